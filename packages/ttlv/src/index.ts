@@ -1,0 +1,1 @@
+export { type Item, ItemType, type Structure } from "./item.ts";
