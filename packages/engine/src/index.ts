@@ -1,1 +1,25 @@
-export {};
+export type { StoreFailure } from "./errors.ts";
+export { KeyRingUnavailable, RootOfTrustError, SealBroken, StoreUnavailable } from "./errors.ts";
+export type { FindCursor, FindPage, FindQuery } from "./find.ts";
+export type { Event, Observer } from "./observe.ts";
+export type {
+  AuditEvent,
+  Change,
+  Clock,
+  CommitOutcome,
+  Ids,
+  InstanceStatus,
+  InstanceStore,
+  KekStore,
+  KekWrap,
+  KeyRing,
+  Locks,
+  ObjectStore,
+  RootOfTrust,
+  RootOfTrustFailure,
+  SealBinding,
+  SealedMaterial,
+  StoredObject,
+  WrappedKek,
+} from "./ports.ts";
+export type { Fact, Facts, ManagedObject, Register, Revocation, Stamp, Tag } from "./record.ts";

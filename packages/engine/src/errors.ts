@@ -1,0 +1,55 @@
+/** Why a store did not answer; the client is told only that it cannot be told. */
+export type StoreFailure =
+  /** No lease: cut off, deposed, frozen, or lapsed. */
+  | "noLease"
+  /** The barrier came back short: the change may survive, nothing was promised. */
+  | "barrierShort"
+  | "timeout"
+  /** Memory full: reads go on. */
+  | "full"
+  /** No initialisation marker: an empty or wrong Redis. */
+  | "notInitialised"
+  /** A record that does not decode. */
+  | "corrupt"
+  /** The setting of a Redis loses data. */
+  | "unsafe";
+
+/** The store cannot tell or cannot promise. Never to be taken for "not found". */
+export class StoreUnavailable extends Error {
+  override readonly name = "StoreUnavailable";
+  readonly failure: StoreFailure;
+  constructor(failure: StoreFailure, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.failure = failure;
+  }
+}
+
+/** The instance's keys cannot be opened now: its root of trust is unreachable, or refuses. */
+export class KeyRingUnavailable extends Error {
+  override readonly name = "KeyRingUnavailable";
+  /** True when the root of trust refuses (disabled, gone, denied); false when it cannot be reached. */
+  readonly refused: boolean;
+  constructor(refused: boolean, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.refused = refused;
+  }
+}
+
+/** Sealed material did not authenticate. */
+export class SealBroken extends Error {
+  override readonly name = "SealBroken";
+}
+
+/** A root of trust's failure, of one of four kinds (design section 8). */
+export class RootOfTrustError extends Error {
+  override readonly name = "RootOfTrustError";
+  readonly failure: "unavailable" | "denied" | "disabled" | "gone";
+  constructor(
+    failure: "unavailable" | "denied" | "disabled" | "gone",
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.failure = failure;
+  }
+}

@@ -1,0 +1,176 @@
+import type { FindPage, FindQuery } from "./find.ts";
+import type { ManagedObject, Tag } from "./record.ts";
+
+/** Wall clock in milliseconds since the epoch; monotonic clock in milliseconds since any start. */
+export interface Clock {
+  readonly wallMs: () => number;
+  readonly monotonicMs: () => number;
+}
+
+/** Where identifiers and secret bytes come from: a cryptographic source in the product. */
+export interface Ids {
+  /** A random UUID, lower case, 36 characters. */
+  readonly uuid: () => string;
+  readonly randomBytes: (length: number) => Uint8Array;
+}
+
+/** A record as the store holds it; `tag` is the version that an update names. */
+export interface StoredObject {
+  readonly object: ManagedObject;
+  readonly tag: Tag;
+}
+
+/** One record's change. The store derives index terms from the objects (`indexTerms`). */
+export type Change =
+  | { readonly kind: "create"; readonly after: ManagedObject }
+  | { readonly kind: "update"; readonly before: StoredObject; readonly after: ManagedObject };
+
+/** Why a store refused a change that it understood; nothing was written. */
+export type CommitOutcome =
+  | { readonly kind: "committed" }
+  /** The record's tag is no longer the one that `before` carries, or a created identifier exists. */
+  | { readonly kind: "conflict"; readonly uniqueIdentifier: string }
+  /** A unique index term (a Name) is held by another live object. */
+  | { readonly kind: "nameTaken"; readonly uniqueIdentifier: string; readonly name: string }
+  /** The instance is not Installed. */
+  | { readonly kind: "instanceClosed" };
+
+/** One line of evidence. `detail` never holds key material or passwords. */
+export interface AuditEvent {
+  readonly time: number;
+  readonly action: string;
+  readonly outcome: "pending" | "success" | "failure" | "unknown";
+  readonly reason?: string;
+  /** Fingerprint of the client's certificate, or the user name of an administrator. */
+  readonly initiator: string;
+  readonly target?: string;
+  readonly requestId: string;
+  readonly detail?: Readonly<Record<string, string | number>>;
+}
+
+/**
+ * Where managed objects live. Every implementation passes `objectStoreConformance`.
+ *
+ * Whatever `read` and `find` answer is *covered*: no fail-over can take it back (design section 5).
+ * Every method rejects with `StoreUnavailable` when it cannot tell or cannot promise, within a bounded time.
+ */
+export interface ObjectStore {
+  /** One round trip; the answers are in the order of the identifiers. Objects of other instances are undefined. */
+  read(instance: string, ids: readonly string[]): Promise<readonly (StoredObject | undefined)[]>;
+  /**
+   * All changes or none, in one atomic step, with the audit events; resolves when durable (after the barrier).
+   * A change whose `after` has the tag of `before` writes nothing but its audit event.
+   */
+  commit(
+    instance: string,
+    changes: readonly Change[],
+    audit: readonly AuditEvent[],
+  ): Promise<CommitOutcome>;
+  /**
+   * Notes that an object was served (design section 4, Fresh): compare-and-set without barrier, which leaves the
+   * promised change number alone. False when it lost the race or could not be done; never rejects.
+   */
+  markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean>;
+  /** Newest first by creation counter; a page at a time. */
+  find(instance: string, query: FindQuery): Promise<FindPage>;
+  /** Refusals and reads. Batched; resolves when handed over, or when durable if `strict`. */
+  appendAudit(instance: string, events: readonly AuditEvent[], strict: boolean): Promise<void>;
+}
+
+/** Orders contenders on one resource. Saves wasted work; correctness rests on the record's tag. */
+export interface Locks {
+  /**
+   * Runs `body` while holding the lock on `resource`. Waits a bounded time for it; where the lock masters cannot be
+   * asked, or the wait is over, runs `body` all the same (the tag decides) and tells the observer.
+   */
+  withLock<Result>(resource: string, body: () => Promise<Result>): Promise<Result>;
+}
+
+/** Key material sealed under an instance's KEK (AES-256-GCM, design section 8). */
+export interface SealedMaterial {
+  readonly kekId: string;
+  readonly nonce: Uint8Array;
+  /** Ciphertext followed by the 16-byte authentication tag. */
+  readonly ciphertext: Uint8Array;
+}
+
+/** What a seal is bound to besides its bytes. */
+export interface SealBinding {
+  readonly instance: string;
+  readonly uniqueIdentifier: string;
+  readonly objectType: number;
+}
+
+/** Seals and opens material for an instance. Rejects with `KeyRingUnavailable` or, for altered data, `SealBroken`. */
+export interface KeyRing {
+  seal(binding: SealBinding, plaintext: Uint8Array): Promise<SealedMaterial>;
+  /** Synchronous result when the KEK is in memory, since every Get passes here. */
+  open(binding: SealBinding, sealed: SealedMaterial): Uint8Array | Promise<Uint8Array>;
+}
+
+/** A KEK wrapped by a region's root of trust. `blob` says its own scheme and root key version. */
+export interface KekWrap {
+  readonly region: string;
+  readonly rootOfTrust: string;
+  readonly rootKeyVersion: string;
+  readonly blob: Uint8Array;
+}
+
+export interface WrappedKek {
+  readonly id: string;
+  readonly createdMs: number;
+  readonly wraps: readonly KekWrap[];
+}
+
+/** Where wrapped KEKs live (partition `{sys}`). Every implementation passes `kekStoreConformance`. */
+export interface KekStore {
+  list(instance: string): Promise<readonly WrappedKek[]>;
+  /** Durable when it resolves. With `onlyIfNone`, false when the instance has a KEK already. */
+  add(instance: string, kek: WrappedKek, onlyIfNone: boolean): Promise<boolean>;
+  /** Replaces one region's wrap if its blob is still `expected`; durable when it resolves true. */
+  rewrap(
+    instance: string,
+    kekId: string,
+    expected: Uint8Array,
+    replacement: KekWrap,
+  ): Promise<boolean>;
+}
+
+export type RootOfTrustFailure = "unavailable" | "denied" | "disabled" | "gone";
+
+/** Who wraps KEKs. Rejects with `RootOfTrustError` whose `failure` tells retry from refusal. */
+export interface RootOfTrust {
+  /** `local`, `key-protect`, `hpcs` or `pkcs11`. */
+  readonly kind: string;
+  describe(): Promise<{ readonly name: string; readonly currentVersion: string }>;
+  wrap(
+    plaintext: Uint8Array,
+    additionalData: Uint8Array,
+  ): Promise<{ readonly blob: Uint8Array; readonly version: string }>;
+  /** `rewrapped` is present when the root has a newer version than the blob's. */
+  unwrap(
+    blob: Uint8Array,
+    additionalData: Uint8Array,
+  ): Promise<{
+    readonly plaintext: Uint8Array;
+    readonly version: string;
+    readonly rewrapped?: { readonly blob: Uint8Array; readonly version: string };
+  }>;
+  /** Wraps and unwraps random bytes; resolves when the root of trust does its work. */
+  probe(): Promise<void>;
+}
+
+/** An instance's status (design section 9). */
+export type InstanceStatus =
+  | "Installing"
+  | "Inactive"
+  | "Configuring"
+  | "Installed"
+  | "Removing"
+  | "Deleted";
+
+/** Where instances are known. In one region they are declared in the configuration and ensured at start. */
+export interface InstanceStore {
+  /** Makes the instance Installed if it is not known; answers its status; durable when it resolves. */
+  ensure(instance: string, name: string): Promise<InstanceStatus>;
+}
