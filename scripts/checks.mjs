@@ -1,0 +1,48 @@
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { pathWithTools } from "./redis-path.mjs";
+import { root } from "./setup/common.mjs";
+
+const checks = [
+  { name: "format and lint", command: ["biome", "ci", "--colors=off", "."] },
+  { name: "promises", command: ["oxlint", "--type-aware", "--deny-warnings"] },
+  { name: "types", command: ["tsc"] },
+  { name: "types of the pure packages", command: ["tsc", "-p", "tsconfig.pure.json"] },
+];
+
+/**
+ * Runs every check at once, prints a line for each and all that a failed one said.
+ * @returns {Promise<number>} how many failed
+ */
+export async function runChecks() {
+  const results = await Promise.all(checks.map(runCheck));
+  return results.filter((passed) => !passed).length;
+}
+
+/**
+ * @param {(typeof checks)[number]} check
+ * @returns {Promise<boolean>}
+ */
+async function runCheck({ name, command }) {
+  const [program = "", ...args] = command;
+  const started = performance.now();
+  const child = spawn(join(root, "node_modules", ".bin", program), args, {
+    cwd: root,
+    env: { ...process.env, PATH: pathWithTools() },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text) => {
+      output += text;
+    });
+  }
+  const passed = await new Promise((resolve) => {
+    child.once("error", () => resolve(false));
+    child.once("close", (code) => resolve(code === 0));
+  });
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  process.stdout.write(`${passed ? "passed" : "FAILED"}  ${name} (${program}, ${seconds} s)\n`);
+  if (!passed) process.stdout.write(`${output.trimEnd()}\n`);
+  return passed;
+}

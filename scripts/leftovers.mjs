@@ -1,0 +1,56 @@
+import { readdirSync, readFileSync } from "node:fs";
+
+const name = "HOLDFAST_TEST_RUN";
+const value = `${process.pid}-${Date.now()}`;
+
+/** Environment that marks every process of this test run, also those that leave its process group. */
+export const mark = { [name]: value };
+
+/**
+ * Ends what tests started and did not stop, found by the mark and ended by its process id.
+ * @returns {number} how many were ended
+ */
+export function endLeftovers() {
+  /** @type {Set<number>} */
+  const ended = new Set();
+  // Again until nothing new shows: a supervisor may start another between the listing and its end.
+  for (let more = true; more; ) {
+    const found = markedProcesses().filter((pid) => !ended.has(pid));
+    for (const pid of found) {
+      kill(pid);
+      ended.add(pid);
+    }
+    more = found.length > 0;
+  }
+  return ended.size;
+}
+
+/** @returns {number[]} */
+function markedProcesses() {
+  try {
+    return readdirSync("/proc")
+      .filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid)
+      .filter((entry) => environmentOf(entry).includes(`${name}=${value}`))
+      .map(Number);
+  } catch {
+    return [];
+  }
+}
+
+/** @param {string} pid */
+function environmentOf(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+  } catch {
+    return [];
+  }
+}
+
+/** @param {number} pid */
+function kill(pid) {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It ended by itself.
+  }
+}

@@ -1,0 +1,75 @@
+import { spawnSync } from "node:child_process";
+import { accessSync, constants, statSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+
+/** Where the set-up puts Redis when the system has none that is new enough. */
+export const ownRedisDirectory = join(root, ".holdfast", "redis", "bin");
+
+/** The oldest Redis with WAITAOF, without which nothing durable can be promised. */
+export const redisVersionMin = "7.2.0";
+
+/**
+ * The first executable of that name on a search path.
+ * @param {string} name
+ * @param {string} path
+ * @returns {string | undefined}
+ */
+export function findExecutable(name, path = process.env["PATH"] ?? "") {
+  return path
+    .split(delimiter)
+    .filter((directory) => directory !== "")
+    .map((directory) => join(directory, name))
+    .find(isExecutable);
+}
+
+/**
+ * Absolute path of `redis-server`, `redis-sentinel` or `redis-cli`. The set-up's own copy comes
+ * first: it exists only where the system's was missing or too old.
+ * @param {"redis-server" | "redis-sentinel" | "redis-cli"} name
+ * @returns {string | undefined}
+ */
+export function findRedis(name, path = process.env["PATH"] ?? "") {
+  return findExecutable(name, ownRedisDirectory + delimiter + path);
+}
+
+/**
+ * A search path on which `node` is the pinned Node 24 and `redis-server` the one the set-up chose.
+ * @param {string} path
+ * @returns {string}
+ */
+export function pathWithTools(path = process.env["PATH"] ?? "") {
+  const first = [join(root, "node_modules", ".bin"), ownRedisDirectory];
+  const rest = path.split(delimiter).filter((directory) => !first.includes(directory));
+  return [...first, ...rest].join(delimiter);
+}
+
+/**
+ * The version that a redis-server reports, or undefined where it does not run.
+ * @param {string} server
+ * @returns {string | undefined}
+ */
+export function redisVersion(server) {
+  const { stdout } = spawnSync(server, ["--version"], { encoding: "utf8", timeout: 10_000 });
+  return /\bv=(\d+\.\d+\.\d+)/.exec(stdout ?? "")?.[1];
+}
+
+/**
+ * @param {string} version
+ * @returns {boolean}
+ */
+export function isRedisNewEnough(version) {
+  return version.localeCompare(redisVersionMin, "en", { numeric: true }) >= 0;
+}
+
+/** @param {string} file */
+function isExecutable(file) {
+  try {
+    accessSync(file, constants.X_OK);
+    return statSync(file).isFile();
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,15 @@
+// Brings what Holdfast needs, and nothing twice: packages, Node 24, Redis, and for tests PyKMIP and
+// OpenSSL. Run before every npm script that needs them; when all is there it only looks.
+// This first file must parse on any Node that knows modules, so that an old one gets a clear line.
+
+const nodeMajorMin = 20;
+
+if (Number(process.versions.node.split(".")[0]) < nodeMajorMin) {
+  process.stderr.write(
+    `set-up: Node ${nodeMajorMin} or newer is needed, this is ${process.versions.node}: install a newer Node and try again\n`,
+  );
+  process.exit(1);
+}
+
+const { setUp } = await import("./setup/main.mjs");
+process.exitCode = await setUp({ forTest: process.argv.includes("--for=test") });

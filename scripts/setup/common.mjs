@@ -1,0 +1,58 @@
+import { spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The repository's root, with symbolic links resolved by the module loader. */
+export const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+
+/** What is made on this machine and never committed. */
+export const localDirectory = join(root, ".holdfast");
+
+/** What is missing and how to mend it, in one line: the only kind of error a user sees here. */
+export class SetUpError extends Error {}
+
+/** @param {string} text */
+export function say(text) {
+  process.stderr.write(`set-up: ${text}\n`);
+}
+
+/**
+ * Runs a program with its output in a log file, since it only matters when it fails.
+ * @param {string} log name of the log in `.holdfast/log`
+ * @param {string} program
+ * @param {readonly string[]} args
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv }} [options]
+ * @returns {Promise<{ ok: boolean, log: string, lastError: string }>}
+ */
+export async function run(log, program, args, options = {}) {
+  const file = join(localDirectory, "log", `${log}.log`);
+  mkdirSync(dirname(file), { recursive: true });
+  const output = openSync(file, "w");
+  const child = spawn(program, args, {
+    cwd: options.cwd ?? root,
+    env: options.env ?? process.env,
+    stdio: ["ignore", output, output],
+  });
+  const code = await new Promise((resolve) => {
+    child.once("error", () => resolve(127));
+    child.once("exit", (status) => resolve(status ?? 1));
+  });
+  closeSync(output);
+  return { ok: code === 0, log: relative(root, file), lastError: lastErrorIn(file) };
+}
+
+/**
+ * The line of a log that most likely says what went wrong.
+ * @param {string} file
+ */
+function lastErrorIn(file) {
+  const lines = readFileSync(file, "utf8")
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
+  const blamed = lines.filter((line) =>
+    /^(E:|npm error (?!A complete log)|\[?ERR|ERROR)/.test(line),
+  );
+  return (blamed.at(-1) ?? lines.at(-1) ?? "no output").slice(0, 200);
+}

@@ -1,0 +1,34 @@
+import { SetUpError, say } from "./common.mjs";
+import { alone } from "./lock.mjs";
+import { installPackages, packagesAreThere } from "./packages.mjs";
+import { bringRedis, redisIsThere } from "./redis.mjs";
+import { bringTestTools } from "./test-tools.mjs";
+
+/**
+ * Brings what is missing; looks only, where nothing is.
+ * @param {{ forTest: boolean }} options
+ * @returns {Promise<number>} the exit code
+ */
+export async function setUp({ forTest }) {
+  try {
+    if (!packagesAreThere() || !redisIsThere()) {
+      await alone(async () => {
+        if (!packagesAreThere()) await installPackages();
+        if (!redisIsThere()) await bringRedis();
+      });
+    }
+    if (forTest) await bringTestTools();
+    return 0;
+  } catch (error) {
+    say(error instanceof SetUpError ? error.message : `stopped: ${reasonOf(error)}`);
+    return 1;
+  }
+}
+
+/**
+ * One line for what nobody foresaw: a full disk, a folder that may not be written.
+ * @param {unknown} error
+ */
+function reasonOf(error) {
+  return (error instanceof Error ? error.message : String(error)).split("\n")[0];
+}

@@ -1,0 +1,66 @@
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { findExecutable } from "../redis-path.mjs";
+import { root, run, SetUpError, say } from "./common.mjs";
+
+const pnpm = "pnpm@12.4.2";
+const stampFile = join(root, "node_modules", ".holdfast-stamp");
+
+/** The pinned Node that runs Holdfast; the one that started npm may be older. */
+export const node24 = join(root, "node_modules", `node-linux-${process.arch}`, "bin", "node");
+
+/** True when node_modules is what the lock file says, in this very folder. */
+export function packagesAreThere() {
+  if (!existsSync(node24) || !existsSync(stampFile)) return false;
+  return readFileSync(stampFile, "utf8") === stamp();
+}
+
+/** Installs the locked packages, among them Node 24. */
+export async function installPackages() {
+  if (process.platform !== "linux" || !["x64", "arm64"].includes(process.arch)) {
+    throw new SetUpError(
+      `Holdfast runs on Linux, x64 or arm64, and this is ${process.platform} ${process.arch}: use a container or a virtual machine`,
+    );
+  }
+  const npx = findExecutable("npx");
+  if (npx === undefined) {
+    throw new SetUpError("npx is not on PATH: install npm (Debian: apt-get install npm)");
+  }
+  say("installing packages (the first time this takes up to a minute)");
+  const env = { ...process.env, CI: "true", ...nodeHeaders() };
+  const args = ["-y", pnpm, "install", "--frozen-lockfile"];
+  const { ok, log, lastError } = await run("packages", npx, args, { env });
+  if (!ok) throw new SetUpError(`packages could not be installed: ${lastError} (see ${log})`);
+  if (!existsSync(node24)) {
+    throw new SetUpError(`the package with Node 24 was not installed (see ${log})`);
+  }
+  writeFileSync(stampFile, stamp());
+}
+
+/** Changes with the lock file, with any manifest, and with the folder, since the links are absolute. */
+function stamp() {
+  const manifests = readdirSync(join(root, "packages")).map((name) => `packages/${name}`);
+  const files = [
+    "pnpm-lock.yaml",
+    "pnpm-workspace.yaml",
+    ...["", "test", ...manifests.sort()].map((folder) => join(folder, "package.json")),
+  ];
+  const hash = createHash("sha256").update(`${root}\0${process.platform}\0${process.arch}\0`);
+  for (const file of files.filter((name) => existsSync(join(root, name)))) {
+    hash.update(`${file}\0`).update(readFileSync(join(root, file)));
+  }
+  return hash.digest("hex");
+}
+
+/** Native packages compile against headers that lie on this machine, where there are any. */
+function nodeHeaders() {
+  const prefixes = [
+    dirname(dirname(process.execPath)),
+    "/usr",
+    "/usr/local",
+    "/usr/include/nodejs",
+  ];
+  const found = prefixes.find((prefix) => existsSync(join(prefix, "include/node/node.h")));
+  return found === undefined ? {} : { npm_config_nodedir: found };
+}

@@ -1,0 +1,44 @@
+// Checks, then every vitest project, fast ones first. The last line is the sum of all:
+// "N passed, N failed". Arguments go to vitest.
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runChecks } from "./checks.mjs";
+import { endLeftovers, mark } from "./leftovers.mjs";
+import { pathWithTools } from "./redis-path.mjs";
+import { root } from "./setup/common.mjs";
+import { tally } from "./tally.mjs";
+
+const failedChecks = await runChecks();
+const directory = mkdtempSync(join(tmpdir(), "holdfast-test-"));
+const report = join(directory, "report.json");
+
+const vitest = spawn(
+  join(root, "node_modules", ".bin", "vitest"),
+  [
+    ...["run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`],
+    ...process.argv.slice(2),
+  ],
+  {
+    cwd: root,
+    env: { ...process.env, PATH: pathWithTools(), ...mark },
+    stdio: ["ignore", "inherit", "inherit"],
+  },
+);
+for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
+  process.on(signal, () => vitest.kill(signal));
+}
+const exitCode = await new Promise((resolve) => {
+  vitest.once("error", () => resolve(1));
+  vitest.once("exit", (code) => resolve(code ?? 1));
+});
+
+const ended = endLeftovers();
+if (ended > 0) process.stdout.write(`ended ${ended} processes that tests had left running\n`);
+const { passed, failed, skipped } = tally(report, exitCode, failedChecks);
+rmSync(directory, { recursive: true, force: true });
+const tail = skipped > 0 ? `, ${skipped} skipped` : "";
+process.stdout.write(`${passed} passed, ${failed} failed${tail}\n`);
+process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
