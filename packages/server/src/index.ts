@@ -1,1 +1,8 @@
-export {};
+export {
+  type Authority,
+  type CertificateRequest,
+  createAuthority,
+  type Issued,
+  purposes,
+  selfSigned,
+} from "./pki.ts";
