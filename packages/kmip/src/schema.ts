@@ -1,0 +1,211 @@
+import { type Item, ItemType } from "@holdfast/ttlv";
+import { KmipError } from "./faults.ts";
+import { type TagName, type TagRow, tags } from "./tags.ts";
+import type { ValueType } from "./value-type.ts";
+import { ordinal, type Version, versions, within } from "./version.ts";
+
+/** Versions that have a field; none given means all. */
+export interface Span {
+  readonly since?: Version;
+  readonly until?: Version;
+}
+
+/** One way a field travels in some versions: its tag, how often, and how its value is read. */
+interface Form extends Span {
+  readonly tag: number;
+  readonly tagName: TagName;
+  readonly many: boolean;
+  // biome-ignore lint/suspicious/noExplicitAny: forms of different value types share one list
+  readonly type: ValueType<any>;
+}
+
+type Presence = "required" | "optional";
+
+/** A field of a structure; `_value` only carries the type. */
+export interface Field<Value, P extends Presence> {
+  readonly presence: P;
+  readonly forms: readonly Form[];
+  readonly _value?: Value;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: any value
+export type Fields = Readonly<Record<string, Field<any, Presence>>>;
+
+type ValueOf<F> = F extends Field<infer Value, Presence> ? Value : never;
+
+/** The object that a structure with these fields decodes to. */
+export type Infer<F extends Fields> = {
+  readonly [K in keyof F as F[K] extends Field<unknown, "required"> ? K : never]: ValueOf<F[K]>;
+} & {
+  readonly [K in keyof F as F[K] extends Field<unknown, "required"> ? never : K]?: ValueOf<F[K]>;
+};
+
+function form<Value>(tagName: TagName, type: ValueType<Value>, many: boolean, span: Span): Form {
+  const row: TagRow = tags[tagName];
+  const since = span.since ?? row.since;
+  const until = span.until ?? row.until;
+  return {
+    tag: row.tag,
+    tagName,
+    many,
+    type,
+    ...(since === undefined ? {} : { since }),
+    ...(until === undefined ? {} : { until }),
+  };
+}
+
+/** A field that must be there, in the versions that have it. */
+export function required<Value>(
+  tag: TagName,
+  type: ValueType<Value>,
+  span: Span = {},
+): Field<Value, "required"> {
+  return { presence: "required", forms: [form(tag, type, false, span)] };
+}
+
+/** A field that may be there. */
+export function optional<Value>(
+  tag: TagName,
+  type: ValueType<Value>,
+  span: Span = {},
+): Field<Value, "optional"> {
+  return { presence: "optional", forms: [form(tag, type, false, span)] };
+}
+
+/** A field that may be repeated; an empty list when absent. */
+export function many<Value>(
+  tag: TagName,
+  type: ValueType<Value>,
+  span: Span = {},
+): Field<readonly Value[], "required"> {
+  return { presence: "required", forms: [form(tag, type, true, span)] };
+}
+
+interface FormSpec<Value> extends Span {
+  readonly tag: TagName;
+  /** A repeated item: each is one element of the list that the field's value then is. */
+  readonly many?: boolean;
+  readonly type: ValueType<Value>;
+}
+
+/**
+ * A field whose form differs by version (1.x Template-Attribute, 2.x Attributes) but decodes to one value. A `many`
+ * form gives one element an item, the other form the whole list in one item.
+ */
+export function byVersion<Value, P extends Presence>(
+  presence: P,
+  // biome-ignore lint/suspicious/noExplicitAny: a `many` form's type is of one element
+  ...forms: readonly FormSpec<any>[]
+): Field<Value, P> {
+  return {
+    presence,
+    forms: forms.map((spec) => form(spec.tag, spec.type, spec.many === true, spec)),
+  };
+}
+
+interface Planned extends Form {
+  readonly key: string;
+  readonly required: boolean;
+}
+
+interface Plan {
+  readonly fields: readonly Planned[];
+  readonly byTag: ReadonlyMap<number, Planned>;
+}
+
+function compile(fields: Fields, version: Version): Plan {
+  const planned: Planned[] = [];
+  for (const [key, field] of Object.entries(fields)) {
+    for (const one of field.forms) {
+      if (within(version, one.since, one.until)) {
+        planned.push({ ...one, key, required: field.presence === "required" && !one.many });
+      }
+    }
+  }
+  return { fields: planned, byTag: new Map(planned.map((field) => [field.tag, field])) };
+}
+
+const knownTags: ReadonlyMap<number, TagRow> = new Map(
+  Object.values(tags).map((row) => [row.tag, row]),
+);
+
+function unexpected(item: Item, version: Version, structure: string): KmipError {
+  const row = knownTags.get(item.tag);
+  if (row === undefined || !within(version, row.since, row.until)) {
+    return new KmipError(
+      "unknownTag",
+      `tag 0x${item.tag.toString(16)} is not known in KMIP ${version}`,
+    );
+  }
+  return new KmipError("invalidMessage", `${row.name} does not belong in ${structure}`);
+}
+
+type Loose = Record<string, unknown>;
+
+function decodeFields(item: Item, plan: Plan, version: Version, name: string): Loose {
+  if (item.type !== ItemType.Structure) {
+    throw new KmipError("invalidMessage", `${name} must be a structure`);
+  }
+  const value: Loose = {};
+  for (const field of plan.fields) if (field.many) value[field.key] = [];
+  for (const child of item.value) {
+    const field = plan.byTag.get(child.tag);
+    if (field === undefined) throw unexpected(child, version, name);
+    const decoded = field.type.decode(child, version);
+    if (field.many) (value[field.key] as unknown[]).push(decoded);
+    else if (value[field.key] === undefined) value[field.key] = decoded;
+    else throw new KmipError("invalidMessage", `${field.tagName} stands twice in ${name}`);
+  }
+  return value;
+}
+
+function checkRequired(value: Loose, plan: Plan, name: string): void {
+  for (const field of plan.fields) {
+    if (field.required && value[field.key] === undefined) {
+      throw new KmipError("missingField", `${field.tagName} is missing in ${name}`);
+    }
+  }
+}
+
+function encodeFields(tag: number, value: Loose, plan: Plan, version: Version): Item {
+  const items: Item[] = [];
+  for (const field of plan.fields) {
+    const part = value[field.key];
+    if (part === undefined) continue;
+    for (const one of field.many ? (part as readonly unknown[]) : [part]) {
+      const item = field.type.encode(field.tag, one, version);
+      if (item !== undefined) items.push(item);
+    }
+  }
+  return { tag, type: ItemType.Structure, value: items };
+}
+
+/** A structure type, compiled once a version from its fields; fields go out in the order of the table. */
+export interface StructType<F extends Fields> extends ValueType<Infer<F>> {
+  readonly fields: F;
+  /** Tags of the structure in a version. */
+  readonly tagsIn: (version: Version) => ReadonlySet<number>;
+}
+
+/** A structure from its fields. `name` is used in error messages only. */
+export function struct<F extends Fields>(name: string, fields: F): StructType<F> {
+  const plans: (Plan | undefined)[] = versions.map(() => undefined);
+  const planFor = (version: Version): Plan => {
+    const at = ordinal(version);
+    const plan = plans[at] ?? compile(fields, version);
+    plans[at] = plan;
+    return plan;
+  };
+  return {
+    itemType: ItemType.Structure,
+    fields,
+    tagsIn: (version) => new Set(planFor(version).byTag.keys()),
+    decode: (item, version) => {
+      const plan = planFor(version);
+      const value = decodeFields(item, plan, version, name);
+      checkRequired(value, plan, name);
+      return value as Infer<F>;
+    },
+    encode: (tag, value, version) => encodeFields(tag, value as Loose, planFor(version), version),
+  };
+}
