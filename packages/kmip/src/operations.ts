@@ -379,10 +379,10 @@ export type OperationName = keyof typeof operations;
 
 /** Operations with a request and response: those that the engine must handle. */
 export type ImplementedOperation = {
-  [N in OperationName]: (typeof operations)[N] extends { request: StructType<Fields> } ? N : never;
+  [N in OperationName]: (typeof operations)[N] extends { request: { fields: Fields } } ? N : never;
 }[OperationName];
 
-type FieldsOf<T> = T extends StructType<infer F> ? F : never;
+type FieldsOf<T> = T extends { fields: infer F extends Fields } ? F : never;
 export type Request<N extends ImplementedOperation> = Infer<
   FieldsOf<(typeof operations)[N]["request"]>
 >;
