@@ -1,0 +1,176 @@
+import { TtlvError } from "./error.ts";
+import { ItemType } from "./item.ts";
+import { headerBytes, readUint32, view } from "./layout.ts";
+
+/** What a frame reader accepts at most. */
+export interface FrameLimits {
+  /** Of one frame, its header included. */
+  readonly frameBytesMax: number;
+}
+
+/** Smaller parts are copied together, so that a sender of single bytes cannot make us hold an object for each. */
+const keptPartBytesMin = 512;
+const blockBytesMax = 4096;
+const noBytes = new Uint8Array(0);
+
+/**
+ * Cuts a byte stream into messages by their headers (KMIP 2.1, 9.1.1: a message is one Structure).
+ *
+ * It has no clock: whoever owns the connection ends it when `pending` has been true for too long.
+ */
+export class FrameReader {
+  readonly #frameBytesMax: number;
+  readonly #header = new Uint8Array(headerBytes);
+  /** Of the frame begun: its whole length, 0 while the header is not complete. */
+  #frameBytes = 0;
+  #pendingBytes = 0;
+  /** What follows the header, in order. */
+  #parts: Uint8Array[] = [];
+  /** The end of the last part that is still free. */
+  #free = noBytes;
+  #failure: TtlvError | undefined;
+
+  constructor(limits: FrameLimits) {
+    this.#frameBytesMax = limits.frameBytesMax;
+  }
+
+  /** Whether a message has begun and not ended, or can never end because the stream is bad. */
+  get pending(): boolean {
+    return this.#pendingBytes > 0 || this.#failure !== undefined;
+  }
+
+  /** Bytes of the message begun that have arrived. */
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  /** Why the stream cannot be read on: every later `push` throws it. */
+  get failure(): TtlvError | undefined {
+    return this.#failure;
+  }
+
+  /**
+   * Takes the next bytes of the stream and gives the frames that they complete. A bad header throws
+   * a `TtlvError` (offset within its frame), or, where good frames stand before it in this chunk,
+   * gives them and sets `failure`.
+   *
+   * Frames may be views on the chunk, and the reader may keep it: do not write to it afterwards.
+   */
+  push(chunk: Uint8Array): Uint8Array[] {
+    if (this.#failure !== undefined) throw this.#failure;
+    const frames: Uint8Array[] = [];
+    try {
+      let at = 0;
+      while (at < chunk.length) at = this.#read(chunk, at, frames);
+    } catch (error) {
+      this.#fail(error as TtlvError);
+      if (frames.length === 0) throw error;
+    }
+    return frames;
+  }
+
+  #fail(error: TtlvError): void {
+    this.#failure = error;
+    this.#clear();
+  }
+
+  #clear(): void {
+    this.#frameBytes = 0;
+    this.#pendingBytes = 0;
+    this.#parts = [];
+    this.#free = noBytes;
+  }
+
+  /** Reads a whole frame or a part of one and gives the offset after it. */
+  #read(chunk: Uint8Array, start: number, frames: Uint8Array[]): number {
+    if (this.#pendingBytes === 0 && chunk.length - start >= headerBytes) {
+      const frameBytes = checkHeader(chunk, start, this.#frameBytesMax);
+      const next = start + frameBytes;
+      if (next <= chunk.length) {
+        frames.push(view(chunk, start, frameBytes));
+        return next;
+      }
+    }
+    const next =
+      this.#frameBytes === 0 ? this.#readHeader(chunk, start) : this.#readBody(chunk, start);
+    if (this.#pendingBytes === this.#frameBytes) {
+      frames.push(this.#assemble());
+      this.#clear();
+    }
+    return next;
+  }
+
+  #readHeader(chunk: Uint8Array, start: number): number {
+    let at = start;
+    while (at < chunk.length && this.#pendingBytes < headerBytes) {
+      this.#header[this.#pendingBytes] = chunk[at] as number;
+      this.#pendingBytes += 1;
+      at += 1;
+    }
+    if (this.#pendingBytes === headerBytes) {
+      this.#frameBytes = checkHeader(this.#header, 0, this.#frameBytesMax);
+    }
+    return at;
+  }
+
+  #readBody(chunk: Uint8Array, start: number): number {
+    const length = Math.min(chunk.length - start, this.#frameBytes - this.#pendingBytes);
+    const part = view(chunk, start, length);
+    if (length < keptPartBytesMin) this.#copyPart(part);
+    else this.#keepPart(part);
+    return start + length;
+  }
+
+  #keepPart(part: Uint8Array): void {
+    const last = this.#parts.at(-1);
+    if (last !== undefined && this.#free.length > 0) {
+      this.#parts[this.#parts.length - 1] = last.slice(0, last.length - this.#free.length);
+      this.#free = noBytes;
+    }
+    this.#parts.push(part);
+    this.#pendingBytes += part.length;
+  }
+
+  #copyPart(part: Uint8Array): void {
+    let rest = part;
+    while (rest.length > 0) {
+      if (this.#free.length === 0) {
+        const missing = this.#frameBytes - this.#pendingBytes;
+        this.#free = new Uint8Array(Math.min(missing, blockBytesMax));
+        this.#parts.push(this.#free);
+      }
+      const length = Math.min(rest.length, this.#free.length);
+      this.#free.set(rest.subarray(0, length));
+      this.#free = this.#free.subarray(length);
+      rest = rest.subarray(length);
+      this.#pendingBytes += length;
+    }
+  }
+
+  #assemble(): Uint8Array {
+    const frame = new Uint8Array(this.#frameBytes);
+    frame.set(this.#header);
+    let at = headerBytes;
+    for (const part of this.#parts) {
+      frame.set(part, at);
+      at += part.length;
+    }
+    return frame;
+  }
+}
+
+/** The length of the frame that this header begins. */
+function checkHeader(bytes: Uint8Array, start: number, frameBytesMax: number): number {
+  if (bytes[start] !== 0x42 || bytes[start + 3] !== ItemType.Structure) {
+    throw new TtlvError("not the header of a KMIP message", 0);
+  }
+  const length = readUint32(bytes, start + 4);
+  if (length % 8 !== 0) throw new TtlvError("message length is not a multiple of 8", 0);
+  if (headerBytes + length > frameBytesMax) {
+    throw new TtlvError(
+      `message of ${headerBytes + length} bytes, more than the limit of ${frameBytesMax}`,
+      0,
+    );
+  }
+  return headerBytes + length;
+}
