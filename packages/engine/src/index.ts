@@ -1,6 +1,7 @@
 export type { StoreFailure } from "./errors.ts";
 export { KeyRingUnavailable, RootOfTrustError, SealBroken, StoreUnavailable } from "./errors.ts";
 export type { FindCursor, FindPage, FindQuery } from "./find.ts";
+export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./index-terms.ts";
 export type { Event, Observer } from "./observe.ts";
 export type {
   AuditEvent,
@@ -23,3 +24,6 @@ export type {
   WrappedKek,
 } from "./ports.ts";
 export type { Fact, Facts, ManagedObject, Register, Revocation, Stamp, Tag } from "./record.ts";
+export { decodeRecord, encodeRecord, recordFormat, tagOf } from "./record-codec.ts";
+export { recordTags } from "./record-tags.ts";
+export { vendorItem, vendorKey, vendorOf, vendorTags } from "./vendor-attribute.ts";

@@ -1,0 +1,49 @@
+/**
+ * The tags of a stored record, in the extension range that KMIP leaves to servers (KMIP 2.1, 11.56). A number, once
+ * used, keeps its meaning for ever; a change of meaning is a new format number.
+ */
+export const recordTags = {
+  Record: 0x540001,
+  /** First field of every record. */
+  Format: 0x540002,
+  /** 16 bytes for a lower-case UUID, otherwise text. So with Instance and KekId. */
+  UniqueIdentifier: 0x540003,
+  Instance: 0x540004,
+  ObjectType: 0x540005,
+  /** Names of regions, in order; a `number of region` below counts from the first, 0. */
+  Region: 0x540006,
+  Fixed: 0x540007,
+  /** KEK's id (16 bytes), nonce (12 bytes), ciphertext; a structure of the three where their lengths differ. */
+  Material: 0x540008,
+  KekId: 0x540009,
+  Nonce: 0x54000a,
+  Ciphertext: 0x54000b,
+  /** A fact is seconds × 256 + number of region. */
+  Served: 0x54000c,
+  Activated: 0x54000d,
+  Deactivated: 0x54000e,
+  Compromised: 0x54000f,
+  Destroyed: 0x540010,
+  /** When a revocation happened, inside Deactivated and Compromised. */
+  At: 0x540011,
+  ReasonCode: 0x540012,
+  Message: 0x540013,
+  Occurred: 0x540014,
+  /** Used × 256 + number of region. */
+  Usage: 0x540015,
+  LastChange: 0x540016,
+  Registers: 0x540017,
+  /** Microseconds × 256 + number of region; holds for all registers up to the next Stamp. */
+  Stamp: 0x540018,
+  /** Region's name; holds for all registers up to the next Origin; empty at first. */
+  Origin: 0x540019,
+  /** Attribute index of the next register; 0 where absent. */
+  Index: 0x54001a,
+  /** Key of the next register; empty where absent. */
+  Key: 0x54001b,
+  /** A register whose value was deleted: the attribute's tag. */
+  NoValue: 0x54001c,
+  /** A register in full: the attribute's tag and, below, the value. */
+  AnyValue: 0x54001d,
+  AttributeTag: 0x54001e,
+} as const;
