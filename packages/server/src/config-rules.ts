@@ -1,0 +1,110 @@
+import { type Address, printAddress, reachOf } from "./address.ts";
+import type { Config } from "./config-table.ts";
+
+/** Where in the configuration: names, and positions in lists. */
+export type SettingPath = readonly (string | number)[];
+
+/** What is wrong, and at which setting; `says` goes on after the setting's name. */
+export interface Fault {
+  readonly at: SettingPath;
+  readonly says: string;
+}
+
+/** A setting's name as an operator writes it, such as `instances[0].users[1].name`. */
+export function nameOf(path: SettingPath): string {
+  return path
+    .map((step, at) => (typeof step === "number" ? `[${step}]` : at === 0 ? step : `.${step}`))
+    .join("");
+}
+
+/** What no single row can tell. */
+export function crossFaults(config: Config): Fault[] {
+  return [
+    ...listenerFaults("kmip", config.kmip),
+    ...listenerFaults("http", config.http),
+    ...listenerFaults("health", config.health),
+    ...sameAddress(config),
+    ...storeFaults(config.store),
+    ...tlsFaults(config.tls),
+    ...repeated(config.instances, (instance) => instance.name, "name"),
+    ...repeated(config.instances, (instance) => instance.id, "id"),
+    ...config.instances.flatMap(({ users }, at) =>
+      repeated(users, (user) => user.name, "name", ["instances", at, "users"]),
+    ),
+  ];
+}
+
+function listenerFaults(
+  name: string,
+  listener: { readonly listen: Address; readonly allowPublic: boolean },
+): Fault[] {
+  const reach = reachOf(listener.listen.host);
+  if (listener.allowPublic || reach === "loopback" || reach === "private") return [];
+  const says = `is a ${reach} address (${printAddress(listener.listen)}); set ${name}.allowPublic: true if that is meant`;
+  return [{ at: [name, "listen"], says }];
+}
+
+function sameAddress(config: Config): Fault[] {
+  const seen = new Map<string, string>();
+  return (["kmip", "http", "health"] as const).flatMap((name) => {
+    const address = printAddress(config[name].listen);
+    const other = seen.get(address);
+    seen.set(address, name);
+    if (other === undefined || config[name].listen.port === 0) return [];
+    return [{ at: [name, "listen"], says: `is the address of ${other}.listen; give it its own` }];
+  });
+}
+
+function storeFaults(store: Config["store"]): Fault[] {
+  const faults: Fault[] = [];
+  const bySentinel = store.sentinels.length > 0;
+  if (!bySentinel && store.address === undefined) {
+    faults.push({ at: ["store", "address"], says: "is missing: set it, or sentinels and name" });
+  }
+  if (bySentinel && store.address !== undefined) {
+    faults.push({ at: ["store", "address"], says: "and store.sentinels exclude each other" });
+  }
+  if (bySentinel && store.name === undefined) {
+    faults.push({ at: ["store", "name"], says: "is missing: Sentinels need it" });
+  }
+  if (store.passwordFile !== undefined && store.passwordEnv !== undefined) {
+    faults.push({
+      at: ["store", "passwordEnv"],
+      says: "and store.passwordFile exclude each other",
+    });
+  }
+  const { ca, certificate, key } = store.tls;
+  if ((certificate === undefined) !== (key === undefined)) {
+    faults.push({ at: ["store", "tls"], says: "needs certificate and key together" });
+  }
+  if (ca === undefined && certificate !== undefined) {
+    faults.push({ at: ["store", "tls", "ca"], says: "is missing: Redis's certificate is checked" });
+  }
+  return faults;
+}
+
+function tlsFaults(tls: Config["tls"]): Fault[] {
+  if (tls.certificate.length === tls.key.length) return [];
+  return [{ at: ["tls", "key"], says: "must name as many files as tls.certificate" }];
+}
+
+function repeated<Item>(
+  items: readonly Item[],
+  pick: (item: Item) => string | undefined,
+  field: string,
+  base: SettingPath = ["instances"],
+): Fault[] {
+  const seen = new Map<string, number>();
+  return items.flatMap((item, at) => {
+    const value = pick(item);
+    if (value === undefined) return [];
+    const other = seen.get(value);
+    if (other === undefined) {
+      seen.set(value, at);
+      return [];
+    }
+    return [
+      { at: [...base, at, field], says: `is that of ${nameOf(base)}[${other}] too: ${value}` },
+    ];
+  });
+}

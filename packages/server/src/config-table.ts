@@ -1,0 +1,227 @@
+import { isPasswordHash } from "./password-hash.ts";
+import {
+  choice,
+  file,
+  files,
+  flag,
+  group,
+  integer,
+  list,
+  listenAddress,
+  optional,
+  pems,
+  remoteAddress,
+  remoteAddresses,
+  secretText,
+  text,
+  texts,
+  type Values,
+} from "./setting.ts";
+
+const name = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
+const nameExpects = "1 to 32 lower-case letters, digits or hyphens";
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+const allowPublic = (listener: string) =>
+  flag(
+    `Lets \`${listener}.listen\` be a wildcard (0.0.0.0, [::]) or a public address. Loopback and private addresses need no permission.`,
+    false,
+  );
+
+/** Every setting of a node: validation and docs/configuration.md are made from this table. */
+export const configTable = {
+  region: text(
+    "The region this node belongs to; stamped on everything it writes.",
+    nameExpects,
+    name,
+  ),
+  node: text("The node's name, unique in its region.", nameExpects, name),
+  kmip: group("The KMIP endpoint.", {
+    listen: listenAddress("Where KMIP clients connect.", "127.0.0.1:5696"),
+    allowPublic: allowPublic("kmip"),
+    interop: flag(
+      "Offers the Interop operation (KMIP 2.1, 6.1.26) that conformance runs need. Never in production.",
+      false,
+    ),
+    connectionsMax: integer(
+      "Connections at the same time, those in their handshake included; more are refused at once.",
+      { min: 1, max: 1_000_000, default: 10_000 },
+    ),
+    handshakeTimeoutMs: integer(
+      "How long a TLS handshake may take.",
+      { min: 100, max: 600_000, default: 10_000 },
+      "ms",
+    ),
+    requestBytesMax: integer(
+      "The largest request, its header included; a larger one is refused by its header.",
+      { min: 1024, max: 67_108_864, default: 1_048_576 },
+      "bytes",
+    ),
+    requestDeadlineMs: integer(
+      "How long a client may take to send one request, from its first byte to its last, and to take an answer.",
+      { min: 100, max: 600_000, default: 10_000 },
+      "ms",
+    ),
+    idleTimeoutMs: integer(
+      "How long a connection may stay open without a request.",
+      { min: 1000, max: 86_400_000, default: 900_000 },
+      "ms",
+    ),
+    pipelineMax: integer(
+      "Requests of one connection that wait behind the one being answered, before reading pauses.",
+      { min: 1, max: 1024, default: 16 },
+    ),
+    inFlightBytesMax: integer(
+      "Memory for large requests and unsent answers of all connections together; beyond it reading pauses.",
+      { min: 1_048_576, max: 17_179_869_184, default: 134_217_728 },
+      "bytes",
+    ),
+  }),
+  tls: group(
+    "The KMIP endpoint's certificate. The files are read again when they change and on SIGHUP; a pair that does not match is refused and the old one kept.",
+    {
+      certificate: files(
+        "PEM file with the server's certificate, followed by its intermediates. A list offers several kinds, such as ECDSA and RSA.",
+      ),
+      key: files("PEM file with the private key; a list in the order of `tls.certificate`."),
+      suites: choice(
+        "`default`: TLS 1.3, and TLS 1.2 with ECDHE and AES-GCM or ChaCha20. `kmip-basic` adds AES128-SHA256 and AES256-SHA256 with RSA key exchange for TLS 1.2, which the KMIP profiles name and which have no forward secrecy; it needs an RSA certificate.",
+        ["default", "kmip-basic"],
+        "default",
+      ),
+      ticketKeysFile: optional(
+        file(
+          "48 random bytes, the same at every node of a region, so that a TLS session begun at one is resumed at another. Left out, each start makes its own.",
+        ),
+      ),
+    },
+  ),
+  http: group("Plain HTTP for `/metrics`, `/livez` and `/readyz`.", {
+    listen: listenAddress("Where Prometheus and probes connect.", "127.0.0.1:9464"),
+    allowPublic: allowPublic("http"),
+  }),
+  health: group("gRPC health (grpc.health.v1), plain, for probes.", {
+    listen: listenAddress("Where gRPC probes connect.", "127.0.0.1:9465"),
+    allowPublic: allowPublic("health"),
+    downAfterMs: integer(
+      "How long the store must have been out of reach before the node says so and closes its KMIP listener.",
+      { min: 0, max: 60_000, default: 500 },
+      "ms",
+    ),
+    upAfterMs: integer(
+      "How long the store must have been within reach before the node opens its KMIP listener again.",
+      { min: 0, max: 60_000, default: 500 },
+      "ms",
+    ),
+  }),
+  drainMs: integer(
+    "After SIGTERM: how long requests in flight may take before their connections are cut.",
+    { min: 0, max: 600_000, default: 10_000 },
+    "ms",
+  ),
+  store: group("The region's Redis. Either `address`, or `sentinels` and `name`.", {
+    address: optional(remoteAddress("A single Redis.")),
+    sentinels: remoteAddresses("The Sentinels that know the Redis."),
+    name: optional(text("The name of the Redis at the Sentinels.", "a name", /^[\w.-]{1,128}$/)),
+    username: optional(text("ACL user.", "a user name", /^\S{1,128}$/)),
+    passwordFile: optional(file("File with the password on its first line.")),
+    passwordEnv: optional(
+      text("Environment variable with the password.", "the name of a variable", /^[A-Za-z_]\w*$/),
+    ),
+    tls: group("TLS to Redis and its Sentinels; used when `ca` is given.", {
+      ca: optional(file("PEM file with the authorities that Redis's certificate must come from.")),
+      certificate: optional(file("PEM file with this node's client certificate.")),
+      key: optional(file("PEM file with its private key.")),
+    }),
+    replicas: integer(
+      "Replicas that every change must be on, at least. Every replica ever seen counts too, until `store-replicas --forget` lowers it.",
+      { min: 0, max: 16, default: 0 },
+    ),
+    leaseMs: integer(
+      "How long one full barrier lets the node use its store; keep it below Sentinel's `down-after-milliseconds`.",
+      { min: 200, max: 60_000, default: 1000 },
+      "ms",
+    ),
+    commandTimeoutMs: integer(
+      "How long a command may take before its connection is given up.",
+      { min: 50, max: 60_000, default: 1000 },
+      "ms",
+    ),
+    assumeSafe: flag(
+      "Skips the check of a Redis whose CONFIG command is forbidden. You then answer for `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction`.",
+      false,
+    ),
+  }),
+  locks: texts(
+    "Lock masters, as redis://HOST:PORT or rediss://HOST:PORT: 1, 3 or 5 Redis servers apart from the store. They use the store's user, password and TLS files. Left out, the store itself.",
+    "a list of URLs like redis://127.0.0.1:6380, without user or password",
+    isLockUrl,
+  ),
+  rootOfTrust: group("Who wraps the instances' key-encryption keys.", {
+    type: choice("The kind of root of trust.", ["local"], "local"),
+    file: file("The local root key, made by `holdfast dev pki` or an operator; mode 0600."),
+    graceMs: integer(
+      "How long the node goes on with keys it has opened while the root of trust cannot be reached.",
+      { min: 0, max: 86_400_000, default: 3_600_000 },
+      "ms",
+    ),
+    kekCacheMs: integer(
+      "How long an opened key-encryption key stays in memory before it is validated again.",
+      { min: 1000, max: 86_400_000, default: 300_000 },
+      "ms",
+    ),
+  }),
+  audit: group("Evidence of what was done.", {
+    reads: choice(
+      "`batched`: events of reads are written within 20 ms. `strict`: a read is answered after its event is durable.",
+      ["batched", "strict"],
+      "batched",
+    ),
+    entriesMax: integer(
+      "Audit events kept in the store for each partition, about; the oldest go first.",
+      { min: 1000, max: 1_000_000_000, default: 1_000_000 },
+    ),
+  }),
+  instances: list("Tenants. Every certificate of an instance may use all of its keys.", {
+    id: optional(text("UUID. Left out, it is derived from the name.", "a lower-case UUID", uuid)),
+    name: text("The instance's name; unique.", nameExpects, name),
+    certificates: pems(
+      "Client certificates that are accepted as they are (dates are checked, purpose and issuer are not): PEM files, or PEM text.",
+    ),
+    authorities: pems(
+      "Authorities whose client certificates belong to this instance: PEM files, or PEM text. Give the certificate that signs the clients', an intermediate where there is one.",
+    ),
+    users: list(
+      "With users, a request must carry the user name and password of one of them in its Credential; without, a Credential is ignored.",
+      {
+        name: text("User name.", "1 to 128 characters", /^.{1,128}$/s),
+        passwordHash: secretText(
+          "What `hash-password` prints.",
+          "a hash made by `hash-password`",
+          isPasswordHash,
+        ),
+      },
+    ),
+  }),
+  log: group("The log: one JSON object a line on standard output.", {
+    level: choice(
+      "Successful reads are logged at `debug`; changes and refusals at `info`.",
+      ["debug", "info", "warn", "error"],
+      "info",
+    ),
+  }),
+};
+
+/** A node's validated configuration; file paths are absolute. */
+export type Config = Values<typeof configTable>;
+
+function isLockUrl(value: string): boolean {
+  if (!URL.canParse(value)) return false;
+  const url = new URL(value);
+  return (
+    (url.protocol === "redis:" || url.protocol === "rediss:") &&
+    url.hostname !== "" &&
+    url.username === "" &&
+    url.password === ""
+  );
+}
