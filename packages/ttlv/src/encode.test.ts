@@ -49,7 +49,7 @@ test.each<[string, unknown, string]>([
   ],
   ["Boolean 1", { tag, type: ItemType.Boolean, value: 1 }, "Boolean is not true or false"],
   ["Text number", { tag, type: ItemType.TextString, value: 1 }, "TextString is not a string"],
-  ...["\ud800", "a\udc00", "\udc00\ud800", "\ud800a", "\ud800\ud800\udc00"].map(
+  ...["\ud800", "a\udc00", "\udc00\ud800", "\ud800a", "\ud800\ud800\udc00", "\udc00\udc00"].map(
     (value): [string, unknown, string] => [
       `Text ${JSON.stringify(value)}`,
       { tag, type: ItemType.TextString, value },
