@@ -3,6 +3,6 @@ export {
   type CertificateRequest,
   createAuthority,
   type Issued,
-  purposes,
   selfSigned,
 } from "./pki.ts";
+export { purposes } from "./purposes.ts";

@@ -1,6 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { createAuthority, purposes, selfSigned } from "./pki.ts";
+import { createAuthority, selfSigned } from "./pki.ts";
+import { purposes } from "./purposes.ts";
 
 const notBeforeMs = Date.UTC(2026, 0, 1);
 

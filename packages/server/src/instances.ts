@@ -1,0 +1,144 @@
+import { createHash, X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { isPem } from "./config.ts";
+import type { Config } from "./config-table.ts";
+import { type PasswordHash, parsePasswordHash } from "./password-hash.ts";
+import { codeOf, reasonOf, StartError } from "./start-error.ts";
+
+/** A tenant with what opens it: read from the configuration, certificates parsed. */
+export interface Instance {
+  readonly id: string;
+  readonly name: string;
+  /** Client certificates accepted as they are. */
+  readonly certificates: readonly X509Certificate[];
+  /** Authorities whose client certificates belong to this instance. */
+  readonly authorities: readonly X509Certificate[];
+  readonly users: ReadonlyMap<string, PasswordHash>;
+}
+
+/** Reads the certificates of all instances; throws a `StartError` where a certificate opens two of them. */
+export function loadInstances(config: Config["instances"]): readonly Instance[] {
+  const instances = config.map((entry, at) => ({
+    id: entry.id ?? instanceIdOf(entry.name),
+    name: entry.name,
+    certificates: entry.certificates.flatMap((source, item) =>
+      readCertificates(source, `instances[${at}].certificates[${item}]`),
+    ),
+    authorities: entry.authorities.flatMap((source, item) =>
+      readAuthorities(source, `instances[${at}].authorities[${item}]`),
+    ),
+    users: new Map(
+      entry.users.flatMap(({ name, passwordHash }) => {
+        const hash = parsePasswordHash(passwordHash);
+        return hash === undefined ? [] : [[name, hash] as const];
+      }),
+    ),
+  }));
+  refuseShared(instances);
+  return instances;
+}
+
+/** The identifier of an instance whose configuration gives none: a UUID (RFC 9562, version 8) made from its name. */
+export function instanceIdOf(name: string): string {
+  const bytes = createHash("sha256").update(`holdfast instance\0${name}`).digest().subarray(0, 16);
+  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x80;
+  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
+  const hex = bytes.toString("hex");
+  return [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    hex.slice(12, 16),
+    hex.slice(16, 20),
+    hex.slice(20),
+  ].join("-");
+}
+
+/** Reads every certificate of a PEM file or PEM text. */
+export function readCertificates(source: string, setting: string): X509Certificate[] {
+  const where = isPem(source) ? setting : `${setting}: ${source}`;
+  const pem = isPem(source) ? source : readText(source, setting);
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
+  if (blocks === null) {
+    throw new StartError(`${where}: holds no PEM certificate (-----BEGIN CERTIFICATE-----)`);
+  }
+  return blocks.map((block) => {
+    try {
+      return new X509Certificate(block);
+    } catch (error) {
+      throw new StartError(`${where}: holds a certificate that cannot be read: ${reasonOf(error)}`);
+    }
+  });
+}
+
+/** Reads a file that a setting names. */
+export function readText(path: string, setting: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const mend = codeOf(error) === "ENOENT" ? "no such file" : `cannot be read: ${reasonOf(error)}`;
+    throw new StartError(`${setting}: ${path}: ${mend}`);
+  }
+}
+
+function readAuthorities(source: string, setting: string): X509Certificate[] {
+  const certificates = readCertificates(source, setting);
+  const leaf = certificates.find((certificate) => !certificate.ca);
+  if (leaf !== undefined) {
+    throw new StartError(
+      `${setting}: ${subjectOf(leaf)} is no certificate authority; list a client's own certificate under certificates`,
+    );
+  }
+  return certificates;
+}
+
+/** A certificate's subject on one line. */
+export function subjectOf(certificate: X509Certificate): string {
+  return (certificate.subject ?? "").replaceAll("\n", ", ").slice(0, 256);
+}
+
+function refuseShared(instances: readonly Instance[]): void {
+  const owners = new Map<string, Instance>();
+  const claim = (key: string, instance: Instance, certificate: X509Certificate) => {
+    const owner = owners.get(key);
+    if (owner !== undefined && owner !== instance) throw shared(certificate, owner, instance);
+    owners.set(key, instance);
+  };
+  for (const instance of instances) {
+    for (const certificate of instance.certificates) {
+      claim(`leaf ${certificate.fingerprint256}`, instance, certificate);
+    }
+    for (const authority of instance.authorities) {
+      claim(`authority ${signerOf(authority)}`, instance, authority);
+    }
+  }
+  for (const issuing of instances) {
+    for (const other of instances) {
+      if (other !== issuing) refuseIssued(issuing, other);
+    }
+  }
+}
+
+/** Two certificates of one authority (renewed, cross-signed) sign alike: name and key tell, not the fingerprint. */
+function signerOf(authority: X509Certificate): string {
+  const key = authority.publicKey.export({ type: "spki", format: "der" });
+  return `${authority.subject} ${createHash("sha256").update(key).digest("hex")}`;
+}
+
+function refuseIssued(issuing: Instance, other: Instance): void {
+  for (const certificate of other.certificates) {
+    if (issuing.authorities.some((authority) => isIssuedBy(certificate, authority))) {
+      throw shared(certificate, other, issuing);
+    }
+  }
+}
+
+/** Whether an authority signed a certificate (name, key identifier, key usage and signature; not dates). */
+export function isIssuedBy(certificate: X509Certificate, authority: X509Certificate): boolean {
+  return certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
+}
+
+function shared(certificate: X509Certificate, one: Instance, other: Instance): StartError {
+  return new StartError(
+    `instances: the certificate ${subjectOf(certificate)} (SHA-256 ${certificate.fingerprint256}) opens both ${one.name} and ${other.name}; a certificate belongs to one instance only`,
+  );
+}

@@ -1,0 +1,103 @@
+import { createHmac, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
+import type { Instance } from "./instances.ts";
+import { type PasswordHash, printPasswordHash, scryptBytesMax } from "./password-hash.ts";
+
+/** Hashes at the same time; each takes a thread of four and 32 MiB. */
+const hashesAtOnceMax = 2;
+/** Hashes that wait; more are refused, so that guessing cannot fill the memory. */
+const hashesWaitingMax = 256;
+const newHash = { cost: 32_768, blockSize: 8, parallelization: 1 } as const;
+
+/** Too many passwords are being checked: whether this one is right cannot be told now. */
+export class PasswordsBusy extends Error {
+  override readonly name = "PasswordsBusy";
+}
+
+/** Checks user names and passwords against scrypt hashes, a few at a time. */
+export class Passwords {
+  readonly #key = randomBytes(32);
+  /** Compared with where the user is unknown, so that the time taken does not tell. */
+  readonly #nobody: PasswordHash = { ...newHash, salt: randomBytes(16), hash: randomBytes(32) };
+  readonly #waiting: (() => void)[] = [];
+  readonly #waitingMax: number;
+  #running = 0;
+
+  constructor(waitingMax: number = hashesWaitingMax) {
+    this.#waitingMax = waitingMax;
+  }
+
+  /** Whether the user exists and the password is theirs. Rejects with `PasswordsBusy` when too many wait. */
+  async verify(users: Instance["users"], username: string, password: string): Promise<boolean> {
+    const expected = users.get(username);
+    const actual = await this.#hash(password, expected ?? this.#nobody);
+    return expected !== undefined && timingSafeEqual(actual, expected.hash);
+  }
+
+  /** What a connection may keep of a verified password: nothing that tells it. */
+  digest(username: string, password: string): Buffer {
+    return createHmac("sha256", this.#key)
+      .update(`${Buffer.byteLength(username)} ${username}${password}`)
+      .digest();
+  }
+
+  async #hash(password: string, like: PasswordHash): Promise<Buffer> {
+    if (this.#running >= hashesAtOnceMax) await this.#turn();
+    else this.#running++;
+    try {
+      return await derive(password, like);
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#running--;
+      else next();
+    }
+  }
+
+  #turn(): Promise<void> {
+    if (this.#waiting.length >= this.#waitingMax) {
+      return Promise.reject(new PasswordsBusy("too many passwords are being checked"));
+    }
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+}
+
+/** One connection's memory of the password that it showed (no scrypt for every message). */
+export class RememberedPassword {
+  readonly #passwords: Passwords;
+  readonly #users: Instance["users"];
+  #verified: Buffer | undefined;
+
+  constructor(passwords: Passwords, users: Instance["users"]) {
+    this.#passwords = passwords;
+    this.#users = users;
+  }
+
+  /** As `Passwords.verify`, at once when the same was right before on this connection. */
+  async verify(username: string, password: string): Promise<boolean> {
+    const digest = this.#passwords.digest(username, password);
+    if (this.#verified !== undefined && timingSafeEqual(digest, this.#verified)) return true;
+    const right = await this.#passwords.verify(this.#users, username, password);
+    if (right) this.#verified = digest;
+    return right;
+  }
+}
+
+/** Makes the hash that `instances[].users[].passwordHash` takes. */
+export async function hashPassword(password: string): Promise<string> {
+  const made: PasswordHash = { ...newHash, salt: randomBytes(16), hash: Buffer.alloc(32) };
+  return printPasswordHash({ ...made, hash: await derive(password, made) });
+}
+
+function derive(password: string, like: PasswordHash): Promise<Buffer> {
+  const options = {
+    N: like.cost,
+    r: like.blockSize,
+    p: like.parallelization,
+    maxmem: 2 * scryptBytesMax,
+  };
+  return new Promise((resolve, reject) => {
+    // NFC: the same password typed on different systems is the same text.
+    scrypt(password.normalize("NFC"), like.salt, like.hash.length, options, (error, hash) =>
+      error === null ? resolve(hash) : reject(error),
+    );
+  });
+}
