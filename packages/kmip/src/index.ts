@@ -1,15 +1,31 @@
 export type { Attribute, AttributeReference, AttributeSet } from "./attribute.ts";
+export type { Credential } from "./credential.ts";
 export { type EnumerationName, enumerations, type MaskName, masks } from "./enums.ts";
-export { type Fault, faults, KmipError, reasonOf } from "./faults.ts";
+export { type Fault, faults, KmipError, type ResultReason, reasonOf } from "./faults.ts";
+export { versionOfParts, versionParts } from "./header.ts";
 export type { IdentifierReference } from "./identifier.ts";
+export type {
+  ClientRequest,
+  ClientRequestItem,
+  MessageExtension,
+  RequestHeader,
+  RequestItem,
+  RequestMessage,
+  ResponseItem,
+  ResponseMessage,
+} from "./message.ts";
 export {
+  codeOf,
   type ImplementedOperation,
   type OperationName,
   type OperationRow,
+  operationOfCode,
   operations,
   type Request,
   type Response,
 } from "./operations.ts";
+export { decodeRequest, encodeRequest } from "./request.ts";
+export { decodeResponse, encodeResponse } from "./response.ts";
 export { type TagName, type TagRow, tags } from "./tags.ts";
 export { type EnumerationText, type ValueType, valuesOf } from "./value-type.ts";
 export { isVersion1, ordinal, type Version, versions, within } from "./version.ts";

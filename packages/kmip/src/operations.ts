@@ -18,7 +18,6 @@ import {
   many,
   optional,
   required,
-  type StructType,
   struct,
 } from "./schema.ts";
 import {
@@ -41,6 +40,7 @@ import {
   longInteger,
   mask,
   text,
+  type ValueType,
 } from "./value-type.ts";
 import type { Version } from "./version.ts";
 
@@ -49,8 +49,10 @@ export interface OperationRow {
   readonly code: number;
   readonly since: Version;
   readonly until?: Version;
-  readonly request?: StructType<Fields>;
-  readonly response?: StructType<Fields>;
+  // biome-ignore lint/suspicious/noExplicitAny: rows of all operations share one type
+  readonly request?: ValueType<any>;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  readonly response?: ValueType<any>;
 }
 
 function operation<Request extends Fields, Response extends Fields>(
@@ -389,3 +391,17 @@ export type Request<N extends ImplementedOperation> = Infer<
 export type Response<N extends ImplementedOperation> = Infer<
   FieldsOf<(typeof operations)[N]["response"]>
 >;
+
+const byCode: ReadonlyMap<number, OperationName> = new Map(
+  (Object.keys(operations) as OperationName[]).map((name) => [operations[name].code, name]),
+);
+
+/** The operation of a code, in whatever version; undefined for a code that no version has. */
+export function operationOfCode(code: number): OperationName | undefined {
+  return byCode.get(code);
+}
+
+/** An operation's value in the Operation enumeration. */
+export function codeOf(operation: OperationName): number {
+  return operations[operation].code;
+}

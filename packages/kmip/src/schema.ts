@@ -110,19 +110,24 @@ interface Planned extends Form {
 
 interface Plan {
   readonly fields: readonly Planned[];
+  /** Keys that hold a list, in this version or in another one: an empty list when nothing is there. */
+  readonly lists: readonly string[];
   readonly byTag: ReadonlyMap<number, Planned>;
 }
 
 function compile(fields: Fields, version: Version): Plan {
   const planned: Planned[] = [];
+  const lists: string[] = [];
   for (const [key, field] of Object.entries(fields)) {
+    if (field.presence === "required" && field.forms.some((one) => one.many)) lists.push(key);
     for (const one of field.forms) {
       if (within(version, one.since, one.until)) {
         planned.push({ ...one, key, required: field.presence === "required" && !one.many });
+        if (one.many && !lists.includes(key)) lists.push(key);
       }
     }
   }
-  return { fields: planned, byTag: new Map(planned.map((field) => [field.tag, field])) };
+  return { fields: planned, lists, byTag: new Map(planned.map((field) => [field.tag, field])) };
 }
 
 const knownTags: ReadonlyMap<number, TagRow> = new Map(
@@ -147,7 +152,7 @@ function decodeFields(item: Item, plan: Plan, version: Version, name: string): L
     throw new KmipError("invalidMessage", `${name} must be a structure`);
   }
   const value: Loose = {};
-  for (const field of plan.fields) if (field.many) value[field.key] = [];
+  for (const key of plan.lists) value[key] = [];
   for (const child of item.value) {
     const field = plan.byTag.get(child.tag);
     if (field === undefined) throw unexpected(child, version, name);
