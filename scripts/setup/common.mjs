@@ -23,7 +23,7 @@ export function say(text) {
  * @param {string} program
  * @param {readonly string[]} args
  * @param {{ cwd?: string, env?: NodeJS.ProcessEnv }} [options]
- * @returns {Promise<{ ok: boolean, log: string, lastError: string }>}
+ * @returns {Promise<{ ok: boolean, log: string, error: string }>}
  */
 export async function run(log, program, args, options = {}) {
   const file = join(localDirectory, "log", `${log}.log`);
@@ -39,20 +39,18 @@ export async function run(log, program, args, options = {}) {
     child.once("exit", (status) => resolve(status ?? 1));
   });
   closeSync(output);
-  return { ok: code === 0, log: relative(root, file), lastError: lastErrorIn(file) };
+  return { ok: code === 0, log: relative(root, file), error: errorIn(file) };
 }
 
 /**
- * The line of a log that most likely says what went wrong.
+ * The line of a log that most likely says what went wrong: the first that is marked as an error.
  * @param {string} file
  */
-function lastErrorIn(file) {
+function errorIn(file) {
   const lines = readFileSync(file, "utf8")
     .split("\n")
     .map((line) => line.trim())
     .filter((line) => line !== "");
-  const blamed = lines.filter((line) =>
-    /^(E:|npm error (?!A complete log)|\[?ERR|ERROR)/.test(line),
-  );
-  return (blamed.at(-1) ?? lines.at(-1) ?? "no output").slice(0, 200);
+  const blamed = lines.find((line) => /^(E: |npm (error|ERR!) |Error: )|ERR_PNPM/.test(line));
+  return (blamed ?? lines.at(-1) ?? "no output").slice(0, 200);
 }

@@ -29,7 +29,8 @@ function takeLock() {
   try {
     writeFileSync(lockFile, String(process.pid), { flag: "wx" });
     return true;
-  } catch {
+  } catch (error) {
+    if (codeOf(error) !== "EEXIST") throw error;
     if (!ownerLives()) rmSync(lockFile, { force: true });
     return false;
   }
@@ -42,6 +43,11 @@ function ownerLives() {
     return owner === 0 || process.kill(owner, 0);
   } catch (error) {
     // A process of another user lives, though we may not signal it.
-    return error instanceof Error && "code" in error && error.code === "EPERM";
+    return codeOf(error) === "EPERM";
   }
+}
+
+/** @param {unknown} error */
+function codeOf(error) {
+  return error instanceof Error && "code" in error ? error.code : undefined;
 }

@@ -30,8 +30,8 @@ export async function installPackages() {
   say("installing packages (the first time this takes up to a minute)");
   const env = { ...process.env, CI: "true", ...nodeHeaders() };
   const args = ["-y", pnpm, "install", "--frozen-lockfile"];
-  const { ok, log, lastError } = await run("packages", npx, args, { env });
-  if (!ok) throw new SetUpError(`packages could not be installed: ${lastError} (see ${log})`);
+  const { ok, log, error } = await run("packages", npx, args, { env });
+  if (!ok) throw new SetUpError(`packages could not be installed: ${error} (see ${log})`);
   if (!existsSync(node24)) {
     throw new SetUpError(`the package with Node 24 was not installed (see ${log})`);
   }
