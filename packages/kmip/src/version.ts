@@ -2,7 +2,13 @@
 export const versions = ["1.0", "1.1", "1.2", "1.3", "1.4", "2.0", "2.1"] as const;
 export type Version = (typeof versions)[number];
 
-const ordinals: Readonly<Record<Version, number>> = {
+/**
+ * Reads like a version that has every row, whatever its `since` and `until`: for values at rest, which any version may
+ * have set. It is not one of `versions` and never stands on a wire.
+ */
+export const atRest = "at rest" as Version;
+
+const ordinals: Readonly<Record<Version | "at rest", number>> = {
   "1.0": 0,
   "1.1": 1,
   "1.2": 2,
@@ -10,6 +16,7 @@ const ordinals: Readonly<Record<Version, number>> = {
   "1.4": 4,
   "2.0": 5,
   "2.1": 6,
+  "at rest": 7,
 };
 
 /** Position of a version among `versions`. */
@@ -20,6 +27,7 @@ export function ordinal(version: Version): number {
 /** True when `version` is `since` or newer, and not newer than `until`. */
 export function within(version: Version, since?: Version, until?: Version): boolean {
   const at = ordinals[version];
+  if (version === atRest) return true;
   return (
     (since === undefined || at >= ordinals[since]) && (until === undefined || at <= ordinals[until])
   );
