@@ -2,6 +2,10 @@ export type { StoreFailure } from "./errors.ts";
 export { KeyRingUnavailable, RootOfTrustError, SealBroken, StoreUnavailable } from "./errors.ts";
 export type { FindCursor, FindPage, FindQuery } from "./find.ts";
 export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./index-terms.ts";
+export { MemoryInstanceStore } from "./memory/memory-instance-store.ts";
+export { MemoryKekStore } from "./memory/memory-kek-store.ts";
+export { MemoryLocks } from "./memory/memory-locks.ts";
+export { MemoryObjectStore } from "./memory/memory-object-store.ts";
 export type { Event, Observer } from "./observe.ts";
 export type {
   AuditEvent,

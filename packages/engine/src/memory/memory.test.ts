@@ -1,0 +1,69 @@
+import { randomUUID } from "node:crypto";
+import { expect, test } from "vitest";
+import { kekStoreConformance } from "../conformance/kek-store-conformance.ts";
+import { locksConformance } from "../conformance/locks-conformance.ts";
+import { sampleObject } from "../conformance/managed-object-conformance.ts";
+import { objectStoreConformance } from "../conformance/object-store-conformance.ts";
+import { storeModel } from "../conformance/store-model-conformance.ts";
+import type { Event } from "../observe.ts";
+import { MemoryInstanceStore } from "./memory-instance-store.ts";
+import { MemoryKekStore } from "./memory-kek-store.ts";
+import { MemoryLocks } from "./memory-locks.ts";
+import { MemoryObjectStore } from "./memory-object-store.ts";
+
+async function openStore() {
+  const instances = new MemoryInstanceStore();
+  const subject = new MemoryObjectStore(instances);
+  return {
+    subject,
+    instances,
+    auditOf: async (instance: string) => subject.auditOf(instance),
+    close: async () => undefined,
+  };
+}
+
+objectStoreConformance("MemoryObjectStore", openStore);
+storeModel("MemoryObjectStore", openStore);
+kekStoreConformance("MemoryKekStore", async () => ({
+  subject: new MemoryKekStore(),
+  close: async () => undefined,
+}));
+locksConformance("MemoryLocks", async () => ({
+  subject: new MemoryLocks({ waitMs: 200 }),
+  close: async () => undefined,
+}));
+
+test("what a caller does to the bytes it was given does not reach the store", async () => {
+  const { subject, instances } = await openStore();
+  await instances.ensure("i", "i");
+  const after = sampleObject("i", randomUUID());
+  await subject.commit("i", [{ kind: "create", after }], []);
+  const [first] = await subject.read("i", [after.uniqueIdentifier]);
+  first?.object.material?.ciphertext.fill(0);
+  const [second] = await subject.read("i", [after.uniqueIdentifier]);
+  expect(second?.object.material?.ciphertext[0]).toBe(9);
+});
+
+test("an instance that is being removed takes no changes and is still read", async () => {
+  const { subject, instances } = await openStore();
+  await instances.ensure("i", "i");
+  const after = sampleObject("i", randomUUID());
+  await subject.commit("i", [{ kind: "create", after }], []);
+  instances.setStatus("i", "Removing");
+  expect(await instances.ensure("i", "i")).toBe("Removing");
+  expect(await subject.commit("i", [], [])).toEqual({ kind: "instanceClosed" });
+  expect((await subject.read("i", [after.uniqueIdentifier]))[0]?.object.instance).toBe("i");
+});
+
+test("locks say who had to give up waiting", async () => {
+  const events: Event[] = [];
+  const locks = new MemoryLocks({ waitMs: 20, observe: (event) => events.push(event) });
+  let end: () => void = () => undefined;
+  const held = locks.withLock("r", () => new Promise<void>((resolve) => (end = resolve)));
+  await locks.withLock("r", async () => end());
+  await held;
+  expect(events).toEqual([
+    { type: "lock", result: "acquired" },
+    { type: "lock", result: "contended" },
+  ]);
+});
