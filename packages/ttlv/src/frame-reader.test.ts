@@ -48,6 +48,7 @@ test("tells what is pending, byte by byte", () => {
     expect(reader.push(Uint8Array.of(byte))).toEqual([]);
     expect(reader.pending).toBe(true);
     expect(reader.pendingBytes).toBe(at + 1);
+    expect(reader.frameBytes).toBe(at < 7 ? 0 : bytes.length);
   }
   expect(reader.push(Uint8Array.of(0x5a))).toEqual([bytes]);
   expect(reader.pending).toBe(false);

@@ -44,6 +44,11 @@ export class FrameReader {
     return this.#pendingBytes;
   }
 
+  /** Whole length of the message begun; 0 until its header has arrived. */
+  get frameBytes(): number {
+    return this.#frameBytes;
+  }
+
   /** Why the stream cannot be read on: every later `push` throws it. */
   get failure(): TtlvError | undefined {
     return this.#failure;
