@@ -2,6 +2,19 @@ export type { StoreFailure } from "./errors.ts";
 export { KeyRingUnavailable, RootOfTrustError, SealBroken, StoreUnavailable } from "./errors.ts";
 export type { FindCursor, FindPage, FindQuery } from "./find.ts";
 export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./index-terms.ts";
+export {
+  compromiseReasons,
+  due,
+  hasPassed,
+  type LifecycleEvent,
+  type PlannedDates,
+  revokeEvent,
+  type State,
+  stateOf,
+  stateValues,
+  type Transition,
+  transition,
+} from "./lifecycle.ts";
 export { MemoryInstanceStore } from "./memory/memory-instance-store.ts";
 export { MemoryKekStore } from "./memory/memory-kek-store.ts";
 export { MemoryLocks } from "./memory/memory-locks.ts";
@@ -30,4 +43,20 @@ export type {
 export type { Fact, Facts, ManagedObject, Register, Revocation, Stamp, Tag } from "./record.ts";
 export { decodeRecord, encodeRecord, recordFormat, tagOf } from "./record-codec.ts";
 export { recordTags } from "./record-tags.ts";
+export {
+  type AttributeName,
+  addValue,
+  currentValues,
+  deleteValue,
+  deleteValues,
+  modifyValue,
+  type Now,
+  plannedDates,
+  registersMax,
+  setValue,
+  stampAfter,
+  type ValueRegister,
+  valueAt,
+  type Written,
+} from "./registers.ts";
 export { vendorItem, vendorKey, vendorOf, vendorTags } from "./vendor-attribute.ts";

@@ -1,0 +1,207 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  due,
+  hasPassed,
+  type LifecycleEvent,
+  revokeEvent,
+  type State,
+  stateOf,
+  stateValues,
+  transition,
+} from "./lifecycle.ts";
+import type { Facts } from "./record.ts";
+
+const seed = 20260104;
+const at = (time: number) => ({ time, region: "a" });
+const events: readonly LifecycleEvent[] = ["activate", "deactivate", "compromise", "destroy"];
+const states = Object.keys(stateValues) as readonly State[];
+
+/** Facts that bring about each state. */
+const examples: Readonly<Record<State, Facts>> = {
+  PreActive: {},
+  Active: { activated: at(1) },
+  Deactivated: { activated: at(1), deactivated: at(2) },
+  Compromised: { activated: at(1), compromised: at(2) },
+  Destroyed: { destroyed: at(3) },
+  DestroyedCompromised: { compromised: at(2), destroyed: at(3) },
+};
+
+describe("stateOf", () => {
+  test.each<[Facts, State]>([
+    [{}, "PreActive"],
+    [{ served: at(1) }, "PreActive"],
+    [{ activated: at(1), served: at(1) }, "Active"],
+    [{ deactivated: at(1) }, "Deactivated"],
+    [{ activated: at(9), deactivated: at(1) }, "Deactivated"],
+    [{ compromised: at(1) }, "Compromised"],
+    [{ activated: at(1), deactivated: at(2), compromised: at(3) }, "Compromised"],
+    [{ destroyed: at(1) }, "Destroyed"],
+    [{ activated: at(1), deactivated: at(2), destroyed: at(3) }, "Destroyed"],
+    [{ destroyed: at(1), compromised: at(2) }, "DestroyedCompromised"],
+  ])("%j is %s", (facts, state) => {
+    expect(stateOf(facts)).toBe(state);
+  });
+});
+
+describe("transition: every cell", () => {
+  const cells: readonly [State, LifecycleEvent, State | "already" | "refused"][] = [
+    ["PreActive", "activate", "Active"],
+    ["PreActive", "deactivate", "refused"],
+    ["PreActive", "compromise", "Compromised"],
+    ["PreActive", "destroy", "Destroyed"],
+    ["Active", "activate", "already"],
+    ["Active", "deactivate", "Deactivated"],
+    ["Active", "compromise", "Compromised"],
+    ["Active", "destroy", "refused"],
+    ["Deactivated", "activate", "refused"],
+    ["Deactivated", "deactivate", "refused"],
+    ["Deactivated", "compromise", "Compromised"],
+    ["Deactivated", "destroy", "Destroyed"],
+    ["Compromised", "activate", "refused"],
+    ["Compromised", "deactivate", "refused"],
+    ["Compromised", "compromise", "refused"],
+    ["Compromised", "destroy", "DestroyedCompromised"],
+    ["Destroyed", "activate", "refused"],
+    ["Destroyed", "deactivate", "refused"],
+    ["Destroyed", "compromise", "DestroyedCompromised"],
+    ["Destroyed", "destroy", "refused"],
+    ["DestroyedCompromised", "activate", "refused"],
+    ["DestroyedCompromised", "deactivate", "refused"],
+    ["DestroyedCompromised", "compromise", "refused"],
+    ["DestroyedCompromised", "destroy", "refused"],
+  ];
+  test("the table is whole", () => {
+    expect(cells.length).toBe(states.length * events.length);
+  });
+
+  test.each(cells)("%s, %s: %s", (state, event, expected) => {
+    const facts = examples[state];
+    const result = transition(facts, event, at(9));
+    if (expected === "already" || expected === "refused") {
+      expect(result).toEqual({ kind: expected, state });
+    } else {
+      expect(result.kind).toBe("changed");
+      expect(result.state).toBe(expected);
+      expect(stateOf(result.kind === "changed" ? result.facts : {})).toBe(expected);
+    }
+  });
+
+  test("a revocation keeps its reason", () => {
+    const revocation = { ...at(9), reasonCode: 2, message: "lost", occurred: 3 };
+    const result = transition(examples.Active, "compromise", revocation);
+    expect(result.kind === "changed" && result.facts.compromised).toEqual(revocation);
+  });
+});
+
+describe("whatever happens", () => {
+  /** What may still follow each state. */
+  const after: Readonly<Record<State, readonly State[]>> = {
+    PreActive: states,
+    Active: ["Active", "Deactivated", "Compromised", "Destroyed", "DestroyedCompromised"],
+    Deactivated: ["Deactivated", "Compromised", "Destroyed", "DestroyedCompromised"],
+    Compromised: ["Compromised", "DestroyedCompromised"],
+    Destroyed: ["Destroyed", "DestroyedCompromised"],
+    DestroyedCompromised: ["DestroyedCompromised"],
+  };
+  const time = fc.nat({ max: 100 });
+  const step = fc.oneof(
+    fc.record({ event: fc.constantFrom(...events), time }),
+    fc.record({
+      planned: fc.record({ activation: time, deactivation: time }, { requiredKeys: [] }),
+      time,
+    }),
+  );
+
+  function next(facts: Facts, taken: typeof step extends fc.Arbitrary<infer S> ? S : never): Facts {
+    if ("planned" in taken) return due(facts, taken.planned, taken.time, "b");
+    const result = transition(facts, taken.event, at(taken.time));
+    return result.kind === "changed" ? result.facts : facts;
+  }
+
+  test("facts only grow, and no state goes backwards", () => {
+    fc.assert(
+      fc.property(fc.array(step), (steps) => {
+        let facts: Facts = {};
+        for (const taken of steps) {
+          const later = next(facts, taken);
+          expect(later).toMatchObject(facts);
+          expect(after[stateOf(facts)]).toContain(stateOf(later));
+          facts = later;
+        }
+      }),
+      { seed, numRuns: 500 },
+    );
+  });
+
+  test("a state does not depend on the order in which facts become known", () => {
+    const kinds = ["served", "activated", "deactivated", "compromised", "destroyed"] as const;
+    fc.assert(
+      fc.property(fc.shuffledSubarray([...kinds]), (known) => {
+        const facts = Object.fromEntries(known.map((kind) => [kind, at(1)]));
+        const reversed = Object.fromEntries(known.toReversed().map((kind) => [kind, at(2)]));
+        expect(stateOf(facts)).toBe(stateOf(reversed));
+        if (known.includes("destroyed")) expect(stateOf(facts)).toMatch(/^Destroyed/);
+      }),
+      { seed, numRuns: 300 },
+    );
+  });
+});
+
+describe("due", () => {
+  const planned = { activation: 10, processStart: 15, protectStop: 25, deactivation: 30 };
+
+  test.each<[string, Facts, number, Facts]>([
+    ["before any date", {}, 9, {}],
+    ["on the day", {}, 10, { activated: { time: 10, region: "b" } }],
+    [
+      "after both",
+      {},
+      99,
+      { activated: { time: 10, region: "b" }, deactivated: { time: 30, region: "b" } },
+    ],
+    ["activated earlier", { activated: at(5) }, 20, { activated: at(5) }],
+    [
+      "deactivation only",
+      { activated: at(5) },
+      30,
+      { activated: at(5), deactivated: { time: 30, region: "b" } },
+    ],
+    ["a compromised object", { compromised: at(5) }, 99, { compromised: at(5) }],
+    ["a destroyed object", { destroyed: at(5) }, 99, { destroyed: at(5) }],
+  ])("%s", (_name, facts, now, expected) => {
+    const result = due(facts, planned, now, "b");
+    expect(result).toEqual(expected);
+    // The caller tells by identity that there is nothing to write.
+    expect(result === facts).toBe(JSON.stringify(expected) === JSON.stringify(facts));
+  });
+
+  test("a deactivation date does not move an object that was never active", () => {
+    expect(due({}, { deactivation: 1 }, 99, "b")).toEqual({});
+  });
+
+  test("twice is once", () => {
+    const once = due({}, planned, 99, "b");
+    expect(due(once, planned, 99, "c")).toBe(once);
+  });
+});
+
+test.each([
+  [1, "deactivate"],
+  [2, "compromise"],
+  [3, "compromise"],
+  [4, "deactivate"],
+  [7, "deactivate"],
+  [0x80000001, "deactivate"],
+])("Revocation Reason Code %i: %s", (reasonCode, event) => {
+  expect(revokeEvent(reasonCode)).toBe(event);
+});
+
+test.each([
+  [undefined, false],
+  [11, false],
+  [10, true],
+  [9, true],
+])("hasPassed(%s) at 10: %s", (date, expected) => {
+  expect(hasPassed(date, 10)).toBe(expected);
+});
