@@ -1,4 +1,21 @@
-export type { Attribute, AttributeReference, AttributeSet } from "./attribute.ts";
+export {
+  type Attribute,
+  type AttributeReference,
+  type AttributeSet,
+  attributeItem,
+  attributeValue,
+  referenceOf,
+  vendorAttribute,
+  vendorKeyOf,
+} from "./attribute.ts";
+export {
+  attributeByName,
+  attributeByTag,
+  attributeNameOf,
+  attributeVisible,
+} from "./attribute-lookup.ts";
+export type { AttributeRow, ObjectTypeName } from "./attribute-row.ts";
+export { type AttributeName, type AttributeValue, attributes } from "./attributes.ts";
 export type { Credential } from "./credential.ts";
 export { type EnumerationName, enumerations, type MaskName, masks } from "./enums.ts";
 export { type Fault, faults, KmipError, type ResultReason, reasonOf } from "./faults.ts";
@@ -26,6 +43,7 @@ export {
 } from "./operations.ts";
 export { decodeRequest, encodeRequest } from "./request.ts";
 export { decodeResponse, encodeResponse } from "./response.ts";
+export { isKnownTag, isSecretTag, tagNameOf } from "./tag-lookup.ts";
 export { type TagName, type TagRow, tags } from "./tags.ts";
 export { type EnumerationText, type ValueType, valuesOf } from "./value-type.ts";
 export { isVersion1, ordinal, type Version, versions, within } from "./version.ts";

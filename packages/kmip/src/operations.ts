@@ -2,6 +2,8 @@ import type { Item } from "@holdfast/ttlv";
 import type { Attribute, AttributeReference, AttributeSet } from "./attribute.ts";
 import {
   attribute1,
+  attributeFilter1,
+  attributeFilters2,
   attributeName1,
   attributeReference2,
   attributeSet2,
@@ -90,6 +92,13 @@ const attributeList = byVersion<readonly Attribute[], "optional">(
   { tag: "Attributes", type: attributes2, ...v2 },
 );
 
+/** What to search for: the same, but its structures need not be whole. */
+const attributeFilters = byVersion<readonly Attribute[], "optional">(
+  "optional",
+  { tag: "Attribute", type: attributeFilter1, many: true, ...v1 },
+  { tag: "Attributes", type: attributeFilters2, ...v2 },
+);
+
 /** Attribute names: 1.x Attribute Name items, 2.x Attribute Reference items. */
 const attributeReferences = byVersion<readonly AttributeReference[], "required">(
   "required",
@@ -170,7 +179,7 @@ export const operations = {
       objectGroupMember: optional("ObjectGroupMember", enumeration("ObjectGroupMember"), {
         since: "1.1",
       }),
-      attributes: attributeList,
+      attributes: attributeFilters,
     },
     response: {
       locatedItems: optional("LocatedItems", integer, { since: "1.3" }),

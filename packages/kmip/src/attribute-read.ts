@@ -1,0 +1,38 @@
+import { type Item, ItemType } from "@holdfast/ttlv";
+import type { AttributeRow } from "./attribute-row.ts";
+import { attributes } from "./attributes.ts";
+import { type Fields, type StructType, struct } from "./schema.ts";
+import { atRest, type Version } from "./version.ts";
+
+/** Checks an attribute's item against its row and version; answers it with its fields in the table's order. */
+export type Reader = (row: AttributeRow, item: Item, version: Version) => Item;
+
+type AnyType = AttributeRow["type"];
+
+function canonical(type: AnyType, item: Item, version: Version): Item {
+  return type.encode(item.tag, type.decode(item, version), atRest) ?? item;
+}
+
+/** A value that is to be kept: whole. */
+export const readAttribute: Reader = (row, item, version) => canonical(row.type, item, version);
+
+function partial(row: AttributeRow): AnyType {
+  const { type } = row;
+  if (!("fields" in type) || row.tag === attributes.VendorAttribute.tag) return type;
+  const whole = (type as StructType<Fields>).fields;
+  const fields = Object.entries(whole).map(([key, field]) => [
+    key,
+    { ...field, presence: "optional" as const },
+  ]);
+  return struct(row.name, Object.fromEntries(fields) as Fields);
+}
+
+const partials: ReadonlyMap<number, AnyType> = new Map(
+  Object.values(attributes).map((row) => [row.tag, partial(row)]),
+);
+
+/** A value to search for: structures may lack fields, and the greatest date of all stands for "no date". */
+export const readFilter: Reader = (row, item, version) => {
+  const anyDate = row.type.itemType === ItemType.DateTime && item.type === ItemType.DateTime;
+  return anyDate ? item : canonical(partials.get(row.tag) ?? row.type, item, version);
+};
