@@ -1,0 +1,197 @@
+import { spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { packagesAreThere } from "../../scripts/setup/packages.mjs";
+
+const root = join(import.meta.dirname, "../..");
+const node = process.execPath;
+
+/** A checkout of its own in which only the programs written below are on PATH. */
+let checkout: string;
+
+beforeEach(() => {
+  checkout = mkdtempSync(join(tmpdir(), "holdfast-setup-"));
+  cpSync(join(root, "scripts"), join(checkout, "scripts"), { recursive: true });
+  mkdirSync(join(checkout, "packages"));
+  mkdirSync(join(checkout, "path"));
+  writeFileSync(join(checkout, "package.json"), "{}");
+  writeFileSync(join(checkout, "pnpm-lock.yaml"), "");
+});
+
+afterEach(() => {
+  rmSync(checkout, { recursive: true, force: true });
+});
+
+function program(name: string, script: string): void {
+  const file = join(checkout, "path", name);
+  writeFileSync(file, `#!/bin/sh\n${script}\n`);
+  chmodSync(file, 0o755);
+}
+
+function setUp(...nodeArgs: string[]): { code: number | null; lines: string[] } {
+  const script = nodeArgs.length > 0 ? nodeArgs : ["scripts/setup.mjs"];
+  const { status, stdout, stderr } = spawnSync(node, script, {
+    cwd: checkout,
+    env: { PATH: join(checkout, "path") },
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  expect(stdout).toBe("");
+  return { code: status, lines: stderr.trim().split("\n") };
+}
+
+/** Installs nothing but a Node, and notes that it was called. */
+function npxThatInstalls(): void {
+  const bin = `node_modules/node-linux-${process.arch}/bin`;
+  program("npx", `echo "$@" >>calls; /bin/mkdir -p ${bin}; /bin/ln -sf ${node} ${bin}/node`);
+}
+
+function redis(version: string): void {
+  program("redis-server", `echo "Redis server v=${version} sha=00000000:0 malloc=libc bits=64"`);
+  program("redis-sentinel", "");
+}
+
+function calls(): number {
+  const file = join(checkout, "calls");
+  return existsSync(file) ? readFileSync(file, "utf8").trim().split("\n").length : 0;
+}
+
+describe("what is missing is said in one line with the mend, and the exit code is 1", () => {
+  test("a Node that is too old", () => {
+    const pretend = `Object.defineProperty(process.versions, "node", { value: "18.20.4" });`;
+    const { code, lines } = setUp("-e", `${pretend} import("./scripts/setup.mjs")`);
+    expect(lines).toEqual([
+      "set-up: Node 20 or newer is needed, this is 18.20.4: install a newer Node and try again",
+    ]);
+    expect(code).toBe(1);
+  });
+
+  test("npm", () => {
+    expect(setUp()).toEqual({
+      code: 1,
+      lines: ["set-up: npx is not on PATH: install npm (Debian: apt-get install npm)"],
+    });
+  });
+
+  test("the network", () => {
+    program("npx", `echo "npm error code ENOTFOUND"; echo "    at Socket.emit"; exit 1`);
+    const { code, lines } = setUp();
+    expect(lines.at(-1)).toBe(
+      "set-up: packages could not be installed: npm error code ENOTFOUND (see .holdfast/log/packages.log)",
+    );
+    expect([code, lines.length]).toEqual([1, 2]);
+  });
+
+  test("Node 24 after an install that left it out", () => {
+    program("npx", "");
+    const { code, lines } = setUp();
+    expect(lines.at(-1)).toMatch(/^set-up: the package with Node 24 was not installed/);
+    expect(code).toBe(1);
+  });
+
+  test("Redis, where there is no apt", () => {
+    npxThatInstalls();
+    const { code, lines } = setUp();
+    expect(lines.at(-1)).toMatch(/^set-up: Redis 7\.2 or newer is needed: put .* on PATH$/);
+    expect(code).toBe(1);
+  });
+
+  test("a Redis without WAITAOF, where apt cannot help", () => {
+    npxThatInstalls();
+    redis("7.0.15");
+    program("apt-get", `echo "E: Unable to fetch"; exit 100`);
+    const { code, lines } = setUp();
+    expect(lines.at(-1)).toMatch(
+      /^set-up: Redis 7\.2 .*; run: sudo apt-get update && sudo apt-get/,
+    );
+    expect(code).toBe(1);
+  });
+
+  test("a Sentinel", () => {
+    npxThatInstalls();
+    redis("8.0.2");
+    rmSync(join(checkout, "path/redis-sentinel"));
+    expect(setUp().code).toBe(1);
+  });
+});
+
+describe("packages are installed once", () => {
+  beforeEach(() => {
+    npxThatInstalls();
+    redis("7.10.1");
+  });
+
+  test("and a second run says and does nothing", () => {
+    expect(setUp().code).toBe(0);
+    expect(readFileSync(join(checkout, "calls"), "utf8")).toBe(
+      "-y pnpm@12.4.2 install --frozen-lockfile\n",
+    );
+    expect(setUp()).toEqual({ code: 0, lines: [""] });
+    expect(calls()).toBe(1);
+  });
+
+  test.each([
+    ["the lock file", () => writeFileSync(join(checkout, "pnpm-lock.yaml"), "changed")],
+    ["a manifest", () => writeFileSync(join(checkout, "package.json"), `{ "private": true }`)],
+    ["node_modules", () => rmSync(join(checkout, "node_modules"), { recursive: true })],
+  ])("until %s changes", (_name, change) => {
+    setUp();
+    change();
+    expect(setUp().code).toBe(0);
+    expect(calls()).toBe(2);
+  });
+
+  test("though a killed set-up left its lock", () => {
+    mkdirSync(join(checkout, ".holdfast"));
+    // Above the largest process id that Linux gives out.
+    writeFileSync(join(checkout, ".holdfast/setup.lock"), "4194305");
+    expect(setUp().code).toBe(0);
+    expect(readdirSync(join(checkout, ".holdfast"))).not.toContain("setup.lock");
+  });
+});
+
+describe("the scripts", () => {
+  test("need no package: they import from Node and from each other", () => {
+    const seen = new Set<string>();
+    const foreign: string[] = [];
+    const visit = (file: string): void => {
+      if (seen.has(file)) return;
+      seen.add(file);
+      const text = readFileSync(file, "utf8");
+      for (const [, specifier = ""] of text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)) {
+        if (specifier.startsWith(".")) visit(join(dirname(file), specifier));
+        else if (!specifier.startsWith("node:")) foreign.push(`${file} -> ${specifier}`);
+      }
+    };
+    for (const name of readdirSync(join(root, "scripts"))) {
+      if (name.endsWith(".mjs")) visit(join(root, "scripts", name));
+    }
+    expect(foreign).toEqual([]);
+    expect([...seen]).toContain(join(root, "scripts/setup/redis.mjs"));
+  });
+
+  // A checkout that was installed by hand has no stamp, and a test must not install over it.
+  test.skipIf(!packagesAreThere())("find in an instant that all is there", () => {
+    const started = performance.now();
+    const { status, stderr } = spawnSync(node, ["scripts/setup.mjs"], {
+      cwd: root,
+      encoding: "utf8",
+    });
+    const tookMs = performance.now() - started;
+    expect([status, stderr]).toEqual([0, ""]);
+    // It takes 0.1 s; the bound is for a machine that is busy with everything else.
+    expect(tookMs).toBeLessThan(5000);
+  });
+});

@@ -1,0 +1,49 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { tally } from "../../scripts/tally.mjs";
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "holdfast-tally-"));
+});
+afterAll(() => {
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const file = (status: string, ...statuses: string[]) => ({
+  status,
+  assertionResults: statuses.map((each) => ({ status: each })),
+});
+const green = file("passed", "passed", "passed", "pending", "todo");
+
+test.each<[string, unknown[], number, number, ReturnType<typeof tally>]>([
+  ["all green", [green], 0, 0, { passed: 2, failed: 0, skipped: 2 }],
+  ["a red test", [green, file("failed", "failed")], 1, 0, { passed: 2, failed: 1, skipped: 2 }],
+  [
+    "a file that does not load",
+    [green, file("failed")],
+    1,
+    0,
+    { passed: 2, failed: 1, skipped: 2 },
+  ],
+  [
+    "a failed hook after green tests",
+    [file("failed", "passed")],
+    1,
+    0,
+    { passed: 1, failed: 1, skipped: 0 },
+  ],
+  ["an unhandled error", [green], 1, 0, { passed: 2, failed: 1, skipped: 2 }],
+  ["two failed checks", [green], 0, 2, { passed: 2, failed: 2, skipped: 2 }],
+  ["no test at all", [], 1, 0, { passed: 0, failed: 1, skipped: 0 }],
+])("%s", (_name, testResults, exitCode, failedChecks, expected) => {
+  const report = join(directory, "report.json");
+  writeFileSync(report, JSON.stringify({ testResults }));
+  expect(tally(report, exitCode, failedChecks)).toEqual(expected);
+});
+
+test("a report that was never written", () => {
+  expect(tally(join(directory, "none.json"), 137, 0)).toEqual({ passed: 0, failed: 1, skipped: 0 });
+});
