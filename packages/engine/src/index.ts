@@ -2,6 +2,7 @@ export type { StoreFailure } from "./errors.ts";
 export { KeyRingUnavailable, RootOfTrustError, SealBroken, StoreUnavailable } from "./errors.ts";
 export type { FindCursor, FindPage, FindQuery } from "./find.ts";
 export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./index-terms.ts";
+export { InstanceKeyRing, type KeyRingOptions } from "./key-ring.ts";
 export {
   compromiseReasons,
   due,
@@ -19,6 +20,7 @@ export { MemoryInstanceStore } from "./memory/memory-instance-store.ts";
 export { MemoryKekStore } from "./memory/memory-kek-store.ts";
 export { MemoryLocks } from "./memory/memory-locks.ts";
 export { MemoryObjectStore } from "./memory/memory-object-store.ts";
+export { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
 export type { Event, Observer } from "./observe.ts";
 export type {
   AuditEvent,

@@ -1,15 +1,18 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { kekStoreConformance } from "../conformance/kek-store-conformance.ts";
 import { locksConformance } from "../conformance/locks-conformance.ts";
 import { sampleObject } from "../conformance/managed-object-conformance.ts";
 import { objectStoreConformance } from "../conformance/object-store-conformance.ts";
+import { rootOfTrustConformance } from "../conformance/root-of-trust-conformance.ts";
 import { storeModel } from "../conformance/store-model-conformance.ts";
 import type { Event } from "../observe.ts";
+import type { RootOfTrustFailure } from "../ports.ts";
 import { MemoryInstanceStore } from "./memory-instance-store.ts";
 import { MemoryKekStore } from "./memory-kek-store.ts";
 import { MemoryLocks } from "./memory-locks.ts";
 import { MemoryObjectStore } from "./memory-object-store.ts";
+import { MemoryRootOfTrust } from "./memory-root-of-trust.ts";
 
 async function openStore() {
   const instances = new MemoryInstanceStore();
@@ -32,6 +35,26 @@ locksConformance("MemoryLocks", async () => ({
   subject: new MemoryLocks({ waitMs: 200 }),
   close: async () => undefined,
 }));
+
+rootOfTrustConformance(
+  "MemoryRootOfTrust",
+  async () => {
+    const subject = new MemoryRootOfTrust({ uuid: randomUUID, randomBytes });
+    const fail = (failure: RootOfTrustFailure) => async () => subject.fail(failure);
+    return {
+      subject,
+      rotate: async () => subject.rotate(),
+      fail: {
+        unavailable: fail("unavailable"),
+        denied: fail("denied"),
+        disabled: fail("disabled"),
+        gone: fail("gone"),
+      },
+      close: async () => undefined,
+    };
+  },
+  { rotates: true, failures: ["unavailable", "denied", "disabled", "gone"] },
+);
 
 test("what a caller does to the bytes it was given does not reach the store", async () => {
   const { subject, instances } = await openStore();

@@ -1,0 +1,73 @@
+import { createCipheriv, createDecipheriv } from "node:crypto";
+import { SealBroken } from "./errors.ts";
+import type { SealBinding, SealedMaterial } from "./ports.ts";
+
+/** Bytes of a KEK. */
+export const kekBytes = 32;
+/** Bytes of a seal's nonce, which is random: one KEK seals far fewer than the 2^32 objects that this allows. */
+export const nonceBytes = 12;
+
+const algorithm = "aes-256-gcm";
+const authenticationTagBytes = 16;
+const sealFormat = 1;
+
+/** Seals material with AES-256-GCM under a KEK, bound to the object that it belongs to (design section 8). */
+export function sealMaterial(
+  kek: { readonly id: string; readonly key: Uint8Array },
+  nonce: Uint8Array,
+  binding: SealBinding,
+  plaintext: Uint8Array,
+): SealedMaterial {
+  const cipher = createCipheriv(algorithm, kek.key, nonce, {
+    authTagLength: authenticationTagBytes,
+  });
+  cipher.setAAD(bindingData(binding));
+  const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
+  return { kekId: kek.id, nonce, ciphertext };
+}
+
+/** The inverse of `sealMaterial`. Anything altered, or bound to something else, is `SealBroken`. */
+export function openMaterial(
+  key: Uint8Array,
+  binding: SealBinding,
+  sealed: SealedMaterial,
+): Uint8Array {
+  const { nonce, ciphertext } = sealed;
+  const length = ciphertext.length - authenticationTagBytes;
+  if (nonce.length !== nonceBytes || length < 0)
+    throw new SealBroken("sealed material is cut short");
+  const decipher = createDecipheriv(algorithm, key, nonce, {
+    authTagLength: authenticationTagBytes,
+  });
+  decipher.setAAD(bindingData(binding));
+  decipher.setAuthTag(ciphertext.subarray(length));
+  const plaintext = decipher.update(ciphertext.subarray(0, length));
+  try {
+    // GCM is a stream: all of the plaintext is there, and `final` only says whether it is the true one.
+    decipher.final();
+  } catch (cause) {
+    plaintext.fill(0);
+    throw new SealBroken("sealed material is not what was sealed", { cause });
+  }
+  return plaintext;
+}
+
+/** What a wrapped KEK is bound to: its instance and its id. */
+export function kekData(instance: string, kekId: string): Uint8Array {
+  return lengthPrefixed("holdfast-kek", [instance, kekId]);
+}
+
+function bindingData(binding: SealBinding): Uint8Array {
+  const { instance, uniqueIdentifier, objectType } = binding;
+  return lengthPrefixed("holdfast-object", [
+    String(sealFormat),
+    instance,
+    uniqueIdentifier,
+    String(objectType),
+  ]);
+}
+
+/** Texts so joined that no two lists give the same bytes. */
+function lengthPrefixed(purpose: string, texts: readonly string[]): Uint8Array {
+  return Buffer.from([purpose, ...texts].map((text) => `${text.length}:${text}`).join(""), "utf8");
+}
