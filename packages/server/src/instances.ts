@@ -1,9 +1,8 @@
-import { createHash, X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { isPem } from "./config.ts";
+import { createHash, type X509Certificate } from "node:crypto";
+import { isIssuedBy, readCertificates, subjectOf } from "./certificates.ts";
 import type { Config } from "./config-table.ts";
 import { type PasswordHash, parsePasswordHash } from "./password-hash.ts";
-import { codeOf, reasonOf, StartError } from "./start-error.ts";
+import { StartError } from "./start-error.ts";
 
 /** A tenant with what opens it: read from the configuration, certificates parsed. */
 export interface Instance {
@@ -53,33 +52,6 @@ export function instanceIdOf(name: string): string {
   ].join("-");
 }
 
-/** Reads every certificate of a PEM file or PEM text. */
-export function readCertificates(source: string, setting: string): X509Certificate[] {
-  const where = isPem(source) ? setting : `${setting}: ${source}`;
-  const pem = isPem(source) ? source : readText(source, setting);
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
-  if (blocks === null) {
-    throw new StartError(`${where}: holds no PEM certificate (-----BEGIN CERTIFICATE-----)`);
-  }
-  return blocks.map((block) => {
-    try {
-      return new X509Certificate(block);
-    } catch (error) {
-      throw new StartError(`${where}: holds a certificate that cannot be read: ${reasonOf(error)}`);
-    }
-  });
-}
-
-/** Reads a file that a setting names. */
-export function readText(path: string, setting: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    const mend = codeOf(error) === "ENOENT" ? "no such file" : `cannot be read: ${reasonOf(error)}`;
-    throw new StartError(`${setting}: ${path}: ${mend}`);
-  }
-}
-
 function readAuthorities(source: string, setting: string): X509Certificate[] {
   const certificates = readCertificates(source, setting);
   const leaf = certificates.find((certificate) => !certificate.ca);
@@ -89,11 +61,6 @@ function readAuthorities(source: string, setting: string): X509Certificate[] {
     );
   }
   return certificates;
-}
-
-/** A certificate's subject on one line. */
-export function subjectOf(certificate: X509Certificate): string {
-  return (certificate.subject ?? "").replaceAll("\n", ", ").slice(0, 256);
 }
 
 function refuseShared(instances: readonly Instance[]): void {
@@ -130,11 +97,6 @@ function refuseIssued(issuing: Instance, other: Instance): void {
       throw shared(certificate, other, issuing);
     }
   }
-}
-
-/** Whether an authority signed a certificate (name, key identifier, key usage and signature; not dates). */
-export function isIssuedBy(certificate: X509Certificate, authority: X509Certificate): boolean {
-  return certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
 }
 
 function shared(certificate: X509Certificate, one: Instance, other: Instance): StartError {

@@ -1,5 +1,6 @@
 import { createHash, type X509Certificate } from "node:crypto";
-import { type Instance, isIssuedBy, subjectOf } from "./instances.ts";
+import { isIssuedBy, subjectOf } from "./certificates.ts";
+import type { Instance } from "./instances.ts";
 import { purposes } from "./purposes.ts";
 
 /** Why a client is not let in; the words are also a metric's label. */

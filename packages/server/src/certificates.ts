@@ -1,0 +1,47 @@
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { isPem } from "./config.ts";
+import { codeOf, reasonOf, StartError } from "./start-error.ts";
+
+/** Reads a file that a setting names. */
+export function readBytes(path: string, setting: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const fault =
+      codeOf(error) === "ENOENT" ? "no such file" : `cannot be read: ${reasonOf(error)}`;
+    throw new StartError(`${setting}: ${path}: ${fault}`);
+  }
+}
+
+/** Reads a text file that a setting names. */
+export function readText(path: string, setting: string): string {
+  return readBytes(path, setting).toString("utf8");
+}
+
+/** Reads every certificate of a PEM file or PEM text. */
+export function readCertificates(source: string, setting: string): X509Certificate[] {
+  const where = isPem(source) ? setting : `${setting}: ${source}`;
+  const pem = isPem(source) ? source : readText(source, setting);
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
+  if (blocks === null) {
+    throw new StartError(`${where}: holds no PEM certificate (-----BEGIN CERTIFICATE-----)`);
+  }
+  return blocks.map((block) => {
+    try {
+      return new X509Certificate(block);
+    } catch (error) {
+      throw new StartError(`${where}: holds a certificate that cannot be read: ${reasonOf(error)}`);
+    }
+  });
+}
+
+/** A certificate's subject on one line. */
+export function subjectOf(certificate: X509Certificate): string {
+  return (certificate.subject ?? "").replaceAll("\n", ", ").slice(0, 256);
+}
+
+/** Whether an authority signed a certificate (name, key identifier, key usage and signature; not dates). */
+export function isIssuedBy(certificate: X509Certificate, authority: X509Certificate): boolean {
+  return certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
+}

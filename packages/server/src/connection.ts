@@ -1,0 +1,287 @@
+import type { TLSSocket } from "node:tls";
+import { FrameReader } from "@holdfast/ttlv";
+import type { Ending } from "./events.ts";
+import { MemoryBudget, type Waiter } from "./memory-budget.ts";
+import { reasonOf } from "./start-error.ts";
+import type { Admission } from "./trust.ts";
+
+/** Who sends requests, as the engine sees it. */
+export interface Client {
+  /** Identifier of the instance that the client's certificate opens. */
+  readonly instance: string;
+  /** SHA-256 of the client's certificate, lower-case hex. */
+  readonly fingerprint: string;
+  /** Absent when the instance has no users. */
+  readonly verifyPassword?: (username: string, password: string) => Promise<boolean>;
+}
+
+/** Answers one request; never rejects for anything in its bytes. */
+export type Execute = (
+  request: Uint8Array,
+  client: Client,
+  requestId: string,
+) => Promise<Uint8Array>;
+
+/** What all connections of an endpoint share. */
+export interface ConnectionHost {
+  readonly limits: {
+    readonly requestBytesMax: number;
+    readonly requestDeadlineMs: number;
+    readonly idleTimeoutMs: number;
+    readonly pipelineMax: number;
+  };
+  readonly budget: MemoryBudget;
+  readonly execute: Execute;
+  readonly requestId: () => string;
+  readonly monotonicMs: () => number;
+  readonly answered: (sinceMs: number, requestBytes: number, responseBytes: number) => void;
+  readonly failed: (requestId: string, cause: unknown) => void;
+  readonly ended: (connection: Connection, ending: Ending, detail: string) => void;
+}
+
+/** How long the client may take to close its side after we closed ours. */
+const closeMs = 2000;
+/** The engine bounds every wait itself; an answer this late is a fault of ours, and no client waits for ever. */
+const stuckMs = 60_000;
+
+/**
+ * One client's connection: cuts its bytes into requests, has them answered one after another in their order, and
+ * holds neither timer nor buffer while idle. `sweep`, called from one timer for all, keeps the deadlines.
+ */
+export class Connection implements Waiter {
+  readonly admission: Admission;
+  readonly #socket: TLSSocket;
+  readonly #host: ConnectionHost;
+  readonly #client: Client;
+  #reader: FrameReader | undefined;
+  #queue: Uint8Array[] = [];
+  #busySinceMs = 0;
+  /** Since when an answer has been waiting for the client to take it; 0 = none. */
+  #blockedSinceMs = 0;
+  /** When the request begun must be complete; 0 = none begun, or we are the ones who pause. */
+  #deadlineMs = 0;
+  #activeMs: number;
+  #paused = false;
+  #closingSinceMs = 0;
+  /** No request is read after those in the queue. */
+  #ending: Ending | undefined;
+  #detail = "";
+  #draining = false;
+  #reservedBytes = 0;
+  #unsentBytes = 0;
+
+  constructor(socket: TLSSocket, admission: Admission, client: Client, host: ConnectionHost) {
+    this.#socket = socket;
+    this.admission = admission;
+    this.#client = client;
+    this.#host = host;
+    this.#activeMs = host.monotonicMs();
+    socket.on("data", (chunk: Buffer) => this.#read(chunk));
+    socket.on("drain", () => this.#drained());
+    socket.on("end", () => this.finish("client"));
+    socket.on("error", (error) => this.#broken(error));
+    socket.on("close", () => this.#closed());
+  }
+
+  /** Whether nothing is being read, answered or sent. */
+  get idle(): boolean {
+    return (
+      this.#busySinceMs === 0 &&
+      this.#queue.length === 0 &&
+      this.#blockedSinceMs === 0 &&
+      this.#reader?.pending !== true
+    );
+  }
+
+  get socket(): TLSSocket {
+    return this.#socket;
+  }
+
+  /** Answers what has arrived, then closes. A request that has begun but not arrived is let go. */
+  finish(ending: Ending, detail = ""): void {
+    if (this.#ending === undefined) {
+      this.#ending = ending;
+      this.#detail = detail;
+    }
+    this.#next();
+  }
+
+  /** As `finish`, but a request that has begun may still arrive before its deadline. */
+  drain(): void {
+    this.#draining = true;
+    this.#next();
+  }
+
+  /** Ends the connection at once. */
+  destroy(ending: Ending, detail = ""): void {
+    this.#ending ??= ending;
+    this.#detail ||= detail;
+    this.#socket.destroy();
+  }
+
+  /** Keeps the deadlines; called several times a second. */
+  sweep(nowMs: number, wallMs: number): void {
+    const { limits } = this.#host;
+    if (this.#closingSinceMs > 0) {
+      if (nowMs > this.#closingSinceMs + closeMs) this.#socket.destroy();
+    } else if (this.#blockedSinceMs > 0) {
+      const late = nowMs > this.#blockedSinceMs + limits.requestDeadlineMs;
+      if (late) this.destroy("answerDeadline");
+    } else if (this.#busySinceMs > 0) {
+      if (nowMs > this.#busySinceMs + stuckMs) this.destroy("stuck");
+    } else if (this.#deadlineMs > 0) {
+      if (nowMs > this.#deadlineMs) this.finish("requestDeadline");
+    } else if (wallMs > this.admission.notAfterMs) {
+      this.finish("trustEnded", "expired");
+    } else if (this.idle && nowMs > this.#activeMs + limits.idleTimeoutMs) {
+      this.finish("idle");
+    }
+  }
+
+  /** There may be memory again. */
+  proceed(): void {
+    if (this.#socket.destroyed) return;
+    this.#reserve();
+    this.#next();
+  }
+
+  #read(chunk: Buffer): void {
+    // After the last request whatever follows is read and dropped, since closing on unread bytes resets the
+    // connection, and the client would lose our answer.
+    if (this.#ending !== undefined) return;
+    this.#activeMs = this.#host.monotonicMs();
+    this.#reader ??= new FrameReader({ frameBytesMax: this.#host.limits.requestBytesMax });
+    const began = this.#reader.pending;
+    try {
+      const frames = this.#reader.push(chunk);
+      this.#note(began && frames.length === 0);
+      for (const frame of frames) this.#queue.push(frame);
+      if (this.#reader.failure !== undefined) throw this.#reader.failure;
+    } catch (error) {
+      this.#ending = "unframeable";
+      this.#detail = reasonOf(error);
+    }
+    if (this.#queue.length > this.#host.limits.pipelineMax) this.#pause();
+    this.#next();
+  }
+
+  /** Starts, keeps or ends the deadline of the request being read, and takes memory for it. */
+  #note(sameRequest: boolean): void {
+    if (this.#reader?.pending !== true) this.#deadlineMs = 0;
+    else if (!sameRequest) this.#deadlineMs = this.#activeMs + this.#host.limits.requestDeadlineMs;
+    this.#reserve();
+  }
+
+  #reserve(): void {
+    const bytes = this.#reader?.frameBytes ?? 0;
+    if (this.#reservedBytes > 0 && bytes === 0) this.#give(this.#reservedBytes);
+    if (bytes <= MemoryBudget.freeBytes || this.#reservedBytes > 0) return;
+    if (this.#host.budget.reserve(bytes)) {
+      this.#reservedBytes = bytes;
+    } else {
+      this.#pause();
+      this.#host.budget.wait(this);
+    }
+  }
+
+  #give(bytes: number): void {
+    this.#reservedBytes = 0;
+    this.#host.budget.release(bytes);
+  }
+
+  #next(): void {
+    if (this.#busySinceMs > 0 || this.#blockedSinceMs > 0 || this.#closingSinceMs > 0) return;
+    const request = this.#queue[0];
+    if (request === undefined) {
+      if (this.#draining && this.#reader?.pending !== true) this.#ending ??= "draining";
+      if (this.#ending !== undefined) this.#close();
+      else this.#resume();
+    } else if (this.#host.budget.full) {
+      this.#host.budget.wait(this);
+    } else {
+      this.#queue.shift();
+      this.#answer(request);
+    }
+  }
+
+  #answer(request: Uint8Array): void {
+    const startMs = this.#host.monotonicMs();
+    const requestId = this.#host.requestId();
+    this.#busySinceMs = startMs;
+    this.#host.execute(request, this.#client, requestId).then(
+      (response) => {
+        this.#busySinceMs = 0;
+        this.#host.answered(startMs, request.length, response.length);
+        this.#write(response);
+      },
+      (cause: unknown) => {
+        this.#busySinceMs = 0;
+        this.#queue = [];
+        this.#host.failed(requestId, cause);
+        this.finish("stuck", "internal error");
+      },
+    );
+  }
+
+  #write(response: Uint8Array): void {
+    if (this.#socket.destroyed) return;
+    this.#activeMs = this.#host.monotonicMs();
+    if (!this.#socket.write(response)) {
+      this.#blockedSinceMs = this.#activeMs;
+      this.#unsentBytes = response.length;
+      this.#host.budget.take(response.length);
+    }
+    this.#next();
+  }
+
+  #drained(): void {
+    this.#blockedSinceMs = 0;
+    this.#activeMs = this.#host.monotonicMs();
+    const unsent = this.#unsentBytes;
+    this.#unsentBytes = 0;
+    this.#host.budget.release(unsent);
+    this.#next();
+  }
+
+  #pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#deadlineMs = 0;
+    this.#socket.pause();
+  }
+
+  #resume(): void {
+    const frameBytes = this.#reader?.frameBytes ?? 0;
+    const waitsForMemory = frameBytes > MemoryBudget.freeBytes && this.#reservedBytes === 0;
+    if (!this.#paused || waitsForMemory) return;
+    this.#paused = false;
+    if (this.#reader?.pending === true) {
+      this.#deadlineMs = this.#host.monotonicMs() + this.#host.limits.requestDeadlineMs;
+    }
+    this.#socket.resume();
+  }
+
+  #close(): void {
+    this.#closingSinceMs = this.#host.monotonicMs();
+    this.#reader = undefined;
+    this.#deadlineMs = 0;
+    this.#socket.end();
+    this.#socket.resume();
+  }
+
+  #broken(error: Error): void {
+    this.#ending ??= "client";
+    this.#detail ||= reasonOf(error);
+  }
+
+  #closed(): void {
+    this.#queue = [];
+    this.#reader = undefined;
+    this.#host.budget.forget(this);
+    const held = this.#reservedBytes + this.#unsentBytes;
+    this.#reservedBytes = 0;
+    this.#unsentBytes = 0;
+    this.#host.budget.release(held);
+    this.#host.ended(this, this.#ending ?? "client", this.#detail);
+  }
+}

@@ -1,0 +1,58 @@
+import type { Event as EngineEvent } from "@holdfast/engine";
+import type { Refusal } from "./trust.ts";
+
+/** Why a KMIP connection ended; the words are also a metric's label. */
+export type Ending =
+  /** The client closed it, or it broke. */
+  | "client"
+  | "idle"
+  /** A request took too long to arrive. */
+  | "requestDeadline"
+  /** An answer was not taken in time. */
+  | "answerDeadline"
+  /** An answer was not made in time: a fault of the node. */
+  | "stuck"
+  /** Bytes that cannot be the beginning of a message. */
+  | "unframeable"
+  /** Its certificate expired or is no longer trusted. */
+  | "trustEnded"
+  | "draining";
+
+/** What happens at the edges of the process, beside what the engine reports. */
+export type EdgeEvent =
+  | {
+      readonly type: "handshake";
+      readonly outcome: "accepted" | Refusal;
+      readonly durationMs: number;
+      readonly resumed: boolean;
+      readonly protocol: string;
+      readonly remote: string;
+      readonly fingerprint: string;
+      readonly subject: string;
+    }
+  | { readonly type: "handshakeFailed"; readonly reason: string; readonly remote: string }
+  /** More connections than `kmip.connectionsMax`. */
+  | { readonly type: "connectionDropped" }
+  | {
+      readonly type: "connectionEnded";
+      readonly ending: Ending;
+      readonly detail: string;
+      readonly instance: string;
+      readonly fingerprint: string;
+    }
+  | {
+      readonly type: "request";
+      readonly durationMs: number;
+      readonly requestBytes: number;
+      readonly responseBytes: number;
+    }
+  /** The engine broke its promise and rejected; never what a client can cause. */
+  | { readonly type: "requestFailed"; readonly requestId: string; readonly cause: unknown }
+  | { readonly type: "listener"; readonly open: boolean; readonly address: string }
+  | { readonly type: "certificate"; readonly loaded: boolean; readonly detail: string };
+
+/** Everything that metrics and log listen to. */
+export type NodeEvent = EngineEvent | EdgeEvent;
+
+/** Takes events; must not throw. */
+export type NodeObserver = (event: NodeEvent) => void;

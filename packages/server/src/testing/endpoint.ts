@@ -1,0 +1,247 @@
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
+import { byteString, encode, FrameReader, structure } from "@holdfast/ttlv";
+import type { NodeEvent } from "../events.ts";
+import { type Instance, loadInstances } from "../instances.ts";
+import { type EndpointOptions, KmipEndpoint } from "../kmip-endpoint.ts";
+import { Passwords } from "../passwords.ts";
+import { type Authority, createAuthority, type Issued, selfSigned } from "../pki.ts";
+import { purposes } from "../purposes.ts";
+import { systemClock } from "../system.ts";
+import { readIdentity } from "../tls.ts";
+import { Trust } from "../trust.ts";
+
+/** Certificates for one test file, made once. */
+export interface TestPki {
+  readonly folder: string;
+  readonly serverAuthority: Authority;
+  readonly server: Issued;
+  /** Issues client certificates of instance `issued`. */
+  readonly clientAuthority: Authority;
+  readonly issued: Issued;
+  /** A self-signed certificate that opens instance `pinned`. */
+  readonly pinned: Issued;
+  readonly stranger: Issued;
+}
+
+const dayMs = 86_400_000;
+const since = () => ({ notBeforeMs: Date.now() - dayMs, days: 10 });
+
+/** Makes the certificates of a test file. */
+export async function makePki(): Promise<TestPki> {
+  const serverAuthority = await createAuthority({ commonName: "Server CA", ...since() });
+  const clientAuthority = await createAuthority({ commonName: "Client CA", ...since() });
+  const request = { commonName: "client", ...since() };
+  return {
+    folder: mkdtempSync(join(tmpdir(), "holdfast-endpoint-")),
+    serverAuthority,
+    clientAuthority,
+    server: await issueServer(serverAuthority),
+    issued: await clientAuthority.issue(request),
+    pinned: await selfSigned({ ...request, commonName: "kmipClient" }),
+    stranger: await selfSigned({ ...request, commonName: "stranger" }),
+  };
+}
+
+/** Issues a server certificate for loopback. */
+export function issueServer(
+  authority: Authority,
+  keyType: "P-256" | "RSA-2048" = "P-256",
+): Promise<Issued> {
+  return authority.issue({
+    commonName: "node",
+    ...since(),
+    keyType,
+    hosts: ["127.0.0.1", "localhost"],
+    purposes: [purposes.serverAuth],
+  });
+}
+
+/** Writes a pair into files and gives the settings that name them. */
+export function tlsSettings(pki: TestPki, name: string, ...pairs: readonly Issued[]) {
+  const write = (kind: string, text: string, at: number) => {
+    const path = join(pki.folder, `${name}-${at}.${kind}`);
+    writeFileSync(path, text);
+    return path;
+  };
+  return {
+    certificate: pairs.map((pair, at) => write("pem", pair.certificate, at)),
+    key: pairs.map((pair, at) => write("key", pair.key, at)),
+    suites: "default" as const,
+    ticketKeysFile: undefined,
+  };
+}
+
+/** The instances `pinned` and `issued`. */
+export function testInstances(pki: TestPki): readonly Instance[] {
+  const entry = { id: undefined, users: [] };
+  return loadInstances([
+    { ...entry, name: "pinned", certificates: [pki.pinned.certificate], authorities: [] },
+    { ...entry, name: "issued", certificates: [], authorities: [pki.clientAuthority.certificate] },
+  ]);
+}
+
+/** An endpoint on a free loopback port, with everything that it reported. */
+export interface RunningEndpoint extends AsyncDisposable {
+  readonly endpoint: KmipEndpoint;
+  readonly port: number;
+  readonly events: NodeEvent[];
+}
+
+const limits: EndpointOptions["limits"] = {
+  listen: { host: "127.0.0.1", port: 0 },
+  allowPublic: false,
+  interop: false,
+  connectionsMax: 100,
+  handshakeTimeoutMs: 2000,
+  requestBytesMax: 1 << 20,
+  requestDeadlineMs: 5000,
+  idleTimeoutMs: 60_000,
+  pipelineMax: 16,
+  inFlightBytesMax: 1 << 24,
+};
+
+/** Opens an endpoint that answers every request with itself, unless told otherwise. */
+export async function startEndpoint(
+  pki: TestPki,
+  options: Partial<Omit<EndpointOptions, "limits">> & {
+    readonly limits?: Partial<EndpointOptions["limits"]>;
+  } = {},
+): Promise<RunningEndpoint> {
+  const events: NodeEvent[] = [];
+  let requests = 0;
+  const endpoint = new KmipEndpoint({
+    suites: "default",
+    identity: readIdentity(tlsSettings(pki, "server", pki.server)),
+    ticketSecret: randomBytes(48),
+    trust: new Trust(testInstances(pki)),
+    passwords: new Passwords(),
+    execute: async (request) => request,
+    clock: systemClock,
+    requestId: () => `request-${++requests}`,
+    observe: (event) => events.push(event),
+    ...options,
+    limits: { ...limits, ...options.limits },
+  });
+  await endpoint.open();
+  return {
+    endpoint,
+    port: Number(endpoint.address.split(":").at(-1)),
+    events,
+    [Symbol.asyncDispose]: () => endpoint.close(),
+  };
+}
+
+/** Connects by TLS, verifying the server; resolves when the client's side of the handshake is done. */
+export async function connectTls(
+  pki: TestPki,
+  port: number,
+  client?: Issued,
+  options: ConnectionOptions = {},
+): Promise<TLSSocket> {
+  const socket = connect({
+    host: "127.0.0.1",
+    port,
+    ca: pki.serverAuthority.certificate,
+    ...(client === undefined ? {} : { cert: client.certificate, key: client.key }),
+    ...options,
+  });
+  await once(socket, "secureConnect");
+  // A reset after the handshake is something a test looks for by "close", not an uncaught error.
+  socket.on("error", () => undefined);
+  return socket;
+}
+
+/** Opens a plain TCP connection. */
+export async function connectPlain(port: number): Promise<Socket> {
+  const socket = connectTcp({ host: "127.0.0.1", port, allowHalfOpen: false });
+  await once(socket, "connect");
+  socket.on("error", () => undefined);
+  return socket;
+}
+
+/** A request message of about so many bytes, told apart by `mark`. */
+export function message(bytes = 64, mark = 0): Uint8Array {
+  const body = new Uint8Array(Math.max(8, bytes - 16)).fill(mark);
+  return encode(structure(0x42_0078, [byteString(0x42_0020, body)]));
+}
+
+/** Reads the next `count` messages. Rejects when the connection ends before. */
+export function receive(socket: TLSSocket, count = 1): Promise<Uint8Array[]> {
+  const reader = new FrameReader({ frameBytesMax: 1 << 26 });
+  const got: Uint8Array[] = [];
+  return new Promise((resolve, reject) => {
+    const settle = (done: () => void) => {
+      socket.off("data", onData).off("close", onClose);
+      done();
+    };
+    const onData = (chunk: Buffer) => {
+      got.push(...reader.push(chunk));
+      if (got.length >= count) settle(() => resolve(got));
+    };
+    const onClose = () => settle(() => reject(new Error(`closed after ${got.length} messages`)));
+    socket.on("data", onData).on("close", onClose);
+  });
+}
+
+/** Sends one message and gives the answer. */
+export async function ask(socket: TLSSocket, request: Uint8Array): Promise<Uint8Array> {
+  const answer = receive(socket);
+  socket.write(request);
+  return (await answer)[0] as Uint8Array;
+}
+
+/** How many milliseconds a socket takes to end, its leftover bytes dropped. */
+export async function closeMs(socket: Socket): Promise<number> {
+  const startMs = performance.now();
+  if (!socket.closed) {
+    socket.resume();
+    await once(socket, "close");
+  }
+  return performance.now() - startMs;
+}
+
+/** Waits until a condition holds; fails after five seconds. */
+export async function until(condition: () => boolean): Promise<void> {
+  const endMs = performance.now() + 5000;
+  while (!condition()) {
+    if (performance.now() > endMs) throw new Error("it did not happen within 5 s");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Waits for the end of a connection at the server and gives its event. */
+export async function endingOf(running: RunningEndpoint): Promise<NodeEvent | undefined> {
+  const find = () => running.events.find(({ type }) => type === "connectionEnded");
+  await until(() => find() !== undefined);
+  return find();
+}
+
+/** A TCP relay in front of a port that keeps what the server sent. */
+export async function startRelay(port: number) {
+  const fromServer: Buffer[] = [];
+  const sockets: Socket[] = [];
+  const server = createServer((client) => {
+    const upstream = connectTcp({ host: "127.0.0.1", port });
+    sockets.push(client, upstream);
+    for (const socket of [client, upstream]) socket.on("error", () => undefined);
+    upstream.on("data", (chunk: Buffer) => fromServer.push(chunk));
+    client.pipe(upstream);
+    upstream.pipe(client);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    port: (server.address() as AddressInfo).port,
+    fromServer,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
