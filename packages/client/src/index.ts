@@ -1,1 +1,11 @@
-export {};
+export { type ClientOptions, clientDefaults, KmipClient, repeatable } from "./client.ts";
+export { Connection, type ConnectionOptions, type TlsCredentials } from "./connection.ts";
+export { type Endpoint, kmipPort, parseEndpoint, printEndpoint } from "./endpoint.ts";
+export {
+  ConnectionError,
+  type ConnectionFailure,
+  KmipClientError,
+  MalformedResponseError,
+  reasonOf,
+} from "./errors.ts";
+export type { CallOptions } from "./operation-methods.ts";

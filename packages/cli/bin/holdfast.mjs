@@ -1,0 +1,40 @@
+#!/usr/bin/env node
+// Runs the command line with Node 24, whichever Node was found first.
+import { spawn } from "node:child_process";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const main = join(dirname(fileURLToPath(import.meta.url)), "..", "src", "main.ts");
+
+if (Number(process.versions.node.split(".")[0]) >= 24) {
+  await import(main);
+} else {
+  runWith(pinnedNode());
+}
+
+/** The Node that the set-up installed, or undefined. */
+function pinnedNode() {
+  try {
+    return createRequire(import.meta.url).resolve(`node-linux-${process.arch}/bin/node`);
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param {string | undefined} node */
+function runWith(node) {
+  if (node === undefined) {
+    process.stderr.write("holdfast: Node 24 is not there: run `npm start` once in the checkout\n");
+    process.exitCode = 1;
+    return;
+  }
+  const child = spawn(node, [main, ...process.argv.slice(2)], { stdio: "inherit" });
+  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
+    // A terminal sends SIGINT to the child as well.
+    process.on(signal, () => (signal === "SIGINT" && process.stdin.isTTY) || child.kill(signal));
+  }
+  child.once("exit", (code) => {
+    process.exitCode = code ?? 1;
+  });
+}

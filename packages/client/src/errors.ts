@@ -1,0 +1,91 @@
+import type { OperationName, ResultReason } from "@holdfast/kmip";
+
+/** The server answered that the operation failed (KMIP 2.1, 8.6). */
+export class KmipClientError extends Error {
+  override readonly name = "KmipClientError";
+  readonly operation: OperationName | undefined;
+  readonly status: string;
+  readonly reason: ResultReason | string | undefined;
+  /** Result Message: the server's own words. */
+  readonly resultMessage: string | undefined;
+  constructor(failure: {
+    readonly operation: OperationName | undefined;
+    readonly status: string;
+    readonly reason: string | undefined;
+    readonly message: string | undefined;
+  }) {
+    const { operation, status, reason, message } = failure;
+    const what = [`${operation ?? "request"}: ${reason ?? status}`, message];
+    super(oneLine(what.filter((part) => part !== undefined).join(": ")));
+    this.operation = operation;
+    this.status = status;
+    this.reason = reason;
+    this.resultMessage = message;
+  }
+}
+
+/**
+ * Why there is no answer. `unreachable`, `busy` and `closed`: the request was not sent. `lost` and `timeout`: the
+ * connection ended, or was given up, before the answer came.
+ */
+export type ConnectionFailure = "unreachable" | "busy" | "closed" | "lost" | "timeout";
+
+/** There is no answer: no server could be reached, or the connection ended before one came. */
+export class ConnectionError extends Error {
+  override readonly name = "ConnectionError";
+  readonly failure: ConnectionFailure;
+  constructor(failure: ConnectionFailure, message: string, cause?: unknown) {
+    super(oneLine(message), cause === undefined ? undefined : { cause });
+    this.failure = failure;
+  }
+
+  /** Whether a server may have received the request, and so may have done what it asks. */
+  get sent(): boolean {
+    return this.failure === "lost" || this.failure === "timeout";
+  }
+}
+
+/** The server answered something that is no KMIP response to the request. */
+export class MalformedResponseError extends Error {
+  override readonly name = "MalformedResponseError";
+  constructor(endpoint: string, cause: unknown) {
+    super(oneLine(`${endpoint} answered no valid KMIP response: ${textOf(cause)}`), { cause });
+  }
+}
+
+/** What a text says, on one line without control characters. */
+function oneLine(text: string): string {
+  return text.replace(/[\s\p{Cc}]+/gu, " ").trim();
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Why a connection could not be opened or was lost, in words that name the mend. */
+export function reasonOf(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const known = reasons.find(([pattern]) => pattern.test(code));
+  return known === undefined ? textOf(error) : known[1];
+}
+
+const reasons: readonly (readonly [RegExp, string])[] = [
+  [/^ECONNREFUSED$/, "connection refused: nothing listens there"],
+  [/^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/, "cannot be reached: check the address and the route"],
+  [/^(ENOTFOUND|EAI_AGAIN)$/, "its name cannot be resolved"],
+  [/^(ECONNRESET|EPIPE)$/, "the connection was reset"],
+  [
+    /^ERR_TLS_CERT_ALTNAME_INVALID$/,
+    "the server's certificate does not name this host: connect by a name or address that it lists",
+  ],
+  [
+    /^(CERT_SIGNATURE_FAILURE|SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT(_LOCALLY)?)$/,
+    "the server's certificate does not come from the given certificate authority",
+  ],
+  [/^CERT_HAS_EXPIRED$/, "the server's certificate has expired"],
+  [
+    /^ERR_SSL_(TLSV\d+_ALERT|SSLV3_ALERT)_.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED|DECRYPT_ERROR)/,
+    "the server refused the client certificate",
+  ],
+  [/^ERR_SSL_.*(WRONG_VERSION_NUMBER|PACKET_LENGTH|HTTP_REQUEST)/, "no TLS server answers there"],
+];

@@ -1,0 +1,168 @@
+import type { Connection } from "./connection.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { ConnectionError } from "./errors.ts";
+
+export interface PoolOptions {
+  readonly endpoints: readonly Endpoint[];
+  readonly open: (endpoint: Endpoint) => Promise<Connection>;
+  /** Connections to one endpoint at the same time. */
+  readonly connectionsMax: number;
+  /** Requests in flight on one connection. */
+  readonly pipelining: number;
+  /** How long a caller may wait for a connection while all are busy. */
+  readonly waitMs: number;
+}
+
+/** One endpoint's connections, each with the number of those who have taken it. */
+interface Place {
+  readonly endpoint: Endpoint;
+  readonly taken: Map<Connection, number>;
+  opening: number;
+  /** It could not be connected to a moment ago, so the others go first. */
+  resting: boolean;
+}
+
+/** How long an endpoint that could not be connected to is asked last. */
+const restMs = 1000;
+
+/** Persistent connections to several endpoints, used in turn. */
+export class Pool {
+  readonly #options: PoolOptions;
+  readonly #places: readonly Place[];
+  readonly #waiting = new Set<() => void>();
+  #turn = 0;
+  #closed = false;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#places = options.endpoints.map((endpoint) => ({
+      endpoint,
+      taken: new Map(),
+      opening: 0,
+      resting: false,
+    }));
+  }
+
+  /**
+   * A connection with room for one more request, at the endpoint whose turn it is or the next that can be reached.
+   * Whoever takes it gives it back.
+   */
+  async take(except: ReadonlySet<Endpoint>): Promise<Connection> {
+    const failures = new Map<Endpoint, ConnectionError>();
+    for (;;) {
+      if (this.#closed) throw new ConnectionError("closed", "the client is closed");
+      const places = this.#inTurn().filter(
+        ({ endpoint }) => !except.has(endpoint) && !failures.has(endpoint),
+      );
+      if (places.length === 0) throw unreachable([...failures.values()]);
+      const found = await this.#from(places, failures);
+      if (found !== undefined) return found;
+    }
+  }
+
+  /** Gives back what was taken. */
+  release(connection: Connection): void {
+    for (const { taken } of this.#places) {
+      const count = taken.get(connection);
+      if (count !== undefined) taken.set(connection, count - 1);
+    }
+    this.#wakeOne();
+  }
+
+  /** Ends every connection; nothing can be taken from then on. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const wake of [...this.#waiting]) wake();
+    const connections = this.#places.flatMap(({ taken }) => [...taken.keys()]);
+    await Promise.all(connections.map((connection) => connection.close()));
+  }
+
+  #inTurn(): readonly Place[] {
+    const places = [...this.#places.slice(this.#turn), ...this.#places.slice(0, this.#turn)];
+    return [
+      ...places.filter(({ resting }) => !resting),
+      ...places.filter(({ resting }) => resting),
+    ];
+  }
+
+  /** Undefined when the caller must look again: a connection failed, or room may have become free. */
+  async #from(
+    places: readonly Place[],
+    failures: Map<Endpoint, ConnectionError>,
+  ): Promise<Connection | undefined> {
+    const { connectionsMax, pipelining } = this.#options;
+    for (const place of places) {
+      const free = [...place.taken].find(([one, count]) => one.usable && count < pipelining)?.[0];
+      const full = place.taken.size + place.opening >= connectionsMax;
+      if (free === undefined && full) continue;
+      this.#turn = (this.#places.indexOf(place) + 1) % this.#places.length;
+      if (free === undefined) return await this.#open(place, failures);
+      place.taken.set(free, (place.taken.get(free) ?? 0) + 1);
+      return free;
+    }
+    await this.#room();
+    return undefined;
+  }
+
+  async #open(
+    place: Place,
+    failures: Map<Endpoint, ConnectionError>,
+  ): Promise<Connection | undefined> {
+    place.opening += 1;
+    try {
+      const connection = await this.#options.open(place.endpoint);
+      place.resting = false;
+      place.taken.set(connection, 1);
+      void connection.closed.then(() => {
+        place.taken.delete(connection);
+        this.#wakeOne();
+      });
+      if (!this.#closed) return connection;
+      await connection.close();
+      return undefined;
+    } catch (error) {
+      failures.set(place.endpoint, error as ConnectionError);
+      this.#rest(place);
+      this.#wakeOne();
+      return undefined;
+    } finally {
+      place.opening -= 1;
+    }
+  }
+
+  #rest(place: Place): void {
+    if (place.resting) return;
+    place.resting = true;
+    setTimeout(() => {
+      place.resting = false;
+    }, restMs).unref();
+  }
+
+  #wakeOne(): void {
+    const [wake] = this.#waiting;
+    wake?.();
+  }
+
+  #room(): Promise<void> {
+    const { waitMs } = this.#options;
+    return new Promise((resolve, reject) => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        this.#waiting.delete(wake);
+        reject(new ConnectionError("busy", `all connections were busy for ${waitMs} ms`));
+      }, waitMs);
+      this.#waiting.add(wake);
+    });
+  }
+}
+
+function unreachable(failures: readonly ConnectionError[]): ConnectionError {
+  const [first] = failures;
+  if (failures.length === 1 && first !== undefined) return first;
+  const each = failures.map(({ message }) => message).join("; ");
+  return new ConnectionError("unreachable", `no KMIP server could be reached: ${each}`, first);
+}

@@ -1,0 +1,91 @@
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { createServer, type TLSSocket } from "node:tls";
+import {
+  decodeRequest,
+  encodeResponse,
+  type RequestItem,
+  type RequestMessage,
+  type ResponseItem,
+} from "@holdfast/kmip";
+import { decode, encode, FrameReader } from "@holdfast/ttlv";
+import type { TestPki } from "./test-pki.ts";
+
+type Answer = readonly ResponseItem[] | Uint8Array | undefined;
+
+/** What a test server does with a message; undefined = it does not answer. */
+export type Behaviour = (request: RequestMessage, socket: TLSSocket) => Answer | Promise<Answer>;
+
+/** A mutual TLS server on loopback that speaks KMIP as a test says. */
+export class TestServer {
+  readonly endpoint: string;
+  readonly requests: RequestMessage[] = [];
+  readonly sockets = new Set<TLSSocket>();
+  connections = 0;
+  behaviour: Behaviour;
+  readonly #close: () => Promise<void>;
+
+  private constructor(port: number, behaviour: Behaviour, close: () => Promise<void>) {
+    this.endpoint = `127.0.0.1:${port}`;
+    this.behaviour = behaviour;
+    this.#close = close;
+  }
+
+  static async start(pki: TestPki, behaviour: Behaviour, port = 0): Promise<TestServer> {
+    const server = createServer({
+      ...pki.server,
+      ca: [pki.client.ca].flat(),
+      requestCert: true,
+      rejectUnauthorized: true,
+    });
+    server.on("tlsClientError", (_error, socket) => socket.destroy());
+    server.listen(port, "127.0.0.1");
+    await once(server, "listening");
+    const made = new TestServer((server.address() as AddressInfo).port, behaviour, async () => {
+      for (const socket of made.sockets) socket.destroy();
+      server.close();
+      await once(server, "close");
+    });
+    server.on("secureConnection", (socket) => made.#serve(socket));
+    return made;
+  }
+
+  async close(): Promise<void> {
+    await this.#close();
+  }
+
+  #serve(socket: TLSSocket): void {
+    this.connections += 1;
+    this.sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("close", () => this.sockets.delete(socket));
+    const reader = new FrameReader({ frameBytesMax: 1 << 20 });
+    socket.on("data", (chunk: Buffer) => {
+      for (const frame of reader.push(chunk)) void this.#answer(frame, socket);
+    });
+  }
+
+  async #answer(frame: Uint8Array, socket: TLSSocket): Promise<void> {
+    const request = decodeRequest(decode(frame));
+    this.requests.push(request);
+    const answer = await this.behaviour(request, socket);
+    if (answer instanceof Uint8Array) socket.write(answer);
+    else if (answer !== undefined) {
+      const { version } = request;
+      socket.write(encode(encodeResponse({ version, timeStamp: 0, items: answer })));
+    }
+  }
+}
+
+/** Success for every item, with what `payload` gives. */
+export function succeed(payload: (item: RequestItem) => unknown): Behaviour {
+  return ({ items }) =>
+    items.map((item) => ({
+      ...(item.operation === undefined ? {} : { operation: item.operation }),
+      ...(item.uniqueBatchItemId === undefined
+        ? {}
+        : { uniqueBatchItemId: item.uniqueBatchItemId }),
+      status: "Success",
+      payload: payload(item),
+    }));
+}
