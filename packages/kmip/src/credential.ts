@@ -3,6 +3,7 @@ import { KmipError } from "./faults.ts";
 import { type Infer, optional, required, struct } from "./schema.ts";
 import { tags } from "./tags.ts";
 import {
+  type AnyValueType,
   anyItem,
   bytes,
   dateTimeExtended,
@@ -74,9 +75,9 @@ const outer = struct("Credential", {
   value: required("CredentialValue", anyItem),
 });
 
-function valueTypeOf(type: string): ValueType<unknown> | undefined {
+function valueTypeOf(type: string): AnyValueType | undefined {
   return Object.hasOwn(credentialValues, type)
-    ? (credentialValues[type as keyof CredentialValues] as ValueType<unknown>)
+    ? credentialValues[type as keyof CredentialValues]
     : undefined;
 }
 
@@ -87,7 +88,7 @@ export const credential: ValueType<Credential> = {
     const { type, value } = outer.decode(item, version);
     const fields = valueTypeOf(type);
     if (fields === undefined) return { type: type as ExtensionText, value };
-    return { type, ...(fields.decode(value, version) as object) } as Credential;
+    return { type, ...fields.decode(value, version) } as Credential;
   },
   encode: (tag, value, version) => {
     const fields = valueTypeOf(value.type);

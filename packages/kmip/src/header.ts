@@ -1,7 +1,7 @@
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { credential, nonce } from "./credential.ts";
 import { KmipError } from "./faults.ts";
-import { byVersion, type Infer, many, optional, required, struct } from "./schema.ts";
+import { byVersion, type Infer, many, optional, required, some, struct } from "./schema.ts";
 import { protocolVersion } from "./structures.ts";
 import { tags } from "./tags.ts";
 import {
@@ -25,7 +25,7 @@ const asynchronousIndicator1: ValueType<AsynchronousIndicator> = {
   encode: (tag, value, version) => boolean.encode(tag, value !== "Prohibited", version),
 };
 
-const authentication = struct("Authentication", { credentials: many("Credential", credential) });
+const authentication = struct("Authentication", { credentials: some("Credential", credential) });
 
 /** KMIP 2.1, 8.2 Request Header. */
 export const requestHeader = struct("Request Header", {

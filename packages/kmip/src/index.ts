@@ -21,6 +21,13 @@ export { type EnumerationName, enumerations, type MaskName, masks } from "./enum
 export { type Fault, faults, KmipError, type ResultReason, reasonOf } from "./faults.ts";
 export { versionOfParts, versionParts } from "./header.ts";
 export type { IdentifierReference } from "./identifier.ts";
+export {
+  checkKeyBlock,
+  inKeyFormat,
+  type KeyBlock,
+  type KeyValue,
+  plainKeyOf,
+} from "./key-block.ts";
 export type {
   ClientRequest,
   ClientRequestItem,
@@ -31,6 +38,17 @@ export type {
   ResponseItem,
   ResponseMessage,
 } from "./message.ts";
+export {
+  keyBlockOf,
+  type ObjectValue,
+  objectItem,
+  objects,
+  objectTag,
+  objectTypeOf,
+  objectTypesOf,
+  objectValue,
+  withKeyBlock,
+} from "./objects.ts";
 export {
   codeOf,
   type ImplementedOperation,

@@ -11,7 +11,9 @@ import {
   oneAttribute2,
   templateAttribute,
 } from "./attribute-forms.ts";
+import type { ObjectTypeName } from "./attribute-row.ts";
 import { identifierReference } from "./identifier.ts";
+import { objectForm } from "./objects.ts";
 import {
   byVersion,
   type Field,
@@ -20,13 +22,17 @@ import {
   many,
   optional,
   required,
+  type Span,
+  some,
   struct,
 } from "./schema.ts";
 import {
   capabilityInformation,
   extensionInformation,
   keyWrappingSpecification,
+  objectGroups,
   profileInformation,
+  protectionStorageMasks,
   protocolVersion,
   revocationReason,
   rngParameters,
@@ -34,7 +40,8 @@ import {
   validationInformation,
 } from "./structures.ts";
 import {
-  alternativeItem,
+  type AnyValueType,
+  anyItem,
   dateTime,
   enumeration,
   integer,
@@ -42,7 +49,6 @@ import {
   longInteger,
   mask,
   text,
-  type ValueType,
 } from "./value-type.ts";
 import type { Version } from "./version.ts";
 
@@ -51,10 +57,8 @@ export interface OperationRow {
   readonly code: number;
   readonly since: Version;
   readonly until?: Version;
-  // biome-ignore lint/suspicious/noExplicitAny: rows of all operations share one type
-  readonly request?: ValueType<any>;
-  // biome-ignore lint/suspicious/noExplicitAny: as above
-  readonly response?: ValueType<any>;
+  readonly request?: AnyValueType;
+  readonly response?: AnyValueType;
 }
 
 function operation<Request extends Fields, Response extends Fields>(
@@ -86,8 +90,8 @@ const newAttributes: Field<AttributeSet, "required"> = byVersion(
 );
 
 /** A list of attributes: 1.x Attribute items, 2.x one Attributes structure. */
-const attributeList = byVersion<readonly Attribute[], "optional">(
-  "optional",
+const attributeList = byVersion<readonly Attribute[], "required">(
+  "required",
   { tag: "Attribute", type: attribute1, many: true, ...v1 },
   { tag: "Attributes", type: attributes2, ...v2 },
 );
@@ -119,19 +123,21 @@ const attributeAnswer = {
 };
 const identifierAnswer = { uniqueIdentifier: identifierGiven };
 
+const object = (tag: ObjectTypeName, span: Span = {}) => ({ tag, type: objectForm(tag), ...span });
+
 /** The managed object itself, under the tag of its type (KMIP 2.1, 2). */
 const managedObject = byVersion<Item, "optional">(
   "optional",
-  { tag: "Certificate", type: alternativeItem },
-  { tag: "CertificateRequest", type: alternativeItem, since: "2.0" },
-  { tag: "OpaqueObject", type: alternativeItem },
-  { tag: "PGPKey", type: alternativeItem, since: "1.2" },
-  { tag: "PrivateKey", type: alternativeItem },
-  { tag: "PublicKey", type: alternativeItem },
-  { tag: "SecretData", type: alternativeItem },
-  { tag: "SplitKey", type: alternativeItem },
-  { tag: "SymmetricKey", type: alternativeItem },
-  { tag: "Template", type: alternativeItem, until: "1.4" },
+  object("Certificate"),
+  object("CertificateRequest", v2),
+  object("OpaqueObject"),
+  object("PGPKey", { since: "1.2" }),
+  object("PrivateKey"),
+  object("PublicKey"),
+  object("SecretData"),
+  object("SplitKey"),
+  object("SymmetricKey"),
+  object("Template", v1),
 );
 
 /** All operations of KMIP 1.0 to 2.1 (KMIP 2.1, 6.1 and 11.37). */
@@ -142,7 +148,7 @@ export const operations = {
     request: {
       objectType: required("ObjectType", objectType),
       attributes: newAttributes,
-      protectionStorageMasks: optional("ProtectionStorageMasks", alternativeItem, v2),
+      protectionStorageMasks: optional("ProtectionStorageMasks", protectionStorageMasks),
     },
     response: {
       objectType: required("ObjectType", objectType),
@@ -158,7 +164,7 @@ export const operations = {
       objectType: required("ObjectType", objectType),
       attributes: newAttributes,
       object: managedObject,
-      protectionStorageMasks: optional("ProtectionStorageMasks", alternativeItem, v2),
+      protectionStorageMasks: optional("ProtectionStorageMasks", protectionStorageMasks),
     },
     response: {
       uniqueIdentifier: identifierGiven,
@@ -196,7 +202,8 @@ export const operations = {
       leaseTime: optional("LeaseTime", interval),
     },
     response: {
-      uniqueIdentifier: identifierGiven,
+      /** Absent where the object may not be used so. */
+      uniqueIdentifier: optional("UniqueIdentifier", text),
       usageLimitsCount: optional("UsageLimitsCount", longInteger),
       cryptographicUsageMask: optional("CryptographicUsageMask", mask("CryptographicUsageMask")),
       leaseTime: optional("LeaseTime", interval),
@@ -254,7 +261,7 @@ export const operations = {
       currentAttribute: optional("CurrentAttribute", oneAttribute2, v2),
       reference: byVersion<AttributeReference, "optional">(
         "optional",
-        { tag: "AttributeName", type: attributeName1, ...v1 },
+        { tag: "AttributeName", type: attributeName1, required: true, ...v1 },
         { tag: "AttributeReference", type: attributeReference2, ...v2 },
       ),
       attributeIndex: optional("AttributeIndex", integer, v1),
@@ -292,8 +299,8 @@ export const operations = {
     code: 0x18,
     since: "1.0",
     request: {
-      queryFunctions: many("QueryFunction", enumeration("QueryFunction")),
-      objectGroups: many("ObjectGroup", text, { since: "2.1" }),
+      queryFunctions: some("QueryFunction", enumeration("QueryFunction")),
+      objectGroups: optional("ObjectGroups", objectGroups),
     },
     response: {
       operations: many("Operation", enumeration("Operation")),
@@ -312,8 +319,8 @@ export const operations = {
         enumeration("ClientRegistrationMethod"),
         { since: "1.3" },
       ),
-      defaultsInformation: optional("DefaultsInformation", alternativeItem, v2),
-      protectionStorageMasks: optional("ProtectionStorageMasks", alternativeItem, v2),
+      defaultsInformation: optional("DefaultsInformation", anyItem),
+      protectionStorageMasks: optional("ProtectionStorageMasks", protectionStorageMasks),
     },
   }),
   Cancel: known(0x19, "1.0"),
@@ -356,7 +363,7 @@ export const operations = {
       uniqueIdentifier: identifierAsked,
       reference: required("AttributeReference", attributeReference2),
       adjustmentType: required("AdjustmentType", enumeration("AdjustmentType")),
-      adjustmentValue: optional("AdjustmentValue", alternativeItem),
+      adjustmentValue: optional("AdjustmentValue", anyItem),
     },
     response: identifierAnswer,
   }),
@@ -373,7 +380,7 @@ export const operations = {
     since: "2.0",
     request: {
       interopFunction: required("InteropFunction", enumeration("InteropFunction")),
-      interopIdentifier: optional("InteropIdentifier", text),
+      interopIdentifier: required("InteropIdentifier", text),
     },
     response: {},
   }),

@@ -2,7 +2,7 @@ import { type Item, ItemType } from "@holdfast/ttlv";
 import { KmipError } from "./faults.ts";
 import { type TagName, type TagRow, tags } from "./tags.ts";
 import type { ValueType } from "./value-type.ts";
-import { ordinal, type Version, versions, within } from "./version.ts";
+import { atRest, ordinal, type Version, versions, within } from "./version.ts";
 
 /** Versions that have a field; none given means all. */
 export interface Span {
@@ -15,6 +15,8 @@ interface Form extends Span {
   readonly tag: number;
   readonly tagName: TagName;
   readonly many: boolean;
+  /** In the versions of this form, whatever the field says. */
+  readonly required?: true;
   // biome-ignore lint/suspicious/noExplicitAny: forms of different value types share one list
   readonly type: ValueType<any>;
 }
@@ -81,10 +83,21 @@ export function many<Value>(
   return { presence: "required", forms: [form(tag, type, true, span)] };
 }
 
+/** A field that must be there once or more often. */
+export function some<Value>(
+  tag: TagName,
+  type: ValueType<Value>,
+  span: Span = {},
+): Field<readonly Value[], "required"> {
+  return { presence: "required", forms: [{ ...form(tag, type, true, span), required: true }] };
+}
+
 interface FormSpec<Value> extends Span {
   readonly tag: TagName;
   /** A repeated item: each is one element of the list that the field's value then is. */
   readonly many?: boolean;
+  /** Must be there in these versions, though the field is optional. */
+  readonly required?: true;
   readonly type: ValueType<Value>;
 }
 
@@ -99,11 +112,14 @@ export function byVersion<Value, P extends Presence>(
 ): Field<Value, P> {
   return {
     presence,
-    forms: forms.map((spec) => form(spec.tag, spec.type, spec.many === true, spec)),
+    forms: forms.map((spec) => ({
+      ...form(spec.tag, spec.type, spec.many === true, spec),
+      ...(spec.required === true ? { required: true } : {}),
+    })),
   };
 }
 
-interface Planned extends Form {
+interface Planned extends Omit<Form, "required"> {
   readonly key: string;
   readonly required: boolean;
 }
@@ -115,16 +131,21 @@ interface Plan {
   readonly byTag: ReadonlyMap<number, Planned>;
 }
 
+/** The forms of a field in a version; at rest the newest one. */
+function formsIn(version: Version, forms: readonly Form[]): readonly Form[] {
+  const newest = version === atRest ? forms.filter((one) => one.until === undefined) : [];
+  return newest.length > 0 ? newest : forms.filter((one) => within(version, one.since, one.until));
+}
+
 function compile(fields: Fields, version: Version): Plan {
   const planned: Planned[] = [];
   const lists: string[] = [];
   for (const [key, field] of Object.entries(fields)) {
     if (field.presence === "required" && field.forms.some((one) => one.many)) lists.push(key);
-    for (const one of field.forms) {
-      if (within(version, one.since, one.until)) {
-        planned.push({ ...one, key, required: field.presence === "required" && !one.many });
-        if (one.many && !lists.includes(key)) lists.push(key);
-      }
+    for (const one of formsIn(version, field.forms)) {
+      const must = one.required ?? (field.presence === "required" && !one.many);
+      planned.push({ ...one, key, required: must });
+      if (one.many && !lists.includes(key)) lists.push(key);
     }
   }
   return { fields: planned, lists, byTag: new Map(planned.map((field) => [field.tag, field])) };
@@ -147,7 +168,7 @@ function unexpected(item: Item, version: Version, structure: string): KmipError 
 
 type Loose = Record<string, unknown>;
 
-function decodeFields(item: Item, plan: Plan, version: Version, name: string): Loose {
+function decodeFields(item: Item, plan: Plan, version: Version, name: string, open: boolean) {
   if (item.type !== ItemType.Structure) {
     throw new KmipError("invalidMessage", `${name} must be a structure`);
   }
@@ -155,7 +176,10 @@ function decodeFields(item: Item, plan: Plan, version: Version, name: string): L
   for (const key of plan.lists) value[key] = [];
   for (const child of item.value) {
     const field = plan.byTag.get(child.tag);
-    if (field === undefined) throw unexpected(child, version, name);
+    if (field === undefined) {
+      if (open) continue;
+      throw unexpected(child, version, name);
+    }
     const decoded = field.type.decode(child, version);
     if (field.many) (value[field.key] as unknown[]).push(decoded);
     else if (value[field.key] === undefined) value[field.key] = decoded;
@@ -166,7 +190,9 @@ function decodeFields(item: Item, plan: Plan, version: Version, name: string): L
 
 function checkRequired(value: Loose, plan: Plan, name: string): void {
   for (const field of plan.fields) {
-    if (field.required && value[field.key] === undefined) {
+    if (!field.required) continue;
+    const part = value[field.key];
+    if (part === undefined || (field.many && (part as readonly unknown[]).length === 0)) {
       throw new KmipError("missingField", `${field.tagName} is missing in ${name}`);
     }
   }
@@ -192,8 +218,13 @@ export interface StructType<F extends Fields> extends ValueType<Infer<F>> {
   readonly tagsIn: (version: Version) => ReadonlySet<number>;
 }
 
-/** A structure from its fields. `name` is used in error messages only. */
-export function struct<F extends Fields>(name: string, fields: F): StructType<F> {
+/** A structure from its fields. `name` is used in error messages only; an `open` one has fields of others, too. */
+export function struct<F extends Fields>(
+  name: string,
+  fields: F,
+  options: { readonly open?: boolean } = {},
+): StructType<F> {
+  const open = options.open === true;
   const plans: (Plan | undefined)[] = versions.map(() => undefined);
   const planFor = (version: Version): Plan => {
     const at = ordinal(version);
@@ -207,7 +238,7 @@ export function struct<F extends Fields>(name: string, fields: F): StructType<F>
     tagsIn: (version) => new Set(planFor(version).byTag.keys()),
     decode: (item, version) => {
       const plan = planFor(version);
-      const value = decodeFields(item, plan, version, name);
+      const value = decodeFields(item, plan, version, name, open);
       checkRequired(value, plan, name);
       return value as Infer<F>;
     },

@@ -1,5 +1,16 @@
-import { type Infer, many, optional, required, struct } from "./schema.ts";
-import { anyItem, boolean, bytes, enumeration, integer, longInteger, text } from "./value-type.ts";
+import { ItemType } from "@holdfast/ttlv";
+import { byVersion, type Infer, many, optional, required, struct } from "./schema.ts";
+import {
+  boolean,
+  bytes,
+  type EnumerationText,
+  enumeration,
+  integer,
+  longInteger,
+  mask,
+  text,
+  type ValueType,
+} from "./value-type.ts";
 
 /** KMIP 2.1, 9.9 Protocol Version. */
 export const protocolVersion = struct("Protocol Version", {
@@ -68,20 +79,6 @@ export const keyWrappingData = struct("Key Wrapping Data", {
   encodingOption: optional("EncodingOption", enumeration("EncodingOption"), { since: "1.1" }),
 });
 
-/**
- * KMIP 2.1, 3.1.1 Key Block. `keyValue` stays an item: a structure (Key Material and attributes), or a byte string
- * when wrapped. In an object it is kept as registered.
- */
-export const keyBlock = struct("Key Block", {
-  keyFormatType: required("KeyFormatType", enumeration("KeyFormatType")),
-  keyCompressionType: optional("KeyCompressionType", enumeration("KeyCompressionType")),
-  keyValue: optional("KeyValue", anyItem),
-  cryptographicAlgorithm: optional("CryptographicAlgorithm", enumeration("CryptographicAlgorithm")),
-  cryptographicLength: optional("CryptographicLength", integer),
-  keyWrappingData: optional("KeyWrappingData", keyWrappingData),
-});
-export type KeyBlock = Infer<typeof keyBlock.fields>;
-
 /** KMIP 2.1, 4.45 Revocation Reason. */
 export const revocationReason = struct("Revocation Reason", {
   code: required("RevocationReasonCode", enumeration("RevocationReasonCode")),
@@ -107,16 +104,42 @@ export const rngParameters = struct("RNG Parameters", {
   predictionResistance: optional("PredictionResistance", boolean),
 });
 
-/** KMIP 1.4, 2.1.9; Query's Extension Information. */
+const itemTypes = enumeration("ItemType");
+/** 1.x gives the item type as an Integer, 2.x as an Enumeration of the same numbers. */
+const extensionType1: ValueType<EnumerationText<"ItemType">> = {
+  itemType: ItemType.Integer,
+  decode: (item, version) => {
+    const value = integer.decode(item, version);
+    return itemTypes.decode({ ...item, type: ItemType.Enumeration, value }, "2.0");
+  },
+  encode: (tag, value) => {
+    const item = itemTypes.encode(tag, value, "2.0");
+    return item?.type === ItemType.Enumeration ? { ...item, type: ItemType.Integer } : undefined;
+  },
+};
+
+/** KMIP 2.1, 7.13 Extension Information. */
 export const extensionInformation = struct("Extension Information", {
   name: required("ExtensionName", text),
   tag: optional("ExtensionTag", integer),
-  type: optional("ExtensionType", integer),
-  enumeration: optional("ExtensionEnumeration", integer, { since: "1.4" }),
-  attribute: optional("ExtensionAttribute", boolean, { since: "1.4" }),
-  parentStructureTag: optional("ExtensionParentStructureTag", integer, { since: "1.4" }),
-  description: optional("ExtensionDescription", text, { since: "1.4" }),
+  type: byVersion<EnumerationText<"ItemType">, "optional">(
+    "optional",
+    { tag: "ExtensionType", type: extensionType1, until: "1.4" },
+    { tag: "ExtensionType", type: itemTypes, since: "2.0" },
+  ),
+  enumeration: optional("ExtensionEnumeration", integer),
+  attribute: optional("ExtensionAttribute", boolean),
+  parentStructureTag: optional("ExtensionParentStructureTag", integer),
+  description: optional("ExtensionDescription", text),
 });
+
+/** KMIP 2.1, 7.33 Protection Storage Masks: acceptable alternatives, the best one first. */
+export const protectionStorageMasks = struct("Protection Storage Masks", {
+  masks: many("ProtectionStorageMask", mask("ProtectionStorageMask")),
+});
+
+/** KMIP 2.1, 7.23 Object Groups. */
+export const objectGroups = struct("Object Groups", { names: many("ObjectGroup", text) });
 
 /** KMIP 2.1, 7.27 Profile Information. */
 export const profileInformation = struct("Profile Information", {
@@ -162,14 +185,19 @@ export const capabilityInformation = struct("Capability Information", {
   quantumSafe: optional("QuantumSafeCapability", boolean, { since: "2.0" }),
 });
 
-/** KMIP 2.1, 7.31 Server Information is the server's own structure. */
-export const serverInformation = struct("Server Information", {
-  serverName: optional("ServerName", text, { since: "2.0" }),
-  serverSerialNumber: optional("ServerSerialNumber", text, { since: "2.0" }),
-  serverVersion: optional("ServerVersion", text, { since: "2.0" }),
-  serverLoad: optional("ServerLoad", text, { since: "2.0" }),
-  productName: optional("ProductName", text, { since: "2.0" }),
-  buildLevel: optional("BuildLevel", text, { since: "2.0" }),
-  buildDate: optional("BuildDate", text, { since: "2.0" }),
-  clusterInfo: optional("ClusterInfo", text, { since: "2.0" }),
-});
+/** KMIP 2.1, 7.37 Server Information; before 2.0 only vendors' own fields, which are not read. */
+export const serverInformation = struct(
+  "Server Information",
+  {
+    serverName: optional("ServerName", text),
+    serverSerialNumber: optional("ServerSerialNumber", text),
+    serverVersion: optional("ServerVersion", text),
+    serverLoad: optional("ServerLoad", text),
+    productName: optional("ProductName", text),
+    buildLevel: optional("BuildLevel", text),
+    buildDate: optional("BuildDate", text),
+    clusterInfo: optional("ClusterInfo", text),
+    alternateFailoverEndpoints: many("AlternateFailoverEndpoints", text),
+  },
+  { open: true },
+);

@@ -17,6 +17,10 @@ export interface ValueType<Value> {
   readonly encode: (tag: number, value: Value, version: Version) => Item | undefined;
 }
 
+/** A value type whose values are of some type: in tables of different ones. */
+// biome-ignore lint/suspicious/noExplicitAny: what the name says
+export type AnyValueType = ValueType<any>;
+
 function wrongType(item: Item, wanted: string): KmipError {
   return new KmipError(
     "invalidMessage",
@@ -130,13 +134,6 @@ export const anyItem: ValueType<Item> = {
   itemType: "any",
   decode: (item) => item,
   encode: (tag, value) => (value.tag === tag ? value : { ...value, tag }),
-};
-
-/** An item that may stand under one of several tags, and keeps its own. */
-export const alternativeItem: ValueType<Item> = {
-  itemType: "any",
-  decode: (item) => item,
-  encode: (tag, value) => (value.tag === tag ? value : undefined),
 };
 
 /** A value outside the tables, in the extension range 8xxxxxxx. */
