@@ -21,8 +21,12 @@ export function readText(path: string, setting: string): string {
 
 /** Reads every certificate of a PEM file or PEM text. */
 export function readCertificates(source: string, setting: string): X509Certificate[] {
-  const where = isPem(source) ? setting : `${setting}: ${source}`;
-  const pem = isPem(source) ? source : readText(source, setting);
+  if (isPem(source)) return parseCertificates(source, setting);
+  return parseCertificates(readText(source, setting), `${setting}: ${source}`);
+}
+
+/** Reads every certificate of a PEM text; `where` is named in faults. */
+export function parseCertificates(pem: string, where: string): X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
   if (blocks === null) {
     throw new StartError(`${where}: holds no PEM certificate (-----BEGIN CERTIFICATE-----)`);

@@ -165,7 +165,7 @@ export class KmipEndpoint {
     await this.shut();
     clearInterval(this.#sweeper);
     const open = [...this.#connections].map(({ socket }) => socket).concat(...this.#leaving.keys());
-    const closed = open.map((socket) => once(socket, "close"));
+    const closed = open.map((socket) => new Promise((resolve) => socket.once("close", resolve)));
     for (const connection of this.#connections) connection.destroy("draining");
     for (const socket of this.#leaving.keys()) socket.destroy();
     await Promise.all(closed);

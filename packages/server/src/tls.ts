@@ -7,7 +7,7 @@ import {
   type X509Certificate,
 } from "node:crypto";
 import type { SecureContextOptions } from "node:tls";
-import { readBytes, readCertificates, readText, subjectOf } from "./certificates.ts";
+import { parseCertificates, readBytes, readText, subjectOf } from "./certificates.ts";
 import type { Config } from "./config-table.ts";
 import { reasonOf, StartError } from "./start-error.ts";
 
@@ -39,7 +39,7 @@ export function readIdentity(tls: Config["tls"]): ServerIdentity {
     const keyPath = tls.key[at] as string;
     const certificate = readText(path, "tls.certificate");
     const key = readText(keyPath, "tls.key");
-    const leaf = readCertificates(certificate, `tls.certificate: ${path}`)[0] as X509Certificate;
+    const leaf = parseCertificates(certificate, `tls.certificate: ${path}`)[0] as X509Certificate;
     if (!leaf.checkPrivateKey(readKey(key, keyPath))) {
       throw new StartError(`tls.key: ${keyPath} is not the key of tls.certificate ${path}`);
     }

@@ -1,0 +1,84 @@
+import { stat } from "node:fs/promises";
+import type { Config } from "./config-table.ts";
+import type { NodeObserver } from "./events.ts";
+import { reasonOf } from "./start-error.ts";
+import { describeIdentity, readIdentity, type ServerIdentity } from "./tls.ts";
+
+/** How often the files are looked at. Polled, since folders that are swapped by a link tell watchers nothing. */
+const pollMs = 2000;
+
+/**
+ * The server's certificate files, read again when they change or when `reload` is called. A pair that does not match
+ * is refused and the one in use kept.
+ */
+export class CertificateFiles {
+  readonly #tls: Config["tls"];
+  readonly #observe: NodeObserver;
+  readonly #timer: NodeJS.Timeout;
+  #identity: ServerIdentity;
+  #use: (identity: ServerIdentity) => void = () => undefined;
+  /** What the files looked like when last read, and when last looked at. */
+  #readState = "";
+  #seenState = "";
+
+  /** Reads the files for the first time; throws a `StartError` when they cannot be used. */
+  constructor(tls: Config["tls"], observe: NodeObserver, everyMs: number = pollMs) {
+    this.#tls = tls;
+    this.#observe = observe;
+    this.#identity = readIdentity(tls);
+    this.#timer = setInterval(() => void this.poll(), everyMs).unref();
+  }
+
+  get identity(): ServerIdentity {
+    return this.#identity;
+  }
+
+  /** Says who uses the certificates from now on. */
+  onChange(use: (identity: ServerIdentity) => void): void {
+    this.#use = use;
+  }
+
+  /** Looks at the files once. Two looks must agree before they are read, since certificate and key are written in turn. */
+  async poll(): Promise<void> {
+    const state = await this.#state();
+    const settled = state === this.#seenState;
+    const first = this.#seenState === "";
+    this.#seenState = state;
+    if (first) this.#readState = state;
+    if (settled && state !== this.#readState) {
+      this.#readState = state;
+      this.reload();
+    }
+  }
+
+  /** Reads the files now; tells whether they are in use. */
+  reload(): boolean {
+    try {
+      const identity = readIdentity(this.#tls);
+      this.#use(identity);
+      this.#identity = identity;
+    } catch (error) {
+      const detail = `${reasonOf(error)}; the certificate in use is kept`;
+      this.#observe({ type: "certificate", loaded: false, detail });
+      return false;
+    }
+    this.#observe({ type: "certificate", loaded: true, detail: describeIdentity(this.#identity) });
+    return true;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #state(): Promise<string> {
+    const states = [...this.#tls.certificate, ...this.#tls.key].map(async (path) => {
+      try {
+        const { mtimeMs, size, ino } = await stat(path);
+        return `${mtimeMs} ${size} ${ino}`;
+      } catch {
+        return "absent";
+      }
+    });
+    return (await Promise.all(states)).join("\n");
+  }
+}
