@@ -1,5 +1,6 @@
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { KmipError } from "./faults.ts";
+import { isKnownTag, tagNameOf } from "./tag-lookup.ts";
 import { type TagName, type TagRow, tags } from "./tags.ts";
 import type { ValueType } from "./value-type.ts";
 import { atRest, ordinal, type Version, versions, within } from "./version.ts";
@@ -151,19 +152,11 @@ function compile(fields: Fields, version: Version): Plan {
   return { fields: planned, lists, byTag: new Map(planned.map((field) => [field.tag, field])) };
 }
 
-const knownTags: ReadonlyMap<number, TagRow> = new Map(
-  Object.values(tags).map((row) => [row.tag, row]),
-);
-
 function unexpected(item: Item, version: Version, structure: string): KmipError {
-  const row = knownTags.get(item.tag);
-  if (row === undefined || !within(version, row.since, row.until)) {
-    return new KmipError(
-      "unknownTag",
-      `tag 0x${item.tag.toString(16)} is not known in KMIP ${version}`,
-    );
-  }
-  return new KmipError("invalidMessage", `${row.name} does not belong in ${structure}`);
+  const name = tagNameOf(item.tag);
+  return name !== undefined && isKnownTag(item.tag, version)
+    ? new KmipError("invalidMessage", `${tags[name].name} does not belong in ${structure}`)
+    : new KmipError("unknownTag", `tag 0x${item.tag.toString(16)} is not known in KMIP ${version}`);
 }
 
 type Loose = Record<string, unknown>;
@@ -198,13 +191,21 @@ function checkRequired(value: Loose, plan: Plan, name: string): void {
   }
 }
 
+function encodeMany(field: Planned, parts: readonly unknown[], version: Version, items: Item[]) {
+  for (const part of parts) {
+    const item = field.type.encode(field.tag, part, version);
+    if (item !== undefined) items.push(item);
+  }
+}
+
 function encodeFields(tag: number, value: Loose, plan: Plan, version: Version): Item {
   const items: Item[] = [];
   for (const field of plan.fields) {
     const part = value[field.key];
     if (part === undefined) continue;
-    for (const one of field.many ? (part as readonly unknown[]) : [part]) {
-      const item = field.type.encode(field.tag, one, version);
+    if (field.many) encodeMany(field, part as readonly unknown[], version, items);
+    else {
+      const item = field.type.encode(field.tag, part, version);
       if (item !== undefined) items.push(item);
     }
   }
@@ -214,8 +215,6 @@ function encodeFields(tag: number, value: Loose, plan: Plan, version: Version): 
 /** A structure type, compiled once a version from its fields; fields go out in the order of the table. */
 export interface StructType<F extends Fields> extends ValueType<Infer<F>> {
   readonly fields: F;
-  /** Tags of the structure in a version. */
-  readonly tagsIn: (version: Version) => ReadonlySet<number>;
 }
 
 /** A structure from its fields. `name` is used in error messages only; an `open` one has fields of others, too. */
@@ -235,7 +234,6 @@ export function struct<F extends Fields>(
   return {
     itemType: ItemType.Structure,
     fields,
-    tagsIn: (version) => new Set(planFor(version).byTag.keys()),
     decode: (item, version) => {
       const plan = planFor(version);
       const value = decodeFields(item, plan, version, name, open);
