@@ -1,1 +1,7 @@
-export {};
+export {
+  createLocalRoot,
+  LocalRoot,
+  type LocalRootSources,
+  openLocalRoot,
+  rotateLocalRoot,
+} from "./local/local-root.ts";

@@ -1,0 +1,189 @@
+import { createCipheriv, createDecipheriv, timingSafeEqual } from "node:crypto";
+import {
+  type Clock,
+  type Ids,
+  type RootOfTrust,
+  RootOfTrustError,
+  SealBroken,
+} from "@holdfast/engine";
+import {
+  appendRootKey,
+  createRootKeys,
+  fingerprintOf,
+  type RootKeys,
+  type RootKeyVersion,
+  readRootKeys,
+  rootKeyBytes,
+  zeroKeys,
+} from "./root-key-file.ts";
+
+const algorithm = "aes-256-gcm";
+/** First bytes of every blob: the scheme. The version of the root key follows. */
+const scheme = Buffer.from("HFL1", "ascii");
+const headerBytes = scheme.length + 4;
+const nonceBytes = 12;
+const tagBytes = 16;
+
+/** Where a new root key and its date come from. */
+export interface LocalRootSources {
+  readonly clock: Clock;
+  readonly ids: Ids;
+}
+
+/** Makes a file with the first version of a root key, mode 0600; refuses to replace one. */
+export async function createLocalRoot(file: string, sources: LocalRootSources): Promise<void> {
+  const first = newVersion(1, sources);
+  await createRootKeys(file, first).finally(() => zeroKeys([first]));
+}
+
+/** Adds a version of the root key, which wraps from now on; older ones still unwrap. Answers its number. */
+export async function rotateLocalRoot(file: string, sources: LocalRootSources): Promise<number> {
+  const made: RootKeyVersion[] = [];
+  await appendRootKey(file, (newest) => {
+    const next = newVersion(newest.version + 1, sources);
+    made.push(next);
+    return next;
+  }).finally(() => zeroKeys(made));
+  return made[0]?.version ?? 0;
+}
+
+/** Opens a root of trust that is a file of root keys; rejects with what is wrong with the file. */
+export async function openLocalRoot(file: string, ids: Ids): Promise<LocalRoot> {
+  return new LocalRoot(file, ids, await readRootKeys(file));
+}
+
+function newVersion(version: number, { clock, ids }: LocalRootSources): RootKeyVersion {
+  const created = new Date(clock.wallMs()).toISOString();
+  return { version, created, key: ids.randomBytes(rootKeyBytes) };
+}
+
+/** Wraps with AES-256-GCM under the newest key of a file, which it reads again when it was replaced. */
+export class LocalRoot implements RootOfTrust {
+  readonly kind = "local";
+  readonly #file: string;
+  readonly #ids: Ids;
+  /** Never held over an await: a reload zeroes the keys that it replaces. */
+  #keys: RootKeys | undefined;
+
+  constructor(file: string, ids: Ids, keys: RootKeys) {
+    this.#file = file;
+    this.#ids = ids;
+    this.#keys = keys;
+  }
+
+  async describe(): Promise<{ readonly name: string; readonly currentVersion: string }> {
+    await this.#reload();
+    return { name: "local", currentVersion: String(this.#newest().version) };
+  }
+
+  async wrap(
+    plaintext: Uint8Array,
+    additionalData: Uint8Array,
+  ): Promise<{ readonly blob: Uint8Array; readonly version: string }> {
+    await this.#reload();
+    return this.#wrapNow(plaintext, additionalData);
+  }
+
+  async unwrap(
+    blob: Uint8Array,
+    additionalData: Uint8Array,
+  ): Promise<{
+    readonly plaintext: Uint8Array;
+    readonly version: string;
+    readonly rewrapped?: { readonly blob: Uint8Array; readonly version: string };
+  }> {
+    await this.#reload();
+    const version = versionOf(blob);
+    const plaintext = decrypt(this.#version(version).key, blob, additionalData);
+    const answer = { plaintext, version: String(version) };
+    if (version === this.#newest().version) return answer;
+    return { ...answer, rewrapped: this.#wrapNow(plaintext, additionalData) };
+  }
+
+  async probe(): Promise<void> {
+    const [sample, additionalData] = [this.#ids.randomBytes(32), this.#ids.randomBytes(16)];
+    const { blob } = await this.wrap(sample, additionalData);
+    const { plaintext } = await this.unwrap(blob, additionalData);
+    if (!timingSafeEqual(sample, plaintext))
+      throw new SealBroken("the root key does not open its own");
+  }
+
+  /** Forgets the keys, and overwrites them. */
+  close(): void {
+    zeroKeys(this.#keys?.versions ?? []);
+    this.#keys = undefined;
+  }
+
+  async #reload(): Promise<void> {
+    try {
+      if ((await fingerprintOf(this.#file)) === this.#keys?.fingerprint) return;
+      const keys = await readRootKeys(this.#file);
+      this.close();
+      this.#keys = keys;
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  #newest(): RootKeyVersion {
+    const newest = this.#keys?.versions.at(-1);
+    if (newest === undefined) throw this.#failure("unavailable", "its keys are being read again");
+    return newest;
+  }
+
+  #version(version: number): RootKeyVersion {
+    const found = this.#keys?.versions.find((known) => known.version === version);
+    if (found !== undefined) return found;
+    const newest = this.#newest().version;
+    // A node whose copy of the file is behind is to go on for its grace, until the file is brought.
+    if (version > newest) {
+      const mend = "bring it the newer file";
+      throw this.#failure(
+        "unavailable",
+        `version ${version} is wanted, ${newest} is newest; ${mend}`,
+      );
+    }
+    throw this.#failure("gone", `version ${version} is no longer in it`);
+  }
+
+  #failure(failure: "unavailable" | "gone", what: string): RootOfTrustError {
+    return new RootOfTrustError(failure, `root key file ${this.#file}: ${what}`);
+  }
+
+  #wrapNow(plaintext: Uint8Array, additionalData: Uint8Array) {
+    const { version, key } = this.#newest();
+    const header = Buffer.alloc(headerBytes);
+    scheme.copy(header);
+    header.writeUInt32BE(version, scheme.length);
+    const nonce = this.#ids.randomBytes(nonceBytes);
+    const cipher = createCipheriv(algorithm, key, nonce, { authTagLength: tagBytes });
+    cipher.setAAD(Buffer.concat([header, additionalData]));
+    const ciphertext = [cipher.update(plaintext), cipher.final(), cipher.getAuthTag()];
+    return { blob: Buffer.concat([header, nonce, ...ciphertext]), version: String(version) };
+  }
+}
+
+function versionOf(blob: Uint8Array): number {
+  const ours = scheme.every((byte, at) => blob[at] === byte);
+  if (!ours || blob.length < headerBytes + nonceBytes + tagBytes) {
+    throw new SealBroken("not wrapped by a local root of trust");
+  }
+  return new DataView(blob.buffer, blob.byteOffset).getUint32(scheme.length);
+}
+
+function decrypt(key: Uint8Array, blob: Uint8Array, additionalData: Uint8Array): Uint8Array {
+  const nonceEnd = headerBytes + nonceBytes;
+  const nonce = blob.subarray(headerBytes, nonceEnd);
+  const decipher = createDecipheriv(algorithm, key, nonce, { authTagLength: tagBytes });
+  decipher.setAAD(Buffer.concat([blob.subarray(0, headerBytes), additionalData]));
+  decipher.setAuthTag(blob.subarray(-tagBytes));
+  const plaintext = decipher.update(blob.subarray(nonceEnd, -tagBytes));
+  try {
+    decipher.final();
+  } catch (cause) {
+    plaintext.fill(0);
+    throw new SealBroken("a wrapped key is not what was wrapped", { cause });
+  }
+  return plaintext;
+}
