@@ -100,8 +100,13 @@ export function rootOfTrustConformance(
     test.each(can.failures)("%s: every use says so", async (failure) => {
       const { blob } = await root.wrap(secret, data);
       await opened.fail?.[failure]?.();
-      for (const use of [root.unwrap(blob, data), root.wrap(secret, data), root.probe()]) {
-        await expect(use).rejects.toMatchObject({ name: "RootOfTrustError", failure });
+      const uses = [
+        () => root.unwrap(blob, data),
+        () => root.wrap(secret, data),
+        () => root.probe(),
+      ];
+      for (const use of uses) {
+        await expect(use()).rejects.toMatchObject({ name: "RootOfTrustError", failure });
       }
     });
   });
