@@ -118,7 +118,8 @@ export function checkKeyBlock(block: KeyBlock, version: Version): void {
     if (within(version, "1.2") && !wrapped) return;
     throw new KmipError("missingField", "Key Value is missing in Key Block");
   }
-  if (wrapped) return;
+  // PKCS#12 is encrypted by a password of its own.
+  if (wrapped || keyFormatType === "PKCS_12") return;
   if (value instanceof Uint8Array) {
     throw new KmipError("missingField", "Key Wrapping Data is missing beside a wrapped Key Value");
   }

@@ -6,9 +6,10 @@ import { codeOf, type OperationRow, operationOfCode, operations } from "./operat
 import { tags } from "./tags.ts";
 import type { Version } from "./version.ts";
 
-/** The payload of a success: by the operation's row, or the item that a caller without a row made. */
+/** The payload, unless the item failed: by the operation's row, or the item that a caller without a row made. */
 function encodePayload(item: ResponseItem, version: Version): Item | undefined {
-  if (item.status !== "Success" || item.operation === undefined) return undefined;
+  if (item.operation === undefined || item.status === "OperationFailed") return undefined;
+  if (item.payload === undefined && item.status !== "Success") return undefined;
   const row: OperationRow = operations[item.operation];
   const tag = tags.ResponsePayload.tag;
   if (row.response !== undefined) {

@@ -127,7 +127,7 @@ interface Planned extends Omit<Form, "required"> {
 
 interface Plan {
   readonly fields: readonly Planned[];
-  /** Keys that hold a list, in this version or in another one: an empty list when nothing is there. */
+  /** Keys whose value is a list of items: an empty one when nothing is there, or the version has no such field. */
   readonly lists: readonly string[];
   readonly byTag: ReadonlyMap<number, Planned>;
 }
@@ -142,12 +142,13 @@ function compile(fields: Fields, version: Version): Plan {
   const planned: Planned[] = [];
   const lists: string[] = [];
   for (const [key, field] of Object.entries(fields)) {
-    if (field.presence === "required" && field.forms.some((one) => one.many)) lists.push(key);
-    for (const one of formsIn(version, field.forms)) {
-      const must = one.required ?? (field.presence === "required" && !one.many);
-      planned.push({ ...one, key, required: must });
-      if (one.many && !lists.includes(key)) lists.push(key);
+    const must = field.presence === "required";
+    const forms = formsIn(version, field.forms);
+    for (const one of forms) {
+      planned.push({ ...one, key, required: one.required ?? (must && !one.many) });
     }
+    const absent = must && forms.length === 0 && field.forms.some((one) => one.many);
+    if (absent || forms.some((one) => one.many)) lists.push(key);
   }
   return { fields: planned, lists, byTag: new Map(planned.map((field) => [field.tag, field])) };
 }
