@@ -1,0 +1,107 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { codeOf, reasonOf, StartError } from "../start-error.ts";
+
+/** The checkout that this file lies in; where a development cluster keeps its data by default. */
+export const checkout = join(import.meta.dirname, "..", "..", "..", "..");
+
+/** Where everything of one development cluster lies. */
+export interface Folder {
+  readonly root: string;
+  readonly pki: string;
+  readonly secrets: string;
+  readonly redis: string;
+  readonly nodes: string;
+  readonly log: string;
+  /** What tools read to attach. */
+  readonly cluster: string;
+  /** Which processes run, for `dev stop` and the next start. */
+  readonly run: string;
+  /** What must be the same at the next start: ports. */
+  readonly settings: string;
+  /** Written when the store was initialised. */
+  readonly initialised: string;
+  /** The key that the last start made, so that the next can show that it is still there. */
+  readonly lastKey: string;
+}
+
+/** The paths under a cluster's folder; makes nothing. */
+export function folderAt(root: string): Folder {
+  return {
+    root,
+    pki: join(root, "pki"),
+    secrets: join(root, "secrets"),
+    redis: join(root, "redis"),
+    nodes: join(root, "nodes"),
+    log: join(root, "log"),
+    cluster: join(root, "cluster.json"),
+    run: join(root, "run.json"),
+    settings: join(root, "settings.json"),
+    initialised: join(root, "initialised"),
+    lastKey: join(root, "last-key.json"),
+  };
+}
+
+/** Makes the folders, open to this user only, since keys lie in them. */
+export function makeFolder(folder: Folder): void {
+  for (const path of [folder.root, folder.pki, folder.secrets, folder.redis, folder.nodes]) {
+    makePrivate(path);
+  }
+  makePrivate(folder.log);
+}
+
+/** Makes a folder that only this user can look into. */
+export function makePrivate(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    chmodSync(path, 0o700);
+  } catch (error) {
+    throw new StartError(
+      `${path}: cannot be made: ${reasonOf(error)}; give a folder that you may write to with --dir`,
+    );
+  }
+}
+
+/** Writes a file in one step, readable by this user only. */
+export function writePrivate(path: string, content: string | Uint8Array): void {
+  const next = `${path}.${process.pid}.new`;
+  try {
+    writeFileSync(next, content, { mode: 0o600 });
+    renameSync(next, path);
+  } catch (error) {
+    rmSync(next, { force: true });
+    throw new StartError(`${path}: cannot be written: ${reasonOf(error)}`);
+  }
+}
+
+/** The file's content; made and written when there is none. */
+export function readOrMake(path: string, make: () => Uint8Array): Buffer {
+  if (!existsSync(path)) {
+    makePrivate(dirname(path));
+    writePrivate(path, make());
+  }
+  return readFileSync(path);
+}
+
+/** The content of a JSON file that this program wrote; undefined when it is not there or broken. */
+export function readJson<Content>(path: string): Content | undefined {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as Content;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT" || error instanceof SyntaxError) return undefined;
+    throw new StartError(`${path}: cannot be read: ${reasonOf(error)}`);
+  }
+}
+
+/** Writes JSON in one step, readable by this user only. */
+export function writeJson(path: string, content: unknown): void {
+  writePrivate(path, `${JSON.stringify(content, undefined, 2)}\n`);
+}

@@ -1,0 +1,46 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
+import { type Address, printAddress } from "../address.ts";
+import { codeOf, reasonOf, StartError } from "../start-error.ts";
+
+/** Below the range that systems hand out for outgoing connections, so that a port stays free between two starts. */
+const portMax = 32_000;
+
+/** Ports free now on an address, the first ones from `from` on. */
+export async function freePorts(host: string, from: number, count: number): Promise<number[]> {
+  const found: number[] = [];
+  for (let port = from; found.length < count; port++) {
+    if (port > portMax) {
+      throw new StartError(`${host}: no ${count} free ports between ${from} and ${portMax}`);
+    }
+    if ((await listenFault({ host, port })) === undefined) found.push(port);
+  }
+  return found;
+}
+
+/** Throws a `StartError` that names the first of these addresses that cannot be listened on. */
+export async function checkFree(addresses: readonly (Address & { what: string })[]): Promise<void> {
+  for (const { what, ...address } of addresses) {
+    const fault = await listenFault(address);
+    if (fault === undefined) continue;
+    const at = printAddress(address);
+    throw new StartError(
+      codeOf(fault) === "EADDRINUSE"
+        ? `${at} (${what}) is in use: end what listens there (ss -ltnp 'sport = :${address.port}'), or choose others with --port and --addresses`
+        : `${at} (${what}) cannot be listened on: ${reasonOf(fault)}`,
+    );
+  }
+}
+
+async function listenFault({ host, port }: Address): Promise<unknown> {
+  const server = createServer();
+  try {
+    server.listen({ host, port, exclusive: true });
+    await once(server, "listening");
+    return (server.address() as AddressInfo).port === port ? undefined : new Error("another port");
+  } catch (error) {
+    return error;
+  } finally {
+    server.close();
+  }
+}

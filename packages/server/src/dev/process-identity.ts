@@ -1,0 +1,53 @@
+import { readFileSync } from "node:fs";
+
+/** A process, so that another one that later gets the same number is not taken for it. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** Ticks from the machine's start to the process's, and which start of the machine. */
+  readonly started: string;
+}
+
+/** Ticks a second in /proc, the same on every Linux that Node runs on. */
+const ticksPerSecond = 100;
+
+/** Who runs under a number now; undefined when nobody does. */
+export function identityOf(pid: number): ProcessIdentity | undefined {
+  const ticks = startTicks(pid);
+  if (ticks === undefined) return undefined;
+  const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  return { pid, started: `${ticks}@${boot}` };
+}
+
+/** Whether this very process still runs. */
+export function isAlive(identity: ProcessIdentity): boolean {
+  return identityOf(identity.pid)?.started === identity.started;
+}
+
+/** Sends a signal to this very process, and to no other that has its number by now. */
+export function signal(identity: ProcessIdentity, name: NodeJS.Signals): void {
+  if (!isAlive(identity)) return;
+  try {
+    process.kill(identity.pid, name);
+  } catch {
+    // It ended between the look and the signal.
+  }
+}
+
+/** How long ago this process was started, by the command that became it. */
+export function ageMs(): number {
+  const [uptime = "0"] = readFileSync("/proc/uptime", "utf8").split(" ");
+  const ticks = startTicks(process.pid) ?? 0;
+  return (Number(uptime) - ticks / ticksPerSecond) * 1000;
+}
+
+/** Field 22 of /proc/PID/stat; a zombie counts as gone. */
+function startTicks(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The name, in parentheses, may hold spaces and parentheses itself.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : Number(fields[19]);
+  } catch {
+    return undefined;
+  }
+}

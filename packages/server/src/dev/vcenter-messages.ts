@@ -1,0 +1,91 @@
+import { codeOf, type OperationName, tags } from "@holdfast/kmip";
+import {
+  byteString,
+  encode,
+  enumeration,
+  type Item,
+  integer,
+  structure,
+  textString,
+} from "@holdfast/ttlv";
+
+/** One operation of a message, as vCenter writes it. */
+export interface VcenterItem {
+  readonly operation: OperationName;
+  readonly payload: readonly Item[];
+  /** Absent in the first message of a connection. */
+  readonly uniqueBatchItemId?: Uint8Array;
+}
+
+const symmetricKey = 0x02;
+const aes = 0x03;
+const encryptAndDecrypt = 0x0c;
+const queryServerInformation = 0x03;
+
+/** A request message of KMIP 1.1 with nothing in its header but version and batch count. */
+export function vcenterMessage(items: readonly VcenterItem[]): Uint8Array {
+  const header = structure(tags.RequestHeader.tag, [
+    structure(tags.ProtocolVersion.tag, [
+      integer(tags.ProtocolVersionMajor.tag, 1),
+      integer(tags.ProtocolVersionMinor.tag, 1),
+    ]),
+    integer(tags.BatchCount.tag, items.length),
+  ]);
+  const batch = items.map(({ operation, payload, uniqueBatchItemId }) =>
+    structure(tags.BatchItem.tag, [
+      enumeration(tags.Operation.tag, codeOf(operation)),
+      ...(uniqueBatchItemId === undefined
+        ? []
+        : [byteString(tags.UniqueBatchItemID.tag, uniqueBatchItemId)]),
+      structure(tags.RequestPayload.tag, payload),
+    ]),
+  );
+  return encode(structure(tags.RequestMessage.tag, [header, ...batch]));
+}
+
+/** The n-th identifier of a connection: `QLKC` and a little-endian counter from 1. */
+export function batchItemId(count: number): Uint8Array {
+  const bytes = Buffer.from("QLKC\0\0\0\0", "latin1");
+  bytes.writeUInt32LE(count, 4);
+  return bytes;
+}
+
+/** What vCenter asks for; `id` is a Unique Identifier. */
+export const vcenterItems = {
+  discoverVersions: (): VcenterItem => ({ operation: "DiscoverVersions", payload: [] }),
+  queryServerInformation: (): VcenterItem => ({
+    operation: "Query",
+    payload: [enumeration(tags.QueryFunction.tag, queryServerInformation)],
+  }),
+  /** AES 256 for Encrypt and Decrypt; no name, no dates, no other attribute. */
+  create: (): VcenterItem => ({
+    operation: "Create",
+    payload: [
+      enumeration(tags.ObjectType.tag, symmetricKey),
+      structure(tags.TemplateAttribute.tag, [
+        attribute("Cryptographic Algorithm", enumeration(tags.AttributeValue.tag, aes)),
+        attribute("Cryptographic Usage Mask", integer(tags.AttributeValue.tag, encryptAndDecrypt)),
+        attribute("Cryptographic Length", integer(tags.AttributeValue.tag, 256)),
+      ]),
+    ],
+  }),
+  get: (id: string): VcenterItem => ({ operation: "Get", payload: [identifier(id)] }),
+  getAttribute: (id: string, name: string): VcenterItem => ({
+    operation: "GetAttributes",
+    payload: [identifier(id), textString(tags.AttributeName.tag, name)],
+  }),
+  addAttribute: (id: string, name: string, value: string): VcenterItem => ({
+    operation: "AddAttribute",
+    payload: [identifier(id), attribute(name, textString(tags.AttributeValue.tag, value))],
+  }),
+  activate: (id: string): VcenterItem => ({ operation: "Activate", payload: [identifier(id)] }),
+} as const;
+
+function identifier(id: string): Item {
+  return textString(tags.UniqueIdentifier.tag, id);
+}
+
+/** Without Attribute Index. */
+function attribute(name: string, value: Item): Item {
+  return structure(tags.Attribute.tag, [textString(tags.AttributeName.tag, name), value]);
+}

@@ -1,0 +1,320 @@
+import type { NodeEvent } from "./events.ts";
+
+type EventType = NodeEvent["type"];
+type EventOf<Type extends EventType> = Extract<NodeEvent, { readonly type: Type }>;
+
+/** A metric that one kind of event moves. */
+export interface EventMetric {
+  readonly type: "counter" | "histogram";
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly on: EventType;
+  readonly labelValues: (event: never) => readonly string[];
+  /** What a counter goes up by (1 when left out); what a histogram observes, in milliseconds. */
+  readonly amount?: (event: never) => number;
+}
+
+/** A metric that is read when it is scraped. */
+export interface ReadMetric {
+  readonly type: "gauge";
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly read: (node: NodeReadings) => readonly (readonly [...labels: string[], value: number])[];
+}
+
+/** What a scrape looks at; everything is known without asking anybody. */
+export interface NodeReadings {
+  readonly build: { readonly version: string; readonly region: string; readonly node: string };
+  readonly endpoint: () =>
+    | {
+        readonly connectionCount: number;
+        readonly handshakeCount: number;
+        readonly heldBytes: number;
+        readonly listening: boolean;
+      }
+    | undefined;
+  readonly health: () => {
+    readonly services: Readonly<Record<string, boolean>>;
+    readonly lease: "full" | "readOnly" | "none";
+    readonly rootOfTrust: boolean;
+  };
+  /** End of each certificate's time, milliseconds since the epoch. */
+  readonly certificates: () => readonly {
+    readonly kind: "server" | "client" | "authority";
+    readonly owner: string;
+    readonly subject: string;
+    readonly fingerprint: string;
+    readonly notAfterMs: number;
+  }[];
+}
+
+const none: readonly string[] = [];
+
+function counter<Type extends EventType>(
+  name: string,
+  on: Type,
+  help: string,
+  labels: readonly string[] = none,
+  labelValues: (event: EventOf<Type>) => readonly string[] = () => none,
+  amount?: (event: EventOf<Type>) => number,
+): EventMetric {
+  const row = { type: "counter" as const, name, on, help, labels, labelValues };
+  return amount === undefined ? row : { ...row, amount };
+}
+
+function seconds<Type extends EventType>(
+  name: string,
+  on: Type,
+  help: string,
+  amount: (event: EventOf<Type>) => number,
+  labels: readonly string[] = none,
+  labelValues: (event: EventOf<Type>) => readonly string[] = () => none,
+): EventMetric {
+  return { type: "histogram", name, on, help, labels, labelValues, amount };
+}
+
+const states = ["full", "readOnly", "none"] as const;
+
+/** Every metric that events move: a row says which event, which labels and how much. */
+export const eventMetrics: readonly EventMetric[] = [
+  counter(
+    "holdfast_requests_total",
+    "operation",
+    "KMIP operations answered, one a batch item.",
+    ["operation", "version", "result"],
+    ({ operation, version, result }) => [operation, version, result],
+  ),
+  seconds(
+    "holdfast_operation_seconds",
+    "operation",
+    "Time of one KMIP operation in the engine.",
+    ({ durationMs }) => durationMs,
+    ["operation"],
+    ({ operation }) => [operation],
+  ),
+  seconds(
+    "holdfast_request_seconds",
+    "request",
+    "Time from a request's last byte to its answer, for a whole message.",
+    ({ durationMs }) => durationMs,
+  ),
+  counter(
+    "holdfast_request_bytes_total",
+    "request",
+    "Bytes of requests.",
+    none,
+    undefined,
+    ({ requestBytes }) => requestBytes,
+  ),
+  counter(
+    "holdfast_response_bytes_total",
+    "request",
+    "Bytes of answers.",
+    none,
+    undefined,
+    ({ responseBytes }) => responseBytes,
+  ),
+  counter(
+    "holdfast_request_failures_total",
+    "requestFailed",
+    "Requests that a fault of the node left without an answer. Always worth a report.",
+  ),
+  counter(
+    "holdfast_handshakes_total",
+    "handshake",
+    "TLS handshakes completed, by whether the client was let in and, if not, why.",
+    ["outcome", "resumed", "protocol"],
+    ({ outcome, resumed, protocol }) => [outcome, String(resumed), protocol],
+  ),
+  seconds(
+    "holdfast_handshake_seconds",
+    "handshake",
+    "Time from a TCP connection to the end of its TLS handshake.",
+    ({ durationMs }) => durationMs,
+    ["resumed"],
+    ({ resumed }) => [String(resumed)],
+  ),
+  counter(
+    "holdfast_handshake_failures_total",
+    "handshakeFailed",
+    "TLS handshakes that did not complete: scans, time-outs, clients without a common version or suite.",
+  ),
+  counter(
+    "holdfast_connections_dropped_total",
+    "connectionDropped",
+    "Connections refused because `kmip.connectionsMax` were open.",
+  ),
+  counter(
+    "holdfast_connections_ended_total",
+    "connectionEnded",
+    "KMIP connections that ended, by reason.",
+    ["reason"],
+    ({ ending }) => [ending],
+  ),
+  seconds(
+    "holdfast_store_seconds",
+    "storeCommand",
+    "Time of one command or script at the store.",
+    ({ durationMs }) => durationMs,
+    ["command"],
+    ({ command }) => [command],
+  ),
+  seconds(
+    "holdfast_barrier_seconds",
+    "barrier",
+    "Time until a batch of changes was durable (WAITAOF).",
+    ({ durationMs }) => durationMs,
+    ["full"],
+    ({ full }) => [String(full)],
+  ),
+  counter(
+    "holdfast_barrier_changes_total",
+    "barrier",
+    "Changes that shared a barrier; divided by the number of barriers, the size of a batch.",
+    none,
+    undefined,
+    ({ batch }) => batch,
+  ),
+  counter(
+    "holdfast_store_lease_changes_total",
+    "lease",
+    "Changes of the store lease, by its new state.",
+    ["state"],
+    ({ state }) => [state],
+  ),
+  counter(
+    "holdfast_locks_total",
+    "lock",
+    "Locks asked for: acquired, given up after waiting (contended), or not to be had (unavailable).",
+    ["result"],
+    ({ result }) => [result],
+  ),
+  counter(
+    "holdfast_cas_conflicts_total",
+    "casConflict",
+    "Changes that found the record changed by another and began again.",
+    ["operation"],
+    ({ operation }) => [operation],
+  ),
+  counter(
+    "holdfast_covered_reads_total",
+    "coveredRead",
+    "Reads, by whether they had to wait until what they read was durable.",
+    ["waited"],
+    ({ waited }) => [String(waited)],
+  ),
+  seconds(
+    "holdfast_unwrap_seconds",
+    "unwrap",
+    "Time of one unwrap at the root of trust.",
+    ({ durationMs }) => durationMs,
+    ["ok"],
+    ({ ok }) => [String(ok)],
+  ),
+  counter("holdfast_warnings_total", "warning", "Warnings; the log has their words."),
+  counter(
+    "holdfast_certificate_reloads_total",
+    "certificate",
+    "The server's certificate read again, by whether it is in use now.",
+    ["loaded"],
+    ({ loaded }) => [String(loaded)],
+  ),
+  counter(
+    "holdfast_listener_changes_total",
+    "listener",
+    "The KMIP listener opened or shut.",
+    ["open"],
+    ({ open }) => [String(open)],
+  ),
+];
+
+/** Every metric that is read when it is scraped. */
+export const readMetrics: readonly ReadMetric[] = [
+  {
+    type: "gauge",
+    name: "holdfast_connections",
+    help: "KMIP connections open now.",
+    labels: none,
+    read: ({ endpoint }) => [[endpoint()?.connectionCount ?? 0]],
+  },
+  {
+    type: "gauge",
+    name: "holdfast_handshakes_in_progress",
+    help: "TLS handshakes under way now.",
+    labels: none,
+    read: ({ endpoint }) => [[endpoint()?.handshakeCount ?? 0]],
+  },
+  {
+    type: "gauge",
+    name: "holdfast_in_flight_bytes",
+    help: "Memory taken by large requests and unsent answers, bounded by `kmip.inFlightBytesMax`.",
+    labels: none,
+    read: ({ endpoint }) => [[endpoint()?.heldBytes ?? 0]],
+  },
+  {
+    type: "gauge",
+    name: "holdfast_listener_open",
+    help: "1 while the KMIP listener accepts connections.",
+    labels: none,
+    read: ({ endpoint }) => [[endpoint()?.listening === true ? 1 : 0]],
+  },
+  {
+    type: "gauge",
+    name: "holdfast_serving",
+    help: "1 while a health service answers SERVING.",
+    labels: ["service"],
+    read: ({ health }) =>
+      Object.entries(health().services).map(([service, serving]) => [service, serving ? 1 : 0]),
+  },
+  {
+    type: "gauge",
+    name: "holdfast_store_lease",
+    help: "1 for the state that the store lease is in: full (reads and changes), readOnly or none.",
+    labels: ["state"],
+    read: ({ health }) => states.map((state) => [state, health().lease === state ? 1 : 0]),
+  },
+  {
+    type: "gauge",
+    name: "holdfast_root_of_trust_ok",
+    help: "1 while the last probe of the root of trust succeeded.",
+    labels: none,
+    read: ({ health }) => [[health().rootOfTrust ? 1 : 0]],
+  },
+  {
+    type: "gauge",
+    name: "holdfast_certificate_not_after_seconds",
+    help: "When a certificate ends, seconds since the epoch: the server's, and those that instances name.",
+    labels: ["kind", "owner", "subject", "fingerprint"],
+    read: ({ certificates }) =>
+      certificates().map(({ kind, owner, subject, fingerprint, notAfterMs }) => [
+        ...[kind, owner, subject, fingerprint],
+        Math.floor(notAfterMs / 1000),
+      ]),
+  },
+  {
+    type: "gauge",
+    name: "holdfast_build_info",
+    help: "Always 1.",
+    labels: ["version", "region", "node"],
+    read: ({ build }) => [[build.version, build.region, build.node, 1]],
+  },
+];
+
+/** Metrics of the process that prom-client makes itself and that operators of Holdfast look at. */
+export const processMetrics: readonly (readonly [name: string, help: string])[] = [
+  [
+    "nodejs_eventloop_lag_p50_seconds",
+    "Half of the event loop's turns were later than this since the last scrape.",
+  ],
+  [
+    "nodejs_eventloop_lag_p99_seconds",
+    "One turn in a hundred was later than this since the last scrape.",
+  ],
+  ["nodejs_eventloop_lag_max_seconds", "The latest turn since the last scrape."],
+  ["process_cpu_seconds_total", "CPU time used."],
+  ["process_resident_memory_bytes", "Memory held."],
+  ["process_open_fds", "File descriptors open."],
+  ["process_start_time_seconds", "When the process started."],
+];

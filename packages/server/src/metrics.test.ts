@@ -1,0 +1,179 @@
+import { describe, expect, test } from "vitest";
+import type { NodeEvent } from "./events.ts";
+import { eventMetrics, processMetrics, readMetrics } from "./metric-table.ts";
+import { Metrics } from "./metrics.ts";
+
+const operation = {
+  type: "operation",
+  operation: "Get",
+  version: "1.1",
+  instance: "i",
+  result: "Success",
+  durationMs: 3,
+  requestId: "r",
+  fingerprint: "f",
+} as const;
+const handshake = {
+  type: "handshake",
+  outcome: "accepted",
+  durationMs: 2,
+  resumed: false,
+  protocol: "TLSv1.3",
+  remote: "",
+  fingerprint: "",
+  subject: "",
+} as const;
+
+async function linesAfter(...events: NodeEvent[]): Promise<string[]> {
+  const metrics = new Metrics();
+  for (const event of events) metrics.observe(event);
+  return (await metrics.print()).split("\n");
+}
+
+describe("metrics", () => {
+  test.each<[NodeEvent, string[]]>([
+    [
+      operation,
+      [
+        'holdfast_requests_total{operation="Get",version="1.1",result="Success"} 1',
+        'holdfast_operation_seconds_bucket{le="0.0025",operation="Get"} 0',
+        'holdfast_operation_seconds_bucket{le="0.005",operation="Get"} 1',
+        'holdfast_operation_seconds_bucket{le="+Inf",operation="Get"} 1',
+        'holdfast_operation_seconds_sum{operation="Get"} 0.003',
+        'holdfast_operation_seconds_count{operation="Get"} 1',
+      ],
+    ],
+    [
+      { type: "request", durationMs: 0.2, requestBytes: 176, responseBytes: 280 },
+      [
+        'holdfast_request_seconds_bucket{le="0.00025"} 1',
+        "holdfast_request_bytes_total 176",
+        "holdfast_response_bytes_total 280",
+      ],
+    ],
+    [
+      { type: "requestFailed", requestId: "r", cause: new Error("x") },
+      ["holdfast_request_failures_total 1"],
+    ],
+    [
+      handshake,
+      [
+        'holdfast_handshakes_total{outcome="accepted",resumed="false",protocol="TLSv1.3"} 1',
+        'holdfast_handshake_seconds_count{resumed="false"} 1',
+      ],
+    ],
+    [{ type: "handshakeFailed", reason: "x", remote: "" }, ["holdfast_handshake_failures_total 1"]],
+    [{ type: "connectionDropped" }, ["holdfast_connections_dropped_total 1"]],
+    [
+      { type: "connectionEnded", ending: "idle", detail: "", instance: "", fingerprint: "" },
+      ['holdfast_connections_ended_total{reason="idle"} 1'],
+    ],
+    [
+      { type: "storeCommand", command: "read", durationMs: 1 },
+      ['holdfast_store_seconds_count{command="read"} 1'],
+    ],
+    [
+      { type: "barrier", durationMs: 3, batch: 7, full: true },
+      ['holdfast_barrier_seconds_count{full="true"} 1', "holdfast_barrier_changes_total 7"],
+    ],
+    [
+      { type: "lease", state: "readOnly", reason: "" },
+      ['holdfast_store_lease_changes_total{state="readOnly"} 1'],
+    ],
+    [{ type: "lock", result: "contended" }, ['holdfast_locks_total{result="contended"} 1']],
+    [
+      { type: "casConflict", operation: "Activate" },
+      ['holdfast_cas_conflicts_total{operation="Activate"} 1'],
+    ],
+    [{ type: "coveredRead", waited: true }, ['holdfast_covered_reads_total{waited="true"} 1']],
+    [{ type: "unwrap", durationMs: 1, ok: false }, ['holdfast_unwrap_seconds_count{ok="false"} 1']],
+    [{ type: "warning", message: "w" }, ["holdfast_warnings_total 1"]],
+    [
+      { type: "certificate", loaded: false, detail: "" },
+      ['holdfast_certificate_reloads_total{loaded="false"} 1'],
+    ],
+    [
+      { type: "listener", open: true, address: "" },
+      ['holdfast_listener_changes_total{open="true"} 1'],
+    ],
+  ])("an event moves its metrics: %o", async (event, expected) => {
+    const lines = await linesAfter(event);
+    for (const line of expected) expect(lines).toContain(line);
+  });
+
+  test("gauges are read when they are scraped", async () => {
+    const metrics = new Metrics();
+    metrics.watch({
+      build: { version: "1", region: "eu", node: "a" },
+      endpoint: () => ({ connectionCount: 3, handshakeCount: 1, heldBytes: 9, listening: true }),
+      health: () => ({
+        services: { "": true, "holdfast.write": false },
+        lease: "readOnly",
+        rootOfTrust: true,
+      }),
+      certificates: () => [
+        { kind: "server", owner: "kmip", subject: 'CN="a"', fingerprint: "ff", notAfterMs: 1500 },
+      ],
+    });
+    const lines = (await metrics.print()).split("\n");
+    for (const line of [
+      "holdfast_connections 3",
+      "holdfast_handshakes_in_progress 1",
+      "holdfast_in_flight_bytes 9",
+      "holdfast_listener_open 1",
+      'holdfast_serving{service=""} 1',
+      'holdfast_serving{service="holdfast.write"} 0',
+      'holdfast_store_lease{state="readOnly"} 1',
+      'holdfast_store_lease{state="full"} 0',
+      "holdfast_root_of_trust_ok 1",
+      'holdfast_certificate_not_after_seconds{kind="server",owner="kmip",subject="CN=\\"a\\"",fingerprint="ff"} 1',
+      'holdfast_build_info{version="1",region="eu",node="a"} 1',
+    ]) {
+      expect(lines).toContain(line);
+    }
+  });
+
+  test("every metric of the tables is printed, and nothing else of ours", async () => {
+    const text = (await linesAfter(operation)).join("\n");
+    const named = [...eventMetrics, ...readMetrics].map(({ name }) => name);
+    const printed = [...text.matchAll(/^# TYPE (holdfast_\w+) /gm)].map(([, name]) => name);
+    expect(printed.toSorted()).toEqual(named.toSorted());
+    for (const [name] of processMetrics) expect(text).toContain(`# TYPE ${name} `);
+  });
+
+  test("label values that never end are counted as other", async () => {
+    const events = Array.from({ length: 3000 }, (_, at) => ({
+      ...operation,
+      operation: `Op${at}`,
+    }));
+    const lines = await linesAfter(...events);
+    const series = lines.filter((line) => line.startsWith("holdfast_requests_total{"));
+    expect(series).toHaveLength(2001);
+    expect(series.at(-1)).toBe(
+      'holdfast_requests_total{operation="other",version="other",result="other"} 1000',
+    );
+  });
+
+  test("recording a request is cheap", () => {
+    const metrics = new Metrics();
+    const request = {
+      type: "request",
+      durationMs: 0.2,
+      requestBytes: 1,
+      responseBytes: 1,
+    } as const;
+    const read = { type: "storeCommand", command: "read", durationMs: 0.1 } as const;
+    const covered = { type: "coveredRead", waited: false } as const;
+    const round = () => {
+      for (const event of [operation, read, covered, request]) metrics.observe(event);
+    };
+    for (let at = 0; at < 20_000; at++) round();
+    let bestUs = Infinity;
+    for (let turn = 0; turn < 5; turn++) {
+      const startMs = performance.now();
+      for (let at = 0; at < 20_000; at++) round();
+      bestUs = Math.min(bestUs, ((performance.now() - startMs) * 1000) / 20_000);
+    }
+    expect(bestUs).toBeLessThan(2);
+  });
+});
