@@ -1,6 +1,6 @@
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { KmipError } from "./faults.ts";
-import { isKnownTag, tagNameOf } from "./tag-lookup.ts";
+import { isKnownTag, labelOf } from "./tag-lookup.ts";
 import { type TagName, type TagRow, tags } from "./tags.ts";
 import type { ValueType } from "./value-type.ts";
 import { atRest, ordinal, type Version, versions, within } from "./version.ts";
@@ -14,7 +14,6 @@ export interface Span {
 /** One way a field travels in some versions: its tag, how often, and how its value is read. */
 interface Form extends Span {
   readonly tag: number;
-  readonly tagName: TagName;
   readonly many: boolean;
   /** In the versions of this form, whatever the field says. */
   readonly required?: true;
@@ -49,7 +48,6 @@ function form<Value>(tagName: TagName, type: ValueType<Value>, many: boolean, sp
   const until = span.until ?? row.until;
   return {
     tag: row.tag,
-    tagName,
     many,
     type,
     ...(since === undefined ? {} : { since }),
@@ -153,11 +151,10 @@ function compile(fields: Fields, version: Version): Plan {
   return { fields: planned, lists, byTag: new Map(planned.map((field) => [field.tag, field])) };
 }
 
-function unexpected(item: Item, version: Version, structure: string): KmipError {
-  const name = tagNameOf(item.tag);
-  return name !== undefined && isKnownTag(item.tag, version)
-    ? new KmipError("invalidMessage", `${tags[name].name} does not belong in ${structure}`)
-    : new KmipError("unknownTag", `tag 0x${item.tag.toString(16)} is not known in KMIP ${version}`);
+function unexpected({ tag }: Item, version: Version, structure: string): KmipError {
+  return isKnownTag(tag, version)
+    ? new KmipError("invalidMessage", `${labelOf(tag)} does not belong in ${structure}`)
+    : new KmipError("unknownTag", `${labelOf(tag)} is not known in KMIP ${version}`);
 }
 
 type Loose = Record<string, unknown>;
@@ -177,7 +174,7 @@ function decodeFields(item: Item, plan: Plan, version: Version, name: string, op
     const decoded = field.type.decode(child, version);
     if (field.many) (value[field.key] as unknown[]).push(decoded);
     else if (value[field.key] === undefined) value[field.key] = decoded;
-    else throw new KmipError("invalidMessage", `${field.tagName} stands twice in ${name}`);
+    else throw new KmipError("invalidMessage", `${labelOf(field.tag)} stands twice in ${name}`);
   }
   return value;
 }
@@ -187,7 +184,7 @@ function checkRequired(value: Loose, plan: Plan, name: string): void {
     if (!field.required) continue;
     const part = value[field.key];
     if (part === undefined || (field.many && (part as readonly unknown[]).length === 0)) {
-      throw new KmipError("missingField", `${field.tagName} is missing in ${name}`);
+      throw new KmipError("missingField", `${labelOf(field.tag)} is missing in ${name}`);
     }
   }
 }

@@ -23,3 +23,9 @@ export function isSecretTag(tag: number): boolean {
   const name = names.get(tag);
   return name !== undefined && (tags[name] as TagRow).secret === true;
 }
+
+/** How an error names a tag: by its name in the specification, or in hex. */
+export function labelOf(tag: number): string {
+  const name = names.get(tag);
+  return name === undefined ? `tag 0x${tag.toString(16).padStart(6, "0")}` : tags[name].name;
+}

@@ -7,6 +7,7 @@ import {
   type ValueRow,
 } from "./enums.ts";
 import { KmipError } from "./faults.ts";
+import { labelOf } from "./tag-lookup.ts";
 import { type Version, within } from "./version.ts";
 
 /** How one value travels: both directions, filtered by version. Faults are `KmipError`s. */
@@ -22,10 +23,7 @@ export interface ValueType<Value> {
 export type AnyValueType = ValueType<any>;
 
 function wrongType(item: Item, wanted: string): KmipError {
-  return new KmipError(
-    "invalidMessage",
-    `tag 0x${item.tag.toString(16)} has item type ${item.type}, not ${wanted}`,
-  );
+  return new KmipError("invalidMessage", `${labelOf(item.tag)} must be of type ${wanted}`);
 }
 
 /** Seconds since the epoch as a number; the wire's 64 bits beyond it are refused. */
