@@ -7,9 +7,10 @@ import { subjectOf } from "./certificates.ts";
 import type { Config } from "./config-table.ts";
 import { type Client, Connection, type ConnectionHost, type Execute } from "./connection.ts";
 import type { NodeObserver } from "./events.ts";
+import { listenError } from "./listen-error.ts";
 import { MemoryBudget } from "./memory-budget.ts";
 import { type Passwords, RememberedPassword } from "./passwords.ts";
-import { codeOf, reasonOf, StartError } from "./start-error.ts";
+import { codeOf, reasonOf } from "./start-error.ts";
 import { contextOptions, type ServerIdentity, ticketKeys } from "./tls.ts";
 import type { Admission, Refusal, Trust } from "./trust.ts";
 
@@ -314,15 +315,4 @@ export class KmipEndpoint {
 
 function remoteOf(socket: Socket): string {
   return `${socket.remoteAddress ?? "?"} ${socket.remotePort ?? 0}`;
-}
-
-/** Why a listener could not be opened, in words that name the setting and the mend. */
-export function listenError(setting: string, address: string, error: unknown): StartError {
-  const mends: Record<string, string> = {
-    EADDRINUSE: "is in use; stop what listens there or choose another port",
-    EADDRNOTAVAIL: "is no address of this machine; choose one of its own",
-    EACCES: "needs a permission this process lacks; choose a port above 1023",
-  };
-  const mend = mends[codeOf(error) ?? ""] ?? `cannot be opened: ${reasonOf(error)}`;
-  return new StartError(`${setting}: ${address} ${mend}`);
 }

@@ -1,8 +1,10 @@
 import { randomBytes, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { createLocalRoot } from "@holdfast/root-of-trust";
 import { createAuthority, selfSigned } from "../pki.ts";
 import { purposes } from "../purposes.ts";
+import { systemClock, systemIds } from "../system.ts";
 import { makePrivate, readOrMake, writePrivate } from "./folder.ts";
 
 /** Files of a development PKI, absolute paths. */
@@ -16,6 +18,8 @@ export interface PkiFiles {
   readonly clientCertificate: string;
   readonly clientKey: string;
   readonly ticketKeys: string;
+  /** The local root of trust: it wraps the keys that seal the objects, so it is never made anew. */
+  readonly rootKey: string;
 }
 
 const days = 3650;
@@ -32,7 +36,8 @@ export function pkiFiles(folder: string): PkiFiles {
     serverKey: join(folder, "server.key"),
     clientCertificate: join(folder, "client.pem"),
     clientKey: join(folder, "client.key"),
-    ticketKeys: join(folder, "ticket-keys"),
+    ticketKeys: join(folder, "ticket.keys"),
+    rootKey: join(folder, "root.key"),
   };
 }
 
@@ -59,6 +64,9 @@ export async function ensurePki(folder: string, hosts: readonly string[]): Promi
     writePrivate(files.clientKey, issued.key);
   }
   readOrMake(files.ticketKeys, () => randomBytes(48));
+  if (!existsSync(files.rootKey)) {
+    await createLocalRoot(files.rootKey, { clock: systemClock, ids: systemIds });
+  }
   return files;
 }
 

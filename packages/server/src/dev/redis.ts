@@ -1,0 +1,145 @@
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { StartError } from "../start-error.ts";
+import { Child } from "./child.ts";
+import { checkout, type Folder, makePrivate, readOrMake, writePrivate } from "./folder.ts";
+
+export type RedisRole = "primary" | "replica" | "lock";
+export const redisRoles: readonly RedisRole[] = ["primary", "replica", "lock"];
+
+/** Redis listens for this machine only. */
+export const redisHost = "127.0.0.1";
+
+/** Ports by role: the same at every start, since the store remembers its replicas by address. */
+export type RedisPorts = Readonly<Record<RedisRole, number>>;
+
+const startTimeoutMs = 20_000;
+const pollMs = 10;
+
+/** File with the password of the nodes' user. */
+export function nodePasswordFile(folder: Folder): string {
+  return join(folder.secrets, "redis-password");
+}
+
+/** The configuration and the data folder of each Redis; made before the first is started. */
+export function prepareRedis(folder: Folder, ports: RedisPorts): void {
+  const password = passwordOf(nodePasswordFile(folder));
+  const replication = passwordOf(join(folder.secrets, "redis-replication-password"));
+  const template = readFileSync(join(checkout, "deploy", "redis", "users.acl"), "utf8");
+  const users = join(folder.secrets, "users.acl");
+  writePrivate(users, usersFrom(template, { password, replication }));
+  for (const role of redisRoles) {
+    makePrivate(dataFolder(folder, role));
+    writePrivate(configFile(folder, role), config(folder, ports, role, { users, replication }));
+  }
+}
+
+/** Starts one Redis and waits until it answers. */
+export async function startRedis(
+  program: string,
+  folder: Folder,
+  ports: RedisPorts,
+  role: RedisRole,
+): Promise<Child> {
+  const child = await Child.start({
+    name: `Redis ${role}`,
+    command: program,
+    args: [configFile(folder, role)],
+    log: join(folder.log, `redis-${role}.log`),
+  });
+  const password = passwordOf(nodePasswordFile(folder));
+  const deadline = performance.now() + startTimeoutMs;
+  while (!(await answers(ports[role], password))) {
+    if (!child.alive) {
+      const words = child.lastWords() ?? "it said nothing";
+      throw new StartError(`${child.name} ended at its start: ${words} (${child.log})`);
+    }
+    if (performance.now() > deadline) {
+      await child.stop(0);
+      throw new StartError(`${child.name} did not answer in ${startTimeoutMs} ms (${child.log})`);
+    }
+    await sleep(pollMs);
+  }
+  return child;
+}
+
+/** Whether a Redis has the data to be started again with: an empty one would lose what was acknowledged. */
+export function hasData(folder: Folder, role: RedisRole): boolean {
+  const files = join(dataFolder(folder, role), "appendonlydir");
+  return (
+    role === "lock" ||
+    (existsSync(files) && readdirSync(files).some((name) => name.endsWith(".manifest")))
+  );
+}
+
+function dataFolder(folder: Folder, role: RedisRole): string {
+  return join(folder.redis, role);
+}
+
+function configFile(folder: Folder, role: RedisRole): string {
+  return join(folder.redis, `${role}.conf`);
+}
+
+function passwordOf(file: string): string {
+  return readOrMake(file, () => Buffer.from(`${randomBytes(24).toString("hex")}\n`))
+    .toString("utf8")
+    .trim();
+}
+
+/** The shipped settings, and what is of this machine. */
+function config(
+  folder: Folder,
+  ports: RedisPorts,
+  role: RedisRole,
+  secrets: { readonly users: string; readonly replication: string },
+): string {
+  const lines = [
+    ["include", join(checkout, "deploy", "redis", "redis.conf")],
+    ["bind", redisHost],
+    ["port", String(ports[role])],
+    ["dir", dataFolder(folder, role)],
+    ["aclfile", secrets.users],
+    // A replica of a small store need not wait for others to join its first copy.
+    ["repl-diskless-sync-delay", "0"],
+    ["masteruser", "replica"],
+    ["masterauth", secrets.replication],
+    // A lock that is lost with its master only costs work.
+    ...(role === "lock" ? [["appendonly", "no"]] : []),
+  ];
+  const text = lines.map(([name, value]) => `${name} "${value}"\n`).join("");
+  return role === "replica" ? `${text}replicaof ${redisHost} ${ports.primary}\n` : text;
+}
+
+/** The shipped users with this cluster's passwords. */
+function usersFrom(
+  template: string,
+  passwords: { readonly password: string; readonly replication: string },
+): string {
+  return template
+    .replaceAll("NODE_PASSWORD", passwords.password)
+    .replaceAll("REPLICATION_PASSWORD", passwords.replication);
+}
+
+/** Whether it takes commands of the nodes' user: it has read its data and knows the users. */
+async function answers(port: number, password: string): Promise<boolean> {
+  const socket = connect({ host: redisHost, port });
+  try {
+    await once(socket, "connect");
+    socket.write(`AUTH holdfast ${password}\r\nPING\r\n`);
+    let text = "";
+    for await (const chunk of socket.setEncoding("utf8").setTimeout(1000, () => socket.destroy())) {
+      text += chunk;
+      if (text.includes("+PONG")) return true;
+      if (text.split("\r\n").length > 2) return false;
+    }
+    return false;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}

@@ -1,0 +1,153 @@
+import { createHash } from "node:crypto";
+import { Connection, parseEndpoint, type TlsCredentials } from "@holdfast/client";
+import {
+  attributeValue,
+  decodeResponse,
+  type Response,
+  type ResponseItem,
+  tags,
+} from "@holdfast/kmip";
+import { decode, type Item, ItemType } from "@holdfast/ttlv";
+import { batchItemId, type VcenterItem, vcenterItems, vcenterMessage } from "./vcenter-messages.ts";
+
+const connectTimeoutMs = 5000;
+const answerTimeoutMs = 5000;
+const responseBytesMax = 1_048_576;
+
+/** The answer was not what vCenter needs. */
+export class UnexpectedAnswer extends Error {
+  override readonly name = "UnexpectedAnswer";
+}
+
+/** One connection of vCenter's: its first message has no batch item identifier, all later ones count up. */
+export class VcenterSession implements AsyncDisposable {
+  readonly #connection: Connection;
+  #count = 0;
+  #first = true;
+
+  private constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Connects, as vCenter also does only to see the server's certificate. */
+  static async connect(endpoint: string, tls: TlsCredentials): Promise<VcenterSession> {
+    const at = parseEndpoint(endpoint);
+    if (at === undefined) throw new TypeError(`${endpoint}: is no endpoint`);
+    return new VcenterSession(
+      await Connection.open(at, { tls, connectTimeoutMs, responseBytesMax }),
+    );
+  }
+
+  /** Connects and asks for the versions, with which each connection that is used begins. */
+  static async begin(endpoint: string, tls: TlsCredentials): Promise<VcenterSession> {
+    const session = await VcenterSession.connect(endpoint, tls);
+    try {
+      await session.discoverVersions();
+      return session;
+    } catch (error) {
+      await session[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#connection.close();
+  }
+
+  async discoverVersions(): Promise<readonly string[]> {
+    const [item] = await this.send(vcenterItems.discoverVersions());
+    const { versions } = item.payload as Response<"DiscoverVersions">;
+    const names = versions.map(({ major, minor }) => `${major}.${minor}`);
+    if (!names.includes("1.1")) throw new UnexpectedAnswer("KMIP 1.1 is not offered");
+    return names;
+  }
+
+  /** The server's name for itself. */
+  async vendorIdentification(): Promise<string> {
+    const [item] = await this.send(vcenterItems.queryServerInformation());
+    return (item.payload as Response<"Query">).vendorIdentification ?? "";
+  }
+
+  async create(): Promise<string> {
+    const [item] = await this.send(vcenterItems.create());
+    return (item.payload as Response<"Create">).uniqueIdentifier;
+  }
+
+  /** SHA-256 of the key's bytes, which are not kept. */
+  async get(id: string): Promise<string> {
+    const [item] = await this.send(vcenterItems.get(id));
+    const { object } = item.payload as Response<"Get">;
+    const material = keyMaterial(object);
+    if (material.length !== 32) throw new UnexpectedAnswer(`the key has ${material.length} bytes`);
+    return createHash("sha256").update(material).digest("hex");
+  }
+
+  async state(id: string): Promise<string> {
+    const [item] = await this.send(vcenterItems.getAttribute(id, "State"));
+    const { attributes = [] } = item.payload as Response<"GetAttributes">;
+    const state = attributes.find((attribute) => attribute.item.tag === tags.State.tag);
+    if (state === undefined) throw new UnexpectedAnswer("the key has no State");
+    return String(attributeValue("State", state.item));
+  }
+
+  /** How many values a custom attribute has: asking for an absent one is a success. */
+  async count(id: string, name: string): Promise<number> {
+    const [item] = await this.send(vcenterItems.getAttribute(id, name));
+    return (item.payload as Response<"GetAttributes">).attributes?.length ?? 0;
+  }
+
+  /** Adds all in one batch. */
+  async addAttributes(id: string, values: Readonly<Record<string, string>>): Promise<void> {
+    await this.send(
+      ...Object.entries(values).map(([name, value]) => vcenterItems.addAttribute(id, name, value)),
+    );
+  }
+
+  async activate(id: string): Promise<void> {
+    await this.send(vcenterItems.activate(id));
+  }
+
+  /** Sends one message and checks what vCenter's library checks: version, identifiers, every result. */
+  async send(...items: readonly VcenterItem[]): Promise<[ResponseItem, ...ResponseItem[]]> {
+    const numbered = items.map((item) => (this.#first ? item : { ...item, ...this.#next() }));
+    this.#first = false;
+    const bytes = await this.#connection.exchange(vcenterMessage(numbered), answerTimeoutMs);
+    const answer = decodeResponse(decode(bytes));
+    if (answer.version !== "1.1") throw new UnexpectedAnswer(`answered in ${answer.version}`);
+    const [first, ...rest] = answer.items;
+    if (first === undefined || answer.items.length !== items.length) {
+      throw new UnexpectedAnswer(`${answer.items.length} answers to ${items.length} operations`);
+    }
+    for (const [at, item] of numbered.entries()) check(item, answer.items[at] ?? first);
+    return [first, ...rest];
+  }
+
+  #next(): { readonly uniqueBatchItemId: Uint8Array } {
+    this.#count += 1;
+    return { uniqueBatchItemId: batchItemId(this.#count) };
+  }
+}
+
+function check(asked: VcenterItem, answer: ResponseItem): void {
+  const { operation, uniqueBatchItemId } = asked;
+  if (answer.status !== "Success") {
+    const why = [answer.reason, answer.message].filter((part) => part !== undefined).join(": ");
+    throw new UnexpectedAnswer(`${operation}: ${why}`);
+  }
+  if (answer.operation !== operation) {
+    throw new UnexpectedAnswer(`${operation} was answered as ${answer.operation}`);
+  }
+  const same = Buffer.from(uniqueBatchItemId ?? []).equals(answer.uniqueBatchItemId ?? Buffer.of());
+  if (!same) throw new UnexpectedAnswer(`${operation}: the batch item identifier is not echoed`);
+}
+
+function keyMaterial(object: Item | undefined): Uint8Array {
+  const path = [tags.KeyBlock.tag, tags.KeyValue.tag, tags.KeyMaterial.tag];
+  let item = object;
+  for (const tag of path) {
+    item =
+      item?.type === ItemType.Structure ? item.value.find((one) => one.tag === tag) : undefined;
+  }
+  if (item?.type !== ItemType.ByteString) throw new UnexpectedAnswer("the key is not Raw");
+  return item.value;
+}

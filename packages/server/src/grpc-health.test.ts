@@ -1,0 +1,90 @@
+import { credentials, makeClientConstructor } from "@grpc/grpc-js";
+import { service } from "grpc-health-check";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { openGrpcHealth } from "./grpc-health.ts";
+import { Health } from "./health.ts";
+import type { OpenListener } from "./http.ts";
+
+interface Stream {
+  on(event: "data", listener: (message: { status: string }) => void): void;
+  on(event: "error", listener: () => void): void;
+  cancel(): void;
+}
+interface HealthClient {
+  check(
+    request: object,
+    done: (error: { code: number } | null, reply: { status: string }) => void,
+  ): void;
+  list(request: object, done: (error: unknown, reply: { statuses: object }) => void): void;
+  watch(request: object): Stream;
+  close(): void;
+}
+
+let health: Health;
+let listener: OpenListener;
+let client: HealthClient;
+
+beforeEach(async () => {
+  const settings = { downAfterMs: 0, upAfterMs: 0, rootOfTrustGraceMs: 0 };
+  health = new Health(settings, () => performance.now());
+  listener = await openGrpcHealth({ host: "127.0.0.1", port: 0 }, health);
+  const Client = makeClientConstructor(service as never, "Health");
+  client = new Client(listener.address, credentials.createInsecure()) as unknown as HealthClient;
+});
+afterEach(async () => {
+  client.close();
+  await listener.close();
+});
+
+function check(name: string): Promise<string | number> {
+  return new Promise((resolve) => {
+    client.check({ service: name }, (error, reply) => resolve(error?.code ?? reply.status));
+  });
+}
+
+function serve(): void {
+  health.lease("full", "");
+  health.rootOfTrust("ok", "");
+}
+
+test("Check answers for the node, reads and writes, and NOT_FOUND for others", async () => {
+  expect(await check("")).toBe("NOT_SERVING");
+  serve();
+  expect(await check("")).toBe("SERVING");
+  health.lease("readOnly", "");
+  expect(await check("holdfast.read")).toBe("SERVING");
+  expect(await check("holdfast.write")).toBe("NOT_SERVING");
+  expect(await check("holdfast.peer")).toBe(5);
+});
+
+test("Watch tells every change, List all at once", async () => {
+  const seen: string[] = [];
+  const stream = client.watch({ service: "holdfast.write" });
+  const three = new Promise<void>((resolve) => {
+    stream.on("data", ({ status }) => {
+      seen.push(status);
+      if (seen.length === 1) serve();
+      if (seen.length === 2) health.drain();
+      if (seen.length === 3) resolve();
+    });
+  });
+  stream.on("error", () => undefined);
+  await three;
+  expect(seen).toEqual(["NOT_SERVING", "SERVING", "NOT_SERVING"]);
+  stream.cancel();
+  const statuses = await new Promise((resolve) => {
+    client.list({}, (_error, reply) => resolve(reply.statuses));
+  });
+  expect(statuses).toEqual({
+    "": { status: "NOT_SERVING" },
+    "holdfast.read": { status: "NOT_SERVING" },
+    "holdfast.write": { status: "NOT_SERVING" },
+  });
+});
+
+test("an address in use is a fault that names the setting", async () => {
+  const [host, port] = listener.address.split(":") as [string, string];
+  await expect(openGrpcHealth({ host, port: Number(port) }, health)).rejects.toThrow(
+    `health.listen: ${listener.address} is in use`,
+  );
+});

@@ -1,0 +1,139 @@
+import type { NodeEvent } from "./events.ts";
+
+/** How much a line matters. */
+export type Level = "debug" | "info" | "warn" | "error";
+
+type EventOf<Type extends NodeEvent["type"]> = Extract<NodeEvent, { readonly type: Type }>;
+
+/** How one kind of event is logged. Only the fields that it names reach a line. */
+export interface LogRow<Event> {
+  readonly level: (event: Event) => Level;
+  readonly message: string | ((event: Event) => string);
+  readonly fields: readonly (keyof Event)[];
+  /** Strangers can cause it as often as they like, so its lines are limited. */
+  readonly limited?: true;
+}
+
+/** Operations that change nothing; their success is logged at debug. */
+const reads = new Set([
+  "DiscoverVersions",
+  "Query",
+  "Interop",
+  "Locate",
+  "Check",
+  "Get",
+  "GetAttributes",
+  "GetAttributeList",
+]);
+
+const always = (level: Level) => () => level;
+
+/** One row a kind of event; `undefined` = never logged, metrics tell it. */
+export const logTable: {
+  readonly [Type in NodeEvent["type"]]: LogRow<EventOf<Type>> | undefined;
+} = {
+  operation: {
+    level: ({ cause, result, operation }) => {
+      if (cause !== undefined) return "error";
+      return result === "Success" && reads.has(operation) ? "debug" : "info";
+    },
+    message: ({ cause }) => (cause === undefined ? "operation" : "internal error"),
+    fields: [
+      "requestId",
+      "instance",
+      "fingerprint",
+      "operation",
+      "version",
+      "result",
+      "uniqueIdentifier",
+      "durationMs",
+      "cause",
+    ],
+  },
+  request: undefined,
+  requestFailed: {
+    level: always("error"),
+    message: "a request got no answer: a fault of this node",
+    fields: ["requestId", "cause"],
+  },
+  handshake: {
+    level: ({ outcome }) => (outcome === "accepted" ? "debug" : "info"),
+    message: ({ outcome }) => (outcome === "accepted" ? "client accepted" : "client refused"),
+    fields: ["outcome", "remote", "fingerprint", "subject", "protocol", "resumed", "durationMs"],
+    limited: true,
+  },
+  handshakeFailed: {
+    level: always("debug"),
+    message: "handshake failed",
+    fields: ["reason", "remote"],
+    limited: true,
+  },
+  connectionDropped: {
+    level: always("info"),
+    message: "connection dropped: kmip.connectionsMax are open",
+    fields: [],
+    limited: true,
+  },
+  connectionEnded: {
+    level: ({ ending }) => {
+      if (ending === "stuck") return "error";
+      const usual = ending === "client" || ending === "idle" || ending === "draining";
+      return usual ? "debug" : "info";
+    },
+    message: "connection ended",
+    fields: ["ending", "detail", "instance", "fingerprint"],
+    limited: true,
+  },
+  storeCommand: undefined,
+  barrier: {
+    level: ({ full }) => (full ? "debug" : "warn"),
+    message: ({ full }) => (full ? "barrier" : "barrier came back short: the changes may survive"),
+    fields: ["durationMs", "batch"],
+  },
+  lease: {
+    level: ({ state }) => (state === "full" ? "info" : "warn"),
+    message: "store lease",
+    fields: ["state", "reason"],
+  },
+  lock: {
+    level: ({ result }) => (result === "unavailable" ? "info" : "debug"),
+    message: "lock",
+    fields: ["result"],
+    limited: true,
+  },
+  unwrap: {
+    level: ({ ok }) => (ok ? "debug" : "warn"),
+    message: "key-encryption key unwrapped by the root of trust",
+    fields: ["ok", "durationMs"],
+  },
+  coveredRead: undefined,
+  casConflict: undefined,
+  warning: {
+    level: always("warn"),
+    message: ({ message }) => message,
+    fields: ["cause"],
+  },
+  listener: {
+    level: ({ open }) => (open ? "info" : "warn"),
+    message: ({ open }) => (open ? "KMIP listener open" : "KMIP listener shut"),
+    fields: ["address"],
+  },
+  certificate: {
+    level: ({ loaded }) => (loaded ? "info" : "warn"),
+    message: ({ loaded }) => (loaded ? "certificate loaded" : "certificate refused"),
+    fields: ["detail"],
+  },
+};
+
+/** Names whose values are never printed, wherever in a line they stand. */
+export const redactedNames: readonly string[] = [
+  "password",
+  "passwordHash",
+  "credential",
+  "key",
+  "privateKey",
+  "keyMaterial",
+  "secret",
+  "token",
+  "plaintext",
+];

@@ -1,0 +1,141 @@
+import { describe, expect, test } from "vitest";
+import type { NodeEvent } from "./events.ts";
+import { Log } from "./log.ts";
+
+function logAt(level: "debug" | "info" | "warn" | "error") {
+  const lines: Record<string, unknown>[] = [];
+  let nowMs = 0;
+  const log = new Log({
+    level,
+    region: "eu",
+    node: "a1",
+    monotonicMs: () => nowMs,
+    destination: { write: (line: string) => lines.push(JSON.parse(line)) },
+  });
+  const later = (ms: number) => {
+    nowMs += ms;
+  };
+  return { log, lines, later };
+}
+
+const operation = {
+  type: "operation",
+  operation: "Get",
+  version: "1.1",
+  instance: "i",
+  result: "Success",
+  durationMs: 0.123456,
+  requestId: "r",
+  fingerprint: "f",
+} as const;
+const refused = {
+  type: "handshake",
+  outcome: "unknownCertificate",
+  durationMs: 1,
+  resumed: false,
+  protocol: "TLSv1.3",
+  remote: "10.0.0.1 5",
+  fingerprint: "ff",
+  subject: "CN=x\n",
+} as const;
+
+describe("log", () => {
+  test.each<[string, NodeEvent, string | undefined]>([
+    ["a successful read", operation, "debug"],
+    ["a change", { ...operation, operation: "Activate" }, "info"],
+    ["a refusal", { ...operation, result: "ItemNotFound" }, "info"],
+    [
+      "an internal error",
+      { ...operation, result: "GeneralFailure", cause: new Error("x") },
+      "error",
+    ],
+    ["a bare TLS connection", { ...refused, outcome: "accepted" }, "debug"],
+    ["a failed handshake", { type: "handshakeFailed", reason: "x", remote: "" }, "debug"],
+    ["a refused client", refused, "info"],
+    [
+      "a client that went away",
+      { type: "connectionEnded", ending: "client", detail: "", instance: "", fingerprint: "" },
+      "debug",
+    ],
+    ["a store without lease", { type: "lease", state: "none", reason: "cut off" }, "warn"],
+    ["a store command", { type: "storeCommand", command: "read", durationMs: 1 }, undefined],
+  ])("%s", (_name, event, level) => {
+    const { log, lines } = logAt("debug");
+    log.observe(event);
+    expect(lines.map((line) => line["level"])).toEqual(level === undefined ? [] : [level]);
+  });
+
+  test("a line says who asked what and how it ended", () => {
+    const { log, lines } = logAt("info");
+    log.observe({ ...operation, operation: "Create", uniqueIdentifier: "u" });
+    expect(lines).toEqual([
+      {
+        level: "info",
+        time: expect.stringMatching(/^\d{4}-.*Z$/),
+        region: "eu",
+        node: "a1",
+        requestId: "r",
+        instance: "i",
+        fingerprint: "f",
+        operation: "Create",
+        version: "1.1",
+        result: "Success",
+        uniqueIdentifier: "u",
+        durationMs: 0.123,
+        msg: "operation",
+      },
+    ]);
+  });
+
+  test("below the level nothing is made", () => {
+    const { log, lines } = logAt("info");
+    log.observe(operation);
+    expect(lines).toEqual([]);
+  });
+
+  test("a cause is told without its properties, its credentials and its keys", () => {
+    const { log, lines } = logAt("info");
+    const inner = Object.assign(new Error("connect redis://u:hunter2@h:1 failed"), {
+      code: "ECONN",
+    });
+    const cause = Object.assign(new Error("WRONGPASS", { cause: inner }), {
+      command: { name: "auth", args: ["u", "hunter2"] },
+    });
+    log.observe({ ...operation, cause });
+    log.observe({
+      type: "warning",
+      message: "w",
+      cause: new Error("-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----"),
+    });
+    log.say("info", "start", { store: { password: "hunter2" }, key: "hunter2" });
+    const text = JSON.stringify(lines);
+    expect(text).not.toContain("hunter2");
+    expect(lines[0]).toMatchObject({
+      msg: "internal error",
+      cause: { name: "Error", message: "WRONGPASS", cause: { code: "ECONN" } },
+    });
+    expect(lines[2]).toMatchObject({ key: "[redacted]", store: { password: "[redacted]" } });
+  });
+
+  test("causes that go round in circles end", () => {
+    const { log, lines } = logAt("info");
+    const cause = new Error("a");
+    cause.cause = cause;
+    log.observe({ ...operation, cause });
+    expect(lines).toHaveLength(1);
+  });
+
+  test("lines that strangers cause are limited, and what was left out is told", () => {
+    const { log, lines, later } = logAt("info");
+    for (let at = 0; at < 200; at++) log.observe(refused);
+    expect(lines).toHaveLength(50);
+    expect(lines[0]).toMatchObject({
+      subject: "CN=x\n",
+      fingerprint: "ff",
+      outcome: "unknownCertificate",
+    });
+    later(1000);
+    log.observe(refused);
+    expect(lines.at(-1)).toMatchObject({ suppressed: 150 });
+  });
+});

@@ -1,0 +1,136 @@
+import pino, { type DestinationStream, type Logger } from "pino";
+import type { NodeEvent } from "./events.ts";
+import { type Level, type LogRow, logTable, redactedNames } from "./log-table.ts";
+
+/** What a log is made with. */
+export interface LogOptions {
+  readonly level: Level;
+  readonly region: string;
+  readonly node: string;
+  readonly monotonicMs: () => number;
+  /** Standard output when left out. */
+  readonly destination?: DestinationStream;
+}
+
+/** Lines a second of each kind that strangers can cause. */
+const limitedLinesMax = 50;
+const causeDepthMax = 4;
+
+/** The node's log: one JSON object a line. */
+export class Log {
+  readonly #logger: Logger;
+  readonly #monotonicMs: () => number;
+  readonly #limits = new Map<string, { sinceMs: number; lines: number; suppressed: number }>();
+  readonly #flush: () => void;
+
+  constructor(options: LogOptions) {
+    const { level, region, node, destination } = options;
+    const stream = destination ?? pino.destination({ fd: 1, sync: false });
+    this.#monotonicMs = options.monotonicMs;
+    this.#flush = () => {
+      if ("flushSync" in stream && typeof stream.flushSync === "function") stream.flushSync();
+    };
+    this.#logger = pino(
+      {
+        level,
+        base: { region, node },
+        timestamp: pino.stdTimeFunctions.isoTime,
+        formatters: { level: (label) => ({ level: label }) },
+        redact: {
+          paths: redactedNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]),
+          censor: "[redacted]",
+        },
+      },
+      stream,
+    );
+  }
+
+  /** Takes every event of the node; never throws. */
+  readonly observe = (event: NodeEvent): void => {
+    const row = logTable[event.type] as LogRow<NodeEvent> | undefined;
+    if (row === undefined) return;
+    const level = row.level(event);
+    if (!this.#logger.isLevelEnabled(level)) return;
+    const suppressed = row.limited === true ? this.#admit(event.type) : 0;
+    if (suppressed === undefined) return;
+    const message = typeof row.message === "string" ? row.message : row.message(event);
+    const line = pick(event, row.fields);
+    this.#logger[level](suppressed > 0 ? { ...line, suppressed } : line, message);
+  };
+
+  /** Logs what is no event: start and end of the process. */
+  say(level: Level, message: string, fields: Readonly<Record<string, unknown>> = {}): void {
+    this.#logger[level](fields, message);
+  }
+
+  /** Writes what is still in memory; called before the process exits. */
+  flush(): void {
+    this.#flush();
+  }
+
+  /** How many lines of this kind were left out before this one; undefined = leave this one out too. */
+  #admit(type: string): number | undefined {
+    const nowMs = this.#monotonicMs();
+    const limit = this.#limits.get(type) ?? { sinceMs: nowMs, lines: 0, suppressed: 0 };
+    this.#limits.set(type, limit);
+    if (nowMs - limit.sinceMs >= 1000) {
+      limit.sinceMs = nowMs;
+      limit.lines = 0;
+    }
+    if (limit.lines >= limitedLinesMax) {
+      limit.suppressed++;
+      return undefined;
+    }
+    limit.lines++;
+    const { suppressed } = limit;
+    limit.suppressed = 0;
+    return suppressed;
+  }
+}
+
+function pick(event: NodeEvent, fields: readonly string[]): Record<string, unknown> {
+  const line: Record<string, unknown> = {};
+  for (const field of fields) {
+    const value = (event as unknown as Record<string, unknown>)[field];
+    if (value === undefined || value === "") continue;
+    line[field] = field === "cause" ? describeCause(value) : rounded(value);
+  }
+  return line;
+}
+
+function rounded(value: unknown): unknown {
+  return typeof value === "number" ? Math.round(value * 1000) / 1000 : value;
+}
+
+/**
+ * An error and its causes without their other properties: those of a Redis reply, say, hold the command with its
+ * arguments, password and all.
+ */
+export function describeCause(cause: unknown, depth: number = 0): unknown {
+  if (!(cause instanceof Error)) return scrub(String(cause));
+  const { name, message, stack, cause: inner } = cause;
+  const code = "code" in cause && typeof cause.code === "string" ? cause.code : undefined;
+  return {
+    name,
+    message: scrub(message),
+    ...(code === undefined ? {} : { code }),
+    stack: framesOf(stack),
+    ...(inner === undefined || depth >= causeDepthMax
+      ? {}
+      : { cause: describeCause(inner, depth + 1) }),
+  };
+}
+
+/** The frames only: before them stands the message once more, with its lines. */
+function framesOf(stack: string | undefined): string[] {
+  const frames = (stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
+  return frames.slice(0, 8).map((frame) => frame.trim());
+}
+
+/** Takes out what must not be in a log even when an error's author put it there. */
+function scrub(text: string): string {
+  return text
+    .replaceAll(/:\/\/[^\s/@]*@/g, "://[redacted]@")
+    .replaceAll(/-----BEGIN [^-]*PRIVATE KEY-----[^-]*(-----END [^-]*-----)?/g, "[redacted]")
+    .slice(0, 2000);
+}
