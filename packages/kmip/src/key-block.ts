@@ -30,8 +30,13 @@ export type KeyValue = Uint8Array | Infer<typeof keyValueStructure.fields>;
 
 const keyValue: ValueType<KeyValue> = {
   itemType: "any",
-  decode: (item, version) =>
-    item.type === ItemType.ByteString ? item.value : keyValueStructure.decode(item, version),
+  decode: (item, version) => {
+    if (item.type === ItemType.ByteString) return item.value;
+    const { keyMaterial, attributes } = keyValueStructure.decode(item, version);
+    return attributes === undefined || attributes.length === 0
+      ? { keyMaterial }
+      : { keyMaterial, attributes };
+  },
   encode: (tag, value, version) =>
     value instanceof Uint8Array
       ? bytes.encode(tag, value, version)
