@@ -8,7 +8,9 @@ import { type TagName, tags } from "@holdfast/kmip";
  *   then hides the register.
  * - `fixed`: an item in `fixed`, set by the server once and never changed. Original Creation Date and Random Number
  *   Generator of a registered object are given by the client, then or later, and are registers.
- * - `registers`: everything that a client may add, set, modify or delete, and what follows from it.
+ * - `registers`: everything that a client may add, set, modify or delete, and what follows from it. Without a register
+ *   Sensitive, Always Sensitive and Never Extractable are False and Extractable is True. Usage Limits has no Usage
+ *   Limits Count: it is the total less what `usage` adds up to.
  */
 export type AttributeHome = "object" | "facts" | "fixed" | "registers";
 
@@ -37,7 +39,6 @@ const homes = {
   OriginalCreationDate: "fixed",
   CryptographicAlgorithm: "fixed",
   CryptographicLength: "fixed",
-  CryptographicDomainParameters: "fixed",
   KeyFormatType: "fixed",
   Digest: "fixed",
   /** Only there, and False, when a key was registered without its value. */

@@ -12,6 +12,8 @@ export interface EngineSettings {
   readonly vendorIdentification: string;
   /** Query's Server Version. */
   readonly serverVersion: string;
+  /** True when the listener offers the cipher suites that the KMIP profiles demand, so that Query may name them. */
+  readonly profileSuites: boolean;
   readonly batchItemsMax: number;
   readonly responseBytesMax: number;
 }

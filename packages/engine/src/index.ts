@@ -1,5 +1,8 @@
+export type { Client } from "./access.ts";
+export type { EngineSettings } from "./context.ts";
 export type { StoreFailure } from "./errors.ts";
 export { KeyRingUnavailable, RootOfTrustError, SealBroken, StoreUnavailable } from "./errors.ts";
+export { defaultSettings, Engine, type EngineOptions } from "./execute.ts";
 export type { FindCursor, FindPage, FindQuery } from "./find.ts";
 export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./index-terms.ts";
 export { InstanceKeyRing, type KeyRingOptions } from "./key-ring.ts";

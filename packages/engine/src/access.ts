@@ -1,0 +1,55 @@
+import { KmipError, type RequestMessage } from "@holdfast/kmip";
+import { operationTraits } from "./operation-traits.ts";
+
+/** Who asks: the instance that the certificate belongs to, and how its users' passwords are verified. */
+export interface Client {
+  readonly instance: string;
+  /** Fingerprint of the certificate. */
+  readonly fingerprint: string;
+  /** Absent when the instance has no users: a Credential is then accepted and ignored. */
+  readonly verifyPassword?: (username: string, password: string) => Promise<boolean>;
+}
+
+type Credential = RequestMessage["header"]["credentials"][number];
+
+/**
+ * Refuses a message whose credentials do not satisfy the instance; nothing is awaited where there is nothing to
+ * verify. Per message, since a client may give a Credential in some requests of a connection and not in others.
+ */
+export function authenticate(client: Client, message: RequestMessage): Promise<void> | undefined {
+  const verify = client.verifyPassword;
+  if (verify === undefined) return undefined;
+  const { credentials } = message.header;
+  if (credentials.length === 0 && message.items.every(isOpen)) return undefined;
+  return verifyAll(credentials, verify);
+}
+
+/** Features of the server may be asked for without a Credential (KMIP 2.1, 9.4). */
+function isOpen({ operation }: RequestMessage["items"][number]): boolean {
+  return (
+    operation !== undefined &&
+    Object.hasOwn(operationTraits, operation) &&
+    operationTraits[operation as keyof typeof operationTraits].open === true
+  );
+}
+
+/** All credentials of a message must be satisfied (KMIP 2.1, 9.4). */
+async function verifyAll(
+  credentials: readonly Credential[],
+  verify: NonNullable<Client["verifyPassword"]>,
+): Promise<void> {
+  if (credentials.length === 0) throw refusal("a Credential is required");
+  for (const credential of credentials) {
+    if (credential.type !== "UsernameAndPassword") {
+      throw refusal("only Username and Password credentials are accepted");
+    }
+    const { username, password } = credential;
+    if (password === undefined || !(await verify(username, password))) {
+      throw refusal("user name or password is wrong");
+    }
+  }
+}
+
+function refusal(message: string): KmipError {
+  return new KmipError("authenticationNotSuccessful", message);
+}

@@ -1,0 +1,165 @@
+import {
+  decodeRequest,
+  encodeResponse,
+  KmipError,
+  type RequestMessage,
+  type ResponseItem,
+  type Version,
+  versionOfParts,
+} from "@holdfast/kmip";
+import { decode, encode, type Limits, TtlvError } from "@holdfast/ttlv";
+import { authenticate, type Client } from "./access.ts";
+import { type BatchParts, runBatch } from "./batch.ts";
+import type { EngineSettings } from "./context.ts";
+import { failureOf } from "./failure.ts";
+import { handlers } from "./handlers.ts";
+import type { Observer } from "./observe.ts";
+import type { Clock, Ids, KeyRing, Locks, ObjectStore } from "./ports.ts";
+import { tooLarge } from "./response-room.ts";
+
+/** What an engine is made of. */
+export interface EngineOptions extends Partial<Omit<EngineSettings, "interop">> {
+  readonly store: ObjectStore;
+  readonly locks: Locks;
+  readonly keyRing: KeyRing;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly observe: Observer;
+  readonly region: string;
+  readonly interop: boolean;
+  /** Bounds of the decoder. */
+  readonly limits?: Limits;
+}
+
+/** Settings where the options do not say otherwise. */
+export const defaultSettings: EngineSettings = {
+  interop: false,
+  auditReads: "batched",
+  vendorIdentification: "Holdfast",
+  serverVersion: "0",
+  profileSuites: false,
+  batchItemsMax: 1000,
+  responseBytesMax: 8 << 20,
+};
+
+/** Header of a response that no request could be read for. */
+interface Envelope {
+  readonly version: Version;
+  readonly requestId: string;
+}
+
+/** Answers KMIP requests: bytes in, bytes out, and nothing in the bytes makes it reject. */
+export class Engine {
+  readonly #parts: BatchParts;
+  readonly #limits: Limits | undefined;
+
+  constructor(options: EngineOptions) {
+    const { store, locks, keyRing, clock, ids, observe, region, limits, ...settings } = options;
+    this.#limits = limits;
+    this.#parts = {
+      store,
+      locks,
+      keyRing,
+      clock,
+      ids,
+      observe,
+      region,
+      settings: { ...defaultSettings, ...settings },
+      handlers,
+    };
+  }
+
+  /** Carries out one request message. `requestId` becomes the Server Correlation Value. */
+  async execute(request: Uint8Array, client: Client, requestId: string): Promise<Uint8Array> {
+    let version: Version | undefined;
+    try {
+      const message = decodeRequest(decode(request, this.#limits));
+      version = message.version;
+      const refusal = await this.#refusalOf(message, client);
+      const items = await runBatch(this.#parts, message, { client, requestId }, refusal);
+      return this.#respond({ version, requestId }, items);
+    } catch (error) {
+      const known = error instanceof KmipError ? error.version : undefined;
+      const envelope = { version: known ?? version ?? versionIn(request), requestId };
+      return this.#respond(envelope, [this.#messageFailure(error, envelope, client)]);
+    }
+  }
+
+  /** Why a message that can be read is refused as a whole. */
+  async #refusalOf(message: RequestMessage, client: Client): Promise<KmipError | undefined> {
+    const { header, items } = message;
+    const { batchItemsMax } = this.#parts.settings;
+    if (items.length > batchItemsMax) {
+      return new KmipError("serverLimitExceeded", `a batch holds at most ${batchItemsMax} items`);
+    }
+    if (header.asynchronousIndicator === "Mandatory") {
+      return new KmipError("featureNotSupported", "no operation is carried out asynchronously");
+    }
+    try {
+      const verified = authenticate(client, message);
+      if (verified !== undefined) await verified;
+      return undefined;
+    } catch (error) {
+      if (error instanceof KmipError) return error;
+      throw error;
+    }
+  }
+
+  #messageFailure(error: unknown, { version, requestId }: Envelope, client: Client): ResponseItem {
+    const shown =
+      error instanceof TtlvError
+        ? new KmipError("codecError", `the message is not TTLV: ${error.message}`)
+        : error;
+    const { reason, message, cause } = failureOf(shown, version, undefined);
+    this.#parts.observe({
+      type: "operation",
+      operation: "none",
+      version,
+      instance: client.instance,
+      result: reason,
+      durationMs: 0,
+      requestId,
+      fingerprint: client.fingerprint,
+      ...(cause === undefined ? {} : { cause }),
+    });
+    return { status: "OperationFailed", reason, message };
+  }
+
+  /**
+   * Encodes the answers; one that the version cannot say, or that is too large, is refused on its own. In a batch of
+   * several that was found out when the item was done.
+   */
+  #respond(envelope: Envelope, items: readonly ResponseItem[]): Uint8Array {
+    try {
+      return this.#encode(envelope, items);
+    } catch (error) {
+      const { version } = envelope;
+      const refused = items.map((item): ResponseItem => {
+        const { operation, payload: _, ...echo } = item;
+        const { reason, message } = failureOf(error, version, operation);
+        const named = operation === undefined ? echo : { operation, ...echo };
+        return { ...named, status: "OperationFailed", reason, message };
+      });
+      return this.#encode(envelope, refused);
+    }
+  }
+
+  #encode({ version, requestId }: Envelope, items: readonly ResponseItem[]): Uint8Array {
+    const timeStamp = Math.floor(this.#parts.clock.wallMs() / 1000);
+    const response = { version, timeStamp, serverCorrelationValue: requestId, items };
+    const { responseBytesMax } = this.#parts.settings;
+    return encode(encodeResponse(response), (length) => {
+      if (length > responseBytesMax) throw tooLarge();
+      return Buffer.allocUnsafe(length);
+    });
+  }
+}
+
+/** The version of a request that cannot be read, where its first bytes are those of a header; else the oldest. */
+function versionIn(request: Uint8Array): Version {
+  if (request.length < 56) return "1.0";
+  const bytes = new DataView(request.buffer, request.byteOffset, request.byteLength);
+  const begins = bytes.getUint32(8) === 0x42007701 && bytes.getUint32(16) === 0x42006901;
+  const version = versionOfParts({ major: bytes.getInt32(32), minor: bytes.getInt32(48) });
+  return (begins ? version : undefined) ?? "1.0";
+}

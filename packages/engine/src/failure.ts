@@ -1,0 +1,60 @@
+import {
+  isVersion1,
+  KmipError,
+  type OperationName,
+  type ResponseItem,
+  reasonOf,
+  type Version,
+} from "@holdfast/kmip";
+import { KeyRingUnavailable, RootOfTrustError, StoreUnavailable } from "./errors.ts";
+
+/** What the client is told of a failure, and what only the log is told. */
+export interface Failure {
+  readonly reason: NonNullable<ResponseItem["reason"]>;
+  readonly message: string;
+  readonly cause?: unknown;
+}
+
+/** The one place where an exception becomes a Result Reason. Only a `KmipError` chooses its own words. */
+export function failureOf(
+  error: unknown,
+  version: Version,
+  operation: OperationName | undefined,
+): Failure {
+  if (error instanceof KmipError) {
+    const { cause } = error;
+    const failure = { reason: reasonOf(error.fault, version), message: error.message };
+    return cause === undefined ? failure : { ...failure, cause };
+  }
+  if (error instanceof StoreUnavailable) {
+    return {
+      reason: reasonOf("generalFailure", version),
+      message: "cannot tell: the store does not answer now; try again",
+      cause: error,
+    };
+  }
+  if (error instanceof KeyRingUnavailable) return keyRingFailure(error, version, operation);
+  return { reason: reasonOf("generalFailure", version), message: "internal error", cause: error };
+}
+
+/** Design section 8: refused by the root of trust is Permission Denied, unreachable is "cannot tell". */
+function keyRingFailure(
+  error: KeyRingUnavailable,
+  version: Version,
+  operation: OperationName | undefined,
+): Failure {
+  if (!error.refused) {
+    return {
+      reason: reasonOf("generalFailure", version),
+      message: "cannot tell: the instance's keys cannot be opened now; try again",
+      cause: error,
+    };
+  }
+  const gone = error.cause instanceof RootOfTrustError && error.cause.failure === "gone";
+  const fits = gone && operation === "Get" && !isVersion1(version);
+  return {
+    reason: reasonOf(fits ? "wrappingObjectDestroyed" : "permissionDenied", version),
+    message: "the instance's root key refuses to open its keys",
+    cause: error,
+  };
+}

@@ -1,0 +1,139 @@
+import { hash } from "node:crypto";
+import {
+  type AttributeValue,
+  attributeItem,
+  inKeyFormat,
+  type KeyBlock,
+  KmipError,
+  keyBlockOf,
+  type ObjectTypeName,
+  objectValue,
+  plainKeyOf,
+} from "@holdfast/kmip";
+import { encode, type Item, ItemType } from "@holdfast/ttlv";
+import { certificateItems } from "./certificate.ts";
+
+type KeyFormatType = AttributeValue<"KeyFormatType">;
+
+/** What is known of a key besides its Key Block: what the request says. */
+export interface StatedKey {
+  readonly algorithm?: AttributeValue<"CryptographicAlgorithm"> | undefined;
+  readonly length?: number | undefined;
+}
+
+/**
+ * The attributes that the server reads off a new object, to be kept for ever: algorithm, length, Key Format Type,
+ * Digest, Key Value Present, and those of a certificate (KMIP 2.1, 4.7 to 4.28).
+ */
+export function describeObject(
+  type: ObjectTypeName,
+  object: Item,
+  stated: StatedKey,
+): readonly Item[] {
+  switch (type) {
+    case "Template":
+      return [];
+    case "Certificate":
+      return describeCertificate(object);
+    case "CertificateRequest": {
+      const { certificateRequestValue } = objectValue(type, object);
+      return [attributeItem("KeyFormatType", "PKCS_10"), digestItem(certificateRequestValue)];
+    }
+    case "OpaqueObject": {
+      const { opaqueDataType, opaqueDataValue } = objectValue(type, object);
+      return [
+        attributeItem("OpaqueDataType", opaqueDataType),
+        attributeItem("KeyFormatType", "Opaque"),
+        digestItem(opaqueDataValue),
+      ];
+    }
+    default:
+      return describeKey(type, object, stated);
+  }
+}
+
+/** OASIS's test cases give certificates the Key Format Type Raw, where KMIP 2.1, Table 81 says X.509. */
+const certificateFormat = "Raw";
+
+function describeCertificate(object: Item): readonly Item[] {
+  const { certificateType, certificateValue } = objectValue("Certificate", object);
+  return [
+    attributeItem("CertificateType", certificateType),
+    attributeItem("KeyFormatType", certificateFormat),
+    digestItem(certificateValue, certificateFormat),
+    ...(certificateType === "X_509"
+      ? certificateItems(certificateValue)
+      : [attributeItem("CertificateLength", certificateValue.length)]),
+  ];
+}
+
+function describeKey(type: ObjectTypeName, object: Item, stated: StatedKey): readonly Item[] {
+  const block = keyBlockOf(object);
+  if (block === undefined) throw new Error(`${type} has no Key Block`);
+  const algorithm = agreed(block.cryptographicAlgorithm, stated.algorithm);
+  const length = agreed(block.cryptographicLength, stated.length) ?? lengthOf(type, block);
+  if (type !== "SecretData" && (algorithm === undefined || length === undefined)) {
+    throw new KmipError("missingField", "Cryptographic Algorithm and Length must be given");
+  }
+  checkLength(block, algorithm, length);
+  return [
+    ...(algorithm === undefined ? [] : [attributeItem("CryptographicAlgorithm", algorithm)]),
+    ...(length === undefined ? [] : [attributeItem("CryptographicLength", length)]),
+    attributeItem("KeyFormatType", block.keyFormatType),
+    ...digestsOf(type, block),
+    ...(block.keyValue === undefined ? [attributeItem("KeyValuePresent", false)] : []),
+  ];
+}
+
+/** What Key Block and attributes say must be the same (KMIP 2.1, 6.1.43). */
+function agreed<Value>(inBlock: Value | undefined, stated: Value | undefined): Value | undefined {
+  if (inBlock !== undefined && stated !== undefined && inBlock !== stated) {
+    throw new KmipError("invalidAttributeValue", "an attribute does not agree with the Key Block");
+  }
+  return inBlock ?? stated;
+}
+
+function lengthOf(type: ObjectTypeName, block: KeyBlock): number | undefined {
+  const { keyValue: value, keyWrappingData: wrapping } = block;
+  if (type !== "SecretData" || value === undefined || wrapping !== undefined) return undefined;
+  if (value instanceof Uint8Array || value.keyMaterial.type !== ItemType.ByteString) {
+    return undefined;
+  }
+  return value.keyMaterial.value.length * 8;
+}
+
+/** An AES key is as long as it says; other algorithms count parity bits, or do not. */
+function checkLength(
+  block: KeyBlock,
+  algorithm: StatedKey["algorithm"],
+  length: number | undefined,
+): void {
+  const key = algorithm === "AES" ? plainKeyOf(block) : undefined;
+  if (key !== undefined && key.length * 8 !== length) {
+    throw new KmipError("invalidAttributeValue", "Cryptographic Length is not that of the key");
+  }
+}
+
+/**
+ * Digests of an unwrapped key: in its own format, and in the default format where the server can make that
+ * (KMIP 2.1, 4.21 and 4.26).
+ */
+function digestsOf(type: ObjectTypeName, block: KeyBlock): readonly Item[] {
+  const raw = type === "SymmetricKey" ? inKeyFormat(block, "Raw") : undefined;
+  const forms = raw === undefined || raw === block ? [block] : [block, raw];
+  return forms.flatMap(({ keyFormatType, keyValue: value, keyWrappingData: wrapping }) => {
+    if (value === undefined || value instanceof Uint8Array || wrapping !== undefined) return [];
+    const { keyMaterial } = value;
+    const bytes =
+      keyMaterial.type === ItemType.ByteString ? keyMaterial.value : encode(keyMaterial);
+    return [digestItem(bytes, keyFormatType)];
+  });
+}
+
+function digestItem(bytes: Uint8Array, keyFormatType?: KeyFormatType): Item {
+  return attributeItem("Digest", {
+    hashingAlgorithm: "SHA_256",
+    digestValue: hash("sha256", bytes, "buffer"),
+    ...(keyFormatType === undefined ? {} : { keyFormatType }),
+  });
+}

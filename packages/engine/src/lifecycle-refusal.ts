@@ -1,0 +1,30 @@
+import { attributes, attributeVisible, KmipError, type Version } from "@holdfast/kmip";
+import { type State, stateValues } from "./lifecycle.ts";
+import { objectTypeName } from "./object-type.ts";
+import type { ManagedObject } from "./record.ts";
+
+/** Refuses an operation on an object of a type that has no State in the version (KMIP 1.4, 3.22; KMIP 2.1, 4.57). */
+export function requireLifecycle(object: ManagedObject, version: Version): void {
+  const type = objectTypeName(object.objectType);
+  if (!attributeVisible(attributes.State.tag, version, type)) throw wrongType(type);
+}
+
+/** Refuses to revoke what cannot be revoked: a Template (KMIP 1.4, 11.21). */
+export function requireRevocable(object: ManagedObject, version: Version): void {
+  const type = objectTypeName(object.objectType);
+  if (!attributeVisible(attributes.RevocationReason.tag, version, type)) throw wrongType(type);
+}
+
+function wrongType(type: string): KmipError {
+  return new KmipError("invalidObjectType", `the operation does not apply to ${type}`);
+}
+
+/** The fault of a transition that the State does not permit. */
+export function refuseTransition(state: State, participle: string): KmipError {
+  const destroyed =
+    stateValues[state] === stateValues.Destroyed ||
+    stateValues[state] === stateValues.DestroyedCompromised;
+  return destroyed
+    ? new KmipError("objectDestroyed", "the object was destroyed")
+    : new KmipError("wrongLifecycleState", `an object in state ${state} cannot be ${participle}`);
+}

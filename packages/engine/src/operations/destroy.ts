@@ -1,0 +1,18 @@
+import type { Handler } from "../handlers.ts";
+import { transition } from "../lifecycle.ts";
+import { refuseTransition } from "../lifecycle-refusal.ts";
+
+/** Destroys the material and keeps what describes it (KMIP 2.1, 6.1.15). */
+export const destroy: Handler<"Destroy"> = async (context, { uniqueIdentifier }) => {
+  const { nowSeconds, region } = context;
+  const { uniqueIdentifier: destroyed } = await context.objects.change(
+    uniqueIdentifier,
+    (object) => {
+      const result = transition(object.facts, "destroy", { time: nowSeconds, region });
+      if (result.kind !== "changed") throw refuseTransition(result.state, "destroyed");
+      return { ...object, facts: result.facts, material: undefined };
+    },
+    { locked: true },
+  );
+  return { uniqueIdentifier: destroyed };
+};

@@ -1,0 +1,29 @@
+import {
+  KmipError,
+  type ObjectTypeName,
+  objectTypesOf,
+  type Version,
+  versions,
+} from "@holdfast/kmip";
+import { handOut } from "../hand-out.ts";
+import type { Handler } from "../handlers.ts";
+import { openObject } from "../material.ts";
+import { objectTypeName } from "../object-type.ts";
+
+const typesOf: ReadonlyMap<Version, ReadonlySet<ObjectTypeName>> = new Map(
+  versions.map((version) => [version, new Set(objectTypesOf(version))]),
+);
+
+/** Hands out an object, as it was registered or in another format that says the same (KMIP 2.1, 6.1.19). */
+export const get: Handler<"Get"> = async (context, request) => {
+  const stored = await context.objects.load(request.uniqueIdentifier);
+  const { object } = stored;
+  const objectType = objectTypeName(object.objectType);
+  if (typesOf.get(context.version)?.has(objectType) !== true) {
+    throw new KmipError("invalidObjectType", `KMIP ${context.version} has no ${objectType}`);
+  }
+  const opened = openObject(context.keyRing, object);
+  const answer = handOut(object, opened instanceof Promise ? await opened : opened, request);
+  if (object.facts.served === undefined) await context.objects.markServed(stored);
+  return { objectType, uniqueIdentifier: object.uniqueIdentifier, object: answer };
+};

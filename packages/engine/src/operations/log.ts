@@ -1,0 +1,11 @@
+import type { Handler } from "../handlers.ts";
+
+/** Longer messages are cut: evidence has a limit. */
+const messageLengthMax = 1024;
+
+/** Keeps a client's message in the audit trail (KMIP 2.1, 6.1.29). */
+export const log: Handler<"Log"> = ({ note }, { logMessage }) => {
+  // By code points, so that no half of a pair is left.
+  note({ message: [...logMessage].slice(0, messageLengthMax).join("") });
+  return {};
+};

@@ -1,0 +1,46 @@
+import { enumerations, KmipError, tags } from "@holdfast/kmip";
+import { ItemType } from "@holdfast/ttlv";
+import type { Handler } from "../handlers.ts";
+import { revokeEvent, transition } from "../lifecycle.ts";
+import { refuseTransition, requireRevocable } from "../lifecycle-refusal.ts";
+import type { ManagedObject, Revocation } from "../record.ts";
+
+/** Deactivates an Active object, or compromises one of any state (KMIP 2.1, 6.1.44). */
+export const revoke: Handler<"Revoke"> = async (context, request) => {
+  const { nowSeconds: time, region, version } = context;
+  const { revocationReason, compromiseOccurrenceDate } = request;
+  const { code, message } = revocationReason;
+  const reasonCode = codes[code] ?? Number(code);
+  const event = revokeEvent(reasonCode);
+  if (event === "deactivate" && compromiseOccurrenceDate !== undefined) {
+    throw new KmipError("invalidField", "only a compromise has an occurrence date");
+  }
+  const { uniqueIdentifier } = await context.objects.change(
+    request.uniqueIdentifier,
+    (object) => {
+      requireRevocable(object, version);
+      const fact: Revocation = {
+        time,
+        region,
+        reasonCode,
+        ...(message === undefined ? {} : { message }),
+        ...(event === "deactivate"
+          ? {}
+          : { occurred: compromiseOccurrenceDate ?? initialDate(object) }),
+      };
+      const result = transition(object.facts, event, fact);
+      if (result.kind !== "changed") throw refuseTransition(result.state, "revoked");
+      return { ...object, facts: result.facts };
+    },
+    { locked: true },
+  );
+  return { uniqueIdentifier };
+};
+
+const codes: Readonly<Record<string, number>> = enumerations.RevocationReasonCode;
+
+/** When nothing else is known, the compromise is as old as the object (KMIP 2.1, 4.11). */
+function initialDate({ fixed, lastChange }: ManagedObject): number {
+  const item = fixed.find(({ tag }) => tag === tags.InitialDate.tag);
+  return item?.type === ItemType.DateTime ? Number(item.value) : lastChange;
+}
