@@ -72,12 +72,14 @@ export const attributes = {
     ...of1(...keys, "Certificate", "Template", "SecretData"),
     atCreation: true,
     section: "4.13",
+    doc: "1.x does not say Secret Data, later versions do",
   }),
   CryptographicLength: row("CryptographicLength", integer, {
     ...server,
     ...of1(...keys, "Certificate", "Template", "SecretData"),
     atCreation: true,
     section: "4.15",
+    doc: "1.x does not say Secret Data, yet 1.4 creates it by its length",
   }),
   CryptographicParameters: row("CryptographicParameters", cryptographicParameters, {
     ...byClient,

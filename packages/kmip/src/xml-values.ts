@@ -48,7 +48,7 @@ export function fromBigHex(text: string): Uint8Array | undefined {
 
 /** A number in decimal, or `0x` and the two's complement of its bits; undefined outside `bits`. */
 export function fromNumber(text: string, bits: number, signed: boolean): bigint | undefined {
-  if (/^0x[0-9a-f]+$/i.test(text)) {
+  if (/^0x[0-9a-f]{1,16}$/i.test(text)) {
     const value = BigInt(text);
     if (value >= 1n << BigInt(bits)) return undefined;
     return signed ? BigInt.asIntN(bits, value) : value;
