@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { codeOf, StartError } from "../start-error.ts";
 import { stopLeft } from "./child.ts";
 import { type Folder, readJson, writeJson } from "./folder.ts";
@@ -63,13 +63,4 @@ export function writeRun(folder: Folder, run: Run): void {
 export function releaseRun(folder: Folder): void {
   const run = readRun(folder);
   if (run?.supervisor.pid === process.pid) rmSync(folder.run, { force: true });
-}
-
-/** Whether a file looks like one that this program wrote. */
-export function isOurs(path: string): boolean {
-  try {
-    return readFileSync(path, "utf8").includes('"redisPorts"');
-  } catch {
-    return false;
-  }
 }

@@ -17,30 +17,44 @@ const responseBytesMax = 1_048_576;
 /** The answer was not what vCenter needs. */
 export class UnexpectedAnswer extends Error {
   override readonly name = "UnexpectedAnswer";
+  /** Result Reason, where the server said that the operation failed. */
+  readonly reason: string | undefined;
+  constructor(message: string, reason?: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+/** Who speaks, and who hears of each answer. */
+export interface SessionOptions {
+  readonly tls: TlsCredentials;
+  readonly answered: () => void;
 }
 
 /** One connection of vCenter's: its first message has no batch item identifier, all later ones count up. */
 export class VcenterSession implements AsyncDisposable {
   readonly #connection: Connection;
+  readonly #answered: () => void;
   #count = 0;
   #first = true;
 
-  private constructor(connection: Connection) {
+  private constructor(connection: Connection, options: SessionOptions) {
     this.#connection = connection;
+    this.#answered = options.answered;
   }
 
   /** Connects, as vCenter also does only to see the server's certificate. */
-  static async connect(endpoint: string, tls: TlsCredentials): Promise<VcenterSession> {
+  static async connect(endpoint: string, options: SessionOptions): Promise<VcenterSession> {
     const at = parseEndpoint(endpoint);
     if (at === undefined) throw new TypeError(`${endpoint}: is no endpoint`);
-    return new VcenterSession(
-      await Connection.open(at, { tls, connectTimeoutMs, responseBytesMax }),
-    );
+    const { tls } = options;
+    const connection = await Connection.open(at, { tls, connectTimeoutMs, responseBytesMax });
+    return new VcenterSession(connection, options);
   }
 
   /** Connects and asks for the versions, with which each connection that is used begins. */
-  static async begin(endpoint: string, tls: TlsCredentials): Promise<VcenterSession> {
-    const session = await VcenterSession.connect(endpoint, tls);
+  static async begin(endpoint: string, options: SessionOptions): Promise<VcenterSession> {
+    const session = await VcenterSession.connect(endpoint, options);
     try {
       await session.discoverVersions();
       return session;
@@ -113,6 +127,7 @@ export class VcenterSession implements AsyncDisposable {
     this.#first = false;
     const bytes = await this.#connection.exchange(vcenterMessage(numbered), answerTimeoutMs);
     const answer = decodeResponse(decode(bytes));
+    this.#answered();
     if (answer.version !== "1.1") throw new UnexpectedAnswer(`answered in ${answer.version}`);
     const [first, ...rest] = answer.items;
     if (first === undefined || answer.items.length !== items.length) {
@@ -132,7 +147,7 @@ function check(asked: VcenterItem, answer: ResponseItem): void {
   const { operation, uniqueBatchItemId } = asked;
   if (answer.status !== "Success") {
     const why = [answer.reason, answer.message].filter((part) => part !== undefined).join(": ");
-    throw new UnexpectedAnswer(`${operation}: ${why}`);
+    throw new UnexpectedAnswer(`${operation}: ${why}`, answer.reason);
   }
   if (answer.operation !== operation) {
     throw new UnexpectedAnswer(`${operation} was answered as ${answer.operation}`);

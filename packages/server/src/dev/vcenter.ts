@@ -31,6 +31,8 @@ export interface Play {
   /** The key of an earlier play: it must still be there, with the same bytes. */
   readonly earlier?: MadeKey;
   readonly report: (outcome: StepOutcome) => void;
+  /** Called at each answer. */
+  readonly answered: () => void;
 }
 
 /** A step of the sequence failed; its outcome has been reported. */
@@ -54,9 +56,8 @@ export async function playVcenter(play: Play): Promise<MadeKey> {
   await healthCheck(turns);
   const made = await newKey(turns);
   await neededAgain(turns, "key needed again", made);
-  if (play.earlier !== undefined) {
-    await neededAgain(turns, "key of the last start", play.earlier);
-  }
+  const { earlier } = play;
+  if (earlier !== undefined) await neededAgain(turns, "key of the last start", earlier, true);
   return made;
 }
 
@@ -76,7 +77,7 @@ class Turns {
   /** A connection that carries no message. */
   async probe(step: string): Promise<void> {
     await this.#at(this.#next(), step, async (endpoint) => {
-      await using _ = await VcenterSession.connect(endpoint, this.#play.tls);
+      await using _ = await VcenterSession.connect(endpoint, this.#play);
       return "server certificate verified";
     });
   }
@@ -87,7 +88,7 @@ class Turns {
     node: Kms = this.#next(),
   ): Promise<void> {
     await this.#at(node, step, async (endpoint) => {
-      await using session = await VcenterSession.begin(endpoint, this.#play.tls);
+      await using session = await VcenterSession.begin(endpoint, this.#play);
       return await work(session);
     });
   }
@@ -177,13 +178,24 @@ async function describeKey(
   return `${names.join(", ")} added`;
 }
 
-async function neededAgain(turns: Turns, step: string, key: MadeKey): Promise<void> {
+/** Where it `mayBeGone`, somebody may have destroyed the key since; other bytes are a fault all the same. */
+async function neededAgain(
+  turns: Turns,
+  step: string,
+  key: MadeKey,
+  mayBeGone = false,
+): Promise<void> {
   await turns.task(step, async (session) => {
-    const sha256 = await session.get(key.uniqueIdentifier);
-    if (sha256 !== key.sha256) throw new UnexpectedAnswer("the key has other bytes than before");
+    try {
+      const sha256 = await session.get(key.uniqueIdentifier);
+      if (sha256 !== key.sha256) throw new UnexpectedAnswer("the key has other bytes than before");
+    } catch (error) {
+      const gone = error instanceof UnexpectedAnswer && error.reason === "ItemNotFound";
+      if (gone && mayBeGone) return "not there: somebody destroyed it";
+      throw error;
+    }
     const state = await session.state(key.uniqueIdentifier);
     if (state === "PreActive") await session.activate(key.uniqueIdentifier);
-    else if (state !== "Active") return `same 256 bits, ${state}`;
-    return "same 256 bits, Active";
+    return `same 256 bits, ${state}`;
   });
 }

@@ -1,0 +1,41 @@
+import { existsSync, rmdirSync, rmSync } from "node:fs";
+import { codeOf, StartError } from "../start-error.ts";
+import type { Folder } from "./folder.ts";
+import { isAlive } from "./process-identity.ts";
+import { endLeft, readRun } from "./run-file.ts";
+
+/** Deletes all that a cluster has kept in its folder, keys included; the exit code. */
+export async function reset(
+  folder: Folder,
+  confirmed: boolean,
+  say: (line: string) => void,
+): Promise<number> {
+  if (!existsSync(folder.settings) && !existsSync(folder.pki)) {
+    say(`Nothing is kept in ${folder.root}.`);
+    return 0;
+  }
+  if (!confirmed) {
+    throw new StartError(
+      `this deletes every key that the cluster in ${folder.root} holds, and its certificates: say --yes to do it`,
+    );
+  }
+  const run = readRun(folder);
+  if (run !== undefined && isAlive(run.supervisor)) {
+    throw new StartError(`a cluster runs in ${folder.root}: end it first with \`npm run stop\``);
+  }
+  await endLeft(folder, run);
+  // By name: whatever else somebody has put into the folder stays.
+  const { root, ...paths } = folder;
+  for (const path of Object.values(paths)) rmSync(path, { recursive: true, force: true });
+  removeIfEmpty(root);
+  say(`Deleted what ${root} held.`);
+  return 0;
+}
+
+function removeIfEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    if (codeOf(error) !== "ENOTEMPTY") throw error;
+  }
+}
