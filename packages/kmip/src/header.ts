@@ -1,7 +1,16 @@
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { credential, nonce } from "./credential.ts";
 import { KmipError } from "./faults.ts";
-import { byVersion, type Infer, many, optional, required, some, struct } from "./schema.ts";
+import {
+  byVersion,
+  type Infer,
+  many,
+  optional,
+  required,
+  some,
+  struct,
+  unexpected,
+} from "./schema.ts";
 import { protocolVersion } from "./structures.ts";
 import { tags } from "./tags.ts";
 import {
@@ -105,7 +114,7 @@ export function versionOfHeader(header: Item): Version {
   );
 }
 
-/** The header and batch items of a message; anything else in it is a fault. */
+/** The header of a message, which stands first, and what follows. */
 export function messageParts(item: Item, tag: number, headerTag: number, name: string) {
   if (item.tag !== tag || item.type !== ItemType.Structure) {
     throw new KmipError("invalidMessage", `the message is not a ${name}`);
@@ -115,6 +124,12 @@ export function messageParts(item: Item, tag: number, headerTag: number, name: s
     throw new KmipError("missingField", `a ${name} must begin with its header`);
   }
   return { header, items };
+}
+
+/** Refuses whatever is not a Batch Item. */
+export function checkBatchItems(items: readonly Item[], version: Version, name: string): void {
+  const other = items.find((item) => item.tag !== tags.BatchItem.tag);
+  if (other !== undefined) throw unexpected(other, version, name);
 }
 
 /** The same fault, answered in `version`. */

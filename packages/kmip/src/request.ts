@@ -1,6 +1,7 @@
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { KmipError } from "./faults.ts";
 import {
+  checkBatchItems,
   faultIn,
   messageParts,
   requestHeader,
@@ -62,9 +63,6 @@ function decodePayload(code: number, payload: Item, version: Version): unknown {
 
 function decodeBatchItem(item: Item, version: Version): RequestItem {
   try {
-    if (item.tag !== tags.BatchItem.tag) {
-      throw new KmipError("invalidMessage", "a message holds a header and batch items only");
-    }
     const { payload, ...rest } = requestBatchItem.decode(item, version);
     const decoded = { ...rest, operation: operationOfCode(rest.operationCode) };
     try {
@@ -125,6 +123,7 @@ export function decodeRequest(item: Item): RequestMessage {
   const version = versionOfHeader(header);
   try {
     const read = headerOf(requestHeader.decode(header, version));
+    checkBatchItems(items, version, "Request Message");
     const decoded = items.map((one) => decodeBatchItem(one, version));
     checkBatch(read, decoded);
     return { version, header: read, items: rejectCritical(decoded) };

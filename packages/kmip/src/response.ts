@@ -1,6 +1,13 @@
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { KmipError } from "./faults.ts";
-import { faultIn, messageParts, responseHeader, versionOfHeader, versionParts } from "./header.ts";
+import {
+  checkBatchItems,
+  faultIn,
+  messageParts,
+  responseHeader,
+  versionOfHeader,
+  versionParts,
+} from "./header.ts";
 import { type ResponseItem, type ResponseMessage, responseBatchItem } from "./message.ts";
 import { codeOf, type OperationRow, operationOfCode, operations } from "./operations.ts";
 import { tags } from "./tags.ts";
@@ -88,6 +95,7 @@ export function decodeResponse(item: Item): ResponseMessage {
   const version = versionOfHeader(header);
   try {
     const { protocolVersion: _, batchCount, ...rest } = responseHeader.decode(header, version);
+    checkBatchItems(items, version, "Response Message");
     if (batchCount !== items.length) {
       throw new KmipError("invalidMessage", "Batch Count is not the number of batch items");
     }

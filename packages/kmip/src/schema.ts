@@ -151,7 +151,8 @@ function compile(fields: Fields, version: Version): Plan {
   return { fields: planned, lists, byTag: new Map(planned.map((field) => [field.tag, field])) };
 }
 
-function unexpected({ tag }: Item, version: Version, structure: string): KmipError {
+/** The fault of an item that stands where its tag does not belong, or has a tag that the version does not know. */
+export function unexpected({ tag }: Item, version: Version, structure: string): KmipError {
   return isKnownTag(tag, version)
     ? new KmipError("invalidMessage", `${labelOf(tag)} does not belong in ${structure}`)
     : new KmipError("unknownTag", `${labelOf(tag)} is not known in KMIP ${version}`);
