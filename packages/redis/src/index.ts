@@ -1,1 +1,11 @@
-export {};
+export {
+  forgetReplica,
+  type InitialisedStore,
+  initialiseStore,
+  type KnownReplica,
+  listReplicas,
+} from "./initialise.ts";
+export type { LeaseState } from "./lease.ts";
+export { RedisLocks, type RedisLocksOptions } from "./locks.ts";
+export type { RedisConnectionOptions, RedisStoreOptions } from "./options.ts";
+export { RedisStore } from "./store.ts";

@@ -1,0 +1,371 @@
+import { type Observer, StoreUnavailable } from "@holdfast/engine";
+import type { Argument, CommandLine, Connection, Outcome } from "./connection.ts";
+import type { CoveredNumbers } from "./covered.ts";
+import { isNoScript, isReply, storeFailure } from "./failure.ts";
+import { partitionKeys, sysKeys, sysPartition } from "./keys.ts";
+import type { Moment } from "./lease.ts";
+import type { LeaseKeeper } from "./lease-keeper.ts";
+import type { ReplicaSet } from "./replica-set.ts";
+import { type Reply, readPairs, readReply, readRole } from "./replies.ts";
+import { type Script, type Scripts, scriptArguments } from "./scripts.ts";
+
+/** How the committer works. */
+export interface CommitterSettings {
+  readonly markerMs: number;
+  readonly barrierTimeoutMs: number;
+  /** How long one WAITAOF waits; several of them make up a barrier's time. */
+  readonly sliceMs: number;
+}
+
+/** What the committer works with. */
+export interface CommitterParts {
+  readonly connection: Connection;
+  /** By which the lease knows the connection. */
+  readonly number: number;
+  readonly storeId: string;
+  readonly scripts: Scripts;
+  readonly replicas: ReplicaSet;
+  readonly covered: CoveredNumbers;
+  readonly lease: LeaseKeeper;
+  readonly observe: Observer;
+  /** A replica that nobody saw before is connected. */
+  readonly onReplicas: (addresses: readonly string[]) => void;
+}
+
+interface Job {
+  /** Absent for a job that only wants a barrier. */
+  readonly line: CommandLine | undefined;
+  readonly partition: number;
+  readonly bytes: number;
+  readonly deadlineMs: number;
+  /** Resolves although a replica is short: nothing is promised by it. */
+  readonly localEnough: boolean;
+  readonly resolve: (reply: Reply) => void;
+  readonly reject: (error: unknown) => void;
+  reply: Reply;
+}
+
+const batchJobsMax = 512;
+const batchBytesMax = 8 << 20;
+const queueMax = 20_000;
+const loadsMax = 3;
+
+/**
+ * Runs write scripts and promises them: all that wait go out in one write, each batch ends with a marker, and when every
+ * answer is in, one WAITAOF on the same connection covers them all (group commit). The next batch collects meanwhile.
+ */
+export class Committer {
+  readonly #parts: CommitterParts;
+  readonly #settings: CommitterSettings;
+  readonly #head = partitionKeys(sysPartition).head;
+  readonly #token = Buffer.alloc(8);
+  /** Partition → covered number that the store is yet to note. */
+  readonly #unnoted = new Map<number, number>();
+  #queue: Job[] = [];
+  /** Answered, but not yet covered. */
+  #carried: Job[] = [];
+  #wake: (() => void) | undefined;
+  #failure: StoreUnavailable | undefined;
+  /** Resolves when it can do no more, with the reason. */
+  readonly ended: Promise<StoreUnavailable>;
+
+  constructor(parts: CommitterParts, settings: CommitterSettings) {
+    this.#parts = parts;
+    this.#settings = settings;
+    const lost = parts.connection.closed.then((reason) => {
+      this.end(new StoreUnavailable("noLease", `Redis ${parts.connection.address}: ${reason}`));
+    });
+    this.ended = Promise.all([this.#run(), lost]).then(() => this.#ending);
+  }
+
+  /**
+   * Runs a script in the next batch; resolves with its answer when a full barrier covers it, or with `localEnough` when
+   * the local disk has it.
+   */
+  submit(
+    script: Script,
+    partition: number,
+    keys: readonly Argument[],
+    args: readonly Argument[],
+    localEnough = false,
+  ): Promise<Reply> {
+    const line: CommandLine = ["evalsha", ...scriptArguments(script, keys, args)];
+    const bytes = args.reduce((sum, arg) => sum + arg.length, 0);
+    return this.#enqueue({ line, partition, bytes, localEnough }, 0);
+  }
+
+  /** Resolves when everything up to `number` of a partition, read on this process before, is covered. */
+  async cover(partition: number, number: number): Promise<void> {
+    if (this.#parts.covered.of(partition) >= number) return;
+    await this.#enqueue({ line: undefined, partition, bytes: 0, localEnough: false }, number);
+  }
+
+  /** Whether nothing waits. */
+  get idle(): boolean {
+    return this.#queue.length === 0 && this.#carried.length === 0;
+  }
+
+  /** Ends it and its connection; what waits fails with `failure`. */
+  end(failure: StoreUnavailable): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = failure;
+    const { lease, number, connection } = this.#parts;
+    lease.apply({ type: "ended", connection: number, reason: failure.message });
+    connection.destroy(failure.message);
+    this.#failAll(failure);
+    this.#wake?.();
+  }
+
+  get #ending(): StoreUnavailable {
+    return this.#failure ?? new StoreUnavailable("noLease", "the store is closing");
+  }
+
+  #enqueue(
+    job: Pick<Job, "line" | "partition" | "bytes" | "localEnough">,
+    number: number,
+  ): Promise<Reply> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#queue.length >= queueMax) {
+      return Promise.reject(new StoreUnavailable("timeout", "too many changes wait for Redis"));
+    }
+    return new Promise((resolve, reject) => {
+      const deadlineMs = this.#now() + this.#settings.barrierTimeoutMs;
+      const reply = { result: "covered", number, rest: [] };
+      this.#queue.push({ ...job, deadlineMs, resolve, reject, reply });
+      this.#wake?.();
+    });
+  }
+
+  #now(): number {
+    return this.#parts.lease.now().monotonicMs;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#failure === undefined) {
+      try {
+        await this.#cycle();
+      } catch (error) {
+        this.end(storeFailure(error, this.#parts.connection.address));
+      }
+      if (this.#failure === undefined && this.idle) await this.#idle();
+    }
+  }
+
+  /** Until something is submitted, or a marker is due. */
+  #idle(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, this.#settings.markerMs);
+      this.#wake = () => {
+        clearTimeout(timer);
+        this.#wake = undefined;
+        // Whatever else this turn of the event loop submits goes with it.
+        setImmediate(resolve);
+      };
+    });
+  }
+
+  #take(): Job[] {
+    let bytes = 0;
+    let count = 0;
+    for (const job of this.#queue) {
+      if (count === batchJobsMax || bytes > batchBytesMax) break;
+      bytes += job.bytes;
+      count += 1;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  async #cycle(): Promise<void> {
+    const { lease, observe } = this.#parts;
+    const jobs = this.#take();
+    this.#carried.push(...jobs);
+    const began = lease.now();
+    await this.#write(jobs);
+    if (this.#failure !== undefined) return;
+    const { local, full } = await this.#barrier(began);
+    const durationMs = this.#now() - began.monotonicMs;
+    observe({ type: "barrier", durationMs, batch: this.#carried.length, full });
+    if (full) this.#promise();
+    else this.#postpone(local);
+  }
+
+  /** Sends the batch and its marker, and takes every answer in. */
+  async #write(jobs: readonly Job[]): Promise<void> {
+    const withLine = jobs.filter((job) => job.line !== undefined);
+    const lines = withLine.flatMap((job) => (job.line === undefined ? [] : [job.line]));
+    const note = this.#noteLine();
+    const outcomes = await this.#send([...(note ? [note] : []), ...lines, this.#markerLine()]);
+    if (this.#failure !== undefined) return;
+    for (const [index, job] of withLine.entries()) {
+      this.#answer(job, outcomes[index + (note ? 1 : 0)]);
+    }
+    await this.#readMarker(outcomes.at(-1));
+  }
+
+  /** Resends what Redis did not know, and the marker after it: WAITAOF is not out yet. */
+  async #send(lines: readonly CommandLine[]): Promise<readonly Outcome[]> {
+    const { connection } = this.#parts;
+    let outcomes = await connection.batch(lines);
+    for (let load = 0; load < loadsMax; load += 1) {
+      const unknown = new Set(
+        outcomes.flatMap((outcome, index) =>
+          "error" in outcome && isNoScript(outcome.error) ? [index] : [],
+        ),
+      );
+      if (unknown.size === 0) break;
+      await this.#load();
+      unknown.add(lines.length - 1);
+      const again = await connection.batch(
+        [...unknown].toSorted(ascending).map((i) => lines[i] ?? ["ping"]),
+      );
+      const order = [...unknown].toSorted(ascending);
+      outcomes = outcomes.map((outcome, i) => again[order.indexOf(i)] ?? outcome);
+    }
+    return outcomes;
+  }
+
+  /** Loads every script: one that is unknown says that all are. */
+  async #load(): Promise<void> {
+    const { connection, scripts } = this.#parts;
+    const loads = Object.values(scripts).map(
+      ({ source }): CommandLine => ["script", "LOAD", source],
+    );
+    for (const outcome of await connection.batch(loads)) {
+      if ("error" in outcome) throw storeFailure(outcome.error, connection.address);
+    }
+  }
+
+  #answer(job: Job, outcome: Outcome | undefined): void {
+    const { connection } = this.#parts;
+    try {
+      if (outcome === undefined || "error" in outcome) {
+        throw storeFailure(outcome?.error, connection.address);
+      }
+      job.reply = readReply(outcome.value);
+      if (job.reply.result === "notInitialised") throw notInitialised(connection.address);
+    } catch (error) {
+      this.#carried = this.#carried.filter((other) => other !== job);
+      job.reject(error);
+    }
+  }
+
+  #markerLine(): CommandLine {
+    const { scripts } = this.#parts;
+    this.#token.writeUInt32BE((this.#token.readUInt32BE(4) + 1) >>> 0, 4);
+    const keys = [this.#head, sysKeys.beat, sysKeys.replicasVersion];
+    return ["evalsha", ...scriptArguments(scripts.marker, keys, [Buffer.from(this.#token)])];
+  }
+
+  async #readMarker(outcome: Outcome | undefined): Promise<void> {
+    const { connection, replicas, storeId } = this.#parts;
+    if (outcome === undefined || "error" in outcome) {
+      throw storeFailure(outcome?.error, connection.address);
+    }
+    const { result, rest } = readReply(outcome.value);
+    if (result !== "committed") throw notInitialised(connection.address);
+    const [id, version] = rest as readonly Buffer[];
+    if (id?.toString("hex") !== storeId) {
+      throw new StoreUnavailable("noLease", `Redis ${connection.address} holds another store now`);
+    }
+    if (String(version) === replicas.version) return;
+    const known = readPairs(await connection.call("hgetall", sysKeys.replicas));
+    replicas.load([...known.keys()], String(version));
+  }
+
+  /** Whether everything written on this connection is on every disk that counts. */
+  async #barrier(began: Moment): Promise<{ readonly local: boolean; readonly full: boolean }> {
+    const { connection, replicas, lease, number, onReplicas } = this.#parts;
+    const slice = String(Math.ceil(this.#settings.sliceMs));
+    const [counts, role] = await connection.batch([
+      ["waitaof", "1", String(replicas.required), slice],
+      ["role"],
+    ]);
+    for (const outcome of [counts, role]) {
+      if (outcome === undefined || "error" in outcome) {
+        throw storeFailure(outcome?.error, connection.address);
+      }
+    }
+    const seen = readRole(value(role));
+    if (!seen.primary) {
+      throw new StoreUnavailable("noLease", `Redis ${connection.address} is a replica now`);
+    }
+    // Whoever could have been counted is connected, so it is in this list, which is younger than the counts.
+    const added = replicas.see(seen.replicas);
+    if (added.length > 0) onReplicas(added);
+    const [onDisk, onReplica] = (value(counts) as readonly unknown[]).map(Number);
+    const local = (onDisk ?? 0) >= 1;
+    const covered = (onReplica ?? 0) >= replicas.required;
+    lease.apply({ type: "barrier", connection: number, began, local, replicas: covered });
+    return { local, full: local && covered };
+  }
+
+  #promise(): void {
+    const carried = this.#carried;
+    this.#carried = [];
+    for (const { partition, reply } of carried) this.#raise(partition, reply.number);
+    for (const { resolve, reply } of carried) resolve(reply);
+    if (this.#queue.length === 0) void this.#note();
+  }
+
+  /** What is not covered yet goes into the next barrier too, until its time is over. */
+  #postpone(local: boolean): void {
+    const now = this.#now();
+    const carried = this.#carried;
+    this.#carried = [];
+    for (const job of carried) {
+      if (local && job.localEnough) job.resolve(job.reply);
+      else if (job.deadlineMs > now) this.#carried.push(job);
+      else job.reject(barrierShort(this.#parts.connection.address));
+    }
+  }
+
+  #raise(partition: number, number: number): void {
+    if (this.#parts.covered.raise(partition, number)) this.#unnoted.set(partition, number);
+  }
+
+  /** Notes what is covered for the other nodes' reads: now, or before the next batch. Losing it costs a marker. */
+  async #note(): Promise<void> {
+    const line = this.#noteLine();
+    if (line === undefined) return;
+    const [outcome] = await this.#parts.connection.batch([line]);
+    if (outcome !== undefined && "error" in outcome && !isReply(outcome.error)) this.#wake?.();
+  }
+
+  #noteLine(): CommandLine | undefined {
+    if (this.#unnoted.size === 0) return undefined;
+    const keys = [...this.#unnoted.keys()].map((partition) => partitionKeys(partition).head);
+    const numbers = [...this.#unnoted.values()].map(String);
+    this.#unnoted.clear();
+    return ["evalsha", ...scriptArguments(this.#parts.scripts["note-covered"], keys, numbers)];
+  }
+
+  #failAll(failure: StoreUnavailable): void {
+    const jobs = [...this.#carried, ...this.#queue];
+    this.#carried = [];
+    this.#queue = [];
+    for (const { reject } of jobs) reject(failure);
+  }
+}
+
+function value(outcome: Outcome | undefined): unknown {
+  return outcome !== undefined && "value" in outcome ? outcome.value : undefined;
+}
+
+function ascending(a: number, b: number): number {
+  return a - b;
+}
+
+/** The store's marker is missing. */
+export function notInitialised(address: string): StoreUnavailable {
+  return new StoreUnavailable(
+    "notInitialised",
+    `Redis ${address} holds no store: run holdfast store init, or restore its data`,
+  );
+}
+
+function barrierShort(address: string): StoreUnavailable {
+  return new StoreUnavailable(
+    "barrierShort",
+    `Redis ${address}: not every replica has the change on its disk; it may survive, but is not promised`,
+  );
+}

@@ -1,0 +1,214 @@
+import { StoreUnavailable } from "@holdfast/engine";
+import { Command, Redis, type RedisOptions } from "ioredis";
+import { isNoScript, isReply, isTimeout, storeFailure } from "./failure.ts";
+import { type ConnectionSettings, formatAddress, parseAddress } from "./options.ts";
+import { QuietSentinelConnector } from "./quiet-sentinel-connector.ts";
+import { type Script, scriptArguments } from "./scripts.ts";
+import type { ServerInfo } from "./server-info.ts";
+import { readServerInfo } from "./server-info.ts";
+
+/** An argument of a command: text, or bytes. */
+export type Argument = string | Buffer;
+
+/** A command: its name and arguments. */
+export type CommandLine = readonly [name: string, ...args: Argument[]];
+
+/** An answer, or the error in its place. */
+export type Outcome = { readonly value: unknown } | { readonly error: unknown };
+
+/**
+ * One socket to one Redis process. It never reconnects and never sends anything twice: what was asked on it is answered
+ * on it or fails with it. ioredis would resend a WAITAOF on a new connection, where it answers at once
+ * (see the fail-over traps in `docs/guarantees.md`).
+ */
+export class Connection {
+  /** Address of the process at the other end, as the socket sees it. */
+  readonly address: string;
+  readonly info: ServerInfo;
+  /** Resolves, with the reason, when the connection is no more. */
+  readonly closed: Promise<string>;
+  readonly #redis: Redis;
+  #reason = "";
+  #open = true;
+
+  private constructor(redis: Redis, address: string, info: ServerInfo) {
+    this.#redis = redis;
+    this.address = address;
+    this.info = info;
+    this.closed = new Promise((resolve) => {
+      const end = (): void => {
+        this.destroy("Redis closed the connection");
+        resolve(this.#reason);
+      };
+      if (redis.status === "end") end();
+      else redis.once("end", end);
+    });
+  }
+
+  /** Connects to the store's primary, through Sentinel where there is one; rejects with `StoreUnavailable`. */
+  static toPrimary(
+    settings: ConnectionSettings,
+    purpose: string,
+    attempt = 0,
+  ): Promise<Connection> {
+    const options = primaryOptions(settings, purpose, attempt);
+    return Connection.#connect(options, settings, describe(settings));
+  }
+
+  /** Connects to one address, whatever its role. */
+  static to(settings: ConnectionSettings, address: string, purpose: string): Promise<Connection> {
+    const options = { ...commonOptions(settings, purpose), ...parseAddress(address) };
+    return Connection.#connect(options, settings, address);
+  }
+
+  static async #connect(
+    options: LegacyOptions,
+    settings: ConnectionSettings,
+    target: string,
+  ): Promise<Connection> {
+    const redis = new Redis(options);
+    let lastError: unknown;
+    redis.on("error", (error: unknown) => {
+      lastError ??= error;
+    });
+    const late = setTimeout(() => {
+      lastError ??= new StoreUnavailable("timeout", `Redis ${target} did not answer in time`);
+      drop(redis);
+    }, settings.connectTimeoutMs);
+    try {
+      await redis.connect();
+      const { remoteAddress, remotePort } = redis.stream;
+      const address = formatAddress(remoteAddress ?? target, remotePort ?? 0);
+      const info = readServerInfo(String(await redis.info()));
+      return new Connection(redis, address, info);
+    } catch (error) {
+      drop(redis);
+      throw storeFailure(lastError ?? error, target);
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  /** Whether it can still be used. */
+  get open(): boolean {
+    return this.#open;
+  }
+
+  /** Sends one command; bytes come back as `Buffer`. Rejects with `StoreUnavailable`. */
+  async call(...[name, ...args]: CommandLine): Promise<unknown> {
+    const outcome = await this.#outcome(this.#send(name, args));
+    if ("error" in outcome) throw storeFailure(outcome.error, this.address);
+    return outcome.value;
+  }
+
+  /** Sends commands in one write; the answers are in their order. Never rejects. */
+  batch(commands: readonly CommandLine[]): Promise<readonly Outcome[]> {
+    const { stream } = this.#redis;
+    stream.cork();
+    const outcomes = commands.map(([name, ...args]) => this.#outcome(this.#send(name, args)));
+    stream.uncork();
+    return Promise.all(outcomes);
+  }
+
+  /** Runs a script, loading it where Redis does not know it. Not for a connection that carries a barrier. */
+  async run(
+    script: Script,
+    keys: readonly Argument[],
+    args: readonly Argument[],
+  ): Promise<unknown> {
+    const line: CommandLine = ["evalsha", ...scriptArguments(script, keys, args)];
+    const [first] = await this.batch([line]);
+    if (first !== undefined && "error" in first && isNoScript(first.error)) {
+      await this.call("script", "LOAD", script.source);
+      return this.call(...line);
+    }
+    if (first === undefined || "error" in first) throw storeFailure(first?.error, this.address);
+    return first.value;
+  }
+
+  /** Ends it at once; everything unanswered on it fails. */
+  destroy(reason: string): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#reason = reason;
+    drop(this.#redis);
+  }
+
+  #send(name: string, args: readonly Argument[]): Promise<unknown> {
+    return this.#redis.sendCommand(new Command(name, [...args])) as Promise<unknown>;
+  }
+
+  #outcome(answer: Promise<unknown>): Promise<Outcome> {
+    return answer.then(
+      (value) => ({ value }),
+      (error: unknown) => {
+        if (isTimeout(error)) this.destroy("a command timed out");
+        else if (!isReply(error)) this.destroy("the connection was lost");
+        return { error };
+      },
+    );
+  }
+}
+
+/** ioredis's options with answers in the shapes of RESP 2. */
+type LegacyOptions = RedisOptions & { readonly replyMapping: "legacy" };
+
+/** `disconnect` alone waits for the peer's end of the stream. */
+function drop(redis: Redis): void {
+  redis.disconnect();
+  redis.stream?.destroy();
+}
+
+function describe(settings: ConnectionSettings): string {
+  return settings.address ?? `${settings.name} of the Sentinels ${settings.sentinels?.join(", ")}`;
+}
+
+function commonOptions(settings: ConnectionSettings, purpose: string): LegacyOptions {
+  return {
+    lazyConnect: true,
+    retryStrategy: null,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    protocol: 2,
+    replyMapping: "legacy",
+    disableClientInfo: true,
+    connectionName: `holdfast-${purpose}`,
+    connectTimeout: settings.connectTimeoutMs,
+    commandTimeout: settings.commandTimeoutMs,
+    maxLoadingRetryTime: 200,
+    ...(settings.username !== undefined && { username: settings.username }),
+    ...(settings.password !== undefined && { password: settings.password }),
+    ...(settings.tls !== undefined && { tls: settings.tls }),
+  };
+}
+
+/** Each attempt asks another Sentinel first, and leaves time to ask them all. */
+function primaryOptions(
+  settings: ConnectionSettings,
+  purpose: string,
+  attempt: number,
+): LegacyOptions {
+  const common = commonOptions(settings, purpose);
+  const { sentinels, connectTimeoutMs } = settings;
+  if (sentinels === undefined) return { ...common, ...parseAddress(settings.address ?? "") };
+  const first = attempt % sentinels.length;
+  const eachMs = Math.ceil(connectTimeoutMs / (sentinels.length + 1));
+  return {
+    ...common,
+    connectTimeout: eachMs,
+    Connector: QuietSentinelConnector,
+    sentinels: [...sentinels.slice(first), ...sentinels.slice(0, first)].map(parseAddress),
+    name: settings.name,
+    role: "master",
+    failoverDetector: true,
+    sentinelRetryStrategy: () => null,
+    sentinelReconnectStrategy: () => 1_000,
+    sentinelCommandTimeout: eachMs,
+    updateSentinels: false,
+    ...(settings.tls !== undefined && { enableTLSForSentinelMode: true }),
+    ...(settings.sentinelTls !== undefined && { sentinelTLS: settings.sentinelTls }),
+    ...(settings.sentinelUsername !== undefined && { sentinelUsername: settings.sentinelUsername }),
+    ...(settings.sentinelPassword !== undefined && { sentinelPassword: settings.sentinelPassword }),
+  };
+}

@@ -1,0 +1,59 @@
+import { type StoreFailure, StoreUnavailable } from "@holdfast/engine";
+
+/** First word of a Redis error → what it means for the store, and the mend. */
+const meanings: Readonly<Record<string, readonly [StoreFailure, string]>> = {
+  OOM: ["full", "Redis is at maxmemory: raise maxmemory or free memory; reads go on"],
+  MISCONF: ["full", "Redis refuses writes since it cannot write to its disk; reads go on"],
+  NOREPLICAS: ["barrierShort", "Redis refuses writes since too few replicas are connected"],
+  READONLY: ["noLease", "this Redis is a replica now"],
+  MASTERDOWN: ["noLease", "this Redis is a replica without a primary"],
+  LOADING: ["noLease", "Redis is still loading its data"],
+  UNBLOCKED: ["noLease", "this Redis became a replica"],
+  BUSY: ["timeout", "Redis is busy with a script"],
+  NOPERM: [
+    "unsafe",
+    "the Redis user lacks a permission; deploy/redis/users.acl has what is needed",
+  ],
+  NOAUTH: ["unsafe", "Redis wants a user name and password"],
+  WRONGPASS: ["unsafe", "Redis refuses the user name or password"],
+  WRONGTYPE: ["corrupt", "a key of the store holds another type than it should"],
+};
+
+const timedOut = "Command timed out";
+
+/** Whether ioredis gave up waiting, which leaves the connection open and out of step. */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === timedOut;
+}
+
+/** Whether Redis does not know a script (any more). */
+export function isNoScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith("NOSCRIPT");
+}
+
+/** Whether Redis answered the error, so that the connection is in step. */
+export function isReply(error: unknown): boolean {
+  return error instanceof Error && error.name === "ReplyError";
+}
+
+/**
+ * What the store says for an error of Redis, ioredis or the network. Its cause is the message alone, since ioredis hangs
+ * the command's arguments, passwords too, on its errors.
+ */
+export function storeFailure(error: unknown, address: string): StoreUnavailable {
+  if (error instanceof StoreUnavailable) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  const cause = new Error(message);
+  if (isTimeout(error)) {
+    return new StoreUnavailable("timeout", `Redis ${address} did not answer in time`, { cause });
+  }
+  const word = /(?:^|: )([A-Z]{3,}) /.exec(message)?.[1] ?? "";
+  const meaning = meanings[word];
+  if (meaning !== undefined) {
+    return new StoreUnavailable(meaning[0], `Redis ${address}: ${meaning[1]}`, { cause });
+  }
+  if (isReply(error)) {
+    return new StoreUnavailable("corrupt", `Redis ${address}: a command failed`, { cause });
+  }
+  return new StoreUnavailable("noLease", `no connection to Redis ${address}`, { cause });
+}

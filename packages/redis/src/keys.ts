@@ -1,0 +1,142 @@
+import { hash } from "node:crypto";
+
+/** How many partitions a store has; fixed for ever, since a record's place depends on it. */
+export const partitionCount = 64;
+
+/** The number that stands for the partition `{sys}`, after those of instances. */
+export const sysPartition = partitionCount;
+
+/**
+ * The partition of an instance: FNV-1a (32 bits, offset 0x811c9dc5, prime 0x01000193) over its UTF-8 bytes, mod 64.
+ */
+export function partitionOf(instance: string): number {
+  let state = 0x811c9dc5;
+  for (const byte of Buffer.from(instance, "utf8")) {
+    state = Math.imul(state ^ byte, 0x01000193) >>> 0;
+  }
+  return state % partitionCount;
+}
+
+/** `{p00}` to `{p63}`, and `{sys}`. */
+export function partitionPrefix(partition: number): string {
+  return partition === sysPartition ? "{sys}:" : `{p${String(partition).padStart(2, "0")}}:`;
+}
+
+/** The keys of a partition that no instance or object has part in. */
+export interface PartitionKeys {
+  readonly prefix: string;
+  /** Store id (16 bytes, the initialisation marker) and covered change number (6 bytes). */
+  readonly head: string;
+  /** Hash: the counters `change`, `promised`, `created`, `audit`. */
+  readonly counters: string;
+  /** Blocks by change number; member = identifier, tag (16 bytes each). */
+  readonly changes: string;
+  /** 256 × 16 bytes: XOR of the tags of all objects whose identifier begins with that byte. */
+  readonly digests: string;
+  /** Stream; the entry's id is its sequence number. */
+  readonly audit: string;
+  /** Prefix of records; the identifier's 16 bytes follow. */
+  readonly record: string;
+}
+
+/** The keys of a partition. */
+export function partitionKeys(partition: number): PartitionKeys {
+  const prefix = partitionPrefix(partition);
+  return {
+    prefix,
+    head: `${prefix}head`,
+    counters: `${prefix}counters`,
+    changes: `${prefix}changes`,
+    digests: `${prefix}digests`,
+    audit: `${prefix}audit`,
+    record: `${prefix}o:`,
+  };
+}
+
+/** The keys of `{sys}` besides head and counters. */
+export const sysKeys = {
+  /** Eight bytes that markers overwrite. */
+  beat: "{sys}:beat",
+  /** Hash: address of every replica ever seen → when it was first seen. */
+  replicas: "{sys}:replicas",
+  replicasVersion: "{sys}:replicas-version",
+  /** Hash: instance → name. */
+  instances: "{sys}:instances",
+} as const;
+
+/** The hash that holds an instance's wrapped KEKs. */
+export function keksKey(instance: string): string {
+  return `{sys}:k:${escaped(instance)}`;
+}
+
+/** The keys of one instance in its partition. */
+export interface InstanceKeys {
+  readonly status: string;
+  /** Blocks by creation counter; member = identifier. */
+  readonly live: string;
+  readonly destroyed: string;
+}
+
+/** The keys of an instance. */
+export function instanceKeys(prefix: string, instance: string): InstanceKeys {
+  const name = escaped(instance);
+  return {
+    status: `${prefix}s:${name}`,
+    live: `${prefix}l:${name}`,
+    destroyed: `${prefix}d:${name}`,
+  };
+}
+
+/** Without `:`, which separates the block's number. */
+function escaped(instance: string): string {
+  return encodeURIComponent(Buffer.from(instance, "utf8").toString("utf8"));
+}
+
+const hexValues = new Map(
+  [..."0123456789abcdef"].map((digit, value) => [digit.charCodeAt(0), value]),
+);
+/** Value by character code; 255 where it is no lower-case hexadecimal digit. */
+const nibbles = Uint8Array.from({ length: 128 }, (_, code) => hexValues.get(code) ?? 255);
+const dash = 0x2d;
+
+/**
+ * A record's key: prefix and the identifier's 16 bytes. Undefined where the text is not a lower-case UUID, since then no
+ * object has it.
+ */
+export function recordKey(prefix: string, identifier: string): Buffer | undefined {
+  if (identifier.length !== 36) return undefined;
+  const start = prefix.length;
+  const key = Buffer.allocUnsafe(start + 16);
+  key.write(prefix, "latin1");
+  let at = start;
+  for (let i = 0; i < 36; ) {
+    if (i === 8 || i === 13 || i === 18 || i === 23) {
+      if (identifier.charCodeAt(i) !== dash) return undefined;
+      i += 1;
+    }
+    const high = nibbles[identifier.charCodeAt(i)] ?? 255;
+    const low = nibbles[identifier.charCodeAt(i + 1)] ?? 255;
+    if ((high | low) > 15) return undefined;
+    key[at] = (high << 4) | low;
+    at += 1;
+    i += 2;
+  }
+  return key;
+}
+
+/** Where a term's entries lie: the key of its bucket and the bytes that stand for it there. */
+export interface TermPlace {
+  readonly bucket: string;
+  readonly hash: Buffer;
+}
+
+/** Longer terms than this hold 128 bits, so that no two names are ever confused (`indexTerms`). */
+const plainTermLength = 11;
+
+/** The place of an instance's term. */
+export function termPlace(prefix: string, instance: string, term: string): TermPlace {
+  const digest = hash("sha256", `${instance}\0${term}`, "buffer");
+  const bucket = (digest.readUInt16BE(30) & 0xfff).toString(16).padStart(3, "0");
+  const length = term.length > plainTermLength ? 16 : 8;
+  return { bucket: `${prefix}t:${bucket}`, hash: digest.subarray(0, length) };
+}

@@ -1,0 +1,113 @@
+import type { Clock, Observer } from "@holdfast/engine";
+import {
+  type Lease,
+  type LeaseEvent,
+  type LeaseRules,
+  type LeaseState,
+  type Moment,
+  noLease,
+  stateAt,
+  step,
+} from "./lease.ts";
+
+/** What a request needs of the store. */
+export type Need = "read" | "write";
+
+interface Waiter {
+  readonly need: Need;
+  readonly resolve: (allowed: boolean) => void;
+  readonly timer: NodeJS.Timeout;
+}
+
+/** Holds the lease: feeds it events, tells the observer of changes and wakes who waits for it. */
+export class LeaseKeeper {
+  readonly #rules: LeaseRules;
+  readonly #clock: Clock;
+  readonly #observe: Observer;
+  readonly #waiters = new Set<Waiter>();
+  #lease: Lease = noLease;
+  #told: LeaseState = "none";
+  #expiry: NodeJS.Timeout | undefined;
+
+  constructor(rules: LeaseRules, clock: Clock, observe: Observer) {
+    this.#rules = rules;
+    this.#clock = clock;
+    this.#observe = observe;
+  }
+
+  /** Both clocks now. */
+  now(): Moment {
+    return { monotonicMs: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() };
+  }
+
+  /** What the store may be used for at this moment. */
+  state(): LeaseState {
+    return stateAt(this.#lease, this.#rules, this.now()).state;
+  }
+
+  /** Why the state is what it is. */
+  get reason(): string {
+    return this.#lease.reason;
+  }
+
+  /** Whether what the process `runId` answered just now may be used. */
+  allows(need: Need, runId: string): boolean {
+    return this.#lease.holder?.runId === runId && permits(this.state(), need);
+  }
+
+  /** Takes an event. */
+  apply(event: LeaseEvent): void {
+    this.#lease = step(this.#lease, event);
+    this.#tell();
+  }
+
+  /** Resolves as soon as `need` is met, or with false after `waitMs`. */
+  wait(need: Need, waitMs: number): Promise<boolean> {
+    if (permits(this.state(), need)) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#waiters.delete(waiter);
+        resolve(false);
+      }, waitMs);
+      const waiter: Waiter = { need, resolve, timer };
+      this.#waiters.add(waiter);
+    });
+  }
+
+  /** Stops its timers; who waits is told no. */
+  dispose(): void {
+    clearTimeout(this.#expiry);
+    for (const { timer, resolve } of this.#waiters) {
+      clearTimeout(timer);
+      resolve(false);
+    }
+    this.#waiters.clear();
+  }
+
+  #tell(): void {
+    const { state, remainingMs } = stateAt(this.#lease, this.#rules, this.now());
+    clearTimeout(this.#expiry);
+    if (Number.isFinite(remainingMs)) {
+      this.#expiry = setTimeout(() => this.#tell(), Math.ceil(remainingMs) + 1);
+      this.#expiry.unref();
+    }
+    for (const waiter of this.#waiters) {
+      if (!permits(state, waiter.need)) continue;
+      clearTimeout(waiter.timer);
+      this.#waiters.delete(waiter);
+      waiter.resolve(true);
+    }
+    if (state === this.#told) return;
+    const lapsed = state === "none" && this.#lease.holder !== undefined;
+    this.#told = state;
+    this.#observe({
+      type: "lease",
+      state,
+      reason: lapsed ? `lapsed: ${this.#lease.reason}` : this.#lease.reason,
+    });
+  }
+}
+
+function permits(state: LeaseState, need: Need): boolean {
+  return state === "full" || (state === "readOnly" && need === "read");
+}

@@ -1,0 +1,159 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Locks, Observer } from "@holdfast/engine";
+import { Redis } from "ioredis";
+import Redlock, { type Lock, type LockCallback, type LockClient } from "redlock";
+import { isTimeout } from "./failure.ts";
+
+/** Settings of the locks. */
+export interface RedisLocksOptions {
+  /** URLs of the lock masters, `redis://` or `rediss://`: one, three or five servers that know nothing of each other. */
+  readonly urls: readonly string[];
+  readonly observe: Observer;
+  /** How long a lock lasts when its holder vanishes; longer than the worst barrier. Default 5,000. */
+  readonly lockMs?: number;
+  /** How long a contender waits before it goes on without the lock. Default 2,000. */
+  readonly waitMs?: number;
+  /** How long one lock master may take. Default 50. */
+  readonly commandTimeoutMs?: number;
+}
+
+const retryDelayMs = 20;
+const retryJitterMs = 15;
+const reconnectMs = 200;
+
+/**
+ * Locks on redlock. They order contenders and save work; a lock that cannot be had never stops anyone, since the record's
+ * tag decides (design section 5).
+ */
+export class RedisLocks implements Locks, AsyncDisposable {
+  readonly #masters: readonly LockMaster[];
+  readonly #redlock: Redlock;
+  readonly #observe: Observer;
+  readonly #lockMs: number;
+  readonly #releases = new Set<Promise<void>>();
+
+  private constructor(options: RedisLocksOptions) {
+    const { urls, observe, lockMs = 5_000, waitMs = 2_000, commandTimeoutMs = 50 } = options;
+    if (urls.length === 0) throw new RangeError("locks: give at least one lock master");
+    this.#masters = urls.map((url) => new LockMaster(url, commandTimeoutMs));
+    this.#observe = observe;
+    this.#lockMs = lockMs;
+    this.#redlock = new Redlock(this.#masters, {
+      driftFactor: 0.01,
+      retryCount: Math.ceil(waitMs / retryDelayMs),
+      retryDelay: retryDelayMs,
+      retryJitter: retryJitterMs,
+    });
+    // Told by what becomes of the lock; without a listener an error would be thrown.
+    this.#redlock.on("clientError", () => undefined);
+  }
+
+  /** Resolves when the lock masters are connected, or after a bounded time: those that are not are tried again. */
+  static async open(options: RedisLocksOptions): Promise<RedisLocks> {
+    const locks = new RedisLocks(options);
+    await Promise.all(locks.#masters.map((master) => master.connected()));
+    return locks;
+  }
+
+  /** See `Locks.withLock`. */
+  async withLock<Result>(resource: string, body: () => Promise<Result>): Promise<Result> {
+    const lock = await this.#acquire(`{lock}:${resource}`);
+    try {
+      return await body();
+    } finally {
+      if (lock !== undefined) this.#release(lock);
+    }
+  }
+
+  /** Releases what is held and closes the connections. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#releases);
+    for (const master of this.#masters) master.close();
+  }
+
+  async #acquire(resource: string): Promise<Lock | undefined> {
+    if (!this.#quorum()) {
+      this.#observe({ type: "lock", result: "unavailable" });
+      return undefined;
+    }
+    try {
+      const lock = await this.#redlock.lock(resource, this.#lockMs);
+      this.#observe({ type: "lock", result: "acquired" });
+      return lock;
+    } catch {
+      this.#observe({ type: "lock", result: this.#quorum() ? "contended" : "unavailable" });
+      return undefined;
+    }
+  }
+
+  /** Nobody waits for it: a lock that is not released ends by itself. */
+  #release(lock: Lock): void {
+    const release = lock.unlock().catch(() => undefined);
+    this.#releases.add(release);
+    void release.then(() => this.#releases.delete(release));
+  }
+
+  #quorum(): boolean {
+    const ready = this.#masters.filter((master) => master.ready).length;
+    return ready > this.#masters.length / 2;
+  }
+}
+
+/** One lock master. A command that takes too long costs its connection, which is made again in the background. */
+class LockMaster implements LockClient {
+  readonly #redis: Redis;
+
+  constructor(url: string, commandTimeoutMs: number) {
+    this.#redis = new Redis(url, {
+      commandTimeout: commandTimeoutMs,
+      connectTimeout: 1_000,
+      maxRetriesPerRequest: 0,
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      retryStrategy: () => reconnectMs,
+      protocol: 2,
+      disableClientInfo: true,
+      connectionName: "holdfast-lock",
+    });
+    this.#redis.on("error", () => undefined);
+  }
+
+  get ready(): boolean {
+    return this.#redis.status === "ready";
+  }
+
+  /** Waits for the first connection, for a bounded time. */
+  async connected(): Promise<void> {
+    for (let tries = 0; tries < 20 && !this.ready; tries += 1) await delay(25);
+  }
+
+  evalsha(sha: string, args: readonly unknown[], done: LockCallback): void {
+    this.#call("evalsha", [sha, ...args], done);
+  }
+
+  eval(args: readonly unknown[], done: LockCallback): void {
+    this.#call("eval", args, done);
+  }
+
+  async quit(): Promise<void> {
+    this.close();
+  }
+
+  close(): void {
+    this.#redis.disconnect();
+    this.#redis.stream?.destroy();
+  }
+
+  #call(name: string, args: readonly unknown[], done: LockCallback): void {
+    this.#redis.call(name, args.map(String)).then(
+      (result) => {
+        // Its own answer is a promise that redlock handles, and must not become ours.
+        done(null, result);
+      },
+      (error: Error) => {
+        if (isTimeout(error)) this.#redis.stream?.destroy();
+        done(error);
+      },
+    );
+  }
+}

@@ -1,0 +1,11 @@
+#!lua
+-- append-audit.lua  Audit events without a change.
+-- KEYS  1 head  2 counters  3 audit
+-- ARGV  1 entries kept  2 instance  3.. events
+-- →     {"committed", change number} | {"notInitialised"}
+--- include head
+--- include audit
+if not initialised(KEYS[1]) then return { "notInitialised" } end
+check_audit(KEYS[3], KEYS[2])
+append_audit(KEYS[3], KEYS[2], ARGV[1], ARGV[2], 3, #ARGV - 2)
+return { "committed", count(KEYS[2], "change") }

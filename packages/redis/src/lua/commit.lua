@@ -1,0 +1,151 @@
+#!lua
+-- commit.lua  All changes of one commit, or none, with their audit events.
+-- KEYS  1 head  2 counters  3 status  4 live  5 destroyed  6 changes  7 digests  8 audit
+--       9.. the record of each change, then buckets of terms
+-- ARGV  1 audit entries kept  2 instance  3 entries from which a term may be common  4 number of events, the events,
+--       number of changes, then each: kind (create | update | served)  identifier  tag before (empty for create)  tag
+--       after  record  destroyed before (0|1)  destroyed after (0|1)  number of terms, then each: what ("-" drop, "+"
+--       add, "n" add and claim, "c" claim: at most one live object has it)  bucket (index in KEYS)  hash
+-- →     {"committed", change number} | {"conflict", change number, index of the change} | {"nameTaken", change number,
+--       index of the change, hash} | {"instanceClosed", change number} | {"notInitialised"}
+-- Header of a record: tag (16 bytes), promised change number, creation counter, change number (6 bytes each).
+--- include head
+--- include blocks
+--- include audit
+--- include terms
+local head, counters, status, live, destroyed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local changes, digests, audit = KEYS[6], KEYS[7], KEYS[8]
+if not initialised(head) then return { "notInitialised" } end
+local number, promised = count(counters, "change"), count(counters, "promised")
+local created = count(counters, "created")
+if redis.call("GET", status) ~= "Installed" then return { "instanceClosed", number } end
+
+local next_arg = 3
+local function take()
+  next_arg = next_arg + 1
+  return ARGV[next_arg]
+end
+local events = tonumber(take())
+local first_event = next_arg + 1
+next_arg = next_arg + events
+
+local function parse(index)
+  local change = {
+    key = KEYS[8 + index], kind = take(), id = take(), before = take(), after = take(), record = take(),
+    was_destroyed = take() == "1", is_destroyed = take() == "1", terms = {},
+  }
+  for i = 1, tonumber(take()) do
+    change.terms[i] = { what = take(), bucket = KEYS[tonumber(take())], hash = take() }
+  end
+  return change
+end
+
+-- Everything that can fail is read first: a script that stops midway is not undone.
+local function check(change)
+  local header = redis.call("GETRANGE", change.key, 0, 33)
+  if string.sub(header, 1, 16) ~= change.before then return false end
+  if header ~= "" then
+    change.promised, change.created, change.number = struct.unpack(">I6I6I6", header, 17)
+    check_block(changes, change.number)
+    check_block(live, change.created)
+    check_block(destroyed, change.created)
+  end
+  for _, term in ipairs(change.terms) do redis.call("ZCARD", term.bucket) end
+  return true
+end
+
+local list, seen, known = {}, {}, {}
+local amount = tonumber(take())
+for i = 1, amount do list[i] = parse(i) end
+for i, change in ipairs(list) do
+  if seen[change.id] or not check(change) then return { "conflict", number, i } end
+  seen[change.id] = true
+  if change.created then known[change.created] = true end
+end
+
+-- Names are decided on what the changes leave together: one may free what another takes.
+local claimed = {}
+for i, change in ipairs(list) do
+  for _, term in ipairs(change.terms) do
+    if term.what == "n" or term.what == "c" then
+      local taken = claimed[term.hash]
+      for _, holder in ipairs(holders(term.bucket, term.hash, false, nil, 8)) do
+        taken = taken or not known[holder]
+      end
+      if taken then return { "nameTaken", number, i, term.hash } end
+      claimed[term.hash] = true
+    end
+  end
+end
+for i = 1, amount do
+  check_block(changes, number + i)
+  check_block(live, created + i)
+  check_block(destroyed, created + i)
+end
+redis.call("STRLEN", digests)
+check_audit(audit, counters)
+
+local function digest(id, before, after)
+  local at = string.byte(id, 1) * 16
+  local words = { 0, 0, 0, 0 }
+  for _, tag in ipairs({ redis.call("GETRANGE", digests, at, at + 15), before, after }) do
+    if #tag == 16 then
+      local a, b, c, d = struct.unpack(">I4I4I4I4", tag)
+      words = { bit.bxor(words[1], a), bit.bxor(words[2], b), bit.bxor(words[3], c), bit.bxor(words[4], d) }
+    end
+  end
+  redis.call("SETRANGE", digests, at, struct.pack(">i4i4i4i4", words[1], words[2], words[3], words[4]))
+end
+
+local function move(change)
+  if change.kind == "create" then
+    put(change.is_destroyed and destroyed or live, change.created, change.id)
+  elseif change.was_destroyed ~= change.is_destroyed then
+    drop(change.was_destroyed and destroyed or live, change.created, change.id)
+    put(change.is_destroyed and destroyed or live, change.created, change.id)
+  end
+  for _, term in ipairs(change.terms) do
+    if term.what == "-" then
+      redis.call("ZREM", term.bucket, entry(term.hash, change.was_destroyed, change.created))
+    end
+  end
+end
+
+append_audit(audit, counters, ARGV[1], ARGV[2], first_event, events)
+for _, change in ipairs(list) do
+  if change.after ~= change.before then
+    number = number + 1
+    if change.kind == "create" then
+      created = created + 1
+      change.created = created
+    else
+      drop(changes, change.number, change.id .. change.before)
+    end
+    if change.kind ~= "served" then
+      promised = number
+      change.promised = number
+    end
+    put(changes, number, change.id .. change.after)
+    local header = struct.pack(">I6I6I6", change.promised, change.created, number)
+    redis.call("SET", change.key, change.after .. header .. change.record)
+    digest(change.id, change.before, change.after)
+    move(change)
+  end
+end
+-- Entries are added when all are dropped: one change may take the bucket's place of another.
+for _, change in ipairs(list) do
+  for _, term in ipairs(change.terms) do
+    if change.after ~= change.before and (term.what == "+" or term.what == "n") then
+      add_term(
+        term.bucket, term.hash, change.is_destroyed, change.created, term.what == "n", tonumber(ARGV[3]), live
+      )
+    end
+  end
+end
+if amount > 0 then
+  redis.call(
+    "HSET", counters, "change", string.format("%d", number), "promised", string.format("%d", promised),
+    "created", string.format("%d", created)
+  )
+end
+return { "committed", number }

@@ -1,0 +1,12 @@
+-- head: 16 bytes store id, 6 bytes covered change number. The initialisation marker of a partition.
+local function initialised(key)
+  return redis.call("STRLEN", key) == 22
+end
+
+local function count(counters, field)
+  local value = redis.call("HGET", counters, field)
+  if not value then return 0 end
+  local number = tonumber(value)
+  if not number then error("counter " .. field .. " is not a number") end
+  return number
+end

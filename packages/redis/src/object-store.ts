@@ -1,0 +1,205 @@
+import {
+  type AuditEvent,
+  type Change,
+  type CommitOutcome,
+  decodeRecord,
+  type FindPage,
+  type FindQuery,
+  type ManagedObject,
+  type StoredObject,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import { commitPlan, servedPlan } from "./commit-plan.ts";
+import { notInitialised } from "./committer.ts";
+import {
+  instanceKeys,
+  type PartitionKeys,
+  partitionCount,
+  partitionKeys,
+  partitionOf,
+  recordKey,
+  termPlace,
+} from "./keys.ts";
+import {
+  type PartitionHead,
+  readPartitionHead,
+  readRecordHeader,
+  recordHeaderLength,
+} from "./record-header.ts";
+import { readReply } from "./replies.ts";
+import type { StoreContext, Tenure } from "./tenure.ts";
+import type { Tenures } from "./tenures.ts";
+
+const partitions = Array.from({ length: partitionCount }, (_, number) => partitionKeys(number));
+/** Records in one answer of `find.lua`, which keeps everyone else waiting while it runs. */
+const pageMax = 256;
+
+/** A record's value, and the highest change number that an answer with it rests on. */
+interface Found {
+  readonly objects: (StoredObject | undefined)[];
+  readonly promised: number;
+}
+
+/** Managed objects in Redis. */
+export class RedisObjects {
+  readonly #context: StoreContext;
+  readonly #tenures: Tenures;
+
+  constructor(context: StoreContext, tenures: Tenures) {
+    this.#context = context;
+    this.#tenures = tenures;
+  }
+
+  /** See `ObjectStore.read`. */
+  async read(
+    instance: string,
+    ids: readonly string[],
+  ): Promise<readonly (StoredObject | undefined)[]> {
+    if (ids.length === 0) return [];
+    const number = partitionOf(instance);
+    const { record } = keysOf(number);
+    const keys = ids.map((id) => recordKey(record, id));
+    const asked = keys.filter((key) => key !== undefined);
+    const tenure = this.#tenures.now("read") ?? (await this.#tenures.require("read"));
+    const { head, values } = await (await tenure.readerSoon()).read(number, asked);
+    this.#check(tenure, head);
+    const missing = asked.filter((_, index) => values[index] === null);
+    if (missing.length > 0) await this.#checkMissing(tenure, number, missing);
+    const { objects, promised } = foundIn(values, instance);
+    await this.#cover(tenure, number, head, promised);
+    let next = 0;
+    return keys.map((key) => (key === undefined ? undefined : objects[next++]));
+  }
+
+  /** See `ObjectStore.commit`. */
+  async commit(
+    instance: string,
+    changes: readonly Change[],
+    audit: readonly AuditEvent[],
+  ): Promise<CommitOutcome> {
+    const { scripts, settings } = this.#context;
+    const foreign = changes.find((change) => isForeign(instance, change));
+    const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+    if (foreign !== undefined) {
+      return { kind: "conflict", uniqueIdentifier: foreign.after.uniqueIdentifier };
+    }
+    const number = partitionOf(instance);
+    const plan = commitPlan(keysOf(number), instance, changes, audit, settings);
+    const { committer } = tenure;
+    return plan.outcome(await committer.submit(scripts.commit, number, plan.keys, plan.args));
+  }
+
+  /** See `ObjectStore.markServed`. */
+  async markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean> {
+    const { scripts, settings } = this.#context;
+    const tenure = this.#tenures.now("write");
+    if (tenure?.reader === undefined) return false;
+    if (isForeign(instance, { kind: "update", before, after })) return false;
+    try {
+      const plan = servedPlan(keysOf(partitionOf(instance)), instance, before, after, settings);
+      const answer = await tenure.reader.connection.run(scripts.commit, plan.keys, plan.args);
+      return readReply(answer).result === "committed";
+    } catch {
+      return false;
+    }
+  }
+
+  /** See `ObjectStore.find`. */
+  async find(instance: string, query: FindQuery): Promise<FindPage> {
+    const { term, live, destroyed, after } = query;
+    const number = partitionOf(instance);
+    const { prefix, head, counters, record } = keysOf(number);
+    const keys = instanceKeys(prefix, instance);
+    const place = termPlace(prefix, instance, term ?? "");
+    const most = Math.max(1, Math.min(query.limit, pageMax));
+    const tenure = this.#tenures.now("read") ?? (await this.#tenures.require("read"));
+    const { connection } = await tenure.readerSoon();
+    const answer = await connection.run(
+      this.#context.scripts.find,
+      [head, counters, keys.live, keys.destroyed, place.bucket],
+      [
+        term === undefined ? "" : place.hash,
+        live ? "1" : "0",
+        destroyed ? "1" : "0",
+        String(most),
+        cursor(after),
+        record,
+      ],
+    );
+    const { number: promised, rest } = readReply(answer);
+    const [partitionHead, next, records] = rest as [Buffer?, Buffer?, Buffer[]?];
+    const read = readPartitionHead(partitionHead);
+    this.#check(tenure, read);
+    const { objects } = foundIn(records ?? [], instance);
+    // What is missing from the page counts as much as what is on it, so the whole partition must be covered.
+    await this.#cover(tenure, number, read, promised);
+    const found = objects.filter((object) => object !== undefined);
+    return next?.length ? { objects: found, next: String(next) } : { objects: found };
+  }
+
+  /** Refuses an answer that came when the lease was over, or from an emptied or another store. */
+  #check(tenure: Tenure, head: PartitionHead | undefined): asserts head is PartitionHead {
+    this.#tenures.assert(tenure, "read");
+    if (head?.storeId === tenure.storeId) return;
+    const failure = notInitialised(tenure.address);
+    tenure.end(failure);
+    throw failure;
+  }
+
+  /** MGET says nothing of a key of another type, and "not there" is for ever. */
+  async #checkMissing(tenure: Tenure, partition: number, keys: readonly Buffer[]): Promise<void> {
+    const reader = await tenure.readerSoon();
+    const existing = await reader.existing(keys);
+    this.#tenures.assert(tenure, "read");
+    if (existing === 0) return;
+    const { values } = await reader.read(partition, keys);
+    this.#tenures.assert(tenure, "read");
+    const created = values.filter((value) => value !== null).length;
+    if (created >= existing) return;
+    throw new StoreUnavailable("corrupt", "a record's key holds another type than it should");
+  }
+
+  /** Nothing is answered that a fail-over could take back (design section 5). */
+  async #cover(
+    tenure: Tenure,
+    partition: number,
+    head: PartitionHead,
+    promised: number,
+  ): Promise<void> {
+    const waited = promised > Math.max(head.covered, tenure.covered.of(partition));
+    this.#context.observe({ type: "coveredRead", waited });
+    if (!waited) return;
+    await tenure.committer.cover(partition, promised);
+    this.#tenures.assert(tenure, "read");
+  }
+}
+
+function keysOf(partition: number): PartitionKeys {
+  return partitions[partition] ?? partitionKeys(partition);
+}
+
+/** An object of another instance is as if it were not there. */
+function isForeign(instance: string, change: Change): boolean {
+  const before = change.kind === "update" ? change.before.object : change.after;
+  return before.instance !== instance || change.after.instance !== instance;
+}
+
+function cursor(after: string | undefined): string {
+  if (after === undefined) return "";
+  if (!/^\d{1,15}$/.test(after)) throw new RangeError("a find's cursor is none of this store's");
+  return after;
+}
+
+function foundIn(values: readonly (Buffer | null)[], instance: string): Found {
+  let promised = 0;
+  const objects = values.map((value) => {
+    if (value === null) return undefined;
+    const header = readRecordHeader(value);
+    if (header === undefined) throw new StoreUnavailable("corrupt", "a record is cut short");
+    const object = decodeRecord(value.subarray(recordHeaderLength));
+    if (object.instance !== instance) return undefined;
+    promised = Math.max(promised, header.promised);
+    return { object, tag: header.tag };
+  });
+  return { objects, promised };
+}

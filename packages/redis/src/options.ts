@@ -1,0 +1,138 @@
+import type { ConnectionOptions } from "node:tls";
+import type { Clock, Observer } from "@holdfast/engine";
+
+/** How a Redis is reached and spoken to. Addresses are `host:port`; an IPv6 host stands in brackets. */
+export interface RedisConnectionOptions {
+  /** The store's address where nothing promotes a replica, or something other than Sentinel does. */
+  readonly address?: string;
+  /** Addresses of all Sentinels; instead of `address`, together with `name`. */
+  readonly sentinels?: readonly string[];
+  /** The name under which the Sentinels know the store. */
+  readonly name?: string;
+  readonly username?: string;
+  readonly password?: string;
+  readonly sentinelUsername?: string;
+  readonly sentinelPassword?: string;
+  /** TLS to Redis; with `sentinelTls`, to the Sentinels too. */
+  readonly tls?: ConnectionOptions;
+  readonly sentinelTls?: ConnectionOptions;
+  /** How many replicas a barrier must cover at least; every replica ever seen is required besides. Default 0. */
+  readonly replicas?: number;
+  /** Default 2,000. */
+  readonly connectTimeoutMs?: number;
+  /** After which a command's connection is destroyed. Default 1,500. */
+  readonly commandTimeoutMs?: number;
+  /** Trusts the settings of a Redis that forbids CONFIG GET. Default false. */
+  readonly assumeSafe?: boolean;
+}
+
+/** Settings of a store; what is not given has the default that is said. */
+export interface RedisStoreOptions extends RedisConnectionOptions {
+  readonly clock: Clock;
+  readonly observe: Observer;
+  /** How long a full barrier lets a node use the store, counted from its beginning. Default 1,000. */
+  readonly storeLeaseMs?: number;
+  /** A marker is written when nothing was for so long. Default a quarter of the lease. */
+  readonly markerMs?: number;
+  /** How long a change waits for its barrier. Default 1,000. */
+  readonly barrierTimeoutMs?: number;
+  /** How long a request waits for a lease that is not there. Default 500. */
+  readonly leaseWaitMs?: number;
+  /** Something other than Sentinel may promote a replica: no read lease then. Default false. */
+  readonly externalFailover?: boolean;
+  /** Events kept in a partition's audit stream, about. Default 1,000,000. */
+  readonly auditEntriesMax?: number;
+  /** Events that may wait in memory to be appended. Default 10,000. */
+  readonly auditQueueMax?: number;
+  /** From how many entries a term may be found too common to narrow a walk. Default 1,000. */
+  readonly commonTermMin?: number;
+  /** Resolves `open` although Redis cannot be reached yet; an unsafe one is refused all the same. Default false. */
+  readonly openUnreachable?: boolean;
+}
+
+type Defaulted =
+  | "replicas"
+  | "connectTimeoutMs"
+  | "commandTimeoutMs"
+  | "assumeSafe"
+  | "storeLeaseMs"
+  | "markerMs"
+  | "barrierTimeoutMs"
+  | "leaseWaitMs"
+  | "externalFailover"
+  | "auditEntriesMax"
+  | "auditQueueMax"
+  | "commonTermMin"
+  | "openUnreachable";
+
+/** The options with every default filled in. */
+export type StoreSettings = Omit<RedisStoreOptions, Defaulted> &
+  Required<Pick<RedisStoreOptions, Defaulted>>;
+
+/** What a connection needs to know. */
+export type ConnectionSettings = Omit<RedisConnectionOptions, ConnectionDefaulted> &
+  Required<Pick<RedisConnectionOptions, ConnectionDefaulted>>;
+
+type ConnectionDefaulted = "replicas" | "connectTimeoutMs" | "commandTimeoutMs" | "assumeSafe";
+
+/** Fills in the defaults of a connection; a contradiction is a `RangeError` that names the option. */
+export function connectionSettings(options: RedisConnectionOptions): ConnectionSettings {
+  const { address, sentinels, name } = options;
+  if ((address === undefined) === (sentinels === undefined)) {
+    throw new RangeError("redis: give either address, or sentinels and name");
+  }
+  if (sentinels !== undefined && (sentinels.length === 0 || !name)) {
+    throw new RangeError("redis: sentinels needs at least one address, and name");
+  }
+  for (const each of [...(sentinels ?? []), ...(address === undefined ? [] : [address])]) {
+    parseAddress(each);
+  }
+  return {
+    replicas: 0,
+    connectTimeoutMs: 2_000,
+    commandTimeoutMs: 1_500,
+    assumeSafe: false,
+    ...options,
+  };
+}
+
+/** Fills in the defaults of a store. */
+export function storeSettings(options: RedisStoreOptions): StoreSettings {
+  const storeLeaseMs = options.storeLeaseMs ?? 1_000;
+  return {
+    barrierTimeoutMs: 1_000,
+    leaseWaitMs: 500,
+    externalFailover: false,
+    auditEntriesMax: 1_000_000,
+    auditQueueMax: 10_000,
+    commonTermMin: 1_000,
+    openUnreachable: false,
+    markerMs: storeLeaseMs / 4,
+    ...options,
+    ...connectionSettings(options),
+    storeLeaseMs,
+  };
+}
+
+/** A host and a port. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Reads `host:port`; anything else is a `RangeError` that quotes it. */
+export function parseAddress(address: string): HostPort {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(address);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || !(port >= 1 && port <= 65_535)) {
+    throw new RangeError(`redis: ${JSON.stringify(address)} is not host:port`);
+  }
+  return { host, port };
+}
+
+/** Writes `host:port`, an IPv6 host in brackets and an IPv4 one in IPv6 form as IPv4. */
+export function formatAddress(host: string, port: number): string {
+  const plain = host.startsWith("::ffff:") ? host.slice("::ffff:".length) : host;
+  return plain.includes(":") ? `[${plain}]:${port}` : `${plain}:${port}`;
+}

@@ -1,0 +1,38 @@
+import type { Tag } from "@holdfast/engine";
+
+/** What precedes a record in the store and is local to it; never part of the tag. */
+export interface RecordHeader {
+  readonly tag: Tag;
+  /** Number of the last change that a client was promised, or is about to be. */
+  readonly promised: number;
+  /** Creation counter, by which Locate answers newest first. */
+  readonly created: number;
+  /** Number under which the record lies in `changes`. */
+  readonly changed: number;
+}
+
+/** Bytes of a header: tag (16), then three numbers (6 each), as `commit.lua` writes them. */
+export const recordHeaderLength = 34;
+
+/** Reads a header; undefined where the value is too short to hold one. */
+export function readRecordHeader(value: Buffer): RecordHeader | undefined {
+  if (value.length < recordHeaderLength) return undefined;
+  return {
+    tag: value.toString("hex", 0, 16),
+    promised: value.readUIntBE(16, 6),
+    created: value.readUIntBE(22, 6),
+    changed: value.readUIntBE(28, 6),
+  };
+}
+
+/** A partition's head: whose store it is, and what it is known to have covered. */
+export interface PartitionHead {
+  readonly storeId: string;
+  readonly covered: number;
+}
+
+/** Reads a head; undefined where the partition was never initialised. */
+export function readPartitionHead(value: Buffer | null | undefined): PartitionHead | undefined {
+  if (value?.length !== 22) return undefined;
+  return { storeId: value.toString("hex", 0, 16), covered: value.readUIntBE(16, 6) };
+}

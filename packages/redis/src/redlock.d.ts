@@ -1,0 +1,25 @@
+/** redlock 4.2.0 ships no types; what is used of it. */
+declare module "redlock" {
+  /** What redlock asks of a client: scripts with a callback. */
+  export interface LockClient {
+    evalsha(sha: string, args: readonly unknown[], done: LockCallback): void;
+    eval(args: readonly unknown[], done: LockCallback): void;
+    quit(): Promise<unknown>;
+  }
+  export type LockCallback = (error: Error | null, result?: unknown) => void;
+  export interface Lock {
+    unlock(): Promise<void>;
+  }
+  export interface Options {
+    readonly driftFactor: number;
+    readonly retryCount: number;
+    readonly retryDelay: number;
+    readonly retryJitter: number;
+  }
+  // biome-ignore lint/style/noDefaultExport: what the package exports.
+  export default class Redlock {
+    constructor(clients: readonly LockClient[], options: Options);
+    lock(resource: string, ttl: number): Promise<Lock>;
+    on(event: "clientError", listener: (error: Error) => void): this;
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * The replicas that a barrier must cover: every one ever seen, since any of them might be promoted (or was counted by
+ * WAITAOF in place of one that will be). Only an operator takes one away.
+ */
+export class ReplicaSet {
+  readonly #own: string;
+  readonly #leastReplicas: number;
+  readonly #known = new Set<string>();
+  /** Seen but not yet noted in the store. */
+  readonly #fresh = new Set<string>();
+  /** As the store counts its changes of the set. */
+  version: string | undefined;
+
+  /** `own` is the primary's address: a former replica that was promoted cannot acknowledge itself. */
+  constructor(own: string, leastReplicas: number) {
+    this.#own = own;
+    this.#leastReplicas = leastReplicas;
+  }
+
+  /** How many replicas a full barrier covers. */
+  get required(): number {
+    return Math.max(this.#leastReplicas, this.#known.size - (this.#known.has(this.#own) ? 1 : 0));
+  }
+
+  /** Takes in what was seen; answers the addresses that are new. */
+  see(addresses: readonly string[]): readonly string[] {
+    const added = addresses.filter((address) => !this.#known.has(address) && address !== this.#own);
+    for (const address of added) {
+      this.#known.add(address);
+      this.#fresh.add(address);
+    }
+    return added;
+  }
+
+  /** Takes over the store's list, at this version of it. What was seen and not yet noted stays. */
+  load(addresses: readonly string[], version: string): void {
+    this.#known.clear();
+    for (const address of [...addresses, ...this.#fresh]) this.#known.add(address);
+    for (const address of addresses) this.#fresh.delete(address);
+    this.version = version;
+  }
+
+  /** What the store is yet to note. */
+  get fresh(): readonly string[] {
+    return [...this.#fresh];
+  }
+}

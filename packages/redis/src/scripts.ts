@@ -1,0 +1,113 @@
+import { hash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+interface ScriptRow {
+  /** The keys by name, in order, as the script's header numbers them. */
+  readonly keys: readonly string[];
+  /** Whether any number of keys may follow. */
+  readonly more: boolean;
+  /** The first words that the script answers. */
+  readonly results: readonly string[];
+}
+
+const partition = ["head", "counters"] as const;
+const committed = ["committed", "notInitialised"] as const;
+
+/** Every script, one row each: what is atomic in the store. */
+const rows = {
+  commit: {
+    keys: [...partition, "status", "live", "destroyed", "changes", "digests", "audit"],
+    more: true,
+    results: [...committed, "conflict", "nameTaken", "instanceClosed"],
+  },
+  "append-audit": { keys: [...partition, "audit"], more: false, results: committed },
+  find: {
+    keys: [...partition, "live", "destroyed", "bucket"],
+    more: false,
+    results: ["found", "notInitialised"],
+  },
+  marker: { keys: ["head", "beat", "replicas-version"], more: false, results: committed },
+  "note-covered": { keys: [], more: true, results: ["committed"] },
+  initialise: {
+    keys: ["beat", "replicas-version"],
+    more: true,
+    results: ["committed", "notEmpty"],
+  },
+  "name-instance": { keys: [...partition, "instances"], more: false, results: committed },
+  "install-instance": { keys: [...partition, "status"], more: false, results: committed },
+  "add-kek": { keys: [...partition, "keks"], more: false, results: [...committed, "exists"] },
+  "rewrap-kek": { keys: [...partition, "keks"], more: false, results: [...committed, "conflict"] },
+  "remember-replica": {
+    keys: ["head", "replicas", "replicas-version"],
+    more: false,
+    results: committed,
+  },
+  "forget-replica": {
+    keys: ["head", "replicas", "replicas-version"],
+    more: false,
+    results: committed,
+  },
+} as const satisfies Record<string, ScriptRow>;
+
+/** The name of a script: its file without `.lua`. */
+export type ScriptName = keyof typeof rows;
+
+/** What a script of that name may answer first. */
+export type ScriptResult<Name extends ScriptName> = (typeof rows)[Name]["results"][number];
+
+/** A script ready to be sent. */
+export interface Script {
+  readonly name: ScriptName;
+  readonly source: string;
+  /** By which EVALSHA names it. */
+  readonly sha: string;
+}
+
+/** All scripts, loaded and checked against their rows. */
+export type Scripts = Readonly<Record<ScriptName, Script>>;
+
+/** Reads the scripts; throws where a header and its row disagree. */
+export function loadScripts(directory = join(import.meta.dirname, "lua")): Scripts {
+  const read = (file: string): string => readFileSync(join(directory, file), "utf8");
+  const names = Object.keys(rows) as ScriptName[];
+  const entries = names.map((name) => {
+    const text = read(`${name}.lua`);
+    checkScript(name, text);
+    const source = text.replaceAll(/^--- include (\w+)$/gm, (_, shared: string) =>
+      read(`shared/${shared}.lua`),
+    );
+    return [name, { name, source, sha: hash("sha1", source) }] as const;
+  });
+  return Object.fromEntries(entries) as Scripts;
+}
+
+/** Throws where the header of `text` does not say the keys of the row. */
+export function checkScript(name: ScriptName, text: string): void {
+  const { keys, more, results }: ScriptRow = rows[name];
+  const header = text.slice(0, text.search(/^(?!#!|--)/m)).replaceAll(/\n--/g, " ");
+  const said = /KEYS\s(.*?)(?:ARGV|→)/.exec(header)?.[1] ?? "";
+  const numbered = [...said.matchAll(/(\d+)(\.\.)? +([\w-]+)/g)];
+  const fixed = numbered.filter(([, , open]) => open === undefined).map(([, , , key]) => key);
+  if (fixed.join() !== keys.join() || numbered.length - fixed.length !== Number(more)) {
+    throw new Error(`${name}.lua: its header says other keys than its row`);
+  }
+  const highest = Math.max(0, ...[...text.matchAll(/KEYS\[(\d+)\]/g)].map(([, n]) => Number(n)));
+  if (highest > keys.length) throw new Error(`${name}.lua: KEYS[${highest}] is not in its row`);
+  for (const result of results) {
+    if (!header.includes(`"${result}"`)) throw new Error(`${name}.lua: "${result}" is not said`);
+  }
+}
+
+/** The arguments of EVALSHA; throws where the number of keys is not the row's. */
+export function scriptArguments(
+  script: Script,
+  keys: readonly (string | Buffer)[],
+  args: readonly (string | Buffer)[],
+): (string | Buffer)[] {
+  const row: ScriptRow = rows[script.name];
+  if (keys.length < row.keys.length || (!row.more && keys.length > row.keys.length)) {
+    throw new RangeError(`${script.name}.lua takes ${row.keys.length} keys, not ${keys.length}`);
+  }
+  return [script.sha, String(keys.length), ...keys, ...args];
+}

@@ -1,0 +1,91 @@
+import { StoreUnavailable } from "@holdfast/engine";
+import { Connection } from "./connection.ts";
+import type { ConnectionSettings } from "./options.ts";
+import { readPairs } from "./replies.ts";
+import type { ServerInfo } from "./server-info.ts";
+
+/** Settings without which a Redis loses what it acknowledged. */
+const needed = {
+  appendonly: "yes",
+  appendfsync: "always",
+  "maxmemory-policy": "noeviction",
+} as const;
+
+/** The first version with WAITAOF. */
+const versionMin = [7, 2] as const;
+
+/** Rejects with `StoreUnavailable("unsafe")` where a Redis would lose data; names the setting and the mend. */
+export async function checkSettings(
+  connection: Connection,
+  settings: ConnectionSettings,
+): Promise<void> {
+  const { address, info } = connection;
+  const wrong = wrongInfo(info) ?? (await wrongSetting(connection, settings.assumeSafe));
+  if (wrong !== undefined) throw new StoreUnavailable("unsafe", `Redis ${address}: ${wrong}`);
+}
+
+/** What is wrong by `INFO` alone, which no service forbids. */
+export function wrongInfo(info: ServerInfo): string | undefined {
+  const [major = 0, minor = 0] = info.version.split(".").map(Number);
+  if (major < versionMin[0] || (major === versionMin[0] && minor < versionMin[1])) {
+    return `version ${info.version} has no WAITAOF: use 7.2 or newer`;
+  }
+  if (info.cluster) return "Redis Cluster is not supported: set cluster-enabled no";
+  if (!info.appendOnly) return mend("appendonly", "no");
+  const policy = info.maxmemoryPolicy;
+  if (policy !== undefined && policy !== needed["maxmemory-policy"]) {
+    return mend("maxmemory-policy", policy);
+  }
+  return undefined;
+}
+
+async function wrongSetting(
+  connection: Connection,
+  assumeSafe: boolean,
+): Promise<string | undefined> {
+  const [outcome] = await connection.batch([["config", "GET", ...Object.keys(needed)]]);
+  if (outcome === undefined || "error" in outcome) {
+    if (assumeSafe && connection.open) return undefined;
+    const why = "it does not answer CONFIG GET, so its settings cannot be checked";
+    return `${why}: allow the command, or set assumeSafe when ${wanted()}`;
+  }
+  const found = readPairs(outcome.value);
+  for (const name of Object.keys(needed) as (keyof typeof needed)[]) {
+    const is = found.get(name);
+    if (is !== needed[name]) return mend(name, is ?? "unknown");
+  }
+  return undefined;
+}
+
+function mend(name: keyof typeof needed, is: string): string {
+  return `${name} is ${is}, which loses data: set ${name} ${needed[name]}`;
+}
+
+function wanted(): string {
+  return Object.entries(needed)
+    .map(([name, value]) => `${name} is ${value}`)
+    .join(", ");
+}
+
+/** Checks replicas at their own addresses; answers those that could not be reached. */
+export async function checkReplicas(
+  settings: ConnectionSettings,
+  addresses: readonly string[],
+): Promise<readonly string[]> {
+  const unreachable: string[] = [];
+  await Promise.all(
+    addresses.map(async (address) => {
+      const connection = await Connection.to(settings, address, "check").catch(() => undefined);
+      if (connection === undefined) {
+        unreachable.push(address);
+        return;
+      }
+      try {
+        await checkSettings(connection, settings);
+      } finally {
+        connection.destroy("checked");
+      }
+    }),
+  );
+  return unreachable;
+}

@@ -1,0 +1,195 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type Observer, StoreUnavailable } from "@holdfast/engine";
+import { Committer, notInitialised } from "./committer.ts";
+import { Connection } from "./connection.ts";
+import { CoveredNumbers } from "./covered.ts";
+import { storeFailure } from "./failure.ts";
+import { partitionCount, partitionKeys, sysKeys, sysPartition } from "./keys.ts";
+import type { LeaseKeeper } from "./lease-keeper.ts";
+import type { StoreSettings } from "./options.ts";
+import { Reader } from "./reader.ts";
+import { readPartitionHead } from "./record-header.ts";
+import { ReplicaSet } from "./replica-set.ts";
+import { readPairs, readRole } from "./replies.ts";
+import type { Scripts } from "./scripts.ts";
+import type { SentinelWatch } from "./sentinels.ts";
+import { checkReplicas, checkSettings } from "./settings-check.ts";
+
+/** What outlives a tenure. */
+export interface StoreContext {
+  readonly settings: StoreSettings;
+  readonly scripts: Scripts;
+  readonly lease: LeaseKeeper;
+  readonly observe: Observer;
+  readonly sentinels: SentinelWatch | undefined;
+}
+
+/** How long opening waits for the check of replicas; a frozen one must not keep the store closed. */
+const replicaCheckMs = 500;
+const heads = Array.from({ length: partitionCount + 1 }, (_, i) => partitionKeys(i).head);
+
+/** The time with one primary process: its connections, and what is known of it only. */
+export class Tenure {
+  readonly runId: string;
+  readonly address: string;
+  readonly storeId: string;
+  readonly covered = new CoveredNumbers();
+  readonly replicas: ReplicaSet;
+  readonly committer: Committer;
+  /** Resolves when its primary is lost, deposed, or turns out to be no store. */
+  readonly ended: Promise<StoreUnavailable>;
+  readonly #context: StoreContext;
+  #reader: Reader | undefined;
+  #over = false;
+
+  private constructor(
+    context: StoreContext,
+    connection: Connection,
+    number: number,
+    storeId: string,
+    replicas: ReplicaSet,
+  ) {
+    const { settings, scripts, lease, observe } = context;
+    this.#context = context;
+    this.runId = connection.info.runId;
+    this.address = connection.address;
+    this.storeId = storeId;
+    this.replicas = replicas;
+    const { runId, address, covered } = this;
+    lease.apply({ type: "connected", holder: { connection: number, runId, address } });
+    const onReplicas = (addresses: readonly string[]): void => this.#meet(addresses);
+    this.committer = new Committer(
+      { connection, number, storeId, scripts, replicas, covered, lease, observe, onReplicas },
+      {
+        markerMs: settings.markerMs,
+        barrierTimeoutMs: settings.barrierTimeoutMs,
+        sliceMs: settings.storeLeaseMs / 4,
+      },
+    );
+    this.ended = this.committer.ended.then((failure) => {
+      this.#over = true;
+      this.#reader?.connection.destroy(failure.message);
+      return failure;
+    });
+  }
+
+  /** Connects to the primary and checks it, its replicas and its marker; rejects with `StoreUnavailable`. */
+  static async open(context: StoreContext, number: number): Promise<Tenure> {
+    const { settings, sentinels } = context;
+    const connection = await Connection.toPrimary(settings, "commit", number);
+    try {
+      const { address, info } = connection;
+      if (info.role !== "master") {
+        throw new StoreUnavailable("noLease", `Redis ${address} is a replica: give its primary`);
+      }
+      await checkSettings(connection, settings);
+      const head = (await connection.call("get", heads[sysPartition] ?? "")) as Buffer | null;
+      const storeId = readPartitionHead(head)?.storeId;
+      if (storeId === undefined) throw notInitialised(address);
+      const replicas = new ReplicaSet(address, settings.replicas);
+      const version = String(await connection.call("get", sysKeys.replicasVersion));
+      const known = readPairs(await connection.call("hgetall", sysKeys.replicas));
+      replicas.load([...known.keys()], version);
+      const connected = readRole(await connection.call("role")).replicas;
+      replicas.see(connected);
+      replicas.see((await sentinels?.members()) ?? []);
+      const checked = warnUnreachable(context, connected);
+      await Promise.race([checked, delay(replicaCheckMs, undefined, { ref: false })]);
+      const tenure = new Tenure(context, connection, number, storeId, replicas);
+      checked.catch((error: unknown) => tenure.end(storeFailure(error, address)));
+      await tenure.#openReader();
+      tenure.#note();
+      return tenure;
+    } catch (error) {
+      connection.destroy("the store cannot be opened");
+      throw error;
+    }
+  }
+
+  /** The connection for reads; undefined while it is being replaced. */
+  get reader(): Reader | undefined {
+    return this.#reader?.connection.open === true ? this.#reader : undefined;
+  }
+
+  /** The same, after a bounded wait; rejects with `StoreUnavailable`. */
+  async readerSoon(): Promise<Reader> {
+    const { settings, lease } = this.#context;
+    const deadline = lease.now().monotonicMs + settings.leaseWaitMs;
+    for (;;) {
+      const { reader } = this;
+      if (reader !== undefined) return reader;
+      if (this.#over || lease.now().monotonicMs > deadline) break;
+      await delay(5);
+    }
+    throw new StoreUnavailable("noLease", `no connection for reads to Redis ${this.address}`);
+  }
+
+  /** Ends it; what waits fails. */
+  end(failure: StoreUnavailable): void {
+    this.committer.end(failure);
+  }
+
+  /** Opens the connection for reads, which must lead to the same process as the committer's. */
+  async #openReader(): Promise<void> {
+    const { settings, lease, observe } = this.#context;
+    const connection = await Connection.toPrimary(settings, "read");
+    if (connection.info.runId !== this.runId) {
+      connection.destroy("another process");
+      throw new StoreUnavailable("noLease", `Redis ${connection.address} is another process`);
+    }
+    if (this.#over) {
+      connection.destroy("the tenure is over");
+      return;
+    }
+    this.#reader = new Reader(
+      connection,
+      heads,
+      () => lease.now().monotonicMs,
+      (durationMs) => observe({ type: "storeCommand", command: "read", durationMs }),
+    );
+    void connection.closed.then(() => this.#reopenReader());
+  }
+
+  async #reopenReader(): Promise<void> {
+    while (!this.#over) {
+      try {
+        await this.#openReader();
+        return;
+      } catch {
+        await delay(50);
+      }
+    }
+  }
+
+  /** Refuses to go on where a replica that was not known would lose data. */
+  #meet(connected: readonly string[]): void {
+    this.#note();
+    warnUnreachable(this.#context, connected).catch((error: unknown) => {
+      this.end(storeFailure(error, this.address));
+    });
+  }
+
+  /** Notes new replicas in the store, so that every node and every later tenure waits for them. */
+  #note(): void {
+    const { scripts, lease, observe } = this.#context;
+    const { fresh } = this.replicas;
+    if (fresh.length === 0) return;
+    const keys = [heads[sysPartition] ?? "", sysKeys.replicas, sysKeys.replicasVersion];
+    const args = [String(Math.floor(lease.now().wallMs)), ...fresh];
+    this.committer
+      .submit(scripts["remember-replica"], sysPartition, keys, args, true)
+      .catch((cause: unknown) => {
+        observe({ type: "warning", message: "a new replica could not be noted", cause });
+      });
+  }
+}
+
+async function warnUnreachable(
+  { settings, observe }: StoreContext,
+  addresses: readonly string[],
+): Promise<void> {
+  for (const address of await checkReplicas(settings, addresses)) {
+    const message = `the settings of replica ${address} cannot be checked: it cannot be reached`;
+    observe({ type: "warning", message });
+  }
+}

@@ -1,0 +1,40 @@
+import {
+  kekStoreConformance,
+  locksConformance,
+  objectStoreConformance,
+  storeModel,
+} from "@holdfast/engine/conformance";
+import { RedisLocks } from "@holdfast/redis";
+import { RedisServer, startGroup } from "../support/redis.ts";
+import { auditOf, openNewStore } from "../support/redis-store.ts";
+
+/** A store on a primary with one replica, so that every barrier is a real one. */
+async function open() {
+  const group = await startGroup({ replicas: 1 });
+  const opened = await openNewStore({ address: group.primary.address, replicas: 1 });
+  return {
+    subject: opened.store,
+    instances: opened.store,
+    auditOf: (instance: string) => auditOf(group.primary, instance),
+    async close(): Promise<void> {
+      await opened[Symbol.asyncDispose]();
+      await group[Symbol.asyncDispose]();
+    },
+  };
+}
+
+objectStoreConformance("RedisStore", open);
+storeModel("RedisStore", open, { numRuns: 25 });
+kekStoreConformance("RedisStore", open);
+locksConformance("RedisLocks", async () => {
+  const masters = await Promise.all([1, 2, 3].map(() => RedisServer.start()));
+  const urls = masters.map(({ address }) => `redis://${address}`);
+  const subject = await RedisLocks.open({ urls, observe: () => undefined });
+  return {
+    subject,
+    async close(): Promise<void> {
+      await subject[Symbol.asyncDispose]();
+      for (const master of masters) await master[Symbol.asyncDispose]();
+    },
+  };
+});

@@ -1,0 +1,72 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import type { AuditEvent, Clock, Event, ManagedObject } from "@holdfast/engine";
+import { sampleObject } from "@holdfast/engine/conformance";
+import { initialiseStore, RedisStore, type RedisStoreOptions } from "@holdfast/redis";
+import type { RedisServer } from "./redis.ts";
+
+/** The machine's clocks. */
+export const systemClock: Clock = {
+  wallMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+};
+
+/** Where identifiers and a store's id come from. */
+export const systemIds = { uuid: () => randomUUID(), randomBytes: (n: number) => randomBytes(n) };
+
+/** A store and what it told its observer. */
+export interface OpenStore extends AsyncDisposable {
+  readonly store: RedisStore;
+  readonly events: readonly Event[];
+}
+
+/** Options of a store; clock and observer have defaults. */
+export type OpenOptions = Omit<RedisStoreOptions, "clock" | "observe"> &
+  Partial<Pick<RedisStoreOptions, "clock" | "observe">>;
+
+/** Opens a store that is initialised already. */
+export async function openStore(options: OpenOptions): Promise<OpenStore> {
+  const events: Event[] = [];
+  const store = await RedisStore.open({
+    clock: systemClock,
+    observe: (event) => events.push(event),
+    ...options,
+  });
+  return { store, events, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
+}
+
+/** Initialises the Redis behind `options` and opens it. */
+export async function openNewStore(options: OpenOptions): Promise<OpenStore> {
+  await initialiseStore({ ...options, ids: systemIds });
+  return openStore(options);
+}
+
+/** An instance that is installed, and a short way to make objects in it. */
+export async function installed(store: RedisStore): Promise<string> {
+  const instance = randomUUID();
+  await store.ensure(instance, "test");
+  return instance;
+}
+
+/** Creates an object and answers it. */
+export async function create(store: RedisStore, instance: string): Promise<ManagedObject> {
+  const after = sampleObject(instance, randomUUID());
+  const outcome = await store.commit(instance, [{ kind: "create", after }], []);
+  if (outcome.kind !== "committed") throw new Error(`not created: ${outcome.kind}`);
+  return after;
+}
+
+/** Every audit event of an instance, oldest first, as the streams of all partitions hold them. */
+export async function auditOf(
+  redis: RedisServer,
+  instance: string,
+): Promise<readonly AuditEvent[]> {
+  const keys = (await redis.command("keys", "{p*}:audit")) as string[];
+  const events: AuditEvent[] = [];
+  for (const key of keys) {
+    const entries = (await redis.command("xrange", key, "-", "+")) as [string, string[]][];
+    for (const [, [, of, , text]] of entries) {
+      if (of === instance && text !== undefined) events.push(JSON.parse(text));
+    }
+  }
+  return events;
+}
