@@ -20,6 +20,8 @@ const hmac = (length: number): Generation => ({ length, usage: usages.mac });
 const generations: Readonly<Partial<Record<Algorithm, Generation>>> = {
   AES: { length: 256, bytesOf: { 128: 16, 192: 24, 256: 32 }, usage: usages.encryptDecrypt },
   DES3: { length: 168, bytesOf: { 112: 16, 168: 24 }, usage: usages.encryptDecrypt },
+  /** Only because profile Symmetric Key Foundry has optional test cases with it. */
+  SKIPJACK: { length: 80, bytesOf: { 80: 10 }, usage: usages.encryptDecrypt },
   HMAC_SHA1: hmac(160),
   HMAC_SHA224: hmac(224),
   HMAC_SHA256: hmac(256),

@@ -11,8 +11,8 @@ import { plannedDates } from "./registers.ts";
 /** An object that is about to be stored. */
 export interface NewObject {
   readonly objectType: ObjectTypeName;
-  /** The structure as registered or made; absent when a key came without its value. */
-  readonly material: Item | undefined;
+  /** The structure as registered or made; a key may have come without its value (KMIP 2.1, 4.27). */
+  readonly material: Item;
   readonly given: Given;
   /** Attributes that the server read off the object. */
   readonly described: readonly Item[];
@@ -50,7 +50,7 @@ export async function storeNew(context: OperationContext, fresh: NewObject): Pro
     ...binding,
     fixed,
     // Identifier and sealed material are made together, once: every retry sends the same bytes.
-    material: material === undefined ? undefined : await sealObject(keyRing, binding, material),
+    material: await sealObject(keyRing, binding, material),
     facts: factsOf(context, given),
     registers: given.registers,
     usage: {},

@@ -58,7 +58,7 @@ async function templateAttributes(
   const template = page.objects.map(({ object }) => object).find(isTemplate);
   if (template === undefined) throw new KmipError("templateNotFound", "there is no such Template");
   const object = await openObject(context.keyRing, template);
-  return objectValue("Template", object).attributes;
+  return objectValue("Template", object).attributes.filter(({ item }) => item.tag !== wanted.tag);
 }
 
 function isTemplate({ objectType }: ManagedObject): boolean {

@@ -1,10 +1,15 @@
 import {
+  type Attribute,
   attributeItem,
   attributes,
   attributeValue,
+  type KeyBlock,
   KmipError,
   keyBlockOf,
   objectTypeOf,
+  objectValue,
+  type Version,
+  within,
 } from "@holdfast/kmip";
 import type { Item } from "@holdfast/ttlv";
 import { type Given, sortGiven, statedItem } from "../given-attributes.ts";
@@ -24,11 +29,10 @@ export const register: Handler<"Register"> = async (context, request) => {
   checkProtection(request.protectionStorageMasks);
   const target = givenFor(context, objectType, false);
   const expanded = await withTemplates(context, request.attributes);
-  const wrapping = wrappingLink(object);
-  const given = sortGiven(wrapping === undefined ? expanded : [...expanded, wrapping], target);
+  const given = sortGiven([...expanded, ...implied(object, context.version)], target);
   const uniqueIdentifier = await storeNew(context, {
     objectType,
-    material: hasValue(object) ? object : undefined,
+    material: object,
     given,
     described: describeObject(objectType, object, statedKey(given)),
     made: false,
@@ -45,17 +49,28 @@ function statedKey(given: Given): StatedKey {
   };
 }
 
-/** A key may come without its value, which is then elsewhere (KMIP 2.1, 4.27). */
-function hasValue(object: Item): boolean {
-  const block = keyBlockOf(object);
-  return block === undefined || block.keyValue !== undefined;
+/** What follows from the object itself. */
+function implied(object: Item, version: Version): readonly Attribute[] {
+  return objectTypeOf(object) === "Template"
+    ? ownNames(object, version)
+    : wrappingLink(keyBlockOf(object));
 }
 
 /** A wrapped object is linked to the key that wraps it (KMIP 2.1, 6.1.43). */
-function wrappingLink(object: Item): { readonly item: Item } | undefined {
-  const wrapping = keyBlockOf(object)?.keyWrappingData;
-  const identifier = wrapping?.encryptionKeyInformation?.uniqueIdentifier;
-  if (identifier === undefined) return undefined;
+function wrappingLink(block: KeyBlock | undefined): readonly Attribute[] {
+  const identifier = block?.keyWrappingData?.encryptionKeyInformation?.uniqueIdentifier;
+  if (identifier === undefined) return [];
   const link = { type: "WrappingKeyLink", linkedObjectIdentifier: identifier } as const;
-  return { item: attributeItem("Link", link) };
+  return [{ item: attributeItem("Link", link) }];
+}
+
+/** A Template's name may stand inside it in 1.0 and 1.1; from 1.2 it must not (KMIP 1.2, 11.4). */
+function ownNames(template: Item, version: Version): readonly Attribute[] {
+  const names = objectValue("Template", template).attributes.filter(
+    ({ item }) => item.tag === attributes.Name.tag,
+  );
+  if (names.length > 0 && within(version, "1.2")) {
+    throw new KmipError("invalidField", "a Template's Name stands beside it, not in it");
+  }
+  return names;
 }
