@@ -63,7 +63,15 @@ export { decodeRequest, encodeRequest } from "./request.ts";
 export { decodeResponse, encodeResponse } from "./response.ts";
 export { isKnownTag, isSecretTag, tagNameOf } from "./tag-lookup.ts";
 export { type TagName, type TagRow, tags } from "./tags.ts";
-export { enumerationOfTag, maskOfTag, names } from "./value-names.ts";
+export {
+  enumerationOfTag,
+  enumerationText,
+  enumerationValue,
+  maskBit,
+  maskBits,
+  maskOfTag,
+  names,
+} from "./value-names.ts";
 export { type EnumerationText, type ValueType, valuesOf } from "./value-type.ts";
 export { isVersion1, ordinal, type Version, versions, within } from "./version.ts";
 export { XmlError } from "./xml-error.ts";
