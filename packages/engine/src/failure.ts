@@ -23,7 +23,7 @@ export function failureOf(
 ): Failure {
   if (error instanceof KmipError) {
     const { cause } = error;
-    const failure = { reason: reasonOf(error.fault, version), message: error.message };
+    const failure = { reason: reasonOf(error.fault, version, operation), message: error.message };
     return cause === undefined ? failure : { ...failure, cause };
   }
   if (error instanceof StoreUnavailable) {
