@@ -4,29 +4,18 @@ import {
   type AttributeReference,
   attributeItem,
   attributes,
+  attributeValue,
   attributeVisible,
-  enumerations,
   type Version,
   vendorKeyOf,
 } from "@holdfast/kmip";
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { homeOf, leaseTimeSeconds } from "./attribute-home.ts";
 import { stateOf, stateValues } from "./lifecycle.ts";
+import { objectTypeName } from "./object-type.ts";
 import type { ManagedObject } from "./record.ts";
 
 const softwareProtection = 0x01;
-
-const objectTypeNames: ReadonlyMap<number, string> = new Map(
-  Object.entries(enumerations.ObjectType).map(([name, row]) => [
-    typeof row === "number" ? row : row.value,
-    name,
-  ]),
-);
-
-/** Text of an object's type, for the attribute table's columns. */
-export function objectTypeName(objectType: number): string {
-  return objectTypeNames.get(objectType) ?? "";
-}
 
 function date(tag: number, seconds: number | undefined): Item | undefined {
   return seconds === undefined
@@ -96,7 +85,30 @@ const derived: ReadonlyMap<number, Derived> = new Map<number, Derived>([
   ],
   [a.DestroyDate.tag, ({ facts }) => date(a.DestroyDate.tag, facts.destroyed?.time)],
   [a.RevocationReason.tag, revocationReason],
+  [a.UsageLimits.tag, usageLimits],
+  [a.Sensitive.tag, flag("Sensitive", false)],
+  [a.AlwaysSensitive.tag, flag("AlwaysSensitive", false)],
+  [a.Extractable.tag, flag("Extractable", true)],
+  [a.NeverExtractable.tag, flag("NeverExtractable", false)],
 ]);
+
+/** A Boolean that always has a value (KMIP 2.1, 4.3, 4.23, 4.33 and 4.55). */
+function flag(
+  name: "Sensitive" | "AlwaysSensitive" | "Extractable" | "NeverExtractable",
+  otherwise: boolean,
+): Derived {
+  return (object) => registerValue(object, a[name].tag) ?? attributeItem(name, otherwise);
+}
+
+/** The Usage Limits with what is left of them: the total less what every region used (KMIP 2.1, 4.59). */
+function usageLimits(object: ManagedObject): Item | undefined {
+  const item = registerValue(object, a.UsageLimits.tag);
+  if (item === undefined) return undefined;
+  const { total, unit } = attributeValue("UsageLimits", item);
+  const used = Object.values(object.usage).reduce((sum, one) => sum + one, 0);
+  const left = total - BigInt(used);
+  return attributeItem("UsageLimits", { total, count: left < 0n ? 0n : left, unit });
+}
 
 /** The reason of the latest revocation that gave one: a compromise's over a deactivation's. */
 function revocationReason({ facts }: ManagedObject): Item | undefined {

@@ -105,7 +105,7 @@ function singleValued(tag: number): KmipError {
 }
 
 /** A value as it is kept, and what follows from it. */
-function normalised(item: Item, { resolve }: GivenFor): readonly Item[] {
+export function normalised(item: Item, { resolve }: Pick<GivenFor, "resolve">): readonly Item[] {
   switch (item.tag) {
     case attributes.Link.tag: {
       const { type, linkedObjectIdentifier } = attributeValue("Link", item);

@@ -1,0 +1,19 @@
+import { KmipError } from "@holdfast/kmip";
+import { attributeAnswer } from "../attribute-answer.ts";
+import { withAdded } from "../attribute-change.ts";
+import type { Handler } from "../handlers.ts";
+
+/** Adds a value that the object does not have yet (KMIP 2.1, 6.1.2). */
+export const addAttribute: Handler<"AddAttribute"> = async (context, request) => {
+  const { item, index: said } = request.newAttribute;
+  if (said !== undefined) {
+    throw new KmipError("invalidField", "a new attribute has no Attribute Index yet");
+  }
+  let index = 0;
+  const { uniqueIdentifier } = await context.objects.change(request.uniqueIdentifier, (object) => {
+    const changed = withAdded(object, item, context);
+    index = changed.index;
+    return changed.object;
+  });
+  return attributeAnswer(uniqueIdentifier, { item, index }, context.version);
+};

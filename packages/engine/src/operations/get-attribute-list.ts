@@ -1,0 +1,14 @@
+import { type AttributeReference, referenceOf } from "@holdfast/kmip";
+import { allAttributes } from "../attribute-view.ts";
+import type { Handler } from "../handlers.ts";
+
+/** The names of an object's attributes, each once (KMIP 2.1, 6.1.21). */
+export const getAttributeList: Handler<"GetAttributeList"> = async (context, request) => {
+  const { object } = await context.objects.load(request.uniqueIdentifier);
+  const references = new Map<string, AttributeReference>();
+  for (const { item } of allAttributes(object, context.version)) {
+    const reference = referenceOf(item);
+    references.set(`${reference.tag} ${reference.key}`, reference);
+  }
+  return { uniqueIdentifier: object.uniqueIdentifier, references: [...references.values()] };
+};
