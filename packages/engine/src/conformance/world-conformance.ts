@@ -14,6 +14,8 @@ export interface ObjectStoreSubject {
   close(): Promise<void>;
 }
 
+const pagesMax = 100;
+
 /** Facts of a destroyed object. */
 export const destroyedFact = { destroyed: { time: 1_700_000_001, region: "a" } };
 
@@ -78,18 +80,19 @@ export class World {
   async find(query: Partial<FindQuery> = {}): Promise<string[]> {
     const ids: string[] = [];
     let after: string | undefined;
-    do {
-      const page = await this.store.find(this.instance, {
+    for (let page = 0; page < pagesMax; page++) {
+      const { objects, next } = await this.store.find(this.instance, {
         live: true,
         destroyed: false,
         limit: 100,
         ...query,
         ...(after !== undefined && { after }),
       });
-      ids.push(...page.objects.map(({ object }) => object.uniqueIdentifier));
-      after = page.next;
-    } while (after !== undefined);
-    return ids;
+      ids.push(...objects.map(({ object }) => object.uniqueIdentifier));
+      if (next === undefined) return ids;
+      after = next;
+    }
+    throw new Error(`a find did not end after ${pagesMax} pages`);
   }
 
   async audit(): Promise<string[]> {
