@@ -45,7 +45,7 @@ export interface Register {
   readonly tag: number;
   /** The 1.x Attribute Index; 0 for single-valued attributes. With `tag`, vendor name and `origin` it identifies the register. */
   readonly index: number;
-  /** Region that made the register. */
+  /** Region that made the register; empty for a single-valued attribute, whose one register all regions write. */
   readonly origin: string;
   /** For Vendor Attribute: `vendorIdentification` NUL `attributeName`; else empty. Kept when the value is deleted. */
   readonly key: string;
