@@ -1,0 +1,69 @@
+import { createHash } from "node:crypto";
+import type { KmipTarget } from "../support/kmip-socket.ts";
+import { startRegion } from "../support/region.ts";
+import { type CorpusFile, type Group, needsEmptyInstance } from "./corpus.ts";
+import { lackOf } from "./lacking.ts";
+import { replay } from "./replay.ts";
+import { type FileReport, type Report, reportOf } from "./verdict.ts";
+
+/** A running server, and as whom to connect. */
+export type Place = KmipTarget;
+
+/** An instance's name for a group: what a configuration accepts, whatever the group is called. */
+function instanceName(group: Group): string {
+  return `g-${createHash("sha256").update(group.name).digest("hex").slice(0, 16)}`;
+}
+
+/**
+ * A file that lacks something is expected to fail: it is reported as skipped with what it lacks, and as failed when
+ * it passes all the same, so that the list shrinks.
+ */
+function verdictOf(file: CorpusFile, difference: string | undefined): FileReport {
+  const base = { file: file.path, version: file.version, profile: file.family ?? "test case" };
+  const lack = lackOf(file);
+  if (difference === undefined) {
+    return lack === undefined
+      ? { ...base, verdict: "passed", detail: "" }
+      : { ...base, verdict: "failed", detail: `passes although listed: ${lack}` };
+  }
+  return lack === undefined
+    ? { ...base, verdict: "failed", detail: difference }
+    : { ...base, verdict: "skipped", detail: `${lack} (${difference})` };
+}
+
+async function runGroup(group: Group, target: KmipTarget): Promise<FileReport[]> {
+  const reports: FileReport[] = [];
+  for (const file of group.files) reports.push(verdictOf(file, await replay(file, target)));
+  return reports;
+}
+
+/** Every group in an instance of its own, on a server of our own with a real Redis. */
+export async function runOnOwnServer(groups: readonly Group[]): Promise<Report> {
+  await using region = await startRegion({
+    instances: groups.map(instanceName),
+    nodes: 1,
+    settings: { kmip: { interop: true } },
+  });
+  const reports: FileReport[] = [];
+  for (const group of groups) {
+    reports.push(...(await runGroup(group, region.target(instanceName(group)))));
+  }
+  return reportOf(reports);
+}
+
+/** All files in one instance of a running server; says which ones would need an empty one. */
+export async function runOnEndpoint(groups: readonly Group[], place: Place): Promise<Report> {
+  const reports: FileReport[] = [];
+  for (const group of groups) {
+    const said = await runGroup(group, place);
+    reports.push(
+      ...said.map((report, at) => {
+        const file = group.files[at];
+        return report.verdict === "failed" && file !== undefined && needsEmptyInstance(file)
+          ? { ...report, detail: `${report.detail} (needs an empty instance)` }
+          : report;
+      }),
+    );
+  }
+  return reportOf(reports);
+}
