@@ -11,7 +11,7 @@ import { createAuthority, type Issued, selfSigned } from "@holdfast/server";
 import { stringify } from "yaml";
 import { KmipSocket, type KmipTarget } from "./kmip-socket.ts";
 import { freePort, type RedisGroup, sentinelName, startGroup, until } from "./redis.ts";
-import { systemIds } from "./redis-store.ts";
+import { systemClock, systemIds } from "./redis-store.ts";
 
 const serverEntry = join(import.meta.dirname, "../../packages/server/src/main.ts");
 const readyMs = 20_000;
@@ -234,7 +234,7 @@ async function writeShared(
     return path;
   };
   const rootFile = join(folder, "root.json");
-  await createLocalRoot(rootFile);
+  await createLocalRoot(rootFile, { clock: systemClock, ids: systemIds });
   return {
     tls: {
       certificate: await file("server.pem", server.certificate),
