@@ -1,6 +1,7 @@
 import { type KeyObject, X509Certificate } from "node:crypto";
-import { type enumerations, KmipError, type TagName, tags } from "@holdfast/kmip";
+import { attributeItem, type enumerations, KmipError, type TagName, tags } from "@holdfast/kmip";
 import { byteString, enumeration, type Item, integer, structure, textString } from "@holdfast/ttlv";
+import { asymmetricKey } from "./asymmetric-key.ts";
 import { type Der, DerError, derOne, derTags, derValues, objectIdentifier } from "./der.ts";
 import {
   type NameAttribute,
@@ -144,34 +145,13 @@ function alternativeNames(list: Der | undefined, wanted: string): readonly Uint8
   return [];
 }
 
-const keyAlgorithms: Readonly<
-  Record<string, keyof (typeof enumerations)["CryptographicAlgorithm"]>
-> = {
-  rsa: "RSA",
-  "rsa-pss": "RSA",
-  dsa: "DSA",
-  ec: "ECDSA",
-  ed25519: "Ed25519",
-  ed448: "Ed448",
-};
-
-const fixedLengths: Readonly<Record<string, number>> = { ed25519: 256, ed448: 456 };
-
 /** KMIP 2.1, 4.13 and 4.15: of the public key inside. */
 function keyItems(key: KeyObject | undefined): readonly Item[] {
-  const type = key?.asymmetricKeyType ?? "";
-  const algorithm = keyAlgorithms[type];
-  if (algorithm === undefined) return [];
-  const details = key?.asymmetricKeyDetails;
-  // Names of curves say their length: prime256v1, secp521r1, brainpoolP384r1.
-  const curve = /\d{3}/.exec(details?.namedCurve ?? "")?.[0];
-  const length =
-    details?.modulusLength ?? fixedLengths[type] ?? (curve === undefined ? undefined : +curve);
-  const item = enumeration(
-    tags.CryptographicAlgorithm.tag,
-    enumerationValue("CryptographicAlgorithm", algorithm),
-  );
-  return length === undefined ? [item] : [item, integer(tags.CryptographicLength.tag, length)];
+  const known = asymmetricKey(key);
+  if (known === undefined) return [];
+  const { algorithm, length } = known;
+  const item = attributeItem("CryptographicAlgorithm", algorithm);
+  return length === undefined ? [item] : [item, attributeItem("CryptographicLength", length)];
 }
 
 function signatureItems(algorithm: string): readonly Item[] {

@@ -11,6 +11,7 @@ import {
   plainKeyOf,
 } from "@holdfast/kmip";
 import { encode, type Item, ItemType } from "@holdfast/ttlv";
+import { keyInBlock } from "./asymmetric-key.ts";
 import { certificateItems } from "./certificate.ts";
 
 type KeyFormatType = AttributeValue<"KeyFormatType">;
@@ -70,9 +71,8 @@ function describeCertificate(object: Item): readonly Item[] {
 function describeKey(type: ObjectTypeName, object: Item, stated: StatedKey): readonly Item[] {
   const block = keyBlockOf(object);
   if (block === undefined) throw new Error(`${type} has no Key Block`);
-  const algorithm = agreed(block.cryptographicAlgorithm, stated.algorithm);
-  const length = agreed(block.cryptographicLength, stated.length) ?? lengthOf(type, block);
-  if (type !== "SecretData" && (algorithm === undefined || length === undefined)) {
+  const { algorithm, length } = keyNumbers(type, block, stated);
+  if (isKey.has(type) && (algorithm === undefined || length === undefined)) {
     throw new KmipError("missingField", "Cryptographic Algorithm and Length must be given");
   }
   checkLength(block, algorithm, length);
@@ -85,6 +85,22 @@ function describeKey(type: ObjectTypeName, object: Item, stated: StatedKey): rea
   ];
 }
 
+/** Types that say what they are (KMIP 2.1, 6.1.43); the parts of a key may leave it to the whole. */
+const isKey: ReadonlySet<ObjectTypeName> = new Set(["SymmetricKey", "PublicKey", "PrivateKey"]);
+
+/** From the Key Block or the request; where both are silent, from the key itself (KMIP 2.1, 3.1). */
+function keyNumbers(type: ObjectTypeName, block: KeyBlock, stated: StatedKey): StatedKey {
+  const algorithm = agreed(block.cryptographicAlgorithm, stated.algorithm);
+  const length = agreed(block.cryptographicLength, stated.length);
+  if (algorithm !== undefined && length !== undefined) return { algorithm, length };
+  const found: StatedKey | undefined =
+    type === "SecretData" ? { length: lengthOf(block) } : keyInBlock(type, block);
+  return {
+    algorithm: algorithm ?? found?.algorithm,
+    length: length ?? found?.length,
+  };
+}
+
 /** What Key Block and attributes say must be the same (KMIP 2.1, 6.1.43). */
 function agreed<Value>(inBlock: Value | undefined, stated: Value | undefined): Value | undefined {
   if (inBlock !== undefined && stated !== undefined && inBlock !== stated) {
@@ -93,9 +109,8 @@ function agreed<Value>(inBlock: Value | undefined, stated: Value | undefined): V
   return inBlock ?? stated;
 }
 
-function lengthOf(type: ObjectTypeName, block: KeyBlock): number | undefined {
-  const { keyValue: value, keyWrappingData: wrapping } = block;
-  if (type !== "SecretData" || value === undefined || wrapping !== undefined) return undefined;
+function lengthOf({ keyValue: value, keyWrappingData: wrapping }: KeyBlock): number | undefined {
+  if (value === undefined || wrapping !== undefined) return undefined;
   if (value instanceof Uint8Array || value.keyMaterial.type !== ItemType.ByteString) {
     return undefined;
   }
