@@ -31,12 +31,39 @@ export interface ConnectionHost {
     readonly pipelineMax: number;
   };
   readonly budget: MemoryBudget;
+  readonly readers: ReaderPool;
   readonly execute: Execute;
   readonly requestId: () => string;
   readonly monotonicMs: () => number;
   readonly answered: (sinceMs: number, requestBytes: number, responseBytes: number) => void;
   readonly failed: (requestId: string, cause: unknown) => void;
   readonly ended: (connection: Connection, ending: Ending, detail: string) => void;
+}
+
+/** A socket that knows its connection, so that all sockets share their listeners. */
+interface KmipSocket extends TLSSocket {
+  [connectionOf]?: Connection;
+}
+
+const connectionOf = Symbol("connection");
+
+/** Frame readers between two messages; a connection holds one only while a message is on its way. */
+export class ReaderPool {
+  readonly #frameBytesMax: number;
+  readonly #spare: FrameReader[] = [];
+
+  constructor(frameBytesMax: number) {
+    this.#frameBytesMax = frameBytesMax;
+  }
+
+  take(): FrameReader {
+    return this.#spare.pop() ?? new FrameReader({ frameBytesMax: this.#frameBytesMax });
+  }
+
+  /** Takes a reader back that is between two messages. */
+  give(reader: FrameReader): void {
+    if (this.#spare.length < 16) this.#spare.push(reader);
+  }
 }
 
 /** How long the client may take to close its side after we closed ours. */
@@ -67,7 +94,9 @@ export class Connection implements Waiter {
   #ending: Ending | undefined;
   #detail = "";
   #draining = false;
+  /** Memory taken for the request being read, for those that wait or are answered, and for the answer not yet sent. */
   #reservedBytes = 0;
+  #heldBytes = 0;
   #unsentBytes = 0;
 
   constructor(socket: TLSSocket, admission: Admission, client: Client, host: ConnectionHost) {
@@ -76,11 +105,12 @@ export class Connection implements Waiter {
     this.#client = client;
     this.#host = host;
     this.#activeMs = host.monotonicMs();
-    socket.on("data", (chunk: Buffer) => this.#read(chunk));
-    socket.on("drain", () => this.#drained());
-    socket.on("end", () => this.finish("client"));
-    socket.on("error", (error) => this.#broken(error));
-    socket.on("close", () => this.#closed());
+    (socket as KmipSocket)[connectionOf] = this;
+    socket.on("data", onData);
+    socket.on("drain", onDrain);
+    socket.on("end", onEnd);
+    socket.on("error", onError);
+    socket.on("close", onClose);
   }
 
   /** Whether nothing is being read, answered or sent. */
@@ -141,22 +171,23 @@ export class Connection implements Waiter {
   /** There may be memory again. */
   proceed(): void {
     if (this.#socket.destroyed) return;
-    this.#reserve();
+    this.#reserve(this.#reader?.frameBytes ?? 0);
     this.#next();
   }
 
-  #read(chunk: Buffer): void {
+  /** The socket's `data`. */
+  read(chunk: Buffer): void {
     // After the last request whatever follows is read and dropped, since closing on unread bytes resets the
     // connection, and the client would lose our answer.
     if (this.#ending !== undefined) return;
     this.#activeMs = this.#host.monotonicMs();
-    this.#reader ??= new FrameReader({ frameBytesMax: this.#host.limits.requestBytesMax });
-    const began = this.#reader.pending;
+    const began = this.#reader !== undefined;
+    const reader = this.#reader ?? this.#host.readers.take();
     try {
-      const frames = this.#reader.push(chunk);
-      this.#note(began && frames.length === 0);
-      for (const frame of frames) this.#queue.push(frame);
-      if (this.#reader.failure !== undefined) throw this.#reader.failure;
+      const frames = reader.push(chunk);
+      for (const frame of frames) this.#enqueue(frame);
+      if (reader.failure !== undefined) throw reader.failure;
+      this.#note(reader, began && frames.length === 0);
     } catch (error) {
       this.#ending = "unframeable";
       this.#detail = reasonOf(error);
@@ -165,16 +196,28 @@ export class Connection implements Waiter {
     this.#next();
   }
 
-  /** Starts, keeps or ends the deadline of the request being read, and takes memory for it. */
-  #note(sameRequest: boolean): void {
-    if (this.#reader?.pending !== true) this.#deadlineMs = 0;
-    else if (!sameRequest) this.#deadlineMs = this.#activeMs + this.#host.limits.requestDeadlineMs;
-    this.#reserve();
+  #enqueue(frame: Uint8Array): void {
+    this.#queue.push(frame);
+    if (frame.length <= MemoryBudget.freeBytes) return;
+    if (this.#reservedBytes === frame.length) this.#reservedBytes = 0;
+    else this.#host.budget.take(frame.length);
+    this.#heldBytes += frame.length;
   }
 
-  #reserve(): void {
-    const bytes = this.#reader?.frameBytes ?? 0;
-    if (this.#reservedBytes > 0 && bytes === 0) this.#give(this.#reservedBytes);
+  /** Starts, keeps or ends the deadline of the request being read, and takes memory for it. */
+  #note(reader: FrameReader, sameRequest: boolean): void {
+    if (reader.pending) {
+      this.#reader = reader;
+      if (!sameRequest) this.#deadlineMs = this.#activeMs + this.#host.limits.requestDeadlineMs;
+      this.#reserve(reader.frameBytes);
+    } else {
+      this.#reader = undefined;
+      this.#deadlineMs = 0;
+      this.#host.readers.give(reader);
+    }
+  }
+
+  #reserve(bytes: number): void {
     if (bytes <= MemoryBudget.freeBytes || this.#reservedBytes > 0) return;
     if (this.#host.budget.reserve(bytes)) {
       this.#reservedBytes = bytes;
@@ -182,11 +225,6 @@ export class Connection implements Waiter {
       this.#pause();
       this.#host.budget.wait(this);
     }
-  }
-
-  #give(bytes: number): void {
-    this.#reservedBytes = 0;
-    this.#host.budget.release(bytes);
   }
 
   #next(): void {
@@ -210,17 +248,24 @@ export class Connection implements Waiter {
     this.#busySinceMs = startMs;
     this.#host.execute(request, this.#client, requestId).then(
       (response) => {
-        this.#busySinceMs = 0;
+        this.#answered(request);
         this.#host.answered(startMs, request.length, response.length);
         this.#write(response);
       },
       (cause: unknown) => {
-        this.#busySinceMs = 0;
+        this.#answered(request);
         this.#queue = [];
         this.#host.failed(requestId, cause);
         this.finish("stuck", "internal error");
       },
     );
+  }
+
+  #answered(request: Uint8Array): void {
+    this.#busySinceMs = 0;
+    if (request.length <= MemoryBudget.freeBytes || this.#socket.destroyed) return;
+    this.#heldBytes -= request.length;
+    this.#host.budget.release(request.length);
   }
 
   #write(response: Uint8Array): void {
@@ -234,7 +279,8 @@ export class Connection implements Waiter {
     this.#next();
   }
 
-  #drained(): void {
+  /** The socket's `drain`. */
+  drained(): void {
     this.#blockedSinceMs = 0;
     this.#activeMs = this.#host.monotonicMs();
     const unsent = this.#unsentBytes;
@@ -269,19 +315,42 @@ export class Connection implements Waiter {
     this.#socket.resume();
   }
 
-  #broken(error: Error): void {
+  /** The socket's `error`. */
+  broken(error: Error): void {
     this.#ending ??= "client";
     this.#detail ||= reasonOf(error);
   }
 
-  #closed(): void {
+  /** The socket's `close`. */
+  closed(): void {
     this.#queue = [];
     this.#reader = undefined;
     this.#host.budget.forget(this);
-    const held = this.#reservedBytes + this.#unsentBytes;
+    const held = this.#reservedBytes + this.#heldBytes + this.#unsentBytes;
     this.#reservedBytes = 0;
+    this.#heldBytes = 0;
     this.#unsentBytes = 0;
     this.#host.budget.release(held);
     this.#host.ended(this, this.#ending ?? "client", this.#detail);
   }
+}
+
+function onData(this: KmipSocket, chunk: Buffer): void {
+  this[connectionOf]?.read(chunk);
+}
+
+function onDrain(this: KmipSocket): void {
+  this[connectionOf]?.drained();
+}
+
+function onEnd(this: KmipSocket): void {
+  this[connectionOf]?.finish("client");
+}
+
+function onError(this: KmipSocket, error: Error): void {
+  this[connectionOf]?.broken(error);
+}
+
+function onClose(this: KmipSocket): void {
+  this[connectionOf]?.closed();
 }

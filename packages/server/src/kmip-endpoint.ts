@@ -5,7 +5,13 @@ import type { Clock } from "@holdfast/engine";
 import { printAddress } from "./address.ts";
 import { subjectOf } from "./certificates.ts";
 import type { Config } from "./config-table.ts";
-import { type Client, Connection, type ConnectionHost, type Execute } from "./connection.ts";
+import {
+  type Client,
+  Connection,
+  type ConnectionHost,
+  type Execute,
+  ReaderPool,
+} from "./connection.ts";
 import type { NodeObserver } from "./events.ts";
 import { listenError } from "./listen-error.ts";
 import { MemoryBudget } from "./memory-budget.ts";
@@ -177,6 +183,7 @@ export class KmipEndpoint {
     return {
       limits,
       budget: new MemoryBudget(limits.inFlightBytesMax),
+      readers: new ReaderPool(limits.requestBytesMax),
       execute,
       requestId,
       monotonicMs: clock.monotonicMs,
