@@ -1,0 +1,114 @@
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+const main = join(import.meta.dirname, "main.ts");
+const message =
+  "42007801000000604200770100000038420069010000002042006a0200000004000000010000000042006b0200000004000000010000000042000d0200000004000000010000000042000f010000001842005c05000000040000001e000000004200790100000000";
+let folder = "";
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-cli-"));
+  writeFileSync(join(folder, "message.bin"), Buffer.from(message, "hex"));
+  writeFileSync(join(folder, "message.hex"), `${message.replace(/(.{32})/g, "$1\n")}\n`);
+  writeFileSync(join(folder, "no.pem"), "no PEM\n");
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+function holdfast(args: readonly string[], input = "") {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+    cwd: folder,
+    encoding: "utf8",
+    input,
+  });
+  return { status, stdout, stderr };
+}
+
+describe("holdfast decode", () => {
+  test.each<[string, readonly string[], string]>([
+    ["a binary file", ["message.bin"], ""],
+    ["a hex file", ["message.hex"], ""],
+    ["a hex file that is said to be one", ["message.hex", "--hex"], ""],
+    ["hex as an argument", ["--hex", message], ""],
+    ["hex on standard input", [], message],
+    ["base64 on standard input", ["-", "--base64"], Buffer.from(message, "hex").toString("base64")],
+  ])("reads %s", (_name, args, input) => {
+    const { status, stdout, stderr } = holdfast(["decode", ...args], input);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/^RequestMessage Structure\n {2}RequestHeader Structure\n/);
+    expect(stdout).toContain("Operation Enumeration DiscoverVersions");
+  });
+});
+
+describe("a fault is one line that says the mend, and an exit code", () => {
+  const files = ["--cert", "no.pem", "--key", "no.pem", "--ca", "no.pem"];
+  test.each<[readonly string[], string]>([
+    [["frobnicate"], "unknown command 'frobnicate'"],
+    [["kmip", "frobnicate"], "unknown command 'frobnicate'"],
+    [["kmip", "get"], "missing required argument 'id'"],
+    [["kmip", "query", "--colour"], "unknown option '--colour'"],
+    [["kmip", "query", "--version", "9.9"], "--version 9.9: is none of 1.0, 1.1"],
+    [["kmip", "query", "--endpoint", "a b"], "--endpoint a b: is no host and port"],
+    [["kmip", "query", "--endpoint", "h", "--cert", "x"], "--key, --ca are missing"],
+    [["kmip", "query", "--dev", "nowhere"], "no development cluster runs there"],
+    [
+      ["kmip", "query", "--endpoint", "h", ...files.with(5, "gone.pem")],
+      "--ca gone.pem: no such file",
+    ],
+    [
+      ["kmip", "query", "--endpoint", "127.0.0.1:1", ...files],
+      "--ca no.pem: is no certificate in PEM",
+    ],
+    [["decode", "gone.bin"], "decode gone.bin: no such file"],
+    [["decode", "--hex", "4x"], '"x" is no hex digit'],
+    [["decode", "--hex", "420"], "ends in the middle of a byte"],
+    [["decode", "--hex", "4200"], "cut short"],
+    [["decode", "--hex", "--base64"], "exclude each other"],
+  ])("%j", (args, words) => {
+    const { status, stdout, stderr } = holdfast(args);
+    expect(stderr).toMatch(/^holdfast: [^\n]+\n$/);
+    expect(stderr).not.toMatch(/ at .*\.ts:\d|node:internal/);
+    expect(stderr).toContain(words);
+    expect(status).not.toBe(0);
+    expect(stdout).toBe("");
+  });
+});
+
+describe("help", () => {
+  test.each([
+    [["--help"]],
+    [["kmip", "--help"]],
+    [["kmip", "create", "--help"]],
+    [["decode", "-h"]],
+  ])("%j is there", (args) => {
+    const { status, stdout, stderr } = holdfast(args);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toContain("Usage: holdfast");
+  });
+});
+
+test("a development cluster is found from any folder inside its checkout", () => {
+  const below = join(folder, "checkout", "a", "b");
+  mkdirSync(join(folder, "checkout", ".holdfast", "dev"), { recursive: true });
+  mkdirSync(below, { recursive: true });
+  const pem = join(folder, "no.pem");
+  writeFileSync(
+    join(folder, "checkout", ".holdfast", "dev", "cluster.json"),
+    JSON.stringify({
+      nodes: [{ kmip: "127.0.0.1:1" }],
+      ca: pem,
+      clientCertificate: pem,
+      clientKey: "/gone.key",
+    }),
+  );
+  const { stderr } = spawnSync(process.execPath, [main, "kmip", "query"], {
+    cwd: below,
+    encoding: "utf8",
+  });
+  expect(stderr).toContain(`--ca ${pem}: is no certificate in PEM`);
+});

@@ -1,0 +1,56 @@
+import { ConnectionError, KmipClientError, MalformedResponseError } from "@holdfast/client";
+import { KmipError } from "@holdfast/kmip";
+import { Command, CommanderError } from "commander";
+import { addDecode } from "./commands/decode.ts";
+import { addKmip } from "./commands/kmip.ts";
+import { Failure, reasonOf } from "./failure.ts";
+import { becomeServer, serverCommands } from "./server-entry.ts";
+
+const usageFault = 2;
+
+/** The command line as a whole. */
+export function createProgram(): Command {
+  const program = new Command("holdfast")
+    .description("Holdfast: KMIP key management for VMware vSphere and vSAN encryption.")
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(complaint(text)) })
+    .showSuggestionAfterError(false);
+  for (const [name, what] of serverCommands) {
+    program
+      .command(name)
+      .description(what)
+      .argument("[arguments...]")
+      .allowUnknownOption()
+      .action(async () => becomeServer(process.argv.slice(2)));
+  }
+  addDecode(program);
+  addKmip(program);
+  return program;
+}
+
+function complaint(text: string): string {
+  return `holdfast: ${reasonOf(text).replace(/^error: /, "")}\n`;
+}
+
+/** Runs one command; the exit code. Whatever goes wrong is one line on standard error. */
+export async function run(args: readonly string[]): Promise<number> {
+  try {
+    const [name = ""] = args;
+    if (serverCommands.some(([command]) => command === name)) await becomeServer(args);
+    else await createProgram().parseAsync(args, { from: "user" });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageFault;
+    process.stderr.write(
+      complaint(expected(error) ? reasonOf(error) : `stopped: ${reasonOf(error)}`),
+    );
+    return error instanceof Failure ? usageFault : 1;
+  }
+}
+
+/** Failures that are no fault of this program. */
+function expected(error: unknown): boolean {
+  return [Failure, ConnectionError, KmipClientError, MalformedResponseError, KmipError].some(
+    (kind) => error instanceof kind,
+  );
+}

@@ -1,0 +1,37 @@
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { Failure } from "./failure.ts";
+
+/** The server's own entry: the command line starts it and does not import it. */
+const entry = join(import.meta.dirname, "..", "..", "server", "src", "main.ts");
+
+/** Commands that the server's entry carries out, with what each does. */
+export const serverCommands: readonly (readonly [command: string, what: string])[] = [
+  ["serve", "run a node: serve --config FILE"],
+  ["config", "check a node's configuration: config check --config FILE"],
+  [
+    "store",
+    "store init --config FILE marks a new store; store replicas --config FILE [--forget ADDRESS]",
+  ],
+  ["hash-password", "hash a user's password for the configuration"],
+  ["dev", "try Holdfast on this machine: dev start, stop, status, reset, pki"],
+];
+
+/** Becomes the server's entry, so that signals, output and exit code need no relay. */
+export async function becomeServer(args: readonly string[]): Promise<void> {
+  if (!existsSync(entry)) {
+    throw new Failure("the server is not in this installation: run holdfast from a checkout");
+  }
+  const { execPath } = process;
+  const line = [execPath, entry, ...args];
+  if (process.execve !== undefined) process.execve(execPath, line, process.env);
+  const child = spawn(execPath, line.slice(1), { stdio: "inherit" });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    // A terminal sends SIGINT to the child as well.
+    process.on(signal, () => (signal === "SIGINT" && process.stdin.isTTY) || child.kill(signal));
+  }
+  process.exitCode = await new Promise((resolve) => {
+    child.once("exit", (code) => resolve(code ?? 1));
+  });
+}
