@@ -186,11 +186,16 @@ export function allAttributes(object: ManagedObject, version: Version): readonly
       all.push(...attributeValues(object, { tag, key: "" }, version));
       continue;
     }
-    for (const { tag: of, value, index } of object.registers) {
-      if (of === customTag && value !== undefined && named(value, version)) {
-        all.push({ item: value, index });
-      }
-    }
+    all.push(...vendorAttributes(object, version));
   }
   return all;
+}
+
+/** The values of all Vendor Attributes that the version can name. */
+export function vendorAttributes(object: ManagedObject, version: Version): readonly Attribute[] {
+  return object.registers.flatMap(({ tag, value, index }) =>
+    tag === customTag && value !== undefined && named(value, version)
+      ? [{ item: value, index }]
+      : [],
+  );
 }

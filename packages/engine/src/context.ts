@@ -16,6 +16,8 @@ export interface EngineSettings {
   readonly profileSuites: boolean;
   readonly batchItemsMax: number;
   readonly responseBytesMax: number;
+  /** Objects that one Locate looks at, at most; no bound when absent. */
+  readonly locateWalkMax?: number;
 }
 
 /** The ID Placeholder of a batch (KMIP 2.1, 6.1): one identifier that later items may omit. */

@@ -12,6 +12,7 @@ import { get } from "./operations/get.ts";
 import { getAttributeList } from "./operations/get-attribute-list.ts";
 import { getAttributes } from "./operations/get-attributes.ts";
 import { interop } from "./operations/interop.ts";
+import { locate } from "./operations/locate.ts";
 import { log } from "./operations/log.ts";
 import { modifyAttribute } from "./operations/modify-attribute.ts";
 import { query } from "./operations/query.ts";
@@ -42,10 +43,11 @@ export const handlers = {
   GetAttributeList: getAttributeList,
   GetAttributes: getAttributes,
   Interop: interop,
+  Locate: locate,
   Log: log,
   ModifyAttribute: modifyAttribute,
   Query: query,
   Register: register,
   Revoke: revoke,
   SetAttribute: setAttribute,
-} as unknown as Handlers;
+} as const satisfies Handlers;

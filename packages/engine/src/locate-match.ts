@@ -1,0 +1,64 @@
+import { attributes, tags } from "@holdfast/kmip";
+import { bigIntegerToBigint, type Item, ItemType } from "@holdfast/ttlv";
+
+/** The greatest Date-Time: what a date that an object does not have counts as (KMIP 2.1, 6.1.28). */
+export const noDate = 0x7fff_ffff_ffff_ffffn;
+
+/** Whether one value of an object is what a filter asks for (KMIP 2.1, 6.1.28). */
+export function valueMatches(wanted: Item, value: Item): boolean {
+  switch (wanted.tag) {
+    case attributes.CryptographicUsageMask.tag:
+      return contains(wanted, value);
+    case attributes.UsageLimits.tag:
+      return fieldsMatch(wanted, value, atLeast);
+    default:
+      return equalOrPart(wanted, value);
+  }
+}
+
+/** Whether an object's date, or the lack of it, lies within the limits, both included. */
+export function dateMatches(least: bigint, most: bigint, value: Item | undefined): boolean {
+  const date = value?.type === ItemType.DateTime ? value.value : noDate;
+  return least <= date && date <= most;
+}
+
+/** All bits that are wanted must be there; there may be more. */
+function contains(wanted: Item, value: Item): boolean {
+  if (wanted.type !== ItemType.Integer || value.type !== ItemType.Integer) return false;
+  return (wanted.value & ~value.value) === 0;
+}
+
+/** Equal; of a structure, only the fields that the filter has need to be there. */
+function equalOrPart(wanted: Item, value: Item): boolean {
+  return wanted.type === ItemType.Structure
+    ? fieldsMatch(wanted, value, equalOrPart)
+    : equal(wanted, value);
+}
+
+type Compare = (wanted: Item, value: Item) => boolean;
+
+function fieldsMatch(wanted: Item, value: Item, compare: Compare): boolean {
+  if (wanted.type !== ItemType.Structure || value.type !== ItemType.Structure) return false;
+  return wanted.value.every((field) =>
+    value.value.some((candidate) => candidate.tag === field.tag && compare(field, candidate)),
+  );
+}
+
+/** A field of Usage Limits: the amounts may be larger than wanted, the unit is the same. */
+function atLeast(wanted: Item, value: Item): boolean {
+  const { UsageLimitsCount, UsageLimitsTotal } = tags;
+  const amount = wanted.tag === UsageLimitsCount.tag || wanted.tag === UsageLimitsTotal.tag;
+  if (!amount) return equal(wanted, value);
+  if (wanted.type !== ItemType.LongInteger || value.type !== ItemType.LongInteger) return false;
+  return wanted.value <= value.value;
+}
+
+function equal(wanted: Item, value: Item): boolean {
+  if (wanted.type === ItemType.ByteString && value.type === ItemType.ByteString) {
+    return Buffer.compare(wanted.value, value.value) === 0;
+  }
+  if (wanted.type === ItemType.BigInteger && value.type === ItemType.BigInteger) {
+    return bigIntegerToBigint(wanted.value) === bigIntegerToBigint(value.value);
+  }
+  return wanted.type === value.type && wanted.value === value.value;
+}

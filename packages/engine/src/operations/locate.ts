@@ -1,0 +1,78 @@
+import { KmipError, type Request, within } from "@holdfast/kmip";
+import type { Handler } from "../handlers.ts";
+import { locateFilter } from "../locate-filter.ts";
+import { defaultMember, matchesOf } from "../locate-walk.ts";
+import type { ManagedObject } from "../record.ts";
+import { tooLarge } from "../response-room.ts";
+
+/** Groups of objects that are still looked at, once the answer is full, to count those that match. */
+const countedGroups = 2;
+/** Bytes that one located identifier takes in a response. */
+const identifierBytes = 48;
+
+/** Which of the matches are answered. */
+interface Page {
+  readonly offset: number;
+  /** Infinite when the request does not say. */
+  readonly maximum: number;
+}
+
+/** Finds objects by their attributes, newest first (KMIP 2.1, 6.1.28). */
+export const locate: Handler<"Locate"> = async ({ objects, ...context }, request) => {
+  const page = pageOf(request);
+  const { maximum, offset } = page;
+  const { placeholder, settings, version } = context;
+  const filter = locateFilter(request, { version, resolve: (one) => objects.resolve(one) });
+  const all = matchesOf(objects, filter, {
+    wanted: offset + maximum,
+    walkMax: settings.locateWalkMax,
+  });
+  const found = request.objectGroupMember === "GroupMemberDefault" ? defaultMember(all) : all;
+  const { located, uniqueIdentifiers } = await collect(found, page, {
+    // Before 1.3 the answer has no place for their number.
+    groupsAfter: within(version, "1.3") ? countedGroups : 0,
+    answeredMax: settings.responseBytesMax / identifierBytes,
+  });
+  const single = uniqueIdentifiers.length === 1 && (maximum === 1 || located === 1);
+  placeholder.set(single ? uniqueIdentifiers[0] : undefined);
+  // No match is an empty payload, without a count.
+  return located === undefined || located === 0
+    ? { uniqueIdentifiers }
+    : { locatedItems: located, uniqueIdentifiers };
+};
+
+function pageOf({ maximumItems, offsetItems }: Request<"Locate">): Page {
+  return {
+    offset: notNegative("Offset Items", offsetItems) ?? 0,
+    maximum: notNegative("Maximum Items", maximumItems) ?? Number.POSITIVE_INFINITY,
+  };
+}
+
+function notNegative(name: string, value: number | undefined): number | undefined {
+  if (value === undefined || value >= 0) return value;
+  throw new KmipError("invalidField", `${name} must not be negative`);
+}
+
+/** The identifiers of a page of the matches, and how many matches there are where that was soon found out. */
+async function collect(
+  found: AsyncIterable<readonly ManagedObject[]>,
+  { maximum, offset }: Page,
+  { answeredMax, groupsAfter }: { readonly answeredMax: number; readonly groupsAfter: number },
+): Promise<{ readonly located?: number; readonly uniqueIdentifiers: readonly string[] }> {
+  const uniqueIdentifiers: string[] = [];
+  let located = 0;
+  let left = groupsAfter;
+  for await (const group of found) {
+    for (const { uniqueIdentifier } of group) {
+      if (located >= offset && uniqueIdentifiers.length < maximum) {
+        uniqueIdentifiers.push(uniqueIdentifier);
+      }
+      located += 1;
+    }
+    if (uniqueIdentifiers.length > answeredMax) throw tooLarge();
+    if (uniqueIdentifiers.length < maximum) continue;
+    if (left === 0) return { uniqueIdentifiers };
+    left -= 1;
+  }
+  return { located, uniqueIdentifiers };
+}
