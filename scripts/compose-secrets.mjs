@@ -1,0 +1,60 @@
+// Makes what docker-compose.yml takes as secrets: `npm run compose-secrets [-- DIRECTORY]`. What is
+// there stays; only the files that Redis reads are written anew from the passwords.
+
+import { spawnSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { pathWithTools } from "./redis-path.mjs";
+import { root, say } from "./setup/common.mjs";
+import { node24 } from "./setup/packages.mjs";
+
+/** Where clients find the nodes; the server's certificate must name them. */
+const hosts = ["127.0.1.1", "127.0.1.2", "172.30.56.21", "172.30.56.22", "localhost"];
+const directory = resolve(process.argv[2] ?? join(root, ".holdfast", "compose"));
+
+mkdirSync(directory, { recursive: true, mode: 0o700 });
+const { status } = spawnSync(
+  node24,
+  [
+    ...[join(root, "packages/server/src/main.ts"), "dev", "pki", "--out", directory],
+    ...hosts.flatMap((host) => ["--host", host]),
+  ],
+  { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, PATH: pathWithTools() } },
+);
+if (status !== 0) {
+  say("the certificates could not be made");
+  process.exit(1);
+}
+const nodes = password("redis-password");
+const replication = password("redis-replication-password");
+const users = readFileSync(join(root, "deploy/redis/users.acl"), "utf8")
+  .replaceAll(">NODE_PASSWORD", `#${sha256(nodes)}`)
+  .replaceAll(">REPLICATION_PASSWORD", `#${sha256(replication)}`);
+// Redis runs as another user in its container, and the folder keeps everyone else out.
+writeFileSync(join(directory, "users.acl"), users, { mode: 0o644 });
+writeFileSync(
+  join(directory, "replication.conf"),
+  `masteruser replica\nmasterauth ${replication}\n`,
+  { mode: 0o644 },
+);
+process.stdout.write(`The secrets lie in ${directory}. Start it with:
+  HOLDFAST_UID=$(id -u) HOLDFAST_GID=$(id -g) HOLDFAST_SECRETS=${directory} docker compose up --build --wait
+`);
+
+/**
+ * A password that is made once.
+ * @param {string} name
+ */
+function password(name) {
+  const file = join(directory, name);
+  if (!existsSync(file)) {
+    writeFileSync(file, `${randomBytes(24).toString("hex")}\n`, { mode: 0o600 });
+  }
+  return readFileSync(file, "utf8").trim();
+}
+
+/** @param {string} text */
+function sha256(text) {
+  return createHash("sha256").update(text).digest("hex");
+}
