@@ -9,7 +9,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 export const ownRedisDirectory = join(root, ".holdfast", "redis", "bin");
 
 /** The oldest Redis with WAITAOF, without which nothing durable can be promised. */
-export const redisVersionMin = "7.2.0";
+const redisVersionMin = "7.2.0";
 
 /**
  * The first executable of that name on a search path.
