@@ -73,6 +73,12 @@ function storeFaults(store: Config["store"]): Fault[] {
       says: "and store.passwordFile exclude each other",
     });
   }
+  if (store.sentinelPasswordFile !== undefined && store.sentinelPasswordEnv !== undefined) {
+    faults.push({
+      at: ["store", "sentinelPasswordEnv"],
+      says: "and store.sentinelPasswordFile exclude each other",
+    });
+  }
   const { ca, certificate, key } = store.tls;
   if ((certificate === undefined) !== (key === undefined)) {
     faults.push({ at: ["store", "tls"], says: "needs certificate and key together" });

@@ -128,6 +128,15 @@ export const configTable = {
     passwordEnv: optional(
       text("Environment variable with the password.", "the name of a variable", /^[A-Za-z_]\w*$/),
     ),
+    sentinelUsername: optional(text("ACL user at the Sentinels.", "a user name", /^\S{1,128}$/)),
+    sentinelPasswordFile: optional(file("File with the Sentinels' password on its first line.")),
+    sentinelPasswordEnv: optional(
+      text(
+        "Environment variable with the Sentinels' password.",
+        "the name of a variable",
+        /^[A-Za-z_]\w*$/,
+      ),
+    ),
     tls: group("TLS to Redis and its Sentinels; used when `ca` is given.", {
       ca: optional(file("PEM file with the authorities that Redis's certificate must come from.")),
       certificate: optional(file("PEM file with this node's client certificate.")),
@@ -144,8 +153,12 @@ export const configTable = {
     ),
     commandTimeoutMs: integer(
       "How long a command may take before its connection is given up.",
-      { min: 50, max: 60_000, default: 1000 },
+      { min: 50, max: 60_000, default: 1500 },
       "ms",
+    ),
+    externalFailover: flag(
+      "Says that something other than Sentinel may promote a replica of `store.address` (a managed service does). Then a short barrier ends reads too.",
+      false,
     ),
     assumeSafe: flag(
       "Skips the check of a Redis whose CONFIG command is forbidden. You then answer for `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction`.",
@@ -153,7 +166,7 @@ export const configTable = {
     ),
   }),
   locks: texts(
-    "Lock masters, as redis://HOST:PORT or rediss://HOST:PORT: 1, 3 or 5 Redis servers apart from the store. They use the store's user, password and TLS files. Left out, the store itself.",
+    "Lock masters, as redis://HOST:PORT or rediss://HOST:PORT: 1, 3 or 5 Redis servers apart from the store. They use the store's user, password and TLS files. Left out, the store itself; with Sentinels, locks then order the requests of one node only, which costs repeated work and nothing else.",
     "a list of URLs like redis://127.0.0.1:6380, without user or password",
     isLockUrl,
   ),

@@ -1,3 +1,6 @@
+export { parseConfig } from "./config.ts";
+export { type Config, configTable } from "./config-table.ts";
+export { eventMetrics, processMetrics, readMetrics } from "./metric-table.ts";
 export {
   type Authority,
   type CertificateRequest,
@@ -6,3 +9,4 @@ export {
   selfSigned,
 } from "./pki.ts";
 export { purposes } from "./purposes.ts";
+export type { Group, List, Setting, SettingRows } from "./setting.ts";

@@ -114,7 +114,7 @@ export const logTable: {
     fields: ["cause"],
   },
   listener: {
-    level: ({ open }) => (open ? "info" : "warn"),
+    level: always("info"),
     message: ({ open }) => (open ? "KMIP listener open" : "KMIP listener shut"),
     fields: ["address"],
   },

@@ -1,0 +1,31 @@
+import type { X509Certificate } from "node:crypto";
+import { subjectOf } from "./certificates.ts";
+import type { Instance } from "./instances.ts";
+import type { NodeReadings } from "./metric-table.ts";
+import type { ServerIdentity } from "./tls.ts";
+
+type Reading = ReturnType<NodeReadings["certificates"]>[number];
+
+/** What metrics tell of the certificates that this node knows by name. */
+export function certificatesOf(
+  identity: ServerIdentity,
+  instances: readonly Instance[],
+): readonly Reading[] {
+  return [
+    ...identity.leaves.map((leaf) => reading("server", "kmip", leaf)),
+    ...instances.flatMap(({ name, certificates, authorities }) => [
+      ...certificates.map((certificate) => reading("client", name, certificate)),
+      ...authorities.map((authority) => reading("authority", name, authority)),
+    ]),
+  ];
+}
+
+function reading(kind: Reading["kind"], owner: string, certificate: X509Certificate): Reading {
+  return {
+    kind,
+    owner,
+    subject: subjectOf(certificate),
+    fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
+    notAfterMs: certificate.validToDate.getTime(),
+  };
+}

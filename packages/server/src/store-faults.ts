@@ -1,0 +1,28 @@
+import { StoreUnavailable } from "@holdfast/engine";
+import { printAddress } from "./address.ts";
+import type { Config } from "./config-table.ts";
+import { reasonOf, StartError } from "./start-error.ts";
+
+/** What stands at the store, in words that name the setting and the mend. */
+export function storeFault(error: unknown, config: Config, configFile: string): StartError {
+  const setting = config.store.address === undefined ? "store.sentinels" : "store.address";
+  const where = (
+    config.store.address === undefined ? config.store.sentinels : [config.store.address]
+  )
+    .map(printAddress)
+    .join(", ");
+  if (error instanceof StartError) return error;
+  const reason = reasonOf(error);
+  if (!(error instanceof StoreUnavailable))
+    return new StartError(`${setting}: ${where}: ${reason}`);
+  const mends = {
+    notInitialised: `run \`holdfast store init --config ${configFile}\` if it is new; if it is not, its data is gone`,
+    unsafe: "correct that, then start again",
+    noLease: "start it, or correct the address",
+    timeout: "start it, or correct the address",
+    barrierShort: "start its replicas, or see `holdfast store replicas`",
+    full: "give it more memory (maxmemory)",
+    corrupt: "restore it from its replica or a backup",
+  } as const;
+  return new StartError(`${setting}: ${where}: ${reason}; ${mends[error.failure]}`);
+}
