@@ -31,27 +31,28 @@ export function describeObject(
   object: Item,
   stated: StatedKey,
 ): readonly Item[] {
-  switch (type) {
-    case "Template":
-      return [];
-    case "Certificate":
-      return describeCertificate(object);
-    case "CertificateRequest": {
-      const { certificateRequestValue } = objectValue(type, object);
-      return [attributeItem("KeyFormatType", "PKCS_10"), digestItem(certificateRequestValue)];
-    }
-    case "OpaqueObject": {
-      const { opaqueDataType, opaqueDataValue } = objectValue(type, object);
-      return [
-        attributeItem("OpaqueDataType", opaqueDataType),
-        attributeItem("KeyFormatType", "Opaque"),
-        digestItem(opaqueDataValue),
-      ];
-    }
-    default:
-      return describeKey(type, object, stated);
-  }
+  return (describers[type] ?? describeKey)(type, object, stated);
 }
+
+type Describe = (type: ObjectTypeName, object: Item, stated: StatedKey) => readonly Item[];
+
+/** Objects that are no keys. */
+const describers: Readonly<Partial<Record<ObjectTypeName, Describe>>> = {
+  Template: () => [],
+  Certificate: (_type, object) => describeCertificate(object),
+  CertificateRequest: (_type, object) => {
+    const { certificateRequestValue } = objectValue("CertificateRequest", object);
+    return [attributeItem("KeyFormatType", "PKCS_10"), digestItem(certificateRequestValue)];
+  },
+  OpaqueObject: (_type, object) => {
+    const { opaqueDataType, opaqueDataValue } = objectValue("OpaqueObject", object);
+    return [
+      attributeItem("OpaqueDataType", opaqueDataType),
+      attributeItem("KeyFormatType", "Opaque"),
+      digestItem(opaqueDataValue),
+    ];
+  },
+};
 
 /** OASIS's test cases give certificates the Key Format Type Raw, where KMIP 2.1, Table 81 says X.509. */
 const certificateFormat = "Raw";

@@ -152,7 +152,7 @@ export class WorkingSet implements Objects {
         : { limit: query.limit, live: true, destroyed: true, ...cursorOf(query) },
     );
     const objects = await Promise.all(
-      page.objects.map((stored) => this.#settled(this.#overlaid(stored))),
+      page.objects.map(async (stored) => this.#settled(this.#overlaid(stored))),
     );
     if (staged === undefined || staged.size === 0) return { ...page, objects };
     const made = query.after === undefined ? this.#made() : [];
