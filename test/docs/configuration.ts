@@ -1,0 +1,69 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { configTable, type Setting, type SettingRows } from "@holdfast/server";
+import { code, madeFrom, table } from "./markdown.ts";
+
+const example = join(import.meta.dirname, "..", "..", "deploy", "holdfast.example.yaml");
+
+/** The reference of a node's settings. */
+export function configuration(): string {
+  const groups = Object.entries(configTable).filter(([, row]) => row.kind !== "setting");
+  return [
+    "# Configuration",
+    "",
+    madeFrom("`configTable` in `packages/server/src/config-table.ts`"),
+    "",
+    "A node reads one YAML file, given with `--config`. An unknown setting is an error, and so is a value that does not fit: the node then says which setting, in which file and line, and does not start (exit code 2). `holdfast config check --config FILE` says the same without starting. Paths of files are relative to the configuration file. Secrets are never written into it: passwords come from files or environment variables, users' passwords are stored as scrypt hashes (`holdfast hash-password`).",
+    "",
+    "Every listener has an address of its own, loopback unless set. A wildcard or public address needs `allowPublic: true` beside it.",
+    "",
+    "On SIGHUP the node reads its certificate and the `instances` again, without a restart: who is no longer trusted is cut off, and sessions cannot be resumed. The certificate is also read when its files change. Every other setting takes effect at the next start.",
+    "",
+    "## Example",
+    "",
+    "```yaml",
+    readFileSync(example, "utf8").trimEnd(),
+    "```",
+    "",
+    "## The node",
+    "",
+    settings("", configTable),
+    ...groups.flatMap(([name, row]) => section(name, row)),
+  ]
+    .join("\n")
+    .concat("\n");
+}
+
+function section(path: string, row: SettingRows[string]): string[] {
+  if (row.kind === "setting") return [];
+  const title = row.kind === "list" ? `${path}[]` : path;
+  const inner = Object.entries(row.rows);
+  return [
+    "",
+    `## \`${title}\``,
+    "",
+    row.doc,
+    "",
+    settings(`${title}.`, row.rows),
+    ...inner.flatMap(([name, child]) => section(`${title}.${name}`, child)),
+  ];
+}
+
+function settings(prefix: string, rows: SettingRows): string {
+  const lines = Object.entries(rows).flatMap(([name, row]) =>
+    row.kind === "setting" ? [line(`${prefix}${name}`, row)] : [],
+  );
+  return table(["setting", "is", "default", "for"], lines);
+}
+
+function line(name: string, setting: Setting<unknown>): readonly string[] {
+  const unit = setting.unit === undefined ? "" : ` ${setting.unit}`;
+  const value =
+    setting.default === undefined ? "required" : setting.default === "" ? "none" : undefined;
+  return [
+    code(name),
+    setting.expects,
+    value ?? `${code(setting.default ?? "")}${unit}`,
+    setting.doc,
+  ];
+}

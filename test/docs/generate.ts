@@ -1,0 +1,16 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { configuration } from "./configuration.ts";
+import { metrics } from "./metrics.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+
+/** Every document that is made from the tables of the code, by its path; `npm run docs` writes them. */
+export const documents: Readonly<Record<string, () => string>> = {
+  "docs/configuration.md": configuration,
+  "docs/metrics.md": metrics,
+};
+
+if (import.meta.main) {
+  for (const [path, make] of Object.entries(documents)) writeFileSync(join(root, path), make());
+}

@@ -1,0 +1,33 @@
+import { eventMetrics, processMetrics, readMetrics } from "@holdfast/server";
+import { code, madeFrom, table } from "./markdown.ts";
+
+/** The reference of what `/metrics` shows. */
+export function metrics(): string {
+  const rows = [...eventMetrics, ...readMetrics].map(({ name, type, labels, help }) => [
+    code(name),
+    type,
+    labels.map(code).join(", "),
+    help,
+  ]);
+  return [
+    "# Metrics",
+    "",
+    madeFrom("the tables in `packages/server/src/metric-table.ts`"),
+    "",
+    "`GET /metrics` on the listener `http.listen`, in Prometheus's text format. Histograms are in seconds. Instances and clients are never labels: their names would grow without bound, and the log has them.",
+    "",
+    "## Holdfast",
+    "",
+    table(["metric", "type", "labels", "tells"], rows),
+    "",
+    "## The process",
+    "",
+    "prom-client's own metrics of the process (`process_…`, `nodejs_…`) are there too. Those worth a look first:",
+    "",
+    table(
+      ["metric", "tells"],
+      processMetrics.map(([name, help]) => [code(name), help]),
+    ),
+    "",
+  ].join("\n");
+}
