@@ -1,4 +1,5 @@
 import type { AuditEvent } from "./ports.ts";
+import type { Facts, ManagedObject } from "./record.ts";
 
 /** What all audit events of a message share. */
 export interface AuditBase {
@@ -45,6 +46,23 @@ export class ItemAudit {
   /** The outcome of a read, or of what was refused. Nothing for items that leave no evidence. */
   outcomeEvents(outcome: AuditEvent["outcome"], reason?: string): readonly AuditEvent[] {
     return this.#event(outcome, reason);
+  }
+
+  /** What planned dates brought about, whoever saw it first. */
+  dateEvents({ facts: old, uniqueIdentifier }: ManagedObject, facts: Facts): readonly AuditEvent[] {
+    const actions = {
+      activated: "kmip-key.activate",
+      deactivated: "kmip-key.deactivate",
+    } as const;
+    return (["activated", "deactivated"] as const)
+      .filter((fact) => old[fact] === undefined && facts[fact] !== undefined)
+      .map((fact) => ({
+        ...this.#base,
+        action: actions[fact],
+        outcome: "success",
+        initiator: "planned-date",
+        target: uniqueIdentifier,
+      }));
   }
 
   #event(outcome: AuditEvent["outcome"], reason?: string): readonly AuditEvent[] {

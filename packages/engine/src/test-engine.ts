@@ -34,6 +34,13 @@ export interface TestEngine {
   now: number;
   /** Sends one message. */
   send(version: Version, items: readonly TestItem[], header?: TestHeader): Promise<ResponseMessage>;
+  /** Sends one message as another client. */
+  sendAs(
+    client: Client,
+    version: Version,
+    items: readonly TestItem[],
+    header?: TestHeader,
+  ): Promise<ResponseMessage>;
   /** Sends one operation and answers its payload; what failed is thrown as `reason: message`. */
   ask<N extends ImplementedOperation>(
     version: Version,
@@ -77,14 +84,15 @@ export async function testEngine(options: Partial<EngineOptions> = {}): Promise<
   const parts = { store, locks: new MemoryLocks(), keyRing, clock, ids, observe, region: "r" };
   const engine = new Engine({ ...parts, interop: false, ...options });
   const client: Client = { instance: "i", fingerprint: "fp" };
-  const send: TestEngine["send"] = async (version, items, header) => {
+  const sendAs: TestEngine["sendAs"] = async (who, version, items, header) => {
     const request = encodeRequest({
       version,
       items: items.map(requestItem),
       ...(header === undefined ? {} : { header }),
     });
-    return decodeResponse(decode(await engine.execute(encode(request), client, "request-1")));
+    return decodeResponse(decode(await engine.execute(encode(request), who, "request-1")));
   };
+  const send: TestEngine["send"] = (...message) => sendAs(client, ...message);
   const one = async (
     version: Version,
     operation: ImplementedOperation,
@@ -104,6 +112,7 @@ export async function testEngine(options: Partial<EngineOptions> = {}): Promise<
     events,
     client,
     send,
+    sendAs,
     ask: async <N extends ImplementedOperation>(
       version: Version,
       operation: N,

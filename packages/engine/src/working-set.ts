@@ -16,7 +16,7 @@ import type { ManagedObject } from "./record.ts";
 import { plannedDates } from "./registers.ts";
 
 /** How often a change is decided anew where another writer was faster. */
-const attemptsMax = 16;
+const attemptsMax = 64;
 
 /**
  * What became of staged changes: done; nothing to do; another writer was faster, so that the batch must be decided
@@ -63,6 +63,8 @@ export class WorkingSet implements Objects {
   readonly #produced: { readonly operation: OperationName; readonly uniqueIdentifier: string }[] =
     [];
   #placeholder: string | undefined;
+  /** The object whose lock this batch holds. */
+  #held: string | undefined;
   #item: CurrentItem | undefined;
 
   constructor(options: WorkingSetOptions) {
@@ -128,9 +130,7 @@ export class WorkingSet implements Objects {
   ): Promise<ManagedObject> {
     const identifier = this.resolve(reference);
     const run = () => this.#decideAndWrite(identifier, decide);
-    if (options.locked !== true || this.#staged !== undefined) return run();
-    const { locks, instance } = this.#options;
-    return locks.withLock(`${instance}/${identifier}`, run);
+    return options.locked === true ? this.#holding(identifier, run) : run();
   }
 
   async markServed(stored: StoredObject): Promise<void> {
@@ -181,6 +181,20 @@ export class WorkingSet implements Objects {
     return { position: position ?? staged[0]?.position ?? 0, error: refusalOf(outcome) };
   }
 
+  /** Runs `body` with the object's lock; at once where this batch holds it, or changes an overlay only. */
+  #holding<Result>(identifier: string, body: () => Promise<Result>): Promise<Result> {
+    if (this.#staged !== undefined || this.#held === identifier) return body();
+    const { locks, instance } = this.#options;
+    return locks.withLock(`${instance}/${identifier}`, async () => {
+      this.#held = identifier;
+      try {
+        return await body();
+      } finally {
+        this.#held = undefined;
+      }
+    });
+  }
+
   #current(): CurrentItem {
     if (this.#item === undefined) throw new Error("no item of the batch has begun");
     return this.#item;
@@ -226,18 +240,20 @@ export class WorkingSet implements Objects {
     const { uniqueIdentifier } = stored.object;
     if (this.#staged !== undefined) {
       const facts = this.#dueFacts(stored.object);
-      this.#stage(uniqueIdentifier, stored, { ...stored.object, facts });
+      this.#audit.push(...this.#current().audit.dateEvents(stored.object, facts));
+      this.#overlay(uniqueIdentifier, stored, this.#touched({ ...stored.object, facts }));
       return this.#overlaid(stored);
     }
-    const { store, instance, locks } = this.#options;
-    return locks.withLock(`${instance}/${uniqueIdentifier}`, async () => {
+    const { store, instance } = this.#options;
+    return this.#holding(uniqueIdentifier, async () => {
       for (let attempt = 0; attempt < attemptsMax; attempt++) {
         const [before] = await store.read(instance, [uniqueIdentifier]);
         if (before === undefined) throw notFound();
         const facts = this.#dueFacts(before.object);
         if (facts === before.object.facts) return before;
         const after = this.#touched({ ...before.object, facts });
-        const outcome = await store.commit(instance, [{ kind: "update", before, after }], []);
+        const evidence = this.#current().audit.dateEvents(before.object, facts);
+        const outcome = await store.commit(instance, [{ kind: "update", before, after }], evidence);
         if (outcome.kind === "instanceClosed") throw refusalOf(outcome);
       }
       throw busy();
@@ -267,14 +283,18 @@ export class WorkingSet implements Objects {
   }
 
   #stage(identifier: string, before: StoredObject | undefined, object: ManagedObject): void {
-    const { audit, position } = this.#current();
+    this.#overlay(identifier, before, object);
+    this.#audit.push(...this.#current().audit.stagedEvents());
+  }
+
+  #overlay(identifier: string, before: StoredObject | undefined, object: ManagedObject): void {
+    const { position } = this.#current();
     const known = this.#staged?.get(identifier);
     this.#staged?.set(identifier, {
       before: known === undefined ? before : known.before,
       object,
       position,
     });
-    this.#audit.push(...audit.stagedEvents());
   }
 
   /** Refusals other than a conflict are thrown. */
