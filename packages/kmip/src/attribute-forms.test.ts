@@ -335,9 +335,7 @@ describe("the 2.x form", () => {
 
 describe("filters of Locate", () => {
   const noFields = (name: AttributeName): Item => structure(attributes[name].tag, []);
-  const structures = names.filter(
-    (name) => itemOf(name).type === ItemType.Structure && name !== "VendorAttribute",
-  );
+  const structures = names.filter((name) => itemOf(name).type === ItemType.Structure);
 
   test("need no field of a structure", () => {
     for (const name of structures) {
@@ -346,11 +344,27 @@ describe("filters of Locate", () => {
       if (attributeVisible(tag, "2.1")) {
         const filters = structure(tags.Attributes.tag, [item]);
         expect(attributeFilters2.decode(filters, "2.1"), name).toEqual([{ item }]);
+        expect(attributeFilters2.encode(tags.Attributes.tag, [{ item }], "2.1")).toEqual(filters);
       }
-      if (attributeVisible(tag, "1.4")) {
-        expect(attributeFilter1.decode(wire1(name1, item), "1.4"), name).toEqual({ item });
+      if (attributeVisible(tag, "1.4") && name !== "VendorAttribute") {
+        const wire = wire1(name1, item);
+        expect(attributeFilter1.decode(wire, "1.4"), name).toEqual({ item });
+        expect(attributeFilter1.encode(tags.Attribute.tag, { item }, "1.4")).toEqual(wire);
       }
     }
+  });
+
+  test("are never left out of a request, since less said finds more", () => {
+    const comment = { item: itemOf("Comment") };
+    const other = { item: vendorAttribute("Acme", "Site", textString(0, "1")) };
+    const tag = tags.Attribute.tag;
+    expect(faultOf(() => attributeFilter1.encode(tag, comment, "1.3"))).toBe("invalidAttribute");
+    expect(faultOf(() => attributeFilter1.encode(tag, other, "1.4"))).toBe("invalidAttribute");
+    const policy = [{ item: itemOf("OperationPolicyName") }];
+    const list = tags.Attributes.tag;
+    expect(faultOf(() => attributeFilters2.encode(list, policy, "2.0"))).toBe("invalidAttribute");
+    const nothing = [{ item: noFields("VendorAttribute") }];
+    expect(attributeFilters2.encode(list, nothing, "2.0")?.value).toHaveLength(1);
   });
 
   test("check the fields that are there", () => {

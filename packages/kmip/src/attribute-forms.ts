@@ -13,7 +13,7 @@ import {
   attributeVisible,
   isCustomName,
 } from "./attribute-lookup.ts";
-import { type Reader, readAttribute, readFilter } from "./attribute-read.ts";
+import { filterInVersion, type Reader, readAttribute, readFilter } from "./attribute-read.ts";
 import { name, vendorReference } from "./attribute-structures.ts";
 import { attributes } from "./attributes.ts";
 import { KmipError } from "./faults.ts";
@@ -45,6 +45,9 @@ function nameOf(tag: number, key: string): string | undefined {
   return tag === vendorTag ? customName(key) : attributeByTag(tag)?.name;
 }
 
+/** An attribute's item as a version can say it; undefined where it then says nothing. */
+type Writer = (item: Item, version: Version) => Item | undefined;
+
 function decode1(item: Item, version: Version, read: Reader): Attribute {
   const { name: given, index, value } = wire1.decode(item, version);
   const row = attributeByName(given);
@@ -56,8 +59,13 @@ function decode1(item: Item, version: Version, read: Reader): Attribute {
   return index === undefined ? { item: own } : { item: own, index };
 }
 
-function encode1(tag: number, attribute: Attribute, version: Version): Item | undefined {
-  const item = inVersion(attribute.item, version);
+function encode1(
+  tag: number,
+  attribute: Attribute,
+  version: Version,
+  write: Writer,
+): Item | undefined {
+  const item = write(attribute.item, version);
   if (item === undefined) return undefined;
   const custom = item.tag === vendorTag;
   const given = nameOf(item.tag, custom ? vendorKeyOf(item) : "");
@@ -72,16 +80,25 @@ function encode1(tag: number, attribute: Attribute, version: Version): Item | un
   );
 }
 
-const form1 = (read: Reader): ValueType<Attribute> => ({
+const form1 = (read: Reader, write: Writer): ValueType<Attribute> => ({
   itemType: ItemType.Structure,
   decode: (item, version) => decode1(item, version, read),
-  encode: encode1,
+  encode: (tag, attribute, version) => encode1(tag, attribute, version, write),
 });
 
 /** 1.x Attribute: name, index, value (KMIP 1.4, 2.1.1). An attribute that the version lacks does not travel. */
-export const attribute1: ValueType<Attribute> = form1(readAttribute);
+export const attribute1: ValueType<Attribute> = form1(readAttribute, inVersion);
+const filter1 = form1(readFilter, filterInVersion);
+
 /** 1.x Attribute in Locate, where structures need not be whole (KMIP 1.4, 4.9). */
-export const attributeFilter1: ValueType<Attribute> = form1(readFilter);
+export const attributeFilter1: ValueType<Attribute> = {
+  ...filter1,
+  encode: (tag, attribute, version) => {
+    const item = filter1.encode(tag, attribute, version);
+    if (item === undefined) throw unknown("an attribute of this vendor", version);
+    return item;
+  },
+};
 
 const wireTemplate = struct("Template-Attribute", {
   names: many("Name", name),
@@ -121,21 +138,24 @@ function decode2(item: Item, version: Version, read: Reader): readonly Attribute
   });
 }
 
-function encode2(tag: number, given: readonly Attribute[], version: Version): Item {
-  const items = given.flatMap(({ item }) => inVersion(item, version) ?? []);
+function encode2(tag: number, given: readonly Attribute[], version: Version, write: Writer): Item {
+  const items = given.flatMap(({ item }) => write(item, version) ?? []);
   return { tag, type: ItemType.Structure, value: items };
 }
 
-const form2 = (read: Reader): ValueType<readonly Attribute[]> => ({
+const form2 = (read: Reader, write: Writer): ValueType<readonly Attribute[]> => ({
   itemType: ItemType.Structure,
   decode: (item, version) => decode2(item, version, read),
-  encode: encode2,
+  encode: (tag, given, version) => encode2(tag, given, version, write),
 });
 
 /** 2.x Attributes as a list (KMIP 2.1, 5.1). An attribute that the version lacks does not travel. */
-export const attributes2: ValueType<readonly Attribute[]> = form2(readAttribute);
+export const attributes2: ValueType<readonly Attribute[]> = form2(readAttribute, inVersion);
 /** 2.x Attributes in Locate, where structures need not be whole (KMIP 2.1, 6.1.28). */
-export const attributeFilters2: ValueType<readonly Attribute[]> = form2(readFilter);
+export const attributeFilters2: ValueType<readonly Attribute[]> = form2(
+  readFilter,
+  filterInVersion,
+);
 
 /** 2.x Attributes as an attribute set without templates. */
 export const attributeSet2: ValueType<AttributeSet> = {

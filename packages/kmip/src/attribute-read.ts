@@ -1,6 +1,8 @@
 import { type Item, ItemType } from "@holdfast/ttlv";
+import { attributeByTag, attributeVisible } from "./attribute-lookup.ts";
 import type { AttributeRow } from "./attribute-row.ts";
 import { attributes } from "./attributes.ts";
+import { KmipError } from "./faults.ts";
 import { type Fields, type StructType, struct } from "./schema.ts";
 import { atRest, type Version } from "./version.ts";
 
@@ -18,7 +20,7 @@ export const readAttribute: Reader = (row, item, version) => canonical(row.type,
 
 function partial(row: AttributeRow): AnyType {
   const { type } = row;
-  if (!("fields" in type) || row.tag === attributes.VendorAttribute.tag) return type;
+  if (!("fields" in type)) return type;
   const whole = (type as StructType<Fields>).fields;
   const fields = Object.entries(whole).map(([key, field]) => [
     key,
@@ -31,8 +33,22 @@ const partials: ReadonlyMap<number, AnyType> = new Map(
   Object.values(attributes).map((row) => [row.tag, partial(row)]),
 );
 
+function isDate(row: AttributeRow, item: Item): boolean {
+  return row.type.itemType === ItemType.DateTime && item.type === ItemType.DateTime;
+}
+
 /** A value to search for: structures may lack fields, and the greatest date of all stands for "no date". */
-export const readFilter: Reader = (row, item, version) => {
-  const anyDate = row.type.itemType === ItemType.DateTime && item.type === ItemType.DateTime;
-  return anyDate ? item : canonical(partials.get(row.tag) ?? row.type, item, version);
-};
+export const readFilter: Reader = (row, item, version) =>
+  isDate(row, item) ? item : canonical(partials.get(row.tag) ?? row.type, item, version);
+
+/** A value to search for as a version says it; refused where it cannot, since less said finds more. */
+export function filterInVersion(item: Item, version: Version): Item {
+  const row = attributeByTag(item.tag);
+  if (row === undefined || !attributeVisible(item.tag, version)) {
+    const name = row?.name ?? "an attribute";
+    throw new KmipError("invalidAttribute", `${name} is not known in KMIP ${version}`);
+  }
+  if (isDate(row, item)) return item;
+  const type = partials.get(row.tag) ?? row.type;
+  return type.encode(item.tag, type.decode(item, version), version) ?? item;
+}
