@@ -99,6 +99,15 @@ export class RedisServer implements AsyncDisposable {
 
   /** Sends a command as the test; text comes back as strings. */
   async command(name: string, ...args: (string | number | Buffer)[]): Promise<unknown> {
+    return this.#connected().call(name, ...args.map(argument));
+  }
+
+  /** The same for a list of bytes. */
+  async buffers(name: string, ...args: (string | number | Buffer)[]): Promise<Buffer[]> {
+    return (await this.#connected().callBuffer(name, ...args.map(argument))) as Buffer[];
+  }
+
+  #connected(): Redis {
     if (this.#client === undefined || this.#client.status === "end") {
       this.#client?.disconnect();
       this.#client = new Redis({
@@ -114,7 +123,7 @@ export class RedisServer implements AsyncDisposable {
       });
       this.#client.on("error", () => undefined);
     }
-    return this.#client.call(name, ...args.map((arg) => (Buffer.isBuffer(arg) ? arg : `${arg}`)));
+    return this.#client;
   }
 
   /** One field of INFO. */
@@ -331,6 +340,10 @@ export function freePort(host = "127.0.0.1"): Promise<number> {
       server.close(() => resolve(port));
     });
   });
+}
+
+function argument(arg: string | number | Buffer): string | Buffer {
+  return Buffer.isBuffer(arg) ? arg : String(arg);
 }
 
 async function findBinary(name: string): Promise<string> {

@@ -8,6 +8,7 @@ import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { ReplicaSet } from "./replica-set.ts";
 import { type Reply, readPairs, readReply, readRole } from "./replies.ts";
 import { type Script, type Scripts, scriptArguments } from "./scripts.ts";
+import { sendTogether } from "./transaction.ts";
 
 /** How the committer works. */
 export interface CommitterSettings {
@@ -205,21 +206,18 @@ export class Committer {
   /** Resends what Redis did not know, and the marker after it: WAITAOF is not out yet. */
   async #send(lines: readonly CommandLine[]): Promise<readonly Outcome[]> {
     const { connection } = this.#parts;
-    let outcomes = await connection.batch(lines);
+    let outcomes = await sendTogether(connection, lines);
     for (let load = 0; load < loadsMax; load += 1) {
-      const unknown = new Set(
-        outcomes.flatMap((outcome, index) =>
-          "error" in outcome && isNoScript(outcome.error) ? [index] : [],
-        ),
-      );
-      if (unknown.size === 0) break;
+      const unknown = [...outcomes.keys()].filter((index) => isUnknown(outcomes[index]));
+      if (unknown.length === 0) break;
       await this.#load();
-      unknown.add(lines.length - 1);
-      const again = await connection.batch(
-        [...unknown].toSorted(ascending).map((i) => lines[i] ?? ["ping"]),
+      const last = lines.length - 1;
+      const again = unknown.at(-1) === last ? unknown : [...unknown, last];
+      const answers = await sendTogether(
+        connection,
+        again.flatMap((index) => (lines[index] === undefined ? [] : [lines[index]])),
       );
-      const order = [...unknown].toSorted(ascending);
-      outcomes = outcomes.map((outcome, i) => again[order.indexOf(i)] ?? outcome);
+      outcomes = outcomes.map((outcome, index) => answers[again.indexOf(index)] ?? outcome);
     }
     return outcomes;
   }
@@ -351,8 +349,8 @@ function value(outcome: Outcome | undefined): unknown {
   return outcome !== undefined && "value" in outcome ? outcome.value : undefined;
 }
 
-function ascending(a: number, b: number): number {
-  return a - b;
+function isUnknown(outcome: Outcome | undefined): boolean {
+  return outcome !== undefined && "error" in outcome && isNoScript(outcome.error);
 }
 
 /** The store's marker is missing. */

@@ -45,7 +45,7 @@ export class RedisInstances implements InstanceStore {
     if (tenure === undefined) return undefined;
     const partition = partitionOf(instance);
     const { status } = instanceKeys(partitionKeys(partition).prefix, instance);
-    const { values } = await (await tenure.readerSoon()).read(partition, [status]);
+    const { values } = await tenure.reading((reader) => reader.read(partition, [status]));
     this.#tenures.assert(tenure, "read");
     return values[0] ? statusOf(values[0]) : undefined;
   }

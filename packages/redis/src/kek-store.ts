@@ -30,23 +30,13 @@ export class RedisKeks implements KekStore {
   /** See `KekStore.list`. */
   async list(instance: string): Promise<readonly WrappedKek[]> {
     const tenure = this.#tenures.now("read") ?? (await this.#tenures.require("read"));
-    const { connection } = await tenure.readerSoon();
-    const [fields, headValue] = await connection.batch([
-      ["hgetall", keksKey(instance)],
-      ["get", head],
-    ]);
-    if (
-      fields === undefined ||
-      "error" in fields ||
-      headValue === undefined ||
-      "error" in headValue
-    ) {
-      throw new StoreUnavailable("noLease", `Redis ${tenure.address} did not answer for KEKs`);
-    }
+    const [fields, headValue] = await tenure.reading(({ connection }) =>
+      Promise.all([connection.call("hgetall", keksKey(instance)), connection.call("get", head)]),
+    );
     this.#tenures.assert(tenure, "read");
-    const read = readPartitionHead(headValue.value as Buffer | null);
+    const read = readPartitionHead(headValue as Buffer | null);
     if (read?.storeId !== tenure.storeId) throw notInitialised(tenure.address);
-    const pairs = readPairs(fields.value);
+    const pairs = readPairs(fields);
     const promised = Number(pairs.get("n") ?? 0);
     if (promised > read.covered) await tenure.committer.cover(sysPartition, promised);
     this.#tenures.assert(tenure, "read");

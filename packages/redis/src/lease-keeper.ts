@@ -28,6 +28,7 @@ export class LeaseKeeper {
   #lease: Lease = noLease;
   #told: LeaseState = "none";
   #expiry: NodeJS.Timeout | undefined;
+  #lapse: NodeJS.Timeout | undefined;
 
   constructor(rules: LeaseRules, clock: Clock, observe: Observer) {
     this.#rules = rules;
@@ -77,6 +78,7 @@ export class LeaseKeeper {
   /** Stops its timers; who waits is told no. */
   dispose(): void {
     clearTimeout(this.#expiry);
+    clearTimeout(this.#lapse);
     for (const { timer, resolve } of this.#waiters) {
       clearTimeout(timer);
       resolve(false);
@@ -84,12 +86,12 @@ export class LeaseKeeper {
     this.#waiters.clear();
   }
 
+  /** Wakes who waits and tells the observer. */
   #tell(): void {
     const { state, remainingMs } = stateAt(this.#lease, this.#rules, this.now());
     clearTimeout(this.#expiry);
     if (Number.isFinite(remainingMs)) {
-      this.#expiry = setTimeout(() => this.#tell(), Math.ceil(remainingMs) + 1);
-      this.#expiry.unref();
+      this.#expiry = setTimeout(() => this.#tell(), Math.ceil(remainingMs) + 1).unref();
     }
     for (const waiter of this.#waiters) {
       if (!permits(state, waiter.need)) continue;
@@ -97,16 +99,29 @@ export class LeaseKeeper {
       this.#waiters.delete(waiter);
       waiter.resolve(true);
     }
+    if (this.#lease.holder !== undefined && rank[state] < rank[this.#told]) {
+      // The next marker may be a moment late, and Sentinels are heard once a second: not worth an alarm yet.
+      this.#lapse ??= setTimeout(() => this.#tellLapse(), this.#rules.storeLeaseMs / 4).unref();
+      return;
+    }
+    clearTimeout(this.#lapse);
+    this.#lapse = undefined;
+    this.#report(state, this.#lease.reason);
+  }
+
+  #tellLapse(): void {
+    this.#lapse = undefined;
+    this.#report(this.state(), `lapsed: ${this.#lease.reason}`);
+  }
+
+  #report(state: LeaseState, reason: string): void {
     if (state === this.#told) return;
-    const lapsed = state === "none" && this.#lease.holder !== undefined;
     this.#told = state;
-    this.#observe({
-      type: "lease",
-      state,
-      reason: lapsed ? `lapsed: ${this.#lease.reason}` : this.#lease.reason,
-    });
+    this.#observe({ type: "lease", state, reason });
   }
 }
+
+const rank: Readonly<Record<LeaseState, number>> = { none: 0, readOnly: 1, full: 2 };
 
 function permits(state: LeaseState, need: Need): boolean {
   return state === "full" || (state === "readOnly" && need === "read");

@@ -8,6 +8,7 @@ import {
   type ManagedObject,
   type StoredObject,
   StoreUnavailable,
+  tagOf,
 } from "@holdfast/engine";
 import { commitPlan, servedPlan } from "./commit-plan.ts";
 import { notInitialised } from "./committer.ts";
@@ -61,7 +62,7 @@ export class RedisObjects {
     const keys = ids.map((id) => recordKey(record, id));
     const asked = keys.filter((key) => key !== undefined);
     const tenure = this.#tenures.now("read") ?? (await this.#tenures.require("read"));
-    const { head, values } = await (await tenure.readerSoon()).read(number, asked);
+    const { head, values } = await tenure.reading((reader) => reader.read(number, asked));
     this.#check(tenure, head);
     const missing = asked.filter((_, index) => values[index] === null);
     if (missing.length > 0) await this.#checkMissing(tenure, number, missing);
@@ -113,18 +114,17 @@ export class RedisObjects {
     const place = termPlace(prefix, instance, term ?? "");
     const most = Math.max(1, Math.min(query.limit, pageMax));
     const tenure = this.#tenures.now("read") ?? (await this.#tenures.require("read"));
-    const { connection } = await tenure.readerSoon();
-    const answer = await connection.run(
-      this.#context.scripts.find,
-      [head, counters, keys.live, keys.destroyed, place.bucket],
-      [
-        term === undefined ? "" : place.hash,
-        live ? "1" : "0",
-        destroyed ? "1" : "0",
-        String(most),
-        cursor(after),
-        record,
-      ],
+    const scriptKeys = [head, counters, keys.live, keys.destroyed, place.bucket];
+    const scriptArgs = [
+      term === undefined ? "" : place.hash,
+      live ? "1" : "0",
+      destroyed ? "1" : "0",
+      String(most),
+      cursor(after),
+      record,
+    ];
+    const answer = await tenure.reading(({ connection }) =>
+      connection.run(this.#context.scripts.find, scriptKeys, scriptArgs),
     );
     const { number: promised, rest } = readReply(answer);
     const [partitionHead, next, records] = rest as [Buffer?, Buffer?, Buffer[]?];
@@ -148,11 +148,10 @@ export class RedisObjects {
 
   /** MGET says nothing of a key of another type, and "not there" is for ever. */
   async #checkMissing(tenure: Tenure, partition: number, keys: readonly Buffer[]): Promise<void> {
-    const reader = await tenure.readerSoon();
-    const existing = await reader.existing(keys);
+    const existing = await tenure.reading((reader) => reader.existing(keys));
     this.#tenures.assert(tenure, "read");
     if (existing === 0) return;
-    const { values } = await reader.read(partition, keys);
+    const { values } = await tenure.reading((reader) => reader.read(partition, keys));
     this.#tenures.assert(tenure, "read");
     const created = values.filter((value) => value !== null).length;
     if (created >= existing) return;
@@ -196,7 +195,11 @@ function foundIn(values: readonly (Buffer | null)[], instance: string): Found {
     if (value === null) return undefined;
     const header = readRecordHeader(value);
     if (header === undefined) throw new StoreUnavailable("corrupt", "a record is cut short");
-    const object = decodeRecord(value.subarray(recordHeaderLength));
+    const bytes = value.subarray(recordHeaderLength);
+    if (tagOf(bytes) !== header.tag) {
+      throw new StoreUnavailable("corrupt", "a stored record is not the one that its tag names");
+    }
+    const object = decodeRecord(bytes);
     if (object.instance !== instance) return undefined;
     promised = Math.max(promised, header.promised);
     return { object, tag: header.tag };

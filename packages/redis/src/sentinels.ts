@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { Connection } from "./connection.ts";
+import { Connection, type Outcome } from "./connection.ts";
 import type { Hearing, Moment } from "./lease.ts";
 import { type ConnectionSettings, formatAddress } from "./options.ts";
 import { readPairs } from "./replies.ts";
@@ -22,6 +22,7 @@ async function connect(settings: ConnectionSettings, address: string): Promise<C
 
 /** What one Sentinel says of the primary; `asked` is when it was asked. */
 export function readHearing(answer: unknown, asked: Moment): Hearing | undefined {
+  if (!Array.isArray(answer)) return undefined;
   const fields = readPairs(answer);
   const sinceMs = Number(fields.get("last-ok-ping-reply"));
   const port = Number(fields.get("port"));
@@ -32,6 +33,21 @@ export function readHearing(answer: unknown, asked: Moment): Hearing | undefined
     at: { monotonicMs: asked.monotonicMs - sinceMs, wallMs: asked.wallMs - sinceMs },
     sentinels: Number(fields.get("num-other-sentinels") ?? 0) + 1,
   };
+}
+
+/** What Sentinels know of the store. */
+export interface SentinelSurvey {
+  /** Every address that any of them knows as primary or replica. */
+  readonly members: readonly string[];
+  /** The shortest time after which one of them takes the primary for lost. */
+  readonly downAfterMs: number;
+}
+
+/** The names and values that a Sentinel answers, of one Redis or of several; nothing where it failed. */
+function fieldsOf(outcome: Outcome | undefined): readonly ReadonlyMap<string, string>[] {
+  const value = outcome !== undefined && "value" in outcome ? outcome.value : undefined;
+  if (!Array.isArray(value)) return [];
+  return value.some(Array.isArray) ? value.map(readPairs) : [readPairs(value)];
 }
 
 /** Asks every Sentinel over and over whom it takes for the primary, and when it last heard it (the read lease). */
@@ -53,26 +69,26 @@ export class SentinelWatch implements AsyncDisposable {
     );
   }
 
-  /** Every address that any Sentinel knows as primary or replica of the store. */
-  async members(): Promise<readonly string[]> {
+  /** What the Sentinels that can be reached know of the store. */
+  async survey(): Promise<SentinelSurvey> {
     const name = this.#settings.name ?? "";
-    const found = new Set<string>();
+    const members = new Set<string>();
+    let downAfterMs = Number.POSITIVE_INFINITY;
     await Promise.all(
       [...this.#open.values()].map(async (connection) => {
         const [primary, replicas] = await connection.batch([
           ["sentinel", "MASTER", name],
           ["sentinel", "REPLICAS", name],
         ]);
-        const one = primary !== undefined && "value" in primary ? [primary.value] : [];
-        const many = replicas !== undefined && "value" in replicas ? replicas.value : [];
-        for (const each of [...one, ...(Array.isArray(many) ? many : [])]) {
-          const fields = readPairs(each);
+        const own = fieldsOf(primary);
+        downAfterMs = Math.min(downAfterMs, Number(own[0]?.get("down-after-milliseconds")) || 0);
+        for (const fields of [...own, ...fieldsOf(replicas)]) {
           const port = Number(fields.get("port"));
-          if (port > 0) found.add(formatAddress(fields.get("ip") ?? "", port));
+          if (port > 0) members.add(formatAddress(fields.get("ip") ?? "", port));
         }
       }),
     );
-    return [...found];
+    return { members: [...members], downAfterMs };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

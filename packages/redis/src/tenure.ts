@@ -92,12 +92,14 @@ export class Tenure {
       replicas.load([...known.keys()], version);
       const connected = readRole(await connection.call("role")).replicas;
       replicas.see(connected);
-      replicas.see((await sentinels?.members()) ?? []);
+      if (sentinels !== undefined) replicas.see(await membersOf(sentinels, settings));
       const checked = warnUnreachable(context, connected);
       await Promise.race([checked, delay(replicaCheckMs, undefined, { ref: false })]);
+      const reading = await openReader(settings, info.runId);
+      // From here on nothing is awaited: whoever is woken by the first barrier must find the tenure in place.
       const tenure = new Tenure(context, connection, number, storeId, replicas);
       checked.catch((error: unknown) => tenure.end(storeFailure(error, address)));
-      await tenure.#openReader();
+      tenure.#use(reading);
       tenure.#note();
       return tenure;
     } catch (error) {
@@ -111,8 +113,22 @@ export class Tenure {
     return this.#reader?.connection.open === true ? this.#reader : undefined;
   }
 
-  /** The same, after a bounded wait; rejects with `StoreUnavailable`. */
-  async readerSoon(): Promise<Reader> {
+  /**
+   * Reads with the connection for reads, waiting a bounded time for it; once more with the next one where it is lost
+   * meanwhile. Rejects with `StoreUnavailable`.
+   */
+  async reading<Answer>(work: (reader: Reader) => Promise<Answer>): Promise<Answer> {
+    const reader = this.reader ?? (await this.#readerSoon());
+    try {
+      return await work(reader);
+    } catch (error) {
+      const lost = error instanceof StoreUnavailable && error.failure === "noLease";
+      if (!lost || reader.connection.open || this.#over) throw error;
+      return work(await this.#readerSoon());
+    }
+  }
+
+  async #readerSoon(): Promise<Reader> {
     const { settings, lease } = this.#context;
     const deadline = lease.now().monotonicMs + settings.leaseWaitMs;
     for (;;) {
@@ -129,14 +145,9 @@ export class Tenure {
     this.committer.end(failure);
   }
 
-  /** Opens the connection for reads, which must lead to the same process as the committer's. */
-  async #openReader(): Promise<void> {
-    const { settings, lease, observe } = this.#context;
-    const connection = await Connection.toPrimary(settings, "read");
-    if (connection.info.runId !== this.runId) {
-      connection.destroy("another process");
-      throw new StoreUnavailable("noLease", `Redis ${connection.address} is another process`);
-    }
+  /** Takes a connection for reads; when it is lost, opens another. */
+  #use(connection: Connection): void {
+    const { lease, observe } = this.#context;
     if (this.#over) {
       connection.destroy("the tenure is over");
       return;
@@ -153,7 +164,7 @@ export class Tenure {
   async #reopenReader(): Promise<void> {
     while (!this.#over) {
       try {
-        await this.#openReader();
+        this.#use(await openReader(this.#context.settings, this.runId));
         return;
       } catch {
         await delay(50);
@@ -182,6 +193,27 @@ export class Tenure {
         observe({ type: "warning", message: "a new replica could not be noted", cause });
       });
   }
+}
+
+/** What Sentinels count to the store; refuses Sentinels that could promote a replica within a lease. */
+async function membersOf(
+  sentinels: SentinelWatch,
+  { storeLeaseMs }: StoreSettings,
+): Promise<readonly string[]> {
+  const { members, downAfterMs } = await sentinels.survey();
+  if (downAfterMs > storeLeaseMs) return members;
+  throw new StoreUnavailable(
+    "unsafe",
+    `a Sentinel's down-after-milliseconds is ${downAfterMs}: set it above the store lease (${storeLeaseMs} ms)`,
+  );
+}
+
+/** A connection for reads must lead to the same process as the committer's. */
+async function openReader(settings: StoreSettings, runId: string): Promise<Connection> {
+  const connection = await Connection.toPrimary(settings, "read");
+  if (connection.info.runId === runId) return connection;
+  connection.destroy("another process");
+  throw new StoreUnavailable("noLease", `Redis ${connection.address} is another process now`);
 }
 
 async function warnUnreachable(

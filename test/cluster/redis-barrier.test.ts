@@ -1,0 +1,344 @@
+import { randomUUID } from "node:crypto";
+import { type StoredObject, StoreUnavailable } from "@holdfast/engine";
+import { sampleObject } from "@holdfast/engine/conformance";
+import { forgetReplica, listReplicas, type RedisStore } from "@holdfast/redis";
+import { Redis } from "ioredis";
+import { describe, expect, test } from "vitest";
+import { type RedisGroup, RedisServer, startGroup, until } from "../support/redis.ts";
+import {
+  create,
+  installed,
+  type OpenStore,
+  openNewStore,
+  openStore,
+} from "../support/redis-store.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
+
+/** What a rejected store call says. */
+async function failureOf(call: Promise<unknown>): Promise<string> {
+  try {
+    return `resolved: ${JSON.stringify(await call)}`;
+  } catch (error) {
+    return error instanceof StoreUnavailable ? error.failure : String(error);
+  }
+}
+
+async function inState(store: RedisStore, state: string): Promise<void> {
+  await until(`state ${state}`, () => store.state() === state);
+}
+
+/** A group with a frozen replica and a store whose lease is still full. */
+interface Frozen extends AsyncDisposable {
+  readonly group: RedisGroup;
+  readonly store: RedisStore;
+  readonly instance: string;
+  readonly covered: StoredObject;
+  readonly opened: OpenStore;
+}
+
+async function frozen(prepare?: (group: RedisGroup) => Promise<unknown>): Promise<Frozen> {
+  await using stack = new AsyncDisposableStack();
+  const group = stack.use(await startGroup({ replicas: 1 }));
+  const opened = stack.use(await openNewStore({ address: group.primary.address }));
+  const { store } = opened;
+  const instance = await installed(store);
+  const { uniqueIdentifier } = await create(store, instance);
+  const [covered] = await store.read(instance, [uniqueIdentifier]);
+  if (covered === undefined) throw new Error("not read");
+  await prepare?.(group);
+  group.replicas[0]?.signal("SIGSTOP");
+  expect(store.state()).toBe("full");
+  const kept = stack.move();
+  return {
+    group,
+    store,
+    instance,
+    covered,
+    opened,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+/** The control of every test here: without a write of its own a connection is told that all is covered. */
+async function falseAnswer(primary: RedisServer): Promise<number[]> {
+  return (await primary.command("waitaof", 1, 1, 300)) as number[];
+}
+
+describe("a frozen replica", () => {
+  test("a change is not promised, covered records are read, and all goes on after the thaw", async () => {
+    await using f = await frozen();
+    const { store, instance, group, covered } = f;
+    expect(await falseAnswer(group.primary)).toEqual([1, 1]);
+    const after = sampleObject(instance, randomUUID());
+    const startedMs = performance.now();
+    expect(await failureOf(store.commit(instance, [{ kind: "create", after }], []))).toBe(
+      "barrierShort",
+    );
+    expect(performance.now() - startedMs).toBeLessThan(3_000);
+    await inState(store, "readOnly");
+    expect(await failureOf(create(store, instance))).toBe("noLease");
+    const read = await store.read(instance, [covered.object.uniqueIdentifier]);
+    expect(read[0]?.tag).toBe(covered.tag);
+    // It lies in Redis, but a fail-over could take it back.
+    expect(await failureOf(store.read(instance, [after.uniqueIdentifier]))).toBe("barrierShort");
+    expect(await failureOf(store.find(instance, { live: true, destroyed: false, limit: 9 }))).toBe(
+      "barrierShort",
+    );
+    group.replicas[0]?.signal("SIGCONT");
+    await inState(store, "full");
+    const [survived] = await store.read(instance, [after.uniqueIdentifier]);
+    expect(survived?.object.uniqueIdentifier).toBe(after.uniqueIdentifier);
+    await create(store, instance);
+  });
+
+  test("another node, whose connections only read, does not answer what is not covered", async () => {
+    await using f = await frozen();
+    await using other = await openStore({ address: f.group.primary.address, leaseWaitMs: 2_000 });
+    f.group.replicas[0]?.signal("SIGCONT");
+    await until("barriers are full", async () => {
+      const made = [f.store, other.store].map((store) => failureOf(create(store, f.instance)));
+      return (await Promise.all(made)).every((said) => said.startsWith("resolved"));
+    });
+    f.group.replicas[0]?.signal("SIGSTOP");
+    const after = sampleObject(f.instance, randomUUID());
+    const commit = failureOf(f.store.commit(f.instance, [{ kind: "create", after }], []));
+    await until("the record is in Redis", async () => {
+      const sizes = (await f.group.primary.command("dbsize")) as number;
+      return sizes > 0 && (await exists(f.group.primary, after.uniqueIdentifier));
+    });
+    const ids = [after.uniqueIdentifier];
+    expect(await failureOf(other.store.read(f.instance, ids))).toBe("barrierShort");
+    expect(await commit).toBe("barrierShort");
+    f.group.replicas[0]?.signal("SIGCONT");
+    await inState(other.store, "full");
+    expect((await other.store.read(f.instance, ids))[0]).toBeDefined();
+    expect(other.events).toContainEqual({ type: "coveredRead", waited: true });
+  });
+
+  test.each(["already so", "conflict", "name", "audit"])(
+    "a script that writes nothing or little is not taken for covered: %s",
+    async (kind) => {
+      await using f = await frozen();
+      const { store, instance, covered } = f;
+      const stale = { ...covered, tag: "0".repeat(32) };
+      const calls: Record<string, () => Promise<unknown>> = {
+        "already so": () =>
+          store.commit(instance, [{ kind: "update", before: covered, after: covered.object }], []),
+        conflict: () =>
+          store.commit(instance, [{ kind: "update", before: stale, after: covered.object }], []),
+        name: () => store.ensure(instance, "test"),
+        audit: () => store.appendAudit(instance, [auditEvent()], true),
+      };
+      expect(await falseAnswer(f.group.primary)).toEqual([1, 1]);
+      expect(await failureOf(calls[kind]?.() ?? Promise.resolve())).toBe("barrierShort");
+    },
+  );
+
+  test.each([1, 20])("SCRIPT FLUSH before %i changes does not hide it", async (count) => {
+    await using f = await frozen((group) => group.primary.command("script", "flush"));
+    const commits = Array.from({ length: count }, () => failureOf(create(f.store, f.instance)));
+    for (const failure of await Promise.all(commits)) expect(failure).toBe("barrierShort");
+    f.group.replicas[0]?.signal("SIGCONT");
+    await inState(f.store, "full");
+    await create(f.store, f.instance);
+  });
+});
+
+test("after SCRIPT FLUSH the scripts are loaded again and nothing fails", async () => {
+  await using redis = await RedisServer.start();
+  await using opened = await openNewStore({ address: redis.address });
+  const instance = await installed(opened.store);
+  for (const count of [1, 20]) {
+    await redis.command("script", "flush");
+    const made = await Promise.all(
+      Array.from({ length: count }, () => create(opened.store, instance)),
+    );
+    const ids = made.map(({ uniqueIdentifier }) => uniqueIdentifier);
+    await redis.command("script", "flush");
+    expect((await opened.store.read(instance, ids)).every(Boolean)).toBe(true);
+    const [stored] = await opened.store.read(instance, ids);
+    if (stored === undefined) throw new Error("not read");
+    const after = { ...stored.object, facts: { served: { time: 1, region: "a" } } };
+    expect(await opened.store.markServed(instance, stored, after)).toBe(true);
+    await redis.command("script", "flush");
+    const page = await opened.store.find(instance, { live: true, destroyed: false, limit: 100 });
+    expect(page.objects.length).toBeGreaterThanOrEqual(count);
+  }
+});
+
+describe("a connection that is cut between the script and its barrier", () => {
+  test.each(["cut", "hold"] as const)(
+    "%s: the change is not promised, and the store recovers",
+    async (how) => {
+      await using group = await startGroup({ replicas: 1 });
+      await using proxy = await TcpProxy.start(group.primary.port);
+      await using opened = await openNewStore({ address: proxy.address, commandTimeoutMs: 700 });
+      const { store } = opened;
+      const instance = await installed(store);
+      const after = sampleObject(instance, randomUUID());
+      group.replicas[0]?.signal("SIGSTOP");
+      let scripts = 0;
+      proxy.watch = (bytes) => {
+        if (bytes.includes(after.uniqueIdentifier.replaceAll("-", ""), 0, "hex")) scripts += 1;
+        return scripts > 0 && bytes.includes("waitaof") ? how : "pass";
+      };
+      const failure = await failureOf(store.commit(instance, [{ kind: "create", after }], []));
+      expect(["noLease", "timeout"]).toContain(failure);
+      // The trap: the script ran, and a WAITAOF sent again on a new connection answers that all is covered.
+      expect(scripts).toBe(1);
+      expect(await exists(group.primary, after.uniqueIdentifier)).toBe(true);
+      expect(await falseAnswer(group.primary)).toEqual([1, 1]);
+      expect(store.state()).toBe("none");
+      proxy.watch = () => "pass";
+      group.replicas[0]?.signal("SIGCONT");
+      await inState(store, "full");
+      expect((await store.read(instance, [after.uniqueIdentifier]))[0]).toBeDefined();
+    },
+  );
+
+  test("CLIENT KILL ends the lease at once; a killed connection for reads does not", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const { store, events } = opened;
+    const instance = await installed(store);
+    const { uniqueIdentifier } = await create(store, instance);
+    const leases = () => events.filter(({ type }) => type === "lease").length;
+    const before = leases();
+    await killNamed(redis, "holdfast-read");
+    expect((await store.read(instance, [uniqueIdentifier]))[0]).toBeDefined();
+    expect(leases()).toBe(before);
+    await killNamed(redis, "holdfast-commit");
+    await until("the lease ends", () => leases() > before);
+    expect((await store.read(instance, [uniqueIdentifier]))[0]).toBeDefined();
+    await create(store, instance);
+  });
+});
+
+describe("every replica ever seen counts", () => {
+  test("a foreign replica of priority 0 does not stand in for the promotable one", async () => {
+    await using primary = await RedisServer.start();
+    await using promotable = await RedisServer.start({ replicaOf: primary });
+    await using _foreign = await RedisServer.start({
+      replicaOf: primary,
+      config: { "replica-priority": "0" },
+    });
+    await primary.replicasInStep(2);
+    await using opened = await openNewStore({ address: primary.address, replicas: 1 });
+    const instance = await installed(opened.store);
+    promotable.signal("SIGSTOP");
+    await primary.command("set", "marker", "1");
+    expect(await primary.command("waitaof", 1, 1, 300)).toEqual([1, 1]);
+    await primary.command("del", "marker");
+    expect(await failureOf(create(opened.store, instance))).toBe("barrierShort");
+  });
+
+  test("one that was lost is waited for until an operator forgets it, at every node", async () => {
+    await using primary = await RedisServer.start();
+    const options = { address: primary.address };
+    await using opened = await openNewStore(options);
+    await using other = await openStore(options);
+    const instance = await installed(opened.store);
+    const replica = await RedisServer.start({ replicaOf: primary });
+    try {
+      await primary.replicasInStep(1);
+      await until("the replica is noted", async () => (await listReplicas(options)).length === 1);
+      await expect(forgetReplica(options, replica.address)).rejects.toThrow("is connected");
+    } finally {
+      await replica[Symbol.asyncDispose]();
+    }
+    await inState(opened.store, "readOnly");
+    await inState(other.store, "readOnly");
+    expect(await failureOf(create(opened.store, instance))).toBe("noLease");
+    await using late = await openStore({ ...options, leaseWaitMs: 1_500 });
+    expect(late.store.state()).toBe("readOnly");
+    expect(await listReplicas(options)).toMatchObject([
+      { address: replica.address, connected: false },
+    ]);
+    expect(await forgetReplica(options, replica.address)).toBe(true);
+    expect(await forgetReplica(options, replica.address)).toBe(false);
+    for (const { store } of [opened, other, late]) await inState(store, "full");
+    await create(other.store, instance);
+  });
+
+  test("where something else may promote a replica, a short barrier allows no reads", async () => {
+    await using group = await startGroup({ replicas: 1 });
+    await using opened = await openNewStore({
+      address: group.primary.address,
+      externalFailover: true,
+    });
+    const instance = await installed(opened.store);
+    const { uniqueIdentifier } = await create(opened.store, instance);
+    group.replicas[0]?.signal("SIGSTOP");
+    await inState(opened.store, "none");
+    expect(await failureOf(opened.store.read(instance, [uniqueIdentifier]))).toBe("noLease");
+  });
+});
+
+test("a frozen primary: errors within a bounded time, and service within a second of the thaw", async () => {
+  await using redis = await RedisServer.start();
+  await using opened = await openNewStore({ address: redis.address });
+  const { store } = opened;
+  const instance = await installed(store);
+  const { uniqueIdentifier } = await create(store, instance);
+  redis.signal("SIGSTOP");
+  const startedMs = performance.now();
+  const read = failureOf(store.read(instance, [uniqueIdentifier]));
+  const commit = failureOf(create(store, instance));
+  expect(["timeout", "noLease"]).toContain(await read);
+  expect(["timeout", "noLease"]).toContain(await commit);
+  expect(await failureOf(store.read(instance, [uniqueIdentifier]))).toMatch(/noLease|timeout/);
+  expect(performance.now() - startedMs).toBeLessThan(4_000);
+  redis.signal("SIGCONT");
+  await inState(store, "full");
+  expect((await store.read(instance, [uniqueIdentifier]))[0]).toBeDefined();
+});
+
+test("kill -9 and restart under load loses nothing that was acknowledged", async () => {
+  await using group = await startGroup({ replicas: 1 });
+  await using opened = await openNewStore({ address: group.primary.address });
+  const { store } = opened;
+  const instance = await installed(store);
+  const acknowledged: string[] = [];
+  let running = true;
+  const writers = Array.from({ length: 16 }, async () => {
+    while (running) {
+      await create(store, instance).then(
+        ({ uniqueIdentifier }) => acknowledged.push(uniqueIdentifier),
+        () => undefined,
+      );
+    }
+  });
+  await until("some are acknowledged", () => acknowledged.length > 200);
+  await group.primary.restart();
+  const before = acknowledged.length;
+  await until("it goes on", () => acknowledged.length > before + 200);
+  running = false;
+  await Promise.all(writers);
+  const read = await store.read(instance, acknowledged);
+  expect(read.filter((stored) => stored === undefined)).toEqual([]);
+});
+
+function auditEvent() {
+  const fixed = { time: 1, action: "read", outcome: "success", initiator: "i" } as const;
+  return { ...fixed, requestId: randomUUID() };
+}
+
+/** Whether a record lies in Redis, promised or not. */
+async function exists(redis: RedisServer, uniqueIdentifier: string): Promise<boolean> {
+  const client = new Redis(redis.port, redis.host, { lazyConnect: true, retryStrategy: null });
+  try {
+    await client.connect();
+    const keys = await client.keysBuffer("{p*}:o:*");
+    const id = Buffer.from(uniqueIdentifier.replaceAll("-", ""), "hex");
+    return keys.some((key) => key.subarray(-16).equals(id));
+  } finally {
+    client.disconnect();
+  }
+}
+
+async function killNamed(redis: RedisServer, name: string): Promise<void> {
+  const clients = String(await redis.command("client", "list")).split("\n");
+  for (const line of clients.filter((client) => client.includes(`name=${name} `))) {
+    await redis.command("client", "kill", "id", /\bid=(\d+)/.exec(line)?.[1] ?? "");
+  }
+}

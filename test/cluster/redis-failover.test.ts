@@ -1,0 +1,187 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type StoredObject, StoreUnavailable } from "@holdfast/engine";
+import { sampleObject } from "@holdfast/engine/conformance";
+import type { RedisStore } from "@holdfast/redis";
+import { expect, test } from "vitest";
+import { RedisServer, sentinelName, startGroup, until } from "../support/redis.ts";
+import { create, installed, openNewStore, openStore } from "../support/redis-store.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
+
+async function readOne(store: RedisStore, instance: string, id: string): Promise<StoredObject> {
+  const [stored] = await store.read(instance, [id]);
+  if (stored === undefined) throw new Error("not found");
+  return stored;
+}
+
+/** Reads over and over; answers what each read that began after `since()` saw. */
+function readForEver(store: RedisStore, instance: string, id: string) {
+  const seen: { readonly startedMs: number; readonly answer: number | "absent" | "unavailable" }[] =
+    [];
+  const stop = new AbortController();
+  const loop = async (): Promise<void> => {
+    while (!stop.signal.aborted) {
+      const startedMs = performance.now();
+      const answer = await store.read(instance, [id]).then(
+        ([stored]) => stored?.object.lastChange ?? ("absent" as const),
+        (error: unknown) => {
+          if (error instanceof StoreUnavailable) return "unavailable" as const;
+          throw error;
+        },
+      );
+      seen.push({ startedMs, answer });
+      await sleep(2);
+    }
+  };
+  // Two at a time: one that hangs on the frozen process and one that finds out.
+  const loops = Promise.all([loop(), loop()]);
+  return {
+    seen,
+    async stop(): Promise<void> {
+      stop.abort();
+      await loops;
+    },
+  };
+}
+
+test("a deposed primary that thaws after its replica's promotion answers nobody", async () => {
+  await using group = await startGroup({ replicas: 2, sentinels: 3, downAfterMs: 1_200 });
+  const { primary } = group;
+  const sentinels = group.sentinels.map(({ address }) => address);
+  const options = { sentinels, name: sentinelName };
+  await using usual = await openNewStore(options);
+  // Its connections outlast the freeze, so that only the lease keeps it from believing what they say then.
+  await using patient = await openStore({ ...options, commandTimeoutMs: 60_000 });
+  const instance = await installed(usual.store);
+  const { uniqueIdentifier: id } = await create(usual.store, instance);
+  await readOne(patient.store, instance, id);
+  const [key] = await recordKeys(primary);
+  const old = await primary.command("getrange", key ?? "", 0, 15);
+  const readers = [usual, patient].map(({ store }) => readForEver(store, instance, id));
+  primary.signal("SIGSTOP");
+  await until("a promotion", async () => (await group.promoted()) !== primary.address);
+  const promoted = await group.promoted();
+  // Somebody changes the object where it now lives, and is told that it is done.
+  await using writer = await openStore({ address: promoted });
+  const before = await readOne(writer.store, instance, id);
+  const after = { ...before.object, lastChange: 2_000_000_000 };
+  expect(await writer.store.commit(instance, [{ kind: "update", before, after }], [])).toEqual({
+    kind: "committed",
+  });
+  const changedMs = performance.now();
+  primary.signal("SIGCONT");
+  // The control: the deposed primary still answers with the old record.
+  expect(await primary.command("getrange", key ?? "", 0, 15)).toEqual(old);
+  expect(await primary.info("role")).toBe("master");
+  await until("both read again", () =>
+    readers.every(({ seen }) => seen.at(-1)?.answer === after.lastChange),
+  );
+  await until(
+    "the old primary follows",
+    async () => (await primary.info("role").catch(() => "")) === "slave",
+    30_000,
+  );
+  await Promise.all(readers.map((reader) => reader.stop()));
+  for (const { seen } of readers) {
+    const late = seen.filter(({ startedMs }) => startedMs > changedMs).map(({ answer }) => answer);
+    expect(new Set(late)).toEqual(new Set([after.lastChange, ...late.filter(isUnavailable)]));
+    expect(seen.map(({ answer }) => answer)).not.toContain("absent");
+  }
+  // And what hung on the frozen process was never taken for an answer: each reader saw the change once and for all.
+  await until(
+    "full barriers",
+    async () => {
+      return usual.store.state() === "full" && patient.store.state() === "full";
+    },
+    30_000,
+  );
+  await create(usual.store, instance);
+}, 90_000);
+
+function isUnavailable(answer: unknown): boolean {
+  return answer === "unavailable";
+}
+
+test("after a fail-over without the old primary there are reads, and no writes until it is back", async () => {
+  await using group = await startGroup({ replicas: 1, sentinels: 3, downAfterMs: 1_200 });
+  const sentinels = group.sentinels.map(({ address }) => address);
+  await using opened = await openNewStore({ sentinels, name: sentinelName });
+  const { store } = opened;
+  const instance = await installed(store);
+  const made = await Promise.all(Array.from({ length: 20 }, () => create(store, instance)));
+  // What is covered is noted behind the promise, a moment later.
+  await sleep(100);
+  await group.primary.kill();
+  await until("reads", async () => {
+    const read = store.read(instance, [made[0]?.uniqueIdentifier ?? ""]);
+    return (await read.catch(() => [])).length === 1;
+  });
+  const ids = made.map(({ uniqueIdentifier }) => uniqueIdentifier);
+  await until("a read lease", () => store.state() === "readOnly");
+  const read = await store.read(instance, ids);
+  expect(read.every((stored) => stored !== undefined)).toBe(true);
+  await expect(create(store, instance)).rejects.toMatchObject({ failure: "noLease" });
+  await group.primary.restart();
+  await until("full barriers", () => store.state() === "full", 40_000);
+  await create(store, instance);
+}, 90_000);
+
+test("a change number given twice by a fail-over does not let a late writer overwrite", async () => {
+  await using primary = await RedisServer.start();
+  await using link = await TcpProxy.start(primary.port);
+  await using replica = await RedisServer.start({ replicaOf: link });
+  await primary.replicasInStep(1);
+  await using first = await openNewStore({ address: primary.address });
+  const instance = await installed(first.store);
+  const made = await create(first.store, instance);
+  const id = made.uniqueIdentifier;
+  const base = await readOne(first.store, instance, id);
+  link.silent = true;
+  const lost = { ...made, lastChange: 111 };
+  await expect(
+    first.store.commit(instance, [{ kind: "update", before: base, after: lost }], []),
+  ).rejects.toBeInstanceOf(StoreUnavailable);
+  const lostNumber = await changeNumber(primary);
+  await primary.kill();
+  await replica.command("replicaof", "no", "one");
+  await using second = await openStore({ address: replica.address });
+  const winner = { ...made, lastChange: 222 };
+  const committed = { kind: "committed" };
+  const update = { kind: "update", before: base, after: winner } as const;
+  expect(await second.store.commit(instance, [update], [])).toEqual(committed);
+  // The control: a counter would call the two changes the same version.
+  expect(await changeNumber(replica)).toBe(lostNumber);
+  const { encodeRecord, tagOf } = await import("@holdfast/engine");
+  const paused = { object: lost, tag: tagOf(encodeRecord(lost)) };
+  const late = { kind: "update", before: paused, after: { ...lost, lastChange: 333 } } as const;
+  expect(await second.store.commit(instance, [late], [])).toEqual({
+    kind: "conflict",
+    uniqueIdentifier: id,
+  });
+  expect((await readOne(second.store, instance, id)).object.lastChange).toBe(222);
+});
+
+test("an unknown object stays unknown", async () => {
+  await using redis = await RedisServer.start();
+  await using opened = await openNewStore({ address: redis.address });
+  const instance = await installed(opened.store);
+  const { uniqueIdentifier } = sampleObject(instance, randomUUID());
+  expect(await opened.store.read(instance, [uniqueIdentifier, "no uuid"])).toEqual([
+    undefined,
+    undefined,
+  ]);
+});
+
+async function recordKeys(redis: RedisServer): Promise<Buffer[]> {
+  const found = await redis.buffers("keys", "{p*}:o:*");
+  return found.filter((key) => key.length === 24);
+}
+
+/** The highest change number of any partition. */
+async function changeNumber(redis: RedisServer): Promise<number> {
+  const keys = (await redis.command("keys", "{p*}:counters")) as string[];
+  const numbers = await Promise.all(
+    keys.map(async (key) => Number(await redis.command("hget", key, "change"))),
+  );
+  return Math.max(0, ...numbers);
+}
