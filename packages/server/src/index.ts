@@ -1,5 +1,11 @@
 export { parseConfig } from "./config.ts";
 export { type Config, configTable } from "./config-table.ts";
+export {
+  batchItemId,
+  type VcenterItem,
+  vcenterItems,
+  vcenterMessage,
+} from "./dev/vcenter-messages.ts";
 export { eventMetrics, processMetrics, readMetrics } from "./metric-table.ts";
 export {
   type Authority,
@@ -10,3 +16,4 @@ export {
 } from "./pki.ts";
 export { purposes } from "./purposes.ts";
 export type { Group, List, Setting, SettingRows } from "./setting.ts";
+export { contextOptions } from "./tls.ts";

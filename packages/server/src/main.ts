@@ -1,68 +1,25 @@
-import { once } from "node:events";
-import { text } from "node:stream/consumers";
-import { forgetReplica, initialiseStore, listReplicas } from "@holdfast/redis";
 import { Command, CommanderError } from "commander";
-import { loadConfig } from "./config.ts";
-import type { Config } from "./config-table.ts";
-import { loadInstances } from "./instances.ts";
-import { describeCause } from "./log.ts";
-import { startNode } from "./node.ts";
-import { hashPassword } from "./passwords.ts";
 import { reasonOf, StartError } from "./start-error.ts";
-import { storeConnection } from "./store-access.ts";
-import { storeFault } from "./store-faults.ts";
-import { systemIds } from "./system.ts";
-import { readIdentity, readTicketSecret } from "./tls.ts";
 import { version } from "./version.ts";
 
-const configFaultCode = 2;
+/** Exit code where the command line, the configuration or what it names is at fault. */
+const faultCode = 2;
 
 interface WithConfig {
   readonly config: string;
 }
 
+// Each command brings what it needs when it runs: most need no server, and should not wait for one to load.
 const program = new Command("holdfast-server").version(version).exitOverride();
-const config = ["-c, --config <file>", "the node's configuration"] as const;
-
-program
-  .command("serve", { isDefault: true })
-  .description("run a node")
-  .requiredOption(...config)
-  .action((options: WithConfig) => serve(options.config));
-for (const [parent, name] of [
-  [program.command("config").description("the configuration"), "check"],
-  [program, "config-check"],
-] as const) {
-  parent
-    .command(name, { hidden: parent === program })
-    .description("validate a configuration and the files that it names")
-    .requiredOption(...config)
-    .action((options: WithConfig) => checkConfig(options.config));
-}
+addServe(program);
+const config = program.command("config").description("the node's configuration");
 const store = program.command("store").description("the region's Redis");
-for (const [parent, prefix] of [
-  [store, ""],
-  [program, "store-"],
-] as const) {
-  const hidden = parent === program;
-  parent
-    .command(`${prefix}init`, { hidden })
-    .description("mark an empty Redis as this region's store")
-    .requiredOption(...config)
-    .action((options: WithConfig) => initStore(options.config));
-  parent
-    .command(`${prefix}replicas`, { hidden })
-    .description("list the replicas that every change waits for, or forget one that is gone")
-    .requiredOption(...config)
-    .option("--forget <address>", "host:port of a replica that will not come back")
-    .action((options: WithConfig & { readonly forget?: string }) =>
-      replicas(options.config, options.forget),
-    );
-}
-program
-  .command("hash-password")
-  .description("read a password from standard input and print its hash for the configuration")
-  .action(printHash);
+addConfigCheck(config, "check");
+addStore(store, "");
+// The same under one word each, for places that know no sub-commands.
+addConfigCheck(program, "config-check", { hidden: true });
+addStore(program, "store-", { hidden: true });
+addHashPassword(program);
 const dev = program.command("dev").description("try Holdfast on this machine");
 
 await run();
@@ -72,83 +29,76 @@ async function run(): Promise<void> {
     if (process.argv[2] === "dev") (await import("./dev/main.ts")).addDevCommands(dev);
     await program.parseAsync();
   } catch (error) {
-    // Commander has said what is wrong with the command line.
-    if (error instanceof CommanderError)
-      process.exitCode = error.exitCode === 0 ? 0 : configFaultCode;
-    else fail(error);
+    fail(error);
   }
 }
 
 function fail(error: unknown): void {
-  const known = error instanceof StartError;
-  const lines = known ? error.message : `unexpected: ${reasonOf(error)}`;
-  process.stderr.write(`${lines}\n`);
-  process.exitCode = known ? configFaultCode : 1;
-}
-
-async function serve(configFile: string): Promise<void> {
-  const node = await startNode(configFile, process.env);
-  const fault = (cause: unknown): void => {
-    node.log.say("error", "a fault ends this process", { cause: describeCause(cause) });
-    node.log.flush();
-    process.exit(1);
-  };
-  process.on("uncaughtException", fault);
-  process.on("unhandledRejection", fault);
-  process.on("SIGHUP", () => void node.reload());
-  // A second signal finds no listener and ends the process at once.
-  await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
-  await node.drain();
-  node.log.flush();
-  process.exit(0);
-}
-
-function checkConfig(file: string): void {
-  const parsed = loadConfig(file);
-  readIdentity(parsed.tls);
-  readTicketSecret(parsed.tls.ticketKeysFile);
-  storeConnection(parsed.store, process.env);
-  const instances = loadInstances(parsed.instances);
-  process.stdout.write(
-    `${file}: good (region ${parsed.region}, node ${parsed.node}, ${instances.length} instances)\n`,
-  );
-}
-
-async function initStore(file: string): Promise<void> {
-  const parsed = loadConfig(file);
-  const connection = storeConnection(parsed.store, process.env);
-  const made = await atStore(parsed, file, () =>
-    initialiseStore({ ...connection, ids: systemIds }),
-  );
-  process.stdout.write(
-    `store ${made.storeId} made at ${made.address}, held by ${made.replicas} replicas\n`,
-  );
-}
-
-async function replicas(file: string, forget: string | undefined): Promise<void> {
-  const parsed = loadConfig(file);
-  const connection = storeConnection(parsed.store, process.env);
-  if (forget !== undefined) {
-    const known = await atStore(parsed, file, () => forgetReplica(connection, forget));
-    if (!known) throw new StartError(`--forget ${forget}: no such replica is known`);
-    process.stdout.write(`${forget} is forgotten\n`);
+  // Commander has said itself what is wrong with the command line.
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : faultCode;
     return;
   }
-  for (const replica of await atStore(parsed, file, () => listReplicas(connection))) {
-    const since = new Date(replica.firstSeenMs).toISOString();
-    const state = replica.connected ? "connected" : "not connected";
-    process.stdout.write(`${replica.address} ${state}, known since ${since}\n`);
-  }
+  const known = error instanceof StartError;
+  process.stderr.write(`${known ? error.message : `unexpected: ${reasonOf(error)}`}\n`);
+  process.exitCode = known ? faultCode : 1;
 }
 
-function atStore<Result>(parsed: Config, file: string, work: () => Promise<Result>) {
-  return work().catch((error: unknown) => {
-    throw storeFault(error, parsed, file);
-  });
+function addServe(parent: Command): void {
+  withConfig(parent.command("serve", { isDefault: true }).description("run a node")).action(
+    async (options: WithConfig) => {
+      const { serve } = await import("./serve.ts");
+      await serve(options.config);
+    },
+  );
 }
 
-async function printHash(): Promise<void> {
-  const password = (await text(process.stdin)).replace(/\r?\n$/, "");
-  if (password === "") throw new StartError("hash-password: give the password on standard input");
-  process.stdout.write(`${await hashPassword(password)}\n`);
+function addConfigCheck(parent: Command, name: string, visibility = {}): void {
+  const command = parent.command(name, visibility);
+  withConfig(command.description("validate a configuration and the files that it names")).action(
+    async (options: WithConfig) => {
+      const { checkConfig } = await import("./check-config.ts");
+      process.stdout.write(`${checkConfig(options.config, process.env)}\n`);
+    },
+  );
+}
+
+function addStore(parent: Command, prefix: string, visibility = {}): void {
+  const init = parent.command(`${prefix}init`, visibility);
+  withConfig(init.description("mark an empty Redis as this region's store")).action(
+    async (options: WithConfig) => {
+      const { initStore } = await import("./store-commands.ts");
+      process.stdout.write(`${await initStore(options.config, process.env)}\n`);
+    },
+  );
+  const replicas = parent.command(`${prefix}replicas`, visibility);
+  withConfig(replicas.description("list the replicas that every change waits for"))
+    .option("--forget <address>", "no longer wait for one that will not come back (host:port)")
+    .action(async (options: WithConfig & { readonly forget?: string }) => {
+      const { forget, list } = await import("./store-commands.ts");
+      const lines =
+        options.forget === undefined
+          ? await list(options.config, process.env)
+          : await forget(options.config, process.env, options.forget);
+      process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+    });
+}
+
+function addHashPassword(parent: Command): void {
+  parent
+    .command("hash-password")
+    .description("read a password from standard input and print its hash for the configuration")
+    .action(async () => {
+      const { text } = await import("node:stream/consumers");
+      const { hashPassword } = await import("./passwords.ts");
+      const password = (await text(process.stdin)).replace(/\r?\n$/, "");
+      if (password === "") {
+        throw new StartError("hash-password: give the password on standard input");
+      }
+      process.stdout.write(`${await hashPassword(password)}\n`);
+    });
+}
+
+function withConfig(command: Command): Command {
+  return command.requiredOption("-c, --config <file>", "the node's configuration");
 }

@@ -1,0 +1,161 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { createLocalRoot } from "@holdfast/root-of-trust";
+import { beforeAll, describe, expect, test } from "vitest";
+import { startNode } from "./node.ts";
+import { parsePasswordHash } from "./password-hash.ts";
+import { createAuthority, type Issued, selfSigned } from "./pki.ts";
+import { StartError } from "./start-error.ts";
+import { systemClock, systemIds } from "./system.ts";
+import { version } from "./version.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "holdfast-main-"));
+const file = (name: string) => join(folder, name);
+let client: Issued;
+
+beforeAll(async () => {
+  const since = { notBeforeMs: Date.now() - 1000, days: 1 };
+  const authority = await createAuthority({ commonName: "CA", ...since });
+  const server = await authority.issue({ commonName: "node", ...since });
+  client = await selfSigned({ commonName: "client", ...since });
+  writeFileSync(file("server.pem"), server.certificate);
+  writeFileSync(file("server.key"), server.key);
+  writeFileSync(file("client.pem"), client.certificate);
+  writeFileSync(file("other.key"), client.key);
+  await createLocalRoot(file("root.key"), { clock: systemClock, ids: systemIds });
+});
+
+async function run(args: readonly string[], input = "") {
+  const child = spawn(process.execPath, [join(import.meta.dirname, "main.ts"), ...args], {
+    cwd: folder,
+  });
+  child.stdin.end(input);
+  const [out, err, code] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    new Promise<number | null>((resolve) => child.once("exit", resolve)),
+  ]);
+  return { out, err, code };
+}
+
+/** Writes a configuration that differs in these settings from a good one. */
+function configure(name: string, settings: object = {}): string {
+  const good = {
+    region: "a",
+    node: "a1",
+    kmip: { listen: "127.0.0.1:0" },
+    http: { listen: "127.0.0.1:0" },
+    health: { listen: "127.0.0.1:0" },
+    tls: { certificate: "server.pem", key: "server.key" },
+    store: { address: "127.0.0.1:1", commandTimeoutMs: 200 },
+    rootOfTrust: { file: "root.key" },
+    instances: [{ name: "demo", certificates: ["client.pem"] }],
+  };
+  writeFileSync(file(name), JSON.stringify({ ...good, ...settings }));
+  return name;
+}
+
+describe("a start", () => {
+  test.each<[string, object, string]>([
+    ["an unknown setting", { kmpi: {} }, "FOLDER/bad.yaml:1: kmpi is no setting"],
+    [
+      "a key of another certificate",
+      { tls: { certificate: "server.pem", key: "other.key" } },
+      "tls.key: FOLDER/other.key is not the key of tls.certificate FOLDER/server.pem",
+    ],
+    [
+      "a certificate that is not there",
+      { tls: { certificate: "no.pem", key: "server.key" } },
+      "tls.certificate: FOLDER/no.pem: no such file",
+    ],
+    [
+      "a client certificate that is not there",
+      { instances: [{ name: "x", certificates: ["no.pem"] }] },
+      "instances[0].certificates[0]: FOLDER/no.pem: no such file",
+    ],
+    ["a root key that is not there", { rootOfTrust: { file: "no.key" } }, "rootOfTrust.file: "],
+    [
+      "a password that is not there",
+      { store: { address: "127.0.0.1:1", passwordEnv: "NO_SUCH" } },
+      "store.passwordEnv: the variable NO_SUCH is not set",
+    ],
+    [
+      "ticket keys that are none",
+      { tls: { certificate: "server.pem", key: "server.key", ticketKeysFile: "server.key" } },
+      "tls.ticketKeysFile: FOLDER/server.key: must hold 48 bytes",
+    ],
+    ["a Redis that is not there", {}, "store.address: 127.0.0.1:1: "],
+  ])("%s is a fault of one line", async (_name, settings, message) => {
+    const start = startNode(file(configure("bad.yaml", settings)), {});
+    await expect(start).rejects.toThrow(StartError);
+    const says = await start.catch((error: Error) => error.message);
+    expect(String(says).startsWith(message.replaceAll("FOLDER", folder)), String(says)).toBe(true);
+    expect(says).not.toContain("\n");
+  });
+});
+
+describe("the server's commands", () => {
+  test("config check says what it read", async () => {
+    const config = configure("good.yaml");
+    for (const words of [["config", "check"], ["config-check"]]) {
+      expect(await run([...words, "--config", config])).toEqual({
+        out: "good.yaml: good (region a, node a1, 1 instances)\n",
+        err: "",
+        code: 0,
+      });
+    }
+  });
+
+  test("without a command it serves; a fault ends it with one line and code 2", async () => {
+    expect(await run(["--config", configure("bad.yaml", { kmip: { interop: 1 } })])).toEqual({
+      out: "",
+      err: "bad.yaml:1: kmip.interop must be true or false\n",
+      code: 2,
+    });
+  });
+
+  test("store init at what is no Redis is one line and code 2", async () => {
+    const server = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const store = { address: `127.0.0.1:${port}`, commandTimeoutMs: 200 };
+    const { out, err, code } = await run([
+      "store",
+      "init",
+      "-c",
+      configure("init.yaml", { store }),
+    ]);
+    expect(err).toMatch(/^store\.address: 127\.0\.0\.1:\d+: .*\n$/);
+    expect({ out, code }).toEqual({ out: "", code: 2 });
+    server.close();
+  });
+
+  test("hash-password reads a password and prints its hash only", async () => {
+    const { out, code } = await run(["hash-password"], "hunter2\n");
+    expect(code).toBe(0);
+    expect(parsePasswordHash(out.trim())).toBeDefined();
+    expect(await run(["hash-password"])).toMatchObject({
+      err: "hash-password: give the password on standard input\n",
+      code: 2,
+    });
+  });
+
+  test.each([[["serve"]], [["nonsense"]], [["--config"]], [["store", "replicas"]]])(
+    "the wrong command line %j is told with code 2",
+    async (args) => {
+      const { err, code } = await run(args);
+      expect(err).toMatch(/^error: /);
+      expect(code).toBe(2);
+    },
+  );
+
+  test("the version is the package's", async () => {
+    const manifest = join(import.meta.dirname, "..", "package.json");
+    expect(JSON.parse(readFileSync(manifest, "utf8")).version).toBe(version);
+    expect(await run(["--version"])).toMatchObject({ out: `${version}\n`, code: 0 });
+  });
+});
