@@ -9,7 +9,12 @@ import { root, say } from "./setup/common.mjs";
 import { node24 } from "./setup/packages.mjs";
 
 const [file = "", ...args] = process.argv.slice(2);
-const env = { ...process.env, PATH: pathWithTools() };
+const env = {
+  // Half the start of a process is compiling what the last one compiled too.
+  NODE_COMPILE_CACHE: join(root, ".holdfast", "compile-cache"),
+  ...process.env,
+  PATH: pathWithTools(),
+};
 
 if (!existsSync(join(root, file))) {
   say(`${file} is not in this checkout`);
