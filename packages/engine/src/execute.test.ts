@@ -1,4 +1,5 @@
 import {
+  type ClientRequest,
   decodeResponse,
   encodeRequest,
   isVersion1,
@@ -38,10 +39,11 @@ async function execute(
   return decodeResponse(decode(await subject.engine.execute(bytes, client, "request-1")));
 }
 
-function hello(version: Version): Uint8Array {
+function hello(version: Version, header: ClientRequest["header"] = {}): Uint8Array {
   return encode(
     encodeRequest({
       version,
+      header,
       items: [{ operation: "Query", payload: { queryFunctions: ["QueryOperations"] } }],
     }),
   );
@@ -64,12 +66,16 @@ describe("versions", () => {
     expect(items).toMatchObject([{ operation: "Query", status: "Success" }]);
   });
 
+  // PyKMIP, which speaks up to 2.0, refuses a response that has one.
   test.each(versions)(
-    "the Server Correlation Value stands in KMIP %s from 1.4 only",
+    "the Server Correlation Value stands in KMIP %s from 2.1, or from 1.4 where the client sends its own",
     async (version) => {
       const { serverCorrelationValue } = await execute(hello(version));
+      expect(serverCorrelationValue).toBe(version === "2.1" ? "request-1" : undefined);
       const since14 = !["1.0", "1.1", "1.2", "1.3"].includes(version);
-      expect(serverCorrelationValue).toBe(since14 ? "request-1" : undefined);
+      if (!since14) return;
+      const asked = await execute(hello(version, { clientCorrelationValue: "c" }));
+      expect(asked.serverCorrelationValue).toBe("request-1");
     },
   );
 

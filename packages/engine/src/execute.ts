@@ -2,6 +2,7 @@ import {
   decodeRequest,
   encodeResponse,
   KmipError,
+  type RequestHeader,
   type RequestMessage,
   type ResponseItem,
   type Version,
@@ -15,7 +16,7 @@ import { failureOf } from "./failure.ts";
 import { handlers } from "./handlers.ts";
 import type { Observer } from "./observe.ts";
 import type { Clock, Ids, KeyRing, Locks, ObjectStore } from "./ports.ts";
-import { tooLarge } from "./response-room.ts";
+import { serverCorrelation, tooLarge } from "./response-room.ts";
 
 /** What an engine is made of. */
 export interface EngineOptions extends Partial<Omit<EngineSettings, "interop">> {
@@ -42,10 +43,12 @@ export const defaultSettings: EngineSettings = {
   responseBytesMax: 8 << 20,
 };
 
-/** Header of a response that no request could be read for. */
+/** What a response's header is made from. */
 interface Envelope {
   readonly version: Version;
   readonly requestId: string;
+  /** Absent where the request could not be read. */
+  readonly header?: RequestHeader;
 }
 
 /** Answers KMIP requests: bytes in, bytes out, and nothing in the bytes makes it reject. */
@@ -77,7 +80,7 @@ export class Engine {
       version = message.version;
       const refusal = await this.#refusalOf(message, client);
       const items = await runBatch(this.#parts, message, { client, requestId }, refusal);
-      return this.#respond({ version, requestId }, items);
+      return this.#respond({ version, requestId, header: message.header }, items);
     } catch (error) {
       const known = error instanceof KmipError ? error.version : undefined;
       const envelope = { version: known ?? version ?? versionIn(request), requestId };
@@ -144,9 +147,15 @@ export class Engine {
     }
   }
 
-  #encode({ version, requestId }: Envelope, items: readonly ResponseItem[]): Uint8Array {
+  #encode({ version, requestId, header }: Envelope, items: readonly ResponseItem[]): Uint8Array {
     const timeStamp = Math.floor(this.#parts.clock.wallMs() / 1000);
-    const response = { version, timeStamp, serverCorrelationValue: requestId, items };
+    const correlation = serverCorrelation(version, header, requestId);
+    const response = {
+      version,
+      timeStamp,
+      ...(correlation === undefined ? {} : { serverCorrelationValue: correlation }),
+      items,
+    };
     const { responseBytesMax } = this.#parts.settings;
     return encode(encodeResponse(response), (length) => {
       if (length > responseBytesMax) throw tooLarge();

@@ -1,9 +1,11 @@
 import {
   encodeResponse,
   KmipError,
+  type RequestHeader,
   type RequestMessage,
   type ResponseItem,
   type Version,
+  within,
 } from "@holdfast/kmip";
 import { encodedLength, type Item } from "@holdfast/ttlv";
 
@@ -16,24 +18,24 @@ const changeAnswerBytes = 512;
  */
 export class ResponseRoom {
   readonly #version: Version;
+  readonly #correlation: string | undefined;
   readonly #headerBytes: number;
   #free: number;
   /** False for the usual message, one item without a limit of the client: `execute` looks at the whole. */
   readonly #measures: boolean;
 
-  constructor({ version, header, items }: RequestMessage, correlation: string, bytesMax: number) {
+  constructor(message: RequestMessage, requestId: string, bytesMax: number) {
+    const { version, header, items } = message;
     const { maximumResponseSize } = header;
     if (maximumResponseSize !== undefined && maximumResponseSize <= 0) {
       throw new KmipError("invalidField", "Maximum Response Size must be positive");
     }
     this.#version = version;
+    this.#correlation = serverCorrelation(version, header, requestId);
     this.#measures = maximumResponseSize !== undefined || items.length > 1;
-    this.#headerBytes = this.#measures ? lengthOf(version, correlation, []) : 0;
+    this.#headerBytes = this.#measures ? lengthOf(version, this.#correlation, []) : 0;
     this.#free = Math.min(maximumResponseSize ?? bytesMax, bytesMax) - this.#headerBytes;
-    this.#correlation = correlation;
   }
-
-  readonly #correlation: string;
 
   /** Refuses an operation whose answer might not fit, before it is done. */
   reserve(payload: unknown): void {
@@ -49,13 +51,35 @@ export class ResponseRoom {
   }
 }
 
+/**
+ * The Server Correlation Value of a response (KMIP 2.1, 9.10). In 1.4 and 2.0 it is given to clients that send their own
+ * correlation value: PyKMIP, which speaks up to 2.0, refuses a response that has it.
+ */
+export function serverCorrelation(
+  version: Version,
+  header: Pick<RequestHeader, "clientCorrelationValue"> | undefined,
+  requestId: string,
+): string | undefined {
+  const asked = header?.clientCorrelationValue !== undefined;
+  return within(version, asked ? "1.4" : "2.1") ? requestId : undefined;
+}
+
 /** The fault of a response that is larger than it may be. */
 export function tooLarge(): KmipError {
   return new KmipError("responseTooLarge", "the response is larger than it may be");
 }
 
-function lengthOf(version: Version, correlation: string, items: readonly ResponseItem[]): number {
-  const response = { version, timeStamp: 0, serverCorrelationValue: correlation, items };
+function lengthOf(
+  version: Version,
+  correlation: string | undefined,
+  items: readonly ResponseItem[],
+): number {
+  const response = {
+    version,
+    timeStamp: 0,
+    ...(correlation === undefined ? {} : { serverCorrelationValue: correlation }),
+    items,
+  };
   return encodedLength(encodeResponse(response));
 }
 
