@@ -23,12 +23,13 @@ class Replay {
   readonly #file: CorpusFile;
   readonly #socket: KmipSocket;
   readonly #bindings = new Bindings(randomUUID);
-  readonly #serverMade = new Set<string>();
+  readonly #serverMade: Set<string>;
   readonly #datesSent = new Set<string>();
 
-  constructor(file: CorpusFile, socket: KmipSocket) {
+  constructor(file: CorpusFile, socket: KmipSocket, serverMade: Set<string>) {
     this.#file = file;
     this.#socket = socket;
+    this.#serverMade = serverMade;
   }
 
   async exchange(one: Exchange): Promise<Difference | undefined> {
@@ -133,10 +134,17 @@ function plain(element: Element): string | undefined {
   return element.value === undefined || !collapses ? element.value : collapse(element.value);
 }
 
-/** Replays one file on a connection of its own; answers the first difference as a line, or undefined. */
-export async function replay(file: CorpusFile, target: KmipTarget): Promise<string | undefined> {
+/**
+ * Replays one file on a connection of its own; answers the first difference as a line, or undefined. `serverMade`
+ * gathers what the server made in the files of one instance.
+ */
+export async function replay(
+  file: CorpusFile,
+  target: KmipTarget,
+  serverMade: Set<string>,
+): Promise<string | undefined> {
   await using socket = await KmipSocket.open(target);
-  const run = new Replay(file, socket);
+  const run = new Replay(file, socket, serverMade);
   for (const [at, exchange] of file.exchanges.entries()) {
     try {
       const found = await run.exchange(exchange);

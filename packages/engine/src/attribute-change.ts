@@ -159,6 +159,9 @@ export function withAdded(object: ManagedObject, given: Item, context: Operation
   }
   const values = currentValues(object.registers, name);
   const held = values.find(({ value }) => same(value, item));
+  if (held !== undefined && item.tag === attributes.Name.tag) {
+    throw new KmipError("nonUniqueName", "the object has this Name already");
+  }
   if (held !== undefined) return { object, index: held.index };
   if (values.length >= instancesMax) {
     throw new KmipError("tooManyAttributes", `${row.name} has ${instancesMax} values at most`);

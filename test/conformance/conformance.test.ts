@@ -1,0 +1,34 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { corpusFolder, findCorpusFiles, groupFiles, readCorpusFile } from "./corpus.ts";
+import { runOnOwnServer } from "./run.ts";
+
+const folder = corpusFolder(undefined, join(import.meta.dirname, "../.."));
+const paths = findCorpusFiles(folder, undefined);
+
+const list = join(folder, "foundation-cases.txt");
+/** Files that the corpus itself lists as those to pass. */
+const listed = existsSync(list) ? readFileSync(list, "utf8").split(/\s+/).filter(Boolean) : [];
+
+/** Families and test cases that a server with these operations must pass in every version. */
+const whole = /\/(BL|SKLC|SKFF|SASED|TL)-[MO]-/;
+
+test.skipIf(paths.length === 0)(
+  `every document below ${folder} passes, or fails for what it is known to lack (skipped when there is none)`,
+  { timeout: 600_000 },
+  async () => {
+    const files = paths.map((path) => readCorpusFile(folder, path));
+    const report = await runOnOwnServer(groupFiles(files));
+    const failed = report.files.filter(({ verdict }) => verdict === "failed");
+    expect(failed.map(({ file, detail }) => `${file}: ${detail}`)).toEqual([]);
+    const notWhole = report.files.filter(
+      ({ file, verdict }) => whole.test(file) && verdict !== "passed",
+    );
+    expect(notWhole).toEqual([]);
+    const passed = new Set(
+      report.files.filter(({ verdict }) => verdict === "passed").map(({ file }) => file),
+    );
+    expect(listed.filter((file) => !passed.has(file))).toEqual([]);
+  },
+);
