@@ -55,6 +55,8 @@ export class SentinelWatch implements AsyncDisposable {
   readonly #settings: ConnectionSettings;
   readonly #stop = new AbortController();
   readonly #loops: readonly Promise<void>[];
+  /** Resolves when every Sentinel was reached or failed once. */
+  readonly #tried: Promise<unknown>;
   readonly #open = new Map<string, Connection>();
 
   constructor(
@@ -64,13 +66,24 @@ export class SentinelWatch implements AsyncDisposable {
     tell: (sentinel: string, hearing: Hearing) => void,
   ) {
     this.#settings = settings;
-    this.#loops = (settings.sentinels ?? []).map((address) =>
-      this.#watch(address, pollMs, now, tell),
-    );
+    const tried: Promise<void>[] = [];
+    const loops: Promise<void>[] = [];
+    for (const address of settings.sentinels ?? []) {
+      const listen = (connection: Connection): Promise<void> =>
+        this.#listen(connection, pollMs, now, (hearing) => tell(address, hearing));
+      tried.push(
+        new Promise((resolve) => {
+          loops.push(this.#watch(address, listen, resolve));
+        }),
+      );
+    }
+    this.#loops = loops;
+    this.#tried = Promise.all(tried);
   }
 
   /** What the Sentinels that can be reached know of the store. */
   async survey(): Promise<SentinelSurvey> {
+    await this.#tried;
     const name = this.#settings.name ?? "";
     const members = new Set<string>();
     let downAfterMs = Number.POSITIVE_INFINITY;
@@ -81,7 +94,9 @@ export class SentinelWatch implements AsyncDisposable {
           ["sentinel", "REPLICAS", name],
         ]);
         const own = fieldsOf(primary);
-        downAfterMs = Math.min(downAfterMs, Number(own[0]?.get("down-after-milliseconds")) || 0);
+        for (const fields of own) {
+          downAfterMs = Math.min(downAfterMs, Number(fields.get("down-after-milliseconds") ?? 0));
+        }
         for (const fields of [...own, ...fieldsOf(replicas)]) {
           const port = Number(fields.get("port"));
           if (port > 0) members.add(formatAddress(fields.get("ip") ?? "", port));
@@ -99,29 +114,37 @@ export class SentinelWatch implements AsyncDisposable {
 
   async #watch(
     address: string,
-    pollMs: number,
-    now: () => Moment,
-    tell: (sentinel: string, hearing: Hearing) => void,
+    listen: (connection: Connection) => Promise<void>,
+    tried: () => void,
   ): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       const connection = await connect(this.#settings, address).catch(() => undefined);
-      if (connection !== undefined && !signal.aborted) {
-        this.#open.set(address, connection);
-        while (connection.open && !signal.aborted) {
-          const asked = now();
-          const [answer] = await connection.batch([
-            ["sentinel", "MASTER", this.#settings.name ?? ""],
-          ]);
-          const hearing =
-            answer !== undefined && "value" in answer && readHearing(answer.value, asked);
-          if (hearing) tell(address, hearing);
-          await pause(pollMs, signal);
-        }
-        this.#open.delete(address);
-      }
+      if (connection !== undefined) this.#open.set(address, connection);
+      tried();
+      if (connection !== undefined) await listen(connection);
+      this.#open.delete(address);
       connection?.destroy("the Sentinel was lost");
       await pause(500, signal);
+    }
+  }
+
+  /** Asks one Sentinel until it is lost. */
+  async #listen(
+    connection: Connection,
+    pollMs: number,
+    now: () => Moment,
+    tell: (hearing: Hearing) => void,
+  ): Promise<void> {
+    const { signal } = this.#stop;
+    const name = this.#settings.name ?? "";
+    while (connection.open && !signal.aborted) {
+      const asked = now();
+      const [answer] = await connection.batch([["sentinel", "MASTER", name]]);
+      const hearing =
+        answer !== undefined && "value" in answer ? readHearing(answer.value, asked) : undefined;
+      if (hearing !== undefined) tell(hearing);
+      await pause(pollMs, signal);
     }
   }
 }

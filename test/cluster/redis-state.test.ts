@@ -1,0 +1,264 @@
+import { randomUUID } from "node:crypto";
+import { StoreUnavailable } from "@holdfast/engine";
+import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
+import { initialiseStore } from "@holdfast/redis";
+import { describe, expect, test } from "vitest";
+import { RedisServer, until } from "../support/redis.ts";
+import { create, installed, openNewStore, systemIds } from "../support/redis-store.ts";
+
+const everything = { live: true, destroyed: true, limit: 50 };
+
+describe("a full memory", () => {
+  test("refuses writes clearly, lets reads go on, and is over when there is room again", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const { store } = opened;
+    const instance = await installed(store);
+    const made = await create(store, instance);
+    const ids = [made.uniqueIdentifier];
+    const [stored] = await store.read(instance, ids);
+    if (stored === undefined) throw new Error("not read");
+    await redis.command("config", "set", "maxmemory", "1mb");
+    // The control: a plain write is refused.
+    await expect(redis.command("set", "x", "1")).rejects.toThrow("OOM");
+    for (const count of [1, 10]) {
+      const commits = await Promise.allSettled(
+        Array.from({ length: count }, () => create(store, instance)),
+      );
+      for (const commit of commits) {
+        expect(commit).toMatchObject({ status: "rejected", reason: { failure: "full" } });
+        expect(String(commit.status === "rejected" && commit.reason)).toContain("maxmemory");
+      }
+    }
+    const after = { ...stored.object, facts: { served: { time: 1, region: "a" } } };
+    expect(await store.markServed(instance, stored, after)).toBe(false);
+    // Longer than a lease lasts: its markers are written although memory is full.
+    await until("a lease's time", async () => {
+      expect(store.state()).toBe("full");
+      expect((await store.read(instance, ids))[0]?.tag).toBe(stored.tag);
+      expect((await store.find(instance, everything)).objects).toHaveLength(1);
+      return opened.events.filter(({ type }) => type === "barrier").length > 8;
+    });
+    await redis.command("config", "set", "maxmemory", "0");
+    await create(store, instance);
+    expect(opened.events.filter(({ type }) => type === "lease")).toHaveLength(1);
+  });
+
+  test("a read of what is not covered yet still gets its barrier", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const instance = await installed(opened.store);
+    const { uniqueIdentifier } = await create(opened.store, instance);
+    await redis.command("config", "set", "maxmemory", "1mb");
+    await forgetCovered(redis);
+    await using other = await openStoreOf(redis);
+    expect((await other.store.read(instance, [uniqueIdentifier]))[0]).toBeDefined();
+    expect(other.events).toContainEqual({ type: "coveredRead", waited: true });
+  });
+});
+
+describe("a key of the wrong type leaves no half of a change", () => {
+  const wrong = [
+    ["head", "{p*}:head"],
+    ["counters", "{p*}:counters"],
+    ["status", "{p*}:s:*"],
+    ["live index", "{p*}:l:????????-????-????-????-????????????"],
+    ["live block", "{p*}:l:????????-????-????-????-????????????:0"],
+    ["changes", "{p*}:changes"],
+    ["block of changes", "{p*}:changes:0"],
+    ["digests", "{p*}:digests"],
+    ["audit", "{p*}:audit"],
+    ["bucket of a term", "{p*}:t:*"],
+    ["record", "{p*}:o:*"],
+  ] as const;
+
+  test.each(wrong)(
+    "%s",
+    async (_name, pattern) => {
+      await using redis = await RedisServer.start();
+      await using opened = await openNewStore({ address: redis.address });
+      const { store } = opened;
+      const instance = await installed(store);
+      const registers = [sampleRegister(nameItem("n"), 1)];
+      const object = { ...sampleObject(instance, randomUUID()), registers };
+      const event = {
+        time: 1,
+        action: "a",
+        outcome: "success",
+        initiator: "i",
+        requestId: "r",
+      } as const;
+      await store.commit(instance, [{ kind: "create", after: object }], [event]);
+      const [before] = await store.read(instance, [object.uniqueIdentifier]);
+      if (before === undefined) throw new Error("not read");
+      const prefix = /^\{p\d\d\}/.exec(String((await redis.buffers("keys", "{p*}:o:*"))[0]))?.[0];
+      const [key] = await redis.buffers("keys", pattern.replace("{p*}", prefix ?? ""));
+      if (key === undefined) throw new Error(`no key ${pattern}`);
+      const kept = await redis.buffers("dump", key);
+      await redis.command("del", key);
+      await redis.command("lpush", key, "of another type");
+      const was = await everythingIn(redis);
+      const changed = { ...object, lastChange: 99, registers: [sampleRegister(nameItem("m"), 2)] };
+      const gone = { ...changed, facts: { destroyed: { time: 1, region: "a" } } };
+      const other = sampleObject(instance, randomUUID());
+      // Alone, and among others that are sent together.
+      for (const after of [changed, gone]) {
+        const commits = await Promise.allSettled([
+          store.commit(
+            instance,
+            [
+              { kind: "create", after: other },
+              { kind: "update", before, after },
+            ],
+            [event],
+          ),
+          ...Array.from({ length: after === gone ? 5 : 0 }, () =>
+            store.ensure(randomUUID(), "other"),
+          ),
+        ]);
+        expect(commits[0]).toMatchObject({ status: "rejected" });
+        const [first] = commits;
+        if (first.status !== "rejected") throw new Error("committed");
+        expect(first.reason).toBeInstanceOf(StoreUnavailable);
+        expect(["corrupt", "notInitialised"]).toContain(first.reason.failure);
+      }
+      const is = await everythingIn(redis);
+      const own = ([name]: readonly [string, string]) => name.startsWith(prefix ?? "");
+      // Other instances may fall into the same partition and grow its counters; nothing of this one may have changed.
+      const stable = (all: ReadonlyMap<string, string>) =>
+        [...all].filter(own).filter(([name]) => !name.includes("}:s:") || name.includes(instance));
+      expect(stable(is)).toEqual(stable(was));
+      await redis.command("del", key);
+      await redis.command("restore", key, 0, kept as unknown as Buffer);
+      await until("it goes on", async () => {
+        const update = { kind: "update", before, after: changed } as const;
+        const outcome = await store.commit(instance, [update], []).catch(() => undefined);
+        return outcome?.kind === "committed";
+      });
+    },
+    20_000,
+  );
+
+  test("a record's key of another type is not taken for a record that is not there", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const instance = await installed(opened.store);
+    const { uniqueIdentifier } = await create(opened.store, instance);
+    const [key] = await redis.buffers("keys", "{p*}:o:*");
+    await redis.command("del", key ?? "");
+    await redis.command("lpush", key ?? "", "x");
+    await expect(opened.store.read(instance, [uniqueIdentifier])).rejects.toMatchObject({
+      failure: "corrupt",
+    });
+  });
+
+  test.each([
+    ["cut short", (bytes: Buffer) => bytes.subarray(0, 20)],
+    ["one byte of the record changed", (bytes: Buffer) => flip(bytes, bytes.length - 3)],
+    ["one byte of its tag changed", (bytes: Buffer) => flip(bytes, 3)],
+  ])("a damaged record is said to be corrupt: %s", async (_name, damage) => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const instance = await installed(opened.store);
+    const { uniqueIdentifier } = await create(opened.store, instance);
+    const [key] = await redis.buffers("keys", "{p*}:o:*");
+    const bytes = (await redis.buffers("get", key ?? "")) as unknown as Buffer;
+    await redis.command("set", key ?? "", damage(bytes));
+    for (const call of [
+      () => opened.store.read(instance, [uniqueIdentifier]),
+      () => opened.store.find(instance, everything),
+    ]) {
+      await expect(call()).rejects.toMatchObject({ failure: "corrupt" });
+    }
+  });
+});
+
+describe("an emptied Redis is no store in which nothing is found", () => {
+  test("FLUSHALL", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const { store } = opened;
+    const instance = await installed(store);
+    const { uniqueIdentifier } = await create(store, instance);
+    await redis.command("flushall");
+    const unavailable = { failure: "notInitialised" };
+    for (const call of [
+      () => store.read(instance, [uniqueIdentifier]),
+      () => store.read(instance, [randomUUID()]),
+      () => store.find(instance, everything),
+      () => create(store, instance),
+      () => store.list(instance),
+      () => store.appendAudit(instance, [], true).then(() => create(store, instance)),
+    ]) {
+      await expect(call()).rejects.toMatchObject(unavailable);
+    }
+    expect(store.state()).toBe("none");
+    expect((await redis.command("dbsize")) as number).toBe(0);
+    // Another store in its place is not this one's: nothing is found again by accident.
+    const { storeId } = await initialiseStore({ address: redis.address, ids: systemIds });
+    await until("the new store", () => store.state() === "full");
+    expect(store.storeId).toBe(storeId);
+  });
+
+  test("a restart with an empty disk", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const { store } = opened;
+    const instance = await installed(store);
+    const { uniqueIdentifier } = await create(store, instance);
+    await redis.restart({ empty: true });
+    await until("it is seen", async () => {
+      const read = store.read(instance, [uniqueIdentifier]);
+      const failure = await read.then(
+        (answer) => answer[0] ?? "not found",
+        (error: StoreUnavailable) => error.failure,
+      );
+      expect(["noLease", "timeout", "notInitialised"]).toContain(failure);
+      return failure === "notInitialised";
+    });
+  });
+
+  test("another store at the same address, while connected", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const instance = await installed(opened.store);
+    const { uniqueIdentifier } = await create(opened.store, instance);
+    await redis.command("flushall");
+    await initialiseStore({ address: redis.address, ids: systemIds });
+    await expect(opened.store.read(instance, [uniqueIdentifier])).rejects.toBeInstanceOf(
+      StoreUnavailable,
+    );
+  });
+});
+
+function flip(bytes: Buffer, at: number): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[at] = (copy[at] ?? 0) ^ 1;
+  return copy;
+}
+
+/** Every key's content, but the covered numbers and beats that go on by themselves. */
+async function everythingIn(redis: RedisServer): Promise<ReadonlyMap<string, string>> {
+  const all = new Map<string, string>();
+  for (const key of await redis.buffers("keys", "*")) {
+    const name = key.toString("latin1");
+    const bytes = (await redis.buffers("dump", key)) as unknown as Buffer;
+    if (!name.endsWith(":head") && !name.endsWith(":beat")) all.set(name, bytes.toString("hex"));
+  }
+  return all;
+}
+
+/** As if the node that committed had died before it noted what is covered. */
+async function forgetCovered(redis: RedisServer): Promise<void> {
+  for (const key of await redis.buffers("keys", "{p*}:head")) {
+    const head = (await redis.buffers("getrange", key, 0, 15)) as unknown as Buffer;
+    await redis.command("config", "set", "maxmemory", "0");
+    await redis.command("set", key, Buffer.concat([head, Buffer.alloc(6)]));
+  }
+  await redis.command("config", "set", "maxmemory", "1mb");
+}
+
+async function openStoreOf(redis: RedisServer) {
+  const { openStore } = await import("../support/redis-store.ts");
+  return openStore({ address: redis.address });
+}
