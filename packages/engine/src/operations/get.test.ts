@@ -1,0 +1,193 @@
+import {
+  isVersion1,
+  type KeyBlock,
+  keyBlockOf,
+  objectItem,
+  plainKeyOf,
+  versions,
+} from "@holdfast/kmip";
+import { byteString, structure } from "@holdfast/ttlv";
+import { beforeEach, describe, expect, test } from "vitest";
+import { aesKey, attributeSet } from "../test-attributes.ts";
+import { type TestEngine, testEngine } from "../test-engine.ts";
+
+let engine: TestEngine;
+
+beforeEach(async () => {
+  engine = await testEngine();
+});
+
+const key = Uint8Array.from({ length: 16 }, (_, at) => at);
+const keyMaterial = byteString(0x420043, key);
+const aes = { cryptographicAlgorithm: "AES", cryptographicLength: 128 } as const;
+const raw: KeyBlock = { keyFormatType: "Raw", keyValue: { keyMaterial }, ...aes };
+const transparent: KeyBlock = {
+  keyFormatType: "TransparentSymmetricKey",
+  keyValue: { keyMaterial: structure(0x420043, [byteString(0x42003f, key)]) },
+  ...aes,
+};
+const wrapped: KeyBlock = {
+  keyFormatType: "Raw",
+  keyValue: key,
+  ...aes,
+  keyWrappingData: { wrappingMethod: "Encrypt" },
+};
+
+type Given = Parameters<typeof attributeSet>[0];
+
+async function registered(keyBlock: KeyBlock, given: Given = {}): Promise<string> {
+  const object = objectItem("SymmetricKey", { keyBlock });
+  const request = { objectType: "SymmetricKey", attributes: attributeSet(given), object };
+  return (await engine.ask("2.1", "Register", request)).uniqueIdentifier;
+}
+
+async function block(uniqueIdentifier: string, asked: object = {}): Promise<KeyBlock | undefined> {
+  const { object } = await engine.ask("2.1", "Get", { uniqueIdentifier, ...asked });
+  return object && keyBlockOf(object);
+}
+
+describe("key formats", () => {
+  test.each([
+    ["a Raw key", raw, undefined, "Raw"],
+    ["a Raw key", raw, "Raw", "Raw"],
+    ["a Raw key", raw, "TransparentSymmetricKey", "TransparentSymmetricKey"],
+    ["a transparent key", transparent, undefined, "TransparentSymmetricKey"],
+    ["a transparent key", transparent, "Raw", "Raw"],
+    ["a wrapped key", wrapped, "Raw", "Raw"],
+  ] as const)("%s %# asked as %s", async (_name, keyBlock, keyFormatType, expected) => {
+    const uniqueIdentifier = await registered(keyBlock);
+    const got = await block(uniqueIdentifier, keyFormatType === undefined ? {} : { keyFormatType });
+    expect(got?.keyFormatType).toBe(expected);
+    if (keyBlock === wrapped) expect(got?.keyValue).toEqual(key);
+    else expect(got && plainKeyOf(got)).toEqual(key);
+    expect(got).toMatchObject(aes);
+  });
+
+  test.each([
+    [raw, { keyFormatType: "PKCS_8" }],
+    [wrapped, { keyFormatType: "TransparentSymmetricKey" }],
+  ] as const)("a format that cannot be made", async (keyBlock, asked) => {
+    const uniqueIdentifier = await registered(keyBlock);
+    for (const version of versions) {
+      expect(await engine.reason(version, "Get", { uniqueIdentifier, ...asked })).toBe(
+        "KeyFormatTypeNotSupported",
+      );
+    }
+  });
+
+  test("a secret is the same as Raw and as Opaque", async () => {
+    const { uniqueIdentifier } = await engine.ask("2.1", "Create", {
+      objectType: "SecretData",
+      attributes: attributeSet({}),
+    });
+    expect((await block(uniqueIdentifier))?.keyFormatType).toBe("Opaque");
+    expect((await block(uniqueIdentifier, { keyFormatType: "Raw" }))?.keyFormatType).toBe("Raw");
+  });
+
+  test("a certificate is X.509, an opaque object Opaque, and nothing else", async () => {
+    const object = objectItem("OpaqueObject", { opaqueDataType: 0x80000001, opaqueDataValue: key });
+    const request = { objectType: "OpaqueObject", attributes: attributeSet({}), object };
+    const answer = await engine.ask("1.4", "Register", request);
+    expect(
+      await engine.reason("1.4", "Get", { ...answer, keyFormatType: "Opaque" }),
+    ).toBeUndefined();
+    expect(await engine.reason("1.4", "Get", { ...answer, keyFormatType: "Raw" })).toBe(
+      "KeyFormatTypeNotSupported",
+    );
+  });
+});
+
+describe("what is asked besides", () => {
+  const unwrapped = { keyWrapType: "NotWrapped" };
+  const asRegistered = { keyWrapType: "AsRegistered" };
+  const uncompressed = { keyCompressionType: "ECPublicKeyTypeUncompressed" };
+  const wrapping = { keyWrappingSpecification: { wrappingMethod: "Encrypt", attributeNames: [] } };
+
+  test.each([
+    ["a plain key, not wrapped", raw, unwrapped, undefined],
+    ["a plain key, as registered", raw, asRegistered, undefined],
+    ["a wrapped key, as registered", wrapped, asRegistered, undefined],
+    ["a wrapped key, not wrapped", wrapped, unwrapped, "KeyWrapTypeNotSupported"],
+    ["compression of what is no public key", raw, uncompressed, "KeyCompressionTypeNotSupported"],
+    ["wrapping on the way out", raw, wrapping, "FeatureNotSupported"],
+  ])("%s", async (_name, keyBlock, asked, reason) => {
+    const uniqueIdentifier = await registered(keyBlock);
+    expect(await engine.reason("2.1", "Get", { uniqueIdentifier, ...asked })).toBe(reason);
+  });
+});
+
+describe("what is not handed out", () => {
+  test.each(["1.4", "2.0", "2.1"] as const)(
+    "KMIP %s: sensitive and not extractable keys",
+    async (version) => {
+      const sensitive = await registered(raw, { Sensitive: true });
+      const kept = await registered(raw, { Extractable: false });
+      const both = await registered(wrapped, { Sensitive: true });
+      expect(await engine.reason(version, "Get", { uniqueIdentifier: sensitive })).toBe(
+        "Sensitive",
+      );
+      expect(await engine.reason(version, "Get", { uniqueIdentifier: kept })).toBe(
+        "NotExtractable",
+      );
+      expect(await engine.reason(version, "Get", { uniqueIdentifier: both })).toBeUndefined();
+    },
+  );
+
+  test.each(versions)("KMIP %s: a destroyed object, and one that never was", async (version) => {
+    const uniqueIdentifier = await registered(raw);
+    await engine.ask(version, "Destroy", { uniqueIdentifier });
+    expect(await engine.reason(version, "Get", { uniqueIdentifier })).toBe(
+      isVersion1(version) ? "ItemNotFound" : "ObjectDestroyed",
+    );
+    expect(await engine.reason(version, "Get", { uniqueIdentifier: "?" })).toBe(
+      isVersion1(version) ? "ItemNotFound" : "ObjectNotFound",
+    );
+  });
+
+  test("an object of a type that the version lacks", async () => {
+    const object = objectItem("Template", {
+      attributes: attributeSet({ ObjectGroup: "g" }).attributes,
+    });
+    const request = { objectType: "Template", attributes: attributeSet({}), object };
+    const answer = await engine.ask("1.4", "Register", request);
+    expect(await engine.reason("2.1", "Get", answer)).toBe("InvalidObjectType");
+  });
+
+  test("altered material is an internal error, and nothing of it is shown", async () => {
+    const { uniqueIdentifier } = await engine.ask("1.1", "Create", aesKey());
+    const [found] = await engine.store.read("i", [uniqueIdentifier]);
+    if (found?.object.material === undefined) throw new Error("not stored");
+    const ciphertext = Uint8Array.from(found.object.material.ciphertext, (byte) => byte ^ 1);
+    const object = { ...found.object, material: { ...found.object.material, ciphertext } };
+    engine.store.read = async () => [{ ...found, object }];
+    const { items } = await engine.send("1.1", [["Get", { uniqueIdentifier }]]);
+    expect(items).toMatchObject([{ reason: "GeneralFailure", message: "internal error" }]);
+  });
+});
+
+describe("Fresh", () => {
+  const served = async (id: string) => (await engine.store.read("i", [id]))[0]?.object.facts.served;
+
+  test("the first Get notes that the object was served, later ones leave it", async () => {
+    const { uniqueIdentifier } = await engine.ask("1.1", "Create", aesKey());
+    expect(await served(uniqueIdentifier)).toBeUndefined();
+    const first = engine.now;
+    await engine.ask("1.1", "Get", { uniqueIdentifier });
+    engine.now += 100;
+    await engine.ask("1.1", "Get", { uniqueIdentifier });
+    expect(await served(uniqueIdentifier)).toEqual({ time: first, region: "r" });
+  });
+
+  test("a refused Get serves nothing", async () => {
+    const uniqueIdentifier = await registered(raw, { Sensitive: true });
+    await engine.reason("2.1", "Get", { uniqueIdentifier });
+    expect(await served(uniqueIdentifier)).toBeUndefined();
+  });
+
+  test("a Get that loses the race, or cannot note it, still answers", async () => {
+    const { uniqueIdentifier } = await engine.ask("1.1", "Create", aesKey());
+    engine.store.markServed = async () => false;
+    const { object } = await engine.ask("1.1", "Get", { uniqueIdentifier });
+    expect(object).toBeDefined();
+  });
+});

@@ -1,0 +1,227 @@
+import { isVersion1, objectItem, type Version, versions } from "@holdfast/kmip";
+import { beforeEach, describe, expect, test } from "vitest";
+import { stateOf } from "../lifecycle.ts";
+import type { Facts } from "../record.ts";
+import { aesKey, attributeSet } from "../test-attributes.ts";
+import { type TestEngine, testEngine } from "../test-engine.ts";
+
+let engine: TestEngine;
+
+beforeEach(async () => {
+  engine = await testEngine();
+});
+
+const steps = {
+  activate: ["Activate", {}],
+  deactivate: ["Revoke", { revocationReason: { code: "CessationOfOperation" } }],
+  compromise: ["Revoke", { revocationReason: { code: "KeyCompromise" } }],
+  destroy: ["Destroy", {}],
+} as const;
+type Step = keyof typeof steps;
+
+/** How each State is reached. */
+const paths: Readonly<Record<string, readonly Step[]>> = {
+  PreActive: [],
+  Active: ["activate"],
+  Deactivated: ["activate", "deactivate"],
+  Compromised: ["compromise"],
+  Destroyed: ["destroy"],
+  DestroyedCompromised: ["compromise", "destroy"],
+};
+
+async function facts(id: string): Promise<Facts> {
+  return (await engine.store.read("i", [id]))[0]?.object.facts ?? {};
+}
+
+async function take(version: Version, uniqueIdentifier: string, step: Step) {
+  const [operation, request] = steps[step];
+  return engine.reason(version, operation, { uniqueIdentifier, ...request });
+}
+
+async function inState(state: string): Promise<string> {
+  const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey());
+  for (const step of paths[state] ?? []) {
+    expect(await take("2.1", uniqueIdentifier, step)).toBeUndefined();
+  }
+  expect(stateOf(await facts(uniqueIdentifier))).toBe(state);
+  return uniqueIdentifier;
+}
+
+/** State, step, and where it leads; "wrong" is refused for the State, "destroyed" because nothing is left. */
+const table: readonly (readonly [string, Step, string])[] = [
+  ["PreActive", "activate", "Active"],
+  ["PreActive", "deactivate", "wrong"],
+  ["PreActive", "compromise", "Compromised"],
+  ["PreActive", "destroy", "Destroyed"],
+  ["Active", "activate", "Active"],
+  ["Active", "deactivate", "Deactivated"],
+  ["Active", "compromise", "Compromised"],
+  ["Active", "destroy", "wrong"],
+  ["Deactivated", "activate", "wrong"],
+  ["Deactivated", "deactivate", "wrong"],
+  ["Deactivated", "compromise", "Compromised"],
+  ["Deactivated", "destroy", "Destroyed"],
+  ["Compromised", "activate", "wrong"],
+  ["Compromised", "deactivate", "wrong"],
+  ["Compromised", "compromise", "wrong"],
+  ["Compromised", "destroy", "DestroyedCompromised"],
+  ["Destroyed", "activate", "destroyed"],
+  ["Destroyed", "deactivate", "destroyed"],
+  ["Destroyed", "compromise", "DestroyedCompromised"],
+  ["Destroyed", "destroy", "destroyed"],
+  ["DestroyedCompromised", "activate", "destroyed"],
+  ["DestroyedCompromised", "destroy", "destroyed"],
+];
+
+function reasonFor(version: Version, step: Step, result: string): string | undefined {
+  if (result === "wrong")
+    return isVersion1(version) ? "PermissionDenied" : "WrongKeyLifecycleState";
+  if (result !== "destroyed") return undefined;
+  if (!isVersion1(version)) return "ObjectDestroyed";
+  return step === "destroy" ? "PermissionDenied" : "ItemNotFound";
+}
+
+describe.each(["1.1", "2.1"] as const)("KMIP %s", (version) => {
+  test.each(table)("%s, %s: %s", async (state, step, result) => {
+    const uniqueIdentifier = await inState(state);
+    const before = await facts(uniqueIdentifier);
+    const reason = reasonFor(version, step, result);
+    expect(await take(version, uniqueIdentifier, step)).toBe(reason);
+    const after = await facts(uniqueIdentifier);
+    if (reason === undefined) expect(stateOf(after)).toBe(result);
+    else expect(after).toEqual(before);
+  });
+});
+
+describe("Activate", () => {
+  test("of an Active object leaves its date, and says Success", async () => {
+    const uniqueIdentifier = await inState("Active");
+    const before = await engine.store.read("i", [uniqueIdentifier]);
+    engine.now += 100;
+    for (const version of versions) {
+      expect(await engine.ask(version, "Activate", { uniqueIdentifier })).toEqual({
+        uniqueIdentifier,
+      });
+    }
+    expect(await engine.store.read("i", [uniqueIdentifier])).toEqual(before);
+  });
+
+  test("sets the date to now, whatever was planned", async () => {
+    const planned = engine.now + 1000;
+    const { uniqueIdentifier } = await engine.ask(
+      "2.1",
+      "Create",
+      aesKey({ ActivationDate: planned }),
+    );
+    engine.now += 1;
+    await engine.ask("2.1", "Activate", { uniqueIdentifier });
+    expect((await facts(uniqueIdentifier)).activated?.time).toBe(engine.now);
+  });
+});
+
+describe("Revoke", () => {
+  test("keeps reason, message and when it happened", async () => {
+    const uniqueIdentifier = await inState("Active");
+    await engine.ask("2.1", "Revoke", {
+      uniqueIdentifier,
+      revocationReason: { code: "CACompromise", message: "laptop stolen" },
+      compromiseOccurrenceDate: 1234,
+    });
+    expect((await facts(uniqueIdentifier)).compromised).toEqual({
+      time: engine.now,
+      region: "r",
+      reasonCode: 3,
+      message: "laptop stolen",
+      occurred: 1234,
+    });
+  });
+
+  test("a compromise of unknown date is as old as the object", async () => {
+    const uniqueIdentifier = await inState("PreActive");
+    const created = engine.now;
+    engine.now += 50;
+    await take("1.4", uniqueIdentifier, "compromise");
+    expect((await facts(uniqueIdentifier)).compromised?.occurred).toBe(created);
+  });
+
+  test("an occurrence date without a compromise is refused", async () => {
+    const uniqueIdentifier = await inState("Active");
+    const request = {
+      uniqueIdentifier,
+      revocationReason: { code: "Superseded" },
+      compromiseOccurrenceDate: 1,
+    };
+    expect(await engine.reason("2.1", "Revoke", request)).toBe("InvalidField");
+  });
+});
+
+describe("Destroy", () => {
+  test("takes the material and leaves the rest", async () => {
+    const uniqueIdentifier = await inState("PreActive");
+    const [before] = await engine.store.read("i", [uniqueIdentifier]);
+    await take("1.1", uniqueIdentifier, "destroy");
+    const [after] = await engine.store.read("i", [uniqueIdentifier]);
+    expect(after?.object).toEqual({
+      ...before?.object,
+      material: undefined,
+      facts: { destroyed: { time: engine.now, region: "r" } },
+    });
+  });
+});
+
+describe("objects without a State", () => {
+  const template = {
+    objectType: "Template",
+    attributes: attributeSet({}),
+    object: objectItem("Template", { attributes: attributeSet({ ObjectGroup: "g" }).attributes }),
+  };
+
+  test("a Template is destroyed, and nothing else", async () => {
+    const { uniqueIdentifier } = await engine.ask("1.4", "Register", template);
+    expect(await take("1.4", uniqueIdentifier, "activate")).toBe("IllegalOperation");
+    expect(await take("1.4", uniqueIdentifier, "compromise")).toBe("IllegalOperation");
+    expect(await take("1.4", uniqueIdentifier, "destroy")).toBeUndefined();
+  });
+
+  test("an Opaque Object has a State in 2.x", async () => {
+    const object = objectItem("OpaqueObject", {
+      opaqueDataType: 0x80000001,
+      opaqueDataValue: new Uint8Array(1),
+    });
+    const request = { objectType: "OpaqueObject", attributes: attributeSet({}), object };
+    const { uniqueIdentifier } = await engine.ask("1.4", "Register", request);
+    expect(await take("1.4", uniqueIdentifier, "activate")).toBe("IllegalOperation");
+    expect(await take("2.1", uniqueIdentifier, "activate")).toBeUndefined();
+  });
+});
+
+describe("Check", () => {
+  const limits = { total: 100n, unit: "Byte" } as const;
+
+  test.each([
+    [{}, undefined],
+    [{ cryptographicUsageMask: 0x0c }, undefined],
+    [{ cryptographicUsageMask: 0x04 }, undefined],
+    [{ cryptographicUsageMask: 0x05 }, "IncompatibleCryptographicUsageMask"],
+    [{ usageLimitsCount: 100n }, undefined],
+    [{ usageLimitsCount: 101n }, "UsageLimitExceeded"],
+    [{ leaseTime: 3600 }, undefined],
+    [{ leaseTime: 3601 }, "PermissionDenied"],
+  ])("case %#", async (asked, reason) => {
+    const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey({ UsageLimits: limits }));
+    const request = { uniqueIdentifier, ...asked };
+    expect(await engine.reason("2.1", "Check", request)).toBe(reason);
+    expect(await engine.reason("1.0", "Check", request)).toBe(reason && "PermissionDenied");
+    if (reason === undefined) {
+      expect(await engine.ask("2.1", "Check", request)).toEqual({ uniqueIdentifier });
+    }
+  });
+
+  test("an object without limits may be used without limit", async () => {
+    const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey());
+    const usageLimitsCount = 2n ** 62n;
+    expect(await engine.ask("2.1", "Check", { uniqueIdentifier, usageLimitsCount })).toEqual({
+      uniqueIdentifier,
+    });
+  });
+});
