@@ -1,0 +1,215 @@
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { selfSigned } from "@holdfast/server";
+import { encode, enumeration, integer, structure } from "@holdfast/ttlv";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parse, stringify } from "yaml";
+import { createKey, keyBytes } from "../support/keys.ts";
+import { KmipSocket } from "../support/kmip-socket.ts";
+import { clientOf } from "../support/load.ts";
+import { RedisServer, until } from "../support/redis.ts";
+import { type Region, startRegion } from "../support/region.ts";
+
+const entry = join(import.meta.dirname, "../../packages/server/src/main.ts");
+const instance = "demo";
+
+/** Runs a command of the server's entry to its end. */
+function run(...args: readonly string[]) {
+  return new Promise<{ out: string; err: string; code: number }>((resolve) => {
+    execFile(process.execPath, [entry, ...args], (error, out, err) => {
+      resolve({ out, err, code: error === null ? 0 : Number(error.code) });
+    });
+  });
+}
+
+/** KMIP 1.1, Discover Versions without versions. */
+function discoverVersions(): Uint8Array {
+  const version = structure(0x42_0069, [integer(0x42_006a, 1), integer(0x42_006b, 1)]);
+  const header = structure(0x42_0077, [version, integer(0x42_000d, 1)]);
+  const item = structure(0x42_000f, [enumeration(0x42_005c, 0x1e), structure(0x42_0079, [])]);
+  return encode(structure(0x42_0078, [header, item]));
+}
+
+let region: Region;
+beforeAll(async () => {
+  region = await startRegion({ instances: [instance], nodes: 1, replicas: 1 });
+});
+afterAll(() => region[Symbol.asyncDispose]());
+
+const configFile = () => join(region.folder, "a1.yaml");
+const log = () => readFile(region.node(0).logFile, "utf8");
+
+const openClient = () => clientOf(region, instance, 0);
+
+describe("a node", () => {
+  test("answers a request over TLS, counts it, and logs changes with who made them", async () => {
+    const client = await openClient();
+    const id = await createKey(client);
+    expect(await keyBytes(client, id)).toMatch(/^[0-9a-f]{64}$/);
+    await client.close();
+    const metrics = await region.node(0).metrics();
+    expect(metrics).toMatch(
+      /holdfast_requests_total\{operation="Create",version="[\d.]+",result="Success"\} 1/,
+    );
+    expect(metrics).toMatch(/holdfast_barrier_seconds_count\{full="true"\} [1-9]/);
+    const line = (await log()).split("\n").find((text) => text.includes('"operation":"Create"'));
+    expect(JSON.parse(line ?? "{}")).toMatchObject({
+      result: "Success",
+      uniqueIdentifier: id,
+      requestId: expect.any(String),
+      fingerprint: expect.stringMatching(/^[0-9a-f]{64}$/),
+      instance: expect.any(String),
+    });
+  });
+
+  test("refuses connections while its Redis is frozen, keeps those it has, and comes back", async () => {
+    const node = region.node(0);
+    const kept = await region.connect(instance);
+    await kept.exchange(discoverVersions());
+    region.redis.primary.signal("SIGSTOP");
+    try {
+      await until("not ready", async () => !(await node.ready()));
+      await expect(region.connect(instance)).rejects.toThrow("ECONNREFUSED");
+      expect((await kept.exchange(discoverVersions())).length).toBeGreaterThan(8);
+      expect(await node.metrics()).toContain('holdfast_store_lease{state="none"} 1');
+      expect((await fetch(`http://${node.host}:${node.http}/livez`)).status).toBe(200);
+    } finally {
+      region.redis.primary.signal("SIGCONT");
+    }
+    await until("ready", () => node.ready());
+    await using again = await region.connect(instance);
+    await again.exchange(discoverVersions());
+    await kept.exchange(discoverVersions());
+    await kept[Symbol.asyncDispose]();
+  });
+
+  test("reads its instances again on SIGHUP: who is new comes in, who is gone is cut off", async () => {
+    const node = region.node(0);
+    const target = region.target(instance);
+    const newcomer = await selfSigned({
+      commonName: "newcomer",
+      notBeforeMs: Date.now() - 60_000,
+      days: 1,
+    });
+    const before = await readFile(configFile(), "utf8");
+    const config = parse(before);
+    const other = { name: "other", certificates: [newcomer.certificate] };
+    const reload = async (instances: unknown) => {
+      const reloads = (await log()).split("instances reloaded").length;
+      await writeFile(configFile(), stringify({ ...config, instances }));
+      node.signal("SIGHUP");
+      await until("reload", async () => (await log()).split("instances reloaded").length > reloads);
+    };
+    const old = await region.connect(instance);
+    await old.exchange(discoverVersions());
+    await reload([...config.instances, other]);
+    await using added = await KmipSocket.open({ ...target, ...newcomer });
+    await added.exchange(discoverVersions());
+    await old.exchange(discoverVersions());
+    const cut = once(old.socket, "close");
+    await reload([other]);
+    await cut;
+    await using refused = await region.connect(instance);
+    await expect(refused.exchange(discoverVersions())).rejects.toThrow(/closed|reset|ended/i);
+    await added.exchange(discoverVersions());
+    await writeFile(configFile(), "region: [");
+    node.signal("SIGHUP");
+    await until("refusal", async () => (await log()).includes("instances are kept as they were"));
+    await added.exchange(discoverVersions());
+    await reload(config.instances);
+    await writeFile(configFile(), before);
+  });
+
+  test("a second node on the same port is told so, with code 2", async () => {
+    const { err, code } = await run("serve", "--config", configFile());
+    const { host, http } = region.node(0);
+    expect(err).toBe(
+      `http.listen: ${host}:${http} is in use; stop what listens there or choose another port\n`,
+    );
+    expect(code).toBe(2);
+  });
+
+  test("SIGTERM: what is asked is answered, connections close cleanly, and it exits with 0", async () => {
+    const node = region.node(0);
+    const idle = await region.connect(instance);
+    await idle.exchange(discoverVersions());
+    const client = await openClient();
+    const pending = Promise.allSettled(Array.from({ length: 20 }, () => createKey(client)));
+    await until("load", async () =>
+      /operation="Create"[^}]*\} ([2-9]|\d\d)/.test(await node.metrics()),
+    );
+    const closed = once(idle.socket, "close");
+    const startMs = performance.now();
+    expect(await node.stop()).toBe(0);
+    expect(performance.now() - startMs).toBeLessThan(5000);
+    await closed;
+    const outcomes = await pending;
+    await client.close();
+    await node.start();
+    const reader = await openClient();
+    for (const outcome of outcomes) {
+      if (outcome.status === "fulfilled") await keyBytes(reader, outcome.value);
+    }
+    expect(outcomes.filter(({ status }) => status === "fulfilled").length).toBeGreaterThan(0);
+    await reader.close();
+  });
+});
+
+describe("a start at a Redis", () => {
+  async function configAt(redis: RedisServer): Promise<string> {
+    const config = parse(await readFile(configFile(), "utf8"));
+    const any = "127.0.0.1:0";
+    const path = join(region.folder, "other.yaml");
+    const store = { address: redis.address };
+    const listeners = { kmip: { listen: any }, http: { listen: any }, health: { listen: any } };
+    await writeFile(path, stringify({ ...config, ...listeners, store }));
+    return path;
+  }
+
+  test("that is no store yet says what to run; store init makes it one, once", async () => {
+    await using redis = await RedisServer.start();
+    const path = await configAt(redis);
+    const refused = await run("serve", "--config", path);
+    expect(refused.err).toMatch(
+      new RegExp(
+        `^store\\.address: ${redis.address}: .*; run \`holdfast store init --config ${path}\``,
+      ),
+    );
+    expect(refused.err.split("\n")).toHaveLength(2);
+    expect(refused.code).toBe(2);
+    const made = await run("store", "init", "--config", path);
+    expect(made.out).toMatch(/^store [0-9a-f]{32} made at 127\.0\.0\.1:\d+, held by 0 replicas\n$/);
+    expect(made.code).toBe(0);
+    const again = await run("store", "init", "--config", path);
+    expect(again.err).toMatch(/is not empty/);
+    expect(again.code).toBe(2);
+    expect(await run("store", "replicas", "--config", path)).toEqual({ out: "", err: "", code: 0 });
+  });
+
+  test.each([
+    ["appendfsync", "everysec"],
+    ["maxmemory-policy", "allkeys-lru"],
+  ])("that is unsafe (%s %s) names the setting, with code 2", async (name, value) => {
+    await using redis = await RedisServer.start({ config: { [name]: value } });
+    const { err, code } = await run("serve", "--config", await configAt(redis));
+    expect(err).toContain(`store.address: ${redis.address}: `);
+    expect(err).toContain(name);
+    expect(err.split("\n")).toHaveLength(2);
+    expect(code).toBe(2);
+  });
+
+  test("store replicas lists what changes wait for, and forgets only what is gone", async () => {
+    const path = configFile();
+    const listed = await run("store", "replicas", "--config", path);
+    expect(listed.out).toMatch(/^127\.0\.0\.1:\d+ connected, known since 20/);
+    const replica = listed.out.split(" ")[0] as string;
+    const kept = await run("store", "replicas", "--config", path, "--forget", replica);
+    expect(kept.err).toContain("is connected: stop it first");
+    expect(kept.code).toBe(2);
+    const unknown = await run("store-replicas", "--config", path, "--forget", "127.0.0.1:9");
+    expect(unknown.err).toBe("--forget 127.0.0.1:9: no such replica is known\n");
+    expect(unknown.code).toBe(2);
+  });
+});
