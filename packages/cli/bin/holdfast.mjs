@@ -1,13 +1,15 @@
 #!/usr/bin/env node
 // Runs the command line with Node 24, whichever Node was found first.
 import { spawn } from "node:child_process";
-import { createRequire } from "node:module";
+import module from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const main = join(dirname(fileURLToPath(import.meta.url)), "..", "src", "main.ts");
+const home = join(dirname(fileURLToPath(import.meta.url)), "..");
+const main = join(home, "src", "main.ts");
 
 if (Number(process.versions.node.split(".")[0]) >= 24) {
+  module.enableCompileCache(join(home, "..", "..", ".holdfast", "compile-cache"));
   await import(main);
 } else {
   runWith(pinnedNode());
@@ -16,7 +18,7 @@ if (Number(process.versions.node.split(".")[0]) >= 24) {
 /** The Node that the set-up installed, or undefined. */
 function pinnedNode() {
   try {
-    return createRequire(import.meta.url).resolve(`node-linux-${process.arch}/bin/node`);
+    return module.createRequire(import.meta.url).resolve(`node-linux-${process.arch}/bin/node`);
   } catch {
     return undefined;
   }

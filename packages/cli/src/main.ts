@@ -1,3 +1,7 @@
-import { run } from "./program.ts";
+import { becomeServer, isServerCommand } from "./server-entry.ts";
 
-process.exitCode = await run(process.argv.slice(2));
+const args = process.argv.slice(2);
+
+if (isServerCommand(args)) await becomeServer(args);
+// Loaded here, since the server's commands need none of it.
+else process.exitCode = await (await import("./program.ts")).run(args);

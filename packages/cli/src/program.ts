@@ -4,7 +4,7 @@ import { Command, CommanderError } from "commander";
 import { addDecode } from "./commands/decode.ts";
 import { addKmip } from "./commands/kmip.ts";
 import { Failure, reasonOf } from "./failure.ts";
-import { becomeServer, serverCommands } from "./server-entry.ts";
+import { serverCommands } from "./server-entry.ts";
 
 const usageFault = 2;
 
@@ -15,13 +15,9 @@ export function createProgram(): Command {
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(complaint(text)) })
     .showSuggestionAfterError(false);
+  // For the list of commands only: they never come here.
   for (const [name, what] of serverCommands) {
-    program
-      .command(name)
-      .description(what)
-      .argument("[arguments...]")
-      .allowUnknownOption()
-      .action(async () => becomeServer(process.argv.slice(2)));
+    program.command(name).description(what).argument("[arguments...]").allowUnknownOption();
   }
   addDecode(program);
   addKmip(program);
@@ -35,9 +31,7 @@ function complaint(text: string): string {
 /** Runs one command; the exit code. Whatever goes wrong is one line on standard error. */
 export async function run(args: readonly string[]): Promise<number> {
   try {
-    const [name = ""] = args;
-    if (serverCommands.some(([command]) => command === name)) await becomeServer(args);
-    else await createProgram().parseAsync(args, { from: "user" });
+    await createProgram().parseAsync(args, { from: "user" });
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageFault;

@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { Failure } from "./failure.ts";
 
 /** The server's own entry: the command line starts it and does not import it. */
 const entry = join(import.meta.dirname, "..", "..", "server", "src", "main.ts");
@@ -18,10 +17,19 @@ export const serverCommands: readonly (readonly [command: string, what: string])
   ["dev", "try Holdfast on this machine: dev start, stop, status, reset, pki"],
 ];
 
+/** Whether the server's entry is to carry out a command line. */
+export function isServerCommand([name]: readonly string[]): boolean {
+  return serverCommands.some(([command]) => command === name);
+}
+
 /** Becomes the server's entry, so that signals, output and exit code need no relay. */
 export async function becomeServer(args: readonly string[]): Promise<void> {
   if (!existsSync(entry)) {
-    throw new Failure("the server is not in this installation: run holdfast from a checkout");
+    process.stderr.write(
+      "holdfast: the server is not in this installation: run holdfast from a checkout\n",
+    );
+    process.exitCode = 1;
+    return;
   }
   const { execPath } = process;
   const line = [execPath, entry, ...args];

@@ -13,6 +13,9 @@ export interface ChildOptions {
   readonly log: string;
 }
 
+/** Process, role, time and level in front of each line of Redis's log. */
+const redisPrefix = /^\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ [#*.-] /;
+
 /** A process of the cluster. It is in a group of its own, so that Ctrl-C reaches only the one who ends it in order. */
 export class Child {
   readonly name: string;
@@ -67,7 +70,7 @@ export class Child {
     const text = readFileSync(this.log).subarray(this.#logStart).toString("utf8");
     return text
       .split("\n")
-      .map((line) => line.trim())
+      .map((line) => line.replace(redisPrefix, "").trim())
       .findLast((line) => line !== "" && !line.startsWith("{"));
   }
 

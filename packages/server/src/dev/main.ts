@@ -49,9 +49,9 @@ export function addDevCommands(dev: Command): void {
       "make an authority, a server's and a client's certificate, a root key; keep what is there",
     )
     .requiredOption("--out <folder>", "where the files go")
-    .option("--hosts <list>", "addresses and names of the servers, separated by commas", commaList)
-    .action(async (options: { readonly out: string; readonly hosts?: readonly string[] }) => {
-      const hosts = options.hosts ?? ["127.0.1.1", "127.0.1.2", "127.0.0.1", "localhost"];
+    .option("--host <address>", "address or name of a server; may be given again", again)
+    .action(async (options: { readonly out: string; readonly host?: readonly string[] }) => {
+      const hosts = options.host ?? ["127.0.1.1", "127.0.1.2", "127.0.0.1", "localhost"];
       const files = await ensurePki(resolve(options.out), hosts);
       for (const file of Object.values(files)) say(file);
     });
@@ -133,6 +133,10 @@ function countOf(min: number, max: number): (text: string) => number {
     if (Number.isInteger(value) && value >= min && value <= max) return value;
     throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
   };
+}
+
+function again(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
 }
 
 function commaList(text: string): readonly string[] {

@@ -3,7 +3,7 @@ import { stringify } from "yaml";
 import { type Address, printAddress } from "../address.ts";
 import type { Folder } from "./folder.ts";
 import type { PkiFiles } from "./pki.ts";
-import { nodePasswordFile, type RedisPorts, redisHost } from "./redis.ts";
+import { nodePasswordFile, nodeUser, type RedisPorts, redisHost } from "./redis.ts";
 
 /** A node of the development cluster. */
 export interface DevNode {
@@ -54,7 +54,7 @@ export function nodeConfig(
     },
     store: {
       address: at(redis.primary),
-      username: "holdfast",
+      username: nodeUser,
       passwordFile: nodePasswordFile(folder),
       replicas: 1,
     },

@@ -2,7 +2,6 @@ import { randomBytes, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createLocalRoot } from "@holdfast/root-of-trust";
-import { createAuthority, selfSigned } from "../pki.ts";
 import { purposes } from "../purposes.ts";
 import { systemClock, systemIds } from "../system.ts";
 import { makePrivate, readOrMake, writePrivate } from "./folder.ts";
@@ -54,6 +53,8 @@ export async function ensurePki(folder: string, hosts: readonly string[]): Promi
     await makeServer(files, hosts, nowMs);
   }
   if (!existsSync(files.clientKey) || !serves(files.clientCertificate, [], nowMs)) {
+    // Loaded only where something is issued: it takes as long as the rest of a start.
+    const { selfSigned } = await import("../pki.ts");
     const issued = await selfSigned({
       commonName: "Holdfast demo client",
       keyType: "RSA-2048",
@@ -71,6 +72,7 @@ export async function ensurePki(folder: string, hosts: readonly string[]): Promi
 }
 
 async function makeServer(files: PkiFiles, hosts: readonly string[], nowMs: number) {
+  const { createAuthority } = await import("../pki.ts");
   const validity = { notBeforeMs: nowMs - backdateMs, days };
   const authority = await createAuthority({ commonName: "Holdfast development CA", ...validity });
   const issued = await authority.issue({

@@ -33,20 +33,48 @@ export function signal(identity: ProcessIdentity, name: NodeJS.Signals): void {
   }
 }
 
-/** How long ago this process was started, by the command that became it. */
-export function ageMs(): number {
+/** How long ago the command was given that this process carries out: its own start, or that of npm above it. */
+export function commandAgeMs(): number {
   const [uptime = "0"] = readFileSync("/proc/uptime", "utf8").split(" ");
-  const ticks = startTicks(process.pid) ?? 0;
+  const ticks = startTicks(npmAbove(process.pid) ?? process.pid) ?? 0;
   return (Number(uptime) - ticks / ticksPerSecond) * 1000;
 }
 
-/** Field 22 of /proc/PID/stat; a zombie counts as gone. */
+/** npm, where it runs this process: through a shell, and through one that waits for a process in the background. */
+function npmAbove(pid: number): number | undefined {
+  let above = parentOf(pid);
+  for (let step = 0; step < 4 && above !== undefined; step++) {
+    if (nameOf(above).startsWith("npm ")) return above;
+    above = parentOf(above);
+  }
+  return undefined;
+}
+
+function parentOf(pid: number): number | undefined {
+  const parent = statFields(pid)?.[1];
+  return parent === undefined ? undefined : Number(parent);
+}
+
+function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** A zombie counts as gone. */
 function startTicks(pid: number): number | undefined {
+  const fields = statFields(pid);
+  return fields === undefined || fields[0] === "Z" ? undefined : Number(fields[19]);
+}
+
+/** /proc/PID/stat from its third field on: state, parent, …; undefined when there is no such process. */
+function statFields(pid: number): readonly string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The name, in parentheses, may hold spaces and parentheses itself.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : Number(fields[19]);
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   } catch {
     return undefined;
   }

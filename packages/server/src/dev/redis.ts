@@ -14,6 +14,11 @@ export const redisRoles: readonly RedisRole[] = ["primary", "replica", "lock"];
 /** Redis listens for this machine only. */
 export const redisHost = "127.0.0.1";
 
+/** Users of deploy/redis/users.acl. */
+export const nodeUser = "holdfast";
+const locksUser = "holdfast-locks";
+const replicationUser = "replication";
+
 /** Ports by role: the same at every start, since the store remembers its replicas by address. */
 export type RedisPorts = Readonly<Record<RedisRole, number>>;
 
@@ -27,12 +32,12 @@ export function nodePasswordFile(folder: Folder): string {
 
 /** The configuration and the data folder of each Redis; made before the first is started. */
 export function prepareRedis(folder: Folder, ports: RedisPorts): void {
-  const password = passwordOf(nodePasswordFile(folder));
+  const node = passwordOf(nodePasswordFile(folder));
   const replication = passwordOf(join(folder.secrets, "redis-replication-password"));
-  const template = readFileSync(join(checkout, "deploy", "redis", "users.acl"), "utf8");
-  const users = join(folder.secrets, "users.acl");
-  writePrivate(users, usersFrom(template, { password, replication }));
+  const shipped = readFileSync(join(checkout, "deploy", "redis", "users.acl"), "utf8");
   for (const role of redisRoles) {
+    const users = join(folder.secrets, `users-${role}.acl`);
+    writePrivate(users, usersFrom(shipped, role, { node, replication }));
     makePrivate(dataFolder(folder, role));
     writePrivate(configFile(folder, role), config(folder, ports, role, { users, replication }));
   }
@@ -105,7 +110,7 @@ function config(
     ["aclfile", secrets.users],
     // A replica of a small store need not wait for others to join its first copy.
     ["repl-diskless-sync-delay", "0"],
-    ["masteruser", "replica"],
+    ["masteruser", replicationUser],
     ["masterauth", secrets.replication],
     // A lock that is lost with its master only costs work.
     ...(role === "lock" ? [["appendonly", "no"]] : []),
@@ -114,27 +119,42 @@ function config(
   return role === "replica" ? `${text}replicaof ${redisHost} ${ports.primary}\n` : text;
 }
 
-/** The shipped users with this cluster's passwords. */
+/**
+ * The shipped users with this cluster's passwords. A node comes to a lock master under the same name as to the store,
+ * so there that name has what the locks' user may do.
+ */
 function usersFrom(
-  template: string,
-  passwords: { readonly password: string; readonly replication: string },
+  shipped: string,
+  role: RedisRole,
+  passwords: { readonly node: string; readonly replication: string },
 ): string {
-  return template
-    .replaceAll("NODE_PASSWORD", passwords.password)
-    .replaceAll("REPLICATION_PASSWORD", passwords.replication);
+  const own = role === "lock" ? locksUser : nodeUser;
+  const other = role === "lock" ? nodeUser : locksUser;
+  return shipped
+    .split("\n")
+    .filter((line) => line.startsWith("user ") && !line.startsWith(`user ${other} `))
+    .map((line) => {
+      const isNode = line.startsWith(`user ${own} `);
+      const password = isNode ? passwords.node : passwords.replication;
+      return line
+        .replace(`user ${own} `, `user ${nodeUser} `)
+        .replace("#PASSWORD-SHA256", `>${password}`);
+    })
+    .join("\n");
 }
 
-/** Whether it takes commands of the nodes' user: it has read its data and knows the users. */
+/** Whether it knows the nodes' user and has read its data. */
 async function answers(port: number, password: string): Promise<boolean> {
   const socket = connect({ host: redisHost, port });
   try {
     await once(socket, "connect");
-    socket.write(`AUTH holdfast ${password}\r\nPING\r\n`);
+    socket.write(`AUTH ${nodeUser} ${password}\r\nINFO persistence\r\n`);
     let text = "";
     for await (const chunk of socket.setEncoding("utf8").setTimeout(1000, () => socket.destroy())) {
       text += chunk;
-      if (text.includes("+PONG")) return true;
-      if (text.split("\r\n").length > 2) return false;
+      const loading = /^loading:(\d)/m.exec(text);
+      if (loading !== null) return loading[1] === "0";
+      if (text.startsWith("-")) return false;
     }
     return false;
   } catch {

@@ -5,7 +5,7 @@ import { reasonOf, StartError } from "../start-error.ts";
 import { Cluster } from "./cluster.ts";
 import { type Folder, readJson, writeJson, writePrivate } from "./folder.ts";
 import type { DevNode } from "./node-config.ts";
-import { ageMs } from "./process-identity.ts";
+import { commandAgeMs } from "./process-identity.ts";
 import { tableHead, tableRow } from "./table.ts";
 import { type MadeKey, playVcenter, SequenceFailed } from "./vcenter.ts";
 
@@ -60,7 +60,7 @@ async function play(cluster: Cluster, options: StartOptions): Promise<void> {
       tls: cluster.client,
       ...(earlier === undefined ? {} : { earlier }),
       answered: () => {
-        firstAnswerMs ??= ageMs();
+        firstAnswerMs ??= commandAgeMs();
       },
       report: (outcome) => say(tableRow(outcome)),
     });
@@ -73,7 +73,7 @@ async function play(cluster: Cluster, options: StartOptions): Promise<void> {
   }
   say("");
   say(
-    `Ready. First request answered ${seconds(firstAnswerMs)} after the start, the whole sequence done after ${seconds(ageMs())}.`,
+    `Ready. First request answered ${seconds(firstAnswerMs)} after the command, the whole sequence done after ${seconds(commandAgeMs())}.`,
   );
   for (const line of whatToTry(cluster, options.commandOptions)) say(line);
 }

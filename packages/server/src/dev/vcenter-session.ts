@@ -104,6 +104,16 @@ export class VcenterSession implements AsyncDisposable {
     return String(attributeValue("State", state.item));
   }
 
+  /** What a destroyed key still tells; 1.1 answers Item Not Found to its Get, as for a key that never was. */
+  async isDestroyed(id: string): Promise<boolean> {
+    try {
+      return (await this.state(id)).startsWith("Destroyed");
+    } catch (error) {
+      if (error instanceof UnexpectedAnswer) return false;
+      throw error;
+    }
+  }
+
   /** How many values a custom attribute has: asking for an absent one is a success. */
   async count(id: string, name: string): Promise<number> {
     const [item] = await this.send(vcenterItems.getAttribute(id, name));

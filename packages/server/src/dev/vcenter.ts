@@ -57,7 +57,7 @@ export async function playVcenter(play: Play): Promise<MadeKey> {
   const made = await newKey(turns);
   await neededAgain(turns, "key needed again", made);
   const { earlier } = play;
-  if (earlier !== undefined) await neededAgain(turns, "key of the last start", earlier, true);
+  if (earlier !== undefined) await neededAgain(turns, "key of the last start", earlier);
   return made;
 }
 
@@ -178,24 +178,19 @@ async function describeKey(
   return `${names.join(", ")} added`;
 }
 
-/** Where it `mayBeGone`, somebody may have destroyed the key since; other bytes are a fault all the same. */
-async function neededAgain(
-  turns: Turns,
-  step: string,
-  key: MadeKey,
-  mayBeGone = false,
-): Promise<void> {
+/** A key that was made before: its bytes are the same, unless somebody has destroyed it since. */
+async function neededAgain(turns: Turns, step: string, key: MadeKey): Promise<void> {
+  const { uniqueIdentifier: id } = key;
   await turns.task(step, async (session) => {
-    try {
-      const sha256 = await session.get(key.uniqueIdentifier);
-      if (sha256 !== key.sha256) throw new UnexpectedAnswer("the key has other bytes than before");
-    } catch (error) {
-      const gone = error instanceof UnexpectedAnswer && error.reason === "ItemNotFound";
-      if (gone && mayBeGone) return "not there: somebody destroyed it";
+    const sha256 = await session.get(id).catch(async (error: unknown) => {
+      const absent = error instanceof UnexpectedAnswer && error.reason === "ItemNotFound";
+      if (absent && (await session.isDestroyed(id))) return undefined;
       throw error;
-    }
-    const state = await session.state(key.uniqueIdentifier);
-    if (state === "PreActive") await session.activate(key.uniqueIdentifier);
+    });
+    if (sha256 === undefined) return "somebody has destroyed it";
+    if (sha256 !== key.sha256) throw new UnexpectedAnswer("the key has other bytes than before");
+    const state = await session.state(id);
+    if (state === "PreActive") await session.activate(id);
     return `same 256 bits, ${state}`;
   });
 }

@@ -1,0 +1,317 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+
+const root = join(import.meta.dirname, "..", "..");
+const addresses = ["127.0.41.1", "127.0.41.2"];
+const port = 25_696;
+const startMs = 60_000;
+
+interface ClusterFile {
+  readonly ready: boolean;
+  readonly nodes: readonly {
+    readonly region: string;
+    readonly node: string;
+    readonly kmip: string;
+    readonly grpc: string;
+    readonly health: string;
+    readonly http: string;
+    readonly pid: number;
+  }[];
+  readonly redis: readonly {
+    readonly region: string;
+    readonly role: string;
+    readonly address: string;
+    readonly pid: number;
+  }[];
+  readonly ca: string;
+  readonly clientCertificate: string;
+  readonly clientKey: string;
+}
+
+let folder = "";
+const running: ChildProcess[] = [];
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-start-"));
+});
+
+afterEach(() => {
+  for (const child of running.splice(0)) child.kill("SIGKILL");
+  holdfast("dev", "stop", "--dir", folder);
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** The command line as `npx holdfast` runs it. */
+function holdfast(...args: readonly string[]) {
+  const { status, stdout, stderr } = spawnSync(
+    join(root, "node_modules", ".bin", "holdfast"),
+    args,
+    { encoding: "utf8", cwd: root },
+  );
+  return { status, stdout, stderr };
+}
+
+/** A KMIP operation at the cluster of this test, which must succeed. */
+function kmip(...args: readonly string[]): string {
+  const { status, stdout, stderr } = holdfast("kmip", ...args, "--dev", folder);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  return stdout.trim();
+}
+
+const where = (at = folder, list = addresses, kmipPort = port) => [
+  ...["--dir", at, "--addresses", list.join(","), "--port", String(kmipPort)],
+];
+
+/** What `npm start` runs. */
+function startCluster(args: readonly string[] = where()) {
+  const child = spawn(
+    "node",
+    ["scripts/run.mjs", "packages/cli/src/main.ts", "dev", "start", ...args],
+    { cwd: root, stdio: ["ignore", "pipe", "pipe"] },
+  );
+  running.push(child);
+  const output = { out: "", err: "" };
+  child.stdout.setEncoding("utf8").on("data", (text) => {
+    output.out += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text) => {
+    output.err += text;
+  });
+  const ended = once(child, "exit").then(([code]) => code as number | null);
+  return { child, output, ended };
+}
+
+async function untilReady(cluster: ReturnType<typeof startCluster>): Promise<void> {
+  await expect
+    .poll(() => cluster.output.out.includes("Ready.") || cluster.child.exitCode !== null, {
+      timeout: startMs,
+    })
+    .toBe(true);
+  expect(cluster.output.err).toBe("");
+  await expect.poll(() => clusterFile()?.ready).toBe(true);
+}
+
+function clusterFile(at = folder): ClusterFile | undefined {
+  const file = join(at, "cluster.json");
+  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
+}
+
+function pids(at = folder): readonly number[] {
+  const cluster = clusterFile(at);
+  return [...(cluster?.nodes ?? []), ...(cluster?.redis ?? [])].map(({ pid }) => pid);
+}
+
+function runs(pid: number): boolean {
+  try {
+    return !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
+  } catch {
+    return false;
+  }
+}
+
+/** The bytes of a key, by way of a file that only this user can read. */
+function bytesOf(id: string): Buffer {
+  const file = join(folder, `${id}.key`);
+  kmip("get", id, "--out", file);
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const bytes = readFileSync(file);
+  rmSync(file);
+  return bytes;
+}
+
+function allFiles(path: string): readonly string[] {
+  return readdirSync(path, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
+test("npm start, Ctrl-C, npm start: every key is still there", { timeout: 180_000 }, async () => {
+  const first = startCluster();
+  await untilReady(first);
+  const { out } = first.output;
+  const steps = out
+    .split("\n")
+    .filter((line) => /^ {2}(trust|health|new key|key needed)/.test(line));
+  expect(steps.length).toBe(15);
+  expect(steps.filter((line) => line.includes("FAILED"))).toEqual([]);
+  for (const node of ["a1", "a2"])
+    expect(steps.some((line) => line.includes(` ${node} `))).toBe(true);
+  expect(out).toContain("same 256 bits, Active");
+  for (const address of addresses) expect(out).toContain(`${address}:${port}`);
+
+  const cluster = clusterFile();
+  expect(cluster?.nodes.map(({ kmip: at }) => at)).toEqual(
+    addresses.map((one) => `${one}:${port}`),
+  );
+  expect(cluster?.redis.map(({ role }) => role).toSorted()).toEqual(["lock", "primary", "replica"]);
+  for (const file of [cluster?.ca, cluster?.clientCertificate, cluster?.clientKey]) {
+    expect(existsSync(file ?? "")).toBe(true);
+  }
+  const all = pids();
+  expect(all.filter(runs).length).toBe(5);
+
+  const id = kmip("create", "--name", "first", "--activate");
+  const bytes = bytesOf(id);
+  expect(bytes.length).toBe(32);
+  expect(kmip("locate", "--name", "first")).toBe(id);
+  expect(kmip("attributes", id, "State")).toMatch(/^State +Active$/);
+  expect(kmip("get", id)).not.toContain(bytes.toString("hex"));
+
+  first.child.kill("SIGINT");
+  expect(await first.ended).toBe(0);
+  expect(first.output.err).toBe("");
+  expect(existsSync(join(folder, "cluster.json"))).toBe(false);
+  expect(all.filter(runs)).toEqual([]);
+
+  const second = startCluster();
+  await untilReady(second);
+  expect(second.output.out).toMatch(/key of the last start .*same 256 bits, Active/);
+  const seconds = /First request answered (\d+\.\d+) s/.exec(second.output.out)?.[1];
+  expect(Number(seconds)).toBeLessThan(15);
+  expect(bytesOf(id)).toEqual(bytes);
+  expect(kmip("attributes", id, "State")).toMatch(/^State +Active$/);
+  second.child.kill("SIGTERM");
+  expect(await second.ended).toBe(0);
+
+  // Nothing that lies on disk holds a key in clear.
+  const leaking = allFiles(folder).filter((file) => {
+    const content = readFileSync(file);
+    return content.includes(bytes) || content.includes(bytes.toString("hex"));
+  });
+  expect(leaking).toEqual([]);
+});
+
+describe("in the background", () => {
+  test("start --detach returns when ready, stop ends it", { timeout: 120_000 }, () => {
+    expect(holdfast("dev", "status", "--dir", folder).status).toBe(3);
+    const started = holdfast("dev", "start", "--detach", ...where());
+    expect(started).toMatchObject({ status: 0, stderr: "" });
+    expect(started.stdout).toContain("Ready.");
+    expect(clusterFile()?.ready).toBe(true);
+    const all = pids();
+    const status = holdfast("dev", "status", "--dir", folder);
+    expect(status.status).toBe(0);
+    expect(status.stdout).toMatch(/KMIP a2 +127\.0\.41\.2:25696 ready/);
+
+    const again = holdfast("dev", "start", ...where());
+    expect(again.status).toBe(2);
+    expect(again.stderr).toMatch(/^[^\n]*a development cluster already runs in [^\n]*\n$/);
+
+    expect(holdfast("dev", "stop", "--dir", folder)).toMatchObject({ status: 0, stderr: "" });
+    expect(all.filter(runs)).toEqual([]);
+    expect(clusterFile()).toBeUndefined();
+  });
+});
+
+describe("kill -9", () => {
+  test("of a node and of the primary: both come back, and no key is lost", {
+    timeout: 120_000,
+  }, async () => {
+    const cluster = startCluster();
+    await untilReady(cluster);
+    const id = kmip("create");
+    const bytes = bytesOf(id);
+    const victims = [clusterFile()?.nodes[0]?.pid ?? 0, redisPid("primary")];
+    for (const pid of victims) process.kill(pid, "SIGKILL");
+    await expect
+      .poll(
+        () => pids().filter(runs).length === 5 && !pids().some((pid) => victims.includes(pid)),
+        {
+          timeout: 30_000,
+        },
+      )
+      .toBe(true);
+    await expect
+      .poll(() => holdfast("dev", "status", "--dir", folder).status, { timeout: 30_000 })
+      .toBe(0);
+    await expect
+      .poll(() => holdfast("kmip", "get", id, "--dev", folder).status, { timeout: 30_000 })
+      .toBe(0);
+    expect(bytesOf(id)).toEqual(bytes);
+    const said = cluster.output.out.split("\n").filter((line) => line.includes("SIGKILL"));
+    expect(said.toSorted()).toEqual([
+      expect.stringMatching(/^Redis primary ended \(signal SIGKILL\); it is started again/),
+      expect.stringMatching(/^node a1 ended \(signal SIGKILL\); it is started again/),
+    ]);
+    cluster.child.kill("SIGINT");
+    expect(await cluster.ended).toBe(0);
+  });
+
+  test("of the supervisor: the next start ends what it left", { timeout: 120_000 }, async () => {
+    const killed = startCluster();
+    await untilReady(killed);
+    const left = pids();
+    killed.child.kill("SIGKILL");
+    await killed.ended;
+    expect(left.filter(runs).length).toBe(5);
+    expect(holdfast("dev", "status", "--dir", folder).stdout).toContain("left 5 others");
+    const next = startCluster();
+    await untilReady(next);
+    expect(left.filter(runs)).toEqual([]);
+    expect(next.output.out).toMatch(/key of the last start .*same 256 bits/);
+    next.child.kill("SIGINT");
+    expect(await next.ended).toBe(0);
+  });
+});
+
+describe("a start that cannot be", () => {
+  test("for a port in use is one line, and leaves nothing", { timeout: 60_000 }, async () => {
+    const server = createServer();
+    server.listen(port, addresses[1]);
+    await once(server, "listening");
+    try {
+      const { status, stderr } = holdfast("dev", "start", ...where());
+      expect(status).toBe(2);
+      expect(stderr).toMatch(/^[^\n]*127\.0\.41\.2:25696 \(KMIP of node a2\) is in use: [^\n]*\n$/);
+      expect(existsSync(join(folder, "run.json"))).toBe(false);
+    } finally {
+      server.close();
+    }
+  });
+
+  test("for data that is gone is refused, not begun anew", { timeout: 60_000 }, () => {
+    rmSync(join(folder, "redis", "primary"), { recursive: true });
+    const { status, stderr } = holdfast("dev", "start", ...where());
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^[^\n]*the data of its Redis is gone; [^\n]*dev reset --yes[^\n]*\n$/);
+  });
+
+  test("reset begins anew, when told so", { timeout: 60_000 }, () => {
+    expect(holdfast("dev", "reset", "--dir", folder).status).toBe(2);
+    expect(holdfast("dev", "reset", "--dir", folder, "--yes").status).toBe(0);
+    expect(holdfast("dev", "start", "--detach", ...where()).status).toBe(0);
+    expect(kmip("locate").split("\n").length).toBe(1);
+  });
+});
+
+test("two clusters side by side know nothing of each other", { timeout: 120_000 }, () => {
+  const other = mkdtempSync(join(tmpdir(), "holdfast-other-"));
+  try {
+    expect(holdfast("dev", "start", "--detach", ...where()).status).toBe(0);
+    const second = where(other, ["127.0.42.1"], port + 10);
+    expect(holdfast("dev", "start", "--detach", ...second).status).toBe(0);
+    const id = kmip("create");
+    const { status, stderr } = holdfast("kmip", "get", id, "--dev", other);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/ObjectNotFound/);
+    const ports = [...(clusterFile()?.redis ?? []), ...(clusterFile(other)?.redis ?? [])];
+    expect(new Set(ports.map(({ address }) => address)).size).toBe(6);
+    expect(holdfast("dev", "stop", "--dir", other).status).toBe(0);
+    expect(bytesOf(id).length).toBe(32);
+  } finally {
+    holdfast("dev", "stop", "--dir", other);
+    rmSync(other, { recursive: true, force: true });
+  }
+});
+
+function redisPid(role: string): number {
+  return clusterFile()?.redis.find((one) => one.role === role)?.pid ?? 0;
+}
