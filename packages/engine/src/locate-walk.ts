@@ -19,20 +19,32 @@ export interface WalkOptions {
   readonly walkMax: number | undefined;
 }
 
-/** The objects that match, newest first, in groups as they are found; other work gets its turn between the groups. */
+/** Objects that match, as they are found. */
+export interface Matches {
+  readonly objects: readonly ManagedObject[];
+  /** True when the walk would be refused if it had to go on. */
+  readonly atLimit: boolean;
+}
+
+interface Walked {
+  readonly objects: readonly StoredObject[];
+  readonly atLimit: boolean;
+}
+
+/** The objects that match, newest first, in groups; other work gets its turn between the groups. */
 export async function* matchesOf(
   objects: Objects,
   filter: LocateFilter,
   options: WalkOptions,
-): AsyncGenerator<readonly ManagedObject[]> {
+): AsyncGenerator<Matches> {
   const { live, destroyed, uniqueIdentifier } = filter;
   if (uniqueIdentifier === null || !(live || destroyed)) return;
   const pages =
     uniqueIdentifier === undefined
       ? walk(objects, filter, options)
-      : [await readOne(objects, uniqueIdentifier)];
-  for await (const page of pages) {
-    yield page.map(({ object }) => object).filter(filter.matches);
+      : [{ objects: await readOne(objects, uniqueIdentifier), atLimit: false }];
+  for await (const { objects: page, atLimit } of pages) {
+    yield { objects: page.map(({ object }) => object).filter(filter.matches), atLimit };
   }
 }
 
@@ -40,17 +52,15 @@ export async function* matchesOf(
  * The default member of an object group: the one that was waiting longest to be served, and when all were, the oldest
  * (KMIP 2.1, 6.1.28, leaves it to the server).
  */
-export async function* defaultMember(
-  members: AsyncIterable<readonly ManagedObject[]>,
-): AsyncGenerator<readonly ManagedObject[]> {
+export async function* defaultMember(members: AsyncIterable<Matches>): AsyncGenerator<Matches> {
   let oldest: ManagedObject | undefined;
   let oldestFresh: ManagedObject | undefined;
-  for await (const group of members) {
-    oldest = group.at(-1) ?? oldest;
-    oldestFresh = group.findLast(({ facts }) => facts.served === undefined) ?? oldestFresh;
+  for await (const { objects } of members) {
+    oldest = objects.at(-1) ?? oldest;
+    oldestFresh = objects.findLast(({ facts }) => facts.served === undefined) ?? oldestFresh;
   }
   const chosen = oldestFresh ?? oldest;
-  yield chosen === undefined ? [] : [chosen];
+  yield { objects: chosen === undefined ? [] : [chosen], atLimit: false };
 }
 
 async function readOne(objects: Objects, identifier: string): Promise<readonly StoredObject[]> {
@@ -66,17 +76,18 @@ async function* walk(
   objects: Objects,
   { live, destroyed, terms }: LocateFilter,
   { wanted, walkMax }: WalkOptions,
-): AsyncGenerator<readonly StoredObject[]> {
+): AsyncGenerator<Walked> {
   const [term] = terms.length > 1 ? await narrowest(objects, { live, destroyed }, terms) : terms;
   const query = { live, destroyed, ...(term === undefined ? {} : { term }) };
   let limit = Math.min(pageMax, Math.max(probeMax, wanted));
   let walked = 0;
   let page: FindPage = await objects.find({ ...query, limit });
   for (;;) {
-    yield page.objects;
     walked += page.objects.length;
+    const atLimit = walkMax !== undefined && walked >= walkMax;
+    yield { objects: page.objects, atLimit };
     if (page.next === undefined) return;
-    if (walkMax !== undefined && walked >= walkMax) throw tooFar(walkMax);
+    if (atLimit) throw tooFar(walkMax);
     await setImmediate();
     limit = pageMax;
     page = await objects.find({ ...query, limit, after: page.next });

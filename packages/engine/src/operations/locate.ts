@@ -1,8 +1,7 @@
 import { KmipError, type Request, within } from "@holdfast/kmip";
 import type { Handler } from "../handlers.ts";
 import { locateFilter } from "../locate-filter.ts";
-import { defaultMember, matchesOf } from "../locate-walk.ts";
-import type { ManagedObject } from "../record.ts";
+import { defaultMember, type Matches, matchesOf } from "../locate-walk.ts";
 import { tooLarge } from "../response-room.ts";
 
 /** Groups of objects that are still looked at, once the answer is full, to count those that match. */
@@ -55,15 +54,15 @@ function notNegative(name: string, value: number | undefined): number | undefine
 
 /** The identifiers of a page of the matches, and how many matches there are where that was soon found out. */
 async function collect(
-  found: AsyncIterable<readonly ManagedObject[]>,
+  found: AsyncIterable<Matches>,
   { maximum, offset }: Page,
   { answeredMax, groupsAfter }: { readonly answeredMax: number; readonly groupsAfter: number },
 ): Promise<{ readonly located?: number; readonly uniqueIdentifiers: readonly string[] }> {
   const uniqueIdentifiers: string[] = [];
   let located = 0;
   let left = groupsAfter;
-  for await (const group of found) {
-    for (const { uniqueIdentifier } of group) {
+  for await (const { atLimit, objects } of found) {
+    for (const { uniqueIdentifier } of objects) {
       if (located >= offset && uniqueIdentifiers.length < maximum) {
         uniqueIdentifiers.push(uniqueIdentifier);
       }
@@ -71,7 +70,7 @@ async function collect(
     }
     if (uniqueIdentifiers.length > answeredMax) throw tooLarge();
     if (uniqueIdentifiers.length < maximum) continue;
-    if (left === 0) return { uniqueIdentifiers };
+    if (left === 0 || atLimit) return { uniqueIdentifiers };
     left -= 1;
   }
   return { located, uniqueIdentifiers };
