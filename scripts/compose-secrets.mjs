@@ -3,7 +3,14 @@
 
 import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
 import { join, resolve } from "node:path";
 import { pathWithTools } from "./redis-path.mjs";
 import { root, say } from "./setup/common.mjs";
@@ -38,8 +45,13 @@ writeFileSync(
   `masteruser replica\nmasterauth ${replication}\n`,
   { mode: 0o644 },
 );
+// A node does not run as root: what root has made is given to the image's own user.
+const isRoot = process.getuid?.() === 0;
+if (isRoot)
+  for (const name of readdirSync(directory)) chownSync(join(directory, name), 65532, 65532);
+const owner = isRoot ? "" : "HOLDFAST_UID=$(id -u) HOLDFAST_GID=$(id -g) ";
 process.stdout.write(`The secrets lie in ${directory}. Start it with:
-  HOLDFAST_UID=$(id -u) HOLDFAST_GID=$(id -g) HOLDFAST_SECRETS=${directory} docker compose up --build --wait
+  ${owner}HOLDFAST_SECRETS=${directory} docker compose up --build --wait
 `);
 
 /**
