@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { randomBytes, scryptSync } from "node:crypto";
 import { once } from "node:events";
 import { createWriteStream, existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -21,6 +21,8 @@ const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
 export interface RegionOptions {
   /** Names of the instances; each has one pinned client certificate. */
   readonly instances: readonly string[];
+  /** Instance → user name → password. */
+  readonly users?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   readonly nodes?: number;
   readonly replicas?: number;
   readonly sentinels?: number;
@@ -193,7 +195,7 @@ export async function startRegion(options: RegionOptions): Promise<Region> {
     await initialiseStore({ address: primary.address, replicas, ids: systemIds });
     const authority = await createAuthority({ commonName: "Test CA", ...day });
     const clients = await issueClients(options.instances);
-    const shared = await writeShared(folder, authority, clients);
+    const shared = await writeShared(folder, authority, clients, options.users ?? {});
     for (let at = 0; at < (options.nodes ?? 2); at++) {
       nodes.push(await writeNode(folder, `a${at + 1}`, shared, redis, options));
     }
@@ -222,6 +224,7 @@ async function writeShared(
   folder: string,
   authority: Authority,
   clients: ReadonlyMap<string, Issued>,
+  users: NonNullable<RegionOptions["users"]>,
 ): Promise<Readonly<Record<string, unknown>>> {
   const server = await authority.issue({
     commonName: "holdfast",
@@ -245,8 +248,19 @@ async function writeShared(
     instances: [...clients].map(([name, { certificate }]) => ({
       name,
       certificates: [certificate],
+      users: Object.entries(users[name] ?? {}).map(([user, password]) => ({
+        name: user,
+        passwordHash: hashOf(password),
+      })),
     })),
   };
+}
+
+/** What `holdfast hash-password` prints, made apart from it. */
+function hashOf(password: string): string {
+  const salt = randomBytes(16);
+  const hash = scryptSync(password, salt, 32, { N: 16_384, r: 8, p: 1 });
+  return `scrypt$16384$8$1$${salt.toString("base64url")}$${hash.toString("base64url")}`;
 }
 
 async function writeNode(

@@ -1,0 +1,91 @@
+import type { CallOptions, KmipClient } from "@holdfast/client";
+import {
+  type Attribute,
+  attributeItem,
+  attributeValue,
+  type EnumerationText,
+  keyBlockOf,
+  objectItem,
+  plainKeyOf,
+  type Response,
+  type ResponseItem,
+  tags,
+} from "@holdfast/kmip";
+import { byteString } from "@holdfast/ttlv";
+
+/** A State as KMIP names it (KMIP 2.1, 4.57). */
+export type State = EnumerationText<"State">;
+
+const usage: Attribute = { item: attributeItem("CryptographicUsageMask", 0x0c) };
+const aes: Attribute = { item: attributeItem("CryptographicAlgorithm", "AES") };
+
+/** Has the server make a key of 256 bits; answers its identifier. */
+export async function createKey(client: KmipClient, options?: CallOptions): Promise<string> {
+  const length: Attribute = { item: attributeItem("CryptographicLength", 256) };
+  const attributes = { attributes: [aes, length, usage], templateNames: [] };
+  const answer = await client.create({ objectType: "SymmetricKey", attributes }, options);
+  return answer.uniqueIdentifier;
+}
+
+/** Gives the server a key of the test's own; answers its identifier. */
+export async function registerKey(
+  client: KmipClient,
+  key: Uint8Array,
+  more: readonly Attribute[] = [],
+): Promise<string> {
+  const object = objectItem("SymmetricKey", {
+    keyBlock: {
+      keyFormatType: "Raw",
+      keyValue: { keyMaterial: byteString(tags.KeyMaterial.tag, key) },
+      cryptographicAlgorithm: "AES",
+      cryptographicLength: key.length * 8,
+    },
+  });
+  const attributes = { attributes: [usage, ...more], templateNames: [] };
+  const answer = await client.register({ objectType: "SymmetricKey", attributes, object });
+  return answer.uniqueIdentifier;
+}
+
+/** A key's bytes in hex. */
+export async function keyBytes(client: KmipClient, id: string): Promise<string> {
+  return hexOf(await client.get({ uniqueIdentifier: id }));
+}
+
+/** The bytes in hex of what Get answered. */
+export function hexOf({ object }: Response<"Get">): string {
+  const block = object === undefined ? undefined : keyBlockOf(object);
+  const key = block === undefined ? undefined : plainKeyOf(block);
+  if (key === undefined) throw new Error("Get answered no plain key");
+  return Buffer.from(key).toString("hex");
+}
+
+/** An object's State. */
+export async function stateOf(client: KmipClient, id: string): Promise<State> {
+  return stateIn(
+    await client.getAttributes({ uniqueIdentifier: id, references: [stateReference] }),
+  );
+}
+
+/** What to ask of Get Attributes to learn the State. */
+export const stateReference = { tag: tags.State.tag, key: "" };
+
+/** The State that Get Attributes answered. */
+export function stateIn({ attributes }: Response<"GetAttributes">): State {
+  const state = attributes.find(({ item }) => item.tag === tags.State.tag);
+  if (state === undefined) throw new Error("Get Attributes answered no State");
+  return attributeValue("State", state.item) as State;
+}
+
+/** State and bytes of one object, in one message; each part says why where it failed. */
+export async function look(
+  client: KmipClient,
+  id: string,
+): Promise<{ readonly state: ResponseItem; readonly key: ResponseItem }> {
+  const { items } = await client.request(client.version, [
+    { operation: "GetAttributes", payload: { uniqueIdentifier: id, references: [stateReference] } },
+    { operation: "Get", payload: { uniqueIdentifier: id } },
+  ]);
+  const [state, key] = items;
+  if (state === undefined || key === undefined) throw new Error("two operations, fewer answers");
+  return { state, key };
+}

@@ -1,0 +1,106 @@
+import type { Response, ResponseItem } from "@holdfast/kmip";
+import { hexOf, type State, stateIn } from "./keys.ts";
+
+/** How far along its life a state is; no object ever goes back (KMIP 2.1, 4.57, figure 1). */
+const ranks: Readonly<Record<string, number>> = {
+  PreActive: 0,
+  Active: 1,
+  Deactivated: 2,
+  Compromised: 3,
+  Destroyed: 4,
+  DestroyedCompromised: 5,
+};
+const destroyed = 4;
+
+/** The place of a state in an object's life. */
+export function rankOf(state: State): number {
+  const rank = ranks[state];
+  if (rank === undefined) throw new Error(`an unknown state: ${state}`);
+  return rank;
+}
+
+/** What is known of one object. */
+export interface Entry {
+  readonly id: string;
+  /** Its bytes in hex, from Register or the first Get. */
+  bytes: string | undefined;
+  /** The latest state that the server acknowledged or showed. */
+  rank: number;
+  /** The latest state that anybody asked for; not known to have been reached. */
+  tried: number;
+  /** A transition got no clear answer, or one is under way. */
+  held: boolean;
+}
+
+/** Remembers what the server acknowledged and notes what contradicts it. */
+export class Ledger {
+  readonly entries = new Map<string, Entry>();
+  /** Contradictions, one line each. */
+  readonly violations: string[] = [];
+
+  made(id: string, bytes: string | undefined): Entry {
+    if (this.entries.has(id)) this.violations.push(`${id}: handed out twice`);
+    const entry: Entry = { id, bytes, rank: 0, tried: 0, held: false };
+    this.entries.set(id, entry);
+    return entry;
+  }
+
+  /** A transition was acknowledged, or an answer showed the state. */
+  reached(entry: Entry, rank: number): void {
+    entry.rank = Math.max(entry.rank, rank);
+  }
+
+  /** Compares an answer with what was known before it was asked for; tells whether it answered at all. */
+  compare(
+    entry: Entry,
+    before: number,
+    where: string,
+    seen: { readonly state: ResponseItem; readonly key: ResponseItem },
+  ): boolean {
+    const known = this.#state(entry, before, where, seen.state);
+    return this.#bytes(entry, before, where, seen.key) && known;
+  }
+
+  /** The object was answered as if there were none. */
+  missing(entry: Entry, where: string): void {
+    this.violations.push(`${entry.id}: not found ${where}`);
+  }
+
+  #state(entry: Entry, before: number, where: string, item: ResponseItem): boolean {
+    if (isRefused(item)) return false;
+    if (item.status !== "Success") {
+      this.violations.push(`${entry.id}: its state ${where}: ${item.reason}: ${item.message}`);
+      return true;
+    }
+    const state = stateIn(item.payload as Response<"GetAttributes">);
+    const rank = rankOf(state);
+    if (rank < before || rank > entry.tried) {
+      this.violations.push(
+        `${entry.id}: ${state} ${where}, where ${before} was reached and ${entry.tried} asked for`,
+      );
+    }
+    this.reached(entry, rank);
+    return true;
+  }
+
+  #bytes(entry: Entry, before: number, where: string, item: ResponseItem): boolean {
+    if (isRefused(item)) return false;
+    if (item.status === "Success") {
+      if (before >= destroyed) this.violations.push(`${entry.id}: destroyed, but read ${where}`);
+      const bytes = hexOf(item.payload as Response<"Get">);
+      entry.bytes ??= bytes;
+      if (bytes !== entry.bytes) this.violations.push(`${entry.id}: other bytes ${where}`);
+      return true;
+    }
+    const gone = item.reason === "ItemNotFound" || item.reason === "ObjectDestroyed";
+    if (!gone || entry.tried < destroyed) {
+      this.violations.push(`${entry.id}: its bytes ${where}: ${item.reason}: ${item.message}`);
+    }
+    return true;
+  }
+}
+
+/** Whether the server said that it cannot tell or cannot promise. */
+function isRefused({ status, reason }: ResponseItem): boolean {
+  return status !== "Success" && reason === "GeneralFailure";
+}
