@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { ConnectionOptions } from "node:tls";
 import type { Locks, Observer } from "@holdfast/engine";
 import { Redis } from "ioredis";
 import Redlock, { type Lock, type LockCallback, type LockClient } from "redlock";
@@ -9,6 +10,8 @@ export interface RedisLocksOptions {
   /** URLs of the lock masters, `redis://` or `rediss://`: one, three or five servers that know nothing of each other. */
   readonly urls: readonly string[];
   readonly observe: Observer;
+  /** Authorities and client certificate for `rediss://`; the system's authorities unless given. */
+  readonly tls?: ConnectionOptions;
   /** How long a lock lasts when its holder vanishes; longer than the worst barrier. Default 5,000. */
   readonly lockMs?: number;
   /** How long a contender waits before it goes on without the lock. Default 2,000. */
@@ -33,9 +36,9 @@ export class RedisLocks implements Locks, AsyncDisposable {
   readonly #releases = new Set<Promise<void>>();
 
   private constructor(options: RedisLocksOptions) {
-    const { urls, observe, lockMs = 5_000, waitMs = 2_000, commandTimeoutMs = 50 } = options;
+    const { urls, tls, observe, lockMs = 5_000, waitMs = 2_000, commandTimeoutMs = 50 } = options;
     if (urls.length === 0) throw new RangeError("locks: give at least one lock master");
-    this.#masters = urls.map((url) => new LockMaster(url, commandTimeoutMs));
+    this.#masters = urls.map((url) => new LockMaster(url, commandTimeoutMs, tls));
     this.#observe = observe;
     this.#lockMs = lockMs;
     this.#redlock = new Redlock(this.#masters, {
@@ -103,8 +106,10 @@ export class RedisLocks implements Locks, AsyncDisposable {
 class LockMaster implements LockClient {
   readonly #redis: Redis;
 
-  constructor(url: string, commandTimeoutMs: number) {
+  constructor(url: string, commandTimeoutMs: number, tls: ConnectionOptions | undefined) {
     this.#redis = new Redis(url, {
+      ...(tls !== undefined && url.startsWith("rediss:") && { tls }),
+      ...(tls !== undefined && url.startsWith("rediss:") ? { tls } : {}),
       commandTimeout: commandTimeoutMs,
       connectTimeout: 1_000,
       maxRetriesPerRequest: 0,

@@ -209,7 +209,8 @@ async function openEngine(parts: Parts, store: RedisStore, root: RootOfTrust): P
 async function openLocks({ config, connection, observe, opened }: Parts): Promise<Locks> {
   const urls = lockUrls(config, connection);
   if (urls === undefined) return new MemoryLocks({ observe });
-  return opened.use(await RedisLocks.open({ urls, observe }));
+  const tls = connection.tls === undefined ? {} : { tls: connection.tls };
+  return opened.use(await RedisLocks.open({ urls, observe, ...tls }));
 }
 
 async function openListeners(parts: Parts, endpoint: KmipEndpoint): Promise<ListenerGuard> {
