@@ -39,7 +39,7 @@ export function addConnectOptions(kmip: Command): void {
     )
     .option("--username <name>", "user name, where the instance has users")
     .option("--password-file <file>", "file with the password on its first line")
-    .option("--timeout <ms>", "how long one answer may take", Number)
+    .option("--timeout <ms>", "how long one answer may take", countOf)
     .option("--json", "print JSON");
 }
 
@@ -122,6 +122,13 @@ function credentialsOf({ username, passwordFile }: ConnectOptions): readonly Cre
   return [
     { type: "UsernameAndPassword", username, ...(password === undefined ? {} : { password }) },
   ];
+}
+
+/** A whole number above 0. */
+export function countOf(text: string): number {
+  const count = Number(text);
+  if (Number.isSafeInteger(count) && count > 0) return count;
+  throw new Failure(`${text} is no whole number above 0`);
 }
 
 function collect(text: string, before: readonly string[] = []): readonly string[] {

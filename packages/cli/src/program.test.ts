@@ -51,6 +51,7 @@ describe("a fault is one line that says the mend, and an exit code", () => {
     [["frobnicate"], "unknown command 'frobnicate'"],
     [["kmip", "frobnicate"], "unknown command 'frobnicate'"],
     [["kmip", "get"], "missing required argument 'id'"],
+    [["kmip", "query", "--timeout", "soon"], "soon is no whole number above 0"],
     [["kmip", "query", "--colour"], "unknown option '--colour'"],
     [["kmip", "query", "--version", "9.9"], "--version 9.9: is none of 1.0, 1.1"],
     [["kmip", "query", "--endpoint", "a b"], "--endpoint a b: is no host and port"],

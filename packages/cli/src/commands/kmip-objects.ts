@@ -11,6 +11,7 @@ import {
 import { type Item, ItemType } from "@holdfast/ttlv";
 import type { Command } from "commander";
 import { parseAttribute } from "../attribute-text.ts";
+import { countOf } from "../connect.ts";
 import { Failure, readGiven, reasonOf } from "../failure.ts";
 import { itemJson, table } from "../output.ts";
 import { type Answer, atServer } from "./kmip-command.ts";
@@ -98,8 +99,8 @@ export function addObjectCommands(kmip: Command): void {
       .option("--state <state>", "PreActive, Active, Deactivated, Compromised")
       .option("--type <type>", "such as SymmetricKey")
       .option("--attribute <name=value>", "with this attribute; may be given again", again)
-      .option("--max <count>", "no more than so many", Number)
-      .option("--offset <count>", "without the first ones (KMIP 1.3 and newer)", Number),
+      .option("--max <count>", "no more than so many", countOf)
+      .option("--offset <count>", "without the first ones (KMIP 1.3 and newer)", countOf),
     locate,
   );
 }

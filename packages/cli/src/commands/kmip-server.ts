@@ -1,8 +1,9 @@
 import type { KmipClient } from "@holdfast/client";
 import { type EnumerationText, enumerations, type Response, valuesOf } from "@holdfast/kmip";
+import type { Item } from "@holdfast/ttlv";
 import type { Command } from "commander";
 import { Failure } from "../failure.ts";
-import { type Json, plain, table } from "../output.ts";
+import { itemJson, type Json, plain, table } from "../output.ts";
 import { type Answer, atServer } from "./kmip-command.ts";
 
 type QueryFunction = EnumerationText<"QueryFunction">;
@@ -40,13 +41,18 @@ function functionNamed(name: string, known: readonly QueryFunction[]): QueryFunc
   throw new Failure(`${name} is no Query function of this version; there are ${plain(known)}`);
 }
 
-/** The answer's fields hold texts, numbers and structures of them only. */
+/** The answer's fields, with items and numbers that JSON cannot say made plain. */
 function simplified(answer: Response<"Query">): Readonly<Record<string, Json>> {
   return JSON.parse(
-    JSON.stringify(answer, (_key, value: unknown) =>
-      typeof value === "bigint" ? String(value) : value,
-    ),
+    JSON.stringify(answer, (_key, value: unknown) => {
+      if (typeof value === "bigint") return String(value);
+      return isItem(value) ? itemJson(value) : value;
+    }),
   );
+}
+
+function isItem(value: unknown): value is Item {
+  return typeof value === "object" && value !== null && "tag" in value && "type" in value;
 }
 
 async function versions(client: KmipClient): Promise<Answer> {

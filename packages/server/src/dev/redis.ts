@@ -16,8 +16,7 @@ export const redisHost = "127.0.0.1";
 
 /** Users of deploy/redis/users.acl. */
 export const nodeUser = "holdfast";
-const locksUser = "holdfast-locks";
-const replicationUser = "replication";
+const replicationUser = "replica";
 
 /** Ports by role: the same at every start, since the store remembers its replicas by address. */
 export type RedisPorts = Readonly<Record<RedisRole, number>>;
@@ -35,9 +34,13 @@ export function prepareRedis(folder: Folder, ports: RedisPorts): void {
   const node = passwordOf(nodePasswordFile(folder));
   const replication = passwordOf(join(folder.secrets, "redis-replication-password"));
   const shipped = readFileSync(join(checkout, "deploy", "redis", "users.acl"), "utf8");
+  const users = join(folder.secrets, "users.acl");
+  const passwords = new Map([
+    [nodeUser, node],
+    [replicationUser, replication],
+  ]);
+  writePrivate(users, usersFrom(shipped, passwords));
   for (const role of redisRoles) {
-    const users = join(folder.secrets, `users-${role}.acl`);
-    writePrivate(users, usersFrom(shipped, role, { node, replication }));
     makePrivate(dataFolder(folder, role));
     writePrivate(configFile(folder, role), config(folder, ports, role, { users, replication }));
   }
@@ -119,26 +122,15 @@ function config(
   return role === "replica" ? `${text}replicaof ${redisHost} ${ports.primary}\n` : text;
 }
 
-/**
- * The shipped users with this cluster's passwords. A node comes to a lock master under the same name as to the store,
- * so there that name has what the locks' user may do.
- */
-function usersFrom(
-  shipped: string,
-  role: RedisRole,
-  passwords: { readonly node: string; readonly replication: string },
-): string {
-  const own = role === "lock" ? locksUser : nodeUser;
-  const other = role === "lock" ? nodeUser : locksUser;
+/** The shipped users that are needed here, with this cluster's passwords in place of the placeholders. */
+function usersFrom(shipped: string, passwords: ReadonlyMap<string, string>): string {
   return shipped
     .split("\n")
-    .filter((line) => line.startsWith("user ") && !line.startsWith(`user ${other} `))
-    .map((line) => {
-      const isNode = line.startsWith(`user ${own} `);
-      const password = isNode ? passwords.node : passwords.replication;
-      return line
-        .replace(`user ${own} `, `user ${nodeUser} `)
-        .replace("#PASSWORD-SHA256", `>${password}`);
+    .flatMap((line) => {
+      const [, name = "", state] = line.split(" ");
+      const password = passwords.get(name);
+      if (password !== undefined) return [line.replace(/ #\w+/, ` >${password}`)];
+      return state === "off" ? [line] : [];
     })
     .join("\n");
 }
