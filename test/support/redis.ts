@@ -224,11 +224,13 @@ export class SentinelServer extends RedisServer {
       readonly lines?: readonly string[];
       readonly client?: ClientOptions;
       readonly config?: Readonly<Record<string, string>>;
+      readonly port?: number;
     } = {},
   ): Promise<RedisServer> {
-    const { downAfterMs = 1_500, lines = [], client, config } = options;
+    const { downAfterMs = 1_500, lines = [], client, config, port } = options;
     return RedisServer.launch(
       {
+        ...(port !== undefined && { port }),
         ...(client !== undefined && { client }),
         ...(config !== undefined && { config }),
         lines: [

@@ -2,6 +2,7 @@ import { type StoreFailure, StoreUnavailable } from "@holdfast/engine";
 
 /** First word of a Redis error → what it means for the store, and the mend. */
 const meanings: Readonly<Record<string, readonly [StoreFailure, string]>> = {
+  __proto__: null as never,
   OOM: ["full", "Redis is at maxmemory: raise maxmemory or free memory; reads go on"],
   MISCONF: ["full", "Redis refuses writes since it cannot write to its disk; reads go on"],
   NOREPLICAS: ["barrierShort", "Redis refuses writes since too few replicas are connected"],
@@ -18,6 +19,9 @@ const meanings: Readonly<Record<string, readonly [StoreFailure, string]>> = {
   WRONGPASS: ["unsafe", "Redis refuses the user name or password"],
   WRONGTYPE: ["corrupt", "a key of the store holds another type than it should"],
 };
+
+/** What a script's command that the user may not call is answered with. */
+const forbidden = /^ERR The user executing the script can't/;
 
 const timedOut = "Command timed out";
 
@@ -47,13 +51,16 @@ export function storeFailure(error: unknown, address: string): StoreUnavailable 
   if (isTimeout(error)) {
     return new StoreUnavailable("timeout", `Redis ${address} did not answer in time`, { cause });
   }
+  if (forbidden.test(message)) return unavailable("NOPERM", address, cause);
   const word = /(?:^|: )([A-Z]{3,}) /.exec(message)?.[1] ?? "";
-  const meaning = meanings[word];
-  if (meaning !== undefined) {
-    return new StoreUnavailable(meaning[0], `Redis ${address}: ${meaning[1]}`, { cause });
-  }
+  if (word in meanings) return unavailable(word, address, cause);
   if (isReply(error)) {
     return new StoreUnavailable("corrupt", `Redis ${address}: a command failed`, { cause });
   }
   return new StoreUnavailable("noLease", `no connection to Redis ${address}`, { cause });
+}
+
+function unavailable(word: string, address: string, cause: Error): StoreUnavailable {
+  const [failure, meaning] = meanings[word] ?? ["corrupt", "a command failed"];
+  return new StoreUnavailable(failure, `Redis ${address}: ${meaning}`, { cause });
 }

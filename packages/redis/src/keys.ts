@@ -64,6 +64,9 @@ export const sysKeys = {
   instances: "{sys}:instances",
 } as const;
 
+/** Where `rehearse.lua` tries what the user may do. */
+export const scratchKeys = ["{sys}:scratch", "{p00}:scratch"] as const;
+
 /** The hash that holds an instance's wrapped KEKs. */
 export function keksKey(instance: string): string {
   return `{sys}:k:${escaped(instance)}`;

@@ -28,6 +28,7 @@ const rows = {
     results: ["found", "notInitialised"],
   },
   marker: { keys: ["head", "beat", "replicas-version"], more: false, results: committed },
+  rehearse: { keys: ["scratch", "scratch"], more: false, results: ["committed"] },
   "note-covered": { keys: [], more: true, results: ["committed"] },
   initialise: {
     keys: ["beat", "replicas-version"],

@@ -4,7 +4,7 @@ import { Committer, notInitialised } from "./committer.ts";
 import { Connection } from "./connection.ts";
 import { CoveredNumbers } from "./covered.ts";
 import { storeFailure } from "./failure.ts";
-import { partitionCount, partitionKeys, sysKeys, sysPartition } from "./keys.ts";
+import { partitionCount, partitionKeys, scratchKeys, sysKeys, sysPartition } from "./keys.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { StoreSettings } from "./options.ts";
 import { Reader } from "./reader.ts";
@@ -86,6 +86,7 @@ export class Tenure {
       const head = (await connection.call("get", heads[sysPartition] ?? "")) as Buffer | null;
       const storeId = readPartitionHead(head)?.storeId;
       if (storeId === undefined) throw notInitialised(address);
+      await connection.run(context.scripts.rehearse, scratchKeys, []);
       const replicas = new ReplicaSet(address, settings.replicas);
       const version = String(await connection.call("get", sysKeys.replicasVersion));
       const known = readPairs(await connection.call("hgetall", sysKeys.replicas));

@@ -1,0 +1,378 @@
+import { createHash, randomUUID } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { objectStoreConformance } from "@holdfast/engine/conformance";
+import { forgetReplica, initialiseStore, listReplicas, RedisLocks } from "@holdfast/redis";
+import { createAuthority } from "@holdfast/server";
+import { describe, expect, test } from "vitest";
+import {
+  freePort,
+  RedisServer,
+  SentinelServer,
+  sentinelName,
+  startGroup,
+  until,
+} from "../support/redis.ts";
+import {
+  auditOf,
+  create,
+  installed,
+  openNewStore,
+  openStore,
+  systemIds,
+} from "../support/redis-store.ts";
+
+const unsafe = { failure: "unsafe" };
+
+describe("a Redis that would lose data is refused, with the setting and the mend", () => {
+  test.each([
+    ["appendonly", "no", "set appendonly yes"],
+    ["appendfsync", "everysec", "set appendfsync always"],
+    ["maxmemory-policy", "allkeys-lru", "set maxmemory-policy noeviction"],
+  ])("%s %s", async (name, value, mend) => {
+    await using redis = await RedisServer.start({ config: { [name]: value } });
+    const options = { address: redis.address, ids: systemIds };
+    await expect(initialiseStore(options)).rejects.toMatchObject({
+      ...unsafe,
+      message: expect.stringContaining(mend),
+    });
+    await redis.command("config", "set", name, "appendonly" === name ? "yes" : (safe[name] ?? ""));
+    await initialiseStore(options);
+    await redis.command("config", "set", name, value);
+    await expect(openStore({ address: redis.address })).rejects.toMatchObject({
+      ...unsafe,
+      message: expect.stringContaining(name),
+    });
+  });
+
+  test("a replica's settings count too, also of one that comes later", async () => {
+    await using primary = await RedisServer.start();
+    await using opened = await openNewStore({ address: primary.address });
+    const config = { appendfsync: "everysec" };
+    await using replica = await RedisServer.start({ replicaOf: primary, config });
+    await until("the lease ends", () => opened.store.state() === "none");
+    const said = { ...unsafe, message: expect.stringContaining(replica.address) };
+    await expect(opened.store.read("x", [randomUUID()])).rejects.toMatchObject(said);
+    await expect(openStore({ address: primary.address })).rejects.toMatchObject(said);
+    await replica.command("config", "set", "appendfsync", "always");
+    await until("it is mended", () => opened.store.state() === "full");
+  });
+
+  test("a setting that is changed for the worse is seen on the next connection", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    await redis.command("config", "set", "appendfsync", "no");
+    await redis.command("client", "kill", "type", "normal", "skipme", "yes");
+    await until("it is refused", async () => {
+      const failure = await opened.store.list("i").catch((error) => error.failure);
+      return failure === "unsafe";
+    });
+  });
+
+  test("Redis Cluster", async () => {
+    await using redis = await RedisServer.start({ config: { "cluster-enabled": "yes" } });
+    await expect(initialiseStore({ address: redis.address, ids: systemIds })).rejects.toMatchObject(
+      { ...unsafe, message: expect.stringContaining("Cluster") },
+    );
+  });
+
+  test("Sentinels that could promote a replica within a lease", async () => {
+    await using group = await startGroup({ replicas: 1, sentinels: 1, downAfterMs: 700 });
+    const options = { sentinels: group.sentinels.map((s) => s.address), name: sentinelName };
+    await expect(openNewStore(options)).rejects.toMatchObject({
+      ...unsafe,
+      message: expect.stringContaining("down-after-milliseconds"),
+    });
+    await using opened = await openStore({ ...options, storeLeaseMs: 500 });
+    expect(opened.store.state()).toBe("full");
+  });
+});
+
+const safe: Readonly<Record<string, string>> = {
+  appendfsync: "always",
+  "maxmemory-policy": "noeviction",
+};
+
+describe("initialisation", () => {
+  test("a Redis without a store is not served, and is one after store init", async () => {
+    await using redis = await RedisServer.start();
+    const options = { address: redis.address };
+    await expect(openStore(options)).rejects.toMatchObject({
+      failure: "notInitialised",
+      message: expect.stringContaining("holdfast store init"),
+    });
+    const made = await initialiseStore({ ...options, ids: systemIds });
+    expect(made).toMatchObject({ address: redis.address, replicas: 0 });
+    await using opened = await openStore(options);
+    expect(opened.store.storeId).toBe(made.storeId);
+  });
+
+  test("is refused where there is a store or any other key", async () => {
+    await using redis = await RedisServer.start();
+    const options = { address: redis.address, ids: systemIds };
+    await redis.command("set", "somebody's", "key");
+    const refusal = { ...unsafe, message: expect.stringContaining("not empty (1 keys)") };
+    await expect(initialiseStore(options)).rejects.toMatchObject(refusal);
+    expect(await redis.command("dbsize")).toBe(1);
+    await redis.command("flushall");
+    await initialiseStore(options);
+    await expect(initialiseStore(options)).rejects.toMatchObject(unsafe);
+  });
+
+  test("says which replicas hold it; one that does not acknowledge is an error", async () => {
+    await using group = await startGroup({ replicas: 1 });
+    const options = { address: group.primary.address, ids: systemIds };
+    expect(await initialiseStore(options)).toMatchObject({ replicas: 1 });
+    await group.primary.command("flushall");
+    await expect(initialiseStore({ ...options, replicas: 2 })).rejects.toMatchObject({
+      failure: "barrierShort",
+      message: expect.stringContaining("1 of 2"),
+    });
+  }, 20_000);
+});
+
+describe("an address that leads nowhere", () => {
+  test("is an error within a bounded time, unless the node may wait for it", async () => {
+    const port = await freePort();
+    const options = { address: `127.0.0.1:${port}` };
+    await expect(openStore(options)).rejects.toMatchObject({ failure: "noLease" });
+    await using opened = await openStore({ ...options, openUnreachable: true });
+    expect(opened.store.state()).toBe("none");
+    await expect(opened.store.read("i", [randomUUID()])).rejects.toMatchObject({
+      failure: "noLease",
+    });
+    await using redis = await RedisServer.start({ port });
+    await initialiseStore({ address: redis.address, ids: systemIds });
+    await until("it is found", () => opened.store.state() === "full");
+  });
+
+  test("a replica is no store", async () => {
+    await using group = await startGroup({ replicas: 1 });
+    const address = group.replicas[0]?.address ?? "";
+    await expect(initialiseStore({ address, ids: systemIds })).rejects.toThrow("is a replica");
+    await initialiseStore({ address: group.primary.address, ids: systemIds });
+    await expect(openStore({ address })).rejects.toMatchObject({
+      failure: "noLease",
+      message: expect.stringContaining("is a replica"),
+    });
+  });
+
+  test.each([
+    [{}, "address, or sentinels"],
+    [{ address: "a:1", sentinels: ["b:1"], name: "n" }, "address, or sentinels"],
+    [{ sentinels: ["b:1"] }, "name"],
+    [{ sentinels: [], name: "n" }, "sentinels"],
+    [{ address: "nonsense" }, '"nonsense" is not host:port'],
+    [{ address: "a:70000" }, "is not host:port"],
+  ])("options %j", async (options, said) => {
+    await expect(openStore(options)).rejects.toThrow(said);
+  });
+});
+
+/** Starts with the ACL file that is shipped, passwords filled in. */
+async function withUsers(replicaOf?: RedisServer): Promise<RedisServer> {
+  const server = await RedisServer.start({
+    client: { username: "tester", password: "test" },
+    config: { masteruser: "replica", masterauth: "pw-replica" },
+    lines: ["user tester on >test ~* &* +@all"],
+    ...(replicaOf !== undefined && { replicaOf }),
+  });
+  const file = await readFile(join(import.meta.dirname, "../../deploy/redis/users.acl"), "utf8");
+  for (const line of file.trim().split("\n")) {
+    const [, name = "", ...rules] = line.split(" ");
+    const hash = createHash("sha256").update(`pw-${name}`).digest("hex");
+    const filled = rules.map((rule) => rule.replace(/^#0{64}$/, `#${hash}`));
+    await server.command("acl", "setuser", name, ...filled);
+  }
+  return server;
+}
+
+const user = { username: "holdfast", password: "pw-holdfast" };
+
+objectStoreConformance("RedisStore with the shipped users", async () => {
+  const primary = await withUsers();
+  const replica = await withUsers(primary);
+  await primary.replicasInStep(1);
+  const opened = await openNewStore({ address: primary.address, ...user, replicas: 1 });
+  return {
+    subject: opened.store,
+    instances: opened.store,
+    auditOf: (instance) => auditOf(primary, instance),
+    async close() {
+      await opened[Symbol.asyncDispose]();
+      for (const server of [replica, primary]) await server[Symbol.asyncDispose]();
+    },
+  };
+});
+
+describe("the shipped users", () => {
+  test("operators' commands, KEKs and locks work, and the user may no more", async () => {
+    await using primary = await withUsers();
+    const options = { address: primary.address, ...user };
+    await using opened = await openNewStore(options);
+    const instance = await installed(opened.store);
+    const id = randomUUID();
+    const wrap = { region: "a", rootOfTrust: "local", rootKeyVersion: "1", blob: Buffer.of(1) };
+    await opened.store.add(instance, { id, createdMs: 1, wraps: [wrap] }, true);
+    const blob = Buffer.of(2);
+    expect(await opened.store.rewrap(instance, id, wrap.blob, { ...wrap, blob })).toBe(true);
+    expect((await opened.store.list(instance))[0]?.wraps[0]?.blob).toEqual(blob);
+    {
+      await using _replica = await withUsers(primary);
+      await primary.replicasInStep(1);
+      await until("it is noted", async () => (await listReplicas(options)).length === 1);
+      await create(opened.store, instance);
+    }
+    const [replica] = await listReplicas(options);
+    expect(await forgetReplica(options, replica?.address ?? "")).toBe(true);
+    const results: string[] = [];
+    await using locks = await RedisLocks.open({
+      urls: [`redis://holdfast:pw-holdfast@${primary.address}`],
+      observe: (event) => results.push(event.type === "lock" ? event.result : event.type),
+    });
+    expect(await locks.withLock("r", async () => 1)).toBe(1);
+    expect(await locks.withLock("r", async () => 2)).toBe(2);
+    expect(results).toEqual(["acquired", "acquired"]);
+  });
+
+  test("nothing else is allowed, and nobody else is let in", async () => {
+    await using redis = await withUsers();
+    await using opened = await openNewStore({ address: redis.address, ...user });
+    await create(opened.store, await installed(opened.store));
+    for (const [name, ...args] of [
+      ["flushall"],
+      ["flushdb"],
+      ["keys", "*"],
+      ["scan", "0"],
+      ["config", "set", "appendfsync", "no"],
+      ["config", "rewrite"],
+      ["debug", "sleep", "0"],
+      ["shutdown"],
+      ["replicaof", "no", "one"],
+      ["script", "flush"],
+      ["acl", "list"],
+      ["monitor"],
+      ["get", "other"],
+      ["set", "other", "1"],
+      ["eval", "return redis.call('set', 'other', '1')", "0"],
+      ["eval", "return redis.call('flushall')", "0"],
+      ["del", "other"],
+    ] as const) {
+      const dry = await redis.command("acl", "dryrun", "holdfast", name, ...args);
+      if (name === "eval") continue;
+      expect(String(dry), `${name} ${args.join(" ")}`).toContain("has no permissions");
+    }
+    for (const other of [{}, { username: "holdfast", password: "wrong" }]) {
+      await expect(openStore({ address: redis.address, ...other })).rejects.toMatchObject(unsafe);
+    }
+  });
+
+  test("the file as shipped lets nobody in", async () => {
+    const file = join(import.meta.dirname, "../../deploy/redis/users.acl");
+    await using redis = await RedisServer.start();
+    const loaded = join(redis.directory, "users.acl");
+    await writeFile(loaded, await readFile(file));
+    await using locked = await RedisServer.start({
+      config: { aclfile: loaded },
+      client: { username: "holdfast", password: "" },
+    }).catch((error: Error) => ({ error, [Symbol.asyncDispose]: async () => undefined }));
+    expect("error" in locked && locked.error.message).toContain("not within");
+  }, 30_000);
+
+  test("where CONFIG is forbidden somebody must vouch for the settings", async () => {
+    await using redis = await withUsers();
+    await redis.command("acl", "setuser", "holdfast", "-config|get");
+    const options = { address: redis.address, ...user };
+    await expect(openNewStore(options)).rejects.toMatchObject({
+      ...unsafe,
+      message: expect.stringContaining("assumeSafe"),
+    });
+    await using opened = await openNewStore({ ...options, assumeSafe: true });
+    await create(opened.store, await installed(opened.store));
+    // What INFO says is checked all the same.
+    await redis.command("config", "set", "maxmemory-policy", "allkeys-lru");
+    await expect(openStore({ ...options, assumeSafe: true })).rejects.toMatchObject(unsafe);
+  });
+
+  test("a permission that is missing is named, with the mend", async () => {
+    await using redis = await withUsers();
+    const options = { address: redis.address, ...user };
+    await initialiseStore({ ...options, ids: systemIds });
+    const commands = ["zadd", "xadd", "setrange", "hset", "evalsha", "waitaof", "role", "mget"];
+    for (const command of commands) {
+      await redis.command("acl", "setuser", "holdfast", `-${command}`);
+      const said = { ...unsafe, message: expect.stringContaining("users.acl") };
+      const used = async () => {
+        await using opened = await openStore(options);
+        await opened.store.read("i", [randomUUID()]);
+      };
+      await expect(used(), command).rejects.toMatchObject(said);
+      await redis.command("acl", "setuser", "holdfast", `+${command}`);
+    }
+  });
+});
+
+describe("TLS", () => {
+  test("to Redis, its replicas, Sentinels and lock masters; a stranger's certificate is refused", async () => {
+    const notBeforeMs = Date.now() - 60_000;
+    const authority = await createAuthority({ commonName: "ca", notBeforeMs, days: 1 });
+    const issued = await authority.issue({
+      commonName: "redis",
+      notBeforeMs,
+      days: 1,
+      hosts: ["127.0.0.1", "localhost"],
+    });
+    await using files = await RedisServer.start();
+    const path = (name: string) => join(files.directory, name);
+    await writeFile(path("ca.pem"), authority.certificate);
+    await writeFile(path("cert.pem"), issued.certificate);
+    await writeFile(path("key.pem"), issued.key);
+    const config = async () => {
+      const port = await freePort();
+      return {
+        port,
+        config: {
+          port: "0",
+          "tls-port": String(port),
+          "tls-ca-cert-file": path("ca.pem"),
+          "tls-cert-file": path("cert.pem"),
+          "tls-key-file": path("key.pem"),
+          "tls-auth-clients": "no",
+          "tls-replication": "yes",
+        },
+        client: { tls: { ca: authority.certificate } },
+      };
+    };
+    await using primary = await RedisServer.start(await config());
+    await using _replica = await RedisServer.start({ ...(await config()), replicaOf: primary });
+    await primary.replicasInStep(1);
+    const tls = { ca: authority.certificate };
+    await using opened = await openNewStore({ address: primary.address, tls, replicas: 1 });
+    await create(opened.store, await installed(opened.store));
+    await expect(openStore({ address: primary.address })).rejects.toMatchObject({
+      failure: expect.stringMatching(/noLease|timeout/),
+    });
+    const stranger = await createAuthority({ commonName: "other", notBeforeMs, days: 1 });
+    await expect(
+      openStore({ address: primary.address, tls: { ca: stranger.certificate } }),
+    ).rejects.toMatchObject({ failure: "noLease" });
+    await using sentinel = await SentinelServer.watching(primary, 1, await config());
+    const sentinels = [sentinel.address];
+    const watched = { sentinels, name: sentinelName, tls, sentinelTls: tls };
+    await until("the Sentinel knows the replica", async () => {
+      const flat = (await sentinel.command("sentinel", "master", sentinelName)) as string[];
+      return flat[flat.indexOf("num-slaves") + 1] === "1";
+    });
+    await using through = await openStore(watched);
+    await until("the lease", () => through.store.state() === "full");
+    await create(through.store, await installed(through.store));
+    const results: string[] = [];
+    await using locks = await RedisLocks.open({
+      urls: [`rediss://${primary.address}`],
+      tls,
+      observe: (event) => results.push(event.type === "lock" ? event.result : event.type),
+    });
+    await locks.withLock("r", async () => undefined);
+    expect(results).toEqual(["acquired"]);
+  }, 60_000);
+});
