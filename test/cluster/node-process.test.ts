@@ -2,15 +2,16 @@ import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { selfSigned } from "@holdfast/server";
+import { KmipClient } from "@holdfast/client";
+import { createAuthority, selfSigned } from "@holdfast/server";
 import { encode, enumeration, integer, structure } from "@holdfast/ttlv";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { KmipSocket } from "../support/kmip-socket.ts";
 import { clientOf } from "../support/load.ts";
-import { RedisServer, until } from "../support/redis.ts";
-import { type Region, startRegion } from "../support/region.ts";
+import { freePort, RedisServer, until } from "../support/redis.ts";
+import { NodeProcess, type Region, startRegion } from "../support/region.ts";
 
 const entry = join(import.meta.dirname, "../../packages/server/src/main.ts");
 const instance = "demo";
@@ -158,11 +159,11 @@ describe("a node", () => {
 });
 
 describe("a start at a Redis", () => {
-  async function configAt(redis: RedisServer): Promise<string> {
+  async function configAt(redis: RedisServer, more = {}): Promise<string> {
     const config = parse(await readFile(configFile(), "utf8"));
     const any = "127.0.0.1:0";
     const path = join(region.folder, "other.yaml");
-    const store = { address: redis.address };
+    const store = { address: redis.address, ...more };
     const listeners = { kmip: { listen: any }, http: { listen: any }, health: { listen: any } };
     await writeFile(path, stringify({ ...config, ...listeners, store }));
     return path;
@@ -198,6 +199,47 @@ describe("a start at a Redis", () => {
     expect(err).toContain(name);
     expect(err.split("\n")).toHaveLength(2);
     expect(code).toBe(2);
+  });
+
+  test("that speaks TLS under a private authority serves as store and as lock master", async () => {
+    const since = { notBeforeMs: Date.now() - 60_000, days: 1 };
+    const authority = await createAuthority({ commonName: "Redis CA", ...since });
+    const issued = await authority.issue({ commonName: "redis", hosts: ["127.0.0.1"], ...since });
+    const write = async (name: string, text: string) => {
+      await writeFile(join(region.folder, name), text, { mode: 0o600 });
+      return join(region.folder, name);
+    };
+    const ca = await write("redis-ca.pem", authority.certificate);
+    const port = await freePort();
+    await using redis = await RedisServer.start({
+      port,
+      config: {
+        port: "0",
+        "tls-port": String(port),
+        "tls-ca-cert-file": ca,
+        "tls-cert-file": await write("redis.pem", issued.certificate),
+        "tls-key-file": await write("redis.key", issued.key),
+        "tls-auth-clients": "no",
+      },
+      client: { tls: { ca: authority.certificate } },
+    });
+    const path = await configAt(redis, { tls: { ca } });
+    expect((await run("store", "init", "--config", path)).code).toBe(0);
+    await using node = new NodeProcess("other", [0, await freePort(), 0], region.folder);
+    const config = parse(await readFile(path, "utf8"));
+    config.http.listen = `127.0.0.1:${node.http}`;
+    await writeFile(path, stringify(config));
+    await node.start();
+    const address = /"kmip":"127.0.0.1:(\d+)"/.exec(await readFile(node.logFile, "utf8"))?.[1];
+    const { ca: serverCa, certificate, key } = region.target(instance);
+    const client = await KmipClient.connect({
+      endpoints: [`127.0.0.1:${address}`],
+      tls: { ca: serverCa, certificate, key },
+    });
+    const id = await createKey(client);
+    await client.activate({ uniqueIdentifier: id });
+    await client.close();
+    expect(await node.metrics()).toContain('holdfast_locks_total{result="acquired"} 1\n');
   });
 
   test("store replicas lists what changes wait for, and forgets only what is gone", async () => {
