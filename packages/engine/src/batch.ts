@@ -1,9 +1,12 @@
 import {
   type ImplementedOperation,
   KmipError,
+  type OperationRow,
+  operations,
   type RequestItem,
   type RequestMessage,
   type ResponseItem,
+  tags,
 } from "@holdfast/kmip";
 import type { Client } from "./access.ts";
 import type { EngineSettings, OperationContext } from "./context.ts";
@@ -181,7 +184,7 @@ class Batch {
       const { changes } = operationTraits[operation];
       if (changes) this.#room.reserve(item.payload);
       const payload = await this.#handle(operation, item.payload, audit, position);
-      const answer = answerOf(item, payload);
+      const answer = this.#answerOf(item, operation, payload);
       this.#room.take(answer);
       await this.#evidenceOfSuccess(audit);
       return { answer, audit, startedMs };
@@ -230,6 +233,15 @@ class Batch {
         this.#set.produced(operation, identifier);
       }
     }
+  }
+
+  /** Encoded at once, so that what the version cannot say is the item's failure (KMIP 1.4, 11.12). */
+  #answerOf(item: RequestItem, operation: ImplementedOperation, payload: object): ResponseItem {
+    const { response }: OperationRow = operations[operation];
+    const tag = tags.ResponsePayload.tag;
+    const encodedPayload = response?.encode(tag, payload, this.#message.version);
+    const answer = { ...echoOf(item), status: "Success" } as const;
+    return encodedPayload === undefined ? { ...answer, payload } : { ...answer, encodedPayload };
   }
 
   #failed(item: RequestItem, audit: ItemAudit, startedMs: number, error: unknown): Done {
@@ -284,7 +296,7 @@ class Batch {
     if (audit.written) return;
     if (result === "Success") this.#evidence.push(...audit.outcomeEvents("success"));
     // A change whose barrier came back short may survive.
-    else if (cause instanceof StoreUnavailable) {
+    else if (cause instanceof StoreUnavailable && traitsOf(answer)?.changes === true) {
       this.#evidence.push(...audit.outcomeEvents("unknown", result));
     } else this.#evidence.push(...audit.outcomeEvents("failure", result));
   }
@@ -302,7 +314,7 @@ class Batch {
   }
 }
 
-function traitsOf({ operation }: RequestItem) {
+function traitsOf({ operation }: Pick<RequestItem | ResponseItem, "operation">) {
   return operation !== undefined && Object.hasOwn(operationTraits, operation)
     ? operationTraits[operation as ImplementedOperation]
     : undefined;
@@ -315,8 +327,4 @@ function echoOf({ operation, operationCode, uniqueBatchItemId }: RequestItem) {
     ...(operationCode === undefined ? {} : { operationCode }),
     ...(uniqueBatchItemId === undefined ? {} : { uniqueBatchItemId }),
   };
-}
-
-function answerOf(item: RequestItem, payload: object): ResponseItem {
-  return { ...echoOf(item), status: "Success", payload };
 }

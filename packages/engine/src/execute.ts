@@ -128,17 +128,14 @@ export class Engine {
     return { status: "OperationFailed", reason, message };
   }
 
-  /**
-   * Encodes the answers; one that the version cannot say, or that is too large, is refused on its own. In a batch of
-   * several that was found out when the item was done.
-   */
+  /** Encodes the answers. One that is too large is refused; in a batch of several that was found out item by item. */
   #respond(envelope: Envelope, items: readonly ResponseItem[]): Uint8Array {
     try {
       return this.#encode(envelope, items);
     } catch (error) {
       const { version } = envelope;
       const refused = items.map((item): ResponseItem => {
-        const { operation, payload: _, ...echo } = item;
+        const { operation, payload: _, encodedPayload: __, ...echo } = item;
         const { reason, message } = failureOf(error, version, operation);
         const named = operation === undefined ? echo : { operation, ...echo };
         return { ...named, status: "OperationFailed", reason, message };

@@ -1,3 +1,4 @@
+import type { Item } from "@holdfast/ttlv";
 import type { Credential, Nonce } from "./credential.ts";
 import type { KmipError } from "./faults.ts";
 import type { OperationName } from "./operations.ts";
@@ -104,6 +105,8 @@ export interface ResponseItem {
   readonly asynchronousCorrelationValue?: Uint8Array;
   /** `Response<operation>`; the item itself for operations without a row of their own. */
   readonly payload?: unknown;
+  /** The payload where it was encoded already, by the operation's row and in the message's version. */
+  readonly encodedPayload?: Item;
 }
 
 export interface ResponseMessage {

@@ -16,6 +16,7 @@ import type { Version } from "./version.ts";
 /** The payload, unless the item failed: by the operation's row, or the item that a caller without a row made. */
 function encodePayload(item: ResponseItem, version: Version): Item | undefined {
   if (item.operation === undefined || item.status === "OperationFailed") return undefined;
+  if (item.encodedPayload !== undefined) return item.encodedPayload;
   if (item.payload === undefined && item.status !== "Success") return undefined;
   const row: OperationRow = operations[item.operation];
   const tag = tags.ResponsePayload.tag;

@@ -4,9 +4,10 @@ import {
   keyBlockOf,
   objectItem,
   plainKeyOf,
+  tags,
   versions,
 } from "@holdfast/kmip";
-import { byteString, structure } from "@holdfast/ttlv";
+import { byteString, enumeration, structure } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
 import { aesKey, attributeSet } from "../test-attributes.ts";
 import { type TestEngine, testEngine } from "../test-engine.ts";
@@ -190,4 +191,23 @@ describe("Fresh", () => {
     const { object } = await engine.ask("1.1", "Get", { uniqueIdentifier });
     expect(object).toBeDefined();
   });
+});
+
+test("a key that the version has no words for is refused alone, and told so to the observer", async () => {
+  const keyMaterial = structure(0x420043, [
+    enumeration(tags.RecommendedCurve.tag, 7),
+    byteString(tags.QString.tag, new Uint8Array(65)),
+  ]);
+  const keyBlock = {
+    keyFormatType: "TransparentECPublicKey",
+    keyValue: { keyMaterial },
+    cryptographicAlgorithm: "EC",
+    cryptographicLength: 256,
+  } as const;
+  const object = objectItem("PublicKey", { keyBlock });
+  const request = { objectType: "PublicKey", attributes: attributeSet({}), object };
+  const { uniqueIdentifier } = await engine.ask("2.1", "Register", request);
+  const { items } = await engine.send("1.0", [["Get", { uniqueIdentifier }]]);
+  expect(items).toMatchObject([{ operation: "Get", reason: "KeyFormatTypeNotSupported" }]);
+  expect(engine.events.at(-1)).toMatchObject({ result: "KeyFormatTypeNotSupported" });
 });
