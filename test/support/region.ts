@@ -98,8 +98,13 @@ export class NodeProcess implements AsyncDisposable {
     return (await fetch(`http://${this.host}:${this.http}/metrics`)).text();
   }
 
+  /** Everything that it printed. */
+  logText(): string {
+    return existsSync(this.logFile) ? readFileSync(this.logFile, "utf8") : "";
+  }
+
   logTail(): string {
-    return existsSync(this.logFile) ? readFileSync(this.logFile, "utf8").slice(-2_000) : "";
+    return this.logText().slice(-2_000);
   }
 
   signal(signal: NodeJS.Signals): void {
