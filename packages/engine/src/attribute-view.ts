@@ -6,6 +6,7 @@ import {
   attributes,
   attributeValue,
   attributeVisible,
+  isVersion1,
   type Version,
   vendorKeyOf,
 } from "@holdfast/kmip";
@@ -130,9 +131,20 @@ function revocationReason({ facts }: ManagedObject): Item | undefined {
 
 const customTag = a.VendorAttribute.tag;
 
-/** 1.x shows only what a client named `x-…` or the server `y-…`: other vendors have no name there. */
+/**
+ * 1.x shows only what a client named `x-…` or the server `y-…`, since other vendors have no name there, and only values
+ * of types that it has.
+ */
 function named(item: Item, version: Version): boolean {
-  return item.tag !== customTag || version.startsWith("2.") || /^[xy]\0/.test(vendorKeyOf(item));
+  if (item.tag !== customTag || !isVersion1(version)) return true;
+  return /^[xy]\0./s.test(vendorKeyOf(item)) && !isNew(item);
+}
+
+/** Date-Time Extended came with 2.0. */
+function isNew(item: Item): boolean {
+  return item.type === ItemType.Structure
+    ? item.value.some(isNew)
+    : item.type === ItemType.DateTimeExtended;
 }
 
 /**

@@ -161,18 +161,32 @@ function registersOf(items: readonly Item[], stamp: Stamp): readonly Register[] 
   return registers.toSorted(compareRegisters);
 }
 
-/** Refuses dates that contradict each other (KMIP 2.1, 4.18, 4.40 and 4.41). */
-export function checkDates(registers: readonly Register[]): void {
+/** The one date that changed, and when the object became Active, where it did. */
+export interface DateChange {
+  readonly tag: number;
+  readonly activated: number | undefined;
+}
+
+const { ActivationDate, DeactivationDate, ProcessStartDate, ProtectStopDate } = attributes;
+/** Which date must not be before which (KMIP 2.1, 4.18, 4.40 and 4.41). */
+const orderedDates = [
+  [ActivationDate, ProcessStartDate],
+  [ProtectStopDate, DeactivationDate],
+  [ActivationDate, DeactivationDate],
+] as const;
+
+/** Refuses dates that contradict each other; where one changed, those that contradict it. */
+export function checkDates(registers: readonly Register[], change?: DateChange): void {
   const date = (tag: number): bigint | undefined => {
+    const activated = tag === ActivationDate.tag ? change?.activated : undefined;
+    if (activated !== undefined) return BigInt(activated);
     const value = registers.find((register) => register.tag === tag)?.value;
     return value?.type === ItemType.DateTime ? value.value : undefined;
   };
-  const { ActivationDate, DeactivationDate, ProcessStartDate, ProtectStopDate } = attributes;
-  const activation = date(ActivationDate.tag);
-  const deactivation = date(DeactivationDate.tag);
-  inOrder(activation, date(ProcessStartDate.tag), "Process Start Date", "Activation Date");
-  inOrder(date(ProtectStopDate.tag), deactivation, "Deactivation Date", "Protect Stop Date");
-  inOrder(activation, deactivation, "Deactivation Date", "Activation Date");
+  for (const [early, late] of orderedDates) {
+    if (change !== undefined && change.tag !== early.tag && change.tag !== late.tag) continue;
+    inOrder(date(early.tag), date(late.tag), late.name, early.name);
+  }
 }
 
 function inOrder(

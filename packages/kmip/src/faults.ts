@@ -121,7 +121,12 @@ export const faults = {
   invalidAttribute: {
     v1: "InvalidField",
     v2: "InvalidAttribute",
-    by: { AddAttribute: { v1: "PermissionDenied" } },
+    by: {
+      AddAttribute: { v1: "PermissionDenied" },
+      AdjustAttribute: { v2: "UnsupportedAttribute" },
+      ModifyAttribute: { v2: "AttributeNotFound" },
+      SetAttribute: { v2: "InvalidField" },
+    },
   },
   /** An attribute of the standard that Holdfast does not keep. */
   unsupportedAttribute: {
@@ -134,7 +139,15 @@ export const faults = {
       Register: { v2: "InvalidAttribute" },
     },
   },
-  invalidAttributeValue: { v1: "InvalidField", v2: "InvalidAttributeValue" },
+  invalidAttributeValue: {
+    v1: "InvalidField",
+    v2: "InvalidAttributeValue",
+    by: {
+      AddAttribute: { v2: "InvalidField" },
+      AdjustAttribute: { v2: "InvalidField" },
+      ModifyAttribute: { v2: "InvalidField" },
+    },
+  },
   nonUniqueName: {
     v1: "IllegalOperation",
     v2: "NonUniqueNameAttribute",

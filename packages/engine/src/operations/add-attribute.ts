@@ -1,5 +1,5 @@
 import { KmipError } from "@holdfast/kmip";
-import { attributeAnswer } from "../attribute-answer.ts";
+import { writtenAnswer } from "../attribute-answer.ts";
 import { withAdded } from "../attribute-change.ts";
 import type { Handler } from "../handlers.ts";
 
@@ -10,10 +10,10 @@ export const addAttribute: Handler<"AddAttribute"> = async (context, request) =>
     throw new KmipError("invalidField", "a new attribute has no Attribute Index yet");
   }
   let index = 0;
-  const { uniqueIdentifier } = await context.objects.change(request.uniqueIdentifier, (object) => {
-    const changed = withAdded(object, item, context);
-    index = changed.index;
-    return changed.object;
+  const changed = await context.objects.change(request.uniqueIdentifier, (object) => {
+    const added = withAdded(object, item, context);
+    index = added.index;
+    return added.object;
   });
-  return attributeAnswer(uniqueIdentifier, { item, index }, context.version);
+  return writtenAnswer(changed, item, index, context.version);
 };

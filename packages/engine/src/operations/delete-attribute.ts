@@ -1,15 +1,17 @@
 import {
   type Attribute,
   type AttributeReference,
+  attributeByTag,
   isVersion1,
   KmipError,
+  type Request,
   referenceOf,
 } from "@holdfast/kmip";
 import { attributeAnswer } from "../attribute-answer.ts";
-import { existing, indexMeant, withDeleted } from "../attribute-change.ts";
+import { withDeleted } from "../attribute-change.ts";
+import { currentIndex, valueAtIndex, valuesToChange } from "../attribute-choice.ts";
 import type { OperationContext } from "../context.ts";
 import type { Handler } from "../handlers.ts";
-import type { ManagedObject } from "../record.ts";
 
 /** Deletes one value, or with a 2.x reference all of an attribute's (KMIP 2.1, 6.1.13; KMIP 1.4, 4.16). */
 export const deleteAttribute: Handler<"DeleteAttribute"> = async (context, request) => {
@@ -21,25 +23,39 @@ export const deleteAttribute: Handler<"DeleteAttribute"> = async (context, reque
   }
   let deleted: Attribute | undefined;
   const { uniqueIdentifier } = await context.objects.change(request.uniqueIdentifier, (object) => {
-    const values = existing(object, reference, version);
-    if (current === undefined && !isVersion1(version)) {
-      return withoutAll(object, reference, values, context);
-    }
-    const index = indexMeant(values, { current, index: request.attributeIndex ?? 0 }, context);
-    deleted = values.find((value) => value.index === index);
-    return withDeleted(object, reference, index, context).object;
+    const values = valuesToChange(object, reference, "delete", version);
+    const indexes = indexesOf(request, reference, values, context);
+    deleted = values.find(({ index }) => index === indexes[0]);
+    return indexes.reduce((left, index) => withDeleted(left, reference, index, context), object);
   });
   return attributeAnswer(uniqueIdentifier, deleted, version);
 };
 
-function withoutAll(
-  object: ManagedObject,
+/** The indexes of the values that a request means. */
+function indexesOf(
+  { attributeIndex, currentAttribute }: Request<"DeleteAttribute">,
   reference: AttributeReference,
   values: readonly Attribute[],
   context: OperationContext,
-): ManagedObject {
-  return values.reduce(
-    (left, { index }) => withDeleted(left, reference, index ?? 0, context).object,
-    object,
-  );
+): readonly number[] {
+  if (isVersion1(context.version)) {
+    if (context.version === "1.0") checkIndex(attributeIndex, reference, values);
+    return [valueAtIndex(values, attributeIndex ?? 0)];
+  }
+  if (currentAttribute !== undefined) return [currentIndex(values, currentAttribute.item, context)];
+  return values.flatMap(({ index }) => index ?? []);
+}
+
+/** 1.0 wants an index of several values and none where there can be one only (KMIP 1.0, 11.16). */
+function checkIndex(
+  index: number | undefined,
+  { tag }: AttributeReference,
+  values: readonly Attribute[],
+): void {
+  if (index === undefined && values.length > 1) {
+    throw new KmipError("invalidField", "the attribute has several values: say which");
+  }
+  if (index !== undefined && attributeByTag(tag)?.multi !== true) {
+    throw new KmipError("attributeInstanceNotFound", "the attribute has no Attribute Index");
+  }
 }

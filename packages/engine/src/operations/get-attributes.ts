@@ -1,22 +1,28 @@
-import type { Attribute } from "@holdfast/kmip";
+import { type Attribute, type AttributeReference, KmipError, within } from "@holdfast/kmip";
 import { allAttributes, attributeValues } from "../attribute-view.ts";
 import type { Handler } from "../handlers.ts";
 
 /** Attributes by reference, or all of them; one that the object lacks is left out (KMIP 2.1, 6.1.20). */
 export const getAttributes: Handler<"GetAttributes"> = async (context, request) => {
+  const { version } = context;
+  const references = distinct(request.references);
+  if (references.length < request.references.length && within(version, "1.1")) {
+    throw new KmipError("invalidMessage", "an attribute is asked for twice");
+  }
   const { object } = await context.objects.load(request.uniqueIdentifier);
   const { uniqueIdentifier } = object;
-  const { references } = request;
-  if (references.length === 0) {
-    return { uniqueIdentifier, attributes: allAttributes(object, context.version) };
-  }
-  const attributes: Attribute[] = [];
-  const seen = new Set<string>();
-  for (const reference of references) {
-    const name = `${reference.tag} ${reference.key}`;
-    if (seen.has(name)) continue;
-    seen.add(name);
-    attributes.push(...attributeValues(object, reference, context.version));
-  }
+  const attributes: readonly Attribute[] =
+    references.length === 0
+      ? allAttributes(object, version)
+      : references.flatMap((reference) => attributeValues(object, reference, version));
   return { uniqueIdentifier, attributes };
 };
+
+function distinct(references: readonly AttributeReference[]): readonly AttributeReference[] {
+  const byName = new Map(references.map((reference) => [nameOf(reference), reference]));
+  return [...byName.values()];
+}
+
+function nameOf({ tag, key }: AttributeReference): string {
+  return `${tag} ${key}`;
+}
