@@ -65,7 +65,7 @@ export async function testEngine(options: Partial<EngineOptions> = {}): Promise<
   await instances.ensure("i", "i");
   await instances.ensure("j", "j");
   const store = new MemoryObjectStore(instances);
-  const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
+  const ids = { uuid: randomUUID, randomBytes };
   const root = new MemoryRootOfTrust(ids);
   const events: Event[] = [];
   const observe = (event: Event): void => void events.push(event);
