@@ -1,0 +1,52 @@
+import { createHash } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { RedisServer } from "../support/redis.ts";
+import { create, installed, openNewStore, openStore } from "../support/redis-store.ts";
+
+const shipped = join(import.meta.dirname, "../../deploy/redis/users.acl");
+const user = { username: "holdfast", password: "pw" };
+/** Asks whether Redis is up, which the node's user may not. */
+const client = { username: "tester", password: "test" };
+let folder = "";
+let aclfile = "";
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "holdfast-users-"));
+  aclfile = join(folder, "users.acl");
+  const hash = createHash("sha256").update(user.password).digest("hex");
+  const users = (await readFile(shipped, "utf8")).replaceAll("0".repeat(64), hash);
+  await writeFile(aclfile, `${users}user tester on >test ~* &* +@all\n`);
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+describe("the shipped users as Redis's own ACL file", () => {
+  // Redis replays its append-only file as the default user, and checks it at each transaction in there.
+  test("let a restarted Redis keep every record", async () => {
+    await using redis = await RedisServer.start({ config: { aclfile }, client });
+    const options = { address: redis.address, ...user };
+    let instance = "";
+    let id = "";
+    {
+      await using opened = await openNewStore(options);
+      instance = await installed(opened.store);
+      id = (await create(opened.store, instance)).uniqueIdentifier;
+    }
+    await redis.restart();
+    await using again = await openStore(options);
+    const [stored] = await again.store.read(instance, [id]);
+    expect(stored?.object.uniqueIdentifier).toBe(id);
+  });
+
+  test("let nobody in without a password, whatever the default user may do", async () => {
+    await using redis = await RedisServer.start({ config: { aclfile }, client });
+    for (const nobody of [{}, { username: "default", password: "" }, { password: "pw" }]) {
+      await expect(openStore({ address: redis.address, ...nobody })).rejects.toThrow();
+    }
+  });
+});
