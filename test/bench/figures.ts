@@ -1,0 +1,82 @@
+import type { LoadResult } from "./load-plan.ts";
+import type { Side } from "./sides.ts";
+import { Histogram, median, pairedRatio } from "./statistics.ts";
+
+/** One kind of load at one number of connections, on every side. */
+export interface LoadFigures {
+  /** As given to `--only`. */
+  readonly name: string;
+  readonly title: string;
+  readonly connections: number;
+  /** Rounds in the order in which they ran, of each side that ran. */
+  readonly sides: Readonly<Partial<Record<Side["name"], readonly LoadResult[]>>>;
+}
+
+/** Operations a second, round by round. */
+export function rates(rounds: readonly LoadResult[] | undefined): number[] {
+  return (rounds ?? []).map(({ operations, seconds }) => operations / seconds);
+}
+
+/** The median of the rounds. */
+export function rate(rounds: readonly LoadResult[] | undefined): number | undefined {
+  return median(rates(rounds));
+}
+
+/** Microseconds of processor time an operation, over all rounds. */
+export function cpuUs(
+  rounds: readonly LoadResult[] | undefined,
+  process: string,
+): number | undefined {
+  const operations = sum(rounds, (round) => round.operations);
+  const seconds = sum(rounds, (round) => round.cpuSeconds[process] ?? Number.NaN);
+  return operations === 0 || Number.isNaN(seconds) ? undefined : (seconds / operations) * 1e6;
+}
+
+/** Microseconds of processor time an operation costs the load generator. */
+export function loadCpuUs(rounds: readonly LoadResult[] | undefined): number | undefined {
+  const operations = sum(rounds, (round) => round.operations);
+  const seconds = sum(rounds, (round) => round.loadCpuSeconds);
+  return operations === 0 ? undefined : (seconds / operations) * 1e6;
+}
+
+/** Milliseconds that `share` of all operations did not exceed. */
+export function latencyMs(
+  rounds: readonly LoadResult[] | undefined,
+  share: number,
+): number | undefined {
+  const all = new Histogram();
+  for (const { histogram } of rounds ?? []) all.merge(Histogram.of(histogram));
+  const us = all.percentile(share);
+  return us === undefined ? undefined : us / 1000;
+}
+
+export function failures(rounds: readonly LoadResult[] | undefined): number {
+  return sum(rounds, (round) => round.failures);
+}
+
+/** How many times as many operations a second Holdfast does as another side, paired round by round. */
+export function rateRatio(
+  figures: LoadFigures | undefined,
+  other: Side["name"],
+): number | undefined {
+  return pairedRatio(rates(figures?.sides.holdfast), rates(figures?.sides[other]));
+}
+
+/** How many times the server's processor time of another side Holdfast's node takes an operation. */
+export function cpuRatio(
+  figures: LoadFigures | undefined,
+  other: Side["name"],
+): number | undefined {
+  const [ours, theirs] = [
+    cpuUs(figures?.sides.holdfast, "server"),
+    cpuUs(figures?.sides[other], "server"),
+  ];
+  return ours === undefined || theirs === undefined || theirs === 0 ? undefined : ours / theirs;
+}
+
+function sum(
+  rounds: readonly LoadResult[] | undefined,
+  pick: (round: LoadResult) => number,
+): number {
+  return (rounds ?? []).reduce((total, round) => total + pick(round), 0);
+}

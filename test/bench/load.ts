@@ -1,0 +1,205 @@
+import type { LoadPlan, LoadResult, Message } from "./load-plan.ts";
+import { cpuSeconds } from "./process-figures.ts";
+import { Histogram } from "./statistics.ts";
+import { Contexts, identifierIn, refusalIn, Wire } from "./wire.ts";
+
+const failuresMax = 200;
+/** PyKMIP's server lets five connections wait to be accepted. */
+const openingMax = 4;
+
+interface Prepared extends Omit<Message, "bytes"> {
+  readonly bytes: Buffer;
+  /** Whether its answer may hold the identifier that a later message needs. */
+  readonly teaches: boolean;
+}
+
+/** Runs one plan: opens, warms up, measures, closes. */
+export class Load {
+  readonly #plan: LoadPlan;
+  readonly #contexts = new Contexts();
+  readonly #wires = new Set<Wire>();
+  readonly #histogram = new Histogram();
+  readonly #done: Promise<void>;
+  #endEarly: () => void = () => undefined;
+  #turn = 0;
+  #number = 0;
+  #phase: "warm" | "measure" | "over" = "warm";
+  #failures = 0;
+  #firstFailure: string | undefined;
+
+  constructor(plan: LoadPlan) {
+    this.#plan = plan;
+    this.#done = new Promise((resolve) => {
+      this.#endEarly = resolve;
+    });
+  }
+
+  get #over(): boolean {
+    return this.#phase === "over";
+  }
+
+  async run(): Promise<LoadResult> {
+    const { persistent, warmMs } = this.#plan;
+    try {
+      const workers = persistent ? await this.#openAll() : this.#startAll();
+      const running = Promise.all(workers.map((worker) => worker()));
+      await Promise.race([sleep(warmMs), running]);
+      const result = await this.#measure();
+      await running;
+      return result;
+    } finally {
+      this.#phase = "over";
+      await Promise.all([...this.#wires].map((wire) => wire.destroy()));
+    }
+  }
+
+  async #measure(): Promise<LoadResult> {
+    const { pids, measureMs } = this.#plan;
+    const names = Object.keys(pids);
+    const read = () => names.map((name) => cpuSeconds(pids[name] ?? []));
+    const before = read();
+    const loadBefore = process.cpuUsage();
+    const sinceMs = performance.now();
+    this.#phase = "measure";
+    await Promise.race([sleep(measureMs), this.#done]);
+    this.#phase = "over";
+    const seconds = (performance.now() - sinceMs) / 1000;
+    const after = read();
+    const load = process.cpuUsage(loadBefore);
+    const used = names.map((name, at) => [name, (after[at] ?? 0) - (before[at] ?? 0)] as const);
+    return {
+      operations: this.#histogram.count,
+      failures: this.#failures,
+      ...(this.#firstFailure === undefined ? {} : { firstFailure: this.#firstFailure }),
+      seconds,
+      histogram: this.#histogram.toJSON(),
+      cpuSeconds: Object.fromEntries(used),
+      loadCpuSeconds: (load.user + load.system) / 1e6,
+    };
+  }
+
+  /** Opens a few at a time. */
+  async #openAll(): Promise<(() => Promise<void>)[]> {
+    const workers: (() => Promise<void>)[] = [];
+    let next = 0;
+    const opener = async () => {
+      while (next < this.#plan.connections) {
+        const at = next++;
+        const messages = this.#operationOf(at)[0] ?? [];
+        const wire = await this.#open();
+        workers.push(() => this.#repeat(wire, messages));
+      }
+    };
+    await Promise.all(Array.from({ length: openingMax }, opener));
+    return workers;
+  }
+
+  #startAll(): (() => Promise<void>)[] {
+    return Array.from({ length: this.#plan.connections }, (_, at) => {
+      const exchanges = this.#operationOf(at);
+      return () => this.#converse(exchanges);
+    });
+  }
+
+  /** Each worker has bytes of its own, since identifiers are written into them. */
+  #operationOf(worker: number): readonly (readonly Prepared[])[] {
+    const { operations } = this.#plan;
+    const exchanges = operations[worker % operations.length] ?? [];
+    const needed = exchanges.some((messages) => messages.some(({ idsAt }) => idsAt.length > 0));
+    return exchanges.map((messages) =>
+      messages.map((message) => ({
+        ...message,
+        bytes: Buffer.from(message.bytes, "base64"),
+        teaches: needed && message.idsAt.length === 0,
+      })),
+    );
+  }
+
+  async #open(): Promise<Wire> {
+    const { targets } = this.#plan;
+    const target = targets[this.#turn++ % targets.length];
+    if (target === undefined) throw new Error("nothing to connect to");
+    const wire = await Wire.open(target, this.#contexts);
+    this.#wires.add(wire);
+    return wire;
+  }
+
+  /** The same messages on the same connection, until it is over. */
+  async #repeat(first: Wire, messages: readonly Prepared[]): Promise<void> {
+    let wire = first;
+    while (!this.#over) {
+      const sinceMs = performance.now();
+      try {
+        await this.#exchangeAll(wire, messages, undefined);
+        this.#count(sinceMs);
+      } catch (error) {
+        this.#failed(error);
+        this.#wires.delete(wire);
+        await wire.destroy();
+        if (!this.#over) wire = await this.#open();
+      }
+    }
+  }
+
+  /** New connections, until it is over. */
+  async #converse(exchanges: readonly (readonly Prepared[])[]): Promise<void> {
+    while (!this.#over) {
+      const sinceMs = performance.now();
+      try {
+        let id: string | undefined;
+        for (const messages of exchanges) {
+          const wire = await this.#open();
+          try {
+            id = await this.#exchangeAll(wire, messages, id);
+          } finally {
+            this.#wires.delete(wire);
+            wire.end();
+          }
+        }
+        this.#count(sinceMs);
+      } catch (error) {
+        this.#failed(error);
+      }
+    }
+  }
+
+  /** Sends each message when the one before is answered; answers the identifier learnt on the way. */
+  async #exchangeAll(
+    wire: Wire,
+    messages: readonly Prepared[],
+    known: string | undefined,
+  ): Promise<string | undefined> {
+    let id = known;
+    for (const { bytes, idsAt, numbersAt, teaches } of messages) {
+      for (const at of idsAt) bytes.write(id ?? "", at, "latin1");
+      for (const at of numbersAt) bytes.write(this.#nextNumber(), at, "latin1");
+      const answer = await wire.exchange(bytes);
+      const refusal = refusalIn(answer);
+      if (refusal !== undefined) throw new Error(refusal);
+      if (teaches) id = identifierIn(answer) ?? id;
+    }
+    return id;
+  }
+
+  #nextNumber(): string {
+    this.#number += 1;
+    return String(this.#number).padStart(10, "0");
+  }
+
+  #count(sinceMs: number): void {
+    if (this.#phase !== "measure") return;
+    this.#histogram.record((performance.now() - sinceMs) * 1000);
+    const { operationsMax = Number.POSITIVE_INFINITY } = this.#plan;
+    if (this.#histogram.count >= operationsMax) this.#endEarly();
+  }
+
+  #failed(error: unknown): void {
+    this.#failures += 1;
+    this.#firstFailure ??= error instanceof Error ? error.message : String(error);
+    if (this.#failures > failuresMax) throw new Error(`too many failures: ${this.#firstFailure}`);
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

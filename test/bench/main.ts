@@ -1,0 +1,145 @@
+import { writeFile } from "node:fs/promises";
+import type { Region } from "../support/region.ts";
+import { type BareRequest, BareServer } from "./bare.ts";
+import type { LoadFigures } from "./figures.ts";
+import { holdfastSide, makeKeys, pkiOf, record, startMeasured } from "./holdfast.ts";
+import { measureIdleMemory } from "./idle-memory.ts";
+import { LoadGenerator } from "./load-generator.ts";
+import { type LoadSide, loadRows, measureLoad } from "./load-rows.ts";
+import { describeMachine } from "./machine.ts";
+import { get } from "./messages.ts";
+import { type Options, readOptions, usage } from "./options.ts";
+import { profileGets } from "./profile.ts";
+import { PykmipServer, pykmipMissing, pykmipVersion } from "./pykmip.ts";
+import { loadHead, loadLines, machineLine, otherLines, verdictLines } from "./report.ts";
+import type { Results } from "./results.ts";
+import { measureStartUp } from "./start-up.ts";
+import { measureStoredBytes } from "./stored-bytes.ts";
+import { judge } from "./targets.ts";
+
+const keys = 64;
+
+function say(line = ""): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** What is compared, all of it running. */
+interface Stage {
+  readonly region: Region;
+  readonly generator: LoadGenerator;
+  readonly bareRequest: BareRequest;
+  /** In the order in which they take turns; the first is the first node alone. */
+  readonly sides: readonly LoadSide[];
+  /** Both nodes. */
+  readonly whole: LoadSide;
+}
+
+async function setStage(opened: AsyncDisposableStack, signal: AbortSignal): Promise<Stage> {
+  const region = opened.use(await startMeasured());
+  const generator = opened.use(new LoadGenerator(signal));
+  const target = region.target("bench");
+  const gets = await makeKeys(target, keys);
+  const pki = pkiOf(region);
+  const bareRequest = {
+    certificate: pki.serverCertificate,
+    key: pki.serverKey,
+    answers: await record(target, gets),
+  };
+  const bare = opened.use(await BareServer.start(bareRequest));
+  const bareSide: LoadSide = {
+    name: "bare",
+    targets: [{ ...target, port: bare.port }],
+    pids: () => ({ server: [bare.pid] }),
+    gets,
+  };
+  const sides = [{ ...holdfastSide(region, 1), gets }, bareSide];
+  if (pykmipVersion() === undefined) {
+    say(pykmipMissing);
+  } else {
+    const pykmip = opened.use(await PykmipServer.start(pki));
+    sides.push({
+      name: "pykmip",
+      targets: [pykmip.target],
+      pids: () => ({ server: [pykmip.pid] }),
+      gets: [await pykmip.makeKey(get)],
+    });
+  }
+  return { region, generator, bareRequest, sides, whole: { ...holdfastSide(region, 2), gets } };
+}
+
+async function measureLoads(stage: Stage, { only, extent }: Options): Promise<LoadFigures[]> {
+  const found: LoadFigures[] = [];
+  const rows = loadRows.filter(({ name }) => only.has(name));
+  if (rows.length > 0) say(loadHead());
+  for (const row of rows) {
+    // vCenter takes its nodes in turn; everything else compares one process with one process.
+    const ours = row.name === "new-key" ? stage.whole : stage.sides.slice(0, 1);
+    const sides = [ours, stage.sides.slice(1)].flat();
+    for (const connections of row.connections) {
+      const figures = await measureLoad(row, connections, sides, stage.generator, extent);
+      found.push(figures);
+      for (const line of loadLines(figures)) say(line);
+    }
+  }
+  return found;
+}
+
+async function measure(stage: Stage, options: Options, signal: AbortSignal): Promise<Results> {
+  const { region, generator, bareRequest } = stage;
+  const { only, extent } = options;
+  const loads = await measureLoads(stage, options);
+  const idleMemory = only.has("idle-memory")
+    ? await measureIdleMemory(region, bareRequest, generator, extent)
+    : [];
+  const storedBytes = only.has("stored-bytes")
+    ? await measureStoredBytes(region, generator, extent)
+    : [];
+  const startUp = only.has("start-up") ? await measureStartUp(region, extent, signal) : undefined;
+  return { loads, idleMemory, storedBytes, ...(startUp === undefined ? {} : { startUp }) };
+}
+
+async function run(options: Options, signal: AbortSignal): Promise<void> {
+  await using opened = new AsyncDisposableStack();
+  const stage = await setStage(opened, signal);
+  const machine = await describeMachine(stage.region);
+  say(machineLine(machine));
+  say();
+  const results = await measure(stage, options, signal);
+  const targets = judge(results);
+  say();
+  for (const line of otherLines(results)) say(line);
+  say();
+  for (const line of verdictLines(targets)) say(line);
+  if (options.json !== undefined) {
+    const { quick, extent } = options;
+    const all = { format: 1, quick, extent, machine, targets, ...results };
+    await writeFile(options.json, `${JSON.stringify(all, undefined, 1)}\n`);
+  }
+}
+
+/** Profiles or measures; a signal ends it in order, with nothing left running. The exit code. */
+async function main(args: readonly string[]): Promise<number> {
+  const ending = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(name, () => ending.abort());
+  }
+  try {
+    const options = readOptions(args);
+    const { profile } = options;
+    if (profile === undefined) await run(options, ending.signal);
+    else await profileGets(profile, options.extent, ending.signal, say);
+    return 0;
+  } catch (error) {
+    const reason = ending.signal.aborted ? "ended before it was done" : reasonOf(error);
+    process.stderr.write(`bench: ${reason}\n`);
+    return 1;
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const reason = error instanceof Error ? error.message : String(error);
+  const isUsage = error instanceof RangeError || error instanceof TypeError;
+  return isUsage ? `${reason}\n${usage}` : reason;
+}
+
+process.exitCode = await main(process.argv.slice(2));

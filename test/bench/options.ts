@@ -1,0 +1,82 @@
+import { parseArgs } from "node:util";
+
+/** What can be measured, in this order; names are those of `--only`. */
+export const parts = [
+  "get",
+  "create",
+  "connect",
+  "new-key",
+  "idle-memory",
+  "stored-bytes",
+  "start-up",
+] as const;
+
+export type Part = (typeof parts)[number];
+
+/** How much is measured. */
+export interface Extent {
+  readonly rounds: number;
+  readonly warmMs: number;
+  readonly measureMs: number;
+  readonly idleConnections: number;
+  readonly idleRounds: number;
+  readonly storedObjects: number;
+  readonly starts: number;
+}
+
+export interface Options {
+  readonly json: string | undefined;
+  readonly only: ReadonlySet<Part>;
+  readonly profile: string | undefined;
+  readonly quick: boolean;
+  readonly extent: Extent;
+}
+
+const full: Extent = {
+  rounds: 5,
+  warmMs: 500,
+  measureMs: 2000,
+  idleConnections: 5000,
+  idleRounds: 2,
+  storedObjects: 20_000,
+  starts: 3,
+};
+const quick: Extent = {
+  rounds: 1,
+  warmMs: 300,
+  measureMs: 700,
+  idleConnections: 500,
+  idleRounds: 1,
+  storedObjects: 2000,
+  starts: 1,
+};
+
+export const usage = `usage: npm run bench -- [--json FILE] [--only NAME[,NAME]] [--quick] [--profile DIR]
+  --json FILE     raw figures, versions and machine as JSON
+  --only NAME     ${parts.join(", ")}
+  --quick         short rounds, to see that everything works; its figures are rough
+  --profile DIR   instead of measuring, a processor profile of a node under Get load`;
+
+/** Reads the command line; throws a `RangeError` or Node's own error with what is wrong with it. */
+export function readOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      json: { type: "string" },
+      only: { type: "string", multiple: true },
+      profile: { type: "string" },
+      quick: { type: "boolean", default: false },
+    },
+  });
+  const only = (values.only ?? []).flatMap((list) => list.split(","));
+  const isPart = (name: string): name is Part => parts.some((part) => part === name);
+  const unknown = only.find((name) => !isPart(name));
+  if (unknown !== undefined) throw new RangeError(`--only: there is no ${unknown}`);
+  return {
+    json: values.json,
+    only: new Set(only.length === 0 ? parts : only.filter(isPart)),
+    profile: values.profile,
+    quick: values.quick,
+    extent: values.quick ? quick : full,
+  };
+}

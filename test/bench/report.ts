@@ -1,0 +1,100 @@
+import { cpuUs, failures, type LoadFigures, latencyMs, loadCpuUs, rate } from "./figures.ts";
+import type { Machine } from "./machine.ts";
+import type { Results } from "./results.ts";
+import type { Side } from "./sides.ts";
+import { median } from "./statistics.ts";
+import type { Verdict } from "./targets.ts";
+
+const sideNames = ["holdfast", "bare", "pykmip"] as const;
+
+/** The machine in one line. */
+export function machineLine(machine: Machine): string {
+  const { processor, cores, memoryBytes, kernel, node, openssl, redis, pykmip } = machine;
+  const memory = `${Math.round(memoryBytes / 2 ** 30)} GiB`;
+  const versions = `Node ${node}, OpenSSL ${openssl}, Redis ${redis}, PyKMIP ${pykmip ?? "none"}`;
+  return `${processor}, ${cores} cores, ${memory}, Linux ${kernel}; ${versions}`;
+}
+
+/** One measured load, a line for each side. */
+export function loadLines(figures: LoadFigures): string[] {
+  return sideNames.flatMap((side) => {
+    const cells = loadCells(figures, side);
+    return cells === undefined ? [] : [row(cells, loadWidths)];
+  });
+}
+
+/** The head over `loadLines`. */
+export function loadHead(): string {
+  const cells = [
+    ...["", "server", "op/s", "p50 ms", "p99 ms"],
+    ...["CPU µs", "Redis µs", "client µs", "failed"],
+  ];
+  return row(cells, loadWidths);
+}
+
+const loadWidths = [-44, -8, 9, 9, 9, 9, 9, 9, 7];
+
+function loadCells(figures: LoadFigures, side: Side["name"]): string[] | undefined {
+  const rounds = figures.sides[side];
+  if (rounds === undefined) return undefined;
+  return [
+    `${figures.title} (${figures.connections})`,
+    side,
+    number(rate(rounds)),
+    number(latencyMs(rounds, 0.5)),
+    number(latencyMs(rounds, 0.99)),
+    number(cpuUs(rounds, "server")),
+    number(cpuUs(rounds, "redis")),
+    number(loadCpuUs(rounds)),
+    number(failures(rounds)),
+  ];
+}
+
+/** Memory, stored bytes and starts. */
+export function otherLines({ idleMemory, storedBytes, startUp }: Results): string[] {
+  const lines: string[] = [];
+  for (const { side, connections, bytesBefore, bytesAfter } of idleMemory) {
+    const each = (bytesAfter - bytesBefore) / connections / 1000;
+    const total = `${number(bytesBefore / 1e6)} → ${number(bytesAfter / 1e6)} MB`;
+    lines.push(
+      `memory, ${connections} idle connections, ${side}: ${number(each)} KB each (${total})`,
+    );
+  }
+  for (const { title, count, bytes, streamBytes } of storedBytes) {
+    const streams = `${number(streamBytes / count)} bytes of audit stream apart`;
+    lines.push(`object ${title}: ${number(bytes / count)} bytes (${count} objects; ${streams})`);
+  }
+  if (startUp !== undefined) {
+    const seconds = (ms: readonly number[]) => `${number((median(ms) ?? 0) / 1000)} s`;
+    lines.push(
+      `warm npm start: first request answered after ${seconds(startUp.npmFirstAnswerMs)}, ready after ${seconds(startUp.npmReadyMs)}`,
+      `a node's process: first request answered after ${seconds(startUp.nodeFirstAnswerMs)}`,
+    );
+  }
+  return lines;
+}
+
+/** Every target and whether it was met. */
+export function verdictLines(verdicts: readonly Verdict[]): string[] {
+  return verdicts.map(({ text, unit, bound, limit, measured, met }) => {
+    const verdict = met === undefined ? "not measured" : met ? "met" : "MISSED";
+    const value = measured === undefined ? "–" : `${number(measured)} ${unit}`;
+    return row([text, `${bound} ${limit} ${unit}`, value, verdict], [-88, -16, -12, -12]);
+  });
+}
+
+/** Three digits that count, or all of a larger number. */
+function number(value: number | undefined): string {
+  if (value === undefined || Number.isNaN(value)) return "–";
+  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en");
+  return value === 0 ? "0" : String(Number(value.toPrecision(3)));
+}
+
+/** A negative width is that of a column set to the left. */
+function row(cells: readonly string[], widths: readonly number[]): string {
+  const padded = cells.map((cell, at) => {
+    const width = widths[at] ?? 0;
+    return width < 0 ? cell.padEnd(-width) : cell.padStart(width);
+  });
+  return padded.join(" ").trimEnd();
+}

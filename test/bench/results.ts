@@ -1,0 +1,12 @@
+import type { LoadFigures } from "./figures.ts";
+import type { IdleMemory } from "./idle-memory.ts";
+import type { StartUp } from "./start-up.ts";
+import type { StoredBytes } from "./stored-bytes.ts";
+
+/** Everything that one run has measured; what was not asked for is empty or absent. */
+export interface Results {
+  readonly loads: readonly LoadFigures[];
+  readonly idleMemory: readonly IdleMemory[];
+  readonly storedBytes: readonly StoredBytes[];
+  readonly startUp?: StartUp;
+}

@@ -1,0 +1,114 @@
+import { cpuRatio, type LoadFigures, rateRatio } from "./figures.ts";
+import type { Results } from "./results.ts";
+import { median } from "./statistics.ts";
+
+interface Target {
+  readonly text: string;
+  readonly unit: string;
+  /** A figure meets the target on this side of the limit, the limit included. */
+  readonly bound: "at most" | "at least";
+  readonly limit: number;
+  readonly measured: (results: Results) => number | undefined;
+}
+
+/** A target and what came of it; `met` is undefined where nothing was measured. */
+export interface Verdict {
+  readonly text: string;
+  readonly unit: string;
+  readonly bound: Target["bound"];
+  readonly limit: number;
+  readonly measured: number | undefined;
+  readonly met: boolean | undefined;
+}
+
+/** What Holdfast should reach, against servers measured in the same run. */
+const targets: readonly Target[] = [
+  {
+    text: "Get, 32 connections: server CPU of the bare server's",
+    unit: "×",
+    bound: "at most",
+    limit: 2.5,
+    measured: (results) => cpuRatio(load(results, "get", 32), "bare"),
+  },
+  {
+    text: "Get, 32 connections: throughput of the bare server's",
+    unit: "×",
+    bound: "at least",
+    limit: 0.35,
+    measured: (results) => rateRatio(load(results, "get", 32), "bare"),
+  },
+  {
+    text: "Get, 32 connections: throughput of PyKMIP's",
+    unit: "×",
+    bound: "at least",
+    limit: 50,
+    measured: (results) => rateRatio(load(results, "get", 32), "pykmip"),
+  },
+  {
+    text: "new connection, Discover Versions, Get (16 at a time): throughput of the bare server's",
+    unit: "×",
+    bound: "at least",
+    limit: 0.8,
+    measured: (results) => rateRatio(load(results, "connect", 16), "bare"),
+  },
+  {
+    text: "durable Create, 64 connections: throughput of PyKMIP's",
+    unit: "×",
+    bound: "at least",
+    limit: 10,
+    measured: (results) => rateRatio(load(results, "create", 64), "pykmip"),
+  },
+  {
+    text: "memory of an idle connection",
+    unit: "KB",
+    bound: "at most",
+    limit: 60,
+    measured: idleKilobytes,
+  },
+  {
+    text: "Redis memory of an object as vCenter leaves it, without streams",
+    unit: "bytes",
+    bound: "at most",
+    limit: 1200,
+    measured: ({ storedBytes }) => {
+      const found = storedBytes.find(({ objects }) => objects === "described");
+      return found === undefined ? undefined : found.bytes / found.count;
+    },
+  },
+  {
+    text: "warm npm start to the first answered request",
+    unit: "s",
+    bound: "at most",
+    limit: 5,
+    measured: ({ startUp }) => {
+      const ms = median(startUp?.npmFirstAnswerMs ?? []);
+      return ms === undefined ? undefined : ms / 1000;
+    },
+  },
+];
+
+/** Compares a run with every target. */
+export function judge(results: Results): Verdict[] {
+  return targets.map(({ text, unit, bound, limit, measured: measure }) => {
+    const measured = measure(results);
+    const met = measured === undefined ? undefined : within(measured, bound, limit);
+    return { text, unit, bound, limit, measured, met };
+  });
+}
+
+function within(measured: number, bound: Target["bound"], limit: number): boolean {
+  return bound === "at most" ? measured <= limit : measured >= limit;
+}
+
+function load({ loads }: Results, name: string, connections: number): LoadFigures | undefined {
+  return loads.find((one) => one.name === name && one.connections === connections);
+}
+
+/** Of thousands of bytes. */
+function idleKilobytes({ idleMemory }: Results): number | undefined {
+  const each = idleMemory
+    .filter(({ side }) => side === "holdfast")
+    .map(({ bytesBefore, bytesAfter, connections }) => (bytesAfter - bytesBefore) / connections);
+  const bytes = median(each);
+  return bytes === undefined ? undefined : bytes / 1000;
+}
