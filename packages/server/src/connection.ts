@@ -200,7 +200,7 @@ export class Connection implements Waiter {
     this.#queue.push(frame);
     if (frame.length <= MemoryBudget.freeBytes) return;
     if (this.#reservedBytes === frame.length) this.#reservedBytes = 0;
-    else this.#host.budget.take(frame.length);
+    else this.#host.budget.takeRequest(frame.length);
     this.#heldBytes += frame.length;
   }
 
@@ -234,7 +234,7 @@ export class Connection implements Waiter {
       if (this.#draining && this.#reader?.pending !== true) this.#ending ??= "draining";
       if (this.#ending !== undefined) this.#close();
       else this.#resume();
-    } else if (this.#host.budget.full) {
+    } else if (this.#host.budget.answersFull) {
       this.#host.budget.wait(this);
     } else {
       this.#queue.shift();
@@ -265,7 +265,7 @@ export class Connection implements Waiter {
     this.#busySinceMs = 0;
     if (request.length <= MemoryBudget.freeBytes || this.#socket.destroyed) return;
     this.#heldBytes -= request.length;
-    this.#host.budget.release(request.length);
+    this.#host.budget.release(request.length, 0);
   }
 
   #write(response: Uint8Array): void {
@@ -274,7 +274,7 @@ export class Connection implements Waiter {
     if (!this.#socket.write(response)) {
       this.#blockedSinceMs = this.#activeMs;
       this.#unsentBytes = response.length;
-      this.#host.budget.take(response.length);
+      this.#host.budget.takeAnswer(response.length);
     }
     this.#next();
   }
@@ -285,7 +285,7 @@ export class Connection implements Waiter {
     this.#activeMs = this.#host.monotonicMs();
     const unsent = this.#unsentBytes;
     this.#unsentBytes = 0;
-    this.#host.budget.release(unsent);
+    this.#host.budget.release(0, unsent);
     this.#next();
   }
 
@@ -326,11 +326,12 @@ export class Connection implements Waiter {
     this.#queue = [];
     this.#reader = undefined;
     this.#host.budget.forget(this);
-    const held = this.#reservedBytes + this.#heldBytes + this.#unsentBytes;
+    const requests = this.#reservedBytes + this.#heldBytes;
+    const unsent = this.#unsentBytes;
     this.#reservedBytes = 0;
     this.#heldBytes = 0;
     this.#unsentBytes = 0;
-    this.#host.budget.release(held);
+    this.#host.budget.release(requests, unsent);
     this.#host.ended(this, this.#ending ?? "client", this.#detail);
   }
 }

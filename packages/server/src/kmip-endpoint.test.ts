@@ -1,4 +1,7 @@
+import "reflect-metadata";
+import { webcrypto } from "node:crypto";
 import { once } from "node:events";
+import { X509CertificateGenerator } from "@peculiar/x509";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Client } from "./connection.ts";
 import { loadInstances } from "./instances.ts";
@@ -125,6 +128,23 @@ describe("suites", () => {
     }
   });
 
+  test("a key that OpenSSL finds too short is a fault that names the file", async () => {
+    const algorithm = {
+      name: "RSASSA-PKCS1-v1_5",
+      hash: "SHA-256",
+      modulusLength: 1024,
+      publicExponent: new Uint8Array([1, 0, 1]),
+    };
+    const { subtle } = webcrypto;
+    const keys = await subtle.generateKey(algorithm, true, ["sign", "verify"]);
+    const weak = await X509CertificateGenerator.createSelfSigned({ keys, name: "CN=weak" });
+    const pkcs8 = Buffer.from(await subtle.exportKey("pkcs8", keys.privateKey));
+    const key = `-----BEGIN PRIVATE KEY-----\n${pkcs8.toString("base64")}\n-----END PRIVATE KEY-----\n`;
+    const short = tlsSettings(pki, "short", { certificate: weak.toString("pem"), key });
+    expect(() => readIdentity(short)).toThrow(StartError);
+    expect(() => readIdentity(short)).toThrow(`tls.certificate: ${short.certificate[0]}: `);
+  });
+
   test("kmip-basic without an RSA certificate is refused at start", () => {
     const tls = { ...tlsSettings(pki, "ec", pki.server), suites: "kmip-basic" as const };
     expect(() => readIdentity(tls)).toThrow("tls.suites: kmip-basic needs an RSA certificate");
@@ -137,7 +157,10 @@ test.each(["TLSv1.2", "TLSv1.3"] as const)(
     const ticketSecret = Buffer.alloc(48, 1);
     const options = { minVersion: version, maxVersion: version };
     await using one = await startEndpoint(pki, { ticketSecret });
+    // Node makes a default of the arguments, and another process would have others.
+    process.argv.push("--another-process");
     await using other = await startEndpoint(pki, { ticketSecret });
+    process.argv.pop();
     const first = await connectTls(pki, one.port, pki.issued, options);
     let session: Buffer | undefined;
     first.on("session", (newer) => {
@@ -262,6 +285,26 @@ describe("limits", () => {
     });
     const marks = (await Promise.all(answers)).map(([answer]) => answer?.[20]);
     expect(marks).toEqual([0, 1, 2, 3, 4]);
+    await until(() => server.endpoint.heldBytes === 0);
+  });
+
+  test("a request larger than all the memory is answered when it is alone, and so are two that fill it", async () => {
+    await using server = await startEndpoint(pki, {
+      limits: { inFlightBytesMax: 1_000_000, requestBytesMax: 2_000_000 },
+    });
+    const [one, other] = [
+      await connectTls(pki, server.port, pki.pinned),
+      await connectTls(pki, server.port, pki.pinned),
+    ];
+    expect((await ask(one, message(1_500_000, 1)))[20]).toBe(1);
+    const halves = [message(500_000, 2), message(500_000, 3)] as const;
+    one.write(halves[0].subarray(0, 400_000));
+    other.write(halves[1].subarray(0, 400_000));
+    await until(() => server.endpoint.heldBytes === 1_000_000);
+    const answers = [receive(one), receive(other)];
+    one.write(halves[0].subarray(400_000));
+    other.write(halves[1].subarray(400_000));
+    expect((await Promise.all(answers)).map(([answer]) => answer?.[20])).toEqual([2, 3]);
     await until(() => server.endpoint.heldBytes === 0);
   });
 

@@ -58,6 +58,7 @@ interface Parts {
 }
 
 const healthTickMs = 50;
+const warnBeforeMs = 30 * 86_400_000;
 const clock = systemClock;
 const ids = systemIds;
 
@@ -105,6 +106,7 @@ export async function startNode(
     certificates: () => certificatesOf(files.identity, instances),
   });
   const guard = await openListeners(parts, endpoint);
+  warn(parts, certificatesOf(files.identity, instances));
 
   const running = opened.move();
   return {
@@ -211,6 +213,23 @@ async function openLocks({ config, connection, observe, opened }: Parts): Promis
   if (urls === undefined) return new MemoryLocks({ observe });
   const tls = connection.tls === undefined ? {} : { tls: connection.tls };
   return opened.use(await RedisLocks.open({ urls, observe, ...tls }));
+}
+
+/** What runs, but hardly as it was meant. */
+function warn({ config, log }: Parts, certificates: ReturnType<typeof certificatesOf>): void {
+  const soonMs = clock.wallMs() + warnBeforeMs;
+  for (const { kind, owner, subject, notAfterMs } of certificates) {
+    if (notAfterMs > soonMs) continue;
+    const notAfter = new Date(notAfterMs).toISOString();
+    log.say("warn", "a certificate has ended or ends soon", { kind, owner, subject, notAfter });
+  }
+  if (certificates.every(({ kind }) => kind === "server")) {
+    log.say("warn", "no client can connect: instances name no certificates and no authorities");
+  }
+  if (config.kmip.interop) log.say("warn", "kmip.interop is on: for conformance runs only");
+  if (config.locks.length === 0 && config.store.address === undefined) {
+    log.say("warn", "locks order the requests of this node only: name lock masters under locks");
+  }
 }
 
 async function openListeners(parts: Parts, endpoint: KmipEndpoint): Promise<ListenerGuard> {

@@ -6,7 +6,7 @@ import {
   type KeyObject,
   type X509Certificate,
 } from "node:crypto";
-import type { SecureContextOptions } from "node:tls";
+import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { parseCertificates, readBytes, readText, subjectOf } from "./certificates.ts";
 import type { Config } from "./config-table.ts";
 import { reasonOf, StartError } from "./start-error.ts";
@@ -51,10 +51,17 @@ export function readIdentity(tls: Config["tls"]): ServerIdentity {
       "tls.suites: kmip-basic needs an RSA certificate; add one to tls.certificate and tls.key",
     );
   }
-  return {
+  const identity = {
     pairs: pairs.map(({ certificate, key }) => ({ certificate, key })),
     leaves: pairs.map(({ leaf }) => leaf),
   };
+  try {
+    createSecureContext(contextOptions(identity, tls.suites));
+  } catch (error) {
+    // A key that is too short, say, or an intermediate that cannot be read.
+    throw new StartError(`tls.certificate: ${tls.certificate.join(", ")}: ${reasonOf(error)}`);
+  }
+  return identity;
 }
 
 function readKey(pem: string, path: string): KeyObject {
