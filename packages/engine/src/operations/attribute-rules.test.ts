@@ -111,7 +111,12 @@ const operationOf = {
 
 let engine: TestEngine;
 
+/** An engine of its own for a group of tests, and what they do with it. */
 function inVersion(version: Version) {
+  beforeAll(async () => {
+    engine = await testEngine();
+  });
+
   async function valuesOf(uniqueIdentifier: string, item: Item): Promise<readonly Attribute[]> {
     const references = [referenceOf(item)];
     const answer = await engine.ask(version, "GetAttributes", { uniqueIdentifier, references });
@@ -143,10 +148,6 @@ function inVersion(version: Version) {
   const visible = table.filter(([, row]) => attributeVisible(row.tag, version));
   return { tried, valuesOf, visible };
 }
-
-beforeAll(async () => {
-  engine = await testEngine();
-});
 
 describe.each(versions)("the rules of attributes in %s", (version) => {
   const { tried, valuesOf, visible } = inVersion(version);
