@@ -1,4 +1,4 @@
-/** Why a store did not answer; the client is told only that it cannot be told. */
+/** Why a store did not answer; the client is told little of it (`failure.ts`). */
 export type StoreFailure =
   /** No lease: cut off, deposed, frozen, or lapsed. */
   | "noLease"

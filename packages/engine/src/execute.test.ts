@@ -224,6 +224,7 @@ describe("failures inside", () => {
     });
 
   const storeDown = new StoreUnavailable("noLease", secret);
+  const storeFull = new StoreUnavailable("full", secret);
   const unreachable = new KeyRingUnavailable(false, secret);
   const refusedByRoot = new KeyRingUnavailable(true, secret);
 
@@ -231,6 +232,7 @@ describe("failures inside", () => {
     ["an unknown error", new Error(secret), "GeneralFailure", /^internal error$/],
     ["a thrown text", secret, "GeneralFailure", /^internal error$/],
     ["a store that is down", storeDown, "GeneralFailure", /^cannot tell/],
+    ["a full store", storeFull, "GeneralFailure", /^refused: the store is full/],
     ["keys that cannot be reached", unreachable, "GeneralFailure", /^cannot tell/],
     ["keys that are refused", refusedByRoot, "PermissionDenied", /root key refuses/],
   ])("%s: the client gets a reason, the event its cause", async (_name, error, reason, message) => {

@@ -6,7 +6,12 @@ import {
   reasonOf,
   type Version,
 } from "@holdfast/kmip";
-import { KeyRingUnavailable, RootOfTrustError, StoreUnavailable } from "./errors.ts";
+import {
+  KeyRingUnavailable,
+  RootOfTrustError,
+  type StoreFailure,
+  StoreUnavailable,
+} from "./errors.ts";
 
 /** What the client is told of a failure, and what only the log is told. */
 export interface Failure {
@@ -14,6 +19,14 @@ export interface Failure {
   readonly message: string;
   readonly cause?: unknown;
 }
+
+/** What a client can do something with; of everything else only the log tells which it was. */
+const storeMessages: Partial<Record<StoreFailure, string>> = {
+  full: "refused: the store is full and takes no changes now; reads go on",
+  barrierShort:
+    "cannot tell: the change is not safe yet on every copy of the store; look, then try again",
+  corrupt: "cannot tell: the store holds this in a damaged form",
+};
 
 /** The one place where an exception becomes a Result Reason. Only a `KmipError` chooses its own words. */
 export function failureOf(
@@ -29,7 +42,8 @@ export function failureOf(
   if (error instanceof StoreUnavailable) {
     return {
       reason: reasonOf("generalFailure", version),
-      message: "cannot tell: the store does not answer now; try again",
+      message:
+        storeMessages[error.failure] ?? "cannot tell: the store does not answer now; try again",
       cause: error,
     };
   }
