@@ -9,6 +9,7 @@ import {
   tags,
 } from "@holdfast/kmip";
 import type { Client } from "./access.ts";
+import { BatchReferences } from "./batch-references.ts";
 import type { EngineSettings, OperationContext } from "./context.ts";
 import { StoreUnavailable } from "./errors.ts";
 import { failureOf } from "./failure.ts";
@@ -78,6 +79,7 @@ class Batch {
   readonly #message: RequestMessage;
   readonly #origin: Origin;
   readonly #refusal: KmipError | undefined;
+  readonly #references = new BatchReferences();
   readonly #set: WorkingSet;
   readonly #room: ResponseRoom;
   readonly #auditBase: AuditBase;
@@ -93,7 +95,8 @@ class Batch {
     this.#origin = origin;
     this.#refusal = refusal;
     const { instance, fingerprint: initiator } = client;
-    this.#set = new WorkingSet({ store, locks, observe, instance, region, staged });
+    const references = this.#references;
+    this.#set = new WorkingSet({ store, locks, observe, instance, region, references, staged });
     this.#room = new ResponseRoom(message, requestId, settings.responseBytesMax);
     this.#auditBase = { time: clock.wallMs(), initiator, requestId };
   }
@@ -214,7 +217,7 @@ class Batch {
       ids,
       keyRing,
       objects: this.#set,
-      placeholder: this.#set,
+      placeholder: this.#references,
       note: (detail) => audit.note(detail),
     };
     const handler: Handler<N> = handlers[operation];
@@ -225,12 +228,12 @@ class Batch {
 
   #noteIdentifiers(operation: ImplementedOperation, response: object): void {
     if ("uniqueIdentifier" in response && typeof response.uniqueIdentifier === "string") {
-      this.#set.produced(operation, response.uniqueIdentifier);
-      if (fillsPlaceholder.has(operation)) this.#set.set(response.uniqueIdentifier);
+      this.#references.produced(operation, response.uniqueIdentifier);
+      if (fillsPlaceholder.has(operation)) this.#references.set(response.uniqueIdentifier);
     }
     if ("uniqueIdentifiers" in response) {
       for (const identifier of response.uniqueIdentifiers as readonly string[]) {
-        this.#set.produced(operation, identifier);
+        this.#references.produced(operation, identifier);
       }
     }
   }

@@ -1,9 +1,11 @@
 import { type IdentifierReference, KmipError, type OperationName } from "@holdfast/kmip";
+import type { BatchReferences } from "./batch-references.ts";
 import type { ChangeOptions, Decision, Objects } from "./context.ts";
 import type { FindPage, FindQuery } from "./find.ts";
 import type { ItemAudit } from "./item-audit.ts";
 import { due } from "./lifecycle.ts";
 import type { Observer } from "./observe.ts";
+import { Overlay } from "./overlay.ts";
 import type {
   AuditEvent,
   Change,
@@ -35,6 +37,7 @@ export interface WorkingSetOptions {
   readonly observe: Observer;
   readonly instance: string;
   readonly region: string;
+  readonly references: BatchReferences;
   /** True for a batch with the Undo option: changes are staged and made by `commit`. */
   readonly staged: boolean;
 }
@@ -48,37 +51,17 @@ export interface CurrentItem {
   readonly position: number;
 }
 
-interface Staged {
-  /** The stored object that was changed; none where the batch made it. */
-  readonly before: StoredObject | undefined;
-  readonly object: ManagedObject;
-  readonly position: number;
-}
-
 /** One batch's objects (`Objects`): straight on the store, or on an overlay until `commit`. */
 export class WorkingSet implements Objects {
   readonly #options: WorkingSetOptions;
-  readonly #staged: Map<string, Staged> | undefined;
-  readonly #audit: AuditEvent[] = [];
-  readonly #produced: { readonly operation: OperationName; readonly uniqueIdentifier: string }[] =
-    [];
-  #placeholder: string | undefined;
+  readonly #overlay: Overlay | undefined;
   /** The object whose lock this batch holds. */
   #held: string | undefined;
   #item: CurrentItem | undefined;
 
   constructor(options: WorkingSetOptions) {
     this.#options = options;
-    this.#staged = options.staged ? new Map() : undefined;
-  }
-
-  /** The ID Placeholder (KMIP 2.1, 6.1). */
-  get value(): string | undefined {
-    return this.#placeholder;
-  }
-
-  set(uniqueIdentifier: string | undefined): void {
-    this.#placeholder = uniqueIdentifier;
+    this.#overlay = options.staged ? new Overlay() : undefined;
   }
 
   /** Says which item of the batch is carried out from now on. */
@@ -86,26 +69,8 @@ export class WorkingSet implements Objects {
     this.#item = item;
   }
 
-  /** Notes an identifier that an item's answer holds, for later references (KMIP 2.1, 4.58). */
-  produced(operation: OperationName, uniqueIdentifier: string): void {
-    this.#produced.push({ operation, uniqueIdentifier });
-  }
-
   resolve(reference: IdentifierReference | undefined): string {
-    const identifier = this.#referenced(reference);
-    if (identifier === undefined) {
-      throw new KmipError("objectNotFound", "the request refers to no object");
-    }
-    return identifier;
-  }
-
-  #referenced(reference: IdentifierReference | undefined): string | undefined {
-    if (typeof reference === "string") return reference;
-    if (reference === undefined) return this.#placeholder;
-    if ("position" in reference) return this.#produced.at(reference.position)?.uniqueIdentifier;
-    if (reference.special === "IDPlaceholder") return this.#placeholder;
-    return this.#produced.findLast(({ operation }) => operation === reference.special)
-      ?.uniqueIdentifier;
+    return this.#options.references.resolve(reference);
   }
 
   async load(reference: IdentifierReference | undefined): Promise<StoredObject> {
@@ -113,13 +78,13 @@ export class WorkingSet implements Objects {
   }
 
   async create(object: ManagedObject): Promise<void> {
-    const item = this.#current();
-    item.audit.target = object.uniqueIdentifier;
-    if (this.#staged !== undefined) {
-      this.#stage(object.uniqueIdentifier, undefined, object);
+    const { audit, position } = this.#current();
+    audit.target = object.uniqueIdentifier;
+    if (this.#overlay !== undefined) {
+      this.#overlay.put(undefined, object, position, audit.stagedEvents());
       return;
     }
-    const outcome = await this.#commit([{ kind: "create", after: object }]);
+    const outcome = await this.#commit({ kind: "create", after: object });
     if (outcome.kind === "conflict") throw new Error("a new identifier exists already");
   }
 
@@ -136,54 +101,40 @@ export class WorkingSet implements Objects {
   async markServed(stored: StoredObject): Promise<void> {
     const { object } = stored;
     const { store, instance, region } = this.#options;
-    if (object.facts.served !== undefined || this.#staged?.has(object.uniqueIdentifier)) return;
+    const staged = this.#overlay?.get(object.uniqueIdentifier) !== undefined;
+    if (object.facts.served !== undefined || staged) return;
     const served = { time: this.#current().nowSeconds, region };
     await store.markServed(instance, stored, { ...object, facts: { ...object.facts, served } });
   }
 
   async find(query: FindQuery): Promise<FindPage> {
     const { store, instance } = this.#options;
-    const staged = this.#staged;
-    const page = await store.find(
-      instance,
-      // Staged changes may have made an object match that the store would not walk to.
-      staged === undefined || staged.size === 0
-        ? query
-        : { limit: query.limit, live: true, destroyed: true, ...cursorOf(query) },
-    );
+    const overlay = this.#overlay?.isEmpty === false ? this.#overlay : undefined;
+    const page = await store.find(instance, overlay?.widened(query) ?? query);
     const objects = await Promise.all(
-      page.objects.map(async (stored) => this.#settled(this.#overlaid(stored))),
+      page.objects.map(async (stored) =>
+        this.#settled(overlay?.get(stored.object.uniqueIdentifier) ?? stored),
+      ),
     );
-    if (staged === undefined || staged.size === 0) return { ...page, objects };
-    const made = query.after === undefined ? this.#made() : [];
-    const wanted = [...made, ...objects].filter(({ object }) =>
-      object.facts.destroyed === undefined ? query.live : query.destroyed,
-    );
-    return { ...page, objects: wanted };
+    return { ...page, objects: overlay?.laidOver(query, objects) ?? objects };
   }
 
   /** Makes all staged changes at once, together with their evidence and what else there is of it. */
   async commit(evidence: readonly AuditEvent[]): Promise<StagedOutcome> {
-    const staged = [...(this.#staged?.values() ?? [])];
-    if (staged.length === 0) return "untouched";
-    const changes = staged.map(
-      ({ before, object }): Change =>
-        before === undefined
-          ? { kind: "create", after: object }
-          : { kind: "update", before, after: object },
-    );
+    const overlay = this.#overlay;
+    if (overlay === undefined || overlay.isEmpty) return "untouched";
     const { store, instance } = this.#options;
-    const outcome = await store.commit(instance, changes, [...this.#audit, ...evidence]);
+    const events = [...overlay.evidence, ...evidence];
+    const outcome = await store.commit(instance, overlay.changes(), events);
     if (outcome.kind === "committed") return "done";
     if (outcome.kind === "conflict") return "again";
-    const taken = outcome.kind === "nameTaken" ? outcome.uniqueIdentifier : undefined;
-    const position = staged.find(({ object }) => object.uniqueIdentifier === taken)?.position;
-    return { position: position ?? staged[0]?.position ?? 0, error: refusalOf(outcome) };
+    const taken = outcome.kind === "nameTaken" ? outcome.uniqueIdentifier : "";
+    return { position: overlay.positionOf(taken) ?? 0, error: refusalOf(outcome) };
   }
 
   /** Runs `body` with the object's lock; at once where this batch holds it, or changes an overlay only. */
   #holding<Result>(identifier: string, body: () => Promise<Result>): Promise<Result> {
-    if (this.#staged !== undefined || this.#held === identifier) return body();
+    if (this.#overlay !== undefined || this.#held === identifier) return body();
     const { locks, instance } = this.#options;
     return locks.withLock(`${instance}/${identifier}`, async () => {
       this.#held = identifier;
@@ -200,27 +151,17 @@ export class WorkingSet implements Objects {
     return this.#item;
   }
 
-  /** Objects that the batch made, newest first. */
-  #made(): readonly StoredObject[] {
-    return [...(this.#staged?.values() ?? [])]
-      .filter(({ before }) => before === undefined)
-      .map(({ object }) => ({ object, tag: "" }))
-      .reverse();
-  }
-
-  #overlaid(stored: StoredObject): StoredObject {
-    const staged = this.#staged?.get(stored.object.uniqueIdentifier);
-    return staged === undefined ? stored : { object: staged.object, tag: "" };
-  }
-
   async #loadById(identifier: string): Promise<StoredObject> {
     this.#current().audit.target ??= identifier;
-    const staged = this.#staged?.get(identifier);
-    if (staged !== undefined) return { object: staged.object, tag: "" };
+    const staged = this.#overlay?.get(identifier);
+    return staged === undefined ? this.#settled(await this.#read(identifier)) : staged;
+  }
+
+  async #read(identifier: string): Promise<StoredObject> {
     const { store, instance } = this.#options;
     const [stored] = await store.read(instance, [identifier]);
-    if (stored === undefined) throw notFound();
-    return this.#settled(stored);
+    if (stored !== undefined) return stored;
+    throw new KmipError("objectNotFound", "no object has this Unique Identifier");
   }
 
   /**
@@ -236,23 +177,20 @@ export class WorkingSet implements Objects {
     return due(facts, plannedDates(registers), this.#current().nowSeconds, this.#options.region);
   }
 
-  async #settle(stored: StoredObject): Promise<StoredObject> {
+  #settle(stored: StoredObject): Promise<StoredObject> {
     const { uniqueIdentifier } = stored.object;
-    if (this.#staged !== undefined) {
-      const facts = this.#dueFacts(stored.object);
-      this.#audit.push(...this.#current().audit.dateEvents(stored.object, facts));
-      this.#overlay(uniqueIdentifier, stored, this.#touched({ ...stored.object, facts }));
-      return this.#overlaid(stored);
-    }
-    const { store, instance } = this.#options;
+    const overlay = this.#overlay;
     return this.#holding(uniqueIdentifier, async () => {
+      if (overlay !== undefined) {
+        const { after, evidence } = this.#dated(stored);
+        overlay.put(stored, after, this.#current().position, evidence);
+        return { object: after, tag: "" };
+      }
       for (let attempt = 0; attempt < attemptsMax; attempt++) {
-        const [before] = await store.read(instance, [uniqueIdentifier]);
-        if (before === undefined) throw notFound();
-        const facts = this.#dueFacts(before.object);
-        if (facts === before.object.facts) return before;
-        const after = this.#touched({ ...before.object, facts });
-        const evidence = this.#current().audit.dateEvents(before.object, facts);
+        const before = await this.#read(uniqueIdentifier);
+        const { after, evidence } = this.#dated(before);
+        if (after === before.object) return before;
+        const { store, instance } = this.#options;
         const outcome = await store.commit(instance, [{ kind: "update", before, after }], evidence);
         if (outcome.kind === "instanceClosed") throw refusalOf(outcome);
       }
@@ -260,19 +198,28 @@ export class WorkingSet implements Objects {
     });
   }
 
+  /** The object after what its dates brought about, and the evidence of it; the same object where that is nothing. */
+  #dated({ object }: StoredObject) {
+    const facts = this.#dueFacts(object);
+    if (facts === object.facts) return { after: object, evidence: [] };
+    const evidence = this.#current().audit.dateEvents(object, facts);
+    return { after: this.#touched({ ...object, facts }), evidence };
+  }
+
   async #decideAndWrite(identifier: string, decide: Decision): Promise<ManagedObject> {
+    const { audit, operation, position } = this.#current();
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const before = await this.#loadById(identifier);
       const decided = decide(before.object);
       if (decided === before.object) return decided;
       const after = this.#touched(decided);
-      if (this.#staged !== undefined) {
-        this.#stage(identifier, this.#staged.get(identifier)?.before ?? before, after);
+      if (this.#overlay !== undefined) {
+        this.#overlay.put(before, after, position, audit.stagedEvents());
         return after;
       }
-      const outcome = await this.#commit([{ kind: "update", before, after }]);
+      const outcome = await this.#commit({ kind: "update", before, after });
       if (outcome.kind === "committed") return after;
-      this.#options.observe({ type: "casConflict", operation: this.#current().operation });
+      this.#options.observe({ type: "casConflict", operation });
     }
     throw busy();
   }
@@ -282,38 +229,15 @@ export class WorkingSet implements Objects {
     return { ...object, lastChange: Math.max(object.lastChange, this.#current().nowSeconds) };
   }
 
-  #stage(identifier: string, before: StoredObject | undefined, object: ManagedObject): void {
-    this.#overlay(identifier, before, object);
-    this.#audit.push(...this.#current().audit.stagedEvents());
-  }
-
-  #overlay(identifier: string, before: StoredObject | undefined, object: ManagedObject): void {
-    const { position } = this.#current();
-    const known = this.#staged?.get(identifier);
-    this.#staged?.set(identifier, {
-      before: known === undefined ? before : known.before,
-      object,
-      position,
-    });
-  }
-
   /** Refusals other than a conflict are thrown. */
-  async #commit(changes: readonly Change[]): Promise<CommitOutcome> {
+  async #commit(change: Change): Promise<CommitOutcome> {
     const { store, instance } = this.#options;
     const { audit } = this.#current();
-    const outcome = await store.commit(instance, changes, audit.changeEvents());
+    const outcome = await store.commit(instance, [change], audit.changeEvents());
     if (outcome.kind === "committed") audit.written = true;
     else if (outcome.kind !== "conflict") throw refusalOf(outcome);
     return outcome;
   }
-}
-
-function cursorOf({ after }: FindQuery): Pick<FindQuery, "after"> {
-  return after === undefined ? {} : { after };
-}
-
-function notFound(): KmipError {
-  return new KmipError("objectNotFound", "no object has this Unique Identifier");
 }
 
 function busy(): KmipError {
