@@ -205,6 +205,28 @@ describe("requests", () => {
     expect(got.map((answer) => answer[20])).toEqual(got.map((_, at) => at % 251));
   });
 
+  test("while requests wait, the client's bytes stay with the client", async () => {
+    let release: (() => void) | undefined;
+    let waits: Promise<void> | undefined = new Promise((resolve) => {
+      release = resolve;
+    });
+    await using server = await startEndpoint(pki, {
+      execute: async () => {
+        await waits;
+        return message();
+      },
+    });
+    const socket = await connectTls(pki, server.port, pki.pinned);
+    const count = 4000;
+    const answers = receive(socket, count);
+    for (let at = 0; at < count; at++) socket.write(message(8192));
+    await wait(500);
+    expect(socket.writableLength).toBeGreaterThan(0);
+    waits = undefined;
+    release?.();
+    expect(await answers).toHaveLength(count);
+  });
+
   test("the answer is delivered after the client has closed its side", async () => {
     await using server = await startEndpoint(pki, {
       execute: async (request) => {
