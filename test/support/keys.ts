@@ -81,10 +81,15 @@ export async function look(
   client: KmipClient,
   id: string,
 ): Promise<{ readonly state: ResponseItem; readonly key: ResponseItem }> {
-  const { items } = await client.request(client.version, [
-    { operation: "GetAttributes", payload: { uniqueIdentifier: id, references: [stateReference] } },
-    { operation: "Get", payload: { uniqueIdentifier: id } },
-  ]);
+  const uniqueIdentifier = id;
+  const { items } = await client.request(
+    client.version,
+    [
+      { operation: "GetAttributes", payload: { uniqueIdentifier, references: [stateReference] } },
+      { operation: "Get", payload: { uniqueIdentifier } },
+    ],
+    { header: { batchErrorContinuationOption: "Continue" } },
+  );
   const [state, key] = items;
   if (state === undefined || key === undefined) throw new Error("two operations, fewer answers");
   return { state, key };

@@ -154,9 +154,11 @@ export class Load implements AsyncDisposable {
     const client = this.#client(at);
     const request = { uniqueIdentifier: entry.id };
     const [to, send] = this.#transition(entry, client, request);
+    // Activating an Active key changes nothing, so that it may succeed where only reads do.
+    const kind = to > entry.rank ? "write" : "read";
     entry.tried = Math.max(entry.tried, to);
     entry.held = true;
-    const answer = await this.#attempt("write", at, send);
+    const answer = await this.#attempt(kind, at, send);
     if (answer === undefined) return;
     entry.held = false;
     this.ledger.reached(entry, to);

@@ -1,0 +1,180 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createKey, keyBytes, stateOf } from "../support/keys.ts";
+import { answerBoundMs, clientOf, Load, say } from "../support/load.ts";
+import { until } from "../support/redis.ts";
+import { type Region, startRegion } from "../support/region.ts";
+
+const instance = "vcenter";
+
+let region: Region;
+let load: Load;
+
+beforeAll(async () => {
+  region = await startRegion({ instances: [instance], replicas: 1 });
+});
+
+afterAll(async () => {
+  await region?.[Symbol.asyncDispose]();
+});
+
+describe("under load, nothing that was acknowledged is lost", () => {
+  beforeEach(async () => {
+    load = await Load.start(region, { instance });
+    await load.more("write", 60);
+    return async () => load[Symbol.asyncDispose]();
+  });
+
+  /** Ends the load, reads everything back at both nodes and prints what happened. */
+  async function nothingIsLost(): Promise<void> {
+    await load.more("write", 30);
+    await load.stop();
+    await load.check();
+    say(load.summary());
+    expect(load.ledger.violations).toEqual([]);
+  }
+
+  /** Waits until both nodes read and write again, and prints when. */
+  async function recovery(sinceMs: number, what: string): Promise<void> {
+    const read = await load.recovered("read", sinceMs);
+    const write = await load.recovered("write", sinceMs);
+    say(`${what}: both nodes read after ${ms(read)}, write after ${ms(write)}`);
+  }
+
+  test("kill -9 of a node: the other goes on, and the node comes back", async () => {
+    const killed = performance.now();
+    await region.node(0).kill();
+    say(`a node killed: the other writes after ${ms(await load.recovered("write", killed, [1]))}`);
+    await sleep(300);
+    const started = performance.now();
+    await region.node(0).start();
+    await recovery(started, "the node started again");
+    await nothingIsLost();
+  });
+
+  test("kill -9 of Redis, and its restart", async () => {
+    await region.redis.primary.kill();
+    await bothRefuse();
+    await region.redis.primary.restart();
+    await recovery(performance.now(), "Redis killed and started again");
+    await nothingIsLost();
+  });
+
+  test("Redis stopped for 3 s: both nodes refuse connections meanwhile (trap 29)", async () => {
+    const { primary } = region.redis;
+    const stopped = performance.now();
+    primary.signal("SIGSTOP");
+    try {
+      await bothRefuse();
+      say(`Redis frozen: both nodes refuse connections after ${ms(performance.now() - stopped)}`);
+      await sleep(Math.max(0, stopped + 3_000 - performance.now()));
+    } finally {
+      primary.signal("SIGCONT");
+    }
+    await recovery(performance.now(), "Redis thawed after 3 s");
+    await nothingIsLost();
+  });
+
+  test("a frozen replica: reads go on, no change is acknowledged", async () => {
+    const [replica] = region.redis.replicas;
+    replica?.signal("SIGSTOP");
+    try {
+      await leaseIs("readOnly");
+      const { write } = load.done;
+      const since = performance.now();
+      await load.recovered("read", since);
+      await sleep(1_000);
+      await load.recovered("read", since + 1_000);
+      expect(load.done.write).toBe(write);
+      expect([...load.failures.keys()]).toContainEqual(expect.stringMatching(/^write: cannot tell/));
+    } finally {
+      replica?.signal("SIGCONT");
+    }
+    await recovery(performance.now(), "the replica thawed");
+    await nothingIsLost();
+  });
+
+  test("a full Redis: reads go on, changes are refused clearly, and go on once there is room", async () => {
+    const { primary } = region.redis;
+    await primary.command("config", "set", "maxmemory", "1mb");
+    try {
+      const full = performance.now();
+      await load.recovered("read", full);
+      await sleep(200);
+      const { write } = load.done;
+      await sleep(1_000);
+      await load.recovered("read", full + 1_200);
+      expect(load.done.write).toBe(write);
+      const client = await clientOf(region, instance, 0);
+      await expect(createKey(client)).rejects.toMatchObject({
+        reason: "GeneralFailure",
+        resultMessage: expect.stringContaining("full"),
+      });
+      await client.close();
+    } finally {
+      await primary.command("config", "set", "maxmemory", "0");
+    }
+    await recovery(performance.now(), "Redis has room again");
+    await nothingIsLost();
+  });
+
+  test("SIGTERM: the node drains and ends with code 0", async () => {
+    const began = performance.now();
+    const code = await region.node(0).stop();
+    say(`SIGTERM under load: the node ended after ${ms(performance.now() - began)}`);
+    expect(code).toBe(0);
+    await load.recovered("write", performance.now(), [1]);
+    await region.node(0).start();
+    await recovery(performance.now(), "the node started again");
+    await nothingIsLost();
+  });
+});
+
+test("SIGTERM: a request in flight is answered, and its change is kept", async () => {
+  const node = region.node(0);
+  const client = await clientOf(region, instance, 0);
+  await createKey(client);
+  region.redis.primary.signal("SIGSTOP");
+  const creating = createKey(client);
+  await sleep(100);
+  const ended = node.stop();
+  await sleep(100);
+  region.redis.primary.signal("SIGCONT");
+  const id = await creating;
+  expect(await ended).toBe(0);
+  await node.start();
+  await using other = await clientOf(region, instance, 1);
+  expect(await keyBytes(other, id)).toMatch(/^[0-9a-f]{64}$/);
+  expect(await stateOf(other, id)).toBe("PreActive");
+  await client.close();
+});
+
+/** Waits until nobody can connect to either node. */
+async function bothRefuse(): Promise<void> {
+  await until(
+    "both KMIP listeners shut",
+    async () => {
+      const tried = [0, 1].map(async (at) => {
+        const client = await clientOf(region, instance, at).catch((error: Error) => error);
+        if (client instanceof Error) return /refused/.test(client.message);
+        await client.close();
+        return false;
+      });
+      return (await Promise.all(tried)).every((refused) => refused);
+    },
+    answerBoundMs,
+  );
+}
+
+/** Waits until both nodes say that their lease is of this kind. */
+async function leaseIs(state: string): Promise<void> {
+  const row = `holdfast_store_lease{state="${state}"} 1`;
+  await until(`lease ${state}`, async () => {
+    const metrics = await Promise.all(region.nodes.map((node) => node.metrics()));
+    return metrics.every((text) => text.includes(row));
+  });
+}
+
+function ms(time: number): string {
+  return `${Math.round(time)} ms`;
+}
