@@ -1,6 +1,7 @@
 import { decodeResponse, encodeRequest, type ResponseItem, type Version } from "@holdfast/kmip";
 import { decode, encode } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
+import { StoreUnavailable } from "./errors.ts";
 import type { ManagedObject } from "./record.ts";
 import { aesKey, named } from "./test-attributes.ts";
 import { type TestEngine, type TestHeader, type TestItem, testEngine } from "./test-engine.ts";
@@ -249,6 +250,28 @@ describe("Undo", () => {
       "Activate OperationFailed PermissionDenied",
     ]);
     expect(await stored()).toHaveLength(1);
+  });
+
+  test("a store that cannot tell whether it is done calls no item undone", async () => {
+    engine.store.commit = async () => {
+      throw new StoreUnavailable("barrierShort", "one of two");
+    };
+    const items = await send(
+      [
+        ["Create", aesKey()],
+        ["Create", aesKey()],
+      ],
+      header,
+    );
+    expect(items).toMatchObject([
+      {
+        status: "OperationFailed",
+        reason: "GeneralFailure",
+        message: expect.stringMatching(/^cannot tell/),
+      },
+      { status: "OperationFailed", reason: "GeneralFailure" },
+    ]);
+    expect(engine.store.auditOf("i").map(({ outcome }) => outcome)).toEqual(["unknown", "unknown"]);
   });
 
   test("a store that always says conflict ends in an error, not in a loop", async () => {

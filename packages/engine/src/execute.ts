@@ -10,7 +10,8 @@ import {
 } from "@holdfast/kmip";
 import { decode, encode, type Limits, TtlvError } from "@holdfast/ttlv";
 import { authenticate, type Client } from "./access.ts";
-import { type BatchParts, runBatch } from "./batch.ts";
+import { runBatch } from "./batch.ts";
+import type { BatchParts } from "./batch-parts.ts";
 import type { EngineSettings } from "./context.ts";
 import { failureOf } from "./failure.ts";
 import { handlers } from "./handlers.ts";
