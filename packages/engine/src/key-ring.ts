@@ -1,3 +1,4 @@
+import { createSecretKey, type KeyObject } from "node:crypto";
 import { KeyRingUnavailable, RootOfTrustError, SealBroken } from "./errors.ts";
 import type { Observer } from "./observe.ts";
 import type {
@@ -26,11 +27,14 @@ export interface KeyRingOptions {
   readonly graceMs: number;
 }
 
-/** A KEK in memory. `key` is gone once it was dropped. */
+/**
+ * A KEK in memory. `key` is gone once it was dropped; its bytes lie outside the heap, and Node zeroes them when it frees
+ * them.
+ */
 interface OpenKek {
   readonly instance: string;
   readonly id: string;
-  key: Uint8Array | undefined;
+  key: KeyObject | undefined;
   /** When the root of trust last opened it, or rather when it was asked to: monotonic. */
   validatedMs: number;
   /** When somebody last needed it: monotonic. */
@@ -81,7 +85,7 @@ export class InstanceKeyRing implements KeyRing {
     );
   }
 
-  /** Zeroes and forgets the open KEKs of an instance, or all. */
+  /** Forgets the open KEKs of an instance, or all. */
   drop(instance?: string): void {
     this.#drops += 1;
     this.#failures.clear();
@@ -92,7 +96,7 @@ export class InstanceKeyRing implements KeyRing {
 
   /**
    * Re-opens what is in use, so that a refusal is noticed and a grace begins at a recent answer although nobody asks
-   * for a key; zeroes and forgets what nobody needed for long. Called a few times within `kekCacheMs`.
+   * for a key; forgets what nobody needed for long. Called a few times within `kekCacheMs`.
    */
   sweep(): void {
     const { clock, kekCacheMs, graceMs } = this.#options;
@@ -190,16 +194,15 @@ export class InstanceKeyRing implements KeyRing {
       const askedMs = this.#options.clock.monotonicMs();
       try {
         const key = await this.#unwrap(instance, id);
-        if (drops === this.#drops) return this.#remember(instance, id, key, askedMs);
-        key.fill(0);
-        throw dropped();
+        if (drops !== this.#drops) throw dropped();
+        return this.#remember(instance, id, key, askedMs);
       } catch (error) {
         return this.#failed(instance, id, error);
       }
     });
   }
 
-  async #unwrap(instance: string, id: string): Promise<Uint8Array> {
+  async #unwrap(instance: string, id: string): Promise<KeyObject> {
     const { root, keks, clock, observe, region } = this.#options;
     const known = await keks.list(instance);
     const wrap = known.find((kek) => kek.id === id)?.wraps.find((made) => made.region === region);
@@ -217,10 +220,8 @@ export class InstanceKeyRing implements KeyRing {
       throw error;
     });
     told(true);
-    if (opened.plaintext.length !== kekBytes) {
-      opened.plaintext.fill(0);
-      throw new SealBroken(`key-encryption key ${id} has a wrong length`);
-    }
+    const key = takeKey(opened.plaintext);
+    if (key === undefined) throw new SealBroken(`key-encryption key ${id} has a wrong length`);
     this.#noteSealing(instance, known);
     if (opened.rewrapped !== undefined) {
       const { blob, version: rootKeyVersion } = opened.rewrapped;
@@ -231,13 +232,12 @@ export class InstanceKeyRing implements KeyRing {
           observe({ type: "warning", message: `key-encryption key ${id} is not rewrapped`, cause }),
         );
     }
-    return opened.plaintext;
+    return key;
   }
 
-  #remember(instance: string, id: string, key: Uint8Array, validatedMs: number): OpenKek {
+  #remember(instance: string, id: string, key: KeyObject, validatedMs: number): OpenKek {
     this.#failures.delete(entry(instance, id));
     const known = this.#open.get(entry(instance, id));
-    known?.key?.fill(0);
     const fresh = { key, validatedMs, unreachable: false };
     if (known !== undefined) return Object.assign(known, fresh);
     const kek = { instance, id, usedMs: this.#options.clock.monotonicMs(), ...fresh };
@@ -263,9 +263,17 @@ export class InstanceKeyRing implements KeyRing {
   }
 
   #forget(kek: OpenKek): void {
-    kek.key?.fill(0);
     kek.key = undefined;
     this.#open.delete(entry(kek.instance, kek.id));
+  }
+}
+
+/** The key of a KEK's bytes, which are zeroed; undefined where they are none. */
+function takeKey(bytes: Uint8Array): KeyObject | undefined {
+  try {
+    return bytes.length === kekBytes ? createSecretKey(bytes) : undefined;
+  } finally {
+    bytes.fill(0);
   }
 }
 
@@ -274,7 +282,7 @@ function entry(instance: string, id: string): string {
 }
 
 /** The key of a KEK that was just loaded; it may have been dropped before its user got to run. */
-function keyOf(kek: OpenKek): Uint8Array {
+function keyOf(kek: OpenKek): KeyObject {
   if (kek.key !== undefined) return kek.key;
   throw dropped();
 }

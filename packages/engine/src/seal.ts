@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv } from "node:crypto";
+import { createCipheriv, createDecipheriv, type KeyObject } from "node:crypto";
 import { SealBroken } from "./errors.ts";
 import type { SealBinding, SealedMaterial } from "./ports.ts";
 
@@ -11,9 +11,12 @@ const algorithm = "aes-256-gcm";
 const authenticationTagBytes = 16;
 const sealFormat = 1;
 
-/** Seals material with AES-256-GCM under a KEK, bound to the object that it belongs to (design section 8). */
+/**
+ * Seals material with AES-256-GCM under a KEK, bound to the object that it belongs to (design section 8). The key is a
+ * `KeyObject` here and below, since Node takes five times as long over a cipher whose key comes as bytes.
+ */
 export function sealMaterial(
-  kek: { readonly id: string; readonly key: Uint8Array },
+  kek: { readonly id: string; readonly key: KeyObject },
   nonce: Uint8Array,
   binding: SealBinding,
   plaintext: Uint8Array,
@@ -28,7 +31,7 @@ export function sealMaterial(
 
 /** The inverse of `sealMaterial`. Anything altered, or bound to something else, is `SealBroken`. */
 export function openMaterial(
-  key: Uint8Array,
+  key: KeyObject,
   binding: SealBinding,
   sealed: SealedMaterial,
 ): Uint8Array {
