@@ -20,6 +20,7 @@ import {
   redisHost,
   redisRoles,
   startRedis,
+  untilInStep,
 } from "./redis.ts";
 import { findRedisServer } from "./redis-program.ts";
 import { claim, type Run, releaseRun, writeRun } from "./run-file.ts";
@@ -122,6 +123,9 @@ export class Cluster {
     prepareRedis(folder, this.#redisPorts);
     for (const role of redisRoles) this.#refuseLost(role);
     await Promise.all(redisRoles.map((role) => this.#startRedis(role)));
+    signal.throwIfAborted();
+    const replica = this.#redis.get("replica")?.child;
+    if (replica !== undefined) await untilInStep(replica, folder, this.#redisPorts);
     signal.throwIfAborted();
     for (const node of nodes) {
       const config = nodeConfig(folder, node, pki, this.#redisPorts);

@@ -46,7 +46,7 @@ export function prepareRedis(folder: Folder, ports: RedisPorts): void {
   }
 }
 
-/** Starts one Redis and waits until it answers. */
+/** Starts one Redis and waits until it knows its users and has read its data. */
 export async function startRedis(
   program: string,
   folder: Folder,
@@ -59,20 +59,56 @@ export async function startRedis(
     args: [configFile(folder, role)],
     log: join(folder.log, `redis-${role}.log`),
   });
+  try {
+    await untilInfo(child, folder, ports[role], (info) => info.get("loading") === "0");
+    return child;
+  } catch (error) {
+    await child.stop(0);
+    throw error;
+  }
+}
+
+/** Waits until the replica has all that the primary has, and on its own disk: before that no barrier is full. */
+export async function untilInStep(
+  replica: Child,
+  folder: Folder,
+  ports: RedisPorts,
+): Promise<void> {
+  await untilInfo(
+    replica,
+    folder,
+    ports.replica,
+    (info) =>
+      info.get("master_link_status") === "up" &&
+      info.get("aof_rewrite_in_progress") === "0" &&
+      info.get("aof_rewrite_scheduled") === "0",
+  );
+}
+
+type Info = ReadonlyMap<string, string>;
+
+async function untilInfo(
+  child: Child,
+  folder: Folder,
+  port: number,
+  done: (info: Info) => boolean,
+): Promise<void> {
   const password = passwordOf(nodePasswordFile(folder));
   const deadline = performance.now() + startTimeoutMs;
-  while (!(await answers(ports[role], password))) {
+  for (;;) {
+    const info = await readInfo(port, password);
+    if (info !== undefined && done(info)) return;
     if (!child.alive) {
       const words = child.lastWords() ?? "it said nothing";
       throw new StartError(`${child.name} ended at its start: ${words} (${child.log})`);
     }
     if (performance.now() > deadline) {
-      await child.stop(0);
-      throw new StartError(`${child.name} did not answer in ${startTimeoutMs} ms (${child.log})`);
+      throw new StartError(
+        `${child.name} was not ready within ${startTimeoutMs} ms: its log says why (${child.log})`,
+      );
     }
     await sleep(pollMs);
   }
-  return child;
 }
 
 /** Whether a Redis has the data to be started again with: an empty one would lose what was acknowledged. */
@@ -135,22 +171,26 @@ function usersFrom(shipped: string, passwords: ReadonlyMap<string, string>): str
     .join("\n");
 }
 
-/** Whether it knows the nodes' user and has read its data. */
-async function answers(port: number, password: string): Promise<boolean> {
+/** What Redis says of itself to the nodes' user; undefined while it does not answer that user. */
+async function readInfo(port: number, password: string): Promise<Info | undefined> {
   const socket = connect({ host: redisHost, port });
   try {
     await once(socket, "connect");
-    socket.write(`AUTH ${nodeUser} ${password}\r\nINFO persistence\r\n`);
+    socket.write(`AUTH ${nodeUser} ${password}\r\nINFO replication persistence\r\n`);
     let text = "";
     for await (const chunk of socket.setEncoding("utf8").setTimeout(1000, () => socket.destroy())) {
       text += chunk;
-      const loading = /^loading:(\d)/m.exec(text);
-      if (loading !== null) return loading[1] === "0";
-      if (text.startsWith("-")) return false;
+      const answer = /^\+OK\r\n\$(\d+)\r\n/.exec(text);
+      const whole = answer !== null && text.length >= answer[0].length + Number(answer[1]);
+      if (whole)
+        return new Map(
+          [...text.matchAll(/^(\w+):(.*)\r$/gm)].map(([, k, v]) => [k ?? "", v ?? ""]),
+        );
+      if (text.startsWith("-")) return undefined;
     }
-    return false;
+    return undefined;
   } catch {
-    return false;
+    return undefined;
   } finally {
     socket.destroy();
   }
