@@ -21,7 +21,7 @@ const meanings: Readonly<Record<string, readonly [StoreFailure, string]>> = {
 };
 
 /** What a script's command that the user may not call is answered with. */
-const forbidden = /^ERR The user executing the script can't/;
+const forbidden = /^ERR (?:ACL failure in script|The user executing the script can't)/;
 
 const timedOut = "Command timed out";
 

@@ -9,7 +9,7 @@ import { loadScripts } from "./scripts.ts";
 import { checkReplicas, checkSettings } from "./settings-check.ts";
 
 /** How long a single WAITAOF of an operator's command waits. */
-const waitMs = 5_000;
+const waitMs = 2_000;
 
 /** What `initialiseStore` made. */
 export interface InitialisedStore {

@@ -21,6 +21,8 @@ export interface RedisLocksOptions {
 }
 
 const retryDelayMs = 20;
+/** Tries after which it is looked again whether enough lock masters can be asked at all. */
+const triesPerRound = 5;
 const retryJitterMs = 15;
 const reconnectMs = 200;
 
@@ -33,6 +35,7 @@ export class RedisLocks implements Locks, AsyncDisposable {
   readonly #redlock: Redlock;
   readonly #observe: Observer;
   readonly #lockMs: number;
+  readonly #rounds: number;
   readonly #releases = new Set<Promise<void>>();
 
   private constructor(options: RedisLocksOptions) {
@@ -41,9 +44,10 @@ export class RedisLocks implements Locks, AsyncDisposable {
     this.#masters = urls.map((url) => new LockMaster(url, commandTimeoutMs, tls));
     this.#observe = observe;
     this.#lockMs = lockMs;
+    this.#rounds = Math.max(1, Math.round(waitMs / (retryDelayMs * triesPerRound)));
     this.#redlock = new Redlock(this.#masters, {
       driftFactor: 0.01,
-      retryCount: Math.ceil(waitMs / retryDelayMs),
+      retryCount: triesPerRound - 1,
       retryDelay: retryDelayMs,
       retryJitter: retryJitterMs,
     });
@@ -75,18 +79,18 @@ export class RedisLocks implements Locks, AsyncDisposable {
   }
 
   async #acquire(resource: string): Promise<Lock | undefined> {
-    if (!this.#quorum()) {
-      this.#observe({ type: "lock", result: "unavailable" });
-      return undefined;
-    }
-    try {
-      const lock = await this.#redlock.lock(resource, this.#lockMs);
+    for (let round = 0; round < this.#rounds; round += 1) {
+      if (!this.#quorum()) {
+        this.#observe({ type: "lock", result: "unavailable" });
+        return undefined;
+      }
+      const lock = await this.#redlock.lock(resource, this.#lockMs).catch(() => undefined);
+      if (lock === undefined) continue;
       this.#observe({ type: "lock", result: "acquired" });
       return lock;
-    } catch {
-      this.#observe({ type: "lock", result: this.#quorum() ? "contended" : "unavailable" });
-      return undefined;
     }
+    this.#observe({ type: "lock", result: "contended" });
+    return undefined;
   }
 
   /** Nobody waits for it: a lock that is not released ends by itself. */

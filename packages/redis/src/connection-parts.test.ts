@@ -1,0 +1,177 @@
+import { StoreUnavailable } from "@holdfast/engine";
+import { describe, expect, test } from "vitest";
+import { storeFailure } from "./failure.ts";
+import { formatAddress, parseAddress, storeSettings } from "./options.ts";
+import { readPartitionHead, readRecordHeader } from "./record-header.ts";
+import { ReplicaSet } from "./replica-set.ts";
+import { readPairs, readReply, readRole } from "./replies.ts";
+import { readHearing } from "./sentinels.ts";
+import { readServerInfo } from "./server-info.ts";
+import { wrongInfo } from "./settings-check.ts";
+
+describe("addresses", () => {
+  test.each([
+    ["127.0.0.1:6379", "127.0.0.1", 6379],
+    ["redis.example:1", "redis.example", 1],
+    ["[::1]:6379", "::1", 6379],
+  ])("%s", (text, host, port) => {
+    expect(parseAddress(text)).toEqual({ host, port });
+    expect(formatAddress(host, port)).toBe(text);
+  });
+
+  test.each(["", "host", "host:", ":1", "host:0", "host:65536", "::1:1", "host:1x", "a:b:1"])(
+    "%j is none",
+    (text) => {
+      expect(() => parseAddress(text)).toThrow("host:port");
+    },
+  );
+
+  test("an IPv4 address in IPv6 form is the same address", () => {
+    expect(formatAddress("::ffff:10.0.0.1", 1)).toBe("10.0.0.1:1");
+  });
+});
+
+test("defaults follow the lease", () => {
+  const options = { address: "a:1", clock: {} as never, observe: () => undefined };
+  expect(storeSettings(options)).toMatchObject({ storeLeaseMs: 1_000, markerMs: 250, replicas: 0 });
+  expect(storeSettings({ ...options, storeLeaseMs: 400 })).toMatchObject({ markerMs: 100 });
+});
+
+describe("what an error of Redis means", () => {
+  const reply = (message: string) => Object.assign(new Error(message), { name: "ReplyError" });
+  test.each([
+    ["OOM command not allowed when used memory > 'maxmemory'.", "full", "maxmemory"],
+    ["OOM allow-oom flag is not set on the script, can not run it", "full", "maxmemory"],
+    ["MISCONF Errors writing to the AOF file: No space left", "full", "disk"],
+    ["READONLY You can't write against a read only replica.", "noLease", "replica"],
+    ["LOADING Redis is loading the dataset in memory", "noLease", "loading"],
+    ["NOREPLICAS Not enough good replicas to write.", "barrierShort", "replicas"],
+    ["WRONGTYPE Operation against a key script: x, on @user_script:3.", "corrupt", "type"],
+    ["NOPERM User u has no permissions to run the 'get' command", "unsafe", "users.acl"],
+    ["ERR ACL failure in script: User u has no permissions", "unsafe", "users.acl"],
+    ["NOAUTH Authentication required.", "unsafe", "password"],
+    ["WRONGPASS invalid username-password pair", "unsafe", "password"],
+    ["ERR user_script:9: counter change is not a number script: x", "corrupt", "failed"],
+  ])("%s", (message, failure, said) => {
+    const error = storeFailure(reply(message), "a:1");
+    expect(error).toBeInstanceOf(StoreUnavailable);
+    expect(error.failure).toBe(failure);
+    expect(error.message).toContain("a:1");
+    expect(error.message).toContain(said);
+  });
+
+  test("of ioredis and the network", () => {
+    expect(storeFailure(new Error("Command timed out"), "a:1").failure).toBe("timeout");
+    expect(storeFailure(new Error("connect ECONNREFUSED"), "a:1").failure).toBe("noLease");
+    expect(storeFailure("odd", "a:1").failure).toBe("noLease");
+    const own = new StoreUnavailable("full", "x");
+    expect(storeFailure(own, "a:1")).toBe(own);
+  });
+
+  test("the arguments of a command are not kept on it", () => {
+    const secret = Object.assign(reply("WRONGPASS x"), { command: { args: ["user", "s3cret"] } });
+    const error = storeFailure(secret, "a:1");
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain("s3cret");
+    expect(error.cause).not.toHaveProperty("command");
+  });
+});
+
+describe("the replicas that count", () => {
+  test("every one ever seen, until the store forgets it", () => {
+    const replicas = new ReplicaSet("p:1", 1);
+    expect(replicas.required).toBe(1);
+    expect(replicas.see(["a:1", "b:1", "p:1"])).toEqual(["a:1", "b:1"]);
+    expect(replicas.see(["a:1"])).toEqual([]);
+    expect(replicas.required).toBe(2);
+    expect(replicas.fresh).toEqual(["a:1", "b:1"]);
+    replicas.load(["a:1"], "1");
+    expect(replicas.required).toBe(2);
+    expect(replicas.fresh).toEqual(["b:1"]);
+    replicas.load(["a:1", "b:1"], "2");
+    replicas.load(["b:1"], "3");
+    expect(replicas.required).toBe(1);
+    expect(replicas.version).toBe("3");
+  });
+
+  test("a former replica that was promoted does not wait for itself; the setting is the least", () => {
+    const replicas = new ReplicaSet("a:1", 0);
+    replicas.load(["a:1", "b:1"], "1");
+    expect(replicas.required).toBe(1);
+    expect(new ReplicaSet("a:1", 2).required).toBe(2);
+  });
+});
+
+describe("answers", () => {
+  test("ROLE of a primary, without what only copies the data", () => {
+    const replicas = [
+      ["10.0.0.1", "6379", "5"],
+      ["10.0.0.2", "0", "5"],
+    ].map((row) => row.map((text) => Buffer.from(text)));
+    expect(readRole([Buffer.from("master"), 5, replicas])).toEqual({
+      primary: true,
+      replicas: ["10.0.0.1:6379"],
+    });
+    expect(readRole([Buffer.from("slave"), "h", 1])).toEqual({ primary: false, replicas: [] });
+    expect(readRole(null)).toEqual({ primary: false, replicas: [] });
+  });
+
+  test("of scripts and lists", () => {
+    expect(readReply([Buffer.from("conflict"), 7, 1])).toEqual({
+      result: "conflict",
+      number: 7,
+      rest: [1],
+    });
+    expect(() => readReply("x")).toThrow("no list");
+    expect([...readPairs([Buffer.from("a"), Buffer.from("1")])]).toEqual([["a", "1"]]);
+    expect([...readPairs({ a: Buffer.from("1") })]).toEqual([["a", "1"]]);
+    expect(() => readPairs(null)).toThrow("no list");
+  });
+
+  test("a Sentinel's, counted from when it was asked", () => {
+    const asked = { monotonicMs: 1_000, wallMs: 2_000 };
+    const said = ["ip", "10.0.0.1", "port", "6379", "last-ok-ping-reply", "300"];
+    expect(readHearing([...said, "num-other-sentinels", "2"], asked)).toEqual({
+      address: "10.0.0.1:6379",
+      at: { monotonicMs: 700, wallMs: 1_700 },
+      sentinels: 3,
+    });
+    expect(readHearing(["ip", "10.0.0.1"], asked)).toBeUndefined();
+    expect(readHearing(null, asked)).toBeUndefined();
+  });
+});
+
+describe("headers", () => {
+  test("of a record and of a partition", () => {
+    const value = Buffer.alloc(40, 1);
+    expect(readRecordHeader(value)).toEqual({
+      tag: "01".repeat(16),
+      promised: 0x010101010101,
+      created: 0x010101010101,
+      changed: 0x010101010101,
+    });
+    expect(readRecordHeader(value.subarray(0, 33))).toBeUndefined();
+    expect(readPartitionHead(value.subarray(0, 22))?.covered).toBe(0x010101010101);
+    for (const none of [null, undefined, value]) expect(readPartitionHead(none)).toBeUndefined();
+  });
+});
+
+describe("what INFO says", () => {
+  const info = (version: string, more = "") =>
+    readServerInfo(
+      `# Server\r\nredis_version:${version}\r\nrun_id:abc\r\nrole:master\r\naof_enabled:1\r\n${more}`,
+    );
+  test.each([
+    ["7.2.0", "", undefined],
+    ["8.0.2", "cluster_enabled:0\r\nmaxmemory_policy:noeviction\r\n", undefined],
+    ["7.0.15", "", "version 7.0.15"],
+    ["6.2.0", "", "version 6.2.0"],
+    ["", "", "version"],
+    ["8.0.2", "cluster_enabled:1\r\n", "Cluster"],
+    ["8.0.2", "aof_enabled:0\r\n", "appendonly"],
+    ["8.0.2", "maxmemory_policy:allkeys-lru\r\n", "maxmemory-policy noeviction"],
+  ])("version %s %j", (version, more, wrong) => {
+    const found = wrongInfo(info(version, more));
+    if (wrong === undefined) expect(found).toBeUndefined();
+    else expect(found).toContain(wrong);
+  });
+});

@@ -1,0 +1,95 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  instanceKeys,
+  keksKey,
+  partitionCount,
+  partitionOf,
+  partitionPrefix,
+  recordKey,
+  sysPartition,
+  termPlace,
+} from "./keys.ts";
+
+const seed = 20260202;
+
+test.each([
+  // Never to be changed: an instance's records lie where these numbers say. By hand from FNV-1a's published vectors.
+  ["", 0x811c9dc5 % 64],
+  ["a", 0xe40c292c % 64],
+  ["foobar", 0xbf9cf968 % 64],
+  ["demo", 54],
+  ["3f2504e0-4f89-41d3-9a0c-0305e82c3301", 49],
+  ["größe", 26],
+])("the partition of %j is %i", (instance, partition) => {
+  expect(partitionOf(instance)).toBe(partition);
+});
+
+test("partitions are hit evenly", () => {
+  const counts = new Array<number>(partitionCount).fill(0);
+  for (let i = 0; i < 6_400; i += 1) {
+    const partition = partitionOf(`instance-${i}`);
+    counts[partition] = (counts[partition] ?? 0) + 1;
+  }
+  expect(Math.min(...counts)).toBeGreaterThan(50);
+  expect(Math.max(...counts)).toBeLessThan(200);
+});
+
+test("prefixes", () => {
+  expect(partitionPrefix(0)).toBe("{p00}:");
+  expect(partitionPrefix(63)).toBe("{p63}:");
+  expect(partitionPrefix(sysPartition)).toBe("{sys}:");
+});
+
+test("a record's key is its prefix and the identifier's bytes", () => {
+  fc.assert(
+    fc.property(fc.uuid(), (uuid) => {
+      const key = recordKey("{p00}:o:", uuid);
+      expect(key?.toString("latin1", 0, 8)).toBe("{p00}:o:");
+      expect(key?.toString("hex", 8)).toBe(uuid.replaceAll("-", ""));
+    }),
+    { seed },
+  );
+});
+
+test("no other text has a key", () => {
+  fc.assert(
+    fc.property(fc.uuid(), fc.nat({ max: 35 }), fc.string({ maxLength: 1 }), (uuid, at, text) => {
+      const changed = uuid.slice(0, at) + text + uuid.slice(at + 1);
+      const form = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+      expect(recordKey("p", changed) !== undefined).toBe(form.test(changed));
+    }),
+    { seed, numRuns: 2_000 },
+  );
+  for (const text of ["", "x", "3F2504E0-4F89-41D3-9A0C-0305E82C3301", "Ā".repeat(36)]) {
+    expect(recordKey("p", text)).toBeUndefined();
+  }
+});
+
+describe("instances do not share keys", () => {
+  test("a colon does not lead into another instance's blocks", () => {
+    expect(instanceKeys("{p00}:", "a:0").live).toBe("{p00}:l:a%3A0");
+    expect(keksKey("a\ud800b")).toBe("{sys}:k:a%EF%BF%BDb");
+  });
+
+  test("any two have different keys", () => {
+    fc.assert(
+      fc.property(fc.string(), fc.string(), (a, b) => {
+        fc.pre(a !== b);
+        expect(instanceKeys("", a).live).not.toBe(instanceKeys("", b).live);
+        const block = /^l:.*:\d+$/;
+        expect(instanceKeys("", a).live).not.toMatch(block);
+      }),
+      { seed },
+    );
+  });
+});
+
+test("a term's place depends on instance and term; a name keeps 128 bits", () => {
+  const name = `n${"A".repeat(22)}`;
+  const group = `g${"A".repeat(10)}`;
+  expect(termPlace("{p00}:", "i", name).hash).toHaveLength(16);
+  expect(termPlace("{p00}:", "i", group).hash).toHaveLength(8);
+  expect(termPlace("{p00}:", "i", group).bucket).toMatch(/^\{p00\}:t:[0-9a-f]{3}$/);
+  expect(termPlace("{p00}:", "j", name).hash).not.toEqual(termPlace("{p00}:", "i", name).hash);
+});

@@ -1,0 +1,76 @@
+import { hash } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import { checkScript, loadScripts, type ScriptName, scriptArguments } from "./scripts.ts";
+
+const scripts = loadScripts();
+
+test("every script is complete", () => {
+  for (const [name, { source, sha }] of Object.entries(scripts)) {
+    expect(source, name).toMatch(/^#!lua( flags=[a-z,-]+)?\n/);
+    expect(source, name).not.toContain("--- include");
+    expect(sha).toBe(hash("sha1", source));
+  }
+});
+
+test("only what must run in a full memory may", () => {
+  const allowed = Object.values(scripts)
+    .filter(({ source }) => source.split("\n")[0]?.includes("allow-oom"))
+    .map(({ name }) => name);
+  expect(allowed.toSorted()).toEqual([
+    "find",
+    "forget-replica",
+    "marker",
+    "note-covered",
+    "rehearse",
+  ]);
+});
+
+test("rehearse calls every command that a script calls", () => {
+  const called = (text: string) =>
+    new Set([...text.matchAll(/redis\.call\(\s*"([A-Z]+)"/g)].map(([, command]) => command));
+  const rehearsed = called(scripts.rehearse.source);
+  const { initialise: _, rehearse: __, ...others } = scripts;
+  for (const { name, source } of Object.values(others)) {
+    for (const command of called(source)) expect(rehearsed, name).toContain(command);
+  }
+});
+
+describe("a header that disagrees with its row is refused", () => {
+  const header = (keys: string) =>
+    `#!lua\n-- x.lua  Says.\n-- KEYS  ${keys}\n-- →     {"committed", 1} | {"notInitialised"}\nreturn`;
+  test.each<[string, ScriptName, string, string | undefined]>([
+    ["right", "name-instance", header("1 head  2 counters  3 instances"), undefined],
+    ["a key too few", "name-instance", header("1 head  2 counters"), "other keys"],
+    ["another key", "name-instance", header("1 head  2 counters  3 names"), "other keys"],
+    ["open end", "name-instance", header("1 head  2 counters  3 instances  4.. x"), "other keys"],
+    [
+      "a key beyond the row",
+      "name-instance",
+      `${header("1 head  2 counters  3 instances")} KEYS[4]`,
+      "KEYS[4]",
+    ],
+    [
+      "a result that is not said",
+      "add-kek",
+      header("1 head  2 counters  3 keks"),
+      '"exists" is not said',
+    ],
+  ])("%s", (_name, script, text, problem) => {
+    if (problem === undefined) checkScript(script, text);
+    else expect(() => checkScript(script, text)).toThrow(problem);
+  });
+});
+
+test("a call with another number of keys is refused", () => {
+  expect(scriptArguments(scripts.marker, ["a", "b", "c"], ["x"])).toEqual([
+    scripts.marker.sha,
+    "3",
+    "a",
+    "b",
+    "c",
+    "x",
+  ]);
+  expect(() => scriptArguments(scripts.marker, ["a"], [])).toThrow("takes 3 keys, not 1");
+  expect(() => scriptArguments(scripts.marker, ["a", "b", "c", "d"], [])).toThrow("not 4");
+  expect(scriptArguments(scripts["note-covered"], ["a"], ["1"])[1]).toBe("1");
+});
