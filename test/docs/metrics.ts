@@ -29,5 +29,24 @@ export function metrics(): string {
       processMetrics.map(([name, help]) => [code(name), help]),
     ),
     "",
+    "## Probes",
+    "",
+    "None of them waits for the store: they tell what was known last, refreshed in the background, after it has lasted `health.downAfterMs` or `health.upAfterMs`.",
+    "",
+    table(
+      ["probe", "good while"],
+      [
+        ["`GET /livez`", "the process answers at all"],
+        [
+          '`GET /readyz`, gRPC service `""`',
+          "this node should get traffic: it can read its store, has the root of trust (or is in its grace), and is not draining. `/readyz?verbose` says why",
+        ],
+        ["gRPC service `holdfast.read`", "reads are answered"],
+        ["gRPC service `holdfast.write`", "changes are answered: the store lease is full"],
+      ],
+    ),
+    "",
+    "A node that cannot even read also closes its KMIP listener until it can: vCenter goes to its next server when a connection is refused.",
+    "",
   ].join("\n");
 }

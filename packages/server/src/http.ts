@@ -94,7 +94,8 @@ function send(response: ServerResponse, { status, type, text }: Reply): void {
 
 function listening(server: Server, { host, port }: Address): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.once("error", (error) =>
+    // Stays when the listener is open: a failed accept must not end the process.
+    server.on("error", (error) =>
       reject(listenError("http.listen", printAddress({ host, port }), error)),
     );
     server.listen(port, host, () => resolve((server.address() as AddressInfo).port));

@@ -1,18 +1,21 @@
 import { once } from "node:events";
 import { describeCause } from "./log.ts";
-import { startNode } from "./node.ts";
+import { type RunningNode, startNode } from "./node.ts";
+import { reasonOf } from "./start-error.ts";
 
 /** Runs a node until SIGTERM or SIGINT, drains it and exits 0; SIGHUP reads certificates and instances again. */
 export async function serve(configFile: string): Promise<void> {
-  const node = await startNode(configFile, process.env);
+  let node: RunningNode | undefined;
   const fault = (cause: unknown): void => {
-    node.log.say("error", "a fault ends this process", { cause: describeCause(cause) });
-    node.log.flush();
+    if (node === undefined) process.stderr.write(`unexpected: ${reasonOf(cause)}\n`);
+    else node.log.say("error", "a fault ends this process", { cause: describeCause(cause) });
+    node?.log.flush();
     process.exit(1);
   };
   process.on("uncaughtException", fault);
   process.on("unhandledRejection", fault);
-  process.on("SIGHUP", () => void node.reload());
+  process.on("SIGHUP", () => void node?.reload());
+  node = await startNode(configFile, process.env);
   // A second signal finds no listener and ends the process at once.
   await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
   await node.drain();
