@@ -98,6 +98,37 @@ test("an instance that is not open takes no changes and goes on being read", asy
   expect(await engine.reason("1.1", "Get", { uniqueIdentifier })).toBeUndefined();
 });
 
+test("an identifier that cannot be one is asked of no store, and cut in events", async () => {
+  const asked: string[] = [];
+  const read = engine.store.read.bind(engine.store);
+  engine.store.read = (instance, ids) => {
+    asked.push(...ids);
+    return read(instance, ids);
+  };
+  for (const uniqueIdentifier of ["", "x".repeat(100_000)]) {
+    expect(await engine.reason("1.1", "Get", { uniqueIdentifier })).toBe("ItemNotFound");
+  }
+  expect(asked).toEqual([]);
+  const events = engine.events.filter((event) => event.type === "operation");
+  expect(events.map(({ uniqueIdentifier }) => uniqueIdentifier?.length)).toEqual([0, 255]);
+});
+
+test("a transition that meets a planned date takes the lock once", async () => {
+  const held: string[] = [];
+  const subject = await testEngine({
+    locks: {
+      withLock: (resource, body) => {
+        held.push(resource);
+        return body();
+      },
+    },
+  });
+  const uniqueIdentifier = await created({ ActivationDate: subject.now + 5 }, subject);
+  subject.now += 10;
+  await subject.reason("2.1", "Destroy", { uniqueIdentifier });
+  expect(held).toEqual([`i/${uniqueIdentifier}`]);
+});
+
 describe("planned dates", () => {
   test("whoever sees first that a date has come writes the fact before answering", async () => {
     const activation = engine.now + 10;

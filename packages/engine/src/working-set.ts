@@ -20,6 +20,9 @@ import { plannedDates } from "./registers.ts";
 /** How often a change is decided anew where another writer was faster. */
 const attemptsMax = 64;
 
+/** No object has a longer identifier; a request may hold any text. */
+const identifierLengthMax = 255;
+
 /**
  * What became of staged changes: done; nothing to do; another writer was faster, so that the batch must be decided
  * anew; or refused because of the item at a position.
@@ -152,14 +155,15 @@ export class WorkingSet implements Objects {
   }
 
   async #loadById(identifier: string): Promise<StoredObject> {
-    this.#current().audit.target ??= identifier;
+    this.#current().audit.target ??= identifier.slice(0, identifierLengthMax);
     const staged = this.#overlay?.get(identifier);
     return staged === undefined ? this.#settled(await this.#read(identifier)) : staged;
   }
 
   async #read(identifier: string): Promise<StoredObject> {
     const { store, instance } = this.#options;
-    const [stored] = await store.read(instance, [identifier]);
+    const possible = identifier.length > 0 && identifier.length <= identifierLengthMax;
+    const [stored] = possible ? await store.read(instance, [identifier]) : [];
     if (stored !== undefined) return stored;
     throw new KmipError("objectNotFound", "no object has this Unique Identifier");
   }
