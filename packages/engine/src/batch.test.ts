@@ -3,7 +3,7 @@ import { decode, encode } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
 import { StoreUnavailable } from "./errors.ts";
 import type { ManagedObject } from "./record.ts";
-import { aesKey, named } from "./test-attributes.ts";
+import { aesKey, attributeSet, named } from "./test-attributes.ts";
 import { type TestEngine, type TestHeader, type TestItem, testEngine } from "./test-engine.ts";
 
 let engine: TestEngine;
@@ -159,6 +159,32 @@ describe("Undo", () => {
     const [object] = await stored();
     expect(object?.facts).toMatchObject({ activated: {}, compromised: {}, destroyed: {} });
     expect(object?.material).toBeUndefined();
+  });
+
+  test("Locate in the batch finds what it made, renamed and destroyed", async () => {
+    const { uniqueIdentifier: old } = await engine.ask("2.1", "Create", aesKey());
+    const { uniqueIdentifier: gone } = await engine.ask(
+      "2.1",
+      "Create",
+      aesKey({ Name: named("g") }),
+    );
+    const byGroup = { attributes: attributeSet({ ObjectGroup: "g" }).attributes };
+    const [newAttribute] = byGroup.attributes;
+    const items = await send(
+      [
+        ["Create", aesKey({ ObjectGroup: "g" })],
+        ["AddAttribute", { uniqueIdentifier: old, newAttribute }],
+        ["AddAttribute", { uniqueIdentifier: gone, newAttribute }],
+        ["Locate", byGroup],
+        ["Destroy", { uniqueIdentifier: gone }],
+        ["Locate", byGroup],
+      ],
+      header,
+      "2.1",
+    );
+    const made = identifierOf(items[0]);
+    expect(items[3]?.payload).toMatchObject({ uniqueIdentifiers: [made, gone, old] });
+    expect(items[5]?.payload).toMatchObject({ uniqueIdentifiers: [made, old] });
   });
 
   test("what an undone batch did is not there, and its evidence says so", async () => {
