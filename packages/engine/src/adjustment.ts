@@ -1,22 +1,25 @@
 import { attributeByTag, KmipError, type Request } from "@holdfast/kmip";
-import { bigIntegerFromBigint, bigIntegerToBigint, type Item, ItemType } from "@holdfast/ttlv";
+import {
+  bigIntegerFromBigint,
+  bigIntegerToBigint,
+  type DateTime,
+  type DateTimeExtended,
+  type Integer,
+  type Interval,
+  type Item,
+  ItemType,
+  type LongInteger,
+} from "@holdfast/ttlv";
 
 type Adjustment = Request<"AdjustAttribute">["adjustmentType"];
 
 /** What an attribute without a value counts as: 0, or False (KMIP 2.1, 6.1.3). */
 export function unset(tag: number): Item {
-  switch (attributeByTag(tag)?.type.itemType) {
-    case ItemType.Integer:
-      return { tag, type: ItemType.Integer, value: 0 };
-    case ItemType.LongInteger:
-      return { tag, type: ItemType.LongInteger, value: 0n };
-    case ItemType.Interval:
-      return { tag, type: ItemType.Interval, value: 0 };
-    case ItemType.Boolean:
-      return { tag, type: ItemType.Boolean, value: false };
-    default:
-      throw wrongType();
-  }
+  const type = attributeByTag(tag)?.type.itemType;
+  if (type === ItemType.Integer || type === ItemType.Interval) return { tag, type, value: 0 };
+  if (type === ItemType.LongInteger) return { tag, type, value: 0n };
+  if (type === ItemType.Boolean) return { tag, type, value: false };
+  throw wrongType();
 }
 
 /** The item after an adjustment, by 1 unless said otherwise (KMIP 2.1, 11.1). */
@@ -33,17 +36,16 @@ export function adjusted(item: Item, how: Adjustment, by: Item | undefined): Ite
   }
 }
 
+const negatable: ReadonlySet<ItemType> = new Set([
+  ItemType.Integer,
+  ItemType.LongInteger,
+  ItemType.BigInteger,
+]);
+
 function negated(item: Item): Item {
-  switch (item.type) {
-    case ItemType.Boolean:
-      return { ...item, value: !item.value };
-    case ItemType.Integer:
-    case ItemType.LongInteger:
-    case ItemType.BigInteger:
-      return withNumber(item, -numberOf(item));
-    default:
-      throw wrongType();
-  }
+  if (item.type === ItemType.Boolean) return { ...item, value: !item.value };
+  if (negatable.has(item.type)) return withNumber(item, -numberOf(item));
+  throw wrongType();
 }
 
 /** By how much: a value of the attribute's own type, or seconds for a date. */
@@ -54,36 +56,32 @@ function amount(item: Item, by: Item | undefined): bigint {
   return numberOf(by);
 }
 
+/** Numbers that an item holds as such, and those that it holds as a bigint. */
+type Small = Integer | Interval;
+type Large = LongInteger | DateTime | DateTimeExtended;
+
+function isSmall(item: Item): item is Small {
+  return item.type === ItemType.Integer || item.type === ItemType.Interval;
+}
+
+function isLarge(item: Item): item is Large {
+  const { type } = item;
+  if (type === ItemType.LongInteger || type === ItemType.DateTime) return true;
+  return type === ItemType.DateTimeExtended;
+}
+
 function numberOf(item: Item): bigint {
-  switch (item.type) {
-    case ItemType.Integer:
-    case ItemType.Interval:
-      return BigInt(item.value);
-    case ItemType.LongInteger:
-    case ItemType.DateTime:
-    case ItemType.DateTimeExtended:
-      return item.value;
-    case ItemType.BigInteger:
-      return bigIntegerToBigint(item.value);
-    default:
-      throw wrongType();
-  }
+  if (isSmall(item)) return BigInt(item.value);
+  if (isLarge(item)) return item.value;
+  if (item.type === ItemType.BigInteger) return bigIntegerToBigint(item.value);
+  throw wrongType();
 }
 
 function withNumber(item: Item, number: bigint): Item {
-  switch (item.type) {
-    case ItemType.Integer:
-    case ItemType.Interval:
-      return { ...item, value: Number(inRange(item.type, number)) };
-    case ItemType.LongInteger:
-    case ItemType.DateTime:
-    case ItemType.DateTimeExtended:
-      return { ...item, value: inRange(item.type, number) };
-    case ItemType.BigInteger:
-      return { ...item, value: bigIntegerFromBigint(number) };
-    default:
-      throw wrongType();
-  }
+  if (isSmall(item)) return { ...item, value: Number(inRange(item.type, number)) };
+  if (isLarge(item)) return { ...item, value: inRange(item.type, number) };
+  if (item.type === ItemType.BigInteger) return { ...item, value: bigIntegerFromBigint(number) };
+  throw wrongType();
 }
 
 const long = [-(2n ** 63n), 2n ** 63n - 1n] as const;

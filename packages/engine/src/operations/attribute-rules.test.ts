@@ -11,7 +11,18 @@ import {
   vendorAttribute,
   versions,
 } from "@holdfast/kmip";
-import { dateTime, enumeration, type Item, ItemType, structure, textString } from "@holdfast/ttlv";
+import {
+  boolean,
+  byteString,
+  dateTime,
+  enumeration,
+  type Item,
+  integer,
+  interval,
+  longInteger,
+  structure,
+  textString,
+} from "@holdfast/ttlv";
 import { beforeAll, describe, expect, test } from "vitest";
 import { aesKey } from "../test-attributes.ts";
 import { type TestEngine, testEngine } from "../test-engine.ts";
@@ -40,25 +51,18 @@ function sampleOf(type: AnyType, tag: number): Item {
       ),
     );
   }
-  switch (type.itemType) {
-    case ItemType.Integer:
-      return { tag, type: ItemType.Integer, value: 1 };
-    case ItemType.LongInteger:
-      return { tag, type: ItemType.LongInteger, value: 1n };
-    case ItemType.Enumeration:
-      return enumeration(tag, 1);
-    case ItemType.Boolean:
-      return { tag, type: ItemType.Boolean, value: true };
-    case ItemType.ByteString:
-      return { tag, type: ItemType.ByteString, value: Uint8Array.of(1) };
-    case ItemType.DateTime:
-      return dateTime(tag, BigInt(soon));
-    case ItemType.Interval:
-      return { tag, type: ItemType.Interval, value: 1 };
-    default:
-      return textString(tag, "t");
-  }
+  return samples(tag).find((item) => item.type === type.itemType) ?? textString(tag, "t");
 }
+
+const samples = (tag: number): readonly Item[] => [
+  integer(tag, 1),
+  longInteger(tag, 1n),
+  enumeration(tag, 1),
+  boolean(tag, true),
+  byteString(tag, Uint8Array.of(1)),
+  dateTime(tag, BigInt(soon)),
+  interval(tag, 1),
+];
 
 const special: Readonly<Partial<Record<AttributeName, Item>>> = {
   VendorAttribute: vendorAttribute("x", "Site", textString(0, "Madrid")),
