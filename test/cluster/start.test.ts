@@ -277,6 +277,31 @@ describe("a start that cannot be", () => {
     }
   });
 
+  test("but for Redis's ports: they move, and the store waits for no replica that is gone", {
+    timeout: 120_000,
+  }, async () => {
+    expect(holdfast("dev", "start", "--detach", ...where()).status).toBe(0);
+    const id = kmip("create");
+    const before = clusterFile()?.redis.map(({ address }) => address) ?? [];
+    expect(holdfast("dev", "stop", "--dir", folder).status).toBe(0);
+    const taken = before.map((address) => {
+      const [host, redisPort] = address.split(":");
+      return createServer().listen(Number(redisPort), host);
+    });
+    await Promise.all(taken.map((server) => once(server, "listening")));
+    try {
+      const { status, stdout } = await startDetached();
+      expect(status).toBe(0);
+      expect(stdout).toMatch(/Port \d+ is taken by another program: Redis replica moves to \d+\./);
+      const after = clusterFile()?.redis.map(({ address }) => address) ?? [];
+      expect(after.filter((address) => before.includes(address))).toEqual([]);
+      expect(bytesOf(id).length).toBe(32);
+      kmip("create");
+    } finally {
+      for (const server of taken) server.close();
+    }
+  });
+
   test("for data that is gone is refused, not begun anew", { timeout: 60_000 }, () => {
     rmSync(join(folder, "redis", "primary"), { recursive: true });
     const { status, stderr } = holdfast("dev", "start", ...where());
@@ -311,6 +336,18 @@ test("two clusters side by side know nothing of each other", { timeout: 120_000 
     rmSync(other, { recursive: true, force: true });
   }
 });
+
+/** `dev start --detach` without blocking this process, whose servers must answer meanwhile. */
+async function startDetached(): Promise<{ status: number | null; stdout: string }> {
+  const program = join(root, "node_modules", ".bin", "holdfast");
+  const child = spawn(program, ["dev", "start", "--detach", ...where()], { cwd: root });
+  let stdout = "";
+  child.stdout.setEncoding("utf8").on("data", (chunk) => {
+    stdout += chunk;
+  });
+  const [status] = await once(child, "exit");
+  return { status, stdout };
+}
 
 function redisPid(role: string): number {
   return clusterFile()?.redis.find((one) => one.role === role)?.pid ?? 0;

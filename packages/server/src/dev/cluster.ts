@@ -1,29 +1,27 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TlsCredentials } from "@holdfast/client";
 import { printAddress } from "../address.ts";
-import { StartError } from "../start-error.ts";
+import { reasonOf, StartError } from "../start-error.ts";
 import { Child } from "./child.ts";
-import { type Folder, makeFolder, readJson, writeJson, writePrivate } from "./folder.ts";
+import { type Folder, makeFolder, writeJson, writePrivate } from "./folder.ts";
 import { type DevNode, nodeConfig, nodeConfigFile } from "./node-config.ts";
 import { ensurePki, type PkiFiles } from "./pki.ts";
-import { checkFree, freePorts } from "./ports.ts";
+import { checkFree } from "./ports.ts";
 import {
   hasData,
   prepareRedis,
-  type RedisPorts,
   type RedisRole,
   redisHost,
   redisRoles,
   startRedis,
   untilInStep,
 } from "./redis.ts";
+import { noteForgotten, type RedisSettings, settleRedisPorts } from "./redis-ports.ts";
 import { findRedisServer } from "./redis-program.ts";
 import { claim, type Run, releaseRun, writeRun } from "./run-file.ts";
+import { entry, runServer } from "./server-command.ts";
 import { Supervised } from "./supervised.ts";
 
 export interface ClusterOptions {
@@ -32,15 +30,10 @@ export interface ClusterOptions {
   readonly say: (line: string) => void;
 }
 
-/** The first port tried for Redis at a cluster's first start. */
-const redisPortFirst = 16_379;
 const readyTimeoutMs = 30_000;
 const pollMs = 20;
 const nodeGraceMs = 15_000;
 const redisGraceMs = 10_000;
-/** The server's own entry: nodes are processes of it, and so is the initialisation of the store. */
-const entry = join(import.meta.dirname, "..", "main.ts");
-
 /** One region on this machine: nodes, a Redis with a replica, and a lock master. */
 export class Cluster {
   readonly nodes: readonly DevNode[];
@@ -48,7 +41,7 @@ export class Cluster {
   readonly pki: PkiFiles;
   readonly #options: ClusterOptions;
   readonly #redisProgram: string;
-  readonly #redisPorts: RedisPorts;
+  readonly #redisSettings: RedisSettings;
   readonly #redis = new Map<RedisRole, Supervised>();
   readonly #running = new Map<DevNode, Supervised>();
   #run: Run;
@@ -59,7 +52,7 @@ export class Cluster {
     parts: {
       readonly pki: PkiFiles;
       readonly redisProgram: string;
-      readonly redisPorts: RedisPorts;
+      readonly redisSettings: RedisSettings;
       readonly run: Run;
     },
   ) {
@@ -68,7 +61,7 @@ export class Cluster {
     this.folder = options.folder;
     this.pki = parts.pki;
     this.#redisProgram = parts.redisProgram;
-    this.#redisPorts = parts.redisPorts;
+    this.#redisSettings = parts.redisSettings;
     this.#run = parts.run;
   }
 
@@ -81,10 +74,10 @@ export class Cluster {
     let cluster: Cluster | undefined;
     try {
       await checkFree(nodes.flatMap(listeners));
-      const redisPorts = await portsOf(folder);
+      const redisSettings = await settleRedisPorts(folder, options.say);
       const hosts = [...nodes.map(({ kmip }) => kmip.host), "127.0.0.1", "localhost"];
       const pki = await ensurePki(folder.pki, [...new Set(hosts)]);
-      cluster = new Cluster(options, { pki, redisProgram, redisPorts, run });
+      cluster = new Cluster(options, { pki, redisProgram, redisSettings, run });
       await cluster.#start(signal);
       return cluster;
     } catch (error) {
@@ -120,27 +113,28 @@ export class Cluster {
 
   async #start(signal: AbortSignal): Promise<void> {
     const { folder, nodes, pki } = this;
-    prepareRedis(folder, this.#redisPorts);
-    for (const role of redisRoles) this.#refuseLost(role);
-    await Promise.all(redisRoles.map((role) => this.#startRedis(role)));
+    prepareRedis(folder, this.#redisSettings.redisPorts);
+    this.#refuseLost();
+    await settled(redisRoles.map((role) => this.#startRedis(role)));
     signal.throwIfAborted();
     const replica = this.#redis.get("replica")?.child;
-    if (replica !== undefined) await untilInStep(replica, folder, this.#redisPorts);
+    if (replica !== undefined) await untilInStep(replica, folder, this.#redisSettings.redisPorts);
     signal.throwIfAborted();
     for (const node of nodes) {
-      const config = nodeConfig(folder, node, pki, this.#redisPorts);
+      const config = nodeConfig(folder, node, pki, this.#redisSettings.redisPorts);
       writePrivate(nodeConfigFile(folder, node), config);
     }
-    if (!existsSync(folder.initialised)) await this.#initialiseStore();
+    await this.#initialiseStore();
+    await this.#forgetMoved();
     signal.throwIfAborted();
-    await Promise.all(nodes.map((node) => this.#startNode(node)));
+    await settled(nodes.map((node) => this.#startNode(node)));
     this.#note();
-    await Promise.all(nodes.map((node) => this.#untilReady(node, signal)));
+    await settled(nodes.map((node) => this.#untilReady(node, signal)));
   }
 
-  #refuseLost(role: RedisRole): void {
+  #refuseLost(): void {
     const { initialised, root } = this.folder;
-    if (!existsSync(initialised) || role !== "primary" || hasData(this.folder, role)) return;
+    if (!existsSync(initialised) || hasData(this.folder)) return;
     throw new StartError(
       `${root}: the data of its Redis is gone; put it back, or begin anew with \`npx holdfast dev reset --yes\``,
     );
@@ -148,8 +142,11 @@ export class Cluster {
 
   async #startRedis(role: RedisRole): Promise<void> {
     const refusal = () =>
-      hasData(this.folder, role) ? undefined : "its data is gone, and an empty one would lose keys";
-    const start = () => startRedis(this.#redisProgram, this.folder, this.#redisPorts, role);
+      role === "primary" && !hasData(this.folder)
+        ? "its data is gone, and an empty one would lose keys"
+        : undefined;
+    const start = () =>
+      startRedis(this.#redisProgram, this.folder, this.#redisSettings.redisPorts, role);
     this.#redis.set(role, await this.#supervise(start, refusal));
     this.#noteRun();
   }
@@ -173,13 +170,30 @@ export class Cluster {
 
   /** Marks the new store as meant to be empty; only ever at a cluster's first start. */
   async #initialiseStore(): Promise<void> {
-    const [node] = this.nodes;
-    if (node === undefined) return;
-    const args = [entry, "store", "init", "--config", nodeConfigFile(this.folder, node)];
-    const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
-    const [words, [code]] = await Promise.all([text(child.stderr), once(child, "exit")]);
-    if (code !== 0) throw new StartError(`the store cannot be initialised: ${words.trim()}`);
+    if (existsSync(this.folder.initialised)) return;
+    const store = (command: string) => runServer(["store", command, ...this.#anyConfig()]);
+    try {
+      await store("init");
+    } catch (error) {
+      // An earlier start that was cut off may have got so far: then the store has its mark, and can be asked.
+      await store("replicas").catch(() => {
+        throw new StartError(`the store cannot be initialised: ${reasonOf(error)}`);
+      });
+    }
     writePrivate(this.folder.initialised, "");
+  }
+
+  async #forgetMoved(): Promise<void> {
+    for (const address of this.#redisSettings.forget) {
+      await runServer(["store", "replicas", ...this.#anyConfig(), "--forget", address]);
+    }
+    noteForgotten(this.folder, this.#redisSettings);
+  }
+
+  #anyConfig(): readonly string[] {
+    return this.nodes
+      .slice(0, 1)
+      .flatMap((node) => ["--config", nodeConfigFile(this.folder, node)]);
   }
 
   async #untilReady(node: DevNode, signal: AbortSignal): Promise<void> {
@@ -233,7 +247,7 @@ export class Cluster {
       redis: [...this.#redis].map(([role, { child }]) => ({
         region: this.nodes[0]?.region,
         role,
-        address: printAddress({ host: redisHost, port: this.#redisPorts[role] }),
+        address: printAddress({ host: redisHost, port: this.#redisSettings.redisPorts[role] }),
         pid: child.identity.pid,
       })),
       ca,
@@ -251,22 +265,11 @@ function listeners({ name, kmip, http, health }: DevNode) {
   ];
 }
 
-/** Redis's ports of the last start; at the first one, some that are free. */
-async function portsOf(folder: Folder): Promise<RedisPorts> {
-  const known = readJson<{ readonly redisPorts: RedisPorts }>(folder.settings)?.redisPorts;
-  if (known !== undefined) {
-    const addresses = redisRoles.map((role) => ({
-      host: redisHost,
-      port: known[role],
-      what: `Redis ${role}`,
-    }));
-    await checkFree(addresses);
-    return known;
+/** Waits for all, so that none is still on its way when the first failure is told. */
+async function settled(promises: readonly Promise<void>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(promises)) {
+    if (outcome.status === "rejected") throw outcome.reason;
   }
-  const [primary = 0, replica = 0, lock = 0] = await freePorts(redisHost, redisPortFirst, 3);
-  const redisPorts = { primary, replica, lock };
-  writeJson(folder.settings, { redisPorts });
-  return redisPorts;
 }
 
 async function isReady({ http }: DevNode): Promise<boolean> {

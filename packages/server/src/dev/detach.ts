@@ -2,8 +2,7 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type Folder, makeFolder } from "./folder.ts";
-
-const entry = join(import.meta.dirname, "..", "main.ts");
+import { entry } from "./server-command.ts";
 
 /** What the process in the background tells the one that started it. */
 export type Report = { readonly line: string } | { readonly ready: true };

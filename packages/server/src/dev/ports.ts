@@ -13,9 +13,14 @@ export async function freePorts(host: string, from: number, count: number): Prom
     if (port > portMax) {
       throw new StartError(`${host}: no ${count} free ports between ${from} and ${portMax}`);
     }
-    if ((await listenFault({ host, port })) === undefined) found.push(port);
+    if (await isFree({ host, port })) found.push(port);
   }
   return found;
+}
+
+/** Whether an address can be listened on now. */
+export async function isFree(address: Address): Promise<boolean> {
+  return (await listenFault(address)) === undefined;
 }
 
 /** Throws a `StartError` that names the first of these addresses that cannot be listened on. */

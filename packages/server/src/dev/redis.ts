@@ -111,13 +111,10 @@ async function untilInfo(
   }
 }
 
-/** Whether a Redis has the data to be started again with: an empty one would lose what was acknowledged. */
-export function hasData(folder: Folder, role: RedisRole): boolean {
-  const files = join(dataFolder(folder, role), "appendonlydir");
-  return (
-    role === "lock" ||
-    (existsSync(files) && readdirSync(files).some((name) => name.endsWith(".manifest")))
-  );
+/** Whether the primary has its data: an empty one would take its emptiness for the truth, and give it to the replica. */
+export function hasData(folder: Folder): boolean {
+  const files = join(dataFolder(folder, "primary"), "appendonlydir");
+  return existsSync(files) && readdirSync(files).some((name) => name.endsWith(".manifest"));
 }
 
 function dataFolder(folder: Folder, role: RedisRole): string {
