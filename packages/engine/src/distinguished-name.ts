@@ -7,7 +7,7 @@ export interface NameAttribute {
 }
 
 /** The attributes that KMIP knows by name (KMIP 2.1, 4.6), by object identifier. */
-export const nameAttributes = {
+const nameAttributes = {
   "2.5.4.3": "CN",
   "2.5.4.10": "O",
   "2.5.4.11": "OU",
