@@ -162,7 +162,7 @@ function registersOf(items: readonly Item[], stamp: Stamp): readonly Register[] 
 }
 
 /** The one date that changed, and when the object became Active, where it did. */
-export interface DateChange {
+interface DateChange {
   readonly tag: number;
   readonly activated: number | undefined;
 }

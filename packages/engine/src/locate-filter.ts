@@ -29,7 +29,7 @@ export interface LocateFilter {
 }
 
 /** What a filter is read with. */
-export interface FilterFor {
+interface FilterFor {
   readonly version: Version;
   /** The identifier that a reference stands for; throws when it stands for none. */
   readonly resolve: (reference: IdentifierReference) => string;

@@ -12,7 +12,7 @@ const pageMax = 128;
 const probeMax = 32;
 
 /** How a walk goes. */
-export interface WalkOptions {
+interface WalkOptions {
   /** How many matches are wanted; may be infinite. */
   readonly wanted: number;
   /** Objects that are walked through at most. */
