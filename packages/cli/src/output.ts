@@ -71,7 +71,7 @@ export function byName(rows: readonly (readonly [name: string, value: Json])[]):
 }
 
 /** The name of an item's tag, or its number. */
-export function nameOf(item: Item): string {
+function nameOf(item: Item): string {
   return tagNameOf(item.tag) ?? `0x${item.tag.toString(16).padStart(6, "0")}`;
 }
 
@@ -94,6 +94,7 @@ export function plain(value: Json): string {
   if (Array.isArray(value)) return value.map(plain).join(", ");
   if (typeof value !== "object" || value === null) return String(value);
   return Object.entries(value)
+    .filter(([, part]) => plain(part) !== "")
     .map(([name, part]) => `${name}=${plain(part)}`)
     .join(" ");
 }

@@ -27,7 +27,7 @@ const renewBeforeMs = 30 * 86_400_000;
 const backdateMs = 86_400_000;
 
 /** Where a PKI's files lie in a folder. */
-export function pkiFiles(folder: string): PkiFiles {
+function pkiFiles(folder: string): PkiFiles {
   return {
     ca: join(folder, "ca.pem"),
     caKey: join(folder, "ca.key"),

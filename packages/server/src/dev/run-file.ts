@@ -5,7 +5,7 @@ import { type Folder, readJson, writeJson } from "./folder.ts";
 import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
 
 /** A process of the cluster, by name. */
-export interface RunningProcess extends ProcessIdentity {
+interface RunningProcess extends ProcessIdentity {
   readonly name: string;
 }
 

@@ -4,7 +4,7 @@ import { reasonOf } from "../start-error.ts";
 import { UnexpectedAnswer, VcenterSession } from "./vcenter-session.ts";
 
 /** A node as vCenter has it in its list. */
-export interface Kms {
+interface Kms {
   readonly name: string;
   /** `host:port`. */
   readonly endpoint: string;
