@@ -1,6 +1,6 @@
 import type { LoadFigures } from "./figures.ts";
 import type { LoadGenerator } from "./load-generator.ts";
-import type { Exchange, LoadPlan, LoadResult, Message } from "./load-plan.ts";
+import type { Exchange, LoadResult, Message } from "./load-plan.ts";
 import { create, discoverVersions, newKey } from "./messages.ts";
 import type { Extent, Part } from "./options.ts";
 import type { Side } from "./sides.ts";
@@ -52,29 +52,39 @@ export const loadRows: readonly LoadRow[] = [
   },
 ];
 
-/** Measures one row at one number of connections: the sides take turns, so that noise hits all of them. */
-export async function measureLoad(
+/** Measures one row at each number of connections: the sides take turns, so that noise hits all of them. */
+export async function measureRow(
   row: LoadRow,
-  connections: number,
   sides: readonly LoadSide[],
   generator: LoadGenerator,
   extent: Extent,
-): Promise<LoadFigures> {
-  const { name, title, persistent } = row;
+  report: (figures: LoadFigures) => void,
+): Promise<LoadFigures[]> {
+  const { rounds, warmUpMs, warmMs, measureMs } = extent;
   const able = sides.flatMap((side) => {
     const operations = row.operations(side);
     return operations === undefined ? [] : [{ side, operations }];
   });
-  const found: Partial<Record<Side["name"], LoadResult[]>> = {};
-  for (let round = 0; round < extent.rounds; round++) {
-    for (const { side, operations } of able) {
-      const { warmMs, measureMs } = extent;
-      const shared = { connections, persistent, operations, warmMs, measureMs };
-      const plan: LoadPlan = { ...shared, targets: side.targets, pids: side.pids() };
-      const rounds = found[side.name] ?? [];
-      rounds.push(await generator.load(plan));
-      found[side.name] = rounds;
+  const load = ({ side, operations }: (typeof able)[number], connections: number, ms: number) => {
+    const { targets, pids } = side;
+    const { persistent } = row;
+    const shared = { targets, persistent, operations, pids: pids(), warmMs };
+    return generator.load({ ...shared, connections, measureMs: ms });
+  };
+  for (const one of able) await load(one, Math.max(...row.connections), warmUpMs);
+  const all: LoadFigures[] = [];
+  for (const connections of row.connections) {
+    const found: Partial<Record<Side["name"], LoadResult[]>> = {};
+    for (let round = 0; round < rounds; round++) {
+      for (const one of able) {
+        const results = found[one.side.name] ?? [];
+        results.push(await load(one, connections, measureMs));
+        found[one.side.name] = results;
+      }
     }
+    const figures = { name: row.name, title: row.title, connections, sides: found };
+    report(figures);
+    all.push(figures);
   }
-  return { name, title, connections, sides: found };
+  return all;
 }

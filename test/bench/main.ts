@@ -5,7 +5,7 @@ import type { LoadFigures } from "./figures.ts";
 import { holdfastSide, makeKeys, pkiOf, record, startMeasured } from "./holdfast.ts";
 import { measureIdleMemory } from "./idle-memory.ts";
 import { LoadGenerator } from "./load-generator.ts";
-import { type LoadSide, loadRows, measureLoad } from "./load-rows.ts";
+import { type LoadSide, loadRows, measureRow } from "./load-rows.ts";
 import { describeMachine } from "./machine.ts";
 import { get } from "./messages.ts";
 import { type Options, readOptions, usage } from "./options.ts";
@@ -75,11 +75,10 @@ async function measureLoads(stage: Stage, { only, extent }: Options): Promise<Lo
     // vCenter takes its nodes in turn; everything else compares one process with one process.
     const ours = row.name === "new-key" ? stage.whole : stage.sides.slice(0, 1);
     const sides = [ours, stage.sides.slice(1)].flat();
-    for (const connections of row.connections) {
-      const figures = await measureLoad(row, connections, sides, stage.generator, extent);
-      found.push(figures);
+    const report = (figures: LoadFigures) => {
       for (const line of loadLines(figures)) say(line);
-    }
+    };
+    found.push(...(await measureRow(row, sides, stage.generator, extent, report)));
   }
   return found;
 }
@@ -127,7 +126,7 @@ async function main(args: readonly string[]): Promise<number> {
     const options = readOptions(args);
     const { profile } = options;
     if (profile === undefined) await run(options, ending.signal);
-    else await profileGets(profile, options.extent, ending.signal, say);
+    else await profileGets(profile, ending.signal, say);
     return 0;
   } catch (error) {
     const reason = ending.signal.aborted ? "ended before it was done" : reasonOf(error);

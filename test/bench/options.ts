@@ -16,6 +16,9 @@ export type Part = (typeof parts)[number];
 /** How much is measured. */
 export interface Extent {
   readonly rounds: number;
+  /** Once for each kind of load and side, so that the compiler has seen it. */
+  readonly warmUpMs: number;
+  /** At the begin of each round. */
   readonly warmMs: number;
   readonly measureMs: number;
   readonly idleConnections: number;
@@ -34,6 +37,7 @@ export interface Options {
 
 const full: Extent = {
   rounds: 5,
+  warmUpMs: 5000,
   warmMs: 500,
   measureMs: 2000,
   idleConnections: 5000,
@@ -43,6 +47,7 @@ const full: Extent = {
 };
 const quick: Extent = {
   rounds: 1,
+  warmUpMs: 500,
   warmMs: 300,
   measureMs: 700,
   idleConnections: 500,

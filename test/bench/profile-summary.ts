@@ -7,47 +7,72 @@ export interface CpuProfile {
       readonly url: string;
       readonly lineNumber: number;
     };
+    readonly children?: readonly number[];
   }[];
   readonly samples: readonly number[];
+  /** Microseconds, as all times here. */
   readonly timeDeltas: readonly number[];
 }
 
+type Frame = CpuProfile["nodes"][number]["callFrame"];
+
 const functionsMax = 40;
 
-/** Where the time went that was not idle: by package, then by function, each with its own time only. */
-export function summarise({ nodes, samples, timeDeltas }: CpuProfile): string[] {
-  const frames = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]));
+/**
+ * Where the time went that was not idle, in the last part of a profile: by package, with what Node's own code and
+ * native code did for it, and by function, each with its own time only.
+ */
+export function summarise(profile: CpuProfile, lastUs: number): string[] {
+  const frames = new Map(profile.nodes.map(({ id, callFrame }) => [id, callFrame]));
+  const owners = ownersOf(profile);
   const byOwner = new Map<string, number>();
   const byFunction = new Map<string, number>();
   let total = 0;
-  for (const [at, sample] of samples.entries()) {
+  let leftUs = profile.timeDeltas.reduce((sum, us) => sum + us, 0);
+  for (const [at, sample] of profile.samples.entries()) {
     const frame = frames.get(sample);
-    const us = timeDeltas[at] ?? 0;
-    if (frame === undefined || frame.functionName === "(idle)") continue;
+    const us = profile.timeDeltas[at] ?? 0;
+    leftUs -= us;
+    if (frame === undefined || frame.functionName === "(idle)" || leftUs > lastUs) continue;
     total += us;
-    add(byOwner, ownerOf(frame.url, frame.functionName), us);
-    const place = `${frame.url.split("/").at(-1)}:${frame.lineNumber + 1}`;
-    add(byFunction, `${frame.functionName || "(anonymous)"} ${place}`, us);
+    add(byOwner, owners.get(sample) ?? "", us);
+    add(byFunction, nameOf(frame), us);
   }
-  const lines = (times: ReadonlyMap<string, number>, most: number) =>
+  const lines = (times: ReadonlyMap<string, number>) =>
     [...times]
       .sort(([, a], [, b]) => b - a)
-      .slice(0, most)
+      .slice(0, functionsMax)
       .map(([name, us]) => `${((us / total) * 100).toFixed(1).padStart(6)} %  ${name}`);
-  return [
-    "by package:",
-    ...lines(byOwner, byOwner.size),
-    "by function:",
-    ...lines(byFunction, functionsMax),
-  ];
+  return ["by package:", ...lines(byOwner), "by function:", ...lines(byFunction)];
 }
 
-function ownerOf(url: string, name: string): string {
+/** Whose each call is: the package's that made it, however far up. */
+function ownersOf({ nodes }: CpuProfile): Map<number, string> {
+  const byId = new Map(nodes.map((node) => [node.id, node]));
+  const owners = new Map<number, string>();
+  const visit = (id: number, inherited: string): void => {
+    const node = byId.get(id);
+    if (node === undefined) return;
+    const owner = packageOf(node.callFrame) ?? inherited;
+    owners.set(id, owner);
+    for (const child of node.children ?? []) visit(child, owner);
+  };
+  const [root] = nodes;
+  if (root !== undefined) visit(root.id, "Node itself");
+  return owners;
+}
+
+function packageOf({ url, functionName }: Frame): string | undefined {
+  if (functionName === "(garbage collector)" || functionName === "(program)") return functionName;
   const dependency = /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1];
   if (dependency !== undefined) return dependency;
   const own = /\/packages\/([^/]+)\//.exec(url)?.[1];
-  if (own !== undefined) return `packages/${own}`;
-  return url.startsWith("node:") ? "node" : name;
+  return own === undefined ? undefined : `packages/${own}`;
+}
+
+function nameOf({ functionName, url, lineNumber }: Frame): string {
+  const name = functionName === "" ? "(anonymous)" : functionName;
+  return url === "" ? `${name} (native)` : `${name} ${url.split("/").at(-1)}:${lineNumber + 1}`;
 }
 
 function add(times: Map<string, number>, name: string, us: number): void {

@@ -2,16 +2,15 @@ import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { holdfastSide, makeKeys, startMeasured } from "./holdfast.ts";
 import { LoadGenerator } from "./load-generator.ts";
-import type { Extent } from "./options.ts";
 import { type CpuProfile, summarise } from "./profile-summary.ts";
 
 const connections = 32;
-const measureMs = 8000;
+const warmMs = 10_000;
+const measureMs = 10_000;
 
 /** Profiles the first node while 32 connections send Get to it, and tells where the time went. */
 export async function profileGets(
   directory: string,
-  extent: Extent,
   signal: AbortSignal,
   say: (line: string) => void,
 ): Promise<void> {
@@ -29,7 +28,7 @@ export async function profileGets(
     targets: side.targets,
     persistent: true,
     operations: gets.map((message) => [[message]]),
-    warmMs: extent.warmMs,
+    warmMs,
     measureMs,
     pids: side.pids(),
   });
@@ -41,6 +40,6 @@ export async function profileGets(
   const us = ((cpuSeconds["server"] ?? 0) / operations) * 1e6;
   say(`${Math.round(operations / seconds)} Get/s, ${us.toFixed(1)} µs of the node each (profiled)`);
   const profile = JSON.parse(await readFile(join(folder, file), "utf8")) as CpuProfile;
-  for (const line of summarise(profile)) say(line);
+  for (const line of summarise(profile, measureMs * 1000)) say(line);
   say(`profile: ${join(folder, file)}`);
 }
