@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { type StoredObject, StoreUnavailable } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/conformance";
-import { forgetReplica, listReplicas, type RedisStore } from "@holdfast/redis";
+import { forgetReplica, initialiseStore, listReplicas, type RedisStore } from "@holdfast/redis";
 import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
 import { type RedisGroup, RedisServer, startGroup, until } from "../support/redis.ts";
@@ -11,6 +11,7 @@ import {
   type OpenStore,
   openNewStore,
   openStore,
+  systemIds,
 } from "../support/redis-store.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
 
@@ -258,6 +259,14 @@ describe("every replica ever seen counts", () => {
     expect(await forgetReplica(options, replica.address)).toBe(false);
     for (const { store } of [opened, other, late]) await inState(store, "full");
     await create(other.store, instance);
+  });
+
+  test("as many as are configured, although none was ever seen", async () => {
+    await using redis = await RedisServer.start();
+    await initialiseStore({ address: redis.address, ids: systemIds });
+    await using opened = await openStore({ address: redis.address, replicas: 1 });
+    expect(opened.store.state()).toBe("readOnly");
+    expect(await failureOf(opened.store.ensure("i", "i"))).toBe("noLease");
   });
 
   test("where something else may promote a replica, a short barrier allows no reads", async () => {

@@ -1,10 +1,15 @@
-import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type StoredObject, StoreUnavailable } from "@holdfast/engine";
-import { sampleObject } from "@holdfast/engine/conformance";
-import type { RedisStore } from "@holdfast/redis";
+import { forgetReplica, type RedisStore } from "@holdfast/redis";
 import { expect, test } from "vitest";
-import { RedisServer, sentinelName, startGroup, until } from "../support/redis.ts";
+import {
+  freePort,
+  RedisServer,
+  SentinelServer,
+  sentinelName,
+  startGroup,
+  until,
+} from "../support/redis.ts";
 import { create, installed, openNewStore, openStore } from "../support/redis-store.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
 
@@ -161,15 +166,45 @@ test("a change number given twice by a fail-over does not let a late writer over
   expect((await readOne(second.store, instance, id)).object.lastChange).toBe(222);
 });
 
-test("an unknown object stays unknown", async () => {
-  await using redis = await RedisServer.start();
-  await using opened = await openNewStore({ address: redis.address });
-  const instance = await installed(opened.store);
-  const { uniqueIdentifier } = sampleObject(instance, randomUUID());
-  expect(await opened.store.read(instance, [uniqueIdentifier, "no uuid"])).toEqual([
-    undefined,
-    undefined,
-  ]);
+test("Sentinels that name hosts: the read lease holds, and a forgotten replica stays forgotten", async () => {
+  const announce = (server: { readonly port: number }) => ({
+    "replica-announce-ip": "localhost",
+    "replica-announce-port": String(server.port),
+  });
+  const [a, b] = [await freePort(), await freePort()];
+  await using primary = await RedisServer.start({ port: a, config: announce({ port: a }) });
+  await using replica = await RedisServer.start({
+    port: b,
+    config: announce({ port: b }),
+    replicaOf: { host: "localhost", port: a },
+  });
+  await primary.replicasInStep(1);
+  await using sentinel = await SentinelServer.watching({ host: "localhost", port: a }, 1, {
+    downAfterMs: 5_000,
+    config: { "sentinel resolve-hostnames": "yes", "sentinel announce-hostnames": "yes" },
+  });
+  await until("the Sentinel knows the replica", async () => {
+    const flat = (await sentinel.command("sentinel", "master", sentinelName)) as string[];
+    return flat[flat.indexOf("num-slaves") + 1] === "1";
+  });
+  const options = { sentinels: [sentinel.address], name: sentinelName };
+  await using opened = await openNewStore(options);
+  const { store } = opened;
+  const instance = await installed(store);
+  const { uniqueIdentifier } = await create(store, instance);
+  await replica.kill();
+  await until("a read lease", () => store.state() === "readOnly");
+  // Sentinel is heard once a second, and a read waits for that.
+  for (let i = 0; i < 60; i += 1) {
+    expect((await store.read(instance, [uniqueIdentifier]))[0]).toBeDefined();
+    await sleep(20);
+  }
+  const gone = `localhost:${b}`;
+  await expect(forgetReplica(options, gone)).rejects.toThrow("SENTINEL RESET");
+  await sentinel.command("sentinel", "reset", sentinelName);
+  expect(await forgetReplica(options, gone)).toBe(true);
+  await until("full barriers", () => store.state() === "full");
+  await create(store, instance);
 });
 
 async function recordKeys(redis: RedisServer): Promise<Buffer[]> {

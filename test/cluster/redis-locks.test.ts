@@ -42,14 +42,14 @@ async function contend(locks: readonly Locks[], contenders: number) {
   let most = 0;
   const startedMs = performance.now();
   await Promise.all(
-    Array.from({ length: contenders }, (_, index) =>
-      locks[index % locks.length]?.withLock(resource, async () => {
+    Array.from({ length: contenders }, async (_, index) => {
+      await locks[index % locks.length]?.withLock(resource, async () => {
         inside += 1;
         most = Math.max(most, inside);
         await sleep(5);
         inside -= 1;
-      }),
-    ),
+      });
+    }),
   );
   return { most, ms: performance.now() - startedMs };
 }

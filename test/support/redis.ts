@@ -219,7 +219,7 @@ export class RedisServer implements AsyncDisposable {
 export class SentinelServer extends RedisServer {
   /** Starts one; `quorum` Sentinels must agree that the primary is down. */
   static async watching(
-    primary: RedisServer,
+    primary: { readonly host: string; readonly port: number },
     quorum: number,
     options: {
       readonly downAfterMs?: number;

@@ -2,7 +2,7 @@ import { StoreUnavailable } from "@holdfast/engine";
 import { Command, Redis, type RedisOptions } from "ioredis";
 import { isNoScript, isReply, isTimeout, storeFailure } from "./failure.ts";
 import { type ConnectionSettings, formatAddress, parseAddress } from "./options.ts";
-import { QuietSentinelConnector } from "./quiet-sentinel-connector.ts";
+import { quietSentinelConnector } from "./quiet-sentinel-connector.ts";
 import { type Script, scriptArguments } from "./scripts.ts";
 import type { ServerInfo } from "./server-info.ts";
 import { readServerInfo } from "./server-info.ts";
@@ -22,7 +22,7 @@ export type Outcome = { readonly value: unknown } | { readonly error: unknown };
  * (see the fail-over traps in `docs/guarantees.md`).
  */
 export class Connection {
-  /** Address of the process at the other end, as the socket sees it. */
+  /** Address of the process at the other end: as a Sentinel names it, otherwise as the socket sees it. */
   readonly address: string;
   readonly info: ServerInfo;
   /** Resolves, with the reason, when the connection is no more. */
@@ -51,8 +51,11 @@ export class Connection {
     purpose: string,
     attempt = 0,
   ): Promise<Connection> {
-    const options = primaryOptions(settings, purpose, attempt);
-    return Connection.#connect(options, settings, describe(settings));
+    let named: string | undefined;
+    const options = primaryOptions(settings, purpose, attempt, (address) => {
+      named = address;
+    });
+    return Connection.#connect(options, settings, describe(settings), () => named);
   }
 
   /** Connects to one address, whatever its role. */
@@ -65,6 +68,7 @@ export class Connection {
     options: LegacyOptions,
     settings: ConnectionSettings,
     target: string,
+    named: () => string | undefined = () => undefined,
   ): Promise<Connection> {
     const redis = new Redis(options);
     let lastError: unknown;
@@ -78,7 +82,7 @@ export class Connection {
     try {
       await redis.connect();
       const { remoteAddress, remotePort } = redis.stream;
-      const address = formatAddress(remoteAddress ?? target, remotePort ?? 0);
+      const address = named() ?? formatAddress(remoteAddress ?? target, remotePort ?? 0);
       const info = readServerInfo(String(await redis.info()));
       return new Connection(redis, address, info);
     } catch (error) {
@@ -188,6 +192,7 @@ function primaryOptions(
   settings: ConnectionSettings,
   purpose: string,
   attempt: number,
+  onPrimary: (address: string) => void,
 ): LegacyOptions {
   const common = commonOptions(settings, purpose);
   const { sentinels, connectTimeoutMs } = settings;
@@ -197,7 +202,7 @@ function primaryOptions(
   return {
     ...common,
     connectTimeout: eachMs,
-    Connector: QuietSentinelConnector,
+    Connector: quietSentinelConnector(onPrimary),
     sentinels: [...sentinels.slice(first), ...sentinels.slice(0, first)].map(parseAddress),
     name: settings.name,
     role: "master",

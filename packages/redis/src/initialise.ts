@@ -6,6 +6,7 @@ import { connectionSettings, type RedisConnectionOptions } from "./options.ts";
 import { readPartitionHead } from "./record-header.ts";
 import { readPairs, readReply, readRole } from "./replies.ts";
 import { loadScripts } from "./scripts.ts";
+import { SentinelWatch } from "./sentinels.ts";
 import { checkReplicas, checkSettings } from "./settings-check.ts";
 
 /** How long a single WAITAOF of an operator's command waits. */
@@ -72,7 +73,7 @@ export function listReplicas(options: RedisConnectionOptions): Promise<readonly 
 
 /**
  * An operator's word that a replica is gone for good: barriers no longer wait for it. False where it was not known;
- * rejects while it is connected, since it would be known again at once.
+ * rejects while it is connected or a Sentinel lists it, since it would be known again at once.
  */
 export function forgetReplica(options: RedisConnectionOptions, replica: string): Promise<boolean> {
   return withPrimary(options, async (connection) => {
@@ -80,6 +81,7 @@ export function forgetReplica(options: RedisConnectionOptions, replica: string):
     if (readRole(await connection.call("role")).replicas.includes(replica)) {
       throw new StoreUnavailable("unsafe", `replica ${replica} is connected: stop it first`);
     }
+    await checkSentinels(options, replica);
     const head = partitionKeys(sysPartition).head;
     const keys = [head, sysKeys.replicas, sysKeys.replicasVersion];
     const script = loadScripts()["forget-replica"];
@@ -104,6 +106,24 @@ async function withPrimary<Result>(
   } finally {
     connection.destroy("done");
   }
+}
+
+async function checkSentinels(options: RedisConnectionOptions, replica: string): Promise<void> {
+  const settings = connectionSettings(options);
+  if (settings.sentinels === undefined) return;
+  const never = { monotonicMs: 0, wallMs: 0 };
+  await using sentinels = new SentinelWatch(
+    settings,
+    waitMs,
+    () => never,
+    () => undefined,
+  );
+  const { members } = await sentinels.survey();
+  if (!members.includes(replica)) return;
+  throw new StoreUnavailable(
+    "unsafe",
+    `a Sentinel still lists ${replica}: run SENTINEL RESET ${settings.name} on each of them first`,
+  );
 }
 
 async function checkMarker(connection: Connection): Promise<void> {

@@ -86,8 +86,10 @@ export class RedisObjects {
     }
     const number = partitionOf(instance);
     const plan = commitPlan(keysOf(number), instance, changes, audit, settings);
-    const { committer } = tenure;
-    return plan.outcome(await committer.submit(scripts.commit, number, plan.keys, plan.args));
+    const started = this.#now();
+    const reply = await tenure.committer.submit(scripts.commit, number, plan.keys, plan.args);
+    this.#took("commit", started);
+    return plan.outcome(reply);
   }
 
   /** See `ObjectStore.markServed`. */
@@ -123,9 +125,11 @@ export class RedisObjects {
       cursor(after),
       record,
     ];
+    const started = this.#now();
     const answer = await tenure.reading(({ connection }) =>
       connection.run(this.#context.scripts.find, scriptKeys, scriptArgs),
     );
+    this.#took("find", started);
     const { number: promised, rest } = readReply(answer);
     const [partitionHead, next, records] = rest as [Buffer?, Buffer?, Buffer[]?];
     const read = readPartitionHead(partitionHead);
@@ -135,6 +139,14 @@ export class RedisObjects {
     await this.#cover(tenure, number, read, promised);
     const found = objects.filter((object) => object !== undefined);
     return next?.length ? { objects: found, next: String(next) } : { objects: found };
+  }
+
+  #now(): number {
+    return this.#context.lease.now().monotonicMs;
+  }
+
+  #took(command: string, started: number): void {
+    this.#context.observe({ type: "storeCommand", command, durationMs: this.#now() - started });
   }
 
   /** Refuses an answer that came when the lease was over, or from an emptied or another store. */

@@ -1,15 +1,32 @@
 import { type Redis, SentinelConnector } from "ioredis";
+import { formatAddress } from "./options.ts";
+
+type AnyMethod = (...args: unknown[]) => unknown;
 
 /**
- * ioredis's connector, whose connections that listen for `+switch-master` have no listener for errors: ioredis would
- * write a line to the console for every try to reach a Sentinel that is down.
+ * ioredis's connector, changed in two ways. Its connections that listen for `+switch-master` have no listener for errors:
+ * ioredis would write a line to the console for every try to reach a Sentinel that is down. And it says the address that
+ * the Sentinel gave, which may be a host name: by that name Sentinels and replicas are known, not by the socket's address.
  */
-export class QuietSentinelConnector extends SentinelConnector {
-  constructor(options: unknown) {
-    super(options as ConstructorParameters<typeof SentinelConnector>[0]);
-    const connect: (...args: unknown[]) => Redis = Reflect.get(this, "connectToSentinel");
-    Reflect.set(this, "connectToSentinel", (...args: unknown[]) =>
-      connect.apply(this, args).on("error", () => undefined),
-    );
-  }
+export function quietSentinelConnector(onPrimary: (address: string) => void) {
+  return class extends SentinelConnector {
+    constructor(options: unknown) {
+      super(options as ConstructorParameters<typeof SentinelConnector>[0]);
+      const connect: AnyMethod = Reflect.get(this, "connectToSentinel");
+      Reflect.set(this, "connectToSentinel", (...args: unknown[]) =>
+        (connect.apply(this, args) as Redis).on("error", () => undefined),
+      );
+      const resolve: AnyMethod = Reflect.get(this, "resolve");
+      Reflect.set(this, "resolve", async (...args: unknown[]) => {
+        const found = (await resolve.apply(this, args)) as HostPortAnswer | null;
+        if (found !== null) onPrimary(formatAddress(String(found.host), Number(found.port)));
+        return found;
+      });
+    }
+  };
+}
+
+interface HostPortAnswer {
+  readonly host: unknown;
+  readonly port: unknown;
 }
