@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
-import { answerBoundMs, clientOf, Load, say } from "../support/load.ts";
-import { until } from "../support/redis.ts";
+import { clientOf, Load, say } from "../support/load.ts";
 import { type Region, startRegion } from "../support/region.ts";
+import { allLetIn, allRefuse, leaseIs, ms } from "../support/region-watch.ts";
 
 const instance = "vcenter";
 
@@ -54,7 +54,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
 
   test("kill -9 of Redis, and its restart", async () => {
     await region.redis.primary.kill();
-    await bothRefuse();
+    await allRefuse(region, instance);
     await region.redis.primary.restart();
     await recovery(performance.now(), "Redis killed and started again");
     await nothingIsLost();
@@ -65,13 +65,16 @@ describe("under load, nothing that was acknowledged is lost", () => {
     const stopped = performance.now();
     primary.signal("SIGSTOP");
     try {
-      await bothRefuse();
+      await allRefuse(region, instance);
       say(`Redis frozen: both nodes refuse connections after ${ms(performance.now() - stopped)}`);
       await sleep(Math.max(0, stopped + 3_000 - performance.now()));
     } finally {
       primary.signal("SIGCONT");
     }
-    await recovery(performance.now(), "Redis thawed after 3 s");
+    const thawed = performance.now();
+    await recovery(thawed, "Redis thawed after 3 s");
+    await allLetIn(region, instance);
+    say(`both nodes let new connections in after ${ms(performance.now() - thawed)}`);
     await nothingIsLost();
   });
 
@@ -79,14 +82,16 @@ describe("under load, nothing that was acknowledged is lost", () => {
     const [replica] = region.redis.replicas;
     replica?.signal("SIGSTOP");
     try {
-      await leaseIs("readOnly");
+      await leaseIs(region.nodes, "readOnly");
       const { write } = load.done;
       const since = performance.now();
       await load.recovered("read", since);
       await sleep(1_000);
       await load.recovered("read", since + 1_000);
       expect(load.done.write).toBe(write);
-      expect([...load.failures.keys()]).toContainEqual(expect.stringMatching(/^write: cannot tell/));
+      expect([...load.failures.keys()]).toContainEqual(
+        expect.stringMatching(/^write: cannot tell/),
+      );
     } finally {
       replica?.signal("SIGCONT");
     }
@@ -148,33 +153,3 @@ test("SIGTERM: a request in flight is answered, and its change is kept", async (
   expect(await stateOf(other, id)).toBe("PreActive");
   await client.close();
 });
-
-/** Waits until nobody can connect to either node. */
-async function bothRefuse(): Promise<void> {
-  await until(
-    "both KMIP listeners shut",
-    async () => {
-      const tried = [0, 1].map(async (at) => {
-        const client = await clientOf(region, instance, at).catch((error: Error) => error);
-        if (client instanceof Error) return /refused/.test(client.message);
-        await client.close();
-        return false;
-      });
-      return (await Promise.all(tried)).every((refused) => refused);
-    },
-    answerBoundMs,
-  );
-}
-
-/** Waits until both nodes say that their lease is of this kind. */
-async function leaseIs(state: string): Promise<void> {
-  const row = `holdfast_store_lease{state="${state}"} 1`;
-  await until(`lease ${state}`, async () => {
-    const metrics = await Promise.all(region.nodes.map((node) => node.metrics()));
-    return metrics.every((text) => text.includes(row));
-  });
-}
-
-function ms(time: number): string {
-  return `${Math.round(time)} ms`;
-}

@@ -43,13 +43,13 @@ export class NodeProcess implements AsyncDisposable {
   readonly http: number;
   readonly health: number;
   readonly logFile: string;
-  readonly #configFile: string;
+  readonly configFile: string;
   #child: ChildProcess | undefined;
 
   constructor(name: string, ports: readonly [number, number, number], folder: string) {
     this.name = name;
     [this.kmip, this.http, this.health] = ports;
-    this.#configFile = join(folder, `${name}.yaml`);
+    this.configFile = join(folder, `${name}.yaml`);
     this.logFile = join(folder, `${name}.log`);
   }
 
@@ -66,7 +66,7 @@ export class NodeProcess implements AsyncDisposable {
   /** Starts the process and waits until it is ready. */
   async start(): Promise<void> {
     const log = createWriteStream(this.logFile, { flags: "a" });
-    const args = [serverEntry, "serve", "--config", this.#configFile];
+    const args = [serverEntry, "serve", "--config", this.configFile];
     const setpriv = "/usr/bin/setpriv";
     const child = existsSync(setpriv)
       ? spawn(setpriv, ["--pdeathsig", "SIGKILL", process.execPath, ...args])
@@ -144,18 +144,18 @@ export class Region implements AsyncDisposable {
   readonly folder: string;
   readonly #clients: ReadonlyMap<string, Issued>;
 
-  constructor(
-    redis: RedisGroup,
-    nodes: readonly NodeProcess[],
-    ca: string,
-    folder: string,
-    clients: ReadonlyMap<string, Issued>,
-  ) {
-    this.redis = redis;
-    this.nodes = nodes;
-    this.ca = ca;
-    this.folder = folder;
-    this.#clients = clients;
+  constructor(parts: {
+    readonly redis: RedisGroup;
+    readonly nodes: readonly NodeProcess[];
+    readonly ca: string;
+    readonly folder: string;
+    readonly clients: ReadonlyMap<string, Issued>;
+  }) {
+    this.redis = parts.redis;
+    this.nodes = parts.nodes;
+    this.ca = parts.ca;
+    this.folder = parts.folder;
+    this.#clients = parts.clients;
   }
 
   node(at: number): NodeProcess {
@@ -201,11 +201,12 @@ export async function startRegion(options: RegionOptions): Promise<Region> {
     const authority = await createAuthority({ commonName: "Test CA", ...day });
     const clients = await issueClients(options.instances);
     const shared = await writeShared(folder, authority, clients, options.users ?? {});
+    const settings = { ...shared, store: storeOf(redis, options) };
     for (let at = 0; at < (options.nodes ?? 2); at++) {
-      nodes.push(await writeNode(folder, `a${at + 1}`, shared, redis, options));
+      nodes.push(await writeNode(folder, `a${at + 1}`, settings, options));
     }
     await Promise.all(nodes.map((node) => node.start()));
-    return new Region(redis, nodes, authority.certificate, folder, clients);
+    return new Region({ redis, nodes, ca: authority.certificate, folder, clients });
   } catch (error) {
     await Promise.all(nodes.map((node) => node.kill()));
     await redis[Symbol.asyncDispose]();
@@ -268,34 +269,34 @@ function hashOf(password: string): string {
   return `scrypt$16384$8$1$${salt.toString("base64url")}$${hash.toString("base64url")}`;
 }
 
+function storeOf(redis: RedisGroup, options: RegionOptions): object {
+  const replicas = options.replicasRequired ?? options.replicas ?? 1;
+  return redis.sentinels.length === 0
+    ? { address: redis.primary.address, replicas }
+    : { sentinels: redis.sentinels.map((one) => one.address), name: sentinelName, replicas };
+}
+
 async function writeNode(
   folder: string,
   name: string,
   shared: Readonly<Record<string, unknown>>,
-  redis: RedisGroup,
   options: RegionOptions,
 ): Promise<NodeProcess> {
   const ports = [await freePort(), await freePort(), await freePort()] as const;
   const node = new NodeProcess(name, ports, folder);
   const at = (port: number) => `${node.host}:${port}`;
-  const replicas = options.replicasRequired ?? options.replicas ?? 1;
-  const store =
-    redis.sentinels.length === 0
-      ? { address: redis.primary.address, replicas }
-      : { sentinels: redis.sentinels.map((one) => one.address), name: sentinelName, replicas };
   const base: Record<string, unknown> = {
     region: "a",
     node: name,
     kmip: { listen: at(node.kmip) },
     http: { listen: at(node.http) },
     health: { listen: at(node.health) },
-    store,
     log: { level: "info" },
     ...shared,
   };
   for (const [group, values] of Object.entries(options.settings ?? {})) {
     base[group] = { ...(base[group] as object | undefined), ...values };
   }
-  await writeFile(join(folder, `${name}.yaml`), stringify(base));
+  await writeFile(node.configFile, stringify(base));
   return node;
 }
