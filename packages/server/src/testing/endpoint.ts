@@ -201,7 +201,8 @@ export async function closeMs(socket: Socket): Promise<number> {
   const startMs = performance.now();
   if (!socket.closed) {
     socket.resume();
-    await once(socket, "close");
+    // Not `once` of node:events, which rejects when the connection is reset.
+    await new Promise((resolve) => socket.once("close", resolve));
   }
   return performance.now() - startMs;
 }
