@@ -35,9 +35,10 @@ if (status !== 0) {
 }
 const nodes = password("redis-password");
 const replication = password("redis-replication-password");
-const users = readFileSync(join(root, "deploy/redis/users.acl"), "utf8")
-  .replaceAll(">NODE_PASSWORD", `#${sha256(nodes)}`)
-  .replaceAll(">REPLICATION_PASSWORD", `#${sha256(replication)}`);
+let users = readFileSync(join(root, "deploy/redis/users.acl"), "utf8");
+for (const [user, secret] of Object.entries({ holdfast: nodes, replica: replication })) {
+  users = withPassword(users, user, secret);
+}
 // Redis runs as another user in its container, and the folder keeps everyone else out.
 writeFileSync(join(directory, "users.acl"), users, { mode: 0o644 });
 writeFileSync(
@@ -66,7 +67,14 @@ function password(name) {
   return readFileSync(file, "utf8").trim();
 }
 
-/** @param {string} text */
-function sha256(text) {
-  return createHash("sha256").update(text).digest("hex");
+/**
+ * The shipped users' hashes are zeros, which no password has.
+ * @param {string} users
+ * @param {string} user
+ * @param {string} secret
+ */
+function withPassword(users, user, secret) {
+  const line = new RegExp(`^(user ${user} on )#0{64} `, "m");
+  if (!line.test(users)) throw new Error(`deploy/redis/users.acl has no user ${user}`);
+  return users.replace(line, `$1#${createHash("sha256").update(secret).digest("hex")} `);
 }
