@@ -204,6 +204,7 @@ async function openEngine(parts: Parts, store: RedisStore, root: RootOfTrust): P
     auditReads: config.audit.reads,
     vendorIdentification: "Holdfast",
     serverVersion: version,
+    profileSuites: config.tls.suites === "kmip-basic",
     limits: { ...defaultLimits, bytesMax: config.kmip.requestBytesMax },
   });
 }
