@@ -19,7 +19,7 @@ export type Ending =
   | "draining";
 
 /** What happens at the edges of the process, beside what the engine reports. */
-export type EdgeEvent =
+type EdgeEvent =
   | {
       readonly type: "handshake";
       readonly outcome: "accepted" | Refusal;

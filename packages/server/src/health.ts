@@ -26,7 +26,7 @@ interface Ability {
 
 /** The names that gRPC health knows (design section 10). */
 export const healthServices = ["", "holdfast.read", "holdfast.write"] as const;
-export type HealthService = (typeof healthServices)[number];
+type HealthService = (typeof healthServices)[number];
 
 /** What probes are told, and why. */
 export interface HealthReport {

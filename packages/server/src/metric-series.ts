@@ -118,7 +118,7 @@ export class CounterSeries extends Series<{ value: number }> {
 }
 
 /** Upper bounds in seconds, from a read in memory to a time-out. */
-export const secondsBuckets = [
+const secondsBuckets = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ] as const;
 
