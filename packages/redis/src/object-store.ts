@@ -66,7 +66,8 @@ export class RedisObjects {
     this.#check(tenure, head);
     const missing = asked.filter((_, index) => values[index] === null);
     if (missing.length > 0) await this.#checkMissing(tenure, number, missing);
-    const { objects, promised } = foundIn(values, instance);
+    const named = ids.filter((_, index) => keys[index] !== undefined);
+    const { objects, promised } = foundIn(values, instance, named);
     await this.#cover(tenure, number, head, promised);
     let next = 0;
     return keys.map((key) => (key === undefined ? undefined : objects[next++]));
@@ -201,9 +202,14 @@ function cursor(after: string | undefined): string {
   return after;
 }
 
-function foundIn(values: readonly (Buffer | null)[], instance: string): Found {
+/** The objects in the values of records; `ids` says under whose key each lay. */
+function foundIn(
+  values: readonly (Buffer | null)[],
+  instance: string,
+  ids?: readonly string[],
+): Found {
   let promised = 0;
-  const objects = values.map((value) => {
+  const objects = values.map((value, at) => {
     if (value === null) return undefined;
     const header = readRecordHeader(value);
     if (header === undefined) throw new StoreUnavailable("corrupt", "a record is cut short");
@@ -212,6 +218,10 @@ function foundIn(values: readonly (Buffer | null)[], instance: string): Found {
       throw new StoreUnavailable("corrupt", "a stored record is not the one that its tag names");
     }
     const object = decodeRecord(bytes);
+    // A whole record under a wrong key would be handed out, and changed, as another object.
+    if (ids !== undefined && object.uniqueIdentifier !== ids[at]) {
+      throw new StoreUnavailable("corrupt", "a record lies under another object's key");
+    }
     if (object.instance !== instance) return undefined;
     promised = Math.max(promised, header.promised);
     return { object, tag: header.tag };
