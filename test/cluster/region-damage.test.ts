@@ -1,0 +1,195 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type KmipClient, KmipClientError } from "@holdfast/client";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { keyBytes, registerKey, stateOf } from "../support/keys.ts";
+import { clientOf, say } from "../support/load.ts";
+import type { RedisServer } from "../support/redis.ts";
+import { type Region, startRegion } from "../support/region.ts";
+import { allRefuse, during, ms } from "../support/region-watch.ts";
+
+const instance = "vcenter";
+
+/** A region with some keys in it, and a client of each node. */
+interface Stocked extends AsyncDisposable {
+  readonly region: Region;
+  readonly clients: readonly KmipClient[];
+  /** Identifier → bytes in hex. */
+  readonly keys: ReadonlyMap<string, string>;
+}
+
+async function stocked(count: number): Promise<Stocked> {
+  await using stack = new AsyncDisposableStack();
+  const region = stack.use(await startRegion({ instances: [instance], replicas: 1 }));
+  const clients = await Promise.all(
+    region.nodes.map(async (_, at) => stack.use(await clientOf(region, instance, at))),
+  );
+  const keys = new Map<string, string>();
+  const [first] = clients;
+  if (first === undefined) throw new Error("no node");
+  for (let left = count; left > 0; left--) {
+    const key = randomBytes(32);
+    const id = await registerKey(first, key);
+    keys.set(id, key.toString("hex"));
+    await first.activate({ uniqueIdentifier: id });
+  }
+  const kept = stack.move();
+  return { region, clients, keys, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+/** What a client was told; anything but a clear "cannot tell" or the end of the connection is wrong here. */
+async function told(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+    return "answered";
+  } catch (error) {
+    if (error instanceof KmipClientError) return `${error.reason}: ${error.resultMessage}`;
+    return (error as Error).name;
+  }
+}
+
+describe("a damaged record", () => {
+  let all: Stocked;
+  let victim: { readonly id: string; readonly key: Buffer; readonly value: Buffer };
+  const primary = (): RedisServer => all.region.redis.primary;
+
+  beforeAll(async () => {
+    all = await stocked(6);
+    const [id = ""] = all.keys.keys();
+    victim = { id, ...(await recordOf(primary(), id)) };
+  });
+  afterAll(async () => {
+    await all?.[Symbol.asyncDispose]();
+  });
+
+  const damages: readonly [string, (value: Buffer) => Promise<unknown>][] = [
+    ["nothing", (_) => set(Buffer.alloc(0))],
+    ["too short for its header", (value) => set(value.subarray(0, 20))],
+    ["cut in the middle", (value) => set(value.subarray(0, value.length / 2))],
+    ["noise", (value) => set(randomBytes(value.length))],
+    [
+      "noise after its header",
+      (value) => set(Buffer.concat([value.subarray(0, 34), randomBytes(300)])),
+    ],
+    [
+      "one bit changed in its last third",
+      (value) => set(flipped(value, Math.floor(value.length * 0.8))),
+    ],
+    ["one bit changed in its tag", (value) => set(flipped(value, 3))],
+    ["longer than it should be", (value) => set(Buffer.concat([value, Buffer.alloc(8)]))],
+    [
+      "another object's",
+      async () => set((await recordOf(primary(), [...all.keys.keys()][1] ?? "")).value),
+    ],
+    [
+      "a list",
+      async () => {
+        await primary().command("del", victim.key);
+        await primary().command("rpush", victim.key, "not a record");
+      },
+    ],
+  ];
+
+  async function set(value: Buffer): Promise<void> {
+    await primary().command("set", victim.key, value);
+  }
+
+  test.each(damages)("%s: cannot tell, and all else goes on", async (_, damage) => {
+    await damage(victim.value);
+    const [one, two] = all.clients;
+    if (one === undefined || two === undefined) throw new Error("two nodes");
+    for (const client of [one, two]) {
+      const request = { uniqueIdentifier: victim.id };
+      const answers = [
+        await told(keyBytes(client, victim.id)),
+        await told(stateOf(client, victim.id)),
+        await told(client.activate(request)),
+        await told(client.revoke({ ...request, revocationReason: { code: "KeyCompromise" } })),
+        await told(client.destroy(request)),
+      ];
+      for (const answer of answers) expect(answer).toMatch(/^GeneralFailure: cannot tell/);
+      for (const [id, bytes] of [...all.keys].slice(1)) {
+        expect(await keyBytes(client, id)).toBe(bytes);
+        expect(await stateOf(client, id)).toBe("Active");
+      }
+      await registerKey(client, randomBytes(32));
+      const located = await told(client.locate({ attributes: [] }));
+      expect(located).toMatch(/^(answered|GeneralFailure: cannot tell)/);
+    }
+    expect(all.region.nodes.every(({ running }) => running)).toBe(true);
+    await primary().command("del", victim.key);
+    await set(victim.value);
+    expect(await keyBytes(one, victim.id)).toBe(all.keys.get(victim.id));
+    expect(await stateOf(two, victim.id)).toBe("Active");
+  });
+});
+
+describe("a store that lost its data never says that an object does not exist", () => {
+  const losses: readonly [string, (primary: RedisServer) => Promise<unknown>][] = [
+    ["FLUSHALL", (primary) => primary.command("flushall")],
+    ["a restart with an empty disk", (primary) => primary.restart({ empty: true })],
+  ];
+
+  test.each(losses)("%s", async (_, lose) => {
+    await using all = await stocked(3);
+    const { region, clients, keys } = all;
+    const ids = [...keys.keys()];
+    const answers = new Map<string, number>();
+    const note = (answer: string) => answers.set(answer, (answers.get(answer) ?? 0) + 1);
+    const lost = performance.now();
+    // Asked before and all the while, since the moment between the loss and its discovery matters most.
+    const asking = during(2_500, async () => {
+      const asked = clients.flatMap((client) =>
+        ids.flatMap((id) => [
+          told(keyBytes(client, id)),
+          told(stateOf(client, id)),
+          told(client.activate({ uniqueIdentifier: id })),
+          told(client.destroy({ uniqueIdentifier: id })),
+          told(client.locate({ attributes: [] })),
+        ]),
+      );
+      for (const answer of await Promise.all(asked)) note(answer);
+    });
+    await sleep(150);
+    await lose(region.redis.primary);
+    await allRefuse(region, instance);
+    say(`nodes refuse connections after ${ms(performance.now() - lost)}`);
+    await asking;
+    say([...answers].map(([answer, count]) => `${count} × ${answer}`).join("; "));
+    const wrong = [...answers.keys()].filter((answer) => !isRight(answer));
+    expect(wrong).toEqual([]);
+    expect(region.nodes.every(({ running }) => running)).toBe(true);
+    for (const node of region.nodes) {
+      expect(node.logTail()).toMatch(/store init|initialised/);
+    }
+  });
+
+  function isRight(answer: string): boolean {
+    return (
+      answer === "answered" ||
+      answer === "ConnectionError" ||
+      /^GeneralFailure: cannot tell/.test(answer) ||
+      // Destroy of an Active key, while the store was whole.
+      /^(PermissionDenied|WrongKeyLifecycleState): /.test(answer)
+    );
+  }
+});
+
+/** An object's record: key prefix of its partition and the identifier's 16 bytes. */
+async function recordOf(redis: RedisServer, id: string): Promise<{ key: Buffer; value: Buffer }> {
+  const tail = Buffer.from(id.replaceAll("-", ""), "hex");
+  for (let partition = 0; partition < 64; partition++) {
+    const prefix = `{p${String(partition).padStart(2, "0")}}:o:`;
+    const key = Buffer.concat([Buffer.from(prefix), tail]);
+    if ((await redis.command("exists", key)) !== 1) continue;
+    const [value] = await redis.buffers("mget", key);
+    if (value !== undefined) return { key, value };
+  }
+  throw new Error(`${id} is not in the store`);
+}
+
+function flipped(value: Buffer, at: number): Buffer {
+  const copy = Buffer.from(value);
+  copy[at] = (copy[at] ?? 0) ^ 1;
+  return copy;
+}
