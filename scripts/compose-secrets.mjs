@@ -17,7 +17,11 @@ import { root, say } from "./setup/common.mjs";
 import { node24 } from "./setup/packages.mjs";
 
 /** Where clients find the nodes; the server's certificate must name them. */
-const hosts = ["127.0.1.1", "127.0.1.2", "172.30.56.21", "172.30.56.22", "localhost"];
+const hosts = [
+  process.env["HOLDFAST_ADDRESS_1"] ?? "127.0.1.1",
+  process.env["HOLDFAST_ADDRESS_2"] ?? "127.0.1.2",
+  ...["172.30.56.21", "172.30.56.22", "localhost"],
+];
 const directory = resolve(process.argv[2] ?? join(root, ".holdfast", "compose"));
 
 mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -51,8 +55,10 @@ const isRoot = process.getuid?.() === 0;
 if (isRoot)
   for (const name of readdirSync(directory)) chownSync(join(directory, name), 65532, 65532);
 const owner = isRoot ? "" : "HOLDFAST_UID=$(id -u) HOLDFAST_GID=$(id -g) ";
-process.stdout.write(`The secrets lie in ${directory}. Start it with:
-  ${owner}HOLDFAST_SECRETS=${directory} docker compose up --build --wait
+process.stdout.write(`The secrets lie in ${directory}. Begin the store, once, and start it:
+  export ${owner}HOLDFAST_SECRETS=${directory}
+  docker compose run --rm --build store-init
+  docker compose up --wait
 `);
 
 /**
