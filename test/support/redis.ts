@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { existsSync } from "node:fs";
 import { appendFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -333,16 +334,31 @@ export async function until(
   }
 }
 
-/** A port that is free at this moment. */
-export function freePort(host = "127.0.0.1"): Promise<number> {
-  return new Promise((resolve, reject) => {
+/**
+ * A port that is free at this moment and that nothing else takes soon: below those that the kernel gives to outgoing
+ * connections, and no two alike within a process.
+ */
+export async function freePort(host = "127.0.0.1"): Promise<number> {
+  for (;;) {
+    const port = candidates.next().value;
+    if (await isFree(host, port)) return port;
+  }
+}
+
+const candidates = ports();
+
+/** Each process begins at a place of its own. */
+function* ports(): Generator<number, never> {
+  const [first, count] = [12_000, 20_000];
+  const start = randomInt(count);
+  for (let step = 0; ; step++) yield first + ((start + step) % count);
+}
+
+function isFree(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const server = createServer();
-    server.once("error", reject);
-    server.listen(0, host, () => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
+    server.once("error", () => resolve(false));
+    server.listen(port, host, () => server.close(() => resolve(true)));
   });
 }
 
