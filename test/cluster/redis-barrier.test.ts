@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type StoredObject, StoreUnavailable } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/conformance";
 import { forgetReplica, initialiseStore, listReplicas, type RedisStore } from "@holdfast/redis";
@@ -119,7 +120,8 @@ describe("a frozen replica", () => {
   test.each(["already so", "conflict", "name", "audit"])(
     "a script that writes nothing or little is not taken for covered: %s",
     async (kind) => {
-      await using f = await frozen();
+      // Until everything is acknowledged that was written on the connection so far.
+      await using f = await frozen(() => sleep(400));
       const { store, instance, covered } = f;
       const stale = { ...covered, tag: "0".repeat(32) };
       const calls: Record<string, () => Promise<unknown>> = {
@@ -130,8 +132,9 @@ describe("a frozen replica", () => {
         name: () => store.ensure(instance, "test"),
         audit: () => store.appendAudit(instance, [auditEvent()], true),
       };
+      const failure = failureOf(calls[kind]?.() ?? Promise.resolve());
       expect(await falseAnswer(f.group.primary)).toEqual([1, 1]);
-      expect(await failureOf(calls[kind]?.() ?? Promise.resolve())).toBe("barrierShort");
+      expect(await failure).toBe("barrierShort");
     },
   );
 
@@ -196,6 +199,26 @@ describe("a connection that is cut between the script and its barrier", () => {
       expect((await store.read(instance, [after.uniqueIdentifier]))[0]).toBeDefined();
     },
   );
+
+  test("a connection for reads that hangs is replaced, and the lease stays", async () => {
+    await using redis = await RedisServer.start();
+    await using proxy = await TcpProxy.start(redis.port);
+    await using opened = await openNewStore({ address: proxy.address, commandTimeoutMs: 500 });
+    const { store } = opened;
+    const instance = await installed(store);
+    const ids = [(await create(store, instance)).uniqueIdentifier];
+    let held = false;
+    proxy.watch = (bytes) => {
+      if (held || !bytes.includes("mget")) return "pass";
+      held = true;
+      return "hold";
+    };
+    const first = failureOf(store.read(instance, ids));
+    await until("it hangs", () => held);
+    expect(await first).toBe("timeout");
+    expect((await store.read(instance, ids))[0]).toBeDefined();
+    expect(opened.events.filter(({ type }) => type === "lease")).toHaveLength(1);
+  });
 
   test("CLIENT KILL ends the lease at once; a killed connection for reads does not", async () => {
     await using redis = await RedisServer.start();

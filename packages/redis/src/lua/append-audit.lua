@@ -6,6 +6,5 @@
 --- include head
 --- include audit
 if not initialised(KEYS[1]) then return { "notInitialised" } end
-check_audit(KEYS[3], KEYS[2])
 append_audit(KEYS[3], KEYS[2], ARGV[1], ARGV[2], 3, #ARGV - 2)
 return { "committed", count(KEYS[2], "change") }

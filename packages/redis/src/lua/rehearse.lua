@@ -28,7 +28,6 @@ for _, key in ipairs(KEYS) do
   redis.call("ZREVRANGEBYSCORE", key, 0, 0)
   redis.call("ZREM", key, "a")
   redis.call("XADD", key, "MAXLEN", "~", 1, "1-0", "a", "b")
-  redis.call("XREVRANGE", key, "+", "-", "COUNT", 1)
   redis.call("DEL", key)
 end
 return { "committed", 0 }

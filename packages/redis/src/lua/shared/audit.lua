@@ -1,3 +1,4 @@
+-- The first write of a script, so that whatever is wrong with the stream stops it before any other.
 -- Appends the events ARGV[first] .. ARGV[first + events - 1] (instance first); each gets the next sequence number.
 local function append_audit(stream, counters, kept, instance, first, events)
   if events == 0 then return end
@@ -9,13 +10,4 @@ local function append_audit(stream, counters, kept, instance, first, events)
     )
   end
   redis.call("HSET", counters, "audit", string.format("%d", number))
-end
-
--- Fails where an append would.
-local function check_audit(stream, counters)
-  local last = redis.call("XREVRANGE", stream, "+", "-", "COUNT", 1)[1]
-  local number = count(counters, "audit")
-  if last and tonumber(string.match(last[1], "^(%d+)")) > number then
-    error("the audit stream is ahead of its counter")
-  end
 end
