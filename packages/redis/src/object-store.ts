@@ -34,6 +34,8 @@ import type { Tenures } from "./tenures.ts";
 const partitions = Array.from({ length: partitionCount }, (_, number) => partitionKeys(number));
 /** Records in one answer of `find.lua`, which keeps everyone else waiting while it runs. */
 const pageMax = 256;
+/** Bytes after which such an answer ends: a hundred large objects in one would cost everyone their time-out. */
+const pageBytesMax = 1 << 18;
 
 /** A record's value, and the highest change number that an answer with it rests on. */
 interface Found {
@@ -125,6 +127,7 @@ export class RedisObjects {
       String(most),
       cursor(after),
       record,
+      String(pageBytesMax),
     ];
     const started = this.#now();
     const answer = await tenure.reading(({ connection }) =>

@@ -349,6 +349,17 @@ function finds(world: Make): void {
     },
   );
 
+  test("large objects are all found, however few of them a page holds", async () => {
+    const w = await world();
+    const objects = Array.from({ length: 5 }, (_, at) =>
+      w.object([sampleRegister(groupItem(String(at).repeat(200_000)), 1)]),
+    );
+    for (const object of objects) await w.create(object);
+    expect(await w.find()).toEqual(
+      objects.map(({ uniqueIdentifier }) => uniqueIdentifier).toReversed(),
+    );
+  });
+
   test("what is found carries the tag that an update needs", async () => {
     const w = await world();
     await w.created(w.object());

@@ -2,7 +2,7 @@
 -- find.lua  One page of an instance's objects, newest first; one script, so that index and records agree.
 -- KEYS  1 head  2 counters  3 live  4 destroyed  5 bucket of the term
 -- ARGV  1 term hash, or empty for all  2 live (0|1)  3 destroyed (0|1)  4 most  5 before (creation counter, or empty)
---       6 prefix of records
+--       6 prefix of records  7 bytes of records from which the page is full
 -- →     {"found", highest promised change number, head, next or "", records} | {"notInitialised"}
 --- include head
 --- include blocks
@@ -29,11 +29,13 @@ if ARGV[3] == "1" then
   for _, entry in ipairs(of(KEYS[4], true)) do found[#found + 1] = entry end
   table.sort(found, function(a, b) return a[1] > b[1] end)
 end
-local records = {}
+local records, bytes = {}, 0
 for i = 1, math.min(most, #found) do
   local record = redis.call("GET", ARGV[6] .. found[i][2])
   if not record then error("an index entry has no record") end
   records[i] = record
+  bytes = bytes + #record
+  if bytes >= tonumber(ARGV[7]) then break end
 end
-local next = #found > most and string.format("%d", found[most][1]) or ""
+local next = #found > #records and string.format("%d", found[#records][1]) or ""
 return { "found", promised, redis.call("GET", KEYS[1]), next, records }

@@ -1,0 +1,23 @@
+import { randomUUID } from "node:crypto";
+import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
+import { expect, test } from "vitest";
+import { RedisServer } from "../support/redis.ts";
+import { installed, openNewStore } from "../support/redis-store.ts";
+
+test("a page of large objects ends early, so that it keeps nobody else waiting", async () => {
+  await using redis = await RedisServer.start();
+  await using opened = await openNewStore({ address: redis.address });
+  const { store } = opened;
+  const instance = await installed(store);
+  const group = sampleRegister(groupItem("g".repeat(200_000)), 1);
+  for (let made = 0; made < 5; made++) {
+    const after = sampleObject(instance, randomUUID(), [group]);
+    await store.commit(instance, [{ kind: "create", after }], []);
+  }
+  const query = { live: true, destroyed: false, limit: 50 };
+  const first = await store.find(instance, query);
+  expect(first.objects).toHaveLength(2);
+  const { next: after } = first;
+  if (after === undefined) throw new Error("the page says that nothing follows");
+  expect((await store.find(instance, { ...query, after })).objects).toHaveLength(2);
+});
