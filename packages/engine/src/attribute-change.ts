@@ -9,7 +9,7 @@ import { boolean, encode, type Item } from "@holdfast/ttlv";
 import { requireAllowed, requirePlannable, requireUnused } from "./attribute-rules.ts";
 import { attributeValues } from "./attribute-view.ts";
 import type { OperationContext } from "./context.ts";
-import { checkDates, normalised } from "./given-attributes.ts";
+import { checkDates, checkSize, normalised } from "./given-attributes.ts";
 import { due } from "./lifecycle.ts";
 import type { ManagedObject, Register } from "./record.ts";
 import {
@@ -115,6 +115,7 @@ function withRegisters(
   tag: number,
   { nowSeconds, region }: OperationContext,
 ): ManagedObject {
+  checkSize(registers);
   checkDates(registers, { tag, activated: object.facts.activated?.time });
   const facts = due(object.facts, plannedDates(registers), nowSeconds, region);
   return { ...object, registers, facts };

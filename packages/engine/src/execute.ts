@@ -8,7 +8,7 @@ import {
   type Version,
   versionOfParts,
 } from "@holdfast/kmip";
-import { decode, encode, type Limits, TtlvError } from "@holdfast/ttlv";
+import { decode, defaultLimits, encode, type Limits, TtlvError } from "@holdfast/ttlv";
 import { authenticate, type Client } from "./access.ts";
 import { runBatch } from "./batch.ts";
 import type { BatchParts } from "./batch-parts.ts";
@@ -55,11 +55,14 @@ interface Envelope {
 /** Answers KMIP requests: bytes in, bytes out, and nothing in the bytes makes it reject. */
 export class Engine {
   readonly #parts: BatchParts;
-  readonly #limits: Limits | undefined;
+  readonly #limits: Limits;
 
   constructor(options: EngineOptions) {
     const { store, locks, keyRing, clock, ids, observe, region, limits, ...settings } = options;
-    this.#limits = limits;
+    this.#limits = limits ?? defaultLimits;
+    // What a request can bring, an answer must be able to give back.
+    const largest = 2 * this.#limits.bytesMax;
+    const responseBytesMax = Math.max(defaultSettings.responseBytesMax, largest);
     this.#parts = {
       store,
       locks,
@@ -68,7 +71,7 @@ export class Engine {
       ids,
       observe,
       region,
-      settings: { ...defaultSettings, ...settings },
+      settings: { ...defaultSettings, responseBytesMax, ...settings },
       handlers,
     };
   }

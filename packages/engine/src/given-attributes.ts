@@ -11,7 +11,7 @@ import {
   type Version,
   vendorKeyOf,
 } from "@holdfast/kmip";
-import { encode, type Item, ItemType } from "@holdfast/ttlv";
+import { encode, encodedLength, type Item, ItemType } from "@holdfast/ttlv";
 import { homeOf } from "./attribute-home.ts";
 import type { Register, Stamp } from "./record.ts";
 import { compareRegisters } from "./register-codec.ts";
@@ -158,7 +158,24 @@ function registersOf(items: readonly Item[], stamp: Stamp): readonly Register[] 
   if (registers.length > registersMax) {
     throw new KmipError("tooManyAttributes", `an object has at most ${registersMax} attributes`);
   }
+  checkSize(registers);
   return registers.toSorted(compareRegisters);
+}
+
+/** Bytes that the attributes of one object may take, so that its record stays one that every read can carry. */
+const attributeBytesMax = 1 << 20;
+
+/** Refuses more than an object may hold; what it once held counts by its name. */
+export function checkSize(registers: readonly Register[]): void {
+  let bytes = 0;
+  for (const { key, value } of registers) {
+    bytes += value === undefined ? key.length : encodedLength(value);
+  }
+  if (bytes <= attributeBytesMax) return;
+  throw new KmipError(
+    "tooManyAttributes",
+    `an object's attributes take at most ${attributeBytesMax} bytes together`,
+  );
 }
 
 /** The one date that changed, and when the object became Active, where it did. */

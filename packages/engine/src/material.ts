@@ -2,6 +2,7 @@ import { KmipError } from "@holdfast/kmip";
 import { decode, encode, type Item } from "@holdfast/ttlv";
 import type { KeyRing, SealBinding, SealedMaterial } from "./ports.ts";
 import type { ManagedObject } from "./record.ts";
+import { storedLimits } from "./record-codec.ts";
 
 /** Seals a managed object's structure, as it was registered or made. */
 export function sealObject(
@@ -22,5 +23,7 @@ export function openObject(keyRing: KeyRing, object: ManagedObject): Item | Prom
     throw new KmipError("keyValueNotPresent", "the key was registered without its value");
   }
   const opened = keyRing.open({ instance, uniqueIdentifier, objectType }, material);
-  return opened instanceof Promise ? opened.then((bytes) => decode(bytes)) : decode(opened);
+  return opened instanceof Promise
+    ? opened.then((bytes) => decode(bytes, storedLimits))
+    : decode(opened, storedLimits);
 }

@@ -35,8 +35,11 @@ export const recordFormat = 1;
 
 const regionsMax = 256;
 const nonceBytes = 12;
-/** A record nests a request's values four deeper, and gathers those of many requests. */
-const recordLimits: Limits = { depthMax: 64, bytesMax: 1 << 26, itemsMax: 1_000_000 };
+/**
+ * What was stored must be read again whatever the limits of requests are now. A record nests a request's values four
+ * deeper, and gathers those of several requests, the largest of which has 64 MiB.
+ */
+export const storedLimits: Limits = { depthMax: 64, bytesMax: 1 << 28, itemsMax: 1_000_000 };
 
 type RegionNumber = (region: string) => number;
 type RegionName = (region: number) => string;
@@ -72,7 +75,7 @@ export function encodeRecord(object: ManagedObject): Uint8Array {
 /** The object of a record. Whatever is not exactly a record is `StoreUnavailable("corrupt")`. */
 export function decodeRecord(bytes: Uint8Array): ManagedObject {
   try {
-    return readRecord(decode(bytes, recordLimits));
+    return readRecord(decode(bytes, storedLimits));
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : "unknown";
     throw new StoreUnavailable("corrupt", `a stored record does not decode: ${why}`, { cause });

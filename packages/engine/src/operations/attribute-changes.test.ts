@@ -399,6 +399,24 @@ describe("what was always so", () => {
   });
 });
 
+test("attributes that come one by one do not make an object that is too large to be read", async () => {
+  const large = (name: string, bytes = 300_000) => ({
+    item: vendorAttribute("x", name, textString(0, "v".repeat(bytes))),
+  });
+  for (const name of ["a", "b", "c"]) await add("2.1", large(name));
+  expect(await refusedAdd("2.1", large("d"))).toBe("ServerLimitExceeded");
+  expect(await modify("1.4", large("a", 500_000))).toBe("IndexOutOfBounds");
+  expect(await modify("1.4", large("a", 10))).toBeUndefined();
+  expect(await refusedAdd("2.1", large("d"))).toBeUndefined();
+  // Of a value that was deleted its name stays.
+  const long = (letter: string) => letter.repeat(100_000);
+  expect(await refusedAdd("2.1", large(long("p"), 10))).toBeUndefined();
+  const key = `x\0${long("p")}`;
+  await remove("2.1", { reference: { tag: attributes.VendorAttribute.tag, key } });
+  expect(await refusedAdd("2.1", large(long("q"), 10))).toBe("ServerLimitExceeded");
+  await engine.ask("2.1", "GetAttributes", { uniqueIdentifier, references: [] });
+});
+
 test("a change is in Last Change Date, and no change is not", async () => {
   const changed = async () => {
     const references = [reference("LastChangeDate")];

@@ -4,6 +4,8 @@ import {
   type AttributeValue,
   attributes,
   attributeValue,
+  decodeResponse,
+  encodeRequest,
   isVersion1,
   type ObjectTypeName,
   objectItem,
@@ -11,7 +13,7 @@ import {
   type Request,
   versions,
 } from "@holdfast/kmip";
-import { byteString, encode, type Item, structure } from "@holdfast/ttlv";
+import { byteString, decode, defaultLimits, encode, type Item, structure } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { ManagedObject } from "../record.ts";
 import { attributeSet, named } from "../test-attributes.ts";
@@ -342,4 +344,33 @@ describe("what is refused", () => {
     );
     expect(all(await stored(uniqueIdentifier), "Name")).toEqual([named("t")]);
   });
+});
+
+test("whatever is accepted can be read again, also where larger requests are allowed", async () => {
+  const bytesMax = 32 << 20;
+  const { engine: large, client } = await testEngine({ limits: { ...defaultLimits, bytesMax } });
+  const ask = async (operation: "Register" | "Get", asked: object) => {
+    const request = encodeRequest({ version: "2.1", items: [{ operation, payload: asked }] });
+    const answer = await large.execute(encode(request), client, "r");
+    return decodeResponse(decode(answer, { ...defaultLimits, bytesMax })).items[0];
+  };
+  const object = objectItem("OpaqueObject", {
+    opaqueDataType: 0x80000001,
+    opaqueDataValue: new Uint8Array(10 << 20).fill(7),
+  });
+  const made = await ask("Register", payload("OpaqueObject", {}, object));
+  const read = await ask("Get", made?.payload as object);
+  expect(read?.message).toBeUndefined();
+  expect((read?.payload as { object?: Item } | undefined)?.object).toEqual(object);
+});
+
+test("the attributes of a new object have a limit together", async () => {
+  engine = await testEngine({ limits: { ...defaultLimits, bytesMax: 4 << 20 } });
+  const reason = (bytes: number) => {
+    const half = "c".repeat(bytes / 2);
+    const given = { ContactInformation: half, ObjectGroup: half };
+    return engine.reason("1.4", "Register", payload("SymmetricKey", given));
+  };
+  expect(await reason(1_000_000)).toBeUndefined();
+  expect(await reason(1_100_000)).toBe("IndexOutOfBounds");
 });
