@@ -1,4 +1,5 @@
 import { type Observer, StoreUnavailable } from "@holdfast/engine";
+import { acknowledged } from "./barrier.ts";
 import type { Argument, CommandLine, Connection, Outcome } from "./connection.ts";
 import type { CoveredNumbers } from "./covered.ts";
 import { isNoScript, isReply, storeFailure } from "./failure.ts";
@@ -6,7 +7,7 @@ import { partitionKeys, sysKeys, sysPartition } from "./keys.ts";
 import type { Moment } from "./lease.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { ReplicaSet } from "./replica-set.ts";
-import { type Reply, readPairs, readReply, readRole } from "./replies.ts";
+import { type Reply, readPairs, readReply } from "./replies.ts";
 import { type Script, type Scripts, scriptArguments } from "./scripts.ts";
 import { sendTogether } from "./transaction.ts";
 
@@ -14,7 +15,7 @@ import { sendTogether } from "./transaction.ts";
 export interface CommitterSettings {
   readonly markerMs: number;
   readonly barrierTimeoutMs: number;
-  /** How long one WAITAOF waits; several of them make up a barrier's time. */
+  /** How long one round of the barrier waits; several of them make up a change's time. */
   readonly sliceMs: number;
 }
 
@@ -31,6 +32,8 @@ export interface CommitterParts {
   readonly observe: Observer;
   /** A replica that nobody saw before is connected. */
   readonly onReplicas: (addresses: readonly string[]) => void;
+  /** Wakes Redis on another connection. */
+  readonly nudge: () => void;
 }
 
 interface Job {
@@ -272,27 +275,13 @@ export class Committer {
 
   /** Whether everything written on this connection is on every disk that counts. */
   async #barrier(began: Moment): Promise<{ readonly local: boolean; readonly full: boolean }> {
-    const { connection, replicas, lease, number, onReplicas } = this.#parts;
-    const slice = String(Math.ceil(this.#settings.sliceMs));
-    const [counts, role] = await connection.batch([
-      ["waitaof", "1", String(replicas.required), slice],
-      ["role"],
-    ]);
-    for (const outcome of [counts, role]) {
-      if (outcome === undefined || "error" in outcome) {
-        throw storeFailure(outcome?.error, connection.address);
-      }
-    }
-    const seen = readRole(value(role));
-    if (!seen.primary) {
-      throw new StoreUnavailable("noLease", `Redis ${connection.address} is a replica now`);
-    }
-    // Whoever could have been counted is connected, so it is in this list, which is younger than the counts.
-    const added = replicas.see(seen.replicas);
+    const { connection, replicas, lease, number, onReplicas, nudge } = this.#parts;
+    const { sliceMs } = this.#settings;
+    const found = await acknowledged(connection, replicas.required, sliceMs, nudge);
+    const added = replicas.see(found.connected);
     if (added.length > 0) onReplicas(added);
-    const [onDisk, onReplica] = (value(counts) as readonly unknown[]).map(Number);
-    const local = (onDisk ?? 0) >= 1;
-    const covered = (onReplica ?? 0) >= replicas.required;
+    const { local } = found;
+    const covered = found.replicas >= replicas.required;
     lease.apply({ type: "barrier", connection: number, began, local, replicas: covered });
     return { local, full: local && covered };
   }
@@ -343,10 +332,6 @@ export class Committer {
     this.#queue = [];
     for (const { reject } of jobs) reject(failure);
   }
-}
-
-function value(outcome: Outcome | undefined): unknown {
-  return outcome !== undefined && "value" in outcome ? outcome.value : undefined;
 }
 
 function isUnknown(outcome: Outcome | undefined): boolean {

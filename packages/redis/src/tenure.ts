@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Observer, StoreUnavailable } from "@holdfast/engine";
 import { Committer, notInitialised } from "./committer.ts";
-import { Connection } from "./connection.ts";
+import { type CommandLine, Connection } from "./connection.ts";
 import { CoveredNumbers } from "./covered.ts";
 import { storeFailure } from "./failure.ts";
 import { partitionCount, partitionKeys, scratchKeys, sysKeys, sysPartition } from "./keys.ts";
@@ -58,8 +58,22 @@ export class Tenure {
     const { runId, address, covered } = this;
     lease.apply({ type: "connected", holder: { connection: number, runId, address } });
     const onReplicas = (addresses: readonly string[]): void => this.#meet(addresses);
+    const nudge = (): void => {
+      this.reader?.existing([heads[sysPartition] ?? ""]).catch(() => undefined);
+    };
     this.committer = new Committer(
-      { connection, number, storeId, scripts, replicas, covered, lease, observe, onReplicas },
+      {
+        connection,
+        number,
+        storeId,
+        scripts,
+        replicas,
+        covered,
+        lease,
+        observe,
+        onReplicas,
+        nudge,
+      },
       {
         markerMs: settings.markerMs,
         barrierTimeoutMs: settings.barrierTimeoutMs,
@@ -86,7 +100,7 @@ export class Tenure {
       const head = (await connection.call("get", heads[sysPartition] ?? "")) as Buffer | null;
       const storeId = readPartitionHead(head)?.storeId;
       if (storeId === undefined) throw notInitialised(address);
-      await connection.run(context.scripts.rehearse, scratchKeys, []);
+      await rehearse(connection, context.scripts);
       const replicas = new ReplicaSet(address, settings.replicas);
       const version = String(await connection.call("get", sysKeys.replicasVersion));
       const known = readPairs(await connection.call("hgetall", sysKeys.replicas));
@@ -193,6 +207,22 @@ export class Tenure {
       .catch((cause: unknown) => {
         observe({ type: "warning", message: "a new replica could not be noted", cause });
       });
+  }
+}
+
+/** Finds a permission that is missing before it stops a change midway. */
+async function rehearse(connection: Connection, scripts: Scripts): Promise<void> {
+  await connection.run(scripts.rehearse, scratchKeys, []);
+  const [key] = scratchKeys;
+  const lines: readonly CommandLine[] = [
+    ["multi"],
+    ["mget", key],
+    ["exec"],
+    ["exists", key],
+    ["waitaof", "0", "0", "0"],
+  ];
+  for (const outcome of await connection.batch(lines)) {
+    if ("error" in outcome) throw storeFailure(outcome.error, connection.address);
   }
 }
 
