@@ -18,8 +18,8 @@ export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
 /**
  * One socket to one Redis process. It never reconnects and never sends anything twice: what was asked on it is answered
- * on it or fails with it. ioredis would resend a WAITAOF on a new connection, where it answers at once
- * (see the fail-over traps in `docs/guarantees.md`).
+ * on it or fails with it. ioredis would resend a WAITAOF on a new connection, where Redis answers at once that all is
+ * covered, since nothing was written there.
  */
 export class Connection {
   /** Address of the process at the other end: as a Sentinel names it, otherwise as the socket sees it. */
