@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
 import pino, { type DestinationStream, type Logger } from "pino";
 import type { NodeEvent } from "./events.ts";
 import { type Level, type LogRow, logTable, redactedNames } from "./log-table.ts";
@@ -15,21 +17,26 @@ export interface LogOptions {
 /** Lines a second of each kind that strangers can cause. */
 const limitedLinesMax = 50;
 const causeDepthMax = 4;
+/** Kept for a reader that is slow; further lines are dropped, since a log must not fill the memory. */
+const unwrittenBytesMax = 8 << 20;
+const closeMs = 1000;
 
 /** The node's log: one JSON object a line. */
 export class Log {
   readonly #logger: Logger;
   readonly #monotonicMs: () => number;
   readonly #limits = new Map<string, { sinceMs: number; lines: number; suppressed: number }>();
-  readonly #flush: () => void;
+  /** Standard output. */
+  readonly #output: ReturnType<typeof pino.destination> | undefined;
+  #closed = false;
 
   constructor(options: LogOptions) {
     const { level, region, node, destination } = options;
-    const stream = destination ?? pino.destination({ fd: 1, sync: false });
     this.#monotonicMs = options.monotonicMs;
-    this.#flush = () => {
-      if ("flushSync" in stream && typeof stream.flushSync === "function") stream.flushSync();
-    };
+    this.#output =
+      destination === undefined
+        ? pino.destination({ fd: 1, sync: false, maxLength: unwrittenBytesMax })
+        : undefined;
     this.#logger = pino(
       {
         level,
@@ -41,14 +48,14 @@ export class Log {
           censor: "[redacted]",
         },
       },
-      stream,
+      destination ?? this.#output ?? { write: () => undefined },
     );
   }
 
   /** Takes every event of the node; never throws. */
   readonly observe = (event: NodeEvent): void => {
     const row = logTable[event.type] as LogRow<NodeEvent> | undefined;
-    if (row === undefined) return;
+    if (row === undefined || this.#closed) return;
     const level = row.level(event);
     if (!this.#logger.isLevelEnabled(level)) return;
     const suppressed = row.limited === true ? this.#admit(event.type) : 0;
@@ -60,12 +67,21 @@ export class Log {
 
   /** Logs what is no event: start and end of the process. */
   say(level: Level, message: string, fields: Readonly<Record<string, unknown>> = {}): void {
-    this.#logger[level](fields, message);
+    if (!this.#closed) this.#logger[level](fields, message);
   }
 
-  /** Writes what is still in memory; called before the process exits. */
-  flush(): void {
-    this.#flush();
+  /**
+   * Writes what is still in memory and logs no more; called before the process exits. Whoever reads it may have stopped
+   * or gone, for which the stream's own way to write at exit would wait for ever.
+   */
+  async close(): Promise<void> {
+    const output = this.#output;
+    if (output === undefined || this.#closed) return;
+    this.#closed = true;
+    const ended = once(output, "close").catch(() => undefined);
+    output.end();
+    await Promise.race([ended, delay(closeMs)]);
+    output.destroy();
   }
 
   /** How many lines of this kind were left out before this one; undefined = leave this one out too. */

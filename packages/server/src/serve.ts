@@ -9,8 +9,7 @@ export async function serve(configFile: string): Promise<void> {
   const fault = (cause: unknown): void => {
     if (node === undefined) process.stderr.write(`unexpected: ${reasonOf(cause)}\n`);
     else node.log.say("error", "a fault ends this process", { cause: describeCause(cause) });
-    node?.log.flush();
-    process.exit(1);
+    void Promise.resolve(node?.log.close()).finally(() => process.exit(1));
   };
   process.on("uncaughtException", fault);
   process.on("unhandledRejection", fault);
@@ -19,6 +18,6 @@ export async function serve(configFile: string): Promise<void> {
   // A second signal finds no listener and ends the process at once.
   await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
   await node.drain();
-  node.log.flush();
+  await node.log.close();
   process.exit(0);
 }
