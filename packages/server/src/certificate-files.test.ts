@@ -59,6 +59,15 @@ describe("the server's certificate files", () => {
     files.close();
   });
 
+  test("a change before the first look is seen, too", async () => {
+    const { files, events, write } = openFiles("early");
+    write(newer);
+    await look(files);
+    expect(events).toMatchObject([{ loaded: true }]);
+    expect(files.identity.leaves[0]?.toString()).toBe(newer.certificate);
+    files.close();
+  });
+
   test("a pair that does not match is refused, told once, and mended by the second file", async () => {
     const { files, events, write, tls } = openFiles("half");
     await look(files);

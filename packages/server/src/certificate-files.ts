@@ -1,3 +1,4 @@
+import { type Stats, statSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import type { Config } from "./config-table.ts";
 import type { NodeObserver } from "./events.ts";
@@ -18,13 +19,16 @@ export class CertificateFiles {
   #identity: ServerIdentity;
   #use: (identity: ServerIdentity) => void = () => undefined;
   /** What the files looked like when last read, and when last looked at. */
-  #readState = "";
-  #seenState = "";
+  #readState: string;
+  #seenState: string;
 
   /** Reads the files for the first time; throws a `StartError` when they cannot be used. */
   constructor(tls: Config["tls"], observe: NodeObserver, everyMs: number = pollMs) {
     this.#tls = tls;
     this.#observe = observe;
+    // Looked at before they are read: a change from here on is seen by the polls.
+    this.#readState = this.#paths().map(stateSync).join("\n");
+    this.#seenState = this.#readState;
     this.#identity = readIdentity(tls);
     this.#timer = setInterval(() => void this.poll(), everyMs).unref();
   }
@@ -42,9 +46,7 @@ export class CertificateFiles {
   async poll(): Promise<void> {
     const state = await this.#state();
     const settled = state === this.#seenState;
-    const first = this.#seenState === "";
     this.#seenState = state;
-    if (first) this.#readState = state;
     if (settled && state !== this.#readState) {
       this.#readState = state;
       this.reload();
@@ -70,15 +72,32 @@ export class CertificateFiles {
     clearInterval(this.#timer);
   }
 
+  #paths(): readonly string[] {
+    return [...this.#tls.certificate, ...this.#tls.key];
+  }
+
   async #state(): Promise<string> {
-    const states = [...this.#tls.certificate, ...this.#tls.key].map(async (path) => {
+    const states = this.#paths().map(async (path) => {
       try {
-        const { mtimeMs, size, ino } = await stat(path);
-        return `${mtimeMs} ${size} ${ino}`;
+        return print(await stat(path));
       } catch {
-        return "absent";
+        return absent;
       }
     });
     return (await Promise.all(states)).join("\n");
   }
+}
+
+const absent = "absent";
+
+function stateSync(path: string): string {
+  try {
+    return print(statSync(path));
+  } catch {
+    return absent;
+  }
+}
+
+function print({ mtimeMs, size, ino }: Pick<Stats, "mtimeMs" | "size" | "ino">): string {
+  return `${mtimeMs} ${size} ${ino}`;
 }
