@@ -44,7 +44,8 @@ export class BatchItems {
     refusal: KmipError | undefined,
   ) {
     const { store, locks, observe, region, settings } = parts;
-    const { instance } = origin.client;
+    const { client, pace } = origin;
+    const { instance } = client;
     const staged = message.header.batchErrorContinuationOption === "Undo";
     const references = this.#references;
     this.#parts = parts;
@@ -53,7 +54,16 @@ export class BatchItems {
     this.#evidence = evidence;
     this.#refusal = refusal;
     this.#isUndo = staged;
-    this.objects = new WorkingSet({ store, locks, observe, instance, region, references, staged });
+    this.objects = new WorkingSet({
+      store,
+      locks,
+      observe,
+      instance,
+      region,
+      pace,
+      references,
+      staged,
+    });
     this.#room = new ResponseRoom(message, origin.requestId, settings.responseBytesMax);
   }
 
@@ -62,6 +72,7 @@ export class BatchItems {
     const startedMs = this.#parts.clock.monotonicMs();
     const audit = this.#evidence.begin(item);
     try {
+      if (position > 0) await this.#origin.pace.next();
       const fault = item.fault ?? this.#refusal;
       if (fault !== undefined) throw fault;
       const operation = item.operation as ImplementedOperation;

@@ -4,6 +4,7 @@ import type { EngineSettings } from "./context.ts";
 import type { Handlers } from "./handlers.ts";
 import type { ItemAudit } from "./item-audit.ts";
 import type { Observer } from "./observe.ts";
+import type { Pace } from "./pace.ts";
 import type { Clock, Ids, KeyRing, Locks, ObjectStore } from "./ports.ts";
 
 /** What a batch is carried out with. */
@@ -23,6 +24,8 @@ export interface BatchParts {
 export interface Origin {
   readonly client: Client;
   readonly requestId: string;
+  /** Since the message came, however often its batch is decided anew. */
+  readonly pace: Pace;
 }
 
 /** An answer, and what is told of it when it is final. */

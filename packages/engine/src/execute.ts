@@ -16,6 +16,7 @@ import type { EngineSettings } from "./context.ts";
 import { failureOf } from "./failure.ts";
 import { handlers } from "./handlers.ts";
 import type { Observer } from "./observe.ts";
+import { Pace } from "./pace.ts";
 import type { Clock, Ids, KeyRing, Locks, ObjectStore } from "./ports.ts";
 import { serverCorrelation, tooLarge } from "./response-room.ts";
 
@@ -83,7 +84,8 @@ export class Engine {
       const message = decodeRequest(decode(request, this.#limits));
       version = message.version;
       const refusal = await this.#refusalOf(message, client);
-      const items = await runBatch(this.#parts, message, { client, requestId }, refusal);
+      const origin = { client, requestId, pace: new Pace(this.#parts.clock) };
+      const items = await runBatch(this.#parts, message, origin, refusal);
       return this.#respond({ version, requestId, header: message.header }, items);
     } catch (error) {
       const known = error instanceof KmipError ? error.version : undefined;

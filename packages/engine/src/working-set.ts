@@ -6,6 +6,7 @@ import type { ItemAudit } from "./item-audit.ts";
 import { due } from "./lifecycle.ts";
 import type { Observer } from "./observe.ts";
 import { Overlay } from "./overlay.ts";
+import type { Pace } from "./pace.ts";
 import type {
   AuditEvent,
   Change,
@@ -40,6 +41,7 @@ export interface WorkingSetOptions {
   readonly observe: Observer;
   readonly instance: string;
   readonly region: string;
+  readonly pace: Pace;
   readonly references: BatchReferences;
   /** True for a batch with the Undo option: changes are staged and made by `commit`. */
   readonly staged: boolean;
@@ -111,7 +113,9 @@ export class WorkingSet implements Objects {
   }
 
   async find(query: FindQuery): Promise<FindPage> {
-    const { store, instance } = this.#options;
+    const { store, instance, pace } = this.#options;
+    // A search may be long.
+    pace.check();
     const overlay = this.#overlay?.isEmpty === false ? this.#overlay : undefined;
     const page = await store.find(instance, overlay?.widened(query) ?? query);
     const objects = await Promise.all(
