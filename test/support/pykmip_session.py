@@ -169,7 +169,7 @@ def answer(sessions, line):
     try:
         return {"ok": getattr(session, asked["call"])(**asked["arguments"])}
     except (KmipOperationFailure, OperationFailure) as failure:
-        return {"error": {"kind": "failure", "reason": failure.reason.name, "message": failure.message}}
+        return {"error": {"kind": "failure", "reason": failure.reason.name, "message": getattr(failure, "message", str(failure))}}
     except Exception as failure:
         return {"error": {"kind": type(failure).__name__, "message": str(failure)}}
 
