@@ -361,7 +361,7 @@ test("whatever is accepted can be read again, also where larger requests are all
   const made = await ask("Register", payload("OpaqueObject", {}, object));
   const read = await ask("Get", made?.payload as object);
   expect(read?.message).toBeUndefined();
-  const { object: back } = read?.payload as { object: Item };
+  const { object: back } = (read?.payload ?? {}) as { object: Item };
   expect(Buffer.compare(encode(back), encode(object))).toBe(0);
 });
 
