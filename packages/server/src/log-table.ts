@@ -1,3 +1,4 @@
+import { KeyRingUnavailable, type StoreFailure, StoreUnavailable } from "@holdfast/engine";
 import type { NodeEvent } from "./events.ts";
 
 /** How much a line matters. */
@@ -26,6 +27,15 @@ const reads = new Set([
   "GetAttributeList",
 ]);
 
+/** Store failures that mean damage or loss, which does not pass by itself. */
+const damages: ReadonlySet<StoreFailure> = new Set(["corrupt", "notInitialised", "unsafe"]);
+
+/** What stands outside of this node, and passes. */
+function isOutage(cause: unknown): boolean {
+  if (cause instanceof StoreUnavailable) return !damages.has(cause.failure);
+  return cause instanceof KeyRingUnavailable;
+}
+
 const always = (level: Level) => () => level;
 
 /** One row a kind of event; `undefined` = never logged, metrics tell it. */
@@ -34,10 +44,13 @@ export const logTable: {
 } = {
   operation: {
     level: ({ cause, result, operation }) => {
-      if (cause !== undefined) return "error";
+      if (cause !== undefined) return isOutage(cause) ? "warn" : "error";
       return result === "Success" && reads.has(operation) ? "debug" : "info";
     },
-    message: ({ cause }) => (cause === undefined ? "operation" : "internal error"),
+    message: ({ cause }) => {
+      if (cause === undefined) return "operation";
+      return isOutage(cause) ? "the store or a key cannot be used now" : "internal error";
+    },
     fields: [
       "requestId",
       "instance",
@@ -86,7 +99,8 @@ export const logTable: {
   },
   storeCommand: undefined,
   barrier: {
-    level: ({ full }) => (full ? "debug" : "warn"),
+    // An idle node's barriers hold no change; that they come back short is told once, by the lease.
+    level: ({ full, batch }) => (full || batch === 0 ? "debug" : "warn"),
     message: ({ full }) => (full ? "barrier" : "barrier came back short: the changes may survive"),
     fields: ["durationMs", "batch"],
   },

@@ -1,3 +1,4 @@
+import { KeyRingUnavailable, StoreUnavailable } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
 import type { NodeEvent } from "./events.ts";
 import { Log } from "./log.ts";
@@ -28,6 +29,7 @@ const operation = {
   requestId: "r",
   fingerprint: "f",
 } as const;
+const failed = (cause: unknown): NodeEvent => ({ ...operation, result: "GeneralFailure", cause });
 const refused = {
   type: "handshake",
   outcome: "unknownCertificate",
@@ -49,6 +51,12 @@ describe("log", () => {
       { ...operation, result: "GeneralFailure", cause: new Error("x") },
       "error",
     ],
+    ["a store that is cut off", failed(new StoreUnavailable("noLease", "x")), "warn"],
+    ["a root key that is refused", failed(new KeyRingUnavailable(true, "x")), "warn"],
+    ["a damaged record", failed(new StoreUnavailable("corrupt", "x")), "error"],
+    ["an emptied store", failed(new StoreUnavailable("notInitialised", "x")), "error"],
+    ["a short barrier", { type: "barrier", durationMs: 1, batch: 2, full: false }, "warn"],
+    ["an idle one", { type: "barrier", durationMs: 1, batch: 0, full: false }, "debug"],
     ["a bare TLS connection", { ...refused, outcome: "accepted" }, "debug"],
     ["a failed handshake", { type: "handshakeFailed", reason: "x", remote: "" }, "debug"],
     ["a refused client", refused, "info"],
