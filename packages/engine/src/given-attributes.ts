@@ -104,6 +104,10 @@ function singleValued(tag: number): KmipError {
   return new KmipError("attributeSingleValued", `${name} has one value only`);
 }
 
+function negativeTotal(): KmipError {
+  return new KmipError("invalidAttributeValue", "Usage Limits Total must not be negative");
+}
+
 /** A value as it is kept, and what follows from it. */
 export function normalised(item: Item, { resolve }: Pick<GivenFor, "resolve">): readonly Item[] {
   switch (item.tag) {
@@ -115,6 +119,7 @@ export function normalised(item: Item, { resolve }: Pick<GivenFor, "resolve">): 
     }
     case attributes.UsageLimits.tag: {
       const { total, unit } = attributeValue("UsageLimits", item);
+      if (total < 0n) throw negativeTotal();
       return [attributeItem("UsageLimits", { total, unit })];
     }
     case attributes.ApplicationSpecificInformation.tag: {

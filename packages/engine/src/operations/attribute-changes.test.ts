@@ -190,6 +190,7 @@ describe.each(newer)("a value in %s", (version) => {
   test("of Usage Limits is the current one with and without what is left", async () => {
     const limits = (total: bigint, count?: bigint) =>
       is("UsageLimits", { total, unit: "Byte", ...(count === undefined ? {} : { count }) });
+    expect(await refusedAdd(version, limits(-1n))).toBe("InvalidField");
     await add(version, limits(10n, 3n));
     expect(await modify(version, limits(20n), limits(10n))).toBeUndefined();
     expect(await modify(version, limits(30n), limits(20n, 20n))).toBeUndefined();

@@ -47,6 +47,14 @@ async function block(uniqueIdentifier: string, asked: object = {}): Promise<KeyB
   return object && keyBlockOf(object);
 }
 
+test("a key without its value is not handed out before 1.2, where none is without", async () => {
+  const uniqueIdentifier = await registered({ keyFormatType: "Raw", ...aes });
+  for (const version of versions) {
+    const expected = ["1.0", "1.1"].includes(version) ? "IllegalOperation" : undefined;
+    expect(await engine.reason(version, "Get", { uniqueIdentifier })).toBe(expected);
+  }
+});
+
 describe("key formats", () => {
   test.each([
     ["a Raw key", raw, undefined, "Raw"],

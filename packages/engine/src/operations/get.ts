@@ -1,9 +1,11 @@
 import {
   KmipError,
+  keyBlockOf,
   type ObjectTypeName,
   objectTypesOf,
   type Version,
   versions,
+  within,
 } from "@holdfast/kmip";
 import { handOut } from "../hand-out.ts";
 import type { Handler } from "../handlers.ts";
@@ -24,6 +26,10 @@ export const get: Handler<"Get"> = async (context, request) => {
   }
   const opened = openObject(context.keyRing, object);
   const answer = handOut(object, opened instanceof Promise ? await opened : opened, request);
+  const block = within(context.version, "1.2") ? undefined : keyBlockOf(answer);
+  if (block !== undefined && block.keyValue === undefined) {
+    throw new KmipError("keyValueNotPresent", "before KMIP 1.2 no key goes without its value");
+  }
   if (object.facts.served === undefined) await context.objects.markServed(stored);
   return { objectType, uniqueIdentifier: object.uniqueIdentifier, object: answer };
 };
