@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { KmipClient } from "@holdfast/client";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { clientOf, Load, say } from "../support/load.ts";
@@ -42,6 +43,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
   }
 
   test("kill -9 of a node: the other goes on, and the node comes back", async () => {
+    const reader = await readAtEither();
     const killed = performance.now();
     await region.node(0).kill();
     say(`a node killed: the other writes after ${ms(await load.recovered("write", killed, [1]))}`);
@@ -49,6 +51,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
     const started = performance.now();
     await region.node(0).start();
     await recovery(started, "the node started again");
+    say(`a client that knows both nodes read ${await reader.stop()} times meanwhile`);
     await nothingIsLost();
   });
 
@@ -132,7 +135,54 @@ describe("under load, nothing that was acknowledged is lost", () => {
     await region.node(0).start();
     await recovery(performance.now(), "the node started again");
     await nothingIsLost();
+    expect(load.ledger.doneUnanswered()).toEqual([]);
   });
+});
+
+/** Reads one key again and again with a client that goes to the other node where one fails; no read may fail. */
+async function readAtEither(): Promise<{ stop(): Promise<number> }> {
+  const targets = [0, 1].map((at) => region.target(instance, at));
+  const [tls] = targets;
+  if (tls === undefined) throw new Error("no node");
+  const client = await KmipClient.connect({
+    endpoints: targets.map(({ host, port }) => `${host}:${port}`),
+    tls,
+    version: "1.4",
+  });
+  const id = await createKey(client);
+  let stopped = false;
+  const work = async () => {
+    let count = 0;
+    for (; !stopped; count++) {
+      await keyBytes(client, id);
+      await sleep(5);
+    }
+    return count;
+  };
+  const reading = work();
+  reading.catch(() => undefined);
+  return {
+    stop: async () => {
+      stopped = true;
+      const count = await reading;
+      await client.close();
+      return count;
+    },
+  };
+}
+
+test("a node stopped for longer than its lease answers nothing stale when it goes on", async () => {
+  await using one = await clientOf(region, instance, 0);
+  await using two = await clientOf(region, instance, 1);
+  const ids = await Promise.all(Array.from({ length: 8 }, () => createKey(one)));
+  for (const id of ids) expect(await stateOf(one, id)).toBe("PreActive");
+  region.node(0).signal("SIGSTOP");
+  await sleep(1_500);
+  for (const uniqueIdentifier of ids) await two.activate({ uniqueIdentifier });
+  const asked = ids.map((id) => stateOf(one, id).catch((error: Error) => error.message));
+  await sleep(300);
+  region.node(0).signal("SIGCONT");
+  for (const state of await Promise.all(asked)) expect(state).toMatch(/^Active$|cannot tell/);
 });
 
 test("SIGTERM: a request in flight is answered, and its change is kept", async () => {

@@ -30,6 +30,8 @@ export interface Entry {
   tried: number;
   /** A transition got no clear answer, or one is under way. */
   held: boolean;
+  /** What the transition that got no clear answer asked for. */
+  unanswered?: number;
 }
 
 /** Remembers what the server acknowledged and notes what contradicts it. */
@@ -59,6 +61,13 @@ export class Ledger {
   ): boolean {
     const known = this.#state(entry, before, where, seen.state);
     return this.#bytes(entry, before, where, seen.key) && known;
+  }
+
+  /** Objects that a request changed though it was not answered, which a drain must not do. */
+  doneUnanswered(): readonly string[] {
+    return [...this.entries.values()]
+      .filter(({ rank, unanswered }) => unanswered !== undefined && rank >= unanswered)
+      .map(({ id }) => id);
   }
 
   /** The object was answered as if there were none. */

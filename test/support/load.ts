@@ -159,7 +159,10 @@ export class Load implements AsyncDisposable {
     entry.tried = Math.max(entry.tried, to);
     entry.held = true;
     const answer = await this.#attempt(kind, at, send);
-    if (answer === undefined) return;
+    if (answer === undefined) {
+      if (kind === "write") entry.unanswered = to;
+      return;
+    }
     entry.held = false;
     this.ledger.reached(entry, to);
   }
