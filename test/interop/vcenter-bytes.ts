@@ -4,7 +4,7 @@
  */
 
 /** Bytes written as hex; white space is left out. */
-export function hex(...parts: readonly string[]): string {
+function hex(...parts: readonly string[]): string {
   return parts.join("").replaceAll(/\s/g, "");
 }
 
@@ -15,7 +15,7 @@ function text(value: string): string {
 }
 
 /** Unique Batch Item ID number n of a connection: `QLKC` and n, the lowest byte first. */
-export function batchItemId(n: number): string {
+function batchItemId(n: number): string {
   return `420093 08 00000008 514c4b43 ${n.toString(16).padStart(2, "0")}000000`;
 }
 

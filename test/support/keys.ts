@@ -67,7 +67,7 @@ export async function stateOf(client: KmipClient, id: string): Promise<State> {
 }
 
 /** What to ask of Get Attributes to learn the State. */
-export const stateReference = { tag: tags.State.tag, key: "" };
+const stateReference = { tag: tags.State.tag, key: "" };
 
 /** The State that Get Attributes answered. */
 export function stateIn({ attributes }: Response<"GetAttributes">): State {

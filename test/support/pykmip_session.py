@@ -117,22 +117,19 @@ class Session:
         return [named(one) for one in self.client.get_attributes(uid, names)[1]]
 
     def add_attribute(self, uid, name, value):
-        self._send(enums.Operation.ADD_ATTRIBUTE, AddAttributeRequest, uid, name, value, None)
+        self._send(enums.Operation.ADD_ATTRIBUTE, AddAttributeRequest, uid, name, value)
 
     def modify_attribute(self, uid, name, value):
         kind = payloads.ModifyAttributeRequestPayload
-        self._send(enums.Operation.MODIFY_ATTRIBUTE, kind, uid, name, value, 0)
+        self._send(enums.Operation.MODIFY_ATTRIBUTE, kind, uid, name, value)
 
     def delete_attribute(self, uid, name, value=None):
-        if self.v2 and value is not None:
+        if self.v2:
             self.client.delete_attribute(
                 uid, current_attribute=objects.CurrentAttribute(attribute=self._value(name, value))
             )
-        elif self.v2:
-            reference = objects.AttributeReference(vendor_identification="x", attribute_name=name)
-            self.client.delete_attribute(uid, attribute_reference=reference)
         else:
-            self.client.delete_attribute(uid, attribute_name=name, attribute_index=0)
+            self.client.delete_attribute(uid, attribute_name=name)
 
     def locate(self, name):
         attribute = self.client.attribute_factory.create_attribute(enums.AttributeType.NAME, name)
@@ -151,15 +148,14 @@ class Session:
         factory = self.client.attribute_factory.value_factory
         return factory.create_attribute_value_by_enum(enums.convert_attribute_name_to_tag(name), value)
 
-    def _send(self, operation, kind, uid, name, value, index):
+    def _send(self, operation, kind, uid, name, value):
         if self.v2:
             request = kind(uid, new_attribute=objects.NewAttribute(attribute=self._value(name, value)))
         else:
-            at = None if index is None else objects.Attribute.AttributeIndex(index)
             text = self.client.attribute_factory.value_factory.create_attribute_value(
                 enums.AttributeType(name) if name in [a.value for a in enums.AttributeType] else name, value
             )
-            request = kind(uid, attribute=objects.Attribute(objects.Attribute.AttributeName(name), at, text))
+            request = kind(uid, attribute=objects.Attribute(objects.Attribute.AttributeName(name), None, text))
         self.client.proxy.send_request_payload(operation, request)
 
 

@@ -9,7 +9,7 @@ export interface Haystack {
 }
 
 /** Every way in which bytes could have been written down. */
-export function formsOf(secret: Uint8Array): ReadonlyMap<string, Buffer> {
+function formsOf(secret: Uint8Array): ReadonlyMap<string, Buffer> {
   const bytes = Buffer.from(secret);
   const hex = bytes.toString("hex");
   const forms = new Map([
