@@ -9,9 +9,9 @@ const batchMs = 20;
 const retryMs = 250;
 const eventsPerScript = 500;
 
-interface Line {
+interface Waiting {
   readonly instance: string;
-  readonly text: string;
+  readonly event: AuditEvent;
 }
 
 /**
@@ -21,7 +21,7 @@ interface Line {
 export class AuditQueue {
   readonly #context: StoreContext;
   readonly #tenures: Tenures;
-  #lines: Line[] = [];
+  #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
   /** Redis took none at the last try. */
@@ -35,13 +35,12 @@ export class AuditQueue {
   /** See `ObjectStore.appendAudit`. */
   async append(instance: string, events: readonly AuditEvent[], strict: boolean): Promise<void> {
     if (events.length === 0) return;
-    const texts = events.map((event) => JSON.stringify(event));
     if (strict) {
       const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
-      await this.#send(tenure, instance, texts, false);
+      await this.#send(tenure, instance, events, false);
       return;
     }
-    this.#lines.push(...texts.map((text) => ({ instance, text })));
+    for (const event of events) this.#waiting.push({ instance, event });
     this.#shorten();
     this.#schedule(batchMs);
   }
@@ -52,8 +51,8 @@ export class AuditQueue {
     await this.#flushing;
     await this.#flush();
     clearTimeout(this.#timer);
-    if (this.#lines.length > 0) this.#lost(this.#lines.length);
-    this.#lines = [];
+    if (this.#waiting.length > 0) this.#lost(this.#waiting.length);
+    this.#waiting = [];
   }
 
   #schedule(ms: number): void {
@@ -62,7 +61,7 @@ export class AuditQueue {
       this.#timer = undefined;
       this.#flushing = this.#flush().finally(() => {
         this.#flushing = undefined;
-        if (this.#lines.length > 0) this.#schedule(this.#late ? retryMs : batchMs);
+        if (this.#waiting.length > 0) this.#schedule(this.#late ? retryMs : batchMs);
       });
     }, ms);
   }
@@ -71,20 +70,20 @@ export class AuditQueue {
     // The local disk is enough: nothing is promised by these events.
     const tenure = this.#tenures.now("read");
     this.#late = tenure === undefined;
-    if (tenure === undefined || this.#lines.length === 0) return;
-    const lines = this.#lines;
-    this.#lines = [];
+    if (tenure === undefined || this.#waiting.length === 0) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
     const failed = await Promise.all(
-      groups(lines).map(async ({ instance, texts }) => {
+      groups(waiting).map(async ({ instance, events }) => {
         try {
-          await this.#send(tenure, instance, texts, true);
+          await this.#send(tenure, instance, events, true);
           return [];
         } catch {
-          return texts.map((text) => ({ instance, text }));
+          return events.map((event) => ({ instance, event }));
         }
       }),
     );
-    this.#lines = [...failed.flat(), ...this.#lines];
+    this.#waiting = [...failed.flat(), ...this.#waiting];
     this.#late = failed.some((group) => group.length > 0);
     this.#shorten();
   }
@@ -92,14 +91,16 @@ export class AuditQueue {
   async #send(
     tenure: Tenure,
     instance: string,
-    texts: readonly string[],
+    events: readonly AuditEvent[],
     localEnough: boolean,
   ): Promise<void> {
     const { scripts, settings } = this.#context;
     const partition = partitionOf(instance);
     const { head, counters, audit } = partitionKeys(partition);
     const keys = [head, counters, audit];
-    const args = [String(settings.auditEntriesMax), instance, ...texts];
+    // One text, since an argument for each event costs more than the event; JSON has no line breaks of its own.
+    const lines = events.map((event) => JSON.stringify(event)).join("\n");
+    const args = [String(settings.auditEntriesMax), instance, lines];
     const script = scripts["append-audit"];
     const reply = await tenure.committer.submit(script, partition, keys, args, localEnough);
     if (reply.result !== "committed") {
@@ -108,9 +109,9 @@ export class AuditQueue {
   }
 
   #shorten(): void {
-    const over = this.#lines.length - this.#context.settings.auditQueueMax;
+    const over = this.#waiting.length - this.#context.settings.auditQueueMax;
     if (over <= 0) return;
-    this.#lines = this.#lines.slice(over);
+    this.#waiting = this.#waiting.slice(over);
     this.#lost(over);
   }
 
@@ -122,19 +123,19 @@ export class AuditQueue {
 
 /** The events of each instance, in order, in portions that one script takes. */
 function groups(
-  lines: readonly Line[],
-): readonly { readonly instance: string; readonly texts: readonly string[] }[] {
-  const portions: { readonly instance: string; readonly texts: string[] }[] = [];
-  const open = new Map<string, string[]>();
-  for (const { instance, text } of lines) {
-    const texts = open.get(instance);
-    if (texts !== undefined && texts.length < eventsPerScript) {
-      texts.push(text);
+  waiting: readonly Waiting[],
+): readonly { readonly instance: string; readonly events: readonly AuditEvent[] }[] {
+  const portions: { readonly instance: string; readonly events: AuditEvent[] }[] = [];
+  const open = new Map<string, AuditEvent[]>();
+  for (const { instance, event } of waiting) {
+    const events = open.get(instance);
+    if (events !== undefined && events.length < eventsPerScript) {
+      events.push(event);
       continue;
     }
-    const begun = [text];
+    const begun = [event];
     open.set(instance, begun);
-    portions.push({ instance, texts: begun });
+    portions.push({ instance, events: begun });
   }
   return portions;
 }

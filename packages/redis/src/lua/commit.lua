@@ -25,9 +25,8 @@ local function take()
   next_arg = next_arg + 1
   return ARGV[next_arg]
 end
-local events = tonumber(take())
-local first_event = next_arg + 1
-next_arg = next_arg + events
+local events = {}
+for i = 1, tonumber(take()) do events[i] = take() end
 
 local function parse(index)
   local change = {
@@ -110,7 +109,7 @@ local function move(change)
   end
 end
 
-append_audit(audit, counters, ARGV[1], ARGV[2], first_event, events)
+append_audit(audit, counters, ARGV[1], ARGV[2], events)
 for _, change in ipairs(list) do
   if change.after ~= change.before then
     number = number + 1
