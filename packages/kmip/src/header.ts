@@ -77,18 +77,31 @@ export const responseHeader = struct("Response Header", {
 export type WireRequestHeader = Infer<typeof requestHeader.fields>;
 export type WireResponseHeader = Infer<typeof responseHeader.fields>;
 
-/** The version in its parts, as it stands in headers and Discover Versions. */
-export function versionParts(version: Version): { readonly major: number; readonly minor: number } {
-  const [major, minor] = version.split(".");
-  return { major: Number(major), minor: Number(minor) };
+/** A version as it stands in headers and Discover Versions. */
+export interface VersionParts {
+  readonly major: number;
+  readonly minor: number;
+}
+
+const partsOf: ReadonlyMap<Version, VersionParts> = new Map(
+  versions.map((version) => {
+    const [major, minor] = version.split(".");
+    return [version, { major: Number(major), minor: Number(minor) }];
+  }),
+);
+/** The version in its parts. */
+export function versionParts(version: Version): VersionParts {
+  const parts = partsOf.get(version);
+  if (parts === undefined) throw new RangeError(`${version} is no version`);
+  return parts;
 }
 
 /** The version of these parts, undefined when Holdfast does not speak it. */
-export function versionOfParts(parts: {
-  readonly major: number;
-  readonly minor: number;
-}): Version | undefined {
-  return versions.find((version) => version === `${parts.major}.${parts.minor}`);
+export function versionOfParts({ major, minor }: VersionParts): Version | undefined {
+  return versions.find((version) => {
+    const parts = versionParts(version);
+    return parts.major === major && parts.minor === minor;
+  });
 }
 
 /** A version that a client of an unsupported one can be expected to parse: the nearest older one of its major. */
