@@ -2,16 +2,15 @@ import {
   type AuditEvent,
   type Change,
   type CommitOutcome,
-  decodeRecord,
   type FindPage,
   type FindQuery,
   type ManagedObject,
   type StoredObject,
   StoreUnavailable,
-  tagOf,
 } from "@holdfast/engine";
 import { commitPlan, servedPlan } from "./commit-plan.ts";
 import { notInitialised } from "./committer.ts";
+import { DecodedRecords, decodeStored } from "./decoded-records.ts";
 import {
   instanceKeys,
   type PartitionKeys,
@@ -21,12 +20,7 @@ import {
   recordKey,
   termPlace,
 } from "./keys.ts";
-import {
-  type PartitionHead,
-  readPartitionHead,
-  readRecordHeader,
-  recordHeaderLength,
-} from "./record-header.ts";
+import { type PartitionHead, promisedOf, readPartitionHead } from "./record-header.ts";
 import { readReply } from "./replies.ts";
 import type { StoreContext, Tenure } from "./tenure.ts";
 import type { Tenures } from "./tenures.ts";
@@ -47,6 +41,7 @@ interface Found {
 export class RedisObjects {
   readonly #context: StoreContext;
   readonly #tenures: Tenures;
+  readonly #decoded = new DecodedRecords();
 
   constructor(context: StoreContext, tenures: Tenures) {
     this.#context = context;
@@ -69,7 +64,8 @@ export class RedisObjects {
     const missing = asked.filter((_, index) => values[index] === null);
     if (missing.length > 0) await this.#checkMissing(tenure, number, missing);
     const named = ids.filter((_, index) => keys[index] !== undefined);
-    const { objects, promised } = foundIn(values, instance, named);
+    const decode = (value: Buffer, at: number) => this.#decoded.decode(named[at] ?? "", value);
+    const { objects, promised } = foundIn(values, instance, decode);
     await this.#cover(tenure, number, head, promised);
     let next = 0;
     return keys.map((key) => (key === undefined ? undefined : objects[next++]));
@@ -138,7 +134,7 @@ export class RedisObjects {
     const [partitionHead, next, records] = rest as [Buffer?, Buffer?, Buffer[]?];
     const read = readPartitionHead(partitionHead);
     this.#check(tenure, read);
-    const { objects } = foundIn(records ?? [], instance);
+    const { objects } = foundIn(records ?? [], instance, (value) => decodeStored(value));
     // What is missing from the page counts as much as what is on it, so the whole partition must be covered.
     await this.#cover(tenure, number, read, promised);
     const found = objects.filter((object) => object !== undefined);
@@ -205,29 +201,19 @@ function cursor(after: string | undefined): string {
   return after;
 }
 
-/** The objects in the values of records; `ids` says under whose key each lay. */
+/** The objects in the values of records. */
 function foundIn(
   values: readonly (Buffer | null)[],
   instance: string,
-  ids?: readonly string[],
+  decode: (value: Buffer, at: number) => StoredObject,
 ): Found {
   let promised = 0;
   const objects = values.map((value, at) => {
     if (value === null) return undefined;
-    const header = readRecordHeader(value);
-    if (header === undefined) throw new StoreUnavailable("corrupt", "a record is cut short");
-    const bytes = value.subarray(recordHeaderLength);
-    if (tagOf(bytes) !== header.tag) {
-      throw new StoreUnavailable("corrupt", "a stored record is not the one that its tag names");
-    }
-    const object = decodeRecord(bytes);
-    // A whole record under a wrong key would be handed out, and changed, as another object.
-    if (ids !== undefined && object.uniqueIdentifier !== ids[at]) {
-      throw new StoreUnavailable("corrupt", "a record lies under another object's key");
-    }
-    if (object.instance !== instance) return undefined;
-    promised = Math.max(promised, header.promised);
-    return { object, tag: header.tag };
+    const stored = decode(value, at);
+    if (stored.object.instance !== instance) return undefined;
+    promised = Math.max(promised, promisedOf(value));
+    return stored;
   });
   return { objects, promised };
 }

@@ -19,10 +19,15 @@ export function readRecordHeader(value: Buffer): RecordHeader | undefined {
   if (value.length < recordHeaderLength) return undefined;
   return {
     tag: value.toString("hex", 0, 16),
-    promised: value.readUIntBE(16, 6),
+    promised: promisedOf(value),
     created: value.readUIntBE(22, 6),
     changed: value.readUIntBE(28, 6),
   };
+}
+
+/** The promised number alone, of a value that holds a header. */
+export function promisedOf(value: Buffer): number {
+  return value.readUIntBE(16, 6);
 }
 
 /** A partition's head: whose store it is, and what it is known to have covered. */
