@@ -11,7 +11,7 @@ import { type AuditBase, ItemAudit } from "./item-audit.ts";
 import { operationTraits } from "./operation-traits.ts";
 import type { AuditEvent } from "./ports.ts";
 
-/** What a batch tells of itself: events for the observer, audit events for the store (design section 9). */
+/** What a batch tells of itself: events for the observer, audit events for the store. */
 export class BatchEvidence {
   readonly #parts: BatchParts;
   readonly #version: Version;

@@ -62,7 +62,7 @@ export interface Objects {
     decide: Decision,
     options?: ChangeOptions,
   ): Promise<ManagedObject>;
-  /** Notes that an object was served; never fails and never delays an answer by a barrier (design section 4). */
+  /** Notes that an object was served; never fails and never delays an answer by a barrier. */
   markServed(stored: StoredObject): Promise<void>;
   /** A page of objects, newest first, staged changes included. The caller filters what comes back. */
   find(query: FindQuery): Promise<FindPage>;

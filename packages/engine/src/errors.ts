@@ -40,7 +40,7 @@ export class SealBroken extends Error {
   override readonly name = "SealBroken";
 }
 
-/** A root of trust's failure, of one of four kinds (design section 8). */
+/** A root of trust's failure, of one of four kinds. */
 export class RootOfTrustError extends Error {
   override readonly name = "RootOfTrustError";
   readonly failure: "unavailable" | "denied" | "disabled" | "gone";

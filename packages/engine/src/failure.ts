@@ -51,7 +51,7 @@ export function failureOf(
   return { reason: reasonOf("generalFailure", version), message: "internal error", cause: error };
 }
 
-/** Design section 8: refused by the root of trust is Permission Denied, unreachable is "cannot tell". */
+/** Refused by the root of trust is Permission Denied, unreachable is "cannot tell". */
 function keyRingFailure(
   error: KeyRingUnavailable,
   version: Version,

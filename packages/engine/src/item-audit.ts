@@ -10,7 +10,7 @@ export interface AuditBase {
   readonly requestId: string;
 }
 
-/** The evidence of one item of a batch, as it gathers (design section 9). */
+/** The evidence of one item of a batch, as it gathers. */
 export class ItemAudit {
   /** The object that the item is about. */
   target: string | undefined;

@@ -37,7 +37,7 @@ const factOf = {
   destroy: "destroyed",
 } as const;
 
-/** The State that facts amount to, whatever their order (design section 4). */
+/** The State that facts amount to, whatever their order. */
 export function stateOf(facts: Facts): State {
   if (facts.destroyed !== undefined) {
     return facts.compromised === undefined ? "Destroyed" : "DestroyedCompromised";

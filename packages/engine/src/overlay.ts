@@ -9,7 +9,7 @@ interface Staged {
   readonly position: number;
 }
 
-/** What an Undo batch has decided and nobody else sees (design section 4). */
+/** What an Undo batch has decided and nobody else sees. */
 export class Overlay {
   readonly #staged = new Map<string, Staged>();
   readonly #evidence: AuditEvent[] = [];

@@ -51,7 +51,7 @@ export interface AuditEvent {
 /**
  * Where managed objects live. Every implementation passes `objectStoreConformance`.
  *
- * Whatever `read` and `find` answer is *covered*: no fail-over can take it back (design section 5).
+ * Whatever `read` and `find` answer is *covered*: no fail-over can take it back.
  * Every method rejects with `StoreUnavailable` when it cannot tell or cannot promise, within a bounded time.
  */
 export interface ObjectStore {
@@ -67,7 +67,7 @@ export interface ObjectStore {
     audit: readonly AuditEvent[],
   ): Promise<CommitOutcome>;
   /**
-   * Notes that an object was served (design section 4, Fresh): compare-and-set without barrier, which leaves the
+   * Notes that an object was served (Fresh): compare-and-set without barrier, which leaves the
    * promised change number alone. False when it lost the race or could not be done; never rejects.
    */
   markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean>;
@@ -86,7 +86,7 @@ export interface Locks {
   withLock<Result>(resource: string, body: () => Promise<Result>): Promise<Result>;
 }
 
-/** Key material sealed under an instance's KEK (AES-256-GCM, design section 8). */
+/** Key material sealed under an instance's KEK (AES-256-GCM). */
 export interface SealedMaterial {
   readonly kekId: string;
   readonly nonce: Uint8Array;
@@ -160,7 +160,7 @@ export interface RootOfTrust {
   probe(): Promise<void>;
 }
 
-/** An instance's status (design section 9). */
+/** An instance's status. */
 export type InstanceStatus =
   | "Installing"
   | "Inactive"

@@ -45,7 +45,7 @@ type RegionNumber = (region: string) => number;
 type RegionName = (region: number) => string;
 
 /**
- * The canonical record (design section 4): TTLV, the same bytes for the same object whatever the order of its
+ * The canonical record: TTLV, the same bytes for the same object whatever the order of its
  * registers. It holds nothing local to a store.
  */
 export function encodeRecord(object: ManagedObject): Uint8Array {
@@ -82,7 +82,7 @@ export function decodeRecord(bytes: Uint8Array): ManagedObject {
   }
 }
 
-/** The version of a record: the first 16 bytes of SHA-256 in hex (design section 5). */
+/** The version of a record: the first 16 bytes of SHA-256 in hex. */
 export function tagOf(recordBytes: Uint8Array): Tag {
   return hash("sha256", recordBytes, "hex").slice(0, 32);
 }

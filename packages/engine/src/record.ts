@@ -1,7 +1,7 @@
 import type { Item } from "@holdfast/ttlv";
 import type { SealedMaterial } from "./ports.ts";
 
-/** The first 16 bytes of SHA-256 over the canonical record, in hex. Never a counter (design section 5). */
+/** The first 16 bytes of SHA-256 over the canonical record, in hex. Never a counter. */
 export type Tag = string;
 
 /**
@@ -27,7 +27,7 @@ export interface Revocation extends Fact {
   readonly occurred?: number;
 }
 
-/** Lifecycle facts; the State is derived from them (design section 4). */
+/** Lifecycle facts; the State is derived from them. */
 export interface Facts {
   readonly served?: Fact;
   readonly activated?: Fact;
@@ -53,7 +53,7 @@ export interface Register {
   readonly stamp: Stamp;
 }
 
-/** A managed object: an immutable part, lifecycle facts that only grow, attribute registers (design section 4). */
+/** A managed object: an immutable part, lifecycle facts that only grow, attribute registers. */
 export interface ManagedObject {
   readonly uniqueIdentifier: string;
   readonly instance: string;

@@ -111,7 +111,7 @@ export function deleteValues(
   );
 }
 
-/** The stamp of a write over `old`: later than it even where this node's clock is behind (design section 4). */
+/** The stamp of a write over `old`: later than it even where this node's clock is behind. */
 export function stampAfter(old: Register, now: Now): Stamp {
   return { us: Math.max(now.us, old.stamp.us + 1), region: now.region };
 }

@@ -174,7 +174,7 @@ export class WorkingSet implements Objects {
 
   /**
    * The object with the facts that its planned dates have made true; whoever sees them first writes them, durably,
-   * before anything is answered (design section 4).
+   * before anything is answered.
    */
   #settled(stored: StoredObject): StoredObject | Promise<StoredObject> {
     const facts = this.#dueFacts(stored.object);

@@ -4,7 +4,7 @@ export interface Moment {
   readonly wallMs: number;
 }
 
-/** What a node may do with its region's store (design section 5). */
+/** What a node may do with its region's store. */
 export type LeaseState = "full" | "readOnly" | "none";
 
 /** Settings of the lease. */

@@ -28,7 +28,7 @@ const reconnectMs = 200;
 
 /**
  * Locks on redlock. They order contenders and save work; a lock that cannot be had never stops anyone, since the record's
- * tag decides (design section 5).
+ * tag decides.
  */
 export class RedisLocks implements Locks, AsyncDisposable {
   readonly #masters: readonly LockMaster[];

@@ -25,7 +25,7 @@ import { SentinelWatch } from "./sentinels.ts";
 import type { StoreContext } from "./tenure.ts";
 import { Tenures } from "./tenures.ts";
 
-/** A region's store in Redis (design section 5). Dispose it to close it: what is under way is waited for. */
+/** A region's store in Redis. Dispose it to close it: what is under way is waited for. */
 export class RedisStore implements ObjectStore, KekStore, InstanceStore, AsyncDisposable {
   readonly #context: StoreContext;
   readonly #tenures: Tenures;

@@ -24,7 +24,7 @@ interface Ability {
   readonly otherwiseSinceMs: number | undefined;
 }
 
-/** The names that gRPC health knows (design section 10). */
+/** The names that gRPC health knows. */
 export const healthServices = ["", "holdfast.read", "holdfast.write"] as const;
 type HealthService = (typeof healthServices)[number];
 
