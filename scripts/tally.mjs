@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 
 /**
- * @typedef {{ status: string, assertionResults: { status: string }[] }} TestFile
- * @typedef {{ passed: number, failed: number, skipped: number }} Tally
+ * @typedef {{ name: string, status: string, assertionResults: { status: string }[] }} TestFile
+ * @typedef {{ passed: number, failed: number, skipped: [file: string, count: number][] }} Tally
  */
 
 /**
@@ -16,20 +16,24 @@ import { readFileSync } from "node:fs";
  */
 export function tally(report, exitCode, failedChecks) {
   const files = readReport(report);
-  const statuses = files.flatMap((file) => file.assertionResults.map(({ status }) => status));
-  /** @param {string} status */
-  const count = (status) => statuses.filter((candidate) => candidate === status).length;
+  /** @param {string} wanted @param {TestFile[]} among */
+  const count = (wanted, among = files) =>
+    among.flatMap((file) => file.assertionResults).filter(({ status }) => status === wanted).length;
   const brokenFiles = files.filter(
     (file) =>
       file.status === "failed" && !file.assertionResults.some(({ status }) => status === "failed"),
   ).length;
   const blamed = count("failed") + brokenFiles;
   const unblamed = exitCode !== 0 && blamed === 0 ? 1 : 0;
-  const passed = count("passed");
+  /** @type {Tally["skipped"]} */
+  const skipped = files.map((file) => {
+    const ran = count("passed", [file]) + count("failed", [file]);
+    return [file.name, file.assertionResults.length - ran];
+  });
   return {
-    passed,
+    passed: count("passed"),
     failed: blamed + unblamed + failedChecks,
-    skipped: statuses.length - passed - count("failed"),
+    skipped: skipped.filter(([, tests]) => tests > 0),
   };
 }
 

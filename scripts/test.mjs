@@ -1,10 +1,10 @@
 // Checks, then every vitest project, fast ones first. The last line is the sum of all:
-// "N passed, N failed". Arguments go to vitest.
+// "N passed, N failed"; what could not run here is told before it. Arguments go to vitest.
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { runChecks } from "./checks.mjs";
 import { endLeftovers, mark } from "./leftovers.mjs";
 import { pathWithTools } from "./redis-path.mjs";
@@ -39,6 +39,8 @@ const ended = endLeftovers();
 if (ended > 0) process.stdout.write(`ended ${ended} processes that tests had left running\n`);
 const { passed, failed, skipped } = tally(report, exitCode, failedChecks);
 rmSync(directory, { recursive: true, force: true });
-const tail = skipped > 0 ? `, ${skipped} skipped` : "";
-process.stdout.write(`${passed} passed, ${failed} failed${tail}\n`);
+for (const [file, count] of skipped) {
+  process.stdout.write(`${count} skipped in ${relative(root, file)}\n`);
+}
+process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;

@@ -13,31 +13,33 @@ afterAll(() => {
 });
 
 const file = (status: string, ...statuses: string[]) => ({
+  name: "a.test.ts",
   status,
   assertionResults: statuses.map((each) => ({ status: each })),
 });
 const green = file("passed", "passed", "passed", "pending", "todo");
+const two: ReturnType<typeof tally>["skipped"] = [["a.test.ts", 2]];
 
 test.each<[string, unknown[], number, number, ReturnType<typeof tally>]>([
-  ["all green", [green], 0, 0, { passed: 2, failed: 0, skipped: 2 }],
-  ["a red test", [green, file("failed", "failed")], 1, 0, { passed: 2, failed: 1, skipped: 2 }],
+  ["all green", [green], 0, 0, { passed: 2, failed: 0, skipped: two }],
+  ["a red test", [green, file("failed", "failed")], 1, 0, { passed: 2, failed: 1, skipped: two }],
   [
     "a file that does not load",
     [green, file("failed")],
     1,
     0,
-    { passed: 2, failed: 1, skipped: 2 },
+    { passed: 2, failed: 1, skipped: two },
   ],
   [
     "a failed hook after green tests",
     [file("failed", "passed")],
     1,
     0,
-    { passed: 1, failed: 1, skipped: 0 },
+    { passed: 1, failed: 1, skipped: [] },
   ],
-  ["an unhandled error", [green], 1, 0, { passed: 2, failed: 1, skipped: 2 }],
-  ["two failed checks", [green], 0, 2, { passed: 2, failed: 2, skipped: 2 }],
-  ["no test at all", [], 1, 0, { passed: 0, failed: 1, skipped: 0 }],
+  ["an unhandled error", [green], 1, 0, { passed: 2, failed: 1, skipped: two }],
+  ["two failed checks", [green], 0, 2, { passed: 2, failed: 2, skipped: two }],
+  ["no test at all", [], 1, 0, { passed: 0, failed: 1, skipped: [] }],
 ])("%s", (_name, testResults, exitCode, failedChecks, expected) => {
   const report = join(directory, "report.json");
   writeFileSync(report, JSON.stringify({ testResults }));
@@ -45,5 +47,9 @@ test.each<[string, unknown[], number, number, ReturnType<typeof tally>]>([
 });
 
 test("a report that was never written", () => {
-  expect(tally(join(directory, "none.json"), 137, 0)).toEqual({ passed: 0, failed: 1, skipped: 0 });
+  expect(tally(join(directory, "none.json"), 137, 0)).toEqual({
+    passed: 0,
+    failed: 1,
+    skipped: [],
+  });
 });
