@@ -5,12 +5,13 @@ import { headerBytes, view } from "./layout.ts";
 const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const utf8Encoder = new TextEncoder();
 
-/** Up to here a loop is faster than a call of the platform's codec. */
-const shortTextMax = 64;
+/** Up to here a loop is faster than a call of the platform's codec: longer text that is put together so is no flat string. */
+const shortReadMax = 12;
+const shortWriteMax = 64;
 
 /** Strict UTF-8 (RFC 3629), of the value that starts at `start`. */
 export function readText(bytes: Uint8Array, start: number, length: number): string {
-  if (length <= shortTextMax) {
+  if (length <= shortReadMax) {
     const text = readAscii(bytes, start, start + length);
     if (text !== undefined) return text;
   }
@@ -53,7 +54,7 @@ export function utf8Length(text: string): number {
 /** Writes well-formed text at `start` and gives its length in bytes. */
 export function writeText(bytes: Uint8Array, start: number, text: string): number {
   const { length } = text;
-  if (length > shortTextMax) return writeLong(bytes, start, text);
+  if (length > shortWriteMax) return writeLong(bytes, start, text);
   for (let at = 0; at < length; at++) {
     const unit = text.charCodeAt(at);
     if (unit > 0x7f) return writeLong(bytes, start, text);
