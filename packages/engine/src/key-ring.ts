@@ -52,11 +52,12 @@ interface Failure {
 const retryMaxMs = 1_000;
 
 /**
- * Seals and opens material under each instance's KEK (design section 8). KEKs are made at first need, kept wrapped by
+ * Seals and opens material under each instance's KEK. KEKs are made at first need, kept wrapped by
  * the root of trust, and open in memory for a limited time; a refusal of the root of trust drops them at once.
  */
 export class InstanceKeyRing implements KeyRing {
   readonly #options: KeyRingOptions;
+  /** By their ids, which no two instances share. */
   readonly #open = new Map<string, OpenKek>();
   /** Instance → id of the KEK that seals. */
   readonly #sealing = new Map<string, string>();
@@ -163,11 +164,16 @@ export class InstanceKeyRing implements KeyRing {
 
   /** The open KEK if it may be used now. */
   #usable(instance: string, id: string): OpenKek | undefined {
-    const kek = this.#open.get(entry(instance, id));
+    const kek = this.#opened(instance, id);
     if (kek === undefined) return undefined;
     kek.usedMs = this.#options.clock.monotonicMs();
     this.#renew(kek);
     return this.#inTime(kek) ? kek : undefined;
+  }
+
+  #opened(instance: string, id: string): OpenKek | undefined {
+    const kek = this.#open.get(id);
+    return kek?.instance === instance ? kek : undefined;
   }
 
   /** Re-opens a KEK in the background when half of its time is over. */
@@ -237,11 +243,11 @@ export class InstanceKeyRing implements KeyRing {
 
   #remember(instance: string, id: string, key: KeyObject, validatedMs: number): OpenKek {
     this.#failures.delete(entry(instance, id));
-    const known = this.#open.get(entry(instance, id));
+    const known = this.#opened(instance, id);
     const fresh = { key, validatedMs, unreachable: false };
     if (known !== undefined) return Object.assign(known, fresh);
     const kek = { instance, id, usedMs: this.#options.clock.monotonicMs(), ...fresh };
-    this.#open.set(entry(instance, id), kek);
+    this.#open.set(id, kek);
     return kek;
   }
 
@@ -251,7 +257,7 @@ export class InstanceKeyRing implements KeyRing {
     const error = unavailable(cause);
     const untilMs = clock.monotonicMs() + Math.min(kekCacheMs / 2, retryMaxMs);
     this.#failures.set(entry(instance, id), { untilMs, error });
-    const kek = this.#open.get(entry(instance, id));
+    const kek = this.#opened(instance, id);
     if (kek !== undefined) kek.unreachable = error instanceof KeyRingUnavailable && !error.refused;
     const goesOn = kek?.unreachable === true && this.#inTime(kek);
     if (kek !== undefined && !goesOn) this.#forget(kek);
@@ -264,7 +270,7 @@ export class InstanceKeyRing implements KeyRing {
 
   #forget(kek: OpenKek): void {
     kek.key = undefined;
-    this.#open.delete(entry(kek.instance, kek.id));
+    this.#open.delete(kek.id);
   }
 }
 

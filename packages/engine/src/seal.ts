@@ -12,7 +12,7 @@ const authenticationTagBytes = 16;
 const sealFormat = 1;
 
 /**
- * Seals material with AES-256-GCM under a KEK, bound to the object that it belongs to (design section 8). The key is a
+ * Seals material with AES-256-GCM under a KEK, bound to the object that it belongs to. The key is a
  * `KeyObject` here and below, since Node takes five times as long over a cipher whose key comes as bytes.
  */
 export function sealMaterial(
@@ -72,5 +72,7 @@ function bindingData(binding: SealBinding): Uint8Array {
 
 /** Texts so joined that no two lists give the same bytes. */
 function lengthPrefixed(purpose: string, texts: readonly string[]): Uint8Array {
-  return Buffer.from([purpose, ...texts].map((text) => `${text.length}:${text}`).join(""), "utf8");
+  let joined = `${purpose.length}:${purpose}`;
+  for (const text of texts) joined += `${text.length}:${text}`;
+  return Buffer.from(joined, "utf8");
 }
