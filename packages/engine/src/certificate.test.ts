@@ -123,7 +123,7 @@ describe("what is no certificate", () => {
     );
   });
 
-  test("changed bytes are read or refused, and nothing else happens", () => {
+  test(`changed bytes are read or refused, and nothing else happens (seed ${seed})`, () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.nat(whole.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 }),
@@ -151,7 +151,7 @@ describe("DER", () => {
     },
   );
 
-  test("any bytes are values or a DerError", () => {
+  test(`any bytes are values or a DerError (seed ${seed})`, () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
         try {

@@ -125,7 +125,7 @@ test("whole batches of every version are answered item by item", async () => {
   }
 });
 
-test("broken batches are answered, and nothing in them is an internal error", async () => {
+test(`broken batches are answered, and nothing in them is an internal error (seed ${seed})`, async () => {
   const engine = await testEngine({ interop: true });
   const edit = fc.tuple(
     fc.nat(10_000),

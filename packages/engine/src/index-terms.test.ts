@@ -102,7 +102,7 @@ describe("indexTerms", () => {
     expect(nameOfTerm(object, "n?")).toBe("");
   });
 
-  test("any object: the same terms before and after the store", () => {
+  test(`any object: the same terms before and after the store (seed ${seed})`, () => {
     fc.assert(
       fc.property(anyManagedObject, (any) => {
         const terms = new Set(indexTerms(any).map(({ term }) => term));

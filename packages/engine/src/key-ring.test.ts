@@ -68,7 +68,7 @@ function isZero(bytes: Uint8Array | undefined): boolean {
 }
 
 describe("seal and open", () => {
-  test("any material comes back, at once while the KEK is in memory", async () => {
+  test(`any material comes back, at once while the KEK is in memory (seed ${seed})`, async () => {
     const ring = makeRing();
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (plaintext) => {

@@ -119,7 +119,7 @@ describe("whatever happens", () => {
     return result.kind === "changed" ? result.facts : facts;
   }
 
-  test("facts only grow, and no state goes backwards", () => {
+  test(`facts only grow, and no state goes backwards (seed ${seed})`, () => {
     fc.assert(
       fc.property(fc.array(step), (steps) => {
         let facts: Facts = {};
@@ -134,7 +134,7 @@ describe("whatever happens", () => {
     );
   });
 
-  test("a state does not depend on the order in which facts become known", () => {
+  test(`a state does not depend on the order in which facts become known (seed ${seed})`, () => {
     const kinds = ["served", "activated", "deactivated", "compromised", "destroyed"] as const;
     fc.assert(
       fc.property(fc.shuffledSubarray([...kinds]), (known) => {

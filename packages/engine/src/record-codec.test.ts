@@ -34,7 +34,7 @@ function vSphereKey(customs: readonly (readonly [string, string])[]): ManagedObj
   };
 }
 
-test("any object comes back as it was", () => {
+test(`any object comes back as it was (seed ${seed})`, () => {
   fc.assert(
     fc.property(anyManagedObject, (object) => {
       const back = decodeRecord(encodeRecord(object));
@@ -47,7 +47,7 @@ test("any object comes back as it was", () => {
   );
 });
 
-test("the order of registers and of regions does not matter", () => {
+test(`the order of registers and of regions does not matter (seed ${seed})`, () => {
   fc.assert(
     fc.property(
       anyManagedObject.chain((object) =>
@@ -77,7 +77,7 @@ describe("garbage is StoreUnavailable(corrupt) and nothing else", () => {
     }
   }
 
-  test("any bytes", () => {
+  test(`any bytes (seed ${seed})`, () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
         expect(() => decodeRecord(bytes)).toThrow(StoreUnavailable);
@@ -86,7 +86,7 @@ describe("garbage is StoreUnavailable(corrupt) and nothing else", () => {
     );
   });
 
-  test("a record with a byte changed", () => {
+  test(`a record with a byte changed (seed ${seed})`, () => {
     fc.assert(
       fc.property(
         anyManagedObject,

@@ -152,7 +152,7 @@ test("plannedDates reads the four dates", () => {
   expect(plannedDates([])).toEqual({});
 });
 
-test("any sequence: registers stay in order, none vanishes, no index comes back, stamps grow", () => {
+test(`any sequence: registers stay in order, none vanishes, no index comes back, stamps grow (seed ${seed})`, () => {
   const step = fc.record({
     kind: fc.constantFrom("add", "modify", "delete", "deleteAll", "set"),
     index: fc.nat({ max: 4 }),

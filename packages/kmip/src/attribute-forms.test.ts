@@ -400,7 +400,7 @@ describe("properties", () => {
   const item = fc.oneof(fc.constantFrom(...names).map(itemOf), custom);
   const attribute = fc.record({ item, index: fc.integer({ min: 1, max: 99 }) });
 
-  test("what a version shows of any attributes, in its form, is what it reads", () => {
+  test(`what a version shows of any attributes, in its form, is what it reads (seed ${seed})`, () => {
     fc.assert(
       fc.property(fc.array(attribute), fc.constantFrom(...versions), (given, version) => {
         const first = isVersion1(version);
@@ -416,7 +416,7 @@ describe("properties", () => {
     );
   });
 
-  test("any item is read or is a fault", () => {
+  test(`any item is read or is a fault (seed ${seed})`, () => {
     const leaf = fc
       .tuple(fc.constantFrom(...Object.values(tags)), fc.constantFrom(...names).map(itemOf))
       .map(([{ tag }, one]): Item => ({ ...one, tag }));

@@ -291,7 +291,7 @@ describe("properties", () => {
       .map(([t, v]) => structure(t, v)),
   }));
 
-  test("reading inverts writing", () => {
+  test(`reading inverts writing (seed ${seed})`, () => {
     fc.assert(
       fc.property(item, (one) => {
         expect(fromXml(toXml(one))).toEqual(one);
@@ -300,7 +300,7 @@ describe("properties", () => {
     );
   });
 
-  test("any text, and any change of a good one, is an item or an XmlError", () => {
+  test(`any text, and any change of a good one, is an item or an XmlError (seed ${seed})`, () => {
     const changed = fc
       .tuple(item, fc.nat(), fc.nat({ max: 5 }), fc.string({ maxLength: 5 }))
       .map(([one, at, cut, put]) => {

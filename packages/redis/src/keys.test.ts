@@ -41,7 +41,7 @@ test("prefixes", () => {
   expect(partitionPrefix(sysPartition)).toBe("{sys}:");
 });
 
-test("a record's key is its prefix and the identifier's bytes", () => {
+test(`a record's key is its prefix and the identifier's bytes (seed ${seed})`, () => {
   fc.assert(
     fc.property(fc.uuid(), (uuid) => {
       const key = recordKey("{p00}:o:", uuid);
@@ -52,7 +52,7 @@ test("a record's key is its prefix and the identifier's bytes", () => {
   );
 });
 
-test("no other text has a key", () => {
+test(`no other text has a key (seed ${seed})`, () => {
   fc.assert(
     fc.property(fc.uuid(), fc.nat({ max: 35 }), fc.string({ maxLength: 1 }), (uuid, at, text) => {
       const changed = uuid.slice(0, at) + text + uuid.slice(at + 1);
@@ -72,7 +72,7 @@ describe("instances do not share keys", () => {
     expect(keksKey("a\ud800b")).toBe("{sys}:k:a%EF%BF%BDb");
   });
 
-  test("any two have different keys", () => {
+  test(`any two have different keys (seed ${seed})`, () => {
     fc.assert(
       fc.property(fc.string(), fc.string(), (a, b) => {
         fc.pre(a !== b);

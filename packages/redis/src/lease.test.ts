@@ -304,7 +304,7 @@ function allowed(history: readonly LeaseEvent[], now: Moment): "full" | "readOnl
   return votes.length >= 2 ? "readOnly" : "none";
 }
 
-test("the lease allows what its whole history allows, at every moment", () => {
+test(`the lease allows what its whole history allows, at every moment (seed ${seed})`, () => {
   fc.assert(
     fc.property(story, fc.nat({ max: 1_200 }), (steps, laterMs) => {
       let lease = noLease;
@@ -323,7 +323,7 @@ test("the lease allows what its whole history allows, at every moment", () => {
   );
 });
 
-test("what remains is never more than what is true", () => {
+test(`what remains is never more than what is true (seed ${seed})`, () => {
   fc.assert(
     fc.property(story, (steps) => {
       const lease = steps.reduce((before, { event }) => step(before, event), noLease);
