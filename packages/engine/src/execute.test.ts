@@ -115,7 +115,7 @@ describe("messages that cannot be read", () => {
     expect(response.items).toMatchObject([{ status: "OperationFailed", reason: "InvalidMessage" }]);
   });
 
-  test("nothing in the bytes makes it reject, and every answer can be read", async () => {
+  test(`nothing in the bytes makes it reject, and every answer can be read (seed ${seed})`, async () => {
     const requests = await Promise.all(versions.map(async (version) => hello(version)));
     const broken = fc
       .tuple(
@@ -247,6 +247,12 @@ describe("failures inside", () => {
     expect(items[0]?.message).toMatch(message);
     const events = subject.events.filter(({ type }) => type === "operation");
     expect(events).toMatchObject([{ operation: "Create", result: reason, cause: error }]);
+  });
+
+  test.each(versions)("an unknown error in KMIP %s", async (version) => {
+    const subject = await failing(new Error(secret));
+    const reason = isVersion1(version) ? "GeneralFailure" : "InternalServerError";
+    expect(await subject.reason(version, "Create", aesKey())).toBe(reason);
   });
 
   test.each(versions)("a root key that is gone, to a Get of KMIP %s", async (version) => {

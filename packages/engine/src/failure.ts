@@ -48,7 +48,7 @@ export function failureOf(
     };
   }
   if (error instanceof KeyRingUnavailable) return keyRingFailure(error, version, operation);
-  return { reason: reasonOf("generalFailure", version), message: "internal error", cause: error };
+  return { reason: reasonOf("internalError", version), message: "internal error", cause: error };
 }
 
 /** Refused by the root of trust is Permission Denied, unreachable is "cannot tell". */

@@ -2,6 +2,7 @@ import { createHash, generateKeyPairSync } from "node:crypto";
 import {
   type AttributeName,
   type AttributeValue,
+  attributeItem,
   attributes,
   attributeValue,
   decodeResponse,
@@ -108,6 +109,10 @@ describe.each(versions)("KMIP %s", (version) => {
     const got = await engine.ask(version, "Get", answer);
     expect(got.objectType).toBe(type);
     expect(wire(got.object)).toBe(wire(samples[type]));
+    const filter = [{ item: attributeItem("ObjectType", type) }];
+    expect(await engine.ask(version, "Locate", { attributes: filter })).toMatchObject({
+      uniqueIdentifiers: [answer.uniqueIdentifier],
+    });
     await engine.ask(version, "Destroy", answer);
     expect(await engine.reason(version, "Get", answer)).toBe(
       isVersion1(version) ? "ItemNotFound" : "ObjectDestroyed",
