@@ -13,7 +13,7 @@ export interface LoadFigures {
 }
 
 /** Operations a second, round by round. */
-export function rates(rounds: readonly LoadResult[] | undefined): number[] {
+function rates(rounds: readonly LoadResult[] | undefined): number[] {
   return (rounds ?? []).map(({ operations, seconds }) => operations / seconds);
 }
 

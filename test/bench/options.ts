@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 
 /** What can be measured, in this order; names are those of `--only`. */
-export const parts = [
+const parts = [
   "get",
   "create",
   "connect",

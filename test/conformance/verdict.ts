@@ -1,5 +1,5 @@
 /** How a file went. */
-export type Verdict = "passed" | "failed" | "skipped";
+type Verdict = "passed" | "failed" | "skipped";
 
 export interface FileReport {
   readonly file: string;

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { existsSync } from "node:fs";
-import { appendFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -372,9 +372,4 @@ async function findBinary(name: string): Promise<string> {
   const found = findRedis(name);
   if (found === undefined) throw new Error(`${name} is missing: run node scripts/setup.mjs`);
   return found;
-}
-
-/** Appends a line to a server's redis.conf, for its next start. */
-export async function addConfig(server: RedisServer, line: string): Promise<void> {
-  await appendFile(join(server.directory, "redis.conf"), `${line}\n`);
 }

@@ -75,7 +75,6 @@ export const responseHeader = struct("Response Header", {
   batchCount: required("BatchCount", integer),
 });
 export type WireRequestHeader = Infer<typeof requestHeader.fields>;
-export type WireResponseHeader = Infer<typeof responseHeader.fields>;
 
 /** A version as it stands in headers and Discover Versions. */
 export interface VersionParts {

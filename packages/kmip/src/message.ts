@@ -15,7 +15,7 @@ import {
 import type { Version } from "./version.ts";
 
 /** KMIP 2.1, 9.13 Message Extension. */
-export const messageExtension = struct("Message Extension", {
+const messageExtension = struct("Message Extension", {
   vendorIdentification: required("VendorIdentification", text),
   criticalityIndicator: required("CriticalityIndicator", boolean),
   vendorExtension: required("VendorExtension", anyItem),

@@ -1,5 +1,5 @@
 import { ItemType } from "@holdfast/ttlv";
-import { byVersion, type Infer, many, optional, required, struct } from "./schema.ts";
+import { byVersion, many, optional, required, struct } from "./schema.ts";
 import {
   boolean,
   bytes,
@@ -51,7 +51,6 @@ export const cryptographicParameters = struct("Cryptographic Parameters", {
   pSource: optional("PSource", bytes, { since: "1.4" }),
   trailerField: optional("TrailerField", integer, { since: "1.4" }),
 });
-export type CryptographicParameters = Infer<typeof cryptographicParameters.fields>;
 
 const keyInformation = {
   uniqueIdentifier: required("UniqueIdentifier", text),

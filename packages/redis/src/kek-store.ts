@@ -81,7 +81,7 @@ function writeWrap({ rootOfTrust, rootKeyVersion, blob }: KekWrap): string {
 }
 
 /** Oldest first. Exported for its test. */
-export function readKeks(fields: ReadonlyMap<string, string>): readonly WrappedKek[] {
+function readKeks(fields: ReadonlyMap<string, string>): readonly WrappedKek[] {
   try {
     const wraps = [...fields].filter(([field]) => field.startsWith("w"));
     return [...fields]

@@ -17,7 +17,7 @@ export interface LeaseRules {
 }
 
 /** The connection whose barriers count, and the process at its other end. */
-export interface LeaseHolder {
+interface LeaseHolder {
   readonly connection: number;
   readonly runId: string;
   /** `host:port`, as Sentinels name it. */

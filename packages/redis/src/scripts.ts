@@ -54,9 +54,6 @@ const rows = {
 /** The name of a script: its file without `.lua`. */
 export type ScriptName = keyof typeof rows;
 
-/** What a script of that name may answer first. */
-export type ScriptResult<Name extends ScriptName> = (typeof rows)[Name]["results"][number];
-
 /** A script ready to be sent. */
 export interface Script {
   readonly name: ScriptName;

@@ -5,7 +5,7 @@ import type { Facts, ManagedObject, Register, Revocation } from "../record.ts";
 import { vendorItem, vendorKey } from "../vendor-attribute.ts";
 
 /** Tags that the makers below use. */
-export const sampleTags = {
+const sampleTags = {
   CryptographicUsageMask: 0x42002c,
   Name: 0x420053,
   NameValue: 0x420055,
@@ -101,7 +101,7 @@ const item: fc.Arbitrary<Item> = fc.oneof(
 const stamp = fc.record({ us: fc.integer({ min: 0, max: 2 ** 53 - 1 }), region });
 
 /** Any register: values of every shape, those that resemble the record's own fields included. */
-export const anyRegister: fc.Arbitrary<Register> = fc
+const anyRegister: fc.Arbitrary<Register> = fc
   .record({
     tag: anyTag,
     index: fc.nat({ max: 3 }),
