@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
+import { createLocalRoot } from "@holdfast/root-of-trust";
 import { createAuthority, selfSigned } from "@holdfast/server";
 import { encode, enumeration, integer, structure } from "@holdfast/ttlv";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -11,6 +12,7 @@ import { createKey, keyBytes } from "../support/keys.ts";
 import { KmipSocket } from "../support/kmip-socket.ts";
 import { clientOf } from "../support/load.ts";
 import { freePort, RedisServer, until } from "../support/redis.ts";
+import { systemClock, systemIds } from "../support/redis-store.ts";
 import { NodeProcess, type Region, startRegion } from "../support/region.ts";
 
 const entry = join(import.meta.dirname, "../../packages/server/src/main.ts");
@@ -156,6 +158,19 @@ describe("a node", () => {
     expect(outcomes.filter(({ status }) => status === "fulfilled").length).toBeGreaterThan(0);
     await reader.close();
   });
+});
+
+test("a node with another root key than the store's keys were made under is told so, with code 2", async () => {
+  const path = join(region.folder, "stranger.yaml");
+  const file = join(region.folder, "stranger.json");
+  await createLocalRoot(file, { clock: systemClock, ids: systemIds });
+  const config = parse(await readFile(configFile(), "utf8"));
+  await writeFile(path, stringify({ ...config, rootOfTrust: { type: "local", file } }));
+  const { err, code } = await run("serve", "--config", path);
+  expect(err).toBe(
+    `rootOfTrust.file: ${file} does not open the keys of instance ${instance} in the store, which were made under another root key; give every node of the region a copy of the same file\n`,
+  );
+  expect(code).toBe(2);
 });
 
 describe("a start at a Redis", () => {

@@ -25,6 +25,7 @@ export function crossFaults(config: Config): Fault[] {
     ...listenerFaults("health", config.health),
     ...sameAddress(config),
     ...storeFaults(config.store),
+    ...lockFaults(config.locks),
     ...tlsFaults(config.tls),
     ...repeated(config.instances, (instance) => instance.name, "name"),
     ...repeated(config.instances, (instance) => instance.id, "id"),
@@ -87,6 +88,15 @@ function storeFaults(store: Config["store"]): Fault[] {
     faults.push({ at: ["store", "tls", "ca"], says: "is missing: Redis's certificate is checked" });
   }
   return faults;
+}
+
+/** A lock is one that most of the masters gave: twice the same, or an even number of them, are worth no more than less. */
+function lockFaults(locks: Config["locks"]): Fault[] {
+  const hosts = locks.map((url) => new URL(url).host);
+  const again = hosts.findIndex((host, at) => hosts.indexOf(host) !== at);
+  if (again >= 0) return [{ at: ["locks", again], says: `is named twice: ${hosts[again]}` }];
+  if (locks.length === 0 || [1, 3, 5].includes(locks.length)) return [];
+  return [{ at: ["locks"], says: `must be 1, 3 or 5 lock masters, not ${locks.length}` }];
 }
 
 function tlsFaults(tls: Config["tls"]): Fault[] {

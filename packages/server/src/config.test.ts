@@ -62,6 +62,12 @@ instances:
     expect(instance?.users).toEqual([{ name: "vc", passwordHash: hash }]);
   });
 
+  test.each(["- a", "5", '"text"'])("that is %s is told so", (text) => {
+    expect(messageOf(text)).toBe(
+      "/etc/holdfast.yaml: the configuration must be a group of settings",
+    );
+  });
+
   test.each<[string, string, string]>([
     [
       "an unknown setting",
@@ -72,6 +78,16 @@ instances:
       "a near miss",
       "kmip: { allow_public: true }",
       "7: kmip.allow_public is no setting; is it meant to be allowPublic",
+    ],
+    [
+      "two lock masters, which are worth no more than one",
+      "locks: [redis://10.0.0.1:6379, redis://10.0.0.2:6379]",
+      "7: locks must be 1, 3 or 5 lock masters, not 2",
+    ],
+    [
+      "a lock master twice",
+      "locks: [redis://10.0.0.1:6379, redis://10.0.0.2:6379, rediss://10.0.0.1:6379]",
+      "7: locks[2] is named twice: 10.0.0.1:6379",
     ],
     [
       "an unknown group",

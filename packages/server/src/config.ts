@@ -60,7 +60,7 @@ function refusal(source: Source, faults: readonly Fault[]): StartError {
   const lines = faults.map(({ at, says }) => {
     const line = lineOf(source, at);
     const where = line === undefined ? source.path : `${source.path}:${line}`;
-    return `${where}: ${nameOf(at)} ${says}`;
+    return `${where}: ${at.length === 0 ? "the configuration" : nameOf(at)} ${says}`;
   });
   return new StartError(lines.join("\n"));
 }

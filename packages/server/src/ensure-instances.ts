@@ -27,13 +27,13 @@ export async function ensureInstances(
 export async function reloadInstances(
   configFile: string,
   inUse: Config,
-  store: InstanceStore,
+  ensure: (instances: readonly Instance[]) => Promise<void>,
   log: Log,
 ): Promise<readonly Instance[] | undefined> {
   try {
     const config = loadConfig(configFile);
     const instances = loadInstances(config.instances);
-    await ensureInstances(store, instances);
+    await ensure(instances);
     const rest = (one: Config) => JSON.stringify({ ...one, instances: [] });
     if (rest(config) !== rest(inUse)) {
       log.say("warn", "settings other than instances have changed; restart to use them");

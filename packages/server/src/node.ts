@@ -17,13 +17,14 @@ import type { NodeEvent, NodeObserver } from "./events.ts";
 import { openGrpcHealth } from "./grpc-health.ts";
 import { Health } from "./health.ts";
 import { openHttp } from "./http.ts";
-import { loadInstances } from "./instances.ts";
+import { type Instance, loadInstances } from "./instances.ts";
 import { KmipEndpoint } from "./kmip-endpoint.ts";
 import { ListenerGuard } from "./listener-guard.ts";
 import { Log } from "./log.ts";
 import { certificatesOf } from "./metric-certificates.ts";
 import { Metrics } from "./metrics.ts";
 import { Passwords } from "./passwords.ts";
+import { checkRoot } from "./root-check.ts";
 import { RootProbe } from "./root-probe.ts";
 import { reasonOf, StartError } from "./start-error.ts";
 import { lockUrls, storeConnection } from "./store-access.ts";
@@ -78,10 +79,15 @@ export async function startNode(
 
   const root = await openRoot(parts);
   const store = await openStore(parts);
-  await ensureInstances(store, instances).catch((error: unknown) => {
+  const keyRing = openKeyRing(parts, store, root);
+  const ensure = async (all: readonly Instance[]): Promise<void> => {
+    await ensureInstances(store, all);
+    await checkRoot(keyRing, all, config.rootOfTrust.file);
+  };
+  await ensure(instances).catch((error: unknown) => {
     throw storeFault(error, config, configFile);
   });
-  const engine = await openEngine(parts, store, root);
+  const engine = await openEngine(parts, store, keyRing);
 
   const endpoint = opened.adopt(
     new KmipEndpoint({
@@ -108,15 +114,21 @@ export async function startNode(
   const guard = await openListeners(parts, endpoint);
   warn(parts, certificatesOf(files.identity, instances));
 
+  const reload = async (): Promise<void> => {
+    files.reload();
+    const newer = await reloadInstances(configFile, config, ensure, log);
+    if (newer === undefined) return;
+    instances = newer;
+    endpoint.setTrust(new Trust(newer));
+  };
+  let reloading = Promise.resolve();
   const running = opened.move();
   return {
     log,
-    reload: async () => {
-      files.reload();
-      const newer = await reloadInstances(configFile, config, store, log);
-      if (newer === undefined) return;
-      instances = newer;
-      endpoint.setTrust(new Trust(newer));
+    // One after another: what was read first must not come into force last.
+    reload: () => {
+      reloading = reloading.then(reload, reload);
+      return reloading;
     },
     drain: async () => {
       log.say("info", "draining", { connections: endpoint.connectionCount });
@@ -176,9 +188,10 @@ async function openStore(parts: Parts): Promise<RedisStore> {
   return opened.use(store);
 }
 
-async function openEngine(parts: Parts, store: RedisStore, root: RootOfTrust): Promise<Engine> {
+function openKeyRing(parts: Parts, store: RedisStore, root: RootOfTrust): InstanceKeyRing {
   const { config, observe, opened } = parts;
-  const { region, rootOfTrust } = config;
+  const { kekCacheMs, graceMs } = config.rootOfTrust;
+  const { region } = config;
   const keyRing = new InstanceKeyRing({
     root,
     keks: store,
@@ -186,12 +199,21 @@ async function openEngine(parts: Parts, store: RedisStore, root: RootOfTrust): P
     ids,
     observe,
     region,
-    kekCacheMs: rootOfTrust.kekCacheMs,
-    graceMs: rootOfTrust.graceMs,
+    kekCacheMs,
+    graceMs,
   });
   opened.defer(() => keyRing.drop());
-  const sweeper = setInterval(() => keyRing.sweep(), rootOfTrust.kekCacheMs / 4);
+  const sweeper = setInterval(() => keyRing.sweep(), kekCacheMs / 4);
   opened.adopt(sweeper, clearInterval);
+  return keyRing;
+}
+
+async function openEngine(
+  parts: Parts,
+  store: RedisStore,
+  keyRing: InstanceKeyRing,
+): Promise<Engine> {
+  const { config, observe } = parts;
   return new Engine({
     store,
     locks: await openLocks(parts),
@@ -199,7 +221,7 @@ async function openEngine(parts: Parts, store: RedisStore, root: RootOfTrust): P
     clock,
     ids,
     observe,
-    region,
+    region: config.region,
     interop: config.kmip.interop,
     auditReads: config.audit.reads,
     vendorIdentification: "Holdfast",

@@ -1,0 +1,30 @@
+import { type KeyRing, SealBroken } from "@holdfast/engine";
+import type { Instance } from "./instances.ts";
+import { StartError } from "./start-error.ts";
+
+/**
+ * Refuses a root of trust under which the store's keys were not made: such a node would look healthy and open no key,
+ * and what it sealed no other node could open. Where it cannot be told now, the node goes on.
+ */
+export async function checkRoot(
+  keyRing: Pick<KeyRing, "seal">,
+  instances: readonly Pick<Instance, "id" | "name">[],
+  file: string,
+): Promise<void> {
+  const nothing = { uniqueIdentifier: "", objectType: 0 };
+  const faults = await Promise.all(
+    instances.map(async ({ id: instance, name }) => {
+      try {
+        await keyRing.seal({ instance, ...nothing }, new Uint8Array());
+        return undefined;
+      } catch (error) {
+        return error instanceof SealBroken ? name : undefined;
+      }
+    }),
+  );
+  const name = faults.find((fault) => fault !== undefined);
+  if (name === undefined) return;
+  throw new StartError(
+    `rootOfTrust.file: ${file} does not open the keys of instance ${name} in the store, which were made under another root key; give every node of the region a copy of the same file`,
+  );
+}
