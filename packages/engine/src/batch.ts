@@ -23,7 +23,7 @@ export async function runBatch(
     if (answers !== undefined) return answers;
   }
   const batch = new Batch(parts, message, origin, refusal);
-  return undo ? ((await batch.undoable()) ?? batch.busy()) : batch.inOrder();
+  return undo ? ((await batch.undoable()) ?? batch.busy()) : await batch.inOrder();
 }
 
 class Batch {

@@ -83,7 +83,7 @@ export class Engine {
     try {
       const message = decodeRequest(decode(request, this.#limits));
       version = message.version;
-      const refusal = await this.#refusalOf(message, client);
+      const refusal = this.#refusalOf(message) ?? (await credentialRefusal(client, message));
       const origin = { client, requestId, pace: new Pace(this.#parts.clock) };
       const items = await runBatch(this.#parts, message, origin, refusal);
       return this.#respond({ version, requestId, header: message.header }, items);
@@ -95,8 +95,7 @@ export class Engine {
   }
 
   /** Why a message that can be read is refused as a whole. */
-  async #refusalOf(message: RequestMessage, client: Client): Promise<KmipError | undefined> {
-    const { header, items } = message;
+  #refusalOf({ header, items }: RequestMessage): KmipError | undefined {
     const { batchItemsMax } = this.#parts.settings;
     if (items.length > batchItemsMax) {
       return new KmipError("serverLimitExceeded", `a batch holds at most ${batchItemsMax} items`);
@@ -104,14 +103,7 @@ export class Engine {
     if (header.asynchronousIndicator === "Mandatory") {
       return new KmipError("featureNotSupported", "no operation is carried out asynchronously");
     }
-    try {
-      const verified = authenticate(client, message);
-      if (verified !== undefined) await verified;
-      return undefined;
-    } catch (error) {
-      if (error instanceof KmipError) return error;
-      throw error;
-    }
+    return undefined;
   }
 
   #messageFailure(error: unknown, { version, requestId }: Envelope, client: Client): ResponseItem {
@@ -165,6 +157,20 @@ export class Engine {
       return Buffer.allocUnsafe(length);
     });
   }
+}
+
+/** Why a message's credentials are refused. */
+function credentialRefusal(
+  client: Client,
+  message: RequestMessage,
+): Promise<KmipError | undefined> | undefined {
+  return authenticate(client, message)?.then(
+    () => undefined,
+    (error: unknown) => {
+      if (error instanceof KmipError) return error;
+      throw error;
+    },
+  );
 }
 
 /** The version of a request that cannot be read, where its first bytes are those of a header; else the oldest. */

@@ -79,7 +79,7 @@ export class WorkingSet implements Objects {
   }
 
   async load(reference: IdentifierReference | undefined): Promise<StoredObject> {
-    return this.#loadById(this.resolve(reference));
+    return await this.#loadById(this.resolve(reference));
   }
 
   async create(object: ManagedObject): Promise<void> {
