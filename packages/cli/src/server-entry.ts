@@ -13,6 +13,7 @@ export const serverCommands: readonly (readonly [command: string, what: string])
     "store",
     "store init --config FILE marks a new store; store replicas --config FILE [--forget ADDRESS]",
   ],
+  ["root", "root rotate --config FILE adds a version of the local root key"],
   ["hash-password", "hash a user's password for the configuration"],
   ["dev", "try Holdfast on this machine: dev start, stop, status, reset, pki"],
 ];

@@ -172,7 +172,9 @@ export const configTable = {
   ),
   rootOfTrust: group("Who wraps the instances' key-encryption keys.", {
     type: choice("The kind of root of trust.", ["local"], "local"),
-    file: file("The local root key, made by `holdfast dev pki` or an operator; mode 0600."),
+    file: file(
+      "The local root key, made by `holdfast dev pki`; mode 0600, the same at every node. `holdfast root rotate` adds a version that wraps from then on; nodes notice.",
+    ),
     graceMs: integer(
       "How long the node goes on with keys it has opened while the root of trust cannot be reached.",
       { min: 0, max: 86_400_000, default: 3_600_000 },

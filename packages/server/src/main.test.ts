@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { createLocalRoot } from "@holdfast/root-of-trust";
+import { createLocalRoot, openLocalRoot } from "@holdfast/root-of-trust";
 import { beforeAll, describe, expect, test } from "vitest";
 import { startNode } from "./node.ts";
 import { parsePasswordHash } from "./password-hash.ts";
@@ -132,6 +132,26 @@ describe("the server's commands", () => {
     expect(err).toMatch(/^store\.address: 127\.0\.0\.1:\d+: .*\n$/);
     expect({ out, code }).toEqual({ out: "", code: 2 });
     server.close();
+  });
+
+  test("root rotate adds a version to the root key, and names a file that is not there", async () => {
+    await createLocalRoot(file("rotated.key"), { clock: systemClock, ids: systemIds });
+    const rotated = configure("rotate.yaml", { rootOfTrust: { file: "rotated.key" } });
+    for (const [words, version] of [
+      [["root", "rotate"], 2],
+      [["root-rotate"], 3],
+    ] as const) {
+      const { out, err, code } = await run([...words, "--config", rotated]);
+      expect(out).toContain(`rotated.key: version ${version} wraps from now on`);
+      expect({ err, code }).toEqual({ err: "", code: 0 });
+    }
+    const root = await openLocalRoot(file("rotated.key"), systemIds);
+    expect(await root.describe()).toMatchObject({ currentVersion: "3" });
+    await root.close();
+    const absent = configure("absent.yaml", { rootOfTrust: { file: "absent.key" } });
+    const { out, err, code } = await run(["root", "rotate", "--config", absent]);
+    expect(err).toMatch(/^rootOfTrust\.file: .*absent\.key.*\n$/);
+    expect({ out, code }).toEqual({ out: "", code: 2 });
   });
 
   test("hash-password reads a password and prints its hash only", async () => {

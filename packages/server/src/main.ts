@@ -14,11 +14,14 @@ const program = new Command("holdfast-server").version(version).exitOverride();
 addServe(program);
 const config = program.command("config").description("the node's configuration");
 const store = program.command("store").description("the region's Redis");
+const root = program.command("root").description("the local root of trust");
 addConfigCheck(config, "check");
 addStore(store, "");
+addRootRotate(root, "rotate");
 // The same under one word each, for places that know no sub-commands.
 addConfigCheck(program, "config-check", { hidden: true });
 addStore(program, "store-", { hidden: true });
+addRootRotate(program, "root-rotate", { hidden: true });
 addHashPassword(program);
 const dev = program.command("dev").description("try Holdfast on this machine");
 
@@ -82,6 +85,16 @@ function addStore(parent: Command, prefix: string, visibility = {}): void {
           : await forget(options.config, process.env, options.forget);
       process.stdout.write(lines.map((line) => `${line}\n`).join(""));
     });
+}
+
+function addRootRotate(parent: Command, name: string, visibility = {}): void {
+  const command = parent.command(name, visibility);
+  withConfig(
+    command.description("add a version of the local root key, which wraps from now on"),
+  ).action(async (options: WithConfig) => {
+    const { rotateRoot } = await import("./root-commands.ts");
+    process.stdout.write(`${await rotateRoot(options.config)}\n`);
+  });
 }
 
 function addHashPassword(parent: Command): void {
