@@ -10,6 +10,7 @@ import {
 } from "./header.ts";
 import { type ResponseItem, type ResponseMessage, responseBatchItem } from "./message.ts";
 import { codeOf, type OperationRow, operationOfCode, operations } from "./operations.ts";
+import type { Infer } from "./schema.ts";
 import { tags } from "./tags.ts";
 import type { Version } from "./version.ts";
 
@@ -26,27 +27,24 @@ function encodePayload(item: ResponseItem, version: Version): Item | undefined {
   return item.payload === undefined ? undefined : { ...(item.payload as Item), tag };
 }
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
 function encodeBatchItem(item: ResponseItem, version: Version): Item {
   const { operation, operationCode, uniqueBatchItemId, status, reason, message } = item;
   const code = operation === undefined ? operationCode : codeOf(operation);
   const payload = encodePayload(item, version);
-  const failed = status === "OperationFailed" || status === "OperationUndone";
-  return responseBatchItem.encode(
-    tags.BatchItem.tag,
-    {
-      status,
-      extensions: [],
-      ...(code === undefined ? {} : { operationCode: code }),
-      ...(uniqueBatchItemId === undefined ? {} : { uniqueBatchItemId }),
-      ...(failed && reason !== undefined ? { reason } : {}),
-      ...(failed && message !== undefined ? { message } : {}),
-      ...(item.asynchronousCorrelationValue === undefined
-        ? {}
-        : { asynchronousCorrelationValue: item.asynchronousCorrelationValue }),
-      ...(payload === undefined ? {} : { payload }),
-    },
-    version,
-  ) as Item;
+  const wire: Mutable<Infer<typeof responseBatchItem.fields>> = { status, extensions: [] };
+  if (code !== undefined) wire.operationCode = code;
+  if (uniqueBatchItemId !== undefined) wire.uniqueBatchItemId = uniqueBatchItemId;
+  if (status === "OperationFailed" || status === "OperationUndone") {
+    if (reason !== undefined) wire.reason = reason;
+    if (message !== undefined) wire.message = message;
+  }
+  if (item.asynchronousCorrelationValue !== undefined) {
+    wire.asynchronousCorrelationValue = item.asynchronousCorrelationValue;
+  }
+  if (payload !== undefined) wire.payload = payload;
+  return responseBatchItem.encode(tags.BatchItem.tag, wire, version) as Item;
 }
 
 /** A response as an item, with nothing that its version does not have (KMIP 2.1, 8.4). */
