@@ -55,7 +55,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
     await nothingIsLost();
   });
 
-  test("kill -9 of Redis, and its restart", async () => {
+  test("kill -9 of Redis, and its restart with the data that it had (trap 26)", async () => {
     await region.redis.primary.kill();
     await allRefuse(region, instance);
     await region.redis.primary.restart();

@@ -168,7 +168,7 @@ test.each(["vcenter", "named"])(
   },
 );
 
-test("a key is there at the other node 0.04 s after its Create, and its attributes too", async () => {
+test("a key is there at the other node 0.04 s after its Create, and its attributes too (trap 21)", async () => {
   for (let turn = 0; turn < 10; turn++) {
     const id = await create(turn);
     await sleep(40);
@@ -222,7 +222,7 @@ describe("the credential", () => {
 });
 
 describe("connections without a message", () => {
-  test("20 bare ones and 20 failed handshakes in a burst ban nobody and are no errors in the log", async () => {
+  test("20 bare ones and 20 failed handshakes in a burst ban nobody and are no errors in the log (traps 13, 14)", async () => {
     const stranger = await selfSigned({
       commonName: "not trusted yet",
       notBeforeMs: Date.now() - 3_600_000,

@@ -9,7 +9,8 @@ import { VsphereConnection } from "./vsphere-messages.ts";
 
 /*
  * The traps that KMIP servers are known to have fallen into with vSphere and other clients, as far as they are the
- * engine's; the endpoint has those of TLS and connections.
+ * engine's. Those of connections (13 to 15, 17 to 20) are in the server's `kmip-endpoint.vsphere-traps.test.ts`, those
+ * that need a whole region (26, 29) in `test/cluster/region-load.test.ts`.
  */
 
 let engine: TestEngine;
