@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -79,6 +79,25 @@ describe("a fault is one line that says the mend, and an exit code", () => {
     expect(stderr).toContain(words);
     expect(status).not.toBe(0);
     expect(stdout).toBe("");
+  });
+});
+
+describe("standard output that takes nothing", () => {
+  const out = (target: string) =>
+    spawnSync("sh", ["-c", `"$0" "$1" decode --hex ${message} ${target}`, process.execPath, main], {
+      cwd: folder,
+      encoding: "utf8",
+    });
+
+  test("whose reader is gone is no fault", () => {
+    const { stderr } = out("| true");
+    expect(stderr).toBe("");
+  });
+
+  test.skipIf(!existsSync("/dev/full"))("that is full is one line", () => {
+    const { status, stderr } = out("> /dev/full");
+    expect(stderr).toMatch(/^holdfast: standard output: ENOSPC[^\n]+\n$/);
+    expect(status).toBe(1);
   });
 });
 

@@ -155,6 +155,7 @@ async function register(
   options: RegisterOptions,
 ): Promise<Answer> {
   const bytes = readGiven("register", file);
+  if (bytes.length === 0) throw new Failure(`register ${file}: is empty; give another path`);
   const { objectType, object } = objectFrom(options, bytes);
   const usage = objectType === "SymmetricKey" ? options : { ...options, usage: undefined };
   const answer = await client.register({
