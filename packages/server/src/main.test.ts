@@ -1,5 +1,5 @@
-import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -162,6 +162,20 @@ describe("the server's commands", () => {
       err: "hash-password: give the password on standard input\n",
       code: 2,
     });
+  });
+
+  test.skipIf(!existsSync("/dev/full"))("a standard output that takes nothing is one line", () => {
+    const main = join(import.meta.dirname, "main.ts");
+    const command = `"$0" "$1" config check --config "$2"`;
+    const into = (target: string) =>
+      spawnSync("sh", ["-c", `${command} ${target}`, process.execPath, main, good], {
+        encoding: "utf8",
+      });
+    const good = file(configure("good.yaml"));
+    expect(into("| true").stderr).toBe("");
+    const { status, stderr } = into("> /dev/full");
+    expect(stderr).toMatch(/^standard output: ENOSPC[^\n]+\n$/);
+    expect(status).toBe(1);
   });
 
   test.each([[["serve"]], [["nonsense"]], [["--config"]], [["store", "replicas"]]])(

@@ -25,6 +25,13 @@ addRootRotate(program, "root-rotate", { hidden: true });
 addHashPassword(program);
 const dev = program.command("dev").description("try Holdfast on this machine");
 
+// Whoever reads may be gone (`| head`), and a disk full: what runs goes on, without a stack trace.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") return;
+  process.stderr.write(`standard output: ${reasonOf(error)}\n`);
+  process.exitCode = 1;
+});
+
 await run();
 
 async function run(): Promise<void> {
