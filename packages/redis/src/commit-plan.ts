@@ -10,7 +10,7 @@ import {
   type Tag,
   tagOf,
 } from "@holdfast/engine";
-import type { Argument } from "./connection.ts";
+import type { Argument } from "./command-line.ts";
 import { instanceKeys, type PartitionKeys, recordKey, termPlace } from "./keys.ts";
 import type { Reply } from "./replies.ts";
 

@@ -1,6 +1,7 @@
 import { type Observer, StoreUnavailable } from "@holdfast/engine";
 import { acknowledged } from "./barrier.ts";
-import type { Argument, CommandLine, Connection, Outcome } from "./connection.ts";
+import type { Argument } from "./command-line.ts";
+import type { CommandLine, Connection, Outcome } from "./connection.ts";
 import type { CoveredNumbers } from "./covered.ts";
 import { isNoScript, isReply, storeFailure } from "./failure.ts";
 import { partitionKeys, sysKeys, sysPartition } from "./keys.ts";

@@ -1,14 +1,12 @@
 import { StoreUnavailable } from "@holdfast/engine";
-import { Command, Redis, type RedisOptions } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
+import { type Argument, Line } from "./command-line.ts";
 import { isNoScript, isReply, isTimeout, storeFailure } from "./failure.ts";
 import { type ConnectionSettings, formatAddress, parseAddress } from "./options.ts";
 import { quietSentinelConnector } from "./quiet-sentinel-connector.ts";
 import { type Script, scriptArguments } from "./scripts.ts";
 import type { ServerInfo } from "./server-info.ts";
 import { readServerInfo } from "./server-info.ts";
-
-/** An argument of a command: text, or bytes. */
-export type Argument = string | Buffer;
 
 /** A command: its name and arguments. */
 export type CommandLine = readonly [name: string, ...args: Argument[]];
@@ -139,7 +137,7 @@ export class Connection {
   }
 
   #send(name: string, args: readonly Argument[]): Promise<unknown> {
-    return this.#redis.sendCommand(new Command(name, [...args])) as Promise<unknown>;
+    return this.#redis.sendCommand(new Line(name, args)) as Promise<unknown>;
   }
 
   #outcome(answer: Promise<unknown>): Promise<Outcome> {

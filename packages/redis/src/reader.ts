@@ -1,5 +1,6 @@
 import { StoreUnavailable } from "@holdfast/engine";
-import type { Argument, Connection } from "./connection.ts";
+import type { Argument } from "./command-line.ts";
+import type { Connection } from "./connection.ts";
 import { partitionKeys } from "./keys.ts";
 import { type PartitionHead, readPartitionHead } from "./record-header.ts";
 
