@@ -265,7 +265,7 @@ describe("a start at a Redis", () => {
     const kept = await run("store", "replicas", "--config", path, "--forget", replica);
     expect(kept.err).toContain("is connected: stop it first");
     expect(kept.code).toBe(2);
-    const unknown = await run("store-replicas", "--config", path, "--forget", "127.0.0.1:9");
+    const unknown = await run("store", "replicas", "--config", path, "--forget", "127.0.0.1:9");
     expect(unknown.err).toBe("--forget 127.0.0.1:9: no such replica is known\n");
     expect(unknown.code).toBe(2);
   });

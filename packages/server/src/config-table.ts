@@ -143,7 +143,7 @@ export const configTable = {
       key: optional(file("PEM file with its private key.")),
     }),
     replicas: integer(
-      "Replicas that every change must be on, at least. Every replica ever seen counts too, until `store-replicas --forget` lowers it.",
+      "Replicas that every change must be on, at least. Every replica ever seen counts too, until `holdfast store replicas --forget` lowers it.",
       { min: 0, max: 16, default: 0 },
     ),
     leaseMs: integer(

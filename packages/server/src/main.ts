@@ -10,18 +10,14 @@ interface WithConfig {
 }
 
 // Each command brings what it needs when it runs: most need no server, and should not wait for one to load.
-const program = new Command("holdfast-server").version(version).exitOverride();
+const program = new Command("holdfast").version(version).exitOverride();
 addServe(program);
 const config = program.command("config").description("the node's configuration");
 const store = program.command("store").description("the region's Redis");
 const root = program.command("root").description("the local root of trust");
-addConfigCheck(config, "check");
-addStore(store, "");
-addRootRotate(root, "rotate");
-// The same under one word each, for places that know no sub-commands.
-addConfigCheck(program, "config-check", { hidden: true });
-addStore(program, "store-", { hidden: true });
-addRootRotate(program, "root-rotate", { hidden: true });
+addConfigCheck(config);
+addStore(store);
+addRootRotate(root);
 addHashPassword(program);
 const dev = program.command("dev").description("try Holdfast on this machine");
 
@@ -63,8 +59,8 @@ function addServe(parent: Command): void {
   );
 }
 
-function addConfigCheck(parent: Command, name: string, visibility = {}): void {
-  const command = parent.command(name, visibility);
+function addConfigCheck(parent: Command): void {
+  const command = parent.command("check");
   withConfig(command.description("validate a configuration and the files that it names")).action(
     async (options: WithConfig) => {
       const { checkConfig } = await import("./check-config.ts");
@@ -73,15 +69,15 @@ function addConfigCheck(parent: Command, name: string, visibility = {}): void {
   );
 }
 
-function addStore(parent: Command, prefix: string, visibility = {}): void {
-  const init = parent.command(`${prefix}init`, visibility);
+function addStore(parent: Command): void {
+  const init = parent.command("init");
   withConfig(init.description("mark an empty Redis as this region's store")).action(
     async (options: WithConfig) => {
       const { initStore } = await import("./store-commands.ts");
       process.stdout.write(`${await initStore(options.config, process.env)}\n`);
     },
   );
-  const replicas = parent.command(`${prefix}replicas`, visibility);
+  const replicas = parent.command("replicas");
   withConfig(replicas.description("list the replicas that every change waits for"))
     .option("--forget <address>", "no longer wait for one that will not come back (host:port)")
     .action(async (options: WithConfig & { readonly forget?: string }) => {
@@ -94,8 +90,8 @@ function addStore(parent: Command, prefix: string, visibility = {}): void {
     });
 }
 
-function addRootRotate(parent: Command, name: string, visibility = {}): void {
-  const command = parent.command(name, visibility);
+function addRootRotate(parent: Command): void {
+  const command = parent.command("rotate");
   withConfig(
     command.description("add a version of the local root key, which wraps from now on"),
   ).action(async (options: WithConfig) => {
