@@ -170,7 +170,7 @@ export class RedisObjects {
     throw new StoreUnavailable("corrupt", "a record's key holds another type than it should");
   }
 
-  /** Nothing is answered that a fail-over could take back (design section 5). */
+  /** Nothing is answered that a fail-over could take back. */
   async #cover(
     tenure: Tenure,
     partition: number,
