@@ -25,9 +25,9 @@ export interface LoadPlan {
   /** Connections at the same time; each takes the next target when it connects. */
   readonly connections: number;
   readonly targets: readonly Target[];
-  /** Whether the first exchange is repeated on the same connection for ever; otherwise each connects anew. */
+  /** Whether each operation is one exchange on a connection that stays; otherwise each exchange connects anew. */
   readonly persistent: boolean;
-  /** One operation is all exchanges of a worker, in order; a worker has those at its number, modulo their count. */
+  /** They take turns, whichever connection is free. */
   readonly operations: readonly (readonly Exchange[])[];
   readonly warmMs: number;
   /** At most this long is measured. */

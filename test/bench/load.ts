@@ -1,4 +1,4 @@
-import type { LoadPlan, LoadResult, Message } from "./load-plan.ts";
+import type { Exchange, LoadPlan, LoadResult, Message } from "./load-plan.ts";
 import { cpuSeconds } from "./process-figures.ts";
 import { Histogram } from "./statistics.ts";
 import { Contexts, identifierIn, refusalIn, Wire } from "./wire.ts";
@@ -16,12 +16,15 @@ interface Prepared extends Omit<Message, "bytes"> {
 /** Runs one plan: opens, warms up, measures, closes. */
 export class Load {
   readonly #plan: LoadPlan;
+  readonly #operations: readonly (readonly (readonly Prepared[])[])[];
   readonly #contexts = new Contexts();
   readonly #wires = new Set<Wire>();
   readonly #histogram = new Histogram();
   readonly #done: Promise<void>;
   #endEarly: () => void = () => undefined;
-  #turn = 0;
+  /** How many connections, operations and numbers have been given out. */
+  #opened = 0;
+  #begun = 0;
   #number = 0;
   #phase: "warm" | "measure" | "over" = "warm";
   #failures = 0;
@@ -29,6 +32,7 @@ export class Load {
 
   constructor(plan: LoadPlan) {
     this.#plan = plan;
+    this.#operations = plan.operations.map(prepare);
     this.#done = new Promise((resolve) => {
       this.#endEarly = resolve;
     });
@@ -84,10 +88,9 @@ export class Load {
     let next = 0;
     const opener = async () => {
       while (next < this.#plan.connections) {
-        const at = next++;
-        const messages = this.#operationOf(at)[0] ?? [];
+        next += 1;
         const wire = await this.#open();
-        workers.push(() => this.#repeat(wire, messages));
+        workers.push(() => this.#repeat(wire));
       }
     };
     await Promise.all(Array.from({ length: openingMax }, opener));
@@ -95,42 +98,31 @@ export class Load {
   }
 
   #startAll(): (() => Promise<void>)[] {
-    return Array.from({ length: this.#plan.connections }, (_, at) => {
-      const exchanges = this.#operationOf(at);
-      return () => this.#converse(exchanges);
-    });
+    return Array.from({ length: this.#plan.connections }, () => () => this.#converse());
   }
 
-  /** Each worker has bytes of its own, since identifiers are written into them. */
-  #operationOf(worker: number): readonly (readonly Prepared[])[] {
-    const { operations } = this.#plan;
-    const exchanges = operations[worker % operations.length] ?? [];
-    const needed = exchanges.some((messages) => messages.some(({ idsAt }) => idsAt.length > 0));
-    return exchanges.map((messages) =>
-      messages.map((message) => ({
-        ...message,
-        bytes: Buffer.from(message.bytes, "base64"),
-        teaches: needed && message.idsAt.length === 0,
-      })),
-    );
+  /** The operation whose turn it is: every one of them comes up, whoever asks. */
+  #nextOperation(): readonly (readonly Prepared[])[] {
+    this.#begun += 1;
+    return this.#operations[this.#begun % this.#operations.length] ?? [];
   }
 
   async #open(): Promise<Wire> {
     const { targets } = this.#plan;
-    const target = targets[this.#turn++ % targets.length];
+    const target = targets[this.#opened++ % targets.length];
     if (target === undefined) throw new Error("nothing to connect to");
     const wire = await Wire.open(target, this.#contexts);
     this.#wires.add(wire);
     return wire;
   }
 
-  /** The same messages on the same connection, until it is over. */
-  async #repeat(first: Wire, messages: readonly Prepared[]): Promise<void> {
+  /** The first exchange of each operation on the same connection, until it is over. */
+  async #repeat(first: Wire): Promise<void> {
     let wire = first;
     while (!this.#over) {
       const sinceMs = performance.now();
       try {
-        await this.#exchangeAll(wire, messages, undefined);
+        await this.#exchangeAll(wire, this.#nextOperation()[0] ?? [], undefined);
         this.#count(sinceMs);
       } catch (error) {
         this.#failed(error);
@@ -142,12 +134,12 @@ export class Load {
   }
 
   /** New connections, until it is over. */
-  async #converse(exchanges: readonly (readonly Prepared[])[]): Promise<void> {
+  async #converse(): Promise<void> {
     while (!this.#over) {
       const sinceMs = performance.now();
       try {
         let id: string | undefined;
-        for (const messages of exchanges) {
+        for (const messages of this.#nextOperation()) {
           const wire = await this.#open();
           try {
             id = await this.#exchangeAll(wire, messages, id);
@@ -170,15 +162,21 @@ export class Load {
     known: string | undefined,
   ): Promise<string | undefined> {
     let id = known;
-    for (const { bytes, idsAt, numbersAt, teaches } of messages) {
-      for (const at of idsAt) bytes.write(id ?? "", at, "latin1");
-      for (const at of numbersAt) bytes.write(this.#nextNumber(), at, "latin1");
-      const answer = await wire.exchange(bytes);
+    for (const message of messages) {
+      const answer = await wire.exchange(this.#filled(message, id));
       const refusal = refusalIn(answer);
       if (refusal !== undefined) throw new Error(refusal);
-      if (teaches) id = identifierIn(answer) ?? id;
+      if (message.teaches) id = identifierIn(answer) ?? id;
     }
     return id;
+  }
+
+  #filled({ bytes, idsAt, numbersAt }: Prepared, id = ""): Buffer {
+    if (idsAt.length === 0 && numbersAt.length === 0) return bytes;
+    const own = Buffer.from(bytes);
+    for (const at of idsAt) own.write(id, at, "latin1");
+    for (const at of numbersAt) own.write(this.#nextNumber(), at, "latin1");
+    return own;
   }
 
   #nextNumber(): string {
@@ -198,6 +196,17 @@ export class Load {
     this.#firstFailure ??= error instanceof Error ? error.message : String(error);
     if (this.#failures > failuresMax) throw new Error(`too many failures: ${this.#firstFailure}`);
   }
+}
+
+function prepare(exchanges: readonly Exchange[]): readonly (readonly Prepared[])[] {
+  const needed = exchanges.some((messages) => messages.some(({ idsAt }) => idsAt.length > 0));
+  return exchanges.map((messages) =>
+    messages.map((message) => ({
+      ...message,
+      bytes: Buffer.from(message.bytes, "base64"),
+      teaches: needed && message.idsAt.length === 0,
+    })),
+  );
 }
 
 function sleep(ms: number): Promise<void> {

@@ -5,6 +5,7 @@ import { LoadGenerator } from "./load-generator.ts";
 import { type CpuProfile, summarise } from "./profile-summary.ts";
 
 const connections = 32;
+const keys = 1000;
 const warmMs = 10_000;
 const measureMs = 10_000;
 
@@ -22,7 +23,7 @@ export async function profileGets(
   delete process.env["NODE_OPTIONS"];
   const generator = opened.use(new LoadGenerator(signal));
   const side = holdfastSide(region, 1);
-  const gets = await makeKeys(region.target("bench"), connections);
+  const gets = await makeKeys(region.target("bench"), keys);
   const { operations, seconds, cpuSeconds } = await generator.load({
     connections,
     targets: side.targets,
