@@ -3,7 +3,10 @@ import { hash } from "node:crypto";
 /** How many partitions a store has; fixed for ever, since a record's place depends on it. */
 export const partitionCount = 64;
 
-/** The number that stands for the partition `{sys}`, after those of instances. */
+/**
+ * The number that stands for the partition `{sys}`, after those of instances.
+ * @alias
+ */
 export const sysPartition = partitionCount;
 
 /**
