@@ -438,6 +438,36 @@ describe("the listener", () => {
     expect(performance.now() - startMs).toBeLessThan(5000);
     expect(server.endpoint.connectionCount).toBe(0);
   });
+
+  test("a handshake that ends while the node drains does not keep it: one request is answered", async () => {
+    const release: (() => void)[] = [];
+    await using server = await startEndpoint(pki, {
+      execute: async (request) => {
+        if (request[request.length - 1] === 1)
+          await new Promise<void>((resolve) => release.push(resolve));
+        return request;
+      },
+    });
+    const busy = await connectTls(pki, server.port, pki.pinned);
+    const answered = receive(busy);
+    busy.write(message(64, 1));
+    await until(() => release.length === 1);
+    const begun = [await connectPlain(server.port), await connectPlain(server.port)];
+    await until(() => server.endpoint.handshakeCount === 2);
+    const drained = server.endpoint.drain(20_000);
+    await until(() => !server.endpoint.listening);
+    const [silent, asking] = await Promise.all(
+      begun.map((socket) => connectTls(pki, server.port, pki.pinned, { socket })),
+    );
+    if (silent === undefined || asking === undefined) throw new Error("no connection");
+    const startMs = performance.now();
+    expect(await ask(asking, message(64, 2))).toEqual(message(64, 2));
+    await Promise.all([closeMs(silent), closeMs(asking)]);
+    release[0]?.();
+    expect((await answered)[0]).toEqual(message(64, 1));
+    await drained;
+    expect(performance.now() - startMs).toBeLessThan(5000);
+  });
 });
 
 test("the 100 last refusals are kept", async () => {

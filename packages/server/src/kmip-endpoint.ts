@@ -47,6 +47,9 @@ export interface RefusedClient {
 const sweepMs = 250;
 const refusedKept = 100;
 
+/** How long a connection whose handshake ends while the node drains may take to send its request. */
+const lateGraceMs = 100;
+
 /**
  * KMIP over mutual TLS 1.2 and 1.3. Who may come in is decided by `Trust` for every connection, resumed ones too;
  * the listener can be shut and opened again while connections stay.
@@ -65,6 +68,7 @@ export class KmipEndpoint {
   readonly #clients = new WeakMap<Admission, Client>();
   readonly #sweeper: NodeJS.Timeout;
   #trust: Trust;
+  #draining = false;
   #port: number;
   #changing: Promise<void> = Promise.resolve();
 
@@ -157,6 +161,7 @@ export class KmipEndpoint {
 
   /** Shuts the listener, answers what is in flight, and cuts after `withinMs` whatever is left. */
   async drain(withinMs: number): Promise<void> {
+    this.#draining = true;
     await this.shut();
     for (const connection of this.#connections) connection.drain();
     const { clock } = this.#options;
@@ -273,7 +278,10 @@ export class KmipEndpoint {
       this.#noteRefused({ timeMs: clock.wallMs(), reason: verdict, remote, fingerprint, subject });
       this.#turnAway(socket);
     } else {
-      this.#connections.add(new Connection(socket, verdict, this.#clientOf(verdict), this.#host));
+      const connection = new Connection(socket, verdict, this.#clientOf(verdict), this.#host);
+      this.#connections.add(connection);
+      // Its handshake had begun when draining did; what it asks at once is still answered.
+      if (this.#draining) setTimeout(() => connection.drain(), lateGraceMs).unref();
     }
   }
 
