@@ -2,6 +2,7 @@ import { KeyRingUnavailable, StoreUnavailable } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
 import type { NodeEvent } from "./events.ts";
 import { Log } from "./log.ts";
+import { type LogRow, logTable, redactedNames } from "./log-table.ts";
 
 function logAt(level: "debug" | "info" | "warn" | "error") {
   const lines: Record<string, unknown>[] = [];
@@ -123,6 +124,18 @@ describe("log", () => {
       cause: { name: "Error", message: "WRONGPASS", cause: { code: "ECONN" } },
     });
     expect(lines[2]).toMatchObject({ key: "[redacted]", store: { password: "[redacted]" } });
+  });
+
+  test("no event has a field of a name that is redacted, nor one that could hold such a field", () => {
+    const rows: (LogRow<never> | undefined)[] = Object.values(logTable);
+    const fields = rows.flatMap((row) => row?.fields ?? []);
+    expect(fields.length).toBeGreaterThan(20);
+    expect(fields.filter((field) => redactedNames.includes(String(field)))).toEqual([]);
+    const { log, lines } = logAt("info");
+    const detail = { password: "hunter2" } as unknown as string;
+    log.observe({ type: "certificate", loaded: true, detail });
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).not.toHaveProperty("detail");
   });
 
   test("causes that go round in circles end", () => {

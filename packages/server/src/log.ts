@@ -23,7 +23,10 @@ const closeMs = 1000;
 
 /** The node's log: one JSON object a line. */
 export class Log {
+  /** For events, whose lines hold nothing but what the table names: searching them for secrets costs 20 µs each. */
   readonly #logger: Logger;
+  /** For whatever else is said. */
+  readonly #redacting: Logger;
   readonly #monotonicMs: () => number;
   readonly #limits = new Map<string, { sinceMs: number; lines: number; suppressed: number }>();
   /** Standard output. */
@@ -43,13 +46,11 @@ export class Log {
         base: { region, node },
         timestamp: pino.stdTimeFunctions.isoTime,
         formatters: { level: (label) => ({ level: label }) },
-        redact: {
-          paths: redactedNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]),
-          censor: "[redacted]",
-        },
       },
       destination ?? this.#output ?? { write: () => undefined },
     );
+    const paths = redactedNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
+    this.#redacting = this.#logger.child({}, { redact: { paths, censor: "[redacted]" } });
   }
 
   /** Takes every event of the node; never throws. */
@@ -67,7 +68,7 @@ export class Log {
 
   /** Logs what is no event: start and end of the process. */
   say(level: Level, message: string, fields: Readonly<Record<string, unknown>> = {}): void {
-    if (!this.#closed) this.#logger[level](fields, message);
+    if (!this.#closed) this.#redacting[level](fields, message);
   }
 
   /**
@@ -109,7 +110,8 @@ function pick(event: NodeEvent, fields: readonly string[]): Record<string, unkno
   for (const field of fields) {
     const value = (event as unknown as Record<string, unknown>)[field];
     if (value === undefined || value === "") continue;
-    line[field] = field === "cause" ? describeCause(value) : rounded(value);
+    if (field === "cause") line[field] = describeCause(value);
+    else if (typeof value !== "object") line[field] = rounded(value);
   }
   return line;
 }
