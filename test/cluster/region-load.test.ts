@@ -19,6 +19,9 @@ afterAll(async () => {
   await region?.[Symbol.asyncDispose]();
 });
 
+// A node that lost its store opens its listener again when it has been well for a while, not at its first answer.
+beforeEach(() => allLetIn(region, instance));
+
 describe("under load, nothing that was acknowledged is lost", () => {
   beforeEach(async () => {
     load = await Load.start(region, { instance });
