@@ -9,6 +9,8 @@ import {
   vendorAttribute,
 } from "./attribute.ts";
 import {
+  askedName1,
+  askedReference2,
   attribute1,
   attributeFilter1,
   attributeFilters2,
@@ -16,6 +18,8 @@ import {
   attributeReference2,
   attributeSet2,
   attributes2,
+  newAttributes1,
+  newAttributes2,
   oneAttribute2,
   templateAttribute,
 } from "./attribute-forms.ts";
@@ -330,6 +334,34 @@ describe("the 2.x form", () => {
     expect(faultOf(() => attributeReference2.decode(textString(0, "State"), "2.0"))).toBe(
       "invalidMessage",
     );
+  });
+});
+
+describe("a request never leaves out what its version cannot say", () => {
+  const other = vendorAttribute("Acme", "Site", textString(0, "1"));
+  const set = (item: Item) => ({ attributes: [{ item }], templateNames: [] });
+
+  const tag = tags.Attribute.tag;
+  const ofNew = (item: Item, version: Version) =>
+    (isVersion1(version) ? newAttributes1 : newAttributes2).encode(tag, set(item), version);
+  const asked = (item: Item, version: Version) =>
+    (isVersion1(version) ? askedName1 : askedReference2).encode(tag, referenceOf(item), version);
+
+  test.each<[string, typeof ofNew, Item, Version]>([
+    ["a new object's attribute, 1.x", ofNew, itemOf("Comment"), "1.3"],
+    ["a new object's attribute, 2.x", ofNew, itemOf("OperationPolicyName"), "2.0"],
+    ["a new object's attribute of a vendor without a name in 1.x", ofNew, other, "1.4"],
+    [
+      "a value of a new object's attribute",
+      ofNew,
+      attributeItem("CryptographicAlgorithm", "HMAC_SHA3_224"),
+      "1.0",
+    ],
+    ["a name, 1.x", asked, itemOf("Comment"), "1.3"],
+    ["a vendor's name, 1.x", asked, other, "1.4"],
+    ["a reference, 2.x", asked, itemOf("OperationPolicyName"), "2.1"],
+  ])("%s", (_, encodeIt, item, version) => {
+    expect(faultOf(() => encodeIt(item, version))).toBe("invalidAttribute");
   });
 });
 

@@ -20,7 +20,7 @@ import { KmipError } from "./faults.ts";
 import { many, optional, required, struct } from "./schema.ts";
 import { isKnownTag } from "./tag-lookup.ts";
 import { anyItem, integer, text, type ValueType } from "./value-type.ts";
-import type { Version } from "./version.ts";
+import { isVersion1, type Version } from "./version.ts";
 
 const vendorTag = attributes.VendorAttribute.tag;
 
@@ -164,6 +164,30 @@ export const attributeSet2: ValueType<AttributeSet> = {
   encode: (tag, set, version) => attributes2.encode(tag, set.attributes, version),
 };
 
+/** Attributes of a new object: what the version cannot say is refused, since the object would not be what was asked for. */
+const wholly = (form: ValueType<AttributeSet>): ValueType<AttributeSet> => ({
+  ...form,
+  encode: (tag, set, version) => {
+    for (const { item } of set.attributes) requireSayable(item, version);
+    return form.encode(tag, set, version);
+  },
+});
+
+function requireSayable(item: Item, version: Version): void {
+  const nameless =
+    isVersion1(version) && item.tag === vendorTag && customName(vendorKeyOf(item)) === undefined;
+  if (nameless) throw unknown("an attribute of this vendor", version);
+  if (inVersion(item, version) !== undefined) return;
+  const given = attributeByTag(item.tag)?.name ?? "an attribute";
+  if (!attributeVisible(item.tag, version)) throw unknown(given, version);
+  throw new KmipError("invalidAttribute", `KMIP ${version} cannot say this value of ${given}`);
+}
+
+/** 1.x Template-Attribute of a new object. */
+export const newAttributes1 = wholly(templateAttribute);
+/** 2.x Attributes of a new object. */
+export const newAttributes2 = wholly(attributeSet2);
+
 /** 2.x New Attribute or Current Attribute: a structure of one attribute (KMIP 2.1, 5.6 and 5.7). */
 export const oneAttribute2: ValueType<Attribute> = {
   itemType: ItemType.Structure,
@@ -216,3 +240,18 @@ export const attributeReference2: ValueType<AttributeReference> = {
     return vendorReference.encode(tag, reference, version);
   },
 };
+
+/** A reference of a request, which says less without it, or all: one that the version cannot say is refused. */
+const asked = (form: ValueType<AttributeReference>): ValueType<AttributeReference> => ({
+  ...form,
+  encode: (tag, reference, version) => {
+    const item = form.encode(tag, reference, version);
+    if (item !== undefined) return item;
+    throw unknown(attributeByTag(reference.tag)?.name ?? "the attribute", version);
+  },
+});
+
+/** 1.x Attribute Name in a request. */
+export const askedName1 = asked(attributeName1);
+/** 2.x Attribute Reference in a request. */
+export const askedReference2 = asked(attributeReference2);

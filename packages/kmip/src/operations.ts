@@ -1,13 +1,16 @@
 import type { Item } from "@holdfast/ttlv";
 import type { Attribute, AttributeReference, AttributeSet } from "./attribute.ts";
 import {
+  askedName1,
+  askedReference2,
   attribute1,
   attributeFilter1,
   attributeFilters2,
   attributeName1,
   attributeReference2,
-  attributeSet2,
   attributes2,
+  newAttributes1,
+  newAttributes2,
   oneAttribute2,
   templateAttribute,
 } from "./attribute-forms.ts";
@@ -85,8 +88,8 @@ const objectType = enumeration("ObjectType");
 /** Attributes of a new object: 1.x Template-Attribute, 2.x Attributes. */
 const newAttributes: Field<AttributeSet, "required"> = byVersion(
   "required",
-  { tag: "TemplateAttribute", type: templateAttribute, ...v1 },
-  { tag: "Attributes", type: attributeSet2, ...v2 },
+  { tag: "TemplateAttribute", type: newAttributes1, ...v1 },
+  { tag: "Attributes", type: newAttributes2, ...v2 },
 );
 
 /** A list of attributes: 1.x Attribute items, 2.x one Attributes structure. */
@@ -103,7 +106,14 @@ const attributeFilters = byVersion<readonly Attribute[], "optional">(
   { tag: "Attributes", type: attributeFilters2, ...v2 },
 );
 
-/** Attribute names: 1.x Attribute Name items, 2.x Attribute Reference items. */
+/** Which attributes to answer: 1.x Attribute Name items, 2.x Attribute Reference items. */
+const askedReferences = byVersion<readonly AttributeReference[], "required">(
+  "required",
+  { tag: "AttributeName", type: askedName1, many: true, ...v1 },
+  { tag: "AttributeReference", type: askedReference2, many: true, ...v2 },
+);
+
+/** The same in an answer, which leaves out what the version cannot say. */
 const attributeReferences = byVersion<readonly AttributeReference[], "required">(
   "required",
   { tag: "AttributeName", type: attributeName1, many: true, ...v1 },
@@ -228,7 +238,7 @@ export const operations = {
   GetAttributes: operation("Get Attributes", {
     code: 0x0b,
     since: "1.0",
-    request: { uniqueIdentifier: identifierAsked, references: attributeReferences },
+    request: { uniqueIdentifier: identifierAsked, references: askedReferences },
     response: { uniqueIdentifier: identifierGiven, attributes: attributeList },
   }),
   GetAttributeList: operation("Get Attribute List", {
@@ -261,8 +271,8 @@ export const operations = {
       currentAttribute: optional("CurrentAttribute", oneAttribute2, v2),
       reference: byVersion<AttributeReference, "optional">(
         "optional",
-        { tag: "AttributeName", type: attributeName1, required: true, ...v1 },
-        { tag: "AttributeReference", type: attributeReference2, ...v2 },
+        { tag: "AttributeName", type: askedName1, required: true, ...v1 },
+        { tag: "AttributeReference", type: askedReference2, ...v2 },
       ),
       attributeIndex: optional("AttributeIndex", integer, v1),
     },
@@ -361,7 +371,7 @@ export const operations = {
     since: "2.0",
     request: {
       uniqueIdentifier: identifierAsked,
-      reference: required("AttributeReference", attributeReference2),
+      reference: required("AttributeReference", askedReference2),
       adjustmentType: required("AdjustmentType", enumeration("AdjustmentType")),
       adjustmentValue: optional("AdjustmentValue", anyItem),
     },
