@@ -20,7 +20,10 @@ interface Waiting {
 
 const keysMax = 512;
 
-/** Gathers the reads of one turn of the event loop into one MGET, so that a read costs a key and not a command. */
+/**
+ * Gathers reads into one MGET, so that a read costs a key and not a command: those of one turn of the event loop, and
+ * while an MGET is under way all that come until it is answered.
+ */
 export class Reader {
   readonly connection: Connection;
   readonly #heads: readonly string[];
@@ -29,6 +32,7 @@ export class Reader {
   #keys: Argument[] = [];
   #headAt = new Map<number, number>();
   #waiting: Waiting[] = [];
+  #underWay = 0;
 
   constructor(
     connection: Connection,
@@ -45,7 +49,7 @@ export class Reader {
   /** Reads keys of a partition; rejects with `StoreUnavailable`. */
   read(partition: number, keys: readonly Argument[]): Promise<Values> {
     return new Promise((resolve, reject) => {
-      if (this.#keys.length === 0) setImmediate(() => this.#flush());
+      if (this.#keys.length === 0 && this.#underWay === 0) setImmediate(() => this.#flush());
       let head = this.#headAt.get(partition);
       if (head === undefined) {
         head = this.#keys.push(this.#heads[partition] ?? partitionKeys(partition).head) - 1;
@@ -71,26 +75,36 @@ export class Reader {
     this.#waiting = [];
     this.#headAt = new Map();
     const sent = this.#now();
+    this.#underWay += 1;
     this.connection.call("mget", ...keys).then(
       (answer) => {
         this.#observe(this.#now() - sent);
+        this.#answered();
         this.#settle(waiting, answer as readonly (Buffer | null)[]);
       },
       (error: unknown) => {
+        this.#answered();
         for (const { reject } of waiting) reject(error);
       },
     );
   }
 
+  /** Sends what has gathered, before the answers are looked at: Redis works meanwhile. */
+  #answered(): void {
+    this.#underWay -= 1;
+    if (this.#underWay === 0) this.#flush();
+  }
+
   #settle(waiting: readonly Waiting[], answer: readonly (Buffer | null)[]): void {
-    for (const { head, first, count, resolve, reject } of waiting) {
-      if (!Array.isArray(answer)) reject(new StoreUnavailable("corrupt", "MGET answered no list"));
-      else {
-        resolve({
-          head: readPartitionHead(answer[head]),
-          values: answer.slice(first, first + count),
-        });
-      }
+    if (!Array.isArray(answer)) {
+      const failure = new StoreUnavailable("corrupt", "MGET answered no list");
+      for (const { reject } of waiting) reject(failure);
+      return;
+    }
+    const heads = new Map<number, PartitionHead | undefined>();
+    for (const { head: at, first, count, resolve } of waiting) {
+      if (!heads.has(at)) heads.set(at, readPartitionHead(answer[at]));
+      resolve({ head: heads.get(at), values: answer.slice(first, first + count) });
     }
   }
 }
