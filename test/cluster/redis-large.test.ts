@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
 import { expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
-import { installed, openNewStore } from "../support/redis-store.ts";
+import { create, installed, openNewStore } from "../support/redis-store.ts";
 
 test("a page of large objects ends early, so that it keeps nobody else waiting", async () => {
   await using redis = await RedisServer.start();
@@ -20,4 +20,23 @@ test("a page of large objects ends early, so that it keeps nobody else waiting",
   const { next: after } = first;
   if (after === undefined) throw new Error("the page says that nothing follows");
   expect((await store.find(instance, { ...query, after })).objects).toHaveLength(2);
+});
+
+test("reads that come together share an answer, but none that keeps everyone waiting", async () => {
+  await using redis = await RedisServer.start();
+  await using opened = await openNewStore({ address: redis.address });
+  const { store } = opened;
+  const instance = await installed(store);
+  const { uniqueIdentifier } = await create(store, instance);
+  await redis.command("config", "resetstat");
+  const read = await Promise.all(
+    Array.from({ length: 300 }, () => store.read(instance, [uniqueIdentifier])),
+  );
+  expect(
+    read.filter(([stored]) => stored?.object.uniqueIdentifier === uniqueIdentifier),
+  ).toHaveLength(300);
+  const statistics = String(await redis.command("info", "commandstats"));
+  const calls = Number(/cmdstat_mget:calls=(\d+)/.exec(statistics)?.[1]);
+  expect(calls).toBeGreaterThanOrEqual(5);
+  expect(calls).toBeLessThan(20);
 });

@@ -18,21 +18,37 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-const keysMax = 512;
+/** Of one MGET: as many large records are a second's work, and everyone's commands wait behind it. */
+const keysMax = 64;
+
+/** Reads that go into one MGET. */
+class Gathering {
+  readonly keys: Argument[] = [];
+  readonly waiting: Waiting[] = [];
+  readonly #headAt = new Map<number, number>();
+
+  /** Where a partition's head stands, which is asked for once. */
+  headAt(partition: number, name: string): number {
+    const known = this.#headAt.get(partition);
+    if (known !== undefined) return known;
+    const at = this.keys.push(name) - 1;
+    this.#headAt.set(partition, at);
+    return at;
+  }
+}
 
 /**
  * Gathers reads into one MGET, so that a read costs a key and not a command: those of one turn of the event loop, and
- * while an MGET is under way all that come until it is answered.
+ * while an MGET is under way those that come until it is answered.
  */
 export class Reader {
   readonly connection: Connection;
   readonly #heads: readonly string[];
   readonly #observe: (durationMs: number) => void;
   readonly #now: () => number;
-  #keys: Argument[] = [];
-  #headAt = new Map<number, number>();
-  #waiting: Waiting[] = [];
-  #underWay = 0;
+  /** What is to be sent, one after another. */
+  readonly #gatherings: Gathering[] = [];
+  #underWay = false;
 
   constructor(
     connection: Connection,
@@ -49,16 +65,13 @@ export class Reader {
   /** Reads keys of a partition; rejects with `StoreUnavailable`. */
   read(partition: number, keys: readonly Argument[]): Promise<Values> {
     return new Promise((resolve, reject) => {
-      if (this.#keys.length === 0 && this.#underWay === 0) setImmediate(() => this.#flush());
-      let head = this.#headAt.get(partition);
-      if (head === undefined) {
-        head = this.#keys.push(this.#heads[partition] ?? partitionKeys(partition).head) - 1;
-        this.#headAt.set(partition, head);
-      }
-      const first = this.#keys.length;
-      for (const key of keys) this.#keys.push(key);
-      this.#waiting.push({ head, first, count: keys.length, resolve, reject });
-      if (this.#keys.length >= keysMax) this.#flush();
+      if (this.#gatherings.length === 0 && !this.#underWay) setImmediate(() => this.#flush());
+      const gathering = this.#open();
+      const name = this.#heads[partition] ?? partitionKeys(partition).head;
+      const head = gathering.headAt(partition, name);
+      const first = gathering.keys.length;
+      for (const key of keys) gathering.keys.push(key);
+      gathering.waiting.push({ head, first, count: keys.length, resolve, reject });
     });
   }
 
@@ -67,32 +80,33 @@ export class Reader {
     return Number(await this.connection.call("exists", ...keys));
   }
 
+  /** The gathering that still takes keys. */
+  #open(): Gathering {
+    const last = this.#gatherings.at(-1);
+    if (last !== undefined && last.keys.length < keysMax) return last;
+    const next = new Gathering();
+    this.#gatherings.push(next);
+    return next;
+  }
+
   #flush(): void {
-    if (this.#keys.length === 0) return;
-    const keys = this.#keys;
-    const waiting = this.#waiting;
-    this.#keys = [];
-    this.#waiting = [];
-    this.#headAt = new Map();
+    const gathering = this.#gatherings.shift();
+    this.#underWay = gathering !== undefined;
+    if (gathering === undefined) return;
+    const { keys, waiting } = gathering;
     const sent = this.#now();
-    this.#underWay += 1;
     this.connection.call("mget", ...keys).then(
       (answer) => {
         this.#observe(this.#now() - sent);
-        this.#answered();
+        // Before the answers are looked at: Redis works meanwhile.
+        this.#flush();
         this.#settle(waiting, answer as readonly (Buffer | null)[]);
       },
       (error: unknown) => {
-        this.#answered();
+        this.#flush();
         for (const { reject } of waiting) reject(error);
       },
     );
-  }
-
-  /** Sends what has gathered, before the answers are looked at: Redis works meanwhile. */
-  #answered(): void {
-    this.#underWay -= 1;
-    if (this.#underWay === 0) this.#flush();
   }
 
   #settle(waiting: readonly Waiting[], answer: readonly (Buffer | null)[]): void {
