@@ -4,6 +4,7 @@ import type { Ending } from "./events.ts";
 import { MemoryBudget, type Waiter } from "./memory-budget.ts";
 import { reasonOf } from "./start-error.ts";
 import type { Admission } from "./trust.ts";
+import type { Turns } from "./turns.ts";
 
 /** Who sends requests, as the engine sees it. */
 export interface Client {
@@ -32,6 +33,7 @@ export interface ConnectionHost {
   };
   readonly budget: MemoryBudget;
   readonly readers: ReaderPool;
+  readonly turnsOf: (instance: string) => Turns;
   readonly execute: Execute;
   readonly requestId: () => string;
   readonly monotonicMs: () => number;
@@ -70,6 +72,8 @@ export class ReaderPool {
 const closeMs = 2000;
 /** The engine bounds every wait itself; an answer this late is a fault of ours, and no client waits for ever. */
 const stuckMs = 60_000;
+/** How long a client may take to take an answer while everybody waits for the memory of unsent answers. */
+const pressedMs = 1000;
 
 /**
  * One client's connection: cuts its bytes into requests, has them answered one after another in their order, and
@@ -80,6 +84,7 @@ export class Connection implements Waiter {
   readonly #socket: TLSSocket;
   readonly #host: ConnectionHost;
   readonly #client: Client;
+  readonly #turns: Turns;
   #reader: FrameReader | undefined;
   #queue: Uint8Array[] = [];
   #busySinceMs = 0;
@@ -104,6 +109,7 @@ export class Connection implements Waiter {
     this.admission = admission;
     this.#client = client;
     this.#host = host;
+    this.#turns = host.turnsOf(client.instance);
     this.#activeMs = host.monotonicMs();
     (socket as KmipSocket)[connectionOf] = this;
     socket.on("data", onData);
@@ -154,11 +160,9 @@ export class Connection implements Waiter {
     const { limits } = this.#host;
     if (this.#closingSinceMs > 0) {
       if (nowMs > this.#closingSinceMs + closeMs) this.#socket.destroy();
-    } else if (this.#blockedSinceMs > 0) {
-      const late = nowMs > this.#blockedSinceMs + limits.requestDeadlineMs;
-      if (late) this.destroy("answerDeadline");
-    } else if (this.#busySinceMs > 0) {
-      if (nowMs > this.#busySinceMs + stuckMs) this.destroy("stuck");
+    } else if (this.#blockedSinceMs > 0 || this.#busySinceMs > 0 || this.#queue.length > 0) {
+      const late = this.#lateWith(nowMs);
+      if (late !== undefined) this.destroy(late);
     } else if (this.#deadlineMs > 0) {
       if (nowMs > this.#deadlineMs) this.finish("requestDeadline");
     } else if (wallMs > this.admission.notAfterMs) {
@@ -168,7 +172,19 @@ export class Connection implements Waiter {
     }
   }
 
-  /** There may be memory again. */
+  /** What has taken too long of the request that waits, is carried out or is answered. */
+  #lateWith(nowMs: number): Ending | undefined {
+    if (this.#blockedSinceMs === 0) {
+      const sinceMs = this.#busySinceMs > 0 ? this.#busySinceMs : this.#activeMs;
+      return nowMs > sinceMs + stuckMs ? "stuck" : undefined;
+    }
+    const { budget, limits } = this.#host;
+    const pressed = budget.answersFull ? pressedMs : Number.POSITIVE_INFINITY;
+    const takeMs = Math.min(limits.requestDeadlineMs, pressed);
+    return nowMs > this.#blockedSinceMs + takeMs ? "answerDeadline" : undefined;
+  }
+
+  /** There may be memory, or a turn, again. */
   proceed(): void {
     if (this.#socket.destroyed) return;
     this.#reserve(this.#reader?.frameBytes ?? 0);
@@ -236,7 +252,7 @@ export class Connection implements Waiter {
       else this.#resume();
     } else if (this.#host.budget.answersFull) {
       this.#host.budget.wait(this);
-    } else {
+    } else if (this.#turns.take(this)) {
       this.#queue.shift();
       this.#answer(request);
     }
@@ -263,6 +279,7 @@ export class Connection implements Waiter {
 
   #answered(request: Uint8Array): void {
     this.#busySinceMs = 0;
+    this.#turns.give();
     if (request.length <= MemoryBudget.freeBytes || this.#socket.destroyed) return;
     this.#heldBytes -= request.length;
     this.#host.budget.release(request.length, 0);
@@ -326,6 +343,7 @@ export class Connection implements Waiter {
     this.#queue = [];
     this.#reader = undefined;
     this.#host.budget.forget(this);
+    this.#turns.forget(this);
     const requests = this.#reservedBytes + this.#heldBytes;
     const unsent = this.#unsentBytes;
     this.#reservedBytes = 0;

@@ -19,6 +19,7 @@ import { type Passwords, RememberedPassword } from "./passwords.ts";
 import { codeOf, reasonOf } from "./start-error.ts";
 import { contextOptions, type ServerIdentity, ticketKeys } from "./tls.ts";
 import type { Admission, Refusal, Trust } from "./trust.ts";
+import { Turns } from "./turns.ts";
 
 /** What a KMIP endpoint needs. */
 export interface EndpointOptions {
@@ -185,10 +186,16 @@ export class KmipEndpoint {
 
   #makeHost(): ConnectionHost {
     const { limits, clock, observe, execute, requestId } = this.#options;
+    const turns = new Map<string, Turns>();
     return {
       limits,
       budget: new MemoryBudget(limits.inFlightBytesMax),
       readers: new ReaderPool(limits.requestBytesMax),
+      turnsOf: (instance) => {
+        const known = turns.get(instance) ?? new Turns();
+        turns.set(instance, known);
+        return known;
+      },
       execute,
       requestId,
       monotonicMs: clock.monotonicMs,
