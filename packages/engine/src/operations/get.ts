@@ -1,12 +1,13 @@
 import {
   KmipError,
-  keyBlockOf,
   type ObjectTypeName,
   objectTypesOf,
+  tags,
   type Version,
   versions,
   within,
 } from "@holdfast/kmip";
+import { type Item, ItemType } from "@holdfast/ttlv";
 import { handOut } from "../hand-out.ts";
 import type { Handler } from "../handlers.ts";
 import { openObject } from "../material.ts";
@@ -26,10 +27,19 @@ export const get: Handler<"Get"> = async (context, request) => {
   }
   const opened = openObject(context.keyRing, object);
   const answer = handOut(object, opened instanceof Promise ? await opened : opened, request);
-  const block = within(context.version, "1.2") ? undefined : keyBlockOf(answer);
-  if (block !== undefined && block.keyValue === undefined) {
+  if (!within(context.version, "1.2") && lacksKeyValue(answer)) {
     throw new KmipError("keyValueNotPresent", "before KMIP 1.2 no key goes without its value");
   }
   if (object.facts.served === undefined) await context.objects.markServed(stored);
   return { objectType, uniqueIdentifier: object.uniqueIdentifier, object: answer };
 };
+
+/** Whether a key's structure has a Key Block, and in it no Key Value. */
+function lacksKeyValue(object: Item): boolean {
+  const block = partOf(object, tags.KeyBlock.tag);
+  return block !== undefined && partOf(block, tags.KeyValue.tag) === undefined;
+}
+
+function partOf(item: Item, tag: number): Item | undefined {
+  return item.type === ItemType.Structure ? item.value.find((part) => part.tag === tag) : undefined;
+}
