@@ -54,6 +54,20 @@ describe("passwords", () => {
     expect(await passwords.verify(users, "vc", "right")).toBe(true);
   });
 
+  test("guesses at one instance do not keep another's users waiting", async () => {
+    const guessed = usersWith({ vc: await hashPassword("right") });
+    const others = usersWith({ vc: await hashPassword("other") });
+    const passwords = new Passwords();
+    let wrong = 0;
+    const guesses = Array.from({ length: 12 }, async () => {
+      if (!(await passwords.verify(guessed, "vc", "guess"))) wrong++;
+    });
+    expect(await passwords.verify(others, "vc", "other")).toBe(true);
+    expect(wrong).toBeLessThan(6);
+    await Promise.all(guesses);
+    expect(wrong).toBe(12);
+  });
+
   test.each([
     ["clear text", "hunter2"],
     ["weak", `scrypt$1024$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],

@@ -4,7 +4,7 @@ import { type PasswordHash, printPasswordHash, scryptBytesMax } from "./password
 
 /** Hashes at the same time; each takes a thread of four and 32 MiB. */
 const hashesAtOnceMax = 2;
-/** Hashes that wait; more are refused, so that guessing cannot fill the memory. */
+/** Hashes of one instance that wait; more are refused, so that guessing cannot fill the memory. */
 const hashesWaitingMax = 256;
 const newHash = { cost: 32_768, blockSize: 8, parallelization: 1 } as const;
 
@@ -13,12 +13,13 @@ export class PasswordsBusy extends Error {
   override readonly name = "PasswordsBusy";
 }
 
-/** Checks user names and passwords against scrypt hashes, a few at a time. */
+/** Checks user names and passwords against scrypt hashes, a few at a time, the instances that wait in turn. */
 export class Passwords {
   readonly #key = randomBytes(32);
   /** Compared with where the user is unknown, so that the time taken does not tell. */
   readonly #nobody: PasswordHash = { ...newHash, salt: randomBytes(16), hash: randomBytes(32) };
-  readonly #waiting: (() => void)[] = [];
+  /** By the users of an instance; whose turn it is stands first. */
+  readonly #waiting = new Map<Instance["users"], (() => void)[]>();
   readonly #waitingMax: number;
   #running = 0;
 
@@ -29,7 +30,7 @@ export class Passwords {
   /** Whether the user exists and the password is theirs. Rejects with `PasswordsBusy` when too many wait. */
   async verify(users: Instance["users"], username: string, password: string): Promise<boolean> {
     const expected = users.get(username);
-    const actual = await this.#hash(password, expected ?? this.#nobody);
+    const actual = await this.#hash(users, password, expected ?? this.#nobody);
     return expected !== undefined && timingSafeEqual(actual, expected.hash);
   }
 
@@ -40,23 +41,37 @@ export class Passwords {
       .digest();
   }
 
-  async #hash(password: string, like: PasswordHash): Promise<Buffer> {
-    if (this.#running >= hashesAtOnceMax) await this.#turn();
+  async #hash(users: Instance["users"], password: string, like: PasswordHash): Promise<Buffer> {
+    if (this.#running >= hashesAtOnceMax) await this.#turn(users);
     else this.#running++;
     try {
       return await derive(password, like);
     } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#running--;
-      else next();
+      this.#next();
     }
   }
 
-  #turn(): Promise<void> {
-    if (this.#waiting.length >= this.#waitingMax) {
+  #turn(users: Instance["users"]): Promise<void> {
+    const queue = this.#waiting.get(users) ?? [];
+    if (queue.length >= this.#waitingMax) {
       return Promise.reject(new PasswordsBusy("too many passwords are being checked"));
     }
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    this.#waiting.set(users, queue);
+    return new Promise((resolve) => queue.push(resolve));
+  }
+
+  /** Hands the turn to the next that waits; its instance then stands last. */
+  #next(): void {
+    const [first] = this.#waiting;
+    if (first === undefined) {
+      this.#running--;
+      return;
+    }
+    const [users, queue] = first;
+    const begin = queue.shift();
+    this.#waiting.delete(users);
+    if (queue.length > 0) this.#waiting.set(users, queue);
+    begin?.();
   }
 }
 
