@@ -11,6 +11,7 @@ import {
 import { commitPlan, servedPlan } from "./commit-plan.ts";
 import { notInitialised } from "./committer.ts";
 import { DecodedRecords, decodeStored } from "./decoded-records.ts";
+import { FairGate } from "./fair-gate.ts";
 import {
   instanceKeys,
   type PartitionKeys,
@@ -30,6 +31,8 @@ const partitions = Array.from({ length: partitionCount }, (_, number) => partiti
 const pageMax = 256;
 /** Bytes after which such an answer ends: a hundred large objects in one would cost everyone their time-out. */
 const pageBytesMax = 1 << 18;
+/** Pages at the same time: of a hundred, the last would come after its time-out, and everything else with it. */
+const pagesAtOnce = 2;
 
 /** A record's value, and the highest change number that an answer with it rests on. */
 interface Found {
@@ -41,6 +44,7 @@ interface Found {
 export class RedisObjects {
   readonly #context: StoreContext;
   readonly #tenures: Tenures;
+  readonly #pages = new FairGate(pagesAtOnce);
   readonly #decoded = new DecodedRecords();
 
   constructor(context: StoreContext, tenures: Tenures) {
@@ -125,18 +129,21 @@ export class RedisObjects {
       record,
       String(pageBytesMax),
     ];
-    const started = this.#now();
-    const answer = await tenure.reading(({ connection }) =>
-      connection.run(this.#context.scripts.find, scriptKeys, scriptArgs),
-    );
-    this.#took("find", started);
-    const { number: promised, rest } = readReply(answer);
-    const [partitionHead, next, records] = rest as [Buffer?, Buffer?, Buffer[]?];
-    const read = readPartitionHead(partitionHead);
-    this.#check(tenure, read);
-    const { objects } = foundIn(records ?? [], instance, (value) => decodeStored(value));
+    const { next, objects, promised, partitionHead } = await this.#pages.run(instance, async () => {
+      const started = this.#now();
+      const answer = await tenure.reading(({ connection }) =>
+        connection.run(this.#context.scripts.find, scriptKeys, scriptArgs),
+      );
+      this.#took("find", started);
+      const { rest, ...reply } = readReply(answer);
+      const [headBytes, after, records] = rest as [Buffer?, Buffer?, Buffer[]?];
+      const partitionHead = readPartitionHead(headBytes);
+      this.#check(tenure, partitionHead);
+      const { objects } = foundIn(records ?? [], instance, (value) => decodeStored(value));
+      return { partitionHead, promised: reply.number, next: after, objects };
+    });
     // What is missing from the page counts as much as what is on it, so the whole partition must be covered.
-    await this.#cover(tenure, number, read, promised);
+    await this.#cover(tenure, number, partitionHead, promised);
     const found = objects.filter((object) => object !== undefined);
     return next?.length ? { objects: found, next: String(next) } : { objects: found };
   }
