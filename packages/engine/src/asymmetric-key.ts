@@ -20,6 +20,12 @@ const algorithms: Readonly<Record<string, AsymmetricKey["algorithm"]>> = {
 
 const fixedLengths: Readonly<Record<string, number>> = { ed25519: 256, ed448: 456 };
 
+/**
+ * Bytes of a key's DER that are looked into; RSA of 16384 bits takes 9,300. Node turns the exponent of an RSA key into
+ * a bigint byte by byte, which takes minutes where somebody made it a megabyte long.
+ */
+export const keyDerBytesMax = 16_384;
+
 /** Algorithm and length of a key that the platform read; undefined for kinds that KMIP has no word for. */
 export function asymmetricKey(key: KeyObject | undefined): AsymmetricKey | undefined {
   const type = key?.asymmetricKeyType ?? "";
@@ -39,6 +45,7 @@ export function keyInBlock(type: ObjectTypeName, block: KeyBlock): AsymmetricKey
     return undefined;
   const { keyMaterial } = value;
   if (keyMaterial.type !== ItemType.ByteString) return undefined;
+  if (keyMaterial.value.length > keyDerBytesMax) return undefined;
   const der = Buffer.from(keyMaterial.value);
   try {
     if (type === "PublicKey") return asymmetricKey(publicKey(keyFormatType, der));

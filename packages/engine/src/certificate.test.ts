@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { certificateItems } from "./certificate.ts";
 import { DerError, derValues, objectIdentifier } from "./der.ts";
 import { nameText, relativeNames } from "./distinguished-name.ts";
-import { der, nameDer, oid, testCertificate } from "./test-certificate.ts";
+import { der, nameDer, oid, rsaWithExponent, testCertificate } from "./test-certificate.ts";
 
 const seed = 20261125;
 
@@ -174,5 +174,35 @@ describe("DER", () => {
   ] as const)("a name's text is escaped", (attributes, text) => {
     const [name] = derValues(nameDer(attributes));
     expect(name && nameText(relativeNames(name))).toBe(text);
+  });
+});
+
+describe("a certificate that is made to be work", () => {
+  test("with an exponent of 300,000 bytes takes no time: its key is not looked into", () => {
+    const algorithm = der(0x30, oid("1.2.840.113549.1.1.1"), der(0x05));
+    const key = (bytes: number) =>
+      der(0x30, algorithm, der(0x03, Buffer.of(0), rsaWithExponent(bytes)));
+    const withKey = (bytes: number) =>
+      described(testCertificate({ issuer, subject, serialNumber, publicKey: key(bytes) }));
+    expect(withKey(8)).toMatchObject({ CryptographicAlgorithm: ["RSA"] });
+    const startMs = performance.now();
+    const large = withKey(300_000);
+    expect(performance.now() - startMs).toBeLessThan(5_000);
+    expect(large).toMatchObject({ CertificateSubjectCN: ["EE"] });
+    expect(large).not.toHaveProperty("CryptographicAlgorithm");
+  });
+
+  test("with more names than any has is refused", () => {
+    const many = (count: number) =>
+      Array.from({ length: count }, (): readonly [string, string] => ["2.5.4.11", "OU"]);
+    const withNames = (units: number, dnsNames: readonly string[]) =>
+      certificateItems(
+        testCertificate({ issuer, subject: nameDer(many(units)), serialNumber, dnsNames }),
+      );
+    expect(withNames(100, ["a"]).length).toBeGreaterThan(100);
+    const fault = expect.objectContaining({ fault: "invalidField" });
+    expect(() => withNames(10_000, [])).toThrow(fault);
+    const dnsNames = Array.from({ length: 10_000 }, () => "a");
+    expect(() => withNames(1, dnsNames)).toThrow(fault);
   });
 });

@@ -1,7 +1,7 @@
 import { type KeyObject, X509Certificate } from "node:crypto";
 import { attributeItem, type enumerations, KmipError, type TagName, tags } from "@holdfast/kmip";
 import { byteString, enumeration, type Item, integer, structure, textString } from "@holdfast/ttlv";
-import { asymmetricKey } from "./asymmetric-key.ts";
+import { asymmetricKey, keyDerBytesMax } from "./asymmetric-key.ts";
 import { type Der, DerError, derOne, derTags, derValues, objectIdentifier } from "./der.ts";
 import {
   type NameAttribute,
@@ -17,6 +17,7 @@ interface Parts {
   readonly signatureAlgorithm: string;
   readonly issuer: Der;
   readonly subject: Der;
+  readonly publicKeyBytes: number;
   readonly issuerAlternativeNames: readonly Uint8Array[];
   readonly subjectAlternativeNames: readonly Uint8Array[];
 }
@@ -45,6 +46,9 @@ const signatureAlgorithms: Readonly<
   "2.16.840.1.101.3.4.3.16": "SHA3_512WithRSAEncryption",
 };
 
+/** Each becomes an attribute or a part of one, which every read of the object carries. */
+const namesMax = 10_000;
+
 const extensions = { subjectAlternativeName: "2.5.29.17", issuerAlternativeName: "2.5.29.18" };
 
 /**
@@ -55,6 +59,7 @@ export function certificateItems(value: Uint8Array): readonly Item[] {
   const { parts, key } = read(value);
   const subject = relativeNames(parts.subject);
   const issuer = relativeNames(parts.issuer);
+  checkNames([...subject, ...issuer, parts.subjectAlternativeNames, parts.issuerAlternativeNames]);
   return [
     integer(tags.CertificateLength.tag, value.length),
     ...keyItems(key),
@@ -81,10 +86,18 @@ export function certificateItems(value: Uint8Array): readonly Item[] {
   ];
 }
 
+function checkNames(names: readonly (readonly unknown[])[]): void {
+  const count = names.reduce((sum, parts) => sum + parts.length, 0);
+  if (count <= namesMax) return;
+  throw new KmipError("invalidField", `a certificate has at most ${namesMax} names`);
+}
+
 function read(value: Uint8Array): { parts: Parts; key: KeyObject | undefined } {
   try {
     const parts = partsOf(value);
-    return { parts, key: publicKeyOf(new X509Certificate(value)) };
+    const certificate = new X509Certificate(value);
+    const looksIn = parts.publicKeyBytes <= keyDerBytesMax;
+    return { parts, key: looksIn ? publicKeyOf(certificate) : undefined };
   } catch (error) {
     const known = error instanceof DerError || (error instanceof Error && "code" in error);
     if (!known) throw error;
@@ -109,7 +122,7 @@ function partsOf(value: Uint8Array): Parts {
   if (toBeSigned?.tag !== derTags.Sequence) throw new DerError("not a certificate");
   const fields = derValues(toBeSigned.content);
   const version = fields[0]?.tag === 0xa0 ? 1 : 0;
-  const [serialNumber, signature, issuer, , subject] = fields.slice(version);
+  const [serialNumber, signature, issuer, , subject, publicKey] = fields.slice(version);
   if (
     serialNumber?.tag !== derTags.Integer ||
     signature?.tag !== derTags.Sequence ||
@@ -126,6 +139,7 @@ function partsOf(value: Uint8Array): Parts {
     signatureAlgorithm: objectIdentifier(algorithm.content),
     issuer,
     subject,
+    publicKeyBytes: publicKey?.encoded.length ?? 0,
     issuerAlternativeNames: alternativeNames(list, extensions.issuerAlternativeName),
     subjectAlternativeNames: alternativeNames(list, extensions.subjectAlternativeName),
   };

@@ -9,7 +9,7 @@ export function der(tag: number, ...content: readonly Uint8Array[]): Buffer {
       ? [tag, length]
       : length < 0x100
         ? [tag, 0x81, length]
-        : [tag, 0x82, length >> 8, length & 0xff];
+        : [tag, 0x83, length >> 16, (length >> 8) & 0xff, length & 0xff];
   return Buffer.concat([Buffer.from(header), bytes]);
 }
 
@@ -47,6 +47,14 @@ export interface TestCertificate {
   /** DNS names of the subject. */
   readonly dnsNames?: readonly string[];
   readonly key?: "rsa" | "ec";
+  /** Stands in the place of the public key. */
+  readonly publicKey?: Uint8Array;
+}
+
+/** An RSA public key as PKCS#1, with an exponent of so many bytes. */
+export function rsaWithExponent(bytes: number): Buffer {
+  const number = (length: number) => der(0x02, Buffer.of(0), Buffer.alloc(length, 0xa7));
+  return der(0x30, number(256), number(bytes));
 }
 
 /** A certificate, signed with a key of its own. */
@@ -70,7 +78,7 @@ export function testCertificate(given: TestCertificate): Buffer {
     given.issuer,
     der(0x30, time("250101000000Z"), time("350101000000Z")),
     given.subject,
-    publicKey.export({ format: "der", type: "spki" }),
+    given.publicKey ?? publicKey.export({ format: "der", type: "spki" }),
     ...(names.length === 0 ? [] : [der(0xa3, der(0x30, extension))]),
   );
   const signature = sign("sha256", toBeSigned, privateKey);

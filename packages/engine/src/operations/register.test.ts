@@ -18,7 +18,7 @@ import { byteString, decode, defaultLimits, encode, type Item, structure } from 
 import { beforeEach, describe, expect, test } from "vitest";
 import type { ManagedObject } from "../record.ts";
 import { attributeSet, named } from "../test-attributes.ts";
-import { nameDer, testCertificate } from "../test-certificate.ts";
+import { nameDer, rsaWithExponent, testCertificate } from "../test-certificate.ts";
 import { type TestEngine, testEngine } from "../test-engine.ts";
 
 let engine: TestEngine;
@@ -379,4 +379,20 @@ test("the attributes of a new object have a limit together", async () => {
   };
   expect(await reason(1_000_000)).toBeUndefined();
   expect(await reason(1_100_000)).toBe("IndexOutOfBounds");
+});
+
+test("a key with an exponent of 300,000 bytes takes no time: it must say itself what it is", async () => {
+  const keyBlock = {
+    keyFormatType: "PKCS_1",
+    keyValue: material(rsaWithExponent(300_000)),
+  } as const;
+  const reason = (stated: object) => {
+    const object = objectItem("PublicKey", { keyBlock: { ...keyBlock, ...stated } });
+    return engine.reason("2.1", "Register", payload("PublicKey", {}, object));
+  };
+  const startMs = performance.now();
+  expect(await reason({})).toBe("InvalidMessage");
+  const rsa = { cryptographicAlgorithm: "RSA", cryptographicLength: 2048 } as const;
+  expect(await reason(rsa)).toBeUndefined();
+  expect(performance.now() - startMs).toBeLessThan(5_000);
 });
