@@ -40,8 +40,15 @@ type Test = (object: ManagedObject) => boolean;
 /** Storage Status Mask (KMIP 2.1, 12.3). */
 const storage = { online: 0x01, destroyed: 0x04 } as const;
 
+/** Each is compared with every attribute of every object on the way. */
+const criteriaMax = 64;
+
 /** Reads the criteria of a Locate request (KMIP 2.1, 6.1.28); refuses those that cannot be looked for. */
 export function locateFilter(request: Request<"Locate">, target: FilterFor): LocateFilter {
+  const criteria = request.attributes ?? [];
+  if (criteria.length > criteriaMax) {
+    throw new KmipError("serverLimitExceeded", `a search has at most ${criteriaMax} attributes`);
+  }
   const mask = request.storageStatusMask ?? storage.online;
   const live = (mask & storage.online) !== 0;
   const destroyed = (mask & storage.destroyed) !== 0;
@@ -49,7 +56,7 @@ export function locateFilter(request: Request<"Locate">, target: FilterFor): Loc
   const dates = new Map<number, bigint[]>();
   let possible = true;
   // An Attribute Index says nothing here (KMIP 1.4, 4.9).
-  for (const { item } of request.attributes ?? []) {
+  for (const { item } of criteria) {
     const resolved = withIdentifier(checked(item, target.version), target);
     if (resolved === undefined) possible = false;
     else if (resolved.type !== ItemType.DateTime) wanted.push(resolved);

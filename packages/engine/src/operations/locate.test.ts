@@ -410,6 +410,16 @@ describe("Locate", () => {
     }
   });
 
+  test("compares no object with thousands of attributes", async () => {
+    const reason = (version: Version, count: number) =>
+      objects.engine.reason(version, "Locate", {
+        attributes: Array.from({ length: count }, () => is("CryptographicUsageMask", 4)),
+      });
+    for (const version of versions) expect(await reason(version, 64)).toBeUndefined();
+    expect(await reason("1.1", 65)).toBe("GeneralFailure");
+    expect(await reason("2.1", 65)).toBe("ServerLimitExceeded");
+  });
+
   test("does not find what another instance has", async () => {
     const other = { instance: "j", fingerprint: "fp" };
     const { items } = await objects.engine.sendAs(other, "2.1", [
