@@ -194,10 +194,44 @@ describe("an emptied Redis is no store in which nothing is found", () => {
     }
     expect(store.state()).toBe("none");
     expect((await redis.command("dbsize")) as number).toBe(0);
-    // Another store in its place is not this one's: nothing is found again by accident.
-    const { storeId } = await initialiseStore({ address: redis.address, ids: systemIds });
-    await until("the new store", () => store.state() === "full");
-    expect(store.storeId).toBe(storeId);
+  });
+
+  test("another store in its place is refused until the node's own is back", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const { store } = opened;
+    const began = store.storeId;
+    const instance = await installed(store);
+    const { uniqueIdentifier } = await create(store, instance);
+    const kept = await Promise.all(
+      (await redis.buffers("keys", "*")).map(
+        async (key) => [key, (await redis.buffers("dump", key)) as unknown as Buffer] as const,
+      ),
+    );
+    await redis.restart({ empty: true });
+    const made = await initialiseStore({ address: redis.address, ids: systemIds });
+    const message = `this node began with store ${began}, Redis ${redis.address} holds store ${made.storeId}; restore the data of ${began}, or restart the node if ${made.storeId} is meant`;
+    await until("it is refused for what it is", async () => {
+      const read = store.read(instance, [uniqueIdentifier]);
+      const failure = await read.then(
+        () => new Error("answered"),
+        (error: unknown) => error as Error,
+      );
+      expect(failure).toBeInstanceOf(StoreUnavailable);
+      return failure.message === message;
+    });
+    await expect(create(store, instance)).rejects.toMatchObject({
+      failure: "notInitialised",
+      message,
+    });
+    expect(store.state()).toBe("none");
+    // What is started now takes it: an operator's word that it is meant.
+    await using restarted = await openStoreOf(redis);
+    expect(restarted.store.storeId).toBe(made.storeId);
+    await redis.command("flushall");
+    for (const [key, bytes] of kept) await redis.command("restore", key, 0, bytes);
+    await until("its own is back", () => store.state() === "full");
+    expect((await store.read(instance, [uniqueIdentifier]))[0]).toBeDefined();
   });
 
   test("a restart with an empty disk", async () => {

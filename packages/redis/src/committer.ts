@@ -244,7 +244,8 @@ export class Committer {
         throw storeFailure(outcome?.error, connection.address);
       }
       job.reply = readReply(outcome.value);
-      if (job.reply.result === "notInitialised") throw notInitialised(connection.address);
+      if (job.reply.result === "notInitialised")
+        throw otherStore(this.#parts.connection.address, this.#parts.storeId, undefined);
     } catch (error) {
       this.#carried = this.#carried.filter((other) => other !== job);
       job.reject(error);
@@ -264,10 +265,11 @@ export class Committer {
       throw storeFailure(outcome?.error, connection.address);
     }
     const { result, rest } = readReply(outcome.value);
-    if (result !== "committed") throw notInitialised(connection.address);
+    if (result !== "committed")
+      throw otherStore(this.#parts.connection.address, this.#parts.storeId, undefined);
     const [id, version] = rest as readonly Buffer[];
     if (id?.toString("hex") !== storeId) {
-      throw new StoreUnavailable("noLease", `Redis ${connection.address} holds another store now`);
+      throw otherStore(connection.address, storeId, id?.toString("hex"));
     }
     if (String(version) === replicas.version) return;
     const known = readPairs(await connection.call("hgetall", sysKeys.replicas));
@@ -344,6 +346,22 @@ export function notInitialised(address: string): StoreUnavailable {
   return new StoreUnavailable(
     "notInitialised",
     `Redis ${address} holds no store: run holdfast store init, or restore its data`,
+  );
+}
+
+/** A running node stays with the store that it began with: in another one, what it promised would be "not found". */
+export function otherStore(
+  address: string,
+  began: string,
+  found: string | undefined,
+): StoreUnavailable {
+  const mend =
+    found === undefined
+      ? `no store; restore the data of ${began}`
+      : `store ${found}; restore the data of ${began}, or restart the node if ${found} is meant`;
+  return new StoreUnavailable(
+    "notInitialised",
+    `this node began with store ${began}, Redis ${address} holds ${mend}`,
   );
 }
 

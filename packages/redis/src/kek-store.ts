@@ -1,5 +1,5 @@
 import { type KekStore, type KekWrap, StoreUnavailable, type WrappedKek } from "@holdfast/engine";
-import { notInitialised } from "./committer.ts";
+import { otherStore } from "./committer.ts";
 import { keksKey, partitionKeys, sysPartition } from "./keys.ts";
 import { readPartitionHead } from "./record-header.ts";
 import { readPairs } from "./replies.ts";
@@ -35,7 +35,9 @@ export class RedisKeks implements KekStore {
     );
     this.#tenures.assert(tenure, "read");
     const read = readPartitionHead(headValue as Buffer | null);
-    if (read?.storeId !== tenure.storeId) throw notInitialised(tenure.address);
+    if (read?.storeId !== tenure.storeId) {
+      throw otherStore(tenure.address, tenure.storeId, read?.storeId);
+    }
     const pairs = readPairs(fields);
     const promised = Number(pairs.get("n") ?? 0);
     if (promised > read.covered) await tenure.committer.cover(sysPartition, promised);

@@ -9,7 +9,7 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import { commitPlan, servedPlan } from "./commit-plan.ts";
-import { notInitialised } from "./committer.ts";
+import { otherStore } from "./committer.ts";
 import { DecodedRecords, decodeStored } from "./decoded-records.ts";
 import { FairGate } from "./fair-gate.ts";
 import {
@@ -160,7 +160,7 @@ export class RedisObjects {
   #check(tenure: Tenure, head: PartitionHead | undefined): asserts head is PartitionHead {
     this.#tenures.assert(tenure, "read");
     if (head?.storeId === tenure.storeId) return;
-    const failure = notInitialised(tenure.address);
+    const failure = otherStore(tenure.address, tenure.storeId, head?.storeId);
     tenure.end(failure);
     throw failure;
   }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Observer, StoreUnavailable } from "@holdfast/engine";
-import { Committer, notInitialised } from "./committer.ts";
+import { Committer, notInitialised, otherStore } from "./committer.ts";
 import { type CommandLine, Connection } from "./connection.ts";
 import { CoveredNumbers } from "./covered.ts";
 import { storeFailure } from "./failure.ts";
@@ -87,8 +87,11 @@ export class Tenure {
     });
   }
 
-  /** Connects to the primary and checks it, its replicas and its marker; rejects with `StoreUnavailable`. */
-  static async open(context: StoreContext, number: number): Promise<Tenure> {
+  /**
+   * Connects to the primary and checks it, its replicas and its marker, which must be `began`'s where that is given;
+   * rejects with `StoreUnavailable`.
+   */
+  static async open(context: StoreContext, number: number, began?: string): Promise<Tenure> {
     const { settings, sentinels } = context;
     const connection = await Connection.toPrimary(settings, "commit", number);
     try {
@@ -99,6 +102,7 @@ export class Tenure {
       await checkSettings(connection, settings);
       const head = (await connection.call("get", heads[sysPartition] ?? "")) as Buffer | null;
       const storeId = readPartitionHead(head)?.storeId;
+      if (began !== undefined && storeId !== began) throw otherStore(address, began, storeId);
       if (storeId === undefined) throw notInitialised(address);
       await rehearse(connection, context.scripts);
       const replicas = new ReplicaSet(address, settings.replicas);

@@ -14,6 +14,8 @@ export class Tenures implements AsyncDisposable {
   readonly #stop = new AbortController();
   #current: Tenure | undefined;
   #number = 0;
+  /** The store of the first tenure, to which every later one is bound. */
+  #storeId: string | undefined;
   #failure: StoreUnavailable | undefined;
   #running: Promise<void> | undefined;
 
@@ -67,9 +69,11 @@ export class Tenures implements AsyncDisposable {
     await this.#running;
   }
 
-  #open(): Promise<Tenure> {
+  async #open(): Promise<Tenure> {
     this.#number += 1;
-    return Tenure.open(this.#context, this.#number);
+    const tenure = await Tenure.open(this.#context, this.#number, this.#storeId);
+    this.#storeId = tenure.storeId;
+    return tenure;
   }
 
   async #run(): Promise<void> {
