@@ -1,6 +1,6 @@
 import { type Ids, StoreUnavailable } from "@holdfast/engine";
+import { notInitialised } from "./committer.ts";
 import { Connection } from "./connection.ts";
-import { storeFailure } from "./failure.ts";
 import { partitionCount, partitionKeys, sysKeys, sysPartition } from "./keys.ts";
 import { connectionSettings, type RedisConnectionOptions } from "./options.ts";
 import { readPartitionHead } from "./record-header.ts";
@@ -12,17 +12,19 @@ import { checkReplicas, checkSettings } from "./settings-check.ts";
 /** How long a single WAITAOF of an operator's command waits. */
 const waitMs = 2_000;
 
-/** What `initialiseStore` made. */
+/** What `initialiseStore` made or found. */
 export interface InitialisedStore {
   readonly storeId: string;
   readonly address: string;
-  /** Replicas that hold it. */
+  /** Replicas that hold it; of a store that was there already, nothing is known. */
   readonly replicas: number;
+  /** Whether it was a store before, and nothing was done. */
+  readonly already: boolean;
 }
 
 /**
  * Marks an empty Redis as a store (`holdfast store init`). Rejects with `StoreUnavailable` where it is unsafe, or holds
- * any key.
+ * keys of something else.
  */
 export function initialiseStore(
   options: RedisConnectionOptions & { readonly ids: Pick<Ids, "randomBytes"> },
@@ -38,14 +40,18 @@ export function initialiseStore(
     const keys = [sysKeys.beat, sysKeys.replicasVersion, ...heads];
     const reply = readReply(await connection.run(loadScripts().initialise, keys, [storeId]));
     if (reply.result !== "committed") {
-      throw new StoreUnavailable(
-        "unsafe",
-        `Redis ${address} is not empty (${reply.number} keys): a store begins in an empty one, db 0`,
-      );
+      const found = await markerOf(connection);
+      if (found !== undefined) return { storeId: found, address, replicas: 0, already: true };
+      throw foreignKeys(address, reply.number);
     }
+    const made = storeId.toString("hex");
     const required = Math.max(settings.replicas, replicas.length);
-    await barrier(connection, required);
-    return { storeId: storeId.toString("hex"), address, replicas: required };
+    await barrier(connection, required, (have) =>
+      have < required
+        ? `is marked as store ${made}, but ${have} of ${required} replicas have it on their disk yet: it is not served before they have; start them, there is no need to mark it again`
+        : `is marked as store ${made}, but does not have it on its own disk yet`,
+    );
+    return { storeId: made, address, replicas: required, already: false };
   });
 }
 
@@ -86,7 +92,7 @@ export function forgetReplica(options: RedisConnectionOptions, replica: string):
     const keys = [head, sysKeys.replicas, sysKeys.replicasVersion];
     const script = loadScripts()["forget-replica"];
     const { rest } = readReply(await connection.run(script, keys, [replica]));
-    await barrier(connection, 0);
+    await barrier(connection, 0, () => "does not have it on its own disk yet");
     return rest[0] === 1;
   });
 }
@@ -127,20 +133,32 @@ async function checkSentinels(options: RedisConnectionOptions, replica: string):
 }
 
 async function checkMarker(connection: Connection): Promise<void> {
-  const value = await connection.call("get", partitionKeys(sysPartition).head);
-  if (readPartitionHead(value as Buffer | null) !== undefined) return;
-  throw new StoreUnavailable("notInitialised", `Redis ${connection.address} holds no store`);
+  if ((await markerOf(connection)) !== undefined) return;
+  throw notInitialised(connection.address);
 }
 
-async function barrier(connection: Connection, replicas: number): Promise<void> {
+/** The id of the store that is there. */
+async function markerOf(connection: Connection): Promise<string | undefined> {
+  // What is not a store's may have any type, which GET would refuse and MGET passes over.
+  const values = await connection.call("mget", partitionKeys(sysPartition).head);
+  return readPartitionHead((values as readonly (Buffer | null)[])[0])?.storeId;
+}
+
+/** Never an advice to empty it: the keys may be somebody's. */
+function foreignKeys(address: string, count: number): StoreUnavailable {
+  return new StoreUnavailable(
+    "unsafe",
+    `Redis ${address} holds keys (${count}) that are not Holdfast's: use another Redis, whose db 0 is empty`,
+  );
+}
+
+async function barrier(
+  connection: Connection,
+  replicas: number,
+  short: (remote: number) => string,
+): Promise<void> {
   const answer = await connection.call("waitaof", "1", String(replicas), String(waitMs));
   const [local = 0, remote = 0] = Array.isArray(answer) ? answer.map(Number) : [];
   if (local >= 1 && remote >= replicas) return;
-  throw storeFailure(
-    new StoreUnavailable(
-      "barrierShort",
-      `Redis ${connection.address}: ${remote} of ${replicas} replicas have it on their disk`,
-    ),
-    connection.address,
-  );
+  throw new StoreUnavailable("barrierShort", `Redis ${connection.address} ${short(remote)}`);
 }

@@ -12,11 +12,12 @@ import { systemIds } from "./system.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Marks the configured Redis as a store; tells what was made. */
+/** Marks the configured Redis as a store; tells what was made, or was there already. */
 export async function initStore(configFile: string, environment: Environment): Promise<string> {
   const made = await atStore(configFile, environment, (connection) =>
     initialiseStore({ ...connection, ids: systemIds }),
   );
+  if (made.already) return `${made.address} is already store ${made.storeId} (nothing to do)`;
   return `store ${made.storeId} made at ${made.address}, held by ${made.replicas} replicas`;
 }
 
