@@ -190,7 +190,7 @@ describe("a start at a Redis", () => {
     const refused = await run("serve", "--config", path);
     expect(refused.err).toMatch(
       new RegExp(
-        `^store\\.address: ${redis.address}: .*; run \`holdfast store init --config ${path}\``,
+        `^store\\.address: ${redis.address}: .*restore its data .*; only if the store is new, run \`holdfast store init --config ${path}\``,
       ),
     );
     expect(refused.err.split("\n")).toHaveLength(2);

@@ -345,7 +345,7 @@ function isUnknown(outcome: Outcome | undefined): boolean {
 export function notInitialised(address: string): StoreUnavailable {
   return new StoreUnavailable(
     "notInitialised",
-    `Redis ${address} holds no store: run holdfast store init, or restore its data`,
+    `Redis ${address} holds no store: restore its data (holdfast store init is for a new store only)`,
   );
 }
 

@@ -16,7 +16,7 @@ export function storeFault(error: unknown, config: Config, configFile: string): 
   if (!(error instanceof StoreUnavailable))
     return new StartError(`${setting}: ${where}: ${reason}`);
   const mends = {
-    notInitialised: `run \`holdfast store init --config ${configFile}\` if it is new; if it is not, its data is gone`,
+    notInitialised: `only if the store is new, run \`holdfast store init --config ${configFile}\``,
     unsafe: "correct that, then start again",
     noLease: "start it, or correct the address",
     timeout: "start it, or correct the address",
