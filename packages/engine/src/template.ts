@@ -11,6 +11,7 @@ import { termFor } from "./index-terms.ts";
 import { openObject } from "./material.ts";
 import { objectTypeName } from "./object-type.ts";
 import type { ManagedObject } from "./record.ts";
+import { registersMax } from "./registers.ts";
 
 /** Objects looked through for one name; a join may have left several with it. */
 const foundMax = 16;
@@ -31,7 +32,11 @@ async function expanded(
   { attributes, templateNames }: AttributeSet,
 ): Promise<readonly Attribute[]> {
   let merged: readonly Attribute[] = [];
-  for (const name of templateNames) merged = over(merged, await templateAttributes(context, name));
+  for (const name of templateNames) {
+    merged = over(merged, await templateAttributes(context, name));
+    // Refused in the end anyway; until then each name would add a megabyte.
+    if (merged.length > registersMax) throw tooManyAttributes();
+  }
   return over(merged, attributes);
 }
 
@@ -59,6 +64,10 @@ async function templateAttributes(
   if (template === undefined) throw new KmipError("templateNotFound", "there is no such Template");
   const object = await openObject(context.keyRing, template);
   return objectValue("Template", object).attributes.filter(({ item }) => item.tag !== wanted.tag);
+}
+
+function tooManyAttributes(): KmipError {
+  return new KmipError("tooManyAttributes", `an object has at most ${registersMax} attributes`);
 }
 
 function isTemplate({ objectType }: ManagedObject): boolean {

@@ -384,6 +384,20 @@ describe("Templates", () => {
     expect(groups.map(({ value }) => value?.value)).toEqual(["g1", "g2", "g3"]);
   });
 
+  test("thousands of names of a large one do not gather millions of attributes", async () => {
+    const groups = Array.from({ length: 4000 }, (_, at) => `g${at}`);
+    const object = objectItem("Template", {
+      attributes: groups.flatMap((group) => attributeSet({ ObjectGroup: group }).attributes),
+    });
+    await engine.ask("1.2", "Register", { ...template("large", {}), object });
+    const { attributes: own } = aesKey().attributes;
+    const reason = await engine.reason("1.2", "Create", {
+      objectType: "SymmetricKey",
+      attributes: { attributes: own, templateNames: Array.from({ length: 3000 }, () => "large") },
+    });
+    expect(reason).toBe("IndexOutOfBounds");
+  });
+
   test("one that is not there, or was destroyed, or is no Template", async () => {
     await engine.ask("1.2", "Create", aesKey({ Name: named("a key") }));
     for (const name of ["nothing", "a key"]) {
