@@ -21,6 +21,8 @@ import { WorkingSet } from "./working-set.ts";
 
 /** Successful operations whose identifier becomes the ID Placeholder; Locate and Check say themselves. */
 const fillsPlaceholder: ReadonlySet<string> = new Set(["Create", "Register"]);
+/** Where one of these fails, what follows must not be done to an older object. */
+const emptiesPlaceholder: ReadonlySet<string> = new Set([...fillsPlaceholder, "Locate"]);
 
 /** Carries out the items of one batch, which share their objects, references and room for answers. */
 export class BatchItems {
@@ -84,6 +86,7 @@ export class BatchItems {
       if (this.#evidence.isStrict && !this.#isUndo) await this.#makeDurable(audit);
       return { answer, audit, startedMs };
     } catch (error) {
+      if (emptiesPlaceholder.has(item.operation ?? "")) this.#references.set(undefined);
       return this.failed(item, audit, startedMs, error);
     }
   }

@@ -348,6 +348,19 @@ describe("the ID Placeholder", () => {
     ]);
   });
 
+  test.each<TestItem>([
+    ["Create", aesKey({ CryptographicLength: 100 })],
+    ["Register", { objectType: "SymmetricKey", attributes: attributeSet({}) }],
+    ["Locate", { maximumItems: -1 }],
+  ])("a %s that fails empties it: what follows is not done to an older object", async (...item) => {
+    const items = await send([["Create", aesKey()], item, ["Destroy", {}]], {
+      batchErrorContinuationOption: "Continue",
+    });
+    expect(shown(items).at(-1)).toBe("Destroy OperationFailed ItemNotFound");
+    const [made] = await stored();
+    expect(made?.facts.destroyed).toBeUndefined();
+  });
+
   test("2.x names it, an operation of the batch, or a position", async () => {
     const references = [
       { special: "IDPlaceholder" },
