@@ -34,10 +34,9 @@ export function failureOf(
   version: Version,
   operation: OperationName | undefined,
 ): Failure {
+  // The client's fault, and so none that a log should alarm anyone with, whatever it followed from.
   if (error instanceof KmipError) {
-    const { cause } = error;
-    const failure = { reason: reasonOf(error.fault, version, operation), message: error.message };
-    return cause === undefined ? failure : { ...failure, cause };
+    return { reason: reasonOf(error.fault, version, operation), message: error.message };
   }
   if (error instanceof StoreUnavailable) {
     return {

@@ -396,3 +396,13 @@ test("a key with an exponent of 300,000 bytes takes no time: it must say itself 
   expect(await reason(rsa)).toBeUndefined();
   expect(performance.now() - startMs).toBeLessThan(5_000);
 });
+
+test("a certificate that is none is the client's fault, not an internal error", async () => {
+  const broken = Uint8Array.from(certificate);
+  broken[6] = 0x02;
+  const object = objectItem("Certificate", { certificateType: "X_509", certificateValue: broken });
+  expect(await engine.reason("2.1", "Register", payload("Certificate", {}, object))).toBe(
+    "InvalidField",
+  );
+  expect(engine.events.filter((event) => "cause" in event)).toEqual([]);
+});
