@@ -52,7 +52,10 @@ test("Sentinels with passwords from the environment", () => {
 });
 
 test("lock masters of their own, without a password where the store has none", () => {
-  const config = configWith("address: 'h:1'", "locks: ['redis://a:1', 'rediss://b:2', 'redis://c:3']");
+  const config = configWith(
+    "address: 'h:1'",
+    "locks: ['redis://a:1', 'rediss://b:2', 'redis://c:3']",
+  );
   expect(lockUrls(config, storeConnection(config.store, {}))).toEqual([
     "redis://a:1",
     "rediss://b:2",
