@@ -13,6 +13,9 @@ import {
 /** What a request needs of the store. */
 export type Need = "read" | "write";
 
+/** So many still wait for the end of an outage that lasts; more would make others wait behind them. */
+const waitersMax = 64;
+
 interface Waiter {
   readonly need: Need;
   readonly resolve: (allowed: boolean) => void;
@@ -25,6 +28,8 @@ export class LeaseKeeper {
   readonly #clock: Clock;
   readonly #observe: Observer;
   readonly #waiters = new Set<Waiter>();
+  /** Since when each need that somebody had was not met. */
+  readonly #unmetSinceMs = new Map<Need, number>();
   #lease: Lease = noLease;
   #told: LeaseState = "none";
   #expiry: NodeJS.Timeout | undefined;
@@ -62,9 +67,15 @@ export class LeaseKeeper {
     this.#tell();
   }
 
-  /** Resolves as soon as `need` is met, or with false after `waitMs`. */
+  /** Resolves as soon as `need` is met, or with false after `waitMs`; at once where many have waited as long already. */
   wait(need: Need, waitMs: number): Promise<boolean> {
     if (permits(this.state(), need)) return Promise.resolve(true);
+    const nowMs = this.#clock.monotonicMs();
+    const sinceMs = this.#unmetSinceMs.get(need) ?? nowMs;
+    this.#unmetSinceMs.set(need, sinceMs);
+    if (nowMs - sinceMs >= waitMs && this.#waiters.size >= waitersMax) {
+      return Promise.resolve(false);
+    }
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         this.#waiters.delete(waiter);
@@ -92,6 +103,9 @@ export class LeaseKeeper {
     clearTimeout(this.#expiry);
     if (Number.isFinite(remainingMs)) {
       this.#expiry = setTimeout(() => this.#tell(), Math.ceil(remainingMs) + 1).unref();
+    }
+    for (const need of this.#unmetSinceMs.keys()) {
+      if (permits(state, need)) this.#unmetSinceMs.delete(need);
     }
     for (const waiter of this.#waiters) {
       if (!permits(state, waiter.need)) continue;

@@ -1,0 +1,64 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { beforeEach, expect, test } from "vitest";
+import { LeaseKeeper } from "./lease-keeper.ts";
+
+const waitMs = 200;
+let nowMs: number;
+let keeper: LeaseKeeper;
+
+beforeEach(() => {
+  nowMs = 1_000;
+  const clock = { monotonicMs: () => nowMs, wallMs: () => nowMs };
+  const rules = { storeLeaseMs: 1_000, promotion: "nobody", sentinels: 0 } as const;
+  keeper = new LeaseKeeper(rules, clock, () => undefined);
+  return () => keeper.dispose();
+});
+
+function win(): void {
+  keeper.apply({ type: "connected", holder: { connection: 1, runId: "r", address: "a:1" } });
+  const began = keeper.now();
+  keeper.apply({ type: "barrier", connection: 1, began, local: true, replicas: true });
+}
+
+/** What became of so many that wait, of those that were told by now. */
+function waiting(count: number): boolean[] {
+  const told: boolean[] = [];
+  for (let at = 0; at < count; at++) {
+    void keeper.wait("read", waitMs).then((allowed) => told.push(allowed));
+  }
+  return told;
+}
+
+test("who waits is told as soon as the need is met", async () => {
+  const told = waiting(200);
+  await sleep(1);
+  expect(told).toEqual([]);
+  win();
+  await sleep(1);
+  expect(told).toEqual(Array.from({ length: 200 }, () => true));
+  expect(await keeper.wait("write", waitMs)).toBe(true);
+});
+
+test("in an outage that lasts a few wait, and the others are told at once", async () => {
+  waiting(1);
+  nowMs += waitMs - 1;
+  const early = waiting(100);
+  await sleep(1);
+  expect(early).toEqual([]);
+  nowMs += 1;
+  const late = waiting(100);
+  await sleep(1);
+  expect(late).toEqual(Array.from({ length: 100 }, () => false));
+  win();
+  await sleep(1);
+  expect(early).toEqual(Array.from({ length: 100 }, () => true));
+  // The next outage begins anew.
+  keeper.apply({ type: "ended", connection: 1, reason: "lost" });
+  const again = waiting(100);
+  await sleep(1);
+  expect(again).toEqual([]);
+});
+
+test("without an end each waits a bounded time", async () => {
+  expect(await keeper.wait("read", 20)).toBe(false);
+});
