@@ -5,6 +5,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
@@ -61,13 +62,30 @@ export function makeFolder(folder: Folder): void {
 /** Makes a folder that only this user can look into. */
 export function makePrivate(path: string): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeWithParents(path);
     chmodSync(path, 0o700);
   } catch (error) {
     throw new StartError(
       `${path}: cannot be made: ${reasonOf(error)}; give a folder that you may write to with --dir`,
     );
   }
+}
+
+/** Not with `recursive`: where a file system answers ENOENT for a new name, as /proc does, Node tries for ever. */
+function makeWithParents(path: string): void {
+  if (isFolder(path)) return;
+  const parent = dirname(path);
+  if (parent !== path) makeWithParents(parent);
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Another process may have been first.
+    if (!isFolder(path)) throw error;
+  }
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 /** Writes a file in one step, readable by this user only. */

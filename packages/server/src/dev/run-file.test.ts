@@ -73,6 +73,19 @@ describe("who runs a cluster", () => {
   });
 });
 
+describe("a folder that cannot be made", () => {
+  test.each([
+    // The kernel answers ENOENT for a new name here, though the parent is there.
+    "/proc/holdfast/deep",
+    `${import.meta.filename}/deep`,
+    import.meta.filename,
+  ])("%s is one line that names it", (path) => {
+    const make = () => makeFolder(folderAt(path));
+    expect(make).toThrow(StartError);
+    expect(make).toThrow(new RegExp(`^${path.replace("/deep", "")}.*: cannot be made: [^\\n]+$`));
+  });
+});
+
 describe("dev reset", () => {
   test("deletes only when told so, and only what is the cluster's", async () => {
     writeFileSync(folder.settings, "{}");
