@@ -11,8 +11,11 @@ import {
 import { dirname, join } from "node:path";
 import { codeOf, reasonOf, StartError } from "../start-error.ts";
 
-/** The checkout that this file lies in; where a development cluster keeps its data by default. */
+/** The checkout that this file lies in. */
 export const checkout = join(import.meta.dirname, "..", "..", "..", "..");
+
+/** Where a development cluster keeps its data by default. */
+export const defaultFolder = join(checkout, ".holdfast", "dev");
 
 /** Where everything of one development cluster lies. */
 export interface Folder {
@@ -49,6 +52,11 @@ export function folderAt(root: string): Folder {
     initialised: join(root, "initialised"),
     lastKey: join(root, "last-key.json"),
   };
+}
+
+/** The command that ends what runs in a folder. */
+export function stopCommand({ root }: Folder): string {
+  return root === defaultFolder ? "npm run stop" : `npm run stop -- --dir ${root}`;
 }
 
 /** Makes the folders, open to this user only, since keys lie in them. */

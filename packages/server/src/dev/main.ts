@@ -1,9 +1,9 @@
 import { isIPv4 } from "node:net";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { reachOf } from "../address.ts";
 import { report, startDetached } from "./detach.ts";
-import { checkout, type Folder, folderAt } from "./folder.ts";
+import { defaultFolder, type Folder, folderAt } from "./folder.ts";
 import { devNodes } from "./node-config.ts";
 import { ensurePki } from "./pki.ts";
 import { reset } from "./reset.ts";
@@ -12,7 +12,6 @@ import { status } from "./status.ts";
 import { stop } from "./stop.ts";
 
 const kmipPort = 5696;
-const defaultFolder = join(checkout, ".holdfast", "dev");
 
 interface Where {
   readonly dir?: string;

@@ -1,6 +1,6 @@
 import { existsSync, rmdirSync, rmSync } from "node:fs";
 import { codeOf, StartError } from "../start-error.ts";
-import type { Folder } from "./folder.ts";
+import { type Folder, stopCommand } from "./folder.ts";
 import { isAlive } from "./process-identity.ts";
 import { endLeft, readRun } from "./run-file.ts";
 
@@ -21,7 +21,9 @@ export async function reset(
   }
   const run = readRun(folder);
   if (run !== undefined && isAlive(run.supervisor)) {
-    throw new StartError(`a cluster runs in ${folder.root}: end it first with \`npm run stop\``);
+    throw new StartError(
+      `a cluster runs in ${folder.root}: end it first with \`${stopCommand(folder)}\``,
+    );
   }
   await endLeft(folder, run);
   // By name: whatever else somebody has put into the folder stays.

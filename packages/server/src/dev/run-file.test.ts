@@ -101,7 +101,9 @@ describe("dev reset", () => {
   test("is refused while the cluster runs", async () => {
     writeFileSync(folder.settings, "{}");
     await claim(folder);
-    await expect(reset(folder, true, () => {})).rejects.toThrow("end it first");
+    await expect(reset(folder, true, () => {})).rejects.toThrow(
+      `end it first with \`npm run stop -- --dir ${folder.root}\``,
+    );
     expect(existsSync(folder.redis)).toBe(true);
   });
 });

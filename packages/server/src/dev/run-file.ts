@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { codeOf, StartError } from "../start-error.ts";
 import { stopLeft } from "./child.ts";
-import { type Folder, readJson, writeJson } from "./folder.ts";
+import { type Folder, readJson, stopCommand, writeJson } from "./folder.ts";
 import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
 
 /** A process of the cluster, by name. */
@@ -38,7 +38,7 @@ export async function claim(folder: Folder): Promise<Run> {
     const other = readRun(folder);
     if (other !== undefined && isAlive(other.supervisor)) {
       throw new StartError(
-        `a development cluster already runs in ${folder.root} (process ${other.supervisor.pid}): end it with \`npm run stop\`, or start another with --dir, --port and --addresses`,
+        `a development cluster already runs in ${folder.root} (process ${other.supervisor.pid}): end it with \`${stopCommand(folder)}\`, or start another with --dir, --port and --addresses`,
       );
     }
     await endLeft(folder, other);

@@ -1,5 +1,5 @@
 import type { Folder } from "./folder.ts";
-import { readJson } from "./folder.ts";
+import { readJson, stopCommand } from "./folder.ts";
 import { isAlive } from "./process-identity.ts";
 import { readRun } from "./run-file.ts";
 
@@ -25,7 +25,7 @@ export async function status(folder: Folder, say: (line: string) => void): Promi
     say(
       left === 0
         ? `Nothing runs in ${folder.root}: start it with \`npm start\`.`
-        : `The cluster's own process is gone and left ${left} others in ${folder.root}: end them with \`npm run stop\`.`,
+        : `The cluster's own process is gone and left ${left} others in ${folder.root}: end them with \`${stopCommand(folder)}\`.`,
     );
     return notRunning;
   }
