@@ -34,6 +34,14 @@ const decisions: readonly (readonly [string, string])[] = [
   ],
   ["Batch Order Option", "Items are always carried out in their order."],
   [
+    "ID Placeholder",
+    "Emptied by a Create, Register or Locate that fails, so that what follows is not done to an older object.",
+  ],
+  [
+    "Limits",
+    "A message holds at most 1000 items and takes at most 30 s; a search has at most 64 attributes; the attributes of an object take at most 1 MiB together, and are at most 1000; a certificate has at most 10,000 names. Beyond: Server Limit Exceeded (1.x: General Failure; Index Out Of Bounds for attributes; Invalid Field for a certificate).",
+  ],
+  [
     "Unknown tags",
     "2.x: Unknown Tag. 1.x: Invalid Message. Inside a Message Extension, a critical one refuses the whole message with Feature Not Supported; any other is ignored.",
   ],
