@@ -96,6 +96,7 @@ async function run(options: Start, say: (line: string) => void): Promise<number>
     folder,
     nodes: devNodes(addresses, portsFrom(options.port)),
     commandOptions: options.dir === undefined ? "" : ` --dir ${folder.root}`,
+    detached: options.report === true,
     say: (line) => {
       say(line);
       if (options.report === true) report({ line });

@@ -14,6 +14,8 @@ export interface StartOptions {
   readonly nodes: readonly DevNode[];
   /** How this cluster is named on the command line, such as ` --dir /tmp/x`; empty for the default one. */
   readonly commandOptions: string;
+  /** It runs in the background: no Ctrl-C reaches it. */
+  readonly detached: boolean;
   readonly say: (line: string) => void;
   /** Called when the sequence has passed. */
   readonly ready: () => void;
@@ -75,14 +77,17 @@ async function play(cluster: Cluster, options: StartOptions): Promise<void> {
   say(
     `Ready. First request answered ${seconds(firstAnswerMs)} after the command, the whole sequence done after ${seconds(commandAgeMs())}.`,
   );
-  for (const line of whatToTry(cluster, options.commandOptions)) say(line);
+  for (const line of whatToTry(cluster, options)) say(line);
 }
 
 function seconds(ms: number | undefined): string {
   return ms === undefined ? "?" : `${(ms / 1000).toFixed(2)} s`;
 }
 
-function whatToTry(cluster: Cluster, commandOptions: string): readonly string[] {
+function whatToTry(
+  cluster: Cluster,
+  { commandOptions, detached }: StartOptions,
+): readonly string[] {
   const { folder, nodes, pki } = cluster;
   const [first] = nodes;
   if (first === undefined) return [];
@@ -107,7 +112,7 @@ function whatToTry(cluster: Cluster, commandOptions: string): readonly string[] 
     `  npx holdfast kmip locate${dev}`,
     `  /usr/bin/python3 -c "${python}"   # Debian package python3-pykmip`,
     "",
-    `Ctrl-C or \`npx holdfast dev stop${commandOptions}\` ends it. The keys stay for the next start.`,
+    `${detached ? "" : "Ctrl-C or "}\`npx holdfast dev stop${commandOptions}\` ends it. The keys stay for the next start.`,
   ];
 }
 
