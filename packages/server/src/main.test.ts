@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -106,6 +106,40 @@ describe("the server's commands", () => {
       err: "",
       code: 0,
     });
+  });
+
+  test.each<[string, () => void]>([
+    ["is not there", () => undefined],
+    ["is open to others", () => writeFileSync(file("bad.key"), "{}", { mode: 0o644 })],
+    ["holds no root key", () => writeFileSync(file("bad.key"), "{}", { mode: 0o600 })],
+  ])(
+    "config check refuses a root key file that %s, in the node's words",
+    async (_what, prepare) => {
+      rmSync(file("bad.key"), { force: true });
+      prepare();
+      const name = configure("root.yaml", { rootOfTrust: { file: "bad.key" } });
+      const node = await startNode(file(name), {}).catch((error: Error) => error.message);
+      expect(node).toMatch(/^rootOfTrust\.file: .*bad\.key/);
+      const { out, err, code } = await run(["config", "check", "--config", name]);
+      expect({
+        out,
+        err: err.replace("rootOfTrust.file: bad.key", `rootOfTrust.file: ${file("bad.key")}`),
+        code,
+      }).toEqual({ out: "", err: `${node}\n`, code: 2 });
+    },
+  );
+
+  test("config check warns of a certificate that has ended", async () => {
+    const past = { notBeforeMs: Date.UTC(2020, 0, 1), days: 1 };
+    const old = await selfSigned({ commonName: "old", ...past });
+    writeFileSync(file("old.pem"), old.certificate);
+    writeFileSync(file("old.key"), old.key);
+    const config = configure("old.yaml", { tls: { certificate: "old.pem", key: "old.key" } });
+    const { out, code } = await run(["config", "check", "--config", config]);
+    expect(out).toMatch(
+      /^old\.yaml: good .*\nwarning: the server certificate .*old.* has ended at 2020-01-02T00:00:00\.000Z: issue a new one\n$/,
+    );
+    expect(code).toBe(0);
   });
 
   test("without a command it serves; a fault ends it with one line and code 2", async () => {

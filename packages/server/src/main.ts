@@ -64,7 +64,8 @@ function addConfigCheck(parent: Command): void {
   withConfig(command.description("validate a configuration and the files that it names")).action(
     async (options: WithConfig) => {
       const { checkConfig } = await import("./check-config.ts");
-      process.stdout.write(`${checkConfig(options.config, process.env)}\n`);
+      const lines = await checkConfig(options.config, process.env);
+      process.stdout.write(lines.map((line) => `${line}\n`).join(""));
     },
   );
 }

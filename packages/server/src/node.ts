@@ -7,7 +7,6 @@ import {
   type RootOfTrust,
 } from "@holdfast/engine";
 import { type RedisConnectionOptions, RedisLocks, RedisStore } from "@holdfast/redis";
-import { openLocalRoot } from "@holdfast/root-of-trust";
 import { defaultLimits } from "@holdfast/ttlv";
 import { CertificateFiles } from "./certificate-files.ts";
 import { loadConfig } from "./config.ts";
@@ -24,9 +23,9 @@ import { Log } from "./log.ts";
 import { certificatesOf } from "./metric-certificates.ts";
 import { Metrics } from "./metrics.ts";
 import { Passwords } from "./passwords.ts";
-import { checkRoot } from "./root-check.ts";
+import { checkRoot, openRootFile } from "./root-check.ts";
 import { RootProbe } from "./root-probe.ts";
-import { reasonOf, StartError } from "./start-error.ts";
+import { StartError } from "./start-error.ts";
 import { lockUrls, storeConnection } from "./store-access.ts";
 import { storeFault } from "./store-faults.ts";
 import { systemClock, systemIds } from "./system.ts";
@@ -162,9 +161,7 @@ function readParts(
 }
 
 async function openRoot({ config, health, opened }: Parts): Promise<RootOfTrust> {
-  const root = await openLocalRoot(config.rootOfTrust.file, ids).catch((error: unknown) => {
-    throw new StartError(`rootOfTrust.file: ${reasonOf(error)}`);
-  });
+  const root = await openRootFile(config.rootOfTrust.file);
   const probe = opened.adopt(new RootProbe(root, health), (one) => one.close());
   const fault = await probe.run();
   if (fault !== undefined) throw new StartError(`rootOfTrust: ${fault}`);

@@ -1,6 +1,15 @@
-import { type KeyRing, SealBroken } from "@holdfast/engine";
+import { type KeyRing, type RootOfTrust, SealBroken } from "@holdfast/engine";
+import { openLocalRoot } from "@holdfast/root-of-trust";
 import type { Instance } from "./instances.ts";
-import { StartError } from "./start-error.ts";
+import { reasonOf, StartError } from "./start-error.ts";
+import { systemIds } from "./system.ts";
+
+/** Opens the configured root of trust; what is wrong with its file is a `StartError`. */
+export async function openRootFile(file: string): Promise<RootOfTrust> {
+  return await openLocalRoot(file, systemIds).catch((error: unknown) => {
+    throw new StartError(`rootOfTrust.file: ${reasonOf(error)}`);
+  });
+}
 
 /**
  * Refuses a root of trust under which the store's keys were not made: such a node would look healthy and open no key,
