@@ -32,7 +32,7 @@ kekStoreConformance("MemoryKekStore", async () => ({
   close: async () => undefined,
 }));
 locksConformance("MemoryLocks", async () => ({
-  subject: new MemoryLocks({ waitMs: 200 }),
+  subject: new MemoryLocks({ waitMs: 1_000 }),
   close: async () => undefined,
 }));
 
