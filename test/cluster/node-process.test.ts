@@ -125,6 +125,31 @@ describe("a node", () => {
     await writeFile(configFile(), before);
   });
 
+  test("SIGHUP cuts off who is gone although Redis is frozen", async () => {
+    const before = await readFile(configFile(), "utf8");
+    const old = await region.connect(instance);
+    await old.exchange(discoverVersions());
+    const cut = once(old.socket, "close");
+    region.redis.primary.signal("SIGSTOP");
+    try {
+      await writeFile(configFile(), stringify({ ...parse(before), instances: [] }));
+      region.node(0).signal("SIGHUP");
+      await cut;
+    } finally {
+      region.redis.primary.signal("SIGCONT");
+      await writeFile(configFile(), before);
+    }
+    await until("ready", () => region.node(0).ready());
+    region.node(0).signal("SIGHUP");
+    await until("trusted again", async () => {
+      await using client = await region.connect(instance);
+      return await client.exchange(discoverVersions()).then(
+        () => true,
+        () => false,
+      );
+    });
+  });
+
   test("a second node on the same port is told so, with code 2", async () => {
     const { err, code } = await run("serve", "--config", configFile());
     const { host, http } = region.node(0);

@@ -115,7 +115,10 @@ export async function startNode(
 
   const reload = async (): Promise<void> => {
     files.reload();
-    const newer = await reloadInstances(configFile, config, ensure, log);
+    // Who is new needs the store; who is gone is cut off although it cannot be reached.
+    const known = new Set(instances.map(({ id }) => id));
+    const ensureNew = (all: readonly Instance[]) => ensure(all.filter(({ id }) => !known.has(id)));
+    const newer = await reloadInstances(configFile, config, ensureNew, log);
     if (newer === undefined) return;
     instances = newer;
     endpoint.setTrust(new Trust(newer));
