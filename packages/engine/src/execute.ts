@@ -16,7 +16,7 @@ import type { EngineSettings } from "./context.ts";
 import { failureOf } from "./failure.ts";
 import { handlers } from "./handlers.ts";
 import type { Observer } from "./observe.ts";
-import { Pace } from "./pace.ts";
+import { Crowd, Pace } from "./pace.ts";
 import type { Clock, Ids, KeyRing, Locks, ObjectStore } from "./ports.ts";
 import { serverCorrelation, tooLarge } from "./response-room.ts";
 
@@ -57,6 +57,7 @@ interface Envelope {
 export class Engine {
   readonly #parts: BatchParts;
   readonly #limits: Limits;
+  readonly #crowd = new Crowd();
 
   constructor(options: EngineOptions) {
     const { store, locks, keyRing, clock, ids, observe, region, limits, ...settings } = options;
@@ -84,7 +85,8 @@ export class Engine {
       const message = decodeRequest(decode(request, this.#limits));
       version = message.version;
       const refusal = this.#refusalOf(message) ?? (await credentialRefusal(client, message));
-      const origin = { client, requestId, pace: new Pace(this.#parts.clock) };
+      const pace = new Pace(this.#parts.clock, this.#crowd, client.instance);
+      const origin = { client, requestId, pace };
       const items = await runBatch(this.#parts, message, origin, refusal);
       return this.#respond({ version, requestId, header: message.header }, items);
     } catch (error) {

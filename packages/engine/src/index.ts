@@ -64,4 +64,5 @@ export {
   valueAt,
   type Written,
 } from "./registers.ts";
+export { TurnQueue } from "./turn-queue.ts";
 export { vendorItem, vendorKey, vendorOf, vendorTags } from "./vendor-attribute.ts";

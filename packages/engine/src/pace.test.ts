@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { Crowd } from "./pace.ts";
 import type { Clock } from "./ports.ts";
 import { aesKey } from "./test-attributes.ts";
 import { type TestItem, testEngine } from "./test-engine.ts";
@@ -62,4 +63,26 @@ test("others have their turn within a batch that waits for nothing", async () =>
     Array.from({ length: 40 }, () => "Success"),
   );
   expect(turns).toBeGreaterThan(20);
+});
+
+test("of many that are long at work one goes on in a turn of the event loop, the instances in turn", async () => {
+  const crowd = new Crowd();
+  const order: string[] = [];
+  const perTurn: number[] = [];
+  const work = async (instance: string) => {
+    for (let slice = 0; slice < 3; slice++) {
+      await crowd.turn(instance);
+      order.push(instance);
+    }
+  };
+  const done = Promise.all([...["hog", "hog", "hog", "hog"], "other"].map(work));
+  while (order.length < 15) {
+    const before = order.length;
+    await new Promise((resolve) => setImmediate(resolve));
+    perTurn.push(order.length - before);
+  }
+  await done;
+  expect(Math.max(...perTurn)).toBe(1);
+  expect(order.indexOf("other")).toBeLessThan(2);
+  expect(order.lastIndexOf("other")).toBeLessThan(7);
 });

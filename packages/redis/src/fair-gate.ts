@@ -1,7 +1,8 @@
+import { TurnQueue } from "@holdfast/engine";
+
 /** Lets a few bodies run at the same time; those that wait come in their order, their owners in turn. */
 export class FairGate {
-  /** By owner; whose turn it is stands first. */
-  readonly #waiting = new Map<string, (() => void)[]>();
+  readonly #waiting = new TurnQueue<string, () => void>();
   #free: number;
 
   constructor(atOnce: number) {
@@ -11,33 +12,13 @@ export class FairGate {
   /** Runs a body when it is its turn. */
   async run<Result>(owner: string, body: () => Promise<Result>): Promise<Result> {
     if (this.#free > 0) this.#free -= 1;
-    else await this.#turn(owner);
+    else await new Promise<void>((resolve) => this.#waiting.push(owner, resolve));
     try {
       return await body();
     } finally {
-      this.#next();
+      const begin = this.#waiting.shift();
+      if (begin === undefined) this.#free += 1;
+      else begin();
     }
-  }
-
-  #turn(owner: string): Promise<void> {
-    return new Promise((resolve) => {
-      const queue = this.#waiting.get(owner);
-      if (queue === undefined) this.#waiting.set(owner, [resolve]);
-      else queue.push(resolve);
-    });
-  }
-
-  /** Hands the turn to the next that waits; its owner then stands last. */
-  #next(): void {
-    const [first] = this.#waiting;
-    if (first === undefined) {
-      this.#free += 1;
-      return;
-    }
-    const [owner, queue] = first;
-    const begin = queue.shift();
-    this.#waiting.delete(owner);
-    if (queue.length > 0) this.#waiting.set(owner, queue);
-    begin?.();
   }
 }

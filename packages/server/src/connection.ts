@@ -4,7 +4,7 @@ import type { Ending } from "./events.ts";
 import { MemoryBudget, type Waiter } from "./memory-budget.ts";
 import { reasonOf } from "./start-error.ts";
 import type { Admission } from "./trust.ts";
-import type { Turns } from "./turns.ts";
+import type { Starter, Turns } from "./turns.ts";
 
 /** Who sends requests, as the engine sees it. */
 export interface Client {
@@ -33,7 +33,7 @@ export interface ConnectionHost {
   };
   readonly budget: MemoryBudget;
   readonly readers: ReaderPool;
-  readonly turnsOf: (instance: string) => Turns;
+  readonly turns: Turns;
   readonly execute: Execute;
   readonly requestId: () => string;
   readonly monotonicMs: () => number;
@@ -79,15 +79,16 @@ const pressedMs = 1000;
  * One client's connection: cuts its bytes into requests, has them answered one after another in their order, and
  * holds neither timer nor buffer while idle. `sweep`, called from one timer for all, keeps the deadlines.
  */
-export class Connection implements Waiter {
+export class Connection implements Waiter, Starter {
   readonly admission: Admission;
   readonly #socket: TLSSocket;
   readonly #host: ConnectionHost;
   readonly #client: Client;
-  readonly #turns: Turns;
   #reader: FrameReader | undefined;
   #queue: Uint8Array[] = [];
   #busySinceMs = 0;
+  /** A turn is asked for, and not there yet. */
+  #asked = false;
   /** Since when an answer has been waiting for the client to take it; 0 = none. */
   #blockedSinceMs = 0;
   /** When the request begun must be complete; 0 = none begun, or we are the ones who pause. */
@@ -109,7 +110,6 @@ export class Connection implements Waiter {
     this.admission = admission;
     this.#client = client;
     this.#host = host;
-    this.#turns = host.turnsOf(client.instance);
     this.#activeMs = host.monotonicMs();
     (socket as KmipSocket)[connectionOf] = this;
     socket.on("data", onData);
@@ -184,7 +184,7 @@ export class Connection implements Waiter {
     return nowMs > this.#blockedSinceMs + takeMs ? "answerDeadline" : undefined;
   }
 
-  /** There may be memory, or a turn, again. */
+  /** There may be memory again. */
   proceed(): void {
     if (this.#socket.destroyed) return;
     this.#reserve(this.#reader?.frameBytes ?? 0);
@@ -252,10 +252,19 @@ export class Connection implements Waiter {
       else this.#resume();
     } else if (this.#host.budget.answersFull) {
       this.#host.budget.wait(this);
-    } else if (this.#turns.take(this)) {
-      this.#queue.shift();
-      this.#answer(request);
+    } else if (!this.#asked) {
+      this.#asked = true;
+      this.#host.turns.ask(this.#client.instance, this);
     }
+  }
+
+  /** It is this connection's turn. */
+  start(): void {
+    this.#asked = false;
+    const request = this.#queue.shift();
+    // The client may have left meanwhile.
+    if (request === undefined) this.#host.turns.give(this.#client.instance);
+    else this.#answer(request);
   }
 
   #answer(request: Uint8Array): void {
@@ -279,7 +288,7 @@ export class Connection implements Waiter {
 
   #answered(request: Uint8Array): void {
     this.#busySinceMs = 0;
-    this.#turns.give();
+    this.#host.turns.give(this.#client.instance);
     if (request.length <= MemoryBudget.freeBytes || this.#socket.destroyed) return;
     this.#heldBytes -= request.length;
     this.#host.budget.release(request.length, 0);
@@ -343,7 +352,6 @@ export class Connection implements Waiter {
     this.#queue = [];
     this.#reader = undefined;
     this.#host.budget.forget(this);
-    this.#turns.forget(this);
     const requests = this.#reservedBytes + this.#heldBytes;
     const unsent = this.#unsentBytes;
     this.#reservedBytes = 0;

@@ -186,16 +186,11 @@ export class KmipEndpoint {
 
   #makeHost(): ConnectionHost {
     const { limits, clock, observe, execute, requestId } = this.#options;
-    const turns = new Map<string, Turns>();
     return {
       limits,
       budget: new MemoryBudget(limits.inFlightBytesMax),
       readers: new ReaderPool(limits.requestBytesMax),
-      turnsOf: (instance) => {
-        const known = turns.get(instance) ?? new Turns();
-        turns.set(instance, known);
-        return known;
-      },
+      turns: new Turns(clock.monotonicMs),
       execute,
       requestId,
       monotonicMs: clock.monotonicMs,

@@ -1,4 +1,5 @@
 import { createHmac, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
+import { TurnQueue } from "@holdfast/engine";
 import type { Instance } from "./instances.ts";
 import { type PasswordHash, printPasswordHash, scryptBytesMax } from "./password-hash.ts";
 
@@ -18,8 +19,7 @@ export class Passwords {
   readonly #key = randomBytes(32);
   /** Compared with where the user is unknown, so that the time taken does not tell. */
   readonly #nobody: PasswordHash = { ...newHash, salt: randomBytes(16), hash: randomBytes(32) };
-  /** By the users of an instance; whose turn it is stands first. */
-  readonly #waiting = new Map<Instance["users"], (() => void)[]>();
+  readonly #waiting = new TurnQueue<Instance["users"], () => void>();
   readonly #waitingMax: number;
   #running = 0;
 
@@ -47,31 +47,17 @@ export class Passwords {
     try {
       return await derive(password, like);
     } finally {
-      this.#next();
+      const begin = this.#waiting.shift();
+      if (begin === undefined) this.#running--;
+      else begin();
     }
   }
 
   #turn(users: Instance["users"]): Promise<void> {
-    const queue = this.#waiting.get(users) ?? [];
-    if (queue.length >= this.#waitingMax) {
+    if (this.#waiting.sizeOf(users) >= this.#waitingMax) {
       return Promise.reject(new PasswordsBusy("too many passwords are being checked"));
     }
-    this.#waiting.set(users, queue);
-    return new Promise((resolve) => queue.push(resolve));
-  }
-
-  /** Hands the turn to the next that waits; its instance then stands last. */
-  #next(): void {
-    const [first] = this.#waiting;
-    if (first === undefined) {
-      this.#running--;
-      return;
-    }
-    const [users, queue] = first;
-    const begin = queue.shift();
-    this.#waiting.delete(users);
-    if (queue.length > 0) this.#waiting.set(users, queue);
-    begin?.();
+    return new Promise((resolve) => this.#waiting.push(users, resolve));
   }
 }
 

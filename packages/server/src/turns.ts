@@ -1,38 +1,86 @@
-import type { Waiter } from "./memory-budget.ts";
+/** Who asks for a turn. */
+export interface Starter {
+  /** It has a turn now, to be given back. */
+  start(): void;
+}
 
-/** Far more than keeps a node busy, far less than would make others wait. */
+interface Owner {
+  readonly waiting: Starter[];
+  running: number;
+}
+
+/** Of one instance at the same time: far more than keeps a node busy, far less than would make others wait. */
 const atOnceMax = 128;
+/** How long a turn of the event loop begins requests; each begins with work that nothing interrupts. */
+const sliceMs = 5;
 
-/** Requests of one instance that are carried out at the same time: more wait, so that its burst is not everyone's. */
+/**
+ * When requests begin: so many of an instance at the same time, so long in one turn of the event loop, and where many
+ * wait, the instances in turn. One instance's burst is not everyone's then.
+ */
 export class Turns {
-  readonly #waiting = new Set<Waiter>();
-  #free: number;
+  readonly #monotonicMs: () => number;
+  readonly #atOnce: number;
+  readonly #owners = new Map<string, Owner>();
+  /** Owners with a request that may begin; whose turn it is stands first. */
+  readonly #ready = new Set<Owner>();
+  /** 0 = nothing has begun in this turn of the event loop. */
+  #sliceEndMs = 0;
+  #beginning = false;
 
-  constructor(atOnce: number = atOnceMax) {
-    this.#free = atOnce;
+  constructor(monotonicMs: () => number, atOnce: number = atOnceMax) {
+    this.#monotonicMs = monotonicMs;
+    this.#atOnce = atOnce;
   }
 
-  /** Takes a turn; where none is free, `proceed` is called when there may be one. */
-  take(waiter: Waiter): boolean {
-    if (this.#free === 0) {
-      this.#waiting.add(waiter);
-      return false;
+  /** Calls `start`, now or when it is its turn. */
+  ask(instance: string, starter: Starter): void {
+    const owner = this.#ownerOf(instance);
+    owner.waiting.push(starter);
+    if (owner.running < this.#atOnce) this.#ready.add(owner);
+    this.#begin();
+  }
+
+  /** Gives a turn back. */
+  give(instance: string): void {
+    const owner = this.#ownerOf(instance);
+    owner.running -= 1;
+    if (owner.waiting.length > 0) this.#ready.add(owner);
+    this.#begin();
+  }
+
+  #ownerOf(instance: string): Owner {
+    const known = this.#owners.get(instance);
+    if (known !== undefined) return known;
+    const owner = { waiting: [], running: 0 };
+    this.#owners.set(instance, owner);
+    return owner;
+  }
+
+  #begin(): void {
+    // One that begins may give its turn back at once.
+    if (this.#beginning) return;
+    this.#beginning = true;
+    for (const owner of this.#ready) {
+      if (this.#isSliceOver()) break;
+      this.#ready.delete(owner);
+      const starter = owner.waiting.shift();
+      if (starter === undefined) continue;
+      owner.running += 1;
+      if (owner.waiting.length > 0 && owner.running < this.#atOnce) this.#ready.add(owner);
+      starter.start();
     }
-    this.#free -= 1;
-    return true;
+    this.#beginning = false;
   }
 
-  /** Gives a turn back, to those that wait in their order. */
-  give(): void {
-    this.#free += 1;
-    for (const waiter of this.#waiting) {
-      if (this.#free === 0) return;
-      this.#waiting.delete(waiter);
-      waiter.proceed();
-    }
-  }
-
-  forget(waiter: Waiter): void {
-    this.#waiting.delete(waiter);
+  #isSliceOver(): boolean {
+    const nowMs = this.#monotonicMs();
+    if (this.#sliceEndMs > 0) return nowMs >= this.#sliceEndMs;
+    this.#sliceEndMs = nowMs + sliceMs;
+    setImmediate(() => {
+      this.#sliceEndMs = 0;
+      this.#begin();
+    });
+    return false;
   }
 }

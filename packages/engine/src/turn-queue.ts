@@ -1,0 +1,34 @@
+/** Entries that wait: each owner's in their order, the owners in turn. */
+export class TurnQueue<Owner, Entry> {
+  /** Whose turn it is stands first. */
+  readonly #queues = new Map<Owner, Entry[]>();
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** How many entries of an owner wait. */
+  sizeOf(owner: Owner): number {
+    return this.#queues.get(owner)?.length ?? 0;
+  }
+
+  push(owner: Owner, entry: Entry): void {
+    const queue = this.#queues.get(owner);
+    if (queue === undefined) this.#queues.set(owner, [entry]);
+    else queue.push(entry);
+    this.#size += 1;
+  }
+
+  /** Takes the next entry; its owner then stands last. */
+  shift(): Entry | undefined {
+    const [first] = this.#queues;
+    if (first === undefined) return undefined;
+    const [owner, queue] = first;
+    const entry = queue.shift();
+    this.#queues.delete(owner);
+    if (queue.length > 0) this.#queues.set(owner, queue);
+    this.#size -= 1;
+    return entry;
+  }
+}
