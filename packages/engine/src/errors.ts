@@ -12,7 +12,17 @@ export type StoreFailure =
   /** A record that does not decode. */
   | "corrupt"
   /** The setting of a Redis loses data. */
-  | "unsafe";
+  | "unsafe"
+  /** Another region would have to be asked and cannot be reached: its copy may exist, or be newer. */
+  | "peerUnreachable"
+  /** Every region must agree to this change, and one cannot be reached. */
+  | "noAgreement"
+  /** An agreed operation on the record is under way, or was abandoned and is not resolved yet. */
+  | "reserved"
+  /** Another leader has a higher epoch. */
+  | "deposed"
+  /** The region was retired by an operator: it must rejoin before it serves. */
+  | "retired";
 
 /** The store cannot tell or cannot promise. Never to be taken for "not found". */
 export class StoreUnavailable extends Error {

@@ -26,6 +26,11 @@ const storeMessages: Partial<Record<StoreFailure, string>> = {
   barrierShort:
     "cannot tell: the change is not safe yet on every copy of the store; look, then try again",
   corrupt: "cannot tell: the store holds this in a damaged form",
+  peerUnreachable:
+    "cannot tell: the other region, which may hold this, cannot be reached now; try again",
+  noAgreement:
+    "refused: this needs the agreement of every region, and one cannot be reached now; try again",
+  reserved: "cannot tell: an operation that all regions agree on is under way here; try again",
 };
 
 /** The one place where an exception becomes a Result Reason. Only a `KmipError` chooses its own words. */

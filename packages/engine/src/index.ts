@@ -26,9 +26,25 @@ export { MemoryObjectStore } from "./memory/memory-object-store.ts";
 export { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
 export type { Event, Observer } from "./observe.ts";
 export type {
+  ChangePage,
+  Leaf,
+  LeafPage,
+  Levels,
+  OwnCommitOptions,
+  OwnStore,
+  OwnStoredObject,
+  PeerCursor,
+  Reservation,
+  ReserveOutcome,
+  StorePosition,
+  StoreState,
+} from "./own-store.ts";
+export { partitionCount, partitionOf, sysPartition, systemInstance } from "./partition.ts";
+export type {
   AuditEvent,
   Change,
   Clock,
+  CommitOptions,
   CommitOutcome,
   Ids,
   InstanceStatus,

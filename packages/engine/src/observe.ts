@@ -30,6 +30,59 @@ export type Event =
   | { readonly type: "unwrap"; readonly durationMs: number; readonly ok: boolean }
   | { readonly type: "coveredRead"; readonly waited: boolean }
   | { readonly type: "casConflict"; readonly operation: string }
+  /** Which store this node serves clients from; `none` when it cannot. */
+  | {
+      readonly type: "serving";
+      readonly from: "local" | "remote" | "none";
+      readonly writes: boolean;
+      readonly reason: string;
+    }
+  /** Whether another region can be reached: the circuit of pushes to it. */
+  | {
+      readonly type: "peer";
+      readonly region: string;
+      readonly state: "up" | "down" | "retired";
+      readonly reason: string;
+    }
+  /** What became of a change's push: acknowledged by both regions, or by this one alone. */
+  | {
+      readonly type: "push";
+      readonly region: string;
+      readonly result: "shared" | "alone";
+      readonly records: number;
+      readonly durationMs: number;
+    }
+  /** A copy from another region was joined with the own one. */
+  | {
+      readonly type: "join";
+      readonly region: string;
+      readonly result: "written" | "same" | "reserved" | "quarantined" | "refused";
+    }
+  /** A stamp of another region is ahead of this node's clock. */
+  | { readonly type: "clockAhead"; readonly region: string; readonly ms: number }
+  | {
+      readonly type: "agreement";
+      readonly result: "agreed" | "refused" | "unknown";
+      readonly durationMs: number;
+    }
+  | {
+      readonly type: "leader";
+      readonly state: "leader" | "follower" | "standing";
+      readonly epoch: number;
+      readonly reason: string;
+    }
+  /** A leader's duty ran; `done` counts what it did, `left` what it knows to remain. */
+  | {
+      readonly type: "duty";
+      readonly duty: string;
+      readonly ok: boolean;
+      readonly durationMs: number;
+      readonly done: number;
+      readonly left: number;
+      readonly cause?: unknown;
+    }
+  /** Somebody was refused at the peer port. */
+  | { readonly type: "peerRefused"; readonly address: string; readonly reason: string }
   | { readonly type: "warning"; readonly message: string; readonly cause?: unknown };
 
 export type Observer = (event: Event) => void;

@@ -33,7 +33,17 @@ export type CommitOutcome =
   /** A unique index term (a Name) is held by another live object. */
   | { readonly kind: "nameTaken"; readonly uniqueIdentifier: string; readonly name: string }
   /** The instance is not Installed. */
-  | { readonly kind: "instanceClosed" };
+  | { readonly kind: "instanceClosed" }
+  /** An agreed operation holds the record; only a region's own store answers this. */
+  | { readonly kind: "reserved"; readonly uniqueIdentifier: string; readonly operation: string }
+  /** The reservation under which to write has ended; only a region's own store answers this. */
+  | { readonly kind: "reservationLost"; readonly uniqueIdentifier: string };
+
+/** How a change is made. */
+export interface CommitOptions {
+  /** The change needs every region's agreement (Destroy): it is made everywhere, or refused. */
+  readonly agreed?: boolean;
+}
 
 /** One line of evidence. `detail` never holds key material or passwords. */
 export interface AuditEvent {
@@ -65,6 +75,7 @@ export interface ObjectStore {
     instance: string,
     changes: readonly Change[],
     audit: readonly AuditEvent[],
+    options?: CommitOptions,
   ): Promise<CommitOutcome>;
   /**
    * Notes that an object was served (Fresh): compare-and-set without barrier, which leaves the

@@ -1,6 +1,7 @@
 import { type IdentifierReference, KmipError, type OperationName } from "@holdfast/kmip";
 import type { BatchReferences } from "./batch-references.ts";
 import type { ChangeOptions, Decision, Objects } from "./context.ts";
+import { StoreUnavailable } from "./errors.ts";
 import type { FindPage, FindQuery } from "./find.ts";
 import type { ItemAudit } from "./item-audit.ts";
 import { due } from "./lifecycle.ts";
@@ -10,6 +11,7 @@ import type { Pace } from "./pace.ts";
 import type {
   AuditEvent,
   Change,
+  CommitOptions,
   CommitOutcome,
   Locks,
   ObjectStore,
@@ -32,7 +34,7 @@ export type StagedOutcome =
   | "done"
   | "untouched"
   | "again"
-  | { readonly position: number; readonly error: KmipError };
+  | { readonly position: number; readonly error: KmipError | StoreUnavailable };
 
 /** What a working set needs of the engine. */
 export interface WorkingSetOptions {
@@ -132,7 +134,8 @@ export class WorkingSet implements Objects {
     if (overlay === undefined || overlay.isEmpty) return "untouched";
     const { store, instance } = this.#options;
     const events = [...overlay.evidence, ...evidence];
-    const outcome = await store.commit(instance, overlay.changes(), events);
+    const changes = overlay.changes();
+    const outcome = await store.commit(instance, changes, events, optionsFor(changes));
     if (outcome.kind === "committed") return "done";
     if (outcome.kind === "conflict") return "again";
     const taken = outcome.kind === "nameTaken" ? outcome.uniqueIdentifier : "";
@@ -200,7 +203,7 @@ export class WorkingSet implements Objects {
         if (after === before.object) return before;
         const { store, instance } = this.#options;
         const outcome = await store.commit(instance, [{ kind: "update", before, after }], evidence);
-        if (outcome.kind === "instanceClosed") throw refusalOf(outcome);
+        if (outcome.kind !== "committed" && outcome.kind !== "conflict") throw refusalOf(outcome);
       }
       throw busy();
     });
@@ -241,7 +244,9 @@ export class WorkingSet implements Objects {
   async #commit(change: Change): Promise<CommitOutcome> {
     const { store, instance } = this.#options;
     const { audit } = this.#current();
-    const outcome = await store.commit(instance, [change], audit.changeEvents());
+    const changes = [change];
+    const events = audit.changeEvents();
+    const outcome = await store.commit(instance, changes, events, optionsFor(changes));
     if (outcome.kind === "committed") audit.written = true;
     else if (outcome.kind !== "conflict") throw refusalOf(outcome);
     return outcome;
@@ -252,7 +257,21 @@ function busy(): KmipError {
   return new KmipError("generalFailure", "cannot tell: others change this object; try again");
 }
 
-function refusalOf(outcome: CommitOutcome): KmipError {
+/** A key is never destroyed on half the truth: every region agrees to it. */
+function optionsFor(changes: readonly Change[]): CommitOptions {
+  const agreed = changes.some(
+    ({ after, ...change }) =>
+      after.facts.destroyed !== undefined &&
+      "before" in change &&
+      change.before.object.facts.destroyed === undefined,
+  );
+  return { agreed };
+}
+
+function refusalOf(outcome: CommitOutcome): KmipError | StoreUnavailable {
+  if (outcome.kind === "reserved" || outcome.kind === "reservationLost") {
+    return new StoreUnavailable("reserved", "an agreed operation holds the record");
+  }
   return outcome.kind === "nameTaken"
     ? new KmipError("nonUniqueName", "another object has this Name")
     : new KmipError("permissionDenied", "the instance is not open for changes");

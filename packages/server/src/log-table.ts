@@ -122,6 +122,51 @@ export const logTable: {
   },
   coveredRead: undefined,
   casConflict: undefined,
+  serving: {
+    level: ({ from, writes }) => (from === "local" && writes ? "info" : "warn"),
+    message: "clients are served from",
+    fields: ["from", "writes", "reason"],
+  },
+  peer: {
+    level: ({ state }) => (state === "up" ? "info" : "warn"),
+    message: "other region",
+    fields: ["region", "state", "reason"],
+  },
+  push: undefined,
+  join: {
+    level: ({ result }) => (result === "quarantined" ? "error" : "debug"),
+    message: "copy of the other region joined",
+    fields: ["region", "result"],
+    limited: true,
+  },
+  clockAhead: {
+    level: always("warn"),
+    message: "a stamp of the other region is ahead of this node's clock",
+    fields: ["region", "ms"],
+    limited: true,
+  },
+  agreement: {
+    level: ({ result }) => (result === "agreed" ? "debug" : "info"),
+    message: "operation that all regions agree on",
+    fields: ["result", "durationMs"],
+  },
+  leader: {
+    level: always("info"),
+    message: "leader election",
+    fields: ["state", "epoch", "reason"],
+  },
+  duty: {
+    level: ({ ok }) => (ok ? "debug" : "warn"),
+    message: ({ ok }) => (ok ? "leader's duty done" : "leader's duty failed"),
+    fields: ["duty", "durationMs", "done", "left", "cause"],
+    limited: true,
+  },
+  peerRefused: {
+    level: always("warn"),
+    message: "refused at the peer port",
+    fields: ["address", "reason"],
+    limited: true,
+  },
   warning: {
     level: always("warn"),
     message: ({ message }) => message,

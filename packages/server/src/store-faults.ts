@@ -23,6 +23,11 @@ export function storeFault(error: unknown, config: Config, configFile: string): 
     barrierShort: "start its replicas, or see `holdfast store replicas`",
     full: "give it more memory (maxmemory)",
     corrupt: "restore it from its replica or a backup",
+    peerUnreachable: "start a node of the other region, or correct the address under `peer`",
+    noAgreement: "start a node of the other region, or correct the address under `peer`",
+    reserved: "wait until the leaders have resolved it",
+    deposed: "try again",
+    retired: `run \`holdfast region rejoin --config ${configFile}\``,
   } as const;
   return new StartError(`${setting}: ${where}: ${reason}; ${mends[error.failure]}`);
 }

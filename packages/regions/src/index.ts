@@ -1,0 +1,1 @@
+export type { Peer, PeerHello, PeerState, PeerStore, PushOutcome, Timers } from "./ports.ts";

@@ -1,0 +1,97 @@
+import type {
+  AuditEvent,
+  Change,
+  ChangePage,
+  CommitOutcome,
+  LeafPage,
+  ManagedObject,
+  ObjectStore,
+  OwnStoredObject,
+  ReserveOutcome,
+  StorePosition,
+} from "@holdfast/engine";
+
+/** Time and waiting, so that the simulator can own both. */
+export interface Timers {
+  readonly wallMs: () => number;
+  readonly monotonicMs: () => number;
+  /** Resolves after `ms`; rejects at once when `signal` is aborted. */
+  readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
+}
+
+/** What became of a pushed record at the other region, once that is durable there. */
+export type PushOutcome =
+  /** The other region's own store has it, or something that contains it. */
+  | "durable"
+  /** An agreed operation holds the record there; catch-up brings it. */
+  | "reserved"
+  /** Its immutable part differs from the other region's; both are kept apart and reported. */
+  | "quarantined"
+  /** The instance was deleted there: the record is of no use any more. */
+  | "refused";
+
+/** What a region says of itself when it is met. */
+export interface PeerHello {
+  readonly region: string;
+  /** Grows each time the region rejoins; a retired generation never serves again. */
+  readonly generation: number;
+  /** The generation of the asking region that this region retired; 0 for none. */
+  readonly retired: number;
+  /** Whether it serves its clients from its own store now. */
+  readonly serving: boolean;
+  readonly wallMs: number;
+}
+
+/**
+ * What one region answers to another, from its own store and never through a third. Every method rejects with
+ * `StoreUnavailable` in a bounded time: `peerUnreachable` where the region cannot be asked, and the serving store's own
+ * failure where it says that it cannot tell. `fetch` (for a record that is not there), `reserve` and `remote` need a
+ * region that serves from its own store; the others a lease only, level or not.
+ */
+export interface PeerStore {
+  hello(): Promise<PeerHello>;
+  /** Joins records into the own store; in the order of the records. */
+  push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]>;
+  /** Copies of the own store; undefined is a "no" that counts. */
+  fetch(
+    instance: string,
+    ids: readonly string[],
+  ): Promise<readonly (OwnStoredObject | undefined)[]>;
+
+  position(): Promise<StorePosition>;
+  changes(partition: number, after: number, limit: number, bytesMax: number): Promise<ChangePage>;
+  digests(partition: number): Promise<Uint8Array>;
+  leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage>;
+
+  /** Step 1 of an agreed operation. */
+  reserve(instance: string, ids: readonly string[], operation: string): Promise<ReserveOutcome>;
+  /** Step 3: makes the changes if the reservation still stands. `conflict` where a copy is another than the one read. */
+  write(
+    instance: string,
+    changes: readonly Change[],
+    audit: readonly AuditEvent[],
+    operation: string,
+  ): Promise<CommitOutcome>;
+  release(instance: string, operation: string): Promise<number>;
+
+  /**
+   * An instance's KEK, unwrapped, for the caller to wrap under its own root of trust and then zero. The one place where
+   * key material leaves a region.
+   */
+  kek(instance: string, kekId: string): Promise<Uint8Array>;
+
+  /** The region's own store for clients of the asking region, whose own cannot be used. */
+  readonly remote: ObjectStore;
+}
+
+/** Whether another region can be asked. A retired one counts as not there. */
+export type PeerState = "up" | "down" | "retired";
+
+/** Another region, through whichever of its nodes answers. */
+export interface Peer extends PeerStore {
+  readonly region: string;
+  /** What was last known; never waits. A background probe moves it. */
+  state(): PeerState;
+  /** Calls `listener` at each change; answers how to stop that. */
+  onState(listener: (state: PeerState, reason: string) => void): () => void;
+}
