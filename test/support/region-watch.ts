@@ -9,7 +9,7 @@ export async function allRefuse(region: Region, instance: string): Promise<void>
     "all KMIP listeners shut",
     async () => {
       const tried = region.nodes.map((_, at) => connects(region, instance, at));
-      return (await Promise.all(tried)).every((connected) => !connected);
+      return (await Promise.all(tried)).every((outcome) => outcome === "refused");
     },
     answerBoundMs,
   );
@@ -19,7 +19,7 @@ export async function allRefuse(region: Region, instance: string): Promise<void>
 export async function allLetIn(region: Region, instance: string): Promise<void> {
   await until("all KMIP listeners open", async () => {
     const tried = region.nodes.map((_, at) => connects(region, instance, at));
-    return (await Promise.all(tried)).every((connected) => connected);
+    return (await Promise.all(tried)).every((outcome) => outcome === "connected");
   });
 }
 
@@ -46,12 +46,18 @@ export function ms(time: number): string {
   return `${Math.round(time)} ms`;
 }
 
-async function connects(region: Region, instance: string, at: number): Promise<boolean> {
+/** What becomes of a connection; "cut" is one that came while the listener was shutting. */
+async function connects(
+  region: Region,
+  instance: string,
+  at: number,
+): Promise<"connected" | "refused" | "cut"> {
   const client = await clientOf(region, instance, at).catch((error: Error) => error);
   if (client instanceof Error) {
-    if (/refused/.test(client.message)) return false;
+    if (/refused/.test(client.message)) return "refused";
+    if (/reset/.test(client.message)) return "cut";
     throw client;
   }
   await client.close();
-  return true;
+  return "connected";
 }
