@@ -79,7 +79,7 @@ export function verdictLines(verdicts: readonly Verdict[]): string[] {
   return verdicts.map(({ text, unit, bound, limit, measured, met }) => {
     const verdict = met === undefined ? "not measured" : met ? "met" : "MISSED";
     const value = measured === undefined ? "–" : `${number(measured)} ${unit}`;
-    return row([text, `${bound} ${limit} ${unit}`, value, verdict], [-88, -16, -12, -12]);
+    return row([text, `${bound} ${limit} ${unit}`, value, verdict], [-88, -20, -12, -12]);
   });
 }
 

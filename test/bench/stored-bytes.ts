@@ -17,7 +17,7 @@ export interface StoredBytes {
   readonly streamBytes: number;
 }
 
-/** Objects, bytes of streams, and all other bytes that are no buffer of a connection. */
+/** Objects, their bytes, and those of streams since the last time. */
 interface Holding {
   readonly count: number;
   readonly bytes: number;
@@ -77,7 +77,7 @@ export async function measureStoredBytes(
       title,
       count: after.count - before.count,
       bytes: after.bytes - before.bytes,
-      streamBytes: after.streamBytes - before.streamBytes,
+      streamBytes: after.streamBytes,
     });
   }
   return found;
@@ -89,15 +89,22 @@ function instanceOf(objects: StoredBytes["objects"]): string {
   return found;
 }
 
+/** Counts the objects, and the bytes with and without the streams, which are emptied for it. */
 async function holding(redis: RedisServer): Promise<Holding> {
-  let streamBytes = 0;
+  const count = (await keysOf(redis, "MATCH", "{p*}:o:*")).length;
+  const all = await usedBytes(redis);
   for (const key of await keysOf(redis, "TYPE", "stream")) {
-    streamBytes += Number(await redis.command("memory", "usage", key, "samples", 0));
+    await redis.command("xtrim", key, "MAXLEN", 0);
   }
-  const records = await keysOf(redis, "MATCH", "{p*}:o:*");
-  let bytes = Number(await redis.info("used_memory")) - streamBytes;
+  const bytes = await usedBytes(redis);
+  return { count, bytes, streamBytes: all - bytes };
+}
+
+/** Memory in use, without what is no data but a connection's or the log's buffer. */
+async function usedBytes(redis: RedisServer): Promise<number> {
+  let bytes = Number(await redis.info("used_memory"));
   for (const buffer of buffers) bytes -= Number(await redis.info(buffer));
-  return { count: records.length, bytes, streamBytes };
+  return bytes;
 }
 
 async function keysOf(redis: RedisServer, ...filter: readonly string[]): Promise<string[]> {
