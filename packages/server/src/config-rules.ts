@@ -23,6 +23,7 @@ export function crossFaults(config: Config): Fault[] {
     ...listenerFaults("kmip", config.kmip),
     ...listenerFaults("http", config.http),
     ...listenerFaults("health", config.health),
+    ...peerFaults(config),
     ...sameAddress(config),
     ...storeFaults(config.store),
     ...lockFaults(config.locks),
@@ -47,13 +48,41 @@ function listenerFaults(
 
 function sameAddress(config: Config): Fault[] {
   const seen = new Map<string, string>();
-  return (["kmip", "http", "health"] as const).flatMap((name) => {
-    const address = printAddress(config[name].listen);
+  return (["kmip", "http", "health", "peer"] as const).flatMap((name) => {
+    const listen = config[name]?.listen;
+    if (listen === undefined) return [];
+    const address = printAddress(listen);
     const other = seen.get(address);
     seen.set(address, name);
-    if (other === undefined || config[name].listen.port === 0) return [];
+    if (other === undefined || listen.port === 0) return [];
     return [{ at: [name, "listen"], says: `is the address of ${other}.listen; give it its own` }];
   });
+}
+
+function peerFaults({ region, peer, store, locks }: Config): Fault[] {
+  if (peer === undefined) return [];
+  const faults = listenerFaults("peer", peer);
+  if (peer.region === region) {
+    faults.push({ at: ["peer", "region"], says: `is this region's own name: ${region}` });
+  }
+  const own = printAddress(peer.listen);
+  const addresses = peer.addresses.map(printAddress);
+  for (const [at, address] of addresses.entries()) {
+    if (addresses.indexOf(address) !== at) {
+      faults.push({ at: ["peer", "addresses", at], says: `is named twice: ${address}` });
+    }
+    if (address === own) {
+      faults.push({ at: ["peer", "addresses", at], says: "is peer.listen, this node itself" });
+    }
+  }
+  // With an address the store itself is the lock master; a Redis that Sentinel promotes must not be.
+  if (locks.length === 0 && store.sentinels.length > 0) {
+    faults.push({
+      at: ["locks"],
+      says: "is missing: two regions need a leader in each, who is elected at lock masters",
+    });
+  }
+  return faults;
 }
 
 function storeFaults(store: Config["store"]): Fault[] {

@@ -9,10 +9,12 @@ import {
   list,
   listenAddress,
   optional,
+  optionalGroup,
   pems,
   remoteAddress,
   remoteAddresses,
   secretText,
+  someAddresses,
   text,
   texts,
   type Values,
@@ -169,6 +171,42 @@ export const configTable = {
     "Lock masters, as redis://HOST:PORT or rediss://HOST:PORT: 1, 3 or 5 Redis servers apart from the store. They use the store's user, password and TLS files. Left out, the store itself; with Sentinels, locks then order the requests of one node only, which costs repeated work and nothing else.",
     "a list of URLs like redis://127.0.0.1:6380, without user or password",
     isLockUrl,
+  ),
+  peer: optionalGroup(
+    "The other region. Left out, this region is alone. With it, both take writes: a change is sent to the other region while the own store makes it durable, either region's nodes serve from the other's store when their own is out, and objects are destroyed only by agreement.",
+    {
+      region: text("The other region's name.", nameExpects, name),
+      addresses: someAddresses(
+        "Where the other region's nodes listen for their peers (their `peer.listen`), all of them.",
+      ),
+      listen: listenAddress(
+        "Where the other region's nodes connect: gRPC over mutual TLS.",
+        "127.0.0.1:9443",
+      ),
+      allowPublic: allowPublic("peer"),
+      tls: group(
+        "This node's certificate among the regions, and the authority of all of them, which issues nothing else. The files are read again when they change and on SIGHUP.",
+        {
+          ca: file(
+            "PEM file with the peers' certificate authority; while it is being replaced, the old and the new one.",
+          ),
+          certificate: file(
+            "PEM file with this node's certificate, followed by its intermediates. Its DNS names hold `REGION.peer.holdfast` with this region's name; for both directions, so with both purposes (server and client authentication) or none.",
+          ),
+          key: file("PEM file with the private key."),
+        },
+      ),
+      acknowledgement: choice(
+        "`preferred`: a change that the other region does not acknowledge in time is acknowledged by this one alone, and counted; lost with this region's store if that is lost for good before the other has caught up. `required`: it is answered with an error.",
+        ["preferred", "required"],
+        "preferred",
+      ),
+      pushTimeoutMs: integer(
+        "How long a change waits for the other region.",
+        { min: 50, max: 10_000, default: 500 },
+        "ms",
+      ),
+    },
   ),
   rootOfTrust: group("Who wraps the instances' key-encryption keys.", {
     type: choice("The kind of root of trust.", ["local"], "local"),

@@ -24,7 +24,52 @@ function messageOf(text: string): string {
   return "accepted";
 }
 
+const peer = {
+  region: "us-east",
+  addresses: ["10.0.1.1:9443", "node-2:9443"],
+  tls: { ca: "ca.pem", certificate: "peer.pem", key: "peer.key" },
+};
+const peerWith = (differs: object) => JSON.stringify({ ...peer, ...differs });
+
 describe("a configuration", () => {
+  test("without a peer is a region alone; with one, its defaults and paths are filled in", () => {
+    expect(parseConfig(least, "/etc/holdfast.yaml").peer).toBeUndefined();
+    const config = parseConfig(`${least}peer: ${JSON.stringify(peer)}`, "/etc/holdfast.yaml");
+    expect(config.peer).toEqual({
+      region: "us-east",
+      addresses: [
+        { host: "10.0.1.1", port: 9443 },
+        { host: "node-2", port: 9443 },
+      ],
+      listen: { host: "127.0.0.1", port: 9443 },
+      allowPublic: false,
+      tls: { ca: "/etc/ca.pem", certificate: "/etc/peer.pem", key: "/etc/peer.key" },
+      acknowledgement: "preferred",
+      pushTimeoutMs: 500,
+    });
+  });
+
+  test("with a peer that says nothing, or not how it is known, says all that is missing", () => {
+    expect(messageOf(`${least}peer:\n`).split("\n")).toHaveLength(5);
+    const lines = messageOf(`${least}peer: ${peerWith({ tls: undefined })}`).split("\n");
+    expect(lines.map((line) => /peer\.tls\.\w+ is missing/.exec(line)?.[0])).toEqual([
+      "peer.tls.ca is missing",
+      "peer.tls.certificate is missing",
+      "peer.tls.key is missing",
+    ]);
+  });
+
+  test("with two regions and Sentinels needs lock masters", () => {
+    const sentinels = least.replace(
+      /store: .*/,
+      'store: { sentinels: ["127.0.0.1:26379"], name: holdfast }',
+    );
+    expect(messageOf(sentinels)).toBe("accepted");
+    expect(messageOf(`${sentinels}peer: ${JSON.stringify(peer)}`)).toContain(
+      "locks is missing: two regions need a leader in each",
+    );
+  });
+
   test("takes defaults and resolves paths from its own folder", () => {
     const config = parseConfig(least, "/etc/holdfast/node.yaml");
     expect(config.kmip.listen).toEqual({ host: "127.0.0.1", port: 5696 });
@@ -111,6 +156,41 @@ instances:
       "a wildcard",
       "kmip: { listen: '0.0.0.0:5696' }",
       "7: kmip.listen is a wildcard address (0.0.0.0:5696); set kmip.allowPublic: true if that is meant",
+    ],
+    [
+      "half of the peers' TLS",
+      `peer: ${peerWith({ tls: { ca: "ca.pem", certificate: "peer.pem" } })}`,
+      "7: peer.tls.key is missing: set it to the path of a file",
+    ],
+    [
+      "a peer without addresses",
+      `peer: ${peerWith({ addresses: [] })}`,
+      "7: peer.addresses must be a list of one or more hosts with ports",
+    ],
+    [
+      "a peer that is this region",
+      `peer: ${peerWith({ region: "eu-de" })}`,
+      "7: peer.region is this region's own name: eu-de",
+    ],
+    [
+      "a peer twice",
+      `peer: ${peerWith({ addresses: ["10.0.1.1:9443", "10.0.1.1:9443"] })}`,
+      "7: peer.addresses[1] is named twice: 10.0.1.1:9443",
+    ],
+    [
+      "itself as peer",
+      `peer: ${peerWith({ listen: "10.0.1.1:9443" })}`,
+      "7: peer.addresses[0] is peer.listen, this node itself",
+    ],
+    [
+      "a public peer port",
+      `peer: ${peerWith({ listen: "0.0.0.0:9443" })}`,
+      "7: peer.listen is a wildcard address (0.0.0.0:9443); set peer.allowPublic: true",
+    ],
+    [
+      "a peer port that is taken",
+      `peer: ${peerWith({ listen: "127.0.0.1:9464" })}`,
+      "7: peer.listen is the address of http.listen; give it its own",
     ],
     [
       "a wildcard (IPv6)",

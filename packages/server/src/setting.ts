@@ -25,6 +25,11 @@ export interface Group<Rows extends SettingRows> {
   readonly rows: Rows;
 }
 
+/** A group that may be left out as a whole; then it is undefined. */
+export interface OptionalGroup<Rows extends SettingRows> extends Group<Rows> {
+  readonly optional: true;
+}
+
 /** A list of groups. */
 export interface List<Rows extends SettingRows> {
   readonly kind: "list";
@@ -34,7 +39,11 @@ export interface List<Rows extends SettingRows> {
 
 /** A table of settings. */
 export interface SettingRows {
-  readonly [name: string]: Setting<unknown> | Group<SettingRows> | List<SettingRows>;
+  readonly [name: string]:
+    | Setting<unknown>
+    | Group<SettingRows>
+    | OptionalGroup<SettingRows>
+    | List<SettingRows>;
 }
 
 /** The values that a table of settings describes. */
@@ -42,7 +51,7 @@ export type Values<Rows> = {
   readonly [Name in keyof Rows]: Rows[Name] extends Setting<infer Value>
     ? Value
     : Rows[Name] extends Group<infer Inner>
-      ? Values<Inner>
+      ? Values<Inner> | (Rows[Name] extends { readonly optional: true } ? undefined : never)
       : Rows[Name] extends List<infer Inner>
         ? readonly Values<Inner>[]
         : never;
@@ -51,6 +60,14 @@ export type Values<Rows> = {
 /** Makes a group row. */
 export function group<Rows extends SettingRows>(doc: string, rows: Rows): Group<Rows> {
   return { kind: "group", doc, rows };
+}
+
+/** Makes a group row that may be left out. */
+export function optionalGroup<Rows extends SettingRows>(
+  doc: string,
+  rows: Rows,
+): OptionalGroup<Rows> {
+  return { ...group(doc, rows), optional: true };
 }
 
 /** Makes a row that holds a list of groups; empty when left out. */
@@ -176,6 +193,16 @@ export function remoteAddresses(doc: string): Setting<readonly Address[]> {
   };
 }
 
+/** A list of other servers, one at least. */
+export function someAddresses(doc: string): Setting<readonly Address[]> {
+  return {
+    kind: "setting",
+    schema: z.array(address).min(1),
+    expects: "a list of one or more hosts with ports, such as [10.0.1.1:9443]",
+    doc,
+  };
+}
+
 /** Makes a row that may be left out. */
 export function optional<Value>(row: Setting<Value>): Setting<Value | undefined> {
   return { ...row, schema: row.schema.optional(), default: "" };
@@ -193,6 +220,9 @@ export function schemaOf<Rows extends SettingRows>(rows: Rows): z.ZodType<Values
 
 function rowSchema(row: SettingRows[string]): z.ZodType {
   if (row.kind === "setting") return row.schema;
-  if (row.kind === "group") return schemaOf(row.rows);
+  if (row.kind === "group") {
+    const schema = schemaOf(row.rows);
+    return "optional" in row ? schema.optional() : schema;
+  }
   return z.preprocess((value) => value ?? [], z.array(schemaOf(row.rows)));
 }
