@@ -34,6 +34,7 @@ export type {
   OwnStore,
   OwnStoredObject,
   PeerCursor,
+  RecordsAnswer,
   Reservation,
   ReserveOutcome,
   StorePosition,

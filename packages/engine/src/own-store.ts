@@ -78,6 +78,13 @@ export interface LeafPage {
   readonly next?: number;
 }
 
+/** Copies by identifier, of whatever instance of a partition. Identifiers that the store does not have are left out. */
+export interface RecordsAnswer {
+  readonly objects: readonly ManagedObject[];
+  /** Identifiers of records that do not decode. */
+  readonly damaged: readonly string[];
+}
+
 /** Up to where a region has read another region's changes of a partition. */
 export interface PeerCursor {
   readonly replicationId: string;
@@ -126,6 +133,9 @@ export interface OwnStore extends ObjectStore {
   digests(partition: number): Promise<Uint8Array>;
   /** Identifiers and tags whose first byte has its bit set in `mask` (256 bits); pages begin at `after`. */
   leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage>;
+
+  /** Covered copies of a partition, where the instance is not known: what `leaves` differ in. At most 1,000 identifiers. */
+  records(partition: number, ids: readonly string[]): Promise<RecordsAnswer>;
 
   cursor(partition: number, peer: string): Promise<PeerCursor | undefined>;
   setCursor(partition: number, peer: string, cursor: PeerCursor, epoch: number): Promise<void>;

@@ -138,7 +138,10 @@ export interface KekStore {
   list(instance: string): Promise<readonly WrappedKek[]>;
   /** Durable when it resolves. With `onlyIfNone`, false when the instance has a KEK already. */
   add(instance: string, kek: WrappedKek, onlyIfNone: boolean): Promise<boolean>;
-  /** Replaces one region's wrap if its blob is still `expected`; durable when it resolves true. */
+  /**
+   * Replaces one region's wrap if its blob is still `expected`, or gives the region its first where `expected` is empty;
+   * durable when it resolves true. False where it is another, and where the KEK is not known.
+   */
   rewrap(
     instance: string,
     kekId: string,

@@ -7,6 +7,7 @@ import type {
   ManagedObject,
   ObjectStore,
   OwnStoredObject,
+  RecordsAnswer,
   ReserveOutcome,
   StorePosition,
 } from "@holdfast/engine";
@@ -62,6 +63,7 @@ export interface PeerStore {
   changes(partition: number, after: number, limit: number, bytesMax: number): Promise<ChangePage>;
   digests(partition: number): Promise<Uint8Array>;
   leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage>;
+  records(partition: number, ids: readonly string[]): Promise<RecordsAnswer>;
 
   /** Step 1 of an agreed operation. */
   reserve(instance: string, ids: readonly string[], operation: string): Promise<ReserveOutcome>;

@@ -21,18 +21,17 @@ export class MemoryKekStore implements KekStore {
     expected: Uint8Array,
     replacement: KekWrap,
   ): Promise<boolean> {
-    let replaced = false;
-    const keks = this.#of(instance).map((kek) => ({
-      ...kek,
-      wraps: kek.wraps.map((wrap) => {
-        const ours = kek.id === kekId && wrap.region === replacement.region;
-        if (!ours || Buffer.compare(wrap.blob, expected) !== 0) return wrap;
-        replaced = true;
-        return replacement;
-      }),
-    }));
-    this.#keks.set(instance, keks);
-    return replaced;
+    const keks = this.#of(instance);
+    const kek = keks.find(({ id }) => id === kekId);
+    if (kek === undefined) return false;
+    const old = kek.wraps.find((wrap) => wrap.region === replacement.region);
+    if (Buffer.compare(old?.blob ?? new Uint8Array(), expected) !== 0) return false;
+    const wraps = [...kek.wraps.filter((wrap) => wrap !== old), replacement];
+    this.#keks.set(
+      instance,
+      keks.map((each) => (each === kek ? { ...kek, wraps } : each)),
+    );
+    return true;
   }
 
   #of(instance: string): readonly WrappedKek[] {
