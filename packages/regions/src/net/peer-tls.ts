@@ -1,0 +1,101 @@
+import { constants, createPrivateKey, X509Certificate } from "node:crypto";
+import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
+
+/** A node's certificate among the regions and who issues them, all PEM. */
+export interface PeerTls {
+  /** The peers' certificate authorities: while one is being replaced, the old and the new one. */
+  readonly ca: string;
+  /** The node's certificate, its intermediates after it. */
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** What was read of a `PeerTls`, each part checked. */
+export interface PeerIdentity {
+  readonly authorities: readonly X509Certificate[];
+  readonly leaf: X509Certificate;
+  readonly context: SecureContext;
+  readonly contextOptions: SecureContextOptions;
+  /** When the first of the certificates ends: the leaf or an authority. Milliseconds since the epoch. */
+  readonly notAfterMs: number;
+}
+
+const pemCertificate = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** HTTP/2 needs forward secrecy and AEAD (RFC 9113, 9.2.2). */
+const ciphers = [
+  "TLS_AES_256_GCM_SHA384",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  "TLS_AES_128_GCM_SHA256",
+  "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES256-GCM-SHA384",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+].join(":");
+
+/** The DNS name that a certificate of a region's nodes carries. */
+export function peerName(region: string): string {
+  return `${region}.peer.holdfast`;
+}
+
+/** Reads a `PeerTls`; throws an Error with one line that says what is wrong. */
+export function readPeerTls(tls: PeerTls): PeerIdentity {
+  const authorities = certificatesOf(tls.ca, "peer CA");
+  const [leaf] = certificatesOf(tls.certificate, "peer certificate");
+  if (leaf === undefined) throw new Error("the peer certificate holds no certificate");
+  // OpenSSL takes a key of another kind without a word, and then every handshake fails.
+  if (!leaf.checkPrivateKey(createPrivateKey(tls.key))) {
+    throw new Error("the peer key is not the key of the peer certificate");
+  }
+  const contextOptions: SecureContextOptions = {
+    ca: authorities.map((authority) => authority.toString()),
+    cert: tls.certificate,
+    key: tls.key,
+    ciphers,
+    minVersion: "TLSv1.2",
+    // A resumed session would skip the check of an authority that was removed since.
+    secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
+    honorCipherOrder: true,
+    sessionIdContext: "holdfast-peer",
+  };
+  const ends = [leaf, ...authorities].map((certificate) => Date.parse(certificate.validTo));
+  return {
+    authorities,
+    leaf,
+    context: createSecureContext(contextOptions),
+    contextOptions,
+    notAfterMs: Math.min(...ends),
+  };
+}
+
+function certificatesOf(pem: string, what: string): readonly X509Certificate[] {
+  const blocks = pem.match(pemCertificate) ?? [];
+  if (blocks.length === 0) throw new Error(`the ${what} holds no certificate in PEM`);
+  return blocks.map((block) => {
+    try {
+      return new X509Certificate(block);
+    } catch (cause) {
+      throw new Error(`the ${what} cannot be read`, { cause });
+    }
+  });
+}
+
+/** DNS names of a certificate's Subject Alternative Name. */
+export function dnsNamesOf(certificate: X509Certificate): readonly string[] {
+  // Node quotes a name that holds anything unusual; such a one is never a peer's.
+  return (certificate.subjectAltName ?? "")
+    .split(", ")
+    .flatMap((name) => (name.startsWith("DNS:") ? [name.slice(4).toLowerCase()] : []));
+}
+
+/** Which of the regions a certificate speaks for; undefined for none or more than one. */
+export function regionOf(
+  certificate: X509Certificate,
+  regions: readonly string[],
+): string | undefined {
+  const names = new Set(dnsNamesOf(certificate));
+  const found = regions.filter((region) => names.has(peerName(region).toLowerCase()));
+  return found.length === 1 ? found[0] : undefined;
+}
