@@ -131,7 +131,10 @@ export interface OwnStore extends ObjectStore {
   changes(partition: number, after: number, limit: number, bytesMax: number): Promise<ChangePage>;
   /** 256 × 16 bytes: XOR of the tags of all records whose identifier begins with that byte. */
   digests(partition: number): Promise<Uint8Array>;
-  /** Identifiers and tags whose first byte has its bit set in `mask` (256 bits); pages begin at `after`. */
+  /**
+   * Identifiers and tags whose first byte has its bit set in `mask`: 256 bits, of byte `b` the bit `1 << (b & 7)` of
+   * `mask[b >> 3]`. In the order of `changes`: `after`, like `next`, is a change number, and only later ones are told.
+   */
   leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage>;
 
   /** Covered copies of a partition, where the instance is not known: what `leaves` differ in. At most 1,000 identifiers. */
