@@ -11,9 +11,10 @@ import { parse, stringify } from "yaml";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { KmipSocket } from "../support/kmip-socket.ts";
 import { clientOf } from "../support/load.ts";
+import { NodeProcess } from "../support/node-process.ts";
 import { freePort, RedisServer, until } from "../support/redis.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
-import { NodeProcess, type Region, startRegion } from "../support/region.ts";
+import { type Region, startRegion } from "../support/region.ts";
 
 const entry = join(import.meta.dirname, "../../packages/server/src/main.ts");
 const instance = "demo";

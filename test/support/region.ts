@@ -1,24 +1,50 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes, scryptSync } from "node:crypto";
-import { once } from "node:events";
-import { createWriteStream, existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { initialiseStore } from "@holdfast/redis";
 import { createLocalRoot } from "@holdfast/root-of-trust";
-import { createAuthority, type Issued, selfSigned } from "@holdfast/server";
+import {
+  type Authority,
+  createAuthority,
+  type Issued,
+  purposes,
+  selfSigned,
+} from "@holdfast/server";
 import { stringify } from "yaml";
 import { KmipSocket, type KmipTarget } from "./kmip-socket.ts";
-import { freePort, type RedisGroup, sentinelName, startGroup, until } from "./redis.ts";
+import { NodeProcess } from "./node-process.ts";
+import { freePort, type RedisGroup, RedisServer, sentinelName, startGroup } from "./redis.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
 
-const serverEntry = join(import.meta.dirname, "../../packages/server/src/main.ts");
-const readyMs = 20_000;
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
+
+/** Whom clients trust and whom nodes let in, the same in all regions. */
+export interface Tenancy {
+  readonly authority: Authority;
+  /** By instance. */
+  readonly clients: ReadonlyMap<string, Issued>;
+}
+
+/** What a region needs to know of the other one. */
+export interface PeerOptions {
+  readonly region: string;
+  /** Where this region's nodes find the other's. */
+  readonly addresses: readonly string[];
+  /** Where this region's nodes listen for the other's, one each. */
+  readonly ports: readonly number[];
+  /** Issues the certificates with which regions know each other. */
+  readonly authority: Authority;
+}
 
 /** What a test's region is made of. */
 export interface RegionOptions {
+  /** `a` unless given; nodes are called after it. */
+  readonly name?: string;
+  readonly tenancy?: Tenancy;
+  readonly peer?: PeerOptions;
+  /** How many lock masters of their own; the store itself unless given. */
+  readonly lockMasters?: number;
   /** Names of the instances; each has one pinned client certificate. */
   readonly instances: readonly string[];
   /** Instance → user name → password. */
@@ -35,123 +61,28 @@ export interface RegionOptions {
   readonly replicasRequired?: number;
 }
 
-/** A node's process: the server's own entry, with a configuration file. */
-export class NodeProcess implements AsyncDisposable {
-  readonly name: string;
-  readonly host = "127.0.0.1";
-  readonly kmip: number;
-  readonly http: number;
-  readonly health: number;
-  readonly logFile: string;
-  readonly configFile: string;
-  #child: ChildProcess | undefined;
-
-  constructor(name: string, ports: readonly [number, number, number], folder: string) {
-    this.name = name;
-    [this.kmip, this.http, this.health] = ports;
-    this.configFile = join(folder, `${name}.yaml`);
-    this.logFile = join(folder, `${name}.log`);
-  }
-
-  get pid(): number {
-    const pid = this.#child?.pid;
-    if (pid === undefined) throw new Error(`node ${this.name} does not run`);
-    return pid;
-  }
-
-  get running(): boolean {
-    return this.#child?.exitCode === null && this.#child.signalCode === null;
-  }
-
-  /** Starts the process and waits until it is ready. */
-  async start(): Promise<void> {
-    const log = createWriteStream(this.logFile, { flags: "a" });
-    const args = [serverEntry, "serve", "--config", this.configFile];
-    const setpriv = "/usr/bin/setpriv";
-    const child = existsSync(setpriv)
-      ? spawn(setpriv, ["--pdeathsig", "SIGKILL", process.execPath, ...args])
-      : spawn(process.execPath, args);
-    child.stdout?.pipe(log);
-    child.stderr?.pipe(log);
-    this.#child = child;
-    await until(
-      `node ${this.name}`,
-      async () => {
-        if (!this.running) throw new Error(`node ${this.name} ended:\n${this.logTail()}`);
-        return this.ready();
-      },
-      readyMs,
-    );
-  }
-
-  /** Whether `/readyz` says so. */
-  async ready(): Promise<boolean> {
-    try {
-      return (await fetch(`http://${this.host}:${this.http}/readyz`)).ok;
-    } catch {
-      return false;
-    }
-  }
-
-  /** The node's metrics as text. */
-  async metrics(): Promise<string> {
-    return (await fetch(`http://${this.host}:${this.http}/metrics`)).text();
-  }
-
-  /** Everything that it printed. */
-  logText(): string {
-    return existsSync(this.logFile) ? readFileSync(this.logFile, "utf8") : "";
-  }
-
-  logTail(): string {
-    return this.logText().slice(-2_000);
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    process.kill(this.pid, signal);
-  }
-
-  /** kill -9, and waits until it is gone. */
-  async kill(): Promise<void> {
-    const child = this.#child;
-    if (child === undefined || !this.running) return;
-    const gone = once(child, "exit");
-    child.kill("SIGCONT");
-    child.kill("SIGKILL");
-    await gone;
-  }
-
-  /** SIGTERM; answers the exit code. */
-  async stop(): Promise<number | null> {
-    const child = this.#child;
-    if (child === undefined || !this.running) return child?.exitCode ?? null;
-    const gone = once(child, "exit");
-    child.kill("SIGTERM");
-    await gone;
-    return child.exitCode;
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.kill();
-  }
-}
-
 /** A region of real processes: Redis primary, replicas and Sentinels, and nodes. */
 export class Region implements AsyncDisposable {
+  readonly name: string;
   readonly redis: RedisGroup;
+  readonly lockMasters: readonly RedisServer[];
   readonly nodes: readonly NodeProcess[];
   readonly ca: string;
   readonly folder: string;
   readonly #clients: ReadonlyMap<string, Issued>;
 
   constructor(parts: {
+    readonly name: string;
     readonly redis: RedisGroup;
+    readonly lockMasters: readonly RedisServer[];
     readonly nodes: readonly NodeProcess[];
     readonly ca: string;
     readonly folder: string;
     readonly clients: ReadonlyMap<string, Issued>;
   }) {
+    this.name = parts.name;
     this.redis = parts.redis;
+    this.lockMasters = parts.lockMasters;
     this.nodes = parts.nodes;
     this.ca = parts.ca;
     this.folder = parts.folder;
@@ -179,6 +110,7 @@ export class Region implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.kill()));
+    await Promise.all(this.lockMasters.map((one) => one[Symbol.asyncDispose]()));
     await this.redis[Symbol.asyncDispose]();
     await rm(this.folder, { recursive: true, force: true });
   }
@@ -186,50 +118,111 @@ export class Region implements AsyncDisposable {
 
 /** Makes the certificates and files of a region, and starts everything. */
 export async function startRegion(options: RegionOptions): Promise<Region> {
-  const replicas = options.replicas ?? 1;
-  const redis = await startGroup({
-    replicas,
+  await using stack = new AsyncDisposableStack();
+  const region = stack.use(await layRegion(options));
+  await Promise.all(region.nodes.map((node) => node.start()));
+  stack.move();
+  return region;
+}
+
+/** Everything of a region but its nodes' processes, which are yet to be started. */
+export async function layRegion(options: RegionOptions): Promise<Region> {
+  const { name = "a", replicas = 1 } = options;
+  await using stack = new AsyncDisposableStack();
+  const redis = stack.use(await startStore(options));
+  const lockMasters = await startLockMasters(options.lockMasters ?? 0, stack);
+  const folder = await mkdtemp(join(tmpdir(), `holdfast-region-${name}-`));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  await initialiseStore({ address: redis.primary.address, replicas, ids: systemIds });
+  const tenancy = options.tenancy ?? (await createTenancy(options.instances));
+  const settings = {
+    ...(await writeShared(folder, tenancy, options.users ?? {})),
+    ...(options.peer === undefined ? {} : { peer: await writePeer(folder, name, options.peer) }),
+    ...(lockMasters.length === 0
+      ? {}
+      : { locks: lockMasters.map(({ address }) => `redis://${address}`) }),
+    region: name,
+    store: storeOf(redis, options),
+  };
+  const nodes: NodeProcess[] = [];
+  for (let at = 0; at < (options.nodes ?? 2); at++) {
+    nodes.push(await writeNode(folder, at, settings, options));
+  }
+  stack.move();
+  const { authority, clients } = tenancy;
+  const ca = authority.certificate;
+  return new Region({ name, redis, lockMasters, nodes, ca, folder, clients });
+}
+
+function startStore(options: RegionOptions): Promise<RedisGroup> {
+  return startGroup({
+    replicas: options.replicas ?? 1,
     ...(options.sentinels === undefined ? {} : { sentinels: options.sentinels }),
     ...(options.downAfterMs === undefined ? {} : { downAfterMs: options.downAfterMs }),
     ...(options.redisConfig === undefined ? {} : { config: options.redisConfig }),
   });
-  const folder = await mkdtemp(join(tmpdir(), "holdfast-region-"));
-  const nodes: NodeProcess[] = [];
-  try {
-    const { primary } = redis;
-    await initialiseStore({ address: primary.address, replicas, ids: systemIds });
-    const authority = await createAuthority({ commonName: "Test CA", ...day });
-    const clients = await issueClients(options.instances);
-    const shared = await writeShared(folder, authority, clients, options.users ?? {});
-    const settings = { ...shared, store: storeOf(redis, options) };
-    for (let at = 0; at < (options.nodes ?? 2); at++) {
-      nodes.push(await writeNode(folder, `a${at + 1}`, settings, options));
-    }
-    await Promise.all(nodes.map((node) => node.start()));
-    return new Region({ redis, nodes, ca: authority.certificate, folder, clients });
-  } catch (error) {
-    await Promise.all(nodes.map((node) => node.kill()));
-    await redis[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true, force: true });
-    throw error;
-  }
 }
 
-async function issueClients(instances: readonly string[]): Promise<Map<string, Issued>> {
+function startLockMasters(count: number, stack: AsyncDisposableStack): Promise<RedisServer[]> {
+  const config = { appendonly: "no" };
+  const start = async () => stack.use(await RedisServer.start({ config }));
+  return Promise.all(Array.from({ length: count }, start));
+}
+
+/** An authority for servers, and a certificate for each instance's client. */
+export async function createTenancy(instances: readonly string[]): Promise<Tenancy> {
+  const authority = await createAuthority({ commonName: "Test CA", ...day });
   const clients = new Map<string, Issued>();
   for (const name of instances) {
     clients.set(name, await selfSigned({ commonName: `client of ${name}`, ...day }));
   }
-  return clients;
+  return { authority, clients };
 }
 
-type Authority = Awaited<ReturnType<typeof createAuthority>>;
+/** An authority for the certificates with which regions know each other. */
+export function createPeerAuthority(): Promise<Authority> {
+  return createAuthority({ commonName: "Test peer CA", ...day });
+}
+
+/** A certificate of a region, as the other one knows it. */
+export function issuePeer(authority: Authority, region: string): Promise<Issued> {
+  return authority.issue({
+    commonName: `region ${region}`,
+    hosts: [`${region}.peer.holdfast`],
+    purposes: [purposes.serverAuth, purposes.clientAuth],
+    ...day,
+  });
+}
+
+/** Writes a file that only its owner may read; answers its path. */
+async function secretFile(
+  folder: string,
+  name: string,
+  content: string | Uint8Array,
+): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content, { mode: 0o600 });
+  return path;
+}
+
+/** The group `peer` of the settings, without where a node listens. */
+async function writePeer(folder: string, region: string, peer: PeerOptions): Promise<object> {
+  const { certificate, key } = await issuePeer(peer.authority, region);
+  return {
+    region: peer.region,
+    addresses: peer.addresses,
+    tls: {
+      ca: await secretFile(folder, "peer-ca.pem", peer.authority.certificate),
+      certificate: await secretFile(folder, "peer.pem", certificate),
+      key: await secretFile(folder, "peer-key.pem", key),
+    },
+  };
+}
 
 /** Files and settings that all nodes of a region share. */
 async function writeShared(
   folder: string,
-  authority: Authority,
-  clients: ReadonlyMap<string, Issued>,
+  { authority, clients }: Tenancy,
   users: NonNullable<RegionOptions["users"]>,
 ): Promise<Readonly<Record<string, unknown>>> {
   const server = await authority.issue({
@@ -237,18 +230,13 @@ async function writeShared(
     hosts: ["127.0.0.1", "localhost"],
     ...day,
   });
-  const file = async (name: string, content: string | Uint8Array): Promise<string> => {
-    const path = join(folder, name);
-    await writeFile(path, content, { mode: 0o600 });
-    return path;
-  };
   const rootFile = join(folder, "root.json");
   await createLocalRoot(rootFile, { clock: systemClock, ids: systemIds });
   return {
     tls: {
-      certificate: await file("server.pem", server.certificate),
-      key: await file("server-key.pem", server.key),
-      ticketKeysFile: await file("tickets", randomBytes(48)),
+      certificate: await secretFile(folder, "server.pem", server.certificate),
+      key: await secretFile(folder, "server-key.pem", server.key),
+      ticketKeysFile: await secretFile(folder, "tickets", randomBytes(48)),
     },
     rootOfTrust: { type: "local", file: rootFile },
     instances: [...clients].map(([name, { certificate }]) => ({
@@ -278,21 +266,24 @@ function storeOf(redis: RedisGroup, options: RegionOptions): object {
 
 async function writeNode(
   folder: string,
-  name: string,
+  place: number,
   shared: Readonly<Record<string, unknown>>,
   options: RegionOptions,
 ): Promise<NodeProcess> {
-  const ports = [await freePort(), await freePort(), await freePort()] as const;
-  const node = new NodeProcess(name, ports, folder);
+  const peerPort = options.peer?.ports[place];
+  const ports = [await freePort(), await freePort(), await freePort(), peerPort] as const;
+  const node = new NodeProcess(`${options.name ?? "a"}${place + 1}`, ports, folder);
   const at = (port: number) => `${node.host}:${port}`;
   const base: Record<string, unknown> = {
-    region: "a",
-    node: name,
+    node: node.name,
     kmip: { listen: at(node.kmip) },
     http: { listen: at(node.http) },
     health: { listen: at(node.health) },
     log: { level: "info" },
     ...shared,
+    ...(peerPort === undefined
+      ? {}
+      : { peer: { ...(shared["peer"] as object), listen: at(peerPort) } }),
   };
   for (const [group, values] of Object.entries(options.settings ?? {})) {
     base[group] = { ...(base[group] as object | undefined), ...values };

@@ -1,0 +1,137 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream, existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { until } from "./redis.ts";
+
+const serverEntry = join(import.meta.dirname, "../../packages/server/src/main.ts");
+const readyMs = 20_000;
+const answerMs = 5_000;
+
+/** A node's process: the server's own entry, with a configuration file. */
+export class NodeProcess implements AsyncDisposable {
+  readonly name: string;
+  readonly host = "127.0.0.1";
+  readonly kmip: number;
+  readonly http: number;
+  readonly health: number;
+  /** Where the other region's nodes connect; 0 in a region alone. */
+  readonly peer: number;
+  /** A group of its own for the process, by which a packet filter knows its traffic. */
+  groupId: number | undefined;
+  readonly logFile: string;
+  readonly configFile: string;
+  #child: ChildProcess | undefined;
+
+  constructor(
+    name: string,
+    ports: readonly [number, number, number, (number | undefined)?],
+    folder: string,
+  ) {
+    this.name = name;
+    [this.kmip, this.http, this.health, this.peer = 0] = ports;
+    this.configFile = join(folder, `${name}.yaml`);
+    this.logFile = join(folder, `${name}.log`);
+  }
+
+  get pid(): number {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error(`node ${this.name} does not run`);
+    return pid;
+  }
+
+  get running(): boolean {
+    return this.#child?.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Starts the process and waits until it is ready. */
+  async start(): Promise<void> {
+    this.launch();
+    await until(
+      `node ${this.name}`,
+      async () => {
+        if (!this.running) throw new Error(`node ${this.name} ended:\n${this.logTail()}`);
+        return this.ready();
+      },
+      readyMs,
+    );
+  }
+
+  /** Starts the process and does not wait. */
+  launch(): void {
+    const log = createWriteStream(this.logFile, { flags: "a" });
+    const args = [serverEntry, "serve", "--config", this.configFile];
+    const setpriv = "/usr/bin/setpriv";
+    const group =
+      this.groupId === undefined ? [] : ["--regid", `${this.groupId}`, "--clear-groups"];
+    const child = existsSync(setpriv)
+      ? spawn(setpriv, ["--pdeathsig", "SIGKILL", ...group, process.execPath, ...args])
+      : spawn(process.execPath, args);
+    child.stdout?.pipe(log);
+    child.stderr?.pipe(log);
+    this.#child = child;
+  }
+
+  /** Whether `/readyz` says so. */
+  async ready(): Promise<boolean> {
+    try {
+      return (await this.#fetch("readyz")).ok;
+    } catch {
+      return false;
+    }
+  }
+
+  /** The node's metrics as text. */
+  async metrics(): Promise<string> {
+    return (await this.#fetch("metrics")).text();
+  }
+
+  /** The values of a metric, by its labels as they are printed; none where the node has no such series. */
+  async metric(name: string): Promise<ReadonlyMap<string, number>> {
+    const row = new RegExp(`^${name}(?:\\{(.*)\\})? (\\S+)$`, "gm");
+    const rows = (await this.metrics()).matchAll(row);
+    return new Map([...rows].map(([, labels = "", value]) => [labels, Number(value)]));
+  }
+
+  #fetch(path: string): Promise<Response> {
+    const signal = AbortSignal.timeout(answerMs);
+    return fetch(`http://${this.host}:${this.http}/${path}`, { signal });
+  }
+
+  /** Everything that it printed. */
+  logText(): string {
+    return existsSync(this.logFile) ? readFileSync(this.logFile, "utf8") : "";
+  }
+
+  logTail(): string {
+    return this.logText().slice(-2_000);
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    process.kill(this.pid, signal);
+  }
+
+  /** kill -9, and waits until it is gone. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || !this.running) return;
+    const gone = once(child, "exit");
+    child.kill("SIGCONT");
+    child.kill("SIGKILL");
+    await gone;
+  }
+
+  /** SIGTERM; answers the exit code. */
+  async stop(): Promise<number | null> {
+    const child = this.#child;
+    if (child === undefined || !this.running) return child?.exitCode ?? null;
+    const gone = once(child, "exit");
+    child.kill("SIGTERM");
+    await gone;
+    return child.exitCode;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.kill();
+  }
+}

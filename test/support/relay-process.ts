@@ -1,0 +1,38 @@
+import { Relay, type RelayState } from "./relay.ts";
+
+/** What the parent asks of the relays, which are known by their ports. */
+export type RelayRequest = { readonly id: number; readonly port: number } & (
+  | { readonly do: "open"; readonly targetPort: number }
+  | { readonly do: "set"; readonly state: RelayState }
+  | { readonly do: "reset" }
+);
+
+/** `error` is absent where it was done. */
+export interface RelayAnswer {
+  readonly id: number;
+  readonly error?: string;
+}
+
+/** Relays in a process of their own, so that a busy test does not add to their delay. */
+const relays = new Map<number, Relay>();
+
+async function carryOut(request: RelayRequest): Promise<void> {
+  if (request.do === "open") {
+    relays.set(request.port, await Relay.start(request.port, request.targetPort));
+    return;
+  }
+  const relay = relays.get(request.port);
+  if (relay === undefined) throw new Error(`no relay at ${request.port}`);
+  if (request.do === "set") relay.set(request.state);
+  else relay.reset();
+}
+
+process.on("disconnect", () => process.exit());
+process.on("SIGINT", () => undefined);
+process.on("message", (request: RelayRequest) => {
+  const { id } = request;
+  carryOut(request).then(
+    () => process.send?.({ id }),
+    (error: unknown) => process.send?.({ id, error: String(error) }),
+  );
+});

@@ -1,0 +1,221 @@
+import { NodeProcess } from "./node-process.ts";
+import { freePort, RedisServer, until } from "./redis.ts";
+import type { RegionOptions } from "./region.ts";
+import { createPeerAuthority, createTenancy, layRegion, type Region } from "./region.ts";
+import { Relays } from "./relays.ts";
+
+/** The regions' names, in the order of agreed operations. */
+export const regionNames = ["a", "b"] as const;
+export type RegionName = (typeof regionNames)[number];
+
+/** What two regions of a test are made of. */
+export interface TwoRegionsOptions extends Omit<RegionOptions, "name" | "tenancy" | "peer"> {
+  /** Delay each way between the regions. */
+  readonly wanMs?: number;
+  /** Settings of one region only, over those of both. */
+  readonly only?: Readonly<Partial<Record<RegionName, RegionOptions["settings"]>>>;
+  /** Leaves the nodes unstarted. */
+  readonly unstarted?: boolean;
+}
+
+/** Which way: connections that a region's nodes open, or both. */
+export type Way = "a→b" | "b→a" | "both";
+
+/**
+ * Two regions of real processes. Their nodes reach each other through relays only, one before each node, which delay
+ * and can be cut.
+ */
+export class TwoRegions implements AsyncDisposable {
+  readonly a: Region;
+  readonly b: Region;
+  readonly relays: Relays;
+  readonly #links: Readonly<Record<RegionName, readonly number[]>>;
+  readonly #resources: AsyncDisposableStack;
+  #wanMs: number;
+  readonly #cut = { "a→b": false, "b→a": false };
+
+  constructor(parts: {
+    readonly a: Region;
+    readonly b: Region;
+    readonly relays: Relays;
+    /** By region: the relays before its nodes. */
+    readonly links: Readonly<Record<RegionName, readonly number[]>>;
+    readonly wanMs: number;
+    readonly resources: AsyncDisposableStack;
+  }) {
+    this.a = parts.a;
+    this.b = parts.b;
+    this.relays = parts.relays;
+    this.#links = parts.links;
+    this.#wanMs = parts.wanMs;
+    this.#resources = parts.resources;
+  }
+
+  get regions(): readonly [Region, Region] {
+    return [this.a, this.b];
+  }
+
+  /** All nodes, the regions in turn, as vCenter would be given them. */
+  get nodes(): readonly NodeProcess[] {
+    const count = Math.max(this.a.nodes.length, this.b.nodes.length);
+    return Array.from({ length: count }, (_, at) => [this.a.nodes[at], this.b.nodes[at]])
+      .flat()
+      .filter((node) => node !== undefined);
+  }
+
+  region(name: RegionName): Region {
+    return name === "a" ? this.a : this.b;
+  }
+
+  /** The region of a node. */
+  regionOf(node: NodeProcess): Region {
+    return this.a.nodes.includes(node) ? this.a : this.b;
+  }
+
+  /** A node by its name. */
+  node(name: string): NodeProcess {
+    const found = this.nodes.find((node) => node.name === name);
+    if (found === undefined) throw new Error(`no node ${name}`);
+    return found;
+  }
+
+  /** `host:port` of all nodes for clients, the regions in turn. */
+  get endpoints(): readonly string[] {
+    return this.nodes.map((node) => `${node.host}:${node.kmip}`);
+  }
+
+  /** Nothing passes from one region to the other any more, and nobody is told. */
+  async cut(way: Way = "both"): Promise<void> {
+    if (way !== "b→a") this.#cut["a→b"] = true;
+    if (way !== "a→b") this.#cut["b→a"] = true;
+    await this.#apply();
+  }
+
+  /** What was sent meanwhile arrives. */
+  async heal(): Promise<void> {
+    this.#cut["a→b"] = false;
+    this.#cut["b→a"] = false;
+    await this.#apply();
+  }
+
+  /** Ends every connection between the regions. */
+  async reset(): Promise<void> {
+    await this.relays.reset([...this.#links.a, ...this.#links.b]);
+  }
+
+  /** Changes the delay each way. */
+  async delay(wanMs: number): Promise<void> {
+    this.#wanMs = wanMs;
+    await this.#apply();
+  }
+
+  /** kill -9. `a1` is a node, `redis-a` a region's primary, `lock-a` its lock masters, `a` all of the region. */
+  async kill(name: string): Promise<void> {
+    await Promise.all(partsOf(this, name).map((part) => part.kill()));
+  }
+
+  /** SIGSTOP. */
+  freeze(name: string): void {
+    for (const part of partsOf(this, name)) part.signal("SIGSTOP");
+  }
+
+  /** SIGCONT. */
+  thaw(name: string): void {
+    for (const part of partsOf(this, name)) part.signal("SIGCONT");
+  }
+
+  /** Starts again what was killed, with the data that it had, and waits until it answers. */
+  async restart(name: string): Promise<void> {
+    const parts = partsOf(this, name);
+    const servers = parts.filter((part) => part instanceof RedisServer);
+    await Promise.all(servers.map((server) => server.restart()));
+    const nodes = parts.filter((part) => part instanceof NodeProcess);
+    await Promise.all(nodes.map((node) => node.start()));
+  }
+
+  /** Waits until every node of both regions is ready. */
+  async ready(withinMs = 30_000): Promise<void> {
+    const ready = async () =>
+      (await Promise.all(this.nodes.map((node) => node.ready()))).every(Boolean);
+    await until("every node ready", ready, withinMs);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#resources.disposeAsync();
+  }
+
+  async #apply(): Promise<void> {
+    const delayMs = this.#wanMs;
+    const state = (cut: boolean) => ({ delayMs, cut: { forth: cut, back: cut } });
+    await this.relays.set(this.#links.b, state(this.#cut["a→b"]));
+    await this.relays.set(this.#links.a, state(this.#cut["b→a"]));
+  }
+}
+
+/** The processes that a name stands for. */
+function partsOf(both: TwoRegions, name: string): readonly (NodeProcess | RedisServer)[] {
+  const [, kind, regionName, place] = /^(?:(redis|lock)-)?([ab])(\d*)$/.exec(name) ?? [];
+  if (regionName !== "a" && regionName !== "b") throw new Error(`no part ${name}`);
+  const { redis, lockMasters, nodes } = both.region(regionName);
+  if (kind === "redis") return [redis.primary];
+  if (kind === "lock") return lockMasters;
+  if (place !== "") return [both.node(name)];
+  return [...nodes, ...redis.sentinels, redis.primary, ...redis.replicas, ...lockMasters];
+}
+
+/** Starts two regions that know each other. */
+export async function startTwoRegions(options: TwoRegionsOptions): Promise<TwoRegions> {
+  const { nodes: count = 2, wanMs = 0, only = {}, unstarted = false, ...rest } = options;
+  await using stack = new AsyncDisposableStack();
+  const relays = stack.use(new Relays());
+  const authority = await createPeerAuthority();
+  const tenancy = await createTenancy(options.instances);
+  const ports = { a: await freePorts(count), b: await freePorts(count) };
+  const links = { a: await openAll(relays, ports.a), b: await openAll(relays, ports.b) };
+  const lay = async (name: RegionName, other: RegionName) => {
+    const addresses = links[other].map((port) => `127.0.0.1:${port}`);
+    return stack.use(
+      await layRegion({
+        lockMasters: 1,
+        ...rest,
+        name,
+        nodes: count,
+        tenancy,
+        peer: { region: other, addresses, ports: ports[name], authority },
+        settings: merged(options.settings, only[name]),
+      }),
+    );
+  };
+  const [a, b] = await all([lay("a", "b"), lay("b", "a")]);
+  const resources = stack.move();
+  const both = new TwoRegions({ a, b, relays, links, wanMs, resources });
+  await using guard = new AsyncDisposableStack();
+  guard.use(both);
+  await both.delay(wanMs);
+  if (!unstarted) await Promise.all(both.nodes.map((node) => node.start()));
+  guard.move();
+  return both;
+}
+
+/** Waits for both even where one fails, so that what the other made is known and can be ended. */
+async function all<Part>(work: readonly [Promise<Part>, Promise<Part>]): Promise<[Part, Part]> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
+}
+
+function freePorts(count: number): Promise<number[]> {
+  return Promise.all(Array.from({ length: count }, () => freePort()));
+}
+
+function openAll(relays: Relays, ports: readonly number[]): Promise<number[]> {
+  return Promise.all(ports.map((port) => relays.open(port)));
+}
+
+/** Settings of the second over those of the first, group by group. */
+function merged(
+  first: RegionOptions["settings"] = {},
+  second: RegionOptions["settings"] = {},
+): NonNullable<RegionOptions["settings"]> {
+  const groups = [...new Set([...Object.keys(first), ...Object.keys(second)])];
+  return Object.fromEntries(groups.map((group) => [group, { ...first[group], ...second[group] }]));
+}
