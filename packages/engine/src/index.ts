@@ -1,5 +1,6 @@
 export type { Client } from "./access.ts";
 export type { EngineSettings } from "./context.ts";
+export { differingMask, digestsOf, firstByteOf, inMask } from "./digest.ts";
 export type { StoreFailure } from "./errors.ts";
 export { KeyRingUnavailable, RootOfTrustError, SealBroken, StoreUnavailable } from "./errors.ts";
 export { defaultSettings, Engine, type EngineOptions } from "./execute.ts";
@@ -22,7 +23,7 @@ export {
 export { MemoryInstanceStore } from "./memory/memory-instance-store.ts";
 export { MemoryKekStore } from "./memory/memory-kek-store.ts";
 export { MemoryLocks } from "./memory/memory-locks.ts";
-export { MemoryObjectStore } from "./memory/memory-object-store.ts";
+export { MemoryOwnStore, type MemoryOwnStoreOptions } from "./memory/memory-own-store.ts";
 export { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
 export type { Event, Observer } from "./observe.ts";
 export type {
@@ -31,6 +32,7 @@ export type {
   LeafPage,
   Levels,
   OwnCommitOptions,
+  OwnFindPage,
   OwnStore,
   OwnStoredObject,
   PeerCursor,

@@ -1,3 +1,4 @@
+import type { FindPage, FindQuery } from "./find.ts";
 import type {
   AuditEvent,
   Change,
@@ -14,6 +15,11 @@ export type StoreState = "full" | "readOnly" | "none";
 /** A record of a region's own store; `reserved` is the agreed operation that holds it, if one does. */
 export interface OwnStoredObject extends StoredObject {
   readonly reserved?: string;
+}
+
+/** A page of a region's own store. */
+export interface OwnFindPage extends FindPage {
+  readonly objects: readonly OwnStoredObject[];
 }
 
 /** How a change is written into a region's own store. */
@@ -111,7 +117,11 @@ export interface OwnStore extends ObjectStore {
   /** Names the store's data: another one has other data. Undefined while it has not been reached. */
   readonly storeId: string | undefined;
 
+  /** Calls `listener` at each change of the state, also one that is over at once; answers how to stop that. */
+  onState(listener: (state: StoreState, reason: string) => void): () => void;
+
   read(instance: string, ids: readonly string[]): Promise<readonly (OwnStoredObject | undefined)[]>;
+  find(instance: string, query: FindQuery): Promise<OwnFindPage>;
   commit(
     instance: string,
     changes: readonly Change[],

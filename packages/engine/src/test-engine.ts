@@ -17,14 +17,14 @@ import { InstanceKeyRing } from "./key-ring.ts";
 import { MemoryInstanceStore } from "./memory/memory-instance-store.ts";
 import { MemoryKekStore } from "./memory/memory-kek-store.ts";
 import { MemoryLocks } from "./memory/memory-locks.ts";
-import { MemoryObjectStore } from "./memory/memory-object-store.ts";
+import { MemoryOwnStore } from "./memory/memory-own-store.ts";
 import { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
 import type { Event } from "./observe.ts";
 
 /** An engine over memory with a clock that stands still, for tests. */
 export interface TestEngine {
   readonly engine: Engine;
-  readonly store: MemoryObjectStore;
+  readonly store: MemoryOwnStore;
   readonly instances: MemoryInstanceStore;
   readonly root: MemoryRootOfTrust;
   readonly keyRing: InstanceKeyRing;
@@ -64,7 +64,7 @@ export async function testEngine(options: Partial<EngineOptions> = {}): Promise<
   const instances = new MemoryInstanceStore();
   await instances.ensure("i", "i");
   await instances.ensure("j", "j");
-  const store = new MemoryObjectStore(instances);
+  const store = new MemoryOwnStore({ instances });
   const ids = { uuid: randomUUID, randomBytes };
   const root = new MemoryRootOfTrust(ids);
   const events: Event[] = [];

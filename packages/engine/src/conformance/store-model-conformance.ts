@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { termFor } from "../index-terms.ts";
 import { MemoryInstanceStore } from "../memory/memory-instance-store.ts";
-import { MemoryObjectStore } from "../memory/memory-object-store.ts";
+import { MemoryOwnStore } from "../memory/memory-own-store.ts";
 import type { Change, CommitOutcome, ObjectStore, StoredObject } from "../ports.ts";
 import type { ManagedObject } from "../record.ts";
 import { encodeRecord, tagOf } from "../record-codec.ts";
@@ -120,7 +120,7 @@ export function storeModel(
 async function compare(opened: ObjectStoreSubject, steps: readonly Step[]): Promise<void> {
   const instance = randomUUID();
   const instances = new MemoryInstanceStore();
-  const model = new MemoryObjectStore(instances);
+  const model = new MemoryOwnStore({ instances });
   await instances.ensure(instance, "model");
   await opened.instances.ensure(instance, "model");
   const ids = Array.from({ length: slots }, () => randomUUID());

@@ -19,4 +19,9 @@ export class MemoryInstanceStore implements InstanceStore {
   setStatus(instance: string, status: InstanceStatus): void {
     this.#statuses.set(instance, status);
   }
+
+  /** Forgets them all. */
+  clear(): void {
+    this.#statuses.clear();
+  }
 }

@@ -11,12 +11,12 @@ import type { RootOfTrustFailure } from "../ports.ts";
 import { MemoryInstanceStore } from "./memory-instance-store.ts";
 import { MemoryKekStore } from "./memory-kek-store.ts";
 import { MemoryLocks } from "./memory-locks.ts";
-import { MemoryObjectStore } from "./memory-object-store.ts";
+import { MemoryOwnStore } from "./memory-own-store.ts";
 import { MemoryRootOfTrust } from "./memory-root-of-trust.ts";
 
 async function openStore() {
   const instances = new MemoryInstanceStore();
-  const subject = new MemoryObjectStore(instances);
+  const subject = new MemoryOwnStore({ instances });
   return {
     subject,
     instances,
@@ -25,8 +25,8 @@ async function openStore() {
   };
 }
 
-objectStoreConformance("MemoryObjectStore", openStore);
-storeModel("MemoryObjectStore", openStore);
+objectStoreConformance("MemoryOwnStore", openStore);
+storeModel("MemoryOwnStore", openStore);
 kekStoreConformance("MemoryKekStore", async () => ({
   subject: new MemoryKekStore(),
   close: async () => undefined,

@@ -1,0 +1,488 @@
+import { digestsOf, inMask } from "../digest.ts";
+import { StoreUnavailable } from "../errors.ts";
+import type { FindQuery } from "../find.ts";
+import type {
+  ChangePage,
+  LeafPage,
+  Levels,
+  OwnCommitOptions,
+  OwnFindPage,
+  OwnStore,
+  OwnStoredObject,
+  PeerCursor,
+  RecordsAnswer,
+  Reservation,
+  ReserveOutcome,
+  StorePosition,
+  StoreState,
+} from "../own-store.ts";
+import { partitionCount, partitionOf, systemInstance } from "../partition.ts";
+import type { AuditEvent, Change, CommitOutcome, StoredObject } from "../ports.ts";
+import type { ManagedObject } from "../record.ts";
+import { tagOf } from "../record-codec.ts";
+import { MemoryInstanceStore } from "./memory-instance-store.ts";
+import { MemoryJournal } from "./memory-journal.ts";
+import { MemoryPartition, type MemoryRow, storedIn } from "./memory-partition.ts";
+
+/** What a store in memory may be told; by default everything that it writes is covered at once. */
+export interface MemoryOwnStoreOptions {
+  readonly instances?: MemoryInstanceStore;
+  readonly storeId?: string;
+  readonly replicationId?: string;
+  /** When a reservation began. */
+  readonly wallMs?: () => number;
+  /** Waits until what was written is durable; rejects with `StoreUnavailable` where that cannot be told. */
+  readonly barrier?: () => Promise<void>;
+}
+
+const leavesPerPage = 1_000;
+const recordsMax = 1_000;
+
+/**
+ * A region's own store in memory, for tests and as the model of the real one: deterministic, without timers, and it can
+ * lose its lease, fail over and be emptied.
+ */
+export class MemoryOwnStore implements OwnStore {
+  readonly instances: MemoryInstanceStore;
+  readonly #wallMs: () => number;
+  readonly #wait: (() => Promise<void>) | undefined;
+  readonly #listeners = new Set<(state: StoreState, reason: string) => void>();
+  #journal = new MemoryJournal();
+  #partitions: readonly MemoryPartition[];
+  #quarantine = new Map<string, Uint8Array>();
+  #counters = new Map<"epoch" | "asked" | "reached", number>();
+  #audit: { readonly instance: string; readonly event: AuditEvent }[] = [];
+  #storeId: string;
+  #replicationId: string;
+  #state: StoreState = "full";
+  /** Grows with every fail-over: what was under way then is not promised. */
+  #era = 0;
+
+  constructor(options: MemoryOwnStoreOptions = {}) {
+    this.instances = options.instances ?? new MemoryInstanceStore();
+    this.#storeId = options.storeId ?? "memory";
+    this.#replicationId = options.replicationId ?? "memory";
+    this.#wallMs = options.wallMs ?? (() => 0);
+    this.#wait = options.barrier;
+    this.#partitions = emptyPartitions(this.#journal);
+  }
+
+  // What happens to it.
+
+  /** Gives it another lease. */
+  setState(state: StoreState, reason = "set"): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    for (const listener of this.#listeners) listener(state, reason);
+  }
+
+  /** Another process goes on with the data, or with what of them was covered. */
+  failOver(replicationId: string, { lossy = false }: { readonly lossy?: boolean } = {}): void {
+    this.#era += 1;
+    this.#replicationId = replicationId;
+    if (lossy) this.#journal.takeBack();
+    else this.#journal.forget(this.#journal.position);
+    for (const partition of this.#partitions) partition.covered = partition.number("change");
+  }
+
+  /** Its data are gone and it is initialised again. */
+  empty(storeId: string, replicationId: string): void {
+    this.#era += 1;
+    this.#storeId = storeId;
+    this.#replicationId = replicationId;
+    this.#journal = new MemoryJournal();
+    this.#partitions = emptyPartitions(this.#journal);
+    this.#quarantine = new Map();
+    this.#counters = new Map();
+    this.#audit = [];
+    this.instances.clear();
+  }
+
+  /** Makes a record one that does not decode. */
+  damage(uniqueIdentifier: string): void {
+    for (const { rows } of this.#partitions) {
+      const row = rows.get(uniqueIdentifier);
+      if (row) rows.set(uniqueIdentifier, { ...row, bytes: row.bytes.slice(0, -8) });
+    }
+  }
+
+  /** Everything appended so far, oldest first. */
+  auditOf(instance: string): readonly AuditEvent[] {
+    return this.#audit.flatMap((each) => (each.instance === instance ? [each.event] : []));
+  }
+
+  // ObjectStore.
+
+  state(): StoreState {
+    return this.#state;
+  }
+
+  get storeId(): string | undefined {
+    return this.#storeId;
+  }
+
+  onState(listener: (state: StoreState, reason: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  async read(
+    instance: string,
+    ids: readonly string[],
+  ): Promise<readonly (OwnStoredObject | undefined)[]> {
+    this.#require("read");
+    const partition = this.#partition(instance);
+    const rows = ids.map((id) => {
+      const row = partition.rows.get(id);
+      return row?.instance === instance ? row : undefined;
+    });
+    const objects = rows.map((row, at) => row && this.#owned(partition, ids[at] ?? "", row));
+    await this.#cover(partition, Math.max(0, ...rows.map((row) => row?.promised ?? 0)));
+    return objects;
+  }
+
+  async commit(
+    instance: string,
+    changes: readonly Change[],
+    audit: readonly AuditEvent[],
+    options: OwnCommitOptions = {},
+  ): Promise<CommitOutcome> {
+    this.#require("write");
+    const foreign = changes.find((change) => isForeign(instance, change));
+    if (foreign !== undefined) {
+      return { kind: "conflict", uniqueIdentifier: foreign.after.uniqueIdentifier };
+    }
+    const partition = this.#partition(instance);
+    const refusal =
+      this.#closed(instance, options) ?? partition.refusal(instance, changes, options);
+    if (refusal !== undefined) {
+      await this.#barrier();
+      return refusal;
+    }
+    for (const change of changes) partition.write(change.after, true);
+    if (options.operation !== undefined) partition.release(instance, options.operation);
+    this.#audit.push(...audit.map((event) => ({ instance, event })));
+    options.written?.();
+    await this.#barrier();
+    return { kind: "committed" };
+  }
+
+  async markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean> {
+    if (this.#state !== "full") return false;
+    const change = { kind: "update", before, after } as const;
+    const partition = this.#partition(instance);
+    if (isForeign(instance, change) || this.#closed(instance, {}) !== undefined) return false;
+    if (partition.refusal(instance, [change], {}) !== undefined) return false;
+    partition.write(after, false);
+    return true;
+  }
+
+  async find(instance: string, query: FindQuery): Promise<OwnFindPage> {
+    this.#require("read");
+    const partition = this.#partition(instance);
+    const before = query.after === undefined ? Number.POSITIVE_INFINITY : Number(query.after);
+    const matching = [...partition.rows]
+      .filter(([, row]) => row.instance === instance && row.created < before)
+      .filter(([, row]) => (row.destroyed ? query.destroyed : query.live))
+      .filter(([, row]) => query.term === undefined || row.terms.has(query.term))
+      .toSorted(([, a], [, b]) => b.created - a.created);
+    const page = matching.slice(0, query.limit);
+    const objects = page.map(([id, row]) => this.#owned(partition, id, row));
+    const [, last] = page.at(-1) ?? [];
+    await this.#cover(partition, partition.number("promised"));
+    const more = last !== undefined && matching.length > page.length;
+    return more ? { objects, next: String(last.created) } : { objects };
+  }
+
+  async appendAudit(instance: string, events: readonly AuditEvent[]): Promise<void> {
+    this.#audit.push(...events.map((event) => ({ instance, event })));
+  }
+
+  // Reservations.
+
+  async reserve(
+    instance: string,
+    ids: readonly string[],
+    operation: string,
+  ): Promise<ReserveOutcome> {
+    this.#require("write");
+    const partition = this.#partition(instance);
+    for (const uniqueIdentifier of ids) {
+      const hold = partition.holds.get(uniqueIdentifier);
+      if (hold === undefined || hold.operation === operation) continue;
+      await this.#barrier();
+      return { kind: "held", uniqueIdentifier, operation: hold.operation };
+    }
+    partition.hold(ids, { operation, instance, sinceMs: this.#wallMs() });
+    await this.#barrier();
+    return { kind: "reserved" };
+  }
+
+  async release(instance: string, operation: string, epoch?: number): Promise<number> {
+    this.#require("write");
+    if (epoch !== undefined) this.#fence(epoch);
+    const count = this.#partition(instance).release(instance, operation);
+    await this.#barrier();
+    return count;
+  }
+
+  async reservations(): Promise<readonly Reservation[]> {
+    this.#require("read");
+    const found = new Map<string, Reservation & { readonly ids: string[] }>();
+    for (const { holds } of this.#partitions) {
+      for (const [id, { operation, instance, sinceMs }] of holds) {
+        const key = `${operation}\0${instance}`;
+        const known = found.get(key) ?? { operation, instance, ids: [], sinceMs };
+        known.ids.push(id);
+        found.set(key, known);
+      }
+    }
+    const all = [...found.values()];
+    await this.#barrier();
+    return all;
+  }
+
+  // What another region pulls.
+
+  async position(): Promise<StorePosition> {
+    this.#require("read");
+    const numbers = this.#partitions.map((partition) => partition.number("change"));
+    const { replicationId } = this.#names();
+    await this.#coverAll(numbers);
+    return { replicationId, numbers };
+  }
+
+  async changes(
+    partition: number,
+    after: number,
+    limit: number,
+    bytesMax: number,
+  ): Promise<ChangePage> {
+    this.#require("read");
+    const held = this.#at(partition);
+    const { replicationId } = this.#names();
+    const [objects, damaged]: [ManagedObject[], string[]] = [[], []];
+    const entries = held.changedAfter(after);
+    let [told, bytes, upTo] = [0, 0, after];
+    for (const [id, row] of entries) {
+      if (told > 0 && (told >= limit || bytes >= bytesMax)) break;
+      const object = intact(row);
+      if (object === undefined) damaged.push(id);
+      else objects.push(object);
+      told += 1;
+      bytes += row.bytes.length;
+      upTo = row.changed;
+    }
+    const last = held.number("change");
+    if (told === entries.length) upTo = Math.max(after, last);
+    await this.#cover(held, upTo);
+    return { replicationId, objects, damaged, upTo, last };
+  }
+
+  async digests(partition: number): Promise<Uint8Array> {
+    this.#require("read");
+    const held = this.#at(partition);
+    const leaves = [...held.rows].map(([uniqueIdentifier, { tag }]) => ({ uniqueIdentifier, tag }));
+    const digests = digestsOf(leaves);
+    await this.#cover(held, held.number("change"));
+    return digests;
+  }
+
+  async leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage> {
+    this.#require("read");
+    const held = this.#at(partition);
+    const { replicationId } = this.#names();
+    const rows = held.changedAfter(after ?? 0).filter(([id]) => inMask(mask, id));
+    const page = rows.slice(0, leavesPerPage);
+    const leaves = page.map(([uniqueIdentifier, { tag }]) => ({ uniqueIdentifier, tag }));
+    const [, last] = page.at(-1) ?? [];
+    await this.#cover(held, last?.changed ?? 0);
+    const more = last !== undefined && rows.length > page.length;
+    return more ? { replicationId, leaves, next: last.changed } : { replicationId, leaves };
+  }
+
+  async records(partition: number, ids: readonly string[]): Promise<RecordsAnswer> {
+    if (ids.length > recordsMax) throw new RangeError(`at most ${recordsMax} identifiers`);
+    this.#require("read");
+    const held = this.#at(partition);
+    const [objects, damaged]: [ManagedObject[], string[]] = [[], []];
+    let number = 0;
+    for (const id of ids) {
+      const row = held.rows.get(id);
+      if (row === undefined) continue;
+      const object = intact(row);
+      if (object === undefined) damaged.push(id);
+      else objects.push(object);
+      number = Math.max(number, row.changed);
+    }
+    await this.#cover(held, number);
+    return { objects, damaged };
+  }
+
+  // The leader's.
+
+  async cursor(partition: number, peer: string): Promise<PeerCursor | undefined> {
+    this.#require("read");
+    const cursor = this.#at(partition).cursors.get(peer);
+    await this.#barrier();
+    return cursor;
+  }
+
+  async setCursor(
+    partition: number,
+    peer: string,
+    cursor: PeerCursor,
+    epoch: number,
+  ): Promise<void> {
+    this.#require("write");
+    this.#fence(epoch);
+    const { replicationId, number } = cursor;
+    this.#journal.set(this.#at(partition).cursors, peer, { replicationId, number });
+    await this.#barrier();
+  }
+
+  async askLevel(): Promise<number> {
+    this.#require("write");
+    const asked = this.#counter("asked") + 1;
+    this.#journal.set(this.#counters, "asked", asked);
+    await this.#barrier();
+    return asked;
+  }
+
+  async levels(): Promise<Levels> {
+    this.#require("read");
+    const levels = { asked: this.#counter("asked"), reached: this.#counter("reached") };
+    await this.#barrier();
+    return levels;
+  }
+
+  async setLevel(reached: number, epoch: number): Promise<void> {
+    this.#require("write");
+    this.#fence(epoch);
+    const highest = Math.max(reached, this.#counter("reached"));
+    this.#journal.set(this.#counters, "reached", highest);
+    await this.#barrier();
+  }
+
+  async newEpoch(): Promise<number> {
+    this.#require("write");
+    const epoch = this.#counter("epoch") + 1;
+    this.#journal.set(this.#counters, "epoch", epoch);
+    await this.#barrier();
+    return epoch;
+  }
+
+  async quarantine(
+    instance: string,
+    uniqueIdentifier: string,
+    _reason: string,
+    { copy, replacement }: Parameters<OwnStore["quarantine"]>[3],
+  ): Promise<void> {
+    this.#require("write");
+    const partition = this.#partition(instance);
+    const row = partition.rows.get(uniqueIdentifier);
+    const bytes = copy ?? row?.bytes ?? new Uint8Array();
+    const name = `${uniqueIdentifier} ${copy === undefined ? "own" : "copy"} ${tagOf(bytes)}`;
+    const isWhole = row !== undefined && intact(row) !== undefined;
+    if (copy !== undefined || !isWhole) this.#journal.set(this.#quarantine, name, bytes);
+    if (replacement !== undefined && !isWhole) {
+      // Under another tag than any record has, so that the replacement is written whatever its tag.
+      if (row !== undefined) partition.rows.set(uniqueIdentifier, { ...row, tag: "" });
+      partition.write(replacement, true);
+    }
+    await this.#barrier();
+  }
+
+  async quarantined(): Promise<number> {
+    this.#require("read");
+    return this.#quarantine.size;
+  }
+
+  #names(): { readonly replicationId: string } {
+    return { replicationId: `${this.#storeId} ${this.#replicationId}` };
+  }
+
+  #partition(instance: string): MemoryPartition {
+    return this.#at(partitionOf(instance));
+  }
+
+  #at(partition: number): MemoryPartition {
+    const found = this.#partitions[partition];
+    if (found === undefined) throw new RangeError(`there is no partition ${partition}`);
+    return found;
+  }
+
+  #owned(partition: MemoryPartition, id: string, row: MemoryRow): OwnStoredObject {
+    const hold = partition.holds.get(id);
+    return hold === undefined ? storedIn(row) : { ...storedIn(row), reserved: hold.operation };
+  }
+
+  #closed(instance: string, { joined }: OwnCommitOptions): CommitOutcome | undefined {
+    if (instance === systemInstance) return undefined;
+    const status = this.instances.statusOf(instance);
+    const open = joined === true ? status !== "Deleted" : status === "Installed";
+    return open ? undefined : { kind: "instanceClosed" };
+  }
+
+  #counter(name: "epoch" | "asked" | "reached"): number {
+    return this.#counters.get(name) ?? 0;
+  }
+
+  #fence(epoch: number): void {
+    const highest = this.#counter("epoch");
+    if (epoch < highest) {
+      throw new StoreUnavailable(
+        "deposed",
+        `epoch ${epoch} is over: the store has seen ${highest}`,
+      );
+    }
+    this.#journal.set(this.#counters, "epoch", epoch);
+  }
+
+  #require(need: "read" | "write"): void {
+    if (this.#state === "full" || (this.#state === "readOnly" && need === "read")) return;
+    throw new StoreUnavailable("noLease", `the store in memory is ${this.#state}`);
+  }
+
+  async #cover(partition: MemoryPartition, number: number): Promise<void> {
+    if (number > partition.covered) await this.#barrier();
+  }
+
+  async #coverAll(numbers: readonly number[]): Promise<void> {
+    const short = numbers.some((number, at) => number > this.#at(at).covered);
+    if (short) await this.#barrier();
+  }
+
+  /** Resolves when everything written before is durable. */
+  async #barrier(): Promise<void> {
+    const { position } = this.#journal;
+    const numbers = this.#partitions.map((partition) => partition.number("change"));
+    const [era, partitions] = [this.#era, this.#partitions];
+    await this.#wait?.();
+    if (era !== this.#era) throw new StoreUnavailable("noLease", "the store failed over");
+    this.#journal.forget(position);
+    for (const [at, number] of numbers.entries()) {
+      const partition = partitions[at];
+      if (partition) partition.covered = Math.max(partition.covered, number);
+    }
+  }
+}
+
+function emptyPartitions(journal: MemoryJournal): readonly MemoryPartition[] {
+  return Array.from({ length: partitionCount + 1 }, () => new MemoryPartition(journal));
+}
+
+/** The object of a row; undefined where it does not decode. */
+function intact(row: MemoryRow): ManagedObject | undefined {
+  try {
+    return storedIn(row).object;
+  } catch {
+    return undefined;
+  }
+}
+
+/** An object of another instance is as if it were not there. */
+function isForeign(instance: string, change: Change): boolean {
+  const before = change.kind === "update" ? change.before.object : change.after;
+  return before.instance !== instance || change.after.instance !== instance;
+}

@@ -1,0 +1,186 @@
+import { StoreUnavailable } from "../errors.ts";
+import { indexTerms, nameOfTerm } from "../index-terms.ts";
+import type { OwnCommitOptions, PeerCursor } from "../own-store.ts";
+import type { Change, CommitOutcome, StoredObject } from "../ports.ts";
+import type { ManagedObject, Tag } from "../record.ts";
+import { decodeRecord, encodeRecord, tagOf } from "../record-codec.ts";
+import type { MemoryJournal } from "./memory-journal.ts";
+
+/** A record as the memory holds it. */
+export interface MemoryRow {
+  readonly instance: string;
+  readonly bytes: Uint8Array;
+  readonly tag: Tag;
+  /** Creation counter. */
+  readonly created: number;
+  /** Number of the last change that a client was promised, or is about to be. */
+  readonly promised: number;
+  /** Number of the last change. */
+  readonly changed: number;
+  readonly terms: ReadonlySet<string>;
+  readonly uniqueTerms: readonly string[];
+  readonly destroyed: boolean;
+}
+
+/** Who holds a record, and since when. */
+export interface MemoryHold {
+  readonly operation: string;
+  readonly instance: string;
+  readonly sinceMs: number;
+}
+
+type Counter = "change" | "promised" | "created";
+type Refusal = CommitOutcome | undefined;
+
+/** One partition of a store in memory: its records and what is decided on them, all at once. */
+export class MemoryPartition {
+  readonly rows = new Map<string, MemoryRow>();
+  readonly holds = new Map<string, MemoryHold>();
+  readonly cursors = new Map<string, PeerCursor>();
+  /** Up to which change number all is covered. */
+  covered = 0;
+  /** Instance and unique term → identifiers of the objects that hold it. */
+  readonly #holders = new Map<string, readonly string[]>();
+  readonly #numbers = new Map<Counter, number>();
+  readonly #journal: MemoryJournal;
+
+  constructor(journal: MemoryJournal) {
+    this.#journal = journal;
+  }
+
+  number(counter: Counter): number {
+    return this.#numbers.get(counter) ?? 0;
+  }
+
+  /** Rows by the number of their last change, of numbers above `after`. */
+  changedAfter(after: number): readonly (readonly [string, MemoryRow])[] {
+    return [...this.rows]
+      .filter(([, row]) => row.changed > after)
+      .toSorted(([, a], [, b]) => a.changed - b.changed);
+  }
+
+  /** Why a commit is refused; nothing is written before it is known. */
+  refusal(instance: string, changes: readonly Change[], options: OwnCommitOptions): Refusal {
+    return (
+      this.#heldOrChanged(instance, changes, options) ?? this.#nameTaken(instance, changes, options)
+    );
+  }
+
+  /** Writes an object that nothing refuses; what it was before is as it was where the tag is the same. */
+  write(object: ManagedObject, promises: boolean): void {
+    const { uniqueIdentifier: id, instance } = object;
+    const bytes = encodeRecord(object);
+    const tag = tagOf(bytes);
+    const old = this.rows.get(id);
+    if (old?.tag === tag) return;
+    this.#letGo(id, old);
+    const terms = indexTerms(object);
+    const uniqueTerms = terms.filter(({ unique }) => unique).map(({ term }) => term);
+    const changed = this.#count("change");
+    if (promises) this.#journal.set(this.#numbers, "promised", changed);
+    this.#journal.set(this.rows, id, {
+      instance,
+      bytes,
+      tag,
+      created: old?.created ?? this.#count("created"),
+      promised: promises ? changed : (old?.promised ?? 0),
+      changed,
+      terms: new Set(terms.map(({ term }) => term)),
+      uniqueTerms,
+      destroyed: object.facts.destroyed !== undefined,
+    });
+    for (const term of uniqueTerms) {
+      const key = `${instance}\0${term}`;
+      this.#journal.set(this.#holders, key, [...(this.#holders.get(key) ?? []), id]);
+    }
+  }
+
+  /** Ends an operation's holds on records of an instance; tells how many there were. */
+  release(instance: string, operation: string): number {
+    const ended = [...this.holds].filter(
+      ([, hold]) => hold.operation === operation && hold.instance === instance,
+    );
+    for (const [id] of ended) this.#journal.delete(this.holds, id);
+    return ended.length;
+  }
+
+  /** Gives an operation its holds. */
+  hold(ids: readonly string[], hold: MemoryHold): void {
+    for (const id of ids) this.#journal.set(this.holds, id, hold);
+  }
+
+  #count(counter: Counter): number {
+    const next = this.number(counter) + 1;
+    this.#journal.set(this.#numbers, counter, next);
+    return next;
+  }
+
+  #letGo(id: string, row: MemoryRow | undefined): void {
+    for (const term of row?.uniqueTerms ?? []) {
+      const key = `${row?.instance}\0${term}`;
+      const others = (this.#holders.get(key) ?? []).filter((other) => other !== id);
+      if (others.length > 0) this.#journal.set(this.#holders, key, others);
+      else this.#journal.delete(this.#holders, key);
+    }
+  }
+
+  #heldOrChanged(
+    instance: string,
+    changes: readonly Change[],
+    { operation }: OwnCommitOptions,
+  ): Refusal {
+    const seen = new Set<string>();
+    for (const change of changes) {
+      const { uniqueIdentifier } = change.after;
+      const hold = this.holds.get(uniqueIdentifier);
+      if (hold !== undefined && hold.operation !== operation) {
+        return { kind: "reserved", uniqueIdentifier, operation: hold.operation };
+      }
+      if (operation !== undefined && hold === undefined && change.kind === "update") {
+        return { kind: "reservationLost", uniqueIdentifier };
+      }
+      const row = this.rows.get(uniqueIdentifier);
+      const expected = change.kind === "create" ? undefined : change.before.tag;
+      const foreign = row !== undefined && row.instance !== instance;
+      if (foreign || seen.has(uniqueIdentifier) || row?.tag !== expected) {
+        return { kind: "conflict", uniqueIdentifier };
+      }
+      seen.add(uniqueIdentifier);
+    }
+    return undefined;
+  }
+
+  /** Decided on what the changes leave together: one may free the name that another takes. */
+  #nameTaken(instance: string, changes: readonly Change[], { joined }: OwnCommitOptions): Refusal {
+    if (joined === true) return undefined;
+    const among = new Set(changes.map(({ after }) => after.uniqueIdentifier));
+    const claims = new Map<string, "kept" | "claimed">();
+    for (const { after } of changes) {
+      const { uniqueIdentifier } = after;
+      const had = this.rows.get(uniqueIdentifier)?.uniqueTerms ?? [];
+      for (const { term } of indexTerms(after).filter(({ unique }) => unique)) {
+        const kept = had.includes(term);
+        const taken = kept
+          ? claims.get(term) === "claimed"
+          : claims.has(term) || this.#holdsElse(instance, term, among);
+        if (taken) return { kind: "nameTaken", uniqueIdentifier, name: nameOfTerm(after, term) };
+        claims.set(term, kept ? "kept" : "claimed");
+      }
+    }
+    return undefined;
+  }
+
+  /** Whether an object holds a unique term that is not among those to be changed. */
+  #holdsElse(instance: string, term: string, among: ReadonlySet<string>): boolean {
+    return (this.#holders.get(`${instance}\0${term}`) ?? []).some((id) => !among.has(id));
+  }
+}
+
+/** The object of a row; throws where its bytes are not those that its tag names. */
+export function storedIn(row: MemoryRow): StoredObject {
+  if (tagOf(row.bytes) !== row.tag) {
+    throw new StoreUnavailable("corrupt", "a stored record is not the one that its tag names");
+  }
+  // A copy: what a caller does to the bytes must not reach the store.
+  return { object: decodeRecord(Uint8Array.from(row.bytes)), tag: row.tag };
+}
