@@ -17,6 +17,7 @@ import { failureOf } from "./failure.ts";
 import { handlers } from "./handlers.ts";
 import type { Observer } from "./observe.ts";
 import { Crowd, Pace } from "./pace.ts";
+import { systemInstance } from "./partition.ts";
 import type { Clock, Ids, KeyRing, Locks, ObjectStore } from "./ports.ts";
 import { serverCorrelation, tooLarge } from "./response-room.ts";
 
@@ -84,7 +85,8 @@ export class Engine {
     try {
       const message = decodeRequest(decode(request, this.#limits));
       version = message.version;
-      const refusal = this.#refusalOf(message) ?? (await credentialRefusal(client, message));
+      const refusal =
+        this.#refusalOf(message, client) ?? (await credentialRefusal(client, message));
       const pace = new Pace(this.#parts.clock, this.#crowd, client.instance);
       const origin = { client, requestId, pace };
       const items = await runBatch(this.#parts, message, origin, refusal);
@@ -97,7 +99,10 @@ export class Engine {
   }
 
   /** Why a message that can be read is refused as a whole. */
-  #refusalOf({ header, items }: RequestMessage): KmipError | undefined {
+  #refusalOf({ header, items }: RequestMessage, client: Client): KmipError | undefined {
+    if (client.instance === systemInstance) {
+      return new KmipError("permissionDenied", "the certificate belongs to no instance");
+    }
     const { batchItemsMax } = this.#parts.settings;
     if (items.length > batchItemsMax) {
       return new KmipError("serverLimitExceeded", `a batch holds at most ${batchItemsMax} items`);

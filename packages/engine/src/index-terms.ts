@@ -1,6 +1,8 @@
 import { hash } from "node:crypto";
 import { type Item, ItemType } from "@holdfast/ttlv";
+import { systemInstance } from "./partition.ts";
 import type { ManagedObject } from "./record.ts";
+import { systemTerms } from "./system-record.ts";
 import { vendorOf } from "./vendor-attribute.ts";
 
 /** One entry of the index by which Locate narrows its walk. */
@@ -53,6 +55,7 @@ export function termFor(item: Item): string | undefined {
 
 /** The terms of an object, each once. A destroyed object keeps its terms but holds no name. */
 export function indexTerms(object: ManagedObject): readonly IndexTerm[] {
+  if (object.instance === systemInstance) return systemTerms(object);
   const live = object.facts.destroyed === undefined;
   const terms = new Map<string, IndexTerm>();
   for (const { value } of object.registers) {

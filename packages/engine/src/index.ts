@@ -25,6 +25,8 @@ export { MemoryKekStore } from "./memory/memory-kek-store.ts";
 export { MemoryLocks } from "./memory/memory-locks.ts";
 export { MemoryOwnStore, type MemoryOwnStoreOptions } from "./memory/memory-own-store.ts";
 export { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
+export { ObjectInstances } from "./object-instances.ts";
+export { ObjectKekStore, type SystemWriter } from "./object-kek-store.ts";
 export type { Event, Observer } from "./observe.ts";
 export type {
   ChangePage,
@@ -51,6 +53,7 @@ export type {
   CommitOutcome,
   Ids,
   InstanceStatus,
+  InstanceStatuses,
   InstanceStore,
   KekStore,
   KekWrap,
@@ -83,5 +86,21 @@ export {
   valueAt,
   type Written,
 } from "./registers.ts";
+export {
+  type InstanceEntry,
+  instanceRecord,
+  type KekEntry,
+  kekRecord,
+  type RegionEntry,
+  readInstanceRecord,
+  readKekRecord,
+  readRegionRecord,
+  regionRecord,
+  systemIdentifier,
+  systemTypes,
+  withInstanceName,
+  withKekWrap,
+  withRegion,
+} from "./system-record.ts";
 export { TurnQueue } from "./turn-queue.ts";
 export { vendorItem, vendorKey, vendorOf, vendorTags } from "./vendor-attribute.ts";

@@ -183,6 +183,14 @@ export type InstanceStatus =
   | "Removing"
   | "Deleted";
 
+/** An instance's status, which lies in its own partition of a region's own store. */
+export interface InstanceStatuses {
+  /** Makes an instance Installed where it has no status; answers its status; durable when it resolves. */
+  install(instance: string): Promise<InstanceStatus>;
+  /** Undefined where it has none. */
+  status(instance: string): Promise<InstanceStatus | undefined>;
+}
+
 /** Where instances are known. In one region they are declared in the configuration and ensured at start. */
 export interface InstanceStore {
   /** Makes the instance Installed if it is not known; answers its status; durable when it resolves. */

@@ -46,4 +46,22 @@ export const recordTags = {
   /** A register in full: the attribute's tag and, below, the value. */
   AnyValue: 0x54001d,
   AttributeTag: 0x54001e,
+  /** The instance that a system record speaks of (`system-record.ts`); so with what follows. */
+  OfInstance: 0x540020,
+  /** Milliseconds since the epoch. */
+  MadeMs: 0x540021,
+  /** A KEK that was made since its instance had none. */
+  FirstKek: 0x540022,
+  /** The name of a region that a system record speaks of. */
+  OfRegion: 0x540023,
+  /** Register: one region's wrap of a KEK, its key the region's name; the structure of the next three. */
+  KekWrap: 0x540024,
+  RootOfTrust: 0x540025,
+  RootKeyVersion: 0x540026,
+  WrapBlob: 0x540027,
+  /** Register: an instance's name. */
+  InstanceName: 0x540028,
+  /** Registers: how often a region joined anew, and up to which of these it was retired. */
+  Generation: 0x540029,
+  Retired: 0x54002a,
 } as const;

@@ -66,6 +66,29 @@ export function kekStoreConformance(name: string, open: () => Promise<KekStoreSu
       expect(byId(await store.list(instance))).toEqual(byId([after, untouched]));
     });
 
+    test("rewrap gives a region its first wrap where none is expected, once", async () => {
+      const instance = randomUUID();
+      const made = kek(["a"]);
+      await store.add(instance, made, true);
+      const [first, second] = [wrap("b", "1"), wrap("b", "2")];
+      expect(await store.rewrap(instance, made.id, new Uint8Array(), first)).toBe(true);
+      expect(await store.rewrap(instance, made.id, new Uint8Array(), second)).toBe(false);
+      const after = { ...made, wraps: [...made.wraps, first] };
+      expect(byId(await store.list(instance))).toEqual(byId([after]));
+    });
+
+    test("of many first wraps by many regions none is lost", async () => {
+      const instance = randomUUID();
+      const made = kek([]);
+      await store.add(instance, made, true);
+      const wraps = ["a", "b", "c", "d"].map((region) => wrap(region, "1"));
+      const done = await Promise.all(
+        wraps.map((each) => store.rewrap(instance, made.id, new Uint8Array(), each)),
+      );
+      expect(done).toEqual([true, true, true, true]);
+      expect(byId(await store.list(instance))).toEqual(byId([{ ...made, wraps }]));
+    });
+
     test("rewrap of a KEK that is not there is false, and adds nothing", async () => {
       const instance = randomUUID();
       const blob = randomBytes(8);

@@ -1,13 +1,21 @@
-import type { InstanceStatus, InstanceStore } from "../ports.ts";
+import type { InstanceStatus, InstanceStatuses, InstanceStore } from "../ports.ts";
 
 /** Instances in memory, for tests and as the model of the real store. */
-export class MemoryInstanceStore implements InstanceStore {
+export class MemoryInstanceStore implements InstanceStore, InstanceStatuses {
   readonly #statuses = new Map<string, InstanceStatus>();
 
-  async ensure(instance: string, _name: string): Promise<InstanceStatus> {
+  ensure(instance: string, _name: string): Promise<InstanceStatus> {
+    return this.install(instance);
+  }
+
+  async install(instance: string): Promise<InstanceStatus> {
     const status = this.statusOf(instance) ?? "Installed";
     this.#statuses.set(instance, status);
     return status;
+  }
+
+  async status(instance: string): Promise<InstanceStatus | undefined> {
+    return this.statusOf(instance);
   }
 
   /** Undefined for an instance that nobody has ensured. */
