@@ -3,7 +3,7 @@ import { findExecutable } from "../redis-path.mjs";
 import { aptInstall, canInstallSystemPackages } from "./apt.mjs";
 import { say } from "./common.mjs";
 
-/** What only tests need: an independent KMIP client and an independent TLS implementation. */
+/** What only tests need: an independent KMIP client, an independent TLS implementation, a load balancer. */
 const tools = [
   {
     aptPackage: "python3-pykmip",
@@ -16,6 +16,11 @@ const tools = [
     aptPackage: "openssl",
     isThere: () => findExecutable("openssl") !== undefined,
     without: "the tests against OpenSSL will be skipped",
+  },
+  {
+    aptPackage: "haproxy",
+    isThere: () => findExecutable("haproxy", "/usr/sbin") !== undefined,
+    without: "the tests with HAProxy will be skipped",
   },
 ];
 

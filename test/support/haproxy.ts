@@ -78,21 +78,16 @@ export class Haproxy implements AsyncDisposable {
     return this.#log;
   }
 
-  /** Whether the last check of each node went well and enough of them did. */
+  /** Whether each node gets connections; at the start HAProxy takes every node for good until it has checked it. */
   async up(): Promise<readonly boolean[]> {
     try {
       const answer = await fetch(`http://${this.host}:${this.#metricsPort}/metrics`);
       const text = await answer.text();
-      return ["node-1", "node-2"].map(
-        (name) =>
-          new RegExp(
-            `^haproxy_server_check_status\\{.*server="${name}",state="L7OK"\\} 1$`,
-            "m",
-          ).test(text) &&
-          new RegExp(`^haproxy_server_status\\{.*server="${name}",state="UP"\\} 1$`, "m").test(
-            text,
-          ),
-      );
+      return ["node-1", "node-2"].map((name) => {
+        const is = (what: string, state: string) =>
+          new RegExp(`^haproxy_server_${what}\\{.*server="${name}",state="${state}"\\} 1$`, "m");
+        return is("status", "UP").test(text) && !is("check_status", "UNK").test(text);
+      });
     } catch {
       return [false, false];
     }

@@ -1,0 +1,143 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { decodeResponse } from "@holdfast/kmip";
+import { decode } from "@holdfast/ttlv";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { vcenterItems, vcenterMessage } from "../../packages/server/src/dev/vcenter-messages.ts";
+import {
+  checkConfig,
+  Haproxy,
+  haproxyConfig,
+  haproxyMissing,
+  hasHaproxy,
+} from "../support/haproxy.ts";
+import { KmipSocket, type KmipTarget } from "../support/kmip-socket.ts";
+import { say } from "../support/load.ts";
+import { until } from "../support/redis.ts";
+import { type Region, startRegion } from "../support/region.ts";
+
+const instance = "vcenter";
+const perSecond = 200;
+
+test.skipIf(!hasHaproxy())(`haproxy -c takes the shipped file (${haproxyMissing})`, () => {
+  expect(checkConfig(haproxyConfig)).toMatchObject({ ok: true });
+});
+
+describe.skipIf(!hasHaproxy())("HAProxy in front of two nodes", () => {
+  let region: Region;
+  let haproxy: Haproxy;
+
+  beforeAll(async () => {
+    region = await startRegion({ instances: [instance], replicas: 1 });
+    haproxy = await Haproxy.start(region.node(0), region.node(1));
+  });
+
+  afterAll(async () => {
+    await haproxy?.[Symbol.asyncDispose]();
+    await region?.[Symbol.asyncDispose]();
+  });
+
+  test("takes a frozen node out and in again, by its gRPC health", async () => {
+    region.node(0).signal("SIGSTOP");
+    const frozen = performance.now();
+    await until("node-1 is out", async () => (await haproxy.up())[0] === false, 10_000);
+    say(`a frozen node is out after ${Math.round(performance.now() - frozen)} ms`);
+    try {
+      await using socket = await KmipSocket.open(throughHaproxy());
+      await create(socket);
+    } finally {
+      region.node(0).signal("SIGCONT");
+    }
+    await until("node-1 is in again", async () => (await haproxy.up())[0] === true, 10_000);
+  });
+
+  test(`rolling restart of both at ${perSecond} requests/s: none fails with one retry`, async () => {
+    const client = new PacedClient(throughHaproxy());
+    const running = client.run();
+    await sleep(1_000);
+    for (const at of [0, 1]) {
+      expect(await region.node(at).stop()).toBe(0);
+      await sleep(500);
+      await region.node(at).start();
+      await until("both are in", async () => (await haproxy.up()).every((up) => up), 10_000);
+    }
+    await sleep(1_000);
+    const seconds = await client.stop(running);
+    say(
+      `${client.answered} requests in ${seconds.toFixed(1)} s, ${client.retried} retried, ${client.failed.length} failed, slowest ${Math.round(client.slowestMs)} ms`,
+    );
+    expect(client.failed).toEqual([]);
+    expect(client.answered / seconds).toBeGreaterThan(perSecond * 0.9);
+  });
+
+  function throughHaproxy(): KmipTarget {
+    return { ...region.target(instance), host: haproxy.host, port: haproxy.port };
+  }
+});
+
+/** Sends Creates at a steady pace: most over connections that it keeps, some over one of their own, as vCenter does. */
+class PacedClient {
+  readonly #target: KmipTarget;
+  readonly #kept: KmipSocket[] = [];
+  #stopped = false;
+  answered = 0;
+  retried = 0;
+  readonly failed: string[] = [];
+  slowestMs = 0;
+
+  constructor(target: KmipTarget) {
+    this.#target = target;
+  }
+
+  /** Resolves with how long it ran, when stopped and everything is answered. */
+  async run(): Promise<number> {
+    const began = performance.now();
+    const waiting: Promise<void>[] = [];
+    for (let sent = 0; !this.#stopped; sent++) {
+      waiting.push(this.#one(sent % 10 === 0));
+      await sleep(Math.max(0, began + ((sent + 1) * 1_000) / perSecond - performance.now()));
+    }
+    const seconds = (performance.now() - began) / 1_000;
+    await Promise.all(waiting);
+    for (const socket of this.#kept) await socket[Symbol.asyncDispose]();
+    return seconds;
+  }
+
+  stop(running: Promise<number>): Promise<number> {
+    this.#stopped = true;
+    return running;
+  }
+
+  async #one(ownConnection: boolean): Promise<void> {
+    const began = performance.now();
+    try {
+      await this.#try(ownConnection ? undefined : this.#kept.pop());
+    } catch {
+      this.retried += 1;
+      try {
+        await this.#try(undefined);
+      } catch (error) {
+        this.failed.push(String(error));
+        return;
+      }
+    }
+    this.answered += 1;
+    this.slowestMs = Math.max(this.slowestMs, performance.now() - began);
+  }
+
+  async #try(kept: KmipSocket | undefined): Promise<void> {
+    const socket = kept ?? (await KmipSocket.open(this.#target));
+    try {
+      await create(socket);
+      this.#kept.push(socket);
+    } catch (error) {
+      await socket[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+}
+
+async function create(socket: KmipSocket): Promise<void> {
+  const request = vcenterMessage([vcenterItems.create()]);
+  const [item] = decodeResponse(decode(await socket.exchange(request))).items;
+  if (item?.status !== "Success") throw new Error(`${item?.reason}: ${item?.message}`);
+}
