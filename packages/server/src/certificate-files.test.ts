@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
-import { CertificateFiles } from "./certificate-files.ts";
+import { CertificateFiles, kmipCertificates } from "./certificate-files.ts";
 import type { NodeEvent } from "./events.ts";
 import type { Issued } from "./pki.ts";
 import {
@@ -24,7 +24,11 @@ beforeAll(async () => {
 function openFiles(name: string) {
   const tls = tlsSettings(pki, name, pki.server);
   const events: NodeEvent[] = [];
-  const files = new CertificateFiles(tls, (event) => events.push(event), 3_600_000);
+  const files = new CertificateFiles(
+    kmipCertificates(tls),
+    (event) => events.push(event),
+    3_600_000,
+  );
   const write = (part: Partial<Issued>) => {
     if (part.certificate !== undefined)
       writeFileSync(tls.certificate[0] as string, part.certificate);
@@ -33,7 +37,7 @@ function openFiles(name: string) {
   return { files, events, write, tls };
 }
 
-const look = async (files: CertificateFiles) => {
+const look = async (files: { poll(): Promise<void> }) => {
   await files.poll();
   await files.poll();
 };
@@ -50,7 +54,12 @@ describe("the server's certificate files", () => {
     expect(events).toEqual([]);
     await files.poll();
     expect(events).toEqual([
-      { type: "certificate", loaded: true, detail: expect.stringContaining("CN=node until 20") },
+      {
+        type: "certificate",
+        purpose: "kmip",
+        loaded: true,
+        detail: expect.stringContaining("CN=node until 20"),
+      },
     ]);
     const socket = await connectTls(pki, running.port, pki.pinned);
     expect(socket.getPeerX509Certificate()?.toString()).toBe(newer.certificate);
@@ -77,6 +86,7 @@ describe("the server's certificate files", () => {
     expect(events).toEqual([
       {
         type: "certificate",
+        purpose: "kmip",
         loaded: false,
         detail: `tls.key: ${tls.key[0]} is not the key of tls.certificate ${tls.certificate[0]}; the certificate in use is kept`,
       },

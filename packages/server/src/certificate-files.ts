@@ -2,43 +2,85 @@ import { type Stats, statSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import type { Config } from "./config-table.ts";
 import type { NodeObserver } from "./events.ts";
+import { describePeerIdentity, type PeerIdentity, readPeerIdentity } from "./peer-tls.ts";
 import { reasonOf } from "./start-error.ts";
 import { describeIdentity, readIdentity, type ServerIdentity } from "./tls.ts";
 
 /** How often the files are looked at. Polled, since folders that are swapped by a link tell watchers nothing. */
 const pollMs = 2000;
 
+/** Files that hold certificates, and how they are read; `read` throws where they cannot be used. */
+export interface CertificateSource<Identity> {
+  readonly purpose: "kmip" | "peer";
+  readonly paths: readonly string[];
+  readonly read: () => Identity;
+  readonly describe: (identity: Identity) => string;
+}
+
+/** The KMIP endpoint's certificates. */
+export function kmipCertificates(tls: Config["tls"]): CertificateSource<ServerIdentity> {
+  return {
+    purpose: "kmip",
+    paths: [...tls.certificate, ...tls.key],
+    read: () => readIdentity(tls),
+    describe: describeIdentity,
+  };
+}
+
+/** A node's certificate among the regions. */
+export function peerCertificates(
+  { tls }: Pick<NonNullable<Config["peer"]>, "tls">,
+  region: string,
+): CertificateSource<PeerIdentity> {
+  return {
+    purpose: "peer",
+    paths: [tls.ca, tls.certificate, tls.key],
+    read: () => readPeerIdentity(tls, region),
+    describe: describePeerIdentity,
+  };
+}
+
 /**
- * The server's certificate files, read again when they change or when `reload` is called. A pair that does not match
- * is refused and the one in use kept.
+ * Certificate files, read again when they change or when `reload` is called. What cannot be used (a key of another
+ * certificate, say) is refused and what is in use kept.
  */
-export class CertificateFiles {
-  readonly #tls: Config["tls"];
+export class CertificateFiles<Identity> {
+  readonly #source: CertificateSource<Identity>;
   readonly #observe: NodeObserver;
   readonly #timer: NodeJS.Timeout;
-  #identity: ServerIdentity;
-  #use: (identity: ServerIdentity) => void = () => undefined;
+  #identity: Identity;
+  #fault = "";
+  #use: (identity: Identity) => void = () => undefined;
   /** What the files looked like when last read, and when last looked at. */
   #readState: string;
   #seenState: string;
 
   /** Reads the files for the first time; throws a `StartError` when they cannot be used. */
-  constructor(tls: Config["tls"], observe: NodeObserver, everyMs: number = pollMs) {
-    this.#tls = tls;
+  constructor(
+    source: CertificateSource<Identity>,
+    observe: NodeObserver,
+    everyMs: number = pollMs,
+  ) {
+    this.#source = source;
     this.#observe = observe;
     // Looked at before they are read: a change from here on is seen by the polls.
-    this.#readState = this.#paths().map(stateSync).join("\n");
+    this.#readState = source.paths.map(stateSync).join("\n");
     this.#seenState = this.#readState;
-    this.#identity = readIdentity(tls);
+    this.#identity = source.read();
     this.#timer = setInterval(() => void this.poll(), everyMs).unref();
   }
 
-  get identity(): ServerIdentity {
+  get identity(): Identity {
     return this.#identity;
   }
 
+  /** What is wrong with the files as they are now, though what was read before is in use; empty = nothing. */
+  get fault(): string {
+    return this.#fault;
+  }
+
   /** Says who uses the certificates from now on. */
-  onChange(use: (identity: ServerIdentity) => void): void {
+  onChange(use: (identity: Identity) => void): void {
     this.#use = use;
   }
 
@@ -55,16 +97,19 @@ export class CertificateFiles {
 
   /** Reads the files now; tells whether they are in use. */
   reload(): boolean {
+    const { purpose, read, describe } = this.#source;
     try {
-      const identity = readIdentity(this.#tls);
+      const identity = read();
       this.#use(identity);
       this.#identity = identity;
+      this.#fault = "";
     } catch (error) {
-      const detail = `${reasonOf(error)}; the certificate in use is kept`;
-      this.#observe({ type: "certificate", loaded: false, detail });
+      this.#fault = reasonOf(error);
+      const detail = `${this.#fault}; the certificate in use is kept`;
+      this.#observe({ type: "certificate", purpose, loaded: false, detail });
       return false;
     }
-    this.#observe({ type: "certificate", loaded: true, detail: describeIdentity(this.#identity) });
+    this.#observe({ type: "certificate", purpose, loaded: true, detail: describe(this.#identity) });
     return true;
   }
 
@@ -72,12 +117,8 @@ export class CertificateFiles {
     clearInterval(this.#timer);
   }
 
-  #paths(): readonly string[] {
-    return [...this.#tls.certificate, ...this.#tls.key];
-  }
-
   async #state(): Promise<string> {
-    const states = this.#paths().map(async (path) => {
+    const states = this.#source.paths.map(async (path) => {
       try {
         return print(await stat(path));
       } catch {
@@ -98,6 +139,7 @@ function stateSync(path: string): string {
   }
 }
 
-function print({ mtimeMs, size, ino }: Pick<Stats, "mtimeMs" | "size" | "ino">): string {
-  return `${mtimeMs} ${size} ${ino}`;
+/** The mode is of it: a file that can no longer be read is found out before the next start. */
+function print({ mtimeMs, size, ino, mode }: Pick<Stats, "mtimeMs" | "size" | "ino" | "mode">) {
+  return `${mtimeMs} ${size} ${ino} ${mode}`;
 }

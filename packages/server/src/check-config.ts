@@ -1,29 +1,37 @@
 import { loadConfig } from "./config.ts";
 import { loadInstances } from "./instances.ts";
 import { certificatesOf } from "./metric-certificates.ts";
+import { readPeerIdentity } from "./peer-tls.ts";
 import { openRootFile } from "./root-check.ts";
 import { storeConnection } from "./store-access.ts";
 import { systemClock } from "./system.ts";
 import { readIdentity, readTicketSecret } from "./tls.ts";
+import { warningsOf } from "./warnings.ts";
 
-/** Validates a configuration and every file that it names; tells what was read, and which certificates have ended. */
+/** Validates a configuration and every file that it names; tells what was read, and what deserves a second look. */
 export async function checkConfig(
   file: string,
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<readonly string[]> {
   const config = loadConfig(file);
+  const { region, node, peer } = config;
   const identity = readIdentity(config.tls);
+  const peerIdentity = peer && readPeerIdentity(peer.tls, region);
   readTicketSecret(config.tls.ticketKeysFile);
   storeConnection(config.store, environment);
   const instances = loadInstances(config.instances);
   await openRootFile(config.rootOfTrust.file);
-  const nowMs = systemClock.wallMs();
-  const ended = certificatesOf(identity, instances).filter(({ notAfterMs }) => notAfterMs < nowMs);
+  const certificates = certificatesOf(identity, instances, peerIdentity);
+  const other = peer === undefined ? "alone" : `with region ${peer.region}`;
   return [
-    `${file}: good (region ${config.region}, node ${config.node}, ${instances.length} instances)`,
-    ...ended.map(
-      ({ kind, owner, subject, notAfterMs }) =>
-        `warning: the ${kind} certificate ${subject} (${owner}) has ended at ${new Date(notAfterMs).toISOString()}: issue a new one`,
+    `${file}: good (region ${region} ${other}, node ${node}, ${instances.length} instances)`,
+    ...warningsOf(config, certificates, systemClock.wallMs()).map(
+      ({ message, fields }) => `warning: ${message}${details(fields ?? {})}`,
     ),
   ];
+}
+
+function details(fields: Readonly<Record<string, unknown>>): string {
+  const pairs = Object.entries(fields).map(([name, value]) => `${name} ${value}`);
+  return pairs.length === 0 ? "" : ` (${pairs.join(", ")})`;
 }

@@ -49,7 +49,20 @@ type EdgeEvent =
   /** The engine broke its promise and rejected; never what a client can cause. */
   | { readonly type: "requestFailed"; readonly requestId: string; readonly cause: unknown }
   | { readonly type: "listener"; readonly open: boolean; readonly address: string }
-  | { readonly type: "certificate"; readonly loaded: boolean; readonly detail: string };
+  /** Certificate files were read again. */
+  | {
+      readonly type: "certificate";
+      readonly purpose: "kmip" | "peer";
+      readonly loaded: boolean;
+      readonly detail: string;
+    }
+  /** A user name and password that an instance does not know. */
+  | {
+      readonly type: "passwordRefused";
+      readonly instance: string;
+      readonly user: string;
+      readonly fingerprint: string;
+    };
 
 /** Everything that metrics and log listen to. */
 export type NodeEvent = EngineEvent | EdgeEvent;

@@ -1,6 +1,6 @@
 import { credentials, makeClientConstructor } from "@grpc/grpc-js";
 import { service } from "grpc-health-check";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { openGrpcHealth } from "./grpc-health.ts";
 import { Health } from "./health.ts";
 import type { OpenListener } from "./http.ts";
@@ -42,8 +42,8 @@ function check(name: string): Promise<string | number> {
   });
 }
 
-function serve(): void {
-  health.lease("full", "");
+function serve(writes = true): void {
+  health.note({ serving: { from: "local", writes, reason: "" } });
   health.rootOfTrust("ok", "");
 }
 
@@ -51,10 +51,35 @@ test("Check answers for the node, reads and writes, and NOT_FOUND for others", a
   expect(await check("")).toBe("NOT_SERVING");
   serve();
   expect(await check("")).toBe("SERVING");
-  health.lease("readOnly", "");
+  serve(false);
   expect(await check("holdfast.read")).toBe("SERVING");
   expect(await check("holdfast.write")).toBe("NOT_SERVING");
   expect(await check("holdfast.peer")).toBe(5);
+});
+
+test("a node with a peer has a service for it", async () => {
+  health.peer("b", "down", "not asked yet");
+  expect(await check("holdfast.peer")).toBe("NOT_SERVING");
+  health.peer("b", "up", "");
+  expect(await check("holdfast.peer")).toBe("SERVING");
+  expect(await check("")).toBe("NOT_SERVING");
+});
+
+test("Watch tells changes, and no more than that", async () => {
+  const seen: string[] = [];
+  const stream = client.watch({ service: "" });
+  const until = (count: number) => vi.waitFor(() => expect(seen).toHaveLength(count));
+  stream.on("data", ({ status }) => void seen.push(status));
+  stream.on("error", () => undefined);
+  await until(1);
+  serve();
+  await until(2);
+  serve(false);
+  serve(true);
+  health.drain();
+  await until(3);
+  expect(seen).toEqual(["NOT_SERVING", "SERVING", "NOT_SERVING"]);
+  stream.cancel();
 });
 
 test("Watch tells every change, List all at once", async () => {

@@ -1,7 +1,7 @@
 import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from "@grpc/grpc-js";
 import { HealthImplementation, type ServingStatusMap } from "grpc-health-check";
 import { type Address, printAddress } from "./address.ts";
-import { type Health, type HealthReport, healthServices } from "./health.ts";
+import type { Health, HealthReport } from "./health.ts";
 import type { OpenListener } from "./http.ts";
 import { listenError } from "./listen-error.ts";
 
@@ -10,8 +10,14 @@ export async function openGrpcHealth(listen: Address, health: Health): Promise<O
   // It would print lines of its own beside the one that `listenError` makes.
   setLogVerbosity(logVerbosity.NONE);
   const service = new HealthImplementation(statuses(health.report()));
+  let told = statuses(health.report());
   health.onChange((report) => {
-    for (const [name, status] of Object.entries(statuses(report))) service.setStatus(name, status);
+    const now = statuses(report);
+    // Whoever watches hears changes only.
+    for (const [name, status] of Object.entries(now)) {
+      if (told[name] !== status) service.setStatus(name, status);
+    }
+    told = now;
   });
   const server = new Server({
     "grpc.max_receive_message_length": 4096,
@@ -34,7 +40,10 @@ export async function openGrpcHealth(listen: Address, health: Health): Promise<O
 
 function statuses(report: HealthReport): ServingStatusMap {
   return Object.fromEntries(
-    healthServices.map((name) => [name, report.services[name] ? "SERVING" : "NOT_SERVING"]),
+    Object.entries(report.services).map(([name, serving]) => [
+      name,
+      serving ? "SERVING" : "NOT_SERVING",
+    ]),
   );
 }
 

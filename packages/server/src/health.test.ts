@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Health, type LeaseState } from "./health.ts";
+import { Health, type LeaseState, type Serving } from "./health.ts";
 
 function start(settings = {}) {
   let nowMs = 0;
@@ -12,55 +12,68 @@ function start(settings = {}) {
   health.onChange(({ services }) => {
     told.push(Object.values(services).map(Number).join(""));
   });
+  /** What a region alone hears of its store. */
+  const lease = (state: LeaseState, reason: string) => {
+    const serving = {
+      from: state === "none" ? "none" : "local",
+      writes: state === "full",
+      reason: "",
+    } as const;
+    health.note({ lease: { state, reason }, serving });
+  };
+  const serving = (from: Serving["from"], writes: boolean, reason = "") =>
+    health.note({ serving: { from, writes, reason } });
+  const line = (name: string) =>
+    health.report().lines.find((one) => one.startsWith(`${name}:`)) ?? "";
   const at = (ms: number) => {
     nowMs = ms;
     health.tick();
     return Object.values(health.report().services).map(Number).join("");
   };
-  return { health, told, at };
+  return { health, told, at, lease, serving, line };
 }
 
 /** "", read, write as 0 or 1. */
 describe("health", () => {
   test("a start waits for nothing but the first lease and the first probe", () => {
-    const { health, at } = start();
+    const { health, at, lease } = start();
     expect(at(0)).toBe("000");
-    health.lease("full", "");
+    lease("full", "");
     expect(at(1)).toBe("000");
     health.rootOfTrust("ok", "");
     expect(at(1)).toBe("111");
   });
 
   test("a short lapse is not told, a long one is, and coming back takes its time", () => {
-    const { health, told, at } = start();
+    const { health, told, at, lease } = start();
     health.rootOfTrust("ok", "");
-    health.lease("full", "");
-    health.lease("none", "cut off");
+    lease("full", "");
+    lease("none", "cut off");
     expect(at(499)).toBe("111");
-    health.lease("full", "");
+    lease("full", "");
     expect(at(600)).toBe("111");
-    health.lease("none", "cut off");
+    lease("none", "cut off");
     expect(at(1099)).toBe("111");
     expect(at(1100)).toBe("000");
     expect(health.canRead).toBe(false);
-    health.lease("full", "");
+    lease("full", "");
     expect(at(1399)).toBe("000");
     expect(at(1400)).toBe("111");
     expect(told).toEqual(["111", "000", "111"]);
   });
 
   test("a read lease keeps reads and traffic, and ends changes", () => {
-    const { health, at } = start();
+    const { health, at, lease } = start();
     health.rootOfTrust("ok", "");
-    health.lease("full", "");
-    health.lease("readOnly", "a replica is missing");
+    lease("full", "");
+    lease("readOnly", "a replica is missing");
     expect(at(500)).toBe("110");
     expect(health.report().lines).toContain("store: readOnly (a replica is missing)");
   });
 
   test("a root of trust out of reach counts after the grace, a refusal soon", () => {
-    const { health, at } = start();
-    health.lease("full", "");
+    const { health, at, lease } = start();
+    lease("full", "");
     health.rootOfTrust("ok", "");
     health.rootOfTrust("unreachable", "time-out");
     expect(at(9_999)).toBe("111");
@@ -73,9 +86,76 @@ describe("health", () => {
     expect(health.report()).toMatchObject({ rootOfTrust: false, lease: "full" });
   });
 
+  test("a node whose own store is out serves from the other region's, probes of its own notwithstanding", () => {
+    const { health, at, serving, lease, line } = start();
+    health.rootOfTrust("ok", "");
+    lease("full", "");
+    lease("none", "lapsed");
+    serving("remote", true, "own store: lapsed");
+    health.note({ roundTrip: { ok: false, reason: "time-out" } });
+    expect(at(1000)).toBe("111");
+    expect(line("serving")).toBe("serving: the other region's store (own store: lapsed)");
+    serving("none", false, "peer b cannot be reached");
+    expect(at(1499)).toBe("111");
+    expect(line("read")).toBe("read: ok (but now no store: peer b cannot be reached)");
+    expect(at(1500)).toBe("000");
+    expect(line("read")).toBe("read: no (no store: peer b cannot be reached)");
+  });
+
+  test("a store whose lease lives but that answers no read is not served from", () => {
+    const { health, at, lease, line } = start();
+    health.rootOfTrust("ok", "");
+    lease("full", "");
+    health.note({ roundTrip: { ok: false, reason: "no answer within 1500 ms" } });
+    expect(at(500)).toBe("000");
+    expect(line("read")).toBe("read: no (store round trip: no answer within 1500 ms)");
+    health.note({ roundTrip: { ok: true, reason: "1 ms" } });
+    expect(at(500)).toBe("000");
+    expect(at(800)).toBe("111");
+  });
+
+  test("the other region is a service of its own, which decides nothing else", () => {
+    const { health, at, lease, line } = start();
+    health.rootOfTrust("ok", "");
+    lease("full", "");
+    expect(Object.keys(health.report().services)).not.toContain("holdfast.peer");
+    health.peer("b", "down", "not asked yet");
+    expect(at(0)).toBe("1110");
+    health.peer("b", "up", "");
+    expect(at(0)).toBe("1111");
+    health.peer("b", "down", "no node answers");
+    expect(at(499)).toBe("1111");
+    expect(at(500)).toBe("1110");
+    expect(line("peer b")).toBe("peer b: down (no node answers)");
+    health.peer("b", "retired", "by an operator");
+    expect(at(5000)).toBe("1110");
+  });
+
+  test("an event loop that stays late sends traffic away, and closes nothing", () => {
+    const { health, at, lease } = start();
+    health.rootOfTrust("ok", "");
+    lease("full", "");
+    health.note({ eventLoop: { ok: false, reason: "2000 ms late" } });
+    expect(at(2999)).toBe("111");
+    expect(at(3000)).toBe("011");
+    expect(health.canRead).toBe(true);
+    health.note({ eventLoop: { ok: true, reason: "" } });
+    expect(at(3300)).toBe("111");
+  });
+
+  test("certificate files that are broken are told, and those in use go on", () => {
+    const { health, at, lease, line } = start();
+    health.rootOfTrust("ok", "");
+    lease("full", "");
+    health.note({ certificates: { ok: false, reason: "tls.key: no such file" } });
+    expect(at(10_000)).toBe("111");
+    expect(line("certificates")).toBe("certificates: no (tls.key: no such file)");
+    expect(health.report().parts).toMatchObject({ certificates: false, store: true });
+  });
+
   test("draining is told at once, and the node can still read", () => {
-    const { health, told, at } = start();
-    health.lease("full", "");
+    const { health, told, at, lease } = start();
+    lease("full", "");
     health.rootOfTrust("ok", "");
     health.drain();
     expect(told).toEqual(["111", "000"]);
@@ -93,9 +173,9 @@ describe("health", () => {
     };
     fc.assert(
       fc.property(fc.array(step), (steps) => {
-        const { health, at } = start();
+        const { health, at, lease: note } = start();
         health.rootOfTrust("ok", "");
-        health.lease("full", "");
+        note("full", "");
         let [nowMs, sinceMs, lease] = [0, 0, "full" as LeaseState];
         for (const next of steps) {
           nowMs += next.ms;
@@ -103,7 +183,7 @@ describe("health", () => {
           expect([said, undefined]).toContain(due(lease, nowMs - sinceMs));
           if (next.lease !== lease) sinceMs = nowMs;
           lease = next.lease;
-          health.lease(next.lease, "");
+          note(next.lease, "");
         }
       }),
       { seed: 10 },

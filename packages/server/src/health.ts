@@ -1,5 +1,14 @@
+import { healthLines } from "./health-lines.ts";
+
 /** What the store lets this node do. */
 export type LeaseState = "full" | "readOnly" | "none";
+
+/** Which store this node serves its clients from, and whether that takes changes. */
+export interface Serving {
+  readonly from: "local" | "remote" | "none";
+  readonly writes: boolean;
+  readonly reason: string;
+}
 
 /** How long things must have been bad or good before the node says so. */
 export interface HealthSettings {
@@ -9,13 +18,31 @@ export interface HealthSettings {
   readonly rootOfTrustGraceMs: number;
 }
 
-/** What is known, unsmoothed. */
-interface Observed {
-  readonly lease: LeaseState;
-  readonly leaseReason: string;
-  readonly rootOfTrust: "ok" | "unreachable" | "refused" | "unknown";
-  readonly rootOfTrustReason: string;
-  readonly rootOfTrustOkMs: number;
+/** Whether a part does its work; `reason` says what is wrong, or how well it does. */
+export interface PartState {
+  readonly ok: boolean;
+  readonly reason: string;
+}
+
+/** What is known of every part, unsmoothed. */
+export interface Observed {
+  readonly serving: Serving;
+  readonly lease: { readonly state: LeaseState; readonly reason: string };
+  /** One read of the own store, from time to time. */
+  readonly roundTrip: PartState;
+  readonly rootOfTrust: {
+    readonly state: "ok" | "unreachable" | "refused" | "unknown";
+    readonly reason: string;
+    readonly okMs: number;
+  };
+  readonly peers: ReadonlyMap<
+    string,
+    { readonly state: "up" | "down" | "retired"; readonly reason: string }
+  >;
+  /** Certificate files as they lie on disk. */
+  readonly certificates: PartState;
+  /** How late the event loop's turns were lately, at worst. */
+  readonly eventLoop: PartState;
 }
 
 /** One ability: what it is said to be, and since when it has been otherwise. */
@@ -24,40 +51,53 @@ interface Ability {
   readonly otherwiseSinceMs: number | undefined;
 }
 
-/** The names that gRPC health knows. */
-export const healthServices = ["", "holdfast.read", "holdfast.write"] as const;
-type HealthService = (typeof healthServices)[number];
-
 /** What probes are told, and why. */
 export interface HealthReport {
-  readonly services: Readonly<Record<HealthService, boolean>>;
+  /** By name: "" (this node should get traffic), `holdfast.read`, `holdfast.write`, and with a peer `holdfast.peer`. */
+  readonly services: Readonly<Record<string, boolean>>;
   readonly lease: LeaseState;
+  readonly serving: Serving;
   readonly rootOfTrust: boolean;
   readonly draining: boolean;
+  /** Whether each part does its work now, unsmoothed. */
+  readonly parts: Readonly<Record<string, boolean>>;
   /** One line a part, for `/readyz?verbose`. */
   readonly lines: readonly string[];
 }
 
 const unable: Ability = { able: false, otherwiseSinceMs: undefined };
+/** An event loop that is late for a moment is busy; one that stays late should get no more. */
+const loopDownAfterMs = 3000;
+
+const nothingYet: Observed = {
+  serving: { from: "none", writes: false, reason: "not asked yet" },
+  lease: { state: "none", reason: "not asked yet" },
+  roundTrip: { ok: true, reason: "not probed yet" },
+  rootOfTrust: {
+    state: "unknown",
+    reason: "not probed yet",
+    okMs: Number.NEGATIVE_INFINITY,
+  },
+  peers: new Map(),
+  certificates: { ok: true, reason: "" },
+  eventLoop: { ok: true, reason: "" },
+};
 
 /**
- * What this node can do, from what was last heard of the store's lease and the root of trust. Nobody waits for an
- * answer here; `tick` moves time on.
+ * What this node can do, from what was last heard of every part. Nobody waits for an answer here: probes in the
+ * background bring what they found, and `tick` moves time on.
  */
 export class Health {
   readonly #settings: HealthSettings;
   readonly #monotonicMs: () => number;
-  #observed: Observed = {
-    lease: "none",
-    leaseReason: "not asked yet",
-    rootOfTrust: "unknown",
-    rootOfTrustReason: "not probed yet",
-    rootOfTrustOkMs: Number.NEGATIVE_INFINITY,
-  };
+  #observed: Observed = nothingYet;
   #read: Ability = unable;
   #write: Ability = unable;
+  #peer: Ability = unable;
+  #loop: Ability = { able: true, otherwiseSinceMs: undefined };
   /** Before the first "able" nothing is smoothed: a start does not wait. */
   #everAble = false;
+  #everPeer = false;
   #draining = false;
   #told: string;
   #listeners: ((report: HealthReport) => void)[] = [];
@@ -65,7 +105,7 @@ export class Health {
   constructor(settings: HealthSettings, monotonicMs: () => number) {
     this.#settings = settings;
     this.#monotonicMs = monotonicMs;
-    this.#told = JSON.stringify(this.report().services);
+    this.#told = JSON.stringify(this.#services());
   }
 
   /** Calls `listener` with every change of what probes are told. */
@@ -73,20 +113,23 @@ export class Health {
     this.#listeners.push(listener);
   }
 
-  lease(state: LeaseState, reason: string): void {
-    this.#observed = { ...this.#observed, lease: state, leaseReason: reason };
+  /** Takes what was heard of some parts. */
+  note(heard: Partial<Omit<Observed, "rootOfTrust" | "peers">>): void {
+    this.#observed = { ...this.#observed, ...heard };
     this.tick();
   }
 
   /** The outcome of a probe of the root of trust. */
   rootOfTrust(state: "ok" | "unreachable" | "refused", reason: string): void {
-    const okMs = state === "ok" ? this.#monotonicMs() : this.#observed.rootOfTrustOkMs;
-    this.#observed = {
-      ...this.#observed,
-      rootOfTrust: state,
-      rootOfTrustReason: reason,
-      rootOfTrustOkMs: okMs,
-    };
+    const okMs = state === "ok" ? this.#monotonicMs() : this.#observed.rootOfTrust.okMs;
+    this.#observed = { ...this.#observed, rootOfTrust: { state, reason, okMs } };
+    this.tick();
+  }
+
+  /** What is known of another region. A node that hears of one has a service `holdfast.peer`. */
+  peer(region: string, state: "up" | "down" | "retired", reason: string): void {
+    const peers = new Map(this.#observed.peers).set(region, { state, reason });
+    this.#observed = { ...this.#observed, peers };
     this.tick();
   }
 
@@ -99,16 +142,25 @@ export class Health {
   /** Looks at the clock; called several times a second. */
   tick(): void {
     const nowMs = this.#monotonicMs();
-    const { lease } = this.#observed;
-    const keys = this.#keysUsable(nowMs);
+    const { serving, roundTrip, peers, eventLoop } = this.#observed;
+    const reads =
+      this.#keysUsable(nowMs) &&
+      serving.from !== "none" &&
+      (serving.from === "remote" || roundTrip.ok);
     const settings = this.#everAble ? this.#settings : { ...this.#settings, upAfterMs: 0 };
-    this.#read = settle(this.#read, keys && lease !== "none", nowMs, settings);
-    this.#write = settle(this.#write, keys && lease === "full", nowMs, settings);
+    this.#read = settle(this.#read, reads, nowMs, settings);
+    this.#write = settle(this.#write, reads && serving.writes, nowMs, settings);
     this.#everAble ||= this.#read.able;
-    const report = this.report();
-    const told = JSON.stringify(report.services);
+    const allUp = peers.size > 0 && [...peers.values()].every(({ state }) => state === "up");
+    const peerSettings = this.#everPeer ? this.#settings : { ...this.#settings, upAfterMs: 0 };
+    this.#peer = settle(this.#peer, allUp, nowMs, peerSettings);
+    this.#everPeer ||= this.#peer.able;
+    const loopSettings = { ...this.#settings, downAfterMs: loopDownAfterMs };
+    this.#loop = settle(this.#loop, eventLoop.ok, nowMs, loopSettings);
+    const told = JSON.stringify(this.#services());
     if (told === this.#told) return;
     this.#told = told;
+    const report = this.report();
     for (const listener of this.#listeners) listener(report);
   }
 
@@ -118,34 +170,48 @@ export class Health {
   }
 
   report(): HealthReport {
-    const { lease, leaseReason, rootOfTrust, rootOfTrustReason } = this.#observed;
-    const read = this.#read.able && !this.#draining;
-    const write = this.#write.able && !this.#draining;
+    const observed = this.#observed;
+    const services = this.#services();
+    const draining = this.#draining;
     return {
-      services: { "": read, "holdfast.read": read, "holdfast.write": write },
-      lease,
-      rootOfTrust: rootOfTrust === "ok",
-      draining: this.#draining,
-      lines: [
-        `read: ${read ? "ok" : "no"}`,
-        `write: ${write ? "ok" : "no"}`,
-        `store: ${lease}${because(leaseReason)}`,
-        `root of trust: ${rootOfTrust}${because(rootOfTrustReason)}`,
-        ...(this.#draining ? ["draining"] : []),
-      ],
+      services,
+      lease: observed.lease.state,
+      serving: observed.serving,
+      rootOfTrust: observed.rootOfTrust.state === "ok",
+      draining,
+      parts: {
+        store: observed.lease.state === "full" && observed.roundTrip.ok,
+        rootOfTrust: observed.rootOfTrust.state === "ok",
+        certificates: observed.certificates.ok,
+        eventLoop: observed.eventLoop.ok,
+        ...Object.fromEntries(
+          [...observed.peers].map(([region, { state }]) => [`peer ${region}`, state === "up"]),
+        ),
+      },
+      lines: healthLines(observed, {
+        read: this.#read.able,
+        write: this.#write.able,
+        keysUsable: this.#keysUsable(this.#monotonicMs()),
+        draining,
+      }),
+    };
+  }
+
+  #services(): Readonly<Record<string, boolean>> {
+    const wanted = !this.#draining;
+    return {
+      "": this.#read.able && this.#loop.able && wanted,
+      "holdfast.read": this.#read.able && wanted,
+      "holdfast.write": this.#write.able && wanted,
+      ...(this.#observed.peers.size === 0 ? {} : { "holdfast.peer": this.#peer.able && wanted }),
     };
   }
 
   #keysUsable(nowMs: number): boolean {
-    const { rootOfTrust, rootOfTrustOkMs } = this.#observed;
-    if (rootOfTrust === "ok") return true;
-    const inGrace = nowMs - rootOfTrustOkMs < this.#settings.rootOfTrustGraceMs;
-    return rootOfTrust === "unreachable" && inGrace;
+    const { state, okMs } = this.#observed.rootOfTrust;
+    if (state === "ok") return true;
+    return state === "unreachable" && nowMs - okMs < this.#settings.rootOfTrustGraceMs;
   }
-}
-
-function because(reason: string): string {
-  return reason === "" ? "" : ` (${reason})`;
 }
 
 /** Follows what is observed once it has lasted long enough. */
@@ -153,7 +219,7 @@ function settle(
   ability: Ability,
   observed: boolean,
   nowMs: number,
-  settings: HealthSettings,
+  settings: Pick<HealthSettings, "downAfterMs" | "upAfterMs">,
 ): Ability {
   if (observed === ability.able) return { able: observed, otherwiseSinceMs: undefined };
   const sinceMs = ability.otherwiseSinceMs ?? nowMs;

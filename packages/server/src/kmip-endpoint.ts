@@ -48,6 +48,9 @@ export interface RefusedClient {
 const sweepMs = 250;
 const refusedKept = 100;
 
+/** Of a user name that is not known, no more is told. */
+const userNameMax = 128;
+
 /** How long a connection whose handshake ends while the node drains may take to send its request. */
 const lateGraceMs = 100;
 
@@ -305,8 +308,11 @@ export class KmipEndpoint {
     const { instance, fingerprint } = admission;
     if (instance.users.size > 0) {
       const remembered = new RememberedPassword(this.#options.passwords, instance.users);
-      const verifyPassword: Client["verifyPassword"] = (username, password) =>
-        remembered.verify(username, password);
+      const verifyPassword: Client["verifyPassword"] = async (username, password) => {
+        const right = await remembered.verify(username, password);
+        if (!right) this.#tellRefused(instance.id, username, fingerprint);
+        return right;
+      };
       return { instance: instance.id, fingerprint, verifyPassword };
     }
     const known = this.#clients.get(admission);
@@ -314,6 +320,11 @@ export class KmipEndpoint {
     const client = { instance: instance.id, fingerprint };
     this.#clients.set(admission, client);
     return client;
+  }
+
+  #tellRefused(instance: string, username: string, fingerprint: string): void {
+    const user = username.slice(0, userNameMax);
+    this.#options.observe({ type: "passwordRefused", instance, user, fingerprint });
   }
 
   #sweep(): void {

@@ -180,7 +180,13 @@ export const logTable: {
   certificate: {
     level: ({ loaded }) => (loaded ? "info" : "warn"),
     message: ({ loaded }) => (loaded ? "certificate loaded" : "certificate refused"),
-    fields: ["detail"],
+    fields: ["purpose", "detail"],
+  },
+  passwordRefused: {
+    level: always("info"),
+    message: "user name or password refused",
+    fields: ["instance", "user", "fingerprint"],
+    limited: true,
   },
 };
 

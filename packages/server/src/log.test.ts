@@ -96,6 +96,17 @@ describe("log", () => {
     ]);
   });
 
+  test("a line names the instance as well as its identifier", () => {
+    const { log, lines } = logAt("debug");
+    log.nameInstances([{ id: "i", name: "vcenter" }]);
+    log.observe(operation);
+    log.observe({ ...operation, instance: "other" });
+    expect(lines.map((line) => [line["instance"], line["instanceName"]])).toEqual([
+      ["i", "vcenter"],
+      ["other", undefined],
+    ]);
+  });
+
   test("below the level nothing is made", () => {
     const { log, lines } = logAt("info");
     log.observe(operation);
@@ -133,7 +144,7 @@ describe("log", () => {
     expect(fields.filter((field) => redactedNames.includes(String(field)))).toEqual([]);
     const { log, lines } = logAt("info");
     const detail = { password: "hunter2" } as unknown as string;
-    log.observe({ type: "certificate", loaded: true, detail });
+    log.observe({ type: "certificate", purpose: "kmip", loaded: true, detail });
     expect(lines).toHaveLength(1);
     expect(lines[0]).not.toHaveProperty("detail");
   });

@@ -31,6 +31,8 @@ export class Log {
   readonly #limits = new Map<string, { sinceMs: number; lines: number; suppressed: number }>();
   /** Standard output. */
   readonly #output: ReturnType<typeof pino.destination> | undefined;
+  /** Names of instances by their identifiers. */
+  #instances: ReadonlyMap<unknown, string> = new Map();
   #closed = false;
 
   constructor(options: LogOptions) {
@@ -63,8 +65,15 @@ export class Log {
     if (suppressed === undefined) return;
     const message = typeof row.message === "string" ? row.message : row.message(event);
     const line = pick(event, row.fields);
+    const instanceName = this.#instances.get(line["instance"]);
+    if (instanceName !== undefined) line["instanceName"] = instanceName;
     this.#logger[level](suppressed > 0 ? { ...line, suppressed } : line, message);
   };
+
+  /** Says how instances are called, for lines that name one. */
+  nameInstances(instances: readonly { readonly id: string; readonly name: string }[]): void {
+    this.#instances = new Map(instances.map(({ id, name }) => [id, name]));
+  }
 
   /** Logs what is no event: start and end of the process. */
   say(level: Level, message: string, fields: Readonly<Record<string, unknown>> = {}): void {

@@ -18,12 +18,12 @@ const file = (name: string) => join(folder, name);
 let client: Issued;
 
 beforeAll(async () => {
-  const since = { notBeforeMs: Date.now() - 1000, days: 1 };
+  const since = { notBeforeMs: Date.now() - 1000, days: 90 };
   const authority = await createAuthority({ commonName: "CA", ...since });
   const server = await authority.issue({ commonName: "node", ...since });
   client = await selfSigned({ commonName: "client", ...since });
   writeFileSync(file("server.pem"), server.certificate);
-  writeFileSync(file("server.key"), server.key);
+  writeFileSync(file("server.key"), server.key, { mode: 0o600 });
   writeFileSync(file("client.pem"), client.certificate);
   writeFileSync(file("other.key"), client.key);
   await createLocalRoot(file("root.key"), { clock: systemClock, ids: systemIds });
@@ -102,7 +102,7 @@ describe("the server's commands", () => {
   test("config check says what it read", async () => {
     const config = configure("good.yaml");
     expect(await run(["config", "check", "--config", config])).toEqual({
-      out: "good.yaml: good (region a, node a1, 1 instances)\n",
+      out: "good.yaml: good (region a alone, node a1, 1 instances)\n",
       err: "",
       code: 0,
     });
@@ -133,11 +133,11 @@ describe("the server's commands", () => {
     const past = { notBeforeMs: Date.UTC(2020, 0, 1), days: 1 };
     const old = await selfSigned({ commonName: "old", ...past });
     writeFileSync(file("old.pem"), old.certificate);
-    writeFileSync(file("old.key"), old.key);
+    writeFileSync(file("old.key"), old.key, { mode: 0o600 });
     const config = configure("old.yaml", { tls: { certificate: "old.pem", key: "old.key" } });
     const { out, code } = await run(["config", "check", "--config", config]);
     expect(out).toMatch(
-      /^old\.yaml: good .*\nwarning: the server certificate .*old.* has ended at 2020-01-02T00:00:00\.000Z: issue a new one\n$/,
+      /^old\.yaml: good .*\nwarning: a certificate has ended: issue a new one \(kind server, owner kmip, subject CN=old, notAfter 2020-01-02T00:00:00\.000Z\)\n$/,
     );
     expect(code).toBe(0);
   });

@@ -30,7 +30,7 @@ abstract class Series<Cell> {
   readonly name: string;
   readonly #help: string;
   readonly #labels: readonly string[];
-  readonly #cells: { readonly values: readonly string[]; readonly cell: Cell }[] = [];
+  #cells: { readonly values: readonly string[]; readonly cell: Cell }[] = [];
   #root: Node<Cell>;
 
   constructor(name: string, help: string, labels: readonly string[]) {
@@ -41,7 +41,7 @@ abstract class Series<Cell> {
   }
 
   protected abstract newCell(): Cell;
-  protected abstract readonly type: "counter" | "histogram";
+  protected abstract readonly type: "counter" | "gauge" | "histogram";
   protected abstract print(
     cell: Cell,
     labels: Record<string, string>,
@@ -58,6 +58,12 @@ abstract class Series<Cell> {
       node = next;
     }
     return node as Cell;
+  }
+
+  /** Forgets every series. */
+  clear(): void {
+    this.#cells = [];
+    this.#root = this.#labels.length === 0 ? this.#make([]) : new Map();
   }
 
   /** What prom-client's registry calls. */
@@ -114,6 +120,23 @@ export class CounterSeries extends Series<{ value: number }> {
 
   protected override print({ value }: { value: number }, labels: Record<string, string>) {
     return [{ metricName: this.name, labels, value }];
+  }
+}
+
+/** A gauge with labels that keeps what was last said; without labels nothing is shown before that. */
+export class GaugeSeries extends Series<{ value: number | undefined }> {
+  protected override readonly type = "gauge";
+
+  set(labelValues: readonly string[], value: number): void {
+    this.cell(labelValues).value = value;
+  }
+
+  protected override newCell(): { value: number | undefined } {
+    return { value: undefined };
+  }
+
+  protected override print(cell: { value: number | undefined }, labels: Record<string, string>) {
+    return cell.value === undefined ? [] : [{ metricName: this.name, labels, value: cell.value }];
   }
 }
 

@@ -1,81 +1,9 @@
-import type { NodeEvent } from "./events.ts";
-
-type EventType = NodeEvent["type"];
-type EventOf<Type extends EventType> = Extract<NodeEvent, { readonly type: Type }>;
-
-/** A metric that one kind of event moves. */
-export interface EventMetric {
-  readonly type: "counter" | "histogram";
-  readonly name: string;
-  readonly help: string;
-  readonly labels: readonly string[];
-  readonly on: EventType;
-  readonly labelValues: (event: never) => readonly string[];
-  /** What a counter goes up by (1 when left out); what a histogram observes, in milliseconds. */
-  readonly amount?: (event: never) => number;
-}
-
-/** A metric that is read when it is scraped. */
-export interface ReadMetric {
-  readonly type: "gauge";
-  readonly name: string;
-  readonly help: string;
-  readonly labels: readonly string[];
-  readonly read: (node: NodeReadings) => readonly (readonly [...labels: string[], value: number])[];
-}
-
-/** What a scrape looks at; everything is known without asking anybody. */
-export interface NodeReadings {
-  readonly build: { readonly version: string; readonly region: string; readonly node: string };
-  readonly endpoint: () =>
-    | {
-        readonly connectionCount: number;
-        readonly handshakeCount: number;
-        readonly heldBytes: number;
-        readonly listening: boolean;
-      }
-    | undefined;
-  readonly health: () => {
-    readonly services: Readonly<Record<string, boolean>>;
-    readonly lease: "full" | "readOnly" | "none";
-    readonly rootOfTrust: boolean;
-  };
-  /** End of each certificate's time, milliseconds since the epoch. */
-  readonly certificates: () => readonly {
-    readonly kind: "server" | "client" | "authority";
-    readonly owner: string;
-    readonly subject: string;
-    readonly fingerprint: string;
-    readonly notAfterMs: number;
-  }[];
-}
-
-const none: readonly string[] = [];
-
-function counter<Type extends EventType>(
-  name: string,
-  on: Type,
-  help: string,
-  labels: readonly string[] = none,
-  labelValues: (event: EventOf<Type>) => readonly string[] = () => none,
-  amount?: (event: EventOf<Type>) => number,
-): EventMetric {
-  const row = { type: "counter" as const, name, on, help, labels, labelValues };
-  return amount === undefined ? row : { ...row, amount };
-}
-
-function seconds<Type extends EventType>(
-  name: string,
-  on: Type,
-  help: string,
-  amount: (event: EventOf<Type>) => number,
-  labels: readonly string[] = none,
-  labelValues: (event: EventOf<Type>) => readonly string[] = () => none,
-): EventMetric {
-  return { type: "histogram", name, on, help, labels, labelValues, amount };
-}
+import { regionMetrics } from "./metric-regions.ts";
+import { counter, type EventMetric, none, type ReadMetric, seconds } from "./metric-row.ts";
 
 const states = ["full", "readOnly", "none"] as const;
+
+const sources = ["local", "remote", "none"] as const;
 
 /** Every metric that events move: a row says which event, which labels and how much. */
 export const eventMetrics: readonly EventMetric[] = [
@@ -217,9 +145,14 @@ export const eventMetrics: readonly EventMetric[] = [
   counter(
     "holdfast_certificate_reloads_total",
     "certificate",
-    "The server's certificate read again, by whether it is in use now.",
-    ["loaded"],
-    ({ loaded }) => [String(loaded)],
+    "Certificate files read again, by what they are for and whether they are in use now.",
+    ["purpose", "loaded"],
+    ({ purpose, loaded }) => [purpose, String(loaded)],
+  ),
+  counter(
+    "holdfast_password_refusals_total",
+    "passwordRefused",
+    "User names and passwords that an instance does not know.",
   ),
   counter(
     "holdfast_listener_changes_total",
@@ -228,6 +161,7 @@ export const eventMetrics: readonly EventMetric[] = [
     ["open"],
     ({ open }) => [String(open)],
   ),
+  ...regionMetrics,
 ];
 
 /** Every metric that is read when it is scraped. */
@@ -277,6 +211,37 @@ export const readMetrics: readonly ReadMetric[] = [
   },
   {
     type: "gauge",
+    name: "holdfast_serving_source",
+    help: "1 for the store that clients are served from now: the region's own (local), the other region's (remote), or none.",
+    labels: ["from"],
+    read: ({ health }) => sources.map((from) => [from, health().serving.from === from ? 1 : 0]),
+  },
+  {
+    type: "gauge",
+    name: "holdfast_part_ok",
+    help: "1 while a part did its work when it was last looked at; `/readyz?verbose` has the words.",
+    labels: ["part"],
+    read: ({ health }) => Object.entries(health().parts).map(([part, ok]) => [part, ok ? 1 : 0]),
+  },
+  {
+    type: "gauge",
+    name: "holdfast_peer_up",
+    help: "1 while the other region can be asked: pushes wait for it.",
+    labels: ["region"],
+    read: ({ peers }) => peers().map(({ region, state }) => [region, state === "up" ? 1 : 0]),
+  },
+  {
+    type: "gauge",
+    name: "holdfast_quarantined_records",
+    help: "Records set aside in the own store because they do not decode or differ where no change is possible. Any is worth a look.",
+    labels: none,
+    read: ({ quarantined }) => {
+      const count = quarantined();
+      return count === undefined ? [] : [[count]];
+    },
+  },
+  {
+    type: "gauge",
     name: "holdfast_root_of_trust_ok",
     help: "1 while the last probe of the root of trust succeeded.",
     labels: none,
@@ -285,7 +250,7 @@ export const readMetrics: readonly ReadMetric[] = [
   {
     type: "gauge",
     name: "holdfast_certificate_not_after_seconds",
-    help: "When a certificate ends, seconds since the epoch: the server's, and those that instances name.",
+    help: "When a certificate ends, seconds since the epoch: the server's, the peers', and those that instances name.",
     labels: ["kind", "owner", "subject", "fingerprint"],
     read: ({ certificates }) =>
       certificates().map(({ kind, owner, subject, fingerprint, notAfterMs }) => [

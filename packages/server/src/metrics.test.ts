@@ -89,9 +89,49 @@ describe("metrics", () => {
     [{ type: "unwrap", durationMs: 1, ok: false }, ['holdfast_unwrap_seconds_count{ok="false"} 1']],
     [{ type: "warning", message: "w" }, ["holdfast_warnings_total 1"]],
     [
-      { type: "certificate", loaded: false, detail: "" },
-      ['holdfast_certificate_reloads_total{loaded="false"} 1'],
+      { type: "certificate", purpose: "peer", loaded: false, detail: "" },
+      ['holdfast_certificate_reloads_total{purpose="peer",loaded="false"} 1'],
     ],
+    [
+      { type: "push", region: "b", result: "alone", records: 3, durationMs: 500 },
+      [
+        'holdfast_pushed_records_total{region="b",result="alone"} 3',
+        'holdfast_push_seconds_sum{region="b",result="alone"} 0.5',
+      ],
+    ],
+    [
+      { type: "join", region: "b", result: "quarantined" },
+      ['holdfast_joins_total{region="b",result="quarantined"} 1'],
+    ],
+    [
+      { type: "clockAhead", region: "b", ms: 1500 },
+      ['holdfast_clock_ahead_total{region="b"} 1', 'holdfast_clock_ahead_seconds{region="b"} 1.5'],
+    ],
+    [
+      { type: "agreement", result: "refused", durationMs: 2 },
+      ['holdfast_agreements_total{result="refused"} 1'],
+    ],
+    [
+      { type: "serving", from: "remote", writes: true, reason: "" },
+      ['holdfast_serving_changes_total{from="remote",writes="true"} 1'],
+    ],
+    [
+      { type: "peer", region: "b", state: "down", reason: "" },
+      ['holdfast_peer_changes_total{region="b",state="down"} 1'],
+    ],
+    [
+      { type: "leader", state: "leader", epoch: 7, reason: "" },
+      ["holdfast_leader 1", "holdfast_leader_epoch 7"],
+    ],
+    [
+      { type: "duty", duty: "catch-up", ok: true, durationMs: 3, done: 5, left: 2 },
+      [
+        'holdfast_duty_done_total{duty="catch-up"} 5',
+        'holdfast_duty_left{duty="catch-up"} 2',
+        'holdfast_duty_seconds_count{duty="catch-up",ok="true"} 1',
+      ],
+    ],
+    [{ type: "peerRefused", address: "", reason: "x" }, ["holdfast_peer_refusals_total 1"]],
     [
       { type: "listener", open: true, address: "" },
       ['holdfast_listener_changes_total{open="true"} 1'],
@@ -99,6 +139,31 @@ describe("metrics", () => {
   ])("an event moves its metrics: %o", async (event, expected) => {
     const lines = await linesAfter(event);
     for (const line of expected) expect(lines).toContain(line);
+  });
+
+  test("who leads no more shows nothing that only a leader knows", async () => {
+    const duty = { type: "duty", duty: "dates", durationMs: 1, done: 0, left: 3 } as const;
+    const leads: NodeEvent[] = [
+      { type: "leader", state: "leader", epoch: 7, reason: "" },
+      { ...duty, ok: true },
+      { ...duty, ok: false, left: 4 },
+    ];
+    const leading = await linesAfter(...leads);
+    expect(leading).toContain('holdfast_duty_left{duty="dates"} 4');
+    const success = leading.find((line) => line.startsWith("holdfast_duty_success_timestamp"));
+    expect(Number(success?.split(" ")[1])).toBeCloseTo(Date.now() / 1000, -1);
+    const deposed = await linesAfter(...leads, {
+      type: "leader",
+      state: "follower",
+      epoch: 7,
+      reason: "",
+    });
+    expect(deposed).toContain("holdfast_leader 0");
+    const known = deposed.filter((line) =>
+      /^holdfast_(leader_epoch|duty_(left|success))/.test(line),
+    );
+    expect(known).toEqual([]);
+    expect(deposed).toContain('holdfast_duty_seconds_count{duty="dates",ok="false"} 1');
   });
 
   test("gauges are read when they are scraped", async () => {
@@ -109,10 +174,21 @@ describe("metrics", () => {
       health: () => ({
         services: { "": true, "holdfast.write": false },
         lease: "readOnly",
+        serving: { from: "remote", writes: true },
         rootOfTrust: true,
+        parts: { store: false, "peer b": true },
       }),
+      peers: () => [{ region: "b", state: "up" }],
+      quarantined: () => 2,
       certificates: () => [
-        { kind: "server", owner: "kmip", subject: 'CN="a"', fingerprint: "ff", notAfterMs: 1500 },
+        {
+          kind: "server",
+          owner: "kmip",
+          subject: 'CN="a"',
+          fingerprint: "ff",
+          notBeforeMs: 0,
+          notAfterMs: 1500,
+        },
       ],
     });
     const lines = (await metrics.print()).split("\n");
@@ -125,6 +201,12 @@ describe("metrics", () => {
       'holdfast_serving{service="holdfast.write"} 0',
       'holdfast_store_lease{state="readOnly"} 1',
       'holdfast_store_lease{state="full"} 0',
+      'holdfast_serving_source{from="remote"} 1',
+      'holdfast_serving_source{from="local"} 0',
+      'holdfast_part_ok{part="store"} 0',
+      'holdfast_part_ok{part="peer b"} 1',
+      'holdfast_peer_up{region="b"} 1',
+      "holdfast_quarantined_records 2",
       "holdfast_root_of_trust_ok 1",
       'holdfast_certificate_not_after_seconds{kind="server",owner="kmip",subject="CN=\\"a\\"",fingerprint="ff"} 1',
       'holdfast_build_info{version="1",region="eu",node="a"} 1',

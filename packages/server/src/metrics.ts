@@ -1,7 +1,8 @@
 import { collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
 import type { NodeEvent } from "./events.ts";
-import { CounterSeries, SecondsSeries } from "./metric-series.ts";
-import { eventMetrics, type NodeReadings, readMetrics } from "./metric-table.ts";
+import type { NodeReadings } from "./metric-row.ts";
+import { CounterSeries, GaugeSeries, SecondsSeries } from "./metric-series.ts";
+import { eventMetrics, readMetrics } from "./metric-table.ts";
 
 type Recorder = (event: NodeEvent) => void;
 
@@ -9,6 +10,8 @@ type Recorder = (event: NodeEvent) => void;
 export class Metrics {
   readonly #registry = new Registry();
   readonly #records = new Map<NodeEvent["type"], Recorder[]>();
+  /** Gauges of a leader, which say nothing once it leads no more. */
+  readonly #leaders: GaugeSeries[] = [];
   /** Where `NodeReadings` come from; they are complete only when the node is. */
   #readings: NodeReadings | undefined;
 
@@ -17,6 +20,13 @@ export class Metrics {
       const records = this.#records.get(row.on) ?? [];
       this.#records.set(row.on, [...records, this.#recordOf(row)]);
     }
+    this.#records.set("leader", [
+      (event) => {
+        if (event.type !== "leader" || event.state === "leader") return;
+        for (const series of this.#leaders) series.clear();
+      },
+      ...(this.#records.get("leader") ?? []),
+    ]);
     for (const row of readMetrics) this.#addGauge(row);
     collectDefaultMetrics({ register: this.#registry });
   }
@@ -45,10 +55,19 @@ export class Metrics {
   #recordOf(row: (typeof eventMetrics)[number]): Recorder {
     const { name, help, labels } = row;
     const labelValues = row.labelValues as (event: NodeEvent) => readonly string[];
-    const amount = row.amount as ((event: NodeEvent) => number) | undefined;
+    const amount = row.amount as ((event: NodeEvent) => number | undefined) | undefined;
     if (row.type === "counter") {
       const series = this.#register(new CounterSeries(name, help, labels));
-      return (event) => series.add(labelValues(event), amount === undefined ? 1 : amount(event));
+      return (event) =>
+        series.add(labelValues(event), amount === undefined ? 1 : (amount(event) ?? 0));
+    }
+    if (row.type === "gauge") {
+      const series = this.#register(new GaugeSeries(name, help, labels));
+      if (row.ofLeader === true) this.#leaders.push(series);
+      return (event) => {
+        const value = amount?.(event);
+        if (value !== undefined) series.set(labelValues(event), value);
+      };
     }
     const series = this.#register(new SecondsSeries(name, help, labels));
     return (event) => series.observe(labelValues(event), (amount?.(event) ?? 0) / 1000);

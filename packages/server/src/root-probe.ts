@@ -1,6 +1,7 @@
 import { type RootOfTrust, RootOfTrustError } from "@holdfast/engine";
 import type { Health } from "./health.ts";
 import { reasonOf } from "./start-error.ts";
+import { within } from "./within.ts";
 
 const everyMs = 10_000;
 const timeoutMs = 5000;
@@ -42,17 +43,5 @@ export class RootProbe {
 
   close(): void {
     clearInterval(this.#timer);
-  }
-}
-
-async function within(work: Promise<void>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
-  });
-  try {
-    await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -1,0 +1,63 @@
+import type { Observed } from "./health.ts";
+
+/** What the node says of itself, smoothed. */
+interface Said {
+  readonly read: boolean;
+  readonly write: boolean;
+  readonly keysUsable: boolean;
+  readonly draining: boolean;
+}
+
+/** One line a part for `/readyz?verbose`: first what the node can do, and else what keeps it from that. */
+export function healthLines(observed: Observed, said: Said): readonly string[] {
+  const { serving, lease, roundTrip, rootOfTrust, peers, certificates, eventLoop } = observed;
+  return [
+    `read: ${ability(said.read, said, whyNoReads(observed, said))}`,
+    `write: ${ability(said.write, said, whyNoWrites(observed, said))}`,
+    `serving: ${servingWord[serving.from]}${because(serving.reason)}`,
+    `store: ${lease.state}${because(lease.reason)}`,
+    `store round trip: ${word(roundTrip.ok)}${because(roundTrip.reason)}`,
+    `root of trust: ${rootOfTrust.state}${because(rootOfTrust.reason)}`,
+    ...[...peers].map(
+      ([region, { state, reason }]) => `peer ${region}: ${state}${because(reason)}`,
+    ),
+    `certificates: ${word(certificates.ok)}${because(certificates.reason)}`,
+    `event loop: ${word(eventLoop.ok)}${because(eventLoop.reason)}`,
+    ...(said.draining ? ["draining"] : []),
+  ];
+}
+
+const servingWord = {
+  local: "own store",
+  remote: "the other region's store",
+  none: "nothing",
+} as const;
+
+function ability(able: boolean, { draining }: Said, why: string): string {
+  if (draining) return "no (draining)";
+  if (able) return why === "" ? "ok" : `ok (but now ${why})`;
+  return why === "" ? "no (not for long enough yet)" : `no (${why})`;
+}
+
+function whyNoReads({ serving, roundTrip, rootOfTrust }: Observed, { keysUsable }: Said): string {
+  if (!keysUsable) return `root of trust ${rootOfTrust.state}: ${rootOfTrust.reason}`;
+  if (serving.from === "none") return `no store: ${serving.reason}`;
+  if (serving.from === "local" && !roundTrip.ok) return `store round trip: ${roundTrip.reason}`;
+  return "";
+}
+
+function whyNoWrites(observed: Observed, said: Said): string {
+  const reads = whyNoReads(observed, said);
+  const { serving, lease } = observed;
+  if (reads !== "" || serving.writes) return reads;
+  const local = serving.from === "local" && lease.state !== "full";
+  return local ? `store ${lease.state}: ${lease.reason}` : serving.reason;
+}
+
+function word(ok: boolean): string {
+  return ok ? "ok" : "no";
+}
+
+function because(reason: string): string {
+  return reason === "" ? "" : ` (${reason})`;
+}

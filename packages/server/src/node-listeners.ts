@@ -1,0 +1,45 @@
+import { openGrpcHealth } from "./grpc-health.ts";
+import type { Serving } from "./health.ts";
+import { openHttp } from "./http.ts";
+import type { KmipEndpoint } from "./kmip-endpoint.ts";
+import { ListenerGuard } from "./listener-guard.ts";
+import { LoopProbe } from "./loop-probe.ts";
+import { clock, type Parts } from "./node-parts.ts";
+import { version } from "./version.ts";
+
+const healthTickMs = 50;
+
+/**
+ * Opens what probes ask, then the KMIP endpoint, which from then on is shut while the node can answer nothing. What is
+ * known of the store is looked at many times a second, so that no probe has to.
+ */
+export async function openListeners(
+  parts: Parts,
+  endpoint: KmipEndpoint,
+  serving: () => Serving,
+): Promise<ListenerGuard> {
+  const { config, connection, metrics, health, observe, log, opened } = parts;
+  opened.adopt(new LoopProbe(health), (one) => one.close());
+  const guard = new ListenerGuard(endpoint, health, observe, clock.monotonicMs);
+  const look = (): void => {
+    health.note({ serving: serving() });
+    guard.tick();
+  };
+  health.note({ serving: serving() });
+  const http = await openHttp(config.http.listen, { metrics, health });
+  opened.defer(() => http.close());
+  const grpc = await openGrpcHealth(config.health.listen, health);
+  opened.defer(() => grpc.close());
+  await endpoint.open();
+  opened.defer(() => guard.close());
+  opened.adopt(setInterval(look, healthTickMs), clearInterval);
+  log.say("info", "node ready", {
+    version,
+    kmip: endpoint.address,
+    http: http.address,
+    health: grpc.address,
+    store: connection.address ?? connection.name,
+    instances: config.instances.map(({ name }) => name),
+  });
+  return guard;
+}

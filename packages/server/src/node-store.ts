@@ -1,0 +1,97 @@
+import {
+  Engine,
+  InstanceKeyRing,
+  type Locks,
+  MemoryLocks,
+  type RootOfTrust,
+} from "@holdfast/engine";
+import { RedisLocks, RedisStore } from "@holdfast/redis";
+import { defaultLimits } from "@holdfast/ttlv";
+import { clock, ids, type Parts } from "./node-parts.ts";
+import { openRootFile } from "./root-check.ts";
+import { RootProbe } from "./root-probe.ts";
+import { StartError } from "./start-error.ts";
+import { lockUrls } from "./store-access.ts";
+import { storeFault } from "./store-faults.ts";
+import { StoreProbe } from "./store-probe.ts";
+import { version } from "./version.ts";
+
+/** Opens the root of trust and goes on probing it; one that does no work ends the start. */
+export async function openRoot({ config, health, opened }: Parts): Promise<RootOfTrust> {
+  const root = await openRootFile(config.rootOfTrust.file);
+  const probe = opened.adopt(new RootProbe(root, health), (one) => one.close());
+  const fault = await probe.run();
+  if (fault !== undefined) throw new StartError(`rootOfTrust: ${fault}`);
+  return root;
+}
+
+/** Opens the region's own store and goes on probing it. */
+export async function openStore(parts: Parts): Promise<RedisStore> {
+  const { config, configFile, connection, observe, health, opened } = parts;
+  const store = await RedisStore.open({
+    ...connection,
+    clock,
+    observe,
+    storeLeaseMs: config.store.leaseMs,
+    externalFailover: config.store.externalFailover,
+    auditEntriesMax: config.audit.entriesMax,
+  }).catch((error: unknown) => {
+    throw storeFault(error, config, configFile);
+  });
+  opened.use(store);
+  const times = { timeoutMs: config.store.commandTimeoutMs, monotonicMs: clock.monotonicMs };
+  opened.adopt(new StoreProbe(store, health, times), (one) => one.close());
+  return store;
+}
+
+/** Opens the keys above the objects' material. */
+export function openKeyRing(parts: Parts, store: RedisStore, root: RootOfTrust): InstanceKeyRing {
+  const { config, observe, opened } = parts;
+  const { kekCacheMs, graceMs } = config.rootOfTrust;
+  const { region } = config;
+  const keyRing = new InstanceKeyRing({
+    root,
+    keks: store,
+    clock,
+    ids,
+    observe,
+    region,
+    kekCacheMs,
+    graceMs,
+  });
+  opened.defer(() => keyRing.drop());
+  const sweeper = setInterval(() => keyRing.sweep(), kekCacheMs / 4);
+  opened.adopt(sweeper, clearInterval);
+  return keyRing;
+}
+
+/** Makes what carries out requests. */
+export async function openEngine(
+  parts: Parts,
+  store: RedisStore,
+  keyRing: InstanceKeyRing,
+): Promise<Engine> {
+  const { config, observe } = parts;
+  return new Engine({
+    store,
+    locks: await openLocks(parts),
+    keyRing,
+    clock,
+    ids,
+    observe,
+    region: config.region,
+    interop: config.kmip.interop,
+    auditReads: config.audit.reads,
+    vendorIdentification: "Holdfast",
+    serverVersion: version,
+    profileSuites: config.tls.suites === "kmip-basic",
+    limits: { ...defaultLimits, bytesMax: config.kmip.requestBytesMax },
+  });
+}
+
+async function openLocks({ config, connection, observe, opened }: Parts): Promise<Locks> {
+  const urls = lockUrls(config, connection);
+  if (urls === undefined) return new MemoryLocks({ observe });
+  const tls = connection.tls === undefined ? {} : { tls: connection.tls };
+  return opened.use(await RedisLocks.open({ urls, observe, ...tls }));
+}

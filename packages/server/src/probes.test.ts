@@ -1,0 +1,80 @@
+import { StoreUnavailable } from "@holdfast/engine";
+import { expect, test } from "vitest";
+import { Health, type Observed } from "./health.ts";
+import { LoopProbe } from "./loop-probe.ts";
+import { RootProbe } from "./root-probe.ts";
+import { StoreProbe } from "./store-probe.ts";
+
+const hour = 3_600_000;
+
+function listener() {
+  const noted: Partial<Observed>[] = [];
+  return { noted, note: (heard: Partial<Observed>) => void noted.push(heard) };
+}
+
+test.each<[string, () => Promise<never[]>, { ok: boolean; reason: unknown }]>([
+  ["answers", async () => [], { ok: true, reason: expect.stringMatching(/^[\d.]+ ms$/) }],
+  [
+    "hangs",
+    () => new Promise<never>(() => undefined),
+    { ok: false, reason: "no answer within 20 ms" },
+  ],
+  [
+    "fails",
+    async () => {
+      throw new StoreUnavailable("timeout", "GET");
+    },
+    { ok: false, reason: "timeout: GET" },
+  ],
+  [
+    "is not asked for want of a lease",
+    async () => {
+      throw new StoreUnavailable("noLease", "cut off");
+    },
+    { ok: true, reason: "not tried: no lease" },
+  ],
+])("a store that %s", async (_what, read, expected) => {
+  const { noted, note } = listener();
+  const times = { timeoutMs: 20, monotonicMs: () => performance.now() };
+  const probe = new StoreProbe({ read }, { note }, times, hour);
+  await probe.run();
+  probe.close();
+  expect(noted).toEqual([{ roundTrip: expected }]);
+});
+
+test("an event loop that is held up is noticed", () => {
+  const { noted, note } = listener();
+  const probe = new LoopProbe({ note }, hour);
+  return new Promise<void>((resolve) => {
+    setTimeout(() => {
+      const endMs = performance.now() + 1300;
+      while (performance.now() < endMs);
+      setTimeout(() => {
+        probe.look();
+        probe.close();
+        expect(noted[0]?.eventLoop?.ok).toBe(false);
+        expect(noted[0]?.eventLoop?.reason).toMatch(/^1[23]\d\d ms late at worst$/);
+        resolve();
+      }, 50);
+    }, 50);
+  });
+});
+
+test("with a frozen store and a root of trust that hangs, health is told from memory", async () => {
+  const health = new Health({ downAfterMs: 0, upAfterMs: 0, rootOfTrustGraceMs: hour }, () =>
+    performance.now(),
+  );
+  const never = () => new Promise<never>(() => undefined);
+  const times = { timeoutMs: hour, monotonicMs: () => performance.now() };
+  const store = new StoreProbe({ read: never }, health, times, hour);
+  const root = new RootProbe({ probe: never }, health, hour);
+  void store.run();
+  void root.run();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  const startedMs = performance.now();
+  health.tick();
+  expect(health.report().lines[0]).toBe("read: no (root of trust unknown: not probed yet)");
+  expect(performance.now() - startedMs).toBeLessThan(5);
+  store.close();
+  root.close();
+});
