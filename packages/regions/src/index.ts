@@ -1,3 +1,18 @@
+export type { Duty, DutyContext, DutyResult, LeaderLock } from "./leader/duty.ts";
+export { Leader, type LeaderOptions } from "./leader/leader.ts";
+export {
+  actingEpoch,
+  type LeaderEvent,
+  type LeaderLease,
+  type LeaderRules,
+  leaderRules,
+  leaseStep,
+  type Moment,
+  noLeadership,
+  remainingMs,
+} from "./leader/lease.ts";
+export { CatchUp, DigestCheck, Levelling } from "./leader/levelling.ts";
+export { type Merge, PeerReader, type PeerReaderOptions } from "./leader/reader.ts";
 export {
   type LastHello,
   PeerClient,

@@ -1,0 +1,93 @@
+import { type Observer, StoreUnavailable } from "@holdfast/engine";
+import type { Timers } from "../ports.ts";
+import type { Duty, DutyContext, DutyResult } from "./duty.ts";
+import { Nap } from "./waiting.ts";
+
+/** What a duty's loop needs besides the duty. */
+export interface DutyLoopOptions {
+  readonly timers: Timers;
+  readonly observe: Observer;
+  /** A number from 0 to 1, by which loops of several regions drift apart. */
+  readonly chance: () => number;
+  /** The store refused the epoch: the term is over. */
+  readonly deposed: (reason: string) => void;
+}
+
+/** How long a duty rests after a failure at least, and how long it may say nothing while nothing happens. */
+const failureRestMs = 500;
+const failureRestMaxMs = 10_000;
+const inactiveRestMs = 100;
+const quietMs = 5_000;
+
+/** One duty, run again and again for as long as a term lasts; never twice at the same time. */
+export class DutyLoop {
+  readonly duty: Duty;
+  readonly #options: DutyLoopOptions;
+  readonly #nap: Nap;
+  #failures = 0;
+  #toldMs = Number.NEGATIVE_INFINITY;
+  #told: DutyResult = { done: 0, left: 0 };
+
+  constructor(duty: Duty, options: DutyLoopOptions) {
+    this.duty = duty;
+    this.#options = options;
+    this.#nap = new Nap(options.timers);
+  }
+
+  /** Ends the pause between two runs. */
+  wake(): void {
+    this.#nap.wake();
+  }
+
+  /** Resolves when the term is over and no run is under way any more. */
+  async run(context: DutyContext): Promise<void> {
+    while (!context.signal.aborted) {
+      const restMs = context.active() ? await this.#once(context) : inactiveRestMs;
+      if (context.signal.aborted) return;
+      await this.#nap.sleep(restMs);
+    }
+  }
+
+  /** Answers how long to rest. */
+  async #once(context: DutyContext): Promise<number> {
+    const { timers, observe, deposed } = this.#options;
+    const startedMs = timers.monotonicMs();
+    const duty = this.duty.name;
+    try {
+      const result = await this.duty.run(context);
+      this.#failures = 0;
+      this.#tell(result, startedMs);
+      return result.done > 0 && result.left > 0 ? 0 : this.duty.everyMs;
+    } catch (cause) {
+      if (cause instanceof StoreUnavailable && cause.failure === "deposed") {
+        deposed("the store knows a higher epoch");
+      }
+      // A run that the end of its term broke off did not fail.
+      if (!context.active()) return inactiveRestMs;
+      const durationMs = timers.monotonicMs() - startedMs;
+      observe({ type: "duty", duty, ok: false, durationMs, done: 0, left: this.#told.left, cause });
+      return this.#restAfterFailure();
+    }
+  }
+
+  /** What changes is told at once; that nothing happens, from time to time. */
+  #tell(result: DutyResult, startedMs: number): void {
+    const { timers, observe } = this.#options;
+    const nowMs = timers.monotonicMs();
+    const same = result.done === 0 && result.left === this.#told.left;
+    if (same && nowMs - this.#toldMs < quietMs) return;
+    this.#toldMs = nowMs;
+    this.#told = result;
+    const durationMs = nowMs - startedMs;
+    observe({ type: "duty", duty: this.duty.name, ok: true, durationMs, ...result });
+  }
+
+  #restAfterFailure(): number {
+    const grownMs = failureRestMs * 2 ** Math.min(this.#failures, 6);
+    this.#failures += 1;
+    this.#toldMs = Number.NEGATIVE_INFINITY;
+    const maxMs = Math.max(this.duty.everyMs, failureRestMs);
+    const restMs = Math.min(grownMs, failureRestMaxMs, maxMs * 4);
+    return restMs * (0.75 + this.#options.chance() / 2);
+  }
+}

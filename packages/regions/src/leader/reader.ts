@@ -1,0 +1,300 @@
+import {
+  type ChangePage,
+  encodeRecord,
+  type ManagedObject,
+  type Observer,
+  type OwnStore,
+  type PeerCursor,
+  type StorePosition,
+  sysPartition,
+  tagOf,
+} from "@holdfast/engine";
+import type { Peer, PushOutcome, Timers } from "../ports.ts";
+import { differing, type Unjoinable } from "./digests.ts";
+import type { DutyContext, DutyResult } from "./duty.ts";
+import { giveWay, inTurns, slices } from "./pace.ts";
+
+/** Joins another region's records into the own store; answers in their order, when they are durable. */
+export type Merge = (
+  objects: readonly ManagedObject[],
+  region: string,
+) => Promise<readonly PushOutcome[]>;
+
+/** What a `PeerReader` stands on. */
+export interface PeerReaderOptions {
+  readonly peer: Peer;
+  readonly own: OwnStore;
+  readonly merge: Merge;
+  readonly timers: Timers;
+  readonly observe: Observer;
+}
+
+/** A page is small enough for two regions' memory, and large enough that its round trip hides behind the merging. */
+const pageRecords = 1_000;
+const pageBytes = 1 << 20;
+/** Records joined in one step: a store's script for more of them would hold up its clients. */
+const mergeRecords = 100;
+const mergeWidth = 3;
+const partitionsAtOnce = 4;
+/** How often a long pull notes how far it came. */
+const saveEveryMs = 1_000;
+
+const unjoinableMax = 10_000;
+
+/** What a comparison fetched, and whether it looked at everything. */
+interface Comparing {
+  readonly done: number;
+  readonly whole: boolean;
+}
+
+/** How far the changes of one partition were read. */
+interface Place {
+  /** The own store's data that the place belongs to. */
+  readonly storeId: string | undefined;
+  /** The cursor as the own store has it. */
+  saved: PeerCursor | undefined;
+  /** Undefined before the first contact. */
+  replicationId: string | undefined;
+  number: number;
+  /** Read, but held by an agreed operation: the cursor stays before them until they are joined. */
+  readonly held: Set<string>;
+}
+
+/**
+ * Reads another region's changes into the own store, a partition at a time, from where it was left. Used by the
+ * leader's duties alone, whose epoch its cursors carry.
+ */
+export class PeerReader {
+  readonly #options: PeerReaderOptions;
+  readonly #places = new Map<number, Place>();
+  readonly #busy = new Map<number, Promise<unknown>>();
+  readonly #unjoinable: Unjoinable = new Map();
+
+  constructor(options: PeerReaderOptions) {
+    this.#options = options;
+    options.own.onState(() => this.forget());
+  }
+
+  get peer(): Peer {
+    return this.#options.peer;
+  }
+
+  /** Goes back to what the own store says: after an outage it alone knows what it has. */
+  forget(): void {
+    this.#places.clear();
+  }
+
+  /** Pulls every partition up to `position`; nothing is left when all of it is in the own store, durably. */
+  async pullAll(position: StorePosition, context: DutyContext): Promise<DutyResult> {
+    const { replicationId, numbers } = position;
+    const total = { done: 0, left: 0 };
+    const behind = [...numbers.keys()].filter((partition) => !this.#reached(partition, position));
+    await inTurns(behind, partitionsAtOnce, async (partition) => {
+      const target = { replicationId, number: numbers[partition] ?? 0 };
+      const { done, left } = await this.#alone(partition, () =>
+        this.#pull(partition, target, context),
+      );
+      total.done += done;
+      total.left += left;
+    });
+    return total;
+  }
+
+  /** Compares digests of every partition and fetches what differs; tells how many records that were. */
+  async compareAll(context: DutyContext): Promise<DutyResult> {
+    const total = { done: 0, left: 0 };
+    const all = Array.from({ length: sysPartition + 1 }, (_, partition) => partition);
+    await inTurns(all, partitionsAtOnce, async (partition) => {
+      await this.#alone(partition, async () => {
+        const place = await this.#place(partition);
+        const { done, whole } = await this.#compare(partition, place, context);
+        total.done += done;
+        if (!whole) total.left += 1;
+      });
+    });
+    return total;
+  }
+
+  /** Without asking anybody. */
+  #reached(partition: number, { replicationId, numbers }: StorePosition): boolean {
+    const place = this.#places.get(partition);
+    if (place === undefined || place.storeId !== this.#options.own.storeId) return false;
+    const number = numbers[partition] ?? 0;
+    return (
+      place.replicationId === replicationId && place.number === number && place.held.size === 0
+    );
+  }
+
+  /** One at a time for each partition. */
+  #alone<Result>(partition: number, work: () => Promise<Result>): Promise<Result> {
+    const before = this.#busy.get(partition) ?? Promise.resolve();
+    const mine = before.catch(() => undefined).then(work);
+    this.#busy.set(partition, mine);
+    return mine;
+  }
+
+  async #pull(partition: number, target: PeerCursor, context: DutyContext): Promise<DutyResult> {
+    const place = await this.#place(partition);
+    let done = await this.#retryHeld(partition, place);
+    if (await this.#isElsewhere(partition, place, target)) {
+      const compared = await this.#compare(partition, place, context);
+      done += compared.done;
+      if (compared.whole) Object.assign(place, target);
+    }
+    done += await this.#read(partition, place, target, context);
+    await this.#save(partition, place, context);
+    if (!this.#isCurrent(partition, place)) return { done, left: Math.max(1, target.number) };
+    const same = place.replicationId === target.replicationId;
+    const left = same ? Math.max(0, target.number - place.number) : Math.max(1, target.number);
+    return { done, left: left + place.held.size };
+  }
+
+  /** Where this partition was read up to: what the own store says decides. */
+  async #place(partition: number): Promise<Place> {
+    const { own, peer } = this.#options;
+    const saved = await own.cursor(partition, peer.region);
+    const known = this.#places.get(partition);
+    if (known !== undefined && known.storeId === own.storeId && isSame(known.saved, saved)) {
+      return known;
+    }
+    const place: Place = {
+      storeId: own.storeId,
+      saved,
+      replicationId: saved?.replicationId,
+      number: saved?.number ?? 0,
+      held: new Set(),
+    };
+    this.#places.set(partition, place);
+    return place;
+  }
+
+  /**
+   * Whether the cursor says nothing of the changes that the other region has now: another process counts there, or its
+   * set ends before the cursor. At a first contact everything is read, from the beginning.
+   */
+  async #isElsewhere(partition: number, place: Place, target: PeerCursor): Promise<boolean> {
+    if (place.replicationId === undefined) {
+      place.replicationId = target.replicationId;
+      place.number = 0;
+      return false;
+    }
+    if (place.replicationId !== target.replicationId) return true;
+    if (place.number <= target.number) return false;
+    // Another pull may have come further since the target was read.
+    const page = await this.#options.peer.changes(partition, place.number, 1, 1);
+    return page.replicationId !== place.replicationId || page.last < place.number;
+  }
+
+  /** Reads pages, the next one while the present one is joined. */
+  async #read(
+    partition: number,
+    place: Place,
+    target: PeerCursor,
+    context: DutyContext,
+  ): Promise<number> {
+    const { timers } = this.#options;
+    if (place.replicationId !== target.replicationId || place.number >= target.number) return 0;
+    let done = 0;
+    let savedMs = timers.monotonicMs();
+    let coming = this.#page(partition, place.number);
+    while (context.active() && this.#isCurrent(partition, place)) {
+      const page = await coming;
+      if (!continues(page, place)) break;
+      const more = page.upTo < target.number && page.upTo < page.last;
+      if (more) coming = this.#page(partition, page.upTo);
+      for (const id of await this.#join(page)) place.held.add(id);
+      place.number = page.upTo;
+      done += page.objects.length;
+      if (!more) break;
+      if (timers.monotonicMs() - savedMs >= saveEveryMs) {
+        await this.#save(partition, place, context);
+        savedMs = timers.monotonicMs();
+      }
+      await giveWay(timers);
+    }
+    return done;
+  }
+
+  /** False when the place was forgotten meanwhile: what was read for it may be lost. */
+  #isCurrent(partition: number, place: Place): boolean {
+    return this.#places.get(partition) === place;
+  }
+
+  #page(partition: number, after: number): Promise<ChangePage> {
+    const page = this.#options.peer.changes(partition, after, pageRecords, pageBytes);
+    // Whoever waits for it hears of a failure; it may come before anybody waits.
+    page.catch(() => undefined);
+    return page;
+  }
+
+  /** Joins a page into the own store; answers the identifiers that an agreed operation holds. */
+  async #join(page: Pick<ChangePage, "objects" | "damaged">): Promise<readonly string[]> {
+    const { merge, peer, observe, timers } = this.#options;
+    for (const id of page.damaged) {
+      const message = `region ${peer.region}: its record ${id} does not decode and was passed over`;
+      observe({ type: "warning", message });
+    }
+    const held: string[] = [];
+    await inTurns(slices(page.objects, mergeRecords), mergeWidth, async (objects) => {
+      const outcomes = await merge(objects, peer.region);
+      for (const [at, object] of objects.entries()) {
+        const outcome = outcomes[at] ?? "reserved";
+        if (outcome === "reserved") held.push(object.uniqueIdentifier);
+        else if (outcome !== "durable") this.#putAside(object);
+      }
+      await giveWay(timers);
+    });
+    return held;
+  }
+
+  /** Tries once more what was held; answers how much of it is joined now. */
+  async #retryHeld(partition: number, place: Place): Promise<number> {
+    const before = place.held.size;
+    for (const ids of slices([...place.held], mergeRecords)) {
+      const records = await this.#options.peer.records(partition, ids);
+      const still = new Set(await this.#join(records));
+      for (const id of ids) if (!still.has(id)) place.held.delete(id);
+    }
+    return before - place.held.size;
+  }
+
+  /** Fetches what differs; what is held stays so in the place. */
+  async #compare(partition: number, place: Place, { active }: DutyContext): Promise<Comparing> {
+    const { peer, own, timers } = this.#options;
+    const unjoinable = this.#unjoinable;
+    let done = 0;
+    const whole = await differing({ own, peer, partition, unjoinable, active }, async (ids) => {
+      const records = await peer.records(partition, ids);
+      for (const id of await this.#join(records)) place.held.add(id);
+      done += records.objects.length;
+      await giveWay(timers);
+    });
+    return { done, whole };
+  }
+
+  /** What was put aside is not fetched again before it changes. */
+  #putAside(object: ManagedObject): void {
+    if (this.#unjoinable.size >= unjoinableMax) this.#unjoinable.clear();
+    this.#unjoinable.set(object.uniqueIdentifier, tagOf(encodeRecord(object)));
+  }
+
+  async #save(partition: number, place: Place, context: DutyContext): Promise<void> {
+    const { own, peer } = this.#options;
+    const { replicationId, number, held, saved } = place;
+    if (replicationId === undefined || held.size > 0) return;
+    if (!context.active() || !this.#isCurrent(partition, place)) return;
+    const cursor = { replicationId, number };
+    if (isSame(saved, cursor)) return;
+    await own.setCursor(partition, peer.region, cursor, context.epoch);
+    place.saved = cursor;
+  }
+}
+
+/** Whether a page goes on from a place: the same process counts, and it tells something. */
+function continues(page: ChangePage, { replicationId, number }: Place): boolean {
+  return page.replicationId === replicationId && page.upTo > number;
+}
+
+function isSame(one: PeerCursor | undefined, other: PeerCursor | undefined): boolean {
+  return one?.replicationId === other?.replicationId && one?.number === other?.number;
+}
