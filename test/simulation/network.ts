@@ -1,0 +1,70 @@
+import type { Random } from "./random.ts";
+import type { Scheduler } from "./scheduler.ts";
+
+/** How the network behaves. */
+export interface NetworkRules {
+  /** One way, between regions. */
+  readonly farMs: number;
+  /** Chance that a message is lost although nothing is cut. */
+  readonly loss: number;
+  /** Chance that a message is much later than others. */
+  readonly late: number;
+}
+
+const retryMs = 400;
+const retries = 8;
+
+/** Messages between places: late, in another order, lost, and nothing through a cut. */
+export class Network {
+  readonly #scheduler: Scheduler;
+  readonly #random: Random;
+  rules: NetworkRules;
+  /** `from>to`, as often as something cuts it. */
+  readonly #cuts = new Map<string, number>();
+  /** Messages that were lost. */
+  lost = 0;
+
+  constructor(scheduler: Scheduler, random: Random, rules: NetworkRules) {
+    this.#scheduler = scheduler;
+    this.#random = random;
+    this.rules = rules;
+  }
+
+  open(from: string, to: string): boolean {
+    return (this.#cuts.get(`${from}>${to}`) ?? 0) === 0;
+  }
+
+  /** Cuts the ways from each of `from` to each of `to`; answers what heals them. */
+  cut(from: readonly string[], to: readonly string[], bothWays: boolean): () => void {
+    const ways = from.flatMap((one) => to.map((other) => `${one}>${other}`));
+    const back = from.flatMap((one) => to.map((other) => `${other}>${one}`));
+    const all = bothWays ? [...ways, ...back] : ways;
+    for (const way of all) this.#cuts.set(way, (this.#cuts.get(way) ?? 0) + 1);
+    return () => {
+      for (const way of all) this.#cuts.set(way, (this.#cuts.get(way) ?? 1) - 1);
+    };
+  }
+
+  /** Sends a message; what is cut is lost, or comes late once the cut is healed. */
+  send(from: string, to: string, arrive: () => void): void {
+    const { loss, late, farMs } = this.rules;
+    const random = this.#random;
+    if (random.chance(loss)) {
+      this.lost += 1;
+      return;
+    }
+    const far = from[0] !== to[0];
+    const base = far ? farMs : 0.2;
+    const extra = random.chance(late) ? random.between(50, 1_500) : random.between(0, far ? 8 : 1);
+    this.#carry(from, to, base + extra, arrive, random.chance(0.5) ? retries : 0);
+  }
+
+  #carry(from: string, to: string, ms: number, arrive: () => void, left: number): void {
+    const attempt = (): void => {
+      if (this.open(from, to)) arrive();
+      else if (left > 0) this.#carry(from, to, retryMs, arrive, left - 1);
+      else this.lost += 1;
+    };
+    this.#scheduler.after(ms, attempt);
+  }
+}

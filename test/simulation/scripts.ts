@@ -1,0 +1,226 @@
+import {
+  type Change,
+  type CommitOutcome,
+  encodeRecord,
+  indexTerms,
+  type ManagedObject,
+  nameOfTerm,
+  type OwnCommitOptions,
+  partitionOf,
+  type ReserveOutcome,
+  systemInstance,
+  tagOf,
+} from "@holdfast/engine";
+import { keys, type Row, type Tables } from "./database.ts";
+
+/** Faults of a store that can be put into a simulation, to see that it finds them. */
+export type StoreFlaw =
+  | "no tag check"
+  | "a counter as version"
+  | "acknowledge before the barrier"
+  | "no-change answered without a barrier"
+  | "WAITAOF on another connection";
+
+/** How a commit is made. */
+export interface CommitRequest {
+  readonly instance: string;
+  readonly changes: readonly Change[];
+  readonly options: OwnCommitOptions;
+  readonly flaws: ReadonlySet<StoreFlaw>;
+  /** Change numbers of the records as they were read: for the flaw that takes them for versions. */
+  readonly numberRead: (object: ManagedObject) => number | undefined;
+}
+
+/** What a script answers, and up to which change number of the partition it rests on. */
+export interface Answer<Value> {
+  readonly value: Value;
+  readonly number: number;
+}
+
+const tags = new WeakMap<ManagedObject, string>();
+
+/** The tag of an object's record, computed once an object. */
+export function tagOfObject(object: ManagedObject): string {
+  const known = tags.get(object);
+  if (known !== undefined) return known;
+  const tag = tagOf(encodeRecord(object));
+  tags.set(object, tag);
+  return tag;
+}
+
+/** All changes of one commit, or none; everything is checked before the first is written. */
+export function commit(tables: Tables, request: CommitRequest): Answer<CommitOutcome> {
+  const partition = partitionOf(request.instance);
+  const refusal =
+    closed(tables, request) ??
+    foreign(request) ??
+    held(tables, request) ??
+    conflict(tables, request) ??
+    nameTaken(tables, request);
+  if (refusal !== undefined) return { value: refusal, number: tables.counters(partition).promised };
+  for (const { after } of request.changes) write(tables, after, true);
+  const { operation } = request.options;
+  if (operation !== undefined) end(tables, request.instance, operation);
+  return { value: { kind: "committed" }, number: tables.counters(partition).promised };
+}
+
+function closed(tables: Tables, request: CommitRequest): CommitOutcome | undefined {
+  const status = tables.statusOf(request.instance);
+  const open = request.options.joined === true ? status !== "Deleted" : status === "Installed";
+  return open ? undefined : { kind: "instanceClosed" };
+}
+
+/** An object of another instance is as if it were not there. */
+function foreign({ instance, changes }: CommitRequest): CommitOutcome | undefined {
+  const found = changes.find(
+    (change) =>
+      change.after.instance !== instance ||
+      (change.kind === "update" && change.before.object.instance !== instance),
+  );
+  if (found === undefined) return undefined;
+  return { kind: "conflict", uniqueIdentifier: found.after.uniqueIdentifier };
+}
+
+function held(tables: Tables, request: CommitRequest): CommitOutcome | undefined {
+  const { operation } = request.options;
+  for (const { kind, after } of request.changes) {
+    const { uniqueIdentifier } = after;
+    const hold = tables.holdOf(request.instance, uniqueIdentifier);
+    if (operation === undefined && hold !== undefined) {
+      return { kind: "reserved", uniqueIdentifier, operation: hold.operation };
+    }
+    if (operation === undefined || hold?.operation === operation) continue;
+    if (kind === "update") return { kind: "reservationLost", uniqueIdentifier };
+    if (hold !== undefined)
+      return { kind: "reserved", uniqueIdentifier, operation: hold.operation };
+  }
+  return undefined;
+}
+
+function conflict(tables: Tables, request: CommitRequest): CommitOutcome | undefined {
+  const seen = new Set<string>();
+  for (const change of request.changes) {
+    const { uniqueIdentifier } = change.after;
+    const row = tables.row(request.instance, uniqueIdentifier);
+    if (seen.has(uniqueIdentifier) || !fits(change, row, request)) {
+      return { kind: "conflict", uniqueIdentifier };
+    }
+    seen.add(uniqueIdentifier);
+  }
+  return undefined;
+}
+
+function fits(change: Change, row: Row | undefined, request: CommitRequest): boolean {
+  if (change.kind === "create") return row === undefined;
+  if (row === undefined || row.object.instance !== request.instance) return false;
+  if (request.flaws.has("no tag check")) return true;
+  if (request.flaws.has("a counter as version")) {
+    const read = request.numberRead(change.before.object);
+    if (read !== undefined) return read === row.number;
+  }
+  return row.tag === change.before.tag;
+}
+
+/** Names are decided on what the changes leave together: one may free what another takes. */
+function nameTaken(tables: Tables, request: CommitRequest): CommitOutcome | undefined {
+  if (request.options.joined === true) return undefined;
+  const changed = new Set(request.changes.map(({ after }) => after.uniqueIdentifier));
+  const holders = new Set(
+    tables
+      .rows(partitionOf(request.instance))
+      .filter(({ object }) => object.instance === request.instance)
+      .filter(({ object }) => !changed.has(object.uniqueIdentifier))
+      .flatMap(({ object }) => uniqueTerms(object)),
+  );
+  for (const { after } of request.changes) {
+    const { uniqueIdentifier } = after;
+    for (const term of uniqueTerms(after)) {
+      if (holders.has(term)) {
+        return { kind: "nameTaken", uniqueIdentifier, name: nameOfTerm(after, term) };
+      }
+      holders.add(term);
+    }
+  }
+  return undefined;
+}
+
+const termsOf = new WeakMap<ManagedObject, readonly string[]>();
+
+function uniqueTerms(object: ManagedObject): readonly string[] {
+  const known = termsOf.get(object);
+  if (known !== undefined) return known;
+  const terms = indexTerms(object).flatMap(({ term, unique }) => (unique ? [term] : []));
+  termsOf.set(object, terms);
+  return terms;
+}
+
+/** Puts a record in its place; a change that is `promised` is one that reads must wait for. */
+export function write(tables: Tables, object: ManagedObject, promised: boolean): void {
+  const tag = tagOfObject(object);
+  const old = tables.row(object.instance, object.uniqueIdentifier);
+  if (old?.tag === tag) return;
+  const partition = partitionOf(object.instance);
+  const counters = tables.counters(partition);
+  const change = counters.change + 1;
+  const created = old === undefined ? counters.created + 1 : counters.created;
+  const row: Row = {
+    object,
+    tag,
+    number: change,
+    promised: promised ? change : (old?.promised ?? 0),
+    created: old?.created ?? created,
+  };
+  tables.putRow(row);
+  tables.set(keys.counters(partition), {
+    change,
+    created,
+    promised: promised ? change : counters.promised,
+  });
+}
+
+/** Notes that an object was served; leaves the promised change number alone. */
+export function served(tables: Tables, tagBefore: string, after: ManagedObject): boolean {
+  const { instance, uniqueIdentifier } = after;
+  if (tables.statusOf(instance) !== "Installed") return false;
+  if (tables.holdOf(instance, uniqueIdentifier) !== undefined) return false;
+  if (tables.row(instance, uniqueIdentifier)?.tag !== tagBefore) return false;
+  write(tables, after, false);
+  return true;
+}
+
+/** All or none; the same operation may reserve again. */
+export function reserve(
+  tables: Tables,
+  instance: string,
+  ids: readonly string[],
+  operation: string,
+  sinceMs: number,
+): ReserveOutcome {
+  for (const uniqueIdentifier of ids) {
+    const hold = tables.holdOf(instance, uniqueIdentifier);
+    if (hold !== undefined && hold.operation !== operation) {
+      return { kind: "held", uniqueIdentifier, operation: hold.operation };
+    }
+  }
+  const fresh = ids
+    .filter((id) => tables.holdOf(instance, id) === undefined)
+    .map((id) => ({ operation, instance, id, sinceMs }));
+  if (fresh.length > 0) tables.setHolds([...tables.holds(), ...fresh]);
+  return { kind: "reserved" };
+}
+
+/** Ends an operation's reservations in an instance; tells how many there were. */
+export function end(tables: Tables, instance: string, operation: string): number {
+  const holds = tables.holds();
+  const left = holds.filter((hold) => hold.operation !== operation || hold.instance !== instance);
+  if (left.length < holds.length) tables.setHolds(left);
+  return holds.length - left.length;
+}
+
+/** A new store's first keys. */
+export function initialise(tables: Tables, storeId: string, instances: readonly string[]): void {
+  tables.set(keys.storeId, storeId);
+  for (const instance of instances) {
+    if (instance !== systemInstance) tables.set(keys.status(instance), "Installed");
+  }
+}

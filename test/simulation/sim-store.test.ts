@@ -1,0 +1,50 @@
+import type { AuditEvent, InstanceStore } from "@holdfast/engine";
+import { objectStoreConformance } from "@holdfast/engine/conformance";
+import { keys } from "./database.ts";
+import { Machine } from "./machine.ts";
+import { Network } from "./network.ts";
+import { Random } from "./random.ts";
+import { RedisGroup } from "./redis-group.ts";
+import { Scheduler, settled } from "./scheduler.ts";
+import { SimStore } from "./sim-store.ts";
+import { StoreKeeper } from "./store-keeper.ts";
+import { StoreLink } from "./store-link.ts";
+
+/** A region's store on a primary and a replica, with time that passes for as long as it is open. */
+async function open() {
+  const scheduler = new Scheduler();
+  const random = new Random(1);
+  const network = new Network(scheduler, random.fork(), { farMs: 5, loss: 0, late: 0 });
+  const group = new RedisGroup("a", 1, { scheduler, network, random: random.fork() });
+  group.begin("store", []);
+  const life = new Machine("a1", scheduler, random.fork()).start();
+  const keeper = new StoreKeeper(new StoreLink(life, group, network), new Set());
+  const subject = new SimStore(keeper, new WeakMap(), true);
+  const primary = group.process(0);
+  const instances: InstanceStore = {
+    ensure: async (instance) =>
+      primary.execute((tables) => {
+        tables.set(keys.status(instance), "Installed");
+        return "Installed";
+      }),
+  };
+  const pump = { open: true };
+  const pumping = (async () => {
+    while (pump.open) {
+      await scheduler.run(scheduler.nowMs + 10);
+      await settled();
+    }
+  })();
+  return {
+    subject,
+    instances,
+    auditOf: async (instance: string) =>
+      primary.execute((tables) => (tables.get(keys.audit(instance)) ?? []) as AuditEvent[]),
+    close: async () => {
+      pump.open = false;
+      await pumping;
+    },
+  };
+}
+
+objectStoreConformance("a simulated Redis", open);

@@ -1,0 +1,66 @@
+import { StoreUnavailable } from "@holdfast/engine";
+import type { Life } from "./machine.ts";
+import type { Network } from "./network.ts";
+import type { RedisGroup, SentinelAnswer } from "./redis-group.ts";
+import type { RedisProcess } from "./redis-process.ts";
+
+/** After this a command is given up and its connection destroyed. */
+const commandTimeoutMs = 1_200;
+
+/** A node's ways to its region's Redis and Sentinels. */
+export class StoreLink {
+  readonly life: Life;
+  readonly group: RedisGroup;
+  readonly #network: Network;
+
+  constructor(life: Life, group: RedisGroup, network: Network) {
+    this.life = life;
+    this.group = group;
+    this.#network = network;
+  }
+
+  /**
+   * Has a process do something and takes the answer back. What was sent may be done although it is given up. `runId`
+   * is the process of the connection: another one answers nothing.
+   */
+  call<Value>(
+    process: RedisProcess,
+    runId: string | undefined,
+    work: (answer: (value: Value) => void) => void,
+  ): Promise<Value> {
+    const { name } = this.life.machine;
+    return this.life.wait((resolve, reject) => {
+      const callOff = this.life.after(commandTimeoutMs, () =>
+        reject(new StoreUnavailable("timeout", `${process.name} does not answer`)),
+      );
+      const back = (settle: () => void): void =>
+        this.#network.send(process.name, name, () => {
+          callOff();
+          settle();
+        });
+      const refused = (): void =>
+        back(() => reject(new StoreUnavailable("noLease", `${process.name}: connection lost`)));
+      this.#network.send(name, process.name, () =>
+        process.receive(runId, () => work((value) => back(() => resolve(value))), refused),
+      );
+    });
+  }
+
+  /** Asks the Sentinels. */
+  ask(): Promise<SentinelAnswer> {
+    const { name } = this.life.machine;
+    const { sentinel } = this.group;
+    return this.life.wait((resolve, reject) => {
+      const callOff = this.life.after(commandTimeoutMs, () =>
+        reject(new StoreUnavailable("timeout", "no Sentinel answers")),
+      );
+      this.#network.send(name, sentinel, () => {
+        const answer = this.group.ask();
+        this.#network.send(sentinel, name, () => {
+          callOff();
+          resolve(answer);
+        });
+      });
+    });
+  }
+}
