@@ -39,14 +39,20 @@ export function metrics(): string {
         ["`GET /livez`", "the process answers at all"],
         [
           '`GET /readyz`, gRPC service `""`',
-          "this node should get traffic: it can read its store, has the root of trust (or is in its grace), and is not draining. `/readyz?verbose` says why",
+          "this node should get traffic: it can read from a store, its own or the other region's, has the root of trust (or is in its grace), keeps up with its work (no turn of its event loop a second late, for three seconds), and is not draining. `/readyz?verbose` says why, part by part",
         ],
         ["gRPC service `holdfast.read`", "reads are answered"],
-        ["gRPC service `holdfast.write`", "changes are answered: the store lease is full"],
+        ["gRPC service `holdfast.write`", "changes are answered, by either region's store"],
+        [
+          "gRPC service `holdfast.peer`",
+          "the other region can be asked; there only where the configuration names one",
+        ],
       ],
     ),
     "",
-    "A node that cannot even read also closes its KMIP listener until it can: vCenter goes to its next server when a connection is refused.",
+    "Certificate files that can no longer be used are told (`/readyz?verbose`, `holdfast_part_ok`) and change nothing else: those in use stay in use.",
+    "",
+    "A node that cannot even read, from neither store, also closes its KMIP listener until it can: vCenter goes to its next server when a connection is refused.",
     "",
   ].join("\n");
 }

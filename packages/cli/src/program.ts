@@ -8,13 +8,17 @@ import { serverCommands } from "./server-entry.ts";
 
 const usageFault = 2;
 
+/** The version of this build; the package's own, held by a test. */
+export const version = "0.1.0";
+
 /** The command line as a whole. */
 export function createProgram(): Command {
   const program = new Command("holdfast")
     .description("Holdfast: KMIP key management for VMware vSphere and vSAN encryption.")
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(complaint(text)) })
-    .showSuggestionAfterError(false);
+    .showSuggestionAfterError(false)
+    .addHelpText("after", "\nholdfast --version prints the version of this build.");
   // For the list of commands only: they never come here.
   for (const [name, what] of serverCommands) {
     program.command(name).description(what).argument("[arguments...]").allowUnknownOption();
@@ -30,6 +34,11 @@ function complaint(text: string): string {
 
 /** Runs one command; the exit code. Whatever goes wrong is one line on standard error. */
 export async function run(args: readonly string[]): Promise<number> {
+  // No option of the program: `kmip` has one of that name, for KMIP's versions.
+  if (args.length === 1 && (args[0] === "--version" || args[0] === "-V")) {
+    process.stdout.write(`${version}\n`);
+    return 0;
+  }
   try {
     await createProgram().parseAsync(args, { from: "user" });
     return Number(process.exitCode ?? 0);

@@ -13,6 +13,10 @@ export const serverCommands: readonly (readonly [command: string, what: string])
     "store",
     "store init --config FILE marks a new store; store replicas --config FILE [--forget ADDRESS]",
   ],
+  [
+    "region",
+    "region status --config FILE tells of both regions; region retire, region rejoin when one is lost and returns",
+  ],
   ["root", "root rotate --config FILE adds a version of the local root key"],
   ["hash-password", "hash a user's password for the configuration"],
   ["dev", "try Holdfast on this machine: dev start, stop, status, reset, pki"],
