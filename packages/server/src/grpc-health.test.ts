@@ -3,7 +3,10 @@ import { service } from "grpc-health-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { openGrpcHealth } from "./grpc-health.ts";
 import { Health } from "./health.ts";
-import type { OpenListener } from "./http.ts";
+import { type OpenListener, openHttp } from "./http.ts";
+import { Metrics } from "./metrics.ts";
+import { RootProbe } from "./root-probe.ts";
+import { StoreProbe } from "./store-probe.ts";
 
 interface Stream {
   on(event: "data", listener: (message: { status: string }) => void): void;
@@ -105,6 +108,32 @@ test("Watch tells every change, List all at once", async () => {
     "holdfast.read": { status: "NOT_SERVING" },
     "holdfast.write": { status: "NOT_SERVING" },
   });
+});
+
+test("while store and root of trust hang, Check, List and /readyz are answered at once", async () => {
+  const never = () => new Promise<never>(() => undefined);
+  const hour = 3_600_000;
+  const times = { timeoutMs: hour, monotonicMs: () => performance.now() };
+  const store = new StoreProbe({ read: never }, health, times, 10);
+  const root = new RootProbe({ probe: never }, health, 10);
+  const http = await openHttp({ host: "127.0.0.1", port: 0 }, { metrics: new Metrics(), health });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const ready = () => fetch(`http://${http.address}/readyz?verbose`).then((one) => one.text());
+  const list = () => new Promise((resolve) => client.list({}, (_error, reply) => resolve(reply)));
+  expect(await ready()).toContain("not ready");
+  for (const ask of [() => check("holdfast.write"), list, ready]) {
+    const took: number[] = [];
+    for (let at = 0; at < 21; at++) {
+      const startedMs = performance.now();
+      await ask();
+      took.push(performance.now() - startedMs);
+    }
+    // The middle one: other tests share the machine.
+    expect(took.toSorted((a, b) => a - b)[10]).toBeLessThan(5);
+  }
+  store.close();
+  root.close();
+  await http.close();
 });
 
 test("an address in use is a fault that names the setting", async () => {
