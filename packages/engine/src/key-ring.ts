@@ -1,5 +1,7 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import { KeyRingUnavailable, RootOfTrustError, SealBroken } from "./errors.ts";
+import { awaitedRegions, sealingKek, wrapKek, wrapOf, wrapProven } from "./key-ring-kek.ts";
 import type { Observer } from "./observe.ts";
 import type {
   Clock,
@@ -25,6 +27,11 @@ export interface KeyRingOptions {
   readonly kekCacheMs: number;
   /** How long after that last time it is used while the root of trust cannot be reached. */
   readonly graceMs: number;
+  /** Regions without whose wrap a KEK seals nothing, this one among them; this one alone unless given. */
+  readonly requiredRegions?: () => readonly string[];
+  /** How long a seal waits for their wraps, counted from when one was first missed; 3,000 unless given. */
+  readonly exchangeWaitMs?: number;
+  readonly sleep?: (ms: number) => Promise<void>;
 }
 
 /**
@@ -49,7 +56,16 @@ interface Failure {
   readonly error: KeyRingUnavailable | SealBroken;
 }
 
+/** The KEK that seals for an instance, and the regions that have wrapped it. */
+interface Sealing {
+  readonly id: string;
+  readonly regions: ReadonlySet<string>;
+}
+
 const retryMaxMs = 1_000;
+const exchangeWaitDefaultMs = 3_000;
+const exchangePollMs = 50;
+const noBlob = new Uint8Array();
 
 /**
  * Seals and opens material under each instance's KEK. KEKs are made at first need, kept wrapped by
@@ -59,8 +75,9 @@ export class InstanceKeyRing implements KeyRing {
   readonly #options: KeyRingOptions;
   /** By their ids, which no two instances share. */
   readonly #open = new Map<string, OpenKek>();
-  /** Instance → id of the KEK that seals. */
-  readonly #sealing = new Map<string, string>();
+  readonly #sealing = new Map<string, Sealing>();
+  /** Instance → when a wrap of another region was first missed: monotonic. */
+  readonly #missedMs = new Map<string, number>();
   readonly #loads = new Map<string, Promise<OpenKek>>();
   readonly #failures = new Map<string, Failure>();
   readonly #resolutions = new Map<string, Promise<OpenKek>>();
@@ -108,19 +125,48 @@ export class InstanceKeyRing implements KeyRing {
     }
   }
 
+  /**
+   * Wraps another region's KEK under this region's root of trust and opens it once, so that this region may seal and open
+   * with it. `fetchPlain` answers its bytes, which are zeroed. False where the region has its wrap already.
+   */
+  async adopt(
+    instance: string,
+    kekId: string,
+    fetchPlain: () => Promise<Uint8Array>,
+  ): Promise<boolean> {
+    const { keks, root, region } = this.#options;
+    if (wrapOf(await keks.list(instance), { id: kekId, region }) !== undefined) return false;
+    const key = await fetchPlain();
+    try {
+      if (key.length !== kekBytes) {
+        throw new SealBroken(`key-encryption key ${kekId} has a wrong length`);
+      }
+      const wrap = await wrapProven(root, { instance, id: kekId, region }, key);
+      return await keks.rewrap(instance, kekId, noBlob, wrap);
+    } finally {
+      key.fill(0);
+    }
+  }
+
+  /** An instance's KEK for another region, from the root of trust; the caller zeroes it after use. */
+  async plaintextFor(instance: string, kekId: string): Promise<Uint8Array> {
+    try {
+      const { plaintext } = await this.#unwrapped(instance, kekId);
+      return plaintext;
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
   async #sealingKek(instance: string): Promise<OpenKek> {
-    const id = this.#sealing.get(instance);
-    const kek = id === undefined ? undefined : this.#usable(instance, id);
+    const sealing = this.#sealing.get(instance);
+    const whole = sealing && this.#required().every((region) => sealing.regions.has(region));
+    const kek = whole === true ? this.#usable(instance, sealing?.id ?? "") : undefined;
     return kek ?? singleFlight(this.#resolutions, instance, () => this.#resolve(instance));
   }
 
   /** Finds the KEK that seals for an instance, and makes it if it has none. */
   async #resolve(instance: string): Promise<OpenKek> {
-    const id = await this.#sealingId(instance);
-    return this.#load(instance, id);
-  }
-
-  async #sealingId(instance: string): Promise<string> {
     try {
       let keks = await this.#options.keks.list(instance);
       if (keks.length === 0) {
@@ -128,23 +174,50 @@ export class InstanceKeyRing implements KeyRing {
         // Another node may have been first; its KEK is the one that counts.
         keks = await this.#options.keks.list(instance);
       }
-      return this.#noteSealing(instance, keks);
+      return await this.#load(instance, await this.#whole(instance, keks));
     } catch (error) {
       throw unavailable(error);
     }
   }
 
-  /** The newest KEK that this region can open. */
-  #noteSealing(instance: string, keks: readonly WrappedKek[]): string {
-    const { region } = this.#options;
-    const [newest] = keks
-      .filter(({ wraps }) => wraps.some((wrap) => wrap.region === region))
-      .toSorted((a, b) => b.createdMs - a.createdMs || (a.id < b.id ? -1 : 1));
-    if (newest === undefined) {
-      throw new KeyRingUnavailable(false, "no key-encryption key is wrapped for this region");
+  /** The id of a KEK that every region has wrapped; waits for that, for a bounded time. */
+  async #whole(instance: string, known: readonly WrappedKek[]): Promise<string> {
+    const { clock, keks, sleep = delay, exchangeWaitMs = exchangeWaitDefaultMs } = this.#options;
+    for (let list = known; ; list = await keks.list(instance)) {
+      const id = this.#noteSealing(instance, list);
+      if (id !== undefined) return id;
+      const nowMs = clock.monotonicMs();
+      const missedMs = this.#missedMs.get(instance) ?? nowMs;
+      this.#missedMs.set(instance, missedMs);
+      if (this.#isAlone() || nowMs - missedMs >= exchangeWaitMs) throw this.#awaiting(list);
+      await sleep(exchangePollMs);
     }
-    this.#sealing.set(instance, newest.id);
-    return newest.id;
+  }
+
+  /** Notes the KEK that seals; undefined where none is wrapped by every region. */
+  #noteSealing(instance: string, keks: readonly WrappedKek[]): string | undefined {
+    const kek = sealingKek(keks, this.#required());
+    if (kek === undefined) return undefined;
+    const regions = new Set(kek.wraps.map((wrap) => wrap.region));
+    this.#sealing.set(instance, { id: kek.id, regions });
+    this.#missedMs.delete(instance);
+    return kek.id;
+  }
+
+  #required(): readonly string[] {
+    return this.#options.requiredRegions?.() ?? [this.#options.region];
+  }
+
+  #isAlone(): boolean {
+    return this.#required().every((region) => region === this.#options.region);
+  }
+
+  #awaiting(keks: readonly WrappedKek[]): KeyRingUnavailable {
+    const regions = awaitedRegions(keks, this.#required());
+    const message = this.#isAlone()
+      ? "no key-encryption key is wrapped for this region"
+      : `the instance's key-encryption key waits for region ${regions.join(", ")}`;
+    return new KeyRingUnavailable(false, message);
   }
 
   async #make(instance: string): Promise<void> {
@@ -152,10 +225,10 @@ export class InstanceKeyRing implements KeyRing {
     const id = ids.uuid();
     const key = ids.randomBytes(kekBytes);
     try {
-      const { name } = await root.describe();
-      const { blob, version } = await root.wrap(key, kekData(instance, id));
-      const wraps = [{ region, rootOfTrust: name, rootKeyVersion: version, blob }];
-      await keks.add(instance, { id, createdMs: clock.wallMs(), wraps }, true);
+      const name = { instance, id, region };
+      // A region alone opens it before it seals; another region may seal with it before this one opened it.
+      const wrap = await (this.#isAlone() ? wrapKek : wrapProven)(root, name, key);
+      await keks.add(instance, { id, createdMs: clock.wallMs(), wraps: [wrap] }, true);
     } finally {
       // It comes back through the root of trust, which so proves that it can be opened before it seals anything.
       key.fill(0);
@@ -209,9 +282,28 @@ export class InstanceKeyRing implements KeyRing {
   }
 
   async #unwrap(instance: string, id: string): Promise<KeyObject> {
+    const { keks, observe } = this.#options;
+    const { plaintext, rewrapped, wrap, known } = await this.#unwrapped(instance, id);
+    const key = takeKey(plaintext);
+    if (key === undefined) throw new SealBroken(`key-encryption key ${id} has a wrong length`);
+    this.#noteSealing(instance, known);
+    if (rewrapped !== undefined) {
+      const { blob, version: rootKeyVersion } = rewrapped;
+      // The old wrap still opens; the next load tries again.
+      keks
+        .rewrap(instance, id, wrap.blob, { ...wrap, rootKeyVersion, blob })
+        .catch((cause: unknown) =>
+          observe({ type: "warning", message: `key-encryption key ${id} is not rewrapped`, cause }),
+        );
+    }
+    return key;
+  }
+
+  /** What the root of trust makes of this region's wrap. */
+  async #unwrapped(instance: string, id: string) {
     const { root, keks, clock, observe, region } = this.#options;
     const known = await keks.list(instance);
-    const wrap = known.find((kek) => kek.id === id)?.wraps.find((made) => made.region === region);
+    const wrap = wrapOf(known, { id, region });
     if (wrap === undefined) {
       throw new KeyRingUnavailable(
         false,
@@ -226,19 +318,7 @@ export class InstanceKeyRing implements KeyRing {
       throw error;
     });
     told(true);
-    const key = takeKey(opened.plaintext);
-    if (key === undefined) throw new SealBroken(`key-encryption key ${id} has a wrong length`);
-    this.#noteSealing(instance, known);
-    if (opened.rewrapped !== undefined) {
-      const { blob, version: rootKeyVersion } = opened.rewrapped;
-      // The old wrap still opens; the next load tries again.
-      keks
-        .rewrap(instance, id, wrap.blob, { ...wrap, rootKeyVersion, blob })
-        .catch((cause: unknown) =>
-          observe({ type: "warning", message: `key-encryption key ${id} is not rewrapped`, cause }),
-        );
-    }
-    return key;
+    return { ...opened, wrap, known };
   }
 
   #remember(instance: string, id: string, key: KeyObject, validatedMs: number): OpenKek {

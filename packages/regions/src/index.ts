@@ -1,3 +1,5 @@
+export { AdoptKeks, type AdoptKeksOptions, type KekAdopter } from "./leader/adopt-keks.ts";
+export { DueDates, type DueDatesOptions, nextDate } from "./leader/due-dates.ts";
 export type { Duty, DutyContext, DutyResult, LeaderLock } from "./leader/duty.ts";
 export { Leader, type LeaderOptions } from "./leader/leader.ts";
 export {

@@ -1,0 +1,201 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { beforeEach, describe, expect, test } from "vitest";
+import { KeyRingUnavailable, SealBroken } from "./errors.ts";
+import { InstanceKeyRing } from "./key-ring.ts";
+import { MemoryKekStore } from "./memory/memory-kek-store.ts";
+import { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
+import type { KekWrap, SealBinding } from "./ports.ts";
+
+const secret = Buffer.from("key material of 32 bytes, please");
+const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
+const binding: SealBinding = { instance: "i", uniqueIdentifier: "u", objectType: 2 };
+const exchangeWaitMs = 3_000;
+
+let nowMs: number;
+let keks: MemoryKekStore;
+let roots: Record<string, MemoryRootOfTrust>;
+/** Runs at each poll of a ring that waits. */
+let meanwhile: () => Promise<void>;
+
+function ringOf(region: string, required: () => readonly string[] = () => ["a", "b"]) {
+  const root = roots[region];
+  if (root === undefined) throw new Error("no such region");
+  return new InstanceKeyRing({
+    root,
+    keks,
+    clock: { wallMs: () => 1_700_000_000_000 + nowMs, monotonicMs: () => nowMs },
+    ids,
+    observe: () => undefined,
+    region,
+    kekCacheMs: 10_000,
+    graceMs: 60_000,
+    requiredRegions: required,
+    exchangeWaitMs,
+    sleep: async (ms) => {
+      nowMs += ms;
+      await meanwhile();
+    },
+  });
+}
+
+beforeEach(() => {
+  nowMs = 1_000;
+  keks = new MemoryKekStore();
+  roots = { a: new MemoryRootOfTrust(ids), b: new MemoryRootOfTrust(ids) };
+  meanwhile = async () => undefined;
+});
+
+/** Region b hands its copy of what region a made to its own root of trust, and the other way round. */
+async function adoptAll(): Promise<boolean[]> {
+  const adopted: boolean[] = [];
+  for (const { id, wraps } of await keks.list("i")) {
+    const [from] = wraps.map(({ region }) => region);
+    if (from === undefined) continue;
+    const to = from === "a" ? "b" : "a";
+    const plain = (): Promise<Uint8Array> => ringOf(from).plaintextFor("i", id);
+    adopted.push(await ringOf(to).adopt("i", id, plain));
+  }
+  return adopted;
+}
+
+describe("a KEK of two regions", () => {
+  test("seals nothing before both have wrapped it, and each then opens what the other sealed", async () => {
+    let polls = 0;
+    meanwhile = async () => {
+      polls += 1;
+      if (polls === 3) await adoptAll();
+    };
+    const sealed = await ringOf("a").seal(binding, secret);
+    expect(polls).toBe(3);
+    expect((await keks.list("i"))[0]?.wraps.map(({ region }) => region)).toEqual(["a", "b"]);
+    expect(Buffer.from(await ringOf("b").open(binding, sealed))).toEqual(secret);
+    const back = await ringOf("b").seal(binding, secret);
+    expect(back.kekId).toBe(sealed.kekId);
+    expect(Buffer.from(await ringOf("a").open(binding, back))).toEqual(secret);
+  });
+
+  test("where the other region does not answer, the wait is bounded, said, and not begun anew", async () => {
+    const ring = ringOf("a");
+    const startedMs = nowMs;
+    await expect(ring.seal(binding, secret)).rejects.toThrow(
+      new KeyRingUnavailable(false, "the instance's key-encryption key waits for region b"),
+    );
+    expect(nowMs - startedMs).toBeGreaterThanOrEqual(exchangeWaitMs);
+    const failedMs = nowMs;
+    await expect(ring.seal(binding, secret)).rejects.toThrow("waits for region b");
+    expect(nowMs).toBe(failedMs);
+    expect(await keks.list("i")).toHaveLength(1);
+    await adoptAll();
+    await expect(ring.seal(binding, secret)).resolves.toBeDefined();
+  });
+
+  test("a KEK that this region has not wrapped is waited for as well", async () => {
+    await expect(ringOf("b").seal(binding, secret)).rejects.toThrow("waits for region a");
+    await expect(ringOf("a").seal(binding, secret)).rejects.toThrow("waits for region a");
+    expect(await keks.list("i")).toHaveLength(1);
+  });
+
+  test("an older one that both have wrapped seals while a newer one waits", async () => {
+    meanwhile = async () => void (await adoptAll());
+    const { kekId } = await ringOf("a").seal(binding, secret);
+    nowMs += 1_000;
+    const wraps: KekWrap[] = [
+      { region: "b", rootOfTrust: "m", rootKeyVersion: "1", blob: randomBytes(60) },
+    ];
+    await keks.add("i", { id: randomUUID(), createdMs: 1_900_000_000_000, wraps }, false);
+    expect((await ringOf("a").seal(binding, secret)).kekId).toBe(kekId);
+    expect((await ringOf("b").seal(binding, secret)).kekId).toBe(kekId);
+  });
+
+  test("two made at the same time: both regions choose the same", async () => {
+    const pair = [
+      { id: randomUUID(), region: "a" },
+      { id: randomUUID(), region: "b" },
+    ];
+    for (const { id, region } of pair) {
+      const { blob, version } = (await roots[region]?.wrap(
+        randomBytes(32),
+        Buffer.from(`12:holdfast-kek1:i36:${id}`),
+      )) ?? { blob: new Uint8Array(), version: "" };
+      const wraps = [{ region, rootOfTrust: "memory", rootKeyVersion: version, blob }];
+      await keks.add("i", { id, createdMs: 1_700_000_000_000, wraps }, false);
+    }
+    expect(await adoptAll()).toEqual([true, true]);
+    const sealed = [
+      await ringOf("a").seal(binding, secret),
+      await ringOf("b").seal(binding, secret),
+    ];
+    expect(new Set(sealed.map(({ kekId }) => kekId)).size).toBe(1);
+    for (const region of ["a", "b"]) {
+      for (const each of sealed) {
+        expect(Buffer.from(await ringOf(region).open(binding, each))).toEqual(secret);
+      }
+    }
+  });
+
+  test("a region that is required from now on is waited for, also by a ring that sealed before", async () => {
+    let required: readonly string[] = ["a"];
+    const ring = ringOf("a", () => required);
+    const first = await ring.seal(binding, secret);
+    required = ["a", "b"];
+    await expect(ring.seal(binding, secret)).rejects.toThrow("waits for region b");
+    expect(Buffer.from(await ring.open(binding, first))).toEqual(secret);
+    await adoptAll();
+    expect((await ring.seal(binding, secret)).kekId).toBe(first.kekId);
+  });
+});
+
+describe("adopting", () => {
+  test("zeroes the bytes, adds one wrap, and does nothing a second time", async () => {
+    await ringOf("a", () => ["a"]).seal(binding, secret);
+    const [kek] = await keks.list("i");
+    if (kek === undefined) throw new Error("no KEK");
+    const plain = await ringOf("a").plaintextFor("i", kek.id);
+    const before = Buffer.from(plain);
+    expect(await ringOf("b").adopt("i", kek.id, async () => plain)).toBe(true);
+    expect(plain.every((byte) => byte === 0)).toBe(true);
+    expect(Buffer.from(await ringOf("b").plaintextFor("i", kek.id))).toEqual(before);
+    const never = (): Promise<Uint8Array> => Promise.reject(new Error("asked"));
+    expect(await ringOf("b").adopt("i", kek.id, never)).toBe(false);
+    expect((await keks.list("i"))[0]?.wraps).toHaveLength(2);
+  });
+
+  test("two nodes at once leave one wrap", async () => {
+    await ringOf("a", () => ["a"]).seal(binding, secret);
+    const [kek] = await keks.list("i");
+    if (kek === undefined) throw new Error("no KEK");
+    const plain = (): Promise<Uint8Array> => ringOf("a").plaintextFor("i", kek.id);
+    const adopted = await Promise.all([0, 1].map(() => ringOf("b").adopt("i", kek.id, plain)));
+    expect(adopted.toSorted()).toEqual([false, true]);
+    expect((await keks.list("i"))[0]?.wraps).toHaveLength(2);
+  });
+
+  test("a key that does not come back from its wrap, or is none, is not adopted", async () => {
+    await ringOf("a", () => ["a"]).seal(binding, secret);
+    const [kek] = await keks.list("i");
+    if (kek === undefined) throw new Error("no KEK");
+    const short = randomBytes(31);
+    await expect(ringOf("b").adopt("i", kek.id, async () => short)).rejects.toThrow(SealBroken);
+    expect(short.every((byte) => byte === 0)).toBe(true);
+    const root = roots["b"] as MemoryRootOfTrust;
+    const unwrap = root.unwrap.bind(root);
+    root.unwrap = async (blob, data) => {
+      const opened = await unwrap(blob, data);
+      opened.plaintext[0] = (opened.plaintext[0] ?? 0) ^ 1;
+      return opened;
+    };
+    const plain = (): Promise<Uint8Array> => ringOf("a").plaintextFor("i", kek.id);
+    await expect(ringOf("b").adopt("i", kek.id, plain)).rejects.toThrow(SealBroken);
+    expect((await keks.list("i"))[0]?.wraps).toHaveLength(1);
+  });
+
+  test("no KEK of another instance, or without this region's wrap, is handed out", async () => {
+    await ringOf("a", () => ["a"]).seal(binding, secret);
+    const [kek] = await keks.list("i");
+    const id = kek?.id ?? "";
+    await expect(ringOf("a").plaintextFor("j", id)).rejects.toThrow(KeyRingUnavailable);
+    await expect(ringOf("b").plaintextFor("i", id)).rejects.toThrow(KeyRingUnavailable);
+    roots["a"]?.fail("denied");
+    await expect(ringOf("a").plaintextFor("i", id)).rejects.toMatchObject({ refused: true });
+  });
+});

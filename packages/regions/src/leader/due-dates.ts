@@ -1,0 +1,158 @@
+import {
+  type AuditEvent,
+  due,
+  type Facts,
+  type ManagedObject,
+  type ObjectStore,
+  type OwnStore,
+  partitionCount,
+  plannedDates,
+} from "@holdfast/engine";
+import type { Timers } from "../ports.ts";
+import type { Duty, DutyContext, DutyResult } from "./duty.ts";
+import { OwnFeed } from "./own-feed.ts";
+import { giveWay } from "./pace.ts";
+
+/** What `DueDates` stands on. */
+export interface DueDatesOptions {
+  readonly region: string;
+  /** Where changed records are looked through. */
+  readonly own: OwnStore;
+  /** Through which facts are written, so that they reach the other region too. */
+  readonly store: ObjectStore;
+  readonly timers: Timers;
+  /** Dates that are kept in mind; 50,000 unless given. The later ones are found by looking through everything again. */
+  readonly plannedMax?: number;
+}
+
+interface Planned {
+  readonly instance: string;
+  readonly id: string;
+  /** Seconds. */
+  readonly at: number;
+}
+
+const dueEveryMs = 1_000;
+const recordsPerRun = 1_000;
+const factsPerRun = 200;
+const plannedMaxDefault = 50_000;
+
+/** Writes early the facts that planned dates have made true; without it, whoever reads the object first does. */
+export class DueDates implements Duty {
+  readonly name = "due-dates";
+  readonly everyMs = dueEveryMs;
+  readonly #options: DueDatesOptions;
+  readonly #feed: OwnFeed;
+  /** By instance and identifier. */
+  readonly #planned = new Map<string, Planned>();
+  /** Nothing is due before. */
+  #earliest = Number.POSITIVE_INFINITY;
+  /** From then on there are dates that had no room. */
+  #horizon = Number.POSITIVE_INFINITY;
+
+  constructor(options: DueDatesOptions) {
+    this.#options = options;
+    const partitions = Array.from({ length: partitionCount }, (_, partition) => partition);
+    this.#feed = new OwnFeed(options.own, partitions);
+  }
+
+  async run(context: DutyContext): Promise<DutyResult> {
+    const unread = await this.#feed.follow(recordsPerRun, context, (object) => this.#plan(object));
+    const nowSeconds = this.#nowSeconds();
+    if (nowSeconds >= this.#horizon) {
+      this.#horizon = Number.POSITIVE_INFINITY;
+      this.#feed.restart();
+    }
+    const { done, left } = await this.#write(nowSeconds, context);
+    return { done, left: left + unread };
+  }
+
+  #plan(object: ManagedObject): void {
+    const key = `${object.instance}\0${object.uniqueIdentifier}`;
+    const at = nextDate(object, this.#options.region);
+    if (at === undefined) {
+      this.#planned.delete(key);
+      return;
+    }
+    this.#planned.set(key, { instance: object.instance, id: object.uniqueIdentifier, at });
+    this.#earliest = Math.min(this.#earliest, at);
+    if (this.#planned.size > (this.#options.plannedMax ?? plannedMaxDefault)) this.#dropLater();
+  }
+
+  /** Keeps the earlier half. */
+  #dropLater(): void {
+    const sorted = [...this.#planned].toSorted(([, a], [, b]) => a.at - b.at);
+    for (const [key, { at }] of sorted.slice(sorted.length >> 1)) {
+      this.#planned.delete(key);
+      this.#horizon = Math.min(this.#horizon, at);
+    }
+  }
+
+  async #write(nowSeconds: number, { active }: DutyContext): Promise<DutyResult> {
+    if (nowSeconds < this.#earliest) return { done: 0, left: 0 };
+    const dueNow = [...this.#planned].filter(([, { at }]) => at <= nowSeconds);
+    let done = 0;
+    for (const [key, planned] of dueNow.slice(0, factsPerRun)) {
+      if (!active()) break;
+      if (await this.#settle(key, planned)) done += 1;
+      await giveWay(this.#options.timers);
+    }
+    const times = [...this.#planned.values()].map(({ at }) => at);
+    this.#earliest = times.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
+    return { done, left: dueNow.length - done };
+  }
+
+  /** False where another writer was faster; it is tried again. */
+  async #settle(key: string, { instance, id }: Planned): Promise<boolean> {
+    const { store, region } = this.#options;
+    const [before] = await store.read(instance, [id]);
+    const nowSeconds = this.#nowSeconds();
+    const object = before?.object;
+    const facts = object && due(object.facts, plannedDates(object.registers), nowSeconds, region);
+    if (before === undefined || object === undefined || facts === object.facts) {
+      this.#planned.delete(key);
+      if (object !== undefined) this.#plan(object);
+      return true;
+    }
+    const lastChange = Math.max(object.lastChange, nowSeconds);
+    const after: ManagedObject = { ...object, facts: facts ?? object.facts, lastChange };
+    const evidence = eventsOf(object, after.facts, this.#options.timers.wallMs());
+    const outcome = await store.commit(instance, [{ kind: "update", before, after }], evidence);
+    if (outcome.kind === "conflict" || outcome.kind === "reserved") return false;
+    this.#planned.delete(key);
+    if (outcome.kind === "committed") this.#plan(after);
+    return true;
+  }
+
+  #nowSeconds(): number {
+    return Math.floor(this.#options.timers.wallMs() / 1_000);
+  }
+}
+
+/** When a date will make another fact true, seconds; undefined where none will. */
+export function nextDate(object: ManagedObject, region: string): number | undefined {
+  const planned = plannedDates(object.registers);
+  const times = [planned.activation, planned.deactivation].filter((at) => at !== undefined);
+  return times
+    .toSorted((a, b) => a - b)
+    .find((at) => due(object.facts, planned, at, region) !== object.facts);
+}
+
+/** The same evidence that an operation leaves which sees a date first. */
+function eventsOf(
+  { facts: old, uniqueIdentifier: target }: ManagedObject,
+  facts: Facts,
+  time: number,
+): readonly AuditEvent[] {
+  const actions = { activated: "kmip-key.activate", deactivated: "kmip-key.deactivate" } as const;
+  return (["activated", "deactivated"] as const)
+    .filter((fact) => old[fact] === undefined && facts[fact] !== undefined)
+    .map((fact) => ({
+      time,
+      action: actions[fact],
+      outcome: "success",
+      initiator: "planned-date",
+      target,
+      requestId: "leader",
+    }));
+}

@@ -1,0 +1,68 @@
+import type { ManagedObject, OwnStore } from "@holdfast/engine";
+import type { DutyContext } from "./duty.ts";
+
+const pageRecords = 200;
+const pageBytes = 256 << 10;
+
+/** How far a partition was followed. A restart forgets it, also while a page is read. */
+interface Place {
+  readonly replicationId: string;
+  number: number;
+}
+
+/**
+ * Follows what changes in the own store, a partition at a time and from the beginning: cheap once it has been through,
+ * since a record has one entry however often it changes.
+ */
+export class OwnFeed {
+  readonly #own: OwnStore;
+  readonly #partitions: readonly number[];
+  readonly #places = new Map<number, Place>();
+
+  constructor(own: OwnStore, partitions: readonly number[]) {
+    this.#own = own;
+    this.#partitions = partitions;
+    own.onState(() => this.restart());
+  }
+
+  /** Begins anew. */
+  restart(): void {
+    this.#places.clear();
+  }
+
+  /** Hands over at most about `limit` changed records; answers how many changes are not looked at yet. */
+  async follow(
+    limit: number,
+    context: DutyContext,
+    each: (object: ManagedObject) => void,
+  ): Promise<number> {
+    const { replicationId, numbers } = await this.#own.position();
+    let [room, left] = [limit, 0];
+    for (const partition of this.#partitions) {
+      const target = numbers[partition] ?? 0;
+      const known = this.#places.get(partition);
+      const place = known?.replicationId === replicationId ? known : { replicationId, number: 0 };
+      this.#places.set(partition, place);
+      while (place.number < target && room > 0 && context.active()) {
+        const seen = await this.#page(partition, place, each);
+        if (seen === undefined) break;
+        room -= Math.max(1, seen);
+      }
+      left += Math.max(0, target - place.number);
+    }
+    return left;
+  }
+
+  /** Answers how many records there were; undefined where the place leads nowhere any more. */
+  async #page(
+    partition: number,
+    place: Place,
+    each: (object: ManagedObject) => void,
+  ): Promise<number | undefined> {
+    const page = await this.#own.changes(partition, place.number, pageRecords, pageBytes);
+    if (page.replicationId !== place.replicationId || page.upTo <= place.number) return undefined;
+    for (const object of page.objects) each(object);
+    place.number = page.upTo;
+    return page.objects.length;
+  }
+}
