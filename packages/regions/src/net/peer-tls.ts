@@ -20,6 +20,7 @@ export interface PeerIdentity {
   readonly notAfterMs: number;
 }
 
+const chainMax = 8;
 const pemCertificate = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /** HTTP/2 needs forward secrecy and AEAD (RFC 9113, 9.2.2). */
@@ -82,10 +83,10 @@ function certificatesOf(pem: string, what: string): readonly X509Certificate[] {
   });
 }
 
-/** DNS names of a certificate's Subject Alternative Name. */
-export function dnsNamesOf(certificate: X509Certificate): readonly string[] {
+/** DNS names of a Subject Alternative Name as Node writes it. */
+export function dnsNamesOf(subjectAltName: string | undefined): readonly string[] {
   // Node quotes a name that holds anything unusual; such a one is never a peer's.
-  return (certificate.subjectAltName ?? "")
+  return (subjectAltName ?? "")
     .split(", ")
     .flatMap((name) => (name.startsWith("DNS:") ? [name.slice(4).toLowerCase()] : []));
 }
@@ -95,7 +96,24 @@ export function regionOf(
   certificate: X509Certificate,
   regions: readonly string[],
 ): string | undefined {
-  const names = new Set(dnsNamesOf(certificate));
+  const names = new Set(dnsNamesOf(certificate.subjectAltName));
   const found = regions.filter((region) => names.has(peerName(region).toLowerCase()));
   return found.length === 1 ? found[0] : undefined;
+}
+
+/** Whether one of the authorities issued a certificate, itself or through the intermediates that came with it. */
+export function issuedBy(
+  certificate: X509Certificate,
+  authorities: readonly X509Certificate[],
+): boolean {
+  let link: X509Certificate | undefined = certificate;
+  for (let depth = 0; link !== undefined && depth < chainMax; depth += 1) {
+    const issued: X509Certificate = link;
+    const of = (authority: X509Certificate) =>
+      issued.checkIssued(authority) && issued.verify(authority.publicKey);
+    if (authorities.some(of)) return true;
+    const next: X509Certificate | undefined = issued.issuerCertificate;
+    link = next !== undefined && of(next) ? next : undefined;
+  }
+  return false;
 }

@@ -1,0 +1,205 @@
+import { create } from "@bufbuild/protobuf";
+import { encodeRecord, type OwnStoredObject, sysPartition } from "@holdfast/engine";
+import {
+  AppendAuditReplySchema,
+  ChangesReplySchema,
+  DigestsReplySchema,
+  FindReplySchema,
+  HelloReplySchema,
+  KekReplySchema,
+  LeafSchema,
+  LeavesReplySchema,
+  MarkServedReplySchema,
+  PositionReplySchema,
+  ReadReplySchema,
+  RecordsReplySchema,
+  ReleaseReplySchema,
+  ReserveReplySchema,
+} from "../gen/holdfast/peer/v1/peer_pb.ts";
+import type { PeerStore } from "../ports.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  peerMethods,
+  type ReplyOf,
+  type RequestOf,
+  type UnaryName,
+} from "./methods.ts";
+import { InvalidRequest } from "./status.ts";
+import { features, protocolMax, protocolMin } from "./versions.ts";
+import { auditOf, changeOf, numberOf, outcomeMessage, slotMessage, storedMessage } from "./wire.ts";
+
+/** What may be asked for in one call. */
+const idsMax = 10_000;
+const pageMax = 10_000;
+const maskBytes = 32;
+
+type Handlers = {
+  readonly [Name in UnaryName]: (
+    store: PeerStore,
+    request: RequestOf<Name>,
+  ) => Promise<ReplyOf<Name>>;
+};
+
+/** One row a method: what is asked, of what a region's store answers. */
+const handlers: Handlers = {
+  hello: async (store) => {
+    const hello = await store.hello();
+    return create(HelloReplySchema, {
+      protocolMin,
+      protocolMax,
+      features: [...features],
+      region: hello.region,
+      generation: BigInt(hello.generation),
+      retired: BigInt(hello.retired),
+      serving: hello.serving,
+      wallMs: BigInt(Math.max(0, Math.trunc(hello.wallMs))),
+    });
+  },
+  fetch: async (store, { instance, ids }) => {
+    const found = await store.fetch(instance, bounded(ids));
+    return create(ReadReplySchema, { slots: found.map(slotMessage) });
+  },
+  position: async (store) => {
+    const { replicationId, numbers } = await store.position();
+    return create(PositionReplySchema, { replicationId, numbers: numbers.map(BigInt) });
+  },
+  changes: async (store, { partition, after, limit, bytesMax }) => {
+    const page = await store.changes(
+      partitionOf(partition),
+      numberOf(after),
+      pageSize(limit),
+      bytesMax,
+    );
+    return create(ChangesReplySchema, {
+      replicationId: page.replicationId,
+      records: page.objects.map(encodeRecord),
+      damaged: [...page.damaged],
+      upTo: BigInt(page.upTo),
+      last: BigInt(page.last),
+    });
+  },
+  digests: async (store, { partition }) =>
+    create(DigestsReplySchema, { digests: await store.digests(partitionOf(partition)) }),
+  leaves: async (store, { partition, mask, after }) => {
+    if (mask.length !== maskBytes) throw new InvalidRequest("a mask is not 256 bits long");
+    const page = await store.leaves(
+      partitionOf(partition),
+      Uint8Array.from(mask),
+      after === undefined ? undefined : numberOf(after),
+    );
+    return create(LeavesReplySchema, {
+      replicationId: page.replicationId,
+      leaves: page.leaves.map(({ uniqueIdentifier, tag }) =>
+        create(LeafSchema, { id: uniqueIdentifier, tag: Buffer.from(tag, "hex") }),
+      ),
+      ...(page.next !== undefined && { next: BigInt(page.next) }),
+    });
+  },
+  records: async (store, { partition, ids }) => {
+    const { objects, damaged } = await store.records(partitionOf(partition), bounded(ids));
+    return create(RecordsReplySchema, {
+      records: objects.map(encodeRecord),
+      damaged: [...damaged],
+    });
+  },
+  reserve: async (store, { instance, ids, operation }) => {
+    const outcome = await store.reserve(instance, bounded(ids), operation);
+    return create(
+      ReserveReplySchema,
+      outcome.kind === "reserved"
+        ? {}
+        : {
+            held: {
+              $typeName: "holdfast.peer.v1.Held",
+              id: outcome.uniqueIdentifier,
+              operation: outcome.operation,
+            },
+          },
+    );
+  },
+  write: async (store, { instance, changes, audit, operation }) => {
+    const made = changes.map((change) => changeOf(change, instance));
+    return outcomeMessage(await store.write(instance, made, audit.map(auditOf), operation));
+  },
+  release: async (store, { instance, operation }) =>
+    create(ReleaseReplySchema, { released: await store.release(instance, operation) }),
+  kek: async (store, { instance, kekId }) =>
+    create(KekReplySchema, { kek: await store.kek(instance, kekId) }),
+  read: async ({ remote }, { instance, ids }) => {
+    const found = await remote.read(instance, bounded(ids));
+    return create(ReadReplySchema, { slots: found.map(slotMessage) });
+  },
+  commit: async ({ remote }, { instance, changes, audit, agreed }) => {
+    const made = changes.map((change) => changeOf(change, instance));
+    const options = agreed ? { agreed } : {};
+    return outcomeMessage(await remote.commit(instance, made, audit.map(auditOf), options));
+  },
+  markServed: async ({ remote }, { instance, before, after }) => {
+    const change = changeOf(
+      { $typeName: "holdfast.peer.v1.Change", after, ...(before && { before }) },
+      instance,
+    );
+    if (change.kind !== "update") throw new InvalidRequest("a record without what it was before");
+    const marked = await remote.markServed(instance, change.before, change.after);
+    return create(MarkServedReplySchema, { marked });
+  },
+  find: async ({ remote }, { instance, term, live, destroyed, limit, after }) => {
+    const page = await remote.find(instance, {
+      ...(term !== undefined && { term }),
+      live,
+      destroyed,
+      limit: pageSize(limit),
+      ...(after !== undefined && { after }),
+    });
+    const objects: readonly OwnStoredObject[] = page.objects;
+    return create(FindReplySchema, {
+      objects: objects.map(storedMessage),
+      ...(page.next !== undefined && { next: page.next }),
+    });
+  },
+  appendAudit: async ({ remote }, { instance, events, strict }) => {
+    await remote.appendAudit(instance, events.map(auditOf), strict);
+    return create(AppendAuditReplySchema);
+  },
+};
+
+/** Answers a unary method's request, bytes for bytes. Rejects with `InvalidRequest` or with what the store says. */
+export async function answer<Name extends UnaryName>(
+  name: Name,
+  store: PeerStore,
+  request: Uint8Array,
+): Promise<Buffer> {
+  const { input, output } = peerMethods[name];
+  const handler: Handlers[Name] = handlers[name];
+  const reply = await handler(
+    store,
+    decoded(() => decodeMessage(input, request)) as RequestOf<Name>,
+  );
+  const bytes = encodeMessage(output, reply);
+  if (name === "kek") (reply as ReplyOf<"kek">).kek.fill(0);
+  return bytes;
+}
+
+function decoded<Message>(decode: () => Message): Message {
+  try {
+    return decode();
+  } catch (cause) {
+    throw new InvalidRequest("the request does not decode", { cause });
+  }
+}
+
+function bounded(ids: readonly string[]): readonly string[] {
+  if (ids.length > idsMax) throw new InvalidRequest(`more than ${idsMax} identifiers`);
+  return ids;
+}
+
+function partitionOf(partition: number): number {
+  if (partition > sysPartition) throw new InvalidRequest("there is no such partition");
+  return partition;
+}
+
+function pageSize(limit: number): number {
+  if (limit === 0) throw new InvalidRequest("a page of nothing");
+  return Math.min(limit, pageMax);
+}

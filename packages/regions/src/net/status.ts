@@ -1,0 +1,144 @@
+import { Metadata, type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
+import { KeyRingUnavailable, type StoreFailure, StoreUnavailable } from "@holdfast/engine";
+
+/** Trailers that tell what the status code does not. */
+const failureKey = "holdfast-failure";
+const largeKey = "holdfast-large";
+const keyRingKey = "holdfast-key-ring";
+
+/** A request that the answering side does not take, whoever asks: the caller's fault. */
+export class InvalidRequest extends Error {
+  override readonly name = "InvalidRequest";
+}
+
+/** A reply that is larger than one message may be: to be asked for in pieces. */
+export class ReplyTooLarge extends Error {
+  override readonly name = "ReplyTooLarge";
+}
+
+/** What became of a call to one node. */
+export type CallFault =
+  /** The node answered, with its store's failure. */
+  | { readonly kind: "answered"; readonly error: StoreUnavailable | KeyRingUnavailable }
+  /** The node was not reached; nothing was asked of it. */
+  | { readonly kind: "notSent"; readonly reason: string }
+  /** No answer came: what was asked may have been done. */
+  | { readonly kind: "unknown"; readonly reason: string }
+  /** The answer has to be asked for in pieces. */
+  | { readonly kind: "large" };
+
+/** A call to one node that brought no reply. */
+export class CallFailed extends Error {
+  override readonly name = "CallFailed";
+  readonly fault: CallFault;
+  constructor(fault: CallFault) {
+    super(fault.kind);
+    this.fault = fault;
+  }
+}
+
+const failures: { readonly [Failure in StoreFailure]: true } = {
+  noLease: true,
+  barrierShort: true,
+  timeout: true,
+  full: true,
+  notInitialised: true,
+  corrupt: true,
+  unsafe: true,
+  peerUnreachable: true,
+  noAgreement: true,
+  reserved: true,
+  deposed: true,
+  retired: true,
+};
+
+function isFailure(name: string): name is StoreFailure {
+  return Object.hasOwn(failures, name);
+}
+
+/** The store's failure as it came; one that this release does not know counts as "cannot be asked". */
+export function failureFrom(name: string, message: string, region: string): StoreUnavailable {
+  const failure = isFailure(name) ? name : "peerUnreachable";
+  return new StoreUnavailable(failure, `region ${region}: ${plain(message)}`);
+}
+
+/** One line of printable ASCII: what a header can carry, and nothing that a log could be fooled with. */
+export function plain(text: string): string {
+  return text.replace(/[^ -~]+/g, " ").slice(0, 300);
+}
+
+/** The status of an error that a handler threw. Whatever is not told to the other side goes to `unexpected`. */
+export function statusOf(error: unknown, unexpected: (error: unknown) => void): StatusObject {
+  const metadata = new Metadata();
+  if (error instanceof StoreUnavailable) {
+    metadata.set(failureKey, error.failure);
+    return { code: status.UNAVAILABLE, details: plain(error.message), metadata };
+  }
+  if (error instanceof KeyRingUnavailable) {
+    metadata.set(keyRingKey, error.refused ? "refused" : "unreachable");
+    return { code: status.FAILED_PRECONDITION, details: plain(error.message), metadata };
+  }
+  if (error instanceof InvalidRequest) {
+    return { code: status.INVALID_ARGUMENT, details: plain(error.message), metadata };
+  }
+  if (error instanceof ReplyTooLarge) {
+    metadata.set(largeKey, "1");
+    return { code: status.RESOURCE_EXHAUSTED, details: "ask for it in pieces", metadata };
+  }
+  unexpected(error);
+  return { code: status.INTERNAL, details: "internal error", metadata };
+}
+
+/** What a status that is not OK means for the caller. */
+export function faultOf(error: ServiceError, region: string, method: string): CallFault {
+  const { code, details } = error;
+  // A status that grpc-js made itself may come without any.
+  const metadata: Metadata | undefined = error.metadata;
+  const trailer = (key: string) => metadata?.get(key)[0]?.toString();
+  const answered = (failure: StoreFailure, message: string): CallFault => ({
+    kind: "answered",
+    error: new StoreUnavailable(failure, `region ${region} ${message}`),
+  });
+  const failure = trailer(failureKey);
+  if (failure !== undefined) {
+    return { kind: "answered", error: failureFrom(failure, details, region) };
+  }
+  const keyRing = trailer(keyRingKey);
+  if (keyRing !== undefined) {
+    const message = `region ${region}: ${plain(details)}`;
+    return { kind: "answered", error: new KeyRingUnavailable(keyRing === "refused", message) };
+  }
+  if (trailer(largeKey) !== undefined) return { kind: "large" };
+  switch (code) {
+    case status.UNIMPLEMENTED:
+      return answered(
+        "peerUnreachable",
+        `runs an older release, which cannot answer ${method}: upgrade it`,
+      );
+    case status.INVALID_ARGUMENT:
+      return answered("corrupt", `does not take ${method}: ${plain(details)}`);
+    case status.INTERNAL:
+    case status.UNKNOWN:
+      // grpc-js says INTERNAL for a stream that broke, too: nothing is known.
+      return { kind: "unknown", reason: plain(details) };
+    case status.UNAVAILABLE:
+      // The words of grpc-js where no connection came to be; any others count as "may have been sent".
+      return details.startsWith("No connection established")
+        ? { kind: "notSent", reason: connectionFault(details) }
+        : { kind: "unknown", reason: connectionFault(details) };
+    case status.CANCELLED:
+    case status.DEADLINE_EXCEEDED:
+      return { kind: "unknown", reason: "no answer in time" };
+    default:
+      return { kind: "unknown", reason: plain(details) };
+  }
+}
+
+/** The system's word for it, where there is one among those of grpc-js. */
+function connectionFault(details: string): string {
+  const known =
+    /\b(ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EPIPE|ENOTFOUND)\b/.exec(
+      details,
+    );
+  return known?.[1] ?? plain(details).slice(0, 120);
+}

@@ -1,0 +1,30 @@
+import { StoreUnavailable } from "@holdfast/engine";
+
+/** The oldest and the newest version of the protocol that this release speaks. */
+export const protocolMin = 1;
+export const protocolMax = 1;
+
+/** What this release can do besides what its version says; unknown ones are passed over. */
+export const features: readonly string[] = ["large"];
+
+/** Versions that a side speaks; the fields of both `HelloRequest` and `HelloReply`. */
+export interface Versions {
+  readonly protocolMin: number;
+  readonly protocolMax: number;
+}
+
+/** The newest version that both sides speak; undefined where there is none. */
+export function commonVersion(theirs: Versions): number | undefined {
+  const newest = Math.min(protocolMax, theirs.protocolMax);
+  return newest >= Math.max(protocolMin, theirs.protocolMin) ? newest : undefined;
+}
+
+/** Rejects a side that speaks no version of ours. */
+export function checkVersions(region: string, theirs: Versions): void {
+  if (commonVersion(theirs) !== undefined) return;
+  const { protocolMin: oldest, protocolMax: newest } = theirs;
+  throw new StoreUnavailable(
+    "peerUnreachable",
+    `region ${region} speaks versions ${oldest} to ${newest} of the peer protocol, this node ${protocolMin} to ${protocolMax}: upgrade the older one`,
+  );
+}
