@@ -1,5 +1,5 @@
-import { type AuditEvent, StoreUnavailable } from "@holdfast/engine";
-import { partitionKeys, partitionOf } from "./keys.ts";
+import { type AuditEvent, partitionOf, StoreUnavailable } from "@holdfast/engine";
+import { partitionKeys } from "./keys.ts";
 import type { StoreContext, Tenure } from "./tenure.ts";
 import type { Tenures } from "./tenures.ts";
 
@@ -102,7 +102,7 @@ export class AuditQueue {
     const lines = events.map((event) => JSON.stringify(event)).join("\n");
     const args = [String(settings.auditEntriesMax), instance, lines];
     const script = scripts["append-audit"];
-    const reply = await tenure.committer.submit(script, partition, keys, args, localEnough);
+    const reply = await tenure.committer.submit(script, partition, keys, args, { localEnough });
     if (reply.result !== "committed") {
       throw new StoreUnavailable("corrupt", `append-audit.lua answered ${reply.result}`);
     }

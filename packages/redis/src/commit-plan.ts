@@ -6,12 +6,14 @@ import {
   indexTerms,
   type ManagedObject,
   nameOfTerm,
+  type OwnCommitOptions,
   StoreUnavailable,
+  systemInstance,
   type Tag,
   tagOf,
 } from "@holdfast/engine";
 import type { Argument } from "./command-line.ts";
-import { instanceKeys, type PartitionKeys, recordKey, termPlace } from "./keys.ts";
+import { instanceKeys, ownRecordKey, type PartitionKeys, termPlace } from "./keys.ts";
 import type { Reply } from "./replies.ts";
 
 /** What `commit.lua` gets, and how to read its answer. */
@@ -34,7 +36,7 @@ interface Row {
   readonly after: ManagedObject;
 }
 
-const fixedKeys = 8;
+const fixedKeys = 9;
 const none = Buffer.alloc(0);
 
 /** The script's input for all changes of a commit. */
@@ -44,12 +46,13 @@ export function commitPlan(
   changes: readonly Change[],
   audit: readonly AuditEvent[],
   settings: PlanSettings,
+  options: OwnCommitOptions,
 ): CommitPlan {
   const rows = changes.map((change): Row => {
     const before = change.kind === "update" ? change.before : undefined;
     return { kind: change.kind, before, after: change.after };
   });
-  return plan(partition, instance, rows, audit, settings);
+  return plan(partition, instance, rows, audit, settings, options);
 }
 
 /** The script's input for noting that an object was served. */
@@ -60,7 +63,7 @@ export function servedPlan(
   after: ManagedObject,
   settings: PlanSettings,
 ): CommitPlan {
-  return plan(partition, instance, [{ kind: "served", before, after }], [], settings);
+  return plan(partition, instance, [{ kind: "served", before, after }], [], settings, {});
 }
 
 function plan(
@@ -69,39 +72,44 @@ function plan(
   rows: readonly Row[],
   audit: readonly AuditEvent[],
   settings: PlanSettings,
+  { joined = false, operation = "" }: OwnCommitOptions,
 ): CommitPlan {
   const { status, live, destroyed } = instanceKeys(partition.prefix, instance);
   const { head, counters, changes, digests } = partition;
   const keys: Argument[] = [head, counters, status, live, destroyed, changes, digests];
-  keys.push(partition.audit);
-  for (const { after } of rows) keys.push(keyOf(partition, after.uniqueIdentifier));
+  keys.push(partition.audit, partition.reserved);
+  for (const { after } of rows) keys.push(ownRecordKey(partition.record, after.uniqueIdentifier));
   const buckets = new Buckets(partition.prefix, instance, keys);
   const args: Argument[] = [
     String(settings.auditEntriesMax),
     instance,
     String(settings.commonTermMin),
+    refusing(instance, joined),
+    operation,
+    partition.record,
     String(audit.length),
     ...audit.map((event) => JSON.stringify(event)),
     String(rows.length),
   ];
   for (const [index, row] of rows.entries()) {
-    pushRow(args, row, keys[fixedKeys + index] as Buffer, partition.record.length, buckets);
+    const id = (keys[fixedKeys + index] as Buffer).subarray(partition.record.length);
+    pushRow(args, row, id, buckets, joined);
   }
   return { keys, args, outcome: (reply) => outcomeOf(reply, rows, buckets) };
 }
 
-function keyOf(partition: PartitionKeys, identifier: string): Buffer {
-  const key = recordKey(partition.record, identifier);
-  if (key === undefined) throw new RangeError(`${identifier} is not a lower-case UUID`);
-  return key;
+/** Which statuses of an instance refuse a commit: the system's own records belong to none. */
+function refusing(instance: string, joined: boolean): "open" | "known" | "none" {
+  if (instance === systemInstance) return "none";
+  return joined ? "known" : "open";
 }
 
 function pushRow(
   args: Argument[],
   { kind, before, after }: Row,
-  key: Buffer,
-  prefixLength: number,
+  id: Buffer,
   buckets: Buckets,
+  joined: boolean,
 ): void {
   const record = encodeRecord(after);
   const tag = tagOf(record);
@@ -109,33 +117,60 @@ function pushRow(
   const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength);
   const wasDestroyed = before?.object.facts.destroyed !== undefined;
   const isDestroyed = after.facts.destroyed !== undefined;
-  const terms = termLines(before?.object, after, wasDestroyed !== isDestroyed, buckets);
-  args.push(kind, key.subarray(prefixLength), before ? Buffer.from(before.tag, "hex") : none);
+  const moved = wasDestroyed !== isDestroyed;
+  const terms = termLines({ before: before?.object, after, moved, joined }, buckets);
+  args.push(kind, id, before ? Buffer.from(before.tag, "hex") : none);
   args.push(Buffer.from(tag, "hex"), same ? none : bytes);
   args.push(wasDestroyed ? "1" : "0", isDestroyed ? "1" : "0", String(terms.length / 3), ...terms);
 }
 
+interface TermChange {
+  readonly before: ManagedObject | undefined;
+  readonly after: ManagedObject;
+  /** From the live to the destroyed ones. */
+  readonly moved: boolean;
+  /** A join claims no names. */
+  readonly joined: boolean;
+}
+
 /** What becomes of each term: `commit.lua` says the letters. */
 function termLines(
-  before: ManagedObject | undefined,
-  after: ManagedObject,
-  moved: boolean,
-  buckets: Buckets,
+  { before, after, moved, joined }: TermChange,
+  buckets: Pick<Buckets, "place">,
 ): Argument[] {
   const old = new Set(before === undefined ? [] : indexTerms(before).map(({ term }) => term));
   const lines: Argument[] = [];
-  const push = (what: string, term: string): void => {
-    lines.push(what, ...buckets.place(term));
+  const push = (what: string | undefined, term: string): void => {
+    if (what !== undefined) lines.push(what, ...buckets.place(term));
   };
   const terms = indexTerms(after);
   const now = new Set(terms.map(({ term }) => term));
   for (const term of old) if (moved || !now.has(term)) push("-", term);
+  const letters = joined ? joinLetters : ownLetters;
   for (const { term, unique } of terms) {
     const kept = !moved && old.has(term);
-    if (!kept) push(unique ? "n" : "+", term);
-    else if (unique) push("c", term);
+    push(letters[kept ? "kept" : "fresh"][unique ? "unique" : "plain"], term);
   }
   return lines;
+}
+
+const ownLetters = {
+  fresh: { plain: "+", unique: "n" },
+  kept: { plain: undefined, unique: "c" },
+} as const;
+const joinLetters = {
+  fresh: { plain: "+", unique: "u" },
+  kept: { plain: undefined, unique: undefined },
+} as const;
+
+/** The terms of an object that is put into an index anew, as `repair.lua` wants them. */
+export function repairLines(
+  after: ManagedObject,
+  prefix: string,
+  keys: Argument[],
+): readonly Argument[] {
+  const buckets = new Buckets(prefix, after.instance, keys);
+  return termLines({ before: undefined, after, moved: false, joined: true }, buckets);
 }
 
 /** The buckets of terms among a script's keys, each once. */
@@ -172,6 +207,8 @@ function outcomeOf(reply: Reply, rows: readonly Row[], buckets: Buckets): Commit
   const after = rows[Number(index ?? 0) - 1]?.after;
   if (reply.result === "committed") return { kind: "committed" };
   if (reply.result === "instanceClosed") return { kind: "instanceClosed" };
+  const held = after && heldOutcome(reply.result, after.uniqueIdentifier, hash);
+  if (held !== undefined) return held;
   if (after !== undefined && reply.result === "conflict") {
     return { kind: "conflict", uniqueIdentifier: after.uniqueIdentifier };
   }
@@ -180,4 +217,14 @@ function outcomeOf(reply: Reply, rows: readonly Row[], buckets: Buckets): Commit
     return { kind: "nameTaken", uniqueIdentifier: after.uniqueIdentifier, name };
   }
   throw new StoreUnavailable("corrupt", `commit.lua answered ${reply.result}`);
+}
+
+function heldOutcome(
+  result: string,
+  uniqueIdentifier: string,
+  operation: unknown,
+): CommitOutcome | undefined {
+  if (result === "reservationLost") return { kind: "reservationLost", uniqueIdentifier };
+  if (result !== "reserved") return undefined;
+  return { kind: "reserved", uniqueIdentifier, operation: String(operation) };
 }

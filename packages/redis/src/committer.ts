@@ -1,10 +1,10 @@
-import { type Observer, StoreUnavailable } from "@holdfast/engine";
+import { type Observer, StoreUnavailable, sysPartition } from "@holdfast/engine";
 import { acknowledged } from "./barrier.ts";
 import type { Argument } from "./command-line.ts";
 import type { CommandLine, Connection, Outcome } from "./connection.ts";
 import type { CoveredNumbers } from "./covered.ts";
 import { isNoScript, isReply, storeFailure } from "./failure.ts";
-import { partitionKeys, sysKeys, sysPartition } from "./keys.ts";
+import { partitionKeys, sysKeys } from "./keys.ts";
 import type { Moment } from "./lease.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { ReplicaSet } from "./replica-set.ts";
@@ -45,15 +45,26 @@ interface Job {
   readonly deadlineMs: number;
   /** Resolves although a replica is short: nothing is promised by it. */
   readonly localEnough: boolean;
+  readonly written: (() => void) | undefined;
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: unknown) => void;
   reply: Reply;
+}
+
+/** How a script is to be run. */
+export interface SubmitOptions {
+  /** The local disk is enough: nothing is promised by it. */
+  readonly localEnough?: boolean;
+  /** Called when the script has answered that it wrote, before the barrier. */
+  readonly written?: (() => void) | undefined;
 }
 
 const batchJobsMax = 512;
 const batchBytesMax = 8 << 20;
 const queueMax = 20_000;
 const loadsMax = 3;
+/** A job that only wants a barrier. */
+const bare = { line: undefined, bytes: 0, localEnough: false, written: undefined } as const;
 
 /**
  * Runs write scripts and promises them: all that wait go out in one write, each batch ends with a marker, and when every
@@ -92,17 +103,22 @@ export class Committer {
     partition: number,
     keys: readonly Argument[],
     args: readonly Argument[],
-    localEnough = false,
+    { localEnough = false, written }: SubmitOptions = {},
   ): Promise<Reply> {
     const line: CommandLine = ["evalsha", ...scriptArguments(script, keys, args)];
     const bytes = args.reduce((sum, arg) => sum + arg.length, 0);
-    return this.#enqueue({ line, partition, bytes, localEnough }, 0);
+    return this.#enqueue({ line, partition, bytes, localEnough, written }, 0);
+  }
+
+  /** Resolves when everything that was read on this process before is covered. */
+  async barrier(): Promise<void> {
+    await this.#enqueue({ ...bare, partition: sysPartition }, 0);
   }
 
   /** Resolves when everything up to `number` of a partition, read on this process before, is covered. */
   async cover(partition: number, number: number): Promise<void> {
     if (this.#parts.covered.of(partition) >= number) return;
-    await this.#enqueue({ line: undefined, partition, bytes: 0, localEnough: false }, number);
+    await this.#enqueue({ ...bare, partition }, number);
   }
 
   /** Whether nothing waits. */
@@ -126,7 +142,7 @@ export class Committer {
   }
 
   #enqueue(
-    job: Pick<Job, "line" | "partition" | "bytes" | "localEnough">,
+    job: Pick<Job, "line" | "partition" | "bytes" | "localEnough" | "written">,
     number: number,
   ): Promise<Reply> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
@@ -246,9 +262,19 @@ export class Committer {
       job.reply = readReply(outcome.value);
       if (job.reply.result === "notInitialised")
         throw otherStore(this.#parts.connection.address, this.#parts.storeId, undefined);
+      if (job.reply.result === "committed") this.#tellWritten(job);
     } catch (error) {
       this.#carried = this.#carried.filter((other) => other !== job);
       job.reject(error);
+    }
+  }
+
+  #tellWritten({ written }: Job): void {
+    try {
+      written?.();
+    } catch (cause) {
+      const message = "whoever was told of a written change failed";
+      this.#parts.observe({ type: "warning", message, cause });
     }
   }
 

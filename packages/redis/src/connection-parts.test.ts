@@ -148,7 +148,10 @@ describe("headers", () => {
       promised: 0x010101010101,
       created: 0x010101010101,
       changed: 0x010101010101,
+      reserved: false,
     });
+    value[28] = 0x81;
+    expect(readRecordHeader(value)).toMatchObject({ changed: 0x010101010101, reserved: true });
     expect(readRecordHeader(value.subarray(0, 33))).toBeUndefined();
     expect(readPartitionHead(value.subarray(0, 22))?.covered).toBe(0x010101010101);
     for (const none of [null, undefined, value]) expect(readPartitionHead(none)).toBeUndefined();

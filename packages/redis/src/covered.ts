@@ -1,4 +1,4 @@
-import { partitionCount } from "./keys.ts";
+import { partitionCount } from "@holdfast/engine";
 
 /**
  * Up to which change number each partition is known to be covered by a full barrier. It holds for one process only: after

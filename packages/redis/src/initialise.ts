@@ -1,7 +1,7 @@
-import { type Ids, StoreUnavailable } from "@holdfast/engine";
+import { type Ids, partitionCount, StoreUnavailable, sysPartition } from "@holdfast/engine";
 import { notInitialised } from "./committer.ts";
 import { Connection } from "./connection.ts";
-import { partitionCount, partitionKeys, sysKeys, sysPartition } from "./keys.ts";
+import { partitionKeys, sysKeys } from "./keys.ts";
 import { connectionSettings, type RedisConnectionOptions } from "./options.ts";
 import { readPartitionHead } from "./record-header.ts";
 import { readPairs, readReply, readRole } from "./replies.ts";

@@ -1,39 +1,17 @@
+import { sysPartition } from "@holdfast/engine";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  bucketCount,
+  bucketKey,
+  identifierOf,
   instanceKeys,
-  keksKey,
-  partitionCount,
-  partitionOf,
   partitionPrefix,
   recordKey,
-  sysPartition,
   termPlace,
 } from "./keys.ts";
 
 const seed = 20260202;
-
-test.each([
-  // Never to be changed: an instance's records lie where these numbers say. By hand from FNV-1a's published vectors.
-  ["", 0x811c9dc5 % 64],
-  ["a", 0xe40c292c % 64],
-  ["foobar", 0xbf9cf968 % 64],
-  ["demo", 54],
-  ["3f2504e0-4f89-41d3-9a0c-0305e82c3301", 49],
-  ["größe", 26],
-])("the partition of %j is %i", (instance, partition) => {
-  expect(partitionOf(instance)).toBe(partition);
-});
-
-test("partitions are hit evenly", () => {
-  const counts = new Array<number>(partitionCount).fill(0);
-  for (let i = 0; i < 6_400; i += 1) {
-    const partition = partitionOf(`instance-${i}`);
-    counts[partition] = (counts[partition] ?? 0) + 1;
-  }
-  expect(Math.min(...counts)).toBeGreaterThan(50);
-  expect(Math.max(...counts)).toBeLessThan(200);
-});
 
 test("prefixes", () => {
   expect(partitionPrefix(0)).toBe("{p00}:");
@@ -47,6 +25,26 @@ test(`a record's key is its prefix and the identifier's bytes (seed ${seed})`, (
       const key = recordKey("{p00}:o:", uuid);
       expect(key?.toString("latin1", 0, 8)).toBe("{p00}:o:");
       expect(key?.toString("hex", 8)).toBe(uuid.replaceAll("-", ""));
+    }),
+    { seed },
+  );
+});
+
+test(`an identifier is read from its key (seed ${seed})`, () => {
+  fc.assert(
+    fc.property(fc.uuid(), (uuid) => {
+      expect(identifierOf(recordKey("", uuid) ?? Buffer.alloc(0))).toBe(uuid);
+    }),
+    { seed },
+  );
+});
+
+test(`every term lies in a bucket that can be named (seed ${seed})`, () => {
+  const buckets = new Set(Array.from({ length: bucketCount }, (_, at) => bucketKey("{p00}:", at)));
+  expect(buckets.size).toBe(bucketCount);
+  fc.assert(
+    fc.property(fc.string(), (term) => {
+      expect(buckets).toContain(termPlace("{p00}:", "i", term).bucket);
     }),
     { seed },
   );
@@ -69,7 +67,7 @@ test(`no other text has a key (seed ${seed})`, () => {
 describe("instances do not share keys", () => {
   test("a colon does not lead into another instance's blocks", () => {
     expect(instanceKeys("{p00}:", "a:0").live).toBe("{p00}:l:a%3A0");
-    expect(keksKey("a\ud800b")).toBe("{sys}:k:a%EF%BF%BDb");
+    expect(instanceKeys("{sys}:", "a\ud800b").status).toBe("{sys}:s:a%EF%BF%BDb");
   });
 
   test(`any two have different keys (seed ${seed})`, () => {

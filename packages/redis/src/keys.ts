@@ -1,24 +1,5 @@
 import { hash } from "node:crypto";
-
-/** How many partitions a store has; fixed for ever, since a record's place depends on it. */
-export const partitionCount = 64;
-
-/**
- * The number that stands for the partition `{sys}`, after those of instances.
- * @alias
- */
-export const sysPartition = partitionCount;
-
-/**
- * The partition of an instance: FNV-1a (32 bits, offset 0x811c9dc5, prime 0x01000193) over its UTF-8 bytes, mod 64.
- */
-export function partitionOf(instance: string): number {
-  let state = 0x811c9dc5;
-  for (const byte of Buffer.from(instance, "utf8")) {
-    state = Math.imul(state ^ byte, 0x01000193) >>> 0;
-  }
-  return state % partitionCount;
-}
+import { sysPartition } from "@holdfast/engine";
 
 /** `{p00}` to `{p63}`, and `{sys}`. */
 export function partitionPrefix(partition: number): string {
@@ -40,6 +21,12 @@ export interface PartitionKeys {
   readonly audit: string;
   /** Prefix of records; the identifier's 16 bytes follow. */
   readonly record: string;
+  /** Hash: identifier → the agreed operation that holds it; `reserved.lua` says the value. */
+  readonly reserved: string;
+  /** Hash: region → up to where its changes of this partition were read. */
+  readonly cursors: string;
+  /** Hash: what was put aside; `redis-quarantine.ts` says the names. */
+  readonly quarantine: string;
 }
 
 /** The keys of a partition. */
@@ -53,6 +40,9 @@ export function partitionKeys(partition: number): PartitionKeys {
     digests: `${prefix}digests`,
     audit: `${prefix}audit`,
     record: `${prefix}o:`,
+    reserved: `${prefix}reserved`,
+    cursors: `${prefix}cursors`,
+    quarantine: `${prefix}quarantine`,
   };
 }
 
@@ -63,17 +53,20 @@ export const sysKeys = {
   /** Hash: address of every replica ever seen → when it was first seen. */
   replicas: "{sys}:replicas",
   replicasVersion: "{sys}:replicas-version",
-  /** Hash: instance → name. */
-  instances: "{sys}:instances",
+  /** The highest epoch of a leader that the store has seen. */
+  epoch: "{sys}:epoch",
+  /** Hash: how often levelling was `asked` for, and which of these wishes was `reached`. */
+  levels: "{sys}:levels",
 } as const;
 
 /** Where `rehearse.lua` tries what the user may do. */
 export const scratchKeys = ["{sys}:scratch", "{p00}:scratch"] as const;
 
-/** The hash that holds an instance's wrapped KEKs. */
-export function keksKey(instance: string): string {
-  return `{sys}:k:${escaped(instance)}`;
-}
+/** The keys of every partition, `{sys}` last. */
+export const allPartitions: readonly PartitionKeys[] = Array.from(
+  { length: sysPartition + 1 },
+  (_, partition) => partitionKeys(partition),
+);
 
 /** The keys of one instance in its partition. */
 export interface InstanceKeys {
@@ -130,6 +123,27 @@ export function recordKey(prefix: string, identifier: string): Buffer | undefine
   return key;
 }
 
+/** The record's key of an identifier that is one of this store's; anything else is a `RangeError`. */
+export function ownRecordKey(prefix: string, identifier: string): Buffer {
+  const key = recordKey(prefix, identifier);
+  if (key === undefined) throw new RangeError(`${identifier} is not a lower-case UUID`);
+  return key;
+}
+
+/** The identifier whose 16 bytes these are. */
+export function identifierOf(bytes: Buffer): string {
+  const hex = bytes.toString("hex", 0, 16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/** How many buckets of terms a partition has. */
+export const bucketCount = 4_096;
+
+/** The key of a bucket of terms. */
+export function bucketKey(prefix: string, bucket: number): string {
+  return `${prefix}t:${bucket.toString(16).padStart(3, "0")}`;
+}
+
 /** Where a term's entries lie: the key of its bucket and the bytes that stand for it there. */
 export interface TermPlace {
   readonly bucket: string;
@@ -142,7 +156,7 @@ const plainTermLength = 11;
 /** The place of an instance's term. */
 export function termPlace(prefix: string, instance: string, term: string): TermPlace {
   const digest = hash("sha256", `${instance}\0${term}`, "buffer");
-  const bucket = (digest.readUInt16BE(30) & 0xfff).toString(16).padStart(3, "0");
+  const bucket = digest.readUInt16BE(30) % bucketCount;
   const length = term.length > plainTermLength ? 16 : 8;
-  return { bucket: `${prefix}t:${bucket}`, hash: digest.subarray(0, length) };
+  return { bucket: bucketKey(prefix, bucket), hash: digest.subarray(0, length) };
 }

@@ -16,6 +16,8 @@ export type Need = "read" | "write";
 /** So many still wait for the end of an outage that lasts; more would make others wait behind them. */
 const waitersMax = 64;
 
+type LeaseListener = (state: LeaseState, reason: string) => void;
+
 interface Waiter {
   readonly need: Need;
   readonly resolve: (allowed: boolean) => void;
@@ -32,6 +34,9 @@ export class LeaseKeeper {
   readonly #unmetSinceMs = new Map<Need, number>();
   #lease: Lease = noLease;
   #told: LeaseState = "none";
+  /** What listeners heard last; unlike the observer they hear of every lapse at once. */
+  #heard: LeaseState = "none";
+  readonly #listeners = new Set<LeaseListener>();
   #expiry: NodeJS.Timeout | undefined;
   #lapse: NodeJS.Timeout | undefined;
 
@@ -63,8 +68,23 @@ export class LeaseKeeper {
 
   /** Takes an event. */
   apply(event: LeaseEvent): void {
+    // A lapse that this event ends was one all the same.
+    this.#hear();
     this.#lease = step(this.#lease, event);
     this.#tell();
+  }
+
+  /** Calls `listener` at each change of the state, a lapse that is over at once too; answers how to stop that. */
+  onState(listener: LeaseListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #hear(): void {
+    const state = this.state();
+    if (state === this.#heard) return;
+    this.#heard = state;
+    for (const listener of this.#listeners) listener(state, this.#lease.reason);
   }
 
   /** Resolves as soon as `need` is met, or with false after `waitMs`; at once where many have waited as long already. */
@@ -95,10 +115,12 @@ export class LeaseKeeper {
       resolve(false);
     }
     this.#waiters.clear();
+    this.#listeners.clear();
   }
 
   /** Wakes who waits and tells the observer. */
   #tell(): void {
+    this.#hear();
     const { state, remainingMs } = stateAt(this.#lease, this.#rules, this.now());
     clearTimeout(this.#expiry);
     if (Number.isFinite(remainingMs)) {

@@ -2,84 +2,130 @@ import {
   type AuditEvent,
   type Change,
   type CommitOutcome,
-  type FindPage,
   type FindQuery,
   type ManagedObject,
+  type OwnCommitOptions,
+  type OwnFindPage,
+  type OwnStoredObject,
+  partitionOf,
   type StoredObject,
   StoreUnavailable,
 } from "@holdfast/engine";
+import { Answers } from "./answers.ts";
 import { commitPlan, servedPlan } from "./commit-plan.ts";
-import { otherStore } from "./committer.ts";
 import { DecodedRecords, decodeStored } from "./decoded-records.ts";
 import { FairGate } from "./fair-gate.ts";
 import {
+  allPartitions,
   instanceKeys,
   type PartitionKeys,
-  partitionCount,
   partitionKeys,
-  partitionOf,
   recordKey,
   termPlace,
 } from "./keys.ts";
-import { type PartitionHead, promisedOf, readPartitionHead } from "./record-header.ts";
+import { isReserved, promisedOf } from "./record-header.ts";
 import { readReply } from "./replies.ts";
+import { readHold } from "./reservations.ts";
 import type { StoreContext, Tenure } from "./tenure.ts";
 import type { Tenures } from "./tenures.ts";
 
-const partitions = Array.from({ length: partitionCount }, (_, number) => partitionKeys(number));
 /** Records in one answer of `find.lua`, which keeps everyone else waiting while it runs. */
 const pageMax = 256;
 /** Bytes after which such an answer ends: a hundred large objects in one would cost everyone their time-out. */
 const pageBytesMax = 1 << 18;
 /** Pages at the same time: of a hundred, the last would come after its time-out, and everything else with it. */
 const pagesAtOnce = 2;
+/** How often a record is read whose reservation ends between two questions. */
+const readsMax = 4;
 
 /** A record's value, and the highest change number that an answer with it rests on. */
 interface Found {
-  readonly objects: (StoredObject | undefined)[];
+  readonly objects: (OwnStoredObject | undefined)[];
   readonly promised: number;
+  /** Indexes of objects that an agreed operation holds. */
+  readonly reserved: readonly number[];
 }
 
 /** Managed objects in Redis. */
 export class RedisObjects {
   readonly #context: StoreContext;
   readonly #tenures: Tenures;
+  readonly #answers: Answers;
   readonly #pages = new FairGate(pagesAtOnce);
   readonly #decoded = new DecodedRecords();
 
   constructor(context: StoreContext, tenures: Tenures) {
     this.#context = context;
     this.#tenures = tenures;
+    this.#answers = new Answers(context, tenures);
   }
 
-  /** See `ObjectStore.read`. */
+  /** See `OwnStore.read`. */
   async read(
     instance: string,
     ids: readonly string[],
-  ): Promise<readonly (StoredObject | undefined)[]> {
+  ): Promise<readonly (OwnStoredObject | undefined)[]> {
     if (ids.length === 0) return [];
+    for (let tries = 0; tries < readsMax; tries += 1) {
+      const objects = await this.#read(instance, ids);
+      if (objects !== undefined) return objects;
+    }
+    throw new StoreUnavailable("reserved", "agreed operations on a record came and went");
+  }
+
+  /** Undefined where a reservation that was seen had ended when it was asked for. */
+  async #read(
+    instance: string,
+    ids: readonly string[],
+  ): Promise<readonly (OwnStoredObject | undefined)[] | undefined> {
     const number = partitionOf(instance);
     const { record } = keysOf(number);
     const keys = ids.map((id) => recordKey(record, id));
     const asked = keys.filter((key) => key !== undefined);
     const tenure = this.#tenures.now("read") ?? (await this.#tenures.require("read"));
     const { head, values } = await tenure.reading((reader) => reader.read(number, asked));
-    this.#check(tenure, head);
+    this.#answers.check(tenure, head);
     const missing = asked.filter((_, index) => values[index] === null);
     if (missing.length > 0) await this.#checkMissing(tenure, number, missing);
-    const named = ids.filter((_, index) => keys[index] !== undefined);
-    const decode = (value: Buffer, at: number) => this.#decoded.decode(named[at] ?? "", value);
-    const { objects, promised } = foundIn(values, instance, decode);
-    await this.#cover(tenure, number, head, promised);
+    const askedIds = ids.filter((_, index) => keys[index] !== undefined);
+    const decode = (value: Buffer, at: number) => this.#decoded.decode(askedIds[at] ?? "", value);
+    const { objects, promised, reserved } = foundIn(values, instance, decode);
+    const named = reserved.length === 0 || (await this.#name(tenure, number, objects, reserved));
+    if (!named) return undefined;
+    await this.#answers.cover(tenure, number, head, promised);
     let next = 0;
     return keys.map((key) => (key === undefined ? undefined : objects[next++]));
   }
 
-  /** See `ObjectStore.commit`. */
+  /** Puts the operations that hold them at the objects of these indexes; false where one has ended meanwhile. */
+  async #name(
+    tenure: Tenure,
+    partition: number,
+    objects: (OwnStoredObject | undefined)[],
+    indexes: readonly number[],
+  ): Promise<boolean> {
+    const { reserved } = keysOf(partition);
+    const ids = indexes.map((index) => objects[index]?.object.uniqueIdentifier ?? "");
+    const fields = ids.map((id) => recordKey("", id) ?? id);
+    const holds = await tenure.reading(({ connection }) =>
+      connection.call("hmget", reserved, ...fields),
+    );
+    this.#answers.assert(tenure);
+    for (const [at, hold] of (holds as (Buffer | null)[]).entries()) {
+      const index = indexes[at] ?? -1;
+      const stored = objects[index];
+      if (hold === null || stored === undefined) return false;
+      objects[index] = { ...stored, reserved: readHold(hold).operation };
+    }
+    return true;
+  }
+
+  /** See `OwnStore.commit`. */
   async commit(
     instance: string,
     changes: readonly Change[],
     audit: readonly AuditEvent[],
+    options: OwnCommitOptions = {},
   ): Promise<CommitOutcome> {
     const { scripts, settings } = this.#context;
     const foreign = changes.find((change) => isForeign(instance, change));
@@ -88,9 +134,11 @@ export class RedisObjects {
       return { kind: "conflict", uniqueIdentifier: foreign.after.uniqueIdentifier };
     }
     const number = partitionOf(instance);
-    const plan = commitPlan(keysOf(number), instance, changes, audit, settings);
+    const plan = commitPlan(keysOf(number), instance, changes, audit, settings, options);
     const started = this.#now();
-    const reply = await tenure.committer.submit(scripts.commit, number, plan.keys, plan.args);
+    const { written } = options;
+    const { keys, args } = plan;
+    const reply = await tenure.committer.submit(scripts.commit, number, keys, args, { written });
     this.#took("commit", started);
     return plan.outcome(reply);
   }
@@ -111,15 +159,15 @@ export class RedisObjects {
   }
 
   /** See `ObjectStore.find`. */
-  async find(instance: string, query: FindQuery): Promise<FindPage> {
+  async find(instance: string, query: FindQuery): Promise<OwnFindPage> {
     const { term, live, destroyed, after } = query;
     const number = partitionOf(instance);
-    const { prefix, head, counters, record } = keysOf(number);
+    const { prefix, head, counters, record, reserved } = keysOf(number);
     const keys = instanceKeys(prefix, instance);
     const place = termPlace(prefix, instance, term ?? "");
     const most = Math.max(1, Math.min(query.limit, pageMax));
     const tenure = this.#tenures.now("read") ?? (await this.#tenures.require("read"));
-    const scriptKeys = [head, counters, keys.live, keys.destroyed, place.bucket];
+    const scriptKeys = [head, counters, keys.live, keys.destroyed, reserved, place.bucket];
     const scriptArgs = [
       term === undefined ? "" : place.hash,
       live ? "1" : "0",
@@ -129,21 +177,14 @@ export class RedisObjects {
       record,
       String(pageBytesMax),
     ];
-    const { next, objects, promised, partitionHead } = await this.#pages.run(instance, async () => {
-      const started = this.#now();
-      const answer = await tenure.reading(({ connection }) =>
-        connection.run(this.#context.scripts.find, scriptKeys, scriptArgs),
-      );
-      this.#took("find", started);
-      const { rest, ...reply } = readReply(answer);
-      const [headBytes, after, records] = rest as [Buffer?, Buffer?, Buffer[]?];
-      const partitionHead = readPartitionHead(headBytes);
-      this.#check(tenure, partitionHead);
+    const { next, objects, answer } = await this.#pages.run(instance, async () => {
+      const answer = await this.#answers.ask("find", scriptKeys, scriptArgs, tenure);
+      const [next, records, holds] = answer.rest as [Buffer?, Buffer[]?, unknown[]?];
       const { objects } = foundIn(records ?? [], instance, (value) => decodeStored(value));
-      return { partitionHead, promised: reply.number, next: after, objects };
+      return { next, answer, objects: withHolders(objects, holds ?? []) };
     });
     // What is missing from the page counts as much as what is on it, so the whole partition must be covered.
-    await this.#cover(tenure, number, partitionHead, promised);
+    await this.#answers.cover(tenure, number, answer.head, answer.number);
     const found = objects.filter((object) => object !== undefined);
     return next?.length ? { objects: found, next: String(next) } : { objects: found };
   }
@@ -156,44 +197,21 @@ export class RedisObjects {
     this.#context.observe({ type: "storeCommand", command, durationMs: this.#now() - started });
   }
 
-  /** Refuses an answer that came when the lease was over, or from an emptied or another store. */
-  #check(tenure: Tenure, head: PartitionHead | undefined): asserts head is PartitionHead {
-    this.#tenures.assert(tenure, "read");
-    if (head?.storeId === tenure.storeId) return;
-    const failure = otherStore(tenure.address, tenure.storeId, head?.storeId);
-    tenure.end(failure);
-    throw failure;
-  }
-
   /** MGET says nothing of a key of another type, and "not there" is for ever. */
   async #checkMissing(tenure: Tenure, partition: number, keys: readonly Buffer[]): Promise<void> {
     const existing = await tenure.reading((reader) => reader.existing(keys));
-    this.#tenures.assert(tenure, "read");
+    this.#answers.assert(tenure);
     if (existing === 0) return;
     const { values } = await tenure.reading((reader) => reader.read(partition, keys));
-    this.#tenures.assert(tenure, "read");
+    this.#answers.assert(tenure);
     const created = values.filter((value) => value !== null).length;
     if (created >= existing) return;
     throw new StoreUnavailable("corrupt", "a record's key holds another type than it should");
   }
-
-  /** Nothing is answered that a fail-over could take back. */
-  async #cover(
-    tenure: Tenure,
-    partition: number,
-    head: PartitionHead,
-    promised: number,
-  ): Promise<void> {
-    const waited = promised > Math.max(head.covered, tenure.covered.of(partition));
-    this.#context.observe({ type: "coveredRead", waited });
-    if (!waited) return;
-    await tenure.committer.cover(partition, promised);
-    this.#tenures.assert(tenure, "read");
-  }
 }
 
 function keysOf(partition: number): PartitionKeys {
-  return partitions[partition] ?? partitionKeys(partition);
+  return allPartitions[partition] ?? partitionKeys(partition);
 }
 
 /** An object of another instance is as if it were not there. */
@@ -215,12 +233,29 @@ function foundIn(
   decode: (value: Buffer, at: number) => StoredObject,
 ): Found {
   let promised = 0;
+  const reserved: number[] = [];
   const objects = values.map((value, at) => {
     if (value === null) return undefined;
     const stored = decode(value, at);
     if (stored.object.instance !== instance) return undefined;
     promised = Math.max(promised, promisedOf(value));
+    if (isReserved(value)) reserved.push(at);
     return stored;
   });
-  return { objects, promised };
+  return { objects, promised, reserved };
+}
+
+/** The objects, those with the operation that holds them which a page says to be held: index and operation by turns. */
+function withHolders(
+  objects: readonly (OwnStoredObject | undefined)[],
+  holds: readonly unknown[],
+): readonly (OwnStoredObject | undefined)[] {
+  const operations = new Map<number, string>();
+  for (let at = 0; at + 1 < holds.length; at += 2) {
+    operations.set(Number(holds[at]) - 1, String(holds[at + 1]));
+  }
+  return objects.map((stored, at) => {
+    const reserved = operations.get(at);
+    return stored && reserved !== undefined ? { ...stored, reserved } : stored;
+  });
 }

@@ -48,6 +48,11 @@ export interface RedisStoreOptions extends RedisConnectionOptions {
   readonly commonTermMin?: number;
   /** Resolves `open` although Redis cannot be reached yet; an unsafe one is refused all the same. Default false. */
   readonly openUnreachable?: boolean;
+  /**
+   * There is another region that has the data too, so another store may take the place of the one that was lost; with
+   * `openUnreachable`, an emptied one may too. Default false: what this one promised would be "not found".
+   */
+  readonly allowOtherStore?: boolean;
 }
 
 type Defaulted =
@@ -63,7 +68,8 @@ type Defaulted =
   | "auditEntriesMax"
   | "auditQueueMax"
   | "commonTermMin"
-  | "openUnreachable";
+  | "openUnreachable"
+  | "allowOtherStore";
 
 /** The options with every default filled in. */
 export type StoreSettings = Omit<RedisStoreOptions, Defaulted> &
@@ -107,6 +113,7 @@ export function storeSettings(options: RedisStoreOptions): StoreSettings {
     auditQueueMax: 10_000,
     commonTermMin: 1_000,
     openUnreachable: false,
+    allowOtherStore: false,
     markerMs: storeLeaseMs / 4,
     ...options,
     ...connectionSettings(options),

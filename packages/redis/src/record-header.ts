@@ -9,6 +9,8 @@ export interface RecordHeader {
   readonly created: number;
   /** Number under which the record lies in `changes`. */
   readonly changed: number;
+  /** An agreed operation holds the record: the highest bit of the change number. */
+  readonly reserved: boolean;
 }
 
 /** Bytes of a header: tag (16), then three numbers (6 each), as `commit.lua` writes them. */
@@ -21,7 +23,8 @@ export function readRecordHeader(value: Buffer): RecordHeader | undefined {
     tag: value.toString("hex", 0, 16),
     promised: promisedOf(value),
     created: value.readUIntBE(22, 6),
-    changed: value.readUIntBE(28, 6),
+    changed: changedOf(value),
+    reserved: isReserved(value),
   };
 }
 
@@ -29,6 +32,18 @@ export function readRecordHeader(value: Buffer): RecordHeader | undefined {
 export function promisedOf(value: Buffer): number {
   return value.readUIntBE(16, 6);
 }
+
+/** The number of the last change alone, of a value that holds a header. */
+export function changedOf(value: Buffer): number {
+  return value.readUIntBE(28, 6) % reservedMark;
+}
+
+/** Whether an agreed operation holds the record of a value that holds a header. */
+export function isReserved(value: Buffer): boolean {
+  return (value[28] ?? 0) >= 128;
+}
+
+const reservedMark = 2 ** 47;
 
 /** A partition's head: whose store it is, and what it is known to have covered. */
 export interface PartitionHead {

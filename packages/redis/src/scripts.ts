@@ -13,20 +13,66 @@ interface ScriptRow {
 
 const partition = ["head", "counters"] as const;
 const committed = ["committed", "notInitialised"] as const;
+const fenced = [...committed, "deposed"] as const;
+const found = ["found", "notInitialised"] as const;
 
 /** Every script, one row each: what is atomic in the store. */
 const rows = {
   commit: {
-    keys: [...partition, "status", "live", "destroyed", "changes", "digests", "audit"],
+    keys: [...partition, "status", "live", "destroyed", "changes", "digests", "audit", "reserved"],
     more: true,
-    results: [...committed, "conflict", "nameTaken", "instanceClosed"],
+    results: [
+      ...committed,
+      "conflict",
+      "nameTaken",
+      "instanceClosed",
+      "reserved",
+      "reservationLost",
+    ],
   },
   "append-audit": { keys: [...partition, "audit"], more: false, results: committed },
   find: {
-    keys: [...partition, "live", "destroyed", "bucket"],
+    keys: [...partition, "live", "destroyed", "reserved", "bucket"],
     more: false,
-    results: ["found", "notInitialised"],
+    results: found,
   },
+  "install-instance": { keys: [...partition, "status"], more: false, results: committed },
+
+  reserve: { keys: ["head", "reserved"], more: false, results: [...committed, "held"] },
+  release: { keys: ["head", "epoch", "reserved"], more: false, results: fenced },
+  reservations: { keys: ["head"], more: true, results: found },
+
+  position: { keys: [], more: true, results: found },
+  changes: { keys: [...partition, "changes"], more: false, results: found },
+  digests: { keys: [...partition, "digests"], more: false, results: found },
+  leaves: { keys: ["head", "changes"], more: false, results: found },
+
+  cursor: { keys: ["head", "cursors"], more: false, results: found },
+  "set-cursor": { keys: ["head", "epoch", "cursors"], more: false, results: fenced },
+  levels: { keys: ["head", "levels"], more: false, results: found },
+  "ask-level": { keys: ["head", "levels"], more: false, results: committed },
+  "set-level": { keys: ["head", "epoch", "levels"], more: false, results: fenced },
+  "new-epoch": { keys: ["head", "epoch"], more: false, results: committed },
+
+  quarantine: { keys: ["head", "quarantine"], more: false, results: committed },
+  quarantined: { keys: ["head"], more: true, results: found },
+  traces: { keys: ["head", "index"], more: false, results: found },
+  "term-traces": { keys: ["head"], more: true, results: found },
+  repair: {
+    keys: [
+      ...partition,
+      "live",
+      "destroyed",
+      "changes",
+      "digests",
+      "reserved",
+      "quarantine",
+      "record",
+    ],
+    more: true,
+    results: [...committed, "conflict"],
+  },
+
   marker: { keys: ["head", "beat", "replicas-version"], more: false, results: committed },
   rehearse: { keys: ["scratch", "scratch"], more: false, results: ["committed"] },
   "note-covered": { keys: [], more: true, results: ["committed"] },
@@ -35,10 +81,6 @@ const rows = {
     more: true,
     results: ["committed", "notEmpty"],
   },
-  "name-instance": { keys: [...partition, "instances"], more: false, results: committed },
-  "install-instance": { keys: [...partition, "status"], more: false, results: committed },
-  "add-kek": { keys: [...partition, "keks"], more: false, results: [...committed, "exists"] },
-  "rewrap-kek": { keys: [...partition, "keks"], more: false, results: [...committed, "conflict"] },
   "remember-replica": {
     keys: ["head", "replicas", "replicas-version"],
     more: false,

@@ -1,46 +1,76 @@
-import type {
-  AuditEvent,
-  Change,
-  CommitOutcome,
-  FindPage,
-  FindQuery,
-  InstanceStatus,
-  InstanceStore,
-  KekStore,
-  KekWrap,
-  ManagedObject,
-  ObjectStore,
-  StoredObject,
-  WrappedKek,
+import {
+  type AuditEvent,
+  type Change,
+  type ChangePage,
+  type CommitOutcome,
+  type FindQuery,
+  type InstanceStatus,
+  type InstanceStatuses,
+  type InstanceStore,
+  type KekStore,
+  type KekWrap,
+  type LeafPage,
+  type Levels,
+  type ManagedObject,
+  ObjectInstances,
+  ObjectKekStore,
+  type OwnCommitOptions,
+  type OwnFindPage,
+  type OwnStore,
+  type OwnStoredObject,
+  type PeerCursor,
+  type RecordsAnswer,
+  type Reservation,
+  type ReserveOutcome,
+  type StoredObject,
+  type StorePosition,
+  type StoreState,
+  type WrappedKek,
 } from "@holdfast/engine";
 import { AuditQueue } from "./audit-queue.ts";
-import { RedisInstances } from "./instance-store.ts";
-import { RedisKeks } from "./kek-store.ts";
-import type { LeaseRules, LeaseState } from "./lease.ts";
+import { Changes } from "./changes.ts";
+import { RedisStatuses } from "./instance-statuses.ts";
+import { LeaderRecords } from "./leader-records.ts";
+import type { LeaseRules } from "./lease.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { RedisObjects } from "./object-store.ts";
 import { type RedisStoreOptions, type StoreSettings, storeSettings } from "./options.ts";
+import { Quarantine } from "./quarantine.ts";
+import { Reservations } from "./reservations.ts";
 import { loadScripts } from "./scripts.ts";
 import { SentinelWatch } from "./sentinels.ts";
 import type { StoreContext } from "./tenure.ts";
 import { Tenures } from "./tenures.ts";
 
-/** A region's store in Redis. Dispose it to close it: what is under way is waited for. */
-export class RedisStore implements ObjectStore, KekStore, InstanceStore, AsyncDisposable {
+/** A region's own store in Redis. Dispose it to close it: what is under way is waited for. */
+export class RedisStore
+  implements OwnStore, InstanceStatuses, KekStore, InstanceStore, AsyncDisposable
+{
   readonly #context: StoreContext;
   readonly #tenures: Tenures;
   readonly #objects: RedisObjects;
-  readonly #keks: RedisKeks;
-  readonly #instances: RedisInstances;
+  readonly #statuses: RedisStatuses;
+  readonly #reservations: Reservations;
+  readonly #changes: Changes;
+  readonly #leader: LeaderRecords;
+  readonly #quarantine: Quarantine;
   readonly #audit: AuditQueue;
+  readonly #keks: ObjectKekStore;
+  readonly #instances: ObjectInstances;
 
   private constructor(context: StoreContext) {
     this.#context = context;
     this.#tenures = new Tenures(context);
     this.#objects = new RedisObjects(context, this.#tenures);
-    this.#keks = new RedisKeks(context, this.#tenures);
-    this.#instances = new RedisInstances(context, this.#tenures);
+    this.#statuses = new RedisStatuses(context, this.#tenures);
+    this.#reservations = new Reservations(context, this.#tenures);
+    this.#changes = new Changes(context, this.#tenures);
+    this.#leader = new LeaderRecords(context, this.#tenures);
+    this.#quarantine = new Quarantine(context, this.#tenures);
     this.#audit = new AuditQueue(context, this.#tenures);
+    const writer = { clock: context.settings.clock, region: "" };
+    this.#keks = new ObjectKekStore(this, writer);
+    this.#instances = new ObjectInstances(this, this, writer);
   }
 
   /**
@@ -64,16 +94,22 @@ export class RedisStore implements ObjectStore, KekStore, InstanceStore, AsyncDi
   }
 
   /** What the lease allows at this moment; each change is an event of type `lease`. */
-  state(): LeaseState {
+  state(): StoreState {
     return this.#context.lease.state();
   }
 
-  /** The store's id, once it was reached. */
   get storeId(): string | undefined {
-    return this.#tenures.now("read")?.storeId;
+    return this.#tenures.storeId;
   }
 
-  read(instance: string, ids: readonly string[]): Promise<readonly (StoredObject | undefined)[]> {
+  onState(listener: (state: StoreState, reason: string) => void): () => void {
+    return this.#context.lease.onState(listener);
+  }
+
+  read(
+    instance: string,
+    ids: readonly string[],
+  ): Promise<readonly (OwnStoredObject | undefined)[]> {
     return this.#objects.read(instance, ids);
   }
 
@@ -81,20 +117,99 @@ export class RedisStore implements ObjectStore, KekStore, InstanceStore, AsyncDi
     instance: string,
     changes: readonly Change[],
     audit: readonly AuditEvent[],
+    options?: OwnCommitOptions,
   ): Promise<CommitOutcome> {
-    return this.#objects.commit(instance, changes, audit);
+    return this.#objects.commit(instance, changes, audit, options);
   }
 
   markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean> {
     return this.#objects.markServed(instance, before, after);
   }
 
-  find(instance: string, query: FindQuery): Promise<FindPage> {
+  find(instance: string, query: FindQuery): Promise<OwnFindPage> {
     return this.#objects.find(instance, query);
   }
 
   appendAudit(instance: string, events: readonly AuditEvent[], strict: boolean): Promise<void> {
     return this.#audit.append(instance, events, strict);
+  }
+
+  reserve(instance: string, ids: readonly string[], operation: string): Promise<ReserveOutcome> {
+    return this.#reservations.reserve(instance, ids, operation);
+  }
+
+  async release(instance: string, operation: string, epoch?: number): Promise<number> {
+    if (epoch !== undefined) this.#leader.assertEpoch(epoch);
+    return this.#reservations.release(instance, operation, epoch);
+  }
+
+  reservations(): Promise<readonly Reservation[]> {
+    return this.#reservations.all();
+  }
+
+  position(): Promise<StorePosition> {
+    return this.#changes.position();
+  }
+
+  changes(partition: number, after: number, limit: number, bytesMax: number): Promise<ChangePage> {
+    return this.#changes.changes(partition, after, limit, bytesMax);
+  }
+
+  digests(partition: number): Promise<Uint8Array> {
+    return this.#changes.digests(partition);
+  }
+
+  leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage> {
+    return this.#changes.leaves(partition, mask, after);
+  }
+
+  records(partition: number, ids: readonly string[]): Promise<RecordsAnswer> {
+    return this.#changes.records(partition, ids);
+  }
+
+  cursor(partition: number, peer: string): Promise<PeerCursor | undefined> {
+    return this.#leader.cursor(partition, peer);
+  }
+
+  setCursor(partition: number, peer: string, cursor: PeerCursor, epoch: number): Promise<void> {
+    return this.#leader.setCursor(partition, peer, cursor, epoch);
+  }
+
+  askLevel(): Promise<number> {
+    return this.#leader.askLevel();
+  }
+
+  levels(): Promise<Levels> {
+    return this.#leader.levels();
+  }
+
+  setLevel(reached: number, epoch: number): Promise<void> {
+    return this.#leader.setLevel(reached, epoch);
+  }
+
+  newEpoch(): Promise<number> {
+    return this.#leader.newEpoch();
+  }
+
+  quarantine(
+    instance: string,
+    uniqueIdentifier: string,
+    reason: string,
+    options: { readonly copy?: Uint8Array; readonly replacement?: ManagedObject },
+  ): Promise<void> {
+    return this.#quarantine.put(instance, uniqueIdentifier, reason, options);
+  }
+
+  quarantined(): Promise<number> {
+    return this.#quarantine.count();
+  }
+
+  install(instance: string): Promise<InstanceStatus> {
+    return this.#statuses.install(instance);
+  }
+
+  status(instance: string): Promise<InstanceStatus | undefined> {
+    return this.#statuses.status(instance);
   }
 
   list(instance: string): Promise<readonly WrappedKek[]> {

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Observer, StoreUnavailable } from "@holdfast/engine";
+import { type Observer, StoreUnavailable, sysPartition } from "@holdfast/engine";
 import { Committer, notInitialised, otherStore } from "./committer.ts";
 import { type CommandLine, Connection } from "./connection.ts";
 import { CoveredNumbers } from "./covered.ts";
 import { storeFailure } from "./failure.ts";
-import { partitionCount, partitionKeys, scratchKeys, sysKeys, sysPartition } from "./keys.ts";
+import { allPartitions, scratchKeys, sysKeys } from "./keys.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { StoreSettings } from "./options.ts";
 import { Reader } from "./reader.ts";
@@ -26,7 +26,7 @@ export interface StoreContext {
 
 /** How long opening waits for the check of replicas; a frozen one must not keep the store closed. */
 const replicaCheckMs = 500;
-const heads = Array.from({ length: partitionCount + 1 }, (_, i) => partitionKeys(i).head);
+const heads = allPartitions.map(({ head }) => head);
 
 /** The time with one primary process: its connections, and what is known of it only. */
 export class Tenure {
@@ -207,7 +207,7 @@ export class Tenure {
     const keys = [heads[sysPartition] ?? "", sysKeys.replicas, sysKeys.replicasVersion];
     const args = [String(Math.floor(lease.now().wallMs)), ...fresh];
     this.committer
-      .submit(scripts["remember-replica"], sysPartition, keys, args, true)
+      .submit(scripts["remember-replica"], sysPartition, keys, args, { localEnough: true })
       .catch((cause: unknown) => {
         observe({ type: "warning", message: "a new replica could not be noted", cause });
       });
@@ -223,6 +223,7 @@ async function rehearse(connection: Connection, scripts: Scripts): Promise<void>
     ["mget", key],
     ["exec"],
     ["exists", key],
+    ["hmget", key, "a"],
     ["waitaof", "0", "0", "0"],
   ];
   for (const outcome of await connection.batch(lines)) {

@@ -6,6 +6,8 @@ import { type StoreContext, Tenure } from "./tenure.ts";
 
 /** Failures that only an operator mends. */
 const settled: ReadonlySet<string> = new Set(["unsafe", "notInitialised", "corrupt"]);
+/** And where the other region serves meanwhile: an emptied store is marked anew and filled from there. */
+const settledWithPeer: ReadonlySet<string> = new Set(["unsafe", "corrupt"]);
 const backoffMs = [50, 100, 200, 400] as const;
 
 /** Keeps a tenure going: opens the next when one ends. */
@@ -14,7 +16,7 @@ export class Tenures implements AsyncDisposable {
   readonly #stop = new AbortController();
   #current: Tenure | undefined;
   #number = 0;
-  /** The store of the first tenure, to which every later one is bound. */
+  /** The store of the last tenure, to which every later one is bound unless another may take its place. */
   #storeId: string | undefined;
   #failure: StoreUnavailable | undefined;
   #running: Promise<void> | undefined;
@@ -30,11 +32,17 @@ export class Tenures implements AsyncDisposable {
       this.#current = await this.#open();
     } catch (error) {
       const failure = storeFailure(error, "");
-      if (settled.has(failure.failure) || !settings.openUnreachable) throw failure;
+      const given = settings.allowOtherStore ? settledWithPeer : settled;
+      if (given.has(failure.failure) || !settings.openUnreachable) throw failure;
       this.#failure = failure;
     }
     this.#running = this.#run();
     if (this.#current !== undefined) await lease.wait("read", settings.leaseWaitMs);
+  }
+
+  /** The store's id, once it was reached. */
+  get storeId(): string | undefined {
+    return this.#storeId;
   }
 
   /** The tenure, if the lease allows `need` at this moment. */
@@ -71,7 +79,9 @@ export class Tenures implements AsyncDisposable {
 
   async #open(): Promise<Tenure> {
     this.#number += 1;
-    const tenure = await Tenure.open(this.#context, this.#number, this.#storeId);
+    const { allowOtherStore } = this.#context.settings;
+    const began = allowOtherStore ? undefined : this.#storeId;
+    const tenure = await Tenure.open(this.#context, this.#number, began);
     this.#storeId = tenure.storeId;
     return tenure;
   }

@@ -1,26 +1,36 @@
 #!lua
 -- commit.lua  All changes of one commit, or none, with their audit events.
--- KEYS  1 head  2 counters  3 status  4 live  5 destroyed  6 changes  7 digests  8 audit
---       9.. the record of each change, then buckets of terms
--- ARGV  1 audit entries kept  2 instance  3 entries from which a term may be common  4 number of events, the events,
---       number of changes, then each: kind (create | update | served)  identifier  tag before (empty for create)  tag
---       after  record  destroyed before (0|1)  destroyed after (0|1)  number of terms, then each: what ("-" drop, "+"
---       add, "n" add and claim, "c" claim: at most one live object has it)  bucket (index in KEYS)  hash
+-- KEYS  1 head  2 counters  3 status  4 live  5 destroyed  6 changes  7 digests  8 audit  9 reserved
+--       10.. the record of each change, then buckets of terms
+-- ARGV  1 audit entries kept  2 instance  3 entries from which a term may be common  4 which statuses refuse the commit
+--       ("open": all but Installed, "known": Deleted, "none")  5 operation that writes, or empty  6 prefix of records
+--       7 number of events, the events, number of changes, then each: kind (create | update | served)  identifier  tag
+--       before (empty for create)  tag after  record  destroyed before (0|1)  destroyed after (0|1)  number of terms,
+--       then each: what ("-" drop, "+" add, "u" add as one that at most one live object has, "n" add so and claim, "c"
+--       keep: nobody else may claim it)  bucket (index in KEYS)  hash
 -- →     {"committed", change number} | {"conflict", change number, index of the change} | {"nameTaken", change number,
---       index of the change, hash} | {"instanceClosed", change number} | {"notInitialised"}
+--       index of the change, hash} | {"reserved", change number, index of the change, operation} | {"reservationLost",
+--       change number, index of the change} | {"instanceClosed", change number} | {"notInitialised"}
 -- Header of a record: tag (16 bytes), promised change number, creation counter, change number (6 bytes each).
 --- include head
 --- include blocks
 --- include audit
 --- include terms
+--- include reserved
+--- include digest
 local head, counters, status, live, destroyed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local changes, digests, audit = KEYS[6], KEYS[7], KEYS[8]
+local changes, digests, audit, reserved = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local instance, operation, records = ARGV[2], ARGV[5], ARGV[6]
 if not initialised(head) then return { "notInitialised" } end
 local number, promised = count(counters, "change"), count(counters, "promised")
 local created = count(counters, "created")
-if redis.call("GET", status) ~= "Installed" then return { "instanceClosed", number } end
+if ARGV[4] ~= "none" then
+  local is = redis.call("GET", status)
+  local open = is == "Installed" or (ARGV[4] == "known" and is ~= "Deleted")
+  if not open then return { "instanceClosed", number } end
+end
 
-local next_arg = 3
+local next_arg = 6
 local function take()
   next_arg = next_arg + 1
   return ARGV[next_arg]
@@ -30,7 +40,7 @@ for i = 1, tonumber(take()) do events[i] = take() end
 
 local function parse(index)
   local change = {
-    key = KEYS[8 + index], kind = take(), id = take(), before = take(), after = take(), record = take(),
+    key = KEYS[9 + index], kind = take(), id = take(), before = take(), after = take(), record = take(),
     was_destroyed = take() == "1", is_destroyed = take() == "1", terms = {},
   }
   for i = 1, tonumber(take()) do
@@ -45,6 +55,7 @@ local function check(change)
   if string.sub(header, 1, 16) ~= change.before then return false end
   if header ~= "" then
     change.promised, change.created, change.number = struct.unpack(">I6I6I6", header, 17)
+    change.number = change.number % reserved_mark
     check_block(changes, change.number)
     check_block(live, change.created)
     check_block(destroyed, change.created)
@@ -55,45 +66,41 @@ end
 
 local list, seen, known = {}, {}, {}
 local amount = tonumber(take())
+local any_held = redis.call("HLEN", reserved) > 0
 for i = 1, amount do list[i] = parse(i) end
 for i, change in ipairs(list) do
+  local holder = any_held and holder_of(reserved, change.id)
+  if holder and holder ~= operation then return { "reserved", number, i, holder } end
+  if operation ~= "" and not holder and change.kind == "update" then return { "reservationLost", number, i } end
   if seen[change.id] or not check(change) then return { "conflict", number, i } end
   seen[change.id] = true
   if change.created then known[change.created] = true end
 end
 
--- Names are decided on what the changes leave together: one may free what another takes.
+-- Names are decided on what the changes leave together: one may free what another takes. A join may leave two objects
+-- with one name, and both keep it.
 local claimed = {}
 for i, change in ipairs(list) do
   for _, term in ipairs(change.terms) do
-    if term.what == "n" or term.what == "c" then
-      local taken = claimed[term.hash]
-      for _, holder in ipairs(holders(term.bucket, term.hash, false, nil, 8)) do
+    local what, earlier = term.what, claimed[term.hash]
+    if what == "n" or what == "c" then
+      local taken = earlier == "n" or (what == "n" and earlier ~= nil)
+      for _, holder in ipairs(what == "n" and holders(term.bucket, term.hash, false, nil, amount + 1) or {}) do
         taken = taken or not known[holder]
       end
       if taken then return { "nameTaken", number, i, term.hash } end
-      claimed[term.hash] = true
+      claimed[term.hash] = what
     end
   end
 end
+local ended = operation == "" and {} or held_by(reserved, operation, instance)
+for _, id in ipairs(ended) do check_mark(records .. id) end
 for i = 1, amount do
   check_block(changes, number + i)
   check_block(live, created + i)
   check_block(destroyed, created + i)
 end
 redis.call("STRLEN", digests)
-
-local function digest(id, before, after)
-  local at = string.byte(id, 1) * 16
-  local words = { 0, 0, 0, 0 }
-  for _, tag in ipairs({ redis.call("GETRANGE", digests, at, at + 15), before, after }) do
-    if #tag == 16 then
-      local a, b, c, d = struct.unpack(">I4I4I4I4", tag)
-      words = { bit.bxor(words[1], a), bit.bxor(words[2], b), bit.bxor(words[3], c), bit.bxor(words[4], d) }
-    end
-  end
-  redis.call("SETRANGE", digests, at, struct.pack(">i4i4i4i4", words[1], words[2], words[3], words[4]))
-end
 
 local function move(change)
   if change.kind == "create" then
@@ -109,7 +116,8 @@ local function move(change)
   end
 end
 
-append_audit(audit, counters, ARGV[1], ARGV[2], events)
+append_audit(audit, counters, ARGV[1], instance, events)
+end_holds(reserved, ended, records)
 for _, change in ipairs(list) do
   if change.after ~= change.before then
     number = number + 1
@@ -126,16 +134,16 @@ for _, change in ipairs(list) do
     put(changes, number, change.id .. change.after)
     local header = struct.pack(">I6I6I6", change.promised, change.created, number)
     redis.call("SET", change.key, change.after .. header .. change.record)
-    digest(change.id, change.before, change.after)
+    digest(digests, change.id, change.before, change.after)
     move(change)
   end
 end
 -- Entries are added when all are dropped: one change may take the bucket's place of another.
 for _, change in ipairs(list) do
   for _, term in ipairs(change.terms) do
-    if change.after ~= change.before and (term.what == "+" or term.what == "n") then
+    if change.after ~= change.before and term.what ~= "-" and term.what ~= "c" then
       add_term(
-        term.bucket, term.hash, change.is_destroyed, change.created, term.what == "n", tonumber(ARGV[3]), live
+        term.bucket, term.hash, change.is_destroyed, change.created, term.what ~= "+", tonumber(ARGV[3]), live
       )
     end
   end

@@ -1,22 +1,24 @@
 #!lua flags=no-writes,allow-oom
 -- find.lua  One page of an instance's objects, newest first; one script, so that index and records agree.
--- KEYS  1 head  2 counters  3 live  4 destroyed  5 bucket of the term
+-- KEYS  1 head  2 counters  3 live  4 destroyed  5 reserved  6 bucket of the term
 -- ARGV  1 term hash, or empty for all  2 live (0|1)  3 destroyed (0|1)  4 most  5 before (creation counter, or empty)
 --       6 prefix of records  7 bytes of records from which the page is full
--- →     {"found", highest promised change number, head, next or "", records} | {"notInitialised"}
+-- →     {"found", highest promised change number, head, next or "", records, for each reserved one: its index, the
+--       operation} | {"notInitialised"}
 --- include head
 --- include blocks
 --- include terms
+--- include reserved
 if not initialised(KEYS[1]) then return { "notInitialised" } end
 local promised = count(KEYS[2], "promised")
 local most = tonumber(ARGV[4])
 local before = tonumber(ARGV[5])
-local narrow = ARGV[1] ~= "" and not is_common(KEYS[5], ARGV[1])
+local narrow = ARGV[1] ~= "" and not is_common(KEYS[6], ARGV[1])
 
 local function of(index, destroyed)
   if not narrow then return highest(index, before, most + 1) end
   local found = {}
-  for _, created in ipairs(holders(KEYS[5], ARGV[1], destroyed, before, most + 1)) do
+  for _, created in ipairs(holders(KEYS[6], ARGV[1], destroyed, before, most + 1)) do
     local id = redis.call("ZRANGEBYSCORE", block_key(index, block_of(created)), created, created)[1]
     if not id then error("an index term has no object") end
     found[#found + 1] = { created, id }
@@ -29,13 +31,18 @@ if ARGV[3] == "1" then
   for _, entry in ipairs(of(KEYS[4], true)) do found[#found + 1] = entry end
   table.sort(found, function(a, b) return a[1] > b[1] end)
 end
-local records, bytes = {}, 0
+local records, reserved, bytes = {}, {}, 0
 for i = 1, math.min(most, #found) do
   local record = redis.call("GET", ARGV[6] .. found[i][2])
   if not record then error("an index entry has no record") end
   records[i] = record
+  local holder = (string.byte(record, 29) or 0) >= 128 and holder_of(KEYS[5], found[i][2])
+  if holder then
+    reserved[#reserved + 1] = i
+    reserved[#reserved + 1] = holder
+  end
   bytes = bytes + #record
   if bytes >= tonumber(ARGV[7]) then break end
 end
 local next = #found > #records and string.format("%d", found[#records][1]) or ""
-return { "found", promised, redis.call("GET", KEYS[1]), next, records }
+return { "found", promised, redis.call("GET", KEYS[1]), next, records, reserved }

@@ -43,3 +43,19 @@ local function highest(base, before, most)
   end
   return found
 end
+
+-- At most `most` {score, member}, lowest score first, above `after`.
+local function lowest(base, after, most)
+  local found = {}
+  local above = "(" .. string.format("%d", after)
+  local first = string.format("%d", block_of(after))
+  local blocks = redis.call("ZRANGEBYSCORE", base, first, "+inf", "LIMIT", 0, most + 1)
+  for _, block in ipairs(blocks) do
+    local entries = redis.call(
+      "ZRANGEBYSCORE", base .. ":" .. block, above, "+inf", "WITHSCORES", "LIMIT", 0, most - #found
+    )
+    for i = 1, #entries, 2 do found[#found + 1] = { tonumber(entries[i + 1]), entries[i] } end
+    if #found == most then break end
+  end
+  return found
+end

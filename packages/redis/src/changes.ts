@@ -1,0 +1,213 @@
+import {
+  type ChangePage,
+  type Leaf,
+  type LeafPage,
+  type ManagedObject,
+  type RecordsAnswer,
+  type StorePosition,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import { type Answer, Answers } from "./answers.ts";
+import { decodeStored } from "./decoded-records.ts";
+import { allPartitions, identifierOf, type PartitionKeys, recordKey } from "./keys.ts";
+import { changedOf, readPartitionHead, recordHeaderLength } from "./record-header.ts";
+import type { StoreContext, Tenure } from "./tenure.ts";
+import type { Tenures } from "./tenures.ts";
+
+/** Records in one answer of `changes.lua`, and bytes of them: everyone else waits while it runs. */
+const recordsPerScript = 256;
+const bytesPerScript = 1 << 18;
+/** What one page may gather from several such answers. */
+const recordsPerPage = 4_096;
+const bytesPerPage = 8 << 20;
+/** Entries that one `leaves.lua` looks at, and leaves in one page. */
+const entriesPerScript = 2_048;
+const leavesPerPage = 8_192;
+/** Scripts in one page of leaves; a narrow mask finds little in many. */
+const scriptsPerPage = 16;
+/** Records in one MGET, and in one answer. */
+const recordsPerRead = 64;
+const recordsMax = 1_000;
+const digestBytes = 256 * 16;
+
+/** What another region pulls: changed records, digests, leaves. All of it is covered. */
+export class Changes {
+  readonly #answers: Answers;
+
+  constructor(context: StoreContext, tenures: Tenures) {
+    this.#answers = new Answers(context, tenures);
+  }
+
+  /** See `OwnStore.position`. */
+  async position(): Promise<StorePosition> {
+    const keys = allPartitions.flatMap(({ head, counters }) => [head, counters]);
+    const answer = await this.#answers.ask("position", keys, []);
+    const { tenure } = answer;
+    const numbers: number[] = [];
+    const covers: Promise<void>[] = [];
+    const list = [undefined, ...answer.rest];
+    for (let at = 0; at + 1 < list.length; at += 2) {
+      const head = at === 0 ? answer.head : readPartitionHead(list[at] as Buffer);
+      this.#answers.check(tenure, head);
+      const number = Number(list[at + 1]);
+      const partition = numbers.push(number) - 1;
+      covers.push(this.#answers.cover(tenure, partition, head, number));
+    }
+    if (numbers.length !== allPartitions.length) {
+      throw new StoreUnavailable("corrupt", "position.lua answered for other partitions");
+    }
+    // Those that wait do so together, for one barrier.
+    await Promise.all(covers);
+    return { replicationId: this.#answers.replicationId(tenure), numbers };
+  }
+
+  /** See `OwnStore.changes`. */
+  async changes(
+    partition: number,
+    after: number,
+    limit: number,
+    bytesMax: number,
+  ): Promise<ChangePage> {
+    const keys = keysOf(partition);
+    const most = Math.max(1, Math.min(limit, recordsPerPage));
+    const full = Math.max(1, Math.min(bytesMax, bytesPerPage));
+    const tenure = await this.#answers.tenure();
+    const page = new Page(after);
+    let answer: Answer;
+    do {
+      const args = [
+        String(page.upTo),
+        String(Math.min(recordsPerScript, most - page.told)),
+        String(Math.min(bytesPerScript, full - page.bytes)),
+        keys.record,
+      ];
+      const asked = [keys.head, keys.counters, keys.changes];
+      answer = await this.#answers.ask("changes", asked, args, tenure);
+      page.add(answer);
+    } while (page.told < most && page.bytes < full && page.upTo < page.last);
+    await this.#answers.cover(tenure, partition, answer.head, page.upTo);
+    const { objects, damaged, upTo, last } = page;
+    return { replicationId: this.#answers.replicationId(tenure), objects, damaged, upTo, last };
+  }
+
+  /** See `OwnStore.digests`. */
+  async digests(partition: number): Promise<Uint8Array> {
+    const { head, counters, digests } = keysOf(partition);
+    const answer = await this.#answers.ask("digests", [head, counters, digests], []);
+    await this.#answers.cover(answer.tenure, partition, answer.head, answer.number);
+    const whole = new Uint8Array(digestBytes);
+    whole.set((answer.rest[0] as Buffer).subarray(0, digestBytes));
+    return whole;
+  }
+
+  /** See `OwnStore.leaves`. */
+  async leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage> {
+    if (mask.length !== 32) throw new RangeError("a mask of leaves has 32 bytes");
+    const { head, changes } = keysOf(partition);
+    const tenure = await this.#answers.tenure();
+    const leaves: Leaf[] = [];
+    let from = after ?? 0;
+    let more = true;
+    for (let scripts = 0; more; scripts += 1) {
+      const args = [String(from), Buffer.from(mask), String(entriesPerScript)];
+      const answer = await this.#answers.ask("leaves", [head, changes], args, tenure);
+      const [follows, members] = answer.rest as [number, Buffer[]];
+      leaves.push(...members.map(leafOf));
+      from = answer.number;
+      more = follows === 1;
+      if (more && leaves.length < leavesPerPage && scripts + 1 < scriptsPerPage) continue;
+      await this.#answers.cover(tenure, partition, answer.head, from);
+      break;
+    }
+    const replicationId = this.#answers.replicationId(tenure);
+    return more ? { replicationId, leaves, next: from } : { replicationId, leaves };
+  }
+
+  /** See `OwnStore.records`. */
+  async records(partition: number, ids: readonly string[]): Promise<RecordsAnswer> {
+    if (ids.length > recordsMax) throw new RangeError(`at most ${recordsMax} identifiers`);
+    const tenure = await this.#answers.tenure();
+    const objects: ManagedObject[] = [];
+    const damaged: string[] = [];
+    for (let at = 0; at < ids.length; at += recordsPerRead) {
+      const some = ids.slice(at, at + recordsPerRead);
+      const values = await this.#values(tenure, partition, some);
+      for (const [index, value] of values.entries()) {
+        if (value === null) continue;
+        const id = some[index] ?? "";
+        const object = objectIn(value, id);
+        if (object === undefined) damaged.push(id);
+        else objects.push(object);
+      }
+    }
+    return { objects, damaged };
+  }
+
+  /** The values of records, all covered. */
+  async #values(
+    tenure: Tenure,
+    partition: number,
+    ids: readonly string[],
+  ): Promise<readonly (Buffer | null)[]> {
+    const { record } = keysOf(partition);
+    const keys = ids.map((id) => recordKey(record, id));
+    const asked = keys.filter((key) => key !== undefined);
+    const { head, values } = await tenure.reading((reader) => reader.read(partition, asked));
+    this.#answers.check(tenure, head);
+    const numbers = values.map((value) =>
+      value === null || value.length < recordHeaderLength ? 0 : changedOf(value),
+    );
+    await this.#answers.cover(tenure, partition, head, Math.max(0, ...numbers));
+    let next = 0;
+    return keys.map((key) => (key === undefined ? null : (values[next++] ?? null)));
+  }
+}
+
+/** What several answers of `changes.lua` tell together. */
+class Page {
+  readonly objects: ManagedObject[] = [];
+  readonly damaged: string[] = [];
+  upTo: number;
+  last = 0;
+  told = 0;
+  bytes = 0;
+
+  constructor(after: number) {
+    this.upTo = after;
+  }
+
+  add({ number, rest }: Answer): void {
+    const [last, entries] = rest as [number, Buffer[]];
+    this.upTo = number;
+    this.last = Math.max(number, last);
+    for (let at = 0; at + 1 < entries.length; at += 2) {
+      const [id, value] = [entries[at], entries[at + 1]];
+      if (id === undefined || value === undefined) continue;
+      const object = objectIn(value, identifierOf(id));
+      if (object === undefined) this.damaged.push(identifierOf(id));
+      else this.objects.push(object);
+      this.told += 1;
+      this.bytes += value.length;
+    }
+  }
+}
+
+function keysOf(partition: number): PartitionKeys {
+  const keys = allPartitions[partition];
+  if (keys === undefined) throw new RangeError(`there is no partition ${partition}`);
+  return keys;
+}
+
+/** The object in a record's value; undefined where it does not decode. */
+function objectIn(value: Buffer, identifier: string): ManagedObject | undefined {
+  try {
+    return decodeStored(value, identifier).object;
+  } catch (error) {
+    if (error instanceof StoreUnavailable) return undefined;
+    throw error;
+  }
+}
+
+function leafOf(member: Buffer): Leaf {
+  return { uniqueIdentifier: identifierOf(member), tag: member.toString("hex", 16, 32) };
+}

@@ -1,0 +1,61 @@
+import {
+  type InstanceStatus,
+  type InstanceStatuses,
+  partitionOf,
+  StoreUnavailable,
+  systemInstance,
+} from "@holdfast/engine";
+import { Answers } from "./answers.ts";
+import { instanceKeys, partitionKeys } from "./keys.ts";
+import type { StoreContext } from "./tenure.ts";
+import type { Tenures } from "./tenures.ts";
+
+const statuses: readonly string[] = [
+  "Installing",
+  "Inactive",
+  "Configuring",
+  "Installed",
+  "Removing",
+  "Deleted",
+] satisfies InstanceStatus[];
+
+/** Each instance's status, in its own partition. */
+export class RedisStatuses implements InstanceStatuses {
+  readonly #context: StoreContext;
+  readonly #tenures: Tenures;
+  readonly #answers: Answers;
+
+  constructor(context: StoreContext, tenures: Tenures) {
+    this.#context = context;
+    this.#tenures = tenures;
+    this.#answers = new Answers(context, tenures);
+  }
+
+  /** See `InstanceStatuses.install`. */
+  async install(instance: string): Promise<InstanceStatus> {
+    if (instance === systemInstance) throw new RangeError(`${instance} is no instance`);
+    const partition = partitionOf(instance);
+    const { prefix, head, counters } = partitionKeys(partition);
+    const keys = [head, counters, instanceKeys(prefix, instance).status];
+    const { committer } = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+    const script = this.#context.scripts["install-instance"];
+    const { rest } = await committer.submit(script, partition, keys, []);
+    return statusOf(rest[0]);
+  }
+
+  /** See `InstanceStatuses.status`. */
+  async status(instance: string): Promise<InstanceStatus | undefined> {
+    const partition = partitionOf(instance);
+    const { status } = instanceKeys(partitionKeys(partition).prefix, instance);
+    const tenure = await this.#answers.tenure();
+    const { head, values } = await tenure.reading((reader) => reader.read(partition, [status]));
+    this.#answers.check(tenure, head);
+    return values[0] ? statusOf(values[0]) : undefined;
+  }
+}
+
+function statusOf(value: unknown): InstanceStatus {
+  const status = String(value);
+  if (statuses.includes(status)) return status as InstanceStatus;
+  throw new StoreUnavailable("corrupt", "an instance's status is none that is known");
+}

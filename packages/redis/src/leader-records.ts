@@ -1,0 +1,108 @@
+import { type Levels, type PeerCursor, StoreUnavailable, sysPartition } from "@holdfast/engine";
+import { Answers, refuseDeposed } from "./answers.ts";
+import type { Argument } from "./command-line.ts";
+import { partitionKeys, sysKeys } from "./keys.ts";
+import type { Reply } from "./replies.ts";
+import type { ScriptName } from "./scripts.ts";
+import type { StoreContext } from "./tenure.ts";
+import type { Tenures } from "./tenures.ts";
+
+const head = partitionKeys(sysPartition).head;
+
+/** What a region's leader keeps in the store: cursors, levels, its epoch. */
+export class LeaderRecords {
+  readonly #context: StoreContext;
+  readonly #tenures: Tenures;
+  readonly #answers: Answers;
+  /** The store in which the epoch of this node's leader was made. */
+  #epochOf: string | undefined;
+
+  constructor(context: StoreContext, tenures: Tenures) {
+    this.#context = context;
+    this.#tenures = tenures;
+    this.#answers = new Answers(context, tenures);
+  }
+
+  /** See `OwnStore.cursor`. */
+  async cursor(partition: number, peer: string): Promise<PeerCursor | undefined> {
+    const { head, cursors } = partitionKeys(partition);
+    const { tenure, rest } = await this.#answers.ask("cursor", [head, cursors], [peer]);
+    await this.#answers.coverAll(tenure);
+    const text = String(rest[0]);
+    if (text === "") return undefined;
+    const [, number, replicationId] = /^(\d+) (.*)$/s.exec(text) ?? [];
+    if (number === undefined || replicationId === undefined) {
+      throw new StoreUnavailable("corrupt", "a cursor of another region's changes is none");
+    }
+    return { number: Number(number), replicationId };
+  }
+
+  /** See `OwnStore.setCursor`. */
+  async setCursor(
+    partition: number,
+    peer: string,
+    { number, replicationId }: PeerCursor,
+    epoch: number,
+  ): Promise<void> {
+    const { head, cursors } = partitionKeys(partition);
+    const keys = [head, sysKeys.epoch, cursors];
+    const args = [String(epoch), peer, `${number} ${replicationId}`];
+    await this.#fenced("set-cursor", partition, keys, args, epoch);
+  }
+
+  /** See `OwnStore.askLevel`. */
+  async askLevel(): Promise<number> {
+    const { rest } = await this.#write("ask-level", sysPartition, [head, sysKeys.levels], []);
+    return Number(rest[0]);
+  }
+
+  /** See `OwnStore.levels`. */
+  async levels(): Promise<Levels> {
+    const { tenure, rest } = await this.#answers.ask("levels", [head, sysKeys.levels], []);
+    await this.#answers.coverAll(tenure);
+    return { asked: Number(rest[0]), reached: Number(rest[1]) };
+  }
+
+  /** See `OwnStore.setLevel`. */
+  async setLevel(reached: number, epoch: number): Promise<void> {
+    const keys = [head, sysKeys.epoch, sysKeys.levels];
+    const args = [String(epoch), String(reached)];
+    await this.#fenced("set-level", sysPartition, keys, args, epoch);
+  }
+
+  /** See `OwnStore.newEpoch`. */
+  async newEpoch(): Promise<number> {
+    const { storeId } = this.#tenures;
+    const { rest } = await this.#write("new-epoch", sysPartition, [head, sysKeys.epoch], []);
+    this.#epochOf = storeId;
+    return Number(rest[0]);
+  }
+
+  /** An epoch of another store's says nothing here, although its number may be higher. */
+  assertEpoch(epoch: number): void {
+    if (this.#epochOf === undefined || this.#epochOf === this.#tenures.storeId) return;
+    throw new StoreUnavailable("deposed", `epoch ${epoch} is another store's`);
+  }
+
+  async #fenced(
+    name: ScriptName,
+    partition: number,
+    keys: readonly Argument[],
+    args: readonly Argument[],
+    epoch: number,
+  ): Promise<void> {
+    this.assertEpoch(epoch);
+    const { result } = await this.#write(name, partition, keys, args);
+    refuseDeposed(result, epoch);
+  }
+
+  async #write(
+    name: ScriptName,
+    partition: number,
+    keys: readonly Argument[],
+    args: readonly Argument[],
+  ): Promise<Reply> {
+    const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+    return tenure.committer.submit(this.#context.scripts[name], partition, keys, args);
+  }
+}

@@ -1,0 +1,13 @@
+#!lua
+-- set-cursor.lua  Notes up to where another region's changes of a partition were read.
+-- KEYS  1 head  2 epoch  3 cursors
+-- ARGV  1 epoch  2 region  3 cursor
+-- →     {"committed", 0} | {"deposed", 0} | {"notInitialised"}
+--- include head
+--- include epoch
+if not initialised(KEYS[1]) then return { "notInitialised" } end
+if is_deposed(KEYS[2], ARGV[1]) then return { "deposed", 0 } end
+redis.call("HLEN", KEYS[3])
+see_epoch(KEYS[2], ARGV[1])
+redis.call("HSET", KEYS[3], ARGV[2], ARGV[3])
+return { "committed", 0 }

@@ -1,0 +1,13 @@
+#!lua
+-- set-level.lua  The leader has levelled the store up to a wish; never goes back.
+-- KEYS  1 head  2 epoch  3 levels
+-- ARGV  1 epoch  2 number of the wish
+-- →     {"committed", 0} | {"deposed", 0} | {"notInitialised"}
+--- include head
+--- include epoch
+if not initialised(KEYS[1]) then return { "notInitialised" } end
+if is_deposed(KEYS[2], ARGV[1]) then return { "deposed", 0 } end
+local reached = count(KEYS[3], "reached")
+see_epoch(KEYS[2], ARGV[1])
+if tonumber(ARGV[2]) > reached then redis.call("HSET", KEYS[3], "reached", ARGV[2]) end
+return { "committed", 0 }

@@ -1,0 +1,231 @@
+import { hash } from "node:crypto";
+import {
+  encodeRecord,
+  type ManagedObject,
+  type OwnStore,
+  partitionOf,
+  StoreUnavailable,
+  sysPartition,
+  tagOf,
+} from "@holdfast/engine";
+import { Answers } from "./answers.ts";
+import type { Argument } from "./command-line.ts";
+import { repairLines } from "./commit-plan.ts";
+import { decodeStored } from "./decoded-records.ts";
+import {
+  allPartitions,
+  bucketCount,
+  bucketKey,
+  instanceKeys,
+  ownRecordKey,
+  type PartitionKeys,
+  partitionKeys,
+} from "./keys.ts";
+import { readRecordHeader } from "./record-header.ts";
+import type { StoreContext, Tenure } from "./tenure.ts";
+import type { Tenures } from "./tenures.ts";
+
+type QuarantineOptions = Parameters<OwnStore["quarantine"]>[3];
+
+/** Blocks of an index, and buckets of terms, that one script looks through. */
+const blocksPerScript = 32;
+const bucketsPerScript = 64;
+/** Of each record and kind; a peer cannot fill the store with ever other copies. */
+const slots = 4;
+const triesMax = 4;
+
+/** An entry of an index: score and member. */
+type Trace = readonly [score: string, member: Buffer];
+
+interface Damage {
+  readonly tenure: Tenure;
+  readonly partition: number;
+  readonly keys: PartitionKeys;
+  readonly instance: string;
+  readonly uniqueIdentifier: string;
+  /** What lies there now; empty where nothing does that can be read. */
+  readonly value: Buffer;
+}
+
+/**
+ * What was put aside since it does not decode, or contradicts what is there: a hash of identifier (16 bytes), `o` for an
+ * own record or `c` for another region's copy, and a slot → one line of JSON that says why and when, then the bytes.
+ */
+export class Quarantine {
+  readonly #context: StoreContext;
+  readonly #tenures: Tenures;
+  readonly #answers: Answers;
+
+  constructor(context: StoreContext, tenures: Tenures) {
+    this.#context = context;
+    this.#tenures = tenures;
+    this.#answers = new Answers(context, tenures);
+  }
+
+  /** See `OwnStore.quarantine`. A record that is whole is not replaced: somebody repaired it meanwhile. */
+  async put(
+    instance: string,
+    uniqueIdentifier: string,
+    reason: string,
+    { copy, replacement }: QuarantineOptions,
+  ): Promise<void> {
+    const { scripts } = this.#context;
+    if (copy !== undefined) {
+      const tenure = await this.#writing();
+      const partition = partitionOf(instance);
+      const { head, quarantine } = partitionKeys(partition);
+      const aside = this.#aside(uniqueIdentifier, "c", reason, Buffer.from(copy));
+      await tenure.committer.submit(scripts.quarantine, partition, [head, quarantine], aside);
+      this.#report(uniqueIdentifier, reason);
+    }
+    for (let tries = 0; tries < triesMax; tries += 1) {
+      const damage = await this.#damage(instance, uniqueIdentifier);
+      if (damage === undefined) return;
+      const aside = this.#aside(uniqueIdentifier, "o", reason, damage.value);
+      if (replacement !== undefined) {
+        if (!(await this.#repair(damage, replacement, aside))) continue;
+      } else if (copy === undefined) {
+        const { tenure, partition, keys } = damage;
+        const scriptKeys = [keys.head, keys.quarantine];
+        await tenure.committer.submit(scripts.quarantine, partition, scriptKeys, aside);
+      }
+      this.#report(uniqueIdentifier, reason);
+      return;
+    }
+    throw new StoreUnavailable("timeout", `record ${uniqueIdentifier} changes all the time`);
+  }
+
+  /** See `OwnStore.quarantined`. */
+  async count(): Promise<number> {
+    const keys = [
+      partitionKeys(sysPartition).head,
+      ...allPartitions.map(({ quarantine }) => quarantine),
+    ];
+    const { rest } = await this.#answers.ask("quarantined", keys, []);
+    return Number(rest[0]);
+  }
+
+  async #writing(): Promise<Tenure> {
+    return this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+  }
+
+  #report(uniqueIdentifier: string, reason: string): void {
+    const message = `record ${uniqueIdentifier} is put in quarantine: ${reason}`;
+    this.#context.observe({ type: "warning", message });
+  }
+
+  #aside(uniqueIdentifier: string, kind: "o" | "c", reason: string, bytes: Buffer): Buffer[] {
+    const id = ownRecordKey("", uniqueIdentifier);
+    const slot = (hash("sha256", bytes, "buffer")[0] ?? 0) % slots;
+    const said = { reason, timeMs: Math.floor(this.#context.lease.now().wallMs) };
+    return [
+      Buffer.concat([id, Buffer.from(`${kind}${slot}`)]),
+      Buffer.concat([Buffer.from(`${JSON.stringify(said)}\n`), bytes]),
+    ];
+  }
+
+  /** What lies in a record's place; undefined where it is whole. */
+  async #damage(instance: string, uniqueIdentifier: string): Promise<Damage | undefined> {
+    const tenure = await this.#writing();
+    const partition = partitionOf(instance);
+    const keys = partitionKeys(partition);
+    const key = ownRecordKey(keys.record, uniqueIdentifier);
+    const { head, values } = await tenure.reading((reader) => reader.read(partition, [key]));
+    this.#answers.check(tenure, head);
+    const value = values[0] ?? Buffer.alloc(0);
+    try {
+      decodeStored(value, uniqueIdentifier);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+    }
+    return { tenure, partition, keys, instance, uniqueIdentifier, value };
+  }
+
+  /** False where the record is another by now. */
+  async #repair(
+    damage: Damage,
+    replacement: ManagedObject,
+    aside: readonly Buffer[],
+  ): Promise<boolean> {
+    const { tenure, partition, keys, instance, uniqueIdentifier, value } = damage;
+    if (replacement.instance !== instance || replacement.uniqueIdentifier !== uniqueIdentifier) {
+      throw new RangeError("a record can be replaced by another copy of it only");
+    }
+    const { live, destroyed } = instanceKeys(keys.prefix, instance);
+    const changes = await this.#traces(damage, keys.changes);
+    const places = [
+      ...(await this.#traces(damage, live)).map((trace) => ["3", ...trace] as const),
+      ...(await this.#traces(damage, destroyed)).map((trace) => ["4", ...trace] as const),
+    ];
+    const known = places.map(([, score]) => score);
+    const created = known.find((score) => Number(score) === readRecordHeader(value)?.created);
+    const record = encodeRecord(replacement);
+    const scriptKeys: Argument[] = [keys.head, keys.counters, live, destroyed, keys.changes];
+    scriptKeys.push(keys.digests, keys.reserved, keys.quarantine);
+    scriptKeys.push(ownRecordKey(keys.record, uniqueIdentifier));
+    const terms = await this.#staleTerms(damage, known, scriptKeys);
+    terms.push(...repairLines(replacement, keys.prefix, scriptKeys));
+    const args: Argument[] = [
+      hash("sha1", value),
+      ...aside,
+      ownRecordKey("", uniqueIdentifier),
+      Buffer.from(tagOf(record), "hex"),
+      Buffer.from(record),
+      replacement.facts.destroyed === undefined ? "0" : "1",
+      created ?? known[0] ?? "",
+      String(this.#context.settings.commonTermMin),
+      ...[String(changes.length), ...changes.flat()],
+      ...[String(places.length), ...places.flat()],
+      ...[String(terms.length / 3), ...terms],
+    ];
+    const { repair } = this.#context.scripts;
+    const { result } = await tenure.committer.submit(repair, partition, scriptKeys, args);
+    return result === "committed";
+  }
+
+  /** Every entry of a record in an index. */
+  async #traces({ tenure, keys, uniqueIdentifier }: Damage, index: string): Promise<Trace[]> {
+    const id = ownRecordKey("", uniqueIdentifier);
+    const found: Trace[] = [];
+    for (let from: string | undefined = "0"; from !== undefined; ) {
+      const args = [id, from, String(blocksPerScript)];
+      const { rest } = await this.#answers.ask("traces", [keys.head, index], args, tenure);
+      const [next, list] = rest as [Buffer, Buffer[]];
+      for (let at = 0; at + 1 < list.length; at += 2) {
+        const [score, member] = [list[at], list[at + 1]];
+        if (score && member) found.push([String(score), member]);
+      }
+      from = next.length === 0 ? undefined : String(next);
+    }
+    return found;
+  }
+
+  /** Entries of terms that the damaged record left, by its creation counters; their buckets are added to the keys. */
+  async #staleTerms(
+    { tenure, keys }: Damage,
+    created: readonly string[],
+    scriptKeys: Argument[],
+  ): Promise<Argument[]> {
+    const lines: Argument[] = [];
+    for (const counter of created) {
+      const bytes = Buffer.alloc(6);
+      bytes.writeUIntBE(Number(counter), 0, 6);
+      for (let first = 0; first < bucketCount; first += bucketsPerScript) {
+        const buckets = Array.from({ length: bucketsPerScript }, (_, at) =>
+          bucketKey(keys.prefix, first + at),
+        );
+        const asked = [keys.head, ...buckets];
+        const { rest } = await this.#answers.ask("term-traces", asked, [bytes], tenure);
+        const list = rest[0] as (number | Buffer)[];
+        for (let at = 0; at + 1 < list.length; at += 2) {
+          const bucket = buckets[Number(list[at]) - 1];
+          if (bucket !== undefined) {
+            lines.push("-", String(scriptKeys.push(bucket)), list[at + 1] as Buffer);
+          }
+        }
+      }
+    }
+    return lines;
+  }
+}

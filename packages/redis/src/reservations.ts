@@ -1,0 +1,102 @@
+import {
+  partitionOf,
+  type Reservation,
+  type ReserveOutcome,
+  StoreUnavailable,
+  sysPartition,
+} from "@holdfast/engine";
+import { Answers, refuseDeposed } from "./answers.ts";
+import { allPartitions, identifierOf, ownRecordKey, partitionKeys, sysKeys } from "./keys.ts";
+import type { StoreContext } from "./tenure.ts";
+import type { Tenures } from "./tenures.ts";
+
+/** What holds a record: `reserved.lua` says the bytes. */
+interface Hold {
+  readonly sinceMs: number;
+  readonly operation: string;
+  readonly instance: string;
+}
+
+/** Reads a value of the hash of reservations. */
+export function readHold(value: Buffer): Hold {
+  if (value.length < 8) throw new StoreUnavailable("corrupt", "a reservation is cut short");
+  const end = 8 + value.readUInt16BE(6);
+  return {
+    sinceMs: value.readUIntBE(0, 6),
+    operation: value.toString("utf8", 8, end),
+    instance: value.toString("utf8", end),
+  };
+}
+
+const head = partitionKeys(sysPartition).head;
+
+/** What agreed operations hold. */
+export class Reservations {
+  readonly #context: StoreContext;
+  readonly #tenures: Tenures;
+  readonly #answers: Answers;
+
+  constructor(context: StoreContext, tenures: Tenures) {
+    this.#context = context;
+    this.#tenures = tenures;
+    this.#answers = new Answers(context, tenures);
+  }
+
+  /** See `OwnStore.reserve`. */
+  async reserve(
+    instance: string,
+    ids: readonly string[],
+    operation: string,
+  ): Promise<ReserveOutcome> {
+    const partition = partitionOf(instance);
+    const { head, record, reserved } = partitionKeys(partition);
+    const members = ids.map((id) => ownRecordKey("", id));
+    const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+    const sinceMs = String(Math.floor(this.#context.lease.now().wallMs));
+    const reply = await tenure.committer.submit(
+      this.#context.scripts.reserve,
+      partition,
+      [head, reserved],
+      [sinceMs, operation, instance, record, ...members],
+    );
+    if (reply.result === "committed") return { kind: "reserved" };
+    const [index, holder] = reply.rest;
+    const uniqueIdentifier = ids[Number(index) - 1] ?? "";
+    return { kind: "held", uniqueIdentifier, operation: String(holder) };
+  }
+
+  /** See `OwnStore.release`. */
+  async release(instance: string, operation: string, epoch?: number): Promise<number> {
+    const partition = partitionOf(instance);
+    const { head, record, reserved } = partitionKeys(partition);
+    const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+    const { result, rest } = await tenure.committer.submit(
+      this.#context.scripts.release,
+      partition,
+      [head, sysKeys.epoch, reserved],
+      [operation, instance, record, epoch === undefined ? "" : String(epoch)],
+    );
+    refuseDeposed(result, epoch ?? 0);
+    return Number(rest[0]);
+  }
+
+  /** See `OwnStore.reservations`. */
+  async all(): Promise<readonly Reservation[]> {
+    const keys = [head, ...allPartitions.map(({ reserved }) => reserved)];
+    const { tenure, rest } = await this.#answers.ask("reservations", keys, []);
+    const found = new Map<string, Reservation & { readonly ids: string[] }>();
+    for (const list of rest as readonly Buffer[][]) {
+      for (let at = 0; at + 1 < list.length; at += 2) {
+        const [id, value] = [list[at], list[at + 1]];
+        if (id === undefined || value === undefined) continue;
+        const { operation, instance, sinceMs } = readHold(value);
+        const key = `${operation}\0${instance}`;
+        const known = found.get(key) ?? { operation, instance, ids: [], sinceMs };
+        known.ids.push(identifierOf(id));
+        found.set(key, known);
+      }
+    }
+    if (found.size > 0) await this.#answers.coverAll(tenure);
+    return [...found.values()];
+  }
+}
