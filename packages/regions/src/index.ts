@@ -1,3 +1,7 @@
+export { type AgreedChanges, type AgreementOptions, agreedCommit } from "./agreed.ts";
+export { type AgreementSite, ownSite, peerSite, sitesInOrder } from "./agreement-site.ts";
+export { type AsideOptions, isOpen, type OwnAnswer, readAside } from "./aside.ts";
+export { type Ahead, clockAhead, type JoinOutcome, join, joinAll } from "./join.ts";
 export { AdoptKeks, type AdoptKeksOptions, type KekAdopter } from "./leader/adopt-keks.ts";
 export { DueDates, type DueDatesOptions, nextDate } from "./leader/due-dates.ts";
 export type { Duty, DutyContext, DutyResult, LeaderLock } from "./leader/duty.ts";
@@ -15,6 +19,7 @@ export {
 } from "./leader/lease.ts";
 export { CatchUp, DigestCheck, Levelling } from "./leader/levelling.ts";
 export { type Merge, PeerReader, type PeerReaderOptions } from "./leader/reader.ts";
+export { type Merged, type MergeOptions, type MergeResult, mergeInto } from "./merge.ts";
 export {
   type LastHello,
   PeerClient,
@@ -23,4 +28,23 @@ export {
 } from "./net/peer-client.ts";
 export { PeerServer, type PeerServerOptions } from "./net/peer-server.ts";
 export { type PeerTls, peerName } from "./net/peer-tls.ts";
+export { PeerService, type PeerServiceOptions } from "./peer-service.ts";
 export type { Peer, PeerHello, PeerState, PeerStore, PushOutcome, Timers } from "./ports.ts";
+export { type PushOptions, pushToAll } from "./push.ts";
+export { isRetiredEntry, RegionRecords, regionIdentifier } from "./region-records.ts";
+export {
+  type PeerAcknowledgement,
+  type RegionalHealth,
+  type RegionalParts,
+  RegionalStore,
+  type RegionalStoreOptions,
+} from "./regional-store.ts";
+export {
+  type Others,
+  type Serving,
+  type ServingEvent,
+  type ServingState,
+  serveStep,
+  serving,
+  servingAtStart,
+} from "./serving.ts";

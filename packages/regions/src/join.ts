@@ -1,0 +1,185 @@
+import {
+  encodeRecord,
+  type Fact,
+  type Facts,
+  type ManagedObject,
+  type Register,
+  type Revocation,
+} from "@holdfast/engine";
+
+/** What two copies of a record amount to. */
+export type JoinOutcome =
+  | { readonly kind: "joined"; readonly object: ManagedObject }
+  /** Their immutable parts differ, so that neither may be chosen. */
+  | { readonly kind: "conflict"; readonly reason: string };
+
+/** A stamp that is ahead of this node's clock, and whose. */
+export interface Ahead {
+  readonly region: string;
+  readonly ms: number;
+}
+
+type Compare<Value> = (a: Value, b: Value) => number;
+
+/** What the join compares when everything else is equal: the canonical bytes of an object with nothing else in it. */
+const bare: ManagedObject = {
+  uniqueIdentifier: "",
+  instance: "",
+  objectType: 0,
+  fixed: [],
+  material: undefined,
+  facts: {},
+  registers: [],
+  usage: {},
+  lastChange: 0,
+};
+
+/** Clocks of two hosts under NTP differ by less. */
+const toleranceMs = 1_000;
+
+/**
+ * The only merge in the system: commutative, associative, idempotent, and nothing in it ever goes back. Facts are
+ * united (the earliest wins), a register is its last writer's, usage and the date of the last change are the largest,
+ * and a destroyed copy takes the material with it.
+ */
+export function join(a: ManagedObject, b: ManagedObject): JoinOutcome {
+  const facts = joinFacts(a.facts, b.facts);
+  const destroyed = facts.destroyed !== undefined;
+  const reason = differenceOf(a, b, destroyed);
+  if (reason !== undefined) return { kind: "conflict", reason };
+  const object: ManagedObject = {
+    uniqueIdentifier: a.uniqueIdentifier,
+    instance: a.instance,
+    objectType: a.objectType,
+    fixed: a.fixed,
+    material: destroyed ? undefined : a.material,
+    facts,
+    registers: joinRegisters(a.registers, b.registers),
+    usage: joinUsage(a.usage, b.usage),
+    lastChange: Math.max(a.lastChange, b.lastChange),
+  };
+  return { kind: "joined", object };
+}
+
+/** The join of any number of copies; undefined of none. */
+export function joinAll(copies: readonly ManagedObject[]): JoinOutcome | undefined {
+  const [first, ...others] = copies;
+  let outcome: JoinOutcome | undefined = first && { kind: "joined", object: settled(first) };
+  for (const copy of others) {
+    if (outcome?.kind === "joined") outcome = join(outcome.object, copy);
+  }
+  return outcome;
+}
+
+/** A copy as a join leaves it: without material once it is destroyed, whatever a peer sent. */
+export function settled(object: ManagedObject): ManagedObject {
+  return object.facts.destroyed === undefined || object.material === undefined
+    ? object
+    : { ...object, material: undefined };
+}
+
+/** The stamp of an object that is furthest ahead of a clock, if any is by more than clocks differ. */
+export function clockAhead(object: ManagedObject, wallMs: number): Ahead | undefined {
+  let ahead: Ahead | undefined;
+  for (const { stamp } of object.registers) {
+    const ms = stamp.us / 1_000 - wallMs;
+    if (ms > (ahead?.ms ?? toleranceMs)) ahead = { region: stamp.region, ms };
+  }
+  return ahead;
+}
+
+/** Which part that never changes is another in both copies. */
+function differenceOf(a: ManagedObject, b: ManagedObject, destroyed: boolean): string | undefined {
+  if (a.uniqueIdentifier !== b.uniqueIdentifier) return "the identifier differs";
+  if (a.instance !== b.instance) return "the instance differs";
+  if (a.objectType !== b.objectType) return "the object type differs";
+  const { fixed } = a;
+  if (compareBytes({ ...bare, fixed }, { ...bare, fixed: b.fixed }) !== 0) {
+    return "attributes fixed at creation differ";
+  }
+  if (destroyed) return undefined;
+  const { material } = a;
+  return compareBytes({ ...bare, material }, { ...bare, material: b.material }) === 0
+    ? undefined
+    : "the sealed material differs";
+}
+
+function joinFacts(a: Facts, b: Facts): Facts {
+  const served = earliest(a.served, b.served, compareFacts);
+  const activated = earliest(a.activated, b.activated, compareFacts);
+  const deactivated = earliest(a.deactivated, b.deactivated, compareRevocations);
+  const compromised = earliest(a.compromised, b.compromised, compareRevocations);
+  const destroyed = earliest(a.destroyed, b.destroyed, compareFacts);
+  return {
+    ...(served && { served }),
+    ...(activated && { activated }),
+    ...(deactivated && { deactivated }),
+    ...(compromised && { compromised }),
+    ...(destroyed && { destroyed }),
+  };
+}
+
+function earliest<Value>(
+  a: Value | undefined,
+  b: Value | undefined,
+  compare: Compare<Value>,
+): Value | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return compare(a, b) <= 0 ? a : b;
+}
+
+function compareFacts(a: Fact, b: Fact): number {
+  return a.time - b.time || compareText(a.region, b.region);
+}
+
+/** The details go with the fact that wins. */
+function compareRevocations(a: Revocation, b: Revocation): number {
+  return (
+    compareFacts(a, b) ||
+    compareBytes({ ...bare, facts: { deactivated: a } }, { ...bare, facts: { deactivated: b } })
+  );
+}
+
+function joinRegisters(a: readonly Register[], b: readonly Register[]): readonly Register[] {
+  const joined = new Map<string, Register>();
+  for (const register of a) joined.set(identityOf(register), register);
+  for (const register of b) {
+    const identity = identityOf(register);
+    const other = joined.get(identity);
+    if (other === undefined || compareRegisters(other, register) < 0) {
+      joined.set(identity, register);
+    }
+  }
+  return [...joined.values()];
+}
+
+/** Numbers first, and the key's length before the key: no two identities are the same text. */
+function identityOf({ tag, index, key, origin }: Register): string {
+  return `${tag}.${index}.${key.length}.${key}${origin}`;
+}
+
+/** Who wrote last: by stamp, then by region, then by the value's bytes. */
+function compareRegisters(a: Register, b: Register): number {
+  return (
+    a.stamp.us - b.stamp.us ||
+    compareText(a.stamp.region, b.stamp.region) ||
+    (a === b ? 0 : compareBytes({ ...bare, registers: [a] }, { ...bare, registers: [b] }))
+  );
+}
+
+function joinUsage(a: ManagedObject["usage"], b: ManagedObject["usage"]): ManagedObject["usage"] {
+  const joined = new Map(Object.entries(a));
+  for (const [region, used] of Object.entries(b)) {
+    joined.set(region, Math.max(used, joined.get(region) ?? used));
+  }
+  return Object.fromEntries(joined);
+}
+
+function compareBytes(a: ManagedObject, b: ManagedObject): number {
+  return Buffer.compare(encodeRecord(a), encodeRecord(b));
+}
+
+function compareText(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

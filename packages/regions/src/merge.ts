@@ -1,0 +1,299 @@
+import {
+  type Change,
+  encodeRecord,
+  type ManagedObject,
+  type Observer,
+  type OwnStore,
+  partitionOf,
+  type StoredObject,
+  StoreUnavailable,
+  tagOf,
+} from "@holdfast/engine";
+import { type Ahead, clockAhead, join, settled } from "./join.ts";
+import type { Timers } from "./ports.ts";
+import { type OwnCopy, readEach } from "./read-each.ts";
+
+/** What became of a copy that was joined into an own store; all of it is durable. */
+export type MergeResult =
+  | "written"
+  /** The own record contained it. */
+  | "same"
+  /** An agreed operation holds the record. */
+  | "reserved"
+  /** Its immutable part is another one; the copy is put aside. */
+  | "quarantined"
+  /** The instance was deleted. */
+  | "refused";
+
+/** A copy's result, and the record that the own store has now. */
+export interface Merged {
+  readonly result: MergeResult;
+  readonly stored?: StoredObject;
+}
+
+/** What a merge needs around it. */
+export interface MergeOptions {
+  /** The region whose copies these are, for events. */
+  readonly from: string;
+  readonly timers: Timers;
+  readonly observe: Observer;
+  /** How long a record is waited for that an agreed operation holds; 0 unless said. */
+  readonly reservedMs?: number;
+  /** How two copies become one; `join` in the product. */
+  readonly join?: typeof join;
+}
+
+/** How often a merge begins anew where a writer was faster. */
+const attemptsMax = 32;
+/** Records in one script, which keeps everyone else waiting while it runs. */
+const recordsPerCommit = 64;
+/** How long between two looks at a record that an agreed operation holds. */
+const reservedPauseMs = 50;
+
+/**
+ * Joins copies of another region into the own store, in one commit an instance (of at most 64 records). A new record,
+ * which is what pushes carry most, takes one round trip. The results are in the order of the objects. Rejects with
+ * `StoreUnavailable` where the store cannot tell; what was written by then stays.
+ */
+export async function mergeInto(
+  own: OwnStore,
+  objects: readonly ManagedObject[],
+  options: MergeOptions,
+): Promise<readonly Merged[]> {
+  warnOfClocks(objects, options);
+  const results = new Map<ManagedObject, Merged>();
+  const runs = batches(objects).map(async (batch) => {
+    const merge = new InstanceMerge(own, batch, options);
+    for (const [object, merged] of await merge.run()) results.set(object, merged);
+  });
+  await Promise.all(runs);
+  return objects.map((object) => {
+    const merged = results.get(object);
+    if (merged === undefined) throw new Error("a merge lost an object");
+    options.observe({ type: "join", region: options.from, result: merged.result });
+    return merged;
+  });
+}
+
+function warnOfClocks(objects: readonly ManagedObject[], options: MergeOptions): void {
+  const now = options.timers.wallMs();
+  let furthest: Ahead | undefined;
+  for (const object of objects) {
+    const ahead = clockAhead(object, now);
+    if (ahead !== undefined && ahead.ms > (furthest?.ms ?? 0)) furthest = ahead;
+  }
+  if (furthest !== undefined) options.observe({ type: "clockAhead", ...furthest });
+}
+
+/** Objects of one instance each; two copies of one record stay in order, in the same batch. */
+function batches(objects: readonly ManagedObject[]): readonly (readonly ManagedObject[])[] {
+  return grouped(objects, ({ instance }) => instance).flatMap((group) => {
+    if (group.length <= recordsPerCommit) return [group];
+    const byId = grouped(group, ({ uniqueIdentifier }) => uniqueIdentifier);
+    const parts = Math.ceil(byId.length / recordsPerCommit);
+    return Array.from({ length: parts }, (_, part) =>
+      byId.slice(part * recordsPerCommit, (part + 1) * recordsPerCommit).flat(),
+    );
+  });
+}
+
+function grouped<Value>(
+  values: readonly Value[],
+  keyOf: (value: Value) => string,
+): readonly (readonly Value[])[] {
+  const groups = new Map<string, Value[]>();
+  for (const value of values) {
+    const key = keyOf(value);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [value]);
+    else group.push(value);
+  }
+  return [...groups.values()];
+}
+
+/** A record that is still to be joined: its copies as given, and what they amount to together. */
+interface Pending {
+  readonly id: string;
+  readonly given: readonly ManagedObject[];
+  readonly object: ManagedObject;
+}
+
+/** A record's change, once it is decided. */
+interface Planned {
+  readonly pending: Pending;
+  readonly change: Change;
+  readonly stored: StoredObject;
+}
+
+/** One instance's part of a merge. */
+class InstanceMerge {
+  readonly #own: OwnStore;
+  readonly #instance: string;
+  readonly #options: MergeOptions;
+  readonly #join: typeof join;
+  readonly #results = new Map<ManagedObject, Merged>();
+  readonly #pending = new Map<string, Pending>();
+  readonly #until: number;
+  /** False once a record that looked new turned out not to be. */
+  #trusting = true;
+
+  constructor(own: OwnStore, objects: readonly ManagedObject[], options: MergeOptions) {
+    this.#own = own;
+    this.#instance = objects[0]?.instance ?? "";
+    this.#options = options;
+    this.#join = options.join ?? join;
+    this.#until = options.timers.monotonicMs() + (options.reservedMs ?? 0);
+    for (const object of objects) this.#add(object);
+  }
+
+  async run(): Promise<ReadonlyMap<ManagedObject, Merged>> {
+    for (let attempt = 0; this.#pending.size > 0; attempt++) {
+      if (attempt >= attemptsMax) {
+        throw new StoreUnavailable("timeout", "others change these records all the time");
+      }
+      const held = await this.#pass();
+      if (held.length === 0) continue;
+      if (this.#options.timers.monotonicMs() < this.#until) {
+        await this.#options.timers.sleep(reservedPauseMs);
+        attempt -= 1;
+      } else {
+        for (const pending of held) this.#settle(pending, { result: "reserved" });
+      }
+    }
+    return this.#results;
+  }
+
+  /** Two copies of one record in one merge are one copy; where they cannot be, each is one of its own. */
+  #add(object: ManagedObject): void {
+    const id = object.uniqueIdentifier;
+    const earlier = this.#pending.get(id);
+    if (earlier === undefined) {
+      this.#pending.set(id, { id, given: [object], object: settled(object) });
+      return;
+    }
+    const outcome = this.#join(earlier.object, object);
+    // Whatever differs from the first is put aside with the second pass, by the record that the first made.
+    const key = outcome.kind === "joined" ? id : `${id}\0${this.#pending.size}`;
+    const given = outcome.kind === "joined" ? [...earlier.given, object] : [object];
+    const together = outcome.kind === "joined" ? outcome.object : settled(object);
+    this.#pending.set(key, { id: key, given, object: together });
+  }
+
+  /** Reads, joins and writes once; answers the records that an agreed operation holds. */
+  async #pass(): Promise<readonly Pending[]> {
+    const pending = this.#distinct();
+    const unknown = pending.filter(({ object }) => !this.#trusting || !looksNew(object));
+    const copies = await readEach(
+      this.#own,
+      this.#instance,
+      unknown.map(({ object }) => object.uniqueIdentifier),
+    );
+    const copyOf = new Map(unknown.map((each, at) => [each, copies[at]]));
+    const held: Pending[] = [];
+    const planned: Planned[] = [];
+    for (const each of pending) {
+      const plan = await this.#plan(each, copyOf.get(each));
+      if (plan === "held") held.push(each);
+      else if (plan !== undefined) planned.push(plan);
+    }
+    await this.#write(planned);
+    return held;
+  }
+
+  /** What is pending, one a record. */
+  #distinct(): readonly Pending[] {
+    const byId = new Map<string, Pending>();
+    for (const each of this.#pending.values()) {
+      const { uniqueIdentifier } = each.object;
+      if (!byId.has(uniqueIdentifier)) byId.set(uniqueIdentifier, each);
+    }
+    return [...byId.values()];
+  }
+
+  /** The change that a copy needs; undefined where it is settled without one. */
+  async #plan(pending: Pending, copy: OwnCopy): Promise<Planned | "held" | undefined> {
+    const { object } = pending;
+    if (copy === "damaged") return await this.#repair(pending);
+    if (copy === undefined) {
+      return { pending, change: { kind: "create", after: object }, stored: storedOf(object) };
+    }
+    const outcome = this.#join(copy.object, object);
+    if (outcome.kind === "conflict") {
+      await this.#own.quarantine(this.#instance, object.uniqueIdentifier, outcome.reason, {
+        copy: encodeRecord(object),
+      });
+      this.#settle(pending, { result: "quarantined" });
+      return undefined;
+    }
+    const stored = storedOf(outcome.object);
+    if (stored.tag === copy.tag) {
+      this.#settle(pending, { result: "same", stored });
+      return undefined;
+    }
+    if (copy.reserved !== undefined) return "held";
+    return { pending, change: { kind: "update", before: copy, after: stored.object }, stored };
+  }
+
+  /** The own bytes tell nothing: they are put aside, and the copy takes their place. */
+  async #repair(pending: Pending): Promise<undefined> {
+    const { object } = pending;
+    await this.#own.quarantine(this.#instance, object.uniqueIdentifier, "it does not decode", {
+      replacement: object,
+    });
+    this.#settle(pending, { result: "written", stored: storedOf(object) });
+  }
+
+  async #write(planned: readonly Planned[]): Promise<void> {
+    if (planned.length === 0) return;
+    const changes = planned.map(({ change }) => change);
+    const outcome = await this.#own.commit(this.#instance, changes, [], { joined: true });
+    if (outcome.kind === "committed") {
+      for (const { pending, stored } of planned) {
+        this.#settle(pending, { result: "written", stored });
+      }
+    } else if (outcome.kind === "instanceClosed") {
+      for (const { pending } of planned) this.#settle(pending, { result: "refused" });
+    } else if (outcome.kind === "conflict" || outcome.kind === "reserved") {
+      const { uniqueIdentifier } = outcome;
+      const refused = planned.find(
+        ({ stored }) => stored.object.uniqueIdentifier === uniqueIdentifier,
+      );
+      if (!this.#trusting && refused?.change.kind === "create")
+        await this.#foreign(refused.pending);
+      // Read from now on: the next pass sees who was faster, or who holds the record.
+      this.#trusting = false;
+    } else {
+      throw new Error(`a joined commit was refused: ${outcome.kind}`);
+    }
+  }
+
+  /** A record that is there, and not to be read in this instance, may be another instance's. */
+  async #foreign(pending: Pending): Promise<void> {
+    const { uniqueIdentifier } = pending.object;
+    const found = await this.#own.records(partitionOf(this.#instance), [uniqueIdentifier]);
+    const other = found.objects.find(({ instance }) => instance !== this.#instance);
+    if (other === undefined) return;
+    await this.#own.quarantine(this.#instance, uniqueIdentifier, "the instance differs", {
+      copy: encodeRecord(pending.object),
+    });
+    this.#settle(pending, { result: "quarantined" });
+  }
+
+  #settle(pending: Pending, merged: Merged): void {
+    this.#pending.delete(pending.id);
+    for (const object of pending.given) this.#results.set(object, merged);
+  }
+}
+
+/** Nobody changed it since it was made, as far as it shows; reading first would cost a new key a round trip. */
+function looksNew({ facts, registers }: ManagedObject): boolean {
+  const { served, deactivated, compromised, destroyed } = facts;
+  if (served ?? deactivated ?? compromised ?? destroyed) return false;
+  const us = registers[0]?.stamp.us;
+  return registers.every(({ stamp }) => stamp.us === us);
+}
+
+/** An object and its tag. */
+export function storedOf(object: ManagedObject): StoredObject {
+  return { object, tag: tagOf(encodeRecord(object)) };
+}

@@ -1,0 +1,154 @@
+import {
+  type AuditEvent,
+  type Change,
+  type ChangePage,
+  type CommitOutcome,
+  type LeafPage,
+  type ManagedObject,
+  type ObjectStore,
+  type Observer,
+  type OwnStore,
+  type OwnStoredObject,
+  type RecordsAnswer,
+  type ReserveOutcome,
+  type StorePosition,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import { type MergeResult, mergeInto } from "./merge.ts";
+import { OwnForOthers } from "./own-for-others.ts";
+import type { PeerHello, PeerStore, PushOutcome, Timers } from "./ports.ts";
+import type { RegionalStore } from "./regional-store.ts";
+
+export interface PeerServiceOptions {
+  /** The region that answers. */
+  readonly region: string;
+  /** The region that asks. */
+  readonly asking: string;
+  readonly own: OwnStore;
+  /** What this region serves its clients from. */
+  readonly store: RegionalStore;
+  readonly timers: Timers;
+  readonly observe: Observer;
+  /** An instance's KEK, unwrapped; the caller zeroes it. */
+  readonly kek: (instance: string, kekId: string) => Promise<Uint8Array>;
+  /** Told of pushed records once they are durable here. */
+  readonly pushed?: (objects: readonly ManagedObject[]) => void;
+}
+
+const pushOutcomes: Readonly<Record<MergeResult, PushOutcome>> = {
+  written: "durable",
+  same: "durable",
+  reserved: "reserved",
+  quarantined: "quarantined",
+  refused: "refused",
+};
+
+/** What this region answers to another, from its own store alone. */
+export class PeerService implements PeerStore {
+  readonly remote: ObjectStore;
+  readonly #options: PeerServiceOptions;
+
+  constructor(options: PeerServiceOptions) {
+    this.#options = options;
+    const { own, store } = options;
+    this.remote = new OwnForOthers(own, store, () => this.#requireServing());
+  }
+
+  async hello(): Promise<PeerHello> {
+    const { region, asking, store, timers } = this.#options;
+    await store.records.ready();
+    const { generation } = store.records.of(region);
+    const { retired } = store.records.of(asking);
+    const serving = store.serving().from === "local";
+    return { region, generation, retired, serving, wallMs: timers.wallMs() };
+  }
+
+  async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
+    const { own, asking, timers, observe, pushed } = this.#options;
+    // Whoever pushes waits for a record that is held, so that the others of the batch need not.
+    const merged = await mergeInto(own, objects, { from: asking, timers, observe });
+    const outcomes = merged.map(({ result }) => pushOutcomes[result]);
+    pushed?.(objects.filter((_, at) => outcomes[at] === "durable"));
+    return outcomes;
+  }
+
+  async fetch(
+    instance: string,
+    ids: readonly string[],
+  ): Promise<readonly (OwnStoredObject | undefined)[]> {
+    const copies = await this.#options.own.read(instance, ids);
+    // A store that does not serve may lack what it should have: its "no" does not count.
+    if (copies.includes(undefined)) this.#requireLocal();
+    return copies;
+  }
+
+  position(): Promise<StorePosition> {
+    return this.#options.own.position();
+  }
+
+  changes(partition: number, after: number, limit: number, bytesMax: number): Promise<ChangePage> {
+    return this.#options.own.changes(partition, after, limit, bytesMax);
+  }
+
+  digests(partition: number): Promise<Uint8Array> {
+    return this.#options.own.digests(partition);
+  }
+
+  leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage> {
+    return this.#options.own.leaves(partition, mask, after);
+  }
+
+  records(partition: number, ids: readonly string[]): Promise<RecordsAnswer> {
+    return this.#options.own.records(partition, ids);
+  }
+
+  async reserve(
+    instance: string,
+    ids: readonly string[],
+    operation: string,
+  ): Promise<ReserveOutcome> {
+    this.#requireServing();
+    return await this.#options.own.reserve(instance, ids, operation);
+  }
+
+  write(
+    instance: string,
+    changes: readonly Change[],
+    audit: readonly AuditEvent[],
+    operation: string,
+  ): Promise<CommitOutcome> {
+    return this.#options.own.commit(instance, changes, audit, { operation, joined: true });
+  }
+
+  release(instance: string, operation: string): Promise<number> {
+    return this.#options.own.release(instance, operation);
+  }
+
+  async kek(instance: string, kekId: string): Promise<Uint8Array> {
+    this.#refuseRetired();
+    return await this.#options.kek(instance, kekId);
+  }
+
+  /** Only a region that serves from its own store, with writes, takes part in what it serves or agrees to for another. */
+  #requireServing(): void {
+    this.#refuseRetired();
+    const { writes, reason } = this.#requireLocal();
+    if (!writes) throw new StoreUnavailable("noLease", reason);
+  }
+
+  #requireLocal() {
+    const serving = this.#options.store.serving();
+    if (serving.from === "local") return serving;
+    const { region } = this.#options;
+    throw new StoreUnavailable(
+      "noLease",
+      `region ${region} does not serve from its own store: ${serving.reason}`,
+    );
+  }
+
+  #refuseRetired(): void {
+    const { store, asking, region } = this.#options;
+    store.records.refuseRetired(asking);
+    store.records.refuseRetired(region);
+  }
+}

@@ -1,0 +1,83 @@
+import {
+  type OwnStore,
+  type RegionEntry,
+  readRegionRecord,
+  StoreUnavailable,
+  systemIdentifier,
+  systemInstance,
+  systemTypes,
+} from "@holdfast/engine";
+
+/** Whether a region's present generation was retired. */
+export function isRetiredEntry({ generation, retired }: RegionEntry): boolean {
+  return retired > 0 && retired >= generation;
+}
+
+/** The identifier of a region's record. */
+export function regionIdentifier(region: string): string {
+  return systemIdentifier(systemTypes.Region, region);
+}
+
+/** A region of which nothing is written: the first generation, never retired. */
+function unwritten(region: string): RegionEntry {
+  return { region, generation: 1, retired: 0 };
+}
+
+/** What the own store says of the regions, as last read, and what another region said of this one. */
+export class RegionRecords {
+  readonly region: string;
+  readonly #own: OwnStore;
+  readonly #regions: readonly string[];
+  readonly #entries = new Map<string, RegionEntry>();
+  #heard = 0;
+  #read = false;
+
+  constructor(options: {
+    readonly region: string;
+    readonly own: OwnStore;
+    readonly peers: readonly string[];
+  }) {
+    this.region = options.region;
+    this.#own = options.own;
+    this.#regions = [options.region, ...options.peers];
+  }
+
+  /** A region as last read. */
+  of(region: string): RegionEntry {
+    return this.#entries.get(region) ?? unwritten(region);
+  }
+
+  /** Whether a region is retired, as far as is known; of this region, also by what another one said. */
+  isRetired(region: string): boolean {
+    const entry = this.of(region);
+    const retired = region === this.region ? Math.max(entry.retired, this.#heard) : entry.retired;
+    return isRetiredEntry({ ...entry, retired });
+  }
+
+  /** Another region said that it retired this generation of this one. */
+  heard(retired: number): void {
+    this.#heard = Math.max(this.#heard, retired);
+  }
+
+  /** Reads the records; rejects with `StoreUnavailable` where the own store cannot tell. */
+  async refresh(): Promise<void> {
+    const ids = this.#regions.map(regionIdentifier);
+    const copies = await this.#own.read(systemInstance, ids);
+    for (const copy of copies) {
+      const entry = copy && readRegionRecord(copy.object);
+      if (entry !== undefined) this.#entries.set(entry.region, entry);
+    }
+    this.#read = true;
+  }
+
+  /** Resolves when the records were read once. */
+  async ready(): Promise<void> {
+    if (!this.#read) await this.refresh();
+  }
+
+  /** Refuses a region that was retired. */
+  refuseRetired(region: string): void {
+    if (this.isRetired(region))
+      throw new StoreUnavailable("retired", `region ${region} is retired`);
+  }
+}

@@ -1,0 +1,115 @@
+import {
+  type Change,
+  type FindPage,
+  type FindQuery,
+  type OwnFindPage,
+  type OwnStore,
+  type StoredObject,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import { storedOf } from "./merge.ts";
+import type { Peer } from "./ports.ts";
+import { type OwnCopy, readEach } from "./read-each.ts";
+import { failureIn } from "./waiting.ts";
+
+/** What the region that serves this one's clients said of records. */
+export interface RemoteAnswer {
+  readonly instance: string;
+  readonly ids: readonly string[];
+  readonly found: readonly (StoredObject | undefined)[];
+}
+
+const ownCursor = "own:";
+
+/** A page of the own store; its cursor says whose it is, since another store's would pass over objects. */
+export async function toLocal(
+  own: OwnStore,
+  instance: string,
+  query: FindQuery,
+): Promise<OwnFindPage> {
+  const page = await own.find(instance, continued(query, ownCursor));
+  return page.next === undefined ? page : { ...page, next: ownCursor + page.next };
+}
+
+/** A page of another region's store. */
+export async function fromRemote(
+  peer: Peer,
+  instance: string,
+  query: FindQuery,
+): Promise<FindPage> {
+  const mark = `region ${peer.region}:`;
+  const page = await peer.remote.find(instance, continued(query, mark));
+  return page.next === undefined ? page : { ...page, next: mark + page.next };
+}
+
+function continued(query: FindQuery, mark: string): FindQuery {
+  const { after } = query;
+  if (after === undefined) return query;
+  if (after.startsWith(mark)) return { ...query, after: after.slice(mark.length) };
+  const message = "the search began in another store, which does not serve any more: try again";
+  throw new StoreUnavailable("noLease", message);
+}
+
+/** Whether a commit's changes are in another region's store to the byte. */
+export async function isMadeThere(
+  peer: Peer,
+  instance: string,
+  changes: readonly Change[],
+): Promise<boolean> {
+  const ids = changes.map(({ after }) => after.uniqueIdentifier);
+  const found = await peer.remote.read(instance, ids);
+  return changes.every(({ after }, at) => found[at]?.tag === storedOf(after).tag);
+}
+
+/**
+ * What the serving region does not have may be in the own store, which does not serve but may be readable, or in a
+ * third region. It is joined into the serving store; "not found" needs a "no" of each.
+ */
+export async function settledThere(
+  { instance, ids, found }: RemoteAnswer,
+  serving: Peer,
+  others: readonly Peer[],
+  own: OwnStore,
+): Promise<readonly (StoredObject | undefined)[]> {
+  const missing = ids.filter((_, at) => found[at] === undefined);
+  const answers = await Promise.all([
+    told(async () => await readEach(own, instance, missing)),
+    ...others.map((peer) => told(() => peer.fetch(instance, missing))),
+  ]);
+  const known = new Map<string, StoredObject>();
+  for (const [at, id] of missing.entries()) {
+    const stored = elsewhere(answers, at);
+    if (stored !== undefined) known.set(id, await joinedThere(serving, stored));
+  }
+  return ids.map((id, at) => found[at] ?? known.get(id));
+}
+
+type Answer = readonly OwnCopy[] | undefined;
+
+async function told(ask: () => Promise<readonly OwnCopy[]>): Promise<Answer> {
+  try {
+    return await ask();
+  } catch (error) {
+    failureIn(error);
+    return undefined;
+  }
+}
+
+/** A copy that somebody has; undefined where all say that they have none. */
+function elsewhere(answers: readonly Answer[], at: number): StoredObject | undefined {
+  for (const answer of answers) {
+    const copy = answer?.[at];
+    if (copy !== undefined && copy !== "damaged") return copy;
+  }
+  const sure = answers.every((answer) => answer !== undefined && answer[at] === undefined);
+  if (sure) return undefined;
+  const message = "another store, which may have this record, cannot be asked";
+  throw new StoreUnavailable("peerUnreachable", message);
+}
+
+async function joinedThere(serving: Peer, stored: StoredObject): Promise<StoredObject> {
+  const [outcome] = await serving.push([stored.object]);
+  if (outcome === "durable") return storedOf(stored.object);
+  const message = `region ${serving.region}, which serves, did not take a record: ${outcome}`;
+  throw new StoreUnavailable("peerUnreachable", message);
+}

@@ -1,0 +1,148 @@
+import type { StoreState } from "@holdfast/engine";
+
+/** From where this node serves its clients, and why. */
+export interface Serving {
+  readonly from: "local" | "remote" | "none";
+  readonly writes: boolean;
+  readonly reason: string;
+  /**
+   * The own store serves although it is not level: what another region has is looked at with every read, so that nothing
+   * that was answered there is unseen here.
+   */
+  readonly through: boolean;
+}
+
+/** The other regions as one: there are none (or all are retired), not met yet since the start, unreachable, or up. */
+export type Others = "absent" | "unknown" | "down" | "up";
+
+/** What the decision rests on. */
+export interface ServingState {
+  readonly lease: StoreState;
+  /** Names the data of the store that had the last full lease. */
+  readonly storeId: string | undefined;
+  /** Grows with every outage: what was asked before the last one says nothing any more. */
+  readonly outage: number;
+  /** The wish to be levelled of this outage, once the store has it. */
+  readonly wish: number | undefined;
+  /** The own store has all that another region had when it came back. */
+  readonly level: boolean;
+  /** The own store serves as in a cut; so it stays until it is level, or has another outage. */
+  readonly asInCut: boolean;
+  readonly others: Others;
+  readonly retired: boolean;
+}
+
+export type ServingEvent =
+  | { readonly type: "lease"; readonly lease: StoreState; readonly storeId: string | undefined }
+  | { readonly type: "others"; readonly others: Others }
+  /** The store's levels, as read in an outage; `wish` where this node asked. */
+  | {
+      readonly type: "levels";
+      readonly outage: number;
+      readonly reached: number;
+      readonly wish?: number;
+    }
+  /** The other region was asked to serve, and could not. */
+  | { readonly type: "refused" }
+  | { readonly type: "retired"; readonly retired: boolean };
+
+/** A node at its start: an outage that nobody saw the beginning of. */
+export const servingAtStart: ServingState = {
+  lease: "none",
+  storeId: undefined,
+  outage: 1,
+  wish: undefined,
+  level: false,
+  asInCut: false,
+  others: "unknown",
+  retired: false,
+};
+
+/** The next state; the same object where the event changes nothing. */
+export function serveStep(state: ServingState, event: ServingEvent): ServingState {
+  const next = { ...state, ...changeOf(state, event) };
+  const settled = { ...next, ...consequenceOf(next) };
+  const keys = Object.keys(state) as (keyof ServingState)[];
+  return keys.every((key) => settled[key] === state[key]) ? state : settled;
+}
+
+function changeOf(state: ServingState, event: ServingEvent): Partial<ServingState> {
+  switch (event.type) {
+    case "lease": {
+      const { lease, storeId } = event;
+      const other = storeId !== undefined && storeId !== state.storeId;
+      const over = lease !== "full" && state.lease === "full";
+      const known = storeId ?? state.storeId;
+      if (!over && !other) return { lease, storeId: known };
+      const outage = state.outage + 1;
+      return { lease, storeId: known, outage, wish: undefined, level: false, asInCut: false };
+    }
+    case "others":
+      return { others: event.others };
+    case "levels": {
+      if (event.outage !== state.outage) return {};
+      const wish = event.wish ?? state.wish;
+      return { wish, level: state.level || (wish !== undefined && event.reached >= wish) };
+    }
+    case "refused":
+      return state.lease === "full" ? { asInCut: true } : {};
+    case "retired":
+      return { retired: event.retired };
+  }
+}
+
+/** What follows without an event of its own. */
+function consequenceOf(state: ServingState): Partial<ServingState> {
+  if (state.level) return { asInCut: false };
+  if (state.lease !== "full") return { asInCut: false };
+  // With nobody else there is nothing to be level with.
+  if (state.others === "absent") return { level: true, asInCut: false };
+  return state.others === "down" ? { asInCut: true } : {};
+}
+
+/** Whether the store must be asked to be levelled. */
+export function mustAskLevel(state: ServingState): boolean {
+  return state.lease === "full" && !state.level && state.wish === undefined;
+}
+
+/** The decision. */
+export function serving(state: ServingState): Serving {
+  const { lease, others } = state;
+  if (state.retired) {
+    return none("this region was retired: `holdfast region rejoin` brings it back");
+  }
+  if (lease === "full" && state.level) return local("own store");
+  if (lease === "full" && state.asInCut) {
+    return { ...local("own store, not level yet: as in a cut"), through: true };
+  }
+  if (others === "up") {
+    const why = lease === "full" ? "own store is not level yet" : leaseReasons[lease];
+    return {
+      from: "remote",
+      writes: true,
+      reason: `${why}: another region serves`,
+      through: false,
+    };
+  }
+  if (others === "unknown" && lease === "full") return none("the other region is not met yet");
+  if (lease === "none") return none("no lease on the own store, and no other region in reach");
+  return {
+    from: "local",
+    writes: false,
+    reason: "own store for reads only: its barrier is short, and no other region is in reach",
+    through: false,
+  };
+}
+
+const leaseReasons: Readonly<Record<Exclude<StoreState, "full">, string>> = {
+  readOnly: "the barrier of the own store is short",
+  none: "no lease on the own store",
+};
+
+function local(reason: string): Serving {
+  return { from: "local", writes: true, reason, through: false };
+}
+
+function none(reason: string): Serving {
+  return { from: "none", writes: false, reason, through: false };
+}
