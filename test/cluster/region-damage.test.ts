@@ -4,6 +4,7 @@ import { type KmipClient, KmipClientError } from "@holdfast/client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { keyBytes, registerKey, stateOf } from "../support/keys.ts";
 import { clientOf, say } from "../support/load.ts";
+import { recordOf } from "../support/record.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { type Region, startRegion } from "../support/region.ts";
 import { allRefuse, during, ms } from "../support/region-watch.ts";
@@ -174,19 +175,6 @@ describe("a store that lost its data never says that an object does not exist", 
     );
   }
 });
-
-/** An object's record: key prefix of its partition and the identifier's 16 bytes. */
-async function recordOf(redis: RedisServer, id: string): Promise<{ key: Buffer; value: Buffer }> {
-  const tail = Buffer.from(id.replaceAll("-", ""), "hex");
-  for (let partition = 0; partition < 64; partition++) {
-    const prefix = `{p${String(partition).padStart(2, "0")}}:o:`;
-    const key = Buffer.concat([Buffer.from(prefix), tail]);
-    if ((await redis.command("exists", key)) !== 1) continue;
-    const [value] = await redis.buffers("mget", key);
-    if (value !== undefined) return { key, value };
-  }
-  throw new Error(`${id} is not in the store`);
-}
 
 function flipped(value: Buffer, at: number): Buffer {
   const copy = Buffer.from(value);

@@ -76,21 +76,32 @@ export function stateIn({ attributes }: Response<"GetAttributes">): State {
   return attributeValue("State", state.item) as State;
 }
 
-/** State and bytes of one object, in one message; each part says why where it failed. */
-export async function look(
-  client: KmipClient,
-  id: string,
-): Promise<{ readonly state: ResponseItem; readonly key: ResponseItem }> {
-  const uniqueIdentifier = id;
+/** State and bytes of an object; each part says why where it failed. */
+export interface Look {
+  readonly state: ResponseItem;
+  readonly key: ResponseItem;
+}
+
+/** Looks at one object, in one message. */
+export async function look(client: KmipClient, id: string): Promise<Look> {
+  const [one] = await lookAtAll(client, [id]);
+  if (one === undefined) throw new Error("two operations, fewer answers");
+  return one;
+}
+
+/** Looks at several objects in one message; the answers are in the order of the identifiers. */
+export async function lookAtAll(client: KmipClient, ids: readonly string[]): Promise<Look[]> {
+  const references = [stateReference];
   const { items } = await client.request(
     client.version,
-    [
-      { operation: "GetAttributes", payload: { uniqueIdentifier, references: [stateReference] } },
-      { operation: "Get", payload: { uniqueIdentifier } },
-    ],
+    ids.flatMap((uniqueIdentifier) => [
+      { operation: "GetAttributes" as const, payload: { uniqueIdentifier, references } },
+      { operation: "Get" as const, payload: { uniqueIdentifier } },
+    ]),
     { header: { batchErrorContinuationOption: "Continue" } },
   );
-  const [state, key] = items;
-  if (state === undefined || key === undefined) throw new Error("two operations, fewer answers");
-  return { state, key };
+  return ids.flatMap((_, at) => {
+    const [state, key] = [items[2 * at], items[2 * at + 1]];
+    return state === undefined || key === undefined ? [] : [{ state, key }];
+  });
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectionError, KmipClient, KmipClientError } from "@holdfast/client";
 import { createKey, look, registerKey } from "./keys.ts";
 import { type Entry, Ledger, rankOf } from "./ledger.ts";
+import { seeded } from "./random.ts";
 import { until } from "./redis.ts";
 import type { Region } from "./region.ts";
 
@@ -261,15 +262,4 @@ function allowed(error: unknown): string | undefined {
     return error.resultMessage ?? "General Failure without a message";
   }
   return undefined;
-}
-
-/** Numbers in [0, 1) that are the same in every run (mulberry32). */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }

@@ -86,13 +86,6 @@ export class NodeProcess implements AsyncDisposable {
     return (await this.#fetch("metrics")).text();
   }
 
-  /** The values of a metric, by its labels as they are printed; none where the node has no such series. */
-  async metric(name: string): Promise<ReadonlyMap<string, number>> {
-    const row = new RegExp(`^${name}(?:\\{(.*)\\})? (\\S+)$`, "gm");
-    const rows = (await this.metrics()).matchAll(row);
-    return new Map([...rows].map(([, labels = "", value]) => [labels, Number(value)]));
-  }
-
   #fetch(path: string): Promise<Response> {
     const signal = AbortSignal.timeout(answerMs);
     return fetch(`http://${this.host}:${this.http}/${path}`, { signal });

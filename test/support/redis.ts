@@ -98,6 +98,10 @@ export class RedisServer implements AsyncDisposable {
     return pid;
   }
 
+  get running(): boolean {
+    return this.#child?.exitCode === null && this.#child.signalCode === null;
+  }
+
   /** Sends a command as the test; text comes back as strings. */
   async command(name: string, ...args: (string | number | Buffer)[]): Promise<unknown> {
     return this.#connected().call(name, ...args.map(argument));

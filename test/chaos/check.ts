@@ -1,0 +1,57 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { KmipClient } from "@holdfast/client";
+import { lookAtAll } from "../support/keys.ts";
+import type { Endpoint } from "./clients.ts";
+import type { Entry, History } from "./history.ts";
+import { noteLook } from "./workload.ts";
+
+/** Objects in one message. */
+const together = 20;
+const triesMax = 50;
+
+/** Reads every object at every endpoint; what is not answered in the end is missing. */
+export async function checkAll(endpoints: readonly Endpoint[], history: History): Promise<void> {
+  await Promise.all(endpoints.map((endpoint) => checkAt(endpoint, history)));
+}
+
+async function checkAt(endpoint: Endpoint, history: History): Promise<void> {
+  const { host, port, ...tls } = endpoint.target;
+  await using client = await KmipClient.connect({
+    endpoints: [`${host}:${port}`],
+    tls,
+    version: "1.4",
+    connectionsMax: 2,
+  });
+  let left: readonly Entry[] = [...history.entries.values()];
+  for (let tries = triesMax; tries > 0 && left.length > 0; tries--) {
+    const unanswered: Entry[] = [];
+    for (let at = 0; at < left.length; at += together) {
+      const some = left.slice(at, at + together);
+      const answered = await look(client, endpoint, history, some);
+      unanswered.push(...some.filter((_, place) => answered[place] !== true));
+    }
+    left = unanswered;
+    if (left.length > 0) await sleep(200);
+  }
+  for (const { id } of left) history.violation("missing", `${id} at ${endpoint.node}: no answer`);
+}
+
+/** Which of them were answered. */
+async function look(
+  client: KmipClient,
+  endpoint: Endpoint,
+  history: History,
+  entries: readonly Entry[],
+): Promise<readonly boolean[]> {
+  const beganMs = performance.now();
+  const looks = await lookAtAll(
+    client,
+    entries.map(({ id }) => id),
+  ).catch(() => []);
+  const { node, region } = endpoint;
+  const moment = { node, region, beganMs, endedMs: performance.now() };
+  return entries.map((entry, place) => {
+    const seen = looks[place];
+    return seen !== undefined && noteLook(history, entry, seen, moment, true);
+  });
+}

@@ -1,0 +1,202 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { NodeProcess } from "../support/node-process.ts";
+import { recordOf } from "../support/record.ts";
+import { type RedisServer, sentinelName } from "../support/redis.ts";
+import type { Region } from "../support/region.ts";
+import { holdfast } from "../support/server-command.ts";
+import type { RegionName, TwoRegions } from "../support/two-regions.ts";
+import type { PacketFilter } from "./packet-filter.ts";
+import type { FaultKind, PlannedFault } from "./plan.ts";
+
+/** What faults are made with, and who hears of them. */
+export interface FaultContext {
+  readonly both: TwoRegions;
+  readonly filter: PacketFilter;
+  /** An identifier of an object that was acknowledged. */
+  readonly anyObject: (dice: number) => string | undefined;
+  /** A process was killed at this moment. */
+  readonly died: (node: NodeProcess) => void;
+  /** A region's store lost everything. */
+  readonly emptied: (region: RegionName) => void;
+  /** A time begins, or ends, in which no two regions can agree. */
+  readonly isolated: (name: string, isolated: boolean) => void;
+  readonly stopped: AbortSignal;
+}
+
+/** Ends a fault; what it killed is started again by `revive`. */
+type Mend = () => Promise<void> | void;
+
+type Maker = (fault: PlannedFault, region: Region, context: FaultContext) => Promise<Mend>;
+
+const promotionMs = 8_000;
+
+/** How each kind is made. */
+export const makers: Readonly<Record<FaultKind, Maker>> = {
+  "kill-node": async ({ node: at }, region, context) => {
+    await killNode(region.node(at), context);
+    return () => undefined;
+  },
+  "freeze-node": async ({ node: at }, region) => {
+    const node = region.node(at);
+    if (node.running) node.signal("SIGSTOP");
+    return () => {
+      if (node.running) node.signal("SIGCONT");
+    };
+  },
+  "kill-redis": async (_fault, region) => {
+    const primary = await primaryOf(region);
+    await primary.kill();
+    return async () => {
+      if (!primary.running) await primary.restart();
+      await follow(primary, region);
+    };
+  },
+  "freeze-redis": async (_fault, region) => freeze(await primaryOf(region)),
+  "depose-redis": async ({ forMs }, region, { stopped }) => {
+    const primary = await primaryOf(region);
+    const thaw = freeze(primary);
+    for (let leftMs = promotionMs; leftMs > 0 && !stopped.aborted; leftMs -= 200) {
+      if ((await primaryOf(region)) !== primary) break;
+      await sleep(200);
+    }
+    await sleep(forMs);
+    return thaw;
+  },
+  failover: async (_fault, region) => {
+    for (const sentinel of region.redis.sentinels) {
+      const told = sentinel.command("sentinel", "failover", sentinelName);
+      if ((await told.catch(() => undefined)) === "OK") break;
+    }
+    return () => undefined;
+  },
+  partition: async ({ node: at }, region, { filter }) => {
+    const node = region.node(at);
+    const { primary, replicas, sentinels } = region.redis;
+    const ports = [primary, ...replicas, ...sentinels].map(({ port }) => port);
+    if (node.groupId !== undefined) filter.cut(node.groupId, ports);
+    return () => filter.heal();
+  },
+  cut: async (_fault, _region, { both, isolated }) => {
+    await both.cut();
+    isolated("cut", true);
+    return async () => {
+      isolated("cut", false);
+      await both.heal();
+    };
+  },
+  "cut-one-way": async (_fault, region, { both, isolated }) => {
+    await both.cut(region.name === "a" ? "a→b" : "b→a");
+    return async () => {
+      // It may have made the second half of a cut in both ways.
+      isolated("cut", false);
+      await both.heal();
+    };
+  },
+  "reset-links": async ({ forMs }, _region, { both }) => {
+    for (let leftMs = forMs; leftMs > 0; leftMs -= 100) {
+      await both.reset();
+      await sleep(100);
+    }
+    return () => undefined;
+  },
+  "kill-region": async (_fault, region, context) => {
+    const { isolated } = context;
+    await Promise.all([
+      ...region.nodes.map((node) => killNode(node, context)),
+      ...serversOf(region).map((server) => server.kill()),
+    ]);
+    isolated(`kill ${region.name}`, true);
+    return async () => {
+      isolated(`kill ${region.name}`, false);
+      const dead = serversOf(region).filter(({ running }) => !running);
+      await Promise.all(dead.map((server) => server.restart()));
+    };
+  },
+  "full-memory": async (_fault, region) => {
+    await (await primaryOf(region))
+      .command("config", "set", "maxmemory", "1mb")
+      .catch(() => undefined);
+    return async () => {
+      const { primary, replicas } = region.redis;
+      for (const server of [primary, ...replicas]) {
+        await server.command("config", "set", "maxmemory", "0").catch(() => undefined);
+      }
+    };
+  },
+  "corrupt-record": async ({ dice }, region, { anyObject }) => {
+    const id = anyObject(dice);
+    const primary = await primaryOf(region);
+    if (id !== undefined) {
+      const record = await recordOf(primary, id).catch(() => undefined);
+      const noise = record === undefined ? undefined : randomBytes(record.value.length);
+      if (record !== undefined && noise !== undefined) {
+        await primary.command("set", record.key, noise).catch(() => undefined);
+      }
+    }
+    return () => undefined;
+  },
+  flush: async (_fault, region, { emptied }) => {
+    emptied(region.name as RegionName);
+    await (await primaryOf(region)).command("flushall");
+    return async () => {
+      const config = region.node(0).configFile;
+      for (let tries = 20; tries > 0; tries--) {
+        const { code } = await holdfast("store", "init", "--config", config);
+        if (code === 0) return;
+        await sleep(500);
+      }
+      throw new Error(`store init of region ${region.name} does not succeed`);
+    };
+  },
+  "kill-locks": async (_fault, region) => {
+    await Promise.all(region.lockMasters.map((one) => one.kill()));
+    return async () => {
+      const dead = region.lockMasters.filter(({ running }) => !running);
+      await Promise.all(dead.map((one) => one.restart()));
+    };
+  },
+};
+
+/** Starts again whatever does not run, as a supervisor does; nodes are not waited for. */
+export async function revive(both: TwoRegions): Promise<void> {
+  for (const region of both.regions) {
+    const dead = serversOf(region).filter(({ running }) => !running);
+    await Promise.all(dead.map((server) => server.restart()));
+    for (const node of region.nodes) if (!node.running) node.launch();
+  }
+}
+
+async function killNode(node: NodeProcess, { died }: FaultContext): Promise<void> {
+  await node.kill();
+  died(node);
+}
+
+function freeze(server: RedisServer): Mend {
+  if (server.running) server.signal("SIGSTOP");
+  return () => {
+    if (server.running) server.signal("SIGCONT");
+  };
+}
+
+function serversOf({ redis, lockMasters }: Region): readonly RedisServer[] {
+  return [redis.primary, ...redis.replicas, ...redis.sentinels, ...lockMasters];
+}
+
+/** The Redis that a Sentinel names as primary; the first where none can be asked. */
+async function primaryOf({ redis }: Region): Promise<RedisServer> {
+  for (const sentinel of redis.sentinels) {
+    if (!sentinel.running) continue;
+    const asked = sentinel.command("sentinel", "get-master-addr-by-name", sentinelName);
+    const address = await asked.catch(() => undefined);
+    if (Array.isArray(address)) return redis.at(address.join(":"));
+  }
+  return redis.primary;
+}
+
+/** What a supervisor does with a Redis that comes back: it follows whom the Sentinels name, if that is another. */
+async function follow(server: RedisServer, region: Region): Promise<void> {
+  const primary = await primaryOf(region);
+  if (primary === server) return;
+  await server.command("replicaof", primary.host, primary.port).catch(() => undefined);
+}

@@ -1,0 +1,199 @@
+import type { RegionName } from "../support/two-regions.ts";
+import type { Intervals } from "./intervals.ts";
+
+/** Place in an object's life at which it is destroyed; see `rankOf`. */
+const destroyed = 4;
+
+/** When and where a client asked. */
+export interface Moment {
+  /** Of the endpoint that was asked. */
+  readonly region: RegionName;
+  readonly node: string;
+  readonly beganMs: number;
+  readonly endedMs: number;
+}
+
+/** Something that a client knows of an object's state: acknowledged to it, or shown to it. */
+interface Known extends Moment {
+  readonly rank: number;
+  readonly acknowledged: boolean;
+}
+
+/** What is known of one object. */
+export interface Entry {
+  readonly id: string;
+  /** In hex, from the first Get. */
+  bytes: string | undefined;
+  readonly known: Known[];
+  /** The latest state that anybody asked for. */
+  tried: number;
+  /** A transition got no clear answer, or one is under way: it is left alone. */
+  held: boolean;
+  /** Some client was told that its Destroy was done. */
+  destroyed: boolean;
+}
+
+/** Kinds of broken promise; every one must be zero. */
+export const violationKinds = [
+  /** Not readable in the end, at some endpoint. */
+  "missing",
+  "changedBytes",
+  /** A state that its own region's store had shown, or acknowledged, and showed no longer. */
+  "backwardsInStore",
+  /** A state that both regions had acknowledged, and that some endpoint did not show. */
+  "backwardsShared",
+  "wrongNotFound",
+  "destroyedWithoutAgreement",
+  /** Material that was answered after a Destroy was acknowledged. */
+  "readAfterDestroy",
+  /** An answer that no fault excuses. */
+  "wrongAnswer",
+  "notRecovered",
+] as const;
+export type ViolationKind = (typeof violationKinds)[number];
+
+export interface Violation {
+  readonly kind: ViolationKind;
+  readonly text: string;
+}
+
+/** What has to be known of the run before something that looks wrong is. */
+export interface Circumstances {
+  /** Times for which it is certain that no change was acknowledged by one region alone. */
+  readonly shared: (fromMs: number, toMs: number) => boolean;
+  /** By region: times in which its nodes may have served from the other region's store, or lost their own. */
+  readonly disturbed: Readonly<Record<RegionName, Intervals>>;
+  /** By region: times at which its store was emptied. */
+  readonly emptied: Readonly<Record<RegionName, readonly number[]>>;
+  /** Times in which no two regions could agree on anything. */
+  readonly isolated: Intervals;
+}
+
+/** A suspicion, judged when the circumstances are known. */
+type Suspicion = (circumstances: Circumstances) => Violation | undefined;
+
+/** Everything that clients were told, and what does not fit together. */
+export class History {
+  readonly entries = new Map<string, Entry>();
+  readonly #violations: Violation[] = [];
+  readonly #suspicions: Suspicion[] = [];
+  readonly #acknowledged: Moment[] = [];
+
+  /** A Create was acknowledged. */
+  created(id: string, moment: Moment): Entry {
+    if (this.entries.has(id)) this.violation("wrongAnswer", `${id} handed out twice`);
+    const known = [{ ...moment, rank: 0, acknowledged: true }];
+    const entry = { id, bytes: undefined, known, tried: 0, held: false, destroyed: false };
+    this.entries.set(id, entry);
+    this.#acknowledged.push(moment);
+    return entry;
+  }
+
+  /** A transition to this state was acknowledged. */
+  reached(entry: Entry, rank: number, moment: Moment): void {
+    entry.known.push({ ...moment, rank, acknowledged: true });
+    this.#acknowledged.push(moment);
+    if (rank < destroyed) return;
+    entry.destroyed = true;
+    this.#suspicions.push(({ isolated }) =>
+      isolated.covers(moment.beganMs, moment.endedMs)
+        ? {
+            kind: "destroyedWithoutAgreement",
+            text: `${entry.id} at ${moment.node}, while the regions could not agree`,
+          }
+        : undefined,
+    );
+  }
+
+  /** Another change was acknowledged. */
+  changed(moment: Moment): void {
+    this.#acknowledged.push(moment);
+  }
+
+  /** An answer showed this state. */
+  sawState(entry: Entry, rank: number, moment: Moment): void {
+    const { node } = moment;
+    if (rank > entry.tried) {
+      const kind = rank >= destroyed ? "destroyedWithoutAgreement" : "wrongAnswer";
+      this.violation(kind, `${entry.id}: state ${rank} at ${node}, never asked for`);
+    }
+    for (const known of entry.known) {
+      if (known.rank <= rank || known.endedMs > moment.beganMs) continue;
+      this.#suspicions.push((circumstances) =>
+        backwards(entry, known, { ...moment, rank }, circumstances),
+      );
+    }
+    // What was known before and is higher says more; one of each state and region is enough.
+    const told = entry.known.some((one) => one.rank === rank && one.region === moment.region);
+    if (!told) entry.known.push({ ...moment, rank, acknowledged: false });
+  }
+
+  /** An answer held these bytes. */
+  sawBytes(entry: Entry, bytes: string, moment: Moment): void {
+    entry.bytes ??= bytes;
+    if (bytes !== entry.bytes) this.violation("changedBytes", `${entry.id} at ${moment.node}`);
+    const gone = entry.known.some(
+      ({ rank, acknowledged, endedMs }) =>
+        acknowledged && rank >= destroyed && endedMs < moment.beganMs,
+    );
+    if (gone) this.violation("readAfterDestroy", `${entry.id} at ${moment.node}`);
+  }
+
+  /** The object was answered as if there were none. */
+  notFound(entry: Entry, moment: Moment, inTheEnd: boolean): void {
+    const text = `${entry.id} at ${moment.node}`;
+    const kind = inTheEnd ? "missing" : "wrongNotFound";
+    this.#suspicions.push((circumstances) =>
+      isExcused(entry, moment, circumstances) ? undefined : { kind, text },
+    );
+  }
+
+  violation(kind: ViolationKind, text: string): void {
+    this.#violations.push({ kind, text });
+  }
+
+  /** Violations of a kind that are certain already. */
+  count(kind: ViolationKind): number {
+    return this.#violations.filter((one) => one.kind === kind).length;
+  }
+
+  /** What was acknowledged by both regions for certain, and what perhaps by one alone. */
+  acknowledged({ shared }: Circumstances): { readonly shared: number; readonly alone: number } {
+    const certain = this.#acknowledged.filter(({ beganMs, endedMs }) => shared(beganMs, endedMs));
+    return { shared: certain.length, alone: this.#acknowledged.length - certain.length };
+  }
+
+  /** All that is wrong. */
+  judge(circumstances: Circumstances): readonly Violation[] {
+    const judged = this.#suspicions.map((suspicion) => suspicion(circumstances));
+    return [...this.#violations, ...judged.filter((one) => one !== undefined)];
+  }
+}
+
+/** A lower state than was known before. */
+function backwards(
+  entry: Entry,
+  known: Known,
+  seen: Moment & { readonly rank: number },
+  { shared, disturbed, emptied }: Circumstances,
+): Violation | undefined {
+  const text = `${entry.id}: state ${seen.rank} at ${seen.node}, after ${known.rank} at ${known.node} ${Math.round(seen.beganMs - known.endedMs)} ms before`;
+  if (known.acknowledged && shared(known.beganMs, known.endedMs)) {
+    return { kind: "backwardsShared", text };
+  }
+  const { region } = known;
+  const lost = emptied[region].some((atMs) => atMs >= known.beganMs && atMs <= seen.endedMs);
+  if (lost || region !== seen.region) return undefined;
+  const whole = !disturbed[region].touches(known.beganMs, seen.endedMs);
+  return whole ? { kind: "backwardsInStore", text } : undefined;
+}
+
+/** Whether the only region that had acknowledged the object has lost its store since. */
+function isExcused(entry: Entry, moment: Moment, circumstances: Circumstances): boolean {
+  const [created] = entry.known;
+  if (created === undefined) return false;
+  if (circumstances.shared(created.beganMs, created.endedMs)) return false;
+  return Object.values(circumstances.emptied).some((times) =>
+    times.some((atMs) => atMs >= created.beganMs && atMs <= moment.endedMs),
+  );
+}

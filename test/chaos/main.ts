@@ -1,0 +1,40 @@
+import { writeFile } from "node:fs/promises";
+import { type ChaosOptions, readOptions, usage } from "./options.ts";
+import { faultKinds } from "./plan.ts";
+import { faultsOf, reportLines } from "./report.ts";
+import { runChaos } from "./run.ts";
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Runs, reports and judges; a signal ends the run in order after its present step. The exit code. */
+async function main(args: readonly string[]): Promise<number> {
+  const stopping = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(name, () => stopping.abort());
+  }
+  const options = optionsOf(args);
+  if (options === undefined) return 2;
+  const { minutes, seed, wanMs } = options;
+  say(`chaos: ${minutes} minutes, seed ${seed}, ${wanMs} ms each way between the regions`);
+  const report = await runChaos(options, say, stopping.signal);
+  for (const line of reportLines(report)) say(line);
+  if (options.json !== undefined) {
+    await writeFile(options.json, `${JSON.stringify(report, undefined, 1)}\n`);
+  }
+  const faults = faultsOf(report);
+  say(faults.length === 0 ? "nothing lost, nothing too long" : `FAILED: ${faults.join("; ")}`);
+  return faults.length === 0 ? 0 : 1;
+}
+
+function optionsOf(args: readonly string[]): ChaosOptions | undefined {
+  try {
+    return readOptions(args, Object.keys(faultKinds));
+  } catch (error) {
+    process.stderr.write(`chaos: ${(error as Error).message}\n${usage}\n`);
+    return undefined;
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,99 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { NodeProcess } from "../support/node-process.ts";
+import { type RegionName, regionNames, type TwoRegions } from "../support/two-regions.ts";
+import { isWell, vitalsOf } from "../support/vitals.ts";
+import type { Circumstances } from "./history.ts";
+import { Intervals } from "./intervals.ts";
+import { Sharing } from "./sharing.ts";
+
+const everyMs = 400;
+
+/** Looks at all nodes' metrics all the time, and keeps the circumstances in which answers are judged. */
+export class Monitor implements AsyncDisposable {
+  readonly #sharing: Sharing;
+  readonly #disturbed = { a: new Intervals(), b: new Intervals() };
+  readonly #emptied: Record<RegionName, number[]> = { a: [], b: [] };
+  readonly #isolated = new Intervals();
+  readonly #loops: readonly Promise<void>[];
+  #stopped = false;
+
+  constructor(both: TwoRegions) {
+    const { nodes } = both;
+    const names = nodes.map(({ name }) => name);
+    this.#sharing = new Sharing(names, performance.now());
+    this.#loops = both.regions.flatMap((region) =>
+      region.nodes.map((node) => this.#watch(node, region.name as RegionName)),
+    );
+  }
+
+  get circumstances(): Circumstances {
+    return {
+      shared: (fromMs, toMs) => this.#sharing.certain(fromMs, toMs),
+      disturbed: this.#disturbed,
+      emptied: this.#emptied,
+      isolated: this.#isolated,
+    };
+  }
+
+  /** Records that nodes counted as acknowledged alone. */
+  get aloneRecords(): number {
+    return this.#sharing.aloneRecords;
+  }
+
+  died(node: string): void {
+    this.#sharing.died(node, performance.now());
+  }
+
+  /** A fault begins that may have the region's nodes serve from elsewhere. */
+  disturb(region: RegionName): void {
+    this.#disturbed[region].begin("fault", performance.now());
+  }
+
+  /** Every node is well again. */
+  settle(atMs: number): void {
+    for (const region of regionNames) this.#disturbed[region].endAll(atMs);
+  }
+
+  emptied(region: RegionName): void {
+    this.#emptied[region].push(performance.now());
+  }
+
+  /** A time begins or ends in which the regions cannot agree. */
+  isolate(name: string, isolated: boolean): void {
+    // A moment later: what the nodes had sent each other before may still arrive.
+    if (isolated) this.#isolated.begin(name, performance.now() + arrivalMs);
+    else this.#isolated.end(name, performance.now());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(this.#loops);
+  }
+
+  async #watch(node: NodeProcess, region: RegionName): Promise<void> {
+    let changes: number | undefined;
+    while (!this.#stopped) {
+      const beganMs = performance.now();
+      const vitals = await vitalsOf(node).catch(() => undefined);
+      if (vitals !== undefined) {
+        this.#sharing.looked(node.name, beganMs, { atMs: performance.now(), alone: vitals.alone });
+      }
+      // A node that served from elsewhere in between may do so again until all are well.
+      if (vitals === undefined || !isWell(vitals) || changes !== vitals.servingChanges) {
+        this.#disturbed[region].begin(`node ${node.name}`, beganMs - everyMs - sampleMs);
+      }
+      if (vitals !== undefined && isWell(vitals)) {
+        if (changes === vitals.servingChanges) {
+          this.#disturbed[region].end(`node ${node.name}`, performance.now());
+        }
+        changes = vitals.servingChanges;
+      }
+      await sleep(everyMs);
+    }
+  }
+}
+
+/** What is on its way between the regions when they are cut off has arrived by then. */
+const arrivalMs = 300;
+/** How long a look at the metrics may have taken before. */
+const sampleMs = 200;

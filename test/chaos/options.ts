@@ -1,0 +1,56 @@
+import { parseArgs } from "node:util";
+
+/** What a run is asked to do. */
+export interface ChaosOptions {
+  readonly minutes: number;
+  /** Decides which faults come, where, in which order and for how long. */
+  readonly seed: number;
+  readonly json: string | undefined;
+  /** Delay each way between the regions. */
+  readonly wanMs: number;
+  readonly workers: number;
+  /** Only faults of these kinds; all when empty. */
+  readonly only: readonly string[];
+}
+
+export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json FILE] [--wan MS] [--workers N] [--only KIND[,KIND]]
+  --minutes M     how long (default 10)
+  --seed N        the same seed brings the same faults in the same order (default 1)
+  --json FILE     the report as JSON
+  --wan MS        delay each way between the regions (default 40)
+  --workers N     vCenter-like clients at the same time (default 4)
+  --only KIND     only faults of these kinds`;
+
+/** Reads the command line; throws a `RangeError` or Node's own error with what is wrong with it. */
+export function readOptions(args: readonly string[], kinds: readonly string[]): ChaosOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      minutes: { type: "string", default: "10" },
+      seed: { type: "string", default: "1" },
+      json: { type: "string" },
+      wan: { type: "string", default: "40" },
+      workers: { type: "string", default: "4" },
+      only: { type: "string", multiple: true, default: [] },
+    },
+  });
+  const only = values.only.flatMap((list) => list.split(","));
+  const unknown = only.find((kind) => !kinds.includes(kind));
+  if (unknown !== undefined) {
+    throw new RangeError(`--only: there is no ${unknown}; there are ${kinds.join(", ")}`);
+  }
+  return {
+    minutes: numberOf("--minutes", values.minutes, 0.2, 1440),
+    seed: numberOf("--seed", values.seed, 0, 2 ** 32),
+    json: values.json,
+    wanMs: numberOf("--wan", values.wan, 0, 1000),
+    workers: numberOf("--workers", values.workers, 1, 64),
+    only,
+  };
+}
+
+function numberOf(name: string, text: string, min: number, max: number): number {
+  const value = Number(text);
+  if (text !== "" && value >= min && value <= max) return value;
+  throw new RangeError(`${name}: give a number from ${min} to ${max}`);
+}

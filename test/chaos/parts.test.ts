@@ -1,0 +1,153 @@
+import { describe, expect, test } from "vitest";
+import { Gaps, longest, longestByFault, type Made } from "./gaps.ts";
+import { readOptions } from "./options.ts";
+import { type FaultKind, faultKinds, planOf, type Step } from "./plan.ts";
+import { type ChaosReport, countViolations, faultsOf } from "./report.ts";
+import { Sharing } from "./sharing.ts";
+
+const kinds = Object.keys(faultKinds) as FaultKind[];
+
+describe("plan", () => {
+  const steps = (seed: number, count: number): Step[] => {
+    const plan = planOf(seed, kinds);
+    return Array.from({ length: count }, () => plan.next().value);
+  };
+
+  test("the same seed, the same faults; another seed, others", () => {
+    expect(steps(7, 40)).toEqual(steps(7, 40));
+    expect(steps(7, 40)).not.toEqual(steps(8, 40));
+  });
+
+  test("the kinds whose gap is bounded come alone within five steps, every kind in due course", () => {
+    const single = (some: Step[]) =>
+      some.flatMap(({ faults }) => (faults.length === 1 ? faults.map(({ kind }) => kind) : []));
+    for (let seed = 0; seed < 50; seed++) {
+      expect(single(steps(seed, 5))).toEqual(
+        expect.arrayContaining(["kill-node", "kill-redis", "kill-region"]),
+      );
+      expect(new Set(single(steps(seed, 20)))).toEqual(new Set(kinds));
+    }
+  });
+
+  test("a lost store comes with no other fault", () => {
+    for (const { faults } of steps(3, 300)) {
+      if (faults.some(({ kind }) => kind === "flush")) expect(faults).toHaveLength(1);
+    }
+  });
+});
+
+describe("gaps", () => {
+  test("a client that gets nothing done, and one that rests", () => {
+    const gaps = new Gaps();
+    gaps.rests("w", 0);
+    gaps.succeeded("w", "write", 50);
+    gaps.succeeded("w", "write", 900);
+    gaps.rests("w", 5_000);
+    gaps.succeeded("w", "write", 5_010);
+    gaps.rests("r", 0);
+    gaps.ended(new Map([["r", "read"]]), 700);
+    expect(longest(gaps.all)).toEqual({ writeMs: 850, readMs: 700 });
+  });
+
+  test("belong to a fault that came alone", () => {
+    const made = (kind: string, single: boolean, fromMs: number, recoveredMs: number): Made => ({
+      kind,
+      single,
+      fromMs,
+      recoveredMs,
+    });
+    const faults = [made("kill-node", true, 100, 200), made("cut", false, 1_000, 2_000)];
+    const gap = (fromMs: number, toMs: number) => ({ kind: "read" as const, fromMs, toMs });
+    const gaps = [gap(50, 150), gap(190, 500), gap(600, 950), gap(1_100, 1_900)];
+    expect(longestByFault(gaps, faults)).toEqual({ "kill-node": { writeMs: 0, readMs: 310 } });
+  });
+});
+
+describe("shared for certain", () => {
+  const look = (sharing: Sharing, node: string, atMs: number, alone: number) =>
+    sharing.looked(node, atMs, { atMs: atMs + 5, alone });
+
+  test("only between looks that saw the same count at every node", () => {
+    const sharing = new Sharing(["a1", "b1"], 0);
+    for (const atMs of [100, 200, 300]) look(sharing, "a1", atMs, atMs > 200 ? 1 : 0);
+    for (const atMs of [150, 290]) look(sharing, "b1", atMs, 0);
+    expect(sharing.certain(20, 90)).toBe(true);
+    expect(sharing.certain(20, 199)).toBe(true);
+    expect(sharing.certain(150, 250)).toBe(false);
+    expect(sharing.certain(280, 310)).toBe(false);
+    expect(sharing.aloneRecords).toBe(1);
+  });
+
+  test("not in the last moments of a process that died, but while it was dead", () => {
+    const sharing = new Sharing(["a1"], 0);
+    look(sharing, "a1", 100, 0);
+    sharing.died("a1", 150);
+    look(sharing, "a1", 400, 0);
+    expect(sharing.certain(110, 120)).toBe(false);
+    expect(sharing.certain(160, 390)).toBe(true);
+  });
+
+  test("a process that began anew has counted from nothing", () => {
+    const sharing = new Sharing(["a1"], 0);
+    look(sharing, "a1", 100, 5);
+    sharing.died("a1", 150);
+    look(sharing, "a1", 400, 5);
+    expect(sharing.certain(160, 390)).toBe(false);
+    expect(sharing.aloneRecords).toBe(10);
+  });
+});
+
+describe("verdict", () => {
+  const good: ChaosReport = {
+    format: 1,
+    seed: 1,
+    minutes: 1,
+    wanMs: 0,
+    steps: 1,
+    faults: {},
+    notAvailable: {},
+    objects: 1,
+    operations: {},
+    acknowledgedShared: 1,
+    acknowledgedAlone: 0,
+    aloneRecords: 0,
+    violations: countViolations([]),
+    violationTexts: [],
+    longestGap: { writeMs: 9_000, readMs: 9_000 },
+    longestGapByFault: {
+      "kill-node": { writeMs: 1_000, readMs: 10 },
+      cut: { writeMs: 9_000, readMs: 0 },
+    },
+    recoveryMs: {},
+    stallMs: 0,
+    loadAverage: 0,
+  };
+
+  test.each<[string, Partial<ChaosReport>, RegExp | undefined]>([
+    ["good", {}, undefined],
+    [
+      "one violation",
+      { violations: countViolations([{ kind: "missing", text: "" }]) },
+      /^missing: 1$/,
+    ],
+    [
+      "a gap",
+      { longestGapByFault: { "kill-region": { writeMs: 0, readMs: 3_001 } } },
+      /^gap of 3001 ms for kill -9 of everything of a region/,
+    ],
+    ["nothing done", { acknowledgedShared: 0 }, /^nothing was acknowledged/],
+  ])("%s", (_, change, expected) => {
+    const faults = faultsOf({ ...good, ...change });
+    if (expected === undefined) expect(faults).toEqual([]);
+    else expect(faults).toEqual([expect.stringMatching(expected)]);
+  });
+});
+
+test.each([
+  [["--minutes", "x"], /--minutes/],
+  [["--only", "cut,earthquake"], /no earthquake/],
+  [["--seed", "-1"], /seed/],
+  [["--fast"], /fast/],
+])("refuses %j", (args, expected) => {
+  expect(() => readOptions(args, kinds)).toThrow(expected);
+});

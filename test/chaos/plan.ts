@@ -1,0 +1,106 @@
+import { seeded } from "../support/random.ts";
+import type { RegionName } from "../support/two-regions.ts";
+
+/** Every kind of fault, with what a plan needs to know of it. */
+export const faultKinds = {
+  "kill-node": { ms: [1_000, 3_000], text: "kill -9 of a node" },
+  "freeze-node": { ms: [3_000, 8_000], text: "SIGSTOP of a node, longer than its lease" },
+  "kill-redis": { ms: [3_000, 7_000], text: "kill -9 of a Redis primary" },
+  "freeze-redis": { ms: [300, 1_200], text: "SIGSTOP of a Redis primary, too short to promote" },
+  "depose-redis": {
+    ms: [1_000, 4_000],
+    text: "SIGSTOP of a Redis primary past its replica's promotion, then SIGCONT",
+  },
+  failover: { ms: [1_000, 2_000], text: "fail-over that a Sentinel is told to make" },
+  partition: { ms: [2_000, 6_000], text: "one node cut off from its Redis and Sentinels" },
+  cut: { ms: [2_000, 8_000], text: "the regions cut off from each other" },
+  "cut-one-way": { ms: [2_000, 6_000], text: "one region's nodes do not reach the other's" },
+  "reset-links": {
+    ms: [500, 1_500],
+    text: "every connection between the regions reset, over and over",
+  },
+  "kill-region": { ms: [3_000, 6_000], text: "kill -9 of everything of a region" },
+  "full-memory": { ms: [2_000, 5_000], text: "a Redis whose memory is full" },
+  "corrupt-record": { ms: [500, 1_000], text: "a record overwritten with noise" },
+  flush: { ms: [1_000, 3_000], text: "FLUSHALL of a region's store, then `store init`" },
+  "kill-locks": { ms: [2_000, 6_000], text: "kill -9 of a region's lock masters" },
+} as const;
+
+export type FaultKind = keyof typeof faultKinds;
+
+/** One fault of a step. */
+export interface PlannedFault {
+  readonly kind: FaultKind;
+  readonly region: RegionName;
+  /** Which node of the region, where it is about one. */
+  readonly node: number;
+  /** After the step's begin. */
+  readonly atMs: number;
+  readonly forMs: number;
+  /** A number in [0, 1) for whatever else there is to decide. */
+  readonly dice: number;
+}
+
+/** Faults that overlap; before the next step everything is mended. */
+export interface Step {
+  readonly faults: readonly PlannedFault[];
+  readonly calmMs: number;
+}
+
+/** Kinds whose longest gap is bounded; they come first alone, so that a short run judges them too. */
+const boundedFirst: readonly FaultKind[] = ["kill-node", "kill-redis", "kill-region"];
+/** A store that is lost needs the other region whole: never together with another fault. */
+const alwaysAlone: ReadonlySet<FaultKind> = new Set(["flush"]);
+
+/** Steps without end, the same for the same seed: first each kind alone, in random order, then mixtures. */
+export function* planOf(seed: number, kinds: readonly FaultKind[]): Generator<Step, never> {
+  const random = seeded(seed);
+  const first = boundedFirst.filter((kind) => kinds.includes(kind));
+  const others = shuffled(
+    kinds.filter((kind) => !first.includes(kind)),
+    random,
+  );
+  // After each bounded kind one mixture, so that a run of minutes has overlaps as well.
+  for (const kind of shuffled(first, random)) {
+    yield step([kind], random);
+    if (others.length > 0) yield step(mixture(kinds, random), random);
+  }
+  for (const kind of others) yield step([kind], random);
+  for (;;) yield step(mixture(kinds, random), random);
+}
+
+/** One to three kinds. */
+function mixture(kinds: readonly FaultKind[], random: () => number): FaultKind[] {
+  const count = 1 + Math.floor(random() * 3);
+  const drawn = Array.from({ length: count }, () => draw(kinds, random));
+  const alone = drawn.find((kind) => alwaysAlone.has(kind));
+  return alone === undefined ? drawn : [alone];
+}
+
+function step(kinds: readonly FaultKind[], random: () => number): Step {
+  const faults = kinds.map((kind, at): PlannedFault => {
+    const [min, max] = faultKinds[kind].ms;
+    return {
+      kind,
+      region: random() < 0.5 ? "a" : "b",
+      node: random() < 0.5 ? 0 : 1,
+      atMs: at === 0 ? 0 : Math.round(random() * 3_000),
+      forMs: Math.round(min + random() * (max - min)),
+      dice: random(),
+    };
+  });
+  return { faults, calmMs: 500 + Math.round(random() * 1_500) };
+}
+
+function draw<Item>(items: readonly Item[], random: () => number): Item {
+  const item = items[Math.floor(random() * items.length)];
+  if (item === undefined) throw new RangeError("nothing to draw from");
+  return item;
+}
+
+function shuffled<Item>(items: readonly Item[], random: () => number): Item[] {
+  const left = [...items];
+  const out: Item[] = [];
+  while (left.length > 0) out.push(...left.splice(Math.floor(random() * left.length), 1));
+  return out;
+}

@@ -1,0 +1,101 @@
+import type { Longest } from "./gaps.ts";
+import { type Violation, type ViolationKind, violationKinds } from "./history.ts";
+import { type FaultKind, faultKinds } from "./plan.ts";
+
+/** What a run came to, as JSON. */
+export interface ChaosReport {
+  readonly format: 1;
+  readonly seed: number;
+  readonly minutes: number;
+  readonly wanMs: number;
+  readonly steps: number;
+  /** Faults made, by kind. */
+  readonly faults: Readonly<Record<string, number>>;
+  /** Kinds that this machine cannot make, with the reason. */
+  readonly notAvailable: Readonly<Record<string, string>>;
+  readonly objects: number;
+  /** Requests of clients by operation and result. */
+  readonly operations: Readonly<Record<string, number>>;
+  readonly acknowledgedShared: number;
+  /** At most so many: those for which it is not certain that both regions had acknowledged them. */
+  readonly acknowledgedAlone: number;
+  /** Records that the nodes counted as acknowledged by one region alone. */
+  readonly aloneRecords: number;
+  /** Broken promises; every one must be 0. */
+  readonly violations: Readonly<Record<ViolationKind, number>>;
+  /** What they are, one line each; the first hundred. */
+  readonly violationTexts: readonly string[];
+  readonly longestGap: Longest;
+  /** Of faults that came alone. */
+  readonly longestGapByFault: Readonly<Record<string, Longest>>;
+  /** From the end of a step's faults until every endpoint reads and writes from its own store. */
+  readonly recoveryMs: Readonly<
+    Record<string, { readonly longest: number; readonly median: number }>
+  >;
+  /** The longest that this program itself did not run: gaps are no shorter than that. */
+  readonly stallMs: number;
+  readonly loadAverage: number;
+}
+
+/** Longest gaps that a fault alone may cause, in milliseconds. */
+export const gapBounds: Readonly<Partial<Record<FaultKind, number>>> = {
+  "kill-node": 1_000,
+  "kill-redis": 1_000,
+  "kill-region": 3_000,
+};
+
+/** Counts violations by kind. */
+export function countViolations(
+  violations: readonly Violation[],
+): Readonly<Record<ViolationKind, number>> {
+  const count = (kind: ViolationKind) => violations.filter((one) => one.kind === kind).length;
+  const entries = violationKinds.map((kind) => [kind, count(kind)] as const);
+  return Object.fromEntries(entries) as Record<ViolationKind, number>;
+}
+
+/** A line for everything that the run must not show; none where all is well. */
+export function faultsOf(report: ChaosReport): readonly string[] {
+  const { violations, longestGapByFault } = report;
+  const broken = violationKinds
+    .filter((kind) => violations[kind] > 0)
+    .map((kind) => `${kind}: ${violations[kind]}`);
+  const slow = Object.entries(gapBounds).flatMap(([kind, boundMs]) => {
+    const gap = longestGapByFault[kind];
+    if (gap === undefined) return [];
+    const longestMs = Math.max(gap.writeMs, gap.readMs);
+    return longestMs > boundMs
+      ? [`gap of ${longestMs} ms for ${textOf(kind)}, where ${boundMs} ms are allowed`]
+      : [];
+  });
+  const idle = report.acknowledgedShared === 0 ? ["nothing was acknowledged by both regions"] : [];
+  return [...broken, ...slow, ...idle];
+}
+
+/** The report for a person. */
+export function reportLines(report: ChaosReport): readonly string[] {
+  const { longestGap, faults, longestGapByFault, recoveryMs } = report;
+  const operations = Object.entries(report.operations).map(([name, count]) => `${count} × ${name}`);
+  const gaps = (gap: Longest | undefined) =>
+    gap === undefined ? "–" : `write ${gap.writeMs} ms, read ${gap.readMs} ms`;
+  return [
+    `${report.steps} steps, ${report.objects} objects; acknowledged by both regions ${report.acknowledgedShared}, perhaps by one alone ${report.acknowledgedAlone}`,
+    `operations: ${operations.join("; ")}`,
+    `longest gap: ${gaps(longestGap)}; this program itself did not run for ${report.stallMs} ms`,
+    ...Object.entries(faults).map(([kind, count]) => {
+      const recovery = recoveryMs[kind];
+      const recovered =
+        recovery === undefined
+          ? ""
+          : `; recovered after ${recovery.median} ms, at most ${recovery.longest} ms`;
+      return `${count} × ${textOf(kind)}: longest gap ${gaps(longestGapByFault[kind])}${recovered}`;
+    }),
+    ...Object.entries(report.notAvailable).map(
+      ([kind, why]) => `not made: ${textOf(kind)}: ${why}`,
+    ),
+    ...report.violationTexts,
+  ];
+}
+
+function textOf(kind: string): string {
+  return kind in faultKinds ? faultKinds[kind as FaultKind].text : kind;
+}

@@ -1,0 +1,245 @@
+import { loadavg } from "node:os";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createKey, keyBytes } from "../support/keys.ts";
+import type { NodeProcess } from "../support/node-process.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { allWell, caughtUp } from "../support/vitals.ts";
+import { checkAll } from "./check.ts";
+import { Clients, digestOf, endpointsOf } from "./clients.ts";
+import { type FaultContext, makers, revive } from "./faults.ts";
+import { Gaps, longest, longestByFault, type Made } from "./gaps.ts";
+import { type Entry, History } from "./history.ts";
+import { Monitor } from "./monitor.ts";
+import type { ChaosOptions } from "./options.ts";
+import { PacketFilter } from "./packet-filter.ts";
+import { type FaultKind, faultKinds, type PlannedFault, planOf, type Step } from "./plan.ts";
+import { Probes } from "./probes.ts";
+import { type ChaosReport, countViolations } from "./report.ts";
+import { Workload } from "./workload.ts";
+
+const instance = "vcenter";
+const patience = { connectTimeoutMs: 2_000, requestTimeoutMs: 5_000 };
+const recoveryMaxMs = 90_000;
+const textsMax = 100;
+
+/** Runs faults against two regions under load and reports what clients saw. */
+export async function runChaos(
+  options: ChaosOptions,
+  say: (line: string) => void,
+  stopped: AbortSignal,
+): Promise<ChaosReport> {
+  await using stack = new AsyncDisposableStack();
+  const filter = stack.use(new PacketFilter());
+  const both = stack.use(await startCluster(options, filter));
+  const run = new Run(options, both, filter, say, stopped);
+  stack.defer(() => run.end());
+  return await run.run();
+}
+
+async function startCluster(options: ChaosOptions, filter: PacketFilter): Promise<TwoRegions> {
+  const { wanMs } = options;
+  const shape = { instances: [instance], replicas: 1, sentinels: 3, lockMasters: 1 };
+  const both = await startTwoRegions({ ...shape, wanMs, unstarted: true });
+  for (const [at, node] of both.nodes.entries()) node.groupId = filter.groupOf(at);
+  try {
+    await Promise.all(both.nodes.map((node) => node.start()));
+    await allWell(both);
+    return both;
+  } catch (error) {
+    await both[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** One run and everything that it remembers. */
+class Run {
+  readonly #options: ChaosOptions;
+  readonly #both: TwoRegions;
+  readonly #filter: PacketFilter;
+  readonly #say: (line: string) => void;
+  readonly #stopped: AbortSignal;
+  readonly #history = new History();
+  readonly #gaps = new Gaps();
+  readonly #monitor: Monitor;
+  readonly #clients: Clients;
+  readonly #made: Made[] = [];
+  readonly #recoveries = new Map<string, number[]>();
+  readonly #delay = monitorEventLoopDelay({ resolution: 5 });
+  #workload: Workload | undefined;
+  #probes: Probes | undefined;
+  #steps = 0;
+
+  constructor(
+    options: ChaosOptions,
+    both: TwoRegions,
+    filter: PacketFilter,
+    say: (line: string) => void,
+    stopped: AbortSignal,
+  ) {
+    this.#options = options;
+    this.#both = both;
+    this.#filter = filter;
+    this.#say = say;
+    this.#stopped = stopped;
+    this.#monitor = new Monitor(both);
+    this.#clients = new Clients(endpointsOf(both, instance), this.#history, patience);
+  }
+
+  async run(): Promise<ChaosReport> {
+    const { seed, minutes, workers } = this.#options;
+    const known = await this.#firstKey();
+    this.#workload = new Workload(this.#clients, this.#history, workers, seed);
+    this.#probes = new Probes(this.#clients, this.#history, this.#gaps, known, 2);
+    await sleep(3_000);
+    this.#gaps.all.length = 0;
+    this.#delay.enable();
+    const untilMs = performance.now() + minutes * 60_000;
+    for (const step of planOf(seed, this.#kinds())) {
+      await this.#step(step);
+      if (performance.now() > untilMs || this.#stopped.aborted || this.#gaveUp) break;
+    }
+    this.#delay.disable();
+    await this.end();
+    this.#say(`reading ${this.#history.entries.size} objects at every endpoint`);
+    await checkAll(this.#clients.endpoints, this.#history);
+    return this.#report();
+  }
+
+  /** Ends load, probes and monitor. */
+  async end(): Promise<void> {
+    await Promise.all([this.#probes?.stop(), this.#workload?.stop()]);
+    await this.#monitor[Symbol.asyncDispose]();
+  }
+
+  get #gaveUp(): boolean {
+    return this.#history.count("notRecovered") > 0;
+  }
+
+  #kinds(): readonly FaultKind[] {
+    const { only } = this.#options;
+    const all = Object.keys(faultKinds) as FaultKind[];
+    const able = all.filter((kind) => kind !== "partition" || this.#filter.missing === undefined);
+    return only.length === 0 ? able : able.filter((kind) => only.includes(kind));
+  }
+
+  /** The key that probes read. */
+  async #firstKey(): Promise<Entry> {
+    const [endpoint] = this.#clients.endpoints;
+    if (endpoint === undefined) throw new RangeError("no endpoint");
+    const made = await this.#clients.plain("Create", endpoint, async (client) => {
+      const id = await createKey(client);
+      return { id, bytes: await keyBytes(client, id) };
+    });
+    if (made.kind !== "done") throw new Error("the first key could not be made");
+    const entry = this.#history.created(made.answer.id, made.moment);
+    entry.bytes = digestOf(made.answer.bytes);
+    return entry;
+  }
+
+  /** Makes the faults of a step, mends them, and waits until all is well. */
+  async #step(step: Step): Promise<void> {
+    this.#steps += 1;
+    const fromMs = performance.now();
+    const names = step.faults.map(({ kind, region }) => `${kind} ${region}`);
+    this.#say(`step ${this.#steps}: ${names.join(", ")}`);
+    if (step.faults.some(({ kind }) => kind === "flush")) await caughtUp(this.#both);
+    for (const { region } of step.faults) this.#monitor.disturb(region);
+    await Promise.all(step.faults.map((fault) => this.#makeAndMend(fault)));
+    const mendedMs = performance.now();
+    await this.#recover(step, mendedMs);
+    const recoveredMs = performance.now();
+    this.#monitor.settle(recoveredMs);
+    const single = step.faults.length === 1;
+    for (const { kind } of step.faults) {
+      this.#made.push({ kind, single, fromMs, recoveredMs });
+      const times = this.#recoveries.get(kind) ?? [];
+      times.push(Math.round(recoveredMs - mendedMs));
+      this.#recoveries.set(kind, times);
+    }
+    const within = longest(this.#gaps.all, (gap) => gap.toMs >= fromMs);
+    this.#say(
+      `  well again ${Math.round(recoveredMs - mendedMs)} ms after it was mended; longest gap: write ${within.writeMs} ms, read ${within.readMs} ms`,
+    );
+    await sleep(step.calmMs);
+  }
+
+  async #makeAndMend(fault: PlannedFault): Promise<void> {
+    const { kind, atMs, forMs } = fault;
+    await sleep(atMs);
+    const mend = await makers[kind](fault, this.#both.region(fault.region), this.#context());
+    await sleep(kind === "depose-redis" || kind === "reset-links" ? 0 : forMs);
+    await mend();
+  }
+
+  async #recover(step: Step, sinceMs: number): Promise<void> {
+    try {
+      await revive(this.#both);
+      const supervise = setInterval(() => void revive(this.#both).catch(() => undefined), 1_000);
+      try {
+        await allWell(this.#both, recoveryMaxMs);
+      } finally {
+        clearInterval(supervise);
+      }
+    } catch (error) {
+      const what = step.faults.map(({ kind, region }) => `${kind} ${region}`).join(", ");
+      const ms = Math.round(performance.now() - sinceMs);
+      this.#history.violation("notRecovered", `${what}: ${(error as Error).message} (${ms} ms)`);
+    }
+  }
+
+  #context(): FaultContext {
+    return {
+      both: this.#both,
+      filter: this.#filter,
+      anyObject: (dice) => this.#workload?.any(dice)?.id,
+      died: (node: NodeProcess) => this.#monitor.died(node.name),
+      emptied: (region) => this.#monitor.emptied(region),
+      isolated: (name, isolated) => this.#monitor.isolate(name, isolated),
+      stopped: this.#stopped,
+    };
+  }
+
+  #report(): ChaosReport {
+    const { seed, minutes, wanMs } = this.#options;
+    const circumstances = this.#monitor.circumstances;
+    const { shared, alone } = this.#history.acknowledged(circumstances);
+    const violations = this.#history.judge(circumstances);
+    const { missing } = this.#filter;
+    const gaps = this.#gaps.all;
+    return {
+      format: 1,
+      seed,
+      minutes,
+      wanMs,
+      steps: this.#steps,
+      faults: countBy(this.#made.map(({ kind }) => kind)),
+      notAvailable: missing === undefined ? {} : { partition: missing },
+      objects: this.#history.entries.size,
+      operations: Object.fromEntries([...this.#clients.operations].sort()),
+      acknowledgedShared: shared,
+      acknowledgedAlone: alone,
+      aloneRecords: this.#monitor.aloneRecords,
+      violations: countViolations(violations),
+      violationTexts: violations.slice(0, textsMax).map(({ kind, text }) => `${kind}: ${text}`),
+      longestGap: longest(gaps),
+      longestGapByFault: longestByFault(gaps, this.#made),
+      recoveryMs: Object.fromEntries(
+        [...this.#recoveries].map(([kind, times]) => [kind, summaryOf(times)]),
+      ),
+      stallMs: Math.round(this.#delay.max / 1e6),
+      loadAverage: loadavg()[0] ?? 0,
+    };
+  }
+}
+
+function countBy(names: readonly string[]): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}
+
+function summaryOf(times: readonly number[]): { longest: number; median: number } {
+  const sorted = [...times].sort((a, b) => a - b);
+  return { longest: sorted.at(-1) ?? 0, median: sorted[Math.floor(sorted.length / 2)] ?? 0 };
+}

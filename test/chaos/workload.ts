@@ -1,0 +1,180 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { KmipClient } from "@holdfast/client";
+import type { Response } from "@holdfast/kmip";
+import type { VcenterSession } from "../../packages/server/src/dev/vcenter-session.ts";
+import { hexOf, look, stateIn } from "../support/keys.ts";
+import { rankOf } from "../support/ledger.ts";
+import { seeded } from "../support/random.ts";
+import { type Clients, digestOf, type Endpoint, isRefused, type Outcome } from "./clients.ts";
+import type { Entry, History, Moment } from "./history.ts";
+
+const ranks = {
+  active: rankOf("Active"),
+  compromised: rankOf("Compromised"),
+  destroyed: rankOf("DestroyedCompromised"),
+};
+const restMs = 40;
+/** A step of vCenter's is given up after so many endpoints. */
+const triesMax = 60;
+
+/** vCenter-like clients: new keys over four connections, reads, and ends of keys, at all endpoints in turn. */
+export class Workload {
+  readonly #clients: Clients;
+  readonly #history: History;
+  readonly #random: () => number;
+  readonly #workers: readonly Promise<void>[];
+  /** Objects that their maker has finished with. */
+  readonly #finished: Entry[] = [];
+  #stopped = false;
+
+  constructor(clients: Clients, history: History, workers: number, seed: number) {
+    this.#clients = clients;
+    this.#history = history;
+    this.#random = seeded(seed);
+    this.#workers = Array.from({ length: workers }, () => this.#work());
+  }
+
+  /** An object that was made, for whoever needs one. */
+  any(dice: number): Entry | undefined {
+    return this.#finished[Math.floor(dice * this.#finished.length)];
+  }
+
+  /** Ends the load; what is under way is waited for. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(this.#workers);
+  }
+
+  async #work(): Promise<void> {
+    while (!this.#stopped) {
+      const dice = this.#random();
+      const entry = this.any(this.#random());
+      if (entry === undefined || dice < 0.4) await this.#newKey();
+      else if (dice < 0.85) await readAt(this.#clients, this.#history, entry, this.#clients.next());
+      else await this.#move(entry);
+      await sleep(restMs);
+    }
+  }
+
+  /** Tries endpoint after endpoint until one has done it; undefined when it is given up. */
+  async #persist<Answer>(
+    name: string,
+    entry: Entry | undefined,
+    work: (session: VcenterSession) => Promise<Answer>,
+  ): Promise<{ readonly answer: Answer; readonly moment: Moment } | undefined> {
+    for (let left = triesMax; left > 0 && !this.#stopped; left--) {
+      const outcome = await this.#clients.vcenter(name, this.#clients.next(), work);
+      if (outcome.kind === "done") return outcome;
+      if (outcome.kind === "notFound" && entry !== undefined) {
+        this.#history.notFound(entry, outcome.moment, false);
+      }
+      // Nobody who is refused connections hammers.
+      await sleep(20);
+    }
+    return undefined;
+  }
+
+  async #newKey(): Promise<void> {
+    const history = this.#history;
+    const made = await this.#persist("Create", undefined, (session) => session.create());
+    if (made === undefined) return;
+    const id = made.answer;
+    const entry = history.created(id, made.moment);
+    const product = { "x-Vendor": "VMware, Inc.", "x-Product": "VMware vSphere" };
+    if (!(await this.#describe(entry, product))) return;
+    entry.tried = ranks.active;
+    const seen = { bytes: "", state: "" };
+    const activated = await this.#persist("Get and Activate", entry, async (session) => {
+      seen.bytes = await session.get(id);
+      seen.state = await session.state(id);
+      await session.activate(id);
+    });
+    if (activated === undefined) return;
+    history.sawBytes(entry, seen.bytes, activated.moment);
+    history.sawState(entry, rankOf(seen.state as never), activated.moment);
+    history.reached(entry, ranks.active, activated.moment);
+    const machine = { "x-Identifier": randomUUID(), "x-Component": "Virtual Machine" };
+    if (await this.#describe(entry, machine)) this.#finished.push(entry);
+  }
+
+  async #describe(entry: Entry, values: Readonly<Record<string, string>>): Promise<boolean> {
+    const described = await this.#persist("AddAttribute", entry, async (session) => {
+      const lacking: [string, string][] = [];
+      for (const [name, value] of Object.entries(values)) {
+        if ((await session.count(entry.id, name)) === 0) lacking.push([name, value]);
+      }
+      if (lacking.length > 0) await session.addAttributes(entry.id, Object.fromEntries(lacking));
+    });
+    if (described === undefined) return false;
+    this.#history.changed(described.moment);
+    return true;
+  }
+
+  /** Compromises a key, or destroys it where it is; asked once, since a lost answer leaves it open what was done. */
+  async #move(entry: Entry): Promise<void> {
+    if (entry.held || entry.destroyed) return;
+    const uniqueIdentifier = entry.id;
+    const isCompromised = entry.tried >= ranks.compromised;
+    const to = isCompromised ? ranks.destroyed : ranks.compromised;
+    entry.held = true;
+    entry.tried = to;
+    const send = (client: KmipClient) =>
+      isCompromised
+        ? client.destroy({ uniqueIdentifier })
+        : client.revoke({ uniqueIdentifier, revocationReason: { code: "KeyCompromise" } });
+    const name = isCompromised ? "Destroy" : "Revoke";
+    const outcome: Outcome<unknown> = await this.#clients.plain(name, this.#clients.next(), send);
+    if (outcome.kind === "notFound") this.#history.notFound(entry, outcome.moment, false);
+    if (outcome.kind !== "done") return;
+    entry.held = false;
+    this.#history.reached(entry, to, outcome.moment);
+  }
+}
+
+/** Reads state and bytes of an object at an endpoint and notes them; false where it was not answered. */
+export async function readAt(
+  clients: Clients,
+  history: History,
+  entry: Entry,
+  endpoint: Endpoint,
+  inTheEnd = false,
+): Promise<boolean> {
+  const outcome = await clients.plain("Get", endpoint, (client) => look(client, entry.id));
+  if (outcome.kind !== "done") return false;
+  return noteLook(history, entry, outcome.answer, outcome.moment, inTheEnd);
+}
+
+/** Notes what a look at an object showed; false where a part was not answered. */
+export function noteLook(
+  history: History,
+  entry: Entry,
+  { state, key }: Awaited<ReturnType<typeof look>>,
+  moment: Moment,
+  inTheEnd: boolean,
+): boolean {
+  if (isRefused(state)) return false;
+  if (state.reason === "ItemNotFound") {
+    history.notFound(entry, moment, inTheEnd);
+    return true;
+  }
+  if (state.status !== "Success") {
+    history.violation("wrongAnswer", `${entry.id}: state at ${moment.node}: ${state.reason}`);
+    return true;
+  }
+  const rank = rankOf(stateIn(state.payload as Response<"GetAttributes">));
+  history.sawState(entry, rank, moment);
+  if (isRefused(key)) return false;
+  if (key.status === "Success") {
+    history.sawBytes(entry, digestOf(hexOf(key.payload as Response<"Get">)), moment);
+    return true;
+  }
+  // A destroyed object has no bytes, and one whose Destroy is under way may have lost them since its state was read.
+  const mayBeGone = entry.tried >= rankOf("Destroyed");
+  const gone = key.reason === "ItemNotFound" || key.reason === "ObjectDestroyed";
+  if (!gone || !mayBeGone) {
+    const kind = key.reason === "ItemNotFound" ? "wrongNotFound" : "wrongAnswer";
+    history.violation(kind, `${entry.id}: bytes at ${moment.node}: ${key.reason}: ${key.message}`);
+  }
+  return true;
+}
