@@ -18,7 +18,8 @@ export {
   remainingMs,
 } from "./leader/lease.ts";
 export { CatchUp, DigestCheck, Levelling } from "./leader/levelling.ts";
-export { type Merge, PeerReader, type PeerReaderOptions } from "./leader/reader.ts";
+export { PeerReader, type PeerReaderOptions } from "./leader/reader.ts";
+export { type ResolveOptions, ResolveReservations } from "./leader/resolve-reservations.ts";
 export { type Merged, type MergeOptions, type MergeResult, mergeInto } from "./merge.ts";
 export {
   type LastHello,

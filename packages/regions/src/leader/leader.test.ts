@@ -178,7 +178,7 @@ describe("takeover", () => {
       },
     };
     const old = start("n1", undefined, [slow]);
-    await time.run(1_000);
+    await time.run(1_050);
     expect(new Set(outcomes)).toEqual(new Set(["written in 1"]));
     start("n2");
     old.process.stop();

@@ -9,31 +9,27 @@ import {
   sysPartition,
   tagOf,
 } from "@holdfast/engine";
-import type { Peer, PushOutcome, Timers } from "../ports.ts";
+import { type MergeOptions, mergeInto } from "../merge.ts";
+import type { Peer, Timers } from "../ports.ts";
 import { differing, type Unjoinable } from "./digests.ts";
 import type { DutyContext, DutyResult } from "./duty.ts";
 import { giveWay, inTurns, slices } from "./pace.ts";
-
-/** Joins another region's records into the own store; answers in their order, when they are durable. */
-export type Merge = (
-  objects: readonly ManagedObject[],
-  region: string,
-) => Promise<readonly PushOutcome[]>;
 
 /** What a `PeerReader` stands on. */
 export interface PeerReaderOptions {
   readonly peer: Peer;
   readonly own: OwnStore;
-  readonly merge: Merge;
   readonly timers: Timers;
   readonly observe: Observer;
+  /** How two copies become one; `join` in the product. */
+  readonly join?: MergeOptions["join"];
 }
 
 /** A page is small enough for two regions' memory, and large enough that its round trip hides behind the merging. */
 const pageRecords = 1_000;
 const pageBytes = 1 << 20;
 /** Records joined in one step: a store's script for more of them would hold up its clients. */
-const mergeRecords = 100;
+const mergeRecords = 128;
 const mergeWidth = 3;
 const partitionsAtOnce = 4;
 /** How often a long pull notes how far it came. */
@@ -229,18 +225,18 @@ export class PeerReader {
 
   /** Joins a page into the own store; answers the identifiers that an agreed operation holds. */
   async #join(page: Pick<ChangePage, "objects" | "damaged">): Promise<readonly string[]> {
-    const { merge, peer, observe, timers } = this.#options;
+    const { own, peer, observe, timers, join } = this.#options;
+    const options = { from: peer.region, timers, observe, ...(join && { join }) };
     for (const id of page.damaged) {
       const message = `region ${peer.region}: its record ${id} does not decode and was passed over`;
       observe({ type: "warning", message });
     }
     const held: string[] = [];
     await inTurns(slices(page.objects, mergeRecords), mergeWidth, async (objects) => {
-      const outcomes = await merge(objects, peer.region);
-      for (const [at, object] of objects.entries()) {
-        const outcome = outcomes[at] ?? "reserved";
-        if (outcome === "reserved") held.push(object.uniqueIdentifier);
-        else if (outcome !== "durable") this.#putAside(object);
+      for (const [at, { result }] of (await mergeInto(own, objects, options)).entries()) {
+        const object = objects[at] as ManagedObject;
+        if (result === "reserved") held.push(object.uniqueIdentifier);
+        if (result === "quarantined" || result === "refused") this.#putAside(object);
       }
       await giveWay(timers);
     });

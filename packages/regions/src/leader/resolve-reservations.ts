@@ -1,0 +1,136 @@
+import {
+  type Change,
+  encodeRecord,
+  type ManagedObject,
+  type OwnStore,
+  type OwnStoredObject,
+  type Reservation,
+  StoreUnavailable,
+  tagOf,
+} from "@holdfast/engine";
+import { joinAll } from "../join.ts";
+import type { Peer, Timers } from "../ports.ts";
+import type { Duty, DutyContext, DutyResult } from "./duty.ts";
+
+/** What `ResolveReservations` stands on. */
+export interface ResolveOptions {
+  /** The own region's name. */
+  readonly region: string;
+  readonly own: OwnStore;
+  readonly peers: readonly Peer[];
+  readonly timers: Timers;
+  /** How old a reservation is when nobody can be at work on it any more; 5,000 unless given. */
+  readonly abandonedMs?: number;
+}
+
+const resolveEveryMs = 1_000;
+const abandonedAfterMs = 5_000;
+const triesMax = 8;
+
+/**
+ * Ends reservations whose agreed operation nobody carries on. In the first region, in the order of names, one that
+ * stands was not decided, since the decision ends it: it is dropped. In every later region it is made sure first that no
+ * earlier one can decide any more; then what they have is joined in.
+ */
+export class ResolveReservations implements Duty {
+  readonly name = "reservations";
+  readonly everyMs = resolveEveryMs;
+  readonly #options: ResolveOptions;
+  /** Operation and instance → when this leader first saw it: monotonic, so that no clock of a node keeps it for ever. */
+  #seen: ReadonlyMap<string, number> = new Map();
+
+  constructor(options: ResolveOptions) {
+    this.#options = options;
+  }
+
+  async run(context: DutyContext): Promise<DutyResult> {
+    const all = await this.#options.own.reservations();
+    const abandoned = this.#abandoned(all);
+    const failures: unknown[] = [];
+    let done = 0;
+    for (const reservation of abandoned) {
+      if (!context.active()) break;
+      try {
+        await this.#resolve(reservation, context);
+        done += 1;
+      } catch (error) {
+        // One that must wait for another region does not hold up the others.
+        if (!(error instanceof StoreUnavailable) || error.failure === "deposed") throw error;
+        failures.push(error);
+      }
+    }
+    if (done === 0 && failures.length > 0) throw failures[0];
+    return { done, left: abandoned.length - done };
+  }
+
+  #abandoned(all: readonly Reservation[]): readonly Reservation[] {
+    const { timers, abandonedMs = abandonedAfterMs } = this.#options;
+    const nowMs = timers.monotonicMs();
+    const before = this.#seen;
+    const seen = new Map(all.map((each) => [nameOf(each), before.get(nameOf(each)) ?? nowMs]));
+    this.#seen = seen;
+    return all.filter((each) => {
+      const seenMs = nowMs - (seen.get(nameOf(each)) ?? nowMs);
+      return Math.max(seenMs, timers.wallMs() - each.sinceMs) >= abandonedMs;
+    });
+  }
+
+  async #resolve(reservation: Reservation, { epoch }: DutyContext): Promise<void> {
+    const { own, peers, region } = this.#options;
+    const { instance, ids, operation } = reservation;
+    const earlier = peers.filter((peer) => peer.region < region && peer.state() !== "retired");
+    const copies: (readonly (OwnStoredObject | undefined)[])[] = [];
+    for (const peer of earlier.toSorted((a, b) => (a.region < b.region ? -1 : 1))) {
+      await peer.release(instance, operation);
+    }
+    // Only now: whatever was decided was decided before the releases.
+    for (const peer of earlier) copies.push(await peer.fetch(instance, ids));
+    for (let tries = 0; tries < triesMax; tries += 1) {
+      const changes = await this.#changes(reservation, copies);
+      const outcome =
+        changes.length > 0 &&
+        (await own.commit(instance, changes, [], { joined: true, operation }));
+      // With nothing to join, or in an instance that was deleted, the reservation only has to end.
+      if (outcome === false || outcome.kind === "instanceClosed") {
+        await own.release(instance, operation, epoch);
+        return;
+      }
+      if (outcome.kind === "committed" || outcome.kind === "reservationLost") return;
+    }
+    throw new StoreUnavailable("reserved", `operation ${operation} is not resolved yet`);
+  }
+
+  /** What makes the own copies the joins of all. */
+  async #changes(
+    { instance, ids }: Reservation,
+    copies: readonly (readonly (OwnStoredObject | undefined)[])[],
+  ): Promise<readonly Change[]> {
+    if (copies.length === 0) return [];
+    const mine = await this.#options.own.read(instance, ids);
+    return ids.flatMap((_, at) =>
+      changeOf(
+        mine[at],
+        copies.flatMap((each) => each[at] ?? []),
+      ),
+    );
+  }
+}
+
+function changeOf(
+  before: OwnStoredObject | undefined,
+  others: readonly OwnStoredObject[],
+): readonly Change[] {
+  const objects: readonly ManagedObject[] = [...(before ? [before] : []), ...others].map(
+    ({ object }) => object,
+  );
+  const outcome = joinAll(objects);
+  // Copies that cannot be joined are put aside by whoever pulls them.
+  if (outcome?.kind !== "joined") return [];
+  const after = outcome.object;
+  if (before === undefined) return [{ kind: "create", after }];
+  return tagOf(encodeRecord(after)) === before.tag ? [] : [{ kind: "update", before, after }];
+}
+
+function nameOf({ instance, operation }: Reservation): string {
+  return `${operation} ${instance}`;
+}
