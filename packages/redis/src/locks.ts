@@ -1,9 +1,7 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { ConnectionOptions } from "node:tls";
 import type { Locks, Observer } from "@holdfast/engine";
-import { Redis } from "ioredis";
-import Redlock, { type Lock, type LockCallback, type LockClient } from "redlock";
-import { isTimeout } from "./failure.ts";
+import Redlock, { type Lock } from "redlock";
+import { LockMaster } from "./lock-master.ts";
 
 /** Settings of the locks. */
 export interface RedisLocksOptions {
@@ -24,7 +22,6 @@ const retryDelayMs = 20;
 /** Tries after which it is looked again whether enough lock masters can be asked at all. */
 const triesPerRound = 5;
 const retryJitterMs = 15;
-const reconnectMs = 200;
 
 /**
  * Locks on redlock. They order contenders and save work; a lock that cannot be had never stops anyone, since the record's
@@ -103,66 +100,5 @@ export class RedisLocks implements Locks, AsyncDisposable {
   #quorum(): boolean {
     const ready = this.#masters.filter((master) => master.ready).length;
     return ready > this.#masters.length / 2;
-  }
-}
-
-/** One lock master. A command that takes too long costs its connection, which is made again in the background. */
-class LockMaster implements LockClient {
-  readonly #redis: Redis;
-
-  constructor(url: string, commandTimeoutMs: number, tls: ConnectionOptions | undefined) {
-    this.#redis = new Redis(url, {
-      ...(tls !== undefined && url.startsWith("rediss:") && { tls }),
-      ...(tls !== undefined && url.startsWith("rediss:") ? { tls } : {}),
-      commandTimeout: commandTimeoutMs,
-      connectTimeout: 1_000,
-      maxRetriesPerRequest: 0,
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      retryStrategy: () => reconnectMs,
-      protocol: 2,
-      disableClientInfo: true,
-      connectionName: "holdfast-lock",
-    });
-    this.#redis.on("error", () => undefined);
-  }
-
-  get ready(): boolean {
-    return this.#redis.status === "ready";
-  }
-
-  /** Waits for the first connection, for a bounded time. */
-  async connected(): Promise<void> {
-    for (let tries = 0; tries < 20 && !this.ready; tries += 1) await delay(25);
-  }
-
-  evalsha(sha: string, args: readonly unknown[], done: LockCallback): void {
-    this.#call("evalsha", [sha, ...args], done);
-  }
-
-  eval(args: readonly unknown[], done: LockCallback): void {
-    this.#call("eval", args, done);
-  }
-
-  async quit(): Promise<void> {
-    this.close();
-  }
-
-  close(): void {
-    this.#redis.disconnect();
-    this.#redis.stream?.destroy();
-  }
-
-  #call(name: string, args: readonly unknown[], done: LockCallback): void {
-    this.#redis.call(name, args.map(String)).then(
-      (result) => {
-        // Its own answer is a promise that redlock handles, and must not become ours.
-        done(null, result);
-      },
-      (error: Error) => {
-        if (isTimeout(error)) this.#redis.stream?.destroy();
-        done(error);
-      },
-    );
   }
 }

@@ -10,16 +10,20 @@ declare module "redlock" {
   export interface Lock {
     unlock(): Promise<void>;
   }
+  /** Gives a script in place of redlock's own. */
+  export type OwnScript = (script: string) => string;
   export interface Options {
     readonly driftFactor: number;
     readonly retryCount: number;
     readonly retryDelay: number;
     readonly retryJitter: number;
+    readonly unlockScript?: OwnScript;
   }
   // biome-ignore lint/style/noDefaultExport: what the package exports.
   export default class Redlock {
     constructor(clients: readonly LockClient[], options: Options);
     lock(resource: string, ttl: number): Promise<Lock>;
+    extend(lock: Lock, ttl: number): Promise<Lock>;
     on(event: "clientError", listener: (error: Error) => void): this;
   }
 }

@@ -1,0 +1,78 @@
+import type { ConnectionOptions } from "node:tls";
+import Redlock, { type Lock, type Options } from "redlock";
+import { LockMaster } from "./lock-master.ts";
+
+/** Settings of the leader's lock. */
+export interface RedisLeaderLockOptions {
+  /** URLs of the lock masters, as `RedisLocksOptions` says. */
+  readonly urls: readonly string[];
+  /** Authorities and client certificate for `rediss://`. */
+  readonly tls?: ConnectionOptions;
+  /** How long one lock master may take; a call asks them at the same time, twice at most. Default 200. */
+  readonly commandTimeoutMs?: number;
+  /** Whoever wants the same resource contends for it. Default `leader`. */
+  readonly resource?: string;
+}
+
+/** Never tries again by itself: whoever wants to lead counts its time from when it asked. */
+const options: Options = { driftFactor: 0.01, retryCount: 0, retryDelay: 0, retryJitter: 0 };
+
+/**
+ * The lock of a region's leader, on a majority of the lock masters. It is extended and released by its own value only, so
+ * that a node that was paused takes nothing from its successor. All methods end within a bounded time and never reject.
+ */
+export class RedisLeaderLock implements AsyncDisposable {
+  readonly #masters: readonly LockMaster[];
+  readonly #redlock: Redlock;
+  /** redlock releases what it fails to extend; but its holder goes on leading until its time is over, and tries again. */
+  readonly #extender: Redlock;
+  readonly #resource: string;
+  #lock: Lock | undefined;
+
+  private constructor({ urls, tls, commandTimeoutMs = 200, resource }: RedisLeaderLockOptions) {
+    if (urls.length === 0) throw new RangeError("locks: give at least one lock master");
+    this.#masters = urls.map((url) => new LockMaster(url, commandTimeoutMs, tls));
+    this.#resource = `{lock}:${resource ?? "leader"}`;
+    this.#redlock = new Redlock(this.#masters, options);
+    this.#extender = new Redlock(this.#masters, { ...options, unlockScript: () => "return 0" });
+    // Told by what becomes of the lock; without a listener an error would be thrown.
+    for (const redlock of [this.#redlock, this.#extender]) {
+      redlock.on("clientError", () => undefined);
+    }
+  }
+
+  /** Resolves when the lock masters are connected, or after a bounded time: those that are not are tried again. */
+  static async open(given: RedisLeaderLockOptions): Promise<RedisLeaderLock> {
+    const lock = new RedisLeaderLock(given);
+    await Promise.all(lock.#masters.map((master) => master.connected()));
+    return lock;
+  }
+
+  /** Whether it is held now, for `ttlMs` from when the lock masters got to know. */
+  async acquire(ttlMs: number): Promise<boolean> {
+    const lock = await this.#redlock.lock(this.#resource, ttlMs).catch(() => undefined);
+    if (lock !== undefined) this.#lock = lock;
+    return lock !== undefined;
+  }
+
+  /** Whether it is held for `ttlMs` more. Where not, it lasts as long as it did before. */
+  async extend(ttlMs: number): Promise<boolean> {
+    const lock = this.#lock;
+    if (lock === undefined) return false;
+    const extended = await this.#extender.extend(lock, ttlMs).catch(() => undefined);
+    return extended !== undefined && this.#lock === lock;
+  }
+
+  /** Gives it to whoever asks next; where the lock masters do not answer, it ends by itself. */
+  async release(): Promise<void> {
+    const lock = this.#lock;
+    this.#lock = undefined;
+    await lock?.unlock().catch(() => undefined);
+  }
+
+  /** Releases it and closes the connections. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+    for (const master of this.#masters) master.close();
+  }
+}

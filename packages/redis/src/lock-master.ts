@@ -1,0 +1,67 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { ConnectionOptions } from "node:tls";
+import { Redis } from "ioredis";
+import type { LockCallback, LockClient } from "redlock";
+import { isTimeout } from "./failure.ts";
+
+const reconnectMs = 200;
+
+/** One lock master. A command that takes too long costs its connection, which is made again in the background. */
+export class LockMaster implements LockClient {
+  readonly #redis: Redis;
+
+  constructor(url: string, commandTimeoutMs: number, tls: ConnectionOptions | undefined) {
+    this.#redis = new Redis(url, {
+      ...(tls !== undefined && url.startsWith("rediss:") ? { tls } : {}),
+      commandTimeout: commandTimeoutMs,
+      connectTimeout: 1_000,
+      maxRetriesPerRequest: 0,
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      retryStrategy: () => reconnectMs,
+      protocol: 2,
+      disableClientInfo: true,
+      connectionName: "holdfast-lock",
+    });
+    this.#redis.on("error", () => undefined);
+  }
+
+  get ready(): boolean {
+    return this.#redis.status === "ready";
+  }
+
+  /** Waits for the first connection, for a bounded time. */
+  async connected(): Promise<void> {
+    for (let tries = 0; tries < 20 && !this.ready; tries += 1) await delay(25);
+  }
+
+  evalsha(sha: string, args: readonly unknown[], done: LockCallback): void {
+    this.#call("evalsha", [sha, ...args], done);
+  }
+
+  eval(args: readonly unknown[], done: LockCallback): void {
+    this.#call("eval", args, done);
+  }
+
+  async quit(): Promise<void> {
+    this.close();
+  }
+
+  close(): void {
+    this.#redis.disconnect();
+    this.#redis.stream?.destroy();
+  }
+
+  #call(name: string, args: readonly unknown[], done: LockCallback): void {
+    this.#redis.call(name, args.map(String)).then(
+      (result) => {
+        // Its own answer is a promise that redlock handles, and must not become ours.
+        done(null, result);
+      },
+      (error: Error) => {
+        if (isTimeout(error)) this.#redis.stream?.destroy();
+        done(error);
+      },
+    );
+  }
+}

@@ -1,0 +1,100 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { RedisLeaderLock } from "@holdfast/redis";
+import { expect, test } from "vitest";
+import { RedisServer, until } from "../support/redis.ts";
+
+interface Contest extends AsyncDisposable {
+  readonly masters: readonly RedisServer[];
+  readonly one: RedisLeaderLock;
+  readonly other: RedisLeaderLock;
+}
+
+/** Lock masters, and two nodes that want to lead. */
+async function contest(masterCount = 3): Promise<Contest> {
+  await using stack = new AsyncDisposableStack();
+  const masters = await Promise.all(
+    Array.from({ length: masterCount }, async () =>
+      stack.use(await RedisServer.start({ config: { appendonly: "no" } })),
+    ),
+  );
+  const urls = masters.map(({ address }) => `redis://${address}`);
+  const one = stack.use(await RedisLeaderLock.open({ urls, commandTimeoutMs: 500 }));
+  const other = stack.use(await RedisLeaderLock.open({ urls, commandTimeoutMs: 500 }));
+  const kept = stack.move();
+  return { masters, one, other, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+/** The value of the lock at a master. */
+async function valueAt(master: RedisServer | undefined): Promise<unknown> {
+  return master?.command("get", "{lock}:leader");
+}
+
+test("one holds it, extends it and hands it over", async () => {
+  await using c = await contest();
+  expect(await c.one.acquire(5_000)).toBe(true);
+  expect(await c.other.acquire(5_000)).toBe(false);
+  expect(await c.other.extend(5_000)).toBe(false);
+  expect(await c.one.extend(5_000)).toBe(true);
+  await c.one.release();
+  expect(await c.one.extend(5_000)).toBe(false);
+  expect(await c.other.acquire(5_000)).toBe(true);
+});
+
+test("an extension holds beyond the first time; a holder that vanished does not", async () => {
+  await using c = await contest();
+  expect(await c.one.acquire(600)).toBe(true);
+  await sleep(300);
+  expect(await c.one.extend(900)).toBe(true);
+  await sleep(400);
+  expect(await c.other.acquire(600)).toBe(false);
+  await until("its time is over", () => c.other.acquire(5_000));
+});
+
+test("a paused holder takes nothing from its successor", async () => {
+  await using c = await contest();
+  expect(await c.one.acquire(200)).toBe(true);
+  await sleep(300);
+  expect(await c.other.acquire(5_000)).toBe(true);
+  const value = await valueAt(c.masters[0]);
+  expect(await c.one.extend(5_000)).toBe(false);
+  await c.one.release();
+  expect(await valueAt(c.masters[0])).toBe(value);
+  expect(await c.other.extend(5_000)).toBe(true);
+});
+
+test("an extension that fails leaves the lock as it was: its holder still leads, and tries again", async () => {
+  await using c = await contest();
+  expect(await c.one.acquire(20_000)).toBe(true);
+  const value = await valueAt(c.masters[0]);
+  for (const master of c.masters.slice(1)) master.signal("SIGSTOP");
+  const startedMs = performance.now();
+  expect(await c.one.extend(20_000)).toBe(false);
+  expect(performance.now() - startedMs).toBeLessThan(3_000);
+  expect(await valueAt(c.masters[0])).toBe(value);
+  for (const master of c.masters.slice(1)) master.signal("SIGCONT");
+  expect(await c.other.acquire(5_000)).toBe(false);
+  await until("it is extended", () => c.one.extend(20_000));
+});
+
+test("a minority of dead lock masters does not matter, a majority does", async () => {
+  await using c = await contest();
+  await c.masters[0]?.kill();
+  await until("it is noticed", () => c.one.acquire(20_000));
+  expect(await c.one.extend(20_000)).toBe(true);
+  await c.masters[1]?.kill();
+  const startedMs = performance.now();
+  expect(await c.one.extend(20_000)).toBe(false);
+  expect(await c.other.acquire(20_000)).toBe(false);
+  await c.one.release();
+  expect(performance.now() - startedMs).toBeLessThan(6_000);
+});
+
+test("of ten that ask at once at most one leads, with one lock master too", async () => {
+  await using c = await contest(1);
+  const urls = c.masters.map(({ address }) => `redis://${address}`);
+  const locks = await Promise.all(Array.from({ length: 10 }, () => RedisLeaderLock.open({ urls })));
+  const won = await Promise.all(locks.map((lock) => lock.acquire(10_000)));
+  expect(won.filter(Boolean)).toHaveLength(1);
+  for (const lock of locks) await lock[Symbol.asyncDispose]();
+  expect(await valueAt(c.masters[0])).toBeNull();
+});
