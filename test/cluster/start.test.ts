@@ -199,7 +199,7 @@ describe("in the background", () => {
     const all = pids();
     const status = holdfast("dev", "status", "--dir", folder);
     expect(status.status).toBe(0);
-    expect(status.stdout).toMatch(/KMIP a2 +127\.0\.41\.2:25696 ready/);
+    expect(status.stdout).toMatch(/KMIP a2 +127\.0\.41\.2:25696 ready: reads and changes/);
 
     const again = holdfast("dev", "start", ...where());
     expect(again.status).toBe(2);
@@ -237,9 +237,9 @@ describe("kill -9", () => {
       .toBe(0);
     expect(bytesOf(id)).toEqual(bytes);
     const said = cluster.output.out.split("\n").filter((line) => line.includes("SIGKILL"));
-    expect(said.toSorted()).toEqual([
-      expect.stringMatching(/^Redis primary ended \(signal SIGKILL\); it is started again/),
-      expect.stringMatching(/^node a1 ended \(signal SIGKILL\); it is started again/),
+    expect(said.map((line) => line.slice("hh:mm:ss.mmm".length)).toSorted()).toEqual([
+      expect.stringMatching(/ node a1 ended \(signal SIGKILL\); it is started again/),
+      expect.stringMatching(/ redis-a ended \(signal SIGKILL\); it is started again/),
     ]);
     cluster.child.kill("SIGINT");
     expect(await cluster.ended).toBe(0);
@@ -292,7 +292,7 @@ describe("a start that cannot be", () => {
     try {
       const { status, stdout } = await startDetached();
       expect(status).toBe(0);
-      expect(stdout).toMatch(/Port \d+ is taken by another program: Redis replica moves to \d+\./);
+      expect(stdout).toMatch(/Port \d+ is taken by another program: replica-a moves to \d+\./);
       const after = clusterFile()?.redis.map(({ address }) => address) ?? [];
       expect(after.filter((address) => before.includes(address))).toEqual([]);
       expect(bytesOf(id).length).toBe(32);
@@ -303,10 +303,10 @@ describe("a start that cannot be", () => {
   });
 
   test("for data that is gone is refused, not begun anew", { timeout: 60_000 }, () => {
-    rmSync(join(folder, "redis", "primary"), { recursive: true });
+    rmSync(join(folder, "regions", "a", "redis", "primary"), { recursive: true });
     const { status, stderr } = holdfast("dev", "start", ...where());
     expect(status).toBe(2);
-    expect(stderr).toMatch(/^[^\n]*the data of its Redis is gone; [^\n]*dev reset --yes[^\n]*\n$/);
+    expect(stderr).toMatch(/^[^\n]*the data of this Redis is gone; [^\n]*dev reset --yes[^\n]*\n$/);
   });
 
   test("reset begins anew, when told so", { timeout: 60_000 }, () => {

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { StartError } from "../start-error.ts";
 import { Child, stopLeft } from "./child.ts";
@@ -125,6 +126,7 @@ describe("a supervised process", () => {
     expect(one.child.identity).not.toEqual(before);
     expect(said).toEqual([
       `child ended (signal SIGKILL); it is started again (${join(folder, "log")})`,
+      `child runs again (process ${one.child.identity.pid})`,
     ]);
   });
 
@@ -134,7 +136,7 @@ describe("a supervised process", () => {
     await untilUp();
     signal(one.child.identity, "SIGKILL");
     await expect.poll(restarts, { timeout: 5000 }).toBe(1);
-    expect(said.slice(1)).toEqual(["no luck"]);
+    expect(said[1]).toBe("no luck");
   });
 
   test("stays down where it must not start again", async () => {
@@ -153,5 +155,36 @@ describe("a supervised process", () => {
     expect(one.child.alive).toBe(false);
     expect(said).toEqual([]);
     expect(restarts()).toBe(0);
+  });
+
+  test("is killed for a while, or until it is revived", async () => {
+    const { one, said, restarts } = await supervise(() => undefined, []);
+    await untilUp();
+    await one.kill(50);
+    expect(one.state).toBe("ended");
+    await expect.poll(restarts).toBe(1);
+    await untilUp(2);
+    await one.kill(Number.POSITIVE_INFINITY);
+    await sleep(300);
+    expect(one.state).toBe("ended");
+    expect(one.revive()).toBe(true);
+    await expect.poll(restarts).toBe(2);
+    expect(one.revive()).toBe(false);
+    expect(said.every((line) => line.startsWith("child runs again"))).toBe(true);
+  });
+
+  test("is frozen and thawed, and ends when told to although it is frozen", async () => {
+    const { one } = await supervise(() => undefined, []);
+    await untilUp();
+    expect(one.thaw()).toBe(false);
+    expect(one.freeze()).toBe(true);
+    await expect.poll(() => one.state).toBe("frozen");
+    expect(one.freeze()).toBe(false);
+    expect(one.thaw()).toBe(true);
+    await expect.poll(() => one.state).toBe("runs");
+    one.freeze();
+    const began = performance.now();
+    await one.stop(5000);
+    expect(performance.now() - began).toBeLessThan(2000);
   });
 });

@@ -78,6 +78,8 @@ export class Child {
   async stop(graceMs: number): Promise<void> {
     if (this.#over) return;
     signal(this.identity, "SIGTERM");
+    // A frozen one hears nothing.
+    signal(this.identity, "SIGCONT");
     const timer = setTimeout(() => signal(this.identity, "SIGKILL"), graceMs);
     await this.ended;
     clearTimeout(timer);
@@ -87,6 +89,7 @@ export class Child {
 /** Ends a process that an earlier run has left, as `Child.stop` does. */
 export async function stopLeft(identity: ProcessIdentity, graceMs: number): Promise<void> {
   signal(identity, "SIGTERM");
+  signal(identity, "SIGCONT");
   const pollMs = 20;
   for (let waited = 0; isAlive(identity); waited += pollMs) {
     if (waited >= graceMs) signal(identity, "SIGKILL");

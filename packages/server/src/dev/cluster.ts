@@ -1,84 +1,92 @@
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TlsCredentials } from "@holdfast/client";
 import { printAddress } from "../address.ts";
-import { reasonOf, StartError } from "../start-error.ts";
-import { Child } from "./child.ts";
-import { type Folder, makeFolder, writeJson, writePrivate } from "./folder.ts";
-import { type DevNode, nodeConfig, nodeConfigFile } from "./node-config.ts";
-import { ensurePki, type PkiFiles } from "./pki.ts";
-import { checkFree } from "./ports.ts";
+import { StartError } from "../start-error.ts";
+import { Control } from "./control.ts";
+import { type FaultRequest, Faults } from "./faults.ts";
+import { type Folder, makeFolder, refuseOld, writeJson } from "./folder.ts";
 import {
-  hasData,
-  prepareRedis,
-  type RedisRole,
-  redisHost,
-  redisRoles,
-  startRedis,
-  untilInStep,
-} from "./redis.ts";
-import { noteForgotten, type RedisSettings, settleRedisPorts } from "./redis-ports.ts";
+  ensurePeerPki,
+  ensureRegionFiles,
+  ensureServerPki,
+  type RegionFiles,
+  type ServerFiles,
+} from "./pki.ts";
+import { type DevNode, nodesInTurn, type Plan } from "./plan.ts";
+import { checkFree } from "./ports.ts";
+import { redisHost, redisRoles } from "./redis.ts";
+import { noteForgotten, type Settings, settleRedisPorts } from "./redis-ports.ts";
 import { findRedisServer } from "./redis-program.ts";
+import { type NodeNeeds, RunningRegion, settled } from "./region.ts";
+import { Line } from "./relay.ts";
 import { claim, type Run, releaseRun, writeRun } from "./run-file.ts";
-import { entry, runServer } from "./server-command.ts";
-import { Supervised } from "./supervised.ts";
+import type { Supervised } from "./supervised.ts";
+import { view } from "./view.ts";
 
 export interface ClusterOptions {
   readonly folder: Folder;
-  readonly nodes: readonly DevNode[];
+  readonly plan: Plan;
   readonly say: (line: string) => void;
 }
 
 const readyTimeoutMs = 30_000;
 const pollMs = 20;
-const nodeGraceMs = 15_000;
-const redisGraceMs = 10_000;
-/** One region on this machine: nodes, a Redis with a replica, and a lock master. */
+
+/** Regions on this machine, each with nodes, a Redis with a replica and a lock master, and a line between them. */
 export class Cluster {
-  readonly nodes: readonly DevNode[];
+  readonly plan: Plan;
   readonly folder: Folder;
-  readonly pki: PkiFiles;
-  readonly #options: ClusterOptions;
-  readonly #redisProgram: string;
-  readonly #redisSettings: RedisSettings;
-  readonly #redis = new Map<RedisRole, Supervised>();
-  readonly #running = new Map<DevNode, Supervised>();
+  readonly pki: ServerFiles;
+  readonly faults: Faults;
+  readonly #line: Line;
+  readonly #regions: readonly RunningRegion[];
+  #control: Control | undefined;
   #run: Run;
   #ready = false;
 
   private constructor(
-    options: ClusterOptions,
+    { plan, folder, say }: ClusterOptions,
     parts: {
-      readonly pki: PkiFiles;
+      readonly pki: ServerFiles;
       readonly redisProgram: string;
-      readonly redisSettings: RedisSettings;
+      readonly settings: Settings;
       readonly run: Run;
     },
   ) {
-    this.#options = options;
-    this.nodes = options.nodes;
-    this.folder = options.folder;
+    this.plan = plan;
+    this.folder = folder;
     this.pki = parts.pki;
-    this.#redisProgram = parts.redisProgram;
-    this.#redisSettings = parts.redisSettings;
     this.#run = parts.run;
+    this.#line = new Line(plan.wanMs);
+    this.#regions = plan.regions.map((region) => {
+      const settings = parts.settings.regions[region.name];
+      if (settings === undefined) throw new TypeError(`no settings of region ${region.name}`);
+      const { redisProgram } = parts;
+      const started = () => this.#note();
+      return new RunningRegion({ folder, region, redisProgram, settings, say, started });
+    });
+    this.faults = new Faults(this.#regions, this.#line);
   }
 
   /** Starts everything and waits until every node is ready; ends what it started where that fails. */
   static async start(options: ClusterOptions, signal: AbortSignal): Promise<Cluster> {
-    const { folder, nodes } = options;
+    const { folder, plan } = options;
     const redisProgram = findRedisServer();
+    refuseOld(folder);
     makeFolder(folder);
     const run = await claim(folder);
     let cluster: Cluster | undefined;
     try {
-      await checkFree(nodes.flatMap(listeners));
-      const redisSettings = await settleRedisPorts(folder, options.say);
+      const nodes = nodesInTurn(plan);
+      await checkFree(nodes.flatMap((node) => listeners(node, plan.regions.length > 1)));
+      const names = plan.regions.map(({ name }) => name);
+      const settings = await settleRedisPorts(folder, names, options.say);
       const hosts = [...nodes.map(({ kmip }) => kmip.host), "127.0.0.1", "localhost"];
-      const pki = await ensurePki(folder.pki, [...new Set(hosts)]);
-      cluster = new Cluster(options, { pki, redisProgram, redisSettings, run });
-      await cluster.#start(signal);
+      const pki = await ensureServerPki(folder.pki, [...new Set(hosts)]);
+      cluster = new Cluster(options, { pki, redisProgram, settings, run });
+      await cluster.#start(settings, signal);
       return cluster;
     } catch (error) {
       await cluster?.stop();
@@ -96,112 +104,77 @@ export class Cluster {
     };
   }
 
-  /** Says in `cluster.json` that the cluster can be used, and from now on starts again what ends. */
-  ready(): void {
+  /** Says in `cluster.json` that the cluster can be used, starts again what ends from now on, and takes commands. */
+  async ready(carryOut: (request: FaultRequest) => Promise<readonly string[]>): Promise<void> {
+    this.#control = await Control.open(this.folder, carryOut);
+    for (const part of this.#parts()) part.watch();
     this.#ready = true;
     this.#note();
-    for (const one of this.#processes()) one.watch();
   }
 
   /** Ends nodes first, then Redis; what it holds stays for the next start. */
   async stop(): Promise<void> {
     rmSync(this.folder.cluster, { force: true });
-    await Promise.all([...this.#running.values()].map((node) => node.stop(nodeGraceMs)));
-    for (const role of redisRoles.toReversed()) await this.#redis.get(role)?.stop(redisGraceMs);
+    await this.#control?.[Symbol.asyncDispose]();
+    // Through an open line the last changes still reach the other region.
+    this.#line.cut(false);
+    await Promise.all(this.#regions.map((region) => region.stopNodes()));
+    await this.#line[Symbol.asyncDispose]();
+    await Promise.all(this.#regions.map((region) => region.stopStore()));
     releaseRun(this.folder);
   }
 
-  async #start(signal: AbortSignal): Promise<void> {
-    const { folder, nodes, pki } = this;
-    prepareRedis(folder, this.#redisSettings.redisPorts);
-    this.#refuseLost();
-    await settled(redisRoles.map((role) => this.#startRedis(role)));
+  async #start(settings: Settings, signal: AbortSignal): Promise<void> {
+    const needs = await this.#needs();
+    await this.#openLine();
+    await settled(this.#regions.map((region) => region.startStore(needs, signal)));
+    noteForgotten(this.folder, settings);
     signal.throwIfAborted();
-    const replica = this.#redis.get("replica")?.child;
-    if (replica !== undefined) await untilInStep(replica, folder, this.#redisSettings.redisPorts);
-    signal.throwIfAborted();
-    for (const node of nodes) {
-      const config = nodeConfig(folder, node, pki, this.#redisSettings.redisPorts);
-      writePrivate(nodeConfigFile(folder, node), config);
-    }
-    await this.#initialiseStore();
-    await this.#forgetMoved();
-    signal.throwIfAborted();
-    await settled(nodes.map((node) => this.#startNode(node)));
-    this.#note();
-    await settled(nodes.map((node) => this.#untilReady(node, signal)));
-  }
-
-  #refuseLost(): void {
-    const { initialised, root } = this.folder;
-    if (!existsSync(initialised) || hasData(this.folder)) return;
-    throw new StartError(
-      `${root}: the data of its Redis is gone; put it back, or begin anew with \`npx holdfast dev reset --yes\``,
+    await settled(this.#regions.map((region) => region.startNodes()));
+    const nodes = this.#regions.flatMap((region) =>
+      region.region.nodes.map((node) => this.#untilReady(node, region.node(node), signal)),
     );
+    await settled(nodes);
   }
 
-  async #startRedis(role: RedisRole): Promise<void> {
-    const refusal = () =>
-      role === "primary" && !hasData(this.folder)
-        ? "its data is gone, and an empty one would lose keys"
-        : undefined;
-    const start = () =>
-      startRedis(this.#redisProgram, this.folder, this.#redisSettings.redisPorts, role);
-    this.#redis.set(role, await this.#supervise(start, refusal));
-    this.#noteRun();
-  }
-
-  async #startNode(node: DevNode): Promise<void> {
-    const start = () =>
-      Child.start({
-        name: `node ${node.name}`,
-        command: process.execPath,
-        args: [entry, "serve", "--config", nodeConfigFile(this.folder, node)],
-        log: join(this.folder.log, `${node.name}.log`),
-      });
-    this.#running.set(node, await this.#supervise(start, () => undefined));
-    this.#noteRun();
-  }
-
-  #supervise(start: () => Promise<Child>, refusal: () => string | undefined): Promise<Supervised> {
-    const { say } = this.#options;
-    return Supervised.start({ start, refusal, say, restarted: () => this.#note() });
-  }
-
-  /** Marks the new store as meant to be empty; only ever at a cluster's first start. */
-  async #initialiseStore(): Promise<void> {
-    if (existsSync(this.folder.initialised)) return;
-    const store = (command: string) => runServer(["store", command, ...this.#anyConfig()]);
-    try {
-      await store("init");
-    } catch (error) {
-      // An earlier start that was cut off may have got so far: then the store has its mark, and can be asked.
-      await store("replicas").catch(() => {
-        throw new StartError(`the store cannot be initialised: ${reasonOf(error)}`);
-      });
+  /** What each node's configuration names; certificates are made where they are missing. */
+  async #needs(): Promise<NodeNeeds> {
+    const { regions } = this.plan;
+    const files = new Map<string, RegionFiles>();
+    for (const { name } of regions) {
+      files.set(name, await ensureRegionFiles(join(this.folder.pki, name)));
     }
-    writePrivate(this.folder.initialised, "");
+    const nodes = nodesInTurn(this.plan).map(({ region, name }) => ({ region, node: name }));
+    const peers = regions.length > 1 ? await ensurePeerPki(this.folder.pki, nodes) : undefined;
+    return (node) => {
+      const own = files.get(node.region);
+      if (own === undefined) throw new TypeError(`no region ${node.region}`);
+      const other = regions.find(({ name }) => name !== node.region);
+      return {
+        server: this.pki,
+        files: own,
+        ...(other === undefined || peers === undefined
+          ? {}
+          : { peer: { region: other, ca: peers.ca, own: peers.of(node.name) } }),
+      };
+    };
   }
 
-  async #forgetMoved(): Promise<void> {
-    for (const address of this.#redisSettings.forget) {
-      await runServer(["store", "replicas", ...this.#anyConfig(), "--forget", address]);
-    }
-    noteForgotten(this.folder, this.#redisSettings);
+  async #openLine(): Promise<void> {
+    if (this.plan.regions.length < 2) return;
+    for (const { line, peer } of nodesInTurn(this.plan)) await this.#line.add(line, peer);
   }
 
-  #anyConfig(): readonly string[] {
-    return this.nodes
-      .slice(0, 1)
-      .flatMap((node) => ["--config", nodeConfigFile(this.folder, node)]);
-  }
-
-  async #untilReady(node: DevNode, signal: AbortSignal): Promise<void> {
+  async #untilReady(
+    node: DevNode,
+    part: Supervised | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     const deadline = performance.now() + readyTimeoutMs;
-    const child = this.#running.get(node)?.child;
+    const child = part?.child;
     for (;;) {
       signal.throwIfAborted();
-      if (await isReady(node)) return;
+      if ((await view(node.http)).ready) return;
       if (child?.alive !== true) {
         const words = child?.lastWords() ?? "it said nothing";
         throw new StartError(`node ${node.name} ended at its start: ${words} (${child?.log})`);
@@ -215,41 +188,43 @@ export class Cluster {
     }
   }
 
-  #processes(): readonly Supervised[] {
-    return [...this.#running.values(), ...this.#redis.values()];
+  #parts(): readonly Supervised[] {
+    return this.#regions.flatMap(({ parts }) => [...parts.values()]);
   }
 
-  #noteRun(): void {
-    const processes = this.#processes().map(({ child: { name, identity } }) => ({
-      name,
-      ...identity,
-    }));
+  /** Writes which processes run, and what tools read to attach. */
+  #note(): void {
+    const processes = this.#regions.flatMap(({ parts }) =>
+      [...parts].map(([name, { child }]) => ({ name, ...child.identity })),
+    );
     this.#run = { ...this.#run, processes };
     writeRun(this.folder, this.#run);
-  }
-
-  /** Writes what tools read to attach. */
-  #note(): void {
-    this.#noteRun();
     const { ca, clientCertificate, clientKey } = this.pki;
     writeJson(this.folder.cluster, {
       ready: this.#ready,
-      nodes: [...this.#running].map(([node, { child }]) => ({
-        region: node.region,
-        node: node.name,
-        kmip: printAddress(node.kmip),
-        // gRPC serves health only, in plain text, so both are the same listener.
-        grpc: printAddress(node.health),
-        health: printAddress(node.health),
-        http: printAddress(node.http),
-        pid: child.identity.pid,
-      })),
-      redis: [...this.#redis].map(([role, { child }]) => ({
-        region: this.nodes[0]?.region,
-        role,
-        address: printAddress({ host: redisHost, port: this.#redisSettings.redisPorts[role] }),
-        pid: child.identity.pid,
-      })),
+      wanMs: this.plan.wanMs,
+      nodes: this.#regions.flatMap((region) =>
+        region.region.nodes.flatMap((node) => {
+          const part = region.node(node);
+          return part === undefined ? [] : [describeNode(node, part)];
+        }),
+      ),
+      redis: this.#regions.flatMap((region) =>
+        redisRoles.flatMap((role) => {
+          const part = region.redisOf(role);
+          const address = { host: redisHost, port: region.redis.ports[role] };
+          return part === undefined
+            ? []
+            : [
+                {
+                  region: region.region.name,
+                  role,
+                  address: printAddress(address),
+                  pid: part.child.identity.pid,
+                },
+              ];
+        }),
+      ),
       ca,
       clientCertificate,
       clientKey,
@@ -257,29 +232,30 @@ export class Cluster {
   }
 }
 
-function listeners({ name, kmip, http, health }: DevNode) {
+function describeNode(node: DevNode, { child }: Supervised) {
+  return {
+    region: node.region,
+    node: node.name,
+    kmip: printAddress(node.kmip),
+    // Health for probes, in plain text; what the regions say to each other is at `peer`.
+    grpc: printAddress(node.health),
+    health: printAddress(node.health),
+    http: printAddress(node.http),
+    peer: printAddress(node.peer),
+    line: printAddress(node.line),
+    pid: child.identity.pid,
+  };
+}
+
+function listeners({ name, kmip, http, health, peer, line }: DevNode, withPeers: boolean) {
+  const peers = [
+    { ...peer, what: `peers of node ${name}` },
+    { ...line, what: `line to node ${name}` },
+  ];
   return [
     { ...kmip, what: `KMIP of node ${name}` },
     { ...http, what: `metrics of node ${name}` },
     { ...health, what: `health of node ${name}` },
+    ...(withPeers ? peers : []),
   ];
-}
-
-/** Waits for all, so that none is still on its way when the first failure is told. */
-async function settled(promises: readonly Promise<void>[]): Promise<void> {
-  for (const outcome of await Promise.allSettled(promises)) {
-    if (outcome.status === "rejected") throw outcome.reason;
-  }
-}
-
-async function isReady({ http }: DevNode): Promise<boolean> {
-  try {
-    const answer = await fetch(`http://${printAddress(http)}/readyz`, {
-      signal: AbortSignal.timeout(1000),
-    });
-    await answer.arrayBuffer();
-    return answer.ok;
-  } catch {
-    return false;
-  }
 }

@@ -21,8 +21,8 @@ export const defaultFolder = join(checkout, ".holdfast", "dev");
 export interface Folder {
   readonly root: string;
   readonly pki: string;
-  readonly secrets: string;
-  readonly redis: string;
+  /** One folder a region. */
+  readonly regions: string;
   readonly nodes: string;
   readonly log: string;
   /** What tools read to attach. */
@@ -31,8 +31,8 @@ export interface Folder {
   readonly run: string;
   /** What must be the same at the next start: ports. */
   readonly settings: string;
-  /** Written when the store was initialised. */
-  readonly initialised: string;
+  /** Where `dev kill` and its like reach the cluster. */
+  readonly control: string;
   /** The key that the last start made, so that the next can show that it is still there. */
   readonly lastKey: string;
 }
@@ -42,16 +42,48 @@ export function folderAt(root: string): Folder {
   return {
     root,
     pki: join(root, "pki"),
-    secrets: join(root, "secrets"),
-    redis: join(root, "redis"),
+    regions: join(root, "regions"),
     nodes: join(root, "nodes"),
     log: join(root, "log"),
     cluster: join(root, "cluster.json"),
     run: join(root, "run.json"),
     settings: join(root, "settings.json"),
-    initialised: join(root, "initialised"),
+    control: join(root, "control.sock"),
     lastKey: join(root, "last-key.json"),
   };
+}
+
+/** Where everything of one region lies. */
+export interface RegionFolder {
+  readonly redis: string;
+  readonly secrets: string;
+  readonly log: string;
+  /** Written when the store was initialised. */
+  readonly initialised: string;
+}
+
+/** The paths of a region under a cluster's folder; makes nothing. */
+export function regionFolder(folder: Folder, region: string): RegionFolder {
+  const root = join(folder.regions, region);
+  return {
+    redis: join(root, "redis"),
+    secrets: join(root, "secrets"),
+    log: folder.log,
+    initialised: join(root, "initialised"),
+  };
+}
+
+/** What clusters of one region only, of Holdfast 0.1.0, kept beside what is kept now. */
+export function oldPaths({ root }: Folder): readonly string[] {
+  return ["secrets", "redis", "initialised"].map((name) => join(root, name));
+}
+
+/** Throws a `StartError` where the folder holds what this version cannot go on with. */
+export function refuseOld(folder: Folder): void {
+  if (!oldPaths(folder).some(existsSync)) return;
+  throw new StartError(
+    `${folder.root} holds the keys of an earlier Holdfast, which ran one region only; they stay as they are. Delete them with \`npx holdfast dev reset --yes${folder.root === defaultFolder ? "" : ` --dir ${folder.root}`}\`, or start in another folder with --dir`,
+  );
 }
 
 /** The command that ends what runs in a folder. */
@@ -61,7 +93,7 @@ export function stopCommand({ root }: Folder): string {
 
 /** Makes the folders, open to this user only, since keys lie in them. */
 export function makeFolder(folder: Folder): void {
-  for (const path of [folder.root, folder.pki, folder.secrets, folder.redis, folder.nodes]) {
+  for (const path of [folder.root, folder.pki, folder.regions, folder.nodes]) {
     makePrivate(path);
   }
   makePrivate(folder.log);

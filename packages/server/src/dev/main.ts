@@ -1,17 +1,27 @@
 import { isIPv4 } from "node:net";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { reachOf } from "../address.ts";
+import { ask } from "./control.ts";
 import { report, startDetached } from "./detach.ts";
+import type { FaultName } from "./faults.ts";
+import { restMs } from "./faults.ts";
 import { defaultFolder, type Folder, folderAt } from "./folder.ts";
-import { devNodes } from "./node-config.ts";
-import { ensurePki } from "./pki.ts";
+import {
+  ensurePeerPki,
+  ensurePki,
+  ensureRegionFiles,
+  ensureServerPki,
+  type PeerNode,
+} from "./pki.ts";
+import { kmipPort, planOf } from "./plan.ts";
 import { reset } from "./reset.ts";
 import { start } from "./start.ts";
 import { status } from "./status.ts";
 import { stop } from "./stop.ts";
 
-const kmipPort = 5696;
+/** Regions of a cluster that is not told how many. */
+const regionsUsual = 1;
 
 interface Where {
   readonly dir?: string;
@@ -20,7 +30,9 @@ interface Where {
 interface Start extends Where {
   readonly port: number;
   readonly addresses?: readonly string[];
+  readonly regions: number;
   readonly nodes: number;
+  readonly wan: number;
   readonly detach?: true;
   readonly report?: true;
 }
@@ -42,6 +54,45 @@ export function addDevCommands(dev: Command): void {
     .action(async (options: Where & { readonly yes?: true }) => {
       process.exitCode = await reset(folderOf(options), options.yes === true, say);
     });
+  addFaults(dev, say);
+  addPki(dev, say);
+}
+
+/** Breaks and mends parts of the cluster that runs, so that a person can watch what happens. */
+function addFaults(dev: Command, say: (line: string) => void): void {
+  const add = (fault: FaultName, takes: string, description: string) => {
+    const command = dev
+      .command(`${fault}${takes}`)
+      .description(description)
+      .option("--dir <folder>", "the cluster's folder");
+    if (fault === "kill") command.option("--stay", "do not start it again before `dev heal`");
+    command.action(async (...given: readonly unknown[]) => {
+      const [parts, options] = (takes === "" ? [[], given[0]] : given) as [
+        readonly string[],
+        Where & { readonly stay?: true },
+      ];
+      const request = { fault, parts, stay: options.stay === true };
+      for (const line of await ask(folderOf(options), request)) say(line);
+    });
+  };
+  const names = "a1, redis-a, replica-a, lock-a, or region-a for all of it";
+  add("kill", " <part...>", `end at once (SIGKILL): ${names}; back after ${restMs / 1000} s`);
+  add("freeze", " <part...>", "stop where it stands (SIGSTOP) until it is thawed");
+  add("thaw", " <part...>", "let go on what is frozen (SIGCONT)");
+  add("cut", "", "let nothing pass between the regions");
+  add(
+    "heal",
+    " [part...]",
+    "mend the line, thaw and start what was broken; all of it, or these parts",
+  );
+}
+
+function addPki(dev: Command, say: (line: string) => void): void {
+  interface PkiOptions {
+    readonly out: string;
+    readonly host?: readonly string[];
+    readonly peer?: readonly PeerNode[];
+  }
   dev
     .command("pki")
     .description(
@@ -49,29 +100,50 @@ export function addDevCommands(dev: Command): void {
     )
     .requiredOption("--out <folder>", "where the files go")
     .option("--host <address>", "address or name of a server; may be given again", again)
-    .action(async (options: { readonly out: string; readonly host?: readonly string[] }) => {
+    .option(
+      "--peer <region/node>",
+      "a node of one of two regions: each gets a certificate of its own, each region its own root key; may be given again",
+      peerList,
+    )
+    .action(async (options: PkiOptions) => {
       const hosts = options.host ?? ["127.0.1.1", "127.0.1.2", "127.0.0.1", "localhost"];
-      const files = await ensurePki(resolve(options.out), hosts);
-      for (const file of Object.values(files)) say(file);
+      const files = await makePki(resolve(options.out), hosts, options.peer ?? []);
+      for (const file of files) say(file);
     });
+}
+
+async function makePki(
+  folder: string,
+  hosts: readonly string[],
+  peers: readonly PeerNode[],
+): Promise<readonly string[]> {
+  if (peers.length === 0) return Object.values(await ensurePki(folder, hosts));
+  const server = await ensureServerPki(folder, hosts);
+  const { ca, of } = await ensurePeerPki(folder, peers);
+  const regions = [...new Set(peers.map(({ region }) => region))];
+  const own = await Promise.all(regions.map((region) => ensureRegionFiles(join(folder, region))));
+  const all = [...own, ...peers.map(({ node }) => of(node))];
+  return [...Object.values(server), ca, ...all.flatMap((files) => Object.values(files))];
 }
 
 function addStart(dev: Command, say: (line: string) => void): void {
   dev
     .command("start")
-    .description("start one region with a real Redis, play vCenter's key sequence, and stay up")
+    .description("start regions with a real Redis each, play vCenter's key sequence, and stay up")
     .option("--detach", "return when ready; `dev stop` ends it")
     .option("--dir <folder>", "where its data lies (default: .holdfast/dev in the checkout)")
-    .option("--nodes <count>", "KMIP nodes", countOf(1, 8), 2)
+    .option("--regions <count>", "regions, 1 or 2", countOf(1, 2), regionsUsual)
+    .option("--nodes <count>", "KMIP nodes of each region", countOf(1, 8), 2)
+    .option("--wan <ms>", "delay each way between the regions", countOf(0, 2000), 0)
     .option(
       "--port <number>",
-      "KMIP port; with another one the next two are metrics and health",
-      countOf(1, 65_533),
+      "KMIP port; with another one the next four are metrics, health, peers and the line to them",
+      countOf(1, 65_531),
       kmipPort,
     )
     .option(
       "--addresses <list>",
-      "loopback addresses of the nodes, separated by commas (default: 127.0.1.1,127.0.1.2)",
+      "loopback addresses of the nodes, separated by commas, the first region's first (default: 127.0.1.1,127.0.1.2 and so on)",
       loopbackList,
     )
     .addOption(dev.createOption("--report", "").hideHelp())
@@ -90,11 +162,9 @@ async function run(options: Start, say: (line: string) => void): Promise<number>
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(name, () => ending.abort());
   }
-  const addresses =
-    options.addresses ?? Array.from({ length: options.nodes }, (_, at) => `127.0.1.${at + 1}`);
   return await start({
     folder,
-    nodes: devNodes(addresses, portsFrom(options.port)),
+    plan: planOf(options),
     commandOptions: options.dir === undefined ? "" : ` --dir ${folder.root}`,
     detached: options.report === true,
     say: (line) => {
@@ -104,14 +174,15 @@ async function run(options: Start, say: (line: string) => void): Promise<number>
     ready: () => {
       if (options.report === true) report({ ready: true });
     },
-    signal: ending.signal,
+    ending,
   });
 }
 
 /** The options as they were written, for the process in the background. */
-function argumentsOf({ dir, nodes, port, addresses }: Start): string[] {
+function argumentsOf({ dir, regions, nodes, wan, port, addresses }: Start): string[] {
   return [
-    ...["--nodes", String(nodes), "--port", String(port)],
+    ...["--regions", String(regions), "--nodes", String(nodes)],
+    ...["--wan", String(wan), "--port", String(port)],
     ...(dir === undefined ? [] : ["--dir", resolve(dir)]),
     ...(addresses === undefined ? [] : ["--addresses", addresses.join(",")]),
   ];
@@ -119,12 +190,6 @@ function argumentsOf({ dir, nodes, port, addresses }: Start): string[] {
 
 function folderOf({ dir }: Where): Folder {
   return folderAt(dir === undefined ? defaultFolder : resolve(dir));
-}
-
-function portsFrom(port: number) {
-  return port === kmipPort
-    ? { kmip: port, http: 9464, health: 9465 }
-    : { kmip: port, http: port + 1, health: port + 2 };
 }
 
 function countOf(min: number, max: number): (text: string) => number {
@@ -137,6 +202,12 @@ function countOf(min: number, max: number): (text: string) => number {
 
 function again(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];
+}
+
+function peerList(text: string, before: readonly PeerNode[] = []): readonly PeerNode[] {
+  const [, region, node] = /^([a-z0-9-]+)\/([a-z0-9-]+)$/.exec(text) ?? [];
+  if (region !== undefined && node !== undefined) return [...before, { region, node }];
+  throw new InvalidArgumentError("It must be REGION/NODE, such as a/a1.");
 }
 
 function commaList(text: string): readonly string[] {

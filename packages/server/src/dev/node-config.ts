@@ -1,31 +1,18 @@
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { type Address, printAddress } from "../address.ts";
+import { printAddress } from "../address.ts";
 import type { Folder } from "./folder.ts";
-import type { PkiFiles } from "./pki.ts";
-import { nodePasswordFile, nodeUser, type RedisPorts, redisHost } from "./redis.ts";
+import type { PeerFiles, RegionFiles, ServerFiles } from "./pki.ts";
+import type { DevNode, DevRegion } from "./plan.ts";
+import { nodePasswordFile, nodeUser, type RegionRedis, redisHost } from "./redis.ts";
 
-/** A node of the development cluster. */
-export interface DevNode {
-  readonly region: string;
-  readonly name: string;
-  readonly kmip: Address;
-  readonly http: Address;
-  readonly health: Address;
-}
-
-/** The nodes of one region, each on an address of its own. */
-export function devNodes(
-  addresses: readonly string[],
-  ports: { readonly kmip: number; readonly http: number; readonly health: number },
-): readonly DevNode[] {
-  return addresses.map((host, at) => ({
-    region: "a",
-    name: `a${at + 1}`,
-    kmip: { host, port: ports.kmip },
-    http: { host, port: ports.http },
-    health: { host, port: ports.health },
-  }));
+/** What a node's configuration is made from. */
+export interface NodeSettings {
+  readonly redis: RegionRedis;
+  readonly server: ServerFiles;
+  readonly files: RegionFiles;
+  /** Absent for a region alone. */
+  readonly peer?: { readonly region: DevRegion; readonly ca: string; readonly own: PeerFiles };
 }
 
 /** Where a node's configuration lies. */
@@ -34,12 +21,7 @@ export function nodeConfigFile(folder: Folder, node: DevNode): string {
 }
 
 /** A node's configuration as YAML. */
-export function nodeConfig(
-  folder: Folder,
-  node: DevNode,
-  pki: PkiFiles,
-  redis: RedisPorts,
-): string {
+export function nodeConfig(node: DevNode, { redis, server, files, peer }: NodeSettings): string {
   const at = (port: number) => printAddress({ host: redisHost, port });
   return stringify({
     region: node.region,
@@ -48,18 +30,28 @@ export function nodeConfig(
     http: { listen: printAddress(node.http) },
     health: { listen: printAddress(node.health) },
     tls: {
-      certificate: pki.serverCertificate,
-      key: pki.serverKey,
-      ticketKeysFile: pki.ticketKeys,
+      certificate: server.serverCertificate,
+      key: server.serverKey,
+      ticketKeysFile: files.ticketKeys,
     },
     store: {
-      address: at(redis.primary),
+      address: at(redis.ports.primary),
       username: nodeUser,
-      passwordFile: nodePasswordFile(folder),
+      passwordFile: nodePasswordFile(redis.folder),
       replicas: 1,
     },
-    locks: [`redis://${at(redis.lock)}`],
-    rootOfTrust: { type: "local", file: pki.rootKey },
-    instances: [{ name: "demo", certificates: [pki.clientCertificate] }],
+    locks: [`redis://${at(redis.ports.lock)}`],
+    ...(peer === undefined ? {} : { peer: peerSettings(node, peer) }),
+    rootOfTrust: { type: "local", file: files.rootKey },
+    instances: [{ name: "demo", certificates: [server.clientCertificate] }],
   });
+}
+
+function peerSettings(node: DevNode, { region, ca, own }: Required<NodeSettings>["peer"]) {
+  return {
+    region: region.name,
+    addresses: region.nodes.map(({ line }) => printAddress(line)),
+    listen: printAddress(node.peer),
+    tls: { ca, certificate: own.certificate, key: own.key },
+  };
 }

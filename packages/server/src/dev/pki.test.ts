@@ -1,9 +1,9 @@
-import { X509Certificate } from "node:crypto";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { ensurePki, type PkiFiles } from "./pki.ts";
+import { ensurePeerPki, ensurePki } from "./pki.ts";
 
 let folder = "";
 const hosts = ["127.0.1.1", "127.0.1.2", "localhost"];
@@ -16,7 +16,7 @@ afterEach(() => {
   rmSync(join(folder, ".."), { recursive: true });
 });
 
-function contents(files: PkiFiles): Record<string, string> {
+function contents(files: object): Record<string, string> {
   return Object.fromEntries(
     Object.entries(files).map(([name, path]) => [name, readFileSync(path, "hex")]),
   );
@@ -67,5 +67,39 @@ describe("a development PKI", () => {
     const after = contents(await ensurePki(folder, hosts));
     expect(after["clientKey"]).not.toBe(before["clientKey"]);
     expect(after["serverKey"]).not.toBe(before["serverKey"]);
+  });
+});
+
+describe("the regions' own PKI", () => {
+  const nodes = [
+    { region: "a", node: "a1" },
+    { region: "b", node: "b1" },
+  ];
+
+  test("pins each node to its region, for both directions", async () => {
+    const { ca, of } = await ensurePeerPki(folder, nodes);
+    const authority = new X509Certificate(readFileSync(ca));
+    for (const { region, node } of nodes) {
+      const { certificate, key } = of(node);
+      const leaf = new X509Certificate(readFileSync(certificate));
+      expect(leaf.verify(authority.publicKey)).toBe(true);
+      expect(leaf.checkHost(`${region}.peer.holdfast`)).toBe(`${region}.peer.holdfast`);
+      expect(leaf.subjectAltName).toBe(`DNS:${region}.peer.holdfast`);
+      expect(leaf.keyUsage?.toSorted()).toEqual(["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"]);
+      expect(leaf.checkPrivateKey(createPrivateKey(readFileSync(key)))).toBe(true);
+    }
+  });
+
+  test("stays as it is when asked for again, and is made anew for a new node", async () => {
+    const { ca, of } = await ensurePeerPki(folder, nodes);
+    const before = [ca, of("a1").certificate].map((file) => readFileSync(file, "utf8"));
+    await ensurePeerPki(folder, nodes);
+    expect([ca, of("a1").certificate].map((file) => readFileSync(file, "utf8"))).toEqual(before);
+    await ensurePeerPki(folder, [...nodes, { region: "b", node: "b2" }]);
+    const authority = new X509Certificate(readFileSync(ca));
+    for (const node of ["a1", "b1", "b2"]) {
+      const leaf = new X509Certificate(readFileSync(of(node).certificate));
+      expect(leaf.verify(authority.publicKey)).toBe(true);
+    }
   });
 });

@@ -6,8 +6,8 @@ import { purposes } from "../purposes.ts";
 import { systemClock, systemIds } from "../system.ts";
 import { makePrivate, readOrMake, writePrivate } from "./folder.ts";
 
-/** Files of a development PKI, absolute paths. */
-export interface PkiFiles {
+/** Files that servers and clients use, absolute paths. */
+export interface ServerFiles {
   /** The authority that issued the servers' certificate. */
   readonly ca: string;
   readonly caKey: string;
@@ -16,9 +16,25 @@ export interface PkiFiles {
   /** A self-signed leaf, as vCenter makes one; the servers know it by its fingerprint. */
   readonly clientCertificate: string;
   readonly clientKey: string;
+}
+
+/** What all nodes of one region share. */
+export interface RegionFiles {
   readonly ticketKeys: string;
   /** The local root of trust: it wraps the keys that seal the objects, so it is never made anew. */
   readonly rootKey: string;
+}
+
+/** A node's part in the regions' own PKI. */
+export interface PeerFiles {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** A node that is to have a certificate among the regions. */
+export interface PeerNode {
+  readonly region: string;
+  readonly node: string;
 }
 
 const days = 3650;
@@ -26,26 +42,22 @@ const renewBeforeMs = 30 * 86_400_000;
 /** A clock that is behind must not find the certificate not yet valid. */
 const backdateMs = 86_400_000;
 
-/** Where a PKI's files lie in a folder. */
-function pkiFiles(folder: string): PkiFiles {
-  return {
+/**
+ * Makes the servers' and the client's certificate where they are missing, expire within 30 days or do not name a host,
+ * and leaves the rest alone. Every file can be read by this user only.
+ */
+export async function ensureServerPki(
+  folder: string,
+  hosts: readonly string[],
+): Promise<ServerFiles> {
+  const files = {
     ca: join(folder, "ca.pem"),
     caKey: join(folder, "ca.key"),
     serverCertificate: join(folder, "server.pem"),
     serverKey: join(folder, "server.key"),
     clientCertificate: join(folder, "client.pem"),
     clientKey: join(folder, "client.key"),
-    ticketKeys: join(folder, "ticket.keys"),
-    rootKey: join(folder, "root.key"),
   };
-}
-
-/**
- * Makes what is missing, expires within 30 days or does not name a host, and leaves the rest alone. Every file can be
- * read by this user only.
- */
-export async function ensurePki(folder: string, hosts: readonly string[]): Promise<PkiFiles> {
-  const files = pkiFiles(folder);
   const nowMs = Date.now();
   makePrivate(folder);
   const server = [files.ca, files.caKey, files.serverCertificate, files.serverKey];
@@ -64,6 +76,13 @@ export async function ensurePki(folder: string, hosts: readonly string[]): Promi
     writePrivate(files.clientCertificate, issued.certificate);
     writePrivate(files.clientKey, issued.key);
   }
+  return files;
+}
+
+/** Makes a region's ticket keys and root key where they are missing. */
+export async function ensureRegionFiles(folder: string): Promise<RegionFiles> {
+  const files = { ticketKeys: join(folder, "ticket.keys"), rootKey: join(folder, "root.key") };
+  makePrivate(folder);
   readOrMake(files.ticketKeys, () => randomBytes(48));
   if (!existsSync(files.rootKey)) {
     await createLocalRoot(files.rootKey, { clock: systemClock, ids: systemIds });
@@ -71,7 +90,63 @@ export async function ensurePki(folder: string, hosts: readonly string[]): Promi
   return files;
 }
 
-async function makeServer(files: PkiFiles, hosts: readonly string[], nowMs: number) {
+/** A PKI for one region whose nodes share one folder. */
+export async function ensurePki(
+  folder: string,
+  hosts: readonly string[],
+): Promise<ServerFiles & RegionFiles> {
+  return { ...(await ensureServerPki(folder, hosts)), ...(await ensureRegionFiles(folder)) };
+}
+
+/**
+ * The regions' own PKI: an authority that issues nothing else, and a certificate for each node, pinned by the name
+ * `REGION.peer.holdfast`. All are made anew where one is missing or expires within 30 days.
+ */
+export async function ensurePeerPki(
+  folder: string,
+  nodes: readonly PeerNode[],
+): Promise<{ readonly ca: string; readonly of: (node: string) => PeerFiles }> {
+  const [ca, caKey] = [join(folder, "peer-ca.pem"), join(folder, "peer-ca.key")];
+  const of = (node: string) => ({
+    certificate: join(folder, `${node}.peer.pem`),
+    key: join(folder, `${node}.peer.key`),
+  });
+  const nowMs = Date.now();
+  const complete =
+    [ca, caKey].every(existsSync) &&
+    nodes.every(({ region, node }) => {
+      const { certificate, key } = of(node);
+      return existsSync(key) && serves(certificate, [peerName(region)], nowMs);
+    });
+  if (complete) return { ca, of };
+  makePrivate(folder);
+  const { createAuthority } = await import("../pki.ts");
+  const validity = { notBeforeMs: nowMs - backdateMs, days };
+  const authority = await createAuthority({
+    commonName: "Holdfast development peers",
+    ...validity,
+  });
+  for (const { region, node } of nodes) {
+    const issued = await authority.issue({
+      commonName: `Holdfast node ${node}`,
+      hosts: [peerName(region)],
+      purposes: [purposes.serverAuth, purposes.clientAuth],
+      ...validity,
+    });
+    writePrivate(of(node).certificate, issued.certificate);
+    writePrivate(of(node).key, issued.key);
+  }
+  writePrivate(caKey, authority.key);
+  writePrivate(ca, authority.certificate);
+  return { ca, of };
+}
+
+/** The name by which a region's nodes know each other's region. */
+function peerName(region: string): string {
+  return `${region}.peer.holdfast`;
+}
+
+async function makeServer(files: ServerFiles, hosts: readonly string[], nowMs: number) {
   const { createAuthority } = await import("../pki.ts");
   const validity = { notBeforeMs: nowMs - backdateMs, days };
   const authority = await createAuthority({ commonName: "Holdfast development CA", ...validity });

@@ -23,6 +23,11 @@ export function isAlive(identity: ProcessIdentity): boolean {
   return identityOf(identity.pid)?.started === identity.started;
 }
 
+/** Whether this very process is stopped by a signal. */
+export function isFrozen({ pid, started }: ProcessIdentity): boolean {
+  return identityOf(pid)?.started === started && statFields(pid)?.[0] === "T";
+}
+
 /** Sends a signal to this very process, and to no other that has its number by now. */
 export function signal(identity: ProcessIdentity, name: NodeJS.Signals): void {
   if (!isAlive(identity)) return;

@@ -1,13 +1,19 @@
 import { printAddress } from "../address.ts";
+import { StartError } from "../start-error.ts";
 import { type Folder, readJson, writeJson } from "./folder.ts";
 import { freePorts, isFree } from "./ports.ts";
-import { type RedisPorts, redisHost, redisRoles } from "./redis.ts";
+import { partName, type RedisPorts, redisHost, redisRoles } from "./redis.ts";
 
-/** What must be the same at the next start. */
-export interface RedisSettings {
+/** What of a region must be the same at the next start. */
+export interface RegionSettings {
   readonly redisPorts: RedisPorts;
   /** Addresses of replicas that moved: the store waits for every replica it has ever seen until told otherwise. */
   readonly forget: readonly string[];
+}
+
+/** What must be the same at the next start, by region. */
+export interface Settings {
+  readonly regions: Readonly<Record<string, RegionSettings>>;
 }
 
 /** The first port tried at a cluster's first start. */
@@ -16,9 +22,36 @@ const portFirst = 16_379;
 /** The ports of the last start. One that somebody has taken since moves to a free one, which is said. */
 export async function settleRedisPorts(
   folder: Folder,
+  regions: readonly string[],
   say: (line: string) => void,
-): Promise<RedisSettings> {
-  const known = readJson<RedisSettings>(folder.settings);
+): Promise<Settings> {
+  const known = readJson<Settings>(folder.settings)?.regions ?? {};
+  refuseOthers(folder, Object.keys(known), regions);
+  const taken = Object.values(known).flatMap(({ redisPorts }) => Object.values(redisPorts));
+  const settled: Record<string, RegionSettings> = {};
+  for (const region of regions) {
+    settled[region] = await settleRegion(region, known[region], taken, say);
+  }
+  const settings = { regions: settled };
+  writeJson(folder.settings, settings);
+  return settings;
+}
+
+/** A region left out would be one that the others wait for, and one put in would be unknown to what they keep. */
+function refuseOthers(folder: Folder, known: readonly string[], asked: readonly string[]): void {
+  if (known.length === 0 || known.join() === asked.join()) return;
+  throw new StartError(
+    `${folder.root} was begun with ${known.length === 1 ? "one region" : `${known.length} regions`}: start it with --regions ${known.length}, or another in a folder of its own with --dir`,
+  );
+}
+
+/** `taken` gets the ports that are given out. */
+async function settleRegion(
+  region: string,
+  known: RegionSettings | undefined,
+  taken: number[],
+  say: (line: string) => void,
+): Promise<RegionSettings> {
   const moved: string[] = [];
   const ports: Partial<Record<keyof RedisPorts, number>> = {};
   for (const role of redisRoles) {
@@ -27,22 +60,18 @@ export async function settleRedisPorts(
       ports[role] = old;
       continue;
     }
-    const others = [...Object.values(ports), ...Object.values(known?.redisPorts ?? {})];
-    const [port = 0] = await freePorts(redisHost, Math.max(portFirst - 1, ...others) + 1, 1);
+    const [port = 0] = await freePorts(redisHost, Math.max(portFirst - 1, ...taken) + 1, 1);
+    taken.push(port);
     ports[role] = port;
     if (old === undefined) continue;
-    say(`Port ${old} is taken by another program: Redis ${role} moves to ${port}.`);
+    say(`Port ${old} is taken by another program: ${partName(role, region)} moves to ${port}.`);
     if (role === "replica") moved.push(printAddress({ host: redisHost, port: old }));
   }
-  const settings = {
-    redisPorts: ports as RedisPorts,
-    forget: [...(known?.forget ?? []), ...moved],
-  };
-  writeJson(folder.settings, settings);
-  return settings;
+  return { redisPorts: ports as RedisPorts, forget: [...(known?.forget ?? []), ...moved] };
 }
 
-/** Notes that the store waits for no replica any more that is gone. */
-export function noteForgotten(folder: Folder, settings: RedisSettings): void {
-  writeJson(folder.settings, { ...settings, forget: [] });
+/** Notes that the stores wait for no replica any more that is gone. */
+export function noteForgotten(folder: Folder, { regions }: Settings): void {
+  const known = Object.entries(regions).map(([name, one]) => [name, { ...one, forget: [] }]);
+  writeJson(folder.settings, { regions: Object.fromEntries(known) });
 }

@@ -6,10 +6,15 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { StartError } from "../start-error.ts";
 import { Child } from "./child.ts";
-import { checkout, type Folder, makePrivate, readOrMake, writePrivate } from "./folder.ts";
+import { checkout, makePrivate, type RegionFolder, readOrMake, writePrivate } from "./folder.ts";
 
 export type RedisRole = "primary" | "replica" | "lock";
 export const redisRoles: readonly RedisRole[] = ["primary", "replica", "lock"];
+
+/** How a Redis of a region is called, in messages and on the command line. */
+export function partName(role: RedisRole, region: string): string {
+  return `${role === "primary" ? "redis" : role}-${region}`;
+}
 
 /** Redis listens for this machine only. */
 export const redisHost = "127.0.0.1";
@@ -25,12 +30,12 @@ const startTimeoutMs = 20_000;
 const pollMs = 10;
 
 /** File with the password of the nodes' user. */
-export function nodePasswordFile(folder: Folder): string {
+export function nodePasswordFile(folder: RegionFolder): string {
   return join(folder.secrets, "redis-password");
 }
 
 /** The configuration and the data folder of each Redis; made before the first is started. */
-export function prepareRedis(folder: Folder, ports: RedisPorts): void {
+export function prepareRedis(folder: RegionFolder, ports: RedisPorts): void {
   const node = passwordOf(nodePasswordFile(folder));
   const replication = passwordOf(join(folder.secrets, "redis-replication-password"));
   const shipped = readFileSync(join(checkout, "deploy", "redis", "users.acl"), "utf8");
@@ -46,18 +51,23 @@ export function prepareRedis(folder: Folder, ports: RedisPorts): void {
   }
 }
 
+/** The Redis processes of one region: which program, where, and at which ports. */
+export interface RegionRedis {
+  readonly program: string;
+  readonly region: string;
+  readonly folder: RegionFolder;
+  readonly ports: RedisPorts;
+}
+
 /** Starts one Redis and waits until it knows its users and has read its data. */
-export async function startRedis(
-  program: string,
-  folder: Folder,
-  ports: RedisPorts,
-  role: RedisRole,
-): Promise<Child> {
+export async function startRedis(redis: RegionRedis, role: RedisRole): Promise<Child> {
+  const { program, region, folder, ports } = redis;
+  const name = partName(role, region);
   const child = await Child.start({
-    name: `Redis ${role}`,
+    name,
     command: program,
     args: [configFile(folder, role)],
-    log: join(folder.log, `redis-${role}.log`),
+    log: join(folder.log, `${name}.log`),
   });
   try {
     await untilInfo(child, folder, ports[role], (info) => info.get("loading") === "0");
@@ -69,15 +79,11 @@ export async function startRedis(
 }
 
 /** Waits until the replica has all that the primary has, and on its own disk: before that no barrier is full. */
-export async function untilInStep(
-  replica: Child,
-  folder: Folder,
-  ports: RedisPorts,
-): Promise<void> {
+export async function untilInStep(replica: Child, redis: RegionRedis): Promise<void> {
   await untilInfo(
     replica,
-    folder,
-    ports.replica,
+    redis.folder,
+    redis.ports.replica,
     (info) =>
       info.get("master_link_status") === "up" &&
       info.get("aof_rewrite_in_progress") === "0" &&
@@ -89,7 +95,7 @@ type Info = ReadonlyMap<string, string>;
 
 async function untilInfo(
   child: Child,
-  folder: Folder,
+  folder: RegionFolder,
   port: number,
   done: (info: Info) => boolean,
 ): Promise<void> {
@@ -112,16 +118,16 @@ async function untilInfo(
 }
 
 /** Whether the primary has its data: an empty one would take its emptiness for the truth, and give it to the replica. */
-export function hasData(folder: Folder): boolean {
+export function hasData(folder: RegionFolder): boolean {
   const files = join(dataFolder(folder, "primary"), "appendonlydir");
   return existsSync(files) && readdirSync(files).some((name) => name.endsWith(".manifest"));
 }
 
-function dataFolder(folder: Folder, role: RedisRole): string {
+function dataFolder(folder: RegionFolder, role: RedisRole): string {
   return join(folder.redis, role);
 }
 
-function configFile(folder: Folder, role: RedisRole): string {
+function configFile(folder: RegionFolder, role: RedisRole): string {
   return join(folder.redis, `${role}.conf`);
 }
 
@@ -133,7 +139,7 @@ function passwordOf(file: string): string {
 
 /** The shipped settings, and what is of this machine. */
 function config(
-  folder: Folder,
+  folder: RegionFolder,
   ports: RedisPorts,
   role: RedisRole,
   secrets: { readonly users: string; readonly replication: string },

@@ -1,6 +1,6 @@
 import { existsSync, rmdirSync, rmSync } from "node:fs";
 import { codeOf, StartError } from "../start-error.ts";
-import { type Folder, stopCommand } from "./folder.ts";
+import { type Folder, oldPaths, stopCommand } from "./folder.ts";
 import { isAlive } from "./process-identity.ts";
 import { endLeft, readRun } from "./run-file.ts";
 
@@ -10,7 +10,10 @@ export async function reset(
   confirmed: boolean,
   say: (line: string) => void,
 ): Promise<number> {
-  if (!existsSync(folder.settings) && !existsSync(folder.pki)) {
+  const { root, ...paths } = folder;
+  // By name: whatever else somebody has put into the folder stays.
+  const kept = [...Object.values(paths), ...oldPaths(folder)];
+  if (![folder.settings, folder.pki, ...oldPaths(folder)].some(existsSync)) {
     say(`Nothing is kept in ${folder.root}.`);
     return 0;
   }
@@ -26,9 +29,7 @@ export async function reset(
     );
   }
   await endLeft(folder, run);
-  // By name: whatever else somebody has put into the folder stays.
-  const { root, ...paths } = folder;
-  for (const path of Object.values(paths)) rmSync(path, { recursive: true, force: true });
+  for (const path of kept) rmSync(path, { recursive: true, force: true });
   removeIfEmpty(root);
   say(`Deleted what ${root} held.`);
   return 0;

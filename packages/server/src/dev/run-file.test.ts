@@ -91,9 +91,9 @@ describe("dev reset", () => {
     writeFileSync(folder.settings, "{}");
     writeFileSync(join(folder.root, "mine.txt"), "");
     await expect(reset(folder, false, () => {})).rejects.toThrow(/say --yes/);
-    expect(existsSync(folder.redis)).toBe(true);
+    expect(existsSync(folder.regions)).toBe(true);
     expect(await reset(folder, true, () => {})).toBe(0);
-    expect(existsSync(folder.redis)).toBe(false);
+    expect(existsSync(folder.regions)).toBe(false);
     expect(existsSync(folder.pki)).toBe(false);
     expect(existsSync(join(folder.root, "mine.txt"))).toBe(true);
   });
@@ -104,7 +104,7 @@ describe("dev reset", () => {
     await expect(reset(folder, true, () => {})).rejects.toThrow(
       `end it first with \`npm run stop -- --dir ${folder.root}\``,
     );
-    expect(existsSync(folder.redis)).toBe(true);
+    expect(existsSync(folder.regions)).toBe(true);
   });
 });
 

@@ -3,15 +3,19 @@ import { join } from "node:path";
 import { printAddress } from "../address.ts";
 import { reasonOf, StartError } from "../start-error.ts";
 import { Cluster } from "./cluster.ts";
+import type { FaultRequest } from "./faults.ts";
 import { type Folder, readJson, writeJson, writePrivate } from "./folder.ts";
-import type { DevNode } from "./node-config.ts";
+import { listenToKeys } from "./keys.ts";
+import { type DevNode, nodesInTurn, type Plan } from "./plan.ts";
 import { commandAgeMs } from "./process-identity.ts";
+import { status } from "./status.ts";
 import { tableHead, tableRow } from "./table.ts";
 import { type MadeKey, playVcenter, SequenceFailed } from "./vcenter.ts";
+import { leaders, watchNodes } from "./watch.ts";
 
 export interface StartOptions {
   readonly folder: Folder;
-  readonly nodes: readonly DevNode[];
+  readonly plan: Plan;
   /** How this cluster is named on the command line, such as ` --dir /tmp/x`; empty for the default one. */
   readonly commandOptions: string;
   /** It runs in the background: no Ctrl-C reaches it. */
@@ -19,19 +23,23 @@ export interface StartOptions {
   readonly say: (line: string) => void;
   /** Called when the sequence has passed. */
   readonly ready: () => void;
-  readonly signal: AbortSignal;
+  readonly ending: AbortController;
 }
+
+/** How long the first leaders may take to be elected before the start says that there are none. */
+const leadersWithinMs = 3000;
 
 /** Starts a cluster, plays vCenter's sequence, says what to try, and stays until told to end; the exit code. */
 export async function start(options: StartOptions): Promise<number> {
-  const { folder, nodes, say, signal } = options;
-  const again = existsSync(folder.initialised);
+  const { folder, plan, say, ending } = options;
+  const { signal } = ending;
+  const again = existsSync(folder.settings);
   say(
-    `Holdfast: region ${nodes[0]?.region}, ${nodes.length} KMIP nodes, Redis with one replica and a lock master; ${again ? "data of the last start" : "new data"} in ${folder.root}`,
+    `Holdfast: ${summary(plan)}; ${again ? "data of the last start" : "new data"} in ${folder.root}`,
   );
   let cluster: Cluster;
   try {
-    cluster = await Cluster.start({ folder, nodes, say }, signal);
+    cluster = await Cluster.start({ folder, plan, say: sayWhen(say) }, signal);
   } catch (error) {
     if (!signal.aborted) throw error;
     say("Ended before it was ready.");
@@ -39,9 +47,9 @@ export async function start(options: StartOptions): Promise<number> {
   }
   try {
     await play(cluster, options);
-    cluster.ready();
+    const stayed = stay(cluster, options);
     options.ready();
-    if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    await stayed;
     say("Ending; the data stays for the next start.");
     return 0;
   } finally {
@@ -49,8 +57,44 @@ export async function start(options: StartOptions): Promise<number> {
   }
 }
 
+function summary({ regions, wanMs }: Plan): string {
+  const names = regions.map(({ name }) => name).join(" and ");
+  const nodes = regions.map((region) => region.nodes.length);
+  const each = regions.length > 1 ? "each with " : "";
+  const wan = wanMs > 0 ? `, ${wanMs} ms each way between them` : "";
+  return `region${regions.length > 1 ? "s" : ""} ${names}, ${each}${nodes[0]} KMIP nodes, Redis with one replica and a lock master${wan}`;
+}
+
+/** What happens by itself is said with the time. */
+function sayWhen(say: (line: string) => void): (line: string) => void {
+  return (line) => say(`${new Date().toISOString().slice(11, 23)} ${line}`);
+}
+
+/** Takes commands and keys, and tells what changes, until told to end. */
+async function stay(cluster: Cluster, options: StartOptions): Promise<void> {
+  const { ending, folder } = options;
+  const say = sayWhen(options.say);
+  const carryOut = async (request: FaultRequest) => {
+    const done = await cluster.faults.carryOut(request);
+    for (const line of done) say(line);
+    return done;
+  };
+  await cluster.ready(carryOut);
+  if (ending.signal.aborted) return;
+  const stopKeys = listenToKeys(process.stdin, {
+    names: cluster.faults.names,
+    carryOut: (request) => void carryOut(request).catch((error) => say(reasonOf(error))),
+    status: () => void status(folder, options.say),
+    end: () => ending.abort(),
+    say: options.say,
+  });
+  await watchNodes(nodesInTurn(cluster.plan), say, ending.signal);
+  stopKeys?.();
+}
+
 async function play(cluster: Cluster, options: StartOptions): Promise<void> {
-  const { folder, nodes, say } = options;
+  const { folder, plan, say } = options;
+  const nodes = nodesInTurn(plan);
   const earlier = readJson<MadeKey>(folder.lastKey);
   let firstAnswerMs: number | undefined;
   say("");
@@ -58,7 +102,11 @@ async function play(cluster: Cluster, options: StartOptions): Promise<void> {
   say(tableHead());
   try {
     const made = await playVcenter({
-      nodes: nodes.map(({ name, kmip }) => ({ name, endpoint: printAddress(kmip) })),
+      nodes: nodes.map(({ name, region, kmip }) => ({
+        name,
+        region,
+        endpoint: printAddress(kmip),
+      })),
       tls: cluster.client,
       ...(earlier === undefined ? {} : { earlier }),
       answered: () => {
@@ -77,6 +125,7 @@ async function play(cluster: Cluster, options: StartOptions): Promise<void> {
   say(
     `Ready. First request answered ${seconds(firstAnswerMs)} after the command, the whole sequence done after ${seconds(commandAgeMs())}.`,
   );
+  for (const line of await whoLeads(nodes)) say(line);
   for (const line of whatToTry(cluster, options)) say(line);
 }
 
@@ -84,11 +133,19 @@ function seconds(ms: number | undefined): string {
   return ms === undefined ? "?" : `${(ms / 1000).toFixed(2)} s`;
 }
 
+async function whoLeads(nodes: readonly DevNode[]): Promise<readonly string[]> {
+  const regions = [...new Set(nodes.map(({ region }) => region))];
+  const found = await leaders(nodes, leadersWithinMs);
+  const list = regions.map((region) => `${found.get(region) ?? "nobody yet"} (region ${region})`);
+  return ["", `  leaders      ${list.join("  ")}`];
+}
+
 function whatToTry(
   cluster: Cluster,
   { commandOptions, detached }: StartOptions,
 ): readonly string[] {
-  const { folder, nodes, pki } = cluster;
+  const { folder, plan, pki } = cluster;
+  const nodes = plan.regions.flatMap((region) => region.nodes);
   const [first] = nodes;
   if (first === undefined) return [];
   const pykmip = join(folder.root, "pykmip.conf");
@@ -97,8 +154,15 @@ function whatToTry(
     nodes.map((node) => `${pick(node)} (${node.name})`).join("  ");
   const dev = commandOptions === "" ? "" : ` --dev ${folder.root}`;
   const python = `from kmip.pie.client import ProxyKmipClient as C; from kmip import enums as e; c = C(config_file='${pykmip}'); c.open(); print(c.create(e.CryptographicAlgorithm.AES, 256))`;
+  const [, , third] = nodes;
+  const watch =
+    third === undefined
+      ? [`  npx holdfast dev kill ${first.name}${commandOptions}`]
+      : [
+          `  npx holdfast dev kill ${first.name}${commandOptions}        # or freeze, thaw; --help says more`,
+          `  npx holdfast dev cut${commandOptions}            # the line between the regions; heal mends all`,
+        ];
   return [
-    "",
     `  KMIP         ${list(({ kmip }) => printAddress(kmip))}`,
     `  metrics      ${list(({ http }) => `http://${printAddress(http)}/metrics`)}`,
     `  certificate  ${pki.clientCertificate}  (demo client)`,
@@ -111,6 +175,7 @@ function whatToTry(
     `  npx holdfast kmip create --name my-first-key${dev}`,
     `  npx holdfast kmip locate${dev}`,
     `  /usr/bin/python3 -c "${python}"   # Debian package python3-pykmip`,
+    ...watch,
     "",
     `${detached ? "" : "Ctrl-C or "}\`npx holdfast dev stop${commandOptions}\` ends it. The keys stay for the next start.`,
   ];

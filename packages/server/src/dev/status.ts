@@ -1,55 +1,75 @@
-import type { Folder } from "./folder.ts";
-import { readJson, stopCommand } from "./folder.ts";
-import { isAlive } from "./process-identity.ts";
-import { readRun } from "./run-file.ts";
+import { type Address, parseAddress } from "../address.ts";
+import { type Folder, readJson, stopCommand } from "./folder.ts";
+import { isAlive, isFrozen, type ProcessIdentity } from "./process-identity.ts";
+import { type Run, readRun } from "./run-file.ts";
+import { inWords, type NodeView, view } from "./view.ts";
 
 interface ClusterFile {
   readonly ready: boolean;
-  readonly nodes: readonly {
-    readonly node: string;
-    readonly kmip: string;
-    readonly http: string;
-  }[];
-  readonly redis: readonly { readonly role: string; readonly address: string }[];
+  readonly wanMs: number;
+  readonly nodes: readonly ClusterNode[];
+}
+
+interface ClusterNode {
+  readonly region: string;
+  readonly node: string;
+  readonly kmip: string;
+  readonly http: string;
 }
 
 /** As in the scripts of services: 3 where nothing runs (LSB, "program is not running"). */
 const notRunning = 3;
-const probeTimeoutMs = 1000;
 
 /** Says what runs in a folder; the exit code is 0 only where all of it does. */
 export async function status(folder: Folder, say: (line: string) => void): Promise<number> {
   const run = readRun(folder);
   if (run === undefined || !isAlive(run.supervisor)) {
-    const left = (run?.processes ?? []).filter(isAlive).length;
-    say(
-      left === 0
-        ? `Nothing runs in ${folder.root}: start it with \`npm start\`.`
-        : `The cluster's own process is gone and left ${left} others in ${folder.root}: end them with \`${stopCommand(folder)}\`.`,
-    );
+    say(nothingRuns(folder, run));
     return notRunning;
   }
   const cluster = readJson<ClusterFile>(folder.cluster);
-  say(
-    `${folder.root}: ${cluster?.ready === true ? "ready" : "starting"} (process ${run.supervisor.pid})`,
-  );
+  const ready = cluster?.ready === true;
+  const wan = cluster?.wanMs ? `, ${cluster.wanMs} ms each way between the regions` : "";
+  say(`${folder.root}: ${ready ? "ready" : "starting"} (process ${run.supervisor.pid})${wan}`);
+  const seen = await Promise.all((cluster?.nodes ?? []).map(look));
+  for (const line of regionLines(seen)) say(line);
+  say("processes");
   for (const { name, ...identity } of run.processes) {
-    say(`  ${name.padEnd(16)} ${isAlive(identity) ? `process ${identity.pid}` : "ENDED"}`);
+    say(`  ${name.padEnd(16)} process ${identity.pid}${conditionOf(identity)}`);
   }
-  for (const { node, kmip, http } of cluster?.nodes ?? []) {
-    say(`  KMIP ${node.padEnd(11)} ${kmip} ${await readiness(http)}`);
-  }
-  const all = cluster?.ready === true && run.processes.every(isAlive);
-  return all ? 0 : 1;
+  const well = run.processes.every((one) => conditionOf(one) === "");
+  return ready && well && seen.every(({ ready: can }) => can) ? 0 : 1;
 }
 
-async function readiness(http: string): Promise<string> {
-  try {
-    const { ok } = await fetch(`http://${http}/readyz`, {
-      signal: AbortSignal.timeout(probeTimeoutMs),
-    });
-    return ok ? "ready" : "NOT READY";
-  } catch {
-    return "NOT ANSWERING";
-  }
+function nothingRuns(folder: Folder, run: Run | undefined): string {
+  const left = (run?.processes ?? []).filter(isAlive).length;
+  return left === 0
+    ? `Nothing runs in ${folder.root}: start it with \`npm start\`.`
+    : `The cluster's own process is gone and left ${left} others in ${folder.root}: end them with \`${stopCommand(folder)}\`.`;
+}
+
+type Seen = ClusterNode & NodeView;
+
+async function look(node: ClusterNode): Promise<Seen> {
+  return { ...node, ...(await view(parseAddress(node.http) as Address)) };
+}
+
+function regionLines(seen: readonly Seen[]): readonly string[] {
+  return [...new Set(seen.map(({ region }) => region))].flatMap((region) => {
+    const nodes = seen.filter((node) => node.region === region);
+    const leader = nodes.find(({ leads }) => leads === true);
+    return [
+      `region ${region}: ${leader === undefined ? "nobody leads" : `${leader.node} leads`}`,
+      ...nodes.map((one) => {
+        const state = one.ready ? "ready" : "NOT READY";
+        return `  KMIP ${one.node.padEnd(11)} ${one.kmip} ${state}: ${inWords(one)}`;
+      }),
+    ];
+  });
+}
+
+/** Empty for a process that is well. */
+function conditionOf(identity: ProcessIdentity): string {
+  if (!isAlive(identity)) return " ENDED";
+  return isFrozen(identity) ? " FROZEN" : "";
 }

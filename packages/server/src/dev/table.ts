@@ -1,18 +1,23 @@
 import type { StepOutcome } from "./vcenter.ts";
 
-const widths = { step: 30, node: 6, ms: 8 };
+const widths = { step: 30, node: 6, region: 8, ms: 8 };
 
 /** The heading of the table of steps. */
 export function tableHead(): string {
-  return row("step", "node", "ms", "result");
+  return row("step", "node", "region", "ms", "result");
 }
 
 /** One step as a row of the table. */
-export function tableRow({ step, node, result, ok, ms }: StepOutcome): string {
-  return row(step, node, ms.toFixed(1), ok ? result : `FAILED: ${result}`);
+export function tableRow({ step, node, region, result, ok, ms }: StepOutcome): string {
+  return row(step, node, region, ms.toFixed(1), ok ? result : `FAILED: ${result}`);
 }
 
-function row(step: string, node: string, ms: string, result: string): string {
-  const { step: stepWidth, node: nodeWidth, ms: msWidth } = widths;
-  return `  ${step.padEnd(stepWidth)}${node.padEnd(nodeWidth)}${ms.padStart(msWidth)}  ${result}`;
+function row(step: string, node: string, region: string, ms: string, result: string): string {
+  const cells = [
+    step.padEnd(widths.step),
+    node.padEnd(widths.node),
+    region.padEnd(widths.region),
+    ms.padStart(widths.ms),
+  ];
+  return `  ${cells.join("")}  ${result}`;
 }

@@ -6,6 +6,7 @@ import { UnexpectedAnswer, VcenterSession } from "./vcenter-session.ts";
 /** A node as vCenter has it in its list. */
 interface Kms {
   readonly name: string;
+  readonly region: string;
   /** `host:port`. */
   readonly endpoint: string;
 }
@@ -14,6 +15,7 @@ interface Kms {
 export interface StepOutcome {
   readonly step: string;
   readonly node: string;
+  readonly region: string;
   readonly result: string;
   readonly ok: boolean;
   readonly ms: number;
@@ -103,7 +105,14 @@ class Turns {
   async #at(node: Kms, step: string, work: (endpoint: string) => Promise<string>): Promise<void> {
     const started = performance.now();
     const report = (ok: boolean, result: string) =>
-      this.#play.report({ step, node: node.name, result, ok, ms: performance.now() - started });
+      this.#play.report({
+        step,
+        node: node.name,
+        region: node.region,
+        result,
+        ok,
+        ms: performance.now() - started,
+      });
     try {
       report(true, await work(node.endpoint));
     } catch (error) {

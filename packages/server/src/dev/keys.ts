@@ -1,0 +1,86 @@
+import { emitKeypressEvents } from "node:readline";
+import type { ReadStream } from "node:tty";
+import type { FaultName, FaultRequest } from "./faults.ts";
+
+export interface KeyActions {
+  readonly names: readonly string[];
+  readonly carryOut: (request: FaultRequest) => void;
+  readonly status: () => void;
+  readonly end: () => void;
+  readonly say: (line: string) => void;
+}
+
+/** Faults that a single key begins, and whether they need a name. */
+const faultKeys: Readonly<Record<string, FaultName>> = {
+  k: "kill",
+  f: "freeze",
+  t: "thaw",
+  c: "cut",
+  h: "heal",
+};
+
+const help =
+  "Keys: k kill · f freeze · t thaw a part · c cut the line between the regions · h heal all · s status · q end";
+
+/** What single keys do, one after another; apart from the terminal, so that it can be tried. */
+export class Keys {
+  readonly #actions: KeyActions;
+  /** A fault that waits for the key of a part. */
+  #chosen: FaultName | undefined;
+
+  constructor(actions: KeyActions) {
+    this.#actions = actions;
+  }
+
+  /** A key, as the terminal calls it. */
+  press(key: string): void {
+    const chosen = this.#chosen;
+    this.#chosen = undefined;
+    if (key === "\u0003" || key === "q") this.#actions.end();
+    else if (chosen !== undefined) this.#choosePart(chosen, key);
+    else this.#choose(key);
+  }
+
+  #choose(key: string): void {
+    const { carryOut, say, status } = this.#actions;
+    const fault = faultKeys[key];
+    if (fault === "cut" || fault === "heal") carryOut({ fault, parts: [], stay: false });
+    else if (fault !== undefined) {
+      this.#chosen = fault;
+      const parts = this.#actions.names.map((name, at) => `${keyOf(at)} ${name}`);
+      say(`${fault} what?  ${parts.join("  ")}  (any other key: nothing)`);
+    } else if (key === "s") status();
+    else say(help);
+  }
+
+  #choosePart(fault: FaultName, key: string): void {
+    const part = this.#actions.names.find((_, at) => keyOf(at) === key);
+    if (part === undefined) this.#actions.say(help);
+    else this.#actions.carryOut({ fault, parts: [part], stay: false });
+  }
+}
+
+/** 1 to 9, then letters. */
+function keyOf(at: number): string {
+  return (at + 1).toString(36);
+}
+
+/** Listens to single keys of a terminal; how to stop. Undefined where there is no terminal. */
+export function listenToKeys(
+  input: ReadStream | NodeJS.ReadStream,
+  actions: KeyActions,
+): (() => void) | undefined {
+  if (!input.isTTY || !process.stdout.isTTY) return undefined;
+  const keys = new Keys(actions);
+  const onKey = (text: string | undefined) => keys.press(text ?? "");
+  emitKeypressEvents(input);
+  input.setRawMode(true);
+  input.on("keypress", onKey);
+  input.resume();
+  actions.say(help);
+  return () => {
+    input.off("keypress", onKey);
+    input.setRawMode(false);
+    input.pause();
+  };
+}

@@ -1,0 +1,42 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { DevNode } from "./plan.ts";
+import { inWords, type NodeView, view } from "./view.ts";
+
+const intervalMs = 500;
+
+/** Looks at the nodes again and again, and tells what has changed, until told to end. */
+export async function watchNodes(
+  nodes: readonly DevNode[],
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const before = new Map<string, string>();
+  while (!signal.aborted) {
+    const views = await Promise.all(nodes.map(async ({ http }) => await view(http)));
+    for (const [at, { name }] of nodes.entries()) {
+      const now = inWords(views[at] as NodeView);
+      const was = before.get(name);
+      before.set(name, now);
+      if (was !== undefined && was !== now && !signal.aborted) say(`${name}: ${now}`);
+    }
+    await sleep(intervalMs, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** Waits a while until each region has a leader; which node it is, by region. */
+export async function leaders(
+  nodes: readonly DevNode[],
+  withinMs: number,
+): Promise<ReadonlyMap<string, string>> {
+  const deadline = performance.now() + withinMs;
+  for (;;) {
+    const views = await Promise.all(nodes.map(async ({ http }) => await view(http)));
+    const found = new Map(
+      nodes.flatMap(({ region, name }, at) => (views[at]?.leads ? [[region, name] as const] : [])),
+    );
+    const regions = new Set(nodes.map(({ region }) => region));
+    const elected = views.some(({ leads }) => leads !== undefined);
+    if (found.size === regions.size || !elected || performance.now() > deadline) return found;
+    await sleep(intervalMs / 5);
+  }
+}
