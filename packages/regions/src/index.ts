@@ -32,6 +32,15 @@ export { type PeerTls, peerName } from "./net/peer-tls.ts";
 export { PeerService, type PeerServiceOptions } from "./peer-service.ts";
 export type { Peer, PeerHello, PeerState, PeerStore, PushOutcome, Timers } from "./ports.ts";
 export { type PushOptions, pushToAll } from "./push.ts";
+export {
+  entryOf,
+  RegionRefused,
+  type RegionStatus,
+  type RegionsStatus,
+  type RegionTools,
+  regionsStatus,
+  retireRegion,
+} from "./region-operations.ts";
 export { isRetiredEntry, RegionRecords, regionIdentifier } from "./region-records.ts";
 export {
   type PeerAcknowledgement,
@@ -40,6 +49,12 @@ export {
   RegionalStore,
   type RegionalStoreOptions,
 } from "./regional-store.ts";
+export {
+  type RejoinOptions,
+  type RejoinProgress,
+  type RejoinResult,
+  rejoinRegion,
+} from "./rejoin.ts";
 export {
   type Others,
   type Serving,

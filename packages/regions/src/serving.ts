@@ -68,15 +68,8 @@ export function serveStep(state: ServingState, event: ServingEvent): ServingStat
 
 function changeOf(state: ServingState, event: ServingEvent): Partial<ServingState> {
   switch (event.type) {
-    case "lease": {
-      const { lease, storeId } = event;
-      const other = storeId !== undefined && storeId !== state.storeId;
-      const over = lease !== "full" && state.lease === "full";
-      const known = storeId ?? state.storeId;
-      if (!over && !other) return { lease, storeId: known };
-      const outage = state.outage + 1;
-      return { lease, storeId: known, outage, wish: undefined, level: false, asInCut: false };
-    }
+    case "lease":
+      return leaseChange(state, event);
     case "others":
       return { others: event.others };
     case "levels": {
@@ -87,8 +80,26 @@ function changeOf(state: ServingState, event: ServingEvent): Partial<ServingStat
     case "refused":
       return state.lease === "full" ? { asInCut: true } : {};
     case "retired":
-      return { retired: event.retired };
+      // Others went on without it: whatever level it had is over.
+      return state.retired && !event.retired
+        ? { retired: false, ...anotherOutage(state) }
+        : { retired: event.retired };
   }
+}
+
+/** A lease that ends is an outage, and so are data other than those that were known. */
+function leaseChange(
+  state: ServingState,
+  { lease, storeId }: Extract<ServingEvent, { readonly type: "lease" }>,
+): Partial<ServingState> {
+  const over = lease !== "full" && state.lease === "full";
+  const other = storeId !== undefined && storeId !== state.storeId;
+  const known = { lease, storeId: storeId ?? state.storeId };
+  return over || other ? { ...known, ...anotherOutage(state) } : known;
+}
+
+function anotherOutage({ outage }: ServingState): Partial<ServingState> {
+  return { outage: outage + 1, wish: undefined, level: false, asInCut: false };
 }
 
 /** What follows without an event of its own. */

@@ -1,0 +1,174 @@
+import {
+  type Ids,
+  type ManagedObject,
+  type Observer,
+  type OwnStore,
+  type RegionEntry,
+  readRegionRecord,
+  regionRecord,
+  type StoreState,
+  StoreUnavailable,
+  systemInstance,
+  withRegion,
+} from "@holdfast/engine";
+import { storedOf } from "./merge.ts";
+import type { Peer, PeerHello, PeerState, Timers } from "./ports.ts";
+import { pushToAll } from "./push.ts";
+import { isRetiredEntry, regionIdentifier } from "./region-records.ts";
+import { failureIn } from "./waiting.ts";
+
+/** An operator's wish that cannot be granted; the message says what to do. */
+export class RegionRefused extends Error {
+  override readonly name = "RegionRefused";
+}
+
+/** What operations on regions need. */
+export interface RegionTools {
+  /** The region in which the operator works. */
+  readonly region: string;
+  readonly own: OwnStore;
+  readonly peers: readonly Peer[];
+  readonly timers: Timers;
+  readonly ids: Ids;
+  readonly observe: Observer;
+}
+
+/** One region as an operator sees it. */
+export interface RegionStatus extends RegionEntry {
+  readonly isRetired: boolean;
+  /** Whether it answers, and what it says; `own` for the operator's own region. */
+  readonly state: PeerState | "own";
+  readonly hello?: PeerHello;
+  /** Why it does not answer. */
+  readonly reason?: string;
+}
+
+/** All regions, and the own store. */
+export interface RegionsStatus {
+  readonly regions: readonly RegionStatus[];
+  readonly lease: StoreState;
+  readonly storeId: string | undefined;
+  readonly levelsAsked: number;
+  readonly levelsReached: number;
+  readonly reservations: number;
+  readonly quarantined: number;
+}
+
+const attemptsMax = 16;
+const pushTimeoutMs = 2_000;
+
+/** What `holdfast region status` tells. Rejects with `StoreUnavailable` where the own store cannot tell. */
+export async function regionsStatus(tools: RegionTools): Promise<RegionsStatus> {
+  const { own, peers, region } = tools;
+  const [self, levels, reservations, quarantined, others] = await Promise.all([
+    entryOf(own, region),
+    own.levels(),
+    own.reservations(),
+    own.quarantined(),
+    Promise.all(peers.map((peer) => statusOf(own, peer))),
+  ]);
+  return {
+    regions: [{ ...self, isRetired: isRetiredEntry(self), state: "own" }, ...others],
+    lease: own.state(),
+    storeId: own.storeId,
+    levelsAsked: levels.asked,
+    levelsReached: levels.reached,
+    reservations: reservations.length,
+    quarantined,
+  };
+}
+
+/**
+ * Declares another region lost: from then on nobody waits for its agreement or its "no". Whoever does this must know
+ * that no client reaches that region any more, since a region that is cut off does not hear of it. The region that
+ * answers is not lost, and not retired.
+ */
+export async function retireRegion(
+  lost: string,
+  endpointsAreOff: boolean,
+  tools: RegionTools,
+): Promise<RegionEntry> {
+  const { region, own, peers, timers, ids, observe } = tools;
+  if (lost === region) {
+    throw new RegionRefused("a region cannot retire itself: run this in the region that stays");
+  }
+  const peer = peers.find((each) => each.region === lost);
+  if (peer === undefined) {
+    const known = peers.map((each) => each.region).join(", ") || "none";
+    throw new RegionRefused(`region ${lost} is not configured here; other regions: ${known}`);
+  }
+  if (!endpointsAreOff) {
+    throw new RegionRefused(
+      `confirm that no client can reach an endpoint of region ${lost}: it serves on while it is cut off, and what it acknowledges then may be lost`,
+    );
+  }
+  if ((await helloOf(peer)) !== undefined) {
+    throw new RegionRefused(`region ${lost} answers: stop all of its nodes first, or leave it be`);
+  }
+  const record = await changeRegion(tools, lost, ({ generation }) => ({ retired: generation }));
+  const others = peers.filter((each) => each !== peer && each.state() === "up");
+  await pushToAll(others, [record], { timers, ids, observe, timeoutMs: pushTimeoutMs });
+  return await entryOf(own, lost);
+}
+
+/** A region's record as the own store has it; the first generation, never retired, where there is none. */
+export async function entryOf(own: OwnStore, region: string): Promise<RegionEntry> {
+  const [copy] = await own.read(systemInstance, [regionIdentifier(region)]);
+  const entry = copy && readRegionRecord(copy.object);
+  return entry ?? { region, generation: 1, retired: 0 };
+}
+
+/** A region's record with a change, on top of a copy of it if there is one. */
+export function changedRegion(
+  copy: ManagedObject | undefined,
+  region: string,
+  by: string,
+  wallMs: number,
+  change: (entry: RegionEntry) => Partial<Omit<RegionEntry, "region">>,
+): ManagedObject {
+  const now = { us: Math.floor(wallMs * 1_000), region: by };
+  const record = copy ?? regionRecord({ region, generation: 1, retired: 0 }, now);
+  const entry = readRegionRecord(record) ?? { region, generation: 1, retired: 0 };
+  return withRegion(record, change(entry), now);
+}
+
+async function changeRegion(
+  { own, region: by, timers }: RegionTools,
+  region: string,
+  change: (entry: RegionEntry) => Partial<Omit<RegionEntry, "region">>,
+): Promise<ManagedObject> {
+  for (let attempt = 0; attempt < attemptsMax; attempt++) {
+    const [before] = await own.read(systemInstance, [regionIdentifier(region)]);
+    const after = changedRegion(before?.object, region, by, timers.wallMs(), change);
+    if (before?.tag === storedOf(after).tag) return after;
+    const made = before
+      ? ({ kind: "update", before, after } as const)
+      : ({ kind: "create", after } as const);
+    const outcome = await own.commit(systemInstance, [made], []);
+    if (outcome.kind === "committed") return after;
+    if (outcome.kind !== "conflict") {
+      throw new StoreUnavailable("reserved", `the record of region ${region}: ${outcome.kind}`);
+    }
+  }
+  throw new StoreUnavailable("timeout", `others change the record of region ${region}`);
+}
+
+async function statusOf(own: OwnStore, peer: Peer): Promise<RegionStatus> {
+  const entry = await entryOf(own, peer.region);
+  const isRetired = isRetiredEntry(entry);
+  try {
+    return { ...entry, isRetired, state: isRetired ? "retired" : "up", hello: await peer.hello() };
+  } catch (error) {
+    const { message } = failureIn(error);
+    return { ...entry, isRetired, state: isRetired ? "retired" : "down", reason: message };
+  }
+}
+
+async function helloOf(peer: Peer): Promise<PeerHello | undefined> {
+  try {
+    return await peer.hello();
+  } catch (error) {
+    failureIn(error);
+    return undefined;
+  }
+}
