@@ -19,7 +19,10 @@ export const serverCommands: readonly (readonly [command: string, what: string])
   ],
   ["root", "root rotate --config FILE adds a version of the local root key"],
   ["hash-password", "hash a user's password for the configuration"],
-  ["dev", "try Holdfast on this machine: dev start, stop, status, reset, pki"],
+  [
+    "dev",
+    "try Holdfast on this machine: dev start, stop, status, reset, kill, freeze, thaw, cut, heal, pki",
+  ],
 ];
 
 /** Whether the server's entry is to carry out a command line. */

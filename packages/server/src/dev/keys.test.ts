@@ -1,0 +1,57 @@
+import { expect, test } from "vitest";
+import type { FaultRequest } from "./faults.ts";
+import { Keys } from "./keys.ts";
+
+const names = ["a1", "b1", "redis-a", "region-a"];
+
+function pressed(keys: readonly string[]) {
+  const done = {
+    requests: [] as FaultRequest[],
+    said: [] as string[],
+    ended: 0,
+    statuses: 0,
+  };
+  const terminal = new Keys({
+    names,
+    carryOut: (request) => done.requests.push(request),
+    status: () => {
+      done.statuses += 1;
+    },
+    end: () => {
+      done.ended += 1;
+    },
+    say: (line) => done.said.push(line),
+  });
+  for (const key of keys) terminal.press(key);
+  return done;
+}
+
+test.each([
+  ["k1", { fault: "kill", parts: ["a1"], stay: false }],
+  ["f3", { fault: "freeze", parts: ["redis-a"], stay: false }],
+  ["t4", { fault: "thaw", parts: ["region-a"], stay: false }],
+  ["c", { fault: "cut", parts: [], stay: false }],
+  ["h", { fault: "heal", parts: [], stay: false }],
+])("%s asks for one fault", (keys, request) => {
+  const done = pressed([...keys]);
+  expect(done.requests).toEqual([request]);
+  expect(done.ended).toBe(0);
+});
+
+test("a key that names no part breaks nothing, and is no command", () => {
+  const done = pressed(["k", "c", "x"]);
+  expect(done.requests).toEqual([]);
+  expect(done.said).toHaveLength(3);
+  expect(done.said[0]).toBe(
+    "kill what?  1 a1  2 b1  3 redis-a  4 region-a  (any other key: nothing)",
+  );
+});
+
+test.each([["q"], ["\u0003"]])("%j ends, also where a part was asked for", (key) => {
+  expect(pressed([key]).ended).toBe(1);
+  expect(pressed(["k", key]).ended).toBe(1);
+});
+
+test("s shows the status", () => {
+  expect(pressed(["s"]).statuses).toBe(1);
+});
