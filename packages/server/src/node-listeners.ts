@@ -1,10 +1,11 @@
+import { printAddress } from "./address.ts";
 import { openGrpcHealth } from "./grpc-health.ts";
-import type { Serving } from "./health.ts";
 import { openHttp } from "./http.ts";
 import type { KmipEndpoint } from "./kmip-endpoint.ts";
 import { ListenerGuard } from "./listener-guard.ts";
 import { LoopProbe } from "./loop-probe.ts";
 import { clock, type Parts } from "./node-parts.ts";
+import type { Regions } from "./node-regions.ts";
 import { version } from "./version.ts";
 
 const healthTickMs = 50;
@@ -16,29 +17,35 @@ const healthTickMs = 50;
 export async function openListeners(
   parts: Parts,
   endpoint: KmipEndpoint,
-  serving: () => Serving,
+  { store, peers }: Regions,
 ): Promise<ListenerGuard> {
   const { config, connection, metrics, health, observe, log, opened } = parts;
   opened.adopt(new LoopProbe(health), (one) => one.close());
   const guard = new ListenerGuard(endpoint, health, observe, clock.monotonicMs);
   const look = (): void => {
-    health.note({ serving: serving() });
-    guard.tick();
+    for (const peer of peers) peer.setRetired(store.records.isRetired(peer.region));
+    health.note({ serving: store.serving() });
   };
-  health.note({ serving: serving() });
+  look();
   const http = await openHttp(config.http.listen, { metrics, health });
   opened.defer(() => http.close());
   const grpc = await openGrpcHealth(config.health.listen, health);
   opened.defer(() => grpc.close());
   await endpoint.open();
   opened.defer(() => guard.close());
-  opened.adopt(setInterval(look, healthTickMs), clearInterval);
+  const tick = setInterval(() => {
+    look();
+    guard.tick();
+  }, healthTickMs);
+  opened.adopt(tick, clearInterval);
   log.say("info", "node ready", {
     version,
     kmip: endpoint.address,
     http: http.address,
     health: grpc.address,
     store: connection.address ?? connection.name,
+    serving: store.serving().from,
+    ...(config.peer && { peer: printAddress(config.peer.listen), other: config.peer.region }),
     instances: config.instances.map(({ name }) => name),
   });
   return guard;

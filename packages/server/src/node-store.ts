@@ -3,11 +3,14 @@ import {
   InstanceKeyRing,
   type Locks,
   MemoryLocks,
+  ObjectKekStore,
+  type ObjectStore,
   type RootOfTrust,
 } from "@holdfast/engine";
 import { RedisLocks, RedisStore } from "@holdfast/redis";
 import { defaultLimits } from "@holdfast/ttlv";
 import { clock, ids, type Parts } from "./node-parts.ts";
+import type { Regions } from "./node-regions.ts";
 import { openRootFile } from "./root-check.ts";
 import { RootProbe } from "./root-probe.ts";
 import { StartError } from "./start-error.ts";
@@ -35,6 +38,9 @@ export async function openStore(parts: Parts): Promise<RedisStore> {
     storeLeaseMs: config.store.leaseMs,
     externalFailover: config.store.externalFailover,
     auditEntriesMax: config.audit.entriesMax,
+    // The other region serves, and has what this one's store may have lost.
+    openUnreachable: config.peer !== undefined,
+    allowOtherStore: config.peer !== undefined,
   }).catch((error: unknown) => {
     throw storeFault(error, config, configFile);
   });
@@ -44,20 +50,28 @@ export async function openStore(parts: Parts): Promise<RedisStore> {
   return store;
 }
 
-/** Opens the keys above the objects' material. */
-export function openKeyRing(parts: Parts, store: RedisStore, root: RootOfTrust): InstanceKeyRing {
+/** Opens the keys above the objects' material; a new one seals once both regions can open it. */
+export function openKeyRing(
+  parts: Parts,
+  { store, peers }: Regions,
+  root: RootOfTrust,
+): InstanceKeyRing {
   const { config, observe, opened } = parts;
   const { kekCacheMs, graceMs } = config.rootOfTrust;
   const { region } = config;
   const keyRing = new InstanceKeyRing({
     root,
-    keks: store,
+    keks: new ObjectKekStore(store, { clock, region }),
     clock,
     ids,
     observe,
     region,
     kekCacheMs,
     graceMs,
+    requiredRegions: () => [
+      region,
+      ...peers.map((peer) => peer.region).filter((name) => !store.records.isRetired(name)),
+    ],
   });
   opened.defer(() => keyRing.drop());
   const sweeper = setInterval(() => keyRing.sweep(), kekCacheMs / 4);
@@ -68,7 +82,7 @@ export function openKeyRing(parts: Parts, store: RedisStore, root: RootOfTrust):
 /** Makes what carries out requests. */
 export async function openEngine(
   parts: Parts,
-  store: RedisStore,
+  store: ObjectStore,
   keyRing: InstanceKeyRing,
 ): Promise<Engine> {
   const { config, observe } = parts;

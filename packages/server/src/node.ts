@@ -1,20 +1,19 @@
 import { randomBytes } from "node:crypto";
 import type { Engine } from "@holdfast/engine";
+import type { RedisStore } from "@holdfast/redis";
 import { CertificateFiles, kmipCertificates, peerCertificates } from "./certificate-files.ts";
-import { ensureInstances } from "./ensure-instances.ts";
-import type { LeaseState, Serving } from "./health.ts";
 import type { Instance } from "./instances.ts";
 import { KmipEndpoint } from "./kmip-endpoint.ts";
 import type { Log } from "./log.ts";
 import { certificatesOf } from "./metric-certificates.ts";
 import { openListeners } from "./node-listeners.ts";
 import { clock, type Environment, ids, type Parts, readParts } from "./node-parts.ts";
+import { openControl, openRegions } from "./node-regions.ts";
+import { openInstances } from "./node-start.ts";
 import { openEngine, openKeyRing, openRoot, openStore } from "./node-store.ts";
 import { Tenants } from "./node-tenants.ts";
 import { Passwords } from "./passwords.ts";
 import type { PeerIdentity } from "./peer-tls.ts";
-import { checkRoot } from "./root-check.ts";
-import { storeFault } from "./store-faults.ts";
 import { readTicketSecret, type ServerIdentity } from "./tls.ts";
 import { Trust } from "./trust.ts";
 import { version } from "./version.ts";
@@ -35,6 +34,8 @@ interface Files {
   readonly peer: CertificateFiles<PeerIdentity> | undefined;
 }
 
+const quarantineMs = 10_000;
+
 /** Starts a node from its configuration file; rejects with a `StartError`. */
 export async function startNode(
   configFile: string,
@@ -50,15 +51,15 @@ export async function startNode(
   const tenants = new Tenants(parts);
 
   const root = await openRoot(parts);
-  const store = await openStore(parts);
-  const keyRing = openKeyRing(parts, store, root);
-  const ensure = async (all: readonly Instance[]): Promise<void> => {
-    await ensureInstances(store, all);
-    await checkRoot(keyRing, all, config.rootOfTrust.file);
-  };
-  await ensure(tenants.instances).catch((error: unknown) => {
-    throw storeFault(error, config, configFile);
+  const own = await openStore(parts);
+  const regions = openRegions(parts, own, files.peer?.identity);
+  const { store, peers } = regions;
+  const keyRing = openKeyRing(parts, regions, root);
+  const control = await openControl(parts, regions, keyRing, files.peer?.identity);
+  files.peer?.onChange((identity) => {
+    for (const each of [...peers, control.peerServer]) each?.setTls(identity);
   });
+  const keeper = await openInstances(parts, regions, keyRing, tenants);
   const engine = await openEngine(parts, store, keyRing);
   const endpoint = openEndpoint(parts, files, tenants, ticketSecret, engine);
   const certificates = () =>
@@ -67,11 +68,11 @@ export async function startNode(
     build: { version, region: config.region, node: config.node },
     endpoint: () => endpoint,
     health: () => health.report(),
-    peers: () => [],
-    quarantined: () => undefined,
+    peers: () => store.health().peers,
+    quarantined: watchQuarantine(parts, own),
     certificates,
   });
-  const guard = await openListeners(parts, endpoint, () => servingOf(store.state()));
+  const guard = await openListeners(parts, endpoint, regions);
   for (const { message, fields } of warningsOf(config, certificates(), clock.wallMs())) {
     log.say("warn", message, fields);
   }
@@ -82,13 +83,15 @@ export async function startNode(
     reload: () => {
       files.kmip.reload();
       files.peer?.reload();
+      const ensure = (all: readonly Instance[]) => keeper.ensure(all);
       return tenants.reload(ensure, (trust) => endpoint.setTrust(trust));
     },
     drain: async () => {
       log.say("info", "draining", { connections: endpoint.connectionCount });
       health.drain();
       guard.close();
-      await endpoint.drain(config.drainMs);
+      // Another node leads from now on, while this one's last requests are answered.
+      await Promise.all([control.leader?.close(), endpoint.drain(config.drainMs)]);
       await running.disposeAsync();
       log.say("info", "node ended");
     },
@@ -132,7 +135,16 @@ function openFiles({ config, health, observe, opened }: Parts): Files {
   return { kmip, peer: between };
 }
 
-function servingOf(state: LeaseState): Serving {
-  const from = state === "none" ? "none" : "local";
-  return { from, writes: state === "full", reason: "" };
+/** Counts the records that were set aside, from time to time. */
+function watchQuarantine({ opened }: Parts, own: RedisStore): () => number | undefined {
+  let count: number | undefined;
+  const look = async (): Promise<void> => {
+    count = await own.quarantined().catch(() => undefined);
+  };
+  void look();
+  opened.adopt(
+    setInterval(() => void look(), quarantineMs),
+    clearInterval,
+  );
+  return () => count;
 }

@@ -1,0 +1,153 @@
+import type { InstanceKeyRing } from "@holdfast/engine";
+import { RedisLeaderLock, type RedisStore } from "@holdfast/redis";
+import {
+  AdoptKeks,
+  CatchUp,
+  DigestCheck,
+  DueDates,
+  type Duty,
+  Leader,
+  Levelling,
+  PeerClient,
+  PeerReader,
+  PeerServer,
+  PeerService,
+  RegionalStore,
+  ResolveReservations,
+} from "@holdfast/regions";
+import { printAddress } from "./address.ts";
+import { listenError } from "./listen-error.ts";
+import { ids, type Parts } from "./node-parts.ts";
+import type { PeerIdentity } from "./peer-tls.ts";
+import { lockUrls } from "./store-access.ts";
+import { systemTimers as timers } from "./system.ts";
+
+/** The region's own store, the other region, and what a node makes of both. */
+export interface Regions {
+  readonly own: RedisStore;
+  readonly peers: readonly PeerClient[];
+  readonly store: RegionalStore;
+}
+
+/** What a node does for its region and for the other one, besides answering clients. */
+export interface Control {
+  /** Undefined where there are no lock masters to elect one at. */
+  readonly leader: Leader | undefined;
+  readonly peerServer: PeerServer | undefined;
+}
+
+/** Longest that the other region's requests are waited for when the node drains. */
+const peerGraceMs = 2000;
+
+/** Makes the store that clients are served from. */
+export function openRegions(
+  parts: Parts,
+  own: RedisStore,
+  identity: PeerIdentity | undefined,
+): Regions {
+  const { config, observe, opened } = parts;
+  const { region, peer } = config;
+  const peers = openPeers(parts, identity);
+  const store = new RegionalStore({
+    region,
+    own,
+    peers,
+    timers,
+    ids,
+    observe,
+    ...(peer && { peerAcknowledgement: peer.acknowledgement, pushTimeoutMs: peer.pushTimeoutMs }),
+  });
+  opened.use(store);
+  return { own, peers, store };
+}
+
+function openPeers(
+  { config: { region, peer }, observe, opened }: Parts,
+  identity: PeerIdentity | undefined,
+): readonly PeerClient[] {
+  if (peer === undefined || identity === undefined) return [];
+  const client = PeerClient.open({
+    region: peer.region,
+    ownRegion: region,
+    addresses: peer.addresses.map(printAddress),
+    tls: identity,
+    timers,
+    observe,
+  });
+  return [opened.use(client)];
+}
+
+/** Opens the port for the other region, and stands for election in this one. */
+export async function openControl(
+  parts: Parts,
+  regions: Regions,
+  keyRing: InstanceKeyRing,
+  identity: PeerIdentity | undefined,
+): Promise<Control> {
+  const { region } = parts.config;
+  const { own, peers } = regions;
+  const adopt = new AdoptKeks({ region, own, peers, keyRing, observe: parts.observe });
+  const peerServer = await openPeerServer(parts, regions, keyRing, adopt, identity);
+  return { peerServer, leader: await openLeader(parts, regions, adopt) };
+}
+
+async function openPeerServer(
+  { config, observe, opened }: Parts,
+  { own, store }: Regions,
+  keyRing: InstanceKeyRing,
+  adopt: AdoptKeks,
+  identity: PeerIdentity | undefined,
+): Promise<PeerServer | undefined> {
+  const { region, peer, drainMs } = config;
+  if (peer === undefined || identity === undefined) return undefined;
+  const server = await PeerServer.open({
+    listen: peer.listen,
+    tls: identity,
+    peers: [peer.region],
+    store: (asking) =>
+      new PeerService({
+        region,
+        asking,
+        own,
+        store,
+        timers,
+        observe,
+        kek: (instance, kekId) => keyRing.plaintextFor(instance, kekId),
+        pushed: (objects) => {
+          for (const object of objects) void adopt.consider(object);
+        },
+      }),
+    timers,
+    observe,
+  }).catch((error: unknown) => {
+    throw listenError("peer.listen", printAddress(peer.listen), error);
+  });
+  opened.defer(() => server.close(Math.min(drainMs, peerGraceMs)));
+  return server;
+}
+
+async function openLeader(
+  { config, connection, observe, opened }: Parts,
+  { own, peers, store }: Regions,
+  adopt: AdoptKeks,
+): Promise<Leader | undefined> {
+  const { region } = config;
+  const urls = lockUrls(config, connection);
+  if (urls === undefined) return undefined;
+  const tls = connection.tls === undefined ? {} : { tls: connection.tls };
+  const lock = opened.use(await RedisLeaderLock.open({ urls, ...tls }));
+  const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe }));
+  const duties: readonly Duty[] = [
+    ...(peers.length === 0
+      ? []
+      : [
+          new Levelling(own, readers),
+          new CatchUp(readers),
+          new DigestCheck(readers),
+          new ResolveReservations({ region, own, peers, timers }),
+          adopt,
+        ]),
+    new DueDates({ region, own, store, timers }),
+  ];
+  return opened.use(new Leader({ lock, own, timers, ids, observe, duties }));
+}

@@ -1,0 +1,92 @@
+import { MemoryOwnStore, StoreUnavailable } from "@holdfast/engine";
+import type { PeerHello } from "@holdfast/regions";
+import { expect, test } from "vitest";
+import { regionStatus, type StatusSources } from "./region-status.ts";
+
+const hello: PeerHello = { region: "b", generation: 2, retired: 0, serving: true, wallMs: 10_000 };
+
+async function printed(differs: {
+  readonly peer?: Partial<NonNullable<StatusSources["peer"]>> | null;
+  readonly prepare?: (own: MemoryOwnStore) => Promise<void>;
+}) {
+  const own = new MemoryOwnStore({ storeId: "00ff", wallMs: () => 7000 });
+  await differs.prepare?.(own);
+  const peer = {
+    region: "b",
+    state: () => "up" as const,
+    hello: async () => hello,
+    position: async () => ({ replicationId: "r", numbers: [7, 0, 5] }),
+    ...differs.peer,
+  };
+  return regionStatus({
+    region: "a",
+    own,
+    address: "127.0.0.1:6379",
+    entryOf: () => ({ generation: 1, retired: 0 }),
+    peer: differs.peer === null ? undefined : peer,
+    wallMs: () => 10_000,
+  });
+}
+
+test("two regions that are level", async () => {
+  const lines = await printed({
+    prepare: async (own) => {
+      const epoch = await own.newEpoch();
+      await own.setCursor(0, "b", { replicationId: "r", number: 7 }, epoch);
+      await own.setCursor(2, "b", { replicationId: "r", number: 5 }, epoch);
+    },
+  });
+  expect(lines).toEqual([
+    "region a        generation 1",
+    "  store         00ff at 127.0.0.1:6379",
+    "  lease         full",
+    "  level         yes",
+    "  reservations  none",
+    "  quarantine    0 records",
+    "region b        generation 2",
+    "  reached       yes; it serves from its own store",
+    "  read by a     everything",
+  ]);
+});
+
+test("a region that is behind, holds and has set aside something, and whose clock is wrong", async () => {
+  const lines = await printed({
+    prepare: async (own) => {
+      const epoch = await own.newEpoch();
+      await own.setCursor(0, "b", { replicationId: "r", number: 4 }, epoch);
+      await own.setCursor(2, "b", { replicationId: "earlier", number: 5 }, epoch);
+      await own.askLevel();
+      await own.reserve("i", ["00000000-0000-4000-8000-000000000000"], "operation");
+      const id = "00000000-0000-4000-8000-000000000001";
+      await own.quarantine("i", id, "differs", { copy: new Uint8Array(3) });
+    },
+    peer: { hello: async () => ({ ...hello, serving: false, retired: 1, wallMs: 12_500 }) },
+  });
+  expect(lines.slice(3)).toEqual([
+    "  level         no: wish 1, reached 0; its leader is at it",
+    "  reservations  1 operations hold records, the oldest for 3 s",
+    "  quarantine    1 records",
+    "region b        generation 2",
+    "  reached       yes; it serves not from its own store",
+    "  clock         2.5 s ahead of this machine's: set both by NTP",
+    "  read by a     1 of 3 partitions are yet to be compared, 3 changes to be read",
+  ]);
+});
+
+test("what cannot be reached is told so, each for itself", async () => {
+  const unreachable = async () => {
+    throw new StoreUnavailable("peerUnreachable", "no node of region b answers");
+  };
+  const lines = await printed({ peer: { hello: unreachable, position: unreachable } });
+  expect(lines.slice(6)).toEqual([
+    "region b        generation 1",
+    "  reached       no: no node of region b answers",
+    "  read by a     cannot be told: no node of region b answers",
+  ]);
+});
+
+test("a region alone", async () => {
+  expect((await printed({ peer: null })).at(-1)).toMatch(
+    /^alone +the configuration names no peer$/,
+  );
+});

@@ -1,0 +1,131 @@
+import { type OwnStore, StoreUnavailable } from "@holdfast/engine";
+import type { Peer, PeerHello } from "@holdfast/regions";
+import { reasonOf } from "./start-error.ts";
+
+/** What `holdfast region status` looks at. */
+export interface StatusSources {
+  readonly region: string;
+  readonly own: Pick<
+    OwnStore,
+    "state" | "storeId" | "levels" | "reservations" | "quarantined" | "position" | "cursor"
+  >;
+  /** Where the own store is. */
+  readonly address: string;
+  readonly entryOf: (region: string) => { readonly generation: number; readonly retired: number };
+  /** Undefined for a region alone. */
+  readonly peer: Pick<Peer, "region" | "state" | "hello" | "position"> | undefined;
+  readonly wallMs: () => number;
+}
+
+/** Clocks this far apart are worth a look: which of two writes is the last rests on them. */
+const clockMs = 1000;
+
+/** Lines about both regions: who serves, how far this one has read the other, and what is held or set aside. */
+export async function regionStatus(sources: StatusSources): Promise<readonly string[]> {
+  const { region, own, address, entryOf, peer } = sources;
+  const [levels, reservations, quarantined, cursors, met] = await Promise.all([
+    told(own.levels(), ({ asked, reached }) =>
+      reached >= asked ? "yes" : `no: wish ${asked}, reached ${reached}; its leader is at it`,
+    ),
+    told(own.reservations(), (all) => describeReservations(all, sources.wallMs())),
+    told(own.quarantined(), (count) => `${count} records`),
+    peer === undefined ? undefined : told(behind(sources.own, peer), (text) => text),
+    peer === undefined ? undefined : meet(peer),
+  ]);
+  const store =
+    own.storeId === undefined ? `${address}, not reached` : `${own.storeId} at ${address}`;
+  const rows: (readonly [string, string])[] = [
+    [`region ${region}`, describeEntry(entryOf(region))],
+    ["  store", store],
+    ["  lease", own.state()],
+    ["  level", levels],
+    ["  reservations", reservations],
+    ["  quarantine", quarantined],
+  ];
+  if (peer === undefined) return table([...rows, ["alone", "the configuration names no peer"]]);
+  const reached = peer.state() === "retired" ? "retired" : (met as Met).says;
+  return table([
+    ...rows,
+    [`region ${peer.region}`, describeEntry((met as Met).hello ?? entryOf(peer.region))],
+    ["  reached", reached],
+    ...clockRow((met as Met).hello, sources.wallMs()),
+    [`  read by ${region}`, cursors ?? ""],
+  ]);
+}
+
+interface Met {
+  readonly hello: PeerHello | undefined;
+  readonly says: string;
+}
+
+async function meet(peer: Pick<Peer, "hello">): Promise<Met> {
+  try {
+    const hello = await peer.hello();
+    const serves = hello.serving ? "from its own store" : "not from its own store";
+    return { hello, says: `yes; it serves ${serves}` };
+  } catch (error) {
+    return { hello: undefined, says: `no: ${reasonOf(error)}` };
+  }
+}
+
+/** How far the own store's leader has read the other region's changes. */
+async function behind(
+  own: Pick<OwnStore, "cursor">,
+  peer: Pick<Peer, "region" | "position">,
+): Promise<string> {
+  const { replicationId, numbers } = await peer.position();
+  const cursors = await Promise.all(numbers.map((_, at) => own.cursor(at, peer.region)));
+  let left = 0;
+  let unknown = 0;
+  for (const [at, number] of numbers.entries()) {
+    const cursor = cursors[at];
+    if (number === 0) continue;
+    if (cursor?.replicationId === replicationId) left += Math.max(0, number - cursor.number);
+    else unknown += 1;
+  }
+  if (unknown > 0) {
+    return `${unknown} of ${numbers.length} partitions are yet to be compared, ${left} changes to be read`;
+  }
+  return left === 0 ? "everything" : `all but ${left} changes`;
+}
+
+function describeEntry(entry: { readonly generation: number; readonly retired: number }): string {
+  const { generation, retired } = entry;
+  const state = retired > 0 && retired >= generation ? ", RETIRED" : "";
+  return `generation ${generation}${state}`;
+}
+
+function describeReservations(
+  all: readonly { readonly operation: string; readonly sinceMs: number }[],
+  nowMs: number,
+): string {
+  if (all.length === 0) return "none";
+  const oldest = Math.min(...all.map(({ sinceMs }) => sinceMs));
+  const seconds = Math.max(0, Math.round((nowMs - oldest) / 1000));
+  return `${all.length} operations hold records, the oldest for ${seconds} s`;
+}
+
+function clockRow(hello: PeerHello | undefined, nowMs: number): [string, string][] {
+  if (hello === undefined || Math.abs(hello.wallMs - nowMs) < clockMs) return [];
+  const seconds = Math.round((hello.wallMs - nowMs) / 100) / 10;
+  const side = seconds > 0 ? "ahead of" : "behind";
+  return [["  clock", `${Math.abs(seconds)} s ${side} this machine's: set both by NTP`]];
+}
+
+/** What is known, or why it is not. */
+async function told<Answer>(
+  answer: Promise<Answer>,
+  print: (answer: Answer) => string,
+): Promise<string> {
+  try {
+    return print(await answer);
+  } catch (error) {
+    if (!(error instanceof StoreUnavailable)) throw error;
+    return `cannot be told: ${reasonOf(error)}`;
+  }
+}
+
+function table(rows: readonly (readonly [string, string])[]): string[] {
+  const width = Math.max(...rows.map(([name]) => name.length)) + 2;
+  return rows.map(([name, value]) => `${name.padEnd(width)}${value}`);
+}
