@@ -31,7 +31,7 @@ const pageBytes = 1 << 20;
 /** Records joined in one step: a store's script for more of them would hold up its clients. */
 const mergeRecords = 128;
 const mergeWidth = 3;
-const partitionsAtOnce = 4;
+const partitionsAtOnce = 6;
 /** How often a long pull notes how far it came. */
 const saveEveryMs = 1_000;
 
@@ -113,6 +113,8 @@ export class PeerReader {
 
   /** Without asking anybody. */
   #reached(partition: number, { replicationId, numbers }: StorePosition): boolean {
+    // Nothing was ever written there.
+    if (numbers[partition] === 0) return true;
     const place = this.#places.get(partition);
     if (place === undefined || place.storeId !== this.#options.own.storeId) return false;
     const number = numbers[partition] ?? 0;
