@@ -1,16 +1,36 @@
-import { type ObjectStore, type Observer, StoreUnavailable } from "@holdfast/engine";
+import { create } from "@bufbuild/protobuf";
+import {
+  type AuditEvent,
+  type Change,
+  type ChangePage,
+  type CommitOutcome,
+  type LeafPage,
+  type ManagedObject,
+  type ObjectStore,
+  type Observer,
+  type OwnStoredObject,
+  type RecordsAnswer,
+  type ReserveOutcome,
+  type StorePosition,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import { KekReplySchema, KekRequestSchema } from "../gen/holdfast/peer/v1/peer_pb.ts";
 import type { Peer, PeerHello, PeerState, PushOutcome, Timers } from "../ports.ts";
+import { Calls } from "./calls.ts";
+import { Circuit } from "./circuit.ts";
+import { type PeerClientTimes, peerClientTimes } from "./client-times.ts";
+import { helloOf, helloRequest } from "./hello.ts";
+import { decodeMessage, encodeMessage } from "./methods.ts";
+import { NodeLink } from "./node-link.ts";
 import { type PeerIdentity, type PeerTls, readPeerTls } from "./peer-tls.ts";
+import { PushSender } from "./push-sender.ts";
+import { RemoteStore, settled, slotsOf } from "./remote-store.ts";
+import { ByteBudget, serverLimits } from "./server-limits.ts";
+import { auditMessage, changeMessage, hex, numberOf, ownBytes, readableObjects } from "./wire.ts";
 
-/** Bounds of a `PeerClient`, all in milliseconds; each has a default. */
-export interface PeerClientTimes {
-  /** Longest that any call takes. */
-  readonly callMs: number;
-  /** Between two probes of a node. */
-  readonly probeMs: number;
-  /** Nothing heard of any node for so long: the region is down. */
-  readonly downAfterMs: number;
-}
+const digestBytes = 256 * 16;
+/** A page of more would not fit one message. */
+const pageBytes = serverLimits.replyBytes - 64 * 1024;
 
 /** What a `PeerClient` needs. */
 export interface PeerClientOptions {
@@ -37,18 +57,48 @@ export interface LastHello {
 export class PeerClient implements Peer, AsyncDisposable {
   readonly region: string;
   readonly remote: ObjectStore;
+  readonly #timers: Timers;
+  readonly #links: readonly NodeLink[];
+  readonly #ownRegion: string;
+  readonly #circuit: Circuit<NodeLink>;
+  /** `hello` is asked of a retired region, too. */
+  readonly #hellos: Calls;
+  readonly #calls: Calls;
+  readonly #pushes: PushSender;
+  readonly #meetings = new Set<(hello: PeerHello) => void>();
   #identity: PeerIdentity;
+  #lastHello: LastHello | undefined;
 
   private constructor(options: PeerClientOptions) {
-    this.region = options.region;
+    const { region, ownRegion, timers, addresses, observe } = options;
+    const times = { ...peerClientTimes, ...options.times };
+    this.region = region;
+    this.#ownRegion = ownRegion;
+    this.#timers = timers;
     this.#identity = readPeerTls(options.tls);
-    this.remote = {
-      read: notYet,
-      commit: notYet,
-      markServed: async () => false,
-      find: notYet,
-      appendAudit: notYet,
-    };
+    const largeBudget = new ByteBudget(serverLimits.largeBytes);
+    this.#links = addresses.map(
+      (address) =>
+        new NodeLink(
+          {
+            address,
+            region,
+            ownRegion,
+            timers,
+            times,
+            largeBudget,
+            changed: () => this.#changed(),
+            met: (hello, roundTripMs) => this.#met(hello, roundTripMs),
+          },
+          this.#identity,
+        ),
+    );
+    this.#circuit = new Circuit(region, this.#links, observe);
+    const choose = () => this.#circuit.choose();
+    this.#calls = new Calls(region, choose, timers, times);
+    this.#hellos = new Calls(region, () => this.#circuit.choose(true), timers, times);
+    this.#pushes = new PushSender(region, choose, this.#calls, timers, times);
+    this.remote = new RemoteStore(region, this.#calls);
   }
 
   /** Begins to probe at once; never waits. Throws one line where the certificates are wrong. */
@@ -56,59 +106,183 @@ export class PeerClient implements Peer, AsyncDisposable {
     return new PeerClient(options);
   }
 
-  /** When the first of its certificates ends. */
+  /** When the first of its certificates ends, milliseconds since the epoch. */
   get notAfterMs(): number {
     return this.#identity.notAfterMs;
   }
 
   /** What the region said last; undefined until it was met. */
   get lastHello(): LastHello | undefined {
-    return undefined;
+    return this.#lastHello;
   }
 
-  /** Takes other certificates, for new connections. Throws and keeps the old ones where these are wrong. */
+  /** Its nodes that answer. */
+  get nodesUp(): number {
+    return this.#links.filter((link) => link.alive).length;
+  }
+
+  /** Takes other certificates, with new connections. Throws one line and keeps what it has where these are wrong. */
   setTls(tls: PeerTls): void {
-    this.#identity = readPeerTls(tls);
+    const identity = readPeerTls(tls);
+    this.#identity = identity;
+    for (const link of this.#links) link.setIdentity(identity);
   }
 
-  /** A retired region is not asked for anything but `hello`. */
-  setRetired(_retired: boolean): void {}
+  /** A retired region counts as not there; only `hello` is asked of it. */
+  setRetired(retired: boolean): void {
+    this.#circuit.setRetired(retired);
+  }
 
   state(): PeerState {
-    return "down";
+    return this.#circuit.state;
   }
 
-  onState(_listener: (state: PeerState, reason: string) => void): () => void {
-    return () => {};
+  onState(listener: (state: PeerState, reason: string) => void): () => void {
+    return this.#circuit.onState(listener);
   }
 
   /** Calls `listener` at each answer of a probe; answers how to stop that. */
-  onHello(_listener: (hello: PeerHello) => void): () => void {
-    return () => {};
+  onHello(listener: (hello: PeerHello) => void): () => void {
+    this.#meetings.add(listener);
+    return () => void this.#meetings.delete(listener);
   }
 
-  hello = notYet;
-  push: () => Promise<readonly PushOutcome[]> = notYet;
-  fetch = notYet;
-  position = notYet;
-  changes = notYet;
-  digests = notYet;
-  leaves = notYet;
-  records = notYet;
-  reserve = notYet;
-  write = notYet;
-  release = notYet;
-  kek = notYet;
+  async hello(): Promise<PeerHello> {
+    const reply = await this.#hellos.ask("hello", helloRequest(this.#ownRegion, this.#timers));
+    return helloOf(reply, this.region);
+  }
+
+  push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
+    return this.#pushes.push(objects);
+  }
+
+  async fetch(
+    instance: string,
+    ids: readonly string[],
+  ): Promise<readonly (OwnStoredObject | undefined)[]> {
+    const { slots } = await this.#calls.ask("fetch", { instance, ids: [...ids] });
+    return slotsOf(slots, ids, this.region);
+  }
+
+  async position(): Promise<StorePosition> {
+    const { replicationId, numbers } = await this.#calls.ask("position", {});
+    return { replicationId, numbers: numbers.map(numberOf) };
+  }
+
+  async changes(
+    partition: number,
+    after: number,
+    limit: number,
+    bytesMax: number,
+  ): Promise<ChangePage> {
+    const page = await this.#calls.ask("changes", {
+      partition,
+      after: BigInt(after),
+      limit,
+      bytesMax: Math.min(bytesMax, pageBytes),
+    });
+    const { objects, damaged } = readableObjects(page.records);
+    return {
+      replicationId: page.replicationId,
+      objects,
+      damaged: [...page.damaged, ...damaged],
+      upTo: numberOf(page.upTo),
+      last: numberOf(page.last),
+    };
+  }
+
+  async digests(partition: number): Promise<Uint8Array> {
+    const { digests } = await this.#calls.ask("digests", { partition });
+    if (digests.length !== digestBytes) throw this.#strange();
+    return ownBytes(digests);
+  }
+
+  async leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage> {
+    const page = await this.#calls.ask("leaves", {
+      partition,
+      mask,
+      ...(after !== undefined && { after: BigInt(after) }),
+    });
+    return {
+      replicationId: page.replicationId,
+      leaves: page.leaves.map(({ id, tag }) => ({ uniqueIdentifier: id, tag: hex(tag) })),
+      ...(page.next !== undefined && { next: numberOf(page.next) }),
+    };
+  }
+
+  async records(partition: number, ids: readonly string[]): Promise<RecordsAnswer> {
+    const answer = await this.#calls.ask("records", { partition, ids: [...ids] });
+    const { objects, damaged } = readableObjects(answer.records);
+    return { objects, damaged: [...answer.damaged, ...damaged] };
+  }
+
+  async reserve(
+    instance: string,
+    ids: readonly string[],
+    operation: string,
+  ): Promise<ReserveOutcome> {
+    const { held } = await this.#calls.ask("reserve", { instance, ids: [...ids], operation });
+    return held === undefined
+      ? { kind: "reserved" }
+      : { kind: "held", uniqueIdentifier: held.id, operation: held.operation };
+  }
+
+  async write(
+    instance: string,
+    changes: readonly Change[],
+    audit: readonly AuditEvent[],
+    operation: string,
+  ): Promise<CommitOutcome> {
+    const answered = await this.#calls.asked("write", {
+      instance,
+      changes: changes.map(changeMessage),
+      audit: audit.map(auditMessage),
+      operation,
+    });
+    return settled(answered, changes, this.region, (ids) => this.fetch(instance, ids));
+  }
+
+  async release(instance: string, operation: string): Promise<number> {
+    return (await this.#calls.ask("release", { instance, operation })).released;
+  }
+
+  async kek(instance: string, kekId: string): Promise<Uint8Array> {
+    const request = create(KekRequestSchema, { instance, kekId });
+    const { result } = await this.#calls.askedBytes(
+      "kek",
+      encodeMessage(KekRequestSchema, request),
+    );
+    try {
+      const kek = ownBytes(decodeMessage(KekReplySchema, result).kek);
+      if (kek.length === 0) throw this.#strange();
+      return kek;
+    } finally {
+      result.fill(0);
+    }
+  }
 
   async close(): Promise<void> {
-    return Promise.resolve();
+    for (const link of this.#links) link.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
-}
 
-async function notYet(): Promise<never> {
-  throw new StoreUnavailable("peerUnreachable", "the other region cannot be asked yet");
+  #changed(): void {
+    this.#circuit.update();
+    this.#pushes.proceed();
+  }
+
+  #met(hello: PeerHello, roundTripMs: number): void {
+    this.#lastHello = { hello, atMs: this.#timers.monotonicMs(), roundTripMs };
+    for (const listener of [...this.#meetings]) listener(hello);
+  }
+
+  #strange(): StoreUnavailable {
+    return new StoreUnavailable(
+      "peerUnreachable",
+      `region ${this.region} answers what cannot be read`,
+    );
+  }
 }

@@ -123,7 +123,7 @@ export function faultOf(error: ServiceError, region: string, method: string): Ca
       return { kind: "unknown", reason: plain(details) };
     case status.UNAVAILABLE:
       // The words of grpc-js where no connection came to be; any others count as "may have been sent".
-      return details.startsWith("No connection established")
+      return /^(No connection established|Channel closed before call started)/.test(details)
         ? { kind: "notSent", reason: connectionFault(details) }
         : { kind: "unknown", reason: connectionFault(details) };
     case status.CANCELLED:

@@ -1,0 +1,75 @@
+import { type Observer, StoreUnavailable } from "@holdfast/engine";
+import type { PeerState } from "../ports.ts";
+import type { NodeLink } from "./node-link.ts";
+
+type LinkState = Pick<NodeLink, "alive" | "stalled" | "reason" | "address">;
+type Listener = (state: PeerState, reason: string) => void;
+
+/** Whether a region can be asked, and which of its nodes first. */
+export class Circuit<Link extends LinkState> {
+  readonly #region: string;
+  readonly #links: readonly Link[];
+  readonly #observe: Observer;
+  readonly #listeners = new Set<Listener>();
+  #state: PeerState = "down";
+  #retired = false;
+  /** The one that was asked first last time. */
+  #preferred: Link | undefined;
+
+  constructor(region: string, links: readonly Link[], observe: Observer) {
+    this.#region = region;
+    this.#links = links;
+    this.#observe = observe;
+  }
+
+  get state(): PeerState {
+    return this.#state;
+  }
+
+  onState(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  setRetired(retired: boolean): void {
+    this.#retired = retired;
+    this.update();
+  }
+
+  /** Called when a node came or went. */
+  update(): void {
+    const up = this.#links.some((link) => link.alive);
+    const state = this.#retired ? "retired" : up ? "up" : "down";
+    if (state === this.#state) return;
+    this.#state = state;
+    const reason = this.#retired ? "an operator retired it" : this.#reasons(up);
+    this.#observe({ type: "peer", region: this.#region, state, reason });
+    for (const listener of [...this.#listeners]) listener(state, reason);
+  }
+
+  /** The nodes that live: the one before first, those that do not answer now at the end. Throws where there is none. */
+  choose(evenRetired = false): readonly Link[] {
+    if (this.#retired && !evenRetired) throw this.#unreachable("an operator retired it");
+    const living = this.#links.filter((link) => link.alive);
+    if (living.length === 0) throw this.#unreachable(this.#reasons(false));
+    if (living.length === 1) return living;
+    const rank = (link: Link) => (link.stalled ? 2 : 0) + (link === this.#preferred ? 0 : 1);
+    const order = living.toSorted((a, b) => rank(a) - rank(b));
+    this.#preferred = order[0];
+    return order;
+  }
+
+  #reasons(up: boolean): string {
+    return this.#links
+      .filter((link) => link.alive === up)
+      .map((link) => `${link.address}: ${link.reason}`)
+      .join("; ");
+  }
+
+  #unreachable(reason: string): StoreUnavailable {
+    return new StoreUnavailable(
+      "peerUnreachable",
+      `region ${this.#region} cannot be asked: ${reason}`,
+    );
+  }
+}
