@@ -1,0 +1,164 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createKey, keyBytes, stateOf } from "../support/keys.ts";
+import { say } from "../support/load.ts";
+import { until } from "../support/redis.ts";
+import { ms } from "../support/region-watch.ts";
+import { holdfast } from "../support/server-command.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { ClientsOfAll, insist, told } from "../support/two-regions-clients.ts";
+import { allWell, caughtUp, vitalsOf } from "../support/vitals.ts";
+
+const instance = "vcenter";
+
+let both: TwoRegions;
+let clients: ClientsOfAll;
+
+beforeAll(async () => {
+  both = await startTwoRegions({ instances: [instance], replicas: 1 });
+  await allWell(both);
+  clients = await ClientsOfAll.open(both, instance);
+});
+
+afterAll(async () => {
+  await clients?.[Symbol.asyncDispose]();
+  await both?.[Symbol.asyncDispose]();
+});
+
+/** A node's configuration, for a command. */
+function configOf(node: string): string {
+  return both.node(node).configFile;
+}
+
+async function keysMadeAt(node: string, count: number): Promise<Map<string, string>> {
+  const client = clients.at(node);
+  const made = Array.from({ length: count }, async () => {
+    const id = await createKey(client);
+    return [id, await keyBytes(client, id)] as const;
+  });
+  return new Map(await Promise.all(made));
+}
+
+test("a region whose disks are lost: an empty store fills itself from the other region", async () => {
+  const keys = await keysMadeAt("b1", 200);
+  await caughtUp(both);
+  await both.kill("b");
+  const { redis, lockMasters } = both.b;
+  await Promise.all([redis.primary, ...redis.replicas].map((one) => one.restart({ empty: true })));
+  await redis.primary.replicasInStep(redis.replicas.length);
+  await Promise.all(lockMasters.map((one) => one.restart()));
+  const init = await holdfast("store", "init", "--config", configOf("b1"));
+  expect(init).toMatchObject({ code: 0 });
+  const began = performance.now();
+  await Promise.all(both.b.nodes.map((node) => node.start()));
+  // Served at once, from the other region's store as long as its own is not full.
+  for (const [id, bytes] of [...keys].slice(0, 20)) {
+    await insist(async () => expect(await keyBytes(clients.at("b1"), id)).toBe(bytes));
+  }
+  await allWell(both);
+  await caughtUp(both);
+  say(
+    `${keys.size} objects are back in the empty store ${ms(performance.now() - began)} after its nodes' start`,
+  );
+  await both.cut();
+  try {
+    for (const [id, bytes] of keys) {
+      await insist(async () => expect(await keyBytes(clients.at("b2"), id)).toBe(bytes));
+    }
+  } finally {
+    await both.heal();
+  }
+  await allWell(both);
+});
+
+describe("a region is lost for good, retired, and returns with its old data", () => {
+  const revocationReason = { code: "KeyCompromise" } as const;
+  let shared: string[];
+  let alone: Map<string, string>;
+
+  beforeAll(async () => {
+    shared = [...(await keysMadeAt("a1", 3)).keys()];
+    // What only the lost region has acknowledged must come back with it.
+    await both.cut();
+    alone = new Map();
+    await insist(async () => {
+      for (const [id, bytes] of await keysMadeAt("b1", 3)) alone.set(id, bytes);
+    });
+    await both.kill("b");
+    await both.heal();
+  });
+
+  test("status tells what is known of both", async () => {
+    const { out, err, code } = await holdfast("region", "status", "--config", configOf("a1"));
+    say(`${out}${err}`.trim());
+    expect(code).toBe(0);
+    expect(out).toMatch(/\bb\b.*(down|unreachable|not)/i);
+  });
+
+  test("nothing is destroyed before an operator has decided", async () => {
+    const [id = ""] = shared;
+    expect(await told(clients.at("a1").destroy({ uniqueIdentifier: id }))).toMatch(
+      /^GeneralFailure: .*region/,
+    );
+  });
+
+  test("retire wants the operator's word that its endpoints are off", async () => {
+    const refused = await holdfast("region", "retire", "b", "--config", configOf("a1"));
+    say(`${refused.out}${refused.err}`.trim());
+    expect(refused.code).not.toBe(0);
+    expect(refused.err).toMatch(/endpoints/);
+  });
+
+  test("retired: the survivor decides alone", async () => {
+    const done = await holdfast(
+      ...["region", "retire", "b", "--endpoints-are-off", "--config", configOf("a1")],
+    );
+    say(`${done.out}${done.err}`.trim());
+    expect(done).toMatchObject({ code: 0 });
+    const [first = "", second = ""] = shared;
+    await insist(() => clients.at("a1").destroy({ uniqueIdentifier: first }), 20_000);
+    await insist(() => clients.at("a2").revoke({ uniqueIdentifier: second, revocationReason }));
+    await insist(() => createKey(clients.at("a2")));
+  });
+
+  test("it comes back with its old data: it serves nobody", async () => {
+    await Promise.all(
+      [both.b.redis.primary, ...both.b.redis.replicas, ...both.b.lockMasters].map((one) =>
+        one.restart(),
+      ),
+    );
+    for (const node of both.b.nodes) node.launch();
+    const [first = "", second = "", third = ""] = shared;
+    await until("the peer port of the returned region", async () =>
+      both.b.nodes.every((node) => /retired/i.test(node.logText())),
+    );
+    for (let round = 0; round < 10; round++) {
+      for (const id of [first, second, third]) {
+        expect(await told(keyBytes(clients.at("b1"), id))).toMatch(
+          /^(unreachable|lost|closed|GeneralFailure: )/,
+        );
+      }
+    }
+    expect(await both.node("b1").ready()).toBe(false);
+  });
+
+  test("rejoin: what it alone had is not lost, and what was destroyed stays so", async () => {
+    const done = await holdfast("region", "rejoin", "--config", configOf("b1"));
+    say(`${done.out}${done.err}`.trim());
+    expect(done).toMatchObject({ code: 0 });
+    await allWell(both, 90_000);
+    await caughtUp(both);
+    const [first = "", second = "", third = ""] = shared;
+    for (const client of clients.all) {
+      await insist(async () => expect(await stateOf(client, first)).toBe("Destroyed"));
+      expect(await told(keyBytes(client, first))).toMatch(/^(ItemNotFound|ObjectDestroyed)/);
+      expect(await stateOf(client, second)).toBe("Compromised");
+      expect(await told(keyBytes(client, third))).toBe("answered");
+      for (const [id, bytes] of alone) expect(await keyBytes(client, id)).toBe(bytes);
+    }
+    // Agreed again, by both.
+    await clients.at("b2").destroy({ uniqueIdentifier: third });
+    for (const client of clients.all) expect(await stateOf(client, third)).toBe("Destroyed");
+    const vitals = await Promise.all(both.nodes.map(vitalsOf));
+    expect(vitals.every(({ from }) => from === "local")).toBe(true);
+  });
+});

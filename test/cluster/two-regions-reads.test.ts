@@ -1,0 +1,103 @@
+import { randomUUID } from "node:crypto";
+import { expect, test } from "vitest";
+import { VcenterSession } from "../../packages/server/src/dev/vcenter-session.ts";
+import { say } from "../support/load.ts";
+import { startTwoRegions } from "../support/two-regions.ts";
+import { credentialsOf } from "../support/two-regions-clients.ts";
+import { allWell, vitalsOf } from "../support/vitals.ts";
+
+const instance = "vcenter";
+const flows = 2_000;
+const together = 24;
+const product = {
+  "x-Product_Version": "7.0.3 build-19480866",
+  "x-Vendor": "VMware, Inc.",
+  "x-Product": "VMware vSphere",
+};
+
+/** Each task of vCenter's has a connection of its own, and the endpoints take turns. */
+class Turns {
+  readonly #endpoints: readonly string[];
+  readonly #tls: ReturnType<typeof credentialsOf>;
+  /** Begins anywhere, so that each step of a flow meets each endpoint. */
+  #turn: number;
+
+  constructor(endpoints: readonly string[], tls: ReturnType<typeof credentialsOf>, first: number) {
+    this.#endpoints = endpoints;
+    this.#tls = tls;
+    this.#turn = first;
+  }
+
+  async task<Answer>(work: (session: VcenterSession) => Promise<Answer>): Promise<Answer> {
+    const endpoint = this.#endpoints[this.#turn % this.#endpoints.length] ?? "";
+    this.#turn += 1;
+    const options = { tls: this.#tls, answered: () => undefined };
+    await using session = await VcenterSession.begin(endpoint, options);
+    return await work(session);
+  }
+}
+
+/** vCenter's new key, and the key needed again; throws at the first answer that lacks what was written before. */
+async function flow(turns: Turns): Promise<void> {
+  const id = await turns.task((session) => session.create());
+  await turns.task((session) => describeKey(session, id, product));
+  const bytes = await turns.task(async (session) => {
+    const seen = await session.get(id);
+    const state = await session.state(id);
+    if (state !== "PreActive") throw new Error(`the new key is ${state}`);
+    await session.activate(id);
+    return seen;
+  });
+  const machine = {
+    "x-Identifier": randomUUID(),
+    "x-Component": "Virtual Machine",
+    "x-Name": "vm",
+  };
+  await turns.task((session) => describeKey(session, id, machine));
+  await turns.task(async (session) => {
+    if ((await session.get(id)) !== bytes) throw new Error("other bytes");
+    const state = await session.state(id);
+    if (state !== "Active") throw new Error(`activated, but ${state}`);
+    for (const name of [...Object.keys(product), ...Object.keys(machine)]) {
+      const count = await session.count(id, name);
+      if (count !== 1) throw new Error(`${name} ${count} times`);
+    }
+  });
+}
+
+async function describeKey(
+  session: VcenterSession,
+  id: string,
+  values: Readonly<Record<string, string>>,
+): Promise<void> {
+  for (const name of Object.keys(values)) {
+    const count = await session.count(id, name);
+    if (count !== 0) throw new Error(`${name} already there, ${count} times`);
+  }
+  await session.addAttributes(id, values);
+}
+
+test(`${flows} new-key flows over four endpoints with 40 ms each way between the regions: each step sees the ones before`, {
+  timeout: 600_000,
+}, async () => {
+  await using both = await startTwoRegions({ instances: [instance], replicas: 1, wanMs: 40 });
+  await allWell(both);
+  const tls = credentialsOf(both, instance);
+  const violations: string[] = [];
+  let begun = 0;
+  const began = performance.now();
+  const worker = async () => {
+    while (begun < flows) {
+      const turns = new Turns(both.endpoints, tls, begun++);
+      await flow(turns).catch((error: unknown) => violations.push(String(error)));
+    }
+  };
+  await Promise.all(Array.from({ length: together }, worker));
+  const seconds = (performance.now() - began) / 1000;
+  const vitals = await Promise.all(both.nodes.map(vitalsOf));
+  const sum = (what: "shared" | "alone") => vitals.reduce((all, one) => all + one[what], 0);
+  say(
+    `${flows} flows in ${Math.round(seconds)} s; ${sum("shared")} records shared, ${sum("alone")} alone`,
+  );
+  expect(violations.slice(0, 20)).toEqual([]);
+});

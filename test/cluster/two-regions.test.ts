@@ -1,0 +1,311 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createKey, keyBytes, stateOf } from "../support/keys.ts";
+import { say } from "../support/load.ts";
+import { until } from "../support/redis.ts";
+import { ms } from "../support/region-watch.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { ClientsOfAll, insist, told } from "../support/two-regions-clients.ts";
+import { allWell, vitalsOf } from "../support/vitals.ts";
+
+const instance = "vcenter";
+const revocationReason = { code: "KeyCompromise" } as const;
+
+let both: TwoRegions;
+let clients: ClientsOfAll;
+
+beforeAll(async () => {
+  both = await startTwoRegions({ instances: [instance], replicas: 1, lockMasters: 1 });
+  await allWell(both);
+  clients = await ClientsOfAll.open(both, instance);
+});
+
+afterAll(async () => {
+  await clients?.[Symbol.asyncDispose]();
+  await both?.[Symbol.asyncDispose]();
+});
+
+beforeEach(() => allWell(both));
+
+/** Everything of an object at every endpoint. */
+async function everywhere(id: string): Promise<string[]> {
+  return Promise.all(
+    clients.all.map(async (client) => `${await stateOf(client, id)} ${await keyBytes(client, id)}`),
+  );
+}
+
+/** Makes a key at a node and activates it. */
+async function activeKey(node: string): Promise<string> {
+  const id = await createKey(clients.at(node));
+  await clients.at(node).activate({ uniqueIdentifier: id });
+  return id;
+}
+
+test("what one endpoint has acknowledged, all four show at once", async () => {
+  for (const [at, maker] of clients.all.entries()) {
+    const id = await createKey(maker);
+    const bytes = new Set(await Promise.all(clients.all.map((client) => keyBytes(client, id))));
+    expect(bytes.size).toBe(1);
+    const activator = clients.all[(at + 1) % clients.all.length];
+    await activator?.activate({ uniqueIdentifier: id });
+    expect(await everywhere(id)).toEqual(Array(4).fill(`Active ${[...bytes][0]}`));
+  }
+});
+
+test("each region wraps the keys' key under its own root: both open what either has sealed", async () => {
+  const roots = both.regions.map(({ folder }) => folder);
+  expect(roots[0]).not.toBe(roots[1]);
+  const made = await Promise.all(["a1", "b1"].map(activeKey));
+  for (const id of made) expect(new Set(await everywhere(id)).size).toBe(1);
+});
+
+test("an identifier that never was: not found, by both regions' word", async () => {
+  for (const client of clients.all) {
+    expect(await told(keyBytes(client, randomUUID()))).toMatch(/^ItemNotFound/);
+  }
+});
+
+describe("a region's Redis is lost", () => {
+  test("its nodes serve from the other region's, and from their own only once that is level", async () => {
+    const before = await activeKey("a1");
+    const bytes = await keyBytes(clients.at("a1"), before);
+    await both.kill("redis-a");
+    const killed = performance.now();
+    await Promise.all(["a1", "a2"].map((node) => insist(() => createKey(clients.at(node)))));
+    say(`both nodes write again ${ms(performance.now() - killed)} after their Redis was killed`);
+    expect(performance.now() - killed).toBeLessThan(3_000);
+    for (const node of both.a.nodes) expect((await vitalsOf(node)).from).toBe("remote");
+    expect(await keyBytes(clients.at("a1"), before)).toBe(bytes);
+    // Changed where the lost store does not hear of it: it must not be asked before it does.
+    const made = await activeKey("a2");
+    await clients.at("b1").revoke({ uniqueIdentifier: before, revocationReason });
+    const seen = new Set<string>();
+    let back = false;
+    const watching = (async () => {
+      while (!back) {
+        const asked = [before, made].flatMap((id) =>
+          ["a1", "a2"].map((node) => stateOf(clients.at(node), id).catch(() => "failed")),
+        );
+        for (const [at, state] of (await Promise.all(asked)).entries()) {
+          seen.add(`${at < 2 ? "before" : "made"} ${state}`);
+        }
+        await sleep(5);
+      }
+    })();
+    await both.restart("redis-a");
+    const restarted = performance.now();
+    await allWell(both);
+    say(
+      `both nodes serve from their own store ${ms(performance.now() - restarted)} after it is back`,
+    );
+    await sleep(200);
+    back = true;
+    await watching;
+    seen.delete("before failed");
+    seen.delete("made failed");
+    expect([...seen].sort()).toEqual(["before Compromised", "made Active"]);
+    expect(new Set(await everywhere(made)).size).toBe(1);
+  });
+
+  test("a node that starts meanwhile serves too", async () => {
+    const id = await activeKey("b1");
+    await both.kill("redis-a");
+    await both.kill("a1");
+    const began = performance.now();
+    await both.restart("a1");
+    say(`ready ${ms(performance.now() - began)} after its start`);
+    const bytes = await keyBytes(clients.at("b2"), id);
+    await insist(async () => expect(await keyBytes(clients.at("a1"), id)).toBe(bytes));
+    await insist(() => createKey(clients.at("a1")));
+    await both.restart("redis-a");
+  });
+});
+
+test("a region is killed whole: the other goes on within 3 s, and tells it everything when it is back", async () => {
+  const before = await activeKey("b1");
+  await both.kill("b");
+  const killed = performance.now();
+  const made: string[] = [];
+  for (const node of ["a1", "a2"]) {
+    await insist(async () => {
+      made.push(await activeKey(node));
+    });
+  }
+  say(`the other region writes ${ms(performance.now() - killed)} after the kill`);
+  expect(performance.now() - killed).toBeLessThan(3_000);
+  await clients.at("a1").revoke({ uniqueIdentifier: before, revocationReason });
+  expect(await told(clients.at("a1").destroy({ uniqueIdentifier: before }))).toMatch(
+    /^GeneralFailure: /,
+  );
+  await both.restart("b");
+  await allWell(both);
+  say(`all is well ${ms(performance.now() - killed)} after the kill`);
+  for (const id of made) expect(new Set(await everywhere(id)).size).toBe(1);
+  expect(await everywhere(before)).toEqual(Array(4).fill(expect.stringMatching(/^Compromised /)));
+  const alone = await Promise.all(both.a.nodes.map(async (node) => (await vitalsOf(node)).alone));
+  expect(Math.max(...alone)).toBeGreaterThan(0);
+});
+
+describe("the regions are cut off from each other", () => {
+  test("both take writes, neither says Item Not Found, nothing is destroyed; then all comes together", async () => {
+    const shared = await activeKey("a1");
+    await clients.at("a1").revoke({ uniqueIdentifier: shared, revocationReason });
+    await both.cut();
+    const cut = performance.now();
+    const byNode = new Map<string, string>();
+    for (const node of ["a1", "b1", "a2", "b2"]) {
+      await insist(async () => {
+        byNode.set(node, await activeKey(node));
+      });
+    }
+    say(`all four endpoints have written ${ms(performance.now() - cut)} after the cut`);
+    for (const [node, id] of byNode) {
+      for (const other of both.nodes) {
+        const answer = await told(keyBytes(clients.at(other.name), id));
+        const isOwn = other.name.startsWith(node.slice(0, 1));
+        expect(`${other.name}: ${answer}`).toMatch(
+          isOwn ? /: answered$/ : /: GeneralFailure: cannot tell/,
+        );
+      }
+    }
+    expect(await told(keyBytes(clients.at("a1"), randomUUID()))).toMatch(/^GeneralFailure: /);
+    for (const node of ["a1", "b1"]) {
+      const refused = await told(clients.at(node).destroy({ uniqueIdentifier: shared }));
+      say(`Destroy during the cut: ${refused}`);
+      expect(refused).toMatch(/^GeneralFailure: .*region/);
+      expect(await stateOf(clients.at(node), shared)).toBe("Compromised");
+    }
+    await both.heal();
+    const healed = performance.now();
+    for (const id of byNode.values()) {
+      await insist(async () => expect(new Set(await everywhere(id)).size).toBe(1), 20_000);
+    }
+    say(`everything is everywhere ${ms(performance.now() - healed)} after the line is back`);
+    await insist(() => clients.at("b1").destroy({ uniqueIdentifier: shared }), 20_000);
+    expect(await told(keyBytes(clients.at("a2"), randomUUID()))).toMatch(/^ItemNotFound/);
+  });
+
+  test.each(["a→b", "b→a"] as const)(
+    "only %s: nothing is lost, nothing is not found",
+    async (way) => {
+      const id = await activeKey("a1");
+      await both.cut(way);
+      const made = new Map<string, string>();
+      for (const node of ["a1", "b1"]) {
+        await insist(async () => {
+          made.set(node, await activeKey(node));
+        });
+      }
+      for (const client of clients.all) {
+        for (const one of [id, ...made.values()]) {
+          expect(await told(keyBytes(client, one))).toMatch(
+            /^answered$|^GeneralFailure: cannot tell/,
+          );
+        }
+      }
+      await both.heal();
+      await allWell(both);
+      for (const one of made.values()) {
+        await insist(async () => expect(new Set(await everywhere(one)).size).toBe(1), 20_000);
+      }
+    },
+  );
+});
+
+describe("Destroy is agreed", () => {
+  test("once it is acknowledged, no endpoint has the bytes", async () => {
+    for (const [at, destroyer] of clients.all.entries()) {
+      const id = await createKey(clients.all[(at + 1) % 4] ?? destroyer);
+      await destroyer.destroy({ uniqueIdentifier: id });
+      for (const client of clients.all) {
+        expect(await stateOf(client, id)).toBe("Destroyed");
+        expect(await told(keyBytes(client, id))).toMatch(/^(ItemNotFound|ObjectDestroyed)/);
+      }
+    }
+  });
+
+  test("two regions destroy the same keys at the same time", async () => {
+    const ids = await Promise.all(Array.from({ length: 20 }, () => createKey(clients.at("a1"))));
+    const answers = await Promise.all(
+      ids.flatMap((uniqueIdentifier) =>
+        ["a1", "b1", "b2"].map((node) => told(clients.at(node).destroy({ uniqueIdentifier }))),
+      ),
+    );
+    say([...new Set(answers)].join("; "));
+    for (const id of ids) {
+      await insist(async () => {
+        for (const client of clients.all) expect(await stateOf(client, id)).toBe("Destroyed");
+      }, 20_000);
+    }
+  });
+
+  test("kill -9 of the node that coordinates: the leaders finish or drop what it left", async () => {
+    await both.delay(40);
+    const ids = await Promise.all(Array.from({ length: 30 }, () => createKey(clients.at("a2"))));
+    await Promise.all(ids.map((id) => keyBytes(clients.at("b2"), id)));
+    // Begun one after another, so that the kill finds them at every step.
+    const answers = ids.map(async (uniqueIdentifier, at) => {
+      await sleep(at * 15);
+      return told(clients.at("a1").destroy({ uniqueIdentifier }));
+    });
+    await sleep(300);
+    const killed = performance.now();
+    await both.kill("a1");
+    const said = await Promise.all(answers);
+    const rest = ["a2", "b1", "b2"].map((node) => clients.at(node));
+    let destroyed = 0;
+    for (const [at, id] of ids.entries()) {
+      let states: string[] = [];
+      await insist(async () => {
+        states = await Promise.all(rest.map((client) => stateOf(client, id)));
+        expect(new Set(states).size).toBe(1);
+      }, 30_000);
+      if (said[at] === "answered") expect(states[0]).toBe("Destroyed");
+      if (states[0] === "Destroyed") destroyed += 1;
+    }
+    say(
+      `${said.filter((one) => one === "answered").length} acknowledged, ${destroyed} of ${ids.length} destroyed, all settled ${ms(performance.now() - killed)} after the kill`,
+    );
+    await both.delay(0);
+    await both.restart("a1");
+    // What was left alone can be destroyed after all.
+    for (const uniqueIdentifier of ids) {
+      await insist(async () => {
+        if ((await stateOf(clients.at("b1"), uniqueIdentifier)) !== "Destroyed") {
+          await clients.at("b1").destroy({ uniqueIdentifier });
+        }
+      }, 20_000);
+    }
+  });
+});
+
+test("each region has one leader; when it is frozen, another leads within 8 s", async () => {
+  for (const { name, nodes } of both.regions) {
+    const leaders = async () => {
+      const each = await Promise.all(
+        nodes.map(async (node) => ({ node, vitals: await vitalsOf(node).catch(() => undefined) })),
+      );
+      return each.filter(({ vitals }) => vitals?.leads === true).map(({ node }) => node);
+    };
+    await until(`a leader of ${name}`, async () => (await leaders()).length === 1);
+    const [leader] = await leaders();
+    if (leader === undefined) throw new Error("no leader");
+    const heir = nodes.find((node) => node !== leader);
+    leader.signal("SIGSTOP");
+    const frozen = performance.now();
+    try {
+      await until(
+        "another leader",
+        async () => heir !== undefined && (await vitalsOf(heir)).leads,
+        8_000,
+      );
+      say(
+        `region ${name}: ${heir?.name} leads ${ms(performance.now() - frozen)} after ${leader.name} froze`,
+      );
+    } finally {
+      leader.signal("SIGCONT");
+    }
+    await until(`one leader of ${name}`, async () => (await leaders()).length === 1);
+  }
+});

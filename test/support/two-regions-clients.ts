@@ -1,0 +1,83 @@
+import type { TlsCredentials } from "@holdfast/client";
+import { ConnectionError, KmipClient, KmipClientError } from "@holdfast/client";
+import type { NodeProcess } from "./node-process.ts";
+import type { TwoRegions } from "./two-regions.ts";
+
+/** A client of one instance at each node. */
+export class ClientsOfAll implements AsyncDisposable {
+  readonly #clients: ReadonlyMap<string, KmipClient>;
+
+  private constructor(clients: ReadonlyMap<string, KmipClient>) {
+    this.#clients = clients;
+  }
+
+  static async open(both: TwoRegions, instance: string): Promise<ClientsOfAll> {
+    const clients = await Promise.all(
+      both.nodes.map(async (node) => [node.name, await clientAt(both, instance, node)] as const),
+    );
+    return new ClientsOfAll(new Map(clients));
+  }
+
+  get all(): readonly KmipClient[] {
+    return [...this.#clients.values()];
+  }
+
+  /** The client of a node by its name. */
+  at(node: string): KmipClient {
+    const client = this.#clients.get(node);
+    if (client === undefined) throw new Error(`no node ${node}`);
+    return client;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.all.map((client) => client.close()));
+  }
+}
+
+/** Opens a client of one node, which connects again by itself. */
+async function clientAt(
+  both: TwoRegions,
+  instance: string,
+  node: NodeProcess,
+): Promise<KmipClient> {
+  return KmipClient.connect({
+    endpoints: [`${node.host}:${node.kmip}`],
+    tls: credentialsOf(both, instance),
+    version: "1.4",
+    connectionsMax: 4,
+    connectTimeoutMs: 3_000,
+    requestTimeoutMs: 6_000,
+  });
+}
+
+/** As whom an instance's client comes; the same at all nodes. */
+export function credentialsOf(both: TwoRegions, instance: string): TlsCredentials {
+  const { ca, certificate, key } = both.a.target(instance);
+  return { ca, certificate, key };
+}
+
+/** What a client was told: `answered`, a reason with its message, or that the connection was of no use. */
+export async function told(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+    return "answered";
+  } catch (error) {
+    if (error instanceof KmipClientError) return `${error.reason}: ${error.resultMessage}`;
+    if (error instanceof ConnectionError) return error.failure;
+    throw error;
+  }
+}
+
+/** Tries until it is answered; rejects with the last failure when the time is over. Answers how long it took. */
+export async function insist(work: () => Promise<unknown>, withinMs = 10_000): Promise<number> {
+  const began = performance.now();
+  for (;;) {
+    try {
+      await work();
+      return performance.now() - began;
+    } catch (error) {
+      if (performance.now() - began > withinMs) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
