@@ -1,0 +1,176 @@
+import { encodeRecord, type ManagedObject, type State, stateOf, tagOf } from "@holdfast/engine";
+import { anyManagedObject, sampleObject } from "@holdfast/engine/conformance";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { clockAhead, join, joinAll, settled } from "./join.ts";
+
+const run = { seed: 20_261_125, numRuns: 300 };
+
+/** Copies of one record: what never changes is the same in all. */
+const copies = fc.tuple(anyManagedObject, anyManagedObject, anyManagedObject).map((three) => {
+  const [first] = three;
+  return three.map((copy): ManagedObject => {
+    const { uniqueIdentifier, instance, objectType, fixed, material } = first;
+    const same = { ...copy, uniqueIdentifier, instance, objectType, fixed, material };
+    return settled(same);
+  }) as [ManagedObject, ManagedObject, ManagedObject];
+});
+
+/** Copies that share registers and facts, as copies of one record do. */
+const kin = copies.chain(([a, b, c]) =>
+  fc.tuple(fc.shuffledSubarray([...a.registers]), fc.boolean(), fc.boolean()).map((chosen) => {
+    const [registers, facts, later] = chosen;
+    const shared = {
+      ...b,
+      registers: registers.map((register, at) => ({
+        ...register,
+        value: at % 2 === 0 ? register.value : undefined,
+        stamp: { ...register.stamp, us: later ? register.stamp.us : a.lastChange ** 2 % 1_000 },
+      })),
+      facts: facts ? { ...a.facts, ...b.facts } : b.facts,
+    };
+    return [a, settled(shared), c] as const;
+  }),
+);
+
+function joined(...given: readonly ManagedObject[]): ManagedObject {
+  const outcome = joinAll(given);
+  if (outcome?.kind !== "joined") throw new Error(outcome?.reason ?? "nothing to join");
+  return outcome.object;
+}
+
+function tag(object: ManagedObject): string {
+  return tagOf(encodeRecord(object));
+}
+
+const order: readonly State[] = [
+  "PreActive",
+  "Active",
+  "Deactivated",
+  "Compromised",
+  "Destroyed",
+  "DestroyedCompromised",
+];
+
+describe.each([
+  ["any copies", copies],
+  ["copies that share much", kin],
+] as const)("the join of %s", (_, arbitrary) => {
+  const holds = (body: (a: ManagedObject, b: ManagedObject, c: ManagedObject) => void) =>
+    fc.assert(
+      fc.property(arbitrary, ([a, b, c]) => {
+        body(a, b, c);
+      }),
+      run,
+    );
+
+  test("does not depend on order: the same bytes, the same tag", () => {
+    holds((a, b, c) => {
+      expect(tag(joined(a, b))).toBe(tag(joined(b, a)));
+      expect(tag(joined(joined(a, b), c))).toBe(tag(joined(a, joined(b, c))));
+      expect(tag(joined(c, a, b))).toBe(tag(joined(a, b, c)));
+    });
+  });
+
+  test("with itself, or with what it was made of, is itself", () => {
+    holds((a, b) => {
+      expect(tag(joined(a, a))).toBe(tag(a));
+      expect(tag(joined(joined(a, b), a))).toBe(tag(joined(a, b)));
+      expect(tag(joined(joined(a, b), b))).toBe(tag(joined(a, b)));
+    });
+  });
+
+  test("takes nothing back: neither state, nor facts, nor usage, nor dates", () => {
+    holds((a, b) => {
+      const both = joined(a, b);
+      for (const one of [a, b]) {
+        expect(order.indexOf(stateOf(both.facts))).toBeGreaterThanOrEqual(
+          order.indexOf(stateOf(one.facts)),
+        );
+        for (const [name, fact] of Object.entries(one.facts)) {
+          const left = both.facts[name as keyof ManagedObject["facts"]];
+          expect(left?.time).toBeLessThanOrEqual(fact.time);
+        }
+        for (const [region, used] of Object.entries(one.usage)) {
+          expect(both.usage[region]).toBeGreaterThanOrEqual(used);
+        }
+        expect(both.lastChange).toBeGreaterThanOrEqual(one.lastChange);
+        expect(both.registers.length).toBeGreaterThanOrEqual(one.registers.length);
+      }
+    });
+  });
+
+  test("gives a destroyed copy its material never back", () => {
+    holds((a, b, c) => {
+      const destroyed = settled({
+        ...b,
+        facts: { ...b.facts, destroyed: { time: 1, region: "b" } },
+      });
+      expect(joined(a, destroyed).material).toBeUndefined();
+      expect(joined(joined(a, destroyed), c).material).toBeUndefined();
+      // Also where a peer sends a destroyed record that has material.
+      expect(joined({ ...destroyed, material: a.material }).material).toBeUndefined();
+    });
+  });
+});
+
+const base = sampleObject("instance", "00000000-0000-4000-8000-000000000001");
+
+test("the earliest fact wins with its details; ties go by region, then by bytes", () => {
+  const revoked = (time: number, region: string, message: string) => ({
+    ...base,
+    facts: { deactivated: { time, region, message, reasonCode: 1, occurred: 5 } },
+  });
+  const why = (...given: readonly ManagedObject[]) => joined(...given).facts.deactivated?.message;
+  expect(why(revoked(2, "a", "late"), revoked(1, "b", "early"))).toBe("early");
+  expect(why(revoked(1, "b", "of b"), revoked(1, "a", "of a"))).toBe("of a");
+  expect(why(revoked(1, "a", "y"), revoked(1, "a", "x"))).toBe(
+    why(revoked(1, "a", "x"), revoked(1, "a", "y")),
+  );
+  const early = joined(revoked(2, "a", "late"), revoked(1, "b", "early")).facts.deactivated;
+  expect(early).toEqual({ time: 1, region: "b", message: "early", reasonCode: 1, occurred: 5 });
+});
+
+test("a register is its last writer's, a deletion too; other origins are other registers", () => {
+  const register = { tag: 0x420056, index: 0, origin: "a", key: "" } as const;
+  const value = (text: string) => ({ tag: 0x420056, type: 7, value: text }) as const;
+  const having = (...registers: ManagedObject["registers"]) => ({ ...base, registers });
+  const first = having({ ...register, value: value("first"), stamp: { us: 1, region: "a" } });
+  const deleted = having({ ...register, value: undefined, stamp: { us: 2, region: "b" } });
+  const other = having({
+    ...register,
+    origin: "b",
+    value: value("other"),
+    stamp: { us: 1, region: "b" },
+  });
+  expect(joined(first, deleted).registers).toEqual(deleted.registers);
+  expect(joined(first, other).registers).toHaveLength(2);
+  const tied = having({ ...register, value: value("b's"), stamp: { us: 1, region: "b" } });
+  expect(joined(first, tied).registers).toEqual(tied.registers);
+});
+
+test.each<[string, Partial<ManagedObject>]>([
+  ["identifier", { uniqueIdentifier: "00000000-0000-4000-8000-000000000002" }],
+  ["instance", { instance: "other" }],
+  ["object type", { objectType: 4 }],
+  ["fixed", { fixed: [] }],
+  [
+    "material",
+    { material: { kekId: "k", nonce: new Uint8Array(12), ciphertext: new Uint8Array() } },
+  ],
+  ["material", { material: undefined }],
+])("copies with another %s are never chosen between", (name, part) => {
+  for (const outcome of [join(base, { ...base, ...part }), join({ ...base, ...part }, base)]) {
+    expect(outcome.kind).toBe("conflict");
+    expect(outcome.kind === "conflict" && outcome.reason).toContain(name);
+  }
+});
+
+test("a stamp ahead of the clock is told with the region that wrote it", () => {
+  const stamped = (us: number, region: string) => ({
+    ...base,
+    registers: [{ tag: 1, index: 0, origin: "", key: "", value: undefined, stamp: { us, region } }],
+  });
+  expect(clockAhead(stamped(10_500_000, "b"), 10_000)).toBeUndefined();
+  expect(clockAhead(stamped(15_000_000, "b"), 10_000)).toEqual({ region: "b", ms: 5_000 });
+});
