@@ -34,6 +34,8 @@ export interface LoadPlan {
   readonly measureMs: number;
   /** Ends the measurement, too. */
   readonly operationsMax?: number;
+  /** Operations begin at this rate, all connections together; as fast as they are answered unless given. */
+  readonly ratePerSecond?: number;
   /** Processes whose processor time is read at the begin and the end of the measurement. */
   readonly pids: Readonly<Record<string, readonly number[]>>;
 }

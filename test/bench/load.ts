@@ -26,6 +26,7 @@ export class Load {
   #opened = 0;
   #begun = 0;
   #number = 0;
+  #nextTurnMs = 0;
   #phase: "warm" | "measure" | "over" = "warm";
   #failures = 0;
   #firstFailure: string | undefined;
@@ -120,6 +121,7 @@ export class Load {
   async #repeat(first: Wire): Promise<void> {
     let wire = first;
     while (!this.#over) {
+      await this.#turn();
       const sinceMs = performance.now();
       try {
         await this.#exchangeAll(wire, this.#nextOperation()[0] ?? [], undefined);
@@ -131,6 +133,16 @@ export class Load {
         if (!this.#over) wire = await this.#open();
       }
     }
+  }
+
+  /** Waits until the rate lets another operation begin. */
+  async #turn(): Promise<void> {
+    const { ratePerSecond } = this.#plan;
+    if (ratePerSecond === undefined) return;
+    const now = performance.now();
+    const atMs = Math.max(now, this.#nextTurnMs);
+    this.#nextTurnMs = atMs + 1000 / ratePerSecond;
+    if (atMs > now) await sleep(atMs - now);
   }
 
   /** New connections, until it is over. */

@@ -16,6 +16,7 @@ import type { Results } from "./results.ts";
 import { measureStartUp } from "./start-up.ts";
 import { measureStoredBytes } from "./stored-bytes.ts";
 import { judge } from "./targets.ts";
+import { measureTwoRegions } from "./two-regions.ts";
 
 /** Of a cluster of a thousand encrypted machines; every Get is for the next of them. */
 const keys = 1000;
@@ -95,7 +96,14 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
     ? await measureStoredBytes(region, generator, extent)
     : [];
   const startUp = only.has("start-up") ? await measureStartUp(region, extent, signal) : undefined;
-  return { loads, idleMemory, storedBytes, ...(startUp === undefined ? {} : { startUp }) };
+  const twoRegions = await measureTwoRegions(region, generator, options);
+  return {
+    loads,
+    idleMemory,
+    storedBytes,
+    ...(startUp === undefined ? {} : { startUp }),
+    ...(twoRegions === undefined ? {} : { twoRegions }),
+  };
 }
 
 async function run(options: Options, signal: AbortSignal): Promise<void> {

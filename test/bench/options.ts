@@ -9,6 +9,10 @@ const parts = [
   "idle-memory",
   "stored-bytes",
   "start-up",
+  "regions-create",
+  "regions-lag",
+  "regions-catch-up",
+  "regions-refill",
 ] as const;
 
 export type Part = (typeof parts)[number];
@@ -25,6 +29,10 @@ export interface Extent {
   readonly idleRounds: number;
   readonly storedObjects: number;
   readonly starts: number;
+  /** What the other region lacks after a cut, or altogether. */
+  readonly replicatedObjects: number;
+  readonly cutMs: number;
+  readonly lagMs: number;
 }
 
 export interface Options {
@@ -44,6 +52,9 @@ const full: Extent = {
   idleRounds: 2,
   storedObjects: 20_000,
   starts: 3,
+  replicatedObjects: 50_000,
+  cutMs: 60_000,
+  lagMs: 20_000,
 };
 const quick: Extent = {
   rounds: 1,
@@ -54,6 +65,9 @@ const quick: Extent = {
   idleRounds: 1,
   storedObjects: 2000,
   starts: 1,
+  replicatedObjects: 2000,
+  cutMs: 5000,
+  lagMs: 3000,
 };
 
 export const usage = `usage: npm run bench -- [--json FILE] [--only NAME[,NAME]] [--quick] [--profile DIR]

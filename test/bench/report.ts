@@ -4,6 +4,7 @@ import type { Results } from "./results.ts";
 import type { Side } from "./sides.ts";
 import { median } from "./statistics.ts";
 import type { Verdict } from "./targets.ts";
+import type { TwoRegionsFigures } from "./two-regions.ts";
 
 const sideNames = ["holdfast", "bare", "pykmip"] as const;
 
@@ -51,7 +52,8 @@ function loadCells(figures: LoadFigures, side: Side["name"]): string[] | undefin
 }
 
 /** Memory, stored bytes and starts. */
-export function otherLines({ idleMemory, storedBytes, startUp }: Results): string[] {
+export function otherLines(results: Results): string[] {
+  const { idleMemory, storedBytes, startUp, twoRegions } = results;
   const lines: string[] = [];
   for (const { side, connections, bytesBefore, bytesAfter } of idleMemory) {
     const each = (bytesAfter - bytesBefore) / connections / 1000;
@@ -70,6 +72,32 @@ export function otherLines({ idleMemory, storedBytes, startUp }: Results): strin
       `warm npm start: first request answered after ${seconds(startUp.npmFirstAnswerMs)}, ready after ${seconds(startUp.npmReadyMs)}`,
       `a node's process: first request answered after ${seconds(startUp.nodeFirstAnswerMs)}`,
     );
+  }
+  if (twoRegions !== undefined) lines.push(...regionLines(twoRegions));
+  return lines;
+}
+
+/** What two regions cost, and how fast they come together. */
+function regionLines({ creates, lag, catchUp, refill }: TwoRegionsFigures): string[] {
+  const lines = creates.map(({ wanMs, connections, result, barrierMs, shared, alone }) => {
+    const where = wanMs === undefined ? "a region alone" : `two regions, ${wanMs} ms each way`;
+    const latency = `p50 ${number(latencyMs([result], 0.5))} ms, p99 ${number(latencyMs([result], 0.99))} ms`;
+    const cpu = `CPU ${number(cpuUs([result], "server"))} µs`;
+    const told = `and ${number(cpuUs([result], "peer"))} µs in the other region; ${number(shared)} shared, ${number(alone)} alone`;
+    const rest = wanMs === undefined ? "" : ` ${told}`;
+    return `Create (${connections}), ${where}: ${number(rate([result]))}/s, ${latency}, barrier ${number(barrierMs)} ms, ${cpu}${rest}; ${number(failures([result]))} failed`;
+  });
+  if (lag !== undefined) {
+    lines.push(
+      `replication lag at ${number(lag.perSecond)} creates/s: p50 ${number(lag.p50Ms)} ms, p99 ${number(lag.p99Ms)} ms after the acknowledgement (${lag.samples} looked at, ${lag.alone} acknowledged alone)`,
+    );
+  }
+  for (const [what, transfer] of [
+    ["catch-up after a cut", catchUp],
+    ["an empty region fills itself", refill],
+  ] as const) {
+    if (transfer === undefined) continue;
+    lines.push(`${what}: ${number(transfer.objects)} objects in ${number(transfer.seconds)} s`);
   }
   return lines;
 }

@@ -2,6 +2,7 @@ import type { LoadFigures } from "./figures.ts";
 import type { IdleMemory } from "./idle-memory.ts";
 import type { StartUp } from "./start-up.ts";
 import type { StoredBytes } from "./stored-bytes.ts";
+import type { TwoRegionsFigures } from "./two-regions.ts";
 
 /** Everything that one run has measured; what was not asked for is empty or absent. */
 export interface Results {
@@ -9,4 +10,5 @@ export interface Results {
   readonly idleMemory: readonly IdleMemory[];
   readonly storedBytes: readonly StoredBytes[];
   readonly startUp?: StartUp;
+  readonly twoRegions?: TwoRegionsFigures;
 }

@@ -1,7 +1,8 @@
-import { cpuRatio, type LoadFigures, rateRatio } from "./figures.ts";
+import { cpuRatio, type LoadFigures, latencyMs, rateRatio } from "./figures.ts";
 import type { Results } from "./results.ts";
 import { median } from "./statistics.ts";
 import type { StoredBytes } from "./stored-bytes.ts";
+import type { Transfer } from "./two-regions.ts";
 
 interface Target {
   readonly text: string;
@@ -90,7 +91,49 @@ const targets: readonly Target[] = [
       return ms === undefined ? undefined : ms / 1000;
     },
   },
+  {
+    text: "two regions, 0 ms apart: p50 of a Create beyond its own store's barrier",
+    unit: "ms",
+    bound: "at most",
+    limit: 5,
+    measured: (results) => beyondBarrierMs(results, 0),
+  },
+  {
+    text: "two regions, 40 ms each way: p50 of a Create beyond one round trip and its own store's barrier",
+    unit: "ms",
+    bound: "at most",
+    limit: 5,
+    measured: (results) => beyondBarrierMs(results, 40),
+  },
+  {
+    text: "catch-up of 50,000 objects after a cut of 60 s",
+    unit: "s",
+    bound: "at most",
+    limit: 10,
+    measured: ({ twoRegions }) => secondsOf(twoRegions?.catchUp),
+  },
+  {
+    text: "an empty region fills itself with 50,000 objects",
+    unit: "s",
+    bound: "at most",
+    limit: 15,
+    measured: ({ twoRegions }) => secondsOf(twoRegions?.refill),
+  },
 ];
+
+/** What a Create of one client takes beyond what it must wait for. */
+function beyondBarrierMs({ twoRegions }: Results, wanMs: number): number | undefined {
+  const found = twoRegions?.creates.find((one) => one.wanMs === wanMs && one.connections === 1);
+  const p50Ms = found === undefined ? undefined : latencyMs([found.result], 0.5);
+  if (found === undefined || p50Ms === undefined) return undefined;
+  // The push waits beside the barrier: only the longer of both must be waited for, and both is what is allowed.
+  return p50Ms - 2 * wanMs - found.barrierMs;
+}
+
+/** Of a whole transfer only: fewer objects say nothing of the target. */
+function secondsOf(transfer: Transfer | undefined): number | undefined {
+  return transfer === undefined || transfer.objects < 50_000 ? undefined : transfer.seconds;
+}
 
 /** Compares a run with every target. */
 export function judge(results: Results): Verdict[] {
