@@ -14,9 +14,11 @@ const program = new Command("holdfast").version(version).exitOverride();
 addServe(program);
 const config = program.command("config").description("the node's configuration");
 const store = program.command("store").description("the region's Redis");
+const region = program.command("region").description("this region and the other one");
 const root = program.command("root").description("the local root of trust");
 addConfigCheck(config);
 addStore(store);
+addRegion(region);
 addRootRotate(root);
 addHashPassword(program);
 const dev = program.command("dev").description("try Holdfast on this machine");
@@ -89,6 +91,33 @@ function addStore(parent: Command): void {
           : await forget(options.config, process.env, options.forget);
       process.stdout.write(lines.map((line) => `${line}\n`).join(""));
     });
+}
+
+function addRegion(parent: Command): void {
+  const print = (line: string) => void process.stdout.write(`${line}\n`);
+  withConfig(
+    parent.command("status").description("tell who serves, how far each has read, what is held"),
+  ).action(async (options: WithConfig) => {
+    const { showRegions } = await import("./region-commands.ts");
+    for (const line of await showRegions(options.config, process.env)) print(line);
+  });
+  withConfig(
+    parent
+      .command("retire")
+      .argument("<region>", "the other region, which is lost")
+      .description("go on without a region that is lost for good, or for long"),
+  )
+    .option("--endpoints-are-off <region>", "confirms that no client can reach that region")
+    .action(async (lost: string, options: WithConfig & { readonly endpointsAreOff?: string }) => {
+      const { retire } = await import("./region-commands.ts");
+      print(await retire(options.config, process.env, lost, options.endpointsAreOff));
+    });
+  withConfig(
+    parent.command("rejoin").description("bring this region back after the other one retired it"),
+  ).action(async (options: WithConfig) => {
+    const { rejoin } = await import("./region-commands.ts");
+    print(await rejoin(options.config, process.env, print));
+  });
 }
 
 function addRootRotate(parent: Command): void {

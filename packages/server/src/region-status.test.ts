@@ -62,6 +62,7 @@ test("a region that is behind, holds and has set aside something, and whose cloc
     },
     peer: { hello: async () => ({ ...hello, serving: false, retired: 1, wallMs: 12_500 }) },
   });
+  expect(lines[0]).toBe("region a        generation 1, RETIRED");
   expect(lines.slice(3)).toEqual([
     "  level         no: wish 1, reached 0; its leader is at it",
     "  reservations  1 operations hold records, the oldest for 3 s",

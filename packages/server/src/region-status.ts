@@ -2,6 +2,11 @@ import { type OwnStore, StoreUnavailable } from "@holdfast/engine";
 import type { Peer, PeerHello } from "@holdfast/regions";
 import { reasonOf } from "./start-error.ts";
 
+interface Entry {
+  readonly generation: number;
+  readonly retired: number;
+}
+
 /** What `holdfast region status` looks at. */
 export interface StatusSources {
   readonly region: string;
@@ -11,7 +16,8 @@ export interface StatusSources {
   >;
   /** Where the own store is. */
   readonly address: string;
-  readonly entryOf: (region: string) => { readonly generation: number; readonly retired: number };
+  /** What the own store says of a region; undefined where it cannot tell. */
+  readonly entryOf: (region: string) => Entry | undefined;
   /** Undefined for a region alone. */
   readonly peer: Pick<Peer, "region" | "state" | "hello" | "position"> | undefined;
   readonly wallMs: () => number;
@@ -35,7 +41,7 @@ export async function regionStatus(sources: StatusSources): Promise<readonly str
   const store =
     own.storeId === undefined ? `${address}, not reached` : `${own.storeId} at ${address}`;
   const rows: (readonly [string, string])[] = [
-    [`region ${region}`, describeEntry(entryOf(region))],
+    [`region ${region}`, describeEntry(ownEntry(entryOf(region), met?.hello))],
     ["  store", store],
     ["  lease", own.state()],
     ["  level", levels],
@@ -46,7 +52,7 @@ export async function regionStatus(sources: StatusSources): Promise<readonly str
   const reached = peer.state() === "retired" ? "retired" : (met as Met).says;
   return table([
     ...rows,
-    [`region ${peer.region}`, describeEntry((met as Met).hello ?? entryOf(peer.region))],
+    [`region ${peer.region}`, describeEntry(otherEntry(entryOf(peer.region), (met as Met).hello))],
     ["  reached", reached],
     ...clockRow((met as Met).hello, sources.wallMs()),
     [`  read by ${region}`, cursors ?? ""],
@@ -89,7 +95,20 @@ async function behind(
   return left === 0 ? "everything" : `all but ${left} changes`;
 }
 
-function describeEntry(entry: { readonly generation: number; readonly retired: number }): string {
+/** A region learns from the other one that it was retired, where its own store missed it. */
+function ownEntry(entry: Entry | undefined, hello: PeerHello | undefined): Entry | undefined {
+  if (entry === undefined || hello === undefined) return entry;
+  return { ...entry, retired: Math.max(entry.retired, hello.retired) };
+}
+
+/** What the own store says, with the generation that the region itself has by now. */
+function otherEntry(entry: Entry | undefined, hello: PeerHello | undefined): Entry | undefined {
+  if (hello === undefined) return entry;
+  return { generation: hello.generation, retired: entry?.retired ?? 0 };
+}
+
+function describeEntry(entry: Entry | undefined): string {
+  if (entry === undefined) return "generation not known";
   const { generation, retired } = entry;
   const state = retired > 0 && retired >= generation ? ", RETIRED" : "";
   return `generation ${generation}${state}`;
