@@ -196,8 +196,7 @@ class InstanceMerge {
       if (plan === "held") held.push(each);
       else if (plan !== undefined) planned.push(plan);
     }
-    await this.#write(planned);
-    return held;
+    return [...held, ...(await this.#write(planned))];
   }
 
   /** What is pending, one a record. */
@@ -243,28 +242,44 @@ class InstanceMerge {
     this.#settle(pending, { result: "written", stored: storedOf(object) });
   }
 
-  async #write(planned: readonly Planned[]): Promise<void> {
-    if (planned.length === 0) return;
+  /** Answers a record that an agreed operation holds although it is not there. */
+  async #write(planned: readonly Planned[]): Promise<readonly Pending[]> {
+    if (planned.length === 0) return [];
     const changes = planned.map(({ change }) => change);
     const outcome = await this.#own.commit(this.#instance, changes, [], { joined: true });
     if (outcome.kind === "committed") {
       for (const { pending, stored } of planned) {
         this.#settle(pending, { result: "written", stored });
       }
-    } else if (outcome.kind === "instanceClosed") {
+      return [];
+    }
+    if (outcome.kind === "instanceClosed") {
       for (const { pending } of planned) this.#settle(pending, { result: "refused" });
-    } else if (outcome.kind === "conflict" || outcome.kind === "reserved") {
-      const { uniqueIdentifier } = outcome;
-      const refused = planned.find(
-        ({ stored }) => stored.object.uniqueIdentifier === uniqueIdentifier,
-      );
-      if (!this.#trusting && refused?.change.kind === "create")
-        await this.#foreign(refused.pending);
-      // Read from now on: the next pass sees who was faster, or who holds the record.
-      this.#trusting = false;
-    } else {
+      return [];
+    }
+    if (outcome.kind !== "conflict" && outcome.kind !== "reserved") {
       throw new Error(`a joined commit was refused: ${outcome.kind}`);
     }
+    return await this.#refused(planned, outcome);
+  }
+
+  /** Records are read from now on: the next pass sees who was faster, or who holds the record. */
+  async #refused(
+    planned: readonly Planned[],
+    {
+      kind,
+      uniqueIdentifier,
+    }: { readonly kind: "conflict" | "reserved"; readonly uniqueIdentifier: string },
+  ): Promise<readonly Pending[]> {
+    const looked = !this.#trusting;
+    this.#trusting = false;
+    const refused = planned.find(
+      ({ stored }) => stored.object.uniqueIdentifier === uniqueIdentifier,
+    );
+    if (!looked || refused === undefined) return [];
+    if (kind === "reserved") return [refused.pending];
+    if (refused.change.kind === "create") await this.#foreign(refused.pending);
+    return [];
   }
 
   /** A record that is there, and not to be read in this instance, may be another instance's. */

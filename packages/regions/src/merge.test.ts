@@ -1,0 +1,201 @@
+import { type Event, type ManagedObject, MemoryOwnStore } from "@holdfast/engine";
+import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
+import { describe, expect, test } from "vitest";
+import { type MergeOptions, mergeInto } from "./merge.ts";
+import { TestTime } from "./test-time.ts";
+
+const instance = "instance";
+const destroyed = { destroyed: { time: 9, region: "b" } };
+const activated = { activated: { time: 8, region: "b" } };
+
+/** An own store that counts what is asked of it. */
+class Counted extends MemoryOwnStore {
+  readonly calls: string[] = [];
+  override read(...given: Parameters<MemoryOwnStore["read"]>) {
+    this.calls.push(`read ${given[1].length}`);
+    return super.read(...given);
+  }
+  override commit(...given: Parameters<MemoryOwnStore["commit"]>) {
+    this.calls.push(`commit ${given[1].length}`);
+    return super.commit(...given);
+  }
+}
+
+async function world() {
+  const own = new Counted();
+  await own.instances.ensure(instance, "test");
+  const time = new TestTime();
+  const events: Event[] = [];
+  const options: MergeOptions = { from: "b", timers: time, observe: (event) => events.push(event) };
+  const results = async (objects: readonly ManagedObject[], more: Partial<MergeOptions> = {}) => {
+    own.calls.length = 0;
+    const merged = await time.until(mergeInto(own, objects, { ...options, ...more }));
+    return merged.map(({ result }) => result);
+  };
+  const get = async (id: string) => (await own.read(instance, [id]))[0]?.object;
+  return { own, time, events, results, get };
+}
+
+function key(at: number, more: Partial<ManagedObject> = {}): ManagedObject {
+  const id = `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`;
+  return { ...sampleObject(instance, id), ...more };
+}
+
+const id1 = key(1).uniqueIdentifier;
+
+test("new records take one commit and no read", async () => {
+  const { own, results } = await world();
+  expect(await results([key(1), key(2)])).toEqual(["written", "written"]);
+  expect(own.calls).toEqual(["commit 2"]);
+});
+
+test("a record that is there already is read, which covers it, and not written again", async () => {
+  const { own, results } = await world();
+  await results([key(1)]);
+  expect(await results([key(1)])).toEqual(["same"]);
+  expect(own.calls).toEqual(["commit 1", "read 1"]);
+  const { objects } = await own.changes(0, 0, 100, 1 << 20);
+  expect(objects.length).toBeLessThanOrEqual(1);
+});
+
+test("a changed record is joined: facts of both are there", async () => {
+  const { own, results, get } = await world();
+  const register = sampleRegister(groupItem("g"), 5);
+  await results([key(1, { registers: [register] })]);
+  expect(await results([key(1, { facts: { served: { time: 3, region: "b" } } })])).toEqual([
+    "written",
+  ]);
+  expect(own.calls).toEqual(["read 1", "commit 1"]);
+  expect(await get(id1)).toMatchObject({
+    facts: { served: { time: 3, region: "b" } },
+    registers: [{ stamp: register.stamp }],
+  });
+});
+
+test("a late copy of a destroyed record changes nothing, and brings no material back", async () => {
+  const { results, get } = await world();
+  await results([key(1, { facts: destroyed })]);
+  expect((await get(id1))?.material).toBeUndefined();
+  expect(await results([key(1)])).toEqual(["same"]);
+  expect(await get(id1)).toMatchObject({ material: undefined, facts: destroyed });
+});
+
+test("another immutable part is put aside and reported; the own record stays", async () => {
+  const { own, events, results, get } = await world();
+  await results([key(1)]);
+  expect(await results([key(1, { objectType: 4 }), key(2)])).toEqual(["quarantined", "written"]);
+  expect((await get(id1))?.objectType).toBe(2);
+  expect(await own.quarantined()).toBe(1);
+  expect(events).toContainEqual({ type: "join", region: "b", result: "quarantined" });
+});
+
+test("two copies of one record in one merge become one, in whatever order", async () => {
+  const { results, get } = await world();
+  const both = [key(1, { facts: activated }), key(1, { lastChange: 1_900_000_000 })];
+  expect(await results(both)).toEqual(["written", "written"]);
+  expect(await get(id1)).toMatchObject({ facts: activated, lastChange: 1_900_000_000 });
+  expect(await results([key(3), key(3, { objectType: 4 })])).toEqual(["written", "quarantined"]);
+});
+
+test("a record that does not decode is replaced by the copy, its bytes kept", async () => {
+  const { own, results, get } = await world();
+  await results([key(1), key(2)]);
+  own.damage(id1);
+  expect(await results([key(2), key(1, { facts: activated })])).toEqual(["same", "written"]);
+  expect((await get(id1))?.facts).toEqual(activated);
+  expect(await own.quarantined()).toBe(1);
+});
+
+describe("a record that an agreed operation holds", () => {
+  test("is reported, and the others are written", async () => {
+    const { own, results, get } = await world();
+    await results([key(1)]);
+    await own.reserve(instance, [id1], "operation");
+    const changed = key(1, { facts: activated });
+    expect(await results([changed, key(2)])).toEqual(["reserved", "written"]);
+    expect((await get(id1))?.facts).toEqual({});
+    // What is there already needs no change.
+    expect(await results([key(1)])).toEqual(["same"]);
+  });
+
+  test("is waited for as long as is wished", async () => {
+    const { own, time, results, get } = await world();
+    await results([key(1)]);
+    await own.reserve(instance, [id1], "operation");
+    const ended = time.sleep(300).then(() => own.release(instance, "operation"));
+    const changed = key(1, { facts: activated });
+    expect(await results([changed], { reservedMs: 2_000 })).toEqual(["written"]);
+    await ended;
+    expect((await get(id1))?.facts).toEqual(activated);
+    await own.reserve(instance, [id1], "other");
+    const started = time.monotonicMs();
+    expect(await results([key(1, { facts: destroyed })], { reservedMs: 500 })).toEqual([
+      "reserved",
+    ]);
+    expect(time.monotonicMs() - started).toBeLessThan(700);
+  });
+
+  test("is not there yet, and is not made past the reservation", async () => {
+    const { own, results, get } = await world();
+    await own.reserve(instance, [id1], "operation");
+    expect(await results([key(1)])).toEqual(["reserved"]);
+    expect(await get(id1)).toBeUndefined();
+  });
+});
+
+test("a writer in between is joined with, not written over", async () => {
+  const { own, results, get } = await world();
+  await results([key(1, { registers: [sampleRegister(groupItem("g"), 5)] })]);
+  const read = own.read.bind(own);
+  let once = true;
+  own.read = async (...given) => {
+    const copies = await read(...given);
+    const [before] = copies;
+    if (once && before !== undefined) {
+      once = false;
+      const after = { ...before.object, facts: { served: { time: 1, region: "a" } } };
+      await own.commit(instance, [{ kind: "update", before, after }], []);
+    }
+    return copies;
+  };
+  expect(await results([key(1, { facts: { served: { time: 2, region: "b" } } })])).toEqual([
+    "same",
+  ]);
+  expect((await get(id1))?.facts.served).toEqual({ time: 1, region: "a" });
+  expect(await results([key(1, { facts: destroyed })])).toEqual(["written"]);
+});
+
+test("records of a deleted instance are refused", async () => {
+  const { own, results } = await world();
+  own.instances.statusOf = () => "Deleted";
+  expect(await results([key(1), key(2)])).toEqual(["refused", "refused"]);
+});
+
+test("many records of many instances go in commits of at most 64", async () => {
+  const { own, results } = await world();
+  await own.instances.ensure("second", "second");
+  const many = Array.from({ length: 150 }, (_, at) => key(at));
+  const others = many.slice(0, 3).map((object) => ({ ...object, instance: "second" }));
+  const outcomes = await results([...many, ...others]);
+  expect(new Set(outcomes)).toEqual(new Set(["written"]));
+  expect(own.calls.toSorted()).toEqual(["commit 22", "commit 3", "commit 64", "commit 64"]);
+});
+
+test("an identifier of another instance of the partition is put aside", async () => {
+  const { own, results } = await world();
+  await results([key(1)]);
+  const { partitionOf } = await import("@holdfast/engine");
+  const twin = Array.from({ length: 1_000 }, (_, at) => `twin ${at}`).find(
+    (name) => partitionOf(name) === partitionOf(instance),
+  );
+  await own.instances.ensure(twin ?? "", "twin");
+  expect(await results([key(1, { instance: twin ?? "" })])).toEqual(["quarantined"]);
+});
+
+test("a clock of another region that is ahead is told, and its stamp is taken", async () => {
+  const { time, events, results } = await world();
+  const us = (time.wallMs() + 60_000) * 1_000;
+  const register = { ...sampleRegister(groupItem("g"), us), stamp: { us, region: "b" } };
+  expect(await results([key(1, { registers: [register] })])).toEqual(["written"]);
+  expect(events).toContainEqual({ type: "clockAhead", region: "b", ms: 60_000 });
+});

@@ -1,0 +1,154 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import {
+  mustAskLevel,
+  type Others,
+  type ServingEvent,
+  type ServingState,
+  serveStep,
+  serving,
+  servingAtStart,
+} from "./serving.ts";
+
+const full = { type: "lease", lease: "full", storeId: "s" } as const;
+const lapse = { type: "lease", lease: "none", storeId: undefined } as const;
+const short = { type: "lease", lease: "readOnly", storeId: "s" } as const;
+const others = (state: Others) => ({ type: "others", others: state }) as const;
+
+function after(...events: readonly ServingEvent[]): ServingState {
+  return events.reduce(serveStep, servingAtStart);
+}
+
+/** The events by which a store becomes level in its present outage. */
+function levelled(state: ServingState, wish = 1): ServingState {
+  const { outage } = state;
+  const asked = serveStep(state, { type: "levels", outage, wish, reached: 0 });
+  return serveStep(asked, { type: "levels", outage, reached: wish });
+}
+
+function told(state: ServingState): string {
+  const { from, writes, through } = serving(state);
+  return `${from}${writes ? " writes" : ""}${through ? " through" : ""}`;
+}
+
+test.each<[string, string, ServingState]>([
+  ["at the start", "none", after()],
+  ["full, nobody met yet", "none", after(full)],
+  ["full, a region alone", "local writes", after(full, others("absent"))],
+  ["full, not level, others up", "remote writes", after(full, others("up"))],
+  ["full, not level, others down", "local writes through", after(full, others("down"))],
+  ["... and up again", "local writes through", after(full, others("down"), others("up"))],
+  ["full and level", "local writes", levelled(after(full, others("up")))],
+  ["... others down", "local writes", serveStep(levelled(after(full)), others("down"))],
+  ["lapsed, others up", "remote writes", after(full, others("up"), lapse)],
+  ["lapsed, others down", "none", after(full, others("down"), lapse)],
+  ["short, others up", "remote writes", after(short, others("up"))],
+  ["short, others down", "local", after(short, others("down"))],
+  ["short, a region alone", "local", after(short, others("absent"))],
+  [
+    "the others do not serve",
+    "local writes through",
+    after(full, others("up"), { type: "refused" }),
+  ],
+  ["retired", "none", after(full, others("absent"), { type: "retired", retired: true })],
+])("%s: %s", (_, expected, state) => {
+  expect(told(state)).toBe(expected);
+});
+
+test("every lapse is an outage: what was level is not any more, and is asked for anew", () => {
+  const level = levelled(after(full, others("up")));
+  expect(mustAskLevel(level)).toBe(false);
+  for (const event of [lapse, short]) {
+    const back = serveStep(serveStep(level, event), full);
+    expect(told(back)).toBe("remote writes");
+    expect(mustAskLevel(back)).toBe(true);
+  }
+});
+
+test("another store's data are an outage although the lease never lapsed", () => {
+  const other = serveStep(levelled(after(full, others("up"))), { ...full, storeId: "t" });
+  expect(told(other)).toBe("remote writes");
+  expect(mustAskLevel(other)).toBe(true);
+});
+
+test("what was asked before the last outage does not count", () => {
+  const first = after(full, others("up"));
+  const second = [lapse, full].reduce(serveStep, first);
+  const late = { type: "levels", outage: first.outage, wish: 1, reached: 1 } as const;
+  expect(told(serveStep(second, late))).toBe("remote writes");
+});
+
+test("a level that an earlier wish reached does not count", () => {
+  const state = after(full, others("up"));
+  const { outage } = state;
+  const asked = serveStep(state, { type: "levels", outage, wish: 7, reached: 0 });
+  expect(told(serveStep(asked, { type: "levels", outage, reached: 6 }))).toBe("remote writes");
+  expect(told(serveStep(asked, { type: "levels", outage, reached: 7 }))).toBe("local writes");
+});
+
+test("coming back from retirement is an outage", () => {
+  const retired = serveStep(levelled(after(full, others("up"))), {
+    type: "retired",
+    retired: true,
+  });
+  expect(told(serveStep(retired, { type: "retired", retired: false }))).toBe("remote writes");
+});
+
+test("as in a cut lasts until the store is level or lapses again", () => {
+  const cut = after(full, others("down"), others("up"));
+  expect(told(levelled(cut))).toBe("local writes");
+  expect(told([lapse, full].reduce(serveStep, cut))).toBe("remote writes");
+});
+
+const events: fc.Arbitrary<ServingEvent> = fc.oneof(
+  fc.record({
+    type: fc.constant("lease" as const),
+    lease: fc.constantFrom("full", "readOnly", "none"),
+    storeId: fc.constantFrom("s", "t", undefined),
+  }),
+  fc.record({
+    type: fc.constant("others" as const),
+    others: fc.constantFrom<Others[]>("absent", "unknown", "down", "up"),
+  }),
+  fc.record({
+    type: fc.constant("levels" as const),
+    outage: fc.integer({ min: 1, max: 8 }),
+    reached: fc.nat({ max: 4 }),
+  }),
+  fc.record({
+    type: fc.constant("levels" as const),
+    outage: fc.integer({ min: 1, max: 8 }),
+    reached: fc.nat({ max: 4 }),
+    wish: fc.integer({ min: 1, max: 4 }),
+  }),
+  fc.constant({ type: "refused" } as const),
+  fc.record({ type: fc.constant("retired" as const), retired: fc.boolean() }),
+);
+
+function check(state: ServingState, reachedIn: number): void {
+  const { from, writes, through } = serving(state);
+  const rules = [
+    from !== "local" || state.lease !== "none",
+    from !== "local" || !writes || state.lease === "full",
+    from !== "local" || !writes || through || reachedIn === state.outage,
+    from !== "remote" || state.others === "up",
+    from === "none" || !state.retired,
+  ];
+  expect(rules).toEqual(rules.map(() => true));
+  expect(serveStep(state, { type: "others", others: state.others })).toBe(state);
+}
+
+test("in every history: no lease, no own store; not level, not the own store alone", () => {
+  fc.assert(
+    fc.property(fc.array(events, { maxLength: 30 }), (history) => {
+      let state = servingAtStart;
+      let reachedIn = 0;
+      for (const event of history) {
+        state = serveStep(state, event);
+        if (state.level) reachedIn = state.outage;
+        check(state, reachedIn);
+      }
+    }),
+    { seed: 20_261_125, numRuns: 1_000 },
+  );
+});
