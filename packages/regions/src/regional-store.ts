@@ -21,7 +21,7 @@ import type { Peer, PeerState, Timers } from "./ports.ts";
 import { pushToAll } from "./push.ts";
 import { isCorrupt, readEach } from "./read-each.ts";
 import { RegionRecords } from "./region-records.ts";
-import { fromRemote, isMadeThere, settledThere, toLocal } from "./remote-reads.ts";
+import { areMade, fromRemote, settledThere, toLocal } from "./remote-reads.ts";
 import type { Serving, serving } from "./serving.ts";
 import { ServingWatch } from "./serving-watch.ts";
 import { failureIn, jittered } from "./waiting.ts";
@@ -164,7 +164,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
       return await this.#commitRemote(instance, changes, audit, again);
     } catch (error) {
       this.#orLocal(error, "write");
-      return await this.commitOwn(instance, changes, audit);
+      return await this.#commitAgain(instance, changes, audit);
     }
   }
 
@@ -235,9 +235,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     );
     if (outcome.kind !== "committed" || others.length === 0) return outcome;
     written();
-    const shared = await pushed;
-    if (shared === true || !required) return outcome;
-    throw new StoreUnavailable("barrierShort", "another region did not acknowledge the change");
+    return this.#acknowledged((await pushed) === true);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -307,7 +305,24 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     const outcome = await peer.remote.commit(instance, changes, audit);
     if (!again || outcome.kind !== "conflict") return outcome;
     // The first try's push may have been faster: every try sends the same bytes.
-    return (await isMadeThere(peer, instance, changes)) ? { kind: "committed" } : outcome;
+    const ids = changes.map(({ after }) => after.uniqueIdentifier);
+    const found = await peer.remote.read(instance, ids);
+    return areMade(changes, found) ? { kind: "committed" } : outcome;
+  }
+
+  /** After a try at another region, which may have been done there, and pushed here before this one. */
+  async #commitAgain(
+    instance: string,
+    changes: readonly Change[],
+    audit: readonly AuditEvent[],
+  ): Promise<CommitOutcome> {
+    const outcome = await this.commitOwn(instance, changes, audit);
+    if (outcome.kind !== "conflict") return outcome;
+    const ids = changes.map(({ after }) => after.uniqueIdentifier);
+    const found = await this.#own.read(instance, ids);
+    if (!areMade(changes, found)) return outcome;
+    const shared = await this.#push(this.#watch.others(), changes);
+    return this.#acknowledged(shared);
   }
 
   async #commitAgreed(
@@ -339,6 +354,12 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     const objects = changes.map(({ after }) => after);
     const timeoutMs = this.#pushTimeoutMs;
     return this.#parts.push(others, objects, { timers, ids, observe, timeoutMs });
+  }
+
+  /** What a client is told of a change that is durable here, and in the others where it is `shared`. */
+  #acknowledged(shared: boolean): CommitOutcome {
+    if (shared || this.#options.peerAcknowledgement !== "required") return { kind: "committed" };
+    throw new StoreUnavailable("barrierShort", "another region did not acknowledge the change");
   }
 
   /** An agreed operation that holds a record is waited for: it ends soon, or is resolved. */

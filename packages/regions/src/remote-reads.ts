@@ -50,15 +50,15 @@ function continued(query: FindQuery, mark: string): FindQuery {
   throw new StoreUnavailable("noLease", message);
 }
 
-/** Whether a commit's changes are in another region's store to the byte. */
-export async function isMadeThere(
-  peer: Peer,
-  instance: string,
+/** Whether an earlier try of a commit made its changes: every try sends the same bytes, and no two make one identifier. */
+export function areMade(
   changes: readonly Change[],
-): Promise<boolean> {
-  const ids = changes.map(({ after }) => after.uniqueIdentifier);
-  const found = await peer.remote.read(instance, ids);
-  return changes.every(({ after }, at) => found[at]?.tag === storedOf(after).tag);
+  found: readonly (StoredObject | undefined)[],
+): boolean {
+  return changes.every(({ kind, after }, at) => {
+    const copy = found[at];
+    return kind === "create" ? copy !== undefined : copy?.tag === storedOf(after).tag;
+  });
 }
 
 /**
