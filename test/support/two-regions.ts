@@ -1,3 +1,4 @@
+import type { Authority } from "@holdfast/server";
 import { NodeProcess } from "./node-process.ts";
 import { freePort, RedisServer, until } from "./redis.ts";
 import type { RegionOptions } from "./region.ts";
@@ -29,6 +30,8 @@ export class TwoRegions implements AsyncDisposable {
   readonly a: Region;
   readonly b: Region;
   readonly relays: Relays;
+  /** Has issued the regions' certificates. */
+  readonly peerAuthority: Authority;
   readonly #links: Readonly<Record<RegionName, readonly number[]>>;
   readonly #resources: AsyncDisposableStack;
   #wanMs: number;
@@ -38,6 +41,7 @@ export class TwoRegions implements AsyncDisposable {
     readonly a: Region;
     readonly b: Region;
     readonly relays: Relays;
+    readonly peerAuthority: Authority;
     /** By region: the relays before its nodes. */
     readonly links: Readonly<Record<RegionName, readonly number[]>>;
     readonly wanMs: number;
@@ -46,6 +50,7 @@ export class TwoRegions implements AsyncDisposable {
     this.a = parts.a;
     this.b = parts.b;
     this.relays = parts.relays;
+    this.peerAuthority = parts.peerAuthority;
     this.#links = parts.links;
     this.#wanMs = parts.wanMs;
     this.#resources = parts.resources;
@@ -188,7 +193,10 @@ export async function startTwoRegions(options: TwoRegionsOptions): Promise<TwoRe
   };
   const [a, b] = await all([lay("a", "b"), lay("b", "a")]);
   const resources = stack.move();
-  const both = new TwoRegions({ a, b, relays, links, wanMs, resources });
+  const both = new TwoRegions({
+    ...{ a, b, relays, links, wanMs, resources },
+    peerAuthority: authority,
+  });
   await using guard = new AsyncDisposableStack();
   guard.use(both);
   await both.delay(wanMs);

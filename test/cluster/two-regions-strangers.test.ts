@@ -1,0 +1,178 @@
+import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { connect as connectHttp2 } from "node:http2";
+import { connect as connectTcp } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Issued } from "@holdfast/server";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createKey, keyBytes } from "../support/keys.ts";
+import { say } from "../support/load.ts";
+import { until } from "../support/redis.ts";
+import { createPeerAuthority, issuePeer } from "../support/region.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { ClientsOfAll } from "../support/two-regions-clients.ts";
+import { allWell, vitalsOf } from "../support/vitals.ts";
+
+const instance = "vcenter";
+
+let both: TwoRegions;
+let clients: ClientsOfAll;
+
+beforeAll(async () => {
+  both = await startTwoRegions({ instances: [instance], replicas: 0, nodes: 1 });
+  await allWell(both);
+  clients = await ClientsOfAll.open(both, instance);
+});
+
+afterAll(async () => {
+  await clients?.[Symbol.asyncDispose]();
+  await both?.[Symbol.asyncDispose]();
+});
+
+/** What becomes of somebody who calls a method of the peer protocol at a1. */
+function call(who: Partial<Issued>, path = "/holdfast.peer.v1.Peer/Hello"): Promise<string> {
+  return new Promise((resolve) => {
+    const session = connectHttp2(`https://127.0.0.1:${both.node("a1").peer}`, {
+      rejectUnauthorized: false,
+      ...(who.certificate === undefined ? {} : { cert: who.certificate }),
+      ...(who.key === undefined ? {} : { key: who.key }),
+    });
+    const done = (what: string) => {
+      session.destroy();
+      resolve(what);
+    };
+    session.setTimeout(5_000, () => done("nothing"));
+    session.on("error", (error) => done(`refused: ${error.message}`));
+    session.on("close", () => done("closed"));
+    const stream = session.request({
+      ":method": "POST",
+      ":path": path,
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    let status: unknown;
+    stream.on("response", (headers) => {
+      status = headers["grpc-status"];
+    });
+    stream.on("trailers", (headers) => {
+      status = headers["grpc-status"];
+    });
+    stream.on("error", () => undefined);
+    stream.on("end", () => done(`answered with status ${String(status)}`));
+    stream.resume();
+    stream.end(Buffer.alloc(5));
+  });
+}
+
+async function refusals(): Promise<number> {
+  const text = await both.node("a1").metrics();
+  return Number(/^holdfast_peer_refusals_total (\d+)/m.exec(text)?.[1] ?? 0);
+}
+
+/** Both regions work together still: what one makes the other shows, and nothing was acknowledged alone. */
+async function worksOn(): Promise<void> {
+  const before = await vitalsOf(both.node("a1"));
+  const id = await createKey(clients.at("a1"));
+  await keyBytes(clients.at("b1"), id);
+  expect((await vitalsOf(both.node("a1"))).alone).toBe(before.alone);
+}
+
+describe("strangers at the peer port are refused, and named in log and metric", () => {
+  const strangers: readonly [string, () => Promise<Partial<Issued>>][] = [
+    ["no certificate", async () => ({})],
+    [
+      "a KMIP client's certificate",
+      async () => {
+        const { certificate, key } = both.a.target(instance);
+        return { certificate, key };
+      },
+    ],
+    [
+      "the right name from another authority",
+      async () => issuePeer(await createPeerAuthority(), "b"),
+    ],
+    ["a region that is not the peer", async () => issuePeer(both.peerAuthority, "c")],
+    ["the region's own name", async () => issuePeer(both.peerAuthority, "a")],
+  ];
+
+  test.each(strangers)("%s", async (_, issue) => {
+    const before = await refusals();
+    const said = await call(await issue());
+    expect(said).toMatch(/^(refused|closed)/);
+    await until("a refusal counted", async () => (await refusals()) > before);
+    expect(both.node("a1").logText()).toMatch(/peer/i);
+    await worksOn();
+  });
+
+  test("the peer itself is answered", async () => {
+    expect(await call(await issuePeer(both.peerAuthority, "b"))).toMatch(/^answered/);
+  });
+
+  test.each([
+    ["garbage", randomBytes(4_096)],
+    ["HTTP", Buffer.from("GET / HTTP/1.1\r\n\r\n")],
+    ["silence", Buffer.alloc(0)],
+  ])("%s instead of TLS", async (_, bytes) => {
+    const socket = connectTcp(both.node("a1").peer, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.on("connect", () => socket.write(bytes));
+    const closed = new Promise<true>((resolve) => socket.once("close", () => resolve(true)));
+    await worksOn();
+    expect(await Promise.race([closed, sleep(20_000).then(() => false)])).toBe(true);
+  });
+
+  test("a flood of connections that say nothing: the peer goes on, the memory stays", async () => {
+    const node = both.node("a1");
+    const memory = async () =>
+      Number(/^process_resident_memory_bytes (\S+)/m.exec(await node.metrics())?.[1]);
+    const before = await memory();
+    const sockets = Array.from({ length: 800 }, () => {
+      const socket = connectTcp(node.peer, "127.0.0.1");
+      socket.on("error", () => undefined);
+      return socket;
+    });
+    await sleep(500);
+    await both.reset();
+    await allWell(both, 10_000);
+    await worksOn();
+    const grown = (await memory()) - before;
+    for (const socket of sockets) socket.destroy();
+    say(`800 silent connections: ${Math.round(grown / 1e6)} MB more`);
+    expect(grown).toBeLessThan(100e6);
+  });
+});
+
+test("peer certificates and their authority are replaced without a restart, old and new overlapping", async () => {
+  const next = await createPeerAuthority();
+  const write = (region: "a" | "b", name: string, text: string) =>
+    writeFile(join(both.region(region).folder, name), text, { mode: 0o600 });
+  const overlapping = both.peerAuthority.certificate + next.certificate;
+  const steps: readonly (() => Promise<void>)[] = [
+    async () => {
+      for (const region of ["a", "b"] as const) await write(region, "peer-ca.pem", overlapping);
+    },
+    async () => {
+      for (const region of ["a", "b"] as const) {
+        const { certificate, key } = await issuePeer(next, region);
+        await write(region, "peer-key.pem", key);
+        await write(region, "peer.pem", certificate);
+      }
+    },
+    async () => {
+      for (const region of ["a", "b"] as const)
+        await write(region, "peer-ca.pem", next.certificate);
+    },
+  ];
+  for (const step of steps) {
+    await step();
+    for (const node of both.nodes) node.signal("SIGHUP");
+    await sleep(1_000);
+    // Connections that were there would hide a mistake.
+    await both.reset();
+    await allWell(both, 15_000);
+    await worksOn();
+  }
+  expect(await call(await issuePeer(both.peerAuthority, "b"))).toMatch(/^(refused|closed)/);
+  expect(await call(await issuePeer(next, "b"))).toMatch(/^answered/);
+});
