@@ -120,8 +120,8 @@ export function objectOf(more: Partial<ManagedObject> = {}, materialBytes = 48):
     fixed: [],
     material: {
       kekId: "00000000-0000-4000-8000-000000000000",
-      nonce: randomBytes(12),
-      ciphertext: randomBytes(materialBytes),
+      nonce: new Uint8Array(randomBytes(12)),
+      ciphertext: new Uint8Array(randomBytes(materialBytes)),
     },
     facts: {},
     registers: [],

@@ -1,0 +1,171 @@
+import {
+  type ManagedObject,
+  type MemoryOwnStore,
+  partitionOf,
+  type Register,
+  stateOf,
+} from "@holdfast/engine";
+import { beforeEach, describe, expect, test } from "vitest";
+import { DueDates, nextDate } from "./due-dates.ts";
+import { openStore, VirtualTime } from "./test-leader.ts";
+import { change, objectOf, put, recordsOf, termOf } from "./test-peer.ts";
+
+const region = "a";
+const start = 1_700_000_000;
+/** Tags of the attributes (KMIP 2.1, 4.1 and 4.18), and the type of a Date-Time. */
+const tags = { activation: 0x420001, deactivation: 0x42002f } as const;
+const dateTime = 9;
+
+let time: VirtualTime;
+let own: MemoryOwnStore;
+let duty: DueDates;
+
+beforeEach(async () => {
+  time = new VirtualTime();
+  own = await openStore({ wallMs: time.wallMs });
+  duty = new DueDates({ region, own, store: own, timers: time });
+});
+
+function planned(dates: { readonly activation?: number; readonly deactivation?: number }) {
+  const register = (name: keyof typeof tags): readonly Register[] => {
+    const [tag, at] = [tags[name], dates[name]];
+    if (at === undefined) return [];
+    const value: Register["value"] = { tag, type: dateTime, value: BigInt(at) };
+    return [{ tag, key: "", index: 0, origin: "", value, stamp: { us: 1, region } }];
+  };
+  const registers = [...register("activation"), ...register("deactivation")];
+  return objectOf({ registers });
+}
+
+/** One run of the duty, which waits by `Timers`. */
+async function run(): Promise<{ readonly done: number; readonly left: number }> {
+  const running = duty.run(termOf(1));
+  let over = false;
+  void running.then(
+    () => {
+      over = true;
+    },
+    () => undefined,
+  );
+  for (let rounds = 0; !over && rounds < 10_000; rounds += 1) await time.run(0);
+  return running;
+}
+
+async function stateIn({ uniqueIdentifier }: ManagedObject): Promise<string> {
+  const object = (await recordsOf(own)).get(uniqueIdentifier);
+  return object === undefined ? "none" : stateOf(object.facts);
+}
+
+test("writes each fact when its date has come, dated as planned, with its evidence", async () => {
+  const object = planned({ activation: start + 10, deactivation: start + 20 });
+  await put(own, [object, objectOf()]);
+  expect(await run()).toEqual({ done: 0, left: 0 });
+  await time.run(10_000);
+  expect(await run()).toEqual({ done: 1, left: 0 });
+  expect(await stateIn(object)).toBe("Active");
+  await time.run(9_000);
+  expect(await run()).toEqual({ done: 0, left: 0 });
+  await time.run(1_000);
+  expect((await run()).done).toBe(1);
+  expect(await stateIn(object)).toBe("Deactivated");
+  expect((await recordsOf(own)).get(object.uniqueIdentifier)?.facts).toEqual({
+    activated: { time: start + 10, region },
+    deactivated: { time: start + 20, region },
+  });
+  expect(own.auditOf("i").map(({ action, initiator }) => [action, initiator])).toEqual([
+    ["kmip-key.activate", "planned-date"],
+    ["kmip-key.deactivate", "planned-date"],
+  ]);
+});
+
+test("follows a date that was changed, and forgets one that was deleted", async () => {
+  const [moved, deleted] = [
+    planned({ activation: start + 10 }),
+    planned({ activation: start + 10 }),
+  ];
+  await put(own, [moved, deleted]);
+  await run();
+  await change(own, moved, { registers: planned({ activation: start + 30 }).registers });
+  await change(own, deleted, { registers: [] });
+  await time.run(12_000);
+  await run();
+  expect([await stateIn(moved), await stateIn(deleted)]).toEqual(["PreActive", "PreActive"]);
+  await time.run(18_000);
+  await run();
+  expect([await stateIn(moved), await stateIn(deleted)]).toEqual(["Active", "PreActive"]);
+});
+
+test("costs one question while nothing changes and nothing is due", async () => {
+  await put(own, [planned({ activation: start + 1_000 })]);
+  await run();
+  const changes = own.changes.bind(own);
+  let pages = 0;
+  own.changes = (...args) => {
+    pages += 1;
+    return changes(...args);
+  };
+  for (let round = 0; round < 5; round += 1) await run();
+  expect(pages).toBe(0);
+});
+
+test("keeps the earliest in mind and finds the others by looking again", async () => {
+  duty = new DueDates({ region, own, store: own, timers: time, plannedMax: 10 });
+  const objects = Array.from({ length: 40 }, (_, at) => planned({ activation: start + 10 + at }));
+  await put(own, objects);
+  for (let second = 0; second < 80; second += 1) {
+    await run();
+    await time.run(1_000);
+  }
+  for (const object of objects) expect(await stateIn(object)).toBe("Active");
+});
+
+test("what an agreed operation holds is tried again", async () => {
+  const object = planned({ activation: start + 1 });
+  await put(own, [object]);
+  await own.reserve("i", [object.uniqueIdentifier], "op");
+  await time.run(2_000);
+  expect(await run()).toEqual({ done: 0, left: 1 });
+  await own.release("i", "op");
+  expect(await run()).toEqual({ done: 1, left: 0 });
+});
+
+test("after a fail-over everything is looked at again", async () => {
+  const object = planned({ activation: start + 5 });
+  await put(own, [object]);
+  await run();
+  own.setState("none");
+  own.failOver("other");
+  own.setState("full");
+  await time.run(5_000);
+  await run();
+  expect(await stateIn(object)).toBe("Active");
+  expect(partitionOf("i")).toBeLessThan(64);
+});
+
+describe("the next date", () => {
+  test.each<
+    [string, Partial<ManagedObject> & Pick<ManagedObject, "registers">, number | undefined]
+  >([
+    ["none planned", { registers: [] }, undefined],
+    ["activation first", planned({ activation: 5, deactivation: 9 }), 5],
+    [
+      "deactivation once it is active",
+      {
+        ...planned({ activation: 5, deactivation: 9 }),
+        facts: { activated: { time: 5, region } },
+      },
+      9,
+    ],
+    [
+      "none once it is destroyed",
+      {
+        ...planned({ activation: 5, deactivation: 9 }),
+        facts: { destroyed: { time: 5, region } },
+      },
+      undefined,
+    ],
+    ["none for an object that was never active", planned({ deactivation: 9 }), undefined],
+  ])("%s", (_name, more, at) => {
+    expect(nextDate(objectOf(more), region)).toBe(at);
+  });
+});

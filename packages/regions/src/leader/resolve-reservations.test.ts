@@ -1,0 +1,166 @@
+import { type ManagedObject, type MemoryOwnStore, stateOf } from "@holdfast/engine";
+import { beforeEach, describe, expect, test } from "vitest";
+import { ResolveReservations } from "./resolve-reservations.ts";
+import { openStore, VirtualTime } from "./test-leader.ts";
+import { MemoryPeer, objectOf, put, recordsOf, termOf } from "./test-peer.ts";
+
+const destroyed = { time: 1_700_000_003, region: "a" };
+const activated = { time: 1_700_000_002, region: "b" };
+const operation = "11111111-0000-4000-8000-000000000000";
+
+let time: VirtualTime;
+/** The stores of the regions `a`, which is first in order, and `b`. */
+let stores: { readonly a: MemoryOwnStore; readonly b: MemoryOwnStore };
+let peers: { readonly a: MemoryPeer; readonly b: MemoryPeer };
+let object: ManagedObject;
+
+beforeEach(async () => {
+  time = new VirtualTime();
+  const open = (storeId: string) => openStore({ storeId, wallMs: time.wallMs });
+  stores = { a: await open("a"), b: await open("b") };
+  peers = { a: new MemoryPeer("a", stores.a, time), b: new MemoryPeer("b", stores.b, time) };
+  object = objectOf();
+  await put(stores.a, [object]);
+  await put(stores.b, [object]);
+});
+
+function dutyOf(region: "a" | "b"): ResolveReservations {
+  const other = region === "a" ? "b" : "a";
+  return new ResolveReservations({
+    region,
+    own: stores[region],
+    peers: [peers[other]],
+    timers: time,
+  });
+}
+
+async function run(duty: ResolveReservations, region: "a" | "b") {
+  return duty.run(termOf(await stores[region].newEpoch()));
+}
+
+function reserve(region: "a" | "b") {
+  return stores[region].reserve("i", [object.uniqueIdentifier], operation);
+}
+
+/** Makes the decision: the first region's write. */
+async function decide(): Promise<void> {
+  const [before] = await stores.a.read("i", [object.uniqueIdentifier]);
+  if (before === undefined) throw new Error("no record");
+  const after = { ...before.object, material: undefined, facts: { destroyed } };
+  const change = { kind: "update", before, after } as const;
+  expect(await stores.a.commit("i", [change], [], { operation })).toEqual({ kind: "committed" });
+}
+
+async function copyIn(region: "a" | "b"): Promise<ManagedObject | undefined> {
+  return (await recordsOf(stores[region])).get(object.uniqueIdentifier);
+}
+
+test("one that may still be worked on is left alone", async () => {
+  await reserve("a");
+  await time.run(4_900);
+  expect(await run(dutyOf("a"), "a")).toEqual({ done: 0, left: 0 });
+  expect(await stores.a.reservations()).toHaveLength(1);
+});
+
+test("a clock that is behind the one that reserved keeps no reservation for ever", async () => {
+  stores = { ...stores, a: await openStore({ wallMs: () => time.wallMs() + 3_600_000 }) };
+  await put(stores.a, [object]);
+  await reserve("a");
+  const duty = dutyOf("a");
+  await run(duty, "a");
+  await time.run(5_000);
+  expect(await run(duty, "a")).toEqual({ done: 1, left: 0 });
+});
+
+describe("the first region", () => {
+  test("drops what was not decided, without asking anybody", async () => {
+    await reserve("a");
+    await time.run(5_000);
+    peers.b.now = "down";
+    expect(await run(dutyOf("a"), "a")).toEqual({ done: 1, left: 0 });
+    expect(await stores.a.reservations()).toEqual([]);
+    expect(peers.b.calls.size).toBe(0);
+    expect(await copyIn("a")).toEqual(object);
+  });
+});
+
+describe("a later region", () => {
+  test("drops what the first has not decided, and cannot any more", async () => {
+    await reserve("a");
+    await reserve("b");
+    await time.run(5_000);
+    expect(await run(dutyOf("b"), "b")).toEqual({ done: 1, left: 0 });
+    expect(await stores.a.reservations()).toEqual([]);
+    expect(await stores.b.reservations()).toEqual([]);
+    expect(await copyIn("b")).toEqual(object);
+    const [before] = await stores.a.read("i", [object.uniqueIdentifier]);
+    const after = { ...object, material: undefined, facts: { destroyed } };
+    const change = { kind: "update", before: before as never, after } as const;
+    expect((await stores.a.commit("i", [change], [], { operation })).kind).toBe("reservationLost");
+  });
+
+  test("joins in what the first has decided", async () => {
+    await reserve("a");
+    await reserve("b");
+    await decide();
+    await time.run(5_000);
+    expect(await run(dutyOf("b"), "b")).toEqual({ done: 1, left: 0 });
+    const copy = await copyIn("b");
+    expect(copy && stateOf(copy.facts)).toBe("Destroyed");
+    expect(copy?.material).toBeUndefined();
+    expect(await stores.b.reservations()).toEqual([]);
+  });
+
+  test("asks the first to release before it looks at its copy", async () => {
+    await reserve("a");
+    await reserve("b");
+    await time.run(5_000);
+    const asked: string[] = [];
+    // The decision is made at the last moment at which it can be.
+    peers.a.before = async (method) => {
+      asked.push(method);
+      if (method === "release") await decide();
+    };
+    await run(dutyOf("b"), "b");
+    expect(asked).toEqual(["release", "fetch"]);
+    expect((await copyIn("b"))?.facts).toEqual({ destroyed });
+  });
+
+  test("leaves it while the first cannot be asked, and does not fail the others for it", async () => {
+    await reserve("b");
+    await time.run(5_000);
+    peers.a.now = "down";
+    const duty = dutyOf("b");
+    await expect(run(duty, "b")).rejects.toMatchObject({ failure: "peerUnreachable" });
+    expect(await stores.b.reservations()).toHaveLength(1);
+    peers.a.now = "up";
+    expect(await run(duty, "b")).toEqual({ done: 1, left: 0 });
+  });
+
+  test("leaves out a region that was retired", async () => {
+    await reserve("b");
+    await time.run(5_000);
+    peers.a.now = "retired";
+    expect(await run(dutyOf("b"), "b")).toEqual({ done: 1, left: 0 });
+    expect(peers.a.calls.size).toBe(0);
+  });
+
+  test("joins in a record that it does not have", async () => {
+    const fresh = objectOf({ facts: { activated } });
+    await put(stores.a, [fresh]);
+    await stores.b.reserve("i", [object.uniqueIdentifier, fresh.uniqueIdentifier], operation);
+    await time.run(5_000);
+    await run(dutyOf("b"), "b");
+    expect((await recordsOf(stores.b)).get(fresh.uniqueIdentifier)).toEqual(fresh);
+    expect(await stores.b.reservations()).toEqual([]);
+  });
+});
+
+test("a leader that was deposed releases nothing", async () => {
+  await reserve("a");
+  await time.run(5_000);
+  const old = await stores.a.newEpoch();
+  await stores.a.newEpoch();
+  await expect(dutyOf("a").run(termOf(old))).rejects.toMatchObject({ failure: "deposed" });
+  expect(await stores.a.reservations()).toHaveLength(1);
+});
