@@ -9,6 +9,10 @@ interface WithConfig {
   readonly config: string;
 }
 
+interface Confirmation {
+  readonly endpointsAreOff?: string | true;
+}
+
 // Each command brings what it needs when it runs: most need no server, and should not wait for one to load.
 const program = new Command("holdfast").version(version).exitOverride();
 addServe(program);
@@ -107,10 +111,12 @@ function addRegion(parent: Command): void {
       .argument("<region>", "the other region, which is lost")
       .description("go on without a region that is lost for good, or for long"),
   )
-    .option("--endpoints-are-off <region>", "confirms that no client can reach that region")
-    .action(async (lost: string, options: WithConfig & { readonly endpointsAreOff?: string }) => {
+    .option("--endpoints-are-off [region]", "confirms that no client can reach that region")
+    .action(async (lost: string, options: WithConfig & Confirmation) => {
       const { retire } = await import("./region-commands.ts");
-      print(await retire(options.config, process.env, lost, options.endpointsAreOff));
+      const { endpointsAreOff: off } = options;
+      const confirmed = off === true || off === lost;
+      print(await retire(options.config, process.env, lost, confirmed));
     });
   withConfig(
     parent.command("rejoin").description("bring this region back after the other one retired it"),

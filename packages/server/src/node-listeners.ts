@@ -31,20 +31,24 @@ export async function openListeners(
   opened.defer(() => http.close());
   const grpc = await openGrpcHealth(config.health.listen, health);
   opened.defer(() => grpc.close());
-  await endpoint.open();
+  // Where nobody can be answered yet, the guard opens it as soon as somebody can.
+  if (health.canRead) await endpoint.open();
   opened.defer(() => guard.close());
   const tick = setInterval(() => {
     look();
     guard.tick();
   }, healthTickMs);
   opened.adopt(tick, clearInterval);
-  log.say("info", "node ready", {
+  const { from, reason } = store.serving();
+  const how = health.canRead ? "node ready" : "node up, and lets nobody in yet";
+  log.say(health.canRead ? "info" : "warn", how, {
     version,
     kmip: endpoint.address,
     http: http.address,
     health: grpc.address,
     store: connection.address ?? connection.name,
-    serving: store.serving().from,
+    serving: from,
+    ...(health.canRead ? {} : { reason }),
     ...(config.peer && { peer: printAddress(config.peer.listen), other: config.peer.region }),
     instances: config.instances.map(({ name }) => name),
   });

@@ -6,13 +6,13 @@ import type { Regions } from "./node-regions.ts";
 import type { Tenants } from "./node-tenants.ts";
 import { storeFault } from "./store-faults.ts";
 
-/** How long a start waits until one of the two regions can serve. */
-const startWaitMs = 15_000;
-const againMs = 200;
+/** How long a start waits until one of the two regions can serve, before it goes on without. */
+const startWaitMs = 5000;
+const againMs = 100;
 
 /**
- * Makes the configured instances known. With another region that serves, a node starts although its own store cannot be
- * used: what is missing there is made up for as soon as it can be.
+ * Makes the configured instances known. A node of two regions starts although neither store can be used now: it says so,
+ * lets nobody in until one can, and makes up for what is missing then. One of a region alone does not.
  */
 export async function openInstances(
   parts: Parts,
@@ -38,9 +38,9 @@ export async function openInstances(
       return keeper;
     } catch (error) {
       const passes = error instanceof StoreUnavailable && config.peer !== undefined;
-      if (passes && store.serving().from !== "none") return keeper;
-      if (!passes || clock.monotonicMs() > untilMs) throw storeFault(error, config, configFile);
+      if (!passes) throw storeFault(error, config, configFile);
     }
+    if (store.serving().from !== "none" || clock.monotonicMs() > untilMs) return keeper;
     await delay(againMs);
   }
 }

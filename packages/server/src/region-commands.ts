@@ -57,9 +57,9 @@ export async function retire(
   configFile: string,
   environment: Environment,
   lost: string,
-  endpointsAreOff: string | undefined,
+  endpointsAreOff: boolean,
 ): Promise<string> {
-  if (endpointsAreOff !== lost) {
+  if (!endpointsAreOff) {
     throw new StartError(
       `region retire ${lost}: give --endpoints-are-off ${lost} once no client can reach an endpoint of region ${lost} any more; while it is cut off it serves on, and what it acknowledges then may be lost`,
     );
