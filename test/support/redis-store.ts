@@ -1,5 +1,13 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import type { AuditEvent, Clock, Event, ManagedObject } from "@holdfast/engine";
+import {
+  type AuditEvent,
+  type Clock,
+  type Event,
+  type InstanceStatus,
+  type ManagedObject,
+  partitionOf,
+  sysPartition,
+} from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/conformance";
 import { initialiseStore, RedisStore, type RedisStoreOptions } from "@holdfast/redis";
 import type { RedisServer } from "./redis.ts";
@@ -43,7 +51,7 @@ export async function openNewStore(options: OpenOptions): Promise<OpenStore> {
 /** An instance that is installed, and a short way to make objects in it. */
 export async function installed(store: RedisStore): Promise<string> {
   const instance = randomUUID();
-  await store.ensure(instance, "test");
+  await store.install(instance);
   return instance;
 }
 
@@ -69,4 +77,30 @@ export async function auditOf(
     }
   }
   return events;
+}
+
+/** `{p00}:` to `{p63}:`, and `{sys}:`. */
+export function prefixOf(instance: string): string {
+  const partition = partitionOf(instance);
+  return partition === sysPartition ? "{sys}:" : `{p${String(partition).padStart(2, "0")}}:`;
+}
+
+/** Where a record lies, and its bytes: header and record. */
+export async function recordOf(
+  redis: RedisServer,
+  instance: string,
+  uniqueIdentifier: string,
+): Promise<{ readonly key: Buffer; readonly value: Buffer }> {
+  const id = Buffer.from(uniqueIdentifier.replaceAll("-", ""), "hex");
+  const key = Buffer.concat([Buffer.from(`${prefixOf(instance)}o:`), id]);
+  return { key, value: (await redis.buffers("get", key)) as unknown as Buffer };
+}
+
+/** Gives an instance a status, as administration does. */
+export async function setStatus(
+  redis: RedisServer,
+  instance: string,
+  status: InstanceStatus,
+): Promise<void> {
+  await redis.command("set", `${prefixOf(instance)}s:${encodeURIComponent(instance)}`, status);
 }

@@ -179,7 +179,7 @@ class Page {
   add({ number, rest }: Answer): void {
     const [last, entries] = rest as [number, Buffer[]];
     this.upTo = number;
-    this.last = Math.max(number, last);
+    this.last = last;
     for (let at = 0; at + 1 < entries.length; at += 2) {
       const [id, value] = [entries[at], entries[at + 1]];
       if (id === undefined || value === undefined) continue;

@@ -9,6 +9,8 @@ export {
   sampleRegister,
 } from "./managed-object-conformance.ts";
 export { objectStoreConformance } from "./object-store-conformance.ts";
+export { ownStoreConformance } from "./own-store-conformance.ts";
+export type { OwnStoreSubject } from "./own-world-conformance.ts";
 export { type RootOfTrustSubject, rootOfTrustConformance } from "./root-of-trust-conformance.ts";
 export { type StoreModelOptions, storeModel } from "./store-model-conformance.ts";
 export type { ObjectStoreSubject } from "./world-conformance.ts";

@@ -4,6 +4,7 @@ import { kekStoreConformance } from "../conformance/kek-store-conformance.ts";
 import { locksConformance } from "../conformance/locks-conformance.ts";
 import { sampleObject } from "../conformance/managed-object-conformance.ts";
 import { objectStoreConformance } from "../conformance/object-store-conformance.ts";
+import { ownStoreConformance } from "../conformance/own-store-conformance.ts";
 import { rootOfTrustConformance } from "../conformance/root-of-trust-conformance.ts";
 import { storeModel } from "../conformance/store-model-conformance.ts";
 import type { Event } from "../observe.ts";
@@ -27,6 +28,16 @@ async function openStore() {
 
 objectStoreConformance("MemoryOwnStore", openStore);
 storeModel("MemoryOwnStore", openStore);
+ownStoreConformance("MemoryOwnStore", async () => {
+  const { subject, instances } = await openStore();
+  return {
+    subject,
+    instances,
+    setStatus: async (instance, status) => instances.setStatus(instance, status),
+    damage: async (_instance, id) => subject.damage(id),
+    close: async () => undefined,
+  };
+});
 kekStoreConformance("MemoryKekStore", async () => ({
   subject: new MemoryKekStore(),
   close: async () => undefined,
