@@ -53,14 +53,17 @@ export function countViolations(
   return Object.fromEntries(entries) as Record<ViolationKind, number>;
 }
 
-/** A line for everything that the run must not show; none where all is well. */
-export function faultsOf(report: ChaosReport): readonly string[] {
-  const { violations, longestGapByFault } = report;
-  const broken = violationKinds
+/** A line for each kind of promise that was broken. */
+export function violationsOf({ violations }: ChaosReport): readonly string[] {
+  return violationKinds
     .filter((kind) => violations[kind] > 0)
     .map((kind) => `${kind}: ${violations[kind]}`);
+}
+
+/** A line for everything that the run must not show; none where all is well. */
+export function faultsOf(report: ChaosReport): readonly string[] {
   const slow = Object.entries(gapBounds).flatMap(([kind, boundMs]) => {
-    const gap = longestGapByFault[kind];
+    const gap = report.longestGapByFault[kind];
     if (gap === undefined) return [];
     const longestMs = Math.max(gap.writeMs, gap.readMs);
     return longestMs > boundMs
@@ -68,7 +71,7 @@ export function faultsOf(report: ChaosReport): readonly string[] {
       : [];
   });
   const idle = report.acknowledgedShared === 0 ? ["nothing was acknowledged by both regions"] : [];
-  return [...broken, ...slow, ...idle];
+  return [...violationsOf(report), ...slow, ...idle];
 }
 
 /** The report for a person. */

@@ -110,7 +110,7 @@ describe("a region is lost for good, retired, and returns with its old data", ()
 
   test("retired: the survivor decides alone", async () => {
     const done = await holdfast(
-      ...["region", "retire", "b", "--endpoints-are-off", "--config", configOf("a1")],
+      ...["region", "retire", "b", "--endpoints-are-off", "b", "--config", configOf("a1")],
     );
     say(`${done.out}${done.err}`.trim());
     expect(done).toMatchObject({ code: 0 });

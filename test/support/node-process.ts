@@ -54,7 +54,9 @@ export class NodeProcess implements AsyncDisposable {
         return this.ready();
       },
       readyMs,
-    );
+    ).catch((error: Error) => {
+      throw new Error(`${error.message}\n${this.logTail()}`);
+    });
   }
 
   /** Starts the process and does not wait. */

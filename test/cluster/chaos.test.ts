@@ -1,0 +1,19 @@
+import { expect, test } from "vitest";
+import { reportLines, violationsOf } from "../chaos/report.ts";
+import { runChaos } from "../chaos/run.ts";
+import { say } from "../support/load.ts";
+
+const minutes = 2;
+const seed = 3;
+
+test(`${minutes} minutes of faults, seed ${seed}: nothing acknowledged is lost, no state goes back`, {
+  timeout: minutes * 60_000 + 400_000,
+}, async () => {
+  const options = { minutes, seed, json: undefined, wanMs: 40, workers: 4, only: [] };
+  const report = await runChaos(options, say, new AbortController().signal);
+  for (const line of reportLines(report)) say(line);
+  expect(violationsOf(report)).toEqual([]);
+  expect(report.acknowledgedShared).toBeGreaterThan(100);
+  // How long gaps are is judged by `npm run chaos`, on a machine that does nothing else.
+  expect(report.steps).toBeGreaterThan(3);
+});
