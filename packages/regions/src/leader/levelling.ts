@@ -3,7 +3,7 @@ import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 import type { PeerReader } from "./reader.ts";
 
 /** How soon a node's wish is seen: the own store serves again no sooner. */
-const levellingEveryMs = 100;
+const levellingEveryMs = 200;
 const catchUpEveryMs = 500;
 const digestsEveryMs = 60_000;
 

@@ -2,7 +2,7 @@ import type { Timers } from "../ports.ts";
 
 /** Lateness of the event loop that clients do not feel, and the longest rest that more of it leads to. */
 const tolerableMs = 5;
-const restMaxMs = 100;
+const restMaxMs = 25;
 
 /**
  * Lets clients go first: whoever fills a store asks between two batches, and rests for as long as others were kept

@@ -25,12 +25,12 @@ export interface PeerReaderOptions {
   readonly join?: MergeOptions["join"];
 }
 
-/** A page is small enough for two regions' memory, and large enough that its round trip hides behind the merging. */
-const pageRecords = 1_000;
-const pageBytes = 1 << 20;
+/** A page is small enough for one answer of the peer protocol (1 MiB), and its round trip hides behind the joining. */
+const pageRecords = 2_000;
+const pageBytes = 896 << 10;
 /** Records joined in one step: a store's script for more of them would hold up its clients. */
 const mergeRecords = 128;
-const mergeWidth = 3;
+const mergeWidth = 4;
 const partitionsAtOnce = 6;
 /** How often a long pull notes how far it came. */
 const saveEveryMs = 1_000;
