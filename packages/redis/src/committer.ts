@@ -311,7 +311,14 @@ export class Committer {
     if (added.length > 0) onReplicas(added);
     const { local } = found;
     const covered = found.replicas >= replicas.required;
-    lease.apply({ type: "barrier", connection: number, began, local, replicas: covered });
+    lease.apply({
+      type: "barrier",
+      connection: number,
+      began,
+      local,
+      replicas: covered,
+      ...(covered ? {} : { lacking: replicas.lacking(found.connected) }),
+    });
     return { local, full: local && covered };
   }
 

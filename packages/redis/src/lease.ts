@@ -56,6 +56,8 @@ export type LeaseEvent =
       readonly began: Moment;
       readonly local: boolean;
       readonly replicas: boolean;
+      /** Where it does not cover every replica: which. */
+      readonly lacking?: string;
     }
   /** The connection was lost, or the process behind it is no longer this store's primary. */
   | { readonly type: "ended"; readonly connection: number; readonly reason: string }
@@ -100,7 +102,9 @@ export function step(lease: Lease, event: LeaseEvent): Lease {
 function won(lease: Lease, event: Extract<LeaseEvent, { type: "barrier" }>): Lease {
   if (!event.local) return { ...lease, reason: "the barrier does not cover the local disk" };
   if (!event.replicas) {
-    return { ...lease, local: event.began, reason: "the barrier does not cover every replica" };
+    const which = event.lacking === undefined ? "" : `: ${event.lacking}`;
+    const reason = `the barrier does not cover every replica${which}`;
+    return { ...lease, local: event.began, reason };
   }
   return { ...lease, local: event.began, full: event.began, reason: "full barrier" };
 }

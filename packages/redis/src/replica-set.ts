@@ -40,6 +40,17 @@ export class ReplicaSet {
     this.version = version;
   }
 
+  /** What keeps a barrier from covering them all, in words; `connected` are those that the primary has. */
+  lacking(connected: readonly string[]): string {
+    const others = [...this.#known].filter((address) => address !== this.#own);
+    const gone = others.filter((address) => !connected.includes(address));
+    if (gone.length > 0) return `${gone.join(", ")} not connected`;
+    if (others.length < this.#leastReplicas) {
+      return `${others.length} of ${this.#leastReplicas} replicas were ever seen`;
+    }
+    return `too late from one of ${others.join(", ")}`;
+  }
+
   /** What the store is yet to note. */
   get fresh(): readonly string[] {
     return [...this.#fresh];

@@ -14,7 +14,7 @@ export function healthLines(observed: Observed, said: Said): readonly string[] {
   return [
     `read: ${ability(said.read, said, whyNoReads(observed, said))}`,
     `write: ${ability(said.write, said, whyNoWrites(observed, said))}`,
-    `serving: ${servingWord[serving.from]}${because(serving.reason)}`,
+    `serving: ${from(serving)}`,
     `store: ${lease.state}${because(lease.reason)}`,
     `store round trip: ${word(roundTrip.ok)}${because(roundTrip.reason)}`,
     `root of trust: ${rootOfTrust.state}${because(rootOfTrust.reason)}`,
@@ -32,6 +32,11 @@ const servingWord = {
   remote: "the other region's store",
   none: "nothing",
 } as const;
+
+function from({ from, reason }: Observed["serving"]): string {
+  const word = servingWord[from];
+  return reason === word ? word : `${word}${because(reason)}`;
+}
 
 function ability(able: boolean, { draining }: Said, why: string): string {
   if (draining) return "no (draining)";

@@ -107,6 +107,12 @@ describe("log", () => {
     ]);
   });
 
+  test("a line of another region is still one of this region", () => {
+    const { log, lines } = logAt("info");
+    log.observe({ type: "peer", region: "us", state: "down", reason: "no node answers" });
+    expect(lines[0]).toMatchObject({ region: "eu", otherRegion: "us", state: "down" });
+  });
+
   test("below the level nothing is made", () => {
     const { log, lines } = logAt("info");
     log.observe(operation);

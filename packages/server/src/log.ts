@@ -119,7 +119,9 @@ function pick(event: NodeEvent, fields: readonly string[]): Record<string, unkno
   for (const field of fields) {
     const value = (event as unknown as Record<string, unknown>)[field];
     if (value === undefined || value === "") continue;
-    if (field === "cause") line[field] = describeCause(value);
+    // The line's own `region` is this node's.
+    if (field === "region") line["otherRegion"] = value;
+    else if (field === "cause") line[field] = describeCause(value);
     else if (typeof value !== "object") line[field] = rounded(value);
   }
   return line;
