@@ -19,6 +19,8 @@ import { CallFailed } from "./status.ts";
 /** Calls at once to one region: fewer than it takes, so that several of our nodes have room. */
 const callsMax = 128;
 const queueMax = 4_096;
+/** Of those in pieces. */
+const largeMax = 4;
 /** What is around a message: its own framing, and the fields of a request. */
 const requestMax = serverLimits.requestBytes - 1_024;
 
@@ -41,6 +43,7 @@ export class Calls {
   readonly #timers: Timers;
   readonly #times: PeerClientTimes;
   readonly #slots: Slots;
+  readonly #largeSlots: Slots;
 
   constructor(region: string, choose: Choose, timers: Timers, times: PeerClientTimes) {
     this.#region = region;
@@ -48,6 +51,7 @@ export class Calls {
     this.#timers = timers;
     this.#times = times;
     this.#slots = new Slots(callsMax, queueMax, timers);
+    this.#largeSlots = new Slots(largeMax, queueMax, timers);
   }
 
   /** A method's reply. */
@@ -76,9 +80,7 @@ export class Calls {
     this.#choose();
     const endsMs = this.#timers.monotonicMs() + this.#times.callMs;
     if (request.length > requestMax) return this.askedLarge(peerMethods[name].name, request);
-    if (!(await this.#slots.enter(this.#times.callMs))) {
-      throw new StoreUnavailable("timeout", `region ${this.#region}: too much is asked at once`);
-    }
+    await this.#enter(this.#slots, this.#times.callMs);
     try {
       return await this.#across((link) => link.ask(name, request, endsMs));
     } catch (error) {
@@ -92,16 +94,24 @@ export class Calls {
   /** A request whose own size or whose reply's does not fit one message. */
   async askedLarge(method: string, request: Buffer): Promise<Answered<Buffer>> {
     const endsMs = this.#timers.monotonicMs() + this.#times.largeMs;
+    await this.#enter(this.#largeSlots, this.#times.largeMs);
     try {
       return await this.#across((link) => link.askLarge(method, request, endsMs));
     } catch (error) {
       throw this.#told(error);
+    } finally {
+      this.#largeSlots.leave();
     }
   }
 
   /** What a caller is told of a failed call. */
   told(error: unknown): Error {
     return this.#told(error);
+  }
+
+  async #enter(slots: Slots, waitMs: number): Promise<void> {
+    if (await slots.enter(waitMs)) return;
+    throw new StoreUnavailable("timeout", `region ${this.#region}: too much is asked at once`);
   }
 
   #across<Result>(ask: Parameters<typeof acrossNodes<NodeLink, Result>>[1]) {

@@ -1,4 +1,4 @@
-import { constants, createPrivateKey, X509Certificate } from "node:crypto";
+import { constants, createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
 
 /** A node's certificate among the regions and who issues them, all PEM. */
@@ -47,7 +47,7 @@ export function readPeerTls(tls: PeerTls): PeerIdentity {
   const [leaf] = certificatesOf(tls.certificate, "peer certificate");
   if (leaf === undefined) throw new Error("the peer certificate holds no certificate");
   // OpenSSL takes a key of another kind without a word, and then every handshake fails.
-  if (!leaf.checkPrivateKey(createPrivateKey(tls.key))) {
+  if (!leaf.checkPrivateKey(keyOf(tls.key))) {
     throw new Error("the peer key is not the key of the peer certificate");
   }
   const contextOptions: SecureContextOptions = {
@@ -69,6 +69,14 @@ export function readPeerTls(tls: PeerTls): PeerIdentity {
     contextOptions,
     notAfterMs: Math.min(...ends),
   };
+}
+
+function keyOf(pem: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch (cause) {
+    throw new Error("the peer key cannot be read", { cause });
+  }
 }
 
 function certificatesOf(pem: string, what: string): readonly X509Certificate[] {

@@ -27,7 +27,7 @@ export const serverLimits: ServerLimits = {
   connections: 16,
   calls: 512,
   pushStreams: 16,
-  largeCalls: 4,
+  largeCalls: 16,
   requestBytes: 256 * 1024,
   replyBytes: 1024 * 1024,
   pushBytes: 16 * 1024 * 1024,
