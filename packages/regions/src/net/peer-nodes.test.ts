@@ -1,0 +1,276 @@
+import { setTimeout } from "node:timers/promises";
+import { MemoryInstanceStore, MemoryOwnStore, StoreUnavailable } from "@holdfast/engine";
+import { describe, expect, test } from "vitest";
+import type { PeerState } from "../ports.ts";
+import {
+  eventually,
+  TestPeerStore,
+  TestPeers,
+  TestRelay,
+  testId,
+  testObject,
+} from "./test-peer.ts";
+
+/** Two nodes of region `b` over one store, each behind a relay, and a client of region `a`. */
+async function nodes(times: { readonly callMs?: number } = {}) {
+  const instances = new MemoryInstanceStore();
+  await instances.ensure("one", "one");
+  const own = new MemoryOwnStore({ instances });
+  const peers = new TestPeers();
+  const made = await Promise.all(
+    [0, 1].map(async () => {
+      const store = new TestPeerStore("b", own);
+      const { server } = await peers.serve(store);
+      const relay = new TestRelay(server.address.port);
+      return { store, server, relay, address: await relay.listen() };
+    }),
+  );
+  const client = await peers.connected(
+    made.map(({ address }) => address),
+    { times },
+  );
+  const states: PeerState[] = [];
+  client.onState((state) => states.push(state));
+  return {
+    own,
+    client,
+    peers,
+    states,
+    nodes: made as [(typeof made)[0], (typeof made)[0]],
+    /** The node that is asked first, and the other. */
+    first: async () => {
+      const before = made.map(({ store }) => store.pushed.length);
+      await client.push([testObject(testId(0))]);
+      const at = made.findIndex(({ store }, index) => store.pushed.length > (before[index] ?? 0));
+      return { first: made[at] ?? fail(), second: made[1 - at] ?? fail() };
+    },
+    async [Symbol.asyncDispose]() {
+      await peers[Symbol.asyncDispose]();
+      for (const { relay } of made) await relay[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function fail(): never {
+  throw new Error("no node took it");
+}
+
+async function took(work: Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work.catch(() => undefined);
+  return performance.now() - started;
+}
+
+describe("a frozen node", () => {
+  test("delays a push only until the next is tried, and then not at all", async () => {
+    await using all = await nodes();
+    const { first, second } = await all.first();
+    first.relay.freeze();
+    const outcome = all.client.push([testObject(testId(1))]);
+    expect(await took(outcome)).toBeLessThan(1_000);
+    expect(await outcome).toEqual(["durable"]);
+    expect(second.store.pushed.map((object) => object.uniqueIdentifier)).toContain(testId(1));
+    expect(await took(all.client.push([testObject(testId(2))]))).toBeLessThan(100);
+    expect(all.states).toEqual([]);
+    first.relay.thaw();
+    await eventually(() => all.client.nodesUp === 2);
+    // What it held is joined again, which changes nothing.
+    await eventually(() =>
+      first.store.pushed.some((object) => object.uniqueIdentifier === testId(1)),
+    );
+  });
+
+  test("delays a call only until the next is tried", async () => {
+    await using all = await nodes();
+    const { first } = await all.first();
+    first.relay.freeze();
+    const after = testObject(testId(1));
+    const outcome = all.client.remote.commit("one", [{ kind: "create", after }], []);
+    expect(await took(outcome)).toBeLessThan(1_000);
+    expect(await outcome).toEqual({ kind: "committed" });
+    first.relay.thaw();
+  });
+
+  test("many pushes in flight all arrive", async () => {
+    await using all = await nodes();
+    const { first } = await all.first();
+    const pushes: Promise<unknown>[] = [];
+    for (let round = 0; round < 40; round += 1) {
+      if (round === 20) first.relay.freeze();
+      for (let at = 0; at < 20; at += 1) {
+        pushes.push(all.client.push([testObject(testId(round * 20 + at))]));
+      }
+      await setTimeout(2);
+    }
+    const outcomes = await Promise.all(pushes);
+    expect(outcomes).toEqual(pushes.map(() => ["durable"]));
+    const seen = new Set(
+      all.nodes.flatMap(({ store }) => store.pushed).map((object) => object.uniqueIdentifier),
+    );
+    expect(seen.size).toBe(800);
+  });
+
+  test("a slow store is no frozen node", async () => {
+    await using all = await nodes();
+    const { first, second } = await all.first();
+    first.store.before = async (method) => {
+      if (method === "push" || method === "read") await setTimeout(700);
+    };
+    expect(await all.client.push([testObject(testId(1))])).toEqual(["durable"]);
+    expect(await all.client.remote.read("one", [testId(1)])).toEqual([undefined]);
+    expect(second.store.pushed).toEqual([]);
+    expect(all.states).toEqual([]);
+  });
+
+  test("hello that hangs in the store does not take the node out", async () => {
+    await using all = await nodes();
+    const { first } = await all.first();
+    first.store.before = async (method) => {
+      if (method === "hello" || method === "push") await setTimeout(1_200);
+    };
+    expect(await all.client.push([testObject(testId(1))])).toEqual(["durable"]);
+    expect(all.client.nodesUp).toBe(2);
+  });
+});
+
+describe("the circuit", () => {
+  test("opens when every node is silent, answers at once then, and closes again", async () => {
+    await using all = await nodes();
+    for (const { relay } of all.nodes) relay.freeze();
+    const waited = await took(all.client.push([testObject(testId(1))]));
+    expect(waited).toBeLessThan(2_500);
+    await eventually(() => all.client.state() === "down");
+    const error = await all.client.push([testObject(testId(2))]).catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(StoreUnavailable);
+    expect(error).toMatchObject({ failure: "peerUnreachable" });
+    expect(await took(all.client.push([testObject(testId(2))]))).toBeLessThan(20);
+    expect(await took(all.client.remote.read("one", [testId(2)]))).toBeLessThan(20);
+    for (const { relay } of all.nodes) relay.thaw();
+    await eventually(() => all.client.state() === "up");
+    expect(await all.client.push([testObject(testId(3))])).toEqual(["durable"]);
+    expect(all.states).toEqual(["down", "up"]);
+    const told = all.peers.events.flatMap((event) => (event.type === "peer" ? [event] : []));
+    expect(told.map(({ state }) => state)).toEqual(["up", "down", "up"]);
+    expect(told[1]?.reason).toMatch(/no answer for \d+ ms; .*no answer for \d+ ms/);
+  });
+
+  test("opens at once when every node refuses", async () => {
+    await using all = await nodes();
+    for (const { server, relay } of all.nodes) {
+      await relay[Symbol.asyncDispose]();
+      await server.close();
+    }
+    const started = performance.now();
+    await eventually(() => all.client.state() === "down");
+    expect(performance.now() - started).toBeLessThan(700);
+    await expect(all.client.hello()).rejects.toThrow(/ECONN/);
+  });
+
+  test("a node that leaves gracefully takes nothing with it", async () => {
+    await using all = await nodes();
+    const { first } = await all.first();
+    let done = false;
+    let failed = 0;
+    const load = Array.from({ length: 8 }, async (_, worker) => {
+      for (let at = 0; !done; at += 1) {
+        const id = testId(1_000 * worker + at);
+        await Promise.all([
+          all.client.push([testObject(id)]),
+          all.client.remote.read("one", [id]),
+        ]).catch(() => {
+          failed += 1;
+        });
+        await setTimeout(1);
+      }
+    });
+    await setTimeout(100);
+    await first.server.close(1_000);
+    await setTimeout(300);
+    done = true;
+    await Promise.all(load);
+    expect(failed).toBe(0);
+    expect(all.states).toEqual([]);
+  });
+});
+
+describe("a change that may have been made", () => {
+  test("is found to be made", async () => {
+    await using all = await nodes();
+    const { first } = await all.first();
+    // Made, and then the node freezes before it says so.
+    first.store.before = async (method) => {
+      if (method === "committed") {
+        first.relay.freeze();
+        await setTimeout(3_000);
+      }
+    };
+    const after = testObject(testId(1));
+    const outcome = all.client.remote.commit("one", [{ kind: "create", after }], []);
+    expect(await outcome).toEqual({ kind: "committed" });
+    first.relay.thaw();
+  });
+
+  test("is not known where the record has gone on", async () => {
+    await using all = await nodes();
+    const { first } = await all.first();
+    const after = testObject(testId(1));
+    first.store.before = async (method) => {
+      if (method !== "committed") return;
+      const [stored] = await all.own.read("one", [testId(1)]);
+      const next = { ...after, lastChange: after.lastChange + 1 };
+      if (stored)
+        await all.own.commit("one", [{ kind: "update", before: stored, after: next }], []);
+      first.relay.freeze();
+      await setTimeout(3_000);
+    };
+    const outcome = all.client.remote.commit("one", [{ kind: "create", after }], []);
+    await expect(outcome).rejects.toMatchObject({ failure: "timeout" });
+    first.relay.thaw();
+  });
+
+  test("a conflict is one where nobody else was asked", async () => {
+    await using all = await nodes();
+    const after = testObject(testId(1));
+    await all.own.commit("one", [{ kind: "create", after }], []);
+    expect(await all.client.remote.commit("one", [{ kind: "create", after }], [])).toMatchObject({
+      kind: "conflict",
+    });
+  });
+
+  test("a node without its lease sends on to the next", async () => {
+    await using all = await nodes();
+    const { first, second } = await all.first();
+    first.store.before = () => {
+      throw new StoreUnavailable("noLease", "no lease");
+    };
+    expect(await all.client.push([testObject(testId(1))])).toEqual(["durable"]);
+    expect(await all.client.remote.read("one", [testId(1)])).toEqual([undefined]);
+    second.store.before = first.store.before;
+    await expect(all.client.push([testObject(testId(1))])).rejects.toMatchObject({
+      failure: "noLease",
+    });
+    expect(all.client.state()).toBe("up");
+  });
+});
+
+describe("deadlines", () => {
+  test("a store that never answers", async () => {
+    await using all = await nodes({ callMs: 500 });
+    for (const { store } of all.nodes) {
+      store.before = (method) => (method === "hello" ? undefined : new Promise(() => undefined));
+    }
+    const calls = [
+      all.client.push([testObject(testId(1))]),
+      all.client.fetch("one", [testId(1)]),
+      all.client.kek("one", "k"),
+      all.client.changes(1, 0, 1, 1),
+      all.client.remote.read("one", [testId(1)]),
+      all.client.remote.commit("one", [{ kind: "create", after: testObject(testId(1)) }], []),
+      all.client.write("one", [], [], "operation"),
+    ];
+    const ends = await Promise.all(calls.map((call) => took(call)));
+    expect(Math.max(...ends)).toBeLessThan(900);
+    const errors = await Promise.all(calls.map((call) => call.catch((error: unknown) => error)));
+    for (const error of errors) expect(error).toMatchObject({ failure: "peerUnreachable" });
+  });
+});
