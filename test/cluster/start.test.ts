@@ -1,13 +1,25 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 const root = join(import.meta.dirname, "..", "..");
-const addresses = ["127.0.41.1", "127.0.41.2"];
+const nodes = ["a1", "a2", "b1", "b2"];
+const addresses = ["127.0.41.1", "127.0.41.2", "127.0.41.3", "127.0.41.4"];
+/** Nodes, and of each of the two regions a Redis, its replica and a lock master. */
+const processes = nodes.length + 2 * 3;
 const port = 25_696;
 const startMs = 60_000;
 
@@ -28,6 +40,7 @@ interface ClusterFile {
     readonly address: string;
     readonly pid: number;
   }[];
+  readonly wanMs: number;
   readonly ca: string;
   readonly clientCertificate: string;
   readonly clientKey: string;
@@ -140,10 +153,13 @@ test("npm start, Ctrl-C, npm start: every key is still there", { timeout: 180_00
   const steps = out
     .split("\n")
     .filter((line) => /^ {2}(trust|health|new key|key needed)/.test(line));
-  expect(steps.length).toBe(15);
+  expect(steps.length).toBe(23);
   expect(steps.filter((line) => line.includes("FAILED"))).toEqual([]);
-  for (const node of ["a1", "a2"])
-    expect(steps.some((line) => line.includes(` ${node} `))).toBe(true);
+  for (const node of nodes) {
+    const made = steps.filter((line) => / {2}new key/.test(line));
+    expect(made.filter((line) => line.includes(` ${node}    ${node[0]} `)).length).toBe(1);
+  }
+  expect(out).toMatch(/leaders +a[12] \(region a\) {2}b[12] \(region b\)/);
   expect(out).toContain("same 256 bits, Active");
   for (const address of addresses) expect(out).toContain(`${address}:${port}`);
 
@@ -151,12 +167,14 @@ test("npm start, Ctrl-C, npm start: every key is still there", { timeout: 180_00
   expect(cluster?.nodes.map(({ kmip: at }) => at)).toEqual(
     addresses.map((one) => `${one}:${port}`),
   );
-  expect(cluster?.redis.map(({ role }) => role).toSorted()).toEqual(["lock", "primary", "replica"]);
+  expect(cluster?.redis.map(({ region, role }) => `${role} ${region}`).toSorted()).toEqual([
+    ...["lock a", "lock b", "primary a", "primary b", "replica a", "replica b"],
+  ]);
   for (const file of [cluster?.ca, cluster?.clientCertificate, cluster?.clientKey]) {
     expect(existsSync(file ?? "")).toBe(true);
   }
   const all = pids();
-  expect(all.filter(runs).length).toBe(5);
+  expect(all.filter(runs).length).toBe(processes);
 
   const id = kmip("create", "--name", "first", "--activate");
   const bytes = bytesOf(id);
@@ -223,7 +241,8 @@ describe("kill -9", () => {
     for (const pid of victims) process.kill(pid, "SIGKILL");
     await expect
       .poll(
-        () => pids().filter(runs).length === 5 && !pids().some((pid) => victims.includes(pid)),
+        () =>
+          pids().filter(runs).length === processes && !pids().some((pid) => victims.includes(pid)),
         {
           timeout: 30_000,
         },
@@ -251,8 +270,8 @@ describe("kill -9", () => {
     const left = pids();
     killed.child.kill("SIGKILL");
     await killed.ended;
-    expect(left.filter(runs).length).toBe(5);
-    expect(holdfast("dev", "status", "--dir", folder).stdout).toContain("left 5 others");
+    expect(left.filter(runs).length).toBe(processes);
+    expect(holdfast("dev", "status", "--dir", folder).stdout).toContain(`left ${processes} others`);
     const next = startCluster();
     await untilReady(next);
     expect(left.filter(runs)).toEqual([]);
@@ -262,7 +281,73 @@ describe("kill -9", () => {
   });
 });
 
+describe("what is broken on purpose", () => {
+  test("a frozen store is carried by the other region, a cut ends agreement, heal mends it all", {
+    timeout: 180_000,
+  }, async () => {
+    const cluster = startCluster([...where(), "--wan", "10"]);
+    await untilReady(cluster);
+    expect(clusterFile()?.wanMs).toBe(10);
+    const id = kmip("create");
+    const bytes = bytesOf(id);
+    const dev = (...args: readonly string[]) => holdfast("dev", ...args, "--dir", folder);
+    const statusSays = async (pattern: RegExp) =>
+      await expect.poll(() => dev("status").stdout, { timeout: 30_000 }).toMatch(pattern);
+
+    expect(dev("freeze", "redis-a")).toMatchObject({ status: 0, stderr: "" });
+    await statusSays(/KMIP a1 .* ready: reads and changes from the other region's store/);
+    expect(dev("status").status).toBe(1);
+    expect(bytesOf(id)).toEqual(bytes);
+    const meanwhile = kmip("create");
+    expect(dev("thaw", "redis-a").stdout).toMatch(/^redis-a goes on/);
+    await statusSays(/KMIP a1 .* ready: reads and changes from own store/);
+    expect(bytesOf(meanwhile).length).toBe(32);
+
+    expect(dev("cut").stdout).toMatch(/^the line between the regions is cut/);
+    await expect
+      .poll(() => holdfast("kmip", "destroy", meanwhile, "--dev", folder), { timeout: 20_000 })
+      .toMatchObject({ status: 1, stderr: expect.stringMatching(/region/) });
+    expect(dev("kill", "a1", "region-b", "--stay").status).toBe(0);
+    await statusSays(/KMIP b1 .* NOT READY: does not answer/);
+    await statusSays(/KMIP a2 .* ready: reads and changes from own store/);
+    expect(dev("heal").stdout).toMatch(
+      /whole again[\s\S]*a1 is started again[\s\S]*redis-b is started/,
+    );
+    await expect.poll(() => dev("status").status, { timeout: 60_000 }).toBe(0);
+    expect(bytesOf(id)).toEqual(bytes);
+    kmip("destroy", meanwhile);
+
+    expect(dev("freeze", "nobody")).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(
+        /^nobody is no part of this cluster: a1, a2, b1, b2, [^\n]*\n$/,
+      ),
+    });
+    const saidBy = expect.poll(() => cluster.output.out);
+    await saidBy.toMatch(/\n\d\d:\d\d:\d\d\.\d\d\d redis-a is frozen/);
+    await saidBy.toMatch(/ a[12]: reads and changes from the other region's store/);
+    cluster.child.kill("SIGINT");
+    expect(await cluster.ended).toBe(0);
+  });
+});
+
 describe("a start that cannot be", () => {
+  test("for data of one region's time is refused, and nothing is touched", () => {
+    const old = mkdtempSync(join(tmpdir(), "holdfast-old-"));
+    try {
+      mkdirSync(join(old, "redis", "primary"), { recursive: true });
+      writeFileSync(join(old, "initialised"), "");
+      const { status, stderr } = holdfast("dev", "start", ...where(old));
+      expect(status).toBe(2);
+      expect(stderr).toMatch(/^[^\n]* one region only; [^\n]* dev reset --yes --dir [^\n]*\n$/);
+      expect(readdirSync(old).toSorted()).toEqual(["initialised", "redis"]);
+      expect(holdfast("dev", "reset", "--yes", "--dir", old).status).toBe(0);
+      expect(existsSync(old)).toBe(false);
+    } finally {
+      rmSync(old, { recursive: true, force: true });
+    }
+  });
+
   test("for a port in use is one line, and leaves nothing", { timeout: 60_000 }, async () => {
     const server = createServer();
     server.listen(port, addresses[1]);
@@ -321,14 +406,14 @@ test("two clusters side by side know nothing of each other", { timeout: 120_000 
   const other = mkdtempSync(join(tmpdir(), "holdfast-other-"));
   try {
     expect(holdfast("dev", "start", "--detach", ...where()).status).toBe(0);
-    const second = where(other, ["127.0.42.1"], port + 10);
+    const second = where(other, ["127.0.42.1", "127.0.42.2"], port + 10);
     expect(holdfast("dev", "start", "--detach", ...second).status).toBe(0);
     const id = kmip("create");
     const { status, stderr } = holdfast("kmip", "get", id, "--dev", other);
     expect(status).toBe(1);
     expect(stderr).toMatch(/ObjectNotFound/);
     const ports = [...(clusterFile()?.redis ?? []), ...(clusterFile(other)?.redis ?? [])];
-    expect(new Set(ports.map(({ address }) => address)).size).toBe(6);
+    expect(new Set(ports.map(({ address }) => address)).size).toBe(12);
     expect(holdfast("dev", "stop", "--dir", other).status).toBe(0);
     expect(bytesOf(id).length).toBe(32);
   } finally {

@@ -23,7 +23,7 @@ import { type NodeNeeds, RunningRegion, settled } from "./region.ts";
 import { Line } from "./relay.ts";
 import { claim, type Run, releaseRun, writeRun } from "./run-file.ts";
 import type { Supervised } from "./supervised.ts";
-import { view } from "./view.ts";
+import { inWords, type NodeView, view } from "./view.ts";
 
 export interface ClusterOptions {
   readonly folder: Folder;
@@ -131,10 +131,7 @@ export class Cluster {
     noteForgotten(this.folder, settings);
     signal.throwIfAborted();
     await settled(this.#regions.map((region) => region.startNodes()));
-    const nodes = this.#regions.flatMap((region) =>
-      region.region.nodes.map((node) => this.#untilReady(node, region.node(node), signal)),
-    );
-    await settled(nodes);
+    await this.#untilReady(signal);
   }
 
   /** What each node's configuration names; certificates are made where they are missing. */
@@ -165,23 +162,24 @@ export class Cluster {
     for (const { line, peer } of nodesInTurn(this.plan)) await this.#line.add(line, peer);
   }
 
-  async #untilReady(
-    node: DevNode,
-    part: Supervised | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
+  /** Until all nodes are ready at the same time: a node may stop serving once more when it meets the other region. */
+  async #untilReady(signal: AbortSignal): Promise<void> {
     const deadline = performance.now() + readyTimeoutMs;
-    const child = part?.child;
+    const nodes = nodesInTurn(this.plan);
     for (;;) {
       signal.throwIfAborted();
-      if ((await view(node.http)).ready) return;
+      const views = await Promise.all(nodes.map(({ http }) => view(http)));
+      const at = views.findIndex((one) => !isReady(one));
+      const [node, seen] = [nodes[at], views[at]];
+      if (node === undefined || seen === undefined) return;
+      const child = this.#regions.map((region) => region.node(node)).find(Boolean)?.child;
       if (child?.alive !== true) {
         const words = child?.lastWords() ?? "it said nothing";
         throw new StartError(`node ${node.name} ended at its start: ${words} (${child?.log})`);
       }
       if (performance.now() > deadline) {
         throw new StartError(
-          `node ${node.name} was not ready within ${readyTimeoutMs} ms: its log says why (${child.log})`,
+          `node ${node.name} was not ready within ${readyTimeoutMs} ms: it serves ${inWords(seen)} (${child.log})`,
         );
       }
       await sleep(pollMs);
@@ -230,6 +228,10 @@ export class Cluster {
       clientKey,
     });
   }
+}
+
+function isReady({ ready, writes, peer }: NodeView): boolean {
+  return ready && writes && (peer === undefined || peer.startsWith("up"));
 }
 
 function describeNode(node: DevNode, { child }: Supervised) {

@@ -21,7 +21,7 @@ import { status } from "./status.ts";
 import { stop } from "./stop.ts";
 
 /** Regions of a cluster that is not told how many. */
-const regionsUsual = 1;
+const regionsUsual = 2;
 
 interface Where {
   readonly dir?: string;

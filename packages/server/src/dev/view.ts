@@ -65,7 +65,7 @@ export function inWords({ answers, reads, writes, serving, leads, epoch }: NodeV
   const does = writes ? "reads and changes" : reads ? "reads only" : "nothing";
   const lead =
     leads === true ? `; leads its region${epoch === undefined ? "" : `, epoch ${epoch}`}` : "";
-  return `${does} from ${serving}${lead}`;
+  return `${does} from ${serving.replace(" (own store)", "")}${lead}`;
 }
 
 async function get(url: string): Promise<{ readonly ok: boolean; readonly text: string }> {
