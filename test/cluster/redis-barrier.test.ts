@@ -117,7 +117,7 @@ describe("a frozen replica", () => {
     expect(other.events).toContainEqual({ type: "coveredRead", waited: true });
   });
 
-  test.each(["already so", "conflict", "name", "audit"])(
+  test.each(["already so", "conflict", "status", "reservation", "audit"])(
     "a script that writes nothing or little is not taken for covered: %s",
     async (kind) => {
       // Until everything is acknowledged that was written on the connection so far.
@@ -129,7 +129,8 @@ describe("a frozen replica", () => {
           store.commit(instance, [{ kind: "update", before: covered, after: covered.object }], []),
         conflict: () =>
           store.commit(instance, [{ kind: "update", before: stale, after: covered.object }], []),
-        name: () => store.ensure(instance, "test"),
+        status: () => store.install(instance),
+        reservation: () => store.release(instance, "unknown"),
         audit: () => store.appendAudit(instance, [auditEvent()], true),
       };
       const failure = failureOf(calls[kind]?.() ?? Promise.resolve());
@@ -289,7 +290,7 @@ describe("every replica ever seen counts", () => {
     await initialiseStore({ address: redis.address, ids: systemIds });
     await using opened = await openStore({ address: redis.address, replicas: 1 });
     expect(opened.store.state()).toBe("readOnly");
-    expect(await failureOf(opened.store.ensure("i", "i"))).toBe("noLease");
+    expect(await failureOf(opened.store.install("i"))).toBe("noLease");
   });
 
   test("where something else may promote a replica, a short barrier allows no reads", async () => {

@@ -1,3 +1,4 @@
+import { ObjectKekStore } from "@holdfast/engine";
 import {
   kekStoreConformance,
   locksConformance,
@@ -6,7 +7,7 @@ import {
 } from "@holdfast/engine/conformance";
 import { RedisLocks } from "@holdfast/redis";
 import { RedisServer, startGroup } from "../support/redis.ts";
-import { auditOf, openNewStore } from "../support/redis-store.ts";
+import { auditOf, openNewStore, systemClock } from "../support/redis-store.ts";
 
 /** A store on a primary with one replica, so that every barrier is a real one. */
 async function open() {
@@ -14,7 +15,7 @@ async function open() {
   const opened = await openNewStore({ address: group.primary.address, replicas: 1 });
   return {
     subject: opened.store,
-    instances: opened.store,
+    instances: { ensure: (instance: string) => opened.store.install(instance) },
     auditOf: (instance: string) => auditOf(group.primary, instance),
     async close(): Promise<void> {
       await opened[Symbol.asyncDispose]();
@@ -25,7 +26,10 @@ async function open() {
 
 objectStoreConformance("RedisStore", open);
 storeModel("RedisStore", open, { numRuns: 25 });
-kekStoreConformance("RedisStore", open);
+kekStoreConformance("ObjectKekStore on RedisStore", async () => {
+  const { subject, close } = await open();
+  return { subject: new ObjectKekStore(subject, { clock: systemClock, region: "a" }), close };
+});
 locksConformance("RedisLocks", async () => {
   const masters = await Promise.all([1, 2, 3].map(() => RedisServer.start()));
   const urls = masters.map(({ address }) => `redis://${address}`);

@@ -378,7 +378,7 @@ storeModel(
     const opened = await openNewStore({ address: redis.address });
     return {
       subject: opened.store,
-      instances: opened.store,
+      instances: { ensure: (instance: string) => opened.store.install(instance) },
       auditOf: (instance) => auditOf(redis, instance),
       async close() {
         await checkIndexes(redis);

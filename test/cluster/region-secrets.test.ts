@@ -2,13 +2,14 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
+import { ObjectKekStore, readInstanceRecord, systemInstance } from "@holdfast/engine";
 import { attributeItem, encodeRequest, objectItem, tags } from "@holdfast/kmip";
 import { openLocalRoot } from "@holdfast/root-of-trust";
 import { byteString, encode } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createKey, keyBytes, registerKey } from "../support/keys.ts";
 import { clientOf } from "../support/load.ts";
-import { openStore, systemIds } from "../support/redis-store.ts";
+import { openStore, systemClock, systemIds } from "../support/redis-store.ts";
 import { type Region, startRegion } from "../support/region.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
 
@@ -181,10 +182,13 @@ async function rememberRoots(): Promise<void> {
   for (const key of keys) remember("a root key", Buffer.from(key, "base64"));
   await using opened = await openStore({ address: region.redis.primary.address, replicas: 1 });
   const root = await openLocalRoot(file, systemIds);
-  const names = await region.redis.primary.command("hgetall", "{sys}:instances");
-  const found = Object.entries(names as object).find(([, name]) => name === "vcenter");
-  const instance = found?.[0] ?? "";
-  const keks = await opened.store.list(instance);
+  const everything = { live: true, destroyed: false, limit: 100 };
+  const { objects } = await opened.store.find(systemInstance, everything);
+  const named = objects.flatMap(({ object }) => readInstanceRecord(object) ?? []);
+  const instance = named.find(({ name }) => name === "vcenter")?.instance ?? "";
+  const keks = await new ObjectKekStore(opened.store, { clock: systemClock, region: "a" }).list(
+    instance,
+  );
   expect(keks.length).toBeGreaterThan(0);
   for (const { id, wraps } of keks) {
     const [wrap] = wraps;

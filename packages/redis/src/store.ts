@@ -1,31 +1,25 @@
-import {
-  type AuditEvent,
-  type Change,
-  type ChangePage,
-  type CommitOutcome,
-  type FindQuery,
-  type InstanceStatus,
-  type InstanceStatuses,
-  type InstanceStore,
-  type KekStore,
-  type KekWrap,
-  type LeafPage,
-  type Levels,
-  type ManagedObject,
-  ObjectInstances,
-  ObjectKekStore,
-  type OwnCommitOptions,
-  type OwnFindPage,
-  type OwnStore,
-  type OwnStoredObject,
-  type PeerCursor,
-  type RecordsAnswer,
-  type Reservation,
-  type ReserveOutcome,
-  type StoredObject,
-  type StorePosition,
-  type StoreState,
-  type WrappedKek,
+import type {
+  AuditEvent,
+  Change,
+  ChangePage,
+  CommitOutcome,
+  FindQuery,
+  InstanceStatus,
+  InstanceStatuses,
+  LeafPage,
+  Levels,
+  ManagedObject,
+  OwnCommitOptions,
+  OwnFindPage,
+  OwnStore,
+  OwnStoredObject,
+  PeerCursor,
+  RecordsAnswer,
+  Reservation,
+  ReserveOutcome,
+  StoredObject,
+  StorePosition,
+  StoreState,
 } from "@holdfast/engine";
 import { AuditQueue } from "./audit-queue.ts";
 import { Changes } from "./changes.ts";
@@ -43,9 +37,7 @@ import type { StoreContext } from "./tenure.ts";
 import { Tenures } from "./tenures.ts";
 
 /** A region's own store in Redis. Dispose it to close it: what is under way is waited for. */
-export class RedisStore
-  implements OwnStore, InstanceStatuses, KekStore, InstanceStore, AsyncDisposable
-{
+export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
   readonly #context: StoreContext;
   readonly #tenures: Tenures;
   readonly #objects: RedisObjects;
@@ -55,8 +47,6 @@ export class RedisStore
   readonly #leader: LeaderRecords;
   readonly #quarantine: Quarantine;
   readonly #audit: AuditQueue;
-  readonly #keks: ObjectKekStore;
-  readonly #instances: ObjectInstances;
 
   private constructor(context: StoreContext) {
     this.#context = context;
@@ -68,9 +58,6 @@ export class RedisStore
     this.#leader = new LeaderRecords(context, this.#tenures);
     this.#quarantine = new Quarantine(context, this.#tenures);
     this.#audit = new AuditQueue(context, this.#tenures);
-    const writer = { clock: context.settings.clock, region: "" };
-    this.#keks = new ObjectKekStore(this, writer);
-    this.#instances = new ObjectInstances(this, this, writer);
   }
 
   /**
@@ -210,27 +197,6 @@ export class RedisStore
 
   status(instance: string): Promise<InstanceStatus | undefined> {
     return this.#statuses.status(instance);
-  }
-
-  list(instance: string): Promise<readonly WrappedKek[]> {
-    return this.#keks.list(instance);
-  }
-
-  add(instance: string, kek: WrappedKek, onlyIfNone: boolean): Promise<boolean> {
-    return this.#keks.add(instance, kek, onlyIfNone);
-  }
-
-  rewrap(
-    instance: string,
-    kekId: string,
-    expected: Uint8Array,
-    replacement: KekWrap,
-  ): Promise<boolean> {
-    return this.#keks.rewrap(instance, kekId, expected, replacement);
-  }
-
-  ensure(instance: string, name: string): Promise<InstanceStatus> {
-    return this.#instances.ensure(instance, name);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
