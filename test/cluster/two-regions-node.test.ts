@@ -1,0 +1,243 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createKey, keyBytes } from "../support/keys.ts";
+import { say } from "../support/load.ts";
+import type { NodeProcess } from "../support/node-process.ts";
+import { until } from "../support/redis.ts";
+import { createPeerAuthority, issuePeer } from "../support/region.ts";
+import { ms } from "../support/region-watch.ts";
+import { holdfast } from "../support/server-command.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { ClientsOfAll, insist } from "../support/two-regions-clients.ts";
+import { allWell, vitalsOf } from "../support/vitals.ts";
+
+const instance = "vcenter";
+
+let both: TwoRegions;
+let clients: ClientsOfAll;
+
+beforeAll(async () => {
+  both = await startTwoRegions({ instances: [instance], replicas: 1 });
+  await allWell(both);
+  clients = await ClientsOfAll.open(both, instance);
+});
+
+afterAll(async () => {
+  await clients?.[Symbol.asyncDispose]();
+  await both?.[Symbol.asyncDispose]();
+});
+
+/** What a node says of itself, part by part. */
+async function verbose(node: NodeProcess): Promise<string> {
+  return (await fetch(`http://${node.host}:${node.http}/readyz?verbose`)).text();
+}
+
+async function lineIs(node: NodeProcess, pattern: RegExp): Promise<void> {
+  let text = "";
+  await until(`${node.name} says ${pattern}`, async () => {
+    text = await verbose(node);
+    return pattern.test(text);
+  }).catch(() => {
+    throw new Error(`${node.name} does not say ${pattern}:\n${text}`);
+  });
+}
+
+async function metric(node: NodeProcess, name: string): Promise<string[]> {
+  return (await node.metrics()).split("\n").filter((line) => line.startsWith(name));
+}
+
+/** What this test needs of the server's gRPC library. */
+interface Grpc {
+  readonly credentials: { createInsecure(): object };
+  makeClientConstructor(
+    service: object,
+    name: string,
+  ): new (
+    target: string,
+    credentials: object,
+  ) => HealthClient;
+}
+
+interface HealthClient {
+  list(
+    request: object,
+    done: (error: Error | null, reply: { statuses: Record<string, { status: string }> }) => void,
+  ): void;
+  close(): void;
+}
+
+const ofServer = createRequire(join(import.meta.dirname, "../../packages/server/package.json"));
+const grpc = ofServer("@grpc/grpc-js") as Grpc;
+const { service } = ofServer("grpc-health-check") as { readonly service: object };
+
+/** What the gRPC health service lists, and how long the answers took, sorted. */
+async function listed(node: NodeProcess, times = 1) {
+  const Client = grpc.makeClientConstructor(service, "Health");
+  const client = new Client(`${node.host}:${node.health}`, grpc.credentials.createInsecure());
+  const took: number[] = [];
+  let statuses: Record<string, string> = {};
+  try {
+    for (let at = 0; at < times; at++) {
+      const began = performance.now();
+      const reply = await new Promise<Parameters<Parameters<HealthClient["list"]>[1]>[1]>(
+        (resolve, reject) =>
+          client.list({}, (error, answer) => (error === null ? resolve(answer) : reject(error))),
+      );
+      took.push(performance.now() - began);
+      statuses = Object.fromEntries(
+        Object.entries(reply.statuses).map(([name, { status }]) => [name, status]),
+      );
+    }
+  } finally {
+    client.close();
+  }
+  return { statuses, took: took.toSorted((a, b) => a - b) };
+}
+
+test("every node lists its four services, and says how its parts are", async () => {
+  for (const node of both.nodes) {
+    const { statuses } = await listed(node);
+    expect(statuses).toEqual({
+      "": "SERVING",
+      "holdfast.read": "SERVING",
+      "holdfast.write": "SERVING",
+      "holdfast.peer": "SERVING",
+    });
+    expect(await verbose(node)).toMatch(
+      /^ok\nread: ok\nwrite: ok\nserving: own store\nstore: full .*\nstore round trip: ok .*\nroot of trust: ok\npeer [ab]: up .*\ncertificates: ok\nevent loop: ok/,
+    );
+  }
+});
+
+test("region status tells of both regions", async () => {
+  const { out, err, code } = await holdfast(
+    "region",
+    "status",
+    "--config",
+    both.node("b1").configFile,
+  );
+  expect({ err, code }).toEqual({ err: "", code: 0 });
+  expect(out).toMatch(/^region b +generation 1\n {2}store +[0-9a-f]{32} at /);
+  expect(out).toMatch(/\nregion a +generation 1\n {2}reached +yes; it serves from its own store\n/);
+});
+
+test("a short barrier names the replica, and the other region's store serves", async () => {
+  const [replica] = both.a.redis.replicas;
+  const node = both.node("a1");
+  await replica?.kill();
+  try {
+    await lineIs(node, /\nserving: the other region's store/);
+    await lineIs(node, new RegExp(`\\nstore: \\w+ \\(.*${replica?.address} not connected`));
+    expect((await listed(node)).statuses["holdfast.write"]).toBe("SERVING");
+    const id = await createKey(clients.at("a1"));
+    expect(await keyBytes(clients.at("b2"), id)).toBe(await keyBytes(clients.at("a2"), id));
+  } finally {
+    await replica?.restart();
+  }
+  await allWell(both);
+});
+
+test("with a frozen Redis, probes are answered at once", async () => {
+  const node = both.node("a1");
+  const usual = (await listed(node, 41)).took[20] ?? 0;
+  both.freeze("redis-a");
+  try {
+    await lineIs(node, /\nserving: the other region's store/);
+    const { took, statuses } = await listed(node, 41);
+    say(`List while Redis is frozen: p50 ${ms(took[20] ?? 0)}, else ${ms(usual)}`);
+    // The middle one, and as the machine is now: other tests share it.
+    expect(took[20]).toBeLessThan(5 * Math.max(1, usual));
+    expect(statuses["holdfast.read"]).toBe("SERVING");
+  } finally {
+    both.thaw("redis-a");
+  }
+  await allWell(both);
+});
+
+test("a node starts while its own Redis is gone: the other region serves", async () => {
+  await both.kill("redis-a");
+  const node = both.node("a2");
+  await node.kill();
+  await node.start();
+  expect(await vitalsOf(node)).toMatchObject({ from: "remote", lease: "none" });
+  await insist(() => createKey(clients.at("a2")));
+  await both.restart("redis-a");
+  await allWell(both);
+  await createKey(clients.at("a2"));
+});
+
+test("one that can serve from nowhere lets nobody in until it can", async () => {
+  const node = both.node("b1");
+  await both.cut();
+  both.freeze("redis-b");
+  try {
+    await lineIs(node, /^not ready\nread: no \(no store: /);
+    await until("the listener shut", async () =>
+      (await metric(node, "holdfast_listener_open")).includes("holdfast_listener_open 0"),
+    );
+    expect((await listed(node)).statuses).toMatchObject({ "": "NOT_SERVING" });
+  } finally {
+    both.thaw("redis-b");
+    await both.heal();
+  }
+  await allWell(both);
+  await insist(() => createKey(clients.at("b1")));
+});
+
+test("SIGTERM: the leader hands over at once, and the node exits with 0", async () => {
+  const leads = async (node: NodeProcess) => (await vitalsOf(node)).leads;
+  const [one, other] = both.a.nodes as [NodeProcess, NodeProcess];
+  await until("a leader", async () => (await leads(one)) || (await leads(other)));
+  const leader = (await leads(one)) ? one : other;
+  const next = leader === one ? other : one;
+  const began = performance.now();
+  const code = leader.stop();
+  await until("the next leader", () => leads(next), 4000);
+  say(`the next node leads ${ms(performance.now() - began)} after SIGTERM`);
+  expect(await code).toBe(0);
+  await leader.start();
+  await allWell(both);
+});
+
+test("peer certificates and their authority are replaced without a restart or a gap", async () => {
+  const next = await createPeerAuthority();
+  const write = (folder: string, name: string, text: string) =>
+    writeFileSync(join(folder, name), text, { mode: 0o600 });
+  const reload = async (): Promise<void> => {
+    const before = await Promise.all(both.nodes.map((node) => node.logText().length));
+    for (const node of both.nodes) node.signal("SIGHUP");
+    await until("every node has read its files", async () =>
+      both.nodes.every((node, at) =>
+        /"purpose":"peer".*loaded/.test(node.logText().slice(before[at])),
+      ),
+    );
+  };
+  const old = readFileSync(join(both.a.folder, "peer-ca.pem"), "utf8");
+  for (const { folder } of both.regions) write(folder, "peer-ca.pem", old + next.certificate);
+  await reload();
+  for (const { folder, name } of both.regions) {
+    const { certificate, key } = await issuePeer(next, name);
+    write(folder, "peer.pem", certificate);
+    write(folder, "peer-key.pem", key);
+  }
+  await reload();
+  for (const { folder } of both.regions) write(folder, "peer-ca.pem", next.certificate);
+  await reload();
+  await allWell(both);
+  for (const node of both.nodes) {
+    await createKey(clients.at(node.name));
+    // Connections of the old authority are cut when it goes; nobody else is turned away.
+    const refused = node
+      .logText()
+      .split("\n")
+      .filter((line) => line.includes("refused at the peer port"))
+      .filter((line) => !line.includes("its authority is no longer trusted"));
+    expect(refused).toEqual([]);
+    const peers = await metric(node, "holdfast_certificate_not_after_seconds");
+    expect(peers.filter((line) => line.includes('owner="(peer)"'))).toHaveLength(2);
+  }
+  const alone = await Promise.all(both.nodes.map(async (node) => (await vitalsOf(node)).peerUp));
+  expect(alone).toEqual([true, true, true, true]);
+});
