@@ -1,5 +1,5 @@
 // Makes what docker-compose.yml takes as secrets: `npm run compose-secrets [-- DIRECTORY]`. What is
-// there stays; only the files that Redis reads are written anew from the passwords.
+// there stays; only the files that Redis and Sentinel read are written anew from the passwords.
 
 import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
@@ -16,57 +16,85 @@ import { pathWithTools } from "./redis-path.mjs";
 import { root, say } from "./setup/common.mjs";
 import { node24 } from "./setup/packages.mjs";
 
-/** Where clients find the nodes; the server's certificate must name them. */
+const regions = ["a", "b"];
+const peers = ["a/a1", "a/a2", "b/b1", "b/b2"];
+/** Where clients find the regions; the servers' certificate must name them. */
 const hosts = [
-  process.env["HOLDFAST_ADDRESS_1"] ?? "127.0.1.1",
-  process.env["HOLDFAST_ADDRESS_2"] ?? "127.0.1.2",
-  ...["172.30.56.21", "172.30.56.22", "localhost"],
+  process.env["HOLDFAST_ADDRESS_A"] ?? "127.0.1.1",
+  process.env["HOLDFAST_ADDRESS_B"] ?? "127.0.2.1",
+  ...["172.30.56.21", "172.30.56.22", "172.30.57.21", "172.30.57.22", "localhost"],
 ];
 const directory = resolve(process.argv[2] ?? join(root, ".holdfast", "compose"));
 
 mkdirSync(directory, { recursive: true, mode: 0o700 });
-const { status } = spawnSync(
-  node24,
-  [
-    ...[join(root, "packages/server/src/main.ts"), "dev", "pki", "--out", directory],
-    ...hosts.flatMap((host) => ["--host", host]),
-  ],
-  { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, PATH: pathWithTools() } },
-);
-if (status !== 0) {
-  say("the certificates could not be made");
-  process.exit(1);
-}
-const nodes = password("redis-password");
-const replication = password("redis-replication-password");
-let users = readFileSync(join(root, "deploy/redis/users.acl"), "utf8");
-for (const [user, secret] of Object.entries({ holdfast: nodes, replica: replication })) {
-  users = withPassword(users, user, secret);
-}
-// Redis runs as another user in its container, and the folder keeps everyone else out.
-writeFileSync(join(directory, "users.acl"), users, { mode: 0o644 });
-writeFileSync(
-  join(directory, "replication.conf"),
-  `masteruser replica\nmasterauth ${replication}\n`,
-  { mode: 0o644 },
-);
-// A node does not run as root: what root has made is given to the image's own user.
+makePki();
+for (const region of regions) makeRegion(join(directory, region));
 const isRoot = process.getuid?.() === 0;
-if (isRoot)
-  for (const name of readdirSync(directory)) chownSync(join(directory, name), 65532, 65532);
+// A node does not run as root: what root has made is given to the image's own user.
+if (isRoot) {
+  for (const name of readdirSync(directory, { recursive: true, encoding: "utf8" })) {
+    chownSync(join(directory, name), 65532, 65532);
+  }
+}
 const owner = isRoot ? "" : "HOLDFAST_UID=$(id -u) HOLDFAST_GID=$(id -g) ";
-process.stdout.write(`The secrets lie in ${directory}. Begin the store, once, and start it:
+process.stdout.write(`The secrets lie in ${directory}. Begin the stores, once, and start all:
   export ${owner}HOLDFAST_SECRETS=${directory}
-  docker compose run --rm --build store-init
+  docker compose run --rm --build store-init-a
+  docker compose run --rm store-init-b
   docker compose up --wait
 `);
 
+/** Certificates of servers, client and peers, and each region's root key and ticket keys. */
+function makePki() {
+  const { status } = spawnSync(
+    node24,
+    [
+      ...[join(root, "packages/server/src/main.ts"), "dev", "pki", "--out", directory],
+      ...hosts.flatMap((host) => ["--host", host]),
+      ...peers.flatMap((peer) => ["--peer", peer]),
+    ],
+    { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, PATH: pathWithTools() } },
+  );
+  if (status === 0) return;
+  say("the certificates could not be made");
+  process.exit(1);
+}
+
+/**
+ * The passwords of one region's Redis, and the files made from them.
+ * @param {string} folder
+ */
+function makeRegion(folder) {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const passwords = {
+    holdfast: password(join(folder, "redis-password")),
+    replica: password(join(folder, "redis-replication-password")),
+    sentinel: password(join(folder, "redis-sentinel-password")),
+  };
+  const atSentinel = password(join(folder, "sentinel-password"));
+  let users = readFileSync(join(root, "deploy/redis/users.acl"), "utf8");
+  for (const [user, secret] of Object.entries(passwords)) users = withPassword(users, user, secret);
+  const sentinel = [
+    `sentinel auth-pass holdfast ${passwords.sentinel}`,
+    `requirepass ${atSentinel}`,
+    `sentinel sentinel-pass ${atSentinel}`,
+  ];
+  const replication = ["masteruser replica", `masterauth ${passwords.replica}`];
+  // Redis runs as another user in its container, and the folder keeps everyone else out.
+  for (const [name, text] of [
+    ["users.acl", users],
+    ["replication.conf", `${replication.join("\n")}\n`],
+    ["sentinel.conf", `${sentinel.join("\n")}\n`],
+  ]) {
+    writeFileSync(join(folder, name ?? ""), text ?? "", { mode: 0o644 });
+  }
+}
+
 /**
  * A password that is made once.
- * @param {string} name
+ * @param {string} file
  */
-function password(name) {
-  const file = join(directory, name);
+function password(file) {
   if (!existsSync(file)) {
     writeFileSync(file, `${randomBytes(24).toString("hex")}\n`, { mode: 0o600 });
   }

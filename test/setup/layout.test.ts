@@ -44,10 +44,18 @@ test("every script that starts a program sets up first", () => {
 interface Service {
   readonly build?: { readonly context: string; readonly dockerfile: string };
   readonly command?: readonly string[];
-  readonly networks: { readonly region: { readonly ipv4_address: string } };
+  readonly environment?: Readonly<Record<string, string | number>>;
+  readonly networks: Readonly<Record<string, { readonly ipv4_address: string }>>;
   readonly ports?: readonly string[];
-  readonly secrets: readonly string[];
+  readonly secrets?: readonly (string | { readonly source: string; readonly target: string })[];
   readonly volumes: readonly string[];
+}
+
+/** `source` of each secret of a service by the name of its file. */
+function secretsOf({ secrets = [] }: Service): ReadonlyMap<string, string> {
+  return new Map(
+    secrets.map((one) => (typeof one === "string" ? [one, one] : [one.target, one.source])),
+  );
 }
 
 describe("docker-compose.yml", () => {
@@ -57,46 +65,106 @@ describe("docker-compose.yml", () => {
     readonly volumes: Readonly<Record<string, unknown>>;
   } = parse(read("docker-compose.yml"), { merge: true });
   const services = Object.entries(compose.services);
-  const nodes = services.filter(([name]) => name.startsWith("node-"));
+  const nodes = services.filter(([name]) => /^[ab]\d$/.test(name));
+  const service = (name: string): Service => {
+    const found = compose.services[name];
+    if (found === undefined) throw new Error(`no service ${name}`);
+    return found;
+  };
+  const at = (name: string, network: string) => service(name).networks[network]?.ipv4_address;
 
-  test("builds from files that are there and mounts files that are there", () => {
-    const files = services.flatMap(([, { build, volumes }]) => [
-      ...(build === undefined ? [] : [build.dockerfile]),
-      ...volumes.map((volume) => volume.split(":")[0] as string).filter((path) => path[0] === "."),
-    ]);
-    expect(files).toContain("deploy/Dockerfile");
+  test("builds from files that are there and mounts files and volumes that are there", () => {
+    const mounted = services.flatMap(([, { volumes }]) =>
+      volumes.map((volume) => volume.split(":")[0] as string),
+    );
+    const built = services.flatMap(([, { build }]) => (build ? [build.dockerfile] : []));
+    expect(built).toContain("deploy/Dockerfile");
+    const files = [...built, ...mounted.filter((path) => path[0] === ".")];
     expect(files.filter((file) => !existsSync(join(root, file)))).toEqual([]);
+    const volumes = mounted.filter((path) => path[0] !== ".");
+    expect(volumes.toSorted()).toEqual(Object.keys(compose.volumes).toSorted());
   });
 
-  test("gives every service an address of its own and every secret a file", () => {
-    const addresses = services.map(([, service]) => service.networks.region.ipv4_address);
-    expect(new Set(addresses).size).toBe(services.length);
-    const used = new Set(services.flatMap(([, { secrets }]) => secrets));
+  test("gives every service addresses of its own and every secret a use", () => {
+    const addresses = services.flatMap(([, { networks }]) =>
+      Object.values(networks).map(({ ipv4_address }) => ipv4_address),
+    );
+    expect(new Set(addresses).size).toBe(addresses.length);
+    const used = new Set(services.flatMap(([, one]) => [...secretsOf(one).values()]));
     expect([...used].sort()).toEqual(Object.keys(compose.secrets).sort());
   });
 
-  test("publishes KMIP on loopback and nothing else", () => {
-    expect(nodes.map(([name]) => name)).toEqual(["node-1", "node-2"]);
-    const published = services.flatMap(([, { ports }]) => ports ?? []);
-    expect(published).toHaveLength(2);
-    for (const port of published) expect(port).toMatch(/^\$\{\w+:-127\.\d+\.\d+\.\d+\}:5696:5696$/);
+  test.each(["a", "b"])("region %s is complete and its Redis private to it", (region) => {
+    const parts = ["redis", "replica", "lock", "sentinel", "haproxy"];
+    const own = services.filter(([name]) =>
+      parts.some((part) => name.startsWith(`${part}-${region}`)),
+    );
+    expect(own.map(([name]) => name)).toEqual([
+      ...["redis", "replica", "lock"].map((part) => `${part}-${region}`),
+      ...[1, 2, 3].map((count) => `sentinel-${region}${count}`),
+      `haproxy-${region}`,
+    ]);
+    for (const [name, { networks, environment = {} }] of own) {
+      expect(Object.keys(networks), name).toEqual([`region-${region}`]);
+      if (name.startsWith("haproxy")) continue;
+      expect(environment["ADDRESS"]).toBe(at(name, `region-${region}`));
+      expect(environment["PRIMARY"] ?? at(`redis-${region}`, `region-${region}`)).toBe(
+        at(`redis-${region}`, `region-${region}`),
+      );
+    }
+    expect(service(`haproxy-${region}`).environment).toEqual({
+      HOLDFAST_KMIP: `${at(`haproxy-${region}`, `region-${region}`)}:5696`,
+      HOLDFAST_NODE_1: `${at(`${region}1`, `region-${region}`)}:5696`,
+      HOLDFAST_NODE_2: `${at(`${region}2`, `region-${region}`)}:5696`,
+    });
+  });
+
+  test("publishes KMIP of each region on loopback and nothing else", () => {
+    const published = services.flatMap(([name, { ports = [] }]) =>
+      ports.map((port) => [name, port]),
+    );
+    expect(published).toEqual([
+      ["haproxy-a", expect.stringMatching(/^\$\{HOLDFAST_ADDRESS_A:-127\.0\.1\.1\}:5696:5696$/)],
+      ["haproxy-b", expect.stringMatching(/^\$\{HOLDFAST_ADDRESS_B:-127\.0\.2\.1\}:5696:5696$/)],
+    ]);
+  });
+
+  test("has two nodes in each region", () => {
+    expect(nodes.map(([name]) => name)).toEqual(["a1", "a2", "b1", "b2"]);
   });
 
   test.each(nodes)(
-    "%s listens and reads secrets where the compose file puts them",
+    "%s listens, finds its region and its peers, and reads secrets where the compose file puts them",
     (name, node) => {
       const config = parse(read(`deploy/compose/${name}.yaml`));
-      const own = node.networks.region.ipv4_address;
-      expect(config.node).toBe(name);
+      const [region, other] = name.startsWith("a") ? ["a", "b"] : ["b", "a"];
+      const network = `region-${region}`;
+      const own = at(name, network);
+      expect([config.region, config.node]).toEqual([region, name]);
       expect([config.kmip.listen, config.http.listen, config.health.listen]).toEqual([
         `${own}:5696`,
         `${own}:9464`,
         `${own}:9465`,
       ]);
-      const primary = compose.services["redis-primary"]?.networks.region.ipv4_address;
-      expect(config.store.address).toBe(`${primary}:6379`);
+      expect(config.store.sentinels).toEqual(
+        [1, 2, 3].map((count) => `${at(`sentinel-${region}${count}`, network)}:26379`),
+      );
+      expect(config.locks).toEqual([`redis://${at(`lock-${region}`, network)}:6379`]);
+      expect(config.peer.region).toBe(other);
+      expect(config.peer.listen).toBe(`${at(name, "between")}:9443`);
+      expect(config.peer.addresses).toEqual(
+        [1, 2].map((count) => `${at(`${other}${count}`, "between")}:9443`),
+      );
       const files = [...JSON.stringify(config).matchAll(/\/run\/secrets\/([\w-]+)/g)];
-      expect(files.map((match) => match[1]).sort()).toEqual([...node.secrets].sort());
+      const secrets = secretsOf(node);
+      expect(files.map((match) => match[1]).sort()).toEqual([...secrets.keys()].sort());
+      const sources = [...secrets].filter(
+        ([target]) => !/^(kmip-c|kmip-key|client|peer-ca)/.test(target),
+      );
+      for (const [target, source] of sources) {
+        const owner = target.startsWith("peer-") ? name : region;
+        expect(source).toBe(`${owner}-${target.replace("kmip-", "")}`);
+      }
     },
   );
 
@@ -109,6 +177,13 @@ describe("docker-compose.yml", () => {
         "maxmemory-policy noeviction",
       ]),
     );
+  });
+
+  test("has Sentinels that wait longer than the nodes' lease", () => {
+    const wait = /^sentinel down-after-milliseconds holdfast (\d+)$/m.exec(
+      read("deploy/redis/sentinel.conf"),
+    )?.[1];
+    expect(Number(wait)).toBeGreaterThanOrEqual(2000);
   });
 });
 
