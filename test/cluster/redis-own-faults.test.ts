@@ -1,0 +1,330 @@
+import { randomUUID } from "node:crypto";
+import { digestsOf, partitionOf, type StoreState, sysPartition } from "@holdfast/engine";
+import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
+import { initialiseStore, type RedisStore } from "@holdfast/redis";
+import { describe, expect, test } from "vitest";
+import { RedisServer, startGroup, until } from "../support/redis.ts";
+import {
+  create,
+  installed,
+  openNewStore,
+  openStore,
+  recordOf,
+  systemIds,
+} from "../support/redis-store.ts";
+
+const everyLeaf = new Uint8Array(32).fill(255);
+
+async function failureOf(call: Promise<unknown>): Promise<unknown> {
+  return call.then(
+    (answer) => `resolved: ${JSON.stringify(answer)}`,
+    (error: { readonly failure?: string }) => error.failure ?? error,
+  );
+}
+
+async function inState(store: RedisStore, state: StoreState): Promise<void> {
+  await until(`state ${state}`, () => store.state() === state);
+}
+
+/** What a store's listeners heard. */
+function hearing(store: RedisStore): StoreState[] {
+  const heard: StoreState[] = [];
+  store.onState((state) => heard.push(state));
+  return heard;
+}
+
+describe("a fail-over", () => {
+  test("to a replica counts under another name; the data keep theirs", async () => {
+    await using group = await startGroup({ replicas: 1 });
+    await using opened = await openNewStore({ address: group.primary.address });
+    const { store } = opened;
+    const instance = await installed(store);
+    await create(store, instance);
+    const first = await store.position();
+    const [replica] = group.replicas;
+    if (replica === undefined) throw new Error("no replica");
+    await replica.command("replicaof", "no", "one");
+    await using promoted = await openStore({ address: replica.address, replicas: 0 });
+    // It still waits for the replica that it was itself, and for nobody else.
+    await inState(promoted.store, "full");
+    const second = await promoted.store.position();
+    expect(second.numbers).toEqual(first.numbers);
+    expect(second.replicationId).not.toBe(first.replicationId);
+    expect(promoted.store.storeId).toBe(store.storeId);
+    const page = await promoted.store.changes(partitionOf(instance), 0, 10, 1_000);
+    expect(page.replicationId).toBe(second.replicationId);
+  });
+
+  test("a restart counts under another name too", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const { store } = opened;
+    await create(store, await installed(store));
+    const before = await store.position();
+    await redis.restart();
+    await until("it answers again", async () => {
+      const after = await store.position().catch(() => before);
+      return after.replicationId !== before.replicationId;
+    });
+    expect((await store.position()).numbers).toEqual(before.numbers);
+  });
+
+  test("reservations, cursors, levels and epochs survive kill -9", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const { store } = opened;
+    const instance = await installed(store);
+    const { uniqueIdentifier } = await create(store, instance);
+    const operation = randomUUID();
+    await store.reserve(instance, [uniqueIdentifier], operation);
+    const epoch = await store.newEpoch();
+    const asked = await store.askLevel();
+    await store.setLevel(asked, epoch);
+    const cursor = { replicationId: "x", number: 7 };
+    await store.setCursor(3, "b", cursor, epoch);
+    await redis.restart();
+    await until("it is read again", async () => {
+      const [stored] = await store.read(instance, [uniqueIdentifier]).catch(() => []);
+      return stored?.reserved === operation;
+    });
+    expect(await store.reservations()).toMatchObject([{ operation, ids: [uniqueIdentifier] }]);
+    expect(await store.levels()).toEqual({ asked, reached: asked });
+    expect(await store.cursor(3, "b")).toEqual(cursor);
+    expect(await store.newEpoch()).toBe(epoch + 1);
+    expect(await failureOf(store.setLevel(asked, epoch))).toBe("deposed");
+  });
+});
+
+describe("a frozen replica", () => {
+  test("keeps numbers from being told that a fail-over could take back", async () => {
+    await using group = await startGroup({ replicas: 1 });
+    await using opened = await openNewStore({ address: group.primary.address });
+    const { store } = opened;
+    const instance = await installed(store);
+    await create(store, instance);
+    const partition = partitionOf(instance);
+    const before = await store.position();
+    const number = before.numbers[partition] ?? 0;
+    group.replicas[0]?.signal("SIGSTOP");
+    const after = sampleObject(instance, randomUUID());
+    let calls = 0;
+    const written = () => {
+      calls += 1;
+    };
+    const commit = store.commit(instance, [{ kind: "create", after }], [], { written });
+    expect(await failureOf(commit)).toBe("barrierShort");
+    // The push to the other region had begun by then: the change may survive.
+    expect(calls).toBe(1);
+    await inState(store, "readOnly");
+    for (const call of [
+      () => store.position(),
+      () => store.changes(partition, 0, 10, 1_000_000),
+      () => store.digests(partition),
+      () => store.leaves(partition, everyLeaf, undefined),
+      () => store.records(partition, [after.uniqueIdentifier]),
+      () => store.levels(),
+    ]) {
+      expect(await failureOf(call())).toBe("barrierShort");
+    }
+    // What is covered is told all the same.
+    const page = await store.changes(partition, number - 1, 1, 1_000_000);
+    expect(page).toMatchObject({ upTo: number, last: number + 1 });
+    expect(page.objects).toHaveLength(1);
+    for (const call of [
+      () => store.reserve(instance, [after.uniqueIdentifier], "one"),
+      () => store.release(instance, "one"),
+      () => store.newEpoch(),
+      () => store.askLevel(),
+      () => store.setLevel(1, 1),
+      () => store.setCursor(0, "b", { replicationId: "x", number: 1 }, 1),
+      () => store.quarantine(instance, after.uniqueIdentifier, "x", {}),
+    ]) {
+      expect(await failureOf(call())).toBe("noLease");
+    }
+    group.replicas[0]?.signal("SIGCONT");
+    await inState(store, "full");
+    expect((await store.position()).numbers[partition]).toBe(number + 1);
+    const whole = await store.changes(partition, number, 10, 1_000_000);
+    expect(whole.objects.map(({ uniqueIdentifier }) => uniqueIdentifier)).toEqual([
+      after.uniqueIdentifier,
+    ]);
+  }, 40_000);
+});
+
+describe("leaders at two nodes", () => {
+  test("the one that was paused writes nothing more, of whatever kind", async () => {
+    await using redis = await RedisServer.start();
+    await using one = await openNewStore({ address: redis.address });
+    await using two = await openStore({ address: redis.address });
+    const instance = await installed(one.store);
+    const { uniqueIdentifier } = await create(one.store, instance);
+    await one.store.reserve(instance, [uniqueIdentifier], "operation");
+    const old = await one.store.newEpoch();
+    const epoch = await two.store.newEpoch();
+    expect(epoch).toBeGreaterThan(old);
+    const cursor = { replicationId: "x", number: 1 };
+    for (const call of [
+      () => one.store.setCursor(0, "b", cursor, old),
+      () => one.store.setLevel(1, old),
+      () => one.store.release(instance, "operation", old),
+    ]) {
+      expect(await failureOf(call())).toBe("deposed");
+    }
+    await two.store.setCursor(0, "b", cursor, epoch);
+    expect(await one.store.cursor(0, "b")).toEqual(cursor);
+    expect(await one.store.reservations()).toHaveLength(1);
+    expect(await two.store.release(instance, "operation", epoch)).toBe(1);
+  });
+});
+
+describe("another store in the place of a lost one, where another region has the data", () => {
+  test("FLUSHALL and init: a new id, listeners hear of it, and the old epoch says nothing", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address, allowOtherStore: true });
+    const { store } = opened;
+    const instance = await installed(store);
+    const { uniqueIdentifier } = await create(store, instance);
+    const before = store.storeId;
+    const { replicationId } = await store.position();
+    for (let elections = 0; elections < 5; elections += 1) await store.newEpoch();
+    const epoch = await store.newEpoch();
+    const heard = hearing(store);
+    await redis.command("flushall");
+    await until("it is seen", () => store.state() === "none");
+    expect(await failureOf(store.read(instance, [uniqueIdentifier]))).toBe("notInitialised");
+    expect(store.storeId).toBe(before);
+    const made = await initialiseStore({ address: redis.address, ids: systemIds });
+    await inState(store, "full");
+    expect(store.storeId).toBe(made.storeId);
+    expect(heard).toEqual(["none", "full"]);
+    const position = await store.position();
+    expect(position.replicationId).not.toBe(replicationId);
+    expect(position.numbers.every((number) => number === 0)).toBe(true);
+    const cursor = { replicationId: "x", number: 1 };
+    expect(await failureOf(store.setCursor(0, "b", cursor, epoch))).toBe("deposed");
+    const next = await store.newEpoch();
+    await store.setCursor(0, "b", cursor, next);
+    // What comes from the other region, before anybody has made the instance known here.
+    const joined = { joined: true };
+    const after = sampleObject(instance, uniqueIdentifier);
+    expect(await store.commit(instance, [{ kind: "create", after }], [], joined)).toEqual({
+      kind: "committed",
+    });
+    expect(await store.status(instance)).toBeUndefined();
+    expect(await store.install(instance)).toBe("Installed");
+  });
+
+  test("a node starts beside an emptied Redis, and serves when it is initialised", async () => {
+    await using redis = await RedisServer.start();
+    const options = { address: redis.address, openUnreachable: true, allowOtherStore: true };
+    await using opened = await openStore(options);
+    const { store } = opened;
+    const heard = hearing(store);
+    expect(store.state()).toBe("none");
+    expect(store.storeId).toBeUndefined();
+    expect(await failureOf(store.position())).toBe("notInitialised");
+    await expect(openStore({ address: redis.address })).rejects.toThrow("holds no store");
+    await initialiseStore({ address: redis.address, ids: systemIds });
+    await inState(store, "full");
+    expect(heard).toEqual(["full"]);
+    expect((await store.position()).numbers).toHaveLength(sysPartition + 1);
+  });
+
+  test("restored data of another time are another process's numbers", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address, allowOtherStore: true });
+    const { store } = opened;
+    const before = await store.position();
+    await redis.restart({ empty: true });
+    const made = await initialiseStore({ address: redis.address, ids: systemIds });
+    await until("it is taken", () => store.storeId === made.storeId && store.state() === "full");
+    expect((await store.position()).replicationId).not.toBe(before.replicationId);
+  });
+});
+
+describe("listeners", () => {
+  test("hear of a lapse, and no more when they have stopped", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const { store } = opened;
+    const heard = hearing(store);
+    let calls = 0;
+    const stop = store.onState(() => {
+      calls += 1;
+    });
+    redis.signal("SIGSTOP");
+    await inState(store, "none");
+    stop();
+    redis.signal("SIGCONT");
+    await inState(store, "full");
+    expect(heard).toEqual(["none", "full"]);
+    expect(calls).toBe(1);
+  });
+});
+
+describe("a record that is damaged beyond its bytes", () => {
+  type Damage = (value: Buffer) => readonly [command: string, ...args: Buffer[]];
+  const kinds: readonly (readonly [string, Damage])[] = [
+    ["cut short", (value) => ["set", value.subarray(0, 20)]],
+    ["its header overwritten", (value) => ["set", zeroed(value)]],
+    ["another's bytes", (value) => ["set", Buffer.alloc(value.length, 1)]],
+    ["empty", () => ["set", Buffer.alloc(0)]],
+    ["gone", () => ["del"]],
+    ["of another type", () => ["lpush", Buffer.from("x")]],
+  ];
+
+  test.each(kinds)(
+    "%s: a whole copy takes its place in every index",
+    async (_name, damage) => {
+      await using redis = await RedisServer.start();
+      await using opened = await openNewStore({ address: redis.address });
+      const { store } = opened;
+      const instance = await installed(store);
+      const partition = partitionOf(instance);
+      const registers = [sampleRegister(nameItem("old"), 1)];
+      const made = sampleObject(instance, randomUUID(), registers);
+      await store.commit(instance, [{ kind: "create", after: made }], []);
+      const other = await create(store, instance);
+      const { uniqueIdentifier } = made;
+      const { key, value } = await recordOf(redis, instance, uniqueIdentifier);
+      await redis.command("del", key);
+      const [command, ...rest] = damage(value);
+      if (command !== "del") await redis.command(command, key, ...rest);
+      const page = await store.changes(partition, 0, 10, 1_000_000);
+      expect(page.damaged).toEqual([uniqueIdentifier]);
+      expect(page.objects.map((object) => object.uniqueIdentifier)).toEqual([
+        other.uniqueIdentifier,
+      ]);
+      const replacement = { ...made, registers: [sampleRegister(nameItem("new"), 2)] };
+      await store.quarantine(instance, uniqueIdentifier, "does not decode", { replacement });
+      const [stored] = await store.read(instance, [uniqueIdentifier]);
+      expect(stored?.object.registers).toEqual(replacement.registers);
+      const found = await store.find(instance, { live: true, destroyed: true, limit: 10 });
+      expect(found.objects.map(({ object }) => object.uniqueIdentifier)).toEqual([
+        other.uniqueIdentifier,
+        uniqueIdentifier,
+      ]);
+      const { leaves } = await store.leaves(partition, everyLeaf, undefined);
+      expect(leaves).toHaveLength(2);
+      const digests = Buffer.from(await store.digests(partition));
+      expect(digests.equals(Buffer.from(digestsOf(leaves)))).toBe(true);
+      const named = (name: string) =>
+        sampleObject(instance, randomUUID(), [sampleRegister(nameItem(name), 1)]);
+      const create1 = { kind: "create", after: named("new") } as const;
+      expect((await store.commit(instance, [create1], [])).kind).toBe("nameTaken");
+      const create2 = { kind: "create", after: named("old") } as const;
+      expect((await store.commit(instance, [create2], [])).kind).toBe("committed");
+      expect(await store.quarantined()).toBe(1);
+      expect(opened.events).toContainEqual({
+        type: "warning",
+        message: `record ${uniqueIdentifier} is put in quarantine: does not decode`,
+      });
+    },
+    20_000,
+  );
+});
+
+/** The same bytes with every number of the header 0. */
+function zeroed(value: Buffer): Buffer {
+  return Buffer.concat([Buffer.alloc(34), value.subarray(34)]);
+}
