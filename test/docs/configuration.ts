@@ -5,6 +5,18 @@ import { code, madeFrom, table } from "./markdown.ts";
 
 const example = join(import.meta.dirname, "..", "..", "deploy", "holdfast.example.yaml");
 
+const twoRegions = [
+  "region: eu-de",
+  "peer:",
+  "  region: us-east",
+  '  addresses: ["10.30.0.11:9443", "10.30.0.12:9443"]',
+  "  listen: 10.20.0.11:9443",
+  "  tls:",
+  "    ca: pki/peer-ca.pem",
+  "    certificate: pki/peer.pem # eu-de.peer.holdfast",
+  "    key: pki/peer.key",
+];
+
 /** The reference of a node's settings. */
 export function configuration(): string {
   const groups = Object.entries(configTable).filter(([, row]) => row.kind !== "setting");
@@ -17,13 +29,25 @@ export function configuration(): string {
     "",
     "Every listener has an address of its own, loopback unless set. A wildcard or public address needs `allowPublic: true` beside it.",
     "",
-    "On SIGHUP the node reads its certificate and the `instances` again, without a restart: who is no longer trusted is cut off, and sessions cannot be resumed. The certificate is also read when its files change. Every other setting takes effect at the next start.",
+    "On SIGHUP the node reads its certificates and the `instances` again, without a restart: who is no longer trusted is cut off, and sessions cannot be resumed. Certificates are also read when their files change. Every other setting takes effect at the next start.",
     "",
     "## Example",
     "",
     "```yaml",
     readFileSync(example, "utf8").trimEnd(),
     "```",
+    "",
+    "## Two regions",
+    "",
+    "Both regions' nodes get a `peer` group that names the other region. Each region has a Redis, lock masters and a root of trust of its own; the `instances` are the same in both.",
+    "",
+    "```yaml",
+    ...twoRegions,
+    "```",
+    "",
+    "A node's peer certificate holds the DNS name `REGION.peer.holdfast` of its own region and no other region's, is for server and client authentication, and comes from an authority that issues nothing else: whoever has such a certificate is trusted with the keys of both regions. To replace the authority, put the old and the new one into `peer.tls.ca` at every node, then give out certificates of the new one, then take the old one away; each step needs no restart.",
+    "",
+    "`holdfast region status --config FILE` tells how both regions are, how far this one has read the other's changes, and what is held or set aside. A region that is lost for good is retired by an operator (`holdfast region retire REGION --endpoints-are-off REGION --config FILE`, in the region that stays); from then on nothing waits for it. When it returns, its nodes start and let nobody in until `holdfast region rejoin --config FILE` has been run there.",
     "",
     "## The node",
     "",

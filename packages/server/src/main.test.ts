@@ -142,6 +142,24 @@ describe("the server's commands", () => {
     expect(code).toBe(0);
   });
 
+  test("region retire wants to hear that the lost region's endpoints are off", async () => {
+    const config = configure("retire.yaml");
+    for (const more of [[], ["--endpoints-are-off", "a"]]) {
+      const { out, err, code } = await run(["region", "retire", "b", "--config", config, ...more]);
+      expect({ out, code }).toEqual({ out: "", code: 2 });
+      expect(err).toMatch(/^region retire b: give --endpoints-are-off b once [^\n]+\n$/);
+    }
+  });
+
+  test("region commands in a region alone say that there is no other", async () => {
+    const config = configure("alone.yaml");
+    const { err, code } = await run(["region", "rejoin", "--config", config]);
+    expect({ err, code }).toEqual({
+      err: "peer: the configuration names no other region\n",
+      code: 2,
+    });
+  });
+
   test("without a command it serves; a fault ends it with one line and code 2", async () => {
     expect(await run(["--config", configure("bad.yaml", { kmip: { interop: 1 } })])).toEqual({
       out: "",

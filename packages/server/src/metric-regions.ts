@@ -117,9 +117,18 @@ export const regionMetrics: readonly EventMetric[] = [
   ),
   {
     ...lastSaid(
+      "holdfast_replication_lag_changes",
+      "duty",
+      "Changes of the other region that were not here yet when the leader last caught up: its position less the cursor. Shown by the leader.",
+      ({ duty, left }) => (duty === "catch-up" ? left : undefined),
+    ),
+    ofLeader: true,
+  },
+  {
+    ...lastSaid(
       "holdfast_duty_left",
       "duty",
-      "What a leader's duty knows to remain; for `catch-up`, changes of the other region that are not here yet (replication lag). Shown by the leader.",
+      "What a leader's duty knows to remain. Shown by the leader.",
       ({ left }) => left,
       ["duty"],
       ({ duty }) => [duty],

@@ -128,6 +128,7 @@ describe("metrics", () => {
       [
         'holdfast_duty_done_total{duty="catch-up"} 5',
         'holdfast_duty_left{duty="catch-up"} 2',
+        "holdfast_replication_lag_changes 2",
         'holdfast_duty_seconds_count{duty="catch-up",ok="true"} 1',
       ],
     ],
@@ -150,6 +151,7 @@ describe("metrics", () => {
     ];
     const leading = await linesAfter(...leads);
     expect(leading).toContain('holdfast_duty_left{duty="dates"} 4');
+    expect(leading.some((line) => line.startsWith("holdfast_replication_lag"))).toBe(false);
     const success = leading.find((line) => line.startsWith("holdfast_duty_success_timestamp"));
     expect(Number(success?.split(" ")[1])).toBeCloseTo(Date.now() / 1000, -1);
     const deposed = await linesAfter(...leads, {
