@@ -15,8 +15,7 @@ test.each(Object.entries(documents))(
 
 test.each([
   "deploy/holdfast.example.yaml",
-  "deploy/compose/node-1.yaml",
-  "deploy/compose/node-2.yaml",
+  ...["a1", "a2", "b1", "b2"].map((node) => `deploy/compose/${node}.yaml`),
 ])("%s is a good configuration", (path) => {
   expect(parseConfig(readFileSync(join(root, path), "utf8"), path)).toBeTypeOf("object");
 });
