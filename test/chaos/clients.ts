@@ -24,7 +24,9 @@ export type Outcome<Answer> =
   | { readonly kind: "done"; readonly answer: Answer; readonly moment: Moment }
   /** No answer, or "cannot tell": a fault may cause that. */
   | { readonly kind: "failed"; readonly moment: Moment }
-  | { readonly kind: "notFound"; readonly moment: Moment };
+  | { readonly kind: "notFound"; readonly moment: Moment }
+  /** The object's state does not allow it. */
+  | { readonly kind: "denied"; readonly moment: Moment };
 
 /** All endpoints of one instance, the regions in turn. */
 export function endpointsOf(both: TwoRegions, instance: string): readonly Endpoint[] {
@@ -110,6 +112,7 @@ export class Clients {
       const kind = kindOf(error);
       this.#count(`${name} ${kind}`);
       if (kind === "ItemNotFound") return { kind: "notFound", moment: moment() };
+      if (kind === "PermissionDenied") return { kind: "denied", moment: moment() };
       if (error instanceof ConnectionError || kind === "GeneralFailure") {
         return { kind: "failed", moment: moment() };
       }

@@ -81,7 +81,7 @@ export function reportLines(report: ChaosReport): readonly string[] {
   const gaps = (gap: Longest | undefined) =>
     gap === undefined ? "–" : `write ${gap.writeMs} ms, read ${gap.readMs} ms`;
   return [
-    `${report.steps} steps, ${report.objects} objects; acknowledged by both regions ${report.acknowledgedShared}, perhaps by one alone ${report.acknowledgedAlone}`,
+    `${report.steps} steps, ${report.objects} objects; acknowledged by both regions ${report.acknowledgedShared}, perhaps by one alone ${report.acknowledgedAlone}; records that the nodes counted as alone ${report.aloneRecords}`,
     `operations: ${operations.join("; ")}`,
     `longest gap: ${gaps(longestGap)}; this program itself did not run for ${report.stallMs} ms`,
     ...Object.entries(faults).map(([kind, count]) => {

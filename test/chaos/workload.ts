@@ -126,6 +126,12 @@ export class Workload {
     const name = isCompromised ? "Destroy" : "Revoke";
     const outcome: Outcome<unknown> = await this.#clients.plain(name, this.#clients.next(), send);
     if (outcome.kind === "notFound") this.#history.notFound(entry, outcome.moment, false);
+    // Only an Active key is refused its Destroy: an endpoint that does not know yet that it was compromised.
+    if (outcome.kind === "denied" && isCompromised) {
+      this.#history.sawState(entry, ranks.active, outcome.moment);
+    } else if (outcome.kind === "denied") {
+      this.#history.violation("wrongAnswer", `${entry.id}: Revoke denied`);
+    }
     if (outcome.kind !== "done") return;
     entry.held = false;
     this.#history.reached(entry, to, outcome.moment);

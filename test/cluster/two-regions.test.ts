@@ -246,10 +246,10 @@ describe("Destroy is agreed", () => {
     await Promise.all(ids.map((id) => keyBytes(clients.at("b2"), id)));
     // Begun one after another, so that the kill finds them at every step.
     const answers = ids.map(async (uniqueIdentifier, at) => {
-      await sleep(at * 15);
+      await sleep(at * 30);
       return told(clients.at("a1").destroy({ uniqueIdentifier }));
     });
-    await sleep(300);
+    await sleep(900);
     const killed = performance.now();
     await both.kill("a1");
     const said = await Promise.all(answers);

@@ -139,11 +139,15 @@ export class VcenterSession implements AsyncDisposable {
     const answer = decodeResponse(decode(bytes));
     this.#answered();
     if (answer.version !== "1.1") throw new UnexpectedAnswer(`answered in ${answer.version}`);
+    // A failed operation ends the batch: what it says comes before that others have no answer.
+    for (const [at, item] of numbered.entries()) {
+      const own = answer.items[at];
+      if (own !== undefined) check(item, own);
+    }
     const [first, ...rest] = answer.items;
     if (first === undefined || answer.items.length !== items.length) {
       throw new UnexpectedAnswer(`${answer.items.length} answers to ${items.length} operations`);
     }
-    for (const [at, item] of numbered.entries()) check(item, answer.items[at] ?? first);
     return [first, ...rest];
   }
 
