@@ -206,7 +206,7 @@ test("peer certificates and their authority are replaced without a restart or a 
   const write = (folder: string, name: string, text: string) =>
     writeFileSync(join(folder, name), text, { mode: 0o600 });
   const reload = async (): Promise<void> => {
-    const before = await Promise.all(both.nodes.map((node) => node.logText().length));
+    const before = both.nodes.map((node) => node.logText().length);
     for (const node of both.nodes) node.signal("SIGHUP");
     await until("every node has read its files", async () =>
       both.nodes.every((node, at) =>
