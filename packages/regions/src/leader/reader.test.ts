@@ -199,6 +199,49 @@ describe("catch-up", () => {
     await expectEqual();
   });
 
+  test("what was pushed is not fetched again, what was not is", async () => {
+    const both = () => {
+      const object = objectOf();
+      return Promise.all([put(peer.store, [object]), put(own, [object])]);
+    };
+    for (let rounds = 0; rounds < 3; rounds += 1) {
+      await both();
+      await catchUp();
+    }
+    const missed = objectOf();
+    const changed = objectOf();
+    await Promise.all([both(), put(peer.store, [missed, changed]), put(own, [changed]), both()]);
+    await change(peer.store, changed, { facts: { activated } });
+    peer.calls.clear();
+    expect(await catchUp()).toEqual({ done: 2, left: 0 });
+    expect([...peer.calls].toSorted()).toEqual([
+      ["leaves", 1],
+      ["position", 1],
+      ["records", 1],
+    ]);
+    await expectEqual();
+    expect(await own.cursor(partition, "b")).toEqual({ replicationId: "b b1", number: 8 });
+    peer.calls.clear();
+    expect(await catchUp()).toEqual({ done: 0, left: 0 });
+    expect([...peer.calls]).toEqual([["position", 1]]);
+  });
+
+  test("where most was not pushed, pages are read", async () => {
+    for (let rounds = 0; rounds < 3; rounds += 1) {
+      await put(peer.store, [objectOf()]);
+      await catchUp();
+    }
+    await put(
+      peer.store,
+      Array.from({ length: 1_000 }, () => objectOf()),
+    );
+    peer.calls.clear();
+    expect(await catchUp()).toEqual({ done: 1_000, left: 0 });
+    expect(peer.calls.get("records")).toBeUndefined();
+    expect(peer.calls.get("changes")).toBe(1);
+    await expectEqual();
+  });
+
   test("nothing is asked of a region that is down", async () => {
     peer.now = "down";
     expect(await catchUp()).toEqual({ done: 0, left: 0 });

@@ -14,6 +14,7 @@ import type { Peer, Timers } from "../ports.ts";
 import { differing, type Unjoinable } from "./digests.ts";
 import type { DutyContext, DutyResult } from "./duty.ts";
 import { giveWay, inTurns, slices } from "./pace.ts";
+import { missingInTail, TailMarks, tailMax } from "./tail.ts";
 
 /** What a `PeerReader` stands on. */
 export interface PeerReaderOptions {
@@ -65,6 +66,7 @@ export class PeerReader {
   readonly #places = new Map<number, Place>();
   readonly #busy = new Map<number, Promise<unknown>>();
   readonly #unjoinable: Unjoinable = new Map();
+  readonly #marks = new TailMarks();
 
   constructor(options: PeerReaderOptions) {
     this.#options = options;
@@ -78,6 +80,7 @@ export class PeerReader {
   /** Goes back to what the own store says: after an outage it alone knows what it has. */
   forget(): void {
     this.#places.clear();
+    this.#marks.forget();
   }
 
   /** Pulls every partition up to `position`; nothing is left when all of it is in the own store, durably. */
@@ -85,6 +88,7 @@ export class PeerReader {
     const { replicationId, numbers } = position;
     const total = { done: 0, left: 0 };
     const behind = [...numbers.keys()].filter((partition) => !this.#reached(partition, position));
+    if (behind.length > 0) this.#marks.note(await this.#options.own.position());
     await inTurns(behind, partitionsAtOnce, async (partition) => {
       const target = { replicationId, number: numbers[partition] ?? 0 };
       const { done, left } = await this.#alone(partition, () =>
@@ -139,6 +143,7 @@ export class PeerReader {
       done += compared.done;
       if (compared.whole) Object.assign(place, target);
     }
+    done += await this.#readTail(partition, place, target, context);
     done += await this.#read(partition, place, target, context);
     await this.#save(partition, place, context);
     if (!this.#isCurrent(partition, place)) return { done, left: Math.max(1, target.number) };
@@ -181,6 +186,33 @@ export class PeerReader {
     // Another pull may have come further since the target was read.
     const page = await this.#options.peer.changes(partition, place.number, 1, 1);
     return page.replicationId !== place.replicationId || page.last < place.number;
+  }
+
+  /** Reads a few changes, of which most were pushed: only the others are fetched. */
+  async #readTail(
+    partition: number,
+    place: Place,
+    target: PeerCursor,
+    { active }: DutyContext,
+  ): Promise<number> {
+    const { own, peer } = this.#options;
+    const { replicationId, number: after } = place;
+    const ownAfter = this.#marks.of(partition);
+    const few = target.number > after && target.number - after <= tailMax;
+    if (replicationId !== target.replicationId || ownAfter === undefined || !few) return 0;
+    const unjoinable = this.#unjoinable;
+    const tail = { own, peer, partition, replicationId, after, ownAfter, unjoinable };
+    const missing = await missingInTail(tail);
+    if (missing === undefined) return 0;
+    let done = 0;
+    for (const ids of slices(missing, mergeRecords)) {
+      if (!active() || !this.#isCurrent(partition, place)) return done;
+      const records = await peer.records(partition, ids);
+      for (const id of await this.#join(records)) place.held.add(id);
+      done += records.objects.length;
+    }
+    place.number = target.number;
+    return done;
   }
 
   /** Reads pages, the next one while the present one is joined. */
