@@ -1,0 +1,206 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseConfig } from "@holdfast/server";
+import { describe, expect, test } from "vitest";
+import { parse, parseAllDocuments } from "yaml";
+import { planOf } from "../../packages/server/src/dev/plan.ts";
+
+const root = join(import.meta.dirname, "../..");
+const [usual] = planOf({ regions: 1, nodes: 1, port: 5696, wan: 0 }).regions[0]?.nodes ?? [];
+const ports = {
+  kmip: usual?.kmip.port,
+  peer: usual?.peer.port,
+  http: usual?.http.port,
+  health: usual?.health.port,
+};
+
+function read(file: string): string {
+  return readFileSync(join(root, file), "utf8");
+}
+
+function runs(program: string, ...args: readonly string[]) {
+  const { error, status, stdout, stderr } = spawnSync(program, args, { encoding: "utf8" });
+  return { there: error === undefined, status, stdout, stderr };
+}
+
+describe("deploy/haproxy", () => {
+  const lines = read("deploy/haproxy/haproxy.cfg")
+    .split("\n")
+    .map((line) => line.trim());
+
+  test("asks for gRPC health by a request that is what its comments say", () => {
+    const sent = lines
+      .filter((line) => line.startsWith("tcp-check send-binary "))
+      .map((line) => Buffer.from(line.split(" ")[2] ?? "", "hex"));
+    const bytes = Buffer.concat(sent);
+    const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    expect(bytes.subarray(0, preface.length).toString("latin1")).toBe(preface);
+    const frames = framesOf(bytes.subarray(preface.length));
+    // SETTINGS; HEADERS that end the headers; DATA that ends the stream (RFC 9113, 6).
+    expect(frames.map(({ type, flags, stream }) => [type, flags, stream])).toEqual([
+      [4, 0, 0],
+      [1, 4, 1],
+      [0, 1, 1],
+    ]);
+    // Indexed :method POST and :scheme http, then literals (RFC 7541, 6 and appendix A).
+    expect([...(frames[1]?.payload.subarray(0, 2) ?? [])]).toEqual([0x83, 0x86]);
+    const headers = frames[1]?.payload.toString("latin1") ?? "";
+    for (const text of ["/grpc.health.v1.Health/Check", "application/grpc", "te\btrailers"]) {
+      expect(headers).toContain(text);
+    }
+    // A message that is not compressed and has no bytes: HealthCheckRequest with service "".
+    expect([...(frames[2]?.payload ?? [])]).toEqual([0, 0, 0, 0, 0]);
+  });
+
+  test("goes to the ports on which a node listens", () => {
+    const servers = lines.filter((line) => line.startsWith("server "));
+    expect(servers).toHaveLength(2);
+    for (const server of servers) {
+      expect(server).toContain(`:${ports.kmip}}" check port "`);
+      expect(server).toContain(`-${ports.health}}"`);
+    }
+  });
+});
+
+describe("deploy/envoy", () => {
+  const config = parse(read("deploy/envoy/envoy.yaml"));
+  const [cluster] = config.static_resources.clusters;
+
+  test("goes to the ports on which a node listens, and asks its gRPC health", () => {
+    const [listener] = config.static_resources.listeners;
+    expect(listener.address.socket_address.port_value).toBe(ports.kmip);
+    expect(cluster.health_checks[0].grpc_health_check).toEqual({});
+    const endpoints = cluster.load_assignment.endpoints[0].lb_endpoints.map(
+      ({ endpoint }: { endpoint: { address: unknown; health_check_config: unknown } }) => endpoint,
+    );
+    expect(endpoints).toHaveLength(2);
+    for (const { address, health_check_config: health } of endpoints) {
+      expect(address.socket_address.port_value).toBe(ports.kmip);
+      expect(health.port_value).toBe(ports.health);
+    }
+  });
+
+  test("sends to the cluster that it has, and keeps connections longer than a node does", () => {
+    const proxy = config.static_resources.listeners[0].filter_chains[0].filters[0].typed_config;
+    expect(proxy.cluster).toBe(cluster.name);
+    expect(Number.parseInt(proxy.idle_timeout, 10)).toBeGreaterThan(900);
+  });
+
+  const file = join(root, "deploy/envoy/envoy.yaml");
+  test.skipIf(!runs("envoy", "--version").there)(
+    "is taken by envoy (where it is installed)",
+    () => {
+      expect(runs("envoy", "--mode", "validate", "-c", file)).toMatchObject({ status: 0 });
+    },
+  );
+});
+
+describe("deploy/kubernetes", () => {
+  const documents = ["namespace", "nodes", "services", "network-policy"].flatMap((name) =>
+    parseAllDocuments(read(`deploy/kubernetes/base/${name}.yaml`)).map((one) => {
+      expect(one.errors).toEqual([]);
+      return one.toJS();
+    }),
+  );
+  const find = (kind: string, name: string) =>
+    documents.find((one) => one.kind === kind && one.metadata.name === name);
+  const pod = find("StatefulSet", "node").spec.template.spec;
+  const [container] = pod.containers;
+
+  test.each(["a", "b"])(
+    "region %s: a good configuration, from files that are mounted",
+    (region) => {
+      const path = `deploy/kubernetes/region-${region}/holdfast.yaml`;
+      const text = read(path).replaceAll("POD_NAME", "node-0").replaceAll("POD_IP", "10.1.2.3");
+      const config = parseConfig(text, path);
+      expect([config.region, config.peer?.region]).toEqual(
+        region === "a" ? ["a", "b"] : ["b", "a"],
+      );
+      const listens = [config.kmip, config.http, config.health, config.peer].map(
+        (one) => one?.listen.port,
+      );
+      expect(listens).toEqual([ports.kmip, ports.http, ports.health, ports.peer]);
+      const mounts: readonly string[] = container.volumeMounts.map(
+        ({ mountPath }: { mountPath: string }) => mountPath,
+      );
+      const files = [...text.matchAll(/(\/(?:secrets|config)\/[\w./-]+)/g)].map(
+        ([, file = ""]) => file,
+      );
+      expect(files.length).toBeGreaterThan(8);
+      expect(files.filter((file) => !mounts.some((mount) => file.startsWith(`${mount}/`)))).toEqual(
+        [],
+      );
+      const volumes = pod.volumes.map(({ name }: { name: string }) => name);
+      for (const { name } of container.volumeMounts) expect(volumes).toContain(name);
+    },
+  );
+
+  test("ports and probes are those on which a node listens", () => {
+    const named = container.ports.map(
+      ({ name, containerPort }: { name: string; containerPort: number }) => [name, containerPort],
+    );
+    expect(Object.fromEntries(named)).toEqual(ports);
+    expect(container.readinessProbe.grpc).toEqual({ port: ports.health });
+    expect(container.livenessProbe.httpGet).toEqual({ path: "/livez", port: "http" });
+    const services = documents.filter(({ kind }) => kind === "Service");
+    expect(services.map(({ metadata }) => metadata.name)).toEqual([
+      "kmip",
+      "node",
+      "peer-0",
+      "peer-1",
+    ]);
+    for (const { spec } of services) {
+      for (const { name, port, targetPort } of spec.ports) {
+        expect([name, port]).toEqual([targetPort, ports[name as keyof typeof ports]]);
+      }
+    }
+  });
+
+  test("a pod has time to leave: preStop, drain and some room", () => {
+    const { drainMs } = parseConfig(read("deploy/holdfast.example.yaml"), "example");
+    const needed = container.lifecycle.preStop.sleep.seconds + drainMs / 1000;
+    expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(needed + 5);
+    expect(find("PodDisruptionBudget", "node").spec.minAvailable).toBe(1);
+  });
+
+  test.skipIf(!runs("kubectl", "version", "--client").there)(
+    "is built by kubectl kustomize (where it is installed)",
+    () => {
+      for (const region of ["a", "b"]) {
+        const built = runs(
+          "kubectl",
+          "kustomize",
+          join(root, "deploy/kubernetes", `region-${region}`),
+        );
+        expect(built).toMatchObject({ status: 0, stderr: "" });
+        expect(built.stdout).toContain(`A node of region ${region}`);
+      }
+    },
+  );
+});
+
+interface Frame {
+  readonly type: number | undefined;
+  readonly flags: number | undefined;
+  readonly stream: number;
+  readonly payload: Buffer;
+}
+
+/** HTTP/2 frames (RFC 9113, 4.1). */
+function framesOf(bytes: Buffer): readonly Frame[] {
+  const frames: Frame[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const length = bytes.readUIntBE(at, 3);
+    const payload = bytes.subarray(at + 9, at + 9 + length);
+    frames.push({
+      type: bytes[at + 3],
+      flags: bytes[at + 4],
+      stream: bytes.readUInt32BE(at + 5),
+      payload,
+    });
+    expect(payload.length).toBe(length);
+    at += 9 + length;
+  }
+  return frames;
+}
