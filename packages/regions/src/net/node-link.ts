@@ -135,7 +135,7 @@ export class NodeLink {
       const call = this.#client.makeBidiStreamRequest(path, same, same, this.#timeout(endsMs));
       sendLarge(call, method, request, this.#options.largeBudget, () => this.#heard()).then(
         settle,
-        (error: ServiceError) => settle(this.#fault(error, method)),
+        (error: ServiceError) => settle(this.#fault(error, `${method} in pieces`)),
       );
       return () => call.cancel();
     });

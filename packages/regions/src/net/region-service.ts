@@ -22,7 +22,7 @@ import {
   unaryNamed,
 } from "./methods.ts";
 import { joinBatch, PushReceiver } from "./push-receiver.ts";
-import { ByteBudget, type ServerLimits } from "./server-limits.ts";
+import { ByteBudget, type ServerLimits, smallReplyBytes } from "./server-limits.ts";
 import { InvalidRequest, ReplyTooLarge, statusOf } from "./status.ts";
 import { widenWindows } from "./windows.ts";
 
@@ -41,6 +41,7 @@ export class RegionService {
   readonly #inject: (socket: TLSSocket) => void;
   readonly #pushBudget: ByteBudget;
   readonly #largeBudget: ByteBudget;
+  readonly #replyBudget: ByteBudget;
   readonly #pushes = new Set<() => void>();
 
   constructor(
@@ -55,6 +56,7 @@ export class RegionService {
     this.#guard = new CallGuard(limits, timers);
     this.#pushBudget = new ByteBudget(limits.pushBytes);
     this.#largeBudget = new ByteBudget(limits.largeBytes);
+    this.#replyBudget = new ByteBudget(limits.repliesBytes);
     this.#server = new Server({
       interceptors: [this.#guard.intercept],
       "grpc.max_receive_message_length": limits.requestBytes,
@@ -111,11 +113,20 @@ export class RegionService {
     if (name === "hello") call.sendMetadata(new Metadata());
     try {
       const bytes = await answer(name, this.#store, call.request);
-      if (bytes.length > this.#limits.replyBytes) throw new ReplyTooLarge();
+      this.#hold(bytes.length, call);
       reply(null, bytes);
     } catch (error) {
       reply(statusOf(error, this.#unexpected));
     }
+  }
+
+  /** Counts a larger reply until it was taken or its call is over; refuses one for which there is no room. */
+  #hold(bytes: number, call: ServerUnaryCall<Buffer, Buffer>): void {
+    if (bytes <= smallReplyBytes) return;
+    if (bytes > this.#limits.replyBytes || this.#replyBudget.full) throw new ReplyTooLarge();
+    this.#replyBudget.take(bytes);
+    // Which grpc-js also says of a call that ended well.
+    call.once("cancelled", () => this.#replyBudget.release(bytes));
   }
 
   #stream(name: MethodName): (call: ServerDuplexStream<Buffer, Buffer>) => void {

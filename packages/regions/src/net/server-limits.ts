@@ -8,6 +8,8 @@ export interface ServerLimits {
   /** One message; more travels in pieces. */
   readonly requestBytes: number;
   readonly replyBytes: number;
+  /** Larger replies that have not been taken; beyond that they travel in pieces. */
+  readonly repliesBytes: number;
   /** Pushed records that are being joined. */
   readonly pushBytes: number;
   /** Requests and replies in pieces; a larger one is taken when there is no other, up to `largeMax`. */
@@ -30,6 +32,7 @@ export const serverLimits: ServerLimits = {
   largeCalls: 16,
   requestBytes: 256 * 1024,
   replyBytes: 1024 * 1024,
+  repliesBytes: 32 * 1024 * 1024,
   pushBytes: 16 * 1024 * 1024,
   largeBytes: 64 * 1024 * 1024,
   largeMax: 256 * 1024 * 1024,
@@ -39,6 +42,9 @@ export const serverLimits: ServerLimits = {
   strangers: 128,
   strangersOfAddress: 32,
 };
+
+/** Replies up to here are not counted. */
+export const smallReplyBytes = 16 * 1024;
 
 /** One part of a message in pieces. */
 export const pieceBytes = 128 * 1024;

@@ -109,29 +109,22 @@ export function faultOf(error: ServiceError, region: string, method: string): Ca
     return { kind: "answered", error: new KeyRingUnavailable(keyRing === "refused", message) };
   }
   if (trailer(largeKey) !== undefined) return { kind: "large" };
-  switch (code) {
-    case status.UNIMPLEMENTED:
-      return answered(
-        "peerUnreachable",
-        `runs an older release, which cannot answer ${method}: upgrade it`,
-      );
-    case status.INVALID_ARGUMENT:
-      return answered("corrupt", `does not take ${method}: ${plain(details)}`);
-    case status.INTERNAL:
-    case status.UNKNOWN:
-      // grpc-js says INTERNAL for a stream that broke, too: nothing is known.
-      return { kind: "unknown", reason: plain(details) };
-    case status.UNAVAILABLE:
-      // The words of grpc-js where no connection came to be; any others count as "may have been sent".
-      return /^(No connection established|Channel closed before call started)/.test(details)
-        ? { kind: "notSent", reason: connectionFault(details) }
-        : { kind: "unknown", reason: connectionFault(details) };
-    case status.CANCELLED:
-    case status.DEADLINE_EXCEEDED:
-      return { kind: "unknown", reason: "no answer in time" };
-    default:
-      return { kind: "unknown", reason: plain(details) };
+  if (code === status.UNIMPLEMENTED) {
+    return answered(
+      "peerUnreachable",
+      `runs an older release, which cannot answer ${method}: upgrade it`,
+    );
   }
+  if (code === status.INVALID_ARGUMENT) {
+    return answered("corrupt", `does not take ${method}: ${plain(details)}`);
+  }
+  if (code === status.UNAVAILABLE) {
+    // The words of grpc-js where no connection came to be; any others count as "may have been sent".
+    const notSent = /^(No connection established|Channel closed before call started)/.test(details);
+    return { kind: notSent ? "notSent" : "unknown", reason: connectionFault(details) };
+  }
+  const late = code === status.CANCELLED || code === status.DEADLINE_EXCEEDED;
+  return { kind: "unknown", reason: late ? "no answer in time" : plain(details) };
 }
 
 /** The system's word for it, where there is one among those of grpc-js. */
