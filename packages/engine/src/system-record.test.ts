@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { ItemType } from "@holdfast/ttlv";
 import { expect, test } from "vitest";
 import { kekStoreConformance } from "./conformance/kek-store-conformance.ts";
 import { StoreUnavailable } from "./errors.ts";
@@ -68,7 +69,8 @@ test("each kind is read as its own only, and no object as any", async () => {
   expect(readInstanceRecord(record)).toBeUndefined();
   expect(readRegionRecord(record)).toBeUndefined();
   expect(readKekRecord({ ...record, instance })).toBeUndefined();
-  expect(() => readKekRecord({ ...record, fixed: [] })).toThrow(StoreUnavailable);
+  expect(readKekRecord({ ...record, fixed: [] })).toBeUndefined();
+  expect(indexTerms({ ...record, fixed: [] })).toEqual([]);
 });
 
 test("identifiers are UUIDs of version 8, one a name and type", () => {
@@ -102,6 +104,15 @@ test("a wrap of the same region replaces the one before it, with a later stamp",
     ["a", now.us, "a"],
     ["b", now.us + 1, "b"],
   ]);
+});
+
+test("a wrap that is none closes no other", () => {
+  const record = kekRecord({ instance: "i", kek }, false, now);
+  const [own, other] = record.registers;
+  if (own === undefined || other === undefined) throw new Error("no registers");
+  const value = { tag: 0x540027, type: ItemType.Integer, value: 1 } as const;
+  const broken = { ...record, registers: [own, { ...other, value }] };
+  expect(readKekRecord(stored(broken))?.kek.wraps).toEqual([kek.wraps[0]]);
 });
 
 test("KEKs of all instances, oldest first, many pages of them", async () => {

@@ -8,7 +8,6 @@ import {
   structure,
   textString,
 } from "@holdfast/ttlv";
-import { StoreUnavailable } from "./errors.ts";
 import type { IndexTerm } from "./index-terms.ts";
 import { systemInstance } from "./partition.ts";
 import type { KekWrap, WrappedKek } from "./ports.ts";
@@ -95,15 +94,15 @@ export function withKekWrap(record: ManagedObject, wrap: KekWrap, now: Now): Man
   return written(record, { tag: tags.KekWrap, key: wrap.region }, value, now);
 }
 
-/** What a KEK's record says; undefined for any other record. */
+/** What a KEK's record says, but for wraps that are none; undefined for any other record. */
 export function readKekRecord(record: ManagedObject): KekEntry | undefined {
   return reading(record, systemTypes.Kek, () => {
     const { uniqueIdentifier: id, registers } = record;
     const { instance, createdMs } = kekFixed(record);
     const regions = registers.filter(({ tag }) => tag === tags.KekWrap).map(({ key }) => key);
     const wraps = regions.flatMap((region) =>
-      currentValues(registers, { tag: tags.KekWrap, key: region }).map(({ value }) =>
-        readWrap(region, value),
+      currentValues(registers, { tag: tags.KekWrap, key: region }).flatMap(
+        ({ value }) => reading(record, systemTypes.Kek, () => readWrap(region, value)) ?? [],
       ),
     );
     return { instance, kek: { id, createdMs, wraps } };
@@ -192,7 +191,10 @@ function written(record: ManagedObject, name: AttributeName, value: Item, now: N
   return { ...record, registers: made.registers, lastChange };
 }
 
-/** What `read` finds in a record of this type; whatever is not as it should be is `StoreUnavailable("corrupt")`. */
+/**
+ * What `read` finds in a record of this type; undefined where it is not as it should be: what another release or a
+ * faulty region sent must not close the keys of everyone.
+ */
 function reading<Entry>(
   record: ManagedObject,
   objectType: number,
@@ -201,9 +203,8 @@ function reading<Entry>(
   if (record.instance !== systemInstance || record.objectType !== objectType) return undefined;
   try {
     return read();
-  } catch (cause) {
-    const id = record.uniqueIdentifier;
-    throw new StoreUnavailable("corrupt", `system record ${id} is not as it should be`, { cause });
+  } catch {
+    return undefined;
   }
 }
 

@@ -62,3 +62,23 @@ test("in an outage that lasts a few wait, and the others are told at once", asyn
 test("without an end each waits a bounded time", async () => {
   expect(await keeper.wait("read", 20)).toBe(false);
 });
+
+test("listeners hear of a lapse that is over when anybody looks, and survive one that fails", () => {
+  const heard: string[] = [];
+  keeper.onState(() => {
+    throw new Error("listener");
+  });
+  const stop = keeper.onState((state) => heard.push(state));
+  win();
+  expect(heard).toEqual(["full"]);
+  // Nothing ran for longer than a lease; then a barrier comes back that began just now.
+  nowMs += 10_000;
+  const began = keeper.now();
+  keeper.apply({ type: "barrier", connection: 1, began, local: true, replicas: true });
+  expect(heard).toEqual(["full", "none", "full"]);
+  keeper.apply({ type: "ended", connection: 1, reason: "lost" });
+  expect(heard).toEqual(["full", "none", "full", "none"]);
+  stop();
+  win();
+  expect(heard).toHaveLength(4);
+});

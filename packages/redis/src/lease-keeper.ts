@@ -84,7 +84,14 @@ export class LeaseKeeper {
     const state = this.state();
     if (state === this.#heard) return;
     this.#heard = state;
-    for (const listener of this.#listeners) listener(state, this.#lease.reason);
+    for (const listener of this.#listeners) {
+      try {
+        listener(state, this.#lease.reason);
+      } catch (cause) {
+        const message = "whoever was told of the store's state failed";
+        this.#observe({ type: "warning", message, cause });
+      }
+    }
   }
 
   /** Resolves as soon as `need` is met, or with false after `waitMs`; at once where many have waited as long already. */
