@@ -31,11 +31,15 @@ function configOf(node: string): string {
 
 async function keysMadeAt(node: string, count: number): Promise<Map<string, string>> {
   const client = clients.at(node);
-  const made = Array.from({ length: count }, async () => {
-    const id = await createKey(client);
-    return [id, await keyBytes(client, id)] as const;
-  });
-  return new Map(await Promise.all(made));
+  const made = new Map<string, string>();
+  const worker = async () => {
+    while (made.size < count) {
+      const id = await createKey(client);
+      made.set(id, await keyBytes(client, id));
+    }
+  };
+  await Promise.all([worker(), worker(), worker(), worker()].slice(0, count));
+  return made;
 }
 
 test("a region whose disks are lost: an empty store fills itself from the other region", async () => {
@@ -128,9 +132,13 @@ describe("a region is lost for good, retired, and returns with its old data", ()
     );
     for (const node of both.b.nodes) node.launch();
     const [first = "", second = "", third = ""] = shared;
-    await until("the peer port of the returned region", async () =>
-      both.b.nodes.every((node) => /retired/i.test(node.logText())),
-    );
+    await until(
+      "the returned region's nodes say that it is retired",
+      () => both.b.nodes.every((node) => /retired/i.test(node.logText())),
+      20_000,
+    ).catch((error: Error) => {
+      throw new Error(`${error.message}\n${both.node("b1").logTail()}`);
+    });
     for (let round = 0; round < 10; round++) {
       for (const id of [first, second, third]) {
         expect(await told(keyBytes(clients.at("b1"), id))).toMatch(

@@ -59,7 +59,9 @@ function call(who: Partial<Issued>, path = "/holdfast.peer.v1.Peer/Hello"): Prom
       status = headers["grpc-status"];
     });
     stream.on("error", () => undefined);
-    stream.on("end", () => done(`answered with status ${String(status)}`));
+    stream.on("end", () =>
+      done(status === undefined ? "closed" : `answered with status ${String(status)}`),
+    );
     stream.resume();
     stream.end(Buffer.alloc(5));
   });
