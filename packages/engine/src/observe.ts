@@ -81,6 +81,8 @@ export type Event =
       readonly left: number;
       readonly cause?: unknown;
     }
+  /** Changes of another region that the leader found and had not looked at: that region's position less the cursor. */
+  | { readonly type: "behind"; readonly region: string; readonly changes: number }
   /** Somebody was refused at the peer port. */
   | { readonly type: "peerRefused"; readonly address: string; readonly reason: string }
   | { readonly type: "warning"; readonly message: string; readonly cause?: unknown };

@@ -21,11 +21,11 @@ export { CatchUp, DigestCheck, Levelling } from "./leader/levelling.ts";
 export { PeerReader, type PeerReaderOptions } from "./leader/reader.ts";
 export { type ResolveOptions, ResolveReservations } from "./leader/resolve-reservations.ts";
 export { type Merged, type MergeOptions, type MergeResult, mergeInto } from "./merge.ts";
+export type { PeerClientTimes } from "./net/client-times.ts";
 export {
   type LastHello,
   PeerClient,
   type PeerClientOptions,
-  type PeerClientTimes,
 } from "./net/peer-client.ts";
 export { PeerServer, type PeerServerOptions } from "./net/peer-server.ts";
 export { type PeerTls, peerName } from "./net/peer-tls.ts";

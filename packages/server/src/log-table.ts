@@ -161,6 +161,7 @@ export const logTable: {
     fields: ["duty", "durationMs", "done", "left", "cause"],
     limited: true,
   },
+  behind: undefined,
   peerRefused: {
     level: always("warn"),
     message: "refused at the peer port",

@@ -118,9 +118,11 @@ export const regionMetrics: readonly EventMetric[] = [
   {
     ...lastSaid(
       "holdfast_replication_lag_changes",
-      "duty",
-      "Changes of the other region that were not here yet when the leader last caught up: its position less the cursor. Shown by the leader.",
-      ({ duty, left }) => (duty === "catch-up" ? left : undefined),
+      "behind",
+      "Changes of the other region that this one's leader had not looked at when it last asked: that region's position less the cursor. Most of them were pushed. Shown by the leader.",
+      ({ changes }) => changes,
+      ["region"],
+      ({ region }) => [region],
     ),
     ofLeader: true,
   },

@@ -128,9 +128,12 @@ describe("metrics", () => {
       [
         'holdfast_duty_done_total{duty="catch-up"} 5',
         'holdfast_duty_left{duty="catch-up"} 2',
-        "holdfast_replication_lag_changes 2",
         'holdfast_duty_seconds_count{duty="catch-up",ok="true"} 1',
       ],
+    ],
+    [
+      { type: "behind", region: "b", changes: 12 },
+      ['holdfast_replication_lag_changes{region="b"} 12'],
     ],
     [{ type: "peerRefused", address: "", reason: "x" }, ["holdfast_peer_refusals_total 1"]],
     [

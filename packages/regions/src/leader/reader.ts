@@ -88,6 +88,7 @@ export class PeerReader {
     const { replicationId, numbers } = position;
     const total = { done: 0, left: 0 };
     const behind = [...numbers.keys()].filter((partition) => !this.#reached(partition, position));
+    await this.#tellDistance(behind, position);
     if (behind.length > 0) this.#marks.note(await this.#options.own.position());
     await inTurns(behind, partitionsAtOnce, async (partition) => {
       const target = { replicationId, number: numbers[partition] ?? 0 };
@@ -125,6 +126,21 @@ export class PeerReader {
     return (
       place.replicationId === replicationId && place.number === number && place.held.size === 0
     );
+  }
+
+  /** Tells how many changes lie between the cursors and a position. */
+  async #tellDistance(
+    partitions: readonly number[],
+    { replicationId, numbers }: StorePosition,
+  ): Promise<void> {
+    const { observe, peer } = this.#options;
+    let changes = 0;
+    for (const partition of partitions) {
+      const place = this.#places.get(partition) ?? (await this.#place(partition));
+      const from = place.replicationId === replicationId ? place.number : 0;
+      changes += Math.max(0, (numbers[partition] ?? 0) - from);
+    }
+    observe({ type: "behind", region: peer.region, changes });
   }
 
   /** One at a time for each partition. */
