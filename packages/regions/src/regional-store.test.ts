@@ -1,4 +1,4 @@
-import { type Event, MemoryOwnStore } from "@holdfast/engine";
+import { type Event, MemoryOwnStore, StoreUnavailable } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
 import { RegionalStore } from "./regional-store.ts";
 import {
@@ -189,6 +189,31 @@ describe("a record that the own store does not have", () => {
     const destroy = adding(await must(store, key), "destroyed", activation);
     const outcome = store.commit(instance, [destroy], [], { agreed: true });
     expect((await time.until(outcome)).kind).toBe("committed");
+    await time.until(store[Symbol.asyncDispose]());
+  });
+
+  test("a region alone asks its own store although it has no lease: it says best why", async () => {
+    const time = new TestTime();
+    const own = new MemoryOwnStore();
+    const ids = { uuid: () => "", randomBytes: () => new Uint8Array(1) };
+    const observe = () => undefined;
+    const store = new RegionalStore({ region: "a", own, peers: [], timers: time, ids, observe });
+    own.setState("none");
+    const why = new StoreUnavailable("notInitialised", "holds no store");
+    const refuse = () => Promise.reject(why);
+    Object.assign(own, { read: refuse, commit: refuse, find: refuse, appendAudit: refuse });
+    expect(store.serving().from).toBe("none");
+    const key = newKey(new TestRegions());
+    const query = { live: true, destroyed: false, limit: 1 };
+    for (const asked of [
+      () => get(store, key),
+      () => store.commit(instance, [creation(key)], []),
+      () => store.commit(instance, [creation(key)], [], { agreed: true }),
+      () => store.find(instance, query),
+      () => store.appendAudit(instance, [], false),
+    ]) {
+      await expect(time.until<unknown>(asked())).rejects.toBe(why);
+    }
     await time.until(store[Symbol.asyncDispose]());
   });
 });

@@ -128,7 +128,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     ids: readonly string[],
   ): Promise<readonly (StoredObject | undefined)[]> {
     const { from, through } = this.#watch.now();
-    if (from === "local") {
+    if (from === "local" || this.#isAlone()) {
       try {
         return await this.#readOwn(instance, ids, through);
       } catch (error) {
@@ -152,7 +152,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     if (options.agreed === true) return await this.#commitAgreed(instance, changes, audit);
     const { from, writes } = this.#watch.now();
     let again = false;
-    if (from === "local" && writes) {
+    if ((from === "local" && writes) || this.#isAlone()) {
       try {
         return await this.commitOwn(instance, changes, audit);
       } catch (error) {
@@ -177,7 +177,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
 
   async find(instance: string, query: FindQuery): Promise<FindPage> {
     const { from } = this.#watch.now();
-    if (from === "local") {
+    if (from === "local" || this.#isAlone()) {
       try {
         return await this.#findOwn(instance, query);
       } catch (error) {
@@ -199,7 +199,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     strict: boolean,
   ): Promise<void> {
     const { from } = this.#watch.now();
-    if (from === "local") {
+    if (from === "local" || this.#isAlone()) {
       try {
         return await this.#own.appendAudit(instance, events, strict);
       } catch (error) {
@@ -240,6 +240,12 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#watch.close();
+  }
+
+  /** Then the own store is asked whatever its lease: it waits a moment for it, and knows best why it has none. */
+  #isAlone(): boolean {
+    const { peers, region } = this.#options;
+    return peers.length === 0 && !this.records.isRetired(region);
   }
 
   /** One promise more than the own store's for what it alone can tell. */
@@ -331,6 +337,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     audit: readonly AuditEvent[],
   ): Promise<CommitOutcome> {
     const { from, writes, reason } = this.#watch.now();
+    if (this.#isAlone()) return await this.commitOwn(instance, changes, audit);
     if (from === "none") throw new StoreUnavailable(this.#whyNone(), reason);
     if (from !== "local" || !writes) throw new StoreUnavailable("noAgreement", reason);
     const { region, peers, timers, ids, observe } = this.#options;
