@@ -36,6 +36,9 @@ export interface Control {
   readonly peerServer: PeerServer | undefined;
 }
 
+/** What a call to the other region may take besides the push that it waits for. */
+const callBeyondPushMs = 1500;
+
 /** Longest that the other region's requests are waited for when the node drains. */
 const peerGraceMs = 2000;
 
@@ -73,6 +76,8 @@ function openPeers(
     tls: identity,
     timers,
     observe,
+    // A change that the other region makes for this one may itself wait for a push.
+    times: { callMs: peer.pushTimeoutMs + callBeyondPushMs },
   });
   return [opened.use(client)];
 }

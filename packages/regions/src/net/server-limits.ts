@@ -36,7 +36,7 @@ export const serverLimits: ServerLimits = {
   pushBytes: 16 * 1024 * 1024,
   largeBytes: 64 * 1024 * 1024,
   largeMax: 256 * 1024 * 1024,
-  callMs: 10_000,
+  callMs: 15_000,
   largeMs: 30_000,
   handshakeMs: 5_000,
   strangers: 128,
