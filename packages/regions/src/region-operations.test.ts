@@ -2,6 +2,7 @@ import { systemInstance } from "@holdfast/engine";
 import { groupItem, sampleRegister } from "@holdfast/engine/conformance";
 import { describe, expect, test } from "vitest";
 import {
+  changedRegion,
   RegionRefused,
   type RegionTools,
   regionsStatus,
@@ -78,6 +79,22 @@ describe("retire", () => {
       { region: "b", isRetired: false, state: "own" },
       { region: "a", isRetired: true, state: "retired", generation: 1, retired: 1 },
     ]);
+    await regions.close();
+  });
+
+  test("ends the moment that the region is back: nothing more is destroyed without it", async () => {
+    const { regions, b, time } = await retired();
+    const key = newKey(regions);
+    await put(b, key);
+    const destroy = adding(await must(b.own, key), "destroyed", fact);
+    const [before] = await b.own.read(systemInstance, [regionIdentifier("a")]);
+    if (before === undefined) throw new Error("no record");
+    const back = () => ({ generation: 2 });
+    const after = changedRegion(before.object, "a", "a", time.wallMs(), back);
+    await b.own.commit(systemInstance, [{ kind: "update", before, after }], []);
+    const outcome = b.store.commit(instance, [destroy], [], { agreed: true });
+    await expect(time.until(outcome)).rejects.toMatchObject({ failure: "noAgreement" });
+    expect((await copyOf(b, key))?.facts).toEqual({});
     await regions.close();
   });
 

@@ -84,8 +84,8 @@ export class TestPeer {
     make: () => Promise<unknown>,
   ): Promise<unknown> {
     this.calls.push(method);
-    await this.#cross(method);
     await this.before?.(method, given);
+    await this.#cross(method);
     const answer = await make();
     await this.after?.(method, given);
     await this.#cross(method);
