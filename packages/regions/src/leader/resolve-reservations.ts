@@ -19,7 +19,7 @@ export interface ResolveOptions {
   readonly own: OwnStore;
   readonly peers: readonly Peer[];
   readonly timers: Timers;
-  /** How old a reservation is when nobody can be at work on it any more; 5,000 unless given. */
+  /** For how long a leader has seen a reservation that nobody can be at work on any more; 5,000 unless given. */
   readonly abandonedMs?: number;
 }
 
@@ -36,7 +36,10 @@ export class ResolveReservations implements Duty {
   readonly name = "reservations";
   readonly everyMs = resolveEveryMs;
   readonly #options: ResolveOptions;
-  /** Operation and instance → when this leader first saw it: monotonic, so that no clock of a node keeps it for ever. */
+  /**
+   * Operation and instance → when this leader first saw it: monotonic. By the clock of the node that reserved, one that is
+   * behind would have its operations broken off under its hands, and one that is ahead would keep them for ever.
+   */
   #seen: ReadonlyMap<string, number> = new Map();
 
   constructor(options: ResolveOptions) {
@@ -69,10 +72,7 @@ export class ResolveReservations implements Duty {
     const before = this.#seen;
     const seen = new Map(all.map((each) => [nameOf(each), before.get(nameOf(each)) ?? nowMs]));
     this.#seen = seen;
-    return all.filter((each) => {
-      const seenMs = nowMs - (seen.get(nameOf(each)) ?? nowMs);
-      return Math.max(seenMs, timers.wallMs() - each.sinceMs) >= abandonedMs;
-    });
+    return all.filter((each) => nowMs - (seen.get(nameOf(each)) ?? nowMs) >= abandonedMs);
   }
 
   async #resolve(reservation: Reservation, { epoch }: DutyContext): Promise<void> {
