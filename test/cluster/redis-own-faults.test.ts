@@ -295,6 +295,9 @@ describe("a record that is damaged beyond its bytes", () => {
       expect(page.objects.map((object) => object.uniqueIdentifier)).toEqual([
         other.uniqueIdentifier,
       ]);
+      const answer = await store.records(partition, [uniqueIdentifier, other.uniqueIdentifier]);
+      expect(answer.damaged).toEqual(command === "del" ? [] : [uniqueIdentifier]);
+      expect(answer.objects).toHaveLength(1);
       const replacement = { ...made, registers: [sampleRegister(nameItem("new"), 2)] };
       await store.quarantine(instance, uniqueIdentifier, "does not decode", { replacement });
       const [stored] = await store.read(instance, [uniqueIdentifier]);

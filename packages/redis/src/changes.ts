@@ -158,8 +158,23 @@ export class Changes {
       value === null || value.length < recordHeaderLength ? 0 : changedOf(value),
     );
     await this.#answers.cover(tenure, partition, head, Math.max(0, ...numbers));
+    const missing = asked.filter((_, index) => values[index] === null);
+    const strange = await this.#ofAnotherType(tenure, missing);
     let next = 0;
-    return keys.map((key) => (key === undefined ? null : (values[next++] ?? null)));
+    return keys.map((key) => {
+      if (key === undefined) return null;
+      const value = values[next++] ?? null;
+      return value === null && strange.has(key) ? Buffer.alloc(0) : value;
+    });
+  }
+
+  /** Those of the keys that exist although MGET says nothing of them. */
+  async #ofAnotherType(tenure: Tenure, keys: readonly Buffer[]): Promise<ReadonlySet<Buffer>> {
+    const found = new Set<Buffer>();
+    const existing = (some: readonly Buffer[]) => tenure.reading((reader) => reader.existing(some));
+    if (keys.length === 0 || (await existing(keys)) === 0) return found;
+    for (const key of keys) if ((await existing([key])) > 0) found.add(key);
+    return found;
   }
 }
 
