@@ -6,7 +6,6 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import type { MethodDefinition } from "@grpc/grpc-js";
 import { Peer } from "../gen/holdfast/peer/v1/peer_pb.ts";
 
 /** What the generated service knows of a method. */
@@ -40,22 +39,6 @@ export function decodeMessage<Desc extends DescMessage>(
 /** `/package.Service/Method`. */
 export function pathOf(method: DescMethod): string {
   return `/${method.parent.typeName}/${method.name}`;
-}
-
-/** A method as grpc-js wants it, for bytes that are encoded and decoded by the caller. */
-export function rawDefinition(method: DescMethod): MethodDefinition<Buffer, Buffer> {
-  const same = (bytes: Buffer) => bytes;
-  return {
-    path: pathOf(method),
-    requestStream:
-      method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming",
-    responseStream:
-      method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming",
-    requestSerialize: same,
-    requestDeserialize: same,
-    responseSerialize: same,
-    responseDeserialize: same,
-  };
 }
 
 /** The service that the regions speak. */

@@ -52,7 +52,7 @@ export async function joinBatch(
 }
 
 /** How a stream ends with a status in grpc-js. */
-export function invalid(details: string): Error {
+function invalid(details: string): Error {
   return Object.assign(new Error(details), { code: status.INVALID_ARGUMENT, details });
 }
 

@@ -2,7 +2,7 @@ import type { Http2Server, ServerHttp2Session } from "node:http2";
 import type { Server } from "@grpc/grpc-js";
 
 /** What one stream and one connection may have under way: 80 ms of round trip at 12 MB/s and more. */
-export const streamWindow = 1024 * 1024;
+const streamWindow = 1024 * 1024;
 export const connectionWindow = 2 * streamWindow;
 
 /**

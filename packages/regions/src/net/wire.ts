@@ -28,7 +28,7 @@ import { InvalidRequest } from "./status.ts";
 const tagBytes = 16;
 
 /** What stands for a record that this release cannot read, where identifiers of damaged records are told. */
-export const unreadable = "(not readable here)";
+const unreadable = "(not readable here)";
 
 /** Outcomes of a push by their number on the wire; `unread` is told to the pusher only. */
 const outcomeNumbers: { readonly [Outcome in PushOutcome | "unread"]: number } = {
@@ -67,7 +67,7 @@ export function ownBytes(bytes: Uint8Array): Uint8Array {
 }
 
 /** A record of the other side. Copied, since its parts are views of its bytes and may live long. */
-export function objectOf(record: Uint8Array): ManagedObject {
+function objectOf(record: Uint8Array): ManagedObject {
   return decodeRecord(Buffer.from(record));
 }
 
