@@ -36,6 +36,9 @@ function isOutage(cause: unknown): boolean {
   return cause instanceof KeyRingUnavailable;
 }
 
+/** What the store says of its lease when the node ends. */
+const storeCloses = "the store is closing";
+
 const always = (level: Level) => () => level;
 
 /** One row a kind of event; `undefined` = never logged, metrics tell it. */
@@ -105,7 +108,10 @@ export const logTable: {
     fields: ["durationMs", "batch"],
   },
   lease: {
-    level: ({ state }) => (state === "full" ? "info" : "warn"),
+    level: ({ state, reason }) => {
+      if (reason === storeCloses) return "debug";
+      return state === "full" ? "info" : "warn";
+    },
     message: "store lease",
     fields: ["state", "reason"],
   },

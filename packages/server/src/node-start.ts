@@ -32,15 +32,14 @@ export async function openInstances(
   });
   opened.adopt(keeper, (one) => one.close());
   const untilMs = clock.monotonicMs() + startWaitMs;
-  for (;;) {
+  for (let known = false; ; await delay(againMs)) {
     try {
-      await keeper.ensureAll();
-      return keeper;
+      if (!known) await keeper.ensureAll();
+      known = true;
     } catch (error) {
       const passes = error instanceof StoreUnavailable && config.peer !== undefined;
       if (!passes) throw storeFault(error, config, configFile);
     }
     if (store.serving().from !== "none" || clock.monotonicMs() > untilMs) return keeper;
-    await delay(againMs);
   }
 }
