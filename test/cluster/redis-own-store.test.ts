@@ -1,16 +1,18 @@
-import { ownStoreConformance } from "@holdfast/engine/conformance";
+import { ownStoreConformance, ownStoreModel } from "@holdfast/engine/conformance";
 import { startGroup } from "../support/redis.ts";
 import { openNewStore, recordOf, setStatus } from "../support/redis-store.ts";
 
-ownStoreConformance("RedisStore", async () => {
+/** A store on a primary with one replica, so that every barrier is a real one. */
+async function open() {
   const group = await startGroup({ replicas: 1 });
   const opened = await openNewStore({ address: group.primary.address, replicas: 1 });
   const { store } = opened;
   return {
     subject: store,
     instances: store,
-    setStatus: (instance, status) => setStatus(group.primary, instance, status),
-    async damage(instance, id): Promise<void> {
+    setStatus: (instance: string, status: Parameters<typeof setStatus>[2]) =>
+      setStatus(group.primary, instance, status),
+    async damage(instance: string, id: string): Promise<void> {
       const { key, value } = await recordOf(group.primary, instance, id);
       await group.primary.command("set", key, value.subarray(0, value.length - 8));
     },
@@ -19,4 +21,7 @@ ownStoreConformance("RedisStore", async () => {
       await group[Symbol.asyncDispose]();
     },
   };
-});
+}
+
+ownStoreConformance("RedisStore", open);
+ownStoreModel("RedisStore", open, { numRuns: 25 });

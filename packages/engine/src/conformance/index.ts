@@ -9,6 +9,7 @@ export {
   sampleRegister,
 } from "./managed-object-conformance.ts";
 export { objectStoreConformance } from "./object-store-conformance.ts";
+export { ownStoreModel } from "./own-model-conformance.ts";
 export { ownStoreConformance } from "./own-store-conformance.ts";
 export type { OwnStoreSubject } from "./own-world-conformance.ts";
 export { type RootOfTrustSubject, rootOfTrustConformance } from "./root-of-trust-conformance.ts";
