@@ -4,6 +4,7 @@ import { decodeRecord, indexTerms, type ManagedObject, tagOf, termFor } from "@h
 import {
   groupItem,
   nameItem,
+  ownStoreModel,
   sampleObject,
   sampleRegister,
   storeModel,
@@ -11,7 +12,14 @@ import {
 import type { RedisStore } from "@holdfast/redis";
 import { expect, test } from "vitest";
 import { RedisServer, startGroup, until } from "../support/redis.ts";
-import { auditOf, create, installed, openNewStore } from "../support/redis-store.ts";
+import {
+  auditOf,
+  create,
+  installed,
+  openNewStore,
+  recordOf,
+  setStatus,
+} from "../support/redis-store.ts";
 
 const headerLength = 34;
 
@@ -388,4 +396,28 @@ storeModel(
     };
   },
   { seed: 20260204, numRuns: 15 },
+);
+
+// Every reservation has ended by then, and with it its mark in the record.
+ownStoreModel(
+  "RedisStore, whose indexes are looked at in the end,",
+  async () => {
+    const redis = await RedisServer.start();
+    const opened = await openNewStore({ address: redis.address });
+    return {
+      subject: opened.store,
+      instances: opened.store,
+      setStatus: (instance, status) => setStatus(redis, instance, status),
+      async damage(instance, id) {
+        const { key } = await recordOf(redis, instance, id);
+        await redis.command("set", key, "damaged");
+      },
+      async close() {
+        await checkIndexes(redis);
+        await opened[Symbol.asyncDispose]();
+        await redis[Symbol.asyncDispose]();
+      },
+    };
+  },
+  { seed: 20261126, numRuns: 15 },
 );
