@@ -35,10 +35,7 @@ export { type PushOptions, pushToAll } from "./push.ts";
 export {
   entryOf,
   RegionRefused,
-  type RegionStatus,
-  type RegionsStatus,
   type RegionTools,
-  regionsStatus,
   retireRegion,
 } from "./region-operations.ts";
 export { isRetiredEntry, RegionRecords, regionIdentifier } from "./region-records.ts";

@@ -3,9 +3,9 @@ import { groupItem, sampleRegister } from "@holdfast/engine/conformance";
 import { describe, expect, test } from "vitest";
 import {
   changedRegion,
+  entryOf,
   RegionRefused,
   type RegionTools,
-  regionsStatus,
   retireRegion,
 } from "./region-operations.ts";
 import { regionIdentifier } from "./region-records.ts";
@@ -74,11 +74,8 @@ describe("retire", () => {
     const outcome = b.store.commit(instance, [destroy], [], { agreed: true });
     expect((await time.until(outcome)).kind).toBe("committed");
     expect(b.store.health().peers).toEqual([{ region: "a", state: "retired" }]);
-    const status = await time.until(regionsStatus(toolsOf(regions, b)));
-    expect(status.regions).toMatchObject([
-      { region: "b", isRetired: false, state: "own" },
-      { region: "a", isRetired: true, state: "retired", generation: 1, retired: 1 },
-    ]);
+    expect(await entryOf(b.own, "a")).toEqual(entry);
+    expect(await entryOf(b.own, "b")).toEqual({ region: "b", generation: 1, retired: 0 });
     await regions.close();
   });
 
@@ -222,4 +219,39 @@ describe("rejoin", () => {
     );
     await regions.close();
   });
+
+  test("ends that each region retired the other, one after the other", async () => {
+    const { regions, a, b, time, link } = await retired();
+    await time.until(retireRegion("b", true, toolsOf(regions, a)));
+    const [ofA, ofB] = [newKey(regions), newKey(regions)];
+    await time.until(a.store.commit(instance, [creation(ofA)], []));
+    await time.until(b.store.commit(instance, [creation(ofB)], []));
+    link.open = true;
+    await time.pass(6_000);
+    expect([a.store.serving().from, b.store.serving().from]).toEqual(["none", "none"]);
+    await time.until(rejoinRegion(a.other.peer, toolsOf(regions, a)));
+    await time.pass(6_000);
+    expect([a.store.serving().from, b.store.serving().from]).toEqual(["local", "none"]);
+    await time.until(rejoinRegion(b.other.peer, toolsOf(regions, b)));
+    await time.pass(6_000);
+    await regions.bothLevel();
+    expect([a.store.serving().from, b.store.serving().from]).toEqual(["local", "local"]);
+    for (const region of [a, b]) {
+      for (const key of [ofA, ofB]) expect(await copyOf(region, key)).toEqual(key);
+    }
+    await regions.close();
+  });
+});
+
+test("a survivor with old data, which knows nothing of a rejoin, hears of it before it goes on alone", async () => {
+  const { regions, b, time, link } = await retired();
+  b.own.setState("none");
+  link.open = true;
+  // What the other region says of itself by now.
+  const { hello } = b.other.peer;
+  Object.assign(b.other.peer, { hello: async () => ({ ...(await hello()), generation: 2 }) });
+  await time.pass(6_000);
+  expect(b.store.records.of("a")).toEqual({ region: "a", generation: 1, retired: 1 });
+  expect(b.store.health().peers).toEqual([{ region: "a", state: "up" }]);
+  await regions.close();
 });

@@ -6,15 +6,14 @@ import {
   type RegionEntry,
   readRegionRecord,
   regionRecord,
-  type StoreState,
   StoreUnavailable,
   systemInstance,
   withRegion,
 } from "@holdfast/engine";
 import { storedOf } from "./merge.ts";
-import type { Peer, PeerHello, PeerState, Timers } from "./ports.ts";
+import type { Peer, PeerHello, Timers } from "./ports.ts";
 import { pushToAll } from "./push.ts";
-import { isRetiredEntry, regionIdentifier } from "./region-records.ts";
+import { regionIdentifier } from "./region-records.ts";
 import { failureIn } from "./waiting.ts";
 
 /** An operator's wish that cannot be granted; the message says what to do. */
@@ -33,50 +32,8 @@ export interface RegionTools {
   readonly observe: Observer;
 }
 
-/** One region as an operator sees it. */
-export interface RegionStatus extends RegionEntry {
-  readonly isRetired: boolean;
-  /** Whether it answers, and what it says; `own` for the operator's own region. */
-  readonly state: PeerState | "own";
-  readonly hello?: PeerHello;
-  /** Why it does not answer. */
-  readonly reason?: string;
-}
-
-/** All regions, and the own store. */
-export interface RegionsStatus {
-  readonly regions: readonly RegionStatus[];
-  readonly lease: StoreState;
-  readonly storeId: string | undefined;
-  readonly levelsAsked: number;
-  readonly levelsReached: number;
-  readonly reservations: number;
-  readonly quarantined: number;
-}
-
 const attemptsMax = 16;
 const pushTimeoutMs = 2_000;
-
-/** What `holdfast region status` tells. Rejects with `StoreUnavailable` where the own store cannot tell. */
-export async function regionsStatus(tools: RegionTools): Promise<RegionsStatus> {
-  const { own, peers, region } = tools;
-  const [self, levels, reservations, quarantined, others] = await Promise.all([
-    entryOf(own, region),
-    own.levels(),
-    own.reservations(),
-    own.quarantined(),
-    Promise.all(peers.map((peer) => statusOf(own, peer))),
-  ]);
-  return {
-    regions: [{ ...self, isRetired: isRetiredEntry(self), state: "own" }, ...others],
-    lease: own.state(),
-    storeId: own.storeId,
-    levelsAsked: levels.asked,
-    levelsReached: levels.reached,
-    reservations: reservations.length,
-    quarantined,
-  };
-}
 
 /**
  * Declares another region lost: from then on nobody waits for its agreement or its "no". Whoever does this must know
@@ -151,17 +108,6 @@ async function changeRegion(
     }
   }
   throw new StoreUnavailable("timeout", `others change the record of region ${region}`);
-}
-
-async function statusOf(own: OwnStore, peer: Peer): Promise<RegionStatus> {
-  const entry = await entryOf(own, peer.region);
-  const isRetired = isRetiredEntry(entry);
-  try {
-    return { ...entry, isRetired, state: isRetired ? "retired" : "up", hello: await peer.hello() };
-  } catch (error) {
-    const { message } = failureIn(error);
-    return { ...entry, isRetired, state: isRetired ? "retired" : "down", reason: message };
-  }
 }
 
 async function helloOf(peer: Peer): Promise<PeerHello | undefined> {

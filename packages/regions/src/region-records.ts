@@ -29,6 +29,8 @@ export class RegionRecords {
   readonly #own: OwnStore;
   readonly #regions: readonly string[];
   readonly #entries = new Map<string, RegionEntry>();
+  /** Region → the generation that it said it is of: its record may be younger than the own store's data. */
+  readonly #generations = new Map<string, number>();
   #heard = 0;
   #read = false;
 
@@ -51,11 +53,13 @@ export class RegionRecords {
   isRetired(region: string): boolean {
     const entry = this.of(region);
     const retired = region === this.region ? Math.max(entry.retired, this.#heard) : entry.retired;
-    return isRetiredEntry({ ...entry, retired });
+    const generation = Math.max(entry.generation, this.#generations.get(region) ?? 0);
+    return isRetiredEntry({ region, generation, retired });
   }
 
-  /** Another region said that it retired this generation of this one. */
-  heard(retired: number): void {
+  /** Another region said which generation it is of, and which one of this region it retired. */
+  heard({ region, generation, retired }: RegionEntry): void {
+    this.#generations.set(region, generation);
     this.#heard = Math.max(this.#heard, retired);
   }
 

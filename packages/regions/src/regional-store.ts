@@ -93,7 +93,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
       records: this.records,
       timers,
       observe,
-      graceMs: options.graceMs ?? 1_500,
+      graceMs: options.graceMs ?? 2_500,
       ...(parts.decide && { decide: parts.decide }),
     });
   }

@@ -85,7 +85,9 @@ async function checkRetired(survivor: Peer, { region, own }: RegionTools): Promi
   if (!retired) {
     throw new RegionRefused(`region ${survivor.region} has not retired ${region}: nothing to do`);
   }
-  if (!hello.serving) {
+  // Where each retired the other, neither serves, and one of them must be the first.
+  const both = isRetiredEntry(await entryOf(own, survivor.region));
+  if (!hello.serving && !both) {
     throw new RegionRefused(
       `region ${survivor.region} does not serve from its own store now: try again when it does`,
     );

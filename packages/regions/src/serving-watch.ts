@@ -33,6 +33,8 @@ const recordsMs = 1_000;
 /** How often a region that is up is asked whether it retired this one. */
 const helloMs = 5_000;
 
+const longAgo = Number.NEGATIVE_INFINITY;
+
 type Task = "hello" | "level" | "records";
 
 /**
@@ -46,11 +48,13 @@ export class ServingWatch {
   readonly #running = new Map<Task, Promise<void>>();
   /** When each region was last heard to be what it was taken for; none of a region that is not up. */
   readonly #met = new Map<Peer, number>();
+  /** When each region was last asked, whatever came of it. */
+  readonly #asked = new Map<Peer, number>();
   readonly #over = new AbortController();
   readonly #unsubscribe: readonly (() => void)[];
   readonly #started: number;
   readonly #loop: Promise<void>;
-  #recordsAt = Number.NEGATIVE_INFINITY;
+  #recordsAt = longAgo;
   #state: ServingState = servingAtStart;
   #serving: Serving;
 
@@ -147,11 +151,15 @@ export class ServingWatch {
   }
 
   #others(): Others {
-    const others = this.others();
-    if (others.length === 0) return "absent";
-    if (others.some((peer) => this.#met.has(peer))) return "up";
-    const { timers, graceMs } = this.#options;
+    const { timers, graceMs, peers } = this.#options;
     const waiting = timers.monotonicMs() - this.#started < graceMs;
+    const others = this.others();
+    if (others.length === 0) {
+      // One that is back may have retired this one, whose data are old: it is asked before it is taken for gone.
+      const asked = peers.every((peer) => this.#asked.has(peer));
+      return asked || !waiting ? "absent" : "unknown";
+    }
+    if (others.some((peer) => this.#met.has(peer))) return "up";
     return waiting && this.#state.others === "unknown" ? "unknown" : "down";
   }
 
@@ -210,8 +218,9 @@ export class ServingWatch {
   }
 
   #mustGreet(peer: Peer, now: number): boolean {
-    if (peer.state() !== "up") return false;
-    return now - (this.#met.get(peer) ?? Number.NEGATIVE_INFINITY) >= helloMs;
+    // A retired one is asked from time to time whether it is back, which the own store's data may not know.
+    if (this.#isRetired(peer)) return now - (this.#asked.get(peer) ?? longAgo) >= helloMs;
+    return peer.state() === "up" && now - (this.#met.get(peer) ?? longAgo) >= helloMs;
   }
 
   /** A region is met once it said that it did not retire this one. */
@@ -226,12 +235,13 @@ export class ServingWatch {
   async #hello(peer: Peer): Promise<void> {
     const { records, timers } = this.#options;
     try {
-      const { retired } = await peer.hello();
-      records.heard(retired);
+      records.heard(await peer.hello());
       if (peer.state() === "up") this.#met.set(peer, timers.monotonicMs());
     } catch (error) {
       failureIn(error);
       return;
+    } finally {
+      this.#asked.set(peer, timers.monotonicMs());
     }
     if (records.isRetired(records.region)) await this.#keepRetired(peer);
   }
