@@ -69,6 +69,7 @@ describe("a key of the wrong type leaves no half of a change", () => {
     ["digests", "{p*}:digests"],
     ["audit", "{p*}:audit"],
     ["bucket of a term", "{p*}:t:*"],
+    ["reservations", "{p*}:reserved"],
     ["record", "{p*}:o:*"],
   ] as const;
 
@@ -89,6 +90,7 @@ describe("a key of the wrong type leaves no half of a change", () => {
         requestId: "r",
       } as const;
       await store.commit(instance, [{ kind: "create", after: object }], [event]);
+      await store.reserve(instance, [randomUUID()], "operation");
       const [before] = await store.read(instance, [object.uniqueIdentifier]);
       if (before === undefined) throw new Error("not read");
       const prefix = /^\{p\d\d\}/.exec(String((await redis.buffers("keys", "{p*}:o:*"))[0]))?.[0];
