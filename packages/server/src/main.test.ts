@@ -42,6 +42,13 @@ async function run(args: readonly string[], input = "") {
   return { out, err, code };
 }
 
+const peer = {
+  region: "b",
+  addresses: ["127.0.0.1:1"],
+  listen: "127.0.0.1:0",
+  tls: { ca: "server.pem", certificate: "server.pem", key: "server.key" },
+};
+
 /** Writes a configuration that differs in these settings from a good one. */
 function configure(name: string, settings: object = {}): string {
   const good = {
@@ -76,6 +83,16 @@ describe("a start", () => {
       "a client certificate that is not there",
       { instances: [{ name: "x", certificates: ["no.pem"] }] },
       "instances[0].certificates[0]: FOLDER/no.pem: no such file",
+    ],
+    [
+      "a peer certificate that is not there",
+      { peer: { ...peer, tls: { ca: "server.pem", certificate: "no.pem", key: "server.key" } } },
+      "peer.tls.certificate: FOLDER/no.pem: no such file",
+    ],
+    [
+      "a peer certificate that names no region",
+      { peer },
+      "peer.tls.certificate: FOLDER/server.pem: holds no name of a region; issue one for region a, with the DNS name a.peer.holdfast",
     ],
     ["a root key that is not there", { rootOfTrust: { file: "no.key" } }, "rootOfTrust.file: "],
     [
