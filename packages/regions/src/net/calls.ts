@@ -14,7 +14,7 @@ import {
 import type { NodeLink } from "./node-link.ts";
 import { serverLimits } from "./server-limits.ts";
 import { Slots } from "./slots.ts";
-import { CallFailed } from "./status.ts";
+import { CallFailed, TooMuchAnswered } from "./status.ts";
 
 /** Calls at once to one region: fewer than it takes, so that several of our nodes have room. */
 const callsMax = 128;
@@ -130,7 +130,8 @@ export class Calls {
     if (error instanceof CallFailed) {
       const { fault } = error;
       if (fault.kind === "answered") return fault.error;
-      return this.#unreachable(fault.kind === "large" ? "its answer is too large" : fault.reason);
+      if (fault.kind !== "large" && fault.kind !== "fewer") return this.#unreachable(fault.reason);
+      return new TooMuchAnswered("timeout", `region ${this.#region}: its answer is too large`);
     }
     return error instanceof Error ? error : this.#unreachable("unknown");
   }
@@ -148,12 +149,27 @@ function isLarge(error: unknown): boolean {
   return error instanceof CallFailed && error.fault.kind === "large";
 }
 
+/** Asks for many records, and for half of them at a time where the answer would be too large. */
+export async function inHalves<Result>(
+  ids: readonly string[],
+  ask: (ids: readonly string[]) => Promise<readonly Result[]>,
+): Promise<readonly Result[]> {
+  try {
+    return await ask(ids);
+  } catch (error) {
+    if (!(error instanceof TooMuchAnswered) || ids.length < 2) throw error;
+    const middle = Math.ceil(ids.length / 2);
+    const first = await inHalves(ids.slice(0, middle), ask);
+    return [...first, ...(await inHalves(ids.slice(middle), ask))];
+  }
+}
+
 /** How several nodes' failures are taken. */
 export const judge: Judge = {
   final: (error) => {
     if (!(error instanceof CallFailed)) return true;
     const { fault } = error;
-    if (fault.kind === "large") return true;
+    if (fault.kind === "large" || fault.kind === "fewer") return true;
     if (fault.kind !== "answered") return false;
     return fault.error instanceof KeyRingUnavailable
       ? fault.error.refused

@@ -6,7 +6,8 @@ import { connectionWindow } from "./windows.ts";
 
 const reconnectMs = 100;
 const reconnectMaxMs = 1_000;
-const keepaliveMs = 1_000;
+const keepaliveMs = 2_000;
+const keepaliveWaitMs = 4_000;
 
 /** A connection to one node of a region, made when it is first used and again when it is lost. */
 export function openChannel(address: string, region: string, identity: PeerIdentity): Client {
@@ -26,7 +27,7 @@ export function openChannel(address: string, region: string, identity: PeerIdent
     "grpc.initial_reconnect_backoff_ms": reconnectMs,
     "grpc.max_reconnect_backoff_ms": reconnectMaxMs,
     "grpc.keepalive_time_ms": keepaliveMs,
-    "grpc.keepalive_timeout_ms": keepaliveMs,
+    "grpc.keepalive_timeout_ms": keepaliveWaitMs,
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.max_receive_message_length": serverLimits.replyBytes,
     "grpc.max_send_message_length": -1,

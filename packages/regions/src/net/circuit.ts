@@ -2,7 +2,7 @@ import { type Observer, StoreUnavailable } from "@holdfast/engine";
 import type { PeerState } from "../ports.ts";
 import type { NodeLink } from "./node-link.ts";
 
-type LinkState = Pick<NodeLink, "alive" | "stalled" | "reason" | "address">;
+type LinkState = Pick<NodeLink, "alive" | "stalled" | "unwilling" | "reason" | "address">;
 type Listener = (state: PeerState, reason: string) => void;
 
 /** Whether a region can be asked, and which of its nodes first. */
@@ -53,7 +53,8 @@ export class Circuit<Link extends LinkState> {
     const living = this.#links.filter((link) => link.alive);
     if (living.length === 0) throw this.#unreachable(this.#reasons(false));
     if (living.length === 1) return living;
-    const rank = (link: Link) => (link.stalled ? 2 : 0) + (link === this.#preferred ? 0 : 1);
+    const rank = (link: Link) =>
+      (link.stalled ? 4 : 0) + (link.unwilling ? 2 : 0) + (link === this.#preferred ? 0 : 1);
     const order = living.toSorted((a, b) => rank(a) - rank(b));
     this.#preferred = order[0];
     return order;

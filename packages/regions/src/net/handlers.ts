@@ -15,6 +15,7 @@ import {
   RecordsReplySchema,
   ReleaseReplySchema,
   ReserveReplySchema,
+  type Slot,
 } from "../gen/holdfast/peer/v1/peer_pb.ts";
 import type { PeerStore } from "../ports.ts";
 import {
@@ -25,14 +26,20 @@ import {
   type RequestOf,
   type UnaryName,
 } from "./methods.ts";
-import { InvalidRequest } from "./status.ts";
+import { InvalidRequest, TooMuchAsked } from "./status.ts";
 import { features, protocolMax, protocolMin } from "./versions.ts";
 import { auditOf, changeOf, numberOf, outcomeMessage, slotMessage, storedMessage } from "./wire.ts";
 
 /** What may be asked for in one call. */
 const idsMax = 10_000;
 const pageMax = 10_000;
+/** A find may always answer fewer. */
+const findMax = 256;
 const maskBytes = 32;
+/** Records are read in parts, so that they need not all be held at once. */
+const partIds = 64;
+/** More than one record is not answered beyond this: whoever asks has to ask for fewer. */
+const partsBytes = 32 * 1024 * 1024;
 
 type Handlers = {
   readonly [Name in UnaryName]: (
@@ -56,10 +63,8 @@ const handlers: Handlers = {
       wallMs: BigInt(Math.max(0, Math.trunc(hello.wallMs))),
     });
   },
-  fetch: async (store, { instance, ids }) => {
-    const found = await store.fetch(instance, bounded(ids));
-    return create(ReadReplySchema, { slots: found.map(slotMessage) });
-  },
+  fetch: async (store, { instance, ids }) =>
+    create(ReadReplySchema, { slots: await slots(ids, (some) => store.fetch(instance, some)) }),
   position: async (store) => {
     const { replicationId, numbers } = await store.position();
     return create(PositionReplySchema, { replicationId, numbers: numbers.map(BigInt) });
@@ -97,11 +102,17 @@ const handlers: Handlers = {
     });
   },
   records: async (store, { partition, ids }) => {
-    const { objects, damaged } = await store.records(partitionOf(partition), bounded(ids));
-    return create(RecordsReplySchema, {
-      records: objects.map(encodeRecord),
-      damaged: [...damaged],
-    });
+    const damaged: string[] = [];
+    const records = await inParts(
+      bounded(ids),
+      async (some) => {
+        const answer = await store.records(partitionOf(partition), some);
+        damaged.push(...answer.damaged);
+        return answer.objects.map(encodeRecord);
+      },
+      (record) => record.length,
+    );
+    return create(RecordsReplySchema, { records: [...records], damaged });
   },
   reserve: async (store, { instance, ids, operation }) => {
     const outcome = await store.reserve(instance, bounded(ids), operation);
@@ -126,10 +137,8 @@ const handlers: Handlers = {
     create(ReleaseReplySchema, { released: await store.release(instance, operation) }),
   kek: async (store, { instance, kekId }) =>
     create(KekReplySchema, { kek: await store.kek(instance, kekId) }),
-  read: async ({ remote }, { instance, ids }) => {
-    const found = await remote.read(instance, bounded(ids));
-    return create(ReadReplySchema, { slots: found.map(slotMessage) });
-  },
+  read: async ({ remote }, { instance, ids }) =>
+    create(ReadReplySchema, { slots: await slots(ids, (some) => remote.read(instance, some)) }),
   commit: async ({ remote }, { instance, changes, audit, agreed }) => {
     const made = changes.map((change) => changeOf(change, instance));
     const options = agreed ? { agreed } : {};
@@ -149,7 +158,7 @@ const handlers: Handlers = {
       ...(term !== undefined && { term }),
       live,
       destroyed,
-      limit: pageSize(limit),
+      limit: Math.min(pageSize(limit), findMax),
       ...(after !== undefined && { after }),
     });
     const objects: readonly OwnStoredObject[] = page.objects;
@@ -192,6 +201,36 @@ function decoded<Message>(decode: () => Message): Message {
 function bounded(ids: readonly string[]): readonly string[] {
   if (ids.length > idsMax) throw new InvalidRequest(`more than ${idsMax} identifiers`);
   return ids;
+}
+
+async function slots(
+  ids: readonly string[],
+  read: (ids: readonly string[]) => Promise<readonly (OwnStoredObject | undefined)[]>,
+): Promise<Slot[]> {
+  const found = await inParts(
+    bounded(ids),
+    async (some) => (await read(some)).map(slotMessage),
+    (slot) => slot.stored?.record.length ?? 0,
+  );
+  return [...found];
+}
+
+/** Reads records a part at a time; rejects where they are too large together. */
+async function inParts<Record>(
+  ids: readonly string[],
+  read: (ids: readonly string[]) => Promise<readonly Record[]>,
+  size: (record: Record) => number,
+): Promise<readonly Record[]> {
+  if (ids.length <= 1) return read(ids);
+  const records: Record[] = [];
+  let bytes = 0;
+  for (let at = 0; at < ids.length; at += partIds) {
+    const part = await read(ids.slice(at, at + partIds));
+    bytes += part.reduce((sum, record) => sum + size(record), 0);
+    if (bytes > partsBytes) throw new TooMuchAsked();
+    records.push(...part);
+  }
+  return records;
 }
 
 function partitionOf(partition: number): number {

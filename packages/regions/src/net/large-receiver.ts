@@ -6,6 +6,8 @@ import { InvalidRequest, statusOf } from "./status.ts";
 /** What a call in pieces needs besides its stream. */
 export interface LargeContext {
   readonly budget: ByteBudget;
+  /** How many are answered at once: a reply may be large before its size is known. */
+  readonly turns: ByteBudget;
   readonly largeMax: number;
   readonly dispatch: (method: string, request: Buffer) => Promise<Buffer>;
   readonly unexpected: (error: unknown) => void;
@@ -20,12 +22,15 @@ export async function receiveLarge(
   call.on("close", () => over.abort());
   call.on("error", () => undefined);
   let held = 0;
+  let turn = 0;
   const hold = async (bytes: number): Promise<void> => {
     if (!(await context.budget.reserve(bytes, over.signal))) throw new Gone();
     held += bytes;
   };
   try {
     const { method, request } = await collect(call, context, hold);
+    if (!(await context.turns.reserve(1, over.signal))) throw new Gone();
+    turn = 1;
     const reply = await context.dispatch(method, request);
     if (reply.length > context.largeMax) throw new InvalidRequest("the reply is too large");
     // The request is no longer needed: two calls that each wait for room for their replies must not wait for ever.
@@ -40,6 +45,7 @@ export async function receiveLarge(
     if (!(error instanceof Gone)) end(call, statusOf(error, context.unexpected));
   } finally {
     context.budget.release(held);
+    context.turns.release(turn);
   }
 }
 

@@ -1,4 +1,5 @@
 import { type Client, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { StoreUnavailable } from "@holdfast/engine";
 import {
   HelloReplySchema,
   HelloRequestSchema,
@@ -15,12 +16,14 @@ import { decodeMessage, encodeMessage, pathOf, peerMethods, type UnaryName } fro
 import type { PeerIdentity } from "./peer-tls.ts";
 import { PushStream } from "./push-stream.ts";
 import type { ByteBudget } from "./server-limits.ts";
-import { CallFailed, type CallFault, faultOf } from "./status.ts";
+import { CallFailed, type CallFault, failureFrom, faultOf } from "./status.ts";
 
 const tickMs = 25;
 /** A node that was asked something and is silent for so long is asked for a sign of life. */
 const quietMs = 75;
 const lagMs = 150;
+/** A node whose store failed is asked after the others for so long. */
+const unwillingMs = 1_000;
 const same = (bytes: Buffer): Buffer => bytes;
 
 /** What a `NodeLink` needs. */
@@ -50,6 +53,7 @@ export class NodeLink {
   #pushes: PushStream;
   #madeMs: number;
   #heardMs = Number.NEGATIVE_INFINITY;
+  #unwillingUntilMs = Number.NEGATIVE_INFINITY;
   #probe: Pending | undefined;
   #watching = false;
   #alive = false;
@@ -77,6 +81,11 @@ export class NodeLink {
   /** Asked something, and silent for long enough that others are asked first. */
   get stalled(): boolean {
     return this.#silentMs() > this.#stallMs;
+  }
+
+  /** Its store failed a moment ago: others are asked first. */
+  get unwilling(): boolean {
+    return this.#timers.monotonicMs() < this.#unwillingUntilMs;
   }
 
   /** Why it is not alive. */
@@ -146,7 +155,12 @@ export class NodeLink {
     return this.#attempt(endsMs, (settle) =>
       this.#pushes.send(id, batch, (answer) => {
         if (answer instanceof Error) settle(this.#fault(answer, "Push"));
-        else settle(answer);
+        else if (answer.failure === undefined) settle(answer);
+        else {
+          const { failure, message } = answer.failure;
+          const error = failureFrom(failure, message, this.#options.region);
+          settle(new CallFailed({ kind: "answered", error }));
+        }
       }),
     );
   }
@@ -221,7 +235,11 @@ export class NodeLink {
   }
 
   #judge(fault: CallFault): void {
-    if (fault.kind === "answered" || fault.kind === "large") this.#heard();
+    if (fault.kind === "notSent" || fault.kind === "unknown") return;
+    this.#heard();
+    if (fault.kind === "answered" && fault.error instanceof StoreUnavailable) {
+      this.#unwillingUntilMs = this.#timers.monotonicMs() + unwillingMs;
+    }
   }
 
   #gone(fault: CallFault): void {

@@ -16,7 +16,7 @@ import {
 } from "@holdfast/engine";
 import { KekReplySchema, KekRequestSchema } from "../gen/holdfast/peer/v1/peer_pb.ts";
 import type { Peer, PeerHello, PeerState, PushOutcome, Timers } from "../ports.ts";
-import { Calls } from "./calls.ts";
+import { Calls, inHalves } from "./calls.ts";
 import { Circuit } from "./circuit.ts";
 import { type PeerClientTimes, peerClientTimes } from "./client-times.ts";
 import { helloOf, helloRequest } from "./hello.ts";
@@ -160,8 +160,10 @@ export class PeerClient implements Peer, AsyncDisposable {
     instance: string,
     ids: readonly string[],
   ): Promise<readonly (OwnStoredObject | undefined)[]> {
-    const { slots } = await this.#calls.ask("fetch", { instance, ids: [...ids] });
-    return slotsOf(slots, ids, this.region);
+    return inHalves(ids, async (some) => {
+      const { slots } = await this.#calls.ask("fetch", { instance, ids: [...some] });
+      return slotsOf(slots, some, this.region);
+    });
   }
 
   async position(): Promise<StorePosition> {
@@ -211,9 +213,11 @@ export class PeerClient implements Peer, AsyncDisposable {
   }
 
   async records(partition: number, ids: readonly string[]): Promise<RecordsAnswer> {
-    const answer = await this.#calls.ask("records", { partition, ids: [...ids] });
-    const { objects, damaged } = readableObjects(answer.records);
-    return { objects, damaged: [...answer.damaged, ...damaged] };
+    const answers = await inHalves(ids, async (some) => [
+      await this.#calls.ask("records", { partition, ids: [...some] }),
+    ]);
+    const { objects, damaged } = readableObjects(answers.flatMap((answer) => answer.records));
+    return { objects, damaged: [...answers.flatMap((answer) => answer.damaged), ...damaged] };
   }
 
   async reserve(

@@ -245,6 +245,18 @@ describe("a change that may have been made", () => {
     };
     expect(await all.client.push([testObject(testId(1))])).toEqual(["durable"]);
     expect(await all.client.remote.read("one", [testId(1)])).toEqual([undefined]);
+    const large = testObject(testId(1), { bytes: 600_000 });
+    expect(await all.client.push([large])).toEqual(["durable"]);
+    // And is not asked first again for a while.
+    let asked = 0;
+    first.store.before = (method) => {
+      if (method !== "hello") asked += 1;
+      throw new StoreUnavailable("noLease", "no lease");
+    };
+    for (let at = 0; at < 5; at += 1) {
+      expect(await all.client.remote.read("one", [testId(1)])).toEqual([undefined]);
+    }
+    expect(asked).toBe(0);
     second.store.before = first.store.before;
     await expect(all.client.push([testObject(testId(1))])).rejects.toMatchObject({
       failure: "noLease",

@@ -290,6 +290,27 @@ describe("what does not fit one message", () => {
     expect(page.objects.map((object) => tagOf(encodeRecord(object)))).toEqual([tag]);
   });
 
+  test("records that are too large together are asked for in halves", async () => {
+    await using all = await pair();
+    const asked: number[] = [];
+    const large = testObject(testId(1), { bytes: 1_000_000 });
+    all.store.fetch = async (_, ids) => {
+      asked.push(ids.length);
+      return ids.map((id) => stored({ ...large, uniqueIdentifier: id }));
+    };
+    const ids = Array.from({ length: 50 }, (_, at) => testId(at));
+    const copies = await all.client.fetch("one", ids);
+    expect(copies.map((copy) => copy?.object.uniqueIdentifier)).toEqual(ids);
+    expect(Math.min(...asked)).toBe(25);
+    all.store.records = async (_, some) => ({
+      objects: some.map((id) => ({ ...large, uniqueIdentifier: id })),
+      damaged: some.slice(0, 1),
+    });
+    const records = await all.client.records(partition, ids);
+    expect(records.objects.map((object) => object.uniqueIdentifier)).toEqual(ids);
+    expect(records.damaged).toEqual([testId(0), testId(25)]);
+  }, 30_000);
+
   test("many at once wait for each other", async () => {
     await using all = await pair();
     const objects = Array.from({ length: 12 }, (_, at) =>

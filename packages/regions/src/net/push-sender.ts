@@ -11,7 +11,7 @@ import { type Calls, type Choose, judge } from "./calls.ts";
 import type { PeerClientTimes } from "./client-times.ts";
 import { decodeMessage, encodeMessage, peerMethods } from "./methods.ts";
 import { serverLimits } from "./server-limits.ts";
-import { CallFailed, failureFrom } from "./status.ts";
+import { failureFrom } from "./status.ts";
 import { outcomeOf } from "./wire.ts";
 
 const batchBytes = 192 * 1024;
@@ -150,29 +150,15 @@ export class PushSender {
 
   async #small(id: number, batch: Buffer, nodes: ReturnType<Choose>): Promise<PushReply> {
     const endsMs = this.#timers.monotonicMs() + this.#times.callMs;
-    const { result } = await acrossNodes(
-      nodes,
-      (node) => {
-        const attempt = node.push(id, batch, endsMs);
-        return { ...attempt, result: attempt.result.then((reply) => this.#checked(reply)) };
-      },
-      judge,
-    );
+    const { result } = await acrossNodes(nodes, (node) => node.push(id, batch, endsMs), judge);
     return result;
   }
 
   async #large(batch: Buffer): Promise<PushReply> {
     const { result } = await this.#calls.askedLarge(peerMethods.push.name, batch);
-    const reply = this.#checked(decodeMessage(PushReplySchema, result));
-    return reply;
-  }
-
-  /** A node's failure is an error, so that the next one is asked. */
-  #checked(reply: PushReply): PushReply {
-    const { failure } = reply;
-    if (failure === undefined) return reply;
-    const error = failureFrom(failure.failure, failure.message, this.#region);
-    throw new CallFailed({ kind: "answered", error });
+    const reply = decodeMessage(PushReplySchema, result);
+    if (reply.failure === undefined) return reply;
+    throw failureFrom(reply.failure.failure, reply.failure.message, this.#region);
   }
 
   #settle(items: readonly Item[], reply: PushReply): void {

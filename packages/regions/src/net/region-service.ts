@@ -23,10 +23,11 @@ import {
 } from "./methods.ts";
 import { joinBatch, PushReceiver } from "./push-receiver.ts";
 import { ByteBudget, type ServerLimits, smallReplyBytes } from "./server-limits.ts";
-import { InvalidRequest, ReplyTooLarge, statusOf } from "./status.ts";
+import { failureOf, InvalidRequest, ReplyTooLarge, statusOf } from "./status.ts";
 import { widenWindows } from "./windows.ts";
 
 const keepaliveMs = 2_000;
+const keepaliveWaitMs = 4_000;
 const idleMs = 120_000;
 /** What HTTP/2 itself may hold for a connection, in megabytes: replies that are not taken, above all. */
 const sessionMemory = 16;
@@ -41,6 +42,7 @@ export class RegionService {
   readonly #inject: (socket: TLSSocket) => void;
   readonly #pushBudget: ByteBudget;
   readonly #largeBudget: ByteBudget;
+  readonly #largeTurns: ByteBudget;
   readonly #replyBudget: ByteBudget;
   readonly #pushes = new Set<() => void>();
 
@@ -56,6 +58,7 @@ export class RegionService {
     this.#guard = new CallGuard(limits, timers);
     this.#pushBudget = new ByteBudget(limits.pushBytes);
     this.#largeBudget = new ByteBudget(limits.largeBytes);
+    this.#largeTurns = new ByteBudget(limits.largeAnswers);
     this.#replyBudget = new ByteBudget(limits.repliesBytes);
     this.#server = new Server({
       interceptors: [this.#guard.intercept],
@@ -63,7 +66,7 @@ export class RegionService {
       "grpc.max_send_message_length": -1,
       "grpc.max_concurrent_streams": limits.calls,
       "grpc.keepalive_time_ms": keepaliveMs,
-      "grpc.keepalive_timeout_ms": keepaliveMs,
+      "grpc.keepalive_timeout_ms": keepaliveWaitMs,
       "grpc.max_connection_idle_ms": idleMs,
       "grpc.enable_channelz": 0,
       "grpc-node.max_session_memory": sessionMemory,
@@ -135,6 +138,7 @@ export class RegionService {
     return (call) =>
       void receiveLarge(call, {
         budget: this.#largeBudget,
+        turns: this.#largeTurns,
         largeMax: this.#limits.largeMax,
         unexpected: this.#unexpected,
         dispatch: async (method, request) => {
@@ -162,6 +166,8 @@ export class RegionService {
       unexpected: this.#unexpected,
     };
     const reply = await joinBatch(context, request.id, request.records);
+    // As a status, so that the caller goes on to the next node.
+    if (reply.failure !== undefined) throw failureOf(reply.failure);
     return encodeMessage(PushReplySchema, reply);
   }
 }

@@ -15,7 +15,7 @@ import {
 } from "@holdfast/engine";
 import type { CommitReply } from "../gen/holdfast/peer/v1/peer_pb.ts";
 import type { Answered } from "./attempt.ts";
-import type { Calls } from "./calls.ts";
+import { type Calls, inHalves } from "./calls.ts";
 import {
   auditMessage,
   changeMessage,
@@ -72,8 +72,10 @@ export class RemoteStore implements ObjectStore {
   }
 
   async read(instance: string, ids: readonly string[]): Promise<Slots> {
-    const { slots } = await this.#calls.ask("read", { instance, ids: [...ids] });
-    return slotsOf(slots, ids, this.#region);
+    return inHalves(ids, async (some) => {
+      const { slots } = await this.#calls.ask("read", { instance, ids: [...some] });
+      return slotsOf(slots, some, this.#region);
+    });
   }
 
   async commit(

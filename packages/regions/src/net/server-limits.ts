@@ -5,6 +5,8 @@ export interface ServerLimits {
   readonly calls: number;
   readonly pushStreams: number;
   readonly largeCalls: number;
+  /** Of those, being answered. */
+  readonly largeAnswers: number;
   /** One message; more travels in pieces. */
   readonly requestBytes: number;
   readonly replyBytes: number;
@@ -30,6 +32,7 @@ export const serverLimits: ServerLimits = {
   calls: 512,
   pushStreams: 16,
   largeCalls: 16,
+  largeAnswers: 4,
   requestBytes: 256 * 1024,
   replyBytes: 1024 * 1024,
   repliesBytes: 32 * 1024 * 1024,

@@ -4,6 +4,7 @@ import { KeyRingUnavailable, type StoreFailure, StoreUnavailable } from "@holdfa
 /** Trailers that tell what the status code does not. */
 const failureKey = "holdfast-failure";
 const largeKey = "holdfast-large";
+const fewerKey = "holdfast-fewer";
 const keyRingKey = "holdfast-key-ring";
 
 /** A request that the answering side does not take, whoever asks: the caller's fault. */
@@ -16,6 +17,14 @@ export class ReplyTooLarge extends Error {
   override readonly name = "ReplyTooLarge";
 }
 
+/** A reply that would be larger than any should be: fewer records are to be asked for at a time. */
+export class TooMuchAsked extends Error {
+  override readonly name = "TooMuchAsked";
+}
+
+/** The same, as the caller is told of it. */
+export class TooMuchAnswered extends StoreUnavailable {}
+
 /** What became of a call to one node. */
 export type CallFault =
   /** The node answered, with its store's failure. */
@@ -25,7 +34,9 @@ export type CallFault =
   /** No answer came: what was asked may have been done. */
   | { readonly kind: "unknown"; readonly reason: string }
   /** The answer has to be asked for in pieces. */
-  | { readonly kind: "large" };
+  | { readonly kind: "large" }
+  /** Fewer records have to be asked for. */
+  | { readonly kind: "fewer" };
 
 /** A call to one node that brought no reply. */
 export class CallFailed extends Error {
@@ -58,8 +69,16 @@ function isFailure(name: string): name is StoreFailure {
 
 /** The store's failure as it came; one that this release does not know counts as "cannot be asked". */
 export function failureFrom(name: string, message: string, region: string): StoreUnavailable {
-  const failure = isFailure(name) ? name : "peerUnreachable";
-  return new StoreUnavailable(failure, `region ${region}: ${plain(message)}`);
+  return failureOf({ failure: name, message: `region ${region}: ${plain(message)}` });
+}
+
+/** The store's failure of a message. */
+export function failureOf(told: {
+  readonly failure: string;
+  readonly message: string;
+}): StoreUnavailable {
+  const { failure, message } = told;
+  return new StoreUnavailable(isFailure(failure) ? failure : "peerUnreachable", message);
 }
 
 /** One line of printable ASCII: what a header can carry, and nothing that a log could be fooled with. */
@@ -85,6 +104,10 @@ export function statusOf(error: unknown, unexpected: (error: unknown) => void): 
     metadata.set(largeKey, "1");
     return { code: status.RESOURCE_EXHAUSTED, details: "ask for it in pieces", metadata };
   }
+  if (error instanceof TooMuchAsked) {
+    metadata.set(fewerKey, "1");
+    return { code: status.RESOURCE_EXHAUSTED, details: "ask for fewer at a time", metadata };
+  }
   unexpected(error);
   return { code: status.INTERNAL, details: "internal error", metadata };
 }
@@ -109,6 +132,7 @@ export function faultOf(error: ServiceError, region: string, method: string): Ca
     return { kind: "answered", error: new KeyRingUnavailable(keyRing === "refused", message) };
   }
   if (trailer(largeKey) !== undefined) return { kind: "large" };
+  if (trailer(fewerKey) !== undefined) return { kind: "fewer" };
   if (code === status.UNIMPLEMENTED) {
     return answered(
       "peerUnreachable",
