@@ -119,8 +119,8 @@ export class DueDates implements Duty {
     const evidence = eventsOf(object, after.facts, this.#options.timers.wallMs());
     const outcome = await store.commit(instance, [{ kind: "update", before, after }], evidence);
     if (outcome.kind === "conflict" || outcome.kind === "reserved") return false;
+    // What is planned after it comes with the change itself.
     this.#planned.delete(key);
-    if (outcome.kind === "committed") this.#plan(after);
     return true;
   }
 

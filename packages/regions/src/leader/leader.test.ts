@@ -97,6 +97,18 @@ describe("election", () => {
     expect(node.runs.length).toBeGreaterThan(0);
   });
 
+  test("an epoch that takes longer than the lease elects nobody, and gives the lock back", async () => {
+    let slow = true;
+    own = await openStore({ barrier: () => (slow ? time.sleep(6_000) : Promise.resolve()) });
+    const node = start("n1");
+    await time.run(5_100);
+    expect(states(node)).toEqual(["standing 0", "follower 0"]);
+    expect(lock.holder).toBeUndefined();
+    slow = false;
+    await time.run(1_000);
+    expect(node.leader.epoch).toBeGreaterThan(0);
+  });
+
   test("a node whose store has no lease does not stand, and its leader does nothing without one", async () => {
     own.setState("none");
     const node = start("n1");
@@ -188,6 +200,20 @@ describe("takeover", () => {
     await time.run(200);
     expect(outcomes[0]).toBe("deposed");
     expect(old.leader.epoch).toBeUndefined();
+  });
+
+  test("a leader that the store refuses leads no more, although it has the lock", async () => {
+    const node = start("n1", async ({ epoch }) => {
+      await own.setLevel(0, epoch);
+      return { done: 0, left: 0 };
+    });
+    await time.run(1_000);
+    expect(node.leader.epoch).toBe(1);
+    expect(await own.newEpoch()).toBe(2);
+    await time.run(250);
+    expect(states(node).slice(0, 3)).toEqual(["standing 0", "leader 1", "follower 1"]);
+    await time.run(1_000);
+    expect(node.leader.epoch).toBe(3);
   });
 
   test("at once when the leader closes", async () => {

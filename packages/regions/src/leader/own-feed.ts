@@ -22,7 +22,6 @@ export class OwnFeed {
   constructor(own: OwnStore, partitions: readonly number[]) {
     this.#own = own;
     this.#partitions = partitions;
-    own.onState(() => this.restart());
   }
 
   /** Begins anew. */

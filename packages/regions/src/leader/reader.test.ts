@@ -352,6 +352,16 @@ describe("levelling", () => {
     await expectEqual();
   });
 
+  test("an outage that only another node saw: what the leader remembers counts for nothing", async () => {
+    await put(peer.store, [objectOf()]);
+    await catchUp();
+    await own.setCursor(partition, "b", { replicationId: "b b1", number: 0 }, epoch);
+    await own.askLevel();
+    peer.calls.clear();
+    await level();
+    expect(peer.calls.get("changes")).toBe(1);
+  });
+
   test("the end of the term leaves the wish to the next leader", async () => {
     await put(
       peer.store,
