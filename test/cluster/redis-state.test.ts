@@ -18,6 +18,8 @@ describe("a full memory", () => {
     const ids = [made.uniqueIdentifier];
     const [stored] = await store.read(instance, ids);
     if (stored === undefined) throw new Error("not read");
+    const held = (await create(store, instance)).uniqueIdentifier;
+    await store.reserve(instance, [held], "operation");
     await redis.command("config", "set", "maxmemory", "1mb");
     // The control: a plain write is refused.
     await expect(redis.command("set", "x", "1")).rejects.toThrow("OOM");
@@ -32,11 +34,14 @@ describe("a full memory", () => {
     }
     const after = { ...stored.object, facts: { served: { time: 1, region: "a" } } };
     expect(await store.markServed(instance, stored, after)).toBe(false);
+    expect((await store.read(instance, [held]))[0]?.reserved).toBe("operation");
+    expect(await store.release(instance, "operation")).toBe(1);
+    expect((await store.read(instance, [held]))[0]?.reserved).toBeUndefined();
     // Longer than a lease lasts: its markers are written although memory is full.
     await until("a lease's time", async () => {
       expect(store.state()).toBe("full");
       expect((await store.read(instance, ids))[0]?.tag).toBe(stored.tag);
-      expect((await store.find(instance, everything)).objects).toHaveLength(1);
+      expect((await store.find(instance, everything)).objects).toHaveLength(2);
       return opened.events.filter(({ type }) => type === "barrier").length > 8;
     });
     await redis.command("config", "set", "maxmemory", "0");

@@ -24,6 +24,7 @@ test("only what must run in a full memory may", () => {
     "marker",
     "note-covered",
     "rehearse",
+    "release",
   ]);
   // And what only reads must.
   expect(reading.filter((name) => !allowed.includes(name))).toEqual([]);

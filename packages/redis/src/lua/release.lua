@@ -1,5 +1,5 @@
-#!lua
--- release.lua  Ends what an agreed operation holds in an instance.
+#!lua flags=allow-oom
+-- release.lua  Ends what an agreed operation holds in an instance; in a full memory too, since it frees some.
 -- KEYS  1 head  2 epoch  3 reserved
 -- ARGV  1 operation  2 instance  3 prefix of records  4 epoch of the leader that does it, or empty
 -- →     {"committed", 0, how many there were} | {"deposed", 0} | {"notInitialised"}
