@@ -1,0 +1,278 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { type RedisServer, until } from "../support/redis.ts";
+import type { Region } from "../support/region.ts";
+import { holdfast } from "../support/server-command.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { allWell, vitalsOf } from "../support/vitals.ts";
+import type { LoadGenerator } from "./load-generator.ts";
+import type { LoadPlan, LoadResult } from "./load-plan.ts";
+import { create } from "./messages.ts";
+import type { Extent, Options } from "./options.ts";
+import { Histogram } from "./statistics.ts";
+import { Contexts, identifierIn, Wire } from "./wire.ts";
+
+const instance = "bench";
+const lagRate = 1000;
+const limitMs = 600_000;
+
+/** Creates in one region while the other acknowledges, or of a region alone. */
+export interface RegionsCreate {
+  /** Undefined for a region alone. */
+  readonly wanMs: number | undefined;
+  readonly connections: number;
+  readonly result: LoadResult;
+  /** Mean time of the own store's barrier meanwhile. */
+  readonly barrierMs: number;
+  readonly shared: number;
+  readonly alone: number;
+}
+
+/** When what one region had acknowledged was in the other one's store. */
+export interface RegionsLag {
+  readonly perSecond: number;
+  /** From the acknowledgement, in milliseconds; 0 where it was there already. */
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly samples: number;
+  readonly alone: number;
+}
+
+/** How long the other region took to have what it lacked. */
+export interface Transfer {
+  readonly objects: number;
+  readonly seconds: number;
+}
+
+/** What two regions cost and how fast they come together. */
+export interface TwoRegionsFigures {
+  readonly creates: readonly RegionsCreate[];
+  readonly lag?: RegionsLag;
+  readonly catchUp?: Transfer;
+  readonly refill?: Transfer;
+}
+
+/** Measures what is asked for of two regions with one node each; `alone` is a region without a peer. */
+export async function measureTwoRegions(
+  alone: Region,
+  generator: LoadGenerator,
+  { only, extent }: Options,
+): Promise<TwoRegionsFigures | undefined> {
+  const asked = [...only].some((part) => part.startsWith("regions-"));
+  if (!asked) return undefined;
+  await using both = await startTwoRegions({ instances: [instance], nodes: 1, replicas: 1 });
+  await allWell(both);
+  const creates = only.has("regions-create")
+    ? await measureCreates(alone, both, generator, extent)
+    : [];
+  const lag = only.has("regions-lag") ? await measureLag(both, generator, extent) : undefined;
+  const catchUp = only.has("regions-catch-up")
+    ? await measureCatchUp(both, generator, extent)
+    : undefined;
+  const refill = only.has("regions-refill")
+    ? await measureRefill(both, generator, extent)
+    : undefined;
+  return {
+    creates,
+    ...(lag === undefined ? {} : { lag }),
+    ...(catchUp === undefined ? {} : { catchUp }),
+    ...(refill === undefined ? {} : { refill }),
+  };
+}
+
+/** The load plan of Creates at a region's first node. */
+function creating(region: Region, more: Partial<LoadPlan>): LoadPlan {
+  return {
+    connections: 1,
+    targets: [region.target(instance)],
+    persistent: true,
+    operations: [[[create]]],
+    warmMs: 0,
+    measureMs: limitMs,
+    pids: {},
+    ...more,
+  };
+}
+
+async function measureCreates(
+  alone: Region,
+  both: TwoRegions,
+  generator: LoadGenerator,
+  { warmUpMs, warmMs, measureMs, rounds }: Extent,
+): Promise<RegionsCreate[]> {
+  const found: RegionsCreate[] = [];
+  const forMs = measureMs * Math.max(1, rounds);
+  const measure = async (region: Region, wanMs: number | undefined, connections: number) => {
+    const [node] = region.nodes;
+    if (node === undefined) throw new Error("a region without nodes");
+    // The node that is asked, and the one that is told.
+    const peers = wanMs === undefined ? [] : both.b.nodes.map(({ pid }) => pid);
+    const pids = { server: [node.pid], peer: peers };
+    const before = { barrier: await barrierOf(region), vitals: await vitalsOf(node) };
+    const result = await generator.load(
+      creating(region, { connections, warmMs, measureMs: forMs, pids }),
+    );
+    const [barrier, vitals] = [await barrierOf(region), await vitalsOf(node)];
+    const count = barrier.count - before.barrier.count;
+    found.push({
+      wanMs,
+      connections,
+      result,
+      barrierMs: count === 0 ? 0 : ((barrier.sum - before.barrier.sum) / count) * 1000,
+      shared: vitals.shared - before.vitals.shared,
+      alone: vitals.alone - before.vitals.alone,
+    });
+  };
+  await generator.load(creating(both.a, { connections: 32, measureMs: warmUpMs }));
+  for (const connections of [1, 32]) {
+    await measure(alone, undefined, connections);
+    for (const wanMs of [0, 40]) {
+      await both.delay(wanMs);
+      await allWell(both);
+      await measure(both.a, wanMs, connections);
+    }
+  }
+  await both.delay(0);
+  return found;
+}
+
+/** Seconds and number of full barriers of a region's first node. */
+async function barrierOf(region: Region): Promise<{ sum: number; count: number }> {
+  const text = (await region.nodes[0]?.metrics()) ?? "";
+  const value = (what: string) =>
+    Number(
+      new RegExp(`^holdfast_barrier_seconds_${what}\\{full="true"\\} (\\S+)$`, "m").exec(
+        text,
+      )?.[1] ?? 0,
+    );
+  return { sum: value("sum"), count: value("count") };
+}
+
+/** Makes keys beside a load of Creates and looks for each in the other region's Redis, from its acknowledgement on. */
+async function measureLag(
+  both: TwoRegions,
+  generator: LoadGenerator,
+  { lagMs }: Extent,
+): Promise<RegionsLag> {
+  const [node] = both.a.nodes;
+  if (node === undefined) throw new Error("a region without nodes");
+  const before = await vitalsOf(node);
+  const loading = generator.load(
+    creating(both.a, { connections: 64, measureMs: lagMs, ratePerSecond: lagRate }),
+  );
+  const lags = new Histogram();
+  const wire = await Wire.open(both.a.target(instance), new Contexts());
+  try {
+    const untilMs = performance.now() + lagMs;
+    const prefix = await partitionOf(both.a.redis.primary);
+    while (performance.now() < untilMs) {
+      const id = identifierIn(await wire.exchange(Buffer.from(create.bytes, "base64"))) ?? "";
+      const acknowledgedMs = performance.now();
+      const key = Buffer.concat([
+        Buffer.from(`${prefix}:o:`),
+        Buffer.from(id.replaceAll("-", ""), "hex"),
+      ]);
+      const isThere = await both.b.redis.primary.command("exists", key);
+      if (isThere !== 1) {
+        await until("the object in the other region", async () => {
+          return (await both.b.redis.primary.command("exists", key)) === 1;
+        });
+      }
+      lags.record(isThere === 1 ? 1 : (performance.now() - acknowledgedMs) * 1000);
+      await sleep(5);
+    }
+  } finally {
+    await wire.destroy();
+  }
+  const { operations, seconds } = await loading;
+  const ms = (share: number) => {
+    const us = lags.percentile(share) ?? Number.NaN;
+    return us <= 1 ? 0 : us / 1000;
+  };
+  const vitals = await vitalsOf(node);
+  return {
+    perSecond: operations / seconds,
+    p50Ms: ms(0.5),
+    p99Ms: ms(0.99),
+    samples: lags.count,
+    alone: vitals.alone - before.alone,
+  };
+}
+
+/** Makes objects during a cut, and waits for them on the other side once it is over. */
+async function measureCatchUp(
+  both: TwoRegions,
+  generator: LoadGenerator,
+  { replicatedObjects, cutMs }: Extent,
+): Promise<Transfer> {
+  await allWell(both);
+  await both.cut();
+  const sinceMs = performance.now();
+  // Creates wait for the other region until its node knows that it is out of reach.
+  await sleep(2000);
+  await generator.load(creating(both.a, { connections: 64, operationsMax: replicatedObjects }));
+  await sleep(Math.max(0, sinceMs + cutMs - performance.now()));
+  const prefix = await partitionOf(both.a.redis.primary);
+  const objects = (await countIn(both.a, prefix)) - (await countIn(both.b, prefix));
+  const healedMs = performance.now();
+  await both.heal();
+  await sameIn(both, prefix);
+  return { objects, seconds: (performance.now() - healedMs) / 1000 };
+}
+
+/** Empties the other region's store and waits until it has everything again and serves from it. */
+async function measureRefill(
+  both: TwoRegions,
+  generator: LoadGenerator,
+  { replicatedObjects }: Extent,
+): Promise<Transfer> {
+  const lacking = replicatedObjects - (await fullest(both.a.redis.primary)).count;
+  if (lacking > 0) {
+    await generator.load(creating(both.a, { connections: 64, operationsMax: lacking }));
+  }
+  const prefix = await partitionOf(both.a.redis.primary);
+  await sameIn(both, prefix);
+  await both.kill("b");
+  const { redis, lockMasters, nodes } = both.b;
+  await Promise.all([redis.primary, ...redis.replicas].map((one) => one.restart({ empty: true })));
+  await redis.primary.replicasInStep(redis.replicas.length);
+  await Promise.all(lockMasters.map((one) => one.restart()));
+  const { code, err } = await holdfast("store", "init", "--config", nodes[0]?.configFile ?? "");
+  if (code !== 0) throw new Error(`store init: ${err}`);
+  const sinceMs = performance.now();
+  await Promise.all(nodes.map((node) => node.start()));
+  await sameIn(both, prefix);
+  await allWell(both);
+  const seconds = (performance.now() - sinceMs) / 1000;
+  return { objects: await countIn(both.b, prefix), seconds };
+}
+
+/** Waits until both regions' stores have the same number of records. */
+async function sameIn(both: TwoRegions, prefix: string): Promise<void> {
+  await until(
+    "as many records in both stores",
+    async () => (await countIn(both.a, prefix)) === (await countIn(both.b, prefix)),
+    300_000,
+  );
+}
+
+/** Records of a partition in a region's store: `changes` has one entry for each. */
+async function countIn({ redis }: Region, prefix: string): Promise<number> {
+  return Number(await redis.primary.command("zcard", `${prefix}:changes`));
+}
+
+/** Prefix of the partition that the instance lies in: the one with records. */
+async function partitionOf(redis: RedisServer): Promise<string> {
+  const { prefix } = await fullest(redis);
+  if (prefix === "") throw new Error("no partition has a record");
+  return prefix;
+}
+
+async function fullest(redis: RedisServer): Promise<{ prefix: string; count: number }> {
+  let most = { prefix: "", count: 0 };
+  for (let partition = 0; partition < 64; partition++) {
+    const prefix = `{p${String(partition).padStart(2, "0")}}`;
+    const count = Number(await redis.command("zcard", `${prefix}:changes`));
+    if (count > most.count) most = { prefix, count };
+  }
+  return most;
+}
