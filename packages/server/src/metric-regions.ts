@@ -84,12 +84,6 @@ export const regionMetrics: readonly EventMetric[] = [
     ["state"],
     ({ state }) => [state],
   ),
-  lastSaid(
-    "holdfast_leader",
-    "leader",
-    "1 while this node leads its region; summed over a region's nodes it should be 1.",
-    ({ state }) => (state === "leader" ? 1 : 0),
-  ),
   {
     ...lastSaid(
       "holdfast_leader_epoch",

@@ -232,6 +232,16 @@ export const readMetrics: readonly ReadMetric[] = [
   },
   {
     type: "gauge",
+    name: "holdfast_leader",
+    help: "1 while this node leads its region; summed over a region's nodes it should be 1. Not there where no lock masters are named.",
+    labels: none,
+    read: ({ leads }) => {
+      const leader = leads();
+      return leader === undefined ? [] : [[leader ? 1 : 0]];
+    },
+  },
+  {
+    type: "gauge",
     name: "holdfast_quarantined_records",
     help: "Records set aside in the own store because they do not decode or differ where no change is possible. Any is worth a look.",
     labels: none,

@@ -121,7 +121,7 @@ describe("metrics", () => {
     ],
     [
       { type: "leader", state: "leader", epoch: 7, reason: "" },
-      ["holdfast_leader 1", "holdfast_leader_epoch 7"],
+      ['holdfast_leader_changes_total{state="leader"} 1', "holdfast_leader_epoch 7"],
     ],
     [
       { type: "duty", duty: "catch-up", ok: true, durationMs: 3, done: 5, left: 2 },
@@ -163,7 +163,6 @@ describe("metrics", () => {
       epoch: 7,
       reason: "",
     });
-    expect(deposed).toContain("holdfast_leader 0");
     const known = deposed.filter((line) =>
       /^holdfast_(leader_epoch|duty_(left|success))/.test(line),
     );
@@ -184,6 +183,7 @@ describe("metrics", () => {
         parts: { store: false, "peer b": true },
       }),
       peers: () => [{ region: "b", state: "up" }],
+      leads: () => false,
       quarantined: () => 2,
       certificates: () => [
         {
@@ -211,6 +211,7 @@ describe("metrics", () => {
       'holdfast_part_ok{part="store"} 0',
       'holdfast_part_ok{part="peer b"} 1',
       'holdfast_peer_up{region="b"} 1',
+      "holdfast_leader 0",
       "holdfast_quarantined_records 2",
       "holdfast_root_of_trust_ok 1",
       'holdfast_certificate_not_after_seconds{kind="server",owner="kmip",subject="CN=\\"a\\"",fingerprint="ff"} 1',

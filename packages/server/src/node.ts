@@ -69,6 +69,7 @@ export async function startNode(
     endpoint: () => endpoint,
     health: () => health.report(),
     peers: () => store.health().peers,
+    leads: () => control.leader && control.leader.state === "leader",
     quarantined: watchQuarantine(parts, own),
     certificates,
   });
