@@ -21,6 +21,8 @@ export interface Row {
   readonly created: number;
   /** Change number. */
   readonly number: number;
+  /** Its bytes do not decode. */
+  readonly damaged?: boolean;
 }
 
 export interface Counters {
@@ -39,6 +41,9 @@ export interface Hold {
 
 /** What one script changed, so that it can be repeated elsewhere and taken back. */
 export type Entry = readonly (readonly [key: string, before: unknown, after: unknown])[];
+
+/** Counts what lies in no partition's records: levels, cursors, reservations. */
+export const metaPartition = -1;
 
 const none: Counters = { change: 0, promised: 0, created: 0 };
 
@@ -87,6 +92,13 @@ export class Tables {
 
   counters(partition: number): Counters {
     return this.get(keys.counters(partition)) ?? none;
+  }
+
+  /** Counts a change of something that is no record, so that reads of it know what they wait for. */
+  count(): void {
+    const { change, created } = this.counters(metaPartition);
+    const next = change + 1;
+    this.set(keys.counters(metaPartition), { change: next, promised: next, created });
   }
 
   /** All rows of a partition, in the order of their creation. */

@@ -20,8 +20,12 @@ export class Life {
   /** Something comes to this process: at once, when it is thawed, or never when it is gone. */
   run(what: () => void): void {
     if (this.over) return;
-    if (this.machine.frozen) this.machine.hold(this, what);
-    else what();
+    if (this.machine.frozen) {
+      this.machine.hold(this, what);
+    } else {
+      this.machine.scheduler.stir();
+      what();
+    }
   }
 
   /** Something that this process does after a time; answers how to call it off. */

@@ -98,6 +98,23 @@ export class RedisGroup {
     };
   }
 
+  /** All its processes begin anew with other data, as an operator has it who puts a copy back, or starts afresh. */
+  replaceData(make: () => ReadonlyMap<string, unknown>): void {
+    this.losses += 1;
+    const cells = make();
+    const primary = this.#named;
+    if (primary.state !== "down") primary.kill(false);
+    primary.role = "primary";
+    primary.source = undefined;
+    primary.restore(cells);
+    for (const process of this.processes) {
+      if (process === primary) continue;
+      if (process.state !== "down") process.kill(false);
+      process.restart();
+      process.follow(primary);
+    }
+  }
+
   #watch(): void {
     const tick = (): void => {
       this.#look();

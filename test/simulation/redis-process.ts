@@ -42,6 +42,7 @@ export class RedisProcess {
   cells = new Map<string, unknown>();
   #log: Entry[] = [];
   #durable = 0;
+  #feeding = false;
   #waiting: Waiting[] = [];
   #arrived: (() => void)[] = [];
 
@@ -142,13 +143,13 @@ export class RedisProcess {
 
   /** Starts it with what its disk has. */
   restart(): void {
+    if (this.state !== "down") return;
     this.state = "up";
     this.#begin();
   }
 
-  /** Stops it, and starts it with other data. */
+  /** Starts it with other data. */
   restore(cells: ReadonlyMap<string, unknown>): void {
-    this.kill(false);
     this.cells = new Map(cells);
     this.restart();
   }
@@ -201,9 +202,12 @@ export class RedisProcess {
   }
 
   #feed(): void {
-    for (const replica of this.#neighbours.replicasOf(this)) {
-      this.#scheduler.after(replicationMs, () => replica.pull());
-    }
+    if (this.#feeding) return;
+    this.#feeding = true;
+    this.#scheduler.after(replicationMs, () => {
+      this.#feeding = false;
+      for (const replica of this.#neighbours.replicasOf(this)) replica.pull();
+    });
   }
 
   #settle(): void {

@@ -13,6 +13,7 @@ export class Scheduler {
   readonly #heap: Scheduled[] = [];
   #order = 0;
   #nowMs = 0;
+  #stirred = false;
   events = 0;
 
   get nowMs(): number {
@@ -33,6 +34,11 @@ export class Scheduler {
     };
   }
 
+  /** Says that this event sets something off that has to run to its end before the next one. */
+  stir(): void {
+    this.#stirred = true;
+  }
+
   /** Lets time pass until `untilMs`, or until `done`. */
   async run(untilMs: number, done: () => boolean = () => false): Promise<void> {
     await settled();
@@ -44,6 +50,8 @@ export class Scheduler {
       this.#nowMs = next.atMs;
       this.events += 1;
       next.run();
+      if (!this.#stirred) continue;
+      this.#stirred = false;
       await settled();
     }
     if (!done()) this.#nowMs = Math.max(this.#nowMs, untilMs);

@@ -86,13 +86,11 @@ function held(tables: Tables, request: CommitRequest): CommitOutcome | undefined
   for (const { kind, after } of request.changes) {
     const { uniqueIdentifier } = after;
     const hold = tables.holdOf(request.instance, uniqueIdentifier);
-    if (operation === undefined && hold !== undefined) {
+    if (hold !== undefined && hold.operation !== operation) {
       return { kind: "reserved", uniqueIdentifier, operation: hold.operation };
     }
-    if (operation === undefined || hold?.operation === operation) continue;
-    if (kind === "update") return { kind: "reservationLost", uniqueIdentifier };
-    if (hold !== undefined)
-      return { kind: "reserved", uniqueIdentifier, operation: hold.operation };
+    const lost = operation !== undefined && hold === undefined && kind === "update";
+    if (lost) return { kind: "reservationLost", uniqueIdentifier };
   }
   return undefined;
 }
@@ -121,24 +119,24 @@ function fits(change: Change, row: Row | undefined, request: CommitRequest): boo
   return row.tag === change.before.tag;
 }
 
-/** Names are decided on what the changes leave together: one may free what another takes. */
+/** Names are decided on what the changes leave together; what a join left to two, each may keep. */
 function nameTaken(tables: Tables, request: CommitRequest): CommitOutcome | undefined {
   if (request.options.joined === true) return undefined;
   const changed = new Set(request.changes.map(({ after }) => after.uniqueIdentifier));
-  const holders = new Set(
-    tables
-      .rows(partitionOf(request.instance))
-      .filter(({ object }) => object.instance === request.instance)
-      .filter(({ object }) => !changed.has(object.uniqueIdentifier))
-      .flatMap(({ object }) => uniqueTerms(object)),
-  );
+  const rows = tables
+    .rows(partitionOf(request.instance))
+    .filter(({ object }) => object.instance === request.instance);
+  const others = rows.filter(({ object }) => !changed.has(object.uniqueIdentifier));
+  const holders = new Set(others.flatMap(({ object }) => uniqueTerms(object)));
+  const claims = new Map<string, "kept" | "claimed">();
   for (const { after } of request.changes) {
     const { uniqueIdentifier } = after;
+    const had = rows.find(({ object }) => object.uniqueIdentifier === uniqueIdentifier);
     for (const term of uniqueTerms(after)) {
-      if (holders.has(term)) {
-        return { kind: "nameTaken", uniqueIdentifier, name: nameOfTerm(after, term) };
-      }
-      holders.add(term);
+      const kept = had !== undefined && uniqueTerms(had.object).includes(term);
+      const taken = kept ? claims.get(term) === "claimed" : claims.has(term) || holders.has(term);
+      if (taken) return { kind: "nameTaken", uniqueIdentifier, name: nameOfTerm(after, term) };
+      claims.set(term, kept ? "kept" : "claimed");
     }
   }
   return undefined;
@@ -158,7 +156,7 @@ function uniqueTerms(object: ManagedObject): readonly string[] {
 export function write(tables: Tables, object: ManagedObject, promised: boolean): void {
   const tag = tagOfObject(object);
   const old = tables.row(object.instance, object.uniqueIdentifier);
-  if (old?.tag === tag) return;
+  if (old?.tag === tag && old.damaged !== true) return;
   const partition = partitionOf(object.instance);
   const counters = tables.counters(partition);
   const change = counters.change + 1;
@@ -215,6 +213,26 @@ export function end(tables: Tables, instance: string, operation: string): number
   const left = holds.filter((hold) => hold.operation !== operation || hold.instance !== instance);
   if (left.length < holds.length) tables.setHolds(left);
   return holds.length - left.length;
+}
+
+/** What is to be put aside, and what takes the record's place. */
+export interface Aside {
+  readonly instance: string;
+  readonly id: string;
+  readonly copy: Uint8Array | undefined;
+  readonly replacement: ManagedObject | undefined;
+}
+
+/** Puts a record's bytes aside where they do not decode, or a copy that another region sent. */
+export function putAside(tables: Tables, { instance, id, copy, replacement }: Aside): void {
+  const row = tables.row(instance, id);
+  const name = copy === undefined ? (row?.tag ?? "") : Buffer.from(copy).toString("hex");
+  const aside = tables.get(keys.quarantine) ?? [];
+  const isWhole = row !== undefined && row.damaged !== true;
+  if ((copy !== undefined || !isWhole) && !aside.includes(`${id} ${name}`)) {
+    tables.set(keys.quarantine, [...aside, `${id} ${name}`]);
+  }
+  if (replacement !== undefined && !isWhole) write(tables, replacement, true);
 }
 
 /** A new store's first keys. */

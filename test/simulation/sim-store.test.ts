@@ -1,5 +1,5 @@
-import type { AuditEvent, InstanceStore } from "@holdfast/engine";
-import { objectStoreConformance } from "@holdfast/engine/conformance";
+import type { AuditEvent, InstanceStatus, InstanceStatuses, InstanceStore } from "@holdfast/engine";
+import { objectStoreConformance, ownStoreConformance } from "@holdfast/engine/conformance";
 import { keys } from "./database.ts";
 import { Machine } from "./machine.ts";
 import { Network } from "./network.ts";
@@ -19,15 +19,27 @@ async function open() {
   group.begin("store", []);
   const life = new Machine("a1", scheduler, random.fork()).start();
   const keeper = new StoreKeeper(new StoreLink(life, group, network), new Set());
-  const subject = new SimStore(keeper, new WeakMap(), true);
+  const subject = new SimStore(keeper, new WeakMap(), { audits: true });
   const primary = group.process(0);
-  const instances: InstanceStore = {
-    ensure: async (instance) =>
-      primary.execute((tables) => {
-        tables.set(keys.status(instance), "Installed");
-        return "Installed";
-      }),
+  const install = async (instance: string): Promise<InstanceStatus> =>
+    primary.execute((tables) => {
+      tables.set(keys.status(instance), "Installed");
+      return "Installed";
+    });
+  const instances: InstanceStatuses & InstanceStore = {
+    install,
+    ensure: install,
+    status: async (instance) =>
+      primary.execute((tables) => tables.get(keys.status(instance)) as InstanceStatus | undefined),
   };
+  const setStatus = async (instance: string, status: InstanceStatus): Promise<void> =>
+    primary.execute((tables) => tables.set(keys.status(instance), status));
+  const damage = async (instance: string, id: string): Promise<void> =>
+    primary.execute((tables) => {
+      const row = tables.row(instance, id);
+      if (row !== undefined) tables.putRow({ ...row, damaged: true });
+    });
+  await scheduler.run(1_000);
   const pump = { open: true };
   const pumping = (async () => {
     while (pump.open) {
@@ -38,6 +50,8 @@ async function open() {
   return {
     subject,
     instances,
+    setStatus,
+    damage,
     auditOf: async (instance: string) =>
       primary.execute((tables) => (tables.get(keys.audit(instance)) ?? []) as AuditEvent[]),
     close: async () => {
@@ -48,3 +62,4 @@ async function open() {
 }
 
 objectStoreConformance("a simulated Redis", open);
+ownStoreConformance("a simulated Redis", open);

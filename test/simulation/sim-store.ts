@@ -4,6 +4,7 @@ import {
   type ChangePage,
   type CommitOutcome,
   digestsOf,
+  encodeRecord,
   type FindQuery,
   indexTerms,
   inMask,
@@ -16,6 +17,7 @@ import {
   type OwnStore,
   type OwnStoredObject,
   type PeerCursor,
+  partitionCount,
   partitionOf,
   type RecordsAnswer,
   type Reservation,
@@ -24,27 +26,42 @@ import {
   type StorePosition,
   type StoreState,
   StoreUnavailable,
-  sysPartition,
 } from "@holdfast/engine";
-import { keys, type Row, type Tables } from "./database.ts";
-import { type Answer, commit, end, reserve, served, write } from "./scripts.ts";
+import { keys, metaPartition, type Row, type Tables } from "./database.ts";
+import { type Answer, commit, end, putAside, reserve, served } from "./scripts.ts";
 import type { StoreKeeper } from "./store-keeper.ts";
 import type { SubmitOptions } from "./store-session.ts";
 
 const leavesMax = 1_000;
+const recordsMax = 1_000;
+/** Of a partition without records. */
+export const noDigests = new Uint8Array(256 * 16);
+
+/** What a simulated store leaves out to be quick. */
+export interface SimStoreOptions {
+  /** Keeps evidence. */
+  readonly audits?: boolean;
+  /** How many partitions its position tells of. */
+  readonly partitions?: number;
+}
 
 /** A region's own store on a simulated Redis: what `RedisStore` is on a real one. */
 export class SimStore implements OwnStore {
   readonly #keeper: StoreKeeper;
-  /** Keeps evidence, which histories do not need. */
-  readonly #audits: boolean;
-  /** Change numbers at which objects were read, for the fault that takes them for versions. */
   readonly #numbers: WeakMap<ManagedObject, number>;
+  readonly #audits: boolean;
+  readonly #partitions: number;
 
-  constructor(keeper: StoreKeeper, numbers: WeakMap<ManagedObject, number>, audits = false) {
+  /** `numbers`: change numbers at which objects were read, for the fault that takes them for versions. */
+  constructor(
+    keeper: StoreKeeper,
+    numbers: WeakMap<ManagedObject, number>,
+    { audits = false, partitions = partitionCount + 1 }: SimStoreOptions = {},
+  ) {
     this.#keeper = keeper;
     this.#numbers = numbers;
     this.#audits = audits;
+    this.#partitions = partitions;
   }
 
   state(): StoreState {
@@ -155,8 +172,8 @@ export class SimStore implements OwnStore {
   ): Promise<ReserveOutcome> {
     const sinceMs = this.#keeper.now().wallMs;
     return this.#change(
-      (tables) => ({ value: reserve(tables, instance, ids, operation, sinceMs), number: 0 }),
-      { partition: partitionOf(instance) },
+      (tables) => counted(tables, reserve(tables, instance, ids, operation, sinceMs)),
+      { partition: metaPartition },
     );
   }
 
@@ -164,16 +181,14 @@ export class SimStore implements OwnStore {
     return this.#change(
       (tables) => {
         fence(tables, epoch);
-        return { value: end(tables, instance, operation), number: 0 };
+        return counted(tables, end(tables, instance, operation));
       },
-      { partition: partitionOf(instance) },
+      { partition: metaPartition },
     );
   }
 
   async reservations(): Promise<readonly Reservation[]> {
-    const holds = await this.#change((tables) => ({ value: tables.holds(), number: 0 }), {
-      partition: sysPartition,
-    });
+    const holds = await this.#covered((tables) => meta(tables, tables.holds()));
     const found = new Map<string, Reservation & { readonly ids: string[] }>();
     for (const { operation, instance, id, sinceMs } of holds) {
       const key = `${operation} ${instance}`;
@@ -187,7 +202,7 @@ export class SimStore implements OwnStore {
   async position(): Promise<StorePosition> {
     return this.#covered((tables, replicationId) => {
       const numbers = Array.from(
-        { length: sysPartition + 1 },
+        { length: this.#partitions },
         (_, partition) => tables.counters(partition).change,
       );
       return { value: { replicationId, numbers }, numbers: [...numbers.entries()] };
@@ -198,21 +213,21 @@ export class SimStore implements OwnStore {
     partition: number,
     after: number,
     limit: number,
-    _bytesMax: number,
+    bytesMax: number,
   ): Promise<ChangePage> {
     return this.#covered((tables, replicationId) => {
       const { change: last } = tables.counters(partition);
       const later = changedAfter(tables, partition, after);
-      const page = later.slice(0, Math.max(1, limit));
+      const page = filled(later, limit, bytesMax);
       const more = page.length < later.length;
       const upTo = more ? (page.at(-1)?.number ?? after) : Math.max(after, last);
-      const objects = page.map(({ object }) => object);
-      const value = { replicationId, objects, damaged: [], upTo, last };
+      const value = { replicationId, ...intactOf(page), upTo, last };
       return { value, numbers: [[partition, last]] };
     });
   }
 
   async digests(partition: number): Promise<Uint8Array> {
+    if (partition >= this.#partitions) return noDigests;
     return this.#covered((tables) => ({
       value: digestsOf(tables.rows(partition).map(leafOf)),
       numbers: [[partition, tables.counters(partition).change]],
@@ -234,21 +249,18 @@ export class SimStore implements OwnStore {
   }
 
   async records(partition: number, ids: readonly string[]): Promise<RecordsAnswer> {
+    if (ids.length > recordsMax) throw new RangeError(`at most ${recordsMax} identifiers`);
     return this.#covered((tables) => {
       const rows = tables
         .rows(partition)
         .filter(({ object }) => ids.includes(object.uniqueIdentifier));
       const number = Math.max(0, ...rows.map((row) => row.number));
-      const objects = rows.map(({ object }) => object);
-      return { value: { objects, damaged: [] }, numbers: [[partition, number]] };
+      return { value: intactOf(rows), numbers: [[partition, number]] };
     });
   }
 
   async cursor(partition: number, peer: string): Promise<PeerCursor | undefined> {
-    return this.#covered((tables) => ({
-      value: tables.get(keys.cursor(partition, peer)),
-      numbers: [],
-    }));
+    return this.#covered((tables) => meta(tables, tables.get(keys.cursor(partition, peer))));
   }
 
   async setCursor(
@@ -261,9 +273,9 @@ export class SimStore implements OwnStore {
       (tables) => {
         fence(tables, epoch);
         tables.set(keys.cursor(partition, peer), cursor);
-        return { value: undefined, number: 0 };
+        return counted(tables, undefined);
       },
-      { partition },
+      { partition: metaPartition },
     );
   }
 
@@ -273,16 +285,14 @@ export class SimStore implements OwnStore {
         const levels = levelsIn(tables);
         const asked = levels.asked + 1;
         tables.set(keys.levels, { ...levels, asked });
-        return { value: asked, number: 0 };
+        return counted(tables, asked);
       },
-      { partition: sysPartition },
+      { partition: metaPartition },
     );
   }
 
   async levels(): Promise<Levels> {
-    return this.#change((tables) => ({ value: levelsIn(tables), number: 0 }), {
-      partition: sysPartition,
-    });
+    return this.#covered((tables) => meta(tables, levelsIn(tables)));
   }
 
   async setLevel(reached: number, epoch: number): Promise<void> {
@@ -291,9 +301,9 @@ export class SimStore implements OwnStore {
         fence(tables, epoch);
         const levels = levelsIn(tables);
         tables.set(keys.levels, { ...levels, reached: Math.max(levels.reached, reached) });
-        return { value: undefined, number: 0 };
+        return counted(tables, undefined);
       },
-      { partition: sysPartition },
+      { partition: metaPartition },
     );
   }
 
@@ -302,51 +312,33 @@ export class SimStore implements OwnStore {
       (tables) => {
         const epoch = (tables.get(keys.epoch) ?? 0) + 1;
         tables.set(keys.epoch, epoch);
-        return { value: epoch, number: 0 };
+        return counted(tables, epoch);
       },
-      { partition: sysPartition },
+      { partition: metaPartition },
     );
   }
 
   async quarantine(
-    _instance: string,
-    uniqueIdentifier: string,
+    instance: string,
+    id: string,
     _reason: string,
-    { copy }: Parameters<OwnStore["quarantine"]>[3],
+    { copy, replacement }: Parameters<OwnStore["quarantine"]>[3],
   ): Promise<void> {
     await this.#change(
       (tables) => {
-        // Nothing here is ever damaged: only what another region sent can be put aside.
-        const aside = new Set(tables.get(keys.quarantine) ?? []);
-        if (copy !== undefined) {
-          aside.add(`${uniqueIdentifier} ${Buffer.from(copy).toString("hex")}`);
-          tables.set(keys.quarantine, [...aside]);
-        }
-        return { value: undefined, number: 0 };
+        putAside(tables, { instance, id, copy, replacement });
+        return counted(tables, undefined);
       },
-      { partition: sysPartition },
+      { partition: metaPartition },
     );
   }
 
   async quarantined(): Promise<number> {
-    return this.#covered((tables) => ({
-      value: tables.get(keys.quarantine)?.length ?? 0,
-      numbers: [],
-    }));
+    return this.#covered((tables) => meta(tables, tables.get(keys.quarantine)?.length ?? 0));
   }
 
-  /** Puts a record where nobody wrote it: for tests of the store alone. */
-  async force(object: ManagedObject): Promise<void> {
-    await this.#change(
-      (tables) => {
-        write(tables, object, true);
-        return { value: undefined, number: 0 };
-      },
-      { partition: partitionOf(object.instance) },
-    );
-  }
-
-  #stored(tables: Tables, { object, tag, number }: Row): OwnStoredObject {
+  #stored(tables: Tables, { object, tag, number, damaged }: Row): OwnStoredObject {
+    if (damaged === true) throw new StoreUnavailable("corrupt", "a record does not decode");
     this.#numbers.set(object, number);
     const hold = tables.holdOf(object.instance, object.uniqueIdentifier);
     return hold === undefined ? { object, tag } : { object, tag, reserved: hold.operation };
@@ -383,15 +375,31 @@ export class SimStore implements OwnStore {
   }
 }
 
-type Finding<Value> = (
-  tables: Tables,
-  replicationId: string,
-) => { readonly value: Value; readonly numbers: readonly (readonly [number, number])[] };
+interface Found<Value> {
+  readonly value: Value;
+  /** By partition, up to where it rests on changes. */
+  readonly numbers: readonly (readonly [number, number])[];
+}
+
+type Finding<Value> = (tables: Tables, replicationId: string) => Found<Value>;
 
 /** Refuses a leader that is none any more; before anything is written. */
 function fence(tables: Tables, epoch: number | undefined): void {
-  if (epoch === undefined || epoch >= (tables.get(keys.epoch) ?? 0)) return;
-  throw new StoreUnavailable("deposed", "the store has seen a higher epoch");
+  const seen = tables.get(keys.epoch) ?? 0;
+  if (epoch === undefined || epoch === seen) return;
+  if (epoch < seen) throw new StoreUnavailable("deposed", "the store has seen a higher epoch");
+  tables.set(keys.epoch, epoch);
+}
+
+/** The answer of a script that changed something that is no record. */
+function counted<Value>(tables: Tables, value: Value): Answer<Value> {
+  tables.count();
+  return { value, number: tables.counters(metaPartition).change };
+}
+
+/** What was found that is no record. */
+function meta<Value>(tables: Tables, value: Value): Found<Value> {
+  return { value, numbers: [[metaPartition, tables.counters(metaPartition).change]] };
 }
 
 function levelsIn(tables: Tables): Levels {
@@ -403,6 +411,27 @@ function changedAfter(tables: Tables, partition: number, after: number): readonl
     .rows(partition)
     .filter(({ number }) => number > after)
     .toSorted((a, b) => a.number - b.number);
+}
+
+/** What decodes, and of what does not the identifiers. */
+function intactOf(rows: readonly Row[]): RecordsAnswer {
+  const whole = rows.filter(({ damaged }) => damaged !== true);
+  const damaged = rows.filter((row) => row.damaged === true);
+  return {
+    objects: whole.map(({ object }) => object),
+    damaged: damaged.map(({ object }) => object.uniqueIdentifier),
+  };
+}
+
+/** At most `limit` rows and about `bytesMax` bytes, but one at least. */
+function filled(rows: readonly Row[], limit: number, bytesMax: number): readonly Row[] {
+  let bytes = 0;
+  const end = rows.findIndex(({ object }, at) => {
+    if (at > 0 && (at >= limit || bytes >= bytesMax)) return true;
+    if (bytesMax < 1 << 20) bytes += encodeRecord(object).length;
+    return false;
+  });
+  return end < 0 ? rows : rows.slice(0, end);
 }
 
 function leafOf({ object, tag }: Row): Leaf {

@@ -40,9 +40,14 @@ export class StoreLink {
         });
       const refused = (): void =>
         back(() => reject(new StoreUnavailable("noLease", `${process.name}: connection lost`)));
-      this.#network.send(name, process.name, () =>
-        process.receive(runId, () => work((value) => back(() => resolve(value))), refused),
-      );
+      const come = (): void => {
+        try {
+          work((value) => back(() => resolve(value)));
+        } catch (error) {
+          back(() => reject(error));
+        }
+      };
+      this.#network.send(name, process.name, () => process.receive(runId, come, refused));
     });
   }
 

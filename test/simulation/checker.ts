@@ -1,0 +1,219 @@
+import type { ManagedObject } from "@holdfast/engine";
+import { stateValues } from "@holdfast/engine";
+import { type Acknowledged, contains, noteOf, rankOf } from "./ledger.ts";
+
+/** What a client was answered. */
+export type Answer =
+  | { readonly kind: "done" }
+  /** State and attribute, or the material where that was asked for. */
+  | { readonly kind: "read"; readonly rank: number; readonly note: string }
+  | { readonly kind: "material" }
+  | { readonly kind: "notFound" }
+  | { readonly kind: "refused"; readonly reason: string };
+
+/** One operation of a client, as the checker looks at it. */
+export interface Observation {
+  readonly node: string;
+  readonly operation: string;
+  readonly id: string;
+  readonly askedMs: number;
+  readonly answeredMs: number;
+  readonly answer: Answer;
+  /** The region whose store served it all the time; undefined where it changed meanwhile. */
+  readonly store: string | undefined;
+}
+
+/** What replaced a text, and when that was tried. */
+interface Replaced {
+  readonly by: Acknowledged;
+  readonly triedMs: number;
+}
+
+/** A promise that was broken. */
+export class Violation extends Error {
+  override readonly name = "Violation";
+}
+
+/** Holds every answer that clients got against what they were promised. */
+export class Checker {
+  readonly #regions: readonly string[];
+  readonly #changes = new Map<string, Acknowledged[]>();
+  /** Region and object → the highest rank that its store has shown, and when that was answered. */
+  readonly #shown = new Map<string, { readonly rank: number; readonly atMs: number }[]>();
+  /** Object → since when anybody was shown that it is destroyed. */
+  readonly #destroyed = new Map<string, number>();
+  /** Object and text → the writes that replaced it. */
+  readonly #replaced = new Map<string, Replaced[]>();
+  /** Text → when a commit of it was begun last: a request may write it again. */
+  readonly #tried = new Map<string, number>();
+  readonly #epochs = new Map<string, unknown>();
+  /** Region → how often its store was lost. */
+  readonly #losses = new Map<string, number>();
+  acknowledged = { shared: 0, alone: 0 };
+  looks = 0;
+
+  constructor(regions: readonly string[]) {
+    this.#regions = regions;
+  }
+
+  /** A change is about to be committed. */
+  tried(after: ManagedObject, nowMs: number): void {
+    this.#tried.set(noteOf(after).text, nowMs);
+  }
+
+  /** A change was acknowledged. `before` is the object that it changed. */
+  acknowledge(change: Acknowledged, before: ManagedObject | undefined): void {
+    const known = this.#changes.get(change.id) ?? [];
+    known.push(change);
+    this.#changes.set(change.id, known);
+    if (change.shared) this.acknowledged.shared += 1;
+    else this.acknowledged.alone += 1;
+    if (isDestroyed(change.object) && before !== undefined && !isDestroyed(before)) {
+      this.#destroyedAcknowledged(change);
+    }
+    if (change.kind === "note" && before !== undefined) {
+      const key = `${change.id} ${noteOf(before).text}`;
+      const triedMs = this.#tried.get(noteOf(change.object).text) ?? 0;
+      this.#replaced.set(key, [...(this.#replaced.get(key) ?? []), { by: change, triedMs }]);
+    }
+  }
+
+  /** A client was answered. */
+  observe(seen: Observation): void {
+    this.looks += 1;
+    const { answer, id } = seen;
+    if (answer.kind === "notFound") this.#notFound(seen);
+    if (answer.kind === "material") {
+      const since = this.#destroyed.get(id) ?? Number.POSITIVE_INFINITY;
+      if (since < seen.askedMs) this.#fail("destroyed material was read", seen);
+    }
+    if (answer.kind === "read") this.#read(seen, answer.rank, answer.note);
+  }
+
+  /** A region's store was lost: what only it had is gone, where `elsewhere` does not have it. */
+  lost(region: string, elsewhere: (id: string) => ManagedObject | undefined): void {
+    this.#losses.set(region, (this.#losses.get(region) ?? 0) + 1);
+    for (const key of [...this.#shown.keys()]) {
+      if (key.startsWith(`${region} `)) this.#shown.delete(key);
+    }
+    for (const change of this.#all()) {
+      if (change.shared || !change.regions.has(region)) continue;
+      if (contains(elsewhere(change.id), change)) change.shared = true;
+      else change.lost = true;
+    }
+  }
+
+  /** A leader wrote something in its epoch. */
+  led(region: string, epoch: number, leader: unknown): void {
+    const key = `${region} ${this.#losses.get(region) ?? 0} ${epoch}`;
+    const known = this.#epochs.get(key);
+    if (known !== undefined && known !== leader) {
+      throw new Violation(`two leaders acted in epoch ${epoch} of region ${region}`);
+    }
+    this.#epochs.set(key, leader);
+  }
+
+  /** What is in a store now. */
+  inspect(region: string, object: ManagedObject): void {
+    const { activated, deactivated, compromised, destroyed } = object.facts;
+    const active =
+      activated !== undefined && deactivated === undefined && compromised === undefined;
+    if (destroyed === undefined || !active) return;
+    throw new Violation(`${object.uniqueIdentifier} was destroyed while active, in ${region}`);
+  }
+
+  /** At the end, when everything is healed: every region has everything that was acknowledged and not lost. */
+  settle(region: string, record: (id: string) => ManagedObject | undefined): void {
+    for (const change of this.#all()) {
+      if (change.lost || contains(record(change.id), change)) continue;
+      throw new Violation(`${describe(change)} is not in ${region} at the end`);
+    }
+  }
+
+  *#all(): Iterable<Acknowledged> {
+    for (const changes of this.#changes.values()) yield* changes;
+  }
+
+  #destroyedAcknowledged(change: Acknowledged): void {
+    this.#shownDestroyed(change.id, change.atMs);
+    for (const region of this.#regions) {
+      if (change.regions.has(region)) continue;
+      throw new Violation(`${describe(change)} is acknowledged, and not durable in ${region}`);
+    }
+  }
+
+  #shownDestroyed(id: string, atMs: number): void {
+    const known = this.#destroyed.get(id) ?? Number.POSITIVE_INFINITY;
+    this.#destroyed.set(id, Math.min(known, atMs));
+  }
+
+  #notFound(seen: Observation): void {
+    for (const change of this.#changes.get(seen.id) ?? []) {
+      if (change.lost || change.atMs >= seen.askedMs) continue;
+      this.#fail(`"not found" for ${describe(change)}`, seen);
+    }
+  }
+
+  #read(seen: Observation, rank: number, note: string): void {
+    const destroyed = rank >= stateValues.Destroyed;
+    if (!destroyed && (this.#destroyed.get(seen.id) ?? Number.POSITIVE_INFINITY) < seen.askedMs) {
+      this.#fail("a destroyed object is none any more", seen);
+    }
+    if (destroyed) this.#shownDestroyed(seen.id, seen.answeredMs);
+    for (const change of this.#changes.get(seen.id) ?? []) {
+      if (!this.#mustShow(change, seen)) continue;
+      if (rank < rankOf(change.object)) this.#fail(`${describe(change)} is not seen`, seen);
+      if (change.kind === "note" && note === "") this.#fail(`${describe(change)} is gone`, seen);
+    }
+    this.#notReplaced(seen, note);
+    this.#notBackwards(seen, rank);
+  }
+
+  /** A write that replaced what it read stays: the text that it replaced does not come back. */
+  #notReplaced(seen: Observation, note: string): void {
+    for (const { by, triedMs } of this.#replaced.get(`${seen.id} ${note}`) ?? []) {
+      const again = (this.#tried.get(note) ?? 0) >= triedMs;
+      if (!again && this.#mustShow(by, seen)) {
+        this.#fail(`${note} is seen, which ${describe(by)} replaced`, seen);
+      }
+    }
+  }
+
+  /** Shared changes show everywhere; others in the store that has them, while it is not lost. */
+  #mustShow(change: Acknowledged, { askedMs, store }: Observation): boolean {
+    if (change.lost || change.atMs >= askedMs) return false;
+    return change.shared || (store !== undefined && change.regions.has(store));
+  }
+
+  #notBackwards({ store, id, askedMs, answeredMs, ...seen }: Observation, rank: number): void {
+    if (store === undefined) return;
+    const key = `${store} ${id}`;
+    const shown = this.#shown.get(key) ?? [];
+    const higher = shown.find((each) => each.rank > rank && each.atMs < askedMs);
+    if (higher !== undefined) {
+      const now = { store, id, askedMs, answeredMs, ...seen };
+      this.#fail(`rank ${higher.rank} was shown by the same store`, now);
+    }
+    if (shown.every((each) => each.rank < rank)) {
+      this.#shown.set(key, [...shown, { rank, atMs: answeredMs }]);
+    }
+  }
+
+  #fail(what: string, seen: Observation): never {
+    const { node, operation, id, askedMs, answeredMs, answer, store } = seen;
+    const when = `${Math.round(askedMs)}–${Math.round(answeredMs)} ms`;
+    const by = `${operation} ${id.slice(0, 8)} at ${node} (store ${store}), ${when}`;
+    throw new Violation(`${what}: ${by} answered ${JSON.stringify(answer)}`);
+  }
+}
+
+function isDestroyed({ facts }: ManagedObject): boolean {
+  return facts.destroyed !== undefined;
+}
+
+function describe({ kind, id, object, atMs, shared, regions }: Acknowledged): string {
+  const what =
+    kind === "note" ? `note ${noteOf(object).text}` : `${kind} of rank ${rankOf(object)}`;
+  const who = shared ? "shared" : `alone in ${[...regions].join("+")}`;
+  return `the ${what} of ${id.slice(0, 8)}, acknowledged ${who} at ${Math.round(atMs)} ms,`;
+}

@@ -1,0 +1,178 @@
+import {
+  type Change,
+  type CommitOptions,
+  type CommitOutcome,
+  Engine,
+  type EngineOptions,
+  type ManagedObject,
+  type ObjectStore,
+  stateValues,
+} from "@holdfast/engine";
+import {
+  type AttributeSet,
+  attributeItem,
+  attributes,
+  attributeValue,
+  decodeResponse,
+  encodeRequest,
+  type ImplementedOperation,
+  type ResponseItem,
+} from "@holdfast/kmip";
+import { decode, encode, type Item } from "@holdfast/ttlv";
+import type { Answer } from "./checker.ts";
+
+/** The instance of all histories; it lies in partition 0, the only one that they use. */
+export const instance = "instance-153";
+
+/** What a client may ask for. */
+export type Wish =
+  | { readonly kind: "create" }
+  | { readonly kind: "get"; readonly id: string }
+  | { readonly kind: "look"; readonly id: string }
+  | { readonly kind: "activate"; readonly id: string }
+  | { readonly kind: "revoke"; readonly id: string; readonly compromised: boolean }
+  | { readonly kind: "destroy"; readonly id: string }
+  | { readonly kind: "note"; readonly id: string; readonly text: string }
+  | { readonly kind: "locate" };
+
+/** A change that the store took, as the engine gave it. */
+export interface Made {
+  readonly before: ManagedObject | undefined;
+  readonly after: ManagedObject;
+}
+
+/** What a request came to. */
+export interface Reply {
+  readonly answer: Answer;
+  readonly id: string;
+  readonly made: readonly Made[];
+}
+
+/** What a client needs of a node. */
+export interface ClientParts extends Omit<EngineOptions, "interop"> {
+  /** Told of what is about to be committed, whatever comes of it. */
+  readonly tried: (after: ManagedObject) => void;
+  /** Changes what the engine commits: a fault that is put in. */
+  readonly alter?: ((changes: readonly Change[]) => readonly Change[]) | undefined;
+}
+
+const version = "2.1";
+
+/** Sends one request to an engine of its own on a node's store, so that what it did is known to be its doing. */
+export async function ask(parts: ClientParts, wish: Wish): Promise<Reply> {
+  const { alter, store, tried, ...rest } = parts;
+  const made: Made[] = [];
+  const engine = new Engine({ ...rest, store: watched(store, made, tried, alter), interop: false });
+  const [operation, payload] = requestOf(wish);
+  const request = encode(encodeRequest({ version, items: [{ operation, payload }] }));
+  const client = { instance, fingerprint: "simulated" };
+  const { items } = decodeResponse(decode(await engine.execute(request, client, "request")));
+  const item = items[0];
+  if (item === undefined) throw new Error("no answer");
+  const id = "id" in wish ? wish.id : createdIn(item);
+  return { answer: answerOf(wish, item), id, made };
+}
+
+/** The store as the engine sees it, with what it committed noted. */
+function watched(
+  store: ObjectStore,
+  made: Made[],
+  tried: ClientParts["tried"],
+  alter: ClientParts["alter"],
+): ObjectStore {
+  return {
+    read: (...args) => store.read(...args),
+    markServed: (...args) => store.markServed(...args),
+    find: (...args) => store.find(...args),
+    appendAudit: (...args) => store.appendAudit(...args),
+    commit: async (
+      of: string,
+      changes: readonly Change[],
+      audit,
+      options?: CommitOptions,
+    ): Promise<CommitOutcome> => {
+      const altered = alter?.(changes) ?? changes;
+      for (const { after } of altered) tried(after);
+      const outcome = await store.commit(of, altered, audit, options);
+      if (outcome.kind === "committed") made.push(...altered.map(madeBy));
+      return outcome;
+    },
+  };
+}
+
+function madeBy(change: Change): Made {
+  const before = change.kind === "update" ? change.before.object : undefined;
+  return { before, after: change.after };
+}
+
+function requestOf(wish: Wish): readonly [ImplementedOperation, unknown] {
+  switch (wish.kind) {
+    case "create":
+      return ["Create", { objectType: "SymmetricKey", attributes: aesKey }];
+    case "get":
+      return ["Get", { uniqueIdentifier: wish.id }];
+    case "look":
+      return ["GetAttributes", { uniqueIdentifier: wish.id, references: looked }];
+    case "activate":
+      return ["Activate", { uniqueIdentifier: wish.id }];
+    case "revoke": {
+      const code = wish.compromised ? "KeyCompromise" : "CessationOfOperation";
+      return ["Revoke", { uniqueIdentifier: wish.id, revocationReason: { code } }];
+    }
+    case "destroy":
+      return ["Destroy", { uniqueIdentifier: wish.id }];
+    case "note": {
+      const newAttribute = { item: attributeItem("ContactInformation", wish.text) };
+      return ["SetAttribute", { uniqueIdentifier: wish.id, newAttribute }];
+    }
+    case "locate":
+      return ["Locate", { attributes: [] }];
+  }
+}
+
+const aesKey: AttributeSet = {
+  attributes: [
+    { item: attributeItem("CryptographicAlgorithm", "AES") },
+    { item: attributeItem("CryptographicLength", 128) },
+    { item: attributeItem("CryptographicUsageMask", 0x0c) },
+  ],
+  templateNames: [],
+};
+
+const looked = [
+  { tag: attributes.State.tag, key: "" },
+  { tag: attributes.ContactInformation.tag, key: "" },
+];
+
+/** Reasons by which a KMIP 2.1 client takes an object for lost. */
+const absent = new Set(["ItemNotFound", "ObjectNotFound"]);
+
+function answerOf(wish: Wish, item: ResponseItem): Answer {
+  if (item.status !== "Success") {
+    const reason = item.reason ?? "none";
+    if (reason === "InternalServerError") throw new Error(`internal error: ${item.message}`);
+    return absent.has(reason)
+      ? { kind: "notFound" }
+      : { kind: "refused", reason: `${reason}: ${item.message}` };
+  }
+  if (wish.kind === "get") return { kind: "material" };
+  return wish.kind === "look" ? lookOf(item) : { kind: "done" };
+}
+
+function lookOf({ payload }: ResponseItem): Answer {
+  const { attributes: given } = payload as { readonly attributes: readonly { item: Item }[] };
+  const of = (tag: number) => given.find(({ item }) => item.tag === tag)?.item;
+  const state = of(attributes.State.tag);
+  const note = of(attributes.ContactInformation.tag);
+  if (state === undefined) throw new Error("an object without a State");
+  return {
+    kind: "read",
+    rank: stateValues[attributeValue("State", state) as keyof typeof stateValues],
+    note: note === undefined ? "" : String(attributeValue("ContactInformation", note)),
+  };
+}
+
+function createdIn({ payload }: ResponseItem): string {
+  const { uniqueIdentifier } = (payload ?? {}) as { readonly uniqueIdentifier?: unknown };
+  return typeof uniqueIdentifier === "string" ? uniqueIdentifier : "";
+}

@@ -1,0 +1,133 @@
+import { instance } from "./client.ts";
+import { Tables } from "./database.ts";
+import type { Random } from "./random.ts";
+import type { RedisGroup } from "./redis-group.ts";
+import type { RedisProcess } from "./redis-process.ts";
+import { initialise } from "./scripts.ts";
+import type { World } from "./world.ts";
+
+/** A fault that begins, and how it ends. */
+interface Begun {
+  readonly what: string;
+  readonly end?: () => void;
+}
+
+type Fault = (world: World, random: Random) => Begun | undefined;
+
+/** What can go wrong, by name; chosen by chance, overlapping as it comes. */
+export const faults: Readonly<Record<string, Fault>> = {
+  "cut between the regions": (world) => {
+    const [a, b] = [namesOf(world, "a"), namesOf(world, "b")];
+    return { what: "a | b", end: world.network.cut(a, b, true) };
+  },
+  "cut one way": (world, random) => {
+    const [from, to] = random.chance(0.5) ? ["a", "b"] : ["b", "a"];
+    const end = world.network.cut(namesOf(world, from ?? ""), namesOf(world, to ?? ""), false);
+    return { what: `${from} > ${to}`, end };
+  },
+  "node cut from its Redis": (world, random) => {
+    const node = random.pick(world.nodes);
+    const { processes } = world.group(node.region);
+    const places = processes.map(({ name }) => name);
+    return { what: node.machine.name, end: world.network.cut([node.machine.name], places, true) };
+  },
+  "replica cut off": (world, random) => {
+    const group = random.pick(world.groups);
+    const [primary, ...others] = byRole(group);
+    if (primary === undefined || others.length === 0) return undefined;
+    const names = others.map(({ name }) => name);
+    return { what: group.region, end: world.network.cut([primary.name], names, true) };
+  },
+  "primary cut off with a node": (world, random) => {
+    const group = random.pick(world.groups);
+    const [primary, ...others] = byRole(group);
+    if (primary === undefined || others.length === 0) return undefined;
+    const nodes = namesOf(world, group.region);
+    const beyond = [...others.map(({ name }) => name), group.sentinel, ...nodes.slice(1)];
+    const near = [primary.name, ...nodes.slice(0, 1)];
+    return { what: near.join("+"), end: world.network.cut(near, beyond, true) };
+  },
+  "Sentinels cut off from nodes": (world, random) => {
+    const group = random.pick(world.groups);
+    const end = world.network.cut([group.sentinel], namesOf(world, group.region), true);
+    return { what: group.region, end };
+  },
+  "Redis frozen": (world, random) => {
+    const process = random.pick(random.pick(world.groups).processes);
+    if (process.state !== "up") return undefined;
+    process.freeze();
+    return { what: process.name, end: () => process.thaw() };
+  },
+  "Redis killed": (world, random) => kill(world, random, false),
+  "Redis killed, its last writes gone": (world, random) => kill(world, random, true),
+  "node frozen": (world, random) => {
+    const { machine, lives } = random.pick(world.nodes);
+    if (!lives || machine.frozen) return undefined;
+    machine.freeze();
+    return { what: machine.name, end: () => machine.thaw() };
+  },
+  "node killed": (world, random) => {
+    const node = random.pick(world.nodes);
+    if (!node.lives) return undefined;
+    node.kill();
+    const end = (): void => {
+      if (!node.lives) node.start();
+    };
+    return { what: node.machine.name, end };
+  },
+  "clock jump": (world, random) => {
+    const { machine } = random.pick(world.nodes);
+    machine.skewMs += random.between(-20_000, 20_000);
+    return { what: `${machine.name} by ${Math.round(machine.skewMs)} ms` };
+  },
+  "slow network": (world) => {
+    const before = world.network.rules;
+    world.network.rules = { ...before, late: 0.2, loss: 0.02 };
+    const end = (): void => {
+      world.network.rules = before;
+    };
+    return { what: "late and lossy", end };
+  },
+};
+
+/** The store of one region is lost or put back: at most once a history, since no two regions fail for good. */
+export function loseStore(world: World, random: Random, copies: Copies): string | undefined {
+  const group = random.pick(world.groups);
+  const other = world.groups.find((each) => each !== group);
+  if (other === undefined) return undefined;
+  const cells = random.chance(0.5) ? copies.get(group.region) : undefined;
+  world.checker.lost(group.region, (id) => world.record(other.region, id));
+  group.replaceData(() => {
+    if (cells !== undefined) return cells;
+    const fresh = new Map<string, unknown>();
+    initialise(new Tables(fresh), `store ${random.uuid()}`, [instance]);
+    return fresh;
+  });
+  if (cells !== undefined) return `${group.region}: an old copy`;
+  // A node stays with the store that it began with: an operator restarts it.
+  for (const node of world.nodes) {
+    if (node.region !== group.region || !node.lives) continue;
+    node.kill();
+    node.start();
+  }
+  return `${group.region}: empty, initialised anew`;
+}
+
+/** Copies that an operator may put back, by region. */
+export type Copies = Map<string, ReadonlyMap<string, unknown>>;
+
+function kill(world: World, random: Random, forget: boolean): Begun | undefined {
+  const process = random.pick(random.pick(world.groups).processes);
+  if (process.state !== "up") return undefined;
+  process.kill(forget && process.role === "primary");
+  return { what: process.name, end: () => process.restart() };
+}
+
+function byRole(group: RedisGroup): readonly RedisProcess[] {
+  const { primary, processes } = group;
+  return [primary, ...processes.filter((process) => process !== primary)];
+}
+
+function namesOf(world: World, region: string): readonly string[] {
+  return world.nodes.filter((node) => node.region === region).map(({ machine }) => machine.name);
+}

@@ -1,0 +1,136 @@
+import {
+  type Change,
+  type ManagedObject,
+  type ObjectStore,
+  type OwnStore,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import type { Peer, PeerStore, RegionalParts, RegionalStore } from "@holdfast/regions";
+import type { StoreFlaw } from "./scripts.ts";
+
+/** Faults that can be put into a simulation; none of them can be switched on in the product. */
+export type Flaw =
+  | StoreFlaw
+  | "Item Not Found on an unreachable peer"
+  | "a fetch answered through the remote store"
+  | "Destroy with preferred instead of agreement"
+  | "local store used too early after an outage"
+  | "last writer wins without the stamp rule";
+
+export const flawNames: readonly Flaw[] = [
+  "no tag check",
+  "a counter as version",
+  "acknowledge before the barrier",
+  "no-change answered without a barrier",
+  "WAITAOF on another connection",
+  "Item Not Found on an unreachable peer",
+  "a fetch answered through the remote store",
+  "Destroy with preferred instead of agreement",
+  "local store used too early after an outage",
+  "last writer wins without the stamp rule",
+];
+
+/** How a node's parts are replaced by faulty ones; those of "no flaw" are the parts themselves. */
+export interface Flaws {
+  readonly store: ReadonlySet<StoreFlaw>;
+  readonly numbers: WeakMap<ManagedObject, number>;
+  readonly parts: Partial<RegionalParts>;
+  readonly own: (own: OwnStore) => OwnStore;
+  readonly peer: (peer: Peer) => Peer;
+  readonly service: (service: PeerStore, store: RegionalStore) => PeerStore;
+  readonly client: (store: ObjectStore) => ObjectStore;
+  readonly alter: (changes: readonly Change[], region: string, wallMs: number) => readonly Change[];
+}
+
+/** The parts of a node with one flaw, or without. */
+export function flawsOf(flaw: Flaw | undefined): Flaws {
+  const sound: Flaws = {
+    store: new Set(),
+    numbers: new WeakMap(),
+    parts: {},
+    own: (own) => own,
+    peer: (peer) => peer,
+    service: (service) => service,
+    client: (store) => store,
+    alter: (changes) => changes,
+  };
+  switch (flaw) {
+    case undefined:
+      return sound;
+    case "Item Not Found on an unreachable peer":
+      return { ...sound, peer: peerThatHasNothing };
+    case "a fetch answered through the remote store":
+      return { ...sound, service: serviceThatForwards };
+    case "Destroy with preferred instead of agreement":
+      return { ...sound, client: storeWithoutAgreement };
+    case "local store used too early after an outage":
+      return { ...sound, own: storeThatIsLevel };
+    case "last writer wins without the stamp rule":
+      return { ...sound, alter: clockStamps };
+    default:
+      return { ...sound, store: new Set([flaw]) };
+  }
+}
+
+/** An object with some of its methods replaced. */
+function replaced<Target extends object>(target: Target, methods: Partial<Target>): Target {
+  return new Proxy(target, {
+    get(of, name) {
+      const own = (methods as Record<PropertyKey, unknown>)[name];
+      if (own !== undefined) return own;
+      const value: unknown = Reflect.get(of, name, of);
+      return typeof value === "function" ? value.bind(of) : value;
+    },
+  });
+}
+
+function peerThatHasNothing(peer: Peer): Peer {
+  return replaced(peer, {
+    fetch: async (instance: string, ids: readonly string[]) => {
+      try {
+        return await peer.fetch(instance, ids);
+      } catch (error) {
+        if (error instanceof StoreUnavailable) return ids.map(() => undefined);
+        throw error;
+      }
+    },
+  });
+}
+
+function serviceThatForwards(service: PeerStore, store: RegionalStore): PeerStore {
+  return replaced(service, {
+    fetch: async (instance: string, ids: readonly string[]) => {
+      if (store.serving().from !== "remote") return service.fetch(instance, ids);
+      return store.read(instance, ids);
+    },
+  });
+}
+
+function storeWithoutAgreement(store: ObjectStore): ObjectStore {
+  return replaced(store, {
+    commit: (instance, changes, audit) => store.commit(instance, changes, audit),
+  });
+}
+
+function storeThatIsLevel(own: OwnStore): OwnStore {
+  return replaced(own, {
+    askLevel: async () => 0,
+    levels: async () => ({ asked: 0, reached: Number.MAX_SAFE_INTEGER }),
+  });
+}
+
+/** Stamps are what the clock says, whatever they replace. */
+function clockStamps(
+  changes: readonly Change[],
+  region: string,
+  wallMs: number,
+): readonly Change[] {
+  return changes.map((change) => {
+    if (change.kind === "create") return change;
+    const before = new Set(change.before.object.registers);
+    const registers = change.after.registers.map((register) =>
+      before.has(register) ? register : { ...register, stamp: { us: wallMs * 1_000, region } },
+    );
+    return { ...change, after: { ...change.after, registers } };
+  });
+}

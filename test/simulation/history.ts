@@ -1,0 +1,261 @@
+import { Violation } from "./checker.ts";
+import { instance, type Wish } from "./client.ts";
+import { keys, Tables } from "./database.ts";
+import { type Copies, faults, loseStore } from "./faults.ts";
+import type { Flaw } from "./flaws.ts";
+import type { SimNode } from "./node.ts";
+import type { Random } from "./random.ts";
+import { World } from "./world.ts";
+
+/** What became of a history. */
+export interface HistoryResult {
+  readonly seed: number;
+  /** Why it failed; undefined for one without violation. */
+  readonly failure: unknown;
+  /** Names everything that happened in it. */
+  readonly digest: string;
+  readonly lines: readonly string[];
+  readonly events: number;
+  readonly virtualMs: number;
+  /** Fault → how often. */
+  readonly faults: ReadonlyMap<string, number>;
+  /** Answer of a client → how often. */
+  readonly answers: ReadonlyMap<string, number>;
+  readonly acknowledged: { readonly shared: number; readonly alone: number };
+  readonly promotions: number;
+}
+
+/** By then everything serves. */
+const startMs = 800;
+const settleMaxMs = 120_000;
+
+/** Runs the history of a seed, to its end or to the first violation. */
+export async function runHistory(seed: number, flaw?: Flaw): Promise<HistoryResult> {
+  const history = new History(seed, flaw);
+  await history.run();
+  return history.result();
+}
+
+class History {
+  readonly #seed: number;
+  readonly #world: World;
+  readonly #random: Random;
+  readonly #objects: string[] = [];
+  readonly #faults = new Map<string, number>();
+  readonly #answers = new Map<string, number>();
+  readonly #begun = new Set<() => void>();
+  readonly #copies: Copies = new Map();
+  readonly #busyMs: number;
+  #clients = 0;
+  #notes = 0;
+
+  constructor(seed: number, flaw: Flaw | undefined) {
+    this.#seed = seed;
+    const chooser = seed % 7;
+    this.#world = new World({
+      seed,
+      flaw,
+      farMs: chooser === 0 ? 40 : 4,
+      replicas: chooser === 1 ? 0 : 1,
+    });
+    this.#random = this.#world.random.fork();
+    this.#busyMs = this.#random.between(4_000, 12_000);
+  }
+
+  async run(): Promise<void> {
+    const { scheduler } = this.#world;
+    const failed = (): boolean => this.#world.failure !== undefined;
+    await scheduler.run(startMs, failed);
+    for (let client = 0; client < 3; client += 1) void this.#client();
+    const count = this.#random.below(6);
+    for (let fault = 0; fault < count; fault += 1) this.#planFault();
+    if (this.#random.chance(0.12)) this.#planLoss();
+    await scheduler.run(startMs + this.#busyMs, failed);
+    if (failed()) return;
+    this.#heal();
+    await this.#settle(failed);
+    if (!failed()) await this.#lookAtAll(failed);
+  }
+
+  result(): HistoryResult {
+    const { scheduler, trace, checker, failure, groups } = this.#world;
+    return {
+      seed: this.#seed,
+      failure,
+      lines: trace.lines,
+      digest: trace.digest(),
+      events: scheduler.events,
+      virtualMs: scheduler.nowMs,
+      faults: this.#faults,
+      answers: this.#answers,
+      acknowledged: checker.acknowledged,
+      promotions: groups.reduce((sum, { promotions }) => sum + promotions, 0),
+    };
+  }
+
+  /** One client after the other request, each at an endpoint by chance. */
+  async #client(): Promise<void> {
+    this.#clients += 1;
+    const { scheduler, nodes } = this.#world;
+    const endMs = startMs + this.#busyMs;
+    while (scheduler.nowMs < endMs && this.#world.failure === undefined) {
+      const wish = this.#wish();
+      await this.#request(this.#random.pick(nodes), wish);
+      await this.#pause(this.#random.chance(0.3) ? 1 : this.#random.between(1, 350));
+    }
+    this.#clients -= 1;
+  }
+
+  async #request(node: SimNode, wish: Wish): Promise<void> {
+    const reply = await this.#world.request(node, wish);
+    const answer = reply === undefined ? "no answer" : textOf(reply.answer);
+    this.#count(this.#answers, `${wish.kind}: ${answer}`);
+    if (wish.kind === "create" && reply !== undefined && reply.id !== "") {
+      this.#objects.push(reply.id);
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const { scheduler } = this.#world;
+      scheduler.after(ms, () => {
+        scheduler.stir();
+        resolve();
+      });
+    });
+  }
+
+  #wish(): Wish {
+    const random = this.#random;
+    if (this.#objects.length === 0 || random.chance(0.1)) return { kind: "create" };
+    // Mostly those that others are at, too.
+    const id = random.pick(this.#objects.slice(-3));
+    const chance = random.below(100);
+    if (chance < 30) return { kind: "look", id };
+    if (chance < 45) return { kind: "get", id };
+    if (chance < 60) return { kind: "activate", id };
+    if (chance < 66) return { kind: "revoke", id, compromised: random.chance(0.5) };
+    if (chance < 78) return { kind: "destroy", id };
+    if (chance < 98) {
+      this.#notes += 1;
+      return { kind: "note", id, text: `n${this.#notes}` };
+    }
+    return { kind: "locate" };
+  }
+
+  #planFault(): void {
+    const random = this.#random;
+    const { scheduler } = this.#world;
+    const names = Object.keys(faults);
+    const name = random.pick(names);
+    scheduler.after(random.between(0, this.#busyMs * 0.9), () => {
+      const begun = faults[name]?.(this.#world, random);
+      if (begun === undefined) return;
+      this.#count(this.#faults, name);
+      this.#world.trace.line("fault", `${name}: ${begun.what}`);
+      const { end } = begun;
+      if (end === undefined) return;
+      this.#begun.add(end);
+      scheduler.after(random.between(100, 6_000), () => this.#end(name, begun.what, end));
+    });
+  }
+
+  #end(name: string, what: string, end: () => void): void {
+    if (!this.#begun.delete(end)) return;
+    this.#world.trace.line("fault", `${name}: ${what}: over`);
+    end();
+  }
+
+  #planLoss(): void {
+    const random = this.#random;
+    const { scheduler, groups } = this.#world;
+    const atMs = random.between(1_000, this.#busyMs);
+    scheduler.after(random.between(0, atMs), () => {
+      for (const { region, primary } of groups) this.#copies.set(region, new Map(primary.cells));
+    });
+    scheduler.after(atMs, () => {
+      const what = loseStore(this.#world, random, this.#copies);
+      if (what === undefined) return;
+      this.#count(this.#faults, what.includes("old") ? "old copy put back" : "store emptied");
+      this.#world.trace.line("fault", `store lost: ${what}`);
+    });
+  }
+
+  #heal(): void {
+    for (const end of this.#begun) end();
+    this.#begun.clear();
+    const { network, trace } = this.#world;
+    network.rules = { ...network.rules, loss: 0, late: 0 };
+    trace.line("fault", "all healed");
+  }
+
+  /** Everything comes back, and both regions have the same. */
+  async #settle(failed: () => boolean): Promise<void> {
+    const { scheduler, trace } = this.#world;
+    const endMs = scheduler.nowMs + settleMaxMs;
+    while (!failed()) {
+      await scheduler.run(scheduler.nowMs + 500, failed);
+      const open = this.#open();
+      if (open === undefined) return;
+      if (scheduler.nowMs > endMs) {
+        trace.line("end", open);
+        this.#world.failure ??= new Violation(`not settled after ${settleMaxMs} ms: ${open}`);
+      }
+    }
+  }
+
+  /** What is not as it will be in the end. */
+  #open(): string | undefined {
+    const { nodes, groups } = this.#world;
+    if (this.#clients > 0) return "clients are at work";
+    for (const { store, machine } of nodes) {
+      const serving = store?.serving();
+      if (serving?.from !== "local" || !serving.writes) {
+        return `${machine.name} serves from ${serving?.from}: ${serving?.reason}`;
+      }
+    }
+    const tables = groups.map(({ primary }) => new Tables(primary.cells));
+    const held = tables.find((each) => each.holds().length > 0);
+    if (held !== undefined) return `held: ${JSON.stringify(held.holds())}`;
+    const [one, other] = tables.map((each) =>
+      each
+        .rows(0)
+        .filter(({ object }) => object.instance === instance)
+        .map(({ object, tag }) => `${object.uniqueIdentifier} ${tag}`)
+        .toSorted()
+        .join(),
+    );
+    if (one !== other) return "the regions differ";
+    const aside = tables.find((each) => (each.get(keys.quarantine) ?? []).length > 0);
+    return aside === undefined ? undefined : "a record was put aside";
+  }
+
+  /** Every object at every endpoint, and every acknowledgement in every region. */
+  async #lookAtAll(failed: () => boolean): Promise<void> {
+    const world = this.#world;
+    const { scheduler, nodes, groups, checker } = world;
+    for (const { region } of groups) {
+      world.guard(() => checker.settle(region, (id) => world.record(region, id)));
+    }
+    let left = 0;
+    for (const id of this.#objects) {
+      for (const node of nodes) {
+        for (const kind of ["look", "get"] as const) {
+          left += 1;
+          void this.#request(node, { kind, id }).then(() => {
+            left -= 1;
+          });
+        }
+      }
+    }
+    await scheduler.run(scheduler.nowMs + 5_000, () => failed() || left === 0);
+  }
+
+  #count(counts: Map<string, number>, name: string): void {
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+}
+
+function textOf(answer: { readonly kind: string; readonly reason?: string }): string {
+  return answer.reason === undefined ? answer.kind : answer.reason.slice(0, 60);
+}

@@ -1,0 +1,217 @@
+import type { Change, Event, Ids, KeyRing, Locks, OwnStore, StoredObject } from "@holdfast/engine";
+import {
+  CatchUp,
+  DigestCheck,
+  Leader,
+  type LeaderLock,
+  Levelling,
+  type Peer,
+  PeerReader,
+  PeerService,
+  type PeerStore,
+  RegionalStore,
+} from "@holdfast/regions";
+import { ResolveReservations } from "../../packages/regions/src/leader/resolve-reservations.ts";
+import type { ClientParts } from "./client.ts";
+import type { Flaws } from "./flaws.ts";
+import type { Life, Machine } from "./machine.ts";
+import type { Network } from "./network.ts";
+import type { RedisGroup } from "./redis-group.ts";
+import { SimPeer } from "./sim-peer.ts";
+import { SimStore } from "./sim-store.ts";
+import { StoreKeeper } from "./store-keeper.ts";
+import { StoreLink } from "./store-link.ts";
+
+/** What nodes tell the history that they are part of. */
+export interface NodeListener {
+  /** A region's own store says that it has these records durably. */
+  durable(region: string, objects: readonly StoredObject["object"][]): void;
+  /** A change is about to be committed for a client. */
+  tried(after: StoredObject["object"]): void;
+  led(region: string, epoch: number, life: Life): void;
+  event(node: string, event: Event): void;
+  crashed(error: unknown): void;
+}
+
+/** What a node is made of. */
+export interface NodeOptions {
+  readonly machine: Machine;
+  readonly region: string;
+  readonly group: RedisGroup;
+  readonly network: Network;
+  readonly lock: (life: Life) => LeaderLock;
+  readonly others: () => readonly { readonly region: string; readonly nodes: readonly SimNode[] }[];
+  readonly flaws: Flaws;
+  readonly listener: NodeListener;
+}
+
+/** A node of a region, with the product's own code in it. */
+export class SimNode {
+  readonly machine: Machine;
+  readonly region: string;
+  readonly #options: NodeOptions;
+  #parts: Parts | undefined;
+
+  constructor(options: NodeOptions) {
+    this.#options = options;
+    this.machine = options.machine;
+    this.region = options.region;
+  }
+
+  /** What it answers to the other region's nodes, while it lives. */
+  get service(): PeerStore | undefined {
+    return this.#parts?.service;
+  }
+
+  get store(): RegionalStore | undefined {
+    return this.#parts?.store;
+  }
+
+  /** What a client needs of it; undefined while it is down. */
+  get client(): ClientParts | undefined {
+    return this.#parts?.client;
+  }
+
+  /** How often this start of it has changed from where it serves. */
+  get turns(): number {
+    return this.#parts?.turns() ?? 0;
+  }
+
+  get lives(): boolean {
+    return this.#parts !== undefined;
+  }
+
+  start(): void {
+    this.#parts = makeParts(this.machine.start(), this.#options);
+  }
+
+  kill(): void {
+    this.machine.kill();
+    this.#parts = undefined;
+  }
+}
+
+interface Parts {
+  readonly store: RegionalStore;
+  readonly service: PeerStore;
+  readonly client: ClientParts;
+  readonly turns: () => number;
+}
+
+function makeParts(life: Life, options: NodeOptions): Parts {
+  const { region, group, network, flaws, listener, machine } = options;
+  const { timers } = life;
+  const random = machine.random.fork();
+  const ids: Ids = {
+    uuid: () => random.uuid(),
+    randomBytes: (length) => random.bytes(length),
+  };
+  const observe = (event: Event): void => listener.event(machine.name, event);
+  const keeper = new StoreKeeper(new StoreLink(life, group, network), flaws.store);
+  const simulated = new SimStore(keeper, flaws.numbers, { partitions: 1 });
+  const own = flaws.own(watched(simulated, life, options));
+  const peers = options.others().map(({ region: name, nodes }) => {
+    const pushed = (by: string, object: StoredObject["object"]) => listener.durable(by, [object]);
+    const { crashed } = listener;
+    return flaws.peer(new SimPeer({ life, network, region: name, nodes, pushed, crashed }));
+  });
+  const store = new RegionalStore({
+    region,
+    own,
+    peers,
+    timers,
+    ids,
+    observe,
+    parts: flaws.parts,
+  });
+  const service = flaws.service(serviceOf(store, own, options, life, observe), store);
+  startLeader(life, options, { own, peers, ids, observe });
+  const locks: Locks = { withLock: (_resource, body) => body() };
+  const clock = { wallMs: timers.wallMs, monotonicMs: timers.monotonicMs };
+  const alter = (changes: readonly Change[]) => flaws.alter(changes, region, timers.wallMs());
+  const tried = (after: StoredObject["object"]): void => listener.tried(after);
+  const parts = { store: flaws.client(store), locks, keyRing, clock, ids, observe, region };
+  let turns = 0;
+  store.onServing(() => {
+    turns += 1;
+  });
+  return { store, service, client: { ...parts, alter, tried }, turns: () => turns };
+}
+
+function serviceOf(
+  store: RegionalStore,
+  own: OwnStore,
+  { region, others }: NodeOptions,
+  { timers }: Life,
+  observe: (event: Event) => void,
+): PeerStore {
+  const asking = others()[0]?.region ?? "";
+  const kek = (): Promise<never> => Promise.reject(new Error("no KEK is exchanged here"));
+  return new PeerService({ region, asking, own, store, timers, observe, kek });
+}
+
+interface LeaderParts {
+  readonly own: OwnStore;
+  readonly peers: readonly Peer[];
+  readonly ids: Ids;
+  readonly observe: (event: Event) => void;
+}
+
+/** The duties of design section 7 that change what other regions or clients see. */
+function startLeader(
+  life: Life,
+  { region, lock }: NodeOptions,
+  { own, peers, ids, observe }: LeaderParts,
+): void {
+  const { timers } = life;
+  const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe }));
+  const duties = [
+    new Levelling(own, readers),
+    new CatchUp(readers),
+    new DigestCheck(readers, 25_000),
+    new ResolveReservations({ region, own, peers, timers }),
+  ];
+  new Leader({ lock: lock(life), own, timers, ids, observe, duties });
+}
+
+/** The own store with what it made durable, and what leaders wrote, told. */
+function watched(store: OwnStore, life: Life, { region, listener }: NodeOptions): OwnStore {
+  const leads = (epoch: number): void => listener.led(region, epoch, life);
+  return new Proxy(store, {
+    get(target, name) {
+      if (name === "commit") {
+        return async (...args: Parameters<OwnStore["commit"]>) => {
+          const outcome = await target.commit(...args);
+          if (outcome.kind === "committed") {
+            listener.durable(
+              region,
+              args[1].map(({ after }) => after),
+            );
+          }
+          return outcome;
+        };
+      }
+      if (name === "setCursor" || name === "setLevel" || name === "release") {
+        return async (...args: readonly unknown[]) => {
+          const method = target[name] as (...all: readonly unknown[]) => unknown;
+          const result = await method.apply(target, [...args]);
+          const epoch = args[name === "setCursor" ? 3 : name === "setLevel" ? 1 : 2];
+          if (typeof epoch === "number") leads(epoch);
+          return result;
+        };
+      }
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+/** Material in the clear: what seals it is no part of what is simulated. */
+const keyRing: KeyRing = {
+  seal: async (_binding, plaintext) => ({
+    kekId: "00000000-0000-4000-8000-000000000000",
+    nonce: new Uint8Array(12),
+    ciphertext: Uint8Array.from(plaintext),
+  }),
+  open: (_binding, { ciphertext }) => Uint8Array.from(ciphertext),
+};

@@ -1,0 +1,219 @@
+import {
+  type AuditEvent,
+  type Change,
+  type ManagedObject,
+  type ObjectStore,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import type { Peer, PeerHello, PeerState, PeerStore, PushOutcome } from "@holdfast/regions";
+import type { Life, Machine } from "./machine.ts";
+import type { Network } from "./network.ts";
+import { noDigests } from "./sim-store.ts";
+
+const attemptMs = 450;
+const probeMs = 400;
+const downAfterMs = 1_000;
+
+/** A node of the other region: its machine, and what it answers while it lives. */
+export interface PeerNode {
+  readonly machine: Machine;
+  readonly service: PeerStore | undefined;
+}
+
+/** What a `SimPeer` works with. */
+export interface SimPeerOptions {
+  readonly life: Life;
+  readonly network: Network;
+  readonly region: string;
+  readonly nodes: readonly PeerNode[];
+  /** Tells of each record that the other region said to have durably. */
+  readonly pushed: (region: string, object: ManagedObject) => void;
+  /** Tells of an error that no store ever answers: a fault of the code. */
+  readonly crashed: (error: unknown) => void;
+}
+
+/** Why an attempt at one node brought nothing. */
+type Fault =
+  | { readonly kind: "notSent" }
+  | { readonly kind: "unknown" }
+  | { readonly kind: "answered"; readonly error: StoreUnavailable };
+
+type Outcome<Value> = { readonly value: Value } | { readonly fault: Fault };
+
+/** Another region over the simulated network, through whichever of its nodes answers: what `PeerClient` is over gRPC. */
+export class SimPeer implements Peer {
+  readonly region: string;
+  readonly remote: ObjectStore;
+  readonly #options: SimPeerOptions;
+  readonly #listeners = new Set<(state: PeerState, reason: string) => void>();
+  #state: PeerState = "down";
+  #heardMs = Number.NEGATIVE_INFINITY;
+  /** Where the next call begins. */
+  #next: number;
+
+  constructor(options: SimPeerOptions) {
+    this.#options = options;
+    this.region = options.region;
+    this.#next = options.life.machine.random.below(options.nodes.length);
+    this.remote = {
+      read: (...args) => this.#call(true, ({ remote }) => remote.read(...args)),
+      commit: (...args) => this.#call(false, ({ remote }) => remote.commit(...args)),
+      markServed: (...args) =>
+        this.#call(false, ({ remote }) => remote.markServed(...args)).catch(() => false),
+      find: (...args) => this.#call(true, ({ remote }) => remote.find(...args)),
+      appendAudit: (...args) => this.#call(true, ({ remote }) => remote.appendAudit(...args)),
+    };
+    for (const at of options.nodes.keys()) this.#probe(at);
+  }
+
+  state(): PeerState {
+    return this.#state;
+  }
+
+  onState(listener: (state: PeerState, reason: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  hello(): Promise<PeerHello> {
+    return this.#call(true, (peer) => peer.hello());
+  }
+
+  async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
+    const outcomes = await this.#call(true, (peer) => peer.push(objects));
+    for (const [at, object] of objects.entries()) {
+      if (outcomes[at] === "durable") this.#options.pushed(this.region, object);
+    }
+    return outcomes;
+  }
+
+  fetch(instance: string, ids: readonly string[]) {
+    return this.#call(true, (peer) => peer.fetch(instance, ids));
+  }
+
+  position() {
+    return this.#call(true, (peer) => peer.position());
+  }
+
+  changes(partition: number, after: number, limit: number, bytesMax: number) {
+    return this.#call(true, (peer) => peer.changes(partition, after, limit, bytesMax));
+  }
+
+  digests(partition: number) {
+    // Histories use one partition only.
+    if (partition > 0) return Promise.resolve(noDigests);
+    return this.#call(true, (peer) => peer.digests(partition));
+  }
+
+  leaves(partition: number, mask: Uint8Array, after: number | undefined) {
+    return this.#call(true, (peer) => peer.leaves(partition, mask, after));
+  }
+
+  records(partition: number, ids: readonly string[]) {
+    return this.#call(true, (peer) => peer.records(partition, ids));
+  }
+
+  reserve(instance: string, ids: readonly string[], operation: string) {
+    return this.#call(true, (peer) => peer.reserve(instance, ids, operation));
+  }
+
+  write(
+    instance: string,
+    changes: readonly Change[],
+    audit: readonly AuditEvent[],
+    operation: string,
+  ) {
+    return this.#call(false, (peer) => peer.write(instance, changes, audit, operation));
+  }
+
+  release(instance: string, operation: string) {
+    return this.#call(true, (peer) => peer.release(instance, operation));
+  }
+
+  kek(instance: string, kekId: string) {
+    return this.#call(true, (peer) => peer.kek(instance, kekId));
+  }
+
+  /** One node after another; `again` where it does no harm that two of them do it. */
+  async #call<Value>(again: boolean, work: (peer: PeerStore) => Promise<Value>): Promise<Value> {
+    const { nodes } = this.#options;
+    let failure = this.#unreachable();
+    for (let turn = 0; turn < nodes.length; turn += 1) {
+      const at = (this.#next + turn) % nodes.length;
+      const outcome = await this.#attempt(at, work);
+      if ("value" in outcome) {
+        this.#next = at;
+        return outcome.value;
+      }
+      if (outcome.fault.kind === "answered") failure = outcome.fault.error;
+      if (outcome.fault.kind !== "notSent" && !again) break;
+    }
+    throw failure;
+  }
+
+  #attempt<Value>(at: number, work: (peer: PeerStore) => Promise<Value>): Promise<Outcome<Value>> {
+    const { life, network, nodes } = this.#options;
+    const node = nodes[at];
+    const from = life.machine.name;
+    return life.wait((resolve) => {
+      if (node === undefined) {
+        resolve({ fault: { kind: "notSent" } });
+        return;
+      }
+      const to = node.machine.name;
+      const callOff = life.after(attemptMs, () => resolve({ fault: { kind: "unknown" } }));
+      const back = (outcome: Outcome<Value>): void =>
+        network.send(to, from, () => {
+          callOff();
+          resolve(outcome);
+        });
+      network.send(from, to, () => {
+        const { life: there } = node.machine;
+        if (there === undefined) back({ fault: { kind: "notSent" } });
+        else there.run(() => this.#serve(node.service, work, back));
+      });
+    });
+  }
+
+  #serve<Value>(
+    service: PeerStore | undefined,
+    work: (peer: PeerStore) => Promise<Value>,
+    back: (outcome: Outcome<Value>) => void,
+  ): void {
+    if (service === undefined) {
+      back({ fault: { kind: "notSent" } });
+      return;
+    }
+    work(service).then(
+      (value) => back({ value }),
+      (error: unknown) => {
+        if (error instanceof StoreUnavailable) back({ fault: { kind: "answered", error } });
+        else this.#options.crashed(error);
+      },
+    );
+  }
+
+  #unreachable(): StoreUnavailable {
+    return new StoreUnavailable("peerUnreachable", `region ${this.region} does not answer`);
+  }
+
+  /** Asks one node over and over whether it is there. */
+  #probe(at: number): void {
+    const { life } = this.#options;
+    const ask = async (): Promise<void> => {
+      const outcome = await this.#attempt(at, (peer) => peer.hello());
+      const lives = "value" in outcome || outcome.fault.kind === "answered";
+      if (lives) this.#heardMs = life.machine.monotonicMs();
+      const silentMs = life.machine.monotonicMs() - this.#heardMs;
+      this.#become(silentMs > downAfterMs ? "down" : "up", lives ? "answers" : "no answer");
+      life.after(probeMs, () => void ask());
+    };
+    void ask();
+  }
+
+  #become(state: PeerState, reason: string): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    for (const listener of this.#listeners) listener(state, reason);
+  }
+}

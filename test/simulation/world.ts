@@ -1,0 +1,216 @@
+import type { Event, ManagedObject } from "@holdfast/engine";
+import { Checker, Violation } from "./checker.ts";
+import { ask, instance, type Reply, type Wish } from "./client.ts";
+import { Tables } from "./database.ts";
+import { type Flaw, flawsOf } from "./flaws.ts";
+import { type Acknowledged, contains, Durability } from "./ledger.ts";
+import { Machine } from "./machine.ts";
+import { Network } from "./network.ts";
+import { type NodeListener, SimNode } from "./node.ts";
+import { Random } from "./random.ts";
+import { RedisGroup } from "./redis-group.ts";
+import { Scheduler } from "./scheduler.ts";
+import { SimLock } from "./sim-lock.ts";
+import { Trace } from "./trace.ts";
+
+/** What a world is made of. */
+export interface WorldOptions {
+  readonly seed: number;
+  readonly flaw?: Flaw | undefined;
+  /** One way between the regions. */
+  readonly farMs: number;
+  readonly replicas: number;
+}
+
+const regionNames = ["a", "b"] as const;
+
+/** Two regions of two nodes, each region with its Redis, and what watches over them. */
+export class World implements NodeListener {
+  readonly scheduler = new Scheduler();
+  readonly random: Random;
+  readonly network: Network;
+  readonly groups: readonly RedisGroup[];
+  readonly nodes: readonly SimNode[];
+  readonly checker = new Checker(regionNames);
+  readonly durability = new Durability();
+  readonly trace: Trace;
+  /** What ended the history. */
+  failure: unknown;
+  readonly pushes = { shared: 0, alone: 0 };
+
+  constructor({ seed, flaw, farMs, replicas }: WorldOptions) {
+    this.random = new Random(seed);
+    const { scheduler } = this;
+    this.trace = new Trace(() => scheduler.nowMs);
+    const rules = { farMs, loss: 0, late: 0.01 };
+    this.network = new Network(scheduler, this.random.fork(), rules);
+    const { network } = this;
+    this.groups = regionNames.map(
+      (region) =>
+        new RedisGroup(region, replicas, { scheduler, network, random: this.random.fork() }),
+    );
+    const flaws = flawsOf(flaw);
+    this.nodes = this.groups.flatMap((group) => {
+      const lock = new SimLock(group.region, network);
+      return [1, 2].map(
+        (number) =>
+          new SimNode({
+            machine: new Machine(`${group.region}${number}`, scheduler, this.random.fork()),
+            region: group.region,
+            group,
+            network,
+            lock: (life) => lock.of(life),
+            others: () => this.#othersOf(group.region),
+            flaws,
+            listener: this,
+          }),
+      );
+    });
+    for (const group of this.groups) group.begin(`store of ${group.region}`, [instance]);
+    for (const node of this.nodes) node.start();
+  }
+
+  durable(region: string, objects: readonly ManagedObject[]): void {
+    for (const object of objects) this.durability.note(region, object);
+  }
+
+  tried(after: ManagedObject): void {
+    this.checker.tried(after, this.scheduler.nowMs);
+  }
+
+  led(region: string, epoch: number, life: object): void {
+    this.guard(() => this.checker.led(region, epoch, life));
+  }
+
+  event(node: string, event: Event): void {
+    if (event.type === "push") this.pushes[event.result] += event.records;
+    this.trace.event(node, event);
+  }
+
+  crashed(error: unknown): void {
+    this.failure ??= error;
+  }
+
+  /** Runs a check; what it throws ends the history. */
+  guard(check: () => void): void {
+    try {
+      check();
+    } catch (error) {
+      this.failure ??= error;
+    }
+  }
+
+  group(region: string): RedisGroup {
+    const found = this.groups.find((each) => each.region === region);
+    if (found === undefined) throw new RangeError(`no region ${region}`);
+    return found;
+  }
+
+  /** A record as a region's named primary has it now, covered or not. */
+  record(region: string, id: string): ManagedObject | undefined {
+    return new Tables(this.group(region).primary.cells).row(instance, id)?.object;
+  }
+
+  /** A client's request to a node, with everything that follows from its answer checked. */
+  async request(node: SimNode, wish: Wish): Promise<Reply | undefined> {
+    const { client, store } = node;
+    const { life } = node.machine;
+    if (client === undefined || life === undefined) return undefined;
+    const askedMs = this.scheduler.nowMs;
+    const before = servedBy(node);
+    const { turns } = node;
+    const reply = await new Promise<Reply | undefined>((resolve) => {
+      life.run(() => {
+        ask(client, wish).then(
+          (answered) => life.run(() => resolve(answered)),
+          (error: unknown) => {
+            this.crashed(error);
+            resolve(undefined);
+          },
+        );
+      });
+      this.scheduler.after(clientTimeoutMs, () => {
+        this.scheduler.stir();
+        resolve(undefined);
+      });
+    });
+    if (reply === undefined) {
+      this.trace.line(node.machine.name, `${describe(wish)} → no answer`);
+      return undefined;
+    }
+    const same = node.store === store && node.turns === turns;
+    const seen = { askedMs, store: same ? before : undefined };
+    this.trace.line(
+      node.machine.name,
+      `${describe(wish)} ${reply.id.slice(0, 8)} → ${JSON.stringify(reply.answer)} (${before})`,
+    );
+    this.guard(() => this.#check(node, wish, reply, seen));
+    return reply;
+  }
+
+  #check(
+    node: SimNode,
+    wish: Wish,
+    reply: Reply,
+    seen: { readonly askedMs: number; readonly store: string | undefined },
+  ): void {
+    const answeredMs = this.scheduler.nowMs;
+    const { answer, id, made } = reply;
+    const { name } = node.machine;
+    if (id !== "") {
+      this.checker.observe({ ...seen, node: name, operation: wish.kind, id, answeredMs, answer });
+    }
+    if (answer.kind === "done") {
+      for (const { before, after } of made) {
+        this.checker.acknowledge(this.#acknowledged(wish, after), before);
+      }
+    }
+    for (const { region } of this.groups) {
+      const record = this.record(region, id);
+      if (record !== undefined) this.checker.inspect(region, record);
+    }
+  }
+
+  #acknowledged(wish: Wish, object: ManagedObject): Acknowledged {
+    const regions = new Set(this.durability.of(object));
+    const kind = wish.kind === "create" || wish.kind === "note" ? wish.kind : "state";
+    const id = object.uniqueIdentifier;
+    const shared = regions.size === regionNames.length;
+    const atMs = this.scheduler.nowMs;
+    const change = { kind, id, atMs, object, regions, shared, lost: false } as const;
+    // A region that had it already by another way says nothing of it.
+    const agreed = wish.kind === "destroy";
+    for (const region of agreed ? regionNames : []) {
+      if (contains(this.record(region, id), change)) regions.add(region);
+    }
+    return { ...change, shared: regions.size === regionNames.length };
+  }
+
+  #othersOf(region: string) {
+    return this.groups
+      .filter((group) => group.region !== region)
+      .map((group) => ({
+        region: group.region,
+        nodes: this.nodes.filter((node) => node.region === group.region),
+      }));
+  }
+}
+
+/** vCenter's patience is longer; a history's is not. */
+const clientTimeoutMs = 6_000;
+
+function describe(wish: Wish): string {
+  return wish.kind === "note" ? `note ${wish.text}` : wish.kind;
+}
+
+/** The region whose store serves a node's clients now. */
+function servedBy({ store, region }: SimNode): string | undefined {
+  const { from } = store?.serving() ?? { from: "none" };
+  if (from === "local") return region;
+  return from === "remote" ? regionNames.find((name) => name !== region) : undefined;
+}
+
+/** Whether an error is a promise that was broken, and not a fault of the simulator. */
+export function isViolation(error: unknown): error is Violation {
+  return error instanceof Violation;
+}
