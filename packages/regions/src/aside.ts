@@ -150,7 +150,7 @@ async function taken(
 }
 
 /** A copy that is one. */
-export function intact(copy: OwnCopy): OwnStoredObject | undefined {
+function intact(copy: OwnCopy): OwnStoredObject | undefined {
   if (copy !== "damaged") return copy;
   throw new StoreUnavailable("corrupt", "a record does not decode");
 }

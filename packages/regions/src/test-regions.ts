@@ -12,7 +12,7 @@ import { RegionalStore, type RegionalStoreOptions } from "./regional-store.ts";
 import { TestTime } from "./test-time.ts";
 
 /** What lies between two regions; both ways. */
-export class TestLink {
+class TestLink {
   readonly #listeners = new Set<() => void>();
   #open = true;
   /** What a call takes, each way. */
@@ -35,10 +35,10 @@ export class TestLink {
 
 type Method = (...given: never[]) => Promise<unknown>;
 /** What a test does with a call before it is made; it may throw, or wait. */
-export type Meddle = (method: string, given: readonly unknown[]) => Promise<void> | void;
+type Meddle = (method: string, given: readonly unknown[]) => Promise<void> | void;
 
 /** Another region in the same process, behind a link. */
-export class TestPeer {
+class TestPeer {
   readonly region: string;
   readonly calls: string[] = [];
   /** Before a call is made, and after it was, with its answer under way. */
