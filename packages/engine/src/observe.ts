@@ -83,6 +83,8 @@ export type Event =
     }
   /** Changes of another region that the leader found and had not looked at: that region's position less the cursor. */
   | { readonly type: "behind"; readonly region: string; readonly changes: number }
+  /** How many Names two live objects have, as the leader last counted. */
+  | { readonly type: "duplicateNames"; readonly names: number }
   /** Somebody was refused at the peer port. */
   | { readonly type: "peerRefused"; readonly address: string; readonly reason: string }
   | { readonly type: "warning"; readonly message: string; readonly cause?: unknown };

@@ -4,6 +4,7 @@ export { type AsideOptions, isOpen, type OwnAnswer, readAside } from "./aside.ts
 export { type Ahead, clockAhead, type JoinOutcome, join, joinAll } from "./join.ts";
 export { AdoptKeks, type AdoptKeksOptions, type KekAdopter } from "./leader/adopt-keks.ts";
 export { DueDates, type DueDatesOptions, nextDate } from "./leader/due-dates.ts";
+export { DuplicateNames, type DuplicateNamesOptions } from "./leader/duplicate-names.ts";
 export type { Duty, DutyContext, DutyResult, LeaderLock } from "./leader/duty.ts";
 export { Leader, type LeaderOptions } from "./leader/leader.ts";
 export {

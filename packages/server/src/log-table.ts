@@ -168,6 +168,11 @@ export const logTable: {
     limited: true,
   },
   behind: undefined,
+  duplicateNames: {
+    level: ({ names }) => (names > 0 ? "warn" : "info"),
+    message: "Names that two live objects have",
+    fields: ["names"],
+  },
   peerRefused: {
     level: always("warn"),
     message: "refused at the peer port",

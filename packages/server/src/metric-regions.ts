@@ -122,6 +122,15 @@ export const regionMetrics: readonly EventMetric[] = [
   },
   {
     ...lastSaid(
+      "holdfast_duplicate_names",
+      "duplicateNames",
+      "Names that two live objects of an instance have, since both regions gave them before they heard of each other; Locate answers the newer first. Shown by the leader.",
+      ({ names }) => names,
+    ),
+    ofLeader: true,
+  },
+  {
+    ...lastSaid(
       "holdfast_duty_left",
       "duty",
       "What a leader's duty knows to remain. Shown by the leader.",

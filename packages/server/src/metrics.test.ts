@@ -135,6 +135,7 @@ describe("metrics", () => {
       { type: "behind", region: "b", changes: 12 },
       ['holdfast_replication_lag_changes{region="b"} 12'],
     ],
+    [{ type: "duplicateNames", names: 2 }, ["holdfast_duplicate_names 2"]],
     [{ type: "peerRefused", address: "", reason: "x" }, ["holdfast_peer_refusals_total 1"]],
     [
       { type: "listener", open: true, address: "" },

@@ -1,0 +1,94 @@
+import {
+  indexTerms,
+  type ManagedObject,
+  type Observer,
+  type OwnStore,
+  partitionCount,
+} from "@holdfast/engine";
+import type { Duty, DutyContext, DutyResult } from "./duty.ts";
+import { OwnFeed } from "./own-feed.ts";
+
+/** What `DuplicateNames` stands on. */
+export interface DuplicateNamesOptions {
+  readonly own: OwnStore;
+  readonly observe: Observer;
+}
+
+interface Term {
+  readonly instance: string;
+  readonly term: string;
+}
+
+const everyMs = 1_000;
+const recordsPerRun = 1_000;
+/** A look at one name costs a script; at this rate nobody feels it. */
+const looksPerRun = 100;
+const waitingMax = 50_000;
+/** What is known to be one is looked at again this often: a Name may have been taken away. */
+const runsPerRecheck = 60;
+
+/**
+ * Counts Names that two live objects have. Within a region there is none; but both regions may give the same one at the
+ * same time, and a join leaves both, of which Locate answers the newer first.
+ */
+export class DuplicateNames implements Duty {
+  readonly name = "duplicate-names";
+  readonly everyMs = everyMs;
+  readonly #options: DuplicateNamesOptions;
+  readonly #feed: OwnFeed;
+  readonly #waiting = new Map<string, Term>();
+  readonly #duplicates = new Map<string, Term>();
+  #told: number | undefined;
+  #runs = 0;
+
+  constructor(options: DuplicateNamesOptions) {
+    this.#options = options;
+    const partitions = Array.from({ length: partitionCount }, (_, partition) => partition);
+    this.#feed = new OwnFeed(options.own, partitions);
+  }
+
+  async run(context: DutyContext): Promise<DutyResult> {
+    // While many wait, the feed does too: it is where they come from.
+    const room = Math.min(recordsPerRun, waitingMax - this.#waiting.size);
+    const unread = await this.#feed.follow(room, context, (object) => this.#note(object));
+    this.#runs += 1;
+    if (this.#runs % runsPerRecheck === 0) {
+      for (const [key, term] of this.#duplicates) this.#waiting.set(key, term);
+    }
+    let looks = 0;
+    for (const [key, term] of this.#waiting) {
+      if (looks >= looksPerRun || !context.active()) break;
+      looks += 1;
+      if (await this.#isDuplicate(term)) this.#duplicates.set(key, term);
+      else this.#duplicates.delete(key);
+      this.#waiting.delete(key);
+    }
+    const left = unread + this.#waiting.size;
+    this.#tell(left);
+    // Never at once again: nothing waits for it.
+    return { done: 0, left };
+  }
+
+  #note(object: ManagedObject): void {
+    const { instance } = object;
+    for (const { term, unique } of indexTerms(object)) {
+      if (unique) this.#waiting.set(`${instance}\0${term}`, { instance, term });
+    }
+  }
+
+  async #isDuplicate({ instance, term }: Term): Promise<boolean> {
+    const query = { term, live: true, destroyed: false, limit: 2 };
+    const { objects } = await this.#options.own.find(instance, query);
+    const named = objects.filter(({ object }) =>
+      indexTerms(object).some((each) => each.unique && each.term === term),
+    );
+    return named.length > 1;
+  }
+
+  #tell(left: number): void {
+    const names = this.#duplicates.size;
+    if (names === this.#told || left > 0) return;
+    this.#told = names;
+    this.#options.observe({ type: "duplicateNames", names });
+  }
+}
