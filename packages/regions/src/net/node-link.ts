@@ -184,11 +184,10 @@ export class NodeLink {
     endsMs: number,
     begin: (settle: (outcome: Result | CallFailed) => void) => () => void,
   ): Attempt<Result> {
-    const late = new CallFailed({ kind: "unknown", reason: "no answer in time" });
     let cancel: () => void = () => undefined;
     let finish: (outcome: Result | CallFailed) => void = () => undefined;
     const expire = () => {
-      finish(late);
+      finish(new CallFailed({ kind: "unknown", reason: "no answer in time" }));
       cancel();
     };
     const pending = new Pending(this.#timers.monotonicMs(), endsMs, expire);
