@@ -38,8 +38,26 @@ test.each<[string, () => Promise<never[]>, { ok: boolean; reason: unknown }]>([
   const times = { timeoutMs: 20, monotonicMs: () => performance.now() };
   const probe = new StoreProbe({ read }, { note }, times, hour);
   await probe.run();
+  // A single failure is no news.
+  expect(noted).toHaveLength(expected.ok ? 1 : 0);
+  await probe.run();
   probe.close();
-  expect(noted).toEqual([{ roundTrip: expected }]);
+  expect(noted.at(-1)).toEqual({ roundTrip: expected });
+});
+
+test("failures between which the store answers are none", async () => {
+  const { noted, note } = listener();
+  let turn = 0;
+  const read = async () => {
+    turn += 1;
+    if (turn % 2 === 1) throw new StoreUnavailable("timeout", "GET");
+    return [];
+  };
+  const times = { timeoutMs: 20, monotonicMs: () => performance.now() };
+  const probe = new StoreProbe({ read }, { note }, times, hour);
+  for (let at = 0; at < 6; at++) await probe.run();
+  probe.close();
+  expect(noted.map(({ roundTrip }) => roundTrip?.ok)).toEqual([true, true, true]);
 });
 
 test("an event loop that is held up is noticed", () => {
