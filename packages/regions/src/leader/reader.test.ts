@@ -386,7 +386,7 @@ describe("levelling", () => {
     peer.delayMs = 80;
     const startedMs = time.monotonicMs();
     await level();
-    // Three pages and a position one after another, and nothing that waits besides.
-    expect(time.monotonicMs() - startedMs).toBeLessThan(5 * 80 + 100);
+    // Six pages and a position one after another, and nothing that waits besides.
+    expect(time.monotonicMs() - startedMs).toBeLessThan(8 * 80 + 100);
   });
 });

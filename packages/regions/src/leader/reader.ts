@@ -26,9 +26,12 @@ export interface PeerReaderOptions {
   readonly join?: MergeOptions["join"];
 }
 
-/** A page is small enough for one answer of the peer protocol (1 MiB), and its round trip hides behind the joining. */
-const pageRecords = 2_000;
-const pageBytes = 896 << 10;
+/**
+ * A page fits one answer of the peer protocol (1 MiB), keeps neither event loop for long, and its round trip hides behind
+ * the joining of the page before.
+ */
+const pageRecords = 1_000;
+const pageBytes = 768 << 10;
 /** Records joined in one step: a store's script for more of them would hold up its clients. */
 const mergeRecords = 128;
 const mergeWidth = 4;
