@@ -1,0 +1,132 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createKey, keyBytes, stateOf } from "../support/keys.ts";
+import { say } from "../support/load.ts";
+import { recordOf } from "../support/record.ts";
+import { until } from "../support/redis.ts";
+import { ms } from "../support/region-watch.ts";
+import { holdfast } from "../support/server-command.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { ClientsOfAll, insist, told } from "../support/two-regions-clients.ts";
+import { allWell, caughtUp, vitalsOf } from "../support/vitals.ts";
+
+const instance = "vcenter";
+
+let both: TwoRegions;
+let clients: ClientsOfAll;
+
+beforeAll(async () => {
+  both = await startTwoRegions({ instances: [instance], replicas: 1 });
+  await allWell(both);
+  clients = await ClientsOfAll.open(both, instance);
+});
+
+afterAll(async () => {
+  await clients?.[Symbol.asyncDispose]();
+  await both?.[Symbol.asyncDispose]();
+});
+
+beforeEach(() => allWell(both));
+
+describe("a record of one region is damaged: repaired from the other, and absent to nobody", () => {
+  const damages: readonly [string, (value: Buffer) => Buffer][] = [
+    ["noise", (value) => randomBytes(value.length)],
+    ["nothing", () => Buffer.alloc(0)],
+    ["cut in the middle", (value) => value.subarray(0, value.length / 2)],
+    ["one bit changed", (value) => flipped(value, Math.floor(value.length * 0.8))],
+  ];
+
+  test.each(damages)("%s", async (_, damage) => {
+    const { primary } = both.a.redis;
+    const id = await createKey(clients.at("a1"));
+    await clients.at("b1").activate({ uniqueIdentifier: id });
+    const bytes = await keyBytes(clients.at("b1"), id);
+    const { key, value } = await recordOf(primary, id);
+    await primary.command("set", key, damage(value));
+    const damaged = performance.now();
+    for (const node of ["a1", "a2"]) {
+      await insist(async () => {
+        const answer = await told(keyBytes(clients.at(node), id));
+        expect(answer).not.toMatch(/^ItemNotFound/);
+        expect(await keyBytes(clients.at(node), id)).toBe(bytes);
+        expect(await stateOf(clients.at(node), id)).toBe("Active");
+      }, 30_000);
+    }
+    say(`right again ${ms(performance.now() - damaged)} after the damage`);
+    const isSetAside = async () => {
+      const vitals = await Promise.all(both.a.nodes.map(vitalsOf));
+      return vitals.some(({ quarantined }) => quarantined > 0);
+    };
+    await until("the damaged record counted", isSetAside, 30_000);
+    // Repaired in the store, not only in the answer.
+    await both.cut();
+    try {
+      await insist(async () => expect(await keyBytes(clients.at("a2"), id)).toBe(bytes));
+    } finally {
+      await both.heal();
+    }
+  });
+
+  test("nobody has read it: the leader finds it all the same", async () => {
+    const { primary } = both.b.redis;
+    const id = await createKey(clients.at("a1"));
+    const bytes = await keyBytes(clients.at("b1"), id);
+    await caughtUp(both);
+    const { key, value } = await recordOf(primary, id);
+    await primary.command("set", key, randomBytes(value.length));
+    await both.cut();
+    // Cut off, region b cannot tell; it never says that there is none.
+    expect(await told(keyBytes(clients.at("b1"), id))).toMatch(/^GeneralFailure: cannot tell/);
+    await both.heal();
+    await insist(async () => expect(await keyBytes(clients.at("b2"), id)).toBe(bytes), 30_000);
+  });
+});
+
+test("FLUSHALL of a region's store under its nodes: served from the other one, never not found; initialised, it fills itself", async () => {
+  const ids = await Promise.all(Array.from({ length: 30 }, () => createKey(clients.at("a1"))));
+  const bytes = await Promise.all(ids.map((id) => keyBytes(clients.at("b1"), id)));
+  await caughtUp(both);
+  const wrong = new Set<string>();
+  let over = false;
+  const watching = ["a1", "a2"].map(async (node) => {
+    for (let at = 0; !over; at = (at + 1) % ids.length) {
+      const answer = await told(keyBytes(clients.at(node), ids[at] ?? ""));
+      if (!/^(answered|unreachable|lost|closed|GeneralFailure: cannot tell)/.test(answer)) {
+        wrong.add(answer);
+      }
+      await sleep(3);
+    }
+  });
+  await sleep(200);
+  await both.a.redis.primary.command("flushall");
+  const lost = performance.now();
+  await sleep(100);
+  for (const node of ["a1", "a2"]) {
+    await insist(async () => expect(await keyBytes(clients.at(node), ids[0] ?? "")).toBe(bytes[0]));
+    await insist(() => createKey(clients.at(node)));
+  }
+  say(`both nodes read and write ${ms(performance.now() - lost)} after their store was emptied`);
+  const init = await holdfast("store", "init", "--config", both.node("a1").configFile);
+  say(`${init.out}${init.err}`.trim());
+  expect(init.code).toBe(0);
+  await allWell(both);
+  say(`both nodes serve from their own store ${ms(performance.now() - lost)} after it was emptied`);
+  over = true;
+  await Promise.all(watching);
+  expect([...wrong]).toEqual([]);
+  await both.cut();
+  try {
+    for (const [at, id] of ids.entries()) {
+      await insist(async () => expect(await keyBytes(clients.at("a1"), id)).toBe(bytes[at]));
+    }
+  } finally {
+    await both.heal();
+  }
+});
+
+function flipped(value: Buffer, at: number): Buffer {
+  const copy = Buffer.from(value);
+  copy[at] = (copy[at] ?? 0) ^ 1;
+  return copy;
+}
