@@ -4,6 +4,8 @@ import { version } from "./version.ts";
 
 /** Exit code where the command line, the configuration or what it names is at fault. */
 const faultCode = 2;
+/** How long connections may take to close when a command is done. */
+const lingerMs = 500;
 
 interface WithConfig {
   readonly config: string;
@@ -43,6 +45,8 @@ async function run(): Promise<void> {
   } catch (error) {
     fail(error);
   }
+  // A connection to a region that is cut off never ends by itself, and nothing is left to be done over it.
+  if (process.argv[2] === "region") setTimeout(() => process.exit(), lingerMs).unref();
 }
 
 function fail(error: unknown): void {
