@@ -60,12 +60,21 @@ export async function view(http: Address): Promise<NodeView> {
 }
 
 /** What a node is to its clients, in words. */
-export function inWords({ answers, reads, writes, serving, leads, epoch }: NodeView): string {
-  if (!answers) return "does not answer";
-  const does = writes ? "reads and changes" : reads ? "reads only" : "nothing";
-  const lead =
-    leads === true ? `; leads its region${epoch === undefined ? "" : `, epoch ${epoch}`}` : "";
-  return `${does} from ${serving.replace(" (own store)", "")}${lead}`;
+export function inWords(seen: NodeView): string {
+  if (!seen.answers) return "does not answer";
+  const { leads, epoch, peer } = seen;
+  return [
+    serves(seen),
+    ...(peer === undefined || peer.startsWith("up") ? [] : ["cannot reach the other region"]),
+    ...(leads === true ? [`leads its region, epoch ${epoch ?? "?"}`] : []),
+  ].join("; ");
+}
+
+function serves({ reads, writes, serving }: NodeView): string {
+  if (serving.startsWith("nothing")) return `serves ${serving}`;
+  const from = serving.replace(" (own store)", "");
+  if (!reads) return `refuses clients, with ${from}`;
+  return `${writes ? "reads and changes" : "reads only"} from ${from}`;
 }
 
 async function get(url: string): Promise<{ readonly ok: boolean; readonly text: string }> {
