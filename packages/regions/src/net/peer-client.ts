@@ -225,10 +225,16 @@ export class PeerClient implements Peer, AsyncDisposable {
     ids: readonly string[],
     operation: string,
   ): Promise<ReserveOutcome> {
-    const { held } = await this.#calls.ask("reserve", { instance, ids: [...ids], operation });
-    return held === undefined
-      ? { kind: "reserved" }
-      : { kind: "held", uniqueIdentifier: held.id, operation: held.operation };
+    const request = { instance, ids: [...ids], operation };
+    const { result, doubt } = await this.#calls.asked("reserve", request);
+    const { held } = result;
+    if (held !== undefined) {
+      return { kind: "held", uniqueIdentifier: held.id, operation: held.operation };
+    }
+    if (!doubt) return { kind: "reserved" };
+    // Another node may do it again when the leaders have ended the operation, and its reservation would seem to stand.
+    await this.release(instance, operation);
+    return { kind: "held", uniqueIdentifier: ids[0] ?? "", operation };
   }
 
   async write(

@@ -91,6 +91,18 @@ describe("a frozen node", () => {
     first.relay.thaw();
   });
 
+  test("that may still reserve ends the operation, which is tried under another name", async () => {
+    await using all = await nodes();
+    const { first } = await all.first();
+    first.relay.freeze();
+    const [operation, another] = ["operation-1", "operation-2"] as const;
+    const outcome = await all.client.reserve("one", [testId(0)], operation);
+    expect(outcome).toEqual({ kind: "held", uniqueIdentifier: testId(0), operation });
+    expect(await all.own.reservations()).toEqual([]);
+    expect(await all.client.reserve("one", [testId(0)], another)).toEqual({ kind: "reserved" });
+    first.relay.thaw();
+  });
+
   test("many pushes in flight all arrive", async () => {
     await using all = await nodes();
     const { first } = await all.first();
