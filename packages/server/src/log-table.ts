@@ -162,7 +162,8 @@ export const logTable: {
     fields: ["state", "epoch", "reason"],
   },
   duty: {
-    level: ({ ok }) => (ok ? "debug" : "warn"),
+    // That the other region or the store is out is told once, by what watches them.
+    level: ({ ok, cause }) => (ok ? "debug" : isOutage(cause) ? "info" : "warn"),
     message: ({ ok }) => (ok ? "leader's duty done" : "leader's duty failed"),
     fields: ["duty", "durationMs", "done", "left", "cause"],
     limited: true,

@@ -31,6 +31,15 @@ const operation = {
   fingerprint: "f",
 } as const;
 const failed = (cause: unknown): NodeEvent => ({ ...operation, result: "GeneralFailure", cause });
+const duty = (cause: unknown): NodeEvent => ({
+  type: "duty",
+  duty: "catch-up",
+  ok: false,
+  durationMs: 1,
+  done: 0,
+  left: 0,
+  cause,
+});
 const refused = {
   type: "handshake",
   outcome: "unknownCertificate",
@@ -64,6 +73,13 @@ describe("log", () => {
     [
       "a client that went away",
       { type: "connectionEnded", ending: "client", detail: "", instance: "", fingerprint: "" },
+      "debug",
+    ],
+    ["a duty that waits for a store", duty(new StoreUnavailable("peerUnreachable", "x")), "info"],
+    ["a duty that finds damage", duty(new StoreUnavailable("corrupt", "x")), "warn"],
+    [
+      "a store that closes",
+      { type: "lease", state: "none", reason: "the store is closing" },
       "debug",
     ],
     ["a store without lease", { type: "lease", state: "none", reason: "cut off" }, "warn"],
