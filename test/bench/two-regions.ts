@@ -255,9 +255,9 @@ async function sameIn(both: TwoRegions, prefix: string): Promise<void> {
   );
 }
 
-/** Records of a partition in a region's store: `changes` has one entry for each. */
+/** Records of a partition in a region's store, each of which it has counted when it came. */
 async function countIn({ redis }: Region, prefix: string): Promise<number> {
-  return Number(await redis.primary.command("zcard", `${prefix}:changes`));
+  return Number(await redis.primary.command("hget", `${prefix}:counters`, "created"));
 }
 
 /** Prefix of the partition that the instance lies in: the one with records. */
@@ -271,7 +271,7 @@ async function fullest(redis: RedisServer): Promise<{ prefix: string; count: num
   let most = { prefix: "", count: 0 };
   for (let partition = 0; partition < 64; partition++) {
     const prefix = `{p${String(partition).padStart(2, "0")}}`;
-    const count = Number(await redis.command("zcard", `${prefix}:changes`));
+    const count = Number(await redis.command("hget", `${prefix}:counters`, "created"));
     if (count > most.count) most = { prefix, count };
   }
   return most;
