@@ -49,6 +49,8 @@ export class Checker {
   readonly #epochs = new Map<string, unknown>();
   /** Region → how often its store was lost. */
   readonly #losses = new Map<string, number>();
+  /** Region → until when its store may have been behind what it had before it was lost. */
+  readonly #behindMs = new Map<string, number>();
   acknowledged = { shared: 0, alone: 0 };
   looks = 0;
 
@@ -83,6 +85,7 @@ export class Checker {
     this.looks += 1;
     const { answer, id } = seen;
     if (answer.kind === "notFound") this.#notFound(seen);
+    if (this.#isBehind(seen)) return;
     if (answer.kind === "material") {
       const since = this.#destroyed.get(id) ?? Number.POSITIVE_INFINITY;
       if (since < seen.askedMs) this.#fail("destroyed material was read", seen);
@@ -93,6 +96,8 @@ export class Checker {
   /** A region's store was lost: what only it had is gone, where `elsewhere` does not have it. */
   lost(region: string, elsewhere: (id: string) => ManagedObject | undefined): void {
     this.#losses.set(region, (this.#losses.get(region) ?? 0) + 1);
+    this.#behindMs.set(region, Number.POSITIVE_INFINITY);
+    this.#forgetDestroyed(elsewhere);
     for (const key of [...this.#shown.keys()]) {
       if (key.startsWith(`${region} `)) this.#shown.delete(key);
     }
@@ -100,6 +105,24 @@ export class Checker {
       if (change.shared || !change.regions.has(region)) continue;
       if (contains(elsewhere(change.id), change)) change.shared = true;
       else change.lost = true;
+    }
+  }
+
+  /** A destruction that only the lost store had is gone with it, whoever saw it; one that was acknowledged both have. */
+  #forgetDestroyed(elsewhere: (id: string) => ManagedObject | undefined): void {
+    for (const id of [...this.#destroyed.keys()]) {
+      const other = elsewhere(id);
+      const known = (this.#changes.get(id) ?? []).some(
+        (change) => change.shared && isDestroyed(change.object),
+      );
+      if (!known && (other === undefined || !isDestroyed(other))) this.#destroyed.delete(id);
+    }
+  }
+
+  /** A region's store has all that the other region had. */
+  level(region: string, nowMs: number): void {
+    if (this.#behindMs.get(region) === Number.POSITIVE_INFINITY) {
+      this.#behindMs.set(region, nowMs);
     }
   }
 
@@ -177,6 +200,16 @@ export class Checker {
         this.#fail(`${note} is seen, which ${describe(by)} replaced`, seen);
       }
     }
+  }
+
+  /**
+   * A store that was put back to an old copy does not know it, and in a cut nobody tells it: until it was level it may
+   * show what that copy has.
+   */
+  #isBehind({ store, askedMs }: Observation): boolean {
+    return [...this.#behindMs].some(
+      ([region, untilMs]) => askedMs <= untilMs && (store ?? region) === region,
+    );
   }
 
   /** Shared changes show everywhere; others in the store that has them, while it is not lost. */

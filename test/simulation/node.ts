@@ -26,6 +26,8 @@ import { StoreLink } from "./store-link.ts";
 export interface NodeListener {
   /** A region's own store says that it has these records durably. */
   durable(region: string, objects: readonly StoredObject["object"][]): void;
+  /** A region's own store was read. */
+  read(region: string, ids: readonly string[]): void;
   /** A change is about to be committed for a client. */
   tried(after: StoredObject["object"]): void;
   led(region: string, epoch: number, life: Life): void;
@@ -72,11 +74,6 @@ export class SimNode {
     return this.#parts?.client;
   }
 
-  /** How often this start of it has changed from where it serves. */
-  get turns(): number {
-    return this.#parts?.turns() ?? 0;
-  }
-
   get lives(): boolean {
     return this.#parts !== undefined;
   }
@@ -95,7 +92,6 @@ interface Parts {
   readonly store: RegionalStore;
   readonly service: PeerStore;
   readonly client: ClientParts;
-  readonly turns: () => number;
 }
 
 function makeParts(life: Life, options: NodeOptions): Parts {
@@ -131,11 +127,7 @@ function makeParts(life: Life, options: NodeOptions): Parts {
   const alter = (changes: readonly Change[]) => flaws.alter(changes, region, timers.wallMs());
   const tried = (after: StoredObject["object"]): void => listener.tried(after);
   const parts = { store: flaws.client(store), locks, keyRing, clock, ids, observe, region };
-  let turns = 0;
-  store.onServing(() => {
-    turns += 1;
-  });
-  return { store, service, client: { ...parts, alter, tried }, turns: () => turns };
+  return { store, service, client: { ...parts, alter, tried } };
 }
 
 function serviceOf(
@@ -189,6 +181,13 @@ function watched(store: OwnStore, life: Life, { region, listener }: NodeOptions)
             );
           }
           return outcome;
+        };
+      }
+      if (name === "read") {
+        return async (...args: Parameters<OwnStore["read"]>) => {
+          const found = await target.read(...args);
+          listener.read(region, args[1]);
+          return found;
         };
       }
       if (name === "setCursor" || name === "setLevel" || name === "release") {

@@ -28,14 +28,35 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import { keys, metaPartition, type Row, type Tables } from "./database.ts";
-import { type Answer, commit, end, putAside, reserve, served } from "./scripts.ts";
-import type { StoreKeeper } from "./store-keeper.ts";
+import type { RedisProcess } from "./redis-process.ts";
+import { type Answer, commit, end, putAside, reserve, type StoreFlaw, served } from "./scripts.ts";
 import type { SubmitOptions } from "./store-session.ts";
 
 const leavesMax = 1_000;
 const recordsMax = 1_000;
 /** Of a partition without records. */
 export const noDigests = new Uint8Array(256 * 16);
+
+/** Where changes are submitted, and reads wait until what they rest on is covered. */
+export interface Session {
+  submit<Value>(script: (tables: Tables) => Answer<Value>, options: SubmitOptions): Promise<Value>;
+  cover(numbers: ReadonlyMap<number, number>): Promise<void>;
+}
+
+/** A node's way to its region's store, with the lease on it; `StoreKeeper` on a simulated Redis. */
+export interface Keeper {
+  readonly flaws: ReadonlySet<StoreFlaw>;
+  readonly storeId: string | undefined;
+  state(): StoreState;
+  onState(listener: (state: StoreState, reason: string) => void): () => void;
+  now(): { readonly wallMs: number };
+  require(need: "read" | "write"): Promise<Session>;
+  read<Value>(
+    script: (tables: Tables, process: Pick<RedisProcess, "replicationId">) => Value,
+  ): Promise<{ readonly session: Session; readonly value: Value }>;
+  assert(session: Session, need: "read" | "write"): void;
+  tryWrite(script: (tables: Tables) => boolean): Promise<boolean>;
+}
 
 /** What a simulated store leaves out to be quick. */
 export interface SimStoreOptions {
@@ -47,14 +68,14 @@ export interface SimStoreOptions {
 
 /** A region's own store on a simulated Redis: what `RedisStore` is on a real one. */
 export class SimStore implements OwnStore {
-  readonly #keeper: StoreKeeper;
+  readonly #keeper: Keeper;
   readonly #numbers: WeakMap<ManagedObject, number>;
   readonly #audits: boolean;
   readonly #partitions: number;
 
   /** `numbers`: change numbers at which objects were read, for the fault that takes them for versions. */
   constructor(
-    keeper: StoreKeeper,
+    keeper: Keeper,
     numbers: WeakMap<ManagedObject, number>,
     { audits = false, partitions = partitionCount + 1 }: SimStoreOptions = {},
   ) {

@@ -12,6 +12,7 @@ import type { Tables } from "./database.ts";
 import type { Life } from "./machine.ts";
 import type { RedisProcess } from "./redis-process.ts";
 import type { StoreFlaw } from "./scripts.ts";
+import type { Keeper, Session } from "./sim-store.ts";
 import type { StoreLink } from "./store-link.ts";
 import { type BarrierResult, type SessionListener, StoreSession } from "./store-session.ts";
 
@@ -24,7 +25,7 @@ const waitSliceMs = 100;
 type Listener = (state: StoreState, reason: string) => void;
 
 /** A node's lease on its region's store: the product's state machine, fed by sessions with the primary. */
-export class StoreKeeper implements SessionListener {
+export class StoreKeeper implements SessionListener, Keeper {
   readonly life: Life;
   readonly flaws: ReadonlySet<StoreFlaw>;
   readonly #link: StoreLink;
@@ -101,7 +102,7 @@ export class StoreKeeper implements SessionListener {
   }
 
   /** Refuses what came when the lease was over. */
-  assert(session: StoreSession, need: "read" | "write"): void {
+  assert(session: Session, need: "read" | "write"): void {
     if (this.#allowed(need) === session) return;
     throw new StoreUnavailable("noLease", this.#lease.reason);
   }

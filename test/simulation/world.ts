@@ -36,6 +36,8 @@ export class World implements NodeListener {
   readonly trace: Trace;
   /** What ended the history. */
   failure: unknown;
+  /** What is being asked for, and the regions whose stores were read for it. */
+  readonly #requests = new Set<{ readonly id: string; readonly regions: Set<string> }>();
   readonly pushes = { shared: 0, alone: 0 };
 
   constructor({ seed, flaw, farMs, replicas }: WorldOptions) {
@@ -74,6 +76,12 @@ export class World implements NodeListener {
     for (const object of objects) this.durability.note(region, object);
   }
 
+  read(region: string, ids: readonly string[]): void {
+    for (const request of this.#requests) {
+      if (ids.includes(request.id)) request.regions.add(region);
+    }
+  }
+
   tried(after: ManagedObject): void {
     this.checker.tried(after, this.scheduler.nowMs);
   }
@@ -84,6 +92,9 @@ export class World implements NodeListener {
 
   event(node: string, event: Event): void {
     if (event.type === "push") this.pushes[event.result] += event.records;
+    if (event.type === "serving" && event.reason === "own store") {
+      this.checker.level(node[0] ?? "", this.scheduler.nowMs);
+    }
     this.trace.event(node, event);
   }
 
@@ -113,12 +124,12 @@ export class World implements NodeListener {
 
   /** A client's request to a node, with everything that follows from its answer checked. */
   async request(node: SimNode, wish: Wish): Promise<Reply | undefined> {
-    const { client, store } = node;
+    const { client } = node;
     const { life } = node.machine;
     if (client === undefined || life === undefined) return undefined;
     const askedMs = this.scheduler.nowMs;
-    const before = servedBy(node);
-    const { turns } = node;
+    const asked = { id: "id" in wish ? wish.id : "", regions: new Set<string>() };
+    this.#requests.add(asked);
     const reply = await new Promise<Reply | undefined>((resolve) => {
       life.run(() => {
         ask(client, wish).then(
@@ -134,15 +145,17 @@ export class World implements NodeListener {
         resolve(undefined);
       });
     });
+    this.#requests.delete(asked);
     if (reply === undefined) {
       this.trace.line(node.machine.name, `${describe(wish)} → no answer`);
       return undefined;
     }
-    const same = node.store === store && node.turns === turns;
-    const seen = { askedMs, store: same ? before : undefined };
+    // Where several were read it is not known which of them answered.
+    const [store, ...others] = asked.regions;
+    const seen = { askedMs, store: others.length === 0 ? store : undefined };
     this.trace.line(
       node.machine.name,
-      `${describe(wish)} ${reply.id.slice(0, 8)} → ${JSON.stringify(reply.answer)} (${before})`,
+      `${describe(wish)} ${reply.id.slice(0, 8)} → ${JSON.stringify(reply.answer)} (${seen.store})`,
     );
     this.guard(() => this.#check(node, wish, reply, seen));
     return reply;
@@ -201,13 +214,6 @@ const clientTimeoutMs = 6_000;
 
 function describe(wish: Wish): string {
   return wish.kind === "note" ? `note ${wish.text}` : wish.kind;
-}
-
-/** The region whose store serves a node's clients now. */
-function servedBy({ store, region }: SimNode): string | undefined {
-  const { from } = store?.serving() ?? { from: "none" };
-  if (from === "local") return region;
-  return from === "remote" ? regionNames.find((name) => name !== region) : undefined;
 }
 
 /** Whether an error is a promise that was broken, and not a fault of the simulator. */
