@@ -147,7 +147,7 @@ async function barrierOf(region: Region): Promise<{ sum: number; count: number }
   return { sum: value("sum"), count: value("count") };
 }
 
-/** Makes keys beside a load of Creates and looks for each in the other region's Redis, from its acknowledgement on. */
+/** Makes keys beside a load of Creates, and looks how late each is in the other region's Redis. */
 async function measureLag(
   both: TwoRegions,
   generator: LoadGenerator,
@@ -155,35 +155,14 @@ async function measureLag(
 ): Promise<RegionsLag> {
   const [node] = both.a.nodes;
   if (node === undefined) throw new Error("a region without nodes");
+  await generator.load(creating(both.a, { connections: 64, measureMs: 1000 }));
+  await allWell(both);
   const before = await vitalsOf(node);
-  const loading = generator.load(
-    creating(both.a, { connections: 64, measureMs: lagMs, ratePerSecond: lagRate }),
-  );
-  const lags = new Histogram();
-  const wire = await Wire.open(both.a.target(instance), new Contexts());
-  try {
-    const untilMs = performance.now() + lagMs;
-    const prefix = await partitionOf(both.a.redis.primary);
-    while (performance.now() < untilMs) {
-      const id = identifierIn(await wire.exchange(Buffer.from(create.bytes, "base64"))) ?? "";
-      const acknowledgedMs = performance.now();
-      const key = Buffer.concat([
-        Buffer.from(`${prefix}:o:`),
-        Buffer.from(id.replaceAll("-", ""), "hex"),
-      ]);
-      const isThere = await both.b.redis.primary.command("exists", key);
-      if (isThere !== 1) {
-        await until("the object in the other region", async () => {
-          return (await both.b.redis.primary.command("exists", key)) === 1;
-        });
-      }
-      lags.record(isThere === 1 ? 1 : (performance.now() - acknowledgedMs) * 1000);
-      await sleep(5);
-    }
-  } finally {
-    await wire.destroy();
-  }
-  const { operations, seconds } = await loading;
+  const plan = { connections: 64, measureMs: lagMs, ratePerSecond: lagRate };
+  const [{ operations, seconds }, lags] = await Promise.all([
+    generator.load(creating(both.a, plan)),
+    sampleLags(both, lagMs),
+  ]);
   const ms = (share: number) => {
     const us = lags.percentile(share) ?? Number.NaN;
     return us <= 1 ? 0 : us / 1000;
@@ -196,6 +175,36 @@ async function measureLag(
     samples: lags.count,
     alone: vitals.alone - before.alone,
   };
+}
+
+/** Looks for each of its keys in the other region's Redis, from its acknowledgement on. */
+async function sampleLags(both: TwoRegions, forMs: number): Promise<Histogram> {
+  const lags = new Histogram();
+  const prefix = await partitionOf(both.a.redis.primary);
+  const other = both.b.redis.primary;
+  const wire = await Wire.open(both.a.target(instance), new Contexts());
+  try {
+    const untilMs = performance.now() + forMs;
+    while (performance.now() < untilMs) {
+      const id = identifierIn(await wire.exchange(Buffer.from(create.bytes, "base64"))) ?? "";
+      const acknowledgedMs = performance.now();
+      const key = Buffer.concat([
+        Buffer.from(`${prefix}:o:`),
+        Buffer.from(id.replaceAll("-", ""), "hex"),
+      ]);
+      const isThere = async () => (await other.command("exists", key)) === 1;
+      if (await isThere()) {
+        lags.record(1);
+      } else {
+        await until("the object in the other region", isThere);
+        lags.record((performance.now() - acknowledgedMs) * 1000);
+      }
+      await sleep(5);
+    }
+  } finally {
+    await wire.destroy();
+  }
+  return lags;
 }
 
 /** Makes objects during a cut, and waits for them on the other side once it is over. */
