@@ -23,7 +23,8 @@ async function node(ready: number, lines: readonly string[], metrics: readonly s
   return { host: "127.0.0.1", port: (server.address() as AddressInfo).port };
 }
 
-const leads = ["holdfast_leader 1", "holdfast_leader_epoch 7"];
+const open = "holdfast_listener_open 1";
+const leads = [open, "holdfast_leader 1", "holdfast_leader_epoch 7"];
 const well = ["ok", "read: ok", "write: ok", "serving: own store", "peer b: up (10.0.0.1:9443)"];
 
 test.each([
@@ -31,26 +32,30 @@ test.each([
   [
     200,
     ["ok", "read: ok", "write: no (x)", "serving: own store", "peer b: down (no answer)"],
-    ["holdfast_leader 0"],
+    [open, "holdfast_leader 0"],
     "reads only from own store; cannot reach the other region",
   ],
   [
     200,
     ["ok", "read: ok", "write: ok", "serving: the other region's store (no lease)"],
-    [],
+    [open],
     "reads and changes from the other region's store (no lease)",
   ],
   [
     503,
     ["not ready", "read: no (x)", "write: no (x)", "serving: nothing (retired)"],
-    [],
+    [open],
     "serves nothing (retired)",
   ],
 ])("a node that answers %i, %j is told as it is", async (status, lines, metrics, words) => {
   const seen = await view(await node(status, lines, metrics));
   expect(inWords(seen)).toBe(words);
   expect(seen.ready).toBe(status === 200);
-  expect(seen.leads).toBe(metrics.length === 0 ? undefined : metrics === leads);
+  expect(seen.leads).toBe(metrics.length === 1 ? undefined : metrics === leads);
+});
+
+test("a node whose KMIP listener is shut is not ready, whatever it says", async () => {
+  expect((await view(await node(200, well, ["holdfast_listener_open 0"]))).ready).toBe(false);
 });
 
 test("a node that is not there does not answer", async () => {

@@ -4,7 +4,7 @@ import { type Address, printAddress } from "../address.ts";
 export interface NodeView {
   /** Whether it answers at all. */
   readonly answers: boolean;
-  /** Whether it is there for clients. */
+  /** Whether it is there for clients: it says so, and its KMIP listener is open. */
   readonly ready: boolean;
   readonly reads: boolean;
   readonly writes: boolean;
@@ -46,7 +46,7 @@ export async function view(http: Address): Promise<NodeView> {
     const epoch = metric(metrics.text, "holdfast_leader_epoch");
     return {
       answers: true,
-      ready: ready.ok,
+      ready: ready.ok && metric(metrics.text, "holdfast_listener_open") === 1,
       reads: lines.get("read")?.startsWith("ok") === true,
       writes: lines.get("write")?.startsWith("ok") === true,
       serving: lines.get("serving") ?? `store: ${lines.get("store") ?? ""}`,
