@@ -220,7 +220,7 @@ describe("the shipped users", () => {
     const id = randomUUID();
     const wrap = { region: "a", rootOfTrust: "local", rootKeyVersion: "1", blob: Buffer.of(1) };
     const keks = new ObjectKekStore(opened.store, { clock: systemClock, region: "a" });
-    await keks.add(instance, { id, createdMs: 1, wraps: [wrap] }, true);
+    await keks.add(instance, { id, createdMs: 1, check: Buffer.of(1), wraps: [wrap] }, true);
     const blob = Buffer.of(2);
     expect(await keks.rewrap(instance, id, wrap.blob, { ...wrap, blob })).toBe(true);
     expect((await keks.list(instance))[0]?.wraps[0]?.blob).toEqual(Uint8Array.of(2));

@@ -5,6 +5,7 @@ import { InstanceKeyRing } from "./key-ring.ts";
 import { MemoryKekStore } from "./memory/memory-kek-store.ts";
 import { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
 import type { KekWrap, SealBinding } from "./ports.ts";
+import { kekCheck } from "./seal.ts";
 
 const secret = Buffer.from("key material of 32 bytes, please");
 const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
@@ -89,6 +90,23 @@ describe("a KEK of two regions", () => {
     await expect(ring.seal(binding, secret)).resolves.toBeDefined();
   });
 
+  test("another key than the one that was made is neither wrapped nor opened", async () => {
+    await expect(ringOf("a").seal(binding, secret)).rejects.toThrow("waits for region b");
+    const [kek] = await keks.list("i");
+    const id = kek?.id ?? "";
+    const wrong = async () => randomBytes(32);
+    await expect(ringOf("b").adopt("i", id, wrong)).rejects.toThrow("not the one that was made");
+    expect((await keks.list("i"))[0]?.wraps).toHaveLength(1);
+    await adoptAll();
+    const sealed = await ringOf("a").seal(binding, secret);
+    const [whole] = await keks.list("i");
+    const wrap = whole?.wraps.find(({ region }) => region === "b");
+    const made = await roots["b"]?.wrap(randomBytes(32), Buffer.from(`12:holdfast-kek1:i36:${id}`));
+    if (wrap === undefined || made === undefined) throw new Error("not wrapped");
+    await keks.rewrap("i", id, wrap.blob, { ...wrap, blob: made.blob });
+    await expect(ringOf("b").open(binding, sealed)).rejects.toThrow("not the one that was made");
+  });
+
   test("a KEK that this region has not wrapped is waited for as well", async () => {
     await expect(ringOf("b").seal(binding, secret)).rejects.toThrow("waits for region a");
     await expect(ringOf("a").seal(binding, secret)).rejects.toThrow("waits for region a");
@@ -102,7 +120,8 @@ describe("a KEK of two regions", () => {
     const wraps: KekWrap[] = [
       { region: "b", rootOfTrust: "m", rootKeyVersion: "1", blob: randomBytes(60) },
     ];
-    await keks.add("i", { id: randomUUID(), createdMs: 1_900_000_000_000, wraps }, false);
+    const newer = { id: randomUUID(), createdMs: 1_900_000_000_000, check: randomBytes(16), wraps };
+    await keks.add("i", newer, false);
     expect((await ringOf("a").seal(binding, secret)).kekId).toBe(kekId);
     expect((await ringOf("b").seal(binding, secret)).kekId).toBe(kekId);
   });
@@ -113,12 +132,14 @@ describe("a KEK of two regions", () => {
       { id: randomUUID(), region: "b" },
     ];
     for (const { id, region } of pair) {
+      const key = randomBytes(32);
+      const check = kekCheck(key, "i", id);
       const { blob, version } = (await roots[region]?.wrap(
-        randomBytes(32),
+        key,
         Buffer.from(`12:holdfast-kek1:i36:${id}`),
       )) ?? { blob: new Uint8Array(), version: "" };
       const wraps = [{ region, rootOfTrust: "memory", rootKeyVersion: version, blob }];
-      await keks.add("i", { id, createdMs: 1_700_000_000_000, wraps }, false);
+      await keks.add("i", { id, createdMs: 1_700_000_000_000, check, wraps }, false);
     }
     expect(await adoptAll()).toEqual([true, true]);
     const sealed = [

@@ -1,7 +1,7 @@
-import { timingSafeEqual } from "node:crypto";
+import { type KeyObject, timingSafeEqual } from "node:crypto";
 import { SealBroken } from "./errors.ts";
 import type { KekWrap, RootOfTrust, WrappedKek } from "./ports.ts";
-import { kekBytes, kekData } from "./seal.ts";
+import { kekBytes, kekCheck, kekData } from "./seal.ts";
 
 /** A KEK for which region's root of trust. */
 export interface KekName {
@@ -39,12 +39,20 @@ export async function wrapProven(
   return wrap;
 }
 
+/** Refuses bytes that are not the KEK that was made under this id: its material would open in one region only. */
+export function checkKek(
+  key: Uint8Array | KeyObject,
+  instance: string,
+  { id, check }: Pick<WrappedKek, "id" | "check">,
+): void {
+  const found = kekCheck(key, instance, id);
+  if (found.length === check.length && timingSafeEqual(found, check)) return;
+  throw new SealBroken(`key-encryption key ${id} is not the one that was made`);
+}
+
 /** The wrap that a region has of a KEK. */
-export function wrapOf(
-  keks: readonly WrappedKek[],
-  { id, region }: Pick<KekName, "id" | "region">,
-): KekWrap | undefined {
-  return keks.find((kek) => kek.id === id)?.wraps.find((wrap) => wrap.region === region);
+export function wrapOf({ wraps }: WrappedKek, region: string): KekWrap | undefined {
+  return wraps.find((wrap) => wrap.region === region);
 }
 
 /**

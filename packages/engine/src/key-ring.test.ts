@@ -7,6 +7,7 @@ import { MemoryKekStore } from "./memory/memory-kek-store.ts";
 import { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
 import type { Event } from "./observe.ts";
 import type { SealBinding, SealedMaterial } from "./ports.ts";
+import { kekCheck } from "./seal.ts";
 
 const seed = 20260106;
 const kekCacheMs = 10_000;
@@ -184,7 +185,8 @@ describe("KEKs", () => {
     const key = randomBytes(32);
     const { blob, version } = await root.wrap(key, Buffer.from("12:holdfast-kek1:i2:k2"));
     const wraps = [{ region: "a", rootOfTrust: "memory", rootKeyVersion: version, blob }];
-    await keks.add("i", { id: "k2", createdMs: 1_800_000_000_000, wraps }, false);
+    const check = kekCheck(key, "i", "k2");
+    await keks.add("i", { id: "k2", createdMs: 1_800_000_000_000, check, wraps }, false);
     nowMs += kekCacheMs;
     const made = await ring.seal(binding, secret);
     expect(made.kekId).toBe("k2");

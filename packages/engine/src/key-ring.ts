@@ -1,7 +1,14 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { KeyRingUnavailable, RootOfTrustError, SealBroken } from "./errors.ts";
-import { awaitedRegions, sealingKek, wrapKek, wrapOf, wrapProven } from "./key-ring-kek.ts";
+import {
+  awaitedRegions,
+  checkKek,
+  sealingKek,
+  wrapKek,
+  wrapOf,
+  wrapProven,
+} from "./key-ring-kek.ts";
 import type { Observer } from "./observe.ts";
 import type {
   Clock,
@@ -13,7 +20,7 @@ import type {
   SealedMaterial,
   WrappedKek,
 } from "./ports.ts";
-import { kekBytes, kekData, nonceBytes, openMaterial, sealMaterial } from "./seal.ts";
+import { kekBytes, kekCheck, kekData, nonceBytes, openMaterial, sealMaterial } from "./seal.ts";
 
 /** What an `InstanceKeyRing` stands on, and for how long it trusts it. */
 export interface KeyRingOptions {
@@ -135,12 +142,14 @@ export class InstanceKeyRing implements KeyRing {
     fetchPlain: () => Promise<Uint8Array>,
   ): Promise<boolean> {
     const { keks, root, region } = this.#options;
-    if (wrapOf(await keks.list(instance), { id: kekId, region }) !== undefined) return false;
+    const kek = (await keks.list(instance)).find(({ id }) => id === kekId);
+    if (kek === undefined || wrapOf(kek, region) !== undefined) return false;
     const key = await fetchPlain();
     try {
       if (key.length !== kekBytes) {
         throw new SealBroken(`key-encryption key ${kekId} has a wrong length`);
       }
+      checkKek(key, instance, kek);
       const wrap = await wrapProven(root, { instance, id: kekId, region }, key);
       return await keks.rewrap(instance, kekId, noBlob, wrap);
     } finally {
@@ -228,7 +237,8 @@ export class InstanceKeyRing implements KeyRing {
       const name = { instance, id, region };
       // A region alone opens it before it seals; another region may seal with it before this one opened it.
       const wrap = await (this.#isAlone() ? wrapKek : wrapProven)(root, name, key);
-      await keks.add(instance, { id, createdMs: clock.wallMs(), wraps: [wrap] }, true);
+      const check = kekCheck(key, instance, id);
+      await keks.add(instance, { id, createdMs: clock.wallMs(), check, wraps: [wrap] }, true);
     } finally {
       // It comes back through the root of trust, which so proves that it can be opened before it seals anything.
       key.fill(0);
@@ -283,9 +293,10 @@ export class InstanceKeyRing implements KeyRing {
 
   async #unwrap(instance: string, id: string): Promise<KeyObject> {
     const { keks, observe } = this.#options;
-    const { plaintext, rewrapped, wrap, known } = await this.#unwrapped(instance, id);
+    const { plaintext, rewrapped, wrap, kek, known } = await this.#unwrapped(instance, id);
     const key = takeKey(plaintext);
     if (key === undefined) throw new SealBroken(`key-encryption key ${id} has a wrong length`);
+    checkKek(key, instance, kek);
     this.#noteSealing(instance, known);
     if (rewrapped !== undefined) {
       const { blob, version: rootKeyVersion } = rewrapped;
@@ -303,8 +314,9 @@ export class InstanceKeyRing implements KeyRing {
   async #unwrapped(instance: string, id: string) {
     const { root, keks, clock, observe, region } = this.#options;
     const known = await keks.list(instance);
-    const wrap = wrapOf(known, { id, region });
-    if (wrap === undefined) {
+    const kek = known.find((each) => each.id === id);
+    const wrap = kek && wrapOf(kek, region);
+    if (kek === undefined || wrap === undefined) {
       throw new KeyRingUnavailable(
         false,
         `key-encryption key ${id} is not wrapped for this region`,
@@ -318,7 +330,7 @@ export class InstanceKeyRing implements KeyRing {
       throw error;
     });
     told(true);
-    return { ...opened, wrap, known };
+    return { ...opened, wrap, kek, known };
   }
 
   #remember(instance: string, id: string, key: KeyObject, validatedMs: number): OpenKek {

@@ -130,6 +130,8 @@ export interface KekWrap {
 export interface WrappedKek {
   readonly id: string;
   readonly createdMs: number;
+  /** Key check value (`kekCheck`): a region that is handed another key notices before it seals anything with it. */
+  readonly check: Uint8Array;
   readonly wraps: readonly KekWrap[];
 }
 

@@ -64,4 +64,6 @@ export const recordTags = {
   /** Registers: how often a region joined anew, and up to which of these it was retired. */
   Generation: 0x540029,
   Retired: 0x54002a,
+  /** A KEK's check value. */
+  KekCheck: 0x54002b,
 } as const;

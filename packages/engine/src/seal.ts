@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, type KeyObject } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac, type KeyObject } from "node:crypto";
 import { SealBroken } from "./errors.ts";
 import type { SealBinding, SealedMaterial } from "./ports.ts";
 
@@ -10,6 +10,7 @@ export const nonceBytes = 12;
 const algorithm = "aes-256-gcm";
 const authenticationTagBytes = 16;
 const sealFormat = 1;
+const checkBytes = 16;
 
 /**
  * Seals material with AES-256-GCM under a KEK, bound to the object that it belongs to. The key is a
@@ -58,6 +59,12 @@ export function openMaterial(
 /** What a wrapped KEK is bound to: its instance and its id. */
 export function kekData(instance: string, kekId: string): Uint8Array {
   return lengthPrefixed("holdfast-kek", [instance, kekId]);
+}
+
+/** By which a KEK is known again without telling anything of it: HMAC-SHA-256 under it, cut to 16 bytes (RFC 2104, 5). */
+export function kekCheck(key: Uint8Array | KeyObject, instance: string, kekId: string): Uint8Array {
+  const data = lengthPrefixed("holdfast-kek-check", [instance, kekId]);
+  return createHmac("sha256", key).update(data).digest().subarray(0, checkBytes);
 }
 
 function bindingData(binding: SealBinding): Uint8Array {

@@ -33,6 +33,7 @@ const now = { us: 1_780_000_000_000_000, region: "a" };
 const kek: WrappedKek = {
   id: "0f8fad5b-d9cb-469f-a165-70867728950e",
   createdMs: 1_780_000_000_123,
+  check: Uint8Array.of(7, 8),
   wraps: [
     { region: "a", rootOfTrust: "local", rootKeyVersion: "1", blob: Uint8Array.of(1, 2) },
     { region: "b", rootOfTrust: "hpcs", rootKeyVersion: "", blob: Uint8Array.of() },
@@ -119,7 +120,7 @@ test("KEKs of all instances, oldest first, many pages of them", async () => {
   const keks = new ObjectKekStore(new MemoryOwnStore(), writer);
   const ids = Array.from({ length: 300 }, () => randomUUID());
   for (const [at, id] of ids.entries()) {
-    await keks.add(`i${at % 3}`, { id, createdMs: 300 - at, wraps: [] }, false);
+    await keks.add(`i${at % 3}`, { id, createdMs: 300 - at, check: kek.check, wraps: [] }, false);
   }
   const all = await keks.all();
   expect(all.map(({ kek: { id } }) => id)).toEqual(ids.toReversed());

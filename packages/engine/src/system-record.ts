@@ -79,6 +79,7 @@ export function kekRecord({ instance, kek }: KekEntry, first: boolean, now: Now)
   const record = bareRecord(systemTypes.Kek, kek.id, [
     textString(tags.OfInstance, instance),
     longInteger(tags.MadeMs, BigInt(kek.createdMs)),
+    byteString(tags.KekCheck, kek.check),
     boolean(tags.FirstKek, first),
   ]);
   return kek.wraps.reduce((made, wrap) => withKekWrap(made, wrap, now), record);
@@ -98,14 +99,14 @@ export function withKekWrap(record: ManagedObject, wrap: KekWrap, now: Now): Man
 export function readKekRecord(record: ManagedObject): KekEntry | undefined {
   return reading(record, systemTypes.Kek, () => {
     const { uniqueIdentifier: id, registers } = record;
-    const { instance, createdMs } = kekFixed(record);
+    const { instance, createdMs, check } = kekFixed(record);
     const regions = registers.filter(({ tag }) => tag === tags.KekWrap).map(({ key }) => key);
     const wraps = regions.flatMap((region) =>
       currentValues(registers, { tag: tags.KekWrap, key: region }).flatMap(
         ({ value }) => reading(record, systemTypes.Kek, () => readWrap(region, value)) ?? [],
       ),
     );
-    return { instance, kek: { id, createdMs, wraps } };
+    return { instance, kek: { id, createdMs, check, wraps } };
   });
 }
 
@@ -212,9 +213,10 @@ function kekFixed({ fixed }: ManagedObject) {
   const reader = new ItemReader(fixed);
   const instance = textOf(reader.item(tags.OfInstance));
   const createdMs = safe(typed(reader.item(tags.MadeMs), ItemType.LongInteger));
+  const check = typed(reader.item(tags.KekCheck), ItemType.ByteString);
   const first = typed(reader.item(tags.FirstKek), ItemType.Boolean);
   reader.end();
-  return { instance, createdMs, first };
+  return { instance, createdMs, check, first };
 }
 
 function readWrap(region: string, value: Item): KekWrap {

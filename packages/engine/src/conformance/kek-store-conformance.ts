@@ -104,14 +104,15 @@ function wrap(region: string, rootKeyVersion: string): KekWrap {
 
 function kek(regions: readonly string[]): WrappedKek {
   const wraps = regions.map((region) => wrap(region, "1"));
-  return { id: randomUUID(), createdMs: 1_700_000_000_123, wraps };
+  return { id: randomUUID(), createdMs: 1_700_000_000_123, check: randomBytes(16), wraps };
 }
 
 /** In an order that does not depend on the store, with bytes as hex. */
 function byId(keks: readonly WrappedKek[]): unknown {
   return keks
-    .map(({ wraps, ...rest }) => ({
+    .map(({ wraps, check, ...rest }) => ({
       ...rest,
+      check: Buffer.from(check).toString("hex"),
       wraps: wraps
         .map(({ blob, ...said }) => ({ ...said, blob: Buffer.from(blob).toString("hex") }))
         .toSorted((a, b) => a.region.localeCompare(b.region)),
