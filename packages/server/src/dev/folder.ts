@@ -73,7 +73,7 @@ export function regionFolder(folder: Folder, region: string): RegionFolder {
   };
 }
 
-/** What clusters of one region only, of Holdfast 0.1.0, kept beside what is kept now. */
+/** What clusters kept that knew one region only. */
 export function oldPaths({ root }: Folder): readonly string[] {
   return ["secrets", "redis", "initialised"].map((name) => join(root, name));
 }
