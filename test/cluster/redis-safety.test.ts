@@ -109,6 +109,28 @@ describe("initialisation", () => {
     expect(opened.store.storeId).toBe(made.storeId);
   });
 
+  test("a store is one region's: a node of another one is refused by name", async () => {
+    await using redis = await RedisServer.start();
+    const options = { address: redis.address };
+    await initialiseStore({ ...options, ids: systemIds });
+    {
+      await using first = await openStore({ ...options, region: "a" });
+      expect(first.store.state()).toBe("full");
+    }
+    const mistaken = openStore({
+      ...options,
+      region: "b",
+      openUnreachable: true,
+      allowOtherStore: true,
+    });
+    await expect(mistaken).rejects.toMatchObject({
+      ...unsafe,
+      message: expect.stringContaining("holds the store of region a, and this node is of region b"),
+    });
+    await using again = await openStore({ ...options, region: "a" });
+    expect(again.store.state()).toBe("full");
+  });
+
   test("finds a store that is there, and is refused where there is any other key", async () => {
     await using redis = await RedisServer.start();
     const options = { address: redis.address, ids: systemIds };

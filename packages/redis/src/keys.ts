@@ -53,6 +53,8 @@ export const sysKeys = {
   /** Hash: address of every replica ever seen → when it was first seen. */
   replicas: "{sys}:replicas",
   replicasVersion: "{sys}:replicas-version",
+  /** The region whose store it is: two regions have each a Redis of their own. */
+  region: "{sys}:region",
   /** The highest epoch of a leader that the store has seen. */
   epoch: "{sys}:epoch",
   /** Hash: how often levelling was `asked` for, and which of these wishes was `reached`. */

@@ -30,6 +30,8 @@ export interface RedisConnectionOptions {
 export interface RedisStoreOptions extends RedisConnectionOptions {
   readonly clock: Clock;
   readonly observe: Observer;
+  /** Whose store it must be; one that no region has used yet becomes this one's. Not asked unless given. */
+  readonly region?: string;
   /** How long a full barrier lets a node use the store, counted from its beginning. Default 1,000. */
   readonly storeLeaseMs?: number;
   /** A marker is written when nothing was for so long. Default a quarter of the lease. */

@@ -73,6 +73,7 @@ const rows = {
     results: [...committed, "conflict"],
   },
 
+  claim: { keys: ["head", "region"], more: false, results: committed },
   marker: { keys: ["head", "beat", "replicas-version"], more: false, results: committed },
   rehearse: { keys: ["scratch", "scratch"], more: false, results: ["committed"] },
   "note-covered": { keys: [], more: true, results: ["committed"] },

@@ -10,7 +10,7 @@ import type { StoreSettings } from "./options.ts";
 import { Reader } from "./reader.ts";
 import { readPartitionHead } from "./record-header.ts";
 import { ReplicaSet } from "./replica-set.ts";
-import { readPairs, readRole } from "./replies.ts";
+import { readPairs, readReply, readRole } from "./replies.ts";
 import type { Scripts } from "./scripts.ts";
 import type { SentinelWatch } from "./sentinels.ts";
 import { checkReplicas, checkSettings } from "./settings-check.ts";
@@ -105,6 +105,7 @@ export class Tenure {
       if (began !== undefined && storeId !== began) throw otherStore(address, began, storeId);
       if (storeId === undefined) throw notInitialised(address);
       await rehearse(connection, context.scripts);
+      if (settings.region !== undefined) await claim(connection, context.scripts, settings.region);
       const replicas = new ReplicaSet(address, settings.replicas);
       const version = String(await connection.call("get", sysKeys.replicasVersion));
       const known = readPairs(await connection.call("hgetall", sysKeys.replicas));
@@ -229,6 +230,18 @@ async function rehearse(connection: Connection, scripts: Scripts): Promise<void>
   for (const outcome of await connection.batch(lines)) {
     if ("error" in outcome) throw storeFailure(outcome.error, connection.address);
   }
+}
+
+/** Refuses another region's store: what one region keeps there alone would count as kept in both. */
+async function claim(connection: Connection, scripts: Scripts, region: string): Promise<void> {
+  const keys = [heads[sysPartition] ?? "", sysKeys.region];
+  const { rest } = readReply(await connection.run(scripts.claim, keys, [region]));
+  const owner = rest[0] === undefined ? region : String(rest[0]);
+  if (owner === region) return;
+  throw new StoreUnavailable(
+    "unsafe",
+    `Redis ${connection.address} holds the store of region ${owner}, and this node is of region ${region}: each region needs a Redis of its own`,
+  );
 }
 
 /** What Sentinels count to the store; refuses Sentinels that could promote a replica within a lease. */

@@ -35,6 +35,7 @@ export async function openStore(parts: Parts): Promise<RedisStore> {
     ...connection,
     clock,
     observe,
+    region: config.region,
     storeLeaseMs: config.store.leaseMs,
     externalFailover: config.store.externalFailover,
     auditEntriesMax: config.audit.entriesMax,
@@ -45,6 +46,9 @@ export async function openStore(parts: Parts): Promise<RedisStore> {
     throw storeFault(error, config, configFile);
   });
   opened.use(store);
+  // Where it was reached, its lease has been told.
+  if (store.state() === "none")
+    health.note({ lease: { state: "none", reason: "not reached yet" } });
   const times = { timeoutMs: config.store.commandTimeoutMs, monotonicMs: clock.monotonicMs };
   opened.adopt(new StoreProbe(store, health, times), (one) => one.close());
   return store;

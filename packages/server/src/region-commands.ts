@@ -134,6 +134,7 @@ async function atRegions<Result>(
         ...connection,
         clock: systemClock,
         observe,
+        region,
         storeLeaseMs: store.leaseMs,
         externalFailover: store.externalFailover,
         openUnreachable: true,
