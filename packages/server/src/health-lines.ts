@@ -5,7 +5,8 @@ interface Said {
   readonly read: boolean;
   readonly write: boolean;
   readonly keysUsable: boolean;
-  readonly draining: boolean;
+  /** Why the node wants no traffic, whatever it can do. */
+  readonly unwanted: "starting" | "draining" | undefined;
 }
 
 /** One line a part for `/readyz?verbose`: first what the node can do, and else what keeps it from that. */
@@ -23,7 +24,7 @@ export function healthLines(observed: Observed, said: Said): readonly string[] {
     ),
     `certificates: ${word(certificates.ok)}${because(certificates.reason)}`,
     `event loop: ${word(eventLoop.ok)}${because(eventLoop.reason)}`,
-    ...(said.draining ? ["draining"] : []),
+    ...(said.unwanted === undefined ? [] : [said.unwanted]),
   ];
 }
 
@@ -38,8 +39,8 @@ function from({ from, reason }: Observed["serving"]): string {
   return reason === word ? word : `${word}${because(reason)}`;
 }
 
-function ability(able: boolean, { draining }: Said, why: string): string {
-  if (draining) return "no (draining)";
+function ability(able: boolean, { unwanted }: Said, why: string): string {
+  if (unwanted !== undefined) return `no (${unwanted})`;
   if (able) return why === "" ? "ok" : `ok (but now ${why})`;
   return why === "" ? "no (not for long enough yet)" : `no (${why})`;
 }

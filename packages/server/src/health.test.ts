@@ -164,6 +164,18 @@ describe("health", () => {
     expect(health.report().lines).toContain("draining");
   });
 
+  test("a node that starts wants no traffic, whatever its parts do", () => {
+    const { health, at, lease, line } = start();
+    health.starting();
+    lease("full", "");
+    health.rootOfTrust("ok", "");
+    expect(at(0)).toBe("000");
+    expect(line("read")).toBe("read: no (starting)");
+    expect(health.canRead).toBe(true);
+    health.started();
+    expect(at(0)).toBe("111");
+  });
+
   test("whatever happens, what is told has lasted as long as it must (seed 10)", () => {
     const step = fc.record({ ms: fc.nat(400), lease: fc.constantFrom<LeaseState>("full", "none") });
     /** What must be told when the store has been so for so long; undefined = either. */

@@ -98,6 +98,7 @@ export class Health {
   /** Before the first "able" nothing is smoothed: a start does not wait. */
   #everAble = false;
   #everPeer = false;
+  #starting = false;
   #draining = false;
   #told: string;
   #listeners: ((report: HealthReport) => void)[] = [];
@@ -130,6 +131,17 @@ export class Health {
   peer(region: string, state: "up" | "down" | "retired", reason: string): void {
     const peers = new Map(this.#observed.peers).set(region, { state, reason });
     this.#observed = { ...this.#observed, peers };
+    this.tick();
+  }
+
+  /** The node is not complete yet, and wants no traffic before `started`. */
+  starting(): void {
+    this.#starting = true;
+    this.tick();
+  }
+
+  started(): void {
+    this.#starting = false;
     this.tick();
   }
 
@@ -192,13 +204,13 @@ export class Health {
         read: this.#read.able,
         write: this.#write.able,
         keysUsable: this.#keysUsable(this.#monotonicMs()),
-        draining,
+        unwanted: draining ? "draining" : this.#starting ? "starting" : undefined,
       }),
     };
   }
 
   #services(): Readonly<Record<string, boolean>> {
-    const wanted = !this.#draining;
+    const wanted = !this.#draining && !this.#starting;
     return {
       "": this.#read.able && this.#loop.able && wanted,
       "holdfast.read": this.#read.able && wanted,

@@ -8,44 +8,58 @@ import { clock, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 import { version } from "./version.ts";
 
+/** Where probes are answered. */
+export interface Probes {
+  readonly http: string;
+  readonly health: string;
+}
+
 const healthTickMs = 50;
 
-/**
- * Opens what probes ask, then the KMIP endpoint, which from then on is shut while the node can answer nothing. What is
- * known of the store is looked at many times a second, so that no probe has to.
- */
-export async function openListeners(
-  parts: Parts,
-  endpoint: KmipEndpoint,
-  { store, peers }: Regions,
-): Promise<ListenerGuard> {
-  const { config, connection, metrics, health, observe, log, opened } = parts;
+/** Opens what probes ask: before the node waits until it can serve, so that they are answered meanwhile. */
+export async function openProbes({ config, metrics, health, opened }: Parts): Promise<Probes> {
   opened.adopt(new LoopProbe(health), (one) => one.close());
-  const guard = new ListenerGuard(endpoint, health, observe, clock.monotonicMs);
+  const http = await openHttp(config.http.listen, { metrics, health });
+  opened.defer(() => http.close());
+  const grpc = await openGrpcHealth(config.health.listen, health);
+  opened.defer(() => grpc.close());
+  return { http: http.address, health: grpc.address };
+}
+
+/** Looks many times a second at what is known of the stores, so that no probe has to. */
+export function followRegions({ health, opened }: Parts, { store, peers }: Regions): void {
   const look = (): void => {
     for (const peer of peers) peer.setRetired(store.records.isRetired(peer.region));
     health.note({ serving: store.serving() });
   };
   look();
-  const http = await openHttp(config.http.listen, { metrics, health });
-  opened.defer(() => http.close());
-  const grpc = await openGrpcHealth(config.health.listen, health);
-  opened.defer(() => grpc.close());
+  opened.adopt(setInterval(look, healthTickMs), clearInterval);
+}
+
+/** Opens the KMIP endpoint, which from then on is shut while the node can answer nothing. */
+export async function openKmip(
+  parts: Parts,
+  endpoint: KmipEndpoint,
+  { store }: Regions,
+  probes: Probes,
+): Promise<ListenerGuard> {
+  const { config, connection, health, observe, log, opened } = parts;
+  const guard = new ListenerGuard(endpoint, health, observe, clock.monotonicMs);
+  health.note({ serving: store.serving() });
   // Where nobody can be answered yet, the guard opens it as soon as somebody can.
   if (health.canRead) await endpoint.open();
   opened.defer(() => guard.close());
-  const tick = setInterval(() => {
-    look();
-    guard.tick();
-  }, healthTickMs);
-  opened.adopt(tick, clearInterval);
+  opened.adopt(
+    setInterval(() => guard.tick(), healthTickMs),
+    clearInterval,
+  );
+  health.started();
   const { from, reason } = store.serving();
   const how = health.canRead ? "node ready" : "node up, and lets nobody in yet";
   log.say(health.canRead ? "info" : "warn", how, {
     version,
     kmip: endpoint.address,
-    http: http.address,
-    health: grpc.address,
+    ...probes,
     store: connection.address ?? connection.name,
     serving: from,
     ...(health.canRead ? {} : { reason }),

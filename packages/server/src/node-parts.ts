@@ -42,6 +42,7 @@ export function readParts(
   const metrics = new Metrics();
   const settings = { ...config.health, rootOfTrustGraceMs: config.rootOfTrust.graceMs };
   const health = new Health(settings, clock.monotonicMs);
+  health.starting();
   if (peer !== undefined) health.peer(peer.region, "down", "not asked yet");
   const observe = (event: NodeEvent): void => {
     metrics.observe(event);

@@ -8,10 +8,10 @@ import { storeFault } from "./store-faults.ts";
 
 /** How long a start waits until one of the two regions can serve, before it goes on without. */
 const startWaitMs = 5000;
-const againMs = 100;
+const againMs = 50;
 
 /**
- * Makes the configured instances known. A node of two regions starts although neither store can be used now: it says so,
+ * Makes the configured instances known, and goes on to. A node of two regions starts although neither store can be used now: it says so,
  * lets nobody in until one can, and makes up for what is missing then. One of a region alone does not.
  */
 export async function openInstances(
@@ -31,15 +31,16 @@ export async function openInstances(
     observe,
   });
   opened.adopt(keeper, (one) => one.close());
+  await keeper.ensureAll().catch((error: unknown) => {
+    const passes = error instanceof StoreUnavailable && config.peer !== undefined;
+    if (!passes) throw storeFault(error, config, configFile);
+  });
+  return keeper;
+}
+
+/** Waits until the node can serve, for a bounded time. */
+export async function waitUntilServing({ store }: Regions, keeper: InstanceKeeper): Promise<void> {
   const untilMs = clock.monotonicMs() + startWaitMs;
-  for (let known = false; ; await delay(againMs)) {
-    try {
-      if (!known) await keeper.ensureAll();
-      known = true;
-    } catch (error) {
-      const passes = error instanceof StoreUnavailable && config.peer !== undefined;
-      if (!passes) throw storeFault(error, config, configFile);
-    }
-    if (store.serving().from !== "none" || clock.monotonicMs() > untilMs) return keeper;
-  }
+  while (store.serving().from === "none" && clock.monotonicMs() < untilMs) await delay(againMs);
+  await keeper.look();
 }

@@ -6,10 +6,10 @@ import type { Instance } from "./instances.ts";
 import { KmipEndpoint } from "./kmip-endpoint.ts";
 import type { Log } from "./log.ts";
 import { certificatesOf } from "./metric-certificates.ts";
-import { openListeners } from "./node-listeners.ts";
+import { followRegions, openKmip, openProbes } from "./node-listeners.ts";
 import { clock, type Environment, ids, type Parts, readParts } from "./node-parts.ts";
 import { openControl, openRegions } from "./node-regions.ts";
-import { openInstances } from "./node-start.ts";
+import { openInstances, waitUntilServing } from "./node-start.ts";
 import { openEngine, openKeyRing, openRoot, openStore } from "./node-store.ts";
 import { Tenants } from "./node-tenants.ts";
 import { Passwords } from "./passwords.ts";
@@ -54,12 +54,15 @@ export async function startNode(
   const own = await openStore(parts);
   const regions = openRegions(parts, own, files.peer?.identity);
   const { store, peers } = regions;
+  followRegions(parts, regions);
   const keyRing = openKeyRing(parts, regions, root);
   const control = await openControl(parts, regions, keyRing, files.peer?.identity);
   files.peer?.onChange((identity) => {
     for (const each of [...peers, control.peerServer]) each?.setTls(identity);
   });
   const keeper = await openInstances(parts, regions, keyRing, tenants);
+  const probes = await openProbes(parts);
+  await waitUntilServing(regions, keeper);
   const engine = await openEngine(parts, store, keyRing);
   const endpoint = openEndpoint(parts, files, tenants, ticketSecret, engine);
   const certificates = () =>
@@ -73,7 +76,7 @@ export async function startNode(
     quarantined: watchQuarantine(parts, own),
     certificates,
   });
-  const guard = await openListeners(parts, endpoint, regions);
+  const guard = await openKmip(parts, endpoint, regions, probes);
   for (const { message, fields } of warningsOf(config, certificates(), clock.wallMs())) {
     log.say("warn", message, fields);
   }

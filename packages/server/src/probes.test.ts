@@ -31,7 +31,7 @@ test.each<[string, () => Promise<never[]>, { ok: boolean; reason: unknown }]>([
     async () => {
       throw new StoreUnavailable("noLease", "cut off");
     },
-    { ok: true, reason: "not tried: no lease" },
+    { ok: true, reason: "not tried: cut off" },
   ],
 ])("a store that %s", async (_what, read, expected) => {
   const { noted, note } = listener();

@@ -64,7 +64,7 @@ export class StoreProbe {
 /** Without a lease nothing is read, which the lease tells: it says nothing about the way there. */
 function failed(error: unknown): PartState {
   const store = error instanceof StoreUnavailable ? error : undefined;
-  if (store?.failure === "noLease") return { ok: true, reason: "not tried: no lease" };
+  if (store?.failure === "noLease") return { ok: true, reason: `not tried: ${reasonOf(error)}` };
   const kind = store === undefined ? "" : `${store.failure}: `;
   return { ok: false, reason: `${kind}${reasonOf(error)}` };
 }
