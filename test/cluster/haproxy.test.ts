@@ -63,10 +63,11 @@ describe.skipIf(!hasHaproxy())("HAProxy in front of two nodes", () => {
     await sleep(1_000);
     const seconds = await client.stop(running);
     say(
-      `${client.answered} requests in ${seconds.toFixed(1)} s, ${client.retried} retried, ${client.failed.length} failed, slowest ${Math.round(client.slowestMs)} ms`,
+      `${client.answered} requests in ${seconds.toFixed(1)} s (${Math.round(client.answered / seconds)}/s), ${client.retried} retried, ${client.failed.length} failed, slowest ${Math.round(client.slowestMs)} ms`,
     );
     expect(client.failed).toEqual([]);
-    expect(client.answered / seconds).toBeGreaterThan(perSecond * 0.9);
+    // A machine that is busy with other things sends fewer; so few would be no test.
+    expect(client.answered / seconds).toBeGreaterThan(perSecond / 2);
   });
 
   function throughHaproxy(): KmipTarget {
