@@ -241,3 +241,28 @@ test("peer certificates and their authority are replaced without a restart or a 
   const alone = await Promise.all(both.nodes.map(async (node) => (await vitalsOf(node)).peerUp));
   expect(alone).toEqual([true, true, true, true]);
 });
+
+test("after a power cut nodes may be up before any Redis: probes are answered, and all is as before", async () => {
+  const id = await createKey(clients.at("a1"));
+  const bytes = await keyBytes(clients.at("b1"), id);
+  await Promise.all([both.kill("a"), both.kill("b")]);
+  for (const node of both.nodes) node.launch();
+  await until("every node answers probes", async () => {
+    const asked = both.nodes.map((node) => verbose(node).catch(() => ""));
+    return (await Promise.all(asked)).every((text) => text.startsWith("not ready\n"));
+  });
+  const started = performance.now();
+  const redis = both.regions.flatMap((region) => [
+    region.redis.primary,
+    ...region.redis.replicas,
+    ...region.lockMasters,
+  ]);
+  await Promise.all(redis.map((server) => server.restart()));
+  await allWell(both);
+  say(`all well ${ms(performance.now() - started)} after every Redis was started`);
+  for (const node of both.nodes) {
+    const client = clients.at(node.name);
+    await insist(async () => expect(await keyBytes(client, id)).toBe(bytes));
+    await createKey(client);
+  }
+});
