@@ -14,23 +14,31 @@ import {
 } from "@holdfast/engine";
 import type { RegionalStore } from "./regional-store.ts";
 
+/** What another region is held to; both throw `StoreUnavailable`. */
+export interface RulesForOthers {
+  /** The own store serves, with writes. */
+  readonly requireServing: () => void;
+  /** The changes take nothing back. */
+  readonly refuse: (instance: string, changes: readonly Change[]) => void;
+}
+
 /** A region's own store as the clients of another region use it: never through a third store, and without agreement. */
 export class OwnForOthers implements ObjectStore {
   readonly #own: OwnStore;
   readonly #store: RegionalStore;
-  readonly #requireServing: () => void;
+  readonly #rules: RulesForOthers;
 
-  constructor(own: OwnStore, store: RegionalStore, requireServing: () => void) {
+  constructor(own: OwnStore, store: RegionalStore, rules: RulesForOthers) {
     this.#own = own;
     this.#store = store;
-    this.#requireServing = requireServing;
+    this.#rules = rules;
   }
 
   async read(
     instance: string,
     ids: readonly string[],
   ): Promise<readonly (StoredObject | undefined)[]> {
-    this.#requireServing();
+    this.#rules.requireServing();
     return (await this.#own.read(instance, ids)).map(free);
   }
 
@@ -40,17 +48,19 @@ export class OwnForOthers implements ObjectStore {
     audit: readonly AuditEvent[],
     options: CommitOptions = {},
   ): Promise<CommitOutcome> {
-    this.#requireServing();
+    this.#rules.requireServing();
     if (options.agreed === true) {
       const message = "the region that asks must take part with its own store";
       throw new StoreUnavailable("noAgreement", message);
     }
+    this.#rules.refuse(instance, changes);
     return await this.#store.commitOwn(instance, changes, audit);
   }
 
   async markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean> {
     try {
-      this.#requireServing();
+      this.#rules.requireServing();
+      this.#rules.refuse(instance, [{ kind: "update", before, after }]);
     } catch {
       return false;
     }
@@ -58,7 +68,7 @@ export class OwnForOthers implements ObjectStore {
   }
 
   async find(instance: string, query: FindQuery): Promise<FindPage> {
-    this.#requireServing();
+    this.#rules.requireServing();
     const page = await this.#own.find(instance, query);
     return { ...page, objects: page.objects.map((copy) => free(copy)) };
   }
@@ -68,7 +78,7 @@ export class OwnForOthers implements ObjectStore {
     events: readonly AuditEvent[],
     strict: boolean,
   ): Promise<void> {
-    this.#requireServing();
+    this.#rules.requireServing();
     await this.#own.appendAudit(instance, events, strict);
   }
 }

@@ -1,4 +1,4 @@
-import { partitionOf } from "@holdfast/engine";
+import { type Change, partitionOf } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
 import { PeerService } from "./peer-service.ts";
 import { adding, creation, instance, must, newKey, put, regionsWithInstance } from "./test-keys.ts";
@@ -153,6 +153,56 @@ test("an agreed operation holds a record against reads of the other region's cli
   expect((await service.write(instance, [destroy], [], "other")).kind).toBe("reserved");
   expect((await service.write(instance, [destroy], [], "o")).kind).toBe("committed");
   expect(await service.release(instance, "o")).toBe(0);
+  await regions.close();
+});
+
+test("a region gone bad alters no immutable part, takes no fact back and gives no material back", async () => {
+  const { regions, b, service } = await world();
+  const [key, dead] = [newKey(regions), newKey(regions)];
+  await put(b, key);
+  await put(b, dead);
+  const alive = await must(b.own, dead);
+  await b.own.commit(instance, [adding(alive, "destroyed", fact)], []);
+  const [before, destroyed] = [await must(b.own, key), await must(b.own, dead)];
+  const { material } = key;
+  if (material === undefined) throw new Error("a key has material");
+  const forged = { ...material, ciphertext: Buffer.from("another") };
+  const bad: readonly Change[] = [
+    { kind: "update", before, after: { ...key, material: forged } },
+    { kind: "update", before, after: { ...key, material: undefined } },
+    { kind: "update", before, after: { ...key, objectType: 4 } },
+    // What was before is said to be what the change needs; only its tag is the record's.
+    {
+      kind: "update",
+      before: { object: { ...key, material: forged }, tag: before.tag },
+      after: { ...key, material: forged },
+    },
+    { kind: "update", before: destroyed, after: alive.object },
+    { kind: "update", before: destroyed, after: { ...destroyed.object, material } },
+    {
+      kind: "update",
+      before: { object: alive.object, tag: destroyed.tag },
+      after: { ...alive.object, facts: { activated: fact } },
+    },
+    { kind: "create", after: { ...newKey(regions), facts: { destroyed: fact } } },
+  ];
+  const ids = [key.uniqueIdentifier, dead.uniqueIdentifier];
+  for (const change of bad) {
+    await expect(service.remote.commit(instance, [change], [])).rejects.toMatchObject({
+      failure: "corrupt",
+    });
+    if (change.kind === "update") {
+      expect(await service.remote.markServed(instance, change.before, change.after)).toBe(false);
+    }
+    await service.reserve(instance, ids, "o");
+    await expect(service.write(instance, [change], [], "o")).rejects.toMatchObject({
+      failure: "corrupt",
+    });
+    await service.release(instance, "o");
+  }
+  expect(await copyOf(b, key)).toEqual(key);
+  expect(await copyOf(b, dead)).toEqual(destroyed.object);
+  expect(b.events).toContainEqual(expect.objectContaining({ type: "warning" }));
   await regions.close();
 });
 

@@ -14,6 +14,7 @@ import {
   type StorePosition,
   StoreUnavailable,
 } from "@holdfast/engine";
+import { refuseShrinking } from "./growth.ts";
 import { type MergeResult, mergeInto } from "./merge.ts";
 import { OwnForOthers } from "./own-for-others.ts";
 import type { PeerHello, PeerStore, PushOutcome, Timers } from "./ports.ts";
@@ -50,8 +51,11 @@ export class PeerService implements PeerStore {
 
   constructor(options: PeerServiceOptions) {
     this.#options = options;
-    const { own, store } = options;
-    this.remote = new OwnForOthers(own, store, () => this.#requireServing());
+    const { own, store, asking, observe } = options;
+    this.remote = new OwnForOthers(own, store, {
+      requireServing: () => this.#requireServing(),
+      refuse: (instance, changes) => refuseShrinking(instance, changes, asking, observe),
+    });
   }
 
   async hello(): Promise<PeerHello> {
@@ -111,13 +115,15 @@ export class PeerService implements PeerStore {
     return await this.#options.own.reserve(instance, ids, operation);
   }
 
-  write(
+  async write(
     instance: string,
     changes: readonly Change[],
     audit: readonly AuditEvent[],
     operation: string,
   ): Promise<CommitOutcome> {
-    return this.#options.own.commit(instance, changes, audit, { operation, joined: true });
+    const { own, asking, observe } = this.#options;
+    refuseShrinking(instance, changes, asking, observe);
+    return await own.commit(instance, changes, audit, { operation, joined: true });
   }
 
   release(instance: string, operation: string): Promise<number> {

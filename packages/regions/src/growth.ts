@@ -1,0 +1,45 @@
+import { type Change, type Observer, StoreUnavailable } from "@holdfast/engine";
+import { join, settled } from "./join.ts";
+import { storedOf } from "./merge.ts";
+
+/**
+ * Whether a change is one that a join could make, but for attributes: nothing that never changes is another, no fact is
+ * taken back, and what is destroyed has no material. What was before must be what its tag says, since the store compares
+ * tags alone.
+ */
+function onlyGrows(change: Change): boolean {
+  const { after } = change;
+  if (settled(after) !== after) return false;
+  if (change.kind === "create") return true;
+  const { before } = change;
+  if (storedOf(before.object).tag !== before.tag) return false;
+  const outcome = join(before.object, after);
+  if (outcome.kind !== "joined") return false;
+  // Attributes are their last writer's, whoever that is.
+  const { registers, usage, lastChange } = after;
+  const grown = { ...outcome.object, registers, usage, lastChange };
+  return storedOf(grown).tag === storedOf(after).tag;
+}
+
+/**
+ * Refuses what another region may not ask of this one's store, however far it is trusted. Records of another instance are
+ * left to the store, to which they are as if they were not there.
+ */
+export function refuseShrinking(
+  instance: string,
+  changes: readonly Change[],
+  from: string,
+  observe: Observer,
+): void {
+  const refused = changes.find((change) => isOf(instance, change) && !onlyGrows(change));
+  if (refused === undefined) return;
+  const { uniqueIdentifier } = refused.after;
+  const message = `region ${from} would change what never changes of record ${uniqueIdentifier}, or take a fact back: refused`;
+  observe({ type: "warning", message });
+  throw new StoreUnavailable("corrupt", message);
+}
+
+function isOf(instance: string, change: Change): boolean {
+  if (change.after.instance !== instance) return false;
+  return change.kind === "create" || change.before.object.instance === instance;
+}
