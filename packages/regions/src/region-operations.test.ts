@@ -89,6 +89,10 @@ describe("retire", () => {
     const back = () => ({ generation: 2 });
     const after = changedRegion(before.object, "a", "a", time.wallMs(), back);
     await b.own.commit(systemInstance, [{ kind: "update", before, after }], []);
+    // Its client follows the records a moment later.
+    Object.assign(b.other.peer, { state: () => "retired" });
+    const miss = time.until(get(b.store, newKey(regions)));
+    await expect(miss).rejects.toMatchObject({ failure: "peerUnreachable" });
     const outcome = b.store.commit(instance, [destroy], [], { agreed: true });
     await expect(time.until(outcome)).rejects.toMatchObject({ failure: "noAgreement" });
     expect((await copyOf(b, key))?.facts).toEqual({});

@@ -265,15 +265,15 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     return await this.#aside(instance, ids, copies, through);
   }
 
-  #aside(
+  async #aside(
     instance: string,
     ids: readonly string[],
     copies: Awaited<ReturnType<typeof readEach>>,
     through: boolean,
   ): Promise<readonly (StoredObject | undefined)[]> {
     const { timers, observe } = this.#options;
-    const others = this.#watch.others();
-    return this.#parts.readAside({ instance, ids, copies }, through, {
+    const others = await this.#othersNow();
+    return await this.#parts.readAside({ instance, ids, copies }, through, {
       own: this.#own,
       others,
       timers,
@@ -340,10 +340,8 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     if (this.#isAlone()) return await this.commitOwn(instance, changes, audit);
     if (from === "none") throw new StoreUnavailable(this.#whyNone(), reason);
     if (from !== "local" || !writes) throw new StoreUnavailable("noAgreement", reason);
-    const { region, peers, timers, ids, observe } = this.#options;
-    // Whoever is left out must still be retired now, and not a moment ago.
-    if (this.#watch.others().length < peers.length) await this.records.refresh();
-    const others = this.#watch.others();
+    const { region, timers, ids, observe } = this.#options;
+    const others = await this.#othersNow();
     if (others.length === 0) return await this.commitOwn(instance, changes, audit);
     requireAll(others);
     const merging = { from: region, timers, observe, reservedMs: this.#reservedMs };
@@ -354,6 +352,12 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
       { instance, changes, audit },
       { timers, ids, observe, reservedMs },
     );
+  }
+
+  /** The other regions; whoever is left out must still be retired now, and not a moment ago. */
+  async #othersNow(): Promise<readonly Peer[]> {
+    if (this.#watch.others().length < this.#options.peers.length) await this.records.refresh();
+    return this.#watch.others();
   }
 
   #push(others: readonly Peer[], changes: readonly Change[]): Promise<boolean> {

@@ -85,11 +85,11 @@ export class ServingWatch {
     return this.#state.level;
   }
 
-  /** The other regions, without those that were retired. */
+  /** The other regions, without those that were retired: by the records, which a peer's own state only follows. */
   others(): readonly Peer[] {
-    const { peers, records } = this.#options;
+    const { peers } = this.#options;
     return peers.some((peer) => this.#isRetired(peer))
-      ? peers.filter((peer) => peer.state() !== "retired" && !records.isRetired(peer.region))
+      ? peers.filter((peer) => !this.#isRetired(peer))
       : peers;
   }
 
@@ -164,7 +164,7 @@ export class ServingWatch {
   }
 
   #isRetired(peer: Peer): boolean {
-    return peer.state() === "retired" || this.#options.records.isRetired(peer.region);
+    return this.#options.records.isRetired(peer.region);
   }
 
   async #run(): Promise<void> {

@@ -42,6 +42,7 @@ test.each<[string, string, ServingState]>([
   ["... others down", "local writes", serveStep(levelled(after(full)), others("down"))],
   ["lapsed, others up", "remote writes", after(full, others("up"), lapse)],
   ["lapsed, others down", "none", after(full, others("down"), lapse)],
+  ["short, nobody met yet", "none", after(short)],
   ["short, others up", "remote writes", after(short, others("up"))],
   ["short, others down", "local", after(short, others("down"))],
   ["short, a region alone", "local", after(short, others("absent"))],

@@ -135,7 +135,8 @@ export function serving(state: ServingState): Serving {
       through: false,
     };
   }
-  if (others === "unknown" && lease === "full") return none("the other region is not met yet");
+  // Whoever was retired meanwhile, or lost data, learns of it first.
+  if (others === "unknown" && lease !== "none") return none("the other region is not met yet");
   if (lease === "none") return none("no lease on the own store, and no other region in reach");
   return {
     from: "local",
