@@ -23,12 +23,6 @@ export interface Observation {
   readonly store: string | undefined;
 }
 
-/** What replaced a text, and when that was tried. */
-interface Replaced {
-  readonly by: Acknowledged;
-  readonly triedMs: number;
-}
-
 /** A promise that was broken. */
 export class Violation extends Error {
   override readonly name = "Violation";
@@ -43,8 +37,8 @@ export class Checker {
   /** Object → since when anybody was shown that it is destroyed. */
   readonly #destroyed = new Map<string, number>();
   /** Object and text → the writes that replaced it. */
-  readonly #replaced = new Map<string, Replaced[]>();
-  /** Text → when a commit of it was begun last: a request may write it again. */
+  readonly #replaced = new Map<string, Acknowledged[]>();
+  /** Text → how often a commit of it was begun: a request that is not sure decides anew, and may write it again. */
   readonly #tried = new Map<string, number>();
   readonly #epochs = new Map<string, unknown>();
   /** Region → how often its store was lost. */
@@ -59,8 +53,9 @@ export class Checker {
   }
 
   /** A change is about to be committed. */
-  tried(after: ManagedObject, nowMs: number): void {
-    this.#tried.set(noteOf(after).text, nowMs);
+  tried(after: ManagedObject): void {
+    const { text } = noteOf(after);
+    this.#tried.set(text, (this.#tried.get(text) ?? 0) + 1);
   }
 
   /** A change was acknowledged. `before` is the object that it changed. */
@@ -75,8 +70,7 @@ export class Checker {
     }
     if (change.kind === "note" && before !== undefined) {
       const key = `${change.id} ${noteOf(before).text}`;
-      const triedMs = this.#tried.get(noteOf(change.object).text) ?? 0;
-      this.#replaced.set(key, [...(this.#replaced.get(key) ?? []), { by: change, triedMs }]);
+      this.#replaced.set(key, [...(this.#replaced.get(key) ?? []), change]);
     }
   }
 
@@ -194,9 +188,10 @@ export class Checker {
 
   /** A write that replaced what it read stays: the text that it replaced does not come back. */
   #notReplaced(seen: Observation, note: string): void {
-    for (const { by, triedMs } of this.#replaced.get(`${seen.id} ${note}`) ?? []) {
-      const again = (this.#tried.get(note) ?? 0) >= triedMs;
-      if (!again && this.#mustShow(by, seen)) {
+    // A text that was written again is at two places in the order of writes.
+    if ((this.#tried.get(note) ?? 0) > 1) return;
+    for (const by of this.#replaced.get(`${seen.id} ${note}`) ?? []) {
+      if (this.#mustShow(by, seen)) {
         this.#fail(`${note} is seen, which ${describe(by)} replaced`, seen);
       }
     }

@@ -83,7 +83,7 @@ export class World implements NodeListener {
   }
 
   tried(after: ManagedObject): void {
-    this.checker.tried(after, this.scheduler.nowMs);
+    this.checker.tried(after);
   }
 
   led(region: string, epoch: number, life: object): void {
@@ -196,7 +196,13 @@ export class World implements NodeListener {
     for (const region of agreed ? regionNames : []) {
       if (contains(this.record(region, id), change)) regions.add(region);
     }
-    return { ...change, shared: regions.size === regionNames.length };
+    // What a store made just before it was lost may be acknowledged afterwards.
+    for (const region of [...regions]) {
+      const gone = this.group(region).losses > 0 && !contains(this.record(region, id), change);
+      if (gone && !shared) regions.delete(region);
+    }
+    const lost = regions.size === 0;
+    return { ...change, shared: regions.size === regionNames.length, lost };
   }
 
   #othersOf(region: string) {

@@ -1,0 +1,126 @@
+import type { ManagedObject } from "@holdfast/engine";
+import type { Flaw } from "./flaws.ts";
+import { settled } from "./scheduler.ts";
+import { type Plan, SmallWorld } from "./small-world.ts";
+
+/** What became of an enumeration. */
+export interface Enumerated {
+  /** Different states that were reached. */
+  readonly states: number;
+  /** Orders of all steps, those that lead through the same states included. */
+  readonly interleavings: bigint;
+  readonly executions: number;
+  /** True where `statesMax` was reached before the end. */
+  readonly cutShort: boolean;
+  readonly failure: unknown;
+  /** The steps that led to the failure. */
+  readonly trace: readonly string[];
+}
+
+/** A state's successors, once it was looked at. */
+type Graph = Map<string, string[]>;
+
+const stepsMax = 200;
+
+/**
+ * Every order of the steps of a plan, depth first: each execution follows a prefix of choices and then always takes the
+ * first. Where a state was seen before, what follows from it is known: an actor depends on nothing but what it was told.
+ */
+export async function enumerate(
+  plan: Plan,
+  { flaw, statesMax = Number.POSITIVE_INFINITY }: { flaw?: Flaw; statesMax?: number } = {},
+): Promise<Enumerated> {
+  const graph: Graph = new Map();
+  const key = await new SmallWorld(undefined).make();
+  const open: (readonly number[])[] = [[]];
+  let executions = 0;
+  for (;;) {
+    const prefix = open.pop();
+    if (prefix === undefined || graph.size >= statesMax) {
+      const cutShort = prefix !== undefined;
+      return { ...summary(graph, executions), cutShort, failure: undefined, trace: [] };
+    }
+    executions += 1;
+    const failed = await execute({ plan, flaw, key }, prefix, graph, open);
+    if (failed !== undefined) return { ...summary(graph, executions), cutShort: false, ...failed };
+  }
+}
+
+interface Start {
+  readonly plan: Plan;
+  readonly flaw: Flaw | undefined;
+  readonly key: ManagedObject;
+}
+
+interface Failed {
+  readonly failure: unknown;
+  readonly trace: readonly string[];
+}
+
+async function execute(
+  { plan, flaw, key }: Start,
+  prefix: readonly number[],
+  graph: Graph,
+  open: (readonly number[])[],
+): Promise<Failed | undefined> {
+  const world = new SmallWorld(flaw);
+  await world.begin(plan, key);
+  const chosen: number[] = [];
+  const trace: string[] = [];
+  let from: string | undefined;
+  for (let step = 0; step < stepsMax; step += 1) {
+    const failure = failureIn(world);
+    if (failure !== undefined) return { failure, trace: [...trace, ...world.answers] };
+    const { steps } = world.gate;
+    // Along the prefix everything is known but its last step.
+    if (step >= prefix.length || step === prefix.length - 1) {
+      const state = world.state();
+      if (from !== undefined) graph.get(from)?.push(state);
+      if (step >= prefix.length) {
+        if (graph.has(state)) return undefined;
+        graph.set(state, []);
+        for (let other = 1; other < steps.length; other += 1) open.push([...chosen, other]);
+      }
+      from = state;
+    }
+    const choice = prefix[step] ?? 0;
+    const next = steps[choice];
+    if (next === undefined) return undefined;
+    chosen.push(choice);
+    trace.push(`${next.actor}: ${next.label}`);
+    world.gate.take(next);
+    await settled();
+  }
+  return { failure: new Error(`not at its end after ${stepsMax} steps`), trace };
+}
+
+function failureIn(world: SmallWorld): unknown {
+  if (world.failure !== undefined) return world.failure;
+  try {
+    world.inspect();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+function summary(graph: Graph, executions: number) {
+  const counts = new Map<string, bigint>();
+  const [root] = graph.keys();
+  return {
+    states: graph.size,
+    executions,
+    interleavings: root === undefined ? 0n : ways(root, graph, counts),
+  };
+}
+
+/** How many orders of steps lead from a state to an end; no state is reached twice in one of them. */
+function ways(state: string, graph: Graph, counts: Map<string, bigint>): bigint {
+  const known = counts.get(state);
+  if (known !== undefined) return known;
+  const next = graph.get(state) ?? [];
+  const count =
+    next.length === 0 ? 1n : next.reduce((sum, to) => sum + ways(to, graph, counts), 0n);
+  counts.set(state, count);
+  return count;
+}
