@@ -108,6 +108,35 @@ describe("retire", () => {
 });
 
 describe("a retired region", () => {
+  test("goes on with what it has once the one that stayed is lost for good, by an operator's word alone", async () => {
+    const { regions, a, b, time, link } = await retired();
+    link.open = true;
+    await time.pass(1_500);
+    link.open = false;
+    await time.pass(200);
+    const tools = toolsOf(regions, a);
+    const early = time.until(rejoinRegion(a.other.peer, tools));
+    await expect(early).rejects.toMatchObject({ failure: "peerUnreachable" });
+    await time.until(retireRegion("b", true, tools));
+    await time.pass(1_200);
+    expect(a.store.serving().from).toBe("none");
+    const { generation } = await time.until(rejoinRegion(a.other.peer, tools));
+    expect(generation).toBe(2);
+    await time.pass(1_200);
+    expect(a.store.serving()).toMatchObject({ from: "local", writes: true });
+    expect(await time.until(get(a.store, newKey(regions)))).toBeUndefined();
+    // The lost one, back with its data, is the one that must rejoin.
+    link.open = true;
+    await time.pass(10_000);
+    expect(b.store.serving().from).toBe("none");
+    expect(a.store.serving().from).toBe("local");
+    expect((await time.until(rejoinRegion(b.other.peer, toolsOf(regions, b)))).generation).toBe(2);
+    await time.pass(10_000);
+    await regions.bothLevel();
+    expect(b.store.serving().from).toBe("local");
+    await regions.close();
+  });
+
   test("stops serving at its first contact, and stays so in a cut", async () => {
     const { regions, a, time, link } = await retired();
     expect(a.store.serving().from).toBe("local");

@@ -89,7 +89,8 @@ export function changedRegion(
   return withRegion(record, change(entry), now);
 }
 
-async function changeRegion(
+/** Changes a region's record in the own store. */
+export async function changeRegion(
   { own, region: by, timers }: RegionTools,
   region: string,
   change: (entry: RegionEntry) => Partial<Omit<RegionEntry, "region">>,
@@ -110,7 +111,8 @@ async function changeRegion(
   throw new StoreUnavailable("timeout", `others change the record of region ${region}`);
 }
 
-async function helloOf(peer: Peer): Promise<PeerHello | undefined> {
+/** What a region says of itself; undefined where it cannot be asked. */
+export async function helloOf(peer: Peer): Promise<PeerHello | undefined> {
   try {
     return await peer.hello();
   } catch (error) {

@@ -8,7 +8,14 @@ import {
 } from "@holdfast/engine";
 import { mergeInto } from "./merge.ts";
 import type { Peer } from "./ports.ts";
-import { changedRegion, entryOf, RegionRefused, type RegionTools } from "./region-operations.ts";
+import {
+  changedRegion,
+  changeRegion,
+  entryOf,
+  helloOf,
+  RegionRefused,
+  type RegionTools,
+} from "./region-operations.ts";
 import { isRetiredEntry, regionIdentifier } from "./region-records.ts";
 import { jittered } from "./waiting.ts";
 
@@ -41,7 +48,7 @@ const heldTriesMax = 100;
 /**
  * Brings a retired region back: everything that its own store has is joined into the survivor, then everything that the
  * survivor has into the own store, and only then the region gets a new generation, with which it serves. May be run
- * again whenever it failed.
+ * again whenever it failed. Where the survivor was lost since then, and retired here, the region goes on with what it has.
  */
 export async function rejoinRegion(
   survivor: Peer,
@@ -50,6 +57,7 @@ export async function rejoinRegion(
 ): Promise<RejoinResult> {
   const { region, timers } = tools;
   const { settleMs = 5_000, progress = () => undefined } = options;
+  if (await isLost(survivor, tools)) return await rejoinAlone(tools);
   await checkRetired(survivor, tools);
   const pushed = await pushAll(survivor, tools, progress);
   const first = await survivor.position();
@@ -75,6 +83,25 @@ export async function rejoinRegion(
     pulled: pulled + late,
     quarantined: pushed.quarantined,
   };
+}
+
+/** The region that had gone on was lost too, as an operator said here. */
+async function isLost(survivor: Peer, { own }: RegionTools): Promise<boolean> {
+  return (
+    isRetiredEntry(await entryOf(own, survivor.region)) && (await helloOf(survivor)) === undefined
+  );
+}
+
+async function rejoinAlone(tools: RegionTools): Promise<RejoinResult> {
+  const { own, region } = tools;
+  if (!isRetiredEntry(await entryOf(own, region))) {
+    throw new RegionRefused(`region ${region} is not retired: nothing to do`);
+  }
+  await changeRegion(tools, region, ({ generation, retired }) => ({
+    generation: Math.max(generation, retired) + 1,
+  }));
+  const { generation } = await entryOf(own, region);
+  return { generation, pushed: 0, pulled: 0, quarantined: 0 };
 }
 
 async function checkRetired(survivor: Peer, { region, own }: RegionTools): Promise<void> {
