@@ -15,12 +15,16 @@ export interface FaultContext {
   readonly filter: PacketFilter;
   /** An identifier of an object that was acknowledged. */
   readonly anyObject: (dice: number) => string | undefined;
+  /** Reads an object at every endpoint of a region, as clients do. */
+  readonly readAt: (region: RegionName, id: string) => Promise<void>;
   /** A process was killed at this moment. */
   readonly died: (node: NodeProcess) => void;
   /** A region's store lost everything. */
   readonly emptied: (region: RegionName) => void;
   /** A time begins, or ends, in which no two regions can agree. */
   readonly isolated: (name: string, isolated: boolean) => void;
+  /** Something that must come true once every node is well again, before another fault comes. */
+  readonly afterwards: (what: string, check: () => Promise<boolean>) => void;
   readonly stopped: AbortSignal;
 }
 
@@ -124,16 +128,20 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
       }
     };
   },
-  "corrupt-record": async ({ dice }, region, { anyObject }) => {
+  "corrupt-record": async ({ dice }, region, { anyObject, afterwards, readAt }) => {
     const id = anyObject(dice);
     const primary = await primaryOf(region);
-    if (id !== undefined) {
-      const record = await recordOf(primary, id).catch(() => undefined);
-      const noise = record === undefined ? undefined : randomBytes(record.value.length);
-      if (record !== undefined && noise !== undefined) {
-        await primary.command("set", record.key, noise).catch(() => undefined);
-      }
-    }
+    const record =
+      id === undefined ? undefined : await recordOf(primary, id).catch(() => undefined);
+    if (id === undefined || record === undefined) return () => undefined;
+    const noise = randomBytes(record.value.length);
+    await primary.command("set", record.key, noise).catch(() => undefined);
+    // Damage shows when the record is read. Were the other region's copy lost before, nobody could repair it.
+    afterwards(`${id} repaired in region ${region.name}`, async () => {
+      await readAt(region.name as RegionName, id);
+      const [now] = await (await primaryOf(region)).buffers("mget", record.key);
+      return now?.equals(noise) === false;
+    });
     return () => undefined;
   },
   flush: async (_fault, region, { emptied }) => {

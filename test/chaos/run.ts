@@ -3,7 +3,8 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createKey, keyBytes } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
-import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { until } from "../support/redis.ts";
+import { type RegionName, startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { allWell, caughtUp } from "../support/vitals.ts";
 import { checkAll } from "./check.ts";
 import { Clients, digestOf, endpointsOf } from "./clients.ts";
@@ -16,7 +17,7 @@ import { PacketFilter } from "./packet-filter.ts";
 import { type FaultKind, faultKinds, type PlannedFault, planOf, type Step } from "./plan.ts";
 import { Probes } from "./probes.ts";
 import { type ChaosReport, countViolations } from "./report.ts";
-import { Workload } from "./workload.ts";
+import { readAt, Workload } from "./workload.ts";
 
 const instance = "vcenter";
 const patience = { connectTimeoutMs: 2_000, requestTimeoutMs: 5_000 };
@@ -66,6 +67,7 @@ class Run {
   readonly #made: Made[] = [];
   readonly #recoveries = new Map<string, number[]>();
   readonly #delay = monitorEventLoopDelay({ resolution: 5 });
+  readonly #afterwards: { readonly what: string; readonly check: () => Promise<boolean> }[] = [];
   #workload: Workload | undefined;
   #probes: Probes | undefined;
   #steps = 0;
@@ -178,6 +180,9 @@ class Run {
       const supervise = setInterval(() => void revive(this.#both).catch(() => undefined), 1_000);
       try {
         await allWell(this.#both, recoveryMaxMs);
+        for (const { what, check } of this.#afterwards.splice(0)) {
+          await until(what, check, recoveryMaxMs);
+        }
       } finally {
         clearInterval(supervise);
       }
@@ -193,11 +198,22 @@ class Run {
       both: this.#both,
       filter: this.#filter,
       anyObject: (dice) => this.#workload?.any(dice)?.id,
+      readAt: (region, id) => this.#readAt(region, id),
+      afterwards: (what, check) => this.#afterwards.push({ what, check }),
       died: (node: NodeProcess) => this.#monitor.died(node.name),
       emptied: (region) => this.#monitor.emptied(region),
       isolated: (name, isolated) => this.#monitor.isolate(name, isolated),
       stopped: this.#stopped,
     };
+  }
+
+  async #readAt(region: RegionName, id: string): Promise<void> {
+    const entry = this.#history.entries.get(id);
+    if (entry === undefined) return;
+    const endpoints = this.#clients.endpoints.filter((one) => one.region === region);
+    await Promise.all(
+      endpoints.map((endpoint) => readAt(this.#clients, this.#history, entry, endpoint)),
+    );
   }
 
   #report(): ChaosReport {
