@@ -36,6 +36,8 @@ const pageMax = 10_000;
 /** A find may always answer fewer. */
 const findMax = 256;
 const maskBytes = 32;
+/** An operation's name is a UUID. */
+const operationMax = 64;
 /** Records are read in parts, so that they need not all be held at once. */
 const partIds = 64;
 /** More than one record is not answered beyond this: whoever asks has to ask for fewer. */
@@ -115,7 +117,7 @@ const handlers: Handlers = {
     return create(RecordsReplySchema, { records: [...records], damaged });
   },
   reserve: async (store, { instance, ids, operation }) => {
-    const outcome = await store.reserve(instance, bounded(ids), operation);
+    const outcome = await store.reserve(instance, bounded(ids), named(operation));
     return create(
       ReserveReplySchema,
       outcome.kind === "reserved"
@@ -131,7 +133,7 @@ const handlers: Handlers = {
   },
   write: async (store, { instance, changes, audit, operation }) => {
     const made = changes.map((change) => changeOf(change, instance));
-    return outcomeMessage(await store.write(instance, made, audit.map(auditOf), operation));
+    return outcomeMessage(await store.write(instance, made, audit.map(auditOf), named(operation)));
   },
   release: async (store, { instance, operation }) =>
     create(ReleaseReplySchema, { released: await store.release(instance, operation) }),
@@ -201,6 +203,14 @@ function decoded<Message>(decode: () => Message): Message {
 function bounded(ids: readonly string[]): readonly string[] {
   if (ids.length > idsMax) throw new InvalidRequest(`more than ${idsMax} identifiers`);
   return ids;
+}
+
+/** Without a name, nothing holds the records: the store would take it for an ordinary change. */
+function named(operation: string): string {
+  if (operation === "" || operation.length > operationMax) {
+    throw new InvalidRequest("an agreed operation without a name, or with none of ours");
+  }
+  return operation;
 }
 
 async function slots(

@@ -51,6 +51,27 @@ const piece = (method: string, total: number, data: Uint8Array) =>
 const hello = framed(encodeMessage(peerMethods.hello.input, create(peerMethods.hello.input, {})));
 
 describe("an authenticated peer that sends nonsense", () => {
+  test.each(["", "o".repeat(65)])(
+    "an agreed operation named %j holds and writes nothing",
+    async (operation) => {
+      const store = new TestPeerStore("b");
+      const ids = [testId(1)];
+      const reserve = encodeMessage(
+        peerMethods.reserve.input,
+        create(peerMethods.reserve.input, { instance: "one", ids, operation }),
+      );
+      const changes = [{ after: encodeRecord(testObject(testId(1))) }];
+      const write = encodeMessage(
+        peerMethods.write.input,
+        create(peerMethods.write.input, { instance: "one", changes, operation }),
+      );
+      await expect(answer("reserve", store, reserve)).rejects.toBeInstanceOf(InvalidRequest);
+      await expect(answer("write", store, write)).rejects.toBeInstanceOf(InvalidRequest);
+      expect(await store.own.reservations()).toEqual([]);
+      expect(await store.own.read("one", ids)).toEqual([undefined]);
+    },
+  );
+
   test.each([
     ["a message that is too large", "Fetch", framed(Buffer.alloc(300_000)), "8"],
     ["a length of 4 GiB", "Fetch", Buffer.from("00ffffffff00", "hex"), "8"],
