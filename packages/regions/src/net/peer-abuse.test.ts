@@ -2,15 +2,18 @@ import { randomBytes } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { encodeRecord, StoreUnavailable } from "@holdfast/engine";
+import { groupItem, sampleRegister } from "@holdfast/engine/conformance";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { answer } from "./handlers.ts";
 import { decodeMessage, encodeMessage, peerMethods, unaryNamed } from "./methods.ts";
 import { PieceCollector, piecesOf } from "./pieces.ts";
-import type { ServerLimits } from "./server-limits.ts";
+import { joinBatch } from "./push-receiver.ts";
+import { ByteBudget, type ServerLimits } from "./server-limits.ts";
 import { InvalidRequest } from "./status.ts";
 import { framed, messagesOf, RawClient } from "./test-grpc.ts";
 import { eventually, TestPeerStore, TestPeers, testId, testObject } from "./test-peer.ts";
+import { outcomeOf } from "./wire.ts";
 
 /** A server, and somebody with a peer's certificate who does as it likes. */
 async function raw(limits: Partial<ServerLimits> = {}) {
@@ -51,6 +54,23 @@ const piece = (method: string, total: number, data: Uint8Array) =>
 const hello = framed(encodeMessage(peerMethods.hello.input, create(peerMethods.hello.input, {})));
 
 describe("an authenticated peer that sends nonsense", () => {
+  test("the last stamp that there is would forbid every later write: such a record is not read", async () => {
+    const store = new TestPeerStore("b");
+    const stamped = (us: number) =>
+      encodeRecord({
+        ...testObject(testId(1)),
+        registers: [sampleRegister(groupItem("g"), us)],
+      });
+    const context = {
+      store,
+      budget: new ByteBudget(1),
+      unexpected: (error: unknown) => expect.unreachable(String(error)),
+    };
+    const [ahead, last] = [stamped(2 ** 52), stamped(Number.MAX_SAFE_INTEGER)];
+    const { outcomes } = await joinBatch(context, 1, [last, ahead]);
+    expect(outcomes.map(outcomeOf)).toEqual(["unread", "durable"]);
+  });
+
   test.each(["", "o".repeat(65)])(
     "an agreed operation named %j holds and writes nothing",
     async (operation) => {

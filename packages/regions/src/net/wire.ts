@@ -8,6 +8,7 @@ import {
   type ManagedObject,
   type OwnStoredObject,
   type StoredObject,
+  StoreUnavailable,
 } from "@holdfast/engine";
 import {
   AuditEventSchema,
@@ -26,6 +27,11 @@ import type { PushOutcome } from "../ports.ts";
 import { InvalidRequest } from "./status.ts";
 
 const tagBytes = 16;
+/**
+ * The year 2112, in microseconds. A clock that is ahead is believed, but the next write's stamp is one more than the
+ * last, and there must be such a number.
+ */
+const stampMax = 2 ** 52;
 
 /** What stands for a record that this release cannot read, where identifiers of damaged records are told. */
 const unreadable = "(not readable here)";
@@ -68,7 +74,9 @@ export function ownBytes(bytes: Uint8Array): Uint8Array {
 
 /** A record of the other side. Copied, since its parts are views of its bytes and may live long. */
 function objectOf(record: Uint8Array): ManagedObject {
-  return decodeRecord(Buffer.from(record));
+  const object = decodeRecord(Buffer.from(record));
+  if (object.registers.every(({ stamp }) => stamp.us <= stampMax)) return object;
+  throw new StoreUnavailable("corrupt", "a record has a stamp after which there is no other");
 }
 
 /** A record, or undefined where this release cannot read it. */
