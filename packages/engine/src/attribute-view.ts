@@ -13,7 +13,7 @@ import {
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { homeOf, leaseTimeSeconds } from "./attribute-home.ts";
 import { stateOf, stateValues } from "./lifecycle.ts";
-import { objectTypeName } from "./object-type.ts";
+import { knownObjectTypeName } from "./object-type.ts";
 import type { ManagedObject } from "./record.ts";
 
 const softwareProtection = 0x01;
@@ -183,9 +183,11 @@ const shownAlways = new Set<number>([
   a.LastChangeDate.tag,
 ]);
 
-/** Computed attributes exist for the object types of the table only. */
+/** Computed attributes exist for the object types of the table only: one object of another must not fail a search. */
 function applies(object: ManagedObject, tag: number, version: Version): boolean {
-  return shownAlways.has(tag) || attributeVisible(tag, version, objectTypeName(object.objectType));
+  if (shownAlways.has(tag)) return true;
+  const type = knownObjectTypeName(object.objectType);
+  return type !== undefined && attributeVisible(tag, version, type);
 }
 
 const tableOrder: readonly number[] = Object.values(attributes).map((row) => row.tag);

@@ -103,4 +103,5 @@ export {
   withRegion,
 } from "./system-record.ts";
 export { TurnQueue } from "./turn-queue.ts";
+export { uuidText, writeUuid } from "./uuid.ts";
 export { vendorItem, vendorKey, vendorOf, vendorTags } from "./vendor-attribute.ts";

@@ -10,7 +10,12 @@ const names: ReadonlyMap<number, ObjectTypeName> = new Map(
 
 /** The name of a record's Object Type (KMIP 2.1, 11.34). */
 export function objectTypeName(value: number): ObjectTypeName {
-  const name = names.get(value);
+  const name = knownObjectTypeName(value);
   if (name === undefined) throw new Error(`object type ${value} is not in the table`);
   return name;
+}
+
+/** The same; undefined where another region's record has a type that this release does not know. */
+export function knownObjectTypeName(value: number): ObjectTypeName | undefined {
+  return names.get(value);
 }

@@ -25,10 +25,10 @@ import {
   safe,
   typed,
   uuidBytes,
-  uuidText,
 } from "./record-items.ts";
 import { recordTags as tags } from "./record-tags.ts";
 import { registerItems, registersOf } from "./register-codec.ts";
+import { uuidText } from "./uuid.ts";
 
 /** The format that `encodeRecord` writes; the first field of every record. */
 export const recordFormat = 1;
@@ -118,7 +118,7 @@ function readMaterial(item: Item): SealedMaterial {
     const { value } = item;
     if (value.length < 16 + nonceBytes) throw new RecordError("sealed material is cut short");
     return {
-      kekId: uuidText(value.subarray(0, 16)),
+      kekId: uuidText(value),
       nonce: value.subarray(16, 16 + nonceBytes),
       ciphertext: value.subarray(16 + nonceBytes),
     };

@@ -1,6 +1,5 @@
 import { type Item, ItemType } from "@holdfast/ttlv";
-
-const uuidForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+import { uuidText, writeUuid } from "./uuid.ts";
 
 /** What a record's bytes do not say; only the codec sees it. */
 export class RecordError extends Error {
@@ -9,14 +8,8 @@ export class RecordError extends Error {
 
 /** The 16 bytes of a lower-case UUID; undefined for any other text. */
 export function uuidBytes(text: string): Uint8Array | undefined {
-  return uuidForm.test(text) ? Buffer.from(text.replaceAll("-", ""), "hex") : undefined;
-}
-
-/** The lower-case UUID of 16 bytes. */
-export function uuidText(bytes: Uint8Array): string {
-  if (bytes.length !== 16) throw new RecordError("an identifier is not 16 bytes long");
-  const hex = Buffer.from(bytes.buffer, bytes.byteOffset, 16).toString("hex");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  const bytes = new Uint8Array(16);
+  return writeUuid(text, bytes, 0) ? bytes : undefined;
 }
 
 /** A text as an item: 16 bytes for a UUID, which saves 24. */
@@ -29,8 +22,11 @@ export function identifierItem(tag: number, text: string): Item {
 
 /** The inverse of `identifierItem`. */
 export function identifierOf(item: Item): string {
-  if (item.type === ItemType.ByteString) return uuidText(item.value);
-  if (item.type === ItemType.TextString && !uuidForm.test(item.value)) return item.value;
+  if (item.type === ItemType.ByteString) {
+    if (item.value.length !== 16) throw new RecordError("an identifier is not 16 bytes long");
+    return uuidText(item.value);
+  }
+  if (item.type === ItemType.TextString && uuidBytes(item.value) === undefined) return item.value;
   throw new RecordError("an identifier is neither 16 bytes nor text");
 }
 

@@ -12,9 +12,10 @@ import type { IndexTerm } from "./index-terms.ts";
 import { systemInstance } from "./partition.ts";
 import type { KekWrap, WrappedKek } from "./ports.ts";
 import type { ManagedObject } from "./record.ts";
-import { ItemReader, safe, typed, uuidText } from "./record-items.ts";
+import { ItemReader, safe, typed } from "./record-items.ts";
 import { recordTags as tags } from "./record-tags.ts";
 import { type AttributeName, currentValues, type Now, setValue, valueAt } from "./registers.ts";
+import { uuidText } from "./uuid.ts";
 
 /**
  * Object types of system records, in the range that KMIP leaves to extensions (KMIP 2.1, 11.39). They belong to

@@ -6,10 +6,11 @@ import {
   type RecordsAnswer,
   type StorePosition,
   StoreUnavailable,
+  uuidText,
 } from "@holdfast/engine";
 import { type Answer, Answers } from "./answers.ts";
 import { decodeStored } from "./decoded-records.ts";
-import { allPartitions, identifierOf, type PartitionKeys, recordKey } from "./keys.ts";
+import { allPartitions, type PartitionKeys, recordKey } from "./keys.ts";
 import { changedOf, readPartitionHead, recordHeaderLength } from "./record-header.ts";
 import type { StoreContext, Tenure } from "./tenure.ts";
 import type { Tenures } from "./tenures.ts";
@@ -198,8 +199,8 @@ class Page {
     for (let at = 0; at + 1 < entries.length; at += 2) {
       const [id, value] = [entries[at], entries[at + 1]];
       if (id === undefined || value === undefined) continue;
-      const object = objectIn(value, identifierOf(id));
-      if (object === undefined) this.damaged.push(identifierOf(id));
+      const object = objectIn(value, uuidText(id));
+      if (object === undefined) this.damaged.push(uuidText(id));
       else this.objects.push(object);
       this.told += 1;
       this.bytes += value.length;
@@ -224,5 +225,5 @@ function objectIn(value: Buffer, identifier: string): ManagedObject | undefined 
 }
 
 function leafOf(member: Buffer): Leaf {
-  return { uniqueIdentifier: identifierOf(member), tag: member.toString("hex", 16, 32) };
+  return { uniqueIdentifier: uuidText(member), tag: member.toString("hex", 16, 32) };
 }

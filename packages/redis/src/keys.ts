@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { sysPartition } from "@holdfast/engine";
+import { sysPartition, writeUuid } from "@holdfast/engine";
 
 /** `{p00}` to `{p63}`, and `{sys}`. */
 export function partitionPrefix(partition: number): string {
@@ -93,36 +93,15 @@ function escaped(instance: string): string {
   return encodeURIComponent(Buffer.from(instance, "utf8").toString("utf8"));
 }
 
-const hexValues = new Map(
-  [..."0123456789abcdef"].map((digit, value) => [digit.charCodeAt(0), value]),
-);
-/** Value by character code; 255 where it is no lower-case hexadecimal digit. */
-const nibbles = Uint8Array.from({ length: 128 }, (_, code) => hexValues.get(code) ?? 255);
-const dash = 0x2d;
-
 /**
  * A record's key: prefix and the identifier's 16 bytes. Undefined where the text is not a lower-case UUID, since then no
  * object has it.
  */
 export function recordKey(prefix: string, identifier: string): Buffer | undefined {
-  if (identifier.length !== 36) return undefined;
   const start = prefix.length;
   const key = Buffer.allocUnsafe(start + 16);
   key.write(prefix, "latin1");
-  let at = start;
-  for (let i = 0; i < 36; ) {
-    if (i === 8 || i === 13 || i === 18 || i === 23) {
-      if (identifier.charCodeAt(i) !== dash) return undefined;
-      i += 1;
-    }
-    const high = nibbles[identifier.charCodeAt(i)] ?? 255;
-    const low = nibbles[identifier.charCodeAt(i + 1)] ?? 255;
-    if ((high | low) > 15) return undefined;
-    key[at] = (high << 4) | low;
-    at += 1;
-    i += 2;
-  }
-  return key;
+  return writeUuid(identifier, key, start) ? key : undefined;
 }
 
 /** The record's key of an identifier that is one of this store's; anything else is a `RangeError`. */
@@ -130,12 +109,6 @@ export function ownRecordKey(prefix: string, identifier: string): Buffer {
   const key = recordKey(prefix, identifier);
   if (key === undefined) throw new RangeError(`${identifier} is not a lower-case UUID`);
   return key;
-}
-
-/** The identifier whose 16 bytes these are. */
-export function identifierOf(bytes: Buffer): string {
-  const hex = bytes.toString("hex", 0, 16);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
 /** How many buckets of terms a partition has. */

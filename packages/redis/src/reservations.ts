@@ -4,9 +4,10 @@ import {
   type ReserveOutcome,
   StoreUnavailable,
   sysPartition,
+  uuidText,
 } from "@holdfast/engine";
 import { Answers, refuseDeposed } from "./answers.ts";
-import { allPartitions, identifierOf, ownRecordKey, partitionKeys, sysKeys } from "./keys.ts";
+import { allPartitions, ownRecordKey, partitionKeys, sysKeys } from "./keys.ts";
 import type { StoreContext } from "./tenure.ts";
 import type { Tenures } from "./tenures.ts";
 
@@ -92,7 +93,7 @@ export class Reservations {
         const { operation, instance, sinceMs } = readHold(value);
         const key = `${operation}\0${instance}`;
         const known = found.get(key) ?? { operation, instance, ids: [], sinceMs };
-        known.ids.push(identifierOf(id));
+        known.ids.push(uuidText(id));
         found.set(key, known);
       }
     }
