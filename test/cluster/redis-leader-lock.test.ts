@@ -40,6 +40,23 @@ test("one holds it, extends it and hands it over", async () => {
   expect(await c.other.acquire(5_000)).toBe(true);
 });
 
+test("two regions at the same lock masters have each a leader", async () => {
+  await using stack = new AsyncDisposableStack();
+  const master = stack.use(await RedisServer.start({ config: { appendonly: "no" } }));
+  const open = async (resource: string) =>
+    stack.use(
+      await RedisLeaderLock.open({
+        urls: [`redis://${master.address}`],
+        commandTimeoutMs: 500,
+        resource,
+      }),
+    );
+  const [a, b, again] = [await open("leader:a"), await open("leader:b"), await open("leader:a")];
+  expect(await a.acquire(5_000)).toBe(true);
+  expect(await b.acquire(5_000)).toBe(true);
+  expect(await again.acquire(5_000)).toBe(false);
+});
+
 test("an extension holds beyond the first time; a holder that vanished does not", async () => {
   await using c = await contest();
   expect(await c.one.acquire(600)).toBe(true);

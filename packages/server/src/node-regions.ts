@@ -142,7 +142,9 @@ async function openLeader(
   const urls = lockUrls(config, connection);
   if (urls === undefined) return undefined;
   const tls = connection.tls === undefined ? {} : { tls: connection.tls };
-  const lock = opened.use(await RedisLeaderLock.open({ urls, ...tls }));
+  // By name, since two regions may use the same lock masters, and each needs its leader.
+  const resource = `leader:${region}`;
+  const lock = opened.use(await RedisLeaderLock.open({ urls, resource, ...tls }));
   const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe }));
   const duties: readonly Duty[] = [
     ...(peers.length === 0
