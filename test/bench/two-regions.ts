@@ -16,7 +16,7 @@ const lagRate = 1000;
 const limitMs = 600_000;
 
 /** Creates in one region while the other acknowledges, or of a region alone. */
-export interface RegionsCreate {
+interface RegionsCreate {
   /** Undefined for a region alone. */
   readonly wanMs: number | undefined;
   readonly connections: number;
@@ -28,7 +28,7 @@ export interface RegionsCreate {
 }
 
 /** When what one region had acknowledged was in the other one's store. */
-export interface RegionsLag {
+interface RegionsLag {
   readonly perSecond: number;
   /** From the acknowledgement, in milliseconds; 0 where it was there already. */
   readonly p50Ms: number;

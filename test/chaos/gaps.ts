@@ -21,7 +21,7 @@ export interface Longest {
 }
 
 /** Shorter ones are how long a request takes. */
-export const gapMinMs = 100;
+const gapMinMs = 100;
 
 /** Notes the times between one success and the next. */
 export class Gaps {

@@ -38,7 +38,7 @@ export interface ChaosReport {
 }
 
 /** Longest gaps that a fault alone may cause, in milliseconds. */
-export const gapBounds: Readonly<Partial<Record<FaultKind, number>>> = {
+const gapBounds: Readonly<Partial<Record<FaultKind, number>>> = {
   "kill-node": 1_000,
   "kill-redis": 1_000,
   "kill-region": 3_000,

@@ -27,7 +27,7 @@ export interface Tenancy {
 }
 
 /** What a region needs to know of the other one. */
-export interface PeerOptions {
+interface PeerOptions {
   readonly region: string;
   /** Where this region's nodes find the other's. */
   readonly addresses: readonly string[];
