@@ -1,4 +1,4 @@
-import { systemInstance } from "@holdfast/engine";
+import { StoreUnavailable, systemInstance } from "@holdfast/engine";
 import { groupItem, sampleRegister } from "@holdfast/engine/conformance";
 import { describe, expect, test } from "vitest";
 import {
@@ -56,6 +56,12 @@ describe("retire", () => {
         RegionRefused,
       );
     await refused("a", true);
+    // Its nodes are up, and cannot read their own store.
+    b.other.before = (method) => {
+      if (method === "hello") throw new StoreUnavailable("noLease", "no lease");
+    };
+    await refused("a", true);
+    b.other.before = undefined;
     link.open = false;
     await refused("a", false);
     await refused("b", true);

@@ -11,7 +11,7 @@ import {
   withRegion,
 } from "@holdfast/engine";
 import { storedOf } from "./merge.ts";
-import type { Peer, PeerHello, Timers } from "./ports.ts";
+import type { Peer, Timers } from "./ports.ts";
 import { pushToAll } from "./push.ts";
 import { regionIdentifier } from "./region-records.ts";
 import { failureIn } from "./waiting.ts";
@@ -59,7 +59,7 @@ export async function retireRegion(
       `confirm that no client can reach an endpoint of region ${lost}: it serves on while it is cut off, and what it acknowledges then may be lost`,
     );
   }
-  if ((await helloOf(peer)) !== undefined) {
+  if (await answers(peer)) {
     throw new RegionRefused(`region ${lost} answers: stop all of its nodes first, or leave it be`);
   }
   const record = await changeRegion(tools, lost, ({ generation }) => ({ retired: generation }));
@@ -111,12 +111,12 @@ export async function changeRegion(
   throw new StoreUnavailable("timeout", `others change the record of region ${region}`);
 }
 
-/** What a region says of itself; undefined where it cannot be asked. */
-export async function helloOf(peer: Peer): Promise<PeerHello | undefined> {
+/** Whether any node of a region answers, even if only that its store cannot tell. */
+export async function answers(peer: Peer): Promise<boolean> {
   try {
-    return await peer.hello();
+    await peer.hello();
+    return true;
   } catch (error) {
-    failureIn(error);
-    return undefined;
+    return failureIn(error).failure !== "peerUnreachable";
   }
 }

@@ -9,10 +9,10 @@ import {
 import { mergeInto } from "./merge.ts";
 import type { Peer } from "./ports.ts";
 import {
+  answers,
   changedRegion,
   changeRegion,
   entryOf,
-  helloOf,
   RegionRefused,
   type RegionTools,
 } from "./region-operations.ts";
@@ -87,9 +87,7 @@ export async function rejoinRegion(
 
 /** The region that had gone on was lost too, as an operator said here. */
 async function isLost(survivor: Peer, { own }: RegionTools): Promise<boolean> {
-  return (
-    isRetiredEntry(await entryOf(own, survivor.region)) && (await helloOf(survivor)) === undefined
-  );
+  return isRetiredEntry(await entryOf(own, survivor.region)) && !(await answers(survivor));
 }
 
 async function rejoinAlone(tools: RegionTools): Promise<RejoinResult> {
