@@ -18,7 +18,11 @@ let roots: Record<string, MemoryRootOfTrust>;
 /** Runs at each poll of a ring that waits. */
 let meanwhile: () => Promise<void>;
 
-function ringOf(region: string, required: () => readonly string[] = () => ["a", "b"]) {
+function ringOf(
+  region: string,
+  required: () => readonly string[] = () => ["a", "b"],
+  fetchPlain?: (instance: string, kekId: string) => Promise<Uint8Array>,
+) {
   const root = roots[region];
   if (root === undefined) throw new Error("no such region");
   return new InstanceKeyRing({
@@ -32,6 +36,7 @@ function ringOf(region: string, required: () => readonly string[] = () => ["a", 
     graceMs: 60_000,
     requiredRegions: required,
     exchangeWaitMs,
+    ...(fetchPlain && { fetchPlain }),
     sleep: async (ms) => {
       nowMs += ms;
       await meanwhile();
@@ -218,5 +223,49 @@ describe("adopting", () => {
     await expect(ringOf("b").plaintextFor("i", id)).rejects.toThrow(KeyRingUnavailable);
     roots["a"]?.fail("denied");
     await expect(ringOf("a").plaintextFor("i", id)).rejects.toMatchObject({ refused: true });
+  });
+});
+
+describe("a wrap that another region wrote over this one's, and that does not open", () => {
+  async function broken(): Promise<string> {
+    const [kek] = await keks.list("i");
+    const old = kek?.wraps.find(({ region }) => region === "a");
+    if (kek === undefined || old === undefined) throw new Error("no KEK of region a");
+    await keks.rewrap("i", kek.id, old.blob, { ...old, blob: randomBytes(60) });
+    return kek.id;
+  }
+
+  test("is made anew from the other region's KEK, which is zeroed", async () => {
+    const sealed = await ringOf("a", () => ["a"]).seal(binding, secret);
+    await adoptAll();
+    const id = await broken();
+    await expect(async () => ringOf("a").open(binding, sealed)).rejects.toThrow(SealBroken);
+    const given: Uint8Array[] = [];
+    const mending = ringOf("a", undefined, async (...of) => {
+      const plain = await ringOf("b").plaintextFor(...of);
+      given.push(plain);
+      return plain;
+    });
+    expect(Buffer.from(await mending.open(binding, sealed))).toEqual(secret);
+    expect(given.map((plain) => plain.some((byte) => byte !== 0))).toEqual([false]);
+    expect(Buffer.from(await ringOf("a").open(binding, sealed))).toEqual(secret);
+    expect((await keks.list("i"))[0]?.id).toBe(id);
+  });
+
+  test("is made anew from the open KEK, whatever the other region says", async () => {
+    const refuses = () => Promise.reject(new KeyRingUnavailable(false, "not given"));
+    const ring = ringOf("a", () => ["a"], refuses);
+    const sealed = await ring.seal(binding, secret);
+    await broken();
+    nowMs += 10_000;
+    expect(Buffer.from(await ring.open(binding, sealed))).toEqual(secret);
+    expect(Buffer.from(await ringOf("a").open(binding, sealed))).toEqual(secret);
+  });
+
+  test("stays broken where the other region gives another key", async () => {
+    const sealed = await ringOf("a", () => ["a"]).seal(binding, secret);
+    await broken();
+    const other = ringOf("a", undefined, async () => randomBytes(32));
+    await expect(async () => other.open(binding, sealed)).rejects.toThrow(SealBroken);
   });
 });

@@ -39,6 +39,8 @@ export interface KeyRingOptions {
   /** How long a seal waits for their wraps, counted from when one was first missed; 3,000 unless given. */
   readonly exchangeWaitMs?: number;
   readonly sleep?: (ms: number) => Promise<void>;
+  /** Asks another region for a KEK whose wrap of this region is not one; its bytes are zeroed after use. */
+  readonly fetchPlain?: (instance: string, kekId: string) => Promise<Uint8Array>;
 }
 
 /**
@@ -141,17 +143,27 @@ export class InstanceKeyRing implements KeyRing {
     kekId: string,
     fetchPlain: () => Promise<Uint8Array>,
   ): Promise<boolean> {
-    const { keks, root, region } = this.#options;
+    const { keks, region } = this.#options;
     const kek = (await keks.list(instance)).find(({ id }) => id === kekId);
     if (kek === undefined || wrapOf(kek, region) !== undefined) return false;
-    const key = await fetchPlain();
+    return await this.#wrapAnew(instance, kek, noBlob, await fetchPlain());
+  }
+
+  /** Gives a KEK this region's wrap in place of `old`, and zeroes its bytes; false where others were faster. */
+  async #wrapAnew(
+    instance: string,
+    kek: WrappedKek,
+    old: Uint8Array,
+    key: Uint8Array,
+  ): Promise<boolean> {
+    const { keks, root, region } = this.#options;
     try {
       if (key.length !== kekBytes) {
-        throw new SealBroken(`key-encryption key ${kekId} has a wrong length`);
+        throw new SealBroken(`key-encryption key ${kek.id} has a wrong length`);
       }
       checkKek(key, instance, kek);
-      const wrap = await wrapProven(root, { instance, id: kekId, region }, key);
-      return await keks.rewrap(instance, kekId, noBlob, wrap);
+      const wrap = await wrapProven(root, { instance, id: kek.id, region }, key);
+      return await keks.rewrap(instance, kek.id, old, wrap);
     } finally {
       key.fill(0);
     }
@@ -282,13 +294,30 @@ export class InstanceKeyRing implements KeyRing {
       const drops = this.#drops;
       const askedMs = this.#options.clock.monotonicMs();
       try {
-        const key = await this.#unwrap(instance, id);
+        const key = await this.#unwrapMending(instance, id);
         if (drops !== this.#drops) throw dropped();
         return this.#remember(instance, id, key, askedMs);
       } catch (error) {
         return this.#failed(instance, id, error);
       }
     });
+  }
+
+  /** Whoever wrote a wrap that is none, in the store or in another region: the KEK that it stood for is wrapped anew. */
+  async #unwrapMending(instance: string, id: string): Promise<KeyObject> {
+    const { keks, region, observe, fetchPlain } = this.#options;
+    try {
+      return await this.#unwrap(instance, id);
+    } catch (broken) {
+      const kek = (await keks.list(instance)).find((each) => each.id === id);
+      const old = kek && wrapOf(kek, region);
+      if (!(broken instanceof SealBroken && kek && old && fetchPlain)) throw broken;
+      const plain = this.#opened(instance, id)?.key?.export() ?? (await fetchPlain(instance, id));
+      await this.#wrapAnew(instance, kek, old.blob, plain);
+      const message = `key-encryption key ${id} had a wrap of this region that does not open; it has another one now`;
+      observe({ type: "warning", message, cause: broken });
+      return await this.#unwrap(instance, id);
+    }
   }
 
   async #unwrap(instance: string, id: string): Promise<KeyObject> {

@@ -76,6 +76,7 @@ export function openKeyRing(
       region,
       ...peers.map((peer) => peer.region).filter((name) => !store.records.isRetired(name)),
     ],
+    ...(peers[0] && { fetchPlain: peers[0].kek.bind(peers[0]) }),
   });
   opened.defer(() => keyRing.drop());
   const sweeper = setInterval(() => keyRing.sweep(), kekCacheMs / 4);
