@@ -1,4 +1,5 @@
 import { type Change, type Observer, StoreUnavailable } from "@holdfast/engine";
+import { refusalOf } from "./acceptable.ts";
 import { join, settled } from "./join.ts";
 import { storedOf } from "./merge.ts";
 
@@ -9,7 +10,7 @@ import { storedOf } from "./merge.ts";
  */
 function onlyGrows(change: Change): boolean {
   const { after } = change;
-  if (settled(after) !== after) return false;
+  if (settled(after) !== after || refusalOf(after) !== undefined) return false;
   if (change.kind === "create") return true;
   const { before } = change;
   if (storedOf(before.object).tag !== before.tag) return false;

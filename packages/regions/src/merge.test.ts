@@ -106,6 +106,53 @@ test("a record that does not decode is replaced by the copy, its bytes kept", as
   expect(await own.quarantined()).toBe(1);
 });
 
+describe("a record that no region makes is refused, the others are written", () => {
+  const registers = (from: number, region = "a", length = 5_000) =>
+    Array.from({ length }, (_, at) => ({
+      ...sampleRegister(groupItem("g"), 5, "", from + at),
+      stamp: { us: 5, region: `${region}${at % 200}` },
+    }));
+
+  test("under an identifier that no store has", async () => {
+    const { own, events, results } = await world();
+    expect(await results([key(1, { uniqueIdentifier: "key" }), key(2)])).toEqual([
+      "refused",
+      "written",
+    ]);
+    expect(await own.quarantined()).toBe(0);
+    expect(events).toContainEqual({
+      type: "warning",
+      message: "record key of region b is refused: its identifier is none of a store's",
+    });
+  });
+
+  test("with ever more attributes, or regions", async () => {
+    const { results, get } = await world();
+    const many = key(1, { registers: registers(0) });
+    expect(await results([many])).toEqual(["written"]);
+    expect(await results([key(1, { registers: registers(5_000) }), key(2)])).toEqual([
+      "refused",
+      "written",
+    ]);
+    expect(await results([key(1, { registers: registers(5_000, "b", 200) }), key(3)])).toEqual([
+      "refused",
+      "written",
+    ]);
+    expect((await get(id1))?.registers).toHaveLength(5_000);
+    expect(await results([key(4, { registers: [...registers(0), ...registers(5_000)] })])).toEqual([
+      "refused",
+    ]);
+  });
+
+  test("what a record names as a region is cut for the metrics", async () => {
+    const { events, results } = await world();
+    const stamp = { us: 2 ** 52, region: "x".repeat(5_000) };
+    await results([key(1, { registers: [{ ...sampleRegister(groupItem("g"), 5), stamp }] })]);
+    const ahead = events.find(({ type }) => type === "clockAhead");
+    expect(ahead).toMatchObject({ region: "x".repeat(63) });
+  });
+});
+
 describe("a record that an agreed operation holds", () => {
   test("is reported, and the others are written", async () => {
     const { own, results, get } = await world();

@@ -9,6 +9,7 @@ import {
   StoreUnavailable,
   tagOf,
 } from "@holdfast/engine";
+import { refusalOf } from "./acceptable.ts";
 import { type Ahead, clockAhead, join, settled } from "./join.ts";
 import type { Timers } from "./ports.ts";
 import { type OwnCopy, readEach } from "./read-each.ts";
@@ -22,7 +23,7 @@ export type MergeResult =
   | "reserved"
   /** Its immutable part is another one; the copy is put aside. */
   | "quarantined"
-  /** The instance was deleted. */
+  /** The instance was deleted, or no region makes such a record. */
   | "refused";
 
 /** A copy's result, and the record that the own store has now. */
@@ -43,6 +44,8 @@ export interface MergeOptions {
   readonly join?: typeof join;
 }
 
+/** Names of regions are DNS labels. */
+const regionNameMax = 63;
 /** How often a merge begins anew where a writer was faster. */
 const attemptsMax = 32;
 /** Records in one script, which keeps everyone else waiting while it runs. */
@@ -82,7 +85,9 @@ function warnOfClocks(objects: readonly ManagedObject[], options: MergeOptions):
     const ahead = clockAhead(object, now);
     if (ahead !== undefined && ahead.ms > (furthest?.ms ?? 0)) furthest = ahead;
   }
-  if (furthest !== undefined) options.observe({ type: "clockAhead", ...furthest });
+  // Whatever a record names as its region becomes a label of a metric.
+  const region = furthest?.region.slice(0, regionNameMax) ?? "";
+  if (furthest !== undefined) options.observe({ type: "clockAhead", ms: furthest.ms, region });
 }
 
 /** Objects of one instance each; two copies of one record stay in order, in the same batch. */
@@ -212,6 +217,7 @@ class InstanceMerge {
   /** The change that a copy needs; undefined where it is settled without one. */
   async #plan(pending: Pending, copy: OwnCopy): Promise<Planned | "held" | undefined> {
     const { object } = pending;
+    if (this.#refuses(pending, object)) return undefined;
     if (copy === "damaged") return await this.#repair(pending);
     if (copy === undefined) {
       return { pending, change: { kind: "create", after: object }, stored: storedOf(object) };
@@ -224,6 +230,7 @@ class InstanceMerge {
       this.#settle(pending, { result: "quarantined" });
       return undefined;
     }
+    if (this.#refuses(pending, outcome.object)) return undefined;
     const stored = storedOf(outcome.object);
     if (stored.tag === copy.tag) {
       this.#settle(pending, { result: "same", stored });
@@ -231,6 +238,17 @@ class InstanceMerge {
     }
     if (copy.reserved !== undefined) return "held";
     return { pending, change: { kind: "update", before: copy, after: stored.object }, stored };
+  }
+
+  /** Settles a record that is not taken as it is, or would be after the join. */
+  #refuses(pending: Pending, object: ManagedObject): boolean {
+    const reason = refusalOf(object);
+    if (reason === undefined) return false;
+    const { from, observe } = this.#options;
+    const id = object.uniqueIdentifier.slice(0, 36);
+    observe({ type: "warning", message: `record ${id} of region ${from} is refused: ${reason}` });
+    this.#settle(pending, { result: "refused" });
+    return true;
   }
 
   /** The own bytes tell nothing: they are put aside, and the copy takes their place. */

@@ -1,0 +1,29 @@
+import { type ManagedObject, registersMax, writeUuid } from "@holdfast/engine";
+
+/** Regions that are cut off from each other fill a record each for itself, up to `registersMax`. */
+const registersOfAll = 8 * registersMax;
+/** A record numbers them in one byte. */
+const regionsOfAll = 256;
+
+/**
+ * Why a copy of another region is not taken: no region makes such a record, and one that grew so by joining could not be
+ * written, or not be read again. Undefined for a copy that is.
+ */
+export function refusalOf(object: ManagedObject): string | undefined {
+  if (!writeUuid(object.uniqueIdentifier, new Uint8Array(16), 0)) {
+    return "its identifier is none of a store's";
+  }
+  if (object.registers.length > registersOfAll) return "it has too many attributes";
+  if (regionsIn(object) > regionsOfAll) return "it names too many regions";
+  return undefined;
+}
+
+function regionsIn({ facts, registers, usage }: ManagedObject): number {
+  const { served, activated, deactivated, compromised, destroyed } = facts;
+  const regions = new Set(Object.keys(usage));
+  for (const { stamp } of registers) regions.add(stamp.region);
+  for (const fact of [served, activated, deactivated, compromised, destroyed]) {
+    if (fact !== undefined) regions.add(fact.region);
+  }
+  return regions.size;
+}
