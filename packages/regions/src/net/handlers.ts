@@ -38,6 +38,8 @@ const findMax = 256;
 const maskBytes = 32;
 /** An operation's name is a UUID. */
 const operationMax = 64;
+/** A reservation holds its instance's identifier beside each record. */
+const instanceMax = 256;
 /** Records are read in parts, so that they need not all be held at once. */
 const partIds = 64;
 /** More than one record is not answered beyond this: whoever asks has to ask for fewer. */
@@ -117,6 +119,7 @@ const handlers: Handlers = {
     return create(RecordsReplySchema, { records: [...records], damaged });
   },
   reserve: async (store, { instance, ids, operation }) => {
+    if (instance.length > instanceMax) throw new InvalidRequest("no instance is called so");
     const outcome = await store.reserve(instance, bounded(ids), named(operation));
     return create(
       ReserveReplySchema,

@@ -1,0 +1,16 @@
+import { expect, test } from "vitest";
+import { sampleObject } from "../conformance/managed-object-conformance.ts";
+import { aesKey } from "../test-attributes.ts";
+import { is, LabelledObjects } from "../test-locate.ts";
+
+test("one object of a type that is not known here fails no search", async () => {
+  const objects = await LabelledObjects.make();
+  await objects.add("key", aesKey());
+  const { engine } = objects;
+  const { instance } = engine.client;
+  const odd = { ...sampleObject(instance, "00000000-0000-4000-8000-000000000077"), objectType: 77 };
+  const outcome = await engine.store.commit(instance, [{ kind: "create", after: odd }], []);
+  expect(outcome.kind).toBe("committed");
+  const { labels } = await objects.locate("2.1", [is("State", "PreActive")]);
+  expect(labels).toEqual(["key"]);
+});
