@@ -112,7 +112,10 @@ describe("initialisation", () => {
   test("a store is one region's: a node of another one is refused by name", async () => {
     await using redis = await RedisServer.start();
     const options = { address: redis.address };
-    await initialiseStore({ ...options, ids: systemIds });
+    await initialiseStore({ ...options, region: "a", ids: systemIds });
+    await expect(
+      initialiseStore({ ...options, region: "b", ids: systemIds }),
+    ).rejects.toMatchObject(unsafe);
     {
       await using first = await openStore({ ...options, region: "a" });
       expect(first.store.state()).toBe("full");

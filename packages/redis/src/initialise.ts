@@ -1,4 +1,5 @@
 import { type Ids, partitionCount, StoreUnavailable, sysPartition } from "@holdfast/engine";
+import { claim } from "./claim.ts";
 import { notInitialised } from "./committer.ts";
 import { Connection } from "./connection.ts";
 import { partitionKeys, sysKeys } from "./keys.ts";
@@ -27,7 +28,11 @@ export interface InitialisedStore {
  * keys of something else.
  */
 export function initialiseStore(
-  options: RedisConnectionOptions & { readonly ids: Pick<Ids, "randomBytes"> },
+  options: RedisConnectionOptions & {
+    readonly ids: Pick<Ids, "randomBytes">;
+    /** Whose store it becomes; whose it must be where it is one already. */
+    readonly region?: string;
+  },
 ): Promise<InitialisedStore> {
   return withPrimary(options, async (connection) => {
     const settings = connectionSettings(options);
@@ -38,9 +43,13 @@ export function initialiseStore(
     const storeId = Buffer.from(options.ids.randomBytes(16));
     const heads = Array.from({ length: partitionCount + 1 }, (_, i) => partitionKeys(i).head);
     const keys = [sysKeys.beat, sysKeys.replicasVersion, ...heads];
-    const reply = readReply(await connection.run(loadScripts().initialise, keys, [storeId]));
+    const scripts = loadScripts();
+    const { region } = options;
+    const reply = readReply(await connection.run(scripts.initialise, keys, [storeId]));
+    const found = reply.result === "committed" ? undefined : await markerOf(connection);
+    const isStore = reply.result === "committed" || found !== undefined;
+    if (isStore && region !== undefined) await claim(connection, scripts, region);
     if (reply.result !== "committed") {
-      const found = await markerOf(connection);
       if (found !== undefined) return { storeId: found, address, replicas: 0, already: true };
       throw foreignKeys(address, reply.number);
     }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Observer, StoreUnavailable, sysPartition } from "@holdfast/engine";
+import { claim } from "./claim.ts";
 import { Committer, notInitialised, otherStore } from "./committer.ts";
 import { type CommandLine, Connection } from "./connection.ts";
 import { CoveredNumbers } from "./covered.ts";
@@ -10,7 +11,7 @@ import type { StoreSettings } from "./options.ts";
 import { Reader } from "./reader.ts";
 import { readPartitionHead } from "./record-header.ts";
 import { ReplicaSet } from "./replica-set.ts";
-import { readPairs, readReply, readRole } from "./replies.ts";
+import { readPairs, readRole } from "./replies.ts";
 import type { Scripts } from "./scripts.ts";
 import type { SentinelWatch } from "./sentinels.ts";
 import { checkReplicas, checkSettings } from "./settings-check.ts";
@@ -230,18 +231,6 @@ async function rehearse(connection: Connection, scripts: Scripts): Promise<void>
   for (const outcome of await connection.batch(lines)) {
     if ("error" in outcome) throw storeFailure(outcome.error, connection.address);
   }
-}
-
-/** Refuses another region's store: what one region keeps there alone would count as kept in both. */
-async function claim(connection: Connection, scripts: Scripts, region: string): Promise<void> {
-  const keys = [heads[sysPartition] ?? "", sysKeys.region];
-  const { rest } = readReply(await connection.run(scripts.claim, keys, [region]));
-  const owner = rest[0] === undefined ? region : String(rest[0]);
-  if (owner === region) return;
-  throw new StoreUnavailable(
-    "unsafe",
-    `Redis ${connection.address} holds the store of region ${owner}, and this node is of region ${region}: each region needs a Redis of its own`,
-  );
 }
 
 /** What Sentinels count to the store; refuses Sentinels that could promote a replica within a lease. */

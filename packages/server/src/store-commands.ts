@@ -14,8 +14,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Marks the configured Redis as a store; tells what was made, or was there already. */
 export async function initStore(configFile: string, environment: Environment): Promise<string> {
+  const { region } = loadConfig(configFile);
   const made = await atStore(configFile, environment, (connection) =>
-    initialiseStore({ ...connection, ids: systemIds }),
+    initialiseStore({ ...connection, region, ids: systemIds }),
   );
   if (made.already) return `${made.address} is already store ${made.storeId} (nothing to do)`;
   return `store ${made.storeId} made at ${made.address}, held by ${made.replicas} replicas`;
