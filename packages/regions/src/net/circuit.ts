@@ -2,7 +2,7 @@ import { type Observer, StoreUnavailable } from "@holdfast/engine";
 import type { PeerState } from "../ports.ts";
 import type { NodeLink } from "./node-link.ts";
 
-type LinkState = Pick<NodeLink, "alive" | "stalled" | "unwilling" | "reason" | "address">;
+type LinkState = Pick<NodeLink, "alive" | "tried" | "stalled" | "unwilling" | "reason" | "address">;
 type Listener = (state: PeerState, reason: string) => void;
 
 /** Whether a region can be asked, and which of its nodes first. */
@@ -12,6 +12,8 @@ export class Circuit<Link extends LinkState> {
   readonly #observe: Observer;
   readonly #listeners = new Set<Listener>();
   #state: PeerState = "down";
+  /** Down is also told when it was so from the start, once every node was tried. */
+  #told = false;
   #retired = false;
   /** The one that was asked first last time. */
   #preferred: Link | undefined;
@@ -40,8 +42,10 @@ export class Circuit<Link extends LinkState> {
   update(): void {
     const up = this.#links.some((link) => link.alive);
     const state = this.#retired ? "retired" : up ? "up" : "down";
-    if (state === this.#state) return;
+    const news = state !== this.#state || (!this.#told && this.#links.every((link) => link.tried));
+    if (!news) return;
     this.#state = state;
+    this.#told = true;
     const reason = this.#retired ? "an operator retired it" : this.#reasons(up);
     this.#observe({ type: "peer", region: this.#region, state, reason });
     for (const listener of [...this.#listeners]) listener(state, reason);

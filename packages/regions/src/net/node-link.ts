@@ -57,6 +57,7 @@ export class NodeLink {
   #probe: Pending | undefined;
   #watching = false;
   #alive = false;
+  #tried = false;
   #reason = "not met yet";
   #roundTripMs = 0;
 
@@ -76,6 +77,11 @@ export class NodeLink {
 
   get alive(): boolean {
     return this.#alive;
+  }
+
+  /** Whether it has answered, or could not be asked, at least once. */
+  get tried(): boolean {
+    return this.#tried;
   }
 
   /** Asked something, and silent for long enough that others are asked first. */
@@ -332,6 +338,7 @@ export class NodeLink {
 
   #come(): void {
     if (this.#alive) return;
+    this.#tried = true;
     this.#alive = true;
     this.#reason = "it answers";
     this.#options.changed();
@@ -339,7 +346,8 @@ export class NodeLink {
 
   #lose(reason: string): void {
     this.#reason = reason;
-    if (!this.#alive) return;
+    if (!this.#alive && this.#tried) return;
+    this.#tried = true;
     this.#alive = false;
     this.#options.changed();
   }

@@ -298,3 +298,19 @@ describe("deadlines", () => {
     for (const error of errors) expect(error).toMatchObject({ failure: "peerUnreachable" });
   });
 });
+
+test("a region that could not be reached from the start is told once, and why", async () => {
+  await using peers = new TestPeers();
+  const client = peers.connect(["127.0.0.1:1", "127.0.0.1:2"]);
+  await eventually(() => peers.events.some((event) => event.type === "peer"));
+  const refused = await setTimeout(300).then(() => client.hello().catch((error: Error) => error));
+  expect(peers.events.filter((event) => event.type === "peer")).toEqual([
+    {
+      type: "peer",
+      region: "b",
+      state: "down",
+      reason: "127.0.0.1:1: ECONNREFUSED; 127.0.0.1:2: ECONNREFUSED",
+    },
+  ]);
+  expect(String(refused)).toContain("region b cannot be asked: 127.0.0.1:1: ECONNREFUSED");
+});

@@ -47,7 +47,11 @@ export class PeerServer implements AsyncDisposable {
   readonly #services: ReadonlyMap<string, RegionService>;
   readonly #server: Server;
   readonly #strangers: Strangers;
-  readonly #known = new WeakMap<Socket, () => boolean>();
+  /** A socket that has ended has no address any more. */
+  readonly #known = new WeakMap<
+    Socket,
+    { readonly leave: () => boolean; readonly address?: string }
+  >();
   readonly #connections = new Set<Connection>();
   readonly #closing = new AbortController();
   #identity: PeerIdentity;
@@ -157,21 +161,30 @@ export class PeerServer implements AsyncDisposable {
 
   #listenTo(server: Server): void {
     server.on("connection", (socket: Socket) => {
-      this.#known.set(socket, this.#strangers.enter(socket, this.#options.timers.monotonicMs()));
+      const leave = this.#strangers.enter(socket, this.#options.timers.monotonicMs());
+      const { remoteAddress } = socket;
+      this.#known.set(
+        socket,
+        remoteAddress === undefined ? { leave } : { leave, address: remoteAddress },
+      );
       socket.setNoDelay(true);
     });
     server.on("tlsClientError", (error, socket) => {
       // Node leaves it open.
       socket.destroy();
-      if (this.#leave(socket)) this.#refused(socket.remoteAddress, handshakeFault(error));
+      if (this.#leave(socket)) this.#refused(this.#knownOf(socket)?.address, handshakeFault(error));
     });
     server.on("secureConnection", (socket) => this.#welcome(socket));
   }
 
   /** Whether it was a stranger until now. */
   #leave(socket: TLSSocket): boolean {
+    return this.#knownOf(socket)?.leave() ?? true;
+  }
+
+  #knownOf(socket: TLSSocket) {
     const raw: unknown = Reflect.get(socket, "_parent");
-    return this.#known.get(raw as Socket)?.() ?? true;
+    return this.#known.get(raw as Socket);
   }
 
   #welcome(socket: TLSSocket): void {

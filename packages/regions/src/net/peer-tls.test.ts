@@ -162,6 +162,7 @@ describe("who is refused at the peer port, and why", () => {
     expect(
       refusals(peers).filter((reason) => reason === "the TLS handshake took too long"),
     ).toHaveLength(2);
+    for (const event of peers.events) expect(event).toMatchObject({ address: "127.0.0.1" });
   });
 
   test("a flood of silent connections does not keep a peer out", async () => {

@@ -151,11 +151,13 @@ export function faultOf(error: ServiceError, region: string, method: string): Ca
   return { kind: "unknown", reason: late ? "no answer in time" : plain(details) };
 }
 
-/** The system's word for it, where there is one among those of grpc-js. */
+/** The system's word for it, where there is one among those of grpc-js; else what it wraps into its own words. */
 function connectionFault(details: string): string {
   const known =
     /\b(ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EPIPE|ENOTFOUND)\b/.exec(
       details,
     );
-  return known?.[1] ?? plain(details).slice(0, 120);
+  if (known?.[1] !== undefined) return known[1];
+  const wrapped = /\bLast error: (?:Error: )?(.*?)\.?(?: Resolution note:.*)?$/s.exec(details);
+  return plain(wrapped?.[1] ?? details).slice(0, 120);
 }
