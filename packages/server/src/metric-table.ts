@@ -226,9 +226,12 @@ export const readMetrics: readonly ReadMetric[] = [
   {
     type: "gauge",
     name: "holdfast_peer_up",
-    help: "1 while the other region can be asked: pushes wait for it.",
+    help: "1 while the other region can be asked: pushes wait for it. Not there while it is retired.",
     labels: ["region"],
-    read: ({ peers }) => peers().map(({ region, state }) => [region, state === "up" ? 1 : 0]),
+    read: ({ peers }) =>
+      peers()
+        .filter(({ state }) => state !== "retired")
+        .map(({ region, state }) => [region, state === "up" ? 1 : 0]),
   },
   {
     type: "gauge",

@@ -183,7 +183,11 @@ describe("metrics", () => {
         rootOfTrust: true,
         parts: { store: false, "peer b": true },
       }),
-      peers: () => [{ region: "b", state: "up" }],
+      peers: () => [
+        { region: "b", state: "up" },
+        { region: "c", state: "down" },
+        { region: "d", state: "retired" },
+      ],
       leads: () => false,
       quarantined: () => 2,
       certificates: () => [
@@ -212,6 +216,7 @@ describe("metrics", () => {
       'holdfast_part_ok{part="store"} 0',
       'holdfast_part_ok{part="peer b"} 1',
       'holdfast_peer_up{region="b"} 1',
+      'holdfast_peer_up{region="c"} 0',
       "holdfast_leader 0",
       "holdfast_quarantined_records 2",
       "holdfast_root_of_trust_ok 1",
@@ -220,6 +225,8 @@ describe("metrics", () => {
     ]) {
       expect(lines).toContain(line);
     }
+    // An operator's decision is nothing to be woken for.
+    expect(lines.some((line) => line.startsWith('holdfast_peer_up{region="d"}'))).toBe(false);
   });
 
   test("every metric of the tables is printed, and nothing else of ours", async () => {

@@ -8,6 +8,7 @@ const hello: PeerHello = { region: "b", generation: 2, retired: 0, serving: true
 async function printed(differs: {
   readonly peer?: Partial<NonNullable<StatusSources["peer"]>> | null;
   readonly prepare?: (own: MemoryOwnStore) => Promise<void>;
+  readonly wallMs?: () => number;
 }) {
   const own = new MemoryOwnStore({ storeId: "00ff", wallMs: () => 7000 });
   await differs.prepare?.(own);
@@ -24,7 +25,7 @@ async function printed(differs: {
     address: "127.0.0.1:6379",
     entryOf: () => ({ generation: 1, retired: 0 }),
     peer: differs.peer === null ? undefined : peer,
-    wallMs: () => 10_000,
+    wallMs: differs.wallMs ?? (() => 10_000),
   });
 }
 
@@ -72,6 +73,22 @@ test("a region that is behind, holds and has set aside something, and whose cloc
     "  clock         2.5 s ahead of this machine's: set both by NTP",
     "  read by a     1 of 3 partitions are yet to be compared, 3 changes to be read",
   ]);
+});
+
+test.each([
+  ["before it answered", 10_000, 13_000, undefined],
+  ["when it was asked", 7000, 10_000, undefined],
+  ["long before it was asked", 12_500, 14_000, "2.5 s behind"],
+  ["long after it answered", 5000, 7500, "2.5 s ahead of"],
+])("a slow answer is no wrong clock: its clock was read %s", async (_, asked, answered, says) => {
+  let now = asked;
+  const slow = async () => {
+    now = answered;
+    return hello;
+  };
+  const lines = await printed({ peer: { hello: slow }, wallMs: () => now });
+  const clock = lines.find((line) => line.startsWith("  clock"));
+  expect(clock).toBe(says && `  clock         ${says} this machine's: set both by NTP`);
 });
 
 test("what cannot be reached is told so, each for itself", async () => {

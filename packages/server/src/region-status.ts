@@ -36,7 +36,7 @@ export async function regionStatus(sources: StatusSources): Promise<readonly str
     told(own.reservations(), (all) => describeReservations(all, sources.wallMs())),
     told(own.quarantined(), (count) => `${count} records`),
     peer === undefined ? undefined : told(behind(sources.own, peer), (text) => text),
-    peer === undefined ? undefined : meet(peer),
+    peer === undefined ? undefined : meet(peer, sources.wallMs),
   ]);
   const store =
     own.storeId === undefined ? `${address}, not reached` : `${own.storeId} at ${address}`;
@@ -54,7 +54,7 @@ export async function regionStatus(sources: StatusSources): Promise<readonly str
     ...rows,
     [`region ${peer.region}`, describeEntry(otherEntry(entryOf(peer.region), (met as Met).hello))],
     ["  reached", reached],
-    ...clockRow((met as Met).hello, sources.wallMs()),
+    ...clockRow(met as Met),
     [`  read by ${region}`, cursors ?? ""],
   ]);
 }
@@ -62,15 +62,19 @@ export async function regionStatus(sources: StatusSources): Promise<readonly str
 interface Met {
   readonly hello: PeerHello | undefined;
   readonly says: string;
+  /** Between these, by this machine's clock, the other region read its own. */
+  readonly askedMs: number;
+  readonly answeredMs: number;
 }
 
-async function meet(peer: Pick<Peer, "hello">): Promise<Met> {
+async function meet(peer: Pick<Peer, "hello">, wallMs: () => number): Promise<Met> {
+  const askedMs = wallMs();
   try {
     const hello = await peer.hello();
     const serves = hello.serving ? "from its own store" : "not from its own store";
-    return { hello, says: `yes; it serves ${serves}` };
+    return { hello, says: `yes; it serves ${serves}`, askedMs, answeredMs: wallMs() };
   } catch (error) {
-    return { hello: undefined, says: `no: ${reasonOf(error)}` };
+    return { hello: undefined, says: `no: ${reasonOf(error)}`, askedMs, answeredMs: wallMs() };
   }
 }
 
@@ -124,9 +128,12 @@ function describeReservations(
   return `${all.length} operations hold records, the oldest for ${seconds} s`;
 }
 
-function clockRow(hello: PeerHello | undefined, nowMs: number): [string, string][] {
-  if (hello === undefined || Math.abs(hello.wallMs - nowMs) < clockMs) return [];
-  const seconds = Math.round((hello.wallMs - nowMs) / 100) / 10;
+/** What cannot be the time that the answer took, since a region whose store is out takes its time. */
+function clockRow({ hello, askedMs, answeredMs }: Met): [string, string][] {
+  if (hello === undefined) return [];
+  const ahead = Math.max(0, hello.wallMs - answeredMs) + Math.min(0, hello.wallMs - askedMs);
+  if (Math.abs(ahead) < clockMs) return [];
+  const seconds = Math.round(ahead / 100) / 10;
   const side = seconds > 0 ? "ahead of" : "behind";
   return [["  clock", `${Math.abs(seconds)} s ${side} this machine's: set both by NTP`]];
 }

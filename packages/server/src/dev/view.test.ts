@@ -42,6 +42,18 @@ test.each([
     "reads and changes from the other region's store (no lease)",
   ],
   [
+    200,
+    [
+      "ok",
+      "read: ok",
+      "write: ok",
+      "serving: own store",
+      "peer b: retired (an operator retired it)",
+    ],
+    [open],
+    "reads and changes from own store; the other region is retired",
+  ],
+  [
     503,
     ["not ready", "read: no (x)", "write: no (x)", "serving: nothing (retired)"],
     [open],

@@ -65,9 +65,16 @@ export function inWords(seen: NodeView): string {
   const { leads, epoch, peer } = seen;
   return [
     serves(seen),
-    ...(peer === undefined || peer.startsWith("up") ? [] : ["cannot reach the other region"]),
+    ...(peer === undefined ? [] : lacks(peer)),
     ...(leads === true ? [`leads its region, epoch ${epoch ?? "?"}`] : []),
   ].join("; ");
+}
+
+function lacks(peer: string): readonly string[] {
+  if (peer.startsWith("up")) return [];
+  return [
+    peer.startsWith("retired") ? "the other region is retired" : "cannot reach the other region",
+  ];
 }
 
 function serves({ reads, writes, serving }: NodeView): string {
