@@ -65,6 +65,26 @@ test("tells of each pushed record what became of it, in order, and of durable on
   await regions.close();
 });
 
+test("a store that is out takes no pushes, and says so at once; a moment's lapse is no outage", async () => {
+  const { regions, b, time, service } = await world();
+  for (const state of ["none", "readOnly"] as const) {
+    b.own.setState(state);
+    await time.pass(300);
+    const began = time.monotonicMs();
+    await expect(service.push([newKey(regions)])).rejects.toEqual(unserved);
+    expect(time.monotonicMs()).toBe(began);
+    b.own.setState("full");
+    expect(await service.push([newKey(regions)])).toEqual(["durable"]);
+  }
+  b.own.setState("none");
+  await time.pass(100);
+  // Given to the store, which knows how long it waits.
+  const given = service.push([newKey(regions)]).catch(() => undefined);
+  b.own.setState("full");
+  await time.until(given);
+  await regions.close();
+});
+
 describe("a store with a lease that does not serve", () => {
   test("takes pushes, and answers what it has", async () => {
     const { regions, b, service, unlevel } = await world();

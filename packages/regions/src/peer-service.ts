@@ -12,6 +12,7 @@ import {
   type RecordsAnswer,
   type ReserveOutcome,
   type StorePosition,
+  type StoreState,
   StoreUnavailable,
 } from "@holdfast/engine";
 import { refuseShrinking } from "./growth.ts";
@@ -36,6 +37,9 @@ export interface PeerServiceOptions {
   readonly pushed?: (objects: readonly ManagedObject[]) => void;
 }
 
+/** A store without a full lease for longer takes no pushes: whoever pushes must not wait for it with every change. */
+const pushGraceMs = 250;
+
 const pushOutcomes: Readonly<Record<MergeResult, PushOutcome>> = {
   written: "durable",
   same: "durable",
@@ -48,10 +52,14 @@ const pushOutcomes: Readonly<Record<MergeResult, PushOutcome>> = {
 export class PeerService implements PeerStore {
   readonly remote: ObjectStore;
   readonly #options: PeerServiceOptions;
+  /** Since when the own store has no full lease; undefined while it has one. */
+  #lostMs: number | undefined;
 
   constructor(options: PeerServiceOptions) {
     this.#options = options;
     const { own, store, asking, observe } = options;
+    this.#watch(own.state());
+    own.onState((state) => this.#watch(state));
     this.remote = new OwnForOthers(own, store, {
       requireServing: () => this.#requireServing(),
       refuse: (instance, changes) => refuseShrinking(instance, changes, asking, observe),
@@ -69,6 +77,7 @@ export class PeerService implements PeerStore {
 
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
     const { own, asking, timers, observe, pushed } = this.#options;
+    this.#refuseWhileLost();
     // Whoever pushes waits for a record that is held, so that the others of the batch need not.
     const merged = await mergeInto(own, objects, { from: asking, timers, observe });
     const outcomes = merged.map(({ result }) => pushOutcomes[result]);
@@ -133,6 +142,17 @@ export class PeerService implements PeerStore {
   async kek(instance: string, kekId: string): Promise<Uint8Array> {
     this.#refuseRetired();
     return await this.#options.kek(instance, kekId);
+  }
+
+  #watch(state: StoreState): void {
+    this.#lostMs =
+      state === "full" ? undefined : (this.#lostMs ?? this.#options.timers.monotonicMs());
+  }
+
+  #refuseWhileLost(): void {
+    const { timers, region } = this.#options;
+    if (this.#lostMs === undefined || timers.monotonicMs() - this.#lostMs < pushGraceMs) return;
+    throw new StoreUnavailable("noLease", `region ${region}: its store takes no changes now`);
   }
 
   /** Only a region that serves from its own store, with writes, takes part in what it serves or agrees to for another. */
