@@ -297,8 +297,14 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     const held = page.objects.filter(({ reserved }) => reserved !== undefined);
     if (held.length === 0) return page;
     const ids = page.objects.map(({ object }) => object.uniqueIdentifier);
-    const objects = await this.#aside(instance, ids, page.objects, false);
-    return { ...page, objects: objects.filter((object) => object !== undefined) };
+    try {
+      const objects = await this.#aside(instance, ids, page.objects, false);
+      return { ...page, objects: objects.filter((object) => object !== undefined) };
+    } catch (error) {
+      // One record that is held must not hide the others: a search answers from one store, as in any cut.
+      if (failureIn(error).failure !== "reserved") throw error;
+      return page;
+    }
   }
 
   async #commitRemote(
