@@ -50,8 +50,9 @@ function nothingRuns(folder: Folder, run: Run | undefined): string {
 
 type Seen = ClusterNode & NodeView;
 
-async function look(node: ClusterNode): Promise<Seen> {
-  return { ...node, ...(await view(parseAddress(node.http) as Address)) };
+/** The file says more of a node, under names that a view has too. */
+async function look({ region, node, kmip, http }: ClusterNode): Promise<Seen> {
+  return { region, node, kmip, http, ...(await view(parseAddress(http) as Address)) };
 }
 
 function regionLines(seen: readonly Seen[]): readonly string[] {
