@@ -1,4 +1,4 @@
-import { type ManagedObject, registersMax, writeUuid } from "@holdfast/engine";
+import { type ManagedObject, registersMax, systemInstance, writeUuid } from "@holdfast/engine";
 
 /** Regions that are cut off from each other fill a record each for itself, up to `registersMax`. */
 const registersOfAll = 8 * registersMax;
@@ -12,6 +12,10 @@ const regionsOfAll = 256;
 export function refusalOf(object: ManagedObject): string | undefined {
   if (!writeUuid(object.uniqueIdentifier, new Uint8Array(16), 0)) {
     return "its identifier is none of a store's";
+  }
+  if (object.instance === systemInstance && object.facts.destroyed !== undefined) {
+    // One such fact about a KEK would close every key of its instance, everywhere and for ever.
+    return "this release destroys no system record";
   }
   if (object.registers.length > registersOfAll) return "it has too many attributes";
   if (regionsIn(object) > regionsOfAll) return "it names too many regions";

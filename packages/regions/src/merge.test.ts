@@ -1,4 +1,4 @@
-import { type Event, type ManagedObject, MemoryOwnStore } from "@holdfast/engine";
+import { type Event, type ManagedObject, MemoryOwnStore, systemInstance } from "@holdfast/engine";
 import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
 import { describe, expect, test } from "vitest";
 import { type MergeOptions, mergeInto } from "./merge.ts";
@@ -142,6 +142,15 @@ describe("a record that no region makes is refused, the others are written", () 
     expect(await results([key(4, { registers: [...registers(0), ...registers(5_000)] })])).toEqual([
       "refused",
     ]);
+  });
+
+  test("as destroyed, of the system's: a KEK's record closes every key of its instance", async () => {
+    const { own, results } = await world();
+    const kek = sampleObject(systemInstance, id1);
+    expect(await results([kek])).toEqual(["written"]);
+    expect(await results([{ ...kek, facts: destroyed }, key(2)])).toEqual(["refused", "written"]);
+    const [stored] = await own.read(systemInstance, [id1]);
+    expect(stored?.object.facts).toEqual({});
   });
 
   test("what a record names as a region is cut for the metrics", async () => {
