@@ -57,6 +57,7 @@ interface Failed {
   readonly trace: readonly string[];
 }
 
+/** One execution: along its prefix, and from there always the first step, until nothing is new any more. */
 async function execute(
   { plan, flaw, key }: Start,
   prefix: readonly number[],
@@ -65,33 +66,45 @@ async function execute(
 ): Promise<Failed | undefined> {
   const world = new SmallWorld(flaw);
   await world.begin(plan, key);
-  const chosen: number[] = [];
+  const path: Path = { world, graph, open, prefix, chosen: [], from: undefined };
   const trace: string[] = [];
-  let from: string | undefined;
-  for (let step = 0; step < stepsMax; step += 1) {
+  while (path.chosen.length < stepsMax) {
     const failure = failureIn(world);
     if (failure !== undefined) return { failure, trace: [...trace, ...world.answers] };
-    const { steps } = world.gate;
-    // Along the prefix everything is known but its last step.
-    if (step >= prefix.length || step === prefix.length - 1) {
-      const state = world.state();
-      if (from !== undefined) graph.get(from)?.push(state);
-      if (step >= prefix.length) {
-        if (graph.has(state)) return undefined;
-        graph.set(state, []);
-        for (let other = 1; other < steps.length; other += 1) open.push([...chosen, other]);
-      }
-      from = state;
-    }
-    const choice = prefix[step] ?? 0;
-    const next = steps[choice];
+    if (path.chosen.length >= prefix.length - 1 && isKnown(path)) return undefined;
+    const choice = prefix[path.chosen.length] ?? 0;
+    const next = world.gate.steps[choice];
     if (next === undefined) return undefined;
-    chosen.push(choice);
+    path.chosen.push(choice);
     trace.push(`${next.actor}: ${next.label}`);
     world.gate.take(next);
     await settled();
   }
   return { failure: new Error(`not at its end after ${stepsMax} steps`), trace };
+}
+
+/** Where an execution is. */
+interface Path {
+  readonly world: SmallWorld;
+  readonly graph: Graph;
+  readonly open: (readonly number[])[];
+  readonly prefix: readonly number[];
+  readonly chosen: number[];
+  /** The state before the last step. */
+  from: string | undefined;
+}
+
+/** Notes the present state as one that follows from the one before; whether it was looked at already. */
+function isKnown(path: Path): boolean {
+  const { world, graph, open, prefix, chosen, from } = path;
+  const state = world.state();
+  if (from !== undefined) graph.get(from)?.push(state);
+  path.from = state;
+  if (chosen.length < prefix.length) return false;
+  if (graph.has(state)) return true;
+  graph.set(state, []);
+  for (let other = 1; other < world.gate.steps.length; other += 1) open.push([...chosen, other]);
+  return false;
 }
 
 function failureIn(world: SmallWorld): unknown {

@@ -38,6 +38,41 @@ export const faults: Readonly<Record<string, Fault>> = {
     const names = others.map(({ name }) => name);
     return { what: group.region, end: world.network.cut([primary.name], names, true) };
   },
+  "primary lost while its replica is behind": (world, random) => {
+    const group = random.pick(world.groups);
+    const [primary, ...others] = byRole(group);
+    if (primary?.state !== "up" || others.length === 0) return undefined;
+    const names = others.map(({ name }) => name);
+    const join = world.network.cut([primary.name], names, true);
+    const [a, b] = [namesOf(world, "a"), namesOf(world, "b")];
+    const meet = random.chance(0.6) ? world.network.cut(a, b, true) : () => undefined;
+    let over = false;
+    world.scheduler.after(random.between(50, 900), () => {
+      if (!over && primary.state === "up") primary.kill(true);
+      join();
+    });
+    const end = (): void => {
+      over = true;
+      meet();
+      primary.restart();
+    };
+    return { what: primary.name, end };
+  },
+  "cut between the regions, and a store frozen after it": (world, random) => {
+    const { primary } = random.pick(world.groups);
+    const [a, b] = [namesOf(world, "a"), namesOf(world, "b")];
+    const meet = world.network.cut(a, b, true);
+    let over = false;
+    world.scheduler.after(random.between(500, 2_000), () => {
+      if (!over) primary.freeze();
+      meet();
+    });
+    const end = (): void => {
+      over = true;
+      primary.thaw();
+    };
+    return { what: primary.name, end };
+  },
   "primary cut off with a node": (world, random) => {
     const group = random.pick(world.groups);
     const [primary, ...others] = byRole(group);

@@ -1,7 +1,9 @@
 import { writeSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { enumerate } from "./enumeration.ts";
 import { flawNames } from "./flaws.ts";
 import { runHistory } from "./history.ts";
+import { wholePlans } from "./plans.ts";
 import { isViolation } from "./world.ts";
 
 const { values } = parseArgs({
@@ -10,11 +12,17 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     flaw: { type: "string" },
     trace: { type: "boolean", default: false },
+    enumerate: { type: "boolean", default: false },
+    states: { type: "string" },
   },
 });
 
 const say = (text: string): void => void writeSync(1, `${text}\n`);
 const flaw = flawNames.find((name) => name === values.flaw);
+if (values.flaw !== undefined && flaw === undefined) {
+  say(`no fault is called ${JSON.stringify(values.flaw)}; there are: ${flawNames.join("; ")}`);
+  process.exit(2);
+}
 const first = Number(values.seed);
 const histories = Number(values.histories);
 const faults = new Map<string, number>();
@@ -34,6 +42,27 @@ function tell(title: string, counts: ReadonlyMap<string, number>): void {
 
 // Traces of errors are for whoever looks at one history; making them costs all others a tenth of their time.
 if (!values.trace) Error.stackTraceLimit = 0;
+
+async function enumerateAll(): Promise<void> {
+  const statesMax = Number(values.states ?? Number.POSITIVE_INFINITY);
+  for (const { name, plan } of wholePlans) {
+    const begunMs = performance.now();
+    const found = await enumerate(plan, { ...(flaw && { flaw }), statesMax });
+    const took = ((performance.now() - begunMs) / 1_000).toFixed(1);
+    const size = `${found.states} states, ${found.interleavings} interleavings`;
+    say(`${name}: ${size}${found.cutShort ? " (a part)" : ""} in ${took} s`);
+    if (found.failure === undefined) continue;
+    for (const line of found.trace) say(`  ${line}`);
+    say(`VIOLATION: ${String(found.failure)}`);
+    process.exitCode = 1;
+    return;
+  }
+}
+
+if (values.enumerate) {
+  await enumerateAll();
+  process.exit();
+}
 
 let failed = false;
 for (let seed = first; seed < first + histories && !failed; seed += 1) {

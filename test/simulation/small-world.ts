@@ -30,10 +30,12 @@ type RegionName = "a" | "b";
 
 /** Who does what where; each of them on a node of its own. */
 export interface Plan {
-  readonly destroyer: RegionName;
-  readonly activator: RegionName;
-  readonly leader: RegionName;
-  readonly reader: RegionName;
+  readonly destroyer?: RegionName;
+  readonly activator?: RegionName;
+  readonly leader?: RegionName;
+  readonly reader?: RegionName;
+  /** Whether the link between the regions may be cut. */
+  readonly cut: boolean;
 }
 
 const local: Serving = { from: "local", writes: true, reason: "own store", through: false };
@@ -78,27 +80,27 @@ export class SmallWorld {
       { kind: "create", id, atMs: -1, object: created, regions, shared: true, lost: false },
       undefined,
     );
-    const nodes = [
+    const wishes = [
       ["destroyer", plan.destroyer, { kind: "destroy", id }],
       ["activator", plan.activator, { kind: "activate", id }],
       ["reader", plan.reader, { kind: "look", id }],
     ] as const;
-    const made = nodes.map(([actor, region, wish]) => ({
-      actor,
-      region,
-      wish,
-      node: this.#node(actor, region),
-    }));
-    const leader = this.#node("leader", plan.leader);
+    const made = wishes.flatMap(([actor, region, wish]) =>
+      region === undefined ? [] : [{ actor, region, wish, node: this.#node(actor, region) }],
+    );
+    const { leader, cut } = plan;
+    const leading = leader && this.#node("leader", leader);
     await settled();
     this.#background = false;
     for (const { actor, region, wish, node } of made) {
       void this.#request(actor, region, node.client, wish);
     }
-    void this.#resolve(leader, plan.leader);
-    void this.gate.pass("cut", "cut", () => {
-      this.#cut = true;
-    });
+    if (leader !== undefined && leading !== undefined) void this.#resolve(leading, leader);
+    if (cut) {
+      void this.gate.pass("cut", "cut", () => {
+        this.#cut = true;
+      });
+    }
     await settled();
   }
 
@@ -221,7 +223,8 @@ export class SmallWorld {
       timers,
       ids,
       observe,
-      reservedMs: 60,
+      reservedMs: 30,
+      pushTimeoutMs: 30,
       parts: { ...this.#flaws.parts, decide: () => local },
     });
     return { own, store, timers, ids, observe };

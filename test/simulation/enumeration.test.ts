@@ -1,0 +1,29 @@
+import { describe, expect, test } from "vitest";
+import { enumerate } from "./enumeration.ts";
+import { wholePlans } from "./plans.ts";
+
+/** Each plan whole where the environment asks for it; a part of each otherwise, the smaller ones whole. */
+const statesMax = Number(process.env["SIMULATION_STATES"] ?? 1_200);
+const longMs = 600_000;
+
+describe("Destroy, Activate, a leader, a cut and a read in every order", () => {
+  test.each(wholePlans)(
+    "$name",
+    async ({ plan }) => {
+      const found = await enumerate(plan, { statesMax });
+      const { states, interleavings, executions } = found;
+      const size = `${states} states, ${interleavings} interleavings, ${executions} executions`;
+      process.stdout.write(`${JSON.stringify(plan)}: ${size}${found.cutShort ? ", a part" : ""}\n`);
+      expect(found.failure, found.trace.join("\n")).toBeUndefined();
+    },
+    longMs,
+  );
+
+  test("a Destroy without agreement is found", async () => {
+    const flaw = "Destroy with preferred instead of agreement";
+    const plan = { destroyer: "a", activator: "b", leader: "b", reader: "b", cut: true } as const;
+    const { failure, states, trace } = await enumerate(plan, { flaw });
+    expect(String(failure)).toContain("destroyed while active");
+    process.stdout.write(`found "${flaw}" after ${states} states:\n  ${trace.join("\n  ")}\n`);
+  });
+});

@@ -1,0 +1,53 @@
+import { describe, expect, test } from "vitest";
+import { type Flaw, flawNames } from "./flaws.ts";
+import { type HistoryResult, runHistory } from "./history.ts";
+
+/** Histories from seed 1 on in which every planted fault shows, and the product without one shows nothing. */
+const histories = 150;
+/** Faults that only the enumeration is sure to find have their test there; chance finds them too, later. */
+const seeds = Array.from({ length: histories }, (_, at) => at + 1);
+/** So long, on a machine that is busy with other things. */
+const longMs = 300_000;
+
+async function firstFailure(flaw?: Flaw): Promise<HistoryResult | undefined> {
+  for (const seed of seeds) {
+    const result = await runHistory(seed, flaw);
+    if (result.failure !== undefined) return result;
+  }
+  return undefined;
+}
+
+function told(result: HistoryResult | undefined): string {
+  if (result === undefined) return "nothing was found";
+  return `seed ${result.seed}: ${String(result.failure)}\n${result.lines.slice(-60).join("\n")}`;
+}
+
+test("a seed is a history: the same one each time, whatever ran before", async () => {
+  const first = [];
+  for (const seed of [3, 11, 12]) first.push((await runHistory(seed)).digest);
+  for (const [at, seed] of [3, 11, 12].entries()) {
+    expect((await runHistory(seed)).digest).toBe(first[at]);
+  }
+  expect(new Set(first).size).toBe(3);
+});
+
+test(
+  `${histories} histories under faults break no promise`,
+  async () => {
+    const found = await firstFailure();
+    expect(found === undefined, told(found)).toBe(true);
+  },
+  longMs,
+);
+
+describe("a fault that is put in is found by chance", () => {
+  test.each(flawNames)(
+    "%s",
+    async (flaw) => {
+      const found = await firstFailure(flaw);
+      expect(found?.failure, `not found in ${histories} histories`).toBeDefined();
+      process.stdout.write(`found "${flaw}" at seed ${found?.seed}: ${String(found?.failure)}\n`);
+    },
+    longMs,
+  );
+});
