@@ -86,6 +86,7 @@ export {
   valueAt,
   type Written,
 } from "./registers.ts";
+export { kekData } from "./seal.ts";
 export {
   type InstanceEntry,
   instanceRecord,

@@ -262,6 +262,21 @@ describe("a wrap that another region wrote over this one's, and that does not op
     expect(Buffer.from(await ringOf("a").open(binding, sealed))).toEqual(secret);
   });
 
+  test("stays as it is where another root of trust made it: this node has the wrong one", async () => {
+    const sealed = await ringOf("a", () => ["a"]).seal(binding, secret);
+    await adoptAll();
+    const [before] = await keks.list("i");
+    const right = roots["a"];
+    const wrong = new MemoryRootOfTrust(ids);
+    wrong.describe = async () => ({ name: "another", currentVersion: "1" });
+    roots = { ...roots, a: wrong };
+    const ring = ringOf("a", undefined, (...of) => ringOf("b").plaintextFor(...of));
+    await expect(async () => ring.open(binding, sealed)).rejects.toThrow(SealBroken);
+    expect(await keks.list("i")).toEqual([before]);
+    roots = { ...roots, ...(right && { a: right }) };
+    expect(Buffer.from(await ringOf("a").open(binding, sealed))).toEqual(secret);
+  });
+
   test("stays broken where the other region gives another key", async () => {
     const sealed = await ringOf("a", () => ["a"]).seal(binding, secret);
     await broken();

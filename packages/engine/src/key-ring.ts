@@ -303,15 +303,19 @@ export class InstanceKeyRing implements KeyRing {
     });
   }
 
-  /** Whoever wrote a wrap that is none, in the store or in another region: the KEK that it stood for is wrapped anew. */
+  /**
+   * Whoever wrote a wrap that is none, in the store or in another region: the KEK that it stood for is wrapped anew. A wrap
+   * of another root of trust stays: a node that was given the wrong one must not take the KEK from all others.
+   */
   async #unwrapMending(instance: string, id: string): Promise<KeyObject> {
-    const { keks, region, observe, fetchPlain } = this.#options;
+    const { keks, region, observe, fetchPlain, root } = this.#options;
     try {
       return await this.#unwrap(instance, id);
     } catch (broken) {
       const kek = (await keks.list(instance)).find((each) => each.id === id);
       const old = kek && wrapOf(kek, region);
       if (!(broken instanceof SealBroken && kek && old && fetchPlain)) throw broken;
+      if (old.rootOfTrust !== (await root.describe()).name) throw broken;
       const plain = this.#opened(instance, id)?.key?.export() ?? (await fetchPlain(instance, id));
       await this.#wrapAnew(instance, kek, old.blob, plain);
       const message = `key-encryption key ${id} had a wrap of this region that does not open; it has another one now`;

@@ -11,7 +11,7 @@ import { RedisLocks, RedisStore } from "@holdfast/redis";
 import { defaultLimits } from "@holdfast/ttlv";
 import { clock, ids, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
-import { openRootFile } from "./root-check.ts";
+import { checkRootOfStore, openRootFile } from "./root-check.ts";
 import { RootProbe } from "./root-probe.ts";
 import { StartError } from "./start-error.ts";
 import { lockUrls } from "./store-access.ts";
@@ -28,8 +28,8 @@ export async function openRoot({ config, health, opened }: Parts): Promise<RootO
   return root;
 }
 
-/** Opens the region's own store and goes on probing it. */
-export async function openStore(parts: Parts): Promise<RedisStore> {
+/** Opens the region's own store, whose keys the root of trust must open, and goes on probing it. */
+export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisStore> {
   const { config, configFile, connection, observe, health, opened } = parts;
   const store = await RedisStore.open({
     ...connection,
@@ -51,6 +51,9 @@ export async function openStore(parts: Parts): Promise<RedisStore> {
     health.note({ lease: { state: "none", reason: "not reached yet" } });
   const times = { timeoutMs: config.store.commandTimeoutMs, monotonicMs: clock.monotonicMs };
   opened.adopt(new StoreProbe(store, health, times), (one) => one.close());
+  const { region, rootOfTrust } = config;
+  const keks = new ObjectKekStore(store, { clock, region });
+  await checkRootOfStore(root, keks, region, rootOfTrust.file);
   return store;
 }
 

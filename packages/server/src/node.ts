@@ -51,7 +51,7 @@ export async function startNode(
   const tenants = new Tenants(parts);
 
   const root = await openRoot(parts);
-  const own = await openStore(parts);
+  const own = await openStore(parts, root);
   const regions = openRegions(parts, own, files.peer?.identity);
   const { store, peers } = regions;
   followRegions(parts, regions);

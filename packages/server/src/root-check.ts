@@ -1,4 +1,10 @@
-import { type KeyRing, type RootOfTrust, SealBroken } from "@holdfast/engine";
+import {
+  type KeyRing,
+  kekData,
+  type ObjectKekStore,
+  type RootOfTrust,
+  SealBroken,
+} from "@holdfast/engine";
 import { openLocalRoot } from "@holdfast/root-of-trust";
 import type { Instance } from "./instances.ts";
 import { reasonOf, StartError } from "./start-error.ts";
@@ -9,6 +15,37 @@ export async function openRootFile(file: string): Promise<RootOfTrust> {
   return await openLocalRoot(file, systemIds).catch((error: unknown) => {
     throw new StartError(`rootOfTrust.file: ${reasonOf(error)}`);
   });
+}
+
+/**
+ * The same before the other region was met, whose copies of the keys would hide it: refuses a root of trust that opens
+ * nothing of what another one has wrapped for this region. Where the store cannot tell now, the node goes on.
+ */
+export async function checkRootOfStore(
+  root: RootOfTrust,
+  keks: Pick<ObjectKekStore, "all">,
+  region: string,
+  file: string,
+): Promise<void> {
+  const entries = await keks.all().catch(() => []);
+  const { name } = await root.describe();
+  let foreign = false;
+  for (const { instance, kek } of entries) {
+    const wrap = kek.wraps.find((one) => one.region === region);
+    if (wrap === undefined) continue;
+    try {
+      (await root.unwrap(wrap.blob, kekData(instance, kek.id))).plaintext.fill(0);
+      return;
+    } catch (error) {
+      // A wrap of its own that is damaged is made anew.
+      if (!(error instanceof SealBroken) || wrap.rootOfTrust === name) return;
+      foreign = true;
+    }
+  }
+  if (!foreign) return;
+  throw new StartError(
+    `rootOfTrust.file: ${file} opens no key of region ${region} in the store: they were made under another root key; give every node of the region a copy of the same file`,
+  );
 }
 
 /**

@@ -66,6 +66,20 @@ describe("the file", () => {
     expect(await readdir(directory)).toEqual(["root.json"]);
   });
 
+  test("has a name that its versions share, no other file has, and that is no part of the key", async () => {
+    const nameOf = async (path: string) => (await (await openLocalRoot(path, ids)).describe()).name;
+    await createLocalRoot(file, sources);
+    const name = await nameOf(file);
+    expect(name).toMatch(/^local [0-9a-f]{16}$/);
+    const hex = Buffer.from((await versions())[0]?.key ?? "", "base64").toString("hex");
+    expect(hex).not.toContain(name.slice("local ".length));
+    await rotateLocalRoot(file, sources);
+    expect(await nameOf(file)).toBe(name);
+    const other = join(directory, "other.json");
+    await createLocalRoot(other, sources);
+    expect(await nameOf(other)).not.toBe(name);
+  });
+
   test("is never replaced by a new one", async () => {
     await createLocalRoot(file, sources);
     const before = await readFile(file);

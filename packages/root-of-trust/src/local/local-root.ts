@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, timingSafeEqual } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from "node:crypto";
 import {
   type Clock,
   type Ids,
@@ -73,7 +73,7 @@ export class LocalRoot implements RootOfTrust {
 
   async describe(): Promise<{ readonly name: string; readonly currentVersion: string }> {
     await this.#reload();
-    return { name: "local", currentVersion: String(this.#newest().version) };
+    return { name: `local ${this.#identity()}`, currentVersion: String(this.#newest().version) };
   }
 
   async wrap(
@@ -124,6 +124,12 @@ export class LocalRoot implements RootOfTrust {
       this.close();
       throw error;
     }
+  }
+
+  /** Tells one root key from another, and nothing of either: it stands beside each wrap, and new versions keep it. */
+  #identity(): string {
+    const key = this.#keys?.versions[0]?.key ?? this.#newest().key;
+    return createHmac("sha256", key).update("holdfast root key").digest("hex").slice(0, 16);
   }
 
   #newest(): RootKeyVersion {
