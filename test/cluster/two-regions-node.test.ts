@@ -186,6 +186,22 @@ test("one that can serve from nowhere lets nobody in until it can", async () => 
   await insist(() => createKey(clients.at("b1")));
 });
 
+test("with both stores frozen no node lets anybody in, though the regions reach each other", async () => {
+  for (const { name } of both.regions) both.freeze(`redis-${name}`);
+  try {
+    for (const node of both.nodes) {
+      await lineIs(node, /^not ready\nread: no \(no store: region . does not serve/);
+      await until(`${node.name}'s listener shut`, async () =>
+        (await metric(node, "holdfast_listener_open")).includes("holdfast_listener_open 0"),
+      );
+    }
+  } finally {
+    for (const { name } of both.regions) both.thaw(`redis-${name}`);
+  }
+  await allWell(both);
+  await insist(() => createKey(clients.at("a1")));
+});
+
 test("SIGTERM: the leader hands over at once, and the node exits with 0", async () => {
   const leads = async (node: NodeProcess) => (await vitalsOf(node)).leads;
   const [one, other] = both.a.nodes as [NodeProcess, NodeProcess];

@@ -45,9 +45,13 @@ function ability(able: boolean, { unwanted }: Said, why: string): string {
   return why === "" ? "no (not for long enough yet)" : `no (${why})`;
 }
 
-function whyNoReads({ serving, roundTrip, rootOfTrust }: Observed, { keysUsable }: Said): string {
+function whyNoReads(
+  { serving, roundTrip, remote, rootOfTrust }: Observed,
+  { keysUsable }: Said,
+): string {
   if (!keysUsable) return `root of trust ${rootOfTrust.state}: ${rootOfTrust.reason}`;
   if (serving.from === "none") return `no store: ${serving.reason}`;
+  if (serving.from === "remote" && !remote.ok) return `no store: ${remote.reason}`;
   if (serving.from === "local" && !roundTrip.ok) return `store round trip: ${roundTrip.reason}`;
   return "";
 }

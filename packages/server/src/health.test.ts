@@ -102,6 +102,24 @@ describe("health", () => {
     expect(line("read")).toBe("read: no (no store: peer b cannot be reached)");
   });
 
+  test("a node whose own store is out while the other region does not serve either can do nothing", () => {
+    const { health, at, serving, lease, line } = start();
+    health.rootOfTrust("ok", "");
+    lease("full", "");
+    const reason = "region b does not serve from its own store";
+    health.note({ remote: { ok: false, reason } });
+    expect(at(1000)).toBe("111");
+    lease("none", "lapsed");
+    serving("remote", true, "own store: lapsed");
+    expect(at(1499)).toBe("111");
+    expect(at(1500)).toBe("000");
+    expect(health.canRead).toBe(false);
+    expect(line("read")).toBe(`read: no (no store: ${reason})`);
+    health.note({ remote: { ok: true, reason: "" } });
+    expect(at(1500)).toBe("000");
+    expect(at(1800)).toBe("111");
+  });
+
   test("a store whose lease lives but that answers no read is not served from", () => {
     const { health, at, lease, line } = start();
     health.rootOfTrust("ok", "");

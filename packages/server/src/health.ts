@@ -39,6 +39,8 @@ export interface Observed {
     string,
     { readonly state: "up" | "down" | "retired"; readonly reason: string }
   >;
+  /** Whether the other region says that it serves from its own store: where it does not, it serves nobody else. */
+  readonly remote: PartState;
   /** Certificate files as they lie on disk. */
   readonly certificates: PartState;
   /** How late the event loop's turns were lately, at worst. */
@@ -79,6 +81,7 @@ const nothingYet: Observed = {
     okMs: Number.NEGATIVE_INFINITY,
   },
   peers: new Map(),
+  remote: { ok: true, reason: "" },
   certificates: { ok: true, reason: "" },
   eventLoop: { ok: true, reason: "" },
 };
@@ -154,11 +157,11 @@ export class Health {
   /** Looks at the clock; called several times a second. */
   tick(): void {
     const nowMs = this.#monotonicMs();
-    const { serving, roundTrip, peers, eventLoop } = this.#observed;
+    const { serving, roundTrip, remote, peers, eventLoop } = this.#observed;
     const reads =
       this.#keysUsable(nowMs) &&
       serving.from !== "none" &&
-      (serving.from === "remote" || roundTrip.ok);
+      (serving.from === "remote" ? remote.ok : roundTrip.ok);
     const settings = this.#everAble ? this.#settings : { ...this.#settings, upAfterMs: 0 };
     this.#read = settle(this.#read, reads, nowMs, settings);
     this.#write = settle(this.#write, reads && serving.writes, nowMs, settings);

@@ -67,7 +67,7 @@ export function openRegions(
 }
 
 function openPeers(
-  { config: { region, peer }, observe, opened }: Parts,
+  { config: { region, peer }, observe, opened, health }: Parts,
   identity: PeerIdentity | undefined,
 ): readonly PeerClient[] {
   if (peer === undefined || identity === undefined) return [];
@@ -81,6 +81,8 @@ function openPeers(
     // A change that the other region makes for this one may itself wait for a push.
     times: { callMs: peer.pushTimeoutMs + callBeyondPushMs },
   });
+  const reason = `region ${peer.region} does not serve from its own store`;
+  client.onHello(({ serving: ok }) => health.note({ remote: { ok, reason: ok ? "" : reason } }));
   return [opened.use(client)];
 }
 
