@@ -1,0 +1,38 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { createKey, keyBytes, stateOf } from "../support/keys.ts";
+import { startTwoRegions } from "../support/two-regions.ts";
+import { ClientsOfAll, insist, told } from "../support/two-regions-clients.ts";
+import { allWell } from "../support/vitals.ts";
+
+const instance = "vcenter";
+
+test("acknowledgement required: nothing is acknowledged by one region alone, and reads go on", async () => {
+  const settings = { peer: { acknowledgement: "required" } };
+  const shape = { instances: [instance], replicas: 0, nodes: 1, settings };
+  await using both = await startTwoRegions(shape);
+  await allWell(both);
+  await using clients = await ClientsOfAll.open(both, instance);
+  const id = await createKey(clients.at("a1"));
+  const bytes = await keyBytes(clients.at("b1"), id);
+  await both.cut();
+  try {
+    expect(await told(clients.at("a1").activate({ uniqueIdentifier: id }))).toMatch(
+      /^GeneralFailure: /,
+    );
+    // Until its node knows that the line is down, and after.
+    for (let round = 0; round < 12; round++) {
+      for (const node of ["a1", "b1"]) {
+        expect(await told(createKey(clients.at(node)))).toMatch(/^GeneralFailure: /);
+        expect(await keyBytes(clients.at(node), id)).toBe(bytes);
+      }
+      await sleep(100);
+    }
+  } finally {
+    await both.heal();
+  }
+  await allWell(both);
+  await insist(() => clients.at("b1").activate({ uniqueIdentifier: id }));
+  expect(await stateOf(clients.at("a1"), id)).toBe("Active");
+  await insist(() => createKey(clients.at("b1")));
+});
