@@ -62,6 +62,10 @@ test("what a system record says is read again from its bytes", () => {
   const retired = withRegion(regionRecord(region, now), { retired: 1 }, now);
   expect(readRegionRecord(stored(regionRecord(region, now)))).toEqual(region);
   expect(readRegionRecord(stored(retired))).toEqual({ ...region, retired: 1 });
+  // After the last number there is no generation in which it could rejoin.
+  const forever = withRegion(retired, { retired: Number.MAX_SAFE_INTEGER }, now);
+  expect(readRegionRecord(stored(forever))).toBeUndefined();
+  expect(readRegionRecord(withRegion(forever, { retired: 1 }, now))).toMatchObject({ retired: 1 });
 });
 
 test("each kind is read as its own only, and no object as any", async () => {

@@ -44,6 +44,9 @@ export interface RegionEntry {
   readonly retired: number;
 }
 
+/** A generation to come must be a number too: else a region that was retired up to the last one never came back. */
+const generationMax = 2 ** 32;
+
 /** The identifier of the one record of this type that speaks of `name`: UUID version 8 (RFC 9562, 5.8) of its SHA-256. */
 export function systemIdentifier(objectType: number, name: string): string {
   const bytes = hash("sha256", `${objectType}\0${name}`, "buffer").subarray(0, 16);
@@ -137,7 +140,9 @@ export function readRegionRecord(record: ManagedObject): RegionEntry | undefined
   return reading(record, systemTypes.Region, () => {
     const number = (name: AttributeName): number => {
       const value = valueAt(record.registers, name);
-      return value === undefined ? 0 : safe(typed(value, ItemType.LongInteger));
+      const said = value === undefined ? 0 : safe(typed(value, ItemType.LongInteger));
+      if (said > generationMax) throw new RangeError("no region has rejoined so often");
+      return said;
     };
     const region = textOf(record.fixed[0]);
     return { region, generation: number(names.generation), retired: number(names.retired) };
