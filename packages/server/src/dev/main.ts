@@ -119,11 +119,11 @@ async function makePki(
 ): Promise<readonly string[]> {
   if (peers.length === 0) return Object.values(await ensurePki(folder, hosts));
   const server = await ensureServerPki(folder, hosts);
-  const { ca, of } = await ensurePeerPki(folder, peers);
+  const { ca, caKey, of } = await ensurePeerPki(folder, peers);
   const regions = [...new Set(peers.map(({ region }) => region))];
   const own = await Promise.all(regions.map((region) => ensureRegionFiles(join(folder, region))));
   const all = [...own, ...peers.map(({ node }) => of(node))];
-  return [...Object.values(server), ca, ...all.flatMap((files) => Object.values(files))];
+  return [...Object.values(server), ca, caKey, ...all.flatMap((files) => Object.values(files))];
 }
 
 function addStart(dev: Command, say: (line: string) => void): void {

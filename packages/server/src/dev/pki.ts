@@ -105,7 +105,11 @@ export async function ensurePki(
 export async function ensurePeerPki(
   folder: string,
   nodes: readonly PeerNode[],
-): Promise<{ readonly ca: string; readonly of: (node: string) => PeerFiles }> {
+): Promise<{
+  readonly ca: string;
+  readonly caKey: string;
+  readonly of: (node: string) => PeerFiles;
+}> {
   const [ca, caKey] = [join(folder, "peer-ca.pem"), join(folder, "peer-ca.key")];
   const of = (node: string) => ({
     certificate: join(folder, `${node}.peer.pem`),
@@ -118,7 +122,7 @@ export async function ensurePeerPki(
       const { certificate, key } = of(node);
       return existsSync(key) && serves(certificate, [peerName(region)], nowMs);
     });
-  if (complete) return { ca, of };
+  if (complete) return { ca, caKey, of };
   makePrivate(folder);
   const { createAuthority } = await import("../pki.ts");
   const validity = { notBeforeMs: nowMs - backdateMs, days };
@@ -138,7 +142,7 @@ export async function ensurePeerPki(
   }
   writePrivate(caKey, authority.key);
   writePrivate(ca, authority.certificate);
-  return { ca, of };
+  return { ca, caKey, of };
 }
 
 /** The name by which a region's nodes know each other's region. */
