@@ -151,6 +151,19 @@ describe("a frozen replica", () => {
   }, 40_000);
 });
 
+test("reservations are bounded, and ending them makes room", async () => {
+  await using redis = await RedisServer.start();
+  await using opened = await openNewStore({ address: redis.address });
+  const { store } = opened;
+  const instance = await installed(store);
+  const ids = () => Array.from({ length: 10_000 }, () => randomUUID());
+  await store.reserve(instance, ids(), "one");
+  await store.reserve(instance, ids(), "two");
+  expect(await failureOf(store.reserve(instance, [randomUUID()], "three"))).toBe("reserved");
+  expect(await store.release(instance, "one")).toBe(10_000);
+  expect(await store.reserve(instance, [randomUUID()], "three")).toEqual({ kind: "reserved" });
+});
+
 describe("leaders at two nodes", () => {
   test("the one that was paused writes nothing more, of whatever kind", async () => {
     await using redis = await RedisServer.start();

@@ -13,6 +13,8 @@ export interface SystemWriter {
 
 const pageMax = 256;
 const triesMax = 8;
+/** KEKs of a store at most: another region that goes bad must not fill this one's memory with more. */
+const keksMax = 10_000;
 
 /** Wrapped KEKs as system records of any object store, so that they travel between regions as objects do. */
 export class ObjectKekStore implements KekStore {
@@ -74,6 +76,9 @@ export class ObjectKekStore implements KekStore {
     for (let page: FindQuery | undefined = query; page !== undefined; ) {
       const { objects, next } = await this.#store.find(systemInstance, page);
       found.push(...objects.flatMap(({ object }) => readKekRecord(object) ?? []));
+      if (found.length > keksMax) {
+        throw new StoreUnavailable("corrupt", `the store holds more than ${keksMax} KEKs`);
+      }
       page = next === undefined ? undefined : { ...query, after: next };
     }
     return found.toSorted(

@@ -61,6 +61,9 @@ export class Reservations {
       [sinceMs, operation, instance, record, ...members],
     );
     if (reply.result === "committed") return { kind: "reserved" };
+    if (reply.result === "tooMany") {
+      throw new StoreUnavailable("reserved", "too many agreed operations are under way");
+    }
     const [index, holder] = reply.rest;
     const uniqueIdentifier = ids[Number(index) - 1] ?? "";
     return { kind: "held", uniqueIdentifier, operation: String(holder) };

@@ -38,7 +38,7 @@ const rows = {
   },
   "install-instance": { keys: [...partition, "status"], more: false, results: committed },
 
-  reserve: { keys: ["head", "reserved"], more: false, results: [...committed, "held"] },
+  reserve: { keys: ["head", "reserved"], more: false, results: [...committed, "held", "tooMany"] },
   release: { keys: ["head", "epoch", "reserved"], more: false, results: fenced },
   reservations: { keys: ["head"], more: true, results: found },
 
