@@ -1,5 +1,4 @@
-import type { ManagedObject } from "@holdfast/engine";
-import { stateValues } from "@holdfast/engine";
+import { type Change, type ManagedObject, stateValues } from "@holdfast/engine";
 import { type Acknowledged, contains, noteOf, rankOf } from "./ledger.ts";
 
 /** What a client was answered. */
@@ -40,6 +39,10 @@ export class Checker {
   readonly #replaced = new Map<string, Acknowledged[]>();
   /** Text → how often a commit of it was begun: a request that is not sure decides anew, and may write it again. */
   readonly #tried = new Map<string, number>();
+  /** Object and text → what somebody tried to put in its place. */
+  readonly #successors = new Map<string, string[]>();
+  /** Region, object and text → when its store showed it. */
+  readonly #notes = new Map<string, number>();
   readonly #epochs = new Map<string, unknown>();
   /** Region → how often its store was lost. */
   readonly #losses = new Map<string, number>();
@@ -53,9 +56,12 @@ export class Checker {
   }
 
   /** A change is about to be committed. */
-  tried(after: ManagedObject): void {
-    const { text } = noteOf(after);
+  tried(change: Change): void {
+    const { text } = noteOf(change.after);
     this.#tried.set(text, (this.#tried.get(text) ?? 0) + 1);
+    if (change.kind === "create") return;
+    const key = `${change.after.uniqueIdentifier} ${noteOf(change.before.object).text}`;
+    this.#successors.set(key, [...(this.#successors.get(key) ?? []), text]);
   }
 
   /** A change was acknowledged. `before` is the object that it changed. */
@@ -92,8 +98,8 @@ export class Checker {
     this.#losses.set(region, (this.#losses.get(region) ?? 0) + 1);
     this.#behindMs.set(region, Number.POSITIVE_INFINITY);
     this.#forgetDestroyed(elsewhere);
-    for (const key of [...this.#shown.keys()]) {
-      if (key.startsWith(`${region} `)) this.#shown.delete(key);
+    for (const shown of [this.#shown, this.#notes]) {
+      for (const key of [...shown.keys()]) if (key.startsWith(`${region} `)) shown.delete(key);
     }
     for (const change of this.#all()) {
       if (change.shared || !change.regions.has(region)) continue;
@@ -183,6 +189,7 @@ export class Checker {
       if (change.kind === "note" && note === "") this.#fail(`${describe(change)} is gone`, seen);
     }
     this.#notReplaced(seen, note);
+    this.#noteNotBackwards(seen, note);
     this.#notBackwards(seen, rank);
   }
 
@@ -225,6 +232,22 @@ export class Checker {
     if (shown.every((each) => each.rank < rank)) {
       this.#shown.set(key, [...shown, { rank, atMs: answeredMs }]);
     }
+  }
+
+  /** What a store has shown in the place of a text, the same store does not take back. */
+  #noteNotBackwards(seen: Observation, note: string): void {
+    const { store, id, askedMs, answeredMs } = seen;
+    if (store === undefined) return;
+    const later = this.#successors.get(`${id} ${note}`) ?? [];
+    const shown = later.find(
+      (text) => (this.#notes.get(`${store} ${id} ${text}`) ?? answeredMs) < askedMs,
+    );
+    const again = (this.#tried.get(note) ?? 0) > 1;
+    if (shown !== undefined && shown !== note && !again) {
+      this.#fail(`${shown} was shown by the same store in its place`, seen);
+    }
+    const key = `${store} ${id} ${note}`;
+    if (!this.#notes.has(key)) this.#notes.set(key, answeredMs);
   }
 
   #fail(what: string, seen: Observation): never {

@@ -46,12 +46,14 @@ export interface Reply {
   readonly answer: Answer;
   readonly id: string;
   readonly made: readonly Made[];
+  /** What was read last, on which an answer rests that changed nothing. */
+  readonly rests: ManagedObject | undefined;
 }
 
 /** What a client needs of a node. */
 export interface ClientParts extends Omit<EngineOptions, "interop"> {
   /** Told of what is about to be committed, whatever comes of it. */
-  readonly tried: (after: ManagedObject) => void;
+  readonly tried: (change: Change) => void;
   /** Changes what the engine commits: a fault that is put in. */
   readonly alter?: ((changes: readonly Change[]) => readonly Change[]) | undefined;
 }
@@ -62,7 +64,9 @@ const version = "2.1";
 export async function ask(parts: ClientParts, wish: Wish): Promise<Reply> {
   const { alter, store, tried, ...rest } = parts;
   const made: Made[] = [];
-  const engine = new Engine({ ...rest, store: watched(store, made, tried, alter), interop: false });
+  const read: ManagedObject[] = [];
+  const watching = watched(store, { made, read, tried, alter });
+  const engine = new Engine({ ...rest, store: watching, interop: false });
   const [operation, payload] = requestOf(wish);
   const request = encode(encodeRequest({ version, items: [{ operation, payload }] }));
   const client = { instance, fingerprint: "simulated" };
@@ -70,18 +74,24 @@ export async function ask(parts: ClientParts, wish: Wish): Promise<Reply> {
   const item = items[0];
   if (item === undefined) throw new Error("no answer");
   const id = "id" in wish ? wish.id : createdIn(item);
-  return { answer: answerOf(wish, item), id, made };
+  return { answer: answerOf(wish, item), id, made, rests: read.at(-1) };
+}
+
+interface Watching {
+  readonly made: Made[];
+  readonly read: ManagedObject[];
+  readonly tried: ClientParts["tried"];
+  readonly alter: ClientParts["alter"];
 }
 
 /** The store as the engine sees it, with what it committed noted. */
-function watched(
-  store: ObjectStore,
-  made: Made[],
-  tried: ClientParts["tried"],
-  alter: ClientParts["alter"],
-): ObjectStore {
+function watched(store: ObjectStore, { made, read, tried, alter }: Watching): ObjectStore {
   return {
-    read: (...args) => store.read(...args),
+    read: async (...args) => {
+      const found = await store.read(...args);
+      read.push(...found.flatMap((stored) => stored?.object ?? []));
+      return found;
+    },
     markServed: (...args) => store.markServed(...args),
     find: (...args) => store.find(...args),
     appendAudit: (...args) => store.appendAudit(...args),
@@ -92,7 +102,7 @@ function watched(
       options?: CommitOptions,
     ): Promise<CommitOutcome> => {
       const altered = alter?.(changes) ?? changes;
-      for (const { after } of altered) tried(after);
+      for (const change of altered) tried(change);
       const outcome = await store.commit(of, altered, audit, options);
       if (outcome.kind === "committed") made.push(...altered.map(madeBy));
       return outcome;

@@ -131,7 +131,7 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   const other = world.groups.find((each) => each !== group);
   if (other === undefined) return undefined;
   const cells = random.chance(0.5) ? copies.get(group.region) : undefined;
-  world.checker.lost(group.region, (id) => world.record(other.region, id));
+  world.checker.lost(group.region, (id) => world.covered(other.region, id));
   group.replaceData(() => {
     if (cells !== undefined) return cells;
     const fresh = new Map<string, unknown>();

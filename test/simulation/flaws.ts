@@ -30,6 +30,17 @@ export const flawNames: readonly Flaw[] = [
   "last writer wins without the stamp rule",
 ];
 
+/** The kind of fault that brings each flaw out; any kind will do for the others. */
+export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
+  "acknowledge before the barrier": "primary lost while its replica is behind",
+  "no-change answered without a barrier": "primary lost while its replica is behind",
+  "WAITAOF on another connection": "primary lost while its replica is behind",
+  "Item Not Found on an unreachable peer": "cut between the regions",
+  "a fetch answered through the remote store":
+    "cut between the regions, and a store frozen after it",
+  "last writer wins without the stamp rule": "clock jump",
+};
+
 /** How a node's parts are replaced by faulty ones; those of "no flaw" are the parts themselves. */
 export interface Flaws {
   readonly store: ReadonlySet<StoreFlaw>;
@@ -37,7 +48,7 @@ export interface Flaws {
   readonly parts: Partial<RegionalParts>;
   readonly own: (own: OwnStore) => OwnStore;
   readonly peer: (peer: Peer) => Peer;
-  readonly service: (service: PeerStore, store: RegionalStore) => PeerStore;
+  readonly service: (service: PeerStore, store: RegionalStore, peers: readonly Peer[]) => PeerStore;
   readonly client: (store: ObjectStore) => ObjectStore;
   readonly alter: (changes: readonly Change[], region: string, wallMs: number) => readonly Change[];
 }
@@ -97,11 +108,15 @@ function peerThatHasNothing(peer: Peer): Peer {
   });
 }
 
-function serviceThatForwards(service: PeerStore, store: RegionalStore): PeerStore {
+function serviceThatForwards(
+  service: PeerStore,
+  store: RegionalStore,
+  [peer]: readonly Peer[],
+): PeerStore {
   return replaced(service, {
     fetch: async (instance: string, ids: readonly string[]) => {
-      if (store.serving().from !== "remote") return service.fetch(instance, ids);
-      return store.read(instance, ids);
+      const forward = peer !== undefined && store.serving().from === "remote";
+      return forward ? peer.remote.read(instance, ids) : service.fetch(instance, ids);
     },
   });
 }

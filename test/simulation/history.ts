@@ -27,11 +27,21 @@ export interface HistoryResult {
 
 /** By then everything serves. */
 const startMs = 800;
+/** What is special about a history. */
+export interface HistoryOptions {
+  readonly flaw?: Flaw | undefined;
+  /** The one kind of fault that it has, instead of any. */
+  readonly focus?: string | undefined;
+}
+
 const settleMaxMs = 120_000;
 
 /** Runs the history of a seed, to its end or to the first violation. */
-export async function runHistory(seed: number, flaw?: Flaw): Promise<HistoryResult> {
-  const history = new History(seed, flaw);
+export async function runHistory(
+  seed: number,
+  options: HistoryOptions = {},
+): Promise<HistoryResult> {
+  const history = new History(seed, options);
   await history.run();
   return history.result();
 }
@@ -46,11 +56,13 @@ class History {
   readonly #begun = new Set<() => void>();
   readonly #copies: Copies = new Map();
   readonly #busyMs: number;
+  readonly #focus: string | undefined;
   #clients = 0;
   #notes = 0;
 
-  constructor(seed: number, flaw: Flaw | undefined) {
+  constructor(seed: number, { flaw, focus }: HistoryOptions) {
     this.#seed = seed;
+    this.#focus = focus;
     const chooser = seed % 7;
     this.#world = new World({
       seed,
@@ -67,9 +79,12 @@ class History {
     const failed = (): boolean => this.#world.failure !== undefined;
     await scheduler.run(startMs, failed);
     for (let client = 0; client < 3; client += 1) void this.#client();
+    // Who only looks is not held up by what waits, and so sees what others never would.
+    const readers = this.#focus === undefined ? 0 : 3;
+    for (let reader = 0; reader < readers; reader += 1) void this.#reader();
     const count = this.#random.below(6);
     for (let fault = 0; fault < count; fault += 1) this.#planFault();
-    if (this.#random.chance(0.12)) this.#planLoss();
+    if (this.#focus === undefined && this.#random.chance(0.12)) this.#planLoss();
     await scheduler.run(startMs + this.#busyMs, failed);
     if (failed()) return;
     this.#heal();
@@ -102,6 +117,18 @@ class History {
       const wish = this.#wish();
       await this.#request(this.#random.pick(nodes), wish);
       await this.#pause(this.#random.chance(0.3) ? 1 : this.#random.between(1, 350));
+    }
+    this.#clients -= 1;
+  }
+
+  async #reader(): Promise<void> {
+    this.#clients += 1;
+    const { scheduler, nodes } = this.#world;
+    const endMs = startMs + this.#busyMs;
+    while (scheduler.nowMs < endMs && this.#world.failure === undefined) {
+      const id = this.#objects.at(-1 - this.#random.below(3));
+      if (id !== undefined) await this.#request(this.#random.pick(nodes), { kind: "look", id });
+      await this.#pause(this.#random.between(10, 60));
     }
     this.#clients -= 1;
   }
@@ -147,7 +174,7 @@ class History {
     const random = this.#random;
     const { scheduler } = this.#world;
     const names = Object.keys(faults);
-    const name = random.pick(names);
+    const name = this.#focus ?? random.pick(names);
     scheduler.after(random.between(0, this.#busyMs * 0.9), () => {
       const begun = faults[name]?.(this.#world, random);
       if (begun === undefined) return;

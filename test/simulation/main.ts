@@ -11,6 +11,7 @@ const { values } = parseArgs({
     histories: { type: "string", default: "2000" },
     seed: { type: "string", default: "1" },
     flaw: { type: "string" },
+    focus: { type: "string" },
     trace: { type: "boolean", default: false },
     enumerate: { type: "boolean", default: false },
     states: { type: "string" },
@@ -66,7 +67,7 @@ if (values.enumerate) {
 
 let failed = false;
 for (let seed = first; seed < first + histories && !failed; seed += 1) {
-  const result = await runHistory(seed, flaw);
+  const result = await runHistory(seed, { flaw, focus: values.focus });
   totals.done += 1;
   totals.shared += result.acknowledged.shared;
   totals.alone += result.acknowledged.alone;

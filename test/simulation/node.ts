@@ -29,7 +29,7 @@ export interface NodeListener {
   /** A region's own store was read. */
   read(region: string, ids: readonly string[]): void;
   /** A change is about to be committed for a client. */
-  tried(after: StoredObject["object"]): void;
+  tried(change: Change): void;
   led(region: string, epoch: number, life: Life): void;
   event(node: string, event: Event): void;
   crashed(error: unknown): void;
@@ -120,12 +120,12 @@ function makeParts(life: Life, options: NodeOptions): Parts {
     observe,
     parts: flaws.parts,
   });
-  const service = flaws.service(serviceOf(store, own, options, life, observe), store);
+  const service = flaws.service(serviceOf(store, own, options, life, observe), store, peers);
   startLeader(life, options, { own, peers, ids, observe });
   const locks: Locks = { withLock: (_resource, body) => body() };
   const clock = { wallMs: timers.wallMs, monotonicMs: timers.monotonicMs };
   const alter = (changes: readonly Change[]) => flaws.alter(changes, region, timers.wallMs());
-  const tried = (after: StoredObject["object"]): void => listener.tried(after);
+  const tried = (change: Change): void => listener.tried(change);
   const parts = { store: flaws.client(store), locks, keyRing, clock, ids, observe, region };
   return { store, service, client: { ...parts, alter, tried } };
 }

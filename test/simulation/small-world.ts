@@ -190,7 +190,7 @@ export class SmallWorld {
     const there = this.#side(actor, other, unreachable(region));
     const kek = (): Promise<never> => Promise.reject(new Error("no KEK is exchanged here"));
     const service = new PeerService({ region: other, asking: region, kek, ...there });
-    const peer = this.#flaws.peer(this.#peer(other, this.#flaws.service(service, there.store)));
+    const peer = this.#flaws.peer(this.#peer(other, this.#flaws.service(service, there.store, [])));
     const here = this.#side(actor, region, peer);
     const { ids, timers, observe } = here;
     const clock = { wallMs: timers.wallMs, monotonicMs: timers.monotonicMs };

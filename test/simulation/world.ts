@@ -1,7 +1,7 @@
-import type { Event, ManagedObject } from "@holdfast/engine";
+import { type Change, type Event, type ManagedObject, partitionOf } from "@holdfast/engine";
 import { Checker, Violation } from "./checker.ts";
 import { ask, instance, type Reply, type Wish } from "./client.ts";
-import { Tables } from "./database.ts";
+import { keys, Tables } from "./database.ts";
 import { type Flaw, flawsOf } from "./flaws.ts";
 import { type Acknowledged, contains, Durability } from "./ledger.ts";
 import { Machine } from "./machine.ts";
@@ -82,8 +82,8 @@ export class World implements NodeListener {
     }
   }
 
-  tried(after: ManagedObject): void {
-    this.checker.tried(after);
+  tried(change: Change): void {
+    this.checker.tried(change);
   }
 
   led(region: string, epoch: number, life: object): void {
@@ -120,6 +120,14 @@ export class World implements NodeListener {
   /** A record as a region's named primary has it now, covered or not. */
   record(region: string, id: string): ManagedObject | undefined {
     return new Tables(this.group(region).primary.cells).row(instance, id)?.object;
+  }
+
+  /** A record that no fail-over of its region can take back, as far as its store has noted. */
+  covered(region: string, id: string): ManagedObject | undefined {
+    const tables = new Tables(this.group(region).primary.cells);
+    const row = tables.row(instance, id);
+    const covered = tables.get(keys.covered(partitionOf(instance))) ?? 0;
+    return row !== undefined && row.promised <= covered ? row.object : undefined;
   }
 
   /** A client's request to a node, with everything that follows from its answer checked. */
@@ -168,7 +176,7 @@ export class World implements NodeListener {
     seen: { readonly askedMs: number; readonly store: string | undefined },
   ): void {
     const answeredMs = this.scheduler.nowMs;
-    const { answer, id, made } = reply;
+    const { answer, id, made, rests } = reply;
     const { name } = node.machine;
     if (id !== "") {
       this.checker.observe({ ...seen, node: name, operation: wish.kind, id, answeredMs, answer });
@@ -177,11 +185,23 @@ export class World implements NodeListener {
       for (const { before, after } of made) {
         this.checker.acknowledge(this.#acknowledged(wish, after), before);
       }
+      if (made.length === 0 && rests !== undefined && seen.store !== undefined) {
+        this.checker.acknowledge(this.#already(rests, seen.store), rests);
+      }
     }
     for (const { region } of this.groups) {
       const record = this.record(region, id);
       if (record !== undefined) this.checker.inspect(region, record);
     }
+  }
+
+  /** "It is so already" promises as much as the change that made it so. */
+  #already(object: ManagedObject, store: string): Acknowledged {
+    const regions = new Set([...this.durability.of(object), store]);
+    const shared = regions.size === regionNames.length;
+    const id = object.uniqueIdentifier;
+    const atMs = this.scheduler.nowMs;
+    return { kind: "state", id, atMs, object, regions, shared, lost: false };
   }
 
   #acknowledged(wish: Wish, object: ManagedObject): Acknowledged {
