@@ -36,7 +36,7 @@ export type Wish =
   | { readonly kind: "locate" };
 
 /** A change that the store took, as the engine gave it. */
-export interface Made {
+interface Made {
   readonly before: ManagedObject | undefined;
   readonly after: ManagedObject;
 }

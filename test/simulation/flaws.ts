@@ -17,19 +17,6 @@ export type Flaw =
   | "local store used too early after an outage"
   | "last writer wins without the stamp rule";
 
-export const flawNames: readonly Flaw[] = [
-  "no tag check",
-  "a counter as version",
-  "acknowledge before the barrier",
-  "no-change answered without a barrier",
-  "WAITAOF on another connection",
-  "Item Not Found on an unreachable peer",
-  "a fetch answered through the remote store",
-  "Destroy with preferred instead of agreement",
-  "local store used too early after an outage",
-  "last writer wins without the stamp rule",
-];
-
 /** The kind of fault that brings each flaw out; any kind will do for the others. */
 export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
   "acknowledge before the barrier": "primary lost while its replica is behind",
@@ -65,23 +52,28 @@ export function flawsOf(flaw: Flaw | undefined): Flaws {
     client: (store) => store,
     alter: (changes) => changes,
   };
-  switch (flaw) {
-    case undefined:
-      return sound;
-    case "Item Not Found on an unreachable peer":
-      return { ...sound, peer: peerThatHasNothing };
-    case "a fetch answered through the remote store":
-      return { ...sound, service: serviceThatForwards };
-    case "Destroy with preferred instead of agreement":
-      return { ...sound, client: storeWithoutAgreement };
-    case "local store used too early after an outage":
-      return { ...sound, own: storeThatIsLevel };
-    case "last writer wins without the stamp rule":
-      return { ...sound, alter: clockStamps };
-    default:
-      return { ...sound, store: new Set([flaw]) };
-  }
+  if (flaw === undefined) return sound;
+  const faulty = faultyParts[flaw];
+  return faulty === "store"
+    ? { ...sound, store: new Set([flaw as StoreFlaw]) }
+    : { ...sound, ...faulty };
 }
+
+/** What a flaw replaces; those of the store are in the store itself. */
+const faultyParts: Readonly<Record<Flaw, Partial<Flaws> | "store">> = {
+  "no tag check": "store",
+  "a counter as version": "store",
+  "acknowledge before the barrier": "store",
+  "no-change answered without a barrier": "store",
+  "WAITAOF on another connection": "store",
+  "Item Not Found on an unreachable peer": { peer: peerThatHasNothing },
+  "a fetch answered through the remote store": { service: serviceThatForwards },
+  "Destroy with preferred instead of agreement": { client: storeWithoutAgreement },
+  "local store used too early after an outage": { own: storeThatIsLevel },
+  "last writer wins without the stamp rule": { alter: clockStamps },
+};
+
+export const flawNames = Object.keys(faultyParts) as readonly Flaw[];
 
 /** An object with some of its methods replaced. */
 function replaced<Target extends object>(target: Target, methods: Partial<Target>): Target {

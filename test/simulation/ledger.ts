@@ -3,7 +3,7 @@ import { stateOf, stateValues } from "@holdfast/engine";
 import { tagOfObject } from "./scripts.ts";
 
 /** The attribute that clients write: the tag of Contact Information, one value for all regions. */
-export const noteTag = 0x420022;
+const noteTag = 0x420022;
 
 /** How far an object is in its life: it never gets less, since facts are never taken back. */
 export function rankOf(object: ManagedObject): number {

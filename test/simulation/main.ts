@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { enumerate } from "./enumeration.ts";
 import { flawNames } from "./flaws.ts";
 import { runHistory } from "./history.ts";
-import { wholePlans } from "./plans.ts";
+import { plans } from "./plans.ts";
 import { isViolation } from "./world.ts";
 
 const { values } = parseArgs({
@@ -46,7 +46,7 @@ if (!values.trace) Error.stackTraceLimit = 0;
 
 async function enumerateAll(): Promise<void> {
   const statesMax = Number(values.states ?? Number.POSITIVE_INFINITY);
-  for (const { name, plan } of wholePlans) {
+  for (const { name, plan } of plans) {
     const begunMs = performance.now();
     const found = await enumerate(plan, { ...(flaw && { flaw }), statesMax });
     const took = ((performance.now() - begunMs) / 1_000).toFixed(1);

@@ -15,7 +15,7 @@ const probeMs = 400;
 const downAfterMs = 1_000;
 
 /** A node of the other region: its machine, and what it answers while it lives. */
-export interface PeerNode {
+interface PeerNode {
   readonly machine: Machine;
   readonly service: PeerStore | undefined;
 }

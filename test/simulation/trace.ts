@@ -34,31 +34,27 @@ export class Trace {
   }
 }
 
+const textOfType: {
+  readonly [Type in Event["type"]]?: (
+    event: Extract<Event, { readonly type: Type }>,
+  ) => string | undefined;
+} = {
+  serving: ({ from, writes, reason }) =>
+    `serves from ${from}, ${writes ? "writes" : "no writes"}: ${reason}`,
+  peer: ({ region, state, reason }) => `region ${region} is ${state}: ${reason}`,
+  push: ({ records, result }) => `push of ${records}: ${result}`,
+  join: ({ region, result }) => (result === "same" ? undefined : `join from ${region}: ${result}`),
+  operation: ({ operation, result, cause }) =>
+    result === "InternalServerError" ? `${operation} failed: ${stackOf(cause)}` : undefined,
+  leader: ({ state, epoch, reason }) => `${state} in epoch ${epoch}: ${reason}`,
+  agreement: ({ result }) => `agreement: ${result}`,
+  duty: ({ ok, duty, cause }) => (ok ? undefined : `duty ${duty} failed: ${String(cause)}`),
+  warning: ({ message, cause }) => `warning: ${message}: ${String(cause)}`,
+};
+
 function textOf(event: Event): string | undefined {
-  switch (event.type) {
-    case "serving":
-      return `serves from ${event.from}, ${event.writes ? "writes" : "no writes"}: ${event.reason}`;
-    case "peer":
-      return `region ${event.region} is ${event.state}: ${event.reason}`;
-    case "push":
-      return `push of ${event.records}: ${event.result}`;
-    case "join":
-      return event.result === "same" ? undefined : `join from ${event.region}: ${event.result}`;
-    case "operation":
-      return event.result === "InternalServerError"
-        ? `${event.operation} failed: ${stackOf(event.cause)}`
-        : undefined;
-    case "leader":
-      return `${event.state} in epoch ${event.epoch}: ${event.reason}`;
-    case "agreement":
-      return `agreement: ${event.result}`;
-    case "duty":
-      return event.ok ? undefined : `duty ${event.duty} failed: ${String(event.cause)}`;
-    case "warning":
-      return `warning: ${event.message}: ${String(event.cause)}`;
-    default:
-      return undefined;
-  }
+  const text = textOfType[event.type] as ((of: Event) => string | undefined) | undefined;
+  return text?.(event);
 }
 
 function stackOf(cause: unknown): string {
