@@ -207,7 +207,8 @@ function edited(object: ManagedObject, drafted: Draft, at: number): ManagedObjec
       return { ...object, lastChange: object.lastChange + at + 1 };
     case "nothing":
       return object;
-    default:
+    case "create":
+    case "attributes":
       return withAttributes(object, drafted, at);
   }
 }
