@@ -80,7 +80,7 @@ export async function auditOf(
 }
 
 /** `{p00}:` to `{p63}:`, and `{sys}:`. */
-export function prefixOf(instance: string): string {
+function prefixOf(instance: string): string {
   const partition = partitionOf(instance);
   return partition === sysPartition ? "{sys}:" : `{p${String(partition).padStart(2, "0")}}:`;
 }

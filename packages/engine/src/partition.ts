@@ -1,7 +1,10 @@
 /** How many partitions a store has; fixed for ever, since a record's place depends on it. */
 export const partitionCount = 64;
 
-/** The number that stands for the partition `{sys}`, after those of instances. */
+/**
+ * The number that stands for the partition `{sys}`, after those of instances.
+ * @alias
+ */
 export const sysPartition = partitionCount;
 
 /** Records that are known before any instance (KEKs, instances, regions) belong to this instance. */

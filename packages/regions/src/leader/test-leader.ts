@@ -43,7 +43,7 @@ export class VirtualTime implements Timers {
 }
 
 /** Lets everything happen that needs no time. */
-export function settle(): Promise<void> {
+function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 

@@ -163,8 +163,3 @@ export async function recordsOf(
   const { objects } = await store.find(instance, query);
   return new Map(objects.map(({ object }) => [object.uniqueIdentifier, object]));
 }
-
-/** Names of events that were told. */
-export function told(events: readonly Event[], type: Event["type"]): number {
-  return events.filter((event) => event.type === type).length;
-}

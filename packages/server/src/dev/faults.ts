@@ -3,7 +3,7 @@ import type { RunningRegion } from "./region.ts";
 import type { Line } from "./relay.ts";
 import type { Supervised } from "./supervised.ts";
 
-export const faultNames = ["kill", "freeze", "thaw", "cut", "heal"] as const;
+const faultNames = ["kill", "freeze", "thaw", "cut", "heal"] as const;
 export type FaultName = (typeof faultNames)[number];
 
 /** What is to be done to a running cluster. */
