@@ -1,6 +1,5 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import {
-  type Event,
   type ManagedObject,
   type MemoryOwnStore,
   type OwnStoredObject,
