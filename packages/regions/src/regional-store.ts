@@ -319,7 +319,8 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     // The first try's push may have been faster: every try sends the same bytes.
     const ids = changes.map(({ after }) => after.uniqueIdentifier);
     const found = await peer.remote.read(instance, ids);
-    return areMade(changes, found) ? { kind: "committed" } : outcome;
+    // It is there by the first try's push, and not known to be here.
+    return areMade(changes, found) ? this.#acknowledged(false) : outcome;
   }
 
   /** After a try at another region, which may have been done there, and pushed here before this one. */
