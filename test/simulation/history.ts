@@ -69,6 +69,7 @@ class History {
       flaw,
       farMs: chooser === 0 ? 40 : 4,
       replicas: chooser === 1 ? 0 : 1,
+      acknowledgement: chooser === 2 ? "required" : "preferred",
     });
     this.#random = this.#world.random.fork();
     this.#busyMs = this.#random.between(4_000, 12_000);

@@ -6,6 +6,7 @@ import {
   type LeaderLock,
   Levelling,
   type Peer,
+  type PeerAcknowledgement,
   PeerReader,
   PeerService,
   type PeerStore,
@@ -44,6 +45,7 @@ export interface NodeOptions {
   readonly lock: (life: Life) => LeaderLock;
   readonly others: () => readonly { readonly region: string; readonly nodes: readonly SimNode[] }[];
   readonly flaws: Flaws;
+  readonly acknowledgement: PeerAcknowledgement;
   readonly listener: NodeListener;
 }
 
@@ -118,6 +120,7 @@ function makeParts(life: Life, options: NodeOptions): Parts {
     timers,
     ids,
     observe,
+    peerAcknowledgement: options.acknowledgement,
     parts: flaws.parts,
   });
   const service = flaws.service(serviceOf(store, own, options, life, observe), store, peers);
@@ -187,6 +190,11 @@ function watched(store: OwnStore, life: Life, { region, listener }: NodeOptions)
         return async (...args: Parameters<OwnStore["read"]>) => {
           const found = await target.read(...args);
           listener.read(region, args[1]);
+          // What is answered is covered.
+          listener.durable(
+            region,
+            found.flatMap((stored) => stored?.object ?? []),
+          );
           return found;
         };
       }

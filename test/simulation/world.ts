@@ -1,4 +1,5 @@
 import { type Change, type Event, type ManagedObject, partitionOf } from "@holdfast/engine";
+import type { PeerAcknowledgement } from "@holdfast/regions";
 import { Checker, Violation } from "./checker.ts";
 import { ask, instance, type Reply, type Wish } from "./client.ts";
 import { keys, Tables } from "./database.ts";
@@ -20,6 +21,8 @@ export interface WorldOptions {
   /** One way between the regions. */
   readonly farMs: number;
   readonly replicas: number;
+  /** Whether a change that only one region has is acknowledged. */
+  readonly acknowledgement: PeerAcknowledgement;
 }
 
 const regionNames = ["a", "b"] as const;
@@ -38,9 +41,11 @@ export class World implements NodeListener {
   failure: unknown;
   /** What is being asked for, and the regions whose stores were read for it. */
   readonly #requests = new Set<{ readonly id: string; readonly regions: Set<string> }>();
+  readonly #required: boolean;
   readonly pushes = { shared: 0, alone: 0 };
 
-  constructor({ seed, flaw, farMs, replicas }: WorldOptions) {
+  constructor({ seed, flaw, farMs, replicas, acknowledgement }: WorldOptions) {
+    this.#required = acknowledgement === "required";
     this.random = new Random(seed);
     const { scheduler } = this;
     this.trace = new Trace(() => scheduler.nowMs);
@@ -64,6 +69,7 @@ export class World implements NodeListener {
             lock: (life) => lock.of(life),
             others: () => this.#othersOf(group.region),
             flaws,
+            acknowledgement,
             listener: this,
           }),
       );
@@ -183,7 +189,13 @@ export class World implements NodeListener {
     }
     if (answer.kind === "done") {
       for (const { before, after } of made) {
-        this.checker.acknowledge(this.#acknowledged(wish, after), before);
+        const change = this.#acknowledged(wish, after);
+        if (this.#required && !change.shared && !change.lost) {
+          throw new Violation(
+            `${wish.kind} of ${id} was acknowledged by ${[...change.regions].join("+")} alone`,
+          );
+        }
+        this.checker.acknowledge(change, before);
       }
       if (made.length === 0 && rests !== undefined && seen.store !== undefined) {
         this.checker.acknowledge(this.#already(rests, seen.store), rests);
