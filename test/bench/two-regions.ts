@@ -7,7 +7,7 @@ import { allWell, vitalsOf } from "../support/vitals.ts";
 import type { LoadGenerator } from "./load-generator.ts";
 import type { LoadPlan, LoadResult } from "./load-plan.ts";
 import { create } from "./messages.ts";
-import type { Extent, Options } from "./options.ts";
+import type { Extent, Options, Part } from "./options.ts";
 import { Histogram } from "./statistics.ts";
 import { Contexts, identifierIn, Wire } from "./wire.ts";
 
@@ -57,26 +57,36 @@ export async function measureTwoRegions(
   generator: LoadGenerator,
   { only, extent }: Options,
 ): Promise<TwoRegionsFigures | undefined> {
-  const asked = [...only].some((part) => part.startsWith("regions-"));
-  if (!asked) return undefined;
-  await using both = await startTwoRegions({ instances: [instance], nodes: 1, replicas: 1 });
-  await allWell(both);
-  const creates = only.has("regions-create")
-    ? await measureCreates(alone, both, generator, extent)
-    : [];
-  const lag = only.has("regions-lag") ? await measureLag(both, generator, extent) : undefined;
-  const catchUp = only.has("regions-catch-up")
-    ? await measureCatchUp(both, generator, extent)
-    : undefined;
-  const refill = only.has("regions-refill")
-    ? await measureRefill(both, generator, extent)
-    : undefined;
-  return {
-    creates,
-    ...(lag === undefined ? {} : { lag }),
-    ...(catchUp === undefined ? {} : { catchUp }),
-    ...(refill === undefined ? {} : { refill }),
+  const has = (part: Part) => only.has(part);
+  const live = has("regions-create") || has("regions-lag");
+  const moved = has("regions-catch-up") || has("regions-refill");
+  if (!live && !moved) return undefined;
+  const figures: { -readonly [Key in keyof TwoRegionsFigures]: TwoRegionsFigures[Key] } = {
+    creates: [],
   };
+  if (live) {
+    await using both = await startPair();
+    if (has("regions-create")) {
+      figures.creates = await measureCreates(alone, both, generator, extent);
+    }
+    if (has("regions-lag")) figures.lag = await measureLag(both, generator, extent);
+  }
+  if (moved) {
+    // Stores of their own, so that as many objects are moved as are asked for.
+    await using both = await startPair();
+    if (has("regions-catch-up")) figures.catchUp = await measureCatchUp(both, generator, extent);
+    if (has("regions-refill")) figures.refill = await measureRefill(both, generator, extent);
+  }
+  return figures;
+}
+
+async function startPair(): Promise<TwoRegions> {
+  const both = await startTwoRegions({ instances: [instance], nodes: 1, replicas: 1 });
+  await using guard = new AsyncDisposableStack();
+  guard.use(both);
+  await allWell(both);
+  guard.move();
+  return both;
 }
 
 /** The load plan of Creates at a region's first node. */
@@ -213,7 +223,7 @@ async function measureCatchUp(
   generator: LoadGenerator,
   { replicatedObjects, cutMs }: Extent,
 ): Promise<Transfer> {
-  await allWell(both);
+  await generator.load(creating(both.a, { operationsMax: 1 }));
   await both.cut();
   const sinceMs = performance.now();
   // Creates wait for the other region until its node knows that it is out of reach.
