@@ -6,7 +6,7 @@ interface Said {
   readonly write: boolean;
   readonly keysUsable: boolean;
   /** Why the node wants no traffic, whatever it can do. */
-  readonly unwanted: "starting" | "draining" | undefined;
+  readonly unwanted: "starting" | "opening" | "draining" | undefined;
 }
 
 /** One line a part for `/readyz?verbose`: first what the node can do, and else what keeps it from that. */

@@ -194,6 +194,18 @@ describe("health", () => {
     expect(at(0)).toBe("111");
   });
 
+  test("a node is told able only once its KMIP listener is open", () => {
+    const { health, at, lease, line } = start();
+    lease("full", "");
+    health.rootOfTrust("ok", "");
+    health.listening(false);
+    expect(at(0)).toBe("000");
+    expect(line("read")).toBe("read: no (opening)");
+    expect(health.canRead).toBe(true);
+    health.listening(true);
+    expect(at(0)).toBe("111");
+  });
+
   test("whatever happens, what is told has lasted as long as it must (seed 10)", () => {
     const step = fc.record({ ms: fc.nat(400), lease: fc.constantFrom<LeaseState>("full", "none") });
     /** What must be told when the store has been so for so long; undefined = either. */

@@ -102,6 +102,7 @@ export class Health {
   #everAble = false;
   #everPeer = false;
   #starting = false;
+  #shut = false;
   #draining = false;
   #told: string;
   #listeners: ((report: HealthReport) => void)[] = [];
@@ -145,6 +146,12 @@ export class Health {
 
   started(): void {
     this.#starting = false;
+    this.tick();
+  }
+
+  /** Whether the KMIP listener is open: probes are not told before it is that a node may be asked. */
+  listening(open: boolean): void {
+    this.#shut = !open;
     this.tick();
   }
 
@@ -207,19 +214,25 @@ export class Health {
         read: this.#read.able,
         write: this.#write.able,
         keysUsable: this.#keysUsable(this.#monotonicMs()),
-        unwanted: draining ? "draining" : this.#starting ? "starting" : undefined,
+        unwanted: this.#unwanted(),
       }),
     };
   }
 
   #services(): Readonly<Record<string, boolean>> {
-    const wanted = !this.#draining && !this.#starting;
+    const wanted = this.#unwanted() === undefined;
     return {
       "": this.#read.able && this.#loop.able && wanted,
       "holdfast.read": this.#read.able && wanted,
       "holdfast.write": this.#write.able && wanted,
       ...(this.#observed.peers.size === 0 ? {} : { "holdfast.peer": this.#peer.able && wanted }),
     };
+  }
+
+  #unwanted(): "draining" | "starting" | "opening" | undefined {
+    if (this.#draining) return "draining";
+    if (this.#starting) return "starting";
+    return this.#read.able && this.#shut ? "opening" : undefined;
   }
 
   #keysUsable(nowMs: number): boolean {

@@ -23,6 +23,9 @@ function start() {
     get canRead() {
       return state.canRead;
     },
+    listening: (open: boolean) => {
+      calls.push(open ? "told open" : "told shut");
+    },
   };
   const guard = new ListenerGuard(
     endpoint,
@@ -46,7 +49,7 @@ test("the listener follows what the node can do, once a change", async () => {
   state.canRead = true;
   await tick();
   await tick();
-  expect(calls).toEqual(["shut", "open"]);
+  expect(calls).toEqual(["told shut", "shut", "open", "told open"]);
 });
 
 test("a port that another has taken meanwhile is tried again every second, and told", async () => {

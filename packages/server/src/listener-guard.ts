@@ -10,7 +10,7 @@ const retryMs = 1000;
  */
 export class ListenerGuard {
   readonly #endpoint: Pick<KmipEndpoint, "listening" | "open" | "shut">;
-  readonly #health: Pick<Health, "tick" | "canRead">;
+  readonly #health: Pick<Health, "tick" | "canRead" | "listening">;
   readonly #observe: NodeObserver;
   readonly #monotonicMs: () => number;
   #changing = false;
@@ -19,7 +19,7 @@ export class ListenerGuard {
 
   constructor(
     endpoint: Pick<KmipEndpoint, "listening" | "open" | "shut">,
-    health: Pick<Health, "tick" | "canRead">,
+    health: Pick<Health, "tick" | "canRead" | "listening">,
     observe: NodeObserver,
     monotonicMs: () => number,
   ) {
@@ -46,8 +46,10 @@ export class ListenerGuard {
 
   async #change(open: boolean): Promise<void> {
     try {
+      if (!open) this.#health.listening(false);
       if (open) await this.#endpoint.open();
       else await this.#endpoint.shut();
+      if (open) this.#health.listening(true);
     } catch (cause) {
       this.#retryAtMs = this.#monotonicMs() + retryMs;
       this.#observe({

@@ -48,6 +48,7 @@ export async function openKmip(
   health.note({ serving: store.serving() });
   // Where nobody can be answered yet, the guard opens it as soon as somebody can.
   if (health.canRead) await endpoint.open();
+  health.listening(endpoint.listening);
   opened.defer(() => guard.close());
   opened.adopt(
     setInterval(() => guard.tick(), healthTickMs),
