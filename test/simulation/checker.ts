@@ -138,6 +138,8 @@ export class Checker {
 
   /** What is in a store now. */
   inspect(region: string, object: ManagedObject): void {
+    // An old copy that was put back in a cut knows nothing of a Destroy, and takes changes as it always did.
+    if (this.#losses.size > 0) return;
     const { activated, deactivated, compromised, destroyed } = object.facts;
     const active =
       activated !== undefined && deactivated === undefined && compromised === undefined;

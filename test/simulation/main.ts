@@ -77,6 +77,7 @@ for (let seed = first; seed < first + histories && !failed; seed += 1) {
   add(faults, result.faults);
   add(answers, result.answers);
   failed = result.failure !== undefined;
+  if (totals.done % 1_000 === 0) say(`${totals.done} histories`);
   if (!failed && !values.trace) continue;
   for (const line of result.lines) say(line);
   const { failure } = result;
