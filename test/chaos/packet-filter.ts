@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { userInfo } from "node:os";
 
+const prefix = "holdfast_chaos_";
 /** Groups above those that machines give to people and services. */
 const firstGroup = 1_870_000;
 
@@ -9,11 +10,12 @@ const firstGroup = 1_870_000;
 export class PacketFilter implements Disposable {
   /** Why there is none; undefined where there is. */
   readonly missing: string | undefined;
-  readonly #table = `holdfast_chaos_${process.pid}`;
+  readonly #table = `${prefix}${process.pid}`;
 
   constructor() {
     this.missing = whyMissing();
     if (this.missing !== undefined) return;
+    removeLeftovers();
     const made =
       nft(`add table inet ${this.#table}`) &&
       nft(`add chain inet ${this.#table} out { type filter hook output priority 0; }`);
@@ -38,6 +40,14 @@ export class PacketFilter implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.missing === undefined) nft(`delete table inet ${this.#table}`);
+  }
+}
+
+/** Takes away the tables of runs that were killed. */
+function removeLeftovers(): void {
+  const tables = spawnSync("nft", ["list tables"], { encoding: "utf8" }).stdout;
+  for (const [table, pid] of tables.matchAll(new RegExp(`${prefix}(\\d+)`, "g"))) {
+    if (!existsSync(`/proc/${pid}`)) nft(`delete table inet ${table}`);
   }
 }
 
