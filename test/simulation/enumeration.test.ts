@@ -22,7 +22,14 @@ describe("Destroy, Activate, a leader, a cut and a read in every order", () => {
 
   test("a Destroy without agreement is found", async () => {
     const flaw = "Destroy with preferred instead of agreement";
-    const plan = { destroyer: "a", activator: "b", leader: "b", reader: "b", cut: true } as const;
+    const plan = {
+      destroyer: "a",
+      activator: "b",
+      leader: "b",
+      reader: "b",
+      cut: true,
+      slow: true,
+    } as const;
     const { failure, states, trace } = await enumerate(plan, { flaw });
     expect(String(failure)).toContain("destroyed while active");
     process.stdout.write(`found "${flaw}" after ${states} states:\n  ${trace.join("\n  ")}\n`);

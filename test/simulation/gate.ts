@@ -158,15 +158,20 @@ export class GateKeeper implements Keeper, Session {
   }
 }
 
-/** An actor's clock: it moves when the actor's waiting is chosen to be over. */
-export function gateTimers(gate: Gate, actor: string, background: () => boolean): Timers {
+/** An actor's clock: it moves when the actor's waiting is chosen to be over. A wait of `endlessMs` is never over by itself. */
+export function gateTimers(
+  gate: Gate,
+  actor: string,
+  background: () => boolean,
+  endlessMs?: number,
+): Timers {
   let nowMs = 0;
   return {
     wallMs: () => 1_780_000_000_000 + nowMs,
     monotonicMs: () => nowMs,
     sleep: (ms, signal) => {
       // What watches in the background has seen what it looks for, and looks no more.
-      if (background() || ms === 100) return new Promise(() => undefined);
+      if (background() || ms === 100 || ms === endlessMs) return new Promise(() => undefined);
       if (signal?.aborted === true) return Promise.reject(new Error("called off"));
       const over = (): void => {
         nowMs += ms;

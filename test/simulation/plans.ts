@@ -11,42 +11,42 @@ export interface NamedPlan {
 export const plans: readonly NamedPlan[] = [
   {
     name: "Destroy and Activate",
-    plan: { destroyer: "a", activator: "b", cut: false },
+    plan: { destroyer: "a", activator: "b", cut: false, slow: true },
     large: false,
   },
   {
     name: "Destroy and Activate, the other way round",
-    plan: { destroyer: "b", activator: "a", cut: false },
+    plan: { destroyer: "b", activator: "a", cut: false, slow: true },
     large: false,
   },
   {
     name: "Destroy and Activate in one region, and a cut",
-    plan: { destroyer: "b", activator: "b", cut: true },
+    plan: { destroyer: "b", activator: "b", cut: true, slow: true },
     large: false,
   },
   {
     name: "Destroy, Activate and a cut",
-    plan: { destroyer: "a", activator: "b", cut: true },
+    plan: { destroyer: "a", activator: "b", cut: true, slow: true },
     large: false,
   },
   {
     name: "Destroy from the later region, Activate and a cut",
-    plan: { destroyer: "b", activator: "a", cut: true },
+    plan: { destroyer: "b", activator: "a", cut: true, slow: true },
     large: false,
   },
   {
     name: "Destroy, the later region's leader, a read and a cut",
-    plan: { destroyer: "a", leader: "b", reader: "b", cut: true },
+    plan: { destroyer: "a", leader: "b", reader: "b", cut: true, slow: false },
     large: true,
   },
   {
     name: "all five, the leader of the later region",
-    plan: { destroyer: "a", activator: "b", leader: "b", reader: "b", cut: true },
+    plan: { destroyer: "a", activator: "b", leader: "b", reader: "b", cut: true, slow: false },
     large: true,
   },
   {
     name: "all five, the leader of the first region",
-    plan: { destroyer: "b", activator: "a", leader: "a", reader: "b", cut: true },
+    plan: { destroyer: "b", activator: "a", leader: "a", reader: "b", cut: true, slow: false },
     large: true,
   },
 ];

@@ -36,7 +36,11 @@ export interface Plan {
   readonly reader?: RegionName;
   /** Whether the link between the regions may be cut. */
   readonly cut: boolean;
+  /** Whether a push may be too slow although nothing is cut. */
+  readonly slow: boolean;
 }
+
+const pushTimeoutMs = 30;
 
 const local: Serving = { from: "local", writes: true, reason: "own store", through: false };
 
@@ -52,6 +56,7 @@ export class SmallWorld {
   readonly #answers: string[] = [];
   #cut = false;
   #background = true;
+  #slow = true;
   #id = "";
   failure: unknown;
 
@@ -74,6 +79,7 @@ export class SmallWorld {
   async begin(plan: Plan, created: ManagedObject): Promise<void> {
     const id = created.uniqueIdentifier;
     this.#id = id;
+    this.#slow = plan.slow;
     for (const cells of Object.values(this.#cells)) write(new Tables(cells), created, true);
     const regions = new Set(["a", "b"]);
     this.checker.acknowledge(
@@ -206,7 +212,8 @@ export class SmallWorld {
 
   #side(actor: string, region: RegionName, peer: Peer) {
     const background = () => this.#background;
-    const timers = gateTimers(this.gate, actor, background);
+    const endlessMs = this.#slow ? undefined : pushTimeoutMs;
+    const timers = gateTimers(this.gate, actor, background, endlessMs);
     const random = new Random(seedOf(actor));
     const ids: Ids = {
       uuid: () => random.uuid(),
@@ -224,7 +231,7 @@ export class SmallWorld {
       ids,
       observe,
       reservedMs: 30,
-      pushTimeoutMs: 30,
+      pushTimeoutMs,
       parts: { ...this.#flaws.parts, decide: () => local },
     });
     return { own, store, timers, ids, observe };
