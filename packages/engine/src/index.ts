@@ -1,6 +1,15 @@
 export type { Client } from "./access.ts";
 export type { EngineSettings } from "./context.ts";
 export { differingMask, digestsOf, firstByteOf, inMask } from "./digest.ts";
+export {
+  type Claims,
+  claimsField,
+  type Document,
+  documentRecord,
+  readDocument,
+  withDestroyed,
+  withFields,
+} from "./document.ts";
 export type { StoreFailure } from "./errors.ts";
 export { KeyRingUnavailable, RootOfTrustError, SealBroken, StoreUnavailable } from "./errors.ts";
 export { defaultSettings, Engine, type EngineOptions } from "./execute.ts";

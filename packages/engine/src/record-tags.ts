@@ -66,4 +66,9 @@ export const recordTags = {
   Retired: 0x54002a,
   /** A KEK's check value. */
   KekCheck: 0x54002b,
+  /** A document's fixed part (`document.ts`): pairs of the next two. */
+  DocumentName: 0x54002c,
+  DocumentValue: 0x54002d,
+  /** Register: a document's field, its key the field's name. */
+  DocumentField: 0x54002e,
 } as const;

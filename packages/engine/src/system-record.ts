@@ -8,6 +8,7 @@ import {
   structure,
   textString,
 } from "@holdfast/ttlv";
+import { documentTerms } from "./document.ts";
 import type { IndexTerm } from "./index-terms.ts";
 import { systemInstance } from "./partition.ts";
 import type { KekWrap, WrappedKek } from "./ports.ts";
@@ -21,7 +22,17 @@ import { uuidText } from "./uuid.ts";
  * Object types of system records, in the range that KMIP leaves to extensions (KMIP 2.1, 11.39). They belong to
  * `systemInstance` and travel between regions as every object does.
  */
-export const systemTypes = { Instance: 0x80000001, Kek: 0x80000002, Region: 0x80000003 } as const;
+export const systemTypes = {
+  Instance: 0x80000001,
+  Kek: 0x80000002,
+  Region: 0x80000003,
+  Certificate: 0x80000004,
+  Token: 0x80000005,
+  User: 0x80000006,
+  Authority: 0x80000007,
+  Setting: 0x80000008,
+  Backup: 0x80000009,
+} as const;
 
 /** An instance as its system record names it; its status lies in its own partition. */
 export interface InstanceEntry {
@@ -154,10 +165,13 @@ export function kekTerm(instance: string): string {
   return `k${hash("sha256", instance, "base64url").slice(0, 10)}`;
 }
 
-/** The index terms of a system record: those of a KEK, of whose kind one may be the first of its instance. */
+/**
+ * The index terms of a system record: those of a KEK, of whose kind one may be the first of its instance, and what a
+ * document claims for itself alone.
+ */
 export function systemTerms(record: ManagedObject): readonly IndexTerm[] {
   const found = reading(record, systemTypes.Kek, () => kekFixed(record));
-  if (found === undefined) return [];
+  if (found === undefined) return documentTerms(record);
   const { instance, first } = found;
   const unique = `K${hash("sha256", instance, "base64url").slice(0, 22)}`;
   const claim = first && record.facts.destroyed === undefined;
