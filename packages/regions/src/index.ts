@@ -20,6 +20,7 @@ export {
   remainingMs,
 } from "./leader/lease.ts";
 export { CatchUp, DigestCheck, Levelling } from "./leader/levelling.ts";
+export { OwnFeed } from "./leader/own-feed.ts";
 export { PeerReader, type PeerReaderOptions } from "./leader/reader.ts";
 export { type ResolveOptions, ResolveReservations } from "./leader/resolve-reservations.ts";
 export { type Merged, type MergeOptions, type MergeResult, mergeInto } from "./merge.ts";

@@ -1,8 +1,10 @@
 import type { ManagedObject, OwnStore } from "@holdfast/engine";
-import type { DutyContext } from "./duty.ts";
 
 const pageRecords = 200;
 const pageBytes = 256 << 10;
+
+/** What a feed reads: a region's own store, or another region's through the peer protocol. */
+type Source = Pick<OwnStore, "position" | "changes">;
 
 /** How far a partition was followed. A restart forgets it, also while a page is read. */
 interface Place {
@@ -15,11 +17,11 @@ interface Place {
  * since a record has one entry however often it changes.
  */
 export class OwnFeed {
-  readonly #own: OwnStore;
+  readonly #own: Source;
   readonly #partitions: readonly number[];
   readonly #places = new Map<number, Place>();
 
-  constructor(own: OwnStore, partitions: readonly number[]) {
+  constructor(own: Source, partitions: readonly number[]) {
     this.#own = own;
     this.#partitions = partitions;
   }
@@ -32,7 +34,7 @@ export class OwnFeed {
   /** Hands over at most about `limit` changed records; answers how many changes are not looked at yet. */
   async follow(
     limit: number,
-    context: DutyContext,
+    context: { readonly active: () => boolean },
     each: (object: ManagedObject) => void,
   ): Promise<number> {
     const { replicationId, numbers } = await this.#own.position();

@@ -1,0 +1,100 @@
+import {
+  documentRecord,
+  type ManagedObject,
+  MemoryOwnStore,
+  StoreUnavailable,
+  systemInstance,
+  systemTypes,
+  withDestroyed,
+  withFields,
+} from "@holdfast/engine";
+import { afterEach, describe, expect, test } from "vitest";
+import { SystemView } from "./system-view.ts";
+
+const id = "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00";
+const now = (us: number) => ({ us, region: "a" });
+const token = documentRecord(
+  { type: systemTypes.Token, id, fixed: { hash: "h" }, fields: { name: "ci" } },
+  now(1),
+);
+
+async function create(store: MemoryOwnStore, after: ManagedObject): Promise<void> {
+  const outcome = await store.commit(systemInstance, [{ kind: "create", after }], []);
+  expect(outcome.kind).toBe("committed");
+}
+
+async function update(store: MemoryOwnStore, after: ManagedObject): Promise<void> {
+  const [before] = await store.read(systemInstance, [after.uniqueIdentifier]);
+  if (before === undefined) throw new Error("nothing to update");
+  await store.commit(systemInstance, [{ kind: "update", before, after }], []);
+}
+
+const open: SystemView[] = [];
+
+function view(own: MemoryOwnStore, peer?: MemoryOwnStore, reachable = () => true): SystemView {
+  const peers =
+    peer === undefined
+      ? []
+      : [
+          {
+            state: () => (reachable() ? "up" : "down") as "up" | "down",
+            position: () => peer.position(),
+            changes: (...args: Parameters<MemoryOwnStore["changes"]>) => peer.changes(...args),
+          },
+        ];
+  const made = new SystemView({
+    own,
+    peers,
+    monotonicMs: () => performance.now(),
+    observe: () => undefined,
+    everyMs: 5,
+  });
+  open.push(made);
+  return made;
+}
+
+afterEach(async () => {
+  for (const one of open.splice(0)) await one[Symbol.asyncDispose]();
+});
+
+describe("the view of the system records", () => {
+  test("shows what was written, and tells of it", async () => {
+    const store = new MemoryOwnStore();
+    const seen = view(store);
+    const told: string[] = [];
+    seen.onChange((changed) =>
+      told.push(...changed.map(({ uniqueIdentifier }) => uniqueIdentifier)),
+    );
+    await create(store, token);
+    await seen.refresh();
+    expect(seen.get(systemTypes.Token, id)?.fields).toEqual({ name: "ci" });
+    expect(seen.get(systemTypes.User, id)).toBeUndefined();
+    expect(told).toEqual([id]);
+    await update(store, withFields(token, { name: "other" }, now(2)));
+    await expect.poll(() => seen.get(systemTypes.Token, id)?.fields["name"]).toBe("other");
+    expect(seen.freshAtMs).toBeGreaterThan(0);
+  });
+
+  test("reads the other region while its own store is out, and never unsees a deletion", async () => {
+    const [own, peer] = [new MemoryOwnStore(), new MemoryOwnStore({ replicationId: "peer" })];
+    await create(own, token);
+    await create(peer, token);
+    const seen = view(own, peer);
+    await update(own, withDestroyed(token, now(3_000_000)));
+    await seen.refresh();
+    expect(seen.get(systemTypes.Token, id)?.destroyed).toBeDefined();
+    own.setState("none");
+    await update(peer, withFields(token, { name: "renamed" }, now(4_000_000)));
+    await seen.refresh();
+    const read = seen.get(systemTypes.Token, id);
+    expect(read?.fields["name"]).toBe("renamed");
+    expect(read?.destroyed).toBeDefined();
+  });
+
+  test("says that it cannot tell when no store can be read", async () => {
+    const own = new MemoryOwnStore();
+    const seen = view(own, own, () => false);
+    own.setState("none");
+    await expect(seen.refresh()).rejects.toBeInstanceOf(StoreUnavailable);
+  });
+});

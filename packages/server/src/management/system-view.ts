@@ -1,0 +1,177 @@
+import {
+  type Document,
+  type ManagedObject,
+  type OwnStore,
+  readDocument,
+  StoreUnavailable,
+  sysPartition,
+  systemInstance,
+} from "@holdfast/engine";
+import { join, OwnFeed, type Peer } from "@holdfast/regions";
+import type { NodeObserver } from "../events.ts";
+import { reasonOf } from "../start-error.ts";
+
+/** What a `SystemView` reads. */
+export interface SystemViewOptions {
+  readonly own: Pick<OwnStore, "state" | "position" | "changes">;
+  /** Asked while the own store cannot be read. */
+  readonly peers: readonly Pick<Peer, "state" | "position" | "changes">[];
+  readonly monotonicMs: () => number;
+  readonly observe: NodeObserver;
+  /** From the end of a look to the next; 200 unless given. */
+  readonly everyMs?: number;
+}
+
+const everyDefaultMs = 200;
+const recordsPerLook = 100_000;
+
+/**
+ * All system records, held in memory by every node and never older than a moment: instances, certificates, tokens and
+ * settings are read here and nowhere else. What was once seen is never unseen, whichever region's store tells it.
+ */
+export class SystemView implements AsyncDisposable {
+  readonly #options: SystemViewOptions;
+  readonly #sources: readonly { readonly usable: () => boolean; readonly feed: OwnFeed }[];
+  readonly #records = new Map<string, ManagedObject>();
+  readonly #documents = new Map<string, Document>();
+  readonly #listeners = new Set<(changed: readonly ManagedObject[]) => void>();
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+  #closed = false;
+  #freshAtMs: number | undefined;
+  #told = "";
+
+  constructor(options: SystemViewOptions) {
+    this.#options = options;
+    const { own, peers } = options;
+    this.#sources = [
+      { usable: () => own.state() !== "none", feed: new OwnFeed(own, [sysPartition]) },
+      ...peers.map((peer) => ({
+        usable: () => peer.state() === "up",
+        feed: new OwnFeed(peer, [sysPartition]),
+      })),
+    ];
+    this.#again(0);
+  }
+
+  /** When the last look that told everything began: monotonic; undefined before the first. */
+  get freshAtMs(): number | undefined {
+    return this.#freshAtMs;
+  }
+
+  /** Documents of a type, deleted ones included. */
+  documents(type: number): readonly Document[] {
+    return [...this.#documents.values()].filter((document) => document.type === type);
+  }
+
+  /** One document; undefined where there is none of this type. */
+  get(type: number, id: string): Document | undefined {
+    const document = this.#documents.get(id);
+    return document?.type === type ? document : undefined;
+  }
+
+  /** One record as it was last seen. */
+  record(id: string): ManagedObject | undefined {
+    return this.#records.get(id);
+  }
+
+  /** Every record as it was last seen. */
+  records(): Iterable<ManagedObject> {
+    return this.#records.values();
+  }
+
+  /** Calls `listener` with the records that changed, after each look; answers how to stop that. */
+  onChange(listener: (changed: readonly ManagedObject[]) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Takes records that were written here or pushed by another region, without waiting for a look. */
+  take(objects: readonly ManagedObject[]): void {
+    const changed = objects.filter((object) => this.#note(object));
+    if (changed.length > 0) this.#tell(changed);
+  }
+
+  /** Resolves when everything that was in the store at the call is seen; rejects where no store can be read. */
+  async refresh(): Promise<void> {
+    await this.#looking?.catch(() => undefined);
+    await this.#look();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#listeners.clear();
+    await this.#looking?.catch(() => undefined);
+  }
+
+  #again(ms: number): void {
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => {
+      void this.#look()
+        .then(
+          () => this.#settle(""),
+          (cause: unknown) => this.#settle(reasonOf(cause), cause),
+        )
+        .finally(() => this.#again(this.#options.everyMs ?? everyDefaultMs));
+    }, ms);
+    this.#timer.unref();
+  }
+
+  /** Says once what keeps it from looking; that a store has no lease is said elsewhere. */
+  #settle(reason: string, cause?: unknown): void {
+    if (reason !== "" && reason !== this.#told && !(cause instanceof StoreUnavailable)) {
+      this.#options.observe({ type: "warning", message: `system records: ${reason}`, cause });
+    }
+    this.#told = reason;
+  }
+
+  #look(): Promise<void> {
+    this.#looking ??= this.#follow().finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  async #follow(): Promise<void> {
+    const startedMs = this.#options.monotonicMs();
+    let failure: unknown = new StoreUnavailable("noLease", "no region's store can be read");
+    for (const { usable, feed } of this.#sources) {
+      if (!usable()) continue;
+      try {
+        const changed: ManagedObject[] = [];
+        const active = (): boolean => !this.#closed && usable();
+        const left = await feed.follow(recordsPerLook, { active }, (object) => {
+          if (this.#note(object)) changed.push(object);
+        });
+        if (changed.length > 0) this.#tell(changed);
+        if (left > 0) continue;
+        this.#freshAtMs = startedMs;
+        return;
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  /** Whether it says anything that was not known. */
+  #note(object: ManagedObject): boolean {
+    if (object.instance !== systemInstance) return false;
+    const { uniqueIdentifier: id } = object;
+    const known = this.#records.get(id);
+    const joined = known === undefined ? undefined : join(known, object);
+    // Two that differ in what cannot change are set aside by the store, which says so; the first stays.
+    if (joined?.kind === "conflict") return false;
+    const now = joined?.object ?? object;
+    this.#records.set(id, now);
+    const document = readDocument(now);
+    if (document !== undefined) this.#documents.set(id, document);
+    return true;
+  }
+
+  #tell(changed: readonly ManagedObject[]): void {
+    const now = changed.map((object) => this.#records.get(object.uniqueIdentifier) ?? object);
+    for (const listener of this.#listeners) listener(now);
+  }
+}
