@@ -48,8 +48,10 @@ export type {
   OwnStoredObject,
   PeerCursor,
   RecordsAnswer,
+  Recount,
   Reservation,
   ReserveOutcome,
+  StateCounts,
   StorePosition,
   StoreState,
 } from "./own-store.ts";
@@ -69,8 +71,12 @@ export type {
   KeyRing,
   Locks,
   ObjectStore,
+  RootDescription,
+  RootKey,
   RootOfTrust,
   RootOfTrustFailure,
+  RootUnwrap,
+  RootWrap,
   SealBinding,
   SealedMaterial,
   StoredObject,
@@ -96,6 +102,7 @@ export {
   type Written,
 } from "./registers.ts";
 export { kekData } from "./seal.ts";
+export { countStates, stateCounts } from "./state-counts.ts";
 export {
   type InstanceEntry,
   instanceRecord,

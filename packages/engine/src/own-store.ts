@@ -1,4 +1,5 @@
 import type { FindPage, FindQuery } from "./find.ts";
+import type { State } from "./lifecycle.ts";
 import type {
   AuditEvent,
   Change,
@@ -91,6 +92,19 @@ export interface RecordsAnswer {
   readonly damaged: readonly string[];
 }
 
+/** How many objects of an instance are in each state. */
+export type StateCounts = Readonly<Record<State, number>>;
+
+/** How far counting anew has come. */
+export interface Recount {
+  /** Records that were looked at now. */
+  readonly done: number;
+  /** Changes that are not looked at yet; 0 when the counts are those of all records. */
+  readonly left: number;
+  /** Counts that were wrong and are set right. */
+  readonly wrong: number;
+}
+
 /** Up to where a region has read another region's changes of a partition. */
 export interface PeerCursor {
   readonly replicationId: string;
@@ -149,6 +163,13 @@ export interface OwnStore extends ObjectStore {
 
   /** Covered copies of a partition, where the instance is not known: what `leaves` differ in. At most 1,000 identifiers. */
   records(partition: number, ids: readonly string[]): Promise<RecordsAnswer>;
+
+  /** Kept as numbers, not found by looking. Undefined while a store's records are being counted for the first time. */
+  counts(instance: string): Promise<StateCounts | undefined>;
+  /** The same of all instances that have objects in a partition. */
+  countsIn(partition: number): Promise<ReadonlyMap<string, StateCounts> | undefined>;
+  /** Counts some more of a partition's records anew, beginning again once all were counted. */
+  recount(partition: number): Promise<Recount>;
 
   cursor(partition: number, peer: string): Promise<PeerCursor | undefined>;
   setCursor(partition: number, peer: string, cursor: PeerCursor, epoch: number): Promise<void>;

@@ -8,6 +8,8 @@ import {
   nameOfTerm,
   type OwnCommitOptions,
   StoreUnavailable,
+  stateOf,
+  stateValues,
   systemInstance,
   type Tag,
   tagOf,
@@ -36,7 +38,7 @@ interface Row {
   readonly after: ManagedObject;
 }
 
-const fixedKeys = 9;
+const fixedKeys = 10;
 const none = Buffer.alloc(0);
 
 /** The script's input for all changes of a commit. */
@@ -77,7 +79,7 @@ function plan(
   const { status, live, destroyed } = instanceKeys(partition.prefix, instance);
   const { head, counters, changes, digests } = partition;
   const keys: Argument[] = [head, counters, status, live, destroyed, changes, digests];
-  keys.push(partition.audit, partition.reserved);
+  keys.push(partition.audit, partition.reserved, partition.states);
   for (const { after } of rows) keys.push(ownRecordKey(partition.record, after.uniqueIdentifier));
   const buckets = new Buckets(partition.prefix, instance, keys);
   const args: Argument[] = [
@@ -121,7 +123,13 @@ function pushRow(
   const terms = termLines({ before: before?.object, after, moved, joined }, buckets);
   args.push(kind, id, before ? Buffer.from(before.tag, "hex") : none);
   args.push(Buffer.from(tag, "hex"), same ? none : bytes);
-  args.push(wasDestroyed ? "1" : "0", isDestroyed ? "1" : "0", String(terms.length / 3), ...terms);
+  args.push(before ? stateDigit(before.object) : "", stateDigit(after));
+  args.push(String(terms.length / 3), ...terms);
+}
+
+/** A state as the store counts it (KMIP 2.1, 11.55). */
+export function stateDigit({ facts }: ManagedObject): string {
+  return String(stateValues[stateOf(facts)]);
 }
 
 interface TermChange {

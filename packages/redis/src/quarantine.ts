@@ -163,7 +163,7 @@ export class Quarantine {
     const record = encodeRecord(replacement);
     const scriptKeys: Argument[] = [keys.head, keys.counters, live, destroyed, keys.changes];
     scriptKeys.push(keys.digests, keys.reserved, keys.quarantine);
-    scriptKeys.push(ownRecordKey(keys.record, uniqueIdentifier));
+    scriptKeys.push(ownRecordKey(keys.record, uniqueIdentifier), keys.states);
     const terms = await this.#staleTerms(damage, known, scriptKeys);
     terms.push(...repairLines(replacement, keys.prefix, scriptKeys));
     const args: Argument[] = [

@@ -19,7 +19,17 @@ const found = ["found", "notInitialised"] as const;
 /** Every script, one row each: what is atomic in the store. */
 const rows = {
   commit: {
-    keys: [...partition, "status", "live", "destroyed", "changes", "digests", "audit", "reserved"],
+    keys: [
+      ...partition,
+      "status",
+      "live",
+      "destroyed",
+      "changes",
+      "digests",
+      "audit",
+      "reserved",
+      "states",
+    ],
     more: true,
     results: [
       ...committed,
@@ -44,6 +54,12 @@ const rows = {
 
   position: { keys: [], more: true, results: found },
   changes: { keys: [...partition, "changes"], more: false, results: found },
+  counts: { keys: [...partition, "states"], more: false, results: found },
+  recount: {
+    keys: [...partition, "changes", "states"],
+    more: false,
+    results: [...committed, "conflict"],
+  },
   digests: { keys: [...partition, "digests"], more: false, results: found },
   leaves: { keys: ["head", "changes"], more: false, results: found },
 
@@ -68,6 +84,7 @@ const rows = {
       "reserved",
       "quarantine",
       "record",
+      "states",
     ],
     more: true,
     results: [...committed, "conflict"],

@@ -15,8 +15,10 @@ import type {
   OwnStoredObject,
   PeerCursor,
   RecordsAnswer,
+  Recount,
   Reservation,
   ReserveOutcome,
+  StateCounts,
   StoredObject,
   StorePosition,
   StoreState,
@@ -33,6 +35,7 @@ import { Quarantine } from "./quarantine.ts";
 import { Reservations } from "./reservations.ts";
 import { loadScripts } from "./scripts.ts";
 import { SentinelWatch } from "./sentinels.ts";
+import { RedisStateCounts } from "./state-counts.ts";
 import type { StoreContext } from "./tenure.ts";
 import { Tenures } from "./tenures.ts";
 
@@ -47,6 +50,7 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
   readonly #leader: LeaderRecords;
   readonly #quarantine: Quarantine;
   readonly #audit: AuditQueue;
+  readonly #counts: RedisStateCounts;
 
   private constructor(context: StoreContext) {
     this.#context = context;
@@ -58,6 +62,7 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
     this.#leader = new LeaderRecords(context, this.#tenures);
     this.#quarantine = new Quarantine(context, this.#tenures);
     this.#audit = new AuditQueue(context, this.#tenures);
+    this.#counts = new RedisStateCounts(context, this.#tenures);
   }
 
   /**
@@ -185,6 +190,18 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
     options: { readonly copy?: Uint8Array; readonly replacement?: ManagedObject },
   ): Promise<void> {
     return this.#quarantine.put(instance, uniqueIdentifier, reason, options);
+  }
+
+  counts(instance: string): Promise<StateCounts | undefined> {
+    return this.#counts.of(instance);
+  }
+
+  countsIn(partition: number): Promise<ReadonlyMap<string, StateCounts> | undefined> {
+    return this.#counts.in(partition);
+  }
+
+  recount(partition: number): Promise<Recount> {
+    return this.#counts.recount(partition);
   }
 
   quarantined(): Promise<number> {

@@ -114,6 +114,7 @@ async function compare(opened: OwnStoreSubject, steps: readonly Step[]): Promise
     const found = async (store: OwnStore) => (await store.find(instance, query)).objects.map(seen);
     expect(await found(opened.subject), `found under ${term}`).toEqual(await found(model));
   }
+  expect(await opened.subject.counts(instance)).toEqual(await model.counts(instance));
   const theirs = (await world.pages(start)).flatMap(({ objects }) => objects);
   const ours = (await model.changes(partition, 0, 100, 1 << 20)).objects;
   expect(theirs).toEqual(ours);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { joins, written } from "./own-commit-conformance.ts";
+import { counting } from "./own-counts-conformance.ts";
 import { damaged, leading } from "./own-leader-conformance.ts";
 import { changes, digests } from "./own-replication-conformance.ts";
 import { agreed, held, reserving } from "./own-reservation-conformance.ts";
@@ -30,6 +31,7 @@ export function ownStoreConformance(name: string, open: () => Promise<OwnStoreSu
     describe("agreed writes", () => agreed(world));
     describe("changes", () => changes(world));
     describe("digests", () => digests(world));
+    describe("counts", () => counting(world));
     describe("leading", () => leading(world));
     describe("damage", () => damaged(world));
   });

@@ -11,8 +11,10 @@ import type {
   OwnStoredObject,
   PeerCursor,
   RecordsAnswer,
+  Recount,
   Reservation,
   ReserveOutcome,
+  StateCounts,
   StorePosition,
   StoreState,
 } from "../own-store.ts";
@@ -20,9 +22,10 @@ import { partitionCount, partitionOf, systemInstance } from "../partition.ts";
 import type { AuditEvent, Change, CommitOutcome, StoredObject } from "../ports.ts";
 import type { ManagedObject } from "../record.ts";
 import { tagOf } from "../record-codec.ts";
+import { stateCounts } from "../state-counts.ts";
 import { MemoryInstanceStore } from "./memory-instance-store.ts";
 import { MemoryJournal } from "./memory-journal.ts";
-import { MemoryPartition, type MemoryRow, storedIn } from "./memory-partition.ts";
+import { intact, MemoryPartition, type MemoryRow, storedIn } from "./memory-partition.ts";
 
 /** What a store in memory may be told; by default everything that it writes is covered at once. */
 export interface MemoryOwnStoreOptions {
@@ -319,6 +322,21 @@ export class MemoryOwnStore implements OwnStore {
     return { objects, damaged };
   }
 
+  async counts(instance: string): Promise<StateCounts> {
+    return (await this.countsIn(partitionOf(instance))).get(instance) ?? stateCounts();
+  }
+
+  async countsIn(partition: number): Promise<ReadonlyMap<string, StateCounts>> {
+    this.#require("read");
+    const counts = this.#at(partition).counts();
+    await this.#cover(this.#at(partition), this.#at(partition).number("promised"));
+    return counts;
+  }
+
+  async recount(): Promise<Recount> {
+    return { done: 0, left: 0, wrong: 0 };
+  }
+
   // The leader's.
 
   async cursor(partition: number, peer: string): Promise<PeerCursor | undefined> {
@@ -470,15 +488,6 @@ export class MemoryOwnStore implements OwnStore {
 
 function emptyPartitions(journal: MemoryJournal): readonly MemoryPartition[] {
   return Array.from({ length: partitionCount + 1 }, () => new MemoryPartition(journal));
-}
-
-/** The object of a row; undefined where it does not decode. */
-function intact(row: MemoryRow): ManagedObject | undefined {
-  try {
-    return storedIn(row).object;
-  } catch {
-    return undefined;
-  }
 }
 
 /** An object of another instance is as if it were not there. */

@@ -1,9 +1,11 @@
 import { StoreUnavailable } from "../errors.ts";
 import { indexTerms, nameOfTerm } from "../index-terms.ts";
-import type { OwnCommitOptions, PeerCursor } from "../own-store.ts";
+import { type State, stateOf } from "../lifecycle.ts";
+import type { OwnCommitOptions, PeerCursor, StateCounts } from "../own-store.ts";
 import type { Change, CommitOutcome, StoredObject } from "../ports.ts";
 import type { ManagedObject, Tag } from "../record.ts";
 import { decodeRecord, encodeRecord, tagOf } from "../record-codec.ts";
+import { countStates } from "../state-counts.ts";
 import type { MemoryJournal } from "./memory-journal.ts";
 
 /** A record as the memory holds it. */
@@ -20,6 +22,7 @@ export interface MemoryRow {
   readonly terms: ReadonlySet<string>;
   readonly uniqueTerms: readonly string[];
   readonly destroyed: boolean;
+  readonly state: State;
 }
 
 /** Who holds a record, and since when. */
@@ -59,6 +62,11 @@ export class MemoryPartition {
       .toSorted(([, a], [, b]) => a.changed - b.changed);
   }
 
+  /** How many objects of each instance are in each state. */
+  counts(): ReadonlyMap<string, StateCounts> {
+    return countStates(this.rows.values());
+  }
+
   /** Why a commit is refused; nothing is written before it is known. */
   refusal(instance: string, changes: readonly Change[], options: OwnCommitOptions): Refusal {
     return (
@@ -88,6 +96,7 @@ export class MemoryPartition {
       terms: new Set(terms.map(({ term }) => term)),
       uniqueTerms,
       destroyed: object.facts.destroyed !== undefined,
+      state: stateOf(object.facts),
     });
     for (const term of uniqueTerms) {
       const key = `${instance}\0${term}`;
@@ -173,6 +182,15 @@ export class MemoryPartition {
   /** Whether an object holds a unique term that is not among those to be changed. */
   #holdsElse(instance: string, term: string, among: ReadonlySet<string>): boolean {
     return (this.#holders.get(`${instance}\0${term}`) ?? []).some((id) => !among.has(id));
+  }
+}
+
+/** The object of a row; undefined where it does not decode. */
+export function intact(row: MemoryRow): ManagedObject | undefined {
+  try {
+    return storedIn(row).object;
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,13 +1,13 @@
 #!lua
 -- commit.lua  All changes of one commit, or none, with their audit events.
 -- KEYS  1 head  2 counters  3 status  4 live  5 destroyed  6 changes  7 digests  8 audit  9 reserved
---       10.. the record of each change, then buckets of terms
+--       10 states  11.. the record of each change, then buckets of terms
 -- ARGV  1 audit entries kept  2 instance  3 entries from which a term may be common  4 which statuses refuse the commit
 --       ("open": all but Installed, "known": Deleted, "none")  5 operation that writes, or empty  6 prefix of records
 --       7 number of events, the events, number of changes, then each: kind (create | update | served)  identifier  tag
---       before (empty for create)  tag after  record  destroyed before (0|1)  destroyed after (0|1)  number of terms,
---       then each: what ("-" drop, "+" add, "u" add as one that at most one live object has, "n" add so and claim, "c"
---       keep: nobody else may claim it)  bucket (index in KEYS)  hash
+--       before (empty for create)  tag after  record  state before (a digit; empty for create)  state after  number of
+--       terms, then each: what ("-" drop, "+" add, "u" add as one that at most one live object has, "n" add so and
+--       claim, "c" keep: nobody else may claim it)  bucket (index in KEYS)  hash
 -- →     {"committed", change number} | {"conflict", change number, index of the change} | {"nameTaken", change number,
 --       index of the change, hash} | {"reserved", change number, index of the change, operation} | {"reservationLost",
 --       change number, index of the change} | {"instanceClosed", change number} | {"notInitialised"}
@@ -18,8 +18,9 @@
 --- include terms
 --- include reserved
 --- include digest
+--- include states
 local head, counters, status, live, destroyed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local changes, digests, audit, reserved = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local changes, digests, audit, reserved, states = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local instance, operation, records = ARGV[2], ARGV[5], ARGV[6]
 if not initialised(head) then return { "notInitialised" } end
 local number, promised = count(counters, "change"), count(counters, "promised")
@@ -40,9 +41,10 @@ for i = 1, tonumber(take()) do events[i] = take() end
 
 local function parse(index)
   local change = {
-    key = KEYS[9 + index], kind = take(), id = take(), before = take(), after = take(), record = take(),
-    was_destroyed = take() == "1", is_destroyed = take() == "1", terms = {},
+    key = KEYS[10 + index], kind = take(), id = take(), before = take(), after = take(), record = take(),
+    was = take(), is = take(), terms = {},
   }
+  change.was_destroyed, change.is_destroyed = change.was >= "5", change.is >= "5"
   for i = 1, tonumber(take()) do
     change.terms[i] = { what = take(), bucket = KEYS[tonumber(take())], hash = take() }
   end
@@ -116,7 +118,9 @@ local function move(change)
   end
 end
 
+local recounted = recounted_to(states)
 append_audit(audit, counters, ARGV[1], instance, events)
+if number == 0 and amount > 0 then redis.pcall("HSET", states, "=", "1") end
 end_holds(reserved, ended, records)
 for _, change in ipairs(list) do
   if change.after ~= change.before then
@@ -127,6 +131,7 @@ for _, change in ipairs(list) do
     else
       drop(changes, change.number, change.id .. change.before)
     end
+    count_state(states, recounted, instance, change.was, change.number, change.is)
     if change.kind ~= "served" then
       promised = number
       change.promised = number

@@ -1,7 +1,7 @@
 #!lua
 -- repair.lua  Puts a damaged record's bytes aside and writes a whole one in its place, with all indexes.
 -- KEYS  1 head  2 counters  3 live  4 destroyed  5 changes  6 digests  7 reserved  8 quarantine  9 record
---       10.. buckets of terms
+--       10 states  11.. buckets of terms
 -- ARGV  1 SHA-1 of the damaged value  2 name and 3 bytes of what is put aside  4 identifier  5 tag  6 record
 --       7 destroyed (0|1)  8 creation counter, or empty for a new one  9 entries from which a term may be common  then
 --       three lists, each with its length first: entries of changes (score  member), of live and destroyed (index in
@@ -18,6 +18,7 @@ local value = redis.pcall("GET", KEYS[9])
 if type(value) ~= "string" then value = "" end
 if redis.sha1hex(value) ~= ARGV[1] then return { "conflict", 0 } end
 local number, created = count(counters, "change") + 1, tonumber(ARGV[8])
+local states = KEYS[10]
 local highest_created = count(counters, "created")
 if not created then
   highest_created = highest_created + 1
@@ -49,6 +50,8 @@ redis.call("HLEN", KEYS[8])
 local held = redis.call("HEXISTS", KEYS[7], id) == 1
 
 redis.call("HSET", KEYS[8], ARGV[2], ARGV[3])
+-- What the damaged record was counted as is not known any more: all of the partition are counted anew.
+redis.pcall("HDEL", states, "=", "@")
 for _, entry in ipairs(old_changes) do
   drop(changes, tonumber(entry[1]), entry[2])
   digest(digests, id, string.sub(entry[2], 17), "")

@@ -1,0 +1,137 @@
+import {
+  partitionOf,
+  type Recount,
+  type State,
+  type StateCounts,
+  StoreUnavailable,
+  stateCounts,
+  stateValues,
+} from "@holdfast/engine";
+import { Answers } from "./answers.ts";
+import type { Argument } from "./command-line.ts";
+import { stateDigit } from "./commit-plan.ts";
+import { decodeStored } from "./decoded-records.ts";
+import { allPartitions, ownRecordKey, type PartitionKeys } from "./keys.ts";
+import { readRecordHeader } from "./record-header.ts";
+import type { StoreContext } from "./tenure.ts";
+import type { Tenures } from "./tenures.ts";
+
+/** Records, and bytes of them, that one step looks at. */
+const recordsPerStep = 128;
+const bytesPerStep = 1 << 18;
+
+const stateOfDigit: ReadonlyMap<string, State> = new Map(
+  Object.entries(stateValues).map(([state, value]) => [String(value), state as State]),
+);
+
+/** Where a counting anew stands. */
+interface Place {
+  /** Empty where it is yet to begin. */
+  readonly at: string;
+}
+
+/** How many objects of each instance are in each state: numbers that `commit.lua` keeps. */
+export class RedisStateCounts {
+  readonly #context: StoreContext;
+  readonly #tenures: Tenures;
+  readonly #answers: Answers;
+  /** As this process knows; another may have gone on. */
+  readonly #places = new Map<number, Place>();
+
+  constructor(context: StoreContext, tenures: Tenures) {
+    this.#context = context;
+    this.#tenures = tenures;
+    this.#answers = new Answers(context, tenures);
+  }
+
+  /** See `OwnStore.counts`. */
+  async of(instance: string): Promise<StateCounts | undefined> {
+    const all = await this.in(partitionOf(instance));
+    return all && (all.get(instance) ?? stateCounts());
+  }
+
+  /** See `OwnStore.countsIn`. */
+  async in(partition: number): Promise<ReadonlyMap<string, StateCounts> | undefined> {
+    const { head, counters, states } = keysOf(partition);
+    const answer = await this.#answers.ask("counts", [head, counters, states], []);
+    await this.#answers.cover(answer.tenure, partition, answer.head, answer.number);
+    const [counted, list] = answer.rest as [number, Buffer[]];
+    if (counted !== 1) return undefined;
+    const found = new Map<string, Partial<Record<State, number>>>();
+    for (let at = 0; at + 1 < list.length; at += 2) {
+      const field = String(list[at]);
+      const state = stateOfDigit.get(field.slice(0, 1));
+      const instance = field.slice(1);
+      if (state === undefined) throw corrupt();
+      const counts = found.get(instance) ?? {};
+      counts[state] = countOf(list[at + 1]);
+      found.set(instance, counts);
+    }
+    return new Map([...found].map(([instance, counts]) => [instance, stateCounts(counts)]));
+  }
+
+  /** See `OwnStore.recount`. */
+  async recount(partition: number): Promise<Recount> {
+    const { at } = this.#places.get(partition) ?? { at: "" };
+    const keys = keysOf(partition);
+    const page = await this.#page(partition, at === "" ? "0" : at);
+    const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+    const script = this.#context.scripts.recount;
+    const scriptKeys = [keys.head, keys.counters, keys.changes, keys.states];
+    const args = [at, String(page.upTo), ...page.lines];
+    const reply = await tenure.committer.submit(script, partition, scriptKeys, args);
+    if (reply.result === "conflict") {
+      // Another leader went on, or a record was repaired.
+      this.#places.set(partition, { at: String(reply.rest[0]) });
+      return { done: 0, left: 1, wrong: 0 };
+    }
+    const [whole, wrong] = reply.rest.map(Number);
+    this.#places.set(partition, { at: whole === 1 ? "" : String(page.upTo) });
+    const left = whole === 1 ? 0 : Math.max(1, reply.number - page.upTo);
+    return { done: page.lines.length / 3, left, wrong: wrong ?? 0 };
+  }
+
+  /** Some changed records: number, identifier and tag, state and instance of each. What does not decode is left out. */
+  async #page(partition: number, after: string) {
+    const { head, counters, changes, record } = keysOf(partition);
+    const args = [after, String(recordsPerStep), String(bytesPerStep), record];
+    const answer = await this.#answers.ask("changes", [head, counters, changes], args);
+    await this.#answers.cover(answer.tenure, partition, answer.head, answer.number);
+    const entries = answer.rest[1] as Buffer[];
+    const lines: Argument[] = [];
+    for (let at = 0; at + 1 < entries.length; at += 2) {
+      const [id, value] = [entries[at], entries[at + 1]];
+      if (id !== undefined && value !== undefined) lines.push(...lineOf(id, value));
+    }
+    return { upTo: answer.number, lines };
+  }
+}
+
+function lineOf(id: Buffer, value: Buffer): Argument[] {
+  try {
+    const { object, tag } = decodeStored(value);
+    const header = readRecordHeader(value);
+    if (header === undefined || !ownRecordKey("", object.uniqueIdentifier).equals(id)) return [];
+    const member = Buffer.concat([id, Buffer.from(tag, "hex")]);
+    return [String(header.changed), member, `${stateDigit(object)}${object.instance}`];
+  } catch (error) {
+    if (error instanceof StoreUnavailable) return [];
+    throw error;
+  }
+}
+
+function countOf(value: unknown): number {
+  const count = Number(value);
+  if (Number.isSafeInteger(count) && count >= 0) return count;
+  throw corrupt();
+}
+
+function corrupt(): StoreUnavailable {
+  return new StoreUnavailable("corrupt", "a count of objects by state is none");
+}
+
+function keysOf(partition: number): PartitionKeys {
+  const keys = allPartitions[partition];
+  if (keys === undefined) throw new RangeError(`there is no partition ${partition}`);
+  return keys;
+}
