@@ -1,1 +1,15 @@
-export {};
+export { type Contract, contract, type Handlers } from "./contract/index.ts";
+export { ManagementError, type ProblemCode, problems } from "./contract/problems.ts";
+export {
+  type Answer,
+  type Call,
+  type HandlersOf,
+  type Method,
+  type Principal,
+  type Reply,
+  type Request,
+  type Role,
+  type Route,
+  type Routes,
+  roles,
+} from "./contract/route.ts";

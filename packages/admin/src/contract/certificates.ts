@@ -1,0 +1,235 @@
+import { z } from "zod";
+import type { Routes } from "./route.ts";
+import {
+  applied,
+  instanceParam,
+  name,
+  page,
+  pageOf,
+  pem,
+  region,
+  sha256,
+  time,
+  uuid,
+} from "./shapes.ts";
+
+/** `client` is accepted as it is; the client certificates of an `authority` belong to the instance. */
+export const certificateKind = z.enum(["client", "authority"]);
+
+/** A certificate that opens an instance. */
+export const certificate = z.object({
+  id: uuid,
+  name: z.string(),
+  kind: certificateKind,
+  origin: z.enum(["added", "signed", "issued", "adopted", "configuration"]),
+  fingerprint: sha256.describe("SHA-256 of the certificate (DER)."),
+  subject: z.string(),
+  issuer: z.string(),
+  serial: z.string(),
+  notBefore: time,
+  notAfter: time,
+  expiry: z.enum(["valid", "in30days", "in7days", "in1day", "expired", "notYetValid"]),
+  addedAt: time.optional(),
+  addedBy: z.string(),
+  regions: applied,
+});
+
+const certificateParam = instanceParam.extend({
+  certificate: z
+    .string()
+    .min(1)
+    .max(64)
+    .describe("The certificate's identifier, name or fingerprint."),
+});
+
+const addProblems = [
+  "notFound",
+  "declared",
+  "wrongState",
+  "nameTaken",
+  "certificateTaken",
+  "certificateInvalid",
+  "peerUnreachable",
+  "storeUnavailable",
+] as const;
+
+/** An authority of an instance that signs client certificates. */
+export const authority = z.object({
+  certificate: pem,
+  fingerprint: sha256,
+  subject: z.string(),
+  notAfter: time,
+});
+
+/** A client that was not let in. */
+export const refusedClient = z.object({
+  time,
+  region,
+  node: z.string(),
+  remote: z.string(),
+  reason: z.enum([
+    "noCertificate",
+    "unknownCertificate",
+    "notYetValid",
+    "expired",
+    "wrongPurpose",
+    "weakSignature",
+  ]),
+  advice: z.string().describe("What to do about it."),
+  fingerprint: z.string(),
+  subject: z.string(),
+});
+
+const days = z.number().int().min(1).max(3650).default(365);
+
+/** Client certificates, the instance's own authority, refused clients, users. */
+export const certificateRoutes = {
+  listCertificates: {
+    method: "GET",
+    path: "/v1/instances/{instance}/certificates",
+    summary: "List an instance's client certificates and authorities.",
+    tag: "Certificates",
+    role: "viewer",
+    scope: "instance",
+    params: instanceParam,
+    query: page,
+    answer: pageOf(certificate),
+    problems: ["notFound"],
+  },
+  addCertificate: {
+    method: "POST",
+    path: "/v1/instances/{instance}/certificates",
+    summary: "Add a client certificate or an authority; it works at every node within a second.",
+    tag: "Certificates",
+    role: "operator",
+    scope: "instance",
+    params: instanceParam,
+    body: z.object({ name, kind: certificateKind.default("client"), pem }).strict(),
+    answer: certificate,
+    status: 201,
+    problems: addProblems,
+  },
+  readCertificate: {
+    method: "GET",
+    path: "/v1/instances/{instance}/certificates/{certificate}",
+    summary: "Show a certificate.",
+    tag: "Certificates",
+    role: "viewer",
+    scope: "instance",
+    params: certificateParam,
+    answer: certificate.extend({ pem }),
+    problems: ["notFound"],
+  },
+  deleteCertificate: {
+    method: "DELETE",
+    path: "/v1/instances/{instance}/certificates/{certificate}",
+    summary:
+      "Delete a certificate: its holder loses access within a second, open connections included.",
+    tag: "Certificates",
+    role: "operator",
+    scope: "instance",
+    params: certificateParam,
+    answer: z.object({ id: uuid, name: z.string(), regions: applied }),
+    problems: ["notFound", "declared", "storeUnavailable"],
+  },
+  adoptCertificate: {
+    method: "POST",
+    path: "/v1/instances/{instance}/certificates/adopt",
+    summary: "Add the certificate of a client that was refused.",
+    tag: "Certificates",
+    role: "operator",
+    scope: "instance",
+    params: instanceParam,
+    body: z.object({ fingerprint: sha256, name }).strict(),
+    answer: certificate,
+    status: 201,
+    problems: addProblems,
+  },
+  readAuthority: {
+    method: "GET",
+    path: "/v1/instances/{instance}/authority",
+    summary: "Show the instance's own authority.",
+    tag: "Certificates",
+    role: "viewer",
+    scope: "instance",
+    params: instanceParam,
+    answer: authority,
+    problems: ["notFound"],
+  },
+  signRequest: {
+    method: "POST",
+    path: "/v1/instances/{instance}/authority/sign",
+    summary: "Sign vCenter's certificate signing request with the instance's own authority.",
+    tag: "Certificates",
+    role: "operator",
+    scope: "instance",
+    params: instanceParam,
+    body: z.object({ name, csr: pem, days }).strict(),
+    answer: z.object({ certificate, pem, authority: pem }),
+    status: 201,
+    problems: addProblems,
+  },
+  issuePair: {
+    method: "POST",
+    path: "/v1/instances/{instance}/authority/issue",
+    summary:
+      "Make a client certificate with its private key; the key is shown once and kept nowhere.",
+    tag: "Certificates",
+    role: "operator",
+    scope: "instance",
+    params: instanceParam,
+    body: z.object({ name, days }).strict(),
+    answer: z.object({ certificate, pem, authority: pem, privateKey: z.string() }),
+    status: 201,
+    problems: addProblems,
+  },
+  listRefused: {
+    method: "GET",
+    path: "/v1/refused-clients",
+    summary: "List the last clients that were not let in, newest first.",
+    tag: "Certificates",
+    role: "operator",
+    scope: "system",
+    query: page,
+    answer: pageOf(refusedClient),
+    problems: [],
+  },
+  listUsers: {
+    method: "GET",
+    path: "/v1/instances/{instance}/users",
+    summary: "List the instance's users; with any, requests need a user name and password.",
+    tag: "Users",
+    role: "viewer",
+    scope: "instance",
+    params: instanceParam,
+    answer: z.object({
+      items: z.array(
+        z.object({ name: z.string(), createdAt: time.optional(), origin: z.string() }),
+      ),
+    }),
+    problems: ["notFound"],
+  },
+  setUser: {
+    method: "PUT",
+    path: "/v1/instances/{instance}/users/{user}",
+    summary: "Set a user's password; makes the user where there is none.",
+    tag: "Users",
+    role: "operator",
+    scope: "instance",
+    params: instanceParam.extend({ user: z.string().min(1).max(128) }),
+    body: z.object({ password: z.string().min(12).max(1024) }).strict(),
+    answer: z.object({ name: z.string(), regions: applied }),
+    problems: ["notFound", "declared", "wrongState", "storeUnavailable"],
+  },
+  deleteUser: {
+    method: "DELETE",
+    path: "/v1/instances/{instance}/users/{user}",
+    summary: "Delete a user.",
+    tag: "Users",
+    role: "operator",
+    scope: "instance",
+    params: instanceParam.extend({ user: z.string().min(1).max(128) }),
+    answer: z.object({ name: z.string(), regions: applied }),
+    problems: ["notFound", "declared", "storeUnavailable"],
+  },
+} as const satisfies Routes;

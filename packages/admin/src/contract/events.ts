@@ -1,0 +1,51 @@
+import { z } from "zod";
+import type { Routes } from "./route.ts";
+import { page, pageOf, region, time } from "./shapes.ts";
+
+/** A CADF event (DMTF DSP0262), as IBM's Activity Tracker has it. */
+export const event = z.looseObject({
+  eventTime: time,
+  action: z.string(),
+  outcome: z.enum(["pending", "success", "failure", "unknown"]),
+  severity: z.enum(["normal", "warning", "critical"]),
+  initiator: z.looseObject({ id: z.string() }),
+  target: z.looseObject({ id: z.string() }),
+});
+
+const filters = z.object({
+  instance: z.string().max(64).optional(),
+  action: z.string().max(128).optional().describe("The action, or its beginning with `*`."),
+  outcome: z.enum(["pending", "success", "failure", "unknown"]).optional(),
+  target: z.string().max(128).optional(),
+  initiator: z.string().max(128).optional(),
+  severity: z.enum(["normal", "warning", "critical"]).optional(),
+  from: time.optional(),
+  to: time.optional(),
+});
+
+/** Audit events. */
+export const eventRoutes = {
+  listEvents: {
+    method: "GET",
+    path: "/v1/events",
+    summary: "List audit events, newest first.",
+    tag: "Events",
+    role: "viewer",
+    scope: "instance",
+    query: page.extend(filters.shape).extend({ region: region.optional() }),
+    answer: pageOf(event),
+    problems: ["storeUnavailable"],
+  },
+  followEvents: {
+    method: "GET",
+    path: "/v1/events/stream",
+    summary: "Follow audit events as they happen (Server-Sent Events).",
+    tag: "Events",
+    role: "viewer",
+    scope: "instance",
+    query: filters.omit({ from: true, to: true }),
+    answer: event,
+    problems: ["storeUnavailable"],
+    stream: true,
+  },
+} as const satisfies Routes;

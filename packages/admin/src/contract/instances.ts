@@ -1,0 +1,180 @@
+import { z } from "zod";
+import { rootReference, rootStatus } from "./roots.ts";
+import type { Routes } from "./route.ts";
+import {
+  applied,
+  description,
+  flag,
+  instanceParam,
+  labels,
+  name,
+  page,
+  pageOf,
+  region,
+  time,
+  uuid,
+  version,
+} from "./shapes.ts";
+
+/** An instance's status, in IBM's words. */
+export const instanceStatus = z.enum([
+  "Installing",
+  "Inactive",
+  "Configuring",
+  "Installed",
+  "Removing",
+  "Deleted",
+]);
+
+/** An instance of one region. */
+export const instanceInRegion = z.object({
+  status: instanceStatus,
+  reason: z.string().describe("Why it is not Installed; empty where it is."),
+  root: rootStatus.optional(),
+  endpoints: z.array(z.string()).describe("Where vCenter connects, host:port."),
+});
+
+/** An instance. */
+export const instance = z.object({
+  id: uuid,
+  name: z.string(),
+  description,
+  labels,
+  status: instanceStatus,
+  reason: z.string(),
+  origin: z.enum(["order", "configuration"]),
+  createdAt: time.optional(),
+  createdBy: z.string(),
+  configuredAt: time.optional(),
+  regions: z.record(region, instanceInRegion),
+  certificates: z.number().int(),
+  users: z.number().int(),
+  keys: z.record(z.string(), z.number().int()).describe("Number of objects by State."),
+  pending: applied,
+  version,
+});
+
+/** Instances. */
+export const instanceRoutes = {
+  listInstances: {
+    method: "GET",
+    path: "/v1/instances",
+    summary: "List instances.",
+    tag: "Instances",
+    role: "viewer",
+    scope: "instance",
+    query: page.extend({
+      name: z.string().max(64).optional().describe("Part of the name."),
+      status: instanceStatus.optional(),
+      label: z.string().max(321).optional().describe("`key` or `key=value`."),
+      deleted: flag.optional().describe("With those that were deleted."),
+    }),
+    answer: pageOf(instance),
+    problems: [],
+  },
+  createInstance: {
+    method: "POST",
+    path: "/v1/instances",
+    summary: "Order an instance; with roots of trust it is configured too.",
+    tag: "Instances",
+    role: "manager",
+    scope: "system",
+    body: z.object({
+      name: name.optional().describe("`kmip-xx` with two random letters unless given."),
+      description: description.default(""),
+      labels: labels.default({}),
+      rootOfTrust: z
+        .object({ regions: z.record(region, rootReference) })
+        .optional()
+        .describe("Without, the instance is Inactive until it is configured."),
+    }),
+    answer: instance,
+    status: 201,
+    problems: [
+      "nameTaken",
+      "rootKeyMissing",
+      "rootDenied",
+      "rootDisabled",
+      "rootGone",
+      "rootUnavailable",
+      "rootUnsupported",
+      "peerUnreachable",
+      "storeUnavailable",
+    ],
+    etag: "given",
+  },
+  readInstance: {
+    method: "GET",
+    path: "/v1/instances/{instance}",
+    summary: "Show an instance.",
+    tag: "Instances",
+    role: "viewer",
+    scope: "instance",
+    params: instanceParam,
+    answer: instance,
+    problems: ["notFound"],
+    etag: "given",
+  },
+  updateInstance: {
+    method: "PATCH",
+    path: "/v1/instances/{instance}",
+    summary: "Change an instance's name, description or labels.",
+    tag: "Instances",
+    role: "manager",
+    scope: "instance",
+    params: instanceParam,
+    body: z
+      .object({
+        name: name.optional(),
+        description: description.optional(),
+        labels: labels.optional(),
+      })
+      .strict(),
+    answer: instance,
+    problems: [
+      "notFound",
+      "declared",
+      "nameTaken",
+      "wrongState",
+      "preconditionFailed",
+      "storeUnavailable",
+    ],
+    etag: "given",
+  },
+  deleteInstance: {
+    method: "DELETE",
+    path: "/v1/instances/{instance}",
+    summary:
+      "Delete an instance with everything in it. Data and encrypted backups under its keys can never be decrypted again.",
+    tag: "Instances",
+    role: "manager",
+    scope: "instance",
+    params: instanceParam,
+    query: z.object({
+      force: flag.optional().describe("Although Active keys exist."),
+      name: z
+        .string()
+        .max(64)
+        .optional()
+        .describe("With `force`: the instance's name, typed again."),
+    }),
+    answer: z.object({
+      id: uuid,
+      name: z.string(),
+      status: instanceStatus,
+      erased: z.number().int().describe("Objects erased so far; the leader goes on with the rest."),
+      warning: z.string(),
+      regions: applied,
+    }),
+    status: 202,
+    problems: [
+      "notFound",
+      "declared",
+      "wrongState",
+      "activeKeys",
+      "confirmationNeeded",
+      "peerUnreachable",
+      "storeUnavailable",
+    ],
+  },
+} as const satisfies Routes;

@@ -1,0 +1,173 @@
+import { z } from "zod";
+import type { Routes } from "./route.ts";
+import { instanceParam, page, pageOf, region, time, uuid } from "./shapes.ts";
+
+/** KMIP 2.1, 11.55. */
+export const keyState = z.enum([
+  "PreActive",
+  "Active",
+  "Deactivated",
+  "Compromised",
+  "Destroyed",
+  "DestroyedCompromised",
+]);
+
+/** An object in a list: never its material. */
+export const key = z.object({
+  id: uuid,
+  type: z.string().describe("Object Type: SymmetricKey, …"),
+  state: keyState,
+  algorithm: z.string().optional(),
+  length: z.number().int().optional().describe("Bits."),
+  names: z.array(z.string()),
+  xIdentifier: z.string().optional().describe("vCenter's x-Identifier."),
+  xName: z.string().optional().describe("vCenter's x-Name."),
+  createdAt: time.optional(),
+  createdBy: z.string().optional().describe("Fingerprint of the creating client's certificate."),
+  activatedAt: time.optional(),
+  lastChangeAt: time.optional(),
+  kek: z.string().optional().describe("Which KEK seals it."),
+});
+
+/** Something that happened to an object. */
+export const keyFact = z.object({
+  time,
+  what: z.string(),
+  region: z.string(),
+  by: z.string().optional(),
+  detail: z.string().optional(),
+});
+
+/** An object in full, never with its material. */
+export const keyDetails = key.extend({
+  attributes: z.array(z.object({ name: z.string(), index: z.number().int(), value: z.unknown() })),
+  history: z.array(keyFact),
+});
+
+const keyParam = instanceParam.extend({ key: uuid });
+
+const changeProblems = [
+  "notFound",
+  "wrongState",
+  "conflict",
+  "peerUnreachable",
+  "storeUnavailable",
+] as const;
+
+/** Keys and other managed objects. */
+export const keyRoutes = {
+  listKeys: {
+    method: "GET",
+    path: "/v1/instances/{instance}/keys",
+    summary: "List and search an instance's objects, newest first; never their material.",
+    tag: "Keys",
+    role: "viewer",
+    scope: "instance",
+    params: instanceParam,
+    query: page.extend({
+      state: keyState.optional(),
+      algorithm: z.string().max(64).optional(),
+      type: z.string().max(64).optional(),
+      createdAfter: time.optional(),
+      createdBefore: time.optional(),
+      xIdentifier: z.string().max(512).optional(),
+      xName: z.string().max(512).optional(),
+      name: z.string().max(512).optional(),
+      createdBy: z.string().max(64).optional().describe("Fingerprint of the creating certificate."),
+    }),
+    answer: pageOf(key),
+    problems: ["notFound", "storeUnavailable"],
+  },
+  countKeys: {
+    method: "GET",
+    path: "/v1/instances/{instance}/key-counts",
+    summary: "Count an instance's objects by State.",
+    tag: "Keys",
+    role: "viewer",
+    scope: "instance",
+    params: instanceParam,
+    answer: z.object({
+      total: z.number().int(),
+      states: z.record(z.string(), z.number().int()),
+      region,
+    }),
+    problems: ["notFound", "storeUnavailable"],
+  },
+  readKey: {
+    method: "GET",
+    path: "/v1/instances/{instance}/keys/{key}",
+    summary: "Show an object's attributes and history; never its material.",
+    tag: "Keys",
+    role: "viewer",
+    scope: "instance",
+    params: keyParam,
+    answer: keyDetails,
+    problems: ["notFound", "storeUnavailable"],
+  },
+  activateKey: {
+    method: "POST",
+    path: "/v1/instances/{instance}/keys/{key}/activate",
+    summary: "Activate an object.",
+    tag: "Keys",
+    role: "operator",
+    scope: "instance",
+    params: keyParam,
+    answer: key,
+    problems: changeProblems,
+  },
+  revokeKey: {
+    method: "POST",
+    path: "/v1/instances/{instance}/keys/{key}/revoke",
+    summary: "Revoke an object: Deactivated, or Compromised by its reason.",
+    tag: "Keys",
+    role: "operator",
+    scope: "instance",
+    params: keyParam,
+    body: z
+      .object({
+        reason: z.enum([
+          "Unspecified",
+          "KeyCompromise",
+          "CACompromise",
+          "AffiliationChanged",
+          "Superseded",
+          "CessationOfOperation",
+          "PrivilegeWithdrawn",
+        ]),
+        message: z.string().max(512).optional(),
+        compromisedAt: time.optional(),
+      })
+      .strict(),
+    answer: key,
+    problems: changeProblems,
+  },
+  destroyKey: {
+    method: "DELETE",
+    path: "/v1/instances/{instance}/keys/{key}",
+    summary: "Destroy an object for ever; one that is Active must be revoked first.",
+    tag: "Keys",
+    role: "operator",
+    scope: "instance",
+    params: keyParam,
+    query: z.object({
+      force: z.enum(["true", "false"]).optional().describe("Revoke it first where it is Active."),
+      confirm: z.string().max(64).optional().describe("With `force`: the identifier, typed again."),
+    }),
+    answer: key,
+    problems: [...changeProblems, "keyActive", "confirmationNeeded"],
+  },
+  reportOrphans: {
+    method: "POST",
+    path: "/v1/instances/{instance}/orphans",
+    summary:
+      "Report the keys that no identifier of the given ones names: no listed VM or host uses them.",
+    tag: "Keys",
+    role: "viewer",
+    scope: "instance",
+    params: instanceParam,
+    query: page,
+    body: z.object({ inUse: z.array(z.string().max(64)).max(1_000_000) }).strict(),
+    answer: pageOf(key),
+    problems: ["notFound", "storeUnavailable"],
+  },
+} as const satisfies Routes;

@@ -1,0 +1,52 @@
+/** Every cause of a refusal that the API names, with its HTTP status and title (RFC 9457). A code never changes its meaning. */
+export const problems = {
+  invalid: { status: 400, title: "The request is not as the contract says" },
+  unauthenticated: { status: 401, title: "No valid token" },
+  forbidden: { status: 403, title: "The token's role does not allow this" },
+  notFound: { status: 404, title: "There is no such thing" },
+  methodNotAllowed: { status: 405, title: "There is nothing to do this with at this path" },
+  conflict: { status: 409, title: "Another change was faster" },
+  nameTaken: { status: 409, title: "The name is taken" },
+  certificateTaken: { status: 409, title: "The certificate belongs to an instance already" },
+  wrongState: { status: 409, title: "Not possible in this state" },
+  activeKeys: { status: 409, title: "Active keys exist" },
+  keyActive: { status: 409, title: "The key is Active" },
+  confirmationNeeded: { status: 409, title: "The name must be typed again" },
+  declared: { status: 409, title: "Declared in the configuration file" },
+  idempotencyMismatch: { status: 409, title: "The idempotency key was used for another request" },
+  preconditionFailed: { status: 412, title: "It has changed since it was read" },
+  tooLarge: { status: 413, title: "The request is too large" },
+  unsupportedMedia: { status: 415, title: "The body is not JSON" },
+  certificateInvalid: { status: 422, title: "Not a usable certificate" },
+  rootKeyMissing: { status: 422, title: "No usable customer root key" },
+  rootDenied: { status: 422, title: "The key manager denies access" },
+  rootDisabled: { status: 422, title: "The root key is disabled" },
+  rootGone: { status: 422, title: "The root key is gone" },
+  rootUnsupported: {
+    status: 422,
+    title: "This node is not configured for that kind of key manager",
+  },
+  preconditionRequired: { status: 428, title: "If-Match is needed" },
+  tooMany: { status: 429, title: "Too many requests" },
+  internal: { status: 500, title: "Internal error" },
+  rootUnavailable: { status: 503, title: "The key manager cannot be reached" },
+  peerUnreachable: { status: 503, title: "The other region cannot be reached" },
+  storeUnavailable: { status: 503, title: "The store cannot promise anything now" },
+} as const satisfies Record<string, { readonly status: number; readonly title: string }>;
+
+/** A stable code of a refusal. */
+export type ProblemCode = keyof typeof problems;
+
+/** A refusal by a handler: `detail` says what is wrong and the mend, on one line, and never holds a secret. */
+export class ManagementError extends Error {
+  override readonly name = "ManagementError";
+  readonly code: ProblemCode;
+  /** Further members of the problem document, such as how many Active keys exist. */
+  readonly extra: Readonly<Record<string, string | number | Readonly<Record<string, number>>>>;
+
+  constructor(code: ProblemCode, detail: string, extra: ManagementError["extra"] = {}) {
+    super(detail);
+    this.code = code;
+    this.extra = extra;
+  }
+}

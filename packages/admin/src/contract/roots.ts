@@ -1,0 +1,198 @@
+import { z } from "zod";
+import type { Routes } from "./route.ts";
+import { instanceParam, name, region, time } from "./shapes.ts";
+
+const identifier = z.string().min(1).max(256);
+
+/** A secret in a request: itself, which is sealed at once, or where the node finds it. Never in an answer. */
+export const secret = z.union([
+  z.object({ value: z.string().min(1).max(4096) }).strict(),
+  z.object({ env: z.string().regex(/^[A-Za-z_]\w{0,127}$/) }).strict(),
+  z.object({ file: z.string().regex(/^[\w.-]{1,128}$/) }).strict(),
+]);
+
+/** Which kind of key manager. */
+export const rootKind = z.enum(["local", "key-protect", "hpcs", "pkcs11"]);
+
+/** Where the root key of an instance lies, in one region. Host names and modules are the node's configuration. */
+export const rootReference = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("local") }).strict(),
+  z
+    .object({
+      type: z.literal("key-protect"),
+      instanceId: identifier.describe("The Key Protect instance's identifier."),
+      keyRing: identifier.optional(),
+      rootKey: identifier.describe("The customer root key's identifier or alias."),
+      apiKey: secret.describe("API key of the service ID: Viewer and Manager on the instance."),
+    })
+    .strict(),
+  z
+    .object({
+      type: z.literal("hpcs"),
+      instanceId: identifier.describe("The Hyper Protect Crypto Services instance's identifier."),
+      rootKey: identifier.describe(
+        "The customer root key's identifier or alias; default key ring.",
+      ),
+      apiKey: secret,
+    })
+    .strict(),
+  z
+    .object({
+      type: z.literal("pkcs11"),
+      token: identifier.describe("The token's label."),
+      rootKey: identifier.describe("The key's label."),
+      pin: secret,
+    })
+    .strict(),
+]);
+
+/** What to look root keys up with: as a reference, without the key itself. */
+export const rootLookup = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("local") }).strict(),
+  z
+    .object({
+      type: z.literal("key-protect"),
+      instanceId: identifier,
+      keyRing: identifier.optional(),
+      apiKey: secret,
+    })
+    .strict(),
+  z.object({ type: z.literal("hpcs"), instanceId: identifier, apiKey: secret }).strict(),
+  z.object({ type: z.literal("pkcs11"), token: identifier, pin: secret }).strict(),
+]);
+
+/** A root key that a key manager has. */
+export const rootKey = z.object({
+  id: z.string(),
+  name: z.string(),
+  aliases: z.array(z.string()),
+  keyRing: z.string().optional(),
+  state: z.string().describe("The key manager's word: Active, Suspended, …"),
+  usable: z.boolean(),
+});
+
+/** A region's root of trust of an instance, as its leader last found it. */
+export const rootStatus = z.object({
+  type: rootKind,
+  name: z.string().describe("Key manager and root key, without secrets."),
+  origin: z.enum(["instance", "configuration"]),
+  state: z.enum(["usable", "unreachable", "denied", "disabled", "gone", "shredded", "unchecked"]),
+  reason: z.string(),
+  checkedAt: time.optional(),
+  graceUntil: time.optional().describe("While unreachable: until when open keys are used."),
+  version: z.string().describe("The root key's present version."),
+});
+
+/** How many KEKs are wrapped under which version. */
+export const rootReportRow = z.object({
+  instance: z.string(),
+  name: z.string(),
+  region,
+  root: z.string(),
+  currentVersion: z.string(),
+  versions: z.record(z.string(), z.number().int()).describe("KEKs by the version that wraps them."),
+  stale: z.number().int().describe("KEKs still under an old version or another root."),
+});
+
+const shredResult = z.object({
+  regions: z.record(region, z.enum(["shredded", "pending"])),
+});
+
+/** Roots of trust. */
+export const rootRoutes = {
+  retrieveRootKeys: {
+    method: "POST",
+    path: "/v1/root-keys/retrieve",
+    summary: "List the root keys of a key manager, before ordering.",
+    tag: "Roots of trust",
+    role: "manager",
+    scope: "system",
+    body: z.object({ region: region.optional(), root: rootLookup }),
+    answer: z.object({ region, items: z.array(rootKey) }),
+    problems: ["rootDenied", "rootUnavailable", "rootUnsupported", "peerUnreachable"],
+  },
+  configureRoot: {
+    method: "PUT",
+    path: "/v1/instances/{instance}/root-of-trust",
+    summary:
+      "Configure an instance's root of trust, by region; on an Installed instance, move it to another root key online.",
+    tag: "Roots of trust",
+    role: "manager",
+    scope: "instance",
+    params: instanceParam,
+    body: z.object({ regions: z.record(region, rootReference) }),
+    answer: z.object({
+      regions: z.record(region, rootStatus),
+      rewrapped: z.number().int().describe("KEKs that the new root wraps."),
+    }),
+    problems: [
+      "notFound",
+      "declared",
+      "wrongState",
+      "rootKeyMissing",
+      "rootDenied",
+      "rootDisabled",
+      "rootGone",
+      "rootUnavailable",
+      "rootUnsupported",
+      "peerUnreachable",
+      "storeUnavailable",
+    ],
+  },
+  readRoot: {
+    method: "GET",
+    path: "/v1/instances/{instance}/root-of-trust",
+    summary: "Show an instance's root of trust in each region.",
+    tag: "Roots of trust",
+    role: "viewer",
+    scope: "instance",
+    params: instanceParam,
+    answer: z.object({ regions: z.record(region, rootStatus) }),
+    problems: ["notFound"],
+  },
+  revalidateRoot: {
+    method: "POST",
+    path: "/v1/instances/{instance}/root-of-trust/revalidate",
+    summary: "Ask the key managers now whether the root key may still be used, in both regions.",
+    tag: "Roots of trust",
+    role: "operator",
+    scope: "instance",
+    params: instanceParam,
+    answer: z.object({ regions: z.record(region, rootStatus) }),
+    problems: ["notFound"],
+  },
+  shredInstance: {
+    method: "POST",
+    path: "/v1/instances/{instance}/root-of-trust/shred",
+    summary:
+      "Drop the instance's open keys in both regions at once and refuse them until the root of trust is revalidated.",
+    tag: "Roots of trust",
+    role: "manager",
+    scope: "instance",
+    params: instanceParam,
+    body: z.object({ name: name.describe("The instance's name, typed again.") }),
+    answer: shredResult,
+    problems: ["notFound", "confirmationNeeded", "storeUnavailable"],
+  },
+  rewrapRoot: {
+    method: "POST",
+    path: "/v1/instances/{instance}/root-of-trust/rewrap",
+    summary: "Wrap the instance's KEKs under the root key's present version now, in both regions.",
+    tag: "Roots of trust",
+    role: "operator",
+    scope: "instance",
+    params: instanceParam,
+    answer: z.object({ rewrapped: z.number().int(), items: z.array(rootReportRow) }),
+    problems: ["notFound", "rootUnavailable", "rootDenied", "rootDisabled", "rootGone"],
+  },
+  reportRoots: {
+    method: "GET",
+    path: "/v1/root-of-trust/report",
+    summary: "Report which KEKs are still wrapped under which version.",
+    tag: "Roots of trust",
+    role: "viewer",
+    scope: "system",
+    answer: z.object({ items: z.array(rootReportRow) }),
+    problems: [],
+  },
+} as const satisfies Routes;

@@ -1,0 +1,87 @@
+import type { z } from "zod";
+import type { ProblemCode } from "./problems.ts";
+
+/** What a token may do; each role includes those before it. */
+export const roles = ["viewer", "operator", "manager"] as const;
+/** One of `roles`. */
+export type Role = (typeof roles)[number];
+
+/** The methods that routes use. */
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+
+/** One route of the API: what validates, documents and types it. */
+export interface Route {
+  readonly method: Method;
+  /** With parameters as OpenAPI writes them: `/v1/instances/{instance}`. */
+  readonly path: `/v1/${string}`;
+  readonly summary: string;
+  /** The group that it stands under in the documentation. */
+  readonly tag: string;
+  /** The least role that may call it; `public` needs no token. */
+  readonly role: Role | "public";
+  /** A token bound to instances may call it for one of these; else only a token bound to none. */
+  readonly scope: "instance" | "system";
+  readonly params?: z.ZodObject;
+  readonly query?: z.ZodObject;
+  readonly body?: z.ZodType;
+  readonly answer: z.ZodType;
+  /** 201 for what makes something, 202 for what goes on afterwards; 200 unless given. */
+  readonly status?: 200 | 201 | 202;
+  readonly problems: readonly ProblemCode[];
+  /** The answer's `version` is its ETag; on a change, If-Match is looked at, and needed where `required`. */
+  readonly etag?: "given" | "required";
+  /** Answers Server-Sent Events, each one an `answer`. */
+  readonly stream?: true;
+}
+
+/** A table of routes by operation. */
+export type Routes = Readonly<Record<string, Route>>;
+
+/** Who calls. */
+export interface Principal {
+  /** Name of the token, or subject of an OIDC token. */
+  readonly name: string;
+  /** The token's identifier; for OIDC, issuer and subject. */
+  readonly id: string;
+  readonly role: Role;
+  /** The instances that the token is bound to; undefined = all. */
+  readonly instances: readonly string[] | undefined;
+  readonly remote: string;
+}
+
+type In<Schema> = Schema extends z.ZodType ? z.output<Schema> : undefined;
+type Out<Schema> = Schema extends z.ZodType ? z.input<Schema> : undefined;
+
+/** A validated call of a route, as its handler gets it. */
+export interface Call<R extends Route = Route> {
+  readonly principal: Principal;
+  readonly params: In<R["params"]>;
+  readonly query: In<R["query"]>;
+  readonly body: In<R["body"]>;
+  /** The version that the caller changes; undefined where it does not say. */
+  readonly ifMatch: string | undefined;
+  /** Names the call in log and audit. */
+  readonly requestId: string;
+  /** Aborted when the caller is gone. */
+  readonly signal: AbortSignal;
+}
+
+/** What a handler answers: the body, or for a stream, its events. */
+export type Answer<R extends Route> = R extends { readonly stream: true }
+  ? AsyncIterable<Out<R["answer"]>>
+  : Promise<Out<R["answer"]>>;
+
+/** Handlers of a table of routes; a refusal is a `ManagementError`. */
+export type HandlersOf<Table extends Routes> = {
+  readonly [Name in keyof Table]: (call: Call<Table[Name]>) => Answer<Table[Name]>;
+};
+
+/** What a caller gives. */
+export type Request<R extends Route> = {
+  readonly [Part in "params" | "query" | "body" as R[Part] extends z.ZodType
+    ? Part
+    : never]: R[Part] extends z.ZodType ? z.input<R[Part]> : never;
+};
+
+/** What a caller gets. */
+export type Reply<R extends Route> = In<R["answer"]>;

@@ -1,0 +1,69 @@
+import { z } from "zod";
+
+/** A UUID in lower case. */
+export const uuid = z
+  .string()
+  .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "a lower-case UUID");
+
+/** Instances, certificates, users and tokens have such names. */
+export const name = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9]([A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?$/,
+    "1 to 64 letters, digits, spaces, dots, underscores or hyphens",
+  );
+
+/** An instance is named by its identifier or its name. */
+export const instanceParam = z.object({
+  instance: z.string().min(1).max(64).describe("The instance's identifier, or its name."),
+});
+
+/** A point in time (RFC 3339). */
+export const time = z.iso.datetime({ offset: true });
+
+/** A region's name. */
+export const region = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/);
+
+/** SHA-256 in lower-case hex. */
+export const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** Where the next page begins. */
+export const cursor = z.string().max(512);
+
+/** The query of every list. */
+export const page = z.object({
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  cursor: cursor.optional().describe("`next` of the page before."),
+});
+
+/** A page of a list. */
+export function pageOf<Item extends z.ZodType>(item: Item) {
+  return z.object({
+    items: z.array(item),
+    next: cursor
+      .optional()
+      .describe("Absent on the last page; a page may be short, or empty, and have one."),
+  });
+}
+
+/** Which regions have a change: it takes effect there within a second of `applied`. */
+export const applied = z
+  .record(region, z.enum(["applied", "pending"]))
+  .describe("By region: `pending` until the region could be told.");
+
+/** The version of what is changed: its ETag. */
+export const version = z.string().max(64);
+
+/** Free text for people. */
+export const description = z.string().max(1024);
+
+/** Labels by which instances are grouped. */
+export const labels = z
+  .record(z.string().regex(/^[A-Za-z0-9._/-]{1,64}$/), z.string().max(256))
+  .refine((all) => Object.keys(all).length <= 32, "at most 32 labels");
+
+/** A query's switch. */
+export const flag = z.enum(["true", "false"]).transform((text) => text === "true");
+
+/** PEM text, bounded. */
+export const pem = z.string().min(32).max(65_536);

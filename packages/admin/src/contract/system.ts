@@ -1,0 +1,82 @@
+import { z } from "zod";
+import type { Routes } from "./route.ts";
+import { region, time } from "./shapes.ts";
+
+const check = z.object({
+  name: z.string(),
+  state: z.enum(["ok", "warning", "failed"]),
+  detail: z.string(),
+  mend: z.string().describe("What to do; empty where nothing is wrong."),
+});
+
+/** The service itself. */
+export const systemRoutes = {
+  readStatus: {
+    method: "GET",
+    path: "/v1/status",
+    summary: "Show the health of this node and what it knows of both regions.",
+    tag: "System",
+    role: "viewer",
+    scope: "system",
+    answer: z.object({
+      region,
+      node: z.string(),
+      version: z.string(),
+      serving: z.string(),
+      writes: z.boolean(),
+      reason: z.string(),
+      leader: z.boolean(),
+      peers: z.array(
+        z.object({ region, state: z.string(), reason: z.string(), behind: z.number().optional() }),
+      ),
+      rootOfTrust: z.string(),
+      certificates: z.array(z.object({ what: z.string(), notAfter: time })),
+      clockAheadMs: z.number().optional(),
+    }),
+    problems: [],
+  },
+  runChecks: {
+    method: "POST",
+    path: "/v1/checks",
+    summary:
+      "Walk configuration, store, certificates, clock, roots of trust and peers; say what to mend.",
+    tag: "System",
+    role: "viewer",
+    scope: "system",
+    answer: z.object({ items: z.array(check) }),
+    problems: [],
+  },
+  readBackups: {
+    method: "GET",
+    path: "/v1/backups",
+    summary: "Show the region's last backups.",
+    tag: "System",
+    role: "viewer",
+    scope: "system",
+    answer: z.object({
+      items: z.array(
+        z.object({
+          region,
+          file: z.string(),
+          startedAt: time,
+          endedAt: time.optional(),
+          records: z.number().int(),
+          bytes: z.number().int(),
+          ok: z.boolean(),
+          reason: z.string(),
+        }),
+      ),
+    }),
+    problems: [],
+  },
+  readOpenApi: {
+    method: "GET",
+    path: "/v1/openapi.json",
+    summary: "This contract as OpenAPI 3.1.",
+    tag: "System",
+    role: "public",
+    scope: "system",
+    answer: z.looseObject({ openapi: z.string() }),
+    problems: [],
+  },
+} as const satisfies Routes;
