@@ -268,7 +268,7 @@ describe("a wrap that another region wrote over this one's, and that does not op
     const [before] = await keks.list("i");
     const right = roots["a"];
     const wrong = new MemoryRootOfTrust(ids);
-    wrong.describe = async () => ({ name: "another", currentVersion: "1" });
+    wrong.describe = async () => ({ kind: "memory", name: "another", currentVersion: "1" });
     roots = { ...roots, a: wrong };
     const ring = ringOf("a", undefined, (...of) => ringOf("b").plaintextFor(...of));
     await expect(async () => ring.open(binding, sealed)).rejects.toThrow(SealBroken);

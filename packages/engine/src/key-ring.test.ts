@@ -28,7 +28,11 @@ function makeRing(region = "a"): InstanceKeyRing {
     kind: root.kind,
     describe: () => root.describe(),
     wrap: (plaintext: Uint8Array, data: Uint8Array) => root.wrap(plaintext, data),
+    rewrap: (blob: Uint8Array, data: Uint8Array) => root.rewrap(blob, data),
+    rootKeys: () => root.rootKeys(),
+    validate: () => root.validate(),
     probe: () => root.probe(),
+    close: () => root.close(),
     unwrap: async (blob: Uint8Array, data: Uint8Array) => {
       const opened = await root.unwrap(blob, data);
       handedOut.push(opened.plaintext);

@@ -43,7 +43,7 @@ test.each([true, false])(
 describe("what the own store has wrapped, before the other region is met", () => {
   const named = (name: string) => {
     const root = new MemoryRootOfTrust(systemIds);
-    root.describe = async () => ({ name, currentVersion: "1" });
+    root.describe = async () => ({ kind: "memory", name, currentVersion: "1" });
     return root;
   };
   const [right, wrong] = [named("local 1"), named("local 2")];

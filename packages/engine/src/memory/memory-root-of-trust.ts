@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { RootOfTrustError, SealBroken } from "../errors.ts";
-import type { Ids, RootOfTrust, RootOfTrustFailure } from "../ports.ts";
+import type { Ids, RootKey, RootOfTrust, RootOfTrustFailure, RootUnwrap } from "../ports.ts";
 
 /** A root of trust in memory that fails and rotates on demand, for tests. */
 export class MemoryRootOfTrust implements RootOfTrust {
@@ -8,6 +8,7 @@ export class MemoryRootOfTrust implements RootOfTrust {
   readonly #ids: Ids;
   readonly #keys: Uint8Array[] = [];
   #failure: RootOfTrustFailure | undefined;
+  #closed = false;
 
   constructor(ids: Ids) {
     this.#ids = ids;
@@ -25,7 +26,8 @@ export class MemoryRootOfTrust implements RootOfTrust {
   }
 
   async describe() {
-    return { name: "memory", currentVersion: String(this.#keys.length) };
+    this.#check();
+    return { kind: this.kind, name: "memory", currentVersion: String(this.#keys.length) };
   }
 
   async wrap(plaintext: Uint8Array, additionalData: Uint8Array) {
@@ -39,7 +41,7 @@ export class MemoryRootOfTrust implements RootOfTrust {
     return { blob, version: String(version) };
   }
 
-  async unwrap(blob: Uint8Array, additionalData: Uint8Array) {
+  async unwrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootUnwrap> {
     this.#check();
     const version = blob[0] ?? 0;
     const key = this.#keys[version - 1];
@@ -58,11 +60,31 @@ export class MemoryRootOfTrust implements RootOfTrust {
     return { plaintext, version: String(version), rewrapped };
   }
 
+  async rewrap(blob: Uint8Array, additionalData: Uint8Array) {
+    const { plaintext, rewrapped } = await this.unwrap(blob, additionalData);
+    plaintext.fill(0);
+    return rewrapped;
+  }
+
+  async rootKeys(): Promise<readonly RootKey[]> {
+    const { name, currentVersion } = await this.describe();
+    return [{ id: name, name, aliases: [], state: "Active", usable: true, currentVersion }];
+  }
+
+  async validate(): Promise<void> {
+    this.#check();
+  }
+
   async probe(): Promise<void> {
     this.#check();
   }
 
+  async close(): Promise<void> {
+    this.#closed = true;
+  }
+
   #check(): void {
+    if (this.#closed) throw new RootOfTrustError("unavailable", "the root of trust is closed");
     if (this.#failure !== undefined) throw new RootOfTrustError(this.#failure, "as the test said");
   }
 }

@@ -232,14 +232,6 @@ describe("while it runs", () => {
       expect((await fresh.unwrap(blob, data)).plaintext).toEqual(secret);
     }
   });
-
-  test("after close it reads the file again", async () => {
-    await createLocalRoot(file, sources);
-    const root = await openLocalRoot(file, ids);
-    const { blob } = await root.wrap(secret, data);
-    root.close();
-    expect((await root.unwrap(blob, data)).plaintext).toEqual(secret);
-  });
 });
 
 test("another root's blob does not open", async () => {

@@ -2,8 +2,12 @@ import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from "n
 import {
   type Clock,
   type Ids,
+  type RootDescription,
+  type RootKey,
   type RootOfTrust,
   RootOfTrustError,
+  type RootUnwrap,
+  type RootWrap,
   SealBroken,
 } from "@holdfast/engine";
 import {
@@ -64,6 +68,7 @@ export class LocalRoot implements RootOfTrust {
   readonly #ids: Ids;
   /** Never held over an await: a reload zeroes the keys that it replaces. */
   #keys: RootKeys | undefined;
+  #closed = false;
 
   constructor(file: string, ids: Ids, keys: RootKeys) {
     this.#file = file;
@@ -71,33 +76,50 @@ export class LocalRoot implements RootOfTrust {
     this.#keys = keys;
   }
 
-  async describe(): Promise<{ readonly name: string; readonly currentVersion: string }> {
+  async describe(): Promise<RootDescription> {
     await this.#reload();
-    return { name: `local ${this.#identity()}`, currentVersion: String(this.#newest().version) };
+    const currentVersion = String(this.#newest().version);
+    return { kind: this.kind, name: `local ${this.#identity()}`, currentVersion };
   }
 
-  async wrap(
-    plaintext: Uint8Array,
-    additionalData: Uint8Array,
-  ): Promise<{ readonly blob: Uint8Array; readonly version: string }> {
+  async wrap(plaintext: Uint8Array, additionalData: Uint8Array): Promise<RootWrap> {
     await this.#reload();
     return this.#wrapNow(plaintext, additionalData);
   }
 
-  async unwrap(
-    blob: Uint8Array,
-    additionalData: Uint8Array,
-  ): Promise<{
-    readonly plaintext: Uint8Array;
-    readonly version: string;
-    readonly rewrapped?: { readonly blob: Uint8Array; readonly version: string };
-  }> {
+  async unwrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootUnwrap> {
     await this.#reload();
     const version = versionOf(blob);
     const plaintext = decrypt(this.#version(version).key, blob, additionalData);
     const answer = { plaintext, version: String(version) };
     if (version === this.#newest().version) return answer;
     return { ...answer, rewrapped: this.#wrapNow(plaintext, additionalData) };
+  }
+
+  async rewrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootWrap | undefined> {
+    const { plaintext, rewrapped } = await this.unwrap(blob, additionalData);
+    plaintext.fill(0);
+    return rewrapped;
+  }
+
+  async rootKeys(): Promise<readonly RootKey[]> {
+    const { name, currentVersion } = await this.describe();
+    const createdMs = Date.parse(this.#keys?.versions[0]?.created ?? "");
+    return [
+      {
+        id: name,
+        name,
+        aliases: [],
+        state: "Active",
+        usable: true,
+        currentVersion,
+        ...(!Number.isNaN(createdMs) && { createdMs }),
+      },
+    ];
+  }
+
+  async validate(): Promise<void> {
+    await this.probe();
   }
 
   async probe(): Promise<void> {
@@ -108,20 +130,25 @@ export class LocalRoot implements RootOfTrust {
       throw new SealBroken("the root key does not open its own");
   }
 
-  /** Forgets the keys, and overwrites them. */
-  close(): void {
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#forget();
+  }
+
+  #forget(): void {
     zeroKeys(this.#keys?.versions ?? []);
     this.#keys = undefined;
   }
 
   async #reload(): Promise<void> {
+    if (this.#closed) throw this.#failure("unavailable", "closed");
     try {
       if ((await fingerprintOf(this.#file)) === this.#keys?.fingerprint) return;
       const keys = await readRootKeys(this.#file);
-      this.close();
+      this.#forget();
       this.#keys = keys;
     } catch (error) {
-      this.close();
+      this.#forget();
       throw error;
     }
   }
