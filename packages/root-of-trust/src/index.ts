@@ -5,3 +5,13 @@ export {
   openLocalRoot,
   rotateLocalRoot,
 } from "./local/local-root.ts";
+export { listRootKeys, type OpenRoot, openRootOfTrust } from "./open.ts";
+export type {
+  HpcsSettings,
+  KeyProtectSettings,
+  LocalSettings,
+  Pkcs11Settings,
+  RootContext,
+  RootSettings,
+  SecretSource,
+} from "./settings.ts";

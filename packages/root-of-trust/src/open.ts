@@ -1,0 +1,33 @@
+import { type RootKey, type RootOfTrust, RootOfTrustError } from "@holdfast/engine";
+import type { RootContext, RootSettings } from "./settings.ts";
+
+/** A root of trust that `await using` closes. */
+export type OpenRoot = RootOfTrust & AsyncDisposable;
+
+/**
+ * Opens a root of trust; each kind's code, and what it depends on, is loaded only when it is asked for. Rejects with a
+ * `RootOfTrustError` where it can be told now that it would not serve.
+ */
+export async function openRootOfTrust(
+  settings: RootSettings,
+  context: RootContext,
+): Promise<OpenRoot> {
+  const root = await open(settings, context);
+  return Object.assign(root, { [Symbol.asyncDispose]: () => root.close() });
+}
+
+/** The root keys that these credentials see; `settings` need not name one. */
+export async function listRootKeys(
+  settings: RootSettings,
+  context: RootContext,
+): Promise<readonly RootKey[]> {
+  await using root = await openRootOfTrust(settings, context);
+  return await root.rootKeys();
+}
+
+async function open(settings: RootSettings, { ids }: RootContext): Promise<RootOfTrust> {
+  if (settings.type === "local") {
+    return (await import("./local/local-root.ts")).openLocalRoot(settings.file, ids);
+  }
+  throw new RootOfTrustError("unavailable", `a root of trust ${settings.type} is not built in`);
+}
