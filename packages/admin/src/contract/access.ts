@@ -65,6 +65,7 @@ export const accessRoutes = {
       .strict(),
     answer: z.object({ token, secret: z.string().describe("Bearer token; shown this once.") }),
     status: 201,
+    shownOnce: true,
     problems: ["nameTaken", "notFound", "storeUnavailable"],
   },
   revokeToken: {

@@ -181,6 +181,7 @@ export const certificateRoutes = {
     body: z.object({ name, days }).strict(),
     answer: z.object({ certificate, pem, authority: pem, privateKey: z.string() }),
     status: 201,
+    shownOnce: true,
     problems: addProblems,
   },
   listRefused: {

@@ -167,6 +167,7 @@ export const keyRoutes = {
     params: instanceParam,
     query: page,
     body: z.object({ inUse: z.array(z.string().max(64)).max(1_000_000) }).strict(),
+    bodyMax: 41_943_040,
     answer: pageOf(key),
     problems: ["notFound", "storeUnavailable"],
   },

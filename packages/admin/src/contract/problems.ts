@@ -14,6 +14,7 @@ export const problems = {
   confirmationNeeded: { status: 409, title: "The name must be typed again" },
   declared: { status: 409, title: "Declared in the configuration file" },
   idempotencyMismatch: { status: 409, title: "The idempotency key was used for another request" },
+  madeAlready: { status: 409, title: "Made by an earlier request; its secret was shown then" },
   preconditionFailed: { status: 412, title: "It has changed since it was read" },
   tooLarge: { status: 413, title: "The request is too large" },
   unsupportedMedia: { status: 415, title: "The body is not JSON" },

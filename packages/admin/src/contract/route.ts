@@ -30,8 +30,12 @@ export interface Route {
   readonly problems: readonly ProblemCode[];
   /** The answer's `version` is its ETag; on a change, If-Match is looked at, and needed where `required`. */
   readonly etag?: "given" | "required";
-  /** Answers Server-Sent Events, each one an `answer`. */
+  /** Answers Server-Sent Events, each one an `answer`; its `id`, where it has one, is the event's. */
   readonly stream?: true;
+  /** The largest body in bytes; 262,144 unless given. */
+  readonly bodyMax?: number;
+  /** The answer has a secret that is shown this once: a repeated call with the same idempotency key is refused. */
+  readonly shownOnce?: true;
 }
 
 /** A table of routes by operation. */
@@ -60,6 +64,13 @@ export interface Call<R extends Route = Route> {
   readonly body: In<R["body"]>;
   /** The version that the caller changes; undefined where it does not say. */
   readonly ifMatch: string | undefined;
+  /**
+   * The identifier (a UUID) for what the call makes: the same for every repetition of a POST with the same idempotency
+   * key, whichever node gets it, so that nothing is made twice.
+   */
+  readonly newId: string;
+  /** Streams: the last event that the caller has. */
+  readonly lastEventId: string | undefined;
   /** Names the call in log and audit. */
   readonly requestId: string;
   /** Aborted when the caller is gone. */
