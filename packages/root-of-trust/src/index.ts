@@ -5,6 +5,7 @@ export {
   openLocalRoot,
   rotateLocalRoot,
 } from "./local/local-root.ts";
+export { type RootKeyVersion, readRootKeys, zeroKeys } from "./local/root-key-file.ts";
 export { listRootKeys, type OpenRoot, openRootOfTrust } from "./open.ts";
 export type {
   HpcsSettings,

@@ -1,0 +1,194 @@
+import { createHash } from "node:crypto";
+import {
+  type ChangePage,
+  encodeRecord,
+  type Ids,
+  type InstanceStatuses,
+  type OwnStore,
+  readInstanceRecord,
+  type StateCounts,
+  sysPartition,
+  tagOf,
+} from "@holdfast/engine";
+import { entryKinds, jsonBody, type PartitionEnd, type Trailer } from "./archive-entries.ts";
+import { ArchiveFault, type BackupKey } from "./archive-format.ts";
+import { ArchiveWriter } from "./archive-writer.ts";
+
+/** What a backup is made of. */
+export interface BackupSource {
+  readonly own: Pick<OwnStore, "storeId" | "position" | "changes" | "countsIn" | "state">;
+  readonly statuses: Pick<InstanceStatuses, "status">;
+  readonly region: string;
+  readonly holdfast: string;
+}
+
+/** How a backup is made. */
+export interface CreateOptions {
+  readonly key: BackupKey;
+  readonly ids: Ids;
+  readonly wallMs: () => number;
+  /** Changes that are read and those there are, about. */
+  readonly progress?: (done: number, of: number) => void;
+  /** Ends the work between two pages. */
+  readonly signal?: AbortSignal;
+}
+
+/** What became of a backup. */
+export interface Created {
+  readonly file: string;
+  readonly bytes: number;
+  readonly trailer: Trailer;
+}
+
+const pageRecords = 256;
+const pageBytes = 1 << 20;
+/** A partition that changes faster than it can be read is begun anew after a fail-over, and given up in the end. */
+const beginningsMax = 8;
+const pagesBeyondMax = 10_000;
+
+/**
+ * Writes everything that a region's own store has into an archive, while the store goes on: each partition as it is at
+ * one change number. Material stays sealed, and keys stay wrapped.
+ */
+export async function createBackup(
+  file: string,
+  source: BackupSource,
+  options: CreateOptions,
+): Promise<Created> {
+  const { own, region, holdfast } = source;
+  const { key, ids, wallMs } = options;
+  const { storeId } = own;
+  if (storeId === undefined) throw new ArchiveFault("the store was not reached yet: try again");
+  const about = { createdMs: wallMs(), region, storeId, holdfast };
+  await using writer = await ArchiveWriter.create(file, key, about, ids);
+  const backup = new Backup(writer, source, options);
+  const trailer = await backup.run();
+  return { file, bytes: writer.bytes, trailer };
+}
+
+class Backup {
+  readonly #writer: ArchiveWriter;
+  readonly #source: BackupSource;
+  readonly #options: CreateOptions;
+  readonly #instances = new Set<string>();
+  readonly #counts: Record<string, StateCounts> = {};
+  #records = 0;
+  #damaged = 0;
+  #done = 0;
+  #of = 0;
+
+  constructor(writer: ArchiveWriter, source: BackupSource, options: CreateOptions) {
+    this.#writer = writer;
+    this.#source = source;
+    this.#options = options;
+  }
+
+  async run(): Promise<Trailer> {
+    const { numbers } = await this.#source.own.position();
+    this.#of = numbers.reduce((sum, number) => sum + number, 0);
+    // The system's own records last: whatever key an object was sealed under is then among them.
+    for (let partition = 0; partition <= sysPartition; partition++) {
+      await this.#partition(partition);
+    }
+    for (const instance of this.#instances) {
+      const status = await this.#source.statuses.status(instance);
+      if (status === undefined) continue;
+      await this.#writer.add(entryKinds.status, jsonBody({ instance, status }));
+    }
+    const trailer: Trailer = {
+      entries: this.#writer.entries,
+      partitions: sysPartition + 1,
+      records: this.#records,
+      damaged: this.#damaged,
+      counts: this.#counts,
+      finishedMs: this.#options.wallMs(),
+    };
+    await this.#writer.add(entryKinds.trailer, jsonBody(trailer));
+    await this.#writer.finish();
+    this.#options.progress?.(this.#of, this.#of);
+    return trailer;
+  }
+
+  async #partition(partition: number): Promise<void> {
+    const doneBefore = this.#done;
+    for (let beginnings = 0; beginnings < beginningsMax; beginnings++) {
+      this.#done = doneBefore;
+      const end = await this.#read(partition);
+      if (end === undefined) continue;
+      await this.#writer.add(entryKinds.partitionEnd, jsonBody(end));
+      this.#damaged += end.damaged.length;
+      for (const [instance, counts] of (await this.#source.own.countsIn(partition)) ?? []) {
+        this.#counts[instance] = counts;
+      }
+      return;
+    }
+    throw new ArchiveFault("the store fails over all the time: try again when it is calm");
+  }
+
+  /** Undefined where another process goes on with the store: its numbers are others. */
+  async #read(partition: number): Promise<PartitionEnd | undefined> {
+    const { own } = this.#source;
+    const place = new Place();
+    for (;;) {
+      this.#options.signal?.throwIfAborted();
+      const page = await own.changes(partition, place.after, pageRecords, pageBytes);
+      const { replicationId } = page;
+      if (place.begin(page)) {
+        await this.#writer.add(entryKinds.partition, jsonBody({ partition, replicationId }));
+      }
+      if (replicationId !== place.replicationId) return undefined;
+      await this.#write(page, place);
+      // Nothing follows at this moment: every record is in the archive as it is at this number.
+      if (page.upTo >= page.last) return place.end(partition, page.upTo);
+      if (place.isLate()) {
+        throw new ArchiveFault(`partition ${partition} changes faster than it can be read`);
+      }
+    }
+  }
+
+  async #write(page: ChangePage, place: Place): Promise<void> {
+    for (const id of page.damaged) place.damaged.add(id);
+    for (const object of page.objects) {
+      const record = encodeRecord(object);
+      place.digest.update(tagOf(record));
+      await this.#writer.add(entryKinds.record, record);
+      const entry = readInstanceRecord(object);
+      if (entry !== undefined) this.#instances.add(entry.instance);
+    }
+    place.records += page.objects.length;
+    this.#records += page.objects.length;
+    this.#done += Math.max(0, page.upTo - place.after);
+    this.#options.progress?.(Math.min(this.#done, this.#of), this.#of);
+    place.after = page.upTo;
+  }
+}
+
+/** How far a partition is read. */
+class Place {
+  readonly digest = createHash("sha256");
+  readonly damaged = new Set<string>();
+  replicationId: string | undefined;
+  after = 0;
+  records = 0;
+  #pages = 0;
+  #pagesMax = 0;
+
+  /** Counts a page; whether it is the first. */
+  begin({ replicationId, last }: ChangePage): boolean {
+    this.#pages += 1;
+    if (this.replicationId !== undefined) return false;
+    this.replicationId = replicationId;
+    this.#pagesMax = last + pagesBeyondMax;
+    return true;
+  }
+
+  /** Whether there were more pages than there were changes when it began. */
+  isLate(): boolean {
+    return this.#pages > this.#pagesMax;
+  }
+
+  end(partition: number, number: number): PartitionEnd {
+    const digest = this.digest.digest("hex");
+    return { partition, number, records: this.records, digest, damaged: [...this.damaged] };
+  }
+}
