@@ -101,13 +101,22 @@ export function readDocument(record: ManagedObject): Document | undefined {
 /** The terms by which the store keeps a document's claims. */
 export function documentTerms(record: ManagedObject): readonly IndexTerm[] {
   if (record.facts.destroyed !== undefined) return [];
+  return claimsOf(record).map((claim) => ({ term: claimTerm(record, claim), unique: true }));
+}
+
+/** The claim of a document that stands behind a term. */
+export function claimOfTerm(record: ManagedObject, term: string): string {
+  return claimsOf(record).find((claim) => claimTerm(record, claim) === term) ?? "";
+}
+
+function claimTerm({ objectType }: ManagedObject, claim: string): string {
+  return `D${hash("sha256", `${objectType}\0${claim}`, "base64url").slice(0, 22)}`;
+}
+
+function claimsOf(record: ManagedObject): Claims {
   const name = registerOf(claimsField);
   const said = record.registers.find(({ tag, key }) => tag === name.tag && key === name.key)?.value;
-  if (said?.type !== ItemType.TextString) return [];
-  return claimsIn(said.value).map((claim) => ({
-    term: `D${hash("sha256", `${record.objectType}\0${claim}`, "base64url").slice(0, 22)}`,
-    unique: true,
-  }));
+  return said?.type === ItemType.TextString ? claimsIn(said.value) : [];
 }
 
 function claimsIn(text: string): Claims {

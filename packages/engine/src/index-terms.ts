@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { type Item, ItemType } from "@holdfast/ttlv";
+import { claimOfTerm } from "./document.ts";
 import { systemInstance } from "./partition.ts";
 import type { ManagedObject } from "./record.ts";
 import { systemTerms } from "./system-record.ts";
@@ -65,8 +66,9 @@ export function indexTerms(object: ManagedObject): readonly IndexTerm[] {
   return [...terms.values()];
 }
 
-/** The name in `object` that stands behind a unique term, for an error that says it. */
+/** The name in `object`, or a system record's claim, that stands behind a unique term, for an error that says it. */
 export function nameOfTerm(object: ManagedObject, term: string): string {
+  if (object.instance === systemInstance) return claimOfTerm(object, term);
   for (const { value } of object.registers) {
     if (value?.tag === nameTag && termFor(value) === term)
       return texts(value, [0x420055])?.[0] ?? "";

@@ -205,7 +205,8 @@ class Agreement {
       );
       if (!made) behind.push(site.region);
     }
-    if (behind.length === 0) return outcome;
+    if (behind.length === 0)
+      return { ...outcome, regions: this.#sites.map(({ region }) => region) };
     const message = `agreed and made, but not known to be durable in region ${behind.join(", ")}`;
     throw new StoreUnavailable("barrierShort", message);
   }

@@ -31,6 +31,7 @@ describe("a change", () => {
     const key = newKey(regions);
     expect(await time.until(a.store.commit(instance, [creation(key)], []))).toEqual({
       kind: "committed",
+      regions: ["a", "b"],
     });
     expect(await copyOf(b, key)).toEqual(key);
     expect(pushes(a.events)).toEqual(["shared"]);

@@ -66,6 +66,8 @@ export interface RegionalHealth {
 
 const reservedPauseMs = 50;
 
+type Committed = Extract<CommitOutcome, { readonly kind: "committed" }>;
+
 /**
  * The store that the engine sees: the region's own, or the other region's while the own one cannot be used. What two
  * regions make of one promise is decided here and in the files beside.
@@ -233,9 +235,10 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     const outcome = await this.#untilFree(() =>
       this.#own.commit(instance, changes, audit, { written }),
     );
-    if (outcome.kind !== "committed" || others.length === 0) return outcome;
+    if (outcome.kind !== "committed") return outcome;
+    if (others.length === 0) return this.#acknowledged(true, others);
     written();
-    return this.#acknowledged((await pushed) === true);
+    return this.#acknowledged((await pushed) === true, others);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -315,12 +318,14 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   ): Promise<CommitOutcome> {
     const peer = this.#requireServing();
     const outcome = await peer.remote.commit(instance, changes, audit);
+    if (outcome.kind === "committed") return { ...outcome, regions: [peer.region] };
     if (!again || outcome.kind !== "conflict") return outcome;
     // The first try's push may have been faster: every try sends the same bytes.
     const ids = changes.map(({ after }) => after.uniqueIdentifier);
     const found = await peer.remote.read(instance, ids);
+    if (!areMade(changes, found)) return outcome;
     // It is there by the first try's push, and not known to be here.
-    return areMade(changes, found) ? this.#acknowledged(false) : outcome;
+    return { ...this.#acknowledged(false, []), regions: [peer.region] };
   }
 
   /** After a try at another region, which may have been done there, and pushed here before this one. */
@@ -334,8 +339,8 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     const ids = changes.map(({ after }) => after.uniqueIdentifier);
     const found = await this.#own.read(instance, ids);
     if (!areMade(changes, found)) return outcome;
-    const shared = await this.#push(this.#watch.others(), changes);
-    return this.#acknowledged(shared);
+    const others = this.#watch.others();
+    return this.#acknowledged(await this.#push(others, changes), others);
   }
 
   async #commitAgreed(
@@ -375,8 +380,12 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   }
 
   /** What a client is told of a change that is durable here, and in the others where it is `shared`. */
-  #acknowledged(shared: boolean): CommitOutcome {
-    if (shared || this.#options.peerAcknowledgement !== "required") return { kind: "committed" };
+  #acknowledged(shared: boolean, others: readonly Peer[]): Committed {
+    const { region, peerAcknowledgement } = this.#options;
+    if (shared) {
+      return { kind: "committed", regions: [region, ...others.map((peer) => peer.region)] };
+    }
+    if (peerAcknowledgement !== "required") return { kind: "committed", regions: [region] };
     throw new StoreUnavailable("barrierShort", "another region did not acknowledge the change");
   }
 

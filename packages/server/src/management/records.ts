@@ -1,0 +1,230 @@
+import { ManagementError } from "@holdfast/admin";
+import {
+  type AuditEvent,
+  type Change,
+  type Clock,
+  type CommitOutcome,
+  type Document,
+  documentRecord,
+  encodeRecord,
+  type Ids,
+  instanceRecord,
+  type ManagedObject,
+  type ObjectStore,
+  readDocument,
+  StoreUnavailable,
+  systemIdentifier,
+  systemInstance,
+  systemTypes,
+  type Tag,
+  tagOf,
+  withDestroyed,
+  withFields,
+} from "@holdfast/engine";
+import { refusalOf } from "./refusals.ts";
+import type { SystemView } from "./system-view.ts";
+
+/** By region, whether it has a change: there it takes effect within a second of `applied`. */
+export type Applied = Readonly<Record<string, "applied" | "pending">>;
+
+/** A document as it is after a write, its version, and which regions have that. */
+export interface WrittenRecord {
+  readonly document: Document;
+  readonly version: Tag;
+  readonly regions: Applied;
+}
+
+/** Audit events of a change, which are written with it; a function is asked with what the change makes of the document. */
+export type Evidence = readonly AuditEvent[] | ((document: Document) => readonly AuditEvent[]);
+
+/** How a document is written. */
+export interface WriteOptions {
+  /** Every region must take part: refused while one cannot be reached. */
+  readonly agreed?: boolean;
+  /** The refusal where another document has this claim; `nameTaken` unless given. */
+  readonly taken?: (claim: string) => ManagementError;
+}
+
+/** Fields to set anew; `undefined` deletes one. */
+export type FieldChanges = Readonly<Record<string, string | undefined>>;
+
+/** What `Records` stand on. */
+export interface RecordsOptions {
+  readonly region: string;
+  /** The other regions that are not retired. */
+  readonly others: () => readonly string[];
+  readonly store: Pick<ObjectStore, "read" | "commit">;
+  readonly view: Pick<SystemView, "take">;
+  readonly clock: Pick<Clock, "wallMs">;
+  readonly ids: Pick<Ids, "uuid">;
+}
+
+const triesMax = 16;
+
+/** System records as management writes them: each change with its evidence in one commit, and at once in this node's view. */
+export class Records {
+  readonly #options: RecordsOptions;
+
+  constructor(options: RecordsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Makes a document; its identifier is a new one unless given, and an instance's is made from `fixed.instance`. What it
+   * claims stands in `fields.claims`, a JSON list.
+   */
+  async create(
+    type: number,
+    fixed: Readonly<Record<string, string>>,
+    fields: Readonly<Record<string, string>>,
+    audit: Evidence,
+    options: WriteOptions & { readonly id?: string } = {},
+  ): Promise<WrittenRecord> {
+    const id = options.id ?? this.#options.ids.uuid();
+    const after = this.#made(type, id, fixed, fields);
+    const outcome = await this.#commit([{ kind: "create", after }], after, audit, options);
+    if (outcome.kind === "conflict") throw refusalOf(outcome, options.taken);
+    return this.#written(after, outcome);
+  }
+
+  /**
+   * Changes a document's fields: `edit` sees what the store has and is asked again when another change was faster;
+   * `undefined` changes nothing. It may throw a `ManagementError`.
+   */
+  change(
+    type: number,
+    id: string,
+    edit: (document: Document) => FieldChanges | undefined,
+    audit: Evidence,
+    options: WriteOptions & { readonly ifMatch?: string | undefined } = {},
+  ): Promise<WrittenRecord> {
+    return this.#update(type, id, audit, options, (record, document) => {
+      const fields = edit(document);
+      return fields === undefined ? record : withFields(record, fields, this.#now());
+    });
+  }
+
+  /** Deletes a document for ever, for all regions; `check` sees what the store has, and may throw a `ManagementError`. */
+  destroy(
+    type: number,
+    id: string,
+    audit: Evidence,
+    options: WriteOptions & {
+      readonly ifMatch?: string | undefined;
+      readonly check?: (document: Document) => void;
+    } = {},
+  ): Promise<WrittenRecord> {
+    return this.#update(type, id, audit, options, (record, document) => {
+      options.check?.(document);
+      return withDestroyed(record, this.#now());
+    });
+  }
+
+  async #update(
+    type: number,
+    id: string,
+    audit: Evidence,
+    options: WriteOptions & { readonly ifMatch?: string | undefined },
+    edit: (record: ManagedObject, document: Document) => ManagedObject,
+  ): Promise<WrittenRecord> {
+    for (let tries = 0; tries < triesMax; tries += 1) {
+      const before = await this.#read(id);
+      const document = before && readDocument(before.object);
+      if (document === undefined || document.type !== type || document.destroyed !== undefined) {
+        throw new ManagementError("notFound", "there is no such record, or it was deleted");
+      }
+      if (options.ifMatch !== undefined && options.ifMatch !== before?.tag) {
+        throw new ManagementError("preconditionFailed", "it has changed: read it again");
+      }
+      if (before === undefined) continue;
+      const after = edit(before.object, document);
+      if (after === before.object) return this.#written(after, { kind: "committed" });
+      const change: Change = { kind: "update", before, after };
+      const outcome = await this.#commit([change], after, audit, options);
+      if (outcome.kind === "committed") return this.#written(after, outcome);
+    }
+    throw new ManagementError("conflict", "others change it all the time: try again");
+  }
+
+  async #read(id: string) {
+    try {
+      const [found] = await this.#options.store.read(systemInstance, [id]);
+      return found;
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+
+  /** Answers `committed` or `conflict`; everything else is thrown. */
+  async #commit(
+    changes: readonly Change[],
+    after: ManagedObject,
+    audit: Evidence,
+    { agreed, taken }: WriteOptions,
+  ): Promise<Extract<CommitOutcome, { readonly kind: "committed" | "conflict" }>> {
+    const { store } = this.#options;
+    const events = typeof audit === "function" ? audit(documentOf(after)) : audit;
+    let outcome: CommitOutcome;
+    try {
+      outcome = await store.commit(systemInstance, changes, events, agreed ? { agreed } : {});
+    } catch (error) {
+      throw unavailable(error);
+    }
+    if (outcome.kind === "committed" || outcome.kind === "conflict") return outcome;
+    throw refusalOf(outcome, taken);
+  }
+
+  #made(
+    type: number,
+    id: string,
+    fixed: Readonly<Record<string, string>>,
+    fields: Readonly<Record<string, string>>,
+  ): ManagedObject {
+    const { instance } = fixed;
+    if (type !== systemTypes.Instance || instance === undefined) {
+      return documentRecord({ type, id, fixed, fields }, this.#now());
+    }
+    const { name = "", ...others } = fields;
+    return withFields(instanceRecord({ instance, name }, this.#now()), others, this.#now());
+  }
+
+  #written(
+    after: ManagedObject,
+    outcome: Extract<CommitOutcome, { readonly kind: "committed" }>,
+  ): WrittenRecord {
+    const { view, region, others } = this.#options;
+    view.take([after]);
+    const had = outcome.regions ?? [region];
+    const regions = Object.fromEntries(
+      [region, ...others()].map((name) => [
+        name,
+        had.includes(name) ? ("applied" as const) : ("pending" as const),
+      ]),
+    );
+    return { document: documentOf(after), version: versionOf(after), regions };
+  }
+
+  #now() {
+    return { us: Math.floor(this.#options.clock.wallMs() * 1_000), region: this.#options.region };
+  }
+}
+
+/** The identifier of an instance's record. */
+export function instanceRecordId(instance: string): string {
+  return systemIdentifier(systemTypes.Instance, instance);
+}
+
+/** The version of a record: its ETag. */
+export function versionOf(record: ManagedObject): Tag {
+  return tagOf(encodeRecord(record));
+}
+
+function documentOf(record: ManagedObject): Document {
+  const document = readDocument(record);
+  if (document === undefined) throw new TypeError("a document that does not read");
+  return document;
+}
+
+function unavailable(error: unknown): unknown {
+  return error instanceof StoreUnavailable ? refusalOf(error) : error;
+}

@@ -1,0 +1,30 @@
+import { ManagementError, type ProblemCode } from "@holdfast/admin";
+import { type CommitOutcome, type StoreFailure, StoreUnavailable } from "@holdfast/engine";
+
+const codes: Partial<Record<StoreFailure, ProblemCode>> = {
+  peerUnreachable: "peerUnreachable",
+  noAgreement: "peerUnreachable",
+};
+
+/** What the store's refusal means for whoever manages: its words are for people and hold no secret. */
+export function refusalOf(
+  why: CommitOutcome | StoreUnavailable,
+  taken?: (claim: string) => ManagementError,
+): ManagementError {
+  if (why instanceof StoreUnavailable) {
+    return new ManagementError(codes[why.failure] ?? "storeUnavailable", why.message);
+  }
+  switch (why.kind) {
+    case "nameTaken":
+      return taken?.(why.name) ?? new ManagementError("nameTaken", "another one has that name");
+    case "conflict":
+      return new ManagementError("conflict", "another change was faster: look, and try again");
+    case "instanceClosed":
+      return new ManagementError("wrongState", "the instance is not Installed");
+    default:
+      return new ManagementError(
+        "storeUnavailable",
+        "an agreed operation holds it: try again in a few seconds",
+      );
+  }
+}
