@@ -27,7 +27,11 @@ export type Change =
 
 /** Why a store refused a change that it understood; nothing was written. */
 export type CommitOutcome =
-  | { readonly kind: "committed" }
+  | {
+      readonly kind: "committed";
+      /** The regions that acknowledged it, where that is known: in these it is durable. */
+      readonly regions?: readonly string[];
+    }
   /** The record's tag is no longer the one that `before` carries, or a created identifier exists. */
   | { readonly kind: "conflict"; readonly uniqueIdentifier: string }
   /** A unique index term (a Name) is held by another live object. */
