@@ -81,6 +81,10 @@ export const rootStatus = z.object({
   checkedAt: time.optional(),
   graceUntil: time.optional().describe("While unreachable: until when open keys are used."),
   version: z.string().describe("The root key's present version."),
+  reference: z
+    .record(z.string(), z.string())
+    .optional()
+    .describe("What was configured, without secrets."),
 });
 
 /** How many KEKs are wrapped under which version. */
