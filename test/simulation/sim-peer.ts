@@ -134,6 +134,10 @@ export class SimPeer implements Peer {
     return this.#call(true, (peer) => peer.kek(instance, kekId));
   }
 
+  manage(command: Uint8Array) {
+    return this.#call(true, (peer) => peer.manage(command));
+  }
+
   /** One node after another; `again` where it does no harm that two of them do it. */
   async #call<Value>(again: boolean, work: (peer: PeerStore) => Promise<Value>): Promise<Value> {
     const { nodes } = this.#options;

@@ -33,7 +33,15 @@ export {
 export { PeerServer, type PeerServerOptions } from "./net/peer-server.ts";
 export { type PeerTls, peerName } from "./net/peer-tls.ts";
 export { PeerService, type PeerServiceOptions } from "./peer-service.ts";
-export type { Peer, PeerHello, PeerState, PeerStore, PushOutcome, Timers } from "./ports.ts";
+export {
+  manageBytes,
+  type Peer,
+  type PeerHello,
+  type PeerState,
+  type PeerStore,
+  type PushOutcome,
+  type Timers,
+} from "./ports.ts";
 export { type PushOptions, pushToAll } from "./push.ts";
 export {
   entryOf,

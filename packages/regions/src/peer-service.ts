@@ -33,6 +33,8 @@ export interface PeerServiceOptions {
   readonly observe: Observer;
   /** An instance's KEK, unwrapped; the caller zeroes it. */
   readonly kek: (instance: string, kekId: string) => Promise<Uint8Array>;
+  /** What the other region's management asks of this one's. */
+  readonly manage?: (command: Uint8Array) => Promise<Uint8Array>;
   /** Told of pushed records once they are durable here. */
   readonly pushed?: (objects: readonly ManagedObject[]) => void;
 }
@@ -142,6 +144,13 @@ export class PeerService implements PeerStore {
   async kek(instance: string, kekId: string): Promise<Uint8Array> {
     this.#refuseRetired();
     return await this.#options.kek(instance, kekId);
+  }
+
+  async manage(command: Uint8Array): Promise<Uint8Array> {
+    this.#refuseRetired();
+    const { manage, region } = this.#options;
+    if (manage !== undefined) return await manage(command);
+    throw new StoreUnavailable("noLease", `region ${region}: it cannot be managed from here yet`);
   }
 
   #watch(state: StoreState): void {

@@ -82,9 +82,18 @@ export interface PeerStore {
    */
   kek(instance: string, kekId: string): Promise<Uint8Array>;
 
+  /**
+   * A command of the other region's management, and what came of it: JSON, at most `manageBytes` each way. Several nodes
+   * may do it, one after the other or at once.
+   */
+  manage(command: Uint8Array): Promise<Uint8Array>;
+
   /** The region's own store for clients of the asking region, whose own cannot be used. */
   readonly remote: ObjectStore;
 }
+
+/** Bytes of a command of management, and of what is answered, at most. */
+export const manageBytes = 64 * 1024;
 
 /** Whether another region can be asked. A retired one counts as not there. */
 export type PeerState = "up" | "down" | "retired";

@@ -88,6 +88,10 @@ export class MemoryPeer implements Peer {
     return this.#ask("kek", () => this.keks(instance, kekId));
   }
 
+  manage(): ReturnType<Peer["manage"]> {
+    return Promise.reject(refused());
+  }
+
   get remote(): Peer["remote"] {
     throw refused();
   }

@@ -66,21 +66,27 @@ export class Calls {
   async asked<Name extends UnaryName>(
     name: Name,
     request: MessageInitShape<Methods[Name]["input"]>,
+    callMs: number = this.#times.callMs,
   ): Promise<Answered<ReplyOf<Name>>> {
     const { input, output } = peerMethods[name];
     const { result, doubt } = await this.askedBytes(
       name,
       encodeMessage(input, create(input, request)),
+      callMs,
     );
     return { result: this.#decoded(() => decodeMessage(output, result)) as ReplyOf<Name>, doubt };
   }
 
   /** The same in bytes, which the caller may zero. */
-  async askedBytes(name: UnaryName, request: Buffer): Promise<Answered<Buffer>> {
+  async askedBytes(
+    name: UnaryName,
+    request: Buffer,
+    callMs: number = this.#times.callMs,
+  ): Promise<Answered<Buffer>> {
     this.#choose();
-    const endsMs = this.#timers.monotonicMs() + this.#times.callMs;
+    const endsMs = this.#timers.monotonicMs() + callMs;
     if (request.length > requestMax) return this.askedLarge(peerMethods[name].name, request);
-    await this.#enter(this.#slots, this.#times.callMs);
+    await this.#enter(this.#slots, callMs);
     try {
       return await this.#across((link) => link.ask(name, request, endsMs));
     } catch (error) {

@@ -9,6 +9,7 @@ import {
   KekReplySchema,
   LeafSchema,
   LeavesReplySchema,
+  ManageReplySchema,
   MarkServedReplySchema,
   PositionReplySchema,
   ReadReplySchema,
@@ -17,7 +18,7 @@ import {
   ReserveReplySchema,
   type Slot,
 } from "../gen/holdfast/peer/v1/peer_pb.ts";
-import type { PeerStore } from "../ports.ts";
+import { manageBytes, type PeerStore } from "../ports.ts";
 import {
   decodeMessage,
   encodeMessage,
@@ -142,6 +143,10 @@ const handlers: Handlers = {
     create(ReleaseReplySchema, { released: await store.release(instance, operation) }),
   kek: async (store, { instance, kekId }) =>
     create(KekReplySchema, { kek: await store.kek(instance, kekId) }),
+  manage: async (store, { command }) => {
+    if (command.length > manageBytes) throw new InvalidRequest("a command is too long");
+    return create(ManageReplySchema, { answer: await store.manage(Uint8Array.from(command)) });
+  },
   read: async ({ remote }, { instance, ids }) =>
     create(ReadReplySchema, { slots: await slots(ids, (some) => remote.read(instance, some)) }),
   commit: async ({ remote }, { instance, changes, audit, agreed }) => {

@@ -15,7 +15,14 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import { KekReplySchema, KekRequestSchema } from "../gen/holdfast/peer/v1/peer_pb.ts";
-import type { Peer, PeerHello, PeerState, PushOutcome, Timers } from "../ports.ts";
+import {
+  manageBytes,
+  type Peer,
+  type PeerHello,
+  type PeerState,
+  type PushOutcome,
+  type Timers,
+} from "../ports.ts";
 import { Calls, inHalves } from "./calls.ts";
 import { Circuit } from "./circuit.ts";
 import { type PeerClientTimes, peerClientTimes } from "./client-times.ts";
@@ -28,6 +35,8 @@ import { RemoteStore, settled, slotsOf } from "./remote-store.ts";
 import { ByteBudget, serverLimits } from "./server-limits.ts";
 import { auditMessage, changeMessage, hex, numberOf, ownBytes, readableObjects } from "./wire.ts";
 
+/** What management asks may itself ask a key manager; the other side ends a call after 15 s. */
+const manageMs = 14_000;
 const digestBytes = 256 * 16;
 /** A page of more would not fit one message. */
 const pageBytes = serverLimits.replyBytes - 64 * 1024;
@@ -269,6 +278,12 @@ export class PeerClient implements Peer, AsyncDisposable {
     } finally {
       result.fill(0);
     }
+  }
+
+  async manage(command: Uint8Array): Promise<Uint8Array> {
+    const { result } = await this.#calls.asked("manage", { command }, manageMs);
+    if (result.answer.length > manageBytes) throw this.#strange();
+    return result.answer;
   }
 
   async close(): Promise<void> {

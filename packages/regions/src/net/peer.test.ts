@@ -48,6 +48,15 @@ const audit: AuditEvent = {
 };
 
 describe("every method", () => {
+  test("manage, bounded both ways", async () => {
+    await using all = await pair();
+    all.store.managed = (command) => Buffer.concat([command, Buffer.from("!")]);
+    expect(Buffer.from(await all.client.manage(Buffer.from("{}"))).toString()).toBe("{}!");
+    await expect(all.client.manage(new Uint8Array(65_537))).rejects.toThrow("too long");
+    all.store.managed = () => new Uint8Array(65_537);
+    await expect(all.client.manage(new Uint8Array(1))).rejects.toThrow("cannot be read");
+  });
+
   test("hello", async () => {
     await using all = await pair();
     const hello = { region: "b", generation: 3, retired: 2, serving: true, wallMs: 1_234_567 };

@@ -54,6 +54,7 @@ export class TestPeerStore implements PeerStore {
   readonly region: string;
   readonly pushed: ManagedObject[] = [];
   readonly keks = new Map<string, Uint8Array>();
+  managed = (command: Uint8Array): Uint8Array => command;
   /** Called at each request. */
   before: (method: string) => Promise<void> | void = () => undefined;
 
@@ -104,6 +105,11 @@ export class TestPeerStore implements PeerStore {
     const kek = this.keks.get(`${instance}/${kekId}`);
     if (kek === undefined) throw new StoreUnavailable("corrupt", "there is no such KEK");
     return Uint8Array.from(kek);
+  }
+
+  async manage(command: Uint8Array): Promise<Uint8Array> {
+    await this.before("manage");
+    return this.managed(command);
   }
 
   readonly remote: PeerStore["remote"] = {
