@@ -4,10 +4,12 @@ import {
   encodeRecord,
   type Ids,
   type InstanceStatuses,
+  type ManagedObject,
   type OwnStore,
-  readInstanceRecord,
+  readDocument,
   type StateCounts,
   sysPartition,
+  systemTypes,
   tagOf,
 } from "@holdfast/engine";
 import { entryKinds, jsonBody, type PartitionEnd, type Trailer } from "./archive-entries.ts";
@@ -152,8 +154,8 @@ class Backup {
       const record = encodeRecord(object);
       place.digest.update(tagOf(record));
       await this.#writer.add(entryKinds.record, record);
-      const entry = readInstanceRecord(object);
-      if (entry !== undefined) this.#instances.add(entry.instance);
+      const instance = instanceOf(object);
+      if (instance !== undefined) this.#instances.add(instance);
     }
     place.records += page.objects.length;
     this.#records += page.objects.length;
@@ -161,6 +163,11 @@ class Backup {
     this.#options.progress?.(Math.min(this.#done, this.#of), this.#of);
     place.after = page.upTo;
   }
+}
+
+function instanceOf(object: ManagedObject): string | undefined {
+  if (object.objectType !== systemTypes.Instance) return undefined;
+  return readDocument(object)?.fixed["instance"];
 }
 
 /** How far a partition is read. */
