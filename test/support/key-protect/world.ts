@@ -1,0 +1,159 @@
+import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+
+/** Which of IBM's key managers is played. */
+export type KeyManagerKind = "key-protect" | "hpcs";
+
+/** Roles of a service ID, each with what the one before may. */
+export const roles = ["None", "Reader", "ReaderPlus", "Writer", "Manager"] as const;
+export type Role = (typeof roles)[number];
+
+/** 0 Pre-activation, 1 Active, 2 Suspended, 3 Deactivated, 5 Destroyed. */
+export type State = 0 | 1 | 2 | 3 | 5;
+
+/** Material of a root key, base64; the newest one wraps. */
+export interface Version {
+  readonly id: string;
+  readonly createdMs: number;
+  readonly material: string;
+}
+
+/** A root key or, where `extractable`, a standard key. */
+export interface Key {
+  readonly id: string;
+  readonly name: string;
+  readonly description?: string;
+  readonly extractable: boolean;
+  readonly imported: boolean;
+  readonly createdMs: number;
+  readonly createdBy: string;
+  /** Of a standard key, base64. */
+  readonly payload?: string;
+  readonly expiresMs?: number;
+  keyRing: string;
+  aliases: string[];
+  state: State;
+  /** Last change of its state or of its versions. */
+  changedMs: number;
+  rotatedMs?: number;
+  deletedMs?: number;
+  deletedBy?: string;
+  versions: Version[];
+  dualAuthDelete: boolean;
+  setForDeletion?: { readonly by: string; readonly untilMs: number };
+  rotationMonths?: number;
+}
+
+export interface ApiKey {
+  readonly key: string;
+  readonly serviceId: string;
+  role: Role;
+}
+
+/** What a test may change while it runs. */
+export interface Settings {
+  initialised: boolean;
+  /** Life of an IAM token. */
+  tokenSeconds: number;
+  /** Least time between two rotations of a key. */
+  rotationMs: number;
+  /** Least time between a change of a key's state and the next. */
+  settleMs: number;
+  purgeMs: number;
+}
+
+/** All that a key manager remembers. */
+export interface World {
+  readonly kind: KeyManagerKind;
+  readonly instanceId: string;
+  readonly region: string;
+  readonly account: string;
+  readonly tokenSecret: string;
+  /** Tokens that were issued before are no longer taken. */
+  tokensFromMs: number;
+  /** Added to the clock. */
+  aheadMs: number;
+  settings: Settings;
+  apiKeys: ApiKey[];
+  keys: Key[];
+  rings: { readonly id: string; readonly createdMs: number; readonly createdBy: string }[];
+  policies: Record<string, unknown>[];
+  importToken?: ImportToken;
+}
+
+export interface ImportToken {
+  readonly createdMs: number;
+  readonly untilMs: number;
+  readonly allowed: number;
+  remaining: number;
+  readonly privateKey: string;
+  readonly publicKey: string;
+  readonly nonce: string;
+}
+
+const hourMs = 3_600_000;
+
+/** A key manager as it is delivered: no keys, one ring, one service ID with everything. */
+export function newWorld(kind: KeyManagerKind, instanceId: string, apiKey: string): World {
+  return {
+    kind,
+    instanceId,
+    region: "us-south",
+    account: createHash("md5").update(instanceId).digest("hex"),
+    tokenSecret: randomBytes(32).toString("hex"),
+    tokensFromMs: 0,
+    aheadMs: 0,
+    settings: {
+      initialised: true,
+      tokenSeconds: 3600,
+      rotationMs: hourMs,
+      settleMs: 30_000,
+      purgeMs: 4 * hourMs,
+    },
+    apiKeys: [{ key: apiKey, serviceId: `iam-ServiceId-${randomUUID()}`, role: "Manager" }],
+    keys: [],
+    rings: [{ id: "default", createdMs: Date.now(), createdBy: "IBMid-0000000000" }],
+    policies: [],
+  };
+}
+
+/** The clock of a key manager, which a test may put forward. */
+export function nowMs(world: World): number {
+  return Date.now() + world.aheadMs;
+}
+
+/** The state at this moment: a date that has passed deactivates. */
+export function stateOf(world: World, key: Key): State {
+  const expired = key.expiresMs !== undefined && key.expiresMs <= nowMs(world);
+  return expired && key.state !== 5 ? 3 : key.state;
+}
+
+/** The version that wraps. */
+export function newestOf(key: Key): Version {
+  const newest = key.versions.at(-1);
+  if (newest === undefined) throw new Error("a standard key has no versions");
+  return newest;
+}
+
+/** A new version with material that is given, base64, or made. */
+export function newVersion(world: World, material?: string): Version {
+  return {
+    id: randomUUID(),
+    createdMs: nowMs(world),
+    material: material ?? randomBytes(32).toString("base64"),
+  };
+}
+
+/** The file in a key manager's folder that holds all it knows. */
+export const worldFile = "world.json";
+
+/** Reads what the process before left in a file. */
+export function readWorld(file: string): World {
+  return JSON.parse(readFileSync(file, "utf8")) as World;
+}
+
+/** Writes all, so that nothing that was answered is lost when the process is killed. */
+export function writeWorld(file: string, world: World): void {
+  writeFileSync(`${file}.new`, JSON.stringify(world), { mode: 0o600 });
+  renameSync(`${file}.new`, file);
+}
