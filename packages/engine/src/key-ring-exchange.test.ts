@@ -26,7 +26,7 @@ function ringOf(
   const root = roots[region];
   if (root === undefined) throw new Error("no such region");
   return new InstanceKeyRing({
-    root,
+    rootOf: () => root,
     keks,
     clock: { wallMs: () => 1_700_000_000_000 + nowMs, monotonicMs: () => nowMs },
     ids,

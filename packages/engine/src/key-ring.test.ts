@@ -40,7 +40,7 @@ function makeRing(region = "a"): InstanceKeyRing {
     },
   };
   return new InstanceKeyRing({
-    root: watched,
+    rootOf: () => watched,
     keks,
     clock: { wallMs: () => 1_700_000_000_000 + nowMs, monotonicMs: () => nowMs },
     ids,

@@ -1,35 +1,20 @@
-import { createSecretKey, type KeyObject } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { KeyRingUnavailable, RootOfTrustError, SealBroken } from "./errors.ts";
+import { KeyRingUnavailable, RootOfTrustError, type SealBroken } from "./errors.ts";
+import { awaitedRegions, sealingKek } from "./key-ring-kek.ts";
+import { type OpenKek, OpenKeks } from "./key-ring-open.ts";
 import {
-  awaitedRegions,
-  checkKek,
-  sealingKek,
-  wrapKek,
-  wrapOf,
-  wrapProven,
-} from "./key-ring-kek.ts";
-import type { Observer } from "./observe.ts";
-import type {
-  Clock,
-  Ids,
-  KekStore,
-  KeyRing,
-  RootOfTrust,
-  SealBinding,
-  SealedMaterial,
-  WrappedKek,
-} from "./ports.ts";
-import { kekBytes, kekCheck, kekData, nonceBytes, openMaterial, sealMaterial } from "./seal.ts";
+  failureBehind,
+  type KeyRingStatus,
+  keyRingFault,
+  reasonBehind,
+} from "./key-ring-status.ts";
+import { KekWraps, type KekWrapsOptions, type Rewrapped } from "./key-ring-wraps.ts";
+import type { KeyRing, RootOfTrust, SealBinding, SealedMaterial, WrappedKek } from "./ports.ts";
+import { nonceBytes, openMaterial, sealMaterial } from "./seal.ts";
 
 /** What an `InstanceKeyRing` stands on, and for how long it trusts it. */
-export interface KeyRingOptions {
-  readonly root: RootOfTrust;
-  readonly keks: KekStore;
-  readonly clock: Clock;
-  readonly ids: Ids;
-  readonly observe: Observer;
-  readonly region: string;
+export interface KeyRingOptions extends KekWrapsOptions {
   /** How long an open KEK is used after the root of trust last opened it. Re-opened in the background at half of it. */
   readonly kekCacheMs: number;
   /** How long after that last time it is used while the root of trust cannot be reached. */
@@ -39,24 +24,6 @@ export interface KeyRingOptions {
   /** How long a seal waits for their wraps, counted from when one was first missed; 3,000 unless given. */
   readonly exchangeWaitMs?: number;
   readonly sleep?: (ms: number) => Promise<void>;
-  /** Asks another region for a KEK whose wrap of this region is not one; its bytes are zeroed after use. */
-  readonly fetchPlain?: (instance: string, kekId: string) => Promise<Uint8Array>;
-}
-
-/**
- * A KEK in memory. `key` is gone once it was dropped; its bytes lie outside the heap, and Node zeroes them when it frees
- * them.
- */
-interface OpenKek {
-  readonly instance: string;
-  readonly id: string;
-  key: KeyObject | undefined;
-  /** When the root of trust last opened it, or rather when it was asked to: monotonic. */
-  validatedMs: number;
-  /** When somebody last needed it: monotonic. */
-  usedMs: number;
-  /** The root of trust could not be reached the last time. */
-  unreachable: boolean;
 }
 
 /** A load that failed; until then nobody asks again, which spares a key manager in trouble. */
@@ -72,29 +39,36 @@ interface Sealing {
 }
 
 const retryMaxMs = 1_000;
+const warnAgainMs = 60_000;
 const exchangeWaitDefaultMs = 3_000;
 const exchangePollMs = 50;
-const noBlob = new Uint8Array();
+const shreddedText =
+  "the instance's keys were shredded by an administrator; they open again once its root of trust is revalidated";
 
 /**
- * Seals and opens material under each instance's KEK. KEKs are made at first need, kept wrapped by
- * the root of trust, and open in memory for a limited time; a refusal of the root of trust drops them at once.
+ * Seals and opens material under each instance's KEK. KEKs are made at first need, kept wrapped by the instance's root
+ * of trust, and open in memory for a limited time; a refusal of the root of trust drops them at once.
  */
 export class InstanceKeyRing implements KeyRing {
   readonly #options: KeyRingOptions;
-  /** By their ids, which no two instances share. */
-  readonly #open = new Map<string, OpenKek>();
+  readonly #wraps: KekWraps;
+  readonly #open: OpenKeks;
   readonly #sealing = new Map<string, Sealing>();
   /** Instance → when a wrap of another region was first missed: monotonic. */
   readonly #missedMs = new Map<string, number>();
   readonly #loads = new Map<string, Promise<OpenKek>>();
-  readonly #failures = new Map<string, Failure>();
+  /** Instance → by KEK. */
+  readonly #failures = new Map<string, Map<string, Failure>>();
   readonly #resolutions = new Map<string, Promise<OpenKek>>();
-  /** Grows with every drop, so that a load begun before it does not bring the key back. */
-  #drops = 0;
+  readonly #shredded = new Set<string>();
+  readonly #statuses = new Map<string, KeyRingStatus>();
+  /** Instance → when a failure was last warned of: monotonic. */
+  readonly #warnedMs = new Map<string, number>();
 
   constructor(options: KeyRingOptions) {
     this.#options = options;
+    this.#wraps = new KekWraps(options);
+    this.#open = new OpenKeks(options);
   }
 
   async seal(binding: SealBinding, plaintext: Uint8Array): Promise<SealedMaterial> {
@@ -112,13 +86,58 @@ export class InstanceKeyRing implements KeyRing {
     );
   }
 
-  /** Forgets the open KEKs of an instance, or all. */
+  /** Forgets the open KEKs of an instance, or all; the next need opens them again. */
   drop(instance?: string): void {
-    this.#drops += 1;
-    this.#failures.clear();
-    for (const kek of this.#open.values()) {
-      if (instance === undefined || kek.instance === instance) this.#forget(kek);
+    this.#open.drop(instance);
+    if (instance === undefined) this.#failures.clear();
+    else this.#failures.delete(instance);
+  }
+
+  /** Forgets the open KEKs of an instance and opens none until `unshred`, whatever its root of trust says. */
+  shred(instance: string): void {
+    if (this.#shredded.has(instance)) return;
+    this.#shredded.add(instance);
+    this.drop(instance);
+    this.#note(instance, { state: "shredded", reason: shreddedText });
+  }
+
+  /** Lets an instance's KEKs be opened again. */
+  unshred(instance: string): void {
+    if (!this.#shredded.delete(instance)) return;
+    this.drop(instance);
+    this.#statuses.delete(instance);
+  }
+
+  /** Asks the root of trust now for every open KEK of an instance; whoever was refused a moment ago may ask again. */
+  async revalidate(instance: string): Promise<void> {
+    this.#failures.delete(instance);
+    await Promise.all(
+      this.#open.of(instance).map(async ({ id }) => {
+        // An answer to an older question may be out of date.
+        await this.#loads.get(entry(instance, id))?.catch(() => undefined);
+        this.#failures.get(instance)?.delete(id);
+        await this.#load(instance, id).catch(() => undefined);
+      }),
+    );
+  }
+
+  /** What was last found of an instance's keys; undefined where nobody needed any. */
+  statusOf(instance: string): KeyRingStatus | undefined {
+    const status = this.#statuses.get(instance);
+    if (status?.graceUntilMs === undefined || this.#options.clock.wallMs() < status.graceUntilMs) {
+      return status;
     }
+    return { ...status, state: "closed" };
+  }
+
+  /** The same of every instance. */
+  statuses(): ReadonlyMap<string, KeyRingStatus> {
+    return new Map(
+      [...this.#statuses.keys()].flatMap((instance) => {
+        const status = this.statusOf(instance);
+        return status === undefined ? [] : [[instance, status] as const];
+      }),
+    );
   }
 
   /**
@@ -126,10 +145,8 @@ export class InstanceKeyRing implements KeyRing {
    * for a key; forgets what nobody needed for long. Called a few times within `kekCacheMs`.
    */
   sweep(): void {
-    const { clock, kekCacheMs, graceMs } = this.#options;
-    const idleMaxMs = Math.max(kekCacheMs, graceMs);
-    for (const kek of this.#open.values()) {
-      if (clock.monotonicMs() - kek.usedMs >= idleMaxMs) this.#forget(kek);
+    for (const kek of this.#open.all()) {
+      if (this.#open.isIdle(kek)) this.#open.forget(kek);
       else this.#renew(kek);
     }
   }
@@ -138,45 +155,29 @@ export class InstanceKeyRing implements KeyRing {
    * Wraps another region's KEK under this region's root of trust and opens it once, so that this region may seal and open
    * with it. `fetchPlain` answers its bytes, which are zeroed. False where the region has its wrap already.
    */
-  async adopt(
-    instance: string,
-    kekId: string,
-    fetchPlain: () => Promise<Uint8Array>,
-  ): Promise<boolean> {
-    const { keks, region } = this.#options;
-    const kek = (await keks.list(instance)).find(({ id }) => id === kekId);
-    if (kek === undefined || wrapOf(kek, region) !== undefined) return false;
-    return await this.#wrapAnew(instance, kek, noBlob, await fetchPlain());
-  }
-
-  /** Gives a KEK this region's wrap in place of `old`, and zeroes its bytes; false where others were faster. */
-  async #wrapAnew(
-    instance: string,
-    kek: WrappedKek,
-    old: Uint8Array,
-    key: Uint8Array,
-  ): Promise<boolean> {
-    const { keks, root, region } = this.#options;
-    try {
-      if (key.length !== kekBytes) {
-        throw new SealBroken(`key-encryption key ${kek.id} has a wrong length`);
-      }
-      checkKek(key, instance, kek);
-      const wrap = await wrapProven(root, { instance, id: kek.id, region }, key);
-      return await keks.rewrap(instance, kek.id, old, wrap);
-    } finally {
-      key.fill(0);
-    }
+  adopt(instance: string, kekId: string, fetchPlain: () => Promise<Uint8Array>): Promise<boolean> {
+    return this.#wraps.adopt(instance, kekId, fetchPlain);
   }
 
   /** An instance's KEK for another region, from the root of trust; the caller zeroes it after use. */
   async plaintextFor(instance: string, kekId: string): Promise<Uint8Array> {
     try {
-      const { plaintext } = await this.#unwrapped(instance, kekId);
-      return plaintext;
+      this.#refuseShredded(instance);
+      return await this.#wraps.plaintext(instance, kekId);
     } catch (error) {
-      throw unavailable(error);
+      throw keyRingFault(error);
     }
+  }
+
+  /** Brings this region's wrap of a KEK under `target`'s present version: see `KekWraps.rewrap`. */
+  rewrap(
+    instance: string,
+    kek: WrappedKek,
+    target: RootOfTrust,
+    anySource: boolean,
+  ): Promise<Rewrapped> {
+    const held = (): KeyObject | undefined => this.#held(instance, kek.id);
+    return this.#wraps.rewrap(instance, kek, target, { held, anySource });
   }
 
   async #sealingKek(instance: string): Promise<OpenKek> {
@@ -189,22 +190,27 @@ export class InstanceKeyRing implements KeyRing {
   /** Finds the KEK that seals for an instance, and makes it if it has none. */
   async #resolve(instance: string): Promise<OpenKek> {
     try {
-      let keks = await this.#options.keks.list(instance);
+      this.#refuseShredded(instance);
+      let keks = await this.#wraps.list(instance);
       if (keks.length === 0) {
-        await this.#make(instance);
+        // A region alone opens it before it seals; another region may seal with it before this one opened it.
+        await this.#wraps.make(instance, !this.#isAlone());
         // Another node may have been first; its KEK is the one that counts.
-        keks = await this.#options.keks.list(instance);
+        keks = await this.#wraps.list(instance);
       }
       return await this.#load(instance, await this.#whole(instance, keks));
     } catch (error) {
-      throw unavailable(error);
+      const fault = keyRingFault(error);
+      // That a KEK cannot be made is told nowhere else.
+      if (error instanceof RootOfTrustError) this.#noteFailure(instance, fault, undefined);
+      throw fault;
     }
   }
 
   /** The id of a KEK that every region has wrapped; waits for that, for a bounded time. */
   async #whole(instance: string, known: readonly WrappedKek[]): Promise<string> {
-    const { clock, keks, sleep = delay, exchangeWaitMs = exchangeWaitDefaultMs } = this.#options;
-    for (let list = known; ; list = await keks.list(instance)) {
+    const { clock, sleep = delay, exchangeWaitMs = exchangeWaitDefaultMs } = this.#options;
+    for (let list = known; ; list = await this.#wraps.list(instance)) {
       const id = this.#noteSealing(instance, list);
       if (id !== undefined) return id;
       const nowMs = clock.monotonicMs();
@@ -241,170 +247,123 @@ export class InstanceKeyRing implements KeyRing {
     return new KeyRingUnavailable(false, message);
   }
 
-  async #make(instance: string): Promise<void> {
-    const { root, keks, clock, ids, region } = this.#options;
-    const id = ids.uuid();
-    const key = ids.randomBytes(kekBytes);
-    try {
-      const name = { instance, id, region };
-      // A region alone opens it before it seals; another region may seal with it before this one opened it.
-      const wrap = await (this.#isAlone() ? wrapKek : wrapProven)(root, name, key);
-      const check = kekCheck(key, instance, id);
-      await keks.add(instance, { id, createdMs: clock.wallMs(), check, wraps: [wrap] }, true);
-    } finally {
-      // It comes back through the root of trust, which so proves that it can be opened before it seals anything.
-      key.fill(0);
-    }
+  #refuseShredded(instance: string): void {
+    if (this.#shredded.has(instance)) throw new KeyRingUnavailable(true, shreddedText);
   }
 
   /** The open KEK if it may be used now. */
   #usable(instance: string, id: string): OpenKek | undefined {
-    const kek = this.#opened(instance, id);
+    const kek = this.#open.get(instance, id);
     if (kek === undefined) return undefined;
     kek.usedMs = this.#options.clock.monotonicMs();
     this.#renew(kek);
-    return this.#inTime(kek) ? kek : undefined;
+    return this.#open.inTime(kek) ? kek : undefined;
   }
 
-  #opened(instance: string, id: string): OpenKek | undefined {
-    const kek = this.#open.get(id);
-    return kek?.instance === instance ? kek : undefined;
+  #held(instance: string, id: string): KeyObject | undefined {
+    return this.#open.get(instance, id)?.key;
   }
 
   /** Re-opens a KEK in the background when half of its time is over. */
   #renew(kek: OpenKek): void {
-    const { clock, kekCacheMs } = this.#options;
-    if (clock.monotonicMs() - kek.validatedMs < kekCacheMs / 2) return;
+    if (!this.#open.isDue(kek)) return;
     // Whoever needs the key hears of a failure; here it is only told to the observer, in `#failed`.
     this.#load(kek.instance, kek.id).catch(() => undefined);
   }
 
-  #inTime(kek: OpenKek): boolean {
-    const { clock, kekCacheMs, graceMs } = this.#options;
-    const ageMs = clock.monotonicMs() - kek.validatedMs;
-    return kek.key !== undefined && (ageMs < kekCacheMs || (kek.unreachable && ageMs < graceMs));
-  }
-
   async #load(instance: string, id: string): Promise<OpenKek> {
-    const failure = this.#failures.get(entry(instance, id));
+    this.#refuseShredded(instance);
+    const failure = this.#failures.get(instance)?.get(id);
     if (failure !== undefined && this.#options.clock.monotonicMs() < failure.untilMs) {
       throw failure.error;
     }
-    return singleFlight(this.#loads, entry(instance, id), async () => {
-      const drops = this.#drops;
-      const askedMs = this.#options.clock.monotonicMs();
-      try {
-        const key = await this.#unwrapMending(instance, id);
-        if (drops !== this.#drops) throw dropped();
-        return this.#remember(instance, id, key, askedMs);
-      } catch (error) {
-        return this.#failed(instance, id, error);
-      }
-    });
+    return singleFlight(this.#loads, entry(instance, id), () => this.#loadNow(instance, id));
+  }
+
+  async #loadNow(instance: string, id: string): Promise<OpenKek> {
+    const drops = this.#open.dropsOf(instance);
+    const askedMs = this.#options.clock.monotonicMs();
+    const open = this.#open.get(instance, id);
+    if (open !== undefined) open.asking = this.#open.inTime(open);
+    try {
+      const held = (): KeyObject | undefined => this.#held(instance, id);
+      const unwrapped = await this.#wraps.open(instance, id, held);
+      if (drops !== this.#open.dropsOf(instance)) throw dropped();
+      this.#noteSealing(instance, unwrapped.known);
+      this.#failures.get(instance)?.delete(id);
+      this.#note(instance, { state: "open", reason: "" });
+      return this.#open.remember({ instance, id }, unwrapped, askedMs);
+    } catch (error) {
+      return this.#failed(instance, id, error, drops);
+    } finally {
+      if (open !== undefined) open.asking = false;
+    }
   }
 
   /**
-   * Whoever wrote a wrap that is none, in the store or in another region: the KEK that it stood for is wrapped anew. A wrap
-   * of another root of trust stays: a node that was given the wrong one must not take the KEK from all others.
+   * A refusal drops every KEK of the instance that the same root of trust has wrapped; where the root of trust cannot be
+   * reached, one in grace goes on.
    */
-  async #unwrapMending(instance: string, id: string): Promise<KeyObject> {
-    const { keks, region, observe, fetchPlain, root } = this.#options;
-    try {
-      return await this.#unwrap(instance, id);
-    } catch (broken) {
-      const kek = (await keks.list(instance)).find((each) => each.id === id);
-      const old = kek && wrapOf(kek, region);
-      if (!(broken instanceof SealBroken && kek && old && fetchPlain)) throw broken;
-      if (old.rootOfTrust !== (await root.describe()).name) throw broken;
-      const plain = this.#opened(instance, id)?.key?.export() ?? (await fetchPlain(instance, id));
-      await this.#wrapAnew(instance, kek, old.blob, plain);
-      const message = `key-encryption key ${id} had a wrap of this region that does not open; it has another one now`;
-      observe({ type: "warning", message, cause: broken });
-      return await this.#unwrap(instance, id);
-    }
-  }
-
-  async #unwrap(instance: string, id: string): Promise<KeyObject> {
-    const { keks, observe } = this.#options;
-    const { plaintext, rewrapped, wrap, kek, known } = await this.#unwrapped(instance, id);
-    const key = takeKey(plaintext);
-    if (key === undefined) throw new SealBroken(`key-encryption key ${id} has a wrong length`);
-    checkKek(key, instance, kek);
-    this.#noteSealing(instance, known);
-    if (rewrapped !== undefined) {
-      const { blob, version: rootKeyVersion } = rewrapped;
-      // The old wrap still opens; the next load tries again.
-      keks
-        .rewrap(instance, id, wrap.blob, { ...wrap, rootKeyVersion, blob })
-        .catch((cause: unknown) =>
-          observe({ type: "warning", message: `key-encryption key ${id} is not rewrapped`, cause }),
-        );
-    }
-    return key;
-  }
-
-  /** What the root of trust makes of this region's wrap. */
-  async #unwrapped(instance: string, id: string) {
-    const { root, keks, clock, observe, region } = this.#options;
-    const known = await keks.list(instance);
-    const kek = known.find((each) => each.id === id);
-    const wrap = kek && wrapOf(kek, region);
-    if (kek === undefined || wrap === undefined) {
-      throw new KeyRingUnavailable(
-        false,
-        `key-encryption key ${id} is not wrapped for this region`,
-      );
-    }
-    const startedMs = clock.monotonicMs();
-    const told = (ok: boolean): void =>
-      observe({ type: "unwrap", durationMs: clock.monotonicMs() - startedMs, ok });
-    const opened = await root.unwrap(wrap.blob, kekData(instance, id)).catch((error: unknown) => {
-      told(false);
-      throw error;
-    });
-    told(true);
-    return { ...opened, wrap, kek, known };
-  }
-
-  #remember(instance: string, id: string, key: KeyObject, validatedMs: number): OpenKek {
-    this.#failures.delete(entry(instance, id));
-    const known = this.#opened(instance, id);
-    const fresh = { key, validatedMs, unreachable: false };
-    if (known !== undefined) return Object.assign(known, fresh);
-    const kek = { instance, id, usedMs: this.#options.clock.monotonicMs(), ...fresh };
-    this.#open.set(id, kek);
-    return kek;
-  }
-
-  /** A refusal drops the KEK; where the root of trust cannot be reached, one in grace goes on. */
-  #failed(instance: string, id: string, cause: unknown): OpenKek {
-    const { clock, observe, kekCacheMs } = this.#options;
-    const error = unavailable(cause);
-    const untilMs = clock.monotonicMs() + Math.min(kekCacheMs / 2, retryMaxMs);
-    this.#failures.set(entry(instance, id), { untilMs, error });
-    const kek = this.#opened(instance, id);
-    if (kek !== undefined) kek.unreachable = error instanceof KeyRingUnavailable && !error.refused;
-    const goesOn = kek?.unreachable === true && this.#inTime(kek);
-    if (kek !== undefined && !goesOn) this.#forget(kek);
-    const effect = goesOn ? "they stay open for a limited time" : "they are closed";
-    const message = `keys of instance ${instance}: ${error.message}; ${effect}`;
-    observe({ type: "warning", message, cause });
+  #failed(instance: string, id: string, cause: unknown, drops: number): OpenKek {
+    const { clock, kekCacheMs } = this.#options;
+    const error = keyRingFault(cause);
+    if (drops !== this.#open.dropsOf(instance)) throw error;
+    const nowMs = clock.monotonicMs();
+    const failures = this.#failures.get(instance) ?? new Map<string, Failure>();
+    this.#failures.set(instance, failures);
+    failures.set(id, { untilMs: nowMs + Math.min(kekCacheMs / 2, retryMaxMs), error });
+    const kek = this.#open.get(instance, id);
+    const refused = error instanceof KeyRingUnavailable && error.refused;
+    if (kek !== undefined) kek.unreachable = error instanceof KeyRingUnavailable && !refused;
+    const goesOn = kek?.unreachable === true && this.#open.inTime(kek);
+    if (refused) this.#dropWith(instance, kek);
+    if (kek !== undefined && !goesOn) this.#open.forget(kek);
+    this.#noteFailure(instance, error, goesOn ? kek : undefined);
     if (goesOn) return kek;
     throw error;
   }
 
-  #forget(kek: OpenKek): void {
-    kek.key = undefined;
-    this.#open.delete(kek.id);
+  /** A refusal of one KEK: those under the same root key go with it; where that is not known, all are asked for. */
+  #dropWith(instance: string, refused: OpenKek | undefined): void {
+    for (const kek of this.#open.of(instance)) {
+      if (refused === undefined) this.#load(instance, kek.id).catch(() => undefined);
+      else if (kek.madeBy === refused.madeBy) this.#open.forget(kek);
+    }
   }
-}
 
-/** The key of a KEK's bytes, which are zeroed; undefined where they are none. */
-function takeKey(bytes: Uint8Array): KeyObject | undefined {
-  try {
-    return bytes.length === kekBytes ? createSecretKey(bytes) : undefined;
-  } finally {
-    bytes.fill(0);
+  #noteFailure(
+    instance: string,
+    error: KeyRingUnavailable | SealBroken,
+    kek: OpenKek | undefined,
+  ): void {
+    const { clock, graceMs, observe } = this.#options;
+    const failure = failureBehind(error);
+    const leftMs = kek && graceMs - this.#open.ageMs(kek);
+    const changed = this.#note(instance, {
+      state: kek === undefined ? "closed" : "grace",
+      reason: reasonBehind(error),
+      ...(failure && { failure }),
+      ...(leftMs !== undefined && { graceUntilMs: clock.wallMs() + leftMs }),
+    });
+    const nowMs = clock.monotonicMs();
+    const warnedMs = this.#warnedMs.get(instance) ?? Number.NEGATIVE_INFINITY;
+    if (!changed && nowMs - warnedMs < warnAgainMs) return;
+    this.#warnedMs.set(instance, nowMs);
+    const effect = kek === undefined ? "they are closed" : "they stay open for a limited time";
+    const message = `keys of instance ${instance}: ${error.message}; ${effect}`;
+    observe({ type: "warning", message, cause: error.cause ?? error });
+  }
+
+  /** Notes what an instance's keys can be used for; whether that is news. */
+  #note(instance: string, status: Omit<KeyRingStatus, "sinceMs">): boolean {
+    const known = this.#statuses.get(instance);
+    const same = known?.state === status.state && known.failure === status.failure;
+    const sinceMs = same ? known.sinceMs : this.#options.clock.wallMs();
+    this.#statuses.set(instance, { ...status, sinceMs });
+    if (same) return false;
+    const { state, reason, failure = "none" } = status;
+    this.#options.observe({ type: "instanceKeys", instance, state, failure, reason });
+    return true;
   }
 }
 
@@ -420,17 +379,6 @@ function keyOf(kek: OpenKek): KeyObject {
 
 function dropped(): KeyRingUnavailable {
   return new KeyRingUnavailable(false, "the instance's keys were dropped meanwhile");
-}
-
-/** What a user of the key ring is told: refused, cannot be reached, or altered. */
-function unavailable(cause: unknown): KeyRingUnavailable | SealBroken {
-  if (cause instanceof KeyRingUnavailable || cause instanceof SealBroken) return cause;
-  if (cause instanceof RootOfTrustError && cause.failure !== "unavailable") {
-    return new KeyRingUnavailable(true, `the root of trust refuses (${cause.failure})`, { cause });
-  }
-  const what =
-    cause instanceof RootOfTrustError ? "the root of trust" : "the key-encryption keys' store";
-  return new KeyRingUnavailable(false, `${what} cannot be reached`, { cause });
 }
 
 /** Runs `body` unless it runs already for this key; then its answer is shared. */

@@ -27,6 +27,15 @@ export type Event =
       readonly reason: string;
     }
   | { readonly type: "lock"; readonly result: "acquired" | "contended" | "unavailable" }
+  /** What this node can do with an instance's keys has changed. */
+  | {
+      readonly type: "instanceKeys";
+      readonly instance: string;
+      readonly state: "open" | "grace" | "closed" | "shredded";
+      /** The root of trust's failure; `none` where it was none of its. */
+      readonly failure: "unavailable" | "denied" | "disabled" | "gone" | "none";
+      readonly reason: string;
+    }
   | { readonly type: "unwrap"; readonly durationMs: number; readonly ok: boolean }
   | { readonly type: "coveredRead"; readonly waited: boolean }
   | { readonly type: "casConflict"; readonly operation: string }

@@ -72,7 +72,7 @@ export async function testEngine(options: Partial<EngineOptions> = {}): Promise<
   const world = { now: 1_780_000_000 };
   const clock = { wallMs: () => world.now * 1000, monotonicMs: () => world.now * 1000 };
   const keyRing = new InstanceKeyRing({
-    root,
+    rootOf: () => root,
     keks: new MemoryKekStore(),
     clock,
     ids,

@@ -126,6 +126,11 @@ export const logTable: {
     message: "key-encryption key unwrapped by the root of trust",
     fields: ["ok", "durationMs"],
   },
+  instanceKeys: {
+    level: ({ state }) => (state === "open" ? "info" : state === "grace" ? "warn" : "error"),
+    message: "an instance's keys",
+    fields: ["instance", "state", "failure", "reason"],
+  },
   coveredRead: undefined,
   casConflict: undefined,
   serving: {
@@ -194,6 +199,31 @@ export const logTable: {
     level: ({ loaded }) => (loaded ? "info" : "warn"),
     message: ({ loaded }) => (loaded ? "certificate loaded" : "certificate refused"),
     fields: ["purpose", "detail"],
+  },
+  adminRequest: {
+    level: ({ status, method, cause }) => {
+      if (cause !== undefined) return "error";
+      return method === "GET" && status < 500 ? "debug" : "info";
+    },
+    message: ({ cause }) => (cause === undefined ? "admin request" : "internal error"),
+    fields: [
+      "requestId",
+      "operation",
+      "method",
+      "status",
+      "principal",
+      "instance",
+      "remote",
+      "durationMs",
+      "cause",
+    ],
+    limited: true,
+  },
+  adminDenied: {
+    level: always("warn"),
+    message: "admin request denied",
+    fields: ["requestId", "operation", "reason", "principal", "instance", "remote"],
+    limited: true,
   },
   passwordRefused: {
     level: always("info"),

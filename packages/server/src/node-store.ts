@@ -67,7 +67,7 @@ export function openKeyRing(
   const { kekCacheMs, graceMs } = config.rootOfTrust;
   const { region } = config;
   const keyRing = new InstanceKeyRing({
-    root,
+    rootOf: () => root,
     keks: new ObjectKekStore(store, { clock, region }),
     clock,
     ids,

@@ -6,12 +6,14 @@ import type { Ids, RootKey, RootOfTrust, RootOfTrustFailure, RootUnwrap } from "
 export class MemoryRootOfTrust implements RootOfTrust {
   readonly kind = "memory";
   readonly #ids: Ids;
+  readonly #name: string;
   readonly #keys: Uint8Array[] = [];
   #failure: RootOfTrustFailure | undefined;
   #closed = false;
 
-  constructor(ids: Ids) {
+  constructor(ids: Ids, name = "memory") {
     this.#ids = ids;
+    this.#name = name;
     this.rotate();
   }
 
@@ -27,7 +29,7 @@ export class MemoryRootOfTrust implements RootOfTrust {
 
   async describe() {
     this.#check();
-    return { kind: this.kind, name: "memory", currentVersion: String(this.#keys.length) };
+    return { kind: this.kind, name: this.#name, currentVersion: String(this.#keys.length) };
   }
 
   async wrap(plaintext: Uint8Array, additionalData: Uint8Array) {

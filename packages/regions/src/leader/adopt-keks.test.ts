@@ -35,8 +35,9 @@ async function regionOf(region: "a" | "b"): Promise<Region> {
   const own = await openStore({ storeId: region, wallMs: time.wallMs });
   const keks = new ObjectKekStore(own, { clock: time, region });
   const events: Event[] = [];
+  const root = new MemoryRootOfTrust(ids);
   const ring = new InstanceKeyRing({
-    root: new MemoryRootOfTrust(ids),
+    rootOf: () => root,
     keks,
     clock: time,
     ids,

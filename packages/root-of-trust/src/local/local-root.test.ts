@@ -254,9 +254,10 @@ test("an instance's key ring stands on it, through a rotation and a loss", async
   await createLocalRoot(file, sources);
   const keks = new MemoryKekStore();
   let nowMs = 0;
-  const makeRing = async () =>
-    new InstanceKeyRing({
-      root: await openLocalRoot(file, ids),
+  const makeRing = async () => {
+    const root = await openLocalRoot(file, ids);
+    return new InstanceKeyRing({
+      rootOf: () => root,
       keks,
       clock: { wallMs: clock.wallMs, monotonicMs: () => nowMs },
       ids,
@@ -265,6 +266,7 @@ test("an instance's key ring stands on it, through a rotation and a loss", async
       kekCacheMs: 1_000,
       graceMs: 10_000,
     });
+  };
   const binding = { instance: "i", uniqueIdentifier: "u", objectType: 2 };
   const ring = await makeRing();
   const sealed = await ring.seal(binding, secret);
