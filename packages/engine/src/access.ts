@@ -7,7 +7,7 @@ export interface Client {
   /** Fingerprint of the certificate. */
   readonly fingerprint: string;
   /** Absent when the instance has no users: a Credential is then accepted and ignored. */
-  readonly verifyPassword?: (username: string, password: string) => Promise<boolean>;
+  readonly verifyPassword?: ((username: string, password: string) => Promise<boolean>) | undefined;
 }
 
 type Credential = RequestMessage["header"]["credentials"][number];

@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto";
+import { hash, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { isPem } from "./config.ts";
 import { codeOf, reasonOf, StartError } from "./start-error.ts";
@@ -45,7 +45,18 @@ export function subjectOf(certificate: X509Certificate): string {
   return (certificate.subject ?? "").replaceAll("\n", ", ").slice(0, 256);
 }
 
+/** SHA-256 of a certificate, lower-case hex. */
+export function fingerprintOf(certificate: X509Certificate): string {
+  return certificate.fingerprint256.replaceAll(":", "").toLowerCase();
+}
+
 /** Whether an authority signed a certificate (name, key identifier, key usage and signature; not dates). */
 export function isIssuedBy(certificate: X509Certificate, authority: X509Certificate): boolean {
   return certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
+}
+
+/** Two certificates of one authority (renewed, cross-signed) sign alike: name and key tell, not the fingerprint. */
+export function signerOf(authority: X509Certificate): string {
+  const key = authority.publicKey.export({ type: "spki", format: "der" });
+  return `${authority.subject} ${hash("sha256", key)}`;
 }

@@ -13,7 +13,7 @@ export interface Client {
   /** SHA-256 of the client's certificate, lower-case hex. */
   readonly fingerprint: string;
   /** Absent when the instance has no users. */
-  readonly verifyPassword?: (username: string, password: string) => Promise<boolean>;
+  readonly verifyPassword?: ((username: string, password: string) => Promise<boolean>) | undefined;
 }
 
 /** Answers one request; never rejects for anything in its bytes. */

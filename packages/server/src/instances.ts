@@ -1,5 +1,5 @@
 import { createHash, type X509Certificate } from "node:crypto";
-import { isIssuedBy, readCertificates, subjectOf } from "./certificates.ts";
+import { isIssuedBy, readCertificates, signerOf, subjectOf } from "./certificates.ts";
 import type { Config } from "./config-table.ts";
 import { type PasswordHash, parsePasswordHash } from "./password-hash.ts";
 import { StartError } from "./start-error.ts";
@@ -83,12 +83,6 @@ function refuseShared(instances: readonly Instance[]): void {
       if (other !== issuing) refuseIssued(issuing, other);
     }
   }
-}
-
-/** Two certificates of one authority (renewed, cross-signed) sign alike: name and key tell, not the fingerprint. */
-function signerOf(authority: X509Certificate): string {
-  const key = authority.publicKey.export({ type: "spki", format: "der" });
-  return `${authority.subject} ${createHash("sha256").update(key).digest("hex")}`;
 }
 
 function refuseIssued(issuing: Instance, other: Instance): void {

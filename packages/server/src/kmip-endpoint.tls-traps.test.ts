@@ -107,7 +107,7 @@ describe.each(versions)("trap 2: resumption skips trust (%s)", (version) => {
     expect(await closeMs(open)).toBeLessThan(5000);
     const again = await connectTls(pki, running.port, pki.issued, { ...only(version), session });
     await closeMs(again);
-    expect(running.endpoint.refused.at(-1)).toMatchObject({ reason: "unknownCertificate" });
+    expect(running.endpoint.refused.list.at(-1)).toMatchObject({ reason: "unknownCertificate" });
     expect(running.events.filter(({ type }) => type === "handshake").at(-1)).toMatchObject({
       resumed: false,
     });
@@ -152,7 +152,7 @@ describe("trap 4: setSecureContext forgets every option that is not repeated", (
     ).rejects.toThrow(/handshake failure/);
     const nobody = await connectTls(pki, running.port);
     await closeMs(nobody);
-    expect(running.endpoint.refused.at(-1)?.reason).toBe("noCertificate");
+    expect(running.endpoint.refused.list.at(-1)?.reason).toBe("noCertificate");
   });
 });
 

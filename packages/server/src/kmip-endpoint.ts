@@ -3,22 +3,18 @@ import type { AddressInfo, Socket } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import type { Clock } from "@holdfast/engine";
 import { printAddress } from "./address.ts";
-import { subjectOf } from "./certificates.ts";
+import { AdmittedClient, type ClientHost } from "./admitted-client.ts";
+import { fingerprintOf, subjectOf } from "./certificates.ts";
 import type { Config } from "./config-table.ts";
-import {
-  type Client,
-  Connection,
-  type ConnectionHost,
-  type Execute,
-  ReaderPool,
-} from "./connection.ts";
+import { Connection, type ConnectionHost, type Execute, ReaderPool } from "./connection.ts";
 import type { NodeObserver } from "./events.ts";
 import { listenError } from "./listen-error.ts";
 import { MemoryBudget } from "./memory-budget.ts";
-import { type Passwords, RememberedPassword } from "./passwords.ts";
+import type { Passwords } from "./passwords.ts";
+import { RefusedClients } from "./refused-clients.ts";
 import { codeOf, reasonOf } from "./start-error.ts";
 import { contextOptions, type ServerIdentity, ticketKeys } from "./tls.ts";
-import type { Admission, Refusal, Trust } from "./trust.ts";
+import type { Trust } from "./trust.ts";
 import { Turns } from "./turns.ts";
 
 /** What a KMIP endpoint needs. */
@@ -36,17 +32,7 @@ export interface EndpointOptions {
   readonly observe: NodeObserver;
 }
 
-/** A client that was not let in. */
-export interface RefusedClient {
-  readonly timeMs: number;
-  readonly reason: Refusal;
-  readonly remote: string;
-  readonly fingerprint: string;
-  readonly subject: string;
-}
-
 const sweepMs = 250;
-const refusedKept = 100;
 
 /** Of a user name that is not known, no more is told. */
 const userNameMax = 128;
@@ -67,11 +53,13 @@ export class KmipEndpoint {
   readonly #leaving = new Map<TLSSocket, number>();
   /** When each handshake now under way began, by the client's address. */
   readonly #handshakes = new Map<string, number>();
-  readonly #refused: RefusedClient[] = [];
-  /** One `Client` an admission, where the connection adds nothing of its own. */
-  readonly #clients = new WeakMap<Admission, Client>();
+  readonly #refused = new RefusedClients();
+  /** What a connection needs to check the passwords that it shows. */
+  readonly #clientHost: ClientHost;
   readonly #sweeper: NodeJS.Timeout;
   #trust: Trust;
+  /** What the session tickets are bound to. */
+  #trustDigest: string;
   #draining = false;
   #port: number;
   #changing: Promise<void> = Promise.resolve();
@@ -79,8 +67,14 @@ export class KmipEndpoint {
   constructor(options: EndpointOptions) {
     this.#options = options;
     this.#trust = options.trust;
+    this.#trustDigest = options.trust.digest;
     this.#port = options.limits.listen.port;
     this.#host = this.#makeHost();
+    this.#clientHost = {
+      passwords: options.passwords,
+      refused: ({ instance, fingerprint }, user) =>
+        this.#tellRefused(instance.id, user, fingerprint),
+    };
     this.#server = createServer({
       ...contextOptions(options.identity, options.suites),
       ticketKeys: ticketKeys(options.ticketSecret, options.trust.digest),
@@ -121,8 +115,8 @@ export class KmipEndpoint {
     return this.#host.budget.usedBytes;
   }
 
-  /** The last clients that were not let in, newest last. */
-  get refused(): readonly RefusedClient[] {
+  /** The last clients that were not let in. */
+  get refused(): RefusedClients {
     return this.#refused;
   }
 
@@ -150,12 +144,19 @@ export class KmipEndpoint {
     this.#setTicketKeys();
   }
 
-  /** Trusts other certificates from now on: sessions cannot be resumed, and who is no longer trusted is cut off. */
+  /** Trusts other certificates from now on. */
   setTrust(trust: Trust): void {
     this.#trust = trust;
-    this.#setTicketKeys();
+    this.trustChanged();
+  }
+
+  /** The trust was changed: sessions cannot be resumed, and who is no longer trusted is cut off. */
+  trustChanged(): void {
+    const trust = this.#trust;
+    if (trust.digest !== this.#trustDigest) this.#setTicketKeys();
     const wallMs = this.#options.clock.wallMs();
     for (const connection of this.#connections) {
+      if (trust.isCurrent(connection.admission)) continue;
       const certificate = connection.socket.getPeerX509Certificate();
       const stands =
         certificate !== undefined && trust.recheck(connection.admission, certificate, wallMs);
@@ -235,7 +236,8 @@ export class KmipEndpoint {
   }
 
   #setTicketKeys(): void {
-    this.#server.setTicketKeys(ticketKeys(this.#options.ticketSecret, this.#trust.digest));
+    this.#trustDigest = this.#trust.digest;
+    this.#server.setTicketKeys(ticketKeys(this.#options.ticketSecret, this.#trustDigest));
   }
 
   #began(socket: Socket): void {
@@ -265,9 +267,7 @@ export class KmipEndpoint {
     const certificate = socket.getPeerX509Certificate();
     const verdict = this.#trust.check(certificate, clock.wallMs());
     const refused = typeof verdict === "string";
-    const fingerprint = refused
-      ? (certificate?.fingerprint256.replaceAll(":", "").toLowerCase() ?? "")
-      : verdict.fingerprint;
+    const fingerprint = certificate === undefined ? "" : fingerprintOf(certificate);
     const subject = certificate === undefined ? "" : subjectOf(certificate);
     observe({
       type: "handshake",
@@ -280,19 +280,16 @@ export class KmipEndpoint {
       subject,
     });
     if (refused) {
-      this.#noteRefused({ timeMs: clock.wallMs(), reason: verdict, remote, fingerprint, subject });
+      const timeMs = clock.wallMs();
+      this.#refused.note({ timeMs, reason: verdict, remote, fingerprint, subject, certificate });
       this.#turnAway(socket);
     } else {
-      const connection = new Connection(socket, verdict, this.#clientOf(verdict), this.#host);
+      const client = new AdmittedClient(verdict, this.#clientHost);
+      const connection = new Connection(socket, verdict, client, this.#host);
       this.#connections.add(connection);
       // Its handshake had begun when draining did; what it asks at once is still answered.
       if (this.#draining) setTimeout(() => connection.drain(), lateGraceMs).unref();
     }
-  }
-
-  #noteRefused(client: RefusedClient): void {
-    this.#refused.push(client);
-    if (this.#refused.length > refusedKept) this.#refused.shift();
   }
 
   /** Closes cleanly: a close_notify, and whatever the client has sent is read and dropped. */
@@ -302,24 +299,6 @@ export class KmipEndpoint {
     socket.on("close", () => this.#leaving.delete(socket));
     socket.end();
     socket.resume();
-  }
-
-  #clientOf(admission: Admission): Client {
-    const { instance, fingerprint } = admission;
-    if (instance.users.size > 0) {
-      const remembered = new RememberedPassword(this.#options.passwords, instance.users);
-      const verifyPassword: Client["verifyPassword"] = async (username, password) => {
-        const right = await remembered.verify(username, password);
-        if (!right) this.#tellRefused(instance.id, username, fingerprint);
-        return right;
-      };
-      return { instance: instance.id, fingerprint, verifyPassword };
-    }
-    const known = this.#clients.get(admission);
-    if (known !== undefined) return known;
-    const client = { instance: instance.id, fingerprint };
-    this.#clients.set(admission, client);
-    return client;
   }
 
   #tellRefused(instance: string, username: string, fingerprint: string): void {

@@ -1,5 +1,5 @@
 import type { X509Certificate } from "node:crypto";
-import { subjectOf } from "./certificates.ts";
+import { fingerprintOf, subjectOf } from "./certificates.ts";
 import type { Instance } from "./instances.ts";
 import type { NodeReadings } from "./metric-row.ts";
 import type { PeerIdentity } from "./peer-tls.ts";
@@ -36,7 +36,7 @@ function reading(kind: Reading["kind"], owner: string, certificate: X509Certific
     kind,
     owner,
     subject: subjectOf(certificate),
-    fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
+    fingerprint: fingerprintOf(certificate),
     notBeforeMs: certificate.validFromDate.getTime(),
     notAfterMs: certificate.validToDate.getTime(),
   };

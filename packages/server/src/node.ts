@@ -15,7 +15,6 @@ import { Tenants } from "./node-tenants.ts";
 import { Passwords } from "./passwords.ts";
 import type { PeerIdentity } from "./peer-tls.ts";
 import { readTicketSecret, type ServerIdentity } from "./tls.ts";
-import { Trust } from "./trust.ts";
 import { version } from "./version.ts";
 import { warningsOf } from "./warnings.ts";
 
@@ -88,7 +87,7 @@ export async function startNode(
       files.kmip.reload();
       files.peer?.reload();
       const ensure = (all: readonly Instance[]) => keeper.ensure(all);
-      return tenants.reload(ensure, (trust) => endpoint.setTrust(trust));
+      return tenants.reload(ensure);
     },
     drain: async () => {
       log.say("info", "draining", { connections: endpoint.connectionCount });
@@ -114,7 +113,7 @@ function openEndpoint(
     suites: config.tls.suites,
     identity: files.kmip.identity,
     ticketSecret,
-    trust: new Trust(tenants.instances),
+    trust: tenants.trust,
     passwords: new Passwords(),
     execute: (request, client, requestId) => engine.execute(request, client, requestId),
     clock,
@@ -122,6 +121,7 @@ function openEndpoint(
     observe,
   });
   files.kmip.onChange((identity) => endpoint.setIdentity(identity));
+  tenants.onTrust(() => endpoint.trustChanged());
   return opened.adopt(endpoint, (one) => one.close());
 }
 

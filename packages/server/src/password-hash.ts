@@ -7,6 +7,12 @@ export interface PasswordHash {
   readonly hash: Buffer;
 }
 
+/** The users of an instance with the hashes of their passwords, which may have to be unsealed; a change makes a new one. */
+export interface Users {
+  readonly size: number;
+  get(username: string): PasswordHash | undefined | Promise<PasswordHash | undefined>;
+}
+
 /** 64 MiB: what one check may take in memory, so that no hash in a configuration exhausts the node. */
 export const scryptBytesMax = 67_108_864;
 

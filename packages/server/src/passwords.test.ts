@@ -29,7 +29,7 @@ describe("passwords", () => {
         return super.verify(...args);
       }
     })();
-    const connection = new RememberedPassword(passwords, users);
+    const connection = new RememberedPassword(passwords, () => users);
     expect(await connection.verify("vc", "right")).toBe(true);
     expect(await connection.verify("vc", "right")).toBe(true);
     expect(hashed).toBe(1);
@@ -37,7 +37,7 @@ describe("passwords", () => {
     expect(await connection.verify("vcr", "ight")).toBe(false);
     expect(await connection.verify("vc", "right")).toBe(true);
     expect(hashed).toBe(3);
-    expect(await new RememberedPassword(passwords, users).verify("vc", "right")).toBe(true);
+    expect(await new RememberedPassword(passwords, () => users).verify("vc", "right")).toBe(true);
     expect(hashed).toBe(4);
   });
 

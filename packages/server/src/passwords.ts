@@ -1,7 +1,11 @@
 import { createHmac, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 import { TurnQueue } from "@holdfast/engine";
-import type { Instance } from "./instances.ts";
-import { type PasswordHash, printPasswordHash, scryptBytesMax } from "./password-hash.ts";
+import {
+  type PasswordHash,
+  printPasswordHash,
+  scryptBytesMax,
+  type Users,
+} from "./password-hash.ts";
 
 /** Hashes at the same time; each takes a thread of four and 32 MiB. */
 const hashesAtOnceMax = 2;
@@ -19,7 +23,7 @@ export class Passwords {
   readonly #key = randomBytes(32);
   /** Compared with where the user is unknown, so that the time taken does not tell. */
   readonly #nobody: PasswordHash = { ...newHash, salt: randomBytes(16), hash: randomBytes(32) };
-  readonly #waiting = new TurnQueue<Instance["users"], () => void>();
+  readonly #waiting = new TurnQueue<Users, () => void>();
   readonly #waitingMax: number;
   #running = 0;
 
@@ -28,8 +32,8 @@ export class Passwords {
   }
 
   /** Whether the user exists and the password is theirs. Rejects with `PasswordsBusy` when too many wait. */
-  async verify(users: Instance["users"], username: string, password: string): Promise<boolean> {
-    const expected = users.get(username);
+  async verify(users: Users, username: string, password: string): Promise<boolean> {
+    const expected = await users.get(username);
     const actual = await this.#hash(users, password, expected ?? this.#nobody);
     return expected !== undefined && timingSafeEqual(actual, expected.hash);
   }
@@ -41,7 +45,7 @@ export class Passwords {
       .digest();
   }
 
-  async #hash(users: Instance["users"], password: string, like: PasswordHash): Promise<Buffer> {
+  async #hash(users: Users, password: string, like: PasswordHash): Promise<Buffer> {
     if (this.#running >= hashesAtOnceMax) await this.#turn(users);
     else this.#running++;
     try {
@@ -53,7 +57,7 @@ export class Passwords {
     }
   }
 
-  #turn(users: Instance["users"]): Promise<void> {
+  #turn(users: Users): Promise<void> {
     if (this.#waiting.sizeOf(users) >= this.#waitingMax) {
       return Promise.reject(new PasswordsBusy("too many passwords are being checked"));
     }
@@ -64,20 +68,23 @@ export class Passwords {
 /** One connection's memory of the password that it showed (no scrypt for every message). */
 export class RememberedPassword {
   readonly #passwords: Passwords;
-  readonly #users: Instance["users"];
-  #verified: Buffer | undefined;
+  /** The users as they are now. */
+  readonly #users: () => Users;
+  #verified: { readonly digest: Buffer; readonly users: Users } | undefined;
 
-  constructor(passwords: Passwords, users: Instance["users"]) {
+  constructor(passwords: Passwords, users: () => Users) {
     this.#passwords = passwords;
     this.#users = users;
   }
 
-  /** As `Passwords.verify`, at once when the same was right before on this connection. */
+  /** As `Passwords.verify`, at once when the same was right before on this connection and no user has changed since. */
   async verify(username: string, password: string): Promise<boolean> {
+    const users = this.#users();
     const digest = this.#passwords.digest(username, password);
-    if (this.#verified !== undefined && timingSafeEqual(digest, this.#verified)) return true;
-    const right = await this.#passwords.verify(this.#users, username, password);
-    if (right) this.#verified = digest;
+    const known = this.#verified?.users === users ? this.#verified.digest : undefined;
+    if (known !== undefined && timingSafeEqual(digest, known)) return true;
+    const right = await this.#passwords.verify(users, username, password);
+    if (right) this.#verified = { digest, users };
     return right;
   }
 }

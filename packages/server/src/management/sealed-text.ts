@@ -1,0 +1,45 @@
+import type { KeyRing, SealBinding, SealedMaterial } from "@holdfast/engine";
+import { SealBroken } from "@holdfast/engine";
+import { z } from "zod";
+
+const sealedText = z.object({
+  kek: z.string(),
+  nonce: z.base64(),
+  ciphertext: z.base64(),
+});
+
+/** Seals a secret under its instance's KEK, so that both regions can open it, as a text that a record's field can hold. */
+export async function sealText(
+  keyRing: Pick<KeyRing, "seal">,
+  binding: SealBinding,
+  secret: Uint8Array,
+): Promise<string> {
+  const { kekId, nonce, ciphertext } = await keyRing.seal(binding, secret);
+  return JSON.stringify({
+    kek: kekId,
+    nonce: Buffer.from(nonce).toString("base64"),
+    ciphertext: Buffer.from(ciphertext).toString("base64"),
+  });
+}
+
+/** Opens what `sealText` made; the caller zeroes it. */
+export async function openText(
+  keyRing: Pick<KeyRing, "open">,
+  binding: SealBinding,
+  sealed: string,
+): Promise<Uint8Array> {
+  return await keyRing.open(binding, materialOf(sealed));
+}
+
+function materialOf(sealed: string): SealedMaterial {
+  try {
+    const { kek, nonce, ciphertext } = sealedText.parse(JSON.parse(sealed));
+    return {
+      kekId: kek,
+      nonce: Buffer.from(nonce, "base64"),
+      ciphertext: Buffer.from(ciphertext, "base64"),
+    };
+  } catch {
+    throw new SealBroken("a sealed field of a system record does not read");
+  }
+}
