@@ -1,4 +1,10 @@
-import type { CommitOutcome, ManagedObject } from "@holdfast/engine";
+import {
+  type CommitOutcome,
+  documentRecord,
+  type ManagedObject,
+  systemInstance,
+  systemTypes,
+} from "@holdfast/engine";
 import { groupItem, sampleRegister } from "@holdfast/engine/conformance";
 import { describe, expect, test } from "vitest";
 import { adding, creation, instance, must, newKey, regionsWithInstance } from "./test-keys.ts";
@@ -257,5 +263,35 @@ test("while it is under way, no read sees the later region's copy without the fi
   expect((await time.until(destroy)).kind).toBe("committed");
   await time.until(reading);
   expect(states.has("true true")).toBe(true);
+  await regions.close();
+});
+
+test("of two system records that claim the same, made in two regions at once, exactly one is made", async () => {
+  const { regions, a, b, time } = await world();
+  const claiming = (region: TestRegion, claim: string) => {
+    const fields = { claims: JSON.stringify([claim]) };
+    const about = { type: systemTypes.Certificate, id: regions.id(), fixed: {}, fields };
+    return documentRecord(about, { us: 1, region: region.name });
+  };
+  for (const order of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const claim = `certificate of ${order[0].name}`;
+    const made = order.map((region) => claiming(region, claim));
+    const outcomes = await time.until(
+      Promise.all(
+        order.map(({ store }, at) =>
+          store.commit(systemInstance, [creation(made[at] as ManagedObject)], [], { agreed: true }),
+        ),
+      ),
+    );
+    const won = outcomes.findIndex(({ kind }) => kind === "committed");
+    expect(outcomes[1 - won]).toMatchObject({ kind: "nameTaken", name: claim });
+    for (const region of [a, b]) {
+      expect(await copyOf(region, made[won] as ManagedObject)).toBeDefined();
+      expect(await copyOf(region, made[1 - won] as ManagedObject)).toBeUndefined();
+    }
+  }
   await regions.close();
 });

@@ -14,6 +14,7 @@ import {
   type StorePosition,
   type StoreState,
   StoreUnavailable,
+  systemInstance,
 } from "@holdfast/engine";
 import { refuseShrinking } from "./growth.ts";
 import { type MergeResult, mergeInto } from "./merge.ts";
@@ -132,9 +133,12 @@ export class PeerService implements PeerStore {
     audit: readonly AuditEvent[],
     operation: string,
   ): Promise<CommitOutcome> {
-    const { own, asking, observe } = this.#options;
+    const { own, asking, observe, region } = this.#options;
     refuseShrinking(instance, changes, asking, observe);
-    return await own.commit(instance, changes, audit, { operation, joined: true });
+    // Where this region is the first in order, its write is the decision: what a system record claims is decided on here,
+    // whichever region asks for it.
+    const decides = instance === systemInstance && region < asking;
+    return await own.commit(instance, changes, audit, { operation, joined: !decides });
   }
 
   release(instance: string, operation: string): Promise<number> {
