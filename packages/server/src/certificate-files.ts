@@ -11,7 +11,7 @@ const pollMs = 2000;
 
 /** Files that hold certificates, and how they are read; `read` throws where they cannot be used. */
 export interface CertificateSource<Identity> {
-  readonly purpose: "kmip" | "peer";
+  readonly purpose: "kmip" | "peer" | "admin";
   readonly paths: readonly string[];
   readonly read: () => Identity;
   readonly describe: (identity: Identity) => string;
@@ -23,6 +23,18 @@ export function kmipCertificates(tls: Config["tls"]): CertificateSource<ServerId
     purpose: "kmip",
     paths: [...tls.certificate, ...tls.key],
     read: () => readIdentity(tls),
+    describe: describeIdentity,
+  };
+}
+
+/** The admin API's certificates. */
+export function adminCertificates({
+  tls,
+}: Pick<NonNullable<Config["admin"]>, "tls">): CertificateSource<ServerIdentity> {
+  return {
+    purpose: "admin",
+    paths: [...tls.certificate, ...tls.key],
+    read: () => readIdentity({ ...tls, suites: "default" }, "admin.tls"),
     describe: describeIdentity,
   };
 }

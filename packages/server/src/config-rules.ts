@@ -23,6 +23,7 @@ export function crossFaults(config: Config): Fault[] {
     ...listenerFaults("kmip", config.kmip),
     ...listenerFaults("http", config.http),
     ...listenerFaults("health", config.health),
+    ...(config.admin === undefined ? [] : adminFaults(config.admin)),
     ...peerFaults(config),
     ...sameAddress(config),
     ...storeFaults(config.store),
@@ -48,7 +49,7 @@ function listenerFaults(
 
 function sameAddress(config: Config): Fault[] {
   const seen = new Map<string, string>();
-  return (["kmip", "http", "health", "peer"] as const).flatMap((name) => {
+  return (["kmip", "http", "health", "peer", "admin"] as const).flatMap((name) => {
     const listen = config[name]?.listen;
     if (listen === undefined) return [];
     const address = printAddress(listen);
@@ -126,6 +127,22 @@ function lockFaults(locks: Config["locks"]): Fault[] {
   if (again >= 0) return [{ at: ["locks", again], says: `is named twice: ${hosts[again]}` }];
   if (locks.length === 0 || [1, 3, 5].includes(locks.length)) return [];
   return [{ at: ["locks"], says: `must be 1, 3 or 5 lock masters, not ${locks.length}` }];
+}
+
+function adminFaults(admin: NonNullable<Config["admin"]>): Fault[] {
+  const faults = listenerFaults("admin", admin);
+  const { certificate, key } = admin.tls;
+  if (certificate.length !== key.length) {
+    const says = "must name as many files as admin.tls.certificate";
+    faults.push({ at: ["admin", "tls", "key"], says });
+  }
+  const { oidc } = admin;
+  if (oidc === undefined) return faults;
+  if (oidc.viewer.length + oidc.operator.length + oidc.manager.length === 0) {
+    const says = "gives nobody a role: name values of the claim under viewer, operator or manager";
+    faults.push({ at: ["admin", "oidc"], says });
+  }
+  return faults;
 }
 
 function tlsFaults(tls: Config["tls"]): Fault[] {

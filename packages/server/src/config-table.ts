@@ -13,6 +13,7 @@ import {
   pems,
   remoteAddress,
   remoteAddresses,
+  type Setting,
   secretText,
   someAddresses,
   text,
@@ -29,6 +30,13 @@ const allowPublic = (listener: string) =>
     `Lets \`${listener}.listen\` be a wildcard (0.0.0.0, [::]) or a public address. Loopback and private addresses need no permission.`,
     false,
   );
+
+const claimForm = /^[\w:/-]{1,128}(\.[\w:/-]{1,128}){0,4}$/;
+
+function claim(doc: string, whenLeftOut: string): Setting<string> {
+  const row = text(doc, "the name of a claim", claimForm);
+  return { ...row, schema: row.schema.default(whenLeftOut), default: whenLeftOut };
+}
 
 /** Every setting of a node: validation and docs/configuration.md are made from this table. */
 export const configTable = {
@@ -235,6 +243,72 @@ export const configTable = {
       { min: 1000, max: 1_000_000_000, default: 1_000_000 },
     ),
   }),
+  admin: optionalGroup(
+    "The management API: REST over HTTPS under `/v1`, for `holdfast` and for scripts. Left out, this node has none.",
+    {
+      listen: listenAddress("Where administrators connect.", "127.0.0.1:8443"),
+      allowPublic: allowPublic("admin"),
+      tls: group(
+        "The certificate of the management API. The files are read again when they change and on SIGHUP; a pair that does not match is refused and the old one kept.",
+        {
+          certificate: files("PEM file with the certificate, followed by its intermediates."),
+          key: files(
+            "PEM file with the private key; a list in the order of `admin.tls.certificate`.",
+          ),
+        },
+      ),
+      bootstrapFile: optional(
+        file(
+          "Where the first manager token comes from: a file, mode 0600, with the token that `holdfast token make` prints. It counts while no other manager token is valid, and the node deletes it once it is in the store.",
+        ),
+      ),
+      connectionsMax: integer("Connections at the same time; more are refused at once.", {
+        min: 8,
+        max: 100_000,
+        default: 256,
+      }),
+      requestsPerSecond: integer(
+        "Requests a second that one token may make on average; twice as many at once.",
+        { min: 1, max: 100_000, default: 100 },
+      ),
+      oidc: optionalGroup(
+        "Tokens of an identity provider (OpenID Connect), beside Holdfast's own.",
+        {
+          issuer: text(
+            "The provider's issuer, as it stands in its tokens; its keys are found from there.",
+            "an https:// URL",
+            /^https:\/\/\S{1,500}$/,
+          ),
+          audience: text("What tokens must be meant for (`aud`).", "a text", /^\S{1,500}$/),
+          ca: optional(
+            file(
+              "PEM file with the authorities that the provider's certificate must come from; the system's unless given.",
+            ),
+          ),
+          roleClaim: claim(
+            "The claim that gives roles; its value is a text or a list of texts. Dots lead into objects.",
+            "roles",
+          ),
+          viewer: texts("Values of the claim that make a viewer.", "a list of texts"),
+          operator: texts("Values of the claim that make an operator.", "a list of texts"),
+          manager: texts("Values of the claim that make a manager.", "a list of texts"),
+          instancesClaim: optional(
+            text(
+              "The claim with identifiers or names of the instances that a token is bound to; one without it is bound to none, and `*` stands for all. Left out, they reach all instances.",
+              "the name of a claim",
+              claimForm,
+            ),
+          ),
+          nameClaim: claim("The claim that names the person in events.", "sub"),
+          clockToleranceSeconds: integer(
+            "By how much the provider's clock may differ.",
+            { min: 0, max: 300, default: 30 },
+            "s",
+          ),
+        },
+      ),
+    },
+  ),
   instances: list("Tenants. Every certificate of an instance may use all of its keys.", {
     id: optional(text("UUID. Left out, it is derived from the name.", "a lower-case UUID", uuid)),
     name: text("The instance's name; unique.", nameExpects, name),

@@ -52,9 +52,33 @@ type EdgeEvent =
   /** Certificate files were read again. */
   | {
       readonly type: "certificate";
-      readonly purpose: "kmip" | "peer";
+      readonly purpose: "kmip" | "peer" | "admin";
       readonly loaded: boolean;
       readonly detail: string;
+    }
+  /** The admin API answered; `cause` is there for a fault of the node. */
+  | {
+      readonly type: "adminRequest";
+      /** Empty where the path leads nowhere. */
+      readonly operation: string;
+      readonly method: string;
+      readonly status: number;
+      readonly durationMs: number;
+      readonly principal: string;
+      readonly instance: string;
+      readonly remote: string;
+      readonly requestId: string;
+      readonly cause?: unknown;
+    }
+  /** The admin API let somebody not in, or not to this. */
+  | {
+      readonly type: "adminDenied";
+      readonly operation: string;
+      readonly reason: string;
+      readonly principal: string;
+      readonly instance: string;
+      readonly remote: string;
+      readonly requestId: string;
     }
   /** A user name and password that an instance does not know. */
   | {

@@ -1,3 +1,4 @@
+import { adminMetrics } from "./metric-admin.ts";
 import { regionMetrics } from "./metric-regions.ts";
 import { counter, type EventMetric, none, type ReadMetric, seconds } from "./metric-row.ts";
 
@@ -162,6 +163,7 @@ export const eventMetrics: readonly EventMetric[] = [
     ({ open }) => [String(open)],
   ),
   ...regionMetrics,
+  ...adminMetrics,
 ];
 
 /** Every metric that is read when it is scraped. */

@@ -34,14 +34,22 @@ const kmipBasic = ["AES256-SHA256", "AES128-SHA256"];
 const sessionIdContext = "holdfast-kmip";
 
 /** Reads the server's certificates; a pair that does not match is refused here, since OpenSSL may not notice. */
-export function readIdentity(tls: Config["tls"]): ServerIdentity {
+export function readIdentity(
+  tls: Pick<Config["tls"], "certificate" | "key" | "suites">,
+  setting: string = "tls",
+): ServerIdentity {
   const pairs = tls.certificate.map((path, at) => {
     const keyPath = tls.key[at] as string;
-    const certificate = readText(path, "tls.certificate");
-    const key = readText(keyPath, "tls.key");
-    const leaf = parseCertificates(certificate, `tls.certificate: ${path}`)[0] as X509Certificate;
-    if (!leaf.checkPrivateKey(readKey(key, keyPath))) {
-      throw new StartError(`tls.key: ${keyPath} is not the key of tls.certificate ${path}`);
+    const certificate = readText(path, `${setting}.certificate`);
+    const key = readText(keyPath, `${setting}.key`);
+    const leaf = parseCertificates(
+      certificate,
+      `${setting}.certificate: ${path}`,
+    )[0] as X509Certificate;
+    if (!leaf.checkPrivateKey(readKey(key, `${setting}.key: ${keyPath}`))) {
+      throw new StartError(
+        `${setting}.key: ${keyPath} is not the key of ${setting}.certificate ${path}`,
+      );
     }
     return { certificate, key, leaf };
   });
@@ -59,16 +67,18 @@ export function readIdentity(tls: Config["tls"]): ServerIdentity {
     createSecureContext(contextOptions(identity, tls.suites));
   } catch (error) {
     // A key that is too short, say, or an intermediate that cannot be read.
-    throw new StartError(`tls.certificate: ${tls.certificate.join(", ")}: ${reasonOf(error)}`);
+    throw new StartError(
+      `${setting}.certificate: ${tls.certificate.join(", ")}: ${reasonOf(error)}`,
+    );
   }
   return identity;
 }
 
-function readKey(pem: string, path: string): KeyObject {
+function readKey(pem: string, what: string): KeyObject {
   try {
     return createPrivateKey(pem);
   } catch (error) {
-    throw new StartError(`tls.key: ${path}: holds no usable private key: ${reasonOf(error)}`);
+    throw new StartError(`${what}: holds no usable private key: ${reasonOf(error)}`);
   }
 }
 

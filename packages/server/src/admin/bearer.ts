@@ -1,0 +1,43 @@
+import type { Role } from "@holdfast/admin";
+
+/** Whom a bearer token speaks for. */
+export interface Bearer {
+  /** The token's identifier; for OIDC, issuer and subject. */
+  readonly id: string;
+  readonly name: string;
+  readonly role: Role;
+  /** Identifiers of the instances that it is bound to; undefined = all. */
+  readonly instances: readonly string[] | undefined;
+  readonly expiresMs: number | undefined;
+}
+
+/** Why a token speaks for nobody. */
+export type TokenRefusal = "missing" | "unknown" | "expired" | "revoked" | "unavailable";
+
+/** Knows Holdfast's own tokens. */
+export interface TokenVerifier {
+  /** Looks at what the node holds in memory; never at a store. */
+  verify(token: string): Bearer | TokenRefusal;
+}
+
+/** Tells whom an Authorization header speaks for. */
+export type Authenticate = (header: string | undefined) => Promise<Bearer | TokenRefusal>;
+
+/** Knows tokens of an identity provider, such as those of OIDC. */
+export interface ForeignTokens {
+  verify(token: string): Promise<Bearer | TokenRefusal>;
+}
+
+const scheme = /^Bearer ([A-Za-z0-9._~+/-]{16,8192}=*)$/i;
+/** A JSON Web Token begins with a JSON object in base64url (RFC 7519). */
+const jwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/;
+
+/** Asks those who know tokens: a JSON Web Token belongs to the identity provider, where there is one. */
+export function authenticator(own: TokenVerifier, foreign?: ForeignTokens): Authenticate {
+  return async (header) => {
+    if (header === undefined) return "missing";
+    const token = scheme.exec(header)?.[1];
+    if (token === undefined) return "unknown";
+    return foreign !== undefined && jwt.test(token) ? foreign.verify(token) : own.verify(token);
+  };
+}

@@ -1,0 +1,43 @@
+import { hash } from "node:crypto";
+import { Refused } from "./problem.ts";
+
+const checkBytes = 9;
+
+/**
+ * A cursor as callers get it: what the handler said, with a check of which list it goes on. It is no secret and grants
+ * nothing; handlers take what it says as they take any input.
+ */
+export function sealCursor(said: string, list: string): string {
+  const bytes = Buffer.from(said, "utf8");
+  return Buffer.concat([check(bytes, list), bytes]).toString("base64url");
+}
+
+/** What the handler said; a `Refused` where it was made for another list or by somebody else. */
+export function openCursor(cursor: string, list: string): string {
+  const all = /^[\w-]+$/.test(cursor) ? Buffer.from(cursor, "base64url") : Buffer.alloc(0);
+  const bytes = all.subarray(checkBytes);
+  const good = all.length > checkBytes && all.subarray(0, checkBytes).equals(check(bytes, list));
+  if (good) return bytes.toString("utf8");
+  throw new Refused({
+    code: "invalid",
+    detail:
+      "query.cursor: belongs to another list; begin without it, and keep the filters as they were",
+  });
+}
+
+/** Names a list: the operation, what it is of, and its filters, but neither cursor nor limit. */
+export function listName(
+  operation: string,
+  params: object | undefined,
+  query: Readonly<Record<string, unknown>>,
+): string {
+  const filters = Object.entries(query)
+    .filter(([name]) => name !== "cursor" && name !== "limit")
+    .toSorted(([one], [other]) => (one < other ? -1 : 1));
+  return JSON.stringify([operation, params ?? {}, filters]);
+}
+
+function check(bytes: Buffer, list: string): Buffer {
+  const text = `holdfast cursor\0${list}\0${bytes.toString("base64url")}`;
+  return Buffer.from(hash("sha256", text, "hex"), "hex").subarray(0, checkBytes);
+}

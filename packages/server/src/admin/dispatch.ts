@@ -1,0 +1,153 @@
+import type { Call, Handlers, Route } from "@holdfast/admin";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { NodeObserver } from "../events.ts";
+import { listName, openCursor, sealCursor } from "./cursor.ts";
+import type { Admitted } from "./gate.ts";
+import type { Made } from "./made.ts";
+import { Refused } from "./problem.ts";
+import { idempotencyKey, type Repeats, repeatedId, type Sent } from "./repeats.ts";
+import { placeOf, type Schemas, validated } from "./validate.ts";
+
+/** What carries requests out. */
+export interface DispatchParts {
+  readonly handlers: Handlers;
+  readonly repeats: Repeats;
+  readonly made: Made;
+  readonly newId: () => string;
+  readonly observe: NodeObserver;
+}
+
+/** One operation, as it is served. */
+export interface Served {
+  readonly operation: keyof Handlers;
+  readonly route: Route;
+  readonly schemas: Schemas;
+}
+
+/** A validated call, and which list it is about. */
+export interface Prepared {
+  readonly call: Call;
+  readonly list: string;
+  readonly key: string | undefined;
+}
+
+/** Validates a request that was let in. */
+export function prepare(
+  parts: DispatchParts,
+  { operation, route, schemas }: Served,
+  request: FastifyRequest,
+  admitted: Admitted,
+  signal: AbortSignal,
+): Prepared {
+  const given = validated(schemas, request);
+  const params = { ...(given.params as object), ...named("instance", admitted.instance) };
+  const filters = { ...(given.query as object), ...named("instance", admitted.queried) };
+  const list = listName(operation, params, filters);
+  const query = openedCursor(filters, list);
+  const { principal } = admitted;
+  const key =
+    route.method === "POST" ? idempotencyKey(request.headers["idempotency-key"]) : undefined;
+  const call = {
+    principal,
+    params,
+    query,
+    body: given.body,
+    ifMatch: ifMatch(route, request.headers["if-match"]),
+    newId: key === undefined ? parts.newId() : repeatedId({ key, operation, principal, params }),
+    lastEventId: lastEvent(request.headers["last-event-id"]),
+    requestId: request.id,
+    signal,
+  };
+  return { call: call as unknown as Call, list, key };
+}
+
+/** Carries a call out and sends its answer, or that of an earlier one with the same idempotency key. */
+export async function dispatch(
+  parts: DispatchParts,
+  served: Served,
+  { call, list, key }: Prepared,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
+  const { operation, route } = served;
+  const first = async (): Promise<Sent> => {
+    const status = route.status ?? 200;
+    const before = key === undefined ? undefined : await parts.made.before(served, call);
+    if (before !== undefined) return { status, body: checked(parts, served, before, list, call) };
+    const handler = parts.handlers[operation] as unknown as (call: Call) => Promise<unknown>;
+    return { status, body: checked(parts, served, await handler(call), list, call) };
+  };
+  const shownOnce = route.shownOnce === true;
+  const { params, body, principal } = call;
+  const { sent, repeated } =
+    key === undefined
+      ? { sent: await first(), repeated: false }
+      : await parts.repeats.run({ key, operation, principal, params, body, shownOnce }, first);
+  if (repeated) reply.header("idempotent-replayed", "true");
+  const etag = etagOf(route, sent.body);
+  if (etag !== undefined) reply.header("etag", etag);
+  if (etag !== undefined && route.method === "GET" && request.headers["if-none-match"] === etag) {
+    return reply.code(304).send();
+  }
+  return reply
+    .code(sent.status)
+    .header("content-type", "application/json; charset=utf-8")
+    .send(JSON.stringify(sent.body));
+}
+
+/** The answer as the contract has it: what the contract does not name goes to nobody. */
+function checked(
+  { observe }: DispatchParts,
+  { operation, schemas }: Served,
+  answer: unknown,
+  list: string,
+  { requestId }: Call,
+): unknown {
+  const parsed = schemas.answer.safeParse(answer);
+  if (!parsed.success) {
+    const places = parsed.error.issues.slice(0, 5).map(({ path }) => placeOf(["answer", ...path]));
+    const message = `the answer of ${operation} is not as its contract says: ${places.join(", ")}`;
+    observe({ type: "warning", message, cause: `request ${requestId}` });
+    throw new TypeError(message);
+  }
+  const body = parsed.data as { readonly next?: unknown };
+  if (typeof body.next !== "string") return body;
+  return { ...body, next: sealCursor(body.next, list) };
+}
+
+function openedCursor(query: object, list: string): object {
+  const { cursor } = query as { readonly cursor?: unknown };
+  return typeof cursor === "string" ? { ...query, cursor: openCursor(cursor, list) } : query;
+}
+
+function named(name: string, value: string | undefined): object {
+  return value === undefined ? {} : { [name]: value };
+}
+
+function ifMatch(route: Route, header: string | undefined): string | undefined {
+  if (route.etag === undefined || route.method === "GET") return undefined;
+  if (header === undefined) {
+    if (route.etag !== "required") return undefined;
+    throw new Refused({
+      code: "preconditionRequired",
+      detail: "send the ETag of what you change as If-Match",
+    });
+  }
+  if (header === "*") return undefined;
+  const tag = /^"([^"\s]{1,64})"$/.exec(header)?.[1];
+  if (tag !== undefined) return tag;
+  throw new Refused({
+    code: "preconditionFailed",
+    detail: "If-Match: must be one ETag in quotes, as it was given",
+  });
+}
+
+function lastEvent(header: string | readonly string[] | undefined): string | undefined {
+  return typeof header === "string" && /^[\x21-\x7e]{1,256}$/.test(header) ? header : undefined;
+}
+
+function etagOf(route: Route, body: unknown): string | undefined {
+  if (route.etag === undefined) return undefined;
+  const { version } = body as { readonly version?: unknown };
+  return typeof version === "string" ? `"${version}"` : undefined;
+}

@@ -1,0 +1,133 @@
+import { type Principal, type Role, type Route, roles } from "@holdfast/admin";
+import type { FastifyRequest } from "fastify";
+import type { Authenticate, Bearer, TokenRefusal } from "./bearer.ts";
+import type { Buckets } from "./buckets.ts";
+import type { Denial } from "./denials.ts";
+import type { InstanceNames } from "./instance-names.ts";
+import { Refused } from "./problem.ts";
+
+/** What decides who may call what. */
+export interface GateParts {
+  readonly authenticate: Authenticate;
+  readonly instances: InstanceNames;
+  /** By token. */
+  readonly requests: Buckets;
+  /** By address, for tokens that speak for nobody. */
+  readonly failures: Buckets;
+  readonly denied: (denial: Denial) => void;
+}
+
+/** Who was let in, and to which instance where the route is about one. */
+export interface Admitted {
+  readonly principal: Principal;
+  readonly instance: string | undefined;
+  /** `instance` of the query, as an identifier. */
+  readonly queried: string | undefined;
+}
+
+const refusalWords: Readonly<Record<TokenRefusal, string>> = {
+  missing: "send a token as `Authorization: Bearer …`",
+  unknown: "the token is not known here",
+  expired: "the token has expired: make another",
+  revoked: "the token was revoked",
+  unavailable: "the token cannot be checked now; try again in a moment",
+};
+
+/** Lets callers in: by token, then role, then instance, so that nobody learns of what he may not see. */
+export class Gate {
+  readonly #parts: GateParts;
+
+  constructor(parts: GateParts) {
+    this.#parts = parts;
+  }
+
+  /** Throws a `Refused` where the request may not go on; its body is not read before. */
+  async admit(operation: string, route: Route, request: FastifyRequest): Promise<Admitted> {
+    if (route.role === "public") return nobody(request.ip);
+    const bearer = await this.#parts.authenticate(request.headers.authorization);
+    const about = { operation, remote: request.ip, requestId: request.id };
+    if (typeof bearer === "string") throw this.#unknown(bearer, about);
+    const principal = principalOf(bearer, request.ip);
+    const waitSeconds = this.#parts.requests.take(principal.id);
+    if (waitSeconds > 0) throw tooMany(waitSeconds, "this token asks too often");
+    if (!reaches(principal.role, route.role)) {
+      this.#parts.denied({ ...about, principal, reason: "role" });
+      throw forbidden(`it takes the role ${route.role}, and this token has ${principal.role}`);
+    }
+    if (route.scope === "system" && principal.instances !== undefined) {
+      this.#parts.denied({ ...about, principal, reason: "scope" });
+      throw forbidden("this token is bound to instances, and this is about the whole system");
+    }
+    const look = (named: unknown): string | undefined =>
+      typeof named === "string" ? this.#instance(named, principal, about) : undefined;
+    const { instance } = (request.params ?? {}) as Record<string, unknown>;
+    const queried = (request.query as Record<string, unknown>)["instance"];
+    return { principal, instance: look(instance), queried: look(queried) };
+  }
+
+  /** Whether the token still speaks for the same; asked again and again while a stream is open. */
+  async stillAdmitted(route: Route, header: string | undefined, was: Principal): Promise<boolean> {
+    const bearer = await this.#parts.authenticate(header);
+    if (typeof bearer === "string") return bearer === "unavailable";
+    const same = JSON.stringify(bearer.instances) === JSON.stringify(was.instances);
+    return bearer.id === was.id && same && reaches(bearer.role, route.role);
+  }
+
+  #unknown(refusal: TokenRefusal, about: Omit<Denial, "reason" | "principal">): Refused {
+    const waitSeconds = this.#parts.failures.take(about.remote);
+    // Neither told apart nor audited one by one: an address that only guesses.
+    if (waitSeconds > 0) return tooMany(waitSeconds, "too many requests without a valid token");
+    this.#parts.denied({ ...about, principal: undefined, reason: refusal });
+    if (refusal === "unavailable") {
+      return new Refused({ code: "storeUnavailable", detail: refusalWords[refusal] });
+    }
+    const error = refusal === "missing" ? "" : ', error="invalid_token"';
+    return new Refused({
+      code: "unauthenticated",
+      detail: refusalWords[refusal],
+      headers: { "www-authenticate": `Bearer realm="holdfast"${error}` },
+    });
+  }
+
+  /** One that the token is not bound to is answered as one that there is not. */
+  #instance(
+    named: string,
+    principal: Principal,
+    about: Omit<Denial, "reason" | "principal">,
+  ): string {
+    const id = this.#parts.instances.idOf(named);
+    const bound = principal.instances;
+    if (id !== undefined && (bound === undefined || bound.includes(id))) return id;
+    if (id !== undefined) {
+      this.#parts.denied({ ...about, principal, reason: "instance", instance: id });
+    }
+    throw new Refused({ code: "notFound", detail: "there is no such instance" });
+  }
+}
+
+/** The one who calls what needs no token. */
+function nobody(remote: string): Admitted {
+  const principal: Principal = { name: "", id: "", role: "viewer", instances: [], remote };
+  return { principal, instance: undefined, queried: undefined };
+}
+
+function principalOf({ id, name, role, instances }: Bearer, remote: string): Principal {
+  return { id, name, role, instances, remote };
+}
+
+function reaches(has: Role, needed: Route["role"]): boolean {
+  return needed === "public" || roles.indexOf(has) >= roles.indexOf(needed);
+}
+
+function forbidden(detail: string): Refused {
+  return new Refused({ code: "forbidden", detail });
+}
+
+/** A refusal with the time to wait. */
+export function tooMany(seconds: number, detail: string): Refused {
+  return new Refused({
+    code: "tooMany",
+    detail: `${detail}: wait ${seconds} s`,
+    headers: { "retry-after": String(seconds) },
+  });
+}

@@ -1,0 +1,272 @@
+import type { Server } from "node:https";
+import type { AddressInfo } from "node:net";
+import { contract, type Handlers, type Route } from "@holdfast/admin";
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { type Address, printAddress } from "../address.ts";
+import { listenError } from "../listen-error.ts";
+import { contextOptions, type ServerIdentity } from "../tls.ts";
+import { type DispatchParts, dispatch, prepare, type Served } from "./dispatch.ts";
+import { type Admitted, type Gate, tooMany } from "./gate.ts";
+import { type Problem, problemDocument, problemOf } from "./problem.ts";
+import { sendEvents } from "./stream.ts";
+import { schemasOf } from "./validate.ts";
+
+/** What the listener is made of. */
+export interface AdminListenerOptions extends DispatchParts {
+  readonly listen: Address;
+  readonly identity: ServerIdentity;
+  readonly gate: Gate;
+  readonly connectionsMax: number;
+  readonly requestId: () => string;
+  readonly monotonicMs: () => number;
+}
+
+const bodyMaxUsual = 262_144;
+const bodyMaxLarge = 1_048_576;
+const headerBytesMax = 16_384;
+const headersMs = 10_000;
+const requestMs = 30_000;
+const idleMs = 15_000;
+const graceMs = 5000;
+/** Requests at the same time; what they wait for is mostly the store, which orders them anyway. */
+const runningMax = 64;
+const streamsMax = 64;
+/** Bodies of many megabytes at the same time. */
+const largeMax = 1;
+
+const securityHeaders = {
+  "cache-control": "no-store",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "cross-origin-resource-policy": "same-origin",
+  "referrer-policy": "no-referrer",
+  "strict-transport-security": "max-age=31536000",
+  "x-content-type-options": "nosniff",
+} as const;
+
+interface Running {
+  readonly admitted: Admitted;
+  readonly startedMs: number;
+}
+
+/** The admin API over HTTPS: every route comes from the contract, and all are served by the same few lines. */
+export class AdminListener {
+  readonly #options: AdminListenerOptions;
+  readonly #app: FastifyInstance<Server>;
+  readonly #calls = new WeakMap<FastifyRequest, Running>();
+  readonly #streams = new Set<AbortController>();
+  #running = 0;
+  #large = 0;
+
+  private constructor(options: AdminListenerOptions) {
+    this.#options = options;
+    this.#app = fastify({
+      https: {
+        ...tlsOf(options.identity),
+        handshakeTimeout: headersMs,
+        headersTimeout: headersMs,
+        maxHeaderSize: headerBytesMax,
+        connectionsCheckingInterval: 1000,
+      },
+      bodyLimit: bodyMaxUsual,
+      requestTimeout: requestMs,
+      keepAliveTimeout: idleMs,
+      forceCloseConnections: "idle",
+      onProtoPoisoning: "error",
+      onConstructorPoisoning: "error",
+      exposeHeadRoutes: false,
+      trustProxy: false,
+      requestIdHeader: false,
+      genReqId: options.requestId,
+      routerOptions: { maxParamLength: 512 },
+      frameworkErrors: (error, request, reply) => {
+        this.#refuse(error, request as FastifyRequest, reply as FastifyReply);
+      },
+      clientErrorHandler: (_error, socket) => {
+        if (socket.writable)
+          socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+      },
+    }) as unknown as FastifyInstance<Server>;
+    this.#app.server.maxConnections = options.connectionsMax;
+    this.#app.removeContentTypeParser("text/plain");
+    this.#app.setErrorHandler((error, request, reply) => this.#refuse(error, request, reply));
+    this.#app.setNotFoundHandler((request, reply) =>
+      this.#answerProblem(request, reply, { code: "notFound", detail: "there is no such path" }),
+    );
+    this.#app.addHook("onRequest", async (request, reply) => {
+      reply.headers({ ...securityHeaders, "x-request-id": request.id });
+    });
+    this.#register();
+  }
+
+  /** Opens the listener. */
+  static async open(options: AdminListenerOptions): Promise<AdminListener> {
+    const listener = new AdminListener(options);
+    const { host, port } = options.listen;
+    try {
+      await listener.#app.listen({ host, port });
+    } catch (error) {
+      throw listenError("admin.listen", printAddress(options.listen), error);
+    }
+    return listener;
+  }
+
+  get address(): string {
+    const { port } = this.#app.server.address() as AddressInfo;
+    return printAddress({ host: this.#options.listen.host, port });
+  }
+
+  /** Connections from now on see this certificate. */
+  setIdentity(identity: ServerIdentity): void {
+    this.#app.server.setSecureContext(tlsOf(identity));
+  }
+
+  /** Ends streams, waits a moment for requests under way, and cuts what is left. */
+  async close(): Promise<void> {
+    for (const stream of this.#streams) stream.abort();
+    const cut = setTimeout(() => this.#app.server.closeAllConnections(), graceMs);
+    await this.#app.close();
+    clearTimeout(cut);
+  }
+
+  #register(): void {
+    const methods = new Map<string, string[]>();
+    for (const [name, route] of Object.entries(contract) as [keyof Handlers, Route][]) {
+      const url = route.path.replaceAll(/\{(\w+)\}/g, ":$1");
+      methods.set(url, [...(methods.get(url) ?? []), route.method]);
+      const served: Served = { operation: name, route, schemas: schemasOf(route) };
+      const bodyLimit = route.bodyMax ?? bodyMaxUsual;
+      this.#app.route({
+        method: route.method,
+        url,
+        bodyLimit,
+        onRequest: (request, reply) => this.#admit(served, request, reply, bodyLimit),
+        handler: (request, reply) => this.#serve(served, request, reply),
+        config: { operation: name },
+      });
+    }
+    const all = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+    for (const [url, served] of methods) {
+      const method = all.filter((one) => !served.includes(one));
+      const allow = served.join(", ");
+      const problem: Problem = {
+        code: "methodNotAllowed",
+        detail: `this path takes ${allow}`,
+        headers: { allow },
+      };
+      // Before a body is read.
+      this.#app.route({
+        method,
+        url,
+        onRequest: async (request, reply) => this.#answerProblem(request, reply, problem),
+        handler: async () => undefined,
+      });
+    }
+  }
+
+  async #admit(
+    served: Served,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    bodyLimit: number,
+  ): Promise<void> {
+    const { gate, monotonicMs } = this.#options;
+    const startedMs = monotonicMs();
+    const admitted = await gate.admit(served.operation, served.route, request);
+    const large = bodyLimit > bodyMaxLarge;
+    if (this.#running >= runningMax) throw tooMany(1, "this node carries out as much as it may");
+    if (large && this.#large >= largeMax) throw tooMany(1, "another large request is under way");
+    this.#calls.set(request, { admitted, startedMs });
+    this.#running += 1;
+    if (large) this.#large += 1;
+    reply.raw.once("close", () => {
+      this.#running -= 1;
+      if (large) this.#large -= 1;
+    });
+  }
+
+  async #serve(served: Served, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const running = this.#calls.get(request);
+    if (running === undefined) throw new TypeError("a request that nobody let in");
+    const ending = new AbortController();
+    reply.raw.once("close", () => ending.abort());
+    const prepared = prepare(this.#options, served, request, running.admitted, ending.signal);
+    if (served.route.stream === true) {
+      return this.#stream(served, prepared, running, request, reply, ending);
+    }
+    const answer = await dispatch(this.#options, served, prepared, request, reply);
+    this.#tell(request, reply.statusCode);
+    return answer;
+  }
+
+  async #stream(
+    { operation, route, schemas }: Served,
+    { call }: ReturnType<typeof prepare>,
+    { admitted }: Running,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    ending: AbortController,
+  ): Promise<unknown> {
+    if (this.#streams.size >= streamsMax) throw tooMany(5, "as many follow events as may");
+    this.#streams.add(ending);
+    try {
+      const { gate, handlers } = this.#options;
+      const handler = handlers[operation] as unknown as (given: unknown) => AsyncIterable<unknown>;
+      const events = handler(call);
+      const header = request.headers.authorization;
+      reply.hijack();
+      this.#tell(request, 200);
+      await sendEvents({
+        response: reply.raw,
+        headers: { ...securityHeaders, "x-request-id": request.id },
+        events,
+        answer: schemas.answer,
+        ending,
+        stillAdmitted: () => gate.stillAdmitted(route, header, admitted.principal),
+      });
+    } finally {
+      this.#streams.delete(ending);
+    }
+    return reply;
+  }
+
+  #refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    return this.#answerProblem(request, reply, problemOf(error, request.id));
+  }
+
+  #answerProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+    const document = problemDocument(problem, request.id);
+    const status = document["status"] as number;
+    this.#tell(request, status, problem.cause);
+    // What was not read of the body must not be taken for the next request.
+    if (status === 413 || (status === 401 && request.method !== "GET"))
+      reply.header("connection", "close");
+    return reply
+      .code(status)
+      .headers({ ...securityHeaders, ...problem.headers, "x-request-id": request.id })
+      .header("content-type", "application/problem+json; charset=utf-8")
+      .send(JSON.stringify(document));
+  }
+
+  #tell(request: FastifyRequest, status: number, cause?: unknown): void {
+    const { observe, monotonicMs } = this.#options;
+    const running = this.#calls.get(request);
+    const { operation } = request.routeOptions.config as { readonly operation?: string };
+    const nowMs = monotonicMs();
+    observe({
+      type: "adminRequest",
+      operation: operation ?? "",
+      method: request.method,
+      status,
+      durationMs: nowMs - (running?.startedMs ?? nowMs),
+      principal: running?.admitted.principal.name ?? "",
+      instance: running?.admitted.instance ?? "",
+      remote: request.ip,
+      requestId: request.id,
+      ...(cause === undefined ? {} : { cause }),
+    });
+  }
+}
+
+function tlsOf(identity: ServerIdentity) {
+  return { ...contextOptions(identity, "default"), sessionIdContext: "holdfast-admin" };
+}

@@ -1,0 +1,80 @@
+import type { Call, Handlers } from "@holdfast/admin";
+import { type Document, systemIdentifier, systemTypes } from "@holdfast/engine";
+import type { SystemView } from "../management/system-view.ts";
+import type { Served } from "./dispatch.ts";
+import { madeAlready, mismatch } from "./repeats.ts";
+
+/** How an operation's repetition is answered once what it makes is there. */
+interface Row {
+  readonly type: number;
+  /** The answer, by reading what was made; absent where it holds a secret that was shown once. */
+  readonly read?: (handlers: Handlers, call: Call, id: string) => Promise<unknown>;
+}
+
+const certificate: Row = {
+  type: systemTypes.Certificate,
+  read: (handlers, call, id) => readCertificate(handlers, call, id),
+};
+
+/** Operations that make a record under `Call.newId`. */
+const rows: Partial<Record<keyof Handlers, Row>> = {
+  createInstance: {
+    type: systemTypes.Instance,
+    read: (handlers, call, instance) =>
+      handlers.readInstance({ ...call, params: { instance }, query: undefined, body: undefined }),
+  },
+  addCertificate: certificate,
+  adoptCertificate: certificate,
+  signRequest: {
+    type: systemTypes.Certificate,
+    read: async (handlers, call, id) => {
+      const made = await readCertificate(handlers, call, id);
+      const params = call.params as unknown as { readonly instance: string };
+      const authority = await handlers.readAuthority({
+        ...call,
+        params,
+        query: undefined,
+        body: undefined,
+      });
+      return { certificate: made, pem: made.pem, authority: authority.certificate };
+    },
+  },
+  issuePair: { type: systemTypes.Certificate },
+  createToken: { type: systemTypes.Token },
+};
+
+/** Finds what an earlier call with the same idempotency key made, at whichever node, before a crash or after. */
+export class Made {
+  readonly #view: Pick<SystemView, "get">;
+  readonly #handlers: Handlers;
+
+  constructor(view: Pick<SystemView, "get">, handlers: Handlers) {
+    this.#view = view;
+    this.#handlers = handlers;
+  }
+
+  /** The answer to repeat; undefined where nothing was made yet. */
+  async before({ operation }: Served, call: Call): Promise<unknown> {
+    const row = rows[operation];
+    if (row === undefined) return undefined;
+    const { newId } = call;
+    const id = row.type === systemTypes.Instance ? systemIdentifier(row.type, newId) : newId;
+    const document = this.#view.get(row.type, id);
+    if (document === undefined) return undefined;
+    if (differs(document, call.body)) throw mismatch();
+    if (row.read === undefined || document.destroyed !== undefined) throw madeAlready();
+    return row.read(this.#handlers, call, newId);
+  }
+}
+
+function readCertificate(handlers: Handlers, call: Call, id: string) {
+  const { instance } = call.params as unknown as { readonly instance: string };
+  const params = { instance, certificate: id };
+  return handlers.readCertificate({ ...call, params, query: undefined, body: undefined });
+}
+
+/** Whether it was made under another name than is asked for now. */
+function differs({ fields }: Document, body: unknown): boolean {
+  const { name } = (body ?? {}) as { readonly name?: unknown };
+  return typeof name === "string" && fields["name"] !== undefined && fields["name"] !== name;
+}

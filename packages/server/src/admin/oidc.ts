@@ -1,0 +1,170 @@
+import type { Role } from "@holdfast/admin";
+import { createRemoteJWKSet, customFetch, errors, type JWTPayload, jwtVerify } from "jose";
+import { z } from "zod";
+import type { Config } from "../config-table.ts";
+import type { NodeObserver } from "../events.ts";
+import { reasonOf } from "../start-error.ts";
+import type { Bearer, ForeignTokens, TokenRefusal } from "./bearer.ts";
+import { fetchJson } from "./https-json.ts";
+import type { InstanceNames } from "./instance-names.ts";
+
+/** What tokens of an identity provider are checked with. */
+export interface OidcOptions {
+  readonly settings: NonNullable<NonNullable<Config["admin"]>["oidc"]>;
+  /** PEM of `settings.ca`. */
+  readonly ca: string | undefined;
+  readonly instances: InstanceNames;
+  readonly wallMs: () => number;
+  readonly monotonicMs: () => number;
+  readonly observe: NodeObserver;
+}
+
+type KeySet = ReturnType<typeof createRemoteJWKSet>;
+
+/** Signatures with a public key only: a symmetric one could be made with what everybody can read. */
+const algorithms = [
+  "RS256",
+  "RS384",
+  "RS512",
+  "PS256",
+  "PS384",
+  "PS512",
+  "ES256",
+  "ES384",
+  "ES512",
+  "EdDSA",
+];
+const fetchMs = 5000;
+const bytesMax = 1 << 20;
+const cacheMs = 600_000;
+/** Tokens with a key that is not known make the provider asked again, no more often than this. */
+const cooldownMs = 30_000;
+const discoverAgainMs = 10_000;
+const discovery = z.object({ issuer: z.string(), jwks_uri: z.string().regex(/^https:\/\//) });
+
+/** Tokens of an identity provider: OpenID Connect Core 1.0, 3.1.3.7, and RFC 9068 where they are access tokens. */
+export class OidcTokens implements ForeignTokens {
+  readonly #options: OidcOptions;
+  #keys: Promise<KeySet> | undefined;
+  #failedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: OidcOptions) {
+    this.#options = options;
+  }
+
+  async verify(token: string): Promise<Bearer | TokenRefusal> {
+    const { settings, wallMs } = this.#options;
+    let keys: KeySet;
+    try {
+      keys = await this.#keySet();
+    } catch {
+      return "unavailable";
+    }
+    try {
+      const { payload } = await jwtVerify(token, keys, {
+        issuer: settings.issuer,
+        audience: settings.audience,
+        algorithms,
+        clockTolerance: settings.clockToleranceSeconds,
+        currentDate: new Date(wallMs()),
+        requiredClaims: ["exp", "sub"],
+      });
+      return this.#bearer(payload);
+    } catch (error) {
+      return this.#refusal(error);
+    }
+  }
+
+  #refusal(error: unknown): TokenRefusal {
+    if (error instanceof errors.JWTExpired) return "expired";
+    const unreachable =
+      !(error instanceof errors.JOSEError) ||
+      error instanceof errors.JWKSTimeout ||
+      error.code === "ERR_JOSE_GENERIC";
+    if (!unreachable) return "unknown";
+    this.#warn(error);
+    return "unavailable";
+  }
+
+  #bearer(payload: JWTPayload): Bearer | TokenRefusal {
+    const { settings } = this.#options;
+    const role = roleOf(valuesOf(payload, settings.roleClaim), settings);
+    // Who has no role here is nobody here.
+    if (role === undefined) return "unknown";
+    const [name = payload.sub ?? ""] = valuesOf(payload, settings.nameClaim);
+    return {
+      id: `${settings.issuer} ${payload.sub}`,
+      name: name.slice(0, 128),
+      role,
+      instances: this.#instances(payload),
+      expiresMs: payload.exp === undefined ? undefined : payload.exp * 1000,
+    };
+  }
+
+  #instances(payload: JWTPayload): readonly string[] | undefined {
+    const { settings, instances } = this.#options;
+    if (settings.instancesClaim === undefined) return undefined;
+    const named = valuesOf(payload, settings.instancesClaim);
+    if (named.includes("*")) return undefined;
+    return named.flatMap((one) => instances.idOf(one) ?? []);
+  }
+
+  #keySet(): Promise<KeySet> {
+    const { monotonicMs } = this.#options;
+    if (this.#keys === undefined) {
+      // A provider that is down is not asked by every request.
+      if (monotonicMs() - this.#failedMs < discoverAgainMs)
+        return Promise.reject(new Error("wait"));
+      const keys = this.#discover();
+      this.#keys = keys;
+      keys.catch((error: unknown) => {
+        this.#keys = undefined;
+        this.#failedMs = monotonicMs();
+        this.#warn(error);
+      });
+    }
+    return this.#keys;
+  }
+
+  /** OpenID Connect Discovery 1.0, section 4. */
+  async #discover(): Promise<KeySet> {
+    const { settings } = this.#options;
+    const url = `${settings.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
+    const found = discovery.safeParse(await this.#fetch(url));
+    if (!found.success) throw new Error(`${url}: names no https:// jwks_uri`);
+    if (found.data.issuer !== settings.issuer) throw new Error(`${url}: is that of another issuer`);
+    return createRemoteJWKSet(new URL(found.data.jwks_uri), {
+      timeoutDuration: fetchMs,
+      cacheMaxAge: cacheMs,
+      cooldownDuration: cooldownMs,
+      [customFetch]: async (asked) => Response.json(await this.#fetch(asked)),
+    });
+  }
+
+  #fetch(url: string): Promise<unknown> {
+    const { ca } = this.#options;
+    return fetchJson(url, { timeoutMs: fetchMs, bytesMax, ...(ca && { ca }) });
+  }
+
+  #warn(cause: unknown): void {
+    const message = `admin.oidc: tokens cannot be checked: ${reasonOf(cause)}`;
+    this.#options.observe({ type: "warning", message, cause });
+  }
+}
+
+function roleOf(values: readonly string[], settings: OidcOptions["settings"]): Role | undefined {
+  const highestFirst = ["manager", "operator", "viewer"] as const;
+  return highestFirst.find((role) => settings[role].some((value) => values.includes(value)));
+}
+
+/** The texts of a claim; a name with dots leads into objects, unless the whole of it is a claim. */
+function valuesOf(payload: JWTPayload, claim: string): readonly string[] {
+  const steps = Object.hasOwn(payload, claim) ? [claim] : claim.split(".");
+  let value: unknown = payload;
+  for (const step of steps) {
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, step)) return [];
+    value = (value as Record<string, unknown>)[step];
+  }
+  const list = Array.isArray(value) ? value : [value];
+  return list.filter((one): one is string => typeof one === "string");
+}

@@ -1,0 +1,123 @@
+import { hash } from "node:crypto";
+import type { Principal } from "@holdfast/admin";
+import { Refused } from "./problem.ts";
+
+/** An answer as it was sent. */
+export interface Sent {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** A POST that may be repeated. */
+export interface Repeatable {
+  readonly key: string;
+  readonly operation: string;
+  readonly principal: Principal;
+  readonly params: unknown;
+  readonly body: unknown;
+  /** The answer is not kept. */
+  readonly shownOnce: boolean;
+}
+
+interface Kept {
+  readonly digest: string;
+  readonly untilMs: number;
+  /** Undefined where it was too large or is shown only once. */
+  readonly sent: Promise<Sent | undefined>;
+}
+
+const keptMs = 24 * 3_600_000;
+const keptMax = 2000;
+const keptBytesMax = 32_768;
+const keyForm = /^[\x21-\x7e]{1,128}$/;
+
+/** The key of a header `Idempotency-Key`; a `Refused` for one that cannot be it. */
+export function idempotencyKey(header: string | readonly string[] | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  if (typeof header === "string" && keyForm.test(header)) return header;
+  throw new Refused({
+    code: "invalid",
+    detail: "Idempotency-Key: must be 1 to 128 visible ASCII characters, such as a UUID",
+  });
+}
+
+/**
+ * What repeated POSTs are answered, at this node, for a day. What a call makes is made under an identifier that comes
+ * from the key (`repeatedId`), so that another node, or this one after a crash, makes nothing twice either.
+ */
+export class Repeats {
+  readonly #monotonicMs: () => number;
+  readonly #kept = new Map<string, Kept>();
+
+  constructor(monotonicMs: () => number) {
+    this.#monotonicMs = monotonicMs;
+  }
+
+  /** Answers as the first call with this key was answered, or runs `first`; what that throws is not kept. */
+  async run(
+    call: Repeatable,
+    first: () => Promise<Sent>,
+  ): Promise<{ readonly sent: Sent; readonly repeated: boolean }> {
+    const name = repeatedId(call);
+    const digest = hash("sha256", JSON.stringify(call.body) ?? "", "base64url");
+    const known = this.#kept.get(name);
+    if (known !== undefined && known.untilMs > this.#monotonicMs()) {
+      if (known.digest !== digest) throw mismatch();
+      const sent = await known.sent;
+      if (sent === undefined) throw madeAlready();
+      return { sent, repeated: true };
+    }
+    const running = first();
+    const sent = running.then((answer) => (this.#keeps(call, answer) ? answer : undefined));
+    // Whoever asked is told; here it matters only whether there is something to repeat.
+    sent.catch(() => this.#kept.delete(name));
+    this.#kept.set(name, { digest, untilMs: this.#monotonicMs() + keptMs, sent });
+    if (this.#kept.size > keptMax) {
+      const [oldest] = this.#kept.keys();
+      if (oldest !== undefined) this.#kept.delete(oldest);
+    }
+    return { sent: await running, repeated: false };
+  }
+
+  #keeps({ shownOnce }: Repeatable, { body }: Sent): boolean {
+    return !shownOnce && Buffer.byteLength(JSON.stringify(body) ?? "") <= keptBytesMax;
+  }
+}
+
+/** The key was used with another body. */
+export function mismatch(): Refused {
+  return new Refused({
+    code: "idempotencyMismatch",
+    detail: "this Idempotency-Key came with another body before: use a new one",
+  });
+}
+
+/** The answer cannot be shown again. */
+export function madeAlready(): Refused {
+  return new Refused({
+    code: "madeAlready",
+    detail:
+      "an earlier request with this Idempotency-Key was carried out and its answer is not kept: look, and where its secret was lost, delete what it made and make another",
+  });
+}
+
+/** A UUID that is the same for each repetition of a call, at every node (RFC 9562, version 8). */
+export function repeatedId({
+  key,
+  operation,
+  principal,
+  params,
+}: Omit<Repeatable, "body" | "shownOnce">): string {
+  const text = JSON.stringify(["holdfast repeat", principal.id, operation, params ?? {}, key]);
+  const bytes = Buffer.from(hash("sha256", text, "hex"), "hex").subarray(0, 16);
+  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x80;
+  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
+  const hex = bytes.toString("hex");
+  return [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    hex.slice(12, 16),
+    hex.slice(16, 20),
+    hex.slice(20),
+  ].join("-");
+}

@@ -1,0 +1,86 @@
+import { once } from "node:events";
+import type { ServerResponse } from "node:http";
+import type { z } from "zod";
+
+/** How a stream of events is sent. */
+export interface StreamOptions {
+  readonly response: ServerResponse;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly events: AsyncIterable<unknown>;
+  readonly answer: z.ZodType;
+  /** Ends it: the caller is gone, or the node drains. */
+  readonly ending: AbortController;
+  /** Asked every second; false ends the stream. */
+  readonly stillAdmitted: () => Promise<boolean>;
+}
+
+const heartbeatMs = 15_000;
+const admittedEveryMs = 1000;
+/** A reader that takes nothing for so long is cut off, so that it holds no memory. */
+const stalledMs = 30_000;
+const retryMs = 2000;
+
+/** Sends Server-Sent Events (WHATWG HTML, 9.2) until they or the caller end. */
+export async function sendEvents(options: StreamOptions): Promise<void> {
+  const { response, ending } = options;
+  response.writeHead(200, {
+    ...options.headers,
+    "content-type": "text/event-stream; charset=utf-8",
+    "x-accel-buffering": "no",
+  });
+  response.socket?.setNoDelay(true);
+  const heartbeat = setInterval(() => {
+    if (!response.writableNeedDrain) response.write(":\n\n");
+  }, heartbeatMs);
+  const watch = setInterval(() => {
+    void options.stillAdmitted().then(
+      (admitted) => admitted || ending.abort(),
+      () => ending.abort(),
+    );
+  }, admittedEveryMs);
+  try {
+    response.write(`retry: ${retryMs}\n\n`);
+    await pump(options);
+  } catch {
+    // The caller is gone, or the events ended with a fault: it comes again and is told then.
+  } finally {
+    clearInterval(heartbeat);
+    clearInterval(watch);
+    ending.abort();
+    response.end();
+  }
+}
+
+async function pump({ response, events, answer, ending }: StreamOptions): Promise<void> {
+  const iterator = events[Symbol.asyncIterator]();
+  const ended = once(ending.signal, "abort").then(() => undefined);
+  try {
+    while (!ending.signal.aborted) {
+      const next = await Promise.race([iterator.next(), ended]);
+      if (next === undefined || next.done === true) return;
+      const checked = answer.safeParse(next.value);
+      if (!checked.success) continue;
+      if (!response.write(printEvent(checked.data))) await drained(response, ending);
+    }
+  } finally {
+    // Not waited for: an iterator that waits for an event does not end before there is one.
+    void Promise.resolve(iterator.return?.()).catch(() => undefined);
+  }
+}
+
+async function drained(response: ServerResponse, ending: AbortController): Promise<void> {
+  const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(stalledMs)]);
+  try {
+    await once(response, "drain", { signal });
+  } catch (error) {
+    response.destroy();
+    throw error;
+  }
+}
+
+/** One event; JSON has no line feeds of its own, so that one `data` line is enough. */
+function printEvent(event: unknown): string {
+  const { id } = event as { readonly id?: unknown };
+  const named = typeof id === "string" && /^[\x21-\x7e]{1,256}$/.test(id) ? `id: ${id}\n` : "";
+  return `${named}data: ${JSON.stringify(event)}\n\n`;
+}

@@ -1,0 +1,67 @@
+import type { Route } from "@holdfast/admin";
+import { z } from "zod";
+import { Refused } from "./problem.ts";
+
+/** What a request says besides who sends it. */
+export interface Given {
+  readonly params: unknown;
+  readonly query: unknown;
+  readonly body: unknown;
+}
+
+/** The schemas of a route, made once: what it does not name is refused. */
+export interface Schemas {
+  readonly params: z.ZodType;
+  readonly query: z.ZodType;
+  readonly body: z.ZodType;
+  readonly answer: z.ZodType;
+}
+
+const faultsMax = 10;
+const nothing = z.strictObject({});
+/** A route that takes no body takes an empty one. */
+const noBody = z.union([
+  z.undefined(),
+  z.null().transform(() => undefined),
+  nothing.transform(() => undefined),
+]);
+
+/** A route's schemas. */
+export function schemasOf({ params, query, body, answer }: Route): Schemas {
+  return {
+    params: params?.strict() ?? nothing,
+    query: query?.strict() ?? nothing,
+    body: body ?? noBody,
+    answer,
+  };
+}
+
+/** The request as its handler gets it; a `Refused` that names what is wrong, and never a value. */
+export function validated(schemas: Schemas, given: Given) {
+  const faults: { readonly at: string; readonly says: string }[] = [];
+  const part = (name: "params" | "query" | "body"): unknown => {
+    const parsed = schemas[name].safeParse(given[name]);
+    if (parsed.success) return parsed.data;
+    for (const { path, message } of parsed.error.issues) {
+      faults.push({ at: placeOf([name, ...path]), says: message });
+    }
+    return undefined;
+  };
+  const call = { params: part("params"), query: part("query"), body: part("body") };
+  const [first] = faults;
+  if (first === undefined) return call;
+  throw new Refused({
+    code: "invalid",
+    detail: `${first.at}: ${first.says}`,
+    extra: { errors: faults.slice(0, faultsMax) },
+  });
+}
+
+/** Where in the request, such as `body.regions.a.rootKey`; names that a caller chose are cut short. */
+export function placeOf(path: readonly PropertyKey[]): string {
+  const step = (name: PropertyKey, at: number): string => {
+    if (typeof name === "number") return `[${name}]`;
+    return at === 0 ? String(name) : `.${String(name).slice(0, 64)}`;
+  };
+  return path.map(step).join("").slice(0, 256);
+}

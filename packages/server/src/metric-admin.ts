@@ -1,0 +1,27 @@
+import { counter, type EventMetric, seconds } from "./metric-row.ts";
+
+/** What events of the admin API move. */
+export const adminMetrics: readonly EventMetric[] = [
+  counter(
+    "holdfast_admin_requests_total",
+    "adminRequest",
+    "Requests that the admin API answered, by operation (empty for a path that leads nowhere) and HTTP status.",
+    ["operation", "status"],
+    ({ operation, status }) => [operation, String(status)],
+  ),
+  seconds(
+    "holdfast_admin_request_seconds",
+    "adminRequest",
+    "Time of one request at the admin API, from its head to its answer.",
+    ({ durationMs }) => durationMs,
+    ["operation"],
+    ({ operation }) => [operation],
+  ),
+  counter(
+    "holdfast_admin_denied_total",
+    "adminDenied",
+    "Requests that the admin API denied: a token that is missing, unknown, expired or revoked, or one that may not do this (role, scope, instance).",
+    ["reason"],
+    ({ reason }) => [reason],
+  ),
+];

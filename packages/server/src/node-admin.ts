@@ -1,0 +1,88 @@
+import { contract, type Handlers, ManagementError } from "@holdfast/admin";
+import { type ObjectStore, systemInstance } from "@holdfast/engine";
+import { authenticator, type TokenVerifier } from "./admin/bearer.ts";
+import { Buckets } from "./admin/buckets.ts";
+import { Denials } from "./admin/denials.ts";
+import { Gate } from "./admin/gate.ts";
+import { ViewedInstances } from "./admin/instance-names.ts";
+import { AdminListener } from "./admin/listener.ts";
+import { Made } from "./admin/made.ts";
+import { OidcTokens } from "./admin/oidc.ts";
+import { Repeats } from "./admin/repeats.ts";
+import type { CertificateFiles } from "./certificate-files.ts";
+import { readText } from "./certificates.ts";
+import type { SystemView } from "./management/system-view.ts";
+import { clock, ids, type Parts } from "./node-parts.ts";
+import type { ServerIdentity } from "./tls.ts";
+
+/** What the management API stands on. */
+export interface AdminParts {
+  readonly files: CertificateFiles<ServerIdentity>;
+  readonly view: SystemView;
+  readonly store: Pick<ObjectStore, "appendAudit">;
+  readonly tokens: TokenVerifier;
+  readonly handlers: Partial<Handlers>;
+}
+
+/** Requests without a valid token that one address may make. */
+const failures = { perSecond: 1, burst: 20 };
+
+/** Opens the management API where the configuration has one. */
+export async function openAdmin(
+  parts: Parts,
+  admin: AdminParts,
+): Promise<AdminListener | undefined> {
+  const { config, observe, opened } = parts;
+  const settings = config.admin;
+  if (settings === undefined) return undefined;
+  const { files, view, tokens } = admin;
+  const handlers = complete(admin.handlers);
+  const instances = new ViewedInstances(view);
+  const append = (event: Parameters<ObjectStore["appendAudit"]>[1][number]) =>
+    admin.store.appendAudit(systemInstance, [event], false);
+  const perSecond = settings.requestsPerSecond;
+  const { monotonicMs } = clock;
+  const gate = new Gate({
+    authenticate: authenticator(tokens, openOidc(parts, instances)),
+    instances,
+    requests: new Buckets({ perSecond, burst: perSecond * 2 }, monotonicMs),
+    failures: new Buckets(failures, monotonicMs),
+    denied: new Denials({ append, observe, clock }).note,
+  });
+  const listener = await AdminListener.open({
+    listen: settings.listen,
+    identity: files.identity,
+    gate,
+    handlers,
+    repeats: new Repeats(monotonicMs),
+    made: new Made(view, handlers),
+    connectionsMax: settings.connectionsMax,
+    newId: ids.uuid,
+    requestId: ids.uuid,
+    monotonicMs,
+    observe,
+  });
+  files.onChange((identity) => listener.setIdentity(identity));
+  opened.defer(() => listener.close());
+  return listener;
+}
+
+function openOidc({ config, observe }: Parts, instances: ViewedInstances): OidcTokens | undefined {
+  const settings = config.admin?.oidc;
+  if (settings === undefined) return undefined;
+  const ca = settings.ca === undefined ? undefined : readText(settings.ca, "admin.oidc.ca");
+  const { wallMs, monotonicMs } = clock;
+  return new OidcTokens({ settings, ca, instances, wallMs, monotonicMs, observe });
+}
+
+/** Operations without a handler yet say so. */
+function complete(handlers: Partial<Handlers>): Handlers {
+  const missing = Object.keys(contract).filter((name) => !(name in handlers));
+  const none = () => {
+    throw new ManagementError("notFound", "this node does not have that operation yet");
+  };
+  return {
+    ...Object.fromEntries(missing.map((name) => [name, none])),
+    ...handlers,
+  } as unknown as Handlers;
+}
