@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import {
   type AuditEvent,
   type Clock,
+  decodeAudit,
   type Event,
   type InstanceStatus,
   type ManagedObject,
@@ -63,6 +64,8 @@ export async function create(store: RedisStore, instance: string): Promise<Manag
   return after;
 }
 
+type AuditStream = readonly (readonly [id: Buffer, fields: readonly [Buffer, Buffer]])[];
+
 /** Every audit event of an instance, oldest first, as the streams of all partitions hold them. */
 export async function auditOf(
   redis: RedisServer,
@@ -71,9 +74,10 @@ export async function auditOf(
   const keys = (await redis.command("keys", "{p*}:audit")) as string[];
   const events: AuditEvent[] = [];
   for (const key of keys) {
-    const entries = (await redis.command("xrange", key, "-", "+")) as [string, string[]][];
-    for (const [, [, of, , text]] of entries) {
-      if (of === instance && text !== undefined) events.push(JSON.parse(text));
+    const entries = (await redis.buffers("xrange", key, "-", "+")) as unknown as AuditStream;
+    for (const [, [, bytes]] of entries) {
+      const content = decodeAudit(bytes);
+      if (content.instance === instance) events.push(...content.events);
     }
   }
   return events;

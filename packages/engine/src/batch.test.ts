@@ -126,6 +126,7 @@ describe("Undo", () => {
       "kmip-key.create success",
       "kmip-key.activate pending",
       "kmip-key.activate success",
+      "kmip-key.read pending",
       "kmip-key.read success",
     ]);
   });
@@ -203,7 +204,9 @@ describe("Undo", () => {
     ]);
     expect(await stored()).toEqual(before);
     expect(engine.store.auditOf("i").slice(2)).toMatchObject([
+      { action: "kmip-key.activate", outcome: "pending" },
       { action: "kmip-key.activate", outcome: "failure", reason: "OperationUndone" },
+      { action: "kmip-key.destroy", outcome: "pending" },
       { action: "kmip-key.destroy", outcome: "failure", reason: "PermissionDenied" },
     ]);
   });
@@ -297,7 +300,10 @@ describe("Undo", () => {
       },
       { status: "OperationFailed", reason: "GeneralFailure" },
     ]);
-    expect(engine.store.auditOf("i").map(({ outcome }) => outcome)).toEqual(["unknown", "unknown"]);
+    expect(engine.store.auditOf("i").map(({ outcome }) => outcome)).toEqual([
+      ...["pending", "unknown"],
+      ...["pending", "unknown"],
+    ]);
   });
 
   test("a store that always says conflict ends in an error, not in a loop", async () => {

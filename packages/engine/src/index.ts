@@ -1,4 +1,20 @@
 export type { Client } from "./access.ts";
+export {
+  type ChainPoint,
+  chainGap,
+  chainHash,
+  chainStart,
+  checkpointEvery,
+} from "./audit-chain.ts";
+export { type AuditEntryContent, auditTimeOf, decodeAudit, encodeAudit } from "./audit-codec.ts";
+export {
+  type AuditEntry,
+  type AuditLog,
+  type AuditRange,
+  type AuditStanding,
+  auditEntriesMax,
+  type SinkPoint,
+} from "./audit-log.ts";
 export type { EngineSettings } from "./context.ts";
 export { differingMask, digestsOf, firstByteOf, inMask } from "./digest.ts";
 export {
@@ -16,6 +32,7 @@ export { defaultSettings, Engine, type EngineOptions } from "./execute.ts";
 export type { FindCursor, FindPage, FindQuery } from "./find.ts";
 export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./index-terms.ts";
 export { InstanceKeyRing, type KeyRingOptions } from "./key-ring.ts";
+export type { KeyRingStatus } from "./key-ring-status.ts";
 export {
   compromiseReasons,
   due,

@@ -33,7 +33,7 @@ export class ItemAudit {
 
   /** Pending and outcome, to be committed together with the change. */
   changeEvents(): readonly AuditEvent[] {
-    return [...this.#event("pending"), ...this.#event("success")];
+    return this.outcomeEvents("success");
   }
 
   /** The same for a staged change, once. */
@@ -43,9 +43,9 @@ export class ItemAudit {
     return this.changeEvents();
   }
 
-  /** The outcome of a read, or of what was refused. Nothing for items that leave no evidence. */
+  /** Pending and the outcome of a read, or of what was refused. Nothing for items that leave no evidence. */
   outcomeEvents(outcome: AuditEvent["outcome"], reason?: string): readonly AuditEvent[] {
-    return this.#event(outcome, reason);
+    return [...this.#event("pending"), ...this.#event(outcome, reason)];
   }
 
   /** What planned dates brought about, whoever saw it first. */

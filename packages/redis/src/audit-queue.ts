@@ -1,4 +1,4 @@
-import { type AuditEvent, partitionOf, StoreUnavailable } from "@holdfast/engine";
+import { type AuditEvent, encodeAudit, partitionOf, StoreUnavailable } from "@holdfast/engine";
 import { partitionKeys } from "./keys.ts";
 import type { StoreContext, Tenure } from "./tenure.ts";
 import type { Tenures } from "./tenures.ts";
@@ -7,11 +7,11 @@ import type { Tenures } from "./tenures.ts";
 const batchMs = 20;
 /** And how long until the next try when Redis takes none. */
 const retryMs = 250;
-const eventsPerScript = 500;
+const entriesPerScript = 500;
 
 interface Waiting {
-  readonly instance: string;
-  readonly event: AuditEvent;
+  readonly partition: number;
+  readonly entry: Buffer;
 }
 
 /**
@@ -35,12 +35,14 @@ export class AuditQueue {
   /** See `ObjectStore.appendAudit`. */
   async append(instance: string, events: readonly AuditEvent[], strict: boolean): Promise<void> {
     if (events.length === 0) return;
+    const partition = partitionOf(instance);
+    const entries = encodeAudit(instance, events);
     if (strict) {
       const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
-      await this.#send(tenure, instance, events, false);
+      await this.#send(tenure, partition, entries, false);
       return;
     }
-    for (const event of events) this.#waiting.push({ instance, event });
+    for (const entry of entries) this.#waiting.push({ partition, entry });
     this.#shorten();
     this.#schedule(batchMs);
   }
@@ -74,12 +76,12 @@ export class AuditQueue {
     const waiting = this.#waiting;
     this.#waiting = [];
     const failed = await Promise.all(
-      groups(waiting).map(async ({ instance, events }) => {
+      portions(waiting).map(async ({ partition, entries }) => {
         try {
-          await this.#send(tenure, instance, events, true);
+          await this.#send(tenure, partition, entries, true);
           return [];
         } catch {
-          return events.map((event) => ({ instance, event }));
+          return entries.map((entry) => ({ partition, entry }));
         }
       }),
     );
@@ -90,17 +92,14 @@ export class AuditQueue {
 
   async #send(
     tenure: Tenure,
-    instance: string,
-    events: readonly AuditEvent[],
+    partition: number,
+    entries: readonly Buffer[],
     localEnough: boolean,
   ): Promise<void> {
     const { scripts, settings } = this.#context;
-    const partition = partitionOf(instance);
     const { head, counters, audit } = partitionKeys(partition);
     const keys = [head, counters, audit];
-    // One text, since an argument for each event costs more than the event; JSON has no line breaks of its own.
-    const lines = events.map((event) => JSON.stringify(event)).join("\n");
-    const args = [String(settings.auditEntriesMax), instance, lines];
+    const args = [String(settings.auditEntriesMax), together(entries)];
     const script = scripts["append-audit"];
     const reply = await tenure.committer.submit(script, partition, keys, args, { localEnough });
     if (reply.result !== "committed") {
@@ -116,26 +115,33 @@ export class AuditQueue {
   }
 
   #lost(count: number): void {
-    const message = `${count} audit events of reads were lost: Redis took none for too long`;
+    const message = `${count} audit entries of reads were lost: Redis took none for too long`;
     this.#context.observe({ type: "warning", message });
   }
 }
 
-/** The events of each instance, in order, in portions that one script takes. */
-function groups(
+/** One argument, since one for each entry costs more than the entry. */
+function together(entries: readonly Buffer[]): Buffer {
+  return Buffer.concat(
+    entries.flatMap((entry) => [Buffer.of(entry.length >> 8, entry.length & 0xff), entry]),
+  );
+}
+
+/** The entries of each partition, in order, in portions that one script takes. */
+function portions(
   waiting: readonly Waiting[],
-): readonly { readonly instance: string; readonly events: readonly AuditEvent[] }[] {
-  const portions: { readonly instance: string; readonly events: AuditEvent[] }[] = [];
-  const open = new Map<string, AuditEvent[]>();
-  for (const { instance, event } of waiting) {
-    const events = open.get(instance);
-    if (events !== undefined && events.length < eventsPerScript) {
-      events.push(event);
+): readonly { readonly partition: number; readonly entries: readonly Buffer[] }[] {
+  const all: { readonly partition: number; readonly entries: Buffer[] }[] = [];
+  const open = new Map<number, Buffer[]>();
+  for (const { partition, entry } of waiting) {
+    const entries = open.get(partition);
+    if (entries !== undefined && entries.length < entriesPerScript) {
+      entries.push(entry);
       continue;
     }
-    const begun = [event];
-    open.set(instance, begun);
-    portions.push({ instance, events: begun });
+    const begun = [entry];
+    open.set(partition, begun);
+    all.push({ partition, entries: begun });
   }
-  return portions;
+  return all;
 }

@@ -2,6 +2,7 @@ import {
   type AuditEvent,
   type Change,
   type CommitOutcome,
+  encodeAudit,
   encodeRecord,
   indexTerms,
   type ManagedObject,
@@ -82,6 +83,7 @@ function plan(
   keys.push(partition.audit, partition.reserved, partition.states);
   for (const { after } of rows) keys.push(ownRecordKey(partition.record, after.uniqueIdentifier));
   const buckets = new Buckets(partition.prefix, instance, keys);
+  const entries = encodeAudit(instance, audit);
   const args: Argument[] = [
     String(settings.auditEntriesMax),
     instance,
@@ -89,8 +91,8 @@ function plan(
     refusing(instance, joined),
     operation,
     partition.record,
-    String(audit.length),
-    ...audit.map((event) => JSON.stringify(event)),
+    String(entries.length),
+    ...entries,
     String(rows.length),
   ];
   for (const [index, row] of rows.entries()) {

@@ -11,7 +11,7 @@ export interface PartitionKeys {
   readonly prefix: string;
   /** Store id (16 bytes, the initialisation marker) and covered change number (6 bytes). */
   readonly head: string;
-  /** Hash: the counters `change`, `promised`, `created`, `audit`. */
+  /** Hash: the counters `change`, `promised`, `created`, `audit`, `auditDropped`, `auditBase`. */
   readonly counters: string;
   /** Blocks by change number; member = identifier, tag (16 bytes each). */
   readonly changes: string;
@@ -19,6 +19,8 @@ export interface PartitionKeys {
   readonly digests: string;
   /** Stream; the entry's id is its sequence number. */
   readonly audit: string;
+  /** Hash: the points of the audit's chain, by number; `head` and `base`. */
+  readonly chain: string;
   /** Prefix of records; the identifier's 16 bytes follow. */
   readonly record: string;
   /** Hash: identifier → the agreed operation that holds it; `reserved.lua` says the value. */
@@ -41,6 +43,7 @@ export function partitionKeys(partition: number): PartitionKeys {
     changes: `${prefix}changes`,
     digests: `${prefix}digests`,
     audit: `${prefix}audit`,
+    chain: `${prefix}audit-chain`,
     record: `${prefix}o:`,
     reserved: `${prefix}reserved`,
     cursors: `${prefix}cursors`,
@@ -62,6 +65,8 @@ export const sysKeys = {
   epoch: "{sys}:epoch",
   /** Hash: how often levelling was `asked` for, and which of these wishes was `reached`. */
   levels: "{sys}:levels",
+  /** Hash: sink and partition → up to where the audit was given to it. */
+  auditSinks: "{sys}:audit-sinks",
 } as const;
 
 /** Where `rehearse.lua` tries what the user may do. */

@@ -41,6 +41,17 @@ const rows = {
     ],
   },
   "append-audit": { keys: [...partition, "audit"], more: false, results: committed },
+  "audit-entries": { keys: [...partition, "audit"], more: false, results: found },
+  "audit-seek": { keys: [...partition, "audit"], more: false, results: found },
+  "audit-standings": { keys: [], more: true, results: found },
+  "audit-points": { keys: ["head", "chain"], more: false, results: found },
+  "audit-chain": {
+    keys: [...partition, "epoch", "chain", "audit"],
+    more: false,
+    results: [...fenced, "conflict"],
+  },
+  "audit-sinks": { keys: ["head", "sinks"], more: false, results: found },
+  "set-audit-sink": { keys: ["head", "epoch", "sinks"], more: false, results: fenced },
   find: {
     keys: [...partition, "live", "destroyed", "reserved", "bucket"],
     more: false,

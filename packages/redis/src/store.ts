@@ -23,6 +23,7 @@ import type {
   StorePosition,
   StoreState,
 } from "@holdfast/engine";
+import { RedisAuditLog } from "./audit-log.ts";
 import { AuditQueue } from "./audit-queue.ts";
 import { Changes } from "./changes.ts";
 import { RedisStatuses } from "./instance-statuses.ts";
@@ -49,7 +50,9 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
   readonly #changes: Changes;
   readonly #leader: LeaderRecords;
   readonly #quarantine: Quarantine;
-  readonly #audit: AuditQueue;
+  readonly #queue: AuditQueue;
+  /** The audit trail, for readers and for the leader. */
+  readonly audit: RedisAuditLog;
   readonly #counts: RedisStateCounts;
 
   private constructor(context: StoreContext) {
@@ -61,7 +64,8 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
     this.#changes = new Changes(context, this.#tenures);
     this.#leader = new LeaderRecords(context, this.#tenures);
     this.#quarantine = new Quarantine(context, this.#tenures);
-    this.#audit = new AuditQueue(context, this.#tenures);
+    this.#queue = new AuditQueue(context, this.#tenures);
+    this.audit = new RedisAuditLog(context, this.#tenures, this.#leader);
     this.#counts = new RedisStateCounts(context, this.#tenures);
   }
 
@@ -123,7 +127,7 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
   }
 
   appendAudit(instance: string, events: readonly AuditEvent[], strict: boolean): Promise<void> {
-    return this.#audit.append(instance, events, strict);
+    return this.#queue.append(instance, events, strict);
   }
 
   reserve(instance: string, ids: readonly string[], operation: string): Promise<ReserveOutcome> {
@@ -217,7 +221,7 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#audit.drain();
+    await this.#queue.drain();
     await this.#tenures[Symbol.asyncDispose]();
     await this.#context.sentinels?.[Symbol.asyncDispose]();
     this.#context.lease.dispose();

@@ -1,3 +1,8 @@
+export {
+  type AuditLogSubject,
+  auditLogConformance,
+  auditLogKept,
+} from "./audit-log-conformance.ts";
 export { type KekStoreSubject, kekStoreConformance } from "./kek-store-conformance.ts";
 export { type LocksSubject, locksConformance } from "./locks-conformance.ts";
 export {

@@ -18,14 +18,22 @@ import type {
   StorePosition,
   StoreState,
 } from "../own-store.ts";
-import { partitionCount, partitionOf, systemInstance } from "../partition.ts";
+import { partitionOf, systemInstance } from "../partition.ts";
 import type { AuditEvent, Change, CommitOutcome, StoredObject } from "../ports.ts";
 import type { ManagedObject } from "../record.ts";
 import { tagOf } from "../record-codec.ts";
 import { stateCounts } from "../state-counts.ts";
+import { MemoryAudit } from "./memory-audit.ts";
 import { MemoryInstanceStore } from "./memory-instance-store.ts";
 import { MemoryJournal } from "./memory-journal.ts";
-import { intact, MemoryPartition, type MemoryRow, storedIn } from "./memory-partition.ts";
+import {
+  emptyPartitions,
+  intact,
+  isForeign,
+  type MemoryPartition,
+  type MemoryRow,
+  storedIn,
+} from "./memory-partition.ts";
 
 /** What a store in memory may be told; by default everything that it writes is covered at once. */
 export interface MemoryOwnStoreOptions {
@@ -34,6 +42,8 @@ export interface MemoryOwnStoreOptions {
   readonly replicationId?: string;
   /** When a reservation began. */
   readonly wallMs?: () => number;
+  /** Audit entries kept in a partition, about; 1,000,000 unless given. */
+  readonly auditEntriesMax?: number;
   /** Waits until what was written is durable; rejects with `StoreUnavailable` where that cannot be told. */
   readonly barrier?: () => Promise<void>;
 }
@@ -47,6 +57,7 @@ const recordsMax = 1_000;
  */
 export class MemoryOwnStore implements OwnStore {
   readonly instances: MemoryInstanceStore;
+  readonly audit: MemoryAudit;
   readonly #wallMs: () => number;
   readonly #wait: (() => Promise<void>) | undefined;
   readonly #listeners = new Set<(state: StoreState, reason: string) => void>();
@@ -54,7 +65,6 @@ export class MemoryOwnStore implements OwnStore {
   #partitions: readonly MemoryPartition[];
   #quarantine = new Map<string, Uint8Array>();
   #counters = new Map<"epoch" | "asked" | "reached", number>();
-  #audit: { readonly instance: string; readonly event: AuditEvent }[] = [];
   #storeId: string;
   #replicationId: string;
   #state: StoreState = "full";
@@ -68,6 +78,14 @@ export class MemoryOwnStore implements OwnStore {
     this.#wallMs = options.wallMs ?? (() => 0);
     this.#wait = options.barrier;
     this.#partitions = emptyPartitions(this.#journal);
+    const host = () => ({
+      storeId: this.#storeId,
+      journal: this.#journal,
+      demand: (need: "read" | "write") => this.#require(need),
+      fence: (epoch: number) => this.#fence(epoch),
+      barrier: () => this.#barrier(),
+    });
+    this.audit = new MemoryAudit(host, options.auditEntriesMax ?? 1_000_000);
   }
 
   // What happens to it.
@@ -97,7 +115,7 @@ export class MemoryOwnStore implements OwnStore {
     this.#partitions = emptyPartitions(this.#journal);
     this.#quarantine = new Map();
     this.#counters = new Map();
-    this.#audit = [];
+    this.audit.empty();
     this.instances.clear();
   }
 
@@ -111,7 +129,7 @@ export class MemoryOwnStore implements OwnStore {
 
   /** Everything appended so far, oldest first. */
   auditOf(instance: string): readonly AuditEvent[] {
-    return this.#audit.flatMap((each) => (each.instance === instance ? [each.event] : []));
+    return this.audit.of(instance);
   }
 
   // ObjectStore.
@@ -164,7 +182,7 @@ export class MemoryOwnStore implements OwnStore {
     }
     for (const change of changes) partition.write(change.after, true);
     if (options.operation !== undefined) partition.release(instance, options.operation);
-    this.#audit.push(...audit.map((event) => ({ instance, event })));
+    this.audit.append(instance, audit);
     options.written?.();
     await this.#barrier();
     return { kind: "committed" };
@@ -198,7 +216,7 @@ export class MemoryOwnStore implements OwnStore {
   }
 
   async appendAudit(instance: string, events: readonly AuditEvent[]): Promise<void> {
-    this.#audit.push(...events.map((event) => ({ instance, event })));
+    this.audit.append(instance, events);
   }
 
   // Reservations.
@@ -251,7 +269,7 @@ export class MemoryOwnStore implements OwnStore {
     this.#require("read");
     const numbers = this.#partitions.map((partition) => partition.number("change"));
     const { replicationId } = this.#names();
-    await this.#coverAll(numbers);
+    if (numbers.some((number, at) => number > this.#at(at).covered)) await this.#barrier();
     return { replicationId, numbers };
   }
 
@@ -416,7 +434,7 @@ export class MemoryOwnStore implements OwnStore {
     return this.#quarantine.size;
   }
 
-  #names(): { readonly replicationId: string } {
+  #names() {
     return { replicationId: `${this.#storeId} ${this.#replicationId}` };
   }
 
@@ -466,11 +484,6 @@ export class MemoryOwnStore implements OwnStore {
     if (number > partition.covered) await this.#barrier();
   }
 
-  async #coverAll(numbers: readonly number[]): Promise<void> {
-    const short = numbers.some((number, at) => number > this.#at(at).covered);
-    if (short) await this.#barrier();
-  }
-
   /** Resolves when everything written before is durable. */
   async #barrier(): Promise<void> {
     const { position } = this.#journal;
@@ -484,14 +497,4 @@ export class MemoryOwnStore implements OwnStore {
       if (partition) partition.covered = Math.max(partition.covered, number);
     }
   }
-}
-
-function emptyPartitions(journal: MemoryJournal): readonly MemoryPartition[] {
-  return Array.from({ length: partitionCount + 1 }, () => new MemoryPartition(journal));
-}
-
-/** An object of another instance is as if it were not there. */
-function isForeign(instance: string, change: Change): boolean {
-  const before = change.kind === "update" ? change.before.object : change.after;
-  return before.instance !== instance || change.after.instance !== instance;
 }

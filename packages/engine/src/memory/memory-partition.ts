@@ -2,6 +2,7 @@ import { StoreUnavailable } from "../errors.ts";
 import { indexTerms, nameOfTerm } from "../index-terms.ts";
 import { type State, stateOf } from "../lifecycle.ts";
 import type { OwnCommitOptions, PeerCursor, StateCounts } from "../own-store.ts";
+import { partitionCount } from "../partition.ts";
 import type { Change, CommitOutcome, StoredObject } from "../ports.ts";
 import type { ManagedObject, Tag } from "../record.ts";
 import { decodeRecord, encodeRecord, tagOf } from "../record-codec.ts";
@@ -201,4 +202,15 @@ export function storedIn(row: MemoryRow): StoredObject {
   }
   // A copy: what a caller does to the bytes must not reach the store.
   return { object: decodeRecord(Uint8Array.from(row.bytes)), tag: row.tag };
+}
+
+/** An object of another instance is as if it were not there. */
+export function isForeign(instance: string, change: Change): boolean {
+  const before = change.kind === "update" ? change.before.object : change.after;
+  return before.instance !== instance || change.after.instance !== instance;
+}
+
+/** The partitions of a store that has nothing yet, `{sys}` last. */
+export function emptyPartitions(journal: MemoryJournal): readonly MemoryPartition[] {
+  return Array.from({ length: partitionCount + 1 }, () => new MemoryPartition(journal));
 }

@@ -1,12 +1,16 @@
 #!lua
--- append-audit.lua  Audit events without a change.
+-- append-audit.lua  Audit entries without a change.
 -- KEYS  1 head  2 counters  3 audit
--- ARGV  1 entries kept  2 instance  3 events, one a line
+-- ARGV  1 entries kept  2 entries, each its length (2 bytes) and its bytes
 -- →     {"committed", change number} | {"notInitialised"}
 --- include head
 --- include audit
 if not initialised(KEYS[1]) then return { "notInitialised" } end
-local events = {}
-for event in string.gmatch(ARGV[3], "[^\n]+") do events[#events + 1] = event end
-append_audit(KEYS[3], KEYS[2], ARGV[1], ARGV[2], events)
+local entries, at = {}, 1
+while at < #ARGV[2] do
+  local length = struct.unpack(">I2", ARGV[2], at)
+  entries[#entries + 1] = string.sub(ARGV[2], at + 2, at + 1 + length)
+  at = at + 2 + length
+end
+append_audit(KEYS[3], KEYS[2], ARGV[1], entries)
 return { "committed", count(KEYS[2], "change") }

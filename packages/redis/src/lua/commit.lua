@@ -119,7 +119,7 @@ local function move(change)
 end
 
 local recounted = recounted_to(states)
-append_audit(audit, counters, ARGV[1], instance, events)
+append_audit(audit, counters, ARGV[1], events)
 if number == 0 and amount > 0 then redis.pcall("HSET", states, "=", "1") end
 end_holds(reserved, ended, records)
 for _, change in ipairs(list) do

@@ -16,6 +16,7 @@ for _, key in ipairs(KEYS) do
   redis.call("HSET", key, "a", "b")
   redis.call("HSETNX", key, "a", "b")
   redis.call("HGET", key, "a")
+  redis.call("HMGET", key, "a")
   redis.call("HGETALL", key)
   redis.call("HINCRBY", key, "n", 1)
   redis.call("HDEL", key, "n")
@@ -30,7 +31,10 @@ for _, key in ipairs(KEYS) do
   redis.call("ZRANGEBYSCORE", key, 0, 0)
   redis.call("ZREVRANGEBYSCORE", key, 0, 0)
   redis.call("ZREM", key, "a")
-  redis.call("XADD", key, "MAXLEN", "~", 1, "1-0", "a", "b")
+  redis.call("XADD", key, "1-0", "a", "b")
+  redis.call("XRANGE", key, "-", "+", "COUNT", 1)
+  redis.call("XREVRANGE", key, "+", "-", "COUNT", 1)
+  redis.call("XTRIM", key, "MINID", "2-0")
   redis.call("DEL", key)
 end
 return { "committed", 0 }

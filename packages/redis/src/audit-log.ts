@@ -1,0 +1,219 @@
+import {
+  type AuditEntry,
+  type AuditLog,
+  type AuditRange,
+  type AuditStanding,
+  auditEntriesMax,
+  type ChainPoint,
+  chainStart,
+  checkpointEvery,
+  type SinkPoint,
+  StoreUnavailable,
+  sysPartition,
+} from "@holdfast/engine";
+import { Answers, refuseDeposed } from "./answers.ts";
+import type { Argument } from "./command-line.ts";
+import { allPartitions, type PartitionKeys, partitionKeys, sysKeys } from "./keys.ts";
+import type { LeaderRecords } from "./leader-records.ts";
+import { readPartitionHead } from "./record-header.ts";
+import type { Reply } from "./replies.ts";
+import type { ScriptName } from "./scripts.ts";
+import type { StoreContext } from "./tenure.ts";
+import type { Tenures } from "./tenures.ts";
+
+/** Bytes from which an answer is full: everyone else waits while it is put together. */
+const bytesPerPage = 1 << 18;
+const hashLength = 32;
+const pointLength = 18 + hashLength;
+const sinkPointLength = 6 + hashLength;
+const sys = partitionKeys(sysPartition);
+
+/** The audit trail in Redis: entries, the points of the leader's chain, and up to where sinks have them. */
+export class RedisAuditLog implements AuditLog {
+  readonly #context: StoreContext;
+  readonly #tenures: Tenures;
+  readonly #answers: Answers;
+  readonly #leader: Pick<LeaderRecords, "assertEpoch">;
+
+  constructor(context: StoreContext, tenures: Tenures, leader: Pick<LeaderRecords, "assertEpoch">) {
+    this.#context = context;
+    this.#tenures = tenures;
+    this.#answers = new Answers(context, tenures);
+    this.#leader = leader;
+  }
+
+  get storeId(): string | undefined {
+    return this.#tenures.storeId;
+  }
+
+  /** See `AuditLog.standings`. */
+  async standings(): Promise<readonly AuditStanding[]> {
+    const keys = allPartitions.flatMap(({ head, counters, chain }) => [head, counters, chain]);
+    const { tenure, head, rest } = await this.#answers.ask("audit-standings", keys, []);
+    const list = [undefined, ...rest];
+    return allPartitions.map((_, partition) => {
+      const [of, last, dropped, top, base] = list.slice(5 * partition, 5 * partition + 5);
+      this.#answers.check(tenure, partition === 0 ? head : readPartitionHead(of as Buffer));
+      const start = chainStart(tenure.storeId, partition);
+      return {
+        last: Number(last),
+        dropped: Number(dropped),
+        base: readPoint(base) ?? start,
+        head: readPoint(top) ?? start,
+      };
+    });
+  }
+
+  /** See `AuditLog.entries`. */
+  async entries(
+    partition: number,
+    { from, limit, covered }: AuditRange,
+  ): Promise<readonly AuditEntry[]> {
+    const { head, counters, audit } = keysOf(partition);
+    const [direction, number] = "after" in from ? ["after", from.after] : ["before", from.before];
+    const most = Math.max(1, Math.min(limit, auditEntriesMax));
+    const args = [direction, String(number), String(most), String(bytesPerPage)];
+    const { tenure, rest } = await this.#answers.ask(
+      "audit-entries",
+      [head, counters, audit],
+      args.map(String),
+    );
+    if (covered) await this.#answers.coverAll(tenure);
+    const flat = rest[0] as (number | Buffer)[];
+    const entries: AuditEntry[] = [];
+    for (let at = 0; at + 1 < flat.length; at += 2) {
+      entries.push({ number: Number(flat[at]), bytes: flat[at + 1] as Buffer });
+    }
+    return entries;
+  }
+
+  /** See `AuditLog.seek`. */
+  async seek(partition: number, timeMs: number): Promise<number> {
+    const { head, counters, audit } = keysOf(partition);
+    const time = String(Math.max(0, Math.trunc(timeMs)));
+    const { number } = await this.#answers.ask("audit-seek", [head, counters, audit], [time]);
+    return number;
+  }
+
+  /** See `AuditLog.points`. */
+  async points(
+    partition: number,
+    numbers: readonly number[],
+  ): Promise<readonly (ChainPoint | undefined)[]> {
+    const { head, chain } = keysOf(partition);
+    const { rest } = await this.#answers.ask("audit-points", [head, chain], numbers.map(String));
+    return (rest[0] as Buffer[]).map(readPoint);
+  }
+
+  /** See `AuditLog.extend`. */
+  async extend(
+    partition: number,
+    from: ChainPoint,
+    points: readonly ChainPoint[],
+    epoch: number,
+    base?: ChainPoint,
+  ): Promise<boolean> {
+    const last = points.at(-1);
+    const kept = points.filter(({ number }) => number % checkpointEvery === 0);
+    const set: Argument[] = kept.flatMap((point) => [String(point.number), writePoint(point)]);
+    if (last !== undefined) set.push("head", writePoint(last));
+    if (base !== undefined) set.push("base", writePoint(base));
+    const args = [String(from.number), base === undefined ? "" : String(base.number)];
+    const reply = await this.#chain(partition, epoch, [...args, String(set.length / 2), ...set]);
+    return reply.result === "committed";
+  }
+
+  /** See `AuditLog.trim`. */
+  async trim(partition: number, base: ChainPoint, epoch: number): Promise<void> {
+    const standing = (await this.standings())[partition];
+    const args: Argument[] = ["", String(base.number), "1", "base", writePoint(base)];
+    const first = Math.floor((standing?.base.number ?? 0) / checkpointEvery) * checkpointEvery;
+    for (let number = first; number <= base.number; number += checkpointEvery) {
+      args.push(String(number));
+    }
+    await this.#chain(partition, epoch, args);
+  }
+
+  /** See `AuditLog.sinkPoints`. */
+  async sinkPoints(sink: string): Promise<ReadonlyMap<number, SinkPoint>> {
+    const answer = await this.#answers.ask("audit-sinks", [sys.head, sysKeys.auditSinks], []);
+    await this.#answers.coverAll(answer.tenure);
+    const flat = answer.rest[0] as Buffer[];
+    const points = new Map<number, SinkPoint>();
+    for (let at = 0; at + 1 < flat.length; at += 2) {
+      const [name, partition] = String(flat[at]).split("/");
+      const value = flat[at + 1];
+      if (name !== sink || value?.length !== sinkPointLength) continue;
+      points.set(Number(partition), { number: value.readUIntBE(0, 6), hash: value.subarray(6) });
+    }
+    return points;
+  }
+
+  /** See `AuditLog.setSinkPoints`. */
+  async setSinkPoints(
+    sink: string,
+    points: ReadonlyMap<number, SinkPoint>,
+    epoch: number,
+  ): Promise<void> {
+    if (points.size === 0) return;
+    const fields = [...points].flatMap(([partition, { number, hash }]): Argument[] => {
+      const value = Buffer.alloc(sinkPointLength);
+      value.writeUIntBE(number, 0, 6);
+      value.set(hash, 6);
+      return [`${sink}/${partition}`, value];
+    });
+    const keys = [sys.head, sysKeys.epoch, sysKeys.auditSinks];
+    await this.#write("set-audit-sink", sysPartition, keys, [String(epoch), ...fields], epoch);
+  }
+
+  #chain(partition: number, epoch: number, args: readonly Argument[]): Promise<Reply> {
+    const { head, counters, chain, audit } = keysOf(partition);
+    const keys = [head, counters, sysKeys.epoch, chain, audit];
+    return this.#write("audit-chain", partition, keys, [String(epoch), ...args], epoch);
+  }
+
+  async #write(
+    name: ScriptName,
+    partition: number,
+    keys: readonly Argument[],
+    args: readonly Argument[],
+    epoch: number,
+  ): Promise<Reply> {
+    this.#leader.assertEpoch(epoch);
+    const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+    const script = this.#context.scripts[name];
+    const reply = await tenure.committer.submit(script, partition, keys, args);
+    refuseDeposed(reply.result, epoch);
+    return reply;
+  }
+}
+
+function keysOf(partition: number): PartitionKeys {
+  const keys = allPartitions[partition];
+  if (keys === undefined) throw new RangeError(`there is no partition ${partition}`);
+  return keys;
+}
+
+/** Number, bytes and time (6 bytes each), hash. */
+function writePoint({ number, bytes, timeMs, hash }: ChainPoint): Buffer {
+  const value = Buffer.alloc(pointLength);
+  value.writeUIntBE(number, 0, 6);
+  value.writeUIntBE(bytes, 6, 6);
+  value.writeUIntBE(timeMs, 12, 6);
+  value.set(hash, 18);
+  return value;
+}
+
+function readPoint(value: unknown): ChainPoint | undefined {
+  const point = value as Buffer | null | undefined;
+  if (!point?.length) return undefined;
+  if (point.length !== pointLength) {
+    throw new StoreUnavailable("corrupt", "a point of the audit's chain is none");
+  }
+  return {
+    number: point.readUIntBE(0, 6),
+    bytes: point.readUIntBE(6, 6),
+    timeMs: point.readUIntBE(12, 6),
+    hash: Uint8Array.from(point.subarray(18)),
+  };
+}

@@ -1,0 +1,17 @@
+#!lua flags=no-writes,allow-oom
+-- audit-standings.lua  Where the audit trails of all partitions stand at one moment.
+-- KEYS  1.. head, counters and chain of each partition
+-- →     {"found", 0, for each: head, number of the last entry, number up to which entries were given up, points "head"
+--       and "base" of the chain (empty where there is none)} | {"notInitialised"}
+--- include head
+local answer = { "found", 0 }
+for i = 1, #KEYS, 3 do
+  if not initialised(KEYS[i]) then return { "notInitialised" } end
+  local points = redis.call("HMGET", KEYS[i + 2], "head", "base")
+  answer[#answer + 1] = redis.call("GET", KEYS[i])
+  answer[#answer + 1] = count(KEYS[i + 1], "audit")
+  answer[#answer + 1] = count(KEYS[i + 1], "auditDropped")
+  answer[#answer + 1] = points[1] or ""
+  answer[#answer + 1] = points[2] or ""
+end
+return answer
