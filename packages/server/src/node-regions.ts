@@ -19,6 +19,7 @@ import {
 } from "@holdfast/regions";
 import { printAddress } from "./address.ts";
 import { listenError } from "./listen-error.ts";
+import type { Management } from "./node-management.ts";
 import { ids, type Parts } from "./node-parts.ts";
 import type { PeerIdentity } from "./peer-tls.ts";
 import { lockUrls } from "./store-access.ts";
@@ -91,12 +92,13 @@ export async function openControl(
   parts: Parts,
   regions: Regions,
   keyRing: InstanceKeyRing,
+  management: Management,
   identity: PeerIdentity | undefined,
 ): Promise<Control> {
   const { region } = parts.config;
   const { own, peers } = regions;
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe: parts.observe });
-  const peerServer = await openPeerServer(parts, regions, keyRing, adopt, identity);
+  const peerServer = await openPeerServer(parts, regions, keyRing, { adopt, management }, identity);
   return { peerServer, leader: await openLeader(parts, regions, adopt) };
 }
 
@@ -104,7 +106,7 @@ async function openPeerServer(
   { config, observe, opened }: Parts,
   { own, store }: Regions,
   keyRing: InstanceKeyRing,
-  adopt: AdoptKeks,
+  { adopt, management }: { readonly adopt: AdoptKeks; readonly management: Management },
   identity: PeerIdentity | undefined,
 ): Promise<PeerServer | undefined> {
   const { region, peer, drainMs } = config;
@@ -122,7 +124,9 @@ async function openPeerServer(
         timers,
         observe,
         kek: (instance, kekId) => keyRing.plaintextFor(instance, kekId),
+        manage: (command) => management.commands.answer(command),
         pushed: (objects) => {
+          management.pushed(objects);
           for (const object of objects) void adopt.consider(object);
         },
       }),

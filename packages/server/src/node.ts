@@ -7,6 +7,7 @@ import { KmipEndpoint } from "./kmip-endpoint.ts";
 import type { Log } from "./log.ts";
 import { certificatesOf } from "./metric-certificates.ts";
 import { followRegions, openKmip, openProbes } from "./node-listeners.ts";
+import { openManagement } from "./node-management.ts";
 import { clock, type Environment, ids, type Parts, readParts } from "./node-parts.ts";
 import { openControl, openRegions } from "./node-regions.ts";
 import { openInstances, waitUntilServing } from "./node-start.ts";
@@ -54,8 +55,9 @@ export async function startNode(
   const regions = openRegions(parts, own, files.peer?.identity);
   const { store, peers } = regions;
   followRegions(parts, regions);
+  const management = openManagement(parts, regions);
   const keyRing = openKeyRing(parts, regions, root);
-  const control = await openControl(parts, regions, keyRing, files.peer?.identity);
+  const control = await openControl(parts, regions, keyRing, management, files.peer?.identity);
   files.peer?.onChange((identity) => {
     for (const each of [...peers, control.peerServer]) each?.setTls(identity);
   });

@@ -21,6 +21,7 @@ import {
   withDestroyed,
   withFields,
 } from "@holdfast/engine";
+import type { Presence } from "./presence.ts";
 import { refusalOf } from "./refusals.ts";
 import type { SystemView } from "./system-view.ts";
 
@@ -57,6 +58,8 @@ export interface RecordsOptions {
   readonly view: Pick<SystemView, "take">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly ids: Pick<Ids, "uuid">;
+  /** Which regions have what: told of each write, and asked where there is nothing to write. */
+  readonly presence?: Pick<Presence, "note" | "ofOne">;
 }
 
 const triesMax = 16;
@@ -138,7 +141,7 @@ export class Records {
       }
       if (before === undefined) continue;
       const after = edit(before.object, document);
-      if (after === before.object) return this.#written(after, { kind: "committed" });
+      if (after === before.object) return await this.#unchanged(after);
       const change: Change = { kind: "update", before, after };
       const outcome = await this.#commit([change], after, audit, options);
       if (outcome.kind === "committed") return this.#written(after, outcome);
@@ -201,7 +204,15 @@ export class Records {
         had.includes(name) ? ("applied" as const) : ("pending" as const),
       ]),
     );
+    this.#options.presence?.note(after, regions);
     return { document: documentOf(after), version: versionOf(after), regions };
+  }
+
+  async #unchanged(record: ManagedObject): Promise<WrittenRecord> {
+    const { view, presence, region } = this.#options;
+    view.take([record]);
+    const regions = (await presence?.ofOne(record.uniqueIdentifier)) ?? { [region]: "applied" };
+    return { document: documentOf(record), version: versionOf(record), regions };
   }
 
   #now() {
