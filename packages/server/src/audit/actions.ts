@@ -1,0 +1,150 @@
+/** How an action of the audit trail is told as CADF. */
+export interface ActionRow {
+  /** Object type and verb after the service's name, as IBM's events have them, or in their manner where IBM has none. */
+  readonly cadf: string;
+  /** The name of 2019, where it was another. */
+  readonly cadf2019?: string;
+  /** Completes "vmware-solutions: …". */
+  readonly says: string;
+  /** The target's type after the service's name. */
+  readonly target: string;
+  /** Of keys, and not of the service itself. */
+  readonly data?: true;
+}
+
+const key = { target: "kmip-key", data: true } as const;
+const attributes = { target: "kmip-key/attributes", data: true } as const;
+
+/** What KMIP clients and planned dates do. */
+const keyActions = {
+  "kmip-key.create": { cadf: "kmip-key.create", says: "create KMIP key", ...key },
+  "kmip-key.register": { cadf: "kmip-key.register", says: "register KMIP key", ...key },
+  "kmip-key.read": {
+    cadf: "kmip-key.read",
+    cadf2019: "kmip-key.retrieve",
+    says: "read KMIP key",
+    ...key,
+  },
+  "kmip-key-attributes.retrieve": {
+    cadf: "kmip-key-attributes.retrieve",
+    says: "retrieve KMIP key attributes",
+    ...attributes,
+  },
+  "kmip-key-attributes.update": {
+    cadf: "kmip-key-attributes.update",
+    says: "update KMIP key attributes",
+    ...attributes,
+  },
+  "kmip-key-attributes.delete": {
+    cadf: "kmip-key-attributes.delete",
+    says: "delete KMIP key attributes",
+    ...attributes,
+  },
+  "kmip-key.activate": { cadf: "kmip-key.activate", says: "activate KMIP key", ...key },
+  "kmip-key.deactivate": { cadf: "kmip-key.deactivate", says: "deactivate KMIP key", ...key },
+  "kmip-key.revoke": { cadf: "kmip-key.revoke", says: "revoke KMIP key", ...key },
+  "kmip-key.destroy": { cadf: "kmip-key.destroy", says: "destroy KMIP key", ...key },
+  "kmip-log.create": { cadf: "kmip-log.create", says: "keep a client's message", ...key },
+} as const satisfies Record<string, ActionRow>;
+
+const instance = { target: "service" } as const;
+const certificate = { target: "kmip-certificate" } as const;
+const authority = { target: "kmip-certificate-authority" } as const;
+const user = { target: "kmip-user" } as const;
+const token = { target: "kmip-token" } as const;
+const root = { target: "kmip-root-of-trust" } as const;
+const sealing = { target: "kmip-sealing-key" } as const;
+const backup = { target: "kmip-backup" } as const;
+const audit = { target: "kmip-audit" } as const;
+
+/** What administrators and leaders do. An instance is a "service" in IBM's events. */
+const administration = {
+  "instance.create": { cadf: "service.create", says: "create KMIP instance", ...instance },
+  "instance.configure": { cadf: "service.configure", says: "configure KMIP instance", ...instance },
+  "instance.update": { cadf: "service.update", says: "update KMIP instance", ...instance },
+  "instance.delete": { cadf: "service.delete", says: "delete KMIP instance", ...instance },
+  "instance.fail": { cadf: "service.fail", says: "KMIP instance failed", ...instance },
+  "instance.wipe": {
+    cadf: "instance-secure-data.wipe",
+    says: "erase keys of KMIP instance",
+    ...instance,
+  },
+  "certificate.create": {
+    cadf: "kmip-certificate.create",
+    says: "add client certificate",
+    ...certificate,
+  },
+  "certificate.read": {
+    cadf: "kmip-certificate.read",
+    says: "download client certificate",
+    ...certificate,
+  },
+  "certificate.delete": {
+    cadf: "kmip-certificate.delete",
+    says: "delete client certificate",
+    ...certificate,
+  },
+  "certificate.issue": {
+    cadf: "kmip-certificate.issue",
+    says: "issue client certificate",
+    ...certificate,
+  },
+  "certificate.expire": {
+    cadf: "kmip-certificate.expire",
+    says: "client certificate expires",
+    ...certificate,
+  },
+  "authority.create": {
+    cadf: "kmip-certificate-authority.create",
+    says: "create certificate authority",
+    ...authority,
+  },
+  "authority.delete": {
+    cadf: "kmip-certificate-authority.delete",
+    says: "delete certificate authority",
+    ...authority,
+  },
+  "user.create": { cadf: "kmip-user.create", says: "add KMIP user", ...user },
+  "user.update": { cadf: "kmip-user.update", says: "change KMIP user", ...user },
+  "user.delete": { cadf: "kmip-user.delete", says: "delete KMIP user", ...user },
+  "token.create": { cadf: "kmip-token.create", says: "create access token", ...token },
+  "token.revoke": { cadf: "kmip-token.delete", says: "revoke access token", ...token },
+  "root.configure": { cadf: "kmip-root-key.set", says: "set customer root key", ...root },
+  "root.rotate": { cadf: "kmip-root-key.rotate", says: "rotate customer root key", ...root },
+  "root.rewrap": { cadf: "kmip-root-key.rewrap", says: "re-wrap under customer root key", ...root },
+  "root.shred": { cadf: "kmip-root-key.shred", says: "drop keys of customer root key", ...root },
+  "root.revalidate": {
+    cadf: "kmip-root-key.validate",
+    says: "validate customer root key",
+    ...root,
+  },
+  "root.fail": { cadf: "kmip-root-key.fail", says: "customer root key cannot be used", ...root },
+  "root.list": { cadf: "kmip-root-key.list", says: "list root keys", ...root },
+  "sealing-key.rotate": {
+    cadf: "kmip-sealing-key.rotate",
+    says: "rotate sealing key",
+    ...sealing,
+  },
+  "region.retire": {
+    cadf: "kmip-region.retire",
+    says: "retire region",
+    target: "kmip-region",
+  },
+  "backup.create": { cadf: "kmip-backup.create", says: "create backup", ...backup },
+  "backup.delete": { cadf: "kmip-backup.delete", says: "delete backup", ...backup },
+  "backup.verify": { cadf: "kmip-backup.verify", says: "verify backup", ...backup },
+  "backup.restore": { cadf: "kmip-backup.restore", says: "restore backup", ...backup },
+  "setting.update": {
+    cadf: "kmip-setting.update",
+    says: "change setting",
+    target: "kmip-setting",
+  },
+  "audit.drop": { cadf: "kmip-audit.drop", says: "audit entries were given up", ...audit },
+  "audit.damage": { cadf: "kmip-audit.damage", says: "an audit entry is damaged", ...audit },
+} as const satisfies Record<string, ActionRow>;
+
+/** An action of management. */
+export type ManagementAction = keyof typeof administration;
+
+/** Every action that the product leaves evidence of. */
+export const actions: Readonly<Record<string, ActionRow>> = { ...keyActions, ...administration };
