@@ -1,5 +1,7 @@
-import type { InstanceKeyRing } from "@holdfast/engine";
+import type { InstanceKeyRing, ManagedObject } from "@holdfast/engine";
 import { InstanceIndex } from "./management/instance-index.ts";
+import { PeerCommands } from "./management/peer-commands.ts";
+import { has, Presence } from "./management/presence.ts";
 import { Records } from "./management/records.ts";
 import { SystemView } from "./management/system-view.ts";
 import { clock, ids, type Parts } from "./node-parts.ts";
@@ -11,36 +13,38 @@ export interface Management {
   readonly view: SystemView;
   readonly index: InstanceIndex;
   readonly records: Records;
+  readonly commands: PeerCommands;
+  readonly presence: Presence;
+  /** Takes what another region pushed: a revocation takes effect at once. */
+  readonly pushed: (objects: readonly ManagedObject[]) => void;
 }
 
-/** Follows the system records of all regions, from the own store or the other's. */
-export function openView(
-  { observe, opened }: Parts,
-  { own, peers }: Pick<Regions, "own" | "peers">,
-): SystemView {
-  return opened.use(new SystemView({ own, peers, monotonicMs: clock.monotonicMs, observe }));
+/** Follows the system records of all regions, from the own store or the other's, and opens what writes them. */
+export function openManagement(
+  { config: { region }, observe, opened }: Parts,
+  { own, peers, store }: Regions,
+): Management {
+  const { monotonicMs } = clock;
+  const view = opened.use(new SystemView({ own, peers, monotonicMs, observe }));
+  const index = opened.use(new InstanceIndex(view));
+  const unexpected = (cause: unknown): void =>
+    observe({ type: "warning", message: "a command of the other region failed", cause });
+  const commands = new PeerCommands({ region, peers, unexpected });
+  const presence = new Presence({ region, commands, view, monotonicMs });
+  const others = () => commands.others;
+  const records = new Records({ region, others, store, view, clock, ids, presence });
+  commands.serve({ has: async (input) => ({ had: has(view, input.records) }) });
+  return { view, index, records, commands, presence, pushed: (objects) => view.take(objects) };
 }
 
-/** Opens what management reads and writes, and lets in whom the system records name. */
-export async function openManagement(
-  { config, opened }: Parts,
-  { store, peers }: Regions,
-  view: SystemView,
+/** Lets in whom the system records name. */
+export async function followTenants(
+  { opened }: Parts,
+  { view, index }: Management,
   keyRing: InstanceKeyRing,
   tenants: Tenants,
-): Promise<Management> {
-  const index = opened.use(new InstanceIndex(view));
+): Promise<void> {
   opened.use(tenants.follow(index, keyRing));
-  const records = new Records({
-    region: config.region,
-    others: () =>
-      peers.map(({ region }) => region).filter((region) => !store.records.isRetired(region)),
-    store,
-    view,
-    clock,
-    ids,
-  });
   // Whoever is let in should be known before the first client comes; a store that is out must not keep the node waiting.
   await view.refresh().catch(() => undefined);
-  return { view, index, records };
 }
