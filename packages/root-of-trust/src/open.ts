@@ -25,9 +25,12 @@ export async function listRootKeys(
   return await root.rootKeys();
 }
 
-async function open(settings: RootSettings, { ids }: RootContext): Promise<RootOfTrust> {
+async function open(settings: RootSettings, context: RootContext): Promise<RootOfTrust> {
   if (settings.type === "local") {
-    return (await import("./local/local-root.ts")).openLocalRoot(settings.file, ids);
+    return (await import("./local/local-root.ts")).openLocalRoot(settings.file, context.ids);
+  }
+  if (settings.type === "pkcs11") {
+    return (await import("./pkcs11/pkcs11-root.ts")).openPkcs11(settings, context);
   }
   throw new RootOfTrustError("unavailable", `a root of trust ${settings.type} is not built in`);
 }

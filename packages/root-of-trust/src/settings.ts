@@ -1,4 +1,5 @@
 import type { Clock, Ids, Observer } from "@holdfast/engine";
+import type { Pkcs11Hosts } from "./pkcs11/hosts.ts";
 
 /**
  * Reads a secret where it lies (a file, the environment, the sealed store) each time it is needed, so that a replaced
@@ -54,6 +55,8 @@ export interface Pkcs11Settings {
   /** The label that all versions of the root key share; only `listRootKeys` does without. */
   readonly rootKey?: string;
   readonly pin: SecretSource;
+  /** What the module sees of the environment: vendors' modules find their own configuration there. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   /** How long one call may take, its wait for a session included. */
   readonly deadlineMs: number;
   /** Sessions, and so calls at the same time; more wait. */
@@ -68,4 +71,6 @@ export interface RootContext {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly observe: Observer;
+  /** Shared by all roots in PKCS#11 tokens; left out, each has a process of its own. */
+  readonly pkcs11?: Pkcs11Hosts;
 }

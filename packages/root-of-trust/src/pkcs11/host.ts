@@ -1,0 +1,247 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { createHash } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import { type Clock, RootOfTrustError, SealBroken } from "@holdfast/engine";
+import pLimit, { type LimitFunction } from "p-limit";
+import type { Pkcs11Settings, SecretSource } from "../settings.ts";
+import type { HostAnswer, HostFault, HostRequest, TokenOperations } from "./messages.ts";
+
+const program = fileURLToPath(new URL("./host-main.ts", import.meta.url));
+/** The pause before the next process: none after a first failure, then longer each time up to the most. */
+const pauseMs = 250;
+const pauseMaxMs = 5_000;
+/** How long a process that was let go may take to end. */
+const endMs = 2_000;
+/** Threads beyond those of the calls in flight, for what else the process does. */
+const spareThreads = 2;
+
+type Operation = keyof TokenOperations;
+type Result<Name extends Operation> = Awaited<ReturnType<TokenOperations[Name]>>;
+
+interface Waiting {
+  resolve(answer: HostAnswer): void;
+  reject(error: Error): void;
+}
+
+/** One process and its calls in flight. */
+interface Running {
+  readonly child: ChildProcess;
+  readonly waiting: Map<number, Waiting>;
+  answers: number;
+}
+
+type Asked = Omit<HostRequest, "id">;
+
+/** Thrown by a call whose process ended under it. */
+class HostEnded extends Error {
+  override readonly name = "HostEnded";
+}
+
+/** The parent's side of the process that holds a token: starts it, bounds what is in flight, replaces it when lost. */
+export class Pkcs11Host {
+  readonly #settings: Pkcs11Settings;
+  readonly #clock: Clock;
+  readonly #limit: LimitFunction;
+  /** Digests of PINs that tokens refused, kept longer than any host. */
+  readonly #refusedPins: Set<string>;
+  #running: Running | undefined;
+  #closed = false;
+  #nextId = 0;
+  #failures = 0;
+  #notBeforeMs = 0;
+  #lastFault = "";
+
+  constructor(settings: Pkcs11Settings, clock: Clock, refusedPins: Set<string>) {
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#refusedPins = refusedPins;
+    this.#limit = pLimit(settings.inFlightMax);
+  }
+
+  /** One operation on the token within the deadline, its wait included; the PIN is read only when the token wants it. */
+  async call<Name extends Operation>(
+    pin: SecretSource,
+    name: Name,
+    ...args: Parameters<TokenOperations[Name]>
+  ): Promise<Result<Name>> {
+    const untilMs = this.#clock.monotonicMs() + this.#settings.deadlineMs;
+    return await this.#limit(async () => {
+      const value = await this.#answer(pin, { name, args }, untilMs);
+      this.#failures = 0;
+      return value as Result<Name>;
+    });
+  }
+
+  /** Lets the process end. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const running = this.#running;
+    if (running === undefined) return;
+    const ended = new Promise<void>((resolve) => running.child.once("exit", () => resolve()));
+    running.child.ref();
+    this.#retire(running);
+    await ended;
+  }
+
+  async #answer(pin: SecretSource, request: Asked, untilMs: number): Promise<unknown> {
+    const first = await this.#ask(request, untilMs);
+    if ("value" in first) return first.value;
+    if (first.fault.kind !== "pinWanted") throw this.#errorOf(first.fault, undefined);
+    const given = await this.#pin(pin);
+    const second = await this.#ask({ ...request, pin: given }, untilMs);
+    if ("value" in second) return second.value;
+    throw this.#errorOf(second.fault, given);
+  }
+
+  /** Asks once more where the process ended while it was asked: it may have been about to. */
+  async #ask(request: Asked, untilMs: number, again = true): Promise<HostAnswer> {
+    const running = this.#start();
+    try {
+      const answer = await this.#exchange(running, request, untilMs);
+      if ("fault" in answer && answer.lost) this.#lost(running, answer.fault);
+      return answer;
+    } catch (error) {
+      if (!(error instanceof HostEnded)) throw error;
+      if (!again || this.#closed) throw this.#unavailable(error.message);
+      return await this.#ask(request, untilMs, false);
+    }
+  }
+
+  async #pin(pin: SecretSource): Promise<string> {
+    const { token } = this.#settings;
+    const given = await pin().catch((error: unknown) => {
+      throw new RootOfTrustError(
+        "unavailable",
+        `the PIN of token ${token}: ${error instanceof Error ? error.message : "cannot be read"}`,
+      );
+    });
+    if (!this.#refusedPins.has(this.#digestOf(given))) return given;
+    throw new RootOfTrustError(
+      "denied",
+      `token ${token} refused this PIN before; it is not tried again: mend the PIN, or restart the node once the token has this one`,
+    );
+  }
+
+  #errorOf(fault: HostFault, pin: string | undefined): Error {
+    if (fault.kind === "broken") return new SealBroken(fault.message);
+    if (fault.kind === "failure") return new RootOfTrustError(fault.failure, fault.message);
+    if (fault.kind === "pinWanted") return this.#unavailable("asks for its PIN again and again");
+    if (pin !== undefined && fault.tried) this.#refusedPins.add(this.#digestOf(pin));
+    return new RootOfTrustError("denied", fault.message);
+  }
+
+  #start(): Running {
+    if (this.#closed) throw this.#unavailable("closed");
+    if (this.#running !== undefined) return this.#running;
+    if (this.#clock.monotonicMs() < this.#notBeforeMs) throw this.#unavailable(this.#lastFault);
+    const { module, token, environment, inFlightMax } = this.#settings;
+    const child = fork(program, [module, token], {
+      serialization: "advanced",
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+      execArgv: [],
+      env: { ...environment, UV_THREADPOOL_SIZE: String(inFlightMax + spareThreads) },
+    });
+    const running: Running = { child, waiting: new Map(), answers: 0 };
+    this.#running = running;
+    child.on("message", (answer: HostAnswer) => {
+      running.answers += 1;
+      const waiting = running.waiting.get(answer.id);
+      if (waiting === undefined) forgetLate(answer);
+      else waiting.resolve(answer);
+    });
+    child.once("error", () => this.#ended(running, "cannot be started"));
+    child.once("exit", (code, signal) =>
+      this.#ended(running, `ended with ${signal ?? `exit code ${code}`}`),
+    );
+    // Whoever waits for an answer has a timer that keeps the program going.
+    child.unref();
+    child.channel?.unref();
+    return running;
+  }
+
+  async #exchange(running: Running, request: Asked, untilMs: number): Promise<HostAnswer> {
+    const id = this.#nextId++;
+    const { answers } = running;
+    const restMs = untilMs - this.#clock.monotonicMs();
+    if (restMs <= 0) throw this.#unavailable(this.#tooSlow());
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await new Promise<HostAnswer>((resolve, reject) => {
+        timer = setTimeout(() => {
+          // It may be slow, or hang in a call of the module that never ends.
+          if (running.answers === answers) this.#kill(running);
+          reject(this.#unavailable(this.#tooSlow()));
+        }, restMs);
+        running.waiting.set(id, { resolve, reject });
+        running.child.send({ ...request, id }, (error) => {
+          if (error !== null) reject(new HostEnded("its process does not listen"));
+        });
+      });
+    } finally {
+      clearTimeout(timer);
+      running.waiting.delete(id);
+      if (running !== this.#running) this.#retire(running);
+    }
+  }
+
+  #lost(running: Running, fault: HostFault): void {
+    this.#pause("message" in fault ? fault.message : "lost");
+    if (this.#running === running) this.#running = undefined;
+    this.#retire(running);
+  }
+
+  #kill(running: Running): void {
+    running.child.kill("SIGKILL");
+    this.#ended(running, this.#tooSlow());
+  }
+
+  #ended(running: Running, why: string): void {
+    for (const { reject } of running.waiting.values()) {
+      reject(new HostEnded(`its process ${why}`));
+    }
+    if (this.#running !== running) return;
+    this.#running = undefined;
+    this.#pause(`its process ${why}`);
+  }
+
+  #pause(why: string): void {
+    this.#lastFault = why;
+    const pause = this.#failures === 0 ? 0 : Math.min(pauseMaxMs, pauseMs * 2 ** this.#failures);
+    this.#failures += 1;
+    this.#notBeforeMs = this.#clock.monotonicMs() + pause;
+  }
+
+  /** Lets a process go that gets no more calls, once the last is answered. */
+  #retire(running: Running): void {
+    if (this.#running === running && !this.#closed) return;
+    if (running.waiting.size > 0 && !this.#closed) return;
+    if (this.#running === running) this.#running = undefined;
+    if (running.child.connected) running.child.disconnect();
+    setTimeout(() => running.child.kill("SIGKILL"), endMs).unref();
+  }
+
+  #digestOf(pin: string): string {
+    const { module, token } = this.#settings;
+    return createHash("sha256")
+      .update(JSON.stringify([module, token, pin]))
+      .digest("hex");
+  }
+
+  #tooSlow(): string {
+    return `does not answer within ${this.#settings.deadlineMs} ms`;
+  }
+
+  #unavailable(why: string): RootOfTrustError {
+    const { token } = this.#settings;
+    const message = why.startsWith("token ") ? why : `token ${token}: ${why}`;
+    return new RootOfTrustError("unavailable", message);
+  }
+}
+
+/** Nobody waits for it any more; what it opened must not lie about. */
+function forgetLate(answer: HostAnswer): void {
+  if (!("value" in answer)) return;
+  for (const value of Object.values(answer.value ?? {})) {
+    if (value instanceof Uint8Array) value.fill(0);
+  }
+}

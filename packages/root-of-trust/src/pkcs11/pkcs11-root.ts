@@ -1,0 +1,142 @@
+import { timingSafeEqual } from "node:crypto";
+import {
+  type Ids,
+  type RootDescription,
+  type RootKey,
+  type RootOfTrust,
+  RootOfTrustError,
+  type RootUnwrap,
+  type RootWrap,
+  SealBroken,
+} from "@holdfast/engine";
+import type { Pkcs11Settings, RootContext } from "../settings.ts";
+import { ivBytes } from "./blob.ts";
+import { Pkcs11Hosts } from "./hosts.ts";
+import type { TokenOperations } from "./messages.ts";
+
+const sampleBytes = 32;
+
+type Call = <Name extends keyof TokenOperations>(
+  name: Name,
+  ...args: Parameters<TokenOperations[Name]>
+) => Promise<Awaited<ReturnType<TokenOperations[Name]>>>;
+
+/**
+ * Opens a root key in a PKCS#11 token; rejects where the module cannot be used at all. A token that is not there now is
+ * found when it is.
+ */
+export async function openPkcs11(
+  settings: Pkcs11Settings,
+  { clock, ids, pkcs11 = new Pkcs11Hosts() }: RootContext,
+): Promise<Pkcs11Root> {
+  const lease = pkcs11.lease(settings, clock);
+  const call: Call = (name, ...args) => lease.host.call(settings.pin, name, ...args);
+  return new Pkcs11Root(settings, ids, call, () => lease.release());
+}
+
+/** Makes the first version of a root key in a token; refuses where there is one. Answers its number. */
+export async function createPkcs11Root(
+  settings: Pkcs11Settings,
+  context: RootContext,
+): Promise<number> {
+  return await addVersion(settings, context, true);
+}
+
+/** Makes the next version of a root key, which wraps from then on; older ones still unwrap. Answers its number. */
+export async function rotatePkcs11Root(
+  settings: Pkcs11Settings,
+  context: RootContext,
+): Promise<number> {
+  return await addVersion(settings, context, false);
+}
+
+async function addVersion(
+  settings: Pkcs11Settings,
+  context: RootContext,
+  first: boolean,
+): Promise<number> {
+  const root = await openPkcs11(settings, context);
+  try {
+    return await root.addVersion(first);
+  } finally {
+    await root.close();
+  }
+}
+
+/** A root key in a PKCS#11 token: AES-CBC and HMAC-SHA-256, each under a key that never leaves the token. */
+export class Pkcs11Root implements RootOfTrust {
+  readonly kind = "pkcs11";
+  readonly #settings: Pkcs11Settings;
+  readonly #ids: Ids;
+  readonly #calls: Call;
+  readonly #release: () => Promise<void>;
+  #closed = false;
+
+  constructor(settings: Pkcs11Settings, ids: Ids, calls: Call, release: () => Promise<void>) {
+    this.#settings = settings;
+    this.#ids = ids;
+    this.#calls = calls;
+    this.#release = release;
+  }
+
+  async describe(): Promise<RootDescription> {
+    const { identity, version } = await this.#call("describe", this.#rootKey());
+    return { kind: this.kind, name: `pkcs11 ${identity}`, currentVersion: String(version) };
+  }
+
+  async wrap(plaintext: Uint8Array, additionalData: Uint8Array): Promise<RootWrap> {
+    return await this.#call("wrap", this.#rootKey(), plaintext, additionalData, this.#iv());
+  }
+
+  async unwrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootUnwrap> {
+    return await this.#call("unwrap", this.#rootKey(), blob, additionalData, this.#iv());
+  }
+
+  async rewrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootWrap | undefined> {
+    return await this.#call("rewrap", this.#rootKey(), blob, additionalData, this.#iv());
+  }
+
+  async rootKeys(): Promise<readonly RootKey[]> {
+    return await this.#call("rootKeys");
+  }
+
+  async validate(): Promise<void> {
+    await this.#call("check", this.#rootKey());
+    await this.probe();
+  }
+
+  async probe(): Promise<void> {
+    const [sample, additionalData] = [this.#ids.randomBytes(sampleBytes), this.#iv()];
+    const { blob } = await this.wrap(sample, additionalData);
+    const { plaintext } = await this.unwrap(blob, additionalData);
+    if (plaintext.length !== sample.length || !timingSafeEqual(sample, plaintext)) {
+      throw new SealBroken("the root key does not open its own");
+    }
+  }
+
+  /** Makes a version of the root key: the first, or the next. */
+  async addVersion(first: boolean): Promise<number> {
+    return await this.#call("addVersion", this.#rootKey(), first);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#release();
+  }
+
+  get #call(): Call {
+    if (!this.#closed) return this.#calls;
+    throw new RootOfTrustError("unavailable", `token ${this.#settings.token}: closed`);
+  }
+
+  #rootKey(): string {
+    const { rootKey, token } = this.#settings;
+    if (rootKey !== undefined) return rootKey;
+    throw new RootOfTrustError("gone", `token ${token}: no root key is named`);
+  }
+
+  #iv(): Uint8Array {
+    return this.#ids.randomBytes(ivBytes);
+  }
+}

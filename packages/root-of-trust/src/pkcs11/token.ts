@@ -1,0 +1,164 @@
+import { createHash } from "node:crypto";
+import { isDone, isLost, isPinRefused, textOf } from "./codes.ts";
+import { PinRefused, PinWanted, TokenFailure, TokenLost } from "./faults.ts";
+import type { Handle, Library } from "./native.ts";
+
+/** Token flags (PKCS#11 3.1, table 6). */
+const loginRequired = 0x4;
+const pinFinalTry = 0x2_0000;
+const pinLocked = 0x4_0000;
+
+/** One token by its label: sessions, each for one call at a time, and the login that they share. */
+export class Token {
+  readonly library: Library;
+  readonly label: string;
+  /** Changes whenever everything was forgotten: handles of keys are good for one epoch. */
+  epoch = 0;
+  #slot: Handle | undefined;
+  #idle: Handle[] = [];
+  #loggedIn = false;
+  #refusedPin: string | undefined;
+
+  constructor(library: Library, label: string) {
+    this.library = library;
+    this.label = label;
+  }
+
+  /** Runs `body` with a session of its own, logged in; a second time, from the start, where the token had been lost. */
+  async withSession<Result>(
+    pin: string | undefined,
+    body: (session: Handle) => Promise<Result>,
+  ): Promise<Result> {
+    const { epoch } = this;
+    try {
+      return await this.#once(pin, body);
+    } catch (error) {
+      if (!isLost(error)) throw error;
+      if (this.epoch === epoch) this.#forget();
+      return await this.#once(pin, body);
+    }
+  }
+
+  /** The mechanisms that the token offers. */
+  mechanisms(): ReadonlySet<number> {
+    return new Set(this.library.calls.C_GetMechanismList(this.#findSlot()));
+  }
+
+  async #once<Result>(
+    pin: string | undefined,
+    body: (session: Handle) => Promise<Result>,
+  ): Promise<Result> {
+    const { epoch } = this;
+    const session = this.#idle.pop() ?? this.#openSession(pin);
+    let sound = false;
+    try {
+      const result = await body(session);
+      sound = true;
+      return result;
+    } catch (error) {
+      // What has a code of its own ended its operation, and the session can begin the next one.
+      sound = !isLost(error) && !(error instanceof TypeError);
+      throw error;
+    } finally {
+      if (sound && this.epoch === epoch) this.#idle.push(session);
+      else this.#close(session);
+    }
+  }
+
+  #openSession(pin: string | undefined): Handle {
+    const { calls, native } = this.library;
+    const slot = this.#findSlot();
+    const session = calls.C_OpenSession(slot, native.CKF_SERIAL_SESSION | native.CKF_RW_SESSION);
+    try {
+      this.#login(slot, session, pin);
+    } catch (error) {
+      this.#close(session);
+      throw error;
+    }
+    return session;
+  }
+
+  #login(slot: Handle, session: Handle, pin: string | undefined): void {
+    if (this.#loggedIn) return;
+    const { calls, native } = this.library;
+    const { flags } = calls.C_GetTokenInfo(slot);
+    if ((flags & loginRequired) === 0) return;
+    if (pin === undefined) throw new PinWanted();
+    this.#guard(flags, pin);
+    try {
+      calls.C_Login(session, native.CKU_USER, pin);
+    } catch (error) {
+      if (isPinRefused(error)) {
+        this.#refusedPin = digestOf(pin);
+        throw new PinRefused(`token ${this.label} refuses its PIN (${textOf(error)})`, true);
+      }
+      if (!isDone(error)) throw error;
+    }
+    this.#loggedIn = true;
+    this.#refusedPin = undefined;
+  }
+
+  /** No PIN is tried twice, and the last try is left to people: a locked token costs all of its keys. */
+  #guard(flags: number, pin: string): void {
+    if ((flags & pinLocked) !== 0) {
+      throw new PinRefused(`token ${this.label}: its PIN is locked; unlock it by hand`, false);
+    }
+    if ((flags & pinFinalTry) !== 0) {
+      throw new PinRefused(
+        `token ${this.label} has one try of its PIN left, which is not taken: log in once by hand`,
+        false,
+      );
+    }
+    if (this.#refusedPin === digestOf(pin)) {
+      throw new PinRefused(`token ${this.label} refused this PIN a moment ago`, true);
+    }
+  }
+
+  #findSlot(): Handle {
+    if (this.#slot !== undefined) return this.#slot;
+    const { calls } = this.library;
+    const labelled = calls.C_GetSlotList(true).filter((slot) => {
+      try {
+        return unpadded(calls.C_GetTokenInfo(slot).label) === this.label;
+      } catch {
+        return false;
+      }
+    });
+    if (labelled.length > 1) {
+      throw new TokenFailure(
+        "unavailable",
+        `${labelled.length} tokens are labelled ${this.label}: give each a label of its own`,
+      );
+    }
+    const [slot] = labelled;
+    if (slot === undefined) throw new TokenLost(`no slot has a token labelled ${this.label}`);
+    this.#slot = slot;
+    return slot;
+  }
+
+  #forget(): void {
+    this.epoch += 1;
+    const idle = this.#idle;
+    this.#idle = [];
+    this.#slot = undefined;
+    this.#loggedIn = false;
+    for (const session of idle) this.#close(session);
+  }
+
+  #close(session: Handle): void {
+    try {
+      this.library.calls.C_CloseSession(session);
+    } catch {
+      // It is gone, which is all that was wanted.
+    }
+  }
+}
+
+/** Labels are filled up with blanks (PKCS#11 3.1, CK_TOKEN_INFO). */
+function unpadded(label: string): string {
+  return label.replace(/[ \0]+$/, "");
+}
+
+function digestOf(pin: string): string {
+  return createHash("sha256").update(pin).digest("hex");
+}
