@@ -18,6 +18,10 @@ export const serverCommands: readonly (readonly [command: string, what: string])
     "region status --config FILE tells of both regions; region retire, region rejoin when one is lost and returns",
   ],
   ["root", "root rotate --config FILE adds a version of the local root key"],
+  [
+    "backup",
+    "backup create, verify, restore FILE --config FILE; backup key init, rotate --config FILE",
+  ],
   ["hash-password", "hash a user's password for the configuration"],
   [
     "dev",

@@ -1,3 +1,4 @@
+import { backupSettings } from "./backup/settings.ts";
 import { isPasswordHash } from "./password-hash.ts";
 import {
   choice,
@@ -330,6 +331,7 @@ export const configTable = {
       },
     ),
   }),
+  backup: backupSettings,
   log: group("The log: one JSON object a line on standard output.", {
     level: choice(
       "Successful reads are logged at `debug`; changes and refusals at `info`.",

@@ -26,6 +26,7 @@ addConfigCheck(config);
 addStore(store);
 addRegion(region);
 addRootRotate(root);
+const backup = program.command("backup").description("backups of the region's store");
 addHashPassword(program);
 const dev = program.command("dev").description("try Holdfast on this machine");
 
@@ -40,13 +41,17 @@ await run();
 
 async function run(): Promise<void> {
   try {
+    if (process.argv[2] === "backup") {
+      (await import("./backup/command-line.ts")).addBackupCommands(backup);
+    }
     if (process.argv[2] === "dev") (await import("./dev/main.ts")).addDevCommands(dev);
     await program.parseAsync();
   } catch (error) {
     fail(error);
   }
   // A connection to a region that is cut off never ends by itself, and nothing is left to be done over it.
-  if (process.argv[2] === "region") setTimeout(() => process.exit(), lingerMs).unref();
+  if (["region", "backup"].includes(process.argv[2] ?? ""))
+    setTimeout(() => process.exit(), lingerMs).unref();
 }
 
 function fail(error: unknown): void {

@@ -24,7 +24,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** How long the other region is waited for before it counts as unreachable. */
 const meetMs = 3000;
 
-interface Opened extends RegionTools {
+/** This region's store and the other region, as an operator's command reaches them. */
+export interface OpenedRegions extends RegionTools {
   readonly own: RedisStore;
   readonly peer: PeerClient | undefined;
   readonly address: string;
@@ -117,10 +118,11 @@ function progressOf(other: string, say: (line: string) => void) {
   };
 }
 
-async function atRegions<Result>(
+/** Runs with both regions open, and closes them; what stands at them is a `StartError`. */
+export async function atRegions<Result>(
   configFile: string,
   environment: Environment,
-  work: (opened: Opened) => Promise<Result>,
+  work: (opened: OpenedRegions) => Promise<Result>,
 ): Promise<Result> {
   const config = loadConfig(configFile);
   const { region, store, peer: settings } = config;
@@ -184,7 +186,7 @@ function noPeer(): StartError {
 }
 
 /** Waits a bounded time until another region was asked once. */
-async function met(peer: PeerClient): Promise<void> {
+export async function met(peer: PeerClient): Promise<void> {
   const untilMs = systemClock.monotonicMs() + meetMs;
   while (peer.lastHello === undefined && systemClock.monotonicMs() < untilMs) {
     await systemTimers.sleep(20);

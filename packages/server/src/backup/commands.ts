@@ -1,0 +1,206 @@
+import { userInfo } from "node:os";
+import { resolve } from "node:path";
+import { type AuditEvent, systemInstance } from "@holdfast/engine";
+import { entryOf, isRetiredEntry, type Peer } from "@holdfast/regions";
+import { loadConfig } from "../config.ts";
+import type { Config } from "../config-table.ts";
+import { atRegions, met, type OpenedRegions } from "../region-commands.ts";
+import { StartError } from "../start-error.ts";
+import { systemClock, systemIds } from "../system.ts";
+import { version } from "../version.ts";
+import { ArchiveFault } from "./archive-format.ts";
+import { ArchiveReader } from "./archive-reader.ts";
+import { initBackupKey, readBackupKeys, rotateBackupKey } from "./backup-keys.ts";
+import { createBackup } from "./create.ts";
+import { drill, drillLines } from "./drill.ts";
+import { keyRingOver } from "./key-rings.ts";
+import { Progress, type Show } from "./progress.ts";
+import {
+  type RestoreReport,
+  type RestoreTarget,
+  refuseDamaged,
+  reportLines,
+  restoreArchive,
+} from "./restore.ts";
+import { scanArchive } from "./scan.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What a command says, and whether all is well. */
+export interface Said {
+  readonly lines: readonly string[];
+  readonly ok: boolean;
+}
+
+/** How `backup restore` is meant. */
+export interface RestoreWish {
+  /** Without it, only a report is made. */
+  readonly apply?: boolean;
+  readonly althoughDamaged?: boolean;
+}
+
+/** Makes the backup key's file. */
+export async function initKey(configFile: string): Promise<string> {
+  return await initBackupKey(settingsOf(loadConfig(configFile)).keyFile);
+}
+
+/** Adds a version to the backup key's file. */
+export async function rotateKey(configFile: string): Promise<string> {
+  return await rotateBackupKey(settingsOf(loadConfig(configFile)).keyFile);
+}
+
+/** Writes a backup of the region's store into a new file. */
+export async function createCommand(
+  configFile: string,
+  environment: Environment,
+  file: string,
+): Promise<Said> {
+  const config = loadConfig(configFile);
+  const { keyFile } = settingsOf(config);
+  return await withKeys(keyFile, (keys) =>
+    withProgress((show) =>
+      atRegions(configFile, environment, async ({ own, region }) => {
+        const key = keys.at(-1);
+        if (key === undefined) throw new StartError(`backup.keyFile: ${keyFile} has no version`);
+        const startedMs = systemClock.monotonicMs();
+        const source = { own, statuses: own, region, holdfast: version };
+        const made = await createBackup(resolve(file), source, {
+          key,
+          ids: systemIds,
+          wallMs: systemClock.wallMs,
+          progress: (done, of) => show("backup", done, of),
+        });
+        const { records, damaged } = made.trailer;
+        const seconds = ((systemClock.monotonicMs() - startedMs) / 1000).toFixed(1);
+        const event = eventOf("backup.create", { file: made.file, records, bytes: made.bytes });
+        await own.appendAudit(systemInstance, [event], true);
+        const lines = [
+          `${made.file}: ${records} records, ${made.bytes} bytes, in ${seconds} s, under version ${key.version} of the backup key`,
+        ];
+        if (damaged > 0) {
+          lines.push(
+            `${damaged} records of the store are damaged and are not in it: see docs/runbook.md`,
+          );
+        }
+        return { lines, ok: damaged === 0 };
+      }),
+    ),
+  );
+}
+
+/** Proves that a backup can be restored, without touching any store. */
+export async function verifyCommand(
+  configFile: string,
+  file: string,
+  keysToOpen: number,
+): Promise<Said> {
+  const config = loadConfig(configFile);
+  return await withKeys(settingsOf(config).keyFile, (keys) =>
+    withProgress(async (show) => {
+      await using reader = await ArchiveReader.open(resolve(file), keys);
+      const report = await drill(reader, {
+        keys: keysToOpen,
+        openKeyRing: (store) => keyRingOver(config, store),
+        chance: () => uniform(),
+        progress: show,
+      });
+      return { lines: drillLines(file, report, systemClock.wallMs()), ok: report.ok };
+    }),
+  );
+}
+
+/** Joins a backup into the region's store, or tells what that would do. */
+export async function restoreCommand(
+  configFile: string,
+  environment: Environment,
+  file: string,
+  wish: RestoreWish,
+): Promise<Said> {
+  const config = loadConfig(configFile);
+  const apply = wish.apply === true;
+  return await withKeys(settingsOf(config).keyFile, (keys) =>
+    withProgress(async (show) => {
+      await using reader = await ArchiveReader.open(resolve(file), keys);
+      const scanned = await scanArchive(reader, (bytes) => show("reading", bytes, reader.size));
+      if (wish.althoughDamaged !== true) refuseDamaged(scanned, file);
+      const { records } = scanned.trailer;
+      const report = await atRegions(configFile, environment, async (opened) =>
+        restoreArchive(reader, scanned, await targetOf(opened), {
+          apply,
+          audit: [eventOf("backup.restore", { file: reader.file, records })],
+          progress: (done) => show(apply ? "restoring" : "comparing", done, records),
+        }),
+      );
+      return {
+        lines: [...reportLines(report, apply), conclusion(report, apply)],
+        ok: report.left === 0,
+      };
+    }),
+  );
+}
+
+function conclusion(report: RestoreReport, apply: boolean): string {
+  if (!apply) return "nothing was written: give --apply to restore it so";
+  const { left } = report;
+  return left === 0
+    ? "the restore is complete; it may be run again"
+    : "the restore is not complete";
+}
+
+/** The store of this region; every other one that is not retired must answer, since it may know more. */
+export async function targetOf(opened: OpenedRegions): Promise<RestoreTarget> {
+  const { own, peer, timers, observe } = opened;
+  const peers: Peer[] = [];
+  if (peer !== undefined && !isRetiredEntry(await entryOf(own, peer.region))) {
+    await met(peer);
+    if (peer.state() !== "up") {
+      throw new ArchiveFault(
+        `peer.addresses: region ${peer.region} does not answer, and may know of objects that were destroyed since: start a node of it, or retire it with \`holdfast region retire ${peer.region}\``,
+      );
+    }
+    peers.push(peer);
+  }
+  return { own, peers, timers, observe };
+}
+
+/** Evidence of what an operator did at this machine. */
+export function eventOf(action: string, detail: NonNullable<AuditEvent["detail"]>): AuditEvent {
+  return {
+    time: systemClock.wallMs(),
+    action,
+    outcome: "success",
+    initiator: `operator ${userInfo().username}`,
+    requestId: systemIds.uuid(),
+    detail,
+  };
+}
+
+/** Runs with all versions of the backup key, which are overwritten afterwards. */
+export async function withKeys<Result>(
+  keyFile: string,
+  work: (keys: Awaited<ReturnType<typeof readBackupKeys>>) => Promise<Result>,
+): Promise<Result> {
+  const keys = await readBackupKeys(keyFile);
+  try {
+    return await work(keys);
+  } finally {
+    for (const { key } of keys) key.fill(0);
+  }
+}
+
+/** Runs with a line of progress. */
+export async function withProgress<Result>(work: (show: Show) => Promise<Result>): Promise<Result> {
+  using progress = new Progress(process.stderr, systemClock.monotonicMs);
+  return await work(progress.show);
+}
+
+/** The group of settings; a `StartError` where there is none. */
+export function settingsOf({ backup }: Config): NonNullable<Config["backup"]> {
+  if (backup !== undefined) return backup;
+  throw new StartError("backup: the configuration has no such group: set backup.keyFile");
+}
+
+function uniform(): number {
+  const [a = 0, b = 0, c = 0, d = 0] = systemIds.randomBytes(4);
+  return ((a << 24) >>> 0) / 2 ** 32 + ((b << 16) + (c << 8) + d) / 2 ** 32;
+}
