@@ -1,13 +1,19 @@
 import { randomBytes } from "node:crypto";
 import type { Engine } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
-import { CertificateFiles, kmipCertificates, peerCertificates } from "./certificate-files.ts";
+import {
+  adminCertificates,
+  CertificateFiles,
+  kmipCertificates,
+  peerCertificates,
+} from "./certificate-files.ts";
 import type { Instance } from "./instances.ts";
 import { KmipEndpoint } from "./kmip-endpoint.ts";
 import type { Log } from "./log.ts";
 import { certificatesOf } from "./metric-certificates.ts";
+import { openAdmin } from "./node-admin.ts";
 import { followRegions, openKmip, openProbes } from "./node-listeners.ts";
-import { openManagement } from "./node-management.ts";
+import { followTenants, openManagement } from "./node-management.ts";
 import { clock, type Environment, ids, type Parts, readParts } from "./node-parts.ts";
 import { openControl, openRegions } from "./node-regions.ts";
 import { openInstances, waitUntilServing } from "./node-start.ts";
@@ -32,6 +38,7 @@ export interface RunningNode {
 interface Files {
   readonly kmip: CertificateFiles<ServerIdentity>;
   readonly peer: CertificateFiles<PeerIdentity> | undefined;
+  readonly admin: CertificateFiles<ServerIdentity> | undefined;
 }
 
 const quarantineMs = 10_000;
@@ -64,6 +71,7 @@ export async function startNode(
   const keeper = await openInstances(parts, regions, keyRing, tenants);
   const probes = await openProbes(parts);
   await waitUntilServing(regions, keeper);
+  await followTenants(parts, management, keyRing, tenants);
   const engine = await openEngine(parts, store, keyRing);
   const endpoint = openEndpoint(parts, files, tenants, ticketSecret, engine);
   const certificates = () =>
@@ -77,6 +85,7 @@ export async function startNode(
     quarantined: watchQuarantine(parts, own),
     certificates,
   });
+  await openAdmin(parts, { ...management, files: files.admin, store, handlers: {} });
   const guard = await openKmip(parts, endpoint, regions, probes);
   for (const { message, fields } of warningsOf(config, certificates(), clock.wallMs())) {
     log.say("warn", message, fields);
@@ -88,6 +97,7 @@ export async function startNode(
     reload: () => {
       files.kmip.reload();
       files.peer?.reload();
+      files.admin?.reload();
       const ensure = (all: readonly Instance[]) => keeper.ensure(all);
       return tenants.reload(ensure);
     },
@@ -133,12 +143,15 @@ function openFiles({ config, health, observe, opened }: Parts): Files {
   opened.defer(() => kmip.close());
   const between = peer && new CertificateFiles(peerCertificates(peer, region), observe);
   opened.defer(() => between?.close());
+  const admin = config.admin && new CertificateFiles(adminCertificates(config.admin), observe);
+  opened.defer(() => admin?.close());
   const look = (): void => {
-    const reason = [kmip.fault, between?.fault ?? ""].filter((fault) => fault !== "").join("; ");
+    const faults = [kmip.fault, between?.fault ?? "", admin?.fault ?? ""];
+    const reason = faults.filter((fault) => fault !== "").join("; ");
     health.note({ certificates: { ok: reason === "", reason } });
   };
   opened.adopt(setInterval(look, 1000), clearInterval);
-  return { kmip, peer: between };
+  return { kmip, peer: between, admin };
 }
 
 /** Counts the records that were set aside, from time to time. */
