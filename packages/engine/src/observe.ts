@@ -37,6 +37,21 @@ export type Event =
       readonly reason: string;
     }
   | { readonly type: "unwrap"; readonly durationMs: number; readonly ok: boolean }
+  /** A call to a key manager, or to what gives access to it; each repetition by itself. */
+  | {
+      readonly type: "rootCall";
+      /** Its kind, such as `key-protect`. */
+      readonly root: string;
+      readonly action: string;
+      /** HTTP status; 0 where no answer came. */
+      readonly status: number;
+      /** The other side's code for what was wrong. */
+      readonly code?: string;
+      /** What the other side and its own events know the call by; the same for all repetitions. */
+      readonly correlationId: string;
+      readonly attempt: number;
+      readonly durationMs: number;
+    }
   | { readonly type: "coveredRead"; readonly waited: boolean }
   | { readonly type: "casConflict"; readonly operation: string }
   /** Which store this node serves clients from; `none` when it cannot. */

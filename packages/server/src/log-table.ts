@@ -126,6 +126,13 @@ export const logTable: {
     message: "key-encryption key unwrapped by the root of trust",
     fields: ["ok", "durationMs"],
   },
+  rootCall: {
+    level: ({ status }) => (status >= 200 && status < 300 ? "debug" : "info"),
+    message: ({ status }) =>
+      status === 0 ? "the key manager did not answer" : "call to the key manager",
+    fields: ["root", "action", "status", "code", "correlationId", "attempt", "durationMs"],
+    limited: true,
+  },
   instanceKeys: {
     level: ({ state }) => (state === "open" ? "info" : state === "grace" ? "warn" : "error"),
     message: "an instance's keys",
