@@ -1,0 +1,150 @@
+import { execFileSync } from "node:child_process";
+import { X509Certificate } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Authority, createAuthority, type Issued, selfSigned } from "../../pki.ts";
+import { checkUsable, readPasted } from "./paste.ts";
+
+const dayMs = 86_400_000;
+const nowMs = Date.now();
+const since = { notBeforeMs: nowMs - dayMs, days: 10 };
+let folder: string;
+let authority: Authority;
+let client: Issued;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-paste-"));
+  authority = await createAuthority({ commonName: "VMCA", ...since });
+  client = await selfSigned({ commonName: "kmipClient", ...since });
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function openssl(...given: readonly string[]): string {
+  return execFileSync("openssl", given, {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "pipe"],
+  }).toString();
+}
+
+/** A self-signed certificate as OpenSSL makes it. */
+function made(keyType: readonly string[], ...more: readonly string[]): string {
+  const subject = ["-subj", "/CN=by openssl", "-days", "10"];
+  openssl(
+    "req",
+    "-x509",
+    "-nodes",
+    "-newkey",
+    ...keyType,
+    "-keyout",
+    "k.pem",
+    "-out",
+    "c.pem",
+    ...subject,
+    ...more,
+  );
+  return readFileSync(join(folder, "c.pem"), "utf8");
+}
+
+function refusal(text: string, kind: "client" | "authority" = "client", shown = false): string {
+  try {
+    checkUsable(readPasted(text), kind, nowMs, shown);
+    return "";
+  } catch (error) {
+    expect(error).toMatchObject({ name: "ManagementError", code: "certificateInvalid" });
+    const { message } = error as Error;
+    expect(message).not.toContain("\n");
+    expect(message).not.toMatch(/[A-Za-z0-9+/]{65}/);
+    return message;
+  }
+}
+
+describe("what is pasted", () => {
+  test("may have text around its tags, and any line ends", () => {
+    const text = `Certificate:\r\n  Data:\r\n${client.certificate.replaceAll("\n", "\r\n")}\r\n\r\n`;
+    expect(readPasted(text).fingerprint256).toBe(
+      new X509Certificate(client.certificate).fingerprint256,
+    );
+  });
+
+  test.each<[string, () => string, RegExp]>([
+    ["a private key", () => client.key, /holds, a private key/],
+    ["certificate and key", () => client.certificate + client.key, /holds, a private key/],
+    [
+      "a signing request",
+      () => "-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----",
+      /signing request.*authority sign/,
+    ],
+    [
+      "a request of Microsoft's",
+      () => "-----BEGIN NEW CERTIFICATE REQUEST-----\nMIIB\n-----END NEW CERTIFICATE REQUEST-----",
+      /signing request/,
+    ],
+    ["a chain", () => client.certificate + authority.certificate, /these are 2 certificates/],
+    [
+      "PKCS#7",
+      () => "-----BEGIN PKCS7-----\nMIIB\n-----END PKCS7-----",
+      /openssl pkcs7 -print_certs/,
+    ],
+    [
+      "a public key",
+      () => "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----",
+      /public key/,
+    ],
+    ["an SSH key", () => "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC root@vc", /SSH key/],
+    ["DER", () => new X509Certificate(client.certificate).raw.toString("latin1"), /-inform der/],
+    [
+      "base64 without tags",
+      () => new X509Certificate(client.certificate).raw.toString("base64"),
+      /without its tags/,
+    ],
+    ["no end", () => client.certificate.split("-----END")[0] as string, /the end is missing/],
+    ["no beginning", () => client.certificate.slice(28), /the beginning is missing/],
+    [
+      "no base64",
+      () => "-----BEGIN CERTIFICATE-----\n<pasted image>\n-----END CERTIFICATE-----",
+      /no base64/,
+    ],
+    [
+      "half of one",
+      () => client.certificate.replace(/\n.*\n-----END/, "\n-----END"),
+      /cut off or altered/,
+    ],
+    ["garbage", () => "the quick brown fox jumps over the lazy dog", /no certificate in it/],
+  ])("%s is refused with what to do", (_name, text, why) => {
+    expect(refusal(text())).toMatch(why);
+  });
+});
+
+describe("a certificate", () => {
+  test("that a client or an authority can have is taken", () => {
+    expect(refusal(client.certificate)).toBe("");
+    expect(refusal(authority.certificate, "authority")).toBe("");
+  });
+
+  test("as `openssl req -x509` makes it for a client is a client's", () => {
+    const pem = made(["rsa:2048"]);
+    expect(new X509Certificate(pem).ca).toBe(true);
+    expect(refusal(pem)).toBe("");
+  });
+
+  test("of an authority is no client's, unless a client has shown it", () => {
+    expect(refusal(authority.certificate)).toMatch(/kind authority/);
+    expect(refusal(authority.certificate, "client", true)).toBe("");
+  });
+
+  test("of a client is no authority's", () => {
+    expect(refusal(client.certificate, "authority")).toMatch(/kind client/);
+  });
+
+  test("that has expired is refused with the day", async () => {
+    const old = await selfSigned({ commonName: "old", notBeforeMs: nowMs - 9 * dayMs, days: 5 });
+    expect(refusal(old.certificate)).toMatch(/^CN=old expired on 20\d\d-\d\d-\d\d: have vCenter/);
+  });
+
+  test("that can be forged is refused", () => {
+    expect(refusal(made(["rsa:2048"], "-sha1"))).toMatch(/signed with .*1.*forged/i);
+    expect(refusal(made(["rsa:1024"]))).toMatch(/RSA key of 1024 bits/);
+  });
+});

@@ -1,0 +1,134 @@
+import "reflect-metadata";
+import { X509Certificate } from "node:crypto";
+import { ManagementError } from "@holdfast/admin";
+import { KeyUsageFlags, KeyUsagesExtension, X509Certificate as Parsed } from "@peculiar/x509";
+import { subjectOf } from "../../certificates.ts";
+import type { CertificateKind } from "./certificate-entry.ts";
+
+const certificateBytesMax = 16_384;
+const rsaBitsMin = 2048;
+const block = /-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----/g;
+
+/** What people paste in place of a certificate, and what to do then; the first that fits is told. */
+const mistaken: readonly (readonly [pattern: RegExp, detail: string])[] = [
+  [
+    /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/,
+    "this is, or holds, a private key: it must not leave vCenter. Paste the certificate only (BEGIN CERTIFICATE), and replace the key if others could read it",
+  ],
+  [
+    /-----BEGIN (NEW )?CERTIFICATE REQUEST-----/,
+    "this is a signing request (CSR), not a certificate: have it signed with `holdfast authority sign`",
+  ],
+  [
+    /-----BEGIN TRUSTED CERTIFICATE-----/,
+    "this is OpenSSL's own form (BEGIN TRUSTED CERTIFICATE): convert it with `openssl x509 -in FILE -out FILE.pem`",
+  ],
+  [
+    /-----BEGIN (PKCS7|CMS)-----/,
+    "this is a PKCS#7 bundle: take the client's certificate out of it with `openssl pkcs7 -print_certs`",
+  ],
+  [/-----BEGIN (X509 )?CRL-----/, "this is a revocation list, not a certificate"],
+  [
+    /-----BEGIN [A-Z ]*PUBLIC KEY-----/,
+    "this is a public key, not a certificate: export the certificate (BEGIN CERTIFICATE)",
+  ],
+  [/^ssh-|^ecdsa-sha2-|^---- BEGIN SSH2/, "this is an SSH key, not a certificate"],
+];
+
+/** How OpenSSL's DER looks when it is shown as text, and in base64 without its tags. */
+const der = /^0[\u0080-\uffff]|^\s*MII[A-Za-z0-9+/=\s]+$/;
+
+/** Reads what an administrator pasted: exactly one certificate. Says what it is where it is something else. */
+export function readPasted(text: string): X509Certificate {
+  for (const [pattern, detail] of mistaken) if (pattern.test(text)) throw invalid(detail);
+  const blocks = text.match(block) ?? [];
+  if (blocks.length > 1) {
+    throw invalid(
+      `these are ${blocks.length} certificates, and one is added at a time: in a chain the first is the client's own, and those after it are authorities`,
+    );
+  }
+  const [pem] = blocks;
+  if (pem === undefined) throw invalid(whyNone(text));
+  return parse(pem);
+}
+
+/** Refuses a certificate that could not do what it is added for. `shown`: a client has shown it as its own. */
+export function checkUsable(
+  certificate: X509Certificate,
+  kind: CertificateKind,
+  nowMs: number,
+  shown = false,
+): void {
+  const subject = subjectOf(certificate) || "the certificate";
+  const until = certificate.validToDate;
+  if (until.getTime() <= nowMs) {
+    throw invalid(
+      `${subject} expired on ${until.toISOString().slice(0, 10)}: have vCenter make a new one, and add that`,
+    );
+  }
+  if (/md5|sha-?1\b|sha1/i.test(certificate.signatureAlgorithm ?? "")) {
+    throw invalid(
+      `${subject} is signed with ${certificate.signatureAlgorithm}, which can be forged: it takes SHA-256 or better`,
+    );
+  }
+  const { asymmetricKeyType: type, asymmetricKeyDetails: key } = certificate.publicKey;
+  const bits = key?.modulusLength ?? rsaBitsMin;
+  if (type === "rsa" && bits < rsaBitsMin) {
+    throw invalid(`${subject} has an RSA key of ${bits} bits: it takes ${rsaBitsMin} or more`);
+  }
+  if (kind === "authority" && !certificate.ca) {
+    throw invalid(
+      `${subject} is no certificate authority: add it as a client's certificate (kind client)`,
+    );
+  }
+  if (kind === "client" && !shown && signsOthers(certificate)) {
+    throw invalid(
+      `${subject} is the certificate of an authority: add it as an authority (kind authority) to let in the clients that it issues to, or paste the client's own certificate`,
+    );
+  }
+}
+
+/** An authority says so twice; what `openssl req -x509` makes for a client says it once, and is one. */
+function signsOthers(certificate: X509Certificate): boolean {
+  if (!certificate.ca) return false;
+  const usage = new Parsed(certificate.raw).getExtension(KeyUsagesExtension);
+  const selfIssued = certificate.issuer === certificate.subject;
+  if (usage === null) return !selfIssued;
+  return (usage.usages & KeyUsageFlags.keyCertSign) !== 0;
+}
+
+function parse(pem: string): X509Certificate {
+  let certificate: X509Certificate;
+  try {
+    certificate = new X509Certificate(pem);
+  } catch {
+    throw invalid(
+      "the certificate between the tags cannot be read: it was cut off or altered on the way; copy it again, whole",
+    );
+  }
+  if (certificate.raw.length > certificateBytesMax) {
+    throw invalid(`the certificate is larger than ${certificateBytesMax} bytes`);
+  }
+  return certificate;
+}
+
+function whyNone(text: string): string {
+  const [begins, ends] = ["-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"].map((tag) =>
+    text.includes(tag),
+  );
+  if (begins && !ends) {
+    return "the end is missing: paste up to and with -----END CERTIFICATE-----";
+  }
+  if (ends && !begins) {
+    return "the beginning is missing: paste from -----BEGIN CERTIFICATE----- on";
+  }
+  if (begins && ends) return "what stands between the tags is no base64: copy the file's text";
+  if (der.test(text)) {
+    return "this is DER, or base64 without its tags: convert it with `openssl x509 -inform der -in FILE`, and paste from BEGIN CERTIFICATE to END CERTIFICATE";
+  }
+  return "there is no certificate in it: paste the PEM text from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----";
+}
+
+function invalid(detail: string): ManagementError {
+  return new ManagementError("certificateInvalid", detail);
+}
