@@ -52,6 +52,11 @@ export interface NodeReadings {
   readonly leads: () => boolean | undefined;
   /** Records set aside in the own store; undefined while that is not known. */
   readonly quarantined: () => number | undefined;
+  /** Instance, state and how many; at the leader. */
+  readonly objects?: () => readonly (readonly [instance: string, state: string, count: number])[];
+  /** When each region's last good backup began. */
+  readonly backups?: () => readonly { readonly region: string; readonly lastMs: number }[];
+  readonly backupEveryMs?: number;
   /** End of each certificate's time, milliseconds since the epoch. */
   readonly certificates: () => readonly {
     readonly kind: "server" | "client" | "authority" | "peer";

@@ -1,4 +1,5 @@
 import { adminMetrics } from "./metric-admin.ts";
+import { keepingMetrics } from "./metric-backup.ts";
 import { regionMetrics } from "./metric-regions.ts";
 import { counter, type EventMetric, none, type ReadMetric, seconds } from "./metric-row.ts";
 
@@ -168,6 +169,7 @@ export const eventMetrics: readonly EventMetric[] = [
 
 /** Every metric that is read when it is scraped. */
 export const readMetrics: readonly ReadMetric[] = [
+  ...keepingMetrics,
   {
     type: "gauge",
     name: "holdfast_connections",

@@ -92,14 +92,14 @@ export async function openControl(
   parts: Parts,
   regions: Regions,
   keyRing: InstanceKeyRing,
-  management: Management,
+  { management, duties }: { readonly management: Management; readonly duties: readonly Duty[] },
   identity: PeerIdentity | undefined,
 ): Promise<Control> {
   const { region } = parts.config;
   const { own, peers } = regions;
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe: parts.observe });
   const peerServer = await openPeerServer(parts, regions, keyRing, { adopt, management }, identity);
-  return { peerServer, leader: await openLeader(parts, regions, adopt) };
+  return { peerServer, leader: await openLeader(parts, regions, [adopt, ...duties]) };
 }
 
 async function openPeerServer(
@@ -142,7 +142,7 @@ async function openPeerServer(
 async function openLeader(
   { config, connection, observe, opened }: Parts,
   { own, peers, store }: Regions,
-  adopt: AdoptKeks,
+  [adopt, ...others]: readonly [AdoptKeks, ...Duty[]],
 ): Promise<Leader | undefined> {
   const { region } = config;
   const urls = lockUrls(config, connection);
@@ -165,6 +165,7 @@ async function openLeader(
           adopt,
         ]),
     new DueDates({ region, own, store, timers }),
+    ...others,
   ];
   return opened.use(new Leader({ lock, own, timers, ids, observe, duties }));
 }

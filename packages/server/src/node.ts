@@ -12,6 +12,7 @@ import { KmipEndpoint } from "./kmip-endpoint.ts";
 import type { Log } from "./log.ts";
 import { certificatesOf } from "./metric-certificates.ts";
 import { openAdmin } from "./node-admin.ts";
+import { openKeeping } from "./node-keeping.ts";
 import { followRegions, openKmip, openProbes } from "./node-listeners.ts";
 import { followTenants, openManagement } from "./node-management.ts";
 import { clock, type Environment, ids, type Parts, readParts } from "./node-parts.ts";
@@ -64,7 +65,15 @@ export async function startNode(
   followRegions(parts, regions);
   const management = openManagement(parts, regions);
   const keyRing = openKeyRing(parts, regions, root);
-  const control = await openControl(parts, regions, keyRing, management, files.peer?.identity);
+  const keeping = openKeeping(parts, regions, management);
+  const { duties } = keeping;
+  const control = await openControl(
+    parts,
+    regions,
+    keyRing,
+    { management, duties },
+    files.peer?.identity,
+  );
   files.peer?.onChange((identity) => {
     for (const each of [...peers, control.peerServer]) each?.setTls(identity);
   });
@@ -84,6 +93,7 @@ export async function startNode(
     leads: () => control.leader && control.leader.state === "leader",
     quarantined: watchQuarantine(parts, own),
     certificates,
+    ...keeping.readings,
   });
   await openAdmin(parts, { ...management, files: files.admin, store, handlers: {} });
   const guard = await openKmip(parts, endpoint, regions, probes);

@@ -1,4 +1,10 @@
-import { type Observer, type OwnStore, sysPartition } from "@holdfast/engine";
+import {
+  type Observer,
+  type OwnStore,
+  type StateCounts,
+  sysPartition,
+  systemInstance,
+} from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 
 /** What counting anew needs. */
@@ -10,12 +16,12 @@ export interface RecountOptions {
 
 const everyMs = 10_000;
 const dayMs = 86_400_000;
-/** Steps of one run: others have their turn between. */
-const stepsMax = 200;
+/** Steps of one run: then the numbers that are known are told. */
+const stepsMax = 400;
 
 /**
- * Counts the objects by state anew: at once where a store's records were never counted, or one was repaired, and all of
- * them once a day, so that nothing rests on the numbers having been kept right.
+ * Reads the numbers of objects by state, and counts them anew: at once where a store's records were never counted, or
+ * one was repaired, and all of them once a day, so that nothing rests on the numbers having been kept right.
  */
 export class Recount implements Duty {
   readonly name = "recount";
@@ -23,36 +29,46 @@ export class Recount implements Duty {
   readonly #options: RecountOptions;
   /** When each partition's counting ended: monotonic. */
   readonly #countedMs = new Map<number, number>();
+  #counts: ReadonlyMap<string, StateCounts> = new Map();
 
   constructor(options: RecountOptions) {
     this.#options = options;
   }
 
+  /** The numbers of every instance that has objects, as they were at the last run. */
+  get counts(): ReadonlyMap<string, StateCounts> {
+    return this.#counts;
+  }
+
   /** See `Duty.run`. */
   readonly run = async (context: DutyContext): Promise<DutyResult> => {
-    let done = 0;
-    for (let partition = 0; partition <= sysPartition; partition++) {
-      while (context.active() && (await this.#isDue(partition))) {
-        const step = await this.#step(partition);
-        done += step.done;
-        if (step.left === 0) break;
-        if (done >= stepsMax * 128) return { done, left: step.left };
+    const counts = new Map<string, StateCounts>();
+    let [done, left, steps] = [0, 0, 0];
+    for (let partition = 0; partition <= sysPartition && context.active(); partition++) {
+      const known = await this.#options.own.countsIn(partition);
+      for (const [instance, its] of known ?? []) {
+        if (instance !== systemInstance) counts.set(instance, its);
       }
-      if (!context.active()) break;
+      let more = known === undefined || this.#isDue(partition);
+      while (more && steps < stepsMax && context.active()) {
+        const step = await this.#step(partition);
+        steps += 1;
+        done += step.done;
+        more = step.left > 0;
+      }
+      if (more) left += 1;
     }
-    return { done, left: 0 };
+    if (context.active()) this.#counts = counts;
+    return { done, left };
   };
 
-  async #isDue(partition: number): Promise<boolean> {
-    const { own, monotonicMs } = this.#options;
-    if ((await own.countsIn(partition)) === undefined) return true;
+  #isDue(partition: number): boolean {
+    const { monotonicMs } = this.#options;
     const countedMs = this.#countedMs.get(partition);
+    if (countedMs !== undefined) return monotonicMs() - countedMs >= dayMs;
     // A new leader's first round is spread over the day, so that elections cost nothing.
-    if (countedMs === undefined) {
-      this.#countedMs.set(partition, monotonicMs() - (dayMs * partition) / (sysPartition + 1));
-      return false;
-    }
-    return monotonicMs() - countedMs >= dayMs;
+    this.#countedMs.set(partition, monotonicMs() - (dayMs * partition) / (sysPartition + 1));
+    return false;
   }
 
   async #step(partition: number) {

@@ -1,0 +1,26 @@
+import type { ReadMetric } from "./metric-row.ts";
+
+/** Metrics of what is kept: objects by state, and backups. */
+export const keepingMetrics: readonly ReadMetric[] = [
+  {
+    type: "gauge",
+    name: "holdfast_objects",
+    help: "Objects by State, of the instances that have any, as the region's store counts them. At the leader only.",
+    labels: ["instance", "state"],
+    read: ({ objects }) => objects?.() ?? [],
+  },
+  {
+    type: "gauge",
+    name: "holdfast_backup_last_success_timestamp_seconds",
+    help: "When the last scheduled backup that is whole began; none where there never was one.",
+    labels: ["region"],
+    read: ({ backups }) => (backups?.() ?? []).map(({ region, lastMs }) => [region, lastMs / 1000]),
+  },
+  {
+    type: "gauge",
+    name: "holdfast_backup_interval_seconds",
+    help: "From one scheduled backup to the next, as this node is configured; none where none are scheduled.",
+    labels: [],
+    read: ({ backupEveryMs }) => (backupEveryMs === undefined ? [] : [[backupEveryMs / 1000]]),
+  },
+];

@@ -1,0 +1,79 @@
+import { systemTypes } from "@holdfast/engine";
+import type { Duty } from "@holdfast/regions";
+import { ScheduledBackups } from "./backup/duty.ts";
+import { lastGoodMs, readRuns } from "./backup/runs.ts";
+import { minutesOf } from "./backup/schedule.ts";
+import type { Config } from "./config-table.ts";
+import { Recount } from "./management/keys/recount-duty.ts";
+import type { NodeReadings } from "./metric-row.ts";
+import type { Management } from "./node-management.ts";
+import { clock, ids, type Parts } from "./node-parts.ts";
+import type { Regions } from "./node-regions.ts";
+import { version } from "./version.ts";
+
+/** What the leader does for what is kept, and what a scrape reads of it. */
+export interface Keeping {
+  readonly duties: readonly Duty[];
+  readonly readings: Pick<NodeReadings, "objects" | "backups" | "backupEveryMs">;
+}
+
+const dayMs = 86_400_000;
+
+/** Makes the duties that count objects and make backups. */
+export function openKeeping(parts: Parts, regions: Regions, { view }: Management): Keeping {
+  const { config, observe } = parts;
+  const recount = new Recount({ own: regions.own, observe, monotonicMs: clock.monotonicMs });
+  const names = (): ReadonlyMap<string, string> =>
+    new Map(
+      view
+        .documents(systemTypes.Instance)
+        .map(({ fixed, fields }) => [fixed["instance"] ?? "", fields["name"] ?? ""]),
+    );
+  const everyMs = intervalOf(config);
+  return {
+    duties: [recount, ...scheduled(parts, regions)],
+    readings: {
+      objects: () => {
+        const nameOf = names();
+        return [...recount.counts].flatMap(([instance, counts]) =>
+          Object.entries(counts).map(
+            ([state, count]) => [nameOf.get(instance) || instance, state, count] as const,
+          ),
+        );
+      },
+      backups: () =>
+        view.documents(systemTypes.Backup).flatMap((document) => {
+          const runs = readRuns(document);
+          const lastMs = runs && lastGoodMs(runs);
+          return runs === undefined || lastMs === undefined
+            ? []
+            : [{ region: runs.region, lastMs }];
+        }),
+      ...(everyMs !== undefined && { backupEveryMs: everyMs }),
+    },
+  };
+}
+
+/** How long after a scheduled backup the next one is made. */
+function intervalOf({ backup }: Config): number | undefined {
+  if (backup?.directory === undefined) return undefined;
+  return backup.at === undefined ? backup.everyMs : dayMs;
+}
+
+function scheduled({ config }: Parts, { own, store }: Regions): readonly Duty[] {
+  const { backup, region } = config;
+  if (backup?.directory === undefined) return [];
+  const { keyFile, directory, everyMs, at, keep } = backup;
+  return [
+    new ScheduledBackups({
+      source: { own, statuses: own, region, holdfast: version },
+      store,
+      keyFile,
+      directory,
+      schedule: { everyMs, ...(at !== undefined && { atMinutes: minutesOf(at) }) },
+      keep,
+      wallMs: clock.wallMs,
+      ids,
+    }),
+  ];
+}
