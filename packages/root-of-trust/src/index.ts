@@ -1,3 +1,4 @@
+export { type KeyManagerPlace, keyManagerUrls } from "./ibm/key-manager-urls.ts";
 export {
   createLocalRoot,
   LocalRoot,

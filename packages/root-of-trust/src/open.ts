@@ -1,4 +1,4 @@
-import { type RootKey, type RootOfTrust, RootOfTrustError } from "@holdfast/engine";
+import type { RootKey, RootOfTrust } from "@holdfast/engine";
 import type { RootContext, RootSettings } from "./settings.ts";
 
 /** A root of trust that `await using` closes. */
@@ -32,5 +32,8 @@ async function open(settings: RootSettings, context: RootContext): Promise<RootO
   if (settings.type === "pkcs11") {
     return (await import("./pkcs11/pkcs11-root.ts")).openPkcs11(settings, context);
   }
-  throw new RootOfTrustError("unavailable", `a root of trust ${settings.type} is not built in`);
+  const ibm = await import("./ibm/open-key-manager.ts");
+  return settings.type === "hpcs"
+    ? ibm.openHpcs(settings, context)
+    : ibm.openKeyProtect(settings, context);
 }

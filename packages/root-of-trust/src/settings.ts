@@ -28,6 +28,8 @@ interface IbmSettings {
   readonly apiKey: SecretSource;
   /** PEM of the authorities that both hosts' certificates must come from; left out, the public ones. */
   readonly ca?: string;
+  /** What the API key must be allowed: as IBM's own service asks (`manager`, the default), or only what is used. */
+  readonly role?: "manager" | "reader";
   /** How long one call may take, its repetitions included. */
   readonly deadlineMs: number;
   /** Calls at the same time; more wait. */

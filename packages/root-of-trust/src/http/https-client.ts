@@ -1,0 +1,74 @@
+import { Pool } from "undici";
+
+/** How a server is reached. */
+export interface HttpsTarget {
+  /** `https://HOST[:PORT]`. */
+  readonly url: string;
+  /** PEM of the authorities to trust in place of the well-known ones. */
+  readonly ca?: string;
+  /** And so calls in flight; further ones wait their turn within their own time. */
+  readonly connections: number;
+}
+
+/** What is sent. */
+export interface HttpsRequest {
+  readonly method: "GET" | "POST";
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+/** What came back, whatever its status. */
+export interface HttpsAnswer {
+  readonly status: number;
+  readonly body: string;
+  readonly header: (name: string) => string | undefined;
+}
+
+const connectMs = 3000;
+/** A page of a thousand keys is about one megabyte. */
+const mostBytes = 16 * 1024 * 1024;
+
+/** Calls one HTTPS server: certificates are always verified, redirects never followed, answers bounded. */
+export class HttpsClient {
+  readonly #pool: Pool;
+
+  constructor({ url, ca, connections }: HttpsTarget) {
+    this.#pool = new Pool(url, {
+      connections,
+      // One call at a time on a connection: a slow one never holds up others behind it.
+      pipelining: 1,
+      allowH2: false,
+      maxResponseSize: mostBytes,
+      connect: { timeout: connectMs, minVersion: "TLSv1.2", ...(ca !== undefined && { ca }) },
+    });
+  }
+
+  /** Rejects when no whole answer came: cut off, too late for `signal`, a certificate that is not trusted. */
+  async call(
+    { method, path, headers, body }: HttpsRequest,
+    signal: AbortSignal,
+  ): Promise<HttpsAnswer> {
+    const answer = await this.#pool.request({
+      method,
+      path,
+      headers,
+      body: body ?? null,
+      signal,
+      // The caller's signal is the only bound, so that a call has one deadline and not several.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+    const text = await answer.body.text();
+    const header = (name: string) => {
+      const value = answer.headers[name];
+      return Array.isArray(value) ? value[0] : value;
+    };
+    return { status: answer.statusCode, body: text, header };
+  }
+
+  /** Ends every connection; calls in flight reject. */
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+}

@@ -1,0 +1,170 @@
+import { type Clock, type Event, RootOfTrustError } from "@holdfast/engine";
+import type { HttpsClient } from "../http/https-client.ts";
+import { type Outcome, type Retries, retryAfterMs } from "../http/retry.ts";
+import { isRecord, parseJson, textOf } from "./json.ts";
+
+type RootCall = Extract<Event, { readonly type: "rootCall" }>;
+type TokenCall = Omit<RootCall, "type" | "root">;
+
+/** What tokens are fetched with. */
+export interface IamOptions {
+  readonly client: HttpsClient;
+  readonly retries: Retries;
+  readonly clock: Clock;
+  readonly apiKey: () => Promise<string>;
+  readonly told: (call: TokenCall) => void;
+  /** Ends everything. */
+  readonly closed: AbortSignal;
+}
+
+interface Token {
+  readonly text: string;
+  /** From when a new one is fetched, and when this one ends; monotonic. */
+  readonly renewMs: number;
+  readonly endMs: number;
+}
+
+const earlyMs = 60_000;
+/** So long a refusal is remembered, so that a service without access does not flood IAM. */
+const refusalMs = 1000;
+const grantType = "urn:ibm:params:oauth:grant-type:apikey";
+
+/** IAM tokens of one service ID: cached, renewed early, fetched once however many ask. */
+export class IamTokens {
+  readonly #options: IamOptions;
+  #token: Token | undefined;
+  #fetching: Promise<Token> | undefined;
+  #refused: { readonly error: RootOfTrustError; readonly untilMs: number } | undefined;
+
+  constructor(options: IamOptions) {
+    this.#options = options;
+  }
+
+  /** A token that is good now; a renewal that fails does not end one that still is. */
+  async token(): Promise<string> {
+    const nowMs = this.#options.clock.monotonicMs();
+    const token = this.#token;
+    if (token === undefined || nowMs >= token.endMs) return (await this.#fetchOnce()).text;
+    if (nowMs >= token.renewMs) this.#fetchOnce().catch(() => undefined);
+    return token.text;
+  }
+
+  /** The key manager does not take this token: another one is fetched. */
+  reject(text: string): void {
+    if (this.#token?.text === text) this.#token = undefined;
+  }
+
+  forget(): void {
+    this.#token = undefined;
+  }
+
+  #fetchOnce(): Promise<Token> {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (this.#refused !== undefined && nowMs < this.#refused.untilMs) {
+      return Promise.reject(this.#refused.error);
+    }
+    this.#fetching ??= this.#fetch().finally(() => {
+      this.#fetching = undefined;
+    });
+    return this.#fetching;
+  }
+
+  async #fetch(): Promise<Token> {
+    const { retries, clock, closed } = this.#options;
+    this.#refused = undefined;
+    try {
+      const form = await this.#form();
+      const token = await retries.run(
+        (signal, number) => this.#attempt(form, signal, number),
+        closed,
+      );
+      if (!closed.aborted) this.#token = token;
+      return token;
+    } catch (error) {
+      if (error instanceof RootOfTrustError && error.failure === "denied") {
+        this.#token = undefined;
+        this.#refused = { error, untilMs: clock.monotonicMs() + refusalMs };
+      }
+      throw error;
+    }
+  }
+
+  async #form(): Promise<string> {
+    const apikey = await this.#options.apiKey().catch((cause: unknown) => {
+      throw new RootOfTrustError("unavailable", "the service ID's API key cannot be read", {
+        cause,
+      });
+    });
+    return new URLSearchParams({ grant_type: grantType, apikey: apikey.trim() }).toString();
+  }
+
+  async #attempt(form: string, signal: AbortSignal, attempt: number): Promise<Outcome<Token>> {
+    const { client, clock, told } = this.#options;
+    const startMs = clock.monotonicMs();
+    const said = { action: "token", attempt };
+    try {
+      const answer = await client.call(
+        {
+          method: "POST",
+          path: "/identity/token",
+          headers: {
+            accept: "application/json",
+            "content-type": "application/x-www-form-urlencoded",
+          },
+          body: form,
+        },
+        signal,
+      );
+      const durationMs = clock.monotonicMs() - startMs;
+      const content = parseJson(answer.body);
+      const code = textOf(content, "errorCode")?.slice(0, 80);
+      const correlationId = requestIdOf(content);
+      told({ ...said, status: answer.status, correlationId, durationMs, ...(code && { code }) });
+      if (answer.status === 200) return readToken(content, startMs);
+      const afterMs = retryAfterMs(answer.header("retry-after"), clock.wallMs());
+      return refusal(answer.status, code, correlationId, afterMs);
+    } catch (cause) {
+      if (cause instanceof RootOfTrustError) throw cause;
+      told({ ...said, status: 0, correlationId: "", durationMs: clock.monotonicMs() - startMs });
+      return { again: new RootOfTrustError("unavailable", "IAM cannot be reached", { cause }) };
+    }
+  }
+}
+
+/** Its end is counted from before it was asked for, so that it is never thought to live longer than it does. */
+function readToken(content: unknown, startMs: number): Outcome<Token> {
+  const text = textOf(content, "access_token");
+  const seconds = isRecord(content) ? content["expires_in"] : undefined;
+  if (text === undefined || !/^[\x21-\x7e]+$/.test(text) || typeof seconds !== "number") {
+    return { again: new RootOfTrustError("unavailable", "IAM answered no token") };
+  }
+  const lifeMs = Math.max(0, seconds * 1000);
+  const endMs = startMs + lifeMs;
+  return { done: { text, endMs, renewMs: endMs - Math.min(earlyMs, lifeMs / 2) } };
+}
+
+/** What is refused for good is the API key: IAM says 400 where it does not know it. */
+function refusal(
+  status: number,
+  code: string | undefined,
+  requestId: string,
+  afterMs: number | undefined,
+): Outcome<never> {
+  const said = [status, code, requestId && `request ${requestId}`].filter(Boolean).join(" ");
+  const passing = status === 429 || status === 408 || status >= 500 || status < 400;
+  if (passing) {
+    return { again: new RootOfTrustError("unavailable", `IAM gives no token (${said})`), afterMs };
+  }
+  // Something in IAM's place, such as a proxy, does not speak for IAM.
+  if (code === undefined && status !== 401 && status !== 403) {
+    return {
+      again: new RootOfTrustError("unavailable", `something else answers for IAM (${said})`),
+    };
+  }
+  throw new RootOfTrustError("denied", `IAM does not take the service ID's API key (${said})`);
+}
+
+function requestIdOf(content: unknown): string {
+  const context = isRecord(content) ? content["context"] : undefined;
+  return textOf(context, "requestId")?.slice(0, 80) ?? "";
+}

@@ -1,0 +1,186 @@
+import { RootOfTrustError } from "@holdfast/engine";
+import { HttpsClient } from "../http/https-client.ts";
+import { type Outcome, Retries, retryAfterMs } from "../http/retry.ts";
+import type { RootContext } from "../settings.ts";
+import { IamTokens } from "./iam-token.ts";
+import { isRecord, type JsonRecord, parseJson } from "./json.ts";
+import type { KeyManagerSettings } from "./key-manager-settings.ts";
+import { errorOf, isPassing, readRefusal, type Subject } from "./refusal.ts";
+
+/** A call of the key manager's API. */
+export interface ApiCall {
+  /** For the log, such as `unwrap`. */
+  readonly action: string;
+  readonly about: Subject;
+  readonly method: "GET" | "POST";
+  /** After `/api/v2`. */
+  readonly path: string;
+  readonly body?: JsonRecord;
+}
+
+interface Attempt {
+  readonly call: ApiCall;
+  readonly token: string;
+  readonly correlationId: string;
+  readonly number: number;
+}
+
+/** Where a token was refused and another may do. */
+const staleToken = Symbol("stale token");
+
+/** IAM connections: one fetches, and one is left for a second try while the first still hangs. */
+const iamConnections = 2;
+
+/** Calls Key Protect or HPCS for one service ID: token, headers, repetition, and what a refusal means. */
+export class KeyManagerClient {
+  readonly #settings: KeyManagerSettings;
+  readonly #context: RootContext;
+  readonly #http: HttpsClient;
+  readonly #iamHttp: HttpsClient;
+  readonly #retries: Retries;
+  readonly #tokens: IamTokens;
+  readonly #closed = new AbortController();
+
+  constructor(settings: KeyManagerSettings, context: RootContext) {
+    const { url, iamUrl, ca, inFlightMax, times, kind, apiKey } = settings;
+    const { clock, ids } = context;
+    const trust = ca === undefined ? {} : { ca };
+    this.#settings = settings;
+    this.#context = context;
+    this.#http = new HttpsClient({ url, connections: inFlightMax, ...trust });
+    this.#iamHttp = new HttpsClient({ url: iamUrl, connections: iamConnections, ...trust });
+    this.#retries = new Retries(clock, ids, times);
+    this.#tokens = new IamTokens({
+      client: this.#iamHttp,
+      retries: new Retries(clock, ids, times),
+      clock,
+      apiKey,
+      told: (call) => context.observe({ type: "rootCall", root: kind, ...call }),
+      closed: this.#closed.signal,
+    });
+  }
+
+  /** Answers the body of a success; rejects with one of the four failures, or `SealBroken`. */
+  async call(call: ApiCall): Promise<JsonRecord> {
+    const correlationId = this.#context.ids.uuid();
+    try {
+      const first = await this.#send(call, correlationId);
+      if (first !== staleToken) return first;
+      const second = await this.#send(call, correlationId);
+      if (second !== staleToken) return second;
+    } catch (error) {
+      throw this.#named(error, call, correlationId);
+    }
+    throw errorOf({ status: 401, genuine: true }, call.about, this.#where(call, correlationId));
+  }
+
+  /** Ends everything; calls in flight and later ones are `unavailable`. */
+  async close(): Promise<void> {
+    this.#closed.abort(new RootOfTrustError("unavailable", "it is closed"));
+    this.#tokens.forget();
+    await Promise.all([this.#http.close(), this.#iamHttp.close()]);
+  }
+
+  async #send(call: ApiCall, correlationId: string): Promise<JsonRecord | typeof staleToken> {
+    this.#closed.signal.throwIfAborted();
+    return await this.#retries.run(async (signal, number) => {
+      const token = await ended(this.#tokens.token(), signal);
+      if (token instanceof Error) return { again: token };
+      return await this.#attempt({ call, token, correlationId, number }, signal);
+    }, this.#closed.signal);
+  }
+
+  async #attempt(
+    { call, token, correlationId, number }: Attempt,
+    signal: AbortSignal,
+  ): Promise<Outcome<JsonRecord | typeof staleToken>> {
+    const { clock, observe } = this.#context;
+    const startMs = clock.monotonicMs();
+    const told = (more: { readonly status: number; readonly code?: string }) =>
+      observe({
+        type: "rootCall",
+        root: this.#settings.kind,
+        action: call.action,
+        correlationId,
+        attempt: number,
+        durationMs: clock.monotonicMs() - startMs,
+        ...more,
+      });
+    const request = {
+      method: call.method,
+      path: `/api/v2${call.path}`,
+      headers: this.#headers(call, token, correlationId),
+      ...(call.body !== undefined && { body: JSON.stringify(call.body) }),
+    };
+    const answer = await this.#http.call(request, signal).catch(asError);
+    if (answer instanceof Error) {
+      told({ status: 0 });
+      const message = `${this.#where(call, correlationId)}: it cannot be reached`;
+      return { again: new RootOfTrustError("unavailable", message, { cause: answer }) };
+    }
+    const { status, body } = answer;
+    if (status === 200) {
+      told({ status });
+      return this.#read(call, correlationId, body);
+    }
+    const refused = readRefusal(status, body);
+    told({ status, ...(refused.code !== undefined && { code: refused.code }) });
+    if (status === 401) {
+      this.#tokens.reject(token);
+      return { done: staleToken };
+    }
+    const error = errorOf(refused, call.about, this.#where(call, correlationId));
+    if (!isPassing(refused)) throw error;
+    return { again: error, afterMs: retryAfterMs(answer.header("retry-after"), clock.wallMs()) };
+  }
+
+  #read(call: ApiCall, correlationId: string, body: string): Outcome<JsonRecord> {
+    const content = parseJson(body);
+    if (isRecord(content)) return { done: content };
+    const message = `${this.#where(call, correlationId)}: its answer cannot be read`;
+    return { again: new RootOfTrustError("unavailable", message) };
+  }
+
+  #headers({ body }: ApiCall, token: string, correlationId: string): Record<string, string> {
+    const { instanceId, keyRing } = this.#settings;
+    return {
+      authorization: `Bearer ${token}`,
+      "bluemix-instance": instanceId,
+      "correlation-id": correlationId,
+      accept: "application/json",
+      ...(keyRing !== undefined && { "x-kms-key-ring": keyRing }),
+      ...(body !== undefined && { "content-type": "application/json" }),
+    };
+  }
+
+  #where({ action }: ApiCall, correlationId: string): string {
+    return `${this.#settings.kind} ${action} at ${this.#settings.url}, correlation-id ${correlationId}`;
+  }
+
+  /** What IAM or the deadline says, as a failure of this call. */
+  #named(error: unknown, call: ApiCall, correlationId: string): unknown {
+    if (!(error instanceof Error) || error.name === "SealBroken") return error;
+    const where = this.#where(call, correlationId);
+    if (error.message.startsWith(where)) return error;
+    const failure = error instanceof RootOfTrustError ? error.failure : "unavailable";
+    return new RootOfTrustError(failure, `${where}: ${error.message}`, { cause: error });
+  }
+}
+
+/** The token, or why there is none yet; a refusal of IAM rejects, which ends the call. */
+async function ended(token: Promise<string>, signal: AbortSignal): Promise<string | Error> {
+  let end = (): void => undefined;
+  const tooLate = new Promise<Error>((resolve) => {
+    end = () => resolve(new RootOfTrustError("unavailable", "IAM does not answer"));
+  });
+  signal.addEventListener("abort", end, { once: true });
+  try {
+    return await Promise.race([token, tooLate]);
+  } finally {
+    signal.removeEventListener("abort", end);
+  }
+}
+
+function asError(cause: unknown): Error {
+  return cause instanceof Error ? cause : new Error("no answer", { cause });
+}

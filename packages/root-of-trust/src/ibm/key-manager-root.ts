@@ -1,0 +1,177 @@
+import { timingSafeEqual } from "node:crypto";
+import {
+  type RootDescription,
+  type RootKey,
+  type RootOfTrust,
+  RootOfTrustError,
+  type RootUnwrap,
+  type RootWrap,
+  SealBroken,
+} from "@holdfast/engine";
+import type { RootContext } from "../settings.ts";
+import { isRecord, type JsonRecord, textOf } from "./json.ts";
+import { KeyManagerClient } from "./key-manager-client.ts";
+import { guid, type KeyManagerSettings } from "./key-manager-settings.ts";
+import { currentVersionOf, keyOf, keyState, listRootKeys } from "./root-keys.ts";
+import {
+  aadOf,
+  dataKeyBytes,
+  decodeWrapped,
+  encodeWrapped,
+  openUnder,
+  sealUnder,
+} from "./wrapped-key.ts";
+
+/** A root key in Key Protect or HPCS. Opening it asks nothing of the network, so a node starts without. */
+export class KeyManagerRoot implements RootOfTrust {
+  readonly kind: "key-protect" | "hpcs";
+  readonly #settings: KeyManagerSettings;
+  readonly #context: RootContext;
+  readonly #client: KeyManagerClient;
+  /** An alias is resolved once: a wrapped key must not change its root key because an alias moved. */
+  #keyId: string | undefined;
+
+  constructor(settings: KeyManagerSettings, context: RootContext) {
+    this.kind = settings.kind;
+    this.#settings = settings;
+    this.#context = context;
+    this.#client = new KeyManagerClient(settings, context);
+    const { rootKey } = settings;
+    if (rootKey !== undefined && guid.test(rootKey)) this.#keyId = rootKey;
+  }
+
+  async describe(): Promise<RootDescription> {
+    const key = await this.#metadata();
+    const name = `${this.kind} ${this.#settings.instanceId}/${await this.#id()}`;
+    return { kind: this.kind, name, currentVersion: currentVersionOf(key) };
+  }
+
+  async wrap(plaintext: Uint8Array, additionalData: Uint8Array): Promise<RootWrap> {
+    const dataKey = this.#context.ids.randomBytes(dataKeyBytes);
+    try {
+      const answer = await this.#act("wrap", "key", {
+        plaintext: Buffer.from(dataKey).toString("base64"),
+        ...this.#aad(additionalData),
+      });
+      const sealed = sealUnder(dataKey, plaintext, additionalData, this.#context.ids);
+      return this.#wrapOf(answer, "keyVersion", sealed);
+    } finally {
+      dataKey.fill(0);
+    }
+  }
+
+  async unwrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootUnwrap> {
+    const { ciphertext, sealed } = decodeWrapped(blob);
+    const answer = await this.#act("unwrap", "ciphertext", {
+      ciphertext,
+      ...this.#aad(additionalData),
+    });
+    const dataKey = Buffer.from(textOf(answer, "plaintext") ?? "", "base64");
+    try {
+      const plaintext = openUnder(dataKey, sealed, additionalData);
+      const unwrapped = { plaintext, version: versionIn(answer, "keyVersion") };
+      if (textOf(answer, "ciphertext") === undefined) return unwrapped;
+      return { ...unwrapped, rewrapped: this.#wrapOf(answer, "rewrappedKeyVersion", sealed) };
+    } finally {
+      dataKey.fill(0);
+    }
+  }
+
+  async rewrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootWrap | undefined> {
+    const { ciphertext, sealed } = decodeWrapped(blob);
+    const answer = await this.#act("rewrap", "ciphertext", {
+      ciphertext,
+      ...this.#aad(additionalData),
+    });
+    const before = versionIn(answer, "keyVersion");
+    if (versionIn(answer, "rewrappedKeyVersion") === before) return undefined;
+    return this.#wrapOf(answer, "rewrappedKeyVersion", sealed);
+  }
+
+  async rootKeys(): Promise<readonly RootKey[]> {
+    return await listRootKeys(this.#client);
+  }
+
+  async validate(): Promise<void> {
+    const key = await this.#metadata();
+    const wrong = keyState(key);
+    if (wrong !== undefined) throw new RootOfTrustError(wrong.failure, this.#says(wrong.says));
+    if (this.#settings.role === "manager") await this.#checkManager();
+    await this.probe();
+  }
+
+  async probe(): Promise<void> {
+    const { ids } = this.#context;
+    const [sample, additionalData] = [ids.randomBytes(32), ids.randomBytes(16)];
+    const { blob } = await this.wrap(sample, additionalData);
+    const { plaintext } = await this.unwrap(blob, additionalData);
+    if (plaintext.length === sample.length && timingSafeEqual(sample, plaintext)) return;
+    throw new SealBroken("the root key does not open its own");
+  }
+
+  async close(): Promise<void> {
+    await this.#client.close();
+  }
+
+  /** Reading the instance's policies is what a Manager may and a Writer may not, and it changes nothing. */
+  async #checkManager(): Promise<void> {
+    const call = { action: "instancePolicies", about: "instance", method: "GET" } as const;
+    try {
+      await this.#client.call({ ...call, path: "/instance/policies" });
+    } catch (error) {
+      if (!(error instanceof RootOfTrustError) || error.failure !== "denied") throw error;
+      const message = this.#says("the service ID lacks the service role Manager on the instance");
+      throw new RootOfTrustError("denied", message, { cause: error });
+    }
+  }
+
+  #says(what: string): string {
+    return `${this.kind} ${this.#settings.instanceId}: ${what}`;
+  }
+
+  async #act(
+    action: "wrap" | "unwrap" | "rewrap",
+    about: "key" | "ciphertext",
+    body: JsonRecord,
+  ): Promise<JsonRecord> {
+    const path = `/keys/${await this.#id()}/actions/${action}`;
+    return await this.#client.call({ action, about, method: "POST", path, body });
+  }
+
+  /** HPCS knows no `aad`: there only the sealing under the data key binds it, as here too. */
+  #aad(additionalData: Uint8Array): JsonRecord {
+    return this.kind === "hpcs" ? {} : { aad: aadOf(additionalData) };
+  }
+
+  #wrapOf(answer: JsonRecord, version: string, sealed: Uint8Array): RootWrap {
+    const ciphertext = textOf(answer, "ciphertext") ?? "";
+    const blob = encodeWrapped({ ciphertext, sealed });
+    if (blob !== undefined) return { blob, version: versionIn(answer, version) };
+    throw new RootOfTrustError("unavailable", this.#says("its answer is not a wrapped key"));
+  }
+
+  async #id(): Promise<string> {
+    if (this.#keyId === undefined) await this.#metadata();
+    if (this.#keyId === undefined) {
+      throw new RootOfTrustError("unavailable", this.#says("its answer names no root key"));
+    }
+    return this.#keyId;
+  }
+
+  async #metadata(): Promise<JsonRecord> {
+    const rootKey = this.#keyId ?? this.#settings.rootKey;
+    if (rootKey === undefined) {
+      throw new RootOfTrustError("denied", this.#says("no root key is named"));
+    }
+    const call = { action: "metadata", about: "key", method: "GET" } as const;
+    const key = keyOf(await this.#client.call({ ...call, path: `/keys/${rootKey}/metadata` }));
+    this.#keyId ??= textOf(key, "id");
+    return key;
+  }
+}
+
+/** The API of 2019 has no versions: there all are one. */
+function versionIn(answer: JsonRecord, field: string): string {
+  const version = answer[field];
+  return (isRecord(version) ? textOf(version, "id") : undefined) ?? "1";
+}

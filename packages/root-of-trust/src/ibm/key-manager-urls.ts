@@ -1,0 +1,48 @@
+import { RootOfTrustError } from "@holdfast/engine";
+import { checked, guid } from "./key-manager-settings.ts";
+
+/** Where a node reaches a key manager of IBM: part of its own configuration, never of a request. */
+export interface KeyManagerPlace {
+  readonly type: "key-protect" | "hpcs";
+  /** GUID of the key manager's instance, which HPCS has in its host names. */
+  readonly instanceId: string;
+  /** Such as `us-south`; needed where `host` is absent. */
+  readonly region?: string | undefined;
+  /** Which of IBM's networks. `private` is the default, and neither ever falls back to the other. */
+  readonly endpoint?: "private" | "public" | undefined;
+  /** `HOST[:PORT]` in place of the region's: a VPE gateway, VRF, a dedicated instance. `{instanceId}` is replaced. */
+  readonly host?: string | undefined;
+  /** `HOST[:PORT]` in place of IAM's. */
+  readonly iamHost?: string | undefined;
+}
+
+const hostForm = /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?$/;
+
+/** The two URLs of a key manager; what cannot be is a `RootOfTrustError` that names the setting. */
+export function keyManagerUrls(place: KeyManagerPlace): {
+  readonly url: string;
+  readonly iamUrl: string;
+} {
+  const isPrivate = place.endpoint !== "public";
+  checked("instanceId", place.instanceId, guid, "the GUID of the key manager's instance");
+  const host = (place.host ?? regionHost(place, isPrivate)).replaceAll(
+    "{instanceId}",
+    place.instanceId,
+  );
+  const iamHost = place.iamHost ?? (isPrivate ? "private.iam.cloud.ibm.com" : "iam.cloud.ibm.com");
+  checked("host", host, hostForm, "HOST or HOST:PORT");
+  checked("iamHost", iamHost, hostForm, "HOST or HOST:PORT");
+  return { url: `https://${host}`, iamUrl: `https://${iamHost}` };
+}
+
+function regionHost({ type, region }: KeyManagerPlace, isPrivate: boolean): string {
+  if (region === undefined) {
+    throw new RootOfTrustError("denied", `${type}: name its region, or its host`);
+  }
+  checked("region", region, /^[a-z]{2}-[a-z]{2,10}$/, "a region such as us-south");
+  if (type === "hpcs") {
+    const network = isPrivate ? "private." : "";
+    return `{instanceId}.api.${network}${region}.hs-crypto.appdomain.cloud`;
+  }
+  return `${isPrivate ? "private." : ""}${region}.kms.cloud.ibm.com`;
+}

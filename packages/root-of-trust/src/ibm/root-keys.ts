@@ -1,0 +1,97 @@
+import { type RootKey, RootOfTrustError, type RootOfTrustFailure } from "@holdfast/engine";
+import { isRecord, type JsonRecord, textOf } from "./json.ts";
+import type { KeyManagerClient } from "./key-manager-client.ts";
+
+/** Of 5,000 that are allowed: an answer of about one megabyte. */
+const pageKeys = 1000;
+/** HPCS allows 50,000 keys of all kinds; a list without an end is a fault of the other side. */
+const mostPages = 200;
+
+const stateNames: Readonly<Record<number, string>> = {
+  0: "Pre-Active",
+  1: "Active",
+  2: "Suspended",
+  3: "Deactivated",
+  5: "Destroyed",
+};
+
+/** Every root key that the service ID sees, destroyed ones excepted: what the order form's Retrieve shows. */
+export async function listRootKeys(
+  client: Pick<KeyManagerClient, "call">,
+): Promise<readonly RootKey[]> {
+  const found = new Map<string, RootKey>();
+  for (let page = 0; page < mostPages; page++) {
+    const query = new URLSearchParams({
+      extractable: "false",
+      sort: "id",
+      limit: String(pageKeys),
+      offset: String(page * pageKeys),
+    });
+    const answer = await client.call({
+      action: "list",
+      about: "instance",
+      method: "GET",
+      path: `/keys?${query}`,
+    });
+    const keys = resourcesOf(answer);
+    // A key that was made between two pages moves others to the next one: the same id is the same key.
+    for (const key of keys.filter(isRootKey)) {
+      const id = textOf(key, "id");
+      if (id !== undefined) found.set(id, rootKeyOf(id, key));
+    }
+    if (keys.length < pageKeys) return [...found.values()];
+  }
+  const most = mostPages * pageKeys;
+  throw new RootOfTrustError("unavailable", `the list of root keys does not end after ${most}`);
+}
+
+/** The one key of an answer. */
+export function keyOf(answer: JsonRecord): JsonRecord {
+  const [key] = resourcesOf(answer);
+  if (key !== undefined) return key;
+  throw new RootOfTrustError("unavailable", "the answer holds no key");
+}
+
+/** The version that wraps now; the API of 2019 names none. */
+export function currentVersionOf(key: JsonRecord): string {
+  return textOf(key["keyVersion"], "id") ?? "1";
+}
+
+/** What keeps a key from serving an instance; undefined where nothing does. */
+export function keyState(
+  key: JsonRecord,
+): { readonly failure: RootOfTrustFailure; readonly says: string } | undefined {
+  const state = key["state"];
+  if (state === 5) return { failure: "gone", says: "the root key is deleted" };
+  if (!isRootKey(key)) return { failure: "denied", says: "that key is a standard key" };
+  if (state === 1) return undefined;
+  const name = typeof state === "number" ? stateNames[state] : undefined;
+  return { failure: "disabled", says: `the root key is ${name ?? "in an unknown state"}` };
+}
+
+function rootKeyOf(id: string, key: JsonRecord): RootKey {
+  const state = typeof key["state"] === "number" ? key["state"] : -1;
+  const aliases = Array.isArray(key["aliases"]) ? key["aliases"] : [];
+  const keyRing = textOf(key, "keyRingID");
+  const version = textOf(key["keyVersion"], "id");
+  const createdMs = Date.parse(textOf(key, "creationDate") ?? "");
+  return {
+    id,
+    name: textOf(key, "name") ?? "",
+    aliases: aliases.filter((alias) => typeof alias === "string"),
+    ...(keyRing !== undefined && { keyRing }),
+    state: stateNames[state] ?? "Unknown",
+    usable: state === 1,
+    ...(version !== undefined && { currentVersion: version }),
+    ...(!Number.isNaN(createdMs) && { createdMs }),
+  };
+}
+
+/** A root key's material never leaves the key manager. */
+function isRootKey(key: JsonRecord): boolean {
+  return key["extractable"] === false;
+}
+
+function resourcesOf({ resources }: JsonRecord): readonly JsonRecord[] {
+  return Array.isArray(resources) ? resources.filter(isRecord) : [];
+}

@@ -1,0 +1,39 @@
+import type { Event, RootOfTrust } from "@holdfast/engine";
+import { openRootOfTrust } from "@holdfast/root-of-trust";
+import { systemClock, systemIds } from "../redis-store.ts";
+import type { KeyManager } from "./index.ts";
+
+/** What a test may set of a root key in a stand-in. */
+export interface RootOptions {
+  readonly rootKey?: string;
+  readonly keyRing?: string;
+  readonly deadlineMs?: number;
+  readonly inFlightMax?: number;
+  readonly role?: "manager" | "reader";
+  readonly apiKey?: () => Promise<string>;
+  readonly observe?: (event: Event) => void;
+}
+
+/** Opens a root key of a stand-in as a node does. */
+export async function openRoot(
+  manager: KeyManager,
+  { observe, keyRing, ...options }: RootOptions,
+): Promise<RootOfTrust & AsyncDisposable> {
+  const { url, iamUrl, ca, instanceId, apiKey, kind } = manager;
+  const common = {
+    url,
+    iamUrl,
+    ca,
+    instanceId,
+    apiKey: async () => apiKey,
+    deadlineMs: 10_000,
+    inFlightMax: 8,
+    ...options,
+  };
+  return await openRootOfTrust(
+    kind === "hpcs"
+      ? { type: kind, ...common }
+      : { type: kind, ...common, ...(keyRing !== undefined && { keyRing }) },
+    { clock: systemClock, ids: systemIds, observe: observe ?? (() => undefined) },
+  );
+}
