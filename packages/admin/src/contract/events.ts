@@ -4,7 +4,7 @@ import { page, pageOf, region, time } from "./shapes.ts";
 
 /** A CADF event (DMTF DSP0262), as IBM's Activity Tracker has it. */
 export const event = z.looseObject({
-  eventTime: time,
+  eventTime: z.string().describe("`YYYY-MM-DDTHH:mm:ss.SS+0000`, UTC."),
   action: z.string(),
   outcome: z.enum(["pending", "success", "failure", "unknown"]),
   severity: z.enum(["normal", "warning", "critical"]),

@@ -1,0 +1,217 @@
+import { isIP } from "node:net";
+import { type AuditEntryContent, type AuditEvent, systemInstance } from "@holdfast/engine";
+import { type ActionRow, actions } from "./actions.ts";
+import { reasonCodeOf, reasonTypes, severityOf } from "./cadf-reasons.ts";
+import { detailNames } from "./management-event.ts";
+
+/** How events are rendered. */
+export interface CadfSettings {
+  /** The region in whose store the events lie. */
+  readonly region: string;
+  /** The account in CRNs. */
+  readonly account: string;
+  readonly names: "current" | "2019";
+}
+
+/** Where an entry lies in its store. */
+export interface EntryPlace {
+  readonly storeId: string;
+  readonly partition: number;
+  readonly number: number;
+}
+
+/** A CADF event (DMTF DSP0262) with the fields that IBM's services give it. */
+export interface CadfEvent {
+  readonly typeURI: string;
+  /** The same whenever and however often the event is told. */
+  readonly id: string;
+  readonly eventType: "activity";
+  /** `YYYY-MM-DDTHH:mm:ss.SS+0000`. */
+  readonly eventTime: string;
+  readonly action: string;
+  /** `unknown` where the store could not tell whether a change is made. */
+  readonly outcome: AuditEvent["outcome"];
+  readonly message: string;
+  readonly severity: "normal" | "warning" | "critical";
+  readonly correlationId: string;
+  readonly dataEvent: boolean;
+  readonly initiator: CadfInitiator;
+  readonly target: {
+    readonly id: string;
+    readonly name: string;
+    readonly typeURI: string;
+    readonly resourceGroupId: string;
+  };
+  readonly observer: { readonly name: "ActivityTracker" };
+  readonly reason: {
+    readonly reasonCode: number;
+    readonly reasonType: string;
+    readonly reasonForFailure?: string;
+  };
+  readonly requestData: Readonly<Record<string, string | number>>;
+  readonly responseData: Readonly<Record<string, string | number>>;
+  readonly logSourceCRN: string;
+  readonly saveServiceCopy: boolean;
+  /** Where it was written. */
+  readonly region: string;
+  readonly instance: string;
+  readonly partition: number;
+  /** Given by the store without gaps in each partition; pending and outcome of one action have the same. */
+  readonly sequence: number;
+}
+
+interface CadfInitiator {
+  readonly id: string;
+  readonly name: string;
+  readonly authnId: string;
+  readonly authnName: string;
+  readonly typeURI: string;
+  readonly credential: { readonly type: string };
+  readonly host?: {
+    readonly address: string;
+    readonly addressType: "IPv4" | "IPv6";
+    readonly agent: string;
+  };
+}
+
+const service = "vmware-solutions";
+const fingerprint = /^[0-9a-f]{64}$/;
+/** Who acts by itself: no person and no client. */
+const internal: ReadonlySet<string> = new Set(["planned-date", "leader", "schedule", "holdfast"]);
+const told: ReadonlySet<string> = new Set([
+  detailNames.initiatorId,
+  detailNames.remote,
+  detailNames.targetName,
+]);
+
+/** The CADF events of an entry, oldest first. */
+export function renderCadf(
+  { instance, events }: AuditEntryContent,
+  place: EntryPlace,
+  settings: CadfSettings,
+): readonly CadfEvent[] {
+  return events.map((event) => renderEvent(instance, event, place, settings));
+}
+
+/** Names an event for ever. */
+export function eventId(
+  { storeId, partition, number }: EntryPlace,
+  outcome: AuditEvent["outcome"],
+): string {
+  return `${storeId}-${partition}-${number}-${outcome === "pending" ? "p" : "o"}`;
+}
+
+/** `YYYY-MM-DDTHH:mm:ss.SS+0000`, UTC. */
+export function cadfTime(timeMs: number): string {
+  return `${new Date(timeMs).toISOString().slice(0, 22)}+0000`;
+}
+
+function renderEvent(
+  partitionInstance: string,
+  event: AuditEvent,
+  place: EntryPlace,
+  settings: CadfSettings,
+): CadfEvent {
+  const { outcome, detail = {} } = event;
+  const row = rowOf(event.action);
+  const instance =
+    partitionInstance === systemInstance ? textOf(detail[detailNames.instance]) : partitionInstance;
+  const reasonCode = reasonCodeOf(event);
+  const failed = outcome === "failure" || outcome === "unknown";
+  const name = settings.names === "2019" ? (row.cadf2019 ?? row.cadf) : row.cadf;
+  return {
+    typeURI: "http://schemas.dmtf.org/cloud/audit/1.0/event",
+    id: eventId(place, outcome),
+    eventType: "activity",
+    eventTime: cadfTime(event.time),
+    action: `${service}.${name}`,
+    outcome,
+    message: `${service}: ${row.says}${failed ? ` -${outcome}` : ""}`,
+    severity: severityOf(reasonCode),
+    correlationId: event.requestId,
+    dataEvent: row.data === true,
+    initiator: initiatorOf(event),
+    target: targetOf(event, row, instance, settings),
+    observer: { name: "ActivityTracker" },
+    reason: {
+      reasonCode,
+      reasonType: reasonTypes[reasonCode] ?? "Error",
+      ...(failed ? { reasonForFailure: event.reason ?? outcome } : {}),
+    },
+    requestData: Object.fromEntries(Object.entries(detail).filter(([key]) => !told.has(key))),
+    responseData: event.reason === undefined ? {} : { reason: event.reason },
+    logSourceCRN: crn(settings, instance, "", ""),
+    saveServiceCopy: true,
+    region: settings.region,
+    instance,
+    partition: place.partition,
+    sequence: place.number,
+  };
+}
+
+/** An action that no table knows stands under its own name: it may be of a newer version. */
+function rowOf(action: string): ActionRow {
+  const known = Object.hasOwn(actions, action) ? actions[action] : undefined;
+  if (known !== undefined) return known;
+  const cadf = action.startsWith(`${service}.`) ? action.slice(service.length + 1) : action;
+  return { cadf, says: cadf, target: cadf.split(".")[0] ?? cadf };
+}
+
+function initiatorOf({ initiator, detail = {} }: AuditEvent): CadfInitiator {
+  if (fingerprint.test(initiator)) {
+    const id = `CertificateID-${initiator}`;
+    // No address: clients come over a private network, and IBM's events have none either.
+    return {
+      ...{ id, name: id, authnId: id, authnName: id },
+      typeURI: "service/security/client/certificateid",
+      credential: { type: "certificate" },
+    };
+  }
+  const isInternal = internal.has(initiator);
+  const id = textOf(detail[detailNames.initiatorId]) || textOf(detail["token"]) || initiator;
+  const address = textOf(detail[detailNames.remote]) || textOf(detail["remote"]);
+  const kind = isInternal ? "serviceid" : "user";
+  return {
+    ...{ id, name: initiator, authnId: id, authnName: initiator },
+    typeURI: `service/security/account/${kind}`,
+    credential: {
+      type: isInternal ? "s2s-authorization" : initiator === "" ? "public-access" : "token",
+    },
+    ...(address === "" ? {} : { host: hostOf(address) }),
+  };
+}
+
+function hostOf(address: string): NonNullable<CadfInitiator["host"]> {
+  return { address, addressType: isIP(address) === 6 ? "IPv6" : "IPv4", agent: "" };
+}
+
+function targetOf(
+  { target = "", detail = {} }: AuditEvent,
+  row: ActionRow,
+  instance: string,
+  settings: CadfSettings,
+): CadfEvent["target"] {
+  const [type = row.target] = row.target.split("/");
+  return {
+    id: crn(settings, instance, type, target),
+    name: textOf(detail[detailNames.targetName]) || target,
+    typeURI: `${service}/${row.target}`,
+    resourceGroupId: "",
+  };
+}
+
+/** A cloud resource name: whose cloud it is stands in its third part. */
+function crn(
+  { region, account }: CadfSettings,
+  instance: string,
+  type: string,
+  resource: string,
+): string {
+  const parts = [region, `a/${encodeURIComponent(account)}`];
+  const own = [instance, type, resource].map(encodeURIComponent);
+  return ["crn:v1:holdfast:local", service, ...parts, ...own].join(":");
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
