@@ -79,15 +79,18 @@ export const instanceRoutes = {
     tag: "Instances",
     role: "manager",
     scope: "system",
-    body: z.object({
-      name: name.optional().describe("`kmip-xx` with two random letters unless given."),
-      description: description.default(""),
-      labels: labels.default({}),
-      rootOfTrust: z
-        .object({ regions: z.record(region, rootReference) })
-        .optional()
-        .describe("Without, the instance is Inactive until it is configured."),
-    }),
+    body: z
+      .object({
+        name: name.optional().describe("`kmip-xx` with two random letters unless given."),
+        description: description.default(""),
+        labels: labels.default({}),
+        rootOfTrust: z
+          .object({ regions: z.record(region, rootReference) })
+          .strict()
+          .optional()
+          .describe("Without, the instance is Inactive until it is configured."),
+      })
+      .strict(),
     answer: instance,
     status: 201,
     problems: [
