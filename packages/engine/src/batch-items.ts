@@ -106,6 +106,7 @@ export class BatchItems {
       version: this.#message.version,
       instance: this.#origin.client.instance,
       region,
+      fingerprint: this.#origin.client.fingerprint,
       nowSeconds,
       nowUs: Math.floor(wallMs * 1000),
       settings,

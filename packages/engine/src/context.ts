@@ -74,6 +74,8 @@ export interface OperationContext {
   readonly version: Version;
   readonly instance: string;
   readonly region: string;
+  /** Fingerprint of the client's certificate. */
+  readonly fingerprint: string;
   /** Seconds since the epoch, fixed for the item. */
   readonly nowSeconds: number;
   /** Microseconds since the epoch, fixed for the item: the clock of register stamps. */

@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { type Item, ItemType } from "@holdfast/ttlv";
+import { creatorOf, creatorTerm } from "./creator.ts";
 import { claimOfTerm } from "./document.ts";
 import { systemInstance } from "./partition.ts";
 import type { ManagedObject } from "./record.ts";
@@ -62,6 +63,11 @@ export function indexTerms(object: ManagedObject): readonly IndexTerm[] {
   for (const { value } of object.registers) {
     const term = value && termFor(value);
     if (value && term) terms.set(term, { term, unique: live && value.tag === nameTag });
+  }
+  const creator = creatorOf(object);
+  if (creator !== undefined) {
+    const term = creatorTerm(creator);
+    terms.set(term, { term, unique: false });
   }
   return [...terms.values()];
 }

@@ -16,6 +16,7 @@ export {
   type SinkPoint,
 } from "./audit-log.ts";
 export type { EngineSettings } from "./context.ts";
+export { creatorOf, creatorTerm } from "./creator.ts";
 export { differingMask, digestsOf, firstByteOf, inMask } from "./digest.ts";
 export {
   type Claims,
@@ -31,8 +32,10 @@ export { KeyRingUnavailable, RootOfTrustError, SealBroken, StoreUnavailable } fr
 export { defaultSettings, Engine, type EngineOptions } from "./execute.ts";
 export type { FindCursor, FindPage, FindQuery } from "./find.ts";
 export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./index-terms.ts";
+export { instanceTakes } from "./instance-takes.ts";
 export { InstanceKeyRing, type KeyRingOptions } from "./key-ring.ts";
 export type { KeyRingStatus } from "./key-ring-status.ts";
+export type { Rewrapped } from "./key-ring-wraps.ts";
 export {
   compromiseReasons,
   due,

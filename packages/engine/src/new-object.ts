@@ -1,6 +1,7 @@
 import { attributeItem, attributes, KmipError, type ObjectTypeName } from "@holdfast/kmip";
 import type { Item } from "@holdfast/ttlv";
 import type { OperationContext } from "./context.ts";
+import { creatorItems } from "./creator.ts";
 import { enumerationValue } from "./enumeration-value.ts";
 import { checkDates, checkStated, type Given, type GivenFor } from "./given-attributes.ts";
 import { due } from "./lifecycle.ts";
@@ -40,15 +41,15 @@ export function givenFor(
 export async function storeNew(context: OperationContext, fresh: NewObject): Promise<string> {
   const { ids, instance, keyRing, nowSeconds, objects } = context;
   const { given, material } = fresh;
-  const fixed = fixedItems(fresh, nowSeconds);
-  checkStated(given, fixed);
+  const described = fixedItems(fresh, nowSeconds);
+  checkStated(given, described);
   checkDates(given.registers);
   const uniqueIdentifier = ids.uuid();
   const objectType = enumerationValue("ObjectType", fresh.objectType);
   const binding = { instance, uniqueIdentifier, objectType };
   const object: ManagedObject = {
     ...binding,
-    fixed,
+    fixed: [...described, ...creatorItems(context.fingerprint)],
     // Identifier and sealed material are made together, once: every retry sends the same bytes.
     material: await sealObject(keyRing, binding, material),
     facts: factsOf(context, given),

@@ -71,4 +71,6 @@ export const recordTags = {
   DocumentValue: 0x54002d,
   /** Register: a document's field, its key the field's name. */
   DocumentField: 0x54002e,
+  /** In Fixed: SHA-256 of the certificate of the client that made the object (32 bytes). */
+  Creator: 0x54002f,
 } as const;
