@@ -109,6 +109,22 @@ export type Event =
   | { readonly type: "behind"; readonly region: string; readonly changes: number }
   /** How many Names two live objects have, as the leader last counted. */
   | { readonly type: "duplicateNames"; readonly names: number }
+  /** A sink was given audit entries, or could not be; `behind` counts those that it has not. */
+  | {
+      readonly type: "auditSink";
+      readonly sink: string;
+      readonly ok: boolean;
+      readonly entries: number;
+      readonly behind: number;
+      /** Age of the oldest that it has not. */
+      readonly lagMs: number;
+      readonly durationMs: number;
+      readonly cause?: unknown;
+    }
+  /** Audit entries were given up, at the bound of what the store keeps. */
+  | { readonly type: "auditLost"; readonly entries: number; readonly reason: string }
+  /** The audit trail is not what the chain says: somebody changed it, or the store is damaged. */
+  | { readonly type: "auditFault"; readonly partition: number; readonly reason: string }
   /** Somebody was refused at the peer port. */
   | { readonly type: "peerRefused"; readonly address: string; readonly reason: string }
   | { readonly type: "warning"; readonly message: string; readonly cause?: unknown };

@@ -3,6 +3,15 @@ export { type AgreementSite, ownSite, peerSite, sitesInOrder } from "./agreement
 export { type AsideOptions, isOpen, type OwnAnswer, readAside } from "./aside.ts";
 export { type Ahead, clockAhead, type JoinOutcome, join, joinAll } from "./join.ts";
 export { AdoptKeks, type AdoptKeksOptions, type KekAdopter } from "./leader/adopt-keks.ts";
+export { AuditChain, type AuditChainOptions } from "./leader/audit-chain.ts";
+export { chainPoint, sameHash } from "./leader/audit-points.ts";
+export { AuditRetention, type AuditRetentionOptions } from "./leader/audit-retention.ts";
+export {
+  AuditShip,
+  type AuditShipOptions,
+  type AuditSink,
+  type ChainedEntry,
+} from "./leader/audit-ship.ts";
 export { DueDates, type DueDatesOptions, nextDate } from "./leader/due-dates.ts";
 export { DuplicateNames, type DuplicateNamesOptions } from "./leader/duplicate-names.ts";
 export type { Duty, DutyContext, DutyResult, LeaderLock } from "./leader/duty.ts";

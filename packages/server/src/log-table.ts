@@ -186,6 +186,25 @@ export const logTable: {
     message: "Names that two live objects have",
     fields: ["names"],
   },
+  auditSink: {
+    level: ({ ok }) => (ok ? "debug" : "warn"),
+    message: ({ ok }) =>
+      ok ? "audit entries shipped" : "audit entries cannot be shipped; they wait",
+    fields: ["sink", "entries", "behind", "lagMs", "durationMs", "cause"],
+    limited: true,
+  },
+  auditLost: {
+    level: always("error"),
+    message: "audit entries were given up: the store keeps no more",
+    fields: ["entries", "reason"],
+    limited: true,
+  },
+  auditFault: {
+    level: always("error"),
+    message: "the audit trail is not what its chain says: run `holdfast audit verify`",
+    fields: ["partition", "reason"],
+    limited: true,
+  },
   peerRefused: {
     level: always("warn"),
     message: "refused at the peer port",

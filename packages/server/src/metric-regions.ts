@@ -1,3 +1,4 @@
+import { auditMetrics } from "./audit/metric-audit.ts";
 import { counter, type EventMetric, lastSaid, none, seconds } from "./metric-row.ts";
 
 /** What events of two regions and of the leader move. */
@@ -157,4 +158,5 @@ export const regionMetrics: readonly EventMetric[] = [
     "Callers refused at the peer port: strangers, other regions, floods, garbage. The log names them.",
     none,
   ),
+  ...auditMetrics,
 ];

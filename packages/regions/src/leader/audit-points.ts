@@ -1,0 +1,46 @@
+import {
+  type AuditEntry,
+  type AuditLog,
+  auditTimeOf,
+  type ChainPoint,
+  chainHash,
+  checkpointEvery,
+} from "@holdfast/engine";
+
+/** The point after an entry. */
+export function chainPoint(before: ChainPoint, { number, bytes }: AuditEntry): ChainPoint {
+  return {
+    number,
+    hash: chainHash(before.hash, number, bytes),
+    bytes: before.bytes + bytes.length,
+    timeMs: timeOf(bytes, before.timeMs),
+  };
+}
+
+/** The time of an entry; of a damaged one, that of the one before. */
+function timeOf(bytes: Uint8Array, before: number): number {
+  return bytes.length < 8 ? before : auditTimeOf(bytes);
+}
+
+/** Whether two hashes are the same. */
+export function sameHash(one: Uint8Array, other: Uint8Array): boolean {
+  return Buffer.compare(one, other) === 0;
+}
+
+/** The first of some points that the store keeps with another hash; undefined where there is none. */
+export async function differingPoint(
+  log: Pick<AuditLog, "points">,
+  partition: number,
+  points: readonly ChainPoint[],
+): Promise<ChainPoint | undefined> {
+  const asked = points.filter(({ number }) => number % checkpointEvery === 0);
+  if (asked.length === 0) return undefined;
+  const kept = await log.points(
+    partition,
+    asked.map(({ number }) => number),
+  );
+  return asked.find(({ hash }, at) => {
+    const other = kept[at];
+    return other !== undefined && !sameHash(other.hash, hash);
+  });
+}
