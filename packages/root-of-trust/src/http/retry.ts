@@ -46,7 +46,8 @@ export class Retries {
     for (let number = 1; ; number++) {
       await this.#rest(endMs, signal, last);
       const leftMs = endMs - this.#clock.monotonicMs();
-      const ends = AbortSignal.timeout(Math.max(1, Math.min(leftMs, this.#times.attemptMs)));
+      const attemptMs = Math.max(1, Math.ceil(Math.min(leftMs, this.#times.attemptMs)));
+      const ends = AbortSignal.timeout(attemptMs);
       const outcome = await attempt(AbortSignal.any([ends, signal]), number);
       if ("done" in outcome) return outcome.done;
       signal.throwIfAborted();
