@@ -27,7 +27,9 @@ export async function listRootKeys(
 
 async function open(settings: RootSettings, context: RootContext): Promise<RootOfTrust> {
   if (settings.type === "local") {
-    return (await import("./local/local-root.ts")).openLocalRoot(settings.file, context.ids);
+    const { file: path, passphrase } = settings;
+    const { openLocalRoot } = await import("./local/local-root.ts");
+    return openLocalRoot({ path, ...(passphrase && { passphrase }) }, context.ids);
   }
   if (settings.type === "pkcs11") {
     return (await import("./pkcs11/pkcs11-root.ts")).openPkcs11(settings, context);

@@ -14,6 +14,8 @@ import {
   appendRootKey,
   createRootKeys,
   fingerprintOf,
+  type KeyFile,
+  nameOf,
   type RootKeys,
   type RootKeyVersion,
   readRootKeys,
@@ -35,25 +37,37 @@ export interface LocalRootSources {
 }
 
 /** Makes a file with the first version of a root key, mode 0600; refuses to replace one. */
-export async function createLocalRoot(file: string, sources: LocalRootSources): Promise<void> {
+export async function createLocalRoot(
+  file: string | KeyFile,
+  sources: LocalRootSources,
+): Promise<void> {
   const first = newVersion(1, sources);
-  await createRootKeys(file, first).finally(() => zeroKeys([first]));
+  await createRootKeys(keyFile(file), first, sources.ids).finally(() => zeroKeys([first]));
 }
 
 /** Adds a version of the root key, which wraps from now on; older ones still unwrap. Answers its number. */
-export async function rotateLocalRoot(file: string, sources: LocalRootSources): Promise<number> {
+export async function rotateLocalRoot(
+  file: string | KeyFile,
+  sources: LocalRootSources,
+): Promise<number> {
   const made: RootKeyVersion[] = [];
-  await appendRootKey(file, (newest) => {
-    const next = newVersion(newest.version + 1, sources);
-    made.push(next);
-    return next;
-  }).finally(() => zeroKeys(made));
+  const next = (newest: RootKeyVersion) => {
+    const version = newVersion(newest.version + 1, sources);
+    made.push(version);
+    return version;
+  };
+  await appendRootKey(keyFile(file), next, sources.ids).finally(() => zeroKeys(made));
   return made[0]?.version ?? 0;
 }
 
 /** Opens a root of trust that is a file of root keys; rejects with what is wrong with the file. */
-export async function openLocalRoot(file: string, ids: Ids): Promise<LocalRoot> {
-  return new LocalRoot(file, ids, await readRootKeys(file));
+export async function openLocalRoot(file: string | KeyFile, ids: Ids): Promise<LocalRoot> {
+  const path = keyFile(file);
+  return new LocalRoot(path, ids, await readRootKeys(path));
+}
+
+function keyFile(file: string | KeyFile): KeyFile {
+  return typeof file === "string" ? { path: file } : file;
 }
 
 function newVersion(version: number, { clock, ids }: LocalRootSources): RootKeyVersion {
@@ -64,13 +78,14 @@ function newVersion(version: number, { clock, ids }: LocalRootSources): RootKeyV
 /** Wraps with AES-256-GCM under the newest key of a file, which it reads again when it was replaced. */
 export class LocalRoot implements RootOfTrust {
   readonly kind = "local";
-  readonly #file: string;
+  readonly #file: KeyFile;
   readonly #ids: Ids;
   /** Never held over an await: a reload zeroes the keys that it replaces. */
   #keys: RootKeys | undefined;
+  #reloading: Promise<void> | undefined;
   #closed = false;
 
-  constructor(file: string, ids: Ids, keys: RootKeys) {
+  constructor(file: KeyFile, ids: Ids, keys: RootKeys) {
     this.#file = file;
     this.#ids = ids;
     this.#keys = keys;
@@ -142,11 +157,19 @@ export class LocalRoot implements RootOfTrust {
 
   async #reload(): Promise<void> {
     if (this.#closed) throw this.#failure("unavailable", "closed");
+    this.#reloading ??= this.#reloadNow().finally(() => {
+      this.#reloading = undefined;
+    });
+    await this.#reloading;
+  }
+
+  async #reloadNow(): Promise<void> {
     try {
       if ((await fingerprintOf(this.#file)) === this.#keys?.fingerprint) return;
       const keys = await readRootKeys(this.#file);
       this.#forget();
-      this.#keys = keys;
+      if (this.#closed) zeroKeys(keys.versions);
+      else this.#keys = keys;
     } catch (error) {
       this.#forget();
       throw error;
@@ -181,7 +204,7 @@ export class LocalRoot implements RootOfTrust {
   }
 
   #failure(failure: "unavailable" | "gone", what: string): RootOfTrustError {
-    return new RootOfTrustError(failure, `root key file ${this.#file}: ${what}`);
+    return new RootOfTrustError(failure, `${nameOf(this.#file)}: ${what}`);
   }
 
   #wrapNow(plaintext: Uint8Array, additionalData: Uint8Array) {

@@ -1,7 +1,9 @@
 import type { Stats } from "node:fs";
 import { type FileHandle, link, open, rename, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
-import { RootOfTrustError } from "@holdfast/engine";
+import { type Ids, RootOfTrustError } from "@holdfast/engine";
+import type { SecretSource } from "../settings.ts";
+import { decryptVersions, encryptVersions, isEncrypted } from "./key-file-passphrase.ts";
 
 /** Bytes of a root key. */
 export const rootKeyBytes = 32;
@@ -10,6 +12,15 @@ const fileFormat = 1;
 const versionMax = 0xffff_ffff;
 const fileBytesMax = 4 << 20;
 const base64Key = /^[A-Za-z0-9+/]{43}=$/;
+
+/** A file of key versions. */
+export interface KeyFile {
+  readonly path: string;
+  /** What it is called where something is wrong with it; `root key file` unless said. */
+  readonly what?: string;
+  /** What it is encrypted under; left out, it is written as it is, and an encrypted one cannot be read. */
+  readonly passphrase?: SecretSource;
+}
 
 /** One version of the root key. */
 export interface RootKeyVersion {
@@ -27,24 +38,24 @@ export interface RootKeys {
 }
 
 /** Tells a replaced file from the one that was read. */
-export async function fingerprintOf(file: string): Promise<string> {
+export async function fingerprintOf(file: KeyFile): Promise<string> {
   try {
-    return fingerprint(await stat(file));
+    return fingerprint(await stat(file.path));
   } catch (error) {
     throw failureOf(file, error);
   }
 }
 
 /** Reads a root key file that nobody but its owner may read; whatever is wrong is a `RootOfTrustError`. */
-export async function readRootKeys(file: string): Promise<RootKeys> {
+export async function readRootKeys(of: string | KeyFile): Promise<RootKeys> {
+  const file = typeof of === "string" ? { path: of } : of;
   try {
-    const handle = await open(file, "r");
+    const handle = await open(file.path, "r");
     try {
       const stats = await handle.stat();
       check(file, stats);
       const bytes = await handle.readFile();
-      const versions = parse(file, bytes);
-      bytes.fill(0);
+      const versions = await parse(file, bytes).finally(() => bytes.fill(0));
       return { versions, fingerprint: fingerprint(stats) };
     } finally {
       await handle.close();
@@ -55,13 +66,17 @@ export async function readRootKeys(file: string): Promise<RootKeys> {
 }
 
 /** Makes a root key file, durable and whole or not at all; refuses to replace one. */
-export async function createRootKeys(file: string, first: RootKeyVersion): Promise<void> {
+export async function createRootKeys(
+  file: KeyFile,
+  first: RootKeyVersion,
+  ids: Ids,
+): Promise<void> {
   await throughDraft(file, async (draft, handle) => {
-    await write(handle, [first]);
+    await write(file, handle, [first], ids);
     // Unlike a rename, a link never replaces.
-    await link(draft, file).catch((error: unknown) => {
+    await link(draft, file.path).catch((error: unknown) => {
       if (codeOf(error) !== "EEXIST") throw error;
-      throw new RootOfTrustError("denied", `root key file ${file} is there already; it stays`);
+      throw new RootOfTrustError("denied", `${nameOf(file)} is there already; it stays`);
     });
     await unlink(draft);
   });
@@ -69,16 +84,17 @@ export async function createRootKeys(file: string, first: RootKeyVersion): Promi
 
 /** Appends a version to a root key file, durable and whole or not at all, one caller at a time. */
 export async function appendRootKey(
-  file: string,
+  file: KeyFile,
   next: (newest: RootKeyVersion) => RootKeyVersion,
+  ids: Ids,
 ): Promise<void> {
   await throughDraft(file, async (draft, handle) => {
     // Read only now that the draft is ours, so that no other rotation's version is lost.
     const { versions } = await readRootKeys(file);
     const newest = versions.at(-1);
     if (newest === undefined) throw unsound(file, "no version");
-    await write(handle, [...versions, next(newest)]);
-    await rename(draft, file);
+    await write(file, handle, [...versions, next(newest)], ids);
+    await rename(draft, file.path);
     zeroKeys(versions);
   });
 }
@@ -90,14 +106,17 @@ export function zeroKeys(versions: readonly RootKeyVersion[]): void {
 
 /** Runs `body` with a new file beside `file` that only one caller can have; makes what became of it durable. */
 async function throughDraft(
-  file: string,
+  file: KeyFile,
   body: (draft: string, handle: FileHandle) => Promise<void>,
 ): Promise<void> {
-  const draft = `${file}.new`;
+  const draft = `${file.path}.new`;
   const handle = await open(draft, "wx", 0o600).catch((error: unknown) => {
-    if (codeOf(error) !== "EEXIST") throw failureOf(draft, error);
+    if (codeOf(error) !== "EEXIST") throw failureOf({ ...file, path: draft }, error);
     const mend = "if none is under way, an interrupted one left it: remove it";
-    throw new RootOfTrustError("unavailable", `another change of ${file} has ${draft}; ${mend}`);
+    throw new RootOfTrustError(
+      "unavailable",
+      `another change of ${file.path} has ${draft}; ${mend}`,
+    );
   });
   try {
     await body(draft, handle);
@@ -107,7 +126,7 @@ async function throughDraft(
   } finally {
     await handle.close();
   }
-  const directory = await open(dirname(file), "r");
+  const directory = await open(dirname(file.path), "r");
   try {
     await directory.sync();
   } finally {
@@ -115,13 +134,23 @@ async function throughDraft(
   }
 }
 
-async function write(handle: FileHandle, versions: readonly RootKeyVersion[]): Promise<void> {
+async function write(
+  file: KeyFile,
+  handle: FileHandle,
+  versions: readonly RootKeyVersion[],
+  ids: Ids,
+): Promise<void> {
   const rows = versions.map(({ version, created, key }) => ({
     version,
     created,
     key: Buffer.from(key).toString("base64"),
   }));
-  const bytes = Buffer.from(`${JSON.stringify({ format: fileFormat, versions: rows }, null, 2)}\n`);
+  const plain = { format: fileFormat, versions: rows };
+  const content =
+    file.passphrase === undefined
+      ? plain
+      : await encryptVersions(plain, await passphraseOf(file), ids);
+  const bytes = Buffer.from(`${JSON.stringify(content, null, 2)}\n`);
   await handle.writeFile(bytes);
   await handle.sync();
   bytes.fill(0);
@@ -131,26 +160,58 @@ function fingerprint(stats: Stats): string {
   return `${stats.dev}:${stats.ino}:${stats.size}:${stats.mode}:${stats.mtimeMs}`;
 }
 
-function check(file: string, stats: Stats): void {
+function check(file: KeyFile, stats: Stats): void {
   if (!stats.isFile()) throw unsound(file, "not a file");
   if (stats.size > fileBytesMax) throw unsound(file, `larger than ${fileBytesMax} bytes`);
   const mode = (stats.mode & 0o777).toString(8).padStart(4, "0");
   if ((stats.mode & 0o077) !== 0) {
-    throw unsound(file, `mode ${mode} lets others read or change it; run: chmod 0600 ${file}`);
+    throw unsound(file, `mode ${mode} lets others read or change it; run: chmod 0600 ${file.path}`);
   }
 }
 
-function parse(file: string, bytes: Buffer): readonly RootKeyVersion[] {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(bytes.toString("utf8"));
-  } catch {
-    // Without the parser's own message, which quotes the text, and so keys.
-    throw unsound(file, "not JSON");
+async function parse(file: KeyFile, bytes: Buffer): Promise<readonly RootKeyVersion[]> {
+  let parsed = parseJson(bytes);
+  if (parsed === undefined) throw unsound(file, "not JSON");
+  if (isEncrypted(parsed)) {
+    const plain = await decryptVersions(parsed, await passphraseOf(file));
+    if (plain === undefined) {
+      throw new RootOfTrustError(
+        "denied",
+        `${nameOf(file)}: the passphrase is not the one that it is encrypted under, or the file was altered`,
+      );
+    }
+    parsed = parseJson(plain);
+    plain.fill(0);
   }
+  return versionsOf(file, parsed);
+}
+
+/** Without the parser's own message, which quotes the text, and so keys. */
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString("utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+async function passphraseOf(file: KeyFile): Promise<string> {
+  const { passphrase } = file;
+  if (passphrase === undefined) {
+    throw unsound(file, "encrypted under a passphrase, and none is given");
+  }
+  const text = await passphrase().catch((error: unknown) => {
+    const why = error instanceof Error ? error.message : "cannot be read";
+    throw unsound(file, `its passphrase: ${why}`);
+  });
+  if (text === "") throw unsound(file, "its passphrase is empty");
+  return text;
+}
+
+function versionsOf(file: KeyFile, parsed: unknown): readonly RootKeyVersion[] {
   const rows = field(parsed, "versions");
   if (field(parsed, "format") !== fileFormat || !Array.isArray(rows) || rows.length === 0) {
-    throw unsound(file, `not a root key file of format ${fileFormat} with at least one version`);
+    throw unsound(file, `not a key file of format ${fileFormat} with at least one version`);
   }
   let previous = 0;
   return rows.map((row: unknown, at) => {
@@ -180,27 +241,32 @@ function field(value: unknown, name: string): unknown {
 }
 
 /** What no try again mends, but an operator does, without the keys in use being withdrawn: so not a refusal. */
-function unsound(file: string, what: string): RootOfTrustError {
-  return new RootOfTrustError("unavailable", `root key file ${file}: ${what}`);
+function unsound(file: KeyFile, what: string): RootOfTrustError {
+  return new RootOfTrustError("unavailable", `${nameOf(file)}: ${what}`);
+}
+
+/** A key file as errors call it. */
+export function nameOf({ path, what = "root key file" }: KeyFile): string {
+  return `${what} ${path}`;
 }
 
 function codeOf(error: unknown): unknown {
   return error instanceof Error && "code" in error ? error.code : undefined;
 }
 
-function failureOf(file: string, error: unknown): RootOfTrustError {
+function failureOf(file: KeyFile, error: unknown): RootOfTrustError {
   if (error instanceof RootOfTrustError) return error;
   const code = codeOf(error);
   const options = { cause: error };
   if (code === "ENOENT" || code === "ENOTDIR") {
-    return new RootOfTrustError("gone", `root key file ${file} is not there`, options);
+    return new RootOfTrustError("gone", `${nameOf(file)} is not there`, options);
   }
   if (code === "EACCES" || code === "EPERM") {
-    return new RootOfTrustError("denied", `root key file ${file}: access is denied`, options);
+    return new RootOfTrustError("denied", `${nameOf(file)}: access is denied`, options);
   }
   return new RootOfTrustError(
     "unavailable",
-    `root key file ${file}: ${String(code ?? "unknown error")}`,
+    `${nameOf(file)}: ${String(code ?? "unknown error")}`,
     options,
   );
 }
