@@ -1,4 +1,5 @@
 import {
+  type InstanceStatus,
   type Levels,
   type ManagedObject,
   type PeerCursor,
@@ -132,8 +133,9 @@ export class Tables {
   }
 
   /** What is known before any instance is never closed. */
-  statusOf(instance: string): string | undefined {
-    return instance === systemInstance ? "Installed" : this.get(keys.status(instance));
+  statusOf(instance: string): InstanceStatus | undefined {
+    if (instance === systemInstance) return "Installed";
+    return this.get(keys.status(instance)) as InstanceStatus | undefined;
   }
 }
 

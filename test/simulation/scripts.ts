@@ -3,6 +3,7 @@ import {
   type CommitOutcome,
   encodeRecord,
   indexTerms,
+  instanceTakes,
   type ManagedObject,
   nameOfTerm,
   type OwnCommitOptions,
@@ -65,8 +66,8 @@ export function commit(tables: Tables, request: CommitRequest): Answer<CommitOut
 }
 
 function closed(tables: Tables, request: CommitRequest): CommitOutcome | undefined {
-  const status = tables.statusOf(request.instance);
-  const open = request.options.joined === true ? status !== "Deleted" : status === "Installed";
+  const { instance, options, changes } = request;
+  const open = instanceTakes(tables.statusOf(instance), options, changes);
   return open ? undefined : { kind: "instanceClosed" };
 }
 

@@ -23,14 +23,20 @@ async function open() {
   const primary = group.process(0);
   const install = async (instance: string): Promise<InstanceStatus> =>
     primary.execute((tables) => {
-      tables.set(keys.status(instance), "Installed");
-      return "Installed";
+      const status = tables.statusOf(instance) ?? "Installed";
+      tables.set(keys.status(instance), status);
+      return status;
     });
   const instances: InstanceStatuses & InstanceStore = {
     install,
     ensure: install,
-    status: async (instance) =>
-      primary.execute((tables) => tables.get(keys.status(instance)) as InstanceStatus | undefined),
+    status: async (instance) => primary.execute((tables) => tables.statusOf(instance)),
+    move: async (instance, from, to) =>
+      primary.execute((tables) => {
+        const status = tables.statusOf(instance);
+        if (status !== "Deleted" && from.includes(status)) tables.set(keys.status(instance), to);
+        return tables.statusOf(instance);
+      }),
   };
   const setStatus = async (instance: string, status: InstanceStatus): Promise<void> =>
     primary.execute((tables) => tables.set(keys.status(instance), status));

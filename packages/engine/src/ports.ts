@@ -235,6 +235,15 @@ export interface InstanceStatuses {
   install(instance: string): Promise<InstanceStatus>;
   /** Undefined where it has none. */
   status(instance: string): Promise<InstanceStatus | undefined>;
+  /**
+   * Gives it the status `to` if it has one of `from`, of which undefined is none; answers what it has then; durable when
+   * it resolves. One that is Deleted stays so.
+   */
+  move(
+    instance: string,
+    from: readonly (InstanceStatus | undefined)[],
+    to: InstanceStatus,
+  ): Promise<InstanceStatus | undefined>;
 }
 
 /** Where instances are known. In one region they are declared in the configuration and ensured at start. */

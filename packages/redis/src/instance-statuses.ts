@@ -33,14 +33,26 @@ export class RedisStatuses implements InstanceStatuses {
 
   /** See `InstanceStatuses.install`. */
   async install(instance: string): Promise<InstanceStatus> {
+    const status = await this.move(instance, [undefined], "Installed");
+    if (status === undefined) throw new RangeError("an instance has no status after all");
+    return status;
+  }
+
+  /** See `InstanceStatuses.move`. */
+  async move(
+    instance: string,
+    from: readonly (InstanceStatus | undefined)[],
+    to: InstanceStatus,
+  ): Promise<InstanceStatus | undefined> {
     if (instance === systemInstance) throw new RangeError(`${instance} is no instance`);
     const partition = partitionOf(instance);
     const { prefix, head, counters } = partitionKeys(partition);
     const keys = [head, counters, instanceKeys(prefix, instance).status];
     const { committer } = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
-    const script = this.#context.scripts["install-instance"];
-    const { rest } = await committer.submit(script, partition, keys, []);
-    return statusOf(rest[0]);
+    const script = this.#context.scripts["set-status"];
+    const args = [to, ...from.map((status) => status ?? "")];
+    const { rest } = await committer.submit(script, partition, keys, args);
+    return String(rest[0]) === "" ? undefined : statusOf(rest[0]);
   }
 
   /** See `InstanceStatuses.status`. */

@@ -46,13 +46,13 @@ describe("a header that disagrees with its row is refused", () => {
   const header = (keys: string) =>
     `#!lua\n-- x.lua  Says.\n-- KEYS  ${keys}\n-- →     {"committed", 1} | {"notInitialised"}\nreturn`;
   test.each<[string, ScriptName, string, string | undefined]>([
-    ["right", "install-instance", header("1 head  2 counters  3 status"), undefined],
-    ["a key too few", "install-instance", header("1 head  2 counters"), "other keys"],
-    ["another key", "install-instance", header("1 head  2 counters  3 names"), "other keys"],
-    ["open end", "install-instance", header("1 head  2 counters  3 status  4.. x"), "other keys"],
+    ["right", "set-status", header("1 head  2 counters  3 status"), undefined],
+    ["a key too few", "set-status", header("1 head  2 counters"), "other keys"],
+    ["another key", "set-status", header("1 head  2 counters  3 names"), "other keys"],
+    ["open end", "set-status", header("1 head  2 counters  3 status  4.. x"), "other keys"],
     [
       "a key beyond the row",
-      "install-instance",
+      "set-status",
       `${header("1 head  2 counters  3 status")} KEYS[4]`,
       "KEYS[4]",
     ],

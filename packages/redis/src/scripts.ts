@@ -57,7 +57,7 @@ const rows = {
     more: false,
     results: found,
   },
-  "install-instance": { keys: [...partition, "status"], more: false, results: committed },
+  "set-status": { keys: [...partition, "status"], more: false, results: committed },
 
   reserve: { keys: ["head", "reserved"], more: false, results: [...committed, "held", "tooMany"] },
   release: { keys: ["head", "epoch", "reserved"], more: false, results: fenced },

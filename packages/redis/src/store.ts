@@ -216,6 +216,14 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
     return this.#statuses.install(instance);
   }
 
+  move(
+    instance: string,
+    from: readonly (InstanceStatus | undefined)[],
+    to: InstanceStatus,
+  ): Promise<InstanceStatus | undefined> {
+    return this.#statuses.move(instance, from, to);
+  }
+
   status(instance: string): Promise<InstanceStatus | undefined> {
     return this.#statuses.status(instance);
   }

@@ -1,4 +1,11 @@
-import { type Event, type ManagedObject, MemoryOwnStore, systemInstance } from "@holdfast/engine";
+import { randomUUID } from "node:crypto";
+import {
+  type Event,
+  type ManagedObject,
+  MemoryOwnStore,
+  systemInstance,
+  systemTypes,
+} from "@holdfast/engine";
 import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
 import { describe, expect, test } from "vitest";
 import { type MergeOptions, mergeInto } from "./merge.ts";
@@ -146,11 +153,25 @@ describe("a record that no region makes is refused, the others are written", () 
 
   test("as destroyed, of the system's: a KEK's record closes every key of its instance", async () => {
     const { own, results } = await world();
-    const kek = sampleObject(systemInstance, id1);
-    expect(await results([kek])).toEqual(["written"]);
-    expect(await results([{ ...kek, facts: destroyed }, key(2)])).toEqual(["refused", "written"]);
-    const [stored] = await own.read(systemInstance, [id1]);
-    expect(stored?.object.facts).toEqual({});
+    for (const objectType of [systemTypes.Kek, systemTypes.Region, 2, 0x8000ffff]) {
+      const kek = { ...sampleObject(systemInstance, randomUUID()), objectType };
+      expect(await results([kek])).toEqual(["written"]);
+      expect(await results([{ ...kek, facts: destroyed }, key(2)])).toContain("refused");
+      const [stored] = await own.read(systemInstance, [kek.uniqueIdentifier]);
+      expect(stored?.object.facts).toEqual({});
+    }
+  });
+
+  test("but what management deletes is", async () => {
+    const { results } = await world();
+    const { Instance, Certificate, Token, User, Authority, Setting, Backup } = systemTypes;
+    for (const objectType of [Instance, Certificate, Token, User, Authority, Setting, Backup]) {
+      const made = { ...sampleObject(systemInstance, randomUUID()), objectType };
+      expect(await results([made])).toEqual(["written"]);
+      expect(await results([{ ...made, facts: destroyed, material: undefined }])).toEqual([
+        "written",
+      ]);
+    }
   });
 
   test("what a record names as a region is cut for the metrics", async () => {
@@ -221,10 +242,19 @@ test("a writer in between is joined with, not written over", async () => {
   expect(await results([key(1, { facts: destroyed })])).toEqual(["written"]);
 });
 
-test("records of a deleted instance are refused", async () => {
-  const { own, results } = await world();
+test("records of a deleted instance are refused, but for those that are destroyed", async () => {
+  const { own, results, get } = await world();
+  expect(await results([key(1)])).toEqual(["written"]);
   own.instances.statusOf = () => "Deleted";
-  expect(await results([key(1), key(2)])).toEqual(["refused", "refused"]);
+  const gone = key(3, { facts: destroyed, material: undefined });
+  expect(await results([key(1, { lastChange: 9 }), key(2), gone])).toEqual([
+    "refused",
+    "refused",
+    "written",
+  ]);
+  expect((await get(gone.uniqueIdentifier))?.facts.destroyed).toBeDefined();
+  expect(await get(key(2).uniqueIdentifier)).toBeUndefined();
+  expect(await results([key(1, { facts: destroyed })])).toEqual(["written"]);
 });
 
 test("many records of many instances go in commits of at most 64", async () => {

@@ -272,13 +272,20 @@ class InstanceMerge {
       return [];
     }
     if (outcome.kind === "instanceClosed") {
-      for (const { pending } of planned) this.#settle(pending, { result: "refused" });
+      this.#closed(planned);
       return [];
     }
     if (outcome.kind !== "conflict" && outcome.kind !== "reserved") {
       throw new Error(`a joined commit was refused: ${outcome.kind}`);
     }
     return await this.#refused(planned, outcome);
+  }
+
+  /** A deleted instance takes what is destroyed, once nothing else comes with it. */
+  #closed(planned: readonly Planned[]): void {
+    const live = planned.filter(({ stored }) => stored.object.facts.destroyed === undefined);
+    const refused = live.length > 0 ? live : planned;
+    for (const { pending } of refused) this.#settle(pending, { result: "refused" });
   }
 
   /** Records are read from now on: the next pass sees who was faster, or who holds the record. */

@@ -89,12 +89,33 @@ export function joins(world: Make): void {
     },
   );
 
-  test("a deleted instance takes no joins either", async () => {
+  test("a deleted instance takes no joins either, but of objects that are destroyed", async () => {
     const w = await world();
     const stored = await w.created();
     await w.opened.setStatus(w.instance, "Deleted");
     expect(await w.create(w.object(), joined)).toEqual({ kind: "instanceClosed" });
     expect(await w.update(stored, { lastChange: 2 }, joined)).toEqual({ kind: "instanceClosed" });
+    const gone = { ...w.object(), ...destroyed };
+    expect(await w.create(gone)).toEqual({ kind: "instanceClosed" });
+    const mixed = [gone, w.object()].map((after) => ({ kind: "create", after }) as const);
+    expect(await w.commit(mixed, joined)).toEqual({ kind: "instanceClosed" });
+    expect(await w.create(gone, joined)).toEqual({ kind: "committed" });
+    expect(await w.update(stored, destroyed, joined)).toEqual({ kind: "committed" });
+    expect(await w.found({ live: true, destroyed: false })).toEqual([]);
+  });
+
+  test("an instance's status moves from what it was said to be, and never from Deleted", async () => {
+    const { opened, instance } = await world();
+    const { instances } = opened;
+    expect(await instances.move(instance, [undefined, "Removing"], "Inactive")).toBe("Installed");
+    expect(await instances.move(instance, ["Installed"], "Removing")).toBe("Removing");
+    expect(await instances.status(instance)).toBe("Removing");
+    expect(await instances.move(instance, ["Removing"], "Deleted")).toBe("Deleted");
+    expect(await instances.move(instance, ["Deleted", undefined], "Installed")).toBe("Deleted");
+    const other = new OwnWorld(opened);
+    expect(await instances.move(other.instance, ["Installed"], "Removing")).toBeUndefined();
+    expect(await instances.move(other.instance, [undefined], "Inactive")).toBe("Inactive");
+    expect(await instances.install(other.instance)).toBe("Inactive");
   });
 
   test("copies of destroyed objects are joined as they are", async () => {

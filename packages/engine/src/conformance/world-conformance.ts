@@ -61,7 +61,7 @@ export class World {
   }
 
   async created(object: ManagedObject): Promise<StoredObject> {
-    expect(await this.create(object)).toEqual({ kind: "committed" });
+    expect(await this.create(object)).toMatchObject({ kind: "committed" });
     return this.get(object.uniqueIdentifier);
   }
 

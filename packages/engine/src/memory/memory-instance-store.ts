@@ -14,6 +14,16 @@ export class MemoryInstanceStore implements InstanceStore, InstanceStatuses {
     return status;
   }
 
+  async move(
+    instance: string,
+    from: readonly (InstanceStatus | undefined)[],
+    to: InstanceStatus,
+  ): Promise<InstanceStatus | undefined> {
+    const now = this.statusOf(instance);
+    if (now !== "Deleted" && from.includes(now)) this.#statuses.set(instance, to);
+    return this.statusOf(instance);
+  }
+
   async status(instance: string): Promise<InstanceStatus | undefined> {
     return this.statusOf(instance);
   }

@@ -1,6 +1,7 @@
 import { digestsOf, inMask } from "../digest.ts";
 import { StoreUnavailable } from "../errors.ts";
 import type { FindQuery } from "../find.ts";
+import { instanceTakes } from "../instance-takes.ts";
 import type {
   ChangePage,
   LeafPage,
@@ -32,6 +33,7 @@ import {
   isForeign,
   type MemoryPartition,
   type MemoryRow,
+  type Refusal,
   storedIn,
 } from "./memory-partition.ts";
 
@@ -175,7 +177,7 @@ export class MemoryOwnStore implements OwnStore {
     }
     const partition = this.#partition(instance);
     const refusal =
-      this.#closed(instance, options) ?? partition.refusal(instance, changes, options);
+      this.#closed(instance, options, changes) ?? partition.refusal(instance, changes, options);
     if (refusal !== undefined) {
       await this.#barrier();
       return refusal;
@@ -192,7 +194,7 @@ export class MemoryOwnStore implements OwnStore {
     if (this.#state !== "full") return false;
     const change = { kind: "update", before, after } as const;
     const partition = this.#partition(instance);
-    if (isForeign(instance, change) || this.#closed(instance, {}) !== undefined) return false;
+    if (isForeign(instance, change) || this.#closed(instance, {}, []) !== undefined) return false;
     if (partition.refusal(instance, [change], {}) !== undefined) return false;
     partition.write(after, false);
     return true;
@@ -453,11 +455,9 @@ export class MemoryOwnStore implements OwnStore {
     return hold === undefined ? storedIn(row) : { ...storedIn(row), reserved: hold.operation };
   }
 
-  #closed(instance: string, { joined }: OwnCommitOptions): CommitOutcome | undefined {
-    if (instance === systemInstance) return undefined;
-    const status = this.instances.statusOf(instance);
-    const open = joined === true ? status !== "Deleted" : status === "Installed";
-    return open ? undefined : { kind: "instanceClosed" };
+  #closed(instance: string, ...given: [OwnCommitOptions, readonly Change[]]): Refusal {
+    const takes = (): boolean => instanceTakes(this.instances.statusOf(instance), ...given);
+    return instance === systemInstance || takes() ? undefined : { kind: "instanceClosed" };
   }
 
   #counter(name: "epoch" | "asked" | "reached"): number {

@@ -34,7 +34,8 @@ export interface MemoryHold {
 }
 
 type Counter = "change" | "promised" | "created";
-type Refusal = CommitOutcome | undefined;
+/** Why a change is not made. */
+export type Refusal = CommitOutcome | undefined;
 
 /** One partition of a store in memory: its records and what is decided on them, all at once. */
 export class MemoryPartition {

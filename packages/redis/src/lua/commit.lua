@@ -3,7 +3,8 @@
 -- KEYS  1 head  2 counters  3 status  4 live  5 destroyed  6 changes  7 digests  8 audit  9 reserved
 --       10 states  11.. the record of each change, then buckets of terms
 -- ARGV  1 audit entries kept  2 instance  3 entries from which a term may be common  4 which statuses refuse the commit
---       ("open": all but Installed, "known": Deleted, "none")  5 operation that writes, or empty  6 prefix of records
+--       ("open": all but Installed, "known": Deleted, unless every object is
+--       destroyed, "none")  5 operation that writes, or empty  6 prefix of records
 --       7 number of events, the events, number of changes, then each: kind (create | update | served)  identifier  tag
 --       before (empty for create)  tag after  record  state before (a digit; empty for create)  state after  number of
 --       terms, then each: what ("-" drop, "+" add, "u" add as one that at most one live object has, "n" add so and
@@ -25,12 +26,6 @@ local instance, operation, records = ARGV[2], ARGV[5], ARGV[6]
 if not initialised(head) then return { "notInitialised" } end
 local number, promised = count(counters, "change"), count(counters, "promised")
 local created = count(counters, "created")
-if ARGV[4] ~= "none" then
-  local is = redis.call("GET", status)
-  local open = is == "Installed" or (ARGV[4] == "known" and is ~= "Deleted")
-  if not open then return { "instanceClosed", number } end
-end
-
 local next_arg = 6
 local function take()
   next_arg = next_arg + 1
@@ -38,6 +33,18 @@ local function take()
 end
 local events = {}
 for i = 1, tonumber(take()) do events[i] = take() end
+
+-- Of a deleted instance only objects are taken that are destroyed, so that both regions' copies become the same.
+local function closed(list)
+  if ARGV[4] == "none" then return false end
+  local is = redis.call("GET", status)
+  if ARGV[4] == "open" then return is ~= "Installed" end
+  if is ~= "Deleted" then return false end
+  for _, change in ipairs(list) do
+    if not change.is_destroyed then return true end
+  end
+  return false
+end
 
 local function parse(index)
   local change = {
@@ -70,6 +77,7 @@ local list, seen, known = {}, {}, {}
 local amount = tonumber(take())
 local any_held = redis.call("HLEN", reserved) > 0
 for i = 1, amount do list[i] = parse(i) end
+if closed(list) then return { "instanceClosed", number } end
 for i, change in ipairs(list) do
   local holder = any_held and holder_of(reserved, change.id)
   if holder and holder ~= operation then return { "reserved", number, i, holder } end

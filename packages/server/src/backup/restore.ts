@@ -19,7 +19,7 @@ import { eachPage, type Scanned } from "./scan.ts";
 
 /** Where an archive is restored into: a region's own store, and the other regions that know more than it. */
 export interface RestoreTarget {
-  readonly own: OwnStore & InstanceStatuses;
+  readonly own: OwnStore & Pick<InstanceStatuses, "install" | "status">;
   /** All that are not retired; every one can be reached. */
   readonly peers: readonly Pick<Peer, "region" | "changes" | "records">[];
   readonly timers: Timers;
