@@ -1,0 +1,413 @@
+import { connect } from "node:tls";
+import { AdminClient, AdminProblem, type Handlers, ManagementError } from "@holdfast/admin";
+import { StoreUnavailable } from "@holdfast/engine";
+import { afterEach, describe, expect, test } from "vitest";
+import { bearer, instanceNames, openAdminTest, tokenOf } from "../testing/admin.ts";
+
+const opened: AsyncDisposable[] = [];
+afterEach(async () => {
+  for (const one of opened.splice(0)) await one[Symbol.asyncDispose]();
+});
+
+async function open(...args: Parameters<typeof openAdminTest>) {
+  const test = await openAdminTest(...args);
+  opened.push(test);
+  return test;
+}
+
+const [one = "", two = ""] = Object.keys(instanceNames);
+const manager = tokenOf("manager");
+const instance = {
+  id: one,
+  name: "kmip-one",
+  description: "",
+  labels: {},
+  status: "Installed" as const,
+  reason: "",
+  origin: "order" as const,
+  createdBy: "a manager",
+  regions: {},
+  certificates: 0,
+  users: 0,
+  keys: {},
+  pending: {},
+  version: "v1",
+};
+
+describe("the admin API", () => {
+  test("answers what the contract names, and nothing else", async () => {
+    const readInstance = async () => ({ ...instance, sealedSecret: "s3cret" });
+    const admin = await open({ handlers: { readInstance } as Partial<Handlers> });
+    const answer = await admin.ask("/v1/instances/kmip-one", { token: manager });
+    expect(answer.status).toBe(200);
+    expect(answer.json).toEqual(instance);
+    expect(answer.headers).toMatchObject({
+      etag: '"v1"',
+      "cache-control": "no-store",
+      "x-content-type-options": "nosniff",
+      "strict-transport-security": expect.stringContaining("max-age"),
+    });
+    const again = await admin.ask("/v1/instances/kmip-one", {
+      token: manager,
+      headers: { "if-none-match": '"v1"' },
+    });
+    expect(again).toMatchObject({ status: 304, text: "" });
+  });
+
+  test("an answer that is not as the contract says is an internal error without a word of it", async () => {
+    const readInstance = async () => ({ ...instance, status: "s3cret" }) as never;
+    const admin = await open({ handlers: { readInstance } });
+    const answer = await admin.ask("/v1/instances/kmip-one", { token: manager });
+    expect(answer.status).toBe(500);
+    expect(answer.json).toMatchObject({ code: "internal" });
+    expect(answer.text).not.toMatch(/s3cret|\.ts:|at /);
+    expect(JSON.stringify(admin.events)).not.toContain("s3cret");
+  });
+
+  test.each([
+    [
+      new ManagementError("activeKeys", "3 keys are Active", { active: 3 }),
+      409,
+      { code: "activeKeys", active: 3 },
+    ],
+    [new StoreUnavailable("noLease", "no lease at 10.1.2.3"), 503, { code: "storeUnavailable" }],
+    [new StoreUnavailable("noAgreement", "x"), 503, { code: "peerUnreachable" }],
+    [new Error("password=hunter2 at /etc/secret"), 500, { code: "internal" }],
+  ])("%s is a problem document", async (error, status, says) => {
+    const admin = await open({ handlers: { readInstance: () => Promise.reject(error) } });
+    const answer = await admin.ask("/v1/instances/kmip-one", { token: manager });
+    expect(answer.status).toBe(status);
+    expect(answer.headers["content-type"]).toContain("application/problem+json");
+    expect(answer.json).toMatchObject(says);
+    expect(answer.json["type"]).toBe(`urn:holdfast:problem:${String(says.code)}`);
+    expect(answer.text).not.toMatch(/hunter2|\/etc|10\.1\.2\.3|at /);
+  });
+
+  test("names what is wrong with a request, never its values", async () => {
+    const admin = await open();
+    const answer = await admin.ask("/v1/instances/kmip-one/users/u", {
+      method: "PUT",
+      token: manager,
+      body: { password: "hunter2", extra: 1 },
+    });
+    expect(answer.status).toBe(400);
+    expect(answer.json["errors"]).toEqual(
+      expect.arrayContaining([expect.objectContaining({ at: "body.password" })]),
+    );
+    expect(answer.text).not.toContain("hunter2");
+    const typo = await admin.ask("/v1/instances/kmip-one?forse=true", {
+      method: "DELETE",
+      token: manager,
+    });
+    expect(typo.json).toMatchObject({ code: "invalid", detail: expect.stringContaining("forse") });
+  });
+
+  test("a path with another method says which it takes, an unknown one is not found", async () => {
+    const admin = await open();
+    const wrong = await admin.ask("/v1/instances/kmip-one", {
+      method: "PUT",
+      token: manager,
+      body: {},
+    });
+    expect(wrong).toMatchObject({ status: 405, json: { code: "methodNotAllowed" } });
+    expect(wrong.headers["allow"]).toBe("GET, PATCH, DELETE");
+    expect(await admin.ask("/v1/nothing", { token: manager })).toMatchObject({ status: 404 });
+    expect(await admin.ask("/v1/instances/..%2f..%2fetc", { token: manager })).toMatchObject({
+      status: 404,
+    });
+    expect(await admin.ask("/v1/instances/%zz", { token: manager })).toMatchObject({ status: 400 });
+  });
+
+  test("a bound token sees its instances, and of others not even that they are there", async () => {
+    const bound = `hf_bound_${"y".repeat(32)}`;
+    const seen: string[] = [];
+    const admin = await open({
+      tokens: { [bound]: bearer("manager", [one]) },
+      handlers: {
+        readInstance: async ({ params }) => {
+          seen.push(params.instance);
+          return instance;
+        },
+      },
+    });
+    const get = (path: string) => admin.ask(path, { token: bound });
+    expect(await get("/v1/instances/kmip-one")).toMatchObject({ status: 200 });
+    expect(seen).toEqual([one]);
+    const foreign = await get("/v1/instances/kmip-two");
+    const missing = await get("/v1/instances/kmip-none");
+    const strip = ({ json }: typeof foreign) => ({ ...json, instance: "" });
+    expect(foreign.status).toBe(404);
+    expect(strip(foreign)).toEqual(strip(missing));
+    expect(await get(`/v1/events?instance=${two}`)).toMatchObject({ status: 404 });
+    expect(await get("/v1/tokens")).toMatchObject({ status: 403 });
+    expect(admin.denials.map(({ reason }) => reason)).toEqual(["instance", "instance", "scope"]);
+  });
+
+  test("without a valid token nothing is read; an address that only guesses must wait", async () => {
+    const admin = await open({ failures: 3 });
+    const statuses: number[] = [];
+    for (let at = 0; at < 5; at++) {
+      const answer = await admin.ask("/v1/instances", {
+        token: `hf_guess_${at}_${"z".repeat(24)}`,
+      });
+      statuses.push(answer.status);
+    }
+    expect(statuses).toEqual([401, 401, 401, 429, 429]);
+    expect(admin.denials).toHaveLength(3);
+    expect(await admin.ask("/v1/whoami", { token: manager })).toMatchObject({ status: 409 });
+  });
+
+  test("a token that asks too often must wait", async () => {
+    const admin = await open({ perSecond: 2 });
+    const statuses: number[] = [];
+    for (let at = 0; at < 4; at++)
+      statuses.push((await admin.ask("/v1/whoami", { token: manager })).status);
+    expect(statuses.slice(0, 2)).toEqual([409, 409]);
+    expect(statuses).toContain(429);
+  });
+
+  test("If-Match reaches the handler without its quotes; one that is none is refused", async () => {
+    let seen: string | undefined;
+    const admin = await open({
+      handlers: {
+        updateInstance: async ({ ifMatch }) => {
+          seen = ifMatch;
+          return instance;
+        },
+      },
+    });
+    const patch = (tag: string) =>
+      admin.ask("/v1/instances/kmip-one", {
+        method: "PATCH",
+        token: manager,
+        body: { description: "x" },
+        headers: { "if-match": tag },
+      });
+    expect(await patch('"v1"')).toMatchObject({ status: 200 });
+    expect(seen).toBe("v1");
+    expect(await patch("v1")).toMatchObject({ status: 412 });
+  });
+
+  test("cursors are for one list only", async () => {
+    let seen: string | undefined;
+    const admin = await open({
+      handlers: {
+        listInstances: async ({ query }) => {
+          seen = query.cursor;
+          return { items: [], next: "after:17" };
+        },
+      },
+    });
+    const first = await admin.ask("/v1/instances?limit=5", { token: manager });
+    const cursor = String(first.json["next"]);
+    expect(cursor).not.toContain("after");
+    expect(
+      await admin.ask(`/v1/instances?limit=7&cursor=${cursor}`, { token: manager }),
+    ).toMatchObject({ status: 200 });
+    expect(seen).toBe("after:17");
+    const get = (query: string) => admin.ask(`/v1/instances?${query}`, { token: manager });
+    expect(await get(`cursor=${cursor}&name=x`)).toMatchObject({ status: 400 });
+    expect(await get(`cursor=${cursor.slice(0, -1)}`)).toMatchObject({ status: 400 });
+    expect(await get(`cursor=${"A".repeat(4000)}`)).toMatchObject({ status: 400 });
+  });
+});
+
+describe("repeated requests", () => {
+  const body = { name: "kmip-new" };
+  const post = (admin: Awaited<ReturnType<typeof open>>, key: string, sent: object = body) =>
+    admin.ask("/v1/instances", {
+      method: "POST",
+      token: manager,
+      body: sent,
+      headers: { "idempotency-key": key },
+    });
+
+  test("are answered as the first, and carried out once", async () => {
+    let made = 0;
+    const ids: string[] = [];
+    const admin = await open({
+      handlers: {
+        createInstance: async ({ newId }) => {
+          made += 1;
+          ids.push(newId);
+          return { ...instance, version: `v${made}` };
+        },
+      },
+    });
+    const [first, second] = await Promise.all([post(admin, "k1"), post(admin, "k1")]);
+    expect([first?.status, second?.status]).toEqual([201, 201]);
+    expect(second?.json).toEqual(first?.json);
+    expect(made).toBe(1);
+    expect(await post(admin, "k1", { name: "other" })).toMatchObject({
+      status: 409,
+      json: { code: "idempotencyMismatch" },
+    });
+    expect(await post(admin, "k2")).toMatchObject({ status: 201, json: { version: "v2" } });
+    expect(new Set(ids).size).toBe(2);
+    const other = await open({
+      handlers: { createInstance: async ({ newId }) => ({ ...instance, id: newId }) },
+    });
+    expect((await post(other, "k1")).json["id"]).toBe(ids[0]);
+  });
+
+  test("what failed is tried again", async () => {
+    let tries = 0;
+    const admin = await open({
+      handlers: {
+        createInstance: () => {
+          tries += 1;
+          return tries === 1
+            ? Promise.reject(new StoreUnavailable("noLease", "x"))
+            : Promise.resolve(instance);
+        },
+      },
+    });
+    expect(await post(admin, "k")).toMatchObject({ status: 503 });
+    expect(await post(admin, "k")).toMatchObject({ status: 201 });
+  });
+
+  test("a secret that was shown once is not shown again", async () => {
+    const token = {
+      id: one,
+      name: "ci",
+      role: "viewer" as const,
+      createdAt: "2026-11-25T00:00:00Z",
+      createdBy: "a manager",
+      expiresAt: "2027-11-25T00:00:00Z",
+      state: "valid" as const,
+      regions: {},
+    };
+    const admin = await open({
+      handlers: { createToken: async () => ({ token, secret: "hf_s3cret" }) },
+    });
+    const send = () =>
+      admin.ask("/v1/tokens", {
+        method: "POST",
+        token: manager,
+        body: { name: "ci", role: "viewer" },
+        headers: { "idempotency-key": "k" },
+      });
+    expect((await send()).json["secret"]).toBe("hf_s3cret");
+    const again = await send();
+    expect(again).toMatchObject({ status: 409, json: { code: "madeAlready" } });
+    expect(again.text).not.toContain("hf_s3cret");
+  });
+});
+
+describe("the typed client", () => {
+  test("calls, pages, and turns refusals into errors", async () => {
+    const admin = await open({
+      handlers: {
+        listInstances: async ({ query }) =>
+          query.cursor === undefined
+            ? { items: [instance], next: "2" }
+            : { items: [{ ...instance, name: "kmip-two" }] },
+        readInstance: async ({ params }) => ({ ...instance, name: params.instance }),
+      },
+    });
+    await using client = new AdminClient({
+      urls: ["https://127.0.0.1:1", admin.url],
+      token: manager,
+      ca: admin.ca,
+    });
+    const names: string[] = [];
+    for await (const { name } of client.items("listInstances", { query: { limit: 1 } }))
+      names.push(name);
+    expect(names).toEqual(["kmip-one", "kmip-two"]);
+    const read = await client.call("readInstance", { params: { instance: "kmip-two" } });
+    expect(read.name).toBe(two);
+    const refused = client.call("readInstance", { params: { instance: ".." } });
+    await expect(refused).rejects.toMatchObject({
+      name: "AdminProblem",
+      code: "notFound",
+      status: 404,
+    });
+    await expect(refused).rejects.toBeInstanceOf(AdminProblem);
+  });
+
+  test("trusts nobody but its authority", async () => {
+    const [admin, other] = [await open(), await open()];
+    await using client = new AdminClient({ urls: [admin.url], token: manager, ca: other.ca });
+    await expect(client.call("whoAmI", {})).rejects.toMatchObject({ name: "AdminUnreachable" });
+  });
+
+  test("follows events, and goes on where a connection ends", async () => {
+    const event = (id: string) => ({
+      id,
+      eventTime: "2026-11-25T00:00:00Z",
+      action: "a",
+      outcome: "success" as const,
+      severity: "normal" as const,
+      initiator: { id: "i" },
+      target: { id: "t" },
+    });
+    const seen: (string | undefined)[] = [];
+    const admin = await open({
+      handlers: {
+        followEvents: async function* ({ lastEventId }) {
+          seen.push(lastEventId);
+          yield event(`${seen.length}-1`);
+          yield event(`${seen.length}-2`);
+        },
+      },
+    });
+    await using client = new AdminClient({ urls: [admin.url], token: manager, ca: admin.ca });
+    const end = new AbortController();
+    const got: unknown[] = [];
+    for await (const one of client.follow("followEvents", { query: {} }, end.signal)) {
+      got.push((one as { id?: unknown }).id);
+      if (got.length === 4) end.abort();
+    }
+    expect(got).toEqual(["1-1", "1-2", "2-1", "2-2"]);
+    expect(seen).toEqual([undefined, "1-2"]);
+  });
+
+  test("a revoked token ends what it follows", async () => {
+    const tokens: Record<string, ReturnType<typeof bearer> | "revoked"> = {
+      [`hf_gone_${"w".repeat(32)}`]: bearer("viewer"),
+    };
+    const admin = await open({
+      tokens,
+      handlers: {
+        followEvents: async function* ({ signal }) {
+          await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+          yield* [];
+        },
+      },
+    });
+    const [token = ""] = Object.keys(tokens);
+    const stream = admin.ask("/v1/events/stream", { token });
+    await expect.poll(() => admin.events.length).toBeGreaterThan(0);
+    tokens[token] = "revoked";
+    await expect(stream).resolves.toMatchObject({ status: 200 });
+  });
+});
+
+describe("the admin listener", () => {
+  test("shows a new certificate without a restart, and speaks TLS 1.2 at least", async () => {
+    const admin = await open();
+    const serial = () =>
+      new Promise<string>((resolve, reject) => {
+        const { hostname: host, port } = new URL(admin.url);
+        const socket = connect({ host, port: Number(port), ca: admin.ca }, () => {
+          resolve(socket.getPeerCertificate().serialNumber);
+          socket.destroy();
+        });
+        socket.on("error", reject);
+      });
+    const before = await serial();
+    admin.listener.setIdentity(await admin.newIdentity());
+    expect(await serial()).not.toBe(before);
+    const { hostname: host, port } = new URL(admin.url);
+    const old = new Promise((_, reject) => {
+      connect({
+        host,
+        port: Number(port),
+        ca: admin.ca,
+        minVersion: "TLSv1.1",
+        maxVersion: "TLSv1.1",
+      }).on("error", reject);
+    });
+    await expect(old).rejects.toThrow();
+  });
+});

@@ -1,0 +1,177 @@
+import { request } from "node:https";
+import { contract, type Handlers, ManagementError, type Role } from "@holdfast/admin";
+import { authenticator, type Bearer, type TokenRefusal } from "../admin/bearer.ts";
+import { Buckets } from "../admin/buckets.ts";
+import type { Denial } from "../admin/denials.ts";
+import { Gate } from "../admin/gate.ts";
+import { AdminListener } from "../admin/listener.ts";
+import { Made } from "../admin/made.ts";
+import { Repeats } from "../admin/repeats.ts";
+import { parseCertificates } from "../certificates.ts";
+import type { NodeEvent } from "../events.ts";
+import { createAuthority } from "../pki.ts";
+import { systemClock, systemIds } from "../system.ts";
+import type { ServerIdentity } from "../tls.ts";
+
+/** Instances of the tests, by identifier. */
+export const instanceNames: Readonly<Record<string, string>> = {
+  "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a01": "kmip-one",
+  "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a02": "kmip-two",
+};
+
+/** What a test's listener is made with. */
+export interface AdminTestOptions {
+  readonly handlers?: Partial<Handlers>;
+  /** By secret, beside those of the roles; looked at again at every request. */
+  readonly tokens?: Readonly<Record<string, Bearer | TokenRefusal>>;
+  readonly perSecond?: number;
+  readonly failures?: number;
+  readonly made?: Made;
+}
+
+/** An answer as it came. */
+export interface Answered {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly text: string;
+  readonly json: Record<string, unknown>;
+}
+
+/** How a test asks. */
+export interface Asking {
+  readonly method?: string;
+  readonly token?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+  /** The body as it is. */
+  readonly raw?: string | Buffer;
+}
+
+/** Whom a token speaks for. */
+export function bearer(role: Role, instances?: readonly string[]): Bearer {
+  const id = `id-of-${role}${instances === undefined ? "" : "-bound"}`;
+  return { id, name: `a ${role}`, role, instances, expiresMs: undefined };
+}
+
+/** The token of a role in tests. */
+export function tokenOf(role: string): string {
+  return `hf_${role}_${"x".repeat(32)}`;
+}
+
+/** A listener over real TLS, with tokens of all roles and handlers that say that they were reached. */
+export async function openAdminTest(options: AdminTestOptions = {}) {
+  const authority = await createAuthority({
+    commonName: "Test CA",
+    notBeforeMs: Date.now() - 1000,
+    days: 1,
+  });
+  const identity = await identityOf(authority);
+  const events: NodeEvent[] = [];
+  const denials: Denial[] = [];
+  const usual: Readonly<Record<string, Bearer>> = {
+    [tokenOf("viewer")]: bearer("viewer"),
+    [tokenOf("operator")]: bearer("operator"),
+    [tokenOf("manager")]: bearer("manager"),
+  };
+  const verify = (token: string) => options.tokens?.[token] ?? usual[token] ?? "unknown";
+  const handlers = { ...reached(), ...options.handlers } as Handlers;
+  const { monotonicMs } = systemClock;
+  const gate = new Gate({
+    authenticate: authenticator({ verify }),
+    instances: {
+      idOf: (text) =>
+        Object.entries(instanceNames).find(([id, name]) => id === text || name === text)?.[0],
+    },
+    requests: new Buckets(
+      { perSecond: options.perSecond ?? 10_000, burst: options.perSecond ?? 10_000 },
+      monotonicMs,
+    ),
+    failures: new Buckets({ perSecond: 0.001, burst: options.failures ?? 10_000 }, monotonicMs),
+    denied: (denial) => denials.push(denial),
+  });
+  const listener = await AdminListener.open({
+    listen: { host: "127.0.0.1", port: 0 },
+    identity,
+    gate,
+    handlers,
+    repeats: new Repeats(monotonicMs),
+    made: options.made ?? new Made({ get: () => undefined }, handlers),
+    connectionsMax: 64,
+    newId: systemIds.uuid,
+    requestId: systemIds.uuid,
+    monotonicMs,
+    observe: (event) => events.push(event),
+  });
+  const ca = authority.certificate;
+  return {
+    listener,
+    url: `https://${listener.address}`,
+    ca,
+    events,
+    denials,
+    newIdentity: () => identityOf(authority),
+    ask: (path: string, asking: Asking = {}) =>
+      ask(`https://${listener.address}`, ca, path, asking),
+    [Symbol.asyncDispose]: () => listener.close(),
+  };
+}
+
+async function identityOf(
+  authority: Awaited<ReturnType<typeof createAuthority>>,
+): Promise<ServerIdentity> {
+  const { certificate, key } = await authority.issue({
+    commonName: "admin",
+    hosts: ["127.0.0.1", "localhost"],
+    notBeforeMs: Date.now() - 1000,
+    days: 1,
+  });
+  return { pairs: [{ certificate, key }], leaves: parseCertificates(certificate, "test") };
+}
+
+function reached(): Partial<Handlers> {
+  const say = () => {
+    throw new ManagementError("wrongState", "the handler was reached");
+  };
+  return Object.fromEntries(Object.keys(contract).map((name) => [name, say]));
+}
+
+/** Asks as no typed client would. */
+function ask(url: string, ca: string, path: string, asking: Asking): Promise<Answered> {
+  const { method = "GET", token, headers = {}, body, raw } = asking;
+  const payload = raw ?? (body === undefined ? undefined : JSON.stringify(body));
+  return new Promise((resolve, reject) => {
+    const sent = request(
+      `${url}${path}`,
+      {
+        method,
+        ca,
+        agent: false,
+        headers: {
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+          ...(payload === undefined ? {} : { "content-type": "application/json" }),
+          ...headers,
+        },
+      },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
+        response.on("error", reject);
+        response.on("end", () => {
+          const text = Buffer.concat(chunks).toString("utf8");
+          const { statusCode = 0 } = response;
+          resolve({ status: statusCode, headers: response.headers, text, json: parsed(text) });
+        });
+      },
+    );
+    sent.on("error", reject);
+    sent.end(payload);
+  });
+}
+
+function parsed(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+}
