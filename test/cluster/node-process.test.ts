@@ -194,7 +194,7 @@ test("a node with another root key than the store's keys were made under is told
   await writeFile(path, stringify({ ...config, rootOfTrust: { type: "local", file } }));
   const { err, code } = await run("serve", "--config", path);
   expect(err).toBe(
-    `rootOfTrust.file: ${file} opens no key of region ${config.region} in the store: they were made under another root key; give every node of the region a copy of the same file\n`,
+    `rootOfTrust.file: ${file} opens no key of region ${config.region} in the store: they were made under another root key; give every node of the region the same one\n`,
   );
   expect(code).toBe(2);
 });

@@ -26,16 +26,23 @@ export async function listRootKeys(
 }
 
 async function open(settings: RootSettings, context: RootContext): Promise<RootOfTrust> {
-  if (settings.type === "local") {
-    const { file: path, passphrase } = settings;
-    const { openLocalRoot } = await import("./local/local-root.ts");
-    return openLocalRoot({ path, ...(passphrase && { passphrase }) }, context.ids);
+  switch (settings.type) {
+    case "local": {
+      const { file: path, passphrase } = settings;
+      const { openLocalRoot } = await import("./local/local-root.ts");
+      return await openLocalRoot({ path, ...(passphrase && { passphrase }) }, context.ids);
+    }
+    case "key-protect": {
+      const { openKeyProtect } = await import("./ibm/open-key-manager.ts");
+      return await openKeyProtect(settings, context);
+    }
+    case "hpcs": {
+      const { openHpcs } = await import("./ibm/open-key-manager.ts");
+      return await openHpcs(settings, context);
+    }
+    case "pkcs11": {
+      const { openPkcs11 } = await import("./pkcs11/pkcs11-root.ts");
+      return await openPkcs11(settings, context);
+    }
   }
-  if (settings.type === "pkcs11") {
-    return (await import("./pkcs11/pkcs11-root.ts")).openPkcs11(settings, context);
-  }
-  const ibm = await import("./ibm/open-key-manager.ts");
-  return settings.type === "hpcs"
-    ? ibm.openHpcs(settings, context)
-    : ibm.openKeyProtect(settings, context);
 }

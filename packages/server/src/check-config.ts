@@ -2,7 +2,7 @@ import { loadConfig } from "./config.ts";
 import { loadInstances } from "./instances.ts";
 import { certificatesOf } from "./metric-certificates.ts";
 import { readPeerIdentity } from "./peer-tls.ts";
-import { openRootFile } from "./root-check.ts";
+import { openDefaultRoot } from "./root-settings.ts";
 import { storeConnection } from "./store-access.ts";
 import { systemClock } from "./system.ts";
 import { readIdentity, readTicketSecret } from "./tls.ts";
@@ -20,7 +20,7 @@ export async function checkConfig(
   readTicketSecret(config.tls.ticketKeysFile);
   storeConnection(config.store, environment);
   const instances = loadInstances(config.instances);
-  await openRootFile(config.rootOfTrust.file);
+  await (await openDefaultRoot(config, environment)).close();
   const certificates = certificatesOf(identity, instances, peerIdentity);
   const other = peer === undefined ? "alone" : `with region ${peer.region}`;
   return [

@@ -29,6 +29,7 @@ export function crossFaults(config: Config): Fault[] {
     ...storeFaults(config.store),
     ...lockFaults(config.locks),
     ...tlsFaults(config.tls),
+    ...rootFaults(config.rootOfTrust),
     ...repeated(config.instances, (instance) => instance.name, "name"),
     ...repeated(config.instances, (instance) => instance.id, "id"),
     ...config.instances.flatMap(({ users }, at) =>
@@ -141,6 +142,70 @@ function adminFaults(admin: NonNullable<Config["admin"]>): Fault[] {
   if (oidc.viewer.length + oidc.operator.length + oidc.manager.length === 0) {
     const says = "gives nobody a role: name values of the claim under viewer, operator or manager";
     faults.push({ at: ["admin", "oidc"], says });
+  }
+  return faults;
+}
+
+/** The group of the default kind is there and whole; of the others, what is there. */
+function rootFaults(root: Config["rootOfTrust"]): Fault[] {
+  const faults = bothSet(root, "passphrase", ["rootOfTrust"]);
+  if (root.type === "local" && root.file === undefined) {
+    const says = "is missing: the local root of trust is a file";
+    faults.push({ at: ["rootOfTrust", "file"], says });
+  }
+  return [
+    ...faults,
+    ...placeFaults(root, "keyProtect", "key-protect"),
+    ...placeFaults(root, "hpcs", "hpcs"),
+    ...groupFaults(root, "keyProtect", "key-protect", ["instanceId", "rootKey"], "apiKey"),
+    ...groupFaults(root, "hpcs", "hpcs", ["instanceId", "rootKey"], "apiKey"),
+    ...groupFaults(root, "pkcs11", "pkcs11", ["token", "rootKey"], "pin"),
+  ];
+}
+
+function placeFaults(
+  root: Config["rootOfTrust"],
+  name: "keyProtect" | "hpcs",
+  kind: string,
+): Fault[] {
+  const group = root[name];
+  if (group === undefined || group.region !== undefined || group.host !== undefined) return [];
+  const says = `is missing: set it, or host; where ${kind} is reached follows from it`;
+  return [{ at: ["rootOfTrust", name, "region"], says }];
+}
+
+function groupFaults(
+  root: Config["rootOfTrust"],
+  name: "keyProtect" | "hpcs" | "pkcs11",
+  kind: string,
+  names: readonly string[],
+  secret: string,
+): Fault[] {
+  const at = ["rootOfTrust", name];
+  const group = root[name];
+  const isDefault = root.type === kind;
+  if (group === undefined) {
+    return isDefault ? [{ at, says: `is missing: rootOfTrust.type is ${kind}` }] : [];
+  }
+  return [...bothSet(group, secret, at), ...(isDefault ? unnamed(group, secret, names, at) : [])];
+}
+
+type Rows = Readonly<Record<string, unknown>>;
+
+function bothSet(rows: Rows, secret: string, at: SettingPath): Fault[] {
+  if (rows[`${secret}File`] === undefined || rows[`${secret}Env`] === undefined) return [];
+  const says = `and ${nameOf([...at, `${secret}File`])} exclude each other`;
+  return [{ at: [...at, `${secret}Env`], says }];
+}
+
+/** What the default root of trust must have, since no instance says it. */
+function unnamed(rows: Rows, secret: string, names: readonly string[], at: SettingPath): Fault[] {
+  const faults: Fault[] = names
+    .filter((name) => rows[name] === undefined)
+    .map((name) => ({ at: [...at, name], says: "is missing: this root of trust is the default" }));
+  if (rows[`${secret}File`] === undefined && rows[`${secret}Env`] === undefined) {
+    const says = `is missing: set it, or ${secret}Env; this root of trust is the default`;
+    faults.push({ at: [...at, `${secret}File`], says });
   }
   return faults;
 }

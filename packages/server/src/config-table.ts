@@ -1,4 +1,5 @@
 import { backupSettings } from "./backup/settings.ts";
+import { rootOfTrustDoc, rootOfTrustRows, sealingKeyFileRow } from "./config-root.ts";
 import { isPasswordHash } from "./password-hash.ts";
 import {
   choice,
@@ -217,22 +218,8 @@ export const configTable = {
       ),
     },
   ),
-  rootOfTrust: group("Who wraps the instances' key-encryption keys.", {
-    type: choice("The kind of root of trust.", ["local"], "local"),
-    file: file(
-      "The local root key, made by `holdfast dev pki`; mode 0600, the same at every node. `holdfast root rotate` adds a version that wraps from then on; nodes notice.",
-    ),
-    graceMs: integer(
-      "How long the node goes on with keys it has opened while the root of trust cannot be reached.",
-      { min: 0, max: 86_400_000, default: 3_600_000 },
-      "ms",
-    ),
-    kekCacheMs: integer(
-      "How long an opened key-encryption key stays in memory before it is validated again.",
-      { min: 1000, max: 86_400_000, default: 300_000 },
-      "ms",
-    ),
-  }),
+  rootOfTrust: group(rootOfTrustDoc, rootOfTrustRows),
+  sealingKeyFile: sealingKeyFileRow,
   audit: group("Evidence of what was done.", {
     reads: choice(
       "`batched`: events of reads are written within 20 ms. `strict`: a read is answered after its event is durable.",
@@ -260,7 +247,7 @@ export const configTable = {
       ),
       bootstrapFile: optional(
         file(
-          "Where the first manager token comes from: a file, mode 0600, with the token that `holdfast token make` prints. It counts while no other manager token is valid, and the node deletes it once it is in the store.",
+          "Where the first manager token comes from: while no manager token is valid, the node writes a one-time token here, mode 0600. `holdfast token create` makes the first one with it, and nothing else; then the node removes the file. Left out, none is written.",
         ),
       ),
       connectionsMax: integer("Connections at the same time; more are refused at once.", {

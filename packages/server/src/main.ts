@@ -21,11 +21,13 @@ addServe(program);
 const config = program.command("config").description("the node's configuration");
 const store = program.command("store").description("the region's Redis");
 const region = program.command("region").description("this region and the other one");
-const root = program.command("root").description("the local root of trust");
+const root = program.command("root").description("the configured root of trust");
+const sealing = program.command("sealing-key").description("the key of this region's own secrets");
 addConfigCheck(config);
 addStore(store);
 addRegion(region);
-addRootRotate(root);
+addRoot(root);
+addSealingKey(sealing);
 const backup = program.command("backup").description("backups of the region's store");
 addHashPassword(program);
 const dev = program.command("dev").description("try Holdfast on this machine");
@@ -135,13 +137,51 @@ function addRegion(parent: Command): void {
   });
 }
 
-function addRootRotate(parent: Command): void {
-  const command = parent.command("rotate");
+function addRoot(parent: Command): void {
   withConfig(
-    command.description("add a version of the local root key, which wraps from now on"),
+    parent.command("init").description("make the local root key file, with its first version"),
+  ).action(async (options: WithConfig) => {
+    const { initRoot } = await import("./root-commands.ts");
+    process.stdout.write(`${await initRoot(options.config, process.env)}\n`);
+  });
+  withConfig(
+    parent
+      .command("rotate")
+      .description("add a version of the root key, local or in a token, which wraps from now on"),
   ).action(async (options: WithConfig) => {
     const { rotateRoot } = await import("./root-commands.ts");
-    process.stdout.write(`${await rotateRoot(options.config)}\n`);
+    process.stdout.write(`${await rotateRoot(options.config, process.env)}\n`);
+  });
+  withConfig(
+    parent
+      .command("pkcs11-init")
+      .description("make the root key in the PKCS#11 token, with its first version"),
+  ).action(async (options: WithConfig) => {
+    const { initPkcs11 } = await import("./root-commands.ts");
+    process.stdout.write(`${await initPkcs11(options.config, process.env)}\n`);
+  });
+}
+
+function addSealingKey(parent: Command): void {
+  withConfig(
+    parent.command("init").description("make the sealing key file, with its first version"),
+  ).action(async (options: WithConfig) => {
+    const { initSealingKey } = await import("./root-commands.ts");
+    process.stdout.write(`${await initSealingKey(options.config)}\n`);
+  });
+  withConfig(
+    parent
+      .command("rotate")
+      .description("add a version of the sealing key, which seals from now on"),
+  ).action(async (options: WithConfig) => {
+    const { rotateSealing } = await import("./root-commands.ts");
+    process.stdout.write(`${await rotateSealing(options.config)}\n`);
+  });
+  withConfig(
+    parent.command("check").description("tell whether the sealing key file is sound"),
+  ).action(async (options: WithConfig) => {
+    const { checkSealingKey } = await import("./root-commands.ts");
+    process.stdout.write(`${await checkSealingKey(options.config)}\n`);
   });
 }
 

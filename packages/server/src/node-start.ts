@@ -4,6 +4,7 @@ import { InstanceKeeper } from "./instance-keeper.ts";
 import { clock, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 import type { Tenants } from "./node-tenants.ts";
+import { defaultRootPlace } from "./root-settings.ts";
 import { storeFault } from "./store-faults.ts";
 
 /** How long a start waits until one of the two regions can serve, before it goes on without. */
@@ -26,7 +27,7 @@ export async function openInstances(
     store: new ObjectInstances(store, own, writer),
     own,
     keyRing,
-    rootFile: config.rootOfTrust.file,
+    rootFile: defaultRootPlace(config),
     instances: () => tenants.instances,
     observe,
   });

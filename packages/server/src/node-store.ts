@@ -11,8 +11,9 @@ import { RedisLocks, RedisStore } from "@holdfast/redis";
 import { defaultLimits } from "@holdfast/ttlv";
 import { clock, ids, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
-import { checkRootOfStore, openRootFile } from "./root-check.ts";
+import { checkRootOfStore } from "./root-check.ts";
 import { RootProbe } from "./root-probe.ts";
+import { defaultRootPlace, openDefaultRoot } from "./root-settings.ts";
 import { StartError } from "./start-error.ts";
 import { lockUrls } from "./store-access.ts";
 import { storeFault } from "./store-faults.ts";
@@ -21,7 +22,7 @@ import { version } from "./version.ts";
 
 /** Opens the root of trust and goes on probing it; one that does no work ends the start. */
 export async function openRoot({ config, health, opened }: Parts): Promise<RootOfTrust> {
-  const root = await openRootFile(config.rootOfTrust.file);
+  const root = await openDefaultRoot(config, process.env);
   const probe = opened.adopt(new RootProbe(root, health), (one) => one.close());
   const fault = await probe.run();
   if (fault !== undefined) throw new StartError(`rootOfTrust: ${fault}`);
@@ -51,9 +52,9 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
     health.note({ lease: { state: "none", reason: "not reached yet" } });
   const times = { timeoutMs: config.store.commandTimeoutMs, monotonicMs: clock.monotonicMs };
   opened.adopt(new StoreProbe(store, health, times), (one) => one.close());
-  const { region, rootOfTrust } = config;
+  const { region } = config;
   const keks = new ObjectKekStore(store, { clock, region });
-  await checkRootOfStore(root, keks, region, rootOfTrust.file);
+  await checkRootOfStore(root, keks, region, defaultRootPlace(config));
   return store;
 }
 

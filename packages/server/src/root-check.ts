@@ -5,27 +5,18 @@ import {
   type RootOfTrust,
   SealBroken,
 } from "@holdfast/engine";
-import { openLocalRoot } from "@holdfast/root-of-trust";
 import type { Instance } from "./instances.ts";
-import { reasonOf, StartError } from "./start-error.ts";
-import { systemIds } from "./system.ts";
-
-/** Opens the configured root of trust; what is wrong with its file is a `StartError`. */
-export async function openRootFile(file: string): Promise<RootOfTrust> {
-  return await openLocalRoot(file, systemIds).catch((error: unknown) => {
-    throw new StartError(`rootOfTrust.file: ${reasonOf(error)}`);
-  });
-}
+import { StartError } from "./start-error.ts";
 
 /**
- * The same before the other region was met, whose copies of the keys would hide it: refuses a root of trust that opens
+ * As `checkRoot`, before the other region was met, whose copies of the keys would hide it: refuses a root of trust that opens
  * nothing of what another one has wrapped for this region. Where the store cannot tell now, the node goes on.
  */
 export async function checkRootOfStore(
   root: RootOfTrust,
   keks: Pick<ObjectKekStore, "all">,
   region: string,
-  file: string,
+  place: string,
 ): Promise<void> {
   const entries = await keks.all().catch(() => []);
   const { name } = await root.describe();
@@ -44,7 +35,7 @@ export async function checkRootOfStore(
   }
   if (!foreign) return;
   throw new StartError(
-    `rootOfTrust.file: ${file} opens no key of region ${region} in the store: they were made under another root key; give every node of the region a copy of the same file`,
+    `${place} opens no key of region ${region} in the store: they were made under another root key; give every node of the region the same one`,
   );
 }
 
@@ -55,7 +46,7 @@ export async function checkRootOfStore(
 export async function checkRoot(
   keyRing: Pick<KeyRing, "seal">,
   instances: readonly Pick<Instance, "id" | "name">[],
-  file: string,
+  place: string,
 ): Promise<void> {
   const nothing = { uniqueIdentifier: "", objectType: 0 };
   const faults = await Promise.all(
@@ -71,6 +62,6 @@ export async function checkRoot(
   const name = faults.find((fault) => fault !== undefined);
   if (name === undefined) return;
   throw new StartError(
-    `rootOfTrust.file: ${file} does not open the keys of instance ${name} in the store, which were made under another root key; give every node of the region a copy of the same file`,
+    `${place} does not open the keys of instance ${name} in the store, which were made under another root key; give every node of the region the same one`,
   );
 }

@@ -1,6 +1,6 @@
 import { InstanceKeyRing, type KeyRing, ObjectKekStore, type ObjectStore } from "@holdfast/engine";
 import type { Config } from "../config-table.ts";
-import { openRootFile } from "../root-check.ts";
+import { openDefaultRoot } from "../root-settings.ts";
 import { systemClock as clock, systemIds as ids } from "../system.ts";
 
 /** Opens the keys of a store through the region's roots of trust, for a command that ends soon. */
@@ -9,7 +9,7 @@ export async function keyRingOver(
   store: ObjectStore,
 ): Promise<Pick<KeyRing, "open" | "seal"> & Disposable> {
   const { region, rootOfTrust } = config;
-  const root = await openRootFile(rootOfTrust.file);
+  const root = await openDefaultRoot(config, process.env);
   const keyRing = new InstanceKeyRing({
     rootOf: () => root,
     keks: new ObjectKekStore(store, { clock, region }),
