@@ -11,6 +11,7 @@ import type { Instance } from "./instances.ts";
 import { KmipEndpoint } from "./kmip-endpoint.ts";
 import type { Log } from "./log.ts";
 import { certificatesOf } from "./metric-certificates.ts";
+import { openAccess } from "./node-access.ts";
 import { openAdmin } from "./node-admin.ts";
 import { openKeeping } from "./node-keeping.ts";
 import { followRegions, openKmip, openProbes } from "./node-listeners.ts";
@@ -95,7 +96,12 @@ export async function startNode(
     certificates,
     ...keeping.readings,
   });
-  await openAdmin(parts, { ...management, files: files.admin, store, handlers: {} });
+  const access = openAccess(parts, management, keyRing, tenants, endpoint);
+  const { tokens } = access;
+  await openAdmin(parts, {
+    ...{ ...management, files: files.admin, store, tokens },
+    handlers: { ...access.handlers },
+  });
   const guard = await openKmip(parts, endpoint, regions, probes);
   for (const { message, fields } of warningsOf(config, certificates(), clock.wallMs())) {
     log.say("warn", message, fields);

@@ -9,6 +9,8 @@ export interface Bearer {
   /** Identifiers of the instances that it is bound to; undefined = all. */
   readonly instances: readonly string[] | undefined;
   readonly expiresMs: number | undefined;
+  /** Operations that it may call, and no others; all that its role allows unless given. */
+  readonly only?: readonly string[];
 }
 
 /** Why a token speaks for nobody. */

@@ -50,6 +50,10 @@ export class Gate {
     const principal = principalOf(bearer, request.ip);
     const waitSeconds = this.#parts.requests.take(principal.id);
     if (waitSeconds > 0) throw tooMany(waitSeconds, "this token asks too often");
+    if (bearer.only?.includes(operation) === false) {
+      this.#parts.denied({ ...about, principal, reason: "role" });
+      throw forbidden(`this one-time token is good for ${bearer.only.join(", ")} and nothing else`);
+    }
     if (!reaches(principal.role, route.role)) {
       this.#parts.denied({ ...about, principal, reason: "role" });
       throw forbidden(`it takes the role ${route.role}, and this token has ${principal.role}`);

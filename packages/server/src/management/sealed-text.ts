@@ -1,5 +1,13 @@
-import type { KeyRing, SealBinding, SealedMaterial } from "@holdfast/engine";
-import { SealBroken } from "@holdfast/engine";
+import { ManagementError } from "@holdfast/admin";
+import {
+  type KeyRing,
+  KeyRingUnavailable,
+  RootOfTrustError,
+  type SealBinding,
+  SealBroken,
+  type SealedMaterial,
+  StoreUnavailable,
+} from "@holdfast/engine";
 import { z } from "zod";
 
 const sealedText = z.object({
@@ -29,6 +37,26 @@ export async function openText(
   sealed: string,
 ): Promise<Uint8Array> {
   return await keyRing.open(binding, materialOf(sealed));
+}
+
+/** Says what management can do where an instance's keys seal or open nothing now. */
+export async function sealedOr<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof StoreUnavailable) {
+      throw new ManagementError("storeUnavailable", error.message);
+    }
+    if (error instanceof RootOfTrustError || error instanceof KeyRingUnavailable) {
+      const refused =
+        error instanceof KeyRingUnavailable ? error.refused : error.failure !== "unavailable";
+      throw new ManagementError(
+        refused ? "rootDenied" : "rootUnavailable",
+        "the instance's keys cannot be opened in this region now: see its root of trust",
+      );
+    }
+    throw error;
+  }
 }
 
 function materialOf(sealed: string): SealedMaterial {

@@ -1,0 +1,113 @@
+import { X509Certificate } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Call, ManagementError } from "@holdfast/admin";
+import { type Clock, type Document, type Ids, type KeyRing, systemTypes } from "@holdfast/engine";
+import { managementEvents } from "../../audit/management-event.ts";
+import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
+import type { Records } from "../records.ts";
+import { openText, sealedOr, sealText } from "../sealed-text.ts";
+import { makeAuthority, type Signer, signerOf } from "./issue.ts";
+
+/** What the instances' own authorities stand on. */
+export interface InstanceAuthoritiesOptions {
+  readonly instances: Pick<InstanceLookup, "find" | "refresh">;
+  readonly records: Pick<Records, "create">;
+  readonly keyRing: Pick<KeyRing, "seal" | "open">;
+  readonly clock: Pick<Clock, "wallMs">;
+  readonly ids: Pick<Ids, "uuid">;
+}
+
+type Caller = Pick<Call, "principal" | "requestId">;
+
+/** The field that holds the sealed private key. */
+const keyField = "key";
+const seenTries = 20;
+const seenPauseMs = 50;
+
+/**
+ * Each instance's own authority, made when it first signs: its key is sealed under the instance's KEK, so that every node
+ * of both regions signs with it. It lets nobody in by itself: what it signs is added one by one, and can be deleted so.
+ */
+export class InstanceAuthorities {
+  readonly #options: InstanceAuthoritiesOptions;
+
+  constructor(options: InstanceAuthoritiesOptions) {
+    this.#options = options;
+  }
+
+  /** Throws `notFound` where there is none yet. */
+  certificateOf({ authority, name }: FoundInstance): X509Certificate {
+    const pem = authority?.fixed["pem"];
+    if (pem !== undefined) return new X509Certificate(pem);
+    throw new ManagementError(
+      "notFound",
+      `${name} has no authority yet: it is made when it first signs a request or issues a pair`,
+    );
+  }
+
+  /** Opens an instance's authority for a signature; makes it where there is none. */
+  async signerOf(call: Caller, found: FoundInstance): Promise<Signer> {
+    const known = (await this.#options.instances.find(found.id)).authority;
+    return await this.#open(found, known ?? (await this.#make(call, found)));
+  }
+
+  async #open(found: FoundInstance, { id, fixed, fields }: Document): Promise<Signer> {
+    const { pem = "" } = fixed;
+    const sealed = fields[keyField] ?? "";
+    const key = await sealedOr(() =>
+      openText(this.#options.keyRing, bindingOf(found.id, id), sealed),
+    );
+    const copy = new Uint8Array(key);
+    key.fill(0);
+    try {
+      return await signerOf(pem, copy);
+    } finally {
+      copy.fill(0);
+    }
+  }
+
+  /** By the regions' agreement: of two that make one at the same time, one does. */
+  async #make(call: Caller, found: FoundInstance): Promise<Document> {
+    const { records, keyRing, clock, ids } = this.#options;
+    const nowMs = clock.wallMs();
+    const id = ids.uuid();
+    const { pem, key } = await makeAuthority(`KMIP clients of ${found.name}`, nowMs);
+    const sealed = await sealedOr(() => sealText(keyRing, bindingOf(found.id, id), key));
+    key.fill(0);
+    const { principal } = call;
+    const fixed = { instance: found.id, pem, createdMs: String(nowMs), createdBy: principal.name };
+    const claims = JSON.stringify([`instance ${found.id}`]);
+    const target = { id, name: found.name, instance: found.id };
+    const events = managementEvents(call, "authority.create", target, { timeMs: nowMs });
+    try {
+      const made = await records.create(
+        systemTypes.Authority,
+        fixed,
+        { [keyField]: sealed, claims },
+        events,
+        { id, agreed: true },
+      );
+      return made.document;
+    } catch (error) {
+      if (error instanceof ManagementError && error.code === "nameTaken") {
+        return await this.#other(found);
+      }
+      throw error;
+    }
+  }
+
+  /** The one that was faster, which is seen here in a moment. */
+  async #other(found: FoundInstance): Promise<Document> {
+    for (let tries = 0; tries < seenTries; tries += 1) {
+      await this.#options.instances.refresh();
+      const { authority } = await this.#options.instances.find(found.id);
+      if (authority !== undefined) return authority;
+      await delay(seenPauseMs);
+    }
+    throw new ManagementError("conflict", "the authority is being made elsewhere: try again");
+  }
+}
+
+function bindingOf(instance: string, uniqueIdentifier: string) {
+  return { instance, uniqueIdentifier, objectType: systemTypes.Authority };
+}

@@ -1,0 +1,177 @@
+import type { X509Certificate } from "node:crypto";
+import { type Call, ManagementError } from "@holdfast/admin";
+import { type Clock, systemTypes } from "@holdfast/engine";
+import { managementEvents } from "../../audit/management-event.ts";
+import { fingerprintOf, subjectOf } from "../../certificates.ts";
+import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
+import type { Records } from "../records.ts";
+import { type Listed, listedOf } from "./catalogue.ts";
+import {
+  type CertificateEntry,
+  type CertificateKind,
+  type CertificateOrigin,
+  certificateClaims,
+  certificateFixed,
+  readCertificateEntry,
+} from "./certificate-entry.ts";
+import type { Owner, Ownership } from "./ownership.ts";
+
+/** A certificate that was added, and which regions have it. */
+export interface Added {
+  readonly entry: Listed;
+  readonly regions: Awaited<ReturnType<Records["create"]>>["regions"];
+}
+
+/** What is added, and how. */
+export interface Addition {
+  readonly name: string;
+  readonly kind: CertificateKind;
+  readonly origin: CertificateOrigin;
+}
+
+/** What adding stands on. */
+export interface AddingOptions {
+  readonly instances: Pick<InstanceLookup, "refresh" | "find">;
+  readonly records: Pick<Records, "create" | "destroy">;
+  readonly ownership: Ownership;
+  readonly clock: Pick<Clock, "wallMs">;
+}
+
+type Caller = Pick<Call, "principal" | "requestId" | "newId">;
+
+/**
+ * Adds certificates by the regions' agreement, so that a certificate and a name have one owner whoever adds them where
+ * at the same time.
+ */
+export class Adding {
+  readonly #options: AddingOptions;
+
+  constructor(options: AddingOptions) {
+    this.#options = options;
+  }
+
+  /** Refuses what is known to be refused, before anything is made. */
+  async check(
+    call: Caller,
+    found: FoundInstance,
+    { name, kind }: Pick<Addition, "name" | "kind">,
+    certificate?: X509Certificate,
+  ): Promise<void> {
+    await this.#options.instances.refresh();
+    const now = await this.#options.instances.find(found.id);
+    const named = listedOf(now).find((listed) => listed.name === name);
+    if (named !== undefined) throw nameTaken(found, name);
+    const owner = certificate && this.#options.ownership.ownerOf(certificate, kind, found.id);
+    if (owner !== undefined) throw await this.#taken(call, found, owner);
+  }
+
+  /** Adds a certificate; it is in both regions' stores when this resolves. */
+  async add(
+    call: Caller,
+    found: FoundInstance,
+    certificate: X509Certificate,
+    addition: Addition,
+  ): Promise<Added> {
+    await this.check(call, found, addition, certificate);
+    const { records, clock } = this.#options;
+    const { name, kind, origin } = addition;
+    const nowMs = clock.wallMs();
+    const about = { instance: found.id, kind, origin, createdMs: nowMs };
+    const fixed = certificateFixed(certificate, { ...about, createdBy: call.principal.name });
+    const claims = JSON.stringify(certificateClaims(certificate, { ...about, name }));
+    const action = origin === "issued" || origin === "signed" ? "issue" : "create";
+    const target = { id: call.newId, name, instance: found.id };
+    const detail = {
+      fingerprint: fingerprintOf(certificate),
+      subject: subjectOf(certificate),
+      kind,
+    };
+    const events = managementEvents(call, `certificate.${action}`, target, {
+      timeMs: nowMs,
+      detail,
+    });
+    try {
+      const { document, regions } = await records.create(
+        systemTypes.Certificate,
+        fixed,
+        { name, claims },
+        events,
+        { id: call.newId, agreed: true, taken: (claim) => takenBy(found, name, claim) },
+      );
+      const entry = readCertificateEntry(document);
+      if (entry === undefined) throw new TypeError("a certificate's record that does not read");
+      await this.#settle(call, found, certificate, entry);
+      return { entry, regions };
+    } catch (error) {
+      throw explained(error);
+    }
+  }
+
+  /**
+   * No claim tells that an authority and what it issues were added to two instances at once: whoever was second sees the
+   * other by now, and takes back what it added.
+   */
+  async #settle(
+    call: Caller,
+    found: FoundInstance,
+    certificate: X509Certificate,
+    entry: CertificateEntry,
+  ): Promise<void> {
+    const { instances, ownership, records, clock } = this.#options;
+    await instances.refresh();
+    const owner = ownership.ownerOf(certificate, entry.kind, found.id, entry.id);
+    if (owner === undefined) return;
+    const target = { id: entry.id, name: entry.name, instance: found.id };
+    const events = managementEvents(call, "certificate.delete", target, {
+      timeMs: clock.wallMs(),
+      detail: { because: "certificateTaken" },
+    });
+    await records.destroy(systemTypes.Certificate, entry.id, events);
+    throw await this.#taken(call, found, owner);
+  }
+
+  async #taken(call: Caller, found: FoundInstance, owner: Owner): Promise<ManagementError> {
+    const whose = await this.#nameOf(call, found, owner);
+    const details: Readonly<Record<Owner["how"], string>> = {
+      same:
+        owner.instance === found.id
+          ? `${found.name} has this certificate already${owner.name === "" ? "" : `, as ${owner.name}`}`
+          : `this certificate opens ${whose} already: a certificate belongs to one instance only; delete it there first`,
+      issued: `this certificate was issued by an authority of ${whose}, which it opens already: have another one made for ${found.name}`,
+      issues: `${whose} has a certificate that this authority issued: one authority cannot let clients into two instances`,
+    };
+    return new ManagementError("certificateTaken", details[owner.how]);
+  }
+
+  /** Whoever is bound to instances learns nothing of others. */
+  async #nameOf({ principal }: Caller, found: FoundInstance, owner: Owner): Promise<string> {
+    if (owner.instance === found.id) return found.name;
+    const bound = principal.instances;
+    if (bound !== undefined && !bound.includes(owner.instance)) return "another instance";
+    const other = await this.#options.instances.find(owner.instance).catch(() => undefined);
+    return other === undefined ? "another instance" : `instance ${other.name}`;
+  }
+}
+
+function takenBy(found: FoundInstance, name: string, claim: string): ManagementError {
+  if (claim.startsWith("name ")) return nameTaken(found, name);
+  return new ManagementError(
+    "certificateTaken",
+    "this certificate was added to an instance a moment ago: a certificate belongs to one instance only",
+  );
+}
+
+function nameTaken(found: FoundInstance, name: string): ManagementError {
+  return new ManagementError(
+    "nameTaken",
+    `${found.name} has a certificate of the name ${name} already: choose another`,
+  );
+}
+
+function explained(error: unknown): unknown {
+  if (!(error instanceof ManagementError) || error.code !== "peerUnreachable") return error;
+  return new ManagementError(
+    "peerUnreachable",
+    `nothing was added, since both regions must agree to a certificate: ${error.message}; try again when it is back, or retire the region if it is lost`,
+  );
+}

@@ -1,0 +1,95 @@
+import type { X509Certificate } from "node:crypto";
+import { type Contract, ManagementError, type Reply } from "@holdfast/admin";
+import { systemIdentifier, systemTypes } from "@holdfast/engine";
+import { pinnedOf } from "../../trust.ts";
+import type { FoundInstance } from "../instance-lookup.ts";
+import type { Applied } from "../records.ts";
+import { type CertificateEntry, certificateFixed } from "./certificate-entry.ts";
+
+type CertificateAnswer = Reply<Contract["listCertificates"]>["items"][number];
+
+/** A certificate of an instance, added or declared. */
+export type Listed = Omit<CertificateEntry, "origin"> & {
+  readonly origin: CertificateAnswer["origin"];
+};
+
+const dayMs = 86_400_000;
+
+/** How long before its end a certificate is told of, in days: the lists, the metric and the events use the same. */
+export const expiryDays = [30, 7, 1] as const;
+
+/** How near a certificate's end is. */
+export function expiryOf(
+  { notBeforeMs, notAfterMs }: Pick<CertificateEntry, "notBeforeMs" | "notAfterMs">,
+  nowMs: number,
+): CertificateAnswer["expiry"] {
+  if (notAfterMs <= nowMs) return "expired";
+  if (notBeforeMs > nowMs) return "notYetValid";
+  if (notAfterMs <= nowMs + dayMs) return "in1day";
+  if (notAfterMs <= nowMs + 7 * dayMs) return "in7days";
+  return notAfterMs <= nowMs + 30 * dayMs ? "in30days" : "valid";
+}
+
+/** All certificates of an instance, by name. */
+export function listedOf(found: FoundInstance): readonly Listed[] {
+  const listed: Listed[] =
+    found.declared === undefined
+      ? [...found.certificates.values()]
+      : [
+          ...found.declared.certificates.map((one) => declared(found.id, one, "client")),
+          ...found.declared.authorities.map((one) => declared(found.id, one, "authority")),
+        ];
+  return listed.toSorted((one, other) => (placeOf(one) < placeOf(other) ? -1 : 1));
+}
+
+/** Where an entry stands in its list. */
+export function placeOf({ name, id }: Pick<Listed, "name" | "id">): string {
+  return `${name}\0${id}`;
+}
+
+/** The certificate that a caller names: by identifier, fingerprint or name. Throws `notFound`. */
+export function namedCertificate(found: FoundInstance, text: string): Listed {
+  const listed = listedOf(found);
+  const wanted = text.replaceAll(":", "").toLowerCase();
+  const one =
+    listed.find(({ id }) => id === text) ??
+    listed.find(({ fingerprint }) => fingerprint === wanted) ??
+    listed.find(({ name }) => name === text);
+  if (one !== undefined) return one;
+  throw new ManagementError("notFound", `${found.name} has no such certificate`);
+}
+
+/** A certificate as the API shows it. */
+export function certificateAnswer(
+  listed: Listed,
+  nowMs: number,
+  regions: Applied,
+): CertificateAnswer {
+  const { id, name, kind, origin, fingerprint, subject, issuer, serial, createdBy } = listed;
+  return {
+    ...{ id, name, kind, origin, fingerprint, subject, issuer, serial, regions },
+    notBefore: new Date(listed.notBeforeMs).toISOString(),
+    notAfter: new Date(listed.notAfterMs).toISOString(),
+    expiry: expiryOf(listed, nowMs),
+    addedBy: createdBy,
+    ...(origin === "configuration" ? {} : { addedAt: new Date(listed.createdMs).toISOString() }),
+  };
+}
+
+function declared(
+  instance: string,
+  certificate: X509Certificate,
+  kind: CertificateEntry["kind"],
+): Listed {
+  const about = { instance, kind, createdMs: 0, createdBy: "configuration" } as const;
+  const { issuer = "", serial = "" } = certificateFixed(certificate, { ...about, origin: "added" });
+  const facts = pinnedOf(certificate);
+  // The same at every node, and never that of a record.
+  const id = systemIdentifier(
+    systemTypes.Certificate,
+    `declared\0${instance}\0${facts.fingerprint}`,
+  );
+  const name = `declared-${facts.fingerprint.slice(0, 12)}`;
+  const pem = certificate.toString();
+  return { ...about, ...facts, id, name, issuer, serial, pem, origin: "configuration" };
+}

@@ -1,0 +1,145 @@
+import { X509Certificate } from "node:crypto";
+import type { Call, Contract, Handlers } from "@holdfast/admin";
+import { ManagementError } from "@holdfast/admin";
+import { systemTypes } from "@holdfast/engine";
+import { managementEvents } from "../../audit/management-event.ts";
+import type { InstanceAuthorities } from "../authority/instance-authorities.ts";
+import { issueClientPair, signClientRequest } from "../authority/issue.ts";
+import type { InstanceLookup } from "../instance-lookup.ts";
+import { pageBy } from "../paging.ts";
+import type { Presence } from "../presence.ts";
+import type { Records } from "../records.ts";
+import type { RefusedDirectory } from "../refused/refused-directory.ts";
+import type { Added, Adding } from "./adding.ts";
+import { certificateAnswer, listedOf, namedCertificate, placeOf } from "./catalogue.ts";
+import { checkUsable, readPasted } from "./paste.ts";
+
+/** What the handlers of certificates stand on. */
+export interface CertificateDeps {
+  readonly instances: InstanceLookup;
+  readonly records: Pick<Records, "destroy">;
+  readonly presence: Pick<Presence, "of" | "ofOne">;
+  readonly adding: Adding;
+  readonly authorities: InstanceAuthorities;
+  readonly refused: Pick<RefusedDirectory, "find">;
+  readonly wallMs: () => number;
+}
+
+type Names =
+  | "listCertificates"
+  | "addCertificate"
+  | "readCertificate"
+  | "deleteCertificate"
+  | "adoptCertificate"
+  | "readAuthority"
+  | "signRequest"
+  | "issuePair";
+type CallOf<Name extends Names> = Call<Contract[Name]>;
+
+/** Client certificates and instances' own authorities. */
+export function certificateHandlers(deps: CertificateDeps): Pick<Handlers, Names> {
+  return {
+    listCertificates: (call) => list(deps, call),
+    addCertificate: (call) => add(deps, call),
+    readCertificate: (call) => read(deps, call),
+    deleteCertificate: (call) => remove(deps, call),
+    adoptCertificate: (call) => adopt(deps, call),
+    readAuthority: async ({ params }) => {
+      const found = await deps.instances.find(params.instance);
+      const certificate = deps.authorities.certificateOf(found);
+      return authorityAnswer(certificate);
+    },
+    signRequest: (call) => sign(deps, call),
+    issuePair: (call) => issue(deps, call),
+  };
+}
+
+async function list(deps: CertificateDeps, { params, query }: CallOf<"listCertificates">) {
+  const found = await deps.instances.find(params.instance);
+  const { items, next } = pageBy(listedOf(found), placeOf, query);
+  const regions = await deps.presence.of(items.map(({ id }) => id));
+  const nowMs = deps.wallMs();
+  return {
+    items: items.map((listed) => certificateAnswer(listed, nowMs, regions.get(listed.id) ?? {})),
+    ...next,
+  };
+}
+
+async function read(deps: CertificateDeps, { params }: CallOf<"readCertificate">) {
+  const listed = namedCertificate(await deps.instances.find(params.instance), params.certificate);
+  const regions = await deps.presence.of([listed.id]);
+  const answer = certificateAnswer(listed, deps.wallMs(), regions.get(listed.id) ?? {});
+  return { ...answer, pem: listed.pem };
+}
+
+async function add(deps: CertificateDeps, call: CallOf<"addCertificate">) {
+  const found = await deps.instances.managed(call.params.instance);
+  const { name, kind, pem } = call.body;
+  const certificate = readPasted(pem);
+  checkUsable(certificate, kind, deps.wallMs());
+  const added = await deps.adding.add(call, found, certificate, { name, kind, origin: "added" });
+  return addedAnswer(deps, added);
+}
+
+async function adopt(deps: CertificateDeps, call: CallOf<"adoptCertificate">) {
+  const found = await deps.instances.managed(call.params.instance);
+  const { fingerprint, name } = call.body;
+  const der = deps.refused.find(fingerprint);
+  if (der === undefined) {
+    throw new ManagementError(
+      "notFound",
+      "no client with this certificate was refused lately: have vCenter connect once more, or paste the certificate",
+    );
+  }
+  const certificate = new X509Certificate(der);
+  checkUsable(certificate, "client", deps.wallMs(), true);
+  const how = { name, kind: "client", origin: "adopted" } as const;
+  return addedAnswer(deps, await deps.adding.add(call, found, certificate, how));
+}
+
+async function remove(deps: CertificateDeps, call: CallOf<"deleteCertificate">) {
+  const found = await deps.instances.managed(call.params.instance);
+  const { id, name, fingerprint } = namedCertificate(found, call.params.certificate);
+  const target = { id, name, instance: found.id };
+  const about = { timeMs: deps.wallMs(), detail: { fingerprint } };
+  const events = managementEvents(call, "certificate.delete", target, about);
+  const { regions } = await deps.records.destroy(systemTypes.Certificate, id, events);
+  return { id, name, regions };
+}
+
+async function sign(deps: CertificateDeps, call: CallOf<"signRequest">) {
+  const found = await deps.instances.installed(call.params.instance);
+  const { name, csr, days } = call.body;
+  const how = { name, kind: "client", origin: "signed" } as const;
+  await deps.adding.check(call, found, how);
+  const signer = await deps.authorities.signerOf(call, found);
+  const about = { commonName: name, nowMs: deps.wallMs(), days };
+  const pem = await signClientRequest(signer, csr, about);
+  const added = await deps.adding.add(call, found, new X509Certificate(pem), how);
+  return { certificate: addedAnswer(deps, added), pem, authority: signer.pem };
+}
+
+async function issue(deps: CertificateDeps, call: CallOf<"issuePair">) {
+  const found = await deps.instances.installed(call.params.instance);
+  const { name, days } = call.body;
+  const how = { name, kind: "client", origin: "issued" } as const;
+  await deps.adding.check(call, found, how);
+  const signer = await deps.authorities.signerOf(call, found);
+  const about = { commonName: name, nowMs: deps.wallMs(), days };
+  const { pem, privateKey } = await issueClientPair(signer, about);
+  const added = await deps.adding.add(call, found, new X509Certificate(pem), how);
+  return { certificate: addedAnswer(deps, added), pem, authority: signer.pem, privateKey };
+}
+
+function addedAnswer({ wallMs }: CertificateDeps, { entry, regions }: Added) {
+  return certificateAnswer(entry, wallMs(), regions);
+}
+
+function authorityAnswer(certificate: X509Certificate) {
+  return {
+    certificate: certificate.toString(),
+    fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
+    subject: certificate.subject.replaceAll("\n", ", "),
+    notAfter: certificate.validToDate.toISOString(),
+  };
+}

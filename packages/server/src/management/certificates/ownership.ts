@@ -1,0 +1,133 @@
+import { X509Certificate } from "node:crypto";
+import { fingerprintOf, isIssuedBy, signerOf, subjectOf } from "../../certificates.ts";
+import type { Instance } from "../../instances.ts";
+import type { InstanceIndex } from "../instance-index.ts";
+import type { CertificateEntry, CertificateKind } from "./certificate-entry.ts";
+
+/** What a certificate is compared with. */
+export interface OwnershipOptions {
+  readonly index: Pick<InstanceIndex, "all" | "withFingerprint">;
+  /** Instances of the configuration. */
+  readonly declared: () => readonly Instance[];
+}
+
+/** An instance that a certificate belongs to already, and how. */
+export interface Owner {
+  readonly instance: string;
+  /** `same`: it has the certificate; `issued`: its authority has issued it; `issues`: it has one that this authority issued. */
+  readonly how: "same" | "issued" | "issues";
+  /** The entry's name, where there is one. */
+  readonly name: string;
+}
+
+/** Finds whose a certificate is, among all instances: it opens one only, whatever its issuer. */
+export class Ownership {
+  readonly #options: OwnershipOptions;
+
+  constructor(options: OwnershipOptions) {
+    this.#options = options;
+  }
+
+  /** Who stands in the way of `instance` having the certificate; `except` is its own entry. */
+  ownerOf(
+    certificate: X509Certificate,
+    kind: CertificateKind,
+    instance: string,
+    except?: string,
+  ): Owner | undefined {
+    return (
+      this.#same(certificate, except) ??
+      (kind === "client"
+        ? this.#issuedElsewhere(certificate, instance)
+        : this.#issuesElsewhere(certificate, instance, except))
+    );
+  }
+
+  #same(certificate: X509Certificate, except: string | undefined): Owner | undefined {
+    const fingerprint = fingerprintOf(certificate);
+    const entry = this.#options.index.withFingerprint(fingerprint).find(({ id }) => id !== except);
+    if (entry !== undefined) return { instance: entry.instance, how: "same", name: entry.name };
+    for (const { id, certificates, authorities } of this.#options.declared()) {
+      const has = [...certificates, ...authorities].some(
+        (other) => fingerprintOf(other) === fingerprint,
+      );
+      if (has) return { instance: id, how: "same", name: "" };
+    }
+    return undefined;
+  }
+
+  #issuedElsewhere(certificate: X509Certificate, instance: string): Owner | undefined {
+    for (const { owner, authority } of this.#authorities(certificate.issuer ?? "")) {
+      if (owner !== instance && isIssuedBy(certificate, authority)) {
+        return { instance: owner, how: "issued", name: "" };
+      }
+    }
+    return undefined;
+  }
+
+  #issuesElsewhere(
+    authority: X509Certificate,
+    instance: string,
+    except: string | undefined,
+  ): Owner | undefined {
+    const signer = signerOf(authority);
+    for (const { owner, id, authority: other } of this.#authorities(authority.subject)) {
+      if (id !== except && signerOf(other) === signer) {
+        return { instance: owner, how: "same", name: "" };
+      }
+    }
+    for (const { owner, certificate } of this.#clients(authority)) {
+      if (owner !== instance && isIssuedBy(certificate, authority)) {
+        return { instance: owner, how: "issues", name: "" };
+      }
+    }
+    return undefined;
+  }
+
+  /** Every authority of this name: of the configuration, those that were added, and those of the instances' own. */
+  *#authorities(
+    subject: string,
+  ): Generator<{ owner: string; id: string; authority: X509Certificate }> {
+    for (const { id, authorities } of this.#options.declared()) {
+      for (const authority of authorities) {
+        if (authority.subject === subject) yield { owner: id, id: "", authority };
+      }
+    }
+    for (const { id: owner, certificates, authority: own } of this.#options.index.all()) {
+      const added = [...certificates.values()].filter(({ kind }) => kind === "authority");
+      const pems = [
+        ...added,
+        ...(own === undefined ? [] : [{ id: own.id, pem: own.fixed["pem"] }]),
+      ];
+      for (const { id, pem } of pems) {
+        const authority = parsed(pem);
+        if (authority?.subject === subject) yield { owner, id, authority };
+      }
+    }
+  }
+
+  /** Every client's certificate that names this issuer. */
+  *#clients(
+    authority: X509Certificate,
+  ): Generator<{ owner: string; certificate: X509Certificate }> {
+    for (const { id, certificates } of this.#options.declared()) {
+      for (const certificate of certificates) yield { owner: id, certificate };
+    }
+    const issuer = subjectOf(authority);
+    const named = ({ kind, issuer: by }: CertificateEntry) => kind === "client" && by === issuer;
+    for (const { id, certificates } of this.#options.index.all()) {
+      for (const { pem } of [...certificates.values()].filter(named)) {
+        const certificate = parsed(pem);
+        if (certificate !== undefined) yield { owner: id, certificate };
+      }
+    }
+  }
+}
+
+function parsed(pem: string | undefined): X509Certificate | undefined {
+  try {
+    return pem === undefined ? undefined : new X509Certificate(pem);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,157 @@
+import { timingSafeEqual } from "node:crypto";
+import { constants } from "node:fs";
+import { lstat, open, readFile, unlink } from "node:fs/promises";
+import type { Bearer, TokenRefusal, TokenVerifier } from "../../admin/bearer.ts";
+import type { NodeObserver } from "../../events.ts";
+import { codeOf, reasonOf } from "../../start-error.ts";
+import type { TokenBook } from "./token-book.ts";
+import { hashOf, isToken, newToken } from "./token-entry.ts";
+
+/** What `Bootstrap` stands on. */
+export interface BootstrapOptions {
+  /** Where the one-time token is written; undefined = never. */
+  readonly file: string | undefined;
+  readonly book: Pick<TokenBook, "verify" | "hasManager" | "isFresh">;
+  readonly randomBytes: (length: number) => Uint8Array;
+  readonly observe: NodeObserver;
+  /** Told of what is done with the file; never with what is in it. */
+  readonly say: (message: string, fields: Readonly<Record<string, unknown>>) => void;
+}
+
+/** The name and identifier under which the one-time token speaks. */
+export const bootstrapId = "bootstrap";
+
+const everyMs = 1000;
+const fileBytesMax = 256;
+
+/**
+ * The way in where nobody can manage yet, and back in where nobody can any more: while no manager token is valid, the
+ * node keeps a one-time token in a file that only its own user reads. It makes the first manager token and does nothing
+ * else; as soon as there is one, made at whichever node, it is void and its file removed.
+ */
+export class Bootstrap implements TokenVerifier, AsyncDisposable {
+  readonly #options: BootstrapOptions;
+  readonly #timer: NodeJS.Timeout | undefined;
+  #hash: string | undefined;
+  #looking: Promise<void> | undefined;
+  #told = "";
+
+  constructor(options: BootstrapOptions) {
+    this.#options = options;
+    if (options.file === undefined) return;
+    this.#timer = setInterval(() => void this.look(), everyMs).unref();
+  }
+
+  /** Knows the book's tokens, and the one-time token while it counts. */
+  verify(token: string): Bearer | TokenRefusal {
+    const known = this.#options.book.verify(token);
+    if (known !== "unknown" || !this.#counts(token)) return known;
+    return {
+      id: bootstrapId,
+      name: bootstrapId,
+      role: "manager",
+      instances: undefined,
+      expiresMs: undefined,
+      only: ["createToken", "whoAmI"],
+    };
+  }
+
+  /** It made a token: it counts no more, whatever becomes of its file. */
+  used(): void {
+    this.#hash = undefined;
+    void this.look();
+  }
+
+  /** Writes or removes the file, as it is wanted now. */
+  look(): Promise<void> {
+    this.#looking ??= this.#look()
+      .catch((cause: unknown) => this.#fault(reasonOf(cause)))
+      .finally(() => {
+        this.#looking = undefined;
+      });
+    return this.#looking;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#looking;
+  }
+
+  #counts(token: string): boolean {
+    const hash = this.#hash;
+    if (hash === undefined || this.#options.book.hasManager()) return false;
+    return timingSafeEqual(Buffer.from(hash, "hex"), Buffer.from(hashOf(token), "hex"));
+  }
+
+  async #look(): Promise<void> {
+    const { file, book } = this.#options;
+    // What is not known to be so is not acted on: a store that cannot be read may hold a manager's token.
+    if (file === undefined || !book.isFresh()) return;
+    if (book.hasManager()) {
+      this.#hash = undefined;
+      await this.#remove(file);
+    } else if (this.#hash === undefined || !(await isOurs(file))) {
+      await this.#write(file);
+    }
+  }
+
+  async #write(file: string): Promise<void> {
+    const { randomBytes, say } = this.#options;
+    await this.#clear(file);
+    const token = newToken(randomBytes);
+    const { O_CREAT, O_EXCL, O_WRONLY, O_NOFOLLOW } = constants;
+    const handle = await open(file, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600);
+    try {
+      await handle.writeFile(`${token}\n`);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    this.#hash = hashOf(token);
+    this.#told = "";
+    say("no manager token is valid: make the first one with the one-time token in this file", {
+      file,
+    });
+  }
+
+  async #remove(file: string): Promise<void> {
+    if (!(await isOurs(file))) return;
+    await unlink(file);
+    this.#options.say("a manager token exists: the one-time token is void, its file removed", {
+      file,
+    });
+  }
+
+  /** Makes room for the file. What lies there and is no such file stays, whoever put it there. */
+  async #clear(file: string): Promise<void> {
+    try {
+      await lstat(file);
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return;
+      throw error;
+    }
+    if (!(await isOurs(file))) {
+      throw new Error(`${file} holds something else than a one-time token: it is left alone`);
+    }
+    await unlink(file);
+  }
+
+  #fault(reason: string): void {
+    if (reason === this.#told) return;
+    this.#told = reason;
+    const message = `admin.bootstrapFile: no one-time token can be written: ${reason}`;
+    this.#options.observe({ type: "warning", message });
+  }
+}
+
+/** Whether a file is one that a node wrote, with nothing else in it. */
+async function isOurs(file: string): Promise<boolean> {
+  try {
+    const { size, mode } = await lstat(file);
+    const regular = (mode & constants.S_IFMT) === constants.S_IFREG;
+    if (!regular || size > fileBytesMax) return false;
+    return isToken((await readFile(file, "latin1")).trim());
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,188 @@
+import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
+import { type Clock, type Ids, systemTypes } from "@holdfast/engine";
+import { managementEvents } from "../../audit/management-event.ts";
+import type { InstanceLookup } from "../instance-lookup.ts";
+import { pageBy } from "../paging.ts";
+import type { Presence } from "../presence.ts";
+import type { Applied, Records, WrittenRecord } from "../records.ts";
+import { type Bootstrap, bootstrapId } from "./bootstrap.ts";
+import type { TokenBook } from "./token-book.ts";
+import { hashOf, newToken, readTokenEntry, type TokenEntry } from "./token-entry.ts";
+
+/** What the handlers of tokens stand on. */
+export interface TokenDeps {
+  readonly book: Pick<TokenBook, "list" | "hasManager">;
+  readonly bootstrap: Pick<Bootstrap, "used">;
+  readonly instances: Pick<InstanceLookup, "find" | "refresh">;
+  readonly records: Pick<Records, "create" | "destroy">;
+  readonly presence: Pick<Presence, "of">;
+  readonly clock: Pick<Clock, "wallMs">;
+  readonly ids: Pick<Ids, "randomBytes">;
+  /** The node that answers. */
+  readonly about: { readonly region: string; readonly node: string; readonly version: string };
+}
+
+type Names = "whoAmI" | "listTokens" | "createToken" | "revokeToken";
+type CallOf<Name extends Names> = Call<Contract[Name]>;
+
+const dayMs = 86_400_000;
+
+/** Tokens of the management API. */
+export function tokenHandlers(deps: TokenDeps): Pick<Handlers, Names> {
+  return {
+    whoAmI: async ({ principal }) => {
+      const { id, name, role, instances } = principal;
+      const expiresMs = deps.book.list().find((entry) => entry.id === id)?.expiresMs;
+      return {
+        ...{ name, role, ...deps.about },
+        ...(instances === undefined ? {} : { instances: [...instances] }),
+        ...(expiresMs === undefined ? {} : { expiresAt: new Date(expiresMs).toISOString() }),
+      };
+    },
+    listTokens: (call) => list(deps, call),
+    createToken: (call) => create(deps, call),
+    revokeToken: (call) => revoke(deps, call),
+  };
+}
+
+async function list({ book, presence, clock }: TokenDeps, { query }: CallOf<"listTokens">) {
+  const { items, next } = pageBy(book.list(), placeOf, query);
+  const regions = await presence.of(items.map(({ id }) => id));
+  const nowMs = clock.wallMs();
+  return {
+    items: items.map((entry) => answer(entry, nowMs, regions.get(entry.id) ?? {})),
+    ...next,
+  };
+}
+
+async function create(deps: TokenDeps, call: CallOf<"createToken">) {
+  const { clock, ids, bootstrap } = deps;
+  const { name, role, days } = call.body;
+  const first = call.principal.id === bootstrapId;
+  await deps.instances.refresh();
+  if (first) refuseLate(deps, call);
+  const instances = await identifiers(deps, call);
+  const secret = newToken(ids.randomBytes);
+  const nowMs = clock.wallMs();
+  const fixed = {
+    hash: hashOf(secret),
+    role,
+    ...(instances === undefined ? {} : { instances: JSON.stringify(instances) }),
+    createdMs: String(nowMs),
+    createdBy: call.principal.name,
+    expiresMs: String(nowMs + days * dayMs),
+    origin: first ? "bootstrap" : "api",
+  };
+  const target = { id: call.newId, name };
+  const events = managementEvents(call, "token.create", target, {
+    timeMs: nowMs,
+    detail: { role, days, ...(instances === undefined ? {} : { instances: instances.join(" ") }) },
+  });
+  const write = (claims: readonly string[], agreed: boolean): Promise<WrittenRecord> =>
+    deps.records.create(
+      systemTypes.Token,
+      fixed,
+      { name, claims: JSON.stringify([`name ${name}`, ...claims]) },
+      events,
+      { id: call.newId, agreed, taken },
+    );
+  const { document, regions } = first ? await writeFirst(deps, write) : await write([], false);
+  if (first) bootstrap.used();
+  const entry = readTokenEntry(document);
+  if (entry === undefined) throw new TypeError("a token's record that does not read");
+  return { token: answer(entry, nowMs, regions), secret };
+}
+
+/** The one-time token makes one token that manages everything, and only while there is none. */
+function refuseLate({ book }: TokenDeps, { body }: CallOf<"createToken">): void {
+  if (book.hasManager()) {
+    throw new ManagementError("forbidden", "there is a manager token already: use that one");
+  }
+  if (body.role !== "manager" || body.instances !== undefined) {
+    throw new ManagementError(
+      "forbidden",
+      "the one-time token makes the first manager token, bound to no instance, and nothing else",
+    );
+  }
+}
+
+/**
+ * Of one-time tokens that are used at several nodes at once, one makes a token. Where the other region cannot be reached
+ * this region decides alone: whoever can read the file must not be kept out then.
+ */
+async function writeFirst(
+  { book }: TokenDeps,
+  write: (claims: readonly string[], agreed: boolean) => Promise<WrittenRecord>,
+): Promise<WrittenRecord> {
+  const before = book.list().filter(({ origin }) => origin === "bootstrap").length;
+  const claims = [`first ${before}`];
+  try {
+    return await write(claims, true);
+  } catch (error) {
+    if (!(error instanceof ManagementError) || error.code !== "peerUnreachable") throw error;
+    return await write(claims, false);
+  }
+}
+
+async function identifiers(
+  { instances }: TokenDeps,
+  { body }: CallOf<"createToken">,
+): Promise<readonly string[] | undefined> {
+  if (body.instances === undefined) return undefined;
+  const found = await Promise.all(
+    body.instances.map(async (text) => {
+      try {
+        return (await instances.find(text)).id;
+      } catch {
+        throw new ManagementError("notFound", "a token cannot be bound to an instance that is not");
+      }
+    }),
+  );
+  return [...new Set(found)].toSorted();
+}
+
+async function revoke(deps: TokenDeps, call: CallOf<"revokeToken">) {
+  const { book, records, clock, instances } = deps;
+  const live = (): readonly TokenEntry[] => {
+    const named = book.list().filter(({ revoked }) => !revoked);
+    const exact = named.filter(({ id }) => id === call.params.token);
+    return exact.length > 0 ? exact : named.filter(({ name }) => name === call.params.token);
+  };
+  if (live().length === 0) await instances.refresh();
+  const revoked: { readonly id: string; readonly regions: Applied }[] = [];
+  // Regions that were cut off from each other may have made two of one name: both go.
+  for (const { id, name } of live()) {
+    const events = managementEvents(call, "token.revoke", { id, name }, { timeMs: clock.wallMs() });
+    const { regions } = await records.destroy(systemTypes.Token, id, events);
+    revoked.push({ id, regions });
+  }
+  const [answered] = revoked;
+  if (answered !== undefined) return answered;
+  throw new ManagementError("notFound", "there is no such token, or it was revoked already");
+}
+
+function answer(entry: TokenEntry, nowMs: number, regions: Applied) {
+  const { id, name, role, instances, createdMs, createdBy, expiresMs, revoked } = entry;
+  const expired = expiresMs <= nowMs;
+  return {
+    ...{ id, name, role, createdBy, regions },
+    ...(instances === undefined ? {} : { instances: [...instances] }),
+    createdAt: new Date(createdMs).toISOString(),
+    expiresAt: new Date(expiresMs).toISOString(),
+    state: revoked ? ("revoked" as const) : expired ? ("expired" as const) : ("valid" as const),
+  };
+}
+
+/** Newest first. */
+function placeOf({ createdMs, id }: TokenEntry): string {
+  return `${String(8.64e15 - createdMs).padStart(17, "0")} ${id}`;
+}
+
+function taken(claim: string): ManagementError {
+  return claim.startsWith("first ")
+    ? new ManagementError("forbidden", "the first manager token was made elsewhere just now")
+    : new ManagementError(
+        "nameTaken",
+        "a valid or expired token has that name: choose another, or revoke that one",
+      );
+}

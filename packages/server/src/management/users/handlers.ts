@@ -1,0 +1,112 @@
+import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
+import { type Document, type KeyRing, systemTypes } from "@holdfast/engine";
+import { managementEvents } from "../../audit/management-event.ts";
+import { hashPassword } from "../../passwords.ts";
+import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
+import type { Records } from "../records.ts";
+import { sealedOr, sealText } from "../sealed-text.ts";
+import { hashField, isUser, userBinding, userRecordId } from "./recorded-users.ts";
+
+/** What the handlers of users stand on. */
+export interface UserDeps {
+  readonly instances: InstanceLookup;
+  readonly records: Pick<Records, "create" | "change">;
+  readonly keyRing: Pick<KeyRing, "seal">;
+  readonly wallMs: () => number;
+}
+
+/** When and by whom the password was set. */
+const setMsField = "setMs";
+const setByField = "setBy";
+
+type Names = "listUsers" | "setUser" | "deleteUser";
+type CallOf<Name extends Names> = Call<Contract[Name]>;
+
+/** User names and passwords that an instance demands besides a certificate. */
+export function userHandlers(deps: UserDeps): Pick<Handlers, Names> {
+  // One at a time: each hash takes 32 MiB and a thread that KMIP's passwords need too.
+  let hashing: Promise<unknown> = Promise.resolve();
+  const hash = (password: string): Promise<string> => {
+    const next = hashing.then(() => hashPassword(password));
+    hashing = next.catch(() => undefined);
+    return next;
+  };
+  return {
+    listUsers: async ({ params }) => ({
+      items: listed(await deps.instances.find(params.instance)),
+    }),
+    setUser: (call) => set(deps, call, hash),
+    deleteUser: (call) => remove(deps, call),
+  };
+}
+
+function listed({ declared, users }: FoundInstance) {
+  if (declared !== undefined) {
+    return [...declared.users.keys()].map((name) => ({ name, origin: "configuration" }));
+  }
+  return [...users.values()]
+    .filter(isUser)
+    .map(({ fixed, fields }) => ({ name: fixed["name"] ?? "", ...setAt(fields), origin: "added" }))
+    .toSorted((one, other) => (one.name < other.name ? -1 : 1));
+}
+
+function setAt(fields: Document["fields"]): { readonly createdAt?: string } {
+  const ms = Number(fields[setMsField]);
+  return Number.isSafeInteger(ms) ? { createdAt: new Date(ms).toISOString() } : {};
+}
+
+async function set(
+  deps: UserDeps,
+  call: CallOf<"setUser">,
+  hash: (password: string) => Promise<string>,
+) {
+  const { instances, records, keyRing, wallMs } = deps;
+  const found = await instances.installed(call.params.instance);
+  const { user: name } = call.params;
+  const id = userRecordId(found.id, name);
+  const opened = Buffer.from(await hash(call.body.password), "latin1");
+  const sealed = await sealedOr(() => sealText(keyRing, userBinding(found.id, name), opened));
+  opened.fill(0);
+  const nowMs = wallMs();
+  const fields = {
+    [hashField]: sealed,
+    [setMsField]: String(nowMs),
+    [setByField]: call.principal.name,
+  };
+  const target = { id, name, instance: found.id };
+  const events = (action: "user.create" | "user.update") =>
+    managementEvents(call, action, target, { timeMs: nowMs });
+  if (!found.users.has(id)) {
+    try {
+      const fixed = { instance: found.id, name };
+      const make = records.create(systemTypes.User, fixed, fields, events("user.create"), { id });
+      return { name, regions: (await make).regions };
+    } catch (error) {
+      if (!(error instanceof ManagementError) || error.code !== "conflict") throw error;
+    }
+  }
+  const written = await records.change(systemTypes.User, id, () => fields, events("user.update"));
+  return { name, regions: written.regions };
+}
+
+async function remove({ instances, records, wallMs }: UserDeps, call: CallOf<"deleteUser">) {
+  const found = await instances.managed(call.params.instance);
+  const { user: name } = call.params;
+  const id = userRecordId(found.id, name);
+  const target = { id, name, instance: found.id };
+  const events = managementEvents(call, "user.delete", target, { timeMs: wallMs() });
+  const forget = (document: Document) => {
+    if (!isUser(document)) throw noUser(found);
+    return { [hashField]: undefined };
+  };
+  try {
+    const { regions } = await records.change(systemTypes.User, id, forget, events);
+    return { name, regions };
+  } catch (error) {
+    throw error instanceof ManagementError && error.code === "notFound" ? noUser(found) : error;
+  }
+}
+
+function noUser({ name: instance }: FoundInstance): ManagementError {
+  return new ManagementError("notFound", `${instance} has no such user`);
+}

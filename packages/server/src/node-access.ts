@@ -1,0 +1,69 @@
+import type { Handlers } from "@holdfast/admin";
+import type { KeyRing } from "@holdfast/engine";
+import type { TokenVerifier } from "./admin/bearer.ts";
+import type { KmipEndpoint } from "./kmip-endpoint.ts";
+import { InstanceAuthorities } from "./management/authority/instance-authorities.ts";
+import { Adding } from "./management/certificates/adding.ts";
+import { certificateHandlers } from "./management/certificates/handlers.ts";
+import { Ownership } from "./management/certificates/ownership.ts";
+import { InstanceLookup } from "./management/instance-lookup.ts";
+import { refusedHandlers } from "./management/refused/handlers.ts";
+import { RefusedDirectory } from "./management/refused/refused-directory.ts";
+import { Bootstrap } from "./management/tokens/bootstrap.ts";
+import { tokenHandlers } from "./management/tokens/handlers.ts";
+import { TokenBook } from "./management/tokens/token-book.ts";
+import { userHandlers } from "./management/users/handlers.ts";
+import type { Management } from "./node-management.ts";
+import { clock, ids, type Parts } from "./node-parts.ts";
+import type { Tenants } from "./node-tenants.ts";
+import { version } from "./version.ts";
+
+/** Who may come in, at the endpoint and at the management API: what changes that, and what checks tokens. */
+export interface Access {
+  readonly handlers: Partial<Handlers>;
+  readonly tokens: TokenVerifier;
+}
+
+/** Opens the management of certificates, users and tokens. */
+export function openAccess(
+  { config, observe, log, opened }: Parts,
+  { view, index, records, presence }: Management,
+  keyRing: KeyRing,
+  tenants: Tenants,
+  endpoint: KmipEndpoint,
+): Access {
+  const { region, node } = config;
+  const { wallMs } = clock;
+  const declared = () => tenants.instances;
+  const instances = new InstanceLookup({ view, index, declared });
+  const ownership = new Ownership({ index, declared });
+  const adding = new Adding({ instances, records, ownership, clock });
+  const authorities = new InstanceAuthorities({ instances, records, keyRing, clock, ids });
+  const { refused } = endpoint;
+  const directory = opened.use(
+    new RefusedDirectory({ region, node, refused, view, records, clock, observe }),
+  );
+  const book = opened.use(new TokenBook({ view, clock }));
+  const bootstrap = opened.use(
+    new Bootstrap({
+      file: config.admin?.bootstrapFile,
+      book,
+      randomBytes: ids.randomBytes,
+      observe,
+      say: (message, fields) => log.say("info", message, fields),
+    }),
+  );
+  const about = { region, node, version };
+  return {
+    tokens: bootstrap,
+    handlers: {
+      ...certificateHandlers({
+        ...{ instances, records, presence, adding, authorities, wallMs },
+        refused: directory,
+      }),
+      ...refusedHandlers(directory),
+      ...userHandlers({ instances, records, keyRing, wallMs }),
+      ...tokenHandlers({ book, bootstrap, instances, records, presence, clock, ids, about }),
+    },
+  };
+}
