@@ -32,7 +32,14 @@ export interface NewKeys {
 }
 
 /** What happens to a key, whatever the rules of the API say. */
-export type KeyChange = "rotate" | "disable" | "enable" | "delete" | "restore" | "purge";
+export type KeyChange =
+  | "rotate"
+  | "disable"
+  | "enable"
+  | "delete"
+  | "restore"
+  | "purge"
+  | "dropAliases";
 
 /** What a test can bring about beside the API. */
 export type Command =
@@ -110,6 +117,9 @@ const changes: Readonly<Record<KeyChange, (world: World, key: Key) => void>> = {
     key.state = 1;
     delete key.deletedMs;
     delete key.deletedBy;
+  },
+  dropAliases: (_, key) => {
+    key.aliases = [];
   },
   purge: (world, key) => void world.keys.splice(world.keys.indexOf(key), 1),
 };

@@ -63,14 +63,23 @@ function faulty(at: "kms" | "iam") {
     const action = at === "iam" ? "token" : (route?.action ?? "unknown");
     const serve: Handle = at === "iam" ? iam : (asked, said) => kms(asked, said, route);
     const call = seenCall(at, action, request);
-    response.once("close", () => {
-      seen.inFlight -= 1;
-    });
+    const over = leaving();
+    response.once("close", over);
     const fault = faults.take(at, action);
     const reply = await replyOf(fault, at, () => answerOf(serve, request, body));
     seen.calls.push({ ...call, status: reply?.status ?? 0 });
+    if (reply !== undefined) over();
     if (fault?.cut !== undefined) request.socket.destroy();
     else if (reply !== undefined) send(response, reply, call.correlationId);
+  };
+}
+
+/** A call is over before its answer is on the way, lest the next one on the connection be counted beside it. */
+function leaving(): () => void {
+  let left = false;
+  return () => {
+    if (!left) seen.inFlight -= 1;
+    left = true;
   };
 }
 

@@ -1,4 +1,4 @@
-import type { Event, RootOfTrust } from "@holdfast/engine";
+import type { Clock, Event, RootOfTrust } from "@holdfast/engine";
 import { openRootOfTrust } from "@holdfast/root-of-trust";
 import { systemClock, systemIds } from "../redis-store.ts";
 import type { KeyManager } from "./index.ts";
@@ -12,12 +12,14 @@ export interface RootOptions {
   readonly role?: "manager" | "reader";
   readonly apiKey?: () => Promise<string>;
   readonly observe?: (event: Event) => void;
+  readonly clock?: Clock;
+  readonly ca?: string;
 }
 
 /** Opens a root key of a stand-in as a node does. */
 export async function openRoot(
   manager: KeyManager,
-  { observe, keyRing, ...options }: RootOptions,
+  { observe, clock, keyRing, ...options }: RootOptions,
 ): Promise<RootOfTrust & AsyncDisposable> {
   const { url, iamUrl, ca, instanceId, apiKey, kind } = manager;
   const common = {
@@ -34,6 +36,6 @@ export async function openRoot(
     kind === "hpcs"
       ? { type: kind, ...common }
       : { type: kind, ...common, ...(keyRing !== undefined && { keyRing }) },
-    { clock: systemClock, ids: systemIds, observe: observe ?? (() => undefined) },
+    { clock: clock ?? systemClock, ids: systemIds, observe: observe ?? (() => undefined) },
   );
 }

@@ -21,7 +21,7 @@ export type Outcome<T> =
 
 const longestBackOffMs = 2000;
 /** However long a server asks to be left alone, it is asked again after this. */
-const longestRestMs = 30_000;
+const longestRestMs = 10_000;
 
 /** Repeats calls to one server, with jitter, within a deadline, and leaves it alone for as long as it asks for. */
 export class Retries {

@@ -1,0 +1,155 @@
+import type { RootOfTrust } from "@holdfast/engine";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
+import { openRoot, type RootOptions } from "../support/key-protect/root.ts";
+
+const secret = Uint8Array.from({ length: 32 }, (_, at) => at);
+const data = Buffer.from("instance 1");
+
+describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
+  let manager: KeyManager;
+  let rootKey: string;
+
+  beforeAll(async () => {
+    manager = await startKeyManager({ kind });
+  });
+  afterAll(async () => {
+    await manager.close();
+  });
+  beforeEach(async () => {
+    rootKey = await manager.createRootKey();
+    await manager.calls({ reset: true });
+  });
+  afterEach(async () => {
+    await manager.role("Manager");
+  });
+
+  function open(options: RootOptions = {}): Promise<RootOfTrust & AsyncDisposable> {
+    return openRoot(manager, { rootKey, ...options });
+  }
+
+  test("rewrap brings a wrapped key under the new version, and says where it is", async () => {
+    await using root = await open();
+    const before = await root.wrap(secret, data);
+    expect(await root.rewrap(before.blob, data)).toBeUndefined();
+    await manager.change(rootKey, "rotate");
+    await manager.calls({ reset: true });
+    const after = await root.rewrap(before.blob, data);
+    expect((await manager.calls()).calls.map(({ action }) => action)).toEqual(["rewrap"]);
+    expect(after?.version).toBe((await root.describe()).currentVersion);
+    const opens = await root.unwrap(after?.blob ?? new Uint8Array(), data);
+    expect(Buffer.from(opens.plaintext)).toEqual(Buffer.from(secret));
+    expect(opens).not.toHaveProperty("rewrapped");
+  });
+
+  test("an alias is resolved once; moving it changes nothing for what is wrapped", async () => {
+    const alias = `crk-${kind}`;
+    const first = await manager.createRootKey("first", { alias });
+    await using root = await open({ rootKey: alias });
+    const { blob } = await root.wrap(secret, data);
+    expect((await root.describe()).name).toBe(`${kind} ${manager.instanceId}/${first}`);
+    await manager.change(first, "dropAliases");
+    await manager.createRootKey("second", { alias });
+    expect(Buffer.from((await root.unwrap(blob, data)).plaintext)).toEqual(Buffer.from(secret));
+    expect((await root.describe()).name).toContain(first);
+  });
+
+  describe("validation", () => {
+    test("a sound one", async () => {
+      await using root = await open();
+      await root.validate();
+    });
+
+    test("a service ID with too small a role is denied, unless less is asked for", async () => {
+      await manager.role("Writer");
+      await using root = await open();
+      await expect(root.validate()).rejects.toMatchObject({
+        failure: "denied",
+        message: expect.stringContaining("Manager"),
+      });
+      await using modest = await open({ role: "reader" });
+      await modest.validate();
+      await manager.role("Reader");
+      await modest.validate();
+    });
+
+    test.each([
+      ["disable", "disabled"],
+      ["delete", "gone"],
+      ["purge", "gone"],
+    ] as const)("a root key after %s is %s", async (change, failure) => {
+      await manager.change(rootKey, change);
+      await using root = await open();
+      await expect(root.validate()).rejects.toMatchObject({ failure });
+    });
+
+    test("one that expires is disabled: what it wrapped opens, and it wraps no more", async () => {
+      const expirationDate = new Date(Date.now() + 60_000).toISOString();
+      const expiring = await manager.createRootKey("expiring", { expirationDate });
+      await using root = await open({ rootKey: expiring });
+      await root.validate();
+      const { blob } = await root.wrap(secret, data);
+      await manager.advance(61_000);
+      await expect(root.validate()).rejects.toMatchObject({ failure: "disabled" });
+      await expect(root.wrap(secret, data)).rejects.toMatchObject({ failure: "disabled" });
+      await root.unwrap(blob, data);
+    });
+
+    test("a standard key is denied", async () => {
+      const standard = await manager.createRootKey("standard", { extractable: true });
+      await using root = await open({ rootKey: standard });
+      await expect(root.validate()).rejects.toMatchObject({ failure: "denied" });
+      await expect(root.wrap(secret, data)).rejects.toMatchObject({ failure: "denied" });
+    });
+
+    test.runIf(kind === "hpcs")("an instance that is not initialised is unavailable", async () => {
+      await manager.settings({ initialised: false });
+      await using root = await open({ deadlineMs: 300 });
+      await expect(root.validate()).rejects.toMatchObject({ failure: "unavailable" });
+      await manager.settings({ initialised: true });
+      await root.validate();
+    });
+  });
+
+  test("root keys are listed over several pages, with what can be said of each", async () => {
+    const names = Array.from({ length: 2003 }, (_, at) => `many ${at}`);
+    const made = await manager.createKeys(names);
+    await manager.createKeys(["standard"], { extractable: true });
+    const [suspended = "", deleted = ""] = made;
+    await manager.change(suspended, "disable");
+    await manager.change(deleted, "delete");
+    await manager.change(rootKey, "rotate");
+    await using root = await open();
+    const keys = await root.rootKeys();
+    const mine = keys.filter(({ name }) => name.startsWith("many"));
+    expect(mine).toHaveLength(2002);
+    expect(keys.filter(({ name }) => name === "standard")).toEqual([]);
+    expect(mine.find(({ id }) => id === suspended)).toMatchObject({
+      state: "Suspended",
+      usable: false,
+    });
+    expect(keys.find(({ id }) => id === rootKey)).toMatchObject({
+      state: "Active",
+      usable: true,
+      currentVersion: (await root.describe()).currentVersion,
+      createdMs: expect.any(Number),
+    });
+  });
+
+  test("key rings: Key Protect looks where it is told, HPCS in the default one only", async () => {
+    const ring = `ring-${kind}`;
+    await manager.createRing(ring);
+    const inRing = await manager.createRootKey("in a ring", { ring });
+    await using anywhere = await open();
+    const listed = (await anywhere.rootKeys()).some(({ id }) => id === inRing);
+    expect(listed).toBe(kind === "key-protect");
+    await using elsewhere = await open({ rootKey: inRing, keyRing: "default" });
+    await expect(elsewhere.validate()).rejects.toMatchObject({ failure: "gone" });
+    if (kind === "hpcs") return;
+    await using inside = await open({ rootKey: inRing, keyRing: ring });
+    expect((await inside.rootKeys()).map(({ id }) => id)).toEqual([inRing]);
+    await inside.validate();
+    await using none = await open({ keyRing: "no-such-ring" });
+    await expect(none.describe()).rejects.toMatchObject({ failure: "gone" });
+  });
+});
