@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { api, openApiJson } from "./api.ts";
 import { configuration } from "./configuration.ts";
 import { kmipSupport } from "./kmip-support.ts";
 import { metrics } from "./metrics.ts";
@@ -8,9 +9,11 @@ const root = join(import.meta.dirname, "..", "..");
 
 /** Every document that is made from the tables of the code, by its path; `npm run docs` writes them. */
 export const documents: Readonly<Record<string, () => string>> = {
+  "docs/api.md": api,
   "docs/configuration.md": configuration,
   "docs/kmip-support.md": kmipSupport,
   "docs/metrics.md": metrics,
+  "docs/openapi.json": openApiJson,
 };
 
 if (import.meta.main) {

@@ -15,3 +15,4 @@ export {
   type Routes,
   roles,
 } from "./contract/route.ts";
+export { openApi } from "./openapi.ts";

@@ -17,3 +17,4 @@ export {
 export { purposes } from "./purposes.ts";
 export type { Group, List, Setting, SettingRows } from "./setting.ts";
 export { contextOptions } from "./tls.ts";
+export { version } from "./version.ts";

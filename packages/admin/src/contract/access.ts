@@ -5,17 +5,19 @@ import { applied, name, page, pageOf, time, uuid } from "./shapes.ts";
 const role = z.enum(roles);
 
 /** A token, never with its secret. */
-export const token = z.object({
-  id: uuid,
-  name: z.string(),
-  role,
-  instances: z.array(z.string()).optional().describe("Identifiers; absent = all."),
-  createdAt: time,
-  createdBy: z.string(),
-  expiresAt: time,
-  state: z.enum(["valid", "expired", "revoked"]),
-  regions: applied,
-});
+export const token = z
+  .object({
+    id: uuid,
+    name: z.string(),
+    role,
+    instances: z.array(z.string()).optional().describe("Identifiers; absent = all."),
+    createdAt: time,
+    createdBy: z.string(),
+    expiresAt: time,
+    state: z.enum(["valid", "expired", "revoked"]),
+    regions: applied,
+  })
+  .meta({ id: "Token" });
 
 /** Who may call. */
 export const accessRoutes = {

@@ -17,22 +17,24 @@ import {
 export const certificateKind = z.enum(["client", "authority"]);
 
 /** A certificate that opens an instance. */
-export const certificate = z.object({
-  id: uuid,
-  name: z.string(),
-  kind: certificateKind,
-  origin: z.enum(["added", "signed", "issued", "adopted", "configuration"]),
-  fingerprint: sha256.describe("SHA-256 of the certificate (DER)."),
-  subject: z.string(),
-  issuer: z.string(),
-  serial: z.string(),
-  notBefore: time,
-  notAfter: time,
-  expiry: z.enum(["valid", "in30days", "in7days", "in1day", "expired", "notYetValid"]),
-  addedAt: time.optional(),
-  addedBy: z.string(),
-  regions: applied,
-});
+export const certificate = z
+  .object({
+    id: uuid,
+    name: z.string(),
+    kind: certificateKind,
+    origin: z.enum(["added", "signed", "issued", "adopted", "configuration"]),
+    fingerprint: sha256.describe("SHA-256 of the certificate (DER)."),
+    subject: z.string(),
+    issuer: z.string(),
+    serial: z.string(),
+    notBefore: time,
+    notAfter: time,
+    expiry: z.enum(["valid", "in30days", "in7days", "in1day", "expired", "notYetValid"]),
+    addedAt: time.optional(),
+    addedBy: z.string(),
+    regions: applied,
+  })
+  .meta({ id: "Certificate" });
 
 const certificateParam = instanceParam.extend({
   certificate: z
@@ -49,36 +51,46 @@ const addProblems = [
   "nameTaken",
   "certificateTaken",
   "certificateInvalid",
+  "conflict",
   "peerUnreachable",
   "storeUnavailable",
 ] as const;
 
+/** Those of what takes the instance's keys. */
+const sealingProblems = ["rootDenied", "rootUnavailable"] as const;
+
 /** An authority of an instance that signs client certificates. */
-export const authority = z.object({
-  certificate: pem,
-  fingerprint: sha256,
-  subject: z.string(),
-  notAfter: time,
-});
+export const authority = z
+  .object({
+    certificate: pem,
+    fingerprint: sha256,
+    subject: z.string(),
+    notAfter: time,
+  })
+  .meta({ id: "Authority" });
 
 /** A client that was not let in. */
-export const refusedClient = z.object({
-  time,
-  region,
-  node: z.string(),
-  remote: z.string(),
-  reason: z.enum([
-    "noCertificate",
-    "unknownCertificate",
-    "notYetValid",
-    "expired",
-    "wrongPurpose",
-    "weakSignature",
-  ]),
-  advice: z.string().describe("What to do about it."),
-  fingerprint: z.string(),
-  subject: z.string(),
-});
+export const refusedClient = z
+  .object({
+    time,
+    region,
+    node: z.string(),
+    remote: z.string(),
+    reason: z.enum([
+      "noCertificate",
+      "unknownCertificate",
+      "notYetValid",
+      "expired",
+      "wrongPurpose",
+      "weakSignature",
+    ]),
+    advice: z.string().describe("What to do about it."),
+    fingerprint: z.string(),
+    subject: z.string(),
+    times: z.number().int().describe("How often it came to this node."),
+    adoptable: z.boolean().describe("Whether its certificate is known, so that it can be adopted."),
+  })
+  .meta({ id: "RefusedClient" });
 
 const days = z.number().int().min(1).max(3650).default(365);
 
@@ -167,7 +179,7 @@ export const certificateRoutes = {
     body: z.object({ name, csr: pem, days }).strict(),
     answer: z.object({ certificate, pem, authority: pem }),
     status: 201,
-    problems: addProblems,
+    problems: [...addProblems, ...sealingProblems],
   },
   issuePair: {
     method: "POST",
@@ -182,7 +194,7 @@ export const certificateRoutes = {
     answer: z.object({ certificate, pem, authority: pem, privateKey: z.string() }),
     status: 201,
     shownOnce: true,
-    problems: addProblems,
+    problems: [...addProblems, ...sealingProblems],
   },
   listRefused: {
     method: "GET",
@@ -220,7 +232,7 @@ export const certificateRoutes = {
     params: instanceParam.extend({ user: z.string().min(1).max(128) }),
     body: z.object({ password: z.string().min(12).max(1024) }).strict(),
     answer: z.object({ name: z.string(), regions: applied }),
-    problems: ["notFound", "declared", "wrongState", "storeUnavailable"],
+    problems: ["notFound", "declared", "wrongState", "storeUnavailable", ...sealingProblems],
   },
   deleteUser: {
     method: "DELETE",

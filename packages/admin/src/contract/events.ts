@@ -3,14 +3,16 @@ import type { Routes } from "./route.ts";
 import { page, pageOf, region, time } from "./shapes.ts";
 
 /** A CADF event (DMTF DSP0262), as IBM's Activity Tracker has it. */
-export const event = z.looseObject({
-  eventTime: z.string().describe("`YYYY-MM-DDTHH:mm:ss.SS+0000`, UTC."),
-  action: z.string(),
-  outcome: z.enum(["pending", "success", "failure", "unknown"]),
-  severity: z.enum(["normal", "warning", "critical"]),
-  initiator: z.looseObject({ id: z.string() }),
-  target: z.looseObject({ id: z.string() }),
-});
+export const event = z
+  .looseObject({
+    eventTime: z.string().describe("`YYYY-MM-DDTHH:mm:ss.SS+0000`, UTC."),
+    action: z.string(),
+    outcome: z.enum(["pending", "success", "failure", "unknown"]),
+    severity: z.enum(["normal", "warning", "critical"]),
+    initiator: z.looseObject({ id: z.string() }),
+    target: z.looseObject({ id: z.string() }),
+  })
+  .meta({ id: "Event" });
 
 const filters = z.object({
   instance: z.string().max(64).optional(),

@@ -35,24 +35,26 @@ export const instanceInRegion = z.object({
 });
 
 /** An instance. */
-export const instance = z.object({
-  id: uuid,
-  name: z.string(),
-  description,
-  labels,
-  status: instanceStatus,
-  reason: z.string(),
-  origin: z.enum(["order", "configuration"]),
-  createdAt: time.optional(),
-  createdBy: z.string(),
-  configuredAt: time.optional(),
-  regions: z.record(region, instanceInRegion),
-  certificates: z.number().int(),
-  users: z.number().int(),
-  keys: z.record(z.string(), z.number().int()).describe("Number of objects by State."),
-  pending: applied,
-  version,
-});
+export const instance = z
+  .object({
+    id: uuid,
+    name: z.string(),
+    description,
+    labels,
+    status: instanceStatus,
+    reason: z.string(),
+    origin: z.enum(["order", "configuration"]),
+    createdAt: time.optional(),
+    createdBy: z.string(),
+    configuredAt: time.optional(),
+    regions: z.record(region, instanceInRegion),
+    certificates: z.number().int(),
+    users: z.number().int(),
+    keys: z.record(z.string(), z.number().int()).describe("Number of objects by State."),
+    pending: applied,
+    version,
+  })
+  .meta({ id: "Instance" });
 
 /** Instances. */
 export const instanceRoutes = {

@@ -13,21 +13,23 @@ export const keyState = z.enum([
 ]);
 
 /** An object in a list: never its material. */
-export const key = z.object({
-  id: uuid,
-  type: z.string().describe("Object Type: SymmetricKey, …"),
-  state: keyState,
-  algorithm: z.string().optional(),
-  length: z.number().int().optional().describe("Bits."),
-  names: z.array(z.string()),
-  xIdentifier: z.string().optional().describe("vCenter's x-Identifier."),
-  xName: z.string().optional().describe("vCenter's x-Name."),
-  createdAt: time.optional(),
-  createdBy: z.string().optional().describe("Fingerprint of the creating client's certificate."),
-  activatedAt: time.optional(),
-  lastChangeAt: time.optional(),
-  kek: z.string().optional().describe("Which KEK seals it."),
-});
+export const key = z
+  .object({
+    id: uuid,
+    type: z.string().describe("Object Type: SymmetricKey, …"),
+    state: keyState,
+    algorithm: z.string().optional(),
+    length: z.number().int().optional().describe("Bits."),
+    names: z.array(z.string()),
+    xIdentifier: z.string().optional().describe("vCenter's x-Identifier."),
+    xName: z.string().optional().describe("vCenter's x-Name."),
+    createdAt: time.optional(),
+    createdBy: z.string().optional().describe("Fingerprint of the creating client's certificate."),
+    activatedAt: time.optional(),
+    lastChangeAt: time.optional(),
+    kek: z.string().optional().describe("Which KEK seals it."),
+  })
+  .meta({ id: "Key" });
 
 /** Something that happened to an object. */
 export const keyFact = z.object({
@@ -39,10 +41,14 @@ export const keyFact = z.object({
 });
 
 /** An object in full, never with its material. */
-export const keyDetails = key.extend({
-  attributes: z.array(z.object({ name: z.string(), index: z.number().int(), value: z.unknown() })),
-  history: z.array(keyFact),
-});
+export const keyDetails = key
+  .extend({
+    attributes: z.array(
+      z.object({ name: z.string(), index: z.number().int(), value: z.unknown() }),
+    ),
+    history: z.array(keyFact),
+  })
+  .meta({ id: "KeyDetails" });
 
 const keyParam = instanceParam.extend({ key: uuid });
 

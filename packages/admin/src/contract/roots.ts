@@ -15,36 +15,38 @@ export const secret = z.union([
 export const rootKind = z.enum(["local", "key-protect", "hpcs", "pkcs11"]);
 
 /** Where the root key of an instance lies, in one region. Host names and modules are the node's configuration. */
-export const rootReference = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("local") }).strict(),
-  z
-    .object({
-      type: z.literal("key-protect"),
-      instanceId: identifier.describe("The Key Protect instance's identifier."),
-      keyRing: identifier.optional(),
-      rootKey: identifier.describe("The customer root key's identifier or alias."),
-      apiKey: secret.describe("API key of the service ID: Viewer and Manager on the instance."),
-    })
-    .strict(),
-  z
-    .object({
-      type: z.literal("hpcs"),
-      instanceId: identifier.describe("The Hyper Protect Crypto Services instance's identifier."),
-      rootKey: identifier.describe(
-        "The customer root key's identifier or alias; default key ring.",
-      ),
-      apiKey: secret,
-    })
-    .strict(),
-  z
-    .object({
-      type: z.literal("pkcs11"),
-      token: identifier.describe("The token's label."),
-      rootKey: identifier.describe("The key's label."),
-      pin: secret,
-    })
-    .strict(),
-]);
+export const rootReference = z
+  .discriminatedUnion("type", [
+    z.object({ type: z.literal("local") }).strict(),
+    z
+      .object({
+        type: z.literal("key-protect"),
+        instanceId: identifier.describe("The Key Protect instance's identifier."),
+        keyRing: identifier.optional(),
+        rootKey: identifier.describe("The customer root key's identifier or alias."),
+        apiKey: secret.describe("API key of the service ID: Viewer and Manager on the instance."),
+      })
+      .strict(),
+    z
+      .object({
+        type: z.literal("hpcs"),
+        instanceId: identifier.describe("The Hyper Protect Crypto Services instance's identifier."),
+        rootKey: identifier.describe(
+          "The customer root key's identifier or alias; default key ring.",
+        ),
+        apiKey: secret,
+      })
+      .strict(),
+    z
+      .object({
+        type: z.literal("pkcs11"),
+        token: identifier.describe("The token's label."),
+        rootKey: identifier.describe("The key's label."),
+        pin: secret,
+      })
+      .strict(),
+  ])
+  .meta({ id: "RootReference" });
 
 /** What to look root keys up with: as a reference, without the key itself. */
 export const rootLookup = z.discriminatedUnion("type", [
@@ -62,30 +64,34 @@ export const rootLookup = z.discriminatedUnion("type", [
 ]);
 
 /** A root key that a key manager has. */
-export const rootKey = z.object({
-  id: z.string(),
-  name: z.string(),
-  aliases: z.array(z.string()),
-  keyRing: z.string().optional(),
-  state: z.string().describe("The key manager's word: Active, Suspended, …"),
-  usable: z.boolean(),
-});
+export const rootKey = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    aliases: z.array(z.string()),
+    keyRing: z.string().optional(),
+    state: z.string().describe("The key manager's word: Active, Suspended, …"),
+    usable: z.boolean(),
+  })
+  .meta({ id: "RootKey" });
 
 /** A region's root of trust of an instance, as its leader last found it. */
-export const rootStatus = z.object({
-  type: rootKind,
-  name: z.string().describe("Key manager and root key, without secrets."),
-  origin: z.enum(["instance", "configuration"]),
-  state: z.enum(["usable", "unreachable", "denied", "disabled", "gone", "shredded", "unchecked"]),
-  reason: z.string(),
-  checkedAt: time.optional(),
-  graceUntil: time.optional().describe("While unreachable: until when open keys are used."),
-  version: z.string().describe("The root key's present version."),
-  reference: z
-    .record(z.string(), z.string())
-    .optional()
-    .describe("What was configured, without secrets."),
-});
+export const rootStatus = z
+  .object({
+    type: rootKind,
+    name: z.string().describe("Key manager and root key, without secrets."),
+    origin: z.enum(["instance", "configuration"]),
+    state: z.enum(["usable", "unreachable", "denied", "disabled", "gone", "shredded", "unchecked"]),
+    reason: z.string(),
+    checkedAt: time.optional(),
+    graceUntil: time.optional().describe("While unreachable: until when open keys are used."),
+    version: z.string().describe("The root key's present version."),
+    reference: z
+      .record(z.string(), z.string())
+      .optional()
+      .describe("What was configured, without secrets."),
+  })
+  .meta({ id: "RootStatus" });
 
 /** How many KEKs are wrapped under which version. */
 export const rootReportRow = z.object({

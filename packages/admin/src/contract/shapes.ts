@@ -3,7 +3,8 @@ import { z } from "zod";
 /** A UUID in lower case. */
 export const uuid = z
   .string()
-  .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "a lower-case UUID");
+  .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "a lower-case UUID")
+  .meta({ examples: ["6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00"] });
 
 /** Instances, certificates, users and tokens have such names. */
 export const name = z
@@ -11,7 +12,8 @@ export const name = z
   .regex(
     /^[A-Za-z0-9]([A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?$/,
     "1 to 64 letters, digits, spaces, dots, underscores or hyphens",
-  );
+  )
+  .meta({ examples: ["kmip-prod"] });
 
 /** An instance is named by its identifier or its name. */
 export const instanceParam = z.object({
@@ -19,13 +21,21 @@ export const instanceParam = z.object({
 });
 
 /** A point in time (RFC 3339). */
-export const time = z.iso.datetime({ offset: true });
+export const time = z.iso
+  .datetime({ offset: true })
+  .meta({ examples: ["2026-11-25T20:12:09.000Z"] });
 
 /** A region's name. */
-export const region = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/);
+export const region = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, "the name of a region")
+  .meta({ examples: ["a"] });
 
 /** SHA-256 in lower-case hex. */
-export const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+export const sha256 = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits")
+  .meta({ examples: ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"] });
 
 /** Where the next page begins. */
 export const cursor = z.string().max(512);
@@ -47,9 +57,10 @@ export function pageOf<Item extends z.ZodType>(item: Item) {
 }
 
 /** Which regions have a change: it takes effect there within a second of `applied`. */
-export const applied = z
-  .record(region, z.enum(["applied", "pending"]))
-  .describe("By region: `pending` until the region could be told.");
+export const applied = z.record(region, z.enum(["applied", "pending"])).meta({
+  description: "By region: `pending` until the region could be told.",
+  examples: [{ a: "applied", b: "pending" }],
+});
 
 /** The version of what is changed: its ETag. */
 export const version = z.string().max(64);
@@ -66,4 +77,8 @@ export const labels = z
 export const flag = z.enum(["true", "false"]).transform((text) => text === "true");
 
 /** PEM text, bounded. */
-export const pem = z.string().min(32).max(65_536);
+export const pem = z
+  .string()
+  .min(32)
+  .max(65_536)
+  .meta({ examples: ["-----BEGIN CERTIFICATE-----\nMIIB…\n-----END CERTIFICATE-----\n"] });

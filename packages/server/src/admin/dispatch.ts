@@ -125,7 +125,8 @@ function named(name: string, value: string | undefined): object {
 }
 
 function ifMatch(route: Route, header: string | undefined): string | undefined {
-  if (route.etag === undefined || route.method === "GET") return undefined;
+  const changes = route.method !== "GET" && route.method !== "POST";
+  if (route.etag === undefined || !changes) return undefined;
   if (header === undefined) {
     if (route.etag !== "required") return undefined;
     throw new Refused({
