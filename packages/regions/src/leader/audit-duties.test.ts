@@ -17,7 +17,7 @@ import type { Duty, DutyResult } from "./duty.ts";
 import { VirtualTime } from "./test-leader.ts";
 import { termOf } from "./test-peer.ts";
 
-const instance = randomUUID();
+const instance: string = randomUUID();
 const partition = partitionOf(instance);
 
 let time: VirtualTime;
@@ -66,7 +66,7 @@ class MemorySink implements AuditSink {
 
 const ship = (sink: AuditSink) => new AuditShip({ log: own.audit, sink, timers: time, observe });
 
-async function append(count: number, of = instance): Promise<void> {
+async function append(count: number, of: string = instance): Promise<void> {
   const all = Array.from({ length: count }, (): AuditEvent => {
     const fixed = { action: "a", outcome: "success", initiator: "i", requestId: "r" } as const;
     return { time: time.wallMs(), ...fixed };

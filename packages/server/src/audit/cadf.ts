@@ -21,7 +21,7 @@ export interface EntryPlace {
 }
 
 /** A CADF event (DMTF DSP0262) with the fields that IBM's services give it. */
-export interface CadfEvent {
+export type CadfEvent = {
   readonly typeURI: string;
   /** The same whenever and however often the event is told. */
   readonly id: string;
@@ -58,9 +58,9 @@ export interface CadfEvent {
   readonly partition: number;
   /** Given by the store without gaps in each partition; pending and outcome of one action have the same. */
   readonly sequence: number;
-}
+};
 
-interface CadfInitiator {
+type CadfInitiator = {
   readonly id: string;
   readonly name: string;
   readonly authnId: string;
@@ -72,7 +72,7 @@ interface CadfInitiator {
     readonly addressType: "IPv4" | "IPv6";
     readonly agent: string;
   };
-}
+};
 
 const service = "vmware-solutions";
 const fingerprint = /^[0-9a-f]{64}$/;

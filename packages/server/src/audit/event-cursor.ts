@@ -1,0 +1,53 @@
+import { hash } from "node:crypto";
+import { ManagementError } from "@holdfast/admin";
+import { partitionCount } from "@holdfast/engine";
+
+/** In which order events are told. */
+export type EventOrder = "newest" | "oldest";
+
+/** Where a page ended: the last number that was looked at, by partition; a partition that is over is not there. */
+export type Positions = ReadonlyMap<number, number>;
+
+const orders: readonly EventOrder[] = ["newest", "oldest"];
+const storeLength = 3;
+
+/** Writes a cursor: order, a part of the store's name, then for each partition its position and 1, or 0. */
+export function writeCursor(storeId: string, order: EventOrder, positions: Positions): string {
+  const bytes = [orders.indexOf(order), ...storeMark(storeId)];
+  for (let partition = 0; partition <= partitionCount; partition += 1) {
+    const position = positions.get(partition);
+    let rest = position === undefined ? 0 : position + 1;
+    for (; rest > 127; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
+    bytes.push(rest);
+  }
+  return Buffer.from(bytes).toString("base64url");
+}
+
+/** Reads a cursor; a `ManagementError` where it is none of this order and store. */
+export function readCursor(cursor: string, storeId: string, order: EventOrder): Positions {
+  const bytes = Buffer.from(cursor, "base64url");
+  const whose = bytes.subarray(1, 1 + storeLength);
+  if (bytes[0] !== orders.indexOf(order) || !whose.equals(storeMark(storeId))) throw stale();
+  const positions = new Map<number, number>();
+  let at = 1 + storeLength;
+  for (let partition = 0; partition <= partitionCount; partition += 1) {
+    let [value, scale] = [0, 1];
+    for (let byte = 128; byte > 127; at += 1) {
+      byte = bytes[at] ?? 256;
+      if (byte > 255 || scale > 2 ** 42) throw stale();
+      value += (byte % 128) * scale;
+      scale *= 128;
+    }
+    if (value > 0) positions.set(partition, value - 1);
+  }
+  if (at !== bytes.length) throw stale();
+  return positions;
+}
+
+function storeMark(storeId: string): Buffer {
+  return Buffer.from(hash("sha256", storeId, "hex"), "hex").subarray(0, storeLength);
+}
+
+function stale(): ManagementError {
+  return new ManagementError("invalid", "query.cursor: is none of this list; begin without it");
+}

@@ -1,0 +1,24 @@
+import {
+  type AuditEntryContent,
+  auditTimeOf,
+  decodeAudit,
+  StoreUnavailable,
+  systemInstance,
+} from "@holdfast/engine";
+
+/** What an entry says; one that does not decode says that it is damaged. */
+export function readEntry(bytes: Uint8Array): AuditEntryContent {
+  try {
+    return decodeAudit(bytes);
+  } catch (error) {
+    if (!(error instanceof StoreUnavailable)) throw error;
+    const time = timeOfEntry(bytes);
+    const fixed = { action: "audit.damage", outcome: "failure", initiator: "holdfast" } as const;
+    return { instance: systemInstance, events: [{ time, ...fixed, requestId: "" }] };
+  }
+}
+
+/** When what an entry tells of happened; 0 for one that is too short to say. */
+export function timeOfEntry(bytes: Uint8Array): number {
+  return bytes.length < 8 ? 0 : auditTimeOf(bytes);
+}
