@@ -18,10 +18,14 @@ export class NodeProcess implements AsyncDisposable {
   readonly health: number;
   /** Where the other region's nodes connect; 0 in a region alone. */
   readonly peer: number;
+  /** The management API's port; 0 where it has none. */
+  admin = 0;
   /** A group of its own for the process, by which a packet filter knows its traffic. */
   groupId: number | undefined;
   readonly logFile: string;
   readonly configFile: string;
+  /** Where it writes its one-time token. */
+  readonly bootstrapFile: string;
   #child: ChildProcess | undefined;
 
   constructor(
@@ -33,6 +37,7 @@ export class NodeProcess implements AsyncDisposable {
     [this.kmip, this.http, this.health, this.peer = 0] = ports;
     this.configFile = join(folder, `${name}.yaml`);
     this.logFile = join(folder, `${name}.log`);
+    this.bootstrapFile = join(folder, `${name}-bootstrap.token`);
   }
 
   get pid(): number {

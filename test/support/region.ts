@@ -57,6 +57,8 @@ export interface RegionOptions {
   readonly redisConfig?: Readonly<Record<string, string>>;
   /** Settings of the nodes that differ, merged into a group of settings. */
   readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** Nodes have the management API, and write a one-time token. */
+  readonly admin?: boolean;
   /** The setting `store.replicas`; the number of replicas unless given. */
   readonly replicasRequired?: number;
 }
@@ -264,6 +266,16 @@ function storeOf(redis: RedisGroup, options: RegionOptions): object {
     : { sentinels: redis.sentinels.map((one) => one.address), name: sentinelName, replicas };
 }
 
+/** The group `admin` of a node's settings: with the certificate of the KMIP endpoint. */
+function adminOf(node: NodeProcess, shared: Readonly<Record<string, unknown>>): object {
+  const { certificate, key } = shared["tls"] as { readonly certificate: string; key: string };
+  return {
+    listen: `${node.host}:${node.admin}`,
+    tls: { certificate, key },
+    bootstrapFile: node.bootstrapFile,
+  };
+}
+
 async function writeNode(
   folder: string,
   place: number,
@@ -274,6 +286,7 @@ async function writeNode(
   const ports = [await freePort(), await freePort(), await freePort(), peerPort] as const;
   const node = new NodeProcess(`${options.name ?? "a"}${place + 1}`, ports, folder);
   const at = (port: number) => `${node.host}:${port}`;
+  if (options.admin === true) node.admin = await freePort();
   const base: Record<string, unknown> = {
     node: node.name,
     kmip: { listen: at(node.kmip) },
@@ -281,6 +294,7 @@ async function writeNode(
     health: { listen: at(node.health) },
     log: { level: "info" },
     ...shared,
+    ...(options.admin === true ? { admin: adminOf(node, shared) } : {}),
     ...(peerPort === undefined
       ? {}
       : { peer: { ...(shared["peer"] as object), listen: at(peerPort) } }),

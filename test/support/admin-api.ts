@@ -1,0 +1,33 @@
+import { readFile } from "node:fs/promises";
+import { AdminClient } from "@holdfast/admin";
+import type { NodeProcess } from "./node-process.ts";
+import { until } from "./redis.ts";
+
+/** How the management API of a node is reached. */
+export interface AdminTarget {
+  readonly node: NodeProcess;
+  /** PEM of whoever issued the node's certificate. */
+  readonly ca: string;
+}
+
+/** A client of one node's management API. */
+export function adminClient({ node, ca }: AdminTarget, token: string): AdminClient {
+  return new AdminClient({ urls: [`https://${node.host}:${node.admin}`], token, ca });
+}
+
+/** The one-time token that a node has written. */
+export async function oneTimeToken(node: NodeProcess): Promise<string> {
+  let token = "";
+  await until(`the one-time token of ${node.name}`, async () => {
+    token = (await readFile(node.bootstrapFile, "latin1").catch(() => "")).trim();
+    return token !== "";
+  });
+  return token;
+}
+
+/** Makes the first manager token by a node's one-time token. */
+export async function firstToken(target: AdminTarget, name = "test"): Promise<string> {
+  await using client = adminClient(target, await oneTimeToken(target.node));
+  const { secret } = await client.call("createToken", { body: { name, role: "manager" } });
+  return secret;
+}
