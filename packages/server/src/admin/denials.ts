@@ -1,5 +1,6 @@
 import type { Principal } from "@holdfast/admin";
 import type { AuditEvent, Clock } from "@holdfast/engine";
+import { managementEvent } from "../audit/management-event.ts";
 import type { NodeObserver } from "../events.ts";
 import type { TokenRefusal } from "./bearer.ts";
 import { Buckets } from "./buckets.ts";
@@ -23,8 +24,6 @@ export interface DenialsOptions {
   readonly clock: Clock;
 }
 
-/** The action under which denials stand in the audit log. */
-const denied = "vmware-solutions.management.authorize";
 const size = { perSecond: 10, burst: 100 };
 
 /** Writes evidence of every denial, of so many a second that nobody can fill the log; the next one counts those left out. */
@@ -53,21 +52,21 @@ export class Denials {
     }
     const leftOut = this.#leftOut;
     this.#leftOut = 0;
-    const event: AuditEvent = {
-      time: this.#options.clock.wallMs(),
-      action: denied,
-      outcome: "failure",
-      reason,
-      initiator: principal?.name ?? "",
-      ...(instance === undefined ? {} : { target: instance }),
-      requestId,
-      detail: {
-        operation,
-        remote,
-        ...(principal === undefined ? {} : { token: principal.id, role: principal.role }),
-        ...(leftOut === 0 ? {} : { leftOut }),
+    const event = managementEvent(
+      { principal: { name, id: principal?.id ?? "", remote }, requestId },
+      "management.authorize",
+      "failure",
+      { id: operation, ...(instance === undefined ? {} : { instance }) },
+      {
+        timeMs: this.#options.clock.wallMs(),
+        reason: principal === undefined ? "unauthenticated" : "forbidden",
+        detail: {
+          why: reason,
+          ...(principal === undefined ? {} : { role: principal.role }),
+          ...(leftOut === 0 ? {} : { leftOut }),
+        },
       },
-    };
+    );
     this.#options.append(event).catch((cause: unknown) => {
       this.#options.observe({ type: "warning", message: "a denial could not be audited", cause });
     });

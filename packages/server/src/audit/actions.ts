@@ -139,6 +139,11 @@ const administration = {
     says: "change setting",
     target: "kmip-setting",
   },
+  "management.authorize": {
+    cadf: "kmip-management.authorize",
+    says: "use the management API",
+    target: "kmip-management",
+  },
   "audit.drop": { cadf: "kmip-audit.drop", says: "audit entries were given up", ...audit },
   "audit.damage": { cadf: "kmip-audit.damage", says: "an audit entry is damaged", ...audit },
 } as const satisfies Record<string, ActionRow>;
