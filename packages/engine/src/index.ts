@@ -1,4 +1,5 @@
 export type { Client } from "./access.ts";
+export { allAttributes } from "./attribute-view.ts";
 export {
   type ChainPoint,
   chainGap,
@@ -137,6 +138,7 @@ export {
   systemTypes,
   withInstanceName,
   withKekWrap,
+  withoutKekWraps,
   withRegion,
 } from "./system-record.ts";
 export { TurnQueue } from "./turn-queue.ts";

@@ -1,0 +1,55 @@
+import { ManagementError, type ProblemCode } from "@holdfast/admin";
+import type { Engine } from "@holdfast/engine";
+import {
+  decodeResponse,
+  encodeRequest,
+  type ImplementedOperation,
+  type Request,
+} from "@holdfast/kmip";
+import { decode, encode } from "@holdfast/ttlv";
+
+/** Carries out KMIP operations. */
+export type KeyEngine = Pick<Engine, "execute">;
+
+/** In whose name an object is changed. */
+export interface Changer {
+  readonly principal: { readonly name: string };
+  readonly requestId: string;
+}
+
+const codes: Readonly<Record<string, ProblemCode>> = {
+  ItemNotFound: "notFound",
+  ObjectNotFound: "notFound",
+  WrongKeyLifecycleState: "wrongState",
+  ObjectDestroyed: "wrongState",
+  InvalidObjectType: "wrongState",
+  InvalidField: "invalid",
+  PermissionDenied: "wrongState",
+  GeneralFailure: "storeUnavailable",
+};
+
+/**
+ * Changes an object as a client of its instance would: the engine decides, locks, agrees with the other region and
+ * leaves evidence, all in one place.
+ */
+export async function changeKey<Operation extends ImplementedOperation>(
+  engine: KeyEngine,
+  instance: string,
+  operation: Operation,
+  payload: Request<Operation>,
+  { principal, requestId }: Changer,
+): Promise<void> {
+  const request = encodeRequest({ version: "2.1", items: [{ operation, payload }] });
+  // Whoever asks stands in the evidence where a client's fingerprint does.
+  const client = { instance, fingerprint: principal.name };
+  const answer = await engine.execute(encode(request), client, requestId);
+  const [item] = decodeResponse(decode(answer)).items;
+  if (item?.status === "Success") return;
+  const { reason, message = "the operation failed" } = item ?? {};
+  const isPeer = message.includes("region");
+  const code = reason === undefined ? "internal" : (codes[reason] ?? "internal");
+  throw new ManagementError(
+    code === "storeUnavailable" && isPeer ? "peerUnreachable" : code,
+    message,
+  );
+}

@@ -1,0 +1,173 @@
+import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
+import {
+  type ManagedObject,
+  type ObjectStore,
+  type OwnStore,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import type { InstanceLookup } from "../instance-lookup.ts";
+import { refusalOf } from "../refusals.ts";
+import { changeKey, type KeyEngine } from "./changes.ts";
+import { type Evidence, historyOf } from "./history.ts";
+import {
+  attributesOf,
+  type KeyAnswer,
+  keyAnswer,
+  stateNow,
+  vendorKeys,
+  vendorText,
+} from "./key-answer.ts";
+import { listKeys } from "./list.ts";
+
+/** What the handlers of keys stand on. */
+export interface KeysDeps {
+  readonly region: string;
+  readonly instances: Pick<InstanceLookup, "find">;
+  readonly store: Pick<ObjectStore, "read" | "find">;
+  readonly own: Pick<OwnStore, "counts">;
+  readonly engine: KeyEngine;
+  readonly evidence?: Evidence;
+  readonly wallMs: () => number;
+}
+
+type Names =
+  | "listKeys"
+  | "countKeys"
+  | "readKey"
+  | "activateKey"
+  | "revokeKey"
+  | "destroyKey"
+  | "reportOrphans";
+type CallOf<Name extends Names> = Call<Contract[Name]>;
+
+/** Keys and other managed objects, as administrators see and change them. */
+export function keysHandlers(deps: KeysDeps): Pick<Handlers, Names> {
+  return {
+    listKeys: async ({ params, query }) => {
+      const { id } = await deps.instances.find(params.instance);
+      return await telling(listKeys(deps, id, query, query));
+    },
+    countKeys: (call) => count(deps, call),
+    readKey: async ({ params }) => {
+      const object = await read(deps, params);
+      return {
+        ...keyAnswer(object, deps.wallMs()),
+        attributes: attributesOf(object),
+        history: await historyOf(object, deps.evidence),
+      };
+    },
+    activateKey: async (call) => {
+      const { id, key } = await named(deps, call.params);
+      await changeKey(deps.engine, id, "Activate", { uniqueIdentifier: key }, call);
+      return await answer(deps, call.params);
+    },
+    revokeKey: (call) => revoke(deps, call),
+    destroyKey: (call) => destroy(deps, call),
+    reportOrphans: async ({ params, query, body }) => {
+      const { id } = await deps.instances.find(params.instance);
+      const inUse = new Set(body.inUse);
+      return await telling(listKeys(deps, id, {}, query, (object) => isOrphan(object, inUse)));
+    },
+  };
+}
+
+async function count({ instances, own, region }: KeysDeps, { params }: CallOf<"countKeys">) {
+  const { id } = await instances.find(params.instance);
+  const states = await telling(own.counts(id));
+  if (states === undefined) {
+    const detail =
+      "the store's objects are being counted for the first time: try again in a minute";
+    throw new ManagementError("storeUnavailable", detail);
+  }
+  const total = Object.values(states).reduce((sum, one) => sum + one, 0);
+  return { total, states: { ...states }, region };
+}
+
+async function revoke(deps: KeysDeps, call: CallOf<"revokeKey">): Promise<KeyAnswer> {
+  const { id, key } = await named(deps, call.params);
+  const { reason, message, compromisedAt } = call.body;
+  await changeKey(
+    deps.engine,
+    id,
+    "Revoke",
+    {
+      uniqueIdentifier: key,
+      revocationReason: {
+        code: reason,
+        ...(message !== undefined && { message }),
+      },
+      ...(compromisedAt !== undefined && {
+        compromiseOccurrenceDate: Math.floor(Date.parse(compromisedAt) / 1000),
+      }),
+    },
+    call,
+  );
+  return await answer(deps, call.params);
+}
+
+/** Never an Active object; with `force` and the identifier typed again it is revoked first, and then it is none. */
+async function destroy(deps: KeysDeps, call: CallOf<"destroyKey">): Promise<KeyAnswer> {
+  const { id, key } = await named(deps, call.params);
+  const force = call.query.force === "true";
+  if (force && call.query.confirm !== key) {
+    throw new ManagementError(
+      "confirmationNeeded",
+      `what this key encrypts can never be read again: type its identifier again as confirm=${key}`,
+    );
+  }
+  const state = stateNow(await read(deps, call.params), deps.wallMs());
+  if (state === "Active") {
+    if (!force) {
+      throw new ManagementError(
+        "keyActive",
+        "an Active key is in use and is not destroyed: revoke it first, or give force=true and confirm",
+      );
+    }
+    const revocationReason = { code: "CessationOfOperation", message: "to be destroyed" } as const;
+    await changeKey(deps.engine, id, "Revoke", { uniqueIdentifier: key, revocationReason }, call);
+  }
+  await changeKey(deps.engine, id, "Destroy", { uniqueIdentifier: key }, call);
+  return await answer(deps, call.params);
+}
+
+/** Nobody names a key by its own identifier, nor by what vCenter calls its object. */
+function isOrphan(object: ManagedObject, inUse: ReadonlySet<string>): boolean {
+  if (object.facts.destroyed !== undefined) return false;
+  const called = [
+    object.uniqueIdentifier,
+    vendorText(object, vendorKeys.xIdentifier),
+    vendorText(object, vendorKeys.xName),
+  ];
+  return !called.some((one) => one !== undefined && inUse.has(one));
+}
+
+async function named(deps: KeysDeps, params: { readonly instance: string; readonly key: string }) {
+  const { id } = await deps.instances.find(params.instance);
+  return { id, key: params.key };
+}
+
+async function answer(
+  deps: KeysDeps,
+  params: { readonly instance: string; readonly key: string },
+): Promise<KeyAnswer> {
+  return keyAnswer(await read(deps, params), deps.wallMs());
+}
+
+async function read(
+  deps: KeysDeps,
+  params: { readonly instance: string; readonly key: string },
+): Promise<ManagedObject> {
+  const { id, key } = await named(deps, params);
+  const [stored] = await telling(deps.store.read(id, [key]));
+  if (stored !== undefined) return stored.object;
+  throw new ManagementError("notFound", "the instance has no object with this identifier");
+}
+
+/** A store that cannot tell is said to be one. */
+async function telling<Value>(work: Promise<Value>): Promise<Value> {
+  try {
+    return await work;
+  } catch (error) {
+    throw error instanceof StoreUnavailable ? refusalOf(error) : error;
+  }
+}
