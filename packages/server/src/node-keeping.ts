@@ -1,14 +1,19 @@
-import { systemTypes } from "@holdfast/engine";
+import type { Handlers } from "@holdfast/admin";
+import { type Engine, systemTypes } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
 import { ScheduledBackups } from "./backup/duty.ts";
+import { backupHandlers } from "./backup/handlers.ts";
 import { lastGoodMs, readRuns } from "./backup/runs.ts";
 import { minutesOf } from "./backup/schedule.ts";
 import type { Config } from "./config-table.ts";
+import { InstanceLookup } from "./management/instance-lookup.ts";
+import { keysHandlers } from "./management/keys/handlers.ts";
 import { Recount } from "./management/keys/recount-duty.ts";
 import type { NodeReadings } from "./metric-row.ts";
 import type { Management } from "./node-management.ts";
 import { clock, ids, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
+import type { Tenants } from "./node-tenants.ts";
 import { version } from "./version.ts";
 
 /** What the leader does for what is kept, and what a scrape reads of it. */
@@ -51,6 +56,22 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
         }),
       ...(everyMs !== undefined && { backupEveryMs: everyMs }),
     },
+  };
+}
+
+/** The management API's part of what is kept: keys, and backups. */
+export function keepingHandlers(
+  { config: { region } }: Parts,
+  { own, store }: Regions,
+  { view, index }: Management,
+  tenants: Tenants,
+  engine: Engine,
+): Partial<Handlers> {
+  const instances = new InstanceLookup({ view, index, declared: () => tenants.instances });
+  const { wallMs } = clock;
+  return {
+    ...keysHandlers({ region, instances, store, own, engine, evidence: own.audit, wallMs }),
+    ...backupHandlers(view),
   };
 }
 

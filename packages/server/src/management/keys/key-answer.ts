@@ -133,7 +133,9 @@ function plain(item: Item): unknown {
     case ItemType.LongInteger:
     case ItemType.DateTimeExtended:
       return Number.isSafeInteger(Number(item.value)) ? Number(item.value) : String(item.value);
-    default:
+    case ItemType.Boolean:
+    case ItemType.TextString:
+    case ItemType.Interval:
       return item.value;
   }
 }
