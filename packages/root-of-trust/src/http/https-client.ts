@@ -72,3 +72,10 @@ export class HttpsClient {
     await this.#pool.destroy();
   }
 }
+
+/** Why no answer came, in one word: `ECONNREFUSED`, `ENOTFOUND`, `CERT_HAS_EXPIRED`, `TimeoutError`. */
+export function causeOf(error: unknown): string {
+  if (!(error instanceof Error)) return "unknown";
+  const code: unknown = Reflect.get(error, "code");
+  return typeof code === "string" ? code : error.name;
+}

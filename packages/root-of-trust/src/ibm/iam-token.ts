@@ -1,5 +1,5 @@
 import { type Clock, type Event, RootOfTrustError } from "@holdfast/engine";
-import type { HttpsClient } from "../http/https-client.ts";
+import { causeOf, type HttpsClient } from "../http/https-client.ts";
 import { type Outcome, type Retries, retryAfterMs } from "../http/retry.ts";
 import { isRecord, parseJson, textOf } from "./json.ts";
 
@@ -125,8 +125,10 @@ export class IamTokens {
       return refusal(answer.status, code, correlationId, afterMs);
     } catch (cause) {
       if (cause instanceof RootOfTrustError) throw cause;
-      told({ ...said, status: 0, correlationId: "", durationMs: clock.monotonicMs() - startMs });
-      return { again: new RootOfTrustError("unavailable", "IAM cannot be reached", { cause }) };
+      const [code, durationMs] = [causeOf(cause), clock.monotonicMs() - startMs];
+      told({ ...said, status: 0, code, correlationId: "", durationMs });
+      const message = `IAM cannot be reached (${code})`;
+      return { again: new RootOfTrustError("unavailable", message, { cause }) };
     }
   }
 }

@@ -1,5 +1,5 @@
 import { RootOfTrustError } from "@holdfast/engine";
-import { HttpsClient } from "../http/https-client.ts";
+import { causeOf, HttpsClient } from "../http/https-client.ts";
 import { type Outcome, Retries, retryAfterMs } from "../http/retry.ts";
 import type { RootContext } from "../settings.ts";
 import { IamTokens } from "./iam-token.ts";
@@ -20,7 +20,6 @@ export interface ApiCall {
 
 interface Attempt {
   readonly call: ApiCall;
-  readonly token: string;
   readonly correlationId: string;
   readonly number: number;
 }
@@ -64,14 +63,18 @@ export class KeyManagerClient {
   async call(call: ApiCall): Promise<JsonRecord> {
     const correlationId = this.#context.ids.uuid();
     try {
-      const first = await this.#send(call, correlationId);
-      if (first !== staleToken) return first;
-      const second = await this.#send(call, correlationId);
-      if (second !== staleToken) return second;
+      this.#closed.signal.throwIfAborted();
+      return await this.#retries.run(async (signal, number) => {
+        const first = await this.#send({ call, correlationId, number }, signal);
+        if (first !== staleToken) return first;
+        const second = await this.#send({ call, correlationId, number }, signal);
+        if (second !== staleToken) return second;
+        const where = this.#where(call, correlationId);
+        throw errorOf({ status: 401, genuine: true }, call.about, where);
+      }, this.#closed.signal);
     } catch (error) {
       throw this.#named(error, call, correlationId);
     }
-    throw errorOf({ status: 401, genuine: true }, call.about, this.#where(call, correlationId));
   }
 
   /** Ends everything; calls in flight and later ones are `unavailable`. */
@@ -81,19 +84,13 @@ export class KeyManagerClient {
     await Promise.all([this.#http.close(), this.#iamHttp.close()]);
   }
 
-  async #send(call: ApiCall, correlationId: string): Promise<JsonRecord | typeof staleToken> {
-    this.#closed.signal.throwIfAborted();
-    return await this.#retries.run(async (signal, number) => {
-      const token = await ended(this.#tokens.token(), signal);
-      if (token instanceof Error) return { again: token };
-      return await this.#attempt({ call, token, correlationId, number }, signal);
-    }, this.#closed.signal);
-  }
-
-  async #attempt(
-    { call, token, correlationId, number }: Attempt,
+  /** One attempt. A token that the key manager does not take is forgotten. */
+  async #send(
+    { call, correlationId, number }: Attempt,
     signal: AbortSignal,
-  ): Promise<Outcome<JsonRecord | typeof staleToken>> {
+  ): Promise<Outcome<JsonRecord> | typeof staleToken> {
+    const token = await ended(this.#tokens.token(), signal);
+    if (token instanceof Error) return { again: token };
     const { clock, observe } = this.#context;
     const startMs = clock.monotonicMs();
     const told = (more: { readonly status: number; readonly code?: string }) =>
@@ -114,8 +111,9 @@ export class KeyManagerClient {
     };
     const answer = await this.#http.call(request, signal).catch(asError);
     if (answer instanceof Error) {
-      told({ status: 0 });
-      const message = `${this.#where(call, correlationId)}: it cannot be reached`;
+      const code = causeOf(answer);
+      told({ status: 0, code });
+      const message = `${this.#where(call, correlationId)}: it cannot be reached (${code})`;
       return { again: new RootOfTrustError("unavailable", message, { cause: answer }) };
     }
     const { status, body } = answer;
@@ -127,7 +125,7 @@ export class KeyManagerClient {
     told({ status, ...(refused.code !== undefined && { code: refused.code }) });
     if (status === 401) {
       this.#tokens.reject(token);
-      return { done: staleToken };
+      return staleToken;
     }
     const error = errorOf(refused, call.about, this.#where(call, correlationId));
     if (!isPassing(refused)) throw error;

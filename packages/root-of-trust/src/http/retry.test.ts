@@ -1,0 +1,98 @@
+import { randomBytes } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import { Retries, retryAfterMs } from "./retry.ts";
+
+const ids = {
+  uuid: () => "",
+  randomBytes: (length: number) => new Uint8Array(randomBytes(length)),
+};
+const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
+const times = { deadlineMs: 10_000, attemptMs: 5000, backOffMs: 4 };
+const never = new AbortController().signal;
+
+describe("repetition", () => {
+  test("a call that fails in passing is made again until it is done", async () => {
+    const retries = new Retries(clock, ids, times);
+    const numbers: number[] = [];
+    const answer = await retries.run(async (_, number) => {
+      numbers.push(number);
+      return number < 4 ? { again: new Error("passing") } : { done: "answer" };
+    }, never);
+    expect([answer, numbers]).toEqual(["answer", [1, 2, 3, 4]]);
+  });
+
+  test("what is refused for good is not made again", async () => {
+    const retries = new Retries(clock, ids, times);
+    let calls = 0;
+    const run = retries.run(async () => {
+      calls++;
+      throw new Error("refused");
+    }, never);
+    await expect(run).rejects.toThrow("refused");
+    expect(calls).toBe(1);
+  });
+
+  test("the last reason is told when the time is over, and the time is kept", async () => {
+    const retries = new Retries(clock, ids, { ...times, deadlineMs: 60 });
+    const began = performance.now();
+    const run = retries.run(async (_, number) => ({ again: new Error(`try ${number}`) }), never);
+    await expect(run).rejects.toThrow(/^try [2-9]/);
+    expect(performance.now() - began).toBeLessThan(2000);
+  });
+
+  test("an attempt that hangs is ended by its own time", async () => {
+    const retries = new Retries(clock, ids, { ...times, deadlineMs: 500, attemptMs: 30 });
+    const answer = await retries.run(async (signal, number) => {
+      if (number === 2) return { done: "answer" };
+      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+      return { again: new Error("too late") };
+    }, never);
+    expect(answer).toBe("answer");
+  });
+
+  test("whoever ends it is told why, in the middle of a wait too", async () => {
+    const retries = new Retries(clock, ids, { ...times, backOffMs: 60_000, deadlineMs: 200_000 });
+    const ended = new AbortController();
+    const run = retries.run(async () => ({ again: new Error("passing") }), ended.signal);
+    const fails = expect(run).rejects.toBeInstanceOf(Error);
+    ended.abort(new Error("closed"));
+    await fails;
+  });
+
+  test("waits differ, and grow", async () => {
+    const waits: number[] = [];
+    let nowMs = 0;
+    const stepping = { ...clock, monotonicMs: () => nowMs };
+    const chances = [0xff, 0x80, 0x00, 0xff];
+    const given = { ...ids, randomBytes: () => Uint8Array.of(chances.shift() ?? 0, 0) };
+    const retries = new Retries(stepping, given, { ...times, backOffMs: 8 });
+    let before = performance.now();
+    await retries.run(async (_, number) => {
+      const now = performance.now();
+      waits.push(now - before);
+      before = now;
+      nowMs += 1;
+      return number < 4 ? { again: new Error("passing") } : { done: true };
+    }, never);
+    const [, first = 0, second = 0, third = 0] = waits;
+    expect(first).toBeGreaterThan(6);
+    expect(second).toBeGreaterThan(6);
+    expect(third).toBeLessThan(1000);
+  });
+});
+
+describe("retry-after", () => {
+  const wallMs = Date.parse("2026-11-25T20:00:00Z");
+  test.each([
+    [undefined, undefined],
+    ["0", 0],
+    ["7", 7000],
+    ["Wed, 25 Nov 2026 20:00:30 GMT", 30_000],
+    ["Wed, 25 Nov 2026 19:00:00 GMT", 0],
+    ["soon", undefined],
+    ["-1", undefined],
+    ["99999999999999", undefined],
+  ])("%s", (header, ms) => {
+    expect(retryAfterMs(header, wallMs)).toBe(ms);
+  });
+});

@@ -1,0 +1,45 @@
+import { describe, expect, test } from "vitest";
+import type { KeyProtectSettings } from "../settings.ts";
+import { checkSettings } from "./key-manager-settings.ts";
+
+const settings: KeyProtectSettings = {
+  type: "key-protect",
+  url: "https://private.us-south.kms.cloud.ibm.com",
+  iamUrl: "https://private.iam.cloud.ibm.com",
+  instanceId: "12e8c9c2-a162-472d-b7d6-8b9a86b815a6",
+  apiKey: async () => "secret",
+  deadlineMs: 10_000,
+  inFlightMax: 8,
+};
+
+describe("settings of a key manager", () => {
+  test("HPCS has the default key ring only, Key Protect any or all", () => {
+    expect(checkSettings({ ...settings, type: "hpcs" }).keyRing).toBe("default");
+    expect(checkSettings(settings).keyRing).toBeUndefined();
+    expect(checkSettings({ ...settings, keyRing: "vmware" }).keyRing).toBe("vmware");
+  });
+
+  test("as IBM's own service does, Manager is asked for unless it is said otherwise", () => {
+    expect(checkSettings(settings).role).toBe("manager");
+    expect(checkSettings({ ...settings, role: "reader" }).role).toBe("reader");
+  });
+
+  test("an attempt never takes longer than the call", () => {
+    expect(checkSettings({ ...settings, deadlineMs: 500 }).times.attemptMs).toBe(500);
+    expect(checkSettings(settings).times.attemptMs).toBeLessThan(10_000);
+  });
+
+  test.each([
+    ["url", "http://private.us-south.kms.cloud.ibm.com"],
+    ["url", "https://user:word@kms.example"],
+    ["url", "https://kms.example/api"],
+    ["iamUrl", "iam.cloud.ibm.com"],
+    ["instanceId", "12e8c9c2"],
+    ["instanceId", "12e8c9c2-a162-472d-b7d6-8b9a86b815a6\r\nx: y"],
+    ["rootKey", "../../instance/policies"],
+    ["rootKey", "a key"],
+    ["keyRing", "ring\r\nx: y"],
+  ])("%s cannot be %j", (name, value) => {
+    expect(() => checkSettings({ ...settings, [name]: value })).toThrow(name);
+  });
+});
