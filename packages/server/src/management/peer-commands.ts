@@ -2,6 +2,7 @@ import { ManagementError, type ProblemCode, problems } from "@holdfast/admin";
 import { StoreUnavailable } from "@holdfast/engine";
 import { manageBytes, type Peer } from "@holdfast/regions";
 import { z } from "zod";
+import { rootPeerCommands } from "../roots/root-commands.ts";
 import { reasonOf } from "../start-error.ts";
 import { refusalOf } from "./refusals.ts";
 
@@ -25,6 +26,12 @@ export const peerCommands = {
   countStates: {
     input: z.object({ instance: identifier }),
     output: z.object({ states: states.optional() }),
+  },
+  ...rootPeerCommands,
+  /** Brings an instance's status in the region's store to what its record there says; answers it. */
+  followInstance: {
+    input: z.object({ instance: identifier }),
+    output: z.object({ status: z.string().max(64).optional() }),
   },
 } as const satisfies Record<string, { readonly input: z.ZodType; readonly output: z.ZodType }>;
 
@@ -68,9 +75,7 @@ export class PeerCommands {
 
   /** The other regions that are not retired. */
   get others(): readonly string[] {
-    return this.#options.peers.flatMap(({ region, state }) =>
-      state() === "retired" ? [] : [region],
-    );
+    return this.#options.peers.flatMap((peer) => (peer.state() === "retired" ? [] : [peer.region]));
   }
 
   /** Carries out these commands for the other region from now on. */
