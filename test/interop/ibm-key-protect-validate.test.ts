@@ -35,7 +35,9 @@ describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
     await manager.change(rootKey, "rotate");
     await manager.calls({ reset: true });
     const after = await root.rewrap(before.blob, data);
-    expect((await manager.calls()).calls.map(({ action }) => action)).toEqual(["rewrap"]);
+    expect((await manager.calls()).calls.map(({ action }) => action)).toEqual([
+      kind === "hpcs" ? "unwrap" : "rewrap",
+    ]);
     expect(after?.version).toBe((await root.describe()).currentVersion);
     const opens = await root.unwrap(after?.blob ?? new Uint8Array(), data);
     expect(Buffer.from(opens.plaintext)).toEqual(Buffer.from(secret));
