@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { api, openApiJson } from "./api.ts";
+import { commandLine } from "./cli.ts";
 import { configuration } from "./configuration.ts";
 import { kmipSupport } from "./kmip-support.ts";
 import { metrics } from "./metrics.ts";
@@ -10,6 +11,7 @@ const root = join(import.meta.dirname, "..", "..");
 /** Every document that is made from the tables of the code, by its path; `npm run docs` writes them. */
 export const documents: Readonly<Record<string, () => string>> = {
   "docs/api.md": api,
+  "docs/cli.md": commandLine,
   "docs/configuration.md": configuration,
   "docs/kmip-support.md": kmipSupport,
   "docs/metrics.md": metrics,

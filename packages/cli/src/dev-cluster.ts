@@ -21,8 +21,42 @@ export function findDevCluster(from: string): string | undefined {
     .find(existsSync);
 }
 
+/** What a command of the management API takes from a development cluster. */
+export interface DevSite {
+  readonly urls: readonly string[];
+  readonly ca: string;
+  readonly tokenFile: string;
+}
+
 /** Reads `cluster.json`, or the one in a cluster's folder. */
 export function readDevCluster(path: string): DevCluster {
+  return readCluster(path, (cluster) => ({
+    endpoints: cluster.nodes.map(({ kmip }) => kmip),
+    ca: cluster.ca,
+    certificate: cluster.clientCertificate,
+    key: cluster.clientKey,
+  }));
+}
+
+/** The same of the management API. */
+export function readDevSite(path: string): DevSite {
+  return readCluster(path, (cluster) => ({
+    urls: cluster.nodes.map(({ admin }) => `https://${admin}`),
+    ca: cluster.ca,
+    tokenFile: cluster.managerToken,
+  }));
+}
+
+/** What of the file is read here; the cluster that writes it checks the rest. */
+interface ClusterFile {
+  readonly nodes: readonly { readonly kmip: string; readonly admin: string }[];
+  readonly ca: string;
+  readonly clientCertificate: string;
+  readonly clientKey: string;
+  readonly managerToken: string;
+}
+
+function readCluster<Result>(path: string, pick: (cluster: ClusterFile) => Result): Result {
   const given = resolve(path);
   const isFolder = existsSync(given) && statSync(given).isDirectory();
   const file = isFolder ? join(given, name) : given;
@@ -30,13 +64,7 @@ export function readDevCluster(path: string): DevCluster {
     throw new Failure(`${file}: no development cluster runs there; start it with \`npm start\``);
   }
   try {
-    const cluster = JSON.parse(readFileSync(file, "utf8"));
-    return {
-      endpoints: cluster.nodes.map((node: { readonly kmip: string }) => node.kmip),
-      ca: cluster.ca,
-      certificate: cluster.clientCertificate,
-      key: cluster.clientKey,
-    };
+    return pick(JSON.parse(readFileSync(file, "utf8")));
   } catch (error) {
     throw new Failure(`${file}: cannot be read: ${reasonOf(error)}; start the cluster again`);
   }

@@ -1,12 +1,22 @@
+import tab from "@bomb.sh/tab/commander";
+import { AdminProblem, AdminUnreachable } from "@holdfast/admin";
 import { ConnectionError, KmipClientError, MalformedResponseError } from "@holdfast/client";
 import { KmipError } from "@holdfast/kmip";
 import { Command, CommanderError } from "commander";
+import { addApply } from "./admin/apply.ts";
+import { addAdminCommands } from "./admin/build.ts";
+import { addProfileCommands } from "./admin/profile-commands.ts";
 import { addDecode } from "./commands/decode.ts";
 import { addKmip } from "./commands/kmip.ts";
 import { Failure, reasonOf } from "./failure.ts";
 import { serverCommands } from "./server-entry.ts";
 
+/** Exit codes, as docs/cli.md tells them. */
 const usageFault = 2;
+const unreachable = 3;
+const denied = 4;
+const missing = 5;
+const conflicting = 6;
 
 /** The version of this build; the package's own, held by a test. */
 export const version = "0.1.0";
@@ -25,6 +35,10 @@ export function createProgram(): Command {
   }
   addDecode(program);
   addKmip(program);
+  addAdminCommands(program);
+  addApply(program);
+  addProfileCommands(program);
+  tab(program);
   return program;
 }
 
@@ -47,13 +61,31 @@ export async function run(args: readonly string[]): Promise<number> {
     process.stderr.write(
       complaint(expected(error) ? reasonOf(error) : `stopped: ${reasonOf(error)}`),
     );
-    return error instanceof Failure ? usageFault : 1;
+    return exitCodeOf(error);
   }
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof Failure) return usageFault;
+  if (error instanceof AdminUnreachable || error instanceof ConnectionError) return unreachable;
+  if (!(error instanceof AdminProblem)) return 1;
+  const { status } = error;
+  if (status === 400) return usageFault;
+  if (status === 401 || status === 403) return denied;
+  if (status === 404) return missing;
+  if (status === 409 || status === 412) return conflicting;
+  return status === 503 ? unreachable : 1;
 }
 
 /** Failures that are no fault of this program. */
 function expected(error: unknown): boolean {
-  return [Failure, ConnectionError, KmipClientError, MalformedResponseError, KmipError].some(
-    (kind) => error instanceof kind,
-  );
+  return [
+    Failure,
+    AdminProblem,
+    AdminUnreachable,
+    ConnectionError,
+    KmipClientError,
+    MalformedResponseError,
+    KmipError,
+  ].some((kind) => error instanceof kind);
 }

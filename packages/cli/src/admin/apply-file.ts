@@ -1,0 +1,113 @@
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { parseDocument } from "yaml";
+import { z } from "zod";
+import { Failure, readGiven, reasonOf } from "../failure.ts";
+import { firstLine } from "./root-option.ts";
+
+const text = z.string().min(1).max(1024);
+/** A secret: what the nodes find by themselves, or a file beside this one. */
+const secret = z.union([
+  z.object({ env: text }).strict(),
+  z.object({ file: text }).strict(),
+  z.object({ fromFile: text }).strict(),
+]);
+const root = z.looseObject({
+  type: z.enum(["local", "key-protect", "hpcs", "pkcs11"]),
+  apiKey: secret.optional(),
+  pin: secret.optional(),
+});
+const certificate = z
+  .object({ name: text, kind: z.enum(["client", "authority"]).default("client"), file: text })
+  .strict();
+const instance = z
+  .object({
+    name: text,
+    description: z.string().max(1024).optional(),
+    labels: z.record(z.string(), z.string()).optional(),
+    rootOfTrust: z.record(z.string(), root).default({}),
+    certificates: z.array(certificate).default([]),
+    users: z.array(z.object({ name: text, passwordFile: text }).strict()).default([]),
+  })
+  .strict();
+const file = z.object({ instances: z.array(instance) }).strict();
+
+/** A certificate as declared, read from its file. */
+export interface WantedCertificate {
+  readonly name: string;
+  readonly kind: "client" | "authority";
+  readonly pem: string;
+}
+
+/** An instance as declared; every file that it names is read. */
+export interface WantedInstance {
+  readonly name: string;
+  readonly description: string | undefined;
+  readonly labels: Readonly<Record<string, string>> | undefined;
+  readonly roots: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly certificates: readonly WantedCertificate[];
+  readonly users: readonly { readonly name: string; readonly password: () => string }[];
+}
+
+/** Reads the declaration; what is wrong is a `Failure` with the place in the file. */
+export function readDeclaration(path: string): readonly WantedInstance[] {
+  const source = readGiven("--file", path).toString("utf8");
+  const document = parseDocument(source, { prettyErrors: false });
+  const [broken] = document.errors;
+  if (broken !== undefined) throw new Failure(`${path}: not YAML: ${reasonOf(broken)}`);
+  const parsed = file.safeParse(document.toJS());
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new Failure(`${path}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "is wrong"}`);
+  }
+  const folder = path === "-" ? process.cwd() : dirname(resolve(path));
+  const { instances } = parsed.data;
+  refuseTwice(path, instances);
+  return instances.map((one) => ({
+    name: one.name,
+    description: one.description,
+    labels: one.labels,
+    roots: Object.fromEntries(
+      Object.entries(one.rootOfTrust).map(([region, given]) => [
+        region,
+        withSecrets(given, folder),
+      ]),
+    ),
+    certificates: one.certificates.map(({ name, kind, file: pemFile }) => ({
+      name,
+      kind,
+      pem: readBeside(folder, pemFile),
+    })),
+    users: one.users.map(({ name, passwordFile }) => ({
+      name,
+      password: () => firstLine("passwordFile", resolve(folder, passwordFile)),
+    })),
+  }));
+}
+
+function refuseTwice(path: string, instances: readonly { readonly name: string }[]): void {
+  const names = instances.map(({ name }) => name);
+  const again = names.find((name, at) => names.indexOf(name) !== at);
+  if (again !== undefined) throw new Failure(`${path}: instance ${again} is declared twice`);
+}
+
+function withSecrets(
+  given: z.output<typeof root>,
+  folder: string,
+): Readonly<Record<string, unknown>> {
+  const { apiKey, pin, ...rest } = given;
+  const read = (name: string, place: z.output<typeof secret> | undefined) => {
+    if (place === undefined) return {};
+    if (!("fromFile" in place)) return { [name]: place };
+    return { [name]: { value: firstLine(`${name}.fromFile`, resolve(folder, place.fromFile)) } };
+  };
+  return { ...rest, ...read("apiKey", apiKey), ...read("pin", pin) };
+}
+
+function readBeside(folder: string, path: string): string {
+  try {
+    return readFileSync(resolve(folder, path), "utf8");
+  } catch (error) {
+    throw new Failure(`${path}: cannot be read: ${reasonOf(error)}`);
+  }
+}

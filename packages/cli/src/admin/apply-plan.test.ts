@@ -1,0 +1,82 @@
+import { describe, expect, test } from "vitest";
+import type { WantedInstance } from "./apply-file.ts";
+import { type ActualInstance, planOf } from "./apply-plan.ts";
+
+const wanted = (over: Partial<WantedInstance> = {}): WantedInstance => ({
+  name: "kmip-prod",
+  description: "production",
+  labels: { group: "finance" },
+  roots: { a: { type: "key-protect", rootKey: "k", apiKey: { env: "KEY" } } },
+  certificates: [],
+  users: [],
+  ...over,
+});
+const actual = (over: Partial<ActualInstance> = {}): ActualInstance => ({
+  id: "1",
+  name: "kmip-prod",
+  description: "production",
+  labels: { group: "finance" },
+  origin: "order",
+  roots: { a: { rootKey: "k", type: "key-protect" } },
+  certificates: [],
+  users: [],
+  ...over,
+});
+const certificate = {
+  id: "c1",
+  name: "vcenter",
+  kind: "client",
+  fingerprint: "ab",
+  origin: "added",
+};
+const texts = (...args: Parameters<typeof planOf>) => planOf(...args).map(({ text }) => text);
+
+describe("the plan of an apply", () => {
+  test("is empty where the service is as declared", () => {
+    expect(planOf([wanted()], [actual()])).toEqual([]);
+    const silent = wanted({ description: undefined, labels: undefined, roots: {} });
+    expect(planOf([silent], [actual({ description: "other" })])).toEqual([]);
+  });
+
+  test("makes what is missing, an instance before what is in it", () => {
+    const users = [{ name: "esx", password: () => "a long password" }];
+    const certificates = [{ name: "vcenter", kind: "client" as const, pem: "no PEM" }];
+    const steps = planOf([wanted({ users, certificates })], []);
+    expect(steps.map(({ operation }) => operation)).toEqual([
+      "createInstance",
+      "addCertificate",
+      "setUser",
+    ]);
+    expect(steps[0]?.body?.()).toMatchObject({
+      rootOfTrust: { regions: { a: { apiKey: { env: "KEY" } } } },
+    });
+    expect(steps.every(({ destructive }) => !destructive)).toBe(true);
+  });
+
+  test("changes what differs, and nothing else", () => {
+    const moved = { a: { type: "local" } };
+    expect(texts([wanted({ description: "new", roots: moved })], [actual()])).toEqual([
+      "~ instance kmip-prod: description",
+      "~ instance kmip-prod: root of trust in a",
+    ]);
+  });
+
+  test("deletes only in destructive steps, never what the configuration file declares", () => {
+    const spare = actual({ id: "2", name: "old" });
+    const declared = actual({ id: "3", name: "demo", origin: "configuration" });
+    const steps = planOf([wanted()], [actual({ certificates: [certificate] }), spare, declared]);
+    expect(steps.map(({ text, destructive }) => [text, destructive])).toEqual([
+      ["- certificate vcenter of kmip-prod", true],
+      ["- instance old, with all of its keys", true],
+    ]);
+    expect(steps[1]?.query).toEqual({ force: "true", name: "old" });
+  });
+
+  test("replaces a certificate of the same name by deleting the old one first", () => {
+    const certificates = [{ name: "vcenter", kind: "client" as const, pem: "no PEM" }];
+    expect(texts([wanted({ certificates })], [actual({ certificates: [certificate] })])).toEqual([
+      "- certificate vcenter of kmip-prod",
+      "+ certificate vcenter of kmip-prod",
+    ]);
+  });
+});

@@ -1,0 +1,208 @@
+import { X509Certificate } from "node:crypto";
+import type { WantedCertificate, WantedInstance } from "./apply-file.ts";
+
+/** An instance as the service has it. */
+export interface ActualInstance {
+  readonly id: string;
+  readonly name: string;
+  readonly description: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly origin: string;
+  /** By region, the reference that was configured, without secrets; undefined where none is. */
+  readonly roots: Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
+  readonly certificates: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly kind: string;
+    readonly fingerprint: string;
+    readonly origin: string;
+  }[];
+  readonly users: readonly { readonly name: string; readonly origin: string }[];
+}
+
+/** One change of the world; `destructive` ones need `--prune` and a confirmation. */
+export interface Step {
+  readonly text: string;
+  readonly destructive: boolean;
+  /** What is sent, by operation; `{instance}` may be a name that an earlier step made. */
+  readonly operation:
+    | "createInstance"
+    | "updateInstance"
+    | "configureRoot"
+    | "addCertificate"
+    | "deleteCertificate"
+    | "setUser"
+    | "deleteUser"
+    | "deleteInstance";
+  readonly params: Readonly<Record<string, string>>;
+  readonly query?: Readonly<Record<string, unknown>>;
+  readonly body?: () => Readonly<Record<string, unknown>>;
+}
+
+/** What it takes to make the service's instances like the declared ones; nothing where they are. */
+export function planOf(
+  wanted: readonly WantedInstance[],
+  actual: readonly ActualInstance[],
+): readonly Step[] {
+  const byName = new Map(actual.map((instance) => [instance.name, instance]));
+  const names = new Set(wanted.map(({ name }) => name));
+  const steps = wanted.flatMap((instance) => stepsFor(instance, byName.get(instance.name)));
+  const spare = actual.filter(({ name, origin }) => origin === "order" && !names.has(name));
+  return [...steps, ...spare.map(removal)];
+}
+
+function removal({ name }: ActualInstance): Step {
+  return {
+    text: `- instance ${name}, with all of its keys`,
+    destructive: true,
+    operation: "deleteInstance",
+    params: { instance: name },
+    query: { force: "true", name },
+  };
+}
+
+function stepsFor(wanted: WantedInstance, actual: ActualInstance | undefined): readonly Step[] {
+  return [
+    ...instanceSteps(wanted, actual),
+    ...certificateSteps(wanted, actual),
+    ...userSteps(wanted, actual),
+  ];
+}
+
+function instanceSteps(
+  wanted: WantedInstance,
+  actual: ActualInstance | undefined,
+): readonly Step[] {
+  const { name, description, labels, roots } = wanted;
+  const params = { instance: name };
+  if (actual === undefined) {
+    const regions = Object.keys(roots).join(", ");
+    const body = {
+      name,
+      ...(description === undefined ? {} : { description }),
+      ...(labels === undefined ? {} : { labels }),
+      ...(regions === "" ? {} : { rootOfTrust: { regions: roots } }),
+    };
+    const text = `+ instance ${name}${regions === "" ? "" : ` with roots of trust in ${regions}`}`;
+    return [
+      { text, destructive: false, operation: "createInstance", params: {}, body: () => body },
+    ];
+  }
+  const steps: Step[] = [];
+  const change = {
+    ...(description === undefined || description === actual.description ? {} : { description }),
+    ...(labels === undefined || same(labels, actual.labels) ? {} : { labels }),
+  };
+  if (Object.keys(change).length > 0) {
+    const text = `~ instance ${name}: ${Object.keys(change).join(", ")}`;
+    steps.push({
+      text,
+      destructive: false,
+      operation: "updateInstance",
+      params,
+      body: () => change,
+    });
+  }
+  const moved = Object.fromEntries(
+    Object.entries(roots).filter(([region, root]) => !same(bare(root), actual.roots[region])),
+  );
+  if (Object.keys(moved).length > 0) {
+    const text = `~ instance ${name}: root of trust in ${Object.keys(moved).join(", ")}`;
+    const body = { regions: moved };
+    steps.push({ text, destructive: false, operation: "configureRoot", params, body: () => body });
+  }
+  return steps;
+}
+
+function certificateSteps(
+  { name: instance, certificates }: WantedInstance,
+  actual: ActualInstance | undefined,
+): readonly Step[] {
+  const there = (actual?.certificates ?? []).filter(({ origin }) => origin !== "configuration");
+  const steps: Step[] = [];
+  const kept = new Set<string>();
+  for (const wanted of certificates) {
+    const old = there.find(({ name }) => name === wanted.name);
+    if (old !== undefined) kept.add(old.id);
+    if (old !== undefined && old.fingerprint === fingerprintOf(wanted)) continue;
+    // Its name is taken by another one: that one goes first, so this is a destructive step.
+    if (old !== undefined) steps.push(certificateRemoval(instance, old));
+    const { name, kind, pem } = wanted;
+    steps.push({
+      text: `+ certificate ${name} of ${instance}`,
+      destructive: false,
+      operation: "addCertificate",
+      params: { instance },
+      body: () => ({ name, kind, pem }),
+    });
+  }
+  const spare = there.filter(({ id, origin }) => !kept.has(id) && origin === "added");
+  return [...steps, ...spare.map((one) => certificateRemoval(instance, one))];
+}
+
+function certificateRemoval(
+  instance: string,
+  { id, name }: { readonly id: string; readonly name: string },
+): Step {
+  return {
+    text: `- certificate ${name} of ${instance}`,
+    destructive: true,
+    operation: "deleteCertificate",
+    params: { instance, certificate: id },
+  };
+}
+
+/** A password cannot be compared: only who is missing is made. */
+function userSteps(
+  { name: instance, users }: WantedInstance,
+  actual: ActualInstance | undefined,
+): readonly Step[] {
+  const there = new Set((actual?.users ?? []).map(({ name }) => name));
+  const wanted = new Set(users.map(({ name }) => name));
+  const missing = users
+    .filter(({ name }) => !there.has(name))
+    .map(
+      ({ name: user, password }): Step => ({
+        text: `+ user ${user} of ${instance}`,
+        destructive: false,
+        operation: "setUser",
+        params: { instance, user },
+        body: () => ({ password: password() }),
+      }),
+    );
+  const spare = (actual?.users ?? [])
+    .filter(({ name, origin }) => !wanted.has(name) && origin !== "configuration")
+    .map(
+      ({ name: user }): Step => ({
+        text: `- user ${user} of ${instance}`,
+        destructive: true,
+        operation: "deleteUser",
+        params: { instance, user },
+      }),
+    );
+  return [...missing, ...spare];
+}
+
+function fingerprintOf({ pem }: WantedCertificate): string {
+  try {
+    return new X509Certificate(pem).fingerprint256.replaceAll(":", "").toLowerCase();
+  } catch {
+    // Whether it is one is the service's to say.
+    return "";
+  }
+}
+
+/** A root without what is secret. */
+function bare({ apiKey: _apiKey, pin: _pin, ...rest }: Readonly<Record<string, unknown>>) {
+  return rest;
+}
+
+function same(one: unknown, other: unknown): boolean {
+  return canonical(one) === canonical(other);
+}
+
+function canonical(value: unknown): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "";
+  const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([name, each]) => `${name}:${canonical(each)}`).join(",")}}`;
+}

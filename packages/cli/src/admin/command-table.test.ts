@@ -1,0 +1,59 @@
+import { contract } from "@holdfast/admin";
+import { Command } from "commander";
+import { describe, expect, test } from "vitest";
+import { addAdminCommands, operations } from "./build.ts";
+import { commandTable } from "./command-table.ts";
+
+function commandOf(words: string): Command | undefined {
+  const program = new Command("holdfast");
+  addAdminCommands(program);
+  return words
+    .split(" ")
+    .reduce<Command | undefined>(
+      (at, word) => at?.commands.find((command) => command.name() === word),
+      program,
+    );
+}
+
+describe("the management commands", () => {
+  test("are one for each operation of the contract, under words of its own", () => {
+    expect(Object.keys(commandTable).toSorted()).toEqual(Object.keys(contract).toSorted());
+    const words = Object.values(commandTable).map((row) => row.words);
+    expect(new Set(words).size).toBe(words.length);
+  });
+
+  test.each(operations().filter(({ row }) => !row.words.includes("--")))(
+    "$row.words takes every field of $name",
+    ({ row, params, query, body }) => {
+      const command = commandOf(row.words);
+      expect(command?.registeredArguments.map((argument) => argument.name())).toEqual(params);
+      const options = (command?.options ?? []).map(({ long }) => long);
+      for (const { name } of [...query, ...body]) {
+        const kebab = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+        const expected = row.secrets?.includes(name)
+          ? `${kebab}-file`
+          : (row.files?.[name] ?? kebab);
+        expect(options).toContain(`--${expected}`);
+      }
+      for (const option of ["--profile", "--url", "--ca", "--token-file", "--json"]) {
+        expect(options).toContain(option);
+      }
+    },
+  );
+
+  test("say what an option may be", () => {
+    const command = commandOf("key revoke");
+    const reason = command?.options.find(({ long }) => long === "--reason");
+    expect(reason?.argChoices).toContain("KeyCompromise");
+    expect(reason?.mandatory).toBe(true);
+  });
+
+  test("take no secret as an argument", () => {
+    const options = operations().flatMap(({ row }) =>
+      (commandOf(row.words)?.options ?? []).map(({ long }) => long),
+    );
+    for (const secret of ["--password", "--api-key", "--pin", "--token-value", "--secret"]) {
+      expect(options).not.toContain(secret);
+    }
+  });
+});

@@ -1,0 +1,247 @@
+import type { Contract } from "@holdfast/admin";
+
+/** How an operation of the API is given on the command line, beyond what the contract says. */
+export interface CommandRow {
+  /** The words of the command, such as `instance list`. */
+  readonly words: string;
+  /** Columns of a list, as paths into an item: `heading=path`. */
+  readonly columns?: readonly string[];
+  /** Body fields that are read from a file: the option's value is a path, `-` for standard input. */
+  readonly files?: Readonly<Record<string, string>>;
+  /** Body fields that are secrets: read from `--X-file`, or asked for at a terminal; never an argument. */
+  readonly secrets?: readonly string[];
+  /** Fields of the contract that have an option of another kind here. */
+  readonly hidden?: readonly string[];
+  /** Takes `--root`, for one region or for several. */
+  readonly roots?: "rootOfTrust" | "regions" | "lookup";
+  /** A field that confirms: asked for at a terminal where it is not given. */
+  readonly confirm?: { readonly field: string; readonly of: string; readonly when?: string };
+  /** An answer's field that is written to a file, or printed alone: never in a table. */
+  readonly output?: readonly { readonly field: string; readonly option: string }[];
+  /** `--wait` until the instance has one of these statuses. */
+  readonly wait?: readonly string[];
+  readonly example?: string;
+}
+
+const deleteConfirm = { field: "name", of: "the instance's name", when: "force" };
+
+/** One row an operation; a test holds that none is missing. */
+export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
+  listInstances: {
+    words: "instance list",
+    columns: [
+      "NAME=name",
+      "STATUS=status",
+      "CREATED=createdAt",
+      "CERTIFICATES=certificates",
+      "KEYS=keys",
+      "REGIONS=regions",
+      "ID=id",
+    ],
+  },
+  createInstance: {
+    words: "instance order",
+    roots: "rootOfTrust",
+    hidden: ["rootOfTrust"],
+    wait: ["Installed", "Inactive"],
+    example:
+      "holdfast instance order --name kmip-prod --root a:key-protect,instanceId=UUID,rootKey=UUID,apiKey=@key.txt --root b:local --wait",
+  },
+  readInstance: { words: "instance show" },
+  updateInstance: {
+    words: "instance update",
+    example: "holdfast instance update kmip-prod --labels group=finance",
+  },
+  deleteInstance: {
+    words: "instance delete",
+    confirm: deleteConfirm,
+    wait: ["Deleted"],
+    example: "holdfast instance delete kmip-prod --force --name kmip-prod --wait",
+  },
+  retrieveRootKeys: {
+    words: "root-of-trust retrieve",
+    roots: "lookup",
+    hidden: ["root", "region"],
+    columns: [
+      "NAME=name",
+      "ALIASES=aliases",
+      "RING=keyRing",
+      "STATE=state",
+      "USABLE=usable",
+      "ID=id",
+    ],
+    example: "holdfast root-of-trust retrieve --root a:key-protect,instanceId=UUID,apiKey=@key.txt",
+  },
+  configureRoot: {
+    words: "root-of-trust configure",
+    roots: "regions",
+    hidden: ["regions"],
+    wait: ["Installed"],
+    example:
+      "holdfast root-of-trust configure kmip-prod --root a:pkcs11,token=kmip,rootKey=crk,pin=@pin.txt",
+  },
+  readRoot: { words: "root-of-trust show" },
+  revalidateRoot: { words: "root-of-trust revalidate" },
+  shredInstance: {
+    words: "root-of-trust shred",
+    confirm: { field: "name", of: "the instance's name" },
+  },
+  rewrapRoot: {
+    words: "root-of-trust rewrap",
+    columns: ["REGION=region", "ROOT=root", "VERSION=currentVersion", "STALE=stale"],
+  },
+  reportRoots: {
+    words: "root-of-trust report",
+    columns: [
+      "INSTANCE=name",
+      "REGION=region",
+      "ROOT=root",
+      "VERSION=currentVersion",
+      "STALE=stale",
+      "VERSIONS=versions",
+    ],
+  },
+  listCertificates: {
+    words: "certificate list",
+    columns: [
+      "NAME=name",
+      "KIND=kind",
+      "SUBJECT=subject",
+      "EXPIRES=notAfter",
+      "EXPIRY=expiry",
+      "REGIONS=regions",
+      "FINGERPRINT=fingerprint",
+    ],
+  },
+  addCertificate: {
+    words: "certificate add",
+    files: { pem: "file" },
+    example: "holdfast certificate add kmip-prod --name vcenter-1 --file vcenter.pem",
+  },
+  readCertificate: {
+    words: "certificate show",
+    output: [{ field: "pem", option: "pem-out" }],
+    example: "holdfast certificate show kmip-prod vcenter-1 --pem-out vcenter.pem",
+  },
+  deleteCertificate: { words: "certificate delete" },
+  adoptCertificate: {
+    words: "certificate adopt",
+    example: "holdfast certificate adopt kmip-prod --name vcenter-1 --fingerprint SHA256",
+  },
+  readAuthority: {
+    words: "authority show",
+    output: [{ field: "certificate", option: "pem-out" }],
+  },
+  signRequest: {
+    words: "authority sign",
+    files: { csr: "csr" },
+    output: [
+      { field: "pem", option: "pem-out" },
+      { field: "authority", option: "authority-out" },
+    ],
+    example:
+      "holdfast authority sign kmip-prod --name vcenter-1 --csr vcenter.csr --pem-out vcenter.pem",
+  },
+  issuePair: {
+    words: "authority issue",
+    output: [
+      { field: "pem", option: "pem-out" },
+      { field: "authority", option: "authority-out" },
+      { field: "privateKey", option: "key-out" },
+    ],
+    example:
+      "holdfast authority issue kmip-prod --name vcenter-1 --pem-out vcenter.pem --key-out vcenter.key",
+  },
+  listRefused: {
+    words: "refused list",
+    columns: [
+      "TIME=time",
+      "NODE=node",
+      "FROM=remote",
+      "REASON=reason",
+      "SUBJECT=subject",
+      "FINGERPRINT=fingerprint",
+    ],
+  },
+  listUsers: { words: "user list", columns: ["NAME=name", "CREATED=createdAt", "ORIGIN=origin"] },
+  setUser: { words: "user set", secrets: ["password"] },
+  deleteUser: { words: "user delete" },
+  listKeys: {
+    words: "key list",
+    columns: [
+      "ID=id",
+      "STATE=state",
+      "ALGORITHM=algorithm",
+      "BITS=length",
+      "NAMES=names",
+      "X-IDENTIFIER=xIdentifier",
+      "CREATED=createdAt",
+    ],
+  },
+  countKeys: { words: "key count" },
+  readKey: { words: "key show" },
+  activateKey: { words: "key activate" },
+  revokeKey: {
+    words: "key revoke",
+    example: "holdfast key revoke kmip-prod UUID --reason CessationOfOperation",
+  },
+  destroyKey: {
+    words: "key destroy",
+    confirm: { field: "confirm", of: "the key's identifier", when: "force" },
+  },
+  reportOrphans: {
+    words: "key orphans",
+    files: { inUse: "in-use" },
+    columns: ["ID=id", "STATE=state", "NAMES=names", "CREATED=createdAt"],
+    example: "holdfast key orphans kmip-prod --in-use identifiers.txt",
+  },
+  whoAmI: { words: "whoami" },
+  listTokens: {
+    words: "token list",
+    columns: [
+      "NAME=name",
+      "ROLE=role",
+      "INSTANCES=instances",
+      "EXPIRES=expiresAt",
+      "STATE=state",
+      "ID=id",
+    ],
+  },
+  createToken: {
+    words: "token create",
+    output: [{ field: "secret", option: "secret-out" }],
+    example: "holdfast token create --name ci --role operator --secret-out ci.token",
+  },
+  revokeToken: { words: "token revoke" },
+  listEvents: {
+    words: "events",
+    columns: [
+      "TIME=eventTime",
+      "ACTION=action",
+      "OUTCOME=outcome",
+      "SEVERITY=severity",
+      "WHO=initiator.id",
+      "TARGET=target.id",
+    ],
+    example: "holdfast events --follow --action 'vmware-solutions.kmip-key.*'",
+  },
+  followEvents: { words: "events --follow" },
+  readStatus: { words: "status" },
+  runChecks: {
+    words: "doctor",
+    columns: ["CHECK=name", "STATE=state", "DETAIL=detail", "MEND=mend"],
+  },
+  readBackups: {
+    words: "backups",
+    columns: [
+      "STARTED=startedAt",
+      "REGION=region",
+      "OK=ok",
+      "RECORDS=records",
+      "BYTES=bytes",
+      "FILE=file",
+      "REASON=reason",
+    ],
+  },
+  readOpenApi: { words: "openapi" },
+};

@@ -1,0 +1,189 @@
+import { writeFileSync } from "node:fs";
+import type { AdminClient } from "@holdfast/admin";
+import { Failure, readGiven, reasonOf } from "../failure.ts";
+import { type Json, say, sayJson } from "../output.ts";
+import { ask, askSecret, canAsk } from "./ask.ts";
+import type { Operation } from "./build.ts";
+import { optionOf } from "./fields.ts";
+import { listLines, thingLines } from "./print.ts";
+import { firstLine, parseRoot, rootsByRegion } from "./root-option.ts";
+import { type SiteOptions, withAdmin } from "./site.ts";
+import { fieldValue } from "./values.ts";
+import { untilStatus } from "./wait.ts";
+
+/** What a command line gave, by option. */
+export type Given = Readonly<Record<string, unknown>> & SiteOptions;
+
+type Thing = Readonly<Record<string, Json>>;
+
+/** What is sent. */
+interface Sent {
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Readonly<Record<string, unknown>>;
+  readonly body: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Carries out one operation and prints what came of it. */
+export async function runOperation(
+  operation: Operation,
+  args: readonly string[],
+  given: Given,
+): Promise<void> {
+  const sent = await sentOf(operation, args, given);
+  await withAdmin(given, async (client) => {
+    if (given["follow"] === true) return await follow(client, sent, given);
+    if (given["all"] === true) return await allPages(client, operation, sent, given);
+    const answer = (await client.call(operation.name, sent)) as Thing;
+    const kept = keepOutputs(operation, answer, given);
+    const final = given["wait"] === true ? await waited(client, operation, kept) : kept;
+    print(operation, final, given);
+  });
+}
+
+async function sentOf(operation: Operation, args: readonly string[], given: Given): Promise<Sent> {
+  const { params, query, body, row, route } = operation;
+  const fields = (all: typeof query) =>
+    all.flatMap((field) => {
+      const value = given[camel(field.name)];
+      return value === undefined ? [] : [[field.name, fieldValue(field, value)] as const];
+    });
+  const whole: Record<string, unknown> = Object.fromEntries(fields(body));
+  for (const [field, option] of Object.entries(row.files ?? {})) {
+    const text = readGiven(`--${option}`, String(given[camel(option)])).toString("utf8");
+    whole[field] = field === "inUse" ? text.split(/[\s,;]+/).filter((each) => each !== "") : text;
+  }
+  for (const field of row.secrets ?? []) whole[field] = await secretOf(field, given);
+  Object.assign(whole, rootsOf(operation, given));
+  const asked: Record<string, unknown> = Object.fromEntries(fields(query));
+  await confirm(operation, asked, whole);
+  return {
+    params: Object.fromEntries(params.map((param, at) => [param, args[at] ?? ""])),
+    query: asked,
+    body: route.body === undefined ? undefined : whole,
+  };
+}
+
+async function secretOf(field: string, given: Given): Promise<string> {
+  const option = `${optionOf(field)}-file`;
+  const path = given[camel(`${field}File`)];
+  if (typeof path === "string") return firstLine(option, path);
+  if (!canAsk()) throw new Failure(`${option} is missing: it has the ${field} on its first line`);
+  return await askSecret(field);
+}
+
+function rootsOf({ row }: Operation, given: Given): Readonly<Record<string, unknown>> {
+  const texts = (given["root"] ?? []) as readonly string[];
+  const roots = texts.map(parseRoot);
+  if (row.roots === "rootOfTrust") {
+    return roots.length === 0 ? {} : { rootOfTrust: { regions: rootsByRegion(roots) } };
+  }
+  if (row.roots === "regions") return { regions: rootsByRegion(roots) };
+  const [first, second] = roots;
+  if (row.roots !== "lookup" || first === undefined) return {};
+  if (second !== undefined) throw new Failure("--root: one key manager at a time is asked");
+  return { root: first.root, ...(first.region === undefined ? {} : { region: first.region }) };
+}
+
+/** Asks for what must be typed again, where somebody can be asked. */
+async function confirm(
+  { row, query }: Operation,
+  asked: Record<string, unknown>,
+  body: Record<string, unknown>,
+): Promise<void> {
+  const { confirm: wanted } = row;
+  if (wanted === undefined) return;
+  const target = query.some(({ name }) => name === wanted.field) ? asked : body;
+  if (wanted.when !== undefined && target[wanted.when] !== "true") return;
+  if (target[wanted.field] !== undefined) return;
+  if (!canAsk()) {
+    throw new Failure(`${optionOf(wanted.field)} is missing: ${wanted.of}, typed again`);
+  }
+  target[wanted.field] = await ask(`This cannot be undone. Type ${wanted.of} to go on:`);
+}
+
+async function follow(client: AdminClient, { query }: Sent, { json }: Given): Promise<void> {
+  const end = new AbortController();
+  process.once("SIGINT", () => end.abort());
+  const columns = [
+    "TIME=eventTime",
+    "ACTION=action",
+    "OUTCOME=outcome",
+    "WHO=initiator.id",
+    "TARGET=target.id",
+  ];
+  for await (const event of client.follow("followEvents", { query }, end.signal)) {
+    say(json === true ? JSON.stringify(event) : (listLines([event], columns).at(-1) ?? ""));
+  }
+}
+
+async function allPages(
+  client: AdminClient,
+  operation: Operation,
+  sent: Sent,
+  given: Given,
+): Promise<void> {
+  let query = sent.query;
+  let heading = true;
+  for (;;) {
+    const page = (await client.call(operation.name, { ...sent, query })) as Thing;
+    const items = page["items"] as readonly Json[];
+    if (given.json === true) for (const item of items) say(JSON.stringify(item));
+    else say(...listLines(items, operation.row.columns ?? []).slice(heading ? 0 : 1));
+    heading &&= items.length === 0;
+    if (page["next"] === undefined) return;
+    query = { ...query, cursor: page["next"] };
+  }
+}
+
+/** Writes what belongs into files there, and takes it out of what is printed. */
+function keepOutputs({ row }: Operation, answer: Thing, given: Given): Thing {
+  const rest: Record<string, Json> = { ...answer };
+  for (const { field, option } of row.output ?? []) {
+    const path = given[camel(option)];
+    const text = rest[field];
+    if (typeof path !== "string" || typeof text !== "string") continue;
+    try {
+      // Never over a file that is there: it may be another key.
+      writeFileSync(path, text.endsWith("\n") ? text : `${text}\n`, { mode: 0o600, flag: "wx" });
+    } catch (error) {
+      // What is shown once must not be lost with the path: it is printed instead.
+      process.stderr.write(`holdfast: --${option} ${path}: ${reasonOf(error)}; printed instead\n`);
+      continue;
+    }
+    rest[field] = path;
+  }
+  return rest;
+}
+
+async function waited(
+  client: AdminClient,
+  { row, params }: Operation,
+  answer: Thing,
+): Promise<Thing> {
+  const id = String(answer["id"] ?? "");
+  if (row.wait === undefined || (id === "" && params.length === 0)) return answer;
+  return await untilStatus(client, id, row.wait, answer);
+}
+
+function print({ row, name }: Operation, answer: Thing, { json }: Given): void {
+  const items = answer["items"];
+  if (json === true || name === "readOpenApi") sayJson(answer);
+  else if (Array.isArray(items) && row.columns !== undefined) printList(row.columns, answer);
+  else say(...thingLines(answer));
+  const failed = (item: Json) => (item as Thing)["state"] === "failed";
+  if (name === "runChecks" && Array.isArray(items) && items.some(failed)) process.exitCode = 1;
+}
+
+function printList(columns: readonly string[], answer: Thing): void {
+  const items = answer["items"] as readonly Json[];
+  if (items.length === 0) process.stderr.write("holdfast: there are none\n");
+  else say(...listLines(items, columns));
+  if (answer["next"] !== undefined) {
+    process.stderr.write(`holdfast: more with --cursor ${String(answer["next"])}, or --all\n`);
+  }
+}
+
+/** `pem-out` and `createdAfter` as commander keeps them. */
+function camel(option: string): string {
+  return option.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}

@@ -1,0 +1,105 @@
+import { AdminClient } from "@holdfast/admin";
+import type { Command } from "commander";
+import { findDevCluster, readDevSite } from "../dev-cluster.ts";
+import { Failure, readGiven } from "../failure.ts";
+import { type Profile, readProfiles } from "./profiles.ts";
+import { firstLine } from "./root-option.ts";
+
+/** Options of every command of the management API. */
+export interface SiteOptions {
+  readonly profile?: string;
+  readonly url?: readonly string[];
+  readonly ca?: string;
+  readonly tokenFile?: string;
+  readonly json?: true;
+}
+
+/** Adds those options to a command. */
+export function addSiteOptions(command: Command): void {
+  command
+    .option("--profile <name>", "a site of `holdfast profile list` (HOLDFAST_PROFILE)")
+    .option(
+      "--url <https://host:port>",
+      "a node's admin address (HOLDFAST_URL); several times for several",
+      collect,
+    )
+    .option("--ca <file>", "authority of the nodes' admin certificates, PEM (HOLDFAST_CA)")
+    .option("--token-file <file>", "file with the token (HOLDFAST_TOKEN holds a token itself)")
+    .option("--json", "print JSON");
+}
+
+/** Runs `work` with a client of the site that the options, the environment or a profile name. */
+export async function withAdmin<Result>(
+  options: SiteOptions,
+  work: (client: AdminClient) => Promise<Result>,
+): Promise<Result> {
+  const { url, ca, token } = siteOf(options);
+  await using client = new AdminClient({ urls: url, token, ...(ca === undefined ? {} : { ca }) });
+  return await work(client);
+}
+
+interface Site {
+  readonly url: readonly string[];
+  readonly ca: string | undefined;
+  readonly token: string;
+}
+
+/** Options before environment, environment before profile, and a development cluster where nothing is said. */
+function siteOf(options: SiteOptions): Site {
+  const profile = profileOf(options);
+  const urls = options.url ?? environment("URL")?.split(",") ?? profile?.url;
+  const dev = urls === undefined ? devSite() : undefined;
+  if (urls === undefined && dev === undefined) {
+    throw new Failure(
+      "no site is given and no development cluster runs here: give --url and --token-file, use `holdfast profile add`, or run `npm start`",
+    );
+  }
+  const ca = options.ca ?? environment("CA") ?? profile?.ca ?? dev?.ca;
+  return {
+    url: urls ?? dev?.urls ?? [],
+    ca: ca === undefined ? undefined : readGiven("--ca", ca).toString("utf8"),
+    token: tokenOf(options, profile, dev?.tokenFile),
+  };
+}
+
+function profileOf({ profile, url }: SiteOptions): Profile | undefined {
+  const all = readProfiles();
+  const name = profile ?? environment("PROFILE") ?? (url === undefined ? all.current : undefined);
+  if (name === undefined) return undefined;
+  const found = all.profiles[name];
+  if (found !== undefined) return found;
+  const known = Object.keys(all.profiles).join(", ");
+  throw new Failure(
+    `--profile ${name}: there is no such profile; ${known === "" ? "add one with `holdfast profile add`" : `known are ${known}`}`,
+  );
+}
+
+function tokenOf(
+  { tokenFile }: SiteOptions,
+  profile: Profile | undefined,
+  devFile: string | undefined,
+): string {
+  if (tokenFile !== undefined) return firstLine("--token-file", tokenFile);
+  const token = environment("TOKEN") ?? profile?.token;
+  if (token !== undefined) return token;
+  const file = profile?.tokenFile ?? devFile;
+  if (file !== undefined) return firstLine("--token-file", file);
+  throw new Failure("no token is given: give --token-file, or set HOLDFAST_TOKEN");
+}
+
+function devSite() {
+  const file = findDevCluster(process.cwd());
+  return file === undefined ? undefined : readDevSite(file);
+}
+
+function environment(name: string): string | undefined {
+  const value = process.env[`HOLDFAST_${name}`];
+  return value === "" ? undefined : value;
+}
+
+function collect(text: string, before: readonly string[] = []): readonly string[] {
+  if (!/^https:\/\/[^/\s]+\/?$/.test(text)) {
+    throw new Failure(`--url ${text}: is no address such as https://kms-1.example:8443`);
+  }
+  return [...before, text.replace(/\/$/, "")];
+}

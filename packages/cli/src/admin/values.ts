@@ -1,0 +1,59 @@
+import { Failure } from "../failure.ts";
+import { type Field, optionOf } from "./fields.ts";
+
+/** What an option of a field says; anything else is a `Failure` that names the option. */
+export function fieldValue(field: Field, given: unknown): unknown {
+  switch (field.kind) {
+    case "switch":
+      return given === true ? "true" : String(given);
+    case "number":
+      return numberOf(field, String(given));
+    case "time":
+      return timeOf(field, String(given));
+    case "pairs":
+      return pairsOf(field, given as readonly string[]);
+    case "list":
+      return given;
+    case "json":
+      return jsonOf(field, String(given));
+    case "text":
+    case "choice":
+      return String(given);
+  }
+}
+
+function numberOf({ name }: Field, text: string): number {
+  const number = Number(text);
+  if (text.trim() !== "" && Number.isFinite(number)) return number;
+  throw new Failure(`${optionOf(name)} ${text}: is no number`);
+}
+
+const units: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A time, or how long ago: `90m`, `24h`, `7d`. */
+function timeOf({ name }: Field, text: string): string {
+  const ago = /^(\d+)([mhd])$/.exec(text);
+  const ms =
+    ago === null ? Date.parse(text) : Date.now() - Number(ago[1]) * (units[ago[2] ?? ""] ?? 0);
+  if (Number.isNaN(ms)) {
+    throw new Failure(`${optionOf(name)} ${text}: is no time, such as 2026-11-25T10:00:00Z or 24h`);
+  }
+  return new Date(ms).toISOString();
+}
+
+function pairsOf({ name }: Field, texts: readonly string[]): Readonly<Record<string, string>> {
+  const pairs = texts.map((text) => {
+    const at = text.indexOf("=");
+    if (at < 1) throw new Failure(`${optionOf(name)} ${text}: is no KEY=VALUE`);
+    return [text.slice(0, at), text.slice(at + 1)] as const;
+  });
+  return Object.fromEntries(pairs);
+}
+
+function jsonOf({ name }: Field, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Failure(`${optionOf(name)}: is no JSON`);
+  }
+}

@@ -1,0 +1,72 @@
+import { createProgram } from "@holdfast/cli";
+import { madeFrom, table } from "./markdown.ts";
+
+type Command = ReturnType<typeof createProgram>;
+type Option = Command["options"][number];
+
+/** `docs/cli.md`: every command of the command line, from the commands themselves. */
+export function commandLine(): string {
+  const program = createProgram();
+  const parts = program.commands.filter(isShown).flatMap((command) => section(command, "holdfast"));
+  return `${[intro, ...parts].join("\n\n")}\n`;
+}
+
+const intro = `# The command line
+
+${madeFrom("the commands")}
+
+\`npx holdfast COMMAND\` in a checkout. Every command has \`--help\`. A failure is one line on standard error
+that says what is wrong and what to do; the exit code tells which kind it is:
+
+| exit code | means |
+|---|---|
+| 0 | done |
+| 1 | failed, or \`doctor\` found something to mend |
+| 2 | the command line, a file that it names or the request is wrong |
+| 3 | the service cannot be reached, or cannot promise anything now: try again |
+| 4 | the token is not valid, or its role does not allow this |
+| 5 | there is no such thing |
+| 6 | it is in another state, its name is taken, or another change was faster |
+
+**Which service.** \`--url\`, \`--ca\` and \`--token-file\` name it; or the environment: \`HOLDFAST_URL\`
+(several, separated by commas), \`HOLDFAST_CA\`, \`HOLDFAST_TOKEN\`; or a profile of \`holdfast profile add\`,
+which \`--profile\`, \`HOLDFAST_PROFILE\` or \`holdfast profile use\` choose. With none of these the development
+cluster of the checkout is asked. A token is never an argument, since whoever lists processes sees those.
+
+**For scripts.** \`--json\` prints what the API answers, with \`--all\` one item a line. Lists answer a page; \`--all\`
+goes through every page.
+
+**Completion.** \`source <(holdfast complete bash)\`, or \`zsh\`, or \`holdfast complete fish | source\`.`;
+
+function section(command: Command, above: string): readonly string[] {
+  const path = `${above} ${command.name()}`;
+  const children = command.commands.filter(isShown);
+  if (children.length > 0) return children.flatMap((child) => section(child, path));
+  const words = command.registeredArguments.map((argument) =>
+    argument.required ? `<${argument.name()}>` : `[${argument.name()}]`,
+  );
+  const options = command.options.filter(({ hidden, long }) => !hidden && !isSite(long));
+  const rows = options.map((option) => [`\`${option.flags}\``, optionText(option)]);
+  return [
+    `## ${path}`,
+    `\`${[path, ...words].join(" ")}\``,
+    command.description(),
+    ...(rows.length === 0 ? [] : [table(["option", "is"], rows)]),
+  ].filter((part) => part !== "");
+}
+
+/** Said once, above. */
+function isSite(long: string | undefined): boolean {
+  return ["--profile", "--url", "--ca", "--token-file", "--json"].includes(long ?? "");
+}
+
+function optionText({ description, argChoices, mandatory }: Option): string {
+  const choices = argChoices === undefined ? "" : argChoices.join(", ");
+  return [description, choices, mandatory ? "**needed**" : ""]
+    .filter((part) => part !== "")
+    .join("; ");
+}
+
+function isShown(command: Command): boolean {
+  return command.name() !== "help" && (command as { _hidden?: boolean })._hidden !== true;
+}
