@@ -1,0 +1,115 @@
+import { type Handlers, openApi } from "@holdfast/admin";
+import { reasonOf } from "../../start-error.ts";
+import { within } from "../../within.ts";
+import {
+  certificateChecks,
+  configurationChecks,
+  diskChecks,
+  lineOf,
+  tokenChecks,
+} from "./node-checks.ts";
+import {
+  backupChecks,
+  behind,
+  leaderChecks,
+  peerChecks,
+  rootChecks,
+  storeChecks,
+} from "./region-checks.ts";
+import { type Check, failed, type SystemSources } from "./sources.ts";
+
+/** In the order in which somebody would look. */
+const looks: readonly (readonly [
+  name: string,
+  look: (sources: SystemSources) => readonly Check[] | Promise<readonly Check[]>,
+])[] = [
+  ["configuration", configurationChecks],
+  ["certificates", certificateChecks],
+  ["disk", diskChecks],
+  ["store", storeChecks],
+  ["leader", leaderChecks],
+  ["peers", peerChecks],
+  ["root of trust", rootChecks],
+  ["backup", backupChecks],
+  ["tokens", tokenChecks],
+];
+
+const checkMs = 10_000;
+const behindMs = 1000;
+
+/** The operations about the service itself. */
+export function systemHandlers(
+  sources: SystemSources,
+): Pick<Handlers, "readStatus" | "runChecks" | "readOpenApi"> {
+  const { version } = sources.readings.build;
+  const document = openApi(version);
+  return {
+    readStatus: () => status(sources),
+    runChecks: async () => ({ items: await checks(sources) }),
+    readOpenApi: async () => document,
+  };
+}
+
+async function checks(sources: SystemSources): Promise<Check[]> {
+  const found = await Promise.all(
+    looks.map(async ([name, look]) => {
+      try {
+        return await within(Promise.resolve(look(sources)), checkMs);
+      } catch (error) {
+        return [
+          failed(
+            name,
+            `cannot be told: ${reasonOf(error)}`,
+            "try again, and look at the node's log",
+          ),
+        ];
+      }
+    }),
+  );
+  return found.flat();
+}
+
+async function status(
+  sources: SystemSources,
+): Promise<Awaited<ReturnType<Handlers["readStatus"]>>> {
+  const { readings, healthLines, own, peers } = sources;
+  const { build, health, leads, certificates } = readings;
+  const lines = healthLines();
+  const { serving } = health();
+  const states = new Map(readings.peers().map(({ region, state }) => [region, state]));
+  return {
+    ...build,
+    serving: lineOf(lines, "serving") ?? serving.from,
+    writes: serving.writes,
+    reason: [lineOf(lines, "read"), lineOf(lines, "write")]
+      .filter((line) => line !== undefined && line !== "ok")
+      .join("; "),
+    leader: leads() === true,
+    peers: await Promise.all(
+      peers.map(async (peer) => {
+        const { region } = peer;
+        const state = states.get(region) ?? "down";
+        const left =
+          state === "up"
+            ? await within(behind(own, peer), behindMs).catch(() => undefined)
+            : undefined;
+        return {
+          region,
+          state,
+          reason: reasonIn(lineOf(lines, `peer ${region}`)),
+          ...(left === undefined ? {} : { behind: left }),
+        };
+      }),
+    ),
+    rootOfTrust: lineOf(lines, "root of trust") ?? "",
+    certificates: certificates().map(({ kind, owner, subject, notAfterMs }) => ({
+      what: `${kind} ${owner}: ${subject}`,
+      notAfter: new Date(notAfterMs).toISOString(),
+    })),
+  };
+}
+
+/** `up (reason)` without its state. */
+function reasonIn(line: string | undefined): string {
+  return /^\S+ \((.*)\)$/.exec(line ?? "")?.[1] ?? "";
+}

@@ -1,0 +1,152 @@
+import { statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+import { systemTypes } from "@holdfast/engine";
+import { loadConfig } from "../../config.ts";
+import { reasonOf } from "../../start-error.ts";
+import { warningsOf } from "../../warnings.ts";
+import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
+
+const dayMs = 86_400_000;
+const lowDisk = 0.1;
+
+/** The configuration file as it lies there now. */
+export function configurationChecks({
+  configFile,
+  config,
+  readings,
+  wallMs,
+}: SystemSources): Check[] {
+  const name = "configuration";
+  const warnings = warningsOf(config, [], wallMs())
+    // Instances may have been ordered since.
+    .filter(({ message }) => !message.startsWith("no client can connect"))
+    .map(({ message, fields }) =>
+      warning(name, `${message}${inWords(fields)}`, "see docs/configuration.md"),
+    );
+  try {
+    const now = loadConfig(configFile);
+    const same = JSON.stringify(withoutInstances(now)) === JSON.stringify(withoutInstances(config));
+    const { region, node } = readings.build;
+    const state = same
+      ? ok(name, `node ${node} of region ${region} runs with what ${configFile} says`)
+      : warning(
+          name,
+          `${configFile} was changed since the node started`,
+          "restart the node: only instances and certificates are read again by themselves",
+        );
+    return [state, ...warnings];
+  } catch (error) {
+    return [
+      failed(name, reasonOf(error), "mend it: the node would not start again with it"),
+      ...warnings,
+    ];
+  }
+}
+
+/** Instances are read again on SIGHUP. */
+function withoutInstances({ instances, ...rest }: SystemSources["config"]): object {
+  return { ...rest, instances: instances.length };
+}
+
+function inWords(fields: Readonly<Record<string, unknown>> = {}): string {
+  const pairs = Object.entries(fields).map(([name, value]) => `${name} ${String(value)}`);
+  return pairs.length === 0 ? "" : ` (${pairs.join(", ")})`;
+}
+
+/** Every certificate that the node knows by name, and its files. */
+export function certificateChecks({ readings, wallMs, healthLines }: SystemSources): Check[] {
+  const nowMs = wallMs();
+  const all = readings.certificates();
+  const ending = all.flatMap(({ kind, owner, subject, notAfterMs, notBeforeMs }) => {
+    const what = `${kind} certificate of ${owner}, ${subject}`;
+    const until = new Date(notAfterMs).toISOString();
+    if (notBeforeMs > nowMs) {
+      return [
+        failed(
+          "certificates",
+          `${what} is not valid yet`,
+          "set this machine's clock by NTP, or wait",
+        ),
+      ];
+    }
+    if (notAfterMs <= nowMs) {
+      return [failed("certificates", `${what} ended ${until}`, "issue a new one")];
+    }
+    if (notAfterMs > nowMs + 30 * dayMs) return [];
+    return [warning("certificates", `${what} ends ${until}`, "issue a new one before that")];
+  });
+  const files = lineOf(healthLines(), "certificates");
+  const file =
+    files === undefined || files.startsWith("ok")
+      ? []
+      : [
+          failed(
+            "certificate files",
+            files,
+            "mend the file: the certificate in use is kept until the node ends",
+          ),
+        ];
+  const first = Math.min(...all.map(({ notAfterMs }) => notAfterMs));
+  const good = Number.isFinite(first) ? `; the first ends ${new Date(first).toISOString()}` : "";
+  return ending.length + file.length > 0
+    ? [...ending, ...file]
+    : [ok("certificates", `${all.length} are valid for 30 days at least${good}`)];
+}
+
+/** What the node writes to besides its store. */
+export async function diskChecks({ config, configFile }: SystemSources): Promise<Check[]> {
+  const folders = [...new Set([dirname(configFile), ...(config.backup?.directory ?? [])].flat())];
+  return await Promise.all(
+    folders.map(async (folder) => {
+      try {
+        const { bavail, blocks, bsize } = await statfs(folder);
+        const free = blocks === 0 ? 1 : bavail / blocks;
+        const says = `${Math.round((bavail * bsize) / 2 ** 20)} MiB (${Math.round(free * 100)} %) are free at ${folder}`;
+        return free < lowDisk
+          ? warning("disk", says, "make room: backups and files written there fail when it is full")
+          : ok("disk", says);
+      } catch (error) {
+        return failed(
+          "disk",
+          `${folder}: ${reasonOf(error)}`,
+          "make the folder readable for the node",
+        );
+      }
+    }),
+  );
+}
+
+/** Whether somebody can still manage next week. */
+export function tokenChecks({ view, config, wallMs }: SystemSources): Check[] {
+  const name = "tokens";
+  const nowMs = wallMs();
+  const ends = view
+    .documents(systemTypes.Token)
+    .filter(
+      ({ fixed, destroyed }) =>
+        fixed["role"] === "manager" && fixed["instances"] === undefined && destroyed === undefined,
+    )
+    .map(({ fixed }) => Number(fixed["expiresMs"]))
+    .filter((endMs) => endMs > nowMs);
+  const last = Math.max(...ends);
+  if (ends.length === 0) {
+    return config.admin?.oidc === undefined
+      ? [
+          warning(
+            name,
+            "no manager token is valid",
+            "use the one-time token of admin.bootstrapFile",
+          ),
+        ]
+      : [ok(name, "no manager token; managers come from the identity provider")];
+  }
+  const says = `${ends.length} manager tokens are valid, the last until ${new Date(last).toISOString()}`;
+  return last < nowMs + 7 * dayMs
+    ? [warning(name, says, "make another with `holdfast token create`")]
+    : [ok(name, says)];
+}
+
+/** What `/readyz?verbose` says of a part. */
+export function lineOf(lines: readonly string[], part: string): string | undefined {
+  return lines.find((line) => line.startsWith(`${part}: `))?.slice(part.length + 2);
+}

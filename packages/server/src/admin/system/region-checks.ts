@@ -1,0 +1,229 @@
+import type { Peer } from "@holdfast/regions";
+import { reasonOf } from "../../start-error.ts";
+import { within } from "../../within.ts";
+import { lineOf } from "./node-checks.ts";
+import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
+
+const askMs = 3000;
+/** Which of two writes is the last rests on the regions' clocks. */
+const clockMs = 1000;
+const backupsMissed = 2;
+
+/** The region's own Redis: whether it promises what it takes. */
+export async function storeChecks({ own, healthLines }: SystemSources): Promise<Check[]> {
+  const name = "store";
+  const lease = own.state();
+  const lines = healthLines();
+  const why = lineOf(lines, "store") ?? "";
+  if (lease !== "full") {
+    const mend =
+      lease === "readOnly"
+        ? "look for the replica that does not answer: changes wait for every replica ever seen; `holdfast store replicas --forget` lowers that"
+        : "look at Redis and the way to it; docs/runbook.md says what each reason means";
+    return [
+      failed(name, `${why}; clients are served from: ${lineOf(lines, "serving") ?? "?"}`, mend),
+    ];
+  }
+  const safe = ok(
+    name,
+    "every change reaches the disk and every replica; its settings were checked when it was connected",
+  );
+  const [quarantined, reservations, levels] = await Promise.all([
+    within(own.quarantined(), askMs),
+    within(own.reservations(), askMs),
+    within(own.levels(), askMs),
+  ]);
+  return [
+    safe,
+    quarantined === 0
+      ? ok("quarantine", "no record is set aside")
+      : warning(
+          "quarantine",
+          `${quarantined} records are set aside`,
+          "docs/runbook.md: a record that does not decode, or differs where no change is possible",
+        ),
+    reservations.length === 0
+      ? ok("reservations", "no agreed operation is under way")
+      : warning(
+          "reservations",
+          `${reservations.length} operations hold records`,
+          "the leader finishes or drops them once both regions can be reached",
+        ),
+    levels.reached >= levels.asked
+      ? ok("level", "the store has what the other region has")
+      : warning(
+          "level",
+          "the store is not level with the other region yet",
+          "the leader is at it; clients are served meanwhile",
+        ),
+  ];
+}
+
+/** Who leads the region. */
+export function leaderChecks({ readings }: SystemSources): Check[] {
+  const leads = readings.leads();
+  if (leads === undefined) {
+    return [
+      warning(
+        "leader",
+        "no lock masters are named: nobody rotates, ships, backs up or catches up",
+        "name lock masters under locks",
+      ),
+    ];
+  }
+  return [
+    ok(
+      "leader",
+      leads ? "this node leads its region" : "another node leads, or an election is under way",
+    ),
+  ];
+}
+
+/** The other region, and its clock. */
+export async function peerChecks(sources: SystemSources): Promise<Check[]> {
+  const { peers, readings } = sources;
+  if (peers.length === 0) return [ok("peers", "this region is alone")];
+  const retired = new Set(
+    readings.peers().flatMap(({ region, state }) => (state === "retired" ? [region] : [])),
+  );
+  const all = await Promise.all(peers.map((peer) => peerCheck(sources, peer, retired)));
+  return all.flat();
+}
+
+async function peerCheck(
+  { wallMs, own }: SystemSources,
+  peer: Pick<Peer, "region" | "hello" | "position">,
+  retired: ReadonlySet<string>,
+): Promise<Check[]> {
+  const name = `peer ${peer.region}`;
+  if (retired.has(peer.region)) {
+    return [
+      warning(name, "is retired", "bring it back with `holdfast region rejoin`, or leave it"),
+    ];
+  }
+  const askedMs = wallMs();
+  try {
+    const hello = await within(peer.hello(), askMs);
+    const ahead = Math.max(0, hello.wallMs - wallMs()) + Math.min(0, hello.wallMs - askedMs);
+    const serves = hello.serving
+      ? ok(name, "answers, and serves from its own store")
+      : warning(name, "answers, but does not serve from its own store", "run the checks there");
+    return [serves, clockCheck(peer.region, ahead), await behindCheck(own, peer)];
+  } catch (error) {
+    return [
+      failed(
+        name,
+        `cannot be reached: ${reasonOf(error)}`,
+        "look at the line, its firewall and peer.addresses; agreed operations are refused meanwhile",
+      ),
+    ];
+  }
+}
+
+function clockCheck(region: string, aheadMs: number): Check {
+  const name = `clock of ${region}`;
+  const seconds = Math.round(Math.abs(aheadMs) / 100) / 10;
+  if (Math.abs(aheadMs) < clockMs) return ok(name, "agrees with this node's");
+  const side = aheadMs > 0 ? "ahead of" : "behind";
+  return warning(
+    name,
+    `is ${seconds} s ${side} this node's`,
+    "set both by NTP: of two writes the later one by the clock wins",
+  );
+}
+
+async function behindCheck(
+  own: SystemSources["own"],
+  peer: Pick<Peer, "region" | "position">,
+): Promise<Check> {
+  const name = `catching up with ${peer.region}`;
+  try {
+    const left = await within(behind(own, peer), askMs);
+    return left === 0
+      ? ok(name, "this region has everything")
+      : warning(
+          name,
+          `${left} changes are yet to be read`,
+          "the leader is at it; look at its log where that does not end",
+        );
+  } catch (error) {
+    return warning(name, `cannot be told: ${reasonOf(error)}`, "try again");
+  }
+}
+
+/** Changes of the other region that this one has not read; a partition that was never compared counts all of its. */
+export async function behind(
+  own: SystemSources["own"],
+  peer: Pick<Peer, "region" | "position">,
+): Promise<number> {
+  const { replicationId, numbers } = await peer.position();
+  const cursors = await Promise.all(numbers.map((_, at) => own.cursor(at, peer.region)));
+  return numbers.reduce((sum, number, at) => {
+    const cursor = cursors[at];
+    const read = cursor?.replicationId === replicationId ? cursor.number : 0;
+    return sum + Math.max(0, number - read);
+  }, 0);
+}
+
+/** Roots of trust, and what instances can do with theirs. */
+export function rootChecks({ readings, healthLines }: SystemSources): Check[] {
+  const name = "root of trust";
+  const roots = (readings.roots?.() ?? []).map(([kind, root, works]) =>
+    works === 1
+      ? ok(name, `${kind} ${root} does its work`)
+      : failed(
+          name,
+          `${kind} ${root} does not do its work`,
+          "look at `holdfast root-of-trust show` of the instances under it, and at the key manager",
+        ),
+  );
+  const instances = (readings.instanceKeys?.() ?? []).flatMap(([state, count]) =>
+    state === "open" || count === 0
+      ? []
+      : [
+          failed(
+            name,
+            `the keys of ${count} instances are in state ${state}`,
+            rootMends[state] ?? "look at the instance",
+          ),
+        ],
+  );
+  const line = lineOf(healthLines(), name) ?? "";
+  const own =
+    roots.length > 0 || line.startsWith("ok")
+      ? []
+      : [failed(name, line, "look at the key manager and rootOfTrust in the configuration")];
+  const all = [...roots, ...instances, ...own];
+  return all.length === 0 ? [ok(name, line)] : all;
+}
+
+const rootMends: Readonly<Record<string, string>> = {
+  grace: "the key manager cannot be reached: mend that before the grace is over",
+  closed: "mend the key manager or the permission, then `holdfast root-of-trust revalidate`",
+  shredded: "they stay closed until `holdfast root-of-trust revalidate`",
+};
+
+/** Age of the last good backup of each region. */
+export function backupChecks({ readings, config, wallMs }: SystemSources): Check[] {
+  const name = "backup";
+  const every = readings.backupEveryMs;
+  if (every === undefined) {
+    return [
+      warning(name, "none is scheduled here", "set the group backup, and see docs/backup.md"),
+    ];
+  }
+  const last = (readings.backups?.() ?? []).find(({ region }) => region === config.region);
+  if (last === undefined)
+    return [
+      failed(
+        name,
+        "there is no good one of this region",
+        "look at `holdfast backup list` for the reason",
+      ),
+    ];
+  const hours = Math.round((wallMs() - last.lastMs) / 360_000) / 10;
+  const says = `the last good one of this region is ${hours} h old`;
+  return wallMs() - last.lastMs > backupsMissed * every
+    ? [failed(name, says, "look at `holdfast backup list` for the reason")]
+    : [ok(name, says)];
+}

@@ -1,0 +1,38 @@
+import type { Handlers } from "@holdfast/admin";
+import type { OwnStore } from "@holdfast/engine";
+import type { Peer } from "@holdfast/regions";
+import type { Config } from "../../config-table.ts";
+import type { SystemView } from "../../management/system-view.ts";
+import type { NodeReadings } from "../../metric-row.ts";
+
+/** What the node is asked about itself with. */
+export interface SystemSources {
+  readonly configFile: string;
+  readonly config: Config;
+  readonly readings: NodeReadings;
+  /** Lines of `/readyz?verbose`. */
+  readonly healthLines: () => readonly string[];
+  readonly own: Pick<OwnStore, "state" | "reservations" | "quarantined" | "levels" | "cursor">;
+  readonly peers: readonly Pick<Peer, "region" | "state" | "hello" | "position">[];
+  readonly view: Pick<SystemView, "documents" | "freshAtMs">;
+  readonly wallMs: () => number;
+  readonly monotonicMs: () => number;
+}
+
+/** One thing that was looked at. */
+export type Check = Awaited<ReturnType<Handlers["runChecks"]>>["items"][number];
+
+/** Something that is as it should be. */
+export function ok(name: string, detail: string): Check {
+  return { name, state: "ok", detail, mend: "" };
+}
+
+/** Something that works and will not for ever, or not as well as it could. */
+export function warning(name: string, detail: string, mend: string): Check {
+  return { name, state: "warning", detail, mend };
+}
+
+/** Something that does not work. */
+export function failed(name: string, detail: string, mend: string): Check {
+  return { name, state: "failed", detail, mend };
+}
