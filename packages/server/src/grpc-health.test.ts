@@ -5,7 +5,6 @@ import { openGrpcHealth } from "./grpc-health.ts";
 import { Health } from "./health.ts";
 import { type OpenListener, openHttp } from "./http.ts";
 import { Metrics } from "./metrics.ts";
-import { RootProbe } from "./root-probe.ts";
 import { StoreProbe } from "./store-probe.ts";
 
 interface Stream {
@@ -115,7 +114,6 @@ test("while store and root of trust hang, Check, List and /readyz are answered a
   const hour = 3_600_000;
   const times = { timeoutMs: hour, monotonicMs: () => performance.now() };
   const store = new StoreProbe({ read: never }, health, times, 10);
-  const root = new RootProbe({ probe: never }, health, 10);
   const http = await openHttp({ host: "127.0.0.1", port: 0 }, { metrics: new Metrics(), health });
   await new Promise((resolve) => setTimeout(resolve, 50));
   const ready = () => fetch(`http://${http.address}/readyz?verbose`).then((one) => one.text());
@@ -125,7 +123,6 @@ test("while store and root of trust hang, Check, List and /readyz are answered a
     expect(await calmMedianMs(ask)).toBeLessThan(5);
   }
   store.close();
-  root.close();
   await http.close();
 });
 

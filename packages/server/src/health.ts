@@ -31,7 +31,8 @@ export interface Observed {
   /** One read of the own store, from time to time. */
   readonly roundTrip: PartState;
   readonly rootOfTrust: {
-    readonly state: "ok" | "unreachable" | "refused" | "unknown";
+    /** `degraded`: some instances' cannot be used, and the node goes on for the others. */
+    readonly state: "ok" | "degraded" | "unreachable" | "refused" | "unknown";
     readonly reason: string;
     readonly okMs: number;
   };
@@ -125,8 +126,9 @@ export class Health {
   }
 
   /** The outcome of a probe of the root of trust. */
-  rootOfTrust(state: "ok" | "unreachable" | "refused", reason: string): void {
-    const okMs = state === "ok" ? this.#monotonicMs() : this.#observed.rootOfTrust.okMs;
+  rootOfTrust(state: "ok" | "degraded" | "unreachable" | "refused", reason: string): void {
+    const usable = state === "ok" || state === "degraded";
+    const okMs = usable ? this.#monotonicMs() : this.#observed.rootOfTrust.okMs;
     this.#observed = { ...this.#observed, rootOfTrust: { state, reason, okMs } };
     this.tick();
   }
@@ -237,7 +239,7 @@ export class Health {
 
   #keysUsable(nowMs: number): boolean {
     const { state, okMs } = this.#observed.rootOfTrust;
-    if (state === "ok") return true;
+    if (state === "ok" || state === "degraded") return true;
     return state === "unreachable" && nowMs - okMs < this.#settings.rootOfTrustGraceMs;
   }
 }

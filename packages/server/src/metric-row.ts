@@ -1,4 +1,5 @@
 import type { NodeEvent } from "./events.ts";
+import type { RootReadings } from "./roots/root-metrics.ts";
 
 type EventType = NodeEvent["type"];
 type EventOf<Type extends EventType> = Extract<NodeEvent, { readonly type: Type }>;
@@ -57,6 +58,10 @@ export interface NodeReadings {
   /** When each region's last good backup began. */
   readonly backups?: () => readonly { readonly region: string; readonly lastMs: number }[];
   readonly backupEveryMs?: number;
+  readonly roots?: RootReadings["roots"];
+  readonly instanceKeys?: RootReadings["instanceKeys"];
+  readonly graceLeft?: RootReadings["graceLeft"];
+  readonly keks?: RootReadings["keks"];
   /** End of each certificate's time, milliseconds since the epoch. */
   readonly certificates: () => readonly {
     readonly kind: "server" | "client" | "authority" | "peer";

@@ -1,6 +1,7 @@
 import { adminMetrics } from "./metric-admin.ts";
 import { keepingMetrics } from "./metric-backup.ts";
 import { regionMetrics } from "./metric-regions.ts";
+import { rootEventMetrics, rootReadMetrics } from "./metric-roots.ts";
 import { counter, type EventMetric, none, type ReadMetric, seconds } from "./metric-row.ts";
 
 const states = ["full", "readOnly", "none"] as const;
@@ -165,11 +166,13 @@ export const eventMetrics: readonly EventMetric[] = [
   ),
   ...regionMetrics,
   ...adminMetrics,
+  ...rootEventMetrics,
 ];
 
 /** Every metric that is read when it is scraped. */
 export const readMetrics: readonly ReadMetric[] = [
   ...keepingMetrics,
+  ...rootReadMetrics,
   {
     type: "gauge",
     name: "holdfast_connections",
@@ -260,7 +263,7 @@ export const readMetrics: readonly ReadMetric[] = [
   {
     type: "gauge",
     name: "holdfast_root_of_trust_ok",
-    help: "1 while the last probe of the root of trust succeeded.",
+    help: "1 while every root of trust that this node has open did its work when it was last asked.",
     labels: none,
     read: ({ health }) => [[health().rootOfTrust ? 1 : 0]],
   },

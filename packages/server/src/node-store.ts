@@ -1,6 +1,7 @@
 import {
   Engine,
   InstanceKeyRing,
+  type KeyRingOptions,
   type Locks,
   MemoryLocks,
   ObjectKekStore,
@@ -12,22 +13,11 @@ import { defaultLimits } from "@holdfast/ttlv";
 import { clock, ids, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 import { checkRootOfStore } from "./root-check.ts";
-import { RootProbe } from "./root-probe.ts";
-import { defaultRootPlace, openDefaultRoot } from "./root-settings.ts";
-import { StartError } from "./start-error.ts";
+import { defaultRootPlace } from "./root-settings.ts";
 import { lockUrls } from "./store-access.ts";
 import { storeFault } from "./store-faults.ts";
 import { StoreProbe } from "./store-probe.ts";
 import { version } from "./version.ts";
-
-/** Opens the root of trust and goes on probing it; one that does no work ends the start. */
-export async function openRoot({ config, health, opened }: Parts): Promise<RootOfTrust> {
-  const root = await openDefaultRoot(config, process.env);
-  const probe = opened.adopt(new RootProbe(root, health), (one) => one.close());
-  const fault = await probe.run();
-  if (fault !== undefined) throw new StartError(`rootOfTrust: ${fault}`);
-  return root;
-}
 
 /** Opens the region's own store, whose keys the root of trust must open, and goes on probing it. */
 export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisStore> {
@@ -62,13 +52,13 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
 export function openKeyRing(
   parts: Parts,
   { store, peers }: Regions,
-  root: RootOfTrust,
+  rootOf: KeyRingOptions["rootOf"],
 ): InstanceKeyRing {
   const { config, observe, opened } = parts;
   const { kekCacheMs, graceMs } = config.rootOfTrust;
   const { region } = config;
   const keyRing = new InstanceKeyRing({
-    rootOf: () => root,
+    rootOf,
     keks: new ObjectKekStore(store, { clock, region }),
     clock,
     ids,

@@ -11,15 +11,18 @@ import type { Instance } from "./instances.ts";
 import { KmipEndpoint } from "./kmip-endpoint.ts";
 import type { Log } from "./log.ts";
 import { certificatesOf } from "./metric-certificates.ts";
+import type { NodeReadings } from "./metric-row.ts";
 import { openAccess } from "./node-access.ts";
 import { openAdmin } from "./node-admin.ts";
-import { openKeeping } from "./node-keeping.ts";
+import { openAudit } from "./node-audit.ts";
+import { keepingHandlers, openKeeping } from "./node-keeping.ts";
 import { followRegions, openKmip, openProbes } from "./node-listeners.ts";
 import { followTenants, openManagement } from "./node-management.ts";
 import { clock, type Environment, ids, type Parts, readParts } from "./node-parts.ts";
 import { openControl, openRegions } from "./node-regions.ts";
+import { openDefault, openRoots } from "./node-roots.ts";
 import { openInstances, waitUntilServing } from "./node-start.ts";
-import { openEngine, openKeyRing, openRoot, openStore } from "./node-store.ts";
+import { openEngine, openStore } from "./node-store.ts";
 import { Tenants } from "./node-tenants.ts";
 import { Passwords } from "./passwords.ts";
 import type { PeerIdentity } from "./peer-tls.ts";
@@ -59,15 +62,17 @@ export async function startNode(
   const ticketSecret = readTicketSecret(config.tls.ticketKeysFile) ?? randomBytes(48);
   const tenants = new Tenants(parts);
 
-  const root = await openRoot(parts);
-  const own = await openStore(parts, root);
+  const ownRoot = await openDefault(parts, environment);
+  const own = await openStore(parts, ownRoot.root);
   const regions = openRegions(parts, own, files.peer?.identity);
   const { store, peers } = regions;
   followRegions(parts, regions);
   const management = openManagement(parts, regions);
-  const keyRing = openKeyRing(parts, regions, root);
+  const roots = await openRoots(parts, regions, management, ownRoot, tenants.isDeclared);
+  const { keyRing } = roots;
   const keeping = openKeeping(parts, regions, management);
-  const { duties } = keeping;
+  const audit = openAudit(parts, regions, environment);
+  const duties = [...keeping.duties, ...roots.duties, ...audit.duties];
   const control = await openControl(
     parts,
     regions,
@@ -75,9 +80,7 @@ export async function startNode(
     { management, duties },
     files.peer?.identity,
   );
-  files.peer?.onChange((identity) => {
-    for (const each of [...peers, control.peerServer]) each?.setTls(identity);
-  });
+  followPeerTls(files, [...peers, control.peerServer]);
   const keeper = await openInstances(parts, regions, keyRing, tenants);
   const probes = await openProbes(parts);
   await waitUntilServing(regions, keeper);
@@ -86,7 +89,7 @@ export async function startNode(
   const endpoint = openEndpoint(parts, files, tenants, ticketSecret, engine);
   const certificates = () =>
     certificatesOf(files.kmip.identity, tenants.instances, files.peer?.identity);
-  parts.metrics.watch({
+  const readings: NodeReadings = {
     build: { version, region: config.region, node: config.node },
     endpoint: () => endpoint,
     health: () => health.report(),
@@ -95,17 +98,17 @@ export async function startNode(
     quarantined: watchQuarantine(parts, own),
     certificates,
     ...keeping.readings,
-  });
+    ...roots.readings,
+  };
+  parts.metrics.watch(readings);
   const access = openAccess(parts, management, keyRing, tenants, endpoint);
-  const { tokens } = access;
+  const kept = keepingHandlers(parts, regions, management, tenants, engine);
   await openAdmin(parts, {
-    ...{ ...management, files: files.admin, store, tokens },
-    handlers: { ...access.handlers },
+    ...{ ...management, files: files.admin, own, peers, store, readings, ...access },
+    handlers: { ...access.handlers, ...audit.handlers, ...roots.handlers, ...kept },
   });
   const guard = await openKmip(parts, endpoint, regions, probes);
-  for (const { message, fields } of warningsOf(config, certificates(), clock.wallMs())) {
-    log.say("warn", message, fields);
-  }
+  warn(parts, certificates());
 
   const running = opened.move();
   return {
@@ -127,6 +130,21 @@ export async function startNode(
       log.say("info", "node ended");
     },
   };
+}
+
+function followPeerTls(
+  { peer }: Files,
+  users: readonly ({ setTls(identity: PeerIdentity): void } | undefined)[],
+): void {
+  peer?.onChange((identity) => {
+    for (const each of users) each?.setTls(identity);
+  });
+}
+
+function warn({ config, log }: Parts, certificates: ReturnType<typeof certificatesOf>): void {
+  for (const { message, fields } of warningsOf(config, certificates, clock.wallMs())) {
+    log.say("warn", message, fields);
+  }
 }
 
 function openEndpoint(

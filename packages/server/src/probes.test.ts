@@ -2,7 +2,6 @@ import { StoreUnavailable } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { Health, type Observed } from "./health.ts";
 import { LoopProbe } from "./loop-probe.ts";
-import { RootProbe } from "./root-probe.ts";
 import { StoreProbe } from "./store-probe.ts";
 
 const hour = 3_600_000;
@@ -85,14 +84,11 @@ test("with a frozen store and a root of trust that hangs, health is told from me
   const never = () => new Promise<never>(() => undefined);
   const times = { timeoutMs: hour, monotonicMs: () => performance.now() };
   const store = new StoreProbe({ read: never }, health, times, hour);
-  const root = new RootProbe({ probe: never }, health, hour);
   void store.run();
-  void root.run();
   await new Promise((resolve) => setTimeout(resolve, 20));
   const startedMs = performance.now();
   health.tick();
   expect(health.report().lines[0]).toBe("read: no (root of trust unknown: not probed yet)");
   expect(performance.now() - startedMs).toBeLessThan(5);
   store.close();
-  root.close();
 });

@@ -8,6 +8,8 @@ import {
 import type { Instance } from "./instances.ts";
 import { StartError } from "./start-error.ts";
 
+const manyKeys: ReadonlySet<string> = new Set(["key-protect", "hpcs", "pkcs11"]);
+
 /**
  * As `checkRoot`, before the other region was met, whose copies of the keys would hide it: refuses a root of trust that opens
  * nothing of what another one has wrapped for this region. Where the store cannot tell now, the node goes on.
@@ -18,12 +20,14 @@ export async function checkRootOfStore(
   region: string,
   place: string,
 ): Promise<void> {
+  // Only files are copied by hand; of a key manager's root keys each instance may name its own.
+  if (manyKeys.has(root.kind)) return;
   const entries = await keks.all().catch(() => []);
   const { name } = await root.describe();
   let foreign = false;
   for (const { instance, kek } of entries) {
     const wrap = kek.wraps.find((one) => one.region === region);
-    if (wrap === undefined) continue;
+    if (wrap === undefined || !wrap.rootOfTrust.startsWith("local ")) continue;
     try {
       (await root.unwrap(wrap.blob, kekData(instance, kek.id))).plaintext.fill(0);
       return;

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Observer, RootOfTrust } from "@holdfast/engine";
+import { type Observer, type RootOfTrust, SealBroken } from "@holdfast/engine";
 import {
   type HpcsSettings,
   type KeyProtectSettings,
@@ -236,7 +236,13 @@ function stored(
   }
   return async () => {
     const sealed = Buffer.from(secret.sealed, "base64");
-    const { plaintext } = await sealingKey.open(sealed, secretBinding(named));
+    const { plaintext } = await sealingKey
+      .open(sealed, secretBinding(named))
+      .catch((error: unknown) => {
+        throw error instanceof SealBroken
+          ? new StartError("sealingKeyFile: the secret was sealed under another one")
+          : error;
+      });
     const text = Buffer.from(plaintext).toString("utf8");
     plaintext.fill(0);
     return text;

@@ -28,6 +28,11 @@ export const peerCommands = {
     output: z.object({ states: states.optional() }),
   },
   ...rootPeerCommands,
+  /** Where clients connect in the region, as its configuration says. */
+  readEndpoints: {
+    input: z.object({}),
+    output: z.object({ endpoints: z.array(z.string().max(300)).max(64) }),
+  },
   /** Brings an instance's status in the region's store to what its record there says; answers it. */
   followInstance: {
     input: z.object({ instance: identifier }),

@@ -1,0 +1,61 @@
+import type { Clock, InstanceKeyRing, KeyRingStatus } from "@holdfast/engine";
+import type { Roots } from "./roots.ts";
+
+/** What a scrape reads of roots of trust. */
+export interface RootReadings {
+  /** Roots of trust that are open: kind, name, and whether they did their work when they were last asked. */
+  readonly roots: () => readonly (readonly [kind: string, name: string, ok: number])[];
+  /** Instances by what this node can do with their keys. */
+  readonly instanceKeys: () => readonly (readonly [state: KeyRingStatus["state"], count: number])[];
+  /** Seconds until the first instance's keys close because its root of trust cannot be reached; undefined while none does. */
+  readonly graceLeft: () => number | undefined;
+  /** This region's wraps of KEKs by whether they are under their root key's present version. */
+  readonly keks: () => readonly (readonly [under: string, count: number])[];
+}
+
+const states = ["open", "grace", "closed", "shredded"] as const;
+
+/** What is known of a node's roots of trust, without asking anybody. */
+export function readingsOf({
+  region,
+  roots,
+  keyRing,
+  clock,
+}: {
+  readonly region: string;
+  readonly roots: Pick<Roots, "inUse" | "instances" | "keks" | "ready">;
+  readonly keyRing: Pick<InstanceKeyRing, "statuses">;
+  readonly clock: Pick<Clock, "wallMs">;
+}): RootReadings {
+  return {
+    roots: () =>
+      roots.inUse().map(({ root }) => {
+        const name = root.lastDescription?.name ?? root.kind;
+        return [root.kind, name, root.health.ok === false ? 0 : 1] as const;
+      }),
+    instanceKeys: () => {
+      const all = [...keyRing.statuses().values()];
+      return states.map((state) => [state, all.filter((one) => one.state === state).length]);
+    },
+    graceLeft: () => {
+      const ends = [...keyRing.statuses().values()].flatMap(({ state, graceUntilMs }) =>
+        state === "grace" && graceUntilMs !== undefined ? [graceUntilMs] : [],
+      );
+      return ends.length === 0 ? undefined : (Math.min(...ends) - clock.wallMs()) / 1000;
+    },
+    keks: () => {
+      const counts = { current: 0, stale: 0 };
+      for (const instance of roots.instances()) {
+        const told = roots.ready(instance)?.lastDescription;
+        for (const { wraps } of roots.keks(instance)) {
+          const wrap = wraps.find((one) => one.region === region);
+          if (wrap === undefined || told === undefined) continue;
+          const { name, currentVersion } = told;
+          const same = wrap.rootOfTrust === name && wrap.rootKeyVersion === currentVersion;
+          counts[same ? "current" : "stale"] += 1;
+        }
+      }
+      return Object.entries(counts);
+    },
+  };
+}

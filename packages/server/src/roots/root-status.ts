@@ -1,0 +1,37 @@
+import type { Contract, Reply } from "@holdfast/admin";
+import type { Document, KeyRingStatus } from "@holdfast/engine";
+import { type RegionState, regionState } from "./region-state.ts";
+import { namedRoots, shownReference } from "./root-reference.ts";
+
+/** An instance's root of trust in one region, as the API shows it. */
+export type RootStatus = Reply<Contract["readRoot"]>["regions"][string];
+
+/** From an instance's record; `own` is what this node itself knows, which is newer where it is of this region. */
+export function rootStatusOf(
+  { fields }: Pick<Document, "fields">,
+  region: string,
+  kindUnlessNamed: RootStatus["type"],
+  own?: KeyRingStatus,
+): RootStatus {
+  const { current } = namedRoots(fields, region);
+  const state = regionState(fields, region);
+  const graceUntilMs = own?.graceUntilMs ?? state?.graceUntilMs;
+  return {
+    type: current?.type ?? kindUnlessNamed,
+    name: current?.name ?? state?.root ?? "",
+    origin: current === undefined ? "configuration" : "instance",
+    state: state?.crkState ?? "unchecked",
+    reason: reasonOf(state, own),
+    version: state?.version ?? "",
+    ...(state !== undefined && { checkedAt: new Date(state.atMs).toISOString() }),
+    ...(graceUntilMs !== undefined && { graceUntil: new Date(graceUntilMs).toISOString() }),
+    ...(current !== undefined && { reference: shownReference(current) }),
+  };
+}
+
+function reasonOf(state: RegionState | undefined, own: KeyRingStatus | undefined): string {
+  if (state === undefined) return "not checked yet by the region's leader";
+  const more = own?.state === "closed" || own?.state === "grace" ? own.reason : "";
+  if (state.reason !== "" || more === "") return state.reason;
+  return `at this node: ${more}`;
+}
