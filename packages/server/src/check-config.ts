@@ -1,3 +1,4 @@
+import { checkSinkFiles } from "./audit/sinks/sink-files.ts";
 import { loadConfig } from "./config.ts";
 import { loadInstances } from "./instances.ts";
 import { certificatesOf } from "./metric-certificates.ts";
@@ -19,6 +20,7 @@ export async function checkConfig(
   const peerIdentity = peer && readPeerIdentity(peer.tls, region);
   readTicketSecret(config.tls.ticketKeysFile);
   storeConnection(config.store, environment);
+  checkSinkFiles(config.audit, environment);
   const instances = loadInstances(config.instances);
   await (await openDefaultRoot(config, environment)).close();
   const certificates = certificatesOf(identity, instances, peerIdentity);

@@ -30,6 +30,7 @@ export function crossFaults(config: Config): Fault[] {
     ...lockFaults(config.locks),
     ...tlsFaults(config.tls),
     ...rootFaults(config.rootOfTrust),
+    ...auditFaults(config.audit),
     ...repeated(config.instances, (instance) => instance.name, "name"),
     ...repeated(config.instances, (instance) => instance.id, "id"),
     ...config.instances.flatMap(({ users }, at) =>
@@ -83,6 +84,22 @@ function peerFaults({ region, peer, store, locks }: Config): Fault[] {
       at: ["locks"],
       says: "is missing: two regions need a leader in each, who is elected at lock masters",
     });
+  }
+  return faults;
+}
+
+function auditFaults({ syslog, webhook }: Config["audit"]): Fault[] {
+  const faults: Fault[] = [];
+  if (syslog !== undefined && (syslog.certificate === undefined) !== (syslog.key === undefined)) {
+    faults.push({ at: ["audit", "syslog"], says: "needs certificate and key together" });
+  }
+  if (webhook === undefined) return faults;
+  if (webhook.secretFile !== undefined && webhook.secretEnv !== undefined) {
+    const says = "and audit.webhook.secretFile exclude each other";
+    faults.push({ at: ["audit", "webhook", "secretEnv"], says });
+  }
+  if (!URL.canParse(webhook.url)) {
+    faults.push({ at: ["audit", "webhook", "url"], says: `is no URL: ${webhook.url}` });
   }
   return faults;
 }

@@ -51,6 +51,11 @@ export const configTable = {
   kmip: group("The KMIP endpoint.", {
     listen: listenAddress("Where KMIP clients connect.", "127.0.0.1:5696"),
     allowPublic: allowPublic("kmip"),
+    endpoints: optional(
+      someAddresses(
+        "Where vCenter connects in this region, as it sees it: all nodes, or what stands before them. Shown with instances; left out, `kmip.listen`.",
+      ),
+    ),
     interop: flag(
       "Offers the Interop operation (KMIP 2.1, 6.1.26) that conformance runs need. Never in production.",
       false,
@@ -227,9 +232,98 @@ export const configTable = {
       "batched",
     ),
     entriesMax: integer(
-      "Audit events kept in the store for each partition, about; the oldest go first.",
+      "The hard bound of the audit: entries that the store keeps for each partition, about. The oldest go then, also what no sink has yet, which is told. It takes effect for what is written from then on.",
       { min: 1000, max: 1_000_000_000, default: 1_000_000 },
     ),
+    names: choice(
+      "Actions as IBM's service names them now, or as it did in 2019 (`kmip-key.retrieve` for `kmip-key.read`).",
+      ["current", "2019"],
+      "current",
+    ),
+    account: text(
+      "The account in the resource names (CRN) of events.",
+      "1 to 64 letters, digits, dots, underscores or hyphens",
+      /^[A-Za-z0-9._-]{1,64}$/,
+      "holdfast",
+    ),
+    retentionDays: integer(
+      "Events older than this are removed from the store, once every sink has them.",
+      { min: 1, max: 36_500, default: 365 },
+      "days",
+    ),
+    retentionBytes: integer(
+      "The oldest events are removed from the store when all of them together are larger, once every sink has them.",
+      { min: 1_048_576, max: 1_099_511_627_776, default: 1_073_741_824 },
+      "bytes",
+    ),
+    file: optionalGroup(
+      "Events to a file at the leader's node, one JSON object a line, mode 0600. Set it at every node: each may lead.",
+      {
+        path: file("The file; its folder must exist. Those that are put aside lie beside it."),
+        rotateBytes: integer(
+          "A file is put aside before it would be larger.",
+          { min: 65_536, max: 17_179_869_184, default: 67_108_864 },
+          "bytes",
+        ),
+        rotateHours: integer(
+          "A file is put aside when it is older.",
+          { min: 1, max: 8_760, default: 24 },
+          "h",
+        ),
+        filesMax: integer("Files put aside that stay; the oldest are deleted.", {
+          min: 1,
+          max: 100_000,
+          default: 400,
+        }),
+      },
+    ),
+    syslog: optionalGroup("Events to a syslog receiver: RFC 5424 over TLS (RFC 5425).", {
+      address: remoteAddress("The receiver."),
+      serverName: optional(
+        text(
+          "The name in the receiver's certificate, where it is not that of the address.",
+          "a host name",
+          /^[A-Za-z0-9.-]{1,253}$/,
+        ),
+      ),
+      ca: optional(
+        file(
+          "PEM file with the authorities that the receiver's certificate must come from; the system's when left out.",
+        ),
+      ),
+      certificate: optional(file("PEM file with this node's client certificate.")),
+      key: optional(file("PEM file with its private key.")),
+      facility: integer("Syslog's facility; 13 is log audit.", { min: 0, max: 23, default: 13 }),
+    }),
+    webhook: optionalGroup("Events to a URL: JSON arrays by POST, over HTTPS only.", {
+      url: text(
+        "Where to post.",
+        "an https:// URL without user or password",
+        /^https:\/\/[^\s@/?#]+([/?][^\s#]*)?$/,
+      ),
+      ca: optional(
+        file(
+          "PEM file with the authorities that the receiver's certificate must come from; the system's when left out.",
+        ),
+      ),
+      header: text(
+        "The header that carries the secret.",
+        "the name of a header",
+        /^[A-Za-z][A-Za-z0-9-]{0,63}$/,
+        "Authorization",
+      ),
+      secretFile: optional(
+        file("File with the header's value on its first line, such as `Bearer …`; may change."),
+      ),
+      secretEnv: optional(
+        text(
+          "Environment variable with the header's value.",
+          "the name of a variable",
+          /^[A-Za-z_]\w*$/,
+        ),
+      ),
+      batchMax: integer("Events of one request.", { min: 1, max: 5_000, default: 500 }),
+    }),
   }),
   admin: optionalGroup(
     "The management API: REST over HTTPS under `/v1`, for `holdfast` and for scripts. Left out, this node has none.",

@@ -72,12 +72,11 @@ export async function startNode(
   const { keyRing } = roots;
   const keeping = openKeeping(parts, regions, management);
   const audit = openAudit(parts, regions, environment);
-  const duties = [...keeping.duties, ...roots.duties, ...audit.duties];
   const control = await openControl(
     parts,
     regions,
     keyRing,
-    { management, duties },
+    { management, duties: [keeping, roots, audit].flatMap(({ duties }) => duties) },
     files.peer?.identity,
   );
   followPeerTls(files, [...peers, control.peerServer]);

@@ -76,8 +76,16 @@ export function list<Rows extends SettingRows>(doc: string, rows: Rows): List<Ro
 }
 
 /** A text that matches a pattern. */
-export function text(doc: string, expects: string, pattern: RegExp): Setting<string> {
-  return { kind: "setting", schema: z.string().regex(pattern), expects, doc };
+export function text(
+  doc: string,
+  expects: string,
+  pattern: RegExp,
+  whenLeftOut?: string,
+): Setting<string> {
+  const schema = z.string().regex(pattern);
+  if (whenLeftOut === undefined) return { kind: "setting", schema, expects, doc };
+  const row = { schema: schema.default(whenLeftOut), default: whenLeftOut };
+  return { kind: "setting", ...row, expects, doc };
 }
 
 /** A secret text that matches a pattern: never echoed. */

@@ -45,8 +45,19 @@ function dateWarnings(
   return [{ message, fields: { ...fields, notAfter } }];
 }
 
-function secretFiles({ tls, peer }: Config): readonly (readonly [setting: string, path: string])[] {
+function secretFiles({
+  tls,
+  peer,
+  audit: { syslog, webhook },
+}: Config): readonly (readonly [setting: string, path: string])[] {
+  const optional = [
+    ["audit.syslog.key", syslog?.key],
+    ["audit.webhook.secretFile", webhook?.secretFile],
+  ] as const;
   return [
+    ...optional.flatMap(([setting, path]) =>
+      path === undefined ? [] : [[setting, path] as const],
+    ),
     ...tls.key.map((path) => ["tls.key", path] as const),
     ...(tls.ticketKeysFile === undefined
       ? []

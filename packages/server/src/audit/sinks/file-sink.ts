@@ -1,0 +1,25 @@
+import type { AuditSink, ChainedEntry } from "@holdfast/regions";
+import type { CadfSettings } from "../cadf.ts";
+import { allShipped } from "../shipped.ts";
+import { RotatingFile, type RotatingFileOptions } from "./rotating-file.ts";
+
+/** Writes audit events to a file, one JSON object a line. */
+export class FileSink implements AuditSink, AsyncDisposable {
+  readonly name = "file";
+  readonly #cadf: CadfSettings;
+  readonly #file: RotatingFile;
+
+  constructor(options: RotatingFileOptions, cadf: CadfSettings) {
+    this.#cadf = cadf;
+    this.#file = new RotatingFile(options);
+  }
+
+  async deliver(entries: readonly ChainedEntry[]): Promise<void> {
+    const lines = allShipped(entries, this.#cadf).map((event) => `${JSON.stringify(event)}\n`);
+    await this.#file.append(lines.join(""));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+  }
+}

@@ -1,0 +1,121 @@
+import { type FileHandle, open, rename, stat, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { Clock } from "@holdfast/engine";
+import { codeOf } from "../../start-error.ts";
+import { rotatedFiles, rotatedName } from "./rotated-names.ts";
+
+/** How a file of lines is kept. */
+export interface RotatingFileOptions {
+  readonly path: string;
+  /** A file is put aside before it would be larger, */
+  readonly bytesMax: number;
+  /** or when it is older. */
+  readonly ageMs: number;
+  /** So many that were put aside stay. */
+  readonly filesMax: number;
+  readonly clock: Pick<Clock, "wallMs">;
+}
+
+const mode = 0o600;
+const tailBytes = 1 << 16;
+const newline = 0x0a;
+
+/** A file of lines that only its owner may read; what `append` resolved for is on the disk. */
+export class RotatingFile {
+  readonly #options: RotatingFileOptions;
+  #file: FileHandle | undefined;
+  #bytes = 0;
+  #bornMs = 0;
+
+  constructor(options: RotatingFileOptions) {
+    this.#options = options;
+  }
+
+  /** Writes whole lines; after a failure the file ends with the last whole line before. */
+  async append(lines: string): Promise<void> {
+    const bytes = Buffer.from(lines, "utf8");
+    try {
+      let file = await this.#current();
+      if (this.#isFull(bytes.length)) {
+        await this.#putAside();
+        file = await this.#current();
+      }
+      await file.appendFile(bytes);
+      await file.datasync();
+      this.#bytes += bytes.length;
+    } catch (error) {
+      await this.close().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+
+  #isFull(more: number): boolean {
+    if (this.#bytes === 0) return false;
+    const { bytesMax, ageMs, clock } = this.#options;
+    return this.#bytes + more > bytesMax || clock.wallMs() - this.#bornMs > ageMs;
+  }
+
+  /** The file at the path, also where somebody else has put the one before aside. */
+  async #current(): Promise<FileHandle> {
+    const file = this.#file;
+    if (file !== undefined && (await this.#isInPlace(file))) return file;
+    await this.close();
+    const opened = await open(this.#options.path, "a+", mode);
+    this.#file = opened;
+    await opened.chmod(mode);
+    const { birthtimeMs } = await opened.stat();
+    // Not every file system knows.
+    this.#bornMs = birthtimeMs > 0 ? birthtimeMs : this.#options.clock.wallMs();
+    this.#bytes = await dropHalfLine(opened);
+    return opened;
+  }
+
+  async #isInPlace(file: FileHandle): Promise<boolean> {
+    try {
+      const [own, there] = await Promise.all([file.stat(), stat(this.#options.path)]);
+      this.#bytes = own.size;
+      return own.ino === there.ino && own.dev === there.dev;
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return false;
+      throw error;
+    }
+  }
+
+  async #putAside(): Promise<void> {
+    const { path, filesMax, clock } = this.#options;
+    await this.close();
+    await rename(path, rotatedName(path, clock.wallMs()));
+    const folder = await open(dirname(path), "r");
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
+    const files = await rotatedFiles(path);
+    for (const old of files.slice(0, Math.max(0, files.length - filesMax))) await unlink(old);
+  }
+}
+
+/** Cuts off what a crash in the middle of a line has left; answers the file's length. */
+async function dropHalfLine(file: FileHandle): Promise<number> {
+  const { size } = await file.stat();
+  const tail = Buffer.alloc(tailBytes);
+  for (let end = size; end > 0; end -= tailBytes) {
+    const start = Math.max(0, end - tailBytes);
+    const { bytesRead } = await file.read(tail, 0, end - start, start);
+    const last = tail.lastIndexOf(newline, bytesRead - 1);
+    if (bytesRead > 0 && last >= 0) {
+      const length = start + last + 1;
+      if (length < size) await file.truncate(length);
+      return length;
+    }
+  }
+  if (size > 0) await file.truncate(0);
+  return 0;
+}

@@ -1,0 +1,79 @@
+import { hash } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import type { AuditSink, ChainedEntry } from "@holdfast/regions";
+import type { CadfSettings } from "../cadf.ts";
+import { allShipped, type ShippedEvent } from "../shipped.ts";
+import { httpsPost, type Posted } from "./https-post.ts";
+
+/** Where a webhook is, and how it is spoken to. */
+export interface WebhookSinkOptions {
+  readonly url: string;
+  /** PEM of the authorities that the receiver's certificate must come from; the system's unless given. */
+  readonly ca: () => string | undefined;
+  /** A header by which the receiver knows the sender; read for each batch, so that the secret may change. */
+  readonly authorization: () => Readonly<Record<string, string>>;
+  /** Events of one request. */
+  readonly batchMax: number;
+  /** For one request; 10,000 ms unless given. */
+  readonly timeoutMs?: number;
+  /** The first pause before another try, which doubles; 250 ms unless given. */
+  readonly retryMs?: number;
+  /** A number from 0 to 1. */
+  readonly chance: () => number;
+}
+
+const triesMax = 4;
+const retryAfterMaxMs = 30_000;
+/** What passes by itself (RFC 9110, 15). */
+const passing: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
+const tooLarge = 413;
+
+/** Posts audit events as JSON arrays to a URL. A 2xx answer says that they have arrived. */
+export class WebhookSink implements AuditSink {
+  readonly name = "webhook";
+  readonly #options: WebhookSinkOptions;
+  readonly #cadf: CadfSettings;
+
+  constructor(options: WebhookSinkOptions, cadf: CadfSettings) {
+    this.#options = options;
+    this.#cadf = cadf;
+  }
+
+  async deliver(entries: readonly ChainedEntry[], signal: AbortSignal): Promise<void> {
+    const events = allShipped(entries, this.#cadf);
+    const { batchMax } = this.#options;
+    for (let at = 0; at < events.length; at += batchMax) {
+      await this.#post(events.slice(at, at + batchMax), signal);
+    }
+  }
+
+  async #post(events: readonly ShippedEvent[], signal: AbortSignal): Promise<void> {
+    const { retryMs = 250, chance } = this.#options;
+    for (let attempt = 1; ; attempt += 1) {
+      const posted = await this.#try(events, signal);
+      if (posted.status >= 200 && posted.status < 300) return;
+      if (posted.status === tooLarge && events.length > 1) {
+        const half = events.length >> 1;
+        await this.#post(events.slice(0, half), signal);
+        return this.#post(events.slice(half), signal);
+      }
+      if (!passing.has(posted.status) || attempt === triesMax) throw new Error(posted.says);
+      const pauseMs = retryMs * 2 ** (attempt - 1) * (0.5 + chance());
+      const askedMs = Math.min(posted.retryAfterMs ?? 0, retryAfterMaxMs);
+      await delay(Math.max(pauseMs, askedMs), undefined, { signal });
+    }
+  }
+
+  /** A connection that fails is as a 503. */
+  async #try(events: readonly ShippedEvent[], signal: AbortSignal): Promise<Posted> {
+    const { url, ca, authorization, timeoutMs = 10_000 } = this.#options;
+    const headers = {
+      ...authorization(),
+      "content-type": "application/json",
+      // The same for the same events, whoever sends them and however often.
+      "idempotency-key": hash("sha256", events.map(({ id }) => id).join("\n"), "hex"),
+    };
+    const body = JSON.stringify(events);
+    return httpsPost(url, { ca: ca(), headers, body, timeoutMs, signal });
+  }
+}
