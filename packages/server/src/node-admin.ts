@@ -9,9 +9,12 @@ import { AdminListener } from "./admin/listener.ts";
 import { Made } from "./admin/made.ts";
 import { OidcTokens } from "./admin/oidc.ts";
 import { Repeats } from "./admin/repeats.ts";
+import { systemHandlers } from "./admin/system/handlers.ts";
+import type { SystemSources } from "./admin/system/sources.ts";
 import type { CertificateFiles } from "./certificate-files.ts";
 import { readText } from "./certificates.ts";
 import type { SystemView } from "./management/system-view.ts";
+import type { NodeReadings } from "./metric-row.ts";
 import { clock, ids, type Parts } from "./node-parts.ts";
 import type { ServerIdentity } from "./tls.ts";
 
@@ -21,6 +24,9 @@ export interface AdminParts {
   readonly view: SystemView;
   readonly store: Pick<ObjectStore, "appendAudit">;
   readonly tokens?: TokenVerifier;
+  readonly own: SystemSources["own"];
+  readonly peers: SystemSources["peers"];
+  readonly readings: NodeReadings;
   readonly handlers: Partial<Handlers>;
 }
 
@@ -38,7 +44,7 @@ export async function openAdmin(
   const settings = config.admin;
   const { files, view, tokens = nobody } = admin;
   if (settings === undefined || files === undefined) return undefined;
-  const handlers = complete(admin.handlers);
+  const handlers = complete({ ...admin.handlers, ...ownHandlers(parts, admin) });
   const instances = new ViewedInstances(view);
   const append = (event: Parameters<ObjectStore["appendAudit"]>[1][number]) =>
     admin.store.appendAudit(systemInstance, [event], false);
@@ -67,6 +73,15 @@ export async function openAdmin(
   files.onChange((identity) => listener.setIdentity(identity));
   opened.defer(() => listener.close());
   return listener;
+}
+
+function ownHandlers(
+  { config, configFile, health }: Parts,
+  { own, peers, readings, view }: AdminParts,
+): Partial<Handlers> {
+  const healthLines = () => health.report().lines;
+  const about = { config, configFile, healthLines, own, peers, readings, view };
+  return systemHandlers({ ...about, ...clock });
 }
 
 function openOidc({ config, observe }: Parts, instances: ViewedInstances): OidcTokens | undefined {
