@@ -12,7 +12,7 @@ import {
   type SecretPlaces,
   sealSecret,
 } from "./root-settings.ts";
-import { type RootHandlersDeps, rootCommandHandlers, rootHandlers } from "./roots/handlers.ts";
+import { rootCommandHandlers, rootHandlers } from "./roots/handlers.ts";
 import { MoveRoots } from "./roots/move-roots.ts";
 import type { Sealer } from "./roots/order-roots.ts";
 import { RegionRoots } from "./roots/region-roots.ts";
@@ -38,10 +38,7 @@ export interface NodeRoots {
   readonly orders: RootOrders;
   readonly duties: readonly Duty[];
   readonly readings: RootReadings;
-  /** The routes; `configured` is told of an instance that was put under roots of trust. */
-  readonly handlers: (
-    configured?: RootHandlersDeps["configured"],
-  ) => ReturnType<typeof rootHandlers>;
+  readonly handlers: ReturnType<typeof rootHandlers>;
 }
 
 /** How long a state that stays the same is not written again. */
@@ -131,11 +128,7 @@ export async function openRoots(
       new RewrapKeks({ roots, moves, everyMs: rewrapEvery }),
     ],
     readings: readingsOf({ region, roots, keyRing, clock }),
-    handlers: (configured) =>
-      rootHandlers({
-        ...{ region, kind, roots, orders, here, declared },
-        ...(configured && { configured }),
-      }),
+    handlers: rootHandlers({ region, kind, roots, orders, here, declared }),
   };
 }
 

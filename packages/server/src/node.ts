@@ -15,6 +15,7 @@ import type { NodeReadings } from "./metric-row.ts";
 import { openAccess } from "./node-access.ts";
 import { openAdmin } from "./node-admin.ts";
 import { openAudit } from "./node-audit.ts";
+import { openLifeOfInstances } from "./node-instances.ts";
 import { keepingHandlers, openKeeping } from "./node-keeping.ts";
 import { followRegions, openKmip, openProbes } from "./node-listeners.ts";
 import { followTenants, openManagement } from "./node-management.ts";
@@ -72,13 +73,15 @@ export async function startNode(
   const { keyRing } = roots;
   const keeping = openKeeping(parts, regions, management);
   const audit = openAudit(parts, regions, environment);
+  const life = openLifeOfInstances(parts, regions, management, roots, tenants);
   const control = await openControl(
     parts,
     regions,
     keyRing,
-    { management, duties: [keeping, roots, audit].flatMap(({ duties }) => duties) },
+    { management, duties: [keeping, roots, audit, life].flatMap(({ duties }) => duties) },
     files.peer?.identity,
   );
+  life.wake(control.leader);
   followPeerTls(files, [...peers, control.peerServer]);
   const keeper = await openInstances(parts, regions, keyRing, tenants);
   const probes = await openProbes(parts);
@@ -104,7 +107,7 @@ export async function startNode(
   const kept = keepingHandlers(parts, regions, management, tenants, engine);
   await openAdmin(parts, {
     ...{ ...management, files: files.admin, own, peers, store, readings, ...access },
-    handlers: { ...access.handlers, ...audit.handlers, ...roots.handlers, ...kept },
+    handlers: { ...access.handlers, ...audit.handlers, ...life.handlers, ...kept },
   });
   const guard = await openKmip(parts, endpoint, regions, probes);
   warn(parts, certificates());
