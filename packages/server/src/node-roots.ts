@@ -12,7 +12,7 @@ import {
   type SecretPlaces,
   sealSecret,
 } from "./root-settings.ts";
-import { rootCommandHandlers, rootHandlers } from "./roots/handlers.ts";
+import { type RootHandlersDeps, rootCommandHandlers, rootHandlers } from "./roots/handlers.ts";
 import { MoveRoots } from "./roots/move-roots.ts";
 import type { Sealer } from "./roots/order-roots.ts";
 import { RegionRoots } from "./roots/region-roots.ts";
@@ -38,7 +38,10 @@ export interface NodeRoots {
   readonly orders: RootOrders;
   readonly duties: readonly Duty[];
   readonly readings: RootReadings;
-  readonly handlers: ReturnType<typeof rootHandlers>;
+  /** The routes; `configured` is told of an instance that was put under roots of trust. */
+  readonly handlers: (
+    configured?: RootHandlersDeps["configured"],
+  ) => ReturnType<typeof rootHandlers>;
 }
 
 /** How long a state that stays the same is not written again. */
@@ -128,7 +131,11 @@ export async function openRoots(
       new RewrapKeks({ roots, moves, everyMs: rewrapEvery }),
     ],
     readings: readingsOf({ region, roots, keyRing, clock }),
-    handlers: rootHandlers({ region, kind, roots, orders, here, declared }),
+    handlers: (configured) =>
+      rootHandlers({
+        ...{ region, kind, roots, orders, here, declared },
+        ...(configured && { configured }),
+      }),
   };
 }
 

@@ -81,7 +81,6 @@ export async function startNode(
     { management, duties: [keeping, roots, audit, life].flatMap(({ duties }) => duties) },
     files.peer?.identity,
   );
-  life.wake(control.leader);
   followPeerTls(files, [...peers, control.peerServer]);
   const keeper = await openInstances(parts, regions, keyRing, tenants);
   const probes = await openProbes(parts);

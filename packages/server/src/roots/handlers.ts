@@ -17,6 +17,11 @@ export interface RootHandlersDeps {
   readonly here: RegionRoots;
   /** Whether an instance is one of the configuration file's. */
   readonly declared: (instance: string) => boolean;
+  /** Told of an instance that was put under roots of trust, by whom: it may be Installed now. */
+  readonly configured?: (
+    instance: string,
+    call: Parameters<RootHandlers["configureRoot"]>[0],
+  ) => Promise<void>;
 }
 
 type RootHandlers = Pick<
@@ -58,7 +63,9 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
         throw new ManagementError("wrongState", `the instance is ${fields["status"]}`);
       }
       const checked = await orders.check(call.body.regions);
-      return await orders.configure(call, instance, checked);
+      const done = await orders.configure(call, instance, checked);
+      await deps.configured?.(instance, call);
+      return done;
     },
     readRoot: async ({ params }) => ({ regions: statuses(deps, params.instance) }),
     revalidateRoot: async (call) => {
