@@ -27,6 +27,8 @@ interface Token {
 const earlyMs = 60_000;
 /** So long a refusal is remembered, so that a service without access does not flood IAM. */
 const refusalMs = 1000;
+/** So often, at most, a token that is refused is replaced. */
+const replaceMs = 5000;
 const grantType = "urn:ibm:params:oauth:grant-type:apikey";
 
 /** IAM tokens of one service ID: cached, renewed early, fetched once however many ask. */
@@ -34,6 +36,7 @@ export class IamTokens {
   readonly #options: IamOptions;
   #token: Token | undefined;
   #fetching: Promise<Token> | undefined;
+  #replacedMs: number | undefined;
   #refused: { readonly error: RootOfTrustError; readonly untilMs: number } | undefined;
 
   constructor(options: IamOptions) {
@@ -49,9 +52,17 @@ export class IamTokens {
     return token.text;
   }
 
-  /** The key manager does not take this token: another one is fetched. */
-  reject(text: string): void {
-    if (this.#token?.text === text) this.#token = undefined;
+  /**
+   * The key manager does not take this token; whether another one is worth a try. One that has just taken the place of
+   * another is not: it is the access that is missing, and IAM is not to be flooded for it.
+   */
+  reject(text: string): boolean {
+    if (this.#token?.text !== text) return true;
+    const nowMs = this.#options.clock.monotonicMs();
+    if (this.#replacedMs !== undefined && nowMs - this.#replacedMs < replaceMs) return false;
+    this.#replacedMs = nowMs;
+    this.#token = undefined;
+    return true;
   }
 
   forget(): void {

@@ -123,10 +123,7 @@ export class KeyManagerClient {
     }
     const refused = readRefusal(status, body);
     told({ status, ...(refused.code !== undefined && { code: refused.code }) });
-    if (status === 401) {
-      this.#tokens.reject(token);
-      return staleToken;
-    }
+    if (status === 401 && this.#tokens.reject(token)) return staleToken;
     const error = errorOf(refused, call.about, this.#where(call, correlationId));
     if (!isPassing(refused)) throw error;
     return { again: error, afterMs: retryAfterMs(answer.header("retry-after"), clock.wallMs()) };
