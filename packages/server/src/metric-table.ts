@@ -144,6 +144,14 @@ export const eventMetrics: readonly EventMetric[] = [
     ["ok"],
     ({ ok }) => [String(ok)],
   ),
+  seconds(
+    "holdfast_root_call_seconds",
+    "rootCall",
+    "Time of one call to a key manager or to IAM (`token`), each repetition by itself; status 0: no answer came.",
+    ({ durationMs }) => durationMs,
+    ["root", "action", "status"],
+    ({ root, action, status }) => [root, action, String(status)],
+  ),
   counter("holdfast_warnings_total", "warning", "Warnings; the log has their words."),
   counter(
     "holdfast_certificate_reloads_total",

@@ -87,6 +87,18 @@ describe("metrics", () => {
     ],
     [{ type: "coveredRead", waited: true }, ['holdfast_covered_reads_total{waited="true"} 1']],
     [{ type: "unwrap", durationMs: 1, ok: false }, ['holdfast_unwrap_seconds_count{ok="false"} 1']],
+    [
+      {
+        type: "rootCall",
+        root: "hpcs",
+        action: "unwrap",
+        status: 503,
+        correlationId: "",
+        attempt: 1,
+        durationMs: 1,
+      },
+      ['holdfast_root_call_seconds_count{root="hpcs",action="unwrap",status="503"} 1'],
+    ],
     [{ type: "warning", message: "w" }, ["holdfast_warnings_total 1"]],
     [
       { type: "certificate", purpose: "peer", loaded: false, detail: "" },
