@@ -1,0 +1,271 @@
+import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { connect } from "node:tls";
+import { type AdminClient, contract, type Role, type Route, roles } from "@holdfast/admin";
+import { documentRecord, systemInstance, systemTypes } from "@holdfast/engine";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { adminClient, firstToken } from "../support/admin-api.ts";
+import { RawHttps } from "../support/raw-https.ts";
+import { until } from "../support/redis.ts";
+import { openStore } from "../support/redis-store.ts";
+import { type Region, startRegion } from "../support/region.ts";
+
+const routes = Object.entries(contract) as [string, Route][];
+/** No route knows it: whoever is let in is told so, and nothing is carried out. */
+const unknownQuery = "matrix=1";
+
+let region: Region;
+let client: AdminClient;
+let manager: string;
+/** By what kind of token it is. */
+const tokens: Record<string, string | undefined> = {};
+const ids: { own: string; foreign: string } = { own: "", foreign: "" };
+let origin = "";
+const sources: RawHttps[] = [];
+
+/** Each operation comes from an address of its own, since one address may fail only so often. */
+function from(place: number): RawHttps {
+  const made = new RawHttps(origin, region.ca, `127.0.${1 + (place >> 7)}.${1 + (place & 127)}`);
+  sources.push(made);
+  return made;
+}
+
+async function makeToken(name: string, role: Role, instances?: string[]): Promise<string> {
+  const body = instances === undefined ? { name, role } : { name, role, instances };
+  return (await client.call("createToken", { body })).secret;
+}
+
+/** A token whose time is over, as only the store's own record can say. */
+async function expiredToken(): Promise<string> {
+  const secret = `hf_${randomBytes(32).toString("base64url")}`;
+  const fixed = {
+    hash: createHash("sha256").update(secret).digest("hex"),
+    role: "manager",
+    createdMs: "1000",
+    createdBy: "test",
+    expiresMs: "2000",
+    origin: "api",
+  };
+  const fields = { name: "expired" };
+  const after = documentRecord(
+    { type: systemTypes.Token, id: randomUUID(), fixed, fields },
+    { us: 1_000_000, region: "a" },
+  );
+  const { address } = region.redis.primary;
+  await using opened = await openStore({ address, region: "a" });
+  await opened.store.commit(systemInstance, [{ kind: "create", after }], []);
+  return secret;
+}
+
+beforeAll(async () => {
+  region = await startRegion({
+    instances: ["own", "foreign"],
+    nodes: 1,
+    replicas: 0,
+    admin: true,
+    settings: { admin: { requestsPerSecond: 100_000 } },
+  });
+  const target = { node: region.node(0), ca: region.ca };
+  origin = `https://${target.node.host}:${target.node.admin}`;
+  manager = await firstToken(target);
+  client = adminClient(target, manager);
+  for await (const { id, name } of client.items("listInstances", { query: {} })) {
+    if (name === "own") ids.own = id;
+    if (name === "foreign") ids.foreign = id;
+  }
+  for (const role of roles) {
+    tokens[role] = await makeToken(role, role);
+    tokens[`${role}, bound`] = await makeToken(`${role}-bound`, role, [ids.own]);
+    tokens[`${role}, bound to another`] = await makeToken(`${role}-other`, role, [ids.foreign]);
+  }
+  tokens["revoked"] = await makeToken("revoked", "manager");
+  await client.call("revokeToken", { params: { token: "revoked" } });
+  tokens["expired"] = await expiredToken();
+  tokens["none"] = undefined;
+  tokens["unknown"] = `hf_${randomBytes(32).toString("base64url")}`;
+  tokens["no token"] = "password";
+  await until("the expired token is known", async () => {
+    const { items } = await client.call("listTokens", { query: {} });
+    return items.some(({ name, state }) => name === "expired" && state === "expired");
+  });
+});
+
+afterAll(async () => {
+  for (const one of sources) one[Symbol.dispose]();
+  await client?.[Symbol.asyncDispose]();
+  await region?.[Symbol.asyncDispose]();
+});
+
+/** What the contract says must happen: `in` = the request reaches its validation. */
+function expected(route: Route, kind: string): "in" | 401 | 403 | 404 {
+  if (route.role === "public") return "in";
+  const [role, bound] = kind.split(", ") as [Role, string | undefined];
+  if (!roles.includes(role)) return 401;
+  if (roles.indexOf(role) < roles.indexOf(route.role)) return 403;
+  if (bound !== undefined && route.scope === "system") return 403;
+  const isOfInstance = route.path.includes("{instance}");
+  return bound === "bound to another" && isOfInstance ? 404 : "in";
+}
+
+function pathOf({ path }: Route): string {
+  const filled = path
+    .replace("{instance}", ids.own)
+    .replaceAll(/\{\w+\}/g, "00000000-0000-0000-0000-000000000000");
+  return `${filled}?${unknownQuery}`;
+}
+
+describe("who may call what", () => {
+  test("the matrix is about every operation", () => {
+    expect(routes.length).toBeGreaterThan(35);
+    expect(Object.keys(tokens)).toHaveLength(14);
+  });
+
+  test.each(routes.map(([operation, route], place) => [operation, route, place] as const))(
+    "%s",
+    async (_, route, place) => {
+      const source = from(place);
+      const found: Record<string, unknown> = {};
+      const wanted: Record<string, unknown> = {};
+      for (const [kind, token] of Object.entries(tokens)) {
+        const body = route.body === undefined ? undefined : "{}";
+        const answer = await source.ask({ method: route.method, path: pathOf(route), token, body });
+        const letIn = answer.status === 400 && answer.text.includes("query");
+        found[kind] = letIn ? "in" : answer.status;
+        wanted[kind] = expected(route, kind);
+        expect(answer.headers["content-type"]).toContain("application/problem+json");
+        expect(answer.text).not.toMatch(/\bat .+:\d+|node_modules|\.ts\b/);
+      }
+      expect(found).toEqual(wanted);
+    },
+  );
+
+  test("another's instance is answered as one that there is not", async () => {
+    const source = from(200);
+    const token = tokens["manager, bound to another"];
+    const ask = async (instance: string) => {
+      const { status, json } = await source.ask({
+        method: "GET",
+        path: `/v1/instances/${instance}`,
+        token,
+      });
+      return { status, ...json, instance: "" };
+    };
+    const missing = await ask("00000000-0000-0000-0000-000000000000");
+    expect(missing.status).toBe(404);
+    expect(await ask(ids.own)).toEqual(missing);
+    expect(await ask("own")).toEqual(missing);
+  });
+
+  test("denials are audit events, and metrics count them", async () => {
+    await until("a denial is an event", async () => {
+      const query = { limit: 1000 };
+      for await (const event of client.items("listEvents", { query })) {
+        const { action, outcome } = event as { readonly action: string; readonly outcome: string };
+        if (action.endsWith("kmip-management.authorize") && outcome === "failure") return true;
+      }
+      return false;
+    });
+    const metrics = await region.node(0).metrics();
+    expect(metrics).toMatch(/holdfast_admin_denied_total\{reason="revoked"\} [1-9]/);
+    expect(metrics).toMatch(/holdfast_admin_denied_total\{reason="role"\} [1-9]/);
+    expect(region.node(0).logText()).not.toMatch(/hf_[\w-]{43}/);
+  });
+});
+
+describe("every operation that reads", () => {
+  const reads = routes.filter(
+    ([, { method, path, stream }]) =>
+      method === "GET" && stream !== true && !/\{(?!instance)/.test(path),
+  );
+
+  test.each(reads)("%s answers as the contract says", async (_, route) => {
+    const source = from(201);
+    const path = route.path.replace("{instance}", "own");
+    const answer = await source.ask({ method: "GET", path, token: manager });
+    // A thing that an instance need not have is not there.
+    if (answer.status === 404) expect(answer.json["code"]).toBe("notFound");
+    else {
+      expect({ ...answer, text: "" }).toMatchObject({ status: 200 });
+      expect(route.answer.safeParse(answer.json).success).toBe(true);
+    }
+  });
+});
+
+describe("what no client sends", () => {
+  const put = (body: string, path = "/v1/instances/own/users/u") =>
+    from(202).ask({ method: "PUT", path, token: manager, body });
+
+  test("a body that is too large, and what would reach into objects' prototypes", async () => {
+    const large = JSON.stringify({ password: "x".repeat(300_000) });
+    expect(await put(large)).toMatchObject({ status: 413, json: { code: "tooLarge" } });
+    for (const body of [
+      '{"password":"a long password","__proto__":{"role":"manager"}}',
+      '{"password":"a long password","constructor":{"prototype":{"role":"manager"}}}',
+      "[".repeat(100_000),
+      '{"password":',
+      "\u0000",
+    ]) {
+      expect(await put(body)).toMatchObject({ status: 400, json: { code: "invalid" } });
+    }
+    const query = "/v1/instances?__proto__[role]=manager&constructor=1";
+    expect(await from(202).ask({ method: "GET", path: query, token: manager })).toMatchObject({
+      status: 400,
+    });
+  });
+
+  test.each([
+    "/v1/instances/..%2f..%2f..%2fetc%2fpasswd",
+    "/v1/instances/%2e%2e",
+    "/v1/instances/own%00",
+    "/v1/../metrics",
+    "//v1/tokens",
+    "/v1/instances/own/../../tokens",
+    "/V1/tokens",
+    "/v1/tokens/",
+    "/v1/instances?limit=-1",
+    "/v1/instances?limit=1&limit=2",
+  ])("%s leads nowhere", async (path) => {
+    const answer = await from(203).ask({ method: "GET", path, token: tokens["viewer"] });
+    expect([400, 403, 404, 405]).toContain(answer.status);
+    expect(answer.headers["content-type"]).toContain("application/problem+json");
+  });
+
+  test("names and cursors without end", async () => {
+    const ask = (path: string) => from(203).ask({ method: "GET", path, token: manager });
+    expect(await ask(`/v1/instances/${"a".repeat(5000)}`)).toMatchObject({ status: 404 });
+    expect(await ask(`/v1/instances?cursor=${"A".repeat(8000)}`)).toMatchObject({ status: 400 });
+  });
+
+  test.each([
+    ["two lengths", "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"],
+    ["a length and chunks", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
+    ["chunks under another name", "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"],
+    ["a header that is no header", "X: 1\r\n Folded: 2\r\nBad Header: 3\r\n\r\n"],
+    ["headers without end", `X: ${"a".repeat(40_000)}\r\n\r\n`],
+  ])("%s: refused, and the connection ends", async (_, rest) => {
+    const head = `POST /v1/checks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${manager}\r\n`;
+    const smuggled = "GET /v1/tokens HTTP/1.1\r\nHost: x\r\n\r\n";
+    const text = await exchange(`${head}${rest}${smuggled}`);
+    expect(text.match(/HTTP\/1\.1 \d+/g)).toEqual([expect.stringMatching(/ 4\d\d$/)]);
+    expect(text).not.toContain("items");
+  });
+
+  test("plain HTTP gets nothing", async () => {
+    const answer = fetch(origin.replace("https:", "http:"), { signal: AbortSignal.timeout(5000) });
+    await expect(answer).rejects.toThrow();
+  });
+});
+
+/** Everything that comes back for some bytes until the connection ends. */
+function exchange(bytes: string): Promise<string> {
+  const { hostname: host, port } = new URL(origin);
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port: Number(port), ca: region.ca }, () => socket.write(bytes));
+    let text = "";
+    socket.setTimeout(20_000, () => reject(new Error("the connection stayed open")));
+    socket.on("data", (chunk) => {
+      text += chunk.toString("latin1");
+    });
+    socket.on("error", () => resolve(text));
+    socket.on("close", () => resolve(text));
+  });
+}

@@ -1,0 +1,71 @@
+import { Agent, request } from "node:https";
+
+/** An answer as it came. */
+export interface RawAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly json: Readonly<Record<string, unknown>>;
+  readonly text: string;
+}
+
+/** A request as no typed client would send it. */
+export interface RawRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly token?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | undefined;
+}
+
+/** HTTPS from one address of this machine, on connections that are kept. */
+export class RawHttps implements Disposable {
+  readonly #agent: Agent;
+  readonly #origin: string;
+
+  constructor(origin: string, ca: string, localAddress = "127.0.0.1") {
+    this.#origin = origin;
+    this.#agent = new Agent({ ca, keepAlive: true, maxSockets: 8, localAddress });
+  }
+
+  ask({ method, path, token, headers = {}, body }: RawRequest): Promise<RawAnswer> {
+    return new Promise((resolve, reject) => {
+      const sent = request(
+        `${this.#origin}${path}`,
+        {
+          method,
+          agent: this.#agent,
+          headers: {
+            ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+            ...(body === undefined ? {} : { "content-type": "application/json" }),
+            ...headers,
+          },
+        },
+        (response) => {
+          const chunks: Buffer[] = [];
+          response.on("data", (chunk: Buffer) => chunks.push(chunk));
+          response.on("error", reject);
+          response.on("end", () => {
+            const text = Buffer.concat(chunks).toString("utf8");
+            const { statusCode: status = 0 } = response;
+            resolve({ status, headers: response.headers, text, json: parsed(text) });
+          });
+        },
+      );
+      sent.on("error", reject);
+      sent.end(body);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#agent.destroy();
+  }
+}
+
+function parsed(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? { ...value } : {};
+  } catch {
+    return {};
+  }
+}
