@@ -125,7 +125,7 @@ export function sync(call: Call): Answer {
 }
 
 /** The body where it is an object with no other fields than these; undefined where none came. */
-export function bodyOf(
+function bodyOf(
   { body }: Call,
   what: string,
   fields: readonly string[],

@@ -81,7 +81,7 @@ export interface World {
   importToken?: ImportToken;
 }
 
-export interface ImportToken {
+interface ImportToken {
   readonly createdMs: number;
   readonly untilMs: number;
   readonly allowed: number;
