@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,11 +26,46 @@ export function hasSoftHsm(): boolean {
   return softHsmModule() !== undefined && spawnSync("softhsm2-util", ["--version"]).status === 0;
 }
 
+/** Builds the module that slows another one down, in a folder; undefined where there is no compiler. */
+export function buildSlowHsm(directory: string): string | undefined {
+  const source = join(import.meta.dirname, "slow-hsm.c");
+  const module = join(directory, "slow-hsm.so");
+  for (const compiler of ["cc", "gcc", "clang"]) {
+    const built = spawnSync(compiler, ["-shared", "-fPIC", "-o", module, source, "-ldl"]);
+    if (built.status === 0) return module;
+  }
+  return undefined;
+}
+
+/** Processes that hold tokens for this one. */
+export function tokenHosts(): readonly number[] {
+  return readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && parentOf(pid) === process.pid && isHost(pid));
+}
+
+function parentOf(pid: number): number | undefined {
+  const fields = procFile(pid, "stat").split(") ").at(-1)?.split(" ");
+  return fields?.[1] === undefined ? undefined : Number(fields[1]);
+}
+
+function isHost(pid: number): boolean {
+  return procFile(pid, "cmdline").includes("pkcs11/host-main.ts");
+}
+
+function procFile(pid: number, name: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${name}`, "utf8");
+  } catch {
+    return "";
+  }
+}
+
 /** SoftHSM with a folder of its own for its tokens. */
 export class SoftHsm implements AsyncDisposable {
   readonly directory: string;
-  readonly environment: Readonly<Record<string, string>>;
-  readonly module: string;
+  environment: Readonly<Record<string, string>>;
+  module: string;
   readonly token: string;
   readonly pin: string = randomBytes(6).toString("hex");
   readonly soPin: string = randomBytes(6).toString("hex");
@@ -54,6 +89,30 @@ export class SoftHsm implements AsyncDisposable {
     await writeFile(join(directory, "softhsm2.conf"), `${lines.join("\n")}\n`);
     hsm.addToken(token);
     return hsm;
+  }
+
+  /** Puts the slow module in front, which does what `faults` says from then on; false where it cannot be built. */
+  slowDown(): boolean {
+    const slow = buildSlowHsm(this.directory);
+    if (slow === undefined) return false;
+    this.environment = {
+      ...this.environment,
+      HSM_MODULE: this.module,
+      HSM_FAULTS: this.#faultsFile,
+    };
+    this.module = slow;
+    return true;
+  }
+
+  /** What the slow module does: delay of each encryption and signature, code that all answer, search without end. */
+  async faults({ delayMs = 0, code = 0, hang = false }): Promise<void> {
+    await writeFile(this.#faultsFile, `${delayMs} ${code} ${hang ? 1 : 0}\n`);
+  }
+
+  /** How many logins the slow module has seen. */
+  logins(): number {
+    const file = `${this.#faultsFile}.logins`;
+    return existsSync(file) ? readFileSync(file).length : 0;
   }
 
   /** Makes a token. */
@@ -81,6 +140,12 @@ export class SoftHsm implements AsyncDisposable {
     this.addToken(this.token);
   }
 
+  /** Puts everything back that a test did to the HSM. */
+  async restore(): Promise<void> {
+    await this.faults({});
+    if (existsSync(`${this.#tokens}.out`)) await this.putBack();
+  }
+
   settings(given: Partial<Pkcs11Settings> = {}): Pkcs11Settings {
     return {
       type: "pkcs11",
@@ -97,6 +162,10 @@ export class SoftHsm implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.directory, { recursive: true, force: true });
+  }
+
+  get #faultsFile(): string {
+    return join(this.directory, "faults");
   }
 
   get #tokens(): string {

@@ -20,11 +20,6 @@ export class TokenLost extends Error {
   override readonly name = "TokenLost";
 }
 
-/** The token wants its PIN, which whoever calls has to bring. */
-export class PinWanted extends Error {
-  override readonly name = "PinWanted";
-}
-
 /** The token refused this PIN, now or before; or it is not to be asked, as it would be locked. */
 export class PinRefused extends Error {
   override readonly name = "PinRefused";

@@ -5,7 +5,7 @@
  */
 import { performance } from "node:perf_hooks";
 import { failureOf, isLost, textOf } from "./codes.ts";
-import { BlobBroken, PinRefused, PinWanted, TokenFailure } from "./faults.ts";
+import { BlobBroken, PinRefused, TokenFailure } from "./faults.ts";
 import type { HostAnswer, HostFault, HostRequest } from "./messages.ts";
 import { type Library, loadLibrary } from "./native.ts";
 import { Token } from "./token.ts";
@@ -52,7 +52,6 @@ async function open(): Promise<TokenRoot> {
 }
 
 function faultOf(error: unknown): HostFault {
-  if (error instanceof PinWanted) return { kind: "pinWanted" };
   if (error instanceof PinRefused) {
     return { kind: "pinRefused", message: error.message, tried: error.tried };
   }

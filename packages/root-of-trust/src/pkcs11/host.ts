@@ -1,9 +1,8 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { createHash } from "node:crypto";
 import { fileURLToPath } from "node:url";
 import { type Clock, RootOfTrustError, SealBroken } from "@holdfast/engine";
 import pLimit, { type LimitFunction } from "p-limit";
-import type { Pkcs11Settings, SecretSource } from "../settings.ts";
+import type { Pkcs11Settings } from "../settings.ts";
 import type { HostAnswer, HostFault, HostRequest, TokenOperations } from "./messages.ts";
 
 const program = fileURLToPath(new URL("./host-main.ts", import.meta.url));
@@ -30,6 +29,12 @@ interface Running {
   answers: number;
 }
 
+/** A PIN, and what tells it from another without showing it. */
+export interface HostPin {
+  readonly text: string;
+  readonly digest: string;
+}
+
 type Asked = Omit<HostRequest, "id">;
 
 /** Thrown by a call whose process ended under it. */
@@ -42,6 +47,8 @@ export class Pkcs11Host {
   readonly #settings: Pkcs11Settings;
   readonly #clock: Clock;
   readonly #limit: LimitFunction;
+  readonly #pin: string;
+  readonly #pinDigest: string;
   /** Digests of PINs that tokens refused, kept longer than any host. */
   readonly #refusedPins: Set<string>;
   #running: Running | undefined;
@@ -51,28 +58,31 @@ export class Pkcs11Host {
   #notBeforeMs = 0;
   #lastFault = "";
 
-  constructor(settings: Pkcs11Settings, clock: Clock, refusedPins: Set<string>) {
+  constructor(settings: Pkcs11Settings, clock: Clock, pin: HostPin, refusedPins: Set<string>) {
     this.#settings = settings;
+    this.#pin = pin.text;
+    this.#pinDigest = pin.digest;
     this.#clock = clock;
     this.#refusedPins = refusedPins;
     this.#limit = pLimit(settings.inFlightMax);
   }
 
-  /** One operation on the token within the deadline, its wait included; the PIN is read only when the token wants it. */
+  /** One operation on the token within the deadline, its wait included. */
   async call<Name extends Operation>(
-    pin: SecretSource,
     name: Name,
     ...args: Parameters<TokenOperations[Name]>
   ): Promise<Result<Name>> {
     const untilMs = this.#clock.monotonicMs() + this.#settings.deadlineMs;
     return await this.#limit(async () => {
-      const value = await this.#answer(pin, { name, args }, untilMs);
+      this.#checkPin();
+      const answer = await this.#ask({ name, args, pin: this.#pin }, untilMs);
+      if ("fault" in answer) throw this.#errorOf(answer.fault);
       this.#failures = 0;
-      return value as Result<Name>;
+      return answer.value as Result<Name>;
     });
   }
 
-  /** Lets the process end. */
+  /** Lets the process end, once what is under way is answered. */
   async close(): Promise<void> {
     this.#closed = true;
     const running = this.#running;
@@ -83,23 +93,15 @@ export class Pkcs11Host {
     await ended;
   }
 
-  async #answer(pin: SecretSource, request: Asked, untilMs: number): Promise<unknown> {
-    const first = await this.#ask(request, untilMs);
-    if ("value" in first) return first.value;
-    if (first.fault.kind !== "pinWanted") throw this.#errorOf(first.fault, undefined);
-    const given = await this.#pin(pin);
-    const second = await this.#ask({ ...request, pin: given }, untilMs);
-    if ("value" in second) return second.value;
-    throw this.#errorOf(second.fault, given);
-  }
-
-  /** Asks once more where the process ended while it was asked: it may have been about to. */
+  /** Asks once more, of a new process, where the one that was asked ended, or its module has lost the token. */
   async #ask(request: Asked, untilMs: number, again = true): Promise<HostAnswer> {
     const running = this.#start();
     try {
       const answer = await this.#exchange(running, request, untilMs);
-      if ("fault" in answer && answer.lost) this.#lost(running, answer.fault);
-      return answer;
+      if (!("fault" in answer && answer.lost)) return answer;
+      this.#lost(running, answer.fault);
+      if (!again || this.#clock.monotonicMs() < this.#notBeforeMs) return answer;
+      return await this.#ask(request, untilMs, false);
     } catch (error) {
       if (!(error instanceof HostEnded)) throw error;
       if (!again || this.#closed) throw this.#unavailable(error.message);
@@ -107,26 +109,18 @@ export class Pkcs11Host {
     }
   }
 
-  async #pin(pin: SecretSource): Promise<string> {
-    const { token } = this.#settings;
-    const given = await pin().catch((error: unknown) => {
-      throw new RootOfTrustError(
-        "unavailable",
-        `the PIN of token ${token}: ${error instanceof Error ? error.message : "cannot be read"}`,
-      );
-    });
-    if (!this.#refusedPins.has(this.#digestOf(given))) return given;
+  #checkPin(): void {
+    if (!this.#refusedPins.has(this.#pinDigest)) return;
     throw new RootOfTrustError(
       "denied",
-      `token ${token} refused this PIN before; it is not tried again: mend the PIN, or restart the node once the token has this one`,
+      `token ${this.#settings.token} refused this PIN before; it is not tried again: mend the PIN, or restart the node once the token has this one`,
     );
   }
 
-  #errorOf(fault: HostFault, pin: string | undefined): Error {
+  #errorOf(fault: HostFault): Error {
     if (fault.kind === "broken") return new SealBroken(fault.message);
     if (fault.kind === "failure") return new RootOfTrustError(fault.failure, fault.message);
-    if (fault.kind === "pinWanted") return this.#unavailable("asks for its PIN again and again");
-    if (pin !== undefined && fault.tried) this.#refusedPins.add(this.#digestOf(pin));
+    if (fault.tried) this.#refusedPins.add(this.#pinDigest);
     return new RootOfTrustError("denied", fault.message);
   }
 
@@ -180,7 +174,7 @@ export class Pkcs11Host {
     } finally {
       clearTimeout(timer);
       running.waiting.delete(id);
-      if (running !== this.#running) this.#retire(running);
+      this.#retire(running);
     }
   }
 
@@ -214,17 +208,10 @@ export class Pkcs11Host {
   /** Lets a process go that gets no more calls, once the last is answered. */
   #retire(running: Running): void {
     if (this.#running === running && !this.#closed) return;
-    if (running.waiting.size > 0 && !this.#closed) return;
+    if (running.waiting.size > 0) return;
     if (this.#running === running) this.#running = undefined;
     if (running.child.connected) running.child.disconnect();
     setTimeout(() => running.child.kill("SIGKILL"), endMs).unref();
-  }
-
-  #digestOf(pin: string): string {
-    const { module, token } = this.#settings;
-    return createHash("sha256")
-      .update(JSON.stringify([module, token, pin]))
-      .digest("hex");
   }
 
   #tooSlow(): string {

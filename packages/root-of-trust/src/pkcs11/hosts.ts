@@ -1,10 +1,12 @@
+import { createHash } from "node:crypto";
 import type { Clock } from "@holdfast/engine";
 import type { Pkcs11Settings } from "../settings.ts";
 import { Pkcs11Host } from "./host.ts";
 
-/** The use of a host by one root of trust. */
+/** The use of a host by one root of trust, with one PIN. */
 export interface HostLease {
   readonly host: Pkcs11Host;
+  readonly pin: string;
   release(): Promise<void>;
 }
 
@@ -13,20 +15,29 @@ interface Shared {
   users: number;
 }
 
-/** The processes that hold tokens: one for each token, whatever number of instances have their root key there. */
+/**
+ * The processes that hold tokens: one for each token and PIN, whatever number of instances have their root key there. A
+ * login holds for a whole process, so one with another PIN must not share it: it would get in without the token's consent.
+ */
 export class Pkcs11Hosts {
   readonly #shared = new Map<string, Shared>();
+  /** Digests of PINs that tokens refused, kept longer than any host. */
   readonly #refusedPins = new Set<string>();
 
   /** The token's host, begun by its first user and ended with its last. */
-  lease(settings: Pkcs11Settings, clock: Clock): HostLease {
+  lease(settings: Pkcs11Settings, clock: Clock, pin: string): HostLease {
     const { module, token, environment, deadlineMs, inFlightMax } = settings;
-    const name = JSON.stringify([module, token, environment, deadlineMs, inFlightMax]);
-    const shared = this.#shared.get(name) ?? { host: this.#open(settings, clock), users: 0 };
+    const digest = digestOf([module, token, pin]);
+    const name = digestOf([digest, environment, deadlineMs, inFlightMax]);
+    const shared = this.#shared.get(name) ?? {
+      host: new Pkcs11Host(settings, clock, { text: pin, digest }, this.#refusedPins),
+      users: 0,
+    };
     this.#shared.set(name, shared);
     shared.users += 1;
     return {
       host: shared.host,
+      pin,
       release: async () => {
         shared.users -= 1;
         if (shared.users > 0) return;
@@ -35,8 +46,8 @@ export class Pkcs11Hosts {
       },
     };
   }
+}
 
-  #open(settings: Pkcs11Settings, clock: Clock): Pkcs11Host {
-    return new Pkcs11Host(settings, clock, this.#refusedPins);
-  }
+function digestOf(values: readonly unknown[]): string {
+  return createHash("sha256").update(JSON.stringify(values)).digest("hex");
 }

@@ -34,15 +34,13 @@ export interface HostRequest {
   readonly id: number;
   readonly name: keyof TokenOperations;
   readonly args: readonly unknown[];
-  /** Given once it was asked for. */
-  readonly pin?: string;
+  readonly pin: string;
 }
 
 /** Why a call failed. */
 export type HostFault =
   | { readonly kind: "failure"; readonly failure: RootOfTrustFailure; readonly message: string }
   | { readonly kind: "broken"; readonly message: string }
-  | { readonly kind: "pinWanted" }
   /** `tried`: the token itself said so, which it counts; otherwise it was not asked. */
   | { readonly kind: "pinRefused"; readonly message: string; readonly tried: boolean };
 

@@ -1,6 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
 import {
-  type Ids,
   type RootDescription,
   type RootKey,
   type RootOfTrust,
@@ -11,27 +10,20 @@ import {
 } from "@holdfast/engine";
 import type { Pkcs11Settings, RootContext } from "../settings.ts";
 import { ivBytes } from "./blob.ts";
-import { Pkcs11Hosts } from "./hosts.ts";
+import type { Pkcs11Host } from "./host.ts";
+import { type HostLease, Pkcs11Hosts } from "./hosts.ts";
 import type { TokenOperations } from "./messages.ts";
 
 const sampleBytes = 32;
 
-type Call = <Name extends keyof TokenOperations>(
-  name: Name,
-  ...args: Parameters<TokenOperations[Name]>
-) => Promise<Awaited<ReturnType<TokenOperations[Name]>>>;
+type Pkcs11Context = Required<Pick<RootContext, "clock" | "ids" | "pkcs11">>;
 
-/**
- * Opens a root key in a PKCS#11 token; rejects where the module cannot be used at all. A token that is not there now is
- * found when it is.
- */
+/** Opens a root key in a PKCS#11 token, and asks nothing yet: a token that is not there now is found when it is. */
 export async function openPkcs11(
   settings: Pkcs11Settings,
   { clock, ids, pkcs11 = new Pkcs11Hosts() }: RootContext,
 ): Promise<Pkcs11Root> {
-  const lease = pkcs11.lease(settings, clock);
-  const call: Call = (name, ...args) => lease.host.call(settings.pin, name, ...args);
-  return new Pkcs11Root(settings, ids, call, () => lease.release());
+  return new Pkcs11Root(settings, { clock, ids, pkcs11 });
 }
 
 /** Makes the first version of a root key in a token; refuses where there is one. Answers its number. */
@@ -67,16 +59,13 @@ async function addVersion(
 export class Pkcs11Root implements RootOfTrust {
   readonly kind = "pkcs11";
   readonly #settings: Pkcs11Settings;
-  readonly #ids: Ids;
-  readonly #calls: Call;
-  readonly #release: () => Promise<void>;
+  readonly #context: Pkcs11Context;
+  #lease: HostLease | undefined;
   #closed = false;
 
-  constructor(settings: Pkcs11Settings, ids: Ids, calls: Call, release: () => Promise<void>) {
+  constructor(settings: Pkcs11Settings, context: Pkcs11Context) {
     this.#settings = settings;
-    this.#ids = ids;
-    this.#calls = calls;
-    this.#release = release;
+    this.#context = context;
   }
 
   async describe(): Promise<RootDescription> {
@@ -106,7 +95,7 @@ export class Pkcs11Root implements RootOfTrust {
   }
 
   async probe(): Promise<void> {
-    const [sample, additionalData] = [this.#ids.randomBytes(sampleBytes), this.#iv()];
+    const [sample, additionalData] = [this.#context.ids.randomBytes(sampleBytes), this.#iv()];
     const { blob } = await this.wrap(sample, additionalData);
     const { plaintext } = await this.unwrap(blob, additionalData);
     if (plaintext.length !== sample.length || !timingSafeEqual(sample, plaintext)) {
@@ -120,14 +109,39 @@ export class Pkcs11Root implements RootOfTrust {
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
     this.#closed = true;
-    await this.#release();
+    const lease = this.#lease;
+    this.#lease = undefined;
+    await lease?.release();
   }
 
-  get #call(): Call {
-    if (!this.#closed) return this.#calls;
-    throw new RootOfTrustError("unavailable", `token ${this.#settings.token}: closed`);
+  async #call<Name extends keyof TokenOperations>(
+    name: Name,
+    ...args: Parameters<TokenOperations[Name]>
+  ): Promise<Awaited<ReturnType<TokenOperations[Name]>>> {
+    return await this.#hostFor(await this.#pin()).call(name, ...args);
+  }
+
+  /** The host that logged in, or will, with this PIN: one that was replaced ends the use of the old one's login. */
+  #hostFor(pin: string): Pkcs11Host {
+    if (this.#closed) throw this.#unavailable("closed");
+    if (this.#lease?.pin === pin) return this.#lease.host;
+    // It is released only when it is out of use, which need not be waited for.
+    void this.#lease?.release();
+    const { clock, pkcs11 } = this.#context;
+    this.#lease = pkcs11.lease(this.#settings, clock, pin);
+    return this.#lease.host;
+  }
+
+  async #pin(): Promise<string> {
+    return await this.#settings.pin().catch((error: unknown) => {
+      const why = error instanceof Error ? error.message : "cannot be read";
+      throw this.#unavailable(`its PIN: ${why}`);
+    });
+  }
+
+  #unavailable(why: string): RootOfTrustError {
+    return new RootOfTrustError("unavailable", `token ${this.#settings.token}: ${why}`);
   }
 
   #rootKey(): string {
@@ -137,6 +151,6 @@ export class Pkcs11Root implements RootOfTrust {
   }
 
   #iv(): Uint8Array {
-    return this.#ids.randomBytes(ivBytes);
+    return this.#context.ids.randomBytes(ivBytes);
   }
 }

@@ -22,18 +22,18 @@ interface Known {
   readonly versions: RootKeyVersions;
 }
 
-/** A root of trust's operations on a token, for one call: with the PIN that came with it, if any. */
+/** A root of trust's operations on a token, for one call: with the PIN that came with it. */
 export class TokenRoot implements TokenOperations {
   readonly #token: Token;
   readonly #monotonicMs: () => number;
   readonly #known: Map<string, Known>;
-  readonly #pin: string | undefined;
+  readonly #pin: string;
 
   constructor(
     token: Token,
     monotonicMs: () => number,
+    pin = "",
     known: Map<string, Known> = new Map(),
-    pin?: string,
   ) {
     this.#token = token;
     this.#monotonicMs = monotonicMs;
@@ -41,9 +41,9 @@ export class TokenRoot implements TokenOperations {
     this.#pin = pin;
   }
 
-  /** The same with a PIN. */
-  withPin(pin: string | undefined): TokenRoot {
-    return new TokenRoot(this.#token, this.#monotonicMs, this.#known, pin);
+  /** The same with the PIN of another call. */
+  withPin(pin: string): TokenRoot {
+    return new TokenRoot(this.#token, this.#monotonicMs, pin, this.#known);
   }
 
   async describe(

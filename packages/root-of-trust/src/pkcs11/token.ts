@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { isDone, isLost, isPinRefused, textOf } from "./codes.ts";
-import { PinRefused, PinWanted, TokenFailure, TokenLost } from "./faults.ts";
+import { PinRefused, TokenFailure, TokenLost } from "./faults.ts";
 import type { Handle, Library } from "./native.ts";
 
 /** Token flags (PKCS#11 3.1, table 6). */
@@ -26,7 +26,7 @@ export class Token {
 
   /** Runs `body` with a session of its own, logged in; a second time, from the start, where the token had been lost. */
   async withSession<Result>(
-    pin: string | undefined,
+    pin: string,
     body: (session: Handle) => Promise<Result>,
   ): Promise<Result> {
     const { epoch } = this;
@@ -44,10 +44,7 @@ export class Token {
     return new Set(this.library.calls.C_GetMechanismList(this.#findSlot()));
   }
 
-  async #once<Result>(
-    pin: string | undefined,
-    body: (session: Handle) => Promise<Result>,
-  ): Promise<Result> {
+  async #once<Result>(pin: string, body: (session: Handle) => Promise<Result>): Promise<Result> {
     const { epoch } = this;
     const session = this.#idle.pop() ?? this.#openSession(pin);
     let sound = false;
@@ -65,7 +62,7 @@ export class Token {
     }
   }
 
-  #openSession(pin: string | undefined): Handle {
+  #openSession(pin: string): Handle {
     const { calls, native } = this.library;
     const slot = this.#findSlot();
     const session = calls.C_OpenSession(slot, native.CKF_SERIAL_SESSION | native.CKF_RW_SESSION);
@@ -78,12 +75,11 @@ export class Token {
     return session;
   }
 
-  #login(slot: Handle, session: Handle, pin: string | undefined): void {
+  #login(slot: Handle, session: Handle, pin: string): void {
     if (this.#loggedIn) return;
     const { calls, native } = this.library;
     const { flags } = calls.C_GetTokenInfo(slot);
     if ((flags & loginRequired) === 0) return;
-    if (pin === undefined) throw new PinWanted();
     this.#guard(flags, pin);
     try {
       calls.C_Login(session, native.CKU_USER, pin);

@@ -1,0 +1,337 @@
+import { stat } from "node:fs/promises";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { setTimeout as delay } from "node:timers/promises";
+import type { RootOfTrust } from "@holdfast/engine";
+import { rootOfTrustConformance } from "@holdfast/engine/conformance";
+import {
+  createPkcs11Root,
+  listRootKeys,
+  openPkcs11,
+  openRootOfTrust,
+  Pkcs11Hosts,
+  type Pkcs11Settings,
+  type RootContext,
+  rotatePkcs11Root,
+} from "@holdfast/root-of-trust";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { until } from "../support/redis.ts";
+import { systemClock, systemIds } from "../support/redis-store.ts";
+import { hasSoftHsm, SoftHsm, softHsmMissing, tokenHosts } from "../support/softhsm.ts";
+
+const there = hasSoftHsm();
+if (!there) test.skip(softHsmMissing, () => {});
+
+/** One for the file, as a node has one: refused PINs are remembered there. */
+const context = {
+  clock: systemClock,
+  ids: systemIds,
+  observe: () => undefined,
+  pkcs11: new Pkcs11Hosts(),
+};
+const data = Buffer.from("instance");
+const secret = Buffer.alloc(32, 7);
+const [deviceRemoved, keyFunctionNotPermitted] = [0x32, 0x68];
+
+let hsm: SoftHsm;
+/** Whether the slow module stands in front of the HSM, which takes a compiler. */
+let slow: boolean;
+let keys = 0;
+/** Keeps the token's process, so that not every test starts one. */
+let held: RootOfTrust;
+
+beforeAll(async () => {
+  if (!there) return;
+  hsm = await SoftHsm.open();
+  slow = hsm.slowDown();
+  held = await openPkcs11(hsm.settings(), context);
+});
+afterAll(async () => {
+  await held?.close();
+  await hsm?.[Symbol.asyncDispose]();
+  expect(tokenHosts()).toEqual([]);
+});
+
+/** Makes a root key of its own in the token, and opens it. */
+async function openKey(
+  given: Partial<Pkcs11Settings> = {},
+  within: RootContext = context,
+): Promise<{ readonly root: RootOfTrust; readonly settings: Pkcs11Settings }> {
+  keys += 1;
+  const settings = hsm.settings({ rootKey: `crk-${keys}`, ...given });
+  await createPkcs11Root(settings, within);
+  return { root: await openPkcs11(settings, within), settings };
+}
+
+/** Ends the processes that hold tokens, as a crash of the vendor's module would. */
+function crash(): void {
+  for (const pid of tokenHosts()) process.kill(pid, "SIGKILL");
+}
+
+if (there) {
+  rootOfTrustConformance(
+    "pkcs11",
+    async () => {
+      let pin = hsm.pin;
+      const { root, settings } = await openKey({ pin: async () => pin });
+      return {
+        subject: root,
+        rotate: async () => void (await rotatePkcs11Root(settings, context)),
+        fail: {
+          unavailable: async () => {
+            crash();
+            await hsm.takeOut();
+          },
+          denied: async () => {
+            pin = "another";
+          },
+          disabled: async () => hsm.faults({ code: keyFunctionNotPermitted }),
+          gone: async () => hsm.wipe(),
+        },
+        mend: async (failure) => {
+          pin = hsm.pin;
+          if (failure === "unavailable") await hsm.putBack();
+          await hsm.faults({});
+        },
+        close: async () => {
+          await root.close();
+          await hsm.restore();
+          await until("the HSM is as it was", works);
+        },
+      };
+    },
+    {
+      rotates: true,
+      failures: ["unavailable", "denied", "disabled", "gone"],
+      mends: ["unavailable", "denied", "disabled"],
+    },
+  );
+}
+
+describe.runIf(there)("a root key in a PKCS#11 token", () => {
+  test("is listed, and made once only", async () => {
+    const { root, settings } = await openKey();
+    const { rootKey: _, ...unnamed } = settings;
+    const listed = await listRootKeys(unnamed, context);
+    expect(listed.find(({ id }) => id === settings.rootKey)).toMatchObject({
+      state: "Active",
+      usable: true,
+      currentVersion: "1",
+    });
+    await expect(createPkcs11Root(settings, context)).rejects.toMatchObject({ failure: "denied" });
+    await root.close();
+  });
+
+  test("keeps its scheme and version in the blob", async () => {
+    const { root, settings } = await openKey();
+    await rotatePkcs11Root(settings, context);
+    const { blob } = await root.wrap(secret, data);
+    expect(Buffer.from(blob.subarray(0, 8)).toString("latin1")).toBe("HFP1\0\0\0\x02");
+    expect(blob.length).toBe(8 + 16 + 48 + 32);
+    await root.close();
+  });
+
+  test("that is rotated by several at once has no version twice", async () => {
+    const { root, settings } = await openKey();
+    const old = await root.wrap(secret, data);
+    const { pkcs11: _, ...own } = context;
+    const rotations = [1, 2, 3].map(() => rotatePkcs11Root(settings, own));
+    const made = (await Promise.allSettled(rotations)).flatMap((result) =>
+      result.status === "fulfilled" ? [result.value] : [],
+    );
+    expect(new Set(made).size).toBe(made.length);
+    await rotatePkcs11Root(settings, context);
+    const now = await root.wrap(secret, data);
+    expect(Buffer.from((await root.unwrap(now.blob, data)).plaintext)).toEqual(secret);
+    const opened = await root.unwrap(old.blob, data);
+    expect(Buffer.from(opened.plaintext)).toEqual(secret);
+    expect(opened.rewrapped?.version).toBe(now.version);
+    await root.close();
+  });
+
+  test("another root key's blob is a broken seal", async () => {
+    const [{ root }, { root: other }] = [await openKey(), await openKey()];
+    const { blob } = await other.wrap(secret, data);
+    await expect(root.unwrap(blob, data)).rejects.toMatchObject({ name: "SealBroken" });
+    expect((await root.describe()).name).not.toBe((await other.describe()).name);
+    await Promise.all([root.close(), other.close()]);
+  });
+
+  test("shares one process with its neighbours, which ends with the last of them", async () => {
+    const before = tokenHosts();
+    const own = { ...context, pkcs11: new Pkcs11Hosts() };
+    const [{ root }, { root: other }] = [await openKey({}, own), await openKey({}, own)];
+    await Promise.all([root.probe(), other.probe()]);
+    expect(tokenHosts()).toHaveLength(before.length + 1);
+    await root.close();
+    await other.probe();
+    await other.close();
+    expect(tokenHosts()).toEqual(before);
+  });
+
+  test("a crash of the vendor's module is one call more, not a failure", async () => {
+    const { root } = await openKey();
+    const { blob } = await root.wrap(secret, data);
+    for (let round = 0; round < 3; round++) {
+      const calls = Array.from({ length: 8 }, () => root.unwrap(blob, data));
+      crash();
+      for (const { plaintext } of await Promise.all(calls)) {
+        expect(Buffer.from(plaintext)).toEqual(secret);
+      }
+    }
+    await root.close();
+  });
+});
+
+describe.runIf(there)("what an operator got wrong is said in one line", () => {
+  test("a module that is not there", async () => {
+    await using root = await openRootOfTrust(
+      hsm.settings({ module: "/nowhere/libvendor.so" }),
+      context,
+    );
+    await expect(root.describe()).rejects.toThrow(/PKCS#11: module \/nowhere\/libvendor\.so /);
+  });
+
+  test("pkcs11js that was not built", async () => {
+    const hook = `import { registerHooks } from "node:module"; registerHooks({ resolve(name, context, next) { if (name === "pkcs11js") throw new Error("no build"); return next(name, context); } });`;
+    const environment = {
+      ...hsm.environment,
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hook)}`,
+    };
+    await using root = await openRootOfTrust(hsm.settings({ environment }), context);
+    await expect(root.describe()).rejects.toMatchObject({
+      failure: "unavailable",
+      message: expect.stringMatching(
+        /^PKCS#11: the optional package pkcs11js .* rebuild pkcs11js$/,
+      ),
+    });
+  });
+
+  test("a token that is not there, and two of one label", async () => {
+    await using absent = await openRootOfTrust(hsm.settings({ token: "nobody" }), context);
+    await expect(absent.describe()).rejects.toMatchObject({
+      failure: "unavailable",
+      message: "token nobody: no slot has a token labelled nobody",
+    });
+    for (let at = 0; at < 2; at++) hsm.addToken("twin");
+    await using twin = await openRootOfTrust(hsm.settings({ token: "twin" }), context);
+    await expect(twin.describe()).rejects.toThrow("2 tokens are labelled twin");
+  });
+
+  test("a root key that is not in the token", async () => {
+    await using root = await openRootOfTrust(hsm.settings({ rootKey: "lost" }), context);
+    await expect(root.validate()).rejects.toMatchObject({
+      failure: "gone",
+      message: "root key lost is not in the token",
+    });
+  });
+});
+
+describe.runIf(there)("an HSM that is slow, hangs or loses its token", () => {
+  const needsCompiler = () => slow || "no C compiler, so no slow module";
+
+  test("a wrong PIN is tried once, whoever asks, and a mended one at once", async ({ skip }) => {
+    if (needsCompiler() !== true) skip("no C compiler, so no slow module");
+    const { root: good, settings } = await openKey();
+    await good.close();
+    let pin = "wrong-1";
+    const wrong = { ...settings, pin: async () => pin };
+    const before = hsm.logins();
+    const roots = await Promise.all([1, 2, 3].map(() => openPkcs11(wrong, context)));
+    for (const root of [...roots, ...roots]) {
+      const failures = await Promise.allSettled([root.probe(), root.validate(), root.describe()]);
+      for (const failure of failures) {
+        expect(failure).toMatchObject({ reason: { failure: "denied" } });
+        expect(JSON.stringify(failure)).not.toContain(pin);
+      }
+    }
+    crash();
+    for (const root of roots)
+      await expect(root.probe()).rejects.toMatchObject({ failure: "denied" });
+    expect(hsm.logins() - before).toBe(1);
+    pin = hsm.pin;
+    for (const root of roots) await root.probe();
+    expect(hsm.logins() - before).toBe(2);
+    await Promise.all(roots.map((root) => root.close()));
+  });
+
+  test("at 20 ms a call, the node's event loop and files wait for nothing", async ({ skip }) => {
+    if (needsCompiler() !== true) skip("no C compiler, so no slow module");
+    const { root } = await openKey({ inFlightMax: 16 });
+    const { blob } = await root.wrap(secret, data);
+    await root.unwrap(blob, data);
+    await hsm.faults({ delayMs: 20 });
+    const loop = monitorEventLoopDelay({ resolution: 1 });
+    const files: number[] = [];
+    let done = false;
+    const watch = (async () => {
+      while (!done) {
+        const startMs = performance.now();
+        await stat(hsm.directory);
+        files.push(performance.now() - startMs);
+        await delay(2);
+      }
+    })();
+    loop.enable();
+    const startMs = performance.now();
+    const calls = 64;
+    const opened = await Promise.all(Array.from({ length: calls }, () => root.unwrap(blob, data)));
+    const tookMs = performance.now() - startMs;
+    loop.disable();
+    done = true;
+    await watch;
+    await hsm.faults({});
+    for (const { plaintext } of opened) expect(Buffer.from(plaintext)).toEqual(secret);
+    const fileMs = files.toSorted((a, b) => a - b)[files.length >> 1] ?? 0;
+    const loopMs = loop.percentile(50) / 1e6;
+    process.stdout.write(
+      `slow HSM: ${calls} unwraps of 2 x 20 ms in ${tookMs.toFixed(0)} ms, event loop p50 ${loopMs.toFixed(1)} ms, p99 ${(loop.percentile(99) / 1e6).toFixed(1)} ms, stat p50 ${fileMs.toFixed(1)} ms\n`,
+    );
+    // One at a time they would take 64 x 40 ms; calls on this thread would stop it for 20 ms each.
+    expect(tookMs).toBeLessThan(calls * 40 * 0.6);
+    expect(loopMs).toBeLessThan(15);
+    expect(fileMs).toBeLessThan(15);
+    await root.close();
+  });
+
+  test("a call that never ends is given up in time, and its process replaced", async ({ skip }) => {
+    if (needsCompiler() !== true) skip("no C compiler, so no slow module");
+    const { root: made, settings } = await openKey();
+    await made.close();
+    const root = await openPkcs11({ ...settings, deadlineMs: 3000 }, context);
+    const { blob } = await root.wrap(secret, data);
+    await hsm.faults({ hang: true });
+    const startMs = performance.now();
+    await expect(root.wrap(secret, data)).rejects.toMatchObject({ failure: "unavailable" });
+    expect(performance.now() - startMs).toBeLessThan(6000);
+    await hsm.faults({});
+    await comesBack(root, blob);
+    await root.close();
+  });
+
+  test("a removed device is unavailable, and used again when it is back", async ({ skip }) => {
+    if (needsCompiler() !== true) skip("no C compiler, so no slow module");
+    const { root } = await openKey();
+    const { blob } = await root.wrap(secret, data);
+    await hsm.faults({ code: deviceRemoved });
+    for (let at = 0; at < 3; at++) {
+      await expect(root.unwrap(blob, data)).rejects.toMatchObject({ failure: "unavailable" });
+    }
+    await hsm.faults({});
+    await comesBack(root, blob);
+    await root.close();
+  });
+});
+
+async function works(): Promise<boolean> {
+  return held.rootKeys().then(
+    () => true,
+    () => false,
+  );
+}
+
+async function comesBack(root: RootOfTrust, blob: Uint8Array): Promise<void> {
+  await until("the token is used again", async () => {
+    const opened = await root.unwrap(blob, data).catch(() => undefined);
+    return opened !== undefined && Buffer.from(opened.plaintext).equals(secret);
+  });
+}
