@@ -23,12 +23,17 @@ export function addBackupCommands(parent: Command): void {
     .option("--keys <number>", "how many keys to open", String(keysDefault))
     .action(async (file: string, { config, keys }: WithConfig & { readonly keys: string }) => {
       const { verifyCommand } = await import("./commands.ts");
-      say(await verifyCommand(config, file, countOf(keys)));
+      say(await verifyCommand(config, process.env, file, countOf(keys)));
     });
   withConfig(parent.command("restore").argument("<file>", "the backup"))
     .description("tell what a restore would do; with --apply, join the backup into the store")
     .option("--apply", "write: nothing newer is overwritten, nothing destroyed comes back")
     .option("--although-damaged", "restore what is there of a store that had damaged records")
+    .option(
+      "--into-new-instance <name>",
+      "bring a deleted instance's objects into this new one, which was ordered for it",
+    )
+    .option("--deleted-instance <id>", "the identifier of the instance that was deleted")
     .action(async (file: string, options: WithConfig & RestoreWish) => {
       const { restoreCommand } = await import("./commands.ts");
       say(await restoreCommand(options.config, process.env, file, options));

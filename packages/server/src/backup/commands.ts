@@ -13,7 +13,8 @@ import { ArchiveReader } from "./archive-reader.ts";
 import { initBackupKey, readBackupKeys, rotateBackupKey } from "./backup-keys.ts";
 import { createBackup } from "./create.ts";
 import { drill, drillLines } from "./drill.ts";
-import { keyRingOver } from "./key-rings.ts";
+import { type KeyRingPlace, keyRingOver } from "./key-rings.ts";
+import { type NewInstanceWish, newInstanceLines, restoreIntoNew } from "./new-instance.ts";
 import { Progress, type Show } from "./progress.ts";
 import {
   type RestoreReport,
@@ -22,7 +23,7 @@ import {
   reportLines,
   restoreArchive,
 } from "./restore.ts";
-import { scanArchive } from "./scan.ts";
+import { type Scanned, scanArchive } from "./scan.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -37,6 +38,9 @@ export interface RestoreWish {
   /** Without it, only a report is made. */
   readonly apply?: boolean;
   readonly althoughDamaged?: boolean;
+  /** Both together, or none. */
+  readonly intoNewInstance?: string;
+  readonly deletedInstance?: string;
 }
 
 /** Makes the backup key's file. */
@@ -91,6 +95,7 @@ export async function createCommand(
 /** Proves that a backup can be restored, without touching any store. */
 export async function verifyCommand(
   configFile: string,
+  environment: Environment,
   file: string,
   keysToOpen: number,
 ): Promise<Said> {
@@ -100,7 +105,7 @@ export async function verifyCommand(
       await using reader = await ArchiveReader.open(resolve(file), keys);
       const report = await drill(reader, {
         keys: keysToOpen,
-        openKeyRing: (store) => keyRingOver(config, store),
+        openKeyRing: (store) => keyRingOver(store, { config, environment }),
         chance: () => uniform(),
         progress: show,
       });
@@ -123,20 +128,65 @@ export async function restoreCommand(
       await using reader = await ArchiveReader.open(resolve(file), keys);
       const scanned = await scanArchive(reader, (bytes) => show("reading", bytes, reader.size));
       if (wish.althoughDamaged !== true) refuseDamaged(scanned, file);
-      const { records } = scanned.trailer;
-      const report = await atRegions(configFile, environment, async (opened) =>
-        restoreArchive(reader, scanned, await targetOf(opened), {
-          apply,
-          audit: [eventOf("backup.restore", { file: reader.file, records })],
-          progress: (done) => show(apply ? "restoring" : "comparing", done, records),
-        }),
-      );
-      return {
-        lines: [...reportLines(report, apply), conclusion(report, apply)],
-        ok: report.left === 0,
-      };
+      const into = newInstanceWish(wish);
+      return await atRegions(configFile, environment, async (opened) => {
+        const target = await targetOf(opened);
+        const restoring = { reader, scanned, target, show };
+        return into === undefined
+          ? await restorePlainly(restoring, apply)
+          : await restoreAnew(restoring, apply, into, { config, environment });
+      });
     }),
   );
+}
+
+interface Restoring {
+  readonly reader: ArchiveReader;
+  readonly scanned: Scanned;
+  readonly target: RestoreTarget;
+  readonly show: Show;
+}
+
+async function restorePlainly(
+  { reader, scanned, target, show }: Restoring,
+  apply: boolean,
+): Promise<Said> {
+  const { records } = scanned.trailer;
+  const report = await restoreArchive(reader, scanned, target, {
+    apply,
+    audit: [eventOf("backup.restore", { file: reader.file, records })],
+    progress: (done) => show(apply ? "restoring" : "comparing", done, records),
+  });
+  const lines = [...reportLines(report, apply), conclusion(report, apply)];
+  return { lines, ok: report.left === 0 };
+}
+
+async function restoreAnew(
+  { reader, scanned, target, show }: Restoring,
+  apply: boolean,
+  wish: NewInstanceWish,
+  place: KeyRingPlace,
+): Promise<Said> {
+  const { region } = place.config;
+  const regions = [region, ...target.peers.map((peer) => peer.region)];
+  const { deleted, into } = wish;
+  const detail = { file: reader.file, instance: deleted, into };
+  const report = await restoreIntoNew(reader, scanned, target, wish, {
+    apply,
+    region,
+    openKeyRing: (store) =>
+      keyRingOver(store, store === target.own ? { ...place, regions } : place),
+    audit: [{ ...eventOf("backup.restore", detail), target: into }],
+    progress: (done) => show(apply ? "restoring" : "opening", done, scanned.trailer.records),
+  });
+  return { lines: newInstanceLines(report, apply), ok: report.failures === 0 };
+}
+
+function newInstanceWish(wish: RestoreWish): NewInstanceWish | undefined {
+  const { intoNewInstance: into, deletedInstance: deleted } = wish;
+  if (into === undefined && deleted === undefined) return undefined;
+  if (into !== undefined && deleted !== undefined) return { into, deleted };
+  throw new StartError("--into-new-instance NAME and --deleted-instance ID belong together");
 }
 
 function conclusion(report: RestoreReport, apply: boolean): string {

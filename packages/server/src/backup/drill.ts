@@ -1,7 +1,6 @@
 import {
   type KeyRing,
   type ManagedObject,
-  type ObjectStore,
   type OwnStore,
   partitionCount,
   readKekRecord,
@@ -16,7 +15,7 @@ import { type RestoreReport, restoreArchive } from "./restore.ts";
 import { type Scanned, scanArchive } from "./scan.ts";
 
 /** Opens keys of a store through the roots of trust. */
-export type OpenKeyRing = (store: ObjectStore) => Promise<Pick<KeyRing, "open"> & Disposable>;
+export type OpenKeyRing = (store: OwnStore) => Promise<Pick<KeyRing, "open"> & AsyncDisposable>;
 
 /** How a drill is made. */
 export interface DrillOptions {
@@ -66,7 +65,7 @@ export async function drill(reader: ArchiveReader, options: DrillOptions): Promi
     progress: (done) => progress("restoring", done, records),
   });
   const counted = await countsOf(store);
-  using keyRing = await options.openKeyRing(store);
+  await using keyRing = await options.openKeyRing(store);
   const failed: { uniqueIdentifier: string; reason: string }[] = [];
   let opened = 0;
   for (const { instance, uniqueIdentifier } of sample.chosen) {

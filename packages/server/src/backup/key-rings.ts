@@ -1,24 +1,76 @@
-import { InstanceKeyRing, type KeyRing, ObjectKekStore, type ObjectStore } from "@holdfast/engine";
+import { InstanceKeyRing, type KeyRing, ObjectKekStore, type OwnStore } from "@holdfast/engine";
+import { openRootOfTrust, SealingKey } from "@holdfast/root-of-trust";
 import type { Config } from "../config-table.ts";
-import { openDefaultRoot } from "../root-settings.ts";
+import { SystemView } from "../management/system-view.ts";
+import { openDefaultRoot, rootContext, rootSettingsOf } from "../root-settings.ts";
+import { Roots } from "../roots/roots.ts";
+import { reasonOf, StartError } from "../start-error.ts";
 import { systemClock as clock, systemIds as ids } from "../system.ts";
 
-/** Opens the keys of a store through the region's roots of trust, for a command that ends soon. */
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where a command's keys come from. */
+export interface KeyRingPlace {
+  readonly config: Config;
+  readonly environment: Environment;
+  /** Regions without whose wrap nothing is sealed; this one alone unless given. */
+  readonly regions?: readonly string[];
+}
+
+/** A key ring of a command that ends soon. */
+export type CommandKeyRing = Pick<KeyRing, "open" | "seal"> & AsyncDisposable;
+
+/** Seals and opens what is in a store, by the roots of trust that its own records name for this region. */
 export async function keyRingOver(
-  config: Config,
-  store: ObjectStore,
-): Promise<Pick<KeyRing, "open" | "seal"> & Disposable> {
-  const { region, rootOfTrust } = config;
-  const root = await openDefaultRoot(config, process.env);
+  store: OwnStore,
+  { config, environment, regions }: KeyRingPlace,
+): Promise<CommandKeyRing> {
+  const { region, rootOfTrust, sealingKeyFile } = config;
+  const observe = (): void => undefined;
+  await using opened = new AsyncDisposableStack();
+  const context = rootContext(observe);
+  const root = await openDefaultRoot(config, environment, context);
+  opened.defer(() => root.close());
+  const sealingKey =
+    sealingKeyFile === undefined ? undefined : opened.use(await openSealing(sealingKeyFile));
+  const view = opened.use(
+    new SystemView({ own: store, peers: [], monotonicMs: clock.monotonicMs, observe }),
+  );
+  await view.refresh();
+  const roots = opened.use(
+    new Roots({
+      region,
+      view,
+      clock,
+      open: async (reference) => {
+        if (reference === undefined) return root;
+        const settings = rootSettingsOf(config, { environment, sealingKey }, reference);
+        return await openRootOfTrust(settings, context);
+      },
+    }),
+  );
   const keyRing = new InstanceKeyRing({
-    rootOf: () => root,
+    rootOf: (...of) => roots.rootOf(...of),
     keks: new ObjectKekStore(store, { clock, region }),
     clock,
     ids,
-    observe: () => undefined,
+    observe,
     region,
     kekCacheMs: rootOfTrust.kekCacheMs,
     graceMs: rootOfTrust.graceMs,
+    ...(regions !== undefined && { requiredRegions: () => regions }),
   });
-  return Object.assign(keyRing, { [Symbol.dispose]: () => keyRing.drop() });
+  opened.defer(() => keyRing.drop());
+  const running = opened.move();
+  return {
+    open: (binding, sealed) => keyRing.open(binding, sealed),
+    seal: (binding, plaintext) => keyRing.seal(binding, plaintext),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}
+
+async function openSealing(file: string): Promise<SealingKey> {
+  return await SealingKey.open(file, ids).catch((error: unknown) => {
+    throw new StartError(`sealingKeyFile: ${reasonOf(error)}`);
+  });
 }

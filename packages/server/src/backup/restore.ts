@@ -7,7 +7,6 @@ import {
   type OwnStore,
   partitionOf,
   readDocument,
-  sysPartition,
   systemInstance,
   systemTypes,
   tagOf,
@@ -16,6 +15,7 @@ import { join, mergeInto, type Peer, type Timers } from "@holdfast/regions";
 import { ArchiveFault } from "./archive-format.ts";
 import type { ArchiveReader } from "./archive-reader.ts";
 import { eachPage, type Scanned } from "./scan.ts";
+import { systemRecords } from "./system-records.ts";
 
 /** Where an archive is restored into: a region's own store, and the other regions that know more than it. */
 export interface RestoreTarget {
@@ -56,7 +56,6 @@ export interface RestoreOptions {
 }
 
 const pageRecords = 256;
-const pageBytes = 1 << 20;
 const reservedMs = 10_000;
 
 /**
@@ -118,12 +117,7 @@ class Restore {
     };
     note(system);
     for (const source of [this.#target.own, ...this.#target.peers]) {
-      for (let after = 0; ; ) {
-        const page = await source.changes(sysPartition, after, pageRecords, pageBytes);
-        note(page.objects);
-        if (page.upTo >= page.last || page.upTo <= after) break;
-        after = page.upTo;
-      }
+      for await (const object of systemRecords(source)) note([object]);
     }
     for (const { instance, status } of statuses) {
       if (status === "Deleted") deleted.add(instance);

@@ -1,0 +1,16 @@
+import { type ManagedObject, type OwnStore, sysPartition } from "@holdfast/engine";
+
+const pageRecords = 256;
+const pageBytes = 1 << 20;
+
+/** All of the system's own records in a region's store. */
+export async function* systemRecords(
+  source: Pick<OwnStore, "changes">,
+): AsyncGenerator<ManagedObject> {
+  for (let after = 0; ; ) {
+    const page = await source.changes(sysPartition, after, pageRecords, pageBytes);
+    yield* page.objects;
+    if (page.upTo >= page.last || page.upTo <= after) return;
+    after = page.upTo;
+  }
+}
