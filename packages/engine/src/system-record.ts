@@ -15,7 +15,14 @@ import type { KekWrap, WrappedKek } from "./ports.ts";
 import type { ManagedObject } from "./record.ts";
 import { ItemReader, safe, typed } from "./record-items.ts";
 import { recordTags as tags } from "./record-tags.ts";
-import { type AttributeName, currentValues, type Now, setValue, valueAt } from "./registers.ts";
+import {
+  type AttributeName,
+  currentValues,
+  deleteValues,
+  type Now,
+  setValue,
+  valueAt,
+} from "./registers.ts";
 import { uuidText } from "./uuid.ts";
 
 /**
@@ -108,6 +115,20 @@ export function withKekWrap(record: ManagedObject, wrap: KekWrap, now: Now): Man
     byteString(tags.WrapBlob, wrap.blob),
   ]);
   return written(record, { tag: tags.KekWrap, key: wrap.region }, value, now);
+}
+
+/** A KEK's record without any region's wrap: nothing that the KEK seals can be opened by it. The same where it has none. */
+export function withoutKekWraps(record: ManagedObject, now: Now): ManagedObject {
+  const regions = record.registers
+    .filter(({ tag, value }) => tag === tags.KekWrap && value !== undefined)
+    .map(({ key }) => key);
+  if (regions.length === 0) return record;
+  const registers = regions.reduce(
+    (rest, region) => deleteValues(rest, { tag: tags.KekWrap, key: region }, now),
+    record.registers,
+  );
+  const lastChange = Math.max(record.lastChange, Math.floor(now.us / 1_000_000));
+  return { ...record, registers, lastChange };
 }
 
 /** What a KEK's record says, but for wraps that are none; undefined for any other record. */

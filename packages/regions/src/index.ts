@@ -15,7 +15,6 @@ export {
 export { DueDates, type DueDatesOptions, nextDate } from "./leader/due-dates.ts";
 export { DuplicateNames, type DuplicateNamesOptions } from "./leader/duplicate-names.ts";
 export type { Duty, DutyContext, DutyResult, LeaderLock } from "./leader/duty.ts";
-export { InstallInstances, type InstallInstancesOptions } from "./leader/install-instances.ts";
 export { Leader, type LeaderOptions } from "./leader/leader.ts";
 export {
   actingEpoch,

@@ -96,6 +96,7 @@ export interface RunningEndpoint extends AsyncDisposable {
 const limits: EndpointOptions["limits"] = {
   listen: { host: "127.0.0.1", port: 0 },
   allowPublic: false,
+  endpoints: undefined,
   interop: false,
   connectionsMax: 100,
   handshakeTimeoutMs: 2000,

@@ -1,0 +1,368 @@
+import { ManagementError } from "@holdfast/admin";
+import {
+  type Clock,
+  type Fact,
+  type Ids,
+  type ObjectStore,
+  type OwnStore,
+  readKekRecord,
+  type StateCounts,
+  StoreUnavailable,
+  systemInstance,
+  systemTypes,
+  withoutKekWraps,
+} from "@holdfast/engine";
+import { type Actor, managementEvents } from "../../audit/management-event.ts";
+import type { PeerCommands } from "../peer-commands.ts";
+import { instanceRecordId, type Records } from "../records.ts";
+import { refusalOf } from "../refusals.ts";
+import type { SystemView } from "../system-view.ts";
+import { type Erased, type EraseOptions, eraseObjects } from "./erase-objects.ts";
+import { type InstanceEntry, type Removal, readInstance, removalText } from "./instance-entry.ts";
+import type { StatusFollower } from "./status-follower.ts";
+
+/** What `Deletion` stands on. */
+export interface DeletionOptions {
+  readonly region: string;
+  readonly own: EraseOptions["own"] & Pick<OwnStore, "counts">;
+  readonly store: Pick<ObjectStore, "read" | "commit">;
+  readonly view: Pick<SystemView, "get" | "records" | "refresh" | "take">;
+  readonly records: Pick<Records, "change" | "destroy">;
+  readonly commands: Pick<PeerCommands, "others" | "ask">;
+  readonly statuses: Pick<StatusFollower, "follow">;
+  readonly clock: Pick<Clock, "wallMs">;
+  readonly ids: Pick<Ids, "uuid">;
+  /** Told of each step before it is taken; a test makes it fail there. */
+  readonly step?: (step: DeletionStep) => void;
+}
+
+/** The steps of a deletion, in their order. */
+export const deletionSteps = [
+  "reserve",
+  "hold",
+  "recount",
+  "decide",
+  "certificates",
+  "wraps",
+  "fact",
+  "statuses",
+  "objects",
+] as const;
+/** One of them. */
+export type DeletionStep = (typeof deletionSteps)[number];
+
+/** Active objects by region. */
+export type ActiveCounts = Readonly<Record<string, number>>;
+
+const triesMax = 16;
+/** What of an instance goes with it, besides its KEKs. */
+const belongings: ReadonlySet<number> = new Set([
+  systemTypes.Certificate,
+  systemTypes.User,
+  systemTypes.Authority,
+]);
+
+/**
+ * Deletes an instance, in steps of which each may be the last before a crash: whoever goes on (a leader) begins where the
+ * record says that it was left. Until `decided` it may be dropped; from then on it is finished.
+ */
+export class Deletion {
+  readonly #options: DeletionOptions;
+
+  constructor(options: DeletionOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Reserves the instance in every region, counts again, and decides: rejects with a `ManagementError` where it is not
+   * deleted, and is open again then as far as that can be said.
+   */
+  async decide(entry: InstanceEntry, force: boolean, actor: Actor): Promise<void> {
+    const removal = await this.#reserve(entry, force, actor);
+    try {
+      await this.#settle(entry.id, removal, actor);
+    } catch (error) {
+      if (isActiveKeys(error)) throw error;
+      const dropped = await this.drop(entry.id, removal).then(
+        () => true,
+        () => false,
+      );
+      if (dropped || !(error instanceof ManagementError)) throw error;
+      const detail = `${error.message}; ${entry.name} stays closed until a leader has dropped or finished its deletion`;
+      throw new ManagementError(error.code, detail);
+    }
+  }
+
+  /** Goes on with a deletion that nobody carries on: finishes it, or drops it where Active keys exist. */
+  async resume(instance: string, removal: Removal): Promise<void> {
+    const actor = leaderFor(removal);
+    if (removal.phase === "reserved") {
+      try {
+        await this.#settle(instance, removal, actor);
+      } catch (error) {
+        if (isActiveKeys(error)) return;
+        throw error;
+      }
+    }
+    await this.finish(instance, removal);
+  }
+
+  /** Everything after the decision, up to the fact: access, keys, and the mark that is kept for ever. */
+  async finish(instance: string, removal: Removal): Promise<void> {
+    const actor = leaderFor(removal);
+    await this.#options.view.refresh().catch(() => undefined);
+    this.#step("certificates");
+    await this.eraseBelongings(instance, actor);
+    this.#step("wraps");
+    await this.eraseWraps(instance);
+    this.#step("fact");
+    await this.#mark(instance, removal, actor);
+    this.#step("statuses");
+    await this.#close(instance);
+  }
+
+  /** Puts the instance back as it was, unless the deletion is decided by now. */
+  async drop(instance: string, removal: Removal): Promise<void> {
+    await this.#options.records.change(
+      systemTypes.Instance,
+      instanceRecordId(instance),
+      ({ fields }) => {
+        const now = removalOf(fields);
+        if (now?.id !== removal.id || now.phase !== "reserved") return undefined;
+        return { status: fields["removedFrom"], removal: undefined, removedFrom: undefined };
+      },
+      [],
+      { agreed: true },
+    );
+    const ask = this.#options.commands.others.map((other) => this.#follow(other, instance));
+    await Promise.all([this.#options.statuses.follow(instance), ...ask]);
+  }
+
+  /** How many Active objects each region's own store has. */
+  async active(instance: string): Promise<ActiveCounts> {
+    const { region, commands } = this.#options;
+    const others = commands.others.map(async (other) => {
+      const { states } = await commands.ask(other, "countStates", { instance });
+      return [other, activeIn(other, states)] as const;
+    });
+    const states = await this.#counts(instance);
+    const counted = [[region, activeIn(region, states)] as const, ...(await Promise.all(others))];
+    return Object.fromEntries(counted);
+  }
+
+  /** Deletes what opens a deleted instance; answers how many records that were. */
+  async eraseBelongings(instance: string, actor: Actor): Promise<number> {
+    const { view, records, clock } = this.#options;
+    const found = [...view.records()].filter(
+      ({ objectType, facts }) => belongings.has(objectType) && facts.destroyed === undefined,
+    );
+    let done = 0;
+    for (const { objectType, uniqueIdentifier: id } of found) {
+      const document = view.get(objectType, id);
+      if (document?.fixed["instance"] !== instance) continue;
+      const action = actionOf(objectType);
+      const target = { id, name: document.fields["name"] ?? "", instance };
+      const events = managementEvents(actor, action, target, { timeMs: clock.wallMs() });
+      await records.destroy(objectType, id, events).catch(unlessGone);
+      done += 1;
+    }
+    return done;
+  }
+
+  /** Takes every region's wrap of the instance's KEKs away; answers how many KEKs that were. */
+  async eraseWraps(instance: string): Promise<number> {
+    const { view } = this.#options;
+    let done = 0;
+    for (const record of [...view.records()]) {
+      if (record.objectType !== systemTypes.Kek || readKekRecord(record)?.instance !== instance)
+        continue;
+      if (await this.#eraseWrap(record.uniqueIdentifier)) done += 1;
+    }
+    return done;
+  }
+
+  /** Destroys the objects of a deleted instance in the own store. */
+  eraseObjects(
+    instance: string,
+    fact: Fact,
+    limit: number,
+    active: () => boolean,
+  ): Promise<Erased> {
+    this.#step("objects");
+    return eraseObjects(instance, fact, { own: this.#options.own, active, limit });
+  }
+
+  async #reserve(entry: InstanceEntry, force: boolean, actor: Actor): Promise<Removal> {
+    const { records, clock, ids } = this.#options;
+    const { principal } = actor;
+    const removal: Removal = {
+      id: ids.uuid(),
+      phase: "reserved",
+      force,
+      atMs: clock.wallMs(),
+      by: principal.name,
+      byId: principal.id,
+    };
+    this.#step("reserve");
+    await records.change(
+      systemTypes.Instance,
+      instanceRecordId(entry.id),
+      ({ fields }) => {
+        if (fields["status"] === "Removing") {
+          throw new ManagementError("wrongState", `${entry.name} is being deleted already`);
+        }
+        const { status } = fields;
+        return { status: "Removing", removedFrom: status, removal: removalText(removal) };
+      },
+      [],
+      { agreed: true },
+    );
+    return removal;
+  }
+
+  /** From the reservation to the decision. */
+  async #settle(instance: string, removal: Removal, actor: Actor): Promise<void> {
+    this.#step("hold");
+    await this.#close(instance);
+    this.#step("recount");
+    if (!removal.force) await this.#recount(instance, removal);
+    this.#step("decide");
+    await this.#decide(instance, removal, actor);
+  }
+
+  /** Nothing can become Active any more: what is counted now is all there is. */
+  async #recount(instance: string, removal: Removal): Promise<void> {
+    const active = await this.active(instance);
+    if (!hasActive(active)) return;
+    await this.drop(instance, removal);
+    throw activeKeys(active);
+  }
+
+  async #decide(instance: string, removal: Removal, actor: Actor): Promise<void> {
+    const { records, clock } = this.#options;
+    const events = managementEvents(
+      actor,
+      "instance.wipe",
+      { id: instance, instance },
+      { timeMs: clock.wallMs(), detail: { force: String(removal.force) } },
+    );
+    await records.change(
+      systemTypes.Instance,
+      instanceRecordId(instance),
+      ({ fields }) => {
+        const now = removalOf(fields);
+        if (now?.id !== removal.id) {
+          throw new ManagementError("conflict", "the deletion was dropped meanwhile: try again");
+        }
+        if (now.phase === "decided") return undefined;
+        return { removal: removalText({ ...now, phase: "decided" }) };
+      },
+      events,
+      { agreed: true },
+    );
+  }
+
+  async #mark(instance: string, removal: Removal, actor: Actor): Promise<void> {
+    const { records, clock } = this.#options;
+    const check = ({ fields }: { readonly fields: Readonly<Record<string, string>> }): void => {
+      const now = removalOf(fields);
+      if (now?.id === removal.id && now.phase === "decided") return;
+      throw new ManagementError("conflict", "it is not being deleted");
+    };
+    const audit = managementEvents(
+      actor,
+      "instance.delete",
+      { id: instance, instance },
+      { timeMs: clock.wallMs() },
+    );
+    const id = instanceRecordId(instance);
+    await records
+      .destroy(systemTypes.Instance, id, audit, { agreed: true, check })
+      .catch(unlessGone);
+  }
+
+  /** Every region's store refuses changes from now on, as the record in it says. */
+  async #close(instance: string): Promise<void> {
+    const { statuses, commands } = this.#options;
+    const others = commands.others.map((other) => this.#follow(other, instance));
+    await Promise.all([statuses.follow(instance).catch(refused), ...others]);
+  }
+
+  async #follow(other: string, instance: string): Promise<void> {
+    await this.#options.commands.ask(other, "followInstance", { instance });
+  }
+
+  #counts(instance: string): Promise<StateCounts | undefined> {
+    return this.#options.own.counts(instance).catch(refused);
+  }
+
+  async #eraseWrap(id: string): Promise<boolean> {
+    const { store, view, clock, region } = this.#options;
+    for (let tries = 0; tries < triesMax; tries += 1) {
+      const [before] = await store.read(systemInstance, [id]);
+      if (before === undefined) return false;
+      const now = { us: Math.floor(clock.wallMs() * 1_000), region };
+      const after = withoutKekWraps(before.object, now);
+      if (after === before.object) return false;
+      const changes = [{ kind: "update", before, after }] as const;
+      const outcome = await store.commit(systemInstance, changes, []);
+      if (outcome.kind !== "committed") continue;
+      view.take([after]);
+      return true;
+    }
+    throw new StoreUnavailable("timeout", "a key's record is changed by others all the time");
+  }
+
+  #step(step: DeletionStep): void {
+    this.#options.step?.(step);
+  }
+}
+
+function isActiveKeys(error: unknown): boolean {
+  return error instanceof ManagementError && error.code === "activeKeys";
+}
+
+function activeIn(region: string, states: Readonly<Record<string, number>> | undefined): number {
+  if (states !== undefined) return states["Active"] ?? 0;
+  const detail = `region ${region} is still counting its keys: try again in a moment, or delete with force`;
+  throw new ManagementError("storeUnavailable", detail);
+}
+
+function removalOf(fields: Readonly<Record<string, string>>): Removal | undefined {
+  const about = { type: systemTypes.Instance, id: "", fixed: { instance: "" }, fields };
+  return readInstance({ ...about, destroyed: undefined })?.removal;
+}
+
+/** Who a leader acts for. */
+function leaderFor({ by, byId, id }: Removal): Actor {
+  return { principal: { name: by, id: byId }, requestId: id };
+}
+
+function actionOf(objectType: number) {
+  if (objectType === systemTypes.User) return "user.delete";
+  return objectType === systemTypes.Authority ? "authority.delete" : "certificate.delete";
+}
+
+/** Another one did it. */
+function unlessGone(error: unknown): void {
+  if (error instanceof ManagementError && error.code === "notFound") return;
+  throw error;
+}
+
+function refused(error: unknown): never {
+  throw error instanceof StoreUnavailable ? refusalOf(error) : error;
+}
+
+/** The refusal that says how many Active keys there are, and where. */
+export function activeKeys(active: ActiveCounts): ManagementError {
+  const said = Object.entries(active)
+    .map(([region, count]) => `${count} in region ${region}`)
+    .join(", ");
+  const detail = `Active keys exist: ${said}; revoke them, or delete with force and the instance's name typed again`;
+  return new ManagementError("activeKeys", detail, { active });
+}
+
+/** Whether any region has Active objects. */
+export function hasActive(active: ActiveCounts): boolean {
+  return Object.values(active).some((count) => count > 0);
+}

@@ -1,0 +1,92 @@
+import {
+  type Change,
+  type Fact,
+  type ManagedObject,
+  type OwnStore,
+  type OwnStoredObject,
+  StoreUnavailable,
+} from "@holdfast/engine";
+
+/** What erasing an instance's objects needs. */
+export interface EraseOptions {
+  readonly own: Pick<OwnStore, "find" | "commit">;
+  readonly active: () => boolean;
+  /** Objects erased in one call at most. */
+  readonly limit: number;
+}
+
+/** How far it came. */
+export interface Erased {
+  readonly done: number;
+  /** Nothing of the instance can be opened in this store any more. */
+  readonly all: boolean;
+}
+
+const pageRecords = 128;
+const recordsPerCommit = 64;
+
+/**
+ * Destroys what an instance holds in the region's own store, without its material. The fact is the deletion's own: each
+ * region writes the same by itself, and whatever was destroyed before stays as it was.
+ */
+export async function eraseObjects(
+  instance: string,
+  fact: Fact,
+  { own, active, limit }: EraseOptions,
+): Promise<Erased> {
+  let done = 0;
+  let after: string | undefined;
+  let left = false;
+  while (active() && done < limit) {
+    const page = await own.find(instance, {
+      live: true,
+      destroyed: false,
+      limit: pageRecords,
+      ...(after !== undefined && { after }),
+    });
+    const free = page.objects.filter(({ reserved }) => reserved === undefined);
+    // An agreed operation that holds a record ends soon.
+    if (free.length < page.objects.length) left = true;
+    for (let at = 0; at < free.length; at += recordsPerCommit) {
+      const some = free.slice(at, at + recordsPerCommit);
+      const erased = await commitErased(own, instance, fact, some);
+      done += erased;
+      if (erased < some.length) left = true;
+    }
+    if (page.next === undefined) return { done, all: !left };
+    after = page.next;
+  }
+  return { done, all: false };
+}
+
+/** All of them together, or one by one where somebody was faster with one. */
+async function commitErased(
+  own: Pick<OwnStore, "commit">,
+  instance: string,
+  fact: Fact,
+  objects: readonly OwnStoredObject[],
+): Promise<number> {
+  const changes = objects.map(
+    (before): Change => ({ kind: "update", before, after: erased(before.object, fact) }),
+  );
+  const outcome = await own.commit(instance, changes, [], { joined: true });
+  if (outcome.kind === "committed") return objects.length;
+  if (outcome.kind !== "conflict" && outcome.kind !== "reserved") {
+    throw new StoreUnavailable("corrupt", `objects are not erased: ${outcome.kind}`);
+  }
+  if (objects.length === 1) return 0;
+  let done = 0;
+  for (const one of objects) done += await commitErased(own, instance, fact, [one]);
+  return done;
+}
+
+/** An object as its instance's deletion leaves it. */
+export function erased(object: ManagedObject, destroyed: Fact): ManagedObject {
+  if (object.facts.destroyed !== undefined) return object;
+  return {
+    ...object,
+    material: undefined,
+    facts: { ...object.facts, destroyed },
+    lastChange: Math.max(object.lastChange, destroyed.time),
+  };
+}

@@ -1,0 +1,265 @@
+import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
+import {
+  type Clock,
+  type Document,
+  type Ids,
+  StoreUnavailable,
+  systemTypes,
+} from "@holdfast/engine";
+import { managementEvents } from "../../audit/management-event.ts";
+import type { RootOrders } from "../../roots/root-orders.ts";
+import type { InstanceLookup } from "../instance-lookup.ts";
+import { pageBy } from "../paging.ts";
+import { instanceRecordId, type Records } from "../records.ts";
+import type { SystemView } from "../system-view.ts";
+import type { ConfigureInstance } from "./configure.ts";
+import { activeKeys, type Deletion, hasActive } from "./deletion.ts";
+import { type InstanceEntry, instanceClaims, readInstance } from "./instance-entry.ts";
+import { type ShowInstances, type ShownInstance, wholeStatus } from "./show-instance.ts";
+
+/** What the routes of instances stand on. */
+export interface InstanceHandlersDeps {
+  readonly view: Pick<SystemView, "documents" | "get" | "refresh">;
+  readonly records: Pick<Records, "create" | "change">;
+  readonly lookup: Pick<InstanceLookup, "find" | "managed">;
+  readonly show: ShowInstances;
+  readonly configure: ConfigureInstance;
+  readonly deletion: Deletion;
+  readonly orders: Pick<RootOrders, "check" | "newFields" | "regions">;
+  readonly clock: Clock;
+  readonly ids: Pick<Ids, "randomBytes">;
+  /** Names of the configuration's instances. */
+  readonly declaredNames: () => readonly string[];
+}
+
+type InstanceHandlers = Pick<
+  Handlers,
+  "listInstances" | "createInstance" | "readInstance" | "updateInstance" | "deleteInstance"
+>;
+type CallOf<Name extends keyof InstanceHandlers> = Call<Contract[Name]>;
+type Fields = Record<string, string>;
+
+const eraseAtOnce = 2_000;
+
+/** The routes of instances. */
+export function instanceHandlers(deps: InstanceHandlersDeps): InstanceHandlers {
+  return {
+    listInstances: (call) => list(deps, call),
+    createInstance: (call) => create(deps, call),
+    readInstance: async ({ params }) => await shown(deps, await document(deps, params.instance)),
+    updateInstance: (call) => update(deps, call),
+    deleteInstance: (call) => remove(deps, call),
+  };
+}
+
+async function list(
+  { view, show }: InstanceHandlersDeps,
+  { query, principal }: CallOf<"listInstances">,
+) {
+  await view.refresh().catch(() => undefined);
+  const found = view
+    .documents(systemTypes.Instance)
+    .flatMap((each) => {
+      const entry = readInstance(each);
+      return entry === undefined ? [] : [{ entry, document: each }];
+    })
+    .filter(({ entry }) => principal.instances?.includes(entry.id) ?? true)
+    .filter(({ entry }) => isWanted(entry, query))
+    .toSorted((one, other) => (placeOf(one) < placeOf(other) ? -1 : 1));
+  const { items, next } = pageBy(found, placeOf, query);
+  return { items: [...(await show.show(items.map((each) => each.document)))], ...next };
+}
+
+/** By name; the identifier tells those of one name apart, such as deleted ones. */
+function placeOf({ entry }: { readonly entry: InstanceEntry }): string {
+  return `${entry.name}\0${entry.id}`;
+}
+
+function isWanted(entry: InstanceEntry, query: CallOf<"listInstances">["query"]): boolean {
+  const { name, status, label, deleted } = query;
+  if (entry.deleted && deleted !== true && status !== "Deleted") return false;
+  if (name !== undefined && !entry.name.toLowerCase().includes(name.toLowerCase())) return false;
+  if (status !== undefined && wholeStatus(entry) !== status) return false;
+  if (label === undefined) return true;
+  const at = label.indexOf("=");
+  const value = entry.labels[at < 0 ? label : label.slice(0, at)];
+  return value !== undefined && (at < 0 || value === label.slice(at + 1));
+}
+
+async function create(deps: InstanceHandlersDeps, call: CallOf<"createInstance">) {
+  const { records, orders, clock, configure } = deps;
+  const { body, principal, newId: instance } = call;
+  await deps.view.refresh().catch(() => undefined);
+  const name = body.name ?? freeName(deps);
+  if (isTaken(deps, name)) throw nameTaken(name);
+  const roots = await checkedRoots(orders, body.rootOfTrust?.regions);
+  const timeMs = clock.wallMs();
+  const fields: Fields = {
+    name,
+    description: body.description,
+    labels: JSON.stringify(body.labels),
+    createdMs: String(timeMs),
+    createdBy: principal.name,
+    claims: instanceClaims(name),
+    status: roots === undefined ? "Inactive" : "Configuring",
+    ...roots,
+  };
+  const target = { id: instance, name, instance };
+  const audit = managementEvents(call, "instance.create", target, { timeMs });
+  const taken = () => nameTaken(name);
+  const options = { agreed: true, taken };
+  const made = await records.create(systemTypes.Instance, { instance }, fields, audit, options);
+  if (roots !== undefined) await configure.configured(instance, call);
+  return await shown(deps, deps.view.get(systemTypes.Instance, made.document.id) ?? made.document);
+}
+
+/** The fields that name the roots of trust, each of which could serve its region now. */
+async function checkedRoots(
+  orders: InstanceHandlersDeps["orders"],
+  given: NonNullable<CallOf<"createInstance">["body"]["rootOfTrust"]>["regions"] | undefined,
+): Promise<Fields | undefined> {
+  if (given === undefined) return undefined;
+  const missing = orders.regions.find((region) => given[region] === undefined);
+  if (missing !== undefined) {
+    const detail = `region ${missing}: name a root of trust for it too, since every region must open the instance's keys`;
+    throw new ManagementError("rootKeyMissing", detail);
+  }
+  return orders.newFields(await orders.check(given));
+}
+
+async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">) {
+  const { records, clock, lookup } = deps;
+  const { body, ifMatch } = call;
+  const { id: instance, name: before } = await lookup.managed(call.params.instance);
+  const { name, description, labels } = body;
+  const renames = name !== undefined && name !== before;
+  if (renames && isTaken(deps, name)) throw nameTaken(name);
+  const changes: Fields = {
+    ...(renames && { name, claims: instanceClaims(name) }),
+    ...(description !== undefined && { description }),
+    ...(labels !== undefined && { labels: JSON.stringify(labels) }),
+  };
+  const timeMs = clock.wallMs();
+  const target = { id: instance, name: name ?? before, instance };
+  const detail = { changed: Object.keys(body).join(" ") };
+  const audit = managementEvents(call, "instance.update", target, { timeMs, detail });
+  const written = await records.change(
+    systemTypes.Instance,
+    instanceRecordId(instance),
+    ({ fields }) => {
+      if (fields["status"] === "Removing") {
+        throw new ManagementError("wrongState", `${before} is being deleted`);
+      }
+      return Object.keys(changes).length === 0 ? undefined : changes;
+    },
+    audit,
+    // A name must be one's own in every region.
+    { ifMatch, ...(renames && { agreed: true, taken: () => nameTaken(name) }) },
+  );
+  return await shown(deps, written.document);
+}
+
+async function remove(deps: InstanceHandlersDeps, call: CallOf<"deleteInstance">) {
+  const { lookup, deletion, view } = deps;
+  const { force = false, name: typed } = call.query;
+  const found = await lookup.find(call.params.instance);
+  const entry = found.document && readInstance(found.document);
+  if (entry === undefined || found.declared !== undefined || entry.origin === "configuration") {
+    throw new ManagementError(
+      "declared",
+      `${found.name} is declared in the nodes' configuration file: take it out there, at every node`,
+    );
+  }
+  if (entry.removal?.phase !== "decided") {
+    if (force && typed !== entry.name) {
+      throw new ManagementError(
+        "confirmationNeeded",
+        "with force, the instance's name must be typed again as it is: everything under its keys is lost",
+      );
+    }
+    if (!force) {
+      const active = await deletion.active(entry.id);
+      if (hasActive(active)) throw activeKeys(active);
+    }
+    await deletion.decide(entry, force, call);
+  }
+  const erased = await finished(deps, entry);
+  const now = view.get(systemTypes.Instance, instanceRecordId(entry.id));
+  const [answer] = now === undefined ? [] : await deps.show.show([now]);
+  return {
+    id: entry.id,
+    name: entry.name,
+    status: answer?.status ?? "Removing",
+    erased,
+    warning: warningOf(entry.name),
+    regions: answer?.pending ?? {},
+  };
+}
+
+/** What can be done of it now; it is decided, and the leaders do the rest. */
+async function finished(
+  { deletion, view, clock }: InstanceHandlersDeps,
+  { id }: InstanceEntry,
+): Promise<number> {
+  const recordOf = () => view.get(systemTypes.Instance, instanceRecordId(id));
+  try {
+    const removal = readInstance(recordOf() ?? nothing)?.removal;
+    if (removal !== undefined) await deletion.finish(id, removal);
+    const destroyed = recordOf()?.destroyed;
+    if (destroyed === undefined) return 0;
+    const untilMs = clock.monotonicMs() + eraseAtOnce;
+    const active = () => clock.monotonicMs() < untilMs;
+    return (await deletion.eraseObjects(id, destroyed, Number.POSITIVE_INFINITY, active)).done;
+  } catch (error) {
+    if (error instanceof ManagementError || error instanceof StoreUnavailable) return 0;
+    throw error;
+  }
+}
+
+const nothing: Document = { type: 0, id: "", fixed: {}, fields: {}, destroyed: undefined };
+
+/** What IBM's page warns of, said of this instance. */
+function warningOf(name: string): string {
+  return `Whatever was encrypted under keys of ${name} can never be decrypted again: its virtual machines and disks, and backups of them that are encrypted. This cannot be undone.`;
+}
+
+async function document(
+  { lookup, view }: InstanceHandlersDeps,
+  instance: string,
+): Promise<Document> {
+  // One that was deleted is shown too, by its identifier.
+  const deleted = view.get(systemTypes.Instance, instanceRecordId(instance));
+  if (deleted?.destroyed !== undefined) return deleted;
+  const found = await lookup.find(instance);
+  if (found.document !== undefined) return found.document;
+  throw new ManagementError("notFound", "the instance is not known to the store yet");
+}
+
+async function shown({ show }: InstanceHandlersDeps, of: Document): Promise<ShownInstance> {
+  const [one] = await show.show([of]);
+  if (one === undefined) throw new ManagementError("notFound", "there is no such instance");
+  return one;
+}
+
+function isTaken({ view, declaredNames }: InstanceHandlersDeps, name: string): boolean {
+  if (declaredNames().includes(name)) return true;
+  return view
+    .documents(systemTypes.Instance)
+    .some(({ fields, destroyed }) => destroyed === undefined && fields["name"] === name);
+}
+
+function nameTaken(name: string): ManagementError {
+  return new ManagementError(
+    "nameTaken",
+    `another instance is called ${name}: choose another name`,
+  );
+}
+
+/** `kmip-` and two random letters, as IBM's; more letters where those are taken. */
+function freeName(deps: InstanceHandlersDeps): string {
+  for (let tries = 0; ; tries += 1) {
+    const letters = [...deps.ids.randomBytes(2 + Math.floor(tries / 20))];
+    const name = `kmip-${letters.map((byte) => String.fromCharCode(97 + (byte % 26))).join("")}`;
+    if (!isTaken(deps, name)) return name;
+  }
+}

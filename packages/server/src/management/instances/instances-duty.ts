@@ -1,0 +1,181 @@
+import { ManagementError } from "@holdfast/admin";
+import {
+  type Clock,
+  type Document,
+  type Fact,
+  type ManagedObject,
+  type OwnStore,
+  readDocument,
+  readKekRecord,
+  StoreUnavailable,
+  systemTypes,
+} from "@holdfast/engine";
+import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
+import type { Actor } from "../../audit/management-event.ts";
+import type { NodeObserver } from "../../events.ts";
+import { instanceRecordId, versionOf } from "../records.ts";
+import type { SystemView } from "../system-view.ts";
+import type { ConfigureInstance } from "./configure.ts";
+import type { Deletion } from "./deletion.ts";
+import { type InstanceEntry, type Removal, readInstance } from "./instance-entry.ts";
+import type { StatusFollower } from "./status-follower.ts";
+
+/** What `InstancesDuty` stands on. */
+export interface InstancesDutyOptions {
+  readonly node: string;
+  readonly own: Pick<OwnStore, "storeId">;
+  readonly view: Pick<SystemView, "documents" | "record" | "refresh" | "onChange">;
+  readonly statuses: Pick<StatusFollower, "follow">;
+  readonly deletion: Pick<Deletion, "resume" | "eraseBelongings" | "eraseWraps" | "eraseObjects">;
+  readonly configure: Pick<ConfigureInstance, "install">;
+  readonly clock: Clock;
+  readonly requestId: () => string;
+  readonly observe: NodeObserver;
+  /** For how long a leader has seen a deletion that does not go on before it takes it up; 5,000 unless given. */
+  readonly abandonedMs?: number;
+}
+
+interface Seen {
+  readonly removal: string;
+  readonly sinceMs: number;
+}
+
+const everyMs = 500;
+const abandonedAfterMs = 5_000;
+const erasedPerRun = 20_000;
+
+/**
+ * Keeps every instance's status in the region's own store as its record says, makes one Installed whose root of trust is
+ * usable in every region, goes on with deletions that were left half done, and erases what deleted instances held.
+ */
+export class InstancesDuty implements Duty, Disposable {
+  readonly name = "instances";
+  readonly everyMs = everyMs;
+  readonly #options: InstancesDutyOptions;
+  /** Instance → version of its record that nothing is left to do for, in the store's present data. */
+  readonly #settled = new Map<string, string>();
+  readonly #seen = new Map<string, Seen>();
+  /** Deleted instance → objects of it that were erased. */
+  readonly #erased = new Map<string, number>();
+  readonly #stop: () => void;
+  #storeId: string | undefined;
+
+  constructor(options: InstancesDutyOptions) {
+    this.#options = options;
+    this.#stop = options.view.onChange((changed) => this.#note(changed));
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop();
+  }
+
+  async run(context: DutyContext): Promise<DutyResult> {
+    const { view, own } = this.#options;
+    if (own.storeId !== this.#storeId) this.#settled.clear();
+    this.#storeId = own.storeId;
+    await view.refresh();
+    const total = { done: 0, left: 0 };
+    let failure: unknown;
+    for (const document of view.documents(systemTypes.Instance)) {
+      if (!context.active()) break;
+      const entry = readInstance(document);
+      if (entry === undefined || this.#isSettled(entry)) continue;
+      try {
+        const { done, left } = await this.#one(entry, document, context);
+        total.done += done;
+        total.left += left;
+      } catch (error) {
+        // One that must wait for another region does not hold up the others.
+        if (!isExpected(error)) throw error;
+        failure ??= error;
+        total.left += 1;
+      }
+    }
+    if (total.done === 0 && failure !== undefined) throw failure;
+    return total;
+  }
+
+  /** What belongs to an instance changed: of a deleted one it must go too. */
+  #note(changed: readonly ManagedObject[]): void {
+    for (const record of changed) {
+      const instance =
+        readKekRecord(record)?.instance ?? readDocument(record)?.fixed["instance"] ?? "";
+      this.#settled.delete(instance);
+    }
+  }
+
+  #isSettled(entry: InstanceEntry): boolean {
+    const version = this.#versionOf(entry);
+    return version !== undefined && this.#settled.get(entry.id) === version;
+  }
+
+  #versionOf({ id }: InstanceEntry): string | undefined {
+    const record = this.#options.view.record(instanceRecordId(id));
+    return record && versionOf(record);
+  }
+
+  async #one(entry: InstanceEntry, document: Document, context: DutyContext): Promise<DutyResult> {
+    const { statuses, configure } = this.#options;
+    const version = this.#versionOf(entry);
+    const followed = await statuses.follow(entry.id);
+    const moved = followed?.moved === true ? 1 : 0;
+    if (document.destroyed !== undefined) {
+      return await this.#erase(entry, document.destroyed, context);
+    }
+    if (entry.removal !== undefined && entry.wanted === "Removing") {
+      return await this.#goOn(entry, entry.removal);
+    }
+    this.#seen.delete(entry.id);
+    if (entry.wanted === "Configuring") {
+      const installed = await configure.install(entry.id, this.#actor());
+      return { done: moved + (installed ? 1 : 0), left: 0 };
+    }
+    if (version !== undefined) this.#settled.set(entry.id, version);
+    return { done: moved, left: 0 };
+  }
+
+  /** A deletion is its handler's until nothing has happened for long; by this leader's clock, since clocks differ. */
+  async #goOn(entry: InstanceEntry, removal: Removal): Promise<DutyResult> {
+    const { clock, deletion, abandonedMs = abandonedAfterMs } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const step = `${removal.id} ${removal.phase}`;
+    const seen = this.#seen.get(entry.id);
+    if (seen?.removal !== step) {
+      this.#seen.set(entry.id, { removal: step, sinceMs: nowMs });
+      return { done: 0, left: 1 };
+    }
+    if (nowMs - seen.sinceMs < abandonedMs) return { done: 0, left: 1 };
+    await deletion.resume(entry.id, removal);
+    return { done: 1, left: 0 };
+  }
+
+  async #erase(entry: InstanceEntry, fact: Fact, { active }: DutyContext): Promise<DutyResult> {
+    const { deletion } = this.#options;
+    const belongings = await deletion.eraseBelongings(entry.id, this.#actor());
+    const wraps = await deletion.eraseWraps(entry.id);
+    const { done, all } = await deletion.eraseObjects(entry.id, fact, erasedPerRun, active);
+    const version = this.#versionOf(entry);
+    this.#erased.set(entry.id, (this.#erased.get(entry.id) ?? 0) + done);
+    if (all && version !== undefined) this.#settle(entry, version);
+    return { done: done + belongings + wraps, left: all ? 0 : 1 };
+  }
+
+  #actor(): Actor {
+    const { node, requestId } = this.#options;
+    return { principal: { name: node, id: node }, requestId: requestId() };
+  }
+
+  #settle(entry: InstanceEntry, version: string): void {
+    this.#settled.set(entry.id, version);
+    this.#seen.delete(entry.id);
+    const erased = this.#erased.get(entry.id) ?? 0;
+    this.#erased.delete(entry.id);
+    if (erased === 0) return;
+    const message = `instance ${entry.name} (${entry.id}) is deleted: ${erased} objects of it are erased in this region, and none is left`;
+    this.#options.observe({ type: "warning", message });
+  }
+}
+
+function isExpected(error: unknown): boolean {
+  return error instanceof ManagementError || error instanceof StoreUnavailable;
+}

@@ -1,0 +1,151 @@
+import type { Contract, Reply } from "@holdfast/admin";
+import type { Document, KeyRingStatus, OwnStore } from "@holdfast/engine";
+import type { Instance } from "../../instances.ts";
+import { regionState } from "../../roots/region-state.ts";
+import { namedRoots } from "../../roots/root-reference.ts";
+import { type RootStatus, rootStatusOf } from "../../roots/root-status.ts";
+import type { InstanceIndex } from "../instance-index.ts";
+import type { Presence } from "../presence.ts";
+import { type Applied, versionOf } from "../records.ts";
+import type { SystemView } from "../system-view.ts";
+import type { Endpoints } from "./endpoints.ts";
+import { type InstanceEntry, readInstance } from "./instance-entry.ts";
+
+/** An instance as the API shows it. */
+export type ShownInstance = Reply<Contract["readInstance"]>;
+type InRegion = ShownInstance["regions"][string];
+
+/** What `ShowInstances` stand on. */
+export interface ShowInstancesOptions {
+  readonly region: string;
+  readonly regions: () => readonly string[];
+  readonly view: Pick<SystemView, "record">;
+  readonly index: Pick<InstanceIndex, "of">;
+  readonly presence: Pick<Presence, "of">;
+  readonly own: Pick<OwnStore, "counts">;
+  readonly declared: () => readonly Instance[];
+  /** The configuration's root of trust. */
+  readonly rootKind: RootStatus["type"];
+  readonly keyStatus: (instance: string) => KeyRingStatus | undefined;
+  readonly endpoints: Pick<Endpoints, "of" | "refresh">;
+}
+
+/** Shows instances: what their records say, and how they do in each region. */
+export class ShowInstances {
+  readonly #options: ShowInstancesOptions;
+
+  constructor(options: ShowInstancesOptions) {
+    this.#options = options;
+  }
+
+  /** All of these; what is no instance is left out. */
+  async show(documents: readonly Document[]): Promise<readonly ShownInstance[]> {
+    const { presence, endpoints } = this.#options;
+    const [pending] = await Promise.all([
+      presence.of(documents.map(({ id }) => id)),
+      endpoints.refresh(),
+    ]);
+    const shown = documents.map(async (document) => {
+      const entry = readInstance(document);
+      return entry && (await this.#shown(entry, document, pending.get(document.id) ?? {}));
+    });
+    return (await Promise.all(shown)).filter((one) => one !== undefined);
+  }
+
+  async #shown(entry: InstanceEntry, document: Document, pending: Applied): Promise<ShownInstance> {
+    const { index, view, declared, regions } = this.#options;
+    const { id, name, description, labels, origin, createdBy, createdMs, configuredMs } = entry;
+    const holdings = index.of(id);
+    const own = declared().find((each) => each.id === id);
+    const certificates = own?.certificates.length ?? holdings?.certificates.size ?? 0;
+    const users = [...(holdings?.users.values() ?? [])].filter(({ destroyed }) => !destroyed);
+    const record = view.record(document.id);
+    const inRegions = Object.fromEntries(
+      regions().map((region) => [region, this.#inRegion(entry, region, pending[region])]),
+    );
+    return {
+      id,
+      name,
+      description,
+      labels,
+      origin,
+      createdBy,
+      status: wholeStatus(entry),
+      reason: wholeReason(entry, inRegions),
+      ...(createdMs !== undefined && { createdAt: new Date(createdMs).toISOString() }),
+      ...(configuredMs !== undefined && { configuredAt: new Date(configuredMs).toISOString() }),
+      regions: inRegions,
+      certificates: certificates + (own?.authorities.length ?? 0),
+      users: own?.users.size ?? users.length,
+      keys: entry.deleted ? {} : await this.#keys(id),
+      pending,
+      version: record === undefined ? "" : versionOf(record),
+    };
+  }
+
+  /** By State, those that there are; nothing where the store cannot tell now. */
+  async #keys(id: string): Promise<Record<string, number>> {
+    const counts = await this.#options.own.counts(id).catch(() => undefined);
+    return Object.fromEntries(Object.entries(counts ?? {}).filter(([, count]) => count > 0));
+  }
+
+  #inRegion(
+    entry: InstanceEntry,
+    region: string,
+    pending: "applied" | "pending" | undefined,
+  ): InRegion {
+    const { rootKind, keyStatus, endpoints } = this.#options;
+    const own = region === this.#options.region ? keyStatus(entry.id) : undefined;
+    const named = namedRoots(entry.fields, region).current !== undefined;
+    const usesRoot = named || entry.origin === "configuration";
+    const root = usesRoot && !entry.deleted && rootStatusOf(entry, region, rootKind, own);
+    return {
+      ...regionStatus(entry, region, pending === "pending"),
+      ...(root && { root }),
+      endpoints: [...endpoints.of(region)],
+    };
+  }
+}
+
+/** Its status, as all regions together are to have it. */
+export function wholeStatus({ deleted, wanted, origin }: InstanceEntry): ShownInstance["status"] {
+  if (deleted) return "Deleted";
+  return wanted ?? (origin === "configuration" ? "Installed" : "Inactive");
+}
+
+function regionStatus(
+  entry: InstanceEntry,
+  region: string,
+  isPending: boolean,
+): Pick<InRegion, "status" | "reason"> {
+  const status = wholeStatus(entry);
+  const state = regionState(entry.fields, region);
+  if (status === "Deleted" || status === "Removing") {
+    return { status, reason: isPending ? "the region has not heard of it yet" : "" };
+  }
+  if (isPending && state === undefined && entry.origin === "order") {
+    return { status: "Installing", reason: "the region has not got it yet" };
+  }
+  if (status === "Inactive") return { status, reason: "its root of trust is not configured" };
+  if (state === undefined) {
+    const reason = "its root of trust was not looked at there yet";
+    return status === "Installed" ? { status, reason: "" } : { status, reason };
+  }
+  return { status: state.status, reason: state.reason };
+}
+
+function wholeReason(
+  entry: InstanceEntry,
+  regions: Readonly<Record<string, InRegion>>,
+): ShownInstance["reason"] {
+  if (entry.removal !== undefined && !entry.deleted) {
+    const { phase } = entry.removal;
+    return phase === "decided" ? "it is being deleted" : "its Active keys are being counted";
+  }
+  const status = wholeStatus(entry);
+  if (status === "Inactive") return "its root of trust is not configured";
+  return Object.entries(regions)
+    .filter(([, { reason, status: there }]) => reason !== "" && there !== "Deleted")
+    .map(([region, { reason }]) => `region ${region}: ${reason}`)
+    .join("; ");
+}

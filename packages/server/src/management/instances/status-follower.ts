@@ -1,0 +1,52 @@
+import {
+  type InstanceStatus,
+  type InstanceStatuses,
+  type OwnStore,
+  readDocument,
+  StoreUnavailable,
+  systemInstance,
+} from "@holdfast/engine";
+import { instanceRecordId } from "../records.ts";
+import { readInstance, statusOf } from "./instance-entry.ts";
+
+/** What a `StatusFollower` stands on. */
+export interface StatusFollowerOptions {
+  readonly own: Pick<OwnStore, "read"> & Pick<InstanceStatuses, "status" | "move">;
+  /** All regions that are not retired, this one's included. */
+  readonly regions: () => readonly string[];
+}
+
+const triesMax = 8;
+
+/**
+ * Brings an instance's status in the region's own store to what its record there says. The status is read before the
+ * record and moved only from what was read, so that a slow node never undoes what a record came to say meanwhile.
+ */
+export class StatusFollower {
+  readonly #options: StatusFollowerOptions;
+
+  constructor(options: StatusFollowerOptions) {
+    this.#options = options;
+  }
+
+  /** Answers the status, and whether it was another before; undefined where there is no such instance. */
+  async follow(
+    instance: string,
+  ): Promise<{ readonly status: InstanceStatus; readonly moved: boolean } | undefined> {
+    const { own, regions } = this.#options;
+    for (let tries = 0; tries < triesMax; tries += 1) {
+      const before = await own.status(instance);
+      const [copy] = await own.read(systemInstance, [instanceRecordId(instance)]);
+      const document = copy && readDocument(copy.object);
+      const entry = document && readInstance(document);
+      if (entry === undefined) return undefined;
+      const status = statusOf(entry, regions());
+      if (before === status) return { status, moved: false };
+      const after = await own.move(instance, [before], status);
+      if (after === status) return { status, moved: true };
+      // One that is Deleted stays so, whatever an older record says.
+      if (after === "Deleted") return { status: after, moved: false };
+    }
+    throw new StoreUnavailable("timeout", "an instance's status changes all the time");
+  }
+}
