@@ -1,0 +1,200 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createKey, look } from "../support/keys.ts";
+import { until } from "../support/redis.ts";
+import { type RootRegions, startRootRegions } from "../support/root-regions.ts";
+import { ClientsOfAll } from "../support/two-regions-clients.ts";
+
+const times = { kekCacheMs: 2_000, graceMs: 8_000, revalidateMs: 1_000, deadlineMs: 1_500 };
+const instance = "tenant";
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+let roots: RootRegions;
+let clients: ClientsOfAll;
+/** One key, made before anything went wrong. */
+let key: string;
+
+beforeAll(async () => {
+  roots = await startRootRegions([instance], times);
+  clients = await ClientsOfAll.open(roots.both, instance);
+  key = await createKey(clients.at("a1"));
+}, 120_000);
+
+afterAll(async () => {
+  await clients?.[Symbol.asyncDispose]();
+  await roots?.[Symbol.asyncDispose]();
+});
+
+/** What a Get of a key is answered by a node: `Success`, or the reason. */
+async function get(node: string, id = key): Promise<string> {
+  const { key: answer } = await look(clients.at(node), id);
+  return answer.status === "Success" ? "Success" : (answer.reason ?? "none");
+}
+
+async function eachAnswers(nodes: readonly string[], answer: string): Promise<void> {
+  for (const node of nodes) {
+    await until(`${node} answers ${answer}`, async () => (await get(node)) === answer, 20_000);
+  }
+}
+
+/** The region's state as its leader wrote it, seen at a node of the other one too. */
+async function stateOf(region: string, node = "b1"): Promise<string | undefined> {
+  const { regions } = await roots.admin(node).call("readRoot", { params: { instance } });
+  return regions[region]?.state;
+}
+
+async function stateIs(region: string, state: string): Promise<void> {
+  await until(
+    `region ${region} is ${state}`,
+    async () => (await stateOf(region)) === state,
+    20_000,
+  );
+}
+
+async function metric(node: string, row: string): Promise<number> {
+  const text = await roots.both.node(node).metrics();
+  const line = text.split("\n").find((one) => one.startsWith(`${row} `));
+  return line === undefined ? Number.NaN : Number(line.slice(row.length + 1));
+}
+
+const nodesOf = { a: ["a1", "a2"], b: ["b1", "b2"] } as const;
+const all = [...nodesOf.a, ...nodesOf.b];
+
+describe("a key manager that cannot be reached", () => {
+  test("service goes on within the grace, which is said, then stops, and comes back by itself", async () => {
+    await eachAnswers(all, "Success");
+    await stateIs("a", "usable");
+    await roots.managers.a.kill();
+    const startedMs = performance.now();
+    const answers = new Set<string>();
+    // Longer than open keys are trusted without a word from the key manager.
+    while (performance.now() - startedMs < 2 * times.kekCacheMs) {
+      for (const node of nodesOf.a) answers.add(await get(node));
+      await sleep(20);
+    }
+    expect([...answers]).toEqual(["Success"]);
+    await stateIs("a", "unreachable");
+    const { regions } = await roots.admin("b1").call("readRoot", { params: { instance } });
+    expect(regions["a"]?.graceUntil).toBeDefined();
+    expect(regions["a"]?.reason).toContain("open keys are used until");
+    expect(await metric("a1", 'holdfast_instance_keys{state="grace"}')).toBe(1);
+    expect(await metric("a1", "holdfast_root_grace_left_seconds")).toBeGreaterThan(0);
+    for (const node of nodesOf.a) {
+      await until(
+        `${node} ends its grace`,
+        async () => (await get(node).catch(() => "shut")) !== "Success",
+        20_000,
+      );
+    }
+    await eachAnswers(nodesOf.b, "Success");
+    await roots.managers.a.start();
+    await eachAnswers(all, "Success");
+    await stateIs("a", "usable");
+  }, 90_000);
+
+  test("one that hangs keeps nobody waiting", async () => {
+    await roots.managers.a.switch({ hang: true });
+    const startedMs = performance.now();
+    let slowestMs = 0;
+    while (performance.now() - startedMs < times.kekCacheMs + 1_000) {
+      const askedMs = performance.now();
+      expect(await get("a1")).toBe("Success");
+      slowestMs = Math.max(slowestMs, performance.now() - askedMs);
+      await sleep(10);
+    }
+    expect(slowestMs).toBeLessThan(1_000);
+    await roots.managers.a.heal();
+    await stateIs("a", "usable");
+  }, 60_000);
+});
+
+describe("a root key that is refused", () => {
+  test.each([
+    ["disabled", "enable"],
+    ["denied", undefined],
+  ] as const)(
+    "%s: that region answers Permission Denied, the other goes on, and it comes back",
+    async (state, back) => {
+      const { a } = roots.managers;
+      if (state === "disabled") await a.change(roots.rootKeys.a, "disable");
+      else await a.switch({ status: 401 });
+      await eachAnswers(nodesOf.a, "PermissionDenied");
+      await stateIs("a", state);
+      await eachAnswers(nodesOf.b, "Success");
+      expect(await stateOf("b")).toBe("usable");
+      if (back === "enable") await a.change(roots.rootKeys.a, "enable");
+      else await a.heal();
+      await eachAnswers(all, "Success");
+      await stateIs("a", "usable");
+    },
+    60_000,
+  );
+
+  test("deleted: at once after revalidate, at every node of the region", async () => {
+    const { a } = roots.managers;
+    await a.change(roots.rootKeys.a, "delete");
+    const { regions } = await roots.admin("b1").call("revalidateRoot", { params: { instance } });
+    const askedMs = performance.now();
+    expect(regions["a"]?.state).toBe("gone");
+    expect(regions["b"]?.state).toBe("usable");
+    await eachAnswers(nodesOf.a, "PermissionDenied");
+    say(`    every node refuses ${Math.round(performance.now() - askedMs)} ms after revalidate`);
+    await eachAnswers(nodesOf.b, "Success");
+    await a.change(roots.rootKeys.a, "restore");
+    await eachAnswers(all, "Success");
+  }, 60_000);
+});
+
+describe("orders", () => {
+  test("shred: both regions refuse at once, until revalidate", async () => {
+    const { regions } = await roots
+      .admin("a2")
+      .call("shredInstance", { params: { instance }, body: { name: instance } });
+    expect(regions).toEqual({ a: "shredded", b: "shredded" });
+    const startedMs = performance.now();
+    await eachAnswers(all, "PermissionDenied");
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
+    await stateIs("b", "shredded");
+    await roots.admin("b2").call("revalidateRoot", { params: { instance } });
+    await eachAnswers(all, "Success");
+  }, 60_000);
+
+  test("rotation while keys are made: all KEKs are re-wrapped and nothing is lost", async () => {
+    const { a, b } = roots.managers;
+    const made: string[] = [];
+    let rotating = true;
+    const making = all.map(async (node) => {
+      while (rotating) made.push(await createKey(clients.at(node)));
+    });
+    await a.change(roots.rootKeys.a, "rotate");
+    await b.change(roots.rootKeys.b, "rotate");
+    await until(
+      "every KEK is under the new version",
+      async () => {
+        const { items } = await roots.admin("a1").call("reportRoots", {});
+        return (
+          items.length === 2 &&
+          items.every(({ stale, versions }) => stale === 0 && Object.keys(versions).length === 1)
+        );
+      },
+      30_000,
+    );
+    const { rewrapped, items } = await roots
+      .admin("b1")
+      .call("rewrapRoot", { params: { instance } });
+    expect(rewrapped).toBe(0);
+    expect(items.map(({ region, stale }) => [region, stale])).toEqual(
+      expect.arrayContaining([
+        ["a", 0],
+        ["b", 0],
+      ]),
+    );
+    rotating = false;
+    await Promise.all(making);
+    expect(made.length).toBeGreaterThan(20);
+    for (const id of [made[0], made.at(-1), key]) {
+      for (const node of all) expect(await get(node, id)).toBe("Success");
+    }
+  }, 60_000);
+});

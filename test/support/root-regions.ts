@@ -1,0 +1,103 @@
+import { appendFile, chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { AdminClient } from "@holdfast/admin";
+import { createSealingKey } from "@holdfast/root-of-trust";
+import { adminClient, firstToken } from "./admin-api.ts";
+import { type KeyManager, startKeyManager } from "./key-protect/index.ts";
+import { systemClock, systemIds } from "./redis-store.ts";
+import { startTwoRegions, type TwoRegions } from "./two-regions.ts";
+import { allWell } from "./vitals.ts";
+
+/** For how long nodes trust what key managers told them. */
+export interface RootTimes {
+  readonly kekCacheMs: number;
+  readonly graceMs: number;
+  readonly revalidateMs: number;
+  readonly deadlineMs: number;
+}
+
+/** Two regions, each under a root key of its own key manager: Key Protect in a, HPCS in b. */
+export interface RootRegions extends AsyncDisposable {
+  readonly both: TwoRegions;
+  readonly managers: { readonly a: KeyManager; readonly b: KeyManager };
+  /** Root keys of the configuration. */
+  readonly rootKeys: { readonly a: string; readonly b: string };
+  /** A manager's client of a node's management API. */
+  readonly admin: (node: string) => AdminClient;
+}
+
+/** Starts both, with nodes whose times are short. */
+export async function startRootRegions(
+  instances: readonly string[],
+  times: RootTimes,
+  nodes = 2,
+): Promise<RootRegions> {
+  await using stack = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), "holdfast-roots-"));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const [a, b] = await Promise.all([
+    startKeyManager({ kind: "key-protect" }),
+    startKeyManager({ kind: "hpcs" }),
+  ]);
+  stack.use(a);
+  stack.use(b);
+  for (const manager of [a, b]) await manager.settings({ settleMs: 0, rotationMs: 0 });
+  const rootKeys = { a: await a.createRootKey("crk a"), b: await b.createRootKey("crk b") };
+  const secrets = join(folder, "secrets");
+  await mkdir(secrets, { mode: 0o700 });
+  await writeFile(join(secrets, "key-protect"), `${a.apiKey}\n`, { mode: 0o600 });
+  await writeFile(join(secrets, "hpcs"), `${b.apiKey}\n`, { mode: 0o600 });
+  const { deadlineMs, ...node } = times;
+  const group = (manager: KeyManager, rootKey: string, secret: string) => ({
+    ...{ host: manager.host, iamHost: manager.iamHost, ca: manager.caFile, deadlineMs },
+    ...{ instanceId: manager.instanceId, rootKey, apiKeyFile: join(secrets, secret) },
+  });
+  const groups = {
+    keyProtect: group(a, rootKeys.a, "key-protect"),
+    hpcs: group(b, rootKeys.b, "hpcs"),
+    secretsFolder: secrets,
+    ...node,
+  };
+  const both = stack.use(
+    await startTwoRegions({
+      instances,
+      nodes,
+      replicas: 0,
+      admin: true,
+      unstarted: true,
+      only: {
+        a: { rootOfTrust: { type: "key-protect", ...groups } },
+        b: { rootOfTrust: { type: "hpcs", ...groups } },
+      },
+    }),
+  );
+  for (const region of both.regions) {
+    const file = join(folder, `sealing-${region.name}.json`);
+    await createSealingKey(file, { clock: systemClock, ids: systemIds });
+    await chmod(file, 0o600);
+    for (const { configFile } of region.nodes) {
+      await appendFile(configFile, `sealingKeyFile: ${file}\n`);
+    }
+  }
+  await Promise.all(both.nodes.map((each) => each.start()));
+  await allWell(both);
+  const [first] = both.nodes;
+  if (first === undefined) throw new Error("no node");
+  const { ca } = both.a;
+  const token = await firstToken({ node: first, ca });
+  const clients = new Map<string, AdminClient>();
+  const admin = (name: string): AdminClient => {
+    const known = clients.get(name) ?? adminClient({ node: both.node(name), ca }, token);
+    clients.set(name, known);
+    return known;
+  };
+  stack.defer(async () => {
+    for (const client of clients.values()) await client[Symbol.asyncDispose]();
+  });
+  const all = stack.move();
+  return {
+    ...{ both, managers: { a, b }, rootKeys, admin },
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
+}
