@@ -1,6 +1,13 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { connect } from "node:tls";
-import { type AdminClient, contract, type Role, type Route, roles } from "@holdfast/admin";
+import {
+  type AdminClient,
+  contract,
+  type Request,
+  type Role,
+  type Route,
+  roles,
+} from "@holdfast/admin";
 import { documentRecord, systemInstance, systemTypes } from "@holdfast/engine";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
@@ -30,7 +37,8 @@ function from(place: number): RawHttps {
 }
 
 async function makeToken(name: string, role: Role, instances?: string[]): Promise<string> {
-  const body = instances === undefined ? { name, role } : { name, role, instances };
+  const body: Request<(typeof contract)["createToken"]>["body"] = { name, role };
+  if (instances !== undefined) body.instances = instances;
   return (await client.call("createToken", { body })).secret;
 }
 
