@@ -1,4 +1,4 @@
-import type { RootOfTrust } from "@holdfast/engine";
+import type { Event, RootOfTrust } from "@holdfast/engine";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
 import { openRoot, type RootOptions } from "../support/key-protect/root.ts";
@@ -85,16 +85,28 @@ describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
       await expect(root.validate()).rejects.toMatchObject({ failure });
     });
 
-    test("one that expires is disabled: what it wrapped opens, and it wraps no more", async () => {
+    test("one that expires opens what it wrapped, wraps no more, and is warned of", async () => {
       const expirationDate = new Date(Date.now() + 60_000).toISOString();
       const expiring = await manager.createRootKey("expiring", { expirationDate });
-      await using root = await open({ rootKey: expiring });
+      const warnings: string[] = [];
+      const observe = (event: Event) => {
+        if (event.type === "warning") warnings.push(event.message);
+      };
+      await using root = await open({ rootKey: expiring, observe });
       await root.validate();
       const { blob } = await root.wrap(secret, data);
       await manager.advance(61_000);
-      await expect(root.validate()).rejects.toMatchObject({ failure: "disabled" });
+      await root.validate();
+      await root.validate();
+      expect(warnings).toEqual([
+        expect.stringContaining("expires in 0 days"),
+        expect.stringContaining("has expired"),
+      ]);
       await expect(root.wrap(secret, data)).rejects.toMatchObject({ failure: "disabled" });
-      await root.unwrap(blob, data);
+      await expect(root.probe()).rejects.toMatchObject({ failure: "disabled" });
+      expect(Buffer.from((await root.unwrap(blob, data)).plaintext)).toEqual(Buffer.from(secret));
+      const listed = (await root.rootKeys()).find(({ id }) => id === expiring);
+      expect(listed).toMatchObject({ state: "Deactivated", usable: false });
     });
 
     test("a standard key is denied", async () => {

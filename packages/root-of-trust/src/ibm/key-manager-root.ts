@@ -12,7 +12,14 @@ import type { RootContext } from "../settings.ts";
 import { isRecord, type JsonRecord, textOf } from "./json.ts";
 import { KeyManagerClient } from "./key-manager-client.ts";
 import { guid, type KeyManagerSettings } from "./key-manager-settings.ts";
-import { currentVersionOf, keyOf, keyState, listRootKeys } from "./root-keys.ts";
+import {
+  currentVersionOf,
+  expiryWarning,
+  isExpired,
+  keyOf,
+  keyState,
+  listRootKeys,
+} from "./root-keys.ts";
 import {
   aadOf,
   dataKeyBytes,
@@ -30,6 +37,7 @@ export class KeyManagerRoot implements RootOfTrust {
   readonly #client: KeyManagerClient;
   /** An alias is resolved once: a wrapped key must not change its root key because an alias moved. */
   #keyId: string | undefined;
+  #warned: string | undefined;
 
   constructor(settings: KeyManagerSettings, context: RootContext) {
     this.kind = settings.kind;
@@ -101,7 +109,9 @@ export class KeyManagerRoot implements RootOfTrust {
     const wrong = keyState(key);
     if (wrong !== undefined) throw new RootOfTrustError(wrong.failure, this.#says(wrong.says));
     if (this.#settings.role === "manager") await this.#checkManager();
-    await this.probe();
+    this.#warnOfExpiry(key);
+    // To refuse now what it has wrapped would make a date into the loss of every key.
+    if (!isExpired(key)) await this.probe();
   }
 
   async probe(): Promise<void> {
@@ -127,6 +137,15 @@ export class KeyManagerRoot implements RootOfTrust {
       const message = this.#says("the service ID lacks the service role Manager on the instance");
       throw new RootOfTrustError("denied", message, { cause: error });
     }
+  }
+
+  /** Once for each thing to say, so once a day while the date comes near. */
+  #warnOfExpiry(key: JsonRecord): void {
+    const warning = expiryWarning(key, this.#context.clock.wallMs());
+    if (warning !== undefined && warning !== this.#warned) {
+      this.#context.observe({ type: "warning", message: this.#says(warning) });
+    }
+    this.#warned = warning;
   }
 
   #says(what: string): string {

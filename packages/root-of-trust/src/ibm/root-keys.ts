@@ -7,6 +7,8 @@ const pageKeys = 1000;
 /** HPCS allows 50,000 keys of all kinds; a list without an end is a fault of the other side. */
 const mostPages = 200;
 
+const dayMs = 86_400_000;
+
 const stateNames: Readonly<Record<number, string>> = {
   0: "Pre-Active",
   1: "Active",
@@ -57,16 +59,33 @@ export function currentVersionOf(key: JsonRecord): string {
   return textOf(key["keyVersion"], "id") ?? "1";
 }
 
-/** What keeps a key from serving an instance; undefined where nothing does. */
+/** What keeps a key from serving an instance at all; undefined where nothing does. */
 export function keyState(
   key: JsonRecord,
 ): { readonly failure: RootOfTrustFailure; readonly says: string } | undefined {
-  const state = key["state"];
+  const { state } = key;
   if (state === 5) return { failure: "gone", says: "the root key is deleted" };
   if (!isRootKey(key)) return { failure: "denied", says: "that key is a standard key" };
-  if (state === 1) return undefined;
+  if (state === 1 || isExpired(key)) return undefined;
   const name = typeof state === "number" ? stateNames[state] : undefined;
   return { failure: "disabled", says: `the root key is ${name ?? "in an unknown state"}` };
+}
+
+/** Deactivated: it unwraps, for what it has wrapped must not be lost at a date, and wraps no more. */
+export function isExpired({ state }: JsonRecord): boolean {
+  return state === 3;
+}
+
+/** What to warn of: a root key that has expired, or will within 30 days. */
+export function expiryWarning(key: JsonRecord, nowMs: number): string | undefined {
+  const date = textOf(key, "expirationDate") ?? "";
+  if (isExpired(key)) {
+    return "the root key has expired: it still opens keys and wraps none; move its instances to another one";
+  }
+  const days = Math.floor((Date.parse(date) - nowMs) / dayMs);
+  return days < 30
+    ? `the root key expires in ${days} days (${date}); move its instances to another one before`
+    : undefined;
 }
 
 function rootKeyOf(id: string, key: JsonRecord): RootKey {
