@@ -56,6 +56,7 @@ export function addDevCommands(dev: Command): void {
     });
   addFaults(dev, say);
   addPki(dev, say);
+  addLoad(dev, say);
 }
 
 /** Breaks and mends parts of the cluster that runs, so that a person can watch what happens. */
@@ -85,6 +86,24 @@ function addFaults(dev: Command, say: (line: string) => void): void {
     " [part...]",
     "mend the line, thaw and start what was broken; all of it, or these parts",
   );
+}
+
+function addLoad(dev: Command, say: (line: string) => void): void {
+  interface Load {
+    readonly config: string;
+    readonly instance: string;
+    readonly keys: number;
+  }
+  dev
+    .command("load")
+    .description("make many Active keys in a store, to see how it does with them")
+    .requiredOption("-c, --config <file>", "the configuration of a node")
+    .requiredOption("--instance <name>", "whose keys")
+    .requiredOption("--keys <number>", "how many", countOf(1, 100_000_000))
+    .action(async ({ config, ...wish }: Load) => {
+      const { loadKeys } = await import("./load.ts");
+      say(await loadKeys(config, process.env, wish));
+    });
 }
 
 function addPki(dev: Command, say: (line: string) => void): void {

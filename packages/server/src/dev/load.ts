@@ -1,0 +1,156 @@
+import {
+  type Change,
+  Engine,
+  type KeyRing,
+  type ManagedObject,
+  MemoryLocks,
+  type ObjectStore,
+  type OwnStore,
+  readDocument,
+  StoreUnavailable,
+  systemTypes,
+  vendorItem,
+  vendorKey,
+  vendorTags,
+} from "@holdfast/engine";
+import { attributeItem, encodeRequest, type Request } from "@holdfast/kmip";
+import { encode, textString } from "@holdfast/ttlv";
+import { keyRingOver } from "../backup/key-rings.ts";
+import { Progress } from "../backup/progress.ts";
+import { systemRecords } from "../backup/system-records.ts";
+import { loadConfig } from "../config.ts";
+import { instanceIdOf } from "../instances.ts";
+import { atRegions } from "../region-commands.ts";
+import { StartError } from "../start-error.ts";
+import { systemClock as clock, systemIds as ids } from "../system.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** How many keys, and whose. */
+export interface LoadWish {
+  readonly instance: string;
+  readonly keys: number;
+}
+
+/** Items of one batch, and records of one script. */
+const keysPerBatch = 64;
+/** Scripts at the same time, which share a barrier. */
+const batchesAtOnce = 16;
+
+/**
+ * Makes many keys in a region's store, as one would have them after years: each made by the engine, sealed under the
+ * instance's key and Active, with an `x-Identifier` of its own (`load-0`, `load-1`, …). Many go in one step, without
+ * evidence, and by catch-up to the other region.
+ */
+export async function loadKeys(
+  configFile: string,
+  environment: Environment,
+  wish: LoadWish,
+): Promise<string> {
+  const config = loadConfig(configFile);
+  using progress = new Progress(process.stderr, clock.monotonicMs);
+  return await atRegions(configFile, environment, async ({ own, peer, region }) => {
+    const instance = await instanceOf(own, wish.instance);
+    const regions = [region, ...(peer === undefined ? [] : [peer.region])];
+    await using keyRing = await keyRingOver(own, { config, environment, regions });
+    const startedMs = clock.monotonicMs();
+    let [next, done] = [0, 0];
+    const worker = async (): Promise<void> => {
+      const maker = new KeyMaker(keyRing, region, instance);
+      while (next < wish.keys) {
+        const first = next;
+        next = Math.min(wish.keys, next + keysPerBatch);
+        const changes = await maker.make(first, next - first);
+        await commit(own, instance, changes);
+        done += changes.length;
+        progress.show("keys", done, wish.keys);
+      }
+    };
+    await Promise.all(Array.from({ length: batchesAtOnce }, worker));
+    const seconds = (clock.monotonicMs() - startedMs) / 1000;
+    return `${done} keys made in instance ${wish.instance} in ${seconds.toFixed(1)} s (${Math.round(done / seconds)} a second)`;
+  });
+}
+
+async function commit(own: OwnStore, instance: string, changes: readonly Change[]): Promise<void> {
+  const outcome = await own.commit(instance, changes, [], { joined: true });
+  if (outcome.kind !== "committed") {
+    throw new StoreUnavailable("corrupt", `keys were refused: ${outcome.kind}`);
+  }
+}
+
+async function instanceOf(own: OwnStore, named: string): Promise<string> {
+  for await (const record of systemRecords(own)) {
+    const document = record.objectType === systemTypes.Instance ? readDocument(record) : undefined;
+    const instance = document?.fixed["instance"];
+    if (instance === undefined || document?.destroyed !== undefined) continue;
+    if ([instance, document?.fields["name"]].includes(named)) return instance;
+    if (instance === instanceIdOf(named)) return instance;
+  }
+  throw new StartError(`--instance ${named}: the store knows no such instance`);
+}
+
+/** Has the engine make keys, and keeps them from the store until there are many. */
+class KeyMaker {
+  readonly #engine: Engine;
+  readonly #instance: string;
+  readonly #region: string;
+  #made: ManagedObject[] = [];
+
+  constructor(keyRing: Pick<KeyRing, "open" | "seal">, region: string, instance: string) {
+    this.#instance = instance;
+    this.#region = region;
+    const store: ObjectStore = {
+      read: async (_, wanted) => wanted.map(() => undefined),
+      find: async () => ({ objects: [] }),
+      markServed: async () => false,
+      appendAudit: async () => undefined,
+      commit: async (_, changes) => {
+        this.#made.push(...changes.map(({ after }) => after));
+        return { kind: "committed" };
+      },
+    };
+    const observe = (): void => undefined;
+    const locks = new MemoryLocks({ observe });
+    this.#engine = new Engine({
+      store,
+      locks,
+      keyRing,
+      clock,
+      ids,
+      observe,
+      region,
+      interop: false,
+    });
+  }
+
+  async make(first: number, count: number): Promise<readonly Change[]> {
+    const items = Array.from({ length: count }, (_, at) => ({
+      operation: "Create" as const,
+      payload: creating(first + at),
+    }));
+    const request = encode(encodeRequest({ version: "2.1", items }));
+    const client = { instance: this.#instance, fingerprint: "dev load" };
+    await this.#engine.execute(request, client, "dev load");
+    const made = this.#made;
+    this.#made = [];
+    if (made.length !== count) throw new StartError("the instance's keys cannot seal now");
+    const activated = { time: Math.floor(clock.wallMs() / 1000), region: this.#region };
+    return made.map((object) => ({
+      kind: "create",
+      after: { ...object, facts: { ...object.facts, activated } },
+    }));
+  }
+}
+
+function creating(number: number): Request<"Create"> {
+  const value = textString(vendorTags.AttributeValue, `load-${number}`);
+  const items = [
+    attributeItem("CryptographicAlgorithm", "AES"),
+    attributeItem("CryptographicLength", 256),
+    attributeItem("CryptographicUsageMask", 0x0c),
+    vendorItem({ key: vendorKey("x", "Identifier"), value }),
+  ];
+  const attributes = { attributes: items.map((item) => ({ item })), templateNames: [] };
+  return { objectType: "SymmetricKey", attributes } as Request<"Create">;
+}
