@@ -1,5 +1,6 @@
 export { parseConfig } from "./config.ts";
 export { type Config, configTable } from "./config-table.ts";
+export { playVcenter } from "./dev/vcenter.ts";
 export {
   batchItemId,
   type VcenterItem,

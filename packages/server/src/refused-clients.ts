@@ -26,10 +26,16 @@ export class RefusedClients {
   /** Oldest first. */
   readonly #clients = new Map<string, RefusedClient>();
   #count = 0;
+  #seen = 0;
 
-  /** Grows with every refusal. */
+  /** Grows with every client that was not among the last ones. */
   get count(): number {
     return this.#count;
+  }
+
+  /** Grows with every refusal. */
+  get seen(): number {
+    return this.#seen;
   }
 
   /** Newest last. */
@@ -42,10 +48,11 @@ export class RefusedClients {
       readonly certificate: X509Certificate | undefined;
     },
   ): void {
-    this.#count += 1;
+    this.#seen += 1;
     const who = client.fingerprint === "" ? hostOf(client.remote) : client.fingerprint;
     const key = `${client.reason} ${who}`;
     const times = (this.#clients.get(key)?.times ?? 0) + 1;
+    if (times === 1) this.#count += 1;
     const raw = client.certificate?.raw;
     const certificate = raw !== undefined && raw.length <= certificateBytesMax ? raw : undefined;
     this.#clients.delete(key);

@@ -25,7 +25,7 @@ export function refusedHandlers(
     listRefused: async ({ query }) => {
       const { items, next } = pageBy(directory.list(), placeOf, query);
       return {
-        items: items.map(({ timeMs, times: _times, certificate, ...client }) => ({
+        items: items.map(({ timeMs, certificate, ...client }) => ({
           ...client,
           time: new Date(timeMs).toISOString(),
           advice: advice[client.reason],

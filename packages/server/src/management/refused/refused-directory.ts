@@ -39,7 +39,7 @@ export interface RefusedDirectoryOptions {
   readonly region: string;
   readonly node: string;
   /** This node's own. */
-  readonly refused: Pick<RefusedClients, "count" | "list">;
+  readonly refused: Pick<RefusedClients, "count" | "seen" | "list">;
   readonly view: Pick<SystemView, "documents" | "get">;
   readonly records: Pick<Records, "create" | "change">;
   readonly clock: Clock;
@@ -50,6 +50,7 @@ const kind = "refused-clients";
 const clientsField = "clients";
 const listedMax = 100;
 const tickMs = 500;
+const recountMs = 60_000;
 /** What one node tells of its refused clients, certificates and all: strangers decide what is in it. */
 const publishedBytesMax = 98_304;
 const subjectMax = 128;
@@ -63,7 +64,7 @@ export class RefusedDirectory implements Disposable {
   readonly #id: string;
   readonly #timer: NodeJS.Timeout;
   readonly #pace = new PublishPace();
-  #published = 0;
+  #published = { count: 0, seen: 0, atMs: Number.NEGATIVE_INFINITY };
   #publishing = false;
 
   constructor(options: RefusedDirectoryOptions) {
@@ -103,13 +104,16 @@ export class RefusedDirectory implements Disposable {
   /** Tells the other nodes what is new, if it is time. */
   async tick(): Promise<void> {
     const { refused, clock } = this.#options;
-    const { count } = refused;
-    if (this.#publishing || count === this.#published) return;
-    if (!this.#pace.may(clock.monotonicMs())) return;
+    const { count, seen } = refused;
+    const nowMs = clock.monotonicMs();
+    // How often a client came is no news for a while.
+    const stale = seen !== this.#published.seen && nowMs - this.#published.atMs >= recountMs;
+    if (this.#publishing || (count === this.#published.count && !stale)) return;
+    if (!this.#pace.may(nowMs)) return;
     this.#publishing = true;
     try {
       await this.#publish();
-      this.#published = count;
+      this.#published = { count, seen, atMs: nowMs };
     } catch (cause) {
       // A store that is out is told elsewhere, and the next turn tries again.
       if (!(cause instanceof ManagementError)) {

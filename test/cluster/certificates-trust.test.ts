@@ -1,0 +1,396 @@
+import { execFileSync } from "node:child_process";
+import { createHash, X509Certificate } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect, type TLSSocket } from "node:tls";
+import type { AdminClient } from "@holdfast/admin";
+import { decodeResponse } from "@holdfast/kmip";
+import { createAuthority, type Issued, playVcenter, selfSigned } from "@holdfast/server";
+import { decode } from "@holdfast/ttlv";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import * as bytes from "../interop/vcenter-bytes.ts";
+import { adminClient, oneTimeToken } from "../support/admin-api.ts";
+import { layInstance } from "../support/instances.ts";
+import { KmipSocket } from "../support/kmip-socket.ts";
+import type { NodeProcess } from "../support/node-process.ts";
+import { until } from "../support/redis.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { allWell } from "../support/vitals.ts";
+
+const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
+let both: TwoRegions;
+let folder: string;
+let token: string;
+const clients: AdminClient[] = [];
+
+const client = (commonName: string): Promise<Issued> => selfSigned({ commonName, ...day });
+const sha256 = ({ certificate }: Pick<Issued, "certificate">): string =>
+  createHash("sha256").update(new X509Certificate(certificate).raw).digest("hex");
+
+/** The management API of a node. */
+function at(node: string, secret = token): AdminClient {
+  const made = adminClient({ node: both.node(node), ca: both.a.ca }, secret);
+  clients.push(made);
+  return made;
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-trust-"));
+  both = await startTwoRegions({ instances: ["declared"], replicas: 0, admin: true });
+  await allWell(both);
+});
+
+afterAll(async () => {
+  await Promise.all(clients.map((one) => one[Symbol.asyncDispose]()));
+  for (const node of both?.nodes ?? [])
+    (await import("node:fs")).copyFileSync(node.logFile, `/tmp/hf/t_${node.name}.log`);
+  await both?.[Symbol.asyncDispose]();
+  if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+});
+
+/** An instance that is Installed, as every node sees it. */
+async function orderInstance(name: string): Promise<{ readonly id: string }> {
+  const { id } = await layInstance(both, name);
+  for (const node of both.nodes) {
+    await until(`${node.name} sees ${name}`, async () => {
+      const listed = at(node.name).call("listCertificates", { params: { instance: id } });
+      return (await listed.catch(() => undefined)) !== undefined;
+    });
+  }
+  return { id };
+}
+
+/** Connects and asks for the versions; rejects where the node does not let the client in. */
+async function greet(node: NodeProcess, shown: Issued): Promise<KmipSocket> {
+  const { certificate, key } = shown;
+  const target = { host: node.host, port: node.kmip, ca: both.a.ca, certificate, key };
+  const socket = await KmipSocket.open(target);
+  try {
+    await socket.exchange(Buffer.from(bytes.firstMessage, "hex"));
+    return socket;
+  } catch (error) {
+    await socket[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function isLetIn(node: NodeProcess, shown: Issued): Promise<boolean> {
+  try {
+    await (await greet(node, shown))[Symbol.asyncDispose]();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Waits until every node lets a client in, or none does, and says how long that took. */
+async function everywhere(letIn: boolean, shown: Issued): Promise<void> {
+  const startedMs = performance.now();
+  const took = await Promise.all(
+    both.nodes.map(async (node) => {
+      const reached = async () => (await isLetIn(node, shown)) === letIn;
+      await until(`${node.name} lets ${letIn ? "it" : "nobody"} in`, reached);
+      return performance.now() - startedMs;
+    }),
+  );
+  expect(Math.max(...took)).toBeLessThan(5000);
+}
+
+/** vCenter's own sequence across all four nodes. */
+async function play(shown: Issued): Promise<void> {
+  const { certificate, key } = shown;
+  await playVcenter({
+    nodes: both.nodes.map((node) => ({
+      name: node.name,
+      region: both.regionOf(node).name,
+      endpoint: `${node.host}:${node.kmip}`,
+    })),
+    tls: { ca: both.a.ca, certificate, key },
+    report: ({ ok, step, result }) => {
+      if (!ok) throw new Error(`${step}: ${result}`);
+    },
+    answered: () => undefined,
+  });
+}
+
+const problem = (code: string) => expect.objectContaining({ code });
+
+describe("the first manager token", () => {
+  test("is made by one of the nodes' one-time tokens, used in both regions at once", async () => {
+    const nodes = ["a1", "b1"] as const;
+    const secrets = await Promise.all(nodes.map((name) => oneTimeToken(both.node(name))));
+    const oneTime = nodes.map((name, place) => at(name, secrets[place]));
+    await expect(oneTime[0]?.call("listTokens", {})).rejects.toEqual(problem("forbidden"));
+    const made = await Promise.allSettled(
+      oneTime.map((one, place) =>
+        one.call("createToken", { body: { name: `first-${place}`, role: "manager" } }),
+      ),
+    );
+    const won = made.flatMap((one) => (one.status === "fulfilled" ? [one.value.secret] : []));
+    expect(won, JSON.stringify(made)).toHaveLength(1);
+    token = won[0] ?? "";
+    for (const node of both.nodes) {
+      await until(`${node.name} removes its file`, async () => !existsSync(node.bootstrapFile));
+    }
+    for (const [place, one] of oneTime.entries()) {
+      await expect(one.call("whoAmI", {}), nodes[place]).rejects.toMatchObject({
+        code: "unauthenticated",
+      });
+    }
+    expect(await at("b2").call("whoAmI", {})).toMatchObject({ role: "manager", node: "b2" });
+  });
+});
+
+describe("vCenter's four ways to be trusted", () => {
+  test("its own self-signed certificate, pasted", async () => {
+    const { id } = await orderInstance("pasted");
+    const shown = await client("kmipClient1");
+    expect(await isLetIn(both.node("b1"), shown)).toBe(false);
+    const added = await at("a1").call("addCertificate", {
+      params: { instance: id },
+      body: { name: "vcenter-1", pem: shown.certificate },
+    });
+    expect(added).toMatchObject({
+      fingerprint: sha256(shown),
+      regions: { a: "applied", b: "applied" },
+    });
+    await everywhere(true, shown);
+    await play(shown);
+  });
+
+  test("an authority that is bound to the instance", async () => {
+    const { id } = await orderInstance("bound");
+    const vmca = await createAuthority({ commonName: "VMCA", ...day });
+    const body = { name: "vmca", kind: "authority" as const, pem: vmca.certificate };
+    await at("b2").call("addCertificate", { params: { instance: id }, body });
+    const shown = await vmca.issue({ commonName: "vcenter.example", ...day });
+    await everywhere(true, shown);
+    await play(shown);
+    await at("a2").call("deleteCertificate", { params: { instance: id, certificate: "vmca" } });
+    await everywhere(false, shown);
+  });
+
+  test("a request that the instance's own authority signs", async () => {
+    const { id } = await orderInstance("signed");
+    const subject = ["-subj", "/O=VMware/CN=kmipClient3"];
+    const made = ["-newkey", "rsa:2048", "-nodes", "-keyout", "k", "-out", "r"];
+    execFileSync("openssl", ["req", "-new", ...made, ...subject], { cwd: folder, stdio: "ignore" });
+    const csr = readFileSync(join(folder, "r"), "utf8");
+    const key = readFileSync(join(folder, "k"), "utf8");
+    // Two regions that make the authority at once have one.
+    const sign = (node: string, name: string) =>
+      at(node).call("signRequest", { params: { instance: id }, body: { name, csr, days: 30 } });
+    const [one, other] = await Promise.all([sign("a1", "vcenter-a"), sign("b1", "vcenter-b")]);
+    expect(one.authority).toBe(other.authority);
+    for (const { pem } of [one, other]) {
+      expect(new X509Certificate(pem).subject).toBe("O=VMware\nCN=kmipClient3");
+      await everywhere(true, { certificate: pem, key });
+    }
+    await play({ certificate: one.pem, key });
+    const { certificate } = await at("b2").call("readAuthority", { params: { instance: id } });
+    expect(certificate).toBe(one.authority);
+  });
+
+  test("a pair that is made for it, whose key is kept nowhere", async () => {
+    const { id } = await orderInstance("pair");
+    const made = await at("b1").call("issuePair", {
+      params: { instance: id },
+      body: { name: "vcenter-1" },
+    });
+    const shown = { certificate: made.pem, key: made.privateKey };
+    await everywhere(true, shown);
+    await play(shown);
+    const secret = made.privateKey.split("\n").slice(1, 3).join("");
+    for (const { redis, folder: files, nodes } of both.regions) {
+      const dump = (await redis.primary.command("keys", "*")) as string[];
+      expect(dump.length).toBeGreaterThan(0);
+      expect(files).toBeDefined();
+      for (const node of nodes) {
+        expect(readFileSync(node.logFile, "utf8")).not.toContain(secret.slice(0, 48));
+      }
+    }
+  });
+});
+
+describe("a certificate", () => {
+  test("that is added in both regions at once opens one instance", async () => {
+    const instances = await Promise.all(["race-1", "race-2"].map((name) => orderInstance(name)));
+    for (let round = 0; round < 4; round += 1) {
+      const shown = await client(`raced ${round}`);
+      const body = { name: `vcenter-${round}`, pem: shown.certificate };
+      const tries = await Promise.allSettled(
+        instances.map(({ id }, place) =>
+          at(["a1", "b1"][place] ?? "").call("addCertificate", { params: { instance: id }, body }),
+        ),
+      );
+      const won = tries.filter(({ status }) => status === "fulfilled");
+      expect(won).toHaveLength(1);
+      const lost = tries.find((one) => one.status === "rejected");
+      expect(lost?.reason).toEqual(problem("certificateTaken"));
+    }
+  });
+
+  test("that is deleted ends access at every node: open connections and resumed sessions too", async () => {
+    const { id } = await orderInstance("deleted");
+    const shown = await client("kmipClient5");
+    const body = { name: "vcenter-1", pem: shown.certificate } as const;
+    const params = { instance: id };
+    const first: { readonly id: string } = await at("a1").call("addCertificate", { params, body });
+    await everywhere(true, shown);
+    const open = await Promise.all(both.nodes.map((node) => greet(node, shown)));
+    const sessions = await Promise.all(both.nodes.map((node) => sessionOf(node, shown)));
+    const closed = open.map(
+      ({ socket }) => new Promise((resolve) => socket.once("close", resolve)),
+    );
+    const startedMs = performance.now();
+    await at("b1").call("deleteCertificate", { params: { ...params, certificate: "vcenter-1" } });
+    await Promise.all(closed);
+    expect(performance.now() - startedMs).toBeLessThan(5000);
+    for (const [place, node] of both.nodes.entries()) {
+      expect(await isLetIn(node, shown)).toBe(false);
+      const resumed = await sessionOf(node, shown, sessions[place]?.session);
+      expect(resumed.answered, node.name).toBe(false);
+    }
+    const again = await at("a2").call("addCertificate", { params, body });
+    expect(again.id).not.toBe(first.id);
+    await everywhere(true, shown);
+  });
+
+  test("of a client that was refused at one node is adopted at another", async () => {
+    const { id } = await orderInstance("adopting");
+    const shown = await client("kmipClient6");
+    expect(await isLetIn(both.node("b2"), shown)).toBe(false);
+    const fingerprint = sha256(shown);
+    await until("a1 hears of it", async () => {
+      const { items } = await at("a1").call("listRefused", { query: {} });
+      const found = items.find((one) => one.fingerprint === fingerprint);
+      return found?.node === "b2" && found.adoptable;
+    });
+    const body = { fingerprint, name: "vcenter-1" };
+    await at("a1").call("adoptCertificate", { params: { instance: id }, body });
+    await everywhere(true, shown);
+  });
+
+  test("is not added while the other region cannot be reached, and deleted all the same", async () => {
+    const { id } = await orderInstance("cut");
+    const params = { instance: id };
+    const [shown, later] = await Promise.all([client("kmipClient7"), client("kmipClient8")]);
+    const body = { name: "vcenter-1", pem: shown.certificate } as const;
+    await at("a1").call("addCertificate", { params, body });
+    await everywhere(true, shown);
+    await using _ = { [Symbol.asyncDispose]: () => both.heal() };
+    await both.cut();
+    const added = at("a1").call("addCertificate", {
+      params,
+      body: { name: "vcenter-2", pem: later.certificate },
+    });
+    await expect(added).rejects.toEqual(problem("peerUnreachable"));
+    const { regions } = await at("a1").call("deleteCertificate", {
+      params: { ...params, certificate: "vcenter-1" },
+    });
+    expect(regions).toEqual({ a: "applied", b: "pending" });
+    for (const node of both.a.nodes) {
+      await until(`${node.name} lets it in no more`, async () => !(await isLetIn(node, shown)));
+    }
+    expect(await isLetIn(both.node("b1"), shown)).toBe(true);
+    await both.heal();
+    await everywhere(false, shown);
+    await allWell(both);
+  });
+});
+
+test("a user makes every node demand a password, on open connections too", async () => {
+  const { id } = await orderInstance("users");
+  const shown = await client("kmipClient9");
+  const params = { instance: id };
+  await at("a1").call("addCertificate", { params, body: { name: "v", pem: shown.certificate } });
+  await everywhere(true, shown);
+  // One in each region, since each password that is tried takes a while.
+  const open = await Promise.all(["a1", "b2"].map((name) => greet(both.node(name), shown)));
+  const create = async (socket: KmipSocket, password?: string): Promise<boolean> =>
+    succeeded(await socket.exchange(creation(password)));
+  expect(await Promise.all(open.map((socket) => create(socket)))).toEqual(open.map(() => true));
+  const user = { ...params, user: "vcenter" };
+  for (const [node, password, before] of [
+    ["b1", "open sesame 2026", undefined],
+    ["a2", "shut sesame 2027", "open sesame 2026"],
+  ] as const) {
+    await at(node).call("setUser", { params: user, body: { password } });
+    for (const socket of open) {
+      // What was remembered of the one before is forgotten.
+      await until("the old way in is shut", async () => !(await create(socket, before)));
+      expect(await create(socket, password)).toBe(true);
+      expect(await create(socket, "open sesame 1999")).toBe(false);
+    }
+  }
+  expect(await at("b2").call("listUsers", { params })).toMatchObject({
+    items: [{ name: "vcenter", origin: "added" }],
+  });
+  await at("b1").call("deleteUser", { params: user });
+  for (const socket of open) {
+    await until("the certificate is enough again", () => create(socket));
+    await socket[Symbol.asyncDispose]();
+  }
+});
+
+/** vCenter's Create, with a user name and a password of 16 characters. */
+function creation(password?: string): Buffer {
+  const message = bytes.create(1, password !== undefined);
+  const known = `0000000a${Buffer.from("opensesame").toString("hex")}${"00".repeat(6)}`;
+  const given = `00000010${Buffer.from(password ?? "").toString("hex")}`;
+  return Buffer.from(message.replace(known, given), "hex");
+}
+
+function succeeded(answer: Uint8Array): boolean {
+  const { items } = decodeResponse(decode(answer));
+  return items.every(({ status }) => status === "Success");
+}
+
+test("a token that is revoked is good for nothing in either region", async () => {
+  const { secret, token: made } = await at("a1").call("createToken", {
+    body: { name: "ci", role: "viewer" },
+  });
+  await until("b1 knows it", async () => {
+    return (
+      (
+        await at("b1", secret)
+          .call("whoAmI", {})
+          .catch(() => undefined)
+      )?.name === "ci"
+    );
+  });
+  await at("b2").call("revokeToken", { params: { token: made.id } });
+  for (const { name } of both.nodes) {
+    await until(`${name} refuses it`, async () => {
+      const refused = await at(name, secret)
+        .call("whoAmI", {})
+        .catch((error: unknown) => error);
+      return (refused as { readonly code?: unknown }).code === "unauthenticated";
+    });
+  }
+});
+
+/** Makes a connection, resumed where there is a session, and says whether the node answered on it. */
+async function sessionOf(
+  { host, kmip: port }: NodeProcess,
+  { certificate: cert, key }: Issued,
+  session?: Buffer,
+): Promise<{ readonly session: Buffer | undefined; readonly answered: boolean }> {
+  const socket: TLSSocket = connect({
+    ...{ host, port, cert, key, ca: both.a.ca },
+    ...(session && { session }),
+  });
+  let last: Buffer | undefined;
+  socket.on("session", (made: Buffer) => {
+    last = made;
+  });
+  socket.on("error", () => undefined);
+  socket.write(Buffer.from(bytes.firstMessage, "hex"));
+  const answered = await new Promise<boolean>((resolve) => {
+    socket.once("data", () => resolve(true));
+    socket.once("close", () => resolve(false));
+  });
+  socket.destroy();
+  return { session: last, answered };
+}
