@@ -7,6 +7,7 @@ import { StartError } from "../start-error.ts";
 import { Control } from "./control.ts";
 import { type FaultRequest, Faults } from "./faults.ts";
 import { type Folder, makeFolder, refuseOld, writeJson } from "./folder.ts";
+import { bootstrapFile, ensureManager } from "./manager-token.ts";
 import {
   ensurePeerPki,
   ensureRegionFiles,
@@ -104,6 +105,13 @@ export class Cluster {
     };
   }
 
+  /** Makes a manager token where the folder has none that is valid. */
+  async ensureManager(signal: AbortSignal): Promise<void> {
+    const { folder, plan, pki } = this;
+    const ca = readFileSync(pki.ca, "utf8");
+    await ensureManager({ folder, nodes: nodesInTurn(plan), ca, signal });
+  }
+
   /** Says in `cluster.json` that the cluster can be used, starts again what ends from now on, and takes commands. */
   async ready(carryOut: (request: FaultRequest) => Promise<readonly string[]>): Promise<void> {
     this.#control = await Control.open(this.folder, carryOut);
@@ -150,6 +158,7 @@ export class Cluster {
       return {
         server: this.pki,
         files: own,
+        bootstrapFile: bootstrapFile(this.folder, node),
         ...(other === undefined || peers === undefined
           ? {}
           : { peer: { region: other, ca: peers.ca, own: peers.of(node.name) } }),
@@ -226,6 +235,7 @@ export class Cluster {
       ca,
       clientCertificate,
       clientKey,
+      managerToken: this.folder.managerToken,
     });
   }
 }
@@ -245,11 +255,12 @@ function describeNode(node: DevNode, { child }: Supervised) {
     http: printAddress(node.http),
     peer: printAddress(node.peer),
     line: printAddress(node.line),
+    admin: printAddress(node.admin),
     pid: child.identity.pid,
   };
 }
 
-function listeners({ name, kmip, http, health, peer, line }: DevNode, withPeers: boolean) {
+function listeners({ name, kmip, http, health, peer, line, admin }: DevNode, withPeers: boolean) {
   const peers = [
     { ...peer, what: `peers of node ${name}` },
     { ...line, what: `line to node ${name}` },
@@ -258,6 +269,7 @@ function listeners({ name, kmip, http, health, peer, line }: DevNode, withPeers:
     { ...kmip, what: `KMIP of node ${name}` },
     { ...http, what: `metrics of node ${name}` },
     { ...health, what: `health of node ${name}` },
+    { ...admin, what: `management of node ${name}` },
     ...(withPeers ? peers : []),
   ];
 }

@@ -35,6 +35,8 @@ export interface Folder {
   readonly control: string;
   /** The key that the last start made, so that the next can show that it is still there. */
   readonly lastKey: string;
+  /** A token that manages everything, made at the first start. */
+  readonly managerToken: string;
 }
 
 /** The paths under a cluster's folder; makes nothing. */
@@ -50,6 +52,7 @@ export function folderAt(root: string): Folder {
     settings: join(root, "settings.json"),
     control: join(root, "control.sock"),
     lastKey: join(root, "last-key.json"),
+    managerToken: join(root, "manager.token"),
   };
 }
 

@@ -13,8 +13,8 @@ import {
   vendorKey,
   vendorTags,
 } from "@holdfast/engine";
-import { attributeItem, encodeRequest, type Request } from "@holdfast/kmip";
-import { encode, textString } from "@holdfast/ttlv";
+import { attributeItem, decodeResponse, encodeRequest, type Request } from "@holdfast/kmip";
+import { decode, encode, textString } from "@holdfast/ttlv";
 import { keyRingOver } from "../backup/key-rings.ts";
 import { Progress } from "../backup/progress.ts";
 import { systemRecords } from "../backup/system-records.ts";
@@ -131,10 +131,16 @@ class KeyMaker {
     }));
     const request = encode(encodeRequest({ version: "2.1", items }));
     const client = { instance: this.#instance, fingerprint: "dev load" };
-    await this.#engine.execute(request, client, "dev load");
+    const answer = await this.#engine.execute(request, client, "dev load");
     const made = this.#made;
     this.#made = [];
-    if (made.length !== count) throw new StartError("the instance's keys cannot seal now");
+    if (made.length !== count) {
+      const { items: answers } = decodeResponse(decode(answer));
+      const refused = answers.find(({ status }) => status !== "Success");
+      throw new StartError(
+        `--instance: no keys can be made now: ${refused?.message ?? "no reason"}`,
+      );
+    }
     const activated = { time: Math.floor(clock.wallMs() / 1000), region: this.#region };
     return made.map((object) => ({
       kind: "create",

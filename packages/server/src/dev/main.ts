@@ -156,7 +156,7 @@ function addStart(dev: Command, say: (line: string) => void): void {
     .option("--wan <ms>", "delay each way between the regions", countOf(0, 2000), 0)
     .option(
       "--port <number>",
-      "KMIP port; with another one the next four are metrics, health, peers and the line to them",
+      "KMIP port; with another one the next five are metrics, health, peers, the line to them and management",
       countOf(1, 65_531),
       kmipPort,
     )

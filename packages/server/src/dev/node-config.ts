@@ -11,6 +11,8 @@ export interface NodeSettings {
   readonly redis: RegionRedis;
   readonly server: ServerFiles;
   readonly files: RegionFiles;
+  /** Where the node writes its one-time token while nobody can manage yet. */
+  readonly bootstrapFile: string;
   /** Absent for a region alone. */
   readonly peer?: { readonly region: DevRegion; readonly ca: string; readonly own: PeerFiles };
 }
@@ -21,7 +23,10 @@ export function nodeConfigFile(folder: Folder, node: DevNode): string {
 }
 
 /** A node's configuration as YAML. */
-export function nodeConfig(node: DevNode, { redis, server, files, peer }: NodeSettings): string {
+export function nodeConfig(
+  node: DevNode,
+  { redis, server, files, bootstrapFile, peer }: NodeSettings,
+): string {
   const at = (port: number) => printAddress({ host: redisHost, port });
   return stringify({
     region: node.region,
@@ -42,7 +47,13 @@ export function nodeConfig(node: DevNode, { redis, server, files, peer }: NodeSe
     },
     locks: [`redis://${at(redis.ports.lock)}`],
     ...(peer === undefined ? {} : { peer: peerSettings(node, peer) }),
+    admin: {
+      listen: printAddress(node.admin),
+      tls: { certificate: server.serverCertificate, key: server.serverKey },
+      bootstrapFile,
+    },
     rootOfTrust: { type: "local", file: files.rootKey },
+    sealingKeyFile: files.sealingKey,
     instances: [{ name: "demo", certificates: [server.clientCertificate] }],
   });
 }

@@ -1,7 +1,7 @@
 import { randomBytes, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { createLocalRoot } from "@holdfast/root-of-trust";
+import { createLocalRoot, createSealingKey } from "@holdfast/root-of-trust";
 import { purposes } from "../purposes.ts";
 import { systemClock, systemIds } from "../system.ts";
 import { makePrivate, readOrMake, writePrivate } from "./folder.ts";
@@ -23,6 +23,8 @@ export interface RegionFiles {
   readonly ticketKeys: string;
   /** The local root of trust: it wraps the keys that seal the objects, so it is never made anew. */
   readonly rootKey: string;
+  /** Seals the secrets of instances' key managers. */
+  readonly sealingKey: string;
 }
 
 /** A node's part in the regions' own PKI. */
@@ -79,13 +81,20 @@ export async function ensureServerPki(
   return files;
 }
 
-/** Makes a region's ticket keys and root key where they are missing. */
+/** Makes a region's ticket keys, root key and sealing key where they are missing. */
 export async function ensureRegionFiles(folder: string): Promise<RegionFiles> {
-  const files = { ticketKeys: join(folder, "ticket.keys"), rootKey: join(folder, "root.key") };
+  const files = {
+    ticketKeys: join(folder, "ticket.keys"),
+    rootKey: join(folder, "root.key"),
+    sealingKey: join(folder, "sealing.key"),
+  };
   makePrivate(folder);
   readOrMake(files.ticketKeys, () => randomBytes(48));
   if (!existsSync(files.rootKey)) {
     await createLocalRoot(files.rootKey, { clock: systemClock, ids: systemIds });
+  }
+  if (!existsSync(files.sealingKey)) {
+    await createSealingKey(files.sealingKey, { clock: systemClock, ids: systemIds });
   }
   return files;
 }

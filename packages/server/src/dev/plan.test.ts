@@ -17,7 +17,7 @@ test("two regions with two nodes each have addresses of their own, and vCenter t
   expect([first?.http.port, first?.health.port, first?.peer.port]).toEqual([9464, 9465, 9443]);
 });
 
-test("another port takes the next four, and addresses are the first region's first", () => {
+test("another port takes the next five, and addresses are the first region's first", () => {
   const addresses = ["127.0.9.1", "127.0.9.2"];
   const [a, b] = planOf({ regions: 2, nodes: 2, port: 100, wan: 0, addresses }).regions;
   expect(a?.nodes.map(({ kmip }) => kmip)).toEqual([{ host: "127.0.9.1", port: 100 }]);

@@ -12,6 +12,8 @@ export interface DevNode {
   readonly peer: Address;
   /** Where the other region's nodes connect: the line's end, which forwards to `peer`. */
   readonly line: Address;
+  /** The management API. */
+  readonly admin: Address;
 }
 
 /** A region of the development cluster. */
@@ -40,7 +42,14 @@ export interface PlanOptions {
 /** The port where vCenter expects KMIP. */
 export const kmipPort = 5696;
 
-const usualPorts = { kmip: kmipPort, http: 9464, health: 9465, peer: 9443, line: 9444 };
+const usualPorts = {
+  kmip: kmipPort,
+  http: 9464,
+  health: 9465,
+  peer: 9443,
+  line: 9444,
+  admin: 8443,
+};
 
 /** Regions and nodes with their names and addresses; a `StartError` where the options do not go together. */
 export function planOf(options: PlanOptions): Plan {
@@ -73,6 +82,7 @@ export function planOf(options: PlanOptions): Plan {
             health: address(ports.health),
             peer: address(ports.peer),
             line: address(ports.line),
+            admin: address(ports.admin),
           };
         }),
       };
@@ -90,5 +100,8 @@ export function nodesInTurn({ regions }: Plan): readonly DevNode[] {
 
 function portsFrom(port: number): typeof usualPorts {
   if (port === kmipPort) return usualPorts;
-  return { kmip: port, http: port + 1, health: port + 2, peer: port + 3, line: port + 4 };
+  const [kmip, http, health, peer, line, admin] = [0, 1, 2, 3, 4, 5].map((at) => port + at) as [
+    ...[number, number, number, number, number, number],
+  ];
+  return { kmip, http, health, peer, line, admin };
 }

@@ -93,10 +93,11 @@ async function stay(cluster: Cluster, options: StartOptions): Promise<void> {
 }
 
 async function play(cluster: Cluster, options: StartOptions): Promise<void> {
-  const { folder, plan, say } = options;
+  const { folder, plan, say, ending } = options;
   const nodes = nodesInTurn(plan);
   const earlier = readJson<MadeKey>(folder.lastKey);
   let firstAnswerMs: number | undefined;
+  let doneMs: number | undefined;
   say("");
   say("vCenter's key sequence: KMIP 1.1 over mutual TLS, one connection a line, nodes in turn");
   say(tableHead());
@@ -115,15 +116,17 @@ async function play(cluster: Cluster, options: StartOptions): Promise<void> {
       report: (outcome) => say(tableRow(outcome)),
     });
     writeJson(folder.lastKey, made);
+    doneMs = commandAgeMs();
   } catch (error) {
     if (!(error instanceof SequenceFailed)) throw error;
     throw new StartError(
       `vCenter's sequence failed: ${reasonOf(error)}; logs are in ${folder.log}`,
     );
   }
+  await cluster.ensureManager(ending.signal);
   say("");
   say(
-    `Ready. First request answered ${seconds(firstAnswerMs)} after the command, the whole sequence done after ${seconds(commandAgeMs())}.`,
+    `Ready. First request answered ${seconds(firstAnswerMs)} after the command, the whole sequence done after ${seconds(doneMs)}.`,
   );
   for (const line of await whoLeads(nodes)) say(line);
   for (const line of whatToTry(cluster, options)) say(line);
@@ -153,6 +156,11 @@ function whatToTry(
   const list = (pick: (node: DevNode) => string) =>
     nodes.map((node) => `${pick(node)} (${node.name})`).join("  ");
   const dev = commandOptions === "" ? "" : ` --dev ${folder.root}`;
+  const roots = plan.regions.map(({ name }) => `--root ${name}:local`).join(" ");
+  const site =
+    commandOptions === ""
+      ? ""
+      : ` --url https://${printAddress(first.admin)} --ca ${pki.ca} --token-file ${folder.managerToken}`;
   const python = `from kmip.pie.client import ProxyKmipClient as C; from kmip import enums as e; c = C(config_file='${pykmip}'); c.open(); print(c.create(e.CryptographicAlgorithm.AES, 256))`;
   const [, , third] = nodes;
   const watch =
@@ -164,6 +172,8 @@ function whatToTry(
         ];
   return [
     `  KMIP         ${list(({ kmip }) => printAddress(kmip))}`,
+    `  management   ${list(({ admin }) => `https://${printAddress(admin)}`)}`,
+    `  its token    ${folder.managerToken}  (manager)`,
     `  metrics      ${list(({ http }) => `http://${printAddress(http)}/metrics`)}`,
     `  certificate  ${pki.clientCertificate}  (demo client)`,
     `  its key      ${pki.clientKey}`,
@@ -174,6 +184,8 @@ function whatToTry(
     "Try it:",
     `  npx holdfast kmip create --name my-first-key${dev}`,
     `  npx holdfast kmip locate${dev}`,
+    `  npx holdfast instance order --name kmip-first ${roots}${site}`,
+    `  npx holdfast doctor${site}`,
     `  /usr/bin/python3 -c "${python}"   # Debian package python3-pykmip`,
     ...watch,
     "",
