@@ -3,7 +3,7 @@ import { loadConfig } from "./config.ts";
 import { loadInstances } from "./instances.ts";
 import { certificatesOf } from "./metric-certificates.ts";
 import { readPeerIdentity } from "./peer-tls.ts";
-import { openDefaultRoot } from "./root-settings.ts";
+import { openDefaultRoot, openSealingKey } from "./root-settings.ts";
 import { storeConnection } from "./store-access.ts";
 import { systemClock } from "./system.ts";
 import { readIdentity, readTicketSecret } from "./tls.ts";
@@ -23,6 +23,7 @@ export async function checkConfig(
   checkSinkFiles(config.audit, environment);
   const instances = loadInstances(config.instances);
   await (await openDefaultRoot(config, environment)).close();
+  await (await openSealingKey(config))?.close();
   const certificates = certificatesOf(identity, instances, peerIdentity);
   const other = peer === undefined ? "alone" : `with region ${peer.region}`;
   return [

@@ -11,7 +11,7 @@ import {
   type Pkcs11Settings,
   type RootContext,
   type RootSettings,
-  type SealingKey,
+  SealingKey,
   type SecretSource,
 } from "@holdfast/root-of-trust";
 import { readText } from "./certificates.ts";
@@ -96,6 +96,14 @@ export async function openDefaultRoot(
   return await openRootOfTrust(settings, context).catch((error: unknown) => {
     const [setting = "rootOfTrust"] = defaultRootPlace(config).split(": ", 1);
     throw new StartError(`${setting}: ${reasonOf(error)}`);
+  });
+}
+
+/** Opens the region's sealing key, where the configuration has one; what is wrong with its file is a `StartError`. */
+export async function openSealingKey({ sealingKeyFile }: Config): Promise<SealingKey | undefined> {
+  if (sealingKeyFile === undefined) return undefined;
+  return await SealingKey.open(sealingKeyFile, systemIds).catch((error: unknown) => {
+    throw new StartError(`sealingKeyFile: ${reasonOf(error)}`);
   });
 }
 

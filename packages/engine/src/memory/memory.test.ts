@@ -61,10 +61,15 @@ rootOfTrustConformance(
         disabled: fail("disabled"),
         gone: fail("gone"),
       },
+      mend: async () => subject.fail(undefined),
       close: async () => undefined,
     };
   },
-  { rotates: true, failures: ["unavailable", "denied", "disabled", "gone"] },
+  {
+    rotates: true,
+    failures: ["unavailable", "denied", "disabled", "gone"],
+    mends: ["unavailable", "denied", "disabled", "gone"],
+  },
 );
 
 test("what a caller does to the bytes it was given does not reach the store", async () => {

@@ -5,7 +5,7 @@ const format = "encrypted-1";
 const algorithm = "aes-256-gcm";
 const [keyBytes, saltBytes, nonceBytes, tagBytes] = [32, 16, 12, 16];
 /** About a quarter of a second and 128 MiB for each guess. */
-const cost = { N: 1 << 17, r: 8, p: 1 } as const;
+const cost = { N: 1 << 17, r: 8, p: 1 };
 /** What a file may ask for at most: memory is this machine's. */
 const costMax = { N: 1 << 20, r: 16, p: 4 } as const;
 
@@ -30,17 +30,18 @@ export async function encryptVersions(
   content: object,
   passphrase: string,
   ids: Ids,
+  N: number = cost.N,
 ): Promise<EncryptedFile> {
   const [salt, nonce] = [saltBytes, nonceBytes].map((length) =>
     Buffer.from(ids.randomBytes(length)),
   ) as [Buffer, Buffer];
   const head = {
     format,
-    scrypt: cost,
+    scrypt: { ...cost, N },
     salt: salt.toString("base64"),
     nonce: nonce.toString("base64"),
   } as const;
-  const key = await derive(passphrase, salt, cost);
+  const key = await derive(passphrase, salt, head.scrypt);
   const plain = Buffer.from(JSON.stringify(content));
   const cipher = createCipheriv(algorithm, key, nonce, { authTagLength: tagBytes });
   cipher.setAAD(bound(head));

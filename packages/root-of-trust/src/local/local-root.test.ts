@@ -40,11 +40,16 @@ rootOfTrustConformance(
         unavailable: () => chmod(path, 0o640),
         denied: () => chmod(path, 0o000),
       },
+      mend: () => chmod(path, 0o600),
       close: () => rm(own, { recursive: true }),
     };
   },
   // Root may read what has no permissions.
-  { rotates: true, failures: isRoot ? ["gone", "unavailable"] : ["gone", "unavailable", "denied"] },
+  {
+    rotates: true,
+    failures: isRoot ? ["gone", "unavailable"] : ["gone", "unavailable", "denied"],
+    mends: ["unavailable"],
+  },
 );
 
 /** The versions in a file as text. */

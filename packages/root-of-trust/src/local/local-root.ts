@@ -1,4 +1,10 @@
-import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  timingSafeEqual,
+} from "node:crypto";
 import {
   type Clock,
   type Ids,
@@ -83,6 +89,7 @@ export class LocalRoot implements RootOfTrust {
   /** Never held over an await: a reload zeroes the keys that it replaces. */
   #keys: RootKeys | undefined;
   #reloading: Promise<void> | undefined;
+  #refused: { readonly tried: string; readonly error: RootOfTrustError } | undefined;
   #closed = false;
 
   constructor(file: KeyFile, ids: Ids, keys: RootKeys) {
@@ -150,6 +157,20 @@ export class LocalRoot implements RootOfTrust {
     this.#forget();
   }
 
+  /** Trying a passphrase is meant to cost much: the same one is not tried again at the same file. */
+  async #read(fingerprint: string): Promise<RootKeys> {
+    const text = await this.#file.passphrase?.().catch(() => undefined);
+    if (text === undefined) return await readRootKeys(this.#file);
+    const tried = createHash("sha256").update(`${fingerprint}\0${text}`).digest("hex");
+    if (this.#refused?.tried === tried) throw this.#refused.error;
+    return await readRootKeys(this.#file).catch((error: unknown) => {
+      if (error instanceof RootOfTrustError && error.failure === "denied") {
+        this.#refused = { tried, error };
+      }
+      throw error;
+    });
+  }
+
   #forget(): void {
     zeroKeys(this.#keys?.versions ?? []);
     this.#keys = undefined;
@@ -165,8 +186,9 @@ export class LocalRoot implements RootOfTrust {
 
   async #reloadNow(): Promise<void> {
     try {
-      if ((await fingerprintOf(this.#file)) === this.#keys?.fingerprint) return;
-      const keys = await readRootKeys(this.#file);
+      const fingerprint = await fingerprintOf(this.#file);
+      if (fingerprint === this.#keys?.fingerprint) return;
+      const keys = await this.#read(fingerprint);
       this.#forget();
       if (this.#closed) zeroKeys(keys.versions);
       else this.#keys = keys;

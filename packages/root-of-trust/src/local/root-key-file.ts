@@ -20,6 +20,8 @@ export interface KeyFile {
   readonly what?: string;
   /** What it is encrypted under; left out, it is written as it is, and an encrypted one cannot be read. */
   readonly passphrase?: SecretSource;
+  /** What a guess at the passphrase costs (scrypt's N); 131,072 unless said. */
+  readonly scryptN?: number;
 }
 
 /** One version of the root key. */
@@ -149,7 +151,7 @@ async function write(
   const content =
     file.passphrase === undefined
       ? plain
-      : await encryptVersions(plain, await passphraseOf(file), ids);
+      : await encryptVersions(plain, await passphraseOf(file), ids, file.scryptN);
   const bytes = Buffer.from(`${JSON.stringify(content, null, 2)}\n`);
   await handle.writeFile(bytes);
   await handle.sync();

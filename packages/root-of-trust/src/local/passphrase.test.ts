@@ -1,0 +1,165 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { SealBroken } from "@holdfast/engine";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openRootOfTrust } from "../open.ts";
+import { createLocalRoot, openLocalRoot, rotateLocalRoot } from "./local-root.ts";
+import { createSealingKey, rotateSealingKey, SealingKey } from "./sealing-key.ts";
+
+const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
+const clock = { wallMs: () => Date.UTC(2026, 0, 2), monotonicMs: () => 0 };
+const sources = { clock, ids };
+const data = Buffer.from("instance");
+const secret = Buffer.alloc(32, 7);
+
+let directory: string;
+let path: string;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "key-file-"));
+  path = join(directory, "root.json");
+});
+afterEach(async () => {
+  await rm(directory, { recursive: true });
+});
+
+/** Cheap to guess, so that tests are quick. */
+const scryptN = 1 << 12;
+const under = (text: string) => ({ path, passphrase: async () => text, scryptN });
+
+describe("a root key file under a passphrase", () => {
+  test("shows no key, keeps mode and versions through a rotation, and opens with the passphrase only", async () => {
+    await createLocalRoot(under("correct horse"), sources);
+    const first = await openLocalRoot(under("correct horse"), ids);
+    const { blob } = await first.wrap(secret, data);
+    await rotateLocalRoot(under("correct horse"), sources);
+    const text = await readFile(path, "utf8");
+    expect(JSON.parse(text)).toMatchObject({ format: "encrypted-1", scrypt: { N: scryptN } });
+    expect(text).not.toMatch(/versions|"key"|created/);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    const opened = await first.unwrap(blob, data);
+    expect(opened.plaintext).toEqual(secret);
+    expect(opened.rewrapped?.version).toBe("2");
+    await expect(openLocalRoot(under("battery staple"), ids)).rejects.toMatchObject({
+      failure: "denied",
+      message: expect.stringContaining("the passphrase is not the one"),
+    });
+    await expect(openLocalRoot(path, ids)).rejects.toMatchObject({
+      failure: "unavailable",
+      message: expect.stringContaining("encrypted under a passphrase, and none is given"),
+    });
+    await expect(rotateLocalRoot(path, sources)).rejects.toThrow("none is given");
+  });
+
+  test("that was plain is encrypted by its next rotation", async () => {
+    await createLocalRoot(path, sources);
+    const { blob } = await (await openLocalRoot(path, ids)).wrap(secret, data);
+    await rotateLocalRoot(under("correct horse"), sources);
+    expect(await readFile(path, "utf8")).not.toContain("versions");
+    const settings = {
+      type: "local",
+      file: path,
+      passphrase: async () => "correct horse",
+    } as const;
+    await using root = await openRootOfTrust(settings, { clock, ids, observe: () => undefined });
+    expect((await root.unwrap(blob, data)).plaintext).toEqual(secret);
+  });
+
+  test("that was altered, or asks for too much, does not open", async () => {
+    await createLocalRoot(under("correct horse"), sources);
+    const made = JSON.parse(await readFile(path, "utf8"));
+    const flipped = Buffer.from(made.ciphertext, "base64");
+    flipped[20] = (flipped[20] ?? 0) ^ 1;
+    for (const change of [
+      { ciphertext: flipped.toString("base64") },
+      { ciphertext: "" },
+      { salt: Buffer.alloc(16).toString("base64") },
+      { nonce: "AAAA" },
+      { scrypt: { ...made.scrypt, N: 2 ** 40 } },
+      { scrypt: { ...made.scrypt, r: 0 } },
+      { scrypt: null },
+      { salt: 1 },
+    ]) {
+      await writeFile(path, JSON.stringify({ ...made, ...change }));
+      await expect(openLocalRoot(under("correct horse"), ids)).rejects.toMatchObject({
+        failure: "denied",
+      });
+    }
+  });
+
+  test("a wrong passphrase is derived once, refuses every use, and a mended one is noticed", async () => {
+    await createLocalRoot(under("correct horse"), sources);
+    let passphrase = "correct horse";
+    const root = await openLocalRoot({ path, passphrase: async () => passphrase }, ids);
+    const { blob } = await root.wrap(secret, data);
+    await rotateLocalRoot(under("correct horse"), sources);
+    passphrase = "battery staple";
+    const refusal = await root.wrap(secret, data).catch((error: unknown) => error);
+    expect(refusal).toMatchObject({ failure: "denied" });
+    for (let at = 0; at < 3; at++) await expect(root.unwrap(blob, data)).rejects.toBe(refusal);
+    passphrase = "correct horse";
+    expect((await root.unwrap(blob, data)).plaintext).toEqual(secret);
+  });
+
+  test("whose passphrase cannot be read or is empty is said", async () => {
+    await createLocalRoot(under("correct horse"), sources);
+    const unreadable = { path, passphrase: () => Promise.reject(new Error("no such file")) };
+    await expect(openLocalRoot(unreadable, ids)).rejects.toThrow(
+      `root key file ${path}: its passphrase: no such file`,
+    );
+    await expect(openLocalRoot(under(""), ids)).rejects.toThrow("its passphrase is empty");
+  });
+
+  test("is derived once for all who wait", async () => {
+    await createLocalRoot(under("correct horse"), sources);
+    let asked = 0;
+    const counting = {
+      path,
+      passphrase: async () => {
+        asked += 1;
+        return "correct horse";
+      },
+    };
+    const root = await openLocalRoot(counting, ids);
+    await rotateLocalRoot(under("correct horse"), sources);
+    await Promise.all(Array.from({ length: 8 }, () => root.wrap(secret, data)));
+    expect(asked).toBeLessThanOrEqual(3);
+  });
+});
+
+describe("a region's sealing key", () => {
+  test("seals for one purpose, through rotations, and tells what has a newer version", async () => {
+    await createSealingKey(path, sources);
+    await using key = await SealingKey.open(path, ids);
+    const sealed = await key.seal(secret, data);
+    expect(Buffer.from(sealed).includes(secret.subarray(0, 8))).toBe(false);
+    expect(await key.open(sealed, data)).toEqual({ plaintext: secret });
+    await expect(key.open(sealed, Buffer.from("other"))).rejects.toThrow(SealBroken);
+    expect(await rotateSealingKey(path, sources)).toBe(2);
+    expect(await key.version()).toBe("2");
+    const { plaintext, resealed = new Uint8Array() } = await key.open(sealed, data);
+    expect(plaintext).toEqual(secret);
+    expect(await key.open(resealed, data)).toEqual({ plaintext: secret });
+  });
+
+  test("is no root of trust, were both the same file", async () => {
+    await createSealingKey(path, sources);
+    await using key = await SealingKey.open(path, ids);
+    const root = await openLocalRoot(path, ids);
+    const { blob } = await root.wrap(secret, data);
+    await expect(key.open(blob, data)).rejects.toThrow(SealBroken);
+    await expect(root.unwrap(await key.seal(secret, data), data)).rejects.toThrow(SealBroken);
+  });
+
+  test("in a file that others may read, or that is there already, is refused by its name", async () => {
+    await createSealingKey(path, sources);
+    await expect(createSealingKey(path, sources)).rejects.toThrow(
+      `sealing key file ${path} is there already`,
+    );
+    await writeFile(join(directory, "open.json"), await readFile(path), { mode: 0o644 });
+    await expect(SealingKey.open(join(directory, "open.json"), ids)).rejects.toThrow(
+      /^sealing key file .*open\.json: mode 0644 lets others read or change it; run: chmod 0600/,
+    );
+  });
+});
