@@ -166,6 +166,17 @@ describe("faults between a node and its key manager", () => {
     await until("service again", () => works(root));
   });
 
+  test("one attempt that hangs leaves time for another", async () => {
+    await using root = await open({ deadlineMs: 4000 });
+    await root.describe();
+    await manager.switch({ hang: true, times: 1 });
+    await root.describe();
+    expect(events.slice(-2).map(({ status, code }) => [status, code])).toEqual([
+      [0, "TimeoutError"],
+      [200, undefined],
+    ]);
+  });
+
   test("left alone for as long as it asks for, but not for ever", async () => {
     let aheadMs = 0;
     const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };

@@ -1,4 +1,5 @@
 import { Pool } from "undici";
+import { Turns } from "./turns.ts";
 
 /** How a server is reached. */
 export interface HttpsTarget {
@@ -8,6 +9,8 @@ export interface HttpsTarget {
   readonly ca?: string;
   /** And so calls in flight; further ones wait their turn within their own time. */
   readonly connections: number;
+  /** For one call, from when it is its turn. */
+  readonly attemptMs: number;
 }
 
 /** What is sent. */
@@ -32,8 +35,12 @@ const mostBytes = 16 * 1024 * 1024;
 /** Calls one HTTPS server: certificates are always verified, redirects never followed, answers bounded. */
 export class HttpsClient {
   readonly #pool: Pool;
+  readonly #turns: Turns;
+  readonly #attemptMs: number;
 
-  constructor({ url, ca, connections }: HttpsTarget) {
+  constructor({ url, ca, connections, attemptMs }: HttpsTarget) {
+    this.#turns = new Turns(connections);
+    this.#attemptMs = attemptMs;
     this.#pool = new Pool(url, {
       connections,
       // One call at a time on a connection: a slow one never holds up others behind it.
@@ -44,8 +51,20 @@ export class HttpsClient {
     });
   }
 
-  /** Rejects when no whole answer came: cut off, too late for `signal`, a certificate that is not trusted. */
-  async call(
+  /** Rejects when no whole answer came: cut off, too late, a certificate that is not trusted. */
+  async call(request: HttpsRequest, signal: AbortSignal): Promise<HttpsAnswer> {
+    return await this.#turns.take(signal, () => {
+      const late = AbortSignal.timeout(this.#attemptMs);
+      return this.#send(request, AbortSignal.any([late, signal]));
+    });
+  }
+
+  /** Ends every connection; calls in flight reject. */
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+
+  async #send(
     { method, path, headers, body }: HttpsRequest,
     signal: AbortSignal,
   ): Promise<HttpsAnswer> {
@@ -65,11 +84,6 @@ export class HttpsClient {
       return Array.isArray(value) ? value[0] : value;
     };
     return { status: answer.statusCode, body: text, header };
-  }
-
-  /** Ends every connection; calls in flight reject. */
-  async close(): Promise<void> {
-    await this.#pool.destroy();
   }
 }
 

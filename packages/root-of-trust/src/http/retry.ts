@@ -5,7 +5,7 @@ import type { Clock, Ids } from "@holdfast/engine";
 export interface CallTimes {
   /** For the whole call, its waits and repetitions included. */
   readonly deadlineMs: number;
-  /** For one attempt. */
+  /** For one attempt, from when it is its turn. */
   readonly attemptMs: number;
   /** Longest wait before the first repetition; twice as long before each next one. */
   readonly backOffMs: number;
@@ -36,26 +36,25 @@ export class Retries {
     this.#times = times;
   }
 
-  /** Rejects with the last attempt's reason when the time is over, or with `signal`'s. */
+  /** Rejects with the last attempt's reason when the time is over, or with `ended`'s. An attempt's signal is the end of all. */
   async run<T>(
     attempt: (signal: AbortSignal, number: number) => Promise<Outcome<T>>,
-    signal: AbortSignal,
+    ended: AbortSignal,
   ): Promise<T> {
+    const late = AbortSignal.timeout(Math.ceil(this.#times.deadlineMs));
+    const signal = AbortSignal.any([late, ended]);
     const endMs = this.#clock.monotonicMs() + this.#times.deadlineMs;
     let last: Error | undefined;
     for (let number = 1; ; number++) {
-      await this.#rest(endMs, signal, last);
-      const leftMs = endMs - this.#clock.monotonicMs();
-      const attemptMs = Math.max(1, Math.ceil(Math.min(leftMs, this.#times.attemptMs)));
-      const ends = AbortSignal.timeout(attemptMs);
-      const outcome = await attempt(AbortSignal.any([ends, signal]), number);
+      await this.#rest(endMs, ended, last);
+      const outcome = await attempt(signal, number);
       if ("done" in outcome) return outcome.done;
-      signal.throwIfAborted();
+      ended.throwIfAborted();
       last = outcome.again;
       this.#leaveAlone(outcome.afterMs);
       const waitMs = this.#backOff(number);
       if (this.#clock.monotonicMs() + waitMs >= endMs) throw last;
-      await sleep(waitMs, undefined, { signal });
+      await sleep(waitMs, undefined, { signal: ended });
     }
   }
 

@@ -43,11 +43,15 @@ export class KeyManagerClient {
   constructor(settings: KeyManagerSettings, context: RootContext) {
     const { url, iamUrl, ca, inFlightMax, times, kind, apiKey } = settings;
     const { clock, ids } = context;
+    const { attemptMs } = times;
     const trust = ca === undefined ? {} : { ca };
     this.#settings = settings;
     this.#context = context;
-    this.#http = new HttpsClient({ url, connections: inFlightMax, ...trust });
-    this.#iamHttp = new HttpsClient({ url: iamUrl, connections: iamConnections, ...trust });
+    this.#http = new HttpsClient({ url, connections: inFlightMax, attemptMs, ...trust });
+    this.#iamHttp = new HttpsClient({
+      ...{ url: iamUrl, connections: iamConnections, attemptMs },
+      ...trust,
+    });
     this.#retries = new Retries(clock, ids, times);
     this.#tokens = new IamTokens({
       client: this.#iamHttp,

@@ -29,7 +29,9 @@ export function checkSettings(settings: KeyProtectSettings | HpcsSettings): KeyM
   checked("rootKey", rootKey, /^[A-Za-z0-9_-]{2,90}$/, "the id or an alias of a root key");
   checked("keyRing", keyRing, /^[A-Za-z0-9-]{2,100}$/, "the id of a key ring");
   const role = settings.role ?? "manager";
-  const times = { ...callTimes, deadlineMs, attemptMs: Math.min(callTimes.attemptMs, deadlineMs) };
+  // One attempt that hangs leaves time for another.
+  const attemptMs = Math.ceil(Math.min(callTimes.attemptMs, deadlineMs * 0.4));
+  const times = { ...callTimes, deadlineMs, attemptMs };
   const urls = { url: origin("url", settings.url), iamUrl: origin("iamUrl", settings.iamUrl) };
   return { kind, instanceId, rootKey, keyRing, apiKey, ...urls, ca, role, inFlightMax, times };
 }
