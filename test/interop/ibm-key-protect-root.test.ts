@@ -3,6 +3,8 @@ import { afterAll, beforeAll, describe } from "vitest";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
 import { openRoot } from "../support/key-protect/root.ts";
 
+const failures = ["unavailable", "denied", "disabled", "gone"] as const;
+
 describe.each(["key-protect", "hpcs"] as const)("the stand-in of %s", (kind) => {
   let manager: KeyManager;
   beforeAll(async () => {
@@ -27,6 +29,11 @@ describe.each(["key-protect", "hpcs"] as const)("the stand-in of %s", (kind) => 
           disabled: () => manager.change(rootKey, "disable"),
           gone: () => manager.change(rootKey, "delete"),
         },
+        mend: async () => {
+          await manager.heal();
+          await manager.role("Manager");
+          await manager.change(rootKey, "restore");
+        },
         close: async () => {
           await root.close();
           await manager.heal();
@@ -34,6 +41,6 @@ describe.each(["key-protect", "hpcs"] as const)("the stand-in of %s", (kind) => 
         },
       };
     },
-    { rotates: true, failures: ["unavailable", "denied", "disabled", "gone"] },
+    { rotates: true, failures, mends: failures },
   );
 });
