@@ -57,7 +57,7 @@ export function openLifeOfInstances(
   });
   const configure = new ConfigureInstance({
     ...{ regions, view, records, commands, statuses, clock },
-    settle: (instance) => orders.settle(instance),
+    settle: (instance, some) => orders.settle(instance, some),
     sleep: (ms) => systemTimers.sleep(ms),
   });
   const duty = opened.use(

@@ -15,8 +15,8 @@ export interface ConfigureOptions {
   readonly records: Pick<Records, "change">;
   readonly commands: Pick<PeerCommands, "others" | "ask">;
   readonly statuses: Pick<StatusFollower, "follow">;
-  /** Has every region's root of trust of an instance looked at now, and its first KEK made. */
-  readonly settle: (instance: string) => Promise<unknown>;
+  /** Has regions look at the root of trust of an instance now, and make its first KEK where there is none. */
+  readonly settle: (instance: string, regions: readonly string[]) => Promise<unknown>;
   readonly clock: Clock;
   readonly sleep: (ms: number) => Promise<void>;
   /** How long an order waits until the instance is Installed; 6,000 unless given. */
@@ -61,7 +61,10 @@ export class ConfigureInstance {
     if (readInstance(written.document)?.wanted !== "Configuring") return;
     const untilMs = clock.monotonicMs() + waitMs;
     for (;;) {
-      await this.#options.settle(instance).catch(passing);
+      // One after the other: two that find no KEK at the same time would make two.
+      for (const region of this.#options.regions().toSorted()) {
+        await this.#options.settle(instance, [region]).catch(passing);
+      }
       await view.refresh().catch(passing);
       if (await this.install(instance, actor)) return;
       if (clock.monotonicMs() >= untilMs) return;

@@ -356,6 +356,7 @@ function refused(error: unknown): never {
 /** The refusal that says how many Active keys there are, and where. */
 export function activeKeys(active: ActiveCounts): ManagementError {
   const said = Object.entries(active)
+    .toSorted(([one], [other]) => (one < other ? -1 : 1))
     .map(([region, count]) => `${count} in region ${region}`)
     .join(", ");
   const detail = `Active keys exist: ${said}; revoke them, or delete with force and the instance's name typed again`;

@@ -1,0 +1,301 @@
+import { randomUUID } from "node:crypto";
+import type { AdminClient } from "@holdfast/admin";
+import { KmipClient } from "@holdfast/client";
+import {
+  readKekRecord,
+  sysPartition,
+  systemIdentifier,
+  systemInstance,
+  systemTypes,
+  withFields,
+} from "@holdfast/engine";
+import type { RedisStore } from "@holdfast/redis";
+import { type Issued, selfSigned } from "@holdfast/server";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { adminClient, firstToken } from "../support/admin-api.ts";
+import { createKey } from "../support/keys.ts";
+import type { NodeProcess } from "../support/node-process.ts";
+import { until } from "../support/redis.ts";
+import { openStore } from "../support/redis-store.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { allWell } from "../support/vitals.ts";
+
+let both: TwoRegions;
+let token: string;
+const opened: AsyncDisposable[] = [];
+const local = { type: "local" as const };
+const rootOfTrust = { regions: { a: local, b: local } };
+const problem = (code: string) => expect.objectContaining({ name: "AdminProblem", code });
+
+beforeAll(async () => {
+  both = await startTwoRegions({ instances: ["declared"], replicas: 0, admin: true });
+  await allWell(both);
+  token = await firstToken({ node: both.node("a1"), ca: both.a.ca });
+});
+
+afterAll(async () => {
+  await Promise.all(opened.map((one) => one[Symbol.asyncDispose]()));
+  await both?.[Symbol.asyncDispose]();
+});
+
+/** The management API of a node. */
+function at(node: string): AdminClient {
+  const made = adminClient({ node: both.node(node), ca: both.a.ca }, token);
+  opened.push(made);
+  return made;
+}
+
+/** A client that the node lets in, once it does. */
+async function clientOf(node: NodeProcess, { certificate, key }: Issued): Promise<KmipClient> {
+  const endpoints = [`${node.host}:${node.kmip}`];
+  let client: KmipClient | undefined;
+  await until(`${node.name} lets the client in`, async () => {
+    const tls = { ca: both.a.ca, certificate, key };
+    client = await KmipClient.connect({ endpoints, tls }).catch(() => undefined);
+    return client !== undefined;
+  });
+  if (client === undefined) throw new Error("no client");
+  opened.push(client);
+  return client;
+}
+
+/** An Installed instance, and a client certificate of it that every node lets in. */
+async function ordered(name: string) {
+  const { id } = await at("a1").call("createInstance", { body: { name, rootOfTrust } });
+  await seenBy("b1", id);
+  const shown = await selfSigned({ commonName: name, notBeforeMs: Date.now() - 60_000, days: 2 });
+  const body = { name: "vcenter", pem: shown.certificate };
+  await at("b1").call("addCertificate", { params: { instance: id }, body });
+  const clients = await Promise.all(both.nodes.map((node) => clientOf(node, shown)));
+  return { id, shown, clients };
+}
+
+/** A node hears of another's writes within a moment. */
+async function seenBy(node: string, instance: string): Promise<void> {
+  const read = () => at(node).call("readInstance", { params: { instance } });
+  await until(`${node} sees it`, () =>
+    read().then(
+      () => true,
+      () => false,
+    ),
+  );
+}
+
+/** What both regions' own stores hold. */
+async function inStores<Found>(look: (store: RedisStore) => Promise<Found>): Promise<Found[]> {
+  return await Promise.all(
+    both.regions.map(async ({ name, redis }) => {
+      await using open = await openStore({ address: redis.primary.address, region: name });
+      return await look(open.store);
+    }),
+  );
+}
+
+async function liveIn(store: RedisStore, instance: string): Promise<number> {
+  const counts = await store.counts(instance);
+  return Object.entries(counts ?? {}).reduce(
+    (sum, [state, count]) => (state.startsWith("Destroyed") ? sum : sum + count),
+    0,
+  );
+}
+
+async function wrapsIn(store: RedisStore, instance: string): Promise<number> {
+  const { objects } = await store.changes(sysPartition, 0, 10_000, 1 << 24);
+  return objects
+    .flatMap((record) => readKekRecord(record) ?? [])
+    .filter((entry) => entry.instance === instance)
+    .reduce((sum, { kek }) => sum + kek.wraps.length, 0);
+}
+
+describe("an order", () => {
+  test("without roots of trust is Inactive, is configured later, and serves in both regions", async () => {
+    const made = await at("a1").call("createInstance", { body: { labels: { site: "x" } } });
+    expect(made).toMatchObject({ status: "Inactive", origin: "order", labels: { site: "x" } });
+    expect(made.name).toMatch(/^kmip-[a-z]{2,}$/);
+    expect(made.pending).toEqual({ a: "applied", b: "applied" });
+    const params = { instance: made.id };
+    await seenBy("b1", made.id);
+    await at("b1").call("configureRoot", { params, body: rootOfTrust });
+    const read = await at("b1").call("readInstance", { params });
+    expect(read).toMatchObject({ status: "Installed", reason: "" });
+    expect(read.regions).toMatchObject({
+      a: { status: "Installed", reason: "", root: { type: "local", state: "usable" } },
+      b: { status: "Installed", reason: "", root: { type: "local", state: "usable" } },
+    });
+    expect(Object.values(read.regions).flatMap(({ endpoints }) => endpoints)).toHaveLength(2);
+    const { items } = await at("a2").call("listInstances", { query: { label: "site=x" } });
+    expect(items.map(({ id }) => id)).toEqual([made.id]);
+  });
+
+  test("without a usable root of trust in each region is refused, and says what is missing", async () => {
+    const order = (regions: Record<string, unknown>) =>
+      at("a1").call("createInstance", {
+        body: { name: "never", rootOfTrust: { regions: regions as typeof rootOfTrust.regions } },
+      });
+    await expect(order({ a: local })).rejects.toThrow("region b: name a root of trust");
+    const hpcs = { type: "hpcs", instanceId: "i", rootKey: "k", apiKey: { value: "secret" } };
+    await expect(order({ a: local, b: hpcs })).rejects.toEqual(problem("rootUnsupported"));
+    const { items } = await at("a1").call("listInstances", { query: { name: "never" } });
+    expect(items).toEqual([]);
+  });
+
+  test("under a name that another has is refused, whichever region asks", async () => {
+    const { id, version } = await at("a1").call("createInstance", { body: { name: "mine" } });
+    const again = at("b1").call("createInstance", { body: { name: "mine" } });
+    await expect(again).rejects.toEqual(problem("nameTaken"));
+    const declared = at("b1").call("createInstance", { body: { name: "declared" } });
+    await expect(declared).rejects.toEqual(problem("nameTaken"));
+    const two = ["a2", "b2"].map((node) =>
+      at(node).call("createInstance", { body: { name: "at once" } }),
+    );
+    const made = await Promise.allSettled(two);
+    expect(made.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    const params = { instance: id };
+    await seenBy("b2", id);
+    const renamed = await at("b2").call(
+      "updateInstance",
+      { params, body: { name: "yours", description: "d" } },
+      { ifMatch: version },
+    );
+    expect(renamed).toMatchObject({ name: "yours", description: "d" });
+    const old = at("b2").call("updateInstance", { params, body: {} }, { ifMatch: version });
+    await expect(old).rejects.toEqual(problem("preconditionFailed"));
+    await at("b2").call("createInstance", { body: { name: "mine" } });
+    await at("b2").call("deleteInstance", { params: { instance: "mine" }, query: {} });
+  });
+});
+
+describe("a deletion", () => {
+  test("is refused while there are Active keys, and then takes access, keys and objects with it", async () => {
+    const { id, clients } = await ordered("doomed");
+    const params = { instance: id };
+    const [first, other] = clients as [KmipClient, KmipClient];
+    const key = await createKey(first);
+    await first.activate({ uniqueIdentifier: key });
+    const refused = at("b1").call("deleteInstance", { params, query: {} });
+    await expect(refused).rejects.toEqual(problem("activeKeys"));
+    await expect(refused).rejects.toThrow("1 in region a, 1 in region b");
+    const force = "true" as const;
+    for (const query of [{ force }, { force, name: "Doomed" }]) {
+      const unsure = at("a1").call("deleteInstance", { params, query });
+      await expect(unsure).rejects.toEqual(problem("confirmationNeeded"));
+    }
+    await other.get({ uniqueIdentifier: key });
+    expect(await inStores((store) => wrapsIn(store, id))).toEqual([2, 2]);
+
+    const answer = await at("a2").call("deleteInstance", {
+      params,
+      query: { force, name: "doomed" },
+    });
+    expect(answer).toMatchObject({
+      id,
+      status: "Deleted",
+      regions: { a: "applied", b: "applied" },
+    });
+    expect(answer.warning).toContain("never be decrypted");
+    for (const client of clients) {
+      await expect(client.get({ uniqueIdentifier: key })).rejects.toThrow();
+    }
+    await until("the objects are erased", async () =>
+      (await inStores((store) => liveIn(store, id))).every((count) => count === 0),
+    );
+    expect(await inStores((store) => wrapsIn(store, id))).toEqual([0, 0]);
+    expect(await inStores((store) => store.status(id))).toEqual(["Deleted", "Deleted"]);
+    const read = await at("b2").call("readInstance", { params });
+    expect(read).toMatchObject({ status: "Deleted", certificates: 0 });
+    const gone = at("b1").call("deleteInstance", { params, query: {} });
+    await expect(gone).rejects.toEqual(problem("notFound"));
+    // The name and the certificate are free again.
+    await ordered("doomed");
+  });
+
+  test("races with creations that are refused, or erased too", async () => {
+    const { id, clients } = await ordered("raced");
+    const made: string[] = [];
+    let over = false;
+    const creating = clients.map(async (client) => {
+      while (!over) {
+        await createKey(client).then(
+          (key) => made.push(key),
+          () => undefined,
+        );
+      }
+    });
+    await until("keys are made", async () => made.length > 40);
+    const query = { force: "true" as const, name: "raced" };
+    await at("b2").call("deleteInstance", { params: { instance: id }, query });
+    over = true;
+    await Promise.all(creating);
+    await until("all of them are erased", async () => {
+      const found = await inStores(async (store) => {
+        const copies = await store.read(id, made.slice(-200));
+        return copies.every((copy) => copy?.object.facts.destroyed !== undefined);
+      });
+      const live = await inStores((store) => liveIn(store, id));
+      return found.every(Boolean) && live.every((count) => count === 0);
+    });
+    const damaged = await inStores((store) => store.quarantined());
+    expect(damaged).toEqual([0, 0]);
+  });
+
+  test("is refused while the other region cannot be reached", async () => {
+    const { id } = await ordered("cut");
+    const params = { instance: id };
+    await both.cut();
+    await until("a1 notices", async () => {
+      const refused = at("a1").call("deleteInstance", { params, query: {} });
+      return await refused.then(
+        () => false,
+        (error: { code?: string }) => error.code === "peerUnreachable",
+      );
+    });
+    const ordering = at("b1").call("createInstance", { body: { name: "during" } });
+    await expect(ordering).rejects.toEqual(problem("peerUnreachable"));
+    await both.heal();
+    await allWell(both);
+    await until("it is open again", async () => {
+      const { status } = await at("a1").call("readInstance", { params });
+      return status === "Installed";
+    });
+    expect(await inStores((store) => store.status(id))).toEqual(["Installed", "Installed"]);
+  });
+
+  test("that its node left half done is finished by the leaders, or dropped where keys are Active", async () => {
+    const half = async (name: string, phase: string) => {
+      const { id, clients } = await ordered(name);
+      const [client] = clients as [KmipClient];
+      await client.activate({ uniqueIdentifier: await createKey(client) });
+      const removal = { id: randomUUID(), phase, force: false, atMs: 1, by: "test", byId: "test" };
+      const fields = { status: "Removing", removedFrom: "Installed" };
+      const now = { us: Date.now() * 1_000, region: "a" };
+      await inStores(async (store) => {
+        const [before] = await store.read(systemInstance, [
+          systemIdentifier(systemTypes.Instance, id),
+        ]);
+        if (before === undefined) throw new Error("no such instance");
+        const more = { ...fields, removal: JSON.stringify(removal) };
+        const after = withFields(before.object, more, now);
+        await store.commit(systemInstance, [{ kind: "update", before, after }], []);
+      });
+      return id;
+    };
+    const [dropped, finished] = await Promise.all([
+      half("dropped", "reserved"),
+      half("done", "decided"),
+    ]);
+    const statusOf = async (instance: string) =>
+      (await at("a1").call("readInstance", { params: { instance } })).status;
+    await until("the one is dropped", async () => (await statusOf(dropped)) === "Installed");
+    await until("the other is deleted", async () => (await statusOf(finished)) === "Deleted");
+    await until("the stores follow", async () => {
+      const statuses = await inStores(async (store) => [
+        await store.status(dropped),
+        await store.status(finished),
+        String(await liveIn(store, finished)),
+      ]);
+      return statuses.every((each) => each.join() === "Installed,Deleted,0");
+    });
+    expect(await inStores((store) => wrapsIn(store, finished))).toEqual([0, 0]);
+    expect(await inStores((store) => wrapsIn(store, dropped))).toEqual([2, 2]);
+  });
+});
