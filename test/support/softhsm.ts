@@ -9,7 +9,7 @@ import type { Pkcs11Settings } from "@holdfast/root-of-trust";
 export const softHsmMissing = "SoftHSM is missing: apt-get install -y softhsm2, as root";
 
 /** Where Debian and its neighbours put the module. */
-export function softHsmModule(): string | undefined {
+function softHsmModule(): string | undefined {
   const folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].filter(existsSync);
   const nested = folders.flatMap((folder) =>
     readdirSync(folder)
@@ -27,7 +27,7 @@ export function hasSoftHsm(): boolean {
 }
 
 /** Builds the module that slows another one down, in a folder; undefined where there is no compiler. */
-export function buildSlowHsm(directory: string): string | undefined {
+function buildSlowHsm(directory: string): string | undefined {
   const source = join(import.meta.dirname, "slow-hsm.c");
   const module = join(directory, "slow-hsm.so");
   for (const compiler of ["cc", "gcc", "clang"]) {

@@ -5,7 +5,7 @@ import { TokenFailure } from "./faults.ts";
 export type { Handle };
 
 /** The add-on's exports: the class, and the constants of PKCS#11. */
-export type Native = typeof import("pkcs11js");
+type Native = typeof import("pkcs11js");
 
 /** A vendor's module, initialised, and the add-on that calls it. */
 export interface Library {
