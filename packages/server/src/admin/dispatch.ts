@@ -75,7 +75,12 @@ export async function dispatch(
     const before = key === undefined ? undefined : await parts.made.before(served, call);
     if (before !== undefined) return { status, body: checked(parts, served, before, list, call) };
     const handler = parts.handlers[operation] as unknown as (call: Call) => Promise<unknown>;
-    return { status, body: checked(parts, served, await handler(call), list, call) };
+    const answer = await handler(call).catch(async (error: unknown) => {
+      const made = key === undefined ? undefined : await parts.made.instead(served, call, error);
+      if (made === undefined) throw error;
+      return made;
+    });
+    return { status, body: checked(parts, served, answer, list, call) };
   };
   const shownOnce = route.shownOnce === true;
   const { params, body, principal } = call;

@@ -3,6 +3,7 @@ import { AdminClient, AdminProblem, type Handlers, ManagementError } from "@hold
 import { StoreUnavailable } from "@holdfast/engine";
 import { afterEach, describe, expect, test } from "vitest";
 import { bearer, instanceNames, openAdminTest, tokenOf } from "../testing/admin.ts";
+import { Made } from "./made.ts";
 
 const opened: AsyncDisposable[] = [];
 afterEach(async () => {
@@ -248,6 +249,34 @@ describe("repeated requests", () => {
       handlers: { createInstance: async ({ newId }) => ({ ...instance, id: newId }) },
     });
     expect((await post(other, "k1")).json["id"]).toBe(ids[0]);
+  });
+
+  test("what another node made meanwhile is answered instead of a conflict", async () => {
+    let seen = false;
+    const handlers: Partial<Handlers> = {
+      createInstance: () => Promise.reject(new ManagementError("conflict", "another was faster")),
+      readInstance: async ({ params }) => ({ ...instance, id: params.instance }),
+    };
+    const document = {
+      type: 0,
+      id: "",
+      fixed: {},
+      fields: { name: "kmip-new" },
+      destroyed: undefined,
+    };
+    const view = {
+      get: () => (seen ? document : undefined),
+      refresh: async () => {
+        seen = true;
+      },
+    };
+    const admin = await open({ handlers, made: new Made(view, handlers as Handlers) });
+    const answer = await post(admin, "k9");
+    expect(answer).toMatchObject({ status: 201, json: { name: "kmip-one" } });
+    expect(answer.json["id"]).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8/);
+    expect(await post(admin, "k8", { name: "other" })).toMatchObject({
+      json: { code: "idempotencyMismatch" },
+    });
   });
 
   test("what failed is tried again", async () => {

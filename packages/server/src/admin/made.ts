@@ -1,4 +1,4 @@
-import type { Call, Handlers } from "@holdfast/admin";
+import { type Call, type Handlers, ManagementError } from "@holdfast/admin";
 import { type Document, systemIdentifier, systemTypes } from "@holdfast/engine";
 import type { SystemView } from "../management/system-view.ts";
 import type { Served } from "./dispatch.ts";
@@ -45,10 +45,10 @@ const rows: Partial<Record<keyof Handlers, Row>> = {
 
 /** Finds what an earlier call with the same idempotency key made, at whichever node, before a crash or after. */
 export class Made {
-  readonly #view: Pick<SystemView, "get">;
+  readonly #view: Pick<SystemView, "get" | "refresh">;
   readonly #handlers: Handlers;
 
-  constructor(view: Pick<SystemView, "get">, handlers: Handlers) {
+  constructor(view: Pick<SystemView, "get" | "refresh">, handlers: Handlers) {
     this.#view = view;
     this.#handlers = handlers;
   }
@@ -65,7 +65,18 @@ export class Made {
     if (row.read === undefined || document.destroyed !== undefined) throw madeAlready();
     return row.read(this.#handlers, call, newId);
   }
+
+  /** The answer to repeat in place of a refusal: another node may have made it, and this one not have seen it. */
+  async instead(served: Served, call: Call, error: unknown): Promise<unknown> {
+    const maybe = error instanceof ManagementError && contended.has(error.code);
+    if (!maybe || rows[served.operation] === undefined) return undefined;
+    await this.#view.refresh().catch(() => undefined);
+    return this.before(served, call);
+  }
 }
+
+/** What is refused where the same is made by another node at this moment. */
+const contended: ReadonlySet<string> = new Set(["conflict", "nameTaken", "certificateTaken"]);
 
 function readCertificate(handlers: Handlers, call: Call, id: string) {
   const { instance } = call.params as unknown as { readonly instance: string };

@@ -95,7 +95,8 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
     gate,
     handlers,
     repeats: new Repeats(monotonicMs),
-    made: options.made ?? new Made({ get: () => undefined }, handlers),
+    made:
+      options.made ?? new Made({ get: () => undefined, refresh: async () => undefined }, handlers),
     connectionsMax: 64,
     newId: systemIds.uuid,
     requestId: systemIds.uuid,
