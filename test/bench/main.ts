@@ -4,6 +4,7 @@ import { type BareRequest, BareServer } from "./bare.ts";
 import type { LoadFigures } from "./figures.ts";
 import { holdfastSide, makeKeys, pkiOf, record, startMeasured } from "./holdfast.ts";
 import { measureIdleMemory } from "./idle-memory.ts";
+import { measureKeys } from "./keys-at-scale.ts";
 import { LoadGenerator } from "./load-generator.ts";
 import { type LoadSide, loadRows, measureRow } from "./load-rows.ts";
 import { describeMachine } from "./machine.ts";
@@ -97,12 +98,14 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
     : [];
   const startUp = only.has("start-up") ? await measureStartUp(region, extent, signal) : undefined;
   const twoRegions = await measureTwoRegions(region, generator, options);
+  const manyKeys = only.has("keys") ? await measureKeys(extent, signal) : undefined;
   return {
     loads,
     idleMemory,
     storedBytes,
     ...(startUp === undefined ? {} : { startUp }),
     ...(twoRegions === undefined ? {} : { twoRegions }),
+    ...(manyKeys === undefined ? {} : { keys: manyKeys }),
   };
 }
 

@@ -13,6 +13,7 @@ const parts = [
   "regions-lag",
   "regions-catch-up",
   "regions-refill",
+  "keys",
 ] as const;
 
 export type Part = (typeof parts)[number];
@@ -33,6 +34,8 @@ export interface Extent {
   readonly replicatedObjects: number;
   readonly cutMs: number;
   readonly lagMs: number;
+  /** In one instance. */
+  readonly loadedKeys: number;
 }
 
 export interface Options {
@@ -55,6 +58,7 @@ const full: Extent = {
   replicatedObjects: 50_000,
   cutMs: 60_000,
   lagMs: 20_000,
+  loadedKeys: 1_000_000,
 };
 const quick: Extent = {
   rounds: 1,
@@ -68,11 +72,13 @@ const quick: Extent = {
   replicatedObjects: 2000,
   cutMs: 5000,
   lagMs: 3000,
+  loadedKeys: 5000,
 };
 
-export const usage = `usage: npm run bench -- [--json FILE] [--only NAME[,NAME]] [--quick] [--profile DIR]
+export const usage = `usage: npm run bench -- [--json FILE] [--only NAME[,NAME]] [--keys NUMBER] [--quick] [--profile DIR]
   --json FILE     raw figures, versions and machine as JSON
   --only NAME     ${parts.join(", ")}
+  --keys NUMBER   how many the part keys loads (1,000,000 unless given)
   --quick         short rounds, to see that everything works; its figures are rough
   --profile DIR   instead of measuring, a processor profile of a node under Get load`;
 
@@ -82,6 +88,7 @@ export function readOptions(args: readonly string[]): Options {
     args: [...args],
     options: {
       json: { type: "string" },
+      keys: { type: "string" },
       only: { type: "string", multiple: true },
       profile: { type: "string" },
       quick: { type: "boolean", default: false },
@@ -96,6 +103,15 @@ export function readOptions(args: readonly string[]): Options {
     only: new Set(only.length === 0 ? parts : only.filter(isPart)),
     profile: values.profile,
     quick: values.quick,
-    extent: values.quick ? quick : full,
+    extent: extentOf(values.quick ? quick : full, values.keys),
   };
+}
+
+function extentOf(extent: Extent, keys: string | undefined): Extent {
+  if (keys === undefined) return extent;
+  const loadedKeys = Number(keys);
+  if (!Number.isSafeInteger(loadedKeys) || loadedKeys < 2_000) {
+    throw new RangeError("--keys: give a number of at least 2000");
+  }
+  return { ...extent, loadedKeys };
 }

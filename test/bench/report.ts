@@ -1,4 +1,5 @@
 import { cpuUs, failures, type LoadFigures, latencyMs, loadCpuUs, rate } from "./figures.ts";
+import { keysLines } from "./keys-at-scale.ts";
 import type { Machine } from "./machine.ts";
 import type { Results } from "./results.ts";
 import type { Side } from "./sides.ts";
@@ -53,7 +54,7 @@ function loadCells(figures: LoadFigures, side: Side["name"]): string[] | undefin
 
 /** Memory, stored bytes and starts. */
 export function otherLines(results: Results): string[] {
-  const { idleMemory, storedBytes, startUp, twoRegions } = results;
+  const { idleMemory, storedBytes, startUp, twoRegions, keys } = results;
   const lines: string[] = [];
   for (const { side, connections, bytesBefore, bytesAfter } of idleMemory) {
     const each = (bytesAfter - bytesBefore) / connections / 1000;
@@ -74,6 +75,7 @@ export function otherLines(results: Results): string[] {
     );
   }
   if (twoRegions !== undefined) lines.push(...regionLines(twoRegions));
+  if (keys !== undefined) lines.push(...keysLines(keys));
   return lines;
 }
 

@@ -1,5 +1,6 @@
 import type { LoadFigures } from "./figures.ts";
 import type { IdleMemory } from "./idle-memory.ts";
+import type { KeysFigures } from "./keys-at-scale.ts";
 import type { StartUp } from "./start-up.ts";
 import type { StoredBytes } from "./stored-bytes.ts";
 import type { TwoRegionsFigures } from "./two-regions.ts";
@@ -11,4 +12,5 @@ export interface Results {
   readonly storedBytes: readonly StoredBytes[];
   readonly startUp?: StartUp;
   readonly twoRegions?: TwoRegionsFigures;
+  readonly keys?: KeysFigures;
 }

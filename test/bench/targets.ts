@@ -1,4 +1,5 @@
 import { cpuRatio, type LoadFigures, latencyMs, rateRatio } from "./figures.ts";
+import type { KeysFigures } from "./keys-at-scale.ts";
 import type { Results } from "./results.ts";
 import { median } from "./statistics.ts";
 import type { StoredBytes } from "./stored-bytes.ts";
@@ -119,7 +120,31 @@ const targets: readonly Target[] = [
     limit: 15,
     measured: ({ twoRegions }) => secondsOf(twoRegions?.refill),
   },
+  ...(
+    [
+      ["a page of keys", "pageMs"],
+      ["Get (p50)", "getMs"],
+      ["Locate by x-Identifier", "locateMs"],
+    ] as const
+  ).map(
+    ([what, time]): Target => ({
+      text: `${what} among many keys (1,000,000): of that among 1,000`,
+      unit: "×",
+      bound: "at most",
+      limit: 1.5,
+      measured: ({ keys }) => keysRatio(keys, time),
+    }),
+  ),
 ];
+
+/** Of 100,000 keys at least: fewer say nothing of the target. */
+function keysRatio(
+  keys: KeysFigures | undefined,
+  time: "pageMs" | "getMs" | "locateMs",
+): number | undefined {
+  if (keys === undefined || keys.many.keys < 100_000) return undefined;
+  return keys.many[time] / keys.few[time];
+}
 
 /** What a Create of one client takes beyond what it must wait for. */
 function beyondBarrierMs({ twoRegions }: Results, wanMs: number): number | undefined {

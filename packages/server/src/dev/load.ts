@@ -127,6 +127,7 @@ class KeyMaker {
   async make(first: number, count: number): Promise<readonly Change[]> {
     const items = Array.from({ length: count }, (_, at) => ({
       operation: "Create" as const,
+      uniqueBatchItemId: Buffer.from(String(at)),
       payload: creating(first + at),
     }));
     const request = encode(encodeRequest({ version: "2.1", items }));
