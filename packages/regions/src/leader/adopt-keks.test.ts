@@ -2,10 +2,14 @@ import { randomBytes, randomUUID } from "node:crypto";
 import {
   type Event,
   InstanceKeyRing,
+  instanceRecord,
   type MemoryOwnStore,
   MemoryRootOfTrust,
   ObjectKekStore,
   systemInstance,
+  withDestroyed,
+  withFields,
+  withoutKekWraps,
 } from "@holdfast/engine";
 import { beforeEach, expect, test } from "vitest";
 import { AdoptKeks } from "./adopt-keks.ts";
@@ -143,6 +147,48 @@ test("a pushed record is adopted at once by whoever saw it, and asked for once",
   await Promise.all([regions.b.duty.consider(record), regions.b.duty.consider(record)]);
   expect(regions.a.peer.calls.get("kek")).toBe(1);
   expect((await regions.b.keks.list("i"))[0]?.wraps).toHaveLength(2);
+  await time.run(5_000);
+  await sealing;
+});
+
+test("of an instance that is deleted none is adopted, and one whose wraps were erased is not missed", async () => {
+  const sealing = regions.a.ring.seal(binding, secret).catch(() => undefined);
+  await time.run(100);
+  const [kek] = (await recordsOf(regions.a.own, systemInstance)).values();
+  if (kek === undefined) throw new Error("no record");
+  const { own, duty } = regions.b;
+  const now = (us: number) => ({ us, region: "b" });
+  const instance = instanceRecord({ instance: "i", name: "n" }, now(1));
+  const removing = withFields(instance, { status: "Removing" }, now(2));
+  const changes = [kek, removing].map((after) => ({ kind: "create", after }) as const);
+  await own.commit(systemInstance, changes, []);
+  const context = termOf(await own.newEpoch());
+  expect(await duty.run(context)).toEqual({ done: 0, left: 0 });
+  await duty.consider(kek);
+  expect(regions.a.peer.calls.get("kek")).toBeUndefined();
+
+  // Dropped after all: what waited is adopted.
+  const [before] = await own.read(systemInstance, [instance.uniqueIdentifier]);
+  if (before === undefined) throw new Error("no record");
+  const open = withFields(removing, { status: "Installed" }, now(3));
+  await own.commit(systemInstance, [{ kind: "update", before, after: open }], []);
+  expect(await duty.run(context)).toEqual({ done: 1, left: 0 });
+
+  const [wrapped] = await own.read(systemInstance, [kek.uniqueIdentifier]);
+  const [known] = await own.read(systemInstance, [instance.uniqueIdentifier]);
+  if (wrapped === undefined || known === undefined) throw new Error("no record");
+  const erased = withoutKekWraps(wrapped.object, now(4));
+  expect(withoutKekWraps(erased, now(5))).toBe(erased);
+  await own.commit(
+    systemInstance,
+    [
+      { kind: "update", before: wrapped, after: erased },
+      { kind: "update", before: known, after: withDestroyed(known.object, now(4)) },
+    ],
+    [],
+  );
+  expect((await regions.b.keks.list("i"))[0]?.wraps).toEqual([]);
+  expect(await duty.run(context)).toEqual({ done: 0, left: 0 });
   await time.run(5_000);
   await sealing;
 });

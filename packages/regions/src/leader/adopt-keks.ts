@@ -3,9 +3,11 @@ import {
   type ManagedObject,
   type Observer,
   type OwnStore,
+  readDocument,
   readKekRecord,
   StoreUnavailable,
   sysPartition,
+  systemTypes,
 } from "@holdfast/engine";
 import type { Peer } from "../ports.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
@@ -40,6 +42,7 @@ export class AdoptKeks implements Duty {
   readonly #feed: OwnFeed;
   /** By their ids. */
   readonly #missing = new Map<string, KekEntry>();
+  readonly #closed = new Set<string>();
   readonly #adopting = new Map<string, Promise<boolean>>();
 
   constructor(options: AdoptKeksOptions) {
@@ -53,6 +56,7 @@ export class AdoptKeks implements Duty {
     let failure: unknown;
     for (const entry of this.#missing.values()) {
       if (!context.active()) break;
+      if (this.#closed.has(entry.instance)) continue;
       try {
         if (await this.#adopt(entry)) done += 1;
         this.#missing.delete(entry.kek.id);
@@ -61,13 +65,20 @@ export class AdoptKeks implements Duty {
       }
     }
     if (failure !== undefined && done === 0) throw failure;
-    return { done, left: this.#missing.size + unread };
+    return { done, left: this.#left() + unread };
+  }
+
+  /** Those of an instance that is being deleted wait: the deletion may be dropped. */
+  #left(): number {
+    const open = [...this.#missing.values()].filter(({ instance }) => !this.#closed.has(instance));
+    return open.length;
   }
 
   /** A record was pushed: gives it this region's wrap at once where it is a KEK without. Never rejects. */
   async consider(object: ManagedObject): Promise<void> {
+    this.#close(object);
     const entry = this.#lacking(object);
-    if (entry === undefined) return;
+    if (entry === undefined || this.#closed.has(entry.instance)) return;
     try {
       await this.#adopt(entry);
     } catch (cause) {
@@ -77,16 +88,30 @@ export class AdoptKeks implements Duty {
   }
 
   #note(object: ManagedObject): void {
+    this.#close(object);
     const entry = this.#lacking(object);
     if (entry === undefined) this.#missing.delete(object.uniqueIdentifier);
     else this.#missing.set(object.uniqueIdentifier, entry);
   }
 
+  /** One without any wrap is erased for ever: its instance was deleted. */
   #lacking(object: ManagedObject): KekEntry | undefined {
     if (object.facts.destroyed !== undefined) return undefined;
     const entry = readKekRecord(object);
-    const own = entry?.kek.wraps.some(({ region }) => region === this.#options.region);
-    return own === false ? entry : undefined;
+    if (entry === undefined || entry.kek.wraps.length === 0) return undefined;
+    const own = entry.kek.wraps.some(({ region }) => region === this.#options.region);
+    return own ? undefined : entry;
+  }
+
+  /** Of an instance whose deletion is decided, no wrap is made any more. */
+  #close(object: ManagedObject): void {
+    if (object.objectType !== systemTypes.Instance) return;
+    const document = readDocument(object);
+    const instance = document?.fixed["instance"];
+    if (document === undefined || instance === undefined) return;
+    const closes = document.destroyed !== undefined || document.fields["status"] === "Removing";
+    if (closes) this.#closed.add(instance);
+    else this.#closed.delete(instance);
   }
 
   /** One at a time for each KEK. */
