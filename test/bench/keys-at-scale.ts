@@ -100,9 +100,11 @@ function layKeys(folder: string): Promise<Region> {
 
 async function timesOf(admin: AdminClient, kmip: KmipClient, keys: number): Promise<KeysTimes> {
   const params = { instance };
-  const query = { limit: pageLimit };
   const page = (cursor?: string) =>
-    admin.call("listKeys", { params, query: cursor === undefined ? query : { ...query, cursor } });
+    admin.call("listKeys", {
+      params,
+      query: { limit: pageLimit, ...(cursor !== undefined && { cursor }) },
+    });
   const pageMs = await medianMs(pageRounds, () => page());
   let { next } = await page();
   const deepPageMs = await medianMs(pageRounds, async () => {

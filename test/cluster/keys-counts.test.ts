@@ -1,0 +1,95 @@
+import { partitionOf, type StateCounts, stateCounts } from "@holdfast/engine";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { RedisServer } from "../support/redis.ts";
+import { create, installed, type OpenStore, openNewStore } from "../support/redis-store.ts";
+
+const at = { time: 1, region: "a" };
+let redis: RedisServer;
+let opened: OpenStore;
+
+beforeAll(async () => {
+  redis = await RedisServer.start();
+  opened = await openNewStore({ address: redis.address });
+});
+
+afterAll(async () => {
+  await opened?.[Symbol.asyncDispose]();
+  await redis?.[Symbol.asyncDispose]();
+});
+
+function statesOf(instance: string): string {
+  return `{p${String(partitionOf(instance)).padStart(2, "0")}}:states`;
+}
+
+/** Counts a partition anew, with `between` after each step; answers how many counts were wrong. */
+async function recounted(instance: string, between = async () => {}): Promise<number> {
+  for (;;) {
+    const { left, wrong } = await opened.store.recount(partitionOf(instance));
+    if (left === 0) return wrong;
+    await between();
+  }
+}
+
+async function counts(instance: string): Promise<StateCounts | undefined> {
+  return await opened.store.counts(instance);
+}
+
+test("a store from before there were counts says so until its objects are counted", async () => {
+  const { store } = opened;
+  const instance = await installed(store);
+  for (let made = 0; made < 300; made++) await create(store, instance);
+  await redis.command("del", statesOf(instance));
+  expect(await counts(instance)).toBeUndefined();
+  const early = await create(store, instance);
+  expect(await counts(instance)).toBeUndefined();
+  let changed = 0;
+  const wrong = await recounted(instance, async () => {
+    // Objects change meanwhile: those that were counted already, and those that were not.
+    const [before] = await store.read(instance, [early.uniqueIdentifier]);
+    if (before === undefined) throw new Error("it is gone");
+    const facts = changed % 2 === 0 ? { activated: at } : { activated: at, deactivated: at };
+    changed += 1;
+    await store.commit(
+      instance,
+      [{ kind: "update", before, after: { ...before.object, facts } }],
+      [],
+    );
+    await create(store, instance);
+  });
+  expect(wrong).toBeGreaterThan(0);
+  expect(changed).toBeGreaterThan(1);
+  const total = 301 + changed;
+  const of = changed % 2 === 0 ? "Deactivated" : "Active";
+  expect(await counts(instance)).toEqual(stateCounts({ PreActive: total - 1, [of]: 1 }));
+  expect(await recounted(instance)).toBe(0);
+});
+
+test("a wrong count, of whatever kind, is found and set right; it stops no change", async () => {
+  const { store } = opened;
+  const instance = await installed(store);
+  await create(store, instance);
+  await redis.command("hset", statesOf(instance), `1${instance}`, "7", `3${instance}`, "2");
+  expect((await counts(instance))?.PreActive).toBe(7);
+  expect(await recounted(instance)).toBe(2);
+  expect(await counts(instance)).toEqual(stateCounts({ PreActive: 1 }));
+  await redis.command("hset", statesOf(instance), `1${instance}`, "many");
+  await create(store, instance);
+  await expect(counts(instance)).rejects.toThrow(/count of objects by state is none/);
+  expect(await recounted(instance)).toBe(1);
+  expect(await counts(instance)).toEqual(stateCounts({ PreActive: 2 }));
+});
+
+test("a record that was repaired is counted anew, with all of its partition", async () => {
+  const { store } = opened;
+  const instance = await installed(store);
+  const object = await create(store, instance);
+  const id = Buffer.from(object.uniqueIdentifier.replaceAll("-", ""), "hex");
+  const prefix = statesOf(instance).replace("states", "o:");
+  await redis.command("set", Buffer.concat([Buffer.from(prefix), id]) as never, "damaged");
+  await store.quarantine(instance, object.uniqueIdentifier, "does not decode", {
+    replacement: { ...object, facts: { activated: at } },
+  });
+  expect(await counts(instance)).toBeUndefined();
+  await recounted(instance);
+  expect(await counts(instance)).toEqual(stateCounts({ Active: 1 }));
+});
