@@ -23,7 +23,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 type RootConfig = Config["rootOfTrust"];
 
 /** A secret that an instance's record names for one region. */
-export type StoredSecret =
+type StoredSecret =
   | { readonly sealed: string }
   | { readonly env: string }
   | { readonly file: string };
@@ -46,7 +46,7 @@ export interface SecretPlaces {
 }
 
 /** Variables that an instance may name begin so: what else a node's environment holds is none of its business. */
-export const secretVariablePrefix = "HOLDFAST_ROOT_";
+const secretVariablePrefix = "HOLDFAST_ROOT_";
 const secretFileForm = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /**
@@ -66,7 +66,7 @@ export function rootSettingsOf(
     case "hpcs":
       return keyManagerSettings(root, places, { ...named, type: named.type });
     case "pkcs11":
-      return pkcs11Settings(root, places, named);
+      return pkcs11Settings(config, places, named);
   }
 }
 
@@ -108,7 +108,7 @@ export async function openSealingKey({ sealingKeyFile }: Config): Promise<Sealin
 }
 
 /** What a sealed secret is bound to: the key manager's instance or the token that it opens, and nothing else. */
-export function secretBinding({ type, instanceId, token }: NamedRoot): Uint8Array {
+function secretBinding({ type, instanceId, token }: NamedRoot): Uint8Array {
   const parts = ["holdfast root secret", type, instanceId ?? token ?? ""];
   return Buffer.from(parts.join("\0"));
 }
@@ -170,7 +170,8 @@ function keyManagerSettings(
   return { ...common, type, ...(keyRing !== undefined && { keyRing }) };
 }
 
-function pkcs11Settings(root: RootConfig, places: SecretPlaces, named: NamedRoot): Pkcs11Settings {
+function pkcs11Settings(config: Config, places: SecretPlaces, named: NamedRoot): Pkcs11Settings {
+  const root = config.rootOfTrust;
   const group = root.pkcs11;
   if (group === undefined) throw new StartError("rootOfTrust.pkcs11: this node has no such group");
   const { module, deadlineMs, inFlightMax } = group;
@@ -192,17 +193,28 @@ function pkcs11Settings(root: RootConfig, places: SecretPlaces, named: NamedRoot
     module,
     token,
     pin,
-    environment: moduleEnvironment(places.environment),
+    environment: moduleEnvironment(config, places.environment),
     deadlineMs,
     inFlightMax,
     ...(rootKey !== undefined && { rootKey }),
   };
 }
 
-/** A vendor's module sees the environment, where its own configuration is, but nothing that is Holdfast's. */
-function moduleEnvironment(environment: Environment): Environment {
-  const entries = Object.entries(environment).filter(([name]) => !name.startsWith("HOLDFAST_"));
+/** A vendor's module sees the environment, where its own configuration is, but no secret of Holdfast's. */
+function moduleEnvironment(config: Config, environment: Environment): Environment {
+  const secret = new Set(secretVariables(config));
+  const entries = Object.entries(environment).filter(
+    ([name]) => !name.startsWith("HOLDFAST_") && !secret.has(name),
+  );
   return Object.fromEntries(entries);
+}
+
+/** Variables that the configuration names: settings that end in `Env`. */
+function secretVariables(settings: object): string[] {
+  return Object.entries(settings).flatMap(([name, value]: [string, unknown]) => {
+    if (typeof value === "string") return name.endsWith("Env") ? [value] : [];
+    return typeof value === "object" && value !== null ? secretVariables(value) : [];
+  });
 }
 
 /** A secret that the configuration places. */
