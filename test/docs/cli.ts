@@ -31,7 +31,7 @@ that says what is wrong and what to do; the exit code tells which kind it is:
 **Which service.** \`--url\`, \`--ca\` and \`--token-file\` name it; or the environment: \`HOLDFAST_URL\`
 (several, separated by commas), \`HOLDFAST_CA\`, \`HOLDFAST_TOKEN\`; or a profile of \`holdfast profile add\`,
 which \`--profile\`, \`HOLDFAST_PROFILE\` or \`holdfast profile use\` choose. With none of these the development
-cluster of the checkout is asked. A token is never an argument, since whoever lists processes sees those.
+cluster of the checkout is asked (\`--dev FOLDER\`: another one). A token is never an argument, since whoever lists processes sees those.
 
 **For scripts.** \`--json\` prints what the API answers, with \`--all\` one item a line. Lists answer a page; \`--all\`
 goes through every page.
@@ -57,7 +57,7 @@ function section(command: Command, above: string): readonly string[] {
 
 /** Said once, above. */
 function isSite(long: string | undefined): boolean {
-  return ["--profile", "--url", "--ca", "--token-file", "--json"].includes(long ?? "");
+  return ["--profile", "--url", "--ca", "--token-file", "--dev", "--json"].includes(long ?? "");
 }
 
 function optionText({ description, argChoices, mandatory }: Option): string {

@@ -11,6 +11,7 @@ export interface SiteOptions {
   readonly url?: readonly string[];
   readonly ca?: string;
   readonly tokenFile?: string;
+  readonly dev?: string | true;
   readonly json?: true;
 }
 
@@ -25,6 +26,10 @@ export function addSiteOptions(command: Command): void {
     )
     .option("--ca <file>", "authority of the nodes' admin certificates, PEM (HOLDFAST_CA)")
     .option("--token-file <file>", "file with the token (HOLDFAST_TOKEN holds a token itself)")
+    .option(
+      "--dev [folder]",
+      "a development cluster; the one of the checkout where nothing else is given",
+    )
     .option("--json", "print JSON");
 }
 
@@ -46,19 +51,30 @@ interface Site {
 
 /** Options before environment, environment before profile, and a development cluster where nothing is said. */
 function siteOf(options: SiteOptions): Site {
+  if (options.dev !== undefined) return devSiteOf(options);
   const profile = profileOf(options);
   const urls = options.url ?? environment("URL")?.split(",") ?? profile?.url;
-  const dev = urls === undefined ? devSite() : undefined;
-  if (urls === undefined && dev === undefined) {
+  if (urls === undefined) return devSiteOf(options);
+  const ca = options.ca ?? environment("CA") ?? profile?.ca;
+  return {
+    url: urls,
+    ca: ca === undefined ? undefined : readGiven("--ca", ca).toString("utf8"),
+    token: tokenOf(options, profile),
+  };
+}
+
+function devSiteOf({ dev, url, ca, tokenFile }: SiteOptions): Site {
+  const path = typeof dev === "string" ? dev : findDevCluster(process.cwd());
+  if (path === undefined) {
     throw new Failure(
       "no site is given and no development cluster runs here: give --url and --token-file, use `holdfast profile add`, or run `npm start`",
     );
   }
-  const ca = options.ca ?? environment("CA") ?? profile?.ca ?? dev?.ca;
+  const site = readDevSite(path);
   return {
-    url: urls ?? dev?.urls ?? [],
-    ca: ca === undefined ? undefined : readGiven("--ca", ca).toString("utf8"),
-    token: tokenOf(options, profile, dev?.tokenFile),
+    url: url ?? site.urls,
+    ca: readGiven("--ca", ca ?? site.ca).toString("utf8"),
+    token: firstLine("--token-file", tokenFile ?? site.tokenFile),
   };
 }
 
@@ -74,22 +90,12 @@ function profileOf({ profile, url }: SiteOptions): Profile | undefined {
   );
 }
 
-function tokenOf(
-  { tokenFile }: SiteOptions,
-  profile: Profile | undefined,
-  devFile: string | undefined,
-): string {
+function tokenOf({ tokenFile }: SiteOptions, profile: Profile | undefined): string {
   if (tokenFile !== undefined) return firstLine("--token-file", tokenFile);
   const token = environment("TOKEN") ?? profile?.token;
   if (token !== undefined) return token;
-  const file = profile?.tokenFile ?? devFile;
-  if (file !== undefined) return firstLine("--token-file", file);
+  if (profile?.tokenFile !== undefined) return firstLine("--token-file", profile.tokenFile);
   throw new Failure("no token is given: give --token-file, or set HOLDFAST_TOKEN");
-}
-
-function devSite() {
-  const file = findDevCluster(process.cwd());
-  return file === undefined ? undefined : readDevSite(file);
 }
 
 function environment(name: string): string | undefined {
