@@ -11,6 +11,10 @@ interface WithConfig {
   readonly config: string;
 }
 
+interface Files {
+  readonly file?: readonly string[];
+}
+
 interface Confirmation {
   readonly endpointsAreOff?: string | true;
 }
@@ -29,6 +33,7 @@ addRegion(region);
 addRoot(root);
 addSealingKey(sealing);
 const backup = program.command("backup").description("backups of the region's store");
+addAudit(program.command("audit").description("the evidence of what was done"));
 addHashPassword(program);
 const dev = program.command("dev").description("try Holdfast on this machine");
 
@@ -183,6 +188,20 @@ function addSealingKey(parent: Command): void {
     const { checkSealingKey } = await import("./root-commands.ts");
     process.stdout.write(`${await checkSealingKey(options.config)}\n`);
   });
+}
+
+function addAudit(parent: Command): void {
+  parent
+    .command("verify")
+    .description("find events that were removed, changed or reordered, in the store or in files")
+    .option("-c, --config <file>", "the node's configuration: checks its region's store")
+    .option("--file <file...>", "files of the file sink, with those that were put aside of them")
+    .action(async ({ config: from, file = [] }: Partial<WithConfig> & Files) => {
+      const { verifyAudit } = await import("./audit-commands.ts");
+      const { lines, whole } = await verifyAudit({ config: from, files: file }, process.env);
+      process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+      if (!whole) process.exitCode = 1;
+    });
 }
 
 function addHashPassword(parent: Command): void {

@@ -47,7 +47,7 @@ export function openAudit(
     }),
     duties: [
       new AuditChain({ log, store: own, timers, observe }),
-      ...sinks.map((sink) => new AuditShip({ log, sink, timers, observe })),
+      ...sinks.map((sink) => new AuditShip({ log, store: own, sink, timers, observe })),
       new AuditRetention({ log, timers, observe, ...retention }),
     ],
   };

@@ -64,7 +64,8 @@ class MemorySink implements AuditSink {
   }
 }
 
-const ship = (sink: AuditSink) => new AuditShip({ log: own.audit, sink, timers: time, observe });
+const ship = (sink: AuditSink) =>
+  new AuditShip({ log: own.audit, store: own, sink, timers: time, observe });
 
 async function append(count: number, of: string = instance): Promise<void> {
   const all = Array.from({ length: count }, (): AuditEvent => {

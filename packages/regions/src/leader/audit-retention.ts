@@ -23,6 +23,9 @@ export interface AuditRetentionOptions {
   readonly bytesMax: number;
 }
 
+/** Whether an entry, with the point after it and the one before, stays. */
+type Until = (point: ChainPoint, before: ChainPoint) => boolean;
+
 const retainEveryMs = 60_000;
 /** Pages of one run; the rest is for the next. */
 const pagesPerRun = 64;
@@ -45,15 +48,15 @@ export class AuditRetention implements Duty {
     const standings = await log.standings();
     const bases = new Map<number, ChainPoint>();
     let [done, pages] = [0, 0];
-    const cut = async (partition: number, until: (point: ChainPoint) => boolean) => {
+    const cut = async (partition: number, until: Until) => {
       const standing = standings[partition];
       if (standing === undefined || pages >= pagesPerRun || !context.active()) return false;
-      pages += 1;
       const from = bases.get(partition) ?? (await this.#base(partition, standing));
       const limit = Math.min(limits.get(partition) ?? limits.least, standing.head.number);
       const to = await this.#page(partition, from, standing.head, limit, until);
       if (to === undefined) return false;
       await log.trim(partition, to, context.epoch);
+      pages += 1;
       bases.set(partition, to);
       done += to.number - from.number;
       await giveWay(timers);
@@ -73,7 +76,7 @@ export class AuditRetention implements Duty {
       if (excess <= 0) break;
       const start = bases.get(partition) ?? standing.base;
       const share = start.bytes + Math.min(excess, standing.head.bytes - start.bytes);
-      while (await cut(partition, ({ bytes }) => bytes > share));
+      while (await cut(partition, (_, before) => before.bytes >= share));
       excess -= (bases.get(partition) ?? start).bytes - start.bytes;
     }
     return { done, left: pages >= pagesPerRun ? 1 : 0 };
@@ -105,7 +108,7 @@ export class AuditRetention implements Duty {
     base: ChainPoint,
     head: ChainPoint,
     limit: number,
-    until: (point: ChainPoint) => boolean,
+    until: Until,
   ): Promise<ChainPoint | undefined> {
     const { log } = this.#options;
     if (this.#faulty.has(partition) || base.number >= limit) return undefined;
@@ -115,7 +118,7 @@ export class AuditRetention implements Duty {
       const before = points.at(-1) ?? base;
       if (entry.number !== before.number + 1 || entry.number > limit) break;
       const point = chainPoint(before, entry);
-      if (until(point)) break;
+      if (until(point, before)) break;
       points.push(point);
     }
     const last = points.at(-1);

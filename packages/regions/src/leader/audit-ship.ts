@@ -4,8 +4,10 @@ import {
   type AuditStanding,
   auditTimeOf,
   type ChainPoint,
+  type ObjectStore,
   type Observer,
   type SinkPoint,
+  systemInstance,
 } from "@holdfast/engine";
 import type { Timers } from "../ports.ts";
 import { chainPoint, sameHash } from "./audit-points.ts";
@@ -29,6 +31,8 @@ export interface AuditSink {
 export interface AuditShipOptions {
   readonly log: AuditLog;
   readonly sink: AuditSink;
+  /** Where it leaves evidence of its own. */
+  readonly store: Pick<ObjectStore, "appendAudit">;
   readonly timers: Timers;
   readonly observe: Observer;
 }
@@ -151,16 +155,22 @@ export class AuditShip implements Duty {
     const at = point?.number ?? 0;
     const goneTo = Math.min(head.number, Math.max(base.number, dropped));
     // A sink that is new is given what there is; one that had its part was to be waited for.
-    if (point !== undefined && goneTo > at) {
-      const { name } = this.#options.sink;
-      const reason = `before sink ${name} had them`;
-      this.#options.observe({ type: "auditLost", entries: goneTo - at, reason });
-    }
+    if (point !== undefined && goneTo > at) await this.#tellLost(partition, at + 1, goneTo);
     if (goneTo <= at && point !== undefined) return { ...base, ...point };
     if (goneTo === base.number) return base;
     if (goneTo === head.number) return head;
     const [kept] = await this.#options.log.points(partition, [goneTo]);
     return kept ?? { ...base, number: goneTo };
+  }
+
+  async #tellLost(partition: number, from: number, to: number): Promise<void> {
+    const { sink, observe, store, timers } = this.#options;
+    const reason = `before sink ${sink.name} had them`;
+    observe({ type: "auditLost", entries: to - from + 1, reason });
+    const fixed = { action: "audit.drop", outcome: "failure", initiator: "leader" } as const;
+    const detail = { partition, from, to, sink: sink.name };
+    const event = { time: timers.wallMs(), ...fixed, requestId: "leader", detail };
+    await store.appendAudit(systemInstance, [event], true);
   }
 
   #fault(partition: number, reason: string): void {

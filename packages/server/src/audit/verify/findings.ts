@@ -1,0 +1,37 @@
+/** What a check found, and what it looked at. */
+export interface Verdict {
+  /** What is wrong, one line each; none = the trail is whole. */
+  readonly findings: readonly string[];
+  /** What is worth knowing and not wrong. */
+  readonly notes: readonly string[];
+}
+
+/** Gathers findings, so many and no more. */
+export class Findings {
+  readonly #most: number;
+  readonly #lines: string[] = [];
+  #more = 0;
+
+  constructor(most = 100) {
+    this.#most = most;
+  }
+
+  add(line: string): void {
+    if (this.#lines.length < this.#most) this.#lines.push(line);
+    else this.#more += 1;
+  }
+
+  get lines(): readonly string[] {
+    return this.#more === 0 ? this.#lines : [...this.#lines, `… and ${this.#more} more`];
+  }
+}
+
+/** `5`, or `5 to 7`. */
+export function rangeText(from: number, to: number): string {
+  return from === to ? String(from) : `${from} to ${to}`;
+}
+
+/** A partition's name: as the store's keys have it. */
+export function partitionName(partition: number): string {
+  return partition === 64 ? "sys" : `p${String(partition).padStart(2, "0")}`;
+}

@@ -1,0 +1,73 @@
+import { isDeepStrictEqual } from "node:util";
+import { type AuditEntryContent, decodeAudit } from "@holdfast/engine";
+import { z } from "zod";
+import { type CadfEvent, renderCadf } from "../cadf.ts";
+
+const shape = z.looseObject({
+  region: z.string(),
+  outcome: z.string(),
+  logSourceCRN: z.string(),
+  holdfast: z.strictObject({
+    store: z.string().min(1).max(64),
+    partition: z.number().int().min(0).max(64),
+    number: z.number().int().min(1),
+    hash: z.string().regex(/^[0-9a-f]{64}$/),
+    entry: z.base64(),
+  }),
+});
+
+/** A line of a sink's file, read and held against the entry that it carries. */
+export interface ShippedLine {
+  readonly store: string;
+  readonly region: string;
+  readonly account: string;
+  readonly partition: number;
+  readonly number: number;
+  readonly hash: Uint8Array;
+  readonly entry: Uint8Array;
+  /** Which of the entry's events it is, from 0. */
+  readonly part: number;
+  readonly content: AuditEntryContent | undefined;
+}
+
+/** Reads a line; a text says why it is not one, or not what its entry says. */
+export function readShippedLine(text: string): ShippedLine | string {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return "is no JSON";
+  }
+  const parsed = shape.safeParse(json);
+  if (!parsed.success) return "is no event with its proof";
+  const { holdfast, region, logSourceCRN, outcome } = parsed.data;
+  const { store, partition, number } = holdfast;
+  const entry = Buffer.from(holdfast.entry, "base64");
+  const account = decodeURIComponent(/:a\/([^:]*):/.exec(logSourceCRN)?.[1] ?? "");
+  const found = { store, region, account, partition, number };
+  const hash = Buffer.from(holdfast.hash, "hex");
+  const content = contentOf(entry);
+  // A damaged entry is told as such; its bytes are chained all the same.
+  if (content === undefined) return { ...found, hash, entry, part: 0, content };
+  const part = content.events.findIndex((event) => event.outcome === outcome);
+  const { holdfast: _, ...event } = parsed.data;
+  const place = { storeId: store, partition, number };
+  const isSame = (["current", "2019"] as const).some((names) =>
+    isDeepStrictEqual(event, plain(renderCadf(content, place, { region, account, names })[part])),
+  );
+  if (!isSame) return `number ${number}: does not say what its entry says: changed`;
+  return { ...found, hash, entry, part, content };
+}
+
+function contentOf(entry: Uint8Array): AuditEntryContent | undefined {
+  try {
+    return decodeAudit(entry);
+  } catch {
+    return undefined;
+  }
+}
+
+/** As JSON has it. */
+function plain(event: CadfEvent | undefined): unknown {
+  return event === undefined ? undefined : JSON.parse(JSON.stringify(event));
+}

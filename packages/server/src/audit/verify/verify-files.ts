@@ -1,0 +1,140 @@
+import { createReadStream } from "node:fs";
+import { createInterface } from "node:readline";
+import type { AuditLog } from "@holdfast/engine";
+import { sameHash } from "@holdfast/regions";
+import { reasonOf, StartError } from "../../start-error.ts";
+import { rotatedFiles } from "../sinks/rotated-names.ts";
+import { Findings, partitionName, type Verdict } from "./findings.ts";
+import { readShippedLine, type ShippedLine } from "./shipped-line.ts";
+import { ShippedTrail } from "./shipped-trail.ts";
+
+/** What a check of files looked at. */
+export interface FilesVerdict extends Verdict {
+  readonly files: number;
+  readonly events: number;
+}
+
+/** The store that the files are held against, where it can be asked. */
+export interface Against {
+  readonly log: AuditLog;
+  readonly region: string;
+  readonly account: string;
+}
+
+interface Origin {
+  readonly region: string;
+  readonly account: string;
+}
+
+/** Checks files that the file sink wrote, of one node or of several, with those that were put aside. */
+export async function verifyFiles(
+  paths: readonly string[],
+  against?: Against,
+): Promise<FilesVerdict> {
+  const check = new FilesCheck(against);
+  const files = (await Promise.all(paths.map(withRotated))).flat();
+  for (const file of new Set(files)) await check.file(file);
+  return { ...(await check.end()), files: new Set(files).size };
+}
+
+async function withRotated(path: string): Promise<readonly string[]> {
+  try {
+    return [...(await rotatedFiles(path)), path];
+  } catch (error) {
+    throw new StartError(`--file ${path}: ${reasonOf(error)}`);
+  }
+}
+
+class FilesCheck {
+  readonly #findings = new Findings();
+  readonly #against: Against | undefined;
+  readonly #origins = new Map<string, Origin>();
+  /** By store and partition. */
+  readonly #trails = new Map<string, ShippedTrail>();
+  #events = 0;
+
+  constructor(against: Against | undefined) {
+    this.#against = against;
+    const { log, region, account } = against ?? {};
+    const storeId = log?.storeId;
+    if (storeId === undefined || region === undefined || account === undefined) return;
+    this.#origins.set(storeId, { region, account });
+  }
+
+  async file(path: string): Promise<void> {
+    let at = 0;
+    try {
+      for await (const text of createInterface({ input: createReadStream(path) })) {
+        at += 1;
+        if (text !== "") this.#line(text, `${path}:${at}`, path);
+      }
+    } catch (error) {
+      throw new StartError(`--file ${path}: ${reasonOf(error)}`);
+    }
+  }
+
+  async end(): Promise<Omit<FilesVerdict, "files">> {
+    const notes: string[] = [];
+    const dropped = [...this.#trails.values()].flatMap((trail) => trail.givenUp);
+    for (const trail of this.#trails.values()) notes.push(...trail.end(dropped));
+    if (this.#against !== undefined) await this.#compare(this.#against.log);
+    return { findings: this.#findings.lines, notes, events: this.#events };
+  }
+
+  #line(text: string, where: string, file: string): void {
+    this.#events += 1;
+    const line = readShippedLine(text);
+    if (typeof line === "string") {
+      this.#findings.add(`${where}: ${line}`);
+      return;
+    }
+    this.#origin(line, where);
+    this.#trail(line).take(line, where, file);
+  }
+
+  /** Region and account are no part of the entry; they are the same in all of a store's lines. */
+  #origin({ store, region, account }: ShippedLine, where: string): void {
+    const known = this.#origins.get(store) ?? { region, account };
+    this.#origins.set(store, known);
+    if (known.region !== region) {
+      this.#findings.add(`${where}: says region ${region}, and its store is of ${known.region}`);
+    }
+    if (known.account !== account) {
+      this.#findings.add(`${where}: says account ${account}, and others ${known.account}`);
+    }
+  }
+
+  #trail({ store, partition }: ShippedLine): ShippedTrail {
+    const key = `${store}/${partition}`;
+    const trail = this.#trails.get(key) ?? new ShippedTrail(store, partition, this.#findings);
+    this.#trails.set(key, trail);
+    return trail;
+  }
+
+  /** What files cannot tell: that all of them were written anew, or that their end is missing. */
+  async #compare(log: AuditLog): Promise<void> {
+    const standings = await log.standings();
+    const sink = await log.sinkPoints("file");
+    for (const [partition, { base, head }] of standings.entries()) {
+      const trail = this.#trails.get(`${log.storeId}/${partition}`);
+      const name = partitionName(partition);
+      const shipped = sink.get(partition)?.number ?? 0;
+      const last = trail?.last ?? 0;
+      if (shipped > last) {
+        this.#findings.add(
+          `${name}: entries after ${last} up to ${shipped} are in no file: removed`,
+        );
+      }
+      if (trail === undefined) continue;
+      const points = await log.points(partition, trail.checkpoints());
+      for (const point of [base, ...points, head]) {
+        const hash = point && trail.hashAt(point.number);
+        if (hash === undefined || point === undefined || sameHash(hash, point.hash)) continue;
+        this.#findings.add(
+          `${name}: number ${point.number}: the files have another chain than the store`,
+        );
+        break;
+      }
+    }
+  }
+}

@@ -1,0 +1,131 @@
+import {
+  type AuditLog,
+  type AuditStanding,
+  auditEntriesMax,
+  type ChainPoint,
+  chainGap,
+  checkpointEvery,
+  decodeAudit,
+} from "@holdfast/engine";
+import { chainPoint, sameHash } from "@holdfast/regions";
+import { Findings, partitionName, rangeText, type Verdict } from "./findings.ts";
+
+/** What a check of the store looked at. */
+export interface StoreVerdict extends Verdict {
+  readonly entries: number;
+  /** Written and not chained yet, so nobody would notice a change. */
+  readonly unchained: number;
+}
+
+/** Checks the audit trail in a store against the chain that the leader keeps there. */
+export async function verifyStore(log: AuditLog): Promise<StoreVerdict> {
+  const findings = new Findings();
+  let [entries, unchained] = [0, 0];
+  const notes: string[] = [];
+  const standings = await log.standings();
+  for (const [partition, standing] of standings.entries()) {
+    if (standing.last === 0) continue;
+    const { base, dropped, head, last } = standing;
+    unchained += last - head.number;
+    const name = partitionName(partition);
+    if (dropped > base.number) {
+      notes.push(`${name}: entries up to ${dropped} were given up at the hard bound`);
+    } else if (base.number > 0) {
+      notes.push(`${name}: entries up to ${base.number} were removed by retention`);
+    }
+    entries += await new PartitionCheck(log, partition, findings).run(standing);
+  }
+  return { entries, unchained, notes, findings: findings.lines };
+}
+
+class PartitionCheck {
+  readonly #log: AuditLog;
+  readonly #partition: number;
+  readonly #findings: Findings;
+  /** The last point that was found to be right, or taken as such. */
+  #sure = 0;
+  /** What precedes is gone, so nothing can be told until the next point that is kept. */
+  #blind = false;
+
+  constructor(log: AuditLog, partition: number, findings: Findings) {
+    this.#log = log;
+    this.#partition = partition;
+    this.#findings = findings;
+  }
+
+  /** Answers how many entries it saw. */
+  async run(standing: AuditStanding): Promise<number> {
+    const { head, last } = standing;
+    let [point, seen] = [await this.#start(standing), 0];
+    this.#sure = point.number;
+    while (point.number < last) {
+      const range = { from: { after: point.number }, limit: auditEntriesMax, covered: false };
+      const page = await this.#log.entries(this.#partition, range);
+      if (page.length === 0) await this.#missing(point, last);
+      if (page.length === 0) break;
+      const kept = await this.#kept(point.number, page.at(-1)?.number ?? point.number);
+      for (const entry of page) {
+        if (entry.number > point.number + 1) point = await this.#missing(point, entry.number - 1);
+        point = chainPoint(point, entry);
+        this.#checkForm(point.number, entry.bytes);
+        point = this.#compare(point, point.number === head.number ? head : kept.get(point.number));
+      }
+      seen += page.length;
+    }
+    return seen;
+  }
+
+  /** Where the trail begins: at its base, or at the hard bound, where the leader keeps a point if it had come so far. */
+  async #start({ base, dropped }: AuditStanding): Promise<ChainPoint> {
+    if (dropped <= base.number) return base;
+    const [kept] = await this.#log.points(this.#partition, [dropped]);
+    this.#blind = kept === undefined;
+    return kept ?? { ...base, number: dropped };
+  }
+
+  /** The points that are kept between two numbers. */
+  async #kept(from: number, to: number): Promise<ReadonlyMap<number, ChainPoint>> {
+    const numbers: number[] = [];
+    const first = Math.floor(from / checkpointEvery + 1) * checkpointEvery;
+    for (let number = first; number <= to; number += checkpointEvery) numbers.push(number);
+    const points = numbers.length === 0 ? [] : await this.#log.points(this.#partition, numbers);
+    return new Map(
+      points.flatMap((point) => (point === undefined ? [] : [[point.number, point] as const])),
+    );
+  }
+
+  async #missing(point: ChainPoint, last: number): Promise<ChainPoint> {
+    // Retention may have come meanwhile.
+    const now = (await this.#log.standings())[this.#partition];
+    if (Math.max(now?.base.number ?? 0, now?.dropped ?? 0) >= last) {
+      this.#blind = true;
+    } else {
+      this.#tell(rangeText(point.number + 1, last), "missing: removed");
+    }
+    return chainGap(point, last);
+  }
+
+  #checkForm(number: number, bytes: Uint8Array): void {
+    try {
+      decodeAudit(bytes);
+    } catch {
+      this.#tell(String(number), "does not decode");
+    }
+  }
+
+  /** Goes on from what the leader has, so that one fault is told once. */
+  #compare(point: ChainPoint, kept: ChainPoint | undefined): ChainPoint {
+    if (kept === undefined) return point;
+    if (!this.#blind && !sameHash(point.hash, kept.hash)) {
+      const among = rangeText(this.#sure + 1, point.number);
+      this.#tell(`among ${among}`, "not what was chained: changed, removed or reordered");
+    }
+    this.#sure = point.number;
+    this.#blind = false;
+    return kept;
+  }
+
+  #tell(which: string, says: string): void {
+    this.#findings.add(`${partitionName(this.#partition)}: entry ${which}: ${says}`);
+  }
+}

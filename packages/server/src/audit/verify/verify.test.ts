@@ -1,0 +1,263 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type AuditEvent,
+  encodeAudit,
+  MemoryOwnStore,
+  partitionOf,
+  systemInstance,
+} from "@holdfast/engine";
+import { AuditChain, AuditRetention, AuditShip, type Duty } from "@holdfast/regions";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { systemClock, systemTimers as timers } from "../../system.ts";
+import type { CadfSettings } from "../cadf.ts";
+import { FileSink } from "../sinks/file-sink.ts";
+import { verifyFiles } from "./verify-files.ts";
+import { verifyStore } from "./verify-store.ts";
+
+const cadf: CadfSettings = { region: "a", account: "acme", names: "current" };
+const instance: string = randomUUID();
+const partition = partitionOf(instance);
+
+let own: MemoryOwnStore;
+let folder: string;
+let file: string;
+
+beforeEach(async () => {
+  own = new MemoryOwnStore({ auditEntriesMax: 1_024 });
+  folder = await mkdtemp(join(tmpdir(), "holdfast-audit-"));
+  file = join(folder, "audit.jsonl");
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const observe = (): void => undefined;
+let requests = 0;
+
+function eventsOf(requestId: string): readonly AuditEvent[] {
+  const action = { time: 1_795_000_000_000, action: "kmip-key.create", initiator: "i", requestId };
+  return [
+    { ...action, outcome: "pending" },
+    { ...action, outcome: "success" },
+  ];
+}
+
+async function append(count: number, of = instance): Promise<void> {
+  for (let at = 0; at < count; at += 1) {
+    requests += 1;
+    await own.appendAudit(of, eventsOf(`r${requests}`));
+  }
+}
+
+async function run(duty: Duty): Promise<void> {
+  const signal = new AbortController().signal;
+  while ((await duty.run({ epoch: 1, signal, active: () => true })).left > 0);
+}
+
+const chain = () => run(new AuditChain({ log: own.audit, store: own, timers, observe }));
+const retain = () =>
+  run(
+    new AuditRetention({
+      ...{ log: own.audit, timers, observe, sinks: [], ageMs: 1e15, bytesMax: 2_000 },
+    }),
+  );
+
+/** Ships what is chained into a file, as a leader of that epoch does. */
+async function ship(path = file, bytesMax = 1e9): Promise<void> {
+  const options = { path, bytesMax, ageMs: 1e12, filesMax: 100, clock: systemClock };
+  await using sink = new FileSink(options, cadf);
+  await run(new AuditShip({ log: own.audit, store: own, sink, timers, observe }));
+}
+
+async function entry(number: number): Promise<Uint8Array> {
+  const range = { from: { after: number - 1 }, limit: 1, covered: false };
+  return (await own.audit.entries(partition, range))[0]?.bytes ?? new Uint8Array();
+}
+
+describe("the store", () => {
+  const verify = () => verifyStore(own.audit);
+
+  test("is whole, also after retention, a bound that was reached, and what is not chained", async () => {
+    await append(600);
+    await append(3, systemInstance);
+    await chain();
+    await append(2);
+    expect(await verify()).toMatchObject({ entries: 605, unchained: 2, findings: [] });
+    await retain();
+    const retained = await verify();
+    expect(retained.findings).toEqual([]);
+    expect(retained.notes).toEqual([expect.stringMatching(/removed by retention$/)]);
+    expect(retained.entries).toBeLessThan(100);
+    await append(2_000);
+    await chain();
+    const bounded = await verify();
+    expect(bounded.findings).toEqual([]);
+    expect(bounded.entries).toBeGreaterThan(1_000);
+  });
+
+  test.each([
+    ["changed", () => eventsOf("another")],
+    ["removed", () => undefined],
+  ])("finds an event that was %s, wherever it stands", async (_name, forged) => {
+    await append(600);
+    await chain();
+    for (const number of [1, 100, 256, 257, 599, 600]) {
+      const kept = await entry(number);
+      const events = forged();
+      own.audit.tamper(partition, number, events && encodeAudit(instance, events)[0]);
+      const { findings } = await verify();
+      expect({ number, findings: findings.length }).toEqual({
+        number,
+        findings: expect.toSatisfy((n) => n > 0),
+      });
+      own.audit.tamper(partition, number, kept);
+    }
+    // Whatever was put back lies where it lay.
+    expect((await verify()).findings).toEqual([]);
+  });
+
+  test("finds two that changed places, and tells each fault once", async () => {
+    await append(1_000);
+    await chain();
+    const [one, other] = [await entry(300), await entry(301)];
+    own.audit.tamper(partition, 300, other);
+    own.audit.tamper(partition, 301, one);
+    own.audit.tamper(partition, 900, Buffer.of(9, 9));
+    const { findings } = await verify();
+    expect(findings).toEqual([
+      expect.stringMatching(/entry among 257 to 512: not what was chained/),
+      expect.stringMatching(/entry 900: does not decode/),
+      expect.stringMatching(/entry among 769 to 1000: not what was chained/),
+    ]);
+  });
+});
+
+describe("files", () => {
+  const verify = (...more: string[]) => verifyFiles([file, ...more]);
+  const lines = async (path = file) => (await readFile(path, "utf8")).trimEnd().split("\n");
+  const rewrite = (all: readonly string[], path = file) => writeFile(path, `${all.join("\n")}\n`);
+
+  test("are whole, also rotated, of two leaders, and told again", async () => {
+    const other = join(folder, "other.jsonl");
+    await append(30);
+    await append(5, systemInstance);
+    await chain();
+    await ship(file, 20_000);
+    await append(10);
+    await chain();
+    await ship(other);
+    await append(10);
+    await chain();
+    await ship(file, 20_000);
+    const verdict = await verify(other);
+    expect(verdict).toMatchObject({ events: 110, findings: [], notes: [] });
+    expect(verdict.files).toBeGreaterThan(2);
+    // A leader that could not note what it had shipped.
+    await rewrite([...(await lines()), ...(await lines())]);
+    expect((await verify(other)).findings).toEqual([]);
+    expect((await verifyFiles([other])).notes).toHaveLength(1);
+    expect((await verify()).findings).toHaveLength(1);
+  });
+
+  test.each<[string, (all: string[]) => string[]]>([
+    ["a line was removed", (all) => all.toSpliced(21, 1)],
+    ["an entry was removed", (all) => all.toSpliced(20, 2)],
+    ["two lines changed places", (all) => all.with(20, all[21] ?? "").with(21, all[20] ?? "")],
+    [
+      "two entries changed places",
+      (all) => [...all.slice(0, 20), ...all.slice(22, 24), ...all.slice(20, 22), ...all.slice(24)],
+    ],
+    [
+      "an outcome was changed",
+      (all) => all.with(21, (all[21] ?? "").replace('"success"', '"failure"')),
+    ],
+    [
+      "a time was changed",
+      (all) => all.with(21, (all[21] ?? "").replace('"eventTime":"2', '"eventTime":"1')),
+    ],
+    [
+      "a region was changed",
+      (all) =>
+        all.with(
+          21,
+          (all[21] ?? "")
+            .replaceAll('"region":"a"', '"region":"b"')
+            .replaceAll(":vmware-solutions:a:", ":vmware-solutions:b:"),
+        ),
+    ],
+    [
+      "an event was added",
+      (all) => all.toSpliced(20, 0, (all[20] ?? "").replace('"number":', '"number":9')),
+    ],
+    ["a line is cut", (all) => all.with(21, (all[21] ?? "").slice(0, 90))],
+    ["a line has lost its proof", (all) => all.with(21, '{"action":"x"}')],
+  ])("%s", async (_name, change) => {
+    await append(40);
+    await chain();
+    await ship();
+    await rewrite(change(await lines()));
+    expect((await verify()).findings.length).toBeGreaterThan(0);
+  });
+
+  test("an entry that was forged with its event, its hash too, does not fit the next", async () => {
+    await append(4);
+    await chain();
+    await ship();
+    const all = await lines();
+    const forged = all.slice(2, 4).map((line) => {
+      const event = JSON.parse(line);
+      const entry = Buffer.from(event.holdfast.entry, "base64");
+      entry[5] = (entry[5] ?? 0) ^ 1;
+      event.holdfast.entry = entry.toString("base64");
+      return JSON.stringify(event);
+    });
+    await rewrite([...all.slice(0, 2), ...forged, ...all.slice(4)]);
+    expect((await verify()).findings.length).toBeGreaterThan(0);
+  });
+
+  test("against the store: another chain, and an end that is missing, are found", async () => {
+    await append(300);
+    await chain();
+    await ship();
+    const against = { log: own.audit, region: "a", account: "acme" };
+    expect((await verifyFiles([file], against)).findings).toEqual([]);
+    const all = await lines();
+    await rewrite(all.slice(0, -2));
+    expect((await verify()).findings).toEqual([]);
+    expect((await verifyFiles([file], against)).findings).toEqual([
+      expect.stringContaining("are in no file: removed"),
+    ]);
+    const other = new MemoryOwnStore();
+    for (let at = 0; at < 300; at += 1) await other.appendAudit(instance, eventsOf("forged"));
+    own = other;
+    await chain();
+    await rm(file);
+    await ship();
+    expect((await verify()).findings).toEqual([]);
+    expect((await verifyFiles([file], against)).findings).toEqual([
+      expect.stringContaining("another chain than the store"),
+    ]);
+  });
+
+  test("what the store gave up before it was shipped is no fault where an event says so", async () => {
+    await append(5);
+    await chain();
+    await ship();
+    for (let round = 0; round < 8; round += 1) {
+      await append(250);
+      await chain();
+    }
+    await ship();
+    await chain();
+    await ship();
+    const { findings, notes } = await verify();
+    expect(findings).toEqual([]);
+    expect(notes).toEqual([expect.stringMatching(/number 6 to \d+: given up by the store/)]);
+  });
+
+  test("a file that is not there is said", async () => {
+    await expect(verify()).rejects.toThrow("--file");
+    await expect(verifyFiles([join(folder, "no", "file")])).rejects.toThrow("--file");
+  });
+});
