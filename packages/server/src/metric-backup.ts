@@ -20,7 +20,8 @@ export const keepingMetrics: readonly ReadMetric[] = [
     type: "gauge",
     name: "holdfast_backup_interval_seconds",
     help: "From one scheduled backup to the next, as this node is configured; none where none are scheduled.",
-    labels: [],
-    read: ({ backupEveryMs }) => (backupEveryMs === undefined ? [] : [[backupEveryMs / 1000]]),
+    labels: ["region"],
+    read: ({ backupEveryMs, build: { region } }) =>
+      backupEveryMs === undefined ? [] : [[region, backupEveryMs / 1000]],
   },
 ];
