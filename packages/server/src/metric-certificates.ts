@@ -1,6 +1,8 @@
 import type { X509Certificate } from "node:crypto";
 import { fingerprintOf, subjectOf } from "./certificates.ts";
 import type { Instance } from "./instances.ts";
+import { expiryOf } from "./management/certificates/expiry.ts";
+import type { InstanceHoldings } from "./management/instance-index.ts";
 import type { NodeReadings } from "./metric-row.ts";
 import type { PeerIdentity } from "./peer-tls.ts";
 import type { ServerIdentity } from "./tls.ts";
@@ -15,8 +17,10 @@ export function certificatesOf(
   identity: ServerIdentity,
   instances: readonly Instance[],
   peer: PeerIdentity | undefined,
+  admin?: ServerIdentity,
 ): readonly Reading[] {
   return [
+    ...(admin?.leaves ?? []).map((leaf) => reading("server", "admin", leaf)),
     ...identity.leaves.map((leaf) => reading("server", "kmip", leaf)),
     ...(peer === undefined
       ? []
@@ -29,6 +33,35 @@ export function certificatesOf(
       ...authorities.map((authority) => reading("authority", name, authority)),
     ]),
   ];
+}
+
+/** How many certificates there are of a kind, by how near their end is. */
+export function expiryCounts(
+  readings: readonly Reading[],
+  nowMs: number,
+): readonly (readonly [kind: string, expiry: string, count: number])[] {
+  const counts = new Map<string, number>();
+  for (const one of readings) {
+    const key = `${one.kind} ${expiryOf(one, nowMs)}`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  return [...counts].map(([key, count]) => {
+    const [kind = "", expiry = ""] = key.split(" ");
+    return [kind, expiry, count] as const;
+  });
+}
+
+/** What metrics tell of the certificates of the system records. */
+export function recordedCertificates(instances: Iterable<InstanceHoldings>): readonly Reading[] {
+  return [...instances].flatMap(({ document, certificates }) => {
+    const owner = document?.fields["name"];
+    if (owner === undefined) return [];
+    return [...certificates.values()].map(
+      ({ kind, subject, fingerprint, notBeforeMs, notAfterMs }) => ({
+        ...{ kind, owner, subject, fingerprint, notBeforeMs, notAfterMs },
+      }),
+    );
+  });
 }
 
 function reading(kind: Reading["kind"], owner: string, certificate: X509Certificate): Reading {

@@ -71,6 +71,12 @@ export interface NodeReadings {
     readonly notBeforeMs: number;
     readonly notAfterMs: number;
   }[];
+  /** How many of all certificates there are by kind and by how near their end is. */
+  readonly certificateCounts?: () => readonly (readonly [
+    kind: string,
+    expiry: string,
+    count: number,
+  ])[];
 }
 
 /** No labels. */

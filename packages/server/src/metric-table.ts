@@ -278,13 +278,20 @@ export const readMetrics: readonly ReadMetric[] = [
   {
     type: "gauge",
     name: "holdfast_certificate_not_after_seconds",
-    help: "When a certificate ends, seconds since the epoch: the server's, the peers', and those that instances name.",
+    help: "When a certificate ends, seconds since the epoch: the server's, the peers', and the instances'; of more than 1,000, those that end first.",
     labels: ["kind", "owner", "subject", "fingerprint"],
     read: ({ certificates }) =>
       certificates().map(({ kind, owner, subject, fingerprint, notAfterMs }) => [
         ...[kind, owner, subject, fingerprint],
         Math.floor(notAfterMs / 1000),
       ]),
+  },
+  {
+    type: "gauge",
+    name: "holdfast_certificates",
+    help: "Certificates by kind and by how near their end is: valid, in30days, in7days, in1day, expired, notYetValid.",
+    labels: ["kind", "expiry"],
+    read: ({ certificateCounts }) => certificateCounts?.() ?? [],
   },
   {
     type: "gauge",

@@ -4,6 +4,7 @@ import type { TokenVerifier } from "./admin/bearer.ts";
 import type { KmipEndpoint } from "./kmip-endpoint.ts";
 import { InstanceAuthorities } from "./management/authority/instance-authorities.ts";
 import { Adding } from "./management/certificates/adding.ts";
+import { ExpiryDuty } from "./management/certificates/expiry-duty.ts";
 import { certificateHandlers } from "./management/certificates/handlers.ts";
 import { Ownership } from "./management/certificates/ownership.ts";
 import { InstanceLookup } from "./management/instance-lookup.ts";
@@ -22,6 +23,15 @@ import { version } from "./version.ts";
 export interface Access {
   readonly handlers: Partial<Handlers>;
   readonly tokens: TokenVerifier;
+}
+
+/** What the leader does about certificates that end. */
+export function expiryDuty(
+  { config: { region }, observe }: Parts,
+  { index, records, commands }: Management,
+): ExpiryDuty {
+  const others = () => commands.others;
+  return new ExpiryDuty({ region, others, index, records, clock, requestId: ids.uuid, observe });
 }
 
 /** Opens the management of certificates, users and tokens. */

@@ -10,11 +10,11 @@ import {
 import type { Instance } from "./instances.ts";
 import { KmipEndpoint } from "./kmip-endpoint.ts";
 import type { Log } from "./log.ts";
-import { certificatesOf } from "./metric-certificates.ts";
 import type { NodeReadings } from "./metric-row.ts";
-import { openAccess } from "./node-access.ts";
+import { expiryDuty, openAccess } from "./node-access.ts";
 import { openAdmin } from "./node-admin.ts";
 import { openAudit } from "./node-audit.ts";
+import { watchCertificates } from "./node-certificates.ts";
 import { openLifeOfInstances } from "./node-instances.ts";
 import { keepingHandlers, openKeeping } from "./node-keeping.ts";
 import { followRegions, openKmip, openProbes } from "./node-listeners.ts";
@@ -29,7 +29,6 @@ import { Passwords } from "./passwords.ts";
 import type { PeerIdentity } from "./peer-tls.ts";
 import { readTicketSecret, type ServerIdentity } from "./tls.ts";
 import { version } from "./version.ts";
-import { warningsOf } from "./warnings.ts";
 
 /** A node that runs. */
 export interface RunningNode {
@@ -73,11 +72,12 @@ export async function startNode(
   const keeping = openKeeping(parts, regions, management);
   const audit = openAudit(parts, regions, environment);
   const life = openLifeOfInstances(parts, regions, management, roots, tenants);
+  const duties = [keeping, roots, audit, life].flatMap((one) => one.duties);
   const control = await openControl(
     parts,
     regions,
     keyRing,
-    { management, duties: [keeping, roots, audit, life].flatMap(({ duties }) => duties) },
+    { management, duties: [...duties, expiryDuty(parts, management)] },
     files.peer?.identity,
   );
   followPeerTls(files, [...peers, control.peerServer]);
@@ -87,8 +87,7 @@ export async function startNode(
   await followTenants(parts, management, keyRing, tenants);
   const engine = await openEngine(parts, store, keyRing);
   const endpoint = openEndpoint(parts, files, tenants, ticketSecret, engine);
-  const certificates = () =>
-    certificatesOf(files.kmip.identity, tenants.instances, files.peer?.identity);
+  const certificates = watchCertificates(parts, files, tenants, management);
   const readings: NodeReadings = {
     build: { version, region: config.region, node: config.node },
     endpoint: () => endpoint,
@@ -96,7 +95,7 @@ export async function startNode(
     peers: () => store.health().peers,
     leads: () => control.leader && control.leader.state === "leader",
     quarantined: watchQuarantine(parts, own),
-    certificates,
+    ...certificates.readings,
     ...keeping.readings,
     ...roots.readings,
   };
@@ -108,7 +107,7 @@ export async function startNode(
     handlers: { ...access.handlers, ...audit.handlers, ...life.handlers, ...kept },
   });
   const guard = await openKmip(parts, endpoint, regions, probes);
-  warn(parts, certificates());
+  certificates.warn();
 
   const running = opened.move();
   return {
@@ -139,12 +138,6 @@ function followPeerTls(
   peer?.onChange((identity) => {
     for (const each of users) each?.setTls(identity);
   });
-}
-
-function warn({ config, log }: Parts, certificates: ReturnType<typeof certificatesOf>): void {
-  for (const { message, fields } of warningsOf(config, certificates, clock.wallMs())) {
-    log.say("warn", message, fields);
-  }
 }
 
 function openEndpoint(

@@ -26,7 +26,8 @@ export function warningsOf(
   ];
 }
 
-function dateWarnings(
+/** That a certificate is not valid yet, ends soon, or has ended. */
+export function dateWarnings(
   { kind, owner, subject, notBeforeMs, notAfterMs }: Certificates[number],
   nowMs: number,
 ): Warning[] {
@@ -86,7 +87,11 @@ function modeWarnings(setting: string, path: string): Warning[] {
 
 function settingWarnings(config: Config, certificates: Certificates): Warning[] {
   const warnings: Warning[] = [];
-  if (!certificates.some(({ kind, owner }) => kind === "client" || isClients(kind, owner))) {
+  const declares = certificates.some(
+    ({ kind, owner }) => kind === "client" || isClients(kind, owner),
+  );
+  // With management, they are added there.
+  if (!declares && config.admin === undefined) {
     warnings.push({
       message: "no client can connect: instances name no certificates and no authorities",
     });

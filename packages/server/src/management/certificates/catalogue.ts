@@ -5,30 +5,14 @@ import { pinnedOf } from "../../trust.ts";
 import type { FoundInstance } from "../instance-lookup.ts";
 import type { Applied } from "../records.ts";
 import { type CertificateEntry, certificateFixed } from "./certificate-entry.ts";
+import { expiryOf } from "./expiry.ts";
 
 type CertificateAnswer = Reply<Contract["listCertificates"]>["items"][number];
 
 /** A certificate of an instance, added or declared. */
-export type Listed = Omit<CertificateEntry, "origin"> & {
+export type Listed = Omit<CertificateEntry, "origin" | "expiryTold"> & {
   readonly origin: CertificateAnswer["origin"];
 };
-
-const dayMs = 86_400_000;
-
-/** How long before its end a certificate is told of, in days: the lists, the metric and the events use the same. */
-export const expiryDays = [30, 7, 1] as const;
-
-/** How near a certificate's end is. */
-export function expiryOf(
-  { notBeforeMs, notAfterMs }: Pick<CertificateEntry, "notBeforeMs" | "notAfterMs">,
-  nowMs: number,
-): CertificateAnswer["expiry"] {
-  if (notAfterMs <= nowMs) return "expired";
-  if (notBeforeMs > nowMs) return "notYetValid";
-  if (notAfterMs <= nowMs + dayMs) return "in1day";
-  if (notAfterMs <= nowMs + 7 * dayMs) return "in7days";
-  return notAfterMs <= nowMs + 30 * dayMs ? "in30days" : "valid";
-}
 
 /** All certificates of an instance, by name. */
 export function listedOf(found: FoundInstance): readonly Listed[] {

@@ -2,6 +2,7 @@ import type { X509Certificate } from "node:crypto";
 import { type Document, systemTypes } from "@holdfast/engine";
 import { z } from "zod";
 import { fingerprintOf, signerOf, subjectOf } from "../../certificates.ts";
+import { toldIn } from "./expiry.ts";
 
 /** `client`: accepted as it is; `authority`: what it issues is accepted. */
 export type CertificateKind = "client" | "authority";
@@ -25,6 +26,8 @@ export interface CertificateEntry {
   readonly createdMs: number;
   readonly createdBy: string;
   readonly pem: string;
+  /** How many days before its end was told last; infinite where nothing was told. */
+  readonly expiryTold: number;
 }
 
 const timeText = z
@@ -45,7 +48,7 @@ const fixedPart = z.object({
   createdMs: timeText,
   createdBy: z.string(),
   pem: z.string(),
-}) satisfies z.ZodType<Omit<CertificateEntry, "id" | "name">>;
+}) satisfies z.ZodType<Omit<CertificateEntry, "id" | "name" | "expiryTold">>;
 
 /** What a certificate's record never changes. */
 export function certificateFixed(
@@ -88,7 +91,8 @@ export function readCertificateEntry(document: Document): CertificateEntry | und
   const { type, id, fixed, fields } = document;
   if (type !== systemTypes.Certificate) return undefined;
   const read = fixedPart.safeParse(fixed);
-  return read.success ? { id, name: fields["name"] ?? "", ...read.data } : undefined;
+  if (!read.success) return undefined;
+  return { id, name: fields["name"] ?? "", expiryTold: toldIn(fields), ...read.data };
 }
 
 function issuerOf(certificate: X509Certificate): string {

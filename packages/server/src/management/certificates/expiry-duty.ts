@@ -1,0 +1,99 @@
+import { systemTypes } from "@holdfast/engine";
+import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
+import { managementEvent } from "../../audit/management-event.ts";
+import type { NodeObserver } from "../../events.ts";
+import type { InstanceIndex } from "../instance-index.ts";
+import type { Records } from "../records.ts";
+import type { CertificateEntry } from "./certificate-entry.ts";
+import { expiryLevel, toldField, toldIn } from "./expiry.ts";
+
+/** What `ExpiryDuty` stands on. */
+export interface ExpiryDutyOptions {
+  readonly region: string;
+  /** The other regions that are not retired. */
+  readonly others: () => readonly string[];
+  readonly index: Pick<InstanceIndex, "all">;
+  readonly records: Pick<Records, "change">;
+  readonly clock: { readonly wallMs: () => number; readonly monotonicMs: () => number };
+  readonly requestId: () => string;
+  readonly observe: NodeObserver;
+}
+
+/** How long a region waits for the first in order to tell: else both would. */
+const waitMs = 600_000;
+/** Tells of every certificate that ends: 30, 7 and 1 days before, and when it has, each once in the whole system. */
+export class ExpiryDuty implements Duty {
+  readonly name = "certificate expiry";
+  readonly everyMs = 60_000;
+  readonly #options: ExpiryDutyOptions;
+  /** Since when this region has seen what another one should tell. */
+  readonly #seenMs = new Map<string, number>();
+
+  constructor(options: ExpiryDutyOptions) {
+    this.#options = options;
+  }
+
+  async run({ active }: DutyContext): Promise<DutyResult> {
+    const nowMs = this.#options.clock.wallMs();
+    let done = 0;
+    let left = 0;
+    for (const [entry, level] of this.#due(nowMs)) {
+      if (active() && this.#isOurs(entry, level)) done += await this.#tell(entry, level, nowMs);
+      else left += 1;
+    }
+    return { done, left };
+  }
+
+  *#due(nowMs: number): Generator<readonly [CertificateEntry, level: number]> {
+    for (const { document, certificates } of this.#options.index.all()) {
+      if (document === undefined) continue;
+      for (const entry of certificates.values()) {
+        const level = expiryLevel(entry.notAfterMs, nowMs);
+        if (level !== undefined && level < entry.expiryTold) yield [entry, level];
+      }
+    }
+  }
+
+  #isOurs({ id }: CertificateEntry, level: number): boolean {
+    const { region, others, clock } = this.#options;
+    if (others().every((other) => region < other)) return true;
+    const key = `${id} ${level}`;
+    const sinceMs = this.#seenMs.get(key) ?? clock.monotonicMs();
+    this.#seenMs.set(key, sinceMs);
+    return clock.monotonicMs() - sinceMs >= waitMs;
+  }
+
+  async #tell(entry: CertificateEntry, level: number, nowMs: number): Promise<number> {
+    const { records, region, requestId, observe } = this.#options;
+    const { id, name, instance, fingerprint, notAfterMs } = entry;
+    const notAfter = new Date(notAfterMs).toISOString();
+    const actor = {
+      principal: { name: "leader", id: `leader of ${region}` },
+      requestId: requestId(),
+    };
+    const target = { id, name, instance };
+    const detail = { fingerprint, notAfter, days: level };
+    const event = managementEvent(actor, "certificate.expire", "success", target, {
+      timeMs: nowMs,
+      detail,
+    });
+    let told = false;
+    await records.change(
+      systemTypes.Certificate,
+      id,
+      ({ fields }) => {
+        told = level < toldIn(fields);
+        return told ? { [toldField]: String(level) } : undefined;
+      },
+      [event],
+    );
+    this.#seenMs.delete(`${id} ${level}`);
+    if (!told) return 0;
+    const when = level === 0 ? "has ended" : `ends within ${level} days`;
+    observe({
+      type: "warning",
+      message: `certificate ${name} of instance ${instance} ${when} (${notAfter}): have vCenter make a new one and add it`,
+    });
+    return 1;
+  }
+}

@@ -1,0 +1,34 @@
+/** How near a certificate's end is, as lists and metrics say it. */
+export type Expiry = "valid" | "in30days" | "in7days" | "in1day" | "expired" | "notYetValid";
+
+const dayMs = 86_400_000;
+
+/** How long before its end a certificate is told of, in days: the lists, the metric and the events use the same. */
+const expiryDays = [30, 7, 1] as const;
+
+/** How near a certificate's end is. */
+export function expiryOf(
+  { notBeforeMs, notAfterMs }: { readonly notBeforeMs: number; readonly notAfterMs: number },
+  nowMs: number,
+): Expiry {
+  if (notAfterMs <= nowMs) return "expired";
+  if (notBeforeMs > nowMs) return "notYetValid";
+  if (notAfterMs <= nowMs + dayMs) return "in1day";
+  if (notAfterMs <= nowMs + 7 * dayMs) return "in7days";
+  return notAfterMs <= nowMs + 30 * dayMs ? "in30days" : "valid";
+}
+
+/** The last of `expiryDays` that a certificate has passed, 0 once it has ended; undefined while its end is far. */
+export function expiryLevel(notAfterMs: number, nowMs: number): number | undefined {
+  if (notAfterMs <= nowMs) return 0;
+  return expiryDays.findLast((days) => notAfterMs <= nowMs + days * dayMs);
+}
+
+/** The field that says which of them was told last. */
+export const toldField = "expiryTold";
+
+/** Up to which of `expiryDays` an end was told; infinite where it was not. */
+export function toldIn(fields: Readonly<Record<string, string>>): number {
+  const told = fields[toldField];
+  return told === undefined || !/^\d{1,3}$/.test(told) ? Number.POSITIVE_INFINITY : Number(told);
+}
