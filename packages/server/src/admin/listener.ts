@@ -17,6 +17,8 @@ export interface AdminListenerOptions extends DispatchParts {
   readonly identity: ServerIdentity;
   readonly gate: Gate;
   readonly connectionsMax: number;
+  /** How long a request's head, and the whole of it, may take to arrive. */
+  readonly times?: { readonly headersMs: number; readonly requestMs: number };
   readonly requestId: () => string;
   readonly monotonicMs: () => number;
 }
@@ -24,8 +26,10 @@ export interface AdminListenerOptions extends DispatchParts {
 const bodyMaxUsual = 262_144;
 const bodyMaxLarge = 1_048_576;
 const headerBytesMax = 16_384;
-const headersMs = 10_000;
-const requestMs = 30_000;
+const timesUsual = { headersMs: 10_000, requestMs: 30_000 };
+const handshakeMs = 10_000;
+/** How often slow requests are looked for. */
+const lookMs = 500;
 const idleMs = 15_000;
 const graceMs = 5000;
 /** Requests at the same time; what they wait for is mostly the store, which orders them anyway. */
@@ -59,13 +63,14 @@ export class AdminListener {
 
   private constructor(options: AdminListenerOptions) {
     this.#options = options;
+    const { headersMs, requestMs } = options.times ?? timesUsual;
     this.#app = fastify({
       https: {
         ...tlsOf(options.identity),
-        handshakeTimeout: headersMs,
+        handshakeTimeout: handshakeMs,
         headersTimeout: headersMs,
         maxHeaderSize: headerBytesMax,
-        connectionsCheckingInterval: 1000,
+        connectionsCheckingInterval: lookMs,
       },
       bodyLimit: bodyMaxUsual,
       requestTimeout: requestMs,

@@ -39,7 +39,7 @@ const bytesMax = 1 << 20;
 const cacheMs = 600_000;
 /** Tokens with a key that is not known make the provider asked again, no more often than this. */
 const cooldownMs = 30_000;
-const discoverAgainMs = 10_000;
+const againMs = 10_000;
 const discovery = z.object({ issuer: z.string(), jwks_uri: z.string().regex(/^https:\/\//) });
 
 /** Tokens of an identity provider: OpenID Connect Core 1.0, 3.1.3.7, and RFC 9068 where they are access tokens. */
@@ -81,9 +81,7 @@ export class OidcTokens implements ForeignTokens {
       !(error instanceof errors.JOSEError) ||
       error instanceof errors.JWKSTimeout ||
       error.code === "ERR_JOSE_GENERIC";
-    if (!unreachable) return "unknown";
-    this.#warn(error);
-    return "unavailable";
+    return unreachable ? "unavailable" : "unknown";
   }
 
   #bearer(payload: JWTPayload): Bearer | TokenRefusal {
@@ -110,18 +108,13 @@ export class OidcTokens implements ForeignTokens {
   }
 
   #keySet(): Promise<KeySet> {
-    const { monotonicMs } = this.#options;
     if (this.#keys === undefined) {
-      // A provider that is down is not asked by every request.
-      if (monotonicMs() - this.#failedMs < discoverAgainMs)
-        return Promise.reject(new Error("wait"));
-      const keys = this.#discover();
-      this.#keys = keys;
-      keys.catch((error: unknown) => {
+      const keys = this.#discover().catch((error: unknown) => {
         this.#keys = undefined;
-        this.#failedMs = monotonicMs();
-        this.#warn(error);
+        if (!this.#waits()) this.#failed(error);
+        throw error;
       });
+      this.#keys = keys;
     }
     return this.#keys;
   }
@@ -141,14 +134,27 @@ export class OidcTokens implements ForeignTokens {
     });
   }
 
-  #fetch(url: string): Promise<unknown> {
+  /** A provider that gives no answer is not asked by every request. */
+  async #fetch(url: string): Promise<unknown> {
     const { ca } = this.#options;
-    return fetchJson(url, { timeoutMs: fetchMs, bytesMax, ...(ca && { ca }) });
+    if (this.#waits()) throw new Error("it was asked a moment ago");
+    try {
+      return await fetchJson(url, { timeoutMs: fetchMs, bytesMax, ...(ca && { ca }) });
+    } catch (cause) {
+      this.#failed(cause);
+      throw cause;
+    }
   }
 
-  #warn(cause: unknown): void {
+  #waits(): boolean {
+    return this.#options.monotonicMs() - this.#failedMs < againMs;
+  }
+
+  #failed(cause: unknown): void {
+    const { monotonicMs, observe } = this.#options;
+    this.#failedMs = monotonicMs();
     const message = `admin.oidc: tokens cannot be checked: ${reasonOf(cause)}`;
-    this.#options.observe({ type: "warning", message, cause });
+    observe({ type: "warning", message, cause });
   }
 }
 

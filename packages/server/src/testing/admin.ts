@@ -27,6 +27,7 @@ export interface AdminTestOptions {
   readonly perSecond?: number;
   readonly failures?: number;
   readonly made?: Made;
+  readonly times?: { readonly headersMs: number; readonly requestMs: number };
 }
 
 /** An answer as it came. */
@@ -98,6 +99,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
     made:
       options.made ?? new Made({ get: () => undefined, refresh: async () => undefined }, handlers),
     connectionsMax: 64,
+    ...(options.times === undefined ? {} : { times: options.times }),
     newId: systemIds.uuid,
     requestId: systemIds.uuid,
     monotonicMs,
@@ -149,7 +151,13 @@ function ask(url: string, ca: string, path: string, asking: Asking): Promise<Ans
         agent: false,
         headers: {
           ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-          ...(payload === undefined ? {} : { "content-type": "application/json" }),
+          ...(payload === undefined
+            ? {}
+            : {
+                "content-type": "application/json",
+                // Node sends none with DELETE.
+                "content-length": String(Buffer.byteLength(payload)),
+              }),
           ...headers,
         },
       },
