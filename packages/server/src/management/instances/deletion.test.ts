@@ -1,0 +1,316 @@
+import {
+  type ManagedObject,
+  readDocument,
+  readKekRecord,
+  sysPartition,
+  systemInstance,
+  systemTypes,
+  withKekWrap,
+} from "@holdfast/engine";
+import { sampleObject } from "@holdfast/engine/conformance";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { systemIds } from "../../system.ts";
+import { type MemoryRegion, MemoryRegions } from "../../testing/memory-regions.ts";
+import { instanceRecordId } from "../records.ts";
+import { type DeletionStep, deletionSteps } from "./deletion.ts";
+import { type InstanceEntry, readInstance } from "./instance-entry.ts";
+
+const instance = "5d0a7a52-3b0c-4b60-9c2f-0f3b7d9a1e01";
+const actor = { principal: { name: "ci", id: "t" }, requestId: "r" };
+const refused = (code: string) => expect.objectContaining({ name: "ManagementError", code });
+const active = { activated: { time: 1, region: "a" } };
+
+let regions: MemoryRegions;
+
+beforeEach(async () => {
+  regions = new MemoryRegions();
+  await regions.instance(instance);
+});
+
+afterEach(() => regions[Symbol.asyncDispose]());
+
+function entry({ view }: MemoryRegion = regions.a): InstanceEntry {
+  const document = view.get(systemTypes.Instance, instanceRecordId(instance));
+  const found = document && readInstance(document);
+  if (found === undefined) throw new Error("no instance");
+  return found;
+}
+
+async function create(
+  { store }: MemoryRegion,
+  facts: ManagedObject["facts"] = {},
+): Promise<string | undefined> {
+  const after = { ...sampleObject(instance, systemIds.uuid()), facts };
+  const outcome = await store.commit(instance, [{ kind: "create", after }], []);
+  return outcome.kind === "committed" ? after.uniqueIdentifier : undefined;
+}
+
+async function deleteAt(region: MemoryRegion, force = false): Promise<void> {
+  const { deletion, view } = region;
+  await deletion.decide(entry(region), force, actor);
+  const { removal } = entry(region);
+  if (removal === undefined) throw new Error("no removal");
+  await deletion.finish(instance, removal);
+  const fact = view.get(systemTypes.Instance, instanceRecordId(instance))?.destroyed;
+  if (fact === undefined) throw new Error("no fact");
+  await deletion.eraseObjects(instance, fact, 1_000, () => true);
+}
+
+/** Until the leaders have nothing to do any more. */
+async function settled(): Promise<void> {
+  for (let rounds = 0; rounds < 6; rounds += 1) await regions.lead();
+}
+
+async function objectsOf({ own }: MemoryRegion): Promise<readonly ManagedObject[]> {
+  const found = await own.find(instance, { live: true, destroyed: true, limit: 256 });
+  return found.objects.map(({ object }) => object);
+}
+
+async function systemRecords({ own }: MemoryRegion): Promise<readonly ManagedObject[]> {
+  return (await own.changes(sysPartition, 0, 1_000, 1 << 24)).objects;
+}
+
+/** Nothing of the instance opens anything any more, in either region, and both say the same. */
+async function expectGone(): Promise<void> {
+  for (const region of regions.both) {
+    expect(await region.own.status(instance)).toBe("Deleted");
+    for (const object of await objectsOf(region)) {
+      expect(object.facts.destroyed).toBeDefined();
+      expect(object.material).toBeUndefined();
+    }
+    for (const record of await systemRecords(region)) {
+      if (readKekRecord(record)?.instance === instance) {
+        expect(readKekRecord(record)?.kek.wraps).toEqual([]);
+      }
+      if (readDocument(record)?.fixed["instance"] === instance) {
+        expect(record.facts.destroyed).toBeDefined();
+      }
+    }
+  }
+  const { numbers } = await regions.a.own.position();
+  for (const partition of numbers.keys()) {
+    const [one, other] = await Promise.all(regions.both.map(({ own }) => own.digests(partition)));
+    expect(one, `partition ${partition}`).toEqual(other);
+  }
+}
+
+/** As if no deletion had been tried. */
+async function expectOpen(): Promise<void> {
+  for (const region of regions.both) {
+    expect(await region.own.status(instance)).toBe("Installed");
+    await region.view.refresh();
+    expect(entry(region)).toMatchObject({ wanted: "Installed", removal: undefined });
+    expect(await create(region)).toBeDefined();
+  }
+}
+
+describe("the deletion of an instance", () => {
+  test("ends access, keys and objects in both regions, for ever", async () => {
+    for (const region of regions.both) await create(region);
+    await deleteAt(regions.a);
+    for (const region of regions.both) expect(await create(region)).toBeUndefined();
+    await settled();
+    expect(await objectsOf(regions.b)).toHaveLength(2);
+    await expectGone();
+  });
+
+  test("with Active keys is refused, says how many where, and leaves everything as it was", async () => {
+    for (const region of [regions.a, regions.a, regions.b]) await create(region, active);
+    regions.linked = false;
+    await create(regions.b, active);
+    regions.linked = true;
+    const failure = deleteAt(regions.a);
+    await expect(failure).rejects.toEqual(refused("activeKeys"));
+    await expect(failure).rejects.toMatchObject({ extra: { active: { a: 3, b: 4 } } });
+    await expectOpen();
+    await deleteAt(regions.b, true);
+    await settled();
+    await expectGone();
+  });
+
+  test("is refused while the other region cannot be reached", async () => {
+    regions.linked = false;
+    await expect(deleteAt(regions.a)).rejects.toEqual(refused("peerUnreachable"));
+    regions.linked = true;
+    await settled();
+    await expectOpen();
+  });
+
+  test("that loses the other region before it is decided stays closed until it is dropped or finished", async () => {
+    regions.a.step = (step) => {
+      if (step === "hold") regions.linked = false;
+    };
+    const failure = deleteAt(regions.a);
+    await expect(failure).rejects.toEqual(refused("peerUnreachable"));
+    await expect(failure).rejects.toThrow("stays closed until a leader");
+    expect(await create(regions.a)).toBeUndefined();
+    await settled();
+    regions.linked = true;
+    regions.a.step = () => undefined;
+    await settled();
+    await expectGone();
+  });
+
+  test("brings back nothing that another region still has, or wraps meanwhile", async () => {
+    const id = await create(regions.a);
+    regions.linked = false;
+    const alone = await create(regions.b);
+    regions.linked = true;
+    await deleteAt(regions.a);
+    // What came late: a copy that lives still, and a wrap made a moment after.
+    const [before] = await regions.b.own.read(instance, [alone ?? ""]);
+    expect(before?.object.material).toBeDefined();
+    const keks = (await systemRecords(regions.b)).filter((record) => readKekRecord(record));
+    const [kek] = keks;
+    if (kek === undefined) throw new Error("no KEK");
+    const later = { us: Date.now() * 1_000 + 60_000_000, region: "b" };
+    const wrap = { region: "b", rootOfTrust: "r", rootKeyVersion: "2", blob: new Uint8Array([2]) };
+    const [known] = await regions.b.own.read(systemInstance, [kek.uniqueIdentifier]);
+    if (known === undefined) throw new Error("no KEK");
+    const after = withKekWrap(known.object, wrap, later);
+    await regions.b.own.commit(systemInstance, [{ kind: "update", before: known, after }], []);
+    await settled();
+    await expectGone();
+    const ids = (await objectsOf(regions.a)).map(({ uniqueIdentifier }) => uniqueIdentifier);
+    expect(ids.toSorted()).toEqual([id, alone].toSorted());
+  });
+
+  test("counts when nothing can become Active any more", async () => {
+    const tries: Promise<string | undefined>[] = [];
+    regions.b.step = (step) => {
+      if (step !== "recount" && step !== "decide") return;
+      for (const region of regions.both) tries.push(create(region, active));
+    };
+    await deleteAt(regions.b);
+    expect(await Promise.all(tries)).toEqual([undefined, undefined, undefined, undefined]);
+    await settled();
+    await expectGone();
+  });
+
+  test("takes what was destroyed before as it was", async () => {
+    const destroyed = { time: 5, region: "b" };
+    const after = { ...sampleObject(instance, systemIds.uuid()), material: undefined };
+    const gone = { ...after, facts: { destroyed } };
+    await regions.a.store.commit(instance, [{ kind: "create", after: gone }], []);
+    await deleteAt(regions.a);
+    await settled();
+    expect((await objectsOf(regions.b))[0]?.facts.destroyed).toEqual(destroyed);
+    await expectGone();
+  });
+});
+
+describe("a node that dies", () => {
+  test.each(deletionSteps.flatMap((step) => [[step, true] as const, [step, false] as const]))(
+    "before the step %s (forced: %s) leaves what leaders finish, or drop",
+    async (step: DeletionStep, force: boolean) => {
+      await create(regions.b, force ? active : {});
+      const died = new Error(`died before ${step}`);
+      regions.a.step = (now) => {
+        // From then on the node does nothing any more, not even tell.
+        if (deletionSteps.indexOf(now) >= deletionSteps.indexOf(step)) throw died;
+      };
+      regions.a.deletion.drop = () => Promise.reject(died);
+      await expect(deleteAt(regions.a, force)).rejects.toBe(died);
+      await takeOver();
+      if (step === "reserve") await expectOpen();
+      else await expectGone();
+    },
+  );
+
+  test("after its reservation, with Active keys, has its deletion dropped", async () => {
+    await create(regions.b, active);
+    const died = new Error("died");
+    regions.a.step = (now) => {
+      if (now !== "reserve") throw died;
+    };
+    regions.a.deletion.drop = () => Promise.reject(died);
+    await expect(deleteAt(regions.a)).rejects.toBe(died);
+    await takeOver();
+    await expectOpen();
+  });
+});
+
+describe("a creation that races with a deletion", () => {
+  /** Creates in both regions while the instance is deleted in one of them; answers what was acknowledged. */
+  async function race(round: number, facts: ManagedObject["facts"], force: boolean) {
+    const ids: string[] = [];
+    let over = false;
+    const creating = regions.both.map(async (region, at) => {
+      for (let count = 0; !over || count < 3; count += 1) {
+        const id = await create(region, facts);
+        if (id !== undefined) ids.push(id);
+        for (let turns = (round * 7 + at * 3 + count) % 5; turns > 0; turns -= 1) await turn();
+      }
+    });
+    for (let turns = round % 11; turns > 0; turns -= 1) await turn();
+    const deleting = deleteAt(round % 2 === 0 ? regions.a : regions.b, force);
+    const deleted = await deleting.then(
+      () => true,
+      (error: unknown) => {
+        expect(error).toEqual(refused("activeKeys"));
+        return false;
+      },
+    );
+    over = true;
+    await Promise.all(creating);
+    await settled();
+    return { ids, deleted };
+  }
+
+  async function expectAlive(ids: readonly string[]): Promise<void> {
+    for (const region of regions.both) {
+      const found = await objectsOf(region);
+      for (const { uniqueIdentifier, facts } of found) {
+        if (ids.includes(uniqueIdentifier)) expect(facts.destroyed).toBeUndefined();
+      }
+    }
+  }
+
+  async function afresh(): Promise<void> {
+    await regions[Symbol.asyncDispose]();
+    regions = new MemoryRegions();
+    await regions.instance(instance);
+  }
+
+  test("is refused, or erased too, in both regions and every time", async () => {
+    let made = 0;
+    for (let round = 0; round < 30; round += 1) {
+      await afresh();
+      const { ids, deleted } = await race(round, {}, round % 3 === 0);
+      expect(deleted).toBe(true);
+      made += ids.length;
+      await expectGone();
+      for (const region of regions.both) {
+        const known = new Set((await objectsOf(region)).map((one) => one.uniqueIdentifier));
+        for (const id of ids) expect(known.has(id)).toBe(true);
+      }
+    }
+    expect(made).toBeGreaterThan(30);
+  });
+
+  test("of Active keys ends it, unless none was acknowledged", async () => {
+    const outcomes = new Set<boolean>();
+    for (let round = 0; round < 30; round += 1) {
+      await afresh();
+      const { ids, deleted } = await race(round, active, false);
+      outcomes.add(deleted);
+      if (deleted) {
+        expect(ids).toEqual([]);
+        await expectGone();
+        continue;
+      }
+      await expectOpen();
+      await expectAlive(ids);
+    }
+    expect(outcomes.has(false)).toBe(true);
+  });
+});
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** The leaders of both regions, on nodes that live. */
+async function takeOver(): Promise<void> {
+  regions.a.step = () => undefined;
+  Reflect.deleteProperty(regions.a.deletion, "drop");
+  await settled();
+}

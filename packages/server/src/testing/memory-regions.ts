@@ -1,0 +1,226 @@
+import {
+  type CommitOutcome,
+  type InstanceStatus,
+  kekRecord,
+  type ManagedObject,
+  MemoryInstanceStore,
+  MemoryOwnStore,
+  type ObjectStore,
+  StoreUnavailable,
+  systemInstance,
+  systemTypes,
+} from "@holdfast/engine";
+import { agreedCommit, mergeInto, type Peer, sitesInOrder } from "@holdfast/regions";
+import type { NodeEvent } from "../events.ts";
+import { ConfigureInstance } from "../management/instances/configure.ts";
+import { Deletion, type DeletionStep } from "../management/instances/deletion.ts";
+import { InstancesDuty } from "../management/instances/instances-duty.ts";
+import { StatusFollower } from "../management/instances/status-follower.ts";
+import { PeerCommands } from "../management/peer-commands.ts";
+import { Records } from "../management/records.ts";
+import { SystemView } from "../management/system-view.ts";
+import { systemClock as clock, systemIds as ids, systemTimers as timers } from "../system.ts";
+
+/** A region's own store in memory with its statuses, as Redis has both in one. */
+export class StoreInMemory extends MemoryOwnStore {
+  declare readonly instances: MemoryInstanceStore;
+
+  constructor(storeId: string) {
+    super({ storeId, replicationId: storeId, instances: new MemoryInstanceStore() });
+  }
+
+  status(instance: string): Promise<InstanceStatus | undefined> {
+    return this.instances.status(instance);
+  }
+
+  move(...given: Parameters<MemoryInstanceStore["move"]>): Promise<InstanceStatus | undefined> {
+    return this.instances.move(...given);
+  }
+}
+
+/** One of two regions in memory: its store, and what manages instances there. */
+export interface MemoryRegion {
+  readonly name: string;
+  readonly own: StoreInMemory;
+  readonly store: Pick<ObjectStore, "read" | "commit">;
+  readonly view: SystemView;
+  readonly records: Records;
+  readonly commands: PeerCommands;
+  readonly statuses: StatusFollower;
+  readonly deletion: Deletion;
+  readonly duty: InstancesDuty;
+  readonly events: NodeEvent[];
+  /** Called before each step of a deletion here. */
+  step: (step: DeletionStep) => void;
+}
+
+/** Two regions in one process: real parts on stores in memory, and a link that can be cut. */
+export class MemoryRegions implements AsyncDisposable {
+  readonly a: MemoryRegion;
+  readonly b: MemoryRegion;
+  /** Whether they reach each other. */
+  linked = true;
+
+  constructor() {
+    const all = new Map<string, MemoryRegion>();
+    const make = (name: string, other: string): MemoryRegion => {
+      const made = this.#region(name, other, () => all.get(other) as MemoryRegion);
+      all.set(name, made);
+      return made;
+    };
+    this.a = make("a", "b");
+    this.b = make("b", "a");
+  }
+
+  get both(): readonly [MemoryRegion, MemoryRegion] {
+    return [this.a, this.b];
+  }
+
+  /** What both leaders do once; what one of them cannot do now is tried at the next call. */
+  async lead(): Promise<void> {
+    await this.level();
+    for (const { own, duty } of this.both) {
+      const epoch = await own.newEpoch();
+      const context = { epoch, signal: new AbortController().signal, active: () => true };
+      await duty.run(context).catch((error: unknown) => {
+        if (!(error instanceof Error)) throw error;
+      });
+    }
+  }
+
+  /** Brings each region what the other has and it has not. */
+  async level(): Promise<void> {
+    if (!this.linked) return;
+    for (const [to, from] of [this.both, this.both.toReversed()] as [
+      MemoryRegion,
+      MemoryRegion,
+    ][]) {
+      const { numbers } = await from.own.position();
+      for (const [partition, number] of numbers.entries()) {
+        if (number === 0) continue;
+        const page = await from.own.changes(partition, 0, 10_000, 1 << 28);
+        await this.#join(to, page.objects);
+      }
+    }
+  }
+
+  /** An Installed instance with a KEK and a client certificate, in both regions. */
+  async instance(instance: string, name = instance): Promise<void> {
+    const { records, store } = this.a;
+    const fields = { name, createdMs: "1", status: "Installed" };
+    await records.create(systemTypes.Instance, { instance }, fields, []);
+    await records.create(systemTypes.Certificate, { instance }, { name: "vcenter" }, []);
+    const wrap = { rootOfTrust: "r", rootKeyVersion: "1", blob: new Uint8Array([1]) };
+    const wraps = ["a", "b"].map((region) => ({ ...wrap, region }));
+    const kek = { id: ids.uuid(), createdMs: 1, check: new Uint8Array([1]), wraps };
+    const record = kekRecord({ instance, kek }, true, { us: 1, region: "a" });
+    await store.commit(systemInstance, [{ kind: "create", after: record }], []);
+    for (const { own } of this.both) await own.instances.install(instance);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { view, duty } of this.both) {
+      duty[Symbol.dispose]();
+      await view[Symbol.asyncDispose]();
+    }
+  }
+
+  #region(name: string, other: string, there: () => MemoryRegion): MemoryRegion {
+    const own = new StoreInMemory(`store ${name}`);
+    const events: NodeEvent[] = [];
+    const observe = (event: NodeEvent): void => void events.push(event);
+    const peer = this.#peer(other, there);
+    const store = this.#store(name, own, peer);
+    const view = new SystemView({ own, peers: [], ...clock, observe, everyMs: 1_000_000 });
+    const unexpected = (error: unknown): void => {
+      throw error;
+    };
+    const commands = new PeerCommands({ region: name, peers: [peer], unexpected });
+    const records = new Records({ region: name, others: () => [other], store, view, clock, ids });
+    const regions = () => [name, other];
+    const statuses = new StatusFollower({ own, regions });
+    const made = { step: (_: DeletionStep): void => undefined };
+    const parts = { region: name, own, store, view, records, commands, statuses, clock, ids };
+    const deletion = new Deletion({ ...parts, step: (step) => made.step(step) });
+    const configure = new ConfigureInstance({
+      ...{ regions, view, records, commands, statuses, clock },
+      settle: async () => undefined,
+      sleep: timers.sleep,
+    });
+    const duty = new InstancesDuty({
+      ...{ node: `${name}1`, own, view, statuses, deletion, configure, clock, observe },
+      requestId: ids.uuid,
+      abandonedMs: 0,
+    });
+    commands.serve({
+      countStates: async ({ instance }) => ({ states: await own.counts(instance) }),
+      followInstance: async ({ instance }) => {
+        const followed = await statuses.follow(instance);
+        return { ...(followed && { status: followed.status }) };
+      },
+    });
+    return Object.assign(made, {
+      name,
+      own,
+      store,
+      view,
+      records,
+      commands,
+      statuses,
+      deletion,
+      duty,
+      events,
+    });
+  }
+
+  /** What a node's store does with both regions' stores, by the same parts. */
+  #store(name: string, own: StoreInMemory, peer: Peer): MemoryRegion["store"] {
+    const merging = { from: peer.region, timers, observe: () => undefined };
+    return {
+      read: (instance, wanted) => own.read(instance, wanted),
+      commit: async (instance, changes, audit, { agreed = false } = {}): Promise<CommitOutcome> => {
+        if (agreed) {
+          if (!this.linked)
+            throw new StoreUnavailable("noAgreement", "the other region is cut off");
+          const sites = sitesInOrder(name, own, [peer], merging);
+          const wanted = { instance, changes, audit };
+          const around = { timers, ids, observe: () => undefined, reservedMs: 2_000 };
+          return await agreedCommit(sites, wanted, around);
+        }
+        const outcome = await own.commit(instance, changes, audit);
+        if (outcome.kind !== "committed") return outcome;
+        const pushed = await peer.push(changes.map(({ after }) => after)).catch(() => undefined);
+        const shared = pushed?.every((each) => each === "durable") === true;
+        return { ...outcome, regions: shared ? [name, peer.region] : [name] };
+      },
+    };
+  }
+
+  #peer(region: string, there: () => MemoryRegion): Peer {
+    const crossed = <Answer>(work: () => Promise<Answer>): Promise<Answer> => {
+      if (this.linked) return work();
+      return Promise.reject(new StoreUnavailable("peerUnreachable", `region ${region} is cut off`));
+    };
+    const peer: Partial<Peer> = {
+      region,
+      state: () => (this.linked ? "up" : "down"),
+      manage: (command) => crossed(() => there().commands.answer(command)),
+      push: (objects) => crossed(() => this.#join(there(), objects)),
+      fetch: (instance, wanted) => crossed(() => there().own.read(instance, wanted)),
+      reserve: (...given) => crossed(() => there().own.reserve(...given)),
+      release: (instance, operation) => crossed(() => there().own.release(instance, operation)),
+      write: (instance, changes, audit, operation) =>
+        crossed(() => there().own.commit(instance, changes, audit, { operation, joined: true })),
+    };
+    return peer as Peer;
+  }
+
+  async #join(to: MemoryRegion, objects: readonly ManagedObject[]) {
+    const from = to === this.a ? "b" : "a";
+    const merged = await mergeInto(to.own, objects, { from, timers, observe: () => undefined });
+    to.view.take(objects.filter(({ instance }) => instance === systemInstance));
+    return merged.map(({ result }) =>
+      result === "written" || result === "same" ? ("durable" as const) : result,
+    );
+  }
+}
