@@ -5,7 +5,7 @@ import { until } from "../support/redis.ts";
 import { type RootRegions, startRootRegions } from "../support/root-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
 
-const times = { kekCacheMs: 2_000, graceMs: 8_000, revalidateMs: 1_000, deadlineMs: 1_500 };
+const times = { kekCacheMs: 1_500, graceMs: 5_000, revalidateMs: 1_000, deadlineMs: 1_000 };
 const instance = "tenant";
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);

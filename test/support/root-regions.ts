@@ -5,6 +5,7 @@ import type { AdminClient } from "@holdfast/admin";
 import { createSealingKey } from "@holdfast/root-of-trust";
 import { adminClient, firstToken } from "./admin-api.ts";
 import { type KeyManager, startKeyManager } from "./key-protect/index.ts";
+import { until } from "./redis.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
 import { startTwoRegions, type TwoRegions } from "./two-regions.ts";
 import { allWell } from "./vitals.ts";
@@ -32,6 +33,8 @@ export async function startRootRegions(
   instances: readonly string[],
   times: RootTimes,
   nodes = 2,
+  /** Further settings of `rootOfTrust`, in both regions. */
+  more: Readonly<Record<string, unknown>> = {},
 ): Promise<RootRegions> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), "holdfast-roots-"));
@@ -58,6 +61,7 @@ export async function startRootRegions(
     hpcs: group(b, rootKeys.b, "hpcs"),
     secretsFolder: secrets,
     ...node,
+    ...more,
   };
   const both = stack.use(
     await startTwoRegions({
@@ -85,7 +89,11 @@ export async function startRootRegions(
   const [first] = both.nodes;
   if (first === undefined) throw new Error("no node");
   const { ca } = both.a;
-  const token = await firstToken({ node: first, ca });
+  let token = "";
+  await until("the first token", async () => {
+    token = await firstToken({ node: first, ca });
+    return true;
+  });
   const clients = new Map<string, AdminClient>();
   const admin = (name: string): AdminClient => {
     const known = clients.get(name) ?? adminClient({ node: both.node(name), ca }, token);
@@ -100,4 +108,20 @@ export async function startRootRegions(
     ...{ both, managers: { a, b }, rootKeys, admin },
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
+}
+
+/** Asks again while the regions find each other: on a busy machine one may lose the other for a moment. */
+export async function patient<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  const answers: Answer[] = [];
+  await until("an answer", async () => {
+    try {
+      answers.push(await ask());
+      return true;
+    } catch (error) {
+      const { code } = error as { readonly code?: unknown };
+      if (code !== "peerUnreachable" && code !== "storeUnavailable") throw error;
+      return false;
+    }
+  });
+  return answers[0] as Answer;
 }

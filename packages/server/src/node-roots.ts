@@ -1,12 +1,13 @@
 import { type InstanceKeyRing, ObjectKekStore, type RootOfTrust } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
-import { openRootOfTrust, type RootContext, SealingKey } from "@holdfast/root-of-trust";
+import { openRootOfTrust, type RootContext } from "@holdfast/root-of-trust";
 import type { Management } from "./node-management.ts";
 import { clock, type Environment, ids, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 import { openKeyRing } from "./node-store.ts";
 import {
   openDefaultRoot,
+  openSealingKey,
   rootContext,
   rootSettingsOf,
   type SecretPlaces,
@@ -54,7 +55,8 @@ export async function openDefault(parts: Parts, environment: Environment): Promi
   const context = rootContext(observe);
   const root = await openDefaultRoot(config, environment, context);
   opened.defer(() => root.close());
-  const sealingKey = await openSealingKey(parts);
+  const sealingKey = await openSealingKey(config);
+  if (sealingKey !== undefined) opened.use(sealingKey);
   try {
     await root.probe();
     health.rootOfTrust("ok", "");
@@ -64,15 +66,6 @@ export async function openDefault(parts: Parts, environment: Environment): Promi
     observe({ type: "warning", message: `rootOfTrust: ${reasonOf(error)}` });
   }
   return { root, context, places: { environment, sealingKey } };
-}
-
-async function openSealingKey({ config, opened }: Parts): Promise<SealingKey | undefined> {
-  const { sealingKeyFile } = config;
-  if (sealingKeyFile === undefined) return undefined;
-  const key = await SealingKey.open(sealingKeyFile, ids).catch((error: unknown) => {
-    throw new StartError(`sealingKeyFile: ${reasonOf(error)}`);
-  });
-  return opened.use(key);
 }
 
 /** Opens what serves instances' keys, and carries out what is ordered of it. */
@@ -104,6 +97,7 @@ export async function openRoots(
   const validate = new ValidateRoots({
     ...{ region, node, roots, keyRing, records, clock, graceMs },
     requestId: ids.uuid,
+    makesFirst: () => commands.others.every((other) => region < other),
     againMs: Math.max(stateAgainMs, revalidateMs),
   });
   const keks = new ObjectKekStore(regions.store, { clock, region });

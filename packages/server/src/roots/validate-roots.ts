@@ -31,6 +31,8 @@ export interface ValidateRootsOptions {
   readonly clock: Clock;
   readonly graceMs: number;
   readonly requestId: () => string;
+  /** Whether this region makes the first KEK of instances: one of all does, so that there is only one. */
+  readonly makesFirst: () => boolean;
   /** How long a state that stays the same is not written again. */
   readonly againMs: number;
 }
@@ -200,6 +202,9 @@ export class ValidateRoots {
       keks.some(({ wraps }) => wraps.length > 1 && wraps.some((wrap) => wrap.region === region))
     ) {
       return "";
+    }
+    if (keks.length === 0 && !this.#options.makesFirst()) {
+      return "its first key-encryption key is made by the other region";
     }
     try {
       await keyRing.seal({ instance, ...nothing }, new Uint8Array());

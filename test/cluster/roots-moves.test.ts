@@ -1,0 +1,255 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { KmipClient } from "@holdfast/client";
+import { type Issued, selfSigned } from "@holdfast/server";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createKey, keyBytes } from "../support/keys.ts";
+import { until } from "../support/redis.ts";
+import { patient, type RootRegions, startRootRegions } from "../support/root-regions.ts";
+
+const times = { kekCacheMs: 1_500, graceMs: 5_000, revalidateMs: 1_000, deadlineMs: 1_000 };
+const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
+
+let roots: RootRegions;
+let client: Issued;
+let instance: string;
+const open: KmipClient[] = [];
+/** Identifier → bytes of the keys that were acknowledged. */
+const made = new Map<string, string>();
+
+beforeAll(async () => {
+  roots = await startRootRegions(["declared"], times, 1);
+  client = await selfSigned({ commonName: "vCenter", ...day });
+}, 120_000);
+
+afterAll(async () => {
+  await Promise.all(open.map((one) => one.close()));
+  await roots?.[Symbol.asyncDispose]();
+});
+
+async function at(node: string): Promise<KmipClient> {
+  const { host, kmip } = roots.both.node(node);
+  const { certificate, key } = client;
+  const made = await KmipClient.connect({
+    endpoints: [`${host}:${kmip}`],
+    tls: { ca: roots.both.a.ca, certificate, key },
+    version: "1.4",
+  });
+  open.push(made);
+  return made;
+}
+
+async function makeAt(node: string): Promise<void> {
+  const made1 = await at(node);
+  const id = await createKey(made1);
+  made.set(id, await keyBytes(made1, id));
+}
+
+/** Every key that was acknowledged comes back at every node. */
+async function allThere(nodes: readonly string[] = ["a1", "b1"]): Promise<void> {
+  for (const node of nodes) {
+    const asking = await at(node);
+    for (const [id, bytes] of made) expect(await keyBytes(asking, id)).toBe(bytes);
+  }
+}
+
+/** Has every node open its keys anew, by whatever wraps them now. */
+async function reopened(): Promise<void> {
+  await patient(() => roots.admin("b1").call("revalidateRoot", { params: { instance } }));
+}
+
+async function report(region: string) {
+  const { items } = await roots.admin("a1").call("reportRoots", {});
+  return items.find((row) => row.instance === instance && row.region === region);
+}
+
+test("an order without a usable root key is refused, and names what is missing", async () => {
+  const { a, b } = roots.managers;
+  const keyOf = (rootKey: string, apiKey: object = { value: a.apiKey }) => ({
+    regions: {
+      a: { type: "key-protect", instanceId: a.instanceId, rootKey, apiKey },
+      b: { type: "local" },
+    },
+  });
+  const order = (rootOfTrust: object) =>
+    roots.admin("a1").call("createInstance", { body: { name: "tenant", rootOfTrust } as never });
+  const suspended = await a.createRootKey("suspended");
+  await a.change(suspended, "disable");
+  const standard = await a.createRootKey("standard", { extractable: true });
+  const missing = "6ba7b810-9dad-41d1-80b4-00c04fd430c8";
+  await expect(order(keyOf(missing))).rejects.toMatchObject({ code: "rootKeyMissing" });
+  await expect(order(keyOf(suspended))).rejects.toMatchObject({ code: "rootDisabled" });
+  await expect(order(keyOf(standard))).rejects.toMatchObject({ status: 422 });
+  await expect(order(keyOf(roots.rootKeys.a, { value: "no such key" }))).rejects.toMatchObject({
+    code: "rootDenied",
+  });
+  await expect(order({ regions: { c: { type: "local" } } })).rejects.toMatchObject({
+    code: expect.stringMatching(/^(invalid|rootKeyMissing)$/),
+  });
+  const { items } = await roots.admin("b1").call("retrieveRootKeys", {
+    body: {
+      region: "a",
+      root: { type: "key-protect", instanceId: a.instanceId, apiKey: { value: a.apiKey } },
+    },
+  });
+  expect(items.find(({ id }) => id === roots.rootKeys.a)).toMatchObject({ usable: true });
+  expect(items.find(({ id }) => id === suspended)?.usable).toBe(false);
+  const listed = await roots.admin("a1").call("listInstances", { query: {} });
+  expect(listed.items.map(({ name }) => name)).toEqual(["declared"]);
+  expect(b.kind).toBe("hpcs");
+}, 60_000);
+
+test("an instance under two key managers serves, its API key sealed and never shown", async () => {
+  const { a, b } = roots.managers;
+  const order = {
+    body: {
+      name: "tenant",
+      rootOfTrust: {
+        regions: {
+          a: {
+            type: "key-protect" as const,
+            instanceId: a.instanceId,
+            rootKey: await a.createRootKey("of the tenant"),
+            apiKey: { value: a.apiKey },
+          },
+          b: {
+            type: "hpcs" as const,
+            instanceId: b.instanceId,
+            rootKey: await b.createRootKey("of the tenant"),
+            apiKey: { file: "hpcs" },
+          },
+        },
+      },
+    },
+  };
+  const ordered = await patient(() =>
+    roots.admin("b1").call("createInstance", order, { idempotencyKey: "order-of-the-tenant" }),
+  );
+  instance = ordered.id;
+  await until("it is Installed", async () => {
+    const { status } = await roots.admin("a1").call("readInstance", { params: { instance } });
+    return status === "Installed";
+  });
+  const shown = await roots.admin("a1").call("readRoot", { params: { instance } });
+  expect(shown.regions["a"]).toMatchObject({ type: "key-protect", state: "usable" });
+  expect(shown.regions["b"]).toMatchObject({ type: "hpcs", state: "usable" });
+  expect(JSON.stringify(shown)).not.toContain(a.apiKey);
+  const { certificate: pem } = client;
+  await patient(() =>
+    roots.admin("a1").call("addCertificate", {
+      params: { instance },
+      body: { name: "vcenter", pem },
+    }),
+  );
+  for (const node of ["a1", "b1"]) {
+    await until(`${node} lets it in`, async () =>
+      makeAt(node).then(
+        () => true,
+        () => false,
+      ),
+    );
+  }
+  await allThere();
+  for (const region of roots.both.regions) {
+    const { directory } = region.redis.primary;
+    const files = (await readdir(directory, { recursive: true, withFileTypes: true })).filter(
+      (file) => file.isFile(),
+    );
+    const all = await Promise.all(
+      files.map(({ name, parentPath }) => readFile(join(parentPath, name))),
+    );
+    expect(all.some((bytes) => bytes.includes(a.instanceId))).toBe(true);
+    for (const secret of [a.apiKey, Buffer.from(a.apiKey).toString("base64"), b.apiKey]) {
+      expect(all.some((bytes) => bytes.includes(secret))).toBe(false);
+    }
+    for (const node of region.nodes) expect(node.logText()).not.toContain(a.apiKey);
+  }
+}, 90_000);
+
+/** A root key in the key manager of region a, whose API key is a file at the nodes. */
+const under = (rootKey: string) => ({
+  type: "key-protect" as const,
+  instanceId: roots.managers.a.instanceId,
+  rootKey,
+  apiKey: { file: "key-protect" },
+});
+
+test("moved to another root key and another kind, online: no key is made anew", async () => {
+  const { a } = roots.managers;
+  const old = (await report("a"))?.root.split("/").at(-1) ?? "";
+  const other = await a.createRootKey("the next");
+  let moving = true;
+  const use = async (node: string): Promise<void> => {
+    while (moving) await makeAt(node);
+  };
+  const move = async (): Promise<void> => {
+    const moved = await patient(() =>
+      roots.admin("b1").call<"configureRoot">("configureRoot", {
+        params: { instance },
+        body: { regions: { a: under(other) } },
+      }),
+    );
+    expect(moved.rewrapped).toBe(1);
+    expect(moved.regions["a"]?.name).toContain(other);
+    // Its wraps are the new key's: the old one is of no use any more.
+    await a.change(old, "delete");
+    const second = await patient(() =>
+      roots.admin("a1").call<"configureRoot">("configureRoot", {
+        params: { instance },
+        body: { regions: { b: under(other) } },
+      }),
+    );
+    expect(second.regions["b"]?.state).toBe("usable");
+  };
+  const moves = move().finally(() => {
+    moving = false;
+  });
+  await Promise.all([moves, use("a1"), use("b1")]);
+  expect(made.size).toBeGreaterThan(4);
+  await reopened();
+  await allThere();
+  expect((await report("a"))?.stale).toBe(0);
+}, 90_000);
+
+test("a root key that is lost for good: moved to another with the other region's copy", async () => {
+  const { a, b } = roots.managers;
+  // Both are under one root key of a now: b goes back to its own first.
+  const backAgain = await b.createRootKey("back again");
+  await patient(() =>
+    roots.admin("a1").call<"configureRoot">("configureRoot", {
+      params: { instance },
+      body: {
+        regions: {
+          b: {
+            type: "hpcs",
+            instanceId: b.instanceId,
+            rootKey: backAgain,
+            apiKey: { file: "hpcs" },
+          },
+        },
+      },
+    }),
+  );
+  const lost = (await report("a"))?.root.split("/").at(-1) ?? "";
+  await a.change(lost, "delete");
+  await a.change(lost, "purge");
+  await reopened();
+  const asking = await at("a1");
+  const [first = ""] = made.keys();
+  await expect(keyBytes(asking, first)).rejects.toThrow("root key refuses");
+  await allThere(["b1"]);
+  const found = await a.createRootKey("found");
+  const { rewrapped } = await patient(() =>
+    roots.admin("a1").call<"configureRoot">("configureRoot", {
+      params: { instance },
+      body: {
+        regions: {
+          a: under(found),
+        },
+      },
+    }),
+  );
+  expect(rewrapped).toBe(1);
+  await until("a1 opens it again", async () => (await keyBytes(asking, first)) === made.get(first));
+  await allThere();
+}, 90_000);
