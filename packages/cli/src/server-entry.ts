@@ -22,6 +22,10 @@ export const serverCommands: readonly (readonly [command: string, what: string])
     "backup",
     "backup create, verify, restore FILE --config FILE; backup key init, rotate --config FILE",
   ],
+  [
+    "audit",
+    "audit verify --config FILE checks the evidence in the store, --file FILE... what the file sink wrote",
+  ],
   ["hash-password", "hash a user's password for the configuration"],
   [
     "dev",
