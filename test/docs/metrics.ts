@@ -47,6 +47,10 @@ export function metrics(): string {
           "gRPC service `holdfast.peer`",
           "the other region can be asked; there only where the configuration names one",
         ],
+        [
+          "gRPC service `holdfast.admin`",
+          "the management API is open; there only where the configuration has one",
+        ],
       ],
     ),
     "",

@@ -56,7 +56,7 @@ interface Ability {
 
 /** What probes are told, and why. */
 export interface HealthReport {
-  /** By name: "" (this node should get traffic), `holdfast.read`, `holdfast.write`, and with a peer `holdfast.peer`. */
+  /** By name: "" (this node should get traffic), `holdfast.read`, `holdfast.write`, with a peer `holdfast.peer`, with a management API `holdfast.admin`. */
   readonly services: Readonly<Record<string, boolean>>;
   readonly lease: LeaseState;
   readonly serving: Serving;
@@ -104,6 +104,8 @@ export class Health {
   #everPeer = false;
   #starting = false;
   #shut = false;
+  /** Undefined where the node has no management API. */
+  #admin: boolean | undefined;
   #draining = false;
   #told: string;
   #listeners: ((report: HealthReport) => void)[] = [];
@@ -154,6 +156,12 @@ export class Health {
   /** Whether the KMIP listener is open: probes are not told before it is that a node may be asked. */
   listening(open: boolean): void {
     this.#shut = !open;
+    this.tick();
+  }
+
+  /** Whether the management API is open; a node that hears of it has a service `holdfast.admin`. */
+  admin(open: boolean): void {
+    this.#admin = open;
     this.tick();
   }
 
@@ -228,6 +236,7 @@ export class Health {
       "holdfast.read": this.#read.able && wanted,
       "holdfast.write": this.#write.able && wanted,
       ...(this.#observed.peers.size === 0 ? {} : { "holdfast.peer": this.#peer.able && wanted }),
+      ...(this.#admin === undefined ? {} : { "holdfast.admin": this.#admin && wanted }),
     };
   }
 

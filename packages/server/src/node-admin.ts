@@ -40,7 +40,7 @@ export async function openAdmin(
   parts: Parts,
   admin: AdminParts,
 ): Promise<AdminListener | undefined> {
-  const { config, observe, opened } = parts;
+  const { config, health, observe, opened } = parts;
   const settings = config.admin;
   const { files, view, tokens = nobody } = admin;
   if (settings === undefined || files === undefined) return undefined;
@@ -71,7 +71,11 @@ export async function openAdmin(
     observe,
   });
   files.onChange((identity) => listener.setIdentity(identity));
-  opened.defer(() => listener.close());
+  health.admin(true);
+  opened.defer(() => {
+    health.admin(false);
+    return listener.close();
+  });
   return listener;
 }
 

@@ -5,7 +5,7 @@ import { applied, name, page, pageOf, time, uuid } from "./shapes.ts";
 const role = z.enum(roles);
 
 /** A token, never with its secret. */
-export const token = z
+const token = z
   .object({
     id: uuid,
     name: z.string(),

@@ -14,10 +14,10 @@ import {
 } from "./shapes.ts";
 
 /** `client` is accepted as it is; the client certificates of an `authority` belong to the instance. */
-export const certificateKind = z.enum(["client", "authority"]);
+const certificateKind = z.enum(["client", "authority"]);
 
 /** A certificate that opens an instance. */
-export const certificate = z
+const certificate = z
   .object({
     id: uuid,
     name: z.string(),
@@ -60,7 +60,7 @@ const addProblems = [
 const sealingProblems = ["rootDenied", "rootUnavailable"] as const;
 
 /** An authority of an instance that signs client certificates. */
-export const authority = z
+const authority = z
   .object({
     certificate: pem,
     fingerprint: sha256,
@@ -70,7 +70,7 @@ export const authority = z
   .meta({ id: "Authority" });
 
 /** A client that was not let in. */
-export const refusedClient = z
+const refusedClient = z
   .object({
     time,
     region,

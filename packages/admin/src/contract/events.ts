@@ -3,7 +3,7 @@ import type { Routes } from "./route.ts";
 import { page, pageOf, region, time } from "./shapes.ts";
 
 /** A CADF event (DMTF DSP0262), as IBM's Activity Tracker has it. */
-export const event = z
+const event = z
   .looseObject({
     eventTime: z.string().describe("`YYYY-MM-DDTHH:mm:ss.SS+0000`, UTC."),
     action: z.string(),

@@ -17,7 +17,7 @@ import {
 } from "./shapes.ts";
 
 /** An instance's status, in IBM's words. */
-export const instanceStatus = z.enum([
+const instanceStatus = z.enum([
   "Installing",
   "Inactive",
   "Configuring",
@@ -27,7 +27,7 @@ export const instanceStatus = z.enum([
 ]);
 
 /** An instance of one region. */
-export const instanceInRegion = z.object({
+const instanceInRegion = z.object({
   status: instanceStatus,
   reason: z.string().describe("Why it is not Installed; empty where it is."),
   root: rootStatus.optional(),
@@ -35,7 +35,7 @@ export const instanceInRegion = z.object({
 });
 
 /** An instance. */
-export const instance = z
+const instance = z
   .object({
     id: uuid,
     name: z.string(),

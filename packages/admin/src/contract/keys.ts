@@ -3,7 +3,7 @@ import type { Routes } from "./route.ts";
 import { instanceParam, page, pageOf, region, time, uuid } from "./shapes.ts";
 
 /** KMIP 2.1, 11.55. */
-export const keyState = z.enum([
+const keyState = z.enum([
   "PreActive",
   "Active",
   "Deactivated",
@@ -13,7 +13,7 @@ export const keyState = z.enum([
 ]);
 
 /** An object in a list: never its material. */
-export const key = z
+const key = z
   .object({
     id: uuid,
     type: z.string().describe("Object Type: SymmetricKey, …"),
@@ -32,7 +32,7 @@ export const key = z
   .meta({ id: "Key" });
 
 /** Something that happened to an object. */
-export const keyFact = z.object({
+const keyFact = z.object({
   time,
   what: z.string(),
   region: z.string(),
@@ -41,7 +41,7 @@ export const keyFact = z.object({
 });
 
 /** An object in full, never with its material. */
-export const keyDetails = key
+const keyDetails = key
   .extend({
     attributes: z.array(
       z.object({ name: z.string(), index: z.number().int(), value: z.unknown() }),

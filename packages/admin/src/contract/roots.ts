@@ -5,14 +5,14 @@ import { instanceParam, name, region, time } from "./shapes.ts";
 const identifier = z.string().min(1).max(256);
 
 /** A secret in a request: itself, which is sealed at once, or where the node finds it. Never in an answer. */
-export const secret = z.union([
+const secret = z.union([
   z.object({ value: z.string().min(1).max(4096) }).strict(),
   z.object({ env: z.string().regex(/^[A-Za-z_]\w{0,127}$/) }).strict(),
   z.object({ file: z.string().regex(/^[\w.-]{1,128}$/) }).strict(),
 ]);
 
 /** Which kind of key manager. */
-export const rootKind = z.enum(["local", "key-protect", "hpcs", "pkcs11"]);
+const rootKind = z.enum(["local", "key-protect", "hpcs", "pkcs11"]);
 
 /** Where the root key of an instance lies, in one region. Host names and modules are the node's configuration. */
 export const rootReference = z
@@ -49,7 +49,7 @@ export const rootReference = z
   .meta({ id: "RootReference" });
 
 /** What to look root keys up with: as a reference, without the key itself. */
-export const rootLookup = z.discriminatedUnion("type", [
+const rootLookup = z.discriminatedUnion("type", [
   z.object({ type: z.literal("local") }).strict(),
   z
     .object({
@@ -64,7 +64,7 @@ export const rootLookup = z.discriminatedUnion("type", [
 ]);
 
 /** A root key that a key manager has. */
-export const rootKey = z
+const rootKey = z
   .object({
     id: z.string(),
     name: z.string(),
@@ -94,7 +94,7 @@ export const rootStatus = z
   .meta({ id: "RootStatus" });
 
 /** How many KEKs are wrapped under which version. */
-export const rootReportRow = z.object({
+const rootReportRow = z.object({
   instance: z.string(),
   name: z.string(),
   region,
