@@ -12,4 +12,7 @@ if (Number(process.versions.node.split(".")[0]) < nodeMajorMin) {
 }
 
 const { setUp } = await import("./setup/main.mjs");
-process.exitCode = await setUp({ forTest: process.argv.includes("--for=test") });
+process.exitCode = await setUp({
+  forTest: process.argv.includes("--for=test"),
+  forPkcs11: process.argv.includes("--for=pkcs11"),
+});

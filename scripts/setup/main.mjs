@@ -1,3 +1,4 @@
+import { bringAddOn } from "./add-on.mjs";
 import { SetUpError, say } from "./common.mjs";
 import { alone } from "./lock.mjs";
 import { installPackages, packagesAreThere } from "./packages.mjs";
@@ -6,10 +7,10 @@ import { bringTestTools } from "./test-tools.mjs";
 
 /**
  * Brings what is missing; looks only, where nothing is.
- * @param {{ forTest: boolean }} options
+ * @param {{ forTest: boolean, forPkcs11: boolean }} options
  * @returns {Promise<number>} the exit code
  */
-export async function setUp({ forTest }) {
+export async function setUp({ forTest, forPkcs11 }) {
   try {
     if (!packagesAreThere() || !redisIsThere()) {
       await alone(async () => {
@@ -18,6 +19,7 @@ export async function setUp({ forTest }) {
       });
     }
     if (forTest) await bringTestTools();
+    if (forPkcs11) await bringAddOn();
     return 0;
   } catch (error) {
     say(error instanceof SetUpError ? error.message : `stopped: ${reasonOf(error)}`);

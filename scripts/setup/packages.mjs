@@ -4,7 +4,8 @@ import { dirname, join } from "node:path";
 import { findExecutable } from "../redis-path.mjs";
 import { root, run, SetUpError, say } from "./common.mjs";
 
-const pnpm = "pnpm@12.4.2";
+/** What installs packages. */
+export const pnpm = "pnpm@12.4.2";
 const stampFile = join(root, "node_modules", ".holdfast-stamp");
 
 /** The pinned Node that runs Holdfast; the one that started npm may be older. */
@@ -53,14 +54,7 @@ function stamp() {
   return hash.digest("hex");
 }
 
-/** Native packages compile against headers that lie on this machine, where there are any. */
-function nodeHeaders() {
-  const prefixes = [
-    dirname(dirname(process.execPath)),
-    "/usr",
-    "/usr/local",
-    "/usr/include/nodejs",
-  ];
-  const found = prefixes.find((prefix) => existsSync(join(prefix, "include/node/node.h")));
-  return found === undefined ? {} : { npm_config_nodedir: found };
+/** Native packages compile against the headers of the Node that runs them, which came with it. */
+export function nodeHeaders() {
+  return { npm_config_nodedir: dirname(dirname(node24)) };
 }

@@ -1,9 +1,12 @@
 import { existsSync } from "node:fs";
 import { findExecutable } from "../redis-path.mjs";
+import { addOnIsThere, bringAddOn, canCompile, compilerPackages } from "./add-on.mjs";
 import { aptInstall, canInstallSystemPackages } from "./apt.mjs";
-import { say } from "./common.mjs";
+import { SetUpError, say } from "./common.mjs";
 
-/** What only tests need: an independent KMIP client, an independent TLS implementation, a load balancer. */
+const softHsm = "softhsm/libsofthsm2.so";
+
+/** What only tests need: an independent KMIP client, an independent TLS implementation, a load balancer, an HSM. */
 const tools = [
   {
     aptPackage: "python3-pykmip",
@@ -18,6 +21,20 @@ const tools = [
     without: "the tests against OpenSSL will be skipped",
   },
   {
+    aptPackage: "softhsm2",
+    isThere: () =>
+      findExecutable("softhsm2-util") !== undefined &&
+      [`/usr/lib/${softHsm}`, `/usr/lib64/${softHsm}`, `/usr/local/lib/${softHsm}`].some((file) =>
+        existsSync(file),
+      ),
+    without: "the PKCS#11 tests will be skipped",
+  },
+  {
+    aptPackage: compilerPackages,
+    isThere: () => addOnIsThere() || canCompile(),
+    without: "pkcs11js cannot be compiled and the PKCS#11 tests will be skipped",
+  },
+  {
     aptPackage: "haproxy",
     isThere: () => findExecutable("haproxy", "/usr/sbin") !== undefined,
     without: "the tests with HAProxy will be skipped",
@@ -29,9 +46,14 @@ export async function bringTestTools() {
   const missing = tools.filter((tool) => !tool.isThere());
   if (missing.length > 0 && canInstallSystemPackages()) {
     say("bringing tools for the tests");
-    await aptInstall(missing.map((tool) => tool.aptPackage));
+    await aptInstall(missing.flatMap((tool) => tool.aptPackage.split(" ")));
   }
   for (const tool of missing.filter((candidate) => !candidate.isThere())) {
     say(`${tool.without}; for them run: sudo apt-get install -y ${tool.aptPackage}`);
   }
+  if (addOnIsThere() || !canCompile()) return;
+  await bringAddOn().catch((error) => {
+    if (!(error instanceof SetUpError)) throw error;
+    say(`${error.message}; the PKCS#11 tests will be skipped`);
+  });
 }

@@ -6,7 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Pkcs11Settings } from "@holdfast/root-of-trust";
 
-export const softHsmMissing = "SoftHSM is missing: apt-get install -y softhsm2, as root";
+export const softHsmMissing =
+  "SoftHSM or a compiler for pkcs11js is missing: apt-get install -y softhsm2 g++ make python3, as root, then node scripts/setup.mjs --for=pkcs11";
+const addOn = join(
+  import.meta.dirname,
+  "../../packages/root-of-trust/node_modules/pkcs11js/build/Release/pkcs11.node",
+);
 
 /** Where Debian and its neighbours put the module. */
 function softHsmModule(): string | undefined {
@@ -21,9 +26,10 @@ function softHsmModule(): string | undefined {
     .find(existsSync);
 }
 
-/** Whether tokens can be made here, and whether the add-on that calls them was built. */
+/** Whether tokens can be made here, and the add-on that calls them was compiled. */
 export function hasSoftHsm(): boolean {
-  return softHsmModule() !== undefined && spawnSync("softhsm2-util", ["--version"]).status === 0;
+  if (softHsmModule() === undefined || !existsSync(addOn)) return false;
+  return spawnSync("softhsm2-util", ["--version"]).status === 0;
 }
 
 /** Builds the module that slows another one down, in a folder; undefined where there is no compiler. */

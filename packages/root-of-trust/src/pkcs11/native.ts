@@ -37,7 +37,7 @@ async function loadAddOn(): Promise<Native> {
     return loaded.default ?? loaded;
   } catch {
     throw unusable(
-      "the optional package pkcs11js is not built here: install a C++ compiler, make and python3 (Debian: apt-get install g++ make python3), then run: npx -y pnpm@12.4.2 rebuild pkcs11js",
+      "the optional package pkcs11js is not built here: install a C++ compiler, make and python3 (Debian: apt-get install g++ make python3), then run in its folder: node scripts/setup.mjs --for=pkcs11",
     );
   }
 }
