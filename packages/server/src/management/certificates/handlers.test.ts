@@ -1,0 +1,319 @@
+import { X509Certificate } from "node:crypto";
+import { systemTypes } from "@holdfast/engine";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { loadInstances } from "../../instances.ts";
+import { type Authority, createAuthority, type Issued, selfSigned } from "../../pki.ts";
+import { TestAccess, type TestNode } from "../../testing/access.ts";
+
+const day = { notBeforeMs: Date.now() - 3_600_000, days: 90 };
+const refusal = (code: string, detail?: RegExp) =>
+  expect.objectContaining({ code, message: expect.stringMatching(detail ?? /./) });
+
+let vmca: Authority;
+let shown: Issued;
+let other: Issued;
+let world: TestAccess;
+
+beforeAll(async () => {
+  vmca = await createAuthority({ commonName: "VMCA", ...day });
+  shown = await selfSigned({ commonName: "kmipClient", ...day });
+  other = await selfSigned({ commonName: "other", ...day });
+});
+beforeEach(() => {
+  world = new TestAccess();
+});
+afterEach(() => world[Symbol.asyncDispose]());
+
+function add(
+  node: TestNode,
+  instance: string,
+  { certificate }: Pick<Issued, "certificate">,
+  name = "vcenter-1",
+  kind = "client",
+) {
+  return node.call("addCertificate", {
+    params: { instance },
+    body: { name, kind, pem: certificate },
+  });
+}
+
+const opens = (node: TestNode, { certificate }: Pick<Issued, "certificate">): string => {
+  const verdict = node.trust.check(new X509Certificate(certificate), Date.now());
+  return typeof verdict === "string" ? verdict : verdict.instance.id;
+};
+
+describe("adding", () => {
+  test("lets the client in at the nodes of both regions, with evidence and no more", async () => {
+    const instance = await world.instance("kmip-aa");
+    const { digest } = world.b.trust;
+    const made = await add(world.a, "kmip-aa", shown);
+    expect(made).toMatchObject({
+      name: "vcenter-1",
+      kind: "client",
+      origin: "added",
+      subject: "CN=kmipClient",
+      expiry: "valid",
+      addedBy: "admin",
+      regions: { a: "applied", b: "applied" },
+    });
+    expect(opens(world.a, shown)).toBe(instance);
+    await world.see();
+    expect(opens(world.b, shown)).toBe(instance);
+    expect(world.b.trust.digest).not.toBe(digest);
+    expect(world.b.trust.digest).toBe(world.a.trust.digest);
+    const params = { instance, certificate: made.fingerprint };
+    expect(await world.b.call("readCertificate", { params })).toMatchObject({
+      pem: shown.certificate,
+    });
+  });
+
+  test.each<[string, (instance: string, second: string) => Promise<unknown>, string, RegExp]>([
+    [
+      "a name twice in an instance",
+      (instance) => add(world.b, instance, other),
+      "nameTaken",
+      /kmip-aa has a certificate of the name vcenter-1/,
+    ],
+    [
+      "a certificate twice in an instance",
+      (instance) => add(world.b, instance, shown, "again"),
+      "certificateTaken",
+      /kmip-aa has this certificate already, as vcenter-1/,
+    ],
+    [
+      "a certificate of another instance",
+      (_, second) => add(world.b, second, shown),
+      "certificateTaken",
+      /opens instance kmip-aa already/,
+    ],
+    [
+      "what is no certificate",
+      (instance) => add(world.a, instance, { certificate: shown.key }, "key"),
+      "certificateInvalid",
+      /private key/,
+    ],
+    [
+      "to an instance that there is not",
+      () => add(world.a, "nowhere", other),
+      "notFound",
+      /no such instance/,
+    ],
+  ])("%s is refused", async (_name, again, code, detail) => {
+    const instance = await world.instance("kmip-aa");
+    const second = await world.instance("kmip-bb");
+    await add(world.a, instance, shown);
+    await expect(again(instance, second)).rejects.toEqual(refusal(code, detail));
+  });
+
+  test("whoever is bound to an instance does not learn of others", async () => {
+    const [first, second] = [await world.instance("secret"), await world.instance("mine")];
+    await add(world.a, first, shown);
+    const body = { name: "x", kind: "client", pem: shown.certificate };
+    const tried = world.b.call(
+      "addCertificate",
+      { params: { instance: second }, body },
+      { role: "operator", instances: [second] },
+    );
+    await expect(tried).rejects.toEqual(refusal("certificateTaken", /^(?!.*secret).*another/));
+  });
+
+  test("at the same time in two regions, one wins", async () => {
+    const [first, second] = [await world.instance("kmip-aa"), await world.instance("kmip-bb")];
+    for (const [one, two] of [
+      [world.a, world.b],
+      [world.b, world.a],
+    ] as const) {
+      const raced = await selfSigned({ commonName: "raced", ...day });
+      const name = `vcenter of ${one.region.name}`;
+      const tries = await Promise.allSettled([
+        add(one, first, raced, name),
+        add(two, second, raced, name),
+      ]);
+      expect(tries.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+      const lost = tries.find((one) => one.status === "rejected");
+      expect(lost?.reason).toEqual(refusal("certificateTaken"));
+      await world.see();
+      expect(opens(world.a, raced)).toBe(opens(world.b, raced));
+    }
+  });
+
+  test("is refused while the other region cannot be reached, and says so", async () => {
+    const instance = await world.instance("kmip-aa");
+    world.regions.linked = false;
+    await expect(add(world.a, instance, shown)).rejects.toEqual(
+      refusal("peerUnreachable", /nothing was added.*both regions/),
+    );
+    expect(opens(world.a, shown)).toBe("unknownCertificate");
+  });
+
+  test("an authority and what it issues do not open two instances", async () => {
+    const [first, second] = [await world.instance("kmip-aa"), await world.instance("kmip-bb")];
+    const issued = await vmca.issue({ commonName: "client", ...day });
+    await add(world.a, first, issued);
+    await expect(add(world.b, second, vmca, "vmca", "authority")).rejects.toEqual(
+      refusal("certificateTaken", /kmip-aa has a certificate that this authority issued/),
+    );
+    await add(world.b, first, vmca, "vmca", "authority");
+    const later = await vmca.issue({ commonName: "later", ...day });
+    await expect(add(world.a, second, later)).rejects.toEqual(
+      refusal("certificateTaken", /issued by an authority of instance kmip-aa/),
+    );
+    await world.see();
+    expect(opens(world.b, later)).toBe(first);
+  });
+
+  test("an authority and what it issues, added to two instances at once, never open two", async () => {
+    const [first, second] = [await world.instance("kmip-aa"), await world.instance("kmip-bb")];
+    const ca = await createAuthority({ commonName: "raced CA", ...day });
+    const issued = await ca.issue({ commonName: "client", ...day });
+    await Promise.allSettled([
+      add(world.a, first, ca, "ca", "authority"),
+      add(world.b, second, issued),
+    ]);
+    await world.see();
+    const listed = await Promise.all(
+      [first, second].map((instance) => world.a.call("listCertificates", { params: { instance } })),
+    );
+    expect(listed.flatMap(({ items }) => items).length).toBeLessThanOrEqual(1);
+  });
+});
+
+describe("an instance", () => {
+  test("that is not Installed lets nobody in, and may be given certificates", async () => {
+    const instance = await world.instance("kmip-aa", "Inactive");
+    await add(world.a, instance, shown);
+    expect(opens(world.a, shown)).toBe("unknownCertificate");
+    const { records } = world.regions.a;
+    const record = world.a.index.of(instance)?.document?.id ?? "";
+    const set = (status: string) =>
+      records.change(systemTypes.Instance, record, () => ({ status }), []);
+    await set("Installed");
+    expect(opens(world.a, shown)).toBe(instance);
+    const admitted = world.a.trust.check(new X509Certificate(shown.certificate), Date.now());
+    if (typeof admitted === "string") throw new Error(admitted);
+    expect(world.a.trust.isCurrent(admitted)).toBe(true);
+    await set("Removing");
+    expect(opens(world.a, shown)).toBe("unknownCertificate");
+    expect(world.a.trust.isCurrent(admitted)).toBe(false);
+    await expect(add(world.a, instance, other)).rejects.toEqual(refusal("wrongState", /Removing/));
+  });
+
+  test("of the configuration shows its certificates and is not changed here", async () => {
+    const entry = { id: undefined, name: "file", users: [], authorities: [] };
+    const declared = loadInstances([{ ...entry, certificates: [shown.certificate] }]);
+    await using own = new TestAccess({ declared });
+    const { items } = await own.a.call("listCertificates", { params: { instance: "file" } });
+    expect(items).toMatchObject([{ origin: "configuration", subject: "CN=kmipClient" }]);
+    await expect(add(own.a, "file", other)).rejects.toEqual(
+      refusal("declared", /file is declared/),
+    );
+    await own.instance("kmip-aa");
+    await expect(add(own.a, "kmip-aa", shown)).rejects.toEqual(
+      refusal("certificateTaken", /opens instance file already/),
+    );
+  });
+});
+
+describe("deleting", () => {
+  test("ends access here at once and there when it is told, and adding again makes a new entry", async () => {
+    const instance = await world.instance("kmip-aa");
+    const made = await add(world.a, instance, shown);
+    await world.see();
+    world.regions.linked = false;
+    const params = { instance, certificate: "vcenter-1" };
+    const { regions } = await world.b.call("deleteCertificate", { params });
+    expect(regions).toEqual({ a: "pending", b: "applied" });
+    expect([opens(world.a, shown), opens(world.b, shown)]).toEqual([
+      instance,
+      "unknownCertificate",
+    ]);
+    world.regions.linked = true;
+    await world.see();
+    expect(opens(world.a, shown)).toBe("unknownCertificate");
+    await expect(world.a.call("readCertificate", { params })).rejects.toEqual(refusal("notFound"));
+    const again = await add(world.a, instance, shown);
+    expect(again.id).not.toBe(made.id);
+  });
+});
+
+describe("an instance's own authority", () => {
+  test("is one, whichever region makes it, and both sign with it", async () => {
+    const instance = await world.instance("kmip-aa");
+    const params = { instance };
+    await expect(world.a.call("readAuthority", { params })).rejects.toEqual(refusal("notFound"));
+    const made = await Promise.all(
+      world.nodes.map((node, at) =>
+        node.call("issuePair", { params, body: { name: `vcenter-${at}`, days: 30 } }),
+      ),
+    );
+    expect(made[0]?.authority).toBe(made[1]?.authority);
+    await world.see();
+    for (const { pem, privateKey, certificate } of made) {
+      expect(opens(world.b, { certificate: pem })).toBe(instance);
+      expect(certificate.origin).toBe("issued");
+      expect(JSON.stringify([...world.regions.a.view.records()])).not.toContain(
+        privateKey.split("\n")[1],
+      );
+    }
+    // Whoever has a certificate of it is let in by that alone, so that it can be deleted.
+    const deleted = { instance, certificate: "vcenter-0" };
+    await world.a.call("deleteCertificate", { params: deleted });
+    expect(opens(world.a, { certificate: made[0]?.pem ?? "" })).toBe("unknownCertificate");
+  });
+
+  test("is no use while the instance's keys cannot be opened", async () => {
+    const instance = await world.instance("kmip-aa");
+    world.root.fail("unavailable");
+    const body = { name: "vcenter-1", days: 30 };
+    await expect(world.a.call("issuePair", { params: { instance }, body })).rejects.toEqual(
+      refusal("rootUnavailable", /root of trust/),
+    );
+  });
+
+  test("lets nobody else's instance have what it signed", async () => {
+    const [first, second] = [await world.instance("kmip-aa"), await world.instance("kmip-bb")];
+    const body = { name: "vcenter-1", days: 30 };
+    const { pem } = await world.a.call("issuePair", { params: { instance: first }, body });
+    const params = { instance: first, certificate: "vcenter-1" };
+    await world.a.call("deleteCertificate", { params });
+    await expect(add(world.a, second, { certificate: pem })).rejects.toEqual(
+      refusal("certificateTaken", /issued by an authority of instance kmip-aa/),
+    );
+  });
+});
+
+test("certificates are listed page by page, each once", async () => {
+  const instance = await world.instance("kmip-aa");
+  const { records } = world.regions.a;
+  const certificate = new X509Certificate(shown.certificate);
+  const { certificateFixed } = await import("./certificate-entry.ts");
+  const about = {
+    instance,
+    kind: "client",
+    origin: "added",
+    createdMs: 1,
+    createdBy: "t",
+  } as const;
+  const fixed = certificateFixed(certificate, about);
+  for (let at = 0; at < 250; at += 1) {
+    const fingerprint = at.toString(16).padStart(64, "0");
+    await records.create(
+      systemTypes.Certificate,
+      { ...fixed, fingerprint },
+      { name: `c${at}` },
+      [],
+    );
+  }
+  const seen: string[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await world.a.call("listCertificates", {
+      params: { instance },
+      query: { limit: 100, cursor },
+    });
+    seen.push(...page.items.map(({ name }) => name));
+    cursor = page.next;
+  } while (cursor !== undefined);
+  expect(new Set(seen).size).toBe(250);
+  expect(seen).toHaveLength(250);
+});

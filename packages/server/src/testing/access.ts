@@ -1,0 +1,176 @@
+import { type Contract, contract, type Handlers, type Reply, type Role } from "@holdfast/admin";
+import {
+  InstanceKeyRing,
+  type KeyRing,
+  MemoryKekStore,
+  MemoryRootOfTrust,
+  systemTypes,
+} from "@holdfast/engine";
+import type { Instance } from "../instances.ts";
+import { InstanceAuthorities } from "../management/authority/instance-authorities.ts";
+import { Adding } from "../management/certificates/adding.ts";
+import { certificateHandlers } from "../management/certificates/handlers.ts";
+import { Ownership } from "../management/certificates/ownership.ts";
+import { RecordedTrust } from "../management/certificates/recorded-trust.ts";
+import { InstanceIndex } from "../management/instance-index.ts";
+import { InstanceLookup } from "../management/instance-lookup.ts";
+import { has, Presence } from "../management/presence.ts";
+import { refusedHandlers } from "../management/refused/handlers.ts";
+import { RefusedDirectory } from "../management/refused/refused-directory.ts";
+import { Bootstrap } from "../management/tokens/bootstrap.ts";
+import { tokenHandlers } from "../management/tokens/handlers.ts";
+import { TokenBook } from "../management/tokens/token-book.ts";
+import { userHandlers } from "../management/users/handlers.ts";
+import { RefusedClients } from "../refused-clients.ts";
+import { systemClock as clock, systemIds as ids } from "../system.ts";
+import { Trust } from "../trust.ts";
+import { type MemoryRegion, MemoryRegions } from "./memory-regions.ts";
+
+/** Who calls, and what differs from an administrator who may do everything. */
+export interface Caller {
+  readonly role?: Role;
+  readonly id?: string;
+  readonly instances?: readonly string[];
+  readonly newId?: string;
+}
+
+/** What a node of one region has of access management, over a store in memory. */
+export class TestNode implements AsyncDisposable {
+  readonly region: MemoryRegion;
+  readonly index: InstanceIndex;
+  readonly trust = new Trust();
+  readonly refused = new RefusedClients();
+  readonly directory: RefusedDirectory;
+  readonly book: TokenBook;
+  readonly bootstrap: Bootstrap;
+  readonly handlers: Partial<Handlers>;
+  readonly said: string[] = [];
+  /** How often the trust was said to have changed. */
+  changes = 0;
+  readonly #opened = new AsyncDisposableStack();
+
+  constructor(
+    region: MemoryRegion,
+    keyRing: KeyRing,
+    declared: readonly Instance[],
+    bootstrapFile: string | undefined,
+  ) {
+    this.region = region;
+    const { view, records, commands, name, events } = region;
+    const { wallMs, monotonicMs } = clock;
+    const observe = (event: (typeof events)[number]): void => void events.push(event);
+    commands.serve({ has: async (input) => ({ had: has(view, input.records) }) });
+    this.index = this.#opened.use(new InstanceIndex(view));
+    const { index } = this;
+    const presence = new Presence({ region: name, commands, view, monotonicMs });
+    const all = () => declared;
+    const instances = new InstanceLookup({ view, index, declared: all });
+    const ownership = new Ownership({ index, declared: all });
+    const adding = new Adding({ instances, records, ownership, clock });
+    const authorities = new InstanceAuthorities({ instances, records, keyRing, clock, ids });
+    for (const one of declared) this.trust.declare(one);
+    this.#opened.use(
+      new RecordedTrust({
+        ...{ trust: this.trust, index, keyRing, observe },
+        isDeclared: (id) => declared.some((one) => one.id === id),
+        changed: () => {
+          this.changes += 1;
+        },
+      }),
+    );
+    const node = `${name}1`;
+    const { refused } = this;
+    this.directory = this.#opened.use(
+      new RefusedDirectory({ region: name, node, refused, view, records, clock, observe }),
+    );
+    this.book = this.#opened.use(new TokenBook({ view, clock }));
+    const { book } = this;
+    this.bootstrap = this.#opened.use(
+      new Bootstrap({
+        ...{ file: bootstrapFile, book, observe, randomBytes: ids.randomBytes },
+        say: (message, fields) => this.said.push(`${message} ${JSON.stringify(fields)}`),
+      }),
+    );
+    const { bootstrap } = this;
+    const about = { region: name, node, version: "test" };
+    this.handlers = {
+      ...certificateHandlers({
+        ...{ instances, records, presence, adding, authorities, wallMs },
+        refused: this.directory,
+      }),
+      ...refusedHandlers(this.directory),
+      ...userHandlers({ instances, records, keyRing, wallMs }),
+      ...tokenHandlers({ book, bootstrap, instances, records, presence, clock, ids, about }),
+    };
+  }
+
+  /** Calls a handler as the listener does, and checks its answer as the listener does. */
+  async call<Name extends keyof Contract>(
+    name: Name,
+    given: { readonly params?: object; readonly query?: object; readonly body?: object },
+    { role = "manager", id = "token", instances, newId = ids.uuid() }: Caller = {},
+  ): Promise<Reply<Contract[Name]>> {
+    const handler = this.handlers[name] as unknown as (call: object) => Promise<unknown>;
+    const answer = await handler({
+      principal: { name: "admin", id, role, instances, remote: "192.0.2.1" },
+      params: given.params ?? {},
+      query: { limit: 100, ...given.query },
+      body: given.body,
+      requestId: ids.uuid(),
+      newId,
+      signal: new AbortController().signal,
+    });
+    return contract[name].answer.parse(answer) as Reply<Contract[Name]>;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#opened.disposeAsync();
+  }
+}
+
+/** Two regions with a node each, over stores in memory and a link that can be cut. */
+export class TestAccess implements AsyncDisposable {
+  readonly regions = new MemoryRegions();
+  readonly root = new MemoryRootOfTrust(ids);
+  readonly a: TestNode;
+  readonly b: TestNode;
+
+  constructor({
+    declared = [],
+    bootstrapFiles = [],
+  }: {
+    readonly declared?: readonly Instance[];
+    readonly bootstrapFiles?: readonly string[];
+  } = {}) {
+    const keyRing = new InstanceKeyRing({
+      ...{ rootOf: () => this.root, keks: new MemoryKekStore(), clock, ids },
+      ...{ observe: () => undefined, region: "a", kekCacheMs: 60_000, graceMs: 60_000 },
+    });
+    this.a = new TestNode(this.regions.a, keyRing, declared, bootstrapFiles[0]);
+    this.b = new TestNode(this.regions.b, keyRing, declared, bootstrapFiles[1]);
+  }
+
+  get nodes(): readonly [TestNode, TestNode] {
+    return [this.a, this.b];
+  }
+
+  /** Makes an instance as an order does, seen by both. */
+  async instance(name: string, status = "Installed"): Promise<string> {
+    const instance = ids.uuid();
+    const fields = { name, status, createdMs: String(clock.wallMs()) };
+    await this.regions.a.records.create(systemTypes.Instance, { instance }, fields, []);
+    await this.see();
+    return instance;
+  }
+
+  /** Both nodes see what is in their region's store, and each region has what the other has, unless they are cut off. */
+  async see(): Promise<void> {
+    await this.regions.level();
+    for (const { region } of this.nodes) await region.view.refresh();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const node of this.nodes) await node[Symbol.asyncDispose]();
+    await this.regions[Symbol.asyncDispose]();
+  }
+}
