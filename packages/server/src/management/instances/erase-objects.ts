@@ -22,6 +22,12 @@ export interface Erased {
   readonly all: boolean;
 }
 
+/**
+ * Stands in the fact of what went with its instance where else a region does: whatever else was destroyed within the same
+ * second is told apart, and never comes back.
+ */
+export const deletionRegion = "(deletion)";
+
 const pageRecords = 128;
 const recordsPerCommit = 64;
 
@@ -81,8 +87,9 @@ async function commitErased(
 }
 
 /** An object as its instance's deletion leaves it. */
-export function erased(object: ManagedObject, destroyed: Fact): ManagedObject {
+export function erased(object: ManagedObject, { time }: Fact): ManagedObject {
   if (object.facts.destroyed !== undefined) return object;
+  const destroyed = { time, region: deletionRegion };
   return {
     ...object,
     material: undefined,

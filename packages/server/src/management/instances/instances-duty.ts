@@ -118,7 +118,9 @@ export class InstancesDuty implements Duty, Disposable {
     const { statuses, configure } = this.#options;
     const version = this.#versionOf(entry);
     const followed = await statuses.follow(entry.id);
-    const moved = followed?.moved === true ? 1 : 0;
+    // The other region has it, and this one's store gets it by catching up.
+    if (followed === undefined) return { done: 0, left: 1 };
+    const moved = followed.moved ? 1 : 0;
     if (document.destroyed !== undefined) {
       return await this.#erase(entry, document.destroyed, context);
     }

@@ -1,0 +1,103 @@
+import { type InstanceStatus, systemTypes } from "@holdfast/engine";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type RegionState, stateField, stateText } from "../../roots/region-state.ts";
+import { type MemoryRegion, MemoryRegions } from "../../testing/memory-regions.ts";
+import { instanceRecordId } from "../records.ts";
+import { readInstance } from "./instance-entry.ts";
+
+const instance = "5d0a7a52-3b0c-4b60-9c2f-0f3b7d9a1e01";
+let regions: MemoryRegions;
+
+beforeEach(() => {
+  regions = new MemoryRegions();
+});
+
+afterEach(() => regions[Symbol.asyncDispose]());
+
+const state = (status: RegionState["status"]): string =>
+  stateText({ status, reason: "", atMs: 1, root: "r", crkState: "usable", version: "1" });
+
+async function order(status: string, at: MemoryRegion = regions.a): Promise<void> {
+  const fields = { name: "n", createdMs: "1", status };
+  await at.records.create(systemTypes.Instance, { instance }, fields, []);
+}
+
+async function change(at: MemoryRegion, fields: Record<string, string>): Promise<void> {
+  const id = instanceRecordId(instance);
+  await at.records.change(systemTypes.Instance, id, () => fields, []);
+}
+
+async function expectStatuses(a: InstanceStatus, b: InstanceStatus): Promise<void> {
+  const found = await Promise.all(regions.both.map(({ own }) => own.status(instance)));
+  expect(found).toEqual([a, b]);
+}
+
+const wanted = (at: MemoryRegion): string | undefined => {
+  const document = at.view.get(systemTypes.Instance, instanceRecordId(instance));
+  return document && readInstance(document)?.wanted;
+};
+
+describe("an instance's status in each region", () => {
+  test("is Installed once its root of trust is usable in every region, and not before", async () => {
+    await order("Inactive");
+    await regions.lead();
+    await expectStatuses("Inactive", "Inactive");
+    await change(regions.a, { status: "Configuring", [stateField("a")]: state("Installed") });
+    await regions.lead();
+    await expectStatuses("Configuring", "Configuring");
+    await change(regions.b, { [stateField("b")]: state("Inactive") });
+    await regions.lead();
+    await expectStatuses("Configuring", "Configuring");
+    await change(regions.b, { [stateField("b")]: state("Installed") });
+    await regions.lead();
+    await expectStatuses("Installed", "Installed");
+    expect(regions.both.map(wanted)).toEqual(["Installed", "Installed"]);
+    // A region whose root of trust fails later closes its own keys, and nobody's status.
+    await change(regions.b, { [stateField("b")]: state("Inactive") });
+    await regions.lead();
+    await expectStatuses("Installed", "Installed");
+  });
+
+  test("of the configuration is Installed wherever it is named", async () => {
+    await regions.a.records.create(systemTypes.Instance, { instance }, { name: "declared" }, []);
+    await regions.lead();
+    await expectStatuses("Installed", "Installed");
+  });
+
+  test("follows in a region that hears of it late", async () => {
+    regions.linked = false;
+    await order("Installed");
+    await regions.lead();
+    expect(await regions.b.own.status(instance)).toBeUndefined();
+    regions.linked = true;
+    await regions.lead();
+    await expectStatuses("Installed", "Installed");
+  });
+
+  test("is set anew in a store that lost it", async () => {
+    await order("Installed");
+    await regions.lead();
+    regions.a.own.instances.clear();
+    Object.defineProperty(regions.a.own, "storeId", { value: "another" });
+    await regions.lead();
+    await expectStatuses("Installed", "Installed");
+  });
+
+  test("is never taken back by a slow node from what its record came to say", async () => {
+    await order("Installed");
+    await regions.lead();
+    const { own, statuses } = regions.a;
+    const read = own.read.bind(own);
+    // Between the look at the record and the move, a deletion reserves the instance.
+    own.read = async (...given) => {
+      const found = await read(...given);
+      own.read = read;
+      await change(regions.a, { status: "Removing" });
+      await statuses.follow(instance);
+      return found;
+    };
+    await own.instances.move(instance, ["Installed"], "Configuring");
+    expect(await statuses.follow(instance)).toEqual({ status: "Removing", moved: false });
+    expect(await own.status(instance)).toBe("Removing");
+  });
+});
