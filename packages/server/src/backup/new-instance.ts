@@ -1,7 +1,6 @@
 import {
   type AuditEvent,
   type Document,
-  type Fact,
   type ManagedObject,
   MemoryOwnStore,
   type OwnStore,
@@ -12,6 +11,7 @@ import {
   withFields,
 } from "@holdfast/engine";
 import { join, mergeInto } from "@holdfast/regions";
+import { deletionRegion } from "../management/instances/erase-objects.ts";
 import { ArchiveFault } from "./archive-format.ts";
 import type { ArchiveReader } from "./archive-reader.ts";
 import type { CommandKeyRing } from "./key-rings.ts";
@@ -68,7 +68,7 @@ export async function restoreIntoNew(
   options: NewInstanceOptions,
 ): Promise<NewInstanceReport> {
   const system = await systemOf(target);
-  const mark = markOf(system, wish.deleted);
+  refuseLiving(system, wish.deleted);
   const into = newInstanceOf(system, wish);
   const { instance, document } = into;
   await checkNew(target, into, wish.deleted);
@@ -76,7 +76,7 @@ export async function restoreIntoNew(
   await using old = await options.openKeyRing(archived);
   await using fresh = await options.openKeyRing(target.own);
   if (options.apply) await claim(target.own, into.record, wish.deleted, options);
-  const run = new Move({ ...target, old, fresh, mark, from: wish.deleted, to: instance }, options);
+  const run = new Move({ ...target, old, fresh, from: wish.deleted, to: instance }, options);
   const copies = await copiesOf(reader, wish.deleted);
   await eachPage(reader, (objects) =>
     run.page(objects.filter((object) => object.instance === wish.deleted && copies.isLast(object))),
@@ -87,8 +87,6 @@ export async function restoreIntoNew(
 interface MoveParts extends RestoreTarget {
   readonly old: CommandKeyRing;
   readonly fresh: CommandKeyRing;
-  /** When and where the instance was deleted. */
-  readonly mark: Fact;
   readonly from: string;
   readonly to: string;
 }
@@ -134,7 +132,7 @@ class Move {
       const own = tombs.filter(
         ({ uniqueIdentifier }) => uniqueIdentifier === object.uniqueIdentifier,
       );
-      const made = await this.#sealed(afterwards(object, own, this.#parts.mark));
+      const made = await this.#sealed(afterwards(object, own));
       if (made !== undefined) moved.push(made);
     }
     if (this.#options.apply && moved.length > 0) {
@@ -184,15 +182,11 @@ class Move {
  * An object with what happened to it after the backup, as the tombs of the deleted instance still tell: all but its
  * destruction together with the instance.
  */
-export function afterwards(
-  object: ManagedObject,
-  tombs: readonly ManagedObject[],
-  mark: Fact,
-): ManagedObject {
+function afterwards(object: ManagedObject, tombs: readonly ManagedObject[]): ManagedObject {
   let now = object;
   for (const tomb of tombs) {
     const { destroyed, ...facts } = tomb.facts;
-    const byDeletion = destroyed?.time === mark.time && destroyed.region === mark.region;
+    const byDeletion = destroyed?.region === deletionRegion;
     const outcome = join(now, byDeletion ? { ...tomb, facts, material: now.material } : tomb);
     if (outcome.kind === "joined") now = outcome.object;
   }
@@ -224,11 +218,10 @@ function instancesIn(records: ReadonlyMap<string, ManagedObject>) {
   });
 }
 
-/** When an instance was deleted; refuses one that was not. */
-function markOf(system: ReadonlyMap<string, ManagedObject>, deleted: string): Fact {
+/** Refuses an instance that was not deleted. */
+function refuseLiving(system: ReadonlyMap<string, ManagedObject>, deleted: string): void {
   const found = instancesIn(system).find(({ instance }) => instance === deleted);
-  const mark = found?.document.destroyed;
-  if (mark !== undefined) return mark;
+  if (found?.document.destroyed !== undefined) return;
   throw new ArchiveFault(
     `--deleted-instance ${deleted}: no instance with this identifier was deleted here: a plain \`holdfast backup restore\` brings back what is missing`,
   );
