@@ -15,7 +15,7 @@ import type { Extent } from "./options.ts";
 import { median } from "./statistics.ts";
 
 /** How long one of each takes with so many keys in the instance; medians, milliseconds. */
-export interface KeysTimes {
+interface KeysTimes {
   readonly keys: number;
   readonly pageMs: number;
   readonly deepPageMs: number;

@@ -59,7 +59,7 @@ export interface Entry {
 /** Bytes before an entry's body: kind (1), length (4). */
 export const entryHeaderBytes = 5;
 /** No record is larger. */
-export const entryBytesMax = 1 << 28;
+const entryBytesMax = 1 << 28;
 
 /** An entry's body in JSON. */
 export function jsonBody(value: PartitionEntry | StatusEntry | PartitionEnd | Trailer): Buffer {

@@ -38,7 +38,7 @@ export class ArchiveFault extends StartError {}
  */
 export const magic = Buffer.from("HOLDFAST-BACKUP\n", "latin1");
 /** The one format that this release writes and reads. */
-export const archiveFormat = 1;
+const archiveFormat = 1;
 /** Plaintext of a chunk. */
 export const chunkBytes = 64 << 10;
 /** Its authentication tag. */

@@ -161,7 +161,7 @@ async function refuseExisting(file: string): Promise<void> {
 }
 
 /** Makes names in a folder durable. */
-export async function syncFolder(folder: string): Promise<void> {
+async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r");
   try {
     await handle.sync();

@@ -198,7 +198,7 @@ function conclusion(report: RestoreReport, apply: boolean): string {
 }
 
 /** The store of this region; every other one that is not retired must answer, since it may know more. */
-export async function targetOf(opened: OpenedRegions): Promise<RestoreTarget> {
+async function targetOf(opened: OpenedRegions): Promise<RestoreTarget> {
   const { own, peer, timers, observe } = opened;
   const peers: Peer[] = [];
   if (peer !== undefined && !isRetiredEntry(await entryOf(own, peer.region))) {
@@ -214,7 +214,7 @@ export async function targetOf(opened: OpenedRegions): Promise<RestoreTarget> {
 }
 
 /** Evidence of what an operator did at this machine. */
-export function eventOf(action: string, detail: NonNullable<AuditEvent["detail"]>): AuditEvent {
+function eventOf(action: string, detail: NonNullable<AuditEvent["detail"]>): AuditEvent {
   return {
     time: systemClock.wallMs(),
     action,
@@ -226,7 +226,7 @@ export function eventOf(action: string, detail: NonNullable<AuditEvent["detail"]
 }
 
 /** Runs with all versions of the backup key, which are overwritten afterwards. */
-export async function withKeys<Result>(
+async function withKeys<Result>(
   keyFile: string,
   work: (keys: Awaited<ReturnType<typeof readBackupKeys>>) => Promise<Result>,
 ): Promise<Result> {
@@ -239,13 +239,13 @@ export async function withKeys<Result>(
 }
 
 /** Runs with a line of progress. */
-export async function withProgress<Result>(work: (show: Show) => Promise<Result>): Promise<Result> {
+async function withProgress<Result>(work: (show: Show) => Promise<Result>): Promise<Result> {
   using progress = new Progress(process.stderr, systemClock.monotonicMs);
   return await work(progress.show);
 }
 
 /** The group of settings; a `StartError` where there is none. */
-export function settingsOf({ backup }: Config): NonNullable<Config["backup"]> {
+function settingsOf({ backup }: Config): NonNullable<Config["backup"]> {
   if (backup !== undefined) return backup;
   throw new StartError("backup: the configuration has no such group: set backup.keyFile");
 }

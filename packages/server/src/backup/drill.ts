@@ -15,7 +15,7 @@ import { type RestoreReport, restoreArchive } from "./restore.ts";
 import { type Scanned, scanArchive } from "./scan.ts";
 
 /** Opens keys of a store through the roots of trust. */
-export type OpenKeyRing = (store: OwnStore) => Promise<Pick<KeyRing, "open"> & AsyncDisposable>;
+type OpenKeyRing = (store: OwnStore) => Promise<Pick<KeyRing, "open"> & AsyncDisposable>;
 
 /** How a drill is made. */
 export interface DrillOptions {

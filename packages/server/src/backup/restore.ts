@@ -223,7 +223,7 @@ class Restore {
 }
 
 /** The instance of which a record says that it was deleted for ever. */
-export function deletedInstance(object: ManagedObject): string | undefined {
+function deletedInstance(object: ManagedObject): string | undefined {
   if (object.objectType !== systemTypes.Instance || object.facts.destroyed === undefined) {
     return undefined;
   }

@@ -87,7 +87,7 @@ async function commitErased(
 }
 
 /** An object as its instance's deletion leaves it. */
-export function erased(object: ManagedObject, { time }: Fact): ManagedObject {
+function erased(object: ManagedObject, { time }: Fact): ManagedObject {
   if (object.facts.destroyed !== undefined) return object;
   const destroyed = { time, region: deletionRegion };
   return {
