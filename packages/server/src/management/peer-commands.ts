@@ -16,7 +16,7 @@ export const hasMax = 400;
  * What one region's management may ask of the other's, by name: what is sent and what is answered. Whoever receives
  * either checks it. Every command may be carried out twice, and by several nodes.
  */
-export const peerCommands = {
+const peerCommands = {
   /** Which of these versions of system records the region has. */
   has: {
     input: z.object({ records: z.array(z.tuple([identifier, z.string().max(64)])).max(hasMax) }),

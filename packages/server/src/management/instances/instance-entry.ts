@@ -16,7 +16,7 @@ const removal = z.object({
 export type Removal = z.output<typeof removal>;
 
 /** What an administrator wants of an instance; an instance of the configuration has none. */
-export type WantedStatus = "Inactive" | "Configuring" | "Installed" | "Removing";
+type WantedStatus = "Inactive" | "Configuring" | "Installed" | "Removing";
 
 const wanted: readonly string[] = [
   "Inactive",
