@@ -17,7 +17,14 @@ export const serverCommands: readonly (readonly [command: string, what: string])
     "region",
     "region status --config FILE tells of both regions; region retire, region rejoin when one is lost and returns",
   ],
-  ["root", "root rotate --config FILE adds a version of the local root key"],
+  [
+    "root",
+    "root init --config FILE makes the local root key, root pkcs11-init the one in a token; root rotate adds a version",
+  ],
+  [
+    "sealing-key",
+    "sealing-key init, rotate, check --config FILE: the key of this region's own secrets",
+  ],
   [
     "backup",
     "backup create, verify, restore FILE --config FILE; backup key init, rotate --config FILE",

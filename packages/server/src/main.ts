@@ -153,10 +153,13 @@ function addRoot(parent: Command): void {
     parent
       .command("rotate")
       .description("add a version of the root key, local or in a token, which wraps from now on"),
-  ).action(async (options: WithConfig) => {
-    const { rotateRoot } = await import("./root-commands.ts");
-    process.stdout.write(`${await rotateRoot(options.config, process.env)}\n`);
-  });
+  )
+    .option("--new-passphrase-file <file>", "encrypt the local file under this passphrase")
+    .action(async (options: WithConfig & { readonly newPassphraseFile?: string }) => {
+      const { rotateRoot } = await import("./root-commands.ts");
+      const { config: file, newPassphraseFile } = options;
+      process.stdout.write(`${await rotateRoot(file, process.env, newPassphraseFile)}\n`);
+    });
   withConfig(
     parent
       .command("pkcs11-init")
@@ -165,6 +168,18 @@ function addRoot(parent: Command): void {
     const { initPkcs11 } = await import("./root-commands.ts");
     process.stdout.write(`${await initPkcs11(options.config, process.env)}\n`);
   });
+  withConfig(
+    parent
+      .command("adopt")
+      .description(
+        "put this region's keys under the configured root key with the other region's copies, since the one above them is lost for good",
+      ),
+  )
+    .requiredOption("--lost <name>", "the lost root key, as the keys name it")
+    .action(async (options: WithConfig & { readonly lost: string }) => {
+      const { adoptRoot } = await import("./root-adopt.ts");
+      process.stdout.write(`${await adoptRoot(options.config, process.env, options.lost)}\n`);
+    });
 }
 
 function addSealingKey(parent: Command): void {

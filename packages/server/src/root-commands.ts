@@ -9,7 +9,7 @@ import {
 } from "@holdfast/root-of-trust";
 import { loadConfig } from "./config.ts";
 import type { Config } from "./config-table.ts";
-import { defaultRootPlace, rootContext, rootSettingsOf } from "./root-settings.ts";
+import { defaultRootPlace, firstLine, rootContext, rootSettingsOf } from "./root-settings.ts";
 import { reasonOf, StartError } from "./start-error.ts";
 import { systemClock, systemIds } from "./system.ts";
 
@@ -28,9 +28,16 @@ export async function initRoot(configFile: string, environment: Environment): Pr
 }
 
 /** Adds a version to the configured root key, where that is done here; tells what to do then. */
-export async function rotateRoot(configFile: string, environment: Environment): Promise<string> {
+export async function rotateRoot(
+  configFile: string,
+  environment: Environment,
+  newPassphraseFile?: string,
+): Promise<string> {
   const config = loadConfig(configFile);
   const { type } = config.rootOfTrust;
+  if (newPassphraseFile !== undefined && type !== "local") {
+    throw new StartError("--new-passphrase-file: only the local root key file has a passphrase");
+  }
   if (type === "pkcs11") return await changeToken(config, environment, false);
   if (type !== "local") {
     throw new StartError(
@@ -38,7 +45,13 @@ export async function rotateRoot(configFile: string, environment: Environment): 
     );
   }
   const { file, passphrase } = localOf(config, environment);
-  const of = { path: file, ...(passphrase && { passphrase }) };
+  const of = {
+    path: file,
+    ...(passphrase && { passphrase }),
+    ...(newPassphraseFile !== undefined && {
+      newPassphrase: () => firstLine("--new-passphrase-file", newPassphraseFile),
+    }),
+  };
   const version = await rotateLocalRoot(of, sources).catch(blame("rootOfTrust.file"));
   return `${file}: version ${version} wraps from now on; ${giveAll}`;
 }

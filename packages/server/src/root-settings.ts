@@ -269,7 +269,8 @@ function stored(
   };
 }
 
-async function firstLine(setting: string, path: string): Promise<string> {
+/** A secret on a file's first line. */
+export async function firstLine(setting: string, path: string): Promise<string> {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     const fault = codeOf(error) === "ENOENT" ? "no such file" : reasonOf(error);
     throw new StartError(`${setting}: ${path}: ${fault}`);

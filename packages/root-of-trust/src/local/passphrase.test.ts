@@ -66,6 +66,18 @@ describe("a root key file under a passphrase", () => {
     expect((await root.unwrap(blob, data)).plaintext).toEqual(secret);
   });
 
+  test("gets another passphrase by a rotation", async () => {
+    await createLocalRoot(under("correct horse"), sources);
+    const { blob } = await (await openLocalRoot(under("correct horse"), ids)).wrap(secret, data);
+    const newPassphrase = async () => "battery staple";
+    await rotateLocalRoot({ ...under("correct horse"), newPassphrase }, sources);
+    await expect(openLocalRoot(under("correct horse"), ids)).rejects.toMatchObject({
+      failure: "denied",
+    });
+    const root = await openLocalRoot(under("battery staple"), ids);
+    expect((await root.unwrap(blob, data)).plaintext).toEqual(secret);
+  });
+
   test("that was altered, or asks for too much, does not open", async () => {
     await createLocalRoot(under("correct horse"), sources);
     const made = JSON.parse(await readFile(path, "utf8"));

@@ -20,6 +20,8 @@ export interface KeyFile {
   readonly what?: string;
   /** What it is encrypted under; left out, it is written as it is, and an encrypted one cannot be read. */
   readonly passphrase?: SecretSource;
+  /** What it is encrypted under when it is written next, if that is to be another one. */
+  readonly newPassphrase?: SecretSource;
   /** What a guess at the passphrase costs (scrypt's N); 131,072 unless said. */
   readonly scryptN?: number;
 }
@@ -148,10 +150,11 @@ async function write(
     key: Buffer.from(key).toString("base64"),
   }));
   const plain = { format: fileFormat, versions: rows };
+  const { scryptN, passphrase, newPassphrase = passphrase } = file;
   const content =
-    file.passphrase === undefined
+    newPassphrase === undefined
       ? plain
-      : await encryptVersions(plain, await passphraseOf(file), ids, file.scryptN);
+      : await encryptVersions(plain, await textOf(file, newPassphrase), ids, scryptN);
   const bytes = Buffer.from(`${JSON.stringify(content, null, 2)}\n`);
   await handle.writeFile(bytes);
   await handle.sync();
@@ -202,7 +205,11 @@ async function passphraseOf(file: KeyFile): Promise<string> {
   if (passphrase === undefined) {
     throw unsound(file, "encrypted under a passphrase, and none is given");
   }
-  const text = await passphrase().catch((error: unknown) => {
+  return await textOf(file, passphrase);
+}
+
+async function textOf(file: KeyFile, source: SecretSource): Promise<string> {
+  const text = await source().catch((error: unknown) => {
     const why = error instanceof Error ? error.message : "cannot be read";
     throw unsound(file, `its passphrase: ${why}`);
   });
