@@ -1,5 +1,6 @@
 import {
   type Document,
+  encodeRecord,
   type ManagedObject,
   type OwnStore,
   readDocument,
@@ -164,6 +165,8 @@ export class SystemView implements AsyncDisposable {
     // Two that differ in what cannot change are set aside by the store, which says so; the first stays.
     if (joined?.kind === "conflict") return false;
     const now = joined?.object ?? object;
+    // A push and a look bring the same record twice: what follows the view should hear of it once.
+    if (known !== undefined && sameRecord(known, now)) return false;
     this.#records.set(id, now);
     const document = readDocument(now);
     if (document !== undefined) this.#documents.set(id, document);
@@ -174,4 +177,8 @@ export class SystemView implements AsyncDisposable {
     const now = changed.map((object) => this.#records.get(object.uniqueIdentifier) ?? object);
     for (const listener of this.#listeners) listener(now);
   }
+}
+
+function sameRecord(one: ManagedObject, other: ManagedObject): boolean {
+  return Buffer.compare(encodeRecord(one), encodeRecord(other)) === 0;
 }

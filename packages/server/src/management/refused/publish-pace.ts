@@ -14,7 +14,7 @@ export class PublishPace {
   may(nowMs: number): boolean {
     const sinceMs = nowMs - this.#lastMs;
     if (sinceMs < this.#pauseMs) return false;
-    const quiet = sinceMs >= mostMs;
+    const quiet = sinceMs >= 2 * mostMs;
     this.#pauseMs = quiet ? firstMs : Math.min(mostMs, this.#pauseMs * 2);
     this.#lastMs = nowMs;
     return true;

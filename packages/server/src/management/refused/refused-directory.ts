@@ -159,6 +159,7 @@ export class RefusedDirectory implements Disposable {
     const merged = new Map(told.map((one) => [keyOf(one), one]));
     for (const one of now) merged.set(keyOf(one), one);
     return [...merged.values()]
+      .toReversed()
       .toSorted((one, other) => other.timeMs - one.timeMs)
       .slice(0, listedMax);
   }

@@ -1,0 +1,100 @@
+import { X509Certificate } from "node:crypto";
+import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import type { Users } from "../../password-hash.ts";
+import { Passwords, RememberedPassword } from "../../passwords.ts";
+import { type Issued, selfSigned } from "../../pki.ts";
+import { TestAccess, type TestNode } from "../../testing/access.ts";
+
+const refusal = (code: string) => expect.objectContaining({ code });
+const passwords = new Passwords();
+const [password, newer] = ["correct horse battery", "incorrect zebra battery"];
+
+let shown: Issued;
+let world: TestAccess;
+let instance: string;
+
+beforeAll(async () => {
+  shown = await selfSigned({ commonName: "kmipClient", notBeforeMs: Date.now() - 1000, days: 9 });
+});
+beforeEach(async () => {
+  world = new TestAccess();
+  instance = await world.instance("kmip-aa");
+  const body = { name: "vcenter-1", kind: "client", pem: shown.certificate };
+  await world.a.call("addCertificate", { params: { instance }, body });
+  await world.see();
+});
+afterEach(() => world[Symbol.asyncDispose]());
+
+async function set(node: TestNode, user: string, given: string): Promise<void> {
+  await node.call("setUser", { params: { instance, user }, body: { password: given } });
+  await world.see();
+}
+
+/** The users as a connection of the instance's client has them. */
+function usersOf(node: TestNode): Users {
+  const admission = node.trust.check(new X509Certificate(shown.certificate), Date.now());
+  if (typeof admission === "string") throw new Error(admission);
+  return admission.instance.users;
+}
+
+test("a user is one in both regions, and its password is kept as a sealed hash", async () => {
+  expect(usersOf(world.a).size).toBe(0);
+  await set(world.a, "vcenter", password);
+  for (const node of world.nodes) {
+    const users = usersOf(node);
+    expect(users.size).toBe(1);
+    expect(await passwords.verify(users, "vcenter", password)).toBe(true);
+    expect(await passwords.verify(users, "vcenter", newer)).toBe(false);
+    expect(await passwords.verify(users, "nobody", password)).toBe(false);
+  }
+  const { items } = await world.b.call("listUsers", { params: { instance } });
+  expect(items).toMatchObject([{ name: "vcenter", origin: "added" }]);
+  const records = JSON.stringify([...world.regions.b.view.records()]);
+  expect(records).not.toContain(password);
+  expect(records).not.toContain("scrypt$");
+});
+
+test("an open connection forgets the password that it showed once a user changes, and not before", async () => {
+  await set(world.a, "vcenter", password);
+  const remembered = new RememberedPassword(passwords, () => usersOf(world.b));
+  expect(await remembered.verify("vcenter", password)).toBe(true);
+  const before = usersOf(world.b);
+  await world.instance("kmip-bb");
+  expect(usersOf(world.b)).toBe(before);
+  await set(world.a, "vcenter", newer);
+  expect(usersOf(world.b)).not.toBe(before);
+  expect(await remembered.verify("vcenter", password)).toBe(false);
+  expect(await remembered.verify("vcenter", newer)).toBe(true);
+});
+
+test("a user that is deleted is gone, and may come again", async () => {
+  await set(world.a, "vcenter", password);
+  const params = { instance, user: "vcenter" };
+  await world.b.call("deleteUser", { params });
+  await world.see();
+  expect(usersOf(world.a).size).toBe(0);
+  await expect(world.a.call("deleteUser", { params })).rejects.toEqual(refusal("notFound"));
+  await set(world.b, "vcenter", newer);
+  expect(await passwords.verify(usersOf(world.a), "vcenter", newer)).toBe(true);
+});
+
+test("of passwords that two cut off regions set, both take the last", async () => {
+  world.regions.linked = false;
+  await set(world.a, "vcenter", password);
+  await set(world.b, "vcenter", newer);
+  world.regions.linked = true;
+  await world.see();
+  const right = await Promise.all(
+    world.nodes.map((node) => passwords.verify(usersOf(node), "vcenter", newer)),
+  );
+  expect(right).toEqual([true, true]);
+});
+
+test("what cannot be unsealed lets nobody in, and is no wrong password", async () => {
+  const none = await world.instance("kmip-cc", "Inactive");
+  const given = { params: { instance: none, user: "u" }, body: { password } };
+  await expect(world.a.call("setUser", given)).rejects.toEqual(refusal("wrongState"));
+  world.root.fail("denied");
+  const other = { params: { instance, user: "u" }, body: { password } };
+  await expect(world.a.call("setUser", other)).rejects.toEqual(refusal("rootDenied"));
+});
