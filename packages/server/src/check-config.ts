@@ -1,12 +1,15 @@
 import { checkSinkFiles } from "./audit/sinks/sink-files.ts";
+import { checkBackup } from "./backup/check-backup.ts";
+import { parseCertificates, readText } from "./certificates.ts";
 import { loadConfig } from "./config.ts";
+import type { Config } from "./config-table.ts";
 import { loadInstances } from "./instances.ts";
 import { certificatesOf } from "./metric-certificates.ts";
 import { readPeerIdentity } from "./peer-tls.ts";
 import { openDefaultRoot, openSealingKey } from "./root-settings.ts";
 import { storeConnection } from "./store-access.ts";
 import { systemClock } from "./system.ts";
-import { readIdentity, readTicketSecret } from "./tls.ts";
+import { readIdentity, readTicketSecret, type ServerIdentity } from "./tls.ts";
 import { warningsOf } from "./warnings.ts";
 
 /** Validates a configuration and every file that it names; tells what was read, and what deserves a second look. */
@@ -18,13 +21,15 @@ export async function checkConfig(
   const { region, node, peer } = config;
   const identity = readIdentity(config.tls);
   const peerIdentity = peer && readPeerIdentity(peer.tls, region);
+  const admin = checkAdmin(config.admin);
   readTicketSecret(config.tls.ticketKeysFile);
   storeConnection(config.store, environment);
   checkSinkFiles(config.audit, environment);
   const instances = loadInstances(config.instances);
   await (await openDefaultRoot(config, environment)).close();
   await (await openSealingKey(config))?.close();
-  const certificates = certificatesOf(identity, instances, peerIdentity);
+  await checkBackup(config.backup);
+  const certificates = certificatesOf(identity, instances, peerIdentity, admin);
   const other = peer === undefined ? "alone" : `with region ${peer.region}`;
   return [
     `${file}: good (region ${region} ${other}, node ${node}, ${instances.length} instances)`,
@@ -32,6 +37,14 @@ export async function checkConfig(
       ({ message, fields }) => `warning: ${message}${details(fields ?? {})}`,
     ),
   ];
+}
+
+function checkAdmin(admin: Config["admin"]): ServerIdentity | undefined {
+  if (admin === undefined) return undefined;
+  if (admin.oidc?.ca !== undefined) {
+    parseCertificates(readText(admin.oidc.ca, "admin.oidc.ca"), `admin.oidc.ca: ${admin.oidc.ca}`);
+  }
+  return readIdentity({ ...admin.tls, suites: "default" }, "admin.tls");
 }
 
 function details(fields: Readonly<Record<string, unknown>>): string {

@@ -1,4 +1,3 @@
-import type { Handlers } from "@holdfast/admin";
 import type { KeyRing } from "@holdfast/engine";
 import type { TokenVerifier } from "./admin/bearer.ts";
 import type { KmipEndpoint } from "./kmip-endpoint.ts";
@@ -21,7 +20,10 @@ import { version } from "./version.ts";
 
 /** Who may come in, at the endpoint and at the management API: what changes that, and what checks tokens. */
 export interface Access {
-  readonly handlers: Partial<Handlers>;
+  readonly handlers: ReturnType<typeof certificateHandlers> &
+    ReturnType<typeof refusedHandlers> &
+    ReturnType<typeof userHandlers> &
+    ReturnType<typeof tokenHandlers>;
   readonly tokens: TokenVerifier;
 }
 

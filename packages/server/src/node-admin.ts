@@ -1,4 +1,4 @@
-import { contract, type Handlers, ManagementError } from "@holdfast/admin";
+import type { Handlers } from "@holdfast/admin";
 import { type ObjectStore, systemInstance } from "@holdfast/engine";
 import { authenticator, type TokenVerifier } from "./admin/bearer.ts";
 import { Buckets } from "./admin/buckets.ts";
@@ -23,14 +23,13 @@ export interface AdminParts {
   readonly files: CertificateFiles<ServerIdentity> | undefined;
   readonly view: SystemView;
   readonly store: Pick<ObjectStore, "appendAudit">;
-  readonly tokens?: TokenVerifier;
+  readonly tokens: TokenVerifier;
   readonly own: SystemSources["own"];
   readonly peers: SystemSources["peers"];
   readonly readings: NodeReadings;
-  readonly handlers: Partial<Handlers>;
+  /** All but those that the node answers for itself. */
+  readonly handlers: Omit<Handlers, keyof ReturnType<typeof systemHandlers>>;
 }
-
-const nobody: TokenVerifier = { verify: () => "unknown" };
 
 /** Requests without a valid token that one address may make. */
 const failures = { perSecond: 1, burst: 20 };
@@ -42,9 +41,9 @@ export async function openAdmin(
 ): Promise<AdminListener | undefined> {
   const { config, health, observe, opened } = parts;
   const settings = config.admin;
-  const { files, view, tokens = nobody } = admin;
+  const { files, view, tokens } = admin;
   if (settings === undefined || files === undefined) return undefined;
-  const handlers = complete({ ...admin.handlers, ...ownHandlers(parts, admin) });
+  const handlers = { ...admin.handlers, ...ownHandlers(parts, admin) };
   const instances = new ViewedInstances(view);
   const append = (event: Parameters<ObjectStore["appendAudit"]>[1][number]) =>
     admin.store.appendAudit(systemInstance, [event], false);
@@ -82,7 +81,7 @@ export async function openAdmin(
 function ownHandlers(
   { config, configFile, health }: Parts,
   { own, peers, readings, view }: AdminParts,
-): Partial<Handlers> {
+): ReturnType<typeof systemHandlers> {
   const healthLines = () => health.report().lines;
   const about = { config, configFile, healthLines, own, peers, readings, view };
   return systemHandlers({ ...about, ...clock });
@@ -94,16 +93,4 @@ function openOidc({ config, observe }: Parts, instances: ViewedInstances): OidcT
   const ca = settings.ca === undefined ? undefined : readText(settings.ca, "admin.oidc.ca");
   const { wallMs, monotonicMs } = clock;
   return new OidcTokens({ settings, ca, instances, wallMs, monotonicMs, observe });
-}
-
-/** Operations without a handler yet say so. */
-function complete(handlers: Partial<Handlers>): Handlers {
-  const missing = Object.keys(contract).filter((name) => !(name in handlers));
-  const none = () => {
-    throw new ManagementError("notFound", "this node does not have that operation yet");
-  };
-  return {
-    ...Object.fromEntries(missing.map((name) => [name, none])),
-    ...handlers,
-  } as unknown as Handlers;
 }

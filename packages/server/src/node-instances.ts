@@ -1,4 +1,3 @@
-import type { Handlers } from "@holdfast/admin";
 import type { Duty } from "@holdfast/regions";
 import { printAddress } from "./address.ts";
 import { InstanceLookup } from "./management/instance-lookup.ts";
@@ -19,7 +18,7 @@ import { systemTimers } from "./system.ts";
 /** The life of instances at a node: what its leader does for it, and the routes by which it is managed. */
 export interface NodeInstances {
   readonly duties: readonly Duty[];
-  readonly handlers: Partial<Handlers>;
+  readonly handlers: ReturnType<NodeRoots["handlers"]> & ReturnType<typeof instanceHandlers>;
 }
 
 /** Opens the life of instances, from their order to their deletion. */

@@ -1,4 +1,3 @@
-import type { Handlers } from "@holdfast/admin";
 import { type Engine, systemTypes } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
 import { ScheduledBackups } from "./backup/duty.ts";
@@ -66,7 +65,7 @@ export function keepingHandlers(
   { view, index }: Management,
   tenants: Tenants,
   engine: Engine,
-): Partial<Handlers> {
+): ReturnType<typeof keysHandlers> & ReturnType<typeof backupHandlers> {
   const instances = new InstanceLookup({ view, index, declared: () => tenants.instances });
   const { wallMs } = clock;
   return {

@@ -49,6 +49,7 @@ export function dateWarnings(
 function secretFiles({
   tls,
   peer,
+  admin,
   audit: { syslog, webhook },
 }: Config): readonly (readonly [setting: string, path: string])[] {
   const optional = [
@@ -60,6 +61,7 @@ function secretFiles({
       path === undefined ? [] : [[setting, path] as const],
     ),
     ...tls.key.map((path) => ["tls.key", path] as const),
+    ...(admin?.tls.key ?? []).map((path) => ["admin.tls.key", path] as const),
     ...(tls.ticketKeysFile === undefined
       ? []
       : [["tls.ticketKeysFile", tls.ticketKeysFile] as const]),

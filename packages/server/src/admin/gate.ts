@@ -62,11 +62,11 @@ export class Gate {
       this.#parts.denied({ ...about, principal, reason: "scope" });
       throw forbidden("this token is bound to instances, and this is about the whole system");
     }
-    const look = (named: unknown): string | undefined =>
-      typeof named === "string" ? this.#instance(named, principal, about) : undefined;
+    const look = async (named: unknown): Promise<string | undefined> =>
+      typeof named === "string" ? await this.#instance(named, principal, about) : undefined;
     const { instance } = (request.params ?? {}) as Record<string, unknown>;
     const queried = (request.query as Record<string, unknown>)["instance"];
-    return { principal, instance: look(instance), queried: look(queried) };
+    return { principal, instance: await look(instance), queried: await look(queried) };
   }
 
   /** Whether the token still speaks for the same; asked again and again while a stream is open. */
@@ -94,12 +94,18 @@ export class Gate {
   }
 
   /** One that the token is not bound to is answered as one that there is not. */
-  #instance(
+  async #instance(
     named: string,
     principal: Principal,
     about: Omit<Denial, "reason" | "principal">,
-  ): string {
-    const id = this.#parts.instances.idOf(named);
+  ): Promise<string> {
+    const { instances } = this.#parts;
+    let id = instances.idOf(named);
+    if (id === undefined) {
+      // It may have been ordered at another node a moment ago.
+      await instances.lookAgain?.();
+      id = instances.idOf(named);
+    }
     const bound = principal.instances;
     if (id !== undefined && (bound === undefined || bound.includes(id))) return id;
     if (id !== undefined) {

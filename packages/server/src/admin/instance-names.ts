@@ -6,13 +6,15 @@ import { Refused } from "./problem.ts";
 export interface InstanceNames {
   /** By identifier, or by name among those that live; undefined where there is none. */
   idOf(text: string): string | undefined;
+  /** Sees what other nodes wrote a moment ago; never rejects. */
+  lookAgain?(): Promise<void>;
 }
 
 /** Looks instances up in the view of the system records. */
 export class ViewedInstances implements InstanceNames {
-  readonly #view: Pick<SystemView, "documents" | "freshAtMs">;
+  readonly #view: Pick<SystemView, "documents" | "freshAtMs" | "refresh">;
 
-  constructor(view: Pick<SystemView, "documents" | "freshAtMs">) {
+  constructor(view: Pick<SystemView, "documents" | "freshAtMs" | "refresh">) {
     this.#view = view;
   }
 
@@ -30,5 +32,9 @@ export class ViewedInstances implements InstanceNames {
       if (destroyed === undefined && fields["name"] === text) named ??= id;
     }
     return named;
+  }
+
+  async lookAgain(): Promise<void> {
+    await this.#view.refresh().catch(() => undefined);
   }
 }

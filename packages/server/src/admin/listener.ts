@@ -34,6 +34,8 @@ const idleMs = 15_000;
 const graceMs = 5000;
 /** Requests at the same time; what they wait for is mostly the store, which orders them anyway. */
 const runningMax = 64;
+/** Of one token, so that a script that went wrong leaves room for whoever mends it. */
+const runningOfOneMax = 24;
 const streamsMax = 64;
 /** Bodies of many megabytes at the same time. */
 const largeMax = 1;
@@ -59,6 +61,7 @@ export class AdminListener {
   readonly #calls = new WeakMap<FastifyRequest, Running>();
   readonly #streams = new Set<AbortController>();
   #running = 0;
+  readonly #runningOf = new Map<string, number>();
   #large = 0;
 
   private constructor(options: AdminListenerOptions) {
@@ -179,12 +182,20 @@ export class AdminListener {
     const admitted = await gate.admit(served.operation, served.route, request);
     const large = bodyLimit > bodyMaxLarge;
     if (this.#running >= runningMax) throw tooMany(1, "this node carries out as much as it may");
+    const { id } = admitted.principal;
+    const own = this.#runningOf.get(id) ?? 0;
+    if (own >= runningOfOneMax)
+      throw tooMany(1, "as many requests of this token are under way as may");
     if (large && this.#large >= largeMax) throw tooMany(1, "another large request is under way");
     this.#calls.set(request, { admitted, startedMs });
     this.#running += 1;
+    this.#runningOf.set(id, own + 1);
     if (large) this.#large += 1;
     reply.raw.once("close", () => {
       this.#running -= 1;
+      const left = (this.#runningOf.get(id) ?? 1) - 1;
+      if (left > 0) this.#runningOf.set(id, left);
+      else this.#runningOf.delete(id);
       if (large) this.#large -= 1;
     });
   }
@@ -242,9 +253,8 @@ export class AdminListener {
     const document = problemDocument(problem, request.id);
     const status = document["status"] as number;
     this.#tell(request, status, problem.cause);
-    // What was not read of the body must not be taken for the next request.
-    if (status === 413 || (status === 401 && request.method !== "GET"))
-      reply.header("connection", "close");
+    // What was not read of the body is not waited for, and not taken for the next request.
+    if (!request.raw.complete) reply.header("connection", "close");
     return reply
       .code(status)
       .headers({ ...securityHeaders, ...problem.headers, "x-request-id": request.id })
