@@ -1,4 +1,4 @@
-import { constants } from "node:fs";
+import { constants, rmSync } from "node:fs";
 import { type FileHandle, link, lstat, open, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Ids } from "@holdfast/engine";
@@ -13,6 +13,7 @@ import {
   headerBytes,
   keyCheckOf,
 } from "./archive-format.ts";
+import { atExit } from "./at-exit.ts";
 
 /** Chunks that are written together. */
 const chunksPerWrite = 16;
@@ -32,12 +33,14 @@ export class ArchiveWriter implements AsyncDisposable {
   #bytes = 0;
   #entries = 0;
   #done = false;
+  readonly #leftover: Disposable;
 
   private constructor(file: string, draft: string, handle: FileHandle, cipher: ChunkCipher) {
     this.#file = file;
     this.#draft = draft;
     this.#handle = handle;
     this.#cipher = cipher;
+    this.#leftover = atExit(() => rmSync(draft, { force: true }));
   }
 
   static async create(
@@ -113,6 +116,7 @@ export class ArchiveWriter implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#leftover[Symbol.dispose]();
     await this.#handle.close();
     if (!this.#done) await unlink(this.#draft).catch(() => undefined);
   }

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { StartError } from "../start-error.ts";
+import { exitOnSignals } from "./at-exit.ts";
 import type { RestoreWish, Said } from "./commands.ts";
 
 interface WithConfig {
@@ -11,6 +12,7 @@ const keysMax = 100_000;
 
 /** Adds `backup …`; each command brings what it needs when it runs. */
 export function addBackupCommands(parent: Command): void {
+  exitOnSignals();
   addKey(parent.command("key").description("the key of the backups"));
   withConfig(parent.command("create").argument("<file>", "the file to be made"))
     .description("back up the region's store into a new file, while it goes on")

@@ -15,6 +15,7 @@ import {
 import { entryKinds, jsonBody, type PartitionEnd, type Trailer } from "./archive-entries.ts";
 import { ArchiveFault, type BackupKey } from "./archive-format.ts";
 import { ArchiveWriter } from "./archive-writer.ts";
+import { patiently } from "./patiently.ts";
 
 /** What a backup is made of. */
 export interface BackupSource {
@@ -86,14 +87,14 @@ class Backup {
   }
 
   async run(): Promise<Trailer> {
-    const { numbers } = await this.#source.own.position();
+    const { numbers } = await this.#ask(() => this.#source.own.position());
     this.#of = numbers.reduce((sum, number) => sum + number, 0);
     // The system's own records last: whatever key an object was sealed under is then among them.
     for (let partition = 0; partition <= sysPartition; partition++) {
       await this.#partition(partition);
     }
     for (const instance of this.#instances) {
-      const status = await this.#source.statuses.status(instance);
+      const status = await this.#ask(() => this.#source.statuses.status(instance));
       if (status === undefined) continue;
       await this.#writer.add(entryKinds.status, jsonBody({ instance, status }));
     }
@@ -119,7 +120,8 @@ class Backup {
       if (end === undefined) continue;
       await this.#writer.add(entryKinds.partitionEnd, jsonBody(end));
       this.#damaged += end.damaged.length;
-      for (const [instance, counts] of (await this.#source.own.countsIn(partition)) ?? []) {
+      const counted = await this.#ask(() => this.#source.own.countsIn(partition));
+      for (const [instance, counts] of counted ?? []) {
         this.#counts[instance] = counts;
       }
       return;
@@ -133,7 +135,8 @@ class Backup {
     const place = new Place();
     for (;;) {
       this.#options.signal?.throwIfAborted();
-      const page = await own.changes(partition, place.after, pageRecords, pageBytes);
+      const { after } = place;
+      const page = await this.#ask(() => own.changes(partition, after, pageRecords, pageBytes));
       const { replicationId } = page;
       if (place.begin(page)) {
         await this.#writer.add(entryKinds.partition, jsonBody({ partition, replicationId }));
@@ -146,6 +149,10 @@ class Backup {
         throw new ArchiveFault(`partition ${partition} changes faster than it can be read`);
       }
     }
+  }
+
+  #ask<Value>(question: () => Promise<Value>): Promise<Value> {
+    return patiently(question, this.#options.signal);
   }
 
   async #write(page: ChangePage, place: Place): Promise<void> {

@@ -17,6 +17,9 @@ import { type Scanned, scanArchive } from "./scan.ts";
 /** Opens keys of a store through the roots of trust. */
 type OpenKeyRing = (store: OwnStore) => Promise<Pick<KeyRing, "open"> & AsyncDisposable>;
 
+/** Keys that are told one by one. */
+const failedTold = 10;
+
 /** How a drill is made. */
 export interface DrillOptions {
   /** How many keys are opened. */
@@ -65,15 +68,7 @@ export async function drill(reader: ArchiveReader, options: DrillOptions): Promi
     progress: (done) => progress("restoring", done, records),
   });
   const counted = await countsOf(store);
-  await using keyRing = await options.openKeyRing(store);
-  const failed: { uniqueIdentifier: string; reason: string }[] = [];
-  let opened = 0;
-  for (const { instance, uniqueIdentifier } of sample.chosen) {
-    const reason = await openOne(store, keyRing, instance, uniqueIdentifier);
-    if (reason === undefined) opened += 1;
-    else if (reason !== "destroyed") failed.push({ uniqueIdentifier, reason });
-    progress("opening", opened + failed.length, sample.chosen.length);
-  }
+  const { opened, failed } = await openAll(store, sample.chosen, options);
   return {
     scanned,
     bytes: reader.size,
@@ -99,6 +94,29 @@ async function countsOf(store: OwnStore) {
     }
   }
   return { counts, instances: instances.size };
+}
+
+type Chosen = Sample["chosen"];
+
+async function openAll(store: OwnStore, chosen: Chosen, { openKeyRing, progress }: DrillOptions) {
+  const failed: { uniqueIdentifier: string; reason: string }[] = [];
+  let opened = 0;
+  let keyRing: Awaited<ReturnType<OpenKeyRing>>;
+  try {
+    keyRing = await openKeyRing(store);
+  } catch (error) {
+    // All else that the drill has found is worth telling.
+    const reason = reasonOf(error);
+    return { opened, failed: chosen.map(({ uniqueIdentifier }) => ({ uniqueIdentifier, reason })) };
+  }
+  await using _closed = keyRing;
+  for (const { instance, uniqueIdentifier } of chosen) {
+    const reason = await openOne(store, keyRing, instance, uniqueIdentifier);
+    if (reason === undefined) opened += 1;
+    else if (reason !== "destroyed") failed.push({ uniqueIdentifier, reason });
+    progress?.("opening", opened + failed.length, chosen.length);
+  }
+  return { opened, failed };
 }
 
 /** Why a key cannot be opened; undefined where it can. */
@@ -164,7 +182,9 @@ export function drillLines(file: string, report: DrillReport, wallMs: number): r
     `restored into a private Redis: ${restored.made} records, ${instances} instances with objects, ${keks} key-encryption keys`,
     `objects: ${states.length === 0 ? "none" : states.join(", ")}`,
     `${opened} keys at random opened through the root of trust${failed.length === 0 ? "" : `, ${failed.length} did not open`}`,
-    ...failed.map(({ uniqueIdentifier, reason }) => `key ${uniqueIdentifier}: ${reason}`),
+    ...failed
+      .slice(0, failedTold)
+      .map(({ uniqueIdentifier, reason }) => `key ${uniqueIdentifier}: ${reason}`),
     report.ok ? "this backup can be restored" : "this backup cannot be relied on as it is",
   ];
 }

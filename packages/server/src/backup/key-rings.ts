@@ -1,10 +1,9 @@
 import { InstanceKeyRing, type KeyRing, ObjectKekStore, type OwnStore } from "@holdfast/engine";
-import { openRootOfTrust, SealingKey } from "@holdfast/root-of-trust";
+import { openRootOfTrust } from "@holdfast/root-of-trust";
 import type { Config } from "../config-table.ts";
 import { SystemView } from "../management/system-view.ts";
-import { openDefaultRoot, rootContext, rootSettingsOf } from "../root-settings.ts";
+import { openDefaultRoot, openSealingKey, rootContext, rootSettingsOf } from "../root-settings.ts";
 import { Roots } from "../roots/roots.ts";
-import { reasonOf, StartError } from "../start-error.ts";
 import { systemClock as clock, systemIds as ids } from "../system.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -25,14 +24,14 @@ export async function keyRingOver(
   store: OwnStore,
   { config, environment, regions }: KeyRingPlace,
 ): Promise<CommandKeyRing> {
-  const { region, rootOfTrust, sealingKeyFile } = config;
+  const { region, rootOfTrust } = config;
   const observe = (): void => undefined;
   await using opened = new AsyncDisposableStack();
   const context = rootContext(observe);
   const root = await openDefaultRoot(config, environment, context);
   opened.defer(() => root.close());
-  const sealingKey =
-    sealingKeyFile === undefined ? undefined : opened.use(await openSealing(sealingKeyFile));
+  const sealingKey = await openSealingKey(config);
+  opened.defer(() => sealingKey?.close());
   const view = opened.use(
     new SystemView({ own: store, peers: [], monotonicMs: clock.monotonicMs, observe }),
   );
@@ -67,10 +66,4 @@ export async function keyRingOver(
     seal: (binding, plaintext) => keyRing.seal(binding, plaintext),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
-}
-
-async function openSealing(file: string): Promise<SealingKey> {
-  return await SealingKey.open(file, ids).catch((error: unknown) => {
-    throw new StartError(`sealingKeyFile: ${reasonOf(error)}`);
-  });
 }

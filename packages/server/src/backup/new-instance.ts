@@ -15,6 +15,7 @@ import { deletionRegion } from "../management/instances/erase-objects.ts";
 import { ArchiveFault } from "./archive-format.ts";
 import type { ArchiveReader } from "./archive-reader.ts";
 import type { CommandKeyRing } from "./key-rings.ts";
+import { patiently } from "./patiently.ts";
 import type { RestoreTarget } from "./restore.ts";
 import { eachPage, type Scanned } from "./scan.ts";
 import { systemRecords } from "./system-records.ts";
@@ -137,7 +138,7 @@ class Move {
     }
     if (this.#options.apply && moved.length > 0) {
       const merging = { from: "backup", timers, observe, reservedMs };
-      const results = await mergeInto(own, moved, merging);
+      const results = await patiently(() => mergeInto(own, moved, merging));
       const refused = results.find(({ result }) => result !== "written" && result !== "same");
       if (refused !== undefined) {
         throw new ArchiveFault(

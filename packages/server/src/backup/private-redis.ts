@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, rmSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -11,6 +11,7 @@ import { initialiseStore, RedisStore } from "@holdfast/redis";
 import { findRedisServer } from "../dev/redis-program.ts";
 import { reasonOf, StartError } from "../start-error.ts";
 import { systemClock, systemIds } from "../system.ts";
+import { atExit } from "./at-exit.ts";
 
 const host = "127.0.0.1";
 const startMs = 20_000;
@@ -23,11 +24,13 @@ export class PrivateRedis implements AsyncDisposable {
   readonly store: RedisStore;
   readonly #folder: string;
   readonly #child: ChildProcess;
+  readonly #leftover: Disposable;
 
   private constructor(store: RedisStore, folder: string, child: ChildProcess) {
     this.store = store;
     this.#folder = folder;
     this.#child = child;
+    this.#leftover = atExit(() => takeAway(folder, child));
   }
 
   /** Rejects with a `StartError` where no redis-server is found, or it does not start. */
@@ -35,6 +38,7 @@ export class PrivateRedis implements AsyncDisposable {
     const program = findRedisServer();
     const folder = await mkdtemp(join(tmpdir(), "holdfast-drill-"));
     let child: ChildProcess | undefined;
+    using _leftover = atExit(() => takeAway(folder, child));
     try {
       for (let tries = 1; ; tries++) {
         const port = await freePort();
@@ -59,7 +63,14 @@ export class PrivateRedis implements AsyncDisposable {
     await this.store[Symbol.asyncDispose]();
     await stop(this.#child);
     await rm(this.#folder, { recursive: true, force: true });
+    this.#leftover[Symbol.dispose]();
   }
+}
+
+/** Of a process that is told to end: nothing can be awaited. */
+function takeAway(folder: string, child: ChildProcess | undefined): void {
+  child?.kill("SIGKILL");
+  rmSync(folder, { recursive: true, force: true });
 }
 
 async function startProcess(

@@ -14,6 +14,7 @@ import {
 import { join, mergeInto, type Peer, type Timers } from "@holdfast/regions";
 import { ArchiveFault } from "./archive-format.ts";
 import type { ArchiveReader } from "./archive-reader.ts";
+import { patiently } from "./patiently.ts";
 import { eachPage, type Scanned } from "./scan.ts";
 import { systemRecords } from "./system-records.ts";
 
@@ -163,7 +164,7 @@ class Restore {
     if (objects.length === 0) return;
     const { own, timers, observe } = this.#target;
     const merging = { from: "backup", timers, observe, reservedMs };
-    for (const { result } of await mergeInto(own, objects, merging)) {
+    for (const { result } of await patiently(() => mergeInto(own, objects, merging))) {
       if (result === "reserved" || result === "refused") this.#report.left += 1;
     }
   }
@@ -173,7 +174,7 @@ class Restore {
     partition: number,
     ids: readonly string[],
   ): Promise<ReadonlyMap<string, ManagedObject>> {
-    const { objects } = await source.records(partition, ids);
+    const { objects } = await patiently(() => source.records(partition, ids));
     return new Map(objects.map((object) => [object.uniqueIdentifier, object]));
   }
 
@@ -214,8 +215,8 @@ class Restore {
     const restored: string[] = [];
     for (const { instance, status } of statuses) {
       if (status !== "Installed" || this.#deleted.has(instance)) continue;
-      if ((await own.status(instance)) !== undefined) continue;
-      if (this.#options.apply) await own.install(instance);
+      if ((await patiently(() => own.status(instance))) !== undefined) continue;
+      if (this.#options.apply) await patiently(() => own.install(instance));
       restored.push(instance);
     }
     return restored;

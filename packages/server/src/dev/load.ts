@@ -16,6 +16,7 @@ import {
 import { attributeItem, decodeResponse, encodeRequest, type Request } from "@holdfast/kmip";
 import { decode, encode, textString } from "@holdfast/ttlv";
 import { keyRingOver } from "../backup/key-rings.ts";
+import { patiently } from "../backup/patiently.ts";
 import { Progress } from "../backup/progress.ts";
 import { systemRecords } from "../backup/system-records.ts";
 import { loadConfig } from "../config.ts";
@@ -73,8 +74,14 @@ export async function loadKeys(
 }
 
 async function commit(own: OwnStore, instance: string, changes: readonly Change[]): Promise<void> {
-  const outcome = await own.commit(instance, changes, [], { joined: true });
-  if (outcome.kind !== "committed") {
+  let tries = 0;
+  const outcome = await patiently(() => {
+    tries += 1;
+    return own.commit(instance, changes, [], { joined: true });
+  });
+  // An earlier try may have been written: all of them, then.
+  const made = outcome.kind === "committed" || (tries > 1 && outcome.kind === "conflict");
+  if (!made) {
     throw new StoreUnavailable("corrupt", `keys were refused: ${outcome.kind}`);
   }
 }

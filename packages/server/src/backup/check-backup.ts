@@ -1,0 +1,22 @@
+import { constants } from "node:fs";
+import { access, stat } from "node:fs/promises";
+import type { Config } from "../config-table.ts";
+import { StartError } from "../start-error.ts";
+import { wordsFor } from "./archive-writer.ts";
+import { readBackupKeys } from "./backup-keys.ts";
+
+/** Checks the files that the settings of backups name; a `StartError` says what is wrong with them. */
+export async function checkBackup(backup: Config["backup"]): Promise<void> {
+  if (backup === undefined) return;
+  for (const { key } of await readBackupKeys(backup.keyFile)) key.fill(0);
+  const { directory } = backup;
+  if (directory === undefined) return;
+  const what = `backup.directory: ${directory}`;
+  const stats = await stat(directory).catch((error: unknown) => {
+    throw new StartError(`${what}: ${wordsFor(error)}`);
+  });
+  if (!stats.isDirectory()) throw new StartError(`${what}: this is no folder`);
+  await access(directory, constants.W_OK | constants.X_OK).catch((error: unknown) => {
+    throw new StartError(`${what}: ${wordsFor(error)}`);
+  });
+}
