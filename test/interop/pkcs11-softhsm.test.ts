@@ -1,4 +1,5 @@
-import { stat } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
 import type { RootOfTrust } from "@holdfast/engine";
@@ -16,6 +17,7 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { until } from "../support/redis.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
+import { holdfast } from "../support/server-command.ts";
 import { hasSoftHsm, SoftHsm, softHsmMissing, tokenHosts } from "../support/softhsm.ts";
 
 const there = hasSoftHsm();
@@ -179,6 +181,41 @@ describe.runIf(there)("a root key in a PKCS#11 token", () => {
       }
     }
     await root.close();
+  });
+});
+
+describe.runIf(there)("the operator's commands", () => {
+  const before = { ...process.env };
+  afterAll(() => {
+    process.env = before;
+  });
+
+  test("make the keys in the token once, and rotate them; the PIN is in a file", async () => {
+    Object.assign(process.env, hsm.environment);
+    const config = join(hsm.directory, "node.json");
+    await writeFile(join(hsm.directory, "pin"), `${hsm.pin}\n`);
+    const pkcs11 = { module: hsm.module, token: hsm.token, rootKey: "ordered", pinFile: "pin" };
+    const settings = {
+      region: "a",
+      node: "a1",
+      tls: { certificate: "c", key: "k" },
+      store: { address: "127.0.0.1:1" },
+      rootOfTrust: { type: "pkcs11", pkcs11 },
+    };
+    await writeFile(config, JSON.stringify(settings));
+    const said = (version: number) =>
+      expect.stringContaining(
+        `root key ordered in token ${hsm.token}: version ${version} wraps from now on`,
+      );
+    const made = await holdfast("root", "pkcs11-init", "-c", config);
+    expect(made).toEqual({ code: 0, err: "", out: said(1) });
+    const rotated = await holdfast("root", "rotate", "-c", config);
+    expect(rotated).toEqual({ code: 0, err: "", out: said(2) });
+    expect(await holdfast("root", "pkcs11-init", "-c", config)).toEqual({
+      code: 2,
+      err: `rootOfTrust.pkcs11: token ${hsm.token} has a root key ordered already; it stays\n`,
+      out: "",
+    });
   });
 });
 
