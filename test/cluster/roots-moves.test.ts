@@ -1,4 +1,4 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
 import { type Issued, selfSigned } from "@holdfast/server";
@@ -6,6 +6,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { until } from "../support/redis.ts";
 import { patient, type RootRegions, startRootRegions } from "../support/root-regions.ts";
+import { holdfast } from "../support/server-command.ts";
+import { ClientsOfAll } from "../support/two-regions-clients.ts";
 
 const times = { kekCacheMs: 1_500, graceMs: 5_000, revalidateMs: 1_000, deadlineMs: 1_000 };
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
@@ -252,4 +254,31 @@ test("a root key that is lost for good: moved to another with the other region's
   expect(rewrapped).toBe(1);
   await until("a1 opens it again", async () => (await keyBytes(asking, first)) === made.get(first));
   await allThere();
+}, 90_000);
+
+test("the configuration's root key is lost for good: `root adopt` puts its keys under another", async () => {
+  const { a } = roots.managers;
+  await using clients = await ClientsOfAll.open(roots.both, "declared");
+  const id = await createKey(clients.at("b1"));
+  const bytes = await keyBytes(clients.at("b1"), id);
+  const lost = `key-protect ${a.instanceId}/${roots.rootKeys.a}`;
+  const next = await a.createRootKey("another");
+  const { configFile } = roots.both.node("a1");
+  await roots.both.kill("a1");
+  await a.change(roots.rootKeys.a, "delete");
+  await writeFile(configFile, (await readFile(configFile, "utf8")).replace(roots.rootKeys.a, next));
+  const adopt = (name: string) => holdfast("root", "adopt", "--lost", name, "--config", configFile);
+  const wrong = await adopt("another one");
+  expect(wrong.code).toBe(2);
+  expect(wrong.err).toContain(`there are keys under ${lost}`);
+  const { out, err, code } = await adopt(lost);
+  expect({ err, code }).toEqual({ err: "", code: 0 });
+  expect(out).toMatch(/^1 key-encryption keys of region a are under key-protect /);
+  await roots.both.restart("a1");
+  await until("a1 opens it", async () =>
+    keyBytes(clients.at("a1"), id).then(
+      (found) => found === bytes,
+      () => false,
+    ),
+  );
 }, 90_000);

@@ -24,7 +24,7 @@ export async function checkRootOfStore(
   if (manyKeys.has(root.kind)) return;
   const entries = await keks.all().catch(() => []);
   const { name } = await root.describe();
-  let foreign = false;
+  let foreign = "";
   for (const { instance, kek } of entries) {
     const wrap = kek.wraps.find((one) => one.region === region);
     if (wrap === undefined || !wrap.rootOfTrust.startsWith("local ")) continue;
@@ -34,12 +34,12 @@ export async function checkRootOfStore(
     } catch (error) {
       // A wrap of its own that is damaged is made anew.
       if (!(error instanceof SealBroken) || wrap.rootOfTrust === name) return;
-      foreign = true;
+      foreign = wrap.rootOfTrust;
     }
   }
-  if (!foreign) return;
+  if (foreign === "") return;
   throw new StartError(
-    `${place} opens no key of region ${region} in the store: they were made under another root key; give every node of the region the same one`,
+    `${place} opens no key of region ${region} in the store: they were made under another root key (${foreign}); give every node of the region the same one, or, where that one is lost for good, run \`holdfast root adopt --lost "${foreign}"\``,
   );
 }
 
