@@ -3,8 +3,10 @@ import {
   type Clock,
   type Fact,
   type Ids,
+  type ManagedObject,
   type ObjectStore,
   type OwnStore,
+  readDocument,
   readKekRecord,
   type StateCounts,
   StoreUnavailable,
@@ -111,10 +113,11 @@ export class Deletion {
   async finish(instance: string, removal: Removal): Promise<void> {
     const actor = leaderFor(removal);
     await this.#options.view.refresh().catch(() => undefined);
+    const held = this.holdings().get(instance) ?? [];
     this.#step("certificates");
-    await this.eraseBelongings(instance, actor);
+    await this.eraseBelongings(instance, actor, held);
     this.#step("wraps");
-    await this.eraseWraps(instance);
+    await this.eraseWraps(held);
     this.#step("fact");
     await this.#mark(instance, removal, actor);
     this.#step("statuses");
@@ -150,16 +153,30 @@ export class Deletion {
     return Object.fromEntries(counted);
   }
 
+  /** What instances have besides their objects, by instance: certificates, users and authorities, KEKs with wraps. */
+  holdings(): ReadonlyMap<string, readonly ManagedObject[]> {
+    const found = new Map<string, ManagedObject[]>();
+    for (const record of this.#options.view.records()) {
+      const instance = holderOf(record);
+      if (instance === undefined) continue;
+      const records = found.get(instance);
+      if (records === undefined) found.set(instance, [record]);
+      else records.push(record);
+    }
+    return found;
+  }
+
   /** Deletes what opens a deleted instance; answers how many records that were. */
-  async eraseBelongings(instance: string, actor: Actor): Promise<number> {
+  async eraseBelongings(
+    instance: string,
+    actor: Actor,
+    held: readonly ManagedObject[],
+  ): Promise<number> {
     const { view, records, clock } = this.#options;
-    const found = [...view.records()].filter(
-      ({ objectType, facts }) => belongings.has(objectType) && facts.destroyed === undefined,
-    );
     let done = 0;
-    for (const { objectType, uniqueIdentifier: id } of found) {
-      const document = view.get(objectType, id);
-      if (document?.fixed["instance"] !== instance) continue;
+    for (const { objectType, uniqueIdentifier: id } of held) {
+      const document = belongings.has(objectType) ? view.get(objectType, id) : undefined;
+      if (document === undefined) continue;
       const action = actionOf(objectType);
       const target = { id, name: document.fields["name"] ?? "", instance };
       const events = managementEvents(actor, action, target, { timeMs: clock.wallMs() });
@@ -170,13 +187,11 @@ export class Deletion {
   }
 
   /** Takes every region's wrap of the instance's KEKs away; answers how many KEKs that were. */
-  async eraseWraps(instance: string): Promise<number> {
-    const { view } = this.#options;
+  async eraseWraps(held: readonly ManagedObject[]): Promise<number> {
     let done = 0;
-    for (const record of [...view.records()]) {
-      if (record.objectType !== systemTypes.Kek || readKekRecord(record)?.instance !== instance)
-        continue;
-      if (await this.#eraseWrap(record.uniqueIdentifier)) done += 1;
+    for (const { objectType, uniqueIdentifier } of held) {
+      if (objectType !== systemTypes.Kek) continue;
+      if (await this.#eraseWrap(uniqueIdentifier)) done += 1;
     }
     return done;
   }
@@ -331,6 +346,16 @@ function activeIn(region: string, states: Readonly<Record<string, number>> | und
 function removalOf(fields: Readonly<Record<string, string>>): Removal | undefined {
   const about = { type: systemTypes.Instance, id: "", fixed: { instance: "" }, fields };
   return readInstance({ ...about, destroyed: undefined })?.removal;
+}
+
+/** The instance that a record opens or whose KEK it wraps; undefined for any other. */
+function holderOf(record: ManagedObject): string | undefined {
+  if (record.objectType === systemTypes.Kek) {
+    const entry = readKekRecord(record);
+    return entry === undefined || entry.kek.wraps.length === 0 ? undefined : entry.instance;
+  }
+  const opens = belongings.has(record.objectType) && record.facts.destroyed === undefined;
+  return opens ? readDocument(record)?.fixed["instance"] : undefined;
 }
 
 /** Who a leader acts for. */

@@ -13,7 +13,7 @@ import {
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import type { Actor } from "../../audit/management-event.ts";
 import type { NodeObserver } from "../../events.ts";
-import { instanceRecordId, versionOf } from "../records.ts";
+import { instanceRecordId } from "../records.ts";
 import type { SystemView } from "../system-view.ts";
 import type { ConfigureInstance } from "./configure.ts";
 import type { Deletion } from "./deletion.ts";
@@ -24,9 +24,12 @@ import type { StatusFollower } from "./status-follower.ts";
 export interface InstancesDutyOptions {
   readonly node: string;
   readonly own: Pick<OwnStore, "storeId">;
-  readonly view: Pick<SystemView, "documents" | "record" | "refresh" | "onChange">;
+  readonly view: Pick<SystemView, "documents" | "get" | "refresh" | "onChange">;
   readonly statuses: Pick<StatusFollower, "follow">;
-  readonly deletion: Pick<Deletion, "resume" | "eraseBelongings" | "eraseWraps" | "eraseObjects">;
+  readonly deletion: Pick<
+    Deletion,
+    "resume" | "holdings" | "eraseBelongings" | "eraseWraps" | "eraseObjects"
+  >;
   readonly configure: Pick<ConfigureInstance, "install">;
   readonly clock: Clock;
   readonly requestId: () => string;
@@ -52,13 +55,14 @@ export class InstancesDuty implements Duty, Disposable {
   readonly name = "instances";
   readonly everyMs = everyMs;
   readonly #options: InstancesDutyOptions;
-  /** Instance → version of its record that nothing is left to do for, in the store's present data. */
-  readonly #settled = new Map<string, string>();
+  /** Instances that something may be left to do for. */
+  readonly #open = new Set<string>();
   readonly #seen = new Map<string, Seen>();
   /** Deleted instance → objects of it that were erased. */
   readonly #erased = new Map<string, number>();
   readonly #stop: () => void;
-  #storeId: string | undefined;
+  /** The store's data that all of them were looked at in. */
+  #lookedAt: string | undefined;
 
   constructor(options: InstancesDutyOptions) {
     this.#options = options;
@@ -70,69 +74,85 @@ export class InstancesDuty implements Duty, Disposable {
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
-    const { view, own } = this.#options;
-    if (own.storeId !== this.#storeId) this.#settled.clear();
-    this.#storeId = own.storeId;
+    const { view, deletion } = this.#options;
     await view.refresh();
+    this.#lookAtAll();
     const total = { done: 0, left: 0 };
     let failure: unknown;
-    for (const document of view.documents(systemTypes.Instance)) {
+    const held = once(() => deletion.holdings());
+    for (const instance of [...this.#open]) {
       if (!context.active()) break;
-      const entry = readInstance(document);
-      if (entry === undefined || this.#isSettled(entry)) continue;
-      try {
-        const { done, left } = await this.#one(entry, document, context);
-        total.done += done;
-        total.left += left;
-      } catch (error) {
+      // What changes from here on opens it again.
+      this.#open.delete(instance);
+      const { done, left } = await this.#settle(instance, held, context).catch((error: unknown) => {
+        this.#open.add(instance);
         // One that must wait for another region does not hold up the others.
         if (!isExpected(error)) throw error;
         failure ??= error;
-        total.left += 1;
-      }
+        return { done: 0, left: 1 };
+      });
+      total.done += done;
+      total.left += left;
+      if (left > 0) this.#open.add(instance);
     }
     if (total.done === 0 && failure !== undefined) throw failure;
     return total;
   }
 
-  /** What belongs to an instance changed: of a deleted one it must go too. */
+  /** A store with other data knows nothing of what was done before. */
+  #lookAtAll(): void {
+    const { view, own } = this.#options;
+    const { storeId } = own;
+    if (storeId === undefined || storeId !== this.#lookedAt) {
+      for (const { fixed } of view.documents(systemTypes.Instance)) {
+        this.#open.add(fixed["instance"] ?? "");
+      }
+    }
+    this.#lookedAt = storeId;
+  }
+
+  async #settle(
+    instance: string,
+    held: () => ReadonlyMap<string, readonly ManagedObject[]>,
+    context: DutyContext,
+  ): Promise<DutyResult> {
+    const document = this.#options.view.get(systemTypes.Instance, instanceRecordId(instance));
+    const entry = document && readInstance(document);
+    if (document === undefined || entry === undefined) return { done: 0, left: 0 };
+    return await this.#one(entry, document, held, context);
+  }
+
+  /** An instance's record changed, or what belongs to it: of a deleted one that must go too. */
   #note(changed: readonly ManagedObject[]): void {
     for (const record of changed) {
-      const instance =
-        readKekRecord(record)?.instance ?? readDocument(record)?.fixed["instance"] ?? "";
-      this.#settled.delete(instance);
+      const instance = readKekRecord(record)?.instance ?? readDocument(record)?.fixed["instance"];
+      if (instance !== undefined) this.#open.add(instance);
     }
   }
 
-  #isSettled(entry: InstanceEntry): boolean {
-    const version = this.#versionOf(entry);
-    return version !== undefined && this.#settled.get(entry.id) === version;
-  }
-
-  #versionOf({ id }: InstanceEntry): string | undefined {
-    const record = this.#options.view.record(instanceRecordId(id));
-    return record && versionOf(record);
-  }
-
-  async #one(entry: InstanceEntry, document: Document, context: DutyContext): Promise<DutyResult> {
+  async #one(
+    entry: InstanceEntry,
+    document: Document,
+    held: () => ReadonlyMap<string, readonly ManagedObject[]>,
+    context: DutyContext,
+  ): Promise<DutyResult> {
     const { statuses, configure } = this.#options;
-    const version = this.#versionOf(entry);
     const followed = await statuses.follow(entry.id);
     // The other region has it, and this one's store gets it by catching up.
     if (followed === undefined) return { done: 0, left: 1 };
     const moved = followed.moved ? 1 : 0;
     if (document.destroyed !== undefined) {
-      return await this.#erase(entry, document.destroyed, context);
+      return await this.#erase(entry, document.destroyed, held().get(entry.id) ?? [], context);
     }
     if (entry.removal !== undefined && entry.wanted === "Removing") {
       return await this.#goOn(entry, entry.removal);
     }
     this.#seen.delete(entry.id);
     if (entry.wanted === "Configuring") {
+      // One that is not ready yet waits for what its regions' leaders find.
       const installed = await configure.install(entry.id, this.#actor());
-      return { done: moved + (installed ? 1 : 0), left: 0 };
+      return { done: moved + (installed ? 1 : 0), left: installed ? 0 : 1 };
     }
-    if (version !== undefined) this.#settled.set(entry.id, version);
     return { done: moved, left: 0 };
   }
 
@@ -151,14 +171,18 @@ export class InstancesDuty implements Duty, Disposable {
     return { done: 1, left: 0 };
   }
 
-  async #erase(entry: InstanceEntry, fact: Fact, { active }: DutyContext): Promise<DutyResult> {
+  async #erase(
+    entry: InstanceEntry,
+    fact: Fact,
+    held: readonly ManagedObject[],
+    { active }: DutyContext,
+  ): Promise<DutyResult> {
     const { deletion } = this.#options;
-    const belongings = await deletion.eraseBelongings(entry.id, this.#actor());
-    const wraps = await deletion.eraseWraps(entry.id);
+    const belongings = await deletion.eraseBelongings(entry.id, this.#actor(), held);
+    const wraps = await deletion.eraseWraps(held);
     const { done, all } = await deletion.eraseObjects(entry.id, fact, erasedPerRun, active);
-    const version = this.#versionOf(entry);
     this.#erased.set(entry.id, (this.#erased.get(entry.id) ?? 0) + done);
-    if (all && version !== undefined) this.#settle(entry, version);
+    if (all) this.#tell(entry);
     return { done: done + belongings + wraps, left: all ? 0 : 1 };
   }
 
@@ -167,8 +191,7 @@ export class InstancesDuty implements Duty, Disposable {
     return { principal: { name: node, id: node }, requestId: requestId() };
   }
 
-  #settle(entry: InstanceEntry, version: string): void {
-    this.#settled.set(entry.id, version);
+  #tell(entry: InstanceEntry): void {
     this.#seen.delete(entry.id);
     const erased = this.#erased.get(entry.id) ?? 0;
     this.#erased.delete(entry.id);
@@ -176,6 +199,15 @@ export class InstancesDuty implements Duty, Disposable {
     const message = `instance ${entry.name} (${entry.id}) is deleted: ${erased} objects of it are erased in this region, and none is left`;
     this.#options.observe({ type: "warning", message });
   }
+}
+
+/** The same answer for all who ask, made when it is first asked for. */
+function once<Value>(make: () => Value): () => Value {
+  let made: { readonly value: Value } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
 }
 
 function isExpected(error: unknown): boolean {
