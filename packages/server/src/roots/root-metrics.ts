@@ -1,4 +1,5 @@
 import type { Clock, InstanceKeyRing, KeyRingStatus } from "@holdfast/engine";
+import { reportOf } from "./root-report.ts";
 import type { Roots } from "./roots.ts";
 
 /** What a scrape reads of roots of trust. */
@@ -23,7 +24,7 @@ export function readingsOf({
   clock,
 }: {
   readonly region: string;
-  readonly roots: Pick<Roots, "inUse" | "instances" | "keks" | "ready">;
+  readonly roots: Pick<Roots, "inUse" | "instances" | "keks" | "document">;
   readonly keyRing: Pick<InstanceKeyRing, "statuses">;
   readonly clock: Pick<Clock, "wallMs">;
 }): RootReadings {
@@ -46,13 +47,10 @@ export function readingsOf({
     keks: () => {
       const counts = { current: 0, stale: 0 };
       for (const instance of roots.instances()) {
-        const told = roots.ready(instance)?.lastDescription;
-        for (const { wraps } of roots.keks(instance)) {
-          const wrap = wraps.find((one) => one.region === region);
-          if (wrap === undefined || told === undefined) continue;
-          const { name, currentVersion } = told;
-          const same = wrap.rootOfTrust === name && wrap.rootKeyVersion === currentVersion;
-          counts[same ? "current" : "stale"] += 1;
+        for (const { stale, versions } of reportOf(roots, instance, [region])) {
+          const all = Object.values(versions).reduce((sum, count) => sum + count, 0);
+          counts.current += all - stale;
+          counts.stale += stale;
         }
       }
       return Object.entries(counts);

@@ -31,8 +31,10 @@ export function reportOf(
           : `${wrap.rootOfTrust} ${wrap.rootKeyVersion}`;
       versions[label] = (versions[label] ?? 0) + 1;
     }
+    // What is current is not known before the leader's first look.
+    const unknown = state === undefined;
     const stale = wraps.filter(
-      (wrap) => wrap.rootOfTrust !== root || wrap.rootKeyVersion !== currentVersion,
+      (wrap) => !unknown && (wrap.rootOfTrust !== root || wrap.rootKeyVersion !== currentVersion),
     ).length;
     const name = fields["name"] ?? "";
     return { instance, name, region, root, currentVersion, versions, stale };
