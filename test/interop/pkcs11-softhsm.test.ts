@@ -2,7 +2,7 @@ import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
-import type { RootOfTrust } from "@holdfast/engine";
+import type { Event, RootOfTrust } from "@holdfast/engine";
 import { rootOfTrustConformance } from "@holdfast/engine/conformance";
 import {
   createPkcs11Root,
@@ -148,6 +148,20 @@ describe.runIf(there)("a root key in a PKCS#11 token", () => {
     expect(Buffer.from(opened.plaintext)).toEqual(secret);
     expect(opened.rewrapped?.version).toBe(now.version);
     await root.close();
+  });
+
+  test("tells of its calls as key managers do", async () => {
+    const told: string[] = [];
+    const observe = (event: Event) => {
+      if (event.type === "rootCall") told.push(`${event.root} ${event.action} ${event.status}`);
+    };
+    const { settings, root: made } = await openKey();
+    const root = await openPkcs11(settings, { ...context, observe });
+    const { blob } = await root.wrap(secret, data);
+    await root.unwrap(blob, Buffer.from("other")).catch(() => undefined);
+    await Promise.all([root.close(), made.close()]);
+    await root.describe().catch(() => undefined);
+    expect(told).toEqual(["pkcs11 wrap 200", "pkcs11 unwrap 422", "pkcs11 describe 0"]);
   });
 
   test("another root key's blob is a broken seal", async () => {

@@ -4,6 +4,7 @@ import {
   type RootKey,
   type RootOfTrust,
   RootOfTrustError,
+  type RootOfTrustFailure,
   type RootUnwrap,
   type RootWrap,
   SealBroken,
@@ -16,14 +17,24 @@ import type { TokenOperations } from "./messages.ts";
 
 const sampleBytes = 32;
 
-type Pkcs11Context = Required<Pick<RootContext, "clock" | "ids" | "pkcs11">>;
+/** What a key manager answers in the same case, so that all kinds read alike in metrics. */
+const statuses: Readonly<Record<RootOfTrustFailure | "done" | "broken", number>> = {
+  done: 200,
+  denied: 403,
+  disabled: 409,
+  gone: 410,
+  broken: 422,
+  unavailable: 0,
+};
+
+type Pkcs11Context = Required<RootContext>;
 
 /** Opens a root key in a PKCS#11 token, and asks nothing yet: a token that is not there now is found when it is. */
 export async function openPkcs11(
   settings: Pkcs11Settings,
-  { clock, ids, pkcs11 = new Pkcs11Hosts() }: RootContext,
+  { pkcs11 = new Pkcs11Hosts(), ...context }: RootContext,
 ): Promise<Pkcs11Root> {
-  return new Pkcs11Root(settings, { clock, ids, pkcs11 });
+  return new Pkcs11Root(settings, { ...context, pkcs11 });
 }
 
 /** Makes the first version of a root key in a token; refuses where there is one. Answers its number. */
@@ -119,7 +130,19 @@ export class Pkcs11Root implements RootOfTrust {
     name: Name,
     ...args: Parameters<TokenOperations[Name]>
   ): Promise<Awaited<ReturnType<TokenOperations[Name]>>> {
-    return await this.#hostFor(await this.#pin()).call(name, ...args);
+    const { clock } = this.#context;
+    const startMs = clock.monotonicMs();
+    let status = statuses.done;
+    try {
+      return await this.#hostFor(await this.#pin()).call(name, ...args);
+    } catch (error) {
+      status = error instanceof RootOfTrustError ? statuses[error.failure] : statuses.broken;
+      throw error;
+    } finally {
+      const durationMs = clock.monotonicMs() - startMs;
+      const call = { root: this.kind, action: name, status, correlationId: "", attempt: 1 };
+      this.#context.observe({ type: "rootCall", ...call, durationMs });
+    }
   }
 
   /** The host that logged in, or will, with this PIN: one that was replaced ends the use of the old one's login. */
