@@ -1,4 +1,6 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { connect } from "node:tls";
 import {
   type AdminClient,
@@ -9,6 +11,7 @@ import {
   roles,
 } from "@holdfast/admin";
 import { documentRecord, systemInstance, systemTypes } from "@holdfast/engine";
+import { selfSigned } from "@holdfast/server";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { RawHttps } from "../support/raw-https.ts";
@@ -209,6 +212,7 @@ describe("what no client sends", () => {
       '{"password":"a long password","__proto__":{"role":"manager"}}',
       '{"password":"a long password","constructor":{"prototype":{"role":"manager"}}}',
       "[".repeat(100_000),
+      `{"password":${"[".repeat(100_000)}${"]".repeat(100_000)}}`,
       '{"password":',
       "\u0000",
     ]) {
@@ -262,6 +266,55 @@ describe("what no client sends", () => {
     await expect(answer).rejects.toThrow();
   });
 });
+
+describe("a node that runs", () => {
+  test("tells events as they happen, until the token is revoked", async () => {
+    const follower = adminClient(
+      { node: region.node(0), ca: region.ca },
+      await makeToken("f", "viewer"),
+    );
+    const end = new AbortController();
+    const actions: string[] = [];
+    const followed = (async () => {
+      for await (const event of follower.follow("followEvents", { query: {} }, end.signal)) {
+        actions.push(`${(event as { readonly action: string }).action} ${event.outcome}`);
+      }
+    })();
+    const refused = expect(followed).rejects.toMatchObject({ code: "unauthenticated" });
+    await until("an event is told", async () => {
+      if (actions.length === 0) await makeToken(`seen ${randomUUID().slice(0, 8)}`, "viewer");
+      return actions.some((action) => /kmip-token\.create success$/.test(action));
+    });
+    await client.call("revokeToken", { params: { token: "f" } });
+    await refused;
+    await follower[Symbol.asyncDispose]();
+  });
+
+  test("uses certificate files that have changed, for who connects from then on", async () => {
+    const { certificate, key } = await selfSigned({
+      commonName: "another",
+      hosts: ["127.0.0.1"],
+      notBeforeMs: Date.now() - 3_600_000,
+      days: 2,
+    });
+    await writeFile(join(region.folder, "server.pem"), certificate);
+    await writeFile(join(region.folder, "server-key.pem"), key);
+    await until("the new certificate is shown", async () => (await shownName()) === "another");
+    expect(await client.call("whoAmI", {})).toMatchObject({ role: "manager" });
+  });
+});
+
+/** The name in the certificate that a new connection is shown. */
+function shownName(): Promise<string> {
+  const { hostname: host, port } = new URL(origin);
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port: Number(port), rejectUnauthorized: false }, () => {
+      resolve(String(socket.getPeerCertificate().subject.CN));
+      socket.destroy();
+    });
+    socket.on("error", reject);
+  });
+}
 
 /** Everything that comes back for some bytes until the connection ends. */
 function exchange(bytes: string): Promise<string> {

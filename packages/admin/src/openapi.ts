@@ -107,9 +107,9 @@ function operationOf(operationId: string, route: Route): ZodOpenApiOperationObje
   };
 }
 
-function headersOf({ method, etag }: Route) {
+function headersOf({ method, etag, repeatable }: Route) {
   const shape: Record<string, z.ZodType> = {
-    ...(method === "POST"
+    ...(method === "POST" && repeatable !== true
       ? {
           "Idempotency-Key": z
             .string()
@@ -145,12 +145,12 @@ function success({ answer, stream, status = 200, etag }: Route) {
 }
 
 /** By status: which codes there are. */
-function refusals({ problems: own, role, method, shownOnce }: Route) {
+function refusals({ problems: own, role, method, shownOnce, repeatable }: Route) {
   const codes = [
     ...own,
     ...always.filter((code) => role !== "public" || code !== "unauthenticated"),
   ];
-  if (method === "POST") codes.push("idempotencyMismatch");
+  if (method === "POST" && repeatable !== true) codes.push("idempotencyMismatch");
   if (shownOnce === true) codes.push("madeAlready");
   const statuses = [...new Set(codes.map((code) => problems[code].status))].toSorted(
     (one, other) => one - other,

@@ -344,11 +344,14 @@ export const configTable = {
           "Where the first manager token comes from: while no manager token is valid, the node writes a one-time token here, mode 0600. `holdfast token create` makes the first one with it, and nothing else; then the node removes the file. Left out, none is written.",
         ),
       ),
-      connectionsMax: integer("Connections at the same time; more are refused at once.", {
-        min: 8,
-        max: 100_000,
-        default: 256,
-      }),
+      connectionsMax: integer(
+        "Connections at the same time, and a quarter of them from one address; more are refused at once.",
+        {
+          min: 8,
+          max: 100_000,
+          default: 256,
+        },
+      ),
       requestsPerSecond: integer(
         "Requests a second that one token may make on average; twice as many at once.",
         { min: 1, max: 100_000, default: 100 },

@@ -175,6 +175,7 @@ export const keyRoutes = {
     body: z.object({ inUse: z.array(z.string().max(64)).max(1_000_000) }).strict(),
     bodyMax: 41_943_040,
     answer: pageOf(key),
+    repeatable: true,
     problems: ["notFound", "storeUnavailable"],
   },
 } as const satisfies Routes;

@@ -119,6 +119,7 @@ export const rootRoutes = {
     scope: "system",
     body: z.object({ region: region.optional(), root: rootLookup }).strict(),
     answer: z.object({ region, items: z.array(rootKey) }),
+    repeatable: true,
     problems: ["rootDenied", "rootUnavailable", "rootUnsupported", "peerUnreachable"],
   },
   configureRoot: {
@@ -169,6 +170,7 @@ export const rootRoutes = {
     scope: "instance",
     params: instanceParam,
     answer: z.object({ regions: z.record(region, rootStatus) }),
+    repeatable: true,
     problems: ["notFound"],
   },
   shredInstance: {
@@ -193,6 +195,7 @@ export const rootRoutes = {
     scope: "instance",
     params: instanceParam,
     answer: z.object({ rewrapped: z.number().int(), items: z.array(rootReportRow) }),
+    repeatable: true,
     problems: ["notFound", "rootUnavailable", "rootDenied", "rootDisabled", "rootGone"],
   },
   reportRoots: {

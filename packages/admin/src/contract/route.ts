@@ -36,6 +36,8 @@ export interface Route {
   readonly bodyMax?: number;
   /** The answer has a secret that is shown this once: a repeated call with the same idempotency key is refused. */
   readonly shownOnce?: true;
+  /** A POST that makes and changes nothing that a repetition would make or change again: it is carried out each time. */
+  readonly repeatable?: true;
 }
 
 /** A table of routes by operation. */

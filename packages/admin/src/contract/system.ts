@@ -44,6 +44,7 @@ export const systemRoutes = {
     role: "viewer",
     scope: "system",
     answer: z.object({ items: z.array(check) }),
+    repeatable: true,
     problems: [],
   },
   readBackups: {

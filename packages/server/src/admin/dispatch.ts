@@ -46,7 +46,9 @@ export function prepare(
   const query = openedCursor(filters, list);
   const { principal } = admitted;
   const key =
-    route.method === "POST" ? idempotencyKey(request.headers["idempotency-key"]) : undefined;
+    route.method === "POST" && route.repeatable !== true
+      ? idempotencyKey(request.headers["idempotency-key"])
+      : undefined;
   const call = {
     principal,
     params,

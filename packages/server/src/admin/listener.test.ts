@@ -1,3 +1,4 @@
+import { connect as connectTcp } from "node:net";
 import { connect } from "node:tls";
 import { AdminClient, AdminProblem, type Handlers, ManagementError } from "@holdfast/admin";
 import { StoreUnavailable } from "@holdfast/engine";
@@ -413,6 +414,20 @@ describe("the typed client", () => {
 });
 
 describe("the admin listener", () => {
+  test("lets no address keep all connections", async () => {
+    const admin = await open();
+    const { hostname: host, port } = new URL(admin.url);
+    const sockets = Array.from({ length: 24 }, () =>
+      connectTcp({ host, port: Number(port) }).on("error", () => undefined),
+    );
+    await expect.poll(() => sockets.filter(({ closed }) => closed).length).toBe(24 - 16);
+    await expect(admin.ask("/v1/whoami", { token: manager })).rejects.toThrow();
+    for (const socket of sockets) socket.destroy();
+    await expect
+      .poll(() => admin.ask("/v1/whoami", { token: manager }).catch(() => undefined))
+      .toMatchObject({ status: 409 });
+  });
+
   test("shows a new certificate without a restart, and speaks TLS 1.2 at least", async () => {
     const admin = await open();
     const serial = () =>

@@ -1,5 +1,5 @@
 import type { Server } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { contract, type Handlers, type Route } from "@holdfast/admin";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { type Address, printAddress } from "../address.ts";
@@ -95,6 +95,7 @@ export class AdminListener {
       },
     }) as unknown as FastifyInstance<Server>;
     this.#app.server.maxConnections = options.connectionsMax;
+    shareConnections(this.#app.server, Math.max(8, Math.floor(options.connectionsMax / 4)));
     this.#app.removeContentTypeParser("text/plain");
     this.#app.setErrorHandler((error, request, reply) => this.#refuse(error, request, reply));
     this.#app.setNotFoundHandler((request, reply) =>
@@ -280,6 +281,22 @@ export class AdminListener {
       ...(cause === undefined ? {} : { cause }),
     });
   }
+}
+
+/** No address gets more connections than its share, so that nobody keeps others out with idle ones. */
+function shareConnections(server: Server, max: number): void {
+  const open = new Map<string, number>();
+  server.on("connection", (socket: Socket) => {
+    const from = socket.remoteAddress ?? "";
+    const count = (open.get(from) ?? 0) + 1;
+    open.set(from, count);
+    socket.once("close", () => {
+      const left = (open.get(from) ?? 1) - 1;
+      if (left > 0) open.set(from, left);
+      else open.delete(from);
+    });
+    if (count > max) socket.destroy();
+  });
 }
 
 function tlsOf(identity: ServerIdentity) {

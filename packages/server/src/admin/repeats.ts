@@ -27,7 +27,7 @@ interface Kept {
 }
 
 const keptMs = 24 * 3_600_000;
-const keptMax = 2000;
+const keptMax = 1000;
 const keptBytesMax = 32_768;
 const keyForm = /^[\x21-\x7e]{1,128}$/;
 
