@@ -11,7 +11,8 @@ interface Said {
 
 /** One line a part for `/readyz?verbose`: first what the node can do, and else what keeps it from that. */
 export function healthLines(observed: Observed, said: Said): readonly string[] {
-  const { serving, lease, roundTrip, rootOfTrust, peers, certificates, eventLoop } = observed;
+  const { serving, lease, roundTrip, rootOfTrust, peers, records, certificates, eventLoop } =
+    observed;
   return [
     `read: ${ability(said.read, said, whyNoReads(observed, said))}`,
     `write: ${ability(said.write, said, whyNoWrites(observed, said))}`,
@@ -22,6 +23,7 @@ export function healthLines(observed: Observed, said: Said): readonly string[] {
     ...[...peers].map(
       ([region, { state, reason }]) => `peer ${region}: ${state}${because(reason)}`,
     ),
+    `system records: ${word(records.ok)}${because(records.reason)}`,
     `certificates: ${word(certificates.ok)}${because(certificates.reason)}`,
     `event loop: ${word(eventLoop.ok)}${because(eventLoop.reason)}`,
     ...(said.unwanted === undefined ? [] : [said.unwanted]),
@@ -46,9 +48,10 @@ function ability(able: boolean, { unwanted }: Said, why: string): string {
 }
 
 function whyNoReads(
-  { serving, roundTrip, remote, rootOfTrust }: Observed,
+  { serving, roundTrip, remote, records, rootOfTrust }: Observed,
   { keysUsable }: Said,
 ): string {
+  if (!records.ok) return records.reason;
   if (!keysUsable) return `root of trust ${rootOfTrust.state}: ${rootOfTrust.reason}`;
   if (serving.from === "none") return `no store: ${serving.reason}`;
   if (serving.from === "remote" && !remote.ok) return `no store: ${remote.reason}`;

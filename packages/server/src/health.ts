@@ -42,6 +42,8 @@ export interface Observed {
   >;
   /** Whether the other region says that it serves from its own store: where it does not, it serves nobody else. */
   readonly remote: PartState;
+  /** Whether it is known who may come in. */
+  readonly records: PartState;
   /** Certificate files as they lie on disk. */
   readonly certificates: PartState;
   /** How late the event loop's turns were lately, at worst. */
@@ -83,6 +85,7 @@ const nothingYet: Observed = {
   },
   peers: new Map(),
   remote: { ok: true, reason: "" },
+  records: { ok: true, reason: "" },
   certificates: { ok: true, reason: "" },
   eventLoop: { ok: true, reason: "" },
 };
@@ -174,8 +177,9 @@ export class Health {
   /** Looks at the clock; called several times a second. */
   tick(): void {
     const nowMs = this.#monotonicMs();
-    const { serving, roundTrip, remote, peers, eventLoop } = this.#observed;
+    const { serving, roundTrip, remote, peers, records, eventLoop } = this.#observed;
     const reads =
+      records.ok &&
       this.#keysUsable(nowMs) &&
       serving.from !== "none" &&
       (serving.from === "remote" ? remote.ok : roundTrip.ok);
@@ -214,6 +218,7 @@ export class Health {
       parts: {
         store: observed.lease.state === "full" && observed.roundTrip.ok,
         rootOfTrust: observed.rootOfTrust.state === "ok",
+        records: observed.records.ok,
         certificates: observed.certificates.ok,
         eventLoop: observed.eventLoop.ok,
         ...Object.fromEntries(

@@ -59,6 +59,7 @@ describe("http", () => {
         "store: full (full barrier)",
         "store round trip: ok (not probed yet)",
         "root of trust: ok",
+        "system records: ok",
         "certificates: ok",
         "event loop: ok",
         "",

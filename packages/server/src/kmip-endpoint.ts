@@ -164,6 +164,11 @@ export class KmipEndpoint {
     }
   }
 
+  /** Ends the connections of all clients, once what they have asked is answered. */
+  cutAll(why: string): void {
+    for (const connection of this.#connections) connection.finish("trustEnded", why);
+  }
+
   /** Shuts the listener, answers what is in flight, and cuts after `withinMs` whatever is left. */
   async drain(withinMs: number): Promise<void> {
     this.#draining = true;

@@ -4,6 +4,8 @@ import { openHttp } from "./http.ts";
 import type { KmipEndpoint } from "./kmip-endpoint.ts";
 import { ListenerGuard } from "./listener-guard.ts";
 import { LoopProbe } from "./loop-probe.ts";
+import { watchFreshness } from "./node-freshness.ts";
+import type { Management } from "./node-management.ts";
 import { clock, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 import { version } from "./version.ts";
@@ -40,12 +42,13 @@ export function followRegions({ health, opened }: Parts, { store, peers }: Regio
 export async function openKmip(
   parts: Parts,
   endpoint: KmipEndpoint,
-  { store }: Regions,
+  { store, view }: Pick<Regions, "store"> & Pick<Management, "view">,
   probes: Probes,
 ): Promise<ListenerGuard> {
   const { config, connection, health, observe, log, opened } = parts;
   const guard = new ListenerGuard(endpoint, health, observe, clock.monotonicMs);
   health.note({ serving: store.serving() });
+  watchFreshness(parts, store, view, endpoint);
   // Where nobody can be answered yet, the guard opens it as soon as somebody can.
   if (health.canRead) await endpoint.open();
   health.listening(endpoint.listening);

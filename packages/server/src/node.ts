@@ -106,7 +106,7 @@ export async function startNode(
     ...{ ...management, files: files.admin, own, peers, store, readings, ...access },
     handlers: { ...access.handlers, ...audit.handlers, ...life.handlers, ...kept },
   });
-  const guard = await openKmip(parts, endpoint, regions, probes);
+  const guard = await openKmip(parts, endpoint, { ...regions, ...management }, probes);
   certificates.warn();
 
   const running = opened.move();
