@@ -23,6 +23,7 @@ import { allWell } from "../support/vitals.ts";
 let both: TwoRegions;
 let token: string;
 const opened: AsyncDisposable[] = [];
+const admins = new Map<string, AdminClient>();
 const local = { type: "local" as const };
 const rootOfTrust = { regions: { a: local, b: local } };
 const problem = (code: string) => expect.objectContaining({ name: "AdminProblem", code });
@@ -40,7 +41,10 @@ afterAll(async () => {
 
 /** The management API of a node. */
 function at(node: string): AdminClient {
+  const known = admins.get(node);
+  if (known !== undefined) return known;
   const made = adminClient({ node: both.node(node), ca: both.a.ca }, token);
+  admins.set(node, made);
   opened.push(made);
   return made;
 }
