@@ -1,0 +1,100 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { KmipClient } from "@holdfast/client";
+import { createPkcs11Root, rotatePkcs11Root } from "@holdfast/root-of-trust";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createKey, keyBytes } from "../support/keys.ts";
+import { clientOf, say } from "../support/load.ts";
+import { until } from "../support/redis.ts";
+import { systemClock, systemIds } from "../support/redis-store.ts";
+import { type Region, startRegion } from "../support/region.ts";
+import { hasSoftHsm, SoftHsm, softHsmMissing } from "../support/softhsm.ts";
+
+const there = hasSoftHsm();
+if (!there) test.skip(softHsmMissing, () => {});
+
+const instances = ["one", "two", "three", "four"];
+const kekCacheMs = 1_000;
+const phaseMs = 1_500;
+const context = { clock: systemClock, ids: systemIds, observe: () => undefined };
+
+let hsm: SoftHsm;
+/** Whether the slow module stands in front of the HSM, which takes a compiler. */
+let slow: boolean;
+let region: Region;
+let clients: readonly KmipClient[];
+let ids: readonly string[];
+let bytes: readonly string[];
+const before = { ...process.env };
+
+beforeAll(async () => {
+  if (!there) return;
+  hsm = await SoftHsm.open();
+  slow = hsm.slowDown();
+  await createPkcs11Root(hsm.settings(), context);
+  const pinFile = join(hsm.directory, "pin");
+  await writeFile(pinFile, `${hsm.pin}\n`, { mode: 0o600 });
+  // The module finds its own configuration in the node's environment, as on any machine.
+  Object.assign(process.env, hsm.environment);
+  const { module, token } = hsm;
+  const pkcs11 = { module, token, rootKey: "crk", pinFile, deadlineMs: 2_000 };
+  region = await startRegion({
+    instances,
+    settings: { rootOfTrust: { type: "pkcs11", pkcs11, kekCacheMs, graceMs: 60_000 } },
+  });
+  clients = await Promise.all(instances.map((name) => clientOf(region, name, 0)));
+  ids = await Promise.all(clients.map((client) => createKey(client)));
+  bytes = await Promise.all(clients.map((client, at) => keyBytes(client, ids[at] ?? "")));
+}, 120_000);
+
+afterAll(async () => {
+  await Promise.all((clients ?? []).map((client) => client.close()));
+  await region?.[Symbol.asyncDispose]();
+  await hsm?.[Symbol.asyncDispose]();
+  process.env = before;
+});
+
+/** Gets of all instances' keys for a while: each must be answered with its key. Prints and answers the 99th percentile. */
+async function gets(name: string): Promise<number> {
+  const untilMs = performance.now() + phaseMs;
+  const times: number[] = [];
+  await Promise.all(
+    clients.map(async (client, at) => {
+      while (performance.now() < untilMs) {
+        const startMs = performance.now();
+        expect(await keyBytes(client, ids[at] ?? "")).toBe(bytes[at]);
+        times.push(performance.now() - startMs);
+      }
+    }),
+  );
+  times.sort((a, b) => a - b);
+  const at = (share: number) => times[Math.floor(share * (times.length - 1))] ?? 0;
+  say(
+    `${name}: ${times.length} Gets, p50 ${at(0.5).toFixed(1)} ms, p99 ${at(0.99).toFixed(1)} ms, slowest ${at(1).toFixed(0)} ms`,
+  );
+  return at(0.99);
+}
+
+describe.runIf(there)("a node whose root key is in an HSM", () => {
+  test("answers as fast with a slow, a hanging and an absent HSM, and after a rotation", async () => {
+    const quietMs = await gets("HSM as usual");
+    const bound = Math.max(250, 20 * quietMs);
+    if (slow) {
+      await hsm.faults({ delayMs: 20 });
+      expect(await gets("HSM at 20 ms a call")).toBeLessThan(bound);
+      await hsm.faults({ hang: true });
+      expect(await gets("HSM that hangs")).toBeLessThan(bound);
+      await hsm.faults({});
+    }
+    await hsm.takeOut();
+    expect(await gets("HSM without its token")).toBeLessThan(bound);
+    await hsm.putBack();
+    await until("the root of trust works again", async () => {
+      const text = await region.nodes[0]?.metrics();
+      return /^holdfast_root_of_trust_ok 1$/m.test(text ?? "");
+    });
+    expect(await rotatePkcs11Root(hsm.settings(), context)).toBe(2);
+    expect(await gets("HSM after a rotation")).toBeLessThan(bound);
+    await Promise.all(clients.map((client) => createKey(client)));
+  }, 120_000);
+});
