@@ -187,6 +187,20 @@ describe("the deletion of an instance", () => {
     await expectGone();
   });
 
+  test("leaves no credentials of a key manager in the mark", async () => {
+    const fields = { "root.a": '{"type":"local"}', "rootNext.b": "x", "rootLeft.a": "y" };
+    const id = instanceRecordId(instance);
+    await regions.a.records.change(systemTypes.Instance, id, () => fields, []);
+    await deleteAt(regions.b);
+    await settled();
+    for (const { own } of regions.both) {
+      const [mark] = await own.read(systemInstance, [id]);
+      const left = Object.keys((mark && readDocument(mark.object)?.fields) ?? {});
+      expect(left.filter((field) => field.startsWith("root"))).toEqual([]);
+    }
+    await expectGone();
+  });
+
   test("takes what was destroyed before as it was", async () => {
     const destroyed = { time: 5, region: "b" };
     const after = { ...sampleObject(instance, systemIds.uuid()), material: undefined };

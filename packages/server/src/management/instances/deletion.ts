@@ -118,6 +118,7 @@ export class Deletion {
     await this.eraseBelongings(instance, actor, held);
     this.#step("wraps");
     await this.eraseWraps(held);
+    await this.#forgetRoots(instance);
     this.#step("fact");
     await this.#mark(instance, removal, actor);
     this.#step("statuses");
@@ -275,6 +276,24 @@ export class Deletion {
       events,
       { agreed: true },
     );
+  }
+
+  /** The mark that is kept for ever holds no credentials of key managers, sealed as they are. */
+  async #forgetRoots(instance: string): Promise<void> {
+    await this.#options.records
+      .change(
+        systemTypes.Instance,
+        instanceRecordId(instance),
+        ({ fields }) => {
+          const roots = Object.keys(fields).filter((field) =>
+            /^(root|rootNext|rootLeft)\./.test(field),
+          );
+          if (roots.length === 0) return undefined;
+          return Object.fromEntries(roots.map((field) => [field, undefined]));
+        },
+        [],
+      )
+      .catch(unlessGone);
   }
 
   async #mark(instance: string, removal: Removal, actor: Actor): Promise<void> {

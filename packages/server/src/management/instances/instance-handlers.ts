@@ -220,7 +220,7 @@ const nothing: Document = { type: 0, id: "", fixed: {}, fields: {}, destroyed: u
 
 /** What IBM's page warns of, said of this instance. */
 function warningOf(name: string): string {
-  return `Whatever was encrypted under keys of ${name} can never be decrypted again: its virtual machines and disks, and backups of them that are encrypted. This cannot be undone.`;
+  return `Whatever was encrypted under keys of the instance ${name} can never be decrypted again: its virtual machines and disks, and backups of them that are encrypted. This cannot be undone.`;
 }
 
 async function document(
