@@ -9,7 +9,7 @@ import { vendorItem, vendorKey, vendorTags } from "@holdfast/engine";
 import { textString } from "@holdfast/ttlv";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { clientOf } from "../support/load.ts";
-import type { RedisServer } from "../support/redis.ts";
+import { type RedisServer, until } from "../support/redis.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import type { Extent } from "./options.ts";
 import { median } from "./statistics.ts";
@@ -43,7 +43,10 @@ const rounds = 300;
 const pageRounds = 60;
 const entry = join(import.meta.dirname, "../../packages/server/src/main.ts");
 
-/** Loads many keys by `holdfast dev load`, and compares what one takes with what it takes among few. */
+/**
+ * Loads many keys by `holdfast dev load` into one region and few into another, and has both do the same by turns, so that
+ * what else the machine does hits both.
+ */
 export async function measureKeys(
   { loadedKeys }: Extent,
   signal: AbortSignal,
@@ -51,32 +54,28 @@ export async function measureKeys(
   await using opened = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), "holdfast-bench-keys-"));
   opened.defer(() => rm(folder, { recursive: true, force: true }));
-  const region = opened.use(await layKeys(folder));
-  const config = region.node(0).configFile;
-  const run = (...args: readonly string[]) => command([...args, "--config", config], signal);
-  await run("backup", "key", "init");
-  await Promise.all(region.nodes.map((node) => node.start()));
-  const target = { node: region.node(0), ca: region.ca };
-  const admin = opened.use(adminClient(target, await firstToken(target)));
-  const kmip = opened.use(await clientOf(region, instance, 0));
-  const load = (keys: number) => run("dev", "load", "--instance", instance, "--keys", String(keys));
-  await load(fewKeys);
-  // Once unseen, so that the compiler has been there before.
-  await timesOf(admin, kmip, fewKeys);
-  const few = await timesOf(admin, kmip, fewKeys);
-  const { primary } = region.redis;
+  const few = opened.use(await KeysSide.start(folder, fewKeys, signal));
+  const many = opened.use(await KeysSide.start(folder, loadedKeys, signal));
+  await few.load(fewKeys);
+  await many.load(fewKeys);
+  const { primary } = many.region.redis;
   const before = await usedBytes(primary);
   const added = loadedKeys - fewKeys;
-  const loadSeconds = secondsIn(await load(added));
+  const loadSeconds = secondsIn(await many.load(added));
   const bytesPerKey = ((await usedBytes(primary)) - before) / added;
-  const many = await timesOf(admin, kmip, loadedKeys);
+  await until(
+    "Redis has rewritten its log",
+    async () => (await primary.info("aof_rewrite_in_progress")) === "0",
+    600_000,
+  );
+  const [fewTimes, manyTimes] = await timesOf(few, many);
   const file = join(folder, "bench.backup");
-  const backupSeconds = secondsIn(await run("backup", "create", file));
+  const backupSeconds = secondsIn(await many.run("backup", "create", file));
   const { size: bytes } = await stat(file);
-  const restoreSeconds = await seconds(() => run("backup", "verify", file, "--keys", "100"));
+  const restoreSeconds = await seconds(() => many.run("backup", "verify", file, "--keys", "100"));
   return {
-    few,
-    many,
+    few: fewTimes,
+    many: manyTimes,
     loadSeconds,
     bytesPerKey,
     backup: { seconds: backupSeconds, bytes },
@@ -84,66 +83,142 @@ export async function measureKeys(
   };
 }
 
+/** A region with so many keys, and who asks it. */
+class KeysSide implements AsyncDisposable {
+  readonly keys: number;
+  readonly region: Region;
+  readonly #admin: AdminClient;
+  readonly #kmip: KmipClient;
+  readonly #signal: AbortSignal;
+  #next: string | undefined;
+  #located: string[] = [];
+
+  private constructor(
+    keys: number,
+    region: Region,
+    clients: { readonly admin: AdminClient; readonly kmip: KmipClient },
+    signal: AbortSignal,
+  ) {
+    this.keys = keys;
+    this.region = region;
+    this.#admin = clients.admin;
+    this.#kmip = clients.kmip;
+    this.#signal = signal;
+  }
+
+  static async start(folder: string, keys: number, signal: AbortSignal): Promise<KeysSide> {
+    await using opened = new AsyncDisposableStack();
+    const region = opened.use(await layKeys(join(folder, `key-${keys}.json`)));
+    await command(["backup", "key", "init", "--config", region.node(0).configFile], signal);
+    await Promise.all(region.nodes.map((node) => node.start()));
+    const target = { node: region.node(0), ca: region.ca };
+    const admin = opened.use(adminClient(target, await firstToken(target)));
+    const kmip = opened.use(await clientOf(region, instance, 0));
+    opened.move();
+    return new KeysSide(keys, region, { admin, kmip }, signal);
+  }
+
+  run(...args: readonly string[]): Promise<string> {
+    return command([...args, "--config", this.region.node(0).configFile], this.#signal);
+  }
+
+  load(keys: number): Promise<string> {
+    return this.run("dev", "load", "--instance", instance, "--keys", String(keys));
+  }
+
+  async page(): Promise<void> {
+    this.#next ??= (await this.#page(undefined)).next;
+    await this.#page(undefined);
+  }
+
+  async laterPage(): Promise<void> {
+    this.#next = (await this.#page(this.#next)).next;
+  }
+
+  async count(): Promise<void> {
+    await this.#admin.call("countKeys", { params: { instance } });
+  }
+
+  async locate(): Promise<void> {
+    // Numbers begin at 0 again with each load.
+    const number = Math.floor(Math.random() * (this.keys - fewKeys || this.keys));
+    const attributes = [{ item: called(number) }];
+    const { uniqueIdentifiers } = await this.#kmip.locate({ attributes, maximumItems: 1 });
+    const [id] = uniqueIdentifiers;
+    if (id === undefined) throw new Error(`load-${number} is not located`);
+    this.#located.push(id);
+  }
+
+  async get(): Promise<void> {
+    const id = this.#located.shift() ?? "";
+    this.#located.push(id);
+    await this.#kmip.get({ uniqueIdentifier: id });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#admin[Symbol.asyncDispose]();
+    await this.#kmip[Symbol.asyncDispose]();
+    await this.region[Symbol.asyncDispose]();
+  }
+
+  #page(cursor: string | undefined) {
+    return this.#admin.call("listKeys", {
+      params: { instance },
+      query: { limit: pageLimit, ...(cursor !== undefined && { cursor }) },
+    });
+  }
+}
+
 /** Without replicas, whose barrier is measured elsewhere. */
-function layKeys(folder: string): Promise<Region> {
+function layKeys(keyFile: string): Promise<Region> {
   return layRegion({
     instances: [instance],
     nodes: 1,
     replicas: 0,
     admin: true,
-    settings: {
-      log: { level: "info" },
-      backup: { keyFile: join(folder, "key.json") },
-    },
+    settings: { log: { level: "info" }, backup: { keyFile } },
   });
 }
 
-async function timesOf(admin: AdminClient, kmip: KmipClient, keys: number): Promise<KeysTimes> {
-  const params = { instance };
-  const page = (cursor?: string) =>
-    admin.call("listKeys", {
-      params,
-      query: { limit: pageLimit, ...(cursor !== undefined && { cursor }) },
-    });
-  const pageMs = await medianMs(pageRounds, () => page());
-  let { next } = await page();
-  const deepPageMs = await medianMs(pageRounds, async () => {
-    const answer = await page(next);
-    next = answer.next ?? next;
+async function timesOf(...sides: readonly KeysSide[]): Promise<[KeysTimes, KeysTimes]> {
+  const measured = [
+    await medians(pageRounds, sides, (side) => side.page()),
+    await medians(pageRounds, sides, (side) => side.laterPage()),
+    await medians(pageRounds, sides, (side) => side.count()),
+    await medians(rounds, sides, (side) => side.locate()),
+    await medians(rounds, sides, (side) => side.get()),
+  ];
+  const [few, many] = sides.map(({ keys }, at) => {
+    const [pageMs, deepPageMs, countMs, locateMs, getMs] = measured.map(
+      (each) => each[at] ?? Number.NaN,
+    ) as [number, number, number, number, number];
+    return { keys, pageMs, deepPageMs, countMs, locateMs, getMs };
   });
-  const countMs = await medianMs(pageRounds, () => admin.call("countKeys", { params }));
-  const chosen: string[] = [];
-  const locateMs = await medianMs(rounds, async () => {
-    // The later load begins at 0 again: of two with one name the newest is answered first.
-    const number = Math.floor(Math.random() * (keys - fewKeys || keys));
-    const { uniqueIdentifiers } = await kmip.locate({
-      attributes: [{ item: called(number) }],
-      maximumItems: 1,
-    });
-    const [id] = uniqueIdentifiers;
-    if (id === undefined) throw new Error(`load-${number} is not located`);
-    chosen.push(id);
-  });
-  const getMs = await medianMs(rounds, async (at) => {
-    await kmip.get({ uniqueIdentifier: chosen[at % chosen.length] ?? "" });
-  });
-  return { keys, pageMs, deepPageMs, countMs, getMs, locateMs };
+  if (few === undefined || many === undefined) throw new Error("two sides are compared");
+  return [few, many];
+}
+
+/** By turns, the first third unseen. */
+async function medians(
+  count: number,
+  sides: readonly KeysSide[],
+  work: (side: KeysSide) => Promise<void>,
+): Promise<readonly number[]> {
+  const warm = Math.ceil(count / 3);
+  const times = sides.map((): number[] => []);
+  for (let round = 0; round < warm + count; round++) {
+    for (const [at, side] of sides.entries()) {
+      const started = performance.now();
+      await work(side);
+      if (round >= warm) times[at]?.push(performance.now() - started);
+    }
+  }
+  return times.map((each) => median(each) ?? Number.NaN);
 }
 
 function called(number: number) {
   const value = textString(vendorTags.AttributeValue, `load-${number}`);
   return vendorItem({ key: vendorKey("x", "Identifier"), value });
-}
-
-async function medianMs(count: number, work: (at: number) => Promise<unknown>): Promise<number> {
-  const warm = Math.ceil(count / 5);
-  const times: number[] = [];
-  for (let at = 0; at < warm + count; at++) {
-    const started = performance.now();
-    await work(at);
-    if (at >= warm) times.push(performance.now() - started);
-  }
-  return median(times) ?? Number.NaN;
 }
 
 /** How long a command says that it took, without its process's start. */
