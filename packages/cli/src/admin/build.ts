@@ -82,6 +82,12 @@ function addOperation(command: Command, operation: Operation): void {
     command.option("--wait", `wait until the instance is ${row.wait.join(" or ")}`);
   }
   if (operation.name === "listEvents") command.option("--follow", "go on with events as they come");
+  if (route.method === "POST" && route.status === 201) {
+    command.option(
+      "--idempotency-key <text>",
+      "the same at each repetition: nothing is made twice",
+    );
+  }
   if (row.example !== undefined) command.addHelpText("after", `\nExample:\n  ${row.example}`);
   addSiteOptions(command);
   command.action(() => runOperation(operation, command.args, command.opts()));

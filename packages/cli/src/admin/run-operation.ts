@@ -1,5 +1,5 @@
 import { writeFileSync } from "node:fs";
-import type { AdminClient } from "@holdfast/admin";
+import type { AdminClient, CallOptions } from "@holdfast/admin";
 import { Failure, readGiven, reasonOf } from "../failure.ts";
 import { type Json, say, sayJson } from "../output.ts";
 import { ask, askSecret, canAsk } from "./ask.ts";
@@ -33,11 +33,15 @@ export async function runOperation(
   await withAdmin(given, async (client) => {
     if (given["follow"] === true) return await follow(client, sent, given);
     if (given["all"] === true) return await allPages(client, operation, sent, given);
-    const answer = (await client.call(operation.name, sent)) as Thing;
+    const answer = (await client.call(operation.name, sent, optionsOf(given))) as Thing;
     const kept = keepOutputs(operation, answer, given);
-    const final = given["wait"] === true ? await waited(client, operation, kept) : kept;
+    const final = given["wait"] === true ? await waited(client, operation, sent, kept) : kept;
     print(operation, final, given);
   });
+}
+
+function optionsOf({ idempotencyKey }: Given): CallOptions {
+  return typeof idempotencyKey === "string" ? { idempotencyKey } : {};
 }
 
 async function sentOf(operation: Operation, args: readonly string[], given: Given): Promise<Sent> {
@@ -157,12 +161,14 @@ function keepOutputs({ row }: Operation, answer: Thing, given: Given): Thing {
 
 async function waited(
   client: AdminClient,
-  { row, params }: Operation,
+  { row }: Operation,
+  { params }: Sent,
   answer: Thing,
 ): Promise<Thing> {
-  const id = String(answer["id"] ?? "");
-  if (row.wait === undefined || (id === "" && params.length === 0)) return answer;
-  return await untilStatus(client, id, row.wait, answer);
+  // By its identifier where there is one: the name of a deleted instance is free again.
+  const instance = String(answer["id"] ?? params["instance"] ?? "");
+  if (row.wait === undefined || instance === "") return answer;
+  return await untilStatus(client, instance, row.wait, answer);
 }
 
 function print({ row, name }: Operation, answer: Thing, { json }: Given): void {
