@@ -75,7 +75,7 @@ const introduction = [
   "- `GET /v1/…` of a list answers a page: `items`, and `next` where there is more; send it as `cursor`, with the same filters. A page may be short and have a `next`.",
   "- Where an answer has an `ETag`, a change may send it as `If-Match`; what has changed meanwhile is `preconditionFailed`. A GET may send it as `If-None-Match`.",
   "- A POST that makes or changes something may send an `Idempotency-Key` (1 to 128 visible ASCII characters, such as a UUID). What it makes is made under an identifier that comes from the token, the operation, the instance and that key, so that a repetition at whichever node of either region, after a crash too, makes nothing twice: it is answered with what is there. The node that answered also keeps its last thousand answers of up to 32 KiB each for 24 hours, and refuses a key with another body. Secrets that are shown once are never kept: the repetition of such a request is `madeAlready`.",
-  "- Changes answer `regions`: which regions have them now. Instances, certificates, users and tokens are read from what the node holds in memory, also while the store is out; writes are `storeUnavailable` then.",
+  "- Changes answer `regions`: which regions have them now. Instances, certificates, users and tokens are read from what the node holds in memory, also while no store can be read: a token that was valid then may read on after ten seconds, and change nothing. Writes are `storeUnavailable` where neither region's store takes them.",
 ];
 
 const after = [

@@ -11,6 +11,8 @@ export interface Bearer {
   readonly expiresMs: number | undefined;
   /** Operations that it may call, and no others; all that its role allows unless given. */
   readonly only?: readonly string[];
+  /** It was valid when a store could last be read, and none can now: whoever holds it may read, and change nothing. */
+  readonly stale?: true;
 }
 
 /** Why a token speaks for nobody. */

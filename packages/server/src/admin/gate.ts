@@ -50,6 +50,13 @@ export class Gate {
     const principal = principalOf(bearer, request.ip);
     const waitSeconds = this.#parts.requests.take(principal.id);
     if (waitSeconds > 0) throw tooMany(waitSeconds, "this token asks too often");
+    if (bearer.stale === true && !reaches("viewer", route.role)) {
+      throw new Refused({
+        code: "storeUnavailable",
+        detail:
+          "no region's store can be read, so the token cannot be checked: it may read meanwhile, and change nothing",
+      });
+    }
     if (bearer.only?.includes(operation) === false) {
       this.#parts.denied({ ...about, principal, reason: "role" });
       throw forbidden(`this one-time token is good for ${bearer.only.join(", ")} and nothing else`);

@@ -145,6 +145,16 @@ describe("the admin API", () => {
     expect(admin.denials.map(({ reason }) => reason)).toEqual(["instance", "instance", "scope"]);
   });
 
+  test("a token that cannot be looked up now reads and changes nothing", async () => {
+    const token = `hf_stale_${"v".repeat(32)}`;
+    const admin = await open({ tokens: { [token]: { ...bearer("manager"), stale: true } } });
+    expect(await admin.ask("/v1/status", { token })).toMatchObject({ status: 409 });
+    const change = { method: "POST", token, body: { name: "kmip-new" } };
+    const refused = await admin.ask("/v1/instances", change);
+    expect(refused).toMatchObject({ status: 503, json: { code: "storeUnavailable" } });
+    expect(await admin.ask("/v1/tokens", { token })).toMatchObject({ status: 503 });
+  });
+
   test("without a valid token nothing is read; an address that only guesses must wait", async () => {
     const admin = await open({ failures: 3 });
     const statuses: number[] = [];

@@ -10,7 +10,7 @@ export interface TokenBookOptions {
   readonly clock: Clock;
 }
 
-/** A view older than this may lack a revocation: then no token is believed. */
+/** A view older than this may lack a revocation: then tokens are believed for reading only. */
 const staleMs = 10_000;
 
 /** All tokens as the view tells them, by what is kept of them; every request is checked here, in memory. */
@@ -35,14 +35,15 @@ export class TokenBook implements TokenVerifier, Disposable {
   /** See `TokenVerifier.verify`. */
   verify(token: string): Bearer | TokenRefusal {
     if (!isToken(token)) return "unknown";
-    if (!this.isFresh()) return "unavailable";
+    const fresh = this.isFresh();
     const hash = hashOf(token);
     const entry = this.#byHash.get(hash);
-    if (entry === undefined || !same(entry.hash, hash)) return "unknown";
+    // It may have been made since.
+    if (entry === undefined || !same(entry.hash, hash)) return fresh ? "unknown" : "unavailable";
     if (entry.revoked) return "revoked";
     if (entry.expiresMs <= this.#options.clock.wallMs()) return "expired";
     const { id, name, role, instances, expiresMs } = entry;
-    return { id, name, role, instances, expiresMs };
+    return { id, name, role, instances, expiresMs, ...(fresh ? {} : { stale: true }) };
   }
 
   /** Whether a token lets somebody manage everything now. */
