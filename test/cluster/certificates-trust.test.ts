@@ -11,7 +11,6 @@ import { decode } from "@holdfast/ttlv";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as bytes from "../interop/vcenter-bytes.ts";
 import { adminClient, oneTimeToken } from "../support/admin-api.ts";
-import { layInstance } from "../support/instances.ts";
 import { KmipSocket } from "../support/kmip-socket.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { until } from "../support/redis.ts";
@@ -49,16 +48,26 @@ afterAll(async () => {
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
 });
 
-/** An instance that is Installed, as every node sees it. */
-async function orderInstance(name: string): Promise<{ readonly id: string }> {
-  const { id } = await layInstance(both, name);
+const ordered = new Map<string, Promise<string>>();
+const local = { type: "local" as const };
+
+/** An Installed instance, ordered once, as every node sees it. */
+function instanceOf(name: string): Promise<string> {
+  const known = ordered.get(name) ?? order(name);
+  ordered.set(name, known);
+  return known;
+}
+
+async function order(name: string): Promise<string> {
+  const rootOfTrust = { regions: { a: local, b: local } };
+  const { id } = await at("a1").call("createInstance", { body: { name, rootOfTrust } });
   for (const node of both.nodes) {
     await until(`${node.name} sees ${name}`, async () => {
-      const listed = at(node.name).call("listCertificates", { params: { instance: id } });
-      return (await listed.catch(() => undefined)) !== undefined;
+      const read = at(node.name).call("readInstance", { params: { instance: id } });
+      return (await read.catch(() => undefined))?.status === "Installed";
     });
   }
-  return { id };
+  return id;
 }
 
 /** Connects and asks for the versions; rejects where the node does not let the client in. */
@@ -144,12 +153,12 @@ describe("the first manager token", () => {
 
 describe("vCenter's four ways to be trusted", () => {
   test("its own self-signed certificate, pasted", async () => {
-    const { id } = await orderInstance("pasted");
+    const id = await instanceOf("kmip-aa");
     const shown = await client("kmipClient1");
     expect(await isLetIn(both.node("b1"), shown)).toBe(false);
     const added = await at("a1").call("addCertificate", {
       params: { instance: id },
-      body: { name: "vcenter-1", pem: shown.certificate },
+      body: { name: "pasted", pem: shown.certificate },
     });
     expect(added).toMatchObject({
       fingerprint: sha256(shown),
@@ -160,7 +169,7 @@ describe("vCenter's four ways to be trusted", () => {
   });
 
   test("an authority that is bound to the instance", async () => {
-    const { id } = await orderInstance("bound");
+    const id = await instanceOf("kmip-aa");
     const vmca = await createAuthority({ commonName: "VMCA", ...day });
     const body = { name: "vmca", kind: "authority" as const, pem: vmca.certificate };
     await at("b2").call("addCertificate", { params: { instance: id }, body });
@@ -172,7 +181,7 @@ describe("vCenter's four ways to be trusted", () => {
   });
 
   test("a request that the instance's own authority signs", async () => {
-    const { id } = await orderInstance("signed");
+    const id = await instanceOf("kmip-aa");
     const subject = ["-subj", "/O=VMware/CN=kmipClient3"];
     const made = ["-newkey", "rsa:2048", "-nodes", "-keyout", "k", "-out", "r"];
     execFileSync("openssl", ["req", "-new", ...made, ...subject], { cwd: folder, stdio: "ignore" });
@@ -193,10 +202,10 @@ describe("vCenter's four ways to be trusted", () => {
   });
 
   test("a pair that is made for it, whose key is kept nowhere", async () => {
-    const { id } = await orderInstance("pair");
+    const id = await instanceOf("kmip-aa");
     const made = await at("b1").call("issuePair", {
       params: { instance: id },
-      body: { name: "vcenter-1" },
+      body: { name: "pair" },
     });
     const shown = { certificate: made.pem, key: made.privateKey };
     await everywhere(true, shown);
@@ -215,12 +224,12 @@ describe("vCenter's four ways to be trusted", () => {
 
 describe("a certificate", () => {
   test("that is added in both regions at once opens one instance", async () => {
-    const instances = await Promise.all(["race-1", "race-2"].map((name) => orderInstance(name)));
+    const instances = await Promise.all(["kmip-aa", "kmip-bb"].map(instanceOf));
     for (let round = 0; round < 4; round += 1) {
       const shown = await client(`raced ${round}`);
-      const body = { name: `vcenter-${round}`, pem: shown.certificate };
+      const body = { name: `raced-${round}`, pem: shown.certificate };
       const tries = await Promise.allSettled(
-        instances.map(({ id }, place) =>
+        instances.map((id, place) =>
           at(["a1", "b1"][place] ?? "").call("addCertificate", { params: { instance: id }, body }),
         ),
       );
@@ -232,13 +241,13 @@ describe("a certificate", () => {
   });
 
   test("that is deleted ends access at every node: open connections and resumed sessions too", async () => {
-    const { id } = await orderInstance("deleted");
+    const id = await instanceOf("kmip-aa");
     const shown = await client("kmipClient5");
     const params = { instance: id };
     const add = (node: string) =>
       at(node).call("addCertificate", {
         params,
-        body: { name: "vcenter-1", pem: shown.certificate },
+        body: { name: "deleted", pem: shown.certificate },
       });
     const first = await add("a1");
     await everywhere(true, shown);
@@ -248,7 +257,7 @@ describe("a certificate", () => {
       ({ socket }) => new Promise((resolve) => socket.once("close", resolve)),
     );
     const startedMs = performance.now();
-    await at("b1").call("deleteCertificate", { params: { ...params, certificate: "vcenter-1" } });
+    await at("b1").call("deleteCertificate", { params: { ...params, certificate: "deleted" } });
     await Promise.all(closed);
     expect(performance.now() - startedMs).toBeLessThan(5000);
     for (const [place, node] of both.nodes.entries()) {
@@ -262,7 +271,7 @@ describe("a certificate", () => {
   });
 
   test("of a client that was refused at one node is adopted at another", async () => {
-    const { id } = await orderInstance("adopting");
+    const id = await instanceOf("kmip-aa");
     const shown = await client("kmipClient6");
     expect(await isLetIn(both.node("b2"), shown)).toBe(false);
     const fingerprint = sha256(shown);
@@ -271,27 +280,27 @@ describe("a certificate", () => {
       const found = items.find((one) => one.fingerprint === fingerprint);
       return found?.node === "b2" && found.adoptable;
     });
-    const body = { fingerprint, name: "vcenter-1" };
+    const body = { fingerprint, name: "adopted" };
     await at("a1").call("adoptCertificate", { params: { instance: id }, body });
     await everywhere(true, shown);
   });
 
   test("is not added while the other region cannot be reached, and deleted all the same", async () => {
-    const { id } = await orderInstance("cut");
+    const id = await instanceOf("kmip-aa");
     const params = { instance: id };
     const [shown, later] = await Promise.all([client("kmipClient7"), client("kmipClient8")]);
-    const body = { name: "vcenter-1", pem: shown.certificate } as const;
+    const body = { name: "cut", pem: shown.certificate } as const;
     await at("a1").call("addCertificate", { params, body });
     await everywhere(true, shown);
     await using _ = { [Symbol.asyncDispose]: () => both.heal() };
     await both.cut();
     const added = at("a1").call("addCertificate", {
       params,
-      body: { name: "vcenter-2", pem: later.certificate },
+      body: { name: "late", pem: later.certificate },
     });
     await expect(added).rejects.toEqual(problem("peerUnreachable"));
     const { regions } = await at("a1").call("deleteCertificate", {
-      params: { ...params, certificate: "vcenter-1" },
+      params: { ...params, certificate: "cut" },
     });
     expect(regions).toEqual({ a: "applied", b: "pending" });
     for (const node of both.a.nodes) {
@@ -305,10 +314,13 @@ describe("a certificate", () => {
 });
 
 test("a user makes every node demand a password, on open connections too", async () => {
-  const { id } = await orderInstance("users");
+  const id = await instanceOf("kmip-aa");
   const shown = await client("kmipClient9");
   const params = { instance: id };
-  await at("a1").call("addCertificate", { params, body: { name: "v", pem: shown.certificate } });
+  await at("a1").call("addCertificate", {
+    params,
+    body: { name: "users", pem: shown.certificate },
+  });
   await everywhere(true, shown);
   // One in each region, since each password that is tried takes a while.
   const open = await Promise.all(["a1", "b2"].map((name) => greet(both.node(name), shown)));

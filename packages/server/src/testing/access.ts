@@ -100,7 +100,10 @@ export class TestNode implements AsyncDisposable {
       }),
       ...refusedHandlers(this.directory),
       ...userHandlers({ instances, records, keyRing, wallMs }),
-      ...tokenHandlers({ book, bootstrap, instances, records, presence, clock, ids, about }),
+      ...tokenHandlers({
+        ...{ book, bootstrap, instances, records, presence, clock, ids, about },
+        pauseMs: 1,
+      }),
     };
   }
 

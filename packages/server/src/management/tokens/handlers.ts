@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
 import { type Clock, type Ids, systemTypes } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
@@ -18,6 +19,8 @@ export interface TokenDeps {
   readonly presence: Pick<Presence, "of">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly ids: Pick<Ids, "randomBytes">;
+  /** Between two tries to have the other region agree to the first token; 1,000 unless given. */
+  readonly pauseMs?: number;
   /** The node that answers. */
   readonly about: { readonly region: string; readonly node: string; readonly version: string };
 }
@@ -26,6 +29,8 @@ type Names = "whoAmI" | "listTokens" | "createToken" | "revokeToken";
 type CallOf<Name extends Names> = Call<Contract[Name]>;
 
 const dayMs = 86_400_000;
+const agreedTries = 10;
+const agreedPauseMs = 1000;
 
 /** Tokens of the management API. */
 export function tokenHandlers(deps: TokenDeps): Pick<Handlers, Names> {
@@ -86,7 +91,9 @@ async function create(deps: TokenDeps, call: CallOf<"createToken">) {
       events,
       { id: call.newId, agreed, taken },
     );
-  const { document, regions } = first ? await writeFirst(deps, write) : await write([], false);
+  const { document, regions } = first
+    ? await writeFirst(deps, call, write)
+    : await write([], false);
   if (first) bootstrap.used();
   const entry = readTokenEntry(document);
   if (entry === undefined) throw new TypeError("a token's record that does not read");
@@ -108,20 +115,27 @@ function refuseLate({ book }: TokenDeps, { body }: CallOf<"createToken">): void 
 
 /**
  * Of one-time tokens that are used at several nodes at once, one makes a token. Where the other region cannot be reached
- * this region decides alone: whoever can read the file must not be kept out then.
+ * for a while this region decides alone: whoever can read the file must not be kept out then.
  */
 async function writeFirst(
-  { book }: TokenDeps,
+  deps: TokenDeps,
+  call: CallOf<"createToken">,
   write: (claims: readonly string[], agreed: boolean) => Promise<WrittenRecord>,
 ): Promise<WrittenRecord> {
+  const { book, instances } = deps;
   const before = book.list().filter(({ origin }) => origin === "bootstrap").length;
   const claims = [`first ${before}`];
-  try {
-    return await write(claims, true);
-  } catch (error) {
-    if (!(error instanceof ManagementError) || error.code !== "peerUnreachable") throw error;
-    return await write(claims, false);
+  for (let tries = 1; tries <= agreedTries; tries += 1) {
+    try {
+      return await write(claims, true);
+    } catch (error) {
+      if (!(error instanceof ManagementError) || error.code !== "peerUnreachable") throw error;
+    }
+    await delay(deps.pauseMs ?? agreedPauseMs);
+    await instances.refresh();
+    refuseLate(deps, call);
   }
+  return await write(claims, false);
 }
 
 async function identifiers(
