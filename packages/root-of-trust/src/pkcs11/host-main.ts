@@ -12,44 +12,52 @@ import { Token } from "./token.ts";
 import { TokenRoot } from "./token-root.ts";
 
 const [, , module = "", label = ""] = process.argv;
-let library: Library | undefined;
-let opening: Promise<TokenRoot> | undefined;
 
+/** Answers calls; the library is loaded at the first. */
+class Host {
+  #library: Library | undefined;
+  #opening: Promise<TokenRoot> | undefined;
+
+  async serve(request: HostRequest): Promise<void> {
+    const answer = await this.#answerTo(request);
+    // Written out before `send` returns; what was secret in it is needed no more.
+    if (process.connected) process.send?.(answer);
+    forget(request.args);
+    if ("value" in answer) forget(Object.values(answer.value ?? {}));
+  }
+
+  end(): never {
+    try {
+      this.#library?.calls.C_Finalize();
+    } catch {
+      // It ends with the process.
+    }
+    process.exit(0);
+  }
+
+  async #answerTo({ id, name, args, pin }: HostRequest): Promise<HostAnswer> {
+    try {
+      this.#opening ??= this.#open();
+      const root = (await this.#opening).withPin(pin);
+      const operation = root[name] as (...given: unknown[]) => Promise<unknown>;
+      return { id, value: await operation.apply(root, [...args]) };
+    } catch (error) {
+      const lost = isLost(error) || this.#library === undefined;
+      return { id, fault: faultOf(error), lost };
+    }
+  }
+
+  async #open(): Promise<TokenRoot> {
+    this.#library = await loadLibrary(module);
+    return new TokenRoot(new Token(this.#library, label), () => performance.now());
+  }
+}
+
+const host = new Host();
 // A node that drains after SIGTERM, or is interrupted at a terminal, still needs its keys.
 for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => undefined);
-process.on("message", (request: HostRequest) => void serve(request));
-process.on("disconnect", () => {
-  try {
-    library?.calls.C_Finalize();
-  } catch {
-    // It ends with the process.
-  }
-  process.exit(0);
-});
-
-async function serve(request: HostRequest): Promise<void> {
-  const answer = await answerTo(request);
-  // Written out before `send` returns; what was secret in it is needed no more.
-  if (process.connected) process.send?.(answer);
-  forget(request.args);
-  if ("value" in answer) forget(Object.values(answer.value ?? {}));
-}
-
-async function answerTo({ id, name, args, pin }: HostRequest): Promise<HostAnswer> {
-  try {
-    opening ??= open();
-    const root = (await opening).withPin(pin);
-    const operation = root[name] as (...given: unknown[]) => Promise<unknown>;
-    return { id, value: await operation.apply(root, [...args]) };
-  } catch (error) {
-    return { id, fault: faultOf(error), lost: isLost(error) || library === undefined };
-  }
-}
-
-async function open(): Promise<TokenRoot> {
-  library = await loadLibrary(module);
-  return new TokenRoot(new Token(library, label), () => performance.now());
-}
+process.on("message", (request: HostRequest) => void host.serve(request));
+process.on("disconnect", () => host.end());
 
 function faultOf(error: unknown): HostFault {
   if (error instanceof PinRefused) {
