@@ -95,7 +95,7 @@ describe("an archive", () => {
 
   test("whose every byte is changed once is never taken for whole", async () => {
     const file = join(folder, "one");
-    await write(file, [Buffer.from("a secret that must not show"), new Uint8Array(200)]);
+    await write(file, [Buffer.from("a secret that must not show")]);
     const whole = await readFile(file);
     expect(whole.includes("secret")).toBe(false);
     for (let at = 0; at < whole.length; at++) {
@@ -104,7 +104,7 @@ describe("an archive", () => {
       await writeFile(file, bytes);
       expect(await faultOf(read(file)), `byte ${at}`).toMatch(/^StartError: .*one: /);
     }
-  });
+  }, 60_000);
 
   test("cut anywhere says that its end is missing, or that it is damaged there", async () => {
     const file = join(folder, "one");

@@ -58,6 +58,8 @@ export interface RestoreOptions {
 
 const pageRecords = 256;
 const reservedMs = 10_000;
+/** Pages that are joined at the same time: their changes share barriers. */
+const pagesAtOnce = 4;
 
 /**
  * Joins an archive that was scanned into a store, by the merge that catch-up uses: what is newer there stays, what was
@@ -101,9 +103,11 @@ class Restore {
     for (let at = 0; at < scanned.system.length; at += pageRecords) {
       await this.#page(scanned.system.slice(at, at + pageRecords));
     }
-    await eachPage(reader, async (objects) => {
-      await this.#page(objects.filter(({ instance }) => instance !== systemInstance));
-    });
+    const together = new Together(pagesAtOnce);
+    await eachPage(reader, (objects) =>
+      together.add(() => this.#page(objects.filter(({ instance }) => instance !== systemInstance))),
+    );
+    await together.end();
     return { ...this.#report, instances: await this.#statuses(scanned) };
   }
 
@@ -220,6 +224,34 @@ class Restore {
       restored.push(instance);
     }
     return restored;
+  }
+}
+
+/** Runs some work at the same time; the first failure ends it, when all that is under way has ended. */
+class Together {
+  readonly #most: number;
+  readonly #running = new Set<Promise<void>>();
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Resolves when there is room for more. */
+  async add(work: () => Promise<void>): Promise<void> {
+    const run = work()
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => this.#running.delete(run));
+    this.#running.add(run);
+    if (this.#running.size >= this.#most) await Promise.race(this.#running);
+    if (this.#failure !== undefined) await this.end();
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.#running);
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 }
 
