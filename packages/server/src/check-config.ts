@@ -6,7 +6,7 @@ import type { Config } from "./config-table.ts";
 import { loadInstances } from "./instances.ts";
 import { certificatesOf } from "./metric-certificates.ts";
 import { readPeerIdentity } from "./peer-tls.ts";
-import { openDefaultRoot, openSealingKey } from "./root-settings.ts";
+import { checkRootFiles, openDefaultRoot, openSealingKey } from "./root-settings.ts";
 import { storeConnection } from "./store-access.ts";
 import { systemClock } from "./system.ts";
 import { readIdentity, readTicketSecret, type ServerIdentity } from "./tls.ts";
@@ -26,6 +26,7 @@ export async function checkConfig(
   storeConnection(config.store, environment);
   checkSinkFiles(config.audit, environment);
   const instances = loadInstances(config.instances);
+  await checkRootFiles(config, environment);
   await (await openDefaultRoot(config, environment)).close();
   await (await openSealingKey(config))?.close();
   await checkBackup(config.backup);

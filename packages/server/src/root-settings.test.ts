@@ -5,7 +5,7 @@ import { createSealingKey, type RootSettings, SealingKey } from "@holdfast/root-
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseConfig } from "./config.ts";
 import type { Config } from "./config-table.ts";
-import { defaultRootPlace, rootSettingsOf, sealSecret } from "./root-settings.ts";
+import { checkRootFiles, defaultRootPlace, rootSettingsOf, sealSecret } from "./root-settings.ts";
 import { systemClock, systemIds } from "./system.ts";
 
 const instanceId = "0a1b2c3d-0000-4000-8000-000000000001";
@@ -109,6 +109,23 @@ describe("the configuration of roots of trust", () => {
     expect(config.rootOfTrust).toMatchObject({ type: "local", file: join(folder, "root.key") });
     expect(config.rootOfTrust.pkcs11?.module).toBe(join(folder, "m.so"));
     expect(defaultRootPlace(config)).toBe(`rootOfTrust.file: ${join(folder, "root.key")}`);
+  });
+});
+
+describe("what a configuration names", () => {
+  test.each<[string, object, string]>([
+    ["a PIN file", { pkcs11: { ...hsm, pinFile: "pin" } }, "rootOfTrust.pkcs11.pinFile: "],
+    ["a variable", { pkcs11: { ...hsm, pinEnv: "PIN" } }, "rootOfTrust.pkcs11.pinEnv: "],
+    ["a module", { pkcs11: hsm }, "rootOfTrust.pkcs11.module: /opt/vendor.so: no such file"],
+    ["an authority", { hpcs: { region: "eu-de", ca: "ca.pem" } }, "rootOfTrust.hpcs.ca: "],
+    [
+      "an API key's file",
+      { keyProtect: { ...keyProtect, apiKeyFile: "key" } },
+      "rootOfTrust.keyProtect.apiKeyFile: ",
+    ],
+  ])("is checked: %s that is not there", async (_name, rootOfTrust, says) => {
+    const config = configOf({ file: "f", ...rootOfTrust });
+    await expect(checkRootFiles(config, {})).rejects.toThrow(says);
   });
 });
 

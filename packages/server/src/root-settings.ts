@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Observer, type RootOfTrust, SealBroken } from "@holdfast/engine";
 import {
@@ -14,7 +14,7 @@ import {
   SealingKey,
   type SecretSource,
 } from "@holdfast/root-of-trust";
-import { readText } from "./certificates.ts";
+import { readCertificates, readText } from "./certificates.ts";
 import type { Config } from "./config-table.ts";
 import { codeOf, reasonOf, StartError } from "./start-error.ts";
 import { systemClock, systemIds } from "./system.ts";
@@ -96,6 +96,27 @@ export async function openDefaultRoot(
   return await openRootOfTrust(settings, context).catch((error: unknown) => {
     const [setting = "rootOfTrust"] = defaultRootPlace(config).split(": ", 1);
     throw new StartError(`${setting}: ${reasonOf(error)}`);
+  });
+}
+
+/** Reads every file and variable that roots of trust are configured with; what is wrong with one is a `StartError`. */
+export async function checkRootFiles(config: Config, environment: Environment): Promise<void> {
+  const { passphraseFile, passphraseEnv, keyProtect, hpcs, pkcs11 } = config.rootOfTrust;
+  const at = "rootOfTrust";
+  const secrets = [
+    configured(`${at}.passphrase`, passphraseFile, passphraseEnv, environment),
+    ...Object.entries({ keyProtect, hpcs }).map(([name, group]) =>
+      configured(`${at}.${name}.apiKey`, group?.apiKeyFile, group?.apiKeyEnv, environment),
+    ),
+    configured(`${at}.pkcs11.pin`, pkcs11?.pinFile, pkcs11?.pinEnv, environment),
+  ];
+  for (const secret of secrets) await secret?.();
+  for (const [name, group] of Object.entries({ keyProtect, hpcs })) {
+    if (group?.ca !== undefined) readCertificates(group.ca, `${at}.${name}.ca`);
+  }
+  if (pkcs11 === undefined) return;
+  await access(pkcs11.module).catch((error: unknown) => {
+    throw new StartError(`${at}.pkcs11.module: ${pkcs11.module}: ${faultOf(error)}`);
   });
 }
 
@@ -272,12 +293,15 @@ function stored(
 /** A secret on a file's first line. */
 export async function firstLine(setting: string, path: string): Promise<string> {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
-    const fault = codeOf(error) === "ENOENT" ? "no such file" : reasonOf(error);
-    throw new StartError(`${setting}: ${path}: ${fault}`);
+    throw new StartError(`${setting}: ${path}: ${faultOf(error)}`);
   });
   const [first = ""] = text.split(/\r?\n/, 1);
   if (first === "") throw new StartError(`${setting}: ${path}: its first line is empty`);
   return first;
+}
+
+function faultOf(error: unknown): string {
+  return codeOf(error) === "ENOENT" ? "no such file" : reasonOf(error);
 }
 
 function variableOf(setting: string, name: string, environment: Environment): string {
