@@ -14,6 +14,7 @@ import { profileGets } from "./profile.ts";
 import { PykmipServer, pykmipMissing, pykmipVersion } from "./pykmip.ts";
 import { loadHead, loadLines, machineLine, otherLines, verdictLines } from "./report.ts";
 import type { Results } from "./results.ts";
+import { measureRoots } from "./roots.ts";
 import { measureStartUp } from "./start-up.ts";
 import { measureStoredBytes } from "./stored-bytes.ts";
 import { judge } from "./targets.ts";
@@ -99,6 +100,7 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
   const startUp = only.has("start-up") ? await measureStartUp(region, extent, signal) : undefined;
   const twoRegions = await measureTwoRegions(region, generator, options);
   const manyKeys = only.has("keys") ? await measureKeys(extent, signal) : undefined;
+  const roots = only.has("roots") ? await measureRoots(extent, signal) : undefined;
   return {
     loads,
     idleMemory,
@@ -106,6 +108,7 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
     ...(startUp === undefined ? {} : { startUp }),
     ...(twoRegions === undefined ? {} : { twoRegions }),
     ...(manyKeys === undefined ? {} : { keys: manyKeys }),
+    ...(roots === undefined ? {} : { roots }),
   };
 }
 

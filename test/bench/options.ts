@@ -14,6 +14,7 @@ const parts = [
   "regions-catch-up",
   "regions-refill",
   "keys",
+  "roots",
 ] as const;
 
 export type Part = (typeof parts)[number];
@@ -36,6 +37,10 @@ export interface Extent {
   readonly lagMs: number;
   /** In one instance. */
   readonly loadedKeys: number;
+  /** How long a key manager is down. */
+  readonly rootOutMs: number;
+  /** Keys that are made while root keys rotate. */
+  readonly rootCreations: number;
 }
 
 export interface Options {
@@ -59,6 +64,8 @@ const full: Extent = {
   cutMs: 60_000,
   lagMs: 20_000,
   loadedKeys: 1_000_000,
+  rootOutMs: 60_000,
+  rootCreations: 1_000,
 };
 const quick: Extent = {
   rounds: 1,
@@ -73,6 +80,8 @@ const quick: Extent = {
   cutMs: 5000,
   lagMs: 3000,
   loadedKeys: 5000,
+  rootOutMs: 5_000,
+  rootCreations: 100,
 };
 
 export const usage = `usage: npm run bench -- [--json FILE] [--only NAME[,NAME]] [--keys NUMBER] [--quick] [--profile DIR]

@@ -2,6 +2,7 @@ import { cpuUs, failures, type LoadFigures, latencyMs, loadCpuUs, rate } from ".
 import { keysLines } from "./keys-at-scale.ts";
 import type { Machine } from "./machine.ts";
 import type { Results } from "./results.ts";
+import { rootsLines } from "./roots.ts";
 import type { Side } from "./sides.ts";
 import { median } from "./statistics.ts";
 import type { Verdict } from "./targets.ts";
@@ -54,7 +55,7 @@ function loadCells(figures: LoadFigures, side: Side["name"]): string[] | undefin
 
 /** Memory, stored bytes and starts. */
 export function otherLines(results: Results): string[] {
-  const { idleMemory, storedBytes, startUp, twoRegions, keys } = results;
+  const { idleMemory, storedBytes, startUp, twoRegions, keys, roots } = results;
   const lines: string[] = [];
   for (const { side, connections, bytesBefore, bytesAfter } of idleMemory) {
     const each = (bytesAfter - bytesBefore) / connections / 1000;
@@ -76,6 +77,7 @@ export function otherLines(results: Results): string[] {
   }
   if (twoRegions !== undefined) lines.push(...regionLines(twoRegions));
   if (keys !== undefined) lines.push(...keysLines(keys));
+  if (roots !== undefined) lines.push(...rootsLines(roots));
   return lines;
 }
 

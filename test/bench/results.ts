@@ -1,6 +1,7 @@
 import type { LoadFigures } from "./figures.ts";
 import type { IdleMemory } from "./idle-memory.ts";
 import type { KeysFigures } from "./keys-at-scale.ts";
+import type { RootsFigures } from "./roots.ts";
 import type { StartUp } from "./start-up.ts";
 import type { StoredBytes } from "./stored-bytes.ts";
 import type { TwoRegionsFigures } from "./two-regions.ts";
@@ -13,4 +14,5 @@ export interface Results {
   readonly startUp?: StartUp;
   readonly twoRegions?: TwoRegionsFigures;
   readonly keys?: KeysFigures;
+  readonly roots?: RootsFigures;
 }
