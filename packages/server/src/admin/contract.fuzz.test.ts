@@ -10,7 +10,7 @@ const seed = 20_261_125;
 let admin: Awaited<ReturnType<typeof openAdminTest>>;
 
 beforeAll(async () => {
-  admin = await openAdminTest({ times: { headersMs: 700, requestMs: 1000 } });
+  admin = await openAdminTest({ times: { headersMs: 700, requestMs: 1000, stalledMs: 1000 } });
 });
 afterAll(() => admin[Symbol.asyncDispose]());
 

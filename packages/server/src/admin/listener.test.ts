@@ -36,6 +36,15 @@ const instance = {
   version: "v1",
 };
 
+const event = {
+  eventTime: "2026-11-25T00:00:00Z",
+  action: "a",
+  outcome: "success" as const,
+  severity: "normal" as const,
+  initiator: { id: "i" },
+  target: { id: "t" },
+};
+
 describe("the admin API", () => {
   test("answers what the contract names, and nothing else", async () => {
     const readInstance = async () => ({ ...instance, sealedSecret: "s3cret" });
@@ -372,22 +381,13 @@ describe("the typed client", () => {
   });
 
   test("follows events, and goes on where a connection ends", async () => {
-    const event = (id: string) => ({
-      id,
-      eventTime: "2026-11-25T00:00:00Z",
-      action: "a",
-      outcome: "success" as const,
-      severity: "normal" as const,
-      initiator: { id: "i" },
-      target: { id: "t" },
-    });
     const seen: (string | undefined)[] = [];
     const admin = await open({
       handlers: {
         followEvents: async function* ({ lastEventId }) {
           seen.push(lastEventId);
-          yield event(`${seen.length}-1`);
-          yield event(`${seen.length}-2`);
+          yield { ...event, id: `${seen.length}-1` };
+          yield { ...event, id: `${seen.length}-2` };
         },
       },
     });
@@ -420,6 +420,39 @@ describe("the typed client", () => {
     await expect.poll(() => admin.events.length).toBeGreaterThan(0);
     tokens[token] = "revoked";
     await expect(stream).resolves.toMatchObject({ status: 200 });
+  });
+});
+
+describe("a reader of events that takes nothing", () => {
+  test("is cut off, and what it would be told does not fill the memory", async () => {
+    let told = 0;
+    let ended = false;
+    const admin = await open({
+      times: { headersMs: 10_000, requestMs: 10_000, stalledMs: 500 },
+      handlers: {
+        followEvents: async function* () {
+          try {
+            for (;;) {
+              told += 1;
+              yield { ...event, text: "x".repeat(100_000) };
+            }
+          } finally {
+            ended = true;
+          }
+        },
+      },
+    });
+    const { hostname: host, port } = new URL(admin.url);
+    const socket = connect({ host, port: Number(port), ca: admin.ca }, () => {
+      socket.write(
+        `GET /v1/events/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${manager}\r\n\r\n`,
+      );
+      socket.pause();
+    });
+    socket.on("error", () => undefined);
+    await expect.poll(() => ended, { timeout: 8000 }).toBe(true);
+    expect(told).toBeLessThan(500);
+    socket.destroy();
   });
 });
 

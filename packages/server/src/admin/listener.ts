@@ -17,8 +17,8 @@ export interface AdminListenerOptions extends DispatchParts {
   readonly identity: ServerIdentity;
   readonly gate: Gate;
   readonly connectionsMax: number;
-  /** How long a request's head, and the whole of it, may take to arrive. */
-  readonly times?: { readonly headersMs: number; readonly requestMs: number };
+  /** How long a request's head, and the whole of it, may take to arrive, and a stream's reader take nothing. */
+  readonly times?: typeof timesUsual;
   readonly requestId: () => string;
   readonly monotonicMs: () => number;
 }
@@ -26,7 +26,7 @@ export interface AdminListenerOptions extends DispatchParts {
 const bodyMaxUsual = 262_144;
 const bodyMaxLarge = 1_048_576;
 const headerBytesMax = 16_384;
-const timesUsual = { headersMs: 10_000, requestMs: 30_000 };
+const timesUsual = { headersMs: 10_000, requestMs: 30_000, stalledMs: 30_000 };
 const handshakeMs = 10_000;
 /** How often slow requests are looked for. */
 const lookMs = 500;
@@ -238,6 +238,7 @@ export class AdminListener {
         events,
         answer: schemas.answer,
         ending,
+        stalledMs: (this.#options.times ?? timesUsual).stalledMs,
         stillAdmitted: () => gate.stillAdmitted(route, header, admitted.principal),
       });
     } finally {

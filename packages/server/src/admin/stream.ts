@@ -12,12 +12,12 @@ export interface StreamOptions {
   readonly ending: AbortController;
   /** Asked every second; false ends the stream. */
   readonly stillAdmitted: () => Promise<boolean>;
+  /** A reader that takes nothing for so long is cut off, so that it holds no memory. */
+  readonly stalledMs: number;
 }
 
 const heartbeatMs = 15_000;
 const admittedEveryMs = 1000;
-/** A reader that takes nothing for so long is cut off, so that it holds no memory. */
-const stalledMs = 30_000;
 const retryMs = 2000;
 
 /** Sends Server-Sent Events (WHATWG HTML, 9.2) until they or the caller end. */
@@ -51,7 +51,8 @@ export async function sendEvents(options: StreamOptions): Promise<void> {
   }
 }
 
-async function pump({ response, events, answer, ending }: StreamOptions): Promise<void> {
+async function pump(options: StreamOptions): Promise<void> {
+  const { response, events, answer, ending } = options;
   const iterator = events[Symbol.asyncIterator]();
   const ended = once(ending.signal, "abort").then(() => undefined);
   try {
@@ -60,7 +61,7 @@ async function pump({ response, events, answer, ending }: StreamOptions): Promis
       if (next === undefined || next.done === true) return;
       const checked = answer.safeParse(next.value);
       if (!checked.success) continue;
-      if (!response.write(printEvent(checked.data))) await drained(response, ending);
+      if (!response.write(printEvent(checked.data))) await drained(options);
     }
   } finally {
     // Not waited for: an iterator that waits for an event does not end before there is one.
@@ -68,7 +69,7 @@ async function pump({ response, events, answer, ending }: StreamOptions): Promis
   }
 }
 
-async function drained(response: ServerResponse, ending: AbortController): Promise<void> {
+async function drained({ response, ending, stalledMs }: StreamOptions): Promise<void> {
   const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(stalledMs)]);
   try {
     await once(response, "drain", { signal });

@@ -27,7 +27,7 @@ export interface AdminTestOptions {
   readonly perSecond?: number;
   readonly failures?: number;
   readonly made?: Made;
-  readonly times?: { readonly headersMs: number; readonly requestMs: number };
+  readonly times?: Parameters<typeof AdminListener.open>[0]["times"];
 }
 
 /** An answer as it came. */
@@ -99,7 +99,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
     made:
       options.made ?? new Made({ get: () => undefined, refresh: async () => undefined }, handlers),
     connectionsMax: 64,
-    ...(options.times === undefined ? {} : { times: options.times }),
+    ...(options.times && { times: options.times }),
     newId: systemIds.uuid,
     requestId: systemIds.uuid,
     monotonicMs,
