@@ -11,8 +11,8 @@ export interface LogRow<Event> {
   readonly level: (event: Event) => Level;
   readonly message: string | ((event: Event) => string);
   readonly fields: readonly (keyof Event)[];
-  /** Strangers can cause it as often as they like, so its lines are limited. */
-  readonly limited?: true;
+  /** Strangers, or clients during an outage, can cause it as often as they like, so its lines are limited. */
+  readonly limited?: true | ((event: Event) => boolean);
 }
 
 /** Operations that change nothing; their success is logged at debug. */
@@ -65,6 +65,8 @@ export const logTable: {
       "durationMs",
       "cause",
     ],
+    // What closed the keys, or the store, is told by events of their own.
+    limited: ({ cause }) => isOutage(cause),
   },
   request: undefined,
   requestFailed: {

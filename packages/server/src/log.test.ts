@@ -90,6 +90,14 @@ describe("log", () => {
     expect(lines.map((line) => line["level"])).toEqual(level === undefined ? [] : [level]);
   });
 
+  test("an outage that every request meets does not fill the log; what each did does", () => {
+    const { log, lines } = logAt("info");
+    for (let at = 0; at < 200; at += 1) log.observe(failed(new KeyRingUnavailable(true, "x")));
+    expect(lines).toHaveLength(50);
+    for (let at = 0; at < 200; at += 1) log.observe({ ...operation, operation: "Create" });
+    expect(lines).toHaveLength(250);
+  });
+
   test("a line says who asked what and how it ended", () => {
     const { log, lines } = logAt("info");
     log.observe({ ...operation, operation: "Create", uniqueIdentifier: "u" });

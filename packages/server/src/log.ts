@@ -14,7 +14,7 @@ export interface LogOptions {
   readonly destination?: DestinationStream;
 }
 
-/** Lines a second of each kind that strangers can cause. */
+/** Lines a second of each kind that strangers or an outage can cause. */
 const limitedLinesMax = 50;
 const causeDepthMax = 4;
 /** Kept for a reader that is slow; further lines are dropped, since a log must not fill the memory. */
@@ -61,7 +61,8 @@ export class Log {
     if (row === undefined || this.#closed) return;
     const level = row.level(event);
     if (!this.#logger.isLevelEnabled(level)) return;
-    const suppressed = row.limited === true ? this.#admit(event.type) : 0;
+    const isLimited = typeof row.limited === "function" ? row.limited(event) : row.limited;
+    const suppressed = isLimited === true ? this.#admit(event.type) : 0;
     if (suppressed === undefined) return;
     const message = typeof row.message === "string" ? row.message : row.message(event);
     const line = pick(event, row.fields);
