@@ -126,6 +126,7 @@ export class Pkcs11Host {
 
   #start(): Running {
     if (this.#closed) throw this.#unavailable("closed");
+    if (this.#running?.child.connected === false) this.#ended(this.#running, "ended");
     if (this.#running !== undefined) return this.#running;
     if (this.#clock.monotonicMs() < this.#notBeforeMs) throw this.#unavailable(this.#lastFault);
     const { module, token, environment, inFlightMax } = this.#settings;
@@ -168,7 +169,8 @@ export class Pkcs11Host {
         }, restMs);
         running.waiting.set(id, { resolve, reject });
         running.child.send({ ...request, id }, (error) => {
-          if (error !== null) reject(new HostEnded("its process does not listen"));
+          // It is ending, and will be told to have ended a moment later.
+          if (error !== null) this.#ended(running, "does not listen");
         });
       });
     } finally {
