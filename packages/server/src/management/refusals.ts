@@ -21,7 +21,9 @@ export function refusalOf(
       return new ManagementError("conflict", "another change was faster: look, and try again");
     case "instanceClosed":
       return new ManagementError("wrongState", "the instance is not Installed");
-    default:
+    case "reserved":
+    case "reservationLost":
+    case "committed":
       return new ManagementError(
         "storeUnavailable",
         "an agreed operation holds it: try again in a few seconds",

@@ -39,7 +39,8 @@ type InstanceHandlers = Pick<
 type CallOf<Name extends keyof InstanceHandlers> = Call<Contract[Name]>;
 type Fields = Record<string, string>;
 
-const eraseAtOnce = 2_000;
+const eraseAtOnceMs = 2_000;
+const namesTried = 8;
 
 /** The routes of instances. */
 export function instanceHandlers(deps: InstanceHandlersDeps): InstanceHandlers {
@@ -87,12 +88,23 @@ function isWanted(entry: InstanceEntry, query: CallOf<"listInstances">["query"])
 }
 
 async function create(deps: InstanceHandlersDeps, call: CallOf<"createInstance">) {
-  const { records, orders, clock, configure } = deps;
-  const { body, principal, newId: instance } = call;
+  const { orders, configure } = deps;
+  const { body, newId: instance } = call;
   await deps.view.refresh().catch(() => undefined);
-  const name = body.name ?? freeName(deps);
-  if (isTaken(deps, name)) throw nameTaken(name);
+  if (body.name !== undefined && isTaken(deps, body.name)) throw nameTaken(body.name);
   const roots = await checkedRoots(orders, body.rootOfTrust?.regions);
+  const made = await named(deps, body.name, (name) => make(deps, call, name, roots));
+  if (roots !== undefined) await configure.configured(instance, call);
+  return await shown(deps, deps.view.get(systemTypes.Instance, made.id) ?? made);
+}
+
+async function make(
+  { records, clock }: InstanceHandlersDeps,
+  call: CallOf<"createInstance">,
+  name: string,
+  roots: Fields | undefined,
+): Promise<Document> {
+  const { body, principal, newId: instance } = call;
   const timeMs = clock.wallMs();
   const fields: Fields = {
     name,
@@ -104,13 +116,32 @@ async function create(deps: InstanceHandlersDeps, call: CallOf<"createInstance">
     status: roots === undefined ? "Inactive" : "Configuring",
     ...roots,
   };
-  const target = { id: instance, name, instance };
-  const audit = managementEvents(call, "instance.create", target, { timeMs });
-  const taken = () => nameTaken(name);
-  const options = { agreed: true, taken };
-  const made = await records.create(systemTypes.Instance, { instance }, fields, audit, options);
-  if (roots !== undefined) await configure.configured(instance, call);
-  return await shown(deps, deps.view.get(systemTypes.Instance, made.document.id) ?? made.document);
+  const audit = managementEvents(
+    call,
+    "instance.create",
+    { id: instance, name, instance },
+    { timeMs },
+  );
+  const options = { agreed: true, taken: () => nameTaken(name) };
+  return (await records.create(systemTypes.Instance, { instance }, fields, audit, options))
+    .document;
+}
+
+/** Under the name that was given, or one that nobody has: which somebody may take a moment before. */
+async function named<Made>(
+  deps: InstanceHandlersDeps,
+  given: string | undefined,
+  make: (name: string) => Promise<Made>,
+): Promise<Made> {
+  if (given !== undefined) return await make(given);
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await make(freeName(deps));
+    } catch (error) {
+      const taken = error instanceof ManagementError && error.code === "nameTaken";
+      if (!taken || tries >= namesTried) throw error;
+    }
+  }
 }
 
 /** The fields that name the roots of trust, each of which could serve its region now. */
@@ -207,7 +238,7 @@ async function finished(
     if (removal !== undefined) await deletion.finish(id, removal);
     const destroyed = recordOf()?.destroyed;
     if (destroyed === undefined) return 0;
-    const untilMs = clock.monotonicMs() + eraseAtOnce;
+    const untilMs = clock.monotonicMs() + eraseAtOnceMs;
     const active = () => clock.monotonicMs() < untilMs;
     return (await deletion.eraseObjects(id, destroyed, Number.POSITIVE_INFINITY, active)).done;
   } catch (error) {

@@ -1,0 +1,223 @@
+import { type Call, type Contract, ManagementError } from "@holdfast/admin";
+import { systemTypes } from "@holdfast/engine";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { systemClock as clock, systemIds as ids, systemTimers } from "../../system.ts";
+import { MemoryRegions } from "../../testing/memory-regions.ts";
+import { InstanceIndex } from "../instance-index.ts";
+import { InstanceLookup } from "../instance-lookup.ts";
+import { Presence } from "../presence.ts";
+import { ConfigureInstance } from "./configure.ts";
+import { Endpoints } from "./endpoints.ts";
+import { instanceHandlers } from "./instance-handlers.ts";
+import { ShowInstances } from "./show-instance.ts";
+
+const refused = (code: string) => expect.objectContaining({ name: "ManagementError", code });
+let regions: MemoryRegions;
+let index: InstanceIndex;
+
+beforeEach(() => {
+  regions = new MemoryRegions();
+  index = new InstanceIndex(regions.a.view);
+});
+
+afterEach(async () => {
+  index[Symbol.dispose]();
+  await regions[Symbol.asyncDispose]();
+});
+
+type Name =
+  | "listInstances"
+  | "createInstance"
+  | "readInstance"
+  | "updateInstance"
+  | "deleteInstance";
+
+function call<Of extends Name>(
+  parts: Partial<Call<Contract[Of]>>,
+  instances?: readonly string[],
+): Call<Contract[Of]> {
+  const principal = { id: "t", name: "ci", role: "manager" as const, instances, remote: "::1" };
+  const rest = { ifMatch: undefined, newId: ids.uuid(), requestId: "r", lastEventId: undefined };
+  const signal = new AbortController().signal;
+  const nothing = { params: undefined, query: undefined, body: undefined };
+  return { ...nothing, principal, ...rest, signal, ...parts } as unknown as Call<Contract[Of]>;
+}
+
+function handlers(checked: (given: object) => void = () => undefined) {
+  const { own, view, records, commands, statuses, deletion } = regions.a;
+  const everywhere = () => ["a", "b"];
+  const declared = () => [];
+  const endpoints = new Endpoints({
+    ...{ region: "a", own: ["kmip.a:5696"], commands, monotonicMs: clock.monotonicMs },
+  });
+  return instanceHandlers({
+    ...{ view, records, deletion, clock, ids },
+    lookup: new InstanceLookup({ view, index, declared }),
+    configure: new ConfigureInstance({
+      ...{ regions: everywhere, view, records, commands, statuses, clock, waitMs: 0 },
+      settle: async () => undefined,
+      sleep: systemTimers.sleep,
+    }),
+    show: new ShowInstances({
+      ...{ region: "a", regions: everywhere, view, index, own, declared, endpoints },
+      presence: new Presence({ region: "a", commands, view, monotonicMs: clock.monotonicMs }),
+      rootKind: "local",
+      keyStatus: () => undefined,
+    }),
+    orders: {
+      regions: everywhere(),
+      check: async (given) => {
+        checked(given);
+        return Object.fromEntries(
+          Object.keys(given).map((region) => [region, { type: "local" as const }]),
+        );
+      },
+      newFields: (roots) =>
+        Object.fromEntries(
+          Object.entries(roots).map(([region, root]) => [`root.${region}`, JSON.stringify(root)]),
+        ),
+    },
+    declaredNames: () => ["declared"],
+  });
+}
+
+async function order(name: string, more: Partial<Call<Contract["createInstance"]>["body"]> = {}) {
+  const body = { name, description: "", labels: {}, ...more };
+  return await handlers().createInstance(call<"createInstance">({ body }));
+}
+
+const list = async (query: object, instances?: readonly string[]) => {
+  const asked = { limit: 100, ...query };
+  return await handlers().listInstances(call<"listInstances">({ query: asked }, instances));
+};
+const names = async (query: object, instances?: readonly string[]) =>
+  (await list(query, instances)).items.map(({ name }) => name);
+
+describe("instances are listed", () => {
+  test("by part of the name, status, label, and with deleted ones where that is asked", async () => {
+    const one = await order("alpha", { labels: { site: "x", "a=b": "c" } });
+    await order("beta", { labels: { site: "y" } });
+    await order("Alphabet", {
+      rootOfTrust: { regions: { a: { type: "local" }, b: { type: "local" } } },
+    });
+    expect(await names({})).toEqual(["Alphabet", "alpha", "beta"]);
+    expect(await names({ name: "ALPHA" })).toEqual(["Alphabet", "alpha"]);
+    expect(await names({ status: "Configuring" })).toEqual(["Alphabet"]);
+    expect(await names({ label: "site" })).toEqual(["alpha", "beta"]);
+    expect(await names({ label: "site=y" })).toEqual(["beta"]);
+    expect(await names({ label: "site=" })).toEqual([]);
+    await handlers().deleteInstance(
+      call<"deleteInstance">({ params: { instance: one.id }, query: {} }),
+    );
+    expect(await names({})).toEqual(["Alphabet", "beta"]);
+    expect(await names({ deleted: true })).toEqual(["Alphabet", "alpha", "beta"]);
+    expect(await names({ status: "Deleted" })).toEqual(["alpha"]);
+  });
+
+  test("page by page, and only those that the token is for", async () => {
+    const made = [];
+    for (let at = 0; at < 7; at += 1) made.push(await order(`i${at}`));
+    const seen: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await list({ limit: 3, ...(cursor && { cursor }) });
+      seen.push(...page.items.map(({ name }) => name));
+      cursor = page.next;
+    } while (cursor !== undefined);
+    expect(seen).toEqual(made.map(({ name }) => name));
+    expect(await names({}, [made[2]?.id ?? ""])).toEqual(["i2"]);
+  });
+});
+
+describe("an order", () => {
+  test("without a name has one that nobody has", async () => {
+    const body = { description: "", labels: {} };
+    const made = await Promise.all(
+      [1, 2, 3].map(() => handlers().createInstance(call<"createInstance">({ body }))),
+    );
+    for (const { name } of made) expect(name).toMatch(/^kmip-[a-z]{2}$/);
+    expect(new Set(made.map(({ name }) => name)).size).toBe(3);
+  });
+
+  test("that names no root of trust for a region is refused before any is asked", async () => {
+    const asked: object[] = [];
+    const rootOfTrust = { regions: { a: { type: "local" as const } } };
+    const body = { name: "n", description: "", labels: {}, rootOfTrust };
+    const refusal = handlers((given) => asked.push(given)).createInstance(
+      call<"createInstance">({ body }),
+    );
+    await expect(refusal).rejects.toEqual(refused("rootKeyMissing"));
+    await expect(refusal).rejects.toThrow("region b");
+    expect(asked).toEqual([]);
+    expect(await names({})).toEqual([]);
+  });
+
+  test("whose root of trust is refused makes nothing", async () => {
+    const rootOfTrust = {
+      regions: { a: { type: "local" as const }, b: { type: "local" as const } },
+    };
+    const body = { name: "n", description: "", labels: {}, rootOfTrust };
+    const checked = () => {
+      throw new ManagementError("rootDenied", "region b: no permission");
+    };
+    const refusal = handlers(checked).createInstance(call<"createInstance">({ body }));
+    await expect(refusal).rejects.toEqual(refused("rootDenied"));
+    expect(await names({})).toEqual([]);
+  });
+
+  test("shows what each region has of it, and why it is not Installed", async () => {
+    regions.linked = false;
+    await expect(order("cut")).rejects.toEqual(refused("peerUnreachable"));
+    regions.linked = true;
+    const { id } = await order("n");
+    const fields = {
+      "state.a":
+        '{"status":"Inactive","reason":"no key","atMs":1,"root":"r","crkState":"gone","version":""}',
+    };
+    const record = regions.a.view.documents(systemTypes.Instance)[0]?.id ?? "";
+    await regions.a.records.change(
+      systemTypes.Instance,
+      record,
+      () => ({ ...fields, status: "Configuring" }),
+      [],
+    );
+    const read = await handlers().readInstance(call<"readInstance">({ params: { instance: id } }));
+    expect(read).toMatchObject({
+      status: "Configuring",
+      reason: expect.stringContaining("region a: no key"),
+      regions: { a: { status: "Inactive", endpoints: ["kmip.a:5696"] } },
+    });
+  });
+});
+
+describe("a change", () => {
+  test("of one that the configuration file declares is refused", async () => {
+    const instance = ids.uuid();
+    await regions.a.records.create(systemTypes.Instance, { instance }, { name: "declared" }, []);
+    const params = { instance };
+    const update = handlers().updateInstance(call<"updateInstance">({ params, body: {} }));
+    await expect(update).rejects.toEqual(refused("declared"));
+    const gone = handlers().deleteInstance(call<"deleteInstance">({ params, query: {} }));
+    await expect(gone).rejects.toEqual(refused("declared"));
+    await expect(order("declared")).rejects.toEqual(refused("nameTaken"));
+  });
+
+  test("keeps what it does not name, and is refused on an older version", async () => {
+    const made = await order("n", { description: "d", labels: { a: "b" } });
+    const params = { instance: made.id };
+    const changed = await handlers().updateInstance(
+      call<"updateInstance">({ params, body: { description: "e" }, ifMatch: made.version }),
+    );
+    expect(changed).toMatchObject({ name: "n", description: "e", labels: { a: "b" } });
+    expect(changed.version).not.toBe(made.version);
+    const late = handlers().updateInstance(
+      call<"updateInstance">({ params, body: { labels: {} }, ifMatch: made.version }),
+    );
+    await expect(late).rejects.toEqual(refused("preconditionFailed"));
+    await order("other");
+    const taken = handlers().updateInstance(
+      call<"updateInstance">({ params, body: { name: "other" } }),
+    );
+    await expect(taken).rejects.toEqual(refused("nameTaken"));
+  });
+});
