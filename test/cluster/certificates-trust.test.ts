@@ -54,7 +54,6 @@ afterAll(async () => {
   await both?.[Symbol.asyncDispose]();
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
 });
-});
 
 const ordered = new Map<string, Promise<string>>();
 const local = { type: "local" as const };
