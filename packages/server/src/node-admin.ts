@@ -11,6 +11,7 @@ import { OidcTokens } from "./admin/oidc.ts";
 import { Repeats } from "./admin/repeats.ts";
 import { systemHandlers } from "./admin/system/handlers.ts";
 import type { SystemSources } from "./admin/system/sources.ts";
+import { withRefusals } from "./audit/refusals.ts";
 import type { CertificateFiles } from "./certificate-files.ts";
 import { readText } from "./certificates.ts";
 import type { SystemView } from "./management/system-view.ts";
@@ -43,7 +44,8 @@ export async function openAdmin(
   const settings = config.admin;
   const { files, view, tokens } = admin;
   if (settings === undefined || files === undefined) return undefined;
-  const handlers = { ...admin.handlers, ...ownHandlers(parts, admin) };
+  const own = { ...admin.handlers, ...ownHandlers(parts, admin) };
+  const handlers = withRefusals(own, { store: admin.store, clock, observe });
   const instances = new ViewedInstances(view);
   const append = (event: Parameters<ObjectStore["appendAudit"]>[1][number]) =>
     admin.store.appendAudit(systemInstance, [event], false);

@@ -94,7 +94,7 @@ export function renderCadf(
 }
 
 /** Names an event for ever. */
-export function eventId(
+function eventId(
   { storeId, partition, number }: EntryPlace,
   outcome: AuditEvent["outcome"],
 ): string {

@@ -3,7 +3,7 @@ import { type CadfEvent, type CadfSettings, renderCadf } from "./cadf.ts";
 import { readEntry } from "./read-entry.ts";
 
 /** What a shipped event carries besides CADF, by which `holdfast audit verify` checks it. */
-export interface Proof {
+interface Proof {
   /** Names the store in which it was written. */
   readonly store: string;
   readonly partition: number;
@@ -18,7 +18,7 @@ export interface Proof {
 export type ShippedEvent = CadfEvent & { readonly holdfast: Proof };
 
 /** The events of an entry as sinks get them. */
-export function shippedEvents(
+function shippedEvents(
   { storeId, partition, number, bytes, hash }: ChainedEntry,
   settings: CadfSettings,
 ): readonly ShippedEvent[] {

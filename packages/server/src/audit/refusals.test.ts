@@ -1,0 +1,50 @@
+import { type Handlers, ManagementError } from "@holdfast/admin";
+import { MemoryOwnStore, systemInstance } from "@holdfast/engine";
+import { expect, test } from "vitest";
+import { systemClock as clock } from "../system.ts";
+import { withRefusals } from "./refusals.ts";
+
+const principal = {
+  ...{ name: "ops", id: "1", role: "manager", instances: undefined, remote: "127.0.0.1" },
+} as const;
+const callOf = (params: object, body?: object) =>
+  ({ principal, params, body, requestId: "r1" }) as never;
+
+test("what is refused to an administrator leaves evidence, and is refused as before", async () => {
+  const store = new MemoryOwnStore();
+  const refusal = new ManagementError("activeKeys", "3 keys are Active");
+  const handlers = withRefusals(
+    {
+      deleteInstance: () => Promise.reject(refusal),
+      addCertificate: () => Promise.reject(new TypeError("secret words")),
+      whoAmI: () => Promise.reject(refusal),
+      deleteUser: async () => ({ regions: {} }),
+    } as unknown as Partial<Handlers>,
+    { store, clock, observe: () => undefined },
+  );
+  await expect(handlers.deleteInstance?.(callOf({ instance: "i1" }))).rejects.toBe(refusal);
+  await expect(
+    handlers.addCertificate?.(callOf({ instance: "i1" }, { name: "vc" })),
+  ).rejects.toThrow("secret words");
+  await expect(handlers.whoAmI?.(callOf({}))).rejects.toBe(refusal);
+  await handlers.deleteUser?.(callOf({ instance: "i1", user: "u" }));
+  expect(store.auditOf(systemInstance)).toMatchObject([
+    { action: "instance.delete", outcome: "pending", target: "i1", initiator: "ops" },
+    { action: "instance.delete", outcome: "failure", reason: "activeKeys", target: "i1" },
+    { action: "certificate.create", outcome: "pending", target: "vc" },
+    { action: "certificate.create", outcome: "failure", reason: "internal", target: "vc" },
+  ]);
+  expect(JSON.stringify(store.auditOf(systemInstance))).not.toContain("secret words");
+});
+
+test("a store that is out keeps nobody from being refused", async () => {
+  const told: unknown[] = [];
+  const refusal = new ManagementError("conflict", "another was faster");
+  const store = { appendAudit: () => Promise.reject(new Error("out")) };
+  const { deleteUser } = withRefusals(
+    { deleteUser: () => Promise.reject(refusal) } as Partial<Handlers>,
+    { store, clock, observe: (event) => told.push(event) },
+  );
+  await expect(deleteUser?.(callOf({ instance: "i", user: "u" }))).rejects.toBe(refusal);
+  expect(told).toHaveLength(1);
+});
