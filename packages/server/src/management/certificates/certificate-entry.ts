@@ -82,7 +82,7 @@ export function certificateClaims(
 }
 
 /** The claim of a name in an instance. */
-export function nameClaim(instance: string, name: string): string {
+function nameClaim(instance: string, name: string): string {
   return `name ${instance} ${name}`;
 }
 
