@@ -4,8 +4,10 @@ import { operationTraits } from "./operation-traits.ts";
 /** Who asks: the instance that the certificate belongs to, and how its users' passwords are verified. */
 export interface Client {
   readonly instance: string;
-  /** Fingerprint of the certificate. */
+  /** Fingerprint of the certificate; the name of an administrator who acts for the instance. */
   readonly fingerprint: string;
+  /** What the evidence of each operation tells besides, of an administrator. */
+  readonly evidence?: Readonly<Record<string, string>>;
   /** Absent when the instance has no users: a Credential is then accepted and ignored. */
   readonly verifyPassword?: ((username: string, password: string) => Promise<boolean>) | undefined;
 }

@@ -30,7 +30,10 @@ export class BatchEvidence {
 
   /** The evidence of one item, as it begins. */
   begin(item: RequestItem): ItemAudit {
-    return new ItemAudit(this.#auditBase, traitsOf(item)?.audit);
+    const audit = new ItemAudit(this.#auditBase, traitsOf(item)?.audit);
+    const { evidence } = this.#origin.client;
+    if (evidence !== undefined) audit.note(evidence);
+    return audit;
   }
 
   /** True when reads must be durable evidence before they are answered. */

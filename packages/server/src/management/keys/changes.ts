@@ -7,15 +7,18 @@ import {
   type Request,
 } from "@holdfast/kmip";
 import { decode, encode } from "@holdfast/ttlv";
+import { detailNames } from "../../audit/management-event.ts";
 
 /** Carries out KMIP operations. */
 export type KeyEngine = Pick<Engine, "execute">;
 
 /** In whose name an object is changed. */
 export interface Changer {
-  readonly principal: { readonly name: string };
+  readonly principal: { readonly name: string; readonly id: string; readonly remote: string };
   readonly requestId: string;
 }
+
+const fingerprintForm = /^[0-9a-f]{64}$/i;
 
 const codes: Readonly<Record<string, ProblemCode>> = {
   ItemNotFound: "notFound",
@@ -40,8 +43,11 @@ export async function changeKey<Operation extends ImplementedOperation>(
   { principal, requestId }: Changer,
 ): Promise<void> {
   const request = encodeRequest({ version: "2.1", items: [{ operation, payload }] });
-  // Whoever asks stands in the evidence where a client's fingerprint does.
-  const client = { instance, fingerprint: principal.name };
+  const { id, name, remote } = principal;
+  // Whoever asks stands in the evidence where a client's fingerprint does, and is never taken for one.
+  const fingerprint = fingerprintForm.test(name) ? `token ${name}` : name;
+  const evidence = { [detailNames.initiatorId]: id, [detailNames.remote]: remote };
+  const client = { instance, fingerprint, evidence };
   const answer = await engine.execute(encode(request), client, requestId);
   const [item] = decodeResponse(decode(answer)).items;
   if (item?.status === "Success") return;

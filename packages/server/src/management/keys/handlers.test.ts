@@ -290,6 +290,9 @@ describe("a key", () => {
     expect(await codeOf(handlers.activateKey(call({ key })))).toBe("wrongState");
     expect((await handlers.destroyKey(call({ key }))).state).toBe("Destroyed");
     expect(await codeOf(handlers.destroyKey(call({ key })))).toBe("wrongState");
+    expect(site.store.auditOf(instance).at(-1)?.detail).toMatchObject({
+      "initiator.id": "token-1",
+    });
     const events = site.store
       .auditOf(instance)
       .filter(({ initiator, outcome }) => initiator === "ada" && outcome !== "pending");
