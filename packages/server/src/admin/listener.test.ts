@@ -1,10 +1,16 @@
 import { connect as connectTcp } from "node:net";
 import { connect } from "node:tls";
-import { AdminClient, AdminProblem, type Handlers, ManagementError } from "@holdfast/admin";
+import { type Handlers, ManagementError } from "@holdfast/admin";
 import { StoreUnavailable } from "@holdfast/engine";
 import { afterEach, describe, expect, test } from "vitest";
-import { bearer, instanceNames, openAdminTest, tokenOf } from "../testing/admin.ts";
-import { Made } from "./made.ts";
+import {
+  bearer,
+  sampleEvent as event,
+  sampleInstance as instance,
+  instanceNames,
+  openAdminTest,
+  tokenOf,
+} from "../testing/admin.ts";
 
 const opened: AsyncDisposable[] = [];
 afterEach(async () => {
@@ -19,31 +25,6 @@ async function open(...args: Parameters<typeof openAdminTest>) {
 
 const [one = "", two = ""] = Object.keys(instanceNames);
 const manager = tokenOf("manager");
-const instance = {
-  id: one,
-  name: "kmip-one",
-  description: "",
-  labels: {},
-  status: "Installed" as const,
-  reason: "",
-  origin: "order" as const,
-  createdBy: "a manager",
-  regions: {},
-  certificates: 0,
-  users: 0,
-  keys: {},
-  pending: {},
-  version: "v1",
-};
-
-const event = {
-  eventTime: "2026-11-25T00:00:00Z",
-  action: "a",
-  outcome: "success" as const,
-  severity: "normal" as const,
-  initiator: { id: "i" },
-  target: { id: "t" },
-};
 
 describe("the admin API", () => {
   test("answers what the contract names, and nothing else", async () => {
@@ -230,196 +211,6 @@ describe("the admin API", () => {
     expect(await get(`cursor=${cursor}&name=x`)).toMatchObject({ status: 400 });
     expect(await get(`cursor=${cursor.slice(0, -1)}`)).toMatchObject({ status: 400 });
     expect(await get(`cursor=${"A".repeat(4000)}`)).toMatchObject({ status: 400 });
-  });
-});
-
-describe("repeated requests", () => {
-  const body = { name: "kmip-new" };
-  const post = (admin: Awaited<ReturnType<typeof open>>, key: string, sent: object = body) =>
-    admin.ask("/v1/instances", {
-      method: "POST",
-      token: manager,
-      body: sent,
-      headers: { "idempotency-key": key },
-    });
-
-  test("are answered as the first, and carried out once", async () => {
-    let made = 0;
-    const ids: string[] = [];
-    const admin = await open({
-      handlers: {
-        createInstance: async ({ newId }) => {
-          made += 1;
-          ids.push(newId);
-          return { ...instance, version: `v${made}` };
-        },
-      },
-    });
-    const [first, second] = await Promise.all([post(admin, "k1"), post(admin, "k1")]);
-    expect([first?.status, second?.status]).toEqual([201, 201]);
-    expect(second?.json).toEqual(first?.json);
-    expect(made).toBe(1);
-    expect(await post(admin, "k1", { name: "other" })).toMatchObject({
-      status: 409,
-      json: { code: "idempotencyMismatch" },
-    });
-    expect(await post(admin, "k2")).toMatchObject({ status: 201, json: { version: "v2" } });
-    expect(new Set(ids).size).toBe(2);
-    const other = await open({
-      handlers: { createInstance: async ({ newId }) => ({ ...instance, id: newId }) },
-    });
-    expect((await post(other, "k1")).json["id"]).toBe(ids[0]);
-  });
-
-  test("what another node made meanwhile is answered instead of a conflict", async () => {
-    let seen = false;
-    const handlers: Partial<Handlers> = {
-      createInstance: () => Promise.reject(new ManagementError("conflict", "another was faster")),
-      readInstance: async ({ params }) => ({ ...instance, id: params.instance }),
-    };
-    const document = {
-      type: 0,
-      id: "",
-      fixed: {},
-      fields: { name: "kmip-new" },
-      destroyed: undefined,
-    };
-    const view = {
-      get: () => (seen ? document : undefined),
-      refresh: async () => {
-        seen = true;
-      },
-    };
-    const admin = await open({ handlers, made: new Made(view, handlers as Handlers) });
-    const answer = await post(admin, "k9");
-    expect(answer).toMatchObject({ status: 201, json: { name: "kmip-one" } });
-    expect(answer.json["id"]).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8/);
-    expect(await post(admin, "k8", { name: "other" })).toMatchObject({
-      json: { code: "idempotencyMismatch" },
-    });
-  });
-
-  test("what failed is tried again", async () => {
-    let tries = 0;
-    const admin = await open({
-      handlers: {
-        createInstance: () => {
-          tries += 1;
-          return tries === 1
-            ? Promise.reject(new StoreUnavailable("noLease", "x"))
-            : Promise.resolve(instance);
-        },
-      },
-    });
-    expect(await post(admin, "k")).toMatchObject({ status: 503 });
-    expect(await post(admin, "k")).toMatchObject({ status: 201 });
-  });
-
-  test("a secret that was shown once is not shown again", async () => {
-    const token = {
-      id: one,
-      name: "ci",
-      role: "viewer" as const,
-      createdAt: "2026-11-25T00:00:00Z",
-      createdBy: "a manager",
-      expiresAt: "2027-11-25T00:00:00Z",
-      state: "valid" as const,
-      regions: {},
-    };
-    const admin = await open({
-      handlers: { createToken: async () => ({ token, secret: "hf_s3cret" }) },
-    });
-    const send = () =>
-      admin.ask("/v1/tokens", {
-        method: "POST",
-        token: manager,
-        body: { name: "ci", role: "viewer" },
-        headers: { "idempotency-key": "k" },
-      });
-    expect((await send()).json["secret"]).toBe("hf_s3cret");
-    const again = await send();
-    expect(again).toMatchObject({ status: 409, json: { code: "madeAlready" } });
-    expect(again.text).not.toContain("hf_s3cret");
-  });
-});
-
-describe("the typed client", () => {
-  test("calls, pages, and turns refusals into errors", async () => {
-    const admin = await open({
-      handlers: {
-        listInstances: async ({ query }) =>
-          query.cursor === undefined
-            ? { items: [instance], next: "2" }
-            : { items: [{ ...instance, name: "kmip-two" }] },
-        readInstance: async ({ params }) => ({ ...instance, name: params.instance }),
-      },
-    });
-    await using client = new AdminClient({
-      urls: ["https://127.0.0.1:1", admin.url],
-      token: manager,
-      ca: admin.ca,
-    });
-    const names: string[] = [];
-    for await (const { name } of client.items("listInstances", { query: { limit: 1 } }))
-      names.push(name);
-    expect(names).toEqual(["kmip-one", "kmip-two"]);
-    const read = await client.call("readInstance", { params: { instance: "kmip-two" } });
-    expect(read.name).toBe(two);
-    const refused = client.call("readInstance", { params: { instance: ".." } });
-    await expect(refused).rejects.toMatchObject({
-      name: "AdminProblem",
-      code: "notFound",
-      status: 404,
-    });
-    await expect(refused).rejects.toBeInstanceOf(AdminProblem);
-  });
-
-  test("trusts nobody but its authority", async () => {
-    const [admin, other] = [await open(), await open()];
-    await using client = new AdminClient({ urls: [admin.url], token: manager, ca: other.ca });
-    await expect(client.call("whoAmI", {})).rejects.toMatchObject({ name: "AdminUnreachable" });
-  });
-
-  test("follows events, and goes on where a connection ends", async () => {
-    const seen: (string | undefined)[] = [];
-    const admin = await open({
-      handlers: {
-        followEvents: async function* ({ lastEventId }) {
-          seen.push(lastEventId);
-          yield { ...event, id: `${seen.length}-1` };
-          yield { ...event, id: `${seen.length}-2` };
-        },
-      },
-    });
-    await using client = new AdminClient({ urls: [admin.url], token: manager, ca: admin.ca });
-    const end = new AbortController();
-    const got: unknown[] = [];
-    for await (const one of client.follow("followEvents", { query: {} }, end.signal)) {
-      got.push((one as { id?: unknown }).id);
-      if (got.length === 4) end.abort();
-    }
-    expect(got).toEqual(["1-1", "1-2", "2-1", "2-2"]);
-    expect(seen).toEqual([undefined, "1-2"]);
-  });
-
-  test("a revoked token ends what it follows", async () => {
-    const tokens: Record<string, ReturnType<typeof bearer> | "revoked"> = {
-      [`hf_gone_${"w".repeat(32)}`]: bearer("viewer"),
-    };
-    const admin = await open({
-      tokens,
-      handlers: {
-        followEvents: async function* ({ signal }) {
-          await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
-          yield* [];
-        },
-      },
-    });
-    const [token = ""] = Object.keys(tokens);
-    const stream = admin.ask("/v1/events/stream", { token });
-    await expect.poll(() => admin.events.length).toBeGreaterThan(0);
-    tokens[token] = "revoked";
-    await expect(stream).resolves.toMatchObject({ status: 200 });
   });
 });
 

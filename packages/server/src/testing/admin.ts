@@ -19,6 +19,34 @@ export const instanceNames: Readonly<Record<string, string>> = {
   "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a02": "kmip-two",
 };
 
+/** An instance as a handler answers it. */
+export const sampleInstance = {
+  id: "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a01",
+  name: "kmip-one",
+  description: "",
+  labels: {},
+  status: "Installed" as const,
+  reason: "",
+  origin: "order" as const,
+  createdBy: "a manager",
+  regions: {},
+  certificates: 0,
+  users: 0,
+  keys: {},
+  pending: {},
+  version: "v1",
+};
+
+/** An event as a handler answers it. */
+export const sampleEvent = {
+  eventTime: "2026-11-25T00:00:00Z",
+  action: "a",
+  outcome: "success" as const,
+  severity: "normal" as const,
+  initiator: { id: "i" },
+  target: { id: "t" },
+};
+
 /** What a test's listener is made with. */
 export interface AdminTestOptions {
   readonly handlers?: Partial<Handlers>;

@@ -1,0 +1,134 @@
+import { type Handlers, ManagementError } from "@holdfast/admin";
+import { StoreUnavailable } from "@holdfast/engine";
+import { afterEach, describe, expect, test } from "vitest";
+import {
+  sampleInstance as instance,
+  instanceNames,
+  openAdminTest,
+  tokenOf,
+} from "../testing/admin.ts";
+import { Made } from "./made.ts";
+
+const opened: AsyncDisposable[] = [];
+afterEach(async () => {
+  for (const one of opened.splice(0)) await one[Symbol.asyncDispose]();
+});
+
+async function open(...args: Parameters<typeof openAdminTest>) {
+  const test = await openAdminTest(...args);
+  opened.push(test);
+  return test;
+}
+
+const [one = ""] = Object.keys(instanceNames);
+const manager = tokenOf("manager");
+
+describe("repeated requests", () => {
+  const body = { name: "kmip-new" };
+  const post = (admin: Awaited<ReturnType<typeof open>>, key: string, sent: object = body) =>
+    admin.ask("/v1/instances", {
+      method: "POST",
+      token: manager,
+      body: sent,
+      headers: { "idempotency-key": key },
+    });
+
+  test("are answered as the first, and carried out once", async () => {
+    let made = 0;
+    const ids: string[] = [];
+    const admin = await open({
+      handlers: {
+        createInstance: async ({ newId }) => {
+          made += 1;
+          ids.push(newId);
+          return { ...instance, version: `v${made}` };
+        },
+      },
+    });
+    const [first, second] = await Promise.all([post(admin, "k1"), post(admin, "k1")]);
+    expect([first?.status, second?.status]).toEqual([201, 201]);
+    expect(second?.json).toEqual(first?.json);
+    expect(made).toBe(1);
+    expect(await post(admin, "k1", { name: "other" })).toMatchObject({
+      status: 409,
+      json: { code: "idempotencyMismatch" },
+    });
+    expect(await post(admin, "k2")).toMatchObject({ status: 201, json: { version: "v2" } });
+    expect(new Set(ids).size).toBe(2);
+    const other = await open({
+      handlers: { createInstance: async ({ newId }) => ({ ...instance, id: newId }) },
+    });
+    expect((await post(other, "k1")).json["id"]).toBe(ids[0]);
+  });
+
+  test("what another node made meanwhile is answered instead of a conflict", async () => {
+    let seen = false;
+    const handlers: Partial<Handlers> = {
+      createInstance: () => Promise.reject(new ManagementError("conflict", "another was faster")),
+      readInstance: async ({ params }) => ({ ...instance, id: params.instance }),
+    };
+    const document = {
+      type: 0,
+      id: "",
+      fixed: {},
+      fields: { name: "kmip-new" },
+      destroyed: undefined,
+    };
+    const view = {
+      get: () => (seen ? document : undefined),
+      refresh: async () => {
+        seen = true;
+      },
+    };
+    const admin = await open({ handlers, made: new Made(view, handlers as Handlers) });
+    const answer = await post(admin, "k9");
+    expect(answer).toMatchObject({ status: 201, json: { name: "kmip-one" } });
+    expect(answer.json["id"]).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8/);
+    expect(await post(admin, "k8", { name: "other" })).toMatchObject({
+      json: { code: "idempotencyMismatch" },
+    });
+  });
+
+  test("what failed is tried again", async () => {
+    let tries = 0;
+    const admin = await open({
+      handlers: {
+        createInstance: () => {
+          tries += 1;
+          return tries === 1
+            ? Promise.reject(new StoreUnavailable("noLease", "x"))
+            : Promise.resolve(instance);
+        },
+      },
+    });
+    expect(await post(admin, "k")).toMatchObject({ status: 503 });
+    expect(await post(admin, "k")).toMatchObject({ status: 201 });
+  });
+
+  test("a secret that was shown once is not shown again", async () => {
+    const token = {
+      id: one,
+      name: "ci",
+      role: "viewer" as const,
+      createdAt: "2026-11-25T00:00:00Z",
+      createdBy: "a manager",
+      expiresAt: "2027-11-25T00:00:00Z",
+      state: "valid" as const,
+      regions: {},
+    };
+    const admin = await open({
+      handlers: { createToken: async () => ({ token, secret: "hf_s3cret" }) },
+    });
+    const send = () =>
+      admin.ask("/v1/tokens", {
+        method: "POST",
+        token: manager,
+        body: { name: "ci", role: "viewer" },
+        headers: { "idempotency-key": "k" },
+      });
+    expect((await send()).json["secret"]).toBe("hf_s3cret");
+    const again = await send();
+    expect(again).toMatchObject({ status: 409, json: { code: "madeAlready" } });
+    expect(again.text).not.toContain("hf_s3cret");
+  });
+});
