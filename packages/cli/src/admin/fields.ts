@@ -49,6 +49,11 @@ export function optionOf(name: string): string {
   return `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
+/** `pem-out` and `createdAfter` as commander keeps them. */
+export function camel(option: string): string {
+  return option.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
 interface Definition {
   readonly type: string;
   readonly innerType?: z.core.$ZodType;

@@ -1,10 +1,10 @@
-import { writeFileSync } from "node:fs";
 import type { AdminClient, CallOptions } from "@holdfast/admin";
-import { Failure, readGiven, reasonOf } from "../failure.ts";
+import { Failure, readGiven } from "../failure.ts";
 import { type Json, say, sayJson } from "../output.ts";
 import { ask, askSecret, canAsk } from "./ask.ts";
 import type { Operation } from "./build.ts";
-import { optionOf } from "./fields.ts";
+import { camel, optionOf } from "./fields.ts";
+import { blockLines, keepOutputs, outputsOf, withoutBlocks } from "./outputs.ts";
 import { listLines, thingLines } from "./print.ts";
 import { firstLine, parseRoot, rootsByRegion } from "./root-option.ts";
 import { type SiteOptions, withAdmin } from "./site.ts";
@@ -29,12 +29,13 @@ export async function runOperation(
   args: readonly string[],
   given: Given,
 ): Promise<void> {
+  const outputs = outputsOf(operation.row, given);
   const sent = await sentOf(operation, args, given);
   await withAdmin(given, async (client) => {
     if (given["follow"] === true) return await follow(client, sent, given);
     if (given["all"] === true) return await allPages(client, operation, sent, given);
     const answer = (await client.call(operation.name, sent, optionsOf(given))) as Thing;
-    const kept = keepOutputs(operation, answer, given);
+    const kept = keepOutputs(outputs, answer);
     const final = given["wait"] === true ? await waited(client, operation, sent, kept) : kept;
     print(operation, final, given);
   });
@@ -139,26 +140,6 @@ async function allPages(
   }
 }
 
-/** Writes what belongs into files there, and takes it out of what is printed. */
-function keepOutputs({ row }: Operation, answer: Thing, given: Given): Thing {
-  const rest: Record<string, Json> = { ...answer };
-  for (const { field, option } of row.output ?? []) {
-    const path = given[camel(option)];
-    const text = rest[field];
-    if (typeof path !== "string" || typeof text !== "string") continue;
-    try {
-      // Never over a file that is there: it may be another key.
-      writeFileSync(path, text.endsWith("\n") ? text : `${text}\n`, { mode: 0o600, flag: "wx" });
-    } catch (error) {
-      // What is shown once must not be lost with the path: it is printed instead.
-      process.stderr.write(`holdfast: --${option} ${path}: ${reasonOf(error)}; printed instead\n`);
-      continue;
-    }
-    rest[field] = path;
-  }
-  return rest;
-}
-
 async function waited(
   client: AdminClient,
   { row }: Operation,
@@ -175,7 +156,7 @@ function print({ row, name }: Operation, answer: Thing, { json }: Given): void {
   const items = answer["items"];
   if (json === true || name === "readOpenApi") sayJson(answer);
   else if (Array.isArray(items) && row.columns !== undefined) printList(row.columns, answer);
-  else say(...thingLines(answer));
+  else say(...thingLines(withoutBlocks(row, answer)), ...blockLines(row, answer));
   const failed = (item: Json) => (item as Thing)["state"] === "failed";
   if (name === "runChecks" && Array.isArray(items) && items.some(failed)) process.exitCode = 1;
 }
@@ -187,9 +168,4 @@ function printList(columns: readonly string[], answer: Thing): void {
   if (answer["next"] !== undefined) {
     process.stderr.write(`holdfast: more with --cursor ${String(answer["next"])}, or --all\n`);
   }
-}
-
-/** `pem-out` and `createdAfter` as commander keeps them. */
-function camel(option: string): string {
-  return option.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }

@@ -35,10 +35,11 @@ function timeOf({ name }: Field, text: string): string {
   const ago = /^(\d+)([mhd])$/.exec(text);
   const ms =
     ago === null ? Date.parse(text) : Date.now() - Number(ago[1]) * (units[ago[2] ?? ""] ?? 0);
-  if (Number.isNaN(ms)) {
+  const date = new Date(ms);
+  if (Number.isNaN(date.getTime())) {
     throw new Failure(`${optionOf(name)} ${text}: is no time, such as 2026-11-25T10:00:00Z or 24h`);
   }
-  return new Date(ms).toISOString();
+  return date.toISOString();
 }
 
 function pairsOf({ name }: Field, texts: readonly string[]): Readonly<Record<string, string>> {

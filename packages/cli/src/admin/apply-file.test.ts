@@ -1,0 +1,78 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readDeclaration } from "./apply-file.ts";
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-declaration-"));
+});
+
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function write(name: string, content: string): string {
+  writeFileSync(join(folder, name), content);
+  return join(folder, name);
+}
+
+describe("a declaration", () => {
+  test("is read with the files that it names, which lie beside it", () => {
+    write("vcenter.pem", "a PEM");
+    write("esx.password", "a long password\nmore");
+    write("api.key", "the key\r\n");
+    const path = write(
+      "instances.yaml",
+      `instances:
+  - name: kmip-prod
+    labels: { group: finance }
+    rootOfTrust:
+      a: { type: key-protect, instanceId: i, rootKey: k, apiKey: { fromFile: api.key } }
+      b: { type: pkcs11, token: t, rootKey: k, pin: { env: HOLDFAST_ROOT_PIN } }
+    certificates:
+      - { name: vcenter, file: vcenter.pem }
+    users:
+      - { name: esx, passwordFile: esx.password }
+`,
+    );
+    const [one, ...more] = readDeclaration(path);
+    expect(more).toEqual([]);
+    expect(one).toMatchObject({
+      name: "kmip-prod",
+      description: undefined,
+      labels: { group: "finance" },
+      roots: {
+        a: { type: "key-protect", instanceId: "i", rootKey: "k", apiKey: { value: "the key" } },
+        b: { type: "pkcs11", token: "t", rootKey: "k", pin: { env: "HOLDFAST_ROOT_PIN" } },
+      },
+      certificates: [{ name: "vcenter", kind: "client", pem: "a PEM" }],
+    });
+    expect(one?.users[0]?.password()).toBe("a long password");
+  });
+
+  test.each([
+    ["instances: [", "not YAML"],
+    ["{}", "instances: "],
+    ["instances: [{ name: a }, { name: a }]", "instance a is declared twice"],
+    ["instances: [{ name: a, descripton: b }]", "instances.0"],
+    ["instances: [{ name: a, rootOfTrust: { a: { type: nonsense } } }]", "rootOfTrust.a.type"],
+    ["instances: [{ name: a, certificates: [{ name: b, file: missing.pem }] }]", "missing.pem"],
+  ])("%j is refused, and says where", (content, wanted) => {
+    const path = write("instances.yaml", content);
+    expect(() => readDeclaration(path)).toThrow(
+      expect.objectContaining({ name: "Failure", message: expect.stringContaining(wanted) }),
+    );
+  });
+
+  test("takes no secret itself, and does not repeat it", () => {
+    const content =
+      "instances: [{ name: a, rootOfTrust: { a: { type: key-protect, apiKey: very-secret } } }]";
+    const path = write("instances.yaml", content);
+    const read = () => readDeclaration(path);
+    expect(read).toThrow("apiKey");
+    expect(read).not.toThrow("very-secret");
+  });
+});

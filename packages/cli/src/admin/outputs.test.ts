@@ -1,0 +1,71 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { CommandRow } from "./command-table.ts";
+import { blockLines, keepOutputs, outputsOf, withoutBlocks } from "./outputs.ts";
+
+const row: CommandRow = {
+  words: "authority issue",
+  output: [
+    { field: "pem", option: "pem-out" },
+    { field: "privateKey", option: "key-out" },
+  ],
+};
+const answer = { name: "esx", pem: "BEGIN\nabc\nEND\n", privateKey: "BEGIN\nsecret\nEND" };
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-outputs-"));
+});
+
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe("what goes into files", () => {
+  test("is written for its owner alone, and its path is printed in its place", () => {
+    const path = join(folder, "esx.key");
+    const kept = keepOutputs(outputsOf(row, { keyOut: path }), answer);
+    expect(kept).toEqual({ ...answer, privateKey: path });
+    expect(readFileSync(path, "utf8")).toBe(`${answer.privateKey}\n`);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  test("is never written over another file: that is said before anything is made", () => {
+    const path = join(folder, "other.key");
+    writeFileSync(path, "another key");
+    expect(() => outputsOf(row, { keyOut: path })).toThrow(
+      expect.objectContaining({ name: "Failure", message: expect.stringContaining("--key-out") }),
+    );
+    const late = { field: "privateKey", option: "key-out", path };
+    expect(keepOutputs([late], answer)).toEqual(answer);
+    expect(readFileSync(path, "utf8")).toBe("another key");
+  });
+
+  test("is printed where its path cannot be written", () => {
+    const path = join(folder, "missing", "esx.key");
+    expect(keepOutputs(outputsOf(row, { keyOut: path }), answer)).toEqual(answer);
+  });
+});
+
+describe("texts of several lines", () => {
+  test("stand below, line by line, so that they can be copied", () => {
+    expect(withoutBlocks(row, answer)).toEqual({ name: "esx" });
+    expect(blockLines(row, answer)).toEqual([
+      ...["", "pem:", "BEGIN", "abc", "END"],
+      ...["", "privateKey:", "BEGIN", "secret", "END"],
+    ]);
+  });
+
+  test("show control characters as text", () => {
+    expect(blockLines(row, { pem: "BEGIN\na\u001b[2J\nEND" })).toContain("a\\u001b[2J");
+  });
+
+  test("are none where a path or one line stands", () => {
+    const kept = { pem: "/run/esx.pem" };
+    expect(blockLines(row, kept)).toEqual([]);
+    expect(withoutBlocks(row, kept)).toEqual(kept);
+  });
+});

@@ -1,0 +1,72 @@
+import { existsSync, writeFileSync } from "node:fs";
+import { Failure, reasonOf } from "../failure.ts";
+import { type Json, plain } from "../output.ts";
+import type { CommandRow } from "./command-table.ts";
+import { camel } from "./fields.ts";
+
+type Thing = Readonly<Record<string, Json>>;
+
+/** A field of the answer that goes into a file. */
+export interface Output {
+  readonly field: string;
+  readonly option: string;
+  readonly path: string;
+}
+
+/** Which fields go into files; one that is there already is a `Failure` before anything is asked of the service. */
+export function outputsOf(
+  { output = [] }: CommandRow,
+  given: Readonly<Record<string, unknown>>,
+): readonly Output[] {
+  return output.flatMap(({ field, option }) => {
+    const path = given[camel(option)];
+    if (typeof path !== "string") return [];
+    // Never over a file that is there: it may be another key.
+    if (existsSync(path))
+      throw new Failure(`--${option} ${path}: is there already; give another path`);
+    return [{ field, option, path }];
+  });
+}
+
+/** Writes what belongs into files there; in what is left to be printed their paths stand in its place. */
+export function keepOutputs(outputs: readonly Output[], answer: Thing): Thing {
+  const rest: Record<string, Json> = { ...answer };
+  for (const { field, option, path } of outputs) {
+    const text = rest[field];
+    if (typeof text !== "string") continue;
+    try {
+      writeFileSync(path, text.endsWith("\n") ? text : `${text}\n`, { mode: 0o600, flag: "wx" });
+      rest[field] = path;
+    } catch (error) {
+      // What is shown once must not be lost with the path: it is printed instead.
+      process.stderr.write(`holdfast: --${option} ${path}: ${reasonOf(error)}; printed instead\n`);
+    }
+  }
+  return rest;
+}
+
+/** The answer without texts of several lines, such as PEM. */
+export function withoutBlocks(row: CommandRow, answer: Thing): Thing {
+  const blocks = new Set(blocksOf(row, answer).map(([field]) => field));
+  return Object.fromEntries(Object.entries(answer).filter(([field]) => !blocks.has(field)));
+}
+
+/** Those texts, line by line, so that they can be copied. */
+export function blockLines(row: CommandRow, answer: Thing): readonly string[] {
+  return blocksOf(row, answer).flatMap(([field, text]) => {
+    const lines = text.trimEnd().split(/\r?\n/);
+    return ["", `${field}:`, ...lines.map((line) => plain(line))];
+  });
+}
+
+function blocksOf(
+  { output = [] }: CommandRow,
+  answer: Thing,
+): readonly (readonly [string, string])[] {
+  return output.flatMap(({ field }) => {
+    const text = answer[field];
+    return typeof text === "string" && text.trimEnd().includes("\n")
+      ? [[field, text] as const]
+      : [];
+  });
+}

@@ -1,0 +1,62 @@
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type Profiles, profilesFile, readProfiles, writeProfiles } from "./profiles.ts";
+
+let folder: string;
+let file: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-profiles-"));
+  file = join(folder, "holdfast", "profiles.json");
+});
+
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const all: Profiles = {
+  current: "site",
+  profiles: { site: { url: ["https://kms-1.example:8443"], tokenFile: "/run/token" } },
+};
+
+describe("profiles", () => {
+  test("are none where there is no file", () => {
+    expect(readProfiles(file)).toEqual({ profiles: {} });
+  });
+
+  test("come back as they were written, for their owner alone, and leave no draft", () => {
+    writeProfiles(all, file);
+    writeProfiles(all, file);
+    expect(readProfiles(file)).toEqual(all);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(statSync(dirname(file)).mode & 0o777).toBe(0o700);
+    expect(readdirSync(dirname(file))).toEqual(["profiles.json"]);
+  });
+
+  test.each([
+    ["{", "mend or delete it"],
+    ['{"profiles":{"a":{"url":[]}}}', "holds no profiles"],
+    ["[]", "holds no profiles"],
+  ])("%j is told of", (content, wanted) => {
+    writeProfiles(all, file);
+    writeFileSync(file, content);
+    expect(() => readProfiles(file)).toThrow(
+      expect.objectContaining({ name: "Failure", message: expect.stringContaining(wanted) }),
+    );
+  });
+
+  test("that cannot be written are told of", () => {
+    writeFileSync(join(folder, "holdfast"), "");
+    expect(() => writeProfiles(all, file)).toThrow(expect.objectContaining({ name: "Failure" }));
+  });
+
+  test("lie where XDG has them", () => {
+    const before = process.env["XDG_CONFIG_HOME"];
+    process.env["XDG_CONFIG_HOME"] = folder;
+    expect(profilesFile()).toBe(file);
+    if (before === undefined) delete process.env["XDG_CONFIG_HOME"];
+    else process.env["XDG_CONFIG_HOME"] = before;
+  });
+});

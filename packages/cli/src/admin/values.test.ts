@@ -1,0 +1,50 @@
+import { describe, expect, test } from "vitest";
+import type { Field, FieldKind } from "./fields.ts";
+import { fieldValue } from "./values.ts";
+
+const field = (kind: FieldKind): Field => ({
+  ...{ name: "createdAfter", kind, choices: [], required: false, description: "" },
+});
+
+describe("the value of an option", () => {
+  test.each<[FieldKind, unknown, unknown]>([
+    ["text", "some text", "some text"],
+    ["choice", "Active", "Active"],
+    ["switch", true, "true"],
+    ["number", "12", 12],
+    ["number", "0.5", 0.5],
+    ["time", "2026-11-25T10:00:00Z", "2026-11-25T10:00:00.000Z"],
+    ["time", "2026-11-25T12:00:00+02:00", "2026-11-25T10:00:00.000Z"],
+    ["list", ["a", "b"], ["a", "b"]],
+    ["pairs", ["site=x", "group=a=b", "empty="], { site: "x", group: "a=b", empty: "" }],
+    ["json", '{"a":[1]}', { a: [1] }],
+  ])("%s: %j is %j", (kind, given, wanted) => {
+    expect(fieldValue(field(kind), given)).toEqual(wanted);
+  });
+
+  test.each<[string, number]>([
+    ["90m", 90 * 60_000],
+    ["24h", 24 * 3_600_000],
+    ["7d", 7 * 86_400_000],
+  ])("%s ago is a time", (given, ms) => {
+    const before = Date.now() - ms;
+    const at = Date.parse(String(fieldValue(field("time"), given)));
+    expect(at).toBeGreaterThanOrEqual(before);
+    expect(at).toBeLessThanOrEqual(Date.now() - ms);
+  });
+
+  test.each<[FieldKind, unknown, string]>([
+    ["number", "many", "--created-after many: is no number"],
+    ["number", "", "is no number"],
+    ["number", "Infinity", "is no number"],
+    ["time", "yesterday", "is no time, such as"],
+    ["time", "99999999999999d", "is no time"],
+    ["pairs", ["=value"], "is no KEY=VALUE"],
+    ["pairs", ["key"], "is no KEY=VALUE"],
+    ["json", "{", "--created-after: is no JSON"],
+  ])("%s: %j is refused", (kind, given, wanted) => {
+    expect(() => fieldValue(field(kind), given)).toThrow(
+      expect.objectContaining({ name: "Failure", message: expect.stringContaining(wanted) }),
+    );
+  });
+});

@@ -1,0 +1,38 @@
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import type { Said } from "./server-command.ts";
+
+const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
+const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
+const boundMs = 90_000;
+
+/** What a user gives besides the arguments. */
+export interface Surroundings {
+  readonly env?: Readonly<Record<string, string>>;
+  /** What standard input holds; nothing unless given. */
+  readonly input?: string;
+  /** Ends the command as Ctrl-C does. */
+  readonly signal?: AbortSignal;
+  /** Hears of each piece of standard output. */
+  readonly heard?: (text: string) => void;
+}
+
+/** The command line as a user has it: `packages/cli`'s own entry, in a process of its own. */
+export async function commandLine(
+  args: readonly string[],
+  { env = {}, input = "", signal, heard }: Surroundings = {},
+): Promise<Said> {
+  const { PATH = "", HOME = "" } = process.env;
+  const child = spawn(process.execPath, [entry, ...args], {
+    env: { PATH, HOME, NODE_COMPILE_CACHE: compileCache, ...env },
+    timeout: boundMs,
+  });
+  signal?.addEventListener("abort", () => child.kill("SIGINT"));
+  const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
+  child.stdin.on("error", () => undefined);
+  child.stdin.end(input);
+  if (heard !== undefined) child.stdout.on("data", (chunk: Buffer) => heard(chunk.toString()));
+  const [out, err, code] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+  return { code, out, err };
+}
