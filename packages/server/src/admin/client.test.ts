@@ -20,7 +20,7 @@ async function open(...args: Parameters<typeof openAdminTest>) {
   return test;
 }
 
-const [one = "", two = ""] = Object.keys(instanceNames);
+const [, two = ""] = Object.keys(instanceNames);
 const manager = tokenOf("manager");
 
 describe("the typed client", () => {
