@@ -57,6 +57,8 @@ export type DeletionStep = (typeof deletionSteps)[number];
 export type ActiveCounts = Readonly<Record<string, number>>;
 
 const triesMax = 16;
+/** Records that are deleted at the same time: each waits for both regions. */
+const atOnce = 32;
 /** What of an instance goes with it, besides its KEKs. */
 const belongings: ReadonlySet<number> = new Set([
   systemTypes.Certificate,
@@ -174,17 +176,18 @@ export class Deletion {
     held: readonly ManagedObject[],
   ): Promise<number> {
     const { view, records, clock } = this.#options;
-    let done = 0;
-    for (const { objectType, uniqueIdentifier: id } of held) {
-      const document = belongings.has(objectType) ? view.get(objectType, id) : undefined;
-      if (document === undefined) continue;
-      const action = actionOf(objectType);
-      const target = { id, name: document.fields["name"] ?? "", instance };
-      const events = managementEvents(actor, action, target, { timeMs: clock.wallMs() });
-      await records.destroy(objectType, id, events).catch(unlessGone);
-      done += 1;
+    const found = held.flatMap(({ objectType, uniqueIdentifier }) =>
+      belongings.has(objectType) ? (view.get(objectType, uniqueIdentifier) ?? []) : [],
+    );
+    for (let at = 0; at < found.length; at += atOnce) {
+      const some = found.slice(at, at + atOnce).map(async ({ type, id, fields }) => {
+        const target = { id, name: fields["name"] ?? "", instance };
+        const events = managementEvents(actor, actionOf(type), target, { timeMs: clock.wallMs() });
+        await records.destroy(type, id, events).catch(unlessGone);
+      });
+      await Promise.all(some);
     }
-    return done;
+    return found.length;
   }
 
   /** Takes every region's wrap of the instance's KEKs away; answers how many KEKs that were. */
