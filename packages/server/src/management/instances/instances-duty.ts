@@ -45,7 +45,7 @@ interface Seen {
 
 const everyMs = 500;
 const abandonedAfterMs = 5_000;
-const erasedPerRun = 20_000;
+const erasedPerRun = 5_000;
 
 /**
  * Keeps every instance's status in the region's own store as its record says, makes one Installed whose root of trust is
