@@ -3,6 +3,7 @@ import type { Call, Contract, Handlers } from "@holdfast/admin";
 import { ManagementError } from "@holdfast/admin";
 import { systemTypes } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
+import { fingerprintOf, subjectOf } from "../../certificates.ts";
 import type { InstanceAuthorities } from "../authority/instance-authorities.ts";
 import { issueClientPair, signClientRequest } from "../authority/issue.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
@@ -12,7 +13,7 @@ import type { Records } from "../records.ts";
 import type { RefusedDirectory } from "../refused/refused-directory.ts";
 import type { Added, Adding } from "./adding.ts";
 import { certificateAnswer, listedOf, namedCertificate, placeOf } from "./catalogue.ts";
-import { checkUsable, readPasted } from "./paste.ts";
+import { checkUsable, readable, readPasted } from "./paste.ts";
 
 /** What the handlers of certificates stand on. */
 export interface CertificateDeps {
@@ -85,13 +86,14 @@ async function adopt(deps: CertificateDeps, call: CallOf<"adoptCertificate">) {
   const found = await deps.instances.managed(call.params.instance);
   const { fingerprint, name } = call.body;
   const der = deps.refused.find(fingerprint);
-  if (der === undefined) {
+  const certificate = der && readable(der);
+  // Other nodes tell of it: what is added is the certificate that was named, or nothing.
+  if (certificate === undefined || fingerprintOf(certificate) !== fingerprint) {
     throw new ManagementError(
       "notFound",
       "no client with this certificate was refused lately: have vCenter connect once more, or paste the certificate",
     );
   }
-  const certificate = new X509Certificate(der);
   checkUsable(certificate, "client", deps.wallMs(), true);
   const how = { name, kind: "client", origin: "adopted" } as const;
   return addedAnswer(deps, await deps.adding.add(call, found, certificate, how));
@@ -138,8 +140,8 @@ function addedAnswer({ wallMs }: CertificateDeps, { entry, regions }: Added) {
 function authorityAnswer(certificate: X509Certificate) {
   return {
     certificate: certificate.toString(),
-    fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
-    subject: certificate.subject.replaceAll("\n", ", "),
+    fingerprint: fingerprintOf(certificate),
+    subject: subjectOf(certificate),
     notAfter: certificate.validToDate.toISOString(),
   };
 }

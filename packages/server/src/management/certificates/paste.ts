@@ -98,10 +98,8 @@ function signsOthers(certificate: X509Certificate): boolean {
 }
 
 function parse(pem: string): X509Certificate {
-  let certificate: X509Certificate;
-  try {
-    certificate = new X509Certificate(pem);
-  } catch {
+  const certificate = readable(pem);
+  if (certificate === undefined) {
     throw invalid(
       "the certificate between the tags cannot be read: it was cut off or altered on the way; copy it again, whole",
     );
@@ -110,6 +108,18 @@ function parse(pem: string): X509Certificate {
     throw invalid(`the certificate is larger than ${certificateBytesMax} bytes`);
   }
   return certificate;
+}
+
+/** A certificate that can be read whole: its key and its dates too. */
+export function readable(source: string | Uint8Array): X509Certificate | undefined {
+  try {
+    const certificate = new X509Certificate(source);
+    const { validFromDate, validToDate, publicKey } = certificate;
+    const dated = [validFromDate, validToDate].every((date) => Number.isFinite(date.getTime()));
+    return dated && publicKey.type === "public" ? certificate : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function whyNone(text: string): string {

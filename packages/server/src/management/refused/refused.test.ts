@@ -59,6 +59,18 @@ describe("a refused client", () => {
     ).rejects.toEqual(refusal("notFound"));
   });
 
+  test("is not adopted where what a node tells is another certificate", async () => {
+    const instance = await world.instance("kmip-aa");
+    const fingerprint = "ab".repeat(32);
+    refuse(world.b, shown, { fingerprint });
+    await world.b.directory.tick();
+    await world.see();
+    const body = { fingerprint, name: "vcenter-1" };
+    await expect(world.a.call("adoptCertificate", { params: { instance }, body })).rejects.toEqual(
+      refusal("notFound"),
+    );
+  });
+
   test("that comes again and again is told once a while", async () => {
     refuse(world.a, shown);
     await world.a.directory.tick();
