@@ -55,7 +55,11 @@ export class RootOrders {
     }
     return await this.#each(Object.keys(given), async (region) => {
       const root = given[region] as GivenRoot;
-      if (region === this.#options.region) return await this.#options.here.check(root);
+      if (region === this.#options.region) {
+        return await this.#options.here.check(root).catch((error: unknown) => {
+          throw ofRegion(region, error);
+        });
+      }
       return (await this.#options.commands.ask(region, "checkRoot", { root })).reference;
     });
   }
@@ -176,6 +180,12 @@ export class RootOrders {
     );
     return Object.fromEntries(answers);
   }
+}
+
+/** Another region's refusal names the region; this one's does too, since an order is about both. */
+function ofRegion(region: string, error: unknown): unknown {
+  if (!(error instanceof ManagementError)) return error;
+  return new ManagementError(error.code, `region ${region}: ${error.message}`, error.extra);
 }
 
 /** What of a record changes when a region is to be moved; an earlier move that did not end stays openable. */
