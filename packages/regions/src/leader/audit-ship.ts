@@ -23,6 +23,8 @@ export interface ChainedEntry extends AuditEntry {
 /** Where audit entries go. */
 export interface AuditSink {
   readonly name: string;
+  /** Entries of one delivery; 500 unless given. */
+  readonly batchMax?: number;
   /** Resolves when they have arrived; rejects in a bounded time where they have not, and gets the same ones again. */
   deliver(entries: readonly ChainedEntry[], signal: AbortSignal): Promise<void>;
 }
@@ -97,6 +99,10 @@ export class AuditShip implements Duty {
     return { done: batch.points.size === 0 ? 0 : Math.max(1, entries.length), left };
   }
 
+  get #entriesMax(): number {
+    return this.#options.sink.batchMax ?? entriesPerBatch;
+  }
+
   async #gather(
     standings: readonly AuditStanding[],
     points: ReadonlyMap<number, SinkPoint>,
@@ -104,7 +110,7 @@ export class AuditShip implements Duty {
     const batch: Batch = { entries: [], points: new Map(), bytes: 0 };
     const turn = this.#turn;
     for (let step = 0; step < standings.length; step += 1) {
-      if (batch.entries.length >= entriesPerBatch || batch.bytes >= bytesPerBatch) break;
+      if (batch.entries.length >= this.#entriesMax || batch.bytes >= bytesPerBatch) break;
       const partition = (turn + step) % standings.length;
       const standing = standings[partition];
       const from = points.get(partition);
@@ -125,7 +131,7 @@ export class AuditShip implements Duty {
     const { base, head } = standing;
     const storeId = log.storeId ?? "";
     let before = await this.#start(partition, standing, point);
-    const limit = entriesPerBatch - batch.entries.length;
+    const limit = this.#entriesMax - batch.entries.length;
     const range = { from: { after: before.number }, limit, covered: false };
     for (const entry of await log.entries(partition, range)) {
       if (entry.number > head.number) break;

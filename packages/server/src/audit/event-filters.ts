@@ -1,4 +1,4 @@
-import { partitionCount, partitionOf, sysPartition } from "@holdfast/engine";
+import { partitionCount, partitionOf, sysPartition, systemInstance } from "@holdfast/engine";
 import type { CadfEvent } from "./cadf.ts";
 
 /** Which events are asked for; what is left out says nothing. */
@@ -26,10 +26,16 @@ export function partitionsOf({ instances }: EventFilters): readonly number[] {
   return [...new Set([...instances.map(partitionOf), sysPartition])];
 }
 
-/** Whether an event that happened at `timeMs` is asked for. */
-export function matches(filters: EventFilters, event: CadfEvent, timeMs: number): boolean {
-  const { instances, action, outcome, severity, fromMs = 0, toMs = Infinity } = filters;
+/** Whether an entry may have an event that is asked for; most have not, and need not be rendered. */
+export function mayMatch(filters: EventFilters, instance: string, timeMs: number): boolean {
+  const { instances, fromMs = 0, toMs = Number.POSITIVE_INFINITY } = filters;
   if (timeMs < fromMs || timeMs > toMs) return false;
+  return instances === undefined || instance === systemInstance || instances.includes(instance);
+}
+
+/** Whether an event of an entry that may match is asked for. */
+export function matches(filters: EventFilters, event: CadfEvent): boolean {
+  const { instances, action, outcome, severity } = filters;
   if (instances !== undefined && !instances.includes(event.instance)) return false;
   if (outcome !== undefined && event.outcome !== outcome) return false;
   if (severity !== undefined && event.severity !== severity) return false;

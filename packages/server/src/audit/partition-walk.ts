@@ -31,6 +31,8 @@ export class PartitionWalk {
   #chunk = 0;
   /** The number of the last entry that was taken. */
   position: number;
+  /** The next entry's time. */
+  timeMs = 0;
   /** Nothing of interest follows. */
   over = false;
 
@@ -41,9 +43,14 @@ export class PartitionWalk {
     this.position = options.position;
   }
 
+  /** Whether `fill` would read. */
+  get isHungry(): boolean {
+    return !this.over && this.#at >= this.#waiting.length;
+  }
+
   /** Reads on where nothing waits; more the less partitions there are, and the more it was asked for. */
   async fill(walks: number, limit: number): Promise<void> {
-    if (this.over || this.#at < this.#waiting.length) return;
+    if (!this.isHungry) return;
     const first = Math.max(chunkMin, Math.ceil(limit / walks));
     this.#chunk = Math.min(chunkMax, this.#chunk === 0 ? first : this.#chunk * 2);
     const { order } = this.#options;
@@ -60,12 +67,6 @@ export class PartitionWalk {
     return this.#waiting[this.#at];
   }
 
-  /** The next entry's time. */
-  get timeMs(): number {
-    const entry = this.peek();
-    return entry === undefined ? 0 : timeOfEntry(entry.bytes);
-  }
-
   /** Goes past the next entry. */
   take(): void {
     this.position = this.peek()?.number ?? this.position;
@@ -74,7 +75,9 @@ export class PartitionWalk {
   }
 
   #look(): void {
-    if (this.peek() === undefined) return;
+    const next = this.peek();
+    if (next === undefined) return;
+    this.timeMs = timeOfEntry(next.bytes);
     const { order, filters } = this.#options;
     const { fromMs = Number.NEGATIVE_INFINITY, toMs = Number.POSITIVE_INFINITY } = filters;
     const beyond =

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as turn } from "node:timers/promises";
 import {
   type AuditEntry,
   type AuditLog,
@@ -8,7 +8,7 @@ import {
 } from "@holdfast/engine";
 import { type CadfEvent, type CadfSettings, renderCadf } from "./cadf.ts";
 import { type EventOrder, type Positions, readCursor, writeCursor } from "./event-cursor.ts";
-import { type EventFilters, matches, partitionsOf } from "./event-filters.ts";
+import { type EventFilters, matches, mayMatch, partitionsOf } from "./event-filters.ts";
 import { PartitionWalk, slackMs } from "./partition-walk.ts";
 import { readEntry, timeOfEntry } from "./read-entry.ts";
 
@@ -44,6 +44,8 @@ export interface FollowOptions {
 
 /** Entries that one page looks at, at most. */
 const entriesPerPage = 5_000;
+/** And before whoever waits for this node is let through. */
+const entriesAtOnce = 64;
 const followEveryMs = 500;
 const followEntries = 256;
 /** Before the last event that a follower has, others may lie that came later. */
@@ -75,7 +77,10 @@ export class AuditReader {
     );
     const events: CadfEvent[] = [];
     for (let looked = 0; looked < entriesPerPage && events.length < limit; looked += 1) {
-      await Promise.all(walks.map((walk) => walk.fill(walks.length, limit)));
+      if (looked % entriesAtOnce === entriesAtOnce - 1) await turn();
+      if (walks.some(({ isHungry }) => isHungry)) {
+        await Promise.all(walks.map((walk) => walk.fill(walks.length, limit)));
+      }
       const walk = nextOf(walks, order);
       const entry = walk?.peek();
       if (walk === undefined || entry === undefined) break;
@@ -218,9 +223,9 @@ export class AuditReader {
     const { log, cadf } = this.#options;
     const place = { storeId: log.storeId ?? "", partition, number };
     const timeMs = timeOfEntry(bytes);
-    return renderCadf(readEntry(bytes), place, cadf).filter((event) =>
-      matches(filters, event, timeMs),
-    );
+    const content = readEntry(bytes);
+    if (!mayMatch(filters, content.instance, timeMs)) return [];
+    return renderCadf(content, place, cadf).filter((event) => matches(filters, event));
   }
 }
 

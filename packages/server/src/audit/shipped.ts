@@ -1,3 +1,4 @@
+import { setImmediate as turn } from "node:timers/promises";
 import type { ChainedEntry } from "@holdfast/regions";
 import { type CadfEvent, type CadfSettings, renderCadf } from "./cadf.ts";
 import { readEntry } from "./read-entry.ts";
@@ -36,10 +37,28 @@ function shippedEvents(
   }));
 }
 
-/** All events of some entries. */
-export function allShipped(
+/** A shipped event, and its JSON on one line. */
+export interface ShippedText {
+  readonly event: ShippedEvent;
+  readonly text: string;
+}
+
+/** Entries that are rendered before whoever waits for this node is let through. */
+const entriesAtOnce = 32;
+
+/** All events of some entries, as text. Clients' requests go on meanwhile. */
+export async function shippedTexts(
   entries: readonly ChainedEntry[],
   settings: CadfSettings,
-): readonly ShippedEvent[] {
-  return entries.flatMap((entry) => shippedEvents(entry, settings));
+): Promise<readonly ShippedText[]> {
+  const texts: ShippedText[] = [];
+  for (let at = 0; at < entries.length; at += entriesAtOnce) {
+    if (at > 0) await turn();
+    for (const entry of entries.slice(at, at + entriesAtOnce)) {
+      for (const event of shippedEvents(entry, settings)) {
+        texts.push({ event, text: JSON.stringify(event) });
+      }
+    }
+  }
+  return texts;
 }

@@ -1,6 +1,6 @@
 import type { AuditSink, ChainedEntry } from "@holdfast/regions";
 import type { CadfSettings } from "../cadf.ts";
-import { allShipped } from "../shipped.ts";
+import { shippedTexts } from "../shipped.ts";
 import { RotatingFile, type RotatingFileOptions } from "./rotating-file.ts";
 
 /** Writes audit events to a file, one JSON object a line. */
@@ -15,8 +15,8 @@ export class FileSink implements AuditSink, AsyncDisposable {
   }
 
   async deliver(entries: readonly ChainedEntry[]): Promise<void> {
-    const lines = allShipped(entries, this.#cadf).map((event) => `${JSON.stringify(event)}\n`);
-    await this.#file.append(lines.join(""));
+    const texts = await shippedTexts(entries, this.#cadf);
+    await this.#file.append(texts.map(({ text }) => `${text}\n`).join(""));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,4 +1,4 @@
-import type { ShippedEvent } from "../shipped.ts";
+import type { ShippedText } from "../shipped.ts";
 
 /** Who speaks. */
 export interface SyslogOrigin {
@@ -13,19 +13,19 @@ const messageIdMax = 32;
 const hostnameMax = 255;
 
 /** One event as a syslog message (RFC 5424), framed by its length (RFC 6587, 3.4.1; RFC 5425, 4.3). */
-export function syslogFrame(event: ShippedEvent, origin: SyslogOrigin): Buffer {
-  const message = Buffer.from(syslogMessage(event, origin), "ascii");
+export function syslogFrame(shipped: ShippedText, origin: SyslogOrigin): Buffer {
+  const message = Buffer.from(syslogMessage(shipped, origin), "ascii");
   return Buffer.concat([Buffer.from(`${message.length} `, "ascii"), message]);
 }
 
-function syslogMessage(event: ShippedEvent, { hostname, facility }: SyslogOrigin): string {
+function syslogMessage({ event, text }: ShippedText, { hostname, facility }: SyslogOrigin): string {
   const priority = facility * 8 + severities[event.severity];
   const time = event.eventTime.replace("+0000", "Z");
   const id = printable(event.action.replace(/^vmware-solutions\./, ""), messageIdMax);
   const host = printable(hostname, hostnameMax);
   // The message is ASCII, so that it needs no byte-order mark and no receiver misreads it.
-  const text = JSON.stringify(event).replaceAll(/[\u007f-\uffff]/g, escaped);
-  return `<${priority}>1 ${time} ${host} holdfast - ${id} - ${text}`;
+  const ascii = text.replaceAll(/[\u007f-\uffff]/g, escaped);
+  return `<${priority}>1 ${time} ${host} holdfast - ${id} - ${ascii}`;
 }
 
 function escaped(unit: string): string {

@@ -4,7 +4,7 @@ import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
 import type { AuditSink, ChainedEntry } from "@holdfast/regions";
 import type { Address } from "../../address.ts";
 import type { CadfSettings } from "../cadf.ts";
-import { allShipped } from "../shipped.ts";
+import { shippedTexts } from "../shipped.ts";
 import { type SyslogOrigin, syslogFrame } from "./syslog-format.ts";
 
 /** Where syslog goes. */
@@ -27,6 +27,8 @@ export interface SyslogSinkOptions extends SyslogOrigin {
  */
 export class SyslogSink implements AuditSink, AsyncDisposable {
   readonly name = "syslog";
+  /** More than others take at once, since each delivery waits for a moment. */
+  readonly batchMax = 2_000;
   readonly #options: SyslogSinkOptions;
   readonly #cadf: CadfSettings;
   #socket: TLSSocket | undefined;
@@ -41,9 +43,8 @@ export class SyslogSink implements AuditSink, AsyncDisposable {
     const bounded = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
     try {
       const socket = await this.#connected(bounded);
-      const frames = allShipped(entries, this.#cadf).map((event) =>
-        syslogFrame(event, this.#options),
-      );
+      const texts = await shippedTexts(entries, this.#cadf);
+      const frames = texts.map((each) => syslogFrame(each, this.#options));
       await lives(socket, bounded, async () => {
         await written(socket, Buffer.concat(frames));
         await delay(settleMs, undefined, { signal: bounded });

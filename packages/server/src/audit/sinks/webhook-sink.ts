@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { AuditSink, ChainedEntry } from "@holdfast/regions";
 import type { CadfSettings } from "../cadf.ts";
-import { allShipped, type ShippedEvent } from "../shipped.ts";
+import { type ShippedText, shippedTexts } from "../shipped.ts";
 import { httpsPost, type Posted } from "./https-post.ts";
 
 /** Where a webhook is, and how it is spoken to. */
@@ -40,14 +40,14 @@ export class WebhookSink implements AuditSink {
   }
 
   async deliver(entries: readonly ChainedEntry[], signal: AbortSignal): Promise<void> {
-    const events = allShipped(entries, this.#cadf);
+    const events = await shippedTexts(entries, this.#cadf);
     const { batchMax } = this.#options;
     for (let at = 0; at < events.length; at += batchMax) {
       await this.#post(events.slice(at, at + batchMax), signal);
     }
   }
 
-  async #post(events: readonly ShippedEvent[], signal: AbortSignal): Promise<void> {
+  async #post(events: readonly ShippedText[], signal: AbortSignal): Promise<void> {
     const { retryMs = 250, chance } = this.#options;
     for (let attempt = 1; ; attempt += 1) {
       const posted = await this.#try(events, signal);
@@ -65,15 +65,15 @@ export class WebhookSink implements AuditSink {
   }
 
   /** A connection that fails is as a 503. */
-  async #try(events: readonly ShippedEvent[], signal: AbortSignal): Promise<Posted> {
+  async #try(events: readonly ShippedText[], signal: AbortSignal): Promise<Posted> {
     const { url, ca, authorization, timeoutMs = 10_000 } = this.#options;
     const headers = {
       ...authorization(),
       "content-type": "application/json",
       // The same for the same events, whoever sends them and however often.
-      "idempotency-key": hash("sha256", events.map(({ id }) => id).join("\n"), "hex"),
+      "idempotency-key": hash("sha256", events.map(({ event }) => event.id).join("\n"), "hex"),
     };
-    const body = JSON.stringify(events);
+    const body = `[${events.map(({ text }) => text).join(",")}]`;
     return httpsPost(url, { ca: ca(), headers, body, timeoutMs, signal });
   }
 }
