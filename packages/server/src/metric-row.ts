@@ -53,6 +53,8 @@ export interface NodeReadings {
   readonly leads: () => boolean | undefined;
   /** Records set aside in the own store; undefined while that is not known. */
   readonly quarantined: () => number | undefined;
+  /** Status and how many have it. */
+  readonly instances?: () => readonly (readonly [status: string, count: number])[];
   /** Instance, state and how many; at the leader. */
   readonly objects?: () => readonly (readonly [instance: string, state: string, count: number])[];
   /** When each region's last good backup began. */

@@ -1,5 +1,6 @@
 import { adminMetrics } from "./metric-admin.ts";
 import { keepingMetrics } from "./metric-backup.ts";
+import { instanceMetrics } from "./metric-instances.ts";
 import { regionMetrics } from "./metric-regions.ts";
 import { rootEventMetrics, rootReadMetrics } from "./metric-roots.ts";
 import { counter, type EventMetric, none, type ReadMetric, seconds } from "./metric-row.ts";
@@ -180,6 +181,7 @@ export const eventMetrics: readonly EventMetric[] = [
 /** Every metric that is read when it is scraped. */
 export const readMetrics: readonly ReadMetric[] = [
   ...keepingMetrics,
+  ...instanceMetrics,
   ...rootReadMetrics,
   {
     type: "gauge",

@@ -1,3 +1,4 @@
+import { systemTypes } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
 import { printAddress } from "./address.ts";
 import { InstanceLookup } from "./management/instance-lookup.ts";
@@ -6,8 +7,9 @@ import { Deletion } from "./management/instances/deletion.ts";
 import { Endpoints } from "./management/instances/endpoints.ts";
 import { instanceHandlers } from "./management/instances/instance-handlers.ts";
 import { InstancesDuty } from "./management/instances/instances-duty.ts";
-import { ShowInstances } from "./management/instances/show-instance.ts";
+import { ShowInstances, statusCounts } from "./management/instances/show-instance.ts";
 import { StatusFollower } from "./management/instances/status-follower.ts";
+import type { NodeReadings } from "./metric-row.ts";
 import type { Management } from "./node-management.ts";
 import { clock, ids, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
@@ -18,6 +20,7 @@ import { systemTimers } from "./system.ts";
 /** The life of instances at a node: what its leader does for it, and the routes by which it is managed. */
 export interface NodeInstances {
   readonly duties: readonly Duty[];
+  readonly readings: Pick<NodeReadings, "instances">;
   readonly handlers: ReturnType<NodeRoots["handlers"]> & ReturnType<typeof instanceHandlers>;
 }
 
@@ -76,6 +79,7 @@ export function openLifeOfInstances(
   const deps = { view, records, lookup, show, configure, deletion, orders, clock, ids };
   return {
     duties: [duty],
+    readings: { instances: () => statusCounts(view.documents(systemTypes.Instance)) },
     handlers: {
       ...roots.handlers((instance, call) => configure.configured(instance, call)),
       ...instanceHandlers({ ...deps, declaredNames }),

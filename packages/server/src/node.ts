@@ -97,7 +97,7 @@ export async function startNode(
     quarantined: watchQuarantine(parts, own),
     ...certificates.readings,
     ...keeping.readings,
-    ...roots.readings,
+    ...{ ...roots.readings, ...life.readings },
   };
   parts.metrics.watch(readings);
   const access = openAccess(parts, management, keyRing, tenants, endpoint);

@@ -30,6 +30,8 @@ export interface ShowInstancesOptions {
   readonly endpoints: Pick<Endpoints, "of" | "refresh">;
 }
 
+const shownStatuses = ["Inactive", "Configuring", "Installed", "Removing"] as const;
+
 /** Shows instances: what their records say, and how they do in each region. */
 export class ShowInstances {
   readonly #options: ShowInstancesOptions;
@@ -111,6 +113,20 @@ export class ShowInstances {
 export function wholeStatus({ deleted, wanted, origin }: InstanceEntry): ShownInstance["status"] {
   if (deleted) return "Deleted";
   return wanted ?? (origin === "configuration" ? "Installed" : "Inactive");
+}
+
+/** How many instances have which status, those that were deleted left out. */
+export function statusCounts(
+  documents: readonly Document[],
+): readonly (readonly [status: string, count: number])[] {
+  const counts = new Map<string, number>(shownStatuses.map((status) => [status, 0]));
+  for (const document of documents) {
+    const entry = readInstance(document);
+    if (entry === undefined || entry.deleted) continue;
+    const status = wholeStatus(entry);
+    counts.set(status, (counts.get(status) ?? 0) + 1);
+  }
+  return [...counts];
 }
 
 function regionStatus(
