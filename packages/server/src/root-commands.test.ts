@@ -51,7 +51,8 @@ describe("the root key's commands", () => {
     expect(said).toContain(`${path}: version 2 wraps from now on`);
     const root = await openLocalRoot({ path, passphrase: async () => "second" }, systemIds);
     expect(await root.describe()).toMatchObject({ currentVersion: "2" });
-  });
+    // Deriving from a passphrase costs much, and more on a busy machine.
+  }, 60_000);
 
   test("send whose root key is a key manager's to the key manager", async () => {
     const keyProtect = {
