@@ -117,7 +117,7 @@ instances:
     [
       "an unknown setting",
       "kmip: { interop: false, lisen: 1 }",
-      "7: kmip.lisen is no setting; known here are listen, allowPublic, interop,",
+      "7: kmip.lisen is no setting; known here are listen, allowPublic, endpoints,",
     ],
     [
       "a near miss",
