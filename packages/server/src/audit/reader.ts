@@ -78,10 +78,7 @@ export class AuditReader {
     const events: CadfEvent[] = [];
     for (let looked = 0; looked < entriesPerPage && events.length < limit; looked += 1) {
       if (looked % entriesAtOnce === entriesAtOnce - 1) await turn();
-      if (walks.some(({ isHungry }) => isHungry)) {
-        await Promise.all(walks.map((walk) => walk.fill(walks.length, limit)));
-      }
-      const walk = nextOf(walks, order);
+      const walk = await nextWalk(walks, order, limit);
       const entry = walk?.peek();
       if (walk === undefined || entry === undefined) break;
       const found = this.#eventsOf(walk.partition, entry, filters);
@@ -229,7 +226,18 @@ export class AuditReader {
   }
 }
 
-/** The walk that has the next event of all. */
+/** The walk that has the next entry of all; each that has none reads on before. */
+async function nextWalk(
+  walks: readonly PartitionWalk[],
+  order: EventOrder,
+  limit: number,
+): Promise<PartitionWalk | undefined> {
+  if (walks.some(({ isHungry }) => isHungry)) {
+    await Promise.all(walks.map((walk) => walk.fill(walks.length, limit)));
+  }
+  return nextOf(walks, order);
+}
+
 function nextOf(walks: readonly PartitionWalk[], order: EventOrder): PartitionWalk | undefined {
   let best: PartitionWalk | undefined;
   for (const walk of walks) {
