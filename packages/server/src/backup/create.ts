@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import {
   type ChangePage,
   encodeRecord,
@@ -45,6 +46,7 @@ export interface Created {
 
 const pageRecords = 256;
 const pageBytes = 1 << 20;
+const recordsPerTurn = 32;
 /** A partition that changes faster than it can be read is begun anew after a fail-over, and given up in the end. */
 const beginningsMax = 8;
 const pagesBeyondMax = 10_000;
@@ -157,7 +159,9 @@ class Backup {
 
   async #write(page: ChangePage, place: Place): Promise<void> {
     for (const id of page.damaged) place.damaged.add(id);
-    for (const object of page.objects) {
+    for (const [at, object] of page.objects.entries()) {
+      // A node that makes backups serves clients as well.
+      if (at % recordsPerTurn === 0) await setImmediate();
       const record = encodeRecord(object);
       place.digest.update(tagOf(record));
       await this.#writer.add(entryKinds.record, record);
