@@ -125,6 +125,20 @@ describe("status", () => {
     expect([...ring.statuses()]).toMatchObject([["i", { state: "open" }]]);
   });
 
+  test("of an instance that is deleted is forgotten, also what an older question finds then", async () => {
+    await ring.seal(i, secret);
+    root("x").fail("unavailable");
+    nowMs += kekCacheMs / 2;
+    ring.sweep();
+    await settle();
+    expect(ring.statusOf("i")?.state).toBe("grace");
+    nowMs += kekCacheMs / 2;
+    ring.sweep();
+    ring.forget("i");
+    await settle();
+    expect([...ring.statuses()]).toEqual([]);
+  });
+
   test("each change is told once, and a failure that lasts is warned of once a minute", async () => {
     await ring.seal(i, secret);
     root("x").fail("unavailable");

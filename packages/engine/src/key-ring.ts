@@ -39,6 +39,8 @@ interface Sealing {
 }
 
 const retryMaxMs = 1_000;
+/** Loads under way beyond which a sweep begins none: what it leaves is opened when it is needed. */
+const sweepLoadsMax = 256;
 const warnAgainMs = 60_000;
 const exchangeWaitDefaultMs = 3_000;
 const exchangePollMs = 50;
@@ -91,6 +93,15 @@ export class InstanceKeyRing implements KeyRing {
     this.#open.drop(instance);
     if (instance === undefined) this.#failures.clear();
     else this.#failures.delete(instance);
+  }
+
+  /** Forgets an instance that is deleted, with what was found of its keys. */
+  forget(instance: string): void {
+    this.drop(instance);
+    this.#shredded.delete(instance);
+    for (const found of [this.#statuses, this.#sealing, this.#missedMs, this.#warnedMs]) {
+      found.delete(instance);
+    }
   }
 
   /** Forgets the open KEKs of an instance and opens none until `unshred`, whatever its root of trust says. */
@@ -147,7 +158,7 @@ export class InstanceKeyRing implements KeyRing {
   sweep(): void {
     for (const kek of this.#open.all()) {
       if (this.#open.isIdle(kek)) this.#open.forget(kek);
-      else this.#renew(kek);
+      else if (this.#loads.size < sweepLoadsMax) this.#renew(kek);
     }
   }
 

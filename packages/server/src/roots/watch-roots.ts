@@ -16,7 +16,7 @@ import type { RootInUse, Roots } from "./roots.ts";
 export interface WatchRootsOptions {
   readonly region: string;
   readonly roots: Pick<Roots, "inUse" | "of">;
-  readonly keyRing: Pick<InstanceKeyRing, "drop" | "shred" | "unshred" | "revalidate">;
+  readonly keyRing: Pick<InstanceKeyRing, "forget" | "shred" | "unshred" | "revalidate">;
   readonly view: Pick<SystemView, "records" | "onChange">;
   readonly health: Pick<Health, "rootOfTrust">;
   readonly clock: Clock;
@@ -34,6 +34,7 @@ interface ActedOn {
 const lookEveryMs = 1_000;
 const localEveryMs = 10_000;
 const failedEveryMs = 5_000;
+const revalidationsMax = 8;
 
 /**
  * What each node does by itself: it carries out orders that stand in instances' records, asks again for its open keys when
@@ -56,7 +57,18 @@ export class WatchRoots implements Disposable {
   /** A root of trust began or ceased to do its work: whoever is under it finds out what that means at once. */
   changed(instances: readonly string[], { ok, failure }: RootHealth): void {
     if (ok !== true && failure === "unavailable") return;
-    for (const instance of instances) void this.#options.keyRing.revalidate(instance);
+    void this.#revalidate(instances);
+  }
+
+  /** A few at a time: thousands may be under one root key, and its key manager serves others too. */
+  async #revalidate(instances: readonly string[]): Promise<void> {
+    const left = [...instances];
+    const next = async (): Promise<void> => {
+      for (let one = left.pop(); one !== undefined; one = left.pop()) {
+        await this.#options.keyRing.revalidate(one);
+      }
+    };
+    await Promise.all(Array.from({ length: revalidationsMax }, next));
   }
 
   /** Probes what is due, and tells health. */
@@ -68,10 +80,10 @@ export class WatchRoots implements Disposable {
 
   /** Tells health how the roots of trust of this node do. */
   tell(): void {
-    const all = this.#options.roots
-      .inUse()
-      .filter(({ reference, instances }) => reference === undefined || instances.length > 0);
-    const told = nodeState(all);
+    const all = this.#options.roots.inUse();
+    const used = all.filter(({ instances }) => instances.length > 0);
+    const own = all.filter(({ reference }) => reference === undefined);
+    const told = nodeState(used.length > 0 ? used : own);
     if (told !== undefined) this.#options.health.rootOfTrust(told.state, told.reason);
   }
 
@@ -111,7 +123,7 @@ export class WatchRoots implements Disposable {
   }
 
   #forget(instance: string): void {
-    this.#options.keyRing.drop(instance);
+    this.#options.keyRing.forget(instance);
     this.#actedOn.delete(instance);
   }
 
