@@ -8,7 +8,7 @@ import { allWell } from "../support/vitals.ts";
 import type { Extent } from "./options.ts";
 
 /** What Gets were answered during a time, at the region whose root of trust is in trouble. */
-export interface GetFigures {
+interface GetFigures {
   readonly when: "before" | "during" | "after";
   readonly count: number;
   /** Reason → how often. */
@@ -18,7 +18,7 @@ export interface GetFigures {
 }
 
 /** One thing that happened to a root of trust. */
-export interface RootFault {
+interface RootFault {
   readonly what: string;
   readonly gets: readonly GetFigures[];
   /** Until every node of the region answered otherwise, and until all answered again. */
@@ -27,7 +27,7 @@ export interface RootFault {
 }
 
 /** What came of a rotation while keys were made. */
-export interface RotationFigures {
+interface RotationFigures {
   readonly creations: number;
   readonly lost: number;
   /** Until no KEK was under the old version. */
@@ -195,15 +195,18 @@ async function rotation(
   const { a, b } = roots.managers;
   const rotate = async (): Promise<number> => {
     await until("some are made", () => made.length > creations / 10, 60_000);
+    const { items: old } = await roots.admin("a1").call("reportRoots", {});
+    const before = old.map(({ currentVersion }) => currentVersion);
     const beganMs = performance.now();
     await Promise.all([a.change(roots.rootKeys.a, "rotate"), b.change(roots.rootKeys.b, "rotate")]);
     await until(
       "every KEK is under the new version",
       async () => {
         const { items } = await roots.admin("a1").call("reportRoots", {});
-        // Version names are the key managers' own: all under one, and that one the present.
+        // All under one, and that one not the old one.
         return items.every(
-          ({ stale, versions }) => stale === 0 && Object.keys(versions).length === 1,
+          ({ stale, versions }) =>
+            stale === 0 && Object.keys(versions).every((version) => !before.includes(version)),
         );
       },
       60_000,

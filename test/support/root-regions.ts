@@ -110,18 +110,27 @@ export async function startRootRegions(
   };
 }
 
+const passing = new Set(["peerUnreachable", "storeUnavailable", "rootUnavailable"]);
+
 /** Asks again while the regions find each other: on a busy machine one may lose the other for a moment. */
-export async function patient<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+export async function patient<Answer>(
+  ask: () => Promise<Answer>,
+  withinMs?: number,
+): Promise<Answer> {
   const answers: Answer[] = [];
-  await until("an answer", async () => {
-    try {
-      answers.push(await ask());
-      return true;
-    } catch (error) {
-      const { code } = error as { readonly code?: unknown };
-      if (code !== "peerUnreachable" && code !== "storeUnavailable") throw error;
-      return false;
-    }
-  });
+  await until(
+    "an answer",
+    async () => {
+      try {
+        answers.push(await ask());
+        return true;
+      } catch (error) {
+        const { code } = error as { readonly code?: unknown };
+        if (typeof code !== "string" || !passing.has(code)) throw error;
+        return false;
+      }
+    },
+    withinMs,
+  );
   return answers[0] as Answer;
 }

@@ -1,4 +1,9 @@
-import { type InstanceKeyRing, ObjectKekStore, type RootOfTrust } from "@holdfast/engine";
+import {
+  type InstanceKeyRing,
+  ObjectKekStore,
+  type RootOfTrust,
+  RootOfTrustError,
+} from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
 import { openRootOfTrust, type RootContext } from "@holdfast/root-of-trust";
 import type { Management } from "./node-management.ts";
@@ -47,7 +52,6 @@ export interface NodeRoots {
 
 /** How long a state that stays the same is not written again. */
 const stateAgainMs = 300_000;
-const rewrapEveryMs = 15_000;
 
 /** Opens the configuration's root of trust; a file that does no work ends the start, a key manager may come back. */
 export async function openDefault(parts: Parts, environment: Environment): Promise<DefaultRoot> {
@@ -62,7 +66,9 @@ export async function openDefault(parts: Parts, environment: Environment): Promi
     health.rootOfTrust("ok", "");
   } catch (error) {
     if (root.kind === "local") throw new StartError(`rootOfTrust: ${reasonOf(error)}`);
-    health.rootOfTrust("degraded", reasonOf(error));
+    // One that refuses is its instances' alone; one that cannot be reached has opened no key yet.
+    const refuses = error instanceof RootOfTrustError && error.failure !== "unavailable";
+    health.rootOfTrust(refuses ? "degraded" : "unreachable", reasonOf(error));
     observe({ type: "warning", message: `rootOfTrust: ${reasonOf(error)}` });
   }
   return { root, context, places: { environment, sealingKey } };
@@ -116,13 +122,12 @@ export async function openRoots(
   commands.serve(rootCommandHandlers(here));
   const newId = ids.uuid;
   const orders = new RootOrders({ region, here, commands, roots, records, clock, newId });
-  const rewrapEvery = Math.min(rewrapEveryMs, revalidateMs);
   return {
     keyRing,
     orders,
     duties: [
       new ValidateRootsDuty(validate, revalidateMs),
-      new RewrapKeks({ roots, moves, everyMs: rewrapEvery }),
+      new RewrapKeks({ roots, moves, everyMs: revalidateMs }),
     ],
     readings: readingsOf({ region, roots, keyRing, clock }),
     handlers: (configured) =>

@@ -30,9 +30,9 @@ export interface GuardOptions {
   readonly changed: (health: RootHealth) => void;
   /** Calls at the same time; 8 unless given. */
   readonly inFlightMax?: number;
-  /** Calls that may wait for those; 256 unless given. */
+  /** Calls that may wait for those; 4,096 unless given. */
   readonly waitingMax?: number;
-  /** How long a call may take, its wait included; 10,000 unless given. */
+  /** How long a call may take, its wait included; 15,000 unless given. */
   readonly deadlineMs?: number;
 }
 
@@ -105,8 +105,12 @@ export class GuardedRoot implements RootOfTrust {
     return this.#guarded(() => this.#root.rootKeys());
   }
 
-  validate(): Promise<void> {
-    return this.#guarded(() => this.#root.validate());
+  /** What it says of itself is asked for anew afterwards: its key may have been rotated. */
+  async validate(): Promise<void> {
+    await this.#guarded(() => this.#root.validate());
+    if (this.#described !== undefined) {
+      this.#described = { ...this.#described, atMs: Number.NEGATIVE_INFINITY };
+    }
   }
 
   probe(): Promise<void> {
@@ -118,7 +122,7 @@ export class GuardedRoot implements RootOfTrust {
   }
 
   async #guarded<Answer>(call: () => Promise<Answer>): Promise<Answer> {
-    const { clock, deadlineMs = 10_000 } = this.#options;
+    const { clock, deadlineMs = 15_000 } = this.#options;
     try {
       const answer = await answered(this.#inTurn(call), deadlineMs);
       this.#note({ ok: true, failure: undefined, reason: "", okMs: clock.monotonicMs() });
@@ -141,7 +145,7 @@ export class GuardedRoot implements RootOfTrust {
 
   /** A call that is given up goes on holding its place, so that no more are sent after those that hang. */
   async #inTurn<Answer>(call: () => Promise<Answer>): Promise<Answer> {
-    const { inFlightMax = 8, waitingMax = 256 } = this.#options;
+    const { inFlightMax = 8, waitingMax = 4096 } = this.#options;
     if (this.#running >= inFlightMax) {
       if (this.#waiting.length >= waitingMax) {
         throw new RootOfTrustError("unavailable", "too many calls wait for it");

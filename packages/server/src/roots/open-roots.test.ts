@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { MemoryRootOfTrust, RootOfTrustError } from "@holdfast/engine";
 import { expect, test } from "vitest";
-import { OpenRoots } from "./open-roots.ts";
+import { keyOf, OpenRoots } from "./open-roots.ts";
 import { namedRoot } from "./test-roots.ts";
 
 const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
@@ -47,16 +47,16 @@ test("one that nobody names any more is closed after a while, unless somebody co
   const { roots, closed, time } = world();
   await roots.of(namedRoot("x"));
   await roots.of(namedRoot("y"));
-  await roots.keep([namedRoot("y")]);
+  await roots.keep(new Set([keyOf(namedRoot("y"))]));
   time.nowMs += 29_000;
-  await roots.keep([namedRoot("y")]);
+  await roots.keep(new Set([keyOf(namedRoot("y"))]));
   expect(closed).toEqual([]);
   await roots.of(namedRoot("x"));
   time.nowMs += 2_000;
-  await roots.keep([namedRoot("y")]);
+  await roots.keep(new Set([keyOf(namedRoot("y"))]));
   expect(closed).toEqual([]);
   time.nowMs += 30_000;
-  await roots.keep([namedRoot("y")]);
+  await roots.keep(new Set([keyOf(namedRoot("y"))]));
   expect(closed).toEqual(["x"]);
   await roots[Symbol.asyncDispose]();
   expect(closed).toEqual(["x", "y"]);

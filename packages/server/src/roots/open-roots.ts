@@ -61,10 +61,9 @@ export class OpenRoots implements AsyncDisposable {
     );
   }
 
-  /** Closes what none of these names, once it was so for a while. */
-  async keep(references: Iterable<RootReference | undefined>): Promise<void> {
+  /** Closes what is not among these keys of references, once it was so for a while. */
+  async keep(used: ReadonlySet<string>): Promise<void> {
     const { clock, lingerMs = 30_000 } = this.#options;
-    const used = new Set([...references].map(keyOf));
     const nowMs = clock.monotonicMs();
     const closing: Promise<void>[] = [];
     for (const [key, opened] of this.#opened) {

@@ -58,9 +58,12 @@ export class RegionRoots {
     instance: string,
     anySource: boolean,
   ): Promise<{ readonly rewrapped: number; readonly status: RootStatus }> {
-    const { moves, validate } = this.#options;
+    const { moves, validate, roots } = this.#options;
     await this.#refresh();
     try {
+      const { current, next } = roots.named(instance);
+      // Its present version is asked for now.
+      await (await roots.of(next ?? current)).validate();
       const { rewrapped } = await moves.settle(instance, { anySource });
       await validate.one(instance);
       return { rewrapped, status: this.status(instance) };

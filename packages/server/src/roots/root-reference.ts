@@ -67,13 +67,6 @@ export function leftText(roots: readonly LeftRoot[]): string | undefined {
   return roots.length === 0 ? undefined : JSON.stringify(roots);
 }
 
-/** The same whatever was learnt of it and however its secret is sealed: whether two name one root key. */
-export function sameRootKey(one: RootReference, other: RootReference): boolean {
-  const key = ({ type, instanceId, keyRing, rootKey, token }: RootReference): string =>
-    JSON.stringify([type, instanceId, keyRing, rootKey, token]);
-  return key(one) === key(other);
-}
-
 /** What of a reference may be shown. */
 export function shownReference(of: RootReference): Record<string, string> {
   const { type, instanceId, keyRing, rootKey, token, secret } = of;

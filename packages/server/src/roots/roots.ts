@@ -1,11 +1,12 @@
 import {
   type Clock,
   type Document,
+  type ManagedObject,
   type RootOfTrust,
+  readDocument,
   systemTypes,
   type WrappedKek,
 } from "@holdfast/engine";
-import { instanceRecordId } from "../management/records.ts";
 import type { SystemView } from "../management/system-view.ts";
 import type { GuardedRoot, RootHealth } from "./guarded-root.ts";
 import { KekIndex } from "./kek-index.ts";
@@ -15,10 +16,7 @@ import { type NamedRoots, namedRoots, type RootReference } from "./root-referenc
 /** What `Roots` stand on. */
 export interface RootsOptions {
   readonly region: string;
-  readonly view: Pick<
-    SystemView,
-    "documents" | "records" | "get" | "onChange" | "refresh" | "freshAtMs"
-  >;
+  readonly view: Pick<SystemView, "records" | "onChange" | "refresh" | "freshAtMs">;
   /** Opens what a reference names; undefined is the configuration's own root of trust. */
   readonly open: (reference: RootReference | undefined) => Promise<RootOfTrust>;
   readonly clock: Clock;
@@ -34,6 +32,14 @@ export interface RootInUse {
   readonly instances: readonly string[];
 }
 
+/** An instance's record, and what it names for this region. */
+interface Seen {
+  readonly document: Document;
+  readonly named: NamedRoots;
+  /** Of the references. */
+  readonly keys: readonly string[];
+}
+
 const noRoots: NamedRoots = { current: undefined, next: undefined, left: [] };
 const lookAgainMs = 1_000;
 const trimEveryMs = 10_000;
@@ -44,12 +50,20 @@ export class Roots implements AsyncDisposable {
   readonly #open: OpenRoots;
   readonly #keks: KekIndex;
   readonly #timer: NodeJS.Timeout;
+  readonly #instances = new Map<string, Seen>();
+  /** By the key of a reference. */
+  readonly #under = new Map<string, Set<string>>();
+  readonly #stop: () => void;
   #lookedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: RootsOptions) {
     this.#options = options;
     const { open, clock, view } = options;
     this.#keks = new KekIndex(view);
+    for (const record of view.records()) this.#take(record);
+    this.#stop = view.onChange((changed) => {
+      for (const record of changed) this.#take(record);
+    });
     this.#open = new OpenRoots({
       open,
       clock,
@@ -73,23 +87,17 @@ export class Roots implements AsyncDisposable {
 
   /** What an instance's record names for this region. */
   named(instance: string): NamedRoots {
-    const fields = this.document(instance)?.fields;
-    return fields === undefined ? noRoots : namedRoots(fields, this.#options.region);
+    return this.#instances.get(instance)?.named ?? noRoots;
   }
 
   /** An instance's record, unless it was deleted or has not been seen. */
   document(instance: string): Document | undefined {
-    const found = this.#options.view.get(systemTypes.Instance, instanceRecordId(instance));
-    return found?.destroyed === undefined ? found : undefined;
+    return this.#instances.get(instance)?.document;
   }
 
   /** Instances that are not deleted. */
   instances(): readonly string[] {
-    return this.#options.view
-      .documents(systemTypes.Instance)
-      .flatMap(({ fixed, destroyed }) =>
-        destroyed === undefined && fixed["instance"] !== undefined ? [fixed["instance"]] : [],
-      );
+    return [...this.#instances.keys()];
   }
 
   /** KEKs of an instance, as this node sees them. */
@@ -116,6 +124,7 @@ export class Roots implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
+    this.#stop();
     this.#keks[Symbol.dispose]();
     await this.#open[Symbol.asyncDispose]();
   }
@@ -153,14 +162,32 @@ export class Roots implements AsyncDisposable {
   }
 
   #instancesUnder(key: string): readonly string[] {
-    return this.instances().filter((instance) =>
-      references(this.named(instance)).some(({ reference }) => keyOf(reference) === key),
-    );
+    return [...(this.#under.get(key) ?? [])];
+  }
+
+  #take(record: ManagedObject): void {
+    if (record.objectType !== systemTypes.Instance) return;
+    const document = readDocument(record);
+    const instance = document?.fixed["instance"];
+    if (document === undefined || instance === undefined) return;
+    for (const key of this.#instances.get(instance)?.keys ?? []) {
+      const others = this.#under.get(key);
+      others?.delete(instance);
+      if (others?.size === 0) this.#under.delete(key);
+    }
+    this.#instances.delete(instance);
+    if (document.destroyed !== undefined) return;
+    const named = namedRoots(document.fields, this.#options.region);
+    const keys = references(named).map(({ reference }) => keyOf(reference));
+    this.#instances.set(instance, { document, named, keys });
+    for (const key of keys) {
+      const under = this.#under.get(key) ?? new Set<string>();
+      this.#under.set(key, under.add(instance));
+    }
   }
 
   async #trim(): Promise<void> {
-    const named = this.instances().flatMap((instance) => references(this.named(instance)));
-    await this.#open.keep([undefined, ...named.map(({ reference }) => reference)]);
+    await this.#open.keep(new Set(["", ...this.#under.keys()]));
   }
 }
 
