@@ -3,7 +3,7 @@ import { InstanceIndex } from "./management/instance-index.ts";
 import { PeerCommands } from "./management/peer-commands.ts";
 import { has, Presence } from "./management/presence.ts";
 import { Records } from "./management/records.ts";
-import { SystemView } from "./management/system-view.ts";
+import { SystemView, type ViewSource } from "./management/system-view.ts";
 import { clock, ids, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 import type { Tenants } from "./node-tenants.ts";
@@ -25,7 +25,8 @@ export function openManagement(
   { own, peers, store }: Regions,
 ): Management {
   const { monotonicMs } = clock;
-  const view = opened.use(new SystemView({ own, peers, monotonicMs, observe }));
+  const source = () => sourceOf(store.serving());
+  const view = opened.use(new SystemView({ own, peers, source, monotonicMs, observe }));
   const index = opened.use(new InstanceIndex(view));
   const unexpected = (cause: unknown): void =>
     observe({ type: "warning", message: "a command of the other region failed", cause });
@@ -35,6 +36,12 @@ export function openManagement(
   const records = new Records({ region, others, store, view, clock, ids, presence });
   commands.serve({ has: async (input) => ({ had: has(view, input.records) }) });
   return { view, index, records, commands, presence, pushed: (objects) => view.take(objects) };
+}
+
+/** An own store that is not level may hold old data, in which what was deleted since is still there. */
+function sourceOf({ from, through }: ReturnType<Regions["store"]["serving"]>): ViewSource {
+  if (from === "local") return through ? "any" : "own";
+  return from === "remote" ? "other" : "any";
 }
 
 /** Lets in whom the system records name. */

@@ -9,7 +9,7 @@ import {
   withFields,
 } from "@holdfast/engine";
 import { afterEach, describe, expect, test } from "vitest";
-import { SystemView } from "./system-view.ts";
+import { SystemView, type ViewSource } from "./system-view.ts";
 
 const id = "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00";
 const now = (us: number) => ({ us, region: "a" });
@@ -31,7 +31,12 @@ async function update(store: MemoryOwnStore, after: ManagedObject): Promise<void
 
 const open: SystemView[] = [];
 
-function view(own: MemoryOwnStore, peer?: MemoryOwnStore, reachable = () => true): SystemView {
+function view(
+  own: MemoryOwnStore,
+  peer?: MemoryOwnStore,
+  reachable = () => true,
+  source: () => ViewSource = () => "own",
+): SystemView {
   const peers =
     peer === undefined
       ? []
@@ -45,6 +50,7 @@ function view(own: MemoryOwnStore, peer?: MemoryOwnStore, reachable = () => true
   const made = new SystemView({
     own,
     peers,
+    source,
     monotonicMs: () => performance.now(),
     observe: () => undefined,
     everyMs: 5,
@@ -89,6 +95,27 @@ describe("the view of the system records", () => {
     const read = seen.get(systemTypes.Token, id);
     expect(read?.fields["name"]).toBe("renamed");
     expect(read?.destroyed).toBeDefined();
+  });
+
+  test("does not take an old copy's word while another region has more", async () => {
+    const [own, peer] = [new MemoryOwnStore(), new MemoryOwnStore({ replicationId: "peer" })];
+    await create(own, token);
+    await create(peer, token);
+    await update(peer, withDestroyed(token, now(3_000_000)));
+    let source: ViewSource = "other";
+    let reachable = true;
+    const seen = view(
+      own,
+      peer,
+      () => reachable,
+      () => source,
+    );
+    await seen.refresh();
+    expect(seen.get(systemTypes.Token, id)?.destroyed).toBeDefined();
+    reachable = false;
+    await expect(seen.refresh()).rejects.toBeInstanceOf(StoreUnavailable);
+    source = "any";
+    await seen.refresh();
   });
 
   test("says that it cannot tell when no store can be read", async () => {

@@ -12,15 +12,29 @@ import { join, OwnFeed, type Peer } from "@holdfast/regions";
 import type { NodeObserver } from "../events.ts";
 import { reasonOf } from "../start-error.ts";
 
+/** Which store tells everything. */
+export type ViewSource = "own" | "other" | "any";
+
 /** What a `SystemView` reads. */
 export interface SystemViewOptions {
   readonly own: Pick<OwnStore, "state" | "position" | "changes">;
-  /** Asked while the own store cannot be read. */
+  /** Followed while the own store cannot be read, or may lack what they have. */
   readonly peers: readonly Pick<Peer, "state" | "position" | "changes">[];
+  /**
+   * What tells everything now: the own store alone, another region's (the own one may hold old data), or any of them.
+   * The own store unless given.
+   */
+  readonly source?: () => ViewSource;
   readonly monotonicMs: () => number;
   readonly observe: NodeObserver;
   /** From the end of a look to the next; 200 unless given. */
   readonly everyMs?: number;
+}
+
+/** A store that is followed; the first one is the own. */
+interface Source {
+  readonly usable: () => boolean;
+  readonly feed: OwnFeed;
 }
 
 const everyDefaultMs = 200;
@@ -32,7 +46,7 @@ const recordsPerLook = 100_000;
  */
 export class SystemView implements AsyncDisposable {
   readonly #options: SystemViewOptions;
-  readonly #sources: readonly { readonly usable: () => boolean; readonly feed: OwnFeed }[];
+  readonly #sources: readonly Source[];
   readonly #records = new Map<string, ManagedObject>();
   readonly #documents = new Map<string, Document>();
   readonly #listeners = new Set<(changed: readonly ManagedObject[]) => void>();
@@ -136,24 +150,35 @@ export class SystemView implements AsyncDisposable {
 
   async #follow(): Promise<void> {
     const startedMs = this.#options.monotonicMs();
+    const wanted = this.#options.source?.() ?? "own";
     let failure: unknown = new StoreUnavailable("noLease", "no region's store can be read");
-    for (const { usable, feed } of this.#sources) {
-      if (!usable()) continue;
+    let whole = false;
+    const [own, ...others] = this.#sources;
+    // What was deleted there is known before old data of the own store still show it.
+    const sources = wanted === "own" ? this.#sources : [...others, ...(own ? [own] : [])];
+    for (const source of sources) {
+      // Where the own store tells everything, another region is asked only if that fails.
+      if (!source.usable() || (whole && wanted === "own")) continue;
       try {
-        const changed: ManagedObject[] = [];
-        const active = (): boolean => !this.#closed && usable();
-        const left = await feed.follow(recordsPerLook, { active }, (object) => {
-          if (this.#note(object)) changed.push(object);
-        });
-        if (changed.length > 0) this.#tell(changed);
-        if (left > 0) continue;
-        this.#freshAtMs = startedMs;
-        return;
+        const told = await this.#read(source);
+        whole ||= told && (wanted !== "other" || source !== own);
       } catch (error) {
         failure = error;
       }
     }
-    throw failure;
+    if (!whole) throw failure;
+    this.#freshAtMs = startedMs;
+  }
+
+  /** Whether a store has told all that it has. */
+  async #read({ usable, feed }: Source): Promise<boolean> {
+    const changed: ManagedObject[] = [];
+    const active = (): boolean => !this.#closed && usable();
+    const left = await feed.follow(recordsPerLook, { active }, (object) => {
+      if (this.#note(object)) changed.push(object);
+    });
+    if (changed.length > 0) this.#tell(changed);
+    return left === 0;
   }
 
   /** Whether it says anything that was not known. */
