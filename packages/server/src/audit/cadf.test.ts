@@ -166,6 +166,20 @@ describe("management", () => {
     });
   });
 
+  test.each([sha, "leader", "holdfast"])("no caller passes for another by the name %s", (name) => {
+    const principal = { ...call.principal, name };
+    const about = { id: target, instance };
+    const [event] = rendered(
+      systemInstance,
+      managementEvents({ ...call, principal }, "certificate.delete", about, { timeMs: 0 }),
+    );
+    expect(event?.initiator).toMatchObject({
+      ...{ id: "token-1", name, authnId: "token-1" },
+      typeURI: "service/security/account/user",
+      credential: { type: "token" },
+    });
+  });
+
   test("a refusal has its problem's code", () => {
     const event = managementEvent(
       call,

@@ -158,7 +158,9 @@ function rowOf(action: string): ActionRow {
 }
 
 function initiatorOf({ initiator, detail = {} }: AuditEvent): CadfInitiator {
-  if (fingerprint.test(initiator)) {
+  const principal = textOf(detail[detailNames.initiatorId]);
+  // Who speaks by a token is named as somebody chose: never taken for a client, nor for the system itself.
+  if (principal === "" && fingerprint.test(initiator)) {
     const id = `CertificateID-${initiator}`;
     // No address: clients come over a private network, and IBM's events have none either.
     return {
@@ -167,8 +169,8 @@ function initiatorOf({ initiator, detail = {} }: AuditEvent): CadfInitiator {
       credential: { type: "certificate" },
     };
   }
-  const isInternal = internal.has(initiator);
-  const id = textOf(detail[detailNames.initiatorId]) || textOf(detail["token"]) || initiator;
+  const isInternal = internal.has(initiator) && !isCaller(detail);
+  const id = principal || textOf(detail["token"]) || initiator;
   const address = textOf(detail[detailNames.remote]) || textOf(detail["remote"]);
   const kind = isInternal ? "serviceid" : "user";
   return {
@@ -179,6 +181,11 @@ function initiatorOf({ initiator, detail = {} }: AuditEvent): CadfInitiator {
     },
     ...(address === "" ? {} : { host: hostOf(address) }),
   };
+}
+
+/** What the system does by itself comes from no address. */
+function isCaller(detail: NonNullable<AuditEvent["detail"]>): boolean {
+  return textOf(detail[detailNames.remote]) !== "";
 }
 
 function hostOf(address: string): NonNullable<CadfInitiator["host"]> {

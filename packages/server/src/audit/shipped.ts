@@ -16,7 +16,7 @@ interface Proof {
 }
 
 /** An event as sinks get it. */
-export type ShippedEvent = CadfEvent & { readonly holdfast: Proof };
+type ShippedEvent = CadfEvent & { readonly holdfast: Proof };
 
 /** The events of an entry as sinks get them. */
 function shippedEvents(

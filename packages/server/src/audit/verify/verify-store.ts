@@ -24,10 +24,15 @@ export async function verifyStore(log: AuditLog): Promise<StoreVerdict> {
   const notes: string[] = [];
   const standings = await log.standings();
   for (const [partition, standing] of standings.entries()) {
-    if (standing.last === 0) continue;
     const { base, dropped, head, last } = standing;
-    unchained += last - head.number;
+    if (Math.max(last, head.number) === 0) continue;
+    unchained += Math.max(0, last - head.number);
     const name = partitionName(partition);
+    if (last < head.number) {
+      // Whoever cuts the end off sets the count back too.
+      const range = rangeText(last + 1, head.number);
+      findings.add(`${name}: entry ${range}: chained, and beyond the trail's end: removed`);
+    }
     if (dropped > base.number) {
       notes.push(`${name}: entries up to ${dropped} were given up at the hard bound`);
     } else if (base.number > 0) {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   type AuditEvent,
+  type AuditLog,
   encodeAudit,
   MemoryOwnStore,
   partitionOf,
@@ -116,6 +117,24 @@ describe("the store", () => {
     // Whatever was put back lies where it lay.
     expect((await verify()).findings).toEqual([]);
   });
+
+  test.each([599, 0])(
+    "finds that its end was cut off, and the count set back to %i",
+    async (last) => {
+      await append(600);
+      await chain();
+      const { audit } = own;
+      const cut: AuditLog = Object.assign(Object.create(audit), {
+        standings: async () =>
+          (await audit.standings()).map((standing, at) =>
+            at === partition ? { ...standing, last } : standing,
+          ),
+      });
+      expect((await verifyStore(cut)).findings).toEqual([
+        expect.stringMatching(new RegExp(`entry ${last === 0 ? "1 to 600" : "600"}: .*removed`)),
+      ]);
+    },
+  );
 
   test("finds two that changed places, and tells each fault once", async () => {
     await append(1_000);
