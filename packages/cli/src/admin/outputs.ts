@@ -7,7 +7,7 @@ import { camel } from "./fields.ts";
 type Thing = Readonly<Record<string, Json>>;
 
 /** A field of the answer that goes into a file. */
-export interface Output {
+interface Output {
   readonly field: string;
   readonly option: string;
   readonly path: string;

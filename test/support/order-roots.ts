@@ -1,0 +1,177 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createPkcs11Root, type RootContext, rotatePkcs11Root } from "@holdfast/root-of-trust";
+import { commandLine, type Surroundings } from "./command-line.ts";
+import { until } from "./redis.ts";
+import { systemClock, systemIds } from "./redis-store.ts";
+import { type RootRegions, startRootRegions } from "./root-regions.ts";
+import type { Said } from "./server-command.ts";
+import { hasSoftHsm, SoftHsm } from "./softhsm.ts";
+
+const patienceMs = 60_000;
+
+/** The kinds of root of trust that can be ordered here. */
+export const orderedKinds = ["local", "key-protect", "hpcs", "pkcs11"] as const;
+export type OrderedKind = (typeof orderedKinds)[number];
+
+/** A root key for each region, as REST and as the command line give it. */
+export interface OrderedRoot {
+  readonly regions: Readonly<Record<"a" | "b", Readonly<Record<string, unknown>>>>;
+  readonly options: readonly string[];
+  /** Its identifier or label by region; empty where it has none. */
+  readonly keys: { readonly a: string; readonly b: string };
+}
+
+const context: RootContext = { clock: systemClock, ids: systemIds, observe: () => undefined };
+
+/** Two regions that reach every kind of root of trust, and a user of their command line. */
+export class OrderRegions implements AsyncDisposable {
+  readonly roots: RootRegions;
+  readonly folder: string;
+  readonly hsm: SoftHsm | undefined;
+  readonly #resources: AsyncDisposableStack;
+
+  private constructor(
+    roots: RootRegions,
+    folder: string,
+    hsm: SoftHsm | undefined,
+    resources: AsyncDisposableStack,
+  ) {
+    this.roots = roots;
+    this.folder = folder;
+    this.hsm = hsm;
+    this.#resources = resources;
+  }
+
+  /** Starts everything; the user has a profile `site` with a manager's token. */
+  static async start(
+    times: Parameters<typeof startRootRegions>[1],
+    nodes: number,
+  ): Promise<OrderRegions> {
+    await using stack = new AsyncDisposableStack();
+    const folder = await mkdtemp(join(tmpdir(), "holdfast-order-"));
+    stack.defer(() => rm(folder, { recursive: true, force: true }));
+    const hsm = hasSoftHsm() ? stack.use(await SoftHsm.open()) : undefined;
+    const { deadlineMs } = times;
+    const pkcs11 = hsm === undefined ? {} : { pkcs11: { module: hsm.module, deadlineMs } };
+    // Its module is told where its tokens are by the environment, as on any machine.
+    const before = process.env["SOFTHSM2_CONF"];
+    if (hsm !== undefined) process.env["SOFTHSM2_CONF"] = hsm.environment["SOFTHSM2_CONF"] ?? "";
+    stack.defer(() => {
+      if (before === undefined) delete process.env["SOFTHSM2_CONF"];
+      else process.env["SOFTHSM2_CONF"] = before;
+    });
+    const roots = stack.use(await startRootRegions(["declared"], times, nodes, pkcs11));
+    const { secret } = await roots
+      .admin("a1")
+      .call("createToken", { body: { name: "user", role: "manager" } });
+    const { a, b } = roots.managers;
+    await writeFile(join(folder, "ca.pem"), roots.both.a.ca);
+    await writeFile(join(folder, "token"), `${secret}\n`, { mode: 0o600 });
+    await writeFile(join(folder, "a.key"), `${a.apiKey}\n`, { mode: 0o600 });
+    await writeFile(join(folder, "b.key"), `${b.apiKey}\n`, { mode: 0o600 });
+    if (hsm !== undefined) await writeFile(join(folder, "pin"), `${hsm.pin}\n`, { mode: 0o600 });
+    return new OrderRegions(roots, folder, hsm, stack.move());
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#resources.disposeAsync();
+  }
+
+  /** A file of the user's. */
+  file(name: string): string {
+    return join(this.folder, name);
+  }
+
+  async write(name: string, content: string): Promise<string> {
+    await writeFile(this.file(name), content, { mode: 0o600 });
+    return this.file(name);
+  }
+
+  /** `https://HOST:PORT` of a node's management API. */
+  url(name: string): string {
+    const { host, admin } = this.roots.both.node(name);
+    return `https://${host}:${admin}`;
+  }
+
+  /** Runs a command as the user, whose profiles lie in the folder. */
+  run(args: readonly string[], { env, ...more }: Surroundings = {}): Promise<Said> {
+    return commandLine(args, { env: { XDG_CONFIG_HOME: this.folder, ...env }, ...more });
+  }
+
+  /**
+   * Runs a command that must succeed; answers what it printed as JSON. Exit code 3 says to try again: on a busy machine
+   * the regions may lose each other for a moment.
+   */
+  async done(...args: readonly string[]): Promise<Readonly<Record<string, unknown>>> {
+    let said: Said = { code: null, out: "", err: "" };
+    await until(
+      `holdfast ${args.join(" ")}`,
+      async () => {
+        said = await this.run([...args, "--json"]);
+        return said.code !== 3;
+      },
+      patienceMs,
+    );
+    if (said.code !== 0) {
+      throw new Error(`holdfast ${args.join(" ")}: exit ${said.code}: ${said.err}`);
+    }
+    return JSON.parse(said.out) as Readonly<Record<string, unknown>>;
+  }
+
+  /** Makes a root key for each region. */
+  async rootFor(kind: OrderedKind): Promise<OrderedRoot> {
+    const { a, b } = this.roots.managers;
+    if (kind === "local") {
+      const regions = { a: { type: kind }, b: { type: kind } };
+      return { regions, options: rootOptions("a:local", "b:local"), keys: { a: "", b: "" } };
+    }
+    if (kind === "pkcs11") return await this.#token();
+    const manager = kind === "key-protect" ? a : b;
+    const keyFile = this.file(kind === "key-protect" ? "a.key" : "b.key");
+    const keys = {
+      a: await manager.createRootKey("root key of a"),
+      b: await manager.createRootKey("root key of b"),
+    };
+    const { instanceId, apiKey } = manager;
+    const of = (rootKey: string) => ({
+      type: kind,
+      instanceId,
+      rootKey,
+      apiKey: { value: apiKey },
+    });
+    const option = (region: "a" | "b") =>
+      `${region}:${kind},instanceId=${instanceId},rootKey=${keys[region]},apiKey=@${keyFile}`;
+    const regions = { a: of(keys.a), b: of(keys.b) };
+    return { regions, options: rootOptions(option("a"), option("b")), keys };
+  }
+
+  /** Adds a version to a root key in the token. */
+  async rotateToken(rootKey: string): Promise<void> {
+    if (this.hsm !== undefined) await rotatePkcs11Root(this.hsm.settings({ rootKey }), context);
+  }
+
+  async #token(): Promise<OrderedRoot> {
+    const { hsm } = this;
+    if (hsm === undefined) throw new Error("no token");
+    const keys = { a: `a-${randomUUID()}`, b: `b-${randomUUID()}` };
+    for (const rootKey of Object.values(keys)) {
+      await createPkcs11Root(hsm.settings({ rootKey }), context);
+    }
+    const { token, pin } = hsm;
+    const of = (rootKey: string) => ({ type: "pkcs11", token, rootKey, pin: { value: pin } });
+    const option = (region: "a" | "b") =>
+      `${region}:pkcs11,token=${token},rootKey=${keys[region]},pin=@${this.file("pin")}`;
+    return {
+      regions: { a: of(keys.a), b: of(keys.b) },
+      options: rootOptions(option("a"), option("b")),
+      keys,
+    };
+  }
+}
+
+function rootOptions(...roots: readonly string[]): readonly string[] {
+  return roots.flatMap((root) => ["--root", root]);
+}
