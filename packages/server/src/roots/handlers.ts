@@ -2,6 +2,7 @@ import { type Handlers, ManagementError } from "@holdfast/admin";
 import type { Document } from "@holdfast/engine";
 import type { PeerCommandHandlers } from "../management/peer-commands.ts";
 import type { RegionRoots } from "./region-roots.ts";
+import { keysOrder } from "./region-state.ts";
 import type { RootOrders } from "./root-orders.ts";
 import { rootProblem } from "./root-problem.ts";
 import { reportOf } from "./root-report.ts";
@@ -70,7 +71,13 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
     readRoot: async ({ params }) => ({ regions: statuses(deps, params.instance) }),
     revalidateRoot: async (call) => {
       const { instance } = call.params;
-      found(deps, instance);
+      const { fields } = found(deps, instance);
+      const shredded = orders.regions.some((one) => keysOrder(fields, one)?.keys === "shredded");
+      if (shredded && call.principal.role !== "manager") {
+        const detail =
+          "a manager shredded the instance's keys, and only a manager opens them again";
+        throw new ManagementError("forbidden", detail);
+      }
       return { regions: await revalidated(deps, call, instance) };
     },
     shredInstance: async (call) => {

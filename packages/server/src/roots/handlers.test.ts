@@ -1,0 +1,35 @@
+import { type Call, type Contract, ManagementError, type Role } from "@holdfast/admin";
+import { type Document, systemTypes } from "@holdfast/engine";
+import { expect, test } from "vitest";
+import { type RootHandlersDeps, rootHandlers } from "./handlers.ts";
+import { keysField, orderText } from "./region-state.ts";
+
+const instance = "11111111-2222-4333-8444-555555555555";
+
+function handlersOf(keys: "open" | "shredded") {
+  const order = orderText({ keys, id: "o", atMs: 0, by: "boss" });
+  const document: Document = {
+    ...{ type: systemTypes.Instance, id: "r", fixed: { instance }, destroyed: undefined },
+    fields: { name: "kmip-a", [keysField("b")]: order },
+  };
+  const orders = { regions: ["a", "b"], revalidate: async () => ({}) };
+  const roots = { document: () => document, keks: () => [], instances: () => [instance] };
+  const deps = { region: "a", kind: "local", roots, orders, here: {}, declared: () => false };
+  return rootHandlers(deps as unknown as RootHandlersDeps);
+}
+
+function callOf(role: Role): Call<Contract["revalidateRoot"]> {
+  const principal = { name: "n", id: "t", role, instances: [instance], remote: "192.0.2.1" };
+  return { principal, params: { instance } } as unknown as Call<Contract["revalidateRoot"]>;
+}
+
+test.each<["open" | "shredded", Role, boolean]>([
+  ["open", "operator", true],
+  ["open", "manager", true],
+  ["shredded", "operator", false],
+  ["shredded", "manager", true],
+])("keys that are %s: revalidated by a %s: %s", async (keys, role, may) => {
+  const done = handlersOf(keys).revalidateRoot(callOf(role));
+  if (may) expect(await done).toEqual({ regions: {} });
+  else await expect(done).rejects.toThrow(ManagementError);
+});
