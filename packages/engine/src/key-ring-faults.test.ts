@@ -180,6 +180,16 @@ describe("shred", () => {
     await expect(opening).rejects.toThrow(KeyRingUnavailable);
     expect(fresh.statusOf("i")?.state).toBe("shredded");
   });
+
+  test.each(["shred", "forget"] as const)(
+    "nor does another region get a key that it asked for before: %s",
+    async (how) => {
+      const { kekId } = await ring.seal(i, secret);
+      const asking = ring.plaintextFor("i", kekId);
+      ring[how]("i");
+      await expect(asking).rejects.toThrow(how === "shred" ? "shredded" : "dropped");
+    },
+  );
 });
 
 describe("revalidate", () => {

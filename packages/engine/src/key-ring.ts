@@ -174,7 +174,13 @@ export class InstanceKeyRing implements KeyRing {
   async plaintextFor(instance: string, kekId: string): Promise<Uint8Array> {
     try {
       this.#refuseShredded(instance);
-      return await this.#wraps.plaintext(instance, kekId);
+      const drops = this.#open.dropsOf(instance);
+      const plaintext = await this.#wraps.plaintext(instance, kekId);
+      if (drops === this.#open.dropsOf(instance)) return plaintext;
+      // It was shredded, or deleted, while its root of trust was asked.
+      plaintext.fill(0);
+      this.#refuseShredded(instance);
+      throw dropped();
     } catch (error) {
       throw keyRingFault(error);
     }
