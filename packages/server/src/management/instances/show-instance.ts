@@ -8,6 +8,7 @@ import type { InstanceIndex } from "../instance-index.ts";
 import type { Presence } from "../presence.ts";
 import { type Applied, versionOf } from "../records.ts";
 import type { SystemView } from "../system-view.ts";
+import { isUser } from "../users/recorded-users.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { type InstanceEntry, readInstance } from "./instance-entry.ts";
 
@@ -60,7 +61,7 @@ export class ShowInstances {
     const holdings = index.of(id);
     const own = declared().find((each) => each.id === id);
     const certificates = own?.certificates.length ?? holdings?.certificates.size ?? 0;
-    const users = [...(holdings?.users.values() ?? [])].filter(({ destroyed }) => !destroyed);
+    const users = [...(holdings?.users.values() ?? [])].filter(isUser);
     const record = view.record(document.id);
     const inRegions = Object.fromEntries(
       regions().map((region) => [region, this.#inRegion(entry, region, pending[region])]),
