@@ -3,7 +3,14 @@ import type { FindQuery } from "./find.ts";
 import { systemInstance } from "./partition.ts";
 import type { Clock, CommitOutcome, KekStore, KekWrap, ObjectStore, WrappedKek } from "./ports.ts";
 import type { Now } from "./registers.ts";
-import { type KekEntry, kekRecord, kekTerm, readKekRecord, withKekWrap } from "./system-record.ts";
+import {
+  hasErasedWraps,
+  type KekEntry,
+  kekRecord,
+  kekTerm,
+  readKekRecord,
+  withKekWrap,
+} from "./system-record.ts";
 
 /** Who writes system records, and by which clock. */
 export interface SystemWriter {
@@ -59,6 +66,8 @@ export class ObjectKekStore implements KekStore {
       const [before] = await this.#store.read(systemInstance, [kekId]);
       const entry = before && readKekRecord(before.object);
       if (before === undefined || entry?.instance !== instance) return false;
+      // Whoever had its bytes when it was erased brings it back no more.
+      if (hasErasedWraps(before.object)) return false;
       const old = entry.kek.wraps.find(({ region }) => region === replacement.region);
       if (Buffer.compare(old?.blob ?? new Uint8Array(), expected) !== 0) return false;
       const after = withKekWrap(before.object, replacement, nowOf(this.#writer));

@@ -131,6 +131,12 @@ export function withoutKekWraps(record: ManagedObject, now: Now): ManagedObject 
   return { ...record, registers, lastChange };
 }
 
+/** Whether every wrap that a KEK ever had was taken away: its instance was deleted. */
+export function hasErasedWraps({ registers }: ManagedObject): boolean {
+  const wraps = registers.filter(({ tag }) => tag === tags.KekWrap);
+  return wraps.length > 0 && wraps.every(({ value }) => value === undefined);
+}
+
 /** What a KEK's record says, but for wraps that are none; undefined for any other record. */
 export function readKekRecord(record: ManagedObject): KekEntry | undefined {
   return reading(record, systemTypes.Kek, () => {
