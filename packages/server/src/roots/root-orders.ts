@@ -89,12 +89,17 @@ export class RootOrders {
     await records.change(
       systemTypes.Instance,
       instanceRecordId(instance),
-      ({ fields }) =>
-        Object.fromEntries(
+      ({ fields }) => {
+        // Its mark, which stays for ever, must not get another key manager's credentials.
+        if (fields["status"] === "Removing") {
+          throw new ManagementError("wrongState", "the instance is Removing");
+        }
+        return Object.fromEntries(
           Object.entries(checked).flatMap(([region, reference]) =>
             moved(fields, region, reference, atMs),
           ),
-        ),
+        );
+      },
       this.#events(actor, "root.configure", instance, detail),
     );
     return await this.settle(instance, Object.keys(checked), true);

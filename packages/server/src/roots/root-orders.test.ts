@@ -1,0 +1,21 @@
+import type { Document } from "@holdfast/engine";
+import { expect, test } from "vitest";
+import { RootOrders, type RootOrdersOptions } from "./root-orders.ts";
+
+test("an instance whose deletion began meanwhile gets no root of trust any more", async () => {
+  const written: unknown[] = [];
+  const fields = { name: "kmip-a", status: "Removing" };
+  const records = {
+    change: async (_type: number, _id: string, edit: (of: Pick<Document, "fields">) => unknown) => {
+      written.push(edit({ fields }));
+    },
+  };
+  const orders = new RootOrders({
+    ...{ region: "a", records, commands: { others: [] }, clock: { wallMs: () => 0 } },
+    ...{ roots: { document: () => undefined }, newId: () => "o" },
+  } as unknown as RootOrdersOptions);
+  const actor = { principal: { name: "n", id: "t" }, requestId: "r" };
+  const checked = { a: { type: "hpcs", secret: { sealed: "AAAA" } } } as const;
+  await expect(orders.configure(actor, "i", checked)).rejects.toMatchObject({ code: "wrongState" });
+  expect(written).toEqual([]);
+});
