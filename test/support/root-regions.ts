@@ -90,9 +90,16 @@ export async function startRootRegions(
   if (first === undefined) throw new Error("no node");
   const { ca } = both.a;
   let token = "";
+  let refusal: unknown;
+  // A busy machine's first answer may be lost, or come before the node has seen its own record.
   await until("the first token", async () => {
-    token = await firstToken({ node: first, ca });
-    return true;
+    token = await firstToken({ node: first, ca }).catch((error: unknown) => {
+      refusal = error;
+      return "";
+    });
+    return token !== "";
+  }).catch((late: unknown) => {
+    throw refusal ?? late;
   });
   const clients = new Map<string, AdminClient>();
   const admin = (name: string): AdminClient => {
