@@ -29,7 +29,9 @@ test("one that opens the keys of another region is refused, with the instance an
   const ring = ringWith({ "id of two": new SealBroken("a wrapped key is not what was wrapped") });
   const check = checkRoot(ring, instances, "root.key");
   await expect(check).rejects.toThrow(StartError);
-  await expect(check).rejects.toThrow(/root\.key does not open the keys of instance two .* same one/);
+  await expect(check).rejects.toThrow(
+    /root\.key does not open the keys of instance two .* same one/,
+  );
 });
 
 test.each([true, false])(
