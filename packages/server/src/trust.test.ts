@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { instanceIdOf, loadInstances } from "./instances.ts";
 import { type Authority, createAuthority, type Issued, selfSigned } from "./pki.ts";
 import { purposes } from "./purposes.ts";
-import { Trust } from "./trust.ts";
+import { pinnedOf, Trust } from "./trust.ts";
 
 const day = 86_400_000;
 const notBeforeMs = Date.UTC(2026, 0, 1);
@@ -95,6 +95,65 @@ describe("trust", () => {
     expect(without.digest).not.toBe(before.digest);
     const moved = trustOf(entry("b", [], [one.certificate]));
     expect(moved.recheck(admission, client, nowMs)).toBe(false);
+  });
+});
+
+describe("a trust that is changed in place", () => {
+  const facts = () => pinnedOf(parse(pinned));
+  const tenants = (trust: Trust) => {
+    for (const name of ["a", "b"]) trust.setTenant(name, name, new Map());
+  };
+
+  test("of two entries of a certificate, the lower rank counts, in whatever order they came", () => {
+    for (const order of [
+      ["a", "b"],
+      ["b", "a"],
+    ]) {
+      const trust = new Trust();
+      tenants(trust);
+      for (const name of order) {
+        trust.pin(`entry of ${name}`, name, facts(), name === "a" ? "0" : "1");
+      }
+      expect(verdict(trust, parse(pinned))).toBe("a");
+      const admission = trust.check(parse(pinned), nowMs);
+      if (typeof admission === "string") throw new Error(admission);
+      trust.remove("entry of a");
+      expect(trust.isCurrent(admission)).toBe(false);
+      expect(trust.recheck(admission, parse(pinned), nowMs)).toBe(false);
+      expect(verdict(trust, parse(pinned))).toBe("b");
+    }
+  });
+
+  test("what an authority let in ends with it, and is pinned past it", async () => {
+    const trust = new Trust();
+    tenants(trust);
+    const empty = trust.digest;
+    trust.bind("authority", "a", parse(one), "1");
+    const client = parse(await one.issue(leaf("client")));
+    const admission = trust.check(client, nowMs);
+    if (typeof admission === "string") throw new Error(admission);
+    expect(trust.isCurrent(admission)).toBe(true);
+    trust.pin("pin", "b", pinnedOf(client), "1");
+    expect(verdict(trust, client)).toBe("b");
+    trust.remove("pin");
+    expect(verdict(trust, client)).toBe("a");
+    trust.remove("authority");
+    expect(verdict(trust, client)).toBe("unknownCertificate");
+    expect(trust.digest).toBe(empty);
+    trust.remove("authority");
+  });
+
+  test("an instance's name and users are those of now, for whoever is in already", () => {
+    const trust = new Trust();
+    tenants(trust);
+    trust.pin("pin", "a", facts(), "1");
+    const admission = trust.check(parse(pinned), nowMs);
+    if (typeof admission === "string") throw new Error(admission);
+    const users = new Map();
+    trust.setTenant("a", "renamed", users);
+    expect(admission.instance).toMatchObject({ id: "a", name: "renamed" });
+    expect(admission.instance.users).toBe(users);
+    expect(trust.isCurrent(admission)).toBe(true);
   });
 });
 
