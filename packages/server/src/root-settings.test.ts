@@ -241,6 +241,19 @@ describe("a secret that an instance names", () => {
     ).toThrow("rootOfTrust.secretsFolder");
   });
 
+  test("is none that the node keeps for itself", () => {
+    const own = { file: "f", passphraseFile: "secrets/root.pass", secretsFolder: "secrets" };
+    const wrong = (config: Config, secret: { file: string } | { env: string }) => () =>
+      rootSettingsOf(config, { environment }, { ...named, secret });
+    const group = { ...hsm, pinFile: "secrets/pin" };
+    const config = configOf({ ...own, pkcs11: group });
+    expect(wrong(config, { file: "root.pass" })).toThrow("the node's own configuration");
+    expect(wrong(config, { file: "pin" })).not.toThrow();
+    const { passphraseFile: _, ...rest } = own;
+    const byName = configOf({ ...rest, passphraseEnv: "HOLDFAST_ROOT_PASS", pkcs11: group });
+    expect(wrong(byName, { env: "HOLDFAST_ROOT_PASS" })).toThrow("the node's own configuration");
+  });
+
   test("sealed opens for the token that it was sealed for, and no other", async () => {
     const file = join(folder, "sealing.key");
     await createSealingKey(file, { clock: systemClock, ids: systemIds });

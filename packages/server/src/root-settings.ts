@@ -1,5 +1,5 @@
 import { access, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type Observer, type RootOfTrust, SealBroken } from "@holdfast/engine";
 import {
   type HpcsSettings,
@@ -64,7 +64,7 @@ export function rootSettingsOf(
       return localSettings(root, places.environment);
     case "key-protect":
     case "hpcs":
-      return keyManagerSettings(root, places, { ...named, type: named.type });
+      return keyManagerSettings(config, places, { ...named, type: named.type });
     case "pkcs11":
       return pkcs11Settings(config, places, named);
   }
@@ -159,11 +159,12 @@ function localSettings(root: RootConfig, environment: Environment): LocalSetting
 }
 
 function keyManagerSettings(
-  root: RootConfig,
+  config: Config,
   places: SecretPlaces,
   named: NamedRoot & { readonly type: "key-protect" | "hpcs" },
 ): KeyProtectSettings | HpcsSettings {
   const { type } = named;
+  const root = config.rootOfTrust;
   const name = type === "hpcs" ? "hpcs" : "keyProtect";
   const group = root[name];
   if (group === undefined) throw new StartError(`rootOfTrust.${name}: this node has no such group`);
@@ -174,7 +175,7 @@ function keyManagerSettings(
   const rootKey = named.rootKey ?? (own ? group.rootKey : undefined);
   const keyRing = named.keyRing ?? (own && "keyRing" in group ? group.keyRing : undefined);
   const apiKey =
-    stored(places, root, named) ??
+    stored(places, config, named) ??
     configured(`rootOfTrust.${name}.apiKey`, group.apiKeyFile, group.apiKeyEnv, places.environment);
   if (apiKey === undefined) throw new StartError(`rootOfTrust.${name}.apiKeyFile: is missing`);
   const common = {
@@ -207,7 +208,7 @@ function pkcs11Settings(config: Config, places: SecretPlaces, named: NamedRoot):
     places.environment,
   );
   // One token's PIN, tried at another, would cost that one a try.
-  const pin = stored(places, root, named) ?? (own ? ownPin : undefined);
+  const pin = stored(places, config, named) ?? (own ? ownPin : undefined);
   if (pin === undefined) throw new StartError(`rootOfTrust.pkcs11: token ${token} has no PIN here`);
   return {
     type: "pkcs11",
@@ -253,15 +254,17 @@ function configured(
 /** A secret that an instance's record places. */
 function stored(
   { environment, sealingKey }: SecretPlaces,
-  { secretsFolder }: RootConfig,
+  config: Config,
   named: NamedRoot,
 ): SecretSource | undefined {
   const { secret } = named;
+  const { secretsFolder } = config.rootOfTrust;
   if (secret === undefined) return undefined;
   if ("env" in secret) {
     if (!secret.env.startsWith(secretVariablePrefix)) {
       throw new StartError(`the secret's variable must begin with ${secretVariablePrefix}`);
     }
+    refuseOwn(config, (text) => text === secret.env);
     return async () => variableOf("the secret", secret.env, environment);
   }
   if ("file" in secret) {
@@ -270,7 +273,9 @@ function stored(
         "rootOfTrust.secretsFolder: a secret's file is a plain name in this folder, which has to be set",
       );
     }
-    return () => firstLine("the secret", join(secretsFolder, secret.file));
+    const path = join(secretsFolder, secret.file);
+    refuseOwn(config, (text) => resolve(text) === resolve(path));
+    return () => firstLine("the secret", path);
   }
   if (sealingKey === undefined) {
     throw new StartError("sealingKeyFile: is missing: an instance's secret is sealed under it");
@@ -288,6 +293,19 @@ function stored(
     plaintext.fill(0);
     return text;
   };
+}
+
+/** What the node keeps for itself, such as its root key file's passphrase, is sent to no key manager for an instance. */
+function refuseOwn(config: Config, isNamed: (text: string) => boolean): void {
+  const { keyProtect: _k, hpcs: _h, pkcs11: _p, ...root } = config.rootOfTrust;
+  if (!textsIn({ ...config, rootOfTrust: root }).some(isNamed)) return;
+  throw new StartError("the secret's place is one that the node's own configuration names");
+}
+
+function textsIn(settings: unknown): readonly string[] {
+  if (typeof settings === "string") return [settings];
+  if (typeof settings !== "object" || settings === null) return [];
+  return Object.values(settings).flatMap(textsIn);
 }
 
 /** A secret on a file's first line. */
