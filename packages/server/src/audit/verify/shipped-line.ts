@@ -43,7 +43,8 @@ export function readShippedLine(text: string): ShippedLine | string {
   const { holdfast, region, logSourceCRN, outcome } = parsed.data;
   const { store, partition, number } = holdfast;
   const entry = Buffer.from(holdfast.entry, "base64");
-  const account = decodeURIComponent(/:a\/([^:]*):/.exec(logSourceCRN)?.[1] ?? "");
+  const account = accountIn(logSourceCRN);
+  if (account === undefined) return `number ${number}: names no account: changed`;
   const found = { store, region, account, partition, number };
   const hash = Buffer.from(holdfast.hash, "hex");
   const content = contentOf(entry);
@@ -57,6 +58,14 @@ export function readShippedLine(text: string): ShippedLine | string {
   );
   if (!isSame) return `number ${number}: does not say what its entry says: changed`;
   return { ...found, hash, entry, part, content };
+}
+
+function accountIn(crn: string): string | undefined {
+  try {
+    return decodeURIComponent(/:a\/([^:]*):/.exec(crn)?.[1] ?? "");
+  } catch {
+    return undefined;
+  }
 }
 
 function contentOf(entry: Uint8Array): AuditEntryContent | undefined {

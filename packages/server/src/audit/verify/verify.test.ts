@@ -204,6 +204,10 @@ describe("files", () => {
       "an event was added",
       (all) => all.toSpliced(20, 0, (all[20] ?? "").replace('"number":', '"number":9')),
     ],
+    [
+      "an account is none",
+      (all) => all.with(21, (all[21] ?? "").replace(/(logSourceCRN":"[^"]*:a\/)acme/, "$1%zz")),
+    ],
     ["a line is cut", (all) => all.with(21, (all[21] ?? "").slice(0, 90))],
     ["a line has lost its proof", (all) => all.with(21, '{"action":"x"}')],
   ])("%s", async (_name, change) => {
