@@ -211,7 +211,7 @@ describe("the server's commands", () => {
     }
     const root = await openLocalRoot(file("rotated.key"), systemIds);
     expect(await root.describe()).toMatchObject({ currentVersion: "3" });
-    root.close();
+    await root.close();
     const absent = configure("absent.yaml", { rootOfTrust: { file: "absent.key" } });
     const { out, err, code } = await run(["root", "rotate", "--config", absent]);
     expect(err).toMatch(/^rootOfTrust\.file: .*absent\.key.*\n$/);
