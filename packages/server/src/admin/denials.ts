@@ -24,17 +24,25 @@ export interface DenialsOptions {
   readonly clock: Clock;
 }
 
-const size = { perSecond: 10, burst: 100 };
+/** Of each caller that has a token. */
+const knownSize = { perSecond: 10, burst: 100 };
+/** Of all strangers together: what they make is no more than retention has room for beside everything else. */
+const strangersSize = { perSecond: 1, burst: 100 };
 
-/** Writes evidence of every denial, of so many a second that nobody can fill the log; the next one counts those left out. */
+/**
+ * Writes evidence of every denial, of so many a second that nobody can fill the log, nor hide behind others' denials; the
+ * next one counts those left out.
+ */
 export class Denials {
   readonly #options: DenialsOptions;
-  readonly #bucket: Buckets;
+  readonly #known: Buckets;
+  readonly #strangers: Buckets;
   #leftOut = 0;
 
   constructor(options: DenialsOptions) {
     this.#options = options;
-    this.#bucket = new Buckets(size, options.clock.monotonicMs);
+    this.#known = new Buckets(knownSize, options.clock.monotonicMs);
+    this.#strangers = new Buckets(strangersSize, options.clock.monotonicMs);
   }
 
   /** Never throws, and nobody waits for it. */
@@ -46,7 +54,9 @@ export class Denials {
       ...{ operation, reason, principal: name, remote, requestId },
       instance: instance ?? "",
     });
-    if (this.#bucket.take("") > 0) {
+    const waits =
+      principal === undefined ? this.#strangers.take("") : this.#known.take(principal.id);
+    if (waits > 0) {
       this.#leftOut += 1;
       return;
     }
