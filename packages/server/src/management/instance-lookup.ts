@@ -77,8 +77,8 @@ export class InstanceLookup {
       const holdings = index.of(own.id) ?? { ...nothing, id: own.id, document: undefined };
       return { ...holdings, name: own.name, declared: own, status: "" };
     }
-    const exact = index.of(text);
-    const holdings = exact?.document === undefined ? this.#named(text) : exact;
+    // The identifier of one that was deleted is no other's name, whatever somebody called it.
+    const holdings = index.of(text) ?? this.#named(text);
     if (holdings?.document === undefined) return undefined;
     const { name = "", status = "" } = holdings.document.fields;
     return { ...holdings, name, declared: undefined, status };
