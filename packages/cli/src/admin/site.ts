@@ -80,7 +80,9 @@ function devSiteOf({ dev, url, ca, tokenFile }: SiteOptions): Site {
 
 function profileOf({ profile, url }: SiteOptions): Profile | undefined {
   const all = readProfiles();
-  const name = profile ?? environment("PROFILE") ?? (url === undefined ? all.current : undefined);
+  // The current site's token goes to no other one.
+  const elsewhere = url !== undefined || environment("URL") !== undefined;
+  const name = profile ?? environment("PROFILE") ?? (elsewhere ? undefined : all.current);
   if (name === undefined) return undefined;
   const found = all.profiles[name];
   if (found !== undefined) return found;
