@@ -191,7 +191,7 @@ describe("what people read", () => {
     const secret = (await readFile(file("made-1"), "utf8")).trim();
     expect((await stat(file("made-1"))).mode & 0o777).toBe(0o600);
     const listed = await out("events", "--limit", "50");
-    expect(listed).toMatch(/^TIME +ACTION +OUTCOME +SEVERITY +WHO +TARGET\n/);
+    expect(listed).toMatch(/^TIME +ACTION +OUTCOME +SEVERITY +INSTANCE +WHO +TARGET\n/);
     expect(heard + listed).not.toContain(secret);
   });
 

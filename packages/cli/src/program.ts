@@ -69,8 +69,8 @@ function exitCodeOf(error: unknown): number {
   if (error instanceof Failure) return usageFault;
   if (error instanceof AdminUnreachable || error instanceof ConnectionError) return unreachable;
   if (!(error instanceof AdminProblem)) return 1;
-  const { status } = error;
-  if (status === 400) return usageFault;
+  const { status, code } = error;
+  if (status === 400 || code === "certificateInvalid") return usageFault;
   if (status === 401 || status === 403) return denied;
   if (status === 404) return missing;
   if (status === 409 || status === 412) return conflicting;

@@ -132,7 +132,7 @@ export class Connection {
     if (!this.#secured) return "the server closed the connection during the TLS handshake";
     return this.#answered
       ? "the server closed the connection"
-      : "the server closed the connection before any answer, as it does when it does not know the client certificate";
+      : "the server closed the connection before any answer, as it does when it does not know the client certificate: `holdfast refused list` says why";
   }
 
   #fail(reason: string, cause?: unknown, failure: ConnectionFailure = "lost"): void {

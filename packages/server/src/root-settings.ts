@@ -167,7 +167,11 @@ function keyManagerSettings(
   const root = config.rootOfTrust;
   const name = type === "hpcs" ? "hpcs" : "keyProtect";
   const group = root[name];
-  if (group === undefined) throw new StartError(`rootOfTrust.${name}: this node has no such group`);
+  if (group === undefined) {
+    throw new StartError(
+      `rootOfTrust.${name}: this node has no such group; add it to the configuration of the region's nodes`,
+    );
+  }
   const { region, endpoint, host, iamHost, role, deadlineMs, inFlightMax } = group;
   const instanceId = named.instanceId ?? group.instanceId;
   if (instanceId === undefined) throw new StartError(`rootOfTrust.${name}.instanceId: is missing`);
@@ -195,7 +199,11 @@ function keyManagerSettings(
 function pkcs11Settings(config: Config, places: SecretPlaces, named: NamedRoot): Pkcs11Settings {
   const root = config.rootOfTrust;
   const group = root.pkcs11;
-  if (group === undefined) throw new StartError("rootOfTrust.pkcs11: this node has no such group");
+  if (group === undefined) {
+    throw new StartError(
+      "rootOfTrust.pkcs11: this node has no such group; add it to the configuration of the region's nodes",
+    );
+  }
   const { module, deadlineMs, inFlightMax } = group;
   const token = named.token ?? group.token;
   if (token === undefined) throw new StartError("rootOfTrust.pkcs11.token: is missing");

@@ -209,6 +209,15 @@ const beforeSending = new Set([
   "UND_ERR_CONNECT_TIMEOUT",
 ]);
 
+/** What Node says of these is a hint about Node. */
+const untrusted = new Set([
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+]);
+
 /** Whether the connection failed before anything was sent; a certificate that is not trusted is such a failure too. */
 function neverSent(cause: unknown): boolean {
   const code = codeOf(cause);
@@ -222,6 +231,9 @@ function faultOf(cause: unknown, signal: AbortSignal): string {
     return late ? "gave no answer in time" : "given up";
   }
   const code = codeOf(cause);
+  if (untrusted.has(code)) {
+    return "its certificate is not of the given authority; name the one that it is of with --ca FILE";
+  }
   return cause instanceof Error && cause.message !== "" ? cause.message : code;
 }
 

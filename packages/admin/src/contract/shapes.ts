@@ -34,7 +34,7 @@ export const region = z
 /** SHA-256 in lower-case hex. */
 export const sha256 = z
   .string()
-  .regex(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits")
+  .regex(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits, without colons")
   .meta({ examples: ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"] });
 
 /** Where the next page begins. */

@@ -113,8 +113,9 @@ async function follow(client: AdminClient, { query }: Sent, { json }: Given): Pr
     "TIME=eventTime",
     "ACTION=action",
     "OUTCOME=outcome",
-    "WHO=initiator.id",
-    "TARGET=target.id",
+    "INSTANCE=instance",
+    "WHO=initiator.name",
+    "TARGET=target.name",
   ];
   for await (const event of client.follow("followEvents", { query }, end.signal)) {
     say(json === true ? JSON.stringify(event) : (listLines([event], columns).at(-1) ?? ""));

@@ -22,6 +22,12 @@ describe("the value of an option", () => {
     expect(fieldValue(field(kind), given)).toEqual(wanted);
   });
 
+  test("a fingerprint is taken as vCenter and OpenSSL show it, other texts as they are", () => {
+    const named = (name: string) => ({ ...field("text"), name });
+    expect(fieldValue(named("fingerprint"), "97:72:ED")).toBe("9772ed");
+    expect(fieldValue(named("name"), "97:72:ED")).toBe("97:72:ED");
+  });
+
   test.each<[string, number]>([
     ["90m", 90 * 60_000],
     ["24h", 24 * 3_600_000],

@@ -17,9 +17,15 @@ export function fieldValue(field: Field, given: unknown): unknown {
     case "json":
       return jsonOf(field, String(given));
     case "text":
+      return field.name === "fingerprint" ? bareHex(String(given)) : String(given);
     case "choice":
       return String(given);
   }
+}
+
+/** As vCenter and OpenSSL show a fingerprint: in capitals, with colons. */
+function bareHex(text: string): string {
+  return text.trim().replaceAll(":", "").toLowerCase();
 }
 
 function numberOf({ name }: Field, text: string): number {

@@ -155,10 +155,12 @@ export class Cluster {
       const own = files.get(node.region);
       if (own === undefined) throw new TypeError(`no region ${node.region}`);
       const other = regions.find(({ name }) => name !== node.region);
+      const region = regions.find(({ name }) => name === node.region);
       return {
         server: this.pki,
         files: own,
         bootstrapFile: bootstrapFile(this.folder, node),
+        endpoints: (region?.nodes ?? []).map(({ kmip }) => printAddress(kmip)),
         ...(other === undefined || peers === undefined
           ? {}
           : { peer: { region: other, ca: peers.ca, own: peers.of(node.name) } }),

@@ -11,6 +11,8 @@ export interface NodeSettings {
   readonly redis: RegionRedis;
   readonly server: ServerFiles;
   readonly files: RegionFiles;
+  /** Where clients connect in its region. */
+  readonly endpoints: readonly string[];
   /** Where the node writes its one-time token while nobody can manage yet. */
   readonly bootstrapFile: string;
   /** Absent for a region alone. */
@@ -25,13 +27,13 @@ export function nodeConfigFile(folder: Folder, node: DevNode): string {
 /** A node's configuration as YAML. */
 export function nodeConfig(
   node: DevNode,
-  { redis, server, files, bootstrapFile, peer }: NodeSettings,
+  { redis, server, files, bootstrapFile, endpoints, peer }: NodeSettings,
 ): string {
   const at = (port: number) => printAddress({ host: redisHost, port });
   return stringify({
     region: node.region,
     node: node.name,
-    kmip: { listen: printAddress(node.kmip) },
+    kmip: { listen: printAddress(node.kmip), endpoints },
     http: { listen: printAddress(node.http) },
     health: { listen: printAddress(node.health) },
     tls: {
