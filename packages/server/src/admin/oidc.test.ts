@@ -130,6 +130,7 @@ describe("tokens of an identity provider", () => {
     const token = await provider.token();
     expect(await known.verify(token)).toBe("unavailable");
     expect(await known.verify(token)).toBe("unavailable");
+    expect(await known.verify(await provider.token({ expiresIn: -60 }))).toBe("expired");
     expect(provider.asked).toHaveLength(1);
     expect(events).toEqual([expect.objectContaining({ type: "warning" })]);
     provider.broken = false;

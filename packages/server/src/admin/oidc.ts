@@ -1,5 +1,12 @@
 import type { Role } from "@holdfast/admin";
-import { createRemoteJWKSet, customFetch, errors, type JWTPayload, jwtVerify } from "jose";
+import {
+  createRemoteJWKSet,
+  customFetch,
+  decodeJwt,
+  errors,
+  type JWTPayload,
+  jwtVerify,
+} from "jose";
 import { z } from "zod";
 import type { Config } from "../config-table.ts";
 import type { NodeObserver } from "../events.ts";
@@ -54,6 +61,8 @@ export class OidcTokens implements ForeignTokens {
 
   async verify(token: string): Promise<Bearer | TokenRefusal> {
     const { settings, wallMs } = this.#options;
+    // It says so itself: a provider that is down must not keep its holder's streams open.
+    if (this.#hasEnded(token)) return "expired";
     let keys: KeySet;
     try {
       keys = await this.#keySet();
@@ -72,6 +81,16 @@ export class OidcTokens implements ForeignTokens {
       return this.#bearer(payload);
     } catch (error) {
       return this.#refusal(error);
+    }
+  }
+
+  #hasEnded(token: string): boolean {
+    const { settings, wallMs } = this.#options;
+    try {
+      const { exp } = decodeJwt(token);
+      return exp !== undefined && (exp + settings.clockToleranceSeconds) * 1000 <= wallMs();
+    } catch {
+      return false;
     }
   }
 
