@@ -84,8 +84,18 @@ function readCertificate(handlers: Handlers, call: Call, id: string) {
   return handlers.readCertificate({ ...call, params, query: undefined, body: undefined });
 }
 
-/** Whether it was made under another name than is asked for now. */
-function differs({ fields }: Document, body: unknown): boolean {
-  const { name } = (body ?? {}) as { readonly name?: unknown };
-  return typeof name === "string" && fields["name"] !== undefined && fields["name"] !== name;
+/** Whether it was made under another name, or of another certificate, than is asked for now. */
+function differs({ fixed, fields }: Document, body: unknown): boolean {
+  const { name, pem, fingerprint } = (body ?? {}) as Readonly<Record<string, unknown>>;
+  const made = fixed["pem"];
+  return (
+    (typeof name === "string" && fields["name"] !== undefined && fields["name"] !== name) ||
+    (typeof pem === "string" && made !== undefined && !bare(pem).includes(bare(made))) ||
+    (typeof fingerprint === "string" && fingerprint !== (fixed["fingerprint"] ?? fingerprint))
+  );
+}
+
+/** A PEM text without its tags and line ends. */
+function bare(pem: string): string {
+  return pem.replaceAll(/-----[A-Z ]+-----|\s/g, "");
 }
