@@ -50,7 +50,8 @@ describe("holdfast decode", () => {
 describe("a fault is one line that says the mend, and an exit code", () => {
   const files = ["--cert", "no.pem", "--key", "no.pem", "--ca", "no.pem"];
   test.each<[readonly string[], string]>([
-    [["frobnicate"], "unknown command 'frobnicate'"],
+    [["frobnicate"], "unknown command 'frobnicate'; --help lists what there is"],
+    [["kmip", "creat"], "unknown command 'creat' (Did you mean create?)"],
     [["kmip", "frobnicate"], "unknown command 'frobnicate'"],
     [["kmip", "get"], "missing required argument 'id'"],
     [["kmip", "query", "--timeout", "soon"], "soon is no whole number above 0"],

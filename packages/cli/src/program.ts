@@ -27,7 +27,7 @@ export function createProgram(): Command {
     .description("Holdfast: KMIP key management for VMware vSphere and vSAN encryption.")
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(complaint(text)) })
-    .showSuggestionAfterError(false)
+    .showSuggestionAfterError(true)
     .addHelpText("after", "\nholdfast --version prints the version of this build.");
   // For the list of commands only: they never come here.
   for (const [name, what] of serverCommands) {
@@ -43,7 +43,9 @@ export function createProgram(): Command {
 }
 
 function complaint(text: string): string {
-  return `holdfast: ${reasonOf(text).replace(/^error: /, "")}\n`;
+  const what = reasonOf(text).replace(/^error: /, "");
+  const mend = /^unknown (command|option) \S+$/.test(what) ? "; --help lists what there is" : "";
+  return `holdfast: ${what}${mend}\n`;
 }
 
 /** Runs one command; the exit code. Whatever goes wrong is one line on standard error. */

@@ -25,12 +25,17 @@ export function listLines(
 export function thingLines(thing: Readonly<Record<string, Json>>): readonly string[] {
   const rows = Object.entries(thing).flatMap(([name, value]): [string, Json][] => {
     if (isList(value)) return value.map((each, index) => [`${name}[${index}]`, each]);
-    if (isNested(value)) {
-      return Object.entries(value as object).map(([inner, each]) => [`${name}.${inner}`, each]);
-    }
-    return [[name, value]];
+    return opened(name, value);
   });
   return table(rows.filter(([, value]) => plain(value) !== ""));
+}
+
+/** A row for each part of what holds others, however deep: an endpoint is to be found at a glance. */
+function opened(name: string, value: Json): readonly [string, Json][] {
+  if (!isNested(value)) return [[name, value]];
+  return Object.entries(value as Readonly<Record<string, Json>>).flatMap(([inner, each]) =>
+    opened(`${name}.${inner}`, each),
+  );
 }
 
 const none = "";
