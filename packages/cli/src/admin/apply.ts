@@ -26,10 +26,20 @@ export function addApply(program: Command): void {
     .option("--dry-run", "print the plan only")
     .option("--prune", "delete what is not declared, after a confirmation")
     .option("--yes", "confirm --prune without being asked")
-    .addHelpText("after", "\nExample:\n  holdfast apply -f instances.yaml --dry-run");
+    .addHelpText(
+      "after",
+      `\nExample:\n  holdfast apply -f instances.yaml --dry-run\n\n${declarationExample}`,
+    );
   addSiteOptions(command);
   command.action((options: ApplyOptions) => apply(options));
 }
+
+const declarationExample = `The file:
+  instances:
+    - name: kmip-prod
+      rootOfTrust: { a: { type: local }, b: { type: local } }
+      certificates:
+        - { name: vcenter-1, file: vcenter.pem }`;
 
 async function apply(options: ApplyOptions): Promise<void> {
   const wanted = readDeclaration(options.file);

@@ -31,7 +31,7 @@ export function thingLines(thing: Readonly<Record<string, Json>>): readonly stri
 }
 
 /** A row for each part of what holds others, however deep: an endpoint is to be found at a glance. */
-function opened(name: string, value: Json): readonly [string, Json][] {
+function opened(name: string, value: Json): [string, Json][] {
   if (!isNested(value)) return [[name, value]];
   return Object.entries(value as Readonly<Record<string, Json>>).flatMap(([inner, each]) =>
     opened(`${name}.${inner}`, each),
