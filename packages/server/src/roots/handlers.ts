@@ -63,6 +63,7 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
       if (!configurable.has(fields["status"])) {
         throw new ManagementError("wrongState", `the instance is ${fields["status"]}`);
       }
+      refuseBorrowed(call);
       const checked = await orders.check(call.body.regions);
       const done = await orders.configure(call, instance, checked);
       await deps.configured?.(instance, call);
@@ -104,6 +105,22 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
       items: roots.instances().flatMap((instance) => reportOf(roots, instance, orders.regions)),
     }),
   };
+}
+
+/** Secrets that nodes find by themselves are everybody's: who is bound to instances could take another tenant's. */
+function refuseBorrowed({
+  principal,
+  body,
+}: Pick<Parameters<RootHandlers["configureRoot"]>[0], "principal" | "body">): void {
+  if (principal.instances === undefined) return;
+  const borrowed = Object.values(body.regions).some((root) => {
+    const secret = "apiKey" in root ? root.apiKey : "pin" in root ? root.pin : undefined;
+    return secret !== undefined && !("value" in secret);
+  });
+  if (!borrowed) return;
+  const detail =
+    "a token bound to instances gives the secret itself; files and variables of the nodes are for tokens that are bound to none";
+  throw new ManagementError("forbidden", detail);
 }
 
 /** What the other region's management may ask of this one's about roots of trust. */
