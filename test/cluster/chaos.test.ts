@@ -3,7 +3,7 @@ import { reportLines, violationsOf } from "../chaos/report.ts";
 import { runChaos } from "../chaos/run.ts";
 import { say } from "../support/load.ts";
 
-const minutes = 2;
+const minutes = 1;
 const seed = 3;
 
 test(`${minutes} minutes of faults, seed ${seed}: nothing acknowledged is lost, no state goes back`, {

@@ -108,7 +108,7 @@ test("every node lists its four services, and says how its parts are", async () 
     expect(Object.keys(statuses).toSorted()).toEqual(services.toSorted());
     await lineIs(
       node,
-      /^ok\nread: ok\nwrite: ok\nserving: own store\nstore: full .*\nstore round trip: ok .*\nroot of trust: ok\npeer [ab]: up .*\ncertificates: ok\nevent loop: ok/,
+      /^ok\nread: ok\nwrite: ok\nserving: own store\nstore: full .*\nstore round trip: ok .*\nroot of trust: ok\npeer [ab]: up .*\nsystem records: ok\ncertificates: ok\nevent loop: ok/,
     );
   }
 });

@@ -1,6 +1,6 @@
 import type { Handlers } from "@holdfast/admin";
 import { type ObjectStore, systemInstance } from "@holdfast/engine";
-import { authenticator, type TokenVerifier } from "./admin/bearer.ts";
+import { authenticator, paced, type TokenVerifier } from "./admin/bearer.ts";
 import { Buckets } from "./admin/buckets.ts";
 import { Denials } from "./admin/denials.ts";
 import { Gate } from "./admin/gate.ts";
@@ -33,6 +33,9 @@ export interface AdminParts {
 }
 
 /** Requests without a valid token that one address may make. */
+/** How often tokens that nobody knows make the view read the store. */
+const lookAgainMs = 50;
+
 const failures = { perSecond: 1, burst: 20 };
 
 /** Opens the management API where the configuration has one. */
@@ -52,7 +55,11 @@ export async function openAdmin(
   const perSecond = settings.requestsPerSecond;
   const { monotonicMs } = clock;
   const gate = new Gate({
-    authenticate: authenticator(tokens, openOidc(parts, instances)),
+    authenticate: authenticator(
+      tokens,
+      openOidc(parts, instances),
+      paced(() => instances.lookAgain(), lookAgainMs, monotonicMs),
+    ),
     instances,
     requests: new Buckets({ perSecond, burst: perSecond * 2 }, monotonicMs),
     failures: new Buckets(failures, monotonicMs),

@@ -36,12 +36,40 @@ const scheme = /^Bearer ([A-Za-z0-9._~+/-]{16,8192}=*)$/i;
 /** A JSON Web Token begins with a JSON object in base64url (RFC 7519). */
 const jwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/;
 
-/** Asks those who know tokens: a JSON Web Token belongs to the identity provider, where there is one. */
-export function authenticator(own: TokenVerifier, foreign?: ForeignTokens): Authenticate {
+/**
+ * Asks those who know tokens: a JSON Web Token belongs to the identity provider, where there is one. One of our own that
+ * is not known may have been made at another node a moment ago: `lookAgain` reads what there is now.
+ */
+export function authenticator(
+  own: TokenVerifier,
+  foreign?: ForeignTokens,
+  lookAgain?: () => Promise<void>,
+): Authenticate {
   return async (header) => {
     if (header === undefined) return "missing";
     const token = scheme.exec(header)?.[1];
     if (token === undefined) return "unknown";
-    return foreign !== undefined && jwt.test(token) ? foreign.verify(token) : own.verify(token);
+    if (foreign !== undefined && jwt.test(token)) return await foreign.verify(token);
+    const found = own.verify(token);
+    if (found !== "unknown" || lookAgain === undefined) return found;
+    await lookAgain();
+    return own.verify(token);
+  };
+}
+
+/** `work` no more often than every `everyMs`: who guesses tokens must not keep the store busy. */
+export function paced(
+  work: () => Promise<void>,
+  everyMs: number,
+  monotonicMs: () => number,
+): () => Promise<void> {
+  let lastMs = Number.NEGATIVE_INFINITY;
+  let running: Promise<void> = Promise.resolve();
+  return () => {
+    if (monotonicMs() - lastMs >= everyMs) {
+      lastMs = monotonicMs();
+      running = work().catch(() => undefined);
+    }
+    return running;
   };
 }
