@@ -24,7 +24,8 @@ const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
 let both: TwoRegions;
 let folder: string;
 let token: string;
-const clients: AdminClient[] = [];
+/** One a node and token: a node lets an address have some connections only. */
+const clients = new Map<string, AdminClient>();
 /** Name → bytes that must be nowhere but where they belong. */
 const secrets = new Map<string, Uint8Array>();
 
@@ -34,8 +35,9 @@ const sha256 = ({ certificate }: Pick<Issued, "certificate">): string =>
 
 /** The management API of a node. */
 function at(node: string, secret = token): AdminClient {
-  const made = adminClient({ node: both.node(node), ca: both.a.ca }, secret);
-  clients.push(made);
+  const name = `${node} ${secret}`;
+  const made = clients.get(name) ?? adminClient({ node: both.node(node), ca: both.a.ca }, secret);
+  clients.set(name, made);
   return made;
 }
 
@@ -51,7 +53,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await Promise.all(clients.map((one) => one[Symbol.asyncDispose]()));
+  await Promise.all([...clients.values()].map((one) => one[Symbol.asyncDispose]()));
   await both?.[Symbol.asyncDispose]();
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
 });
