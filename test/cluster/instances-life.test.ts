@@ -207,16 +207,28 @@ describe("a deletion", () => {
       regions: { a: "applied", b: "applied" },
     });
     expect(answer.warning).toContain("never be decrypted");
+    // Every node hears of it within a second.
     for (const client of clients) {
-      await expect(client.get({ uniqueIdentifier: key })).rejects.toThrow();
+      const refuses = () =>
+        client.get({ uniqueIdentifier: key }).then(
+          () => false,
+          () => true,
+        );
+      await until("access has ended", refuses);
     }
     await until("the objects are erased", async () =>
       (await inStores((store) => liveIn(store, id))).every((count) => count === 0),
     );
-    expect(await inStores((store) => wrapsIn(store, id))).toEqual([0, 0]);
-    expect(await inStores((store) => store.status(id))).toEqual(["Deleted", "Deleted"]);
-    const read = await at("b2").call("readInstance", { params });
-    expect(read).toMatchObject({ status: "Deleted", certificates: 0 });
+    await until("wraps are erased, statuses and every node say so", async () => {
+      const wraps = await inStores((store) => wrapsIn(store, id));
+      const statuses = await inStores((store) => store.status(id));
+      const { status, certificates } = await at("b2").call("readInstance", { params });
+      return (
+        wraps.every((count) => count === 0) &&
+        [...statuses, status].every((one) => one === "Deleted") &&
+        certificates === 0
+      );
+    });
     const gone = at("b1").call("deleteInstance", { params, query: {} });
     await expect(gone).rejects.toEqual(problem("notFound"));
     // The name and the certificate are free again.
