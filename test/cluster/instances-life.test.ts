@@ -222,11 +222,12 @@ describe("a deletion", () => {
     await until("wraps are erased, statuses and every node say so", async () => {
       const wraps = await inStores((store) => wrapsIn(store, id));
       const statuses = await inStores((store) => store.status(id));
-      const { status, certificates } = await at("b2").call("readInstance", { params });
+      const reads = ["b1", "b2"].map((node) => at(node).call("readInstance", { params }));
+      const told = await Promise.all(reads);
       return (
         wraps.every((count) => count === 0) &&
-        [...statuses, status].every((one) => one === "Deleted") &&
-        certificates === 0
+        [...statuses, ...told.map(({ status }) => status)].every((one) => one === "Deleted") &&
+        told.every(({ certificates }) => certificates === 0)
       );
     });
     const gone = at("b1").call("deleteInstance", { params, query: {} });
