@@ -65,6 +65,14 @@ async function report(region: string) {
   return items.find((row) => row.instance === instance && row.region === region);
 }
 
+/** Waits until region a's KEKs are wrapped by this root key. */
+async function underNew(rootKey: string): Promise<void> {
+  await until("its KEK is under the new root", async () => {
+    const { root = "", stale } = (await report("a")) ?? {};
+    return root.endsWith(rootKey) && stale === 0;
+  });
+}
+
 test("an order without a usable root key is refused, and names what is missing", async () => {
   const { a, b } = roots.managers;
   const keyOf = (rootKey: string, apiKey: object = { value: a.apiKey }) => ({
@@ -191,8 +199,10 @@ test("moved to another root key and another kind, online: no key is made anew", 
         body: { regions: { a: under(other) } },
       }),
     );
-    expect(moved.rewrapped).toBe(1);
+    // By this call, or by the leader, who looks after it too.
+    expect(moved.rewrapped).toBeLessThanOrEqual(1);
     expect(moved.regions["a"]?.name).toContain(other);
+    await underNew(other);
     // Its wraps are the new key's: the old one is of no use any more.
     await a.change(old, "delete");
     const second = await patient(() =>
@@ -251,7 +261,9 @@ test("a root key that is lost for good: moved to another with the other region's
       },
     }),
   );
-  expect(rewrapped).toBe(1);
+  // By this call, or by the leader, who looks after it too.
+  expect(rewrapped).toBeLessThanOrEqual(1);
+  await underNew(found);
   await until("a1 opens it again", async () => (await keyBytes(asking, first)) === made.get(first));
   await allThere();
 }, 90_000);

@@ -134,7 +134,12 @@ export const rootRoutes = {
     body: z.object({ regions: z.record(region, rootReference) }).strict(),
     answer: z.object({
       regions: z.record(region, rootStatus),
-      rewrapped: z.number().int().describe("KEKs that the new root wraps."),
+      rewrapped: z
+        .number()
+        .int()
+        .describe(
+          "KEKs that this call brought under the new root; the leader may have been faster.",
+        ),
     }),
     problems: [
       "notFound",
