@@ -40,10 +40,19 @@ export function documentRecord(
       textString(tags.DocumentName, name),
       textString(tags.DocumentValue, value),
     ]);
-  const bare: ManagedObject = {
-    uniqueIdentifier: document.id,
+  return withFields(bareRecord(document.type, document.id, fixed), document.fields, now);
+}
+
+/** A system record of which nothing is said but what never changes. */
+export function bareRecord(
+  objectType: number,
+  uniqueIdentifier: string,
+  fixed: readonly Item[],
+): ManagedObject {
+  return {
+    uniqueIdentifier,
     instance: systemInstance,
-    objectType: document.type,
+    objectType,
     fixed,
     material: undefined,
     facts: {},
@@ -51,7 +60,6 @@ export function documentRecord(
     usage: {},
     lastChange: 0,
   };
-  return withFields(bare, document.fields, now);
 }
 
 /** A document's record with these fields set anew; `undefined` deletes one. */

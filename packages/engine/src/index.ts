@@ -103,6 +103,7 @@ export type {
   StoredObject,
   WrappedKek,
 } from "./ports.ts";
+export { instanceStatuses } from "./ports.ts";
 export type { Fact, Facts, ManagedObject, Register, Revocation, Stamp, Tag } from "./record.ts";
 export { decodeRecord, encodeRecord, recordFormat, tagOf } from "./record-codec.ts";
 export { recordTags } from "./record-tags.ts";
@@ -142,5 +143,5 @@ export {
   withRegion,
 } from "./system-record.ts";
 export { TurnQueue } from "./turn-queue.ts";
-export { uuidText, writeUuid } from "./uuid.ts";
+export { hashUuid, uuidText, writeUuid } from "./uuid.ts";
 export { vendorItem, vendorKey, vendorOf, vendorTags } from "./vendor-attribute.ts";

@@ -220,14 +220,18 @@ export interface RootOfTrust {
   close(): Promise<void>;
 }
 
+/** What an instance's status can be, in the order of its life. */
+export const instanceStatuses = [
+  "Installing",
+  "Inactive",
+  "Configuring",
+  "Installed",
+  "Removing",
+  "Deleted",
+] as const;
+
 /** An instance's status. */
-export type InstanceStatus =
-  | "Installing"
-  | "Inactive"
-  | "Configuring"
-  | "Installed"
-  | "Removing"
-  | "Deleted";
+export type InstanceStatus = (typeof instanceStatuses)[number];
 
 /** An instance's status, which lies in its own partition of a region's own store. */
 export interface InstanceStatuses {

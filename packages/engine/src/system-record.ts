@@ -8,7 +8,7 @@ import {
   structure,
   textString,
 } from "@holdfast/ttlv";
-import { documentTerms } from "./document.ts";
+import { bareRecord, documentTerms } from "./document.ts";
 import type { IndexTerm } from "./index-terms.ts";
 import { systemInstance } from "./partition.ts";
 import type { KekWrap, WrappedKek } from "./ports.ts";
@@ -23,7 +23,7 @@ import {
   setValue,
   valueAt,
 } from "./registers.ts";
-import { uuidText } from "./uuid.ts";
+import { hashUuid } from "./uuid.ts";
 
 /**
  * Object types of system records, in the range that KMIP leaves to extensions (KMIP 2.1, 11.39). They belong to
@@ -67,10 +67,7 @@ const generationMax = 2 ** 32;
 
 /** The identifier of the one record of this type that speaks of `name`: UUID version 8 (RFC 9562, 5.8) of its SHA-256. */
 export function systemIdentifier(objectType: number, name: string): string {
-  const bytes = hash("sha256", `${objectType}\0${name}`, "buffer").subarray(0, 16);
-  bytes[6] = 0x80 | ((bytes[6] ?? 0) & 0x0f);
-  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f);
-  return uuidText(bytes);
+  return hashUuid(`${objectType}\0${name}`);
 }
 
 /** A new instance's record. */
@@ -213,24 +210,6 @@ const names = {
   generation: { tag: tags.Generation, key: "" },
   retired: { tag: tags.Retired, key: "" },
 } as const;
-
-function bareRecord(
-  objectType: number,
-  uniqueIdentifier: string,
-  fixed: readonly Item[],
-): ManagedObject {
-  return {
-    uniqueIdentifier,
-    instance: systemInstance,
-    objectType,
-    fixed,
-    material: undefined,
-    facts: {},
-    registers: [],
-    usage: {},
-    lastChange: 0,
-  };
-}
 
 function written(record: ManagedObject, name: AttributeName, value: Item, now: Now): ManagedObject {
   const made = setValue(record.registers, name, value, now);

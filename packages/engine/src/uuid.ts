@@ -1,3 +1,5 @@
+import { hash } from "node:crypto";
+
 const hexValues = new Map(
   [..."0123456789abcdef"].map((digit, value) => [digit.charCodeAt(0), value]),
 );
@@ -31,4 +33,12 @@ export function writeUuid(text: string, target: Uint8Array, start: number): bool
 export function uuidText(bytes: Uint8Array): string {
   const hex = Buffer.from(bytes.buffer, bytes.byteOffset, 16).toString("hex");
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/** The UUID that always stands for a text: version 8 (RFC 9562, 5.8) of its SHA-256. */
+export function hashUuid(text: string): string {
+  const bytes = hash("sha256", text, "buffer").subarray(0, 16);
+  bytes[6] = 0x80 | ((bytes[6] ?? 0) & 0x0f);
+  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f);
+  return uuidText(bytes);
 }

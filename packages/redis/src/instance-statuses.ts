@@ -1,6 +1,7 @@
 import {
   type InstanceStatus,
   type InstanceStatuses,
+  instanceStatuses,
   partitionOf,
   StoreUnavailable,
   systemInstance,
@@ -10,14 +11,7 @@ import { instanceKeys, partitionKeys } from "./keys.ts";
 import type { StoreContext } from "./tenure.ts";
 import type { Tenures } from "./tenures.ts";
 
-const statuses: readonly string[] = [
-  "Installing",
-  "Inactive",
-  "Configuring",
-  "Installed",
-  "Removing",
-  "Deleted",
-] satisfies InstanceStatus[];
+const statuses: readonly string[] = instanceStatuses;
 
 /** Each instance's status, in its own partition. */
 export class RedisStatuses implements InstanceStatuses {

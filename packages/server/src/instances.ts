@@ -1,4 +1,5 @@
-import { createHash, type X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
+import { hashUuid } from "@holdfast/engine";
 import { isIssuedBy, readCertificates, signerOf, subjectOf } from "./certificates.ts";
 import type { Config } from "./config-table.ts";
 import { type PasswordHash, parsePasswordHash } from "./password-hash.ts";
@@ -39,17 +40,7 @@ export function loadInstances(config: Config["instances"]): readonly Instance[] 
 
 /** The identifier of an instance whose configuration gives none: a UUID (RFC 9562, version 8) made from its name. */
 export function instanceIdOf(name: string): string {
-  const bytes = createHash("sha256").update(`holdfast instance\0${name}`).digest().subarray(0, 16);
-  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x80;
-  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
-  const hex = bytes.toString("hex");
-  return [
-    hex.slice(0, 8),
-    hex.slice(8, 12),
-    hex.slice(12, 16),
-    hex.slice(16, 20),
-    hex.slice(20),
-  ].join("-");
+  return hashUuid(`holdfast instance\0${name}`);
 }
 
 function readAuthorities(source: string, setting: string): X509Certificate[] {

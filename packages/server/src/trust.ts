@@ -5,13 +5,17 @@ import type { Users } from "./password-hash.ts";
 import { purposes } from "./purposes.ts";
 
 /** Why a client is not let in; the words are also a metric's label. */
-export type Refusal =
-  | "noCertificate"
-  | "unknownCertificate"
-  | "notYetValid"
-  | "expired"
-  | "wrongPurpose"
-  | "weakSignature";
+export const refusals = [
+  "noCertificate",
+  "unknownCertificate",
+  "notYetValid",
+  "expired",
+  "wrongPurpose",
+  "weakSignature",
+] as const;
+
+/** One of `refusals`. */
+export type Refusal = (typeof refusals)[number];
 
 /** An instance as those that it lets in see it: `name` and `users` are what they are now. */
 export interface Tenant {

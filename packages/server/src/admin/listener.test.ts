@@ -2,27 +2,17 @@ import { connect as connectTcp } from "node:net";
 import { connect } from "node:tls";
 import { type Handlers, ManagementError } from "@holdfast/admin";
 import { StoreUnavailable } from "@holdfast/engine";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import {
   bearer,
   sampleEvent as event,
   sampleInstance as instance,
   instanceNames,
-  openAdminTest,
+  openerOf,
   tokenOf,
 } from "../testing/admin.ts";
 
-const opened: AsyncDisposable[] = [];
-afterEach(async () => {
-  for (const one of opened.splice(0)) await one[Symbol.asyncDispose]();
-});
-
-async function open(...args: Parameters<typeof openAdminTest>) {
-  const test = await openAdminTest(...args);
-  opened.push(test);
-  return test;
-}
-
+const open = openerOf(onTestFinished);
 const [one = "", two = ""] = Object.keys(instanceNames);
 const manager = tokenOf("manager");
 

@@ -1,25 +1,10 @@
 import { type Handlers, ManagementError } from "@holdfast/admin";
 import { StoreUnavailable } from "@holdfast/engine";
-import { afterEach, describe, expect, test } from "vitest";
-import {
-  sampleInstance as instance,
-  instanceNames,
-  openAdminTest,
-  tokenOf,
-} from "../testing/admin.ts";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { sampleInstance as instance, instanceNames, openerOf, tokenOf } from "../testing/admin.ts";
 import { Made } from "./made.ts";
 
-const opened: AsyncDisposable[] = [];
-afterEach(async () => {
-  for (const one of opened.splice(0)) await one[Symbol.asyncDispose]();
-});
-
-async function open(...args: Parameters<typeof openAdminTest>) {
-  const test = await openAdminTest(...args);
-  opened.push(test);
-  return test;
-}
-
+const open = openerOf(onTestFinished);
 const [one = ""] = Object.keys(instanceNames);
 const manager = tokenOf("manager");
 

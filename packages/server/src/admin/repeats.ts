@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import type { Principal } from "@holdfast/admin";
+import { hashUuid } from "@holdfast/engine";
 import { Refused } from "./problem.ts";
 
 /** An answer as it was sent. */
@@ -109,15 +110,5 @@ export function repeatedId({
   params,
 }: Omit<Repeatable, "body" | "shownOnce">): string {
   const text = JSON.stringify(["holdfast repeat", principal.id, operation, params ?? {}, key]);
-  const bytes = Buffer.from(hash("sha256", text, "hex"), "hex").subarray(0, 16);
-  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x80;
-  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
-  const hex = bytes.toString("hex");
-  return [
-    hex.slice(0, 8),
-    hex.slice(8, 12),
-    hex.slice(12, 16),
-    hex.slice(16, 20),
-    hex.slice(20),
-  ].join("-");
+  return hashUuid(text);
 }

@@ -11,6 +11,7 @@ import {
   withFields,
 } from "@holdfast/engine";
 import { z } from "zod";
+import { parsedText } from "../management/parsed-text.ts";
 
 const run = z.object({
   file: z.string(),
@@ -40,7 +41,7 @@ export function readRuns({ type, fixed, fields }: Document): BackupRuns | undefi
   const { region } = fixed;
   if (type !== systemTypes.Backup || region === undefined) return undefined;
   const runs = Object.entries(fields).flatMap(([name, value]) =>
-    name.startsWith("run.") ? (parsed(value) ?? []) : [],
+    name.startsWith("run.") ? (parsedText(run, value) ?? []) : [],
   );
   return { region, runs: runs.toSorted((one, other) => other.startedMs - one.startedMs) };
 }
@@ -89,7 +90,7 @@ export async function noteRun(
 function slotFor(document: Document | undefined): number {
   let [oldest, oldestMs] = [0, Number.POSITIVE_INFINITY];
   for (let slot = 0; slot < slots; slot++) {
-    const said = parsed(document?.fields[`run.${slot}`] ?? "");
+    const said = parsedText(run, document?.fields[`run.${slot}`]);
     if (said === undefined) return slot;
     if (said.startedMs < oldestMs) [oldest, oldestMs] = [slot, said.startedMs];
   }
@@ -98,12 +99,4 @@ function slotFor(document: Document | undefined): number {
 
 function identifierOf(region: string): string {
   return systemIdentifier(systemTypes.Backup, region);
-}
-
-function parsed(text: string): BackupRun | undefined {
-  try {
-    return run.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
 }

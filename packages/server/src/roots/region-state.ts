@@ -1,4 +1,6 @@
+import { instanceStatuses } from "@holdfast/engine";
 import { z } from "zod";
+import { parsedText } from "../management/parsed-text.ts";
 
 const crkState = z.enum([
   "usable",
@@ -12,17 +14,8 @@ const crkState = z.enum([
 /** How a region's root of trust does for an instance. */
 export type CrkState = z.output<typeof crkState>;
 
-const instanceStatus = z.enum([
-  "Installing",
-  "Inactive",
-  "Configuring",
-  "Installed",
-  "Removing",
-  "Deleted",
-]);
-
 const state = z.object({
-  status: instanceStatus,
+  status: z.enum(instanceStatuses),
   /** Why it is not Installed there, or what is about to end; empty where nothing is wrong. */
   reason: z.string(),
   atMs: z.number(),
@@ -56,12 +49,12 @@ export const keysField = (region: string): string => `keys.${region}`;
 
 /** Undefined where the region's leader has said nothing yet. */
 export function regionState(fields: Fields, region: string): RegionState | undefined {
-  return read(state, fields[stateField(region)]);
+  return parsedText(state, fields[stateField(region)]);
 }
 
 /** Undefined where nobody has ordered anything. */
 export function keysOrder(fields: Fields, region: string): KeysOrder | undefined {
-  return read(order, fields[keysField(region)]);
+  return parsedText(order, fields[keysField(region)]);
 }
 
 /** As a record's field. */
@@ -72,16 +65,4 @@ export function stateText(of: RegionState): string {
 /** As a record's field. */
 export function orderText(of: KeysOrder): string {
   return JSON.stringify(of);
-}
-
-function read<Schema extends z.ZodType>(
-  schema: Schema,
-  text: string | undefined,
-): z.output<Schema> | undefined {
-  if (text === undefined) return undefined;
-  try {
-    return schema.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
 }

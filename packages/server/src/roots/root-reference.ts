@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parsedText } from "../management/parsed-text.ts";
 
 /** A secret as a record holds it: sealed under the region's sealing key, or where a node of the region finds it. */
 const storedSecret = z.union([
@@ -51,9 +52,9 @@ type Fields = Readonly<Record<string, string>>;
 /** What an instance's record names for a region; what does not read counts as not there. */
 export function namedRoots(fields: Fields, region: string): NamedRoots {
   return {
-    current: parsed(storedReferenceSchema, fields[rootFields.current(region)]),
-    next: parsed(storedReferenceSchema, fields[rootFields.next(region)]),
-    left: parsed(z.array(left), fields[rootFields.left(region)]) ?? [],
+    current: parsedText(storedReferenceSchema, fields[rootFields.current(region)]),
+    next: parsedText(storedReferenceSchema, fields[rootFields.next(region)]),
+    left: parsedText(z.array(left), fields[rootFields.left(region)]) ?? [],
   };
 }
 
@@ -80,16 +81,4 @@ export function shownReference(of: RootReference): Record<string, string> {
 function secretPlace(secret: z.output<typeof storedSecret>): string {
   if ("env" in secret) return `environment variable ${secret.env}`;
   return "file" in secret ? `file ${secret.file}` : "sealed";
-}
-
-function parsed<Schema extends z.ZodType>(
-  schema: Schema,
-  text: string | undefined,
-): z.output<Schema> | undefined {
-  if (text === undefined || text === "") return undefined;
-  try {
-    return schema.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
 }

@@ -147,6 +147,15 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
   };
 }
 
+/** The same, closed when `atEnd` says that the test which opened it is over. */
+export function openerOf(atEnd: (close: () => Promise<void>) => void) {
+  return async (options: AdminTestOptions = {}) => {
+    const admin = await openAdminTest(options);
+    atEnd(() => admin[Symbol.asyncDispose]());
+    return admin;
+  };
+}
+
 async function identityOf(
   authority: Awaited<ReturnType<typeof createAuthority>>,
 ): Promise<ServerIdentity> {

@@ -1,6 +1,7 @@
 import { type Document, type InstanceStatus, systemTypes } from "@holdfast/engine";
 import { z } from "zod";
 import { regionState } from "../../roots/region-state.ts";
+import { parsedText } from "../parsed-text.ts";
 
 const removal = z.object({
   id: z.string(),
@@ -54,10 +55,10 @@ export function readInstance(document: Document): InstanceEntry | undefined {
     id,
     name,
     description,
-    labels: json(labelsText, fields["labels"]) ?? {},
+    labels: parsedText(labelsText, fields["labels"]) ?? {},
     origin: fields["createdMs"] === undefined ? "configuration" : "order",
     wanted: wanted.includes(status ?? "") ? (status as WantedStatus) : undefined,
-    removal: json(removal, fields["removal"]),
+    removal: parsedText(removal, fields["removal"]),
     deleted: destroyed !== undefined,
     createdMs: milliseconds(fields["createdMs"]),
     createdBy,
@@ -86,18 +87,6 @@ export function statusOf(entry: InstanceEntry, regions: readonly string[]): Inst
   if (entry.deleted) return "Deleted";
   if (entry.wanted === "Configuring" && isReady(entry, regions)) return "Installed";
   return entry.wanted ?? (entry.origin === "configuration" ? "Installed" : "Inactive");
-}
-
-function json<Schema extends z.ZodType>(
-  schema: Schema,
-  text: string | undefined,
-): z.output<Schema> | undefined {
-  if (text === undefined) return undefined;
-  try {
-    return schema.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
 }
 
 function milliseconds(text: string | undefined): number | undefined {

@@ -4,20 +4,15 @@ import { z } from "zod";
 import type { NodeObserver } from "../../events.ts";
 import type { RefusedClients } from "../../refused-clients.ts";
 import { reasonOf } from "../../start-error.ts";
+import { refusals } from "../../trust.ts";
+import { parsedText } from "../parsed-text.ts";
 import type { Records } from "../records.ts";
 import type { SystemView } from "../system-view.ts";
 import { PublishPace } from "./publish-pace.ts";
 
 const entry = z.object({
   timeMs: z.number().int().min(0).max(8.64e15),
-  reason: z.enum([
-    "noCertificate",
-    "unknownCertificate",
-    "notYetValid",
-    "expired",
-    "wrongPurpose",
-    "weakSignature",
-  ]),
+  reason: z.enum(refusals),
   remote: z.string().max(128),
   fingerprint: z.string().regex(/^([0-9a-f]{64})?$/),
   subject: z.string().max(256),
@@ -181,10 +176,5 @@ function printed(clients: readonly Entry[]): string {
 }
 
 function read(text: string | undefined): readonly Entry[] {
-  if (text === undefined) return [];
-  try {
-    return entries.parse(JSON.parse(text));
-  } catch {
-    return [];
-  }
+  return parsedText(entries, text) ?? [];
 }
