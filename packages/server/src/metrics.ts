@@ -88,6 +88,8 @@ export class Metrics {
       registers: [this.#registry],
       collect() {
         this.reset();
+        // `reset` sets a gauge without labels to 0. Absent and 0 are different: alerts compare with the value.
+        if (row.labels.length === 0) this.remove();
         const node = readings();
         if (node === undefined) return;
         for (const read of row.read(node)) {
