@@ -37,6 +37,7 @@ export interface ConnectionHost {
   readonly execute: Execute;
   readonly requestId: () => string;
   readonly monotonicMs: () => number;
+  readonly wallMs: () => number;
   readonly answered: (sinceMs: number, requestBytes: number, responseBytes: number) => void;
   readonly failed: (requestId: string, cause: unknown) => void;
   readonly ended: (connection: Connection, ending: Ending, detail: string) => void;
@@ -160,16 +161,28 @@ export class Connection implements Waiter, Starter {
     const { limits } = this.#host;
     if (this.#closingSinceMs > 0) {
       if (nowMs > this.#closingSinceMs + closeMs) this.#socket.destroy();
-    } else if (this.#blockedSinceMs > 0 || this.#busySinceMs > 0 || this.#queue.length > 0) {
+      return;
+    }
+    this.#expireAt(wallMs);
+    if (this.#blockedSinceMs > 0 || this.#busySinceMs > 0 || this.#queue.length > 0) {
       const late = this.#lateWith(nowMs);
       if (late !== undefined) this.destroy(late);
     } else if (this.#deadlineMs > 0) {
       if (nowMs > this.#deadlineMs) this.finish("requestDeadline");
-    } else if (wallMs > this.admission.notAfterMs) {
-      this.finish("trustEnded", "expired");
     } else if (this.idle && nowMs > this.#activeMs + limits.idleTimeoutMs) {
       this.finish("idle");
     }
+  }
+
+  /** Its certificate opens nothing any more: what is being answered still is, what waits behind it is not. */
+  distrust(detail: string): void {
+    this.#queue = [];
+    this.finish("trustEnded", detail);
+  }
+
+  /** Ends a busy connection as well as an idle one. */
+  #expireAt(wallMs: number): void {
+    if (wallMs > this.admission.notAfterMs) this.distrust("expired");
   }
 
   /** What has taken too long of the request that waits, is carried out or is answered. */
@@ -261,8 +274,9 @@ export class Connection implements Waiter, Starter {
   /** It is this connection's turn. */
   start(): void {
     this.#asked = false;
+    this.#expireAt(this.#host.wallMs());
     const request = this.#queue.shift();
-    // The client may have left meanwhile.
+    // The client may have left meanwhile, or its certificate have ended.
     if (request === undefined) this.#host.turns.give(this.#client.instance);
     else this.#answer(request);
   }

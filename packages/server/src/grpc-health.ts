@@ -1,12 +1,20 @@
+import { createServer } from "node:net";
 import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from "@grpc/grpc-js";
 import { HealthImplementation, type ServingStatusMap } from "grpc-health-check";
 import { type Address, printAddress } from "./address.ts";
 import type { Health, HealthReport } from "./health.ts";
 import type { OpenListener } from "./http.ts";
-import { listenError } from "./listen-error.ts";
+import { boundProbers, listening } from "./probers.ts";
+
+/** How long a connection may stay without a call, and without an answer to a ping. */
+const idleUsualMs = 30_000;
 
 /** Opens gRPC health v1 (Check, Watch, List). Answers are what was known last. */
-export async function openGrpcHealth(listen: Address, health: Health): Promise<OpenListener> {
+export async function openGrpcHealth(
+  listen: Address,
+  health: Health,
+  idleMs: number = idleUsualMs,
+): Promise<OpenListener> {
   // It would print lines of its own beside the one that `listenError` makes.
   setLogVerbosity(logVerbosity.NONE);
   const service = new HealthImplementation(statuses(health.report()));
@@ -22,19 +30,23 @@ export async function openGrpcHealth(listen: Address, health: Health): Promise<O
   const server = new Server({
     "grpc.max_receive_message_length": 4096,
     "grpc.max_concurrent_streams": 100,
+    "grpc.max_connection_idle_ms": idleMs,
+    "grpc.keepalive_time_ms": idleMs,
+    "grpc.keepalive_timeout_ms": idleMs,
   });
   service.addToServer(server);
-  const target = printAddress(listen);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(target, ServerCredentials.createInsecure(), (error, bound) => {
-      if (error === null) resolve(bound);
-      else reject(listenError("health.listen", target, withCode(error)));
-    });
-  });
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const listener = createServer({ noDelay: true }, (socket) => injector.injectConnection(socket));
+  const probers = boundProbers(listener);
+  const port = await listening(listener, listen, "health.listen");
   return {
     address: printAddress({ host: listen.host, port }),
     // Watches never end by themselves, so there is nothing to wait for.
-    close: async () => server.forceShutdown(),
+    close: async () => {
+      listener.close();
+      server.forceShutdown();
+      probers.close();
+    },
   };
 }
 
@@ -45,10 +57,4 @@ function statuses(report: HealthReport): ServingStatusMap {
       serving ? "SERVING" : "NOT_SERVING",
     ]),
   );
-}
-
-/** gRPC wraps the system's error in words; `listenError` wants its code. */
-function withCode(error: Error): Error {
-  const code = /\b(EADDRINUSE|EADDRNOTAVAIL|EACCES)\b/.exec(error.message)?.[1];
-  return code === undefined ? error : Object.assign(new Error(error.message), { code });
 }

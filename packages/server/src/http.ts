@@ -1,9 +1,8 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { type Address, printAddress } from "./address.ts";
 import type { Health } from "./health.ts";
-import { listenError } from "./listen-error.ts";
 import type { Metrics } from "./metrics.ts";
+import { boundProbers, listening } from "./probers.ts";
 
 /** A listener that is open: where, and how to end it. */
 export interface OpenListener {
@@ -19,11 +18,14 @@ interface Reply {
 }
 
 const plain = "text/plain; charset=utf-8";
+/** How long a request may take to arrive, and a connection may stay without one. */
+const requestUsualMs = 5000;
 
 /** Opens `/metrics`, `/livez` and `/readyz`. Every answer is what was known last; none waits for the store. */
 export async function openHttp(
   listen: Address,
   parts: { readonly metrics: Metrics; readonly health: Health },
+  requestMs: number = requestUsualMs,
 ): Promise<OpenListener> {
   const { metrics, health } = parts;
   const paths = new Map<string, Answer>([
@@ -35,18 +37,25 @@ export async function openHttp(
     ["/readyz", (url) => ready(health, url.searchParams.has("verbose"))],
   ]);
   const server = createServer(
-    { requestTimeout: 5000, headersTimeout: 5000 },
+    {
+      requestTimeout: requestMs,
+      headersTimeout: requestMs,
+      keepAliveTimeout: requestMs,
+      connectionsCheckingInterval: requestMs / 5,
+    },
     (request, response) => void answer(paths, request, response),
   );
-  server.maxConnections = 100;
-  server.keepAliveTimeout = 5000;
-  const port = await listening(server, listen);
+  // A client that takes nothing of its answer is cut too.
+  server.timeout = 2 * requestMs;
+  server.on("clientError", (_, socket) => socket.destroy());
+  const probers = boundProbers(server);
+  const port = await listening(server, listen, "http.listen");
   return {
     address: printAddress({ host: listen.host, port }),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        server.closeAllConnections();
+        probers.close();
       }),
   };
 }
@@ -90,14 +99,4 @@ function send(response: ServerResponse, { status, type, text }: Reply): void {
     "x-content-type-options": "nosniff",
   });
   response.end(text);
-}
-
-function listening(server: Server, { host, port }: Address): Promise<number> {
-  return new Promise((resolve, reject) => {
-    // Stays when the listener is open: a failed accept must not end the process.
-    server.on("error", (error) =>
-      reject(listenError("http.listen", printAddress({ host, port }), error)),
-    );
-    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
-  });
 }

@@ -160,7 +160,7 @@ export class KmipEndpoint {
       const certificate = connection.socket.getPeerX509Certificate();
       const stands =
         certificate !== undefined && trust.recheck(connection.admission, certificate, wallMs);
-      if (!stands) connection.finish("trustEnded", "no longer trusted");
+      if (!stands) connection.distrust("no longer trusted");
     }
   }
 
@@ -203,6 +203,7 @@ export class KmipEndpoint {
       execute,
       requestId,
       monotonicMs: clock.monotonicMs,
+      wallMs: clock.wallMs,
       answered: (sinceMs, requestBytes, responseBytes) => {
         const durationMs = clock.monotonicMs() - sinceMs;
         observe({ type: "request", durationMs, requestBytes, responseBytes });

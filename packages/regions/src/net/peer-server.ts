@@ -47,11 +47,6 @@ export class PeerServer implements AsyncDisposable {
   readonly #services: ReadonlyMap<string, RegionService>;
   readonly #server: Server;
   readonly #strangers: Strangers;
-  /** A socket that has ended has no address any more. */
-  readonly #known = new WeakMap<
-    Socket,
-    { readonly leave: () => boolean; readonly address?: string }
-  >();
   readonly #connections = new Set<Connection>();
   readonly #closing = new AbortController();
   #identity: PeerIdentity;
@@ -161,36 +156,22 @@ export class PeerServer implements AsyncDisposable {
 
   #listenTo(server: Server): void {
     server.on("connection", (socket: Socket) => {
-      const leave = this.#strangers.enter(socket, this.#options.timers.monotonicMs());
-      const { remoteAddress } = socket;
-      this.#known.set(
-        socket,
-        remoteAddress === undefined ? { leave } : { leave, address: remoteAddress },
-      );
+      this.#strangers.enter(socket, this.#options.timers.monotonicMs());
       socket.setNoDelay(true);
     });
     server.on("tlsClientError", (error, socket) => {
       // Node leaves it open.
       socket.destroy();
-      if (this.#leave(socket)) this.#refused(this.#knownOf(socket)?.address, handshakeFault(error));
+      const address = this.#strangers.arrival(socket)?.address;
+      if (this.#strangers.leave(socket)) this.#refused(address, handshakeFault(error));
     });
     server.on("secureConnection", (socket) => this.#welcome(socket));
-  }
-
-  /** Whether it was a stranger until now. */
-  #leave(socket: TLSSocket): boolean {
-    return this.#knownOf(socket)?.leave() ?? true;
-  }
-
-  #knownOf(socket: TLSSocket) {
-    const raw: unknown = Reflect.get(socket, "_parent");
-    return this.#known.get(raw as Socket);
   }
 
   #welcome(socket: TLSSocket): void {
     // Whoever is cut off tells it by an event that nobody waits for.
     socket.on("error", () => undefined);
-    if (!this.#leave(socket)) return void socket.destroy();
+    if (!this.#strangers.leave(socket)) return void socket.destroy();
     const certificate = socket.getPeerX509Certificate();
     const refusal = this.#refusal(socket, certificate);
     const region = certificate && regionOf(certificate, this.#options.peers);

@@ -176,9 +176,7 @@ describe("who is refused at the peer port, and why", () => {
     const client = await all.peers.connected([all.address]);
     expect((await client.hello()).region).toBe("b");
     for (const socket of sockets) socket.destroy();
-    expect(new Set(refusals(all.peers))).toEqual(
-      new Set(["too many connections that did not say who they are"]),
-    );
+    expect(new Set(refusals(all.peers))).toEqual(new Set(["too many unfinished handshakes"]));
   });
 
   test("a region has so many connections", async () => {

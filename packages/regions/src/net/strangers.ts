@@ -1,27 +1,40 @@
-import type { Socket } from "node:net";
+import { isIPv6, type Socket } from "node:net";
 
+/** A connection that has not shown whose it is. */
 interface Stranger {
   readonly socket: Socket;
   readonly address: string;
   readonly sinceMs: number;
 }
 
-/** Bounds of connections that have not shown who they are. */
+/** Bounds of connections that have not shown whose they are. */
 export interface StrangerLimits {
   readonly strangers: number;
   readonly strangersOfAddress: number;
+  /** How long a connection may stay a stranger, milliseconds. */
   readonly handshakeMs: number;
 }
 
+/** What is known of a connection from its beginning, also when its socket has no address any more. */
+export interface Arrival {
+  readonly address: string;
+  readonly sinceMs: number;
+}
+
+const tooMany = "too many unfinished handshakes";
+
 /**
- * Connections that have not shown who they are. When there are too many, the oldest of the same address goes first, so
- * that a flood from one place does not keep the others out.
+ * Connections that have not shown whose they are. At a bound one is cut: of the same address, or of the address that
+ * has the most; first one that has sent nothing, then the oldest. So a flood does not keep others out, and silent
+ * connections do not keep a client out that shares their address, as behind a proxy.
  */
 export class Strangers {
   readonly #limits: StrangerLimits;
-  /** In order of arrival. */
-  readonly #all = new Set<Stranger>();
+  /** By origin, in order of arrival. */
+  readonly #origins = new Map<string, Set<Stranger>>();
+  readonly #known = new WeakMap<Socket, Stranger>();
   readonly #refuse: (address: string, reason: string) => void;
+  #size = 0;
 
   constructor(limits: StrangerLimits, refuse: (address: string, reason: string) => void) {
     this.#limits = limits;
@@ -29,40 +42,104 @@ export class Strangers {
   }
 
   get size(): number {
-    return this.#all.size;
+    return this.#size;
   }
 
-  /** Answers what to call once it is known whose connection it is; false then when it was cut before. */
-  enter(socket: Socket, nowMs: number): () => boolean {
-    const stranger = { socket, address: socket.remoteAddress ?? "unknown", sinceMs: nowMs };
-    this.#all.add(stranger);
-    socket.once("close", () => this.#all.delete(stranger));
-    const same = [...this.#all].filter(({ address }) => address === stranger.address);
-    if (same.length > this.#limits.strangersOfAddress)
-      this.#cut(same[0], "too many connections that did not say who they are");
-    else if (this.#all.size > this.#limits.strangers) {
-      this.#cut([...this.#all][0], "too many connections that did not say who they are");
-    }
-    return () => this.#all.delete(stranger);
+  /** Takes a new TCP connection. */
+  enter(socket: Socket, nowMs: number): void {
+    const address = socket.remoteAddress ?? "unknown";
+    const stranger = { socket, address, sinceMs: nowMs };
+    const origin = originOf(address);
+    const same = this.#origins.get(origin) ?? new Set();
+    this.#origins.set(origin, same.add(stranger));
+    this.#known.set(socket, stranger);
+    this.#size += 1;
+    socket.once("close", () => this.#drop(stranger));
+    if (same.size > this.#limits.strangersOfAddress) this.#cutOneOf(same, stranger);
+    else if (this.#size > this.#limits.strangers) this.#cutOneOf(this.#largest(), stranger);
   }
 
-  /** Cuts those that have taken too long: a handshake's own time-out does not count time before its first byte. */
+  /** It is known whose connection it is, or it has failed. False when it was cut before, or has left already. */
+  leave(socket: Socket): boolean {
+    const stranger = this.#strangerOf(socket);
+    return stranger !== undefined && this.#drop(stranger);
+  }
+
+  /** When and from where a connection came, raw or with TLS upon it; also after it has left or ended. */
+  arrival(socket: Socket): Arrival | undefined {
+    return this.#strangerOf(socket);
+  }
+
+  /** Cuts those that have taken too long: a handshake's own time-out starts again at every byte. */
   sweep(nowMs: number): void {
-    for (const stranger of [...this.#all]) {
-      if (nowMs - stranger.sinceMs > this.#limits.handshakeMs) {
+    for (const same of [...this.#origins.values()]) {
+      for (const stranger of [...same]) {
+        if (nowMs - stranger.sinceMs <= this.#limits.handshakeMs) break;
         this.#cut(stranger, "the TLS handshake took too long");
       }
     }
   }
 
   close(): void {
-    for (const { socket } of this.#all) socket.destroy();
-    this.#all.clear();
+    for (const same of this.#origins.values()) for (const { socket } of same) socket.destroy();
+    this.#origins.clear();
+    this.#size = 0;
   }
 
-  #cut(stranger: Stranger | undefined, reason: string): void {
-    if (stranger === undefined || !this.#all.delete(stranger)) return;
+  #strangerOf(socket: Socket): Stranger | undefined {
+    const raw: unknown = Reflect.get(socket, "_parent");
+    return this.#known.get(socket) ?? this.#known.get(raw as Socket);
+  }
+
+  #largest(): ReadonlySet<Stranger> {
+    let largest: ReadonlySet<Stranger> = new Set();
+    for (const same of this.#origins.values()) if (same.size > largest.size) largest = same;
+    return largest;
+  }
+
+  /** The newcomer has had no time to send anything. */
+  #cutOneOf(same: ReadonlySet<Stranger>, newcomer: Stranger): void {
+    let oldest: Stranger | undefined;
+    for (const stranger of same) {
+      if (stranger === newcomer) continue;
+      oldest ??= stranger;
+      if (stranger.socket.bytesRead === 0) {
+        this.#cut(stranger, tooMany);
+        return;
+      }
+    }
+    this.#cut(oldest ?? newcomer, tooMany);
+  }
+
+  #cut(stranger: Stranger, reason: string): void {
+    if (!this.#drop(stranger)) return;
     this.#refuse(stranger.address, reason);
     stranger.socket.destroy();
   }
+
+  #drop(stranger: Stranger): boolean {
+    const origin = originOf(stranger.address);
+    const same = this.#origins.get(origin);
+    if (same?.delete(stranger) !== true) return false;
+    this.#size -= 1;
+    if (same.size === 0) this.#origins.delete(origin);
+    return true;
+  }
+}
+
+/**
+ * What counts as one address: of IPv6 the network (/64), since one machine has all of its addresses; an IPv4 address
+ * that is written as IPv6 (::ffff:a.b.c.d) is itself.
+ */
+export function originOf(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+  if (mapped !== undefined) return mapped;
+  const [plain = ""] = address.split("%");
+  if (!isIPv6(plain)) return address;
+  const [head = "", tail] = plain.split("::");
+  const front = head === "" ? [] : head.split(":");
+  const back = tail === undefined || tail === "" ? [] : tail.split(":");
+  const zeros = tail === undefined ? 0 : Math.max(0, 8 - front.length - back.length);
+  const groups = [...front, ...new Array<string>(zeros).fill("0"), ...back];
+  return `${groups.slice(0, 4).join(":")}::/64`;
 }

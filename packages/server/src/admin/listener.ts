@@ -1,10 +1,11 @@
 import type { Server } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo } from "node:net";
 import { contract, type Handlers, type Route } from "@holdfast/admin";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { type Address, printAddress } from "../address.ts";
 import { listenError } from "../listen-error.ts";
 import { contextOptions, type ServerIdentity } from "../tls.ts";
+import { AdminConnections, endBadRequest } from "./connections.ts";
 import { type DispatchParts, dispatch, prepare, type Served } from "./dispatch.ts";
 import { type Admitted, type Gate, tooMany } from "./gate.ts";
 import { type Problem, problemDocument, problemOf } from "./problem.ts";
@@ -17,8 +18,8 @@ export interface AdminListenerOptions extends DispatchParts {
   readonly identity: ServerIdentity;
   readonly gate: Gate;
   readonly connectionsMax: number;
-  /** How long a request's head, and the whole of it, may take to arrive, and a stream's reader take nothing. */
-  readonly times?: typeof timesUsual;
+  /** How long a handshake, a request's head, and the whole of it may take, and a stream's reader take nothing. */
+  readonly times?: Partial<typeof timesUsual>;
   readonly requestId: () => string;
   readonly monotonicMs: () => number;
 }
@@ -26,8 +27,12 @@ export interface AdminListenerOptions extends DispatchParts {
 const bodyMaxUsual = 262_144;
 const bodyMaxLarge = 1_048_576;
 const headerBytesMax = 16_384;
-const timesUsual = { headersMs: 10_000, requestMs: 30_000, stalledMs: 30_000 };
-const handshakeMs = 10_000;
+const timesUsual = {
+  handshakeMs: 10_000,
+  headersMs: 10_000,
+  requestMs: 30_000,
+  stalledMs: 30_000,
+};
 /** How often slow requests are looked for. */
 const lookMs = 500;
 const idleMs = 15_000;
@@ -57,16 +62,19 @@ interface Running {
 /** The admin API over HTTPS: every route comes from the contract, and all are served by the same few lines. */
 export class AdminListener {
   readonly #options: AdminListenerOptions;
+  readonly #times: typeof timesUsual;
   readonly #app: FastifyInstance<Server>;
   readonly #calls = new WeakMap<FastifyRequest, Running>();
   readonly #streams = new Set<AbortController>();
+  readonly #connections: AdminConnections;
   #running = 0;
   readonly #runningOf = new Map<string, number>();
   #large = 0;
 
   private constructor(options: AdminListenerOptions) {
     this.#options = options;
-    const { headersMs, requestMs } = options.times ?? timesUsual;
+    this.#times = { ...timesUsual, ...options.times };
+    const { handshakeMs, headersMs, requestMs } = this.#times;
     this.#app = fastify({
       https: {
         ...tlsOf(options.identity),
@@ -89,13 +97,9 @@ export class AdminListener {
       frameworkErrors: (error, request, reply) => {
         this.#refuse(error, request as FastifyRequest, reply as FastifyReply);
       },
-      clientErrorHandler: (_error, socket) => {
-        if (socket.writable)
-          socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
-      },
+      clientErrorHandler: (_error, socket) => endBadRequest(socket),
     }) as unknown as FastifyInstance<Server>;
-    this.#app.server.maxConnections = options.connectionsMax;
-    shareConnections(this.#app.server, Math.max(8, Math.floor(options.connectionsMax / 4)));
+    this.#connections = new AdminConnections(this.#app.server, options);
     this.#app.removeContentTypeParser("text/plain");
     this.#app.setErrorHandler((error, request, reply) => this.#refuse(error, request, reply));
     this.#app.setNotFoundHandler((request, reply) =>
@@ -133,6 +137,7 @@ export class AdminListener {
   async close(): Promise<void> {
     for (const stream of this.#streams) stream.abort();
     const cut = setTimeout(() => this.#app.server.closeAllConnections(), graceMs);
+    this.#connections.close();
     await this.#app.close();
     clearTimeout(cut);
   }
@@ -181,6 +186,9 @@ export class AdminListener {
     const { gate, monotonicMs } = this.#options;
     const startedMs = monotonicMs();
     const admitted = await gate.admit(served.operation, served.route, request);
+    if (!this.#connections.admit(request.raw.socket, admitted.principal.id, reply.raw)) {
+      throw tooMany(1, "as many connections of this token are busy as may");
+    }
     const large = bodyLimit > bodyMaxLarge;
     if (this.#running >= runningMax) throw tooMany(1, "this node carries out as much as it may");
     const { id } = admitted.principal;
@@ -238,7 +246,7 @@ export class AdminListener {
         events,
         answer: schemas.answer,
         ending,
-        stalledMs: (this.#options.times ?? timesUsual).stalledMs,
+        stalledMs: this.#times.stalledMs,
         stillAdmitted: () => gate.stillAdmitted(route, header, admitted.principal),
       });
     } finally {
@@ -282,22 +290,6 @@ export class AdminListener {
       ...(cause === undefined ? {} : { cause }),
     });
   }
-}
-
-/** No address gets more connections than its share, so that nobody keeps others out with idle ones. */
-function shareConnections(server: Server, max: number): void {
-  const open = new Map<string, number>();
-  server.on("connection", (socket: Socket) => {
-    const from = socket.remoteAddress ?? "";
-    const count = (open.get(from) ?? 0) + 1;
-    open.set(from, count);
-    socket.once("close", () => {
-      const left = (open.get(from) ?? 1) - 1;
-      if (left > 0) open.set(from, left);
-      else open.delete(from);
-    });
-    if (count > max) socket.destroy();
-  });
 }
 
 function tlsOf(identity: ServerIdentity) {

@@ -55,6 +55,7 @@ export interface AdminTestOptions {
   readonly perSecond?: number;
   readonly failures?: number;
   readonly made?: Made;
+  readonly connectionsMax?: number;
   readonly times?: Parameters<typeof AdminListener.open>[0]["times"];
 }
 
@@ -126,7 +127,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
     repeats: new Repeats(monotonicMs),
     made:
       options.made ?? new Made({ get: () => undefined, refresh: async () => undefined }, handlers),
-    connectionsMax: 64,
+    connectionsMax: options.connectionsMax ?? 64,
     ...(options.times && { times: options.times }),
     newId: systemIds.uuid,
     requestId: systemIds.uuid,
