@@ -1,12 +1,20 @@
-import { randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
 import { ObjectKekStore, readInstanceRecord, systemInstance } from "@holdfast/engine";
-import { attributeItem, encodeRequest, objectItem, tags } from "@holdfast/kmip";
+import {
+  attributeItem,
+  attributes,
+  attributeValue,
+  encodeRequest,
+  objectItem,
+  tags,
+} from "@holdfast/kmip";
 import { openLocalRoot } from "@holdfast/root-of-trust";
 import { byteString, encode } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { adminClient, firstToken } from "../support/admin-api.ts";
 import { createKey, keyBytes, registerKey } from "../support/keys.ts";
 import { clientOf } from "../support/load.ts";
 import { openStore, systemClock, systemIds } from "../support/redis-store.ts";
@@ -25,6 +33,7 @@ const told: string[] = [];
 beforeAll(async () => {
   region = await startRegion({
     instances: ["vcenter", "named"],
+    admin: true,
     users: { named: { ada: password } },
     settings: { log: { level: "debug" }, audit: { reads: "strict" } },
     redisConfig: { rdbcompression: "no" },
@@ -61,6 +70,7 @@ test("no key, secret or password is in Redis, its files, logs, metrics or errors
     { name: "answers", bytes: text(told.join("\n")) },
   ];
   expect(findSecrets(haystacks, secrets)).toEqual([]);
+  expect(findSecrets(haystacks, digests())).toEqual([]);
   looksWhereItIs(haystacks, id);
 });
 
@@ -90,7 +100,7 @@ async function keepAndUse(client: KmipClient): Promise<string> {
   const made = await createKey(client);
   remember("a made key", Buffer.from(await keyBytes(client, made), "hex"));
   const passphrase = remember("a passphrase", text(`Open-${randomBytes(8).toString("hex")}`));
-  await client.register({
+  const kept = await client.register({
     objectType: "SecretData",
     attributes: { attributes: [], templateNames: [] },
     object: objectItem("SecretData", {
@@ -101,7 +111,7 @@ async function keepAndUse(client: KmipClient): Promise<string> {
       },
     }),
   });
-  await client.register({
+  const opaque = await client.register({
     objectType: "OpaqueObject",
     attributes: { attributes: [], templateNames: [] },
     object: objectItem("OpaqueObject", {
@@ -109,9 +119,40 @@ async function keepAndUse(client: KmipClient): Promise<string> {
       opaqueDataValue: remember("opaque data", randomBytes(64)),
     }),
   });
+  expect(await digestOf(client, kept.uniqueIdentifier)).toEqual([sha256(passphrase)]);
+  await readOverApi([id, made, kept.uniqueIdentifier, opaque.uniqueIdentifier]);
   await using other = await clientOf(region, "vcenter", 1);
   expect(await keyBytes(other, id)).toBe(Buffer.from(keys[0] ?? []).toString("hex"));
   return id;
+}
+
+/** What KMIP still answers a client of the instance. */
+async function digestOf(client: KmipClient, uniqueIdentifier: string): Promise<unknown[]> {
+  const references = [{ tag: attributes.Digest.tag, key: "" }];
+  const answer = await client.getAttributes({ uniqueIdentifier, references });
+  return answer.attributes.map(({ item }) =>
+    Buffer.from(attributeValue("Digest", item).digestValue ?? []),
+  );
+}
+
+/** What the management API shows of objects is among the answers that are searched. */
+async function readOverApi(keys: readonly string[]): Promise<void> {
+  const target = { node: region.node(0), ca: region.ca };
+  await using admin = adminClient(target, await firstToken(target));
+  for (const key of keys) {
+    const answer = await admin.call("readKey", { params: { instance: "vcenter", key } });
+    expect(answer.attributes.map(({ name }) => name)).toContain("Initial Date");
+    told.push(JSON.stringify(answer));
+  }
+}
+
+/** Of a weak secret a digest is as good as the secret itself. */
+function digests(): ReadonlyMap<string, Uint8Array> {
+  return new Map([...secrets].map(([name, secret]) => [`digest of ${name}`, sha256(secret)]));
+}
+
+function sha256(bytes: Uint8Array): Buffer {
+  return hash("sha256", bytes, "buffer");
 }
 
 /** Requests that fail while they hold secrets. */

@@ -1,8 +1,6 @@
-import { hash } from "node:crypto";
 import {
   type AttributeValue,
   attributeItem,
-  inKeyFormat,
   type KeyBlock,
   KmipError,
   keyBlockOf,
@@ -10,11 +8,10 @@ import {
   objectValue,
   plainKeyOf,
 } from "@holdfast/kmip";
-import { encode, type Item, ItemType } from "@holdfast/ttlv";
+import { type Item, ItemType } from "@holdfast/ttlv";
 import { keyInBlock } from "./asymmetric-key.ts";
 import { certificateItems } from "./certificate.ts";
-
-type KeyFormatType = AttributeValue<"KeyFormatType">;
+import { certificateFormat, digestItems, isDigestSecret } from "./object-digest.ts";
 
 /** What is known of a key besides its Key Block: what the request says. */
 export interface StatedKey {
@@ -24,14 +21,15 @@ export interface StatedKey {
 
 /**
  * The attributes that the server reads off a new object, to be kept for ever: algorithm, length, Key Format Type,
- * Digest, Key Value Present, and those of a certificate (KMIP 2.1, 4.7 to 4.28).
+ * Key Value Present, Digest where the material is no secret, and those of a certificate (KMIP 2.1, 4.7 to 4.28).
  */
 export function describeObject(
   type: ObjectTypeName,
   object: Item,
   stated: StatedKey,
 ): readonly Item[] {
-  return (describers[type] ?? describeKey)(type, object, stated);
+  const described = (describers[type] ?? describeKey)(type, object, stated);
+  return isDigestSecret(type) ? described : [...described, ...digestItems(type, object)];
 }
 
 type Describe = (type: ObjectTypeName, object: Item, stated: StatedKey) => readonly Item[];
@@ -40,29 +38,21 @@ type Describe = (type: ObjectTypeName, object: Item, stated: StatedKey) => reado
 const describers: Readonly<Partial<Record<ObjectTypeName, Describe>>> = {
   Template: () => [],
   Certificate: (_type, object) => describeCertificate(object),
-  CertificateRequest: (_type, object) => {
-    const { certificateRequestValue } = objectValue("CertificateRequest", object);
-    return [attributeItem("KeyFormatType", "PKCS_10"), digestItem(certificateRequestValue)];
-  },
+  CertificateRequest: () => [attributeItem("KeyFormatType", "PKCS_10")],
   OpaqueObject: (_type, object) => {
-    const { opaqueDataType, opaqueDataValue } = objectValue("OpaqueObject", object);
+    const { opaqueDataType } = objectValue("OpaqueObject", object);
     return [
       attributeItem("OpaqueDataType", opaqueDataType),
       attributeItem("KeyFormatType", "Opaque"),
-      digestItem(opaqueDataValue),
     ];
   },
 };
-
-/** OASIS's test cases give certificates the Key Format Type Raw, where KMIP 2.1, Table 81 says X.509. */
-const certificateFormat = "Raw";
 
 function describeCertificate(object: Item): readonly Item[] {
   const { certificateType, certificateValue } = objectValue("Certificate", object);
   return [
     attributeItem("CertificateType", certificateType),
     attributeItem("KeyFormatType", certificateFormat),
-    digestItem(certificateValue, certificateFormat),
     ...(certificateType === "X_509"
       ? certificateItems(certificateValue)
       : [attributeItem("CertificateLength", certificateValue.length)]),
@@ -81,7 +71,6 @@ function describeKey(type: ObjectTypeName, object: Item, stated: StatedKey): rea
     ...(algorithm === undefined ? [] : [attributeItem("CryptographicAlgorithm", algorithm)]),
     ...(length === undefined ? [] : [attributeItem("CryptographicLength", length)]),
     attributeItem("KeyFormatType", block.keyFormatType),
-    ...digestsOf(type, block),
     ...(block.keyValue === undefined ? [attributeItem("KeyValuePresent", false)] : []),
   ];
 }
@@ -128,28 +117,4 @@ function checkLength(
   if (key !== undefined && key.length * 8 !== length) {
     throw new KmipError("invalidAttributeValue", "Cryptographic Length is not that of the key");
   }
-}
-
-/**
- * Digests of an unwrapped key: in its own format, and in the default format where the server can make that
- * (KMIP 2.1, 4.21 and 4.26).
- */
-function digestsOf(type: ObjectTypeName, block: KeyBlock): readonly Item[] {
-  const raw = type === "SymmetricKey" ? inKeyFormat(block, "Raw") : undefined;
-  const forms = raw === undefined || raw === block ? [block] : [block, raw];
-  return forms.flatMap(({ keyFormatType, keyValue: value, keyWrappingData: wrapping }) => {
-    if (value === undefined || value instanceof Uint8Array || wrapping !== undefined) return [];
-    const { keyMaterial } = value;
-    const bytes =
-      keyMaterial.type === ItemType.ByteString ? keyMaterial.value : encode(keyMaterial);
-    return [digestItem(bytes, keyFormatType)];
-  });
-}
-
-function digestItem(bytes: Uint8Array, keyFormatType?: KeyFormatType): Item {
-  return attributeItem("Digest", {
-    hashingAlgorithm: "SHA_256",
-    digestValue: hash("sha256", bytes, "buffer"),
-    ...(keyFormatType === undefined ? {} : { keyFormatType }),
-  });
 }

@@ -13,6 +13,7 @@ import { type Item, ItemType } from "@holdfast/ttlv";
 import { attributeValues, vendorAttributes } from "./attribute-view.ts";
 import { termFor } from "./index-terms.ts";
 import { dateMatches, noDate, valueMatches } from "./locate-match.ts";
+import { isDigest } from "./object-digest.ts";
 import type { ManagedObject } from "./record.ts";
 
 /** What Locate looks for. */
@@ -24,8 +25,10 @@ export interface LocateFilter {
   readonly uniqueIdentifier: string | null | undefined;
   /** Index terms that every match has, those first that few objects share. */
   readonly terms: readonly string[];
-  /** Whether an object is one of those. */
+  /** Whether an object is one of those, its Digest left aside. */
   readonly matches: (object: ManagedObject) => boolean;
+  /** Whether its Digest is one that is wanted; undefined where none is. The object must come `withDigests`. */
+  readonly digestMatches: ((object: ManagedObject) => boolean) | undefined;
 }
 
 /** What a filter is read with. */
@@ -65,15 +68,18 @@ export function locateFilter(request: Request<"Locate">, target: FilterFor): Loc
   const tests: readonly Test[] = [
     ({ facts }) => (facts.destroyed === undefined ? live : destroyed),
     ...memberTests(request, wanted),
-    ...wanted.map((item) => valueTest(item, target.version)),
+    ...wanted.filter((item) => !isDigest(item)).map((item) => valueTest(item, target.version)),
     ...[...dates].map(([tag, given]) => dateTest(tag, given, target.version)),
   ];
+  const digestTests = wanted.filter(isDigest).map((item) => valueTest(item, target.version));
   return {
     live,
     destroyed,
     uniqueIdentifier: possible ? identifierIn(wanted) : null,
     terms: termsOf(wanted),
     matches: (object) => tests.every((test) => test(object)),
+    digestMatches:
+      digestTests.length === 0 ? undefined : (object) => digestTests.every((test) => test(object)),
   };
 }
 

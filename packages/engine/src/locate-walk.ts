@@ -3,7 +3,8 @@ import { KmipError } from "@holdfast/kmip";
 import type { Objects } from "./context.ts";
 import type { FindPage, FindQuery } from "./find.ts";
 import type { LocateFilter } from "./locate-filter.ts";
-import type { StoredObject } from "./ports.ts";
+import { withDigests } from "./object-digest.ts";
+import type { KeyRing, StoredObject } from "./ports.ts";
 import type { ManagedObject } from "./record.ts";
 
 /** Records that a store hands out at a time: some milliseconds of work. */
@@ -17,6 +18,8 @@ interface WalkOptions {
   readonly wanted: number;
   /** Objects that are walked through at most. */
   readonly walkMax: number | undefined;
+  /** By which objects are opened where a Digest is wanted. */
+  readonly keyRing: KeyRing;
 }
 
 /** Objects that match, as they are found. */
@@ -44,8 +47,23 @@ export async function* matchesOf(
       ? walk(objects, filter, options)
       : [{ objects: await readOne(objects, uniqueIdentifier), atLimit: false }];
   for await (const { objects: page, atLimit } of pages) {
-    yield { objects: page.map(({ object }) => object).filter(filter.matches), atLimit };
+    const matching = page.map(({ object }) => object).filter(filter.matches);
+    yield { objects: await byDigest(matching, filter, options.keyRing), atLimit };
   }
+}
+
+/** Those with the Digest that is wanted. */
+async function byDigest(
+  objects: readonly ManagedObject[],
+  { digestMatches }: LocateFilter,
+  keyRing: KeyRing,
+): Promise<readonly ManagedObject[]> {
+  if (digestMatches === undefined) return objects;
+  const found: ManagedObject[] = [];
+  for (const object of objects) {
+    if (digestMatches(await withDigests(keyRing, object))) found.push(object);
+  }
+  return found;
 }
 
 /**

@@ -14,7 +14,10 @@ export function sealObject(
 }
 
 /** The managed object's structure in clear; at once when the instance's key is in memory. */
-export function openObject(keyRing: KeyRing, object: ManagedObject): Item | Promise<Item> {
+export function openObject(
+  keyRing: Pick<KeyRing, "open">,
+  object: ManagedObject,
+): Item | Promise<Item> {
   const { material, instance, uniqueIdentifier, objectType } = object;
   if (object.facts.destroyed !== undefined) {
     throw new KmipError("objectDestroyed", "the object was destroyed");

@@ -6,6 +6,7 @@ import { enumerationValue } from "./enumeration-value.ts";
 import { checkDates, checkStated, type Given, type GivenFor } from "./given-attributes.ts";
 import { due } from "./lifecycle.ts";
 import { sealObject } from "./material.ts";
+import { digestItems, isDigest, sealDigests } from "./object-digest.ts";
 import type { Facts, ManagedObject } from "./record.ts";
 import { plannedDates } from "./registers.ts";
 
@@ -42,16 +43,20 @@ export async function storeNew(context: OperationContext, fresh: NewObject): Pro
   const { ids, instance, keyRing, nowSeconds, objects } = context;
   const { given, material } = fresh;
   const described = fixedItems(fresh, nowSeconds);
-  checkStated(given, described);
+  checkStated(given, withStatedDigests(fresh, described));
   checkDates(given.registers);
   const uniqueIdentifier = ids.uuid();
   const objectType = enumerationValue("ObjectType", fresh.objectType);
   const binding = { instance, uniqueIdentifier, objectType };
+  // Identifier and what is sealed are made together, once: every retry sends the same bytes.
+  const [sealed, digest] = await Promise.all([
+    sealObject(keyRing, binding, material),
+    sealDigests(keyRing, binding, digestItems(fresh.objectType, material)),
+  ]);
   const object: ManagedObject = {
     ...binding,
-    fixed: [...described, ...creatorItems(context.fingerprint)],
-    // Identifier and sealed material are made together, once: every retry sends the same bytes.
-    material: await sealObject(keyRing, binding, material),
+    fixed: [...described, ...digest, ...creatorItems(context.fingerprint)],
+    material: sealed,
     facts: factsOf(context, given),
     registers: given.registers,
     usage: {},
@@ -59,6 +64,15 @@ export async function storeNew(context: OperationContext, fresh: NewObject): Pro
   };
   await objects.create(object);
   return uniqueIdentifier;
+}
+
+/** With the Digests that the record does not keep, where the request states one. */
+function withStatedDigests(
+  { given, material, objectType }: NewObject,
+  described: readonly Item[],
+): readonly Item[] {
+  if (!given.stated.some(isDigest)) return described;
+  return [...described, ...digestItems(objectType, material)];
 }
 
 function fixedItems({ described, made }: NewObject, nowSeconds: number): readonly Item[] {

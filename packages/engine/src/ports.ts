@@ -114,6 +114,8 @@ export interface SealBinding {
   readonly instance: string;
   readonly uniqueIdentifier: string;
   readonly objectType: number;
+  /** What of the object is sealed; its material where absent. */
+  readonly part?: "digest";
 }
 
 /** Seals and opens material for an instance. Rejects with `KeyRingUnavailable` or, for altered data, `SealBroken`. */

@@ -100,20 +100,22 @@ function regionsOf(object: ManagedObject): readonly string[] {
   return [...regions].toSorted();
 }
 
-function materialItem(material: SealedMaterial): Item {
+/** The item of what was sealed; of an object's material unless another tag is given. */
+export function materialItem(material: SealedMaterial, tag: number = tags.Material): Item {
   const { kekId, nonce, ciphertext } = material;
   const kek = uuidBytes(kekId);
   if (kek !== undefined && nonce.length === nonceBytes) {
-    return byteString(tags.Material, Buffer.concat([kek, nonce, ciphertext]));
+    return byteString(tag, Buffer.concat([kek, nonce, ciphertext]));
   }
-  return structure(tags.Material, [
+  return structure(tag, [
     identifierItem(tags.KekId, kekId),
     byteString(tags.Nonce, nonce),
     byteString(tags.Ciphertext, ciphertext),
   ]);
 }
 
-function readMaterial(item: Item): SealedMaterial {
+/** The inverse of `materialItem`. */
+export function readMaterial(item: Item): SealedMaterial {
   if (item.type === ItemType.ByteString) {
     const { value } = item;
     if (value.length < 16 + nonceBytes) throw new RecordError("sealed material is cut short");

@@ -46,6 +46,8 @@ export const recordTags = {
   /** A register in full: the attribute's tag and, below, the value. */
   AnyValue: 0x54001d,
   AttributeTag: 0x54001e,
+  /** In Fixed: the sealed Digest Values of an object whose material is secret (`object-digest.ts`). */
+  SealedDigest: 0x54001f,
   /** The instance that a system record speaks of (`system-record.ts`); so with what follows. */
   OfInstance: 0x540020,
   /** Milliseconds since the epoch. */

@@ -68,8 +68,8 @@ export function kekCheck(key: Uint8Array | KeyObject, instance: string, kekId: s
 }
 
 function bindingData(binding: SealBinding): Uint8Array {
-  const { instance, uniqueIdentifier, objectType } = binding;
-  return lengthPrefixed("holdfast-object", [
+  const { instance, uniqueIdentifier, objectType, part } = binding;
+  return lengthPrefixed(part === undefined ? "holdfast-object" : `holdfast-${part}`, [
     String(sealFormat),
     instance,
     uniqueIdentifier,

@@ -1,10 +1,12 @@
 import { type AttributeReference, referenceOf } from "@holdfast/kmip";
 import { allAttributes } from "../attribute-view.ts";
 import type { Handler } from "../handlers.ts";
+import { withDigestsIfOpen } from "../object-digest.ts";
 
 /** The names of an object's attributes, each once (KMIP 2.1, 6.1.21). */
 export const getAttributeList: Handler<"GetAttributeList"> = async (context, request) => {
-  const { object } = await context.objects.load(request.uniqueIdentifier);
+  const stored = await context.objects.load(request.uniqueIdentifier);
+  const object = await withDigestsIfOpen(context.keyRing, stored.object);
   const references = new Map<string, AttributeReference>();
   for (const { item } of allAttributes(object, context.version)) {
     const reference = referenceOf(item);

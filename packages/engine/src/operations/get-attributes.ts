@@ -1,6 +1,9 @@
 import { type Attribute, type AttributeReference, KmipError, within } from "@holdfast/kmip";
 import { allAttributes, attributeValues } from "../attribute-view.ts";
+import type { OperationContext } from "../context.ts";
 import type { Handler } from "../handlers.ts";
+import { isDigest, withDigests, withDigestsIfOpen } from "../object-digest.ts";
+import type { ManagedObject } from "../record.ts";
 
 /** Attributes by reference, or all of them; one that the object lacks is left out (KMIP 2.1, 6.1.20). */
 export const getAttributes: Handler<"GetAttributes"> = async (context, request) => {
@@ -9,7 +12,8 @@ export const getAttributes: Handler<"GetAttributes"> = async (context, request) 
   if (references.length < request.references.length && within(version, "1.1")) {
     throw new KmipError("invalidMessage", "an attribute is asked for twice");
   }
-  const { object } = await context.objects.load(request.uniqueIdentifier);
+  const stored = await context.objects.load(request.uniqueIdentifier);
+  const object = await completed(context, stored.object, references);
   const { uniqueIdentifier } = object;
   const attributes: readonly Attribute[] =
     references.length === 0
@@ -17,6 +21,16 @@ export const getAttributes: Handler<"GetAttributes"> = async (context, request) 
       : references.flatMap((reference) => attributeValues(object, reference, version));
   return { uniqueIdentifier, attributes };
 };
+
+/** With its Digest where that is asked for: by its name it must be answered, among all it may be absent. */
+async function completed(
+  { keyRing }: OperationContext,
+  object: ManagedObject,
+  references: readonly AttributeReference[],
+): Promise<ManagedObject> {
+  if (references.length === 0) return withDigestsIfOpen(keyRing, object);
+  return references.some(isDigest) ? withDigests(keyRing, object) : object;
+}
 
 function distinct(references: readonly AttributeReference[]): readonly AttributeReference[] {
   const byName = new Map(references.map((reference) => [nameOf(reference), reference]));

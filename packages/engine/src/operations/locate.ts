@@ -25,6 +25,7 @@ export const locate: Handler<"Locate"> = async ({ objects, ...context }, request
   const all = matchesOf(objects, filter, {
     wanted: offset + maximum,
     walkMax: settings.locateWalkMax,
+    keyRing: context.keyRing,
   });
   const found = request.objectGroupMember === "GroupMemberDefault" ? defaultMember(all) : all;
   const { located, uniqueIdentifiers } = await collect(found, page, {

@@ -16,7 +16,9 @@ import {
 } from "@holdfast/kmip";
 import { byteString, decode, defaultLimits, encode, type Item, structure } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
+import { withoutSealedDigest } from "../object-digest.ts";
 import type { ManagedObject } from "../record.ts";
+import { encodeRecord } from "../record-codec.ts";
 import { attributeSet, named } from "../test-attributes.ts";
 import { nameDer, rsaWithExponent, testCertificate } from "../test-certificate.ts";
 import { type TestEngine, testEngine } from "../test-engine.ts";
@@ -99,6 +101,13 @@ function all<N extends AttributeName>(object: ManagedObject, named: N): Attribut
   );
 }
 
+/** The Digest attributes as a client is shown them. */
+async function digests({ uniqueIdentifier }: ManagedObject): Promise<AttributeValue<"Digest">[]> {
+  const references = [{ tag: attributes.Digest.tag, key: "" }];
+  const answer = await engine.ask("2.1", "GetAttributes", { uniqueIdentifier, references });
+  return answer.attributes.map(({ item }) => attributeValue("Digest", item));
+}
+
 const wire = (item: Item | undefined) => item && Buffer.from(encode(item)).toString("hex");
 const sha256 = (bytes: Uint8Array) => Uint8Array.from(createHash("sha256").update(bytes).digest());
 
@@ -122,7 +131,7 @@ describe.each(versions)("KMIP %s", (version) => {
 
 describe("what the server reads off an object", () => {
   test("the digest of a Raw key is that of its bytes", async () => {
-    expect(all(await registered("SymmetricKey"), "Digest")).toEqual([
+    expect(await digests(await registered("SymmetricKey"))).toEqual([
       { hashingAlgorithm: "SHA_256", digestValue: sha256(key16), keyFormatType: "Raw" },
     ]);
   });
@@ -141,13 +150,80 @@ describe("what the server reads off an object", () => {
         cryptographicLength: 256,
       },
     });
-    const digests = all(await registered("SymmetricKey", {}, object), "Digest");
-    expect(
-      digests.map(({ digestValue }) => Buffer.from(digestValue ?? []).toString("hex")),
-    ).toEqual([
+    const found = await digests(await registered("SymmetricKey", {}, object));
+    expect(found.map(({ digestValue }) => Buffer.from(digestValue ?? []).toString("hex"))).toEqual([
       "499ce96ff6f5e19fe9fe7a2fe4c3e92b88db0001a4e8df28d9966856b6c4b87c",
       "6c064fe051add11edc07727b594eb48711df843e08445bba2cd786bc16bc58e8",
     ]);
+  });
+
+  test.each<[ObjectTypeName, number]>([
+    ["SymmetricKey", 0],
+    ["PrivateKey", 0],
+    ["SecretData", 0],
+    ["OpaqueObject", 0],
+    ["PublicKey", 1],
+    ["Certificate", 1],
+    ["CertificateRequest", 1],
+  ])(
+    "%s: %i of its digests are in clear in its record, each is answered and found",
+    async (type, kept) => {
+      const object = await registered(type);
+      expect(all(object, "Digest")).toHaveLength(kept);
+      const [digest, ...more] = await digests(object);
+      expect([digest?.hashingAlgorithm, more]).toEqual(["SHA_256", []]);
+      const { uniqueIdentifier } = object;
+      const { references } = await engine.ask("2.1", "GetAttributeList", { uniqueIdentifier });
+      expect(references).toContainEqual({ tag: attributes.Digest.tag, key: "" });
+      const filter = (digestValue: Uint8Array) => ({
+        attributes: [
+          { item: attributeItem("Digest", { hashingAlgorithm: "SHA_256", digestValue }) },
+        ],
+      });
+      const found = await engine.ask("2.1", "Locate", filter(digest?.digestValue ?? key16));
+      expect(found.uniqueIdentifiers).toEqual([uniqueIdentifier]);
+      expect((await engine.ask("2.1", "Locate", filter(key16))).uniqueIdentifiers).toEqual([]);
+      expect(
+        Buffer.from(encodeRecord(object)).includes(Buffer.from(digest?.digestValue ?? key16)),
+      ).toBe(kept > 0);
+      // What was registered is known by its digest after its end (OASIS SKLC-O-1).
+      await engine.ask("2.1", "Destroy", { uniqueIdentifier });
+      expect(await digests(object)).toEqual([digest]);
+      // A client may say the digest of what it brings, if it is true.
+      const said = (value: AttributeValue<"Digest">) => payload(type, { Digest: value });
+      if (digest === undefined) throw new Error("no digest");
+      await engine.ask("2.1", "Register", said(digest));
+      expect(await engine.reason("2.1", "Register", said({ ...digest, digestValue: key16 }))).toBe(
+        "AttributeReadOnly",
+      );
+    },
+  );
+
+  test("an object without a sealed digest, as a restore into a new instance leaves it, has one while it has material", async () => {
+    const object = await registered("SecretData");
+    const wanted = await digests(object);
+    expect(wanted).toHaveLength(1);
+    const [before] = await engine.store.read("i", [object.uniqueIdentifier]);
+    if (before === undefined) throw new Error("not stored");
+    const after = { ...object, fixed: withoutSealedDigest(object.fixed) };
+    await engine.store.commit("i", [{ kind: "update", before, after }], [], { joined: true });
+    expect(await digests(object)).toEqual(wanted);
+    await engine.ask("2.1", "Destroy", { uniqueIdentifier: object.uniqueIdentifier });
+    expect(await digests(object)).toEqual([]);
+  });
+
+  test("while the root of trust refuses, a Digest is absent among all attributes and refused by name", async () => {
+    const { uniqueIdentifier } = await registered("SecretData");
+    engine.root.fail("denied");
+    engine.keyRing.drop();
+    const list = await engine.ask("2.1", "GetAttributeList", { uniqueIdentifier });
+    const names = list.references.map(({ tag }) => tag);
+    expect(names).toContain(attributes.State.tag);
+    expect(names).not.toContain(attributes.Digest.tag);
+    const references = [{ tag: attributes.Digest.tag, key: "" }];
+    expect(await engine.reason("2.1", "GetAttributes", { uniqueIdentifier, references })).toBe(
+      "PermissionDenied",
+    );
   });
 
   test.each<[ObjectTypeName, AttributeName, readonly unknown[]]>([
@@ -181,7 +257,7 @@ describe("what the server reads off an object", () => {
     const location = { value: "elsewhere", type: "UninterpretedTextString" } as const;
     const kept = await registered("SymmetricKey", { KeyValueLocation: location }, object);
     expect(all(kept, "KeyValuePresent")).toEqual([false]);
-    expect(all(kept, "Digest")).toEqual([]);
+    expect(await digests(kept)).toEqual([]);
     expect(all(kept, "KeyValueLocation")).toEqual([location]);
     const { uniqueIdentifier } = kept;
     const got = await engine.ask("2.1", "Get", { uniqueIdentifier });
@@ -200,7 +276,7 @@ describe("what the server reads off an object", () => {
       keyBlock: { keyFormatType: "Raw", keyValue: key16, ...aes, keyWrappingData },
     });
     const kept = await registered("SymmetricKey", {}, object);
-    expect(all(kept, "Digest")).toEqual([]);
+    expect(await digests(kept)).toEqual([]);
     expect(all(kept, "Link")).toEqual([
       { type: "WrappingKeyLink", linkedObjectIdentifier: "wrapping-key" },
     ]);

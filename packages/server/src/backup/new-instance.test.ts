@@ -11,10 +11,13 @@ import {
   ObjectKekStore,
   type OwnStore,
   partitionOf,
+  sealDigests,
   systemInstance,
   withDestroyed,
+  withoutSealedDigest,
 } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/conformance";
+import { attributeItem } from "@holdfast/kmip";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { deletionRegion } from "../management/instances/erase-objects.ts";
 import { systemClock as clock, systemIds as ids, systemTimers as timers } from "../system.ts";
@@ -85,7 +88,10 @@ class Site {
     const { uniqueIdentifier, objectType } = bare;
     const binding = { instance: deleted, uniqueIdentifier, objectType };
     const material = await this.keyRing.seal(binding, Buffer.from(text));
-    return await this.create({ ...bare, material });
+    const digest = attributeItem("Digest", { hashingAlgorithm: "SHA_256", digestValue: key.key });
+    const sealed = await sealDigests(this.keyRing, binding, [digest]);
+    expect(sealed).toHaveLength(1);
+    return await this.create({ ...bare, fixed: [...bare.fixed, ...sealed], material });
   }
 
   async change(
@@ -210,6 +216,7 @@ describe("a deleted instance's backup", () => {
     expect(site.store.instances.statusOf(deleted)).toBe("Deleted");
     const [now] = await site.store.read(fresh, [one.uniqueIdentifier]);
     expect(now?.object.material?.kekId).not.toBe(one.material?.kekId);
+    expect(now?.object.fixed).toEqual(withoutSealedDigest(one.fixed));
     const events = site.store.auditOf(systemInstance).map(({ action }) => action);
     expect(events).toEqual(["backup.restore"]);
   });

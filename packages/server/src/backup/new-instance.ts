@@ -9,6 +9,7 @@ import {
   systemInstance,
   systemTypes,
   withFields,
+  withoutSealedDigest,
 } from "@holdfast/engine";
 import { join, mergeInto } from "@holdfast/regions";
 import { deletionRegion } from "../management/instances/erase-objects.ts";
@@ -154,10 +155,11 @@ class Move {
   async #sealed(object: ManagedObject): Promise<ManagedObject | undefined> {
     const { old, fresh, from, to } = this.#parts;
     const { uniqueIdentifier, objectType, material } = object;
+    const moved = { ...object, instance: to, fixed: withoutSealedDigest(object.fixed) };
     if (material === undefined) {
       if (object.facts.destroyed !== undefined) this.report.destroyed += 1;
       else this.report.restored += 1;
-      return { ...object, instance: to };
+      return moved;
     }
     try {
       const binding = { instance: from, uniqueIdentifier, objectType };
@@ -165,7 +167,7 @@ class Move {
       try {
         const sealed = await fresh.seal({ ...binding, instance: to }, plaintext);
         this.report.restored += 1;
-        return { ...object, instance: to, material: sealed };
+        return { ...moved, material: sealed };
       } finally {
         plaintext.fill(0);
       }
