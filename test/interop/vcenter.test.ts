@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "node:tls";
-import { selfSigned } from "@holdfast/server";
+import { playVcenter, selfSigned } from "@holdfast/server";
 import { decode, type Item, ItemType } from "@holdfast/ttlv";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { KmipSocket } from "../support/kmip-socket.ts";
 import { until } from "../support/redis.ts";
 import { type Region, startRegion } from "../support/region.ts";
+import { TcpProxy } from "../support/tcp-proxy.ts";
 import * as bytes from "./vcenter-bytes.ts";
 
 let region: Region;
@@ -276,3 +277,61 @@ async function brokenHandshake(node: number): Promise<void> {
   socket.on("error", () => undefined);
   await new Promise((resolve) => socket.once("close", resolve));
 }
+
+describe("the demonstration's sequence", () => {
+  /** A port of this machine on which nothing listens. */
+  async function closedPort(): Promise<number> {
+    const proxy = await TcpProxy.start(1);
+    const { port } = proxy;
+    await proxy[Symbol.asyncDispose]();
+    return port;
+  }
+
+  test("goes on at the next node where one refuses or loses connections, and reports it", async () => {
+    const { ca, certificate, key } = region.target("vcenter");
+    const [one, two] = [region.node(0), region.node(1)];
+    await using unsteady = await TcpProxy.start(one.kmip);
+    // The server's first flight passes; what the client sends after its own is lost every other time.
+    let flights = 0;
+    unsteady.watch = () => {
+      flights += 1;
+      return flights % 5 === 4 ? "cut" : "pass";
+    };
+    const steps: string[] = [];
+    const made = await playVcenter({
+      nodes: [
+        { name: "gone", region: "a", endpoint: `127.0.0.1:${await closedPort()}` },
+        { name: "unsteady", region: "a", endpoint: unsteady.address },
+        { name: "steady", region: "a", endpoint: `${two.host}:${two.kmip}` },
+      ],
+      tls: { ca, certificate, key },
+      report: ({ step, node, ok, next }) => {
+        steps.push(ok ? `${step}: done` : `${step}: ${node} failed, next ${next}`);
+      },
+      answered: () => undefined,
+    });
+    expect(made.sha256).toMatch(/^[0-9a-f]{64}$/);
+    expect(steps).toContain("trust: TLS only: gone failed, next unsteady");
+    expect(steps.filter((step) => step.includes("unsteady failed, next steady"))).not.toEqual([]);
+    expect(steps.at(-1)).toBe("key needed again: done");
+    expect(steps.filter((step) => step.endsWith("next undefined"))).toEqual([]);
+  });
+
+  test("fails when the server answers something else than a key", async () => {
+    const { ca } = region.target("vcenter");
+    const { certificate, key } = region.target("other");
+    const node = region.node(0);
+    const failed: string[] = [];
+    const work = playVcenter({
+      nodes: [{ name: "a1", region: "a", endpoint: `${node.host}:${node.kmip}` }],
+      tls: { ca, certificate, key },
+      earlier: { uniqueIdentifier: randomUUID(), sha256: "" },
+      report: ({ step, ok, next }) => {
+        if (!ok && next === undefined) failed.push(step);
+      },
+      answered: () => undefined,
+    });
+    await expect(work).rejects.toThrow(/at a1: /);
+    expect(failed.length).toBe(1);
+  });
+});

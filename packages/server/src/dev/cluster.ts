@@ -32,7 +32,7 @@ export interface ClusterOptions {
   readonly say: (line: string) => void;
 }
 
-const readyTimeoutMs = 30_000;
+const readyTimeoutMs = 120_000;
 const pollMs = 20;
 
 /** Regions on this machine, each with nodes, a Redis with a replica and a lock master, and a line between them. */

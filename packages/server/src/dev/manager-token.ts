@@ -16,7 +16,7 @@ export interface ManagerOptions {
   readonly signal: AbortSignal;
 }
 
-const withinMs = 10_000;
+const withinMs = 60_000;
 const pollMs = 50;
 const days = 366;
 

@@ -8,8 +8,9 @@ export function tableHead(): string {
 }
 
 /** One step as a row of the table. */
-export function tableRow({ step, node, region, result, ok, ms }: StepOutcome): string {
-  return row(step, node, region, ms.toFixed(1), ok ? result : `FAILED: ${result}`);
+export function tableRow({ step, node, region, result, ok, next, ms }: StepOutcome): string {
+  const missed = next === undefined ? `FAILED: ${result}` : `no answer, next is ${next}: ${result}`;
+  return row(step, node, region, ms.toFixed(1), ok ? result : missed);
 }
 
 function row(step: string, node: string, region: string, ms: string, result: string): string {

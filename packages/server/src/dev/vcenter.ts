@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import type { TlsCredentials } from "@holdfast/client";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ConnectionError, type TlsCredentials } from "@holdfast/client";
 import { reasonOf } from "../start-error.ts";
 import { UnexpectedAnswer, VcenterSession } from "./vcenter-session.ts";
 
@@ -18,6 +19,8 @@ export interface StepOutcome {
   readonly region: string;
   readonly result: string;
   readonly ok: boolean;
+  /** The node that gets the same task next, where this one did not answer it. */
+  readonly next?: string;
   readonly ms: number;
 }
 
@@ -36,6 +39,10 @@ export interface Play {
   /** Called at each answer. */
   readonly answered: () => void;
 }
+
+/** How often a task goes through all nodes before it fails, and the pause after each round in milliseconds. */
+const roundsMax = 30;
+const roundPauseMs = 1000;
 
 /** A step of the sequence failed; its outcome has been reported. */
 export class SequenceFailed extends Error {
@@ -63,7 +70,10 @@ export async function playVcenter(play: Play): Promise<MadeKey> {
   return made;
 }
 
-/** Gives each task the next node, and reports what came of it. */
+/** A task at one node; `again` when another node was asked before, which may have carried it out. */
+type Work = (endpoint: string, again: boolean) => Promise<string>;
+
+/** Gives each task the next node, and the one after it where that does not answer; reports each outcome. */
 class Turns {
   readonly #play: Play;
   #turn = 0;
@@ -78,7 +88,7 @@ class Turns {
 
   /** A connection that carries no message. */
   async probe(step: string): Promise<void> {
-    await this.#at(this.#next(), step, async (endpoint) => {
+    await this.#try(step, async (endpoint) => {
       await using _ = await VcenterSession.connect(endpoint, this.#play);
       return "server certificate verified";
     });
@@ -86,40 +96,56 @@ class Turns {
 
   async task(
     step: string,
-    work: (session: VcenterSession) => Promise<string>,
-    node: Kms = this.#next(),
+    work: (session: VcenterSession, again: boolean) => Promise<string>,
   ): Promise<void> {
-    await this.#at(node, step, async (endpoint) => {
+    await this.#try(step, async (endpoint, again) => {
       await using session = await VcenterSession.begin(endpoint, this.#play);
-      return await work(session);
+      return await work(session, again);
     });
   }
 
-  #next(): Kms {
-    const node = this.nodes[this.#turn % this.nodes.length];
+  /** Asks the nodes in turn until one answers, as vCenter does. */
+  async #try(step: string, work: Work): Promise<void> {
+    const tries = roundsMax * this.nodes.length;
+    for (let tried = 0; !(await this.#at(step, work, tried, tried + 1 === tries)); tried += 1) {
+      if ((tried + 1) % this.nodes.length === 0) await sleep(roundPauseMs);
+    }
+  }
+
+  /** One try at the next node; false when another node must be asked. */
+  async #at(step: string, work: Work, tried: number, last: boolean): Promise<boolean> {
+    const node = this.#node(this.#turn);
     this.#turn += 1;
+    const started = performance.now();
+    const report = (outcome: Pick<StepOutcome, "ok" | "result" | "next">) => {
+      const ms = performance.now() - started;
+      this.#play.report({ step, node: node.name, region: node.region, ...outcome, ms });
+    };
+    try {
+      report({ ok: true, result: await work(node.endpoint, tried > 0) });
+      return true;
+    } catch (error) {
+      const result = reasonOf(error);
+      if (!last && mayBeOnlyThisNode(error)) {
+        report({ ok: false, result, next: this.#node(this.#turn).name });
+        return false;
+      }
+      report({ ok: false, result });
+      throw new SequenceFailed(`${step} at ${node.name}: ${result}`, { cause: error });
+    }
+  }
+
+  #node(turn: number): Kms {
+    const node = this.nodes[turn % this.nodes.length];
     if (node === undefined) throw new TypeError("no node");
     return node;
   }
+}
 
-  async #at(node: Kms, step: string, work: (endpoint: string) => Promise<string>): Promise<void> {
-    const started = performance.now();
-    const report = (ok: boolean, result: string) =>
-      this.#play.report({
-        step,
-        node: node.name,
-        region: node.region,
-        result,
-        ok,
-        ms: performance.now() - started,
-      });
-    try {
-      report(true, await work(node.endpoint));
-    } catch (error) {
-      report(false, reasonOf(error));
-      throw new SequenceFailed(`${step} at ${node.name}: ${reasonOf(error)}`, { cause: error });
-    }
-  }
+/** No connection, or General Failure: the node cannot tell now, and another one can. */
+function mayBeOnlyThisNode(error: unknown): boolean {
+  if (error instanceof UnexpectedAnswer) return error.reason === "GeneralFailure";
+  return error instanceof ConnectionError;
 }
 
 async function trust(turns: Turns): Promise<void> {
@@ -139,12 +165,11 @@ async function trust(turns: Turns): Promise<void> {
 /** Every five minutes, at each node: a bare connection, and one with two Discover Versions. */
 async function healthCheck(turns: Turns): Promise<void> {
   for (const _ of turns.nodes) await turns.probe("health: TLS only");
-  for (const node of turns.nodes) {
-    const work = async (session: VcenterSession) => {
+  for (const _ of turns.nodes) {
+    await turns.task("health: versions, twice", async (session) => {
       await session.discoverVersions();
       return "answers";
-    };
-    await turns.task("health: versions, twice", work, node);
+    });
   }
 }
 
@@ -155,10 +180,13 @@ async function newKey(turns: Turns): Promise<MadeKey> {
     id = await session.create();
     return `AES-256 ${id}`;
   });
-  await turns.task("new key: product attributes", (session) => describeKey(session, id, product));
-  await turns.task("new key: Get, State, Activate", async (session) => {
+  await turns.task("new key: product attributes", (session, again) =>
+    describeKey(session, id, product, again),
+  );
+  await turns.task("new key: Get, State, Activate", async (session, again) => {
     sha256 = await session.get(id);
     const before = await session.state(id);
+    if (again && before === "Active") return "256 bits, activated by the try before";
     if (before !== "PreActive") throw new UnexpectedAnswer(`the new key is ${before}`);
     await session.activate(id);
     return "256 bits, Pre-Active, activated";
@@ -168,22 +196,27 @@ async function newKey(turns: Turns): Promise<MadeKey> {
     "x-Component": "Virtual Machine",
     "x-Name": "demo-vm",
   };
-  await turns.task("new key: machine attributes", (session) => describeKey(session, id, machine));
+  await turns.task("new key: machine attributes", (session, again) =>
+    describeKey(session, id, machine, again),
+  );
   return { uniqueIdentifier: id, sha256 };
 }
 
-/** Asks for the attributes one by one, then adds all three in one batch. */
+/** Asks for the attributes one by one, then adds those that are absent in one batch. */
 async function describeKey(
   session: VcenterSession,
   id: string,
   values: Readonly<Record<string, string>>,
+  again: boolean,
 ): Promise<string> {
   const names = Object.keys(values);
-  for (const name of names) {
+  const absent: [string, string][] = [];
+  for (const [name, value] of Object.entries(values)) {
     const count = await session.count(id, name);
-    if (count !== 0) throw new UnexpectedAnswer(`the new key has ${name} already`);
+    if (count === 0) absent.push([name, value]);
+    else if (!again) throw new UnexpectedAnswer(`the new key has ${name} already`);
   }
-  await session.addAttributes(id, values);
+  if (absent.length > 0) await session.addAttributes(id, Object.fromEntries(absent));
   return `${names.join(", ")} added`;
 }
 
