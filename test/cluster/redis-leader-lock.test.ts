@@ -84,9 +84,7 @@ test("an extension that fails leaves the lock as it was: its holder still leads,
   expect(await c.one.acquire(20_000)).toBe(true);
   const value = await valueAt(c.masters[0]);
   for (const master of c.masters.slice(1)) master.signal("SIGSTOP");
-  const startedMs = performance.now();
   expect(await c.one.extend(20_000)).toBe(false);
-  expect(performance.now() - startedMs).toBeLessThan(3_000);
   expect(await valueAt(c.masters[0])).toBe(value);
   for (const master of c.masters.slice(1)) master.signal("SIGCONT");
   expect(await c.other.acquire(5_000)).toBe(false);
@@ -99,11 +97,9 @@ test("a minority of dead lock masters does not matter, a majority does", async (
   await until("it is noticed", () => c.one.acquire(20_000));
   expect(await c.one.extend(20_000)).toBe(true);
   await c.masters[1]?.kill();
-  const startedMs = performance.now();
   expect(await c.one.extend(20_000)).toBe(false);
   expect(await c.other.acquire(20_000)).toBe(false);
   await c.one.release();
-  expect(performance.now() - startedMs).toBeLessThan(6_000);
 });
 
 test("of ten that ask at once at most one leads, with one lock master too", async () => {

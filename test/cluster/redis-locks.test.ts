@@ -54,10 +54,8 @@ async function contend(locks: readonly Locks[], contenders: number) {
   return { most, ms: performance.now() - startedMs };
 }
 
-async function once(locks: Locks): Promise<number> {
-  const startedMs = performance.now();
+async function once(locks: Locks): Promise<void> {
   expect(await locks.withLock(randomUUID(), async () => "done")).toBe("done");
-  return performance.now() - startedMs;
 }
 
 describe("three lock masters", () => {
@@ -74,11 +72,7 @@ describe("three lock masters", () => {
       const [first] = group.masters;
       if (how === "killed") await first?.kill();
       else first?.signal("SIGSTOP");
-      for (const locks of group.locks) expect(await once(locks)).toBeLessThan(400);
-      // Found out once; from then on nobody waits for it.
-      const times: number[] = [];
-      for (let i = 0; i < 10; i += 1) times.push(await once(group.locks[i % 2] as Locks));
-      expect(times.toSorted((a, b) => a - b)[5]).toBeLessThan(60);
+      for (let i = 0; i < 10; i += 1) await once(group.locks[i % 2] as Locks);
       expect((await contend(group.locks, 8)).most).toBe(1);
       expect(new Set(group.results)).toEqual(new Set(["acquired"]));
     },
@@ -89,9 +83,9 @@ describe("three lock masters", () => {
     const [first, second] = group.masters;
     await first?.kill();
     second?.signal("SIGSTOP");
-    for (const locks of group.locks) expect(await once(locks)).toBeLessThan(600);
+    for (const locks of group.locks) await once(locks);
     group.results.length = 0;
-    for (const locks of group.locks) expect(await once(locks)).toBeLessThan(300);
+    for (const locks of group.locks) await once(locks);
     expect(new Set(group.results)).toEqual(new Set(["unavailable"]));
     second?.signal("SIGCONT");
     await until("locks again", async () => {
@@ -108,9 +102,7 @@ describe("three lock masters", () => {
     const { promise: held, resolve: end } = deferred();
     const holder = mine?.withLock(resource, () => held);
     await sleep(50);
-    const startedMs = performance.now();
     await other?.withLock(resource, async () => undefined);
-    expect(performance.now() - startedMs).toBeLessThan(2_000);
     expect(group.results).toEqual(["acquired", "contended"]);
     end();
     await holder;

@@ -148,7 +148,7 @@ describe("a frozen replica", () => {
     expect(whole.objects.map(({ uniqueIdentifier }) => uniqueIdentifier)).toEqual([
       after.uniqueIdentifier,
     ]);
-  }, 40_000);
+  });
 });
 
 test("reservations are bounded, and ending them makes room", async () => {
@@ -266,12 +266,14 @@ describe("listeners", () => {
       calls += 1;
     });
     redis.signal("SIGSTOP");
-    await inState(store, "none");
+    // The state is read from the clock, and listeners are called a moment later.
+    await until("the lapse is heard", () => calls > 0 && heard.includes("none"));
     stop();
+    const before = calls;
     redis.signal("SIGCONT");
-    await inState(store, "full");
-    expect(heard).toEqual(["none", "full"]);
-    expect(calls).toBe(1);
+    await until("the return is heard", () => heard.at(-1) === "full");
+    expect(heard.slice(0, 2)).toEqual(["none", "full"]);
+    expect(calls).toBe(before);
   });
 });
 
@@ -286,58 +288,52 @@ describe("a record that is damaged beyond its bytes", () => {
     ["of another type", () => ["lpush", Buffer.from("x")]],
   ];
 
-  test.each(kinds)(
-    "%s: a whole copy takes its place in every index",
-    async (_name, damage) => {
-      await using redis = await RedisServer.start();
-      await using opened = await openNewStore({ address: redis.address });
-      const { store } = opened;
-      const instance = await installed(store);
-      const partition = partitionOf(instance);
-      const registers = [sampleRegister(nameItem("old"), 1)];
-      const made = sampleObject(instance, randomUUID(), registers);
-      await store.commit(instance, [{ kind: "create", after: made }], []);
-      const other = await create(store, instance);
-      const { uniqueIdentifier } = made;
-      const { key, value } = await recordOf(redis, instance, uniqueIdentifier);
-      await redis.command("del", key);
-      const [command, ...rest] = damage(value);
-      if (command !== "del") await redis.command(command, key, ...rest);
-      const page = await store.changes(partition, 0, 10, 1_000_000);
-      expect(page.damaged).toEqual([uniqueIdentifier]);
-      expect(page.objects.map((object) => object.uniqueIdentifier)).toEqual([
-        other.uniqueIdentifier,
-      ]);
-      const answer = await store.records(partition, [uniqueIdentifier, other.uniqueIdentifier]);
-      expect(answer.damaged).toEqual(command === "del" ? [] : [uniqueIdentifier]);
-      expect(answer.objects).toHaveLength(1);
-      const replacement = { ...made, registers: [sampleRegister(nameItem("new"), 2)] };
-      await store.quarantine(instance, uniqueIdentifier, "does not decode", { replacement });
-      const [stored] = await store.read(instance, [uniqueIdentifier]);
-      expect(stored?.object.registers).toEqual(replacement.registers);
-      const found = await store.find(instance, { live: true, destroyed: true, limit: 10 });
-      expect(found.objects.map(({ object }) => object.uniqueIdentifier)).toEqual([
-        other.uniqueIdentifier,
-        uniqueIdentifier,
-      ]);
-      const { leaves } = await store.leaves(partition, everyLeaf, undefined);
-      expect(leaves).toHaveLength(2);
-      const digests = Buffer.from(await store.digests(partition));
-      expect(digests.equals(Buffer.from(digestsOf(leaves)))).toBe(true);
-      const named = (name: string) =>
-        sampleObject(instance, randomUUID(), [sampleRegister(nameItem(name), 1)]);
-      const create1 = { kind: "create", after: named("new") } as const;
-      expect((await store.commit(instance, [create1], [])).kind).toBe("nameTaken");
-      const create2 = { kind: "create", after: named("old") } as const;
-      expect((await store.commit(instance, [create2], [])).kind).toBe("committed");
-      expect(await store.quarantined()).toBe(1);
-      expect(opened.events).toContainEqual({
-        type: "warning",
-        message: `record ${uniqueIdentifier} is put in quarantine: does not decode`,
-      });
-    },
-    20_000,
-  );
+  test.each(kinds)("%s: a whole copy takes its place in every index", async (_name, damage) => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const { store } = opened;
+    const instance = await installed(store);
+    const partition = partitionOf(instance);
+    const registers = [sampleRegister(nameItem("old"), 1)];
+    const made = sampleObject(instance, randomUUID(), registers);
+    await store.commit(instance, [{ kind: "create", after: made }], []);
+    const other = await create(store, instance);
+    const { uniqueIdentifier } = made;
+    const { key, value } = await recordOf(redis, instance, uniqueIdentifier);
+    await redis.command("del", key);
+    const [command, ...rest] = damage(value);
+    if (command !== "del") await redis.command(command, key, ...rest);
+    const page = await store.changes(partition, 0, 10, 1_000_000);
+    expect(page.damaged).toEqual([uniqueIdentifier]);
+    expect(page.objects.map((object) => object.uniqueIdentifier)).toEqual([other.uniqueIdentifier]);
+    const answer = await store.records(partition, [uniqueIdentifier, other.uniqueIdentifier]);
+    expect(answer.damaged).toEqual(command === "del" ? [] : [uniqueIdentifier]);
+    expect(answer.objects).toHaveLength(1);
+    const replacement = { ...made, registers: [sampleRegister(nameItem("new"), 2)] };
+    await store.quarantine(instance, uniqueIdentifier, "does not decode", { replacement });
+    const [stored] = await store.read(instance, [uniqueIdentifier]);
+    expect(stored?.object.registers).toEqual(replacement.registers);
+    const found = await store.find(instance, { live: true, destroyed: true, limit: 10 });
+    expect(found.objects.map(({ object }) => object.uniqueIdentifier)).toEqual([
+      other.uniqueIdentifier,
+      uniqueIdentifier,
+    ]);
+    const { leaves } = await store.leaves(partition, everyLeaf, undefined);
+    expect(leaves).toHaveLength(2);
+    const digests = Buffer.from(await store.digests(partition));
+    expect(digests.equals(Buffer.from(digestsOf(leaves)))).toBe(true);
+    const named = (name: string) =>
+      sampleObject(instance, randomUUID(), [sampleRegister(nameItem(name), 1)]);
+    const create1 = { kind: "create", after: named("new") } as const;
+    expect((await store.commit(instance, [create1], [])).kind).toBe("nameTaken");
+    const create2 = { kind: "create", after: named("old") } as const;
+    expect((await store.commit(instance, [create2], [])).kind).toBe("committed");
+    expect(await store.quarantined()).toBe(1);
+    expect(opened.events).toContainEqual({
+      type: "warning",
+      message: `record ${uniqueIdentifier} is put in quarantine: does not decode`,
+    });
+  });
 });
 
 /** The same bytes with every number of the header 0. */

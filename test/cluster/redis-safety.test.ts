@@ -159,7 +159,7 @@ describe("initialisation", () => {
       message: expect.stringMatching(/is marked as store \w{32}, but 1 of 2 replicas have it/),
     });
     expect(await initialiseStore({ ...options, replicas: 2 })).toMatchObject({ already: true });
-  }, 20_000);
+  });
 });
 
 describe("an address that leads nowhere", () => {
@@ -409,5 +409,5 @@ describe("TLS", () => {
     });
     await locks.withLock("r", async () => undefined);
     expect(results).toEqual(["acquired"]);
-  }, 60_000);
+  });
 });

@@ -22,7 +22,7 @@ const made = new Map<string, string>();
 beforeAll(async () => {
   roots = await startRootRegions(["declared"], times, 1);
   client = await selfSigned({ commonName: "vCenter", ...day });
-}, 120_000);
+});
 
 afterAll(async () => {
   await Promise.all(open.map((one) => one.close()));
@@ -107,7 +107,7 @@ test("an order without a usable root key is refused, and names what is missing",
   const listed = await roots.admin("a1").call("listInstances", { query: {} });
   expect(listed.items.map(({ name }) => name)).toEqual(["declared"]);
   expect(b.kind).toBe("hpcs");
-}, 60_000);
+});
 
 test("an instance under two key managers serves, its API key sealed and never shown", async () => {
   const { a, b } = roots.managers;
@@ -174,7 +174,7 @@ test("an instance under two key managers serves, its API key sealed and never sh
     }
     for (const node of region.nodes) expect(node.logText()).not.toContain(a.apiKey);
   }
-}, 90_000);
+});
 
 /** A root key in the key manager of region a, whose API key is a file at the nodes. */
 const under = (rootKey: string) => ({
@@ -221,7 +221,7 @@ test("moved to another root key and another kind, online: no key is made anew", 
   await reopened();
   await allThere();
   expect((await report("a"))?.stale).toBe(0);
-}, 90_000);
+});
 
 test("a root key that is lost for good: moved to another with the other region's copy", async () => {
   const { a, b } = roots.managers;
@@ -266,7 +266,7 @@ test("a root key that is lost for good: moved to another with the other region's
   await underNew(found);
   await until("a1 opens it again", async () => (await keyBytes(asking, first)) === made.get(first));
   await allThere();
-}, 90_000);
+});
 
 test("the configuration's root key is lost for good: `root adopt` puts its keys under another", async () => {
   const { a } = roots.managers;
@@ -293,4 +293,4 @@ test("the configuration's root key is lost for good: `root adopt` puts its keys 
       () => false,
     ),
   );
-}, 90_000);
+});

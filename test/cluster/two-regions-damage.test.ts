@@ -51,14 +51,14 @@ describe("a record of one region is damaged: repaired from the other, and absent
         expect(answer).not.toMatch(/^ItemNotFound/);
         expect(await keyBytes(clients.at(node), id)).toBe(bytes);
         expect(await stateOf(clients.at(node), id)).toBe("Active");
-      }, 30_000);
+      });
     }
     say(`right again ${ms(performance.now() - damaged)} after the damage`);
     const isSetAside = async () => {
       const vitals = await Promise.all(both.a.nodes.map(vitalsOf));
       return vitals.some(({ quarantined }) => quarantined > 0);
     };
-    await until("the damaged record counted", isSetAside, 30_000);
+    await until("the damaged record counted", isSetAside);
     // Repaired in the store, not only in the answer.
     await both.cut();
     try {
@@ -79,7 +79,7 @@ describe("a record of one region is damaged: repaired from the other, and absent
     // Cut off, region b cannot tell; it never says that there is none.
     expect(await told(keyBytes(clients.at("b1"), id))).toMatch(/^GeneralFailure: cannot tell/);
     await both.heal();
-    await insist(async () => expect(await keyBytes(clients.at("b2"), id)).toBe(bytes), 30_000);
+    await insist(async () => expect(await keyBytes(clients.at("b2"), id)).toBe(bytes));
   });
 });
 

@@ -119,7 +119,7 @@ describe("a region is lost for good, retired, and returns with its old data", ()
     say(`${done.out}${done.err}`.trim());
     expect(done).toMatchObject({ code: 0 });
     const [first = "", second = ""] = shared;
-    await insist(() => clients.at("a1").destroy({ uniqueIdentifier: first }), 20_000);
+    await insist(() => clients.at("a1").destroy({ uniqueIdentifier: first }));
     await insist(() => clients.at("a2").revoke({ uniqueIdentifier: second, revocationReason }));
     await insist(() => createKey(clients.at("a2")));
   });

@@ -77,9 +77,7 @@ async function describeKey(
   await session.addAttributes(id, values);
 }
 
-test(`${flows} new-key flows over four endpoints with 40 ms each way between the regions: each step sees the ones before`, {
-  timeout: 600_000,
-}, async () => {
+test(`${flows} new-key flows over four endpoints with 40 ms each way between the regions: each step sees the ones before`, async () => {
   // A machine that is too busy would have changes acknowledged alone, which need not show at once.
   const settings = { peer: { pushTimeoutMs: 5_000 } };
   const shape = { instances: [instance], replicas: 1, wanMs: 40, settings };

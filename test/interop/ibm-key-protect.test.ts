@@ -269,8 +269,8 @@ describe.each(["key-protect", "hpcs"] as const)(
       expect((await sdk.getKeys({ bluemixInstance })).status).toBe(200);
     });
 
-    test.runIf(kind === "hpcs")(
-      "an instance that is not initialised refuses every key call",
+    test.each(kind === "hpcs" ? [kind] : [])(
+      "%s: an instance that is not initialised refuses every key call",
       async () => {
         await manager.settings({ initialised: false });
         await expect(sdk.getKeys({ bluemixInstance })).rejects.toSatisfy(

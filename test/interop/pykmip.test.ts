@@ -52,7 +52,7 @@ async function failureOf(work: Promise<unknown>): Promise<PykmipError> {
   return error;
 }
 
-describe.skipIf(!there).each(versions)("PyKMIP in KMIP %s", (version) => {
+describe.skipIf(!there).each(versions)("PyKMIP in KMIP %s (needs PyKMIP)", (version) => {
   const v2 = version.startsWith("2");
 
   test("makes a key, uses it and destroys it; our own client sees the same at the other node", async () => {
@@ -140,7 +140,9 @@ describe.skipIf(!there).each(versions)("PyKMIP in KMIP %s", (version) => {
     expect(answer.vendor).toBe("Holdfast");
   });
 
-  test.skipIf(oldest.includes(version))("is told all versions, newest first", async () => {
+  // KMIP 1.0 has no Discover Versions.
+  const discovers = oldest.includes(version) ? [] : ["all versions, newest first"];
+  test.each(discovers)("discovers %s", async () => {
     await using pykmip = await python.open(region.target("plain", 1), { version });
     expect(await pykmip.call("discover_versions")).toEqual(["2.1", ...versions.toReversed()]);
   });
@@ -169,7 +171,7 @@ describe.skipIf(!there).each(versions)("PyKMIP in KMIP %s", (version) => {
   });
 });
 
-describe.skipIf(!there)("PyKMIP over TLS", () => {
+describe.skipIf(!there)("PyKMIP over TLS (needs PyKMIP)", () => {
   test.each([
     ["TLSv1_2", "TLSv1.2"],
     ["TLSv1_3", "TLSv1.3"],

@@ -46,7 +46,6 @@ function setUp(...nodeArgs: string[]): { code: number | null; lines: string[] } 
     cwd: checkout,
     env: { PATH: join(checkout, "path") },
     encoding: "utf8",
-    timeout: 20_000,
   });
   expect(stdout).toBe("");
   return { code: status, lines: stderr.trim().split("\n") };
@@ -183,15 +182,14 @@ describe("the scripts", () => {
   });
 
   // A checkout that was installed by hand has no stamp, and a test must not install over it.
-  test.skipIf(!packagesAreThere())("find in an instant that all is there", () => {
-    const started = performance.now();
-    const { status, stderr } = spawnSync(node, ["scripts/setup.mjs"], {
-      cwd: root,
-      encoding: "utf8",
-    });
-    const tookMs = performance.now() - started;
-    expect([status, stderr]).toEqual([0, ""]);
-    // It takes 0.1 s; the bound is for a machine that is busy with everything else.
-    expect(tookMs).toBeLessThan(5000);
-  });
+  test.skipIf(!packagesAreThere())(
+    "find that all is there, and say and install nothing (needs a set-up checkout)",
+    () => {
+      const { status, stderr } = spawnSync(node, ["scripts/setup.mjs"], {
+        cwd: root,
+        encoding: "utf8",
+      });
+      expect([status, stderr]).toEqual([0, ""]);
+    },
+  );
 });

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { failureLinesMax, shortFailures } from "../../scripts/short-failures.mjs";
 import { tally } from "../../scripts/tally.mjs";
 
 let directory: string;
@@ -15,10 +16,10 @@ afterAll(() => {
 const file = (status: string, ...statuses: string[]) => ({
   name: "a.test.ts",
   status,
-  assertionResults: statuses.map((each) => ({ status: each })),
+  assertionResults: statuses.map((each, at) => ({ status: each, fullName: `test ${at}` })),
 });
 const green = file("passed", "passed", "passed", "pending", "todo");
-const two: ReturnType<typeof tally>["skipped"] = [["a.test.ts", 2]];
+const two: ReturnType<typeof tally>["skipped"] = [["a.test.ts", ["test 2", "test 3"]]];
 
 test.each<[string, unknown[], number, number, ReturnType<typeof tally>]>([
   ["all green", [green], 0, 0, { passed: 2, failed: 0, skipped: two }],
@@ -52,4 +53,21 @@ test("a report that was never written", () => {
     failed: 1,
     skipped: [],
   });
+});
+
+test("a long failure is cut, everything else passes", () => {
+  const long = Array.from({ length: 200 }, (_, at) => `property ${at}`);
+  const lines = [
+    " FAIL  unit  a.test.ts > one",
+    ...long,
+    "⎯⎯⎯⎯[1/2]⎯",
+    " FAIL  unit  b.test.ts",
+    "short",
+  ];
+  const cut = shortFailures();
+  const shown = [...lines, "", "done"].flatMap((line) => cut(line));
+  expect(shown.slice(0, 3)).toEqual([lines[0], "property 0", "property 1"]);
+  expect(shown.indexOf("⎯⎯⎯⎯[1/2]⎯")).toBe(failureLinesMax - 1);
+  expect(shown).toContain("  … 173 more lines");
+  expect(shown.slice(failureLinesMax)).toEqual([" FAIL  unit  b.test.ts", "short", "", "done"]);
 });

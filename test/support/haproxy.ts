@@ -4,7 +4,6 @@ import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { freePort, until } from "./redis.ts";
 
-export const haproxyMissing = "HAProxy is missing: apt-get install -y haproxy, as root";
 /** The file that is shipped. */
 export const haproxyConfig = join(import.meta.dirname, "../../deploy/haproxy/haproxy.cfg");
 

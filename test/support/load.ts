@@ -71,7 +71,7 @@ export class Load implements AsyncDisposable {
   /** Lets it run until so many more requests of a kind are acknowledged. */
   async more(kind: Kind, count: number): Promise<void> {
     const goal = this.done[kind] + count;
-    await until(`${count} more ${kind}s`, () => this.done[kind] >= goal, 30_000);
+    await until(`${count} more ${kind}s`, () => this.done[kind] >= goal);
   }
 
   /** Ends the load; requests under way are waited for. */

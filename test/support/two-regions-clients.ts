@@ -69,7 +69,7 @@ export async function told(work: Promise<unknown>): Promise<string> {
 }
 
 /** Tries until it is answered; rejects with the last failure when the time is over. Answers how long it took. */
-export async function insist(work: () => Promise<unknown>, withinMs = 10_000): Promise<number> {
+export async function insist(work: () => Promise<unknown>, withinMs = 120_000): Promise<number> {
   const began = performance.now();
   for (;;) {
     try {

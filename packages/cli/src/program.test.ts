@@ -95,7 +95,7 @@ describe("standard output that takes nothing", () => {
     expect(stderr).toBe("");
   });
 
-  test.skipIf(!existsSync("/dev/full"))("that is full is one line", () => {
+  test.skipIf(!existsSync("/dev/full"))("that is full is one line (needs /dev/full)", () => {
     const { status, stderr } = out("> /dev/full");
     expect(stderr).toMatch(/^holdfast: standard output: ENOSPC[^\n]+\n$/);
     expect(status).toBe(1);

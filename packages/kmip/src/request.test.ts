@@ -419,7 +419,7 @@ describe("operations", () => {
   });
 });
 
-describe.runIf(existsSync(goldenFile))("messages printed by OASIS", () => {
+describe.runIf(existsSync(goldenFile))("messages printed by OASIS (needs KMIP_CORPUS)", () => {
   interface Golden {
     readonly file: string;
     readonly index: number;
@@ -453,5 +453,5 @@ describe.runIf(existsSync(goldenFile))("messages printed by OASIS", () => {
 });
 
 if (!existsSync(goldenFile)) {
-  test.skip("golden-encodings.json is not there: set KMIP_CORPUS to the folder that holds it", () => {});
+  test.skip("messages printed by OASIS (needs golden-encodings.json in KMIP_CORPUS)", () => {});
 }

@@ -35,7 +35,7 @@ function withoutTime(item: Item): Item {
   return item.tag === tags.TimeStamp.tag ? ({ ...item, value: 0n } as Item) : item;
 }
 
-describe.runIf(there)("the OASIS conformance corpus", () => {
+describe.runIf(there)("the OASIS conformance corpus (needs KMIP_CORPUS)", () => {
   // The PKCS#11 profile names functions and return codes of another standard's tables.
   const files = globSync("v*/**/*.xml", { cwd: corpus }).filter(
     (file) => !/\/PKCS11-M-1-2[01]\.xml$/.test(file),
@@ -79,5 +79,3 @@ describe.runIf(there)("the OASIS conformance corpus", () => {
     expect(withoutTime(item)).toEqual(withoutTime(printed));
   });
 });
-
-test.skipIf(there)("the OASIS corpus is not there: set KMIP_CORPUS to its folder", () => {});

@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import {
   ask,
-  closeMs,
   connectPlain,
   connectTls,
   makePki,
@@ -10,6 +9,7 @@ import {
   startEndpoint,
   type TestPki,
   until,
+  untilClosed,
 } from "./testing/endpoint.ts";
 
 const seed = 5696;
@@ -40,7 +40,7 @@ test(`random bytes inside TLS never harm the endpoint (seed ${seed})`, async () 
       for (const part of parts) socket.write(part);
       if (abrupt) socket.destroy();
       else socket.end();
-      await closeMs(socket);
+      await untilClosed(socket);
     }),
     { seed, numRuns: 100 },
   );
@@ -60,7 +60,7 @@ test(`random bytes instead of a handshake never harm the endpoint (seed ${seed})
         const socket = await connectPlain(running.port);
         if (recordHeader) socket.write(Buffer.of(0x16, 0x03, 0x01, 0x00, bytes.length & 0xff));
         socket.end(bytes);
-        await closeMs(socket);
+        await untilClosed(socket);
       });
       await Promise.all(closed);
     }),

@@ -11,7 +11,6 @@ import { purposes } from "./purposes.ts";
 import { StartError } from "./start-error.ts";
 import {
   ask,
-  closeMs,
   connectPlain,
   connectTls,
   endingOf,
@@ -23,6 +22,7 @@ import {
   type TestPki,
   tlsSettings,
   until,
+  untilClosed,
 } from "./testing/endpoint.ts";
 import { readIdentity } from "./tls.ts";
 import { Trust } from "./trust.ts";
@@ -239,7 +239,7 @@ describe("requests", () => {
     socket.write(message(64, 1));
     socket.end(message(64, 2));
     expect((await answers).map((answer) => answer[20])).toEqual([1, 2]);
-    expect(await closeMs(socket)).toBeLessThan(5000);
+    await untilClosed(socket);
   });
 
   test("what stands before unframeable bytes is answered, then the connection closes", async () => {
@@ -248,7 +248,7 @@ describe("requests", () => {
     const answers = receive(socket, 1);
     socket.write(Buffer.concat([message(64, 5), Buffer.from("GET / HTTP/1.1\r\n\r\n")]));
     expect((await answers)[0]).toEqual(message(64, 5));
-    expect(await closeMs(socket)).toBeLessThan(5000);
+    await untilClosed(socket);
     expect(await endingOf(server)).toMatchObject({ ending: "unframeable" });
   });
 
@@ -262,7 +262,7 @@ describe("requests", () => {
     const bytes: Buffer[] = [];
     socket.on("data", (chunk: Buffer) => bytes.push(chunk));
     socket.write(message());
-    await closeMs(socket);
+    await untilClosed(socket);
     expect(bytes).toEqual([]);
     expect(server.events.find(({ type }) => type === "requestFailed")).toMatchObject({
       requestId: "request-1",
@@ -335,7 +335,7 @@ describe("limits", () => {
     const one = await connectTls(pki, server.port, pki.pinned);
     const two = await connectTls(pki, server.port, pki.pinned);
     const three = await connectPlain(server.port);
-    expect(await closeMs(three)).toBeLessThan(5000);
+    await untilClosed(three);
     expect(server.events.filter(({ type }) => type === "connectionDropped")).toHaveLength(1);
     expect(await ask(one, message())).toEqual(message());
     two.destroy();
@@ -345,15 +345,16 @@ describe("limits", () => {
   });
 
   test("an idle connection is closed cleanly, a used one stays", async () => {
-    await using server = await startEndpoint(pki, { limits: { idleTimeoutMs: 1000 } });
+    await using server = await startEndpoint(pki, { limits: { idleTimeoutMs: 3000 } });
     const idle = await connectTls(pki, server.port, pki.pinned);
     const used = await connectTls(pki, server.port, pki.pinned);
-    const closed = closeMs(idle);
-    for (let round = 0; round < 15; round++) {
+    const closed = untilClosed(idle);
+    while (!idle.closed) {
       await wait(100);
       await ask(used, message());
     }
-    expect(await closed).toBeLessThan(5000);
+    await closed;
+    await ask(used, message());
     expect(await endingOf(server)).toMatchObject({ ending: "idle" });
   });
 });
@@ -424,7 +425,7 @@ describe("the listener", () => {
     await until(() => release.length === 1);
     await wait(50);
     const drained = server.endpoint.drain(400);
-    await closeMs(idle);
+    await untilClosed(idle);
     expect(busy.closed).toBe(false);
     release[0]?.();
     expect((await answered)[0]).toEqual(message(64, 1));
@@ -432,10 +433,8 @@ describe("the listener", () => {
     await until(() => release.length === 2);
     release[1]?.();
     expect((await completed)[0]).toEqual(message(64, 2));
-    const startMs = performance.now();
     await drained;
-    await closeMs(stuck);
-    expect(performance.now() - startMs).toBeLessThan(5000);
+    await untilClosed(stuck);
     expect(server.endpoint.connectionCount).toBe(0);
   });
 
@@ -454,19 +453,17 @@ describe("the listener", () => {
     await until(() => release.length === 1);
     const begun = [await connectPlain(server.port), await connectPlain(server.port)];
     await until(() => server.endpoint.handshakeCount === 2);
-    const drained = server.endpoint.drain(20_000);
+    const drained = server.endpoint.drain(600_000);
     await until(() => !server.endpoint.listening);
     const [silent, asking] = await Promise.all(
       begun.map((socket) => connectTls(pki, server.port, pki.pinned, { socket })),
     );
     if (silent === undefined || asking === undefined) throw new Error("no connection");
-    const startMs = performance.now();
     expect(await ask(asking, message(64, 2))).toEqual(message(64, 2));
-    await Promise.all([closeMs(silent), closeMs(asking)]);
+    await Promise.all([untilClosed(silent), untilClosed(asking)]);
     release[0]?.();
     expect((await answered)[0]).toEqual(message(64, 1));
     await drained;
-    expect(performance.now() - startMs).toBeLessThan(5000);
   });
 });
 
@@ -474,7 +471,7 @@ test("clients that were refused are kept, each once with how often it came", asy
   await using server = await startEndpoint(pki);
   const other = await selfSigned({ commonName: "last", notBeforeMs: Date.now() - 1000, days: 1 });
   for (const client of [pki.stranger, other, pki.stranger, undefined]) {
-    await closeMs(await connectTls(pki, server.port, client));
+    await untilClosed(await connectTls(pki, server.port, client));
   }
   expect(server.endpoint.refused.list).toMatchObject([
     { subject: "CN=last", times: 1, reason: "unknownCertificate" },

@@ -2,7 +2,6 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "./system.ts";
 import {
   ask,
-  closeMs,
   connectPlain,
   connectTls,
   endingOf,
@@ -16,6 +15,7 @@ import {
   testInstances,
   tlsSettings,
   until,
+  untilClosed,
 } from "./testing/endpoint.ts";
 import { readIdentity } from "./tls.ts";
 import { Trust } from "./trust.ts";
@@ -38,7 +38,7 @@ async function sessionOf(port: number, client: TestPki["issued"], options: objec
   await ask(socket, message());
   await until(() => session !== undefined);
   socket.end();
-  await closeMs(socket);
+  await untilClosed(socket);
   return session as Buffer;
 }
 
@@ -48,9 +48,8 @@ describe("trap 1: tls.Server leaves the socket open after tlsClientError", () =>
     const silent = await connectPlain(running.port);
     const drip = await connectPlain(running.port);
     const timer = setInterval(() => drip.write(Buffer.of(0x16)), 50);
-    const [one, other] = await Promise.all([closeMs(silent), closeMs(drip)]);
+    await Promise.all([untilClosed(silent), untilClosed(drip)]);
     clearInterval(timer);
-    expect(Math.max(one, other)).toBeLessThan(5000);
     expect(running.endpoint.handshakeCount).toBe(0);
   });
 
@@ -58,7 +57,7 @@ describe("trap 1: tls.Server leaves the socket open after tlsClientError", () =>
     await using running = await startEndpoint(pki);
     const socket = await connectPlain(running.port);
     socket.write("GET / HTTP/1.1\r\n\r\n");
-    expect(await closeMs(socket)).toBeLessThan(5000);
+    await untilClosed(socket);
   });
 });
 
@@ -73,7 +72,7 @@ describe.each(versions)("trap 2: resumption skips trust (%s)", (version) => {
     expect(resumed.isSessionReused()).toBe(true);
     laterMs = 30 * 86_400_000;
     const late = await connectTls(pki, running.port, pki.issued, { ...only(version), session });
-    await closeMs(late);
+    await untilClosed(late);
     expect(running.events.filter(({ type }) => type === "handshake").at(-1)).toMatchObject({
       outcome: "expired",
       resumed: true,
@@ -87,7 +86,7 @@ describe.each(versions)("trap 2: resumption skips trust (%s)", (version) => {
     const trust = new Trust(testInstances(pki).filter(({ name }) => name === "pinned"));
     await using less = await startEndpoint(pki, { ticketSecret, trust });
     const socket = await connectTls(pki, less.port, pki.issued, { ...only(version), session });
-    await closeMs(socket);
+    await untilClosed(socket);
     expect(less.events.find(({ type }) => type === "handshake")).toMatchObject({
       outcome: "unknownCertificate",
       resumed: false,
@@ -104,9 +103,9 @@ describe.each(versions)("trap 2: resumption skips trust (%s)", (version) => {
     running.endpoint.setTrust(
       new Trust(testInstances(pki).filter(({ name }) => name === "pinned")),
     );
-    expect(await closeMs(open)).toBeLessThan(5000);
+    await untilClosed(open);
     const again = await connectTls(pki, running.port, pki.issued, { ...only(version), session });
-    await closeMs(again);
+    await untilClosed(again);
     expect(running.endpoint.refused.list.at(-1)).toMatchObject({ reason: "unknownCertificate" });
     expect(running.events.filter(({ type }) => type === "handshake").at(-1)).toMatchObject({
       resumed: false,
@@ -151,7 +150,7 @@ describe("trap 4: setSecureContext forgets every option that is not repeated", (
       }),
     ).rejects.toThrow(/handshake failure/);
     const nobody = await connectTls(pki, running.port);
-    await closeMs(nobody);
+    await untilClosed(nobody);
     expect(running.endpoint.refused.list.at(-1)?.reason).toBe("noCertificate");
   });
 });
@@ -167,10 +166,8 @@ describe("trap 5: a socket's time-out is reset by every byte", () => {
     const bytes = message(1024);
     let at = 0;
     const timer = setInterval(() => socket.write(bytes.subarray(at, ++at)), 50);
-    const tookMs = await closeMs(socket);
+    await untilClosed(socket);
     clearInterval(timer);
-    expect(tookMs).toBeGreaterThan(350);
-    expect(tookMs).toBeLessThan(5000);
     expect(await endingOf(running)).toMatchObject({ ending: "requestDeadline" });
   });
 });
@@ -184,17 +181,19 @@ describe("trap 6: concatenating every chunk is quadratic", () => {
     });
     const socket = await connectTls(pki, running.port, pki.pinned);
     const request = message(1 << 24, 9);
-    const startMs = performance.now();
+    // Time of this process on a processor, which other work on the machine does not lengthen.
+    const before = process.cpuUsage();
     socket.write(request);
     await receive(socket);
-    expect(performance.now() - startMs).toBeLessThan(2500);
-  }, 20_000);
+    const { user, system } = process.cpuUsage(before);
+    expect((user + system) / 1000).toBeLessThan(2500);
+  });
 
   test("a request over the limit is refused by its header, before its body", async () => {
     await using running = await startEndpoint(pki, { limits: { requestBytesMax: 1024 } });
     const socket = await connectTls(pki, running.port, pki.pinned);
     socket.write(message(4096).subarray(0, 8));
-    expect(await closeMs(socket)).toBeLessThan(5000);
+    await untilClosed(socket);
     expect(await endingOf(running)).toMatchObject({
       ending: "unframeable",
       detail: expect.stringContaining("more than the limit of 1024"),

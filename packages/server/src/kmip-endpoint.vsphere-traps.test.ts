@@ -12,7 +12,6 @@ import { type Issued, selfSigned } from "./pki.ts";
 import { purposes } from "./purposes.ts";
 import {
   ask,
-  closeMs,
   connectPlain,
   connectTls,
   issueServer,
@@ -23,6 +22,7 @@ import {
   type TestPki,
   tlsSettings,
   until,
+  untilClosed,
 } from "./testing/endpoint.ts";
 import { readIdentity } from "./tls.ts";
 import { Trust } from "./trust.ts";
@@ -52,7 +52,7 @@ test("trap 13: bare TLS connections without a request are cheap and no failure",
   const bare = Array.from({ length: 20 }, async () => {
     const socket = await connectTls(pki, running.port, pki.pinned);
     socket.end();
-    await closeMs(socket);
+    await untilClosed(socket);
   });
   await Promise.all(bare);
   await until(() => running.endpoint.connectionCount === 0);
@@ -69,9 +69,9 @@ test("trap 14: handshakes that fail in a burst, while trust is set up, ban nobod
   const failed = Array.from({ length: 20 }, async () => {
     const plain = await connectPlain(running.port);
     plain.end("hello");
-    await closeMs(plain);
+    await untilClosed(plain);
     const unknown = await connectTls(pki, running.port, pki.stranger);
-    await closeMs(unknown);
+    await untilClosed(unknown);
   });
   await Promise.all(failed);
   await until(() => running.endpoint.connectionCount === 0);
@@ -173,10 +173,8 @@ test("trap 20: no handshake waits for a responder that a certificate names", asy
   const port = typeof address === "object" && address !== null ? address.port : 0;
   const client = await naming(`http://127.0.0.1:${port}/`);
   await using running = await endpointFor(client.certificate);
-  const startMs = performance.now();
   const socket = await connectTls(pki, running.port, client);
   expect(await ask(socket, message())).toEqual(message());
-  expect(performance.now() - startMs).toBeLessThan(1000);
   expect(asked).toBe(0);
   silent.close();
 });

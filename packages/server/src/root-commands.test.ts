@@ -52,7 +52,7 @@ describe("the root key's commands", () => {
     const root = await openLocalRoot({ path, passphrase: async () => "second" }, systemIds);
     expect(await root.describe()).toMatchObject({ currentVersion: "2" });
     // Deriving from a passphrase costs much, and more on a busy machine.
-  }, 60_000);
+  });
 
   test("send whose root key is a key manager's to the key manager", async () => {
     const keyProtect = {

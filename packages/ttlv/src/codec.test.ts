@@ -276,7 +276,7 @@ const goldenFile = join(corpus, "golden-encodings.json");
 
 describe("encodings published by OASIS", () => {
   if (!existsSync(goldenFile)) {
-    test.skip("golden-encodings.json is not there: set KMIP_CORPUS to the folder that holds it", () => {});
+    test.skip("encodings (needs golden-encodings.json in KMIP_CORPUS)", () => {});
     return;
   }
   const golden: {

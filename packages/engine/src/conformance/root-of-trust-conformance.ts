@@ -46,8 +46,8 @@ export function rootOfTrustConformance(name: string, open: Open, can: RootOfTrus
     wraps(root);
     refusesOthers(root);
     tellsOfItself(root);
-    describe.runIf(can.rotates)("rotation", () => rotates(root, async () => opened.rotate?.()));
-    describe.runIf(can.failures.length > 0)("failures", () => fails(() => opened, can));
+    if (can.rotates) describe("rotation", () => rotates(root, async () => opened.rotate?.()));
+    if (can.failures.length > 0) describe("failures", () => fails(() => opened, can));
     closes(root);
   });
 }

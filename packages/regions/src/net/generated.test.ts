@@ -35,15 +35,15 @@ test("the generated code is that of peer.proto: `npm run proto` makes it", async
   } finally {
     await rm(fresh, { recursive: true });
   }
-}, 30_000);
+});
 
 test("peer.proto keeps to its own rules", async () => {
   await buf("lint");
   const text = await readFile(join(regions, "proto/holdfast/peer/v1/peer.proto"), "utf8");
   // An enum's generated code is not erasable, and an unknown number would read as the first one.
   expect(text).not.toMatch(/^\s*enum\s/m);
-}, 30_000);
+});
 
 test("peer.proto still says what version 1.0 said", async () => {
   await buf("breaking", "--against", "src/net/testdata/v1.0.binpb");
-}, 30_000);
+});

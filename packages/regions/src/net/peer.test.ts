@@ -318,7 +318,7 @@ describe("what does not fit one message", () => {
     const records = await all.client.records(partition, ids);
     expect(records.objects.map((object) => object.uniqueIdentifier)).toEqual(ids);
     expect(records.damaged).toEqual([testId(0), testId(25)]);
-  }, 30_000);
+  });
 
   test("many at once wait for each other", async () => {
     await using all = await pair();

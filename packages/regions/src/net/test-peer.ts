@@ -189,10 +189,10 @@ export class TestPeers implements AsyncDisposable {
   }
 }
 
-/** Waits until something holds, at most 5 s. */
+/** Waits until something holds; a busy machine may need long. */
 export async function eventually(holds: () => boolean): Promise<void> {
   for (const started = performance.now(); !holds(); ) {
-    if (performance.now() - started > 5_000) throw new Error("it did not come true within 5 s");
+    if (performance.now() - started > 120_000) throw new Error("it did not happen within 120 s");
     await setTimeout(5);
   }
 }

@@ -230,7 +230,7 @@ describe("a reader of events that takes nothing", () => {
       socket.pause();
     });
     socket.on("error", () => undefined);
-    await expect.poll(() => ended, { timeout: 8000 }).toBe(true);
+    await expect.poll(() => ended).toBe(true);
     expect(told).toBeLessThan(500);
     socket.destroy();
   });

@@ -58,7 +58,6 @@ describe("a line", () => {
     }
     const fastest = Math.min(...tookMs);
     expect(fastest).toBeGreaterThanOrEqual(2 * delayMs);
-    expect(fastest).toBeLessThan(2 * delayMs + 20);
     client.destroy();
   });
 
@@ -86,7 +85,7 @@ describe("a line", () => {
       arrived += chunk.length;
     });
     other().resume();
-    await expect.poll(() => arrived, { timeout: 5000 }).toBe(bytes);
+    await expect.poll(() => arrived).toBe(bytes);
     expect(taken).toBe(true);
     client.destroy();
   });

@@ -166,8 +166,7 @@ describe("syslog over TLS", () => {
     );
   }
 
-  const arrived = (count: number) =>
-    expect.poll(() => receiver.messages.length, { timeout: 5_000 }).toBe(count);
+  const arrived = (count: number) => expect.poll(() => receiver.messages.length).toBe(count);
 
   test("a message as RFC 5424 has it, each framed by its length, over one connection", async () => {
     await using sink = open();
@@ -208,13 +207,11 @@ describe("syslog over TLS", () => {
     receiver.cut();
     // The first try may find out only when it writes; what rejects is delivered again.
     await expect
-      .poll(
-        () =>
-          sink.deliver(entries.slice(1), signal).then(
-            () => true,
-            () => false,
-          ),
-        { timeout: 5_000 },
+      .poll(() =>
+        sink.deliver(entries.slice(1), signal).then(
+          () => true,
+          () => false,
+        ),
       )
       .toBe(true);
     await expect.poll(() => receiver.messages.at(-1)).toContain("store-3-2-o");
