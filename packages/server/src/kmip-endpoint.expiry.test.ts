@@ -2,7 +2,6 @@ import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "./system.ts";
 import {
   ask,
-  closeMs,
   connectTls,
   endingOf,
   makePki,
@@ -11,6 +10,7 @@ import {
   startEndpoint,
   type TestPki,
   until,
+  untilClosed,
 } from "./testing/endpoint.ts";
 import { Trust } from "./trust.ts";
 
@@ -47,7 +47,7 @@ test("a connection that is never idle is closed when its certificate expires", a
   const answered = busy(socket);
   await until(() => answered() > 5);
   laterMs = 30 * dayMs;
-  await closeMs(socket);
+  await untilClosed(socket);
   expect(await endingOf(running)).toMatchObject({ ending: "trustEnded", detail: "expired" });
 });
 
@@ -73,7 +73,7 @@ test("no request begins after the certificate's end, not even one that has arriv
   laterMs = 30 * dayMs;
   release();
   expect(await first).toEqual([message(64, 0)]);
-  await closeMs(socket);
+  await untilClosed(socket);
   expect(begun).toBe(1);
 });
 
@@ -95,7 +95,7 @@ test("what waits when its certificate is removed is not answered", async () => {
   await until(() => begun === 1);
   running.endpoint.setTrust(new Trust([]));
   release();
-  await closeMs(socket);
+  await untilClosed(socket);
   expect(begun).toBe(1);
 });
 
@@ -112,7 +112,7 @@ test("a real certificate that ends while its client is busy", async () => {
   const answered = busy(socket);
   await until(() => answered() > 0);
   expect(Date.now()).toBeLessThan(endsMs + 1000);
-  await closeMs(socket);
+  await untilClosed(socket);
   expect(Date.now()).toBeGreaterThanOrEqual(endsMs);
   expect(await endingOf(running)).toMatchObject({ ending: "trustEnded", detail: "expired" });
   await expect(
