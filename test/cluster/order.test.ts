@@ -401,6 +401,20 @@ describe("what is done to a root key", () => {
   });
 });
 
+test("doctor tells, with the dates, which instances are under HPCS", async () => {
+  const one = theOne("hpcs");
+  await until(
+    "doctor tells",
+    async () => {
+      const { out } = await site.run(["doctor", "--json"]);
+      const { items } = JSON.parse(out) as { items: { state: string; detail: string }[] };
+      const told = items.find(({ detail }) => detail.includes("28 March 2027"));
+      return told?.state === "warning" && told.detail.includes(`${one.name} (a)`);
+    },
+    patienceMs,
+  );
+});
+
 describe("deleting an instance", () => {
   test.each(kinds)("%s: is refused while a key is Active; forced, access ends", async (kind) => {
     const one = theOne(kind);

@@ -1,8 +1,11 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { eventMetrics, parseConfig, readMetrics } from "@holdfast/server";
 import { expect, test } from "vitest";
+import { pages } from "./blocks.ts";
+import { configuration } from "./configuration.ts";
 import { documents } from "./generate.ts";
+import { fileSettings, settingsIn } from "./settings.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 
@@ -35,4 +38,57 @@ test("alerts and runbook name metrics that there are", () => {
     const names = readFileSync(join(root, path), "utf8").match(/\bholdfast_\w+/g) ?? [];
     expect(names.filter((name) => !known.has(name))).toEqual([]);
   }
+});
+
+test("backup.md says of every file that a node reads whether a restore needs it", () => {
+  const page = readFileSync(join(root, "docs/backup.md"), "utf8");
+  const [kept, all] = ["Not needed:", ""].map((end) =>
+    settingsIn(page, "What you need to restore", end),
+  );
+  const files = fileSettings();
+  expect(files.length).toBeGreaterThan(20);
+  expect(files.filter((name) => !all?.has(name))).toEqual([]);
+  const isFile = /\.(key|json|pem)$/;
+  const settings = [...(all ?? [])].filter((name) => name.includes(".") && !isFile.test(name));
+  expect(settings.filter((name) => !configuration().includes(`\`${name}\``))).toEqual([]);
+  // What the newcomer's restore lacked, and what else nothing can make anew.
+  for (const name of ["sealingKeyFile", "rootOfTrust.file", "backup.keyFile"]) {
+    expect(kept).toContain(name);
+  }
+});
+
+test.each(["README.md", "docs/quick-start.md"])(
+  "%s names the files that a restore needs",
+  (path) => {
+    const text = readFileSync(join(root, path), "utf8");
+    for (const name of [
+      "`root.key`",
+      "`sealing.key`",
+      "backup key",
+      "backup.md#what-you-need-to-restore",
+    ]) {
+      expect(text).toContain(name);
+    }
+  },
+);
+
+test("links to a section lead to a heading that is there", () => {
+  const anchors = (path: string) =>
+    [...readFileSync(path, "utf8").matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+        .replaceAll(" ", "-"),
+    );
+  const broken = pages.flatMap((page) => {
+    const text = readFileSync(join(root, page), "utf8");
+    const links = [...text.matchAll(/\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)/g)];
+    return links
+      .filter(([, to = "", anchor = ""]) => {
+        const path = to === "" ? join(root, page) : join(root, dirname(page), to);
+        return path.endsWith(".md") && !anchors(path).includes(anchor);
+      })
+      .map(([link]) => `${page}: ${link}`);
+  });
+  expect(broken).toEqual([]);
 });

@@ -1,6 +1,7 @@
 import { type Handlers, openApi } from "@holdfast/admin";
 import { reasonOf } from "../../start-error.ts";
 import { within } from "../../within.ts";
+import { endingRootChecks } from "./ending-roots.ts";
 import {
   certificateChecks,
   configurationChecks,
@@ -30,6 +31,7 @@ const looks: readonly (readonly [
   ["leader", leaderChecks],
   ["peers", peerChecks],
   ["root of trust", rootChecks],
+  ["root of trust", endingRootChecks],
   ["backup", backupChecks],
   ["tokens", tokenChecks],
 ];

@@ -218,12 +218,12 @@ export function backupChecks({ readings, config, wallMs }: SystemSources): Check
       failed(
         name,
         "there is no good one of this region",
-        "look at `holdfast backup list` for the reason",
+        "look at `holdfast backups` for the reason",
       ),
     ];
   const hours = Math.round((wallMs() - last.lastMs) / 360_000) / 10;
   const says = `the last good one of this region is ${hours} h old`;
   return wallMs() - last.lastMs > backupsMissed * every
-    ? [failed(name, says, "look at `holdfast backup list` for the reason")]
+    ? [failed(name, says, "look at `holdfast backups` for the reason")]
     : [ok(name, says)];
 }
