@@ -1,11 +1,16 @@
 import { type Change, type ManagedObject, stateValues } from "@holdfast/engine";
-import { type Acknowledged, contains, noteOf, rankOf } from "./ledger.ts";
+import { type Acknowledged, contains, noteOf, rankOf, valuesOf } from "./ledger.ts";
 
 /** What a client was answered. */
 export type Answer =
   | { readonly kind: "done" }
-  /** State and attribute, or the material where that was asked for. */
-  | { readonly kind: "read"; readonly rank: number; readonly note: string }
+  /** State and attributes, or the material where that was asked for. */
+  | {
+      readonly kind: "read";
+      readonly rank: number;
+      readonly note: string;
+      readonly values: readonly string[];
+    }
   | { readonly kind: "material" }
   | { readonly kind: "notFound" }
   | { readonly kind: "refused"; readonly reason: string };
@@ -90,7 +95,7 @@ export class Checker {
       const since = this.#destroyed.get(id) ?? Number.POSITIVE_INFINITY;
       if (since < seen.askedMs) this.#fail("destroyed material was read", seen);
     }
-    if (answer.kind === "read") this.#read(seen, answer.rank, answer.note);
+    if (answer.kind === "read") this.#read(seen, answer);
   }
 
   /** A region's store was lost: what only it had is gone, where `elsewhere` does not have it. */
@@ -179,7 +184,7 @@ export class Checker {
     }
   }
 
-  #read(seen: Observation, rank: number, note: string): void {
+  #read(seen: Observation, { rank, note, values }: Answer & { readonly kind: "read" }): void {
     const destroyed = rank >= stateValues.Destroyed;
     if (!destroyed && (this.#destroyed.get(seen.id) ?? Number.POSITIVE_INFINITY) < seen.askedMs) {
       this.#fail("a destroyed object is none any more", seen);
@@ -189,6 +194,8 @@ export class Checker {
       if (!this.#mustShow(change, seen)) continue;
       if (rank < rankOf(change.object)) this.#fail(`${describe(change)} is not seen`, seen);
       if (change.kind === "note" && note === "") this.#fail(`${describe(change)} is gone`, seen);
+      const gone = valuesOf(change.object).find((text) => !values.includes(text));
+      if (gone !== undefined) this.#fail(`value ${gone} of ${describe(change)} is gone`, seen);
     }
     this.#notReplaced(seen, note);
     this.#noteNotBackwards(seen, note);
@@ -265,8 +272,13 @@ function isDestroyed({ facts }: ManagedObject): boolean {
 }
 
 function describe({ kind, id, object, atMs, shared, regions }: Acknowledged): string {
-  const what =
-    kind === "note" ? `note ${noteOf(object).text}` : `${kind} of rank ${rankOf(object)}`;
+  const whats = {
+    note: `note ${noteOf(object).text}`,
+    value: `values ${valuesOf(object).join()}`,
+    create: `create of rank ${rankOf(object)}`,
+    state: `state of rank ${rankOf(object)}`,
+  };
+  const what = whats[kind];
   const who = shared ? "shared" : `alone in ${[...regions].join("+")}`;
   return `the ${what} of ${id.slice(0, 8)}, acknowledged ${who} at ${Math.round(atMs)} ms,`;
 }

@@ -20,6 +20,7 @@ import {
 } from "@holdfast/kmip";
 import { decode, encode, type Item } from "@holdfast/ttlv";
 import type { Answer } from "./checker.ts";
+import { valueTags, valueText } from "./ledger.ts";
 
 /** The instance of all histories; it lies in partition 0, the only one that they use. */
 export const instance = "instance-153";
@@ -33,6 +34,8 @@ export type Wish =
   | { readonly kind: "revoke"; readonly id: string; readonly compromised: boolean }
   | { readonly kind: "destroy"; readonly id: string }
   | { readonly kind: "note"; readonly id: string; readonly text: string }
+  | { readonly kind: "add"; readonly id: string; readonly text: string }
+  | { readonly kind: "name"; readonly id: string; readonly text: string }
   | { readonly kind: "locate" };
 
 /** A change that the store took, as the engine gave it. */
@@ -135,9 +138,19 @@ function requestOf(wish: Wish): readonly [ImplementedOperation, unknown] {
       const newAttribute = { item: attributeItem("ContactInformation", wish.text) };
       return ["SetAttribute", { uniqueIdentifier: wish.id, newAttribute }];
     }
+    case "add":
+      return adding(wish.id, attributeItem("ObjectGroup", wish.text));
+    case "name": {
+      const name = { value: wish.text, type: "UninterpretedTextString" } as const;
+      return adding(wish.id, attributeItem("Name", name));
+    }
     case "locate":
       return ["Locate", { attributes: [] }];
   }
+}
+
+function adding(uniqueIdentifier: string, item: Item): readonly [ImplementedOperation, unknown] {
+  return ["AddAttribute", { uniqueIdentifier, newAttribute: { item } }];
 }
 
 const aesKey: AttributeSet = {
@@ -152,6 +165,7 @@ const aesKey: AttributeSet = {
 const looked = [
   { tag: attributes.State.tag, key: "" },
   { tag: attributes.ContactInformation.tag, key: "" },
+  ...valueTags.map((tag) => ({ tag, key: "" })),
 ];
 
 /** Reasons by which a KMIP 2.1 client takes an object for lost. */
@@ -178,6 +192,10 @@ function lookOf({ payload }: ResponseItem): Answer {
   return {
     kind: "read",
     rank: stateValues[attributeValue("State", state) as keyof typeof stateValues],
+    values: given
+      .map(({ item }) => item)
+      .filter(({ tag }) => valueTags.some((each) => each === tag))
+      .map(valueText),
     note: note === undefined ? "" : String(attributeValue("ContactInformation", note)),
   };
 }

@@ -15,7 +15,8 @@ export type Flaw =
   | "a fetch answered through the remote store"
   | "Destroy with preferred instead of agreement"
   | "local store used too early after an outage"
-  | "last writer wins without the stamp rule";
+  | "last writer wins without the stamp rule"
+  | "a region as the writer of a value";
 
 /** The kind of fault that brings each flaw out; any kind will do for the others. */
 export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
@@ -26,6 +27,7 @@ export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
   "a fetch answered through the remote store":
     "cut between the regions, and a store frozen after it",
   "last writer wins without the stamp rule": "clock jump",
+  "a region as the writer of a value": "node cut from its Redis",
 };
 
 /** How a node's parts are replaced by faulty ones; those of "no flaw" are the parts themselves. */
@@ -37,6 +39,8 @@ export interface Flaws {
   readonly peer: (peer: Peer) => Peer;
   readonly service: (service: PeerStore, store: RegionalStore, peers: readonly Peer[]) => PeerStore;
   readonly client: (store: ObjectStore) => ObjectStore;
+  /** What a process writes as. */
+  readonly writer: (own: string, region: string) => string;
   readonly alter: (changes: readonly Change[], region: string, wallMs: number) => readonly Change[];
 }
 
@@ -50,6 +54,7 @@ export function flawsOf(flaw: Flaw | undefined): Flaws {
     peer: (peer) => peer,
     service: (service) => service,
     client: (store) => store,
+    writer: (own) => own,
     alter: (changes) => changes,
   };
   if (flaw === undefined) return sound;
@@ -71,6 +76,7 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws> | "store">> = {
   "Destroy with preferred instead of agreement": { client: storeWithoutAgreement },
   "local store used too early after an outage": { own: storeThatIsLevel },
   "last writer wins without the stamp rule": { alter: clockStamps },
+  "a region as the writer of a value": { writer: (_own, region) => region },
 };
 
 export const flawNames = Object.keys(faultyParts) as readonly Flaw[];

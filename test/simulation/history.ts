@@ -58,7 +58,7 @@ class History {
   readonly #busyMs: number;
   readonly #focus: string | undefined;
   #clients = 0;
-  #notes = 0;
+  #texts = 0;
 
   constructor(seed: number, { flaw, focus }: HistoryOptions) {
     this.#seed = seed;
@@ -116,10 +116,21 @@ class History {
     const endMs = startMs + this.#busyMs;
     while (scheduler.nowMs < endMs && this.#world.failure === undefined) {
       const wish = this.#wish();
-      await this.#request(this.#random.pick(nodes), wish);
+      await Promise.all(this.#sent(this.#random.pick(nodes), wish));
       await this.#pause(this.#random.chance(0.3) ? 1 : this.#random.between(1, 350));
     }
     this.#clients -= 1;
+  }
+
+  /** Values are often added at both nodes of a region at once: each may write to another store. */
+  #sent(node: SimNode, wish: Wish): readonly Promise<void>[] {
+    const sent = [this.#request(node, wish)];
+    if (wish.kind !== "add" && wish.kind !== "name") return sent;
+    const neighbour = this.#world.nodes.find(
+      (each) => each !== node && each.region === node.region,
+    );
+    if (neighbour === undefined || this.#random.chance(0.3)) return sent;
+    return [...sent, this.#request(neighbour, { ...wish, text: this.#text() })];
   }
 
   async #reader(): Promise<void> {
@@ -164,11 +175,15 @@ class History {
     if (chance < 60) return { kind: "activate", id };
     if (chance < 66) return { kind: "revoke", id, compromised: random.chance(0.5) };
     if (chance < 78) return { kind: "destroy", id };
-    if (chance < 98) {
-      this.#notes += 1;
-      return { kind: "note", id, text: `n${this.#notes}` };
-    }
+    if (chance < 88) return { kind: "note", id, text: this.#text() };
+    if (chance < 95) return { kind: "add", id, text: this.#text() };
+    if (chance < 98) return { kind: "name", id, text: this.#text() };
     return { kind: "locate" };
+  }
+
+  #text(): string {
+    this.#texts += 1;
+    return `n${this.#texts}`;
   }
 
   #planFault(): void {

@@ -1,5 +1,6 @@
 import type { ManagedObject } from "@holdfast/engine";
 import { stateOf, stateValues } from "@holdfast/engine";
+import type { Item } from "@holdfast/ttlv";
 import { tagOfObject } from "./scripts.ts";
 
 /** The attribute that clients write: the tag of Contact Information, one value for all regions. */
@@ -17,9 +18,25 @@ export function noteOf(object: ManagedObject): { readonly text: string; readonly
   return { text: typeof text === "string" ? text : "", us: register?.stamp.us ?? 0 };
 }
 
+/** The tags of Name and of Object Group. */
+export const valueTags = [0x420053, 0x420056] as const;
+
+/** The values that clients added to an object; none of them is ever deleted. */
+export function valuesOf(object: ManagedObject): readonly string[] {
+  return object.registers.flatMap(({ tag, value }) =>
+    value !== undefined && valueTags.some((each) => each === tag) ? valueText(value) : [],
+  );
+}
+
+/** What a Name or an Object Group says. */
+export function valueText({ value }: Item): string {
+  const text = Array.isArray(value) ? (value as readonly Item[])[0]?.value : value;
+  return typeof text === "string" ? text : "";
+}
+
 /** A change that a client was told to be done. */
 export interface Acknowledged {
-  readonly kind: "create" | "state" | "note";
+  readonly kind: "create" | "state" | "note" | "value";
   readonly id: string;
   readonly atMs: number;
   /** The object as the change left it. */
@@ -36,6 +53,8 @@ export interface Acknowledged {
 export function contains(object: ManagedObject | undefined, change: Acknowledged): boolean {
   if (object === undefined) return false;
   if (rankOf(object) < rankOf(change.object)) return false;
+  const values = new Set(valuesOf(object));
+  if (valuesOf(change.object).some((text) => !values.has(text))) return false;
   return noteOf(object).us >= noteOf(change.object).us;
 }
 

@@ -1,4 +1,13 @@
-import type { Change, Event, Ids, KeyRing, Locks, OwnStore, StoredObject } from "@holdfast/engine";
+import {
+  type Change,
+  type Event,
+  type Ids,
+  type KeyRing,
+  type Locks,
+  type OwnStore,
+  type StoredObject,
+  writerId,
+} from "@holdfast/engine";
 import {
   CatchUp,
   DigestCheck,
@@ -129,7 +138,8 @@ function makeParts(life: Life, options: NodeOptions): Parts {
   const clock = { wallMs: timers.wallMs, monotonicMs: timers.monotonicMs };
   const alter = (changes: readonly Change[]) => flaws.alter(changes, region, timers.wallMs());
   const tried = (change: Change): void => listener.tried(change);
-  const parts = { store: flaws.client(store), locks, keyRing, clock, ids, observe, region };
+  const writer = flaws.writer(writerId(ids), region);
+  const parts = { store: flaws.client(store), locks, keyRing, clock, ids, observe, region, writer };
   return { store, service, client: { ...parts, alter, tried } };
 }
 

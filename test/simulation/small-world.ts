@@ -4,6 +4,7 @@ import {
   type ManagedObject,
   partitionOf,
   StoreUnavailable,
+  writerId,
 } from "@holdfast/engine";
 import {
   join,
@@ -202,7 +203,8 @@ export class SmallWorld {
     const clock = { wallMs: timers.wallMs, monotonicMs: timers.monotonicMs };
     const locks = { withLock: <Result>(_of: string, body: () => Promise<Result>) => body() };
     const store = this.#flaws.client(here.store);
-    const parts = { store, locks, keyRing, clock, ids, observe, region };
+    const writer = this.#flaws.writer(writerId(ids), region);
+    const parts = { store, locks, keyRing, clock, ids, observe, region, writer };
     return { ...here, peer, client: { ...parts, tried: () => undefined } };
   }
 

@@ -218,7 +218,7 @@ export class World implements NodeListener {
 
   #acknowledged(wish: Wish, object: ManagedObject): Acknowledged {
     const regions = new Set(this.durability.of(object));
-    const kind = wish.kind === "create" || wish.kind === "note" ? wish.kind : "state";
+    const kind = kinds[wish.kind] ?? "state";
     const id = object.uniqueIdentifier;
     const shared = regions.size === regionNames.length;
     const atMs = this.scheduler.nowMs;
@@ -247,11 +247,19 @@ export class World implements NodeListener {
   }
 }
 
+/** What a wish changes, where that is no fact. */
+const kinds: Readonly<Partial<Record<Wish["kind"], Acknowledged["kind"]>>> = {
+  create: "create",
+  note: "note",
+  add: "value",
+  name: "value",
+};
+
 /** vCenter's patience is longer; a history's is not. */
 const clientTimeoutMs = 6_000;
 
 function describe(wish: Wish): string {
-  return wish.kind === "note" ? `note ${wish.text}` : wish.kind;
+  return "text" in wish ? `${wish.kind} ${wish.text}` : wish.kind;
 }
 
 /** Whether an error is a promise that was broken, and not a fault of the simulator. */

@@ -6,7 +6,7 @@ import {
   referenceOf,
 } from "@holdfast/kmip";
 import { boolean, encode, type Item } from "@holdfast/ttlv";
-import { requireAllowed, requirePlannable, requireUnused } from "./attribute-rules.ts";
+import { requireAllowed, requirePlannable } from "./attribute-rules.ts";
 import { attributeValues } from "./attribute-view.ts";
 import type { OperationContext } from "./context.ts";
 import { checkDates, checkSize, normalised } from "./given-attributes.ts";
@@ -20,6 +20,7 @@ import {
   type Now,
   plannedDates,
   setValue,
+  type WriterNow,
   type Written,
 } from "./registers.ts";
 
@@ -66,7 +67,6 @@ export function withModified(
   const name = referenceOf(given);
   requireAllowed(object, name, "modify", context.version);
   requirePlannable(object, name.tag, context.nowSeconds);
-  requireUnused(object, name.tag);
   const item = kept(given, context);
   requireNewName(object, item, index);
   const now = nowOf(context);
@@ -85,7 +85,6 @@ export function withDeleted(
   context: OperationContext,
 ): ManagedObject {
   requireAllowed(object, reference, "delete", context.version);
-  requireUnused(object, reference.tag);
   const result = deleteValue(object.registers, reference, index, nowOf(context));
   if (result === undefined) {
     throw new KmipError("attributeInstanceNotFound", "the attribute has no such value");
@@ -104,8 +103,8 @@ export function kept(item: Item, context: OperationContext): Item {
   return first ?? item;
 }
 
-function nowOf(context: OperationContext): Now {
-  return { us: context.nowUs, region: context.region };
+function nowOf({ nowUs, region, writer }: OperationContext): WriterNow {
+  return { us: nowUs, region, writer };
 }
 
 /** The object with new registers, of which one attribute's changed, and the facts that its dates then make true. */

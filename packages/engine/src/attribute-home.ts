@@ -10,7 +10,7 @@ import { type TagName, tags } from "@holdfast/kmip";
  *   Generator of a registered object are given by the client, then or later, and are registers.
  * - `registers`: everything that a client may add, set, modify or delete, and what follows from it. Without a register
  *   Sensitive, Always Sensitive and Never Extractable are False and Extractable is True. Usage Limits has no Usage
- *   Limits Count: it is the total less what `usage` adds up to.
+ *   Limits Count: it is the total, since no operation allocates any use.
  */
 export type AttributeHome = "object" | "facts" | "fixed" | "registers";
 

@@ -64,11 +64,3 @@ export function requirePlannable(object: ManagedObject, tag: number, nowSeconds:
     throw new KmipError("wrongLifecycleState", "the date has passed and cannot be changed");
   }
 }
-
-/** Refuses a change of Usage Limits of which some use was allocated (KMIP 2.1, 4.59). */
-export function requireUnused(object: ManagedObject, tag: number): void {
-  if (tag !== attributes.UsageLimits.tag) return;
-  if (Object.values(object.usage).some((used) => used > 0)) {
-    throw new KmipError("attributeReadOnly", "Usage Limits are fixed once use was allocated");
-  }
-}

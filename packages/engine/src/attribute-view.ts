@@ -15,6 +15,7 @@ import { homeOf, leaseTimeSeconds } from "./attribute-home.ts";
 import { stateOf, stateValues } from "./lifecycle.ts";
 import { knownObjectTypeName } from "./object-type.ts";
 import type { ManagedObject } from "./record.ts";
+import { type CurrentValue, currentValues, valuesOf } from "./registers.ts";
 
 const softwareProtection = 0x01;
 
@@ -101,14 +102,12 @@ function flag(
   return (object) => registerValue(object, a[name].tag) ?? attributeItem(name, otherwise);
 }
 
-/** The Usage Limits with what is left of them: the total less what every region used (KMIP 2.1, 4.59). */
+/** The Usage Limits with what is left of them: all, since no operation allocates any use (KMIP 2.1, 4.59). */
 function usageLimits(object: ManagedObject): Item | undefined {
   const item = registerValue(object, a.UsageLimits.tag);
   if (item === undefined) return undefined;
   const { total, unit } = attributeValue("UsageLimits", item);
-  const used = Object.values(object.usage).reduce((sum, one) => sum + one, 0);
-  const left = total - BigInt(used);
-  return attributeItem("UsageLimits", { total, count: left < 0n ? 0n : left, unit });
+  return attributeItem("UsageLimits", { total, count: total, unit });
 }
 
 /** The reason of the latest revocation that gave one: a compromise's over a deactivation's. */
@@ -167,12 +166,8 @@ export function attributeValues(
     const fixed = object.fixed.filter((item) => item.tag === tag);
     if (fixed.length > 0) return fixed.map((item, index) => ({ item, index }));
   }
-  const values: Attribute[] = [];
-  for (const { tag: of, key: its, value, index } of object.registers) {
-    if (of !== tag || value === undefined || (tag === customTag && its !== key)) continue;
-    if (named(value, version)) values.push({ item: value, index });
-  }
-  return values;
+  const name = { tag, key: tag === customTag ? key : "" };
+  return shown(currentValues(object.registers, name), version);
 }
 
 /** Every object shows these in every version, whatever the table's object types say. */
@@ -207,9 +202,12 @@ export function allAttributes(object: ManagedObject, version: Version): readonly
 
 /** The values of all Vendor Attributes that the version can name. */
 export function vendorAttributes(object: ManagedObject, version: Version): readonly Attribute[] {
-  return object.registers.flatMap(({ tag, value, index }) =>
-    tag === customTag && value !== undefined && named(value, version)
-      ? [{ item: value, index }]
-      : [],
-  );
+  const registers = object.registers.filter(({ tag }) => tag === customTag);
+  return shown(valuesOf(registers), version);
+}
+
+function shown(values: readonly CurrentValue[], version: Version): readonly Attribute[] {
+  return values
+    .filter(({ value }) => named(value, version))
+    .map(({ value, index }) => ({ item: value, index }));
 }

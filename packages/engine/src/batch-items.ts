@@ -97,7 +97,7 @@ export class BatchItems {
     audit: ItemAudit,
     position: number,
   ): Promise<object> {
-    const { clock, handlers, ids, keyRing, region, settings } = this.#parts;
+    const { clock, handlers, ids, keyRing, region, settings, writer } = this.#parts;
     const wallMs = clock.wallMs();
     const nowSeconds = Math.floor(wallMs / 1000);
     this.objects.begin({ operation, nowSeconds, audit, position });
@@ -106,6 +106,7 @@ export class BatchItems {
       version: this.#message.version,
       instance: this.#origin.client.instance,
       region,
+      writer,
       fingerprint: this.#origin.client.fingerprint,
       nowSeconds,
       nowUs: Math.floor(wallMs * 1000),

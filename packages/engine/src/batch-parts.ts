@@ -16,6 +16,7 @@ export interface BatchParts {
   readonly ids: Ids;
   readonly observe: Observer;
   readonly region: string;
+  readonly writer: string;
   readonly settings: EngineSettings;
   readonly handlers: Handlers;
 }

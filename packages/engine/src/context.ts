@@ -74,6 +74,8 @@ export interface OperationContext {
   readonly version: Version;
   readonly instance: string;
   readonly region: string;
+  /** This process (`writerId`). */
+  readonly writer: string;
   /** Fingerprint of the client's certificate. */
   readonly fingerprint: string;
   /** Seconds since the epoch, fixed for the item. */

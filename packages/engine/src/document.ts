@@ -57,7 +57,6 @@ export function bareRecord(
     material: undefined,
     facts: {},
     registers: [],
-    usage: {},
     lastChange: 0,
   };
 }

@@ -30,6 +30,8 @@ export interface EngineOptions extends Partial<Omit<EngineSettings, "interop">> 
   readonly ids: Ids;
   readonly observe: Observer;
   readonly region: string;
+  /** This process (`writerId`). */
+  readonly writer: string;
   readonly interop: boolean;
   /** Bounds of the decoder. */
   readonly limits?: Limits;
@@ -61,7 +63,8 @@ export class Engine {
   readonly #crowd = new Crowd();
 
   constructor(options: EngineOptions) {
-    const { store, locks, keyRing, clock, ids, observe, region, limits, ...settings } = options;
+    const { store, locks, keyRing, clock, ids, observe, region, writer, limits, ...settings } =
+      options;
     this.#limits = limits ?? defaultLimits;
     // What a request can bring, an answer must be able to give back.
     const largest = 2 * this.#limits.bytesMax;
@@ -74,6 +77,7 @@ export class Engine {
       ids,
       observe,
       region,
+      writer,
       settings: { ...defaultSettings, responseBytesMax, ...settings },
       handlers,
     };

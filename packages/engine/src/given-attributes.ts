@@ -157,8 +157,7 @@ function registersOf(items: readonly Item[], stamp: Stamp): readonly Register[] 
     const name = `${tag} ${key}`;
     const index = indexes.get(name) ?? 0;
     indexes.set(name, index + 1);
-    const origin = attributeByTag(tag)?.multi === true ? stamp.region : "";
-    registers.push({ tag, key, index, origin, value: item, stamp });
+    registers.push({ tag, key, index, origin: "", value: item, stamp });
   }
   if (registers.length > registersMax) {
     throw new KmipError("tooManyAttributes", `an object has at most ${registersMax} attributes`);

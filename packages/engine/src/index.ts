@@ -108,9 +108,11 @@ export { instanceStatuses } from "./ports.ts";
 export type { Fact, Facts, ManagedObject, Register, Revocation, Stamp, Tag } from "./record.ts";
 export { decodeRecord, encodeRecord, recordFormat, tagOf } from "./record-codec.ts";
 export { recordTags } from "./record-tags.ts";
+export { compareRegisters } from "./register-codec.ts";
 export {
   type AttributeName,
   addValue,
+  type CurrentValue,
   currentValues,
   deleteValue,
   deleteValues,
@@ -120,9 +122,10 @@ export {
   registersMax,
   setValue,
   stampAfter,
-  type ValueRegister,
   valueAt,
+  type WriterNow,
   type Written,
+  writerId,
 } from "./registers.ts";
 export { kekData } from "./seal.ts";
 export { countStates, stateCounts } from "./state-counts.ts";

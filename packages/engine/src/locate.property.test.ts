@@ -32,7 +32,6 @@ interface Model {
   readonly data: string | undefined;
   readonly mask: number;
   readonly total: number | undefined;
-  readonly used: number;
   readonly activation: number | undefined;
   readonly initial: number;
   readonly linked: string | undefined;
@@ -57,7 +56,6 @@ const models: fc.Arbitrary<readonly Model[]> = fc
       data: maybe(word),
       mask: fc.nat({ max: 15 }),
       total: maybe(fc.nat({ max: 3 })),
-      used: fc.nat({ max: 4 }),
       activation: maybe(seconds),
       initial: seconds,
       linked: maybe(word),
@@ -123,7 +121,6 @@ function recordOf(model: Model): ManagedObject {
     material: undefined,
     facts: factsOf(model),
     registers: registersOf(model),
-    usage: model.used === 0 ? {} : { r: model.used },
     lastChange: now,
   };
 }
@@ -201,10 +198,7 @@ const criteriaOf = (version: Version): fc.Arbitrary<Criterion> =>
           "UsageLimits",
           { total: BigInt(total), count: BigInt(count), unit: "Byte" },
           (m) =>
-            limited(m, version) &&
-            m.total !== undefined &&
-            m.total >= total &&
-            Math.max(0, m.total - m.used) >= count,
+            limited(m, version) && m.total !== undefined && m.total >= total && m.total >= count,
         ),
       ),
     word.map((value) => ({

@@ -59,7 +59,6 @@ export async function storeNew(context: OperationContext, fresh: NewObject): Pro
     material: sealed,
     facts: factsOf(context, given),
     registers: given.registers,
-    usage: {},
     lastChange: nowSeconds,
   };
   await objects.create(object);

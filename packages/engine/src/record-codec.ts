@@ -62,10 +62,6 @@ export function encodeRecord(object: ManagedObject): Uint8Array {
     structure(tags.Fixed, object.fixed),
     ...(material === undefined ? [] : [materialItem(material)]),
     ...factItems(object.facts, numberOf),
-    ...Object.entries(object.usage)
-      .map(([region, used]) => [numberOf(region), used] as const)
-      .toSorted(([a], [b]) => a - b)
-      .map(([region, used]) => pairItem(tags.Usage, used, region)),
     dateTime(tags.LastChange, BigInt(object.lastChange)),
     structure(tags.Registers, registerItems(object.registers, numberOf)),
   ]);
@@ -94,7 +90,6 @@ function regionsOf(object: ManagedObject): readonly string[] {
   const regions = new Set([
     ...facts.flatMap((fact) => (fact === undefined ? [] : [fact.region])),
     ...object.registers.map((register) => register.stamp.region),
-    ...Object.keys(object.usage),
   ]);
   if (regions.size > regionsMax) throw new RangeError(`more than ${regionsMax} regions`);
   return [...regions].toSorted();
@@ -206,18 +201,6 @@ function readRegions(reader: ItemReader): readonly string[] {
   return regions;
 }
 
-function readUsage(reader: ItemReader, nameOf: RegionName): Readonly<Record<string, number>> {
-  const usage: [string, number][] = [];
-  let previous = -1;
-  for (let item = reader.maybe(tags.Usage); item; item = reader.maybe(tags.Usage)) {
-    const [used, region] = pairOf(item);
-    if (region <= previous) throw new RecordError("usage is out of order");
-    previous = region;
-    usage.push([nameOf(region), used]);
-  }
-  return Object.fromEntries(usage);
-}
-
 function readRecord(root: Item): ManagedObject {
   if (root.tag !== tags.Record) throw new RecordError("the outermost tag is not a record's");
   const reader = new ItemReader(typed(root, ItemType.Structure));
@@ -235,7 +218,6 @@ function readRecord(root: Item): ManagedObject {
   const fixed = typed(reader.item(tags.Fixed), ItemType.Structure);
   const material = reader.maybe(tags.Material);
   const facts = readFacts(reader, nameOf);
-  const usage = readUsage(reader, nameOf);
   const lastChange = safe(typed(reader.item(tags.LastChange), ItemType.DateTime));
   const registers = registersOf(typed(reader.item(tags.Registers), ItemType.Structure), nameOf);
   reader.end();
@@ -247,7 +229,6 @@ function readRecord(root: Item): ManagedObject {
     material: material && readMaterial(material),
     facts,
     registers,
-    usage,
     lastChange,
   };
 }

@@ -30,7 +30,6 @@ export const recordTags = {
   Message: 0x540013,
   Occurred: 0x540014,
   /** Used × 256 + number of region. */
-  Usage: 0x540015,
   LastChange: 0x540016,
   Registers: 0x540017,
   /** Microseconds × 256 + number of region; holds for all registers up to the next Stamp. */

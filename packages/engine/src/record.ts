@@ -45,7 +45,10 @@ export interface Register {
   readonly tag: number;
   /** The 1.x Attribute Index; 0 for single-valued attributes. With `tag`, vendor name and `origin` it identifies the register. */
   readonly index: number;
-  /** Region that made the register; empty for a single-valued attribute, whose one register all regions write. */
+  /**
+   * Writer that added the value (`writerId`): the nodes of one region may add values at two stores at once. Empty for
+   * a single-valued attribute, whose one register all writers write, and for values that the object was made with.
+   */
   readonly origin: string;
   /** For Vendor Attribute: `vendorIdentification` NUL `attributeName`; else empty. Kept when the value is deleted. */
   readonly key: string;
@@ -65,8 +68,6 @@ export interface ManagedObject {
   readonly material: SealedMaterial | undefined;
   readonly facts: Facts;
   readonly registers: readonly Register[];
-  /** Usage Limits used, by region, in the object's unit; summed. */
-  readonly usage: Readonly<Record<string, number>>;
   /** Last Change Date, seconds: the largest of both copies on a join. */
   readonly lastChange: number;
 }

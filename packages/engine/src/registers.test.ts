@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { dateTime, type Item, integer, textString } from "@holdfast/ttlv";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -12,6 +13,7 @@ import {
   registersMax,
   setValue,
   valueAt,
+  writerId,
 } from "./registers.ts";
 
 const seed = 20260105;
@@ -19,11 +21,13 @@ const group = { tag: 0x420056, key: "" };
 const custom = { tag: 0x420008, key: "x\0Name" };
 const mask = { tag: 0x42002c, key: "" };
 const at = (us: number, region = "a") => ({ us, region });
+/** The clock of a region's only node. */
+const by = (us: number, writer = "a1", region = "a") => ({ us, region, writer });
 const text = (value: string): Item => textString(group.tag, value);
 
 function added(registers: readonly Register[], ...values: readonly string[]): readonly Register[] {
   return values.reduce(
-    (before, value) => addValue(before, group, text(value), at(1))?.registers ?? [],
+    (before, value) => addValue(before, group, text(value), by(1))?.registers ?? [],
     registers,
   );
 }
@@ -55,8 +59,8 @@ test("an index is not reused, even that of the last value or of all", () => {
 });
 
 test("attributes and keys do not touch each other", () => {
-  const first = addValue(added([], "a"), custom, integer(1, 1), at(1));
-  const second = addValue(first?.registers ?? [], { ...custom, key: "x\0B" }, integer(1, 2), at(1));
+  const first = addValue(added([], "a"), custom, integer(1, 1), by(1));
+  const second = addValue(first?.registers ?? [], { ...custom, key: "x\0B" }, integer(1, 2), by(1));
   const registers = second?.registers ?? [];
   expect(second?.register.index).toBe(0);
   expect(currentValues(registers, custom)).toHaveLength(1);
@@ -70,7 +74,7 @@ test("modify keeps index and origin, and changes nothing else", () => {
   expect(written?.register).toEqual({
     ...group,
     index: 1,
-    origin: "a",
+    origin: "a1",
     value: text("B"),
     stamp: at(5, "b"),
   });
@@ -105,6 +109,54 @@ test("set goes over the first value of an attribute that has several", () => {
   expect(texts(setValue(gone, group, text("A"), at(4))?.registers ?? [])).toEqual([[0, "A"]]);
 });
 
+describe("values that two writers of one region added at the same index", () => {
+  /** What a join makes of two copies that had no value yet. */
+  const both = (one: string, other: string) => [
+    ...(addValue([], group, text(one), by(1, "a1"))?.registers ?? []),
+    ...(addValue([], group, text(other), by(1, "a2"))?.registers ?? []),
+  ];
+  const second = 1 << 20;
+
+  test("have an index each, which stays when the other value is deleted", () => {
+    const registers = both("x", "y");
+    expect(texts(registers)).toEqual([
+      [0, "x"],
+      [second, "y"],
+    ]);
+    const modified = modifyValue(registers, group, second, text("z"), by(2))?.registers ?? [];
+    expect(texts(modified)).toEqual([
+      [0, "x"],
+      [second, "z"],
+    ]);
+    const left = deleteValue(modified, group, 0, by(3))?.registers ?? [];
+    expect(texts(left)).toEqual([[second, "z"]]);
+    expect(texts(added(left, "more"))).toEqual(
+      [
+        [1, "more"],
+        [second, "z"],
+      ].toSorted(([a], [b]) => Number(a) - Number(b)),
+    );
+    expect(texts(deleteValue(left, group, second, by(4))?.registers ?? [])).toEqual([]);
+  });
+
+  test("are one value where they are alike: modified and deleted as one", () => {
+    const registers = both("x", "x");
+    expect(texts(registers)).toEqual([[0, "x"]]);
+    expect(texts(modifyValue(registers, group, 0, text("y"), by(2))?.registers ?? [])).toEqual([
+      [0, "y"],
+    ]);
+    expect(texts(deleteValue(registers, group, 0, by(2))?.registers ?? [])).toEqual([]);
+    const alike = modifyValue(both("x", "y"), group, second, text("x"), by(2))?.registers ?? [];
+    expect(texts(alike)).toEqual([[second, "x"]]);
+  });
+});
+
+test("a writer's identifier is another one at each start, of the same length", () => {
+  const ids = Array.from({ length: 100 }, () => writerId({ randomBytes }));
+  expect(new Set(ids).size).toBe(100);
+  expect(new Set(ids.map(({ length }) => length))).toEqual(new Set([16]));
+});
+
 describe("stamps", () => {
   test.each([
     [5, 9, 9],
@@ -124,10 +176,10 @@ describe("stamps", () => {
 test("an object has a limit of registers, deleted values included", () => {
   const full = added([], ...Array.from({ length: registersMax }, (_, index) => `${index}`));
   expect(full).toHaveLength(registersMax);
-  expect(addValue(full, group, text("one more"), at(2))).toBeUndefined();
+  expect(addValue(full, group, text("one more"), by(2))).toBeUndefined();
   expect(setValue(full, mask, integer(mask.tag, 1), at(2))).toBeUndefined();
   const emptied = deleteValues(full, group, at(2));
-  expect(addValue(emptied, group, text("one more"), at(3))).toBeUndefined();
+  expect(addValue(emptied, group, text("one more"), by(3))).toBeUndefined();
   expect(modifyValue(full, group, 0, text("x"), at(2))?.registers).toHaveLength(registersMax);
 });
 
@@ -165,7 +217,7 @@ test(`any sequence: registers stay in order, none vanishes, no index comes back,
       let registers: readonly Register[] = [];
       let next = 0;
       for (const { kind, index, us, region, value } of steps) {
-        const now = at(us, region);
+        const now = by(us, region, region);
         const before = registers;
         switch (kind) {
           case "add": {

@@ -1,5 +1,6 @@
-import { type Item, ItemType } from "@holdfast/ttlv";
+import { encode, type Item, ItemType } from "@holdfast/ttlv";
 import type { PlannedDates } from "./lifecycle.ts";
+import type { Ids } from "./ports.ts";
 import type { Register, Stamp } from "./record.ts";
 import { compareRegisters } from "./register-codec.ts";
 
@@ -15,21 +16,72 @@ export interface AttributeName {
 /** A clock reading in microseconds and the region that writes; what a write takes as its stamp at least. */
 export type Now = Stamp;
 
+/** The same with the writer's identifier (`writerId`). */
+export interface WriterNow extends Now {
+  readonly writer: string;
+}
+
+/** A new writer's identifier, one for each start of a process: 96 random bits as 16 characters. */
+export function writerId({ randomBytes }: Pick<Ids, "randomBytes">): string {
+  return Buffer.from(randomBytes(12)).toString("base64url");
+}
+
 /** Registers after a change, in order, and the one that was written. */
 export interface Written {
   readonly registers: readonly Register[];
   readonly register: Register;
 }
 
-/** A register that has a value. */
-export type ValueRegister = Register & { readonly value: Item };
+/** A value that an object has now. */
+export interface CurrentValue {
+  /** The 1.x Attribute Index: no other value of the attribute has it. */
+  readonly index: number;
+  readonly value: Item;
+  readonly register: Register;
+}
+
+/** An object's own indexes are lower: it has fewer registers, and each index is one more than the highest before. */
+const indexStep = 1 << 20;
+
+/**
+ * The values of an object now, in order. Writers that knew nothing of each other may have given the same index to
+ * different values: the first keeps it, the others are shown at `indexStep` more. What several writers added alike is
+ * one value.
+ */
+export function valuesOf(registers: readonly Register[]): readonly CurrentValue[] {
+  const values: CurrentValue[] = [];
+  let previous: Register | undefined;
+  let rank = 0;
+  for (const register of registers) {
+    const collides =
+      previous !== undefined && isOf(register, previous) && register.index === previous.index;
+    rank = collides ? rank + 1 : 0;
+    previous = register;
+    const { value, index } = register;
+    if (value !== undefined) values.push({ index: index + rank * indexStep, value, register });
+  }
+  const origins = new Set(values.map(({ register }) => register.origin));
+  return origins.size > 1 ? distinct(values) : values;
+}
 
 /** The values that an attribute has now, by index. */
 export function currentValues(
   registers: readonly Register[],
   name: AttributeName,
-): readonly ValueRegister[] {
-  return registers.filter((register) => isOf(register, name)).filter(hasValue);
+): readonly CurrentValue[] {
+  return valuesOf(registers.filter((register) => isOf(register, name)));
+}
+
+/** Values without those that another writer had added already. */
+function distinct(values: readonly CurrentValue[]): readonly CurrentValue[] {
+  const first = new Map<string, CurrentValue>();
+  return values.filter((current) => {
+    const { register, value } = current;
+    const content = `${register.tag} ${register.key} ${Buffer.from(encode(value)).toString("latin1")}`;
+    const other = first.get(content);
+    if (other === undefined) first.set(content, current);
+    return other === undefined || other.register.origin === register.origin;
+  });
 }
 
 /** The value of an attribute at an index, 0 unless said. */
@@ -49,12 +101,13 @@ export function addValue(
   registers: readonly Register[],
   name: AttributeName,
   value: Item,
-  now: Now,
+  now: WriterNow,
 ): Written | undefined {
   if (registers.length >= registersMax) return undefined;
   const used = registers.filter((register) => isOf(register, name));
   const index = used.reduce((next, register) => Math.max(next, register.index + 1), 0);
-  return write(registers, { ...name, index, origin: now.region, value, stamp: now });
+  const stamp = { us: now.us, region: now.region };
+  return write(registers, { ...name, index, origin: now.writer, value, stamp });
 }
 
 /** Replaces the value at an index; undefined when there is none. */
@@ -65,13 +118,15 @@ export function modifyValue(
   value: Item,
   now: Now,
 ): Written | undefined {
-  const old = currentValues(registers, name).find((register) => register.index === index);
-  return old && write(registers, { ...old, value, stamp: stampAfter(old, now) });
+  const old = currentValues(registers, name).find((current) => current.index === index);
+  if (old === undefined) return undefined;
+  const others = withoutCopies(withoutCopies(registers, old, now), { ...old, value }, now);
+  return write(others, { ...old.register, value, stamp: stampAfter(old.register, now) });
 }
 
 /**
  * Gives an attribute its one value, over its first value if it has any; undefined when the object is full. A register
- * made here has no origin, so that two regions write the same one.
+ * made here has no origin, so that all writers write the same one.
  */
 export function setValue(
   registers: readonly Register[],
@@ -80,10 +135,12 @@ export function setValue(
   now: Now,
 ): Written | undefined {
   const [first] = currentValues(registers, name);
-  const old = first ?? registers.find((register) => isOf(register, name) && register.index === 0);
+  const old =
+    first?.register ?? registers.find((register) => isOf(register, name) && register.index === 0);
   if (old !== undefined) return write(registers, { ...old, value, stamp: stampAfter(old, now) });
   if (registers.length >= registersMax) return undefined;
-  return write(registers, { ...name, index: 0, origin: "", value, stamp: now });
+  const stamp = { us: now.us, region: now.region };
+  return write(registers, { ...name, index: 0, origin: "", value, stamp });
 }
 
 /** Deletes the value at an index and keeps its register; undefined when there is none. */
@@ -93,8 +150,23 @@ export function deleteValue(
   index: number,
   now: Now,
 ): Written | undefined {
-  const old = currentValues(registers, name).find((register) => register.index === index);
-  return old && write(registers, { ...old, value: undefined, stamp: stampAfter(old, now) });
+  const old = currentValues(registers, name).find((current) => current.index === index);
+  if (old === undefined) return undefined;
+  const others = withoutCopies(registers, old, now);
+  return write(others, { ...old.register, value: undefined, stamp: stampAfter(old.register, now) });
+}
+
+/** Deletes what other writers added alike: it is the same value, and must not show in its place. */
+function withoutCopies(
+  registers: readonly Register[],
+  { register, value }: CurrentValue,
+  now: Now,
+): readonly Register[] {
+  return registers.map((other) =>
+    other.origin !== register.origin && isOf(other, register) && isSame(other.value, value)
+      ? { ...other, value: undefined, stamp: stampAfter(other, now) }
+      : other,
+  );
 }
 
 /** Deletes every value of an attribute; the same array when it has none. */
@@ -103,7 +175,7 @@ export function deleteValues(
   name: AttributeName,
   now: Now,
 ): readonly Register[] {
-  if (currentValues(registers, name).length === 0) return registers;
+  if (!registers.some((register) => isOf(register, name) && hasValue(register))) return registers;
   return registers.map((register) =>
     isOf(register, name) && hasValue(register)
       ? { ...register, value: undefined, stamp: stampAfter(register, now) }
@@ -134,12 +206,16 @@ const dateTags: Readonly<Record<number, keyof PlannedDates>> = {
   4325480: "protectStop",
 };
 
-function isOf(register: Register, name: AttributeName): boolean {
+function isOf(register: AttributeName, name: AttributeName): boolean {
   return register.tag === name.tag && register.key === name.key;
 }
 
-function hasValue(register: Register): register is ValueRegister {
+function hasValue(register: Register): boolean {
   return register.value !== undefined;
+}
+
+function isSame(one: Item | undefined, other: Item): boolean {
+  return one !== undefined && Buffer.compare(encode(one), encode(other)) === 0;
 }
 
 /** Puts a register in its place, over the one of the same identity. */

@@ -82,7 +82,8 @@ export async function testEngine(options: Partial<EngineOptions> = {}): Promise<
     graceMs: 600_000_000,
   });
   const parts = { store, locks: new MemoryLocks(), keyRing, clock, ids, observe, region: "r" };
-  const engine = new Engine({ ...parts, interop: false, ...options });
+  const writer = "writer of tests";
+  const engine = new Engine({ ...parts, writer, interop: false, ...options });
   const client: Client = { instance: "i", fingerprint: "fp" };
   const sendAs: TestEngine["sendAs"] = async (who, version, items, header) => {
     const request = encodeRequest({

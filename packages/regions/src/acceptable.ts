@@ -44,9 +44,9 @@ function isKept({ instance, objectType }: ManagedObject): boolean {
   return !deletable.has(objectType);
 }
 
-function regionsIn({ facts, registers, usage }: ManagedObject): number {
+function regionsIn({ facts, registers }: ManagedObject): number {
   const { served, activated, deactivated, compromised, destroyed } = facts;
-  const regions = new Set(Object.keys(usage));
+  const regions = new Set<string>();
   for (const { stamp } of registers) regions.add(stamp.region);
   for (const fact of [served, activated, deactivated, compromised, destroyed]) {
     if (fact !== undefined) regions.add(fact.region);

@@ -17,8 +17,8 @@ function onlyGrows(change: Change): boolean {
   const outcome = join(before.object, after);
   if (outcome.kind !== "joined") return false;
   // Attributes are their last writer's, whoever that is.
-  const { registers, usage, lastChange } = after;
-  const grown = { ...outcome.object, registers, usage, lastChange };
+  const { registers, lastChange } = after;
+  const grown = { ...outcome.object, registers, lastChange };
   return storedOf(grown).tag === storedOf(after).tag;
 }
 

@@ -1,4 +1,5 @@
 import {
+  compareRegisters as compareIdentities,
   encodeRecord,
   type Fact,
   type Facts,
@@ -30,7 +31,6 @@ const bare: ManagedObject = {
   material: undefined,
   facts: {},
   registers: [],
-  usage: {},
   lastChange: 0,
 };
 
@@ -39,8 +39,8 @@ const toleranceMs = 1_000;
 
 /**
  * The only merge in the system: commutative, associative, idempotent, and nothing in it ever goes back. Facts are
- * united (the earliest wins), a register is its last writer's, usage and the date of the last change are the largest,
- * and a destroyed copy takes the material with it.
+ * united (the earliest wins), a register is its last writer's, the date of the last change is the largest, and a
+ * destroyed copy takes the material with it.
  */
 export function join(a: ManagedObject, b: ManagedObject): JoinOutcome {
   const facts = joinFacts(a.facts, b.facts);
@@ -55,7 +55,6 @@ export function join(a: ManagedObject, b: ManagedObject): JoinOutcome {
     material: destroyed ? undefined : a.material,
     facts,
     registers: joinRegisters(a.registers, b.registers),
-    usage: joinUsage(a.usage, b.usage),
     lastChange: Math.max(a.lastChange, b.lastChange),
   };
   return { kind: "joined", object };
@@ -146,11 +145,11 @@ function joinRegisters(a: readonly Register[], b: readonly Register[]): readonly
   for (const register of b) {
     const identity = identityOf(register);
     const other = joined.get(identity);
-    if (other === undefined || compareRegisters(other, register) < 0) {
+    if (other === undefined || compareStamps(other, register) < 0) {
       joined.set(identity, register);
     }
   }
-  return [...joined.values()];
+  return [...joined.values()].toSorted(compareIdentities);
 }
 
 /** Numbers first, and the key's length before the key: no two identities are the same text. */
@@ -159,20 +158,12 @@ function identityOf({ tag, index, key, origin }: Register): string {
 }
 
 /** Who wrote last: by stamp, then by region, then by the value's bytes. */
-function compareRegisters(a: Register, b: Register): number {
+function compareStamps(a: Register, b: Register): number {
   return (
     a.stamp.us - b.stamp.us ||
     compareText(a.stamp.region, b.stamp.region) ||
     (a === b ? 0 : compareBytes({ ...bare, registers: [a] }, { ...bare, registers: [b] }))
   );
-}
-
-function joinUsage(a: ManagedObject["usage"], b: ManagedObject["usage"]): ManagedObject["usage"] {
-  const joined = new Map(Object.entries(a));
-  for (const [region, used] of Object.entries(b)) {
-    joined.set(region, Math.max(used, joined.get(region) ?? used));
-  }
-  return Object.fromEntries(joined);
 }
 
 function compareBytes(a: ManagedObject, b: ManagedObject): number {

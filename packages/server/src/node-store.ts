@@ -10,7 +10,7 @@ import {
 } from "@holdfast/engine";
 import { RedisLocks, RedisStore } from "@holdfast/redis";
 import { defaultLimits } from "@holdfast/ttlv";
-import { clock, ids, type Parts } from "./node-parts.ts";
+import { clock, ids, type Parts, writer } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 import { checkRootOfStore } from "./root-check.ts";
 import { defaultRootPlace } from "./root-settings.ts";
@@ -93,6 +93,7 @@ export async function openEngine(
     ids,
     observe,
     region: config.region,
+    writer,
     interop: config.kmip.interop,
     auditReads: config.audit.reads,
     vendorIdentification: "Holdfast",

@@ -59,7 +59,6 @@ export function sampleObject(
     },
     facts: {},
     registers,
-    usage: {},
     lastChange: 1_700_000_000,
   };
 }
@@ -151,6 +150,5 @@ export const anyManagedObject: fc.Arbitrary<ManagedObject> = fc.record({
     maxLength: 8,
     selector: ({ tag, key, index, origin }) => JSON.stringify([tag, key, index, origin]),
   }),
-  usage: fc.dictionary(region, fc.nat(), { maxKeys: 3 }),
   lastChange: seconds,
 });

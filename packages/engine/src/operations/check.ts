@@ -42,12 +42,10 @@ function allows({ registers }: ManagedObject, wanted: number): boolean {
   return item?.type === ItemType.Integer && (wanted & ~item.value) === 0;
 }
 
-/** What the object's usage limits leave (KMIP 2.1, 4.59); without limits as much as is wanted. */
-function remaining({ registers, usage }: ManagedObject, wanted: bigint): bigint {
+/** What the object's usage limits allow (KMIP 2.1, 4.59); without limits as much as is wanted. */
+function remaining({ registers }: ManagedObject, wanted: bigint): bigint {
   const limits = valueAt(registers, { tag: tags.UsageLimits.tag, key: "" });
   if (limits?.type !== ItemType.Structure) return wanted;
   const total = limits.value.find(({ tag }) => tag === tags.UsageLimitsTotal.tag);
-  if (total?.type !== ItemType.LongInteger) return wanted;
-  const used = Object.values(usage).reduce((sum, amount) => sum + BigInt(amount), 0n);
-  return total.value - used;
+  return total?.type === ItemType.LongInteger ? total.value : wanted;
 }

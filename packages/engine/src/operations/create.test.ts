@@ -155,7 +155,7 @@ describe("what the server sets", () => {
     expect(fixed(object, "CryptographicAlgorithm")).toBe("AES");
     expect(fixed(object, "CryptographicLength")).toBe(256);
     expect(fixed(object, "Digest")).toBeUndefined();
-    expect(object).toMatchObject({ facts: {}, lastChange: engine.now, usage: {}, instance: "i" });
+    expect(object).toMatchObject({ facts: {}, lastChange: engine.now, instance: "i" });
   });
 
   test("a usage mask where none is given, fit for the algorithm", async () => {
@@ -310,8 +310,8 @@ describe("what is refused", () => {
       ({ tag }) => tag === attributes.ObjectGroup.tag,
     );
     expect(groups.map(({ index, origin }) => [index, origin])).toEqual([
-      [0, "r"],
-      [1, "r"],
+      [0, ""],
+      [1, ""],
     ]);
   });
 

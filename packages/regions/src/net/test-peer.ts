@@ -38,7 +38,6 @@ export function testObject(
     },
     facts: {},
     registers: [],
-    usage: {},
     lastChange: 1_700_000_000,
   };
 }

@@ -12,6 +12,7 @@ import {
   vendorItem,
   vendorKey,
   vendorTags,
+  writerId,
 } from "@holdfast/engine";
 import { attributeItem, decodeResponse, encodeRequest, type Request } from "@holdfast/kmip";
 import { decode, encode, textString } from "@holdfast/ttlv";
@@ -127,6 +128,7 @@ class KeyMaker {
       ids,
       observe,
       region,
+      writer: writerId(ids),
       interop: false,
     });
   }

@@ -54,7 +54,7 @@ class Site {
       graceMs: 1e9,
     });
     const parts = { store, locks: new MemoryLocks(), keyRing, clock, ids, observe };
-    this.engine = new Engine({ ...parts, region: "a", interop: false });
+    this.engine = new Engine({ ...parts, region: "a", writer: "w", interop: false });
   }
 
   async ask<Name extends ImplementedOperation>(
