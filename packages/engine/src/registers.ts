@@ -64,7 +64,7 @@ export function valuesOf(registers: readonly Register[]): readonly CurrentValue[
   return origins.size > 1 ? distinct(values) : values;
 }
 
-/** The values that an attribute has now, by index. */
+/** The values that an attribute has now, in the order of their registers. */
 export function currentValues(
   registers: readonly Register[],
   name: AttributeName,

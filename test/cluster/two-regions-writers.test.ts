@@ -1,0 +1,122 @@
+import { readFile, writeFile } from "node:fs/promises";
+import type { KmipClient } from "@holdfast/client";
+import { attributeItem, attributes, attributeValue, vendorAttribute } from "@holdfast/kmip";
+import { textString } from "@holdfast/ttlv";
+import { expect, test } from "vitest";
+import { parse, stringify } from "yaml";
+import { until } from "../support/redis.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { ClientsOfAll } from "../support/two-regions-clients.ts";
+import { allWell, vitalsOf } from "../support/vitals.ts";
+
+const instance = "vcenter";
+const rounds = 10;
+const site = { tag: attributes.VendorAttribute.tag, key: "x\0Site" };
+
+/** Puts a relay between a node and its region's Redis; answers what cuts and heals it. */
+async function relayed(both: TwoRegions, name: string): Promise<(cut: boolean) => Promise<void>> {
+  const node = both.node(name);
+  const { port } = both.regionOf(node).redis.primary;
+  const relay = await both.relays.open(port);
+  const config = parse(await readFile(node.configFile, "utf8")) as { store: { address: string } };
+  config.store.address = `127.0.0.1:${relay}`;
+  await writeFile(node.configFile, stringify(config));
+  return (cut) => both.relays.set([relay], { delayMs: 0, cut: { forth: cut, back: cut } });
+}
+
+function adding(client: KmipClient, uniqueIdentifier: string, text: string): Promise<unknown> {
+  const name = { value: `${uniqueIdentifier} ${text}`, type: "UninterpretedTextString" } as const;
+  const items = [attributeItem("Name", name), vendorAttribute("x", "Site", textString(0, text))];
+  return items.reduce<Promise<unknown>>(
+    (before, item) =>
+      before.then(() => client.call("AddAttribute", { uniqueIdentifier, newAttribute: { item } })),
+    Promise.resolve(),
+  );
+}
+
+/** Names and sites of a key with their indexes, as a client of 1.4 sees them. */
+async function valuesAt(client: KmipClient, uniqueIdentifier: string) {
+  const references = [{ tag: attributes.Name.tag, key: "" }, site];
+  const answer = await client.call("GetAttributes", { uniqueIdentifier, references });
+  const names = answer.attributes.filter(({ item }) => item.tag === attributes.Name.tag);
+  const sites = answer.attributes.filter(({ item }) => item.tag === site.tag);
+  return {
+    names: names.map(({ item }) => attributeValue("Name", item).value).toSorted(),
+    sites: sites.map(({ item }) => String(vendorValue(item.value))).toSorted(),
+    indexes: [names, sites].map((of) => new Set(of.map(({ index }) => index ?? 0)).size),
+  };
+}
+
+function vendorValue(fields: unknown): unknown {
+  const [, , value] = fields as readonly { readonly value: unknown }[];
+  return value?.value;
+}
+
+test("two nodes of one region add values at two stores at the same time: both values stay, at every endpoint", {
+  timeout: 300_000,
+}, async () => {
+  // A machine that is too busy would have changes acknowledged alone, which need not show at once.
+  const settings = { peer: { pushTimeoutMs: 5_000 } };
+  const shape = { instances: [instance], settings, unstarted: true };
+  await using both = await startTwoRegions(shape);
+  const cut = await relayed(both, "a2");
+  await Promise.all(both.nodes.map((node) => node.start()));
+  await allWell(both);
+  await using clients = await ClientsOfAll.open(both, instance);
+  const [a1, a2] = [clients.at("a1"), clients.at("a2")];
+
+  const keys: string[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    const { uniqueIdentifier } = await a1.call("Create", {
+      objectType: "SymmetricKey",
+      attributes: {
+        attributes: [
+          { item: attributeItem("CryptographicAlgorithm", "AES") },
+          { item: attributeItem("CryptographicLength", 256) },
+          { item: attributeItem("CryptographicUsageMask", 0x0c) },
+        ],
+        templateNames: [],
+      },
+    });
+    keys.push(uniqueIdentifier);
+  }
+  await cut(true);
+  await until(
+    "a2 serves from b",
+    async () => (await vitalsOf(both.node("a2"))).from === "remote",
+    30_000,
+  );
+  for (const key of keys) await Promise.all([adding(a1, key, "of a1"), adding(a2, key, "of a2")]);
+  const [one, other] = await Promise.all(["a1", "a2"].map((name) => vitalsOf(both.node(name))));
+  expect([one?.from, other?.from]).toEqual(["local", "remote"]);
+
+  const wanted = (key: string) => ({
+    names: [`${key} of a1`, `${key} of a2`],
+    sites: ["of a1", "of a2"],
+    indexes: [2, 2],
+  });
+  const everywhere = async () => {
+    for (const [at, key] of keys.entries()) {
+      for (const client of clients.all) {
+        expect({ at, ...(await valuesAt(client, key)) }).toEqual({ at, ...wanted(key) });
+      }
+    }
+  };
+  await everywhere();
+  await cut(false);
+  await allWell(both);
+  await everywhere();
+
+  // Each value can be named by its index: what is deleted at one endpoint is gone at every endpoint, the other stays.
+  const [key = ""] = keys;
+  const reference = { tag: attributes.Name.tag, key: "" };
+  const before = await a2.call("GetAttributes", { uniqueIdentifier: key, references: [reference] });
+  const last = before.attributes.at(-1);
+  await a2.call("DeleteAttribute", {
+    uniqueIdentifier: key,
+    reference,
+    attributeIndex: last?.index ?? 0,
+  });
+  const left = before.attributes[0] && attributeValue("Name", before.attributes[0].item).value;
+  for (const client of clients.all) expect((await valuesAt(client, key)).names).toEqual([left]);
+});
