@@ -39,8 +39,8 @@ if (isRoot) {
 const owner = isRoot ? "" : "HOLDFAST_UID=$(id -u) HOLDFAST_GID=$(id -g) ";
 process.stdout.write(`The secrets lie in ${directory}. Begin the stores, once, and start all:
   export ${owner}HOLDFAST_SECRETS=${directory}
-  docker compose run --rm --build store-init-a
-  docker compose run --rm store-init-b
+  HOLDFAST_INIT=1 docker compose run --rm --build store-init-a
+  HOLDFAST_INIT=1 docker compose run --rm store-init-b
   docker compose up --wait
 `);
 
@@ -78,6 +78,8 @@ function makeRegion(folder) {
     `sentinel auth-pass holdfast ${passwords.sentinel}`,
     `requirepass ${atSentinel}`,
     `sentinel sentinel-pass ${atSentinel}`,
+    // deploy/redis/start.sh asks who the primary is, with the only password that a Redis has.
+    `user replica on #${sha256(passwords.replica)} resetkeys resetchannels -@all +sentinel|master`,
   ];
   const replication = ["masteruser replica", `masterauth ${passwords.replica}`];
   // Redis runs as another user in its container, and the folder keeps everyone else out.
@@ -110,5 +112,10 @@ function password(file) {
 function withPassword(users, user, secret) {
   const line = new RegExp(`^(user ${user} on )#0{64} `, "m");
   if (!line.test(users)) throw new Error(`deploy/redis/users.acl has no user ${user}`);
-  return users.replace(line, `$1#${createHash("sha256").update(secret).digest("hex")} `);
+  return users.replace(line, `$1#${sha256(secret)} `);
+}
+
+/** @param {string} text */
+function sha256(text) {
+  return createHash("sha256").update(text).digest("hex");
 }

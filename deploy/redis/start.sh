@@ -1,37 +1,270 @@
 #!/bin/sh
-# Starts a Redis or a Sentinel of docker-compose.yml: ROLE is primary, replica, lock or sentinel,
-# ADDRESS its own, PRIMARY that of the primary at the first start. The configuration is made in the data
-# folder once. Afterwards Redis and Sentinel keep in it who is the primary now, which must outlive a restart:
-# a deposed primary that came back by its first configuration would be one again.
+# Starts a Redis or a Sentinel of docker-compose.yml. A member without data only joins: it never starts as an empty
+# primary, which would give its emptiness to its replicas.
+#
+#   ROLE       primary, replica, lock or sentinel; primary and replica as at the store's first start
+#   ADDRESS    its own address, to which it binds
+#   ANNOUNCE   the address at which the others find it and know it; default ADDRESS. It must stay the same.
+#   PRIMARY    the primary's address at the store's first start
+#   MEMBERS    addresses of every Redis of the store, its own may be among them
+#   SENTINELS  addresses of every Sentinel of the store
+#   INIT       1 begins a new store at its primary, once every other member answers that it is empty
+#   WAIT       for how many seconds it waits for others before it exits with 1; default 60
+#
+# The configuration is made in the data folder once. Redis and Sentinel keep in it who is the primary, and the
+# Sentinels are asked at each start.
 set -eu
+trap 'exit 143' TERM INT
 data=${DATA:-/data} shipped=${SHIPPED:-/etc/redis} secrets=${SECRETS:-/run/secrets}
 conf=$data/$ROLE.conf
-if [ ! -s "$conf" ]; then
-  umask 077
-  {
-    if [ "$ROLE" = sentinel ]; then
-      echo "bind $ADDRESS"
-      echo "port 26379"
-      echo "dir $data"
-      echo "sentinel announce-ip $ADDRESS"
-      echo "sentinel monitor holdfast $PRIMARY 6379 2"
-      cat "$shipped/sentinel.conf" "$secrets/sentinel"
-    else
-      echo "include $shipped/redis.conf"
-      echo "include $secrets/redis-replication"
-      echo "bind $ADDRESS"
-      echo "dir $data"
-      echo "replica-announce-ip $ADDRESS"
-      echo "aclfile $secrets/redis-users"
-    fi
-    if [ "$ROLE" = replica ]; then echo "replicaof $PRIMARY 6379"; fi
+aof=$data/appendonlydir
+self=${ANNOUNCE:-$ADDRESS}
+case $ROLE in
+  primary | lock) PRIMARY=$self ;;
+  *) : "${PRIMARY:?is missing: the address of the primary at the first start of the store}" ;;
+esac
+
+say() { echo "start.sh: $*" >&2; }
+refuse() { say "$*" && exit 1; }
+# The value of a directive in a file of secrets.
+secret() { sed -n "s/^$1  *//p" "$secrets/$2"; }
+has() { case " $1 " in *" $2 "*) ;; *) return 1 ;; esac; }
+
+# ask HOST PORT USER PASSWORD COMMAND...: prints the answer, or why there is none.
+ask() {
+  host=$1 port=$2 user=$3 password=$4
+  shift 4
+  REDISCLI_AUTH=$password timeout 3 redis-cli -h "$host" -p "$port" --user "$user" --no-auth-warning "$@" 2>&1 |
+    tr -d '\r' || true
+}
+
+# What a member is: primary or replica, with `-data` or `-empty`; or silent.
+state_of() {
+  info=$(ask "$1" 6379 "$member_user" "$member_password" info)
+  case $info in
+    *role:master*) kind=primary ;;
+    *role:slave*) kind=replica ;;
+    *) echo silent && return ;;
+  esac
+  # One that still loads or copies has data too.
+  if printf '%s\n' "$info" | grep -Eq '^(db[0-9]+:|loading:1|master_sync_in_progress:1)'; then
+    echo "$kind-data"
+  else
+    echo "$kind-empty"
+  fi
+}
+
+# Sets named to the primary of the newest configuration (newest) if a majority of the Sentinels answers, and used to
+# yes where one of them has seen a replica or a fail-over.
+ask_sentinels() {
+  named='' newest='' used='' epoch=-1 answers=0 all=0
+  for each in ${SENTINELS:-}; do
+    all=$((all + 1))
+    answer=$(ask "$each" 26379 "$sentinel_user" "$sentinel_password" sentinel master holdfast)
+    ip=$(value ip) its=$(value config-epoch)
+    if [ -z "$ip" ] || [ -z "$its" ]; then continue; fi
+    answers=$((answers + 1))
+    if [ "$its" -gt "$epoch" ]; then epoch=$its newest=$ip; fi
+    if [ "$its" != 0 ] || [ "$(value num-slaves)" != 0 ]; then used=yes; fi
+  done
+  if [ $((answers * 2)) -gt "$all" ]; then named=$newest; fi
+}
+value() { printf '%s\n' "$answer" | sed -n "/^$1\$/{n;p;q;}"; }
+
+# Sorts the other members by what they are.
+ask_members() {
+  primaries='' copies='' empty_primaries='' silent='' asked=''
+  for each in ${MEMBERS:-} $PRIMARY $newest $(configured); do
+    if [ "$each" = "$self" ] || has "$asked" "$each"; then continue; fi
+    asked="$asked $each"
+    case $(state_of "$each") in
+      primary-data) primaries="$primaries $each" ;;
+      replica-data) copies="$copies $each" ;;
+      primary-empty) empty_primaries="$empty_primaries $each" ;;
+      silent) silent="$silent $each" ;;
+    esac
+  done
+}
+# The primary that the configuration of an earlier start names.
+configured() { if [ -s "$conf" ]; then sed -n 's/^replicaof \([^ ]*\) .*/\1/p' "$conf"; fi; }
+
+# What the data folder holds: data, empty, or broken (pieces that Redis would not read). Marking a new store alone
+# writes more than 1 KiB; a Redis that was always empty has less.
+find_data() {
+  have=empty manifest=$aof/appendonly.aof.manifest
+  if [ -s "$manifest" ]; then
+    sum=0
+    for file in $(sed -n 's/^file "\{0,1\}\([^ "]*\)"\{0,1\} .*/\1/p' "$manifest"); do
+      if [ ! -f "$aof/$file" ]; then have=broken && return; fi
+      sum=$((sum + $(wc -c <"$aof/$file")))
+    done
+    if [ "$sum" -ge 1024 ]; then have=data && return; fi
+  fi
+  # With `appendonly yes` Redis would start empty beside a snapshot, or beside files that no manifest names.
+  if [ -n "$(find "$data/dump.rdb" "$aof" -type f -size +1 2>/dev/null)" ]; then have=broken; fi
+}
+
+# Sets target to the address of the primary, its own for a primary; or why to what it waits for.
+decide() {
+  target='' why='' begins=''
+  ask_sentinels
+  ask_members
+  if [ "$have" = data ]; then decide_with_data; else decide_without_data; fi
+}
+
+decide_with_data() {
+  before=$(configured)
+  if [ -n "$named" ]; then
+    target=$named
+  elif [ -s "$conf" ]; then
+    target=${before:-$self}
+  elif [ "$ROLE" = replica ] && [ -n "${SENTINELS:-}" ]; then
+    why="it has data but no $conf: start a majority of the Sentinels, which know the primary"
+    return
+  else
+    target=$PRIMARY
+  fi
+  if [ "$target" = "$self" ] && [ -z "$named" ] && [ -n "$primaries" ]; then
+    why="$primaries is a primary with data, and so is this member: start a majority of the Sentinels, or stop the wrong one"
+    target=''
+  elif has "$empty_primaries" "$target"; then
+    why="$target is an empty primary, and this member has data: stop $target"
+    target=''
+  fi
+}
+
+decide_without_data() {
+  set -- $primaries
+  if [ -n "$named" ] && [ "$named" != "$self" ] && { [ "$have" = empty ] || has "$primaries" "$named"; }; then
+    target=$named
+  elif [ $# = 1 ]; then
+    target=$1
+  elif [ $# -gt 1 ]; then
+    why="$* are all primaries with data: start a majority of the Sentinels, or stop the wrong ones"
+  elif [ -n "$copies" ]; then
+    why="this member has no data,$copies has, as a replica: the Sentinels promote it; without them do so (docs/runbook.md, A Redis lost its disk)"
+  elif [ "$have" = broken ]; then
+    refuse "$data holds an incomplete store and no member that answers has a whole one: restore it (docs/backup.md)"
+  elif [ "${INIT:-}" = 1 ] && [ "$ROLE" = primary ]; then
+    decide_init
+  elif [ "$ROLE" = replica ] && [ "$named" != "$self" ]; then
+    target=$PRIMARY
+  elif [ -n "$silent" ]; then
+    why="this member has no data and can only join: start$silent (INIT=1 is for a new store only)"
+  else
+    refuse "no member has data: restore it (docs/backup.md), or set INIT=1 once if the store is new"
+  fi
+}
+
+decide_init() {
+  if [ -z "${MEMBERS+set}" ]; then refuse "INIT=1 needs MEMBERS: the addresses of every Redis of the store"; fi
+  if [ -n "$silent$empty_primaries" ]; then
+    why="INIT=1 waits until every other member answers as an empty replica: start or correct$silent$empty_primaries"
+  elif [ -n "$used" ] && [ ! -s "$manifest" ]; then
+    refuse "INIT=1 is for a new store, and the Sentinels have seen this one: restore it (docs/backup.md), or begin anew with empty volumes for the Sentinels too"
+  else
+    target=$self begins=yes
+  fi
+}
+
+# Writes the configuration from the standard input.
+write_conf() {
+  (umask 077 && cat >"$conf.new" && mv "$conf.new" "$conf")
+  # The image's own entry leaves root behind; without it (outside the image) Redis is started directly.
+  if [ -n "$entry" ] && [ "$(id -u)" = 0 ]; then chown redis "$conf"; fi
+}
+entry=$(command -v docker-entrypoint.sh || true)
+
+redis_conf() {
+  if [ -s "$conf" ]; then
+    grep -Ev '^(replicaof|bind|replica-announce-ip) |^replica-priority 0$' "$conf"
+  else
+    echo "include $shipped/redis.conf"
+    echo "include $secrets/redis-replication"
+    echo "dir $data"
+    echo "aclfile $secrets/redis-users"
     # A lock that is lost with its master only costs work.
     if [ "$ROLE" = lock ]; then echo "appendonly no"; fi
-  } >"$conf.new"
-  mv "$conf.new" "$conf"
+  fi
+  echo "bind $ADDRESS"
+  echo "replica-announce-ip $self"
+  if [ "$1" != "$self" ]; then echo "replicaof $1 6379"; fi
+}
+
+sentinel_conf() {
+  ask_sentinels
+  ask_members
+  set -- $primaries
+  echo "bind $ADDRESS"
+  echo "port 26379"
+  echo "dir $data"
+  echo "sentinel announce-ip $self"
+  echo "sentinel monitor holdfast ${newest:-${1:-$PRIMARY}} 6379 2"
+  cat "$shipped/sentinel.conf" "$secrets/sentinel"
+}
+
+set_aside() {
+  folder=$data/incomplete-$(date +%s)
+  mkdir -p "$folder"
+  for each in "$aof" "$data/dump.rdb"; do
+    if [ -e "$each" ]; then mv "$each" "$folder/"; fi
+  done
+  say "what was incomplete is in $folder"
+}
+
+# Runs Redis so that no Sentinel promotes it, until it has the primary's data on its disk.
+join() {
+  redis_conf "$target" | write_conf
+  ${entry:+"$entry"} redis-server "$conf" --replica-priority 0 &
+  child=$!
+  trap 'kill -TERM $child 2>/dev/null || true' TERM INT
+  steps=0
+  while [ "$steps" -lt 2 ]; do
+    sleep 1 || true
+    if ! kill -0 "$child" 2>/dev/null; then
+      wait "$child"
+      exit $?
+    fi
+    info=$(ask "$ADDRESS" 6379 "$member_user" "$member_password" info)
+    steps=$((steps + 1))
+    for part in master_link_status:up aof_rewrite_in_progress:0 aof_rewrite_scheduled:0 loading:0; do
+      if ! printf '%s\n' "$info" | grep -qx "$part"; then steps=0; fi
+    done
+  done
+  trap - TERM INT
+  say "it has what $target has, and restarts as a replica that can be promoted"
+  kill -TERM "$child"
+  wait "$child" || true
+}
+
+if [ "$ROLE" = sentinel ]; then
+  member_user=sentinel member_password=$(secret 'sentinel auth-pass holdfast' sentinel)
+  sentinel_user=default sentinel_password=$(secret requirepass sentinel)
+  if [ -s "$conf" ]; then sed "s/^bind .*/bind $ADDRESS/" "$conf" | write_conf; else sentinel_conf | write_conf; fi
+  exec ${entry:+"$entry"} redis-server "$conf" --sentinel
 fi
-# The image's own entry leaves root behind; without it (outside the image) this one starts it directly.
-entry=$(command -v docker-entrypoint.sh || true)
-if [ -n "$entry" ] && [ "$(id -u)" = 0 ]; then chown redis "$conf"; fi
-if [ "$ROLE" = sentinel ]; then exec ${entry:+"$entry"} redis-server "$conf" --sentinel; fi
+if [ "$ROLE" = lock ]; then
+  target=$self
+else
+  member_user=replica member_password=$(secret masterauth redis-replication)
+  sentinel_user=$member_user sentinel_password=$member_password
+  find_data
+  deadline=$(($(date +%s) + ${WAIT:-60})) said=''
+  while decide && [ -z "$target" ]; do
+    if [ "$why" != "$said" ]; then say "waits: $why"; fi
+    said=$why
+    if [ "$(date +%s)" -ge "$deadline" ]; then refuse "gives up after ${WAIT:-60} s: $why"; fi
+    sleep 1
+  done
+  if [ "$have" = data ] || [ "$begins" = yes ]; then
+    :
+  elif [ "$target" = "$self" ]; then
+    refuse "this member has no data and cannot be the primary: PRIMARY must name another one"
+  else
+    say "this member has no data and joins $target"
+    if [ "$have" = broken ]; then set_aside; fi
+    join
+  fi
+fi
+redis_conf "$target" | write_conf
 exec ${entry:+"$entry"} redis-server "$conf"

@@ -111,6 +111,15 @@ describe("docker-compose.yml", () => {
       expect(environment["PRIMARY"] ?? at(`redis-${region}`, `region-${region}`)).toBe(
         at(`redis-${region}`, `region-${region}`),
       );
+      if (name.startsWith("lock")) continue;
+      const listed = (parts: readonly string[]) =>
+        parts.map((part) => at(part, `region-${region}`)).join(" ");
+      expect(environment["MEMBERS"]).toBe(listed([`redis-${region}`, `replica-${region}`]));
+      expect(environment["SENTINELS"]).toBe(
+        listed([1, 2, 3].map((count) => `sentinel-${region}${count}`)),
+      );
+      const init = name.startsWith("redis") ? "${HOLDFAST_INIT:-}" : undefined;
+      expect(environment["INIT"], name).toBe(init);
     }
     expect(service(`haproxy-${region}`).environment).toEqual({
       HOLDFAST_KMIP: `${at(`haproxy-${region}`, `region-${region}`)}:5696`,

@@ -10,8 +10,10 @@ import { loadScripts } from "./scripts.ts";
 import { SentinelWatch } from "./sentinels.ts";
 import { checkReplicas, checkSettings } from "./settings-check.ts";
 
-/** How long a single WAITAOF of an operator's command waits. */
-const waitMs = 2_000;
+/** How long a single WAITAOF of an operator's command waits. A replica of a new store may still be joining. */
+const waitMs = 10_000;
+/** How long the Sentinels are given. */
+const sentinelMs = 2_000;
 
 /** What `initialiseStore` made or found. */
 export interface InitialisedStore {
@@ -129,7 +131,7 @@ async function checkSentinels(options: RedisConnectionOptions, replica: string):
   const never = { monotonicMs: 0, wallMs: 0 };
   await using sentinels = new SentinelWatch(
     settings,
-    waitMs,
+    sentinelMs,
     () => never,
     () => undefined,
   );

@@ -1,0 +1,292 @@
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { connect, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, test } from "vitest";
+import { type ContainerName, composeSecrets, ShippedStore } from "../support/shipped-store.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "holdfast-secrets-"));
+let secrets = "";
+const all: readonly ContainerName[] = ["primary", "replica", "sentinel1", "sentinel2", "sentinel3"];
+const sentinels = all.slice(2);
+
+beforeAll(() => {
+  secrets = composeSecrets(folder);
+}, 120_000);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Loss {
+  /** Whether the replica has been promoted before, and the first primary has joined it. */
+  readonly swapped?: true;
+  /** What stops. */
+  readonly stop: readonly ContainerName[];
+  /** Whose volumes are lost then. */
+  readonly lose: readonly ContainerName[];
+  /** Who starts again, in this order; each has `gapMs` to come up before the next one. */
+  readonly start: readonly ContainerName[];
+  readonly gapMs?: number;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+const losses: Readonly<Record<string, Loss>> = {
+  "the primary's volume, restarted at once": {
+    stop: ["primary"],
+    lose: ["primary"],
+    start: ["primary"],
+  },
+  "the primary's volume, with INIT=1 left in its environment": {
+    stop: ["primary"],
+    lose: ["primary"],
+    start: ["primary"],
+    environment: { INIT: "1" },
+  },
+  "the primary's volume, everything restarted, the primary first, with INIT=1": {
+    stop: all,
+    lose: ["primary"],
+    start: all,
+    gapMs: 3_000,
+    environment: { INIT: "1" },
+  },
+  "the primary's volume, everything restarted, the primary last": {
+    stop: all,
+    lose: ["primary"],
+    start: all.toReversed(),
+    gapMs: 2_000,
+  },
+  "the replica's volume, restarted at once": {
+    stop: ["replica"],
+    lose: ["replica"],
+    start: ["replica"],
+  },
+  "the replica's volume, back while the primary is away": {
+    stop: ["primary", "replica"],
+    lose: ["replica"],
+    start: ["replica", "primary"],
+    gapMs: 12_000,
+  },
+  "the replica's volume, everything restarted, the replica first": {
+    stop: all,
+    lose: ["replica"],
+    start: ["replica", ...sentinels, "primary"],
+    gapMs: 2_000,
+  },
+  "the promoted member's volume, restarted at once": {
+    swapped: true,
+    stop: ["replica"],
+    lose: ["replica"],
+    start: ["replica"],
+  },
+  "the promoted member's volume, everything restarted, it first": {
+    swapped: true,
+    stop: all,
+    lose: ["replica"],
+    start: ["replica", "primary", ...sentinels],
+    gapMs: 2_000,
+    environment: { INIT: "1" },
+  },
+  "the first primary's volume after a fail-over, everything restarted": {
+    swapped: true,
+    stop: all,
+    lose: ["primary"],
+    start: all,
+    gapMs: 1_000,
+    environment: { INIT: "1" },
+  },
+  "a Sentinel's volume after a fail-over": {
+    swapped: true,
+    stop: ["sentinel1"],
+    lose: ["sentinel1"],
+    start: ["sentinel1"],
+  },
+  "the primary's volume and a Sentinel's": {
+    stop: all,
+    lose: ["primary", "sentinel1"],
+    start: ["sentinel1", "primary", "sentinel2", "sentinel3", "replica"],
+    gapMs: 1_000,
+  },
+  "the replica's volume and a Sentinel's": {
+    stop: ["replica", "sentinel2"],
+    lose: ["replica", "sentinel2"],
+    start: ["sentinel2", "replica"],
+  },
+  "the promoted member's volume and a Sentinel's": {
+    swapped: true,
+    stop: ["replica", "sentinel3"],
+    lose: ["replica", "sentinel3"],
+    start: ["sentinel3", "replica"],
+  },
+};
+
+/** Promotes the replica; the first primary joins it. */
+async function swap(store: ShippedStore): Promise<void> {
+  await store.kill("primary");
+  await store.promoted("replica");
+  await store.containers.primary.start();
+  await store.recovered();
+}
+
+describe("no acknowledged data is lost with", { timeout: 400_000 }, () => {
+  test.concurrent.for(Object.entries(losses))("%s", async ([, loss], { expect }) => {
+    await using store = new ShippedStore(secrets);
+    await store.begin();
+    if (loss.swapped) await swap(store);
+    await store.kill(...loss.stop);
+    for (const name of loss.lose) await store.containers[name].lose();
+    for (const name of loss.start) {
+      await store.containers[name].start(loss.environment);
+      await store.pause(loss.gapMs ?? 0);
+    }
+    await store.recovered();
+    expect(await store.agreed()).toBe(true);
+  });
+
+  test.concurrent("the primary's append-only folder, of a store whose Sentinels began first", async () => {
+    await using store = new ShippedStore(secrets);
+    await store.begin({ sentinelsFirst: true });
+    await store.kill("primary");
+    await rm(join(store.containers.primary.data, "appendonlydir"), { recursive: true });
+    await store.containers.primary.start();
+    await store.recovered();
+  });
+
+  test.concurrent("one of the primary's files", async ({ expect }) => {
+    await using store = new ShippedStore(secrets);
+    await store.begin();
+    await store.kill("primary");
+    const { data } = store.containers.primary;
+    await rm(join(data, "appendonlydir", "appendonly.aof.1.incr.aof"));
+    await store.containers.primary.start();
+    await store.recovered();
+    expect(store.containers.primary.log).toContain("what was incomplete is in");
+  });
+
+  test.concurrent("a primary that was away during a fail-over, and has older data", async () => {
+    await using store = new ShippedStore(secrets);
+    await store.begin();
+    await store.kill("primary");
+    await store.promoted("replica");
+    await store.write("replica", 20);
+    await store.containers.primary.start();
+    await store.recovered();
+  });
+
+  test.concurrent("a primary that was away, and Sentinels that start after it", async () => {
+    await using store = new ShippedStore(secrets);
+    await store.begin();
+    await store.kill("primary");
+    await store.promoted("replica");
+    await store.write("replica", 20);
+    await store.kill(...sentinels);
+    await store.containers.primary.start();
+    await store.says("primary", "start a majority of the Sentinels, or stop the wrong one");
+    for (const name of sentinels) await store.containers[name].start();
+    await store.recovered();
+  });
+});
+
+test.concurrent("a member whose own address changes is known by the one that it announces", {
+  timeout: 400_000,
+}, async ({ expect }) => {
+  await using store = new ShippedStore(secrets);
+  const { address } = store.containers.replica;
+  const [first, second] = [address.replace(/11$/, "21"), address.replace(/11$/, "22")];
+  await using service = await forward(address, first);
+  await store.begin({ replica: { ADDRESS: first, ANNOUNCE: address } });
+  await store.kill("replica");
+  service.to = second;
+  await store.containers.replica.start({ ADDRESS: second, ANNOUNCE: address });
+  await store.recovered();
+  expect(await store.replicas()).toEqual([`${address}:6379`]);
+});
+
+/** What a Kubernetes Service does: passes connections to wherever the member is now. */
+async function forward(from: string, to: string) {
+  const sockets = new Set<Socket>();
+  const server = createServer((client) => {
+    const member = connect({ host: forwarder.to, port: 6379 });
+    for (const [socket, other] of [[client, member] as const, [member, client] as const]) {
+      sockets.add(socket);
+      socket.on("error", () => other.destroy()).on("close", () => other.destroy());
+      socket.pipe(other);
+    }
+  });
+  const forwarder = {
+    to,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+  server.listen(6379, from);
+  await once(server, "listening");
+  return forwarder;
+}
+
+describe("an empty primary does not start", { timeout: 400_000 }, () => {
+  test.concurrent.for([
+    ["no INIT", {}],
+    ["INIT=1 left in its environment", { INIT: "1" }],
+  ] as const)("when both volumes are lost, with %s", async ([, environment], { expect }) => {
+    await using store = new ShippedStore(secrets);
+    await store.begin();
+    await store.kill("primary", "replica");
+    for (const member of store.members) await member.lose();
+    await store.containers.replica.start(environment);
+    await store.containers.primary.start(environment);
+    await store.says("primary", "restore it (docs/backup.md)");
+    await store.until("the script ends", () => store.containers.primary.exits.includes(1));
+    await store.pause(2_000);
+    expect(await store.role("primary")).toBeUndefined();
+    expect(await store.role("replica")).not.toBe("master");
+  });
+
+  test.concurrent("without INIT, nor before every other member has answered", async ({
+    expect,
+  }) => {
+    await using store = new ShippedStore(secrets);
+    const { primary, replica } = store.containers;
+    await primary.start({ WAIT: "2" });
+    await store.says("primary", "this member has no data and can only join");
+    await store.until("the script ends", () => primary.exits.includes(1));
+    await primary.kill();
+    await primary.start({ INIT: "1" });
+    await store.says("primary", "INIT=1 waits until every other member answers");
+    expect(await store.role("primary")).toBeUndefined();
+    expect(existsSync(join(primary.data, "primary.conf"))).toBe(false);
+    await replica.start();
+    await store.until("a new store", async () => (await store.role("replica")) === "slave");
+  });
+
+  test.concurrent("with INIT but no list of the members", async () => {
+    await using store = new ShippedStore(secrets, { members: false });
+    await store.containers.replica.start();
+    await store.containers.primary.start({ INIT: "1" });
+    await store.says("primary", "INIT=1 needs MEMBERS");
+  });
+
+  test.concurrent("over a snapshot that Redis would not read", async () => {
+    await using store = new ShippedStore(secrets);
+    const { primary, replica } = store.containers;
+    await replica.start();
+    await primary.start({ WAIT: "1" });
+    await store.says("primary", "no member has data");
+    await primary.kill();
+    writeFileSync(join(primary.data, "dump.rdb"), Buffer.alloc(2_000));
+    await primary.start({ INIT: "1" });
+    await store.says("primary", "holds an incomplete store");
+  });
+
+  test.concurrent("as the one that a member with data follows", async () => {
+    await using store = new ShippedStore(secrets);
+    await store.begin();
+    await store.kill(...all);
+    await using empty = await store.emptyRedisAt("primary");
+    await store.containers.replica.start();
+    await store.says("replica", "is an empty primary, and this member has data");
+    await empty.kill();
+    for (const name of all) if (name !== "replica") await store.containers[name].start();
+    await store.recovered();
+  });
+});

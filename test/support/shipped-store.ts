@@ -1,0 +1,373 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { randomBytes, randomInt } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { appendFile, mkdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { initialiseStore } from "@holdfast/redis";
+import { Redis } from "ioredis";
+import { RedisServer, until } from "./redis.ts";
+
+const root = join(import.meta.dirname, "../..");
+const shipped = join(root, "deploy", "redis");
+/** How long a restarted container stays down, as with Docker's `restart: unless-stopped`. */
+const restartMs = 200;
+/** A fail-over, a full copy and a restart on a busy machine. */
+const recoverMs = 90_000;
+
+/** One container of docker-compose.yml: `deploy/redis/start.sh` with a volume and an address of its own. */
+export class Container {
+  readonly name: string;
+  readonly address: string;
+  readonly data: string;
+  readonly #environment: Readonly<Record<string, string>>;
+  #child: ChildProcess | undefined;
+  #wanted = false;
+  /** Exit codes of the script, one for each time that it ended by itself. */
+  readonly exits: (number | null)[] = [];
+
+  constructor(name: string, address: string, data: string, environment: Record<string, string>) {
+    this.name = name;
+    this.address = address;
+    this.data = data;
+    this.#environment = environment;
+  }
+
+  /** What the script and Redis wrote. */
+  get log(): string {
+    return existsSync(`${this.data}.log`) ? readFileSync(`${this.data}.log`, "utf8") : "";
+  }
+
+  /** Starts it, and again whenever it ends by itself. */
+  async start(more: Readonly<Record<string, string>> = {}): Promise<void> {
+    this.#wanted = true;
+    await mkdir(this.data, { recursive: true });
+    const env = { ...this.#environment, ...more };
+    const child = spawn("sh", [join(shipped, "start.sh")], { env, detached: true });
+    this.#child = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (text: Buffer) => void appendFile(`${this.data}.log`, text));
+    }
+    child.once("exit", (code) => {
+      if (!this.#wanted || this.#child !== child) return;
+      this.exits.push(code);
+      setTimeout(() => {
+        if (this.#wanted && this.#child === child) void this.start(more);
+      }, restartMs);
+    });
+  }
+
+  /** kill -9, and waits until nothing of it runs. */
+  async kill(): Promise<void> {
+    this.#wanted = false;
+    const child = this.#child;
+    this.#child = undefined;
+    if (child?.pid === undefined) return;
+    const ended = child.exitCode !== null || child.signalCode !== null;
+    const gone = ended ? undefined : new Promise((resolve) => child.once("exit", resolve));
+    try {
+      process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // Its whole group is gone.
+    }
+    await gone;
+  }
+
+  /** Its volume is lost. */
+  async lose(): Promise<void> {
+    await rm(this.data, { recursive: true, force: true });
+  }
+}
+
+/** A container of the store. */
+export type ContainerName = "primary" | "replica" | "sentinel1" | "sentinel2" | "sentinel3";
+
+/** A region's store as docker-compose.yml has it: two Redis, three Sentinels, the shipped files. */
+export class ShippedStore implements AsyncDisposable {
+  readonly containers: Readonly<Record<ContainerName, Container>>;
+  readonly #folder: string;
+  readonly #secrets: string;
+  readonly keys: string[] = [];
+
+  /** `secrets` is a region's folder of `npm run compose-secrets`. */
+  constructor(secrets: string, { members = true }: { readonly members?: boolean } = {}) {
+    this.#secrets = secrets;
+    const folder = mkdtempSync(join(tmpdir(), "holdfast-shipped-"));
+    this.#folder = folder;
+    // No two tests at once take the same of these.
+    const subnet = `127.${randomInt(100, 250)}.${randomInt(0, 256)}`;
+    const links = { "redis-users": "users.acl", "redis-replication": "replication.conf" };
+    for (const [name, file] of Object.entries({ ...links, sentinel: "sentinel.conf" })) {
+      symlinkSync(join(secrets, file), join(folder, name));
+    }
+    const sentinels = [13, 14, 15].map((last) => `${subnet}.${last}`);
+    const make = (name: ContainerName, last: number, role: string): Container =>
+      new Container(name, `${subnet}.${last}`, join(folder, name), {
+        PATH: `${join(root, ".holdfast", "redis", "bin")}:${process.env["PATH"]}`,
+        ROLE: role,
+        ADDRESS: `${subnet}.${last}`,
+        DATA: join(folder, name),
+        SHIPPED: shipped,
+        SECRETS: folder,
+        ...(members && { MEMBERS: `${subnet}.10 ${subnet}.11` }),
+        SENTINELS: sentinels.join(" "),
+        ...(role !== "primary" && { PRIMARY: `${subnet}.10` }),
+      });
+    this.containers = {
+      primary: make("primary", 10, "primary"),
+      replica: make("replica", 11, "replica"),
+      sentinel1: make("sentinel1", 13, "sentinel"),
+      sentinel2: make("sentinel2", 14, "sentinel"),
+      sentinel3: make("sentinel3", 15, "sentinel"),
+    };
+  }
+
+  get members(): readonly Container[] {
+    return [this.containers.primary, this.containers.replica];
+  }
+
+  get sentinels(): readonly Container[] {
+    const { sentinel1, sentinel2, sentinel3 } = this.containers;
+    return [sentinel1, sentinel2, sentinel3];
+  }
+
+  /** Starts a new store and acknowledges 50 keys in it. */
+  async begin({
+    sentinelsFirst = false,
+    replica = {},
+  }: {
+    readonly sentinelsFirst?: boolean;
+    /** Further variables of the replica. */
+    readonly replica?: Readonly<Record<string, string>>;
+  } = {}): Promise<void> {
+    if (sentinelsFirst) {
+      for (const sentinel of this.sentinels) await sentinel.start();
+      await sleep(4_000);
+    }
+    await this.containers.primary.start({ INIT: "1" });
+    await this.containers.replica.start(replica);
+    await this.until("a new store", async () => (await this.role("replica")) === "slave");
+    if (!sentinelsFirst) for (const sentinel of this.sentinels) await sentinel.start();
+    await this.until("Sentinels that know each other", async () => {
+      const counts = await Promise.all(this.sentinels.map((each) => this.#sentinel(each)));
+      return counts.every(
+        (each) => each.get("num-slaves") === "1" && each.get("num-other-sentinels") === "2",
+      );
+    });
+    await this.init();
+    await this.acknowledge(50);
+  }
+
+  /** `holdfast store init`. */
+  async init(): Promise<void> {
+    await initialiseStore({
+      sentinels: this.sentinels.map(({ address }) => `${address}:26379`),
+      name: "holdfast",
+      username: "holdfast",
+      password: this.#password("redis-password"),
+      sentinelPassword: this.#password("sentinel-password"),
+      replicas: 1,
+      ids: { randomBytes: (count) => randomBytes(count) },
+    });
+  }
+
+  /** Writes keys at the primary as nodes do: each is on the disk of both members. */
+  async acknowledge(count: number): Promise<void> {
+    const names = newNames(count);
+    const sets = names.map((name) => ["set", name, randomBytes(32).toString("hex")]);
+    await this.until("a full barrier", async () => {
+      const roles = await Promise.all(this.members.map((member) => this.#role(member)));
+      const primary = this.members[roles.indexOf("master")];
+      if (primary === undefined) return false;
+      const lines = [...sets, ["waitaof", "1", "1", "1000"]];
+      const answers = await this.#ask(primary, lines).catch(() => []);
+      return String(answers.at(-1)) === "1,1";
+    });
+    this.keys.push(...names);
+  }
+
+  /** Waits until the store has recovered: one primary, one replica in step, and every acknowledged key at both. */
+  async recovered(): Promise<void> {
+    await this.until("a store with every acknowledged key at both members", async () => {
+      const roles = await Promise.all(this.members.map((member) => this.#role(member)));
+      if (roles.toSorted().join() !== "master,slave") return false;
+      const counts = await Promise.all(this.members.map((member) => this.#held(member)));
+      return counts.every((count) => count === this.keys.length);
+    });
+    await this.acknowledge(5);
+  }
+
+  /** How many of the acknowledged keys a member has; -1 where it does not answer. */
+  async held(name: "primary" | "replica"): Promise<number> {
+    return this.#held(this.containers[name]);
+  }
+
+  /** Waits until the Sentinels have promoted a member. */
+  async promoted(name: "primary" | "replica"): Promise<void> {
+    await this.until(`${name} is promoted`, async () => {
+      if ((await this.role(name)) !== "master") return false;
+      return (await this.#named()) === this.containers[name].address;
+    });
+  }
+
+  /** Waits until the Sentinels name the member that is the primary. */
+  async agreed(): Promise<boolean> {
+    await this.until("Sentinels that agree", async () => {
+      const named = await this.#named();
+      const member = this.members.find(({ address }) => address === named);
+      return member !== undefined && (await this.#role(member)) === "master";
+    });
+    return true;
+  }
+
+  /** Writes keys that only one member has. */
+  async write(name: "primary" | "replica", count: number): Promise<void> {
+    const names = newNames(count);
+    const lines = [...names.map((key) => ["set", key, "1"]), ["waitaof", "1", "0", "5000"]];
+    const answers = await this.#ask(this.containers[name], lines);
+    if (String(answers.at(-1)) !== "1,0") throw new Error(`not on the disk: ${answers.at(-1)}`);
+    this.keys.push(...names);
+  }
+
+  /** A Redis of the shipped users at a member's address that somebody has started by hand, without any data. */
+  async emptyRedisAt(name: "primary" | "replica"): Promise<RedisServer> {
+    return RedisServer.start({
+      host: this.containers[name].address,
+      port: 6379,
+      lines: [`aclfile ${join(this.#secrets, "users.acl")}`],
+    });
+  }
+
+  /** Addresses of the replicas that the Sentinels know. */
+  async replicas(): Promise<readonly string[]> {
+    const [sentinel] = this.sentinels;
+    if (sentinel === undefined) throw new Error("no Sentinel");
+    const password = this.#password("sentinel-password");
+    const client = connect({ host: sentinel.address, port: 26_379, password });
+    try {
+      await client.connect();
+      const lists = (await client.call("sentinel", "replicas", "holdfast")) as string[][];
+      return lists.map((flat) => flat[1] ?? "");
+    } finally {
+      client.disconnect();
+    }
+  }
+
+  async pause(ms: number): Promise<void> {
+    await sleep(ms);
+  }
+
+  async #held(member: Container): Promise<number> {
+    const [count] = await this.#ask(member, [["exists", ...this.keys]]).catch(() => [-1]);
+    return Number(count);
+  }
+
+  async role(name: "primary" | "replica"): Promise<string | undefined> {
+    return this.#role(this.containers[name]);
+  }
+
+  async kill(...names: readonly ContainerName[]): Promise<void> {
+    await Promise.all(names.map((name) => this.containers[name].kill()));
+  }
+
+  /** Waits until a container's log says something. */
+  async says(name: ContainerName, text: string): Promise<void> {
+    await this.until(`${name}: ${text}`, () => this.containers[name].log.includes(text));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(Object.values(this.containers).map((each) => each.kill()));
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  async #named(): Promise<string | undefined> {
+    const answers = await Promise.all(this.sentinels.map((each) => this.#sentinel(each)));
+    const names = answers.map((answer) => answer.get("ip"));
+    return names.every((name) => name === names[0]) ? names[0] : undefined;
+  }
+
+  async #role(member: Container): Promise<string | undefined> {
+    try {
+      const [answer] = await this.#ask(member, [["role"]]);
+      const [role, , , link] = answer as readonly unknown[];
+      if (role === "master") return "master";
+      return link === "connected" ? "slave" : "joining";
+    } catch {
+      return undefined;
+    }
+  }
+
+  async #sentinel({ address }: Container): Promise<ReadonlyMap<string, string>> {
+    const password = this.#password("sentinel-password");
+    const client = connect({ host: address, port: 26_379, password });
+    try {
+      await client.connect();
+      const flat = (await client.call("sentinel", "master", "holdfast")) as string[];
+      return new Map(flat.flatMap((name, at) => (at % 2 ? [] : [[name, flat[at + 1] ?? ""]])));
+    } catch {
+      return new Map();
+    } finally {
+      client.disconnect();
+    }
+  }
+
+  async #ask(member: Container, lines: readonly (readonly string[])[]): Promise<unknown[]> {
+    const password = this.#password("redis-password");
+    const client = connect({ host: member.address, port: 6379, username: "holdfast", password });
+    try {
+      await client.connect();
+      return await Promise.all(lines.map(([name = "", ...args]) => client.call(name, ...args)));
+    } finally {
+      client.disconnect();
+    }
+  }
+
+  #password(file: string): string {
+    return readFileSync(join(this.#secrets, file), "utf8").trim();
+  }
+
+  /** Waits for a state; where it does not come, the error has the members' last lines. */
+  async until(what: string, condition: () => Promise<boolean> | boolean): Promise<void> {
+    try {
+      await until(what, condition, recoverMs);
+    } catch (error) {
+      const logs = this.members.map(
+        ({ name, log }) => `${name}:\n${log.split("\n").slice(-12).join("\n")}`,
+      );
+      throw new Error(`${(error as Error).message}\n${logs.join("\n")}`);
+    }
+  }
+}
+
+function newNames(count: number): readonly string[] {
+  return Array.from({ length: count }, () => `{p00}:o:${randomBytes(8).toString("hex")}`);
+}
+
+/** Makes the secrets as an operator does; answers region a's folder of them. */
+export function composeSecrets(folder: string): string {
+  const script = join(root, "scripts", "compose-secrets.mjs");
+  const { status, stderr } = spawnSync(process.execPath, [script, folder], { encoding: "utf8" });
+  if (status !== 0) throw new Error(`compose-secrets: ${stderr}`);
+  return join(folder, "a");
+}
+
+function connect(options: {
+  readonly host: string;
+  readonly port: number;
+  readonly username?: string;
+  readonly password: string;
+}): Redis {
+  const client = new Redis({
+    ...options,
+    lazyConnect: true,
+    retryStrategy: null,
+    enableReadyCheck: false,
+    commandTimeout: 8_000,
+    connectTimeout: 2_000,
+    disableClientInfo: true,
+    protocol: 2,
+  });
+  client.on("error", () => undefined);
+  return client;
+}
