@@ -381,8 +381,24 @@ describe("a start that cannot be", () => {
     }
   });
 
+  test("but for a primary's data that is gone: the replica's is used, and copied back", () => {
+    expect(holdfast("dev", "start", "--detach", ...where()).status).toBe(0);
+    // These only region a has: its replica's disk is the last copy.
+    expect(holdfast("dev", "cut", "--dir", folder).status).toBe(0);
+    const ids = Array.from({ length: 3 }, () => kmip("create"));
+    expect(holdfast("dev", "stop", "--dir", folder).status).toBe(0);
+    const primary = join(folder, "regions", "a", "redis", "primary");
+    rmSync(join(primary, "appendonlydir"), { recursive: true });
+    const { status, stdout } = holdfast("dev", "start", "--detach", ...where());
+    expect(status).toBe(0);
+    expect(stdout).toContain("the data of redis-a is gone: it goes on with replica-a's");
+    for (const id of ids) expect(bytesOf(id).length).toBe(32);
+  });
+
   test("for data that is gone is refused, not begun anew", () => {
-    rmSync(join(folder, "regions", "a", "redis", "primary"), { recursive: true });
+    for (const role of ["primary", "replica"]) {
+      rmSync(join(folder, "regions", "a", "redis", role), { recursive: true });
+    }
     const { status, stderr } = holdfast("dev", "start", ...where());
     expect(status).toBe(2);
     expect(stderr).toMatch(/^[^\n]*the data of this Redis is gone; [^\n]*dev reset --yes[^\n]*\n$/);

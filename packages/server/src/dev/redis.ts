@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -117,10 +117,30 @@ async function untilInfo(
   }
 }
 
-/** Whether the primary has its data: an empty one would take its emptiness for the truth, and give it to the replica. */
-export function hasData(folder: RegionFolder): boolean {
-  const files = join(dataFolder(folder, "primary"), "appendonlydir");
-  return existsSync(files) && readdirSync(files).some((name) => name.endsWith(".manifest"));
+/** Marking a new store alone writes more bytes than this; a Redis that was always empty has fewer. */
+const storeBytesMin = 1024;
+
+/**
+ * Whether a Redis has its data: the files that its append-only manifest names are there, and hold more than an empty
+ * store. An empty primary would take its emptiness for the truth, and give it to the replica.
+ */
+export function hasData(folder: RegionFolder, role: RedisRole): boolean {
+  const files = join(dataFolder(folder, role), "appendonlydir");
+  const manifest = join(files, "appendonly.aof.manifest");
+  if (!existsSync(manifest)) return false;
+  const named = [...readFileSync(manifest, "utf8").matchAll(/^file "?([^\s"]+)/gm)];
+  const sizes = named.map(([, name = ""]) =>
+    statSync(join(files, name), { throwIfNoEntry: false }),
+  );
+  if (sizes.includes(undefined)) return false;
+  return sizes.reduce((sum, file) => sum + (file?.size ?? 0), 0) >= storeBytesMin;
+}
+
+/** Makes the replica's data the primary's, whose own is gone; the replica then copies it. None of them may run. */
+export function promoteReplica(folder: RegionFolder): void {
+  const primary = dataFolder(folder, "primary");
+  if (existsSync(primary)) renameSync(primary, `${primary}-incomplete-${Date.now()}`);
+  renameSync(dataFolder(folder, "replica"), primary);
 }
 
 function dataFolder(folder: RegionFolder, role: RedisRole): string {

@@ -9,6 +9,7 @@ import {
   hasData,
   partName,
   prepareRedis,
+  promoteReplica,
   type RedisRole,
   type RegionRedis,
   redisRoles,
@@ -81,8 +82,8 @@ export class RunningRegion {
 
   /** Starts Redis, waits until the replica has what the primary has, and marks a new store as meant to be empty. */
   async startStore(needs: NodeNeeds, signal: AbortSignal): Promise<void> {
+    this.#replaceLost();
     prepareRedis(this.folder, this.redis.ports);
-    this.#refuseLost();
     await settled(redisRoles.map((role) => this.#startRedis(role)));
     signal.throwIfAborted();
     const replica = this.redisOf("replica")?.child;
@@ -111,17 +112,26 @@ export class RunningRegion {
     for (const role of redisRoles.toReversed()) await this.redisOf(role)?.stop(redisGraceMs);
   }
 
-  #refuseLost(): void {
-    if (!existsSync(this.folder.initialised) || hasData(this.folder)) return;
-    throw new StartError(
-      `${this.folder.redis}: the data of this Redis is gone; put it back, or begin anew with \`npx holdfast dev reset --yes\``,
+  /** A primary that has lost its data gets its replica's; where that has none either, it is not begun anew. */
+  #replaceLost(): void {
+    const { folder, region } = this;
+    if (!existsSync(folder.initialised) || hasData(folder, "primary")) return;
+    if (!hasData(folder, "replica")) {
+      throw new StartError(
+        `${folder.redis}: the data of this Redis is gone; put it back, or begin anew with \`npx holdfast dev reset --yes\``,
+      );
+    }
+    promoteReplica(folder);
+    const [lost, kept] = [partName("primary", region.name), partName("replica", region.name)];
+    this.#options.say(
+      `the data of ${lost} is gone: it goes on with ${kept}'s, which copies it back`,
     );
   }
 
   async #startRedis(role: RedisRole): Promise<void> {
     const refusal = () =>
-      role === "primary" && !hasData(this.folder)
-        ? "its data is gone, and an empty one would lose keys"
+      role === "primary" && !hasData(this.folder, role)
+        ? "its data is gone, and an empty one would lose keys; stop and start the cluster, which goes on with the replica's"
         : undefined;
     await this.#supervise(
       partName(role, this.region.name),
