@@ -127,7 +127,7 @@ async function swap(store: ShippedStore): Promise<void> {
   await store.recovered();
 }
 
-describe("no acknowledged data is lost with", { timeout: 400_000 }, () => {
+describe("no acknowledged data is lost with", () => {
   test.concurrent.for(Object.entries(losses))("%s", async ([, loss], { expect }) => {
     await using store = new ShippedStore(secrets);
     await store.begin();
@@ -186,9 +186,9 @@ describe("no acknowledged data is lost with", { timeout: 400_000 }, () => {
   });
 });
 
-test.concurrent("a member whose own address changes is known by the one that it announces", {
-  timeout: 400_000,
-}, async ({ expect }) => {
+test.concurrent("a member whose own address changes is known by the one that it announces", async ({
+  expect,
+}) => {
   await using store = new ShippedStore(secrets);
   const { address } = store.containers.replica;
   const [first, second] = [address.replace(/11$/, "21"), address.replace(/11$/, "22")];
@@ -224,7 +224,7 @@ async function forward(from: string, to: string) {
   return forwarder;
 }
 
-describe("an empty primary does not start", { timeout: 400_000 }, () => {
+describe("an empty primary does not start", () => {
   test.concurrent.for([
     ["no INIT", {}],
     ["INIT=1 left in its environment", { INIT: "1" }],
