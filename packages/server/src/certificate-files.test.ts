@@ -1,7 +1,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { CertificateFiles, kmipCertificates } from "./certificate-files.ts";
+import { fingerprintOf } from "./certificates.ts";
 import type { NodeEvent } from "./events.ts";
+import { certificatesOf } from "./metric-certificates.ts";
 import type { Issued } from "./pki.ts";
 import {
   ask,
@@ -65,6 +67,30 @@ describe("the server's certificate files", () => {
     expect(socket.getPeerX509Certificate()?.toString()).toBe(newer.certificate);
     expect(await ask(old, message())).toEqual(message());
     expect(await ask(socket, message())).toEqual(message());
+    files.close();
+  });
+
+  test("a second pair is watched, too: each kind of key has its own", async () => {
+    const [first, second] = [
+      tlsSettings(pki, "first", pki.server),
+      tlsSettings(pki, "second", newer),
+    ];
+    const tls = {
+      ...first,
+      certificate: [...first.certificate, ...second.certificate],
+      key: [...first.key, ...second.key],
+    };
+    const files = new CertificateFiles(kmipCertificates(tls), () => undefined, 3_600_000);
+    await look(files);
+    const newest = await issueServer(pki.serverAuthority, "RSA-2048");
+    writeFileSync(second.certificate[0] as string, newest.certificate);
+    writeFileSync(second.key[0] as string, newest.key);
+    await look(files);
+    expect(files.identity.leaves.map(String)).toEqual([pki.server.certificate, newest.certificate]);
+    const told = certificatesOf(files.identity, [], undefined).map(
+      ({ fingerprint }) => fingerprint,
+    );
+    expect(told).toEqual(files.identity.leaves.map(fingerprintOf));
     files.close();
   });
 

@@ -1,11 +1,16 @@
 import type { KeyRing } from "@holdfast/engine";
 import type { TokenVerifier } from "./admin/bearer.ts";
+import type { CertificateFiles } from "./certificate-files.ts";
 import type { KmipEndpoint } from "./kmip-endpoint.ts";
 import { InstanceAuthorities } from "./management/authority/instance-authorities.ts";
 import { Adding } from "./management/certificates/adding.ts";
 import { ExpiryDuty } from "./management/certificates/expiry-duty.ts";
 import { certificateHandlers } from "./management/certificates/handlers.ts";
 import { Ownership } from "./management/certificates/ownership.ts";
+import {
+  ServerCertificates,
+  serverCertificateHandlers,
+} from "./management/certificates/server-certificates.ts";
 import { InstanceLookup } from "./management/instance-lookup.ts";
 import { refusedHandlers } from "./management/refused/handlers.ts";
 import { RefusedDirectory } from "./management/refused/refused-directory.ts";
@@ -16,12 +21,14 @@ import { userHandlers } from "./management/users/handlers.ts";
 import type { Management } from "./node-management.ts";
 import { clock, ids, type Parts } from "./node-parts.ts";
 import type { Tenants } from "./node-tenants.ts";
+import type { ServerIdentity } from "./tls.ts";
 import { version } from "./version.ts";
 
 /** Who may come in, at the endpoint and at the management API: what changes that, and what checks tokens. */
 export interface Access {
   readonly handlers: ReturnType<typeof certificateHandlers> &
     ReturnType<typeof refusedHandlers> &
+    ReturnType<typeof serverCertificateHandlers> &
     ReturnType<typeof userHandlers> &
     ReturnType<typeof tokenHandlers>;
   readonly tokens: TokenVerifier;
@@ -43,6 +50,7 @@ export function openAccess(
   keyRing: KeyRing,
   tenants: Tenants,
   endpoint: KmipEndpoint,
+  files: CertificateFiles<ServerIdentity>,
 ): Access {
   const { region, node } = config;
   const { wallMs } = clock;
@@ -54,6 +62,10 @@ export function openAccess(
   const { refused } = endpoint;
   const directory = opened.use(
     new RefusedDirectory({ region, node, refused, view, records, clock, observe }),
+  );
+  const leaves = () => files.identity.leaves;
+  const servers = opened.use(
+    new ServerCertificates({ region, node, leaves, view, records, clock, observe }),
   );
   const book = opened.use(new TokenBook({ view, clock }));
   const bootstrap = opened.use(
@@ -74,6 +86,7 @@ export function openAccess(
         refused: directory,
       }),
       ...refusedHandlers(directory),
+      ...serverCertificateHandlers(servers),
       ...userHandlers({ instances, records, keyRing, wallMs }),
       ...tokenHandlers({ book, bootstrap, instances, records, presence, clock, ids, about }),
     },

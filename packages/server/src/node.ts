@@ -100,7 +100,7 @@ export async function startNode(
     ...{ ...roots.readings, ...life.readings },
   };
   parts.metrics.watch(readings);
-  const access = openAccess(parts, management, keyRing, tenants, endpoint);
+  const access = openAccess(parts, management, keyRing, tenants, endpoint, files.kmip);
   const kept = keepingHandlers(parts, regions, management, tenants, engine);
   await openAdmin(parts, {
     ...{ ...management, files: files.admin, own, peers, store, readings, ...access },

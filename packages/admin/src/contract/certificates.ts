@@ -92,6 +92,23 @@ const refusedClient = z
   })
   .meta({ id: "RefusedClient" });
 
+/** A certificate that a node's KMIP endpoint shows its clients. */
+const serverCertificate = z
+  .object({
+    region,
+    node: z.string(),
+    asked: z.boolean().describe("Whether the node itself answers; else it told this at `toldAt`."),
+    toldAt: time,
+    keyType: z.string().meta({ examples: ["RSA 2048", "EC prime256v1"] }),
+    subject: z.string(),
+    names: z.array(z.string()).describe("DNS names and IP addresses of the server."),
+    notBefore: time,
+    notAfter: time,
+    sha1: z.string().describe("SHA-1 of the certificate (DER), which vCenter shows."),
+    sha256: sha256.describe("SHA-256 of the certificate (DER)."),
+  })
+  .meta({ id: "ServerCertificate" });
+
 const days = z.number().int().min(1).max(3650).default(365);
 
 /** Client certificates, the instance's own authority, refused clients, users. */
@@ -205,6 +222,16 @@ export const certificateRoutes = {
     scope: "system",
     query: page,
     answer: pageOf(refusedClient),
+    problems: [],
+  },
+  listServerCertificates: {
+    method: "GET",
+    path: "/v1/server-certificates",
+    summary: "List the KMIP server certificates of every node, with the fingerprints to compare.",
+    tag: "Certificates",
+    role: "viewer",
+    scope: "system",
+    answer: z.object({ items: z.array(serverCertificate) }),
     problems: [],
   },
   listUsers: {

@@ -72,7 +72,10 @@ function addOperation(command: Command, operation: Operation): void {
   for (const param of params) command.argument(`<${param}>`);
   for (const field of [...query, ...body]) addField(command, field, row);
   if (row.roots !== undefined) addRootOption(command, row);
-  if (row.columns !== undefined && query.some(({ name }) => name === "cursor")) {
+  if (row.list !== undefined) {
+    command.option("--wide", "every column, whole, however wide the terminal is");
+  }
+  if (row.list !== undefined && query.some(({ name }) => name === "cursor")) {
     command.option("--all", "every page, one after the other");
   }
   for (const { field, option } of row.output ?? []) {

@@ -1,11 +1,12 @@
 import type { Contract } from "@holdfast/admin";
+import type { Layout } from "./print.ts";
 
 /** How an operation of the API is given on the command line, beyond what the contract says. */
 export interface CommandRow {
   /** The words of the command, such as `instance list`. */
   readonly words: string;
-  /** Columns of a list, as paths into an item: `heading=path`. */
-  readonly columns?: readonly string[];
+  /** How its list is shown. */
+  readonly list?: Layout;
   /** Body fields that are read from a file: the option's value is a path, `-` for standard input. */
   readonly files?: Readonly<Record<string, string>>;
   /** Body fields that are secrets: read from `--X-file`, or asked for at a terminal; never an argument. */
@@ -16,8 +17,12 @@ export interface CommandRow {
   readonly roots?: "rootOfTrust" | "regions" | "lookup";
   /** A field that confirms: asked for at a terminal where it is not given. */
   readonly confirm?: { readonly field: string; readonly of: string; readonly when?: string };
-  /** An answer's field that is written to a file, or printed alone: never in a table. */
-  readonly output?: readonly { readonly field: string; readonly option: string }[];
+  /** An answer's field that is written to a file, or printed alone: never in a table; or not printed at all. */
+  readonly output?: readonly {
+    readonly field: string;
+    readonly option: string;
+    readonly onlyFile?: true;
+  }[];
   /** `--wait` until the instance has one of these statuses. */
   readonly wait?: readonly string[];
   readonly example?: string;
@@ -29,15 +34,17 @@ const deleteConfirm = { field: "name", of: "the instance's name", when: "force" 
 export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
   listInstances: {
     words: "instance list",
-    columns: [
-      "NAME=name",
-      "STATUS=status",
-      "CREATED=createdAt",
-      "CERTIFICATES=certificates",
-      "KEYS=keys",
-      "REGIONS=regions",
-      "ID=id",
-    ],
+    list: {
+      columns: [
+        "NAME=name",
+        "STATUS=status",
+        "KEYS=keys",
+        "REGIONS=regions",
+        "CERTIFICATES=certificates",
+        "CREATED=createdAt",
+      ],
+      wide: ["ID=id"],
+    },
   },
   createInstance: {
     words: "instance order",
@@ -62,14 +69,16 @@ export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
     words: "root-of-trust retrieve",
     roots: "lookup",
     hidden: ["root", "region"],
-    columns: [
-      "NAME=name",
-      "ALIASES=aliases",
-      "RING=keyRing",
-      "STATE=state",
-      "USABLE=usable",
-      "ID=id",
-    ],
+    list: {
+      columns: [
+        "NAME=name",
+        "ID=id",
+        "STATE=state",
+        "USABLE=usable",
+        "RING=keyRing",
+        "ALIASES=aliases",
+      ],
+    },
     example: "holdfast root-of-trust retrieve --root a:key-protect,instanceId=UUID,apiKey=@key.txt",
   },
   configureRoot: {
@@ -88,30 +97,34 @@ export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
   },
   rewrapRoot: {
     words: "root-of-trust rewrap",
-    columns: ["REGION=region", "ROOT=root", "VERSION=currentVersion", "STALE=stale"],
+    list: { columns: ["REGION=region", "STALE=stale", "VERSION=currentVersion", "ROOT=root"] },
   },
   reportRoots: {
     words: "root-of-trust report",
-    columns: [
-      "INSTANCE=name",
-      "REGION=region",
-      "ROOT=root",
-      "VERSION=currentVersion",
-      "STALE=stale",
-      "VERSIONS=versions",
-    ],
+    list: {
+      columns: [
+        "INSTANCE=name",
+        "REGION=region",
+        "STALE=stale",
+        "VERSION=currentVersion",
+        "VERSIONS=versions",
+        "ROOT=root",
+      ],
+    },
   },
   listCertificates: {
     words: "certificate list",
-    columns: [
-      "NAME=name",
-      "KIND=kind",
-      "SUBJECT=subject",
-      "EXPIRES=notAfter",
-      "EXPIRY=expiry",
-      "REGIONS=regions",
-      "FINGERPRINT=fingerprint",
-    ],
+    list: {
+      columns: [
+        "NAME=name",
+        "EXPIRY=expiry",
+        "EXPIRES=notAfter",
+        "KIND=kind",
+        "SUBJECT=subject",
+        "REGIONS=regions",
+      ],
+      wide: ["FINGERPRINT=fingerprint"],
+    },
   },
   addCertificate: {
     words: "certificate add",
@@ -137,7 +150,7 @@ export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
     files: { csr: "csr" },
     output: [
       { field: "pem", option: "pem-out" },
-      { field: "authority", option: "authority-out" },
+      { field: "authority", option: "authority-out", onlyFile: true },
     ],
     example:
       "holdfast authority sign kmip-prod --name vcenter-1 --csr vcenter.csr --pem-out vcenter.pem",
@@ -146,7 +159,7 @@ export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
     words: "authority issue",
     output: [
       { field: "pem", option: "pem-out" },
-      { field: "authority", option: "authority-out" },
+      { field: "authority", option: "authority-out", onlyFile: true },
       { field: "privateKey", option: "key-out" },
     ],
     example:
@@ -154,31 +167,46 @@ export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
   },
   listRefused: {
     words: "refused list",
-    columns: [
-      "TIME=time",
-      "NODE=node",
-      "FROM=remote",
-      "TIMES=times",
-      "REASON=reason",
-      "SUBJECT=subject",
-      "FINGERPRINT=fingerprint",
-      "MEND=advice",
-    ],
+    list: {
+      columns: [
+        "TIME=time",
+        "REASON=reason",
+        "FROM=remote",
+        "SUBJECT=subject",
+        "TIMES=times",
+        "NODE=node",
+      ],
+      below: ["MEND=advice"],
+      wide: ["FINGERPRINT=fingerprint"],
+    },
   },
-  listUsers: { words: "user list", columns: ["NAME=name", "CREATED=createdAt", "ORIGIN=origin"] },
+  listServerCertificates: {
+    words: "certificate server",
+    list: {
+      columns: ["NODE=node", "REGION=region", "KEY=keyType", "EXPIRES=notAfter", "SUBJECT=subject"],
+      wrap: "SUBJECT",
+      below: ["NAMES=names", "SHA-1=sha1|colons", "SHA-256=sha256", "TOLD=told"],
+    },
+  },
+  listUsers: {
+    words: "user list",
+    list: { columns: ["NAME=name", "CREATED=createdAt", "ORIGIN=origin"] },
+  },
   setUser: { words: "user set", secrets: ["password"] },
   deleteUser: { words: "user delete" },
   listKeys: {
     words: "key list",
-    columns: [
-      "ID=id",
-      "STATE=state",
-      "ALGORITHM=algorithm",
-      "BITS=length",
-      "NAMES=names",
-      "X-IDENTIFIER=xIdentifier",
-      "CREATED=createdAt",
-    ],
+    list: {
+      columns: [
+        "ID=id",
+        "STATE=state",
+        "NAMES=names",
+        "CREATED=createdAt",
+        "ALGORITHM=algorithm",
+        "BITS=length",
+        "X-IDENTIFIER=xIdentifier",
+      ],
+    },
   },
   countKeys: { words: "key count" },
   readKey: { words: "key show" },
@@ -194,20 +222,22 @@ export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
   reportOrphans: {
     words: "key orphans",
     files: { inUse: "in-use" },
-    columns: ["ID=id", "STATE=state", "NAMES=names", "CREATED=createdAt"],
+    list: { columns: ["ID=id", "STATE=state", "NAMES=names", "CREATED=createdAt"] },
     example: "holdfast key orphans kmip-prod --in-use identifiers.txt",
   },
   whoAmI: { words: "whoami" },
   listTokens: {
     words: "token list",
-    columns: [
-      "NAME=name",
-      "ROLE=role",
-      "INSTANCES=instances",
-      "EXPIRES=expiresAt",
-      "STATE=state",
-      "ID=id",
-    ],
+    list: {
+      columns: [
+        "NAME=name",
+        "ROLE=role",
+        "STATE=state",
+        "EXPIRES=expiresAt",
+        "INSTANCES=instances",
+      ],
+      wide: ["ID=id"],
+    },
   },
   createToken: {
     words: "token create",
@@ -217,34 +247,42 @@ export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
   revokeToken: { words: "token revoke" },
   listEvents: {
     words: "events",
-    columns: [
-      "TIME=eventTime",
-      "ACTION=action",
-      "OUTCOME=outcome",
-      "SEVERITY=severity",
-      "INSTANCE=instance",
-      "WHO=initiator.name",
-      "TARGET=target.name",
-    ],
+    list: {
+      columns: [
+        "TIME=time",
+        "OUTCOME=outcome",
+        "ACTION=action",
+        "WHO=who",
+        "TARGET=target",
+        "INSTANCE=instance",
+      ],
+      wide: ["SEVERITY=severity", "REGION=region", "WHO-ID=whoId", "INSTANCE-ID=instanceId"],
+    },
     example: "holdfast events --follow --action 'vmware-solutions.kmip-key.*'",
   },
   followEvents: { words: "events --follow" },
   readStatus: { words: "status" },
   runChecks: {
     words: "doctor",
-    columns: ["CHECK=name", "STATE=state", "DETAIL=detail", "MEND=mend"],
+    list: {
+      columns: ["STATE=state", "CHECK=name", "DETAIL=detail"],
+      below: ["MEND=mend"],
+      wrap: "DETAIL",
+    },
   },
   readBackups: {
     words: "backups",
-    columns: [
-      "STARTED=startedAt",
-      "REGION=region",
-      "OK=ok",
-      "RECORDS=records",
-      "BYTES=bytes",
-      "FILE=file",
-      "REASON=reason",
-    ],
+    list: {
+      columns: [
+        "STARTED=startedAt",
+        "REGION=region",
+        "OK=ok",
+        "RECORDS=records",
+        "BYTES=bytes",
+        "REASON=reason",
+        "FILE=file",
+      ],
+    },
   },
   readOpenApi: { words: "openapi" },
 };

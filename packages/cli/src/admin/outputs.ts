@@ -45,9 +45,9 @@ export function keepOutputs(outputs: readonly Output[], answer: Thing): Thing {
   return rest;
 }
 
-/** The answer without texts of several lines, such as PEM. */
+/** The answer without texts of several lines, such as PEM, and without what only goes into a file. */
 export function withoutBlocks(row: CommandRow, answer: Thing): Thing {
-  const blocks = new Set(blocksOf(row, answer).map(([field]) => field));
+  const blocks = new Set(multilineOf(row, answer).map(([field]) => field));
   return Object.fromEntries(Object.entries(answer).filter(([field]) => !blocks.has(field)));
 }
 
@@ -59,7 +59,12 @@ export function blockLines(row: CommandRow, answer: Thing): readonly string[] {
   });
 }
 
-function blocksOf(
+function blocksOf(row: CommandRow, answer: Thing): readonly (readonly [string, string])[] {
+  const files = (row.output ?? []).filter(({ onlyFile }) => onlyFile).map(({ field }) => field);
+  return multilineOf(row, answer).filter(([field]) => !files.includes(field));
+}
+
+function multilineOf(
   { output = [] }: CommandRow,
   answer: Thing,
 ): readonly (readonly [string, string])[] {

@@ -1,12 +1,14 @@
-import type { AdminClient, CallOptions } from "@holdfast/admin";
+import { type AdminClient, type CallOptions, contract } from "@holdfast/admin";
 import { Failure, readGiven } from "../failure.ts";
-import { type Json, say, sayJson } from "../output.ts";
+import { type Json, say } from "../output.ts";
 import { ask, askSecret, canAsk } from "./ask.ts";
 import type { Operation } from "./build.ts";
+import { followEvents, listEvents, refuseWithFollow } from "./events.ts";
+import { showServerCertificates } from "./every-node.ts";
 import { camel, optionOf } from "./fields.ts";
-import { blockLines, keepOutputs, outputsOf, withoutBlocks } from "./outputs.ts";
-import { listLines, thingLines } from "./print.ts";
+import { keepOutputs, outputsOf } from "./outputs.ts";
 import { firstLine, parseRoot, rootsByRegion } from "./root-option.ts";
+import { showAnswer, showList } from "./show.ts";
 import { type SiteOptions, withAdmin } from "./site.ts";
 import { fieldValue } from "./values.ts";
 import { untilStatus } from "./wait.ts";
@@ -29,15 +31,21 @@ export async function runOperation(
   args: readonly string[],
   given: Given,
 ): Promise<void> {
+  if (operation.name === "listServerCertificates")
+    return await showServerCertificates(operation, given);
+  if (given["follow"] === true) refuseWithFollow(given, operation, contract.followEvents);
   const outputs = outputsOf(operation.row, given);
   const sent = await sentOf(operation, args, given);
   await withAdmin(given, async (client) => {
-    if (given["follow"] === true) return await follow(client, sent, given);
+    if (given["follow"] === true) return await follow(client, operation, sent, given);
+    if (operation.name === "listEvents" && given.json !== true) {
+      return await listEvents(client, operation, sent.query, given);
+    }
     if (given["all"] === true) return await allPages(client, operation, sent, given);
     const answer = (await client.call(operation.name, sent, optionsOf(given))) as Thing;
     const kept = keepOutputs(outputs, answer);
     const final = given["wait"] === true ? await waited(client, operation, sent, kept) : kept;
-    print(operation, final, given);
+    showAnswer(operation, final, given);
   });
 }
 
@@ -106,20 +114,15 @@ async function confirm(
   target[wanted.field] = await ask(`This cannot be undone. Type ${wanted.of} to go on:`);
 }
 
-async function follow(client: AdminClient, { query }: Sent, { json }: Given): Promise<void> {
+async function follow(
+  client: AdminClient,
+  operation: Operation,
+  { query }: Sent,
+  given: Given,
+): Promise<void> {
   const end = new AbortController();
   process.once("SIGINT", () => end.abort());
-  const columns = [
-    "TIME=eventTime",
-    "ACTION=action",
-    "OUTCOME=outcome",
-    "INSTANCE=instance",
-    "WHO=initiator.name",
-    "TARGET=target.name",
-  ];
-  for await (const event of client.follow("followEvents", { query }, end.signal)) {
-    say(json === true ? JSON.stringify(event) : (listLines([event], columns).at(-1) ?? ""));
-  }
+  await followEvents(client, operation, query, given, end.signal);
 }
 
 async function allPages(
@@ -129,13 +132,15 @@ async function allPages(
   given: Given,
 ): Promise<void> {
   let query = sent.query;
-  let heading = true;
+  let first = true;
   for (;;) {
     const page = (await client.call(operation.name, { ...sent, query })) as Thing;
     const items = page["items"] as readonly Json[];
     if (given.json === true) for (const item of items) say(JSON.stringify(item));
-    else say(...listLines(items, operation.row.columns ?? []).slice(heading ? 0 : 1));
-    heading &&= items.length === 0;
+    else if (items.length > 0 || (first && page["next"] === undefined)) {
+      showList(items, operation.row.list ?? { columns: [] }, given, !first);
+    }
+    first &&= items.length === 0;
     if (page["next"] === undefined) return;
     query = { ...query, cursor: page["next"] };
   }
@@ -151,22 +156,4 @@ async function waited(
   const instance = String(answer["id"] ?? params["instance"] ?? "");
   if (row.wait === undefined || instance === "") return answer;
   return await untilStatus(client, instance, row.wait, answer);
-}
-
-function print({ row, name }: Operation, answer: Thing, { json }: Given): void {
-  const items = answer["items"];
-  if (json === true || name === "readOpenApi") sayJson(answer);
-  else if (Array.isArray(items) && row.columns !== undefined) printList(row.columns, answer);
-  else say(...thingLines(withoutBlocks(row, answer)), ...blockLines(row, answer));
-  const failed = (item: Json) => (item as Thing)["state"] === "failed";
-  if (name === "runChecks" && Array.isArray(items) && items.some(failed)) process.exitCode = 1;
-}
-
-function printList(columns: readonly string[], answer: Thing): void {
-  const items = answer["items"] as readonly Json[];
-  if (items.length === 0) process.stderr.write("holdfast: there are none\n");
-  else say(...listLines(items, columns));
-  if (answer["next"] !== undefined) {
-    process.stderr.write(`holdfast: more with --cursor ${String(answer["next"])}, or --all\n`);
-  }
 }

@@ -1,4 +1,4 @@
-import { AdminClient } from "@holdfast/admin";
+import { AdminClient, type AdminClientOptions } from "@holdfast/admin";
 import type { Command } from "commander";
 import { findDevCluster, readDevSite } from "../dev-cluster.ts";
 import { Failure, readGiven } from "../failure.ts";
@@ -38,9 +38,14 @@ export async function withAdmin<Result>(
   options: SiteOptions,
   work: (client: AdminClient) => Promise<Result>,
 ): Promise<Result> {
-  const { url, ca, token } = siteOf(options);
-  await using client = new AdminClient({ urls: url, token, ...(ca === undefined ? {} : { ca }) });
+  await using client = new AdminClient(clientOptionsOf(options));
   return await work(client);
+}
+
+/** The site that the options, the environment or a profile name. */
+export function clientOptionsOf(options: SiteOptions): AdminClientOptions {
+  const { url, ca, token } = siteOf(options);
+  return { urls: url, token, ...(ca === undefined ? {} : { ca }) };
 }
 
 interface Site {

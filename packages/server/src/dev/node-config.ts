@@ -37,8 +37,8 @@ export function nodeConfig(
     http: { listen: printAddress(node.http) },
     health: { listen: printAddress(node.health) },
     tls: {
-      certificate: server.serverCertificate,
-      key: server.serverKey,
+      certificate: [server.serverCertificate, server.serverRsaCertificate],
+      key: [server.serverKey, server.serverRsaKey],
       ticketKeysFile: files.ticketKeys,
     },
     store: {

@@ -1,9 +1,17 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connect, createServer } from "node:tls";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { contextOptions, readIdentity } from "../tls.ts";
+import { nodeConfig } from "./node-config.ts";
 import { ensurePeerPki, ensurePki } from "./pki.ts";
+import { type DevNode, nodesInTurn, planOf } from "./plan.ts";
+import type { RegionRedis } from "./redis.ts";
 
 let folder = "";
 const hosts = ["127.0.1.1", "127.0.1.2", "localhost"];
@@ -34,6 +42,34 @@ describe("a development PKI", () => {
     expect(client.verify(client.publicKey)).toBe(true);
     expect(client.keyUsage).toBeUndefined();
     expect(readFileSync(files.ticketKeys)).toHaveLength(48);
+  });
+
+  test("has an RSA server certificate beside P-256, for clients whose suites need one", async () => {
+    const files = await ensurePki(folder, hosts);
+    const ports = { primary: 1, replica: 2, lock: 3 };
+    const redis = { folder: { secrets: folder }, ports } as unknown as RegionRedis;
+    const [node] = nodesInTurn(planOf({ regions: 1, nodes: 1, port: 5696, wan: 0 }));
+    const settings = { redis, server: files, files, bootstrapFile: "b", endpoints: [] };
+    const { tls } = parse(nodeConfig(node as DevNode, settings));
+    const server = createServer(
+      contextOptions(readIdentity({ ...tls, suites: "default" }), "default"),
+    );
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    try {
+      const { port } = server.address() as AddressInfo;
+      for (const [ciphers, type] of [
+        ["ECDHE-RSA-AES256-GCM-SHA384", "rsa"],
+        ["ECDHE-ECDSA-AES256-GCM-SHA384", "ec"],
+      ] as const) {
+        const options = { port, servername: "localhost", ca: readFileSync(files.ca), ciphers };
+        const socket = connect({ ...options, maxVersion: "TLSv1.2" });
+        await once(socket, "secureConnect");
+        expect(socket.getPeerX509Certificate()?.publicKey.asymmetricKeyType).toBe(type);
+        socket.destroy();
+      }
+    } finally {
+      server.close();
+    }
   });
 
   test("is for this user only", async () => {

@@ -13,6 +13,9 @@ export interface ServerFiles {
   readonly caKey: string;
   readonly serverCertificate: string;
   readonly serverKey: string;
+  /** The same with RSA: for clients whose TLS 1.2 suites need it, such as an old vCenter. */
+  readonly serverRsaCertificate: string;
+  readonly serverRsaKey: string;
   /** A self-signed leaf, as vCenter makes one; the servers know it by its fingerprint. */
   readonly clientCertificate: string;
   readonly clientKey: string;
@@ -57,13 +60,18 @@ export async function ensureServerPki(
     caKey: join(folder, "ca.key"),
     serverCertificate: join(folder, "server.pem"),
     serverKey: join(folder, "server.key"),
+    serverRsaCertificate: join(folder, "server-rsa.pem"),
+    serverRsaKey: join(folder, "server-rsa.key"),
     clientCertificate: join(folder, "client.pem"),
     clientKey: join(folder, "client.key"),
   };
   const nowMs = Date.now();
   makePrivate(folder);
-  const server = [files.ca, files.caKey, files.serverCertificate, files.serverKey];
-  if (!server.every(existsSync) || !serves(files.serverCertificate, hosts, nowMs)) {
+  const certificates = [files.serverCertificate, files.serverRsaCertificate];
+  const others = [files.ca, files.caKey, files.serverKey, files.serverRsaKey];
+  const complete =
+    others.every(existsSync) && certificates.every((one) => serves(one, hosts, nowMs));
+  if (!complete) {
     await makeServer(files, hosts, nowMs);
   }
   if (!existsSync(files.clientKey) || !serves(files.clientCertificate, [], nowMs)) {
@@ -163,16 +171,21 @@ async function makeServer(files: ServerFiles, hosts: readonly string[], nowMs: n
   const { createAuthority } = await import("../pki.ts");
   const validity = { notBeforeMs: nowMs - backdateMs, days };
   const authority = await createAuthority({ commonName: "Holdfast development CA", ...validity });
-  const issued = await authority.issue({
-    commonName: "Holdfast development server",
-    hosts,
-    purposes: [purposes.serverAuth],
-    ...validity,
-  });
+  const issue = (keyType: "P-256" | "RSA-2048") =>
+    authority.issue({
+      commonName: "Holdfast development server",
+      keyType,
+      hosts,
+      purposes: [purposes.serverAuth],
+      ...validity,
+    });
+  const [elliptic, rsa] = await Promise.all([issue("P-256"), issue("RSA-2048")]);
   writePrivate(files.ca, authority.certificate);
   writePrivate(files.caKey, authority.key);
-  writePrivate(files.serverCertificate, issued.certificate);
-  writePrivate(files.serverKey, issued.key);
+  writePrivate(files.serverCertificate, elliptic.certificate);
+  writePrivate(files.serverKey, elliptic.key);
+  writePrivate(files.serverRsaCertificate, rsa.certificate);
+  writePrivate(files.serverRsaKey, rsa.key);
 }
 
 function serves(path: string, hosts: readonly string[], nowMs: number): boolean {

@@ -1,0 +1,214 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type AdminClient, AdminProblem } from "@holdfast/admin";
+import { Failure } from "../failure.ts";
+import { type Json, say } from "../output.ts";
+import type { Operation } from "./build.ts";
+import { fieldsOf, optionOf } from "./fields.ts";
+import type { Layout } from "./print.ts";
+import { type ShowOptions, showList, showNext } from "./show.ts";
+
+/** An event of the API: CADF, of which these are read here. */
+type Event = Readonly<Record<string, unknown>> & {
+  readonly id?: string;
+  readonly action?: string;
+  readonly outcome?: string;
+  readonly instance?: string;
+  readonly initiator?: { readonly name?: string };
+  readonly target?: { readonly name?: string };
+};
+
+type Query = Readonly<Record<string, unknown>>;
+
+const limitUsual = 100;
+const pageMax = 1000;
+/** How long the pending half of an event is held back for its outcome. */
+const holdMs = 1000;
+
+/**
+ * Lists events for people, newest first: one line each, though the service tells what was begun and what came of it as
+ * two. `--limit` counts lines.
+ */
+export async function listEvents(
+  client: AdminClient,
+  { row }: Operation,
+  query: Query,
+  options: ShowOptions & { readonly all?: unknown },
+): Promise<void> {
+  const names = new Names(client);
+  const layout = row.list as Layout;
+  const endless = options.all === true;
+  const most = endless ? Number.POSITIVE_INFINITY : Number(query["limit"] ?? limitUsual);
+  const rows: Readonly<Record<string, unknown>>[] = [];
+  let shown = 0;
+  let cursor: Json | undefined;
+  for await (const { events, next } of pages(client, query, most)) {
+    rows.push(...(await names.rows(events)));
+    cursor = next;
+    // A trail is long: without a bound each page is shown as it comes.
+    if (!endless || rows.length === 0) continue;
+    showList(rows, layout, options, shown > 0);
+    shown += rows.splice(0).length;
+  }
+  if (shown === 0) showList(rows, layout, options);
+  if (!endless) showNext(cursor);
+}
+
+/** Pages of events, each event once, until there are as many as wanted. */
+async function* pages(
+  client: AdminClient,
+  query: Query,
+  most: number,
+): AsyncGenerator<{ readonly events: readonly Event[]; readonly next: string | undefined }> {
+  const known = new Set<string>();
+  let cursor = query["cursor"];
+  for (let left = most; left > 0; ) {
+    const asked = { ...query, limit: Math.min(pageMax, left) };
+    const page = (await client.call("listEvents", {
+      query: cursor === undefined ? asked : { ...asked, cursor },
+    })) as { readonly items: readonly Event[]; readonly next?: string };
+    const events = page.items.filter((event) => isFirstOf(event, known));
+    yield { events, next: page.next };
+    left -= events.length;
+    cursor = page.next;
+    if (cursor === undefined) return;
+  }
+}
+
+/** Follows events for people, or as JSON lines, until `signal` is aborted or `limit` lines were printed. */
+export async function followEvents(
+  client: AdminClient,
+  operation: Operation,
+  { limit, ...query }: Query,
+  options: ShowOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const ending = new AbortController();
+  const stop = AbortSignal.any([signal, ending.signal]);
+  const stream = client.follow("followEvents", { query }, stop) as AsyncGenerator<Event>;
+  const names = new Names(client);
+  let left = limit === undefined ? Number.POSITIVE_INFINITY : Number(limit);
+  let first = true;
+  for await (const event of options.json === true ? stream : merged(stream, holdMs)) {
+    if (options.json === true) say(JSON.stringify(event));
+    else showList(await names.rows([event]), operation.row.list as Layout, options, !first);
+    first = false;
+    left -= 1;
+    if (left <= 0) break;
+  }
+  ending.abort();
+}
+
+/** What `--follow` cannot do is a `Failure`, before anything is asked. */
+export function refuseWithFollow(
+  given: Readonly<Record<string, unknown>>,
+  { query }: Operation,
+  follow: Operation["route"],
+): void {
+  const takes = new Set([...fieldsOf(follow.query).map(({ name }) => name), "limit"]);
+  const names = [...query.map(({ name }) => name), "all"];
+  const wrong = names.filter((name) => given[name] !== undefined && !takes.has(name));
+  if (wrong.length === 0) return;
+  throw new Failure(
+    `${wrong.map(optionOf).join(", ")}: not together with --follow, which begins now; leave one of them out`,
+  );
+}
+
+/** Of the two halves of an event, the one that is told first in a list: its outcome. */
+function isFirstOf({ id }: Event, known: Set<string>): boolean {
+  const key = keyOf(id);
+  if (known.has(key)) return false;
+  known.add(key);
+  return true;
+}
+
+/** Pending and outcome of one event have identifiers that differ in their end. */
+function keyOf(id = ""): string {
+  return id.replace(/-[po]$/, "");
+}
+
+/** A stream without the pending halves whose outcome comes within `waitMs`. */
+export async function* merged(events: AsyncIterator<Event>, waitMs: number): AsyncGenerator<Event> {
+  let held: Event | undefined;
+  let next = events.next();
+  for (;;) {
+    const late = held && delay(waitMs, undefined, { ref: false });
+    const got = await (late === undefined ? next : Promise.race([next, late]));
+    const isOutcome = got !== undefined && !got.done && keyOf(got.value.id) === keyOf(held?.id);
+    if (held !== undefined && !isOutcome) yield held;
+    held = undefined;
+    if (got === undefined) continue;
+    if (got.done === true) return;
+    if (got.value.outcome === "pending") held = got.value;
+    else yield got.value;
+    next = events.next();
+  }
+}
+
+const certificatePrefix = "CertificateID-";
+const instancesMax = 50;
+const shortDigits = 12;
+
+/** Names of instances and certificates, asked for once each. */
+class Names {
+  readonly #client: AdminClient;
+  readonly #instances = new Map<string, string>();
+  readonly #certificates = new Map<string, string>();
+  readonly #asked = new Set<string>();
+
+  constructor(client: AdminClient) {
+    this.#client = client;
+  }
+
+  /** The events with names in place of identifiers and fingerprints, which have fields of their own. */
+  async rows(events: readonly Event[]): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    await this.#learn(events);
+    return events.map((event) => {
+      const { action = "", outcome, instance = "", initiator, target } = event;
+      const who = initiator?.name ?? "";
+      const on = target?.name ?? "";
+      return {
+        ...event,
+        outcome,
+        time: event["eventTime"],
+        action: action.replace(/^vmware-solutions\./, ""),
+        who: this.#certificates.get(who) ?? shortened(who),
+        target: this.#instances.get(on) ?? on,
+        instance: this.#instances.get(instance) ?? instance,
+        whoId: who.replace(certificatePrefix, ""),
+        instanceId: instance,
+      };
+    });
+  }
+
+  async #learn(events: readonly Event[]): Promise<void> {
+    const news = [...new Set(events.map(({ instance = "" }) => instance))].filter(
+      (id) => id !== "" && !this.#asked.has(id),
+    );
+    for (const id of news.slice(0, instancesMax)) {
+      this.#asked.add(id);
+      await this.#learnOne(id);
+    }
+  }
+
+  async #learnOne(instance: string): Promise<void> {
+    try {
+      const { id, name } = await this.#client.call("readInstance", { params: { instance } });
+      this.#instances.set(id, name);
+      const certificates = this.#client.items("listCertificates", {
+        params: { instance },
+        query: {},
+      });
+      for await (const { fingerprint, name: given } of certificates) {
+        this.#certificates.set(`${certificatePrefix}${fingerprint}`, given);
+      }
+    } catch (error) {
+      // It may be deleted, or the token may not see it: its identifier is shown then.
+      if (!(error instanceof AdminProblem)) throw error;
+    }
+  }
+}
+
+function shortened(who: string): string {
+  if (!who.startsWith(certificatePrefix)) return who;
+  return `certificate ${who.slice(certificatePrefix.length).slice(0, shortDigits)}…`;
+}

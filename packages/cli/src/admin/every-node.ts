@@ -1,0 +1,65 @@
+import {
+  AdminClient,
+  AdminProblem,
+  AdminUnreachable,
+  type contract,
+  type Reply,
+} from "@holdfast/admin";
+import { type Json, sayJson } from "../output.ts";
+import type { Operation } from "./build.ts";
+import type { Layout } from "./print.ts";
+import { type ShowOptions, showList } from "./show.ts";
+import { clientOptionsOf, type SiteOptions } from "./site.ts";
+
+type Listed = Reply<(typeof contract)["listServerCertificates"]>["items"][number];
+
+/**
+ * Prints the certificates of every node. Each node that the site names is asked itself; of the others there is what they
+ * told last, and that is said.
+ */
+export async function showServerCertificates(
+  { row }: Operation,
+  options: SiteOptions & ShowOptions,
+): Promise<void> {
+  const { urls, ...rest } = clientOptionsOf(options);
+  const asked = await Promise.allSettled(
+    urls.map(async (url) => {
+      await using client = new AdminClient({ urls: [url], ...rest });
+      return (await client.call("listServerCertificates", {})).items;
+    }),
+  );
+  const items = newest(asked.flatMap((one) => (one.status === "fulfilled" ? one.value : [])));
+  const faults = asked.flatMap((one) => (one.status === "rejected" ? [one.reason as unknown] : []));
+  if (faults.length === urls.length) throw faults[0];
+  for (const fault of faults) {
+    if (!(fault instanceof AdminUnreachable) && !(fault instanceof AdminProblem)) throw fault;
+    process.stderr.write(`holdfast: a node cannot be asked: ${fault.message}\n`);
+  }
+  if (options.json === true) return sayJson({ items } as unknown as Json);
+  const rows = items.map((item) => ({ ...item, told: item.asked ? "" : toldText(item) }));
+  showList(rows, row.list as Layout, options);
+}
+
+function toldText({ toldAt }: Listed): string {
+  return `${toldAt.slice(0, 19)}Z, the node itself was not asked; give its --url too`;
+}
+
+/** Of each node what it says itself, else what it told last. */
+function newest(all: readonly Listed[]): readonly Listed[] {
+  const placeOf = ({ region, node }: Listed) => `${region} ${node}`;
+  const best = new Map<string, Listed>();
+  for (const one of all) {
+    const known = best.get(placeOf(one));
+    const better = one.asked === known?.asked ? one.toldAt > known.toldAt : one.asked;
+    if (known === undefined || better) best.set(placeOf(one), one);
+  }
+  const seen = new Set<string>();
+  return all
+    .filter((one) => {
+      const { asked, toldAt } = best.get(placeOf(one)) as Listed;
+      const key = `${placeOf(one)} ${one.sha256}`;
+      if (one.asked !== asked || one.toldAt !== toldAt || seen.has(key)) return false;
+      return seen.add(key) !== undefined;
+    })
+    .toSorted((one, other) => (placeOf(one) < placeOf(other) ? -1 : 1));
+}

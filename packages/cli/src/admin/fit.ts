@@ -1,0 +1,83 @@
+/** Between two columns. */
+export const gap = 2;
+/** A column of text is not made narrower than that, or left out. */
+const narrowest = 12;
+
+/** A column as wide as its widest cell, and whether it may be cut. */
+export interface Wish {
+  readonly width: number;
+  readonly whole: boolean;
+}
+
+/**
+ * The widths of the columns that fit into a line, the most important first: text is cut, the widest first, and columns
+ * are left out from the end where that is not enough.
+ */
+export function fitted(wishes: readonly Wish[], room: number): readonly number[] {
+  const least = ({ width, whole }: Wish) => (whole ? width : Math.min(width, narrowest));
+  const total = (widths: readonly number[]) =>
+    widths.reduce((sum, width) => sum + width, 0) + gap * Math.max(0, widths.length - 1);
+  let shown = wishes;
+  while (shown.length > 1 && total(shown.map(least)) > room) shown = shown.slice(0, -1);
+  const widths = shown.map(({ width }) => width);
+  for (let over = total(widths) - room; over > 0; over -= 1) {
+    const spare = widths.map((width, at) => {
+      const wish = shown[at];
+      return wish !== undefined && width > least(wish) ? width : 0;
+    });
+    const widest = Math.max(...spare);
+    if (widest === 0) break;
+    const at = spare.lastIndexOf(widest);
+    widths[at] = widest - 1;
+  }
+  return widths;
+}
+
+const ascii = /^[\x20-\x7e]*$/;
+const twice =
+  /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}\u3000-\u303f\uff01-\uff60\uffe0-\uffe6]/u;
+const segmenter = new Intl.Segmenter();
+
+/** How many columns of a terminal a text takes: characters of some scripts take two. */
+export function widthOf(text: string): number {
+  if (ascii.test(text)) return text.length;
+  return [...segmenter.segment(text)].reduce((sum, { segment }) => sum + unitWidth(segment), 0);
+}
+
+function unitWidth(segment: string): number {
+  return twice.test(segment) ? 2 : 1;
+}
+
+/** A text that takes exactly `width` columns; a mark shows that something is missing. */
+export function padded(text: string, width: number): string {
+  const own = widthOf(text);
+  if (own <= width) return text + " ".repeat(width - own);
+  let line = "";
+  let used = 0;
+  for (const { segment } of segmenter.segment(text)) {
+    if (used + unitWidth(segment) > width - 1) break;
+    line += segment;
+    used += unitWidth(segment);
+  }
+  return `${line}…${" ".repeat(Math.max(0, width - 1 - used))}`;
+}
+
+/** A text as lines of at most `width` characters, broken between words where that is possible. */
+export function wrapped(text: string, width: number): readonly string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    const joined = line === "" ? word : `${line} ${word}`;
+    if (widthOf(joined) <= width) {
+      line = joined;
+      continue;
+    }
+    if (line !== "") lines.push(line);
+    line = word;
+    while (line.length > width) {
+      lines.push(line.slice(0, width));
+      line = line.slice(width);
+    }
+  }
+  return line === "" && lines.length > 0 ? lines : [...lines, line];
+}

@@ -1,0 +1,64 @@
+import { type Json, say, sayJson } from "../output.ts";
+import type { Operation } from "./build.ts";
+import { blockLines, withoutBlocks } from "./outputs.ts";
+import { type Layout, listLines, thingLines } from "./print.ts";
+
+/** What decides how an answer is shown. */
+export interface ShowOptions {
+  readonly json?: true;
+  readonly wide?: unknown;
+}
+
+type Thing = Readonly<Record<string, Json>>;
+
+const widthUsual = 80;
+
+/** The columns of the terminal; undefined where standard output is none, or everything is asked for. */
+function screenWidth({ wide }: ShowOptions): number | undefined {
+  if (wide === true || process.stdout.isTTY !== true) return undefined;
+  return process.stdout.columns || widthUsual;
+}
+
+/** Prints an answer: as JSON, as a list or as one thing. */
+export function showAnswer(operation: Operation, answer: Thing, options: ShowOptions): void {
+  const { row, name } = operation;
+  const items = answer["items"];
+  if (options.json === true || name === "readOpenApi") sayJson(answer);
+  else if (Array.isArray(items) && row.list !== undefined) {
+    showList(name === "runChecks" ? worstFirst(items) : items, row.list, options);
+    showNext(answer["next"]);
+  } else {
+    const lines = thingLines(withoutBlocks(row, answer), screenWidth(options));
+    say(...lines, ...blockLines(row, answer));
+  }
+  const failed = (item: Json) => (item as Thing)["state"] === "failed";
+  if (name === "runChecks" && Array.isArray(items) && items.some(failed)) process.exitCode = 1;
+}
+
+/** Prints a list, or a part of it that goes on from an earlier one. */
+export function showList(
+  items: readonly unknown[],
+  layout: Layout,
+  options: ShowOptions,
+  goesOn = false,
+): void {
+  if (items.length === 0 && !goesOn) process.stderr.write("holdfast: there are none\n");
+  const { lines, cut } = listLines(items, layout, screenWidth(options));
+  say(...(goesOn ? lines.slice(1) : lines));
+  if (cut.length > 0 && !goesOn) {
+    process.stderr.write(`holdfast: --wide shows all of ${cut.join(", ")}\n`);
+  }
+}
+
+/** Says how to get the next page, where there is one. */
+export function showNext(cursor: Json | undefined): void {
+  if (cursor === undefined) return;
+  process.stderr.write(`holdfast: more with --cursor ${String(cursor)}, or --all\n`);
+}
+
+const states: readonly Json[] = ["failed", "warning"];
+
+function worstFirst(checks: readonly Json[]): readonly Json[] {
+  const rank = (check: Json) => (states.indexOf((check as Thing)["state"] ?? "") + 3) % 3;
+  return checks.toSorted((one, other) => rank(one) - rank(other));
+}
