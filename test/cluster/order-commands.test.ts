@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -61,8 +62,11 @@ async function out(...args: readonly string[]): Promise<string> {
 
 describe("profiles", () => {
   test("name sites; the one in use is asked", async () => {
-    await out("profile", "add", "elsewhere", "--url", "https://127.0.0.1:9", ...site.slice(2));
-    await out("profile", "add", "here", ...site);
+    const elsewhere = ["elsewhere", "--url", "https://127.0.0.1:9", ...site.slice(2)];
+    await out("profile", "add", ...elsewhere, "--no-test");
+    expect(await out("profile", "add", "here", ...site)).toMatch(
+      /: node \S+ of region a; the token is .+, manager\nprofile here is stored\n$/,
+    );
     const first = await run(["whoami"]);
     expect(first.code).toBe(3);
     await out("profile", "use", "here");
@@ -75,6 +79,49 @@ describe("profiles", () => {
     expect(await readFile(kept, "utf8")).not.toContain(token);
     expect(await run(["whoami", "--profile", "nowhere"])).toMatchObject({ code: 2 });
     await out("profile", "remove", "elsewhere");
+  });
+});
+
+describe("profile add", () => {
+  const wrong = (...args: readonly string[]) => run(["profile", "add", "new", ...args]);
+
+  test("asks the nodes with the authority and the token first, and keeps nothing that fails", async () => {
+    const [, address = "", , , , tokenFile = ""] = site;
+    const [ca, badToken] = [file("ca.pem"), await write("no-token", "hf_nothing\n")];
+    const cases: readonly (readonly [code: number, words: string, args: readonly string[]])[] = [
+      [3, "nothing listens there", ["--url", "https://127.0.0.1:9", ...site.slice(2)]],
+      [
+        3,
+        "does not come from the given certificate authority",
+        ["--url", address, "--token-file", tokenFile],
+      ],
+      [2, "holds no certificate", ["--url", address, "--ca", tokenFile, "--token-file", tokenFile]],
+      [4, "token", ["--url", address, "--ca", ca, "--token-file", badToken]],
+      [2, "is no address", ["--url", "kms", "--ca", ca, "--token-file", tokenFile]],
+    ];
+    for (const [code, words, args] of cases) {
+      const said = await wrong(...args);
+      expect([args, said.code]).toEqual([args, code]);
+      expect(said.err).toMatch(/^holdfast: [^\n]+\n$/);
+      expect(said.err).toContain(words);
+    }
+    expect(await out("profile", "list")).not.toContain("new");
+  });
+
+  test("stores absolute paths, replaces only with --force, and names a node that does not answer", async () => {
+    const relative = ["--ca", "ca.pem", "--token-file", "token"];
+    const args = ["profile", "add", "moved", "--url", url(), ...relative];
+    expect(await run(args, { cwd: folder })).toMatchObject({ code: 0 });
+    // From another folder.
+    expect(await out("whoami", "--profile", "moved")).toContain("manager");
+    const again = await run([...args, "--url", "https://127.0.0.1:9"], { cwd: folder });
+    expect(again).toMatchObject({ code: 2, out: "" });
+    expect(again.err).toContain("--force");
+    const forced = [...args, "--url", "https://127.0.0.1:9", "--force"];
+    const said = await run(forced, { cwd: folder });
+    expect(said.code).toBe(0);
+    expect(said.err).toContain("https://127.0.0.1:9 does not answer");
+    await out("profile", "remove", "moved");
   });
 });
 
@@ -183,18 +230,23 @@ describe("what people read", () => {
     });
     end.abort();
     expect(await following).toMatchObject({ code: 0, err: "" });
-    expect(heard).toMatch(/^2\d{3}-.*token.*\n/);
+    expect(heard).toMatch(
+      /^TIME +OUTCOME .*\n2\d{3}-\d\d-\d\dT[\d:]+Z +success +kmip-token.create .*\n/,
+    );
     const secret = (await readFile(file("made-1"), "utf8")).trim();
     expect((await stat(file("made-1"))).mode & 0o777).toBe(0o600);
     const listed = await out("events", "--limit", "50");
-    expect(listed).toMatch(/^TIME +ACTION +OUTCOME +SEVERITY +INSTANCE +WHO +TARGET\n/);
+    expect(listed).toMatch(/^TIME +OUTCOME +ACTION +WHO +TARGET +INSTANCE +SEVERITY .*\n/);
+    // What was begun and what came of it are one line.
+    expect(listed.match(/^.* token-1 .*$/gm)).toHaveLength(1);
+    expect(listed).not.toContain("pending");
     expect(heard + listed).not.toContain(secret);
   });
 
   test("doctor says what is well and what is to be mended", async () => {
     const said = await run(["doctor"]);
     expect([0, 1]).toContain(said.code);
-    expect(said.out).toMatch(/^CHECK +STATE +DETAIL/);
+    expect(said.out).toMatch(/^STATE +CHECK +DETAIL +MEND\n/);
     for (const check of ["configuration", "certificates", "store", "peers", "root of trust"])
       expect(said.out.toLowerCase()).toContain(check);
     const { items } = JSON.parse((await run(["doctor", "--json"])).out) as {
@@ -202,6 +254,18 @@ describe("what people read", () => {
     };
     expect(items.length).toBeGreaterThan(4);
     for (const { state, mend } of items) if (state !== "ok") expect(mend).not.toBe("");
+  });
+
+  test("certificate server has the fingerprints that vCenter and OpenSSL show of the node", async () => {
+    const served = new X509Certificate(await readFile(join(region.folder, "server.pem")));
+    const listed = await out("certificate", "server");
+    expect(listed).toContain(` ${served.fingerprint} `);
+    expect(listed).toContain(served.fingerprint256.replaceAll(":", "").toLowerCase());
+    const dead = await run(["certificate", "server", ...site, "--url", "https://127.0.0.1:9"]);
+    expect(dead).toMatchObject({ code: 0, out: listed });
+    expect(dead.err).toMatch(
+      /^holdfast: a node cannot be asked: https:\/\/127\.0\.0\.1:9: [^\n]+\n$/,
+    );
   });
 
   test("an issued pair is written to files that only their owner reads, and never printed with it", async () => {
@@ -223,7 +287,11 @@ describe("what people read", () => {
     expect(secret).toContain("PRIVATE KEY");
     expect((await stat(key)).mode & 0o777).toBe(0o600);
     expect(printed).not.toContain("PRIVATE KEY");
-    expect(await out("certificate", "list", "pair")).toMatch(/^NAME +KIND.*\nesx +client /);
+    // The authority's certificate was not asked for.
+    expect(printed).not.toContain("BEGIN CERTIFICATE");
+    expect(await out("certificate", "list", "pair")).toMatch(
+      /^NAME +EXPIRY.*\nesx +valid .* client /,
+    );
   });
 
   test("completion knows the commands, in each shell", async () => {

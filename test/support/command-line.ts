@@ -10,6 +10,8 @@ const boundMs = 90_000;
 /** What a user gives besides the arguments. */
 export interface Surroundings {
   readonly env?: Readonly<Record<string, string>>;
+  /** The folder that it runs in. */
+  readonly cwd?: string;
   /** What standard input holds; nothing unless given. */
   readonly input?: string;
   /** Ends the command as Ctrl-C does. */
@@ -21,12 +23,13 @@ export interface Surroundings {
 /** The command line as a user has it: `packages/cli`'s own entry, in a process of its own. */
 export async function commandLine(
   args: readonly string[],
-  { env = {}, input = "", signal, heard }: Surroundings = {},
+  { env = {}, cwd, input = "", signal, heard }: Surroundings = {},
 ): Promise<Said> {
   const { PATH = "", HOME = "" } = process.env;
   const child = spawn(process.execPath, [entry, ...args], {
     env: { PATH, HOME, NODE_COMPILE_CACHE: compileCache, ...env },
     timeout: boundMs,
+    ...(cwd === undefined ? {} : { cwd }),
   });
   signal?.addEventListener("abort", () => child.kill("SIGINT"));
   const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));

@@ -3,7 +3,7 @@ import { type ClientOptions, KmipClient, parseEndpoint } from "@holdfast/client"
 import { type Credential, type Version, versions } from "@holdfast/kmip";
 import type { Command } from "commander";
 import { findDevCluster, readDevCluster } from "./dev-cluster.ts";
-import { Failure, readGiven, reasonOf } from "./failure.ts";
+import { Failure, readCertificate, readGiven, reasonOf } from "./failure.ts";
 
 /** Options of every command that talks to a KMIP server. */
 export interface ConnectOptions {
@@ -58,7 +58,7 @@ function clientOptions(options: ConnectOptions): ClientOptions {
   return {
     endpoints,
     tls: {
-      ca: readPem("--ca", ca, (pem) => new X509Certificate(pem)),
+      ca: readCertificate("--ca", ca),
       ...readPair(cert, key),
       ...(serverName === undefined ? {} : { serverName }),
     },
@@ -68,26 +68,29 @@ function clientOptions(options: ConnectOptions): ClientOptions {
   };
 }
 
-/** A PEM file that parses: OpenSSL would only say "no start line" when the connection is made. */
-function readPem(option: string, path: string, parse: (pem: string) => unknown): string {
-  const pem = readGiven(option, path).toString("utf8");
-  try {
-    parse(pem);
-    return pem;
-  } catch (error) {
-    throw new Failure(
-      `${option} ${path}: is no ${option === "--key" ? "private key without passphrase" : "certificate"} in PEM: ${reasonOf(error)}`,
-    );
-  }
-}
-
 function readPair(cert: string, key: string) {
-  const certificate = readPem("--cert", cert, (pem) => new X509Certificate(pem));
-  const privateKey = readPem("--key", key, createPrivateKey);
+  const certificate = readCertificate("--cert", cert);
+  const privateKey = readKey(key);
   if (new X509Certificate(certificate).checkPrivateKey(createPrivateKey(privateKey))) {
     return { certificate, key: privateKey };
   }
   throw new Failure(`--key ${key}: is not the key of the certificate ${cert}`);
+}
+
+/** Parsed here: OpenSSL would only say "no start line" when the connection is made. */
+function readKey(path: string): string {
+  const pem = readGiven("--key", path).toString("utf8");
+  if (!pem.includes("PRIVATE KEY-----")) {
+    throw new Failure(`--key ${path}: holds no private key (-----BEGIN PRIVATE KEY-----)`);
+  }
+  try {
+    createPrivateKey(pem);
+    return pem;
+  } catch (error) {
+    throw new Failure(
+      `--key ${path}: holds no usable private key without passphrase: ${reasonOf(error)}`,
+    );
+  }
 }
 
 function whereAndWho({ endpoint, cert, key, ca, dev }: ConnectOptions) {

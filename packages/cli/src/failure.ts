@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 /** What went wrong and the mend, on one line: all that a user sees of it. */
@@ -21,5 +22,19 @@ export function readGiven(option: string, path: string): Buffer {
     const missing = error instanceof Error && "code" in error && error.code === "ENOENT";
     const what = missing ? "no such file" : reasonOf(error);
     throw new Failure(`${option} ${path}: ${what}; give another path`);
+  }
+}
+
+/** Reads a PEM file with a certificate. */
+export function readCertificate(option: string, path: string): string {
+  const pem = readGiven(option, path).toString("utf8");
+  if (!pem.includes("-----BEGIN CERTIFICATE-----")) {
+    throw new Failure(`${option} ${path}: holds no certificate (-----BEGIN CERTIFICATE-----)`);
+  }
+  try {
+    new X509Certificate(pem);
+    return pem;
+  } catch (error) {
+    throw new Failure(`${option} ${path}: holds no usable certificate: ${reasonOf(error)}`);
   }
 }

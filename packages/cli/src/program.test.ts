@@ -64,10 +64,7 @@ describe("a fault is one line that says the mend, and an exit code", () => {
       ["kmip", "query", "--endpoint", "h", ...files.with(5, "gone.pem")],
       "--ca gone.pem: no such file",
     ],
-    [
-      ["kmip", "query", "--endpoint", "127.0.0.1:1", ...files],
-      "--ca no.pem: is no certificate in PEM",
-    ],
+    [["kmip", "query", "--endpoint", "127.0.0.1:1", ...files], "--ca no.pem: holds no certificate"],
     [["decode", "gone.bin"], "decode gone.bin: no such file"],
     [["decode", "--hex", "4x"], '"x" is no hex digit'],
     [["decode", "--hex", "420"], "ends in the middle of a byte"],
@@ -140,5 +137,5 @@ test("a development cluster is found from any folder inside its checkout", () =>
     cwd: below,
     encoding: "utf8",
   });
-  expect(stderr).toContain(`--ca ${pem}: is no certificate in PEM`);
+  expect(stderr).toContain(`--ca ${pem}: holds no certificate`);
 });

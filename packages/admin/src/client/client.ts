@@ -4,6 +4,7 @@ import { type Contract, contract } from "../contract/index.ts";
 import type { Reply, Request, Route } from "../contract/route.ts";
 import { AdminProblem, AdminUnreachable } from "./errors.ts";
 import { follow } from "./follow.ts";
+import { reasonOfCode } from "./reasons.ts";
 import { type LooseRequest, originOf, pathOf } from "./request.ts";
 
 /** How a service is reached. */
@@ -209,15 +210,6 @@ const beforeSending = new Set([
   "UND_ERR_CONNECT_TIMEOUT",
 ]);
 
-/** What Node says of these is a hint about Node. */
-const untrusted = new Set([
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-  "UNABLE_TO_GET_ISSUER_CERT",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-]);
-
 /** Whether the connection failed before anything was sent; a certificate that is not trusted is such a failure too. */
 function neverSent(cause: unknown): boolean {
   const code = codeOf(cause);
@@ -231,9 +223,8 @@ function faultOf(cause: unknown, signal: AbortSignal): string {
     return late ? "gave no answer in time" : "given up";
   }
   const code = codeOf(cause);
-  if (untrusted.has(code)) {
-    return "its certificate is not of the given authority; name the one that it is of with --ca FILE";
-  }
+  const known = reasonOfCode(code);
+  if (known !== undefined) return known;
   return cause instanceof Error && cause.message !== "" ? cause.message : code;
 }
 

@@ -21,6 +21,8 @@ type Query = Readonly<Record<string, unknown>>;
 
 const limitUsual = 100;
 const pageMax = 1000;
+/** Events that a followed one is kept in line with. */
+const recentMax = 20;
 /** How long the pending half of an event is held back for its outcome. */
 const holdMs = 1000;
 
@@ -46,7 +48,7 @@ export async function listEvents(
     cursor = next;
     // A trail is long: without a bound each page is shown as it comes.
     if (!endless || rows.length === 0) continue;
-    showList(rows, layout, options, shown > 0);
+    showList(rows, layout, options, shown > 0 ? [] : undefined);
     shown += rows.splice(0).length;
   }
   if (shown === 0) showList(rows, layout, options);
@@ -86,12 +88,16 @@ export async function followEvents(
   const stop = AbortSignal.any([signal, ending.signal]);
   const stream = client.follow("followEvents", { query }, stop) as AsyncGenerator<Event>;
   const names = new Names(client);
+  const layout = operation.row.list as Layout;
+  let recent: readonly unknown[] | undefined;
   let left = limit === undefined ? Number.POSITIVE_INFINITY : Number(limit);
-  let first = true;
   for await (const event of options.json === true ? stream : merged(stream, holdMs)) {
     if (options.json === true) say(JSON.stringify(event));
-    else showList(await names.rows([event]), operation.row.list as Layout, options, !first);
-    first = false;
+    else {
+      const rows = await names.rows([event]);
+      showList(rows, layout, options, recent);
+      recent = [...(recent ?? []), ...rows].slice(-recentMax);
+    }
     left -= 1;
     if (left <= 0) break;
   }

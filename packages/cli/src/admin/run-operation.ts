@@ -136,14 +136,17 @@ async function allPages(
   for (;;) {
     const page = (await client.call(operation.name, { ...sent, query })) as Thing;
     const items = page["items"] as readonly Json[];
+    const ends = page["next"] === undefined;
     if (given.json === true) for (const item of items) say(JSON.stringify(item));
-    else if (items.length > 0 || (first && page["next"] === undefined)) {
-      showList(items, operation.row.list ?? { columns: [] }, given, !first);
-    }
+    else if (items.length > 0 || ends) showPage(items, operation, given, first);
     first &&= items.length === 0;
-    if (page["next"] === undefined) return;
+    if (ends) return;
     query = { ...query, cursor: page["next"] };
   }
+}
+
+function showPage(items: readonly Json[], { row }: Operation, given: Given, first: boolean): void {
+  showList(items, row.list ?? { columns: [] }, given, first ? undefined : []);
 }
 
 async function waited(

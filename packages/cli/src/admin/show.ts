@@ -35,17 +35,18 @@ export function showAnswer(operation: Operation, answer: Thing, options: ShowOpt
   if (name === "runChecks" && Array.isArray(items) && items.some(failed)) process.exitCode = 1;
 }
 
-/** Prints a list, or a part of it that goes on from an earlier one. */
+/** Prints a list; where it goes on from `earlier` rows, without headings and in line with those. */
 export function showList(
   items: readonly unknown[],
   layout: Layout,
   options: ShowOptions,
-  goesOn = false,
+  earlier?: readonly unknown[],
 ): void {
-  if (items.length === 0 && !goesOn) process.stderr.write("holdfast: there are none\n");
-  const { lines, cut } = listLines(items, layout, screenWidth(options));
-  say(...(goesOn ? lines.slice(1) : lines));
-  if (cut.length > 0 && !goesOn) {
+  if (items.length === 0 && earlier === undefined)
+    process.stderr.write("holdfast: there are none\n");
+  const { lines, cut } = listLines([...(earlier ?? []), ...items], layout, screenWidth(options));
+  say(...(earlier === undefined ? lines : lines.slice(1 + earlier.length)));
+  if (cut.length > 0 && earlier === undefined) {
     process.stderr.write(`holdfast: --wide shows all of ${cut.join(", ")}\n`);
   }
 }

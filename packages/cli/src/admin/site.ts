@@ -1,7 +1,7 @@
 import { AdminClient, type AdminClientOptions } from "@holdfast/admin";
 import type { Command } from "commander";
 import { findDevCluster, readDevSite } from "../dev-cluster.ts";
-import { Failure, readGiven } from "../failure.ts";
+import { Failure, readCertificate } from "../failure.ts";
 import { type Profile, readProfiles } from "./profiles.ts";
 import { firstLine } from "./root-option.ts";
 
@@ -22,7 +22,7 @@ export function addSiteOptions(command: Command): void {
     .option(
       "--url <https://host:port>",
       "a node's admin address (HOLDFAST_URL); several times for several",
-      collect,
+      collectUrl,
     )
     .option("--ca <file>", "authority of the nodes' admin certificates, PEM (HOLDFAST_CA)")
     .option("--token-file <file>", "file with the token (HOLDFAST_TOKEN holds a token itself)")
@@ -63,7 +63,7 @@ function siteOf(options: SiteOptions): Site {
   const ca = options.ca ?? environment("CA") ?? profile?.ca;
   return {
     url: urls,
-    ca: ca === undefined ? undefined : readGiven("--ca", ca).toString("utf8"),
+    ca: ca === undefined ? undefined : readCertificate("--ca", ca),
     token: tokenOf(options, profile),
   };
 }
@@ -78,7 +78,7 @@ function devSiteOf({ dev, url, ca, tokenFile }: SiteOptions): Site {
   const site = readDevSite(path);
   return {
     url: url ?? site.urls,
-    ca: readGiven("--ca", ca ?? site.ca).toString("utf8"),
+    ca: readCertificate("--ca", ca ?? site.ca),
     token: firstLine("--token-file", tokenFile ?? site.tokenFile),
   };
 }
@@ -110,7 +110,8 @@ function environment(name: string): string | undefined {
   return value === "" ? undefined : value;
 }
 
-function collect(text: string, before: readonly string[] = []): readonly string[] {
+/** Reads `--url`, which may be given several times. */
+export function collectUrl(text: string, before: readonly string[] = []): readonly string[] {
   if (!/^https:\/\/[^/\s]+\/?$/.test(text)) {
     throw new Failure(`--url ${text}: is no address such as https://kms-1.example:8443`);
   }
