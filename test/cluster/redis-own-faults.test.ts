@@ -227,6 +227,21 @@ describe("another store in the place of a lost one, where another region has the
     expect(await store.install(instance)).toBe("Installed");
   });
 
+  test("a command that was meant for the store before changes nothing in the one that took its place", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const { store } = opened;
+    const instance = await installed(store);
+    await create(store, instance);
+    const heads = "for _, key in ipairs(redis.call('KEYS', '*:head')) do";
+    const rename = `${heads} redis.call('SETRANGE', key, 0, ARGV[1]) end`;
+    await redis.command("eval", rename, "0", "0123456789abcdef");
+    const size = await redis.command("dbsize");
+    const refused = ["noLease", "notInitialised"];
+    expect(refused).toContain(await failureOf(create(store, instance)));
+    expect(await redis.command("dbsize")).toEqual(size);
+  });
+
   test("a node starts beside an emptied Redis, and serves when it is initialised", async () => {
     await using redis = await RedisServer.start();
     const options = { address: redis.address, openUnreachable: true, allowOtherStore: true };

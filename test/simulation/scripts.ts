@@ -2,6 +2,7 @@ import {
   type Change,
   type CommitOutcome,
   encodeRecord,
+  type GivenRecord,
   indexTerms,
   instanceTakes,
   type ManagedObject,
@@ -9,6 +10,8 @@ import {
   type OwnCommitOptions,
   partitionOf,
   type ReserveOutcome,
+  StoreUnavailable,
+  supersededMessage,
   systemInstance,
   tagOf,
 } from "@holdfast/engine";
@@ -51,6 +54,7 @@ export function tagOfObject(object: ManagedObject): string {
 
 /** All changes of one commit, or none; everything is checked before the first is written. */
 export function commit(tables: Tables, request: CommitRequest): Answer<CommitOutcome> {
+  requireGiven(tables, request.options.given);
   const partition = partitionOf(request.instance);
   const refusal =
     closed(tables, request) ??
@@ -63,6 +67,13 @@ export function commit(tables: Tables, request: CommitRequest): Answer<CommitOut
   const { operation } = request.options;
   if (operation !== undefined) end(tables, request.instance, operation);
   return { value: { kind: "committed" }, number: tables.counters(partition).promised };
+}
+
+/** Refuses a change that rests on other system records than there are. */
+export function requireGiven(tables: Tables, given: readonly GivenRecord[] = []): void {
+  const isOther = ({ uniqueIdentifier, tag }: GivenRecord) =>
+    (tables.row(systemInstance, uniqueIdentifier)?.tag ?? "") !== tag;
+  if (given.some(isOther)) throw new StoreUnavailable("superseded", supersededMessage);
 }
 
 function closed(tables: Tables, request: CommitRequest): CommitOutcome | undefined {

@@ -7,6 +7,7 @@ import {
   digestsOf,
   encodeRecord,
   type FindQuery,
+  type GivenRecord,
   indexTerms,
   inMask,
   type Leaf,
@@ -34,7 +35,16 @@ import {
 } from "@holdfast/engine";
 import { keys, metaPartition, type Row, type Tables } from "./database.ts";
 import type { RedisProcess } from "./redis-process.ts";
-import { type Answer, commit, end, putAside, reserve, type StoreFlaw, served } from "./scripts.ts";
+import {
+  type Answer,
+  commit,
+  end,
+  putAside,
+  requireGiven,
+  reserve,
+  type StoreFlaw,
+  served,
+} from "./scripts.ts";
 import type { SubmitOptions } from "./store-session.ts";
 
 const leavesMax = 1_000;
@@ -196,10 +206,14 @@ export class SimStore implements OwnStore {
     instance: string,
     ids: readonly string[],
     operation: string,
+    given?: readonly GivenRecord[],
   ): Promise<ReserveOutcome> {
     const sinceMs = this.#keeper.now().wallMs;
     return this.#change(
-      (tables) => counted(tables, reserve(tables, instance, ids, operation, sinceMs)),
+      (tables) => {
+        requireGiven(tables, given);
+        return counted(tables, reserve(tables, instance, ids, operation, sinceMs));
+      },
       { partition: metaPartition },
     );
   }

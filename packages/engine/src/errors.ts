@@ -21,6 +21,8 @@ export type StoreFailure =
   | "reserved"
   /** Another leader has a higher epoch. */
   | "deposed"
+  /** The regions are others than those that the change was decided for; nothing was written. */
+  | "superseded"
   /** The region was retired by an operator: it must rejoin before it serves. */
   | "retired";
 
@@ -33,6 +35,9 @@ export class StoreUnavailable extends Error {
     this.failure = failure;
   }
 }
+
+/** What `StoreUnavailable("superseded")` says, whichever store refuses. */
+export const supersededMessage = "the regions have changed since this was decided; try again";
 
 /** The instance's keys cannot be opened now: its root of trust is unreachable, or refuses. */
 export class KeyRingUnavailable extends Error {

@@ -29,7 +29,13 @@ export {
   withFields,
 } from "./document.ts";
 export type { StoreFailure } from "./errors.ts";
-export { KeyRingUnavailable, RootOfTrustError, SealBroken, StoreUnavailable } from "./errors.ts";
+export {
+  KeyRingUnavailable,
+  RootOfTrustError,
+  SealBroken,
+  StoreUnavailable,
+  supersededMessage,
+} from "./errors.ts";
 export { defaultSettings, Engine, type EngineOptions } from "./execute.ts";
 export type { FindCursor, FindPage, FindQuery } from "./find.ts";
 export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./index-terms.ts";
@@ -61,6 +67,7 @@ export { ObjectKekStore, type SystemWriter } from "./object-kek-store.ts";
 export type { Event, Observer } from "./observe.ts";
 export type {
   ChangePage,
+  GivenRecord,
   Leaf,
   LeafPage,
   Levels,

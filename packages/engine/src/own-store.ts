@@ -23,6 +23,12 @@ export interface OwnFindPage extends FindPage {
   readonly objects: readonly OwnStoredObject[];
 }
 
+/** A system record on which a change rests: what it said is still so while it has this tag, empty where it is not there. */
+export interface GivenRecord {
+  readonly uniqueIdentifier: string;
+  readonly tag: Tag | "";
+}
+
 /** How a change is written into a region's own store. */
 export interface OwnCommitOptions extends CommitOptions {
   /** Called once the change is written, and before it is durable: the push to the other region begins here. */
@@ -37,6 +43,8 @@ export interface OwnCommitOptions extends CommitOptions {
    * `reservationLost`; all of its reservations in the partition end in the same step.
    */
   readonly operation?: string;
+  /** Where one of these is another by now, nothing is written: rejects with `StoreUnavailable("superseded")`. */
+  readonly given?: readonly GivenRecord[];
 }
 
 /** One agreed operation's hold on records of an instance. */
@@ -143,8 +151,13 @@ export interface OwnStore extends ObjectStore {
     options?: OwnCommitOptions,
   ): Promise<CommitOutcome>;
 
-  /** All or none; the same operation may reserve again. Records need not exist. */
-  reserve(instance: string, ids: readonly string[], operation: string): Promise<ReserveOutcome>;
+  /** All or none; the same operation may reserve again. Records need not exist. `given` is as in `commit`. */
+  reserve(
+    instance: string,
+    ids: readonly string[],
+    operation: string,
+    given?: readonly GivenRecord[],
+  ): Promise<ReserveOutcome>;
   /** Ends all reservations of an operation in an instance; tells how many there were. */
   release(instance: string, operation: string, epoch?: number): Promise<number>;
   /** All reservations. */

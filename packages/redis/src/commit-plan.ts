@@ -4,6 +4,7 @@ import {
   type CommitOutcome,
   encodeAudit,
   encodeRecord,
+  type GivenRecord,
   indexTerms,
   type ManagedObject,
   nameOfTerm,
@@ -11,12 +12,20 @@ import {
   StoreUnavailable,
   stateOf,
   stateValues,
+  supersededMessage,
+  sysPartition,
   systemInstance,
   type Tag,
   tagOf,
 } from "@holdfast/engine";
 import type { Argument } from "./command-line.ts";
-import { instanceKeys, ownRecordKey, type PartitionKeys, termPlace } from "./keys.ts";
+import {
+  instanceKeys,
+  ownRecordKey,
+  type PartitionKeys,
+  partitionKeys,
+  termPlace,
+} from "./keys.ts";
 import type { Reply } from "./replies.ts";
 
 /** What `commit.lua` gets, and how to read its answer. */
@@ -28,6 +37,8 @@ export interface CommitPlan {
 }
 
 interface PlanSettings {
+  /** In hexadecimal digits. */
+  readonly storeId: string;
   readonly auditEntriesMax: number;
   readonly commonTermMin: number;
 }
@@ -40,6 +51,7 @@ interface Row {
 }
 
 const fixedKeys = 10;
+const systemRecord = partitionKeys(sysPartition).record;
 const none = Buffer.alloc(0);
 
 /** The script's input for all changes of a commit. */
@@ -75,7 +87,7 @@ function plan(
   rows: readonly Row[],
   audit: readonly AuditEvent[],
   settings: PlanSettings,
-  { joined = false, operation = "" }: OwnCommitOptions,
+  { joined = false, operation = "", given = [] }: OwnCommitOptions,
 ): CommitPlan {
   const { status, live, destroyed } = instanceKeys(partition.prefix, instance);
   const { head, counters, changes, digests } = partition;
@@ -91,6 +103,9 @@ function plan(
     refusing(instance, joined),
     operation,
     partition.record,
+    Buffer.from(settings.storeId, "hex"),
+    String(given.length),
+    ...given.flatMap((one) => [String(keys.push(givenKey(one))), givenTag(one)]),
     String(entries.length),
     ...entries,
     String(rows.length),
@@ -100,6 +115,16 @@ function plan(
     pushRow(args, row, id, buckets, joined);
   }
   return { keys, args, outcome: (reply) => outcomeOf(reply, rows, buckets) };
+}
+
+/** The key of a record that must be as given; it lies in `{sys}`. */
+export function givenKey({ uniqueIdentifier }: GivenRecord): Buffer {
+  return ownRecordKey(systemRecord, uniqueIdentifier);
+}
+
+/** The tag that it must have, as its first bytes have it. */
+export function givenTag({ tag }: GivenRecord): Buffer {
+  return Buffer.from(tag, "hex");
 }
 
 /** Which statuses of an instance refuse a commit: the system's own records belong to none. */
@@ -217,6 +242,7 @@ function outcomeOf(reply: Reply, rows: readonly Row[], buckets: Buckets): Commit
   const after = rows[Number(index ?? 0) - 1]?.after;
   if (reply.result === "committed") return { kind: "committed" };
   if (reply.result === "instanceClosed") return { kind: "instanceClosed" };
+  if (reply.result === "superseded") throw new StoreUnavailable("superseded", supersededMessage);
   const held = after && heldOutcome(reply.result, after.uniqueIdentifier, hash);
   if (held !== undefined) return held;
   if (after !== undefined && reply.result === "conflict") {

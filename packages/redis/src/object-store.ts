@@ -134,7 +134,9 @@ export class RedisObjects {
       return { kind: "conflict", uniqueIdentifier: foreign.after.uniqueIdentifier };
     }
     const number = partitionOf(instance);
-    const plan = commitPlan(keysOf(number), instance, changes, audit, settings, options);
+    const { storeId } = tenure;
+    const planned = { ...settings, storeId };
+    const plan = commitPlan(keysOf(number), instance, changes, audit, planned, options);
     const started = this.#now();
     const { written } = options;
     const { keys, args } = plan;
@@ -150,7 +152,9 @@ export class RedisObjects {
     if (tenure?.reader === undefined) return false;
     if (isForeign(instance, { kind: "update", before, after })) return false;
     try {
-      const plan = servedPlan(keysOf(partitionOf(instance)), instance, before, after, settings);
+      const keys = keysOf(partitionOf(instance));
+      const planned = { ...settings, storeId: tenure.storeId };
+      const plan = servedPlan(keys, instance, before, after, planned);
       const answer = await tenure.reader.connection.run(scripts.commit, plan.keys, plan.args);
       return readReply(answer).result === "committed";
     } catch {

@@ -1,12 +1,15 @@
 import {
+  type GivenRecord,
   partitionOf,
   type Reservation,
   type ReserveOutcome,
   StoreUnavailable,
+  supersededMessage,
   sysPartition,
   uuidText,
 } from "@holdfast/engine";
 import { Answers, refuseDeposed } from "./answers.ts";
+import { givenKey, givenTag } from "./commit-plan.ts";
 import { allPartitions, ownRecordKey, partitionKeys, sysKeys } from "./keys.ts";
 import type { StoreContext } from "./tenure.ts";
 import type { Tenures } from "./tenures.ts";
@@ -48,19 +51,22 @@ export class Reservations {
     instance: string,
     ids: readonly string[],
     operation: string,
+    given: readonly GivenRecord[] = [],
   ): Promise<ReserveOutcome> {
     const partition = partitionOf(instance);
     const { head, record, reserved } = partitionKeys(partition);
     const members = ids.map((id) => ownRecordKey("", id));
     const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+    const storeId = Buffer.from(tenure.storeId, "hex");
     const sinceMs = String(Math.floor(this.#context.lease.now().wallMs));
     const reply = await tenure.committer.submit(
       this.#context.scripts.reserve,
       partition,
-      [head, reserved],
-      [sinceMs, operation, instance, record, ...members],
+      [head, reserved, ...given.map(givenKey)],
+      [sinceMs, operation, instance, record, storeId, ...given.map(givenTag), ...members],
     );
     if (reply.result === "committed") return { kind: "reserved" };
+    if (reply.result === "superseded") throw new StoreUnavailable("superseded", supersededMessage);
     if (reply.result === "tooMany") {
       throw new StoreUnavailable("reserved", "too many agreed operations are under way");
     }

@@ -38,6 +38,7 @@ const rows = {
       "instanceClosed",
       "reserved",
       "reservationLost",
+      "superseded",
     ],
   },
   "append-audit": { keys: [...partition, "audit"], more: false, results: committed },
@@ -59,7 +60,11 @@ const rows = {
   },
   "set-status": { keys: [...partition, "status"], more: false, results: committed },
 
-  reserve: { keys: ["head", "reserved"], more: false, results: [...committed, "held", "tooMany"] },
+  reserve: {
+    keys: ["head", "reserved"],
+    more: true,
+    results: [...committed, "held", "tooMany", "superseded"],
+  },
   release: { keys: ["head", "epoch", "reserved"], more: false, results: fenced },
   reservations: { keys: ["head"], more: true, results: found },
 

@@ -130,8 +130,8 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
     return this.#queue.append(instance, events, strict);
   }
 
-  reserve(instance: string, ids: readonly string[], operation: string): Promise<ReserveOutcome> {
-    return this.#reservations.reserve(instance, ids, operation);
+  reserve(...given: Parameters<OwnStore["reserve"]>): Promise<ReserveOutcome> {
+    return this.#reservations.reserve(...given);
   }
 
   async release(instance: string, operation: string, epoch?: number): Promise<number> {

@@ -2,6 +2,7 @@ import type {
   AuditEvent,
   Change,
   CommitOutcome,
+  GivenRecord,
   ManagedObject,
   OwnStore,
   ReserveOutcome,
@@ -9,6 +10,7 @@ import type {
 } from "@holdfast/engine";
 import { type MergeOptions, mergeInto } from "./merge.ts";
 import type { Peer } from "./ports.ts";
+import { failureIn } from "./waiting.ts";
 
 /** One region's part in an agreed operation. All methods reject with `StoreUnavailable` in a bounded time. */
 export interface AgreementSite {
@@ -26,19 +28,35 @@ export interface AgreementSite {
   merge(objects: readonly ManagedObject[]): Promise<boolean>;
 }
 
-/** The region's own store as a part of its agreed operations; `first` claims names, before anything is decided. */
+/** What a region's own part in an agreed operation needs. */
+export interface OwnSiteOptions {
+  /** Claims names, before anything is decided. */
+  readonly first: boolean;
+  /** The regions' records as they were when it was decided who must agree. */
+  readonly given: readonly GivenRecord[];
+  readonly merging: MergeOptions;
+}
+
+/** The region's own store as a part of its agreed operations. */
 export function ownSite(
   region: string,
   own: OwnStore,
-  first: boolean,
-  merging: MergeOptions,
+  { first, given, merging }: OwnSiteOptions,
 ): AgreementSite {
   return {
     region,
-    reserve: (instance, ids, operation) => own.reserve(instance, ids, operation),
+    reserve: (instance, ids, operation) => own.reserve(instance, ids, operation, given),
     read: (instance, ids) => own.read(instance, ids),
-    write: (instance, changes, audit, operation) =>
-      own.commit(instance, changes, audit, { operation, joined: !first }),
+    write: async (instance, changes, audit, operation) => {
+      try {
+        return await own.commit(instance, changes, audit, { operation, joined: !first, given });
+      } catch (error) {
+        if (failureIn(error).failure !== "superseded") throw error;
+        // Nothing was written, and what was reserved was so for other regions.
+        const uniqueIdentifier = changes[0]?.after.uniqueIdentifier ?? "";
+        return { kind: "reservationLost", uniqueIdentifier };
+      }
+    },
     release: (instance, operation) => own.release(instance, operation),
     merge: async (objects) => {
       const merged = await mergeInto(own, objects, merging);
@@ -67,9 +85,9 @@ export function sitesInOrder(
   region: string,
   own: OwnStore,
   others: readonly Peer[],
-  merging: MergeOptions,
+  options: Omit<OwnSiteOptions, "first">,
 ): readonly AgreementSite[] {
   const first = others.every((peer) => region < peer.region);
-  const sites = [ownSite(region, own, first, merging), ...others.map(peerSite)];
+  const sites = [ownSite(region, own, { first, ...options }), ...others.map(peerSite)];
   return sites.toSorted((a, b) => (a.region < b.region ? -1 : 1));
 }

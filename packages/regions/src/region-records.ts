@@ -1,7 +1,9 @@
 import {
+  type GivenRecord,
   type OwnStore,
   type RegionEntry,
   readRegionRecord,
+  type StoredObject,
   StoreUnavailable,
   systemIdentifier,
   systemInstance,
@@ -23,6 +25,10 @@ function unwritten(region: string): RegionEntry {
   return { region, generation: 1, retired: 0 };
 }
 
+function givenRecord(region: string, copy: StoredObject | undefined): GivenRecord {
+  return { uniqueIdentifier: regionIdentifier(region), tag: copy?.tag ?? "" };
+}
+
 /** What the own store says of the regions, as last read, and what another region said of this one. */
 export class RegionRecords {
   readonly region: string;
@@ -32,6 +38,7 @@ export class RegionRecords {
   /** Region → the generation that it said it is of: its record may be younger than the own store's data. */
   readonly #generations = new Map<string, number>();
   #heard = 0;
+  #given: readonly GivenRecord[];
   #read = false;
 
   constructor(options: {
@@ -42,6 +49,15 @@ export class RegionRecords {
     this.region = options.region;
     this.#own = options.own;
     this.#regions = [options.region, ...options.peers];
+    this.#given = this.#regions.map((region) => givenRecord(region, undefined));
+  }
+
+  /**
+   * The records as last read. A change that is decided by which regions there are carries them, so that a node that was
+   * paused meanwhile changes nothing by what it knew before.
+   */
+  get given(): readonly GivenRecord[] {
+    return this.#given;
   }
 
   /** A region as last read. */
@@ -67,6 +83,7 @@ export class RegionRecords {
   async refresh(): Promise<void> {
     const ids = this.#regions.map(regionIdentifier);
     const copies = await this.#own.read(systemInstance, ids);
+    this.#given = this.#regions.map((region, at) => givenRecord(region, copies[at]));
     for (const copy of copies) {
       const entry = copy && readRegionRecord(copy.object);
       if (entry !== undefined) this.#entries.set(entry.region, entry);

@@ -65,6 +65,8 @@ export interface RegionalHealth {
 }
 
 const reservedPauseMs = 50;
+/** How often a change is decided that finds other regions than it was decided for. */
+const triesMax = 4;
 
 type Committed = Extract<CommitOutcome, { readonly kind: "committed" }>;
 
@@ -151,7 +153,9 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     audit: readonly AuditEvent[],
     options: CommitOptions = {},
   ): Promise<CommitOutcome> {
-    if (options.agreed === true) return await this.#commitAgreed(instance, changes, audit);
+    if (options.agreed === true) {
+      return await this.#decidedAnew(() => this.#commitAgreed(instance, changes, audit));
+    }
     const { from, writes } = this.#watch.now();
     let again = false;
     if ((from === "local" && writes) || this.#isAlone()) {
@@ -220,11 +224,20 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
    * A commit in the own store alone, pushed to the other regions: what a client of this region gets while it serves
    * from there, and what a client of another region gets that this one serves.
    */
-  async commitOwn(
+  commitOwn(
     instance: string,
     changes: readonly Change[],
     audit: readonly AuditEvent[],
   ): Promise<CommitOutcome> {
+    return this.#decidedAnew(() => this.#commitOwn(instance, changes, audit));
+  }
+
+  async #commitOwn(
+    instance: string,
+    changes: readonly Change[],
+    audit: readonly AuditEvent[],
+  ): Promise<CommitOutcome> {
+    const { given } = this.records;
     const others = changes.length === 0 ? [] : this.#watch.others();
     const required = this.#options.peerAcknowledgement === "required";
     if (required) requireAll(others);
@@ -233,7 +246,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
       pushed ??= this.#push(others, changes);
     };
     const outcome = await this.#untilFree(() =>
-      this.#own.commit(instance, changes, audit, { written }),
+      this.#own.commit(instance, changes, audit, { written, given }),
     );
     if (outcome.kind !== "committed") return outcome;
     if (others.length === 0) return this.#acknowledged(true, others);
@@ -353,17 +366,32 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     if (from === "none") throw new StoreUnavailable(this.#whyNone(), reason);
     if (from !== "local" || !writes) throw new StoreUnavailable("noAgreement", reason);
     const { region, timers, ids, observe } = this.#options;
-    const others = await this.#othersNow();
-    if (others.length === 0) return await this.commitOwn(instance, changes, audit);
+    await this.#othersNow();
+    // Of one moment: the regions that are asked, and what the store must still say of them.
+    const [others, { given }] = [this.#watch.others(), this.records];
+    if (others.length === 0) return await this.#commitOwn(instance, changes, audit);
     requireAll(others);
     const merging = { from: region, timers, observe, reservedMs: this.#reservedMs };
-    const sites = sitesInOrder(region, this.#own, others, merging);
+    const sites = sitesInOrder(region, this.#own, others, { given, merging });
     const reservedMs = this.#reservedMs;
     return await this.#parts.agree(
       sites,
       { instance, changes, audit },
       { timers, ids, observe, reservedMs },
     );
+  }
+
+  /** Where a region was retired or rejoined meanwhile, nothing was written: decides again, by the regions of now. */
+  async #decidedAnew(attempt: () => Promise<CommitOutcome>): Promise<CommitOutcome> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (failureIn(error).failure !== "superseded" || tries >= triesMax) throw error;
+      }
+      await this.records.refresh();
+      this.records.refuseRetired(this.#options.region);
+    }
   }
 
   /** The other regions; whoever is left out must still be retired now, and not a moment ago. */

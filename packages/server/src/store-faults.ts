@@ -27,6 +27,7 @@ export function storeFault(error: unknown, config: Config, configFile: string): 
     noAgreement: "start a node of the other region, or correct the address under `peer`",
     reserved: "wait until the leaders have resolved it",
     deposed: "try again",
+    superseded: "try again",
     retired: `run \`holdfast region rejoin --config ${configFile}\``,
   } as const;
   return new StartError(`${setting}: ${where}: ${reason}; ${mends[error.failure]}`);

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { joins, written } from "./own-commit-conformance.ts";
 import { counting } from "./own-counts-conformance.ts";
+import { resting } from "./own-given-conformance.ts";
 import { damaged, leading } from "./own-leader-conformance.ts";
 import { changes, digests } from "./own-replication-conformance.ts";
 import { agreed, held, reserving } from "./own-reservation-conformance.ts";
@@ -29,6 +30,7 @@ export function ownStoreConformance(name: string, open: () => Promise<OwnStoreSu
     describe("reserving", () => reserving(world));
     describe("a reserved record", () => held(world));
     describe("agreed writes", () => agreed(world));
+    describe("resting on system records", () => resting(world));
     describe("changes", () => changes(world));
     describe("digests", () => digests(world));
     describe("counts", () => counting(world));

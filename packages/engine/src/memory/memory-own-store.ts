@@ -175,6 +175,7 @@ export class MemoryOwnStore implements OwnStore {
     if (foreign !== undefined) {
       return { kind: "conflict", uniqueIdentifier: foreign.after.uniqueIdentifier };
     }
+    this.#partition(systemInstance).requireGiven(options.given);
     const partition = this.#partition(instance);
     const refusal =
       this.#closed(instance, options, changes) ?? partition.refusal(instance, changes, options);
@@ -223,12 +224,10 @@ export class MemoryOwnStore implements OwnStore {
 
   // Reservations.
 
-  async reserve(
-    instance: string,
-    ids: readonly string[],
-    operation: string,
-  ): Promise<ReserveOutcome> {
+  async reserve(...all: Parameters<OwnStore["reserve"]>): Promise<ReserveOutcome> {
+    const [instance, ids, operation, given] = all;
     this.#require("write");
+    this.#partition(systemInstance).requireGiven(given);
     const partition = this.#partition(instance);
     for (const uniqueIdentifier of ids) {
       const hold = partition.holds.get(uniqueIdentifier);

@@ -1,7 +1,7 @@
-import { StoreUnavailable } from "../errors.ts";
+import { StoreUnavailable, supersededMessage } from "../errors.ts";
 import { indexTerms, nameOfTerm } from "../index-terms.ts";
 import { type State, stateOf } from "../lifecycle.ts";
-import type { OwnCommitOptions, PeerCursor, StateCounts } from "../own-store.ts";
+import type { GivenRecord, OwnCommitOptions, PeerCursor, StateCounts } from "../own-store.ts";
 import { partitionCount } from "../partition.ts";
 import type { Change, CommitOutcome, StoredObject } from "../ports.ts";
 import type { ManagedObject, Tag } from "../record.ts";
@@ -74,6 +74,13 @@ export class MemoryPartition {
     return (
       this.#heldOrChanged(instance, changes, options) ?? this.#nameTaken(instance, changes, options)
     );
+  }
+
+  /** Refuses a change that rests on other records than there are. */
+  requireGiven(given: readonly GivenRecord[] = []): void {
+    const isOther = ({ uniqueIdentifier: id, tag }: GivenRecord) =>
+      (this.rows.get(id)?.tag ?? "") !== tag;
+    if (given.some(isOther)) throw new StoreUnavailable("superseded", supersededMessage);
   }
 
   /** Writes an object that nothing refuses; what it was before is as it was where the tag is the same. */

@@ -5,12 +5,13 @@
 -- ARGV  1 audit entries kept  2 instance  3 entries from which a term may be common  4 which statuses refuse the commit
 --       ("open": all but Installed, "known": Deleted, unless every object is
 --       destroyed, "none")  5 operation that writes, or empty  6 prefix of records
---       7 number of events, the events, number of changes, then each: kind (create | update | served)  identifier  tag
+--       7 store id (16 bytes), number of records that must be as given, then each: its key (index in KEYS) and tag
+--       8 number of events, the events, number of changes, then each: kind (create | update | served)  identifier  tag
 --       before (empty for create)  tag after  record  state before (a digit; empty for create)  state after  number of
 --       terms, then each: what ("-" drop, "+" add, "u" add as one that at most one live object has, "n" add so and
 --       claim, "c" keep: nobody else may claim it)  bucket (index in KEYS)  hash
 -- →     {"committed", change number} | {"conflict", change number, index of the change} | {"nameTaken", change number,
---       index of the change, hash} | {"reserved", change number, index of the change, operation} | {"reservationLost",
+--       index of the change, hash} | {"superseded", change number} | {"reserved", change number, index of the change, operation} | {"reservationLost",
 --       change number, index of the change} | {"instanceClosed", change number} | {"notInitialised"}
 -- Header of a record: tag (16 bytes), promised change number, creation counter, change number (6 bytes each).
 --- include head
@@ -20,16 +21,21 @@
 --- include reserved
 --- include digest
 --- include states
+--- include given
 local head, counters, status, live, destroyed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local changes, digests, audit, reserved, states = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local instance, operation, records = ARGV[2], ARGV[5], ARGV[6]
-if not initialised(head) then return { "notInitialised" } end
+if not is_store(head, ARGV[7]) then return { "notInitialised" } end
 local number, promised = count(counters, "change"), count(counters, "promised")
 local created = count(counters, "created")
-local next_arg = 6
+local next_arg = 7
 local function take()
   next_arg = next_arg + 1
   return ARGV[next_arg]
+end
+for _ = 1, tonumber(take()) do
+  local record, tag = KEYS[tonumber(take())], take()
+  if is_superseded(record, tag) then return { "superseded", number } end
 end
 local events = {}
 for i = 1, tonumber(take()) do events[i] = take() end

@@ -60,6 +60,7 @@ const failures: { readonly [Failure in StoreFailure]: true } = {
   noAgreement: true,
   reserved: true,
   deposed: true,
+  superseded: true,
   retired: true,
 };
 

@@ -182,7 +182,7 @@ export class MemoryRegions implements AsyncDisposable {
         if (agreed) {
           if (!this.linked)
             throw new StoreUnavailable("noAgreement", "the other region is cut off");
-          const sites = sitesInOrder(name, own, [peer], merging);
+          const sites = sitesInOrder(name, own, [peer], { given: [], merging });
           const wanted = { instance, changes, audit };
           const around = { timers, ids, observe: () => undefined, reservedMs: 2_000 };
           return await agreedCommit(sites, wanted, around);

@@ -3,6 +3,11 @@ local function initialised(key)
   return redis.call("STRLEN", key) == 22
 end
 
+-- Whether this is the store that the caller means, and not another one in its place.
+local function is_store(key, id)
+  return initialised(key) and redis.call("GETRANGE", key, 0, 15) == id
+end
+
 local function count(counters, field)
   local value = redis.call("HGET", counters, field)
   if not value then return 0 end
