@@ -23,21 +23,28 @@ function toolsOf({ time }: TestRegions, { name, own, other, events }: TestRegion
  * there, and how to let it go on.
  */
 function paused({ own }: TestRegion) {
-  const gate = Promise.withResolvers<void>();
-  const reached = Promise.withResolvers<void>();
+  const [gate, reached] = [signal(), signal()];
   const original = own.commit.bind(own) as (...all: unknown[]) => Promise<never>;
   let first = true;
   Object.assign(own, {
     commit: async (...all: unknown[]) => {
       if (all[0] === instance && first) {
         first = false;
-        reached.resolve();
-        await gate.promise;
+        reached.give();
+        await gate.given;
       }
       return original(...all);
     },
   });
-  return { reached: reached.promise, resume: gate.resolve };
+  return { reached: reached.given, resume: gate.give };
+}
+
+function signal() {
+  let give = (): void => undefined;
+  const given = new Promise<void>((resolve) => {
+    give = resolve;
+  });
+  return { given, give };
 }
 
 test("a node that was paused while it was alone destroys nothing alone once the other region has rejoined", async () => {
