@@ -1,5 +1,6 @@
 export { AdminClient, type AdminClientOptions, type CallOptions } from "./client/client.ts";
 export { AdminProblem, AdminUnreachable } from "./client/errors.ts";
+export { type Fault, faultsOf } from "./contract/faults.ts";
 export { type Contract, contract, type Handlers } from "./contract/index.ts";
 export { ManagementError, type ProblemCode, problems } from "./contract/problems.ts";
 export {

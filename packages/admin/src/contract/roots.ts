@@ -7,8 +7,14 @@ const identifier = z.string().min(1).max(256);
 /** A secret in a request: itself, which is sealed at once, or where the node finds it. Never in an answer. */
 const secret = z.union([
   z.object({ value: z.string().min(1).max(4096) }).strict(),
-  z.object({ env: z.string().regex(/^[A-Za-z_]\w{0,127}$/) }).strict(),
-  z.object({ file: z.string().regex(/^[\w.-]{1,128}$/) }).strict(),
+  z
+    .object({
+      env: z.string().regex(/^[A-Za-z_]\w{0,127}$/, "the name of an environment variable"),
+    })
+    .strict(),
+  z
+    .object({ file: z.string().regex(/^[\w.-]{1,128}$/, "the name of a file, without a folder") })
+    .strict(),
 ]);
 
 /** Which kind of key manager. */

@@ -70,7 +70,15 @@ export const description = z.string().max(1024);
 
 /** Labels by which instances are grouped. */
 export const labels = z
-  .record(z.string().regex(/^[A-Za-z0-9._/-]{1,64}$/), z.string().max(256))
+  .record(
+    z
+      .string()
+      .regex(
+        /^[A-Za-z0-9._/-]{1,64}$/,
+        "1 to 64 letters, digits, dots, underscores, slashes or hyphens",
+      ),
+    z.string().max(256),
+  )
   .refine((all) => Object.keys(all).length <= 32, "at most 32 labels");
 
 /** A query's switch. */

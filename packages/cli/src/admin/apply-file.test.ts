@@ -55,10 +55,15 @@ describe("a declaration", () => {
 
   test.each([
     ["instances: [", "not YAML"],
-    ["{}", "instances: "],
+    ["{}", "instances.yaml: instances is missing"],
+    ["instances: [{ nam: a }]", "instances.yaml: instances.0.nam is not known here"],
+    ["instances: [{ name: [a] }]", "instances.yaml: instances.0.name must be a text"],
     ["instances: [{ name: a }, { name: a }]", "instance a is declared twice"],
-    ["instances: [{ name: a, descripton: b }]", "instances.0"],
-    ["instances: [{ name: a, rootOfTrust: { a: { type: nonsense } } }]", "rootOfTrust.a.type"],
+    ["instances: [{ name: a, descripton: b }]", "instances.0.descripton is not known here"],
+    [
+      "instances: [{ name: a, rootOfTrust: { a: { type: nonsense } } }]",
+      "rootOfTrust.a.type must be one of local, key-protect, hpcs, pkcs11",
+    ],
     ["instances: [{ name: a, certificates: [{ name: b, file: missing.pem }] }]", "missing.pem"],
   ])("%j is refused, and says where", (content, wanted) => {
     const path = write("instances.yaml", content);

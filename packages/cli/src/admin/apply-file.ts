@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { faultsOf } from "@holdfast/admin";
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { Failure, readGiven, reasonOf } from "../failure.ts";
@@ -57,8 +58,10 @@ export function readDeclaration(path: string): readonly WantedInstance[] {
   if (broken !== undefined) throw new Failure(`${path}: not YAML: ${reasonOf(broken)}`);
   const parsed = file.safeParse(document.toJS());
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new Failure(`${path}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "is wrong"}`);
+    // A typing error is the cause of the field that is missing.
+    const faults = faultsOf(parsed.error.issues);
+    const fault = faults.find(({ says }) => says === "is not known here") ?? faults[0];
+    throw new Failure(`${path}: ${fault?.path.join(".") ?? ""} ${fault?.says ?? "is wrong"}`);
   }
   const folder = path === "-" ? process.cwd() : dirname(resolve(path));
   const { instances } = parsed.data;

@@ -104,7 +104,8 @@ function addField(command: Command, field: Field, row: CommandRow): void {
     return;
   }
   if (row.secrets?.includes(name) === true) {
-    command.option(`${optionOf(name)}-file <file>`, `file with it; asked for at a terminal`);
+    const text = ["file with it on its first line", description, "asked for at a terminal"];
+    command.option(`${optionOf(name)}-file <file>`, text.filter((part) => part !== "").join("; "));
     return;
   }
   if (kind === "choice") {

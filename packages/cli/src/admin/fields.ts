@@ -40,7 +40,10 @@ export function fieldsOf(schema: z.core.$ZodType | undefined): readonly Field[] 
   return Object.entries(shape ?? {}).map(([name, field]) => {
     const { inner, required } = bare(field);
     const { kind, choices = [] } = kinds[typeOf(inner)]?.(inner) ?? { kind: "json" as const };
-    return { name, kind, choices, required, description: describe(field) };
+    const description = [describe(field), rangeOf(inner), usualOf(field)]
+      .filter((part) => part !== "")
+      .join("; ");
+    return { name, kind, choices, required, description };
   });
 }
 
@@ -62,6 +65,7 @@ interface Definition {
   readonly shape?: Readonly<Record<string, z.core.$ZodType>>;
   readonly entries?: Readonly<Record<string, string>>;
   readonly format?: string;
+  readonly defaultValue?: unknown;
 }
 
 function definition(schema: z.core.$ZodType): Definition {
@@ -109,6 +113,21 @@ function bare(schema: z.core.$ZodType): {
     if (next === undefined) return { inner, required };
     inner = next;
   }
+}
+
+/** What a number or a text may be; a text's length only where somebody may meet the limit. */
+function rangeOf(schema: z.core.$ZodType): string {
+  const { minimum, maximum } = schema._zod.bag as Partial<Record<"minimum" | "maximum", number>>;
+  if (minimum === undefined || maximum === undefined) return "";
+  if (typeOf(schema) === "number") return `${minimum} to ${maximum}`;
+  return typeOf(schema) === "string" && minimum > 1 ? `${minimum} to ${maximum} characters` : "";
+}
+
+/** What a field is where it is not given. */
+function usualOf(schema: z.core.$ZodType): string {
+  const { type, defaultValue } = definition(schema);
+  const plain = typeof defaultValue === "number" || typeof defaultValue === "string";
+  return type === "default" && plain ? `${defaultValue} unless given` : "";
 }
 
 /** The description stands on the field, or on what it wraps. */

@@ -6,6 +6,7 @@ import type { Operation } from "./build.ts";
 import { followEvents, listEvents, refuseWithFollow } from "./events.ts";
 import { showServerCertificates } from "./every-node.ts";
 import { camel, optionOf } from "./fields.ts";
+import { inOptions } from "./in-options.ts";
 import { keepOutputs, outputsOf } from "./outputs.ts";
 import { firstLine, parseRoot, rootsByRegion } from "./root-option.ts";
 import { showAnswer, showList } from "./show.ts";
@@ -27,6 +28,18 @@ interface Sent {
 
 /** Carries out one operation and prints what came of it. */
 export async function runOperation(
+  operation: Operation,
+  args: readonly string[],
+  given: Given,
+): Promise<void> {
+  try {
+    await carryOut(operation, args, given);
+  } catch (error) {
+    throw inOptions(operation, error);
+  }
+}
+
+async function carryOut(
   operation: Operation,
   args: readonly string[],
   given: Given,

@@ -1,4 +1,4 @@
-import type { Route } from "@holdfast/admin";
+import { faultsOf, type Route } from "@holdfast/admin";
 import { z } from "zod";
 import { Refused } from "./problem.ts";
 
@@ -42,8 +42,8 @@ export function validated(schemas: Schemas, given: Given) {
   const part = (name: "params" | "query" | "body"): unknown => {
     const parsed = schemas[name].safeParse(given[name]);
     if (parsed.success) return parsed.data;
-    for (const { path, message } of parsed.error.issues) {
-      faults.push({ at: placeOf([name, ...path]), says: message });
+    for (const { path, says } of faultsOf(parsed.error.issues)) {
+      faults.push({ at: placeOf([name, ...path]), says });
     }
     return undefined;
   };
@@ -52,7 +52,7 @@ export function validated(schemas: Schemas, given: Given) {
   if (first === undefined) return call;
   throw new Refused({
     code: "invalid",
-    detail: `${first.at}: ${first.says}`,
+    detail: `${first.at} ${first.says}`,
     extra: { errors: faults.slice(0, faultsMax) },
   });
 }
