@@ -161,7 +161,7 @@ describe("a node", () => {
     const { err, code } = await run("serve", "--config", configFile());
     const { host, http } = region.node(0);
     expect(err).toBe(
-      `http.listen: ${host}:${http} is in use; stop what listens there or choose another port\n`,
+      `holdfast: http.listen: ${host}:${http} is in use; stop what listens there or choose another port\n`,
     );
     expect(code).toBe(2);
   });
@@ -224,7 +224,7 @@ describe("a start at a Redis", () => {
     const refused = await run("serve", "--config", path);
     expect(refused.err).toMatch(
       new RegExp(
-        `^store\\.address: ${redis.address}: .*restore its data .*; only if the store is new, run \`holdfast store init --config ${path}\``,
+        `^holdfast: store\\.address: ${redis.address}: .*restore its data .*; only if the store is new, run \`holdfast store init --config ${path}\``,
       ),
     );
     expect(refused.err.split("\n")).toHaveLength(2);
@@ -301,7 +301,7 @@ describe("a start at a Redis", () => {
     expect(kept.err).toContain("is connected: stop it first");
     expect(kept.code).toBe(2);
     const unknown = await run("store", "replicas", "--config", path, "--forget", "127.0.0.1:9");
-    expect(unknown.err).toBe("--forget 127.0.0.1:9: no such replica is known\n");
+    expect(unknown.err).toBe("holdfast: --forget 127.0.0.1:9: no such replica is known\n");
     expect(unknown.code).toBe(2);
   });
 });

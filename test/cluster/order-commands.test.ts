@@ -300,4 +300,13 @@ describe("what people read", () => {
     }
     expect(await out("complete", "--", "instance", "")).toContain("order");
   });
+
+  test("completion knows the instances of the site, and waits for no site that is out", async () => {
+    expect(await out("complete", "--", "instance", "show", "")).toMatch(/^declared\b/m);
+    expect(await out("complete", "--", "key", "list", "decl")).toMatch(/^declared\b/m);
+    const env = { HOLDFAST_URL: "https://127.0.0.1:9", HOLDFAST_TOKEN: "hf_none" };
+    const none = await run(["complete", "--", "instance", "show", ""], { env });
+    expect(none).toMatchObject({ code: 0, err: "" });
+    expect(none.out).not.toContain("declared");
+  });
 });

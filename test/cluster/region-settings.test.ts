@@ -161,7 +161,7 @@ describe.concurrent("a fault in the configuration ends the start with one line t
         );
         set(c, "tls", "key", "other-key.pem");
       },
-      /^tls\.key: .*other-key\.pem is not the key of/,
+      /^holdfast: tls\.key: .*other-key\.pem is not the key of/,
     ],
     [
       "a root key that all may read",
@@ -183,7 +183,7 @@ describe.concurrent("a fault in the configuration ends the start with one line t
     [
       "a certificate of two instances",
       (c) => c.instances.push({ ...first(c), name: "twin" }),
-      /^instances/,
+      /^holdfast: instances/,
     ],
     [
       "a password hash that is none",

@@ -15,6 +15,10 @@ describe("an attribute as text", () => {
     ["Sensitive=true", "Sensitive", true],
     ["x-Product=VMware vSphere", "x-Product", "VMware vSphere"],
     ["y-Note=", "y-Note", ""],
+    ["CryptographicAlgorithm=aes", "CryptographicAlgorithm", "AES"],
+    ["CryptographicAlgorithm=3DES", "CryptographicAlgorithm", "DES3"],
+    ["CryptographicAlgorithm=hmac-sha256", "CryptographicAlgorithm", "HMAC_SHA256"],
+    ["State=pre-active", "State", "PreActive"],
     ["Acme/colour=blue", "Acme/colour", "blue"],
   ])("%s", (text, name, value) => {
     expect(attributeJson(parseAttribute(text))).toEqual([name, value]);

@@ -7,6 +7,7 @@ import {
   attributes,
   enumerationOfTag,
   enumerations,
+  enumerationText,
   enumerationValue,
   maskBit,
   maskOfTag,
@@ -128,11 +129,28 @@ function maskFrom(tag: number, value: string): number {
     .reduce((all, bit) => all | bit, 0);
 }
 
+/** Names that everybody uses, and KMIP does not. */
+const commonNames: Readonly<Record<string, string>> = {
+  "3des": "des3",
+  tripledes: "des3",
+  "3desede": "des3",
+  desede: "des3",
+};
+
+/** The name of an algorithm as KMIP has it, from how people write it: `aes`, `3DES`, `hmac-sha256`. */
+export function algorithmFrom(text: string): string {
+  const { tag } = attributes.CryptographicAlgorithm;
+  return enumerationText(tag, enumerationFrom(tag, text)) ?? text;
+}
+
 function enumerationFrom(tag: number, value: string): number {
   const known = enumerationValue(tag, value);
   if (known !== undefined) return known;
   const name = enumerationOfTag(tag);
   const values = name === undefined ? [] : Object.keys(enumerations[name]);
+  const wanted = commonNames[simple(value)] ?? simple(value);
+  const found = values.find((each) => simple(each) === wanted);
+  if (found !== undefined) return enumerationFrom(tag, found);
   throw new Failure(`${value} is no ${name ?? "value"}; there are ${values.join(", ")}`);
 }
 

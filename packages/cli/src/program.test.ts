@@ -47,6 +47,16 @@ describe("holdfast decode", () => {
   });
 });
 
+test.each([
+  ["README.md", join(import.meta.dirname, "../../../README.md")],
+  ["the help of decode", join(import.meta.dirname, "commands/decode.ts")],
+])("the example of %s works as it is printed", (_name, file) => {
+  const example = /holdfast decode --hex ([0-9a-f]+)(?![0-9a-f.])/.exec(readFileSync(file, "utf8"));
+  const { status, stdout, stderr } = holdfast(["decode", "--hex", example?.[1] ?? ""]);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  expect(stdout).toContain("ProtocolVersionMajor");
+});
+
 describe("a fault is one line that says the mend, and an exit code", () => {
   const files = ["--cert", "no.pem", "--key", "no.pem", "--ca", "no.pem"];
   test.each<[readonly string[], string]>([

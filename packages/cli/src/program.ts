@@ -1,4 +1,3 @@
-import tab from "@bomb.sh/tab/commander";
 import { AdminProblem, AdminUnreachable } from "@holdfast/admin";
 import { ConnectionError, KmipClientError, MalformedResponseError } from "@holdfast/client";
 import { KmipError } from "@holdfast/kmip";
@@ -8,6 +7,7 @@ import { addAdminCommands } from "./admin/build.ts";
 import { addProfileCommands } from "./admin/profile-commands.ts";
 import { addDecode } from "./commands/decode.ts";
 import { addKmip } from "./commands/kmip.ts";
+import { addCompletion, instancesFor } from "./complete.ts";
 import { Failure, reasonOf } from "./failure.ts";
 import { serverCommands } from "./server-entry.ts";
 
@@ -21,8 +21,8 @@ const conflicting = 6;
 /** The version of this build; the package's own, held by a test. */
 export const version = "0.1.0";
 
-/** The command line as a whole. */
-export function createProgram(): Command {
+/** The command line as a whole; completion knows these instances. */
+export function createProgram(instances: readonly string[] = []): Command {
   const program = new Command("holdfast")
     .description("Holdfast: KMIP key management for VMware vSphere and vSAN encryption.")
     .exitOverride()
@@ -38,7 +38,7 @@ export function createProgram(): Command {
   addAdminCommands(program);
   addApply(program);
   addProfileCommands(program);
-  tab(program);
+  addCompletion(program, instances);
   return program;
 }
 
@@ -56,7 +56,8 @@ export async function run(args: readonly string[]): Promise<number> {
     return 0;
   }
   try {
-    await createProgram().parseAsync(args, { from: "user" });
+    const program = createProgram(await instancesFor(args));
+    await program.parseAsync(args, { from: "user" });
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageFault;

@@ -21,7 +21,7 @@ import { jittered } from "./waiting.ts";
 
 /** How a rejoin goes on, for whoever watches. */
 export interface RejoinProgress {
-  readonly step: "pushing" | "pulling" | "settling" | "done";
+  readonly step: "checked" | "pushing" | "pulling" | "settling" | "done";
   readonly records: number;
 }
 
@@ -59,6 +59,7 @@ export async function rejoinRegion(
   const { settleMs = 5_000, progress = () => undefined } = options;
   if (await isLost(survivor, tools)) return await rejoinAlone(tools);
   await checkRetired(survivor, tools);
+  progress({ step: "checked", records: 0 });
   const pushed = await pushAll(survivor, tools, progress);
   const first = await survivor.position();
   const pulled = await pullAll(survivor, undefined, first, tools, progress);

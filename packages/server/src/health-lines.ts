@@ -44,7 +44,7 @@ function from({ from, reason }: Observed["serving"]): string {
 function ability(able: boolean, { unwanted }: Said, why: string): string {
   if (unwanted !== undefined) return `no (${unwanted})`;
   if (able) return why === "" ? "ok" : `ok (but now ${why})`;
-  return why === "" ? "no (not for long enough yet)" : `no (${why})`;
+  return why === "" ? "no (it could again, and waits a moment to be sure)" : `no (${why})`;
 }
 
 function whyNoReads(

@@ -13,6 +13,10 @@ export interface LogRow<Event> {
   readonly fields: readonly (keyof Event)[];
   /** Strangers, or clients during an outage, can cause it as often as they like, so its lines are limited. */
   readonly limited?: true | ((event: Event) => boolean);
+  /** What makes two of them the same news: it is told once in ten minutes, with how often it came in between. */
+  readonly sameAs?: (event: Event) => string;
+  /** A cause is told without its stack, unless the log is at debug. */
+  readonly brief?: true;
 }
 
 /** Operations that change nothing; their success is logged at debug. */
@@ -176,11 +180,12 @@ export const logTable: {
     fields: ["state", "epoch", "reason"],
   },
   duty: {
-    // That the other region or the store is out is told once, by what watches them.
-    level: ({ ok, cause }) => (ok ? "debug" : isOutage(cause) ? "info" : "warn"),
+    level: ({ ok }) => (ok ? "debug" : "warn"),
     message: ({ ok }) => (ok ? "leader's duty done" : "leader's duty failed"),
     fields: ["duty", "durationMs", "done", "left", "cause"],
     limited: true,
+    sameAs: ({ ok, duty, cause }) => (ok ? "" : `${duty} ${String(cause)}`),
+    brief: true,
   },
   behind: undefined,
   duplicateNames: {
@@ -212,6 +217,8 @@ export const logTable: {
     message: "refused at the peer port",
     fields: ["address", "reason"],
     limited: true,
+    // A caller has another port each time.
+    sameAs: ({ address, reason }) => `${address.replace(/:\d+$/, "")} ${reason}`,
   },
   warning: {
     level: always("warn"),

@@ -51,6 +51,41 @@ const refused = {
   subject: "CN=x\n",
 } as const;
 
+describe("the same news", () => {
+  const peerRefused = (address: string): NodeEvent => ({
+    type: "peerRefused",
+    address,
+    reason: "no certificate",
+  });
+
+  test.each<[string, (at: number) => NodeEvent]>([
+    ["a duty that fails", () => duty(new StoreUnavailable("peerUnreachable", "cut off"))],
+    ["a caller at the peer port", (at) => peerRefused(`10.0.0.1:${50_000 + at}`)],
+  ])("%s is told once in ten minutes, and then how often it came", (_name, event) => {
+    const { log, lines, later } = logAt("info");
+    for (let at = 0; at < 100; at++) {
+      log.observe(event(at));
+      later(5_000);
+    }
+    expect(lines).toHaveLength(1);
+    later(600_000);
+    log.observe(event(100));
+    expect(lines).toHaveLength(2);
+    expect(lines[1]).toMatchObject({ level: "warn", repeats: 99 });
+    log.observe(duty(new StoreUnavailable("corrupt", "another cause")));
+    expect(lines).toHaveLength(3);
+  });
+
+  test("has no stack, unless the log is at debug", () => {
+    for (const level of ["info", "debug"] as const) {
+      const { log, lines } = logAt(level);
+      log.observe(duty(new StoreUnavailable("peerUnreachable", "cut off")));
+      expect(JSON.stringify(lines)).toContain("cut off");
+      expect(JSON.stringify(lines).includes("stack")).toBe(level === "debug");
+    }
+  });
+});
+
 describe("log", () => {
   test.each<[string, NodeEvent, string | undefined]>([
     ["a successful read", operation, "debug"],
@@ -75,7 +110,7 @@ describe("log", () => {
       { type: "connectionEnded", ending: "client", detail: "", instance: "", fingerprint: "" },
       "debug",
     ],
-    ["a duty that waits for a store", duty(new StoreUnavailable("peerUnreachable", "x")), "info"],
+    ["a duty that waits for a store", duty(new StoreUnavailable("peerUnreachable", "x")), "warn"],
     ["a duty that finds damage", duty(new StoreUnavailable("corrupt", "x")), "warn"],
     [
       "a store that closes",

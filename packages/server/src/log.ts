@@ -17,6 +17,9 @@ export interface LogOptions {
 /** Lines a second of each kind that strangers or an outage can cause. */
 const limitedLinesMax = 50;
 const causeDepthMax = 4;
+/** How long the same news is not told again, and how many are remembered: strangers cause some of them. */
+const sameMs = 10 * 60_000;
+const sameMax = 1000;
 /** Kept for a reader that is slow; further lines are dropped, since a log must not fill the memory. */
 const unwrittenBytesMax = 8 << 20;
 const closeMs = 1000;
@@ -29,6 +32,8 @@ export class Log {
   readonly #redacting: Logger;
   readonly #monotonicMs: () => number;
   readonly #limits = new Map<string, { sinceMs: number; lines: number; suppressed: number }>();
+  /** News that were told, the oldest first: when, and how often they came since. */
+  readonly #same = new Map<string, { readonly sinceMs: number; times: number }>();
   /** Standard output. */
   readonly #output: ReturnType<typeof pino.destination> | undefined;
   /** Names of instances by their identifiers. */
@@ -62,10 +67,13 @@ export class Log {
     const level = row.level(event);
     if (!this.#logger.isLevelEnabled(level)) return;
     const isLimited = typeof row.limited === "function" ? row.limited(event) : row.limited;
-    const suppressed = isLimited === true ? this.#admit(event.type) : 0;
-    if (suppressed === undefined) return;
+    const repeats = this.#repeats(event.type, row.sameAs?.(event) ?? "");
+    const suppressed = isLimited === true && repeats !== undefined ? this.#admit(event.type) : 0;
+    if (repeats === undefined || suppressed === undefined) return;
     const message = typeof row.message === "string" ? row.message : row.message(event);
-    const line = pick(event, row.fields);
+    const isBrief = row.brief === true && !this.#logger.isLevelEnabled("debug");
+    const line = pick(event, row.fields, isBrief);
+    if (repeats > 0) line["repeats"] = repeats;
     const instanceName = this.#instances.get(line["instance"]);
     if (instanceName !== undefined) line["instanceName"] = instanceName;
     this.#logger[level](suppressed > 0 ? { ...line, suppressed } : line, message);
@@ -95,6 +103,23 @@ export class Log {
     output.destroy();
   }
 
+  /** How often the same came since it was told last; undefined = that was a moment ago, leave this one out. */
+  #repeats(type: string, same: string): number | undefined {
+    if (same === "") return 0;
+    const key = `${type} ${same}`;
+    const nowMs = this.#monotonicMs();
+    const known = this.#same.get(key);
+    if (known !== undefined && nowMs - known.sinceMs < sameMs) {
+      known.times++;
+      return undefined;
+    }
+    this.#same.delete(key);
+    this.#same.set(key, { sinceMs: nowMs, times: 0 });
+    const oldest = this.#same.keys().next();
+    if (this.#same.size > sameMax && !oldest.done) this.#same.delete(oldest.value);
+    return known?.times ?? 0;
+  }
+
   /** How many lines of this kind were left out before this one; undefined = leave this one out too. */
   #admit(type: string): number | undefined {
     const nowMs = this.#monotonicMs();
@@ -115,14 +140,18 @@ export class Log {
   }
 }
 
-function pick(event: NodeEvent, fields: readonly string[]): Record<string, unknown> {
+function pick(
+  event: NodeEvent,
+  fields: readonly string[],
+  isBrief: boolean,
+): Record<string, unknown> {
   const line: Record<string, unknown> = {};
   for (const field of fields) {
     const value = (event as unknown as Record<string, unknown>)[field];
     if (value === undefined || value === "") continue;
     // The line's own `region` is this node's.
     if (field === "region") line["otherRegion"] = value;
-    else if (field === "cause") line[field] = describeCause(value);
+    else if (field === "cause") line[field] = isBrief ? scrub(String(value)) : describeCause(value);
     else if (typeof value !== "object") line[field] = rounded(value);
   }
   return line;

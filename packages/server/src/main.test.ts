@@ -142,7 +142,7 @@ describe("the server's commands", () => {
         out,
         err: err.replace("rootOfTrust.file: bad.key", `rootOfTrust.file: ${file("bad.key")}`),
         code,
-      }).toEqual({ out: "", err: `${node}\n`, code: 2 });
+      }).toEqual({ out: "", err: `holdfast: ${node}\n`, code: 2 });
     },
   );
 
@@ -164,7 +164,7 @@ describe("the server's commands", () => {
     for (const more of [[], ["--endpoints-are-off", "a"]]) {
       const { out, err, code } = await run(["region", "retire", "b", "--config", config, ...more]);
       expect({ out, code }).toEqual({ out: "", code: 2 });
-      expect(err).toMatch(/^region retire b: give --endpoints-are-off b once [^\n]+\n$/);
+      expect(err).toMatch(/^holdfast: region retire b: give --endpoints-are-off b once [^\n]+\n$/);
     }
   });
 
@@ -172,7 +172,7 @@ describe("the server's commands", () => {
     const config = configure("alone.yaml");
     const { err, code } = await run(["region", "rejoin", "--config", config]);
     expect({ err, code }).toEqual({
-      err: "peer: the configuration names no other region\n",
+      err: "holdfast: peer: the configuration names no other region\n",
       code: 2,
     });
   });
@@ -180,7 +180,7 @@ describe("the server's commands", () => {
   test("without a command it serves; a fault ends it with one line and code 2", async () => {
     expect(await run(["--config", configure("bad.yaml", { kmip: { interop: 1 } })])).toEqual({
       out: "",
-      err: "bad.yaml:1: kmip.interop must be true or false\n",
+      err: "holdfast: bad.yaml:1: kmip.interop must be true or false\n",
       code: 2,
     });
   });
@@ -196,7 +196,7 @@ describe("the server's commands", () => {
       "-c",
       configure("init.yaml", { store }),
     ]);
-    expect(err).toMatch(/^store\.address: 127\.0\.0\.1:\d+: .*\n$/);
+    expect(err).toMatch(/^holdfast: store\.address: 127\.0\.0\.1:\d+: .*\n$/);
     expect({ out, code }).toEqual({ out: "", code: 2 });
     server.close();
   });
@@ -214,7 +214,7 @@ describe("the server's commands", () => {
     await root.close();
     const absent = configure("absent.yaml", { rootOfTrust: { file: "absent.key" } });
     const { out, err, code } = await run(["root", "rotate", "--config", absent]);
-    expect(err).toMatch(/^rootOfTrust\.file: .*absent\.key.*\n$/);
+    expect(err).toMatch(/^holdfast: rootOfTrust\.file: .*absent\.key.*\n$/);
     expect({ out, code }).toEqual({ out: "", code: 2 });
   });
 
@@ -223,7 +223,7 @@ describe("the server's commands", () => {
     expect(code).toBe(0);
     expect(parsePasswordHash(out.trim())).toBeDefined();
     expect(await run(["hash-password"])).toMatchObject({
-      err: "hash-password: give the password on standard input\n",
+      err: "holdfast: hash-password: give the password on standard input\n",
       code: 2,
     });
   });
@@ -240,7 +240,7 @@ describe("the server's commands", () => {
       const good = file(configure("good.yaml"));
       expect(into("| true").stderr).toBe("");
       const { status, stderr } = into("> /dev/full");
-      expect(stderr).toMatch(/^standard output: ENOSPC[^\n]+\n$/);
+      expect(stderr).toMatch(/^holdfast: standard output: ENOSPC[^\n]+\n$/);
       expect(status).toBe(1);
     },
   );
@@ -249,7 +249,7 @@ describe("the server's commands", () => {
     "the wrong command line %j is told with code 2",
     async (args) => {
       const { err, code } = await run(args);
-      expect(err).toMatch(/^error: /);
+      expect(err).toMatch(/^holdfast: /);
       expect(code).toBe(2);
     },
   );

@@ -20,7 +20,12 @@ interface Confirmation {
 }
 
 // Each command brings what it needs when it runs: most need no server, and should not wait for one to load.
-const program = new Command("holdfast").version(version).exitOverride();
+const program = new Command("holdfast")
+  .version(version)
+  .exitOverride()
+  .configureOutput({
+    outputError: (text, write) => write(`holdfast: ${text.replace(/^error: /, "")}`),
+  });
 addServe(program);
 const config = program.command("config").description("the node's configuration");
 const store = program.command("store").description("the region's Redis");
@@ -40,7 +45,7 @@ const dev = program.command("dev").description("try Holdfast on this machine");
 // Whoever reads may be gone (`| head`), and a disk full: what runs goes on, without a stack trace.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") return;
-  process.stderr.write(`standard output: ${reasonOf(error)}\n`);
+  process.stderr.write(`holdfast: standard output: ${reasonOf(error)}\n`);
   process.exitCode = 1;
 });
 
@@ -68,7 +73,8 @@ function fail(error: unknown): void {
     return;
   }
   const known = error instanceof StartError;
-  process.stderr.write(`${known ? error.message : `unexpected: ${reasonOf(error)}`}\n`);
+  const what = known ? error.message : `unexpected: ${reasonOf(error)}`;
+  process.stderr.write(`holdfast: ${what}\n`);
   process.exitCode = known ? faultCode : 1;
 }
 

@@ -253,7 +253,7 @@ export const readMetrics: readonly ReadMetric[] = [
   {
     type: "gauge",
     name: "holdfast_leader",
-    help: "1 while this node leads its region; summed over a region's nodes it should be 1. Not there where no lock masters are named.",
+    help: "1 while this node leads its region; summed over a region's nodes it should be 1. Not there in a region with Sentinels that names no lock masters.",
     labels: none,
     read: ({ leads }) => {
       const leader = leads();

@@ -33,7 +33,7 @@ export interface Regions {
 
 /** What a node does for its region and for the other one, besides answering clients. */
 export interface Control {
-  /** Undefined where there are no lock masters to elect one at. */
+  /** Undefined in a region with Sentinels that names no lock masters to elect one at. */
   readonly leader: Leader | undefined;
   readonly peerServer: PeerServer | undefined;
 }

@@ -82,10 +82,7 @@ export async function rejoin(
     const { peer, region } = opened;
     if (peer === undefined) throw noPeer();
     await met(peer);
-    say(
-      `region ${region} rejoins: what it has is joined into region ${peer.region}, then the other way round; it serves when that is done`,
-    );
-    const progress = progressOf(peer.region, say);
+    const progress = progressOf(region, peer.region, say);
     const { generation, pushed, pulled, quarantined } = await rejoinRegion(peer, opened, {
       progress,
     });
@@ -98,8 +95,9 @@ export async function rejoin(
 }
 
 /** Steps as they begin, and how far they came, a line a second at most. */
-function progressOf(other: string, say: (line: string) => void) {
+function progressOf(region: string, other: string, say: (line: string) => void) {
   const names: Readonly<Record<RejoinProgress["step"], string>> = {
+    checked: `region ${region} rejoins: what it has is joined into region ${other}, then the other way round; it serves when that is done`,
     pushing: `given to region ${other}`,
     pulling: `taken from region ${other}`,
     settling: "operations that began without this region are waited for",
@@ -113,7 +111,9 @@ function progressOf(other: string, say: (line: string) => void) {
     step = progress.step;
     saidMs = nowMs;
     say(
-      step === "settling" ? names.settling : `${progress.records} records ${names[progress.step]}`,
+      step === "settling" || step === "checked"
+        ? names[step]
+        : `${progress.records} records ${names[progress.step]}`,
     );
   };
 }

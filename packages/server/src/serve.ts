@@ -7,7 +7,7 @@ import { reasonOf } from "./start-error.ts";
 export async function serve(configFile: string): Promise<void> {
   let node: RunningNode | undefined;
   const fault = (cause: unknown): void => {
-    if (node === undefined) process.stderr.write(`unexpected: ${reasonOf(cause)}\n`);
+    if (node === undefined) process.stderr.write(`holdfast: unexpected: ${reasonOf(cause)}\n`);
     else node.log.say("error", "a fault ends this process", { cause: describeCause(cause) });
     void Promise.resolve(node?.log.close()).finally(() => process.exit(1));
   };

@@ -26,7 +26,7 @@ export function addDecode(program: Command): void {
     .option("--base64 [text]", "the input, or this text, is base64")
     .addHelpText(
       "after",
-      "\nExamples:\n  holdfast decode --hex 42007801000000604200770100000038...\n  holdfast decode trace.bin\n  pbpaste | holdfast decode --base64",
+      "\nExamples:\n  holdfast decode --hex 420069010000002042006a0200000004000000010000000042006b02000000040000000400000000\n  holdfast decode trace.bin\n  pbpaste | holdfast decode --base64",
     )
     .action((file: string | undefined, options: DecodeOptions) => {
       const bytes = inputOf(file, options);

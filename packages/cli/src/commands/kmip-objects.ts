@@ -10,7 +10,7 @@ import {
 } from "@holdfast/kmip";
 import { type Item, ItemType } from "@holdfast/ttlv";
 import type { Command } from "commander";
-import { parseAttribute } from "../attribute-text.ts";
+import { algorithmFrom, parseAttribute } from "../attribute-text.ts";
 import { countOf } from "../connect.ts";
 import { Failure, readGiven, reasonOf } from "../failure.ts";
 import { itemJson, table } from "../output.ts";
@@ -25,7 +25,7 @@ interface NewOptions {
 
 interface CreateOptions extends NewOptions {
   readonly algorithm: string;
-  readonly length: string;
+  readonly length?: string;
 }
 
 interface RegisterOptions extends NewOptions {
@@ -55,8 +55,8 @@ export function addObjectCommands(kmip: Command): void {
         .command("create")
         .summary("make a symmetric key at the server")
         .description("Create (KMIP 2.1, 6.1). Prints the new key's identifier.")
-        .option("--algorithm <name>", "such as AES, 3DES or HMAC_SHA256", "AES")
-        .option("--length <bits>", "length of the key in bits", "256"),
+        .option("--algorithm <name>", "such as AES, 3DES or HMAC-SHA256", "AES")
+        .option("--length <bits>", "length of the key in bits (default: 256; 168 of 3DES)"),
     ),
     create,
   );
@@ -137,10 +137,12 @@ async function create(
   _args: readonly string[],
   options: CreateOptions,
 ): Promise<Answer> {
+  const algorithm = algorithmFrom(options.algorithm);
+  const length = options.length ?? (algorithm === "DES3" ? "168" : "256");
   const attributes = newAttributes(
     options,
-    `CryptographicAlgorithm=${options.algorithm}`,
-    `CryptographicLength=${options.length}`,
+    `CryptographicAlgorithm=${algorithm}`,
+    `CryptographicLength=${length}`,
   );
   const answer = await client.create({
     objectType: "SymmetricKey",
@@ -183,7 +185,7 @@ function objectFrom({ type, algorithm }: RegisterOptions, bytes: Uint8Array) {
         objectType: type,
         object: objectItem("SymmetricKey", {
           keyBlock: raw({
-            cryptographicAlgorithm: algorithm,
+            cryptographicAlgorithm: algorithmFrom(algorithm),
             cryptographicLength: bytes.length * 8,
           }),
         }),

@@ -29,7 +29,8 @@ function pressed(keys: readonly string[]) {
 test.each([
   ["k1", { fault: "kill", parts: ["a1"], stay: false }],
   ["f3", { fault: "freeze", parts: ["redis-a"], stay: false }],
-  ["t4", { fault: "thaw", parts: ["region-a"], stay: false }],
+  ["tA", { fault: "thaw", parts: ["region-a"], stay: false }],
+  ["kA", { fault: "kill", parts: ["region-a"], stay: false }],
   ["c", { fault: "cut", parts: [], stay: false }],
   ["h", { fault: "heal", parts: [], stay: false }],
 ])("%s asks for one fault", (keys, request) => {
@@ -43,13 +44,20 @@ test("a key that names no part breaks nothing, and is no command", () => {
   expect(done.requests).toEqual([]);
   expect(done.said).toHaveLength(3);
   expect(done.said[0]).toBe(
-    "kill what?  1 a1  2 b1  3 redis-a  4 region-a  (any other key: nothing)",
+    "kill what?  1 a1  2 b1  3 redis-a  A region-a  (any other key: nothing)",
   );
 });
 
 test.each([["q"], ["\u0003"]])("%j ends, also where a part was asked for", (key) => {
   expect(pressed([key]).ended).toBe(1);
   expect(pressed(["k", key]).ended).toBe(1);
+});
+
+test("no small letter and no digit breaks a whole region", () => {
+  for (const key of "abcdefghijklmnopqrstuvwxyz0123456789") {
+    const { requests } = pressed(["k", key]);
+    expect(requests.flatMap(({ parts }) => parts)).not.toContain("region-a");
+  }
 });
 
 test("s shows the status", () => {

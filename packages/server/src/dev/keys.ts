@@ -47,22 +47,38 @@ export class Keys {
     if (fault === "cut" || fault === "heal") carryOut({ fault, parts: [], stay: false });
     else if (fault !== undefined) {
       this.#chosen = fault;
-      const parts = this.#actions.names.map((name, at) => `${keyOf(at)} ${name}`);
+      const parts = [...partKeys(this.#actions.names)].map(([each, name]) => `${each} ${name}`);
       say(`${fault} what?  ${parts.join("  ")}  (any other key: nothing)`);
     } else if (key === "s") status();
     else say(help);
   }
 
   #choosePart(fault: FaultName, key: string): void {
-    const part = this.#actions.names.find((_, at) => keyOf(at) === key);
+    const part = partKeys(this.#actions.names).get(key);
     if (part === undefined) this.#actions.say(help);
     else this.#actions.carryOut({ fault, parts: [part], stay: false });
   }
 }
 
-/** 1 to 9, then letters. */
-function keyOf(at: number): string {
-  return (at + 1).toString(36);
+const region = /^region-(.+)$/;
+/** Of single processes, in order: no letter that begins or ends something, or that a region could have. */
+const processKeys = [..."1234567890", ..."gijlmnoprvwxyz"];
+
+/**
+ * The key of each part. A whole region has a capital letter, that of its name: a key that is pressed in a hurry, or the
+ * wrong one of two neighbours, breaks one process at most.
+ */
+function partKeys(names: readonly string[]): ReadonlyMap<string, string> {
+  const single = names.filter((name) => !region.test(name));
+  const keys = single.flatMap((name, at): [string, string][] => {
+    const key = processKeys[at];
+    return key === undefined ? [] : [[key, name]];
+  });
+  const whole = names.flatMap((name): [string, string][] => {
+    const [, of] = region.exec(name) ?? [];
+    return of === undefined ? [] : [[of.charAt(0).toUpperCase(), name]];
+  });
+  return new Map([...keys, ...whole]);
 }
 
 /** Listens to single keys of a terminal; how to stop. Undefined where there is no terminal. */

@@ -157,10 +157,6 @@ function whatToTry(
     nodes.map((node) => `${pick(node)} (${node.name})`).join("  ");
   const dev = commandOptions === "" ? "" : ` --dev ${folder.root}`;
   const roots = plan.regions.map(({ name }) => `--root ${name}:local`).join(" ");
-  const site =
-    commandOptions === ""
-      ? ""
-      : ` --url https://${printAddress(first.admin)} --ca ${pki.ca} --token-file ${folder.managerToken}`;
   const python = `from kmip.pie.client import ProxyKmipClient as C; from kmip import enums as e; c = C(config_file='${pykmip}'); c.open(); print(c.create(e.CryptographicAlgorithm.AES, 256))`;
   const [, , third] = nodes;
   const watch =
@@ -184,8 +180,8 @@ function whatToTry(
     "Try it:",
     `  npx holdfast kmip create --name my-first-key${dev}`,
     `  npx holdfast kmip locate${dev}`,
-    `  npx holdfast instance order --name kmip-first ${roots}${site}`,
-    `  npx holdfast doctor${site}`,
+    `  npx holdfast instance order --name kmip-first ${roots}${dev}`,
+    `  npx holdfast doctor${dev}`,
     `  /usr/bin/python3 -c "${python}"   # Debian package python3-pykmip`,
     ...watch,
     "",

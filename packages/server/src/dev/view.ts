@@ -7,6 +7,8 @@ export interface NodeView {
   /** Whether it is there for clients: it says so, and its KMIP listener is open. */
   readonly ready: boolean;
   readonly reads: boolean;
+  /** Why it does not read for clients; empty where it does. */
+  readonly why?: string;
   readonly writes: boolean;
   /** Which store it serves from, with the reason where it gives one. */
   readonly serving: string;
@@ -48,6 +50,7 @@ export async function view(http: Address): Promise<NodeView> {
       answers: true,
       ready: ready.ok && metric(metrics.text, "holdfast_listener_open") === 1,
       reads: lines.get("read")?.startsWith("ok") === true,
+      why: /^no \((.*)\)$/.exec(lines.get("read") ?? "")?.[1] ?? "",
       writes: lines.get("write")?.startsWith("ok") === true,
       serving: lines.get("serving") ?? `store: ${lines.get("store") ?? ""}`,
       ...(peer === undefined ? {} : { peer }),
@@ -77,10 +80,10 @@ function lacks(peer: string): readonly string[] {
   ];
 }
 
-function serves({ reads, writes, serving }: NodeView): string {
+function serves({ reads, writes, serving, why = "" }: NodeView): string {
   if (serving.startsWith("nothing")) return `serves ${serving}`;
   const from = serving.replace(" (own store)", "");
-  if (!reads) return `refuses clients, with ${from}`;
+  if (!reads) return `refuses clients${why === "" ? "" : `: ${why}`}`;
   return `${writes ? "reads and changes" : "reads only"} from ${from}`;
 }
 

@@ -66,7 +66,7 @@ export function leaderChecks({ readings }: SystemSources): Check[] {
     return [
       warning(
         "leader",
-        "no lock masters are named: nobody rotates, ships, backs up or catches up",
+        "the store has Sentinels and no lock masters are named: nobody rotates, ships, backs up or catches up",
         "name lock masters under locks",
       ),
     ];
@@ -170,10 +170,10 @@ export function rootChecks({ readings, healthLines }: SystemSources): Check[] {
   const name = "root of trust";
   const roots = (readings.roots?.() ?? []).map(([kind, root, works]) =>
     works === 1
-      ? ok(name, `${kind} ${root} does its work`)
+      ? ok(`${name} ${root}`, `${kind}: does its work`)
       : failed(
-          name,
-          `${kind} ${root} does not do its work`,
+          `${name} ${root}`,
+          `${kind}: does not do its work`,
           "look at `holdfast root-of-trust show` of the instances under it, and at the key manager",
         ),
   );
