@@ -82,7 +82,10 @@ function saysOf(issue: Issue): string {
       return "must be a whole number";
     case "custom":
       return issue.message.startsWith("Invalid") ? "is not allowed" : `allows ${issue.message}`;
-    default:
+    case "invalid_element":
+    case "invalid_key":
+    case "invalid_union":
+    case "unrecognized_keys":
       return "is not allowed";
   }
 }
