@@ -1,5 +1,6 @@
 import { backupSettings } from "./backup/settings.ts";
 import { rootOfTrustDoc, rootOfTrustRows, sealingKeyFileRow } from "./config-root.ts";
+import { connectionsFor, memoryLimit } from "./connections-default.ts";
 import { isPasswordHash } from "./password-hash.ts";
 import {
   choice,
@@ -22,6 +23,11 @@ import {
   texts,
   type Values,
 } from "./setting.ts";
+
+/** A number whose value, when left out, depends on where the node runs. */
+function byDefault(row: Setting<number>, value: () => number, doc: string): Setting<number> {
+  return { ...row, schema: row.schema.default(value), default: doc };
+}
 
 const name = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
 const nameExpects = "1 to 32 lower-case letters, digits or hyphens";
@@ -60,9 +66,17 @@ export const configTable = {
       "Offers the Interop operation (KMIP 2.1, 6.1.26) that conformance runs need. Never in production.",
       false,
     ),
-    connectionsMax: integer(
-      "Connections at the same time, those in their handshake included; more are refused at once.",
-      { min: 1, max: 1_000_000, default: 10_000 },
+    connectionsMax: byDefault(
+      integer(
+        "Connections of admitted clients at the same time, half of them of one instance. At the bound the longest idle one is closed: of the same instance, or of the one with the most. Up to a quarter as many (at least 64, at most 2048) may be in their handshake on top, half of them from one address; at that bound a silent one goes first, then the oldest. A connection costs about 74 KB: give a container what a larger number needs.",
+        {
+          min: 1,
+          max: 1_000_000,
+          default: 10_000,
+        },
+      ),
+      () => connectionsFor(memoryLimit()),
+      "what fits into half of the memory that the container or the machine has, beside 128 MiB in flight: 4352 in 1 GiB, at least 256, at most 10000",
     ),
     handshakeTimeoutMs: integer(
       "How long a TLS handshake may take.",
@@ -108,7 +122,7 @@ export const configTable = {
       ),
       ticketKeysFile: optional(
         file(
-          "48 random bytes, the same at every node of a region, so that a TLS session begun at one is resumed at another. Left out, each start makes its own.",
+          "48 random bytes, the same at every node of a region, so that a TLS 1.3 session begun at one is resumed at another; TLS 1.2 sessions are not resumed. Left out, each start makes its own.",
         ),
       ),
     },

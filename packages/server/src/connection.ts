@@ -2,6 +2,7 @@ import type { TLSSocket } from "node:tls";
 import { FrameReader } from "@holdfast/ttlv";
 import type { Ending } from "./events.ts";
 import { MemoryBudget, type Waiter } from "./memory-budget.ts";
+import type { Placed } from "./places.ts";
 import { reasonOf } from "./start-error.ts";
 import type { Admission } from "./trust.ts";
 import type { Starter, Turns } from "./turns.ts";
@@ -80,7 +81,7 @@ const pressedMs = 1000;
  * One client's connection: cuts its bytes into requests, has them answered one after another in their order, and
  * holds neither timer nor buffer while idle. `sweep`, called from one timer for all, keeps the deadlines.
  */
-export class Connection implements Waiter, Starter {
+export class Connection implements Waiter, Starter, Placed {
   readonly admission: Admission;
   readonly #socket: TLSSocket;
   readonly #host: ConnectionHost;
@@ -130,6 +131,10 @@ export class Connection implements Waiter, Starter {
     );
   }
 
+  get activeMs(): number {
+    return this.#activeMs;
+  }
+
   get socket(): TLSSocket {
     return this.#socket;
   }
@@ -154,6 +159,14 @@ export class Connection implements Waiter, Starter {
     this.#ending ??= ending;
     this.#detail ||= detail;
     this.#socket.destroy();
+  }
+
+  /** Another connection takes its place. */
+  displace(): void {
+    this.#ending ??= "displaced";
+    // Nothing waits to be sent on an idle one, so the client is told by a close_notify.
+    if (this.idle) this.#socket.destroySoon();
+    else this.#socket.destroy();
   }
 
   /** Keeps the deadlines; called several times a second. */

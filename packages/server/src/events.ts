@@ -1,4 +1,5 @@
 import type { Event as EngineEvent } from "@holdfast/engine";
+import type { HandshakeFault } from "./handshake-fault.ts";
 import type { Refusal } from "./trust.ts";
 
 /** Why a KMIP connection ended; the words are also a metric's label. */
@@ -16,6 +17,8 @@ export type Ending =
   | "unframeable"
   /** Its certificate expired or is no longer trusted. */
   | "trustEnded"
+  /** Its place went to another connection: its instance had its share, or all places were taken. */
+  | "displaced"
   | "draining";
 
 /** What happens at the edges of the process, beside what the engine reports. */
@@ -30,8 +33,15 @@ type EdgeEvent =
       readonly fingerprint: string;
       readonly subject: string;
     }
-  | { readonly type: "handshakeFailed"; readonly reason: string; readonly remote: string }
-  /** More connections than `kmip.connectionsMax`. */
+  | {
+      readonly type: "handshakeFailed";
+      /** OpenSSL's code, or words. */
+      readonly reason: string;
+      readonly remote: string;
+      /** What an administrator can do something about. */
+      readonly fault?: HandshakeFault;
+    }
+  /** No place for a connection: `kmip.connectionsMax`, and none of its instance's is idle. */
   | { readonly type: "connectionDropped" }
   | {
       readonly type: "connectionEnded";

@@ -151,30 +151,6 @@ describe("suites", () => {
   });
 });
 
-test.each(["TLSv1.2", "TLSv1.3"] as const)(
-  "a session begun at one node is resumed at another of the region (%s)",
-  async (version) => {
-    const ticketSecret = Buffer.alloc(48, 1);
-    const options = { minVersion: version, maxVersion: version };
-    await using one = await startEndpoint(pki, { ticketSecret });
-    // Node makes a default of the arguments, and another process would have others.
-    process.argv.push("--another-process");
-    await using other = await startEndpoint(pki, { ticketSecret });
-    process.argv.pop();
-    const first = await connectTls(pki, one.port, pki.issued, options);
-    let session: Buffer | undefined;
-    first.on("session", (newer) => {
-      session = newer;
-    });
-    await ask(first, message());
-    session ??= first.getSession();
-    first.destroy();
-    const second = await connectTls(pki, other.port, pki.issued, { ...options, session });
-    expect(await ask(second, message())).toEqual(message());
-    expect(second.isSessionReused()).toBe(true);
-  },
-);
-
 describe("requests", () => {
   test("pipelined ones are answered one after another in their order, also cut at any byte", async () => {
     let running = 0;
@@ -330,18 +306,18 @@ describe("limits", () => {
     await until(() => server.endpoint.heldBytes === 0);
   });
 
-  test("connections over the limit are dropped at once, and those there go on", async () => {
-    await using server = await startEndpoint(pki, { limits: { connectionsMax: 2 } });
+  test("at its instance's bound the longest idle connection goes, and those there go on", async () => {
+    await using server = await startEndpoint(pki, { limits: { connectionsMax: 4 } });
     const one = await connectTls(pki, server.port, pki.pinned);
     const two = await connectTls(pki, server.port, pki.pinned);
-    const three = await connectPlain(server.port);
-    await untilClosed(three);
-    expect(server.events.filter(({ type }) => type === "connectionDropped")).toHaveLength(1);
+    await ask(two, message());
+    await ask(one, message());
+    const three = await connectTls(pki, server.port, pki.pinned);
+    expect(await ask(three, message())).toEqual(message());
+    await untilClosed(two);
+    expect(await endingOf(server)).toMatchObject({ ending: "displaced" });
     expect(await ask(one, message())).toEqual(message());
-    two.destroy();
-    await until(() => server.endpoint.connectionCount === 1);
-    const four = await connectTls(pki, server.port, pki.pinned);
-    expect(await ask(four, message())).toEqual(message());
+    expect(server.endpoint.connectionCount).toBe(2);
   });
 
   test("an idle connection is closed cleanly, a used one stays", async () => {

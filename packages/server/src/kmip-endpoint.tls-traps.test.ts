@@ -61,24 +61,29 @@ describe("trap 1: tls.Server leaves the socket open after tlsClientError", () =>
   });
 });
 
-describe.each(versions)("trap 2: resumption skips trust (%s)", (version) => {
+describe("trap 2: resumption skips trust", () => {
   test("a resumed session is checked again: its certificate has expired meanwhile", async () => {
     let laterMs = 0;
     const clock = { ...systemClock, wallMs: () => Date.now() + laterMs };
     await using running = await startEndpoint(pki, { clock });
-    const session = await sessionOf(running.port, pki.issued, only(version));
-    const resumed = await connectTls(pki, running.port, pki.issued, { ...only(version), session });
+    const session = await sessionOf(running.port, pki.issued, only("TLSv1.3"));
+    const resumed = await connectTls(pki, running.port, pki.issued, {
+      ...only("TLSv1.3"),
+      session,
+    });
     await ask(resumed, message());
     expect(resumed.isSessionReused()).toBe(true);
     laterMs = 30 * 86_400_000;
-    const late = await connectTls(pki, running.port, pki.issued, { ...only(version), session });
+    const late = await connectTls(pki, running.port, pki.issued, { ...only("TLSv1.3"), session });
     await untilClosed(late);
     expect(running.events.filter(({ type }) => type === "handshake").at(-1)).toMatchObject({
       outcome: "expired",
       resumed: true,
     });
   });
+});
 
+describe.each(versions)("trap 2: resumption skips trust (%s)", (version) => {
   test("a ticket from a node that trusts more is worth nothing: keys are bound to the trust", async () => {
     const ticketSecret = Buffer.alloc(48, 7);
     await using more = await startEndpoint(pki, { ticketSecret });

@@ -1,20 +1,21 @@
-import { once } from "node:events";
-import type { AddressInfo, Socket } from "node:net";
-import { createServer, type Server, type TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import type { Clock } from "@holdfast/engine";
+import type { Arrival } from "@holdfast/regions";
 import { printAddress } from "./address.ts";
 import { AdmittedClient, type ClientHost } from "./admitted-client.ts";
 import { fingerprintOf, subjectOf } from "./certificates.ts";
 import type { Config } from "./config-table.ts";
 import { Connection, type ConnectionHost, type Execute, ReaderPool } from "./connection.ts";
 import type { NodeObserver } from "./events.ts";
+import type { HandshakeFault } from "./handshake-fault.ts";
 import { listenError } from "./listen-error.ts";
 import { MemoryBudget } from "./memory-budget.ts";
 import type { Passwords } from "./passwords.ts";
+import { Places } from "./places.ts";
 import { RefusedClients } from "./refused-clients.ts";
-import { codeOf, reasonOf } from "./start-error.ts";
-import { contextOptions, type ServerIdentity, ticketKeys } from "./tls.ts";
-import type { Trust } from "./trust.ts";
+import { type ServerIdentity, ticketKeys } from "./tls.ts";
+import { remoteOf, TlsListener } from "./tls-listener.ts";
+import type { Admission, Trust } from "./trust.ts";
 import { Turns } from "./turns.ts";
 
 /** What a KMIP endpoint needs. */
@@ -46,13 +47,10 @@ const lateGraceMs = 100;
  */
 export class KmipEndpoint {
   readonly #options: EndpointOptions;
-  readonly #server: Server;
+  readonly #listener: TlsListener;
   readonly #host: ConnectionHost;
   readonly #connections = new Set<Connection>();
-  /** Sockets told to go away, and since when. */
-  readonly #leaving = new Map<TLSSocket, number>();
-  /** When each handshake now under way began, by the client's address. */
-  readonly #handshakes = new Map<string, number>();
+  readonly #places: Places<Connection>;
   readonly #refused = new RefusedClients();
   /** What a connection needs to check the passwords that it shows. */
   readonly #clientHost: ClientHost;
@@ -75,22 +73,19 @@ export class KmipEndpoint {
       refused: ({ instance, fingerprint }, user) =>
         this.#tellRefused(instance.id, user, fingerprint),
     };
-    this.#server = createServer({
-      ...contextOptions(options.identity, options.suites),
+    const { connectionsMax, handshakeTimeoutMs } = options.limits;
+    const ofOwner = Math.ceil(connectionsMax / 2);
+    this.#places = new Places({ all: connectionsMax, ofOwner });
+    this.#listener = new TlsListener({
+      ...{ identity: options.identity, suites: options.suites },
+      ...{ connectionsMax, handshakeTimeoutMs },
       ticketKeys: ticketKeys(options.ticketSecret, options.trust.digest),
-      requestCert: true,
-      rejectUnauthorized: false,
-      handshakeTimeout: options.limits.handshakeTimeoutMs,
-      allowHalfOpen: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: 60_000,
+      monotonicMs: options.clock.monotonicMs,
+      secured: (socket, arrival) => this.#secured(socket, arrival),
+      failed: (reason, remote, fault) => this.#failed(reason, remote, fault),
+      dropped: () => options.observe({ type: "connectionDropped" }),
+      broken: (cause) => options.observe({ type: "warning", message: "KMIP listener", cause }),
     });
-    this.#server.maxConnections = options.limits.connectionsMax;
-    this.#server.on("connection", (socket: Socket) => this.#began(socket));
-    this.#server.on("secureConnection", (socket) => this.#secured(socket));
-    this.#server.on("tlsClientError", (error, socket) => this.#failed(error, socket));
-    this.#server.on("drop", () => options.observe({ type: "connectionDropped" }));
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs).unref();
   }
 
@@ -100,7 +95,7 @@ export class KmipEndpoint {
   }
 
   get listening(): boolean {
-    return this.#server.listening;
+    return this.#listener.listening;
   }
 
   get connectionCount(): number {
@@ -108,7 +103,7 @@ export class KmipEndpoint {
   }
 
   get handshakeCount(): number {
-    return this.#handshakes.size;
+    return this.#listener.strangerCount;
   }
 
   get heldBytes(): number {
@@ -131,8 +126,8 @@ export class KmipEndpoint {
     this.#changing = this.#changing
       .catch(() => undefined)
       .then(() => {
-        if (!this.#server.listening) return;
-        this.#server.close();
+        if (!this.#listener.listening) return;
+        this.#listener.shut();
         this.#tellListener(false);
       });
     return this.#changing;
@@ -140,8 +135,7 @@ export class KmipEndpoint {
 
   /** Offers other certificates from now on; open connections are not touched. */
   setIdentity(identity: ServerIdentity): void {
-    this.#server.setSecureContext(contextOptions(identity, this.#options.suites));
-    this.#setTicketKeys();
+    this.#listener.setIdentity(identity, ticketKeys(this.#options.ticketSecret, this.#trustDigest));
   }
 
   /** Trusts other certificates from now on. */
@@ -186,10 +180,10 @@ export class KmipEndpoint {
   async close(): Promise<void> {
     await this.shut();
     clearInterval(this.#sweeper);
-    const open = [...this.#connections].map(({ socket }) => socket).concat(...this.#leaving.keys());
+    const open = [...this.#connections].map(({ socket }) => socket);
     const closed = open.map((socket) => new Promise((resolve) => socket.once("close", resolve)));
     for (const connection of this.#connections) connection.destroy("draining");
-    for (const socket of this.#leaving.keys()) socket.destroy();
+    this.#listener.close();
     await Promise.all(closed);
   }
 
@@ -210,30 +204,22 @@ export class KmipEndpoint {
       },
       failed: (id, cause) => observe({ type: "requestFailed", requestId: id, cause }),
       ended: (connection, ending, detail) => {
-        this.#connections.delete(connection);
         const { instance, fingerprint } = connection.admission;
+        this.#connections.delete(connection);
+        this.#places.leave(instance.id, connection);
         observe({ type: "connectionEnded", ending, detail, instance: instance.id, fingerprint });
       },
     };
   }
 
   async #listen(): Promise<void> {
-    if (this.#server.listening) return;
+    if (this.#listener.listening) return;
     const { host } = this.#options.limits.listen;
-    const server = this.#server;
     try {
-      server.listen({ host, port: this.#port, backlog: 1024 });
-      await once(server, "listening");
+      this.#port = await this.#listener.listen({ host, port: this.#port });
     } catch (error) {
       throw listenError("kmip.listen", this.address, error);
     }
-    // A failed accept (no file descriptors left) must not end the process; the backlog waits.
-    if (server.listenerCount("error") === 0) {
-      server.on("error", (cause) =>
-        this.#options.observe({ type: "warning", message: "KMIP listener", cause }),
-      );
-    }
-    this.#port = (server.address() as AddressInfo).port;
     this.#tellListener(true);
   }
 
@@ -243,33 +229,21 @@ export class KmipEndpoint {
 
   #setTicketKeys(): void {
     this.#trustDigest = this.#trust.digest;
-    this.#server.setTicketKeys(ticketKeys(this.#options.ticketSecret, this.#trustDigest));
+    this.#listener.setTicketKeys(ticketKeys(this.#options.ticketSecret, this.#trustDigest));
   }
 
-  #began(socket: Socket): void {
-    this.#handshakes.set(remoteOf(socket), this.#options.clock.monotonicMs());
-  }
-
-  #handshakeMs(remote: string): number {
-    const nowMs = this.#options.clock.monotonicMs();
-    const sinceMs = this.#handshakes.get(remote) ?? nowMs;
-    this.#handshakes.delete(remote);
-    return nowMs - sinceMs;
-  }
-
-  #failed(error: Error, socket: TLSSocket): void {
-    // tls.Server leaves a socket open whose handshake failed or timed out.
-    const remote = remoteOf(socket);
-    socket.destroy();
-    this.#handshakes.delete(remote);
-    const reason = codeOf(error) ?? reasonOf(error);
-    this.#options.observe({ type: "handshakeFailed", reason, remote });
-  }
-
-  #secured(socket: TLSSocket): void {
+  #failed(reason: string, remote: string, fault: HandshakeFault | undefined): void {
     const { clock, observe } = this.#options;
-    const remote = remoteOf(socket);
-    const durationMs = this.#handshakeMs(remote);
+    observe({ type: "handshakeFailed", reason, remote, ...(fault && { fault }) });
+    if (fault === undefined) return;
+    const nobody = { fingerprint: "", subject: "", certificate: undefined };
+    this.#refused.note({ timeMs: clock.wallMs(), reason: fault, remote, ...nobody });
+  }
+
+  #secured(socket: TLSSocket, arrival: Arrival): void {
+    const { clock, observe } = this.#options;
+    const remote = remoteOf(arrival);
+    const durationMs = clock.monotonicMs() - arrival.sinceMs;
     const certificate = socket.getPeerX509Certificate();
     const verdict = this.#trust.check(certificate, clock.wallMs());
     const refused = typeof verdict === "string";
@@ -290,19 +264,29 @@ export class KmipEndpoint {
       this.#refused.note({ timeMs, reason: verdict, remote, fingerprint, subject, certificate });
       this.#turnAway(socket);
     } else {
-      const client = new AdmittedClient(verdict, this.#clientHost);
-      const connection = new Connection(socket, verdict, client, this.#host);
-      this.#connections.add(connection);
-      // Its handshake had begun when draining did; what it asks at once is still answered.
-      if (this.#draining) setTimeout(() => connection.drain(), lateGraceMs).unref();
+      this.#admit(socket, verdict);
     }
   }
 
-  /** Closes cleanly: a close_notify, and whatever the client has sent is read and dropped. */
+  #admit(socket: TLSSocket, admission: Admission): void {
+    const client = new AdmittedClient(admission, this.#clientHost);
+    const connection = new Connection(socket, admission, client, this.#host);
+    this.#listener.admit(socket);
+    this.#connections.add(connection);
+    if (!this.#places.enter(admission.instance.id, connection)) {
+      this.#options.observe({ type: "connectionDropped" });
+      connection.displace();
+    }
+    // Its handshake had begun when draining did; what it asks at once is still answered.
+    if (this.#draining) setTimeout(() => connection.drain(), lateGraceMs).unref();
+  }
+
+  /**
+   * Closes cleanly: a close_notify, and whatever the client has sent is read and dropped. It stays a stranger, and so
+   * is bounded in number and time.
+   */
   #turnAway(socket: TLSSocket): void {
-    this.#leaving.set(socket, this.#options.clock.monotonicMs());
     socket.on("error", () => undefined);
-    socket.on("close", () => this.#leaving.delete(socket));
     socket.end();
     socket.resume();
   }
@@ -313,19 +297,10 @@ export class KmipEndpoint {
   }
 
   #sweep(): void {
-    const { clock, limits } = this.#options;
+    const { clock } = this.#options;
     const nowMs = clock.monotonicMs();
     const wallMs = clock.wallMs();
     for (const connection of this.#connections) connection.sweep(nowMs, wallMs);
-    for (const [socket, sinceMs] of this.#leaving) {
-      if (nowMs > sinceMs + limits.handshakeTimeoutMs) socket.destroy();
-    }
-    for (const [remote, sinceMs] of this.#handshakes) {
-      if (nowMs > sinceMs + 2 * limits.handshakeTimeoutMs) this.#handshakes.delete(remote);
-    }
+    this.#listener.sweep();
   }
-}
-
-function remoteOf(socket: Socket): string {
-  return `${socket.remoteAddress ?? "?"} ${socket.remotePort ?? 0}`;
 }

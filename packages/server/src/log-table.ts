@@ -85,14 +85,14 @@ export const logTable: {
     limited: true,
   },
   handshakeFailed: {
-    level: always("debug"),
+    level: ({ fault }) => (fault === undefined ? "debug" : "info"),
     message: "handshake failed",
-    fields: ["reason", "remote"],
+    fields: ["fault", "reason", "remote"],
     limited: true,
   },
   connectionDropped: {
     level: always("info"),
-    message: "connection dropped: kmip.connectionsMax are open",
+    message: "connection dropped: all that kmip.connectionsMax allows are busy",
     fields: [],
     limited: true,
   },

@@ -76,7 +76,7 @@ export const eventMetrics: readonly EventMetric[] = [
   counter(
     "holdfast_connections_dropped_total",
     "connectionDropped",
-    "Connections refused because `kmip.connectionsMax` were open.",
+    "Connections refused although their client was let in: `kmip.connectionsMax`, or half of it for one instance, and all of them busy.",
   ),
   counter(
     "holdfast_connections_ended_total",

@@ -1,10 +1,15 @@
 import type { X509Certificate } from "node:crypto";
-import type { Refusal } from "./trust.ts";
+import { originOf } from "@holdfast/regions";
+import { handshakeFaults } from "./handshake-fault.ts";
+import { refusals } from "./trust.ts";
+
+/** Why a client was not let in, or no handshake came about. */
+export const refusalReasons = [...refusals, ...handshakeFaults] as const;
 
 /** A client that was not let in, the last time that it came. */
 export interface RefusedClient {
   readonly timeMs: number;
-  readonly reason: Refusal;
+  readonly reason: (typeof refusalReasons)[number];
   /** Address and port. */
   readonly remote: string;
   readonly fingerprint: string;
@@ -16,6 +21,8 @@ export interface RefusedClient {
 }
 
 const keptMax = 100;
+/** Of one address, so that a stranger with ever new certificates does not drive out the client that is looked for. */
+const keptOfAddress = 10;
 const certificateBytesMax = 8192;
 
 /**
@@ -57,10 +64,38 @@ export class RefusedClients {
     const certificate = raw !== undefined && raw.length <= certificateBytesMax ? raw : undefined;
     this.#clients.delete(key);
     this.#clients.set(key, { ...client, certificate, times });
-    if (this.#clients.size <= keptMax) return;
-    const oldest = this.#clients.keys().next();
-    if (!oldest.done) this.#clients.delete(oldest.value);
+    const kept = new Set(fairShare([...this.#clients.values()]));
+    for (const [one, refused] of this.#clients) if (!kept.has(refused)) this.#clients.delete(one);
   }
+}
+
+/**
+ * Which of the clients, oldest first, are kept: so many of each address, those first that came more than once, then
+ * the newest; where that is too much, those go that come last at their address. Answers them oldest first.
+ */
+export function fairShare<One extends Pick<RefusedClient, "remote" | "times" | "timeMs">>(
+  clients: readonly One[],
+): readonly One[] {
+  const order = new Map(clients.map((client, at) => [client, at]));
+  const orderOf = (client: One) => order.get(client) ?? 0;
+  const again = ({ times }: One) => (times > 1 ? 1 : 0);
+  const counts = new Map<string, number>();
+  return clients
+    .toSorted(
+      (one, other) =>
+        again(other) - again(one) || other.timeMs - one.timeMs || orderOf(other) - orderOf(one),
+    )
+    .map((client) => {
+      const address = originOf(hostOf(client.remote));
+      const rank = counts.get(address) ?? 0;
+      counts.set(address, rank + 1);
+      return { client, rank };
+    })
+    .filter(({ rank }) => rank < keptOfAddress)
+    .toSorted((one, other) => one.rank - other.rank)
+    .slice(0, keptMax)
+    .map(({ client }) => client)
+    .toSorted((one, other) => one.timeMs - other.timeMs || orderOf(one) - orderOf(other));
 }
 
 function hostOf(remote: string): string {

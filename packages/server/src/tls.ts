@@ -53,16 +53,15 @@ export function readIdentity(
     }
     return { certificate, key, leaf };
   });
-  const rsa = pairs.some(({ leaf }) => leaf.publicKey.asymmetricKeyType === "rsa");
-  if (tls.suites === "kmip-basic" && !rsa) {
-    throw new StartError(
-      "tls.suites: kmip-basic needs an RSA certificate; add one to tls.certificate and tls.key",
-    );
-  }
   const identity = {
     pairs: pairs.map(({ certificate, key }) => ({ certificate, key })),
     leaves: pairs.map(({ leaf }) => leaf),
   };
+  if (tls.suites === "kmip-basic" && !hasRsa(identity)) {
+    throw new StartError(
+      "tls.suites: kmip-basic needs an RSA certificate; add one to tls.certificate and tls.key",
+    );
+  }
   try {
     createSecureContext(contextOptions(identity, tls.suites));
   } catch (error) {
@@ -72,6 +71,11 @@ export function readIdentity(
     );
   }
   return identity;
+}
+
+/** Whether one of the certificates has an RSA key. */
+export function hasRsa({ leaves }: Pick<ServerIdentity, "leaves">): boolean {
+  return leaves.some((leaf) => leaf.publicKey.asymmetricKeyType === "rsa");
 }
 
 function readKey(pem: string, what: string): KeyObject {

@@ -4,7 +4,9 @@ import { isIPv6, type Socket } from "node:net";
 interface Stranger {
   readonly socket: Socket;
   readonly address: string;
+  readonly port: number;
   readonly sinceMs: number;
+  cut: boolean;
 }
 
 /** Bounds of connections that have not shown whose they are. */
@@ -18,7 +20,10 @@ export interface StrangerLimits {
 /** What is known of a connection from its beginning, also when its socket has no address any more. */
 export interface Arrival {
   readonly address: string;
+  readonly port: number;
   readonly sinceMs: number;
+  /** It was cut for another one, or took too long. */
+  readonly cut: boolean;
 }
 
 const tooMany = "too many unfinished handshakes";
@@ -48,7 +53,7 @@ export class Strangers {
   /** Takes a new TCP connection. */
   enter(socket: Socket, nowMs: number): void {
     const address = socket.remoteAddress ?? "unknown";
-    const stranger = { socket, address, sinceMs: nowMs };
+    const stranger = { socket, address, port: socket.remotePort ?? 0, sinceMs: nowMs, cut: false };
     const origin = originOf(address);
     const same = this.#origins.get(origin) ?? new Set();
     this.#origins.set(origin, same.add(stranger));
@@ -113,6 +118,7 @@ export class Strangers {
 
   #cut(stranger: Stranger, reason: string): void {
     if (!this.#drop(stranger)) return;
+    stranger.cut = true;
     this.#refuse(stranger.address, reason);
     stranger.socket.destroy();
   }

@@ -2,9 +2,8 @@ import { ManagementError } from "@holdfast/admin";
 import { type Clock, systemIdentifier, systemTypes } from "@holdfast/engine";
 import { z } from "zod";
 import type { NodeObserver } from "../../events.ts";
-import type { RefusedClients } from "../../refused-clients.ts";
+import { fairShare, type RefusedClients, refusalReasons } from "../../refused-clients.ts";
 import { reasonOf } from "../../start-error.ts";
-import { refusals } from "../../trust.ts";
 import { parsedText } from "../parsed-text.ts";
 import type { Records } from "../records.ts";
 import type { SystemView } from "../system-view.ts";
@@ -12,7 +11,7 @@ import { PublishPace } from "./publish-pace.ts";
 
 const entry = z.object({
   timeMs: z.number().int().min(0).max(8.64e15),
-  reason: z.enum(refusals),
+  reason: z.enum(refusalReasons),
   remote: z.string().max(128),
   fingerprint: z.string().regex(/^([0-9a-f]{64})?$/),
   subject: z.string().max(256),
@@ -43,7 +42,6 @@ export interface RefusedDirectoryOptions {
 
 const kind = "refused-clients";
 const clientsField = "clients";
-const listedMax = 100;
 const tickMs = 500;
 const recountMs = 60_000;
 /** What one node tells of its refused clients, certificates and all: strangers decide what is in it. */
@@ -151,12 +149,9 @@ export class RefusedDirectory implements Disposable {
     );
     const keyOf = (one: Entry) =>
       `${one.reason} ${one.fingerprint === "" ? one.remote.split(" ")[0] : one.fingerprint}`;
-    const merged = new Map(told.map((one) => [keyOf(one), one]));
+    const merged = new Map(told.toReversed().map((one) => [keyOf(one), one]));
     for (const one of now) merged.set(keyOf(one), one);
-    return [...merged.values()]
-      .toReversed()
-      .toSorted((one, other) => other.timeMs - one.timeMs)
-      .slice(0, listedMax);
+    return fairShare([...merged.values()]).toReversed();
   }
 }
 

@@ -101,7 +101,8 @@ test("strangers decide neither how much a node tells nor how often", async () =>
   const subject = `CN=${"\u0001".repeat(250)}`;
   for (let at = 0; at < 300; at += 1) {
     const fingerprint = at.toString(16).padStart(64, "0");
-    refuse(world.a, shown, { fingerprint, subject });
+    const remote = `192.0.${at >> 8}.${at & 255} 50000`;
+    refuse(world.a, shown, { fingerprint, subject, remote });
   }
   await world.a.directory.tick();
   const [told = ""] = settings();
