@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { backupSettings } from "./backup/settings.ts";
 import { rootOfTrustDoc, rootOfTrustRows, sealingKeyFileRow } from "./config-root.ts";
 import { connectionsFor, memoryLimit } from "./connections-default.ts";
@@ -23,6 +24,18 @@ import {
   texts,
   type Values,
 } from "./setting.ts";
+
+/** Texts of which there is one at least. */
+function someTexts(doc: string, expects: string, whenLeftOut: readonly string[]) {
+  const row = texts(doc, expects);
+  const schema = z
+    .array(z.string().min(1))
+    .min(1)
+    .default([...whenLeftOut]);
+  return { ...row, schema, default: JSON.stringify(whenLeftOut) } satisfies Setting<
+    readonly string[]
+  >;
+}
 
 /** A number whose value, when left out, depends on where the node runs. */
 function byDefault(row: Setting<number>, value: () => number, doc: string): Setting<number> {
@@ -355,7 +368,7 @@ export const configTable = {
       ),
       bootstrapFile: optional(
         file(
-          "Where the first manager token comes from: while no manager token is valid, the node writes a one-time token here, mode 0600. `holdfast token create` makes the first one with it, and nothing else; then the node removes the file. Left out, none is written.",
+          "Where the first manager token comes from: while no manager token is valid, the node writes a one-time token here, mode 0600. `holdfast token create` makes the first one with it, and nothing else; then the node removes the file. Left out, none is written; nor with `admin.oidc.manager`, since managers come from the identity provider then.",
         ),
       ),
       connectionsMax: integer(
@@ -399,6 +412,16 @@ export const configTable = {
             ),
           ),
           nameClaim: claim("The claim that names the person in events.", "sub"),
+          tokenTypes: someTexts(
+            "What the `typ` of a token's header may be. `at+jwt` is an access token (RFC 9068), and an ID token has another one. A provider that marks its access tokens as `JWT`, as Keycloak and Entra ID do, needs `[JWT]`; then `audience` must be one that no ID token has.",
+            "a list of texts",
+            ["at+jwt"],
+          ),
+          lifetimeMaxSeconds: integer(
+            "For how long a token may still be valid; one that ends later is refused.",
+            { min: 60, max: 31_536_000, default: 86_400 },
+            "s",
+          ),
           clockToleranceSeconds: integer(
             "By how much the provider's clock may differ.",
             { min: 0, max: 300, default: 30 },

@@ -40,6 +40,8 @@ const userNameMax = 128;
 
 /** How long a connection whose handshake ends while the node drains may take to send its request. */
 const lateGraceMs = 100;
+/** How long a handshake that has begun when the node drains may take. */
+const handshakeGraceMs = 1000;
 
 /**
  * KMIP over mutual TLS 1.2 and 1.3. Who may come in is decided by `Trust` for every connection, resumed ones too;
@@ -169,8 +171,13 @@ export class KmipEndpoint {
     await this.shut();
     for (const connection of this.#connections) connection.drain();
     const { clock } = this.#options;
-    const untilMs = clock.monotonicMs() + withinMs;
-    while (this.#connections.size > 0 && clock.monotonicMs() < untilMs) {
+    const startMs = clock.monotonicMs();
+    const isOver = () => {
+      const tookMs = clock.monotonicMs() - startMs;
+      const handshakes = this.handshakeCount > 0 && tookMs < handshakeGraceMs;
+      return tookMs >= withinMs || (this.#connections.size === 0 && !handshakes);
+    };
+    while (!isOver()) {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     await this.close();

@@ -71,6 +71,7 @@ export function openAccess(
   const bootstrap = opened.use(
     new Bootstrap({
       file: config.admin?.bootstrapFile,
+      managersElsewhere: (config.admin?.oidc?.manager.length ?? 0) > 0,
       book,
       randomBytes: ids.randomBytes,
       observe,

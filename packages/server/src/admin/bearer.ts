@@ -16,7 +16,16 @@ export interface Bearer {
 }
 
 /** Why a token speaks for nobody. */
-export type TokenRefusal = "missing" | "unknown" | "expired" | "revoked" | "unavailable";
+export type TokenRefusal =
+  | "missing"
+  | "unknown"
+  | "expired"
+  | "revoked"
+  | "unavailable"
+  /** Signed by the identity provider, but for something else than access. */
+  | "wrongType"
+  /** Signed by the identity provider, but valid for too long. */
+  | "longLived";
 
 /** Knows Holdfast's own tokens. */
 export interface TokenVerifier {

@@ -30,6 +30,10 @@ const refusalWords: Readonly<Record<TokenRefusal, string>> = {
   unknown: "the token is not known here",
   expired: "the token has expired: make another",
   revoked: "the token was revoked",
+  wrongType:
+    "this token of the identity provider is no access token: its `typ` is none of admin.oidc.tokenTypes",
+  longLived:
+    "this token of the identity provider is valid for longer than admin.oidc.lifetimeMaxSeconds",
   unavailable: "the token cannot be checked now; try again in a moment",
 };
 

@@ -36,6 +36,8 @@ function tokens(
       instancesClaim: undefined,
       nameClaim: "preferred_username",
       clockToleranceSeconds: 5,
+      tokenTypes: ["at+jwt"],
+      lifetimeMaxSeconds: 3600,
       ...settings,
     },
     ca,
@@ -47,6 +49,26 @@ function tokens(
 }
 
 describe("tokens of an identity provider", () => {
+  test.each([
+    ["at+jwt", ["at+jwt"], "manager"],
+    ["application/at+JWT", ["at+jwt"], "manager"],
+    ["JWT", ["at+jwt"], "wrongType"],
+    ["id+jwt", ["JWT"], "wrongType"],
+    ["JWT", ["at+jwt", "JWT"], "manager"],
+  ])("of the type %s, where %j are access tokens: %s", async (typ, tokenTypes, outcome) => {
+    const claims = { roles: ["kmip-managers"] };
+    const verified = await tokens({ tokenTypes }).verify(await provider.token({ claims, typ }));
+    expect(typeof verified === "string" ? verified : verified.role).toBe(outcome);
+  });
+
+  test("that are valid for too long are refused", async () => {
+    const known = tokens({ lifetimeMaxSeconds: 600 });
+    expect(await known.verify(await provider.token({ expiresIn: 500 }))).toMatchObject({
+      role: "operator",
+    });
+    expect(await known.verify(await provider.token({ expiresIn: 700 }))).toBe("longLived");
+  });
+
   test("speak for their subject, with the highest role that a claim gives", async () => {
     const known = tokens();
     const claims = {

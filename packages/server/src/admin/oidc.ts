@@ -70,7 +70,7 @@ export class OidcTokens implements ForeignTokens {
       return "unavailable";
     }
     try {
-      const { payload } = await jwtVerify(token, keys, {
+      const { payload, protectedHeader } = await jwtVerify(token, keys, {
         issuer: settings.issuer,
         audience: settings.audience,
         algorithms,
@@ -78,7 +78,7 @@ export class OidcTokens implements ForeignTokens {
         currentDate: new Date(wallMs()),
         requiredClaims: ["exp", "sub"],
       });
-      return this.#bearer(payload);
+      return this.#unfit(payload, protectedHeader.typ) ?? this.#bearer(payload);
     } catch (error) {
       return this.#refusal(error);
     }
@@ -101,6 +101,14 @@ export class OidcTokens implements ForeignTokens {
       error instanceof errors.JWKSTimeout ||
       error.code === "ERR_JOSE_GENERIC";
     return unreachable ? "unavailable" : "unknown";
+  }
+
+  /** An ID token has the same issuer, audience and signature, but was made to be shown to somebody else. */
+  #unfit({ exp = 0 }: JWTPayload, typ: string | undefined): TokenRefusal | undefined {
+    const { settings, wallMs } = this.#options;
+    if (!settings.tokenTypes.map(mediaType).includes(mediaType(typ))) return "wrongType";
+    const lifetimeMax = settings.lifetimeMaxSeconds + settings.clockToleranceSeconds;
+    return exp - wallMs() / 1000 > lifetimeMax ? "longLived" : undefined;
   }
 
   #bearer(payload: JWTPayload): Bearer | TokenRefusal {
@@ -175,6 +183,11 @@ export class OidcTokens implements ForeignTokens {
     const message = `admin.oidc: tokens cannot be checked: ${reasonOf(cause)}`;
     observe({ type: "warning", message, cause });
   }
+}
+
+/** A header's `typ`, by RFC 7515, 4.1.9: without regard to case, and `application/` may be left out. */
+function mediaType(typ: string = "JWT"): string {
+  return typ.toLowerCase().replace(/^application\//, "");
 }
 
 function roleOf(values: readonly string[], settings: OidcOptions["settings"]): Role | undefined {

@@ -14,6 +14,7 @@ export interface TokenOptions {
   readonly expiresIn?: number;
   readonly key?: KeyPair;
   readonly kid?: string;
+  readonly typ?: string;
 }
 
 /** An identity provider over real TLS: discovery, keys, and tokens of any kind. */
@@ -62,10 +63,10 @@ export class OidcProvider implements AsyncDisposable {
     this.#kid = kid;
   }
 
-  token({ claims = {}, issuer, audience, expiresIn = 300, key, kid }: TokenOptions = {}) {
+  token({ claims = {}, issuer, audience, expiresIn = 300, key, kid, typ }: TokenOptions = {}) {
     const nowSeconds = Math.floor(Date.now() / 1000);
     return new SignJWT({ sub: "alice", roles: ["kmip-operators"], ...claims })
-      .setProtectedHeader({ alg: "ES256", kid: kid ?? this.#kid })
+      .setProtectedHeader({ alg: "ES256", kid: kid ?? this.#kid, typ: typ ?? "at+jwt" })
       .setIssuer(issuer ?? this.issuer)
       .setAudience(audience ?? "holdfast")
       .setIssuedAt(nowSeconds)

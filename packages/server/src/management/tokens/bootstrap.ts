@@ -11,6 +11,8 @@ import { hashOf, isToken, newToken } from "./token-entry.ts";
 export interface BootstrapOptions {
   /** Where the one-time token is written; undefined = never. */
   readonly file: string | undefined;
+  /** An identity provider makes managers: no one-time token counts, and none is left on the disk. */
+  readonly managersElsewhere?: boolean;
   readonly book: Pick<TokenBook, "verify" | "hasManager" | "isFresh">;
   readonly randomBytes: (length: number) => Uint8Array;
   readonly observe: NodeObserver;
@@ -79,7 +81,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
 
   #counts(token: string): boolean {
     const hash = this.#hash;
-    if (hash === undefined || this.#options.book.hasManager()) return false;
+    if (hash === undefined || this.#hasManagers()) return false;
     return timingSafeEqual(Buffer.from(hash, "hex"), Buffer.from(hashOf(token), "hex"));
   }
 
@@ -87,12 +89,16 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
     const { file, book } = this.#options;
     // What is not known to be so is not acted on: a store that cannot be read may hold a manager's token.
     if (file === undefined || !book.isFresh()) return;
-    if (book.hasManager()) {
+    if (this.#hasManagers()) {
       this.#hash = undefined;
       await this.#remove(file);
     } else if (this.#hash === undefined || !(await isOurs(file))) {
       await this.#write(file);
     }
+  }
+
+  #hasManagers(): boolean {
+    return this.#options.managersElsewhere === true || this.#options.book.hasManager();
   }
 
   async #write(file: string): Promise<void> {
@@ -117,7 +123,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
   async #remove(file: string): Promise<void> {
     if (!(await isOurs(file))) return;
     await unlink(file);
-    this.#options.say("a manager token exists: the one-time token is void, its file removed", {
+    this.#options.say("there are managers: the one-time token is void, its file removed", {
       file,
     });
   }
