@@ -3,7 +3,6 @@ import { connect as connectTcp } from "node:net";
 import { connect } from "node:tls";
 import { beforeAll, expect, test } from "vitest";
 import {
-  untilClosed,
   issueServer,
   makePki,
   type RunningEndpoint,
@@ -11,6 +10,7 @@ import {
   type TestPki,
   tlsSettings,
   until,
+  untilClosed,
 } from "./testing/endpoint.ts";
 import { readIdentity } from "./tls.ts";
 

@@ -3,7 +3,6 @@ import type { TLSSocket } from "node:tls";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import {
   ask,
-  untilClosed,
   connectPlain,
   connectTls,
   makePki,
@@ -11,6 +10,7 @@ import {
   startEndpoint,
   type TestPki,
   until,
+  untilClosed,
 } from "./testing/endpoint.ts";
 
 let pki: TestPki;
