@@ -149,7 +149,7 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
     await (await primaryOf(region)).command("flushall");
     return async () => {
       const config = region.node(0).configFile;
-      for (let tries = 20; tries > 0; tries--) {
+      for (let tries = 60; tries > 0; tries--) {
         const { code } = await holdfast("store", "init", "--config", config);
         if (code === 0) return;
         await sleep(500);

@@ -149,6 +149,51 @@ describe("initialisation", () => {
     expect(await initialiseStore(options)).toMatchObject({ storeId, already: true });
   });
 
+  test("is refused while another member still holds a store, or does not answer", async () => {
+    await using group = await startGroup({ replicas: 1, sentinels: 3, downAfterMs: 600_000 });
+    const [replica] = group.replicas;
+    if (replica === undefined) throw new Error("no replica");
+    const sentinels = group.sentinels.map(({ address }) => address);
+    const options = { sentinels, name: sentinelName, ids: systemIds };
+    const { storeId } = await initialiseStore(options);
+    await replica.signal("SIGSTOP");
+    await group.primary.restart({ empty: true });
+    await expect(initialiseStore(options)).rejects.toMatchObject({
+      ...unsafe,
+      message: expect.stringMatching(
+        `^Redis ${replica.address} .* does not answer, .*SENTINEL RESET`,
+      ),
+    });
+    await group.primary.kill();
+    replica.signal("SIGCONT");
+    await until("the replica has its data", async () => {
+      await replica.command("replicaof", "no", "one");
+      return Number(await replica.command("dbsize")) > 0;
+    });
+    await using empty = await RedisServer.start({ port: group.primary.port });
+    const held = {
+      ...unsafe,
+      message: expect.stringContaining(`Redis ${replica.address} still holds store ${storeId} (`),
+    };
+    await expect(initialiseStore(options)).rejects.toMatchObject(held);
+    expect(await empty.command("dbsize")).toBe(0);
+    const given = { address: empty.address, ids: systemIds, members: [replica.address] };
+    await expect(initialiseStore(given)).rejects.toMatchObject(held);
+    // A replica without its primary answers nothing but INFO.
+    await replica.command("config", "set", "replica-serve-stale-data", "no");
+    await replica.command("replicaof", "127.0.0.1", await freePort());
+    await expect(initialiseStore(given)).rejects.toMatchObject({
+      ...unsafe,
+      message: expect.stringMatching(`^Redis ${replica.address} still holds \\d+ keys`),
+    });
+    await replica.command("replicaof", empty.host, empty.port);
+    await until("the replica is empty", async () => {
+      const link = await replica.info("master_link_status");
+      return link === "up" && Number(await replica.command("dbsize")) === 0;
+    });
+    expect(await initialiseStore(options)).toMatchObject({ already: false, replicas: 1 });
+  });
+
   test("says which replicas hold it; one that does not acknowledge is an error", async () => {
     await using group = await startGroup({ replicas: 1 });
     const options = { address: group.primary.address, ids: systemIds };

@@ -11,7 +11,7 @@ export const serverCommands: readonly (readonly [command: string, what: string])
   ["config", "check a node's configuration: config check --config FILE"],
   [
     "store",
-    "store init --config FILE marks a new store; store replicas --config FILE [--forget ADDRESS]",
+    "store init --config FILE [--member ADDRESS...] marks a new store; store replicas --config FILE [--forget ADDRESS]",
   ],
   [
     "region",

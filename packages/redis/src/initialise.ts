@@ -4,16 +4,15 @@ import { notInitialised } from "./committer.ts";
 import { Connection } from "./connection.ts";
 import { partitionKeys, sysKeys } from "./keys.ts";
 import { connectionSettings, type RedisConnectionOptions } from "./options.ts";
+import { refuseOverStore } from "./other-members.ts";
 import { readPartitionHead } from "./record-header.ts";
 import { readPairs, readReply, readRole } from "./replies.ts";
 import { loadScripts } from "./scripts.ts";
-import { SentinelWatch } from "./sentinels.ts";
+import { sentinelMembers } from "./sentinels.ts";
 import { checkReplicas, checkSettings } from "./settings-check.ts";
 
 /** How long a single WAITAOF of an operator's command waits. A replica of a new store may still be joining. */
 const waitMs = 10_000;
-/** How long the Sentinels are given. */
-const sentinelMs = 2_000;
 
 /** What `initialiseStore` made or found. */
 export interface InitialisedStore {
@@ -27,13 +26,15 @@ export interface InitialisedStore {
 
 /**
  * Marks an empty Redis as a store (`holdfast store init`). Rejects with `StoreUnavailable` where it is unsafe, or holds
- * keys of something else.
+ * keys of something else, or where another member still holds a store or does not answer.
  */
 export function initialiseStore(
   options: RedisConnectionOptions & {
     readonly ids: Pick<Ids, "randomBytes">;
     /** Whose store it becomes; whose it must be where it is one already. */
     readonly region?: string;
+    /** Further addresses that may hold the store, beside the primary's replicas and what the Sentinels know. */
+    readonly members?: readonly string[];
   },
 ): Promise<InitialisedStore> {
   return withPrimary(options, async (connection) => {
@@ -42,6 +43,9 @@ export function initialiseStore(
     await checkSettings(connection, settings);
     const { replicas } = readRole(await connection.call("role"));
     await checkReplicas(settings, replicas);
+    if ((await markerOf(connection)) === undefined) {
+      await refuseOverStore(address, settings, replicas, options.members ?? []);
+    }
     const storeId = Buffer.from(options.ids.randomBytes(16));
     const heads = Array.from({ length: partitionCount + 1 }, (_, i) => partitionKeys(i).head);
     const keys = [sysKeys.beat, sysKeys.replicasVersion, ...heads];
@@ -127,16 +131,7 @@ async function withPrimary<Result>(
 
 async function checkSentinels(options: RedisConnectionOptions, replica: string): Promise<void> {
   const settings = connectionSettings(options);
-  if (settings.sentinels === undefined) return;
-  const never = { monotonicMs: 0, wallMs: 0 };
-  await using sentinels = new SentinelWatch(
-    settings,
-    sentinelMs,
-    () => never,
-    () => undefined,
-  );
-  const { members } = await sentinels.survey();
-  if (!members.includes(replica)) return;
+  if (!(await sentinelMembers(settings)).includes(replica)) return;
   throw new StoreUnavailable(
     "unsafe",
     `a Sentinel still lists ${replica}: run SENTINEL RESET ${settings.name} on each of them first`,

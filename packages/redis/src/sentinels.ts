@@ -4,6 +4,9 @@ import type { Hearing, Moment } from "./lease.ts";
 import { type ConnectionSettings, formatAddress } from "./options.ts";
 import { readPairs } from "./replies.ts";
 
+/** How often a Sentinel is asked by who only wants to know once. */
+const onceMs = 2_000;
+
 /** Speaks to one Sentinel. */
 async function connect(settings: ConnectionSettings, address: string): Promise<Connection> {
   const { username: _u, password: _p, tls: _t, ...rest } = settings;
@@ -147,6 +150,19 @@ export class SentinelWatch implements AsyncDisposable {
       await pause(pollMs, signal);
     }
   }
+}
+
+/** Every address that a Sentinel knows as the store's primary or replica; none where there are no Sentinels. */
+export async function sentinelMembers(settings: ConnectionSettings): Promise<readonly string[]> {
+  if (settings.sentinels === undefined) return [];
+  const never = { monotonicMs: 0, wallMs: 0 };
+  await using sentinels = new SentinelWatch(
+    settings,
+    onceMs,
+    () => never,
+    () => undefined,
+  );
+  return (await sentinels.survey()).members;
 }
 
 /** Waits, but not for something that is stopped. */

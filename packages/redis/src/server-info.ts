@@ -7,6 +7,8 @@ export interface ServerInfo {
   readonly appendOnly: boolean;
   readonly cluster: boolean;
   readonly maxmemoryPolicy: string | undefined;
+  /** How many keys there are, in all databases. */
+  readonly keys: number;
 }
 
 /** Reads the text of `INFO`. */
@@ -24,6 +26,10 @@ export function readServerInfo(text: string): ServerInfo {
     appendOnly: fields.get("aof_enabled") === "1",
     cluster: fields.get("cluster_enabled") === "1",
     maxmemoryPolicy: fields.get("maxmemory_policy"),
+    keys: [...text.matchAll(/^db\d+:keys=(\d+)/gm)].reduce(
+      (sum, [, keys]) => sum + Number(keys),
+      0,
+    ),
   };
 }
 

@@ -100,12 +100,13 @@ function addConfigCheck(parent: Command): void {
 
 function addStore(parent: Command): void {
   const init = parent.command("init");
-  withConfig(init.description("mark an empty Redis as this region's store")).action(
-    async (options: WithConfig) => {
+  withConfig(init.description("mark an empty Redis as this region's store"))
+    .option("--member <address...>", "another Redis of this store, to be asked first (host:port)")
+    .action(async (options: WithConfig & { readonly member?: readonly string[] }) => {
       const { initStore } = await import("./store-commands.ts");
-      process.stdout.write(`${await initStore(options.config, process.env)}\n`);
-    },
-  );
+      const line = await initStore(options.config, process.env, options.member);
+      process.stdout.write(`${line}\n`);
+    });
   const replicas = parent.command("replicas");
   withConfig(replicas.description("list the replicas that every change waits for"))
     .option("--forget <address>", "no longer wait for one that will not come back (host:port)")

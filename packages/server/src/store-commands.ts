@@ -12,11 +12,18 @@ import { systemIds } from "./system.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Marks the configured Redis as a store; tells what was made, or was there already. */
-export async function initStore(configFile: string, environment: Environment): Promise<string> {
+/**
+ * Marks the configured Redis as a store; tells what was made, or was there already. `members` are addresses of other
+ * Redis of this store, which are asked too.
+ */
+export async function initStore(
+  configFile: string,
+  environment: Environment,
+  members: readonly string[] = [],
+): Promise<string> {
   const { region } = loadConfig(configFile);
   const made = await atStore(configFile, environment, (connection) =>
-    initialiseStore({ ...connection, region, ids: systemIds }),
+    initialiseStore({ ...connection, region, members, ids: systemIds }),
   );
   if (made.already) return `${made.address} is already store ${made.storeId} (nothing to do)`;
   return `store ${made.storeId} made at ${made.address}, held by ${made.replicas} replicas`;

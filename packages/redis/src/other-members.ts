@@ -1,0 +1,53 @@
+import { StoreUnavailable, sysPartition } from "@holdfast/engine";
+import { Connection } from "./connection.ts";
+import { partitionKeys } from "./keys.ts";
+import type { ConnectionSettings } from "./options.ts";
+import { readPartitionHead } from "./record-header.ts";
+import { sentinelMembers } from "./sentinels.ts";
+
+/**
+ * Asks every other member that is known (replicas of this empty primary, what the Sentinels know, `given` addresses)
+ * whether it still holds a store. Rejects with `StoreUnavailable("unsafe")` where one does, or does not answer.
+ */
+export async function refuseOverStore(
+  own: string,
+  settings: ConnectionSettings,
+  connected: readonly string[],
+  given: readonly string[],
+): Promise<void> {
+  const listed = await sentinelMembers(settings);
+  const others = new Set([...connected, ...listed, ...given]);
+  others.delete(own);
+  await Promise.all([...others].map((address) => refuseOver(address, settings, listed)));
+}
+
+async function refuseOver(
+  address: string,
+  settings: ConnectionSettings,
+  listed: readonly string[],
+): Promise<void> {
+  const member = await Connection.to(settings, address, "check").catch(() => undefined);
+  if (member === undefined) {
+    const lost = listed.includes(address)
+      ? `; if it is lost for good, run SENTINEL RESET ${settings.name} on each Sentinel`
+      : "";
+    throw new StoreUnavailable(
+      "unsafe",
+      `Redis ${address} belongs to this store and does not answer, so it may still hold the data: start it first${lost}`,
+    );
+  }
+  try {
+    const { keys } = member.info;
+    if (keys === 0) return;
+    // A replica without its primary answers nothing but INFO.
+    const head = await member.call("get", partitionKeys(sysPartition).head).catch(() => null);
+    const id = readPartitionHead(head as Buffer | null)?.storeId;
+    const what = id === undefined ? `${keys} keys` : `store ${id} (${keys} keys)`;
+    throw new StoreUnavailable(
+      "unsafe",
+      `Redis ${address} still holds ${what}, and a new store would erase that: promote it instead (docs/runbook.md, "A Redis lost its disk")`,
+    );
+  } finally {
+    member.destroy("asked");
+  }
+}
