@@ -412,18 +412,25 @@ describe("a start that cannot be", () => {
   });
 });
 
-test("two clusters side by side know nothing of each other", () => {
+test("two clusters side by side know nothing of each other", async () => {
   const other = mkdtempSync(join(tmpdir(), "holdfast-other-"));
   try {
     expect(holdfast("dev", "start", "--detach", ...where()).status).toBe(0);
+    const id = kmip("create");
+    // The port of a Redis that is down is free, and must not become another cluster's.
+    expect(holdfast("dev", "kill", "redis-b", "--stay", "--dir", folder).status).toBe(0);
     const second = where(other, [`${network}.5`, `${network}.6`], port + 10);
     expect(holdfast("dev", "start", "--detach", ...second).status).toBe(0);
-    const id = kmip("create");
     const { status, stderr } = holdfast("kmip", "get", id, "--dev", other);
     expect(status).toBe(1);
     expect(stderr).toMatch(/ObjectNotFound/);
+    const regionStatus = () =>
+      holdfast("region", "status", "--config", join(folder, "nodes", "b1.yaml"));
+    expect(regionStatus().stderr).not.toContain("refuses the user name or password");
     const ports = [...(clusterFile()?.redis ?? []), ...(clusterFile(other)?.redis ?? [])];
     expect(new Set(ports.map(({ address }) => address)).size).toBe(12);
+    expect(holdfast("dev", "heal", "--dir", folder).status).toBe(0);
+    await expect.poll(() => regionStatus().stdout).toMatch(/lease +full/);
     expect(holdfast("dev", "stop", "--dir", other).status).toBe(0);
     expect(bytesOf(id).length).toBe(32);
   } finally {

@@ -16,7 +16,11 @@ const meanings: Readonly<Record<string, readonly [StoreFailure, string]>> = {
     "the Redis user lacks a permission; deploy/redis/users.acl has what is needed",
   ],
   NOAUTH: ["unsafe", "Redis wants a user name and password"],
-  WRONGPASS: ["unsafe", "Redis refuses the user name or password"],
+  WRONGPASS: [
+    "unsafe",
+    "Redis refuses the user name or password; is it this store's Redis, or has another program its port?",
+  ],
+  APPENDONLY: ["unsafe", "appendonly is no, which loses data: set appendonly yes"],
   WRONGTYPE: ["corrupt", "a key of the store holds another type than it should"],
 };
 
@@ -51,6 +55,7 @@ export function storeFailure(error: unknown, address: string): StoreUnavailable 
   if (isTimeout(error)) {
     return new StoreUnavailable("timeout", `Redis ${address} did not answer in time`, { cause });
   }
+  if (message.includes("appendonly is disabled")) return unavailable("APPENDONLY", address, cause);
   if (forbidden.test(message)) return unavailable("NOPERM", address, cause);
   const word = /(?:^|: )([A-Z]{3,}) /.exec(message)?.[1] ?? "";
   if (word in meanings) return unavailable(word, address, cause);

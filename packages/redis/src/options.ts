@@ -48,6 +48,8 @@ export interface RedisStoreOptions extends RedisConnectionOptions {
   readonly auditQueueMax?: number;
   /** From how many entries a term may be found too common to narrow a walk. Default 1,000. */
   readonly commonTermMin?: number;
+  /** How often the settings of Redis and the Sentinels are checked again. Default 2,000. */
+  readonly settingsCheckMs?: number;
   /** Resolves `open` although Redis cannot be reached yet; an unsafe one is refused all the same. Default false. */
   readonly openUnreachable?: boolean;
   /**
@@ -70,6 +72,7 @@ type Defaulted =
   | "auditEntriesMax"
   | "auditQueueMax"
   | "commonTermMin"
+  | "settingsCheckMs"
   | "openUnreachable"
   | "allowOtherStore";
 
@@ -114,6 +117,7 @@ export function storeSettings(options: RedisStoreOptions): StoreSettings {
     auditEntriesMax: 1_000_000,
     auditQueueMax: 10_000,
     commonTermMin: 1_000,
+    settingsCheckMs: 2_000,
     openUnreachable: false,
     allowOtherStore: false,
     markerMs: storeLeaseMs / 4,

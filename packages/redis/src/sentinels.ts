@@ -44,6 +44,14 @@ export interface SentinelSurvey {
   readonly members: readonly string[];
   /** The shortest time after which one of them takes the primary for lost. */
   readonly downAfterMs: number;
+  /** A quorum with which a replica may be promoted while a majority still hears the primary; undefined where none is. */
+  readonly weak: Quorum | undefined;
+}
+
+interface Quorum {
+  readonly quorum: number;
+  /** How many Sentinels there are, by the configuration or by what that one knows. */
+  readonly sentinels: number;
 }
 
 /** The names and values that a Sentinel answers, of one Redis or of several; nothing where it failed. */
@@ -51,6 +59,13 @@ function fieldsOf(outcome: Outcome | undefined): readonly ReadonlyMap<string, st
   const value = outcome !== undefined && "value" in outcome ? outcome.value : undefined;
   if (!Array.isArray(value)) return [];
   return value.some(Array.isArray) ? value.map(readPairs) : [readPairs(value)];
+}
+
+/** A quorum that leaves a majority of the Sentinels which may still hear the primary when another is promoted. */
+function weakQuorum(fields: ReadonlyMap<string, string>, configured: number): Quorum | undefined {
+  const quorum = Number(fields.get("quorum") ?? 0);
+  const sentinels = Math.max(configured, Number(fields.get("num-other-sentinels") ?? 0) + 1);
+  return quorum * 2 < sentinels ? { quorum, sentinels } : undefined;
 }
 
 /** Asks every Sentinel over and over whom it takes for the primary, and when it last heard it (the read lease). */
@@ -90,6 +105,7 @@ export class SentinelWatch implements AsyncDisposable {
     const name = this.#settings.name ?? "";
     const members = new Set<string>();
     let downAfterMs = Number.POSITIVE_INFINITY;
+    let weak: Quorum | undefined;
     await Promise.all(
       [...this.#open.values()].map(async (connection) => {
         const [primary, replicas] = await connection.batch([
@@ -99,6 +115,7 @@ export class SentinelWatch implements AsyncDisposable {
         const own = fieldsOf(primary);
         for (const fields of own) {
           downAfterMs = Math.min(downAfterMs, Number(fields.get("down-after-milliseconds") ?? 0));
+          weak ??= weakQuorum(fields, this.#settings.sentinels?.length ?? 0);
         }
         for (const fields of [...own, ...fieldsOf(replicas)]) {
           const port = Number(fields.get("port"));
@@ -106,7 +123,7 @@ export class SentinelWatch implements AsyncDisposable {
         }
       }),
     );
-    return { members: [...members], downAfterMs };
+    return { members: [...members], downAfterMs, weak };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

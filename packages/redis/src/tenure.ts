@@ -15,6 +15,7 @@ import { readPairs, readRole } from "./replies.ts";
 import type { Scripts } from "./scripts.ts";
 import type { SentinelWatch } from "./sentinels.ts";
 import { checkReplicas, checkSettings } from "./settings-check.ts";
+import { checkSentinels, watchSettings } from "./settings-watch.ts";
 
 /** What outlives a tenure. */
 export interface StoreContext {
@@ -122,6 +123,7 @@ export class Tenure {
       checked.catch((error: unknown) => tenure.end(storeFailure(error, address)));
       tenure.#use(reading);
       tenure.#note();
+      tenure.#watch();
       return tenure;
     } catch (error) {
       connection.destroy("the store cannot be opened");
@@ -159,6 +161,17 @@ export class Tenure {
       await delay(5);
     }
     throw new StoreUnavailable("noLease", `no connection for reads to Redis ${this.address}`);
+  }
+
+  /** Ends it where a setting is changed so that data could be lost. */
+  #watch(): void {
+    const { settings, sentinels } = this.#context;
+    watchSettings({
+      settings,
+      sentinels,
+      connection: () => this.reader?.connection,
+      over: () => this.#over,
+    }).catch((error: unknown) => this.end(storeFailure(error, this.address)));
   }
 
   /** Ends it; what waits fails. */
@@ -233,17 +246,14 @@ async function rehearse(connection: Connection, scripts: Scripts): Promise<void>
   }
 }
 
-/** What Sentinels count to the store; refuses Sentinels that could promote a replica within a lease. */
+/** What Sentinels count to the store; refuses Sentinels that are not safe. */
 async function membersOf(
   sentinels: SentinelWatch,
-  { storeLeaseMs }: StoreSettings,
+  settings: StoreSettings,
 ): Promise<readonly string[]> {
-  const { members, downAfterMs } = await sentinels.survey();
-  if (downAfterMs > storeLeaseMs) return members;
-  throw new StoreUnavailable(
-    "unsafe",
-    `a Sentinel's down-after-milliseconds is ${downAfterMs}: set it above the store lease (${storeLeaseMs} ms)`,
-  );
+  const survey = await sentinels.survey();
+  checkSentinels(survey, settings);
+  return survey.members;
 }
 
 /** A connection for reads must lead to the same process as the committer's. */

@@ -1,6 +1,7 @@
+import { hash } from "node:crypto";
 import { printAddress } from "../address.ts";
 import { StartError } from "../start-error.ts";
-import { type Folder, readJson, writeJson } from "./folder.ts";
+import { defaultFolder, type Folder, readJson, writeJson } from "./folder.ts";
 import { freePorts, isFree } from "./ports.ts";
 import { partName, type RedisPorts, redisHost, redisRoles } from "./redis.ts";
 
@@ -16,8 +17,10 @@ export interface Settings {
   readonly regions: Readonly<Record<string, RegionSettings>>;
 }
 
-/** The first port tried at a cluster's first start. */
+/** The first port tried at the first start of the cluster in the default folder. */
 const portFirst = 16_379;
+const portsPerFolder = 16;
+const foldersMax = 900;
 
 /** The ports of the last start. One that somebody has taken since moves to a free one, which is said. */
 export async function settleRedisPorts(
@@ -28,9 +31,10 @@ export async function settleRedisPorts(
   const known = readJson<Settings>(folder.settings)?.regions ?? {};
   refuseOthers(folder, Object.keys(known), regions);
   const taken = Object.values(known).flatMap(({ redisPorts }) => Object.values(redisPorts));
+  const first = firstPort(folder);
   const settled: Record<string, RegionSettings> = {};
   for (const region of regions) {
-    settled[region] = await settleRegion(region, known[region], taken, say);
+    settled[region] = await settleRegion(region, known[region], first, taken, say);
   }
   const settings = { regions: settled };
   writeJson(folder.settings, settings);
@@ -45,10 +49,21 @@ function refuseOthers(folder: Folder, known: readonly string[], asked: readonly 
   );
 }
 
+/**
+ * Each folder begins at a place of its own: while a Redis is down, its port is free, and another cluster that took it
+ * would answer this one's nodes and commands, with "wrong password".
+ */
+function firstPort({ root }: Folder): number {
+  if (root === defaultFolder) return portFirst;
+  const place = 1 + (hash("sha256", root, "buffer").readUInt32BE() % (foldersMax - 1));
+  return portFirst + place * portsPerFolder;
+}
+
 /** `taken` gets the ports that are given out. */
 async function settleRegion(
   region: string,
   known: RegionSettings | undefined,
+  first: number,
   taken: number[],
   say: (line: string) => void,
 ): Promise<RegionSettings> {
@@ -60,7 +75,7 @@ async function settleRegion(
       ports[role] = old;
       continue;
     }
-    const [port = 0] = await freePorts(redisHost, Math.max(portFirst - 1, ...taken) + 1, 1);
+    const [port = 0] = await freePorts(redisHost, Math.max(first - 1, ...taken) + 1, 1);
     taken.push(port);
     ports[role] = port;
     if (old === undefined) continue;
