@@ -218,7 +218,7 @@ describe("initialisation", () => {
     const sentinels = group.sentinels.map(({ address }) => address);
     const options = { sentinels, name: sentinelName, ids: systemIds };
     const { storeId } = await initialiseStore(options);
-    await replica.signal("SIGSTOP");
+    replica.signal("SIGSTOP");
     await group.primary.restart({ empty: true });
     await expect(initialiseStore(options)).rejects.toMatchObject({
       ...unsafe,
