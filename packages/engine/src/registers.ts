@@ -22,8 +22,8 @@ export interface WriterNow extends Now {
 }
 
 /** A new writer's identifier, one for each start of a process: 96 random bits as 16 characters. */
-export function writerId({ randomBytes }: Pick<Ids, "randomBytes">): string {
-  return Buffer.from(randomBytes(12)).toString("base64url");
+export function writerId(ids: Pick<Ids, "randomBytes">): string {
+  return Buffer.from(ids.randomBytes(12)).toString("base64url");
 }
 
 /** Registers after a change, in order, and the one that was written. */
