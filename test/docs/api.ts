@@ -88,6 +88,6 @@ const after = [
   "## From a shell",
   "",
   "```sh",
-  'curl --cacert ca.pem -H "Authorization: Bearer $(cat token)" https://127.0.1.1:8443/v1/instances',
+  "curl -fsS --cacert ca.pem -H @auth https://127.0.1.1:8443/v1/instances",
   "```",
 ];

@@ -1,0 +1,165 @@
+import { X509Certificate } from "node:crypto";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createAuthority, selfSigned } from "@holdfast/server";
+import type { DocumentsSite } from "../support/documents-site.ts";
+
+/** Where a page's blocks run, and its own instance's name. */
+export interface Place {
+  readonly folder: string;
+  readonly instance: string;
+}
+
+/** What stands in a page's text, and what is run in its place. */
+export type Words = Readonly<Record<string, string>>;
+
+/** What a page needs besides the files that every page has. */
+interface Setup {
+  /** The instance is there before the first block. */
+  readonly ordered?: true;
+  /** After each block the instance has no certificates: the blocks are alternatives. */
+  readonly alternatives?: true;
+  readonly prepare?: (site: DocumentsSite, place: Place) => Promise<Words>;
+}
+
+const when = { notBeforeMs: Date.now() - 3_600_000, days: 30 };
+
+/** By page, in the order in which they run: what breaks the cluster comes last. */
+export const setups: Readonly<Record<string, Setup>> = {
+  "docs/api.md": {},
+  "docs/quick-start.md": {},
+  "docs/from-ibm.md": {},
+  "docs/certificates.md": { ordered: true, alternatives: true, prepare: stranger },
+  "docs/keys.md": { ordered: true, prepare: keyOfTheInstance },
+  "docs/root-of-trust-key-protect.md": { prepare: inTheRing },
+  "docs/root-of-trust-hpcs.md": { prepare: hpcs },
+  "docs/root-of-trust-local.md": { prepare: newFiles },
+  "docs/root-of-trust-pkcs11.md": { prepare: token },
+  "docs/backup.md": { prepare: backupKey },
+  "docs/support.md": {},
+  "README.md": { prepare: demoKey },
+};
+
+/** Writes the files that pages name, and answers what every page's words stand for. */
+export async function fillPlace(site: DocumentsSite, { folder, instance }: Place): Promise<Words> {
+  const { keyProtect: manager, cluster, urls } = site;
+  const token = (await readFile(cluster.managerToken, "utf8")).trim();
+  const ca = await readFile(cluster.ca, "utf8");
+  const client = async (commonName: string) =>
+    (await selfSigned({ commonName, ...when })).certificate;
+  const files = {
+    ...{ "token.txt": token, token, auth: `Authorization: Bearer ${token}` },
+    ...{ "admin-ca.pem": ca, "ca.pem": ca },
+    ...{ "apikey.txt": manager.apiKey, "apikey2.txt": manager.apiKey },
+    ...{ "api-key.txt": manager.apiKey, "api-key-b.txt": manager.apiKey },
+    "instance-id.txt": manager.instanceId,
+    "password.txt": "Correct-Horse-Battery-1",
+    "vcenter.pem": await client("vCenter"),
+    "KMSClientCertificate.pem": await client("another vCenter"),
+    "vmca.pem": (await createAuthority({ commonName: "VMCA", ...when })).certificate,
+  };
+  for (const [name, content] of Object.entries(files)) {
+    await writeFile(join(folder, name), content, { mode: 0o600 });
+  }
+  const subject = `-subj /CN=${instance} -keyout vcenter-csr.key -out vcenter.csr`;
+  await done(site, `openssl req -new -newkey rsa:2048 -nodes ${subject}`, folder);
+  return {
+    ...{ "kmip-prod": instance, "kmip-first": instance, INSTANCE: instance },
+    ...{ ID: manager.instanceId, ID2: manager.instanceId },
+    ...{ CRK: await manager.createRootKey("one"), CRK2: await manager.createRootKey("two") },
+    "https://kms-a1.example:8443": urls[0] ?? "",
+    "https://kms-a2.example:8443": urls[1] ?? "",
+    "https://127.0.1.1:8443": urls[0] ?? "",
+    "/home/me": folder,
+  };
+}
+
+/** Orders the place's instance under the nodes' own root keys. */
+export async function order(site: DocumentsSite, { folder, instance }: Place): Promise<void> {
+  const roots = "--root a:local --root b:local";
+  await done(site, `holdfast instance order --name ${instance} ${roots} --wait`, folder);
+}
+
+/** Deletes the instance's certificates. */
+export async function withoutCertificates(
+  { admin }: DocumentsSite,
+  { instance }: Place,
+): Promise<void> {
+  const { items } = await admin.call("listCertificates", { params: { instance }, query: {} });
+  for (const { id: certificate } of items) {
+    await admin.call("deleteCertificate", { params: { instance, certificate } });
+  }
+}
+
+async function done(site: DocumentsSite, script: string, folder: string): Promise<string> {
+  const { code, out, err } = await site.shell(script, folder);
+  if (code !== 0) throw new Error(`${script}: exit ${code}: ${err}${out}`);
+  return out.trim();
+}
+
+/** A client that is refused, for `certificate adopt`. */
+async function stranger(site: DocumentsSite, { folder }: Place): Promise<Words> {
+  const { certificate, key } = await selfSigned({ commonName: "stranger", ...when });
+  await writeFile(join(folder, "stranger.pem"), certificate);
+  await writeFile(join(folder, "stranger.key"), key, { mode: 0o600 });
+  await site.shell("holdfast kmip query --cert stranger.pem --key stranger.key", folder);
+  const { fingerprint256 } = new X509Certificate(certificate);
+  return { SHA256: fingerprint256.replaceAll(":", "").toLowerCase() };
+}
+
+/** A key of the instance, and the list of what is in use. */
+async function keyOfTheInstance(site: DocumentsSite, { folder, instance }: Place): Promise<Words> {
+  const issue = `holdfast authority issue ${instance} --name client --pem-out client.pem --key-out client.key`;
+  await done(site, issue, folder);
+  const create = "holdfast kmip create --activate --cert client.pem --key client.key";
+  const used = await done(site, `${create} --name used`, folder);
+  const key = await done(site, `${create} --name spare`, folder);
+  await writeFile(join(folder, "in-use.txt"), `${used}\n`);
+  return { KEY: key, FINGERPRINT: "0".repeat(64) };
+}
+
+async function inTheRing({ keyProtect: manager }: DocumentsSite): Promise<Words> {
+  return { CRK: await manager.createRootKey("in the ring", { ring: "vmware" }) };
+}
+
+async function hpcs({ hpcs: manager }: DocumentsSite, { folder }: Place): Promise<Words> {
+  await writeFile(join(folder, "hpcs-api-key.txt"), manager.apiKey, { mode: 0o600 });
+  return { HPCS_ID: manager.instanceId, HPCS_CRK: await manager.createRootKey("crk") };
+}
+
+async function newFiles(site: DocumentsSite, { folder }: Place): Promise<Words> {
+  await site.writeConfig(join(folder, "node.yaml"), (config) => {
+    config["rootOfTrust"] = { type: "local", file: join(folder, "root.key") };
+    config["sealingKeyFile"] = join(folder, "sealing.key");
+  });
+  return {};
+}
+
+async function token(site: DocumentsSite, { folder }: Place): Promise<Words> {
+  const { hsm } = site;
+  if (hsm === undefined) throw new Error("there is no token");
+  await writeFile(join(folder, "pin.txt"), hsm.pin, { mode: 0o600 });
+  await site.writeConfig(join(folder, "node.yaml"), (config) => {
+    const pkcs11 = {
+      module: hsm.module,
+      token: hsm.token,
+      rootKey: "crk",
+      pinFile: join(folder, "pin.txt"),
+    };
+    config["rootOfTrust"] = { type: "pkcs11", pkcs11 };
+  });
+  return {};
+}
+
+async function backupKey(site: DocumentsSite, { folder }: Place): Promise<Words> {
+  await site.writeConfig(join(folder, "node.yaml"), (config) => {
+    config["backup"] = { keyFile: join(folder, "backup-key.json") };
+  });
+  return {};
+}
+
+/** A key of the demonstration's instance; the page makes its own certificate. */
+async function demoKey(site: DocumentsSite, { folder }: Place): Promise<Words> {
+  await rm(join(folder, "vcenter.pem"));
+  return { ID: await done(site, "holdfast kmip create --name known --activate", folder) };
+}

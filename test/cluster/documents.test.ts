@@ -1,0 +1,88 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Block, blocksOf } from "../docs/blocks.ts";
+import { pagesThatRun } from "../docs/pages-that-run.ts";
+import { DocumentsSite } from "../support/documents-site.ts";
+import { hasSoftHsm, softHsmMissing } from "../support/softhsm.ts";
+import {
+  fillPlace,
+  order,
+  type Place,
+  setups,
+  type Words,
+  withoutCertificates,
+} from "./documents-setups.ts";
+
+let site: DocumentsSite;
+
+beforeAll(async () => {
+  site = await DocumentsSite.start();
+}, 240_000);
+
+afterAll(async () => {
+  await site?.[Symbol.asyncDispose]();
+}, 60_000);
+
+test("every page that is to run has a set-up", () => {
+  expect(Object.keys(setups).toSorted()).toEqual([...pagesThatRun].toSorted());
+});
+
+const pages = Object.entries(setups).filter(([page]) => !page.includes("pkcs11") || hasSoftHsm());
+if (!hasSoftHsm()) test.skip(`docs/root-of-trust-pkcs11.md: ${softHsmMissing}`, () => {});
+
+describe.each(pages)("%s", (page, setup) => {
+  const blocks = blocksOf(page);
+  const runnable = blocks.filter(
+    ({ language, mark }) => (language === "" || language === "sh") && !mark.startsWith("not run:"),
+  );
+  let place: Place;
+  let words: Words;
+
+  beforeAll(async () => {
+    const instance = `page-${page.toLowerCase().replace(/\W+/g, "-")}`;
+    place = { folder: await site.place(instance), instance };
+    words = await fillPlace(site, place);
+    if (setup.ordered) await order(site, place);
+    words = { ...words, ...(await setup.prepare?.(site, place)) };
+    await writeFile(join(place.folder, "instances.yaml"), lastYaml(blocks, words));
+  }, 180_000);
+
+  // The lines of a page build on each other: what comes after a failure tells nothing.
+  let failed = false;
+
+  test.each(runnable.map((block) => ({ block, line: block.line })))(
+    "the block in line $line",
+    async ({ block }) => {
+      expect(failed).toBe(false);
+      failed = true;
+      for (const script of scriptsOf(block, words)) {
+        const { code, out, err } = await site.shell(script, place.folder);
+        if (code !== 0) throw new Error(`${script}\nexit ${code}: ${err}${out.slice(-2_000)}`);
+        if (script.includes("dev heal")) await site.ready();
+      }
+      if (setup.alternatives) await withoutCertificates(site, place);
+      failed = false;
+    },
+    180_000,
+  );
+});
+
+/** A block with its words replaced; one that breaks the cluster in lines, since healing takes a moment. */
+function scriptsOf({ text }: Block, words: Words): readonly string[] {
+  const script = replaced(text, words);
+  return script.includes("dev heal") ? script.split("\n") : [script];
+}
+
+function replaced(text: string, words: Words): string {
+  return Object.entries(words).reduce((sofar, [word, value]) => {
+    const literal = word.replace(/[.\\/]/g, "\\$&");
+    return sofar.replace(new RegExp(`(?<![\\w-])${literal}(?![\\w-])`, "g"), () => value);
+  }, text);
+}
+
+/** The last block of YAML, which a page with commands after it tells to save. */
+function lastYaml(blocks: readonly Block[], words: Words): string {
+  const { text = "" } = blocks.findLast(({ language }) => language === "yaml") ?? {};
+  return replaced(text, words);
+}
