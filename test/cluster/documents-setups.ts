@@ -70,7 +70,8 @@ export async function fillPlace(site: DocumentsSite, { folder, instance }: Place
     "https://kms-a1.example:8443": urls[0] ?? "",
     "https://kms-a2.example:8443": urls[1] ?? "",
     "https://127.0.1.1:8443": urls[0] ?? "",
-    "/home/me": folder,
+    "/home/me/admin-ca.pem": join(folder, "admin-ca.pem"),
+    "/home/me/token.txt": join(folder, "token.txt"),
   };
 }
 
