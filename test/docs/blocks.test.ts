@@ -89,15 +89,14 @@ test("every holdfast command of a block is one that there is, with options that 
   expect(wrong).toEqual([]);
 }, 120_000);
 
+// In code an unescaped backtick stands within quotes or a comment, or else begins a template of its own.
+const inPage = /`((?:npx )?holdfast [a-z][^`\n\\]*)/g;
+const inCode = /(?:\\|^[^\n`]*(?:"|\*|\/\/)[^\n`]*)`((?:npx )?holdfast [a-z][^`\n\\]*)/gm;
+
 /** The `holdfast` commands that a page names outside of its blocks, or a source file in its texts and comments. */
 function named(path: string): readonly string[] {
   const text = readFileSync(join(root, path), "utf8").replace(/^ *```[\s\S]*?^ *```$/gm, "");
-  // In code an unescaped backtick stands within quotes or a comment, or else begins a template of its own.
-  const before = path.endsWith(".ts")
-    ? String.raw`(?:\\|^[^\n` + "`" + String.raw`]*(?:"|\*|//)[^\n` + "`" + String.raw`]*)`
-    : "";
-  const form = new RegExp(`${before}\`((?:npx )?holdfast [a-z][^\`\\n\\\\]*)`, "gm");
-  return [...text.matchAll(form)].map(([, line = ""]) => line);
+  return [...text.matchAll(path.endsWith(".ts") ? inCode : inPage)].map(([, line = ""]) => line);
 }
 
 test("so is every one in running text, and in what the program itself says", () => {

@@ -71,12 +71,9 @@ export class DocumentsSite implements AsyncDisposable {
     await site.#must("dev", "start", "--detach", ...where);
     site.cluster = JSON.parse(await readFile(join(site.dev, "cluster.json"), "utf8")) as Cluster;
     await site.#reachRoots();
-    const [url, token, ca] = await Promise.all([
-      site.urls[0] ?? "",
-      readFile(site.cluster.managerToken, "utf8"),
-      readFile(site.cluster.ca, "utf8"),
-    ]);
-    site.#admin = new AdminClient({ urls: [url], token: token.trim(), ca });
+    const token = (await readFile(site.cluster.managerToken, "utf8")).trim();
+    const ca = await readFile(site.cluster.ca, "utf8");
+    site.#admin = new AdminClient({ urls: site.urls, token, ca });
     stack.use(site.#admin);
     site.#resources.use(stack.move());
     return site;
