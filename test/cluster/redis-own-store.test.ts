@@ -1,6 +1,6 @@
 import { ownStoreConformance, ownStoreModel } from "@holdfast/engine/conformance";
 import { startGroup } from "../support/redis.ts";
-import { openNewStore, recordOf, setStatus } from "../support/redis-store.ts";
+import { newerValue, openNewStore, recordOf, setStatus } from "../support/redis-store.ts";
 
 /** A store on a primary with one replica, so that every barrier is a real one. */
 async function open() {
@@ -15,6 +15,10 @@ async function open() {
     async damage(instance: string, id: string): Promise<void> {
       const { key, value } = await recordOf(group.primary, instance, id);
       await group.primary.command("set", key, value.subarray(0, value.length - 8));
+    },
+    async upgrade(instance: string, id: string): Promise<void> {
+      const { key, value } = await recordOf(group.primary, instance, id);
+      await group.primary.command("set", key, newerValue(value));
     },
     async close(): Promise<void> {
       await opened[Symbol.asyncDispose]();

@@ -5,6 +5,7 @@ import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { say } from "../support/load.ts";
 import { recordOf } from "../support/record.ts";
 import { until } from "../support/redis.ts";
+import { newerValue } from "../support/redis-store.ts";
 import { ms } from "../support/region-watch.ts";
 import { holdfast } from "../support/server-command.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
@@ -80,6 +81,75 @@ describe("a record of one region is damaged: repaired from the other, and absent
     expect(await told(keyBytes(clients.at("b1"), id))).toMatch(/^GeneralFailure: cannot tell/);
     await both.heal();
     await insist(async () => expect(await keyBytes(clients.at("b2"), id)).toBe(bytes));
+  });
+});
+
+describe("the other region's copy is older than what a record of this region last was", () => {
+  const deactivate = { revocationReason: { code: "CessationOfOperation" } } as const;
+
+  /** Active in both regions; Deactivated in a alone, where the record is then `altered`. */
+  async function revokedAlone(altered: (value: Buffer) => Buffer) {
+    const { primary } = both.a.redis;
+    const id = await createKey(clients.at("a1"));
+    await insist(() => clients.at("b1").activate({ uniqueIdentifier: id }));
+    await caughtUp(both);
+    await both.cut();
+    await insist(() => clients.at("a1").revoke({ uniqueIdentifier: id, ...deactivate }));
+    expect(await stateOf(clients.at("a2"), id)).toBe("Deactivated");
+    const { key, value } = await recordOf(primary, id);
+    await primary.command("set", key, altered(value));
+    await both.heal();
+    await insist(async () => expect(await stateOf(clients.at("b1"), id)).toBe("Active"));
+    const bytes = async () => (await recordOf(primary, id)).value;
+    const putBack = () => primary.command("set", key, value);
+    return { id, value, bytes, putBack };
+  }
+
+  /** For a while, nobody in region a is told the older state, whatever is asked. */
+  async function cannotTell(id: string): Promise<void> {
+    for (let times = 0; times < 10; times++) {
+      for (const node of ["a1", "a2"]) {
+        for (const asked of [
+          stateOf(clients.at(node), id),
+          keyBytes(clients.at(node), id),
+          clients.at(node).activate({ uniqueIdentifier: id }),
+          clients.at(node).destroy({ uniqueIdentifier: id }),
+        ]) {
+          expect(await told(asked)).toMatch(/^GeneralFailure: (cannot tell|refused)/);
+        }
+      }
+      await sleep(100);
+    }
+  }
+
+  test("its format is newer than this node knows: not repaired, not overwritten, not level", async () => {
+    const before = await Promise.all(both.a.nodes.map(vitalsOf));
+    const aside = before.map(({ quarantined }) => quarantined);
+    const { id, value, bytes, putBack } = await revokedAlone(newerValue);
+    await cannotTell(id);
+    // A change in the other region is pushed, and must not take the record's place either.
+    await insist(() => clients.at("b1").revoke({ uniqueIdentifier: id, ...deactivate }));
+    await cannotTell(id);
+    expect(await bytes()).toEqual(newerValue(value));
+    const after = await Promise.all(both.a.nodes.map(vitalsOf));
+    expect(after.map(({ quarantined }) => quarantined)).toEqual(aside);
+    // A node that knows the format would read it: all is as it was.
+    await putBack();
+    for (const node of ["a1", "a2", "b1", "b2"]) {
+      await insist(async () => expect(await stateOf(clients.at(node), id)).toBe("Deactivated"));
+    }
+  });
+
+  test("it is damaged: not repaired before the other region's copy has its last state", async () => {
+    const { id } = await revokedAlone((value) => flipped(value, value.length - 10));
+    await cannotTell(id);
+    await insist(() => clients.at("b2").revoke({ uniqueIdentifier: id, ...deactivate }));
+    for (const node of ["a1", "a2", "b1", "b2"]) {
+      await insist(
+        async () => expect(await stateOf(clients.at(node), id)).toBe("Deactivated"),
+        30_000,
+      );
+    }
   });
 });
 

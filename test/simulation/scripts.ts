@@ -12,6 +12,8 @@ import {
   type ReserveOutcome,
   StoreUnavailable,
   supersededMessage,
+  requireState,
+  stateOf,
   systemInstance,
   tagOf,
 } from "@holdfast/engine";
@@ -241,6 +243,9 @@ export function putAside(tables: Tables, { instance, id, copy, replacement }: As
   const name = copy === undefined ? (row?.tag ?? "") : Buffer.from(copy).toString("hex");
   const aside = tables.get(keys.quarantine) ?? [];
   const isWhole = row !== undefined && row.damaged !== true;
+  if (replacement !== undefined && row?.damaged === true) {
+    requireState(replacement, stateOf(row.object.facts));
+  }
   if ((copy !== undefined || !isWhole) && !aside.includes(`${id} ${name}`)) {
     tables.set(keys.quarantine, [...aside, `${id} ${name}`]);
   }

@@ -480,6 +480,7 @@ function intactOf(rows: readonly Row[]): RecordsAnswer {
   return {
     objects: whole.map(({ object }) => object),
     damaged: damaged.map(({ object }) => object.uniqueIdentifier),
+    unknown: [],
   };
 }
 

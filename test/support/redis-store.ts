@@ -8,8 +8,9 @@ import {
   type ManagedObject,
   partitionOf,
   sysPartition,
+  tagOf,
 } from "@holdfast/engine";
-import { sampleObject } from "@holdfast/engine/conformance";
+import { newerRecord, sampleObject } from "@holdfast/engine/conformance";
 import { initialiseStore, RedisStore, type RedisStoreOptions } from "@holdfast/redis";
 import type { RedisServer } from "./redis.ts";
 
@@ -107,4 +108,10 @@ export async function setStatus(
   status: InstanceStatus,
 ): Promise<void> {
   await redis.command("set", `${prefixOf(instance)}s:${encodeURIComponent(instance)}`, status);
+}
+
+/** A record's value as a node of the next release would have written it: another format, and the tag of that. */
+export function newerValue(value: Buffer): Buffer {
+  const record = newerRecord(value.subarray(34));
+  return Buffer.concat([Buffer.from(tagOf(record), "hex"), value.subarray(16, 34), record]);
 }

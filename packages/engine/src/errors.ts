@@ -9,8 +9,12 @@ export type StoreFailure =
   | "full"
   /** No initialisation marker: an empty or wrong Redis. */
   | "notInitialised"
-  /** A record that does not decode. */
+  /** A record whose bytes are not those that its tag names, or do not decode. Nothing else is called so. */
   | "corrupt"
+  /** A whole record of a format, or with fields, that this node does not know: never repaired, never replaced. */
+  | "unknownFormat"
+  /** Redis answered with an error or a value that this node does not understand; it says nothing of any record. */
+  | "badReply"
   /** The setting of a Redis loses data. */
   | "unsafe"
   /** Another region would have to be asked and cannot be reached: its copy may exist, or be newer. */
@@ -38,6 +42,16 @@ export class StoreUnavailable extends Error {
 
 /** What `StoreUnavailable("superseded")` says, whichever store refuses. */
 export const supersededMessage = "the regions have changed since this was decided; try again";
+
+/** Rejects what would be incomplete without records of a format that this node does not know. */
+export function refuseUnknown({ unknown }: { readonly unknown: readonly string[] }): void {
+  const [first] = unknown;
+  if (first === undefined) return;
+  throw new StoreUnavailable(
+    "unknownFormat",
+    `record ${first} is of a format that this node does not know: upgrade this node, then try again`,
+  );
+}
 
 /** The instance's keys cannot be opened now: its root of trust is unreachable, or refuses. */
 export class KeyRingUnavailable extends Error {

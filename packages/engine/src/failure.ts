@@ -26,6 +26,8 @@ const storeMessages: Partial<Record<StoreFailure, string>> = {
   barrierShort:
     "cannot tell: the change is not safe yet on every copy of the store; look, then try again",
   corrupt: "cannot tell: the store holds this in a damaged form",
+  unknownFormat:
+    "cannot tell: this needs another release than this node runs; try another endpoint",
   peerUnreachable:
     "cannot tell: the other region, which may hold this, cannot be reached now; try again",
   noAgreement:

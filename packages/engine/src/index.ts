@@ -35,6 +35,7 @@ export {
   SealBroken,
   StoreUnavailable,
   supersededMessage,
+  refuseUnknown,
 } from "./errors.ts";
 export { defaultSettings, Engine, type EngineOptions } from "./execute.ts";
 export type { FindCursor, FindPage, FindQuery } from "./find.ts";
@@ -49,6 +50,7 @@ export {
   hasPassed,
   type LifecycleEvent,
   type PlannedDates,
+  requireState,
   revokeEvent,
   type State,
   stateOf,
@@ -113,7 +115,7 @@ export type {
 } from "./ports.ts";
 export { instanceStatuses } from "./ports.ts";
 export type { Fact, Facts, ManagedObject, Register, Revocation, Stamp, Tag } from "./record.ts";
-export { decodeRecord, encodeRecord, recordFormat, tagOf } from "./record-codec.ts";
+export { decodeRecord, encodeRecord, identifierIn, recordFormat, tagOf } from "./record-codec.ts";
 export { recordTags } from "./record-tags.ts";
 export { compareRegisters } from "./register-codec.ts";
 export {

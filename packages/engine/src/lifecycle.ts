@@ -1,4 +1,5 @@
-import type { Fact, Facts, Revocation } from "./record.ts";
+import { StoreUnavailable } from "./errors.ts";
+import type { Fact, Facts, ManagedObject, Revocation } from "./record.ts";
 
 /** State values (KMIP 2.1, 11.55). */
 export const stateValues = {
@@ -45,6 +46,25 @@ export function stateOf(facts: Facts): State {
   if (facts.compromised !== undefined) return "Compromised";
   if (facts.deactivated !== undefined) return "Deactivated";
   return facts.activated === undefined ? "PreActive" : "Active";
+}
+
+/** The facts that an object in a state has at least. */
+const factsIn: Readonly<Record<State, readonly (keyof Facts)[]>> = {
+  PreActive: [],
+  Active: ["activated"],
+  Deactivated: ["deactivated"],
+  Compromised: ["compromised"],
+  Destroyed: ["destroyed"],
+  DestroyedCompromised: ["destroyed", "compromised"],
+};
+
+/** Rejects, with `StoreUnavailable("corrupt")`, a copy in the place of a damaged record that was last in this state. */
+export function requireState({ facts, uniqueIdentifier }: ManagedObject, last: State): void {
+  if (factsIn[last].every((fact) => facts[fact] !== undefined)) return;
+  throw new StoreUnavailable(
+    "corrupt",
+    `record ${uniqueIdentifier} does not decode and was last ${last}; the copy that is offered is ${stateOf(facts)}, so it is not taken`,
+  );
 }
 
 /** What became of an event; `state` is the one that the object is in afterwards. */

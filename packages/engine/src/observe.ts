@@ -80,7 +80,7 @@ export type Event =
   | {
       readonly type: "join";
       readonly region: string;
-      readonly result: "written" | "same" | "reserved" | "quarantined" | "refused";
+      readonly result: "written" | "same" | "reserved" | "quarantined" | "refused" | "unreadable";
     }
   /** A stamp of another region is ahead of this node's clock. */
   | { readonly type: "clockAhead"; readonly region: string; readonly ms: number }

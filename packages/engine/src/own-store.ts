@@ -74,6 +74,8 @@ export interface ChangePage {
   readonly objects: readonly ManagedObject[];
   /** Records that do not decode, which are reported and passed over. */
   readonly damaged: readonly string[];
+  /** Records of a format that the reading node does not know: whoever reads the page has not read all of it. */
+  readonly unknown: readonly string[];
   /** Change number up to which the page tells everything. */
   readonly upTo: number;
   /** Change number of the partition: `upTo` where nothing follows. */
@@ -98,6 +100,8 @@ export interface RecordsAnswer {
   readonly objects: readonly ManagedObject[];
   /** Identifiers of records that do not decode. */
   readonly damaged: readonly string[];
+  /** Identifiers of records of a format that the reading node does not know. */
+  readonly unknown: readonly string[];
 }
 
 /** How many objects of an instance are in each state. */
@@ -197,7 +201,9 @@ export interface OwnStore extends ObjectStore {
 
   /**
    * Puts a record's present bytes, or `copy` where the fault is in what another region sent, aside and reports it;
-   * with `replacement`, that is written in the record's place.
+   * with `replacement`, that is written in the place of a record that does not decode. Rejects with `corrupt` where the
+   * replacement lacks the last state that the store knows of the record, and with `unknownFormat` where the record is
+   * whole and of a format that this node does not know; nothing is replaced then.
    */
   quarantine(
     instance: string,

@@ -1,4 +1,4 @@
-import { decode, encode, enumeration, integer, structure } from "@holdfast/ttlv";
+import { decode, encode, enumeration, type Item, integer, structure } from "@holdfast/ttlv";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -9,7 +9,7 @@ import {
 } from "./conformance/managed-object-conformance.ts";
 import { StoreUnavailable } from "./errors.ts";
 import type { ManagedObject } from "./record.ts";
-import { decodeRecord, encodeRecord, tagOf } from "./record-codec.ts";
+import { decodeRecord, encodeRecord, identifierIn, recordFormat, tagOf } from "./record-codec.ts";
 import { recordTags } from "./record-tags.ts";
 
 const seed = 20260101;
@@ -66,13 +66,13 @@ test(`the order of registers and of regions does not matter (seed ${seed})`, () 
   );
 });
 
-describe("garbage is StoreUnavailable(corrupt) and nothing else", () => {
+describe("garbage is StoreUnavailable and nothing else", () => {
   function isObjectOrCorrupt(bytes: Uint8Array): void {
     try {
       encodeRecord(decodeRecord(bytes));
     } catch (error) {
       expect(error).toBeInstanceOf(StoreUnavailable);
-      expect((error as StoreUnavailable).failure).toBe("corrupt");
+      expect((error as StoreUnavailable).failure).toMatch(/^(corrupt|unknownFormat)$/);
     }
   }
 
@@ -119,10 +119,37 @@ describe("garbage is StoreUnavailable(corrupt) and nothing else", () => {
       }
     }
   });
+});
 
-  test("a format of the future says so", () => {
-    const bytes = encode(structure(recordTags.Record, [integer(recordTags.Format, 2)]));
-    expect(() => decodeRecord(bytes)).toThrow("format 2 is not known here");
+describe("a record that another release wrote is unknown, and not corrupt", () => {
+  const record = decode(encodeRecord(vSphereKey([["Name", "vm"]])));
+  const fields = record.type === 1 ? record.value : [];
+  const failureOf = (items: readonly Item[]): unknown => {
+    try {
+      return decodeRecord(encode(structure(recordTags.Record, items)));
+    } catch (error) {
+      return (error as StoreUnavailable).failure;
+    }
+  };
+
+  test.each([0, recordFormat + 1, 2 ** 31 - 1])("format %i", (format) => {
+    const items = [integer(recordTags.Format, format), ...fields.slice(1)];
+    expect(failureOf(items)).toBe("unknownFormat");
+    expect(identifierIn(encode(structure(recordTags.Record, items)))).toBe(identifier);
+  });
+
+  test("a field that its format does not have, wherever it stands", () => {
+    const strange = integer(0x5400ff, 1);
+    for (const at of [...fields.keys(), fields.length]) {
+      const failure = failureOf(fields.toSpliced(at, 0, strange));
+      // An optional field is looked for by its tag; among registers, any tag of ours must be a known one.
+      expect(failure, `before field ${at}`).toBe("unknownFormat");
+    }
+  });
+
+  test("a field of this format that is missing, or of another type, is damage", () => {
+    expect(failureOf(fields.slice(0, -1))).toBe("corrupt");
+    expect(failureOf([fields[0] as Item, integer(recordTags.UniqueIdentifier, 1)])).toBe("corrupt");
   });
 });
 

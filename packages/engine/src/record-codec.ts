@@ -24,6 +24,7 @@ import {
   RecordError,
   safe,
   typed,
+  UnknownFormat,
   uuidBytes,
 } from "./record-items.ts";
 import { recordTags as tags } from "./record-tags.ts";
@@ -68,13 +69,32 @@ export function encodeRecord(object: ManagedObject): Uint8Array {
   return encode(record, Buffer.allocUnsafe);
 }
 
-/** The object of a record. Whatever is not exactly a record is `StoreUnavailable("corrupt")`. */
+/**
+ * The object of a record. A whole record of another format, or with more fields, is `StoreUnavailable("unknownFormat")`;
+ * whatever else is not exactly a record is `StoreUnavailable("corrupt")`.
+ */
 export function decodeRecord(bytes: Uint8Array): ManagedObject {
   try {
     return readRecord(decode(bytes, storedLimits));
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : "unknown";
+    if (cause instanceof UnknownFormat) {
+      const message = `a stored record needs another release than this node's: ${why}`;
+      throw new StoreUnavailable("unknownFormat", message, { cause });
+    }
     throw new StoreUnavailable("corrupt", `a stored record does not decode: ${why}`, { cause });
+  }
+}
+
+/** The identifier in a record of any format that names it as this one does; undefined where it cannot be found. */
+export function identifierIn(bytes: Uint8Array): string | undefined {
+  try {
+    const root = decode(bytes, storedLimits);
+    const items = root.type === ItemType.Structure ? root.value : [];
+    const found = items.find(({ tag }) => tag === tags.UniqueIdentifier);
+    return found && identifierOf(found);
+  } catch {
+    return undefined;
   }
 }
 
@@ -205,7 +225,9 @@ function readRecord(root: Item): ManagedObject {
   if (root.tag !== tags.Record) throw new RecordError("the outermost tag is not a record's");
   const reader = new ItemReader(typed(root, ItemType.Structure));
   const format = typed(reader.item(tags.Format), ItemType.Integer);
-  if (format !== recordFormat) throw new RecordError(`format ${format} is not known here`);
+  if (format !== recordFormat) {
+    throw new UnknownFormat(`its format is ${format}, and this node reads ${recordFormat}`);
+  }
   const uniqueIdentifier = identifierOf(reader.item(tags.UniqueIdentifier));
   const instance = identifierOf(reader.item(tags.Instance));
   const objectType = typed(reader.item(tags.ObjectType), ItemType.Enumeration);

@@ -1,10 +1,16 @@
 import { type Item, ItemType } from "@holdfast/ttlv";
+import { recordTags } from "./record-tags.ts";
 import { uuidText, writeUuid } from "./uuid.ts";
 
 /** What a record's bytes do not say; only the codec sees it. */
 export class RecordError extends Error {
   override readonly name = "RecordError";
 }
+
+/** A record that is whole, but of a format or with fields that this release does not know. */
+export class UnknownFormat extends RecordError {}
+
+const knownTags: ReadonlySet<number> = new Set(Object.values(recordTags));
 
 /** The 16 bytes of a lower-case UUID; undefined for any other text. */
 export function uuidBytes(text: string): Uint8Array | undefined {
@@ -78,12 +84,13 @@ export class ItemReader {
   /** The next item, which must have this tag. */
   item(tag: number): Item {
     const item = this.any();
-    if (item.tag !== tag) throw new RecordError(`tag ${item.tag} stands where ${tag} should`);
-    return item;
+    if (item.tag === tag) return item;
+    const message = `tag ${item.tag} stands where ${tag} should`;
+    throw knownTags.has(item.tag) ? new RecordError(message) : new UnknownFormat(message);
   }
 
   end(): void {
-    if (!this.done) throw new RecordError("a record has more fields than its format");
+    if (!this.done) throw new UnknownFormat("a record has more fields than its format");
   }
 }
 

@@ -208,7 +208,7 @@ function readPoint(value: unknown): ChainPoint | undefined {
   const point = value as Buffer | null | undefined;
   if (!point?.length) return undefined;
   if (point.length !== pointLength) {
-    throw new StoreUnavailable("corrupt", "a point of the audit's chain is none");
+    throw new StoreUnavailable("badReply", "a point of the audit's chain is none");
   }
   return {
     number: point.readUIntBE(0, 6),

@@ -103,7 +103,7 @@ export class AuditQueue {
     const script = scripts["append-audit"];
     const reply = await tenure.committer.submit(script, partition, keys, args, { localEnough });
     if (reply.result !== "committed") {
-      throw new StoreUnavailable("corrupt", `append-audit.lua answered ${reply.result}`);
+      throw new StoreUnavailable("badReply", `append-audit.lua answered ${reply.result}`);
     }
   }
 

@@ -55,7 +55,7 @@ export class Changes {
       covers.push(this.#answers.cover(tenure, partition, head, number));
     }
     if (numbers.length !== allPartitions.length) {
-      throw new StoreUnavailable("corrupt", "position.lua answered for other partitions");
+      throw new StoreUnavailable("badReply", "position.lua answered for other partitions");
     }
     // Those that wait do so together, for one barrier.
     await Promise.all(covers);
@@ -87,8 +87,10 @@ export class Changes {
       page.add(answer);
     } while (page.told < most && page.bytes < full && page.upTo < page.last);
     await this.#answers.cover(tenure, partition, answer.head, page.upTo);
-    const { objects, damaged, upTo, last } = page;
-    return { replicationId: this.#answers.replicationId(tenure), objects, damaged, upTo, last };
+    const { upTo, last } = page;
+    const { objects, damaged, unknown } = page.found;
+    const replicationId = this.#answers.replicationId(tenure);
+    return { replicationId, objects, damaged, unknown, upTo, last };
   }
 
   /** See `OwnStore.digests`. */
@@ -128,20 +130,17 @@ export class Changes {
   async records(partition: number, ids: readonly string[]): Promise<RecordsAnswer> {
     if (ids.length > recordsMax) throw new RangeError(`at most ${recordsMax} identifiers`);
     const tenure = await this.#answers.tenure();
-    const objects: ManagedObject[] = [];
-    const damaged: string[] = [];
+    const found = new FoundRecords();
     for (let at = 0; at < ids.length; at += recordsPerRead) {
       const some = ids.slice(at, at + recordsPerRead);
       const values = await this.#values(tenure, partition, some);
       for (const [index, value] of values.entries()) {
         if (value === null) continue;
-        const id = some[index] ?? "";
-        const object = objectIn(value, id);
-        if (object === undefined) damaged.push(id);
-        else objects.push(object);
+        found.add(some[index] ?? "", value);
       }
     }
-    return { objects, damaged };
+    const { objects, damaged, unknown } = found;
+    return { objects, damaged, unknown };
   }
 
   /** The values of records, all covered. */
@@ -179,10 +178,25 @@ export class Changes {
   }
 }
 
-/** What several answers of `changes.lua` tell together. */
-class Page {
+/** Records by what can be read of them. */
+class FoundRecords {
   readonly objects: ManagedObject[] = [];
   readonly damaged: string[] = [];
+  readonly unknown: string[] = [];
+
+  add(id: string, value: Buffer): void {
+    try {
+      this.objects.push(decodeStored(value, id).object);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+      (error.failure === "unknownFormat" ? this.unknown : this.damaged).push(id);
+    }
+  }
+}
+
+/** What several answers of `changes.lua` tell together. */
+class Page {
+  readonly found = new FoundRecords();
   upTo: number;
   last = 0;
   told = 0;
@@ -199,9 +213,7 @@ class Page {
     for (let at = 0; at + 1 < entries.length; at += 2) {
       const [id, value] = [entries[at], entries[at + 1]];
       if (id === undefined || value === undefined) continue;
-      const object = objectIn(value, uuidText(id));
-      if (object === undefined) this.damaged.push(uuidText(id));
-      else this.objects.push(object);
+      this.found.add(uuidText(id), value);
       this.told += 1;
       this.bytes += value.length;
     }
@@ -212,16 +224,6 @@ function keysOf(partition: number): PartitionKeys {
   const keys = allPartitions[partition];
   if (keys === undefined) throw new RangeError(`there is no partition ${partition}`);
   return keys;
-}
-
-/** The object in a record's value; undefined where it does not decode. */
-function objectIn(value: Buffer, identifier: string): ManagedObject | undefined {
-  try {
-    return decodeStored(value, identifier).object;
-  } catch (error) {
-    if (error instanceof StoreUnavailable) return undefined;
-    throw error;
-  }
 }
 
 function leafOf(member: Buffer): Leaf {

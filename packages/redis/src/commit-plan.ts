@@ -252,7 +252,7 @@ function outcomeOf(reply: Reply, rows: readonly Row[], buckets: Buckets): Commit
     const name = nameOfTerm(after, buckets.term(hash as Buffer));
     return { kind: "nameTaken", uniqueIdentifier: after.uniqueIdentifier, name };
   }
-  throw new StoreUnavailable("corrupt", `commit.lua answered ${reply.result}`);
+  throw new StoreUnavailable("badReply", `commit.lua answered ${reply.result}`);
 }
 
 function heldOutcome(

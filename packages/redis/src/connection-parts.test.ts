@@ -46,12 +46,12 @@ describe("what an error of Redis means", () => {
     ["READONLY You can't write against a read only replica.", "noLease", "replica"],
     ["LOADING Redis is loading the dataset in memory", "noLease", "loading"],
     ["NOREPLICAS Not enough good replicas to write.", "barrierShort", "replicas"],
-    ["WRONGTYPE Operation against a key script: x, on @user_script:3.", "corrupt", "type"],
+    ["WRONGTYPE Operation against a key script: x, on @user_script:3.", "badReply", "type"],
     ["NOPERM User u has no permissions to run the 'get' command", "unsafe", "users.acl"],
     ["ERR ACL failure in script: User u has no permissions", "unsafe", "users.acl"],
     ["NOAUTH Authentication required.", "unsafe", "password"],
     ["WRONGPASS invalid username-password pair", "unsafe", "password"],
-    ["ERR user_script:9: counter change is not a number script: x", "corrupt", "failed"],
+    ["ERR user_script:9: counter change is not a number script: x", "badReply", "failed"],
   ])("%s", (message, failure, said) => {
     const error = storeFailure(reply(message), "a:1");
     expect(error).toBeInstanceOf(StoreUnavailable);

@@ -21,7 +21,7 @@ const meanings: Readonly<Record<string, readonly [StoreFailure, string]>> = {
     "Redis refuses the user name or password; is it this store's Redis, or has another program its port?",
   ],
   APPENDONLY: ["unsafe", "appendonly is no, which loses data: set appendonly yes"],
-  WRONGTYPE: ["corrupt", "a key of the store holds another type than it should"],
+  WRONGTYPE: ["badReply", "a key of the store holds another type than it should"],
 };
 
 /** What a script's command that the user may not call is answered with. */
@@ -60,12 +60,12 @@ export function storeFailure(error: unknown, address: string): StoreUnavailable 
   const word = /(?:^|: )([A-Z]{3,}) /.exec(message)?.[1] ?? "";
   if (word in meanings) return unavailable(word, address, cause);
   if (isReply(error)) {
-    return new StoreUnavailable("corrupt", `Redis ${address}: a command failed`, { cause });
+    return new StoreUnavailable("badReply", `Redis ${address}: a command failed`, { cause });
   }
   return new StoreUnavailable("noLease", `no connection to Redis ${address}`, { cause });
 }
 
 function unavailable(word: string, address: string, cause: Error): StoreUnavailable {
-  const [failure, meaning] = meanings[word] ?? ["corrupt", "a command failed"];
+  const [failure, meaning] = meanings[word] ?? ["badReply", "a command failed"];
   return new StoreUnavailable(failure, `Redis ${address}: ${meaning}`, { cause });
 }

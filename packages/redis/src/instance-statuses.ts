@@ -63,5 +63,5 @@ export class RedisStatuses implements InstanceStatuses {
 function statusOf(value: unknown): InstanceStatus {
   const status = String(value);
   if (statuses.includes(status)) return status as InstanceStatus;
-  throw new StoreUnavailable("corrupt", "an instance's status is none that is known");
+  throw new StoreUnavailable("badReply", "an instance's status is none that is known");
 }

@@ -13,7 +13,7 @@ export interface PartitionKeys {
   readonly head: string;
   /** Hash: the counters `change`, `promised`, `created`, `audit`, `auditDropped`, `auditBase`. */
   readonly counters: string;
-  /** Blocks by change number; member = identifier, tag (16 bytes each). */
+  /** Blocks by change number; member = identifier, tag (16 bytes each), state (a digit). */
   readonly changes: string;
   /** 256 × 16 bytes: XOR of the tags of all objects whose identifier begins with that byte. */
   readonly digests: string;

@@ -4,13 +4,14 @@ import {
   type ManagedObject,
   type OwnStore,
   partitionOf,
+  requireState,
   StoreUnavailable,
   sysPartition,
   tagOf,
 } from "@holdfast/engine";
 import { Answers } from "./answers.ts";
 import type { Argument } from "./command-line.ts";
-import { repairLines } from "./commit-plan.ts";
+import { repairLines, stateDigit } from "./commit-plan.ts";
 import { decodeStored } from "./decoded-records.ts";
 import {
   allPartitions,
@@ -22,6 +23,7 @@ import {
   partitionKeys,
 } from "./keys.ts";
 import { readRecordHeader } from "./record-header.ts";
+import { stateOfDigit } from "./state-counts.ts";
 import type { StoreContext, Tenure } from "./tenure.ts";
 import type { Tenures } from "./tenures.ts";
 
@@ -124,7 +126,7 @@ export class Quarantine {
     ];
   }
 
-  /** What lies in a record's place; undefined where it is whole. */
+  /** What lies in a record's place; undefined where it is whole. Rejects where it is whole and of an unknown format. */
   async #damage(instance: string, uniqueIdentifier: string): Promise<Damage | undefined> {
     const tenure = await this.#writing();
     const partition = partitionOf(instance);
@@ -137,12 +139,12 @@ export class Quarantine {
       decodeStored(value, uniqueIdentifier);
       return undefined;
     } catch (error) {
-      if (!(error instanceof StoreUnavailable)) throw error;
+      if (!(error instanceof StoreUnavailable) || error.failure !== "corrupt") throw error;
     }
     return { tenure, partition, keys, instance, uniqueIdentifier, value };
   }
 
-  /** False where the record is another by now. */
+  /** False where the record is another by now; rejects where the replacement lacks what the indexes know of it. */
   async #repair(
     damage: Damage,
     replacement: ManagedObject,
@@ -158,6 +160,7 @@ export class Quarantine {
       ...(await this.#traces(damage, live)).map((trace) => ["3", ...trace] as const),
       ...(await this.#traces(damage, destroyed)).map((trace) => ["4", ...trace] as const),
     ];
+    requireLastState(replacement, changes, places);
     const known = places.map(([, score]) => score);
     const created = known.find((score) => Number(score) === readRecordHeader(value)?.created);
     const record = encodeRecord(replacement);
@@ -172,7 +175,7 @@ export class Quarantine {
       ownRecordKey("", uniqueIdentifier),
       Buffer.from(tagOf(record), "hex"),
       Buffer.from(record),
-      replacement.facts.destroyed === undefined ? "0" : "1",
+      stateDigit(replacement),
       created ?? known[0] ?? "",
       String(this.#context.settings.commonTermMin),
       ...[String(changes.length), ...changes.flat()],
@@ -228,4 +231,17 @@ export class Quarantine {
     }
     return lines;
   }
+}
+
+/** The last state of a damaged record, as the entries say that it left: a replacement must not take it back. */
+function requireLastState(
+  replacement: ManagedObject,
+  changes: readonly Trace[],
+  places: readonly (readonly [index: string, ...Trace])[],
+): void {
+  for (const [, member] of changes) {
+    const last = stateOfDigit.get(member.toString("latin1", 32));
+    if (last !== undefined) requireState(replacement, last);
+  }
+  if (places.some(([index]) => index === "4")) requireState(replacement, "Destroyed");
 }

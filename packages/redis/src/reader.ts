@@ -111,7 +111,7 @@ export class Reader {
 
   #settle(waiting: readonly Waiting[], answer: readonly (Buffer | null)[]): void {
     if (!Array.isArray(answer)) {
-      const failure = new StoreUnavailable("corrupt", "MGET answered no list");
+      const failure = new StoreUnavailable("badReply", "MGET answered no list");
       for (const { reject } of waiting) reject(failure);
       return;
     }

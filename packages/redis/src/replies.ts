@@ -11,7 +11,7 @@ export interface Reply {
 
 /** Reads a script's answer. */
 export function readReply(value: unknown): Reply {
-  if (!Array.isArray(value)) throw new StoreUnavailable("corrupt", "a script answered no list");
+  if (!Array.isArray(value)) throw new StoreUnavailable("badReply", "a script answered no list");
   const [result, number, ...rest] = value;
   return { result: String(result), number: Number(number ?? 0), rest };
 }
@@ -38,7 +38,7 @@ export function readPairs(value: unknown): ReadonlyMap<string, string> {
     return pairs;
   }
   if (typeof value !== "object" || value === null) {
-    throw new StoreUnavailable("corrupt", "Redis answered no list of names and values");
+    throw new StoreUnavailable("badReply", "Redis answered no list of names and values");
   }
   return new Map(Object.entries(value).map(([name, each]) => [name, String(each)]));
 }

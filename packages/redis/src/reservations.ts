@@ -23,7 +23,7 @@ interface Hold {
 
 /** Reads a value of the hash of reservations. */
 export function readHold(value: Buffer): Hold {
-  if (value.length < 8) throw new StoreUnavailable("corrupt", "a reservation is cut short");
+  if (value.length < 8) throw new StoreUnavailable("badReply", "a reservation is cut short");
   const end = 8 + value.readUInt16BE(6);
   return {
     sinceMs: value.readUIntBE(0, 6),

@@ -20,7 +20,8 @@ import type { Tenures } from "./tenures.ts";
 const recordsPerStep = 128;
 const bytesPerStep = 1 << 18;
 
-const stateOfDigit: ReadonlyMap<string, State> = new Map(
+/** States by the digit that the store counts them by. */
+export const stateOfDigit: ReadonlyMap<string, State> = new Map(
   Object.entries(stateValues).map(([state, value]) => [String(value), state as State]),
 );
 
@@ -91,7 +92,7 @@ export class RedisStateCounts {
     return { done: page.lines.length / 3, left, wrong: wrong ?? 0 };
   }
 
-  /** Some changed records: number, identifier and tag, state and instance of each. What does not decode is left out. */
+  /** Some changed records: number, identifier and tag, state and instance of each. What is damaged is left out. */
   async #page(partition: number, after: string) {
     const { head, counters, changes, record } = keysOf(partition);
     const args = [after, String(recordsPerStep), String(bytesPerStep), record];
@@ -112,10 +113,12 @@ function lineOf(id: Buffer, value: Buffer): Argument[] {
     const { object, tag } = decodeStored(value);
     const header = readRecordHeader(value);
     if (header === undefined || !ownRecordKey("", object.uniqueIdentifier).equals(id)) return [];
-    const member = Buffer.concat([id, Buffer.from(tag, "hex")]);
-    return [String(header.changed), member, `${stateDigit(object)}${object.instance}`];
+    const state = stateDigit(object);
+    const member = Buffer.concat([id, Buffer.from(tag, "hex"), Buffer.from(state)]);
+    return [String(header.changed), member, `${state}${object.instance}`];
   } catch (error) {
-    if (error instanceof StoreUnavailable) return [];
+    // What another release wrote would be counted as if it were not there.
+    if (error instanceof StoreUnavailable && error.failure === "corrupt") return [];
     throw error;
   }
 }
@@ -127,7 +130,7 @@ function countOf(value: unknown): number {
 }
 
 function corrupt(): StoreUnavailable {
-  return new StoreUnavailable("corrupt", "a count of objects by state is none");
+  return new StoreUnavailable("badReply", "a count of objects by state is none");
 }
 
 function keysOf(partition: number): PartitionKeys {

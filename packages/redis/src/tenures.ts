@@ -5,9 +5,9 @@ import type { Need } from "./lease-keeper.ts";
 import { type StoreContext, Tenure } from "./tenure.ts";
 
 /** Failures that only an operator mends. */
-const settled: ReadonlySet<string> = new Set(["unsafe", "notInitialised", "corrupt"]);
+const settled: ReadonlySet<string> = new Set(["unsafe", "notInitialised", "badReply"]);
 /** And where the other region serves meanwhile: an emptied store is marked anew and filled from there. */
-const settledWithPeer: ReadonlySet<string> = new Set(["unsafe", "corrupt"]);
+const settledWithPeer: ReadonlySet<string> = new Set(["unsafe", "badReply"]);
 const backoffMs = [50, 100, 200, 400] as const;
 
 /** Keeps a tenure going: opens the next when one ends. */

@@ -9,7 +9,7 @@ import {
 import { joinAll } from "./join.ts";
 import { type MergeOptions, mergeInto, storedOf } from "./merge.ts";
 import type { Peer, Timers } from "./ports.ts";
-import type { OwnCopy } from "./read-each.ts";
+import { type OwnCopy, unknownFormat } from "./read-each.ts";
 import { failureIn } from "./waiting.ts";
 
 /** What looking at other regions needs. */
@@ -44,13 +44,14 @@ interface RegionAnswer {
 
 /** Whether the own store alone cannot tell what a record is. */
 export function isOpen(copy: OwnCopy): boolean {
-  return copy === undefined || copy === "damaged" || copy.reserved !== undefined;
+  if (copy === undefined || copy === "damaged") return true;
+  return copy !== "unknown" && copy.reserved !== undefined;
 }
 
 /**
  * Answers what the own store alone cannot tell, from the copies of the other regions: a record that is not there is
  * there if any of them has it, and "not found" needs a "no" of each; one that an agreed operation holds is what all
- * copies amount to; one that does not decode is repaired. With `through`, every record is looked at elsewhere too, as
+ * copies amount to; one that does not decode is repaired; one of an unknown format fails the read. With `through`, every record is looked at elsewhere too, as
  * far as others can be asked. What is found is joined into the own store where that can be written.
  */
 export async function readAside(
@@ -101,9 +102,13 @@ async function settle(
   options: AsideOptions,
 ): Promise<StoredObject | undefined> {
   const { copies, unasked } = found;
+  if (copy === "unknown") throw unknownFormat();
   if (copy === undefined || copy === "damaged") {
     if (copies.length === 0) return absent(copy, unasked);
-    return await taken(joined(copies), found.from, options);
+    const stored = joined(copies);
+    return copy === undefined
+      ? await taken(stored, found.from, options)
+      : await repaired(stored, found.from, options);
   }
   if (copy.reserved !== undefined) {
     if (unasked === undefined) return joined([copy.object, ...copies]);
@@ -149,8 +154,21 @@ async function taken(
   }
 }
 
+/** Puts a copy in the place of the damaged own one. Without that nothing says that it is not an older state. */
+async function repaired(
+  stored: StoredObject,
+  from: string,
+  { own, timers, observe }: AsideOptions,
+): Promise<StoredObject> {
+  const [merged] = await mergeInto(own, [stored.object], { from, timers, observe });
+  if (merged?.stored !== undefined) return merged.stored;
+  const message = `a record does not decode, and region ${from}'s copy lacks its last known state`;
+  throw new StoreUnavailable("corrupt", message);
+}
+
 /** A copy that is one. */
 function intact(copy: OwnCopy): OwnStoredObject | undefined {
+  if (copy === "unknown") throw unknownFormat();
   if (copy !== "damaged") return copy;
   throw new StoreUnavailable("corrupt", "a record does not decode");
 }

@@ -41,7 +41,7 @@ export {
 export { PeerServer, type PeerServerOptions } from "./net/peer-server.ts";
 export { type PeerTls, peerName } from "./net/peer-tls.ts";
 export { type Arrival, originOf, type StrangerLimits, Strangers } from "./net/strangers.ts";
-export { PeerService, type PeerServiceOptions } from "./peer-service.ts";
+export { PeerService, type PeerServiceOptions, pushOutcomes } from "./peer-service.ts";
 export {
   manageBytes,
   type Peer,

@@ -113,6 +113,51 @@ test("a record that does not decode is replaced by the copy, its bytes kept", as
   expect(await own.quarantined()).toBe(1);
 });
 
+test("a copy without the last state of a damaged record is put aside, and nothing takes its place", async () => {
+  const { own, results, get } = await world();
+  const deactivated = { ...activated, deactivated: { time: 1_700_000_009, region: "a" } };
+  await results([key(1, { facts: deactivated }), key(2)]);
+  own.damage(id1);
+  const copies = [key(1, { facts: activated }), key(2, { facts: activated })];
+  expect(await results(copies)).toEqual(["quarantined", "written"]);
+  await expect(get(id1)).rejects.toMatchObject({ failure: "corrupt" });
+  expect(await own.quarantined()).toBe(1);
+  const elsewhere = { ...activated, deactivated: { time: 1_700_000_099, region: "b" } };
+  expect(await results([key(1, { facts: elsewhere })])).toEqual(["written"]);
+  expect((await get(id1))?.facts).toEqual(elsewhere);
+});
+
+test("a record of a newer format is left as it is, and holds up no other", async () => {
+  const { own, events, results, get } = await world();
+  await results([key(1), key(2)]);
+  own.damage(id1, true);
+  const copies = [key(1, { facts: activated }), key(2, { facts: activated }), key(1)];
+  expect(await results(copies)).toEqual(["unreadable", "written", "unreadable"]);
+  await expect(get(id1)).rejects.toMatchObject({ failure: "unknownFormat" });
+  expect(await own.quarantined()).toBe(0);
+  expect(events).toContainEqual({ type: "join", region: "b", result: "unreadable" });
+});
+
+test("a record that somebody repaired meanwhile is joined with, not taken for the copy", async () => {
+  const { own, results, get } = await world();
+  await results([key(1, { facts: activated })]);
+  own.damage(id1);
+  const quarantine = own.quarantine.bind(own);
+  let once = true;
+  own.quarantine = async (...given) => {
+    if (once) {
+      once = false;
+      await quarantine(given[0], given[1], "", {
+        replacement: key(1, { facts: { ...activated, ...destroyed } }),
+      });
+    }
+    return await quarantine(...given);
+  };
+  const served = { ...activated, served: { time: 3, region: "b" } };
+  expect(await results([key(1, { facts: served })])).toEqual(["written"]);
+  expect((await get(id1))?.facts).toMatchObject({ ...served, ...destroyed });
+});
+
 describe("a record that no region makes is refused, the others are written", () => {
   const registers = (from: number, region = "a", length = 5_000) =>
     Array.from({ length }, (_, at) => ({

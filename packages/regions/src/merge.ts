@@ -12,7 +12,8 @@ import {
 import { refusalOf } from "./acceptable.ts";
 import { type Ahead, clockAhead, join, settled } from "./join.ts";
 import type { Timers } from "./ports.ts";
-import { type OwnCopy, readEach } from "./read-each.ts";
+import { isCorrupt, type OwnCopy, readEach } from "./read-each.ts";
+import { failureIn } from "./waiting.ts";
 
 /** What became of a copy that was joined into an own store; all of it is durable. */
 export type MergeResult =
@@ -21,10 +22,12 @@ export type MergeResult =
   | "same"
   /** An agreed operation holds the record. */
   | "reserved"
-  /** Its immutable part is another one; the copy is put aside. */
+  /** Its immutable part is another one, or it lacks the last state of a damaged own record; the copy is put aside. */
   | "quarantined"
   /** The instance was deleted, or no region makes such a record. */
-  | "refused";
+  | "refused"
+  /** The own record is of a format that this node does not know; it is left as it is. */
+  | "unreadable";
 
 /** A copy's result, and the record that the own store has now. */
 export interface Merged {
@@ -139,6 +142,7 @@ class InstanceMerge {
   readonly #results = new Map<ManagedObject, Merged>();
   readonly #pending = new Map<string, Pending>();
   readonly #until: number;
+  readonly #repaired = new Set<string>();
   /** False once a record that looked new turned out not to be. */
   #trusting = true;
 
@@ -219,6 +223,10 @@ class InstanceMerge {
     const { object } = pending;
     if (this.#refuses(pending, object)) return undefined;
     if (copy === "damaged") return await this.#repair(pending);
+    if (copy === "unknown") {
+      this.#settle(pending, { result: "unreadable" });
+      return undefined;
+    }
     if (copy === undefined) {
       return { pending, change: { kind: "create", after: object }, stored: storedOf(object) };
     }
@@ -233,7 +241,8 @@ class InstanceMerge {
     if (this.#refuses(pending, outcome.object)) return undefined;
     const stored = storedOf(outcome.object);
     if (stored.tag === copy.tag) {
-      this.#settle(pending, { result: "same", stored });
+      const repaired = this.#repaired.has(object.uniqueIdentifier);
+      this.#settle(pending, { result: repaired ? "written" : "same", stored });
       return undefined;
     }
     if (copy.reserved !== undefined) return "held";
@@ -251,13 +260,27 @@ class InstanceMerge {
     return true;
   }
 
-  /** The own bytes tell nothing: they are put aside, and the copy takes their place. */
+  /**
+   * The own bytes tell nothing: they are put aside, and the copy takes their place if it has the last state that the
+   * store knows of the record. Read again, since somebody may have been faster.
+   */
   async #repair(pending: Pending): Promise<undefined> {
     const { object } = pending;
-    await this.#own.quarantine(this.#instance, object.uniqueIdentifier, "it does not decode", {
-      replacement: object,
-    });
-    this.#settle(pending, { result: "written", stored: storedOf(object) });
+    const { uniqueIdentifier } = object;
+    try {
+      await this.#own.quarantine(this.#instance, uniqueIdentifier, "it does not decode", {
+        replacement: object,
+      });
+    } catch (error) {
+      if (!isCorrupt(error)) throw error;
+      await this.#own.quarantine(this.#instance, uniqueIdentifier, failureIn(error).message, {
+        copy: encodeRecord(object),
+      });
+      this.#settle(pending, { result: "quarantined" });
+      return;
+    }
+    this.#repaired.add(uniqueIdentifier);
+    this.#trusting = false;
   }
 
   /** Answers a record that an agreed operation holds although it is not there. */

@@ -43,12 +43,14 @@ export interface PeerServiceOptions {
 /** A store without a full lease for longer takes no pushes: whoever pushes must not wait for it with every change. */
 const pushGraceMs = 250;
 
-const pushOutcomes: Readonly<Record<MergeResult, PushOutcome>> = {
+/** What a pusher is told of a merge. */
+export const pushOutcomes: Readonly<Record<MergeResult, PushOutcome>> = {
   written: "durable",
   same: "durable",
   reserved: "reserved",
   quarantined: "quarantined",
   refused: "refused",
+  unreadable: "unread",
 };
 
 /** What this region answers to another, from its own store alone. */

@@ -29,7 +29,9 @@ export type PushOutcome =
   /** Its immutable part differs from the other region's; both are kept apart and reported. */
   | "quarantined"
   /** The instance was deleted there: the record is of no use any more. */
-  | "refused";
+  | "refused"
+  /** The node there knows the format of this record, or of its own, not: nothing is promised. */
+  | "unread";
 
 /** What a region says of itself when it is met. */
 export interface PeerHello {

@@ -61,9 +61,7 @@ async function untilAnswered(
   while (timers.monotonicMs() - started < timeoutMs) {
     const outcomes = await pushOnce(peer, left, observe);
     if (outcomes === undefined) return false;
-    if (outcomes.some((outcome) => outcome === "quarantined" || outcome === "refused")) {
-      return false;
-    }
+    if (outcomes.some((outcome) => outcome !== "durable" && outcome !== "reserved")) return false;
     left = left.filter((_, at) => outcomes[at] !== "durable");
     if (left.length === 0) return true;
     await jittered(timers, ids, reservedPauseMs);

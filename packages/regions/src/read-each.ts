@@ -1,9 +1,9 @@
 import { type OwnStore, type OwnStoredObject, StoreUnavailable } from "@holdfast/engine";
 
-/** A copy of the own store, "none", or that it does not decode. */
-export type OwnCopy = OwnStoredObject | "damaged" | undefined;
+/** A copy of the own store, "none", that it does not decode, or that this node does not know its format. */
+export type OwnCopy = OwnStoredObject | "damaged" | "unknown" | undefined;
 
-/** Reads as `OwnStore.read` does, but one record that does not decode does not hide the others. */
+/** Reads as `OwnStore.read` does, but one record that cannot be read does not hide the others. */
 export async function readEach(
   own: OwnStore,
   instance: string,
@@ -13,7 +13,7 @@ export async function readEach(
   try {
     return await own.read(instance, ids);
   } catch (error) {
-    if (!isCorrupt(error)) throw error;
+    unreadable(error);
   }
   return await Promise.all(
     ids.map(async (id) => {
@@ -21,14 +21,26 @@ export async function readEach(
         const [copy] = await own.read(instance, [id]);
         return copy;
       } catch (error) {
-        if (isCorrupt(error)) return "damaged";
-        throw error;
+        return unreadable(error);
       }
     }),
   );
 }
 
-/** Whether a store failed since a record of it does not decode. */
+/** Whether a store failed since a record of it is damaged. */
 export function isCorrupt(error: unknown): boolean {
   return error instanceof StoreUnavailable && error.failure === "corrupt";
+}
+
+/** The own record is whole, and only a newer node can tell what it says: no other copy may answer for it. */
+export function unknownFormat(): StoreUnavailable {
+  const message = "the own record is of a format that this node does not know: upgrade this node";
+  return new StoreUnavailable("unknownFormat", message);
+}
+
+/** What a failed read says of a record; throws where it says nothing of it. */
+function unreadable(error: unknown): "damaged" | "unknown" {
+  if (isCorrupt(error)) return "damaged";
+  if (error instanceof StoreUnavailable && error.failure === "unknownFormat") return "unknown";
+  throw error;
 }

@@ -2,6 +2,7 @@ import {
   type ManagedObject,
   partitionCount,
   readRegionRecord,
+  refuseUnknown,
   type StorePosition,
   StoreUnavailable,
   systemInstance,
@@ -133,6 +134,7 @@ async function pushAll(
     let after = 0;
     for (;;) {
       const page = await tools.own.changes(partition, after, pageRecords, pageBytes);
+      refuseUnknown(page);
       quarantined += await pushPage(survivor, page.objects, tools);
       records += page.objects.length;
       progress({ step: "pushing", records });
@@ -184,7 +186,10 @@ async function pullAll(
         const message = `the store of region ${survivor.region} failed over meanwhile: run this again`;
         throw new StoreUnavailable("noLease", message);
       }
-      await mergeInto(tools.own, page.objects, mergingFrom(survivor, tools));
+      refuseUnknown(page);
+      const merged = await mergeInto(tools.own, page.objects, mergingFrom(survivor, tools));
+      const unread = page.objects.filter((_, at) => merged[at]?.result === "unreadable");
+      refuseUnknown({ unknown: unread.map(({ uniqueIdentifier }) => uniqueIdentifier) });
       records += page.objects.length;
       progress({ step: "pulling", records });
       if (page.upTo <= after) break;

@@ -9,7 +9,7 @@ import {
 } from "@holdfast/engine";
 import { storedOf } from "./merge.ts";
 import type { Peer } from "./ports.ts";
-import { type OwnCopy, readEach } from "./read-each.ts";
+import { type OwnCopy, readEach, unknownFormat } from "./read-each.ts";
 import { failureIn } from "./waiting.ts";
 
 /** What the region that serves this one's clients said of records. */
@@ -97,9 +97,10 @@ async function told(ask: () => Promise<readonly OwnCopy[]>): Promise<Answer> {
 
 /** A copy that somebody has; undefined where all say that they have none. */
 function elsewhere(answers: readonly Answer[], at: number): StoredObject | undefined {
+  if (answers.some((answer) => answer?.[at] === "unknown")) throw unknownFormat();
   for (const answer of answers) {
     const copy = answer?.[at];
-    if (copy !== undefined && copy !== "damaged") return copy;
+    if (typeof copy === "object") return copy;
   }
   const sure = answers.every((answer) => answer !== undefined && answer[at] === undefined);
   if (sure) return undefined;

@@ -32,7 +32,13 @@ const reads = new Set([
 ]);
 
 /** Store failures that mean damage or loss, which does not pass by itself. */
-const damages: ReadonlySet<StoreFailure> = new Set(["corrupt", "notInitialised", "unsafe"]);
+const damages: ReadonlySet<StoreFailure> = new Set([
+  "corrupt",
+  "unknownFormat",
+  "badReply",
+  "notInitialised",
+  "unsafe",
+]);
 
 /** What stands outside of this node, and passes. */
 function isOutage(cause: unknown): boolean {
@@ -158,7 +164,7 @@ export const logTable: {
   },
   push: undefined,
   join: {
-    level: ({ result }) => (result === "quarantined" ? "error" : "debug"),
+    level: ({ result }) => (result === "quarantined" || result === "unreadable" ? "error" : "debug"),
     message: "copy of the other region joined",
     fields: ["region", "result"],
     limited: true,

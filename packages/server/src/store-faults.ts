@@ -23,6 +23,8 @@ export function storeFault(error: unknown, config: Config, configFile: string): 
     barrierShort: "start its replicas, or see `holdfast store replicas`",
     full: "give it more memory (maxmemory)",
     corrupt: "restore it from its replica or a backup",
+    unknownFormat: "upgrade this node",
+    badReply: "look at the log of Redis, and restore its data from a replica or a backup",
     peerUnreachable: "start a node of the other region, or correct the address under `peer`",
     noAgreement: "start a node of the other region, or correct the address under `peer`",
     reserved: "wait until the leaders have resolved it",

@@ -1,3 +1,4 @@
+export { newerRecord } from "../memory/memory-partition.ts";
 export {
   type AuditLogSubject,
   auditLogConformance,

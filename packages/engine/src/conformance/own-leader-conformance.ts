@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { digestsOf } from "../digest.ts";
 import { termFor } from "../index-terms.ts";
 import { sysPartition } from "../partition.ts";
+import type { ManagedObject } from "../record.ts";
 import { nameItem, sampleRegister } from "./managed-object-conformance.ts";
 import { destroyed, failureOf, idsOf, type OwnWorld } from "./own-world-conformance.ts";
 
@@ -201,5 +202,47 @@ export function damaged(world: Make): void {
     expect(now.reserved).toBe("one");
     expect((await w.update(now, { lastChange: 6 })).kind).toBe("reserved");
     expect(await w.update(now, destroyed, { operation: "one" })).toEqual({ kind: "committed" });
+  });
+
+  test("only a copy that has its last state takes its place", async () => {
+    const w = await world();
+    const bad = await w.created();
+    const { uniqueIdentifier } = bad.object;
+    const time = 1_700_000_000;
+    const facts = { activated: { time, region: "a" }, deactivated: { time, region: "a" } };
+    await w.update(bad, { facts });
+    await w.opened.damage(w.instance, uniqueIdentifier);
+    const put = (replacement: ManagedObject): Promise<void> =>
+      w.store.quarantine(w.instance, uniqueIdentifier, "does not decode", { replacement });
+    const older = { ...bad.object, facts: { activated: facts.activated } };
+    expect(await failureOf(put(bad.object))).toBe("corrupt");
+    expect(await failureOf(put(older))).toBe("corrupt");
+    expect(await failureOf(w.maybe(uniqueIdentifier))).toBe("corrupt");
+    const elsewhere = { ...older.facts, deactivated: { time: time + 9, region: "b" } };
+    await put({ ...older, facts: elsewhere });
+    expect((await w.get(uniqueIdentifier)).object.facts).toEqual(elsewhere);
+  });
+
+  test("a whole record of a newer format is neither damaged nor replaced", async (context) => {
+    const w = await world();
+    const { upgrade } = w.opened;
+    if (upgrade === undefined) return context.skip("this store keeps no bytes");
+    const before = await w.number();
+    const [newer, other] = [await w.created(), await w.created()];
+    const { uniqueIdentifier } = newer.object;
+    await upgrade(w.instance, uniqueIdentifier);
+    expect(await failureOf(w.maybe(uniqueIdentifier))).toBe("unknownFormat");
+    const [page] = await w.pages(before);
+    expect(page).toMatchObject({ unknown: [uniqueIdentifier], damaged: [] });
+    const answer = await w.store.records(w.partition, idsOf(newer, other));
+    expect(answer).toMatchObject({ unknown: [uniqueIdentifier], damaged: [] });
+    expect(idsOf(...answer.objects)).toEqual(idsOf(other));
+    const aside = await w.store.quarantined();
+    const replaced = w.store.quarantine(w.instance, uniqueIdentifier, "does not decode", {
+      replacement: { ...newer.object, lastChange: 5 },
+    });
+    expect(await failureOf(replaced)).toBe("unknownFormat");
+    expect(await failureOf(w.maybe(uniqueIdentifier))).toBe("unknownFormat");
+    expect(await w.store.quarantined()).toBe(aside);
   });
 }

@@ -22,6 +22,8 @@ export interface OwnStoreSubject {
   setStatus(instance: string, status: InstanceStatus): Promise<void>;
   /** Changes a record's bytes so that it does not decode; whatever else the store keeps of it stays. */
   damage(instance: string, uniqueIdentifier: string): Promise<void>;
+  /** Gives a record the number of the next format, and the tag of what it is then; absent where a store has no bytes. */
+  upgrade?(instance: string, uniqueIdentifier: string): Promise<void>;
   close(): Promise<void>;
 }
 

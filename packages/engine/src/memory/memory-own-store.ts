@@ -28,11 +28,14 @@ import { MemoryAudit } from "./memory-audit.ts";
 import { MemoryInstanceStore } from "./memory-instance-store.ts";
 import { MemoryJournal } from "./memory-journal.ts";
 import {
+  damagedRow,
   emptyPartitions,
-  intact,
+  FoundRows,
+  isDamaged,
   isForeign,
   type MemoryPartition,
   type MemoryRow,
+  newerRow,
   type Refusal,
   storedIn,
 } from "./memory-partition.ts";
@@ -121,11 +124,11 @@ export class MemoryOwnStore implements OwnStore {
     this.instances.clear();
   }
 
-  /** Makes a record one that does not decode. */
-  damage(uniqueIdentifier: string): void {
+  /** Makes a record one that does not decode; with `newer`, a whole one of the next format. */
+  damage(uniqueIdentifier: string, newer = false): void {
     for (const { rows } of this.#partitions) {
       const row = rows.get(uniqueIdentifier);
-      if (row) rows.set(uniqueIdentifier, { ...row, bytes: row.bytes.slice(0, -8) });
+      if (row) rows.set(uniqueIdentifier, newer ? newerRow(row) : damagedRow(row));
     }
   }
 
@@ -283,14 +286,12 @@ export class MemoryOwnStore implements OwnStore {
     this.#require("read");
     const held = this.#at(partition);
     const { replicationId } = this.#names();
-    const [objects, damaged]: [ManagedObject[], string[]] = [[], []];
+    const found = new FoundRows();
     const entries = held.changedAfter(after);
     let [told, bytes, upTo] = [0, 0, after];
     for (const [id, row] of entries) {
       if (told > 0 && (told >= limit || bytes >= bytesMax)) break;
-      const object = intact(row);
-      if (object === undefined) damaged.push(id);
-      else objects.push(object);
+      found.add(id, row);
       told += 1;
       bytes += row.bytes.length;
       upTo = row.changed;
@@ -298,7 +299,7 @@ export class MemoryOwnStore implements OwnStore {
     const last = held.number("change");
     if (told === entries.length) upTo = Math.max(after, last);
     await this.#cover(held, upTo);
-    return { replicationId, objects, damaged, upTo, last };
+    return { replicationId, ...found, upTo, last };
   }
 
   async digests(partition: number): Promise<Uint8Array> {
@@ -327,18 +328,16 @@ export class MemoryOwnStore implements OwnStore {
     if (ids.length > recordsMax) throw new RangeError(`at most ${recordsMax} identifiers`);
     this.#require("read");
     const held = this.#at(partition);
-    const [objects, damaged]: [ManagedObject[], string[]] = [[], []];
+    const found = new FoundRows();
     let number = 0;
     for (const id of ids) {
       const row = held.rows.get(id);
       if (row === undefined) continue;
-      const object = intact(row);
-      if (object === undefined) damaged.push(id);
-      else objects.push(object);
+      found.add(id, row);
       number = Math.max(number, row.changed);
     }
     await this.#cover(held, number);
-    return { objects, damaged };
+    return { ...found };
   }
 
   async counts(instance: string): Promise<StateCounts> {
@@ -420,7 +419,7 @@ export class MemoryOwnStore implements OwnStore {
     const row = partition.rows.get(uniqueIdentifier);
     const bytes = copy ?? row?.bytes ?? new Uint8Array();
     const name = `${uniqueIdentifier} ${copy === undefined ? "own" : "copy"} ${tagOf(bytes)}`;
-    const isWhole = row !== undefined && intact(row) !== undefined;
+    const isWhole = row !== undefined && !isDamaged(row, replacement);
     if (copy !== undefined || !isWhole) this.#journal.set(this.#quarantine, name, bytes);
     if (replacement !== undefined && !isWhole) {
       // Under another tag than any record has, so that the replacement is written whatever its tag.

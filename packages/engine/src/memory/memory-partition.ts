@@ -1,11 +1,11 @@
 import { StoreUnavailable, supersededMessage } from "../errors.ts";
 import { indexTerms, nameOfTerm } from "../index-terms.ts";
-import { type State, stateOf } from "../lifecycle.ts";
+import { requireState, type State, stateOf } from "../lifecycle.ts";
 import type { GivenRecord, OwnCommitOptions, PeerCursor, StateCounts } from "../own-store.ts";
 import { partitionCount } from "../partition.ts";
 import type { Change, CommitOutcome, StoredObject } from "../ports.ts";
 import type { ManagedObject, Tag } from "../record.ts";
-import { decodeRecord, encodeRecord, tagOf } from "../record-codec.ts";
+import { decodeRecord, encodeRecord, recordFormat, tagOf } from "../record-codec.ts";
 import { countStates } from "../state-counts.ts";
 import type { MemoryJournal } from "./memory-journal.ts";
 
@@ -194,13 +194,53 @@ export class MemoryPartition {
   }
 }
 
-/** The object of a row; undefined where it does not decode. */
-export function intact(row: MemoryRow): ManagedObject | undefined {
-  try {
-    return storedIn(row).object;
-  } catch {
-    return undefined;
+/** A row whose bytes are cut. */
+export function damagedRow(row: MemoryRow): MemoryRow {
+  return { ...row, bytes: row.bytes.slice(0, -8) };
+}
+
+/** A row as the next release would write it. */
+export function newerRow(row: MemoryRow): MemoryRow {
+  const bytes = newerRecord(row.bytes);
+  return { ...row, bytes, tag: tagOf(bytes) };
+}
+
+/** A record's bytes with the next format's number: its first field, after two headers of 8 bytes. */
+export function newerRecord(bytes: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(bytes);
+  new DataView(copy.buffer).setInt32(16, recordFormat + 1);
+  return copy;
+}
+
+/** Rows by what can be read of them. */
+export class FoundRows {
+  readonly objects: ManagedObject[] = [];
+  readonly damaged: string[] = [];
+  readonly unknown: string[] = [];
+
+  add(id: string, row: MemoryRow): void {
+    try {
+      this.objects.push(storedIn(row).object);
+    } catch (error) {
+      (isCorrupt(error) ? this.damaged : this.unknown).push(id);
+    }
   }
+}
+
+/** Whether a row does not decode; throws where it is of an unknown format, or the replacement lacks its last state. */
+export function isDamaged(row: MemoryRow, replacement?: ManagedObject): boolean {
+  try {
+    storedIn(row);
+    return false;
+  } catch (error) {
+    if (!isCorrupt(error)) throw error;
+    if (replacement !== undefined) requireState(replacement, row.state);
+    return true;
+  }
+}
+
+function isCorrupt(error: unknown): boolean {
+  return error instanceof StoreUnavailable && error.failure === "corrupt";
 }
 
 /** The object of a row; throws where its bytes are not those that its tag names. */

@@ -35,6 +35,7 @@ ownStoreConformance("MemoryOwnStore", async () => {
     instances,
     setStatus: async (instance, status) => instances.setStatus(instance, status),
     damage: async (_instance, id) => subject.damage(id),
+    upgrade: async (_instance, id) => subject.damage(id, true),
     close: async () => undefined,
   };
 });

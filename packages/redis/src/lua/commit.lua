@@ -143,14 +143,14 @@ for _, change in ipairs(list) do
       created = created + 1
       change.created = created
     else
-      drop(changes, change.number, change.id .. change.before)
+      drop(changes, change.number, change.id .. change.before .. change.was)
     end
     count_state(states, recounted, instance, change.was, change.number, change.is)
     if change.kind ~= "served" then
       promised = number
       change.promised = number
     end
-    put(changes, number, change.id .. change.after)
+    put(changes, number, change.id .. change.after .. change.is)
     local header = struct.pack(">I6I6I6", change.promised, change.created, number)
     redis.call("SET", change.key, change.after .. header .. change.record)
     digest(digests, change.id, change.before, change.after)

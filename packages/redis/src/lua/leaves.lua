@@ -2,8 +2,8 @@
 -- leaves.lua  Identifiers and tags of a partition whose first byte a mask asks for, in the order of their last change.
 -- KEYS  1 head  2 changes
 -- ARGV  1 after (change number)  2 mask (32 bytes)  3 most that are looked at
--- →     {"found", change number of the last that was looked at, head, whether more follow (0|1), for each: identifier
---       and tag (32 bytes)} | {"notInitialised"}
+-- →     {"found", change number of the last that was looked at, head, whether more follow (0|1), for each: identifier,
+--       tag and state (33 bytes)} | {"notInitialised"}
 --- include head
 --- include blocks
 if not initialised(KEYS[1]) then return { "notInitialised" } end

@@ -3,7 +3,7 @@
 -- KEYS  1 head  2 counters  3 live  4 destroyed  5 changes  6 digests  7 reserved  8 quarantine  9 record
 --       10 states  11.. buckets of terms
 -- ARGV  1 SHA-1 of the damaged value  2 name and 3 bytes of what is put aside  4 identifier  5 tag  6 record
---       7 destroyed (0|1)  8 creation counter, or empty for a new one  9 entries from which a term may be common  then
+--       7 state (a digit)  8 creation counter, or empty for a new one  9 entries from which a term may be common  then
 --       three lists, each with its length first: entries of changes (score  member), of live and destroyed (index in
 --       KEYS  score  member), of terms ("-"  bucket  member, or "+" | "u"  bucket  hash: bucket is an index in KEYS)
 -- →     {"committed", change number} | {"conflict", 0}: the value is another by now | {"notInitialised"}
@@ -24,7 +24,7 @@ if not created then
   highest_created = highest_created + 1
   created = highest_created
 end
-local id, destroyed = ARGV[4], ARGV[7] == "1"
+local id, destroyed = ARGV[4], ARGV[7] >= "5"
 local index = destroyed and KEYS[4] or live
 
 local next_arg = 9
@@ -54,10 +54,10 @@ redis.call("HSET", KEYS[8], ARGV[2], ARGV[3])
 redis.pcall("HDEL", states, "=", "@")
 for _, entry in ipairs(old_changes) do
   drop(changes, tonumber(entry[1]), entry[2])
-  digest(digests, id, string.sub(entry[2], 17), "")
+  digest(digests, id, string.sub(entry[2], 17, 32), "")
 end
 for _, entry in ipairs(old_places) do drop(KEYS[tonumber(entry[1])], tonumber(entry[2]), entry[3]) end
-put(changes, number, id .. ARGV[5])
+put(changes, number, id .. ARGV[5] .. ARGV[7])
 put(index, created, id)
 digest(digests, id, "", ARGV[5])
 local header = struct.pack(">I6I6I6", number, created, number + (held and reserved_mark or 0))

@@ -141,6 +141,22 @@ describe("catch-up", () => {
     );
   });
 
+  test.each(["own", "peer"])("a newer format in the %s store: never level", async (side) => {
+    const [newer, other] = [objectOf(), objectOf()];
+    await put(own, [newer]);
+    await put(peer.store, [{ ...newer, facts: { activated } }, other]);
+    (side === "own" ? own : peer.store).damage(newer.uniqueIdentifier, true);
+    for (let times = 0; times < 3; times += 1) {
+      expect((await catchUp()).left).toBe(1);
+    }
+    const asked = await own.askLevel();
+    await timed(new Levelling(own, [reader]).run(termOf(epoch)));
+    expect((await own.levels()).reached).toBeLessThan(asked);
+    expect(await own.cursor(partition, "b")).toBeUndefined();
+    expect((await own.read("i", [other.uniqueIdentifier]))[0]?.object).toEqual(other);
+    expect(await own.quarantined()).toBe(0);
+  });
+
   test("another process at the other side: digests decide, and only what differs is fetched", async () => {
     const objects = Array.from({ length: 300 }, () => objectOf());
     await put(peer.store, objects);

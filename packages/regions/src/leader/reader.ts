@@ -5,6 +5,7 @@ import {
   type Observer,
   type OwnStore,
   type PeerCursor,
+  type RecordsAnswer,
   type StorePosition,
   sysPartition,
   tagOf,
@@ -56,7 +57,10 @@ interface Place {
   /** Undefined before the first contact. */
   replicationId: string | undefined;
   number: number;
-  /** Read, but held by an agreed operation: the cursor stays before them until they are joined. */
+  /**
+   * Read, but held by an agreed operation, or of a format that one of the nodes does not know: the cursor stays before
+   * them until they are joined.
+   */
   readonly held: Set<string>;
 }
 
@@ -70,6 +74,7 @@ export class PeerReader {
   readonly #busy = new Map<number, Promise<unknown>>();
   readonly #unjoinable: Unjoinable = new Map();
   readonly #marks = new TailMarks();
+  readonly #toldUnknown = new Set<string>();
 
   constructor(options: PeerReaderOptions) {
     this.#options = options;
@@ -276,24 +281,37 @@ export class PeerReader {
     return page;
   }
 
-  /** Joins a page into the own store; answers the identifiers that an agreed operation holds. */
-  async #join(page: Pick<ChangePage, "objects" | "damaged">): Promise<readonly string[]> {
+  /** Joins a page into the own store; answers the identifiers that are held, or cannot be read here. */
+  async #join(page: RecordsAnswer): Promise<readonly string[]> {
     const { own, peer, observe, timers, join } = this.#options;
     const options = { from: peer.region, timers, observe, ...(join && { join }) };
     for (const id of page.damaged) {
       const message = `region ${peer.region}: its record ${id} does not decode and was passed over`;
       observe({ type: "warning", message });
     }
-    const held: string[] = [];
+    const held = [...page.unknown];
     await inTurns(slices(page.objects, mergeRecords), mergeWidth, async (objects) => {
       for (const [at, { result }] of (await mergeInto(own, objects, options)).entries()) {
         const object = objects[at] as ManagedObject;
-        if (result === "reserved") held.push(object.uniqueIdentifier);
+        if (result === "reserved" || result === "unreadable") held.push(object.uniqueIdentifier);
         if (result === "quarantined" || result === "refused") this.#putAside(object);
       }
       await giveWay(timers);
     });
+    this.#tellUnknown(page.unknown);
     return held;
+  }
+
+  /** Once a record: it is tried again and again. */
+  #tellUnknown(ids: readonly string[]): void {
+    const { observe, peer } = this.#options;
+    for (const id of ids) {
+      if (this.#toldUnknown.has(id)) continue;
+      if (this.#toldUnknown.size >= unjoinableMax) this.#toldUnknown.clear();
+      this.#toldUnknown.add(id);
+      const message = `region ${peer.region}: record ${id} is of a format that this node or that one does not know: upgrade the older release; until then this region does not count as level`;
+      observe({ type: "warning", message });
+    }
   }
 
   /** Tries once more what was held; answers how much of it is joined now. */

@@ -85,6 +85,7 @@ const handlers: Handlers = {
       replicationId: page.replicationId,
       records: page.objects.map(encodeRecord),
       damaged: [...page.damaged],
+      unknown: [...page.unknown],
       upTo: BigInt(page.upTo),
       last: BigInt(page.last),
     });
@@ -108,16 +109,18 @@ const handlers: Handlers = {
   },
   records: async (store, { partition, ids }) => {
     const damaged: string[] = [];
+    const unknown: string[] = [];
     const records = await inParts(
       bounded(ids),
       async (some) => {
         const answer = await store.records(partitionOf(partition), some);
         damaged.push(...answer.damaged);
+        unknown.push(...answer.unknown);
         return answer.objects.map(encodeRecord);
       },
       (record) => record.length,
     );
-    return create(RecordsReplySchema, { records: [...records], damaged });
+    return create(RecordsReplySchema, { records: [...records], damaged, unknown });
   },
   reserve: async (store, { instance, ids, operation }) => {
     if (instance.length > instanceMax) throw new InvalidRequest("no instance is called so");

@@ -192,11 +192,12 @@ export class PeerClient implements Peer, AsyncDisposable {
       limit,
       bytesMax: Math.min(bytesMax, pageBytes),
     });
-    const { objects, damaged } = readableObjects(page.records);
+    const { objects, damaged, unknown } = readableObjects(page.records);
     return {
       replicationId: page.replicationId,
       objects,
       damaged: [...page.damaged, ...damaged],
+      unknown: [...page.unknown, ...unknown],
       upTo: numberOf(page.upTo),
       last: numberOf(page.last),
     };
@@ -225,8 +226,14 @@ export class PeerClient implements Peer, AsyncDisposable {
     const answers = await inHalves(ids, async (some) => [
       await this.#calls.ask("records", { partition, ids: [...some] }),
     ]);
-    const { objects, damaged } = readableObjects(answers.flatMap((answer) => answer.records));
-    return { objects, damaged: [...answers.flatMap((answer) => answer.damaged), ...damaged] };
+    const { objects, damaged, unknown } = readableObjects(
+      answers.flatMap(({ records }) => records),
+    );
+    return {
+      objects,
+      damaged: [...answers.flatMap((answer) => answer.damaged), ...damaged],
+      unknown: [...answers.flatMap((answer) => answer.unknown), ...unknown],
+    };
   }
 
   async reserve(

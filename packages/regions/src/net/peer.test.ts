@@ -314,6 +314,7 @@ describe("what does not fit one message", () => {
     all.store.records = async (_, some) => ({
       objects: some.map((id) => ({ ...large, uniqueIdentifier: id })),
       damaged: some.slice(0, 1),
+      unknown: [],
     });
     const records = await all.client.records(partition, ids);
     expect(records.objects.map((object) => object.uniqueIdentifier)).toEqual(ids);

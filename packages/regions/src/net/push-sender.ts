@@ -171,7 +171,10 @@ export class PushSender {
       if (known.length === item.records.length) item.resolve(known);
       else {
         item.reject(
-          new StoreUnavailable("corrupt", `region ${this.#region} cannot read what was pushed`),
+          new StoreUnavailable(
+            "unknownFormat",
+            `region ${this.#region} cannot read what was pushed`,
+          ),
         );
       }
     }

@@ -93,6 +93,7 @@ describe("an older peer answers", () => {
       replicationId: "memory replication-1",
       objects: [there?.object],
       damaged: [],
+      unknown: [],
       upTo: 1,
       last: 1,
     });
@@ -175,7 +176,7 @@ describe("a newer peer", () => {
     });
     await eventually(() => all.client.state() === "up");
     await expect(all.client.push([testObject(testId(1))])).rejects.toMatchObject({
-      failure: "corrupt",
+      failure: "unknownFormat",
     });
     const create1 = { kind: "create", after: testObject(testId(1)) } as const;
     await expect(all.client.remote.commit("one", [create1], [])).rejects.toMatchObject({

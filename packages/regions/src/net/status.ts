@@ -55,6 +55,8 @@ const failures: { readonly [Failure in StoreFailure]: true } = {
   full: true,
   notInitialised: true,
   corrupt: true,
+  unknownFormat: true,
+  badReply: true,
   unsafe: true,
   peerUnreachable: true,
   noAgreement: true,

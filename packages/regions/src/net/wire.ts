@@ -5,8 +5,10 @@ import {
   type CommitOutcome,
   decodeRecord,
   encodeRecord,
+  identifierIn,
   type ManagedObject,
   type OwnStoredObject,
+  type RecordsAnswer,
   type StoredObject,
   StoreUnavailable,
 } from "@holdfast/engine";
@@ -36,8 +38,8 @@ const stampMax = 2 ** 52;
 /** What stands for a record that this release cannot read, where identifiers of damaged records are told. */
 const unreadable = "(not readable here)";
 
-/** Outcomes of a push by their number on the wire; `unread` is told to the pusher only. */
-const outcomeNumbers: { readonly [Outcome in PushOutcome | "unread"]: number } = {
+/** Outcomes of a push by their number on the wire. */
+const outcomeNumbers: { readonly [Outcome in PushOutcome]: number } = {
   durable: 1,
   reserved: 2,
   quarantined: 3,
@@ -88,19 +90,28 @@ export function readableObject(record: Uint8Array): ManagedObject | undefined {
   }
 }
 
-/** Those of the records that can be read, and how many others there are. */
-export function readableObjects(records: readonly Uint8Array[]): {
-  readonly objects: readonly ManagedObject[];
-  readonly damaged: readonly string[];
-} {
+/**
+ * Those of the records that can be read, and the others. Rejects with `StoreUnavailable("unknownFormat")` where one of
+ * another release does not even say which it is.
+ */
+export function readableObjects(records: readonly Uint8Array[]): RecordsAnswer {
   const objects: ManagedObject[] = [];
   const damaged: string[] = [];
+  const unknown: string[] = [];
   for (const record of records) {
-    const object = readableObject(record);
-    if (object === undefined) damaged.push(unreadable);
-    else objects.push(object);
+    try {
+      objects.push(objectOf(record));
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable) || error.failure !== "unknownFormat") {
+        damaged.push(unreadable);
+        continue;
+      }
+      const identifier = identifierIn(Buffer.from(record));
+      if (identifier === undefined) throw error;
+      unknown.push(identifier);
+    }
   }
-  return { objects, damaged };
+  return { objects, damaged, unknown };
 }
 
 export function storedMessage(stored: OwnStoredObject): Stored {

@@ -8,6 +8,7 @@ import {
   type ManagedObject,
   type OwnStore,
   readDocument,
+  refuseUnknown,
   type StateCounts,
   sysPartition,
   systemTypes,
@@ -158,6 +159,7 @@ class Backup {
   }
 
   async #write(page: ChangePage, place: Place): Promise<void> {
+    refuseUnknown(page);
     for (const id of page.damaged) place.damaged.add(id);
     for (const [at, object] of page.objects.entries()) {
       // A node that makes backups serves clients as well.

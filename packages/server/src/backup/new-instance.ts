@@ -6,6 +6,7 @@ import {
   type OwnStore,
   partitionOf,
   readDocument,
+  refuseUnknown,
   systemInstance,
   systemTypes,
   withFields,
@@ -115,6 +116,7 @@ class Move {
     const { own, peers, from, to, timers, observe } = this.#parts;
     const ids = objects.map(({ uniqueIdentifier }) => uniqueIdentifier);
     const there = await own.records(partitionOf(to), ids);
+    refuseUnknown(there);
     const has = new Set(
       there.objects
         .filter(({ instance }) => instance === to)
@@ -122,8 +124,9 @@ class Move {
     );
     const tombs: ManagedObject[] = [];
     for (const source of [own, ...peers]) {
-      const { objects: found } = await source.records(partitionOf(from), ids);
-      tombs.push(...found.filter(({ instance }) => instance === from));
+      const found = await source.records(partitionOf(from), ids);
+      refuseUnknown(found);
+      tombs.push(...found.objects.filter(({ instance }) => instance === from));
     }
     const moved: ManagedObject[] = [];
     for (const object of objects) {

@@ -7,6 +7,7 @@ import {
   type OwnStore,
   partitionOf,
   readDocument,
+  refuseUnknown,
   systemInstance,
   systemTypes,
   tagOf,
@@ -169,7 +170,7 @@ class Restore {
     const { own, timers, observe } = this.#target;
     const merging = { from: "backup", timers, observe, reservedMs };
     for (const { result } of await patiently(() => mergeInto(own, objects, merging))) {
-      if (result === "reserved" || result === "refused") this.#report.left += 1;
+      if (result === "reserved" || result === "refused" || result === "unreadable") this.#report.left += 1;
     }
   }
 
@@ -178,8 +179,9 @@ class Restore {
     partition: number,
     ids: readonly string[],
   ): Promise<ReadonlyMap<string, ManagedObject>> {
-    const { objects } = await patiently(() => source.records(partition, ids));
-    return new Map(objects.map((object) => [object.uniqueIdentifier, object]));
+    const found = await patiently(() => source.records(partition, ids));
+    refuseUnknown(found);
+    return new Map(found.objects.map((object) => [object.uniqueIdentifier, object]));
   }
 
   /** Counts what becomes of an archive's copy; whether it has to be joined in. */

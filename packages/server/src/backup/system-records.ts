@@ -1,4 +1,4 @@
-import { type ManagedObject, type OwnStore, sysPartition } from "@holdfast/engine";
+import { type ManagedObject, type OwnStore, refuseUnknown, sysPartition } from "@holdfast/engine";
 
 const pageRecords = 256;
 const pageBytes = 1 << 20;
@@ -9,6 +9,7 @@ export async function* systemRecords(
 ): AsyncGenerator<ManagedObject> {
   for (let after = 0; ; ) {
     const page = await source.changes(sysPartition, after, pageRecords, pageBytes);
+    refuseUnknown(page);
     yield* page.objects;
     if (page.upTo >= page.last || page.upTo <= after) return;
     after = page.upTo;

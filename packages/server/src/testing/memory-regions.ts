@@ -10,7 +10,7 @@ import {
   systemInstance,
   systemTypes,
 } from "@holdfast/engine";
-import { agreedCommit, mergeInto, type Peer, sitesInOrder } from "@holdfast/regions";
+import { agreedCommit, mergeInto, type Peer, pushOutcomes, sitesInOrder } from "@holdfast/regions";
 import type { NodeEvent } from "../events.ts";
 import { ConfigureInstance } from "../management/instances/configure.ts";
 import { Deletion, type DeletionStep } from "../management/instances/deletion.ts";
@@ -223,8 +223,6 @@ export class MemoryRegions implements AsyncDisposable {
     const from = to === this.a ? "b" : "a";
     const merged = await mergeInto(to.own, objects, { from, timers, observe: () => undefined });
     to.view.take(objects.filter(({ instance }) => instance === systemInstance));
-    return merged.map(({ result }) =>
-      result === "written" || result === "same" ? ("durable" as const) : result,
-    );
+    return merged.map(({ result }) => pushOutcomes[result]);
   }
 }
