@@ -4,6 +4,7 @@ import type { Argument } from "./command-line.ts";
 import type { CommandLine, Connection, Outcome } from "./connection.ts";
 import type { CoveredNumbers } from "./covered.ts";
 import { isNoScript, isReply, storeFailure } from "./failure.ts";
+import type { Formats } from "./formats.ts";
 import { partitionKeys, sysKeys } from "./keys.ts";
 import type { Moment } from "./lease.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
@@ -35,6 +36,7 @@ export interface CommitterParts {
   readonly onReplicas: (addresses: readonly string[]) => void;
   /** Wakes Redis on another connection. */
   readonly nudge: () => void;
+  readonly formats: Pick<Formats, "check">;
 }
 
 interface Job {
@@ -281,22 +283,23 @@ export class Committer {
   #markerLine(): CommandLine {
     const { scripts } = this.#parts;
     this.#token.writeUInt32BE((this.#token.readUInt32BE(4) + 1) >>> 0, 4);
-    const keys = [this.#head, sysKeys.beat, sysKeys.replicasVersion];
+    const keys = [this.#head, sysKeys.beat, sysKeys.replicasVersion, sysKeys.formats];
     return ["evalsha", ...scriptArguments(scripts.marker, keys, [Buffer.from(this.#token)])];
   }
 
   async #readMarker(outcome: Outcome | undefined): Promise<void> {
-    const { connection, replicas, storeId } = this.#parts;
+    const { connection, replicas, storeId, formats } = this.#parts;
     if (outcome === undefined || "error" in outcome) {
       throw storeFailure(outcome?.error, connection.address);
     }
     const { result, rest } = readReply(outcome.value);
     if (result !== "committed")
       throw otherStore(this.#parts.connection.address, this.#parts.storeId, undefined);
-    const [id, version] = rest as readonly Buffer[];
+    const [id, version, required] = rest as readonly Buffer[];
     if (id?.toString("hex") !== storeId) {
       throw otherStore(connection.address, storeId, id?.toString("hex"));
     }
+    formats.check(required, connection.address);
     if (String(version) === replicas.version) return;
     const known = readPairs(await connection.call("hgetall", sysKeys.replicas));
     replicas.load([...known.keys()], String(version));

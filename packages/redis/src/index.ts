@@ -1,3 +1,4 @@
+export type { RecordFormats } from "./formats.ts";
 export {
   forgetReplica,
   type InitialisedStore,

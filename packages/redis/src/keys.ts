@@ -63,6 +63,8 @@ export const sysKeys = {
   region: "{sys}:region",
   /** The highest epoch of a leader that the store has seen. */
   epoch: "{sys}:epoch",
+  /** Hash: which format of records nodes read, and which is required of them; `formats.lua` says the fields. */
+  formats: "{sys}:formats",
   /** Hash: how often levelling was `asked` for, and which of these wishes was `reached`. */
   levels: "{sys}:levels",
   /** Hash: sink and partition → up to where the audit was given to it. */

@@ -70,6 +70,15 @@ export class LeaderRecords {
     await this.#fenced("set-level", sysPartition, keys, args, epoch);
   }
 
+  /** See `RedisStore.requireFormat`. */
+  async requireFormat(format: number, epoch: number): Promise<boolean> {
+    this.assertEpoch(epoch);
+    const { keys, args } = this.#context.formats.requiring(format, epoch);
+    const { result } = await this.#write("require-format", sysPartition, keys, args);
+    refuseDeposed(result, epoch);
+    return result === "committed";
+  }
+
   /** See `OwnStore.newEpoch`. */
   async newEpoch(): Promise<number> {
     const { storeId } = this.#tenures;

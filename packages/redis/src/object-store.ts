@@ -133,6 +133,7 @@ export class RedisObjects {
     if (foreign !== undefined) {
       return { kind: "conflict", uniqueIdentifier: foreign.after.uniqueIdentifier };
     }
+    if (changes.length > 0) this.#context.formats.requireAgreed();
     const number = partitionOf(instance);
     const { storeId } = tenure;
     const planned = { ...settings, storeId };
@@ -152,6 +153,7 @@ export class RedisObjects {
     if (tenure?.reader === undefined) return false;
     if (isForeign(instance, { kind: "update", before, after })) return false;
     try {
+      this.#context.formats.requireAgreed();
       const keys = keysOf(partitionOf(instance));
       const planned = { ...settings, storeId: tenure.storeId };
       const plan = servedPlan(keys, instance, before, after, planned);

@@ -1,5 +1,5 @@
 import type { ConnectionOptions } from "node:tls";
-import type { Clock, Observer } from "@holdfast/engine";
+import { type Clock, type Observer, recordFormat } from "@holdfast/engine";
 
 /** How a Redis is reached and spoken to. Addresses are `host:port`; an IPv6 host stands in brackets. */
 export interface RedisConnectionOptions {
@@ -50,6 +50,10 @@ export interface RedisStoreOptions extends RedisConnectionOptions {
   readonly commonTermMin?: number;
   /** How often the settings of Redis and the Sentinels are checked again. Default 2,000. */
   readonly settingsCheckMs?: number;
+  /** The newest format of records that this release reads and writes; `recordFormat` unless a test says otherwise. */
+  readonly recordFormat?: number;
+  /** How often a node notes that in the store; it counts for three times as long. Default 10,000. */
+  readonly formatsEveryMs?: number;
   /** Resolves `open` although Redis cannot be reached yet; an unsafe one is refused all the same. Default false. */
   readonly openUnreachable?: boolean;
   /**
@@ -73,6 +77,8 @@ type Defaulted =
   | "auditQueueMax"
   | "commonTermMin"
   | "settingsCheckMs"
+  | "recordFormat"
+  | "formatsEveryMs"
   | "openUnreachable"
   | "allowOtherStore";
 
@@ -118,6 +124,8 @@ export function storeSettings(options: RedisStoreOptions): StoreSettings {
     auditQueueMax: 10_000,
     commonTermMin: 1_000,
     settingsCheckMs: 2_000,
+    recordFormat,
+    formatsEveryMs: 10_000,
     openUnreachable: false,
     allowOtherStore: false,
     markerMs: storeLeaseMs / 4,

@@ -160,6 +160,7 @@ export class Quarantine {
       ...(await this.#traces(damage, live)).map((trace) => ["3", ...trace] as const),
       ...(await this.#traces(damage, destroyed)).map((trace) => ["4", ...trace] as const),
     ];
+    this.#context.formats.requireAgreed();
     requireLastState(replacement, changes, places);
     const known = places.map(([, score]) => score);
     const created = known.find((score) => Number(score) === readRecordHeader(value)?.created);

@@ -22,10 +22,12 @@ test("only what must run in a full memory may", () => {
   expect(allowed.filter((name) => !reading.includes(name)).toSorted()).toEqual([
     "claim",
     "forget-replica",
+    "formats",
     "marker",
     "note-covered",
     "rehearse",
     "release",
+    "require-format",
   ]);
   // And what only reads must.
   expect(reading.filter((name) => !allowed.includes(name))).toEqual([]);
@@ -69,15 +71,16 @@ describe("a header that disagrees with its row is refused", () => {
 });
 
 test("a call with another number of keys is refused", () => {
-  expect(scriptArguments(scripts.marker, ["a", "b", "c"], ["x"])).toEqual([
+  expect(scriptArguments(scripts.marker, ["a", "b", "c", "d"], ["x"])).toEqual([
     scripts.marker.sha,
-    "3",
+    "4",
     "a",
     "b",
     "c",
+    "d",
     "x",
   ]);
-  expect(() => scriptArguments(scripts.marker, ["a"], [])).toThrow("takes 3 keys, not 1");
-  expect(() => scriptArguments(scripts.marker, ["a", "b", "c", "d"], [])).toThrow("not 4");
+  expect(() => scriptArguments(scripts.marker, ["a"], [])).toThrow("takes 4 keys, not 1");
+  expect(() => scriptArguments(scripts.marker, ["a", "b", "c", "d", "e"], [])).toThrow("not 5");
   expect(scriptArguments(scripts["note-covered"], ["a"], ["1"])[1]).toBe("1");
 });

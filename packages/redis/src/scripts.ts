@@ -107,7 +107,17 @@ const rows = {
   },
 
   claim: { keys: ["head", "region"], more: false, results: committed },
-  marker: { keys: ["head", "beat", "replicas-version"], more: false, results: committed },
+  formats: { keys: ["head", "formats"], more: false, results: committed },
+  "require-format": {
+    keys: ["head", "epoch", "formats"],
+    more: false,
+    results: [...fenced, "conflict"],
+  },
+  marker: {
+    keys: ["head", "beat", "replicas-version", "formats"],
+    more: false,
+    results: committed,
+  },
   rehearse: { keys: ["scratch", "scratch"], more: false, results: ["committed"] },
   "note-covered": { keys: [], more: true, results: ["committed"] },
   initialise: {

@@ -26,6 +26,7 @@ import type {
 import { RedisAuditLog } from "./audit-log.ts";
 import { AuditQueue } from "./audit-queue.ts";
 import { Changes } from "./changes.ts";
+import { Formats, type RecordFormats } from "./formats.ts";
 import { RedisStatuses } from "./instance-statuses.ts";
 import { LeaderRecords } from "./leader-records.ts";
 import type { LeaseRules } from "./lease.ts";
@@ -79,7 +80,8 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
     const { clock, observe } = settings;
     const lease = new LeaseKeeper(rulesOf(settings), clock, observe);
     const sentinels = settings.sentinels && watch(settings, lease);
-    const store = new RedisStore({ settings, scripts, lease, observe, sentinels });
+    const formats = new Formats(settings);
+    const store = new RedisStore({ settings, scripts, lease, observe, sentinels, formats });
     try {
       await store.#tenures.start();
       return store;
@@ -185,6 +187,16 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
 
   newEpoch(): Promise<number> {
     return this.#leader.newEpoch();
+  }
+
+  /** Which formats of records the region's nodes read, as was last heard; undefined before the store was reached. */
+  formats(): RecordFormats | undefined {
+    return this.#context.formats.known;
+  }
+
+  /** Requires a format of every node. False where one that was heard lately does not read it; rejects as other writes. */
+  requireFormat(format: number, epoch: number): Promise<boolean> {
+    return this.#leader.requireFormat(format, epoch);
   }
 
   quarantine(

@@ -5,13 +5,14 @@ import { Committer, notInitialised, otherStore } from "./committer.ts";
 import { type CommandLine, Connection } from "./connection.ts";
 import { CoveredNumbers } from "./covered.ts";
 import { storeFailure } from "./failure.ts";
+import type { Formats } from "./formats.ts";
 import { allPartitions, scratchKeys, sysKeys } from "./keys.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { StoreSettings } from "./options.ts";
 import { Reader } from "./reader.ts";
 import { readPartitionHead } from "./record-header.ts";
 import { ReplicaSet } from "./replica-set.ts";
-import { readPairs, readRole } from "./replies.ts";
+import { readPairs, readReply, readRole } from "./replies.ts";
 import type { Scripts } from "./scripts.ts";
 import type { SentinelWatch } from "./sentinels.ts";
 import { checkReplicas, checkSettings } from "./settings-check.ts";
@@ -24,6 +25,7 @@ export interface StoreContext {
   readonly lease: LeaseKeeper;
   readonly observe: Observer;
   readonly sentinels: SentinelWatch | undefined;
+  readonly formats: Formats;
 }
 
 /** How long opening waits for the check of replicas; a frozen one must not keep the store closed. */
@@ -75,6 +77,7 @@ export class Tenure {
         observe,
         onReplicas,
         nudge,
+        formats: context.formats,
       },
       {
         markerMs: settings.markerMs,
@@ -82,8 +85,10 @@ export class Tenure {
         sliceMs: settings.storeLeaseMs / 4,
       },
     );
+    const noting = setInterval(() => this.#noteFormat(), context.formats.everyMs).unref();
     this.ended = this.committer.ended.then((failure) => {
       this.#over = true;
+      clearInterval(noting);
       this.#reader?.connection.destroy(failure.message);
       return failure;
     });
@@ -108,6 +113,9 @@ export class Tenure {
       if (storeId === undefined) throw notInitialised(address);
       await rehearse(connection, context.scripts);
       if (settings.region !== undefined) await claim(connection, context.scripts, settings.region);
+      const { keys, args } = context.formats.asking;
+      const formats = await connection.run(context.scripts.formats, keys, args);
+      context.formats.take(readReply(formats), address);
       const replicas = new ReplicaSet(address, settings.replicas);
       const version = String(await connection.call("get", sysKeys.replicasVersion));
       const known = readPairs(await connection.call("hgetall", sysKeys.replicas));
@@ -212,6 +220,19 @@ export class Tenure {
     warnUnreachable(this.#context, connected).catch((error: unknown) => {
       this.end(storeFailure(error, this.address));
     });
+  }
+
+  /** Notes which format this node reads, and hears what the others do. */
+  #noteFormat(): void {
+    const { scripts, formats, observe } = this.#context;
+    const { keys, args } = formats.asking;
+    this.committer
+      .submit(scripts.formats, sysPartition, keys, args, { localEnough: true })
+      .then((reply) => formats.take(reply, this.address))
+      .catch((cause: unknown) => {
+        if (this.#over) return;
+        observe({ type: "warning", message: "the formats of records were not noted", cause });
+      });
   }
 
   /** Notes new replicas in the store, so that every node and every later tenure waits for them. */

@@ -3,6 +3,7 @@ export { type AgreementSite, ownSite, peerSite, sitesInOrder } from "./agreement
 export { type AsideOptions, isOpen, type OwnAnswer, readAside } from "./aside.ts";
 export { type Ahead, clockAhead, type JoinOutcome, join, joinAll } from "./join.ts";
 export { AdoptKeks, type AdoptKeksOptions, type KekAdopter } from "./leader/adopt-keks.ts";
+export { AgreeFormat, type AgreeFormatOptions, type FormatRecords } from "./leader/agree-format.ts";
 export { AuditChain, type AuditChainOptions } from "./leader/audit-chain.ts";
 export { chainPoint, sameHash } from "./leader/audit-points.ts";
 export { AuditRetention, type AuditRetentionOptions } from "./leader/audit-retention.ts";

@@ -11,6 +11,7 @@ import {
   type OwnStoredObject,
   type RecordsAnswer,
   type ReserveOutcome,
+  recordFormat,
   type StorePosition,
   type StoreState,
   StoreUnavailable,
@@ -36,6 +37,8 @@ export interface PeerServiceOptions {
   readonly kek: (instance: string, kekId: string) => Promise<Uint8Array>;
   /** What the other region's management asks of this one's. */
   readonly manage?: (command: Uint8Array) => Promise<Uint8Array>;
+  /** The newest format of records that every node of this region reads; this release's own unless given. */
+  readonly recordFormat?: () => number;
   /** Told of pushed records once they are durable here. */
   readonly pushed?: (objects: readonly ManagedObject[]) => void;
 }
@@ -77,7 +80,9 @@ export class PeerService implements PeerStore {
     const { generation } = store.records.of(region);
     const { retired } = store.records.of(asking);
     const serving = store.serving().from === "local";
-    return { region, generation, retired, serving, wallMs: timers.wallMs() };
+    const format = this.#options.recordFormat?.() ?? recordFormat;
+    const wallMs = timers.wallMs();
+    return { region, generation, retired, serving, wallMs, recordFormat: format };
   }
 
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {

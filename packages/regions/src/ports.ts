@@ -43,6 +43,8 @@ export interface PeerHello {
   /** Whether it serves its clients from its own store now. */
   readonly serving: boolean;
   readonly wallMs: number;
+  /** The newest format of records that every node of the region reads; 0 where that is not known. */
+  readonly recordFormat: number;
 }
 
 /**

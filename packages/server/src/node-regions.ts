@@ -1,7 +1,8 @@
-import type { InstanceKeyRing } from "@holdfast/engine";
+import { type InstanceKeyRing, recordFormat } from "@holdfast/engine";
 import { RedisLeaderLock, type RedisStore } from "@holdfast/redis";
 import {
   AdoptKeks,
+  AgreeFormat,
   CatchUp,
   DigestCheck,
   DueDates,
@@ -123,6 +124,7 @@ async function openPeerServer(
         timers,
         observe,
         kek: (instance, kekId) => keyRing.plaintextFor(instance, kekId),
+        recordFormat: () => own.formats()?.common ?? 0,
         manage: (command) => management.commands.answer(command),
         pushed: (objects) => {
           management.pushed(objects);
@@ -162,6 +164,7 @@ async function openLeader(
           new DuplicateNames({ own, observe }),
           adopt,
         ]),
+    new AgreeFormat({ store: own, peers, newest: recordFormat }),
     new DueDates({ region, own, store, timers }),
     ...others,
   ];

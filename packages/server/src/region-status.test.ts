@@ -3,7 +3,14 @@ import type { PeerHello } from "@holdfast/regions";
 import { expect, test } from "vitest";
 import { regionStatus, type StatusSources } from "./region-status.ts";
 
-const hello: PeerHello = { region: "b", generation: 2, retired: 0, serving: true, wallMs: 10_000 };
+const hello: PeerHello = {
+  region: "b",
+  generation: 2,
+  retired: 0,
+  serving: true,
+  wallMs: 10_000,
+  recordFormat: 1,
+};
 
 async function printed(differs: {
   readonly peer?: Partial<NonNullable<StatusSources["peer"]>> | null;

@@ -4,6 +4,7 @@
 -- KEYS  1 scratch of {sys}  2 scratch of a partition
 -- →     {"committed", 0}
 for _, key in ipairs(KEYS) do
+  redis.call("TIME")
   redis.call("DEL", key)
   redis.call("SET", key, "0")
   redis.call("INCR", key)

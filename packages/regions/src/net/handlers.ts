@@ -66,6 +66,7 @@ const handlers: Handlers = {
       retired: BigInt(hello.retired),
       serving: hello.serving,
       wallMs: BigInt(Math.max(0, Math.trunc(hello.wallMs))),
+      recordFormat: hello.recordFormat,
     });
   },
   fetch: async (store, { instance, ids }) =>

@@ -36,5 +36,6 @@ export function helloOf(reply: HelloReply, region: string): PeerHello {
     retired: numberOf(reply.retired),
     serving: reply.serving,
     wallMs: numberOf(reply.wallMs),
+    recordFormat: reply.recordFormat,
   };
 }

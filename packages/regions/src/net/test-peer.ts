@@ -64,7 +64,14 @@ export class TestPeerStore implements PeerStore {
 
   async hello(): Promise<PeerHello> {
     await this.before("hello");
-    return { region: this.region, generation: 3, retired: 2, serving: true, wallMs: 1_234_567 };
+    return {
+      region: this.region,
+      generation: 3,
+      retired: 2,
+      serving: true,
+      wallMs: 1_234_567,
+      recordFormat: 1,
+    };
   }
 
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {

@@ -1,0 +1,72 @@
+import { randomUUID } from "node:crypto";
+import { StoreUnavailable, sysPartition } from "@holdfast/engine";
+import type { Argument } from "./command-line.ts";
+import { partitionKeys, sysKeys } from "./keys.ts";
+import type { StoreSettings } from "./options.ts";
+import type { Reply } from "./replies.ts";
+
+/** Which formats of records a region's nodes read, as its store knows. */
+export interface RecordFormats {
+  /** What is written, and every node must read. */
+  readonly required: number;
+  /** The newest that every node of the region reads that was heard lately. */
+  readonly common: number;
+}
+
+/** A silent node counts no more after so many times that it should have been heard. */
+const silentTimes = 3;
+
+/** This process's part in agreeing on a format of records: what it reads, and what it was last told. */
+export class Formats {
+  /** As far as was heard; undefined before the store was reached. */
+  known: RecordFormats | undefined;
+  readonly everyMs: number;
+  readonly #own: number;
+  readonly #node = randomUUID();
+
+  constructor({ recordFormat, formatsEveryMs }: StoreSettings) {
+    this.#own = recordFormat;
+    this.everyMs = formatsEveryMs;
+  }
+
+  /** Keys and arguments of `formats.lua`. */
+  get asking(): { readonly keys: readonly string[]; readonly args: readonly string[] } {
+    const keys = [partitionKeys(sysPartition).head, sysKeys.formats];
+    return { keys, args: [this.#node, String(this.#own), this.#silentMs] };
+  }
+
+  /** Keys and arguments of `require-format.lua`. */
+  requiring(format: number, epoch: number) {
+    const keys: Argument[] = [partitionKeys(sysPartition).head, sysKeys.epoch, sysKeys.formats];
+    return { keys, args: [String(epoch), String(format), this.#silentMs] };
+  }
+
+  /** Takes the answer of `formats.lua`; rejects where the store needs a newer node. */
+  take({ rest }: Reply, address: string): void {
+    const [required, common] = rest.map(Number);
+    this.check(required, address);
+    this.known = { required: required ?? 0, common: common ?? 0 };
+  }
+
+  /** Rejects where the store needs a node that reads a newer format. */
+  check(required: unknown, address: string): void {
+    if (Number(required) <= this.#own) return;
+    throw new StoreUnavailable(
+      "unsafe",
+      `the store at Redis ${address} needs nodes that read record format ${required}, and this release reads formats up to ${this.#own}: upgrade this node`,
+    );
+  }
+
+  /** Rejects a write by a node whose format is not agreed on yet. */
+  requireAgreed(): void {
+    if (this.known === undefined || this.known.required >= this.#own) return;
+    throw new StoreUnavailable(
+      "unknownFormat",
+      `this node writes record format ${this.#own}, and some node of a region reads formats up to ${this.known.required} only: it writes nothing before all nodes of both regions are upgraded`,
+    );
+  }
+
+  get #silentMs(): string {
+    return String(this.everyMs * silentTimes);
+  }
+}

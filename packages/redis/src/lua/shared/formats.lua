@@ -1,0 +1,19 @@
+-- formats: hash of "required" → the format of records that is written and every node must read; "n:" and a node → the
+-- newest format that it reads and writes, and when it said so last (milliseconds of Redis).
+local function now_ms()
+  local time = redis.call("TIME")
+  return string.format("%d", time[1] * 1000 + math.floor(time[2] / 1000))
+end
+
+-- The newest format that every node reads that was heard lately, and the fields of those that were not.
+local function common_format(formats, silent_ms)
+  local all, now, common, silent = redis.call("HGETALL", formats), tonumber(now_ms()), nil, {}
+  for i = 1, #all, 2 do
+    local format, heard = string.match(all[i + 1], "^(%d+) (%d+)$")
+    if string.sub(all[i], 1, 2) == "n:" and format then
+      if now - tonumber(heard) > silent_ms then silent[#silent + 1] = all[i]
+      else common = math.min(common or tonumber(format), tonumber(format)) end
+    end
+  end
+  return common or 0, silent
+end

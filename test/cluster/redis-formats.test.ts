@@ -1,0 +1,69 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { RedisServer, until } from "../support/redis.ts";
+import {
+  create,
+  installed,
+  type OpenStore,
+  openNewStore,
+  openStore,
+} from "../support/redis-store.ts";
+
+const everyMs = 100;
+let redis: RedisServer;
+let old: OpenStore;
+let instance: string;
+
+const openAs = (recordFormat: number) =>
+  openStore({ address: redis.address, recordFormat, formatsEveryMs: everyMs });
+
+beforeAll(async () => {
+  redis = await RedisServer.start();
+  old = await openNewStore({ address: redis.address, recordFormat: 1, formatsEveryMs: everyMs });
+  instance = await installed(old.store);
+});
+
+afterAll(async () => {
+  await old?.[Symbol.asyncDispose]();
+  await redis?.[Symbol.asyncDispose]();
+});
+
+test("a node of a newer format reads, and writes nothing before every node reads that format", async () => {
+  const object = await create(old.store, instance);
+  await using newer = await openAs(2);
+  const read = async () => (await newer.store.read(instance, [object.uniqueIdentifier]))[0];
+  expect((await read())?.object).toEqual(object);
+  const before = await read();
+  if (before === undefined) throw new Error("not read");
+  const after = { ...object, lastChange: object.lastChange + 1 };
+  const change = () => newer.store.commit(instance, [{ kind: "update", before, after }], []);
+  await expect(change()).rejects.toMatchObject({ failure: "unknownFormat" });
+  expect(await newer.store.markServed(instance, before, after)).toBe(false);
+  expect((await read())?.object).toEqual(object);
+
+  const epoch = await old.store.newEpoch();
+  expect(newer.store.formats()).toEqual({ required: 1, common: 1 });
+  expect(await newer.store.requireFormat(2, epoch)).toBe(false);
+  await old[Symbol.asyncDispose]();
+  // What is silent counts no more.
+  await until("only the newer node counts", async () => newer.store.formats()?.common === 2);
+  const next = await newer.store.newEpoch();
+  expect(await newer.store.requireFormat(2, next)).toBe(true);
+  await until("the format required", async () => newer.store.formats()?.required === 2);
+  expect(await change()).toEqual({ kind: "committed" });
+
+  // From now on an older node does not start, and says why in one line.
+  await expect(openAs(1)).rejects.toThrow(
+    /needs nodes that read record format 2, and this release reads formats up to 1: upgrade this node/,
+  );
+});
+
+test("a running node that the store has left behind stops within its lease", async () => {
+  await using newer = await openAs(2);
+  await redis.command("hset", "{sys}:formats", "required", "3");
+  await until("the lease ended", async () => newer.store.state() === "none");
+  await expect(
+    newer.store.read(instance, ["00000000-0000-4000-8000-000000000000"]),
+  ).rejects.toThrow(/needs nodes that read record format 3/);
+  await redis.command("hset", "{sys}:formats", "required", "2");
+  await until("it is used again", async () => newer.store.state() === "full");
+});
