@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { tagOf } from "@holdfast/engine";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { say } from "../support/load.ts";
@@ -149,6 +150,79 @@ describe("the other region's copy is older than what a record of this region las
         async () => expect(await stateOf(clients.at(node), id)).toBe("Deactivated"),
         30_000,
       );
+    }
+  });
+});
+
+describe("a record whose tag is right and whose sealed material does not open", () => {
+  /** Changes one bit of the sealed material, and makes the tag anew. */
+  function broken(value: Buffer, at: number): Buffer {
+    const record = Buffer.from(value.subarray(34));
+    const header = Buffer.from([0x54, 0x00, 0x08, 0x08]);
+    const item = record.indexOf(header);
+    if (item < 0) throw new Error("the record has no material");
+    const place = item + 8 + at;
+    record[place] = (record[place] ?? 0) ^ 1;
+    return Buffer.concat([Buffer.from(tagOf(record), "hex"), value.subarray(16, 34), record]);
+  }
+
+  test.each([
+    ["its ciphertext", 40],
+    ["its nonce", 20],
+    ["its key's identifier", 3],
+  ])("one bit of %s: answered and healed from the region whose copy opens", async (_, at) => {
+    const { primary } = both.a.redis;
+    const id = await createKey(clients.at("a1"));
+    await insist(() => clients.at("b1").activate({ uniqueIdentifier: id }));
+    const bytes = await keyBytes(clients.at("b1"), id);
+    await caughtUp(both);
+    const { key, value } = await recordOf(primary, id);
+    await primary.command("set", key, broken(value, at));
+    for (const node of ["a1", "a2"]) {
+      await insist(async () => expect(await keyBytes(clients.at(node), id)).toBe(bytes));
+    }
+    // In the store, and not only in the answer.
+    await both.cut();
+    try {
+      await insist(async () => expect(await keyBytes(clients.at("a2"), id)).toBe(bytes));
+      expect(await stateOf(clients.at("a1"), id)).toBe("Active");
+    } finally {
+      await both.heal();
+    }
+  });
+
+  test("the other region is cut off, or its copy is broken too: cannot tell, and nothing is replaced", async () => {
+    const id = await createKey(clients.at("a1"));
+    await caughtUp(both);
+    const bytes = await keyBytes(clients.at("b1"), id);
+    const places = await Promise.all(
+      [both.a, both.b].map(async ({ redis: { primary } }) => {
+        const place = { primary, ...(await recordOf(primary, id)) };
+        return { ...place, is: broken(place.value, 40) };
+      }),
+    );
+    const [inA, inB] = places;
+    if (inA === undefined || inB === undefined) throw new Error("two regions");
+    await inA.primary.command("set", inA.key, inA.is);
+    await both.cut();
+    const cannotTell =
+      /^GeneralFailure: cannot tell: the stored material of this object does not open/;
+    for (const node of ["a1", "a2"]) {
+      await insist(async () =>
+        expect(await told(keyBytes(clients.at(node), id))).toMatch(cannotTell),
+      );
+    }
+    await inB.primary.command("set", inB.key, inB.is);
+    await both.heal();
+    for (const node of ["a1", "b1", "a2", "b2"]) {
+      await insist(async () =>
+        expect(await told(keyBytes(clients.at(node), id))).toMatch(cannotTell),
+      );
+    }
+    for (const { primary, is } of places) expect((await recordOf(primary, id)).value).toEqual(is);
+    await inB.primary.command("set", inB.key, inB.value);
+    for (const node of ["a1", "b1"]) {
+      await insist(async () => expect(await keyBytes(clients.at(node), id)).toBe(bytes));
     }
   });
 });

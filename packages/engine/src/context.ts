@@ -62,6 +62,14 @@ export interface Objects {
     decide: Decision,
     options?: ChangeOptions,
   ): Promise<ManagedObject>;
+  /**
+   * Another copy of an object whose sealed parts do not open, of which `opens` holds; undefined where there is none, or
+   * none can be asked for.
+   */
+  heal(
+    broken: StoredObject,
+    opens: (object: ManagedObject) => Promise<boolean>,
+  ): Promise<StoredObject | undefined>;
   /** Notes that an object was served; never fails and never delays an answer by a barrier. */
   markServed(stored: StoredObject): Promise<void>;
   /** A page of objects, newest first, staged changes included. The caller filters what comes back. */

@@ -64,6 +64,9 @@ export class KeyRingUnavailable extends Error {
   }
 }
 
+/** The region has no KEK of this name: it is not here yet, or what names it was altered. */
+export class UnknownKek extends KeyRingUnavailable {}
+
 /** Sealed material did not authenticate. */
 export class SealBroken extends Error {
   override readonly name = "SealBroken";

@@ -9,6 +9,7 @@ import {
 import {
   KeyRingUnavailable,
   RootOfTrustError,
+  SealBroken,
   type StoreFailure,
   StoreUnavailable,
 } from "./errors.ts";
@@ -50,6 +51,14 @@ export function failureOf(
       reason: reasonOf("generalFailure", version),
       message:
         storeMessages[error.failure] ?? "cannot tell: the store does not answer now; try again",
+      cause: error,
+    };
+  }
+  if (error instanceof SealBroken) {
+    return {
+      reason: reasonOf("generalFailure", version),
+      message:
+        "cannot tell: the stored material of this object does not open, and no other copy of it does; try another endpoint",
       cause: error,
     };
   }

@@ -63,7 +63,7 @@ export { MemoryKekStore } from "./memory/memory-kek-store.ts";
 export { MemoryLocks } from "./memory/memory-locks.ts";
 export { MemoryOwnStore, type MemoryOwnStoreOptions } from "./memory/memory-own-store.ts";
 export { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
-export { sealDigests, withoutSealedDigest } from "./object-digest.ts";
+export { sealDigests, withoutSealedDigest, withSealedParts } from "./object-digest.ts";
 export { ObjectInstances } from "./object-instances.ts";
 export { ObjectKekStore, type SystemWriter } from "./object-kek-store.ts";
 export type { Event, Observer } from "./observe.ts";

@@ -1,5 +1,5 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
-import { KeyRingUnavailable, SealBroken } from "./errors.ts";
+import { KeyRingUnavailable, SealBroken, UnknownKek } from "./errors.ts";
 import { checkKek, wrapKek, wrapOf, wrapProven } from "./key-ring-kek.ts";
 import type { Observer } from "./observe.ts";
 import type { Clock, Ids, KekStore, KekWrap, RootOfTrust, WrappedKek } from "./ports.ts";
@@ -214,8 +214,9 @@ export class KekWraps {
     const { rootOf, region } = this.#options;
     const known = await this.list(instance);
     const kek = known.find((each) => each.id === id);
-    const wrap = kek && wrapOf(kek, region);
-    if (kek === undefined || wrap === undefined) {
+    if (kek === undefined) throw new UnknownKek(false, `${kekName(id)} is not known`);
+    const wrap = wrapOf(kek, region);
+    if (wrap === undefined) {
       throw new KeyRingUnavailable(false, `${kekName(id)} is not wrapped for this region`);
     }
     const root = await rootOf(instance, wrap.rootOfTrust);

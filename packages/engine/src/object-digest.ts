@@ -76,6 +76,20 @@ export async function sealDigests(
   return [materialItem(sealed, recordTags.SealedDigest)];
 }
 
+/** The item that keeps an object's sealed Digest Values, where it has one. */
+export function sealedDigestOf({ fixed }: Pick<ManagedObject, "fixed">): Item | undefined {
+  return fixed.find(({ tag }) => tag === recordTags.SealedDigest);
+}
+
+/** An object with the sealed parts of another copy of it. */
+export function withSealedParts(object: ManagedObject, other: ManagedObject): ManagedObject {
+  const digest = sealedDigestOf(other);
+  const fixed = object.fixed.map((item) =>
+    digest !== undefined && item.tag === recordTags.SealedDigest ? digest : item,
+  );
+  return { ...object, fixed, material: other.material };
+}
+
 /** A record's fixed attributes without its sealed Digest, which only the keys of its own instance open. */
 export function withoutSealedDigest(fixed: readonly Item[]): readonly Item[] {
   return fixed.filter(({ tag }) => tag !== recordTags.SealedDigest);
@@ -101,7 +115,7 @@ async function openedDigests(
   type: ObjectTypeName,
 ): Promise<readonly Item[]> {
   const { facts, fixed, instance, material, objectType, uniqueIdentifier } = object;
-  const sealed = fixed.find(({ tag }) => tag === recordTags.SealedDigest);
+  const sealed = sealedDigestOf(object);
   if (sealed !== undefined) {
     const binding = { instance, uniqueIdentifier, objectType, part: "digest" } as const;
     const values = await keyRing.open(binding, readMaterial(sealed));

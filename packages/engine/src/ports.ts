@@ -86,6 +86,15 @@ export interface ObjectStore {
    * promised change number alone. False when it lost the race or could not be done; never rejects.
    */
   markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean>;
+  /**
+   * The object of a copy that `opens` does not hold of, by another copy that it holds of; that takes the broken one's
+   * place where it can be written. Undefined where there is none; absent where the store has no other copies.
+   */
+  heal?(
+    instance: string,
+    broken: StoredObject,
+    opens: (object: ManagedObject) => Promise<boolean>,
+  ): Promise<StoredObject | undefined>;
   /** Newest first by creation counter; a page at a time. */
   find(instance: string, query: FindQuery): Promise<FindPage>;
   /** Refusals and reads. Batched; resolves when handed over, or when durable if `strict`. */

@@ -7,6 +7,7 @@ import {
   objectValue,
 } from "@holdfast/kmip";
 import type { OperationContext } from "./context.ts";
+import { healing } from "./healing.ts";
 import { termFor } from "./index-terms.ts";
 import { openObject } from "./material.ts";
 import { objectTypeName } from "./object-type.ts";
@@ -60,9 +61,10 @@ async function templateAttributes(
     destroyed: false,
     limit: foundMax,
   });
-  const template = page.objects.map(({ object }) => object).find(isTemplate);
+  const template = page.objects.find(({ object }) => isTemplate(object));
   if (template === undefined) throw new KmipError("templateNotFound", "there is no such Template");
-  const object = await openObject(context.keyRing, template);
+  const open = (object: ManagedObject) => openObject(context.keyRing, object);
+  const { result: object } = await healing(context, template, open);
   return objectValue("Template", object).attributes.filter(({ item }) => item.tag !== wanted.tag);
 }
 

@@ -114,6 +114,16 @@ export class WorkingSet implements Objects {
     await store.markServed(instance, stored, { ...object, facts: { ...object.facts, served } });
   }
 
+  async heal(
+    broken: StoredObject,
+    opens: (object: ManagedObject) => Promise<boolean>,
+  ): Promise<StoredObject | undefined> {
+    const { store, instance } = this.#options;
+    if (this.#overlay?.get(broken.object.uniqueIdentifier) !== undefined) return undefined;
+    const healed = await store.heal?.(instance, broken, opens);
+    return healed && this.#settled(healed);
+  }
+
   async find(query: FindQuery): Promise<FindPage> {
     const { store, instance, pace } = this.#options;
     // A search may be long.

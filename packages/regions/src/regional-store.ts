@@ -17,6 +17,7 @@ import {
 import { agreedCommit } from "./agreed.ts";
 import { sitesInOrder } from "./agreement-site.ts";
 import { isOpen, readAside } from "./aside.ts";
+import { type CopySource, type Opens, openingCopy, replaceBroken } from "./heal.ts";
 import type { Peer, PeerState, Timers } from "./ports.ts";
 import { pushToAll } from "./push.ts";
 import { isCorrupt, readEach } from "./read-each.ts";
@@ -179,6 +180,25 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     if (from === "local") return await this.#own.markServed(instance, before, after);
     const peer = from === "remote" ? this.#servingPeer() : undefined;
     return (await peer?.remote.markServed(instance, before, after)) ?? false;
+  }
+
+  async heal(
+    instance: string,
+    broken: StoredObject,
+    opens: Opens,
+  ): Promise<StoredObject | undefined> {
+    const { region, observe } = this.#options;
+    const local = this.#watch.now().from === "local";
+    const sources: readonly CopySource[] = local
+      ? (await this.#othersNow()).map((peer) => ({
+          region: peer.region,
+          read: peer.fetch.bind(peer),
+        }))
+      : [{ region, read: this.#own.read.bind(this.#own) }];
+    const found = await openingCopy(instance, broken, sources, opens);
+    // Another region's store is healed by its own nodes.
+    if (found && local) await replaceBroken(this.#own, instance, broken, found, observe);
+    return found?.stored;
   }
 
   async find(instance: string, query: FindQuery): Promise<FindPage> {

@@ -164,7 +164,8 @@ export const logTable: {
   },
   push: undefined,
   join: {
-    level: ({ result }) => (result === "quarantined" || result === "unreadable" ? "error" : "debug"),
+    level: ({ result }) =>
+      result === "quarantined" || result === "unreadable" ? "error" : "debug",
     message: "copy of the other region joined",
     fields: ["region", "result"],
     limited: true,

@@ -2,6 +2,7 @@ import { type Attribute, type AttributeReference, KmipError, within } from "@hol
 import { allAttributes, attributeValues } from "../attribute-view.ts";
 import type { OperationContext } from "../context.ts";
 import type { Handler } from "../handlers.ts";
+import { healing } from "../healing.ts";
 import { isDigest, withDigests, withDigestsIfOpen } from "../object-digest.ts";
 import type { ManagedObject } from "../record.ts";
 
@@ -13,7 +14,9 @@ export const getAttributes: Handler<"GetAttributes"> = async (context, request) 
     throw new KmipError("invalidMessage", "an attribute is asked for twice");
   }
   const stored = await context.objects.load(request.uniqueIdentifier);
-  const object = await completed(context, stored.object, references);
+  const { result: object } = await healing(context, stored, (copy) =>
+    completed(context, copy, references),
+  );
   const { uniqueIdentifier } = object;
   const attributes: readonly Attribute[] =
     references.length === 0

@@ -9,10 +9,13 @@ import {
 } from "@holdfast/kmip";
 import { byteString, enumeration, structure } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
+import type { StoredObject } from "../ports.ts";
+import type { ManagedObject } from "../record.ts";
 import { aesKey, attributeSet } from "../test-attributes.ts";
 import { type TestEngine, testEngine } from "../test-engine.ts";
 
 let engine: TestEngine;
+type Opens = (object: ManagedObject) => Promise<boolean>;
 
 beforeEach(async () => {
   engine = await testEngine();
@@ -162,7 +165,7 @@ describe("what is not handed out", () => {
     expect(await engine.reason("2.1", "Get", answer)).toBe("InvalidObjectType");
   });
 
-  test("altered material is an internal error, and nothing of it is shown", async () => {
+  test('altered material is "cannot tell" where no other copy opens, and nothing of it is shown', async () => {
     const { uniqueIdentifier } = await engine.ask("1.1", "Create", aesKey());
     const [found] = await engine.store.read("i", [uniqueIdentifier]);
     if (found?.object.material === undefined) throw new Error("not stored");
@@ -170,7 +173,38 @@ describe("what is not handed out", () => {
     const object = { ...found.object, material: { ...found.object.material, ciphertext } };
     engine.store.read = async () => [{ ...found, object }];
     const { items } = await engine.send("1.1", [["Get", { uniqueIdentifier }]]);
-    expect(items).toMatchObject([{ reason: "GeneralFailure", message: "internal error" }]);
+    expect(items).toMatchObject([
+      {
+        reason: "GeneralFailure",
+        message: expect.stringMatching(/^cannot tell: the stored material/),
+      },
+    ]);
+  });
+
+  test("altered material is answered from another copy that opens", async () => {
+    const { uniqueIdentifier } = await engine.ask("1.1", "Create", aesKey());
+    const sound = await engine.ask("1.1", "Get", { uniqueIdentifier });
+    const [found] = await engine.store.read("i", [uniqueIdentifier]);
+    if (found?.object.material === undefined) throw new Error("not stored");
+    const { material } = found.object;
+    const altered = [
+      { ...material, ciphertext: material.ciphertext.map((byte) => byte ^ 1) },
+      { ...material, nonce: material.nonce.map((byte) => byte ^ 1) },
+      { ...material, kekId: "0f8fad5b-d9cb-469f-a165-70867728950e" },
+    ];
+    for (const each of altered) {
+      const broken = { ...found, object: { ...found.object, material: each } };
+      engine.store.read = async () => [broken];
+      const asked: boolean[] = [];
+      Object.assign(engine.store, {
+        heal: async (_: string, stored: StoredObject, opens: Opens) => {
+          asked.push(await opens(stored.object), await opens(found.object));
+          return found;
+        },
+      });
+      expect(await engine.ask("1.1", "Get", { uniqueIdentifier })).toEqual(sound);
+      expect(asked).toEqual([false, true]);
+    }
   });
 });
 

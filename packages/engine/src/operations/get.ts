@@ -10,8 +10,10 @@ import {
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { handOut } from "../hand-out.ts";
 import type { Handler } from "../handlers.ts";
+import { healing } from "../healing.ts";
 import { openObject } from "../material.ts";
 import { objectTypeName } from "../object-type.ts";
+import type { ManagedObject } from "../record.ts";
 
 const typesOf: ReadonlyMap<Version, ReadonlySet<ObjectTypeName>> = new Map(
   versions.map((version) => [version, new Set(objectTypesOf(version))]),
@@ -19,14 +21,15 @@ const typesOf: ReadonlyMap<Version, ReadonlySet<ObjectTypeName>> = new Map(
 
 /** Hands out an object, as it was registered or in another format that says the same (KMIP 2.1, 6.1.19). */
 export const get: Handler<"Get"> = async (context, request) => {
-  const stored = await context.objects.load(request.uniqueIdentifier);
-  const { object } = stored;
-  const objectType = objectTypeName(object.objectType);
+  const found = await context.objects.load(request.uniqueIdentifier);
+  const objectType = objectTypeName(found.object.objectType);
   if (typesOf.get(context.version)?.has(objectType) !== true) {
     throw new KmipError("invalidObjectType", `KMIP ${context.version} has no ${objectType}`);
   }
-  const opened = openObject(context.keyRing, object);
-  const answer = handOut(object, opened instanceof Promise ? await opened : opened, request);
+  const open = (object: ManagedObject) => openObject(context.keyRing, object);
+  const { stored, result: opened } = await healing(context, found, open);
+  const { object } = stored;
+  const answer = handOut(object, opened, request);
   if (!within(context.version, "1.2") && lacksKeyValue(answer)) {
     throw new KmipError("keyValueNotPresent", "before KMIP 1.2 no key goes without its value");
   }

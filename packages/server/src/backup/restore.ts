@@ -170,7 +170,8 @@ class Restore {
     const { own, timers, observe } = this.#target;
     const merging = { from: "backup", timers, observe, reservedMs };
     for (const { result } of await patiently(() => mergeInto(own, objects, merging))) {
-      if (result === "reserved" || result === "refused" || result === "unreadable") this.#report.left += 1;
+      if (result === "reserved" || result === "refused" || result === "unreadable")
+        this.#report.left += 1;
     }
   }
 
