@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
 import { StoreUnavailable, sysPartition } from "@holdfast/engine";
 import type { Argument } from "./command-line.ts";
 import { partitionKeys, sysKeys } from "./keys.ts";
@@ -16,15 +16,21 @@ export interface RecordFormats {
 /** A silent node counts no more after so many times that it should have been heard. */
 const silentTimes = 3;
 
+/** Stores that this process has opened. */
+let opened = 0;
+
 /** This process's part in agreeing on a format of records: what it reads, and what it was last told. */
 export class Formats {
   /** As far as was heard; undefined before the store was reached. */
   known: RecordFormats | undefined;
   readonly everyMs: number;
   readonly #own: number;
-  readonly #node = randomUUID();
+  /** Host, process, and how many stores it has opened: a node that starts again is another one. */
+  readonly #node: string;
 
   constructor({ recordFormat, formatsEveryMs }: StoreSettings) {
+    opened += 1;
+    this.#node = `${hostname()} ${process.pid} ${opened}`;
     this.#own = recordFormat;
     this.everyMs = formatsEveryMs;
   }
