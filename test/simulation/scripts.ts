@@ -10,10 +10,10 @@ import {
   type OwnCommitOptions,
   partitionOf,
   type ReserveOutcome,
-  StoreUnavailable,
-  supersededMessage,
   requireState,
+  StoreUnavailable,
   stateOf,
+  supersededMessage,
   systemInstance,
   tagOf,
 } from "@holdfast/engine";

@@ -32,10 +32,10 @@ export type { StoreFailure } from "./errors.ts";
 export {
   KeyRingUnavailable,
   RootOfTrustError,
+  refuseUnknown,
   SealBroken,
   StoreUnavailable,
   supersededMessage,
-  refuseUnknown,
 } from "./errors.ts";
 export { defaultSettings, Engine, type EngineOptions } from "./execute.ts";
 export type { FindCursor, FindPage, FindQuery } from "./find.ts";
