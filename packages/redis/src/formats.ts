@@ -16,21 +16,17 @@ export interface RecordFormats {
 /** A silent node counts no more after so many times that it should have been heard. */
 const silentTimes = 3;
 
-/** Stores that this process has opened. */
-let opened = 0;
-
 /** This process's part in agreeing on a format of records: what it reads, and what it was last told. */
 export class Formats {
   /** As far as was heard; undefined before the store was reached. */
   known: RecordFormats | undefined;
   readonly everyMs: number;
   readonly #own: number;
-  /** Host, process, and how many stores it has opened: a node that starts again is another one. */
+  /** Host, process and format: a node that starts again is another one. */
   readonly #node: string;
 
   constructor({ recordFormat, formatsEveryMs }: StoreSettings) {
-    opened += 1;
-    this.#node = `${hostname()} ${process.pid} ${opened}`;
+    this.#node = `${hostname()} ${process.pid} ${recordFormat}`;
     this.#own = recordFormat;
     this.everyMs = formatsEveryMs;
   }
