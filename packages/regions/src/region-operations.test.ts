@@ -179,6 +179,26 @@ describe("a retired region", () => {
 });
 
 describe("rejoin", () => {
+  test("announces nothing where there is nothing to do, and each step where there is", async () => {
+    const steps: string[] = [];
+    const progress = ({ step }: { readonly step: string }) => void steps.push(step);
+    const settled = await regionsWithInstance();
+    await expect(
+      settled.time.until(
+        rejoinRegion(settled.a.other.peer, toolsOf(settled, settled.a), { progress }),
+      ),
+    ).rejects.toBeInstanceOf(RegionRefused);
+    expect(steps).toEqual([]);
+    await settled.close();
+    const { regions, a, time, link } = await retired();
+    link.open = true;
+    await time.pass(1_200);
+    await time.until(rejoinRegion(a.other.peer, toolsOf(regions, a), { progress }));
+    expect(steps[0]).toBe("checked");
+    expect(steps.at(-1)).toBe("done");
+    await regions.close();
+  });
+
   test("joins old data into the survivor, fills up from it, and only then serves", async () => {
     const { regions, a, b, time, link } = await retired();
     const [alone, destroyed, fresh, both] = Array.from({ length: 4 }, () => newKey(regions));

@@ -55,6 +55,12 @@ test.each([
   ],
   [
     503,
+    ["not ready", "read: no (store round trip: 9 s)", "write: no (x)", "serving: own store"],
+    [open],
+    "refuses clients: store round trip: 9 s",
+  ],
+  [
+    503,
     ["not ready", "read: no (x)", "write: no (x)", "serving: nothing (retired)"],
     [open],
     "serves nothing (retired)",
