@@ -151,6 +151,29 @@ describe("no acknowledged data is lost with", () => {
     await store.recovered();
   });
 
+  test.concurrent("the primary's volume, without Sentinels: it waits, and joins as the runbook says", async ({
+    expect,
+  }) => {
+    await using store = new ShippedStore(secrets, { sentinels: false });
+    await store.beginAlone();
+    const { primary } = store.containers;
+    await primary.kill();
+    await primary.lose();
+    await primary.start({ INIT: "1" });
+    await store.says("primary", "the Sentinels promote it; without them do so");
+    expect(await store.role("primary")).toBeUndefined();
+    expect(store.cli("replica", "replica", "info", "keyspace")).toMatch(/^db0:keys=50,/m);
+    expect(store.cli("replica", "sentinel", "replicaof", "no", "one")).toBe("OK");
+    expect(store.cli("replica", "sentinel", "config", "rewrite")).toBe("OK");
+    await store.recovered();
+    expect(await store.role("replica")).toBe("master");
+    // Both remember who is the primary now.
+    await store.kill("primary", "replica");
+    for (const member of store.members) await member.start();
+    await store.recovered();
+    expect(await store.role("replica")).toBe("master");
+  });
+
   test.concurrent("one of the primary's files", async ({ expect }) => {
     await using store = new ShippedStore(secrets);
     await store.begin();

@@ -21,7 +21,7 @@ export class Container {
   readonly name: string;
   readonly address: string;
   readonly data: string;
-  readonly #environment: Readonly<Record<string, string>>;
+  readonly environment: Readonly<Record<string, string>>;
   #child: ChildProcess | undefined;
   #wanted = false;
   /** Exit codes of the script, one for each time that it ended by itself. */
@@ -31,7 +31,7 @@ export class Container {
     this.name = name;
     this.address = address;
     this.data = data;
-    this.#environment = environment;
+    this.environment = environment;
   }
 
   /** What the script and Redis wrote. */
@@ -43,7 +43,7 @@ export class Container {
   async start(more: Readonly<Record<string, string>> = {}): Promise<void> {
     this.#wanted = true;
     await mkdir(this.data, { recursive: true });
-    const env = { ...this.#environment, ...more };
+    const env = { ...this.environment, ...more };
     const child = spawn("sh", [join(shipped, "start.sh")], { env, detached: true });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
@@ -91,7 +91,7 @@ export class ShippedStore implements AsyncDisposable {
   readonly keys: string[] = [];
 
   /** `secrets` is a region's folder of `npm run compose-secrets`. */
-  constructor(secrets: string, { members = true }: { readonly members?: boolean } = {}) {
+  constructor(secrets: string, { members = true, sentinels: watched = true } = {}) {
     this.#secrets = secrets;
     const folder = mkdtempSync(join(tmpdir(), "holdfast-shipped-"));
     this.#folder = folder;
@@ -111,7 +111,7 @@ export class ShippedStore implements AsyncDisposable {
         SHIPPED: shipped,
         SECRETS: folder,
         ...(members && { MEMBERS: `${subnet}.10 ${subnet}.11` }),
-        SENTINELS: sentinels.join(" "),
+        ...(watched && { SENTINELS: sentinels.join(" ") }),
         ...(role !== "primary" && { PRIMARY: `${subnet}.10` }),
       });
     this.containers = {
@@ -196,6 +196,29 @@ export class ShippedStore implements AsyncDisposable {
       return counts.every((count) => count === this.keys.length);
     });
     await this.acknowledge(5);
+  }
+
+  /** Starts a new store that no Sentinel watches, and acknowledges 50 keys in it. */
+  async beginAlone(): Promise<void> {
+    await this.containers.primary.start({ INIT: "1" });
+    await this.containers.replica.start();
+    await this.until("a new store", async () => (await this.role("replica")) === "slave");
+    await this.acknowledge(50);
+  }
+
+  /** A command as the runbook has it, at a member: `redis-cli --user USER …`. */
+  cli(name: "primary" | "replica", user: string, ...command: readonly string[]): string {
+    const REDISCLI_AUTH = this.#password(
+      `redis-${user === "replica" ? "replication" : user}-password`,
+    );
+    const { PATH } = this.containers[name].environment;
+    const host = ["-h", this.containers[name].address, "--user", user];
+    const { stdout } = spawnSync("redis-cli", [...host, ...command], {
+      env: { PATH, REDISCLI_AUTH },
+      encoding: "utf8",
+      timeout: 10_000,
+    });
+    return stdout.trim();
   }
 
   /** How many of the acknowledged keys a member has; -1 where it does not answer. */
