@@ -4,6 +4,7 @@ import {
   type ObjectStore,
   type OwnStore,
   StoreUnavailable,
+  type Writer,
 } from "@holdfast/engine";
 import type { Peer, PeerStore, RegionalParts, RegionalStore } from "@holdfast/regions";
 import type { StoreFlaw } from "./scripts.ts";
@@ -39,8 +40,8 @@ export interface Flaws {
   readonly peer: (peer: Peer) => Peer;
   readonly service: (service: PeerStore, store: RegionalStore, peers: readonly Peer[]) => PeerStore;
   readonly client: (store: ObjectStore) => ObjectStore;
-  /** What a process writes as. */
-  readonly writer: (own: string, region: string) => string;
+  /** What names the values that a process adds. */
+  readonly writer: (own: Writer, region: string) => Writer;
   readonly alter: (changes: readonly Change[], region: string, wallMs: number) => readonly Change[];
 }
 
@@ -76,7 +77,9 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws> | "store">> = {
   "Destroy with preferred instead of agreement": { client: storeWithoutAgreement },
   "local store used too early after an outage": { own: storeThatIsLevel },
   "last writer wins without the stamp rule": { alter: clockStamps },
-  "a region as the writer of a value": { writer: (_own, region) => region },
+  "a region as the writer of a value": {
+    writer: (own, region) => replaced(own, { next: () => region }),
+  },
 };
 
 export const flawNames = Object.keys(faultyParts) as readonly Flaw[];

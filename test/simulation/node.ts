@@ -6,7 +6,7 @@ import {
   type Locks,
   type OwnStore,
   type StoredObject,
-  writerId,
+  Writer,
 } from "@holdfast/engine";
 import {
   CatchUp,
@@ -138,7 +138,7 @@ function makeParts(life: Life, options: NodeOptions): Parts {
   const clock = { wallMs: timers.wallMs, monotonicMs: timers.monotonicMs };
   const alter = (changes: readonly Change[]) => flaws.alter(changes, region, timers.wallMs());
   const tried = (change: Change): void => listener.tried(change);
-  const writer = flaws.writer(writerId(ids), region);
+  const writer = flaws.writer(new Writer(ids), region);
   const parts = { store: flaws.client(store), locks, keyRing, clock, ids, observe, region, writer };
   return { store, service, client: { ...parts, alter, tried } };
 }

@@ -4,7 +4,7 @@ import {
   type ManagedObject,
   partitionOf,
   StoreUnavailable,
-  writerId,
+  Writer,
 } from "@holdfast/engine";
 import {
   join,
@@ -203,7 +203,7 @@ export class SmallWorld {
     const clock = { wallMs: timers.wallMs, monotonicMs: timers.monotonicMs };
     const locks = { withLock: <Result>(_of: string, body: () => Promise<Result>) => body() };
     const store = this.#flaws.client(here.store);
-    const writer = this.#flaws.writer(writerId(ids), region);
+    const writer = this.#flaws.writer(new Writer(ids), region);
     const parts = { store, locks, keyRing, clock, ids, observe, region, writer };
     return { ...here, peer, client: { ...parts, tried: () => undefined } };
   }

@@ -20,7 +20,6 @@ import {
   type Now,
   plannedDates,
   setValue,
-  type WriterNow,
   type Written,
 } from "./registers.ts";
 
@@ -53,7 +52,9 @@ export function withAdded(object: ManagedObject, given: Item, context: Operation
   if (values.length >= instancesMax) {
     throw new KmipError("tooManyAttributes", `${row.name} has ${instancesMax} values at most`);
   }
-  const { registers, register } = written(addValue(object.registers, name, item, nowOf(context)));
+  const { registers, register } = written(
+    addValue(object.registers, name, item, { ...nowOf(context), origin: context.writer.next() }),
+  );
   return { object: withRegisters(object, registers, item.tag, context), index: register.index };
 }
 
@@ -103,8 +104,8 @@ export function kept(item: Item, context: OperationContext): Item {
   return first ?? item;
 }
 
-function nowOf({ nowUs, region, writer }: OperationContext): WriterNow {
-  return { us: nowUs, region, writer };
+function nowOf({ nowUs, region }: OperationContext): Now {
+  return { us: nowUs, region };
 }
 
 /** The object with new registers, of which one attribute's changed, and the facts that its dates then make true. */

@@ -6,6 +6,7 @@ import type { ItemAudit } from "./item-audit.ts";
 import type { Observer } from "./observe.ts";
 import type { Pace } from "./pace.ts";
 import type { Clock, Ids, KeyRing, Locks, ObjectStore } from "./ports.ts";
+import type { Writer } from "./registers.ts";
 
 /** What a batch is carried out with. */
 export interface BatchParts {
@@ -16,7 +17,7 @@ export interface BatchParts {
   readonly ids: Ids;
   readonly observe: Observer;
   readonly region: string;
-  readonly writer: string;
+  readonly writer: Writer;
   readonly settings: EngineSettings;
   readonly handlers: Handlers;
 }

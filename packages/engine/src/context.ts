@@ -2,6 +2,7 @@ import type { IdentifierReference, ImplementedOperation, Version } from "@holdfa
 import type { FindPage, FindQuery } from "./find.ts";
 import type { Ids, KeyRing, StoredObject } from "./ports.ts";
 import type { ManagedObject } from "./record.ts";
+import type { Writer } from "./registers.ts";
 
 /** What an operator may set about the engine's answers. */
 export interface EngineSettings {
@@ -82,8 +83,8 @@ export interface OperationContext {
   readonly version: Version;
   readonly instance: string;
   readonly region: string;
-  /** This process (`writerId`). */
-  readonly writer: string;
+  /** This process, as it names the values that it adds. */
+  readonly writer: Writer;
   /** Fingerprint of the client's certificate. */
   readonly fingerprint: string;
   /** Seconds since the epoch, fixed for the item. */

@@ -19,6 +19,7 @@ import type { Observer } from "./observe.ts";
 import { Crowd, Pace } from "./pace.ts";
 import { systemInstance } from "./partition.ts";
 import type { Clock, Ids, KeyRing, Locks, ObjectStore } from "./ports.ts";
+import type { Writer } from "./registers.ts";
 import { serverCorrelation, tooLarge } from "./response-room.ts";
 
 /** What an engine is made of. */
@@ -30,8 +31,8 @@ export interface EngineOptions extends Partial<Omit<EngineSettings, "interop">> 
   readonly ids: Ids;
   readonly observe: Observer;
   readonly region: string;
-  /** This process (`writerId`). */
-  readonly writer: string;
+  /** This process, as it names the values that it adds. */
+  readonly writer: Writer;
   readonly interop: boolean;
   /** Bounds of the decoder. */
   readonly limits?: Limits;

@@ -127,14 +127,14 @@ export {
   deleteValues,
   modifyValue,
   type Now,
+  type OriginNow,
   plannedDates,
   registersMax,
   setValue,
   stampAfter,
   valueAt,
-  type WriterNow,
+  Writer,
   type Written,
-  writerId,
 } from "./registers.ts";
 export { kekData } from "./seal.ts";
 export { countStates, stateCounts } from "./state-counts.ts";

@@ -46,8 +46,8 @@ export interface Register {
   /** The 1.x Attribute Index; 0 for single-valued attributes. With `tag`, vendor name and `origin` it identifies the register. */
   readonly index: number;
   /**
-   * Writer that added the value (`writerId`): the nodes of one region may add values at two stores at once. Empty for
-   * a single-valued attribute, whose one register all writers write, and for values that the object was made with.
+   * Names the addition (`Writer`): nodes of one region, and one node in turn, add values at two stores. Empty for a
+   * single-valued attribute, whose one register all writers write, and for values that the object was made with.
    */
   readonly origin: string;
   /** For Vendor Attribute: `vendorIdentification` NUL `attributeName`; else empty. Kept when the value is deleted. */

@@ -13,7 +13,7 @@ import {
   registersMax,
   setValue,
   valueAt,
-  writerId,
+  Writer,
 } from "./registers.ts";
 
 const seed = 20260105;
@@ -22,7 +22,7 @@ const custom = { tag: 0x420008, key: "x\0Name" };
 const mask = { tag: 0x42002c, key: "" };
 const at = (us: number, region = "a") => ({ us, region });
 /** The clock of a region's only node. */
-const by = (us: number, writer = "a1", region = "a") => ({ us, region, writer });
+const by = (us: number, origin = "a1", region = "a") => ({ us, region, origin });
 const text = (value: string): Item => textString(group.tag, value);
 
 function added(registers: readonly Register[], ...values: readonly string[]): readonly Register[] {
@@ -149,10 +149,10 @@ describe("values that two writers of one region added at the same index", () => 
   });
 });
 
-test("a writer's identifier is another one at each start, of the same length", () => {
-  const ids = Array.from({ length: 100 }, () => writerId({ randomBytes }));
-  expect(new Set(ids).size).toBe(100);
-  expect(new Set(ids.map(({ length }) => length))).toEqual(new Set([16]));
+test("no two values have the same origin, of whichever start of a process", () => {
+  const writers = Array.from({ length: 100 }, () => new Writer({ randomBytes }));
+  const origins = writers.flatMap((writer) => [writer.next(), writer.next(), writer.next()]);
+  expect(new Set(origins).size).toBe(300);
 });
 
 describe("stamps", () => {

@@ -16,14 +16,28 @@ export interface AttributeName {
 /** A clock reading in microseconds and the region that writes; what a write takes as its stamp at least. */
 export type Now = Stamp;
 
-/** The same with the writer's identifier (`writerId`). */
-export interface WriterNow extends Now {
-  readonly writer: string;
+/** The same with what only the value that is added has (`Writer`). */
+export interface OriginNow extends Now {
+  readonly origin: string;
 }
 
-/** A new writer's identifier, one for each start of a process: 96 random bits as 16 characters. */
-export function writerId(ids: Pick<Ids, "randomBytes">): string {
-  return Buffer.from(ids.randomBytes(12)).toString("base64url");
+/**
+ * Names the values that a process adds: 64 random bits of its start and a number that counts up. A process may write to
+ * two stores in turn, and the second need not have what the first took: so no two values that it adds share a name.
+ */
+export class Writer {
+  readonly #start: string;
+  #count = 0;
+
+  constructor(ids: Pick<Ids, "randomBytes">) {
+    this.#start = Buffer.from(ids.randomBytes(8)).toString("base64url");
+  }
+
+  /** The origin of the next value. */
+  next(): string {
+    this.#count += 1;
+    return `${this.#start}.${this.#count.toString(36)}`;
+  }
 }
 
 /** Registers after a change, in order, and the one that was written. */
@@ -101,13 +115,13 @@ export function addValue(
   registers: readonly Register[],
   name: AttributeName,
   value: Item,
-  now: WriterNow,
+  now: OriginNow,
 ): Written | undefined {
   if (registers.length >= registersMax) return undefined;
   const used = registers.filter((register) => isOf(register, name));
   const index = used.reduce((next, register) => Math.max(next, register.index + 1), 0);
   const stamp = { us: now.us, region: now.region };
-  return write(registers, { ...name, index, origin: now.writer, value, stamp });
+  return write(registers, { ...name, index, origin: now.origin, value, stamp });
 }
 
 /** Replaces the value at an index; undefined when there is none. */

@@ -20,6 +20,7 @@ import { MemoryLocks } from "./memory/memory-locks.ts";
 import { MemoryOwnStore } from "./memory/memory-own-store.ts";
 import { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
 import type { Event } from "./observe.ts";
+import { Writer } from "./registers.ts";
 
 /** An engine over memory with a clock that stands still, for tests. */
 export interface TestEngine {
@@ -82,7 +83,7 @@ export async function testEngine(options: Partial<EngineOptions> = {}): Promise<
     graceMs: 600_000_000,
   });
   const parts = { store, locks: new MemoryLocks(), keyRing, clock, ids, observe, region: "r" };
-  const writer = "writer of tests";
+  const writer = new Writer(ids);
   const engine = new Engine({ ...parts, writer, interop: false, ...options });
   const client: Client = { instance: "i", fingerprint: "fp" };
   const sendAs: TestEngine["sendAs"] = async (who, version, items, header) => {

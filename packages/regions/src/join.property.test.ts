@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import {
   addValue,
   currentValues,
@@ -8,6 +9,7 @@ import {
   type State,
   stateOf,
   tagOf,
+  Writer,
 } from "@holdfast/engine";
 import { anyManagedObject, sampleObject } from "@holdfast/engine/conformance";
 import fc from "fast-check";
@@ -172,7 +174,7 @@ function changed(
 ): ManagedObject {
   let { registers } = copy;
   for (const [step, { kind, text, at }] of changes.entries()) {
-    const now = { us: step, region: "a", writer };
+    const now = { us: step, region: "a", origin: `${writer} ${step}` };
     // Texts name their writer, so that a value that is lost is not hidden by one that is alike.
     const value = { tag: group.tag, type: 7, value: `${writer} ${text}${step}` } as const;
     const { index = -1 } = currentValues(registers, group)[at] ?? {};
@@ -187,6 +189,16 @@ function changed(
 
 const textsOf = ({ registers }: ManagedObject) =>
   currentValues(registers, group).map(({ value }) => String(value.value));
+
+test("one process that adds at two stores in turn, of which neither knows of the other, loses neither value", () => {
+  const writer = new Writer({ randomBytes });
+  const [a, b] = ["x", "y"].map((text) => {
+    const value = { tag: group.tag, type: 7, value: text } as const;
+    const now = { us: 1, region: "a", origin: writer.next() };
+    return { ...base, registers: addValue([], group, value, now)?.registers ?? [] };
+  });
+  expect(textsOf(joined(a ?? base, b ?? base)).toSorted()).toEqual(["x", "y"]);
+});
 
 test("two writers of one region that write to two stores lose nothing to each other", () => {
   const changes = fc.array(groupChange, { maxLength: 8 });

@@ -1,4 +1,4 @@
-import { writerId } from "@holdfast/engine";
+import { Writer } from "@holdfast/engine";
 import type { RedisConnectionOptions } from "@holdfast/redis";
 import { loadConfig } from "./config.ts";
 import type { Config } from "./config-table.ts";
@@ -29,8 +29,8 @@ export interface Parts {
 export const clock = systemClock;
 /** The node's source of identifiers. */
 export const ids = systemIds;
-/** What this process writes as. */
-export const writer = writerId(ids);
+/** Names the values that this process adds. */
+export const writer = new Writer(ids);
 
 /** Reads the configuration and makes what everything else reports to. */
 export function readParts(

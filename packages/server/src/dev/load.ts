@@ -12,7 +12,7 @@ import {
   vendorItem,
   vendorKey,
   vendorTags,
-  writerId,
+  Writer,
 } from "@holdfast/engine";
 import { attributeItem, decodeResponse, encodeRequest, type Request } from "@holdfast/kmip";
 import { decode, encode, textString } from "@holdfast/ttlv";
@@ -128,7 +128,7 @@ class KeyMaker {
       ids,
       observe,
       region,
-      writer: writerId(ids),
+      writer: new Writer(ids),
       interop: false,
     });
   }

@@ -10,6 +10,7 @@ import {
   vendorItem,
   vendorKey,
   vendorTags,
+  Writer,
 } from "@holdfast/engine";
 import {
   type Attribute,
@@ -54,7 +55,7 @@ class Site {
       graceMs: 1e9,
     });
     const parts = { store, locks: new MemoryLocks(), keyRing, clock, ids, observe };
-    this.engine = new Engine({ ...parts, region: "a", writer: "w", interop: false });
+    this.engine = new Engine({ ...parts, region: "a", writer: new Writer(ids), interop: false });
   }
 
   async ask<Name extends ImplementedOperation>(
