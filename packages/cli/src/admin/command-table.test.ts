@@ -48,6 +48,15 @@ describe("the management commands", () => {
     expect(reason?.mandatory).toBe(true);
   });
 
+  test.each([
+    ["events", "--limit", "1 to 1000; 100 unless given"],
+    ["authority sign", "--days", "1 to 3650; 365 unless given"],
+    ["user set", "--password-file", "12 to 1024 characters"],
+  ])("%s says the range of %s", (words, option, range) => {
+    const found = commandOf(words)?.options.find(({ long }) => long === option);
+    expect(found?.description).toContain(range);
+  });
+
   test("take no secret as an argument", () => {
     const options = operations().flatMap(({ row }) =>
       (commandOf(row.words)?.options ?? []).map(({ long }) => long),

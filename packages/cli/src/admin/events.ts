@@ -63,7 +63,7 @@ async function* pages(
 ): AsyncGenerator<{ readonly events: readonly Event[]; readonly next: string | undefined }> {
   const known = new Set<string>();
   let cursor = query["cursor"];
-  for (let left = most; left > 0; ) {
+  for (let left = most; ; ) {
     const asked = { ...query, limit: Math.min(pageMax, left) };
     const page = (await client.call("listEvents", {
       query: cursor === undefined ? asked : { ...asked, cursor },
@@ -72,7 +72,7 @@ async function* pages(
     yield { events, next: page.next };
     left -= events.length;
     cursor = page.next;
-    if (cursor === undefined) return;
+    if (cursor === undefined || left <= 0) return;
   }
 }
 

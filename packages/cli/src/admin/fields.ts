@@ -115,12 +115,16 @@ function bare(schema: z.core.$ZodType): {
   }
 }
 
+type Limits = Partial<Record<"minValue" | "maxValue" | "minLength" | "maxLength", number | null>>;
+
 /** What a number or a text may be; a text's length only where somebody may meet the limit. */
 function rangeOf(schema: z.core.$ZodType): string {
-  const { minimum, maximum } = schema._zod.bag as Partial<Record<"minimum" | "maximum", number>>;
-  if (minimum === undefined || maximum === undefined) return "";
-  if (typeOf(schema) === "number") return `${minimum} to ${maximum}`;
-  return typeOf(schema) === "string" && minimum > 1 ? `${minimum} to ${maximum} characters` : "";
+  const { minValue, maxValue, minLength, maxLength } = schema as unknown as Limits;
+  if (typeof minValue === "number" && typeof maxValue === "number") {
+    return maxValue < Number.MAX_SAFE_INTEGER ? `${minValue} to ${maxValue}` : "";
+  }
+  const isText = typeof minLength === "number" && typeof maxLength === "number";
+  return isText && minLength > 1 ? `${minLength} to ${maxLength} characters` : "";
 }
 
 /** What a field is where it is not given. */

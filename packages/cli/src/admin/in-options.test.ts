@@ -23,7 +23,7 @@ test.each<[keyof Contract, string, string]>([
   ["updateInstance", "body.labels.a b is wrong", "--labels: a b is wrong"],
   ["configureRoot", "body.regions.a.rootKey is missing", "--root: a.rootKey is missing"],
   ["createInstance", "body.rootOfTrust.regions.a.pin is wrong", "--root: a.pin is wrong"],
-  ["destroyKey", "revoke it first, or give force=true and", "revoke it first, or give --force and"],
+  ["destroyKey", "give force=true and confirm=IDENTIFIER", "give --force and --confirm IDENTIFIER"],
   ["readKey", "there is no such key", "there is no such key"],
 ])("%s: %s", (name, detail, words) => {
   expect(told(name, detail)).toBe(words);

@@ -9,7 +9,12 @@ export function inOptions(operation: Operation, error: unknown): unknown {
     /^(params|query|body)\.(\w+)((?:[.[][\w\]-]+)*)/,
     (_, part: string, field: string, rest: string) => placeOf(operation, part, field, rest),
   );
-  const hint = detail.replaceAll(/\b(\w+)=true\b/g, (_, field: string) => optionOf(field));
+  const hint = detail
+    .replaceAll(/\b(\w+)=true\b/g, (_, field: string) => optionOf(field))
+    .replaceAll(
+      /\b(\w+)=([A-Z]+)\b/g,
+      (_, field: string, of: string) => `${optionOf(field)} ${of}`,
+    );
   if (hint === error.message) return error;
   return new AdminProblem(
     error.status,

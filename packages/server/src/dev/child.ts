@@ -70,7 +70,12 @@ export class Child {
     const text = readFileSync(this.log).subarray(this.#logStart).toString("utf8");
     return text
       .split("\n")
-      .map((line) => line.replace(redisPrefix, "").trim())
+      .map((line) =>
+        line
+          .replace(redisPrefix, "")
+          .replace(/^holdfast: /, "")
+          .trim(),
+      )
       .findLast((line) => line !== "" && !line.startsWith("{"));
   }
 

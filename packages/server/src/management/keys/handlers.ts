@@ -120,7 +120,7 @@ async function destroy(deps: KeysDeps, call: CallOf<"destroyKey">): Promise<KeyA
     if (!force) {
       throw new ManagementError(
         "keyActive",
-        "an Active key is in use and is not destroyed: revoke it first, or give force=true and its identifier as confirm",
+        "an Active key is in use and is not destroyed: revoke it first, or give force=true and confirm=IDENTIFIER",
       );
     }
     const revocationReason = { code: "CessationOfOperation", message: "to be destroyed" } as const;
