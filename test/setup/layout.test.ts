@@ -1,3 +1,4 @@
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -201,14 +202,26 @@ describe("docker-compose.yml", () => {
 describe("deploy/Dockerfile", () => {
   const lines = read("deploy/Dockerfile").split("\n");
 
-  test("copies what is there, runs the server without root and without a shell", () => {
+  test("copies what is there, runs the server without root, without a shell that stays, and without core dumps", () => {
     const copied = lines
       .filter((line) => line.startsWith("COPY ") && !line.includes("--from="))
       .flatMap((line) => line.split(" ").slice(1, -1));
     expect(copied.length).toBeGreaterThan(3);
     expect(copied.filter((path) => !existsSync(join(root, path)))).toEqual([]);
     expect(lines).toContain("USER 65532:65532");
-    expect(lines).toContain('ENTRYPOINT ["node", "packages/server/src/main.ts"]');
+  });
+
+  test("its entry point gives arguments on, and allows neither core dumps nor an inspector by signal", () => {
+    const line = lines.find((one) => one.startsWith("ENTRYPOINT ")) ?? "";
+    const [shell = "", flag = "", script = "", ...rest] = JSON.parse(
+      line.slice("ENTRYPOINT ".length),
+    ) as string[];
+    expect(script).toMatch(/exec node --disable-sigusr1 packages\/server\/src\/main\.ts "\$@"$/);
+    const shown = script.replace(/exec node .*"\$@"$/, 'ulimit -c; printf "%s\\n" "$@"');
+    const args = [flag, shown, ...rest, "serve", "--config", "a b"];
+    expect(execFileSync(shell, args, { encoding: "utf8" })).toBe("0\nserve\n--config\na b\n");
+    const { status } = spawnSync(process.execPath, ["--disable-sigusr1", "-e", ""]);
+    expect(status).toBe(0);
   });
 
   test("uses the Node and the pnpm that the set-up uses", () => {

@@ -173,7 +173,7 @@ const handlers: Handlers = {
       live,
       destroyed,
       limit: Math.min(pageSize(limit), findMax),
-      ...(after !== undefined && { after }),
+      ...(after !== undefined && { after: findCursor(after) }),
     });
     const objects: readonly OwnStoredObject[] = page.objects;
     return create(FindReplySchema, {
@@ -258,6 +258,12 @@ async function inParts<Record>(
 function partitionOf(partition: number): number {
   if (partition > sysPartition) throw new InvalidRequest("there is no such partition");
   return partition;
+}
+
+/** Where a page ended before. */
+function findCursor(after: string): string {
+  if (!/^\d{1,15}$/.test(after)) throw new InvalidRequest("a find's cursor is none of this store's");
+  return after;
 }
 
 function pageSize(limit: number): number {

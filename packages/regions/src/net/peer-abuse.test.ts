@@ -71,6 +71,16 @@ describe("an authenticated peer that sends nonsense", () => {
     expect(outcomes.map(outcomeOf)).toEqual(["unread", "durable"]);
   });
 
+  test.each(["", "x", "-1", "1e3", "1".repeat(16)])(
+    "a find from the cursor %j is an invalid request",
+    async (after) => {
+      const find = { instance: "one", live: true, destroyed: false, limit: 10, after };
+      const request = encodeMessage(peerMethods.find.input, create(peerMethods.find.input, find));
+      const asked = answer("find", new TestPeerStore("b"), request);
+      await expect(asked).rejects.toBeInstanceOf(InvalidRequest);
+    },
+  );
+
   test.each(["", "o".repeat(65)])(
     "an agreed operation named %j holds and writes nothing",
     async (operation) => {
