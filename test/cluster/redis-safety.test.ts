@@ -322,6 +322,7 @@ describe("the shipped users", () => {
       ["keys", "*"],
       ["scan", "0"],
       ["config", "set", "appendfsync", "no"],
+      ["config", "get", "masterauth"],
       ["config", "rewrite"],
       ["debug", "sleep", "0"],
       ["shutdown"],
@@ -359,19 +360,26 @@ describe("the shipped users", () => {
     await expect(openStore({ address: locked.address })).rejects.toMatchObject(unsafe);
   });
 
-  test("where CONFIG is forbidden somebody must vouch for the settings", async () => {
+  test("the settings are checked without CONFIG: by INFO, and by what WAITAOF counts", async () => {
     await using redis = await withUsers();
-    await redis.command("acl", "setuser", "holdfast", "-config|get");
     const options = { address: redis.address, ...user };
-    await expect(openNewStore(options)).rejects.toMatchObject({
-      ...unsafe,
-      message: expect.stringContaining("assumeSafe"),
-    });
-    await using opened = await openNewStore({ ...options, assumeSafe: true });
+    await using opened = await openNewStore(options);
     await create(opened.store, await installed(opened.store));
-    // What INFO says is checked all the same.
-    await redis.command("config", "set", "maxmemory-policy", "allkeys-lru");
-    await expect(openStore({ ...options, assumeSafe: true })).rejects.toMatchObject(unsafe);
+    for (const [name, wrong, right] of [
+      ["maxmemory-policy", "allkeys-lru", "noeviction"],
+      ["appendonly", "no", "yes"],
+    ] as const) {
+      await redis.command("config", "set", name, wrong);
+      const said = { ...unsafe, message: expect.stringContaining(name) };
+      await expect(openStore(options)).rejects.toMatchObject(said);
+      await redis.command("config", "set", name, right);
+    }
+    await until("the lease is full", () => opened.store.state() === "full");
+    // Nothing is written to the disk on purpose, so no barrier is full and nothing is acknowledged.
+    await redis.command("config", "set", "appendfsync", "no");
+    await until("the lease ends", () => opened.store.state() === "none");
+    await redis.command("config", "set", "appendfsync", "always");
+    await until("the lease is full again", () => opened.store.state() === "full");
   });
 
   test("a permission that is missing is named, with the mend", async () => {

@@ -22,7 +22,7 @@ export interface RedisConnectionOptions {
   readonly connectTimeoutMs?: number;
   /** After which a command's connection is destroyed. Default 1,500. */
   readonly commandTimeoutMs?: number;
-  /** Trusts the settings of a Redis that forbids CONFIG GET. Default false. */
+  /** Trusts the settings of a Redis that tells them neither by INFO nor by CONFIG GET. Default false. */
   readonly assumeSafe?: boolean;
 }
 

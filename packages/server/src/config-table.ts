@@ -205,7 +205,7 @@ export const configTable = {
       false,
     ),
     assumeSafe: flag(
-      "Skips the check of a Redis whose CONFIG command is forbidden. You then answer for `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction`.",
+      "Skips the check of a Redis that tells its settings neither by INFO nor by CONFIG GET. You then answer for `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction`.",
       false,
     ),
   }),

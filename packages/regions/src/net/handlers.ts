@@ -262,7 +262,8 @@ function partitionOf(partition: number): number {
 
 /** Where a page ended before. */
 function findCursor(after: string): string {
-  if (!/^\d{1,15}$/.test(after)) throw new InvalidRequest("a find's cursor is none of this store's");
+  if (!/^\d{1,15}$/.test(after))
+    throw new InvalidRequest("a find's cursor is none of this store's");
   return after;
 }
 
