@@ -159,3 +159,14 @@ function put(cells: Map<string, unknown>, key: string, value: unknown): void {
   if (value === undefined) cells.delete(key);
   else cells.set(key, value);
 }
+
+/** The records that decode, and the identifiers of those that do not. */
+export function intactOf(rows: readonly Row[]): RecordsAnswer {
+  const whole = rows.filter(({ damaged }) => damaged !== true);
+  const damaged = rows.filter((row) => row.damaged === true);
+  return {
+    objects: whole.map(({ object }) => object),
+    damaged: damaged.map(({ object }) => object.uniqueIdentifier),
+    unknown: [],
+  };
+}

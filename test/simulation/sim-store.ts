@@ -33,7 +33,7 @@ import {
   stateCounts,
   stateOf,
 } from "@holdfast/engine";
-import { keys, metaPartition, type Row, type Tables } from "./database.ts";
+import { intactOf, keys, metaPartition, type Row, type Tables } from "./database.ts";
 import type { RedisProcess } from "./redis-process.ts";
 import {
   type Answer,
@@ -471,17 +471,6 @@ function changedAfter(tables: Tables, partition: number, after: number): readonl
     .rows(partition)
     .filter(({ number }) => number > after)
     .toSorted((a, b) => a.number - b.number);
-}
-
-/** What decodes, and of what does not the identifiers. */
-function intactOf(rows: readonly Row[]): RecordsAnswer {
-  const whole = rows.filter(({ damaged }) => damaged !== true);
-  const damaged = rows.filter((row) => row.damaged === true);
-  return {
-    objects: whole.map(({ object }) => object),
-    damaged: damaged.map(({ object }) => object.uniqueIdentifier),
-    unknown: [],
-  };
 }
 
 /** At most `limit` rows and about `bytesMax` bytes, but one at least. */
