@@ -180,15 +180,15 @@ describe("an order", () => {
 });
 
 describe("a deletion", () => {
-  test("is refused while there are Active keys, and then takes access, keys and objects with it", async () => {
+  test("is refused while there are keys, and then takes access, keys and objects with it", async () => {
     const { id, clients } = await ordered("doomed");
     const params = { instance: id };
     const [first, other] = clients as [KmipClient, KmipClient];
     const key = await createKey(first);
     await first.activate({ uniqueIdentifier: key });
     const refused = at("b1").call("deleteInstance", { params, query: {} });
-    await expect(refused).rejects.toEqual(problem("activeKeys"));
-    await expect(refused).rejects.toThrow("1 in region a, 1 in region b");
+    await expect(refused).rejects.toEqual(problem("keysRemain"));
+    await expect(refused).rejects.toThrow("1 Active in region a; 1 Active in region b");
     const force = "true" as const;
     for (const query of [{ force }, { force, name: "Doomed" }]) {
       const unsure = at("a1").call("deleteInstance", { params, query });

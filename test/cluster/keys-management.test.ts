@@ -136,7 +136,7 @@ test("keys are searched, shown, changed and counted; a deleted instance's live o
 
   // The instance is deleted, and its backup restored: it stays deleted.
   await expect(admin.call("deleteInstance", { params: { instance }, query: {} })).rejects.toEqual(
-    problem("activeKeys"),
+    problem("keysRemain"),
   );
   await admin.call("deleteInstance", {
     params: { instance },

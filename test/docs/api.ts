@@ -58,7 +58,7 @@ export function api(): string {
 }
 
 const introduction = [
-  "Each node has it where its configuration has the group [`admin`](configuration.md#admin): HTTPS only, TLS 1.2 or newer, on an address of its own. All nodes of both regions answer the same. It is served as OpenAPI 3.1 at `/v1/openapi.json`, the only path that needs no token; `holdfast` and `AdminClient` of `packages/admin` are made from the same contract.",
+  "Each node has it where its configuration has the group [`admin`](configuration.md#admin): HTTPS only, TLS 1.2 or newer, on an address of its own. All nodes of both regions answer the same, except for audit events (`/v1/events` and who did what in a key's `history`): each region has its own, see [audit.md](audit.md). It is served as OpenAPI 3.1 at `/v1/openapi.json`, the only path that needs no token; `holdfast` and `AdminClient` of `packages/admin` are made from the same contract.",
   "",
   "## Tokens",
   "",
@@ -74,6 +74,7 @@ const introduction = [
   "- `{instance}` is an identifier, or the name of an instance that is not deleted.",
   "- `GET /v1/…` of a list answers a page: `items`, and `next` where there is more; send it as `cursor`, with the same filters. A page may be short and have a `next`.",
   "- Where an answer has an `ETag`, a change may send it as `If-Match`; what has changed meanwhile is `preconditionFailed`. A GET may send it as `If-None-Match`.",
+  '- Operations that `holdfast apply` uses take the header `Dry-Run: true`: the request is validated and checked as always, and nothing is written. The answer is 200 and `{ "dryRun": true }`, or the refusal that the request would get; no event is left.',
   "- A POST that makes or changes something may send an `Idempotency-Key` (1 to 128 visible ASCII characters, such as a UUID). What it makes is made under an identifier that comes from the token, the operation, the instance and that key, so that a repetition at whichever node of either region, after a crash too, makes nothing twice: it is answered with what is there. The node that answered also keeps its last thousand answers of up to 32 KiB each for 24 hours, and refuses a key with another body. Secrets that are shown once are never kept: the repetition of such a request is `madeAlready`.",
   "- Changes answer `regions`: which regions have them now. Instances, certificates, users and tokens are read from what the node holds in memory, also while no store can be read: a token that was valid then may read on after ten seconds, and change nothing. Writes are `storeUnavailable` where neither region's store takes them.",
 ];

@@ -1,4 +1,5 @@
 import { createProgram } from "@holdfast/cli";
+import { exitCodes } from "../../packages/cli/src/exit-codes.ts";
 import { madeFrom, table } from "./markdown.ts";
 
 type Command = ReturnType<typeof createProgram>;
@@ -11,6 +12,10 @@ export function commandLine(): string {
   return `${[intro, ...parts].join("\n\n")}\n`;
 }
 
+const exitCodeRows = Object.values(exitCodes)
+  .map(({ code, means }) => `| ${code} | ${means} |`)
+  .join("\n");
+
 const intro = `# The command line
 
 ${madeFrom("the commands")}
@@ -20,13 +25,7 @@ that says what is wrong and what to do; the exit code tells which kind it is:
 
 | exit code | means |
 |---|---|
-| 0 | done |
-| 1 | failed, or \`doctor\` found something to mend |
-| 2 | the command line, a file that it names or the request is wrong |
-| 3 | the service cannot be reached, or cannot promise anything now: try again |
-| 4 | the token is not valid, or its role does not allow this |
-| 5 | there is no such thing |
-| 6 | it is in another state, its name is taken, or another change was faster |
+${exitCodeRows}
 
 **Which service.** \`--url\`, \`--ca\` and \`--token-file\` name it; or the environment: \`HOLDFAST_URL\`
 (several, separated by commas), \`HOLDFAST_CA\`, \`HOLDFAST_TOKEN\`; or a profile of \`holdfast profile add\`,

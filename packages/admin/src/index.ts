@@ -3,6 +3,7 @@ export { AdminProblem, AdminUnreachable } from "./client/errors.ts";
 export { type Fault, faultsOf } from "./contract/faults.ts";
 export { type Contract, contract, type Handlers } from "./contract/index.ts";
 export { ManagementError, type ProblemCode, problems } from "./contract/problems.ts";
+export { secretPlace } from "./contract/roots.ts";
 export {
   type Answer,
   type Call,

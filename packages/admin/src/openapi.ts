@@ -107,7 +107,7 @@ function operationOf(operationId: string, route: Route): ZodOpenApiOperationObje
   };
 }
 
-function headersOf({ method, etag, repeatable }: Route) {
+function headersOf({ method, etag, repeatable, dryRun }: Route) {
   const shape: Record<string, z.ZodType> = {
     ...(method === "POST" && repeatable !== true
       ? {
@@ -124,6 +124,16 @@ function headersOf({ method, etag, repeatable }: Route) {
           "If-Match": (etag === "required" ? z.string() : z.string().optional()).describe(
             "The ETag of what is to be changed, as it was read.",
           ),
+        }
+      : {}),
+    ...(dryRun === true
+      ? {
+          "Dry-Run": z
+            .literal("true")
+            .optional()
+            .describe(
+              "Nothing is written: the answer is 200 and `{ dryRun: true }`, or the refusal that the request would get.",
+            ),
         }
       : {}),
   };

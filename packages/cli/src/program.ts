@@ -8,15 +8,9 @@ import { addProfileCommands } from "./admin/profile-commands.ts";
 import { addDecode } from "./commands/decode.ts";
 import { addKmip } from "./commands/kmip.ts";
 import { addCompletion, instancesFor } from "./complete.ts";
+import { exitCodeOf } from "./exit-codes.ts";
 import { Failure, reasonOf } from "./failure.ts";
 import { serverCommands } from "./server-entry.ts";
-
-/** Exit codes, as docs/cli.md tells them. */
-const usageFault = 2;
-const unreachable = 3;
-const denied = 4;
-const missing = 5;
-const conflicting = 6;
 
 /** The version of this build; the package's own, held by a test. */
 export const version = "0.1.0";
@@ -60,24 +54,12 @@ export async function run(args: readonly string[]): Promise<number> {
     await program.parseAsync(args, { from: "user" });
     return Number(process.exitCode ?? 0);
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageFault;
+    if (error instanceof CommanderError) return exitCodeOf(error);
     process.stderr.write(
       complaint(expected(error) ? reasonOf(error) : `stopped: ${reasonOf(error)}`),
     );
     return exitCodeOf(error);
   }
-}
-
-function exitCodeOf(error: unknown): number {
-  if (error instanceof Failure) return usageFault;
-  if (error instanceof AdminUnreachable || error instanceof ConnectionError) return unreachable;
-  if (!(error instanceof AdminProblem)) return 1;
-  const { status, code } = error;
-  if (status === 400 || code === "certificateInvalid") return usageFault;
-  if (status === 401 || status === 403) return denied;
-  if (status === 404) return missing;
-  if (status === 409 || status === 412) return conflicting;
-  return status === 503 ? unreachable : 1;
 }
 
 /** Failures that are no fault of this program. */

@@ -363,6 +363,7 @@ describe("the server is verified", () => {
       connect([server], { tls }).then((client) => client.activate({ uniqueIdentifier: id })),
     );
     expect(error.message).toMatch(/client certificate/);
+    expect(error).toMatchObject({ name: "ConnectionError", refused: true });
     expect(error.message).not.toMatch(/\n/);
   });
 });

@@ -2,7 +2,12 @@ import { isIP } from "node:net";
 import { checkServerIdentity, connect, type PeerCertificate, type TLSSocket } from "node:tls";
 import { FrameReader } from "@holdfast/ttlv";
 import { type Endpoint, printEndpoint } from "./endpoint.ts";
-import { ConnectionError, type ConnectionFailure, reasonOf } from "./errors.ts";
+import {
+  ConnectionError,
+  type ConnectionFailure,
+  isCertificateRefused,
+  reasonOf,
+} from "./errors.ts";
 
 /** Who the client is and whom it trusts, in PEM. */
 export interface TlsCredentials {
@@ -48,8 +53,8 @@ export class Connection {
     socket.setNoDelay(true);
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
     socket.on("error", (error) => this.#fail(reasonOf(error), error));
-    socket.on("end", () => this.#fail(this.#endReason()));
-    socket.on("close", () => this.#fail(this.#endReason()));
+    socket.on("end", () => this.#ended());
+    socket.on("close", () => this.#ended());
   }
 
   /** Connects and verifies the server; rejects with a `ConnectionError`. */
@@ -68,8 +73,8 @@ export class Connection {
     connection.#secured = await secured;
     clearTimeout(timer);
     if (connection.#failure === undefined) return connection;
-    const { message, cause } = connection.#failure;
-    throw new ConnectionError("unreachable", message, cause);
+    const { message, cause, refused } = connection.#failure;
+    throw new ConnectionError("unreachable", message, cause, refused);
   }
 
   /** Whether another request can be sent. */
@@ -85,7 +90,8 @@ export class Connection {
   /** Sends one message and resolves with the answer; the connection is given up when it does not come in time. */
   exchange(message: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
     if (this.#failure !== undefined) {
-      return Promise.reject(new ConnectionError("closed", this.#failure.message));
+      const { message: why, refused } = this.#failure;
+      return Promise.reject(new ConnectionError("closed", why, undefined, refused));
     }
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
@@ -128,17 +134,25 @@ export class Connection {
     else waiting.resolve(frame);
   }
 
-  #endReason(): string {
-    if (!this.#secured) return "the server closed the connection during the TLS handshake";
-    return this.#answered
-      ? "the server closed the connection"
-      : "the server closed the connection before any answer, as it does when it does not know the client certificate: `holdfast refused list` says why";
+  #ended(): void {
+    if (!this.#secured) this.#fail("the server closed the connection during the TLS handshake");
+    else if (this.#answered) this.#fail("the server closed the connection");
+    else {
+      const reason =
+        "the server closed the connection before any answer, as it does when it does not know the client certificate: `holdfast refused list` says why";
+      this.#fail(reason, undefined, "lost", true);
+    }
   }
 
-  #fail(reason: string, cause?: unknown, failure: ConnectionFailure = "lost"): void {
+  #fail(
+    reason: string,
+    cause?: unknown,
+    failure: ConnectionFailure = "lost",
+    refused = isCertificateRefused(cause),
+  ): void {
     if (this.#failure !== undefined) return;
     const message = `${printEndpoint(this.endpoint)}: ${reason}`;
-    this.#failure = new ConnectionError(failure, message, cause);
+    this.#failure = new ConnectionError(failure, message, cause, refused);
     if (this.#secured && this.#waiting.length === 0 && cause === undefined) this.#end();
     else this.#socket.destroy();
     for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#failure);

@@ -34,9 +34,12 @@ export type ConnectionFailure = "unreachable" | "busy" | "closed" | "lost" | "ti
 export class ConnectionError extends Error {
   override readonly name = "ConnectionError";
   readonly failure: ConnectionFailure;
-  constructor(failure: ConnectionFailure, message: string, cause?: unknown) {
+  /** The server does not accept the client certificate, as far as its behaviour tells. */
+  readonly refused: boolean;
+  constructor(failure: ConnectionFailure, message: string, cause?: unknown, refused = false) {
     super(oneLine(message), cause === undefined ? undefined : { cause });
     this.failure = failure;
+    this.refused = refused;
   }
 
   /** Whether a server may have received the request, and so may have done what it asks. */
@@ -69,6 +72,15 @@ export function reasonOf(error: unknown): string {
   return known === undefined ? textOf(error) : known[1];
 }
 
+/** Whether a server said by a TLS alert that it does not accept the client certificate. */
+export function isCertificateRefused(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return refusedAlert.test(code);
+}
+
+const refusedAlert =
+  /^ERR_SSL_(TLSV\d+_ALERT|SSLV3_ALERT)_.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED|DECRYPT_ERROR)/;
+
 const reasons: readonly (readonly [RegExp, string])[] = [
   [/^ECONNREFUSED$/, "connection refused: nothing listens there"],
   [/^(ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)$/, "cannot be reached: check the address and the route"],
@@ -83,9 +95,6 @@ const reasons: readonly (readonly [RegExp, string])[] = [
     "the server's certificate does not come from the given certificate authority",
   ],
   [/^CERT_HAS_EXPIRED$/, "the server's certificate has expired"],
-  [
-    /^ERR_SSL_(TLSV\d+_ALERT|SSLV3_ALERT)_.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED|DECRYPT_ERROR)/,
-    "the server refused the client certificate",
-  ],
+  [refusedAlert, "the server refused the client certificate"],
   [/^ERR_SSL_.*(WRONG_VERSION_NUMBER|PACKET_LENGTH|HTTP_REQUEST)/, "no TLS server answers there"],
 ];

@@ -164,5 +164,7 @@ function unreachable(failures: readonly ConnectionError[]): ConnectionError {
   const [first] = failures;
   if (failures.length === 1 && first !== undefined) return first;
   const each = failures.map(({ message }) => message).join("; ");
-  return new ConnectionError("unreachable", `no KMIP server could be reached: ${each}`, first);
+  const refused = failures.some((failure) => failure.refused);
+  const message = `no KMIP server could be reached: ${each}`;
+  return new ConnectionError("unreachable", message, first, refused);
 }

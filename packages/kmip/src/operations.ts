@@ -51,6 +51,7 @@ import {
   interval,
   longInteger,
   mask,
+  openEnumeration,
   text,
 } from "./value-type.ts";
 import type { Version } from "./version.ts";
@@ -309,7 +310,8 @@ export const operations = {
     code: 0x18,
     since: "1.0",
     request: {
-      queryFunctions: some("QueryFunction", enumeration("QueryFunction")),
+      // Each is a question by itself: those that the version does not know have no answer.
+      queryFunctions: some("QueryFunction", openEnumeration("QueryFunction")),
       objectGroups: optional("ObjectGroups", objectGroups),
     },
     response: {

@@ -205,6 +205,26 @@ export function enumeration<Name extends EnumerationName>(
   };
 }
 
+/**
+ * An enumeration of which a request may name values that the version lacks: they are decoded as `0x` and their number,
+ * and it is for the operation to say nothing about them.
+ */
+export function openEnumeration<Name extends EnumerationName>(
+  name: Name,
+): ValueType<EnumerationText<Name> | `0x${string}`> {
+  const known = enumeration(name);
+  const compiled = perVersion((version) => valuesBothWays(enumerations[name], version));
+  return {
+    ...known,
+    decode: (item, version) => {
+      const unknown =
+        item.type === ItemType.Enumeration && !compiled(version).byNumber.has(item.value);
+      return unknown ? `0x${item.value.toString(16)}` : known.decode(item, version);
+    },
+    encode: (tag, value, version) => known.encode(tag, value as EnumerationText<Name>, version),
+  };
+}
+
 /** Bits that a version has or once had: 2.0 reserves some of 1.x, yet OASIS's own cases still use them. */
 function bitsOf(rows: Readonly<Record<string, ValueRow>>, version: Version): number {
   return Object.values(rows).reduce<number>((bits, row) => {

@@ -6,7 +6,7 @@ export {
   type KnownReplica,
   listReplicas,
 } from "./initialise.ts";
-export { RedisLeaderLock, type RedisLeaderLockOptions } from "./leader-lock.ts";
+export { type LockLook, RedisLeaderLock, type RedisLeaderLockOptions } from "./leader-lock.ts";
 export type { LeaseState } from "./lease.ts";
 export { RedisLocks, type RedisLocksOptions } from "./locks.ts";
 export type { RedisConnectionOptions, RedisStoreOptions } from "./options.ts";

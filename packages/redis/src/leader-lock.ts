@@ -14,6 +14,13 @@ export interface RedisLeaderLockOptions {
   readonly resource?: string;
 }
 
+/** How many lock masters there are and answer, and whether a majority of all holds the lock for somebody. */
+export interface LockLook {
+  readonly masters: number;
+  readonly answering: number;
+  readonly held: boolean;
+}
+
 /** Never tries again by itself: whoever wants to lead counts its time from when it asked. */
 const options: Options = { driftFactor: 0.01, retryCount: 0, retryDelay: 0, retryJitter: 0 };
 
@@ -46,6 +53,17 @@ export class RedisLeaderLock implements AsyncDisposable {
     const lock = new RedisLeaderLock(given);
     await Promise.all(lock.#masters.map((master) => master.connected()));
     return lock;
+  }
+
+  /** What the lock masters say now, without taking part. */
+  async look(): Promise<LockLook> {
+    const held = await Promise.all(this.#masters.map((master) => master.holds(this.#resource)));
+    const holding = held.filter((one) => one === true).length;
+    return {
+      masters: held.length,
+      answering: held.filter((one) => one !== undefined).length,
+      held: holding > held.length / 2,
+    };
   }
 
   /** Whether it is held now, for `ttlMs` from when the lock masters got to know. */

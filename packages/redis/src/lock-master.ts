@@ -5,6 +5,8 @@ import type { LockCallback, LockClient } from "redlock";
 import { isTimeout } from "./failure.ts";
 
 const reconnectMs = 200;
+/** With the commands that redlock's own scripts use. */
+const heldScript = `if redis.call("get", KEYS[1]) then return 1 end return 0`;
 
 /** One lock master. A command that takes too long costs its connection, which is made again in the background. */
 export class LockMaster implements LockClient {
@@ -33,6 +35,15 @@ export class LockMaster implements LockClient {
   /** Waits for the first connection, for a bounded time. */
   async connected(): Promise<void> {
     for (let tries = 0; tries < 20 && !this.ready; tries += 1) await delay(25);
+  }
+
+  /** Whether somebody holds a lock here; undefined where it does not answer. */
+  async holds(resource: string): Promise<boolean | undefined> {
+    try {
+      return (await this.#redis.call("eval", heldScript, "1", resource)) === 1;
+    } catch {
+      return undefined;
+    }
   }
 
   evalsha(sha: string, args: readonly unknown[], done: LockCallback): void {

@@ -1,4 +1,5 @@
 import {
+  type AuditEvent,
   type Ids,
   type ManagedObject,
   type Observer,
@@ -44,6 +45,8 @@ export async function retireRegion(
   lost: string,
   endpointsAreOff: boolean,
   tools: RegionTools,
+  /** Written with the change, and also where the region is retired already. */
+  evidence: readonly AuditEvent[] = [],
 ): Promise<RegionEntry> {
   const { region, own, peers, timers, ids, observe } = tools;
   if (lost === region) {
@@ -62,7 +65,12 @@ export async function retireRegion(
   if (await answers(peer)) {
     throw new RegionRefused(`region ${lost} answers: stop all of its nodes first, or leave it be`);
   }
-  const record = await changeRegion(tools, lost, ({ generation }) => ({ retired: generation }));
+  const record = await changeRegion(
+    tools,
+    lost,
+    ({ generation }) => ({ retired: generation }),
+    evidence,
+  );
   const others = peers.filter((each) => each !== peer && each.state() === "up");
   await pushToAll(others, [record], { timers, ids, observe, timeoutMs: pushTimeoutMs });
   return await entryOf(own, lost);
@@ -89,20 +97,24 @@ export function changedRegion(
   return withRegion(record, change(entry), now);
 }
 
-/** Changes a region's record in the own store. */
+/** Changes a region's record in the own store, with evidence. */
 export async function changeRegion(
   { own, region: by, timers }: RegionTools,
   region: string,
   change: (entry: RegionEntry) => Partial<Omit<RegionEntry, "region">>,
+  evidence: readonly AuditEvent[] = [],
 ): Promise<ManagedObject> {
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     const [before] = await own.read(systemInstance, [regionIdentifier(region)]);
     const after = changedRegion(before?.object, region, by, timers.wallMs(), change);
-    if (before?.tag === storedOf(after).tag) return after;
+    if (before?.tag === storedOf(after).tag) {
+      if (evidence.length > 0) await own.appendAudit(systemInstance, evidence, true);
+      return after;
+    }
     const made = before
       ? ({ kind: "update", before, after } as const)
       : ({ kind: "create", after } as const);
-    const outcome = await own.commit(systemInstance, [made], []);
+    const outcome = await own.commit(systemInstance, [made], evidence);
     if (outcome.kind === "committed") return after;
     if (outcome.kind !== "conflict") {
       throw new StoreUnavailable("reserved", `the record of region ${region}: ${outcome.kind}`);

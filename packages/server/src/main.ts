@@ -202,7 +202,7 @@ function addSealingKey(parent: Command): void {
       .description("add a version of the sealing key, which seals from now on"),
   ).action(async (options: WithConfig) => {
     const { rotateSealing } = await import("./root-commands.ts");
-    process.stdout.write(`${await rotateSealing(options.config)}\n`);
+    process.stdout.write(`${await rotateSealing(options.config, process.env)}\n`);
   });
   withConfig(
     parent.command("check").description("tell whether the sealing key file is sound"),

@@ -11,7 +11,7 @@ import { OidcTokens } from "./admin/oidc.ts";
 import { Repeats } from "./admin/repeats.ts";
 import { systemHandlers } from "./admin/system/handlers.ts";
 import type { SystemSources } from "./admin/system/sources.ts";
-import { withRefusals } from "./audit/refusals.ts";
+import { withCallEvidence } from "./audit/call-evidence.ts";
 import type { CertificateFiles } from "./certificate-files.ts";
 import { readText } from "./certificates.ts";
 import type { SystemView } from "./management/system-view.ts";
@@ -28,6 +28,7 @@ export interface AdminParts {
   readonly own: SystemSources["own"];
   readonly peers: SystemSources["peers"];
   readonly readings: NodeReadings;
+  readonly lockMasters: SystemSources["lockMasters"];
   /** All but those that the node answers for itself. */
   readonly handlers: Omit<Handlers, keyof ReturnType<typeof systemHandlers>>;
 }
@@ -48,7 +49,7 @@ export async function openAdmin(
   const { files, view, tokens } = admin;
   if (settings === undefined || files === undefined) return undefined;
   const own = { ...admin.handlers, ...ownHandlers(parts, admin) };
-  const handlers = withRefusals(own, { store: admin.store, clock, observe });
+  const handlers = withCallEvidence(own, { store: admin.store, clock, observe });
   const instances = new ViewedInstances(view);
   const append = (event: Parameters<ObjectStore["appendAudit"]>[1][number]) =>
     admin.store.appendAudit(systemInstance, [event], false);
@@ -89,10 +90,10 @@ export async function openAdmin(
 
 function ownHandlers(
   { config, configFile, health }: Parts,
-  { own, peers, readings, view }: AdminParts,
+  { own, peers, readings, lockMasters, view }: AdminParts,
 ): ReturnType<typeof systemHandlers> {
   const healthLines = () => health.report().lines;
-  const about = { config, configFile, healthLines, own, peers, readings, view };
+  const about = { config, configFile, healthLines, own, peers, readings, lockMasters, view };
   return systemHandlers({ ...about, ...clock });
 }
 

@@ -1,5 +1,5 @@
 import { type InstanceKeyRing, recordFormat } from "@holdfast/engine";
-import { RedisLeaderLock, type RedisStore } from "@holdfast/redis";
+import { type LockLook, RedisLeaderLock, type RedisStore } from "@holdfast/redis";
 import {
   AdoptKeks,
   AgreeFormat,
@@ -36,6 +36,8 @@ export interface Regions {
 export interface Control {
   /** Undefined in a region with Sentinels that names no lock masters to elect one at. */
   readonly leader: Leader | undefined;
+  /** What the lock masters say of the leader's lock. */
+  readonly lockMasters: (() => Promise<LockLook>) | undefined;
   readonly peerServer: PeerServer | undefined;
 }
 
@@ -99,7 +101,7 @@ export async function openControl(
   const { own, peers } = regions;
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe: parts.observe });
   const peerServer = await openPeerServer(parts, regions, keyRing, { adopt, management }, identity);
-  return { peerServer, leader: await openLeader(parts, regions, [adopt, ...duties]) };
+  return { peerServer, ...(await openLeader(parts, regions, [adopt, ...duties])) };
 }
 
 async function openPeerServer(
@@ -144,10 +146,10 @@ async function openLeader(
   { config, connection, observe, opened }: Parts,
   { own, peers, store }: Regions,
   [adopt, ...others]: readonly [AdoptKeks, ...Duty[]],
-): Promise<Leader | undefined> {
+): Promise<Pick<Control, "leader" | "lockMasters">> {
   const { region } = config;
   const urls = lockUrls(config, connection);
-  if (urls === undefined) return undefined;
+  if (urls === undefined) return { leader: undefined, lockMasters: undefined };
   const tls = connection.tls === undefined ? {} : { tls: connection.tls };
   // By name, since two regions may use the same lock masters, and each needs its leader.
   const resource = `leader:${region}`;
@@ -168,5 +170,6 @@ async function openLeader(
     new DueDates({ region, own, store, timers }),
     ...others,
   ];
-  return opened.use(new Leader({ lock, own, timers, ids, observe, duties }));
+  const leader = opened.use(new Leader({ lock, own, timers, ids, observe, duties }));
+  return { leader, lockMasters: () => lock.look() };
 }

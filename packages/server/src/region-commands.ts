@@ -12,6 +12,7 @@ import {
 import { printAddress } from "./address.ts";
 import { loadConfig } from "./config.ts";
 import type { Config } from "./config-table.ts";
+import { ActEvidence, appendTo } from "./operator-evidence.ts";
 import { readPeerIdentity } from "./peer-tls.ts";
 import { regionStatus } from "./region-status.ts";
 import { reasonOf, StartError } from "./start-error.ts";
@@ -67,7 +68,14 @@ export async function retire(
   }
   return atRegions(configFile, environment, async (opened) => {
     if (opened.peer !== undefined) await met(opened.peer);
-    const { generation } = await retireRegion(lost, true, opened);
+    const evidence = new ActEvidence({ action: "region.retire", target: lost });
+    const append = appendTo(opened.own);
+    const { generation } = await retireRegion(lost, true, opened, evidence.committed()).catch(
+      async (error: unknown) => {
+        await append([evidence.pending(), evidence.ended({ reason: reasonOf(error) })]);
+        throw error;
+      },
+    );
     return `region ${lost} is retired (generation ${generation}): region ${opened.region} is alone from now on, within a second at all of its nodes; when ${lost} returns, run \`holdfast region rejoin\` there`;
   });
 }

@@ -78,7 +78,7 @@ describe("the sealing key's commands", () => {
     );
     expect(await initSealingKey(config)).toContain(`${path}: made, with version 1`);
     await expect(initSealingKey(config)).rejects.toThrow(StartError);
-    expect(await rotateSealing(config)).toContain("version 2 seals from now on");
+    expect(await rotateSealing(config, {})).toContain("version 2 seals from now on");
     expect(await checkSealingKey(config)).toBe(`${path}: good (version 2 seals)`);
     await chmod(path, 0o644);
     await expect(checkSealingKey(config)).rejects.toThrow(`run: chmod 0600 ${path}`);
@@ -88,7 +88,7 @@ describe("the sealing key's commands", () => {
   test("need the setting", async () => {
     const config = await configure({ file: "root.key" });
     for (const command of [checkSealingKey, initSealingKey, rotateSealing]) {
-      await expect(command(config)).rejects.toThrow("sealingKeyFile: is missing");
+      await expect(command(config, {})).rejects.toThrow("sealingKeyFile: is missing");
     }
   });
 });

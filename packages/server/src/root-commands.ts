@@ -9,6 +9,7 @@ import {
 } from "@holdfast/root-of-trust";
 import { loadConfig } from "./config.ts";
 import type { Config } from "./config-table.ts";
+import { withEvidenceIfReached } from "./operator-evidence.ts";
 import { defaultRootPlace, firstLine, rootContext, rootSettingsOf } from "./root-settings.ts";
 import { reasonOf, StartError } from "./start-error.ts";
 import { systemClock, systemIds } from "./system.ts";
@@ -68,10 +69,15 @@ export async function initSealingKey(configFile: string): Promise<string> {
   return `${file}: made, with version 1; ${giveAll}`;
 }
 
-/** Adds a version to the configured sealing key. */
-export async function rotateSealing(configFile: string): Promise<string> {
+/** Adds a version to the configured sealing key, with evidence in the region's store where that can be reached. */
+export async function rotateSealing(configFile: string, environment: Environment): Promise<string> {
   const file = sealingKeyFile(configFile);
-  const version = await rotateSealingKey(file, sources).catch(blame("sealingKeyFile"));
+  const version = await withEvidenceIfReached(
+    { configFile, environment },
+    { action: "sealing-key.rotate", target: file },
+    () => rotateSealingKey(file, sources).catch(blame("sealingKeyFile")),
+    (made) => ({ detail: { version: made } }),
+  );
   return `${file}: version ${version} seals from now on; ${giveAll}`;
 }
 

@@ -28,6 +28,8 @@ export interface CallOptions {
   readonly idempotencyKey?: string;
   /** The version (ETag) that is to be changed. */
   readonly ifMatch?: string;
+  /** Only what would be refused is found out; the answer is `{ dryRun: true }`. */
+  readonly dryRun?: true;
 }
 
 /** Operations that answer once. */
@@ -96,6 +98,7 @@ export class AdminClient implements AsyncDisposable {
     if (request.body !== undefined) headers["content-type"] = "application/json";
     if (method === "POST") headers["idempotency-key"] = options.idempotencyKey ?? this.#newKey();
     if (options.ifMatch !== undefined) headers["if-match"] = `"${options.ifMatch}"`;
+    if (options.dryRun === true) headers["dry-run"] = "true";
     const { timeoutMs = timeoutUsualMs } = this.#options;
     const timeout = AbortSignal.timeout(timeoutMs);
     const signal =

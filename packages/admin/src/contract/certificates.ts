@@ -141,6 +141,7 @@ export const certificateRoutes = {
     body: z.object({ name, kind: certificateKind.default("client"), pem }).strict(),
     answer: certificate,
     status: 201,
+    dryRun: true,
     problems: addProblems,
   },
   readCertificate: {
@@ -164,6 +165,7 @@ export const certificateRoutes = {
     scope: "instance",
     params: certificateParam,
     answer: z.object({ id: uuid, name: z.string(), regions: applied }),
+    dryRun: true,
     problems: ["notFound", "declared", "storeUnavailable"],
   },
   adoptCertificate: {
@@ -264,6 +266,7 @@ export const certificateRoutes = {
     params: instanceParam.extend({ user: z.string().min(1).max(128) }),
     body: z.object({ password: z.string().min(12).max(1024) }).strict(),
     answer: z.object({ name: z.string(), regions: applied }),
+    dryRun: true,
     problems: ["notFound", "declared", "wrongState", "storeUnavailable", ...sealingProblems],
   },
   deleteUser: {
@@ -275,6 +278,7 @@ export const certificateRoutes = {
     scope: "instance",
     params: instanceParam.extend({ user: z.string().min(1).max(128) }),
     answer: z.object({ name: z.string(), regions: applied }),
+    dryRun: true,
     problems: ["notFound", "declared", "storeUnavailable"],
   },
 } as const satisfies Routes;

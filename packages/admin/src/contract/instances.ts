@@ -95,6 +95,7 @@ export const instanceRoutes = {
       .strict(),
     answer: instance,
     status: 201,
+    dryRun: true,
     problems: [
       "nameTaken",
       "rootKeyMissing",
@@ -136,6 +137,7 @@ export const instanceRoutes = {
       })
       .strict(),
     answer: instance,
+    dryRun: true,
     problems: [
       "notFound",
       "declared",
@@ -158,7 +160,7 @@ export const instanceRoutes = {
     scope: "instance",
     params: instanceParam,
     query: z.object({
-      force: flag.optional().describe("Although Active keys exist."),
+      force: flag.optional().describe("Although keys exist that are not destroyed."),
       name: z
         .string()
         .max(64)
@@ -174,12 +176,13 @@ export const instanceRoutes = {
       regions: applied,
     }),
     status: 202,
+    dryRun: true,
     problems: [
       "notFound",
       "declared",
       "wrongState",
       "conflict",
-      "activeKeys",
+      "keysRemain",
       "confirmationNeeded",
       "peerUnreachable",
       "storeUnavailable",

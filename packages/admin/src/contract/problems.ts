@@ -9,7 +9,7 @@ export const problems = {
   nameTaken: { status: 409, title: "The name is taken" },
   certificateTaken: { status: 409, title: "The certificate belongs to an instance already" },
   wrongState: { status: 409, title: "Not possible in this state" },
-  activeKeys: { status: 409, title: "Active keys exist" },
+  keysRemain: { status: 409, title: "Undestroyed keys exist" },
   keyActive: { status: 409, title: "The key is Active" },
   confirmationNeeded: { status: 409, title: "The name must be typed again" },
   declared: { status: 409, title: "Declared in the configuration file" },
@@ -42,7 +42,7 @@ export type ProblemCode = keyof typeof problems;
 export class ManagementError extends Error {
   override readonly name = "ManagementError";
   readonly code: ProblemCode;
-  /** Further members of the problem document, such as how many Active keys exist. */
+  /** Further members of the problem document, such as how many keys exist by state. */
   readonly extra: Readonly<Record<string, string | number | Readonly<Record<string, number>>>>;
 
   constructor(code: ProblemCode, detail: string, extra: ManagementError["extra"] = {}) {

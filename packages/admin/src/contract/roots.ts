@@ -17,6 +17,12 @@ const secret = z.union([
     .strict(),
 ]);
 
+/** How the place of a secret is shown in place of the secret. */
+export function secretPlace(secret: Readonly<Record<string, unknown>>): string {
+  if (typeof secret["env"] === "string") return `environment variable ${secret["env"]}`;
+  return typeof secret["file"] === "string" ? `file ${secret["file"]}` : "sealed";
+}
+
 /** Which kind of key manager. */
 const rootKind = z.enum(["local", "key-protect", "hpcs", "pkcs11"]);
 
@@ -81,13 +87,23 @@ const rootKey = z
   })
   .meta({ id: "RootKey" });
 
+const rootState = z.enum([
+  "usable",
+  "unreachable",
+  "denied",
+  "disabled",
+  "gone",
+  "shredded",
+  "unchecked",
+]);
+
 /** A region's root of trust of an instance, as its leader last found it. */
 export const rootStatus = z
   .object({
     type: rootKind,
     name: z.string().describe("Key manager and root key, without secrets."),
     origin: z.enum(["instance", "configuration"]),
-    state: z.enum(["usable", "unreachable", "denied", "disabled", "gone", "shredded", "unchecked"]),
+    state: rootState,
     reason: z.string(),
     checkedAt: time.optional(),
     graceUntil: time.optional().describe("While unreachable: until when open keys are used."),
@@ -105,6 +121,7 @@ const rootReportRow = z.object({
   name: z.string(),
   region,
   root: z.string(),
+  state: rootState,
   currentVersion: z.string(),
   versions: z.record(z.string(), z.number().int()).describe("KEKs by the version that wraps them."),
   stale: z.number().int().describe("KEKs still under an old version or another root."),
@@ -147,6 +164,7 @@ export const rootRoutes = {
           "KEKs that this call brought under the new root; the leader may have been faster.",
         ),
     }),
+    dryRun: true,
     problems: [
       "notFound",
       "declared",

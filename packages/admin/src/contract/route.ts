@@ -38,6 +38,8 @@ export interface Route {
   readonly shownOnce?: true;
   /** A POST that makes and changes nothing that a repetition would make or change again: it is carried out each time. */
   readonly repeatable?: true;
+  /** With the header `Dry-Run: true` nothing is written: the answer is `{ dryRun: true }`, or what would be refused. */
+  readonly dryRun?: true;
 }
 
 /** A table of routes by operation. */

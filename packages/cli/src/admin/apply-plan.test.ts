@@ -17,7 +17,8 @@ const actual = (over: Partial<ActualInstance> = {}): ActualInstance => ({
   description: "production",
   labels: { group: "finance" },
   origin: "order",
-  roots: { a: { rootKey: "k", type: "key-protect" } },
+  // As the service shows it.
+  roots: { a: { rootKey: "k", type: "key-protect", secret: "environment variable KEY" } },
   certificates: [],
   users: [],
   ...over,
@@ -36,6 +37,41 @@ describe("the plan of an apply", () => {
     expect(planOf([wanted()], [actual()])).toEqual([]);
     const silent = wanted({ description: undefined, labels: undefined, roots: {} });
     expect(planOf([silent], [actual({ description: "other" })])).toEqual([]);
+  });
+
+  const places = [
+    [{ value: "the key" }, "sealed"],
+    [{ env: "KEY" }, "environment variable KEY"],
+    [{ file: "key" }, "file key"],
+  ] as const;
+  test.each(places)("compares where a secret is: %j", (given, shown) => {
+    for (const [type, name] of [
+      ["key-protect", "apiKey"],
+      ["pkcs11", "pin"],
+    ] as const) {
+      const roots = { a: { type, rootKey: "k", [name]: given } };
+      const there = (secret: string) => actual({ roots: { a: { type, rootKey: "k", secret } } });
+      expect(texts([wanted({ roots })], [there(shown)])).toEqual([]);
+      expect(texts([wanted({ roots })], [there("file elsewhere")])).toEqual([
+        "~ instance kmip-prod: root of trust in a",
+      ]);
+    }
+  });
+
+  test("sends secrets that cannot be compared again only where it is told to", () => {
+    const apiKey = { value: "another" };
+    const roots = { a: { type: "hpcs", apiKey }, b: { type: "local" } };
+    const shown = { a: { type: "hpcs", secret: "sealed" }, b: { type: "local" } };
+    const users = [{ name: "esx", password: () => "a long password" }];
+    const there = actual({ roots: shown, users: [{ name: "esx", origin: "added" }] });
+    const one = wanted({ roots, users });
+    expect(texts([one], [there])).toEqual([]);
+    const steps = planOf([one], [there], { updateSecrets: true });
+    expect(steps.map(({ text }) => text)).toEqual([
+      "~ instance kmip-prod: API key or PIN of the root of trust in a",
+      "~ user esx of kmip-prod: password",
+    ]);
+    expect(steps[0]?.body?.()).toEqual({ regions: { a: { type: "hpcs", apiKey } } });
   });
 
   test("makes what is missing, an instance before what is in it", () => {
@@ -68,6 +104,10 @@ describe("the plan of an apply", () => {
     expect(steps.map(({ text, destructive }) => [text, destructive])).toEqual([
       ["- certificate vcenter of kmip-prod", true],
       ["- instance old, with all of its keys", true],
+    ]);
+    expect(steps.map(({ otherwise }) => otherwise)).toEqual([
+      "  certificate vcenter of kmip-prod is not declared so, and stays as it is",
+      "  instance old is not declared, and stays as it is",
     ]);
     expect(steps[1]?.query).toEqual({ force: "true", name: "old" });
   });

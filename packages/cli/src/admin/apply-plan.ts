@@ -1,4 +1,5 @@
 import { X509Certificate } from "node:crypto";
+import { secretPlace } from "@holdfast/admin";
 import type { WantedCertificate, WantedInstance } from "./apply-file.ts";
 
 /** An instance as the service has it. */
@@ -23,6 +24,8 @@ export interface ActualInstance {
 /** One change of the world; `destructive` ones need `--prune` and a confirmation. */
 export interface Step {
   readonly text: string;
+  /** Of a destructive one: what is told of it where it is not to be done. */
+  readonly otherwise?: string;
   readonly destructive: boolean;
   /** What is sent, by operation; `{instance}` may be a name that an earlier step made. */
   readonly operation:
@@ -39,14 +42,23 @@ export interface Step {
   readonly body?: () => Readonly<Record<string, unknown>>;
 }
 
+/** How a plan is made. */
+export interface PlanOptions {
+  /** Sends every API key, PIN and password again: they are never shown, so they cannot be compared. */
+  readonly updateSecrets?: boolean;
+}
+
 /** What it takes to make the service's instances like the declared ones; nothing where they are. */
 export function planOf(
   wanted: readonly WantedInstance[],
   actual: readonly ActualInstance[],
+  { updateSecrets = false }: PlanOptions = {},
 ): readonly Step[] {
   const byName = new Map(actual.map((instance) => [instance.name, instance]));
   const names = new Set(wanted.map(({ name }) => name));
-  const steps = wanted.flatMap((instance) => stepsFor(instance, byName.get(instance.name)));
+  const steps = wanted.flatMap((instance) =>
+    stepsFor(instance, byName.get(instance.name), updateSecrets),
+  );
   const spare = actual.filter(({ name, origin }) => origin === "order" && !names.has(name));
   return [...steps, ...spare.map(removal)];
 }
@@ -54,6 +66,7 @@ export function planOf(
 function removal({ name }: ActualInstance): Step {
   return {
     text: `- instance ${name}, with all of its keys`,
+    otherwise: `  instance ${name} is not declared, and stays as it is`,
     destructive: true,
     operation: "deleteInstance",
     params: { instance: name },
@@ -61,11 +74,16 @@ function removal({ name }: ActualInstance): Step {
   };
 }
 
-function stepsFor(wanted: WantedInstance, actual: ActualInstance | undefined): readonly Step[] {
+function stepsFor(
+  wanted: WantedInstance,
+  actual: ActualInstance | undefined,
+  updateSecrets: boolean,
+): readonly Step[] {
   return [
     ...instanceSteps(wanted, actual),
+    ...(actual === undefined ? [] : rootSteps(wanted, actual, updateSecrets)),
     ...certificateSteps(wanted, actual),
-    ...userSteps(wanted, actual),
+    ...userSteps(wanted, actual, updateSecrets),
   ];
 }
 
@@ -103,15 +121,38 @@ function instanceSteps(
       body: () => change,
     });
   }
-  const moved = Object.fromEntries(
-    Object.entries(roots).filter(([region, root]) => !same(bare(root), actual.roots[region])),
-  );
-  if (Object.keys(moved).length > 0) {
-    const text = `~ instance ${name}: root of trust in ${Object.keys(moved).join(", ")}`;
-    const body = { regions: moved };
-    steps.push({ text, destructive: false, operation: "configureRoot", params, body: () => body });
-  }
   return steps;
+}
+
+/** Roots of trust that are others than declared, and those that only get their secret again. */
+function rootSteps(
+  { name: instance, roots }: WantedInstance,
+  actual: ActualInstance,
+  updateSecrets: boolean,
+): readonly Step[] {
+  const differs = ([region, root]: [string, Root]) => !same(comparable(root), actual.roots[region]);
+  const moved = Object.entries(roots).filter(differs);
+  const sealed = Object.entries(roots).filter(
+    (each) => !differs(each) && comparable(each[1])["secret"] === "sealed",
+  );
+  const step = (what: string, changed: readonly [string, Root][]): readonly Step[] => {
+    if (changed.length === 0) return [];
+    const body = { regions: Object.fromEntries(changed) };
+    const regions = changed.map(([region]) => region).join(", ");
+    return [
+      {
+        text: `~ instance ${instance}: ${what} in ${regions}`,
+        destructive: false,
+        operation: "configureRoot",
+        params: { instance },
+        body: () => body,
+      },
+    ];
+  };
+  return [
+    ...step("root of trust", moved),
+    ...(updateSecrets ? step("API key or PIN of the root of trust", sealed) : []),
+  ];
 }
 
 function certificateSteps(
@@ -146,24 +187,28 @@ function certificateRemoval(
 ): Step {
   return {
     text: `- certificate ${name} of ${instance}`,
+    otherwise: `  certificate ${name} of ${instance} is not declared so, and stays as it is`,
     destructive: true,
     operation: "deleteCertificate",
     params: { instance, certificate: id },
   };
 }
 
-/** A password cannot be compared: only who is missing is made. */
+/** A password cannot be compared: only users that are missing are made, unless every secret is sent again. */
 function userSteps(
   { name: instance, users }: WantedInstance,
   actual: ActualInstance | undefined,
+  updateSecrets: boolean,
 ): readonly Step[] {
   const there = new Set((actual?.users ?? []).map(({ name }) => name));
   const wanted = new Set(users.map(({ name }) => name));
   const missing = users
-    .filter(({ name }) => !there.has(name))
+    .filter(({ name }) => updateSecrets || !there.has(name))
     .map(
       ({ name: user, password }): Step => ({
-        text: `+ user ${user} of ${instance}`,
+        text: there.has(user)
+          ? `~ user ${user} of ${instance}: password`
+          : `+ user ${user} of ${instance}`,
         destructive: false,
         operation: "setUser",
         params: { instance, user },
@@ -175,6 +220,7 @@ function userSteps(
     .map(
       ({ name: user }): Step => ({
         text: `- user ${user} of ${instance}`,
+        otherwise: `  user ${user} of ${instance} is not declared, and stays as it is`,
         destructive: true,
         operation: "deleteUser",
         params: { instance, user },
@@ -192,9 +238,12 @@ function fingerprintOf({ pem }: WantedCertificate): string {
   }
 }
 
-/** A root without what is secret. */
-function bare({ apiKey: _apiKey, pin: _pin, ...rest }: Readonly<Record<string, unknown>>) {
-  return rest;
+type Root = Readonly<Record<string, unknown>>;
+
+/** A declared root as the service shows it: with the place of its secret instead of the secret. */
+function comparable({ apiKey, pin, ...rest }: Root): Root {
+  const secret = apiKey ?? pin;
+  return secret === undefined ? rest : { ...rest, secret: secretPlace(secret as Root) };
 }
 
 function same(one: unknown, other: unknown): boolean {

@@ -2,6 +2,7 @@ import type { AdminClient } from "@holdfast/admin";
 import type { Command } from "commander";
 import { Failure } from "../failure.ts";
 import { say, sayJson } from "../output.ts";
+import { checkSteps } from "./apply-check.ts";
 import { readDeclaration } from "./apply-file.ts";
 import { type ActualInstance, planOf, type Step } from "./apply-plan.ts";
 import { ask, canAsk } from "./ask.ts";
@@ -11,6 +12,7 @@ interface ApplyOptions extends SiteOptions {
   readonly file: string;
   readonly dryRun?: true;
   readonly prune?: true;
+  readonly updateSecrets?: true;
   readonly yes?: true;
 }
 
@@ -20,10 +22,14 @@ export function addApply(program: Command): void {
     .command("apply")
     .summary("make instances, certificates and users like a file")
     .description(
-      "Compares the declared instances with those of the service, prints the plan and carries it out. What is there and not declared stays, unless --prune is given and confirmed. Applied again, it changes nothing.",
+      "Compares the declared instances with those of the service, prints the plan, has the service check every step, and carries it out. What is there and not declared stays, unless --prune is given and confirmed. Applied again, it changes nothing. API keys, PINs and passwords cannot be compared: --update-secrets sends them again.",
     )
     .requiredOption("-f, --file <file>", "YAML; - is standard input")
-    .option("--dry-run", "print the plan only")
+    .option("--dry-run", "print the plan, and what of it the service would refuse; change nothing")
+    .option(
+      "--update-secrets",
+      "send the API keys, PINs and passwords of the file again, though nothing else has changed",
+    )
     .option("--prune", "delete what is not declared, after a confirmation")
     .option("--yes", "confirm --prune without being asked")
     .addHelpText(
@@ -44,9 +50,11 @@ const declarationExample = `The file:
 async function apply(options: ApplyOptions): Promise<void> {
   const wanted = readDeclaration(options.file);
   await withAdmin(options, async (client) => {
-    const steps = planOf(wanted, await actualInstances(client));
+    const actual = await actualInstances(client);
+    const steps = planOf(wanted, actual, { updateSecrets: options.updateSecrets === true });
     const chosen = options.prune === true ? steps : steps.filter(({ destructive }) => !destructive);
     tellPlan(steps, chosen, options);
+    await checkSteps(client, chosen, actual);
     if (options.dryRun === true || chosen.length === 0) return;
     await confirmPrune(chosen, options);
     for (const step of chosen) await carryOut(client, step, options);
@@ -67,7 +75,7 @@ function tellPlan(
   }
   if (steps.length === 0) say("nothing to do: the service is as declared");
   for (const step of steps) {
-    say(chosen.includes(step) ? step.text : `${step.text}  (stays: --prune is not given)`);
+    say(chosen.includes(step) ? step.text : (step.otherwise ?? step.text));
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Contract } from "@holdfast/admin";
+import type { Contract, ProblemCode } from "@holdfast/admin";
 import type { Layout } from "./print.ts";
 
 /** How an operation of the API is given on the command line, beyond what the contract says. */
@@ -16,7 +16,13 @@ export interface CommandRow {
   /** Takes `--root`, for one region or for several. */
   readonly roots?: "rootOfTrust" | "regions" | "lookup";
   /** A field that confirms: asked for at a terminal where it is not given. */
-  readonly confirm?: { readonly field: string; readonly of: string; readonly when?: string };
+  readonly confirm?: {
+    readonly field: string;
+    readonly of: string;
+    readonly when?: string;
+    /** It is also asked for, and `when` is sent, where the service refuses with this code. */
+    readonly refused?: ProblemCode;
+  };
   /** An answer's field that is written to a file, or printed alone: never in a table; or not printed at all. */
   readonly output?: readonly {
     readonly field: string;
@@ -28,7 +34,12 @@ export interface CommandRow {
   readonly example?: string;
 }
 
-const deleteConfirm = { field: "name", of: "the instance's name", when: "force" };
+const deleteConfirm = {
+  field: "name",
+  of: "the instance's name",
+  when: "force",
+  refused: "keysRemain",
+} as const;
 
 /** One row an operation; a test holds that none is missing. */
 export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
@@ -105,6 +116,7 @@ export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
       columns: [
         "INSTANCE=name",
         "REGION=region",
+        "STATE=state",
         "STALE=stale",
         "VERSION=currentVersion",
         "VERSIONS=versions",

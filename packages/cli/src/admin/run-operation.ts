@@ -1,5 +1,5 @@
-import { type AdminClient, type CallOptions, contract } from "@holdfast/admin";
-import { Failure, readGiven } from "../failure.ts";
+import { type AdminClient, AdminProblem, type CallOptions, contract } from "@holdfast/admin";
+import { Failure, readGiven, reasonOf } from "../failure.ts";
 import { type Json, say } from "../output.ts";
 import { ask, askSecret, canAsk } from "./ask.ts";
 import type { Operation } from "./build.ts";
@@ -55,11 +55,36 @@ async function carryOut(
       return await listEvents(client, operation, sent.query, given);
     }
     if (given["all"] === true) return await allPages(client, operation, sent, given);
-    const answer = (await client.call(operation.name, sent, optionsOf(given))) as Thing;
+    const answer = await carriedOut(client, operation, sent, given);
     const kept = keepOutputs(outputs, answer);
     const final = given["wait"] === true ? await waited(client, operation, sent, kept) : kept;
     showAnswer(operation, final, given);
   });
+}
+
+/** Sends it, and once more with a confirmation where the service wants one and somebody can be asked. */
+async function carriedOut(
+  client: AdminClient,
+  { name, row }: Operation,
+  sent: Sent,
+  given: Given,
+): Promise<Thing> {
+  try {
+    return (await client.call(name, sent, optionsOf(given))) as Thing;
+  } catch (error) {
+    const { confirm: wanted } = row;
+    const asks = error instanceof AdminProblem && error.code === wanted?.refused;
+    if (!asks || wanted?.when === undefined) throw error;
+    const { field, of, when } = wanted;
+    if (!canAsk()) {
+      const detail = `${error.message} (${optionOf(when)} ${optionOf(field)} NAME)`;
+      throw new AdminProblem(error.status, { ...error.document, detail }, undefined);
+    }
+    process.stderr.write(`holdfast: ${reasonOf(error)}\n`);
+    const typed = await ask(`This cannot be undone. Type ${of} to go on:`);
+    const query = { ...sent.query, [when]: "true", [field]: typed };
+    return (await client.call(name, { ...sent, query }, optionsOf(given))) as Thing;
+  }
 }
 
 function optionsOf({ idempotencyKey }: Given): CallOptions {

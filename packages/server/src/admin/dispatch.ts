@@ -1,6 +1,7 @@
 import type { Call, Handlers, Route } from "@holdfast/admin";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { NodeObserver } from "../events.ts";
+import { dryRun } from "../management/dry-run.ts";
 import { listName, openCursor, sealCursor } from "./cursor.ts";
 import type { Admitted } from "./gate.ts";
 import type { Made } from "./made.ts";
@@ -29,6 +30,8 @@ export interface Prepared {
   readonly call: Call;
   readonly list: string;
   readonly key: string | undefined;
+  /** Only what would be refused is found out. */
+  readonly dry: boolean;
 }
 
 /** Validates a request that was let in. */
@@ -45,8 +48,9 @@ export function prepare(
   const list = listName(operation, params, filters);
   const query = openedCursor(filters, list);
   const { principal } = admitted;
+  const dry = isDry(route, request.headers["dry-run"]);
   const key =
-    route.method === "POST" && route.repeatable !== true
+    route.method === "POST" && route.repeatable !== true && !dry
       ? idempotencyKey(request.headers["idempotency-key"])
       : undefined;
   const call = {
@@ -60,18 +64,25 @@ export function prepare(
     requestId: request.id,
     signal,
   };
-  return { call: call as unknown as Call, list, key };
+  return { call: call as unknown as Call, list, key, dry };
 }
 
 /** Carries a call out and sends its answer, or that of an earlier one with the same idempotency key. */
 export async function dispatch(
   parts: DispatchParts,
   served: Served,
-  { call, list, key }: Prepared,
+  { call, list, key, dry }: Prepared,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
   const { operation, route } = served;
+  if (dry) {
+    const handler = parts.handlers[operation] as unknown as (call: Call) => Promise<unknown>;
+    return reply
+      .code(200)
+      .header("content-type", "application/json; charset=utf-8")
+      .send(JSON.stringify(await dryRun(() => handler(call))));
+  }
   const first = async (): Promise<Sent> => {
     const status = route.status ?? 200;
     const before = key === undefined ? undefined : await parts.made.before(served, call);
@@ -148,6 +159,14 @@ function ifMatch(route: Route, header: string | undefined): string | undefined {
     code: "preconditionFailed",
     detail: "If-Match: must be one ETag in quotes, as it was given",
   });
+}
+
+function isDry(route: Route, header: string | readonly string[] | undefined): boolean {
+  if (header === undefined) return false;
+  if (route.dryRun === true && header === "true") return true;
+  const detail =
+    route.dryRun === true ? "Dry-Run: must be true" : "Dry-Run: this operation has no dry run";
+  throw new Refused({ code: "invalid", detail });
 }
 
 function lastEvent(header: string | readonly string[] | undefined): string | undefined {

@@ -47,9 +47,9 @@ describe("the admin API", () => {
 
   test.each([
     [
-      new ManagementError("activeKeys", "3 keys are Active", { active: 3 }),
+      new ManagementError("keysRemain", "3 keys are Active", { active: 3 }),
       409,
-      { code: "activeKeys", active: 3 },
+      { code: "keysRemain", active: 3 },
     ],
     [new StoreUnavailable("noLease", "no lease at 10.1.2.3"), 503, { code: "storeUnavailable" }],
     [new StoreUnavailable("noAgreement", "x"), 503, { code: "peerUnreachable" }],

@@ -63,7 +63,6 @@ const administration = {
   "instance.configure": { cadf: "service.configure", says: "configure KMIP instance", ...instance },
   "instance.update": { cadf: "service.update", says: "update KMIP instance", ...instance },
   "instance.delete": { cadf: "service.delete", says: "delete KMIP instance", ...instance },
-  "instance.fail": { cadf: "service.fail", says: "KMIP instance failed", ...instance },
   "instance.wipe": {
     cadf: "instance-secure-data.wipe",
     says: "erase keys of KMIP instance",
@@ -134,11 +133,6 @@ const administration = {
   "backup.delete": { cadf: "kmip-backup.delete", says: "delete backup", ...backup },
   "backup.verify": { cadf: "kmip-backup.verify", says: "verify backup", ...backup },
   "backup.restore": { cadf: "kmip-backup.restore", says: "restore backup", ...backup },
-  "setting.update": {
-    cadf: "kmip-setting.update",
-    says: "change setting",
-    target: "kmip-setting",
-  },
   "management.authorize": {
     cadf: "kmip-management.authorize",
     says: "use the management API",
@@ -150,6 +144,9 @@ const administration = {
 
 /** An action of management. */
 export type ManagementAction = keyof typeof administration;
+
+/** The name of any action. */
+export type ActionName = ManagementAction | keyof typeof keyActions;
 
 /** Every action that the product leaves evidence of. */
 export const actions: Readonly<Record<string, ActionRow>> = { ...keyActions, ...administration };

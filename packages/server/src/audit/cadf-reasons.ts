@@ -85,10 +85,11 @@ const codes: Readonly<Record<string, number>> = {
 const otherCodes: Readonly<Record<string, number>> = {
   "vmware-solutions.management.authorize": 401,
   "root.fail": 503,
-  "instance.fail": 424,
   "audit.drop": 507,
   "audit.damage": 500,
   "backup.create": 500,
+  "backup.delete": 500,
+  "backup.verify": 500,
 };
 
 /** The HTTP code that an event has. */

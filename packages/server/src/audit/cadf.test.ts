@@ -188,11 +188,11 @@ describe("management", () => {
       { id: instance, instance },
       {
         timeMs: 0,
-        reason: "activeKeys",
+        reason: "keysRemain",
       },
     );
     expect(rendered(systemInstance, [event])).toMatchObject([
-      { reason: { reasonCode: 409, reasonForFailure: "activeKeys" }, severity: "warning" },
+      { reason: { reasonCode: 409, reasonForFailure: "keysRemain" }, severity: "warning" },
     ]);
   });
 

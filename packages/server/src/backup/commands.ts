@@ -1,9 +1,13 @@
-import { userInfo } from "node:os";
 import { resolve } from "node:path";
-import { type AuditEvent, systemInstance } from "@holdfast/engine";
 import { entryOf, isRetiredEntry, type Peer } from "@holdfast/regions";
 import { loadConfig } from "../config.ts";
 import type { Config } from "../config-table.ts";
+import {
+  ActEvidence,
+  appendTo,
+  withEvidence,
+  withEvidenceIfReached,
+} from "../operator-evidence.ts";
 import { atRegions, met, type OpenedRegions } from "../region-commands.ts";
 import { StartError } from "../start-error.ts";
 import { systemClock, systemIds } from "../system.ts";
@@ -68,16 +72,20 @@ export async function createCommand(
         if (key === undefined) throw new StartError(`backup.keyFile: ${keyFile} has no version`);
         const startedMs = systemClock.monotonicMs();
         const source = { own, statuses: own, region, holdfast: version };
-        const made = await createBackup(resolve(file), source, {
-          key,
-          ids: systemIds,
-          wallMs: systemClock.wallMs,
-          progress: (done, of) => show("backup", done, of),
-        });
+        const made = await withEvidence(
+          appendTo(own),
+          { action: "backup.create", target: resolve(file) },
+          () =>
+            createBackup(resolve(file), source, {
+              key,
+              ids: systemIds,
+              wallMs: systemClock.wallMs,
+              progress: (done, of) => show("backup", done, of),
+            }),
+          ({ trailer, bytes }) => ({ detail: { records: trailer.records, bytes } }),
+        );
         const { records, damaged } = made.trailer;
         const seconds = ((systemClock.monotonicMs() - startedMs) / 1000).toFixed(1);
-        const event = eventOf("backup.create", { file: made.file, records, bytes: made.bytes });
-        await own.appendAudit(systemInstance, [event], true);
         const lines = [
           `${made.file}: ${records} records, ${made.bytes} bytes, in ${seconds} s, under version ${key.version} of the backup key`,
         ];
@@ -92,7 +100,7 @@ export async function createCommand(
   );
 }
 
-/** Proves that a backup can be restored, without touching any store. */
+/** Proves that a backup can be restored. The region's store gets no more of it than evidence, if it can be reached. */
 export async function verifyCommand(
   configFile: string,
   environment: Environment,
@@ -100,18 +108,29 @@ export async function verifyCommand(
   keysToOpen: number,
 ): Promise<Said> {
   const config = loadConfig(configFile);
-  return await withKeys(settingsOf(config).keyFile, (keys) =>
-    withProgress(async (show) => {
-      await using reader = await ArchiveReader.open(resolve(file), keys);
-      const report = await drill(reader, {
-        keys: keysToOpen,
-        openKeyRing: (store) => keyRingOver(store, { config, environment }),
-        chance: () => uniform(),
-        progress: show,
-      });
-      return { lines: drillLines(file, report, systemClock.wallMs()), ok: report.ok };
+  const { keyFile } = settingsOf(config);
+  const drilled = () =>
+    withKeys(keyFile, (keys) =>
+      withProgress(async (show) => {
+        await using reader = await ArchiveReader.open(resolve(file), keys);
+        return await drill(reader, {
+          keys: keysToOpen,
+          openKeyRing: (store) => keyRingOver(store, { config, environment }),
+          chance: () => uniform(),
+          progress: show,
+        });
+      }),
+    );
+  const report = await withEvidenceIfReached(
+    { configFile, environment },
+    { action: "backup.verify", target: resolve(file) },
+    drilled,
+    ({ ok, opened, failed, restored }) => ({
+      reason: ok ? undefined : "it cannot be relied on",
+      detail: { records: restored.made, opened, failed: failed.length },
     }),
   );
+  return { lines: drillLines(file, report, systemClock.wallMs()), ok: report.ok };
 }
 
 /** Joins a backup into the region's store, or tells what that would do. */
@@ -154,7 +173,11 @@ async function restorePlainly(
   const { records } = scanned.trailer;
   const report = await restoreArchive(reader, scanned, target, {
     apply,
-    audit: [eventOf("backup.restore", { file: reader.file, records })],
+    audit: new ActEvidence({
+      action: "backup.restore",
+      target: reader.file,
+      detail: { records },
+    }).committed(),
     progress: (done) => show(apply ? "restoring" : "comparing", done, records),
   });
   const lines = [...reportLines(report, apply), conclusion(report, apply)];
@@ -176,7 +199,7 @@ async function restoreAnew(
     region,
     openKeyRing: (store) =>
       keyRingOver(store, store === target.own ? { ...place, regions } : place),
-    audit: [{ ...eventOf("backup.restore", detail), target: into }],
+    audit: new ActEvidence({ action: "backup.restore", target: into, detail }).committed(),
     progress: (done) => show(apply ? "restoring" : "opening", done, scanned.trailer.records),
   });
   return { lines: newInstanceLines(report, apply), ok: report.failures === 0 };
@@ -211,18 +234,6 @@ async function targetOf(opened: OpenedRegions): Promise<RestoreTarget> {
     peers.push(peer);
   }
   return { own, peers, timers, observe };
-}
-
-/** Evidence of what an operator did at this machine. */
-function eventOf(action: string, detail: NonNullable<AuditEvent["detail"]>): AuditEvent {
-  return {
-    time: systemClock.wallMs(),
-    action,
-    outcome: "success",
-    initiator: `operator ${userInfo().username}`,
-    requestId: systemIds.uuid(),
-    detail,
-  };
 }
 
 /** Runs with all versions of the backup key, which are overwritten afterwards. */

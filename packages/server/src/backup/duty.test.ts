@@ -90,8 +90,12 @@ describe("scheduled backups", () => {
     expect(runs.runs).toHaveLength(5);
     expect(lastGoodMs(runs)).toBe(start + 4 * hour);
     const events = leader.store.auditOf(systemInstance);
-    expect(events.map(({ action, outcome }) => `${action} ${outcome}`)).toEqual(
-      Array.from({ length: 5 }, () => "backup.create success"),
+    const made = "backup.create success";
+    const gone = ["backup.delete pending", "backup.delete success"];
+    const told = [made, made, made, made, ...gone, made, ...gone];
+    expect(events.map(({ action, outcome }) => `${action} ${outcome}`)).toEqual(told);
+    expect(events.find(({ action }) => action === "backup.delete")?.target).toBe(
+      join(leader.directory, "holdfast-a-20261125T120000Z.backup"),
     );
     // Another leader goes on where this one was.
     expect((await leader.duty().run(context)).done).toBe(0);
@@ -108,6 +112,34 @@ describe("scheduled backups", () => {
     leader.nowMs += hour / 4;
     await expect(duty.run(context)).rejects.toThrow(/no such/);
     expect(lastGoodMs(await runsOf(leader.store, "a"))).toBeUndefined();
+  });
+
+  test("no backup is deleted without evidence, and a deletion that fails has its event", async () => {
+    const leader = new Leader();
+    await mkdir(leader.directory);
+    await initBackupKey(leader.keyFile);
+    expect((await leader.duty(1).run(context)).done).toBe(1);
+    leader.nowMs += hour;
+    const append = leader.store.appendAudit.bind(leader.store);
+    leader.store.appendAudit = () => Promise.reject(new Error("no store"));
+    await expect(leader.duty(1).run(context)).rejects.toThrow("no store");
+    expect(await readdir(leader.directory)).toHaveLength(2);
+    leader.store.appendAudit = async (instance, events) => {
+      await append(instance, events);
+      // Somebody takes the folder away between the event and the deletion.
+      if (events[0]?.action === "backup.delete" && events[0].outcome === "pending") {
+        const oldest = join(leader.directory, "holdfast-a-20261125T120000Z.backup");
+        await rm(oldest);
+        await mkdir(oldest);
+      }
+    };
+    leader.nowMs += hour;
+    await expect(leader.duty(1).run(context)).rejects.toThrow(/holdfast-a-20261125T120000Z/);
+    expect(leader.store.auditOf(systemInstance).at(-1)).toMatchObject({
+      action: "backup.delete",
+      outcome: "failure",
+      reason: expect.stringContaining("holdfast-a-20261125T120000Z.backup"),
+    });
   });
 
   test("go on, once, after the clock was set back", async () => {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { Ids, ObjectStore } from "@holdfast/engine";
+import { type AuditEvent, type Ids, type ObjectStore, systemInstance } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { reasonOf } from "../start-error.ts";
 import { readBackupKeys } from "./backup-keys.ts";
@@ -11,7 +11,7 @@ import { backupName, dueAfter, retire, type Schedule } from "./schedule.ts";
 export interface ScheduledBackupsOptions {
   readonly source: BackupSource;
   /** Where the record of backups lies. */
-  readonly store: Pick<ObjectStore, "read" | "commit">;
+  readonly store: Pick<ObjectStore, "read" | "commit" | "appendAudit">;
   readonly keyFile: string;
   readonly directory: string;
   readonly schedule: Schedule;
@@ -50,7 +50,7 @@ export class ScheduledBackups implements Duty {
       throw error;
     }
     const { directory, keep } = this.#options;
-    await retire(directory, source.region, keep, wallMs());
+    await retire(directory, source.region, keep, wallMs(), this.#evident);
     return { done: 1, left: 0 };
   };
 
@@ -79,6 +79,23 @@ export class ScheduledBackups implements Duty {
     }
   }
 
+  /** Deletes an old backup between its events: without evidence nothing is deleted. */
+  readonly #evident = async (file: string, remove: () => Promise<void>): Promise<void> => {
+    const { store, ids, wallMs } = this.#options;
+    const fixed = { action: "backup.delete", initiator: "schedule", target: file } as const;
+    const requestId = ids.uuid();
+    const append = (ended: Pick<AuditEvent, "outcome" | "reason">) =>
+      store.appendAudit(systemInstance, [{ ...fixed, requestId, time: wallMs(), ...ended }], true);
+    await append({ outcome: "pending" });
+    try {
+      await remove();
+    } catch (error) {
+      await append({ outcome: "failure", reason: reasonOf(error) });
+      throw error;
+    }
+    await append({ outcome: "success" });
+  };
+
   async #note(run: BackupRun): Promise<void> {
     const { store, source, ids } = this.#options;
     const event = {
@@ -86,9 +103,10 @@ export class ScheduledBackups implements Duty {
       action: "backup.create",
       outcome: run.ok ? "success" : "failure",
       initiator: "schedule",
+      target: run.file,
       requestId: ids.uuid(),
       ...(run.reason !== "" && { reason: run.reason }),
-      detail: { file: run.file, records: run.records, bytes: run.bytes },
+      detail: { records: run.records, bytes: run.bytes },
     } as const;
     await noteRun(store, source.region, run, [event]);
   }

@@ -51,12 +51,16 @@ export async function backupsIn(folder: string, region: string): Promise<readonl
   return found;
 }
 
-/** Deletes all but the newest `keep` scheduled backups of a region, and what interrupted ones left; answers which. */
+/**
+ * Deletes all but the newest `keep` scheduled backups of a region, and what interrupted ones left; answers which. Each
+ * backup's deletion is done by `evident`, which calls what it is given.
+ */
 export async function retire(
   folder: string,
   region: string,
   keep: number,
   wallMs: number,
+  evident: (file: string, remove: () => Promise<void>) => Promise<void> = (_, remove) => remove(),
 ): Promise<readonly string[]> {
   const backups = await backupsIn(folder, region);
   const old = backups.slice(0, Math.max(0, backups.length - keep));
@@ -66,12 +70,15 @@ export async function retire(
     const stats = await lstat(join(folder, name)).catch(() => undefined);
     if (stats?.isFile() === true && wallMs - stats.mtimeMs > partialAgeMs) partial.push(name);
   }
-  for (const name of [...old, ...partial]) {
-    await unlink(join(folder, name)).catch((error: unknown) => {
-      if (codeOf(error) !== "ENOENT") throw new ArchiveFault(`${name}: ${wordsFor(error)}`);
-    });
-  }
+  for (const name of partial) await remove(folder, name);
+  for (const name of old) await evident(join(folder, name), () => remove(folder, name));
   return [...old, ...partial];
+}
+
+async function remove(folder: string, name: string): Promise<void> {
+  await unlink(join(folder, name)).catch((error: unknown) => {
+    if (codeOf(error) !== "ENOENT") throw new ArchiveFault(`${name}: ${wordsFor(error)}`);
+  });
 }
 
 async function isArchive(file: string): Promise<boolean> {

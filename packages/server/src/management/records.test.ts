@@ -18,8 +18,9 @@ function world(store: MemoryOwnStore = new MemoryOwnStore(), meddle?: () => Prom
   const taken: ManagedObject[] = [];
   const asked: (CommitOptions | undefined)[] = [];
   let ids = 0;
-  const through: Pick<ObjectStore, "read" | "commit"> = {
+  const through: Pick<ObjectStore, "read" | "commit" | "appendAudit"> = {
     read: (instance, wanted) => store.read(instance, wanted),
+    appendAudit: (instance, events) => store.appendAudit(instance, events),
     commit: async (instance, changes, audit, options) => {
       asked.push(options);
       await meddle?.();

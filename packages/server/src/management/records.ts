@@ -21,6 +21,7 @@ import {
   withDestroyed,
   withFields,
 } from "@holdfast/engine";
+import { beforeWriting } from "./dry-run.ts";
 import type { Presence } from "./presence.ts";
 import { refusalOf } from "./refusals.ts";
 import type { SystemView } from "./system-view.ts";
@@ -54,7 +55,7 @@ export interface RecordsOptions {
   readonly region: string;
   /** The other regions that are not retired. */
   readonly others: () => readonly string[];
-  readonly store: Pick<ObjectStore, "read" | "commit">;
+  readonly store: Pick<ObjectStore, "read" | "commit" | "appendAudit">;
   readonly view: Pick<SystemView, "take">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly ids: Pick<Ids, "uuid">;
@@ -104,6 +105,14 @@ export class Records {
     return this.#update(type, id, audit, options, (record, document) => {
       const fields = edit(document);
       return fields === undefined ? record : withFields(record, fields, this.#now());
+    });
+  }
+
+  /** Evidence of what changes no document; durable when it resolves. */
+  async leaveEvidence(audit: readonly AuditEvent[]): Promise<void> {
+    beforeWriting();
+    await this.#options.store.appendAudit(systemInstance, audit, true).catch((error: unknown) => {
+      throw unavailable(error);
     });
   }
 
@@ -165,6 +174,7 @@ export class Records {
     audit: Evidence,
     { agreed, taken }: WriteOptions,
   ): Promise<Extract<CommitOutcome, { readonly kind: "committed" | "conflict" }>> {
+    beforeWriting();
     const { store } = this.#options;
     const events = typeof audit === "function" ? audit(documentOf(after)) : audit;
     let outcome: CommitOutcome;
@@ -209,6 +219,7 @@ export class Records {
   }
 
   async #unchanged(record: ManagedObject): Promise<WrittenRecord> {
+    beforeWriting();
     const { view, presence, region } = this.#options;
     view.take([record]);
     const regions = (await presence?.ofOne(record.uniqueIdentifier)) ?? { [region]: "applied" };

@@ -57,6 +57,14 @@ export function keysOrder(fields: Fields, region: string): KeysOrder | undefined
   return parsedText(order, fields[keysField(region)]);
 }
 
+/** Why an instance's keys are closed where an administrator shredded them; undefined where nobody did. */
+export function shreddedReason(fields: Fields, region: string): string | undefined {
+  const last = keysOrder(fields, region);
+  if (last?.keys !== "shredded") return undefined;
+  const at = new Date(last.atMs).toISOString();
+  return `its keys were shredded by ${last.by} at ${at}; revalidate the root of trust to open them again`;
+}
+
 /** As a record's field. */
 export function stateText(of: RegionState): string {
   return JSON.stringify(state.parse(of));

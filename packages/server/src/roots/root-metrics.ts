@@ -1,4 +1,5 @@
 import type { Clock, InstanceKeyRing, KeyRingStatus } from "@holdfast/engine";
+import { shreddedReason } from "./region-state.ts";
 import { reportOf } from "./root-report.ts";
 import type { Roots } from "./roots.ts";
 
@@ -35,8 +36,19 @@ export function readingsOf({
         return [root.kind, name, root.health.ok === false ? 0 : 1] as const;
       }),
     instanceKeys: () => {
-      const all = [...keyRing.statuses().values()];
-      return states.map((state) => [state, all.filter((one) => one.state === state).length]);
+      // By the order, which is there also after a restart, when no key was asked for yet.
+      const shredded = new Set(
+        roots
+          .instances()
+          .filter((each) => shreddedReason(roots.document(each)?.fields ?? {}, region)),
+      );
+      const others = [...keyRing.statuses()].filter(([instance]) => !shredded.has(instance));
+      return states.map((state) => [
+        state,
+        state === "shredded"
+          ? shredded.size
+          : others.filter(([, one]) => one.state === state).length,
+      ]);
     },
     graceLeft: () => {
       const ends = [...keyRing.statuses().values()].flatMap(({ state, graceUntilMs }) =>

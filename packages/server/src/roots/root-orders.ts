@@ -22,7 +22,7 @@ export interface RootOrdersOptions {
   readonly here: RegionRoots;
   readonly commands: Pick<PeerCommands, "others" | "ask">;
   readonly roots: Pick<Roots, "document">;
-  readonly records: Pick<Records, "change">;
+  readonly records: Pick<Records, "change" | "leaveEvidence">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly newId: () => string;
 }
@@ -122,11 +122,10 @@ export class RootOrders {
 
   /** The same by an administrator's order, which the other region's plaintext may serve where a root of trust is lost. */
   async rewrap(actor: Actor, instance: string): Promise<number> {
-    const { records } = this.#options;
     const { rewrapped } = await this.settle(instance, this.regions, true);
     const detail = { rewrapped };
     const events = this.#events(actor, "root.rewrap", instance, detail);
-    await records.change(systemTypes.Instance, instanceRecordId(instance), () => undefined, events);
+    await this.#options.records.leaveEvidence(events);
     return rewrapped;
   }
 

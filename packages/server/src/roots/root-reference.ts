@@ -1,3 +1,4 @@
+import { secretPlace } from "@holdfast/admin";
 import { z } from "zod";
 import { parsedText } from "../management/parsed-text.ts";
 
@@ -76,9 +77,4 @@ export function shownReference(of: RootReference): Record<string, string> {
   return Object.fromEntries(
     Object.entries(shown).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
   );
-}
-
-function secretPlace(secret: z.output<typeof storedSecret>): string {
-  if ("env" in secret) return `environment variable ${secret.env}`;
-  return "file" in secret ? `file ${secret.file}` : "sealed";
 }

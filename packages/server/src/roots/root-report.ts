@@ -1,6 +1,6 @@
 import type { Contract, Reply } from "@holdfast/admin";
 import type { WrappedKek } from "@holdfast/engine";
-import { regionState } from "./region-state.ts";
+import { regionState, shreddedReason } from "./region-state.ts";
 import { namedRoots } from "./root-reference.ts";
 import type { Roots } from "./roots.ts";
 
@@ -37,7 +37,9 @@ export function reportOf(
       (wrap) => !unknown && (wrap.rootOfTrust !== root || wrap.rootKeyVersion !== currentVersion),
     ).length;
     const name = fields["name"] ?? "";
-    return { instance, name, region, root, currentVersion, versions, stale };
+    const crkState = state?.crkState ?? "unchecked";
+    const keys = shreddedReason(fields, region) === undefined ? crkState : "shredded";
+    return { instance, name, region, root, state: keys, currentVersion, versions, stale };
   });
 }
 

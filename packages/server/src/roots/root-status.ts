@@ -1,6 +1,6 @@
 import type { Contract, Reply } from "@holdfast/admin";
 import type { Document, KeyRingStatus } from "@holdfast/engine";
-import { type RegionState, regionState } from "./region-state.ts";
+import { type RegionState, regionState, shreddedReason } from "./region-state.ts";
 import { namedRoots, shownReference } from "./root-reference.ts";
 
 /** An instance's root of trust in one region, as the API shows it. */
@@ -15,13 +15,15 @@ export function rootStatusOf(
 ): RootStatus {
   const { current } = namedRoots(fields, region);
   const state = regionState(fields, region);
+  const shredded = shreddedReason(fields, region);
   const graceUntilMs = own?.graceUntilMs ?? state?.graceUntilMs;
   return {
     type: current?.type ?? kindUnlessNamed,
     name: current?.name ?? state?.root ?? "",
     origin: current === undefined ? "configuration" : "instance",
-    state: state?.crkState ?? "unchecked",
-    reason: reasonOf(state, own),
+    // An order is true at once, the leader's finding is from its last look.
+    state: shredded === undefined ? (state?.crkState ?? "unchecked") : "shredded",
+    reason: shredded ?? reasonOf(state, own),
     version: state?.version ?? "",
     ...(state !== undefined && { checkedAt: new Date(state.atMs).toISOString() }),
     ...(graceUntilMs !== undefined && { graceUntil: new Date(graceUntilMs).toISOString() }),

@@ -5,7 +5,7 @@ import {
   RootOfTrustError,
   systemTypes,
 } from "@holdfast/engine";
-import { managementEvent } from "../audit/management-event.ts";
+import { managementEvent, managementEvents } from "../audit/management-event.ts";
 import { instanceRecordId, type Records } from "../management/records.ts";
 import { reasonOf } from "../start-error.ts";
 import { keyOf } from "./open-roots.ts";
@@ -140,20 +140,38 @@ export class ValidateRoots {
       systemTypes.Instance,
       instanceRecordId(instance),
       () => ({ [stateField(region)]: stateText(state) }),
-      fails && state.crkState !== "shredded" ? [this.#failed(instance, state)] : [],
+      [
+        ...(fails && state.crkState !== "shredded" ? [this.#failed(instance, state)] : []),
+        ...(known !== undefined && isRotated(known, state) ? this.#rotated(instance, state) : []),
+      ],
     );
   }
 
   #failed(instance: string, { crkState, reason, root }: RegionState): AuditEvent {
-    const { clock, node, requestId, region, roots } = this.#options;
-    const actor = { principal: { name: node, id: node }, requestId: requestId() };
-    const name = roots.document(instance)?.fields["name"];
-    const target = { id: instance, instance, ...(name !== undefined && { name }) };
+    const { clock, region } = this.#options;
+    const { actor, target } = this.#about(instance);
     return managementEvent(actor, "root.fail", "failure", target, {
       timeMs: clock.wallMs(),
       reason: crkState,
       detail: { region, root, reason },
     });
+  }
+
+  /** Root keys are rotated at key managers, in tokens and in files; here it is noticed. */
+  #rotated(instance: string, { root, version }: RegionState): readonly AuditEvent[] {
+    const { clock, region } = this.#options;
+    const { actor, target } = this.#about(instance);
+    const detail = { region, root, version };
+    return managementEvents(actor, "root.rotate", target, { timeMs: clock.wallMs(), detail });
+  }
+
+  #about(instance: string) {
+    const { node, requestId, roots } = this.#options;
+    const name = roots.document(instance)?.fields["name"];
+    return {
+      actor: { principal: { name: node, id: node }, requestId: requestId() },
+      target: { id: instance, instance, ...(name !== undefined && { name }) },
+    };
   }
 
   async #stateOf(instance: string, finding: Finding): Promise<RegionState> {
@@ -230,4 +248,10 @@ function sameState(one: RegionState, other: RegionState): boolean {
 function statusOf(wanted: string | undefined): RegionState["status"] {
   if (wanted === "Installing" || wanted === "Removing" || wanted === "Deleted") return wanted;
   return "Inactive";
+}
+
+/** Whether the same root key has another version than when it was last seen. */
+function isRotated(known: RegionState, { root, version, crkState }: RegionState): boolean {
+  const seen = known.version !== "" && known.root === root && crkState === "usable";
+  return seen && known.version !== version;
 }

@@ -42,7 +42,7 @@ export class StoreInMemory extends MemoryOwnStore {
 export interface MemoryRegion {
   readonly name: string;
   readonly own: StoreInMemory;
-  readonly store: Pick<ObjectStore, "read" | "commit">;
+  readonly store: Pick<ObjectStore, "read" | "commit" | "appendAudit">;
   readonly view: SystemView;
   readonly records: Records;
   readonly commands: PeerCommands;
@@ -178,6 +178,7 @@ export class MemoryRegions implements AsyncDisposable {
     const merging = { from: peer.region, timers, observe: () => undefined };
     return {
       read: (instance, wanted) => own.read(instance, wanted),
+      appendAudit: (instance, events) => own.appendAudit(instance, events),
       commit: async (instance, changes, audit, { agreed = false } = {}): Promise<CommitOutcome> => {
         if (agreed) {
           if (!this.linked)

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Peer } from "@holdfast/regions";
 import { reasonOf } from "../../start-error.ts";
 import { within } from "../../within.ts";
@@ -59,10 +60,13 @@ export async function storeChecks({ own, healthLines }: SystemSources): Promise<
   ];
 }
 
-/** Who leads the region. */
-export function leaderChecks({ readings }: SystemSources): Check[] {
-  const leads = readings.leads();
-  if (leads === undefined) {
+const electionMs = 5_000;
+const lookAgainMs = 250;
+
+/** Who leads the region, and the lock masters that decide it. */
+export async function leaderChecks(sources: SystemSources): Promise<Check[]> {
+  const { readings, lockMasters } = sources;
+  if (readings.leads() === undefined || lockMasters === undefined) {
     return [
       warning(
         "leader",
@@ -71,12 +75,37 @@ export function leaderChecks({ readings }: SystemSources): Check[] {
       ),
     ];
   }
-  return [
-    ok(
-      "leader",
-      leads ? "this node leads its region" : "another node leads, or an election is under way",
-    ),
-  ];
+  const look = await electedWithin(sources, lockMasters);
+  const { masters, answering, held } = look;
+  const mend = "start them; `locks` names them, and docs/runbook.md has HoldfastNoLeader";
+  const gone = `${masters - answering} of ${masters} lock masters do not answer`;
+  const all =
+    answering === masters
+      ? ok("lock masters", `all ${masters} answer`)
+      : answering > masters / 2
+        ? warning("lock masters", gone, mend)
+        : failed("lock masters", `${gone}: nobody can be elected`, mend);
+  if (readings.leads() === true) return [ok("leader", "this node leads its region"), all];
+  if (held) return [ok("leader", "another node leads the region"), all];
+  const nobody = failed(
+    "leader",
+    "nobody leads the region: nothing is caught up, rotated, shipped or backed up",
+    "look at the lock masters, and at the other nodes; docs/runbook.md has HoldfastNoLeader",
+  );
+  return [nobody, all];
+}
+
+/** An election takes a moment: it is looked at again before anybody is told that nobody leads. */
+async function electedWithin(
+  { readings, monotonicMs }: SystemSources,
+  lockMasters: NonNullable<SystemSources["lockMasters"]>,
+) {
+  const untilMs = monotonicMs() + electionMs;
+  for (;;) {
+    const look = await lockMasters();
+    if (look.held || readings.leads() === true || monotonicMs() >= untilMs) return look;
+    await sleep(lookAgainMs);
+  }
 }
 
 /** The other region, and its clock. */

@@ -1,5 +1,6 @@
 import type { Handlers } from "@holdfast/admin";
 import type { OwnStore } from "@holdfast/engine";
+import type { LockLook } from "@holdfast/redis";
 import type { Peer } from "@holdfast/regions";
 import type { Config } from "../../config-table.ts";
 import type { SystemView } from "../../management/system-view.ts";
@@ -15,6 +16,8 @@ export interface SystemSources {
   readonly own: Pick<OwnStore, "state" | "reservations" | "quarantined" | "levels" | "cursor">;
   readonly peers: readonly Pick<Peer, "region" | "state" | "hello" | "position">[];
   readonly view: Pick<SystemView, "documents" | "freshAtMs">;
+  /** What the lock masters say of the leader's lock; undefined where none are named. */
+  readonly lockMasters?: (() => Promise<LockLook>) | undefined;
   readonly wallMs: () => number;
   readonly monotonicMs: () => number;
 }

@@ -107,7 +107,7 @@ async function expectOpen(): Promise<void> {
 describe("the deletion of an instance", () => {
   test("ends access, keys and objects in both regions, for ever", async () => {
     for (const region of regions.both) await create(region);
-    await deleteAt(regions.a);
+    await deleteAt(regions.a, true);
     for (const region of regions.both) expect(await create(region)).toBeUndefined();
     await settled();
     expect(await objectsOf(regions.b)).toHaveLength(2);
@@ -120,10 +120,28 @@ describe("the deletion of an instance", () => {
     await create(regions.b, active);
     regions.linked = true;
     const failure = deleteAt(regions.a);
-    await expect(failure).rejects.toEqual(refused("activeKeys"));
-    await expect(failure).rejects.toMatchObject({ extra: { active: { a: 3, b: 4 } } });
+    await expect(failure).rejects.toEqual(refused("keysRemain"));
+    await expect(failure).rejects.toMatchObject({ extra: { states: { Active: 4 } } });
+    await expect(failure).rejects.toThrow("exist: 3 Active in region a; 4 Active in region b;");
     await expectOpen();
     await deleteAt(regions.b, true);
+    await settled();
+    await expectGone();
+  });
+
+  const at = { time: 5, region: "b" } as const;
+  test.each<[string, ManagedObject["facts"]]>([
+    ["PreActive", {}],
+    ["Active", active],
+    ["Deactivated", { ...active, deactivated: at }],
+    ["Compromised", { ...active, compromised: at }],
+  ])("with a %s key is refused, and leaves everything as it was", async (state, facts) => {
+    await create(regions.b, facts);
+    const failure = deleteAt(regions.a);
+    await expect(failure).rejects.toEqual(refused("keysRemain"));
+    await expect(failure).rejects.toMatchObject({ extra: { states: { [state]: 1 } } });
+    await expectOpen();
+    await deleteAt(regions.a, true);
     await settled();
     await expectGone();
   });
@@ -156,7 +174,7 @@ describe("the deletion of an instance", () => {
     regions.linked = false;
     const alone = await create(regions.b);
     regions.linked = true;
-    await deleteAt(regions.a);
+    await deleteAt(regions.a, true);
     // What came late: a copy that lives still, and a wrap made a moment after.
     const [before] = await regions.b.own.read(instance, [alone ?? ""]);
     expect(before?.object.material).toBeDefined();
@@ -175,7 +193,7 @@ describe("the deletion of an instance", () => {
     expect(ids.toSorted()).toEqual([id, alone].toSorted());
   });
 
-  test("counts when nothing can become Active any more", async () => {
+  test("counts when nothing can be made any more", async () => {
     const tries: Promise<string | undefined>[] = [];
     regions.b.step = (step) => {
       if (step !== "recount" && step !== "decide") return;
@@ -217,7 +235,7 @@ describe("a node that dies", () => {
   test.each(deletionSteps.flatMap((step) => [[step, true] as const, [step, false] as const]))(
     "before the step %s (forced: %s) leaves what leaders finish, or drop",
     async (step: DeletionStep, force: boolean) => {
-      await create(regions.b, force ? active : {});
+      if (force) await create(regions.b, active);
       const died = new Error(`died before ${step}`);
       regions.a.step = (now) => {
         // From then on the node does nothing any more, not even tell.
@@ -261,7 +279,7 @@ describe("a creation that races with a deletion", () => {
     const deleted = await deleting.then(
       () => true,
       (error: unknown) => {
-        expect(error).toEqual(refused("activeKeys"));
+        expect(error).toEqual(refused("keysRemain"));
         return false;
       },
     );
@@ -290,7 +308,7 @@ describe("a creation that races with a deletion", () => {
     let made = 0;
     for (let round = 0; round < 30; round += 1) {
       await afresh();
-      const { ids, deleted } = await race(round, {}, round % 3 === 0);
+      const { ids, deleted } = await race(round, {}, true);
       expect(deleted).toBe(true);
       made += ids.length;
       await expectGone();
@@ -302,11 +320,11 @@ describe("a creation that races with a deletion", () => {
     expect(made).toBeGreaterThan(30);
   });
 
-  test("of Active keys ends it, unless none was acknowledged", async () => {
+  test("of keys ends it, unless none was acknowledged or it is forced", async () => {
     const outcomes = new Set<boolean>();
     for (let round = 0; round < 30; round += 1) {
       await afresh();
-      const { ids, deleted } = await race(round, active, false);
+      const { ids, deleted } = await race(round, round % 2 === 0 ? active : {}, false);
       outcomes.add(deleted);
       if (deleted) {
         expect(ids).toEqual([]);

@@ -8,6 +8,7 @@ import {
   type OwnStore,
   readDocument,
   readKekRecord,
+  type State,
   type StateCounts,
   StoreUnavailable,
   systemInstance,
@@ -53,8 +54,11 @@ export const deletionSteps = [
 /** One of them. */
 export type DeletionStep = (typeof deletionSteps)[number];
 
-/** Active objects by region. */
-export type ActiveCounts = Readonly<Record<string, number>>;
+/** By region, how many objects are in each state that still opens data. */
+export type KeyCounts = Readonly<Record<string, Readonly<Partial<Record<State, number>>>>>;
+
+/** States of objects whose material is there: deleting the instance makes it unreadable for ever. */
+const readableStates: readonly State[] = ["PreActive", "Active", "Deactivated", "Compromised"];
 
 const triesMax = 16;
 /** Records that are deleted at the same time: each waits for both regions. */
@@ -86,7 +90,7 @@ export class Deletion {
     try {
       await this.#settle(entry.id, removal, actor);
     } catch (error) {
-      if (isActiveKeys(error)) throw error;
+      if (isKeysRemain(error)) throw error;
       const dropped = await this.drop(entry.id, removal).then(
         () => true,
         () => false,
@@ -97,14 +101,14 @@ export class Deletion {
     }
   }
 
-  /** Goes on with a deletion that nobody carries on: finishes it, or drops it where Active keys exist. */
+  /** Goes on with a deletion that nobody carries on: finishes it, or drops it where keys remain. */
   async resume(instance: string, removal: Removal): Promise<void> {
     const actor = leaderFor(removal);
     if (removal.phase === "reserved") {
       try {
         await this.#settle(instance, removal, actor);
       } catch (error) {
-        if (isActiveKeys(error)) return;
+        if (isKeysRemain(error)) return;
         throw error;
       }
     }
@@ -144,15 +148,18 @@ export class Deletion {
     await Promise.all([this.#options.statuses.follow(instance), ...ask]);
   }
 
-  /** How many Active objects each region's own store has. */
-  async active(instance: string): Promise<ActiveCounts> {
+  /** How many objects each region's own store has that are not destroyed. */
+  async remaining(instance: string): Promise<KeyCounts> {
     const { region, commands } = this.#options;
     const others = commands.others.map(async (other) => {
       const { states } = await commands.ask(other, "countStates", { instance });
-      return [other, activeIn(other, states)] as const;
+      return [other, remainingIn(other, states)] as const;
     });
     const states = await this.#counts(instance);
-    const counted = [[region, activeIn(region, states)] as const, ...(await Promise.all(others))];
+    const counted = [
+      [region, remainingIn(region, states)] as const,
+      ...(await Promise.all(others)),
+    ];
     return Object.fromEntries(counted);
   }
 
@@ -249,12 +256,12 @@ export class Deletion {
     await this.#decide(instance, removal, actor);
   }
 
-  /** Nothing can become Active any more: what is counted now is all there is. */
+  /** Nothing can be made any more: what is counted now is all there is. */
   async #recount(instance: string, removal: Removal): Promise<void> {
-    const active = await this.active(instance);
-    if (!hasActive(active)) return;
+    const remaining = await this.remaining(instance);
+    if (!hasKeys(remaining)) return;
     await this.drop(instance, removal);
-    throw activeKeys(active);
+    throw keysRemain(remaining);
   }
 
   async #decide(instance: string, removal: Removal, actor: Actor): Promise<void> {
@@ -355,12 +362,18 @@ export class Deletion {
   }
 }
 
-function isActiveKeys(error: unknown): boolean {
-  return error instanceof ManagementError && error.code === "activeKeys";
+function isKeysRemain(error: unknown): boolean {
+  return error instanceof ManagementError && error.code === "keysRemain";
 }
 
-function activeIn(region: string, states: Readonly<Record<string, number>> | undefined): number {
-  if (states !== undefined) return states["Active"] ?? 0;
+function remainingIn(
+  region: string,
+  states: Readonly<Record<string, number>> | undefined,
+): KeyCounts[string] {
+  if (states !== undefined) {
+    const counts = readableStates.map((state) => [state, states[state] ?? 0] as const);
+    return Object.fromEntries(counts.filter(([, count]) => count > 0));
+  }
   const detail = `region ${region} is still counting its keys: try again in a moment, or delete with force`;
   throw new ManagementError("storeUnavailable", detail);
 }
@@ -400,17 +413,24 @@ function refused(error: unknown): never {
   throw error instanceof StoreUnavailable ? refusalOf(error) : error;
 }
 
-/** The refusal that says how many Active keys there are, and where. */
-export function activeKeys(active: ActiveCounts): ManagementError {
-  const said = Object.entries(active)
-    .toSorted(([one], [other]) => (one < other ? -1 : 1))
-    .map(([region, count]) => `${count} in region ${region}`)
-    .join(", ");
-  const detail = `Active keys exist: ${said}; revoke them, or delete with force and the instance's name typed again`;
-  return new ManagementError("activeKeys", detail, { active });
+/** The refusal that says how many keys would become unreadable, in which state and where. */
+export function keysRemain(remaining: KeyCounts): ManagementError {
+  const regions = Object.entries(remaining).toSorted(([one], [other]) => (one < other ? -1 : 1));
+  const told = regions.map(([region, states]) => {
+    const counts = Object.entries(states).map(([state, count]) => `${count} ${state}`);
+    return `${counts.length === 0 ? "none" : counts.join(", ")} in region ${region}`;
+  });
+  // Both regions have a copy of each key.
+  const most = readableStates.map((state) => {
+    const counts = regions.map(([, states]) => states[state] ?? 0);
+    return [state, Math.max(0, ...counts)] as const;
+  });
+  const states = Object.fromEntries(most.filter(([, count]) => count > 0));
+  const detail = `keys that are not destroyed exist: ${told.join("; ")}; what is encrypted under them could never be decrypted again: destroy them first, or delete with force and the instance's name typed again`;
+  return new ManagementError("keysRemain", detail, { states });
 }
 
-/** Whether any region has Active objects. */
-export function hasActive(active: ActiveCounts): boolean {
-  return Object.values(active).some((count) => count > 0);
+/** Whether any region has objects that are not destroyed. */
+export function hasKeys(remaining: KeyCounts): boolean {
+  return Object.values(remaining).some((states) => Object.keys(states).length > 0);
 }

@@ -8,12 +8,13 @@ import {
 } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
 import type { RootOrders } from "../../roots/root-orders.ts";
+import { beforeWriting } from "../dry-run.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
 import { pageBy } from "../paging.ts";
 import { instanceRecordId, type Records } from "../records.ts";
 import type { SystemView } from "../system-view.ts";
 import type { ConfigureInstance } from "./configure.ts";
-import { activeKeys, type Deletion, hasActive } from "./deletion.ts";
+import { type Deletion, hasKeys, keysRemain } from "./deletion.ts";
 import { type InstanceEntry, instanceClaims, readInstance } from "./instance-entry.ts";
 import { type ShowInstances, type ShownInstance, wholeStatus } from "./show-instance.ts";
 
@@ -209,11 +210,12 @@ async function remove(deps: InstanceHandlersDeps, call: CallOf<"deleteInstance">
       );
     }
     if (!force) {
-      const active = await deletion.active(entry.id);
-      if (hasActive(active)) throw activeKeys(active);
+      const remaining = await deletion.remaining(entry.id);
+      if (hasKeys(remaining)) throw keysRemain(remaining);
     }
     await deletion.decide(entry, force, call);
   }
+  beforeWriting();
   const erased = await finished(deps, entry);
   const now = view.get(systemTypes.Instance, instanceRecordId(entry.id));
   const [answer] = now === undefined ? [] : await deps.show.show([now]);

@@ -1,7 +1,7 @@
 import type { Contract, Reply } from "@holdfast/admin";
 import type { Document, KeyRingStatus, OwnStore } from "@holdfast/engine";
 import type { Instance } from "../../instances.ts";
-import { regionState } from "../../roots/region-state.ts";
+import { keysField, regionState, shreddedReason } from "../../roots/region-state.ts";
 import { namedRoots } from "../../roots/root-reference.ts";
 import { type RootStatus, rootStatusOf } from "../../roots/root-status.ts";
 import type { InstanceIndex } from "../instance-index.ts";
@@ -111,9 +111,24 @@ export class ShowInstances {
 }
 
 /** Its status, as all regions together are to have it. */
-export function wholeStatus({ deleted, wanted, origin }: InstanceEntry): ShownInstance["status"] {
+export function wholeStatus({
+  deleted,
+  wanted,
+  origin,
+  fields,
+}: InstanceEntry): ShownInstance["status"] {
   if (deleted) return "Deleted";
+  if (wanted !== "Removing" && isShredded(fields)) return "Inactive";
   return wanted ?? (origin === "configuration" ? "Installed" : "Inactive");
+}
+
+/** Whether an administrator shredded its keys, in any region. */
+function isShredded(fields: InstanceEntry["fields"]): boolean {
+  return Object.keys(fields).some(
+    (field) =>
+      field.startsWith(keysField("")) &&
+      shreddedReason(fields, field.slice(keysField("").length)) !== undefined,
+  );
 }
 
 /** How many instances have which status, those that were deleted left out. */
@@ -143,6 +158,8 @@ function regionStatus(
   if (isPending && state === undefined && entry.origin === "order") {
     return { status: "Installing", reason: "the region has not got it yet" };
   }
+  const shredded = shreddedReason(entry.fields, region);
+  if (shredded !== undefined) return { status: "Inactive", reason: shredded };
   if (status === "Inactive") return { status, reason: "its root of trust is not configured" };
   if (state === undefined) {
     const reason = "its root of trust was not looked at there yet";
@@ -157,10 +174,12 @@ function wholeReason(
 ): ShownInstance["reason"] {
   if (entry.removal !== undefined && !entry.deleted) {
     const { phase } = entry.removal;
-    return phase === "decided" ? "it is being deleted" : "its Active keys are being counted";
+    return phase === "decided" ? "it is being deleted" : "its keys are being counted";
   }
   const status = wholeStatus(entry);
-  if (status === "Inactive") return "its root of trust is not configured";
+  if (status === "Inactive" && !isShredded(entry.fields)) {
+    return "its root of trust is not configured";
+  }
   return Object.entries(regions)
     .filter(([, { reason, status: there }]) => reason !== "" && there !== "Deleted")
     .map(([region, { reason }]) => `region ${region}: ${reason}`)

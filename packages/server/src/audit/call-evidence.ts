@@ -1,15 +1,22 @@
 import { type Call, type Handlers, ManagementError } from "@holdfast/admin";
 import { type Clock, type ObjectStore, systemInstance } from "@holdfast/engine";
 import type { NodeObserver } from "../events.ts";
+import { isDryRun } from "../management/dry-run.ts";
 import type { ManagementAction } from "./actions.ts";
 import { type ManagementTarget, managementEvent } from "./management-event.ts";
 
-/** What refusals are written with. */
-export interface RefusalsOptions {
+/** What evidence of calls is written with. */
+export interface CallEvidenceOptions {
   readonly store: Pick<ObjectStore, "appendAudit">;
   readonly clock: Clock;
   readonly observe: NodeObserver;
 }
+
+/** Operations that change nothing, and whose success is worth an event. */
+const reads = {
+  readCertificate: "certificate.read",
+  retrieveRootKeys: "root.list",
+} as const satisfies { readonly [Name in keyof Handlers]?: ManagementAction };
 
 /** What was wanted by each operation that changes something; what is refused of keys, the engine writes. */
 const wanted: { readonly [Name in keyof Handlers]?: ManagementAction } = {
@@ -29,44 +36,56 @@ const wanted: { readonly [Name in keyof Handlers]?: ManagementAction } = {
   revalidateRoot: "root.revalidate",
   shredInstance: "root.shred",
   rewrapRoot: "root.rewrap",
-  retrieveRootKeys: "root.list",
+  ...reads,
 };
 
-/** The handlers, whose refusals leave evidence: pending and failure, with the refusal's code. */
-export function withRefusals<Some extends Partial<Handlers>>(
+/**
+ * The handlers with evidence of what no commit tells of: refusals (pending and failure, with the refusal's code), and
+ * reads that are worth an event.
+ */
+export function withCallEvidence<Some extends Partial<Handlers>>(
   handlers: Some,
-  options: RefusalsOptions,
+  options: CallEvidenceOptions,
 ): Some {
   const wrapped = Object.entries(handlers).map(([name, handler]) => {
     const action = wanted[name as keyof Handlers];
     if (action === undefined) return [name, handler];
     const inner = handler as (call: Call) => Promise<unknown>;
-    return [
-      name,
-      (call: Call) => inner(call).catch((error) => refused(call, action, error, options)),
-    ];
+    const read = Object.hasOwn(reads, name);
+    const handled = async (call: Call): Promise<unknown> => {
+      try {
+        const answer = await inner(call);
+        if (read) append(call, action, { outcome: "success" }, options);
+        return answer;
+      } catch (error) {
+        const reason = error instanceof ManagementError ? error.code : "internal";
+        append(call, action, { outcome: "failure", reason }, options);
+        throw error;
+      }
+    };
+    return [name, handled];
   });
   return Object.fromEntries(wrapped) as Some;
 }
 
-async function refused(
+/** Pending and the outcome. Nobody waits for it: a store that is out keeps no caller from the answer. */
+function append(
   call: Call,
   action: ManagementAction,
-  error: unknown,
-  { store, clock, observe }: RefusalsOptions,
-): Promise<never> {
-  const reason = error instanceof ManagementError ? error.code : "internal";
+  ended: { readonly outcome: "success" | "failure"; readonly reason?: string },
+  { store, clock, observe }: CallEvidenceOptions,
+): void {
+  if (isDryRun()) return;
   const target = targetOf(call);
+  const { outcome, ...why } = ended;
   const detail = { timeMs: clock.wallMs() };
   const events = [
     managementEvent(call, action, "pending", target, detail),
-    managementEvent(call, action, "failure", target, { ...detail, reason }),
+    managementEvent(call, action, outcome, target, { ...detail, ...why }),
   ];
-  // Nobody waits for it, and a store that is out keeps nobody from being refused.
   store.appendAudit(systemInstance, events, false).catch((cause: unknown) => {
-    observe({ type: "warning", message: "a refusal could not be audited", cause });
+    observe({ type: "warning", message: `no audit event of ${action} (${outcome})`, cause });
   });
-  throw error;
 }
 
 /** The innermost thing that the path names; of what was to be made, its name. */

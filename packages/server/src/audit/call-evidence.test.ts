@@ -2,7 +2,7 @@ import { type Handlers, ManagementError } from "@holdfast/admin";
 import { MemoryOwnStore, systemInstance } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { systemClock as clock } from "../system.ts";
-import { withRefusals } from "./refusals.ts";
+import { withCallEvidence } from "./call-evidence.ts";
 
 const principal = {
   ...{ name: "ops", id: "1", role: "manager", instances: undefined, remote: "127.0.0.1" },
@@ -12,8 +12,8 @@ const callOf = (params: object, body?: object) =>
 
 test("what is refused to an administrator leaves evidence, and is refused as before", async () => {
   const store = new MemoryOwnStore();
-  const refusal = new ManagementError("activeKeys", "3 keys are Active");
-  const handlers = withRefusals(
+  const refusal = new ManagementError("keysRemain", "3 keys are Active");
+  const handlers = withCallEvidence(
     {
       deleteInstance: () => Promise.reject(refusal),
       addCertificate: () => Promise.reject(new TypeError("secret words")),
@@ -30,7 +30,7 @@ test("what is refused to an administrator leaves evidence, and is refused as bef
   await handlers.deleteUser?.(callOf({ instance: "i1", user: "u" }));
   expect(store.auditOf(systemInstance)).toMatchObject([
     { action: "instance.delete", outcome: "pending", target: "i1", initiator: "ops" },
-    { action: "instance.delete", outcome: "failure", reason: "activeKeys", target: "i1" },
+    { action: "instance.delete", outcome: "failure", reason: "keysRemain", target: "i1" },
     { action: "certificate.create", outcome: "pending", target: "vc" },
     { action: "certificate.create", outcome: "failure", reason: "internal", target: "vc" },
   ]);
@@ -41,10 +41,23 @@ test("a store that is out keeps nobody from being refused", async () => {
   const told: unknown[] = [];
   const refusal = new ManagementError("conflict", "another was faster");
   const store = { appendAudit: () => Promise.reject(new Error("out")) };
-  const { deleteUser } = withRefusals(
+  const { deleteUser } = withCallEvidence(
     { deleteUser: () => Promise.reject(refusal) } as Partial<Handlers>,
     { store, clock, observe: (event) => told.push(event) },
   );
   await expect(deleteUser?.(callOf({ instance: "i", user: "u" }))).rejects.toBe(refusal);
   expect(told).toHaveLength(1);
+});
+
+test("reads that are worth an event leave one", async () => {
+  const store = new MemoryOwnStore();
+  const { readCertificate } = withCallEvidence(
+    { readCertificate: async () => ({ name: "vc" }) } as unknown as Partial<Handlers>,
+    { store, clock, observe: () => undefined },
+  );
+  await readCertificate?.(callOf({ instance: "i1", certificate: "c1" }));
+  expect(store.auditOf(systemInstance)).toMatchObject([
+    { action: "certificate.read", outcome: "pending", target: "c1" },
+    { action: "certificate.read", outcome: "success", target: "c1", detail: { instance: "i1" } },
+  ]);
 });

@@ -1,0 +1,118 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { stringify } from "yaml";
+import { type OrderedKind, OrderRegions, orderedKinds } from "../support/order-roots.ts";
+import { until } from "../support/redis.ts";
+import { patient } from "../support/root-regions.ts";
+import { hasSoftHsm, softHsmMissing } from "../support/softhsm.ts";
+
+const times = { kekCacheMs: 3_000, graceMs: 60_000, revalidateMs: 1_000, deadlineMs: 4_000 };
+const patienceMs = 90_000;
+const kinds = orderedKinds.filter((kind) => kind !== "pkcs11" || hasSoftHsm());
+if (!hasSoftHsm()) test.skip(softHsmMissing, () => {});
+
+let site: OrderRegions;
+
+beforeAll(async () => {
+  site = await OrderRegions.start(times, 1);
+  const urls = site.roots.both.nodes.flatMap(({ name }) => ["--url", site.url(name)]);
+  const files = ["--ca", site.file("ca.pem"), "--token-file", site.file("token")];
+  const { code, err } = await site.run(["profile", "add", "site", ...urls, ...files]);
+  if (code !== 0) throw new Error(err);
+}, 180_000);
+
+afterAll(() => site?.[Symbol.asyncDispose]());
+
+/** Runs `apply` until a busy machine has stopped to say "try again". */
+async function apply(file: string, ...more: readonly string[]) {
+  let said = await site.run(["apply", "-f", file, ...more]);
+  const untilMs = performance.now() + patienceMs;
+  while (said.code === 3 && performance.now() < untilMs) {
+    said = await site.run(["apply", "-f", file, ...more]);
+  }
+  return said;
+}
+
+/** Declares an instance whose secrets lie in files beside the declaration. */
+async function declared(kind: OrderedKind, name: string): Promise<string> {
+  const { regions } = await site.rootFor(kind);
+  const secretFile = kind === "hpcs" ? "b.key" : kind === "pkcs11" ? "pin" : "a.key";
+  const rootOfTrust = Object.fromEntries(
+    Object.entries(regions).map(([region, { apiKey, pin, ...root }]) => [
+      region,
+      {
+        ...root,
+        ...(apiKey !== undefined && { apiKey: { fromFile: secretFile } }),
+        ...(pin !== undefined && { pin: { fromFile: secretFile } }),
+      },
+    ]),
+  );
+  return await site.write(`${kind}.yaml`, stringify({ instances: [{ name, rootOfTrust }] }));
+}
+
+const admin = () => site.roots.admin("a1");
+
+async function installed(instance: string): Promise<void> {
+  await until(
+    `${instance} is Installed`,
+    async () => {
+      const asked = () => admin().call("readInstance", { params: { instance } });
+      return (await patient(asked)).status === "Installed";
+    },
+    patienceMs,
+  );
+}
+
+/** What a move of the root of trust would change: its events, and the roots that the nodes have open. */
+async function moves(): Promise<readonly unknown[]> {
+  const query = { action: "vmware-solutions.kmip-root-key.set", limit: 1000 };
+  const events = () => admin().call<"listEvents">("listEvents", { query });
+  const { items } = await patient(events);
+  const metrics = await site.roots.both.node("a1").metrics();
+  const open = metrics.match(/^holdfast_root_ok\{.*$/gm) ?? [];
+  return [items.length, open.length];
+}
+
+test.each(kinds)(
+  "apply with %s roots changes nothing the second time",
+  async (kind) => {
+    const name = `applied ${kind}`;
+    const file = await declared(kind, name);
+    const dry = await apply(file, "--dry-run");
+    expect(dry).toMatchObject({ code: 0, err: "" });
+    expect(dry.out).toContain(`+ instance ${name} with roots of trust in a, b`);
+    const { items } = await admin().call("listInstances", { query: { name, limit: 10 } });
+    expect(items).toEqual([]);
+    expect(await apply(file)).toMatchObject({ code: 0, err: "" });
+    await installed(name);
+    const before = await moves();
+    const again = await apply(file);
+    expect(again).toMatchObject({ code: 0, err: "" });
+    expect(again.out).not.toMatch(/^[+~-]/m);
+    expect(again.out).not.toContain("with all of its keys");
+    expect(await moves()).toEqual(before);
+    if (kind === "local") return;
+    const sent = await apply(file, "--update-secrets");
+    expect(sent.out).toContain(
+      `done: ~ instance ${name}: API key or PIN of the root of trust in a, b`,
+    );
+    expect(sent.code).toBe(0);
+    await installed(name);
+  },
+  240_000,
+);
+
+test("a dry run refuses what apply would refuse, with the same exit code", async () => {
+  const { regions } = await site.rootFor("key-protect");
+  const wrong = { ...regions.a, apiKey: { fromFile: "b.key" } };
+  const rootOfTrust = { a: wrong, b: { type: "local" } };
+  const file = await site.write(
+    "wrong.yaml",
+    stringify({ instances: [{ name: "wrong", rootOfTrust }] }),
+  );
+  const [dry, real] = [await apply(file, "--dry-run"), await apply(file)];
+  expect(dry.code).toBe(2);
+  expect(dry.err).toMatch(/^holdfast: \+ instance wrong .*nothing was changed\n$/);
+  expect(real).toMatchObject({ code: dry.code, err: dry.err });
+  const { items } = await admin().call("listInstances", { query: { name: "wrong", limit: 10 } });
+  expect(items).toEqual([]);
+}, 240_000);

@@ -1,0 +1,361 @@
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { AdminClient } from "@holdfast/admin";
+import { KmipClient } from "@holdfast/client";
+import { type Attribute, attributeItem, tags } from "@holdfast/kmip";
+import { selfSigned } from "@holdfast/server";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { parse, stringify } from "yaml";
+import { exitCodeOf, exitCodes } from "../../packages/cli/src/exit-codes.ts";
+import { type ActionName, actions } from "../../packages/server/src/audit/actions.ts";
+import { adminClient } from "../support/admin-api.ts";
+import { createKey } from "../support/keys.ts";
+import { OrderRegions } from "../support/order-roots.ts";
+import { until } from "../support/redis.ts";
+import { patient } from "../support/root-regions.ts";
+import { holdfast } from "../support/server-command.ts";
+import { credentialsOf } from "../support/two-regions-clients.ts";
+import { allWell } from "../support/vitals.ts";
+
+const instance = "declared";
+const times = { kekCacheMs: 3_000, graceMs: 20_000, revalidateMs: 1_000, deadlineMs: 4_000 };
+const patienceMs = 60_000;
+/** The least that may be set, so that the bound is reached soon. */
+const entriesMax = 1_000;
+
+let site: OrderRegions;
+let folder: string;
+let client: KmipClient;
+let admin: AdminClient;
+
+const both = () => site.roots.both;
+const configOf = (node: string) => both().node(node).configFile;
+const file = (name: string) => join(folder, name);
+const deep = { timeout: 180_000 };
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "holdfast-actions-"));
+  site = await OrderRegions.start(times, 1);
+  await mkdir(file("backups"));
+  const backup = { keyFile: file("backup.key"), directory: file("backups"), keep: 1 };
+  const config = parse(await readFile(configOf("a1"), "utf8")) as Record<string, unknown>;
+  await writeFile(configOf("a1"), stringify({ ...config, backup, audit: { entriesMax } }));
+  await both().kill("a1");
+  await holdfast("backup", "key", "init", "--config", configOf("a1"));
+  // An older backup, which goes when the scheduled one is made.
+  await holdfast("backup", "create", file("older"), "--config", configOf("a1"));
+  await copyFile(file("older"), file("backups/holdfast-a-20200101T000000Z.backup"));
+  await both().node("a1").start();
+  await allWell(both());
+  admin = site.roots.admin("a1");
+  const { host, kmip } = both().node("a1");
+  const tls = credentialsOf(both(), instance);
+  client = await KmipClient.connect({ endpoints: [`${host}:${kmip}`], tls, version: "2.1" });
+}, 180_000);
+
+afterAll(async () => {
+  await client?.close();
+  await site?.[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Told {
+  readonly action: string;
+  readonly outcome: string;
+  readonly id: string;
+}
+
+/** The newest events of an action, in both regions. */
+async function eventsOf(action: ActionName): Promise<readonly Told[]> {
+  const told = new Map<string, Told>();
+  for (const node of both().nodes.filter(({ running }) => running)) {
+    const query = { action: `vmware-solutions.${actions[action]?.cadf ?? ""}`, limit: 100 };
+    const asked = () => site.roots.admin(node.name).call<"listEvents">("listEvents", { query });
+    const { items } = await patient(asked);
+    for (const event of items as unknown as readonly Told[]) told.set(event.id, event);
+  }
+  return [...told.values()];
+}
+
+const date = (name: "ActivationDate" | "DeactivationDate", inMs: number): Attribute => ({
+  item: attributeItem(name, Math.floor((Date.now() + inMs) / 1000)),
+});
+const named = (text: string): Attribute => ({ item: attributeItem("Description", text) });
+const key = async () => ({ uniqueIdentifier: await createKey(client) });
+
+async function ordered(name: string): Promise<string> {
+  const known = await admin.call("listInstances", { query: { name, limit: 10 } });
+  const [found] = known.items;
+  if (found !== undefined) return found.id;
+  const { regions } = await site.rootFor("key-protect");
+  const body = { name, rootOfTrust: { regions } } as never;
+  const { id } = await patient(() => admin.call<"createInstance">("createInstance", { body }));
+  const installed = async () => {
+    const { status } = await admin.call("readInstance", { params: { instance: id } });
+    return status === "Installed";
+  };
+  await until(`${name} is Installed`, installed, patienceMs);
+  return id;
+}
+
+async function certificateOf(name: string): Promise<string> {
+  const params = { instance: await ordered("tenant") };
+  const { items } = await admin.call("listCertificates", { params, query: { limit: 10 } });
+  const found = items.find((one) => one.name === name);
+  if (found !== undefined) return found.id;
+  const validity = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
+  const { certificate: pem } = await selfSigned({ commonName: name, ...validity });
+  return (await admin.call("addCertificate", { params, body: { name, pem } })).id;
+}
+
+async function user(body: { readonly password: string }): Promise<void> {
+  const params = { instance: await ordered("tenant"), user: "esx" };
+  await admin.call("setUser", { params, body });
+}
+
+/** A copy of a node's configuration with one setting changed. */
+async function altered(node: string, change: Readonly<Record<string, unknown>>): Promise<string> {
+  const config = parse(await readFile(configOf(node), "utf8")) as Record<string, unknown>;
+  const path = join(both().region("a").folder, "altered.yaml");
+  await writeFile(path, stringify({ ...config, ...change }));
+  return path;
+}
+
+/** Region a has no leader meanwhile, so that nothing is chained. */
+async function unled(work: () => Promise<void>): Promise<void> {
+  const leads = async () => /^holdfast_leader 1$/m.test(await both().node("a1").metrics());
+  both().freeze("lock-a");
+  try {
+    await until("nobody leads region a", async () => !(await leads()), patienceMs);
+    await work();
+  } finally {
+    both().thaw("lock-a");
+  }
+}
+
+type Outcome = "success" | "failure";
+
+/** What brings an action about, and how it ends; both ways where `then` does it again. */
+interface Trigger {
+  readonly outcomes: readonly Outcome[];
+  readonly act: () => Promise<unknown>;
+}
+
+const well = (act: () => Promise<unknown>): Trigger => ({ outcomes: ["success"], act });
+const fails = (act: () => Promise<unknown>): Trigger => ({ outcomes: ["failure"], act });
+const bothWays = (act: () => Promise<unknown>): Trigger => ({
+  outcomes: ["success", "failure"],
+  act,
+});
+const refused = (work: Promise<unknown>) => expect(work).rejects.toThrow();
+
+const rootParams = async () => ({ params: { instance: await ordered("tenant") } });
+const command = async (code: number, ...args: readonly string[]) =>
+  expect(await holdfast(...args)).toMatchObject({ code });
+
+/** One row an action. Rows run in this order: what ends something stands last. */
+const triggers: Readonly<Record<ActionName, Trigger>> = {
+  "kmip-key.create": well(key),
+  "kmip-key.register": well(async () => {
+    const { object } = await client.get(await key());
+    if (object === undefined) throw new Error("Get answered no object");
+    const attributes = { attributes: [{ item: attributeItem("CryptographicUsageMask", 12) }] };
+    const request = { objectType: "SymmetricKey", object } as const;
+    await client.register({ ...request, attributes: { ...attributes, templateNames: [] } });
+  }),
+  "kmip-key.read": bothWays(async () => {
+    await client.get(await key());
+    await refused(client.get({ uniqueIdentifier: "none" }));
+  }),
+  "kmip-key-attributes.retrieve": well(async () =>
+    client.getAttributes({ ...(await key()), references: [] }),
+  ),
+  "kmip-key-attributes.update": well(async () =>
+    client.addAttribute({ ...(await key()), newAttribute: named("one") }),
+  ),
+  "kmip-key-attributes.delete": well(async () => {
+    const one = await key();
+    await client.addAttribute({ ...one, newAttribute: named("one") });
+    await client.deleteAttribute({ ...one, reference: { tag: tags.Description.tag, key: "" } });
+  }),
+  "kmip-key.activate": well(async () => client.activate(await key())),
+  "kmip-key.deactivate": well(async () => {
+    const one = await key();
+    await client.activate(one);
+    await client.addAttribute({ ...one, newAttribute: date("DeactivationDate", 2_000) });
+  }),
+  "kmip-key.revoke": well(async () =>
+    client.revoke({ ...(await key()), revocationReason: { code: "KeyCompromise" } }),
+  ),
+  "kmip-key.destroy": well(async () => client.destroy(await key())),
+  "kmip-log.create": well(() => client.log({ logMessage: "hello" })),
+  "instance.create": well(() => ordered("tenant")),
+  "instance.configure": well(() => ordered("tenant")),
+  "instance.update": well(async () =>
+    admin.call("updateInstance", { ...(await rootParams()), body: { description: "of a test" } }),
+  ),
+  "certificate.create": well(() => certificateOf("vcenter")),
+  "certificate.read": bothWays(async () => {
+    const certificate = await certificateOf("vcenter");
+    const { params } = await rootParams();
+    await admin.call("readCertificate", { params: { ...params, certificate } });
+    await refused(admin.call("readCertificate", { params: { ...params, certificate: "none" } }));
+  }),
+  "certificate.issue": well(async () =>
+    admin.call("issuePair", { ...(await rootParams()), body: { name: "pair", days: 365 } }),
+  ),
+  // It ends in two days.
+  "certificate.expire": well(() => certificateOf("vcenter")),
+  "certificate.delete": well(async () => {
+    const certificate = await certificateOf("vcenter");
+    const { params } = await rootParams();
+    await admin.call("deleteCertificate", { params: { ...params, certificate } });
+  }),
+  "authority.create": well(async () => undefined),
+  "user.create": well(() => user({ password: "a good long password" })),
+  "user.update": well(() => user({ password: "another long password" })),
+  "user.delete": well(async () => {
+    const { params } = await rootParams();
+    await admin.call("deleteUser", { params: { ...params, user: "esx" } });
+  }),
+  "token.create": well(() => admin.call("createToken", { body: { name: "one", role: "viewer" } })),
+  "token.revoke": bothWays(async () => {
+    const body = { name: "two", role: "viewer" } as const;
+    const { token: made } = await admin.call<"createToken">("createToken", { body });
+    await admin.call("revokeToken", { params: { token: made.id } });
+    const token = "6a1f7d0e-0000-4000-8000-000000000000";
+    await refused(admin.call("revokeToken", { params: { token } }));
+  }),
+  "management.authorize": fails(async () => {
+    await using stranger = adminClient({ node: both().node("a1"), ca: both().a.ca }, "nobody");
+    await refused(stranger.call("listInstances", { query: { limit: 1 } }));
+  }),
+  "root.list": bothWays(async () => {
+    const { instanceId, apiKey } = site.roots.managers.a;
+    const root = (value: string) =>
+      ({ type: "key-protect", instanceId, apiKey: { value } }) as const;
+    await admin.call("retrieveRootKeys", { body: { root: root(apiKey) } });
+    await refused(admin.call("retrieveRootKeys", { body: { root: root("wrong") } }));
+  }),
+  "root.configure": well(async () => {
+    const { regions } = await site.rootFor("key-protect");
+    await admin.call("configureRoot", { ...(await rootParams()), body: { regions } as never });
+  }),
+  "root.rewrap": well(async () => admin.call("rewrapRoot", await rootParams())),
+  "root.rotate": well(async () => site.roots.managers.a.change(site.roots.rootKeys.a, "rotate")),
+  "root.fail": fails(async () => {
+    await site.roots.managers.a.change(site.roots.rootKeys.a, "disable");
+    await until("the root key is disabled", async () => (await eventsOf("root.fail")).length > 0);
+    await site.roots.managers.a.change(site.roots.rootKeys.a, "enable");
+  }),
+  "root.shred": bothWays(async () => {
+    const of = await rootParams();
+    await refused(admin.call("shredInstance", { ...of, body: { name: "another" } }));
+    await admin.call("shredInstance", { ...of, body: { name: "tenant" } });
+  }),
+  "root.revalidate": well(async () => admin.call("revalidateRoot", await rootParams())),
+  "sealing-key.rotate": bothWays(async () => {
+    await command(0, "sealing-key", "rotate", "--config", configOf("a1"));
+    const config = await altered("a1", { sealingKeyFile: "absent.json" });
+    await command(2, "sealing-key", "rotate", "--config", config);
+  }),
+  "backup.create": bothWays(async () => {
+    const config = configOf("a1");
+    await command(0, "backup", "create", file("one"), "--config", config);
+    await command(2, "backup", "create", file("absent/one"), "--config", config);
+  }),
+  // The scheduled backup made room; a failure needs a disk that does not delete, as in duty.test.ts.
+  "backup.delete": well(async () => undefined),
+  "backup.verify": bothWays(async () => {
+    await command(0, "backup", "verify", file("older"), "--config", configOf("a1"));
+    await command(2, "backup", "verify", file("absent"), "--config", configOf("a1"));
+  }),
+  "backup.restore": well(() =>
+    command(0, "backup", "restore", file("older"), "--apply", "--config", configOf("a1")),
+  ),
+  "instance.wipe": well(async () =>
+    admin.call("deleteInstance", { ...(await rootParams()), query: {} }),
+  ),
+  "instance.delete": bothWays(async () => {
+    const params = { instance: instance };
+    await refused(admin.call("deleteInstance", { params, query: {} }));
+  }),
+  "authority.delete": well(async () => undefined),
+  "audit.drop": fails(() =>
+    unled(async () => {
+      const one = await key();
+      for (let given = 0; given < 2 * entriesMax + 500; given += 50) {
+        const gets = Array.from({ length: 50 }, () => client.get(one));
+        // On a busy machine the store may not answer for a moment: what was answered has its event.
+        await Promise.allSettled(gets);
+      }
+    }),
+  ),
+  "audit.damage": fails(() =>
+    unled(async () => {
+      const { primary } = both().a.redis;
+      for (const name of ["three", "four"]) {
+        await patient(() => admin.call("createToken", { body: { name, role: "viewer" } }));
+      }
+      const entries = (await primary.command(
+        "xrevrange",
+        "{sys}:audit",
+        "+",
+        "-",
+        "COUNT",
+        "2",
+      )) as [[string], [string]];
+      expect(await primary.command("xdel", "{sys}:audit", entries[1][0])).toBe(1);
+    }),
+  ),
+  "region.retire": bothWays(async () => {
+    const retire = [
+      "region",
+      "retire",
+      "b",
+      "--endpoints-are-off",
+      "b",
+      "--config",
+      configOf("a1"),
+    ];
+    await command(2, ...retire);
+    await both().kill("b");
+    await command(0, ...retire);
+  }),
+};
+
+/** False where a busy machine could not tell or promise anything for a moment: it is tried again. */
+async function done(act: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await act();
+    return true;
+  } catch (error) {
+    if (exitCodeOf(error) !== exitCodes.again.code) throw error;
+    return false;
+  }
+}
+
+test("every action has a row here", () => {
+  expect(Object.keys(triggers).toSorted()).toEqual(Object.keys(actions).toSorted());
+});
+
+test.each(Object.entries(triggers) as [ActionName, Trigger][])(
+  "%s leaves its event",
+  deep,
+  async (action, { act, outcomes }) => {
+    await until(`${action} is done`, () => done(act), patienceMs);
+    let missing: readonly Outcome[] = outcomes;
+    await until(
+      `events of ${action}: ${outcomes.join(" and ")}`,
+      async () => {
+        const told = (await eventsOf(action)).map(({ outcome }) => outcome);
+        missing = outcomes.filter((outcome) => !told.includes(outcome));
+        return missing.length === 0;
+      },
+      patienceMs,
+    ).catch((error: unknown) => {
+      throw new Error(`no event of ${action} with outcome ${missing.join(", ")}`, { cause: error });
+    });
+  },
+);
