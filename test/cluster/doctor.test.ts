@@ -77,7 +77,7 @@ test("doctor tells a lock master that is gone, and a region without a leader", a
 
 test("a shredded instance is shown as shredded everywhere, and as open again afterwards", async () => {
   const body = { name: "tenant", rootOfTrust: { regions: { a: { type: "local" as const } } } };
-  const { id } = await admin.call("createInstance", { body });
+  const { id } = await admin.call<"createInstance">("createInstance", { body });
   const params = { instance: id };
   const read = () => admin.call("readInstance", { params });
   await until("it is Installed", async () => (await read()).status === "Installed", patienceMs);
@@ -112,7 +112,7 @@ test("a shredded instance is shown as shredded everywhere, and as open again aft
 
 test("instance delete asks before any key becomes unreadable", async () => {
   const body = { name: "kept", rootOfTrust: { regions: { a: { type: "local" as const } } } };
-  const { id } = await admin.call("createInstance", { body });
+  const { id } = await admin.call<"createInstance">("createInstance", { body });
   const params = { instance: id };
   const status = async () => (await admin.call("readInstance", { params })).status;
   await until("it is Installed", async () => (await status()) === "Installed", patienceMs);
