@@ -1,7 +1,7 @@
 import { attributeItem } from "@holdfast/kmip";
 import { ItemType } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { Locks } from "./ports.ts";
+import type { CommitOptions, Locks } from "./ports.ts";
 import type { ManagedObject } from "./record.ts";
 import { aesKey, named } from "./test-attributes.ts";
 import { type TestEngine, testEngine } from "./test-engine.ts";
@@ -181,4 +181,35 @@ test("an object of another instance is answered like an unknown one", async () =
   const other = { ...engine.client, instance: "j" };
   const ask = (id: string) => engine.sendAs(other, "1.4", [["Get", { uniqueIdentifier: id }]]);
   expect(await ask(uniqueIdentifier)).toEqual(await ask("00000000-0000-4000-8000-000000000000"));
+});
+
+test("an Undo batch that holds a Destroy is agreed on by every region, and one without is not", async () => {
+  const made = await engine.ask("1.1", "Create", aesKey());
+  const commit = engine.store.commit.bind(engine.store);
+  const agreed: boolean[] = [];
+  engine.store.commit = async (...given) => {
+    const options: CommitOptions | undefined = given[3];
+    agreed.push(options?.agreed === true);
+    return await commit(...given);
+  };
+  const undo = { batchErrorContinuationOption: "Undo" } as const;
+  const destroys = await engine.send(
+    "1.1",
+    [
+      ["Create", aesKey()],
+      ["Destroy", made],
+    ],
+    undo,
+  );
+  expect(destroys.items.map(({ status }) => status)).toEqual(["Success", "Success"]);
+  expect(agreed).toEqual([true]);
+  await engine.send(
+    "1.1",
+    [
+      ["Create", aesKey()],
+      ["Create", aesKey()],
+    ],
+    undo,
+  );
+  expect(agreed).toEqual([true, false]);
 });
