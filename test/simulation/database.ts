@@ -4,6 +4,7 @@ import {
   type ManagedObject,
   type PeerCursor,
   partitionOf,
+  type RecordsAnswer,
   systemInstance,
   type Tag,
 } from "@holdfast/engine";
