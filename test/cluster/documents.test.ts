@@ -61,9 +61,9 @@ describe.each(pages)("%s", (page, setup) => {
       expect(failed).toBe(false);
       failed = true;
       for (const script of scriptsOf(block, words)) {
+        if (!script.includes(" dev ")) await site.ready();
         const { code, out, err } = await site.shell(script, place.folder);
         if (code !== 0) throw new Error(`${script}\nexit ${code}: ${err}${out.slice(-2_000)}`);
-        if (script.includes("dev heal")) await site.ready();
       }
       if (setup.alternatives) await withoutCertificates(site, place);
       failed = false;

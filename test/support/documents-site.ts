@@ -158,14 +158,26 @@ export class DocumentsSite implements AsyncDisposable {
     };
   }
 
-  /** `holdfast` of this checkout; what it does to a development cluster, it does to this one. */
+  /**
+   * `holdfast` of this checkout; what it does to a development cluster, it does to this one. On a busy machine a store may
+   * have no lease for a moment: what the service says to try again (exit code 3, 503) is tried again.
+   */
   async #makePrograms(): Promise<void> {
     const bin = join(this.folder, "bin");
     await mkdir(bin);
-    const run = `exec "${process.execPath}" "${cli}" "$@"`;
+    const holdfast = [
+      `if [ "$1" = dev ]; then set -- "$@" --dir "${this.dev}"; fi`,
+      "for try in $(seq 60); do",
+      `  "${process.execPath}" "${cli}" "$@" && exit 0 || code=$?`,
+      "  [ $code -eq 3 ] || exit $code",
+      "  sleep 1",
+      "done",
+      "exit $code",
+    ];
     const programs = {
-      holdfast: `if [ "$1" = dev ]; then set -- "$@" --dir "${this.dev}"; fi\n${run}`,
+      holdfast: holdfast.join("\n"),
       npx: `[ "$1" = holdfast ] || exit 64\nshift\nexec "${bin}/holdfast" "$@"`,
+      curl: 'exec /usr/bin/curl --retry 60 --retry-delay 1 "$@"',
     };
     for (const [name, lines] of Object.entries(programs)) {
       await writeFile(join(bin, name), `#!/bin/sh\n${lines}\n`);
