@@ -3,6 +3,7 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createAuthority, selfSigned } from "@holdfast/server";
 import type { DocumentsSite } from "../support/documents-site.ts";
+import { patient } from "../support/root-regions.ts";
 
 /** Where a page's blocks run, and its own instance's name. */
 export interface Place {
@@ -86,9 +87,11 @@ export async function withoutCertificates(
   { admin }: DocumentsSite,
   { instance }: Place,
 ): Promise<void> {
-  const { items } = await admin.call("listCertificates", { params: { instance }, query: {} });
+  const { items } = await patient(() =>
+    admin.call("listCertificates", { params: { instance }, query: {} }),
+  );
   for (const { id: certificate } of items) {
-    await admin.call("deleteCertificate", { params: { instance, certificate } });
+    await patient(() => admin.call("deleteCertificate", { params: { instance, certificate } }));
   }
 }
 
