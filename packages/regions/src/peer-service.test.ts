@@ -1,4 +1,4 @@
-import { type Change, partitionOf } from "@holdfast/engine";
+import { type Change, partitionOf, recordFormat } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
 import { PeerService } from "./peer-service.ts";
 import { adding, creation, instance, must, newKey, put, regionsWithInstance } from "./test-keys.ts";
@@ -39,6 +39,7 @@ test("says who it is, and whether it serves", async () => {
     retired: 0,
     serving: true,
     wallMs: time.wallMs(),
+    recordFormat,
   });
   b.own.setState("readOnly");
   expect((await service.hello()).serving).toBe(false);

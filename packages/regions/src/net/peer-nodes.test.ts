@@ -63,6 +63,7 @@ describe("a frozen node", () => {
     const outcome = all.client.push([testObject(testId(1))]);
     expect(await outcome).toEqual(["durable"]);
     expect(second.store.pushed.map((object) => object.uniqueIdentifier)).toContain(testId(1));
+    await eventually(() => all.client.nodesUp === 1);
     const later = [2, 3, 4, 5, 6].map(testId);
     for (const id of later) expect(await all.client.push([testObject(id)])).toEqual(["durable"]);
     expect(all.states).toEqual([]);

@@ -59,7 +59,10 @@ describe("every method", () => {
 
   test("hello", async () => {
     await using all = await pair();
-    const hello = { region: "b", generation: 3, retired: 2, serving: true, wallMs: 1_234_567 };
+    const hello = {
+      ...{ region: "b", generation: 3, retired: 2, serving: true },
+      ...{ wallMs: 1_234_567, recordFormat: 1 },
+    };
     expect(await all.client.hello()).toEqual(hello);
     expect(all.client.lastHello?.hello).toEqual(hello);
     all.client.setRetired(true);
