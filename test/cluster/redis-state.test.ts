@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { StoreUnavailable } from "@holdfast/engine";
 import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
 import { initialiseStore } from "@holdfast/redis";
@@ -47,6 +47,62 @@ describe("a full memory", () => {
     await redis.command("config", "set", "maxmemory", "0");
     await create(store, instance);
     expect(opened.events.filter(({ type }) => type === "lease")).toHaveLength(1);
+  });
+
+  test("lets a leader work, holds begin and end, the audit be trimmed, and what is done be ended", async () => {
+    await using redis = await RedisServer.start();
+    await using opened = await openNewStore({ address: redis.address });
+    const { store } = opened;
+    const instance = await installed(store);
+    const material = {
+      kekId: randomUUID(),
+      nonce: Buffer.alloc(12),
+      ciphertext: randomBytes(200_000),
+    };
+    const made = { ...sampleObject(instance, randomUUID()), material };
+    await store.commit(instance, [{ kind: "create", after: made }], []);
+    await redis.command("config", "set", "maxmemory", "1mb");
+    await expect(redis.command("set", "x", "1")).rejects.toThrow("OOM");
+
+    const epoch = await store.newEpoch();
+    await store.setLevel(await store.askLevel(), epoch);
+    await store.setCursor(0, "b", { replicationId: "a-run", number: 1 }, epoch);
+    const { base } = (await store.audit.standings())[0] ?? {};
+    if (base === undefined) throw new Error("no standing");
+    await store.audit.trim(0, base, epoch);
+    await store.audit.setSinkPoints(
+      "file",
+      new Map([[0, { number: 1, hash: Buffer.alloc(32) }]]),
+      epoch,
+    );
+    expect(await store.memory()).toMatchObject({ maxBytes: 1_048_576 });
+
+    const used = async () => (await store.memory())?.usedBytes ?? 0;
+    const before = await used();
+    const [stored] = await store.read(instance, [made.uniqueIdentifier]);
+    if (stored === undefined) throw new Error("not read");
+    const ended = {
+      ...stored.object,
+      facts: { destroyed: { time: 1, region: "a" } },
+      material: undefined,
+    };
+    const outcome = await store.commit(
+      instance,
+      [{ kind: "update", before: stored, after: ended }],
+      [],
+    );
+    expect(outcome.kind).toBe("committed");
+    await until("the memory freed", async () => (await used()) < before - 150_000);
+    // A change that may grow is refused all the same.
+    const [tomb] = await store.read(instance, [made.uniqueIdentifier]);
+    if (tomb === undefined) throw new Error("not read");
+    const named = {
+      ...tomb.object,
+      registers: [...tomb.object.registers, sampleRegister(nameItem("n"), 2)],
+    };
+    await expect(
+      store.commit(instance, [{ kind: "update", before: tomb, after: named }], []),
+    ).rejects.toMatchObject({ failure: "full" });
   });
 
   test("a read of what is not covered yet still gets its barrier", async () => {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import {
   type AuditEvent,
   type Change,
@@ -32,6 +33,8 @@ import type { Reply } from "./replies.ts";
 export interface CommitPlan {
   readonly keys: readonly Argument[];
   readonly args: readonly Argument[];
+  /** Every change is of lifecycle facts alone, of which an object has five, and small: made in a full memory too. */
+  readonly factsOnly: boolean;
   /** The outcome that an answer means. */
   readonly outcome: (reply: Reply) => CommitOutcome;
 }
@@ -53,6 +56,8 @@ interface Row {
 const fixedKeys = 10;
 const systemRecord = partitionKeys(sysPartition).record;
 const none = Buffer.alloc(0);
+/** Bytes by which an object may grow by a change of its facts, the audit events included. */
+const factsGrowthMax = 2_048;
 
 /** The script's input for all changes of a commit. */
 export function commitPlan(
@@ -110,11 +115,23 @@ function plan(
     ...entries,
     String(rows.length),
   ];
+  let growth = entries.reduce((sum, { length }) => sum + length, 0);
   for (const [index, row] of rows.entries()) {
     const id = (keys[fixedKeys + index] as Buffer).subarray(partition.record.length);
-    pushRow(args, row, id, buckets, joined);
+    growth += pushRow(args, row, id, buckets, joined);
   }
-  return { keys, args, outcome: (reply) => outcomeOf(reply, rows, buckets) };
+  const factsOnly = rows.length > 0 && growth <= rows.length * factsGrowthMax;
+  return { keys, args, factsOnly, outcome: (reply) => outcomeOf(reply, rows, buckets) };
+}
+
+/** By how many bytes a change of lifecycle facts alone lets a record grow; infinite for any other change. */
+function factsGrowth({ before, after }: Row, bytes: number): number {
+  const { object } = before ?? {};
+  const same =
+    object !== undefined &&
+    !isDeepStrictEqual(object.facts, after.facts) &&
+    isDeepStrictEqual(object.registers, after.registers);
+  return same ? bytes - encodeRecord(object).length : Number.POSITIVE_INFINITY;
 }
 
 /** The key of a record that must be as given; it lies in `{sys}`. */
@@ -133,13 +150,15 @@ function refusing(instance: string, joined: boolean): "open" | "known" | "none" 
   return joined ? "known" : "open";
 }
 
+/** Answers what `factsGrowth` does. */
 function pushRow(
   args: Argument[],
-  { kind, before, after }: Row,
+  row: Row,
   id: Buffer,
   buckets: Buckets,
   joined: boolean,
-): void {
+): number {
+  const { kind, before, after } = row;
   const record = encodeRecord(after);
   const tag = tagOf(record);
   const same = tag === before?.tag;
@@ -152,6 +171,7 @@ function pushRow(
   args.push(Buffer.from(tag, "hex"), same ? none : bytes);
   args.push(before ? stateDigit(before.object) : "", stateDigit(after));
   args.push(String(terms.length / 3), ...terms);
+  return factsGrowth(row, record.length);
 }
 
 /** A state as the store counts it (KMIP 2.1, 11.55). */

@@ -10,4 +10,5 @@ export { type LockLook, RedisLeaderLock, type RedisLeaderLockOptions } from "./l
 export type { LeaseState } from "./lease.ts";
 export { RedisLocks, type RedisLocksOptions } from "./locks.ts";
 export type { RedisConnectionOptions, RedisStoreOptions } from "./options.ts";
+export type { StoreMemory } from "./server-info.ts";
 export { RedisStore } from "./store.ts";

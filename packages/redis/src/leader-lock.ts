@@ -1,6 +1,6 @@
 import type { ConnectionOptions } from "node:tls";
 import Redlock, { type Lock, type Options } from "redlock";
-import { LockMaster } from "./lock-master.ts";
+import { LockMaster, runWhenFull } from "./lock-master.ts";
 
 /** Settings of the leader's lock. */
 export interface RedisLeaderLockOptions {
@@ -22,7 +22,13 @@ export interface LockLook {
 }
 
 /** Never tries again by itself: whoever wants to lead counts its time from when it asked. */
-const options: Options = { driftFactor: 0.01, retryCount: 0, retryDelay: 0, retryJitter: 0 };
+const options: Options = {
+  driftFactor: 0.01,
+  retryCount: 0,
+  retryDelay: 0,
+  retryJitter: 0,
+  ...runWhenFull,
+};
 
 /**
  * The lock of a region's leader, on a majority of the lock masters. It is extended and released by its own value only, so

@@ -8,6 +8,19 @@ const reconnectMs = 200;
 /** With the commands that redlock's own scripts use. */
 const heldScript = `if redis.call("get", KEYS[1]) then return 1 end return 0`;
 
+/**
+ * Scripts of redlock that run when a lock master is at `maxmemory`: a lock is small and ends by itself, and a store that
+ * is its own lock master needs a leader to free memory.
+ */
+export const runWhenFull = {
+  lockScript: allowOom,
+  extendScript: allowOom,
+} as const;
+
+function allowOom(script: string): string {
+  return `#!lua flags=allow-oom\n${script}`;
+}
+
 /** One lock master. A command that takes too long costs its connection, which is made again in the background. */
 export class LockMaster implements LockClient {
   readonly #redis: Redis;

@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from "node:tls";
 import type { Locks, Observer } from "@holdfast/engine";
 import Redlock, { type Lock } from "redlock";
-import { LockMaster } from "./lock-master.ts";
+import { LockMaster, runWhenFull } from "./lock-master.ts";
 
 /** Settings of the locks. */
 export interface RedisLocksOptions {
@@ -47,6 +47,7 @@ export class RedisLocks implements Locks, AsyncDisposable {
       retryCount: triesPerRound - 1,
       retryDelay: retryDelayMs,
       retryJitter: retryJitterMs,
+      ...runWhenFull,
     });
     // Told by what becomes of the lock; without a listener an error would be thrown.
     this.#redlock.on("clientError", () => undefined);

@@ -140,8 +140,9 @@ export class RedisObjects {
     const plan = commitPlan(keysOf(number), instance, changes, audit, planned, options);
     const started = this.#now();
     const { written } = options;
-    const { keys, args } = plan;
-    const reply = await tenure.committer.submit(scripts.commit, number, keys, args, { written });
+    const { keys, args, factsOnly } = plan;
+    const script = factsOnly ? scripts["commit-facts"] : scripts.commit;
+    const reply = await tenure.committer.submit(script, number, keys, args, { written });
     this.#took("commit", started);
     return plan.outcome(reply);
   }

@@ -17,6 +17,8 @@ declare module "redlock" {
     readonly retryCount: number;
     readonly retryDelay: number;
     readonly retryJitter: number;
+    readonly lockScript?: OwnScript;
+    readonly extendScript?: OwnScript;
     readonly unlockScript?: OwnScript;
   }
   // biome-ignore lint/style/noDefaultExport: what the package exports.

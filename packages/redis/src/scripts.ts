@@ -9,87 +9,160 @@ interface ScriptRow {
   readonly more: boolean;
   /** The first words that the script answers. */
   readonly results: readonly string[];
+  /**
+   * Why it runs although Redis is at `maxmemory` (flag `allow-oom`), or why it is refused then. What runs then only
+   * reads, frees, fences, or writes a bounded amount.
+   */
+  readonly full: { readonly runs: boolean; readonly why: string };
+  /** The script of which this one is a copy that differs in its flags alone. */
+  readonly copyOf?: string;
 }
+
+const runs = (why: string) => ({ full: { runs: true, why } });
+const refused = (why: string) => ({ full: { runs: false, why } });
+const reads = runs("it only reads");
+/** Writes of the region's leader that replace a value. */
+const fixedSize = "it replaces a value of fixed size, without which a leader's duties stop";
 
 const partition = ["head", "counters"] as const;
 const committed = ["committed", "notInitialised"] as const;
 const fenced = [...committed, "deposed"] as const;
 const found = ["found", "notInitialised"] as const;
 
+const commit = {
+  keys: [
+    ...partition,
+    "status",
+    "live",
+    "destroyed",
+    "changes",
+    "digests",
+    "audit",
+    "reserved",
+    "states",
+  ],
+  more: true,
+  results: [
+    ...committed,
+    "conflict",
+    "nameTaken",
+    "instanceClosed",
+    "reserved",
+    "reservationLost",
+    "superseded",
+  ],
+};
+
 /** Every script, one row each: what is atomic in the store. */
 const rows = {
-  commit: {
-    keys: [
-      ...partition,
-      "status",
-      "live",
-      "destroyed",
-      "changes",
-      "digests",
-      "audit",
-      "reserved",
-      "states",
-    ],
-    more: true,
-    results: [
-      ...committed,
-      "conflict",
-      "nameTaken",
-      "instanceClosed",
-      "reserved",
-      "reservationLost",
-      "superseded",
-    ],
+  commit: { ...commit, ...refused("changes may grow without a bound") },
+  "commit-facts": {
+    ...commit,
+    copyOf: "commit",
+    ...runs(
+      "an object has five lifecycle facts, each of bounded size; Revoke and Destroy free memory",
+    ),
   },
-  "append-audit": { keys: [...partition, "audit"], more: false, results: committed },
-  "audit-entries": { keys: [...partition, "audit"], more: false, results: found },
-  "audit-seek": { keys: [...partition, "audit"], more: false, results: found },
-  "audit-standings": { keys: [], more: true, results: found },
-  "audit-points": { keys: ["head", "chain"], more: false, results: found },
+  "append-audit": {
+    keys: [...partition, "audit"],
+    more: false,
+    results: committed,
+    ...refused(
+      "entries grow without a bound; a read whose evidence may wait is answered all the same",
+    ),
+  },
+  "audit-entries": { keys: [...partition, "audit"], more: false, results: found, ...reads },
+  "audit-seek": { keys: [...partition, "audit"], more: false, results: found, ...reads },
+  "audit-standings": { keys: [], more: true, results: found, ...reads },
+  "audit-points": { keys: ["head", "chain"], more: false, results: found, ...reads },
   "audit-chain": {
     keys: [...partition, "epoch", "chain", "audit"],
     more: false,
     results: [...fenced, "conflict"],
+    ...runs("it trims the trail; else it sets a point of fixed size for each 256 entries"),
   },
-  "audit-sinks": { keys: ["head", "sinks"], more: false, results: found },
-  "set-audit-sink": { keys: ["head", "epoch", "sinks"], more: false, results: fenced },
+  "audit-sinks": { keys: ["head", "sinks"], more: false, results: found, ...reads },
+  "set-audit-sink": {
+    keys: ["head", "epoch", "sinks"],
+    more: false,
+    results: fenced,
+    ...runs("retention waits for it: one point of fixed size a sink and partition"),
+  },
   find: {
     keys: [...partition, "live", "destroyed", "reserved", "bucket"],
     more: false,
     results: found,
+    ...reads,
   },
-  "set-status": { keys: [...partition, "status"], more: false, results: committed },
+  "set-status": {
+    keys: [...partition, "status"],
+    more: false,
+    results: committed,
+    ...runs("deleting an instance frees its objects; one word an instance"),
+  },
 
   reserve: {
     keys: ["head", "reserved"],
     more: true,
     results: [...committed, "held", "tooMany", "superseded"],
+    ...runs("a Destroy begins with it; at most 20,000 short holds a partition, which end"),
   },
-  release: { keys: ["head", "epoch", "reserved"], more: false, results: fenced },
-  reservations: { keys: ["head"], more: true, results: found },
+  release: {
+    keys: ["head", "epoch", "reserved"],
+    more: false,
+    results: fenced,
+    ...runs("it frees what an agreed operation holds"),
+  },
+  reservations: { keys: ["head"], more: true, results: found, ...reads },
 
-  position: { keys: [], more: true, results: found },
-  changes: { keys: [...partition, "changes"], more: false, results: found },
-  counts: { keys: [...partition, "states"], more: false, results: found },
+  position: { keys: [], more: true, results: found, ...reads },
+  changes: { keys: [...partition, "changes"], more: false, results: found, ...reads },
+  counts: { keys: [...partition, "states"], more: false, results: found, ...reads },
   recount: {
     keys: [...partition, "changes", "states"],
     more: false,
     results: [...committed, "conflict"],
+    ...refused("it is repeated later, and no count is needed to free memory"),
   },
-  digests: { keys: [...partition, "digests"], more: false, results: found },
-  leaves: { keys: ["head", "changes"], more: false, results: found },
+  digests: { keys: [...partition, "digests"], more: false, results: found, ...reads },
+  leaves: { keys: ["head", "changes"], more: false, results: found, ...reads },
 
-  cursor: { keys: ["head", "cursors"], more: false, results: found },
-  "set-cursor": { keys: ["head", "epoch", "cursors"], more: false, results: fenced },
-  levels: { keys: ["head", "levels"], more: false, results: found },
-  "ask-level": { keys: ["head", "levels"], more: false, results: committed },
-  "set-level": { keys: ["head", "epoch", "levels"], more: false, results: fenced },
-  "new-epoch": { keys: ["head", "epoch"], more: false, results: committed },
+  cursor: { keys: ["head", "cursors"], more: false, results: found, ...reads },
+  "set-cursor": {
+    keys: ["head", "epoch", "cursors"],
+    more: false,
+    results: fenced,
+    ...runs(fixedSize),
+  },
+  levels: { keys: ["head", "levels"], more: false, results: found, ...reads },
+  "ask-level": {
+    keys: ["head", "levels"],
+    more: false,
+    results: committed,
+    ...runs("a node that starts needs it: one counter"),
+  },
+  "set-level": {
+    keys: ["head", "epoch", "levels"],
+    more: false,
+    results: fenced,
+    ...runs(fixedSize),
+  },
+  "new-epoch": {
+    keys: ["head", "epoch"],
+    more: false,
+    results: committed,
+    ...runs("a leader must be elected to free memory: one counter"),
+  },
 
-  quarantine: { keys: ["head", "quarantine"], more: false, results: committed },
-  quarantined: { keys: ["head"], more: true, results: found },
-  traces: { keys: ["head", "index"], more: false, results: found },
-  "term-traces": { keys: ["head"], more: true, results: found },
+  quarantine: {
+    keys: ["head", "quarantine"],
+    more: false,
+    results: committed,
+    ...refused("it keeps a copy; the damaged record stays where it is"),
+  },
+  quarantined: { keys: ["head"], more: true, results: found, ...reads },
+  traces: { keys: ["head", "index"], more: false, results: found, ...reads },
+  "term-traces": { keys: ["head"], more: true, results: found, ...reads },
   repair: {
     keys: [
       ...partition,
@@ -104,40 +177,61 @@ const rows = {
     ],
     more: true,
     results: [...committed, "conflict"],
+    ...refused("it keeps a copy and writes a record; the damaged record stays where it is"),
   },
 
-  claim: { keys: ["head", "region"], more: false, results: committed },
-  formats: { keys: ["head", "formats"], more: false, results: committed },
+  claim: { keys: ["head", "region"], more: false, results: committed, ...runs("one name a store") },
+  formats: {
+    keys: ["head", "formats"],
+    more: false,
+    results: committed,
+    ...runs("a node that starts needs it: one short field a node"),
+  },
   "require-format": {
     keys: ["head", "epoch", "formats"],
     more: false,
     results: [...fenced, "conflict"],
+    ...runs(fixedSize),
   },
   marker: {
     keys: ["head", "beat", "replicas-version", "formats"],
     more: false,
     results: committed,
+    ...runs("reads need the lease, which its fixed length renews"),
   },
-  rehearse: { keys: ["scratch", "scratch"], more: false, results: ["committed"] },
-  "note-covered": { keys: [], more: true, results: ["committed"] },
+  rehearse: {
+    keys: ["scratch", "scratch"],
+    more: false,
+    results: ["committed"],
+    ...runs("it leaves nothing behind"),
+  },
+  "note-covered": {
+    keys: [],
+    more: true,
+    results: ["committed"],
+    ...runs("reads need it: six bytes a partition, which are there already"),
+  },
   initialise: {
     keys: ["beat", "replicas-version"],
     more: true,
     results: ["committed", "notEmpty"],
+    ...refused("a new store needs room"),
   },
   "remember-replica": {
     keys: ["head", "replicas", "replicas-version"],
     more: false,
     results: committed,
+    ...runs("a barrier must count the replica that joined; one short field each"),
   },
   "forget-replica": {
     keys: ["head", "replicas", "replicas-version"],
     more: false,
     results: committed,
+    ...runs("it frees"),
   },
 } as const satisfies Record<string, ScriptRow>;
 
-/** The name of a script: its file without `.lua`. */
+/** The name of a script: its file without `.lua`, or that of a copy with other flags. */
 export type ScriptName = keyof typeof rows;
 
 /** A script ready to be sent. */
@@ -156,7 +250,10 @@ export function loadScripts(directory = join(import.meta.dirname, "lua")): Scrip
   const read = (file: string): string => readFileSync(join(directory, file), "utf8");
   const names = Object.keys(rows) as ScriptName[];
   const entries = names.map((name) => {
-    const text = read(`${name}.lua`);
+    const { copyOf }: ScriptRow = rows[name];
+    const original = read(`${copyOf ?? name}.lua`);
+    const text =
+      copyOf === undefined ? original : original.replace(/^#!.*/, "#!lua flags=allow-oom");
     checkScript(name, text);
     const source = text.replaceAll(/^--- include (\w+)$/gm, (_, shared: string) =>
       read(`shared/${shared}.lua`),
@@ -168,7 +265,12 @@ export function loadScripts(directory = join(import.meta.dirname, "lua")): Scrip
 
 /** Throws where the header of `text` does not say the keys of the row. */
 export function checkScript(name: ScriptName, text: string): void {
-  const { keys, more, results }: ScriptRow = rows[name];
+  const { full, keys, more, results }: ScriptRow = rows[name];
+  if (/^#!lua flags=\S*allow-oom/.test(text) !== full.runs) {
+    throw new Error(
+      `${name}.lua: its row and its flags differ in whether it runs when memory is full`,
+    );
+  }
   const header = text.slice(0, text.search(/^(?!#!|--)/m)).replaceAll(/\n--/g, " ");
   const said = /KEYS\s(.*?)(?:ARGV|→)/.exec(header)?.[1] ?? "";
   const numbered = [...said.matchAll(/(\d+)(\.\.)? +([\w-]+)/g)];

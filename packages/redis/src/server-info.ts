@@ -33,6 +33,22 @@ export function readServerInfo(text: string): ServerInfo {
   };
 }
 
+/** Memory of a Redis process in bytes, as `INFO memory` says. */
+export interface StoreMemory {
+  readonly usedBytes: number;
+  /** `maxmemory`; 0 where none is set. */
+  readonly maxBytes: number;
+}
+
+/** Reads the text of `INFO memory`; undefined where the numbers are not there. */
+export function readMemory(text: string): StoreMemory | undefined {
+  const number = (field: string): number => {
+    return Number(new RegExp(`^${field}:(\\d+)\r?$`, "m").exec(text)?.[1] ?? Number.NaN);
+  };
+  const [usedBytes, maxBytes] = [number("used_memory"), number("maxmemory")];
+  return Number.isNaN(usedBytes + maxBytes) ? undefined : { usedBytes, maxBytes };
+}
+
 /** Role of a process and, for a primary, its connected replicas, as `ROLE` answers. */
 export interface Role {
   readonly primary: boolean;

@@ -37,6 +37,7 @@ import { Quarantine } from "./quarantine.ts";
 import { Reservations } from "./reservations.ts";
 import { loadScripts } from "./scripts.ts";
 import { SentinelWatch } from "./sentinels.ts";
+import { readMemory, type StoreMemory } from "./server-info.ts";
 import { RedisStateCounts } from "./state-counts.ts";
 import type { StoreContext } from "./tenure.ts";
 import { Tenures } from "./tenures.ts";
@@ -98,6 +99,13 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
 
   get storeId(): string | undefined {
     return this.#tenures.storeId;
+  }
+
+  /** Memory of the primary now; undefined where it does not say. Asks Redis: not for every request. */
+  async memory(): Promise<StoreMemory | undefined> {
+    const tenure = this.#tenures.now("read") ?? (await this.#tenures.require("read"));
+    const info = await tenure.reader?.connection.call("info", "memory");
+    return info === undefined ? undefined : readMemory(String(info));
   }
 
   onState(listener: (state: StoreState, reason: string) => void): () => void {

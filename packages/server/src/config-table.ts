@@ -278,10 +278,12 @@ export const configTable = {
       { min: 1, max: 36_500, default: 365 },
       "days",
     ),
-    retentionBytes: integer(
-      "The oldest events are removed from the store when all of them together are larger, once every sink has them.",
-      { min: 1_048_576, max: 1_099_511_627_776, default: 1_073_741_824 },
-      "bytes",
+    retentionBytes: optional(
+      integer(
+        "The oldest events are removed from the store when all of them together are larger, once every sink has them; each counts 64 bytes more than it has. At most a quarter of the `maxmemory` of the store's Redis, which is also the default; 1 GiB where that has no `maxmemory`. Beyond the quarter they are removed although a sink has them not, which is told.",
+        { min: 1_048_576, max: 1_099_511_627_776 },
+        "bytes",
+      ),
     ),
     file: optionalGroup(
       "Events to a file at the leader's node, one JSON object a line, mode 0600. Set it at every node: each may lead.",

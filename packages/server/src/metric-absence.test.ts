@@ -29,6 +29,7 @@ const everything: Required<NodeReadings> = {
   peers: () => [{ region: "b", state: "up" }],
   leads: () => false,
   quarantined: () => 0,
+  storeMemory: () => ({ usedBytes: 0, maxBytes: 1 }),
   instances: () => [["Installed", 1]],
   objects: () => [["vcenter", "Active", 1]],
   backups: () => [{ region: "a", lastMs: 1 }],

@@ -53,6 +53,10 @@ export interface NodeReadings {
   readonly leads: () => boolean | undefined;
   /** Records set aside in the own store; undefined while that is not known. */
   readonly quarantined: () => number | undefined;
+  /** Memory of the own store's Redis in bytes; undefined while that is not known. */
+  readonly storeMemory?: () =>
+    | { readonly usedBytes: number; readonly maxBytes: number }
+    | undefined;
   /** Status and how many have it. */
   readonly instances?: () => readonly (readonly [status: string, count: number])[];
   /** Instance, state and how many; at the leader. */

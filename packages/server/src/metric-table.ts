@@ -262,6 +262,26 @@ export const readMetrics: readonly ReadMetric[] = [
   },
   {
     type: "gauge",
+    name: "holdfast_store_memory_used_bytes",
+    help: "Memory that the own store's Redis uses, looked at every 10 s. Not there while it does not answer.",
+    labels: none,
+    read: ({ storeMemory }) => {
+      const memory = storeMemory?.();
+      return memory === undefined ? [] : [[memory.usedBytes]];
+    },
+  },
+  {
+    type: "gauge",
+    name: "holdfast_store_memory_max_bytes",
+    help: "The own store's `maxmemory`: at it Redis takes no changes. Not there where none is set.",
+    labels: none,
+    read: ({ storeMemory }) => {
+      const maxBytes = storeMemory?.()?.maxBytes ?? 0;
+      return maxBytes === 0 ? [] : [[maxBytes]];
+    },
+  },
+  {
+    type: "gauge",
     name: "holdfast_quarantined_records",
     help: "Records set aside in the own store because they do not decode or differ where no change is possible. Any is worth a look.",
     labels: none,

@@ -38,6 +38,8 @@ export interface AdminParts {
 const lookAgainMs = 50;
 
 const failures = { perSecond: 1, burst: 20 };
+/** Bodies of one token: two of the largest at once, then one in twenty seconds. */
+const bodyBytes = { perSecond: 2 << 20, burst: 84 << 20 };
 
 /** Opens the management API where the configuration has one. */
 export async function openAdmin(
@@ -64,6 +66,7 @@ export async function openAdmin(
     instances,
     requests: new Buckets({ perSecond, burst: perSecond * 2 }, monotonicMs),
     failures: new Buckets(failures, monotonicMs),
+    bytes: new Buckets(bodyBytes, monotonicMs),
     denied: new Denials({ append, observe, clock }).note,
   });
   const listener = await AdminListener.open({

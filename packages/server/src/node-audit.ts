@@ -12,6 +12,7 @@ import { FileSink } from "./audit/sinks/file-sink.ts";
 import { checkSinkFiles, syslogTls, webhookCa, webhookSecret } from "./audit/sinks/sink-files.ts";
 import { SyslogSink } from "./audit/sinks/syslog-sink.ts";
 import { WebhookSink } from "./audit/sinks/webhook-sink.ts";
+import { auditBounds } from "./audit-bounds.ts";
 import type { Config } from "./config-table.ts";
 import { clock, type Environment, ids, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
@@ -36,10 +37,11 @@ export function openAudit(
   const { config, observe } = parts;
   const log = own.audit;
   const cadf = cadfSettings(config);
-  const { retentionDays, retentionBytes: bytesMax } = config.audit;
+  const { retentionDays, retentionBytes } = config.audit;
+  const bounds = async () => auditBounds(retentionBytes, await own.memory());
   const sinks = openSinks(parts, cadf, environment);
   const names = sinks.map(({ name }) => name);
-  const retention = { sinks: names, ageMs: retentionDays * dayMs, bytesMax };
+  const retention = { sinks: names, ageMs: retentionDays * dayMs, bounds };
   return {
     handlers: eventsHandlers({
       reader: new AuditReader({ log, cadf, clock }),

@@ -10,6 +10,7 @@ import {
 } from "@holdfast/engine";
 import { RedisLocks, RedisStore } from "@holdfast/redis";
 import { defaultLimits } from "@holdfast/ttlv";
+import { checkAuditBounds } from "./audit-bounds.ts";
 import { clock, ids, type Parts, writer } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 import { checkRootOfStore } from "./root-check.ts";
@@ -37,6 +38,7 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
     throw storeFault(error, config, configFile);
   });
   opened.use(store);
+  if (store.state() !== "none") await checkAuditBounds(store, config.audit);
   // Where it was reached, its lease has been told.
   if (store.state() === "none")
     health.note({ lease: { state: "none", reason: "not reached yet" } });

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Engine } from "@holdfast/engine";
-import type { RedisStore } from "@holdfast/redis";
+import type { RedisStore, StoreMemory } from "@holdfast/redis";
 import {
   adminCertificates,
   CertificateFiles,
@@ -46,7 +46,7 @@ interface Files {
   readonly admin: CertificateFiles<ServerIdentity> | undefined;
 }
 
-const quarantineMs = 10_000;
+const watchEveryMs = 10_000;
 
 /** Starts a node from its configuration file; rejects with a `StartError`. */
 export async function startNode(
@@ -94,7 +94,7 @@ export async function startNode(
     health: () => health.report(),
     peers: () => store.health().peers,
     leads: () => control.leader && control.leader.state === "leader",
-    quarantined: watchQuarantine(parts, own),
+    ...watchOwnStore(parts, own),
     ...certificates.readings,
     ...keeping.readings,
     ...{ ...roots.readings, ...life.readings },
@@ -181,16 +181,23 @@ function openFiles({ config, health, observe, opened }: Parts): Files {
   return { kmip, peer: between, admin };
 }
 
-/** Counts the records that were set aside, from time to time. */
-function watchQuarantine({ opened }: Parts, own: RedisStore): () => number | undefined {
+/** What is asked of the own store from time to time: how many records were set aside, and its memory. */
+function watchOwnStore(
+  { opened }: Parts,
+  own: RedisStore,
+): Pick<NodeReadings, "quarantined" | "storeMemory"> {
   let count: number | undefined;
+  let memory: StoreMemory | undefined;
   const look = async (): Promise<void> => {
-    count = await own.quarantined().catch(() => undefined);
+    [count, memory] = await Promise.all([
+      own.quarantined().catch(() => undefined),
+      own.memory().catch(() => undefined),
+    ]);
   };
   void look();
   opened.adopt(
-    setInterval(() => void look(), quarantineMs),
+    setInterval(() => void look(), watchEveryMs),
     clearInterval,
   );
-  return () => count;
+  return { quarantined: () => count, storeMemory: () => memory };
 }

@@ -123,18 +123,19 @@ export function pems(doc: string): Setting<readonly string[]> {
   return { ...texts(doc, "a list of PEM files or PEM texts"), path: true };
 }
 
-/** A whole number with bounds and a unit. */
+/** A whole number with bounds and a unit; without a default it must be given, unless the row is made `optional`. */
 export function integer(
   doc: string,
-  bounds: { readonly min: number; readonly max: number; readonly default: number },
+  bounds: { readonly min: number; readonly max: number; readonly default?: number },
   unit?: string,
 ): Setting<number> {
   const { min, max } = bounds;
+  const schema = z.number().int().min(min).max(max);
   return {
     kind: "setting",
-    schema: z.number().int().min(min).max(max).default(bounds.default),
+    schema: bounds.default === undefined ? schema : schema.default(bounds.default),
     expects: `a whole number from ${min} to ${max}${unit === undefined ? "" : ` (${unit})`}`,
-    default: String(bounds.default),
+    ...(bounds.default === undefined ? {} : { default: String(bounds.default) }),
     ...(unit === undefined ? {} : { unit }),
     doc,
   };

@@ -32,7 +32,10 @@ export interface Route {
   readonly etag?: "given" | "required";
   /** Answers Server-Sent Events, each one an `answer`; its `id`, where it has one, is the event's. */
   readonly stream?: true;
-  /** The largest body in bytes; 262,144 unless given. */
+  /**
+   * The largest body in bytes; 262,144 unless given. A larger one is a list of identifiers, which is read piece by
+   * piece: parsing it at once would hold up every client of the node.
+   */
   readonly bodyMax?: number;
   /** The answer has a secret that is shown this once: a repeated call with the same idempotency key is refused. */
   readonly shownOnce?: true;

@@ -7,7 +7,9 @@ import { followEvents, listEvents, refuseWithFollow } from "./events.ts";
 import { showServerCertificates } from "./every-node.ts";
 import { camel, optionOf } from "./fields.ts";
 import { inOptions } from "./in-options.ts";
+import { identifiersIn } from "./identifier-list.ts";
 import { keepOutputs, outputsOf } from "./outputs.ts";
+import { patiently } from "./patience.ts";
 import { firstLine, parseRoot, rootsByRegion } from "./root-option.ts";
 import { showAnswer, showList } from "./show.ts";
 import { type SiteOptions, withAdmin } from "./site.ts";
@@ -54,6 +56,7 @@ async function carryOut(
     if (operation.name === "listEvents" && given.json !== true) {
       return await listEvents(client, operation, sent.query, given);
     }
+    if (operation.name === "reportOrphans") return await orphans(client, operation, sent, given);
     if (given["all"] === true) return await allPages(client, operation, sent, given);
     const answer = await carriedOut(client, operation, sent, given);
     const kept = keepOutputs(outputs, answer);
@@ -100,8 +103,8 @@ async function sentOf(operation: Operation, args: readonly string[], given: Give
     });
   const whole: Record<string, unknown> = Object.fromEntries(fields(body));
   for (const [field, option] of Object.entries(row.files ?? {})) {
-    const text = readGiven(`--${option}`, String(given[camel(option)])).toString("utf8");
-    whole[field] = field === "inUse" ? text.split(/[\s,;]+/).filter((each) => each !== "") : text;
+    const bytes = readGiven(`--${option}`, String(given[camel(option)]));
+    whole[field] = field === "inUse" ? identifiersIn(bytes, `--${option}`) : bytes.toString("utf8");
   }
   for (const field of row.secrets ?? []) whole[field] = await secretOf(field, given);
   Object.assign(whole, rootsOf(operation, given));
@@ -172,7 +175,7 @@ async function allPages(
   let query = sent.query;
   let first = true;
   for (;;) {
-    const page = (await client.call(operation.name, { ...sent, query })) as Thing;
+    const page = (await patiently(() => client.call(operation.name, { ...sent, query }))) as Thing;
     const items = page["items"] as readonly Json[];
     const ends = page["next"] === undefined;
     if (given.json === true) for (const item of items) say(JSON.stringify(item));
@@ -181,6 +184,44 @@ async function allPages(
     if (ends) return;
     query = { ...query, cursor: page["next"] };
   }
+}
+
+/**
+ * The report of orphans: all of it, unless a page is asked for, before anything is shown. A list that names no key at all
+ * is the wrong one, and what it would call an orphan is not shown.
+ */
+async function orphans(
+  client: AdminClient,
+  operation: Operation,
+  sent: Sent,
+  given: Given,
+): Promise<void> {
+  const onePage = given["limit"] !== undefined || given["cursor"] !== undefined;
+  const every = given["all"] === true || !onePage;
+  const items: Json[] = [];
+  let [matched, total] = [0, 0];
+  let query = every ? { ...sent.query, limit: given["limit"] ?? 1000 } : sent.query;
+  let next: Json | undefined;
+  do {
+    const page = (await patiently(() => client.call(operation.name, { ...sent, query }))) as Thing;
+    items.push(...(page["items"] as readonly Json[]));
+    matched += Number(page["matched"]);
+    total = Number(page["given"]);
+    next = page["next"];
+    query = { ...query, cursor: next };
+  } while (every && next !== undefined);
+  if (every && matched === 0 && items.length > 0) {
+    throw new Failure(
+      `none of the ${total} identifiers names a key of this instance, so every key would be an orphan; is it the right list, and the right instance?`,
+    );
+  }
+  process.stderr.write(`holdfast: ${total} given, ${matched} matched\n`);
+  if (given.json === true && given["all"] === true) {
+    for (const item of items) say(JSON.stringify(item));
+    return;
+  }
+  const more = next === undefined ? {} : { next };
+  showAnswer(operation, { items, given: total, matched, ...more }, given);
 }
 
 function showPage(items: readonly Json[], { row }: Operation, given: Given, first: boolean): void {

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- ask-level.lua  A node asks that the store be levelled.
 -- KEYS  1 head  2 levels
 -- →     {"committed", 0, number of the wish} | {"notInitialised"}

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- audit-chain.lua  Moves a partition's audit chain on, or cuts its beginning off, with the entries there.
 -- KEYS  1 head  2 counters  3 epoch  4 chain  5 audit
 -- ARGV  1 epoch  2 number of the point "head" as it must be, or empty  3 new base's number, or empty  4 number of points

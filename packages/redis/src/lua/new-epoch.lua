@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- new-epoch.lua  A new leader's epoch, higher than any that the store has seen.
 -- KEYS  1 head  2 epoch
 -- →     {"committed", 0, epoch} | {"notInitialised"}

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- remember-replica.lua  Adds addresses to the replicas that a barrier must cover.
 -- KEYS  1 head  2 replicas  3 replicas-version
 -- ARGV  1 milliseconds since the epoch  2.. addresses

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- reserve.lua  Gives records to an agreed operation: all of them, or none.
 -- KEYS  1 head  2 reserved  3.. records that must be as given
 -- ARGV  1 milliseconds since the epoch  2 operation  3 instance  4 prefix of records  5 store id (16 bytes)

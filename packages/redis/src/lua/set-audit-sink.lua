@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- set-audit-sink.lua  Notes up to where the audit trail was given to a sink.
 -- KEYS  1 head  2 epoch  3 sinks
 -- ARGV  1 epoch  2.. each: sink/partition, number (6 bytes) and hash

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- set-cursor.lua  Notes up to where another region's changes of a partition were read.
 -- KEYS  1 head  2 epoch  3 cursors
 -- ARGV  1 epoch  2 region  3 cursor

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- set-level.lua  The leader has levelled the store up to a wish; never goes back.
 -- KEYS  1 head  2 epoch  3 levels
 -- ARGV  1 epoch  2 number of the wish

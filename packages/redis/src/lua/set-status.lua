@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- set-status.lua  Gives an instance another status, if it has one of those that are said. One that is Deleted stays so.
 -- KEYS  1 head  2 counters  3 status
 -- ARGV  1 the new status  2.. the statuses that it may have now, empty for none

@@ -44,9 +44,12 @@ function chain(): AuditChain {
   return new AuditChain({ log: own.audit, store: own, timers: time, observe });
 }
 
-function retention(more: { sinks?: string[]; ageMs?: number; bytesMax?: number } = {}) {
-  const { sinks = [], ageMs = 1e12, bytesMax = 1e12 } = more;
-  return new AuditRetention({ log: own.audit, timers: time, observe, sinks, ageMs, bytesMax });
+function retention(
+  more: { sinks?: string[]; ageMs?: number; bytesMax?: number; hardMax?: number } = {},
+) {
+  const { sinks = [], ageMs = 1e12, bytesMax = 1e12, hardMax = 1e12 } = more;
+  const bounds = async () => ({ bytesMax, hardMax });
+  return new AuditRetention({ log: own.audit, timers: time, observe, sinks, ageMs, bounds });
 }
 
 class MemorySink implements AuditSink {
@@ -274,7 +277,8 @@ describe("retention", () => {
     await append(600);
     await run(chain());
     const { head } = await standing();
-    const done = (await run(retention({ bytesMax: head.bytes / 2 }))).done;
+    const bytesMax = (head.bytes + 600 * 64) / 2;
+    const done = (await run(retention({ bytesMax }))).done;
     expect(done).toBeGreaterThanOrEqual(299);
     expect(done).toBeLessThanOrEqual(301);
   });
@@ -293,6 +297,26 @@ describe("retention", () => {
     await run(chain());
     expect((await run(all)).done).toBe(0);
     expect((await run(retention({ ageMs: 1 }))).done).toBe(10);
+  });
+
+  test("beyond the hard bound what a sink has not goes too, and that is told", async () => {
+    const slow = new MemorySink("slow");
+    await append(10);
+    await run(chain());
+    await run(ship(slow));
+    slow.down = true;
+    await append(590);
+    await run(chain());
+    const { head } = await standing();
+    const half = (head.bytes + 600 * 64) / 2;
+    const soft = retention({ sinks: ["slow"], bytesMax: half });
+    expect((await run(soft)).done).toBe(10);
+    expect((await run(soft)).done).toBe(0);
+    const hard = retention({ sinks: ["slow"], bytesMax: half, hardMax: half });
+    expect((await run(hard)).done).toBeGreaterThanOrEqual(289);
+    slow.down = false;
+    await run(ship(slow));
+    expect(events).toContainEqual(expect.objectContaining({ type: "auditLost" }));
   });
 
   test("a beginning that is not what was chained stays, as evidence", async () => {

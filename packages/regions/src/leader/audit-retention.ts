@@ -19,9 +19,20 @@ export interface AuditRetentionOptions {
   readonly sinks: readonly string[];
   /** Older entries go. */
   readonly ageMs: number;
-  /** The oldest go when all of them together are larger. */
-  readonly bytesMax: number;
+  /** Asked at each run. */
+  readonly bounds: () => Promise<AuditBounds>;
 }
+
+/** Bytes of all entries together; each counts `entryOverhead` more than it has. */
+export interface AuditBounds {
+  /** Beyond it the oldest go that every sink has. */
+  readonly bytesMax: number;
+  /** Beyond it the oldest go, also those that no sink has: the store must not fill up. */
+  readonly hardMax: number;
+}
+
+/** Bytes that the store takes for keeping an entry, besides the entry. */
+const entryOverhead = 64;
 
 /** Whether an entry, with the point after it and the one before, stays. */
 type Until = (point: ChainPoint, before: ChainPoint) => boolean;
@@ -43,16 +54,17 @@ export class AuditRetention implements Duty {
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
-    const { log, timers, ageMs, bytesMax } = this.#options;
+    const { log, timers, ageMs } = this.#options;
     const limits = await this.#limits();
     const standings = await log.standings();
     const bases = new Map<number, ChainPoint>();
     let [done, pages] = [0, 0];
-    const cut = async (partition: number, until: Until) => {
+    const cut = async (partition: number, until: Until, waits = true) => {
       const standing = standings[partition];
       if (standing === undefined || pages >= pagesPerRun || !context.active()) return false;
       const from = bases.get(partition) ?? (await this.#base(partition, standing));
-      const limit = Math.min(limits.get(partition) ?? limits.least, standing.head.number);
+      const had = waits ? (limits.get(partition) ?? limits.least) : Number.POSITIVE_INFINITY;
+      const limit = Math.min(had, standing.head.number);
       const to = await this.#page(partition, from, standing.head, limit, until);
       if (to === undefined) return false;
       await log.trim(partition, to, context.epoch);
@@ -67,18 +79,9 @@ export class AuditRetention implements Duty {
       if (head.number === base.number) continue;
       while (await cut(partition, ({ timeMs }) => timeMs >= oldestMs));
     }
-    let excess = standings.reduce((sum, { head, base }, at) => {
-      return sum + head.bytes - (bases.get(at) ?? base).bytes;
-    }, -bytesMax);
-    // The largest first: which of them is older matters less than that room is made.
-    const bySize = [...standings.entries()].toSorted(([, a], [, b]) => sizeOf(b) - sizeOf(a));
-    for (const [partition, standing] of bySize) {
-      if (excess <= 0) break;
-      const start = bases.get(partition) ?? standing.base;
-      const share = start.bytes + Math.min(excess, standing.head.bytes - start.bytes);
-      while (await cut(partition, (_, before) => before.bytes >= share));
-      excess -= (bases.get(partition) ?? start).bytes - start.bytes;
-    }
+    const { bytesMax, hardMax } = await this.#options.bounds();
+    await cutBySize(standings, bases, bytesMax, (partition, until) => cut(partition, until));
+    await cutBySize(standings, bases, hardMax, (partition, until) => cut(partition, until, false));
     return { done, left: pages >= pagesPerRun ? 1 : 0 };
   }
 
@@ -133,6 +136,31 @@ export class AuditRetention implements Duty {
   }
 }
 
+/** Cuts until all together are no larger than `most`; the largest first, since room matters more than age. */
+async function cutBySize(
+  standings: readonly AuditStanding[],
+  bases: ReadonlyMap<number, ChainPoint>,
+  most: number,
+  cut: (partition: number, until: Until) => Promise<boolean>,
+): Promise<void> {
+  let excess = standings.reduce((sum, { head, base }, at) => {
+    return sum + sizeAt(head) - sizeAt(bases.get(at) ?? base);
+  }, -most);
+  const bySize = [...standings.entries()].toSorted(([, a], [, b]) => sizeOf(b) - sizeOf(a));
+  for (const [partition, { base, head }] of bySize) {
+    if (excess <= 0) return;
+    const start = bases.get(partition) ?? base;
+    const share = sizeAt(start) + Math.min(excess, sizeAt(head) - sizeAt(start));
+    while (await cut(partition, (_, before) => sizeAt(before) >= share));
+    excess -= sizeAt(bases.get(partition) ?? start) - sizeAt(start);
+  }
+}
+
+/** Bytes of all entries up to a point, gone ones included. */
+function sizeAt({ bytes, number }: ChainPoint): number {
+  return bytes + number * entryOverhead;
+}
+
 function sizeOf({ head, base }: AuditStanding): number {
-  return head.bytes - base.bytes;
+  return sizeAt(head) - sizeAt(base);
 }

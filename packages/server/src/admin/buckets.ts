@@ -22,8 +22,8 @@ export class Buckets {
     this.#namesMax = namesMax;
   }
 
-  /** Takes one from a bucket; the seconds to wait where it is empty, else 0. */
-  take(name: string): number {
+  /** Takes one, or `amount` (at most the burst), from a bucket; the seconds to wait where it has less, else 0. */
+  take(name: string, amount = 1): number {
     const { perSecond, burst } = this.#size;
     const nowMs = this.#monotonicMs();
     const known = this.#buckets.get(name);
@@ -33,10 +33,10 @@ export class Buckets {
         : Math.min(burst, known.left + ((nowMs - known.atMs) * perSecond) / 1000);
     // The one that was used last stands last, so that the first is the one to forget.
     this.#buckets.delete(name);
-    const taken = filled >= 1;
-    this.#buckets.set(name, { left: taken ? filled - 1 : filled, atMs: nowMs });
+    const taken = filled >= amount;
+    this.#buckets.set(name, { left: taken ? filled - amount : filled, atMs: nowMs });
     if (this.#buckets.size > this.#namesMax) this.#forgetOldest();
-    return taken ? 0 : Math.max(1, Math.ceil((1 - filled) / perSecond));
+    return taken ? 0 : Math.max(1, Math.ceil((amount - filled) / perSecond));
   }
 
   #forgetOldest(): void {

@@ -1,5 +1,7 @@
+import { setImmediate } from "node:timers/promises";
 import type { Call, Handlers, Route } from "@holdfast/admin";
 import type { FastifyReply, FastifyRequest } from "fastify";
+import type { z } from "zod";
 import type { NodeObserver } from "../events.ts";
 import { dryRun } from "../management/dry-run.ts";
 import { listName, openCursor, sealCursor } from "./cursor.ts";
@@ -86,14 +88,16 @@ export async function dispatch(
   const first = async (): Promise<Sent> => {
     const status = route.status ?? 200;
     const before = key === undefined ? undefined : await parts.made.before(served, call);
-    if (before !== undefined) return { status, body: checked(parts, served, before, list, call) };
+    if (before !== undefined) {
+      return { status, body: await checked(parts, served, before, list, call) };
+    }
     const handler = parts.handlers[operation] as unknown as (call: Call) => Promise<unknown>;
     const answer = await handler(call).catch(async (error: unknown) => {
       const made = key === undefined ? undefined : await parts.made.instead(served, call, error);
       if (made === undefined) throw error;
       return made;
     });
-    return { status, body: checked(parts, served, answer, list, call) };
+    return { status, body: await checked(parts, served, answer, list, call) };
   };
   const shownOnce = route.shownOnce === true;
   const { params, body, principal } = call;
@@ -113,22 +117,38 @@ export async function dispatch(
     .send(JSON.stringify(sent.body));
 }
 
+/** Items of a list that are looked at in one turn: a page has up to a thousand. */
+const itemsPerTurn = 50;
+
 /** The answer as the contract has it: what the contract does not name goes to nobody. */
-function checked(
+async function checked(
   { observe }: DispatchParts,
   { operation, schemas }: Served,
   answer: unknown,
   list: string,
   { requestId }: Call,
-): unknown {
-  const parsed = schemas.answer.safeParse(answer);
-  if (!parsed.success) {
-    const places = parsed.error.issues.slice(0, 5).map(({ path }) => placeOf(["answer", ...path]));
+): Promise<unknown> {
+  const { items } = answer as { readonly items?: readonly unknown[] };
+  const parse = <Value>(schema: z.ZodType<Value>, value: unknown, at: PropertyKey[]): Value => {
+    const parsed = schema.safeParse(value);
+    if (parsed.success) return parsed.data;
+    const places = parsed.error.issues.slice(0, 5).map(({ path }) => placeOf([...at, ...path]));
     const message = `the answer of ${operation} is not as its contract says: ${places.join(", ")}`;
     observe({ type: "warning", message, cause: `request ${requestId}` });
     throw new TypeError(message);
+  };
+  let body: { readonly next?: unknown };
+  if (schemas.item === undefined || items === undefined || items.length <= itemsPerTurn) {
+    body = parse(schemas.answer, answer, ["answer"]) as typeof body;
+  } else {
+    const rest = parse(schemas.answer, { ...(answer as object), items: [] }, ["answer"]) as object;
+    const found: unknown[] = [];
+    for (const [at, item] of items.entries()) {
+      found.push(parse(schemas.item, item, ["answer", "items", at]));
+      if (at % itemsPerTurn === 0) await setImmediate();
+    }
+    body = Object.assign(rest, { items: found });
   }
-  const body = parsed.data as { readonly next?: unknown };
   if (typeof body.next !== "string") return body;
   return { ...body, next: sealCursor(body.next, list) };
 }

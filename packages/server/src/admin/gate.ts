@@ -14,6 +14,8 @@ export interface GateParts {
   readonly requests: Buckets;
   /** By address, for tokens that speak for nobody. */
   readonly failures: Buckets;
+  /** Bytes of bodies, by token. */
+  readonly bytes: Buckets;
   readonly denied: (denial: Denial) => void;
 }
 
@@ -46,7 +48,12 @@ export class Gate {
   }
 
   /** Throws a `Refused` where the request may not go on; its body is not read before. */
-  async admit(operation: string, route: Route, request: FastifyRequest): Promise<Admitted> {
+  async admit(
+    operation: string,
+    route: Route,
+    request: FastifyRequest,
+    bodyMax: number,
+  ): Promise<Admitted> {
     if (route.role === "public") return nobody(request.ip);
     const bearer = await this.#parts.authenticate(request.headers.authorization);
     const about = { operation, remote: request.ip, requestId: request.id };
@@ -75,6 +82,8 @@ export class Gate {
     }
     const look = async (named: unknown): Promise<string | undefined> =>
       typeof named === "string" ? await this.#instance(named, principal, about) : undefined;
+    const bytesWait = this.#parts.bytes.take(principal.id, bodyBytes(request, bodyMax));
+    if (bytesWait > 0) throw tooMany(bytesWait, "this token sends too much");
     const { instance } = (request.params ?? {}) as Record<string, unknown>;
     const queried = (request.query as Record<string, unknown>)["instance"];
     return { principal, instance: await look(instance), queried: await look(queried) };
@@ -124,6 +133,13 @@ export class Gate {
     }
     throw new Refused({ code: "notFound", detail: "there is no such instance" });
   }
+}
+
+/** What a body may come to: what the request says, or the most where it does not say. */
+function bodyBytes({ headers }: FastifyRequest, most: number): number {
+  const length = headers["content-length"];
+  if (length === undefined) return headers["transfer-encoding"] === undefined ? 0 : most;
+  return Math.min(Number(length) || 0, most);
 }
 
 /** The one who calls what needs no token. */

@@ -1,13 +1,19 @@
 import type { Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { contract, type Handlers, type Route } from "@holdfast/admin";
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type RouteOptions,
+} from "fastify";
 import { type Address, printAddress } from "../address.ts";
 import { listenError } from "../listen-error.ts";
 import { contextOptions, type ServerIdentity } from "../tls.ts";
 import { AdminConnections, endBadRequest } from "./connections.ts";
 import { type DispatchParts, dispatch, prepare, type Served } from "./dispatch.ts";
 import { type Admitted, type Gate, tooMany } from "./gate.ts";
+import { readIdentifiers } from "./identifiers.ts";
 import { type Problem, problemDocument, problemOf } from "./problem.ts";
 import { sendEvents } from "./stream.ts";
 import { schemasOf } from "./validate.ts";
@@ -57,6 +63,8 @@ const securityHeaders = {
 interface Running {
   readonly admitted: Admitted;
   readonly startedMs: number;
+  /** Ends it, once: another may take its place. */
+  readonly release: () => void;
 }
 
 /** The admin API over HTTPS: every route comes from the contract, and all are served by the same few lines. */
@@ -108,6 +116,8 @@ export class AdminListener {
     this.#app.addHook("onRequest", async (request, reply) => {
       reply.headers({ ...securityHeaders, "x-request-id": request.id });
     });
+    // Before the caller has the answer: its next request must not meet this one.
+    this.#app.addHook("onSend", async (request) => this.#calls.get(request)?.release());
     this.#register();
   }
 
@@ -149,14 +159,20 @@ export class AdminListener {
       methods.set(url, [...(methods.get(url) ?? []), route.method]);
       const served: Served = { operation: name, route, schemas: schemasOf(route) };
       const bodyLimit = route.bodyMax ?? bodyMaxUsual;
-      this.#app.route({
+      const options: RouteOptions<Server> = {
         method: route.method,
         url,
         bodyLimit,
         onRequest: (request, reply) => this.#admit(served, request, reply, bodyLimit),
         handler: (request, reply) => this.#serve(served, request, reply),
         config: { operation: name },
-      });
+      };
+      if (route.bodyMax === undefined) this.#app.route(options);
+      else
+        this.#app.register(async (part) => {
+          readIdentifiersIn(part, bodyLimit);
+          part.route(options as unknown as RouteOptions);
+        });
     }
     const all = ["GET", "POST", "PUT", "PATCH", "DELETE"];
     for (const [url, served] of methods) {
@@ -185,7 +201,7 @@ export class AdminListener {
   ): Promise<void> {
     const { gate, monotonicMs } = this.#options;
     const startedMs = monotonicMs();
-    const admitted = await gate.admit(served.operation, served.route, request);
+    const admitted = await gate.admit(served.operation, served.route, request, bodyLimit);
     if (!this.#connections.admit(request.raw.socket, admitted.principal.id, reply.raw)) {
       throw tooMany(1, "as many connections of this token are busy as may");
     }
@@ -196,17 +212,21 @@ export class AdminListener {
     if (own >= runningOfOneMax)
       throw tooMany(1, "as many requests of this token are under way as may");
     if (large && this.#large >= largeMax) throw tooMany(1, "another large request is under way");
-    this.#calls.set(request, { admitted, startedMs });
     this.#running += 1;
     this.#runningOf.set(id, own + 1);
     if (large) this.#large += 1;
-    reply.raw.once("close", () => {
+    let released = false;
+    const release = (): void => {
+      if (released) return;
+      released = true;
       this.#running -= 1;
       const left = (this.#runningOf.get(id) ?? 1) - 1;
       if (left > 0) this.#runningOf.set(id, left);
       else this.#runningOf.delete(id);
       if (large) this.#large -= 1;
-    });
+    };
+    this.#calls.set(request, { admitted, startedMs, release });
+    reply.raw.once("close", release);
   }
 
   async #serve(served: Served, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
@@ -290,6 +310,20 @@ export class AdminListener {
       ...(cause === undefined ? {} : { cause }),
     });
   }
+}
+
+/** Routes of this part of the application get their body as `Identifiers`. */
+function readIdentifiersIn(
+  app: Pick<FastifyInstance, "addContentTypeParser" | "removeAllContentTypeParsers">,
+  bytesMax: number,
+): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(
+    "application/json",
+    async (_request: unknown, body: AsyncIterable<Buffer>) => ({
+      inUse: await readIdentifiers(body, bytesMax),
+    }),
+  );
 }
 
 function tlsOf(identity: ServerIdentity) {

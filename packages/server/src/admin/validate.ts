@@ -1,5 +1,6 @@
 import { faultsOf, type Route } from "@holdfast/admin";
 import { z } from "zod";
+import { Identifiers } from "./identifiers.ts";
 import { Refused } from "./problem.ts";
 
 /** What a request says besides who sends it. */
@@ -15,6 +16,8 @@ export interface Schemas {
   readonly query: z.ZodType;
   readonly body: z.ZodType;
   readonly answer: z.ZodType;
+  /** One of the answer's `items`, where it is a list. */
+  readonly item: z.ZodType | undefined;
 }
 
 const faultsMax = 10;
@@ -26,14 +29,23 @@ const noBody = z.union([
   nothing.transform(() => undefined),
 ]);
 
+const readBody = z.object({ inUse: z.instanceof(Identifiers) });
+
 /** A route's schemas. */
-export function schemasOf({ params, query, body, answer }: Route): Schemas {
+export function schemasOf({ params, query, body, bodyMax, answer }: Route): Schemas {
   return {
     params: params?.strict() ?? nothing,
     query: query?.strict() ?? nothing,
-    body: body ?? noBody,
+    // A large body was validated while it was read.
+    body: bodyMax === undefined ? (body ?? noBody) : readBody,
     answer,
+    item: itemOf(answer),
   };
+}
+
+function itemOf(answer: z.ZodType): z.ZodType | undefined {
+  const items: unknown = answer instanceof z.ZodObject ? answer.shape["items"] : undefined;
+  return items instanceof z.ZodArray ? (items.element as z.ZodType) : undefined;
 }
 
 /** The request as its handler gets it; a `Refused` that names what is wrong, and never a value. */

@@ -1,7 +1,7 @@
 import { request } from "node:https";
 import { contract, type Handlers, ManagementError, type Role } from "@holdfast/admin";
 import { authenticator, type Bearer, type TokenRefusal } from "../admin/bearer.ts";
-import { Buckets } from "../admin/buckets.ts";
+import { type BucketSize, Buckets } from "../admin/buckets.ts";
 import type { Denial } from "../admin/denials.ts";
 import { Gate } from "../admin/gate.ts";
 import { AdminListener } from "../admin/listener.ts";
@@ -54,6 +54,7 @@ export interface AdminTestOptions {
   readonly tokens?: Readonly<Record<string, Bearer | TokenRefusal>>;
   readonly perSecond?: number;
   readonly failures?: number;
+  readonly bodyBytes?: BucketSize;
   readonly made?: Made;
   readonly connectionsMax?: number;
   readonly times?: Parameters<typeof AdminListener.open>[0]["times"];
@@ -117,6 +118,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
       monotonicMs,
     ),
     failures: new Buckets({ perSecond: 0.001, burst: options.failures ?? 10_000 }, monotonicMs),
+    bytes: new Buckets(options.bodyBytes ?? { perSecond: 1e9, burst: 1e9 }, monotonicMs),
     denied: (denial) => denials.push(denial),
   });
   const listener = await AdminListener.open({

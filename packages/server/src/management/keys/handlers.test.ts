@@ -341,9 +341,13 @@ test("orphans are the keys that nothing in use names, whatever name it uses", as
   await site.key([custom("Name", "host-2")]);
   const gone = await site.key();
   await site.ask("Destroy", { uniqueIdentifier: gone });
-  const inUse = [byId, "vm-1", "host-2", "vm-of-another-site"];
-  const { items } = await site.handlers.reportOrphans(call({}, page, { inUse }));
-  expect(items.map(({ id }) => id)).toEqual([orphan]);
+  const inUse = [byId?.toUpperCase() ?? "", "VM-1", "host-2", "vm-of-another-site"];
+  const found = await site.handlers.reportOrphans(call({}, page, { inUse }));
+  expect(found.items.map(({ id }) => id)).toEqual([orphan]);
+  expect(found).toMatchObject({ given: 4, matched: 3 });
+  const wrongList = site.handlers.reportOrphans(call({}, page, { inUse: ["vm-of-another-site"] }));
+  await expect(wrongList).rejects.toThrow(/none of the 1 identifiers names a key/);
+  expect(await codeOf(wrongList)).toBe("invalid");
 });
 
 test("counts are numbers, and say when they are not known yet", async () => {

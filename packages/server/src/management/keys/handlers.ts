@@ -5,6 +5,7 @@ import {
   type OwnStore,
   StoreUnavailable,
 } from "@holdfast/engine";
+import { type Identifiers, identifiersIn } from "../../admin/identifiers.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
 import { refusalOf } from "../refusals.ts";
 import { changeKey, type KeyEngine } from "./changes.ts";
@@ -63,11 +64,7 @@ export function keysHandlers(deps: KeysDeps): Pick<Handlers, Names> {
     },
     revokeKey: (call) => revoke(deps, call),
     destroyKey: (call) => destroy(deps, call),
-    reportOrphans: async ({ params, query, body }) => {
-      const { id } = await deps.instances.find(params.instance);
-      const inUse = new Set(body.inUse);
-      return await telling(listKeys(deps, id, {}, query, (object) => isOrphan(object, inUse)));
-    },
+    reportOrphans: (call) => orphans(deps, call),
   };
 }
 
@@ -130,15 +127,36 @@ async function destroy(deps: KeysDeps, call: CallOf<"destroyKey">): Promise<KeyA
   return await answer(deps, call.params);
 }
 
-/** Nobody names a key by its own identifier, nor by what vCenter calls its object. */
-function isOrphan(object: ManagedObject, inUse: ReadonlySet<string>): boolean {
-  if (object.facts.destroyed !== undefined) return false;
+async function orphans(deps: KeysDeps, { params, query, body }: CallOf<"reportOrphans">) {
+  const { id } = await deps.instances.find(params.instance);
+  const inUse = identifiersIn(body);
+  let matched = 0;
+  const page = await telling(
+    listKeys(deps, id, {}, query, (object) => {
+      if (object.facts.destroyed !== undefined) return false;
+      const used = isNamed(object, inUse);
+      if (used) matched += 1;
+      return !used;
+    }),
+  );
+  const whole = query.cursor === undefined && page.next === undefined;
+  if (whole && matched === 0 && page.items.length > 0) {
+    throw new ManagementError(
+      "invalid",
+      `body.inUse: none of the ${inUse.given} identifiers names a key of this instance, so every key would be an orphan: is it the right list?`,
+    );
+  }
+  return { ...page, given: inUse.given, matched };
+}
+
+/** Somebody names a key by its own identifier, or by what vCenter calls its object. */
+function isNamed(object: ManagedObject, inUse: Identifiers): boolean {
   const called = [
     object.uniqueIdentifier,
     vendorText(object, vendorKeys.xIdentifier),
     vendorText(object, vendorKeys.xName),
   ];
-  return !called.some((one) => one !== undefined && inUse.has(one));
+  return called.some((one) => one !== undefined && inUse.has(one));
 }
 
 async function named(deps: KeysDeps, params: { readonly instance: string; readonly key: string }) {

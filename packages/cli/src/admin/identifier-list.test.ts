@@ -1,0 +1,33 @@
+import { expect, test } from "vitest";
+import { identifiersIn } from "./identifier-list.ts";
+
+const ids = [
+  "8F14E45F-CEEA-467A-9575-1C1E0C0A7D11",
+  "vm-1",
+  "c9f0f895-fb98-4b91-8f6d-0a5b6c7d8e9f",
+];
+const lines = `${ids.join("\r\n")}\r\n`;
+const utf16 = (text: string) => Buffer.from(`\ufeff${text}`, "utf16le");
+
+test.each<[string, Buffer]>([
+  ["UTF-8", Buffer.from(lines)],
+  ["UTF-8 with a byte order mark", Buffer.from(`\ufeff${lines}`)],
+  ["UTF-16, little end first, as Windows PowerShell writes it", utf16(lines)],
+  ["UTF-16, big end first", utf16(lines).swap16()],
+  ["one line with commas", Buffer.from(ids.join(", "))],
+  ["CSV with quotes", Buffer.from(ids.map((id) => `"${id}"`).join("\n"))],
+])("a list in %s", (_name, bytes) => {
+  expect(identifiersIn(bytes, "--in-use")).toEqual(ids);
+});
+
+test.each<[string, Buffer, string]>([
+  ["nothing", Buffer.from(""), "--in-use: the list is empty"],
+  ["blank lines", Buffer.from("\n \r\n"), "--in-use: the list is empty"],
+  ["UTF-16 without anything", utf16(""), "--in-use: the list is empty"],
+  ["a line of a table", Buffer.from("vm-1\n-----\nvm-2"), 'line 2: "-----" is not an identifier'],
+  ["UTF-16 without a mark", Buffer.from("vm-1\nvm-2", "utf16le"), "line 1: "],
+  ["one that is too long", Buffer.from(`vm-1\n\n${"x".repeat(65)}`), "line 3: "],
+  ["bytes", Buffer.from([0x76, 0xff, 0x0a]), "is not text in UTF-8 or UTF-16"],
+])("refused: %s", (_name, bytes, fault) => {
+  expect(() => identifiersIn(bytes, "--in-use")).toThrow(fault);
+});
