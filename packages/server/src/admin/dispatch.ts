@@ -137,7 +137,7 @@ async function checked(
     observe({ type: "warning", message, cause: `request ${requestId}` });
     throw new TypeError(message);
   };
-  let body: { readonly next?: unknown };
+  let body: { readonly next?: unknown; readonly items?: unknown };
   if (schemas.item === undefined || items === undefined || items.length <= itemsPerTurn) {
     body = parse(schemas.answer, answer, ["answer"]) as typeof body;
   } else {
