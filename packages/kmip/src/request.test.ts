@@ -373,7 +373,7 @@ describe("operations", () => {
     expect(items[1]?.payload).toEqual({ uniqueIdentifier: "id" });
   });
 
-  test.each<[string, Version, number, readonly Item[], string]>([
+  test.each<[string, Version, number, readonly Item[], string | undefined]>([
     ["Query without a function", "1.1", 0x18, [], "InvalidMessage"],
     [
       "Query of an unknown function, which is not answered",
