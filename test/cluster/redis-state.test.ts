@@ -179,7 +179,7 @@ describe("a key of the wrong type leaves no half of a change", () => {
       const [first] = commits;
       if (first.status !== "rejected") throw new Error("committed");
       expect(first.reason).toBeInstanceOf(StoreUnavailable);
-      expect(["corrupt", "notInitialised"]).toContain(first.reason.failure);
+      expect(["badReply", "notInitialised"]).toContain(first.reason.failure);
     }
     const is = await everythingIn(redis);
     const own = ([name]: readonly [string, string]) => name.startsWith(prefix ?? "");
