@@ -3,6 +3,7 @@ import {
   type Event,
   type ManagedObject,
   MemoryOwnStore,
+  StoreUnavailable,
   systemInstance,
   systemTypes,
 } from "@holdfast/engine";
@@ -18,12 +19,17 @@ const activated = { activated: { time: 8, region: "b" } };
 /** An own store that counts what is asked of it. */
 class Counted extends MemoryOwnStore {
   readonly calls: string[] = [];
+  /** As Redis is at `maxmemory`: nothing new is taken. */
+  full = false;
   override read(...given: Parameters<MemoryOwnStore["read"]>) {
     this.calls.push(`read ${given[1].length}`);
     return super.read(...given);
   }
   override commit(...given: Parameters<MemoryOwnStore["commit"]>) {
     this.calls.push(`commit ${given[1].length}`);
+    if (this.full && given[1].some(({ kind }) => kind === "create")) {
+      return Promise.reject(new StoreUnavailable("full", "no room"));
+    }
     return super.commit(...given);
   }
 }
@@ -63,6 +69,19 @@ test("a record that is there already is read, which covers it, and not written a
   expect(own.calls).toEqual(["commit 1", "read 1"]);
   const { objects } = await own.changes(0, 0, 100, 1 << 20);
   expect(objects.length).toBeLessThanOrEqual(1);
+});
+
+test("a full store: what it has needs no room, and facts are written beside a record that is refused", async () => {
+  const { own, results, get } = await world();
+  await results([key(1), key(2)]);
+  own.full = true;
+  expect(await results([key(1), key(2)])).toEqual(["same", "same"]);
+  const facts = [key(1, { facts: activated }), key(2, { facts: destroyed })];
+  await expect(results([key(3), ...facts])).rejects.toMatchObject({ failure: "full" });
+  expect((await get(id1))?.facts).toEqual(activated);
+  expect((await get(key(2).uniqueIdentifier))?.material).toBeUndefined();
+  own.full = false;
+  expect(await results([key(3), ...facts])).toEqual(["written", "same", "same"]);
 });
 
 test("a changed record is joined: facts of both are there", async () => {

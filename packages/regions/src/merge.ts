@@ -287,7 +287,13 @@ class InstanceMerge {
   async #write(planned: readonly Planned[]): Promise<readonly Pending[]> {
     if (planned.length === 0) return [];
     const changes = planned.map(({ change }) => change);
-    const outcome = await this.#own.commit(this.#instance, changes, [], { joined: true });
+    const outcome = await this.#own
+      .commit(this.#instance, changes, [], { joined: true })
+      .catch((error: unknown) => {
+        if (error instanceof StoreUnavailable && error.failure === "full") return error;
+        throw error;
+      });
+    if (outcome instanceof StoreUnavailable) return await this.#writeFull(planned, outcome);
     if (outcome.kind === "committed") {
       for (const { pending, stored } of planned) {
         this.#settle(pending, { result: "written", stored });
@@ -302,6 +308,32 @@ class InstanceMerge {
       throw new Error(`a joined commit was refused: ${outcome.kind}`);
     }
     return await this.#refused(planned, outcome);
+  }
+
+  /**
+   * A full store refuses records that need room, and has many of the others: those are read first, then each change is
+   * written alone, since facts are taken. Throws where a record is refused alone.
+   */
+  async #writeFull(
+    planned: readonly Planned[],
+    full: StoreUnavailable,
+  ): Promise<readonly Pending[]> {
+    if (this.#trusting) {
+      this.#trusting = false;
+      return [];
+    }
+    if (planned.length === 1) throw full;
+    const held: Pending[] = [];
+    let refused: unknown;
+    for (const one of planned) {
+      try {
+        held.push(...(await this.#write([one])));
+      } catch (error) {
+        refused ??= error;
+      }
+    }
+    if (refused !== undefined) throw refused;
+    return held;
   }
 
   /** A deleted instance takes what is destroyed, once nothing else comes with it. */
