@@ -7,10 +7,22 @@ import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { type RedisServer, until } from "../support/redis.ts";
 import { openStore } from "../support/redis-store.ts";
 import { layRegion, startRegion } from "../support/region.ts";
-import { insist, told } from "../support/two-regions-clients.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { ClientsOfAll, insist, told } from "../support/two-regions-clients.ts";
+import { allWell, caughtUp, vitalsOf } from "../support/vitals.ts";
 
 const instance = "vcenter";
 const patientMs = 120_000;
+
+/** Sets `maxmemory` below what is used, so that Redis takes nothing that needs memory. */
+async function fill(redis: RedisServer): Promise<void> {
+  await redis.command("config", "set", "maxmemory", "1mb");
+  await expect(redis.command("set", "x", "1")).rejects.toThrow("OOM");
+}
+
+async function empty(redis: RedisServer): Promise<void> {
+  await redis.command("config", "set", "maxmemory", "0");
+}
 
 async function usedBytes(redis: RedisServer): Promise<number> {
   return Number(/^used_memory:(\d+)/m.exec(String(await redis.command("info", "memory")))?.[1]);
@@ -31,8 +43,8 @@ async function registerLarge(client: KmipClient): Promise<string> {
 }
 
 /** The store of a region as a node has it, and the id of the instance. */
-async function opened(redis: RedisServer, replicas: number) {
-  const store = await openStore({ address: redis.address, replicas });
+async function opened(redis: RedisServer) {
+  const store = await openStore({ address: redis.address, replicas: 0 });
   const everything = { live: true, destroyed: false, limit: 100 };
   const { objects } = await store.store.find(systemInstance, everything);
   const named = objects.flatMap(({ object }) => readInstanceRecord(object) ?? []);
@@ -41,15 +53,99 @@ async function opened(redis: RedisServer, replicas: number) {
   return { ...store, id, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 
+/** Holds an object as a Destroy does whose node died before it decided. */
+async function holdIn(redis: RedisServer, uniqueIdentifier: string): Promise<void> {
+  await using own = await opened(redis);
+  const outcome = await own.store.reserve(own.id, [uniqueIdentifier], "interrupted");
+  expect(outcome).toEqual({ kind: "reserved" });
+}
+
+/** Waits until the store itself holds the object no more. */
+async function untilReleased(redis: RedisServer, uniqueIdentifier: string): Promise<void> {
+  await using own = await opened(redis);
+  const released = async () => {
+    const [copy] = await own.store.read(own.id, [uniqueIdentifier]);
+    return copy !== undefined && copy.reserved === undefined;
+  };
+  await until("the hold ended", released, patientMs);
+}
+
 /** Evidence of some megabytes; answers the stream's key. */
 async function growTrail(redis: RedisServer): Promise<string> {
-  await using own = await opened(redis, 0);
+  await using own = await opened(redis);
   const fixed = { action: "kmip-key.read", outcome: "success", initiator: "test" } as const;
   const events = Array.from({ length: 500 }, () => {
     return { time: Date.now(), ...fixed, requestId: randomUUID(), detail: { on: "x".repeat(200) } };
   });
   for (let round = 0; round < 30; round += 1) await own.store.appendAudit(own.id, events, true);
   return `{p${String(partitionOf(own.id)).padStart(2, "0")}}:audit`;
+}
+
+test("two regions, one Redis full: its nodes start and lead, Destroy frees, a hold ends, and what it lacks comes once there is room", async () => {
+  await using both = await startTwoRegions({ instances: [instance], nodes: 2, replicas: 0 });
+  await allWell(both, patientMs);
+  await using clients = await ClientsOfAll.open(both, instance);
+  const [kept, held, ended] = await Promise.all([0, 1, 2].map(() => createKey(clients.at("a1"))));
+  const large = await registerLarge(clients.at("a1"));
+  await clients.at("a1").activate({ uniqueIdentifier: ended ?? "" });
+  const bytes = await keyBytes(clients.at("b1"), kept ?? "");
+  await caughtUp(both, patientMs);
+  const { primary } = both.a.redis;
+  await fill(primary);
+  await holdIn(primary, held ?? "");
+  await restartAndLead(both);
+  const reads = async () => expect(await keyBytes(clients.at("a1"), kept ?? "")).toBe(bytes);
+  await insist(reads, patientMs);
+  await untilReleased(primary, held ?? "");
+  await insist(() => keyBytes(clients.at("a1"), held ?? ""), patientMs);
+
+  // It lacks nothing, so its own store takes part in what both regions agree on.
+  const before = await usedBytes(primary);
+  await insist(() => clients.at("a1").destroy({ uniqueIdentifier: large }), patientMs);
+  await until(
+    "the memory freed",
+    async () => (await usedBytes(primary)) < before - 250_000,
+    patientMs,
+  );
+  // An Active key is revoked first.
+  const uniqueIdentifier = ended ?? "";
+  const revocationReason = { code: "CessationOfOperation" } as const;
+  await insist(() => clients.at("a2").revoke({ uniqueIdentifier, revocationReason }), patientMs);
+  await insist(() => clients.at("a2").destroy({ uniqueIdentifier }), patientMs);
+  for (const node of ["a1", "b1"]) {
+    await insist(async () => {
+      expect(await stateOf(clients.at(node), uniqueIdentifier), node).toBe("Destroyed");
+    }, patientMs);
+  }
+  await expect(primary.command("set", "x", "1")).rejects.toThrow("OOM");
+
+  // What the other region makes now is not in the full store, which is not level before there is room.
+  let lacking = "";
+  await insist(async () => {
+    lacking = await createKey(clients.at("b1"));
+  }, patientMs);
+  await restartAndLead(both);
+  await insist(reads, patientMs);
+  await insist(() => keyBytes(clients.at("a2"), lacking), patientMs);
+
+  // Nothing is restarted.
+  await empty(primary);
+  await allWell(both, patientMs);
+  await both.cut();
+  await insist(reads, patientMs);
+  await insist(() => keyBytes(clients.at("a1"), lacking), patientMs);
+  await insist(() => createKey(clients.at("a1")), patientMs);
+}, 600_000);
+
+/** Ends both nodes of region a and starts them again; waits until one of them leads. */
+async function restartAndLead({ a }: TwoRegions): Promise<void> {
+  for (const node of a.nodes) await node.kill();
+  for (const node of a.nodes) await node.start();
+  const leads = async () => {
+    const vitals = await Promise.all(a.nodes.map((node) => vitalsOf(node)));
+    return vitals.some((one) => one.leads);
+  };
+  await until("a leader in a", leads, patientMs);
 }
 
 test("a region alone, its only Redis full and its own lock master: nodes start and read, a leader trims, and all is well with room", async () => {
