@@ -60,6 +60,7 @@ function configure(name: string, settings: object = {}): string {
     tls: { certificate: "server.pem", key: "server.key" },
     store: { address: "127.0.0.1:1", commandTimeoutMs: 200 },
     rootOfTrust: { file: "root.key" },
+    audit: { file: { path: "audit.log" } },
     instances: [{ name: "demo", certificates: ["client.pem"] }],
   };
   writeFileSync(file(name), JSON.stringify({ ...good, ...settings }));

@@ -11,6 +11,7 @@ const config = parseConfig(
   `{
     region: a, node: a1, rootOfTrust: { file: r }, store: { address: "127.0.0.1:1" },
     tls: { certificate: c, key: k, ticketKeysFile: t },
+    audit: { file: { path: audit.log } },
     peer: { region: b, addresses: ["127.0.0.1:2"], tls: { ca: c, certificate: c, key: p } },
   }`,
   join(folder, "node.yaml"),
@@ -49,6 +50,13 @@ test.each([
   expect(told([client])).toEqual([`every user of this machine can read ${setting}: chmod o-r it`]);
   chmodSync(join(folder, name), 0o640);
   expect(told([client])).toEqual([]);
+});
+
+test("an audit trail without a sink", () => {
+  const bare = { ...config, audit: { ...config.audit, file: undefined } } as typeof config;
+  expect(warningsOf(bare, [client], nowMs)).toEqual([
+    { message: expect.stringMatching(/^the audit trail is only in the store/) },
+  ]);
 });
 
 test("peers' authorities let no client in", () => {

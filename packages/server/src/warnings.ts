@@ -101,6 +101,13 @@ function settingWarnings(config: Config, certificates: Certificates): Warning[] 
   if (config.kmip.interop) {
     warnings.push({ message: "kmip.interop is on: for conformance runs only" });
   }
+  const { file, syslog, webhook } = config.audit;
+  if ((file ?? syslog ?? webhook) === undefined) {
+    warnings.push({
+      message:
+        "the audit trail is only in the store, which keeps a bounded part of it: name a sink under audit",
+    });
+  }
   if (config.locks.length === 0 && config.store.address === undefined) {
     warnings.push({
       message: "locks order the requests of this node only: name lock masters under locks",
