@@ -72,34 +72,30 @@ async function moves(): Promise<readonly unknown[]> {
   return [items.length, open.length];
 }
 
-test.each(kinds)(
-  "apply with %s roots changes nothing the second time",
-  async (kind) => {
-    const name = `applied ${kind}`;
-    const file = await declared(kind, name);
-    const dry = await apply(file, "--dry-run");
-    expect(dry).toMatchObject({ code: 0, err: "" });
-    expect(dry.out).toContain(`+ instance ${name} with roots of trust in a, b`);
-    const { items } = await admin().call("listInstances", { query: { name, limit: 10 } });
-    expect(items).toEqual([]);
-    expect(await apply(file)).toMatchObject({ code: 0, err: "" });
-    await installed(name);
-    const before = await moves();
-    const again = await apply(file);
-    expect(again).toMatchObject({ code: 0, err: "" });
-    expect(again.out).not.toMatch(/^[+~-]/m);
-    expect(again.out).not.toContain("with all of its keys");
-    expect(await moves()).toEqual(before);
-    if (kind === "local") return;
-    const sent = await apply(file, "--update-secrets");
-    expect(sent.out).toContain(
-      `done: ~ instance ${name}: API key or PIN of the root of trust in a, b`,
-    );
-    expect(sent.code).toBe(0);
-    await installed(name);
-  },
-  240_000,
-);
+test.each(kinds)("apply with %s roots changes nothing the second time", async (kind) => {
+  const name = `applied ${kind}`;
+  const file = await declared(kind, name);
+  const dry = await apply(file, "--dry-run");
+  expect(dry).toMatchObject({ code: 0, err: "" });
+  expect(dry.out).toContain(`+ instance ${name} with roots of trust in a, b`);
+  const { items } = await admin().call("listInstances", { query: { name, limit: 10 } });
+  expect(items).toEqual([]);
+  expect(await apply(file)).toMatchObject({ code: 0, err: "" });
+  await installed(name);
+  const before = await moves();
+  const again = await apply(file);
+  expect(again).toMatchObject({ code: 0, err: "" });
+  expect(again.out).not.toMatch(/^[+~-]/m);
+  expect(again.out).not.toContain("with all of its keys");
+  expect(await moves()).toEqual(before);
+  if (kind === "local") return;
+  const sent = await apply(file, "--update-secrets");
+  expect(sent.out).toContain(
+    `done: ~ instance ${name}: API key or PIN of the root of trust in a, b`,
+  );
+  expect(sent.code).toBe(0);
+  await installed(name);
+});
 
 test("a dry run refuses what apply would refuse, with the same exit code", async () => {
   const { regions } = await site.rootFor("key-protect");
@@ -112,7 +108,10 @@ test("a dry run refuses what apply would refuse, with the same exit code", async
   const [dry, real] = [await apply(file, "--dry-run"), await apply(file)];
   expect(dry.code).toBe(2);
   expect(dry.err).toMatch(/^holdfast: \+ instance wrong .*nothing was changed\n$/);
-  expect(real).toMatchObject({ code: dry.code, err: dry.err });
+  // Each question has identifiers of its own.
+  const bare = (text: string) =>
+    text.replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "ID");
+  expect([real.code, bare(real.err)]).toEqual([dry.code, bare(dry.err)]);
   const { items } = await admin().call("listInstances", { query: { name: "wrong", limit: 10 } });
   expect(items).toEqual([]);
-}, 240_000);
+});
