@@ -21,6 +21,8 @@ export type Flaw =
 
 /** The kind of fault that brings each flaw out; any kind will do for the others. */
 export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
+  // A fail-over hands out the same number twice.
+  "a counter as version": "primary lost while its replica is behind",
   "acknowledge before the barrier": "primary lost while its replica is behind",
   "no-change answered without a barrier": "primary lost while its replica is behind",
   "WAITAOF on another connection": "primary lost while its replica is behind",
