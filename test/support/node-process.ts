@@ -6,7 +6,7 @@ import { until } from "./redis.ts";
 
 const serverEntry = join(import.meta.dirname, "../../packages/server/src/main.ts");
 const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
-const readyMs = 60_000;
+const readyMs = 300_000;
 const answerMs = 5_000;
 
 /** A node's process: the server's own entry, with a configuration file. */

@@ -139,7 +139,7 @@ export class TwoRegions implements AsyncDisposable {
   }
 
   /** Waits until every node of both regions is ready. */
-  async ready(withinMs = 30_000): Promise<void> {
+  async ready(withinMs = 300_000): Promise<void> {
     const ready = async () =>
       (await Promise.all(this.nodes.map((node) => node.ready()))).every(Boolean);
     await until("every node ready", ready, withinMs);

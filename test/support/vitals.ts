@@ -53,7 +53,7 @@ export function isWell({ from, lease, peerUp }: Vitals): boolean {
 }
 
 /** Waits until every node of both regions is at its best; says which are not. */
-export async function allWell(both: TwoRegions, withinMs = 60_000): Promise<void> {
+export async function allWell(both: TwoRegions, withinMs = 300_000): Promise<void> {
   let unwell = "";
   const check = async () => {
     const states = await Promise.all(
@@ -76,7 +76,7 @@ export async function allWell(both: TwoRegions, withinMs = 60_000): Promise<void
 }
 
 /** Waits until each region's leader has caught up with what the other had when this was called. */
-export async function caughtUp(both: TwoRegions, withinMs = 60_000): Promise<void> {
+export async function caughtUp(both: TwoRegions, withinMs = 300_000): Promise<void> {
   const since = Date.now() / 1000;
   await until(
     "both regions caught up",
