@@ -58,7 +58,7 @@ export function api(): string {
 }
 
 const introduction = [
-  "Each node has it where its configuration has the group [`admin`](configuration.md#admin): HTTPS only, TLS 1.2 or newer, on an address of its own. All nodes of both regions answer the same, except for audit events (`/v1/events` and who did what in a key's `history`): each region has its own, see [audit.md](audit.md). It is served as OpenAPI 3.1 at `/v1/openapi.json`, the only path that needs no token; `holdfast` and `AdminClient` of `packages/admin` are made from the same contract.",
+  "Each node has it where its configuration has the group [`admin`](configuration.md#admin): HTTPS only, TLS 1.2 or newer, on an address of its own. All nodes of both regions answer the same. Audit events (`/v1/events`, and who did what in a key's `history`) lie in the region that wrote them: a node asks the other region for its events, and the field `missing` names a region that could not be asked, see [audit.md](audit.md). It is served as OpenAPI 3.1 at `/v1/openapi.json`, the only path that needs no token; `holdfast` and `AdminClient` of `packages/admin` are made from the same contract.",
   "",
   "## Tokens",
   "",
@@ -84,7 +84,7 @@ const after = [
   "",
   "## Events as they happen",
   "",
-  "`GET /v1/events/stream` answers Server-Sent Events. A comment comes every 15 s. A reader that takes nothing for 30 s is cut off. After a connection ended, send the last `id` as `Last-Event-ID`; `AdminClient.follow` does.",
+  "`GET /v1/events/stream` answers Server-Sent Events. A comment comes every 15 s. A reader that takes nothing for 30 s is cut off. After a connection ended, send the last `id` as `Last-Event-ID`; `AdminClient.follow` does. The stream has both regions' events; those of a region that is cut off come when it can be asked again.",
   "",
   "## From a shell",
   "",

@@ -7,6 +7,7 @@ import {
 } from "@holdfast/regions";
 import type { CadfSettings } from "./audit/cadf.ts";
 import { eventsHandlers } from "./audit/handlers.ts";
+import { PeerTrail, serveTrail } from "./audit/peer-trail.ts";
 import { AuditReader } from "./audit/reader.ts";
 import { FileSink } from "./audit/sinks/file-sink.ts";
 import { checkSinkFiles, syslogTls, webhookCa, webhookSecret } from "./audit/sinks/sink-files.ts";
@@ -14,6 +15,7 @@ import { SyslogSink } from "./audit/sinks/syslog-sink.ts";
 import { WebhookSink } from "./audit/sinks/webhook-sink.ts";
 import { auditBounds } from "./audit-bounds.ts";
 import type { Config } from "./config-table.ts";
+import type { Management } from "./node-management.ts";
 import { clock, type Environment, ids, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 import { systemTimers as timers } from "./system.ts";
@@ -32,6 +34,7 @@ const hourMs = 3_600_000;
 export function openAudit(
   parts: Parts,
   { own }: Pick<Regions, "own">,
+  { commands }: Pick<Management, "commands">,
   environment: Environment,
 ): NodeAudit {
   const { config, observe } = parts;
@@ -42,11 +45,14 @@ export function openAudit(
   const sinks = openSinks(parts, cadf, environment);
   const names = sinks.map(({ name }) => name);
   const retention = { sinks: names, ageMs: retentionDays * dayMs, bounds };
+  const reader = new AuditReader({ log, cadf, clock });
+  serveTrail(commands, reader);
+  const trails = () => [
+    reader,
+    ...commands.others.map((region) => new PeerTrail(region, commands)),
+  ];
   return {
-    handlers: eventsHandlers({
-      reader: new AuditReader({ log, cadf, clock }),
-      region: config.region,
-    }),
+    handlers: eventsHandlers({ trails, cadf, wallMs: clock.wallMs }),
     duties: [
       new AuditChain({ log, store: own, timers, observe }),
       ...sinks.map((sink) => new AuditShip({ log, store: own, sink, timers, observe })),

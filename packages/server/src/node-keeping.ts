@@ -7,6 +7,7 @@ import { minutesOf } from "./backup/schedule.ts";
 import type { Config } from "./config-table.ts";
 import { InstanceLookup } from "./management/instance-lookup.ts";
 import { keysHandlers } from "./management/keys/handlers.ts";
+import { type KeyEventsAsked, keyEvents, keyEventsElsewhere } from "./management/keys/history.ts";
 import { Recount } from "./management/keys/recount-duty.ts";
 import type { NodeReadings } from "./metric-row.ts";
 import type { Management } from "./node-management.ts";
@@ -62,14 +63,19 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
 export function keepingHandlers(
   { config: { region } }: Parts,
   { own, store }: Regions,
-  { view, index }: Management,
+  { view, index, commands }: Management,
   tenants: Tenants,
   engine: Engine,
 ): ReturnType<typeof keysHandlers> & ReturnType<typeof backupHandlers> {
   const instances = new InstanceLookup({ view, index, declared: () => tenants.instances });
   const { wallMs } = clock;
+  const evidence = own.audit;
+  commands.serve({
+    readKeyEvents: async (asked) => ({ events: await keyEvents(evidence, asked) }),
+  });
+  const elsewhere = (asked: KeyEventsAsked) => keyEventsElsewhere(commands, asked);
   return {
-    ...keysHandlers({ region, instances, store, own, engine, evidence: own.audit, wallMs }),
+    ...keysHandlers({ region, instances, store, own, engine, evidence, elsewhere, wallMs }),
     ...backupHandlers(view),
   };
 }

@@ -70,7 +70,7 @@ export async function startNode(
   const roots = await openRoots(parts, regions, management, ownRoot, tenants.isDeclared);
   const { keyRing } = roots;
   const keeping = openKeeping(parts, regions, management);
-  const audit = openAudit(parts, regions, environment);
+  const audit = openAudit(parts, regions, management, environment);
   const life = openLifeOfInstances(parts, regions, management, roots, tenants);
   const duties = [keeping, roots, audit, life].flatMap((one) => one.duties);
   const control = await openControl(

@@ -25,23 +25,32 @@ const filters = z.object({
   to: time.optional(),
 });
 
+const missing = z
+  .array(z.object({ region, reason: z.string() }))
+  .optional()
+  .describe(
+    "Regions whose events are not in this list, since their trail cannot be read now; absent where all were read.",
+  );
+
 /** Audit events. */
 export const eventRoutes = {
   listEvents: {
     method: "GET",
     path: "/v1/events",
-    summary: "List audit events, newest first.",
+    summary: "List audit events of all regions, newest first.",
     tag: "Events",
     role: "viewer",
     scope: "instance",
-    query: page.extend(filters.shape).extend({ region: region.optional() }),
-    answer: pageOf(event),
+    query: page
+      .extend(filters.shape)
+      .extend({ region: region.optional().describe("One region's events only.") }),
+    answer: pageOf(event).extend({ missing }),
     problems: ["storeUnavailable"],
   },
   followEvents: {
     method: "GET",
     path: "/v1/events/stream",
-    summary: "Follow audit events as they happen (Server-Sent Events).",
+    summary: "Follow audit events of all regions as they happen (Server-Sent Events).",
     tag: "Events",
     role: "viewer",
     scope: "instance",

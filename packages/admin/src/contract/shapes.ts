@@ -38,7 +38,7 @@ export const sha256 = z
   .meta({ examples: ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"] });
 
 /** Where the next page begins. */
-const cursor = z.string().max(512);
+const cursor = z.string().max(1_024);
 
 /** The query of every list. */
 export const page = z.object({

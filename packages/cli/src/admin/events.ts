@@ -4,6 +4,7 @@ import { Failure } from "../failure.ts";
 import { type Json, say } from "../output.ts";
 import type { Operation } from "./build.ts";
 import { fieldsOf, optionOf } from "./fields.ts";
+import { patiently } from "./patience.ts";
 import type { Layout } from "./print.ts";
 import { type ShowOptions, showList, showNext } from "./show.ts";
 
@@ -63,16 +64,42 @@ async function* pages(
 ): AsyncGenerator<{ readonly events: readonly Event[]; readonly next: string | undefined }> {
   const known = new Set<string>();
   let cursor = query["cursor"];
+  const told = new Set<string>();
   for (let left = most; ; ) {
     const asked = { ...query, limit: Math.min(pageMax, left) };
-    const page = (await client.call("listEvents", {
-      query: cursor === undefined ? asked : { ...asked, cursor },
-    })) as { readonly items: readonly Event[]; readonly next?: string };
+    const next = cursor === undefined ? asked : { ...asked, cursor };
+    const page = (await patiently(() => client.call("listEvents", { query: next }))) as EventPage;
+    sayMissing(page, told);
     const events = page.items.filter((event) => isFirstOf(event, known));
     yield { events, next: page.next };
     left -= events.length;
     cursor = page.next;
     if (cursor === undefined || left <= 0) return;
+  }
+}
+
+interface EventPage {
+  readonly items: readonly Event[];
+  readonly next?: string;
+  readonly missing?: readonly { readonly region: string; readonly reason: string }[] | undefined;
+}
+
+/** Says on standard error which regions' events are not in a list, each region once. */
+export function sayMissing({ missing = [] }: Pick<EventPage, "missing">, told = new Set()): void {
+  for (const { region, reason } of missing) {
+    if (told.has(region)) continue;
+    told.add(region);
+    process.stderr.write(`holdfast: the events of region ${region} are missing: ${reason}\n`);
+  }
+}
+
+/** The stream goes on with them later, and does not say so itself. */
+async function sayMissingNow(client: AdminClient, query: Query): Promise<void> {
+  try {
+    sayMissing(await client.call("listEvents", { query: { ...query, limit: 1 } }));
+  } catch (error) {
+    // What is refused is refused to the follower too; a store that is out may be back in a moment.
+    if (!(error instanceof AdminProblem)) throw error;
   }
 }
 
@@ -84,6 +111,7 @@ export async function followEvents(
   options: ShowOptions,
   signal: AbortSignal,
 ): Promise<void> {
+  await sayMissingNow(client, query);
   const ending = new AbortController();
   const stop = AbortSignal.any([signal, ending.signal]);
   const stream = client.follow("followEvents", { query }, stop) as AsyncGenerator<Event>;

@@ -3,7 +3,7 @@ import { Failure, readGiven, reasonOf } from "../failure.ts";
 import { type Json, say } from "../output.ts";
 import { ask, askSecret, canAsk } from "./ask.ts";
 import type { Operation } from "./build.ts";
-import { followEvents, listEvents, refuseWithFollow } from "./events.ts";
+import { followEvents, listEvents, refuseWithFollow, sayMissing } from "./events.ts";
 import { showServerCertificates } from "./every-node.ts";
 import { camel, optionOf } from "./fields.ts";
 import { identifiersIn } from "./identifier-list.ts";
@@ -62,6 +62,7 @@ async function carryOut(
     const kept = keepOutputs(outputs, answer);
     const final = given["wait"] === true ? await waited(client, operation, sent, kept) : kept;
     showAnswer(operation, final, given);
+    if (operation.name === "listEvents") sayMissing(final);
   });
 }
 
@@ -174,8 +175,10 @@ async function allPages(
 ): Promise<void> {
   let query = sent.query;
   let first = true;
+  const told = new Set<string>();
   for (;;) {
     const page = (await patiently(() => client.call(operation.name, { ...sent, query }))) as Thing;
+    if (operation.name === "listEvents") sayMissing(page, told);
     const items = page["items"] as readonly Json[];
     const ends = page["next"] === undefined;
     if (given.json === true) for (const item of items) say(JSON.stringify(item));

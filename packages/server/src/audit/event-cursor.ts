@@ -13,7 +13,11 @@ const storeLength = 3;
 
 /** Writes a cursor: order, a part of the store's name, then for each partition its position and 1, or 0. */
 export function writeCursor(storeId: string, order: EventOrder, positions: Positions): string {
-  const bytes = [orders.indexOf(order), ...storeMark(storeId)];
+  return written([orders.indexOf(order), ...storeMark(storeId)], positions);
+}
+
+function written(head: readonly number[], positions: Positions): string {
+  const bytes = [...head];
   for (let partition = 0; partition <= partitionCount; partition += 1) {
     const position = positions.get(partition);
     let rest = position === undefined ? 0 : position + 1;
@@ -26,8 +30,31 @@ export function writeCursor(storeId: string, order: EventOrder, positions: Posit
 /** Reads a cursor; a `ManagementError` where it is none of this order and store. */
 export function readCursor(cursor: string, storeId: string, order: EventOrder): Positions {
   const bytes = Buffer.from(cursor, "base64url");
-  const whose = bytes.subarray(1, 1 + storeLength);
-  if (bytes[0] !== orders.indexOf(order) || !whose.equals(storeMark(storeId))) throw stale();
+  if (bytes[0] !== orders.indexOf(order) || !isOf(bytes, storeId)) throw stale();
+  return positionsIn(bytes);
+}
+
+/** Whether a cursor is one of this store. */
+export function isCursorOf(cursor: string, storeId: string): boolean {
+  return isOf(Buffer.from(cursor, "base64url"), storeId);
+}
+
+/** The cursor behind these entries, which lie one after the other behind `cursor`; a `ManagementError` where it is none. */
+export function cursorAfter(
+  cursor: string,
+  entries: readonly { readonly partition: number; readonly number: number }[],
+): string {
+  const bytes = Buffer.from(cursor, "base64url");
+  const positions = new Map(positionsIn(bytes));
+  for (const { partition, number } of entries) positions.set(partition, number);
+  return written([...bytes.subarray(0, 1 + storeLength)], positions);
+}
+
+function isOf(bytes: Buffer, storeId: string): boolean {
+  return bytes.subarray(1, 1 + storeLength).equals(storeMark(storeId));
+}
+
+function positionsIn(bytes: Buffer): Positions {
   const positions = new Map<number, number>();
   let at = 1 + storeLength;
   for (let partition = 0; partition <= partitionCount; partition += 1) {
@@ -48,6 +75,7 @@ function storeMark(storeId: string): Buffer {
   return Buffer.from(hash("sha256", storeId, "hex"), "hex").subarray(0, storeLength);
 }
 
-function stale(): ManagementError {
+/** The refusal of a cursor that does not belong to the list. */
+export function stale(): ManagementError {
   return new ManagementError("invalid", "query.cursor: is none of this list; begin without it");
 }

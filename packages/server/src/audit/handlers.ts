@@ -1,23 +1,25 @@
 import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
-import { StoreUnavailable } from "@holdfast/engine";
-import type { CadfEvent } from "./cadf.ts";
+import type { CadfEvent, CadfSettings } from "./cadf.ts";
 import type { EventFilters } from "./event-filters.ts";
-import type { AuditReader } from "./reader.ts";
+import { followTrails } from "./follow-trails.ts";
+import type { Trail } from "./trail.ts";
+import { queryTrails } from "./trails.ts";
 
-/** What the routes of events stand on. */
+/** What the routes of events need. */
 export interface EventsDeps {
-  readonly reader: AuditReader;
-  readonly region: string;
+  /** This region's first. */
+  readonly trails: () => readonly Trail[];
+  readonly cadf: CadfSettings;
+  readonly wallMs: () => number;
+  /** How often new events are looked for; 500 ms unless given. */
+  readonly followMs?: number;
 }
 
 /** Followers at the same time; each one asks the store. */
 const followersMax = 32;
 
 /** The routes of audit events. */
-export function eventsHandlers({
-  reader,
-  region,
-}: EventsDeps): Pick<Handlers, "listEvents" | "followEvents"> {
+export function eventsHandlers(deps: EventsDeps): Pick<Handlers, "listEvents" | "followEvents"> {
   let followers = 0;
   async function* follow(call: Call<Contract["followEvents"]>): AsyncGenerator<CadfEvent> {
     if (followers >= followersMax) {
@@ -26,28 +28,27 @@ export function eventsHandlers({
     followers += 1;
     try {
       const { signal, lastEventId } = call;
-      yield* reader.follow(filtersOf(call), { signal, lastEventId });
+      yield* followTrails(deps, filtersOf(call), { signal, lastEventId });
     } finally {
       followers -= 1;
     }
   }
   return {
     async listEvents(call) {
-      const { region: asked, limit, cursor } = call.query;
-      if (asked !== undefined && asked !== region) {
-        const detail = `query.region: this node has the events of region ${region}; ask one of ${asked}`;
-        throw new ManagementError("invalid", detail);
+      const { region, limit, cursor } = call.query;
+      const trails = deps.trails();
+      if (region !== undefined && !trails.some((trail) => trail.region === region)) {
+        const names = trails.map((trail) => trail.region).join(", ");
+        throw new ManagementError("invalid", `query.region: must be one of ${names}`);
       }
-      try {
-        const { events, next } = await reader.query(filtersOf(call), { limit, cursor });
-        return { items: [...events], ...(next === undefined ? {} : { next }) };
-      } catch (error) {
-        if (!(error instanceof StoreUnavailable)) throw error;
-        throw new ManagementError(
-          "storeUnavailable",
-          `the events of region ${region} lie in its own store, which cannot be read now; try again`,
-        );
-      }
+      const wish = { region, limit, cursor };
+      const page = await queryTrails(trails, filtersOf(call), wish, deps.cadf);
+      const { events, next, missing } = page;
+      return {
+        items: [...events],
+        ...(next !== undefined && { next }),
+        ...(missing.length > 0 && { missing: [...missing] }),
+      };
     },
     followEvents: follow,
   };

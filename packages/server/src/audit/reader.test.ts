@@ -4,18 +4,30 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock as clock } from "../system.ts";
 import type { CadfEvent } from "./cadf.ts";
 import type { EventFilters } from "./event-filters.ts";
+import { type FollowOptions, followTrails } from "./follow-trails.ts";
 import { eventsHandlers } from "./handlers.ts";
-import { AuditReader, type PageWish } from "./reader.ts";
+import { AuditReader } from "./reader.ts";
+import { type EventWish, queryTrails } from "./trails.ts";
 
 const cadf = { region: "a", account: "acme", names: "current" } as const;
 const sha = "ab".repeat(32);
 
 let own: MemoryOwnStore;
-let reader: AuditReader;
+let trail: AuditReader;
+
+const reader = {
+  query: (filters: EventFilters, wish: EventWish) => queryTrails([trail], filters, wish, cadf),
+  follow: (filters: EventFilters, options: FollowOptions) =>
+    followTrails(
+      { trails: () => [trail], cadf, wallMs: clock.wallMs, followMs: 10 },
+      filters,
+      options,
+    ),
+};
 
 beforeEach(() => {
   own = new MemoryOwnStore();
-  reader = new AuditReader({ log: own.audit, cadf, clock, followMs: 10 });
+  trail = new AuditReader({ log: own.audit, cadf, clock, sharedMs: 5 });
 });
 
 async function append(
@@ -34,7 +46,7 @@ async function append(
 
 async function all(
   filters: EventFilters,
-  wish: Omit<PageWish, "cursor"> & { readonly pagesMax?: number },
+  wish: Omit<EventWish, "cursor"> & { readonly pagesMax?: number },
 ): Promise<{ readonly events: readonly CadfEvent[]; readonly pages: number }> {
   const events: CadfEvent[] = [];
   let cursor: string | undefined;
@@ -244,7 +256,7 @@ describe("following", () => {
 });
 
 describe("routes", () => {
-  const handlers = () => eventsHandlers({ reader, region: "a" });
+  const handlers = () => eventsHandlers({ trails: () => [trail], cadf, wallMs: clock.wallMs });
   const principal = {
     ...{ name: "ops", id: "1", role: "viewer", instances: undefined, remote: "127.0.0.1" },
   } as const;
@@ -263,7 +275,7 @@ describe("routes", () => {
     expect(names(await list({ from: "1970-01-01T00:00:00.002Z" }))).toEqual(["t3", "t2"]);
   });
 
-  test("another region's events are had there, and a store that is out is said", async () => {
+  test("a region that does not exist is refused, and a store that cannot be read is named", async () => {
     await expect(handlers().listEvents(callOf({ region: "b" }))).rejects.toMatchObject({
       code: "invalid",
     });

@@ -1,71 +1,62 @@
-import { setTimeout as delay, setImmediate as turn } from "node:timers/promises";
+import { setImmediate as turn } from "node:timers/promises";
+import type { AuditLog, AuditStanding, Clock } from "@holdfast/engine";
+import type { CadfSettings } from "./cadf.ts";
 import {
-  type AuditEntry,
-  type AuditLog,
-  type AuditStanding,
-  type Clock,
-  StoreUnavailable,
-} from "@holdfast/engine";
-import { type CadfEvent, type CadfSettings, renderCadf } from "./cadf.ts";
-import { type EventOrder, type Positions, readCursor, writeCursor } from "./event-cursor.ts";
-import { type EventFilters, matches, mayMatch, partitionsOf } from "./event-filters.ts";
+  type EventOrder,
+  isCursorOf,
+  type Positions,
+  readCursor,
+  writeCursor,
+} from "./event-cursor.ts";
+import { type EventFilters, partitionsOf } from "./event-filters.ts";
 import { PartitionWalk, slackMs } from "./partition-walk.ts";
-import { readEntry, timeOfEntry } from "./read-entry.ts";
+import { timeOfEntry } from "./read-entry.ts";
+import {
+  entriesAtOnce,
+  eventsOf,
+  type NewsPlace,
+  type PageWish,
+  type Trail,
+  type TrailEntry,
+  type TrailNews,
+  type TrailPage,
+} from "./trail.ts";
 
 /** What an `AuditReader` stands on. */
 export interface AuditReaderOptions {
   readonly log: AuditLog;
   readonly cadf: CadfSettings;
   readonly clock: Clock;
-  /** How often what is new is looked for; 500 ms unless given. */
-  readonly followMs?: number;
-}
-
-/** A page of events. It may be short, or empty, and have a `next`: so many entries are looked at and no more. */
-export interface EventPage {
-  readonly events: readonly CadfEvent[];
-  readonly next?: string;
-}
-
-/** Which page. */
-export interface PageWish {
-  readonly limit: number;
-  readonly cursor?: string | undefined;
-  /** `newest` unless given. */
-  readonly order?: EventOrder | undefined;
-}
-
-/** How one follows. */
-export interface FollowOptions {
-  readonly signal: AbortSignal;
-  /** The identifier of the last event that the follower has; it begins with what is new unless given. */
-  readonly lastEventId?: string | undefined;
+  /** For how long followers share what is known of new entries; 250 ms unless given. */
+  readonly sharedMs?: number;
 }
 
 /** Entries that one page looks at, at most. */
 const entriesPerPage = 5_000;
-/** And before whoever waits for this node is let through. */
-const entriesAtOnce = 64;
-const followEveryMs = 500;
+const sharedUsualMs = 250;
 const followEntries = 256;
+/** What an entry's place takes in an answer. */
+const placeBytes = 36;
 /** Before the last event that a follower has, others may lie that came later. */
 const resumeSlackMs = 10_000;
 
-/** Reads the audit trail of a region's own store as CADF events. */
-export class AuditReader {
+/** Reads the audit trail of a region's own store. */
+export class AuditReader implements Trail {
+  readonly region: string;
   readonly #options: AuditReaderOptions;
   /** What the last question for standings answers, shared by all followers. */
   #standings: { readonly atMs: number; readonly answer: Promise<readonly AuditStanding[]> };
 
   constructor(options: AuditReaderOptions) {
     this.#options = options;
+    this.region = options.cadf.region;
     this.#standings = { atMs: Number.NEGATIVE_INFINITY, answer: Promise.resolve([]) };
   }
 
-  /** One page of events; `StoreUnavailable` while the store cannot be read. */
-  async query(filters: EventFilters, wish: PageWish): Promise<EventPage> {
+  /** One page of entries with events that are asked for; `StoreUnavailable` while the store cannot be read. */
+  async page(filters: EventFilters, wish: PageWish): Promise<TrailPage> {
     const { log } = this.#options;
-    const { order = "newest", limit, cursor } = wish;
+    const { order, cursor } = wish;
     const standings = await log.standings();
     const storeId = log.storeId ?? "";
     const positions =
@@ -75,51 +66,65 @@ export class AuditReader {
     const walks = [...positions].map(
       ([partition, position]) => new PartitionWalk(log, { partition, order, position, filters }),
     );
-    const events: CadfEvent[] = [];
-    for (let looked = 0; looked < entriesPerPage && events.length < limit; looked += 1) {
+    const entries = await this.#walked(walks, filters, wish);
+    const page = { storeId, entries, start: writeCursor(storeId, order, positions) };
+    const left = walks.filter(({ over }) => !over);
+    const timeMs = nextOf(left, order)?.timeMs;
+    if (timeMs === undefined) return page;
+    const ends = new Map(left.map(({ partition, position }) => [partition, position]));
+    return { ...page, next: { cursor: writeCursor(storeId, order, ends), timeMs } };
+  }
+
+  /** Takes entries by time until the page is full, nothing follows, or enough was looked at. */
+  async #walked(
+    walks: readonly PartitionWalk[],
+    filters: EventFilters,
+    { order, limit, bytesMax = Number.POSITIVE_INFINITY }: PageWish,
+  ): Promise<readonly TrailEntry[]> {
+    const entries: TrailEntry[] = [];
+    let bytes = 0;
+    for (let looked = 0; looked < entriesPerPage && entries.length < limit; looked += 1) {
       if (looked % entriesAtOnce === entriesAtOnce - 1) await turn();
       const walk = await nextWalk(walks, order, limit);
       const entry = walk?.peek();
       if (walk === undefined || entry === undefined) break;
-      const found = this.#eventsOf(walk.partition, entry, filters);
-      // Pending and outcome stay together, unless there is room for one only.
-      if (events.length > 0 && events.length + found.length > limit) break;
+      const found = { partition: walk.partition, number: entry.number, bytes: entry.bytes };
+      if (this.#isAsked(found, filters)) {
+        bytes += found.bytes.length + placeBytes;
+        if (entries.length > 0 && bytes > bytesMax) break;
+        entries.push(found);
+      }
       walk.take();
-      events.push(...(order === "newest" ? found.toReversed() : found));
     }
-    const left = walks.filter(({ over }) => !over);
-    if (left.length === 0) return { events };
-    const ends = new Map(left.map(({ partition, position }) => [partition, position]));
-    return { events, next: writeCursor(storeId, order, ends) };
+    return entries;
   }
 
-  /** Events as they are written, those of each partition in the order of their numbers, until `signal` is aborted. */
-  async *follow(filters: EventFilters, options: FollowOptions): AsyncGenerator<CadfEvent> {
-    const { log, followMs = followEveryMs } = this.#options;
-    const { signal, lastEventId } = options;
-    const partitions = partitionsOf(filters);
-    let storeId: string | undefined;
-    let positions = new Map<number, number>();
-    while (!signal.aborted) {
-      try {
-        const standings = await this.#shared();
-        if (log.storeId !== storeId) {
-          const begins = storeId === undefined ? "now" : "first";
-          positions = await this.#places(standings, begins, lastEventId);
-          storeId = log.storeId;
-        }
-        const fresh = await this.#fresh(partitions, standings, positions);
-        for (const { partition, entry } of fresh) {
-          yield* this.#eventsOf(partition, entry, filters);
-          positions.set(partition, entry.number);
-        }
-        if (fresh.length > 0) continue;
-      } catch (error) {
-        // The store is out for a while; what was written meanwhile is told when it is back.
-        if (!(error instanceof StoreUnavailable)) throw error;
+  /** Entries that are new since a place, those of each partition in the order of their numbers. */
+  async news(
+    filters: EventFilters,
+    place: NewsPlace,
+    bytesMax = Number.POSITIVE_INFINITY,
+  ): Promise<TrailNews> {
+    const { log } = this.#options;
+    const standings = await this.#shared();
+    const storeId = log.storeId ?? "";
+    const { positions, sinceMs } = await this.#places(standings, place);
+    const fresh = await this.#fresh(partitionsOf(filters), standings, positions);
+    const entries: TrailEntry[] = [];
+    let bytes = 0;
+    let more = fresh.length >= followEntries;
+    for (const [at, entry] of fresh.entries()) {
+      if (at % entriesAtOnce === entriesAtOnce - 1) await turn();
+      if (this.#isAsked(entry, filters)) {
+        bytes += entry.bytes.length + placeBytes;
+        more ||= bytes > bytesMax;
+        if (entries.length > 0 && bytes > bytesMax) break;
+        entries.push(entry);
       }
-      await delay(followMs, undefined, { signal }).catch(() => undefined);
+      positions.set(entry.partition, entry.number);
     }
+    const after = writeCursor(storeId, "oldest", positions);
+    return { storeId, entries, after, more, ...(sinceMs !== undefined && { sinceMs }) };
   }
 
   /** Where a list begins. */
@@ -156,28 +161,35 @@ export class AuditReader {
     return start <= last ? start - 1 : undefined;
   }
 
-  /** Where a follower begins. */
+  /** Where a follower is. In another store than before, all is new. */
   async #places(
     standings: readonly AuditStanding[],
-    begins: "now" | "first",
-    lastEventId: string | undefined,
-  ): Promise<Map<number, number>> {
+    { after, sinceMs, lastEventId }: NewsPlace,
+  ): Promise<{ readonly positions: Map<number, number>; readonly sinceMs?: number }> {
     const { log } = this.#options;
-    const places = standings.map(({ last }) => (begins === "now" ? last : 0));
+    if (after !== undefined) {
+      const isSame = isCursorOf(after, log.storeId ?? "");
+      return { positions: new Map(isSame ? readCursor(after, log.storeId ?? "", "oldest") : []) };
+    }
+    if (sinceMs !== undefined) return { positions: await this.#since(standings, sinceMs) };
     const [, storeId, partition, number, which] =
       /^(.+)-(\d{1,2})-(\d{1,15})-([po])$/.exec(lastEventId ?? "") ?? [];
-    if (begins === "now" && storeId === log.storeId) {
-      const [at, had] = [Number(partition), Number(number)];
-      const from = { after: had - 1 };
-      const [entry] = await log.entries(at, { from, limit: 1, covered: false });
-      const timeMs = entry === undefined ? 0 : timeOfEntry(entry.bytes) - resumeSlackMs;
-      const starts = await Promise.all(
-        places.map(async (_, each) => (await log.seek(each, timeMs)) - 1),
-      );
-      starts[at] = which === "p" ? had - 1 : had;
-      return new Map(starts.entries());
+    if (storeId !== log.storeId || storeId === undefined) {
+      return { positions: new Map(standings.map(({ last }, at) => [at, last])) };
     }
-    return new Map(places.entries());
+    const [at, had] = [Number(partition), Number(number)];
+    const from = { after: had - 1 };
+    const [entry] = await log.entries(at, { from, limit: 1, covered: false });
+    const timeMs = entry === undefined ? 0 : timeOfEntry(entry.bytes) - resumeSlackMs;
+    const positions = await this.#since(standings, timeMs);
+    positions.set(at, which === "p" ? had - 1 : had);
+    return { positions, sinceMs: timeMs };
+  }
+
+  async #since(standings: readonly AuditStanding[], timeMs: number): Promise<Map<number, number>> {
+    const { log } = this.#options;
+    const starts = standings.map(async (_, at) => (await log.seek(at, timeMs)) - 1);
+    return new Map((await Promise.all(starts)).entries());
   }
 
   async #fresh(
@@ -191,20 +203,21 @@ export class AuditReader {
       if ((standings[partition]?.last ?? 0) <= after) return [];
       const range = { from: { after }, limit: followEntries, covered: true };
       const entries = await log.entries(partition, range);
-      return entries.map((entry) => ({ partition, entry, timeMs: timeOfEntry(entry.bytes) }));
+      let timeMs = 0;
+      return entries.map(({ number, bytes }) => {
+        // Entries of one partition stay in the order of their numbers.
+        timeMs = Math.max(timeMs, timeOfEntry(bytes));
+        return { partition, number, bytes, timeMs };
+      });
     });
     const all = (await Promise.all(found)).flat();
-    return all.toSorted((one, other) =>
-      one.partition === other.partition
-        ? one.entry.number - other.entry.number
-        : one.timeMs - other.timeMs,
-    );
+    return all.toSorted((one, other) => one.timeMs - other.timeMs);
   }
 
   #shared(): Promise<readonly AuditStanding[]> {
-    const { log, clock, followMs = followEveryMs } = this.#options;
+    const { log, clock, sharedMs = sharedUsualMs } = this.#options;
     const nowMs = clock.monotonicMs();
-    if (nowMs - this.#standings.atMs < followMs / 2) return this.#standings.answer;
+    if (nowMs - this.#standings.atMs < sharedMs) return this.#standings.answer;
     const answer = log.standings();
     // Whoever asked is told of a failure; nobody else need be.
     answer.catch(() => undefined);
@@ -212,17 +225,9 @@ export class AuditReader {
     return answer;
   }
 
-  #eventsOf(
-    partition: number,
-    { number, bytes }: AuditEntry,
-    filters: EventFilters,
-  ): readonly CadfEvent[] {
+  #isAsked(entry: TrailEntry, filters: EventFilters): boolean {
     const { log, cadf } = this.#options;
-    const place = { storeId: log.storeId ?? "", partition, number };
-    const timeMs = timeOfEntry(bytes);
-    const content = readEntry(bytes);
-    if (!mayMatch(filters, content.instance, timeMs)) return [];
-    return renderCadf(content, place, cadf).filter((event) => matches(filters, event));
+    return eventsOf(log.storeId ?? "", entry, filters, cadf).length > 0;
   }
 }
 

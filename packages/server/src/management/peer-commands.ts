@@ -2,6 +2,7 @@ import { ManagementError, type ProblemCode, problems } from "@holdfast/admin";
 import { StoreUnavailable } from "@holdfast/engine";
 import { manageBytes, type Peer } from "@holdfast/regions";
 import { z } from "zod";
+import { trailPeerCommands } from "../audit/trail-commands.ts";
 import { rootPeerCommands } from "../roots/root-commands.ts";
 import { reasonOf } from "../start-error.ts";
 import { refusalOf } from "./refusals.ts";
@@ -28,6 +29,7 @@ const peerCommands = {
     output: z.object({ states: states.optional() }),
   },
   ...rootPeerCommands,
+  ...trailPeerCommands,
   /** Where clients connect in the region, as its configuration says. */
   readEndpoints: {
     input: z.object({}),

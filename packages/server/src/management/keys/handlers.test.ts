@@ -26,7 +26,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { systemIds as ids } from "../../system.ts";
 import type { FoundInstance } from "../instance-lookup.ts";
 import { keysHandlers } from "./handlers.ts";
-import { historyOf } from "./history.ts";
+import { historyOf, type KeyEventsAsked } from "./history.ts";
 
 const instance = "4e9f2d9a-63c2-4f42-8f3c-8f6a4b7d3c10";
 const [vcenter, backup] = ["ab".repeat(32), "cd".repeat(32)];
@@ -277,6 +277,26 @@ describe("a key", () => {
     expect(await historyOf(stored.object, evidence as never)).toEqual([
       { time: "2026-11-25T12:00:00.000Z", what: "created", region: "a", by: vcenter },
     ]);
+  });
+
+  test("has a history for whose events that are not in this region the others are asked", async () => {
+    const key = await site.key();
+    const [stored] = await site.store.read(instance, [key]);
+    if (stored === undefined) throw new Error("no key");
+    const time = Date.parse("2026-11-25T12:00:00Z");
+    const asked: KeyEventsAsked[] = [];
+    const elsewhere = async (question: KeyEventsAsked) => {
+      asked.push(question);
+      return [
+        { time, action: "kmip-key.read", initiator: "another" },
+        { time: time + 60_000, action: "kmip-key.create", initiator: "later" },
+        { time, action: "kmip-key.create", initiator: vcenter },
+      ];
+    };
+    const none = { seek: async () => 1, entries: async () => [] };
+    const [created] = await historyOf(stored.object, none, elsewhere);
+    expect(created?.by).toBe(vcenter);
+    expect(asked).toEqual([{ instance, key, times: [time] }]);
   });
 
   test("goes through its life by the engine's rules, with evidence of who", async () => {

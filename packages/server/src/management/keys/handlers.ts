@@ -9,7 +9,7 @@ import { type Identifiers, identifiersIn } from "../../admin/identifiers.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
 import { refusalOf } from "../refusals.ts";
 import { changeKey, type KeyEngine } from "./changes.ts";
-import { type Evidence, historyOf } from "./history.ts";
+import { type Evidence, historyOf, type KeyEvent, type KeyEventsAsked } from "./history.ts";
 import {
   attributesOf,
   type KeyAnswer,
@@ -28,6 +28,8 @@ export interface KeysDeps {
   readonly own: Pick<OwnStore, "counts">;
   readonly engine: KeyEngine;
   readonly evidence?: Evidence;
+  /** Looks for a key's events in the other regions. */
+  readonly elsewhere?: (asked: KeyEventsAsked) => Promise<readonly KeyEvent[]>;
   readonly wallMs: () => number;
 }
 
@@ -54,7 +56,7 @@ export function keysHandlers(deps: KeysDeps): Pick<Handlers, Names> {
       return {
         ...keyAnswer(object, deps.wallMs()),
         attributes: attributesOf(object),
-        history: await historyOf(object, deps.evidence),
+        history: await historyOf(object, deps.evidence, deps.elsewhere),
       };
     },
     activateKey: async (call) => {

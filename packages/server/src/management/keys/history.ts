@@ -1,4 +1,4 @@
-import type { Contract, Reply } from "@holdfast/admin";
+import { type Contract, ManagementError, type Reply } from "@holdfast/admin";
 import {
   type AuditEvent,
   type AuditLog,
@@ -10,6 +10,8 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import { enumerationText, tags } from "@holdfast/kmip";
+import { askOfTrail } from "../../audit/peer-trail.ts";
+import type { PeerCommands } from "../peer-commands.ts";
 import { createdSeconds, timeOf } from "./key-answer.ts";
 
 /** Something that happened to an object. */
@@ -17,6 +19,16 @@ type FactAnswer = Reply<Contract["readKey"]>["history"][number];
 
 /** Where evidence is looked up; the region's own. */
 export type Evidence = Pick<AuditLog, "seek" | "entries">;
+
+/** Which events are looked for: a key's, about these times, in milliseconds since the epoch. */
+export interface KeyEventsAsked {
+  readonly instance: string;
+  readonly key: string;
+  readonly times: readonly number[];
+}
+
+/** What is told of a key's event. */
+export type KeyEvent = Pick<AuditEvent, "time" | "action" | "initiator">;
 
 interface Happened {
   readonly what: string;
@@ -31,22 +43,28 @@ const beforeMs = 2_000;
 const afterMs = 4_000;
 const entriesMax = 400;
 
-/** What happened to an object, oldest first; with who did it, where this region's evidence still tells. */
+/**
+ * What happened to an object, oldest first; with who did it, where evidence still tells. The other regions are asked by
+ * `elsewhere` for what this region's evidence does not tell.
+ */
 export async function historyOf(
   object: ManagedObject,
   evidence: Evidence | undefined,
+  elsewhere: (asked: KeyEventsAsked) => Promise<readonly KeyEvent[]> = async () => [],
 ): Promise<FactAnswer[]> {
   const happened = happenedTo(object).toSorted((one, other) => one.fact.time - other.fact.time);
-  const events = evidence === undefined ? [] : await eventsOf(object, happened, evidence);
-  return happened.flatMap(({ what, fact, actions, detail }) => {
+  const { instance, uniqueIdentifier: key } = object;
+  const askedFor = (some: readonly Happened[]): KeyEventsAsked => {
+    return { instance, key, times: some.map(({ fact }) => fact.time * 1000) };
+  };
+  const own = evidence === undefined ? [] : await keyEvents(evidence, askedFor(happened));
+  const untold = happened.filter((one) => eventOf(one, own) === undefined);
+  const events = [...own, ...(untold.length === 0 ? [] : await elsewhere(askedFor(untold)))];
+  return happened.flatMap((one) => {
+    const { what, fact, detail } = one;
     const time = timeOf(fact.time);
     if (time === undefined) return [];
-    const event = events.find(
-      (one) =>
-        actions.includes(one.action) &&
-        one.time >= fact.time * 1000 - beforeMs &&
-        one.time <= fact.time * 1000 + afterMs,
-    );
+    const event = eventOf(one, events);
     return [
       {
         time,
@@ -57,6 +75,10 @@ export async function historyOf(
       },
     ];
   });
+}
+
+function eventOf({ fact, actions }: Happened, events: readonly KeyEvent[]): KeyEvent | undefined {
+  return events.find((event) => actions.includes(event.action) && isAbout(fact.time * 1000, event));
 }
 
 function happenedTo(object: ManagedObject): readonly Happened[] {
@@ -92,30 +114,63 @@ function detailOf({ reasonCode, message }: Revocation): string | undefined {
   return parts.length === 0 ? undefined : parts.join(": ");
 }
 
-/** The object's events around what happened to it: a bounded look at each time, since the trail has no index by object. */
-async function eventsOf(
-  { instance, uniqueIdentifier }: ManagedObject,
-  happened: readonly Happened[],
+/**
+ * A key's events about these times, the first of each action at each: a bounded look, since the trail has no index by
+ * object.
+ */
+export async function keyEvents(
   evidence: Evidence,
-): Promise<readonly AuditEvent[]> {
+  { instance, key, times }: KeyEventsAsked,
+): Promise<KeyEvent[]> {
   const partition = partitionOf(instance);
-  const found: AuditEvent[] = [];
+  const found: KeyEvent[] = [];
   try {
-    for (const { fact } of happened) {
-      const first = await evidence.seek(partition, fact.time * 1000 - beforeMs);
-      const from = { after: first - 1 };
-      const range = { from, limit: entriesMax, covered: false };
-      for (const { bytes } of await evidence.entries(partition, range)) {
-        const content = decoded(bytes);
-        if (content?.instance !== instance) continue;
-        found.push(...content.events.filter(({ target }) => target === uniqueIdentifier));
+    for (const timeMs of times) {
+      const first = await evidence.seek(partition, timeMs - beforeMs);
+      const range = { from: { after: first - 1 }, limit: entriesMax, covered: false };
+      const entries = await evidence.entries(partition, range);
+      const firsts = new Map<string, KeyEvent>();
+      for (const event of entries.flatMap(({ bytes }) => successesIn(bytes, instance, key))) {
+        if (!isAbout(timeMs, event) || firsts.has(event.action)) continue;
+        firsts.set(event.action, event);
       }
+      found.push(...firsts.values());
     }
   } catch (error) {
     // Facts alone are a history too.
     if (!(error instanceof StoreUnavailable)) throw error;
   }
-  return found.filter(({ outcome }) => outcome === "success");
+  return found;
+}
+
+function isAbout(timeMs: number, { time }: KeyEvent): boolean {
+  return time >= timeMs - beforeMs && time <= timeMs + afterMs;
+}
+
+/** What an entry tells of what was done to a key. */
+function successesIn(bytes: Uint8Array, instance: string, key: string): readonly KeyEvent[] {
+  const content = decoded(bytes);
+  if (content?.instance !== instance) return [];
+  return content.events
+    .filter(({ target, outcome }) => target === key && outcome === "success")
+    .map(({ time, action, initiator }) => ({ time, action, initiator }));
+}
+
+/** What the other regions' nodes tell of a key's events; one that cannot be asked tells nothing. */
+export async function keyEventsElsewhere(
+  commands: Pick<PeerCommands, "others" | "ask">,
+  { instance, key, times }: KeyEventsAsked,
+): Promise<readonly KeyEvent[]> {
+  const asked = commands.others.map(async (region) => {
+    try {
+      const input = { instance, key, times: [...times] };
+      return (await askOfTrail(commands, region, "readKeyEvents", input)).events;
+    } catch (error) {
+      if (!(error instanceof ManagementError)) throw error;
+      return [];
+    }
+  });
+  return (await Promise.all(asked)).flat();
 }
 
 function decoded(bytes: Uint8Array) {

@@ -1,0 +1,176 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type AdminClient, AdminProblem } from "@holdfast/admin";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { adminClient, firstToken } from "../support/admin-api.ts";
+import { commandLine } from "../support/command-line.ts";
+import { createKey } from "../support/keys.ts";
+import { until } from "../support/redis.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { ClientsOfAll } from "../support/two-regions-clients.ts";
+import { allWell, caughtUp } from "../support/vitals.ts";
+
+const instance = "vcenter";
+const patienceMs = 90_000;
+
+const stack = new AsyncDisposableStack();
+let both: TwoRegions;
+let clients: ClientsOfAll;
+let folder: string;
+const admins = new Map<string, AdminClient>();
+
+beforeAll(async () => {
+  both = stack.use(
+    await startTwoRegions({ instances: [instance], nodes: 1, replicas: 0, admin: true }),
+  );
+  await allWell(both);
+  clients = stack.use(await ClientsOfAll.open(both, instance));
+  folder = await mkdtemp(join(tmpdir(), "holdfast-events-"));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const { ca } = both.a;
+  const token = await firstToken({ node: both.node("a1"), ca });
+  await writeFile(join(folder, "ca.pem"), ca);
+  await writeFile(join(folder, "token"), `${token}\n`, { mode: 0o600 });
+  for (const node of both.nodes) {
+    admins.set(node.name, stack.use(adminClient({ node, ca }, token)));
+  }
+}, 240_000);
+
+afterAll(() => stack.disposeAsync());
+
+function admin(node: string): AdminClient {
+  return admins.get(node) as AdminClient;
+}
+
+/** The command line, at one node. */
+function at(node: string, ...args: readonly string[]) {
+  const { host, admin: port } = both.node(node);
+  const site = ["--url", `https://${host}:${port}`, "--ca", join(folder, "ca.pem")];
+  return commandLine([...args, ...site, "--token-file", join(folder, "token")]);
+}
+
+const events = (node: string, query: object) =>
+  admin(node).call<"listEvents">("listEvents", { query: { limit: 100, ...query } });
+
+/** What was done to a key, as a node tells it, and which regions are missing there. */
+async function toldOf(node: string, target: string) {
+  const { items, missing = [] } = await events(node, { target });
+  const done = items
+    .filter(({ outcome }) => outcome === "success")
+    .map(({ action, region }) => `${action.replace("vmware-solutions.", "")} ${region}`);
+  return { done, missing: missing.map(({ region }) => region) };
+}
+
+/** Waits until a node answers so; what it answers while regions lose and find each other is asked again. */
+async function eventually<Answer>(what: string, ask: () => Promise<Answer>, wanted: Answer) {
+  let last: unknown;
+  await until(
+    what,
+    async () => {
+      last = await ask().catch((error: unknown) => {
+        if (!(error instanceof AdminProblem)) throw error;
+        return error.code;
+      });
+      return JSON.stringify(last) === JSON.stringify(wanted);
+    },
+    patienceMs,
+  ).catch((late: unknown) => {
+    throw new Error(`${what}: ${JSON.stringify(last)}`, { cause: late });
+  });
+}
+
+test("a key that was made in one region has its events and its history at the other's node", async () => {
+  for (const [made, asked] of [
+    ["b1", "a1"],
+    ["a1", "b1"],
+  ] as const) {
+    const region = made.slice(0, 1);
+    const id = await createKey(clients.at(made));
+    await caughtUp(both);
+    const wanted = { done: [`kmip-key.create ${region}`], missing: [] };
+    await eventually(`${asked} tells`, () => toldOf(asked, id), wanted);
+    const listed = await at(asked, "events", "--target", id, "--wide");
+    expect(listed).toMatchObject({ code: 0, err: "" });
+    expect(listed.out).toMatch(/kmip-key\.create/);
+    await eventually(`${asked} shows who`, async () => {
+      const { history } = await admin(asked).call("readKey", { params: { instance, key: id } });
+      return history.map(({ what, region: where, by }) => [what, where, by?.length]);
+    }, [["created", region, 64]]);
+    const only = await events(asked, { target: id, region });
+    expect(only.items.length).toBeGreaterThan(0);
+    const other = region === "a" ? "b" : "a";
+    expect((await events(asked, { target: id, region: other })).items).toEqual([]);
+  }
+});
+
+test("pages at either node have all events of both regions, each once, in order", async () => {
+  for (let count = 0; count < 4; count += 1) {
+    for (const node of ["a1", "b1"]) await createKey(clients.at(node));
+  }
+  const to = new Date().toISOString();
+  const query = { action: "kmip-key.create", outcome: "success", to } as const;
+  const all: string[][] = [];
+  for (const node of ["a1", "b1"]) {
+    const times: string[] = [];
+    const ids: string[] = [];
+    for await (const event of admin(node).items("listEvents", { query: { ...query, limit: 3 } })) {
+      ids.push(String(event["id"]));
+      times.push(event.eventTime);
+    }
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(times).toEqual(times.toSorted().toReversed());
+    all.push(ids.toSorted());
+  }
+  expect(all[0]?.length).toBeGreaterThanOrEqual(8);
+  expect(all[1]).toEqual(all[0]);
+});
+
+test("during a cut: the own events, and which are missing; after it all, the stream too", async () => {
+  using stopping = new DisposableStack();
+  const ending = new AbortController();
+  stopping.defer(() => ending.abort());
+  const seen: string[] = [];
+  const following = (async () => {
+    const stream = admin("a1").follow("followEvents", { query: {} }, ending.signal);
+    for await (const { target } of stream as AsyncIterable<{ target: { name: string } }>) {
+      seen.push(target.name);
+    }
+  })();
+  following.catch(() => undefined);
+  // The stream begins with what is new, a moment after it was asked for.
+  const made: string[] = [];
+  const hasOne = async () => {
+    made.push(await createKey(clients.at("b1")));
+    return seen.some((name) => made.includes(name));
+  };
+  await until("the stream has region b's", hasOne, patienceMs);
+  await both.cut();
+  let inA = "";
+  let inB = "";
+  try {
+    inA = await createKey(clients.at("a1"));
+    inB = await createKey(clients.at("b1"));
+    await eventually("its own", () => toldOf("a1", inA), {
+      done: ["kmip-key.create a"],
+      missing: ["b"],
+    });
+    expect(await toldOf("a1", inB)).toEqual({ done: [], missing: ["b"] });
+    const listed = await at("a1", "events", "--target", inA);
+    expect(listed.code).toBe(0);
+    expect(listed.out).toMatch(/kmip-key\.create/);
+    expect(listed.err).toMatch(/^holdfast: the events of region b are missing: .+\n$/);
+    const refused = events("a1", { region: "b" });
+    await expect(refused).rejects.toMatchObject({ code: "storeUnavailable" });
+    await expect(refused).rejects.toThrow(/region b/);
+    await until("the stream has its own", async () => seen.includes(inA), patienceMs);
+    expect(seen).not.toContain(inB);
+  } finally {
+    await both.heal();
+  }
+  const whole = { done: ["kmip-key.create b"], missing: [] };
+  await eventually("all again", () => toldOf("a1", inB), whole);
+  await until("the stream has what was missing", async () => seen.includes(inB), patienceMs);
+  ending.abort();
+  await following;
+});
