@@ -241,7 +241,7 @@ async function usedBytes(redis: RedisServer): Promise<number> {
 }
 
 /** Runs one of the server's own commands, however long that takes. */
-async function command(args: readonly string[], signal: AbortSignal): Promise<string> {
+export async function command(args: readonly string[], signal: AbortSignal): Promise<string> {
   const child = spawn(process.execPath, [entry, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     signal,

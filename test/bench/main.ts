@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import type { Region } from "../support/region.ts";
+import { measureAdmin } from "./admin-routes.ts";
 import { type BareRequest, BareServer } from "./bare.ts";
 import type { LoadFigures } from "./figures.ts";
 import { holdfastSide, makeKeys, pkiOf, record, startMeasured } from "./holdfast.ts";
@@ -101,6 +102,7 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
   const twoRegions = await measureTwoRegions(region, generator, options);
   const manyKeys = only.has("keys") ? await measureKeys(extent, signal) : undefined;
   const roots = only.has("roots") ? await measureRoots(extent, signal) : undefined;
+  const admin = only.has("admin") ? await measureAdmin(generator, extent, signal) : undefined;
   return {
     loads,
     idleMemory,
@@ -109,6 +111,7 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
     ...(twoRegions === undefined ? {} : { twoRegions }),
     ...(manyKeys === undefined ? {} : { keys: manyKeys }),
     ...(roots === undefined ? {} : { roots }),
+    ...(admin === undefined ? {} : { admin }),
   };
 }
 

@@ -15,6 +15,7 @@ const parts = [
   "regions-refill",
   "keys",
   "roots",
+  "admin",
 ] as const;
 
 export type Part = (typeof parts)[number];
@@ -41,6 +42,8 @@ export interface Extent {
   readonly rootOutMs: number;
   /** Keys that are made while root keys rotate. */
   readonly rootCreations: number;
+  /** In the instance whose management is called. */
+  readonly adminKeys: number;
 }
 
 export interface Options {
@@ -66,6 +69,7 @@ const full: Extent = {
   loadedKeys: 1_000_000,
   rootOutMs: 60_000,
   rootCreations: 1_000,
+  adminKeys: 20_000,
 };
 const quick: Extent = {
   rounds: 1,
@@ -82,6 +86,7 @@ const quick: Extent = {
   loadedKeys: 5000,
   rootOutMs: 5_000,
   rootCreations: 100,
+  adminKeys: 2_000,
 };
 
 export const usage = `usage: npm run bench -- [--json FILE] [--only NAME[,NAME]] [--keys NUMBER] [--quick] [--profile DIR]

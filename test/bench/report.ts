@@ -1,3 +1,4 @@
+import { adminLines } from "./admin-routes.ts";
 import { cpuUs, failures, type LoadFigures, latencyMs, loadCpuUs, rate } from "./figures.ts";
 import { keysLines } from "./keys-at-scale.ts";
 import type { Machine } from "./machine.ts";
@@ -55,7 +56,7 @@ function loadCells(figures: LoadFigures, side: Side["name"]): string[] | undefin
 
 /** Memory, stored bytes and starts. */
 export function otherLines(results: Results): string[] {
-  const { idleMemory, storedBytes, startUp, twoRegions, keys, roots } = results;
+  const { idleMemory, storedBytes, startUp, twoRegions, keys, roots, admin } = results;
   const lines: string[] = [];
   for (const { side, connections, bytesBefore, bytesAfter } of idleMemory) {
     const each = (bytesAfter - bytesBefore) / connections / 1000;
@@ -78,6 +79,7 @@ export function otherLines(results: Results): string[] {
   if (twoRegions !== undefined) lines.push(...regionLines(twoRegions));
   if (keys !== undefined) lines.push(...keysLines(keys));
   if (roots !== undefined) lines.push(...rootsLines(roots));
+  if (admin !== undefined) lines.push(...adminLines(admin));
   return lines;
 }
 

@@ -1,3 +1,4 @@
+import type { AdminFigures } from "./admin-routes.ts";
 import type { LoadFigures } from "./figures.ts";
 import type { IdleMemory } from "./idle-memory.ts";
 import type { KeysFigures } from "./keys-at-scale.ts";
@@ -15,4 +16,5 @@ export interface Results {
   readonly twoRegions?: TwoRegionsFigures;
   readonly keys?: KeysFigures;
   readonly roots?: RootsFigures;
+  readonly admin?: AdminFigures;
 }

@@ -1,0 +1,264 @@
+import { execFileSync } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { Agent, request } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type AdminClient, type Contract, contract, type Route } from "@holdfast/admin";
+import { selfSigned } from "@holdfast/server";
+import { adminClient, firstToken } from "../support/admin-api.ts";
+import { until } from "../support/redis.ts";
+import { layRegion, type Region } from "../support/region.ts";
+import { type AdminTargets, callsOf, pathOf } from "./admin-calls.ts";
+import { latencyMs } from "./figures.ts";
+import { makeKeys } from "./holdfast.ts";
+import { command } from "./keys-at-scale.ts";
+import type { LoadGenerator } from "./load-generator.ts";
+import type { LoadPlan, LoadResult } from "./load-plan.ts";
+import type { Extent } from "./options.ts";
+
+/** KMIP Get before and beside the heaviest calls of one route. */
+interface RouteFigures {
+  readonly operation: string;
+  /** HTTP status → calls that were answered so; 0: the connection was closed. */
+  readonly statuses: Readonly<Record<number, number>>;
+  readonly before: LoadResult;
+  readonly beside: LoadResult;
+  /** How often the node shut its listener or reset connections, so that a measurement began anew. */
+  readonly interruptions: number;
+}
+
+/** What the management API costs the clients of KMIP. */
+export interface AdminFigures {
+  readonly keys: number;
+  /** In the order of the contract. */
+  readonly routes: readonly RouteFigures[];
+}
+
+const instance = "bench";
+const spare = "spare";
+const getKeys = 100;
+const getConnections = 16;
+const getsPerSecond = 400;
+/** Callers of a route at the same time, with one token. */
+const callers = 4;
+const refusedPauseMs = 20;
+const interruptionsMax = 10;
+const limitMs = 600_000;
+
+/** Measures Get at a fixed rate, by turns alone and beside each operation of the contract. */
+export async function measureAdmin(
+  generator: LoadGenerator,
+  extent: Extent,
+  signal: AbortSignal,
+): Promise<AdminFigures> {
+  await using opened = new AsyncDisposableStack();
+  const region = opened.use(await startManaged());
+  const target = { node: region.node(0), ca: region.ca };
+  const admin = opened.use(adminClient(target, await firstToken(target)));
+  const gets = await makeKeys(region.target(instance), getKeys);
+  const plan: LoadPlan = {
+    connections: getConnections,
+    targets: [region.target(instance)],
+    persistent: true,
+    operations: gets.map((message) => [[message]]),
+    warmMs: extent.warmMs,
+    measureMs: extent.measureMs,
+    ratePerSecond: getsPerSecond,
+    pids: {},
+  };
+  const targets = await fill(region, admin, extent.adminKeys, signal);
+  // As many events as keys; the compiler sees the load, too.
+  const { ratePerSecond: _, ...unlimited } = plan;
+  await generator.load({ ...unlimited, measureMs: limitMs, operationsMax: extent.adminKeys });
+  const routes: RouteFigures[] = [];
+  for (const operation of Object.keys(contract) as (keyof Contract)[]) {
+    // Of its own, since calls and bytes of each token are bounded.
+    const body = { name: `bench-${operation}`, role: "manager" as const };
+    const { secret } = await admin.call<"createToken">("createToken", { body });
+    using route = new RouteCallers(region, secret, operation, targets);
+    const { result: before } = await insist(generator, plan, signal);
+    route.start();
+    const { result: beside, interruptions } = await insist(generator, plan, signal);
+    routes.push({ operation, before, beside, interruptions, statuses: await route.stop() });
+  }
+  return { keys: extent.adminKeys, routes };
+}
+
+/** Measures again where connections were refused or reset: a node without a lease shuts its listener. */
+async function insist(
+  generator: LoadGenerator,
+  plan: LoadPlan,
+  signal: AbortSignal,
+): Promise<{ readonly result: LoadResult; readonly interruptions: number }> {
+  for (let interruptions = 0; ; interruptions += 1) {
+    try {
+      return { result: await generator.load(plan), interruptions };
+    } catch (error) {
+      if (signal.aborted || interruptions >= interruptionsMax) throw error;
+      await sleep(1_000);
+    }
+  }
+}
+
+function startManaged(): Promise<Region> {
+  return layRegion({
+    instances: [instance],
+    nodes: 1,
+    replicas: 1,
+    admin: true,
+    settings: { log: { level: "info" } },
+  }).then(async (region) => {
+    await using guard = new AsyncDisposableStack();
+    guard.use(region);
+    await Promise.all(region.nodes.map((node) => node.start()));
+    guard.move();
+    return region;
+  });
+}
+
+/** Loads keys, makes the spare instance, and answers what there is. */
+async function fill(
+  region: Region,
+  admin: AdminClient,
+  keys: number,
+  signal: AbortSignal,
+): Promise<AdminTargets> {
+  const { configFile } = region.node(0);
+  const load = ["--instance", instance, "--keys", String(keys)];
+  await command(["dev", "load", ...load, "--config", configFile], signal);
+  const rootOfTrust = { regions: { a: { type: "local" as const } } };
+  await admin.call("createInstance", { body: { name: spare, rootOfTrust } });
+  const params = { instance: spare };
+  await until("the spare instance is Installed", async () => {
+    return (await admin.call("readInstance", { params })).status === "Installed";
+  });
+  // The newest ones are those just loaded.
+  const { items } = await admin.call("listKeys", { params: { instance }, query: { limit: 1_000 } });
+  const { certificate } = await selfSigned({
+    commonName: "bench",
+    notBeforeMs: Date.now(),
+    days: 1,
+  });
+  return { instance, spare, keys: items.map(({ id }) => id), certificate, csr: await makeCsr() };
+}
+
+async function makeCsr(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "holdfast-bench-csr-"));
+  try {
+    const made = ["-newkey", "rsa:4096", "-nodes", "-keyout", "key", "-out", "csr"];
+    const subject = ["-subj", "/CN=bench"];
+    execFileSync("openssl", ["req", "-new", ...made, ...subject], { cwd: folder, stdio: "ignore" });
+    return await readFile(join(folder, "csr"), "utf8");
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Calls one operation without a pause, until it is stopped. */
+class RouteCallers implements Disposable {
+  readonly #operation: keyof Contract;
+  readonly #targets: AdminTargets;
+  readonly #token: string;
+  readonly #origin: string;
+  readonly #agent: Agent;
+  readonly #ending = new AbortController();
+  readonly #statuses: Record<number, number> = {};
+  readonly #bodies = new Map<unknown, Buffer>();
+  #running: Promise<unknown> = Promise.resolve();
+  #begun = 0;
+
+  constructor(region: Region, token: string, operation: keyof Contract, targets: AdminTargets) {
+    const { host, admin } = region.node(0);
+    this.#origin = `https://${host}:${admin}`;
+    this.#agent = new Agent({ ca: region.ca, keepAlive: true, maxSockets: callers });
+    this.#token = token;
+    this.#operation = operation;
+    this.#targets = targets;
+    // Made before it is measured: a million identifiers take a while.
+    for (const { body } of callsOf(operation, targets, 0)) this.#bytesOf(body);
+  }
+
+  start(): void {
+    this.#running = Promise.all(Array.from({ length: callers }, () => this.#repeat()));
+  }
+
+  async stop(): Promise<Readonly<Record<number, number>>> {
+    this.#ending.abort();
+    await this.#running;
+    return this.#statuses;
+  }
+
+  [Symbol.dispose](): void {
+    this.#ending.abort();
+    this.#agent.destroy();
+  }
+
+  async #repeat(): Promise<void> {
+    const { signal } = this.#ending;
+    while (!signal.aborted) {
+      const number = this.#begun++;
+      for (const call of callsOf(this.#operation, this.#targets, number)) {
+        const status = await this.#ask(call).catch(() => 0);
+        // What was cut off at the end says nothing, unless it is a stream.
+        if (signal.aborted && contract[this.#operation].path !== contract.followEvents.path) return;
+        this.#statuses[status] = (this.#statuses[status] ?? 0) + 1;
+        if (status === 429 || status === 0) await sleep(refusedPauseMs);
+      }
+    }
+  }
+
+  #ask(call: ReturnType<typeof callsOf>[number]): Promise<number> {
+    const { method }: Route = contract[this.#operation];
+    const bytes = this.#bytesOf(call.body);
+    const headers = {
+      authorization: `Bearer ${this.#token}`,
+      ...(bytes && { "content-type": "application/json", "content-length": bytes.length }),
+      ...(call.dryRun && { "dry-run": "true" }),
+    };
+    const { signal } = this.#ending;
+    const url = `${this.#origin}${pathOf(this.#operation, call)}`;
+    return new Promise((resolve, reject) => {
+      const sent = request(url, { method, agent: this.#agent, headers, signal }, (response) => {
+        const { statusCode = 0 } = response;
+        response.on("end", () => resolve(statusCode));
+        // A stream is cut off at the end.
+        response.on("error", () => resolve(statusCode));
+        response.resume();
+      });
+      sent.on("error", reject);
+      sent.end(bytes);
+    });
+  }
+
+  /** Large bodies, which do not differ from call to call, are encoded once. */
+  #bytesOf(body: unknown): Buffer | undefined {
+    if (body === undefined) return undefined;
+    const { inUse } = body as { readonly inUse?: unknown };
+    const known = inUse === undefined ? undefined : this.#bodies.get(inUse);
+    const bytes = known ?? Buffer.from(JSON.stringify(body));
+    if (inUse !== undefined) this.#bodies.set(inUse, bytes);
+    return bytes;
+  }
+}
+
+/** A line for each route, the worst last. */
+export function adminLines({ keys, routes }: AdminFigures): string[] {
+  const p99 = (result: LoadResult) => latencyMs([result], 0.99) ?? 0;
+  const sorted = routes.toSorted((one, other) => p99(one.beside) - p99(other.beside));
+  const times = (result: LoadResult) =>
+    [0.5, 0.99, 1]
+      .map((share) => (latencyMs([result], share) ?? 0).toFixed(1).padStart(7))
+      .join("");
+  return [
+    `Get at ${getsPerSecond}/s beside the heaviest calls of each admin route, ${keys.toLocaleString("en")} keys; p50, p99 and longest in ms`,
+    `${"route".padEnd(24)}${"before".padStart(21)}${"beside".padStart(21)}  failed  reset  calls by status`,
+    ...sorted.map(({ operation, before, beside, interruptions, statuses }, at) => {
+      const answered = Object.entries(statuses).map(([status, count]) => `${count} × ${status}`);
+      const failed = String(beside.failures).padStart(6);
+      const reset = String(interruptions).padStart(5);
+      const worst = at === sorted.length - 1 ? "  ← worst" : "";
+      return `${operation.padEnd(24)}${times(before)}${times(beside)}  ${failed}  ${reset}  ${answered.join(", ")}${worst}`;
+    }),
+  ];
+}
