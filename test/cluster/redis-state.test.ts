@@ -103,6 +103,12 @@ describe("a full memory", () => {
     await expect(
       store.commit(instance, [{ kind: "update", before: tomb, after: named }], []),
     ).rejects.toMatchObject({ failure: "full" });
+    // One that replaces a value is taken where it comes from the other region.
+    const after = { ...tomb.object, lastChange: tomb.object.lastChange + 1 };
+    const replaced = [{ kind: "update", before: tomb, after }] as const;
+    await expect(store.commit(instance, replaced, [])).rejects.toMatchObject({ failure: "full" });
+    const joined = await store.commit(instance, replaced, [], { joined: true });
+    expect(joined.kind).toBe("committed");
   });
 
   test("a read of what is not covered yet still gets its barrier", async () => {

@@ -33,8 +33,11 @@ import type { Reply } from "./replies.ts";
 export interface CommitPlan {
   readonly keys: readonly Argument[];
   readonly args: readonly Argument[];
-  /** Every change is of lifecycle facts alone, of which an object has five, and small: made in a full memory too. */
-  readonly factsOnly: boolean;
+  /**
+   * Made in a full memory too: every change is small and of lifecycle facts alone, of which an object has five, or is
+   * joined and lets no record grow.
+   */
+  readonly bounded: boolean;
   /** The outcome that an answer means. */
   readonly outcome: (reply: Reply) => CommitOutcome;
 }
@@ -120,18 +123,22 @@ function plan(
     const id = (keys[fixedKeys + index] as Buffer).subarray(partition.record.length);
     growth += pushRow(args, row, id, buckets, joined);
   }
-  const factsOnly = rows.length > 0 && growth <= rows.length * factsGrowthMax;
-  return { keys, args, factsOnly, outcome: (reply) => outcomeOf(reply, rows, buckets) };
+  const bounded = rows.length > 0 && growth <= rows.length * factsGrowthMax;
+  return { keys, args, bounded, outcome: (reply) => outcomeOf(reply, rows, buckets) };
 }
 
-/** By how many bytes a change of lifecycle facts alone lets a record grow; infinite for any other change. */
-function factsGrowth({ before, after }: Row, bytes: number): number {
+/**
+ * By how many bytes a change lets a record grow; infinite for one that may be made again and again. What a node tells of
+ * itself replaces what it told before: a full region that could not join it would never be level.
+ */
+function boundedGrowth({ before, after }: Row, bytes: number, joined: boolean): number {
   const { object } = before ?? {};
-  const same =
-    object !== undefined &&
+  if (object === undefined) return Number.POSITIVE_INFINITY;
+  const growth = bytes - encodeRecord(object).length;
+  const factsAlone =
     !isDeepStrictEqual(object.facts, after.facts) &&
     isDeepStrictEqual(object.registers, after.registers);
-  return same ? bytes - encodeRecord(object).length : Number.POSITIVE_INFINITY;
+  return factsAlone || (joined && growth <= 0) ? growth : Number.POSITIVE_INFINITY;
 }
 
 /** The key of a record that must be as given; it lies in `{sys}`. */
@@ -150,7 +157,7 @@ function refusing(instance: string, joined: boolean): "open" | "known" | "none" 
   return joined ? "known" : "open";
 }
 
-/** Answers what `factsGrowth` does. */
+/** Answers what `boundedGrowth` does. */
 function pushRow(
   args: Argument[],
   row: Row,
@@ -171,7 +178,7 @@ function pushRow(
   args.push(Buffer.from(tag, "hex"), same ? none : bytes);
   args.push(before ? stateDigit(before.object) : "", stateDigit(after));
   args.push(String(terms.length / 3), ...terms);
-  return factsGrowth(row, record.length);
+  return boundedGrowth(row, record.length, joined);
 }
 
 /** A state as the store counts it (KMIP 2.1, 11.55). */

@@ -140,8 +140,8 @@ export class RedisObjects {
     const plan = commitPlan(keysOf(number), instance, changes, audit, planned, options);
     const started = this.#now();
     const { written } = options;
-    const { keys, args, factsOnly } = plan;
-    const script = factsOnly ? scripts["commit-facts"] : scripts.commit;
+    const { keys, args, bounded } = plan;
+    const script = bounded ? scripts["commit-facts"] : scripts.commit;
     const reply = await tenure.committer.submit(script, number, keys, args, { written });
     this.#took("commit", started);
     return plan.outcome(reply);

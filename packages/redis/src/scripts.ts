@@ -60,7 +60,7 @@ const rows = {
     ...commit,
     copyOf: "commit",
     ...runs(
-      "an object has five lifecycle facts, each of bounded size; Revoke and Destroy free memory",
+      "an object has five lifecycle facts, each of bounded size; Revoke and Destroy free memory; a joined change that lets no record grow is taken, else the region could not be level",
     ),
   },
   "append-audit": {
