@@ -1,10 +1,17 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { StoreUnavailable } from "@holdfast/engine";
+import { ClockCheck, StoreUnavailable } from "@holdfast/engine";
 import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
 import { initialiseStore } from "@holdfast/redis";
 import { describe, expect, test } from "vitest";
 import { RedisServer, until } from "../support/redis.ts";
-import { create, installed, openNewStore, systemIds } from "../support/redis-store.ts";
+import {
+  create,
+  installed,
+  openNewStore,
+  openStore,
+  systemClock,
+  systemIds,
+} from "../support/redis-store.ts";
 
 const everything = { live: true, destroyed: true, limit: 50 };
 
@@ -367,3 +374,23 @@ async function openStoreOf(redis: RedisServer) {
   const { openStore } = await import("../support/redis-store.ts");
   return openStore({ address: redis.address });
 }
+
+test("a node's clock is compared with the clock of Redis", async () => {
+  await using redis = await RedisServer.start();
+  await using _first = await openNewStore({ address: redis.address });
+  for (const [aheadMs, doubted] of [
+    [0, false],
+    [50_000, false],
+    [70_000, true],
+    [-50_000, false],
+    [-70_000, true],
+  ] as const) {
+    const clock = { ...systemClock, wallMs: () => Date.now() + aheadMs };
+    await using opened = await openStore({ address: redis.address, clock });
+    const { store } = opened;
+    const check = new ClockCheck(clock, () => [store.clockReading() ?? []].flat());
+    await until("the clock of Redis was heard", () => check.offsets().length === 1);
+    expect(Math.abs((check.offsets()[0]?.aheadMs ?? 0) - aheadMs)).toBeLessThan(10_000);
+    expect(check.doubt() !== undefined).toBe(doubted);
+  }
+});

@@ -10,7 +10,7 @@ import { requireAllowed, requirePlannable } from "./attribute-rules.ts";
 import { attributeValues } from "./attribute-view.ts";
 import type { OperationContext } from "./context.ts";
 import { checkDates, checkSize, normalised } from "./given-attributes.ts";
-import { due } from "./lifecycle.ts";
+import { dueSurely } from "./lifecycle.ts";
 import type { ManagedObject, Register } from "./record.ts";
 import {
   addValue,
@@ -113,11 +113,11 @@ function withRegisters(
   object: ManagedObject,
   registers: readonly Register[],
   tag: number,
-  { nowSeconds, region }: OperationContext,
+  context: OperationContext,
 ): ManagedObject {
   checkSize(registers);
   checkDates(registers, { tag, activated: object.facts.activated?.time });
-  const facts = due(object.facts, plannedDates(registers), nowSeconds, region);
+  const facts = dueSurely(object.facts, plannedDates(registers), context, context.region);
   return { ...object, registers, facts };
 }
 

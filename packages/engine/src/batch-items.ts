@@ -100,7 +100,8 @@ export class BatchItems {
     const { clock, handlers, ids, keyRing, region, settings, writer } = this.#parts;
     const wallMs = clock.wallMs();
     const nowSeconds = Math.floor(wallMs / 1000);
-    this.objects.begin({ operation, nowSeconds, audit, position });
+    const doubt = clock.doubt?.();
+    this.objects.begin({ operation, nowSeconds, doubt, audit, position });
     const context: OperationContext = {
       operation,
       version: this.#message.version,
@@ -109,6 +110,7 @@ export class BatchItems {
       writer,
       fingerprint: this.#origin.client.fingerprint,
       nowSeconds,
+      doubt,
       nowUs: Math.floor(wallMs * 1000),
       settings,
       ids,

@@ -1,6 +1,6 @@
 import type { IdentifierReference, ImplementedOperation, Version } from "@holdfast/kmip";
 import type { FindPage, FindQuery } from "./find.ts";
-import type { Ids, KeyRing, StoredObject } from "./ports.ts";
+import type { ClockDoubt, Ids, KeyRing, StoredObject } from "./ports.ts";
 import type { ManagedObject } from "./record.ts";
 import type { Writer } from "./registers.ts";
 
@@ -89,6 +89,8 @@ export interface OperationContext {
   readonly fingerprint: string;
   /** Seconds since the epoch, fixed for the item. */
   readonly nowSeconds: number;
+  /** Why `nowSeconds` may not decide that a date has come. */
+  readonly doubt: ClockDoubt | undefined;
   /** Microseconds since the epoch, fixed for the item: the clock of register stamps. */
   readonly nowUs: number;
   readonly settings: EngineSettings;

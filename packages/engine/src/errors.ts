@@ -15,6 +15,8 @@ export type StoreFailure =
   | "unknownFormat"
   /** Redis answered with an error or a value that this node does not understand; it says nothing of any record. */
   | "badReply"
+  /** A date is due, and this node's clock disagrees with the store's or the other region's. */
+  | "clockDoubt"
   /** The setting of a Redis loses data. */
   | "unsafe"
   /** Another region would have to be asked and cannot be reached: its copy may exist, or be newer. */

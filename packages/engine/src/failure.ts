@@ -29,6 +29,8 @@ const storeMessages: Partial<Record<StoreFailure, string>> = {
   corrupt: "cannot tell: the store holds this in a damaged form",
   unknownFormat:
     "cannot tell: this needs another release than this node runs; try another endpoint",
+  clockDoubt:
+    "cannot tell: a date of this object is due, and this node's clock disagrees with the store's or the other region's by more than 60 s; try another endpoint",
   peerUnreachable:
     "cannot tell: the other region, which may hold this, cannot be reached now; try again",
   noAgreement:

@@ -16,6 +16,7 @@ export {
   auditEntriesMax,
   type SinkPoint,
 } from "./audit-log.ts";
+export { ClockCheck, type ClockOffset, type ClockReading } from "./clock-check.ts";
 export type { EngineSettings } from "./context.ts";
 export { creatorOf, creatorTerm } from "./creator.ts";
 export { differingMask, digestsOf, firstByteOf, inMask } from "./digest.ts";
@@ -46,7 +47,9 @@ export type { KeyRingStatus } from "./key-ring-status.ts";
 export type { Rewrapped } from "./key-ring-wraps.ts";
 export {
   compromiseReasons,
+  type DatedNow,
   due,
+  dueSurely,
   hasPassed,
   type LifecycleEvent,
   type PlannedDates,
@@ -91,6 +94,7 @@ export type {
   AuditEvent,
   Change,
   Clock,
+  ClockDoubt,
   CommitOptions,
   CommitOutcome,
   Ids,

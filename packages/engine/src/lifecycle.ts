@@ -1,4 +1,5 @@
 import { StoreUnavailable } from "./errors.ts";
+import type { ClockDoubt } from "./ports.ts";
 import type { Fact, Facts, ManagedObject, Revocation } from "./record.ts";
 
 /** State values (KMIP 2.1, 11.55). */
@@ -124,6 +125,25 @@ export function due(
     if (change.kind === "changed") result = change.facts;
   }
   return result;
+}
+
+/** The time by which dates are decided, and whether it may decide them. */
+export interface DatedNow {
+  /** Seconds since the epoch. */
+  readonly nowSeconds: number;
+  readonly doubt: ClockDoubt | undefined;
+}
+
+/** What `due` answers. While clocks disagree, a date that has come by another clock than this node's throws `clockDoubt`. */
+export function dueSurely(
+  facts: Facts,
+  planned: PlannedDates,
+  { nowSeconds, doubt }: DatedNow,
+  region: string,
+): Facts {
+  const result = due(facts, planned, doubt?.latestSeconds ?? nowSeconds, region);
+  if (doubt === undefined || result === facts) return result;
+  throw new StoreUnavailable("clockDoubt", doubt.reason);
 }
 
 /** Whether a date has come, after which it may not be changed (KMIP 2.1, 4.40). */

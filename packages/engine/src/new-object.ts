@@ -4,7 +4,7 @@ import type { OperationContext } from "./context.ts";
 import { creatorItems } from "./creator.ts";
 import { enumerationValue } from "./enumeration-value.ts";
 import { checkDates, checkStated, type Given, type GivenFor } from "./given-attributes.ts";
-import { due } from "./lifecycle.ts";
+import { dueSurely } from "./lifecycle.ts";
 import { sealObject } from "./material.ts";
 import { digestItems, isDigest, sealDigests } from "./object-digest.ts";
 import type { Facts, ManagedObject } from "./record.ts";
@@ -88,9 +88,12 @@ function fixedItems({ described, made }: NewObject, nowSeconds: number): readonl
   return items.toSorted((a, b) => a.tag - b.tag);
 }
 
+const noFacts: Facts = {};
+
 /** An Activation Date that has come makes the object Active at once (KMIP 2.1, 4.57). */
-function factsOf({ nowSeconds, region }: OperationContext, given: Given): Facts {
-  const facts = due({}, plannedDates(given.registers), nowSeconds, region);
+function factsOf(context: OperationContext, given: Given): Facts {
+  const { nowSeconds, region } = context;
+  const facts = dueSurely(noFacts, plannedDates(given.registers), context, region);
   return given.fresh ? facts : { ...facts, served: { time: nowSeconds, region } };
 }
 

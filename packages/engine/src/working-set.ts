@@ -4,7 +4,7 @@ import type { ChangeOptions, Decision, Objects } from "./context.ts";
 import { StoreUnavailable } from "./errors.ts";
 import type { FindPage, FindQuery } from "./find.ts";
 import type { ItemAudit } from "./item-audit.ts";
-import { due } from "./lifecycle.ts";
+import { type DatedNow, dueSurely } from "./lifecycle.ts";
 import type { Observer } from "./observe.ts";
 import { Overlay } from "./overlay.ts";
 import type { Pace } from "./pace.ts";
@@ -50,9 +50,8 @@ export interface WorkingSetOptions {
 }
 
 /** The item that is being carried out. */
-export interface CurrentItem {
+export interface CurrentItem extends DatedNow {
   readonly operation: OperationName;
-  readonly nowSeconds: number;
   readonly audit: ItemAudit;
   /** Position in the batch, by which a name found taken at the end is told to the right item. */
   readonly position: number;
@@ -195,7 +194,10 @@ export class WorkingSet implements Objects {
   }
 
   #dueFacts({ facts, registers }: ManagedObject): ManagedObject["facts"] {
-    return due(facts, plannedDates(registers), this.#current().nowSeconds, this.#options.region);
+    const item = this.#current();
+    // What Get hands out does not depend on dates: a wrong clock must not keep a machine from its key.
+    if (item.doubt !== undefined && item.operation === "Get") return facts;
+    return dueSurely(facts, plannedDates(registers), item, this.#options.region);
   }
 
   #settle(stored: StoredObject): Promise<StoredObject> {

@@ -37,6 +37,8 @@ export interface CommitterParts {
   /** Wakes Redis on another connection. */
   readonly nudge: () => void;
   readonly formats: Pick<Formats, "check">;
+  /** Told what the clock of Redis shows, in milliseconds since the epoch. */
+  readonly onTime: (wallMs: number) => void;
 }
 
 interface Job {
@@ -288,18 +290,19 @@ export class Committer {
   }
 
   async #readMarker(outcome: Outcome | undefined): Promise<void> {
-    const { connection, replicas, storeId, formats } = this.#parts;
+    const { connection, replicas, storeId, formats, onTime } = this.#parts;
     if (outcome === undefined || "error" in outcome) {
       throw storeFailure(outcome?.error, connection.address);
     }
     const { result, rest } = readReply(outcome.value);
     if (result !== "committed")
       throw otherStore(this.#parts.connection.address, this.#parts.storeId, undefined);
-    const [id, version, required] = rest as readonly Buffer[];
+    const [id, version, required, time] = rest as readonly Buffer[];
     if (id?.toString("hex") !== storeId) {
       throw otherStore(connection.address, storeId, id?.toString("hex"));
     }
     formats.check(required, connection.address);
+    onTime(Number(time));
     if (String(version) === replicas.version) return;
     const known = readPairs(await connection.call("hgetall", sysKeys.replicas));
     replicas.load([...known.keys()], String(version));

@@ -2,6 +2,7 @@ import type {
   AuditEvent,
   Change,
   ChangePage,
+  ClockReading,
   CommitOutcome,
   FindQuery,
   InstanceStatus,
@@ -82,7 +83,8 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
     const lease = new LeaseKeeper(rulesOf(settings), clock, observe);
     const sentinels = settings.sentinels && watch(settings, lease);
     const formats = new Formats(settings);
-    const store = new RedisStore({ settings, scripts, lease, observe, sentinels, formats });
+    const time = { last: undefined };
+    const store = new RedisStore({ settings, scripts, lease, observe, sentinels, formats, time });
     try {
       await store.#tenures.start();
       return store;
@@ -200,6 +202,11 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
   /** Which formats of records the region's nodes read, as was last heard; undefined before the store was reached. */
   formats(): RecordFormats | undefined {
     return this.#context.formats.known;
+  }
+
+  /** What the clock of Redis showed when it was last heard. */
+  clockReading(): ClockReading | undefined {
+    return this.#context.time.last;
   }
 
   /** Requires a format of every node. False where one that was heard lately does not read it; rejects as other writes. */

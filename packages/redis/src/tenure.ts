@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Observer, StoreUnavailable, sysPartition } from "@holdfast/engine";
+import { type ClockReading, type Observer, StoreUnavailable, sysPartition } from "@holdfast/engine";
 import { claim } from "./claim.ts";
 import { Committer, notInitialised, otherStore } from "./committer.ts";
 import { type CommandLine, Connection } from "./connection.ts";
@@ -26,6 +26,8 @@ export interface StoreContext {
   readonly observe: Observer;
   readonly sentinels: SentinelWatch | undefined;
   readonly formats: Formats;
+  /** What the clock of Redis showed with the last marker. */
+  readonly time: { last: ClockReading | undefined };
 }
 
 /** How long opening waits for the check of replicas; a frozen one must not keep the store closed. */
@@ -78,6 +80,9 @@ export class Tenure {
         onReplicas,
         nudge,
         formats: context.formats,
+        onTime: (wallMs) => {
+          context.time.last = { of: "the store", wallMs, atMs: lease.now().monotonicMs };
+        },
       },
       {
         markerMs: settings.markerMs,

@@ -170,6 +170,7 @@ export const logTable: {
     fields: ["region", "result"],
     limited: true,
   },
+  clockOffset: undefined,
   clockAhead: {
     level: always("warn"),
     message: "a stamp of the other region is ahead of this node's clock",

@@ -61,6 +61,7 @@ const sink = { type: "auditSink", sink: "file", ok: true, entries: 0, behind: 0 
 /** An event of each type that moves a gauge. */
 const events: Readonly<Record<string, NodeEvent>> = {
   push: { type: "push", region: "b", result: "alone", records: 1, durationMs: 1 },
+  clockOffset: { type: "clockOffset", of: "the store", aheadMs: 0 },
   clockAhead: { type: "clockAhead", region: "b", ms: 0 },
   leader: { type: "leader", state: "leader", epoch: 1, reason: "" },
   behind: { type: "behind", region: "b", changes: 0 },

@@ -63,6 +63,14 @@ export const regionMetrics: readonly EventMetric[] = [
     ["region"],
     ({ region }) => [region],
   ),
+  lastSaid(
+    "holdfast_clock_offset_seconds",
+    "clockOffset",
+    "How far this node's clock is ahead of the store's or another region's, as last heard; negative where it is behind. Beyond 60 s this node decides no date of an object. None while no other clock was heard.",
+    ({ aheadMs }) => aheadMs / 1000,
+    ["of"],
+    ({ of }) => [of],
+  ),
   counter(
     "holdfast_agreements_total",
     "agreement",

@@ -1,4 +1,4 @@
-import { type InstanceKeyRing, recordFormat } from "@holdfast/engine";
+import { ClockCheck, type InstanceKeyRing, recordFormat } from "@holdfast/engine";
 import { type LockLook, RedisLeaderLock, type RedisStore } from "@holdfast/redis";
 import {
   AdoptKeks,
@@ -20,7 +20,7 @@ import {
 import { printAddress } from "./address.ts";
 import { listenError } from "./listen-error.ts";
 import type { Management } from "./node-management.ts";
-import { ids, type Parts } from "./node-parts.ts";
+import { clock, ids, type Parts } from "./node-parts.ts";
 import type { PeerIdentity } from "./peer-tls.ts";
 import { lockUrls } from "./store-access.ts";
 import { systemTimers as timers } from "./system.ts";
@@ -30,6 +30,7 @@ export interface Regions {
   readonly own: RedisStore;
   readonly peers: readonly PeerClient[];
   readonly store: RegionalStore;
+  readonly clocks: ClockCheck;
 }
 
 /** What a node does for its region and for the other one, besides answering clients. */
@@ -43,6 +44,8 @@ export interface Control {
 
 /** What a call to the other region may take besides the push that it waits for. */
 const callBeyondPushMs = 1500;
+
+const clocksEveryMs = 10_000;
 
 /** Longest that the other region's requests are waited for when the node drains. */
 const peerGraceMs = 2000;
@@ -66,7 +69,30 @@ export function openRegions(
     ...(peer && { peerAcknowledgement: peer.acknowledgement, pushTimeoutMs: peer.pushTimeoutMs }),
   });
   opened.use(store);
-  return { own, peers, store };
+  return { own, peers, store, clocks: watchClocks(parts, own, peers, store) };
+}
+
+/** Compares this node's clock with the store's and the other regions', and reports it every ten seconds. */
+function watchClocks(
+  { observe, opened }: Parts,
+  own: RedisStore,
+  peers: readonly PeerClient[],
+  store: RegionalStore,
+): ClockCheck {
+  const present = () => peers.filter((peer) => !store.records.isRetired(peer.region));
+  const clocks = new ClockCheck(clock, () => [
+    ...[own.clockReading() ?? []].flat(),
+    ...present().flatMap((peer) => peer.clockReadings()),
+  ]);
+  let told = false;
+  const tell = (): void => {
+    for (const { of, aheadMs } of clocks.offsets()) observe({ type: "clockOffset", of, aheadMs });
+    const doubt = clocks.doubt();
+    if (doubt !== undefined && !told) observe({ type: "warning", message: doubt.reason });
+    told = doubt !== undefined;
+  };
+  opened.adopt(setInterval(tell, clocksEveryMs), clearInterval);
+  return clocks;
 }
 
 function openPeers(
@@ -144,7 +170,7 @@ async function openPeerServer(
 
 async function openLeader(
   { config, connection, observe, opened }: Parts,
-  { own, peers, store }: Regions,
+  { own, peers, store, clocks }: Regions,
   [adopt, ...others]: readonly [AdoptKeks, ...Duty[]],
 ): Promise<Pick<Control, "leader" | "lockMasters">> {
   const { region } = config;
@@ -167,7 +193,7 @@ async function openLeader(
           adopt,
         ]),
     new AgreeFormat({ store: own, peers, newest: recordFormat }),
-    new DueDates({ region, own, store, timers }),
+    new DueDates({ region, own, store, timers, doubt: () => clocks.doubt() }),
     ...others,
   ];
   const leader = opened.use(new Leader({ lock, own, timers, ids, observe, duties }));

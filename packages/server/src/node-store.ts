@@ -1,4 +1,5 @@
 import {
+  type ClockCheck,
   Engine,
   InstanceKeyRing,
   type KeyRingOptions,
@@ -85,13 +86,14 @@ export async function openEngine(
   parts: Parts,
   store: ObjectStore,
   keyRing: InstanceKeyRing,
+  clocks: ClockCheck,
 ): Promise<Engine> {
   const { config, observe } = parts;
   return new Engine({
     store,
     locks: await openLocks(parts),
     keyRing,
-    clock,
+    clock: { ...clock, doubt: () => clocks.doubt() },
     ids,
     observe,
     region: config.region,

@@ -85,7 +85,7 @@ export async function startNode(
   const probes = await openProbes(parts);
   await waitUntilServing(regions, keeper);
   await followTenants(parts, management, keyRing, tenants);
-  const engine = await openEngine(parts, store, keyRing);
+  const engine = await openEngine(parts, store, keyRing, regions.clocks);
   const endpoint = openEndpoint(parts, files, tenants, ticketSecret, engine);
   const certificates = watchCertificates(parts, files, tenants, management);
   const readings: NodeReadings = {

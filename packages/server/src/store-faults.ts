@@ -25,6 +25,7 @@ export function storeFault(error: unknown, config: Config, configFile: string): 
     corrupt: "restore it from its replica or a backup",
     unknownFormat: "upgrade this node",
     badReply: "look at the log of Redis, and restore its data from a replica or a backup",
+    clockDoubt: "set the clocks of all nodes and of Redis by NTP",
     peerUnreachable: "start a node of the other region, or correct the address under `peer`",
     noAgreement: "start a node of the other region, or correct the address under `peer`",
     reserved: "wait until the leaders have resolved it",

@@ -1,4 +1,10 @@
-import { type ManagedObject, type MemoryOwnStore, type Register, stateOf } from "@holdfast/engine";
+import {
+  type ClockDoubt,
+  type ManagedObject,
+  type MemoryOwnStore,
+  type Register,
+  stateOf,
+} from "@holdfast/engine";
 import { beforeEach, describe, expect, test } from "vitest";
 import { DueDates, nextDate } from "./due-dates.ts";
 import { openStore, VirtualTime } from "./test-leader.ts";
@@ -49,6 +55,20 @@ async function stateIn({ uniqueIdentifier }: ManagedObject): Promise<string> {
   const object = (await recordsOf(own)).get(uniqueIdentifier);
   return object === undefined ? "none" : stateOf(object.facts);
 }
+
+test("writes nothing while the clocks disagree, and everything afterwards", async () => {
+  let doubt: ClockDoubt | undefined = { latestSeconds: start, reason: "61 s ahead" };
+  duty = new DueDates({ region, own, store: own, timers: time, doubt: () => doubt });
+  const object = planned({ activation: start + 10 });
+  await put(own, [object]);
+  expect(await run()).toEqual({ done: 0, left: 0 });
+  await time.run(10_000);
+  await expect(run()).rejects.toMatchObject({ failure: "clockDoubt" });
+  expect(await stateIn(object)).toBe("PreActive");
+  doubt = undefined;
+  expect(await run()).toEqual({ done: 1, left: 0 });
+  expect(await stateIn(object)).toBe("Active");
+});
 
 test("writes each fact when its date has come, dated as planned, with its evidence", async () => {
   const object = planned({ activation: start + 10, deactivation: start + 20 });

@@ -1,5 +1,6 @@
 import {
   type AuditEvent,
+  type ClockDoubt,
   due,
   type Facts,
   type ManagedObject,
@@ -7,6 +8,7 @@ import {
   type OwnStore,
   partitionCount,
   plannedDates,
+  StoreUnavailable,
 } from "@holdfast/engine";
 import type { Timers } from "../ports.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
@@ -21,6 +23,8 @@ export interface DueDatesOptions {
   /** Through which facts are written, so that they reach the other region too. */
   readonly store: ObjectStore;
   readonly timers: Timers;
+  /** Why this node's clock may not decide a date; see `Clock.doubt`. */
+  readonly doubt?: () => ClockDoubt | undefined;
   /** Dates that are kept in mind; 50,000 unless given. The later ones are found by looking through everything again. */
   readonly plannedMax?: number;
 }
@@ -90,6 +94,8 @@ export class DueDates implements Duty {
 
   async #write(nowSeconds: number, { active }: DutyContext): Promise<DutyResult> {
     if (nowSeconds < this.#earliest) return { done: 0, left: 0 };
+    const doubt = this.#options.doubt?.();
+    if (doubt !== undefined) throw new StoreUnavailable("clockDoubt", doubt.reason);
     const dueNow = [...this.#planned].filter(([, { at }]) => at <= nowSeconds);
     let done = 0;
     for (const [key, planned] of dueNow.slice(0, factsPerRun)) {

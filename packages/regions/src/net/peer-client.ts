@@ -3,6 +3,7 @@ import {
   type AuditEvent,
   type Change,
   type ChangePage,
+  type ClockReading,
   type CommitOutcome,
   type LeafPage,
   type ManagedObject,
@@ -75,6 +76,7 @@ export class PeerClient implements Peer, AsyncDisposable {
   readonly #calls: Calls;
   readonly #pushes: PushSender;
   readonly #meetings = new Set<(hello: PeerHello) => void>();
+  readonly #clocks = new Map<string, ClockReading>();
   #identity: PeerIdentity;
   #lastHello: LastHello | undefined;
 
@@ -97,7 +99,7 @@ export class PeerClient implements Peer, AsyncDisposable {
             times,
             largeBudget,
             changed: () => this.#changed(),
-            met: (hello, roundTripMs) => this.#met(hello, roundTripMs),
+            met: (hello, roundTripMs) => this.#met(hello, roundTripMs, address),
           },
           this.#identity,
         ),
@@ -306,8 +308,16 @@ export class PeerClient implements Peer, AsyncDisposable {
     this.#pushes.proceed();
   }
 
-  #met(hello: PeerHello, roundTripMs: number): void {
-    this.#lastHello = { hello, atMs: this.#timers.monotonicMs(), roundTripMs };
+  /** What the clocks of its nodes showed when they were last met. */
+  clockReadings(): readonly ClockReading[] {
+    return [...this.#clocks.values()];
+  }
+
+  #met(hello: PeerHello, roundTripMs: number, address: string): void {
+    const atMs = this.#timers.monotonicMs();
+    const of = `region ${this.region}`;
+    this.#clocks.set(address, { of, wallMs: hello.wallMs, atMs: atMs - roundTripMs / 2 });
+    this.#lastHello = { hello, atMs, roundTripMs };
     for (const listener of [...this.#meetings]) listener(hello);
   }
 

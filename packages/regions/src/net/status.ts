@@ -57,6 +57,7 @@ const failures: { readonly [Failure in StoreFailure]: true } = {
   corrupt: true,
   unknownFormat: true,
   badReply: true,
+  clockDoubt: true,
   unsafe: true,
   peerUnreachable: true,
   noAgreement: true,
