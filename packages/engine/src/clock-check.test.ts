@@ -43,7 +43,7 @@ beforeEach(async () => {
 
 /** Makes a key that becomes Active `inSeconds` of true time from now. */
 async function planned(inSeconds: number): Promise<string> {
-  const dates = { ActivationDate: BigInt(now + inSeconds) };
+  const dates = { ActivationDate: now + inSeconds };
   const created = await engine.ask("2.1", "Create", aesKey(dates));
   return created.uniqueIdentifier;
 }
@@ -121,7 +121,7 @@ describe("this node's clock alone is wrong", () => {
 
 test("a new object whose date has come by another clock is refused", async () => {
   ahead.store = 61;
-  const dates = { ActivationDate: BigInt(now + 30) };
+  const dates = { ActivationDate: now + 30 };
   expect(await engine.reason("2.1", "Create", aesKey(dates))).toBe("GeneralFailure");
   expect(await planned(90)).toBeDefined();
 });
