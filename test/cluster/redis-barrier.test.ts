@@ -115,7 +115,7 @@ describe("a frozen replica", () => {
     expect(other.events).toContainEqual({ type: "coveredRead", waited: true });
   });
 
-  test.each(["already so", "conflict", "status", "reservation", "audit"])(
+  test.each(["already so", "conflict", "status", "release", "reservation", "audit"])(
     "a script that writes nothing or little is not taken for covered: %s",
     async (kind) => {
       // Until everything is acknowledged that was written on the connection so far.
@@ -128,7 +128,9 @@ describe("a frozen replica", () => {
         conflict: () =>
           store.commit(instance, [{ kind: "update", before: stale, after: covered.object }], []),
         status: () => store.install(instance),
-        reservation: () => store.release(instance, "unknown"),
+        release: () => store.release(instance, "unknown"),
+        // Held in this region's memory alone, a fail-over would drop it, and a Destroy could be decided over an Activate.
+        reservation: () => store.reserve(instance, [covered.object.uniqueIdentifier], "operation"),
         audit: () => store.appendAudit(instance, [auditEvent()], true),
       };
       const failure = failureOf(calls[kind]?.() ?? Promise.resolve());

@@ -8,6 +8,7 @@ import {
 import { beforeEach, describe, expect, test } from "vitest";
 import { CatchUp, DigestCheck, Levelling } from "./levelling.ts";
 import { PeerReader } from "./reader.ts";
+import { missingInTail } from "./tail.ts";
 import { openStore, VirtualTime } from "./test-leader.ts";
 import { change, MemoryPeer, objectOf, put, recordsOf, termOf } from "./test-peer.ts";
 
@@ -174,6 +175,17 @@ describe("catch-up", () => {
     await put(peer.store, [objectOf()]);
     expect(await catchUp()).toEqual({ done: 1, left: 0 });
     expect(peer.calls.get("digests")).toBeUndefined();
+  });
+
+  test("leaves that another process counted tell nothing of the own ones", async () => {
+    const leaves = (replicationId: string) => ({
+      leaves: async () => ({ replicationId, last: 0, leaves: [], next: undefined }),
+    });
+    const asked = { partition, after: 0, ownAfter: 0, unjoinable: new Map(), replicationId: "b b1" };
+    const missing = (counted: string) =>
+      missingInTail({ ...asked, own: leaves("a a1"), peer: leaves(counted) } as never);
+    expect(await missing("b b1")).toEqual([]);
+    expect(await missing("b b2")).toBeUndefined();
   });
 
   test("a set that ends before the cursor, though the same process counts: digests", async () => {
