@@ -181,7 +181,13 @@ describe("catch-up", () => {
     const leaves = (replicationId: string) => ({
       leaves: async () => ({ replicationId, last: 0, leaves: [], next: undefined }),
     });
-    const asked = { partition, after: 0, ownAfter: 0, unjoinable: new Map(), replicationId: "b b1" };
+    const asked = {
+      partition,
+      after: 0,
+      ownAfter: 0,
+      unjoinable: new Map(),
+      replicationId: "b b1",
+    };
     const missing = (counted: string) =>
       missingInTail({ ...asked, own: leaves("a a1"), peer: leaves(counted) } as never);
     expect(await missing("b b1")).toEqual([]);
