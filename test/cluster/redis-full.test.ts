@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { KmipClient } from "@holdfast/client";
-import { partitionOf, readInstanceRecord, systemInstance } from "@holdfast/engine";
+import { partitionOf, readInstanceRecord, systemInstance, systemTypes } from "@holdfast/engine";
 import { attributeItem, objectItem } from "@holdfast/kmip";
 import { expect, test } from "vitest";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
@@ -70,6 +70,18 @@ async function untilReleased(redis: RedisServer, uniqueIdentifier: string): Prom
   await until("the hold ended", released, patientMs);
 }
 
+/** Waits until the store has what so many nodes tell of themselves: a full one could not take it. */
+async function untilTold(redis: RedisServer, nodes: number): Promise<void> {
+  await using own = await opened(redis);
+  const everything = { live: true, destroyed: false, limit: 100 };
+  const told = async () => {
+    const { objects } = await own.store.find(systemInstance, everything);
+    const settings = objects.filter(({ object }) => object.objectType === systemTypes.Setting);
+    return settings.length >= nodes;
+  };
+  await until("every node told of itself", told, patientMs);
+}
+
 /** Evidence of some megabytes; answers the stream's key. */
 async function growTrail(redis: RedisServer): Promise<string> {
   await using own = await opened(redis);
@@ -89,6 +101,7 @@ test("two regions, one Redis full: its nodes start and lead, Destroy frees, a ho
   const large = await registerLarge(clients.at("a1"));
   await clients.at("a1").activate({ uniqueIdentifier: ended ?? "" });
   const bytes = await keyBytes(clients.at("b1"), kept ?? "");
+  for (const { redis } of [both.a, both.b]) await untilTold(redis.primary, both.nodes.length);
   await caughtUp(both, patientMs);
   const { primary } = both.a.redis;
   await fill(primary);
