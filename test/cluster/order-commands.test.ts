@@ -195,7 +195,9 @@ describe("apply", () => {
 
   test("deletes what is not declared with --prune and a confirmation only", async () => {
     const empty = await write("empty.yaml", stringify({ instances: [] }));
-    expect(await out("apply", "-f", empty)).toContain("(stays: --prune is not given)");
+    expect(await out("apply", "-f", empty)).toBe(
+      "  instance applied is not declared, and stays as it is\nnothing to do: the service is as declared\n",
+    );
     const unsure = await run(["apply", "-f", empty, "--prune"]);
     expect(unsure.code).toBe(2);
     expect(unsure.err).toContain("--yes");

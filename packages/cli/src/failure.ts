@@ -14,14 +14,20 @@ export function reasonOf(error: unknown): string {
 
 const standardInput = 0;
 
-/** Reads a file that an option or argument names; `-` is standard input. */
+const fileFaults: Readonly<Record<string, string>> = {
+  ENOENT: "no such file; give another path",
+  ENOTDIR: "no such file; give another path",
+  EISDIR: "is a directory; give a file",
+  EACCES: "permission denied; make it readable, or give another path",
+};
+
+/** Reads a file that an option or argument names, if any; `-` is standard input. */
 export function readGiven(option: string, path: string): Buffer {
   try {
     return readFileSync(path === "-" ? standardInput : path);
   } catch (error) {
-    const missing = error instanceof Error && "code" in error && error.code === "ENOENT";
-    const what = missing ? "no such file" : reasonOf(error);
-    throw new Failure(`${option} ${path}: ${what}; give another path`);
+    const code = error instanceof Error && "code" in error ? String(error.code) : "";
+    throw new Failure(`${option} ${path}: ${fileFaults[code] ?? reasonOf(error)}`.trimStart());
   }
 }
 
@@ -29,12 +35,16 @@ export function readGiven(option: string, path: string): Buffer {
 export function readCertificate(option: string, path: string): string {
   const pem = readGiven(option, path).toString("utf8");
   if (!pem.includes("-----BEGIN CERTIFICATE-----")) {
-    throw new Failure(`${option} ${path}: holds no certificate (-----BEGIN CERTIFICATE-----)`);
+    throw new Failure(
+      `${option} ${path}: holds no certificate (-----BEGIN CERTIFICATE-----)`.trimStart(),
+    );
   }
   try {
     new X509Certificate(pem);
     return pem;
   } catch (error) {
-    throw new Failure(`${option} ${path}: holds no usable certificate: ${reasonOf(error)}`);
+    throw new Failure(
+      `${option} ${path}: holds no usable certificate: ${reasonOf(error)}`.trimStart(),
+    );
   }
 }

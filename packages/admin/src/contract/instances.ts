@@ -172,7 +172,7 @@ export const instanceRoutes = {
       name: z.string(),
       status: instanceStatus,
       erased: z.number().int().describe("Objects erased so far; the leader goes on with the rest."),
-      warning: z.string(),
+      warning: z.string().optional().describe("Where the instance may have had keys."),
       regions: applied,
     }),
     status: 202,

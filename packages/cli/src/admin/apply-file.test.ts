@@ -1,9 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { rootCertificates } from "node:tls";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { readDeclaration } from "./apply-file.ts";
 
+const [pem = ""] = rootCertificates;
 let folder: string;
 
 beforeEach(() => {
@@ -21,7 +23,7 @@ function write(name: string, content: string): string {
 
 describe("a declaration", () => {
   test("is read with the files that it names, which lie beside it", () => {
-    write("vcenter.pem", "a PEM");
+    write("vcenter.pem", pem);
     write("esx.password", "a long password\nmore");
     write("api.key", "the key\r\n");
     const path = write(
@@ -48,7 +50,7 @@ describe("a declaration", () => {
         a: { type: "key-protect", instanceId: "i", rootKey: "k", apiKey: { value: "the key" } },
         b: { type: "pkcs11", token: "t", rootKey: "k", pin: { env: "HOLDFAST_ROOT_PIN" } },
       },
-      certificates: [{ name: "vcenter", kind: "client", pem: "a PEM" }],
+      certificates: [{ name: "vcenter", kind: "client", pem }],
     });
     expect(one?.users[0]?.password()).toBe("a long password");
   });
@@ -64,7 +66,18 @@ describe("a declaration", () => {
       "instances: [{ name: a, rootOfTrust: { a: { type: nonsense } } }]",
       "rootOfTrust.a.type must be one of local, key-protect, hpcs, pkcs11",
     ],
-    ["instances: [{ name: a, certificates: [{ name: b, file: missing.pem }] }]", "missing.pem"],
+    [
+      "instances: [{ name: a, certificates: [{ name: b, file: missing.pem }] }]",
+      "missing.pem: no such file; give another path",
+    ],
+    [
+      "instances: [{ name: a, certificates: [{ name: b, file: . }] }]",
+      ": is a directory; give a file",
+    ],
+    [
+      "instances: [{ name: a, certificates: [{ name: b, file: instances.yaml }] }]",
+      "instances.yaml: holds no certificate",
+    ],
   ])("%j is refused, and says where", (content, wanted) => {
     const path = write("instances.yaml", content);
     expect(() => readDeclaration(path)).toThrow(

@@ -1,9 +1,8 @@
-import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { faultsOf } from "@holdfast/admin";
 import { parseDocument } from "yaml";
 import { z } from "zod";
-import { Failure, readGiven, reasonOf } from "../failure.ts";
+import { Failure, readCertificate, readGiven, reasonOf } from "../failure.ts";
 import { firstLine } from "./root-option.ts";
 
 const text = z.string().min(1).max(1024);
@@ -79,7 +78,7 @@ export function readDeclaration(path: string): readonly WantedInstance[] {
     certificates: one.certificates.map(({ name, kind, file: pemFile }) => ({
       name,
       kind,
-      pem: readBeside(folder, pemFile),
+      pem: readCertificate("", resolve(folder, pemFile)),
     })),
     users: one.users.map(({ name, passwordFile }) => ({
       name,
@@ -105,12 +104,4 @@ function withSecrets(
     return { [name]: { value: firstLine(`${name}.fromFile`, resolve(folder, place.fromFile)) } };
   };
   return { ...rest, ...read("apiKey", apiKey), ...read("pin", pin) };
-}
-
-function readBeside(folder: string, path: string): string {
-  try {
-    return readFileSync(resolve(folder, path), "utf8");
-  } catch (error) {
-    throw new Failure(`${path}: cannot be read: ${reasonOf(error)}`);
-  }
 }

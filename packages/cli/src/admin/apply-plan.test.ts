@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { planLines } from "./apply.ts";
 import type { WantedInstance } from "./apply-file.ts";
 import { type ActualInstance, planOf } from "./apply-plan.ts";
 
@@ -119,4 +120,13 @@ describe("the plan of an apply", () => {
       "+ certificate vcenter of kmip-prod",
     ]);
   });
+});
+
+test("what is not declared and stays is no change", () => {
+  const steps = planOf([], [actual()]);
+  expect(planLines(steps, [])).toEqual([
+    "  instance kmip-prod is not declared, and stays as it is",
+    "nothing to do: the service is as declared",
+  ]);
+  expect(planLines(steps, steps)).toEqual(["- instance kmip-prod, with all of its keys"]);
 });

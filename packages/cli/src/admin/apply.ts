@@ -58,7 +58,7 @@ async function apply(options: ApplyOptions): Promise<void> {
     if (options.dryRun === true || chosen.length === 0) return;
     await confirmPrune(chosen, options);
     for (const step of chosen) await carryOut(client, step, options);
-    if (options.json !== true) say(`${chosen.length} of ${steps.length} changes were made`);
+    if (options.json !== true) say(`${chosen.length} of ${chosen.length} changes were made`);
   });
 }
 
@@ -73,10 +73,15 @@ function tellPlan(
     }
     return;
   }
-  if (steps.length === 0) say("nothing to do: the service is as declared");
-  for (const step of steps) {
-    say(chosen.includes(step) ? step.text : (step.otherwise ?? step.text));
-  }
+  say(...planLines(steps, chosen));
+}
+
+/** What is done and what stays, for people. */
+export function planLines(steps: readonly Step[], chosen: readonly Step[]): readonly string[] {
+  const lines = steps.map((step) =>
+    chosen.includes(step) ? step.text : (step.otherwise ?? step.text),
+  );
+  return chosen.length > 0 ? lines : [...lines, "nothing to do: the service is as declared"];
 }
 
 async function confirmPrune(steps: readonly Step[], { yes }: ApplyOptions): Promise<void> {

@@ -1,4 +1,4 @@
-import { createInterface } from "node:readline/promises";
+import { createInterface, type Interface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { Failure } from "../failure.ts";
 
@@ -11,10 +11,23 @@ export function canAsk(): boolean {
 export async function ask(question: string): Promise<string> {
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    return (await lines.question(`${question} `)).trim();
+    return (await answerOf(lines, `${question} `)).trim();
   } finally {
     lines.close();
   }
+}
+
+const interrupted = 130;
+
+/** One line. Ctrl-C ends the command; Ctrl-D is an empty line. */
+async function answerOf(lines: Interface, question: string): Promise<string> {
+  const closed = new Promise<string>((done) => lines.once("close", () => done("")));
+  lines.once("SIGINT", () => {
+    lines.close();
+    process.stderr.write("\n");
+    process.exit(interrupted);
+  });
+  return await Promise.race([lines.question(question), closed]);
 }
 
 /** Asks for a secret twice, without showing it. */
@@ -29,7 +42,7 @@ async function hidden(question: string): Promise<string> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true });
   try {
-    return await lines.question("");
+    return await answerOf(lines, "");
   } finally {
     lines.close();
     process.stderr.write("\n");

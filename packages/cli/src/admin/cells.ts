@@ -1,6 +1,9 @@
 import { type Json, plain } from "../output.ts";
 
-/** A column of a list: its heading, where its value lies in an item, and how it is shown. */
+/**
+ * A column of a list: its heading, where its value lies in an item, and how it is shown: with `colons`, `whole` where others
+ * are cut, or `short`, a time without its year where the line is too narrow.
+ */
 export interface Column {
   readonly heading: string;
   readonly path: string;
@@ -21,8 +24,11 @@ export function cellOf(item: unknown, { path, format }: Column): string {
     value = (value as Readonly<Record<string, Json>> | null | undefined)?.[step];
   }
   if (format === "colons") return withColons(String(value ?? ""));
+  if (format === "short") return cell(value).replace(wholeTime, "$1 $2");
   return cell(value);
 }
+
+const wholeTime = /^\d{4}-(\d\d-\d\d)T([\d:]{8})Z$/;
 
 /** As vCenter and OpenSSL show a fingerprint. */
 export function withColons(hex: string): string {

@@ -20,6 +20,8 @@ export interface CommandRow {
     readonly field: string;
     readonly of: string;
     readonly when?: string;
+    /** Completes "nothing was …". */
+    readonly does: string;
     /** It is also asked for, and `when` is sent, where the service refuses with this code. */
     readonly refused?: ProblemCode;
   };
@@ -36,7 +38,8 @@ export interface CommandRow {
 
 const deleteConfirm = {
   field: "name",
-  of: "the instance's name",
+  of: "the name of the instance",
+  does: "deleted",
   when: "force",
   refused: "keysRemain",
 } as const;
@@ -104,7 +107,7 @@ export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
   revalidateRoot: { words: "root-of-trust revalidate" },
   shredInstance: {
     words: "root-of-trust shred",
-    confirm: { field: "name", of: "the instance's name" },
+    confirm: { field: "name", of: "the name of the instance", does: "shredded" },
   },
   rewrapRoot: {
     words: "root-of-trust rewrap",
@@ -229,7 +232,12 @@ export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
   },
   destroyKey: {
     words: "key destroy",
-    confirm: { field: "confirm", of: "the key's identifier", when: "force" },
+    confirm: {
+      field: "confirm",
+      of: "the identifier of the key",
+      when: "force",
+      does: "destroyed",
+    },
   },
   reportOrphans: {
     words: "key orphans",
@@ -261,9 +269,9 @@ export const commandTable: Readonly<Record<keyof Contract, CommandRow>> = {
     words: "events",
     list: {
       columns: [
-        "TIME=time",
+        "TIME=time|short",
         "OUTCOME=outcome",
-        "ACTION=action",
+        "ACTION=action|whole",
         "WHO=who",
         "TARGET=target",
         "INSTANCE=instance",

@@ -53,7 +53,7 @@ export async function listEvents(
     shown += rows.splice(0).length;
   }
   if (shown === 0) showList(rows, layout, options);
-  if (!endless) showNext(cursor);
+  if (!endless) showNext(cursor, options);
 }
 
 /** Pages of events, each event once, until there are as many as wanted. */

@@ -15,8 +15,6 @@ export interface Wish {
  */
 export function fitted(wishes: readonly Wish[], room: number): readonly number[] {
   const least = ({ width, whole }: Wish) => (whole ? width : Math.min(width, narrowest));
-  const total = (widths: readonly number[]) =>
-    widths.reduce((sum, width) => sum + width, 0) + gap * Math.max(0, widths.length - 1);
   let shown = wishes;
   while (shown.length > 1 && total(shown.map(least)) > room) shown = shown.slice(0, -1);
   const widths = shown.map(({ width }) => width);
@@ -31,6 +29,16 @@ export function fitted(wishes: readonly Wish[], room: number): readonly number[]
     widths[at] = widest - 1;
   }
   return widths;
+}
+
+/** Whether all columns fit into a line without being cut. */
+export function fits(wishes: readonly Wish[], room: number): boolean {
+  return total(wishes.map(({ width }) => width)) <= room;
+}
+
+/** How wide a line of columns is. */
+function total(widths: readonly number[]): number {
+  return widths.reduce((sum, width) => sum + width, 0) + gap * Math.max(0, widths.length - 1);
 }
 
 const ascii = /^[\x20-\x7e]*$/;

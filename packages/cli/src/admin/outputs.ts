@@ -28,6 +28,13 @@ export function outputsOf(
   });
 }
 
+const faults: Readonly<Record<string, string>> = {
+  EEXIST: "exists already",
+  ENOENT: "its directory does not exist",
+  ENOTDIR: "its directory does not exist",
+  EACCES: "permission denied",
+};
+
 /** Writes what belongs into files there; in what is left to be printed their paths stand in its place. */
 export function keepOutputs(outputs: readonly Output[], answer: Thing): Thing {
   const rest: Record<string, Json> = { ...answer };
@@ -39,7 +46,9 @@ export function keepOutputs(outputs: readonly Output[], answer: Thing): Thing {
       rest[field] = path;
     } catch (error) {
       // What is shown once must not be lost with the path: it is printed instead.
-      process.stderr.write(`holdfast: --${option} ${path}: ${reasonOf(error)}; printed instead\n`);
+      const code = error instanceof Error && "code" in error ? String(error.code) : "";
+      const what = faults[code] ?? reasonOf(error);
+      process.stderr.write(`holdfast: --${option} ${path}: ${what}; printed instead\n`);
     }
   }
   return rest;

@@ -99,6 +99,30 @@ describe("a list at a terminal", () => {
     });
   });
 
+  test("keeps the action of an event whole, and takes the year off its time before", () => {
+    const layout = commandTable.listEvents.list as Layout;
+    const event = {
+      time: "2026-11-25T20:12:09.36+0000",
+      outcome: "success",
+      action: "kmip-certificate-authority.create",
+      who: long,
+      target: uuid,
+      instance: uuid,
+    };
+    for (const width of [60, 80]) {
+      const { lines, cut } = listLines([event], layout, width);
+      expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(width);
+      expect(lines[0]).toMatch(/^TIME +OUTCOME +ACTION/);
+      expect(lines[1]).toMatch(/^11-25 20:12:09 +success +kmip-certificate-authority\.create\b/);
+      expect(cut).toEqual(expect.arrayContaining(["TIME", "WHO"]));
+    }
+    for (const width of [400, undefined]) {
+      const { lines, cut } = listLines([event], layout, width);
+      expect(lines[1]).toMatch(/^2026-11-25T20:12:09Z +success/);
+      expect(cut).toEqual([]);
+    }
+  });
+
   test("wraps the last column, and has what belongs to a row below it", () => {
     const check = { state: "failed", name: "leader", detail: "region a has no leader", mend: long };
     const columns = ["STATE=state", "CHECK=name", "DETAIL=detail"];

@@ -1,6 +1,6 @@
 import { type Json, plain, table } from "../output.ts";
 import { type Column, cellOf, columnOf, isApplied, valueText } from "./cells.ts";
-import { fitted, gap, padded, type Wish, widthOf, wrapped } from "./fit.ts";
+import { fits, fitted, gap, padded, type Wish, widthOf, wrapped } from "./fit.ts";
 
 /** The columns of a list, the most important first, each `HEADING=path` or `HEADING=path|format`. */
 export interface Layout {
@@ -34,18 +34,23 @@ export function listLines(
 ): Listed {
   if (items.length === 0) return { lines: [], cut: [] };
   if (width === undefined) {
-    const all = [...columns, ...below, ...wide].map(columnOf);
+    const all = inFull([...columns, ...below, ...wide].map(columnOf));
     const widths = wishesOf(items, all).map((wish) => wish.width);
     return { lines: rendered(items, all, widths).flat(), cut: [] };
   }
-  const used = columns
+  const filled = columns
     .map(columnOf)
     .filter((column) => items.some((item) => cellOf(item, column) !== ""));
+  const used = fits(wishesOf(items, inFull(filled)), width) ? inFull(filled) : filled;
   const wishes = wishesOf(items, used);
   const widths = fitted(wishes, width);
-  const cut = used.filter(({ heading }, at) => {
+  const cut = used.filter(({ heading, format }, at) => {
     const width = widths[at];
-    return width === undefined || (width < (wishes[at]?.width ?? 0) && heading !== wrap);
+    return (
+      format === "short" ||
+      width === undefined ||
+      (width < (wishes[at]?.width ?? 0) && heading !== wrap)
+    );
   });
   const shown = used.slice(0, widths.length);
   const [head = [], ...rows] = rendered(items, shown, widths, wrap);
@@ -115,16 +120,26 @@ function isNested(value: Json): boolean {
   );
 }
 
+/** The columns without their short form. */
+function inFull(columns: readonly Column[]): readonly Column[] {
+  return columns.map((one) => (one.format === "short" ? { ...one, format: undefined } : one));
+}
+
+/** A text longer than that is cut in a column that is `whole` too. */
+const wholeMax = 35;
+
 /** Cut, these would be of no use. */
-const unbroken = /^(\d{4}-\d\d-\d\dT[\d:]+Z|[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}|[\d.]+)$/;
+const unbroken =
+  /^((\d{4}-\d\d-\d\dT|\d\d-\d\d )[\d:]+Z?|[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}|[\d.]+)$/;
 
 function wishesOf(items: readonly unknown[], columns: readonly Column[]): readonly Wish[] {
   return columns.map((column) => {
     const cells = items.map((item) => cellOf(item, column));
-    return {
-      width: Math.max(...[column.heading, ...cells].map(widthOf)),
-      whole: cells.every((text) => text === "" || unbroken.test(text)),
-    };
+    const width = Math.max(...[column.heading, ...cells].map(widthOf));
+    const whole =
+      (column.format === "whole" && width <= wholeMax) ||
+      cells.every((text) => text === "" || unbroken.test(text));
+    return { width, whole };
   });
 }
 

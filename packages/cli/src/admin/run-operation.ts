@@ -3,6 +3,7 @@ import { Failure, readGiven, reasonOf } from "../failure.ts";
 import { type Json, say } from "../output.ts";
 import { ask, askSecret, canAsk } from "./ask.ts";
 import type { Operation } from "./build.ts";
+import type { CommandRow } from "./command-table.ts";
 import { followEvents, listEvents, refuseWithFollow, sayMissing } from "./events.ts";
 import { showServerCertificates } from "./every-node.ts";
 import { camel, optionOf } from "./fields.ts";
@@ -13,7 +14,7 @@ import { patiently } from "./patience.ts";
 import { firstLine, parseRoot, rootsByRegion } from "./root-option.ts";
 import { showAnswer, showList } from "./show.ts";
 import { type SiteOptions, withAdmin } from "./site.ts";
-import { fieldValue } from "./values.ts";
+import { fieldValue, identifier } from "./values.ts";
 import { untilStatus } from "./wait.ts";
 
 /** What a command line gave, by option. */
@@ -79,16 +80,30 @@ async function carriedOut(
     const { confirm: wanted } = row;
     const asks = error instanceof AdminProblem && error.code === wanted?.refused;
     if (!asks || wanted?.when === undefined) throw error;
-    const { field, of, when } = wanted;
-    if (!canAsk()) {
-      const detail = `${error.message} (${optionOf(when)} ${optionOf(field)} NAME)`;
-      throw new AdminProblem(error.status, { ...error.document, detail }, undefined);
-    }
-    process.stderr.write(`holdfast: ${reasonOf(error)}\n`);
-    const typed = await ask(`This cannot be undone. Type ${of} to go on:`);
-    const query = { ...sent.query, [when]: "true", [field]: typed };
+    const { field, when } = wanted;
+    const hint = `${optionOf(when)} ${optionOf(field)} ${await nameOf(client, sent)}`;
+    const detail = error.message.replace(`${when}=true and ${field}=NAME`, hint);
+    const refused = new AdminProblem(error.status, { ...error.document, detail }, undefined);
+    if (!canAsk()) throw refused;
+    process.stderr.write(`holdfast: ${reasonOf(refused)}\n`);
+    const query = { ...sent.query, [when]: "true", [field]: await typedAgain(wanted) };
     return (await client.call(name, { ...sent, query }, optionsOf(given))) as Thing;
   }
+}
+
+/** The name of the instance that a command names by it or by its identifier, as a shell takes it. */
+async function nameOf(client: AdminClient, { params }: Sent): Promise<string> {
+  const instance = params["instance"] ?? "";
+  const { name } = await client
+    .call("readInstance", { params: { instance } })
+    .catch(() => ({ name: instance }));
+  return name.includes(" ") ? `"${name}"` : name;
+}
+
+async function typedAgain({ of, does }: NonNullable<CommandRow["confirm"]>): Promise<string> {
+  const typed = await ask(`This cannot be undone. Type ${of} to go on:`);
+  if (typed === "") throw new Failure(`not ${of}: nothing was ${does}`);
+  return typed;
 }
 
 function optionsOf({ idempotencyKey }: Given): CallOptions {
@@ -112,7 +127,9 @@ async function sentOf(operation: Operation, args: readonly string[], given: Give
   const asked: Record<string, unknown> = Object.fromEntries(fields(query));
   await confirm(operation, asked, whole);
   return {
-    params: Object.fromEntries(params.map((param, at) => [param, args[at] ?? ""])),
+    params: Object.fromEntries(
+      params.map((param, at) => [param, identifier(param, args[at] ?? "")]),
+    ),
     query: asked,
     body: route.body === undefined ? undefined : whole,
   };
@@ -153,7 +170,7 @@ async function confirm(
   if (!canAsk()) {
     throw new Failure(`${optionOf(wanted.field)} is missing: ${wanted.of}, typed again`);
   }
-  target[wanted.field] = await ask(`This cannot be undone. Type ${wanted.of} to go on:`);
+  target[wanted.field] = await typedAgain(wanted);
 }
 
 async function follow(

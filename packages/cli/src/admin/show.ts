@@ -26,7 +26,7 @@ export function showAnswer(operation: Operation, answer: Thing, options: ShowOpt
   if (options.json === true || name === "readOpenApi") sayJson(answer);
   else if (Array.isArray(items) && row.list !== undefined) {
     showList(name === "runChecks" ? worstFirst(items) : items, row.list, options);
-    showNext(answer["next"]);
+    showNext(answer["next"], options);
   } else {
     const lines = thingLines(withoutBlocks(row, answer), screenWidth(options));
     say(...lines, ...blockLines(row, answer));
@@ -51,10 +51,14 @@ export function showList(
   }
 }
 
-/** Says how to get the next page, where there is one. */
-export function showNext(cursor: Json | undefined): void {
+/** Says how to get the next page, where there is one. A cursor is wider than a terminal. */
+export function showNext(cursor: Json | undefined, options: ShowOptions): void {
   if (cursor === undefined) return;
-  process.stderr.write(`holdfast: more with --cursor ${String(cursor)}, or --all\n`);
+  const text =
+    screenWidth(options) === undefined
+      ? `more with --cursor ${String(cursor)}, or --all`
+      : "more with --all; --wide shows the cursor";
+  process.stderr.write(`holdfast: ${text}\n`);
 }
 
 const states: readonly Json[] = ["failed", "warning"];

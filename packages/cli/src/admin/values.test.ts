@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Field, FieldKind } from "./fields.ts";
-import { fieldValue } from "./values.ts";
+import { fieldValue, identifier } from "./values.ts";
 
 const field = (kind: FieldKind): Field => ({
   ...{ name: "createdAfter", kind, choices: [], required: false, description: "" },
@@ -53,4 +53,14 @@ describe("the value of an option", () => {
       expect.objectContaining({ name: "Failure", message: expect.stringContaining(wanted) }),
     );
   });
+});
+
+test("an identifier is the same in capitals, and a name stays as it is", () => {
+  const capitals = "8F14E45F-CEEA-467A-9575-1C1E0C0A7D11";
+  for (const name of ["instance", "key", "id"]) {
+    expect(identifier(name, capitals)).toBe(capitals.toLowerCase());
+  }
+  expect(fieldValue({ ...field("text"), name: "target" }, capitals)).toBe(capitals.toLowerCase());
+  expect(identifier("instance", "KMIP-Prod")).toBe("KMIP-Prod");
+  expect(identifier("user", capitals)).toBe(capitals);
 });

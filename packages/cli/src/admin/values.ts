@@ -17,10 +17,21 @@ export function fieldValue(field: Field, given: unknown): unknown {
     case "json":
       return jsonOf(field, String(given));
     case "text":
-      return field.name === "fingerprint" ? bareHex(String(given)) : String(given);
+      return field.name === "fingerprint"
+        ? bareHex(String(given))
+        : identifier(field.name, String(given));
     case "choice":
       return String(given);
   }
+}
+
+const uuid = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
+/** Arguments and options that may be an identifier of the service. */
+const identified = new Set(["instance", "key", "certificate", "token", "target", "confirm", "id"]);
+
+/** An identifier is the same in capitals; names and other texts stay as they are. */
+export function identifier(name: string, text: string): string {
+  return identified.has(name) && uuid.test(text) ? text.toLowerCase() : text;
 }
 
 /** As vCenter and OpenSSL show a fingerprint: in capitals, with colons. */

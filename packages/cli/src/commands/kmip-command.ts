@@ -1,5 +1,6 @@
 import type { KmipClient } from "@holdfast/client";
 import type { Command } from "commander";
+import { identifier } from "../admin/values.ts";
 import { type ConnectOptions, withClient } from "../connect.ts";
 import { type Json, say, sayJson } from "../output.ts";
 
@@ -7,6 +8,11 @@ import { type Json, say, sayJson } from "../output.ts";
 export interface Answer {
   readonly lines: readonly string[];
   readonly json: Json;
+}
+
+/** What was given, identifiers as the service writes them. */
+function argumentsOf({ args, registeredArguments: known }: Command): readonly string[] {
+  return args.map((text, at) => identifier(known[at]?.name() ?? "", text));
 }
 
 /** Gives a command its work at a connected client, and prints what that answers. */
@@ -17,7 +23,7 @@ export function atServer<Options>(
   command.action(async () => {
     const options = command.optsWithGlobals<ConnectOptions & Options>();
     const { lines, json } = await withClient(options, (client) =>
-      work(client, command.args, options),
+      work(client, argumentsOf(command), options),
     );
     if (options.json === true) sayJson(json);
     else say(...lines);

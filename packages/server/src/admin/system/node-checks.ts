@@ -140,7 +140,7 @@ export function tokenChecks({ view, config, wallMs }: SystemSources): Check[] {
         ]
       : [ok(name, "no manager token; managers come from the identity provider")];
   }
-  const says = `${ends.length} manager tokens are valid, the last until ${new Date(last).toISOString()}`;
+  const says = `${ends.length === 1 ? "1 manager token is" : `${ends.length} manager tokens are`} valid, the last until ${new Date(last).toISOString()}`;
   return last < nowMs + 7 * dayMs
     ? [warning(name, says, "make another with `holdfast token create`")]
     : [ok(name, says)];

@@ -374,7 +374,7 @@ function remainingIn(
     const counts = readableStates.map((state) => [state, states[state] ?? 0] as const);
     return Object.fromEntries(counts.filter(([, count]) => count > 0));
   }
-  const detail = `region ${region} is still counting its keys: try again in a moment, or delete with force`;
+  const detail = `region ${region} is still counting its keys: nothing was deleted; try again in a moment, or delete with force=true and name=NAME`;
   throw new ManagementError("storeUnavailable", detail);
 }
 
@@ -426,7 +426,7 @@ export function keysRemain(remaining: KeyCounts): ManagementError {
     return [state, Math.max(0, ...counts)] as const;
   });
   const states = Object.fromEntries(most.filter(([, count]) => count > 0));
-  const detail = `keys that are not destroyed exist: ${told.join("; ")}; what is encrypted under them could never be decrypted again: destroy them first, or delete with force and the instance's name typed again`;
+  const detail = `keys that are not destroyed exist: ${told.join("; ")}; what is encrypted under them could never be decrypted again. Nothing was deleted: destroy them first, or delete with force=true and name=NAME`;
   return new ManagementError("keysRemain", detail, { states });
 }
 

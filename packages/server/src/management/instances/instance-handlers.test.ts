@@ -190,6 +190,25 @@ describe("an order", () => {
   });
 });
 
+describe("a deletion", () => {
+  test("is refused with another name, and of an instance without keys warns of nothing", async () => {
+    const { id } = await order("doomed");
+    const remove = async (query: object) =>
+      await handlers().deleteInstance(call<"deleteInstance">({ params: { instance: id }, query }));
+    await expect(remove({ force: true, name: "other" })).rejects.toMatchObject({
+      code: "confirmationNeeded",
+      message: "not the name of the instance: nothing was deleted",
+    });
+    await expect(remove({ force: true })).rejects.toMatchObject({
+      code: "confirmationNeeded",
+      message: expect.stringContaining("nothing was deleted"),
+    });
+    const answer = await remove({ force: true, name: "doomed" });
+    expect(answer).toMatchObject({ id, name: "doomed" });
+    expect(answer).not.toHaveProperty("warning");
+  });
+});
+
 describe("a change", () => {
   test("of one that the configuration file declares is refused", async () => {
     const instance = ids.uuid();

@@ -193,7 +193,7 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
 
 async function remove(deps: InstanceHandlersDeps, call: CallOf<"deleteInstance">) {
   const { lookup, deletion, view } = deps;
-  const { force = false, name: typed } = call.query;
+  const { force = false } = call.query;
   const found = await lookup.find(call.params.instance);
   const entry = found.document && readInstance(found.document);
   if (entry === undefined || found.declared !== undefined || entry.origin === "configuration") {
@@ -202,17 +202,10 @@ async function remove(deps: InstanceHandlersDeps, call: CallOf<"deleteInstance">
       `${found.name} is declared in the nodes' configuration file: take it out there, at every node`,
     );
   }
+  let empty = false;
   if (entry.removal?.phase !== "decided") {
-    if (force && typed !== entry.name) {
-      throw new ManagementError(
-        "confirmationNeeded",
-        "with force, the instance's name must be typed again as it is: everything under its keys is lost",
-      );
-    }
-    if (!force) {
-      const remaining = await deletion.remaining(entry.id);
-      if (hasKeys(remaining)) throw keysRemain(remaining);
-    }
+    if (force) refuseOtherName(entry.name, call.query.name);
+    empty = await isEmpty(deletion, entry.id, force);
     await deletion.decide(entry, force, call);
   }
   beforeWriting();
@@ -224,9 +217,31 @@ async function remove(deps: InstanceHandlersDeps, call: CallOf<"deleteInstance">
     name: entry.name,
     status: answer?.status ?? "Removing",
     erased,
-    warning: warningOf(entry.name),
+    ...(empty ? {} : { warning: warningOf(entry.name) }),
     regions: answer?.pending ?? {},
   };
+}
+
+function refuseOtherName(name: string, typed: string | undefined): void {
+  if (typed === name) return;
+  throw new ManagementError(
+    "confirmationNeeded",
+    typed === undefined
+      ? "force=true needs the name of the instance as name=NAME: nothing was deleted"
+      : "not the name of the instance: nothing was deleted",
+  );
+}
+
+/** Whether it has no keys; with some it is refused, unless forced. */
+async function isEmpty(deletion: Deletion, id: string, force: boolean): Promise<boolean> {
+  try {
+    const remaining = await deletion.remaining(id);
+    if (!hasKeys(remaining)) return true;
+    if (!force) throw keysRemain(remaining);
+  } catch (error) {
+    if (!force) throw error;
+  }
+  return false;
 }
 
 /** What can be done of it now; it is decided, and the leaders do the rest. */

@@ -1,0 +1,37 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+
+const script = "/usr/bin/script";
+const module = join(import.meta.dirname, "ask.ts");
+
+/** Types `keys` where a question is asked at a terminal; the exit code, and what the terminal shows. */
+async function typed(keys: string): Promise<{ readonly code: unknown; readonly shown: string }> {
+  const work = `import { ask } from "${module}"; console.log("got", JSON.stringify(await ask("Name?")));`;
+  const command = `"${process.execPath}" --input-type=module -e '${work}'`;
+  const child = spawn(script, ["-qec", command, "/dev/null"], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  let shown = "";
+  let sent = false;
+  child.stdout.on("data", (bytes: Buffer) => {
+    shown += bytes.toString();
+    if (sent || !shown.includes("Name?")) return;
+    sent = true;
+    child.stdin.write(keys);
+  });
+  const [code] = await once(child, "close");
+  return { code, shown };
+}
+
+test.skipIf(!existsSync(script)).each([
+  ["a line", "kmip-prod\r", 0, 'got "kmip-prod"'],
+  ["Ctrl-C, which ends the command", "\u0003", 130, "Name?"],
+  ["Ctrl-D, which is an empty line", "\u0004", 0, 'got ""'],
+])("a question at a terminal takes %s (needs script)", async (_name, keys, code, text) => {
+  const answer = await typed(keys);
+  expect(answer.shown).toContain(text);
+  expect(answer.code).toBe(code);
+});
