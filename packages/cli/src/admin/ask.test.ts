@@ -26,12 +26,18 @@ async function typed(keys: string): Promise<{ readonly code: unknown; readonly s
   return { code, shown };
 }
 
-test.skipIf(!existsSync(script)).each([
-  ["a line", "kmip-prod\r", 0, 'got "kmip-prod"'],
-  ["Ctrl-C, which ends the command", "\u0003", 130, "Name?"],
-  ["Ctrl-D, which is an empty line", "\u0004", 0, 'got ""'],
-])("a question at a terminal takes %s (needs script)", async (_name, keys, code, text) => {
-  const answer = await typed(keys);
-  expect(answer.shown).toContain(text);
-  expect(answer.code).toBe(code);
-});
+test.skipIf(!existsSync(script))(
+  "a question at a terminal (needs script from util-linux)",
+  async () => {
+    expect(await typed("kmip-prod\r")).toMatchObject({
+      code: 0,
+      shown: expect.stringContaining('got "kmip-prod"'),
+    });
+    // Ctrl-C ends the command; Ctrl-D is an empty line.
+    expect(await typed("\u0003")).toMatchObject({ code: 130 });
+    expect(await typed("\u0004")).toMatchObject({
+      code: 0,
+      shown: expect.stringContaining('got ""'),
+    });
+  },
+);

@@ -22,9 +22,5 @@ test("the next page is named in the width of a terminal, and its cursor where ev
   showNext(cursor, {});
   showNext(undefined, {});
   const whole = `holdfast: more with --cursor ${cursor}, or --all\n`;
-  expect(written).toEqual([
-    "holdfast: more with --all; --wide shows the cursor\n",
-    whole,
-    whole,
-  ]);
+  expect(written).toEqual(["holdfast: more with --all; --wide shows the cursor\n", whole, whole]);
 });
