@@ -1,0 +1,24 @@
+import { expect, test } from "vitest";
+import { tokenChecks } from "./node-checks.ts";
+
+const nowMs = Date.parse("2026-11-25T10:00:00Z");
+const dayMs = 86_400_000;
+
+test("the check of tokens counts the manager tokens that are valid", () => {
+  const says = (...days: readonly number[]) => {
+    const documents = days.map((end) => ({
+      fixed: { role: "manager", expiresMs: String(nowMs + end * dayMs) },
+      destroyed: undefined,
+    }));
+    const sources = { view: { documents: () => documents }, config: {}, wallMs: () => nowMs };
+    const checks = tokenChecks(sources as unknown as Parameters<typeof tokenChecks>[0]);
+    return checks.map(({ detail }) => detail);
+  };
+  expect(says(-1, 10)).toEqual([
+    "1 manager token is valid, the last until 2026-12-05T10:00:00.000Z",
+  ]);
+  expect(says(9, 10)).toEqual([
+    "2 manager tokens are valid, the last until 2026-12-05T10:00:00.000Z",
+  ]);
+  expect(says(-1)).toEqual(["no manager token is valid"]);
+});
