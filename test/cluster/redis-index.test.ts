@@ -1,6 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { decodeRecord, indexTerms, type ManagedObject, tagOf, termFor } from "@holdfast/engine";
+import {
+  decodeRecord,
+  indexTerms,
+  type ManagedObject,
+  stateOf,
+  stateValues,
+  tagOf,
+  termFor,
+} from "@holdfast/engine";
 import {
   groupItem,
   nameItem,
@@ -110,9 +118,11 @@ async function checkChanges(
   raws: readonly Raw[],
 ): Promise<void> {
   const names = (await redis.buffers("keys", `${prefix}changes*`)).map(String);
-  const expected = raws.map(
-    ({ changed, id, tag }) => `${changed} ${id.toString("hex")}${tag.toString("hex")}`,
-  );
+  // Identifier, tag and the digit of the state.
+  const expected = raws.map(({ changed, id, tag, object }) => {
+    const state = Buffer.from(String(stateValues[stateOf(object.facts)]));
+    return `${changed} ${Buffer.concat([id, tag, state]).toString("hex")}`;
+  });
   expect(await blocksOf(redis, `${prefix}changes`, names)).toEqual(expected.toSorted());
 }
 
