@@ -199,7 +199,7 @@ test("a node with another root key than the store's keys were made under is told
   const { err, code } = await run("serve", "--config", path);
   const [before = "", after] = err.split(/local [0-9a-f]+/);
   expect(before).toBe(
-    `rootOfTrust.file: ${file} opens no key of region ${config.region} in the store: they were made under another root key (`,
+    `holdfast: rootOfTrust.file: ${file} opens no key of region ${config.region} in the store: they were made under another root key (`,
   );
   expect(after).toMatch(
     /^\); give every node of the region the same one, or, .* root adopt --lost/,
@@ -278,12 +278,13 @@ describe("a start at a Redis", () => {
     await using node = new NodeProcess("other", [0, await freePort(), 0], region.folder);
     const config = parse(await readFile(path, "utf8"));
     config.http.listen = `127.0.0.1:${node.http}`;
+    const kmip = await freePort();
+    config.kmip.listen = `127.0.0.1:${kmip}`;
     await writeFile(path, stringify(config));
     await node.start();
-    const address = /"kmip":"127.0.0.1:(\d+)"/.exec(await readFile(node.logFile, "utf8"))?.[1];
     const { ca: serverCa, certificate, key } = region.target(instance);
     const client = await KmipClient.connect({
-      endpoints: [`127.0.0.1:${address}`],
+      endpoints: [`127.0.0.1:${kmip}`],
       tls: { ca: serverCa, certificate, key },
     });
     const id = await createKey(client);

