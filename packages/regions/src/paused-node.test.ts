@@ -47,7 +47,8 @@ function signal() {
   return { given, give };
 }
 
-test("a node that was paused while it was alone destroys nothing alone once the other region has rejoined", async () => {
+/** Region a is retired, and a node of b is paused in the middle of a Destroy that it began alone. */
+async function pausedDestroy() {
   const regions = await regionsWithInstance();
   const { a, b, time, link } = regions;
   const key = newKey(regions);
@@ -61,6 +62,12 @@ test("a node that was paused while it was alone destroys nothing alone once the 
   const late = b.store.commit(instance, [destroy], [], { agreed: true });
   late.catch(() => undefined);
   await time.until(node.reached);
+  return { regions, key, node, late };
+}
+
+test("a node that was paused while it was alone destroys nothing alone once the other region has rejoined", async () => {
+  const { regions, key, node, late } = await pausedDestroy();
+  const { a, b, time, link } = regions;
 
   link.open = true;
   await time.pass(200);
@@ -82,18 +89,8 @@ test("a node that was paused while it was alone destroys nothing alone once the 
 });
 
 test("where all can be reached, the paused node decides again, with the region that has rejoined", async () => {
-  const regions = await regionsWithInstance();
-  const { a, b, time, link } = regions;
-  const key = newKey(regions);
-  for (const region of [a, b]) await put(region, key);
-  link.open = false;
-  await time.pass(200);
-  await time.until(retireRegion("a", true, toolsOf(regions, b)));
-  await time.pass(1_200);
-  const destroy = adding(await must(b.store, key), "destroyed", fact);
-  const node = paused(b);
-  const late = b.store.commit(instance, [destroy], [], { agreed: true });
-  await time.until(node.reached);
+  const { regions, key, node, late } = await pausedDestroy();
+  const { a, time, link } = regions;
   link.open = true;
   await time.pass(200);
   await time.until(rejoinRegion(a.other.peer, toolsOf(regions, a), { settleMs: 0 }));
