@@ -40,6 +40,14 @@ test("alerts and runbook name metrics that there are", () => {
   }
 });
 
+test("certificates.md has a row for every reason of a refusal, and for no other", () => {
+  const page = readFileSync(join(root, "docs/certificates.md"), "utf8");
+  const [, rows = ""] = page.split("| reason | what it means | what to do |");
+  const told = [...(rows.split("\n\n")[0] ?? "").matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
+  const { components } = JSON.parse(readFileSync(join(root, "docs/openapi.json"), "utf8"));
+  expect(told).toEqual(components.schemas.RefusedClient.properties.reason.enum);
+});
+
 test("backup.md says of every file that a node reads whether a restore needs it", () => {
   const page = readFileSync(join(root, "docs/backup.md"), "utf8");
   const [kept, all] = ["Not needed:", ""].map((end) =>

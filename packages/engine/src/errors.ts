@@ -66,6 +66,16 @@ export class KeyRingUnavailable extends Error {
   }
 }
 
+/** An administrator shredded the instance's keys. */
+export class KeysShredded extends KeyRingUnavailable {
+  constructor() {
+    super(
+      true,
+      "the instance's keys were shredded by an administrator; they open again once its root of trust is revalidated",
+    );
+  }
+}
+
 /** The region has no KEK of this name: it is not here yet, or what names it was altered. */
 export class UnknownKek extends KeyRingUnavailable {}
 

@@ -19,7 +19,7 @@ import {
 import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Client } from "./access.ts";
-import { KeyRingUnavailable, RootOfTrustError, StoreUnavailable } from "./errors.ts";
+import { KeyRingUnavailable, KeysShredded, RootOfTrustError, StoreUnavailable } from "./errors.ts";
 import { aesKey } from "./test-attributes.ts";
 import { type TestEngine, testEngine } from "./test-engine.ts";
 
@@ -228,6 +228,8 @@ describe("failures inside", () => {
   const storeFull = new StoreUnavailable("full", secret);
   const unreachable = new KeyRingUnavailable(false, secret);
   const refusedByRoot = new KeyRingUnavailable(true, secret);
+  const rootSays = (failure: RootOfTrustError["failure"]) =>
+    new KeyRingUnavailable(true, secret, { cause: new RootOfTrustError(failure, secret) });
 
   test.each([
     ["an unknown error", new Error(secret), "GeneralFailure", /^internal error$/],
@@ -236,6 +238,15 @@ describe("failures inside", () => {
     ["a full store", storeFull, "GeneralFailure", /^refused: the store is full/],
     ["keys that cannot be reached", unreachable, "GeneralFailure", /^cannot tell/],
     ["keys that are refused", refusedByRoot, "PermissionDenied", /root key refuses/],
+    [
+      "a deleted root key",
+      rootSays("gone"),
+      "PermissionDenied",
+      /keys are shredded in this region: its root key is deleted/,
+    ],
+    ["a disabled root key", rootSays("disabled"), "PermissionDenied", /root key is disabled/],
+    ["a denied root key", rootSays("denied"), "PermissionDenied", /no permission/],
+    ["shredded keys", new KeysShredded(), "PermissionDenied", /shredded by an administrator/],
   ])("%s: the client gets a reason, the event its cause", async (_name, error, reason, message) => {
     const subject = await failing(error);
     const request = encode(

@@ -8,11 +8,13 @@ import {
 } from "@holdfast/kmip";
 import {
   KeyRingUnavailable,
-  RootOfTrustError,
+  KeysShredded,
   SealBroken,
   type StoreFailure,
   StoreUnavailable,
 } from "./errors.ts";
+import { failureBehind } from "./key-ring-status.ts";
+import type { RootOfTrustFailure } from "./ports.ts";
 
 /** What the client is told of a failure, and what only the log is told. */
 export interface Failure {
@@ -68,6 +70,13 @@ export function failureOf(
   return { reason: reasonOf("internalError", version), message: "internal error", cause: error };
 }
 
+/** Where the root of trust refuses. */
+const rootMessages: Partial<Record<RootOfTrustFailure, string>> = {
+  gone: "the instance's keys are shredded in this region: its root key is deleted, and without it they cannot come back; try the other region, if there is one",
+  disabled: "the instance's root key is disabled: its keys open again once it is enabled",
+  denied: "this service has no permission to use the instance's root key",
+};
+
 /** Refused by the root of trust is Permission Denied, unreachable is "cannot tell". */
 function keyRingFailure(
   error: KeyRingUnavailable,
@@ -81,11 +90,15 @@ function keyRingFailure(
       cause: error,
     };
   }
-  const gone = error.cause instanceof RootOfTrustError && error.cause.failure === "gone";
-  const fits = gone && operation === "Get" && !isVersion1(version);
+  const failure = failureBehind(error);
+  const fits = failure === "gone" && operation === "Get" && !isVersion1(version);
+  const why = failure === undefined ? undefined : rootMessages[failure];
   return {
     reason: reasonOf(fits ? "wrappingObjectDestroyed" : "permissionDenied", version),
-    message: "the instance's root key refuses to open its keys",
+    message:
+      error instanceof KeysShredded
+        ? error.message
+        : (why ?? "the instance's root key refuses to open its keys"),
     cause: error,
   };
 }

@@ -1,6 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { KeyRingUnavailable, RootOfTrustError, type SealBroken } from "./errors.ts";
+import { KeyRingUnavailable, KeysShredded, RootOfTrustError, type SealBroken } from "./errors.ts";
 import { awaitedRegions, sealingKek } from "./key-ring-kek.ts";
 import { type OpenKek, OpenKeks } from "./key-ring-open.ts";
 import {
@@ -44,8 +44,6 @@ const sweepLoadsMax = 256;
 const warnAgainMs = 60_000;
 const exchangeWaitDefaultMs = 3_000;
 const exchangePollMs = 50;
-const shreddedText =
-  "the instance's keys were shredded by an administrator; they open again once its root of trust is revalidated";
 
 /**
  * Seals and opens material under each instance's KEK. KEKs are made at first need, kept wrapped by the instance's root
@@ -109,7 +107,7 @@ export class InstanceKeyRing implements KeyRing {
     if (this.#shredded.has(instance)) return;
     this.#shredded.add(instance);
     this.drop(instance);
-    this.#note(instance, { state: "shredded", reason: shreddedText });
+    this.#note(instance, { state: "shredded", reason: new KeysShredded().message });
   }
 
   /** Lets an instance's KEKs be opened again. */
@@ -265,7 +263,7 @@ export class InstanceKeyRing implements KeyRing {
   }
 
   #refuseShredded(instance: string): void {
-    if (this.#shredded.has(instance)) throw new KeyRingUnavailable(true, shreddedText);
+    if (this.#shredded.has(instance)) throw new KeysShredded();
   }
 
   /** The open KEK if it may be used now. */

@@ -45,6 +45,13 @@ export function subjectOf(certificate: X509Certificate): string {
   return (certificate.subject ?? "").replaceAll("\n", ", ").slice(0, 256);
 }
 
+/** Such as `RSA 2048` and `EC prime256v1`. */
+export function keyTypeOf({ publicKey }: X509Certificate): string {
+  const { modulusLength, namedCurve } = publicKey.asymmetricKeyDetails ?? {};
+  const type = (publicKey.asymmetricKeyType ?? "unknown").toUpperCase();
+  return `${type} ${modulusLength ?? namedCurve ?? ""}`.trim();
+}
+
 /** SHA-256 of a certificate, lower-case hex. */
 export function fingerprintOf(certificate: X509Certificate): string {
   return certificate.fingerprint256.replaceAll(":", "").toLowerCase();

@@ -1,5 +1,5 @@
 import type { X509Certificate } from "node:crypto";
-import { fingerprintOf, subjectOf } from "./certificates.ts";
+import { fingerprintOf, keyTypeOf, subjectOf } from "./certificates.ts";
 import type { Instance } from "./instances.ts";
 import { expiryOf } from "./management/certificates/expiry.ts";
 import type { InstanceHoldings } from "./management/instance-index.ts";
@@ -69,6 +69,7 @@ function reading(kind: Reading["kind"], owner: string, certificate: X509Certific
     kind,
     owner,
     subject: subjectOf(certificate),
+    keyType: keyTypeOf(certificate),
     fingerprint: fingerprintOf(certificate),
     notBeforeMs: certificate.validFromDate.getTime(),
     notAfterMs: certificate.validToDate.getTime(),

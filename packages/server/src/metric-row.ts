@@ -73,6 +73,8 @@ export interface NodeReadings {
     readonly kind: "server" | "client" | "authority" | "peer";
     readonly owner: string;
     readonly subject: string;
+    /** Such as `RSA 2048`, of a certificate in this node's own files. */
+    readonly keyType?: string;
     readonly fingerprint: string;
     readonly notBeforeMs: number;
     readonly notAfterMs: number;

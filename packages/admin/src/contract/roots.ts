@@ -87,7 +87,8 @@ const rootKey = z
   })
   .meta({ id: "RootKey" });
 
-const rootState = z.enum([
+/** What a region can do with an instance's root key. */
+export const rootState = z.enum([
   "usable",
   "unreachable",
   "denied",

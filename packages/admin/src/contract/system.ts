@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { rootState } from "./roots.ts";
 import type { Routes } from "./route.ts";
 import { region, time } from "./shapes.ts";
 
@@ -30,6 +31,9 @@ export const systemRoutes = {
         z.object({ region, state: z.string(), reason: z.string(), behind: z.number().optional() }),
       ),
       rootOfTrust: z.string(),
+      closed: z
+        .array(z.object({ instance: z.string(), state: rootState, reason: z.string() }))
+        .describe("Instances whose root key this region cannot use, or whose keys were shredded."),
       certificates: z.array(z.object({ what: z.string(), notAfter: time })),
       clockAheadMs: z.number().optional(),
     }),

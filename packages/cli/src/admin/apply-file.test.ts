@@ -58,13 +58,27 @@ describe("a declaration", () => {
   test.each([
     ["instances: [", "not YAML"],
     ["{}", "instances.yaml: instances is missing"],
-    ["instances: [{ nam: a }]", "instances.yaml: instances.0.nam is not known here"],
-    ["instances: [{ name: [a] }]", "instances.yaml: instances.0.name must be a text"],
+    ["7", "instances.yaml: the file must be an object"],
+    ["instance: []", 'instances.yaml: unknown field "instance"; there are: instances'],
+    [
+      "instances: [{ nam: a }]",
+      'instances.yaml: instances[0]: unknown field "nam"; there are: name, description, labels, ',
+    ],
+    ["instances: [{ name: [a] }]", "instances.yaml: instances[0].name must be a text"],
+    ["instances: [null]", "instances.yaml: instances[0] must be an object"],
     ["instances: [{ name: a }, { name: a }]", "instance a is declared twice"],
-    ["instances: [{ name: a, descripton: b }]", "instances.0.descripton is not known here"],
+    ["instances: [{ name: a, descripton: b }]", 'instance "a": unknown field "descripton"'],
+    [
+      "instances: [{ name: a, certificates: [{ name: b, fil: c }] }]",
+      'instance "a": certificates[0]: unknown field "fil"; there are: name, kind, file',
+    ],
+    [
+      "instances: [{ name: a, users: [{ name: b }] }]",
+      'instances.yaml: instance "a": users[0].passwordFile is missing',
+    ],
     [
       "instances: [{ name: a, rootOfTrust: { a: { type: nonsense } } }]",
-      "rootOfTrust.a.type must be one of local, key-protect, hpcs, pkcs11",
+      'instance "a": rootOfTrust.a.type must be one of local, key-protect, hpcs, pkcs11',
     ],
     [
       "instances: [{ name: a, certificates: [{ name: b, file: missing.pem }] }]",

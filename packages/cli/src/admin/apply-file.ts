@@ -1,5 +1,5 @@
 import { dirname, resolve } from "node:path";
-import { faultsOf } from "@holdfast/admin";
+import { type Fault, faultsOf } from "@holdfast/admin";
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { Failure, readCertificate, readGiven, reasonOf } from "../failure.ts";
@@ -20,6 +20,7 @@ const root = z.looseObject({
 const certificate = z
   .object({ name: text, kind: z.enum(["client", "authority"]).default("client"), file: text })
   .strict();
+const user = z.object({ name: text, passwordFile: text }).strict();
 const instance = z
   .object({
     name: text,
@@ -27,10 +28,16 @@ const instance = z
     labels: z.record(z.string(), z.string()).optional(),
     rootOfTrust: z.record(z.string(), root).default({}),
     certificates: z.array(certificate).default([]),
-    users: z.array(z.object({ name: text, passwordFile: text }).strict()).default([]),
+    users: z.array(user).default([]),
   })
   .strict();
 const file = z.object({ instances: z.array(instance) }).strict();
+/** The fields of a list's entries. */
+const fields: Readonly<Record<string, object>> = {
+  instances: instance.shape,
+  certificates: certificate.shape,
+  users: user.shape,
+};
 
 /** A certificate as declared, read from its file. */
 export interface WantedCertificate {
@@ -55,12 +62,13 @@ export function readDeclaration(path: string): readonly WantedInstance[] {
   const document = parseDocument(source, { prettyErrors: false });
   const [broken] = document.errors;
   if (broken !== undefined) throw new Failure(`${path}: not YAML: ${reasonOf(broken)}`);
-  const parsed = file.safeParse(document.toJS());
+  const given: unknown = document.toJS();
+  const parsed = file.safeParse(given);
   if (!parsed.success) {
     // A typing error is the cause of the field that is missing.
     const faults = faultsOf(parsed.error.issues);
-    const fault = faults.find(({ says }) => says === "is not known here") ?? faults[0];
-    throw new Failure(`${path}: ${fault?.path.join(".") ?? ""} ${fault?.says ?? "is wrong"}`);
+    const fault = faults.find(({ says }) => says === unknownSays) ?? faults[0];
+    throw new Failure(`${path}: ${fault === undefined ? "is wrong" : faultText(fault, given)}`);
   }
   const folder = path === "-" ? process.cwd() : dirname(resolve(path));
   const { instances } = parsed.data;
@@ -85,6 +93,38 @@ export function readDeclaration(path: string): readonly WantedInstance[] {
       password: () => firstLine("passwordFile", resolve(folder, passwordFile)),
     })),
   }));
+}
+
+const unknownSays = "is not known here";
+
+/** `instance "acme": certificates[0].file is missing`; an instance without a name is `instances[0]`. */
+function faultText({ path, says }: Fault, given: unknown): string {
+  const [list, at, ...inside] = path;
+  const name =
+    list === "instances" && typeof at === "number"
+      ? (given as { instances: ({ name?: unknown } | null)[] }).instances[at]?.name
+      : undefined;
+  const named = typeof name === "string" && name !== "" && inside.length > 0;
+  const [owner, place] = named ? [`instance "${name}": `, inside] : ["", path];
+  if (says !== unknownSays) {
+    return `${owner}${place.length === 0 ? "the file" : placeText(place)} ${says}`;
+  }
+  const around = placeText(place.slice(0, -1));
+  const known = fields[String(path.findLast((step, nth) => nth < path.length - 1 && isName(step)))];
+  const there = Object.keys(known ?? file.shape).join(", ");
+  const where = around === "" ? owner : `${owner}${around}: `;
+  return `${where}unknown field "${String(path.at(-1))}"; there are: ${there}`;
+}
+
+const isName = (step: PropertyKey): boolean => typeof step === "string";
+
+/** `certificates[0].file`. */
+function placeText(path: readonly PropertyKey[]): string {
+  return path
+    .map((step, nth) =>
+      isName(step) ? `${nth === 0 ? "" : "."}${String(step)}` : `[${String(step)}]`,
+    )
+    .join("");
 }
 
 function refuseTwice(path: string, instances: readonly { readonly name: string }[]): void {

@@ -10,20 +10,19 @@ const marks: readonly (readonly [mark: readonly number[], encoding: string])[] =
 ];
 
 /**
- * The identifiers in a file: one a line, or several parted by spaces, commas or semicolons, in quotes or not. A line that
- * holds anything else, and a file without any, is a `Failure` that names the option and the line.
+ * The identifiers in a file: one a line, in quotes or not, or the first column of a CSV. Identifiers in its other columns
+ * count too: one too many does no harm, one too few makes a key that is in use an orphan. A line that begins with anything
+ * else, and a file without any, is a `Failure` that names the option and the line.
  */
 export function identifiersIn(bytes: Buffer, option: string): string[] {
   const found: string[] = [];
   for (const [index, line] of textOf(bytes, option)
     .split(/\r\n|\n|\r/)
     .entries()) {
-    for (const part of line.split(/[\s,;]+/)) {
-      const identifier = /^"(.*)"$|^'(.*)'$/.exec(part)?.slice(1).find(Boolean) ?? part;
-      if (identifier === "") continue;
-      if (!form.test(identifier)) throw new Failure(`${option}: ${wrongLine(index, identifier)}`);
-      found.push(identifier);
-    }
+    if (line.trim() === "") continue;
+    const [first = "", ...others] = columnsOf(line);
+    if (!form.test(first)) throw new Failure(`${option}: ${wrongLine(index, first)}`);
+    found.push(first, ...others.filter((one) => form.test(one)));
   }
   if (found.length === 0) {
     throw new Failure(
@@ -33,17 +32,35 @@ export function identifiersIn(bytes: Buffer, option: string): string[] {
   return found;
 }
 
+const column = /\s*(?:"([^"]*)"|'([^']*)'|([^,;\t]*?))\s*(?:[,;\t]|$)/y;
+
+/** A line's columns without their quotes; what follows one that is in quotes and goes on is left out. */
+function columnsOf(line: string): string[] {
+  const columns: string[] = [];
+  column.lastIndex = 0;
+  while (column.lastIndex < line.length) {
+    const match = column.exec(line);
+    if (match === null) break;
+    columns.push(match[1] ?? match[2] ?? match[3] ?? "");
+  }
+  return columns;
+}
+
 function wrongLine(index: number, text: string): string {
   const printable = text.replaceAll(/\p{C}/gu, "?").slice(0, shownMax);
-  return `line ${index + 1}: "${printable}" is not an identifier; give one identifier a line, as text in UTF-8 or UTF-16`;
+  return `line ${index + 1}: "${printable}" is not an identifier; give one identifier a line, with or without quotes, or as the first column of a CSV`;
 }
 
 function textOf(bytes: Buffer, option: string): string {
-  const encoding =
-    marks.find(([mark]) => mark.every((byte, at) => bytes[at] === byte))?.[1] ?? "utf-8";
+  const encoding = marks.find(([mark]) => mark.every((byte, at) => bytes[at] === byte))?.[1];
+  if (encoding === undefined && bytes.includes(0)) {
+    throw new Failure(
+      `${option}: is UTF-16 without a byte order mark, or no text: save it as UTF-8, or as UTF-16 with the mark`,
+    );
+  }
   try {
     // The byte order mark is left out.
-    return new TextDecoder(encoding, { fatal: true }).decode(bytes);
+    return new TextDecoder(encoding ?? "utf-8", { fatal: true }).decode(bytes);
   } catch {
     throw new Failure(`${option}: is not text in UTF-8 or UTF-16: save it as one of them`);
   }

@@ -1,4 +1,6 @@
 import { type Handlers, openApi } from "@holdfast/admin";
+import { systemTypes } from "@holdfast/engine";
+import { rootStatusOf } from "../../roots/root-status.ts";
 import { reasonOf } from "../../start-error.ts";
 import { within } from "../../within.ts";
 import { endingRootChecks } from "./ending-roots.ts";
@@ -38,6 +40,9 @@ const looks: readonly (readonly [
 
 const checkMs = 10_000;
 const behindMs = 1000;
+const closedMax = 100;
+
+type Status = Awaited<ReturnType<Handlers["readStatus"]>>;
 
 /** The operations about the service itself. */
 export function systemHandlers(
@@ -71,9 +76,7 @@ async function checks(sources: SystemSources): Promise<Check[]> {
   return found.flat();
 }
 
-async function status(
-  sources: SystemSources,
-): Promise<Awaited<ReturnType<Handlers["readStatus"]>>> {
+async function status(sources: SystemSources): Promise<Status> {
   const { readings, healthLines, own, peers } = sources;
   const { build, health, leads, certificates } = readings;
   const lines = healthLines();
@@ -104,11 +107,23 @@ async function status(
       }),
     ),
     rootOfTrust: lineOf(lines, "root of trust") ?? "",
-    certificates: certificates().map(({ kind, owner, subject, notAfterMs }) => ({
-      what: `${kind} ${owner}: ${subject}`,
+    closed: closedInstances(sources),
+    certificates: certificates().map(({ kind, owner, subject, keyType, notAfterMs }) => ({
+      what: `${kind} ${owner}: ${subject}${keyType === undefined ? "" : ` (${keyType})`}`,
       notAfter: new Date(notAfterMs).toISOString(),
     })),
   };
+}
+
+/** Instances whose root key this region cannot use, or whose keys were shredded: so many at most. */
+function closedInstances({ view, config }: SystemSources): Status["closed"] {
+  const found = view.documents(systemTypes.Instance).flatMap((document) => {
+    if (document.destroyed !== undefined) return [];
+    const { state, reason } = rootStatusOf(document, config.region, config.rootOfTrust.type);
+    if (state === "usable" || state === "unchecked") return [];
+    return [{ instance: document.fields["name"] ?? document.id, state, reason }];
+  });
+  return found.slice(0, closedMax);
 }
 
 /** `up (reason)` without its state. */

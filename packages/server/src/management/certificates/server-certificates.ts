@@ -2,7 +2,7 @@ import type { X509Certificate } from "node:crypto";
 import { type Handlers, ManagementError } from "@holdfast/admin";
 import { type Clock, systemIdentifier, systemTypes } from "@holdfast/engine";
 import { z } from "zod";
-import { fingerprintOf, subjectOf } from "../../certificates.ts";
+import { fingerprintOf, keyTypeOf, subjectOf } from "../../certificates.ts";
 import type { NodeObserver } from "../../events.ts";
 import { reasonOf } from "../../start-error.ts";
 import { parsedText } from "../parsed-text.ts";
@@ -148,13 +148,6 @@ export class ServerCertificates implements Disposable {
 }
 
 const none = { at: "", certificates: [] };
-
-/** Such as `RSA 2048` and `EC prime256v1`. */
-function keyTypeOf({ publicKey }: X509Certificate): string {
-  const { modulusLength, namedCurve } = publicKey.asymmetricKeyDetails ?? {};
-  const type = (publicKey.asymmetricKeyType ?? "unknown").toUpperCase();
-  return `${type} ${modulusLength ?? namedCurve ?? ""}`.trim();
-}
 
 /** The certificates by which clients know the nodes. */
 export function serverCertificateHandlers(
