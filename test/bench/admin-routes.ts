@@ -1,8 +1,10 @@
 import { execFileSync } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { Agent, request } from "node:https";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type AdminClient, type Contract, contract, type Route } from "@holdfast/admin";
 import { selfSigned } from "@holdfast/server";
@@ -24,6 +26,8 @@ interface RouteFigures {
   readonly statuses: Readonly<Record<number, number>>;
   readonly before: LoadResult;
   readonly beside: LoadResult;
+  /** Processor milliseconds of the longest turn of the node's event loop, before and beside. */
+  readonly turnMs: { readonly before: number; readonly beside: number };
   /** How often the node shut its listener or reset connections, so that a measurement began anew. */
   readonly interruptions: number;
 }
@@ -53,7 +57,11 @@ export async function measureAdmin(
   signal: AbortSignal,
 ): Promise<AdminFigures> {
   await using opened = new AsyncDisposableStack();
-  const region = opened.use(await startManaged());
+  const turns = join(
+    opened.adopt(await mkdtemp(join(tmpdir(), "holdfast-turns-")), remove),
+    "turns",
+  );
+  const region = opened.use(await startManaged(turns));
   const target = { node: region.node(0), ca: region.ca };
   const admin = opened.use(adminClient(target, await firstToken(target)));
   const gets = await makeKeys(region.target(instance), getKeys);
@@ -77,10 +85,14 @@ export async function measureAdmin(
     const body = { name: `bench-${operation}`, role: "manager" as const };
     const { secret } = await admin.call<"createToken">("createToken", { body });
     using route = new RouteCallers(region, secret, operation, targets);
+    await longestTurnMs(turns);
     const { result: before } = await insist(generator, plan, signal);
+    const turnBefore = await longestTurnMs(turns);
     route.start();
     const { result: beside, interruptions } = await insist(generator, plan, signal);
-    routes.push({ operation, before, beside, interruptions, statuses: await route.stop() });
+    const statuses = await route.stop();
+    const turnMs = { before: turnBefore, beside: await longestTurnMs(turns) };
+    routes.push({ operation, before, beside, turnMs, interruptions, statuses });
   }
   return { keys: extent.adminKeys, routes };
 }
@@ -101,7 +113,16 @@ async function insist(
   }
 }
 
-function startManaged(): Promise<Region> {
+/** What the probe in the node answers. */
+async function longestTurnMs(socketFile: string): Promise<number> {
+  return Number(await text(connect(socketFile))) / 1000;
+}
+
+function remove(folder: string): Promise<void> {
+  return rm(folder, { recursive: true, force: true });
+}
+
+function startManaged(turns: string): Promise<Region> {
   return layRegion({
     instances: [instance],
     nodes: 1,
@@ -111,7 +132,10 @@ function startManaged(): Promise<Region> {
   }).then(async (region) => {
     await using guard = new AsyncDisposableStack();
     guard.use(region);
+    process.env["NODE_OPTIONS"] = `--import=${join(import.meta.dirname, "turn-probe.ts")}`;
+    process.env["HOLDFAST_BENCH_TURNS"] = turns;
     await Promise.all(region.nodes.map((node) => node.start()));
+    delete process.env["NODE_OPTIONS"];
     guard.move();
     return region;
   });
@@ -252,13 +276,15 @@ export function adminLines({ keys, routes }: AdminFigures): string[] {
       .join("");
   return [
     `Get at ${getsPerSecond}/s beside the heaviest calls of each admin route, ${keys.toLocaleString("en")} keys; p50, p99 and longest in ms`,
-    `${"route".padEnd(24)}${"before".padStart(21)}${"beside".padStart(21)}  failed  reset  calls by status`,
-    ...sorted.map(({ operation, before, beside, interruptions, statuses }, at) => {
+    "turn: longest turn of the node's event loop, in ms of the processor, before and beside",
+    `${"route".padEnd(24)}${"before".padStart(21)}${"beside".padStart(21)}${"turn".padStart(14)}  failed  reset  calls by status`,
+    ...sorted.map(({ operation, before, beside, turnMs, interruptions, statuses }, at) => {
       const answered = Object.entries(statuses).map(([status, count]) => `${count} × ${status}`);
       const failed = String(beside.failures).padStart(6);
       const reset = String(interruptions).padStart(5);
       const worst = at === sorted.length - 1 ? "  ← worst" : "";
-      return `${operation.padEnd(24)}${times(before)}${times(beside)}  ${failed}  ${reset}  ${answered.join(", ")}${worst}`;
+      const turn = [turnMs.before, turnMs.beside].map((ms) => ms.toFixed(1).padStart(7)).join("");
+      return `${operation.padEnd(24)}${times(before)}${times(beside)}${turn}  ${failed}  ${reset}  ${answered.join(", ")}${worst}`;
     }),
   ];
 }

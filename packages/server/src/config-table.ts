@@ -374,7 +374,7 @@ export const configTable = {
         ),
       ),
       connectionsMax: integer(
-        "Connections at the same time on which a token was shown, half of them of one token. As many that have not shown one yet come on top, half of them from one address. At a bound the longest idle one is closed, or the oldest that has shown no token.",
+        "Connections at the same time on which a token was shown, half of them for one instance, or of one token that is bound to none. As many that have not shown one yet come on top, half of them from one address. At a bound the longest idle one is closed, or the oldest that has shown no token.",
         {
           min: 8,
           max: 100_000,

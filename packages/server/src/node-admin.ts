@@ -33,11 +33,11 @@ export interface AdminParts {
   readonly handlers: Omit<Handlers, keyof ReturnType<typeof systemHandlers>>;
 }
 
-/** Requests without a valid token that one address may make. */
 /** How often tokens that nobody knows make the view read the store. */
 const lookAgainMs = 50;
-
+/** Requests without a valid token that one address may make, and those that need none. */
 const failures = { perSecond: 1, burst: 20 };
+const strangers = { perSecond: 5, burst: 20 };
 /** Bodies of one token: two of the largest at once, then one in twenty seconds. */
 const bodyBytes = { perSecond: 2 << 20, burst: 84 << 20 };
 
@@ -66,6 +66,7 @@ export async function openAdmin(
     instances,
     requests: new Buckets({ perSecond, burst: perSecond * 2 }, monotonicMs),
     failures: new Buckets(failures, monotonicMs),
+    strangers: new Buckets(strangers, monotonicMs),
     bytes: new Buckets(bodyBytes, monotonicMs),
     denied: new Denials({ append, observe, clock }).note,
   });

@@ -3,7 +3,8 @@ import { Agent, request } from "node:https";
 import { connect as connectTcp, type Socket } from "node:net";
 import { type ConnectionOptions, connect } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
-import { openerOf, tokenOf } from "../testing/admin.ts";
+import { bearer, instanceNames, openerOf, tokenOf } from "../testing/admin.ts";
+import { identifiersIn } from "./identifiers.ts";
 
 const open = openerOf(onTestFinished);
 type Admin = Awaited<ReturnType<typeof open>>;
@@ -123,3 +124,66 @@ test("idle connections of one token do not keep another token out", async () => 
   expect(kept.ports.size).toBe(1);
   expect(more.some(({ closed }) => !closed)).toBe(true);
 }, 30_000);
+
+const head = (method: string, path: string) => (token: string) =>
+  `${method} /v1/${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n`;
+const halfBody = "content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+const orphans = { inUse: ["a"] };
+
+test.each<[string, (token: string) => string, string, string, unknown, number]>([
+  [
+    "bodies that arrive slowly",
+    (token) => `${head("POST", "instances/kmip-one/certificates")(token)}${halfBody}`,
+    ...(["GET", "whoami", undefined, 409] as const),
+  ],
+  [
+    "requests that take long",
+    (token) => `${head("GET", "instances/kmip-one/users")(token)}\r\n`,
+    ...(["GET", "whoami", undefined, 409] as const),
+  ],
+  [
+    "large bodies that arrive slowly",
+    (token) => `${head("POST", "instances/kmip-one/orphans")(token)}${halfBody}`,
+    ...(["POST", "instances/kmip-two/orphans", orphans, 200] as const),
+  ],
+  [
+    "followers",
+    (token) => `${head("GET", "events/stream")(token)}\r\n`,
+    ...(["GET", "events/stream", undefined, 200] as const),
+  ],
+])(
+  "%s of three tokens of one instance leave room for others",
+  async (_, bytes, method, path, body, status) => {
+    const [one = ""] = Object.keys(instanceNames);
+    const names = ["a", "b", "c"].map((name) => `hf_${name}_${"x".repeat(32)}`);
+    let admitted = 0;
+    const tokens = {};
+    for (const name of names) {
+      const get = () => {
+        admitted += 1;
+        return { ...bearer("operator", [one]), id: name };
+      };
+      Object.defineProperty(tokens, name, { get });
+    }
+    const never = new Promise<never[]>((resolve) => onTestFinished(() => resolve([])));
+    const admin = await open({
+      connectionsMax: 256,
+      tokens,
+      handlers: {
+        listUsers: async () => ({ items: await never }),
+        reportOrphans: async ({ body: { inUse } }) => ({
+          items: [],
+          given: identifiersIn({ inUse }).given,
+          matched: 0,
+        }),
+        followEvents: async function* ({ principal }) {
+          if (principal.instances !== undefined) yield* await never;
+        },
+      },
+    });
+    await Promise.all(names.map((name) => begun(admin, 24, bytes(name))));
+    await expect.poll(() => admitted).toBeGreaterThanOrEqual(72);
+    const asked = await admin.ask(`/v1/${path}`, { method, token: manager, body });
+    expect(asked).toMatchObject({ status });
+  },
+);

@@ -6,7 +6,7 @@ import { type Placed, Places } from "../places.ts";
 
 /** What the connections of the management API are bounded by. */
 export interface AdminConnectionsOptions {
-  /** Connections on which a token was shown, and as many on which none was; half of either for one token or address. */
+  /** Connections on which a token was shown, and as many on which none was; half of either for one owner or address. */
   readonly connectionsMax: number;
   readonly monotonicMs: () => number;
 }
@@ -64,7 +64,7 @@ class TokenConnection implements Placed {
 
 /**
  * Who may hold connections to the management API. One that has shown no valid token is a stranger, and strangers
- * displace only strangers; one that has shown a token shares with those of the same token.
+ * displace only strangers; one that has shown a token shares with those of the same owner.
  */
 export class AdminConnections {
   readonly #strangers: Strangers;
@@ -85,11 +85,9 @@ export class AdminConnections {
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs).unref();
   }
 
-  /** A request was let in; false where its token has its share of connections and all of them are busy. */
-  admit(socket: Socket, token: string, response: ServerResponse): boolean {
-    // What needs no token gives no place.
-    if (token === "") return true;
-    const known = this.#known.get(socket) ?? this.#place(socket, token);
+  /** A request with a token was let in; false where its owner has its share of connections and all of them are busy. */
+  admit(socket: Socket, owner: string, response: ServerResponse): boolean {
+    const known = this.#known.get(socket) ?? this.#place(socket, owner);
     known?.begin(response);
     return known !== undefined;
   }
@@ -99,14 +97,14 @@ export class AdminConnections {
     this.#strangers.close();
   }
 
-  #place(socket: Socket, token: string): TokenConnection | undefined {
+  #place(socket: Socket, owner: string): TokenConnection | undefined {
     const one = new TokenConnection(socket, this.#monotonicMs);
-    if (!this.#places.enter(token, one)) return undefined;
+    if (!this.#places.enter(owner, one)) return undefined;
     this.#strangers.leave(socket);
     this.#known.set(socket, one);
     socket.once("close", () => {
       this.#known.delete(socket);
-      this.#places.leave(token, one);
+      this.#places.leave(owner, one);
     });
     return one;
   }

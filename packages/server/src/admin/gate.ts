@@ -1,4 +1,5 @@
 import { type Principal, type Role, type Route, roles } from "@holdfast/admin";
+import { originOf } from "@holdfast/regions";
 import type { FastifyRequest } from "fastify";
 import type { Authenticate, Bearer, TokenRefusal } from "./bearer.ts";
 import type { Buckets } from "./buckets.ts";
@@ -14,6 +15,8 @@ export interface GateParts {
   readonly requests: Buckets;
   /** By address, for tokens that speak for nobody. */
   readonly failures: Buckets;
+  /** By address, for what needs no token. */
+  readonly strangers: Buckets;
   /** Bytes of bodies, by token. */
   readonly bytes: Buckets;
   readonly denied: (denial: Denial) => void;
@@ -25,6 +28,8 @@ export interface Admitted {
   readonly instance: string | undefined;
   /** `instance` of the query, as an identifier. */
   readonly queried: string | undefined;
+  /** Whose share of this node it takes: an instance's, whatever the number of its tokens, or else the token's or address's. */
+  readonly owner: string;
 }
 
 const refusalWords: Readonly<Record<TokenRefusal, string>> = {
@@ -54,7 +59,7 @@ export class Gate {
     request: FastifyRequest,
     bodyMax: number,
   ): Promise<Admitted> {
-    if (route.role === "public") return nobody(request.ip);
+    if (route.role === "public") return this.#nobody(request.ip);
     const bearer = await this.#parts.authenticate(request.headers.authorization);
     const about = { operation, remote: request.ip, requestId: request.id };
     if (typeof bearer === "string") throw this.#unknown(bearer, about);
@@ -84,9 +89,10 @@ export class Gate {
       typeof named === "string" ? await this.#instance(named, principal, about) : undefined;
     const bytesWait = this.#parts.bytes.take(principal.id, bodyBytes(request, bodyMax));
     if (bytesWait > 0) throw tooMany(bytesWait, "this token sends too much");
-    const { instance } = (request.params ?? {}) as Record<string, unknown>;
-    const queried = (request.query as Record<string, unknown>)["instance"];
-    return { principal, instance: await look(instance), queried: await look(queried) };
+    const given = (request.params ?? {}) as Record<string, unknown>;
+    const instance = await look(given["instance"]);
+    const queried = await look((request.query as Record<string, unknown>)["instance"]);
+    return { principal, instance, queried, owner: ownerOf(principal, instance ?? queried) };
   }
 
   /** Whether the token still speaks for the same; asked again and again while a stream is open. */
@@ -97,8 +103,17 @@ export class Gate {
     return bearer.id === was.id && same && reaches(bearer.role, route.role);
   }
 
+  /** The one who calls what needs no token. */
+  #nobody(remote: string): Admitted {
+    const waitSeconds = this.#parts.strangers.take(originOf(remote));
+    if (waitSeconds > 0) throw tooMany(waitSeconds, "this address asks too often without a token");
+    const principal: Principal = { name: "", id: "", role: "viewer", instances: [], remote };
+    const owner = `address ${originOf(remote)}`;
+    return { principal, instance: undefined, queried: undefined, owner };
+  }
+
   #unknown(refusal: TokenRefusal, about: Omit<Denial, "reason" | "principal">): Refused {
-    const waitSeconds = this.#parts.failures.take(about.remote);
+    const waitSeconds = this.#parts.failures.take(originOf(about.remote));
     // Neither told apart nor audited one by one: an address that only guesses.
     if (waitSeconds > 0) return tooMany(waitSeconds, "too many requests without a valid token");
     this.#parts.denied({ ...about, principal: undefined, reason: refusal });
@@ -142,10 +157,10 @@ function bodyBytes({ headers }: FastifyRequest, most: number): number {
   return Math.min(Number(length) || 0, most);
 }
 
-/** The one who calls what needs no token. */
-function nobody(remote: string): Admitted {
-  const principal: Principal = { name: "", id: "", role: "viewer", instances: [], remote };
-  return { principal, instance: undefined, queried: undefined };
+/** A token that is bound to instances takes the share of the one that it asks about. */
+function ownerOf({ id, instances }: Principal, asked: string | undefined): string {
+  const instance = instances && (asked ?? instances[0]);
+  return instance === undefined ? `token ${id}` : `instance ${instance}`;
 }
 
 function principalOf({ id, name, role, instances }: Bearer, remote: string): Principal {

@@ -148,6 +148,14 @@ describe("the admin API", () => {
     expect(await admin.ask("/v1/whoami", { token: manager })).toMatchObject({ status: 409 });
   });
 
+  test("an address that asks too often for what needs no token must wait", async () => {
+    const admin = await open({ strangers: 3 });
+    const statuses: number[] = [];
+    for (let at = 0; at < 5; at++) statuses.push((await admin.ask("/v1/openapi.json")).status);
+    expect(statuses).toEqual([409, 409, 409, 429, 429]);
+    expect(await admin.ask("/v1/whoami", { token: manager })).toMatchObject({ status: 409 });
+  });
+
   test("a token that asks too often must wait", async () => {
     const admin = await open({ perSecond: 2 });
     const statuses: number[] = [];

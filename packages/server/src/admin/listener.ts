@@ -15,6 +15,7 @@ import { type DispatchParts, dispatch, prepare, type Served } from "./dispatch.t
 import { type Admitted, type Gate, tooMany } from "./gate.ts";
 import { readIdentifiers } from "./identifiers.ts";
 import { type Problem, problemDocument, problemOf } from "./problem.ts";
+import { Shares } from "./shares.ts";
 import { sendEvents } from "./stream.ts";
 import { schemasOf } from "./validate.ts";
 
@@ -43,13 +44,12 @@ const timesUsual = {
 const lookMs = 500;
 const idleMs = 15_000;
 const graceMs = 5000;
-/** Requests at the same time; what they wait for is mostly the store, which orders them anyway. */
+/** Requests carried out at the same time; what they wait for is mostly the store, which orders them anyway. */
 const runningMax = 64;
-/** Of one token, so that a script that went wrong leaves room for whoever mends it. */
-const runningOfOneMax = 24;
-const streamsMax = 64;
-/** Bodies of many megabytes at the same time. */
-const largeMax = 1;
+/** Followers at the same time; each one asks the store. */
+const streamsMax = 32;
+/** Requests with a body of many megabytes at the same time, from its first byte on. */
+const largeMax = 4;
 
 const securityHeaders = {
   "cache-control": "no-store",
@@ -63,8 +63,8 @@ const securityHeaders = {
 interface Running {
   readonly admitted: Admitted;
   readonly startedMs: number;
-  /** Ends it, once: another may take its place. */
-  readonly release: () => void;
+  /** Gives back the places that it holds. */
+  readonly releases: (() => void)[];
 }
 
 /** The admin API over HTTPS: every route comes from the contract, and all are served by the same few lines. */
@@ -75,9 +75,9 @@ export class AdminListener {
   readonly #calls = new WeakMap<FastifyRequest, Running>();
   readonly #streams = new Set<AbortController>();
   readonly #connections: AdminConnections;
-  #running = 0;
-  readonly #runningOf = new Map<string, number>();
-  #large = 0;
+  readonly #running = new Shares(runningMax);
+  readonly #following = new Shares(streamsMax);
+  readonly #large = new Shares(largeMax);
 
   private constructor(options: AdminListenerOptions) {
     this.#options = options;
@@ -117,7 +117,7 @@ export class AdminListener {
       reply.headers({ ...securityHeaders, "x-request-id": request.id });
     });
     // Before the caller has the answer: its next request must not meet this one.
-    this.#app.addHook("onSend", async (request) => this.#calls.get(request)?.release());
+    this.#app.addHook("onSend", async (request) => release(this.#calls.get(request)));
     this.#register();
   }
 
@@ -202,31 +202,14 @@ export class AdminListener {
     const { gate, monotonicMs } = this.#options;
     const startedMs = monotonicMs();
     const admitted = await gate.admit(served.operation, served.route, request, bodyLimit);
-    if (!this.#connections.admit(request.raw.socket, admitted.principal.id, reply.raw)) {
-      throw tooMany(1, "as many connections of this token are busy as may");
+    const running: Running = { admitted, startedMs, releases: [] };
+    this.#calls.set(request, running);
+    reply.raw.once("close", () => release(running));
+    const isPublic = served.route.role === "public";
+    if (!isPublic && !this.#connections.admit(request.raw.socket, admitted.owner, reply.raw)) {
+      throw tooMany(1, "as many connections for this instance or token are busy as may");
     }
-    const large = bodyLimit > bodyMaxLarge;
-    if (this.#running >= runningMax) throw tooMany(1, "this node carries out as much as it may");
-    const { id } = admitted.principal;
-    const own = this.#runningOf.get(id) ?? 0;
-    if (own >= runningOfOneMax)
-      throw tooMany(1, "as many requests of this token are under way as may");
-    if (large && this.#large >= largeMax) throw tooMany(1, "another large request is under way");
-    this.#running += 1;
-    this.#runningOf.set(id, own + 1);
-    if (large) this.#large += 1;
-    let released = false;
-    const release = (): void => {
-      if (released) return;
-      released = true;
-      this.#running -= 1;
-      const left = (this.#runningOf.get(id) ?? 1) - 1;
-      if (left > 0) this.#runningOf.set(id, left);
-      else this.#runningOf.delete(id);
-      if (large) this.#large -= 1;
-    };
-    this.#calls.set(request, { admitted, startedMs, release });
-    reply.raw.once("close", release);
+    if (bodyLimit > bodyMaxLarge) hold(running, this.#large, "other large requests are under way");
   }
 
   async #serve(served: Served, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
@@ -234,6 +217,9 @@ export class AdminListener {
     if (running === undefined) throw new TypeError("a request that nobody let in");
     const ending = new AbortController();
     reply.raw.once("close", () => ending.abort());
+    // Not before the body is here: one that is sent slowly keeps nobody else waiting.
+    const shares = served.route.stream === true ? this.#following : this.#running;
+    hold(running, shares, "this node carries out as much for this instance or token as it may");
     const prepared = prepare(this.#options, served, request, running.admitted, ending.signal);
     if (served.route.stream === true) {
       return this.#stream(served, prepared, running, request, reply, ending);
@@ -246,12 +232,11 @@ export class AdminListener {
   async #stream(
     { operation, route, schemas }: Served,
     { call }: ReturnType<typeof prepare>,
-    { admitted }: Running,
+    running: Running,
     request: FastifyRequest,
     reply: FastifyReply,
     ending: AbortController,
   ): Promise<unknown> {
-    if (this.#streams.size >= streamsMax) throw tooMany(5, "as many follow events as may");
     this.#streams.add(ending);
     try {
       const { gate, handlers } = this.#options;
@@ -267,10 +252,11 @@ export class AdminListener {
         answer: schemas.answer,
         ending,
         stalledMs: this.#times.stalledMs,
-        stillAdmitted: () => gate.stillAdmitted(route, header, admitted.principal),
+        stillAdmitted: () => gate.stillAdmitted(route, header, running.admitted.principal),
       });
     } finally {
       this.#streams.delete(ending);
+      release(running);
     }
     return reply;
   }
@@ -310,6 +296,17 @@ export class AdminListener {
       ...(cause === undefined ? {} : { cause }),
     });
   }
+}
+
+/** Takes one of the places that owners share, until the request is answered. */
+function hold({ admitted, releases }: Running, shares: Shares, why: string): void {
+  const give = shares.take(admitted.owner);
+  if (give === undefined) throw tooMany(1, why);
+  releases.push(give);
+}
+
+function release(running: Running | undefined): void {
+  for (const give of running?.releases.splice(0) ?? []) give();
 }
 
 /** Routes of this part of the application get their body as `Identifiers`. */

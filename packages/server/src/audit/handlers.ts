@@ -1,5 +1,5 @@
 import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
-import type { CadfEvent, CadfSettings } from "./cadf.ts";
+import type { CadfSettings } from "./cadf.ts";
 import type { EventFilters } from "./event-filters.ts";
 import { followTrails } from "./follow-trails.ts";
 import type { Trail } from "./trail.ts";
@@ -15,24 +15,8 @@ export interface EventsDeps {
   readonly followMs?: number;
 }
 
-/** Followers at the same time; each one asks the store. */
-const followersMax = 32;
-
 /** The routes of audit events. */
 export function eventsHandlers(deps: EventsDeps): Pick<Handlers, "listEvents" | "followEvents"> {
-  let followers = 0;
-  async function* follow(call: Call<Contract["followEvents"]>): AsyncGenerator<CadfEvent> {
-    if (followers >= followersMax) {
-      throw new ManagementError("tooMany", `${followersMax} callers follow events already`);
-    }
-    followers += 1;
-    try {
-      const { signal, lastEventId } = call;
-      yield* followTrails(deps, filtersOf(call), { signal, lastEventId });
-    } finally {
-      followers -= 1;
-    }
-  }
   return {
     async listEvents(call) {
       const { region, limit, cursor } = call.query;
@@ -50,7 +34,8 @@ export function eventsHandlers(deps: EventsDeps): Pick<Handlers, "listEvents" | 
         ...(missing.length > 0 && { missing: [...missing] }),
       };
     },
-    followEvents: follow,
+    followEvents: (call) =>
+      followTrails(deps, filtersOf(call), { signal: call.signal, lastEventId: call.lastEventId }),
   };
 }
 

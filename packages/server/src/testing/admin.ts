@@ -54,6 +54,7 @@ export interface AdminTestOptions {
   readonly tokens?: Readonly<Record<string, Bearer | TokenRefusal>>;
   readonly perSecond?: number;
   readonly failures?: number;
+  readonly strangers?: number;
   readonly bodyBytes?: BucketSize;
   readonly made?: Made;
   readonly connectionsMax?: number;
@@ -118,6 +119,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
       monotonicMs,
     ),
     failures: new Buckets({ perSecond: 0.001, burst: options.failures ?? 10_000 }, monotonicMs),
+    strangers: new Buckets({ perSecond: 0.001, burst: options.strangers ?? 10_000 }, monotonicMs),
     bytes: new Buckets(options.bodyBytes ?? { perSecond: 1e9, burst: 1e9 }, monotonicMs),
     denied: (denial) => denials.push(denial),
   });

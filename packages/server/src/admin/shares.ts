@@ -1,0 +1,30 @@
+/**
+ * Room that owners share: each gets a place only while it holds fewer than are free. So one alone holds at most half,
+ * two a third each, and whoever holds none gets one.
+ */
+export class Shares {
+  readonly #places: number;
+  readonly #held = new Map<string, number>();
+  #taken = 0;
+
+  constructor(places: number) {
+    this.#places = places;
+  }
+
+  /** Takes a place; answers what gives it back, once, or undefined where there is none for this owner. */
+  take(owner: string): (() => void) | undefined {
+    const own = this.#held.get(owner) ?? 0;
+    if (own >= this.#places - this.#taken) return undefined;
+    this.#held.set(owner, own + 1);
+    this.#taken += 1;
+    let held = true;
+    return () => {
+      if (!held) return;
+      held = false;
+      this.#taken -= 1;
+      const left = (this.#held.get(owner) ?? 1) - 1;
+      if (left > 0) this.#held.set(owner, left);
+      else this.#held.delete(owner);
+    };
+  }
+}
