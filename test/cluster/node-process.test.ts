@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
 import { createLocalRoot } from "@holdfast/root-of-trust";
@@ -190,12 +190,19 @@ describe("a node", () => {
   });
 });
 
-test("a node with another root key than the store's keys were made under is told so, with code 2", async () => {
+/** The configuration of a node that starts, opens the store, and ends: its root key is another one. */
+async function strangerConfig() {
   const path = join(region.folder, "stranger.yaml");
   const file = join(region.folder, "stranger.json");
+  await rm(file, { force: true });
   await createLocalRoot(file, { clock: systemClock, ids: systemIds });
   const config = parse(await readFile(configFile(), "utf8"));
   await writeFile(path, stringify({ ...config, rootOfTrust: { type: "local", file } }));
+  return { path, file, config };
+}
+
+test("a node with another root key than the store's keys were made under is told so, with code 2", async () => {
+  const { path, file, config } = await strangerConfig();
   const { err, code } = await run("serve", "--config", path);
   const [before = "", after] = err.split(/local [0-9a-f]+/);
   expect(before).toBe(
@@ -205,6 +212,21 @@ test("a node with another root key than the store's keys were made under is told
     /^\); give every node of the region the same one, or, .* root adopt --lost/,
   );
   expect(code).toBe(2);
+});
+
+test("a start warns of a Redis user that can read the replication password", async () => {
+  const { path } = await strangerConfig();
+  const { primary } = region.redis;
+  const warned = /"level":"warn".*can read the replication password .* deploy\/redis\/users\.acl/;
+  expect((await run("serve", "--config", path)).out).not.toMatch(warned);
+  await primary.command("config", "set", "masterauth", "s3cret");
+  try {
+    const { out, err } = await run("serve", "--config", path);
+    expect(out).toMatch(warned);
+    expect(out + err).not.toContain("s3cret");
+  } finally {
+    await primary.command("config", "set", "masterauth", "");
+  }
 });
 
 describe("a start at a Redis", () => {

@@ -43,6 +43,17 @@ describe("the shipped users as Redis's own ACL file", () => {
     expect(stored?.object.uniqueIdentifier).toBe(id);
   });
 
+  test("may not read the replication password; a user who may is told apart", async () => {
+    const config = { aclfile, masterauth: "s3cret" };
+    await using redis = await RedisServer.start({ config, client });
+    await using opened = await openNewStore({ address: redis.address, ...user });
+    expect(await opened.store.showsReplicationPassword()).toBe(false);
+    await using wide = await openStore({ address: redis.address, ...client });
+    expect(await wide.store.showsReplicationPassword()).toBe(true);
+    await redis.command("config", "set", "masterauth", "");
+    expect(await wide.store.showsReplicationPassword()).toBe(false);
+  });
+
   test("let nobody in without a password, whatever the default user may do", async () => {
     await using redis = await RedisServer.start({ config: { aclfile }, client });
     for (const nobody of [{}, { username: "default", password: "" }, { password: "pw" }]) {

@@ -35,6 +35,7 @@ import { LeaseKeeper } from "./lease-keeper.ts";
 import { RedisObjects } from "./object-store.ts";
 import { type RedisStoreOptions, type StoreSettings, storeSettings } from "./options.ts";
 import { Quarantine } from "./quarantine.ts";
+import { readPairs } from "./replies.ts";
 import { Reservations } from "./reservations.ts";
 import { loadScripts } from "./scripts.ts";
 import { SentinelWatch } from "./sentinels.ts";
@@ -108,6 +109,15 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
     const tenure = this.#tenures.now("read") ?? (await this.#tenures.require("read"));
     const info = await tenure.reader?.connection.call("info", "memory");
     return info === undefined ? undefined : readMemory(String(info));
+  }
+
+  /** Whether this node's Redis user may read the password of replication, with which one replaces a replica. */
+  async showsReplicationPassword(): Promise<boolean> {
+    const tenure = this.#tenures.now("read") ?? (await this.#tenures.require("read"));
+    const asked = await tenure.reader?.connection.batch([["config", "GET", "masterauth"]]);
+    const outcome = asked?.[0];
+    if (outcome === undefined || "error" in outcome) return false;
+    return (readPairs(outcome.value).get("masterauth") ?? "") !== "";
   }
 
   onState(listener: (state: StoreState, reason: string) => void): () => void {

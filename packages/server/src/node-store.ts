@@ -39,7 +39,10 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
     throw storeFault(error, config, configFile);
   });
   opened.use(store);
-  if (store.state() !== "none") await checkAuditBounds(store, config.audit);
+  if (store.state() !== "none") {
+    await checkAuditBounds(store, config.audit);
+    await warnOfReplicationPassword(parts, store);
+  }
   // Where it was reached, its lease has been told.
   if (store.state() === "none")
     health.note({ lease: { state: "none", reason: "not reached yet" } });
@@ -49,6 +52,13 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
   const keks = new ObjectKekStore(store, { clock, region });
   await checkRootOfStore(root, keks, region, defaultRootPlace(config));
   return store;
+}
+
+async function warnOfReplicationPassword({ observe }: Parts, store: RedisStore): Promise<void> {
+  if (!(await store.showsReplicationPassword().catch(() => false))) return;
+  const message =
+    "the node's Redis user can read the replication password (CONFIG GET masterauth): give it the permissions of deploy/redis/users.acl, or take +config away";
+  observe({ type: "warning", message });
 }
 
 /** Opens the keys above the objects' material; a new one seals once both regions can open it. */
