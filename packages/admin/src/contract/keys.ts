@@ -19,7 +19,7 @@ const key = z
     type: z.string().describe("Object Type: SymmetricKey, …"),
     state: keyState,
     algorithm: z.string().optional(),
-    length: z.number().int().optional().describe("Bits."),
+    length: z.number().int().optional().describe("Bits; not shown of Secret Data."),
     names: z.array(z.string()),
     xIdentifier: z.string().optional().describe("vCenter's x-Identifier."),
     xName: z.string().optional().describe("vCenter's x-Name."),

@@ -18,10 +18,11 @@ import {
   decodeResponse,
   encodeRequest,
   type ImplementedOperation,
+  objectItem,
   type Request,
   type Response,
 } from "@holdfast/kmip";
-import { decode, encode, textString } from "@holdfast/ttlv";
+import { byteString, decode, encode, textString } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
 import { systemIds as ids } from "../../system.ts";
 import type { FoundInstance } from "../instance-lookup.ts";
@@ -257,6 +258,24 @@ describe("a key", () => {
       ["compromised", "a", "KeyCompromise: a laptop was stolen"],
     ]);
     expect(JSON.stringify(details)).not.toMatch(/material|ciphertext|KeyValue/i);
+  });
+
+  test("that is Secret Data is shown without its length, which helps to guess a password", async () => {
+    const keyMaterial = byteString(0x42_0043, Buffer.from("Winter2026!"));
+    const keyBlock = { keyFormatType: "Opaque", keyValue: { keyMaterial } } as const;
+    const secret = objectItem("SecretData", { secretDataType: "Password", keyBlock });
+    const { uniqueIdentifier } = await site.ask("Register", {
+      objectType: "SecretData",
+      object: secret,
+      attributes: { attributes: [], templateNames: [] },
+    });
+    const details = await site.handlers.readKey(call({ key: uniqueIdentifier }));
+    expect(details.type).toBe("SecretData");
+    const [listed] = (await site.list({ type: "SecretData" })).items;
+    expect(JSON.stringify([details, listed])).not.toMatch(/length|\b88\b/i);
+    const key = await site.handlers.readKey(call({ key: await site.key() }));
+    expect(key.length).toBe(256);
+    expect(key.attributes).toContainEqual({ name: "Cryptographic Length", index: 0, value: 256 });
   });
 
   test("has a history that says who, where the evidence still tells", async () => {

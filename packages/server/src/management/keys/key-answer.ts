@@ -33,6 +33,7 @@ export const vendorKeys = {
 } as const;
 
 const version = "2.1";
+const lengthTag = attributes.CryptographicLength.tag;
 
 /** The state that an object is in now: a date that has passed counts although nobody has written its fact yet. */
 export function stateNow({ facts, registers }: ManagedObject, wallMs: number): State {
@@ -43,7 +44,7 @@ export function stateNow({ facts, registers }: ManagedObject, wallMs: number): S
 export function keyAnswer(object: ManagedObject, wallMs: number): KeyAnswer {
   const { uniqueIdentifier: id, facts, material, lastChange } = object;
   const algorithm = enumerationOf(object, attributes.CryptographicAlgorithm.tag);
-  const length = fixedValue(object, attributes.CryptographicLength.tag);
+  const length = shownLength(object);
   return {
     id,
     type: typeOf(object),
@@ -96,7 +97,10 @@ export function vendorText({ registers }: ManagedObject, key: string): string | 
 
 /** All attributes of an object in the words of KMIP 2.1. */
 export function attributesOf(object: ManagedObject): AttributeAnswer[] {
-  return allAttributes(object, version).map(({ item, index = 0 }) => {
+  const shown = allAttributes(object, version).filter(
+    ({ item }) => item.tag !== lengthTag || shownLength(object) !== undefined,
+  );
+  return shown.map(({ item, index = 0 }) => {
     const vendor = vendorOf(item);
     if (vendor !== undefined) {
       return { name: vendor.key.replace("\0", "-"), index, value: plain(vendor.value) };
@@ -110,6 +114,11 @@ export function timeOf(seconds: number | undefined): string | undefined {
   if (seconds === undefined) return undefined;
   const date = new Date(seconds * 1000);
   return Number.isNaN(date.getTime()) ? undefined : date.toISOString();
+}
+
+/** A password's length helps whoever guesses it: of Secret Data only KMIP clients of the instance are told. */
+function shownLength(object: ManagedObject): Item | undefined {
+  return typeOf(object) === "SecretData" ? undefined : fixedValue(object, lengthTag);
 }
 
 function fixedValue({ fixed }: ManagedObject, tag: number): Item | undefined {
