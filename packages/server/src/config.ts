@@ -12,6 +12,16 @@ export function loadConfig(path: string): Config {
   return parseConfig(readConfigFile(path), path);
 }
 
+/** Reads a node's configuration again and again; one that has not changed is not validated again. */
+export function configLoader(path: string): () => Config {
+  let known: { readonly text: string; readonly config: Config } | undefined;
+  return () => {
+    const text = readConfigFile(path);
+    if (known?.text !== text) known = { text, config: parseConfig(text, path) };
+    return known.config;
+  };
+}
+
 /** Validates the text of a configuration; `path` is named in faults and is where relative paths start. */
 export function parseConfig(text: string, path: string): Config {
   const lines = new LineCounter();

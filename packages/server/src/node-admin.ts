@@ -14,6 +14,7 @@ import type { SystemSources } from "./admin/system/sources.ts";
 import { withCallEvidence } from "./audit/call-evidence.ts";
 import type { CertificateFiles } from "./certificate-files.ts";
 import { readText } from "./certificates.ts";
+import { configLoader } from "./config.ts";
 import type { SystemView } from "./management/system-view.ts";
 import type { NodeReadings } from "./metric-row.ts";
 import { clock, ids, type Parts } from "./node-parts.ts";
@@ -97,7 +98,8 @@ function ownHandlers(
   { own, peers, readings, lockMasters, view }: AdminParts,
 ): ReturnType<typeof systemHandlers> {
   const healthLines = () => health.report().lines;
-  const about = { config, configFile, healthLines, own, peers, readings, lockMasters, view };
+  const file = { config, configFile, loadConfig: configLoader(configFile) };
+  const about = { ...file, healthLines, own, peers, readings, lockMasters, view };
   return systemHandlers({ ...about, ...clock });
 }
 

@@ -114,7 +114,20 @@ export async function dispatch(
   return reply
     .code(sent.status)
     .header("content-type", "application/json; charset=utf-8")
-    .send(JSON.stringify(sent.body));
+    .send(await printed(sent.body));
+}
+
+/** JSON of an answer, a long list a part at a time. */
+async function printed(body: unknown): Promise<string> {
+  const { items, ...rest } = body as { readonly items?: readonly unknown[] };
+  if (items === undefined || items.length <= itemsPerTurn) return JSON.stringify(body);
+  const parts: string[] = [];
+  for (let at = 0; at < items.length; at += itemsPerTurn) {
+    parts.push(JSON.stringify(items.slice(at, at + itemsPerTurn)).slice(1, -1));
+    await setImmediate();
+  }
+  const others = JSON.stringify(rest).slice(1, -1);
+  return `{"items":[${parts.join(",")}]${others && `,${others}`}}`;
 }
 
 /** Items of a list that are looked at in one turn: a page has up to a thousand. */

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { turnsDuring } from "../testing/turns-during.ts";
 import { Identifiers, identifierLengthMax, readIdentifiers } from "./identifiers.ts";
 
 async function* pieces(text: string | Buffer, size: number): AsyncGenerator<Buffer> {
@@ -54,6 +55,12 @@ test.each<[string, string | Buffer, string]>([
 ])("refused: %s", async (_name, text, fault) => {
   expect(await faultOf(text, 4_096)).toContain(fault);
   expect(identifierLengthMax).toBe(64);
+});
+
+test("other work has its turn while a large piece is read", async () => {
+  const text = JSON.stringify({ inUse: Array.from({ length: 30_000 }, (_, at) => `key-${at}`) });
+  const turns = await turnsDuring(() => read(text, text.length));
+  expect(turns).toBeGreaterThan(text.length / 20_000);
 });
 
 test("a hundred thousand are told apart", () => {

@@ -7,6 +7,8 @@ export const identifierLengthMax = 64;
 /** Identifiers of one list at most. */
 export const identifiersMax = 1_000_000;
 
+/** Bytes that are read in one turn. */
+const sliceBytes = 16_384;
 const slotsMin = 1024;
 /** Slots that are filled at most, of those that there are. */
 const loadMax = 0.7;
@@ -96,8 +98,11 @@ export async function readIdentifiers(
   for await (const piece of body) {
     bytes += piece.length;
     if (bytes > bytesMax) throw new Refused({ code: "tooLarge", detail: "the body is too large" });
-    reader.take(decoded(() => decoder.decode(piece, { stream: true })));
-    await setImmediate();
+    for (let at = 0; at < piece.length; at += sliceBytes) {
+      const slice = piece.subarray(at, at + sliceBytes);
+      reader.take(decoded(() => decoder.decode(slice, { stream: true })));
+      await setImmediate();
+    }
   }
   reader.take(decoded(() => decoder.decode()));
   return reader.end();

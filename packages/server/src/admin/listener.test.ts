@@ -187,6 +187,15 @@ describe("the admin API", () => {
     expect(await patch("v1")).toMatchObject({ status: 412 });
   });
 
+  test("a long page is answered whole", async () => {
+    const items = Array.from({ length: 120 }, (_, at) => ({ ...instance, name: `kmip-${at}` }));
+    const admin = await open({ handlers: { listInstances: async () => ({ items, next: "x" }) } });
+    const page = await admin.ask("/v1/instances?limit=200", { token: manager });
+    expect(page.json).toEqual({ items, next: expect.any(String) });
+    const last = await open({ handlers: { listInstances: async () => ({ items }) } });
+    expect((await last.ask("/v1/instances?limit=200", { token: manager })).json).toEqual({ items });
+  });
+
   test("cursors are for one list only", async () => {
     let seen: string | undefined;
     const admin = await open({

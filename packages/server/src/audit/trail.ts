@@ -4,7 +4,7 @@ import { type EventFilters, matches, mayMatch } from "./event-filters.ts";
 import { readEntry, timeOfEntry } from "./read-entry.ts";
 
 /** Entries that are looked at before other work of this node goes on. */
-export const entriesAtOnce = 64;
+export const entriesAtOnce = 16;
 
 /** An entry of a region's audit trail, and where it lies. */
 export interface TrailEntry {

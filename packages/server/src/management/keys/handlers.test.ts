@@ -25,9 +25,10 @@ import {
 import { byteString, decode, encode, textString } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
 import { systemIds as ids } from "../../system.ts";
+import { turnsDuring } from "../../testing/turns-during.ts";
 import type { FoundInstance } from "../instance-lookup.ts";
 import { keysHandlers } from "./handlers.ts";
-import { historyOf, type KeyEventsAsked } from "./history.ts";
+import { historyOf, type KeyEventsAsked, keyEvents } from "./history.ts";
 
 const instance = "4e9f2d9a-63c2-4f42-8f3c-8f6a4b7d3c10";
 const [vcenter, backup] = ["ab".repeat(32), "cd".repeat(32)];
@@ -276,6 +277,16 @@ describe("a key", () => {
     const key = await site.handlers.readKey(call({ key: await site.key() }));
     expect(key.length).toBe(256);
     expect(key.attributes).toContainEqual({ name: "Cryptographic Length", index: 0, value: 256 });
+  });
+
+  test("has a history that is looked up in turn with other work", async () => {
+    const bytes = encodeAudit(instance, [])[0] ?? Buffer.from("no entry");
+    const evidence = {
+      seek: async () => 1,
+      entries: async () => Array.from({ length: 400 }, (_, at) => ({ number: at + 1, bytes })),
+    };
+    const asked = { instance, key: await site.key(), times: [site.nowMs] };
+    expect(await turnsDuring(() => keyEvents(evidence, asked))).toBeGreaterThan(20);
   });
 
   test("has a history that says who, where the evidence still tells", async () => {

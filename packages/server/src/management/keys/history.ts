@@ -1,3 +1,4 @@
+import { setImmediate as turn } from "node:timers/promises";
 import { type Contract, ManagementError, type Reply } from "@holdfast/admin";
 import {
   type AuditEvent,
@@ -11,6 +12,7 @@ import {
 } from "@holdfast/engine";
 import { enumerationText, tags } from "@holdfast/kmip";
 import { askOfTrail } from "../../audit/peer-trail.ts";
+import { entriesAtOnce } from "../../audit/trail.ts";
 import type { PeerCommands } from "../peer-commands.ts";
 import { createdSeconds, timeOf } from "./key-answer.ts";
 
@@ -129,18 +131,27 @@ export async function keyEvents(
       const first = await evidence.seek(partition, timeMs - beforeMs);
       const range = { from: { after: first - 1 }, limit: entriesMax, covered: false };
       const entries = await evidence.entries(partition, range);
-      const firsts = new Map<string, KeyEvent>();
-      for (const event of entries.flatMap(({ bytes }) => successesIn(bytes, instance, key))) {
-        if (!isAbout(timeMs, event) || firsts.has(event.action)) continue;
-        firsts.set(event.action, event);
+      const events: KeyEvent[] = [];
+      for (const [at, { bytes }] of entries.entries()) {
+        if (at % entriesAtOnce === entriesAtOnce - 1) await turn();
+        events.push(...successesIn(bytes, instance, key));
       }
-      found.push(...firsts.values());
+      found.push(...firstsAbout(timeMs, events));
     }
   } catch (error) {
     // Facts alone are a history too.
     if (!(error instanceof StoreUnavailable)) throw error;
   }
   return found;
+}
+
+/** The first event of each action about a time. */
+function firstsAbout(timeMs: number, events: readonly KeyEvent[]): readonly KeyEvent[] {
+  const firsts = new Map<string, KeyEvent>();
+  for (const event of events) {
+    if (isAbout(timeMs, event) && !firsts.has(event.action)) firsts.set(event.action, event);
+  }
+  return [...firsts.values()];
 }
 
 function isAbout(timeMs: number, { time }: KeyEvent): boolean {
