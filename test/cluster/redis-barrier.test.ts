@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type StoredObject, StoreUnavailable } from "@holdfast/engine";
+import { type Event, type StoredObject, StoreUnavailable } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/conformance";
 import { forgetReplica, initialiseStore, listReplicas, type RedisStore } from "@holdfast/redis";
 import { Redis } from "ioredis";
@@ -65,6 +65,36 @@ async function frozen(prepare?: (group: RedisGroup) => Promise<unknown>): Promis
 async function falseAnswer(primary: RedisServer): Promise<number[]> {
   return (await primary.command("waitaof", 1, 1, 300)) as number[];
 }
+
+test("a lease counts from the beginning of its barrier: one that took longer gives none", async () => {
+  await using redis = await RedisServer.start();
+  let aheadMs = 0;
+  const clock = {
+    monotonicMs: () => performance.now() + aheadMs,
+    wallMs: () => Date.now() + aheadMs,
+  };
+  const jumpMs = 60_000;
+  const states: string[] = [];
+  let opened: OpenStore | undefined;
+  const observe = (event: Event): void => {
+    if (event.type !== "barrier" || !event.full || event.durationMs < jumpMs) return;
+    states.push(opened?.store.state() ?? "not open");
+  };
+  opened = await openNewStore({ address: redis.address, clock, observe });
+  await using _opened = opened;
+  const instance = await installed(opened.store);
+  redis.signal("SIGSTOP");
+  // Under way from here on, until Redis goes on: a barrier of its own, or the one before it.
+  const made = failureOf(create(opened.store, instance));
+  await sleep(20);
+  aheadMs = jumpMs;
+  redis.signal("SIGCONT");
+  await until("the barrier came back", () => states.length > 0);
+  expect(states).toEqual(["none"]);
+  // The next one was quick.
+  await inState(opened.store, "full");
+  await made;
+});
 
 describe("a frozen replica", () => {
   test("a change is not promised, covered records are read, and all goes on after the thaw", async () => {

@@ -109,6 +109,23 @@ describe("election", () => {
     expect(node.leader.epoch).toBeGreaterThan(0);
   });
 
+  test.each([
+    ["acquired", 1_000],
+    ["extended", 4_000],
+  ])("a lease counts from when its lock was %s, however late the answer came", async (_, ms) => {
+    lock.answerMs = 900;
+    const node = start("n1");
+    await time.run(ms);
+    expect(node.leader.epoch).toBe(1);
+    lock.away = true;
+    const overlong: number[] = [];
+    while (node.leader.epoch !== undefined || lock.holder !== undefined) {
+      if (lock.holder === undefined) overlong.push(time.monotonicMs());
+      await time.run(100);
+    }
+    expect(overlong).toEqual([]);
+  });
+
   test("a node whose store has no lease does not stand, and its leader does nothing without one", async () => {
     own.setState("none");
     const node = start("n1");

@@ -54,6 +54,8 @@ export class VirtualLock {
   #untilMs = 0;
   /** The lock masters cannot be asked. */
   away = false;
+  /** How long their answers are under way. */
+  answerMs = 0;
 
   constructor(timers: Timers) {
     this.#timers = timers;
@@ -63,18 +65,22 @@ export class VirtualLock {
     return this.#timers.monotonicMs() < this.#untilMs ? this.#holder : undefined;
   }
 
+  async #given(ttlMs: number): Promise<true> {
+    this.#untilMs = this.#timers.monotonicMs() + ttlMs;
+    if (this.answerMs > 0) await this.#timers.sleep(this.answerMs);
+    return true;
+  }
+
   for(node: string): LeaderLock {
     return {
       acquire: async (ttlMs) => {
         if (this.away || this.holder !== undefined) return false;
         this.#holder = node;
-        this.#untilMs = this.#timers.monotonicMs() + ttlMs;
-        return true;
+        return await this.#given(ttlMs);
       },
       extend: async (ttlMs) => {
         if (this.away || this.holder !== node) return false;
-        this.#untilMs = this.#timers.monotonicMs() + ttlMs;
-        return true;
+        return await this.#given(ttlMs);
       },
       release: async () => {
         if (!this.away && this.holder === node) this.#untilMs = 0;
