@@ -3,25 +3,30 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
+import { attributeItem } from "@holdfast/kmip";
 import { selfSigned } from "@holdfast/server";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { commandLine } from "../support/command-line.ts";
-import { createKey } from "../support/keys.ts";
+import { createKey, keyBytes, stateOf } from "../support/keys.ts";
+import type { NodeProcess } from "../support/node-process.ts";
 import { until } from "../support/redis.ts";
-import { type Region, startRegion } from "../support/region.ts";
+import { layRegion, type Region } from "../support/region.ts";
+import { told } from "../support/two-regions-clients.ts";
 
 const patienceMs = 60_000;
 let region: Region;
 let admin: AdminClient;
 let folder: string;
+let token: string;
 let site: readonly string[];
 
 beforeAll(async () => {
-  region = await startRegion({
-    ...{ instances: ["declared"], nodes: 1, replicas: 0, lockMasters: 3, admin: true },
+  region = await layRegion({
+    ...{ instances: ["declared"], nodes: 2, replicas: 0, lockMasters: 3, admin: true },
   });
-  const token = await firstToken({ node: region.node(0), ca: region.ca });
+  await region.node(0).start();
+  token = await firstToken({ node: region.node(0), ca: region.ca });
   admin = adminClient({ node: region.node(0), ca: region.ca }, token);
   folder = await mkdtemp(join(tmpdir(), "holdfast-doctor-"));
   const file = async (name: string, content: string) => {
@@ -39,8 +44,13 @@ afterAll(async () => {
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
 
-async function checks(): Promise<Readonly<Record<string, string>>> {
-  const { items } = await admin.call("runChecks", {});
+function connected(node: number): Promise<KmipClient> {
+  const { host, port, ca, certificate, key } = region.target("declared", node);
+  return KmipClient.connect({ endpoints: [`${host}:${port}`], tls: { ca, certificate, key } });
+}
+
+async function checks(of = admin): Promise<Readonly<Record<string, string>>> {
+  const { items } = await of.call("runChecks", {});
   return Object.fromEntries(items.map(({ name, state, detail }) => [name, `${state}: ${detail}`]));
 }
 
@@ -112,6 +122,45 @@ test("a shredded instance is shown as shredded everywhere, and as open again aft
   expect((await admin.call("readRoot", { params })).regions["a"]?.state).toBe("usable");
   expect((await admin.call("readStatus", {})).closed).toEqual([]);
   expect(await metric()).toBe("0");
+}, 300_000);
+
+test("a node whose clock is wrong decides no date and says so; the other one goes on", async () => {
+  const [other, wrong] = region.nodes as readonly [NodeProcess, NodeProcess];
+  wrong.clockAheadMs = 3_600_000;
+  await wrong.start();
+  await using right = await connected(0);
+  await using early = await connected(1);
+  const planned = async (inSeconds: number) => {
+    const uniqueIdentifier = await createKey(right);
+    const item = attributeItem("ActivationDate", Math.floor(Date.now() / 1_000) + inSeconds);
+    await right.addAttribute({ uniqueIdentifier, newAttribute: { item } });
+    return uniqueIdentifier;
+  };
+  // Both have come by the wrong clock.
+  const [later, soon] = [await planned(1_800), await planned(10)];
+  const bytes = await keyBytes(right, soon);
+  expect(await stateOf(early, later)).toBe("PreActive");
+  // The wrong one alone, leader and all.
+  await other.kill();
+  const doubt = /this node's clock is 3\d{3} s ahead of the clock of the store/;
+  const offset = async () =>
+    /^holdfast_clock_offset_seconds\{of="the store"\} (\S+)$/m.exec(await wrong.metrics())?.[1];
+  await until("its metric says so", async () => Number(await offset()) > 3_500);
+  expect(wrong.logText()).toMatch(doubt);
+  await using itsAdmin = adminClient({ node: wrong, ca: region.ca }, token);
+  expect((await checks(itsAdmin))["clock"]).toMatch(doubt);
+  const cannotTell = /^GeneralFailure: cannot tell: a date of this object is due/;
+  await until("a date has come", async () => cannotTell.test(await told(stateOf(early, soon))));
+  expect(await told(early.destroy({ uniqueIdentifier: soon }))).toMatch(cannotTell);
+  expect(await keyBytes(early, soon)).toBe(bytes);
+  expect(await stateOf(early, later)).toBe("PreActive");
+
+  await other.start();
+  expect(await stateOf(right, soon)).toBe("Active");
+  expect(await stateOf(early, soon)).toBe("Active");
+  expect(await stateOf(right, later)).toBe("PreActive");
+  expect((await checks())["clock"]).toBe("ok: agrees within 60 s with the clock of the store");
+  await wrong.kill();
 }, 300_000);
 
 test("instance delete asks before any key becomes unreadable", async () => {

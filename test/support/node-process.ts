@@ -6,6 +6,7 @@ import { until } from "./redis.ts";
 
 const serverEntry = join(import.meta.dirname, "../../packages/server/src/main.ts");
 const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
+const clockAhead = join(import.meta.dirname, "clock-ahead.ts");
 const readyMs = 300_000;
 const answerMs = 5_000;
 
@@ -22,6 +23,8 @@ export class NodeProcess implements AsyncDisposable {
   admin = 0;
   /** A group of its own for the process, by which a packet filter knows its traffic. */
   groupId: number | undefined;
+  /** By how much its wall clock is ahead; read at its start. */
+  clockAheadMs = 0;
   readonly logFile: string;
   readonly configFile: string;
   /** Where it writes its one-time token. */
@@ -68,12 +71,17 @@ export class NodeProcess implements AsyncDisposable {
   /** Starts the process and does not wait. */
   launch(): void {
     const log = createWriteStream(this.logFile, { flags: "a" });
-    const args = [serverEntry, "serve", "--config", this.configFile];
+    const clock = this.clockAheadMs === 0 ? [] : ["--import", clockAhead];
+    const args = [...clock, serverEntry, "serve", "--config", this.configFile];
     const setpriv = "/usr/bin/setpriv";
     const group =
       this.groupId === undefined ? [] : ["--regid", `${this.groupId}`, "--clear-groups"];
     // Half the start of a process is compiling what the last one compiled too.
-    const env = { NODE_COMPILE_CACHE: compileCache, ...process.env };
+    const env = {
+      NODE_COMPILE_CACHE: compileCache,
+      ...process.env,
+      CLOCK_AHEAD_MS: `${this.clockAheadMs}`,
+    };
     const child = existsSync(setpriv)
       ? spawn(setpriv, ["--pdeathsig", "SIGKILL", ...group, process.execPath, ...args], { env })
       : spawn(process.execPath, args, { env });

@@ -28,6 +28,7 @@ export interface AdminParts {
   readonly tokens: TokenVerifier;
   readonly own: SystemSources["own"];
   readonly peers: SystemSources["peers"];
+  readonly clocks: SystemSources["clocks"];
   readonly readings: NodeReadings;
   readonly lockMasters: SystemSources["lockMasters"];
   /** All but those that the node answers for itself. */
@@ -95,11 +96,11 @@ export async function openAdmin(
 
 function ownHandlers(
   { config, configFile, health }: Parts,
-  { own, peers, readings, lockMasters, view }: AdminParts,
+  { own, peers, clocks, readings, lockMasters, view }: AdminParts,
 ): ReturnType<typeof systemHandlers> {
   const healthLines = () => health.report().lines;
   const file = { config, configFile, loadConfig: configLoader(configFile) };
-  const about = { ...file, healthLines, own, peers, readings, lockMasters, view };
+  const about = { ...file, healthLines, own, peers, clocks, readings, lockMasters, view };
   return systemHandlers({ ...about, ...clock });
 }
 

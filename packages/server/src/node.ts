@@ -103,7 +103,7 @@ export async function startNode(
   const access = openAccess(parts, management, keyRing, tenants, endpoint, files.kmip);
   const kept = keepingHandlers(parts, regions, management, tenants, engine);
   await openAdmin(parts, {
-    ...{ ...management, files: files.admin, own, peers, store, readings, ...access, ...control },
+    ...{ ...management, ...regions, files: files.admin, readings, ...access, ...control },
     handlers: { ...access.handlers, ...audit.handlers, ...life.handlers, ...kept },
   });
   const guard = await openKmip(parts, endpoint, { ...regions, ...management }, probes);

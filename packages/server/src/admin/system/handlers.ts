@@ -6,6 +6,7 @@ import { within } from "../../within.ts";
 import { endingRootChecks } from "./ending-roots.ts";
 import {
   certificateChecks,
+  clockChecks,
   configurationChecks,
   diskChecks,
   lineOf,
@@ -28,6 +29,7 @@ const looks: readonly (readonly [
 ])[] = [
   ["configuration", configurationChecks],
   ["certificates", certificateChecks],
+  ["clock", clockChecks],
   ["disk", diskChecks],
   ["store", storeChecks],
   ["leader", leaderChecks],

@@ -53,6 +53,22 @@ function inWords(fields: Readonly<Record<string, unknown>> = {}): string {
   return pairs.length === 0 ? "" : ` (${pairs.join(", ")})`;
 }
 
+/** Whether this node's clock may decide dates. */
+export function clockChecks({ clocks }: SystemSources): Check[] {
+  const doubt = clocks.doubt();
+  if (doubt !== undefined) {
+    const mend =
+      "set the clocks by NTP; docs/runbook.md has HoldfastClockWrong, and says whose clock is wrong";
+    return [failed("clock", doubt.reason, mend)];
+  }
+  const owners = clocks.offsets().map(({ of }) => of);
+  if (owners.length === 0) {
+    const mend = "look at the store and at the other region: their clocks are heard with them";
+    return [warning("clock", "no other clock was heard in the last 30 s", mend)];
+  }
+  return [ok("clock", `agrees within 60 s with the clock of ${owners.join(" and ")}`)];
+}
+
 /** Every certificate that the node knows by name, and its files. */
 export function certificateChecks({ readings, wallMs, healthLines }: SystemSources): Check[] {
   const nowMs = wallMs();

@@ -1,5 +1,5 @@
 import type { Handlers } from "@holdfast/admin";
-import type { OwnStore } from "@holdfast/engine";
+import type { ClockCheck, OwnStore } from "@holdfast/engine";
 import type { LockLook } from "@holdfast/redis";
 import type { Peer } from "@holdfast/regions";
 import type { Config } from "../../config-table.ts";
@@ -17,6 +17,7 @@ export interface SystemSources {
   readonly healthLines: () => readonly string[];
   readonly own: Pick<OwnStore, "state" | "reservations" | "quarantined" | "levels" | "cursor">;
   readonly peers: readonly Pick<Peer, "region" | "state" | "hello" | "position">[];
+  readonly clocks: Pick<ClockCheck, "offsets" | "doubt">;
   readonly view: Pick<SystemView, "documents" | "freshAtMs">;
   /** What the lock masters say of the leader's lock; undefined where none are named. */
   readonly lockMasters?: (() => Promise<LockLook>) | undefined;

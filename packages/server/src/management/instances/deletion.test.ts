@@ -8,6 +8,7 @@ import {
   withKekWrap,
 } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/conformance";
+import { attributeItem } from "@holdfast/kmip";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemIds } from "../../system.ts";
 import { type MemoryRegion, MemoryRegions } from "../../testing/memory-regions.ts";
@@ -39,8 +40,10 @@ function entry({ view }: MemoryRegion = regions.a): InstanceEntry {
 async function create(
   { store }: MemoryRegion,
   facts: ManagedObject["facts"] = {},
+  registers?: ManagedObject["registers"],
 ): Promise<string | undefined> {
-  const after = { ...sampleObject(instance, systemIds.uuid()), facts };
+  const object = sampleObject(instance, systemIds.uuid());
+  const after = { ...object, facts, registers: registers ?? object.registers };
   const outcome = await store.commit(instance, [{ kind: "create", after }], []);
   return outcome.kind === "committed" ? after.uniqueIdentifier : undefined;
 }
@@ -130,21 +133,32 @@ describe("the deletion of an instance", () => {
   });
 
   const at = { time: 5, region: "b" } as const;
-  test.each<[string, ManagedObject["facts"]]>([
+  // Long come, and written by nobody: facts are counted.
+  const planned = (["ActivationDate", "DeactivationDate"] as const).map((name) => {
+    const value = attributeItem(name, 1);
+    const stamp = { us: 1, region: "a" };
+    return { tag: value.tag, key: "", index: 0, origin: "", value, stamp };
+  });
+  test.each<[string, ManagedObject["facts"], ManagedObject["registers"]?]>([
     ["PreActive", {}],
+    ["PreActive", {}, planned],
     ["Active", active],
+    ["Active", active, planned],
     ["Deactivated", { ...active, deactivated: at }],
     ["Compromised", { ...active, compromised: at }],
-  ])("with a %s key is refused, and leaves everything as it was", async (state, facts) => {
-    await create(regions.b, facts);
-    const failure = deleteAt(regions.a);
-    await expect(failure).rejects.toEqual(refused("keysRemain"));
-    await expect(failure).rejects.toMatchObject({ extra: { states: { [state]: 1 } } });
-    await expectOpen();
-    await deleteAt(regions.a, true);
-    await settled();
-    await expectGone();
-  });
+  ])(
+    "with a %s key is refused, and leaves everything as it was",
+    async (state, facts, registers) => {
+      await create(regions.b, facts, registers);
+      const failure = deleteAt(regions.a);
+      await expect(failure).rejects.toEqual(refused("keysRemain"));
+      await expect(failure).rejects.toMatchObject({ extra: { states: { [state]: 1 } } });
+      await expectOpen();
+      await deleteAt(regions.a, true);
+      await settled();
+      await expectGone();
+    },
+  );
 
   test("is refused while the other region cannot be reached", async () => {
     regions.linked = false;
