@@ -31,7 +31,10 @@ export async function healing<Result>(
 }
 
 /** Whether all that is sealed in an object is what was sealed. */
-async function opens(keyRing: Pick<KeyRing, "open">, object: ManagedObject): Promise<boolean> {
+export async function opens(
+  keyRing: Pick<KeyRing, "open">,
+  object: ManagedObject,
+): Promise<boolean> {
   try {
     if (sealedDigestOf(object) !== undefined) await withDigests(keyRing, object);
     const { facts, material } = object;

@@ -40,6 +40,7 @@ export {
 } from "./errors.ts";
 export { defaultSettings, Engine, type EngineOptions } from "./execute.ts";
 export type { FindCursor, FindPage, FindQuery } from "./find.ts";
+export { opens } from "./healing.ts";
 export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./index-terms.ts";
 export { instanceTakes } from "./instance-takes.ts";
 export { InstanceKeyRing, type KeyRingOptions } from "./key-ring.ts";

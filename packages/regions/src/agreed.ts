@@ -8,8 +8,7 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import type { AgreementSite } from "./agreement-site.ts";
-import { joinAll } from "./join.ts";
-import { storedOf } from "./merge.ts";
+import { joinAll, storedOf } from "./join.ts";
 import type { Timers } from "./ports.ts";
 import { failureIn, jittered } from "./waiting.ts";
 

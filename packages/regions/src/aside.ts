@@ -6,8 +6,8 @@ import {
   type StoredObject,
   StoreUnavailable,
 } from "@holdfast/engine";
-import { joinAll } from "./join.ts";
-import { type MergeOptions, mergeInto, storedOf } from "./merge.ts";
+import { joinAll, storedOf } from "./join.ts";
+import { type MergeOptions, mergeInto } from "./merge.ts";
 import type { Peer, Timers } from "./ports.ts";
 import { type OwnCopy, unknownFormat } from "./read-each.ts";
 import { failureIn } from "./waiting.ts";

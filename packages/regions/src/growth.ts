@@ -1,7 +1,6 @@
 import { type Change, type Observer, StoreUnavailable } from "@holdfast/engine";
 import { refusalOf } from "./acceptable.ts";
-import { join, settled } from "./join.ts";
-import { storedOf } from "./merge.ts";
+import { join, settled, storedOf } from "./join.ts";
 
 /**
  * Whether a change is one that a join could make, but for attributes: nothing that never changes is another, no fact is

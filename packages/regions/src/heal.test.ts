@@ -1,5 +1,6 @@
-import type { ManagedObject, SealedMaterial } from "@holdfast/engine";
+import { KeyRingUnavailable, type ManagedObject, type SealedMaterial } from "@holdfast/engine";
 import { beforeEach, describe, expect, test } from "vitest";
+import { mergeInto } from "./merge.ts";
 import { adding, get, instance, must, newKey, put, regionsWithInstance } from "./test-keys.ts";
 import { copyOf, type TestRegion, type TestRegions } from "./test-regions.ts";
 
@@ -9,14 +10,18 @@ const sealed = (byte: number): SealedMaterial => ({
   ciphertext: new Uint8Array(32).fill(byte),
 });
 const [sound, broken, broken2] = [sealed(1), sealed(2), sealed(3)];
+let closed = false;
 /** What AES-GCM would say. */
-const opens = async ({ facts, material }: ManagedObject): Promise<boolean> =>
-  facts.destroyed !== undefined || material?.ciphertext[0] === 1;
+const opens = async ({ facts, material }: ManagedObject): Promise<boolean> => {
+  if (closed) throw new KeyRingUnavailable(false, "closed");
+  return facts.destroyed !== undefined || material?.ciphertext[0] === 1;
+};
 const activated = { time: 8, region: "a" };
 
 let regions: TestRegions;
 beforeEach(async () => {
-  regions = await regionsWithInstance();
+  closed = false;
+  regions = await regionsWithInstance({ opens });
 });
 
 /** A key with this material in each region. */
@@ -102,5 +107,56 @@ describe("a copy whose seal is broken", () => {
     const object = (await time.until(a.store.heal(instance, found, opens)))?.object;
     expect(object?.material).toEqual(sound);
     expect((await copyOf(b, key))?.material).toEqual(broken);
+  });
+});
+
+describe("a change of a record of which one region's copy has a broken seal", () => {
+  async function changed(key: ManagedObject) {
+    const { a, time } = regions;
+    const before = await must(a.own, key);
+    const change = adding(before, "activated", activated);
+    return await time.until(a.store.commit(instance, [change], []));
+  }
+
+  test("is in both regions, each with the material that it had; the broken copy is replaced at the next look", async () => {
+    const { a, b, time: timers } = regions;
+    const key = await keyWith(broken, sound);
+    expect(await changed(key)).toEqual({ kind: "committed", regions: ["a", "b"] });
+    const facts = { activated };
+    expect(await copyOf(b, key)).toMatchObject({ facts, material: sound });
+    expect(await copyOf(a, key)).toMatchObject({ facts, material: broken });
+    expect(await b.own.quarantined()).toBe(0);
+    const { object } = await must(b.own, key);
+    const options = { from: "b", timers, observe: () => undefined, opens };
+    expect(await mergeInto(a.own, [object], options)).toMatchObject([{ result: "written" }]);
+    expect(await copyOf(a, key)).toMatchObject({ facts, material: sound });
+    expect(await a.own.quarantined()).toBe(1);
+  });
+
+  test("repairs the other region's copy where that is the broken one", async () => {
+    const { b } = regions;
+    const key = await keyWith(sound, broken);
+    expect(await changed(key)).toEqual({ kind: "committed", regions: ["a", "b"] });
+    expect(await copyOf(b, key)).toMatchObject({ facts: { activated }, material: sound });
+    expect(await b.own.quarantined()).toBe(1);
+  });
+
+  test.each<[string, SealedMaterial, SealedMaterial | undefined]>([
+    ["both are broken", broken, broken2],
+    ["the other one has no material", broken, undefined],
+  ])("is this region's alone where %s, and nothing is replaced", async (_, inA, inB) => {
+    const { a, b } = regions;
+    const key = newKey(regions, { material: inA });
+    await put(a, key);
+    await put(b, { ...key, material: inB });
+    expect(await changed(key)).toEqual({ kind: "committed", regions: ["a"] });
+    expect((await copyOf(b, key))?.material).toEqual(inB);
+  });
+
+  test("is this region's alone while the key is closed: nobody can tell which copy is true", async () => {
+    const key = await keyWith(broken, sound);
+    closed = true;
+    expect(await changed(key)).toEqual({ kind: "committed", regions: ["a"] });
+    expect((await copyOf(regions.b, key))?.facts).toEqual({});
   });
 });

@@ -1,13 +1,12 @@
 import {
   encodeRecord,
+  KeyRingUnavailable,
   type ManagedObject,
-  type Observer,
   type OwnStore,
   type StoredObject,
   withSealedParts,
 } from "@holdfast/engine";
-import { join } from "./join.ts";
-import { storedOf } from "./merge.ts";
+import { type JoinOutcome, join, storedOf } from "./join.ts";
 import { failureIn } from "./waiting.ts";
 
 /** Whether everything sealed in an object opens. */
@@ -23,6 +22,33 @@ export interface CopySource {
 export interface Found {
   readonly stored: StoredObject;
   readonly region: string;
+}
+
+/** A join that looked at what is sealed; `replaces` where the first copy's seals are broken. */
+export type OpenedJoin = JoinOutcome & { readonly replaces?: boolean };
+
+/**
+ * The join of two copies that differ only in what is sealed, where all of it opens in one of them and not in the other.
+ * Undefined for any others, and while the instance's key is closed.
+ */
+export async function joinOpened(
+  first: ManagedObject,
+  other: ManagedObject,
+  opens: Opens,
+): Promise<OpenedJoin | undefined> {
+  // Nothing sealed opens too, and must not take the place of something.
+  if ((first.material === undefined) !== (other.material === undefined)) return undefined;
+  const whole = join(withSealedParts(first, other), other);
+  if (whole.kind !== "joined") return undefined;
+  try {
+    if (await opens(first)) {
+      return (await opens(other)) ? undefined : join(first, withSealedParts(other, first));
+    }
+    return (await opens(other)) ? { ...whole, replaces: true } : undefined;
+  } catch (error) {
+    if (error instanceof KeyRingUnavailable) return undefined;
+    throw error;
+  }
 }
 
 /**
@@ -57,6 +83,17 @@ async function copyIn(
   }
 }
 
+/** Keeps a copy of the own store whose seals are broken, before one of another region takes its place. */
+export async function putBrokenAside(
+  own: OwnStore,
+  broken: ManagedObject,
+  region: string,
+): Promise<void> {
+  const { instance, uniqueIdentifier } = broken;
+  const reason = `its seal is broken: the copy of region ${region}, which opens, takes its place`;
+  await own.quarantine(instance, uniqueIdentifier, reason, { copy: encodeRecord(broken) });
+}
+
 /**
  * Puts the broken copy of the own store aside, and what was found in its place. Where that cannot be written now, or a
  * writer was faster, the answer is as true without: the next reader tries again.
@@ -66,18 +103,11 @@ export async function replaceBroken(
   instance: string,
   broken: StoredObject,
   { stored, region }: Found,
-  observe: Observer,
 ): Promise<void> {
-  const { uniqueIdentifier } = broken.object;
-  const reason = `its seal is broken, and the copy of region ${region} opens`;
   try {
-    const copy = encodeRecord(broken.object);
-    await own.quarantine(instance, uniqueIdentifier, reason, { copy });
+    await putBrokenAside(own, broken.object, region);
     const change = { kind: "update", before: broken, after: stored.object } as const;
-    const { kind } = await own.commit(instance, [change], [], { joined: true });
-    if (kind !== "committed") return;
-    const message = `record ${uniqueIdentifier} was replaced by the copy of region ${region}: its own seal was broken`;
-    observe({ type: "warning", message });
+    await own.commit(instance, [change], [], { joined: true });
   } catch (error) {
     failureIn(error);
   }

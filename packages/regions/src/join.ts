@@ -6,6 +6,8 @@ import {
   type ManagedObject,
   type Register,
   type Revocation,
+  type StoredObject,
+  tagOf,
 } from "@holdfast/engine";
 
 /** What two copies of a record amount to. */
@@ -58,6 +60,11 @@ export function join(a: ManagedObject, b: ManagedObject): JoinOutcome {
     lastChange: Math.max(a.lastChange, b.lastChange),
   };
   return { kind: "joined", object };
+}
+
+/** An object and its tag. */
+export function storedOf(object: ManagedObject): StoredObject {
+  return { object, tag: tagOf(encodeRecord(object)) };
 }
 
 /** The join of any number of copies; undefined of none. */

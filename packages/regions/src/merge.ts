@@ -7,10 +7,10 @@ import {
   partitionOf,
   type StoredObject,
   StoreUnavailable,
-  tagOf,
 } from "@holdfast/engine";
 import { refusalOf } from "./acceptable.ts";
-import { type Ahead, clockAhead, join, settled } from "./join.ts";
+import { joinOpened, type OpenedJoin, type Opens, putBrokenAside } from "./heal.ts";
+import { type Ahead, clockAhead, join, settled, storedOf } from "./join.ts";
 import type { Timers } from "./ports.ts";
 import { isCorrupt, type OwnCopy, readEach } from "./read-each.ts";
 import { failureIn } from "./waiting.ts";
@@ -45,6 +45,8 @@ export interface MergeOptions {
   readonly reservedMs?: number;
   /** How two copies become one; `join` in the product. */
   readonly join?: typeof join;
+  /** By which copies that differ in what is sealed become one all the same. */
+  readonly opens?: Opens | undefined;
 }
 
 /** Names of regions are DNS labels. */
@@ -230,7 +232,7 @@ class InstanceMerge {
     if (copy === undefined) {
       return { pending, change: { kind: "create", after: object }, stored: storedOf(object) };
     }
-    const outcome = this.#join(copy.object, object);
+    const outcome = await this.#joined(copy.object, object);
     if (outcome.kind === "conflict") {
       await this.#own.quarantine(this.#instance, object.uniqueIdentifier, outcome.reason, {
         copy: encodeRecord(object),
@@ -246,7 +248,16 @@ class InstanceMerge {
       return undefined;
     }
     if (copy.reserved !== undefined) return "held";
+    if (outcome.replaces) await putBrokenAside(this.#own, copy.object, this.#options.from);
     return { pending, change: { kind: "update", before: copy, after: stored.object }, stored };
+  }
+
+  /** The join of the own copy and another; of two that differ in what is sealed, with what opens. */
+  async #joined(own: ManagedObject, other: ManagedObject): Promise<OpenedJoin> {
+    const outcome = this.#join(own, other);
+    const { opens } = this.#options;
+    if (outcome.kind === "joined" || opens === undefined) return outcome;
+    return (await joinOpened(own, other, opens)) ?? outcome;
   }
 
   /** Settles a record that is not taken as it is, or would be after the join. */
@@ -386,9 +397,4 @@ function looksNew({ facts, registers }: ManagedObject): boolean {
   if (served ?? deactivated ?? compromised ?? destroyed) return false;
   const us = registers[0]?.stamp.us;
   return registers.every(({ stamp }) => stamp.us === us);
-}
-
-/** An object and its tag. */
-export function storedOf(object: ManagedObject): StoredObject {
-  return { object, tag: tagOf(encodeRecord(object)) };
 }

@@ -18,6 +18,7 @@ import {
   systemInstance,
 } from "@holdfast/engine";
 import { refuseShrinking } from "./growth.ts";
+import type { Opens } from "./heal.ts";
 import { type MergeResult, mergeInto } from "./merge.ts";
 import { OwnForOthers } from "./own-for-others.ts";
 import type { PeerHello, PeerStore, PushOutcome, Timers } from "./ports.ts";
@@ -35,6 +36,8 @@ export interface PeerServiceOptions {
   readonly observe: Observer;
   /** An instance's KEK, unwrapped; the caller zeroes it. */
   readonly kek: (instance: string, kekId: string) => Promise<Uint8Array>;
+  /** By which copies that differ in what is sealed are told from each other. */
+  readonly opens?: Opens;
   /** What the other region's management asks of this one's. */
   readonly manage?: (command: Uint8Array) => Promise<Uint8Array>;
   /** The newest format of records that every node of this region reads; this release's own unless given. */
@@ -86,10 +89,10 @@ export class PeerService implements PeerStore {
   }
 
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
-    const { own, asking, timers, observe, pushed } = this.#options;
+    const { own, asking, timers, observe, opens, pushed } = this.#options;
     this.#refuseWhileLost();
     // Whoever pushes waits for a record that is held, so that the others of the batch need not.
-    const merged = await mergeInto(own, objects, { from: asking, timers, observe });
+    const merged = await mergeInto(own, objects, { from: asking, timers, observe, opens });
     const outcomes = merged.map(({ result }) => pushOutcomes[result]);
     pushed?.(objects.filter((_, at) => outcomes[at] === "durable"));
     return outcomes;

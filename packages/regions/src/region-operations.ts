@@ -11,7 +11,7 @@ import {
   systemInstance,
   withRegion,
 } from "@holdfast/engine";
-import { storedOf } from "./merge.ts";
+import { storedOf } from "./join.ts";
 import type { Peer, Timers } from "./ports.ts";
 import { pushToAll } from "./push.ts";
 import { regionIdentifier } from "./region-records.ts";

@@ -187,7 +187,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     broken: StoredObject,
     opens: Opens,
   ): Promise<StoredObject | undefined> {
-    const { region, observe } = this.#options;
+    const { region } = this.#options;
     const local = this.#watch.now().from === "local";
     const sources: readonly CopySource[] = local
       ? (await this.#othersNow()).map((peer) => ({
@@ -197,7 +197,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
       : [{ region, read: this.#own.read.bind(this.#own) }];
     const found = await openingCopy(instance, broken, sources, opens);
     // Another region's store is healed by its own nodes.
-    if (found && local) await replaceBroken(this.#own, instance, broken, found, observe);
+    if (found && local) await replaceBroken(this.#own, instance, broken, found);
     return found?.stored;
   }
 

@@ -7,7 +7,7 @@ import {
   type StoredObject,
   StoreUnavailable,
 } from "@holdfast/engine";
-import { storedOf } from "./merge.ts";
+import { storedOf } from "./join.ts";
 import type { Peer } from "./ports.ts";
 import { type OwnCopy, readEach, unknownFormat } from "./read-each.ts";
 import { failureIn } from "./waiting.ts";

@@ -5,6 +5,7 @@ import {
   partitionCount,
   StoreUnavailable,
 } from "@holdfast/engine";
+import type { Opens } from "./heal.ts";
 import { mergeInto } from "./merge.ts";
 import { PeerService } from "./peer-service.ts";
 import type { Peer, PeerState, PeerStore } from "./ports.ts";
@@ -109,7 +110,9 @@ export interface TestRegion {
   readonly events: Event[];
 }
 
-export type TestOptions = Partial<Omit<RegionalStoreOptions, "own" | "peers" | "timers">>;
+export type TestOptions = Partial<Omit<RegionalStoreOptions, "own" | "peers" | "timers">> & {
+  readonly opens?: Opens;
+};
 
 /** Two regions of one node each, in one process and in time of their own. */
 export class TestRegions {
@@ -119,7 +122,7 @@ export class TestRegions {
   readonly b: TestRegion;
   #ids = 0;
 
-  constructor(options: TestOptions = {}) {
+  constructor({ opens, ...options }: TestOptions = {}) {
     const services = new Map<string, PeerStore>();
     const make = (name: string, othersName: string): TestRegion => {
       const own = new MemoryOwnStore({ storeId: `store ${name}`, wallMs: this.time.wallMs });
@@ -140,7 +143,15 @@ export class TestRegions {
         ...options,
       });
       const kek = async () => new Uint8Array(32);
-      const parts = { region: name, asking: othersName, own, store, kek, ...shared };
+      const parts = {
+        region: name,
+        asking: othersName,
+        own,
+        store,
+        kek,
+        ...shared,
+        ...(opens && { opens }),
+      };
       services.set(name, new PeerService(parts));
       return { name, own, store, other, events };
     };

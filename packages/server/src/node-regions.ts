@@ -1,4 +1,10 @@
-import { ClockCheck, type InstanceKeyRing, recordFormat } from "@holdfast/engine";
+import {
+  ClockCheck,
+  type InstanceKeyRing,
+  type ManagedObject,
+  opens,
+  recordFormat,
+} from "@holdfast/engine";
 import { type LockLook, RedisLeaderLock, type RedisStore } from "@holdfast/redis";
 import {
   AdoptKeks,
@@ -127,7 +133,7 @@ export async function openControl(
   const { own, peers } = regions;
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe: parts.observe });
   const peerServer = await openPeerServer(parts, regions, keyRing, { adopt, management }, identity);
-  return { peerServer, ...(await openLeader(parts, regions, [adopt, ...duties])) };
+  return { peerServer, ...(await openLeader(parts, regions, keyRing, [adopt, ...duties])) };
 }
 
 async function openPeerServer(
@@ -151,6 +157,7 @@ async function openPeerServer(
         store,
         timers,
         observe,
+        opens: (object) => opens(keyRing, object),
         kek: (instance, kekId) => keyRing.plaintextFor(instance, kekId),
         recordFormat: () => own.formats()?.common ?? 0,
         manage: (command) => management.commands.answer(command),
@@ -171,6 +178,7 @@ async function openPeerServer(
 async function openLeader(
   { config, connection, observe, opened }: Parts,
   { own, peers, store, clocks }: Regions,
+  keyRing: InstanceKeyRing,
   [adopt, ...others]: readonly [AdoptKeks, ...Duty[]],
 ): Promise<Pick<Control, "leader" | "lockMasters">> {
   const { region } = config;
@@ -180,7 +188,8 @@ async function openLeader(
   // By name, since two regions may use the same lock masters, and each needs its leader.
   const resource = `leader:${region}`;
   const lock = opened.use(await RedisLeaderLock.open({ urls, resource, ...tls }));
-  const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe }));
+  const seals = { opens: (object: ManagedObject) => opens(keyRing, object) };
+  const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe, ...seals }));
   const duties: readonly Duty[] = [
     ...(peers.length === 0
       ? []

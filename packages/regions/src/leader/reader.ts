@@ -25,6 +25,8 @@ export interface PeerReaderOptions {
   readonly observe: Observer;
   /** How two copies become one; `join` in the product. */
   readonly join?: MergeOptions["join"];
+  /** By which copies that differ in what is sealed are told from each other. */
+  readonly opens?: MergeOptions["opens"];
 }
 
 /**
@@ -283,8 +285,8 @@ export class PeerReader {
 
   /** Joins a page into the own store; answers the identifiers that are held, or cannot be read here. */
   async #join(page: RecordsAnswer): Promise<readonly string[]> {
-    const { own, peer, observe, timers, join } = this.#options;
-    const options = { from: peer.region, timers, observe, ...(join && { join }) };
+    const { own, peer, observe, timers, join, opens } = this.#options;
+    const options = { from: peer.region, timers, observe, opens, ...(join && { join }) };
     for (const id of page.damaged) {
       const message = `region ${peer.region}: its record ${id} does not decode and was passed over`;
       observe({ type: "warning", message });
