@@ -78,7 +78,7 @@ test("a backup of a region that works on is proved, restored over it, and into a
   const drill = await backup("verify", "one", "--keys", "15");
   expect(drill).toMatchObject({ code: 0, err: "" });
   expect(drill.out).toMatch(/15 keys at random opened through the root of trust\n/);
-  expect(drill.out).toMatch(/objects: 20 PreActive, 1 Active\n/);
+  expect(drill.out).toMatch(/objects: 20 Pre-Active, 1 Active\n/);
   expect(drill.out).toMatch(/this backup can be restored\n$/);
 
   // What happened since stays.

@@ -72,7 +72,7 @@ test("an empty store takes from a backup what the other region does not know bet
   // Who cannot be asked may know more: nothing is restored then.
   await both.kill("b");
   const alone = await backup("restore", file, "--apply");
-  expect(alone).toMatchObject({ code: 2, out: "" });
+  expect(alone).toMatchObject({ code: 3, out: "" });
   expect(alone.err).toMatch(
     /region b does not answer, and may know of objects that were destroyed/,
   );

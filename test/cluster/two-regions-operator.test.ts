@@ -153,6 +153,12 @@ describe("a region is lost for good, retired, and returns with its old data", ()
     const done = await holdfast("region", "rejoin", "--config", configOf("b1"));
     say(`${done.out}${done.err}`.trim());
     expect(done).toMatchObject({ code: 0 });
+    const again = await holdfast("region", "rejoin", "--config", configOf("b1"));
+    expect(again).toMatchObject({
+      code: 6,
+      out: "",
+      err: expect.stringContaining("nothing to do"),
+    });
     await allWell(both, 90_000);
     await caughtUp(both);
     const [first = "", second = "", third = ""] = shared;

@@ -4,6 +4,7 @@ import {
   isSecretTag,
   maskBits,
   maskOfTag,
+  stateText,
   tagNameOf,
 } from "@holdfast/kmip";
 import { type Item, ItemType } from "@holdfast/ttlv";
@@ -90,12 +91,12 @@ export function attributeJson(item: Item): readonly [name: string, value: Json] 
 
 /** A JSON value on one line, without quotes where none are needed. */
 export function plain(value: Json): string {
-  if (typeof value === "string") return printable(value);
+  if (typeof value === "string") return printable(stateText(value));
   if (Array.isArray(value)) return value.map(plain).join(", ");
   if (typeof value !== "object" || value === null) return String(value);
   return Object.entries(value)
     .filter(([, part]) => plain(part) !== "")
-    .map(([name, part]) => `${name}=${plain(part)}`)
+    .map(([name, part]) => `${stateText(name)}=${plain(part)}`)
     .join(" ");
 }
 

@@ -5,6 +5,7 @@ import {
   attributes,
   attributeVisible,
   KmipError,
+  stateText,
   type Version,
 } from "@holdfast/kmip";
 import { hasPassed, type State, stateOf } from "./lifecycle.ts";
@@ -57,7 +58,7 @@ export function requirePlannable(object: ManagedObject, tag: number, nowSeconds:
   if (states === undefined) return;
   const state = stateOf(object.facts);
   if (!states.includes(state)) {
-    throw new KmipError("wrongLifecycleState", `the date is fixed in state ${state}`);
+    throw new KmipError("wrongLifecycleState", `the date is fixed in state ${stateText(state)}`);
   }
   const current = object.registers.find((register) => register.tag === tag)?.value;
   if (current !== undefined && hasPassed(Number(current.value), nowSeconds)) {

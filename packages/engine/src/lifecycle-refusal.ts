@@ -1,4 +1,4 @@
-import { attributes, attributeVisible, KmipError, type Version } from "@holdfast/kmip";
+import { attributes, attributeVisible, KmipError, stateText, type Version } from "@holdfast/kmip";
 import { type State, stateValues } from "./lifecycle.ts";
 import { objectTypeName } from "./object-type.ts";
 import type { ManagedObject } from "./record.ts";
@@ -26,5 +26,8 @@ export function refuseTransition(state: State, participle: string): KmipError {
     stateValues[state] === stateValues.DestroyedCompromised;
   return destroyed
     ? new KmipError("objectDestroyed", "the object was destroyed")
-    : new KmipError("wrongLifecycleState", `an object in state ${state} cannot be ${participle}`);
+    : new KmipError(
+        "wrongLifecycleState",
+        `an object in state ${stateText(state)} cannot be ${participle}`,
+      );
 }

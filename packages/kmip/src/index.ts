@@ -71,6 +71,7 @@ export {
   maskBits,
   maskOfTag,
   names,
+  stateText,
 } from "./value-names.ts";
 export { type EnumerationText, type ValueType, valuesOf } from "./value-type.ts";
 export { isVersion1, ordinal, type Version, versions, within } from "./version.ts";

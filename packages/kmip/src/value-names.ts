@@ -65,6 +65,11 @@ export function maskOfTag(tag: number): MaskName | undefined {
   return name !== undefined && name in masks ? (name as MaskName) : undefined;
 }
 
+/** A State for people, as the KMIP specification prints it. */
+export function stateText(state: string): string {
+  return state === "PreActive" ? "Pre-Active" : state;
+}
+
 /** The text of an Enumeration's value under a tag, in the XML and JSON encodings. */
 export function enumerationText(tag: number, value: number): string | undefined {
   if (ofTags.has(tag)) return tagNameOf(value);

@@ -41,6 +41,7 @@ export {
 } from "./net/peer-client.ts";
 export { PeerServer, type PeerServerOptions } from "./net/peer-server.ts";
 export { type PeerTls, peerName } from "./net/peer-tls.ts";
+export { ofRegion } from "./net/status.ts";
 export { type Arrival, originOf, type StrangerLimits, Strangers } from "./net/strangers.ts";
 export { PeerService, type PeerServiceOptions, pushOutcomes } from "./peer-service.ts";
 export {

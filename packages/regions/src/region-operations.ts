@@ -20,6 +20,12 @@ import { failureIn } from "./waiting.ts";
 /** An operator's wish that cannot be granted; the message says what to do. */
 export class RegionRefused extends Error {
   override readonly name = "RegionRefused";
+  /** Whether the state of the regions is at fault, or what was asked for. */
+  readonly by: "state" | "request";
+  constructor(message: string, by: "state" | "request" = "state") {
+    super(message);
+    this.by = by;
+  }
 }
 
 /** What operations on regions need. */
@@ -50,16 +56,23 @@ export async function retireRegion(
 ): Promise<RegionEntry> {
   const { region, own, peers, timers, ids, observe } = tools;
   if (lost === region) {
-    throw new RegionRefused("a region cannot retire itself: run this in the region that stays");
+    throw new RegionRefused(
+      "a region cannot retire itself: run this in the region that stays",
+      "request",
+    );
   }
   const peer = peers.find((each) => each.region === lost);
   if (peer === undefined) {
     const known = peers.map((each) => each.region).join(", ") || "none";
-    throw new RegionRefused(`region ${lost} is not configured here; other regions: ${known}`);
+    throw new RegionRefused(
+      `region ${lost} is not configured here; other regions: ${known}`,
+      "request",
+    );
   }
   if (!endpointsAreOff) {
     throw new RegionRefused(
       `confirm that no client can reach an endpoint of region ${lost}: it serves on while it is cut off, and what it acknowledges then may be lost`,
+      "request",
     );
   }
   if (await answers(peer)) {

@@ -186,7 +186,7 @@ describe("the server's commands", () => {
     });
   });
 
-  test("store init at what is no Redis is one line and code 2", async () => {
+  test("store init at what is no Redis is one line and code 3", async () => {
     const server = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;
@@ -198,7 +198,7 @@ describe("the server's commands", () => {
       configure("init.yaml", { store }),
     ]);
     expect(err).toMatch(/^holdfast: store\.address: 127\.0\.0\.1:\d+: .*\n$/);
-    expect({ out, code }).toEqual({ out: "", code: 2 });
+    expect({ out, code }).toEqual({ out: "", code: 3 });
     server.close();
   });
 

@@ -2,7 +2,7 @@ import { Command, CommanderError } from "commander";
 import { reasonOf, StartError } from "./start-error.ts";
 import { version } from "./version.ts";
 
-/** Exit code where the command line, the configuration or what it names is at fault. */
+/** Exit code where the command line is at fault. */
 const faultCode = 2;
 /** How long connections may take to close when a command is done. */
 const lingerMs = 500;
@@ -75,7 +75,7 @@ function fail(error: unknown): void {
   const known = error instanceof StartError;
   const what = known ? error.message : `unexpected: ${reasonOf(error)}`;
   process.stderr.write(`holdfast: ${what}\n`);
-  process.exitCode = known ? faultCode : 1;
+  process.exitCode = known ? error.exitCode : 1;
 }
 
 function addServe(parent: Command): void {

@@ -99,7 +99,7 @@ export async function withEvidenceIfReached<Result>(
   act: OperatorAct,
   work: () => Promise<Result>,
   endingOf?: (result: Result) => ActEnding,
-  warn: (line: string) => void = (line) => void process.stderr.write(`${line}\n`),
+  warn: (line: string) => void = (line) => void process.stderr.write(`holdfast: ${line}\n`),
 ): Promise<Result> {
   await using opened = new AsyncDisposableStack();
   let append: Append | undefined;

@@ -181,11 +181,14 @@ export async function atRegions<Result>(
 
 /** What stands at the other region is not the own store's fault. */
 function faultOf(error: unknown, config: Config, configFile: string): unknown {
-  if (error instanceof RegionRefused) return new StartError(`region: ${reasonOf(error)}`);
+  if (error instanceof RegionRefused) {
+    return new StartError(reasonOf(error), error.by === "state" ? "conflicting" : "wrong");
+  }
   if (!(error instanceof StoreUnavailable)) return error;
   if (error.failure !== "peerUnreachable") return storeFault(error, config, configFile);
   return new StartError(
     `peer.addresses: ${reasonOf(error)}; start a node of region ${config.peer?.region}, or correct the addresses`,
+    "again",
   );
 }
 

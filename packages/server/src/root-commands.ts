@@ -1,3 +1,4 @@
+import { RootOfTrustError } from "@holdfast/engine";
 import {
   createLocalRoot,
   createPkcs11Root,
@@ -121,6 +122,7 @@ function sealingKeyFile(configFile: string): string {
 
 function blame(setting: string): (error: unknown) => never {
   return (error) => {
-    throw new StartError(`${setting}: ${reasonOf(error)}`);
+    const again = error instanceof RootOfTrustError && error.failure === "unavailable";
+    throw new StartError(`${setting}: ${reasonOf(error)}`, again ? "again" : "wrong");
   };
 }

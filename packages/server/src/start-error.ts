@@ -1,6 +1,14 @@
-/** Why the node does not start: one line that names the setting, file or address at fault and the mend. Exit code 2. */
+/** Exit codes of a command that cannot do its work, as docs/cli.md has them. */
+const exits = { wrong: 2, again: 3, conflicting: 6 } as const;
+
+/** Why a node does not start or a command is not done: one line that names what is at fault, and the mend. */
 export class StartError extends Error {
   override readonly name = "StartError";
+  readonly exitCode: number;
+  constructor(message: string, exit: keyof typeof exits = "wrong") {
+    super(message);
+    this.exitCode = exits[exit];
+  }
 }
 
 /** The message of anything thrown, on one line. */

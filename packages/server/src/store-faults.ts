@@ -1,7 +1,21 @@
-import { StoreUnavailable } from "@holdfast/engine";
+import { type StoreFailure, StoreUnavailable } from "@holdfast/engine";
 import { printAddress } from "./address.ts";
 import type { Config } from "./config-table.ts";
 import { reasonOf, StartError } from "./start-error.ts";
+
+/** What may be otherwise in a moment, without another configuration. */
+const passing: ReadonlySet<StoreFailure> = new Set([
+  "noLease",
+  "timeout",
+  "barrierShort",
+  "full",
+  "clockDoubt",
+  "peerUnreachable",
+  "noAgreement",
+  "reserved",
+  "deposed",
+  "superseded",
+]);
 
 /** What stands at the store, in words that name the setting and the mend. */
 export function storeFault(error: unknown, config: Config, configFile: string): StartError {
@@ -33,5 +47,6 @@ export function storeFault(error: unknown, config: Config, configFile: string): 
     superseded: "try again",
     retired: `run \`holdfast region rejoin --config ${configFile}\``,
   } as const;
-  return new StartError(`${setting}: ${where}: ${reason}; ${mends[error.failure]}`);
+  const exit = passing.has(error.failure) ? "again" : "wrong";
+  return new StartError(`${setting}: ${where}: ${reason}; ${mends[error.failure]}`, exit);
 }

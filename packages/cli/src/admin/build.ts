@@ -1,4 +1,5 @@
 import { type Contract, contract, type Route } from "@holdfast/admin";
+import { stateText } from "@holdfast/kmip";
 import { type Command, Option } from "commander";
 import { type CommandRow, commandTable } from "./command-table.ts";
 import { type Field, fieldsOf, optionOf } from "./fields.ts";
@@ -109,7 +110,11 @@ function addField(command: Command, field: Field, row: CommandRow): void {
     return;
   }
   if (kind === "choice") {
-    const option = new Option(`${optionOf(name)} <which>`, description).choices(choices);
+    const option = new Option(`${optionOf(name)} <which>`, description).choices(
+      choices.map(stateText),
+    );
+    const { parseArg } = option;
+    if (parseArg !== undefined) option.argParser((text) => parseArg(stateText(text), undefined));
     command.addOption(option.makeOptionMandatory(required && !confirmedBy(row, name)));
     return;
   }

@@ -1,3 +1,4 @@
+import { stateText } from "@holdfast/kmip";
 import { type Json, plain } from "../output.ts";
 
 /**
@@ -62,7 +63,10 @@ function cell(value: Json | undefined): string {
   if (typeof value !== "object" || Array.isArray(value)) return plain(timed(value));
   if (isApplied(value)) return appliedText(value);
   return Object.entries(value)
-    .map(([name, each]) => `${name}:${typeof each === "object" ? statusOf(each) : plain(each)}`)
+    .map(
+      ([name, each]) =>
+        `${stateText(name)}:${typeof each === "object" ? statusOf(each) : plain(each)}`,
+    )
     .join(" ");
 }
 

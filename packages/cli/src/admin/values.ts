@@ -1,3 +1,4 @@
+import { stateText } from "@holdfast/kmip";
 import { Failure } from "../failure.ts";
 import { type Field, optionOf } from "./fields.ts";
 
@@ -21,7 +22,7 @@ export function fieldValue(field: Field, given: unknown): unknown {
         ? bareHex(String(given))
         : identifier(field.name, String(given));
     case "choice":
-      return String(given);
+      return field.choices.find((choice) => stateText(choice) === given) ?? String(given);
   }
 }
 

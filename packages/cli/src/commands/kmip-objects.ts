@@ -96,7 +96,7 @@ export function addObjectCommands(kmip: Command): void {
       .summary("identifiers of objects, newest first")
       .description("Locate (KMIP 2.1, 6.1). Without a filter: all objects.")
       .option("--name <text>", "with this Name")
-      .option("--state <state>", "PreActive, Active, Deactivated, Compromised")
+      .option("--state <state>", "Pre-Active, Active, Deactivated, Compromised")
       .option("--type <type>", "such as SymmetricKey")
       .option("--attribute <name=value>", "with this attribute; may be given again", again)
       .option("--max <count>", "no more than so many", countOf)

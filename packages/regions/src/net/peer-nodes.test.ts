@@ -170,7 +170,7 @@ describe("the circuit", () => {
       await server.close();
     }
     await eventually(() => all.client.state() === "down");
-    await expect(all.client.hello()).rejects.toThrow(/ECONN/);
+    await expect(all.client.hello()).rejects.toThrow(/connection (refused|was broken off)/);
   });
 
   test("a node that leaves gracefully takes nothing with it", async () => {
@@ -293,6 +293,7 @@ describe("deadlines", () => {
 });
 
 test("a region that could not be reached from the start is told once, and why", async () => {
+  const nobody = "connection refused: nothing listens there";
   await using peers = new TestPeers();
   const client = peers.connect(["127.0.0.1:1", "127.0.0.1:2"]);
   await eventually(() => peers.events.some((event) => event.type === "peer"));
@@ -302,8 +303,8 @@ test("a region that could not be reached from the start is told once, and why", 
       type: "peer",
       region: "b",
       state: "down",
-      reason: "127.0.0.1:1: ECONNREFUSED; 127.0.0.1:2: ECONNREFUSED",
+      reason: [1, 2].map((port) => `127.0.0.1:${port}: ${nobody}`).join("; "),
     },
   ]);
-  expect(String(refused)).toContain("region b cannot be asked: 127.0.0.1:1: ECONNREFUSED");
+  expect(String(refused)).toContain(`region b cannot be asked: 127.0.0.1:1: ${nobody}`);
 });

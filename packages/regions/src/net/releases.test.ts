@@ -212,7 +212,26 @@ describe("a newer peer", () => {
       kind: "answered",
       error: { failure: "peerUnreachable", message: "region b: it burns" },
     });
+    const named = Object.assign(new Error("x"), { ...error, details: "region b is retired" });
+    expect(faultOf(named, "b", "read")).toMatchObject({
+      error: { message: "region b is retired" },
+    });
   });
+});
+
+test.each([
+  ["connect ECONNREFUSED 127.0.2.1:5600", "connection refused: nothing listens there"],
+  [
+    "Client network socket disconnected before secure TLS connection was established",
+    "it closed the connection before the TLS handshake ended",
+  ],
+  ["read ECONNRESET", "the connection was broken off"],
+  ["certificate has expired", "certificate has expired"],
+])("that no connection came about is told in plain words: %s", (words, reason) => {
+  const details = `No connection established. Last error: Error: ${words}. Resolution note: `;
+  const metadata = new Metadata();
+  const error = Object.assign(new Error("x"), { code: status.UNAVAILABLE, details, metadata });
+  expect(faultOf(error, "b", "read")).toEqual({ kind: "notSent", reason });
 });
 
 test.each([

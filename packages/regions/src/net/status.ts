@@ -73,7 +73,12 @@ function isFailure(name: string): name is StoreFailure {
 
 /** The store's failure as it came; one that this release does not know counts as "cannot be asked". */
 export function failureFrom(name: string, message: string, region: string): StoreUnavailable {
-  return failureOf({ failure: name, message: `region ${region}: ${plain(message)}` });
+  return failureOf({ failure: name, message: ofRegion(region, plain(message)) });
+}
+
+/** Says which region a message is about, unless it begins with that. */
+export function ofRegion(region: string, message: string): string {
+  return message.startsWith(`region ${region}`) ? message : `region ${region}: ${message}`;
 }
 
 /** The store's failure of a message. */
@@ -132,7 +137,7 @@ export function faultOf(error: ServiceError, region: string, method: string): Ca
   }
   const keyRing = trailer(keyRingKey);
   if (keyRing !== undefined) {
-    const message = `region ${region}: ${plain(details)}`;
+    const message = ofRegion(region, plain(details));
     return { kind: "answered", error: new KeyRingUnavailable(keyRing === "refused", message) };
   }
   if (trailer(largeKey) !== undefined) return { kind: "large" };
@@ -155,13 +160,22 @@ export function faultOf(error: ServiceError, region: string, method: string): Ca
   return { kind: "unknown", reason: late ? "no answer in time" : plain(details) };
 }
 
-/** The system's word for it, where there is one among those of grpc-js; else what it wraps into its own words. */
+/** What the words of grpc-js, Node and the system say, for people. */
+const connectionFaults: readonly (readonly [RegExp, string])[] = [
+  [/\bECONNREFUSED\b/, "connection refused: nothing listens there"],
+  [/\b(EHOSTUNREACH|ENETUNREACH|ETIMEDOUT)\b/, "no way leads there: check address and route"],
+  [/\b(ENOTFOUND|EAI_AGAIN)\b/, "its name cannot be resolved"],
+  [
+    /socket disconnected before secure TLS/,
+    "it closed the connection before the TLS handshake ended",
+  ],
+  [/\b(ECONNRESET|EPIPE)\b|socket hang up/, "the connection was broken off"],
+];
+
+/** The first that fits; else what grpc-js wraps into its own words. */
 function connectionFault(details: string): string {
-  const known =
-    /\b(ECONNREFUSED|ECONNRESET|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EPIPE|ENOTFOUND)\b/.exec(
-      details,
-    );
-  if (known?.[1] !== undefined) return known[1];
+  const known = connectionFaults.find(([pattern]) => pattern.test(details));
+  if (known !== undefined) return known[1];
   const wrapped = /\bLast error: (?:Error: )?(.*?)\.?(?: Resolution note:.*)?$/s.exec(details);
   return plain(wrapped?.[1] ?? details).slice(0, 120);
 }

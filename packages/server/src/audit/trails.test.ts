@@ -42,7 +42,7 @@ beforeEach(() => {
     manage: async (command: Uint8Array) => {
       if (!linked) {
         cutOff += 1;
-        throw new StoreUnavailable("peerUnreachable", "cut off");
+        throw new StoreUnavailable("peerUnreachable", "region b cannot be asked: cut off");
       }
       return await serving.answer(command);
     },
@@ -146,7 +146,7 @@ describe("a list of two regions' events", () => {
     linked = false;
     const second = await query({}, { limit: 2, cursor: first.next });
     expect(told(second.events)).toEqual(["a5 success", "a5 pending"]);
-    expect(second.missing).toEqual([{ region: "b", reason: "cut off" }]);
+    expect(second.missing).toEqual([{ region: "b", reason: "it cannot be asked: cut off" }]);
     linked = true;
     const third = await query({}, { limit: 10, cursor: second.next });
     expect(told(third.events)).toEqual(["a3 success", "a3 pending", "a1 success", "a1 pending"]);
@@ -163,7 +163,7 @@ describe("a list of two regions' events", () => {
     linked = false;
     const refused = query({}, { limit: 10 });
     await expect(refused).rejects.toMatchObject({ code: "storeUnavailable" });
-    await expect(refused).rejects.toThrow(/region a: .*region b: cut off/);
+    await expect(refused).rejects.toThrow(/region a: .*region b: it cannot be asked: cut off/);
   });
 
   test.each(["b.AAAA", "c.AAAA", ".,", "b.-,b", "a."])("refuses the cursor %s", async (cursor) => {

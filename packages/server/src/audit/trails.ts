@@ -61,7 +61,10 @@ export async function queryTrails(
     } catch (error) {
       const { region } = trail;
       if (cursor !== undefined && isRefused(error)) throw stale();
-      missing.push({ region, reason: reasonOf(error).replace(`region ${region}: `, "") });
+      const reason = reasonOf(error)
+        .replace(`region ${region}: `, "")
+        .replace(`region ${region} `, "it ");
+      missing.push({ region, reason });
       return [];
     }
   });

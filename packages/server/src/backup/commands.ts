@@ -12,7 +12,6 @@ import { atRegions, met, type OpenedRegions } from "../region-commands.ts";
 import { StartError } from "../start-error.ts";
 import { systemClock, systemIds } from "../system.ts";
 import { version } from "../version.ts";
-import { ArchiveFault } from "./archive-format.ts";
 import { ArchiveReader } from "./archive-reader.ts";
 import { initBackupKey, readBackupKeys, rotateBackupKey } from "./backup-keys.ts";
 import { createBackup } from "./create.ts";
@@ -227,8 +226,9 @@ async function targetOf(opened: OpenedRegions): Promise<RestoreTarget> {
   if (peer !== undefined && !isRetiredEntry(await entryOf(own, peer.region))) {
     await met(peer);
     if (peer.state() !== "up") {
-      throw new ArchiveFault(
+      throw new StartError(
         `peer.addresses: region ${peer.region} does not answer, and may know of objects that were destroyed since: start a node of it, or retire it with \`holdfast region retire ${peer.region}\``,
+        "again",
       );
     }
     peers.push(peer);

@@ -7,6 +7,7 @@ import {
   stateCounts,
   systemInstance,
 } from "@holdfast/engine";
+import { stateText } from "@holdfast/kmip";
 import { reasonOf } from "../start-error.ts";
 import { systemTimers } from "../system.ts";
 import type { ArchiveReader } from "./archive-reader.ts";
@@ -171,7 +172,7 @@ export function drillLines(file: string, report: DrillReport, wallMs: number): r
   const ageHours = Math.max(0, (wallMs - trailer.finishedMs) / 3_600_000).toFixed(1);
   const states = Object.entries(counts)
     .filter(([, count]) => count > 0)
-    .map(([state, count]) => `${count} ${state}`);
+    .map(([state, count]) => `${count} ${stateText(state)}`);
   return [
     `${file}: ${bytes} bytes, finished ${new Date(trailer.finishedMs).toISOString()} (${ageHours} hours ago)`,
     `every part is whole: ${trailer.records} records of ${trailer.partitions} partitions${

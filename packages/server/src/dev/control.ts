@@ -85,6 +85,7 @@ export async function ask(folder: Folder, request: FaultRequest): Promise<readon
     if (error instanceof StartError) throw error;
     throw new StartError(
       `the cluster in ${folder.root} does not answer: ${reasonOf(error)}; end it with \`${stopCommand(folder)}\``,
+      "again",
     );
   } finally {
     path.close();
@@ -92,7 +93,10 @@ export async function ask(folder: Folder, request: FaultRequest): Promise<readon
 }
 
 function notRunning({ root }: Folder): StartError {
-  return new StartError(`no cluster that is ready runs in ${root}: start it with \`npm start\``);
+  return new StartError(
+    `no cluster that is ready runs in ${root}: start it with \`npm start\``,
+    "again",
+  );
 }
 
 /** A socket's path by way of its open folder: the system takes no path of more than 107 bytes. */

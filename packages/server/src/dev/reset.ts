@@ -26,6 +26,7 @@ export async function reset(
   if (run !== undefined && isAlive(run.supervisor)) {
     throw new StartError(
       `a cluster runs in ${folder.root}: end it first with \`${stopCommand(folder)}\``,
+      "conflicting",
     );
   }
   await endLeft(folder, run);

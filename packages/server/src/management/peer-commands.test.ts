@@ -87,8 +87,18 @@ describe("a command for the other region", () => {
 
   test("to a region that cannot be asked says so", async () => {
     const { a, b } = pair();
-    b.answer = () => Promise.reject(new StoreUnavailable("peerUnreachable", "cut off"));
-    await expect(a.ask("b", "has", { records: [] })).rejects.toEqual(refused("peerUnreachable"));
+    let told = "";
+    b.answer = () => Promise.reject(new StoreUnavailable("peerUnreachable", told));
+    for (const [message, says] of [
+      ["cut off", "region b: cut off"],
+      ["region b cannot be asked: cut off", "region b cannot be asked: cut off"],
+    ] as const) {
+      told = message;
+      await expect(a.ask("b", "has", { records: [] })).rejects.toMatchObject({
+        code: "peerUnreachable",
+        message: says,
+      });
+    }
     await expect(a.ask("c", "has", { records: [] })).rejects.toEqual(refused("invalid"));
   });
 });

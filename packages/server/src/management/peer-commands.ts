@@ -1,6 +1,6 @@
 import { ManagementError, type ProblemCode, problems } from "@holdfast/admin";
 import { StoreUnavailable } from "@holdfast/engine";
-import { manageBytes, type Peer } from "@holdfast/regions";
+import { manageBytes, ofRegion, type Peer } from "@holdfast/regions";
 import { z } from "zod";
 import { trailPeerCommands } from "../audit/trail-commands.ts";
 import { rootPeerCommands } from "../roots/root-commands.ts";
@@ -113,13 +113,12 @@ export class PeerCommands {
     const { output } = peerCommands[name];
     try {
       const answer = reply.parse(parsed(await peer.manage(command)));
-      if ("problem" in answer)
-        throw problemOf(answer.problem, `region ${region}: ${answer.detail}`);
+      if ("problem" in answer) throw problemOf(answer.problem, ofRegion(region, answer.detail));
       return output.parse(answer.value) as PeerCommandOutput<Name>;
     } catch (error) {
       if (error instanceof ManagementError) throw error;
       const reason = error instanceof StoreUnavailable ? error.message : "it answers what is none";
-      throw new ManagementError("peerUnreachable", `region ${region}: ${reason}`);
+      throw new ManagementError("peerUnreachable", ofRegion(region, reason));
     }
   }
 

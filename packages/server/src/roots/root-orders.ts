@@ -1,5 +1,6 @@
 import { ManagementError } from "@holdfast/admin";
 import { type Clock, type Document, type RootKey, systemTypes } from "@holdfast/engine";
+import { ofRegion } from "@holdfast/regions";
 import { type Actor, managementEvents } from "../audit/management-event.ts";
 import type { PeerCommands } from "../management/peer-commands.ts";
 import { type Applied, instanceRecordId, type Records } from "../management/records.ts";
@@ -57,7 +58,7 @@ export class RootOrders {
       const root = given[region] as GivenRoot;
       if (region === this.#options.region) {
         return await this.#options.here.check(root).catch((error: unknown) => {
-          throw ofRegion(region, error);
+          throw named(region, error);
         });
       }
       return (await this.#options.commands.ask(region, "checkRoot", { root })).reference;
@@ -187,9 +188,9 @@ export class RootOrders {
 }
 
 /** Another region's refusal names the region; this one's does too, since an order is about both. */
-function ofRegion(region: string, error: unknown): unknown {
+function named(region: string, error: unknown): unknown {
   if (!(error instanceof ManagementError)) return error;
-  return new ManagementError(error.code, `region ${region}: ${error.message}`, error.extra);
+  return new ManagementError(error.code, ofRegion(region, error.message), error.extra);
 }
 
 /** What of a record changes when a region is to be moved; an earlier move that did not end stays openable. */

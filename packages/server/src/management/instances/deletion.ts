@@ -15,6 +15,7 @@ import {
   systemTypes,
   withoutKekWraps,
 } from "@holdfast/engine";
+import { stateText } from "@holdfast/kmip";
 import { type Actor, managementEvents } from "../../audit/management-event.ts";
 import type { PeerCommands } from "../peer-commands.ts";
 import { instanceRecordId, type Records } from "../records.ts";
@@ -417,7 +418,7 @@ function refused(error: unknown): never {
 export function keysRemain(remaining: KeyCounts): ManagementError {
   const regions = Object.entries(remaining).toSorted(([one], [other]) => (one < other ? -1 : 1));
   const told = regions.map(([region, states]) => {
-    const counts = Object.entries(states).map(([state, count]) => `${count} ${state}`);
+    const counts = Object.entries(states).map(([state, count]) => `${count} ${stateText(state)}`);
     return `${counts.length === 0 ? "none" : counts.join(", ")} in region ${region}`;
   });
   // Both regions have a copy of each key.

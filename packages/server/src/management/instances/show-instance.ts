@@ -1,5 +1,6 @@
 import type { Contract, Reply } from "@holdfast/admin";
 import type { Document, KeyRingStatus, OwnStore } from "@holdfast/engine";
+import { ofRegion } from "@holdfast/regions";
 import type { Instance } from "../../instances.ts";
 import { keysField, regionState, shreddedReason } from "../../roots/region-state.ts";
 import { namedRoots } from "../../roots/root-reference.ts";
@@ -182,6 +183,6 @@ function wholeReason(
   }
   return Object.entries(regions)
     .filter(([, { reason, status: there }]) => reason !== "" && there !== "Deleted")
-    .map(([region, { reason }]) => `region ${region}: ${reason}`)
+    .map(([region, { reason }]) => ofRegion(region, reason))
     .join("; ");
 }
