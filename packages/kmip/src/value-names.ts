@@ -100,6 +100,9 @@ export function maskBit(tag: number, text: string): number | undefined {
 /** What `print` of ttlv must know to show KMIP. */
 export const names: Names = {
   tag: tagNameOf,
-  enumeration: enumerationText,
+  enumeration: (tag, value) => {
+    const text = enumerationText(tag, value);
+    return text === undefined ? undefined : stateText(text);
+  },
   secret: isSecretTag,
 };

@@ -223,3 +223,10 @@ describe("one thing for people", () => {
     ]);
   });
 });
+
+test("a State is spelled as KMIP prints it, in lists and things", () => {
+  const item = { state: "PreActive", keys: { PreActive: 2, Active: 1 } };
+  const { lines } = listLines([item], { columns: ["STATE=state", "KEYS=keys"] });
+  expect(lines[1]).toBe("Pre-Active  Pre-Active:2 Active:1");
+  expect(thingLines(item)).toEqual(["state  Pre-Active", "keys   Pre-Active=2 Active=1"]);
+});

@@ -22,6 +22,13 @@ describe("the value of an option", () => {
     expect(fieldValue(field(kind), given)).toEqual(wanted);
   });
 
+  test("a State is taken as KMIP prints it, and as the contract has it", () => {
+    const state = { ...field("choice"), choices: ["PreActive", "Active"] };
+    for (const given of ["Pre-Active", "PreActive"]) {
+      expect(fieldValue(state, given)).toBe("PreActive");
+    }
+  });
+
   test("a fingerprint is taken as vCenter and OpenSSL show it, other texts as they are", () => {
     const named = (name: string) => ({ ...field("text"), name });
     expect(fieldValue(named("fingerprint"), "97:72:ED")).toBe("9772ed");

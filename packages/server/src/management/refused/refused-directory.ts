@@ -1,13 +1,7 @@
-import { ManagementError } from "@holdfast/admin";
-import { type Clock, systemIdentifier, systemTypes } from "@holdfast/engine";
 import { z } from "zod";
-import type { NodeObserver } from "../../events.ts";
 import { fairShare, type RefusedClients, refusalReasons } from "../../refused-clients.ts";
-import { reasonOf } from "../../start-error.ts";
+import { type NewsSite, NodeNews } from "../node-news.ts";
 import { parsedText } from "../parsed-text.ts";
-import type { Records } from "../records.ts";
-import type { SystemView } from "../system-view.ts";
-import { PublishPace } from "./publish-pace.ts";
 
 const entry = z.object({
   timeMs: z.number().int().min(0).max(8.64e15),
@@ -29,19 +23,11 @@ export interface RefusedAt extends Entry {
 }
 
 /** What the directory stands on. */
-export interface RefusedDirectoryOptions {
-  readonly region: string;
-  readonly node: string;
+export interface RefusedDirectoryOptions extends NewsSite {
   /** This node's own. */
   readonly refused: Pick<RefusedClients, "count" | "seen" | "list">;
-  readonly view: Pick<SystemView, "documents" | "get">;
-  readonly records: Pick<Records, "create" | "change">;
-  readonly clock: Clock;
-  readonly observe: NodeObserver;
 }
 
-const kind = "refused-clients";
-const clientsField = "clients";
 const tickMs = 500;
 const recountMs = 60_000;
 /** What one node tells of its refused clients, certificates and all: strangers decide what is in it. */
@@ -50,38 +36,37 @@ const subjectMax = 128;
 
 /**
  * The clients that were refused lately, at whichever node of both regions: an administrator looks at one, and vCenter
- * may have tried another. Each node tells its own in a record of bounded size, and not more often than `PublishPace` lets it.
+ * may have tried another.
  */
 export class RefusedDirectory implements Disposable {
   readonly #options: RefusedDirectoryOptions;
-  readonly #id: string;
-  readonly #timer: NodeJS.Timeout;
-  readonly #pace = new PublishPace();
+  readonly #news: NodeNews;
   #published = { count: 0, seen: 0, atMs: Number.NEGATIVE_INFINITY };
-  #publishing = false;
 
   constructor(options: RefusedDirectoryOptions) {
     this.#options = options;
-    const { region, node } = options;
-    this.#id = systemIdentifier(systemTypes.Setting, `${kind}\0${region}\0${node}`);
-    this.#timer = setInterval(() => void this.tick(), tickMs).unref();
+    this.#news = new NodeNews(options, {
+      ...{ kind: "refused-clients", field: "clients", about: "refused clients", tickMs },
+      isNew: () => this.#isNew(),
+      next: () => {
+        const { count, seen } = options.refused;
+        const published = { count, seen, atMs: options.clock.monotonicMs() };
+        return {
+          text: printed(this.#own()),
+          told: () => {
+            this.#published = published;
+          },
+        };
+      },
+    });
   }
 
   /** Newest first. */
   list(): readonly RefusedAt[] {
-    const { region, node, view } = this.#options;
-    const others = view
-      .documents(systemTypes.Setting)
-      .filter(({ id, fixed, destroyed }) => {
-        return fixed["kind"] === kind && id !== this.#id && destroyed === undefined;
-      })
-      .flatMap(({ fixed, fields }) =>
-        read(fields[clientsField]).map((one) => ({
-          ...one,
-          region: fixed["region"] ?? "",
-          node: fixed["node"] ?? "",
-        })),
-      );
+    const { region, node } = this.#options;
+    const others = this.#news
+      .others()
+      .flatMap(({ text, ...who }) => read(text).map((one) => ({ ...one, ...who })));
     const own = this.#own().map((one) => ({ ...one, region, node }));
     return [...own, ...others].toSorted((one, other) => other.timeMs - one.timeMs);
   }
@@ -95,52 +80,26 @@ export class RefusedDirectory implements Disposable {
   }
 
   /** Tells the other nodes what is new, if it is time. */
-  async tick(): Promise<void> {
-    const { refused, clock } = this.#options;
-    const { count, seen } = refused;
-    const nowMs = clock.monotonicMs();
-    // How often a client came is no news for a while.
-    const stale = seen !== this.#published.seen && nowMs - this.#published.atMs >= recountMs;
-    if (this.#publishing || (count === this.#published.count && !stale)) return;
-    if (!this.#pace.may(nowMs)) return;
-    this.#publishing = true;
-    try {
-      await this.#publish();
-      this.#published = { count, seen, atMs: nowMs };
-    } catch (cause) {
-      // A store that is out is told elsewhere, and the next turn tries again.
-      if (!(cause instanceof ManagementError)) {
-        const message = `refused clients are not told to other nodes: ${reasonOf(cause)}`;
-        this.#options.observe({ type: "warning", message, cause });
-      }
-    } finally {
-      this.#publishing = false;
-    }
+  tick(): Promise<void> {
+    return this.#news.tick();
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#timer);
+    this.#news[Symbol.dispose]();
   }
 
-  async #publish(): Promise<void> {
-    const { region, node, view, records } = this.#options;
-    const fields = { [clientsField]: printed(this.#own()) };
-    if (view.get(systemTypes.Setting, this.#id) === undefined) {
-      try {
-        await records.create(systemTypes.Setting, { kind, region, node }, fields, [], {
-          id: this.#id,
-        });
-        return;
-      } catch (error) {
-        if (!(error instanceof ManagementError) || error.code !== "conflict") throw error;
-      }
-    }
-    await records.change(systemTypes.Setting, this.#id, () => fields, []);
+  #isNew(): boolean {
+    const { refused, clock } = this.#options;
+    // How often a client came is no news for a while.
+    const stale =
+      refused.seen !== this.#published.seen &&
+      clock.monotonicMs() - this.#published.atMs >= recountMs;
+    return refused.count !== this.#published.count || stale;
   }
 
   /** This node's, with what it told before its last start. */
   #own(): readonly Entry[] {
-    const told = read(this.#options.view.get(systemTypes.Setting, this.#id)?.fields[clientsField]);
+    const told = read(this.#news.own);
     const now = this.#options.refused.list.map(
       ({ timeMs, reason, remote, fingerprint, subject, times, certificate }): Entry => ({
         ...{ timeMs, reason, remote, fingerprint, subject, times },

@@ -4,7 +4,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest
 import { fingerprintOf, subjectOf } from "../../certificates.ts";
 import { type Issued, selfSigned } from "../../pki.ts";
 import { TestAccess, type TestNode } from "../../testing/access.ts";
-import { PublishPace } from "./publish-pace.ts";
+import { PublishPace } from "../node-news.ts";
 
 const refusal = (code: string) => expect.objectContaining({ code });
 

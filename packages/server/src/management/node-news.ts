@@ -1,0 +1,135 @@
+import { ManagementError } from "@holdfast/admin";
+import { type Clock, systemIdentifier, systemTypes } from "@holdfast/engine";
+import type { NodeObserver } from "../events.ts";
+import { reasonOf } from "../start-error.ts";
+import type { Records } from "./records.ts";
+import type { SystemView } from "./system-view.ts";
+
+/** How long after the last time the next is allowed, at first and at most. */
+const firstMs = 1000;
+const mostMs = 60_000;
+
+/**
+ * How often a node tells others its news: at once after a quiet time, and ever more seldom while they keep coming, so that
+ * strangers cannot make it write.
+ */
+export class PublishPace {
+  #lastMs = Number.NEGATIVE_INFINITY;
+  #pauseMs = firstMs;
+
+  /** Whether it may now; then it counts as done. */
+  may(nowMs: number): boolean {
+    const sinceMs = nowMs - this.#lastMs;
+    if (sinceMs < this.#pauseMs) return false;
+    const quiet = sinceMs >= 2 * mostMs;
+    this.#pauseMs = quiet ? firstMs : Math.min(mostMs, this.#pauseMs * 2);
+    this.#lastMs = nowMs;
+    return true;
+  }
+}
+
+/** What a node's news stand on. */
+export interface NewsSite {
+  readonly region: string;
+  readonly node: string;
+  readonly view: Pick<SystemView, "documents" | "get">;
+  readonly records: Pick<Records, "create" | "change">;
+  readonly clock: Clock;
+  readonly observe: NodeObserver;
+}
+
+/** What a node tells, and when. */
+export interface News {
+  /** Of the records; each node has one. */
+  readonly kind: string;
+  readonly field: string;
+  /** What it is about, in the plural. */
+  readonly about: string;
+  readonly tickMs: number;
+  readonly isNew: () => boolean;
+  /** What is told, of bounded size, and what follows once it was. */
+  readonly next: () => { readonly text: string; readonly told?: () => void };
+}
+
+/** What each node of both regions tells of itself in a system record: an administrator asks one node. */
+export class NodeNews implements Disposable {
+  readonly #site: NewsSite;
+  readonly #news: News;
+  readonly #id: string;
+  readonly #timer: NodeJS.Timeout;
+  readonly #pace = new PublishPace();
+  #telling = false;
+
+  constructor(site: NewsSite, news: News) {
+    this.#site = site;
+    this.#news = news;
+    const { region, node } = site;
+    this.#id = systemIdentifier(systemTypes.Setting, `${news.kind}\0${region}\0${node}`);
+    this.#timer = setInterval(() => void this.tick(), news.tickMs).unref();
+  }
+
+  /** What this node told last, before its last start too. */
+  get own(): string | undefined {
+    return this.#site.view.get(systemTypes.Setting, this.#id)?.fields[this.#news.field];
+  }
+
+  /** What the other nodes told last. */
+  others(): readonly {
+    readonly region: string;
+    readonly node: string;
+    readonly text: string | undefined;
+  }[] {
+    const { kind, field } = this.#news;
+    return this.#site.view
+      .documents(systemTypes.Setting)
+      .filter(({ id, fixed, destroyed }) => {
+        return fixed["kind"] === kind && id !== this.#id && destroyed === undefined;
+      })
+      .map(({ fixed, fields }) => ({
+        region: fixed["region"] ?? "",
+        node: fixed["node"] ?? "",
+        text: fields[field],
+      }));
+  }
+
+  /** Tells the other nodes what is new, if it is time. */
+  async tick(): Promise<void> {
+    const { clock, observe } = this.#site;
+    const { isNew, next, about } = this.#news;
+    if (this.#telling || !isNew() || !this.#pace.may(clock.monotonicMs())) return;
+    this.#telling = true;
+    try {
+      const { text, told } = next();
+      await this.#tell(text);
+      told?.();
+    } catch (cause) {
+      // A store that is out is told elsewhere, and a later turn tries again.
+      if (!(cause instanceof ManagementError)) {
+        const message = `${about} are not told to other nodes: ${reasonOf(cause)}`;
+        observe({ type: "warning", message, cause });
+      }
+    } finally {
+      this.#telling = false;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+
+  async #tell(text: string): Promise<void> {
+    const { region, node, view, records } = this.#site;
+    const { kind, field } = this.#news;
+    const fields = { [field]: text };
+    const id = this.#id;
+    if (view.get(systemTypes.Setting, id) === undefined) {
+      try {
+        await records.create(systemTypes.Setting, { kind, region, node }, fields, [], { id });
+        return;
+      } catch (error) {
+        if (!(error instanceof ManagementError) || error.code !== "conflict") throw error;
+      }
+    }
+    await records.change(systemTypes.Setting, id, () => fields, []);
+  }
+}
