@@ -46,7 +46,7 @@ async function listener(limits: { strangers: number; strangersOfAddress: number 
     }
     return socket;
   };
-  return { strangers, refused, come };
+  return { strangers, refused, entered, come };
 }
 
 test("at an address's bound a silent one goes first, then the oldest", async () => {
@@ -71,4 +71,32 @@ test("at the bound of all, one of the address with the most goes", async () => {
   expect(lonely.closed).toBe(false);
   expect(refused).toEqual(["127.0.0.3"]);
   expect(strangers.size).toBe(4);
+});
+
+test("where every address has one, the newcomer stays", async () => {
+  const { refused, come } = await listener({ strangers: 2, strangersOfAddress: 2 });
+  await come("127.0.0.2");
+  await come("127.0.0.3");
+  const newcomer = await come("127.0.0.4");
+  await eventually(() => refused.length > 0);
+  expect(refused).toEqual(["127.0.0.2"]);
+  expect(newcomer.closed).toBe(false);
+});
+
+test("a flood that sends the beginning of a message is not looked through for each newcomer", async () => {
+  const { strangers, come, entered } = await listener({ strangers: 100, strangersOfAddress: 40 });
+  let looks = 0;
+  const looked = (socket: Socket | undefined) => {
+    const get = () => {
+      looks += 1;
+      return 1;
+    };
+    if (socket !== undefined) Object.defineProperty(socket, "bytesRead", { get });
+  };
+  for (let at = 0; at < 80; at += 1) {
+    await come("127.0.0.2");
+    looked(entered[at]);
+  }
+  expect(strangers.size).toBe(40);
+  expect(looks).toBeLessThanOrEqual(80);
 });

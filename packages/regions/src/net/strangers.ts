@@ -9,6 +9,41 @@ interface Stranger {
   cut: boolean;
 }
 
+/** Those of one origin, in order of arrival. */
+class Origin {
+  readonly #silent = new Set<Stranger>();
+  /** Were seen to have sent something: a flood of them is not looked through again and again. */
+  readonly #heard = new Set<Stranger>();
+
+  get size(): number {
+    return this.#silent.size + this.#heard.size;
+  }
+
+  add(stranger: Stranger): void {
+    this.#silent.add(stranger);
+  }
+
+  delete(stranger: Stranger): boolean {
+    return this.#silent.delete(stranger) || this.#heard.delete(stranger);
+  }
+
+  all(): Stranger[] {
+    return [...this.#heard, ...this.#silent];
+  }
+
+  /** The oldest that has sent nothing, or else the oldest; the newcomer has had no time to send anything. */
+  expendable(newcomer: Stranger): Stranger {
+    for (const stranger of this.#silent) {
+      if (stranger === newcomer) continue;
+      if (stranger.socket.bytesRead === 0) return stranger;
+      this.#silent.delete(stranger);
+      this.#heard.add(stranger);
+    }
+    const [oldest = newcomer] = this.#heard;
+    return oldest;
+  }
+}
+
 /** Bounds of connections that have not shown whose they are. */
 export interface StrangerLimits {
   readonly strangers: number;
@@ -35,8 +70,7 @@ const tooMany = "too many unfinished handshakes";
  */
 export class Strangers {
   readonly #limits: StrangerLimits;
-  /** By origin, in order of arrival. */
-  readonly #origins = new Map<string, Set<Stranger>>();
+  readonly #origins = new Map<string, Origin>();
   readonly #known = new WeakMap<Socket, Stranger>();
   readonly #refuse: (address: string, reason: string) => void;
   #size = 0;
@@ -55,13 +89,19 @@ export class Strangers {
     const address = socket.remoteAddress ?? "unknown";
     const stranger = { socket, address, port: socket.remotePort ?? 0, sinceMs: nowMs, cut: false };
     const origin = originOf(address);
-    const same = this.#origins.get(origin) ?? new Set();
-    this.#origins.set(origin, same.add(stranger));
+    const same = this.#origins.get(origin) ?? new Origin();
+    this.#origins.set(origin, same);
+    same.add(stranger);
     this.#known.set(socket, stranger);
     this.#size += 1;
     socket.once("close", () => this.#drop(stranger));
-    if (same.size > this.#limits.strangersOfAddress) this.#cutOneOf(same, stranger);
-    else if (this.#size > this.#limits.strangers) this.#cutOneOf(this.#largest(), stranger);
+    const crowded =
+      same.size > this.#limits.strangersOfAddress
+        ? same
+        : this.#size > this.#limits.strangers
+          ? this.#largest()
+          : undefined;
+    if (crowded !== undefined) this.#cut(crowded.expendable(stranger), tooMany);
   }
 
   /** It is known whose connection it is, or it has failed. False when it was cut before, or has left already. */
@@ -78,15 +118,16 @@ export class Strangers {
   /** Cuts those that have taken too long: a handshake's own time-out starts again at every byte. */
   sweep(nowMs: number): void {
     for (const same of [...this.#origins.values()]) {
-      for (const stranger of [...same]) {
-        if (nowMs - stranger.sinceMs <= this.#limits.handshakeMs) break;
+      for (const stranger of same.all()) {
+        if (nowMs - stranger.sinceMs <= this.#limits.handshakeMs) continue;
         this.#cut(stranger, "the TLS handshake took too long");
       }
     }
   }
 
   close(): void {
-    for (const same of this.#origins.values()) for (const { socket } of same) socket.destroy();
+    for (const same of this.#origins.values())
+      for (const { socket } of same.all()) socket.destroy();
     this.#origins.clear();
     this.#size = 0;
   }
@@ -96,24 +137,10 @@ export class Strangers {
     return this.#known.get(socket) ?? this.#known.get(raw as Socket);
   }
 
-  #largest(): ReadonlySet<Stranger> {
-    let largest: ReadonlySet<Stranger> = new Set();
+  #largest(): Origin {
+    let largest = new Origin();
     for (const same of this.#origins.values()) if (same.size > largest.size) largest = same;
     return largest;
-  }
-
-  /** The newcomer has had no time to send anything. */
-  #cutOneOf(same: ReadonlySet<Stranger>, newcomer: Stranger): void {
-    let oldest: Stranger | undefined;
-    for (const stranger of same) {
-      if (stranger === newcomer) continue;
-      oldest ??= stranger;
-      if (stranger.socket.bytesRead === 0) {
-        this.#cut(stranger, tooMany);
-        return;
-      }
-    }
-    this.#cut(oldest ?? newcomer, tooMany);
   }
 
   #cut(stranger: Stranger, reason: string): void {
