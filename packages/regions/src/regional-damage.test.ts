@@ -73,3 +73,32 @@ test("a record of a newer format is never answered with another region's copy, n
   expect((await time.until(get(a.store, fine)))?.object).toEqual(fine);
   expect(await a.own.quarantined()).toBe(0);
 });
+
+test("two regions that both lose their leases at once, and cannot be levelled, do not wait for each other", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time } = regions;
+  const serving = () => [a, b].map(({ store }) => store.serving().from);
+  for (const { own } of [a, b]) {
+    own.setState("none");
+    own.setState("full");
+  }
+  await time.pass(200);
+  expect(serving()).toEqual(["remote", "remote"]);
+  // No client asks: where neither serves, listeners are shut.
+  await time.pass(20_000);
+  expect(serving()).toContain("local");
+  const key = newKey(regions);
+  for (const { store } of [a, b]) {
+    await time.until(
+      store.commit(instance, [creation({ ...key, uniqueIdentifier: regions.id() })], []),
+    );
+  }
+});
+
+test("a region whose store is not level goes on waiting for one that serves", async () => {
+  const { a, b, time } = await regionsWithInstance();
+  a.own.setState("none");
+  a.own.setState("full");
+  await time.pass(60_000);
+  expect([a, b].map(({ store }) => store.serving().from)).toEqual(["remote", "local"]);
+});

@@ -48,6 +48,8 @@ export class ServingWatch {
   readonly #running = new Map<Task, Promise<void>>();
   /** When each region was last heard to be what it was taken for; none of a region that is not up. */
   readonly #met = new Map<Peer, number>();
+  /** Since when each region that this one's clients would be served from has said that it does not serve. */
+  readonly #idle = new Map<Peer, number>();
   /** When each region was last asked, whatever came of it. */
   readonly #asked = new Map<Peer, number>();
   readonly #over = new AbortController();
@@ -141,7 +143,9 @@ export class ServingWatch {
   #look(): void {
     const { own, peers, records } = this.#options;
     for (const peer of peers) {
-      if (peer.state() !== "up") this.#met.delete(peer);
+      if (peer.state() === "up") continue;
+      this.#met.delete(peer);
+      this.#idle.delete(peer);
     }
     this.#apply({ type: "retired", retired: records.isRetired(records.region) });
     this.#apply({ type: "others", others: this.#others() });
@@ -235,8 +239,10 @@ export class ServingWatch {
   async #hello(peer: Peer): Promise<void> {
     const { records, timers } = this.#options;
     try {
-      records.heard(await peer.hello());
+      const hello = await peer.hello();
+      records.heard(hello);
       if (peer.state() === "up") this.#met.set(peer, timers.monotonicMs());
+      this.#noteIdle(peer, hello.serving);
     } catch (error) {
       failureIn(error);
       return;
@@ -244,6 +250,15 @@ export class ServingWatch {
       this.#asked.set(peer, timers.monotonicMs());
     }
     if (records.isRetired(records.region)) await this.#keepRetired(peer);
+  }
+
+  /** Regions that wait for each other would serve nobody: whoever was told so twice goes on as in a cut. */
+  #noteIdle(peer: Peer, serves: boolean): void {
+    const now = this.#options.timers.monotonicMs();
+    if (serves || this.now().from !== "remote") this.#idle.delete(peer);
+    else if (!this.#idle.has(peer)) this.#idle.set(peer, now);
+    const long = (other: Peer) => now - (this.#idle.get(other) ?? now) >= helloMs;
+    if (this.#met.has(peer) && [...this.#met.keys()].every(long)) this.#apply({ type: "refused" });
   }
 
   /** Writes down what the other region said, so that it holds after a restart in a cut too. */
