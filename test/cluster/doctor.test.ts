@@ -186,7 +186,7 @@ test("instance delete asks before any key becomes unreadable", async () => {
   const refused = await run();
   expect(refused).toMatchObject({ code: 6, out: "" });
   expect(refused.err).toMatch(
-    /keys that are not destroyed exist: 1 PreActive in region a;.*never be decrypted again\. Nothing was deleted: destroy them first, or delete with --force --name kept\n$/,
+    /keys that are not destroyed exist: 1 Pre-Active in region a;.*never be decrypted again\. Nothing was deleted: destroy them first, or delete with --force --name kept\n$/,
   );
   expect(await run("--force")).toMatchObject({ code: 2, out: "" });
   expect(await run("--force", "--name", "other")).toMatchObject({ code: 2, out: "" });
