@@ -1,22 +1,11 @@
 import { systemInstance } from "@holdfast/engine";
 import { expect, test } from "vitest";
-import { changedRegion, type RegionTools, retireRegion } from "./region-operations.ts";
+import { changedRegion, retireRegion } from "./region-operations.ts";
 import { rejoinRegion } from "./rejoin.ts";
 import { adding, instance, must, newKey, put, regionsWithInstance } from "./test-keys.ts";
-import { copyOf, type TestRegion, type TestRegions } from "./test-regions.ts";
+import { copyOf, type TestRegion, toolsOf } from "./test-regions.ts";
 
 const fact = { time: 9, region: "b" };
-
-function toolsOf({ time }: TestRegions, { name, own, other, events }: TestRegion): RegionTools {
-  return {
-    region: name,
-    own,
-    peers: [other.peer],
-    timers: time,
-    ids: { uuid: () => "", randomBytes: (length) => new Uint8Array(length) },
-    observe: (event) => events.push(event),
-  };
-}
 
 /**
  * Stops a node of a region before its next commit to the own store: everything is decided by then. Answers when it is

@@ -1,13 +1,7 @@
 import { StoreUnavailable, systemInstance } from "@holdfast/engine";
 import { groupItem, sampleRegister } from "@holdfast/engine/conformance";
 import { describe, expect, test } from "vitest";
-import {
-  changedRegion,
-  entryOf,
-  RegionRefused,
-  type RegionTools,
-  retireRegion,
-} from "./region-operations.ts";
+import { changedRegion, entryOf, RegionRefused, retireRegion } from "./region-operations.ts";
 import { regionIdentifier } from "./region-records.ts";
 import { rejoinRegion } from "./rejoin.ts";
 import {
@@ -20,20 +14,9 @@ import {
   put,
   regionsWithInstance,
 } from "./test-keys.ts";
-import { copyOf, type TestRegion, type TestRegions } from "./test-regions.ts";
+import { copyOf, toolsOf } from "./test-regions.ts";
 
 const fact = { time: 9, region: "b" };
-
-function toolsOf({ time }: TestRegions, { name, own, other, events }: TestRegion): RegionTools {
-  return {
-    region: name,
-    own,
-    peers: [other.peer],
-    timers: time,
-    ids: { uuid: () => "", randomBytes: (length) => new Uint8Array(length) },
-    observe: (event) => events.push(event),
-  };
-}
 
 /** Region a was lost, and b's operator retired it; the link is still cut. */
 async function retired() {

@@ -9,6 +9,7 @@ import type { Opens } from "./heal.ts";
 import { mergeInto } from "./merge.ts";
 import { PeerService } from "./peer-service.ts";
 import type { Peer, PeerState, PeerStore } from "./ports.ts";
+import type { RegionTools } from "./region-operations.ts";
 import { RegionalStore, type RegionalStoreOptions } from "./regional-store.ts";
 import { TestTime } from "./test-time.ts";
 
@@ -214,4 +215,19 @@ export async function copyOf(
 ): Promise<ManagedObject | undefined> {
   const [copy] = await own.read(instance, [uniqueIdentifier]);
   return copy?.object;
+}
+
+/** What operations on regions need, at a region. */
+export function toolsOf(
+  { time }: TestRegions,
+  { name, own, other, events }: TestRegion,
+): RegionTools {
+  return {
+    region: name,
+    own,
+    peers: [other.peer],
+    timers: time,
+    ids: { uuid: () => "", randomBytes: (length) => new Uint8Array(length) },
+    observe: (event) => events.push(event),
+  };
 }

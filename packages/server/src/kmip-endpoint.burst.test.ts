@@ -1,4 +1,4 @@
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   ask,
   connectTls,
@@ -7,19 +7,13 @@ import {
   message,
   receive,
   startEndpoint,
-  type TestPki,
   testInstances,
   until,
 } from "./testing/endpoint.ts";
 
-let pki: TestPki;
+const pki = await makePki();
 /** Identifier of the instance that `pki.pinned` opens. */
-let busy: string | undefined;
-
-beforeAll(async () => {
-  pki = await makePki();
-  busy = testInstances(pki).find(({ name }) => name === "pinned")?.id;
-});
+const busy = testInstances(pki).find(({ name }) => name === "pinned")?.id;
 
 test("one instance's burst makes no other instance wait, and all of it is answered", async () => {
   let release = (): void => undefined;

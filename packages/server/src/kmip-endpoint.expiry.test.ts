@@ -1,4 +1,4 @@
-import { beforeAll, expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "./system.ts";
 import {
   ask,
@@ -8,7 +8,6 @@ import {
   message,
   receive,
   startEndpoint,
-  type TestPki,
   until,
   untilClosed,
 } from "./testing/endpoint.ts";
@@ -16,10 +15,7 @@ import { Trust } from "./trust.ts";
 
 const dayMs = 86_400_000;
 
-let pki: TestPki;
-beforeAll(async () => {
-  pki = await makePki();
-});
+const pki = await makePki();
 
 /** Ends one request and begins the next in one write, so that the connection is never idle. */
 function busy(socket: Awaited<ReturnType<typeof connectTls>>): () => number {

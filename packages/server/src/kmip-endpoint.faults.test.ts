@@ -1,23 +1,19 @@
 import { execFile } from "node:child_process";
 import { connect as connectTcp } from "node:net";
 import { connect } from "node:tls";
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   issueServer,
   makePki,
   type RunningEndpoint,
   startEndpoint,
-  type TestPki,
   tlsSettings,
   until,
   untilClosed,
 } from "./testing/endpoint.ts";
 import { readIdentity } from "./tls.ts";
 
-let pki: TestPki;
-beforeAll(async () => {
-  pki = await makePki();
-});
+const pki = await makePki();
 
 async function come({ port }: RunningEndpoint, options: object): Promise<void> {
   const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false, ...options });

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   ask,
   connectPlain,
@@ -7,16 +7,12 @@ import {
   makePki,
   message,
   startEndpoint,
-  type TestPki,
   until,
   untilClosed,
 } from "./testing/endpoint.ts";
 
 const seed = 5696;
-let pki: TestPki;
-beforeAll(async () => {
-  pki = await makePki();
-});
+const pki = await makePki();
 
 /** Bytes that look like messages at their beginning, or not at all. */
 const stream = fc.array(

@@ -1,21 +1,11 @@
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { Client } from "./connection.ts";
 import { loadInstances } from "./instances.ts";
 import { hashPassword } from "./passwords.ts";
-import {
-  ask,
-  connectTls,
-  makePki,
-  message,
-  startEndpoint,
-  type TestPki,
-} from "./testing/endpoint.ts";
+import { ask, connectTls, makePki, message, startEndpoint } from "./testing/endpoint.ts";
 import { Trust } from "./trust.ts";
 
-let pki: TestPki;
-beforeAll(async () => {
-  pki = await makePki();
-});
+const pki = await makePki();
 
 test("a wrong password is told with the user's name, shortened, and never the password", async () => {
   const users = [{ name: "vc", passwordHash: await hashPassword("right") }];

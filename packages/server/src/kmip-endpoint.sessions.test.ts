@@ -1,21 +1,17 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   ask,
   connectTls,
   makePki,
   message,
   startEndpoint,
-  type TestPki,
   tlsSettings,
 } from "./testing/endpoint.ts";
 import { readIdentity } from "./tls.ts";
 
-let pki: TestPki;
-beforeAll(async () => {
-  pki = await makePki();
-});
+const pki = await makePki();
 
 async function openssl(given: readonly string[]): Promise<string> {
   const run = promisify(execFile)("openssl", given);

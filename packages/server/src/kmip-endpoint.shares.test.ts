@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { beforeAll, expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import {
   ask,
   connectPlain,
@@ -8,15 +8,11 @@ import {
   makePki,
   message,
   startEndpoint,
-  type TestPki,
   until,
   untilClosed,
 } from "./testing/endpoint.ts";
 
-let pki: TestPki;
-beforeAll(async () => {
-  pki = await makePki();
-});
+const pki = await makePki();
 
 /** Connects again and again with as many as told, each of which gets the same first bytes and no more. */
 async function flood(port: number, count: number, bytes?: Buffer): Promise<readonly Socket[]> {

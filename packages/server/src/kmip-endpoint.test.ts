@@ -2,7 +2,7 @@ import "reflect-metadata";
 import { webcrypto } from "node:crypto";
 import { once } from "node:events";
 import { X509CertificateGenerator } from "@peculiar/x509";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { Client } from "./connection.ts";
 import { loadInstances } from "./instances.ts";
 import { hashPassword } from "./passwords.ts";
@@ -27,10 +27,7 @@ import {
 import { readIdentity } from "./tls.ts";
 import { Trust } from "./trust.ts";
 
-let pki: TestPki;
-beforeAll(async () => {
-  pki = await makePki();
-});
+const pki = await makePki();
 
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { systemClock } from "./system.ts";
 import {
   ask,
@@ -20,10 +20,7 @@ import {
 import { readIdentity } from "./tls.ts";
 import { Trust } from "./trust.ts";
 
-let pki: TestPki;
-beforeAll(async () => {
-  pki = await makePki();
-});
+const pki = await makePki();
 
 const versions = ["TLSv1.2", "TLSv1.3"] as const;
 const only = (version: (typeof versions)[number]) => ({ minVersion: version, maxVersion: version });

@@ -6,7 +6,7 @@ import {
   CRLDistributionPointsExtension,
   X509CertificateGenerator,
 } from "@peculiar/x509";
-import { beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { loadInstances } from "./instances.ts";
 import { type Issued, selfSigned } from "./pki.ts";
 import { purposes } from "./purposes.ts";
@@ -19,7 +19,6 @@ import {
   message,
   startEndpoint,
   startRelay,
-  type TestPki,
   tlsSettings,
   until,
   untilClosed,
@@ -32,10 +31,7 @@ import { Trust } from "./trust.ts";
  * has those of messages and objects, and `test/cluster/region-load.test.ts` those that need a whole region (26, 29).
  */
 
-let pki: TestPki;
-beforeAll(async () => {
-  pki = await makePki();
-});
+const pki = await makePki();
 
 const since = () => ({ notBeforeMs: Date.now() - 1000, days: 1 });
 
