@@ -111,16 +111,16 @@ test("a shredded instance is shown as shredded everywhere, and as open again aft
   });
   const report = await admin.call("reportRoots", {});
   expect(report.items.find(({ instance }) => instance === id)?.state).toBe("shredded");
-  expect((await admin.call("readStatus", {})).closed).toEqual([
+  expect((await admin.call("readStatus", {})).closedInstances).toEqual([
     { instance: "tenant", state: "shredded", reason: root.regions["a"]?.reason },
   ]);
   expect(await metric()).toBe("1");
-  await untilChecks("root of trust", /^failed: the keys of 1 instances are in state shredded/);
+  await untilChecks("root of trust", /^failed: the keys of 1 instance are in state shredded/);
 
   await admin.call("revalidateRoot", { params });
   await until("it is open", async () => (await read()).status === "Installed", patienceMs);
   expect((await admin.call("readRoot", { params })).regions["a"]?.state).toBe("usable");
-  expect((await admin.call("readStatus", {})).closed).toEqual([]);
+  expect((await admin.call("readStatus", {})).closedInstances).toEqual([]);
   expect(await metric()).toBe("0");
 }, 300_000);
 

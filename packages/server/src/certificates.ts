@@ -45,11 +45,18 @@ export function subjectOf(certificate: X509Certificate): string {
   return (certificate.subject ?? "").replaceAll("\n", ", ").slice(0, 256);
 }
 
-/** Such as `RSA 2048` and `EC prime256v1`. */
+/** What people call the curves, where OpenSSL says otherwise. */
+const curves: Readonly<Record<string, string>> = {
+  prime256v1: "P-256",
+  secp384r1: "P-384",
+  secp521r1: "P-521",
+};
+
+/** Such as `RSA 2048` and `EC P-256`. */
 export function keyTypeOf({ publicKey }: X509Certificate): string {
   const { modulusLength, namedCurve } = publicKey.asymmetricKeyDetails ?? {};
   const type = (publicKey.asymmetricKeyType ?? "unknown").toUpperCase();
-  return `${type} ${modulusLength ?? namedCurve ?? ""}`.trim();
+  return `${type} ${modulusLength ?? curves[namedCurve ?? ""] ?? namedCurve ?? ""}`.trim();
 }
 
 /** SHA-256 of a certificate, lower-case hex. */

@@ -104,7 +104,7 @@ const serverCertificate = z
     node: z.string(),
     asked: z.boolean().describe("Whether the node itself answers; else it told this at `toldAt`."),
     toldAt: time,
-    keyType: z.string().meta({ examples: ["RSA 2048", "EC prime256v1"] }),
+    keyType: z.string().meta({ examples: ["RSA 2048", "EC P-256"] }),
     subject: z.string(),
     names: z.array(z.string()).describe("DNS names and IP addresses of the server."),
     notBefore: time,

@@ -31,7 +31,7 @@ export const systemRoutes = {
         z.object({ region, state: z.string(), reason: z.string(), behind: z.number().optional() }),
       ),
       rootOfTrust: z.string(),
-      closed: z
+      closedInstances: z
         .array(z.object({ instance: z.string(), state: rootState, reason: z.string() }))
         .describe("Instances whose root key this region cannot use, or whose keys were shredded."),
       certificates: z.array(z.object({ what: z.string(), notAfter: time })),

@@ -65,9 +65,12 @@ export class Circuit<Link extends LinkState> {
   }
 
   #reasons(up: boolean): string {
-    return this.#links
-      .filter((link) => link.alive === up)
-      .map((link) => `${link.address}: ${link.reason}`)
+    const links = this.#links.filter((link) => link.alive === up);
+    return [...new Set(links.map(({ reason }) => reason))]
+      .map((reason) => {
+        const those = links.filter((link) => link.reason === reason);
+        return `${those.map(({ address }) => address).join(", ")}: ${reason}`;
+      })
       .join("; ");
   }
 

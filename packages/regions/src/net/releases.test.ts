@@ -226,6 +226,7 @@ test.each([
     "it closed the connection before the TLS handshake ended",
   ],
   ["read ECONNRESET", "the connection was broken off"],
+  ["Connection dropped", "the connection was broken off"],
   ["certificate has expired", "certificate has expired"],
 ])("that no connection came about is told in plain words: %s", (words, reason) => {
   const details = `No connection established. Last error: Error: ${words}. Resolution note: `;

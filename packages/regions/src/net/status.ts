@@ -169,7 +169,7 @@ const connectionFaults: readonly (readonly [RegExp, string])[] = [
     /socket disconnected before secure TLS/,
     "it closed the connection before the TLS handshake ended",
   ],
-  [/\b(ECONNRESET|EPIPE)\b|socket hang up/, "the connection was broken off"],
+  [/\b(ECONNRESET|EPIPE)\b|socket hang up|\bConnection dropped\b/, "the connection was broken off"],
 ];
 
 /** The first that fits; else what grpc-js wraps into its own words. */

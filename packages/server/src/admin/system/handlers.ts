@@ -109,7 +109,7 @@ async function status(sources: SystemSources): Promise<Status> {
       }),
     ),
     rootOfTrust: lineOf(lines, "root of trust") ?? "",
-    closed: closedInstances(sources),
+    closedInstances: closedInstances(sources),
     certificates: certificates().map(({ kind, owner, subject, keyType, notAfterMs }) => ({
       what: `${kind} ${owner}: ${subject}${keyType === undefined ? "" : ` (${keyType})`}`,
       notAfter: new Date(notAfterMs).toISOString(),
@@ -118,7 +118,7 @@ async function status(sources: SystemSources): Promise<Status> {
 }
 
 /** Instances whose root key this region cannot use, or whose keys were shredded: so many at most. */
-function closedInstances({ view, config }: SystemSources): Status["closed"] {
+function closedInstances({ view, config }: SystemSources): Status["closedInstances"] {
   const found = view.documents(systemTypes.Instance).flatMap((document) => {
     if (document.destroyed !== undefined) return [];
     const { state, reason } = rootStatusOf(document, config.region, config.rootOfTrust.type);

@@ -81,7 +81,7 @@ export async function leaderChecks(sources: SystemSources): Promise<Check[]> {
   const gone = `${masters - answering} of ${masters} lock masters do not answer`;
   const all =
     answering === masters
-      ? ok("lock masters", `all ${masters} answer`)
+      ? ok("lock masters", masters === 1 ? "the one answers" : `all ${masters} answer`)
       : answering > masters / 2
         ? warning("lock masters", gone, mend)
         : failed("lock masters", `${gone}: nobody can be elected`, mend);
@@ -217,7 +217,7 @@ export function rootChecks({ readings, healthLines }: SystemSources): Check[] {
       : [
           failed(
             name,
-            `the keys of ${count} instances are in state ${state}`,
+            `the keys of ${count} ${count === 1 ? "instance" : "instances"} are in state ${state}`,
             rootMends[state] ?? "look at the instance",
           ),
         ],

@@ -62,7 +62,7 @@ test("every node lists the certificates of all nodes, with both fingerprints", a
     notAfter: leaf.validToDate.toISOString(),
   });
   expect(b.list()).toMatchObject([
-    { region: "a", node: "a1", asked: false, keyType: "EC prime256v1", ...of(elliptic) },
+    { region: "a", node: "a1", asked: false, keyType: "EC P-256", ...of(elliptic) },
     { region: "a", node: "a1", asked: false, keyType: "RSA 2048", ...of(rsa) },
     { region: "b", node: "b1", asked: true, keyType: "RSA 2048", ...of(rsa) },
   ]);
