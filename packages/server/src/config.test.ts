@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { configLoader, loadConfig, parseConfig } from "./config.ts";
+import { loadConfig, parseConfig } from "./config.ts";
 import { StartError } from "./start-error.ts";
 
 const hash = `scrypt$32768$8$1$${"s".repeat(22)}$${"h".repeat(43)}`;
@@ -322,18 +322,4 @@ instances:
     writeFileSync(join(folder, "a.yaml"), least);
     expect(loadConfig(join(folder, "a.yaml")).region).toBe("eu-de");
   });
-});
-
-test("a file that is read again and again is validated when it has changed", () => {
-  const path = join(mkdtempSync(join(tmpdir(), "holdfast-config-")), "node.yaml");
-  const load = configLoader(path);
-  expect(load).toThrow("no such file");
-  writeFileSync(path, least);
-  const first = load();
-  expect(first).toEqual(loadConfig(path));
-  expect(load()).toBe(first);
-  writeFileSync(path, least.replace("node: a1", "node: a2"));
-  expect(load().node).toBe("a2");
-  writeFileSync(path, "region: [");
-  expect(load).toThrow("not YAML");
 });

@@ -7,19 +7,12 @@ import { type Config, configTable } from "./config-table.ts";
 import { type SettingRows, schemaOf } from "./setting.ts";
 import { codeOf, reasonOf, StartError } from "./start-error.ts";
 
+/** Made once: making it takes longer than a file's validation. */
+const configSchema = schemaOf(configTable);
+
 /** Reads and validates a node's configuration; throws a `StartError` with one line a fault. */
 export function loadConfig(path: string): Config {
   return parseConfig(readConfigFile(path), path);
-}
-
-/** Reads a node's configuration again and again; one that has not changed is not validated again. */
-export function configLoader(path: string): () => Config {
-  let known: { readonly text: string; readonly config: Config } | undefined;
-  return () => {
-    const text = readConfigFile(path);
-    if (known?.text !== text) known = { text, config: parseConfig(text, path) };
-    return known.config;
-  };
 }
 
 /** Validates the text of a configuration; `path` is named in faults and is where relative paths start. */
@@ -32,7 +25,7 @@ export function parseConfig(text: string, path: string): Config {
     throw new StartError(`${path}:${line}: not YAML: ${reasonOf(broken)}`);
   }
   const source = { path, document, lines };
-  const parsed = schemaOf(configTable).safeParse(toValue(source), { reportInput: true });
+  const parsed = configSchema.safeParse(toValue(source), { reportInput: true });
   if (!parsed.success) throw refusal(source, parsed.error.issues.flatMap(faultsOf));
   const config = parsed.data;
   const faults = crossFaults(config);

@@ -14,7 +14,6 @@ import type { SystemSources } from "./admin/system/sources.ts";
 import { withCallEvidence } from "./audit/call-evidence.ts";
 import type { CertificateFiles } from "./certificate-files.ts";
 import { readText } from "./certificates.ts";
-import { configLoader } from "./config.ts";
 import type { SystemView } from "./management/system-view.ts";
 import type { NodeReadings } from "./metric-row.ts";
 import { clock, ids, type Parts } from "./node-parts.ts";
@@ -99,8 +98,17 @@ function ownHandlers(
   { own, peers, clocks, readings, lockMasters, view }: AdminParts,
 ): ReturnType<typeof systemHandlers> {
   const healthLines = () => health.report().lines;
-  const file = { config, configFile, loadConfig: configLoader(configFile) };
-  const about = { ...file, healthLines, own, peers, clocks, readings, lockMasters, view };
+  const about = {
+    config,
+    configFile,
+    healthLines,
+    own,
+    peers,
+    clocks,
+    readings,
+    lockMasters,
+    view,
+  };
   return systemHandlers({ ...about, ...clock });
 }
 

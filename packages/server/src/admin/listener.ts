@@ -49,7 +49,7 @@ const runningMax = 64;
 /** Followers at the same time; each one asks the store. */
 const streamsMax = 32;
 /** Requests with a body of many megabytes at the same time, from its first byte on. */
-const largeMax = 4;
+const largeMax = 2;
 
 const securityHeaders = {
   "cache-control": "no-store",

@@ -1,6 +1,7 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { systemTypes } from "@holdfast/engine";
+import { loadConfig } from "../../config.ts";
 import { reasonOf } from "../../start-error.ts";
 import { warningsOf } from "../../warnings.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
@@ -11,7 +12,6 @@ const lowDisk = 0.1;
 /** The configuration file as it lies there now. */
 export function configurationChecks({
   configFile,
-  loadConfig,
   config,
   readings,
   wallMs,
@@ -24,7 +24,7 @@ export function configurationChecks({
       warning(name, `${message}${inWords(fields)}`, "see docs/configuration.md"),
     );
   try {
-    const now = loadConfig();
+    const now = loadConfig(configFile);
     const same = JSON.stringify(withoutInstances(now)) === JSON.stringify(withoutInstances(config));
     const { region, node } = readings.build;
     const state = same

@@ -9,8 +9,6 @@ import type { NodeReadings } from "../../metric-row.ts";
 /** What the node is asked about itself with. */
 export interface SystemSources {
   readonly configFile: string;
-  /** What the file says now. */
-  readonly loadConfig: () => Config;
   readonly config: Config;
   readonly readings: NodeReadings;
   /** Lines of `/readyz?verbose`. */
