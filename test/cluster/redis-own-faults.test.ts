@@ -88,7 +88,7 @@ describe("a fail-over", () => {
       return stored?.reserved === operation;
     });
     expect(await store.reservations()).toMatchObject([{ operation, ids: [uniqueIdentifier] }]);
-    expect(await store.levels()).toEqual({ asked, reached: asked });
+    expect(await store.levels()).toEqual({ asked, reached: asked, lost: 0 });
     expect(await store.cursor(3, "b")).toEqual(cursor);
     expect(await store.newEpoch()).toBe(epoch + 1);
     expect(await failureOf(store.setLevel(asked, epoch))).toBe("deposed");
@@ -135,6 +135,7 @@ describe("a frozen replica", () => {
       () => store.release(instance, "one"),
       () => store.newEpoch(),
       () => store.askLevel(),
+      () => store.loseLevel(),
       () => store.setLevel(1, 1),
       () => store.setCursor(0, "b", { replicationId: "x", number: 1 }, 1),
       () => store.quarantine(instance, after.uniqueIdentifier, "x", {}),

@@ -73,6 +73,7 @@ describe("a full memory", () => {
 
     const epoch = await store.newEpoch();
     await store.setLevel(await store.askLevel(), epoch);
+    await store.loseLevel();
     await store.setCursor(0, "b", { replicationId: "a-run", number: 1 }, epoch);
     const { base } = (await store.audit.standings())[0] ?? {};
     if (base === undefined) throw new Error("no standing");
@@ -110,6 +111,13 @@ describe("a full memory", () => {
     await expect(
       store.commit(instance, [{ kind: "update", before: tomb, after: named }], []),
     ).rejects.toMatchObject({ failure: "full" });
+    const fresh = sampleObject(instance, randomUUID());
+    await expect(
+      store.commit(instance, [{ kind: "create", after: fresh }], []),
+    ).rejects.toMatchObject({ failure: "full" });
+    // Nothing of it is written: whoever was refused may have it made elsewhere.
+    const ids = [tomb.object.uniqueIdentifier, fresh.uniqueIdentifier];
+    expect(await store.read(instance, ids)).toEqual([tomb, undefined]);
     // One that replaces a value is taken where it comes from the other region.
     const after = { ...tomb.object, lastChange: tomb.object.lastChange + 1 };
     const replaced = [{ kind: "update", before: tomb, after }] as const;

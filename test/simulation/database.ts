@@ -5,6 +5,7 @@ import {
   type PeerCursor,
   partitionOf,
   type RecordsAnswer,
+  StoreUnavailable,
   systemInstance,
   type Tag,
 } from "@holdfast/engine";
@@ -72,10 +73,17 @@ type Holds = readonly Hold[];
 /** The keys of one Redis process, read by scripts and changed by them whole or not at all. */
 export class Tables {
   readonly #cells: Map<string, unknown>;
+  readonly #full: boolean;
   readonly #changed: [string, unknown, unknown][] = [];
 
-  constructor(cells: Map<string, unknown>) {
+  constructor(cells: Map<string, unknown>, full = false) {
     this.#cells = cells;
+    this.#full = full;
+  }
+
+  /** Refuses what needs memory where there is none, before anything is written. */
+  requireRoom(): void {
+    if (this.#full) throw new StoreUnavailable("full", "no room");
   }
 
   get<Value>(key: Key<Value>): Value | undefined {

@@ -95,6 +95,14 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "Redis killed": (world, random) => kill(world, random, false),
   "Redis killed, its last writes gone": (world, random) => kill(world, random, true),
+  "Redis full": (world, random) => {
+    const { region, processes } = random.pick(world.groups);
+    const set = (full: boolean): void => {
+      for (const process of processes) process.full = full;
+    };
+    set(true);
+    return { what: region, end: () => set(false) };
+  },
   "node frozen": (world, random) => {
     const { machine, lives } = random.pick(world.nodes);
     if (!lives || machine.frozen) return undefined;

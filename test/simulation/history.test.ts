@@ -4,7 +4,7 @@ import { type HistoryOptions, type HistoryResult, runHistory } from "./history.t
 
 /** Histories from seed 1 on of the product as it is. */
 const histories = 150;
-/** Within so many every planted fault shows; with today's code within 113. */
+/** Within so many every planted fault shows; with today's code within 47. */
 const faultyMax = 400;
 /** So long, on a machine that is busy with other things. */
 const longMs = 900_000;

@@ -172,8 +172,8 @@ function startLeader(
   const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe }));
   const duties = [
     new Levelling(own, readers),
-    new CatchUp(readers),
-    new DigestCheck(readers, 25_000),
+    new CatchUp(own, readers),
+    new DigestCheck(own, readers, 25_000),
     new ResolveReservations({ region, own, peers, timers }),
   ];
   new Leader({ lock: lock(life), own, timers, ids, observe, duties });

@@ -40,6 +40,8 @@ export class RedisProcess {
   /** Whose writes a replica repeats, and up to where. */
   source: RedisProcess | undefined;
   cells = new Map<string, unknown>();
+  /** It takes nothing that needs memory. */
+  full = false;
   #log: Entry[] = [];
   #durable = 0;
   #feeding = false;
@@ -76,7 +78,7 @@ export class RedisProcess {
 
   /** Runs a script whole. */
   execute<Value>(script: (tables: Tables) => Value): Value {
-    const tables = new Tables(this.cells);
+    const tables = new Tables(this.cells, this.full);
     const value = script(tables);
     const entry = tables.entry();
     if (entry.length > 0) {

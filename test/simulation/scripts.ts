@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import {
   type Change,
   type CommitOutcome,
@@ -56,6 +57,7 @@ export function tagOfObject(object: ManagedObject): string {
 
 /** All changes of one commit, or none; everything is checked before the first is written. */
 export function commit(tables: Tables, request: CommitRequest): Answer<CommitOutcome> {
+  if (!request.changes.every((change) => isBounded(change, request.options))) tables.requireRoom();
   requireGiven(tables, request.options.given);
   const partition = partitionOf(request.instance);
   const refusal =
@@ -69,6 +71,14 @@ export function commit(tables: Tables, request: CommitRequest): Answer<CommitOut
   const { operation } = request.options;
   if (operation !== undefined) end(tables, request.instance, operation);
   return { value: { kind: "committed" }, number: tables.counters(partition).promised };
+}
+
+/** Made in a full store too: a change of facts alone, or a joined one that lets no record grow. */
+function isBounded(change: Change, { joined }: OwnCommitOptions): boolean {
+  if (change.kind === "create") return false;
+  const { before, after } = change;
+  if (isDeepStrictEqual(before.object.registers, after.registers)) return true;
+  return joined === true && encodeRecord(after).length <= encodeRecord(before.object).length;
 }
 
 /** Refuses a change that rests on other system records than there are. */

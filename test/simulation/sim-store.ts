@@ -195,6 +195,7 @@ export class SimStore implements OwnStore {
     if (!strict && !this.#audits) return;
     await this.#change(
       (tables) => {
+        tables.requireRoom();
         this.#append(tables, instance, events);
         return { value: undefined, number: 0 };
       },
@@ -339,16 +340,12 @@ export class SimStore implements OwnStore {
     );
   }
 
-  async askLevel(): Promise<number> {
-    return this.#change(
-      (tables) => {
-        const levels = levelsIn(tables);
-        const asked = levels.asked + 1;
-        tables.set(keys.levels, { ...levels, asked });
-        return counted(tables, asked);
-      },
-      { partition: metaPartition },
-    );
+  askLevel(): Promise<number> {
+    return this.#wishLevel(() => ({}));
+  }
+
+  async loseLevel(): Promise<void> {
+    await this.#wishLevel((lost) => ({ lost }));
   }
 
   async levels(): Promise<Levels> {
@@ -386,6 +383,7 @@ export class SimStore implements OwnStore {
   ): Promise<void> {
     await this.#change(
       (tables) => {
+        tables.requireRoom();
         putAside(tables, { instance, id, copy, replacement });
         return counted(tables, undefined);
       },
@@ -395,6 +393,18 @@ export class SimStore implements OwnStore {
 
   async quarantined(): Promise<number> {
     return this.#covered((tables) => meta(tables, tables.get(keys.quarantine)?.length ?? 0));
+  }
+
+  #wishLevel(also: (asked: number) => Partial<Levels>): Promise<number> {
+    return this.#change(
+      (tables) => {
+        const levels = levelsIn(tables);
+        const asked = levels.asked + 1;
+        tables.set(keys.levels, { ...levels, asked, ...also(asked) });
+        return counted(tables, asked);
+      },
+      { partition: metaPartition },
+    );
   }
 
   #stored(tables: Tables, { object, tag, number, damaged }: Row): OwnStoredObject {
@@ -463,7 +473,7 @@ function meta<Value>(tables: Tables, value: Value): Found<Value> {
 }
 
 function levelsIn(tables: Tables): Levels {
-  return tables.get(keys.levels) ?? { asked: 0, reached: 0 };
+  return tables.get(keys.levels) ?? { asked: 0, reached: 0, lost: 0 };
 }
 
 function changedAfter(tables: Tables, partition: number, after: number): readonly Row[] {

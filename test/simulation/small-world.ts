@@ -43,7 +43,13 @@ export interface Plan {
 
 const pushTimeoutMs = 30;
 
-const local: Serving = { from: "local", writes: true, reason: "own store", through: false };
+const local: Serving = {
+  from: "local",
+  writes: true,
+  reason: "own store",
+  through: false,
+  agrees: true,
+};
 
 /** Two regions in which one key is destroyed, activated, read and resolved, and the link may be cut, in any order. */
 export class SmallWorld {

@@ -104,6 +104,11 @@ export class NodeProcess implements AsyncDisposable {
     return (await this.#fetch("metrics")).text();
   }
 
+  /** What `/readyz?verbose` says, a line a part. */
+  async details(): Promise<readonly string[]> {
+    return (await (await this.#fetch("readyz?verbose")).text()).split("\n");
+  }
+
   #fetch(path: string): Promise<Response> {
     const signal = AbortSignal.timeout(answerMs);
     return fetch(`http://${this.host}:${this.http}/${path}`, { signal });

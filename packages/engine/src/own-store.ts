@@ -127,6 +127,8 @@ export interface PeerCursor {
 export interface Levels {
   readonly asked: number;
   readonly reached: number;
+  /** The wish of the last time that the store lost its level: an earlier one says nothing any more. */
+  readonly lost: number;
 }
 
 /**
@@ -193,6 +195,8 @@ export interface OwnStore extends ObjectStore {
 
   /** Asks the leader to level the store; answers the number of the wish. */
   askLevel(): Promise<number>;
+  /** The store could not take what another region has: no node takes it for level before it was levelled anew. */
+  loseLevel(): Promise<void>;
   levels(): Promise<Levels>;
   setLevel(reached: number, epoch: number): Promise<void>;
 

@@ -51,16 +51,20 @@ export class LeaderRecords {
   }
 
   /** See `OwnStore.askLevel`. */
-  async askLevel(): Promise<number> {
-    const { rest } = await this.#write("ask-level", sysPartition, [head, sysKeys.levels], []);
-    return Number(rest[0]);
+  askLevel(): Promise<number> {
+    return this.#wishLevel("0");
+  }
+
+  /** See `OwnStore.loseLevel`. */
+  async loseLevel(): Promise<void> {
+    await this.#wishLevel("1");
   }
 
   /** See `OwnStore.levels`. */
   async levels(): Promise<Levels> {
     const { tenure, rest } = await this.#answers.ask("levels", [head, sysKeys.levels], []);
     await this.#answers.coverAll(tenure);
-    return { asked: Number(rest[0]), reached: Number(rest[1]) };
+    return { asked: Number(rest[0]), reached: Number(rest[1]), lost: Number(rest[2]) };
   }
 
   /** See `OwnStore.setLevel`. */
@@ -91,6 +95,11 @@ export class LeaderRecords {
   assertEpoch(epoch: number): void {
     if (this.#epochOf === undefined || this.#epochOf === this.#tenures.storeId) return;
     throw new StoreUnavailable("deposed", `epoch ${epoch} is another store's`);
+  }
+
+  async #wishLevel(lost: "0" | "1"): Promise<number> {
+    const { rest } = await this.#write("ask-level", sysPartition, [head, sysKeys.levels], [lost]);
+    return Number(rest[0]);
   }
 
   async #fenced(

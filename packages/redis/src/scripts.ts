@@ -139,7 +139,9 @@ const rows = {
     keys: ["head", "levels"],
     more: false,
     results: committed,
-    ...runs("a node that starts needs it: one counter"),
+    ...runs(
+      "a node that starts needs it, and a full store is taken for level no more: two counters",
+    ),
   },
   "set-level": {
     keys: ["head", "epoch", "levels"],

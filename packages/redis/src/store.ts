@@ -197,6 +197,10 @@ export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {
     return this.#leader.askLevel();
   }
 
+  loseLevel(): Promise<void> {
+    return this.#leader.loseLevel();
+  }
+
   levels(): Promise<Levels> {
     return this.#leader.levels();
   }

@@ -9,6 +9,7 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import { refusalOf } from "./acceptable.ts";
+import { isFull } from "./full.ts";
 import { joinOpened, type OpenedJoin, type Opens, putBrokenAside } from "./heal.ts";
 import { type Ahead, clockAhead, join, settled, storedOf } from "./join.ts";
 import type { Timers } from "./ports.ts";
@@ -301,7 +302,7 @@ class InstanceMerge {
     const outcome = await this.#own
       .commit(this.#instance, changes, [], { joined: true })
       .catch((error: unknown) => {
-        if (error instanceof StoreUnavailable && error.failure === "full") return error;
+        if (isFull(error)) return error;
         throw error;
       });
     if (outcome instanceof StoreUnavailable) return await this.#writeFull(planned, outcome);

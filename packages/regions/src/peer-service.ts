@@ -17,12 +17,14 @@ import {
   StoreUnavailable,
   systemInstance,
 } from "@holdfast/engine";
+import { losingLevel } from "./full.ts";
 import { refuseShrinking } from "./growth.ts";
 import type { Opens } from "./heal.ts";
 import { type MergeResult, mergeInto } from "./merge.ts";
 import { OwnForOthers } from "./own-for-others.ts";
 import type { PeerHello, PeerStore, PushOutcome, Timers } from "./ports.ts";
 import type { RegionalStore } from "./regional-store.ts";
+import type { Serving } from "./serving.ts";
 
 export interface PeerServiceOptions {
   /** The region that answers. */
@@ -92,7 +94,9 @@ export class PeerService implements PeerStore {
     const { own, asking, timers, observe, opens, pushed } = this.#options;
     this.#refuseWhileLost();
     // Whoever pushes waits for a record that is held, so that the others of the batch need not.
-    const merged = await mergeInto(own, objects, { from: asking, timers, observe, opens });
+    const merged = await losingLevel(own, () =>
+      mergeInto(own, objects, { from: asking, timers, observe, opens }),
+    );
     const outcomes = merged.map(({ result }) => pushOutcomes[result]);
     pushed?.(objects.filter((_, at) => outcomes[at] === "durable"));
     return outcomes;
@@ -133,7 +137,7 @@ export class PeerService implements PeerStore {
     ids: readonly string[],
     operation: string,
   ): Promise<ReserveOutcome> {
-    this.#requireServing();
+    this.#requireAgreeing();
     return await this.#options.own.reserve(instance, ids, operation);
   }
 
@@ -178,21 +182,29 @@ export class PeerService implements PeerStore {
     throw new StoreUnavailable("noLease", `region ${region}: its store takes no changes now`);
   }
 
-  /** Only a region that serves from its own store, with writes, takes part in what it serves or agrees to for another. */
+  /** Only a region that serves from its own store, with writes, serves another. */
   #requireServing(): void {
     this.#refuseRetired();
     const { writes, reason } = this.#requireLocal();
     if (!writes) throw new StoreUnavailable("noLease", reason);
   }
 
-  #requireLocal() {
+  #requireAgreeing(): void {
+    this.#refuseRetired();
+    const serving = this.#options.store.serving();
+    if (!serving.agrees) throw this.#notLocal(serving);
+  }
+
+  #requireLocal(): Serving {
     const serving = this.#options.store.serving();
     if (serving.from === "local") return serving;
+    throw this.#notLocal(serving);
+  }
+
+  #notLocal({ reason }: Serving): StoreUnavailable {
     const { region } = this.#options;
-    throw new StoreUnavailable(
-      "noLease",
-      `region ${region} does not serve from its own store: ${serving.reason}`,
-    );
+    const message = `region ${region} does not serve from its own store: ${reason}`;
+    return new StoreUnavailable("noLease", message);
   }
 
   #refuseRetired(): void {

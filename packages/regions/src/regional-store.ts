@@ -17,6 +17,7 @@ import {
 import { agreedCommit } from "./agreed.ts";
 import { sitesInOrder } from "./agreement-site.ts";
 import { isOpen, readAside } from "./aside.ts";
+import { isFull } from "./full.ts";
 import { type CopySource, type Opens, openingCopy, replaceBroken } from "./heal.ts";
 import type { Peer, PeerState, Timers } from "./ports.ts";
 import { pushToAll } from "./push.ts";
@@ -163,6 +164,8 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
       try {
         return await this.commitOwn(instance, changes, audit);
       } catch (error) {
+        const work = (peer: Peer) => this.#commitAt(peer, instance, changes, audit);
+        if (isFull(error)) return await this.#elsewhere(error, work);
         this.#orRemote(error);
         again = true;
       }
@@ -229,6 +232,8 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
       try {
         return await this.#own.appendAudit(instance, events, strict);
       } catch (error) {
+        const work = (peer: Peer) => peer.remote.appendAudit(instance, events, strict);
+        if (isFull(error)) return await this.#elsewhere(error, work);
         this.#orRemote(error);
       }
     }
@@ -350,8 +355,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     again: boolean,
   ): Promise<CommitOutcome> {
     const peer = this.#requireServing();
-    const outcome = await peer.remote.commit(instance, changes, audit);
-    if (outcome.kind === "committed") return { ...outcome, regions: [peer.region] };
+    const outcome = await this.#commitAt(peer, instance, changes, audit);
     if (!again || outcome.kind !== "conflict") return outcome;
     // The first try's push may have been faster: every try sends the same bytes.
     const ids = changes.map(({ after }) => after.uniqueIdentifier);
@@ -359,6 +363,37 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     if (!areMade(changes, found)) return outcome;
     // It is there by the first try's push, and not known to be here.
     return { ...this.#acknowledged(false, []), regions: [peer.region] };
+  }
+
+  async #commitAt(
+    peer: Peer,
+    instance: string,
+    changes: readonly Change[],
+    audit: readonly AuditEvent[],
+  ): Promise<CommitOutcome> {
+    const outcome = await peer.remote.commit(instance, changes, audit);
+    return outcome.kind === "committed" ? { ...outcome, regions: [peer.region] } : outcome;
+  }
+
+  /**
+   * The own store has no room, and wrote nothing: another region that has room does the work. What this one cannot take
+   * of it ends its level, which is seen here before the client is told.
+   */
+  async #elsewhere<Result>(
+    full: StoreUnavailable,
+    work: (peer: Peer) => Promise<Result>,
+  ): Promise<Result> {
+    const peer = this.#servingPeer();
+    // Where both regions must have it, one is not enough.
+    if (peer === undefined || this.#options.peerAcknowledgement === "required") throw full;
+    try {
+      return await work(peer);
+    } catch (error) {
+      const { failure } = failureIn(error);
+      throw failure === "full" || failure === "noLease" ? full : error;
+    } finally {
+      await this.#watch.levelNow();
+    }
   }
 
   /** After a try at another region, which may have been done there, and pushed here before this one. */
@@ -381,10 +416,10 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     changes: readonly Change[],
     audit: readonly AuditEvent[],
   ): Promise<CommitOutcome> {
-    const { from, writes, reason } = this.#watch.now();
+    const { from, agrees, reason } = this.#watch.now();
     if (this.#isAlone()) return await this.commitOwn(instance, changes, audit);
     if (from === "none") throw new StoreUnavailable(this.#whyNone(), reason);
-    if (from !== "local" || !writes) throw new StoreUnavailable("noAgreement", reason);
+    if (!agrees) throw new StoreUnavailable("noAgreement", reason);
     const { region, timers, ids, observe } = this.#options;
     await this.#othersNow();
     // Of one moment: the regions that are asked, and what the store must still say of them.

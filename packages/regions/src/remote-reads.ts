@@ -7,8 +7,9 @@ import {
   type StoredObject,
   StoreUnavailable,
 } from "@holdfast/engine";
+import { isFull } from "./full.ts";
 import { storedOf } from "./join.ts";
-import type { Peer } from "./ports.ts";
+import type { Peer, PushOutcome } from "./ports.ts";
 import { type OwnCopy, readEach, unknownFormat } from "./read-each.ts";
 import { failureIn } from "./waiting.ts";
 
@@ -108,8 +109,15 @@ function elsewhere(answers: readonly Answer[], at: number): StoredObject | undef
   throw new StoreUnavailable("peerUnreachable", message);
 }
 
+/** Where the serving store has no room for it, the answer is as true without. */
 async function joinedThere(serving: Peer, stored: StoredObject): Promise<StoredObject> {
-  const [outcome] = await serving.push([stored.object]);
+  let outcome: PushOutcome | undefined;
+  try {
+    [outcome] = await serving.push([stored.object]);
+  } catch (error) {
+    if (isFull(error)) return stored;
+    throw error;
+  }
   if (outcome === "durable") return storedOf(stored.object);
   const message = `region ${serving.region}, which serves, did not take a record: ${outcome}`;
   throw new StoreUnavailable("peerUnreachable", message);

@@ -28,6 +28,8 @@ export interface ServingWatchOptions {
 }
 
 const tickMs = 100;
+/** How soon a node sees that the store lost its level. */
+const levelMs = 200;
 /** How old may be what the records of regions say. */
 const recordsMs = 1_000;
 /** How often a region that is up is asked whether it retired this one. */
@@ -57,6 +59,7 @@ export class ServingWatch {
   readonly #started: number;
   readonly #loop: Promise<void>;
   #recordsAt = longAgo;
+  #levelsAt = longAgo;
   #state: ServingState = servingAtStart;
   #serving: Serving;
 
@@ -99,6 +102,14 @@ export class ServingWatch {
   refused(): Serving {
     this.#apply({ type: "refused" });
     return this.now();
+  }
+
+  /** Looks at once whether the own store is still level. */
+  async levelNow(): Promise<void> {
+    // One that is under way may have looked too early.
+    await this.#running.get("level");
+    this.#task("level", () => this.#level());
+    await this.#running.get("level");
   }
 
   /** Calls `listener` at each change; answers how to stop that. */
@@ -185,8 +196,11 @@ export class ServingWatch {
     if (own.state() !== "none" && timers.monotonicMs() - this.#recordsAt >= recordsMs) {
       this.#task("records", () => this.#refresh());
     }
-    const { level, lease } = this.#state;
-    if (lease === "full" && !level) this.#task("level", () => this.#level());
+    const { level, lease, others } = this.#state;
+    // With nobody else there is nothing that it could lack.
+    if (lease !== "full" || (level && others === "absent")) return;
+    if (level && timers.monotonicMs() - this.#levelsAt < levelMs) return;
+    this.#task("level", () => this.#level());
   }
 
   /** One of each kind at a time. */
@@ -210,14 +224,15 @@ export class ServingWatch {
   }
 
   async #level(): Promise<void> {
-    const { own } = this.#options;
+    const { own, timers } = this.#options;
     const { outage } = this.#state;
     if (mustAskLevel(this.#state)) {
       const wish = await own.askLevel();
-      this.#apply({ type: "levels", outage, wish, reached: 0 });
+      this.#apply({ type: "levels", outage, wish, reached: 0, lost: 0 });
     } else {
-      const { reached } = await own.levels();
-      this.#apply({ type: "levels", outage, reached });
+      this.#levelsAt = timers.monotonicMs();
+      const { reached, lost } = await own.levels();
+      this.#apply({ type: "levels", outage, reached, lost });
     }
   }
 

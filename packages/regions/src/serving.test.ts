@@ -22,8 +22,8 @@ function after(...events: readonly ServingEvent[]): ServingState {
 /** The events by which a store becomes level in its present outage. */
 function levelled(state: ServingState, wish = 1): ServingState {
   const { outage } = state;
-  const asked = serveStep(state, { type: "levels", outage, wish, reached: 0 });
-  return serveStep(asked, { type: "levels", outage, reached: wish });
+  const asked = serveStep(state, { type: "levels", outage, wish, reached: 0, lost: 0 });
+  return serveStep(asked, { type: "levels", outage, reached: wish, lost: 0 });
 }
 
 function told(state: ServingState): string {
@@ -75,16 +75,20 @@ test("another store's data are an outage although the lease never lapsed", () =>
 test("what was asked before the last outage does not count", () => {
   const first = after(full, others("up"));
   const second = [lapse, full].reduce(serveStep, first);
-  const late = { type: "levels", outage: first.outage, wish: 1, reached: 1 } as const;
+  const late = { type: "levels", outage: first.outage, wish: 1, reached: 1, lost: 0 } as const;
   expect(told(serveStep(second, late))).toBe("remote writes");
 });
 
 test("a level that an earlier wish reached does not count", () => {
   const state = after(full, others("up"));
   const { outage } = state;
-  const asked = serveStep(state, { type: "levels", outage, wish: 7, reached: 0 });
-  expect(told(serveStep(asked, { type: "levels", outage, reached: 6 }))).toBe("remote writes");
-  expect(told(serveStep(asked, { type: "levels", outage, reached: 7 }))).toBe("local writes");
+  const asked = serveStep(state, { type: "levels", outage, wish: 7, reached: 0, lost: 0 });
+  expect(told(serveStep(asked, { type: "levels", outage, reached: 6, lost: 0 }))).toBe(
+    "remote writes",
+  );
+  expect(told(serveStep(asked, { type: "levels", outage, reached: 7, lost: 0 }))).toBe(
+    "local writes",
+  );
 });
 
 test("coming back from retirement is an outage", () => {
@@ -101,6 +105,48 @@ test("as in a cut lasts until the store is level or lapses again", () => {
   expect(told([lapse, full].reduce(serveStep, cut))).toBe("remote writes");
 });
 
+/** What the store's levels are once it had no room for something, at wish 2. */
+function lost(state: ServingState, reached = 1): ServingState {
+  const { outage } = state;
+  return serveStep(state, { type: "levels", outage, reached, lost: 2 });
+}
+
+test("a store that had no room for what another region made is level no more, until that is in it", () => {
+  const level = levelled(after(full, others("up")));
+  expect(lost(level, 2)).toMatchObject({ level: true });
+  const lacking = lost(level);
+  expect(serving(lacking)).toMatchObject({ from: "remote", writes: true, agrees: true });
+  expect(mustAskLevel(lacking)).toBe(false);
+  expect(lost(lacking)).toBe(lacking);
+  expect(told(lost(lacking, 2))).toBe("local writes");
+  // As in a cut it serves what it has, until somebody else serves who has more.
+  const cut = serveStep(lacking, others("down"));
+  expect(told(cut)).toBe("local writes through");
+  const met = serveStep(cut, others("up"));
+  expect(told(met)).toBe("local writes through");
+  const { outage } = met;
+  const more = serveStep(met, { type: "levels", outage, reached: 1, lost: 3 });
+  expect(serving(more)).toMatchObject({ from: "remote", agrees: true });
+  // After an outage nobody knows what it has.
+  expect(serving([lapse, full].reduce(serveStep, lacking)).agrees).toBe(false);
+});
+
+test("a store that is not level agrees to nothing, unless that is for want of room", () => {
+  const state = after(full, others("up"));
+  const { outage } = state;
+  const asked = serveStep(state, { type: "levels", outage, wish: 3, reached: 1, lost: 0 });
+  expect(serving(asked)).toMatchObject({ from: "remote", agrees: false });
+  expect(serving(lost(asked, 1))).toMatchObject({ from: "remote", agrees: true });
+  expect(serving(lost(asked, 2))).toMatchObject({ from: "remote", agrees: false });
+});
+
+test("a region that was level with nobody else loses its level as any other", () => {
+  const alone = after(full, others("absent"));
+  const met = serveStep(alone, others("up"));
+  expect(told(lost(met, 2))).toBe("local writes");
+  expect(told(lost(met, 1))).toBe("remote writes");
+});
+
 const events: fc.Arbitrary<ServingEvent> = fc.oneof(
   fc.record({
     type: fc.constant("lease" as const),
@@ -115,11 +161,13 @@ const events: fc.Arbitrary<ServingEvent> = fc.oneof(
     type: fc.constant("levels" as const),
     outage: fc.integer({ min: 1, max: 8 }),
     reached: fc.nat({ max: 4 }),
+    lost: fc.nat({ max: 4 }),
   }),
   fc.record({
     type: fc.constant("levels" as const),
     outage: fc.integer({ min: 1, max: 8 }),
     reached: fc.nat({ max: 4 }),
+    lost: fc.nat({ max: 4 }),
     wish: fc.integer({ min: 1, max: 4 }),
   }),
   fc.constant({ type: "refused" } as const),
@@ -127,11 +175,13 @@ const events: fc.Arbitrary<ServingEvent> = fc.oneof(
 );
 
 function check(state: ServingState, reachedIn: number): void {
-  const { from, writes, through } = serving(state);
+  const { from, writes, through, agrees } = serving(state);
   const rules = [
     from !== "local" || state.lease !== "none",
     from !== "local" || !writes || state.lease === "full",
-    from !== "local" || !writes || through || reachedIn === state.outage,
+    from !== "local" || !writes || through || (state.level && reachedIn === state.outage),
+    !agrees || (state.lease === "full" && !state.retired),
+    !agrees || through || state.level || state.lacking,
     from !== "remote" || state.others === "up",
     from === "none" || !state.retired,
   ];

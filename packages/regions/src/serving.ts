@@ -10,6 +10,8 @@ export interface Serving {
    * that was answered there is unseen here.
    */
   readonly through: boolean;
+  /** The own store takes part in what all regions agree on. */
+  readonly agrees: boolean;
 }
 
 /** The other regions as one: there are none (or all are retired), not met yet since the start, unreachable, or up. */
@@ -24,10 +26,14 @@ export interface ServingState {
   readonly outage: number;
   /** The wish to be levelled of this outage, once the store has it. */
   readonly wish: number | undefined;
-  /** The own store has all that another region had when it came back. */
+  /** The own store has all that another region had when it came back, and took whatever that sent since. */
   readonly level: boolean;
+  /** It had no room for something that is not in it yet. */
+  readonly lacking: boolean;
   /** The own store serves as in a cut; so it stays until it is level, or has another outage. */
   readonly asInCut: boolean;
+  /** The others did not serve when they were asked to, since they were last met. */
+  readonly refused: boolean;
   readonly others: Others;
   readonly retired: boolean;
 }
@@ -40,6 +46,7 @@ export type ServingEvent =
       readonly type: "levels";
       readonly outage: number;
       readonly reached: number;
+      readonly lost: number;
       readonly wish?: number;
     }
   /** The other region was asked to serve, and could not. */
@@ -53,7 +60,9 @@ export const servingAtStart: ServingState = {
   outage: 1,
   wish: undefined,
   level: false,
+  lacking: false,
   asInCut: false,
+  refused: false,
   others: "unknown",
   retired: false,
 };
@@ -71,20 +80,33 @@ function changeOf(state: ServingState, event: ServingEvent): Partial<ServingStat
     case "lease":
       return leaseChange(state, event);
     case "others":
-      return { others: event.others };
-    case "levels": {
-      if (event.outage !== state.outage) return {};
-      const wish = event.wish ?? state.wish;
-      return { wish, level: state.level || (wish !== undefined && event.reached >= wish) };
-    }
+      return { others: event.others, refused: state.refused && event.others === "up" };
+    case "levels":
+      return event.outage === state.outage ? levelChange(state, event) : {};
     case "refused":
-      return state.lease === "full" ? { asInCut: true } : {};
+      return state.lease === "full" ? { asInCut: true, refused: state.others === "up" } : {};
     case "retired":
       // Others went on without it: whatever level it had is over.
       return state.retired && !event.retired
         ? { retired: false, ...anotherOutage(state) }
         : { retired: event.retired };
   }
+}
+
+/** A level that was lost since this node's wish is waited for like one that it asked for itself. */
+function levelChange(
+  state: ServingState,
+  { reached, lost, wish: asked }: Extract<ServingEvent, { readonly type: "levels" }>,
+): Partial<ServingState> {
+  // With nobody else it was level without a wish.
+  const before = asked ?? state.wish ?? (state.level ? 0 : undefined);
+  if (before === undefined) return {};
+  const wish = Math.max(before, lost);
+  const level = reached >= wish;
+  const lacking = lost > reached;
+  // What a full store lacks is not found in it: whoever has it serves, unless that region lacks something too.
+  const over = !level && lost > before && state.others === "up" && !state.refused;
+  return { wish, level, lacking, asInCut: state.asInCut && !over };
 }
 
 /** A lease that ends is an outage, and so are data other than those that were known. */
@@ -99,15 +121,17 @@ function leaseChange(
 }
 
 function anotherOutage({ outage }: ServingState): Partial<ServingState> {
-  return { outage: outage + 1, wish: undefined, level: false, asInCut: false };
+  const over = { level: false, lacking: false, asInCut: false, refused: false };
+  return { ...over, outage: outage + 1, wish: undefined };
 }
 
 /** What follows without an event of its own. */
 function consequenceOf(state: ServingState): Partial<ServingState> {
-  if (state.level) return { asInCut: false };
+  if (state.level) return { asInCut: false, lacking: false, refused: false };
   if (state.lease !== "full") return { asInCut: false };
   // With nobody else there is nothing to be level with.
-  if (state.others === "absent") return { level: true, asInCut: false };
+  if (state.others === "absent")
+    return { level: true, asInCut: false, lacking: false, refused: false };
   return state.others === "down" ? { asInCut: true } : {};
 }
 
@@ -127,12 +151,16 @@ export function serving(state: ServingState): Serving {
     return { ...local("own store, not level yet: as in a cut"), through: true };
   }
   if (others === "up") {
-    const why = lease === "full" ? "own store is not level yet" : leaseReasons[lease];
+    const lacking = lease === "full" && state.lacking;
+    const level = lacking ? "own store had no room for all" : "own store is not level yet";
+    const why = lease === "full" ? level : leaseReasons[lease];
     return {
       from: "remote",
       writes: true,
       reason: `${why}: another region serves`,
       through: false,
+      // Else nothing could be destroyed to make room. An agreement joins all copies, and needs that there are.
+      agrees: lacking,
     };
   }
   // Whoever was retired meanwhile, or lost data, learns of it first.
@@ -143,6 +171,7 @@ export function serving(state: ServingState): Serving {
     writes: false,
     reason: "own store for reads only: its barrier is short, and no other region is in reach",
     through: false,
+    agrees: false,
   };
 }
 
@@ -152,9 +181,9 @@ const leaseReasons: Readonly<Record<Exclude<StoreState, "full">, string>> = {
 };
 
 function local(reason: string): Serving {
-  return { from: "local", writes: true, reason, through: false };
+  return { from: "local", writes: true, reason, through: false, agrees: true };
 }
 
 function none(reason: string): Serving {
-  return { from: "none", writes: false, reason, through: false };
+  return { from: "none", writes: false, reason, through: false, agrees: false };
 }

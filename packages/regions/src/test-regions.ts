@@ -208,6 +208,19 @@ async function level({ own, other, events }: TestRegion, time: TestTime): Promis
   await own.setLevel(asked, epoch);
 }
 
+/** Has a store refuse what needs memory, as a full Redis does; answers how to make room. */
+export function fill(own: MemoryOwnStore): () => void {
+  const { commit } = own;
+  own.commit = async (...given) => {
+    const [, changes] = given;
+    if (changes.every(({ kind }) => kind === "update")) return await commit.apply(own, given);
+    throw new StoreUnavailable("full", "no room");
+  };
+  return () => {
+    own.commit = commit;
+  };
+}
+
 /** An object as a region's store has it, past all rules. */
 export async function copyOf(
   { own }: TestRegion,

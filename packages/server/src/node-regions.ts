@@ -195,8 +195,8 @@ async function openLeader(
       ? []
       : [
           new Levelling(own, readers),
-          new CatchUp(readers),
-          new DigestCheck(readers),
+          new CatchUp(own, readers),
+          new DigestCheck(own, readers),
           new ResolveReservations({ region, own, peers, timers }),
           new DuplicateNames({ own, observe }),
           adopt,

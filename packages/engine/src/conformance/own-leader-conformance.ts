@@ -74,11 +74,24 @@ export function leading(world: Make): void {
     expect((await store.levels()).asked).toBe(asked);
     expect((await store.levels()).reached).toBeLessThan(asked);
     await store.setLevel(asked - 1, epoch);
-    expect(await store.levels()).toEqual({ asked, reached: asked - 1 });
+    expect(await store.levels()).toMatchObject({ asked, reached: asked - 1 });
     await store.setLevel(asked, epoch);
     await store.setLevel(asked - 2, epoch);
-    expect(await store.levels()).toEqual({ asked, reached: asked });
+    expect(await store.levels()).toMatchObject({ asked, reached: asked });
     expect(await store.askLevel()).toBe(asked + 1);
+  });
+
+  test("a level that is lost is a wish of its own, which is reached as any other", async () => {
+    const { store } = await world();
+    const epoch = await store.newEpoch();
+    const asked = await store.askLevel();
+    await store.setLevel(asked, epoch);
+    await store.loseLevel();
+    const lost = asked + 1;
+    expect(await store.levels()).toEqual({ asked: lost, reached: asked, lost });
+    expect(await store.askLevel()).toBe(lost + 1);
+    await store.setLevel(lost, epoch);
+    expect(await store.levels()).toEqual({ asked: lost + 1, reached: lost, lost });
   });
 }
 

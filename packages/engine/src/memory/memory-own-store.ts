@@ -69,7 +69,7 @@ export class MemoryOwnStore implements OwnStore {
   #journal = new MemoryJournal();
   #partitions: readonly MemoryPartition[];
   #quarantine = new Map<string, Uint8Array>();
-  #counters = new Map<"epoch" | "asked" | "reached", number>();
+  #counters = new Map<"epoch" | "asked" | "reached" | "lost", number>();
   #storeId: string;
   #replicationId: string;
   #state: StoreState = "full";
@@ -385,9 +385,16 @@ export class MemoryOwnStore implements OwnStore {
     return asked;
   }
 
+  async loseLevel(): Promise<void> {
+    this.#require("write");
+    this.#journal.set(this.#counters, "lost", this.#counter("asked") + 1);
+    await this.askLevel();
+  }
+
   async levels(): Promise<Levels> {
     this.#require("read");
-    const levels = { asked: this.#counter("asked"), reached: this.#counter("reached") };
+    const [asked, reached] = [this.#counter("asked"), this.#counter("reached")];
+    const levels = { asked, reached, lost: this.#counter("lost") };
     await this.#barrier();
     return levels;
   }
@@ -458,7 +465,7 @@ export class MemoryOwnStore implements OwnStore {
     return instance === systemInstance || takes() ? undefined : { kind: "instanceClosed" };
   }
 
-  #counter(name: "epoch" | "asked" | "reached"): number {
+  #counter(name: "epoch" | "asked" | "reached" | "lost"): number {
     return this.#counters.get(name) ?? 0;
   }
 

@@ -1,7 +1,10 @@
 #!lua flags=allow-oom
--- ask-level.lua  A node asks that the store be levelled.
+-- ask-level.lua  A node asks that the store be levelled; where it lost its level, for every node.
 -- KEYS  1 head  2 levels
+-- ARGV  1 whether the level is lost ("1" or "0")
 -- →     {"committed", 0, number of the wish} | {"notInitialised"}
 --- include head
 if not initialised(KEYS[1]) then return { "notInitialised" } end
-return { "committed", 0, redis.call("HINCRBY", KEYS[2], "asked", 1) }
+local asked = redis.call("HINCRBY", KEYS[2], "asked", 1)
+if ARGV[1] == "1" then redis.call("HSET", KEYS[2], "lost", asked) end
+return { "committed", 0, asked }

@@ -76,7 +76,7 @@ async function round(): Promise<void> {
   for (const region of ["a", "b"] as const) {
     const { own, reader, duty } = regions[region];
     const context = termOf(await own.newEpoch());
-    const pulling = new CatchUp([reader]).run(context);
+    const pulling = new CatchUp(own, [reader]).run(context);
     await time.run(20);
     await pulling;
     await duty.run(context).catch(() => undefined);
@@ -122,7 +122,7 @@ test("what cannot be fetched is tried again, and told", async () => {
   await time.run(100);
   const { own, duty, reader } = regions.b;
   const context = termOf(await own.newEpoch());
-  const pulling = new CatchUp([reader]).run(context);
+  const pulling = new CatchUp(own, [reader]).run(context);
   await time.run(20);
   await pulling;
   regions.a.peer.now = "down";

@@ -1,4 +1,5 @@
 import type { OwnStore } from "@holdfast/engine";
+import { losingLevel } from "../full.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 import type { PeerReader } from "./reader.ts";
 
@@ -43,16 +44,20 @@ export class Levelling implements Duty {
 export class CatchUp implements Duty {
   readonly name = "catch-up";
   readonly everyMs: number;
+  readonly #own: OwnStore;
   readonly #readers: readonly PeerReader[];
 
-  constructor(readers: readonly PeerReader[], everyMs = catchUpEveryMs) {
+  constructor(own: OwnStore, readers: readonly PeerReader[], everyMs = catchUpEveryMs) {
+    this.#own = own;
     this.#readers = readers;
     this.everyMs = everyMs;
   }
 
   run(context: DutyContext): Promise<DutyResult> {
-    return eachUp(this.#readers, async (reader) =>
-      reader.pullAll(await reader.peer.position(), context),
+    return losingLevel(this.#own, () =>
+      eachUp(this.#readers, async (reader) =>
+        reader.pullAll(await reader.peer.position(), context),
+      ),
     );
   }
 }
@@ -61,15 +66,19 @@ export class CatchUp implements Duty {
 export class DigestCheck implements Duty {
   readonly name = "digests";
   readonly everyMs: number;
+  readonly #own: OwnStore;
   readonly #readers: readonly PeerReader[];
 
-  constructor(readers: readonly PeerReader[], everyMs = digestsEveryMs) {
+  constructor(own: OwnStore, readers: readonly PeerReader[], everyMs = digestsEveryMs) {
+    this.#own = own;
     this.#readers = readers;
     this.everyMs = everyMs;
   }
 
   run(context: DutyContext): Promise<DutyResult> {
-    return eachUp(this.#readers, (reader) => reader.compareAll(context));
+    return losingLevel(this.#own, () =>
+      eachUp(this.#readers, (reader) => reader.compareAll(context)),
+    );
   }
 }
 

@@ -6,6 +6,7 @@ import {
   tagOf,
 } from "@holdfast/engine";
 import { beforeEach, describe, expect, test } from "vitest";
+import { fill } from "../test-regions.ts";
 import { CatchUp, DigestCheck, Levelling } from "./levelling.ts";
 import { PeerReader } from "./reader.ts";
 import { missingInTail } from "./tail.ts";
@@ -48,7 +49,7 @@ async function timed<Result>(work: Promise<Result>): Promise<Result> {
 }
 
 function catchUp() {
-  return timed(new CatchUp([reader]).run(termOf(epoch)));
+  return timed(new CatchUp(own, [reader]).run(termOf(epoch)));
 }
 
 async function expectEqual(): Promise<void> {
@@ -284,7 +285,7 @@ describe("catch-up", () => {
 });
 
 describe("digests", () => {
-  const check = () => timed(new DigestCheck([reader]).run(termOf(epoch)));
+  const check = () => timed(new DigestCheck(own, [reader]).run(termOf(epoch)));
 
   test("find what neither a push nor a cursor brought", async () => {
     const objects = Array.from({ length: 1_000 }, () => objectOf());
@@ -319,6 +320,7 @@ describe("digests", () => {
 
 describe("levelling", () => {
   const level = (context = termOf(epoch)) => timed(new Levelling(own, [reader]).run(context));
+  const check = () => timed(new DigestCheck(own, [reader]).run(termOf(epoch)));
 
   test("reaches a wish once everything up to a position read after it is in the own store", async () => {
     await put(
@@ -328,11 +330,30 @@ describe("levelling", () => {
     const asked = await own.askLevel();
     expect((await own.levels()).reached).toBeLessThan(asked);
     expect((await level()).left).toBe(0);
-    expect(await own.levels()).toEqual({ asked, reached: asked });
+    expect(await own.levels()).toMatchObject({ asked, reached: asked });
     await expectEqual();
     peer.calls.clear();
     await level();
     expect(peer.calls.size).toBe(0);
+  });
+
+  test("ends where a catch-up finds no room, and is back once there is room", async () => {
+    const asked = await own.askLevel();
+    await level();
+    const empty = fill(own);
+    await put(peer.store, [objectOf()]);
+    await expect(catchUp()).rejects.toMatchObject({ failure: "full" });
+    const { lost, reached } = await own.levels();
+    expect({ lost, reached }).toEqual({ lost: asked + 1, reached: asked });
+    await expect(level()).rejects.toMatchObject({ failure: "full" });
+    empty();
+    expect((await level()).left).toBe(0);
+    expect((await own.levels()).reached).toBe(lost);
+    await expectEqual();
+    await put(peer.store, [objectOf()]);
+    fill(own);
+    await expect(check()).rejects.toMatchObject({ failure: "full" });
+    expect((await own.levels()).lost).toBeGreaterThan(lost);
   });
 
   test("counts a wish that comes meanwhile as another one", async () => {
@@ -342,7 +363,7 @@ describe("levelling", () => {
       if (method === "changes") await own.askLevel();
     };
     await level();
-    expect(await own.levels()).toEqual({ asked: first + 1, reached: first });
+    expect(await own.levels()).toMatchObject({ asked: first + 1, reached: first });
   });
 
   test("reaches nothing while the other region cannot be asked, or holds something back", async () => {
