@@ -21,7 +21,7 @@ const intro = `# The command line
 ${madeFrom("the commands")}
 
 \`npx holdfast COMMAND\` in a checkout. Every command has \`--help\`. A failure is one line on standard error
-that says what is wrong and what to do; the exit code tells which kind it is:
+that says what is wrong and what to do; the exit code tells which kind it is, also of the commands with \`--config\`:
 
 | exit code | means |
 |---|---|
