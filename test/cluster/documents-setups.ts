@@ -38,7 +38,8 @@ export const setups: Readonly<Record<string, Setup>> = {
   "docs/root-of-trust-pkcs11.md": { prepare: token },
   "docs/backup.md": { prepare: backupKey },
   "docs/support.md": {},
-  "README.md": { prepare: demoKey },
+  "docs/try-it.md": { prepare: demoKey },
+  "README.md": {},
 };
 
 /** Writes the files that pages name, and answers what every page's words stand for. */

@@ -65,7 +65,16 @@ test("backup.md says of every file that a node reads whether a restore needs it"
   }
 });
 
-test.each(["README.md", "docs/quick-start.md"])(
+test("the README has a line for every page of docs/", () => {
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  const [, contents = ""] = readme.split("## Documents");
+  const missing = pages.filter(
+    (page) => page.startsWith("docs/") && !contents.includes(`](${page})`),
+  );
+  expect(missing).toEqual([]);
+});
+
+test.each(["README.md", "docs/quick-start.md", "docs/run-a-node.md"])(
   "%s names the files that a restore needs",
   (path) => {
     const text = readFileSync(join(root, path), "utf8");

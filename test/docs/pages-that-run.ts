@@ -12,4 +12,5 @@ export const pagesThatRun: readonly string[] = [
   "docs/root-of-trust-local.md",
   "docs/root-of-trust-pkcs11.md",
   "docs/support.md",
+  "docs/try-it.md",
 ];
