@@ -352,9 +352,10 @@ export async function freePort(host = "127.0.0.1"): Promise<number> {
 
 const candidates = ports();
 
-/** Each process begins at a place of its own. */
+/** The workers of a run share no port, and each process begins at a place of its own. */
 function* ports(): Generator<number, never> {
-  const [first, count] = [12_000, 20_000];
+  const count = 10_000;
+  const first = 12_000 + (Number(process.env["VITEST_POOL_ID"] ?? 0) % 2) * count;
   const start = randomInt(count);
   for (let step = 0; ; step++) yield first + ((start + step) % count);
 }
