@@ -1,5 +1,6 @@
 import {
   type InstanceStatus,
+  type Leaf,
   type Levels,
   type ManagedObject,
   type PeerCursor,
@@ -178,4 +179,8 @@ export function intactOf(rows: readonly Row[]): RecordsAnswer {
     damaged: damaged.map(({ object }) => object.uniqueIdentifier),
     unknown: [],
   };
+}
+
+export function leafOf({ object, tag }: Row): Leaf {
+  return { uniqueIdentifier: object.uniqueIdentifier, tag };
 }

@@ -10,7 +10,6 @@ import {
   type GivenRecord,
   indexTerms,
   inMask,
-  type Leaf,
   type LeafPage,
   type Levels,
   type ManagedObject,
@@ -33,7 +32,7 @@ import {
   stateCounts,
   stateOf,
 } from "@holdfast/engine";
-import { intactOf, keys, metaPartition, type Row, type Tables } from "./database.ts";
+import { intactOf, keys, leafOf, metaPartition, type Row, type Tables } from "./database.ts";
 import type { RedisProcess } from "./redis-process.ts";
 import {
   type Answer,
@@ -492,10 +491,6 @@ function filled(rows: readonly Row[], limit: number, bytesMax: number): readonly
     return false;
   });
   return end < 0 ? rows : rows.slice(0, end);
-}
-
-function leafOf({ object, tag }: Row): Leaf {
-  return { uniqueIdentifier: object.uniqueIdentifier, tag };
 }
 
 function hasTerm(object: ManagedObject, term: string): boolean {

@@ -1,16 +1,18 @@
-import type {
-  AuditEvent,
-  Change,
-  CommitOutcome,
-  GivenRecord,
-  ManagedObject,
-  OwnStore,
-  ReserveOutcome,
-  StoredObject,
+import {
+  type AuditEvent,
+  type Change,
+  type CommitOutcome,
+  type GivenRecord,
+  type Ids,
+  type ManagedObject,
+  type OwnStore,
+  type ReserveOutcome,
+  type StoredObject,
+  StoreUnavailable,
 } from "@holdfast/engine";
 import { type MergeOptions, mergeInto } from "./merge.ts";
-import type { Peer } from "./ports.ts";
-import { failureIn } from "./waiting.ts";
+import type { Peer, Timers } from "./ports.ts";
+import { failureIn, jittered } from "./waiting.ts";
 
 /** One region's part in an agreed operation. All methods reject with `StoreUnavailable` in a bounded time. */
 export interface AgreementSite {
@@ -90,4 +92,32 @@ export function sitesInOrder(
   const first = others.every((peer) => region < peer.region);
   const sites = [ownSite(region, own, { first, ...options }), ...others.map(peerSite)];
   return sites.toSorted((a, b) => (a.region < b.region ? -1 : 1));
+}
+
+/** Throws where one of these regions cannot be reached. */
+export function requireAll(others: readonly Peer[]): void {
+  const missing = others.find((peer) => peer.state() !== "up");
+  if (missing === undefined) return;
+  throw new StoreUnavailable("noAgreement", `region ${missing.region} cannot be reached`);
+}
+
+/** Between two tries of a change of a record that is held. */
+const reservedPauseMs = 50;
+
+/** An agreed operation that holds a record is waited for: it ends soon, or is resolved. */
+export async function untilFree(
+  attempt: () => Promise<CommitOutcome>,
+  reservedMs: number,
+  { timers, ids }: { readonly timers: Timers; readonly ids: Ids },
+): Promise<CommitOutcome> {
+  let until: number | undefined;
+  for (;;) {
+    const outcome = await attempt();
+    if (outcome.kind !== "reserved") return outcome;
+    until ??= timers.monotonicMs() + reservedMs;
+    if (timers.monotonicMs() >= until) {
+      throw new StoreUnavailable("reserved", "an agreed operation holds the record");
+    }
+    await jittered(timers, ids, reservedPauseMs);
+  }
 }

@@ -1,4 +1,6 @@
 import { type OwnStore, StoreUnavailable } from "@holdfast/engine";
+import type { Peer } from "./ports.ts";
+import type { ServingWatch } from "./serving-watch.ts";
 import { failureIn } from "./waiting.ts";
 
 /** Whether a store refused since it has no room; then it wrote nothing. */
@@ -19,5 +21,26 @@ export async function losingLevel<Result>(
   } catch (error) {
     if (isFull(error)) await own.loseLevel().catch(failureIn);
     throw error;
+  }
+}
+
+/**
+ * The own store has no room, and wrote nothing: another region that has room does the work. What this one cannot take of
+ * it ends its level, which is seen here before the client is told.
+ */
+export async function doneElsewhere<Result>(
+  full: StoreUnavailable,
+  peer: Peer | undefined,
+  work: (peer: Peer) => Promise<Result>,
+  watch: Pick<ServingWatch, "levelNow">,
+): Promise<Result> {
+  if (peer === undefined) throw full;
+  try {
+    return await work(peer);
+  } catch (error) {
+    const { failure } = failureIn(error);
+    throw failure === "full" || failure === "noLease" ? full : error;
+  } finally {
+    await watch.levelNow();
   }
 }

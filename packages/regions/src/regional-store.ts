@@ -15,9 +15,9 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import { agreedCommit } from "./agreed.ts";
-import { sitesInOrder } from "./agreement-site.ts";
+import { requireAll, sitesInOrder, untilFree } from "./agreement-site.ts";
 import { isOpen, readAside } from "./aside.ts";
-import { isFull } from "./full.ts";
+import { doneElsewhere, isFull } from "./full.ts";
 import { type CopySource, type Opens, openingCopy, replaceBroken } from "./heal.ts";
 import type { Peer, PeerState, Timers } from "./ports.ts";
 import { pushToAll } from "./push.ts";
@@ -26,7 +26,7 @@ import { RegionRecords } from "./region-records.ts";
 import { areMade, fromRemote, settledThere, toLocal } from "./remote-reads.ts";
 import type { Serving, serving } from "./serving.ts";
 import { ServingWatch } from "./serving-watch.ts";
-import { failureIn, jittered } from "./waiting.ts";
+import { failureIn } from "./waiting.ts";
 
 /** Whether a change that no other region acknowledged is acknowledged by this one alone. */
 export type PeerAcknowledgement = "preferred" | "required";
@@ -66,7 +66,6 @@ export interface RegionalHealth {
   readonly peers: readonly { readonly region: string; readonly state: PeerState }[];
 }
 
-const reservedPauseMs = 50;
 /** How often a change is decided that finds other regions than it was decided for. */
 const triesMax = 4;
 
@@ -270,9 +269,8 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     const written = (): void => {
       pushed ??= this.#push(others, changes);
     };
-    const outcome = await this.#untilFree(() =>
-      this.#own.commit(instance, changes, audit, { written, given }),
-    );
+    const attempt = () => this.#own.commit(instance, changes, audit, { written, given });
+    const outcome = await untilFree(attempt, this.#reservedMs, this.#options);
     if (outcome.kind !== "committed") return outcome;
     if (others.length === 0) return this.#acknowledged(true, others);
     written();
@@ -375,25 +373,13 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     return outcome.kind === "committed" ? { ...outcome, regions: [peer.region] } : outcome;
   }
 
-  /**
-   * The own store has no room, and wrote nothing: another region that has room does the work. What this one cannot take
-   * of it ends its level, which is seen here before the client is told.
-   */
-  async #elsewhere<Result>(
+  #elsewhere<Result>(
     full: StoreUnavailable,
     work: (peer: Peer) => Promise<Result>,
   ): Promise<Result> {
-    const peer = this.#servingPeer();
     // Where both regions must have it, one is not enough.
-    if (peer === undefined || this.#options.peerAcknowledgement === "required") throw full;
-    try {
-      return await work(peer);
-    } catch (error) {
-      const { failure } = failureIn(error);
-      throw failure === "full" || failure === "noLease" ? full : error;
-    } finally {
-      await this.#watch.levelNow();
-    }
+    const required = this.#options.peerAcknowledgement === "required";
+    return doneElsewhere(full, required ? undefined : this.#servingPeer(), work, this.#watch);
   }
 
   /** After a try at another region, which may have been done there, and pushed here before this one. */
@@ -472,21 +458,6 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     throw new StoreUnavailable("barrierShort", "another region did not acknowledge the change");
   }
 
-  /** An agreed operation that holds a record is waited for: it ends soon, or is resolved. */
-  async #untilFree(attempt: () => Promise<CommitOutcome>): Promise<CommitOutcome> {
-    const { timers, ids } = this.#options;
-    let until: number | undefined;
-    for (;;) {
-      const outcome = await attempt();
-      if (outcome.kind !== "reserved") return outcome;
-      until ??= timers.monotonicMs() + this.#reservedMs;
-      if (timers.monotonicMs() >= until) {
-        throw new StoreUnavailable("reserved", "an agreed operation holds the record");
-      }
-      await jittered(timers, ids, reservedPauseMs);
-    }
-  }
-
   /** After a failure of the own store: returns if by now another region serves, which this request then asks. */
   #orRemote(error: unknown): void {
     const failure = failureIn(error);
@@ -522,10 +493,4 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   #whyNone(): "retired" | "noLease" {
     return this.records.isRetired(this.#options.region) ? "retired" : "noLease";
   }
-}
-
-function requireAll(others: readonly Peer[]): void {
-  const missing = others.find((peer) => peer.state() !== "up");
-  if (missing === undefined) return;
-  throw new StoreUnavailable("noAgreement", `region ${missing.region} cannot be reached`);
 }

@@ -69,7 +69,7 @@ export class MemoryOwnStore implements OwnStore {
   #journal = new MemoryJournal();
   #partitions: readonly MemoryPartition[];
   #quarantine = new Map<string, Uint8Array>();
-  #counters = new Map<"epoch" | "asked" | "reached" | "lost", number>();
+  #counters = new Map<"epoch" | keyof Levels, number>();
   #storeId: string;
   #replicationId: string;
   #state: StoreState = "full";
@@ -393,8 +393,8 @@ export class MemoryOwnStore implements OwnStore {
 
   async levels(): Promise<Levels> {
     this.#require("read");
-    const [asked, reached] = [this.#counter("asked"), this.#counter("reached")];
-    const levels = { asked, reached, lost: this.#counter("lost") };
+    const count = (name: keyof Levels) => this.#counter(name);
+    const levels = { asked: count("asked"), reached: count("reached"), lost: count("lost") };
     await this.#barrier();
     return levels;
   }
@@ -402,8 +402,7 @@ export class MemoryOwnStore implements OwnStore {
   async setLevel(reached: number, epoch: number): Promise<void> {
     this.#require("write");
     this.#fence(epoch);
-    const highest = Math.max(reached, this.#counter("reached"));
-    this.#journal.set(this.#counters, "reached", highest);
+    this.#journal.set(this.#counters, "reached", Math.max(reached, this.#counter("reached")));
     await this.#barrier();
   }
 
@@ -465,18 +464,14 @@ export class MemoryOwnStore implements OwnStore {
     return instance === systemInstance || takes() ? undefined : { kind: "instanceClosed" };
   }
 
-  #counter(name: "epoch" | "asked" | "reached" | "lost"): number {
+  #counter(name: "epoch" | keyof Levels): number {
     return this.#counters.get(name) ?? 0;
   }
 
   #fence(epoch: number): void {
     const highest = this.#counter("epoch");
-    if (epoch < highest) {
-      throw new StoreUnavailable(
-        "deposed",
-        `epoch ${epoch} is over: the store has seen ${highest}`,
-      );
-    }
+    const message = `epoch ${epoch} is over: the store has seen ${highest}`;
+    if (epoch < highest) throw new StoreUnavailable("deposed", message);
     this.#journal.set(this.#counters, "epoch", epoch);
   }
 
