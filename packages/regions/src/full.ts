@@ -1,6 +1,5 @@
 import { type OwnStore, StoreUnavailable } from "@holdfast/engine";
 import type { Peer } from "./ports.ts";
-import type { ServingWatch } from "./serving-watch.ts";
 import { failureIn } from "./waiting.ts";
 
 /** Whether a store refused since it has no room; then it wrote nothing. */
@@ -32,7 +31,7 @@ export async function doneElsewhere<Result>(
   full: StoreUnavailable,
   peer: Peer | undefined,
   work: (peer: Peer) => Promise<Result>,
-  watch: Pick<ServingWatch, "levelNow">,
+  watch: { levelNow(): Promise<void> },
 ): Promise<Result> {
   if (peer === undefined) throw full;
   try {
