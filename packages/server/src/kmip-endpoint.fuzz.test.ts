@@ -1,5 +1,6 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import { systemClock } from "./system.ts";
 import {
   ask,
   connectPlain,
@@ -47,7 +48,13 @@ test(`random bytes inside TLS never harm the endpoint (seed ${seed})`, async () 
 });
 
 test(`random bytes instead of a handshake never harm the endpoint (seed ${seed})`, async () => {
-  await using running = await startEndpoint(pki, { limits: { handshakeTimeoutMs: 300 } });
+  let laterMs = 0;
+  const monotonicMs = () => systemClock.monotonicMs() + laterMs;
+  await using running = await startEndpoint(pki, { clock: { ...systemClock, monotonicMs } });
+  const timer = setInterval(() => {
+    laterMs += 700_000;
+  }, 300);
+  onTestFinished(() => clearInterval(timer));
   const stray = fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 400 }), fc.boolean());
   const strays = fc.array(stray, { minLength: 25, maxLength: 25 });
   await fc.assert(
@@ -62,6 +69,7 @@ test(`random bytes instead of a handshake never harm the endpoint (seed ${seed})
     }),
     { seed, numRuns: 4 },
   );
+  clearInterval(timer);
   const socket = await connectTls(pki, running.port, pki.pinned);
   expect(await ask(socket, message())).toEqual(message());
   await until(() => running.endpoint.handshakeCount === 0);

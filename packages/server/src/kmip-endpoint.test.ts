@@ -9,6 +9,7 @@ import { hashPassword } from "./passwords.ts";
 import { createAuthority, selfSigned } from "./pki.ts";
 import { purposes } from "./purposes.ts";
 import { StartError } from "./start-error.ts";
+import { systemClock } from "./system.ts";
 import {
   ask,
   connectPlain,
@@ -318,15 +319,15 @@ describe("limits", () => {
   });
 
   test("an idle connection is closed cleanly, a used one stays", async () => {
-    await using server = await startEndpoint(pki, { limits: { idleTimeoutMs: 3000 } });
+    let laterMs = 0;
+    const monotonicMs = () => systemClock.monotonicMs() + laterMs;
+    await using server = await startEndpoint(pki, { clock: { ...systemClock, monotonicMs } });
     const idle = await connectTls(pki, server.port, pki.pinned);
     const used = await connectTls(pki, server.port, pki.pinned);
-    const closed = untilClosed(idle);
-    while (!idle.closed) {
-      await wait(100);
-      await ask(used, message());
-    }
-    await closed;
+    laterMs = 400_000;
+    await ask(used, message());
+    laterMs = 700_000;
+    await untilClosed(idle);
     await ask(used, message());
     expect(await endingOf(server)).toMatchObject({ ending: "idle" });
   });

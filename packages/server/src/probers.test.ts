@@ -6,7 +6,6 @@ import { openHttp } from "./http.ts";
 import { Metrics } from "./metrics.ts";
 
 const loopback = { host: "127.0.0.1", port: 0 };
-const waiting = { timeout: 9000 };
 
 const health = new Health({ downAfterMs: 0, upAfterMs: 0, rootOfTrustGraceMs: 0 }, () =>
   performance.now(),
@@ -33,7 +32,7 @@ test.each(openings)("%s: silent and half-sent connections end by themselves", as
     come(listener.address, "127.0.0.1", "GET /livez HTTP/1.1\r\nHost: x"),
     come(listener.address, "127.0.0.1", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
   ];
-  await expect.poll(() => sockets.every(({ closed }) => closed), waiting).toBe(true);
+  await expect.poll(() => sockets.every(({ closed }) => closed)).toBe(true);
 });
 
 test.each(openings)(
@@ -42,7 +41,7 @@ test.each(openings)(
     const listener = await open(60_000);
     onTestFinished(() => listener.close());
     const flood = Array.from({ length: 400 }, () => come(listener.address, "127.0.0.9"));
-    await expect.poll(() => flood.filter(({ closed }) => !closed).length, waiting).toBe(64);
+    await expect.poll(() => flood.filter(({ closed }) => !closed).length).toBe(64);
     const prober = come(listener.address, "127.0.0.1");
     let answered = false;
     prober.on("data", () => {
@@ -53,6 +52,6 @@ test.each(openings)(
         ? "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
         : "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
     );
-    await expect.poll(() => answered, waiting).toBe(true);
+    await expect.poll(() => answered).toBe(true);
   },
 );

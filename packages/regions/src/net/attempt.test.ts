@@ -1,9 +1,9 @@
 import { setTimeout } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { TestTime } from "../test-time.ts";
 import { type Attempt, acrossNodes, type Judge } from "./attempt.ts";
 import { ByteBudget } from "./server-limits.ts";
 import { Slots } from "./slots.ts";
-import { realTimers } from "./test-peer.ts";
 
 const judge: Judge = {
   final: (error) => error === "final",
@@ -166,10 +166,11 @@ describe("bounds", () => {
   });
 
   test("slots are handed on in order, and waited for only so long", async () => {
-    const slots = new Slots(1, 2, realTimers);
+    const time = new TestTime();
+    const slots = new Slots(1, 2, time);
     expect(await slots.enter(0)).toBe(true);
     const second = slots.enter(5_000);
-    expect(await slots.enter(10)).toBe(false);
+    expect(await time.until(slots.enter(10))).toBe(false);
     const third = slots.enter(5_000);
     expect(await slots.enter(5_000)).toBe(false);
     slots.leave();

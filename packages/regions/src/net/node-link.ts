@@ -272,10 +272,14 @@ export class NodeLink {
     this.#watching = true;
     while (this.#pending.size > 0 && !this.#closing.signal.aborted) {
       const before = this.#timers.monotonicMs();
+      const silentBefore = this.#silentMs();
       await this.#timers.sleep(tickMs, this.#closing.signal).catch(() => undefined);
       const now = this.#timers.monotonicMs();
-      // This process stood still itself: what came meanwhile has not been read yet.
-      if (now - before > lagMs) this.#heardMs = now;
+      // This process stood still itself, and what came meanwhile has not been read yet: only `lagMs` of that time count.
+      // If none did, a process that is always late would never notice a frozen node.
+      if (now - before > lagMs) {
+        this.#heardMs = Math.max(this.#heardMs, now - silentBefore - lagMs);
+      }
       this.#look(now);
     }
     this.#watching = false;

@@ -193,18 +193,28 @@ describe("an authenticated peer that takes what it can", () => {
 
   test("only so many calls at once", async () => {
     await using all = await raw({ calls: 4, callMs: 2_000 });
-    all.store.before = (method) => (method === "fetch" ? setTimeout(300) : undefined);
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let asked = 0;
+    all.store.before = (method) => {
+      if (method !== "fetch") return;
+      asked += 1;
+      return released;
+    };
     const fetch = framed(
       encodeMessage(peerMethods.fetch.input, create(peerMethods.fetch.input, { instance: "one" })),
     );
     const calls = Array.from({ length: 4 }, () => all.client.call("Fetch", fetch));
-    await setTimeout(100);
+    await eventually(() => asked === 4);
     using second = new RawClient(
       `127.0.0.1:${all.server.address.port}`,
       all.peers.authority.node("a"),
     );
     const refused = await second.call("Fetch", fetch);
     expect([refused.status, refused.message]).toEqual(["8", "too many calls at once"]);
+    release();
     expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(["0", "0", "0", "0"]);
     await all.works();
   });
@@ -223,7 +233,8 @@ describe("an authenticated peer that takes what it can", () => {
     const third = await all.client.call("Push", framed(pushBatch(1, [])));
     expect(third.status).toBe("8");
     for (const stream of held) stream.close();
-    await setTimeout(50);
+    const again = () => all.client.call("Push", framed(pushBatch(1, [])));
+    while ((await again()).status === "8") await setTimeout(5);
     await all.works();
   });
 

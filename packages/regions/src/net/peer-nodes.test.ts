@@ -2,6 +2,7 @@ import { setTimeout } from "node:timers/promises";
 import { MemoryInstanceStore, MemoryOwnStore, StoreUnavailable } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
 import type { PeerState } from "../ports.ts";
+import { peerClientTimes } from "./client-times.ts";
 import {
   eventually,
   TestPeerStore,
@@ -12,7 +13,7 @@ import {
 } from "./test-peer.ts";
 
 /** Two nodes of region `b` over one store, each behind a relay, and a client of region `a`. */
-async function nodes(times: { readonly callMs?: number } = {}) {
+async function nodes({ lateMs = 0, ...times }: { lateMs?: number; callMs?: number } = {}) {
   const instances = new MemoryInstanceStore();
   await instances.ensure("one", "one");
   const own = new MemoryOwnStore({ instances });
@@ -25,9 +26,15 @@ async function nodes(times: { readonly callMs?: number } = {}) {
       return { store, server, relay, address: await relay.listen() };
     }),
   );
+  const { time } = peers;
+  const timers = {
+    wallMs: time.wallMs,
+    monotonicMs: time.monotonicMs,
+    sleep: (ms: number, signal?: AbortSignal) => time.sleep(Math.max(ms, lateMs), signal),
+  };
   const client = await peers.connected(
     made.map(({ address }) => address),
-    { times },
+    { times, timers },
   );
   const states: PeerState[] = [];
   client.onState((state) => states.push(state));
@@ -35,6 +42,7 @@ async function nodes(times: { readonly callMs?: number } = {}) {
     own,
     client,
     peers,
+    time,
     states,
     nodes: made as [(typeof made)[0], (typeof made)[0]],
     /** The node that is asked first, and the other. */
@@ -76,6 +84,18 @@ describe("a frozen node", () => {
     // The later ones were not sent to the frozen node at all.
     const held = first.store.pushed.map((object) => object.uniqueIdentifier);
     expect(later.filter((id) => held.includes(id))).toEqual([]);
+  });
+
+  test("is noticed by a process that is always late itself", async () => {
+    await using all = await nodes({ lateMs: 200 });
+    const { first, second } = await all.first();
+    first.relay.freeze();
+    const sinceMs = all.time.monotonicMs();
+    expect(await all.client.push([testObject(testId(1))])).toEqual(["durable"]);
+    expect(second.store.pushed.map((object) => object.uniqueIdentifier)).toContain(testId(1));
+    // Not only when the call's time was over: the next node would have none left.
+    expect(all.time.monotonicMs() - sinceMs).toBeLessThan(peerClientTimes.callMs);
+    await eventually(() => all.client.nodesUp === 1);
   });
 
   test("delays a call only until the next is tried", async () => {
@@ -123,7 +143,7 @@ describe("a frozen node", () => {
     await using all = await nodes();
     const { first, second } = await all.first();
     first.store.before = async (method) => {
-      if (method === "push" || method === "read") await setTimeout(700);
+      if (method === "push" || method === "read") await all.time.sleep(700);
     };
     expect(await all.client.push([testObject(testId(1))])).toEqual(["durable"]);
     expect(await all.client.remote.read("one", [testId(1)])).toEqual([undefined]);
@@ -135,7 +155,7 @@ describe("a frozen node", () => {
     await using all = await nodes();
     const { first } = await all.first();
     first.store.before = async (method) => {
-      if (method === "hello" || method === "push") await setTimeout(1_200);
+      if (method === "hello" || method === "push") await all.time.sleep(1_200);
     };
     expect(await all.client.push([testObject(testId(1))])).toEqual(["durable"]);
     expect(all.client.nodesUp).toBe(2);
@@ -190,9 +210,9 @@ describe("the circuit", () => {
         await setTimeout(1);
       }
     });
-    await setTimeout(100);
+    await all.time.sleep(100);
     await first.server.close(1_000);
-    await setTimeout(300);
+    await all.time.sleep(300);
     done = true;
     await Promise.all(load);
     expect(failed).toBe(0);
@@ -208,7 +228,7 @@ describe("a change that may have been made", () => {
     first.store.before = async (method) => {
       if (method === "committed") {
         first.relay.freeze();
-        await setTimeout(3_000);
+        await all.time.sleep(3_000);
       }
     };
     const after = testObject(testId(1));
@@ -228,7 +248,7 @@ describe("a change that may have been made", () => {
       if (stored)
         await all.own.commit("one", [{ kind: "update", before: stored, after: next }], []);
       first.relay.freeze();
-      await setTimeout(3_000);
+      await all.time.sleep(3_000);
     };
     const outcome = all.client.remote.commit("one", [{ kind: "create", after }], []);
     await expect(outcome).rejects.toMatchObject({ failure: "timeout" });
@@ -297,7 +317,9 @@ test("a region that could not be reached from the start is told once, and why", 
   await using peers = new TestPeers();
   const client = peers.connect(["127.0.0.1:1", "127.0.0.1:2"]);
   await eventually(() => peers.events.some((event) => event.type === "peer"));
-  const refused = await setTimeout(300).then(() => client.hello().catch((error: Error) => error));
+  const refused = await peers.time
+    .sleep(300)
+    .then(() => client.hello().catch((error: Error) => error));
   expect(peers.events.filter((event) => event.type === "peer")).toEqual([
     {
       type: "peer",

@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout } from "node:timers/promises";
 import { create, toJson } from "@bufbuild/protobuf";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import {
@@ -193,7 +192,7 @@ describe("a newer peer", () => {
           )
         : older(method, request),
     );
-    await setTimeout(600);
+    await eventually(() => all.peers.events.some(({ type }) => type === "peer"));
     expect(all.client.state()).toBe("down");
     await expect(all.client.push([testObject(testId(1))])).rejects.toThrow(
       "speaks versions 2 to 3 of the peer protocol, this node 1 to 1: upgrade the older one",

@@ -9,17 +9,13 @@ import {
   type OwnStore,
   StoreUnavailable,
 } from "@holdfast/engine";
-import type { PeerHello, PeerStore, PushOutcome, Timers } from "../ports.ts";
+import type { PeerHello, PeerStore, PushOutcome } from "../ports.ts";
+import { TestTime } from "../test-time.ts";
 import { PeerClient, type PeerClientOptions } from "./peer-client.ts";
 import { PeerServer, type PeerServerOptions } from "./peer-server.ts";
 import { type TestAuthority, testAuthority } from "./test-pki.ts";
 
-/** The machine's own time. */
-export const realTimers: Timers = {
-  wallMs: () => Date.now(),
-  monotonicMs: () => performance.now(),
-  sleep: (ms, signal) => setTimeout(ms, undefined, signal === undefined ? {} : { signal }),
-};
+const tickMs = 5;
 
 /** An object of a test. */
 export function testObject(
@@ -139,10 +135,14 @@ export class TestPeerStore implements PeerStore {
 export class TestPeers implements AsyncDisposable {
   readonly authority: TestAuthority;
   readonly events: Event[] = [];
+  /** What both ends go by: it stands still while this process does, on a machine that is busy with other work. */
+  readonly time = new TestTime(Date.now());
   readonly #open: AsyncDisposable[] = [];
+  #over = false;
 
   constructor(authority: TestAuthority = testAuthority("peers")) {
     this.authority = authority;
+    void this.#tick();
   }
 
   readonly observe = (event: Event): void => {
@@ -158,7 +158,7 @@ export class TestPeers implements AsyncDisposable {
       tls: this.authority.node("b"),
       peers: ["a"],
       store: () => store,
-      timers: realTimers,
+      timers: this.time,
       observe: this.observe,
       ...options,
     });
@@ -172,7 +172,7 @@ export class TestPeers implements AsyncDisposable {
       ownRegion: "a",
       addresses,
       tls: this.authority.node("a"),
-      timers: realTimers,
+      timers: this.time,
       observe: this.observe,
       ...options,
     });
@@ -192,6 +192,16 @@ export class TestPeers implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const part of this.#open.reverse()) await part[Symbol.asyncDispose]();
+    this.#over = true;
+  }
+
+  /** Lets time pass as on the wall, but little of it in one turn: what came meanwhile is read before more passes. */
+  async #tick(): Promise<void> {
+    while (!this.#over) {
+      const before = performance.now();
+      await setTimeout(tickMs);
+      await this.time.pass(Math.min(performance.now() - before, 2 * tickMs));
+    }
   }
 }
 

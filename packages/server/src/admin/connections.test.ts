@@ -9,7 +9,6 @@ import { identifiersIn } from "./identifiers.ts";
 const open = openerOf(onTestFinished);
 type Admin = Awaited<ReturnType<typeof open>>;
 const manager = tokenOf("manager");
-const waiting = { timeout: 25_000 };
 
 function descriptors(): number {
   return readdirSync("/proc/self/fd").length;
@@ -68,10 +67,12 @@ test("connections that say nothing are gone after their time-out, descriptors an
   const admin = await open({ times: { handshakeMs: 500 } });
   const before = descriptors();
   const sockets = silent(admin, 100);
-  await expect.poll(() => sockets.every(({ closed }) => closed), waiting).toBe(true);
-  await expect.poll(() => descriptors(), waiting).toBeLessThanOrEqual(before);
-  expect(await admin.ask("/v1/whoami", { token: manager })).toMatchObject({ status: 409 });
-}, 30_000);
+  await expect.poll(() => sockets.every(({ closed }) => closed)).toBe(true);
+  await expect.poll(() => descriptors()).toBeLessThanOrEqual(before);
+  // A client that the machine kept from its handshake for so long is cut, too, and comes again.
+  const asked = () => admin.ask("/v1/whoami", { token: manager }).catch(() => undefined);
+  await expect.poll(asked).toMatchObject({ status: 409 });
+});
 
 test.each([
   ["half a head", "GET /v1/whoami HTTP/1.1\r\nHost: x\r\nX-Half: "],
@@ -79,18 +80,14 @@ test.each([
     "half a body",
     `POST /v1/instances HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${manager}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{`,
   ],
-])(
-  "%s is closed at its time-out, although the client stays",
-  async (_, bytes) => {
-    const admin = await open({ times: { headersMs: 500, requestMs: 500 } });
-    const before = descriptors();
-    const sockets = await begun(admin, 12, bytes);
-    expect(sockets.every(({ closed }) => !closed)).toBe(true);
-    // The client's ends are open still.
-    await expect.poll(() => descriptors(), waiting).toBeLessThanOrEqual(before + 12);
-  },
-  30_000,
-);
+])("%s is closed at its time-out, although the client stays", async (_, bytes) => {
+  const admin = await open({ times: { headersMs: 500, requestMs: 500 } });
+  const before = descriptors();
+  const sockets = await begun(admin, 12, bytes);
+  expect(sockets.every(({ closed }) => !closed)).toBe(true);
+  // The client's ends are open still.
+  await expect.poll(() => descriptors()).toBeLessThanOrEqual(before + 12);
+});
 
 test("an administrator is served while strangers of the same address flood the port", async () => {
   const admin = await open({ connectionsMax: 128 });
@@ -111,7 +108,7 @@ test("an administrator is served while strangers of the same address flood the p
   flooding = false;
   await flood;
   expect(kept.ports.size).toBe(1);
-}, 30_000);
+});
 
 test("idle connections of one token do not keep another token out", async () => {
   const admin = await open({ connectionsMax: 16 });
@@ -123,7 +120,7 @@ test("idle connections of one token do not keep another token out", async () => 
   expect(await kept.ask()).toBe(409);
   expect(kept.ports.size).toBe(1);
   expect(more.some(({ closed }) => !closed)).toBe(true);
-}, 30_000);
+});
 
 const head = (method: string, path: string) => (token: string) =>
   `${method} /v1/${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n`;

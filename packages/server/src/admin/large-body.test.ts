@@ -64,7 +64,7 @@ test("forty megabytes of identifiers hold nobody up, and only an operator may se
   expect(JSON.parse((await sending).text)).toMatchObject({ given: 1_000_000 });
   // Parsed at once it was some seconds.
   expect(longestMs).toBeLessThan(150);
-}, 300_000);
+});
 
 test("what a token sends is bounded by bytes, and it is told how long to wait", async () => {
   await using site = await openAdminTest({
