@@ -305,7 +305,7 @@ describe("every replica ever seen counts", () => {
     await inState(other.store, "readOnly");
     expect(await failureOf(create(opened.store, instance))).toBe("noLease");
     await using late = await openStore({ ...options, leaseWaitMs: 1_500 });
-    expect(late.store.state()).toBe("readOnly");
+    await inState(late.store, "readOnly");
     expect(await listReplicas(options)).toMatchObject([
       { address: replica.address, connected: false },
     ]);
@@ -319,7 +319,7 @@ describe("every replica ever seen counts", () => {
     await using redis = await RedisServer.start();
     await initialiseStore({ address: redis.address, ids: systemIds });
     await using opened = await openStore({ address: redis.address, replicas: 1 });
-    expect(opened.store.state()).toBe("readOnly");
+    await inState(opened.store, "readOnly");
     expect(await failureOf(opened.store.install("i"))).toBe("noLease");
   });
 
