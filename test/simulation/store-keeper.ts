@@ -7,7 +7,7 @@ import {
   noLease,
   stateAt,
   step,
-} from "../../packages/redis/src/lease.ts";
+} from "../../packages/redis/src/session/lease.ts";
 import type { Tables } from "./database.ts";
 import type { Life } from "./machine.ts";
 import type { RedisProcess } from "./redis-process.ts";

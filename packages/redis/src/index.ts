@@ -1,4 +1,4 @@
-export type { RecordFormats } from "./formats.ts";
+export type { RecordFormats } from "./session/formats.ts";
 export {
   forgetReplica,
   type InitialisedStore,
@@ -6,9 +6,9 @@ export {
   type KnownReplica,
   listReplicas,
 } from "./initialise.ts";
-export { type LockLook, RedisLeaderLock, type RedisLeaderLockOptions } from "./leader-lock.ts";
-export type { LeaseState } from "./lease.ts";
-export { RedisLocks, type RedisLocksOptions } from "./locks.ts";
-export type { RedisConnectionOptions, RedisStoreOptions } from "./options.ts";
-export type { StoreMemory } from "./server-info.ts";
+export { type LockLook, RedisLeaderLock, type RedisLeaderLockOptions } from "./locks/leader-lock.ts";
+export type { LeaseState } from "./session/lease.ts";
+export { RedisLocks, type RedisLocksOptions } from "./locks/locks.ts";
+export type { RedisConnectionOptions, RedisStoreOptions } from "./connection/options.ts";
+export type { StoreMemory } from "./connection/server-info.ts";
 export { RedisStore } from "./store.ts";

@@ -1,15 +1,15 @@
 import { type Ids, partitionCount, StoreUnavailable, sysPartition } from "@holdfast/engine";
-import { claim } from "./claim.ts";
-import { notInitialised } from "./committer.ts";
-import { Connection } from "./connection.ts";
-import { partitionKeys, sysKeys } from "./keys.ts";
-import { connectionSettings, type RedisConnectionOptions } from "./options.ts";
+import { claim } from "./session/claim.ts";
+import { notInitialised } from "./session/committer.ts";
+import { Connection } from "./connection/connection.ts";
+import { partitionKeys, sysKeys } from "./connection/keys.ts";
+import { connectionSettings, type RedisConnectionOptions } from "./connection/options.ts";
 import { refuseOverStore } from "./other-members.ts";
-import { readPartitionHead } from "./record-header.ts";
-import { readPairs, readReply, readRole } from "./replies.ts";
-import { loadScripts } from "./scripts.ts";
-import { sentinelMembers } from "./sentinels.ts";
-import { checkReplicas, checkSettings } from "./settings-check.ts";
+import { readPartitionHead } from "./connection/record-header.ts";
+import { readPairs, readReply, readRole } from "./connection/replies.ts";
+import { loadScripts } from "./connection/scripts.ts";
+import { sentinelMembers } from "./session/sentinels.ts";
+import { checkReplicas, checkSettings } from "./session/settings-check.ts";
 
 /** How long a single WAITAOF of an operator's command waits. A replica of a new store may still be joining. */
 const waitMs = 10_000;

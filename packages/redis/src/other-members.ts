@@ -1,9 +1,9 @@
 import { StoreUnavailable, sysPartition } from "@holdfast/engine";
-import { Connection } from "./connection.ts";
-import { partitionKeys } from "./keys.ts";
-import type { ConnectionSettings } from "./options.ts";
-import { readPartitionHead } from "./record-header.ts";
-import { sentinelMembers } from "./sentinels.ts";
+import { Connection } from "./connection/connection.ts";
+import { partitionKeys } from "./connection/keys.ts";
+import type { ConnectionSettings } from "./connection/options.ts";
+import { readPartitionHead } from "./connection/record-header.ts";
+import { sentinelMembers } from "./session/sentinels.ts";
 
 /**
  * Asks every other member that is known (replicas of this empty primary, what the Sentinels know, `given` addresses)

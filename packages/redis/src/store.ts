@@ -24,25 +24,25 @@ import type {
   StorePosition,
   StoreState,
 } from "@holdfast/engine";
-import { RedisAuditLog } from "./audit-log.ts";
-import { AuditQueue } from "./audit-queue.ts";
-import { Changes } from "./changes.ts";
-import { Formats, type RecordFormats } from "./formats.ts";
-import { RedisStatuses } from "./instance-statuses.ts";
-import { LeaderRecords } from "./leader-records.ts";
-import type { LeaseRules } from "./lease.ts";
-import { LeaseKeeper } from "./lease-keeper.ts";
-import { RedisObjects } from "./object-store.ts";
-import { type RedisStoreOptions, type StoreSettings, storeSettings } from "./options.ts";
-import { Quarantine } from "./quarantine.ts";
-import { readPairs } from "./replies.ts";
-import { Reservations } from "./reservations.ts";
-import { loadScripts } from "./scripts.ts";
-import { SentinelWatch } from "./sentinels.ts";
-import { readMemory, type StoreMemory } from "./server-info.ts";
-import { RedisStateCounts } from "./state-counts.ts";
-import type { StoreContext } from "./tenure.ts";
-import { Tenures } from "./tenures.ts";
+import { RedisAuditLog } from "./audit/audit-log.ts";
+import { AuditQueue } from "./audit/audit-queue.ts";
+import { Changes } from "./objects/changes.ts";
+import { Formats, type RecordFormats } from "./session/formats.ts";
+import { RedisStatuses } from "./records/instance-statuses.ts";
+import { LeaderRecords } from "./records/leader-records.ts";
+import type { LeaseRules } from "./session/lease.ts";
+import { LeaseKeeper } from "./session/lease-keeper.ts";
+import { RedisObjects } from "./objects/object-store.ts";
+import { type RedisStoreOptions, type StoreSettings, storeSettings } from "./connection/options.ts";
+import { Quarantine } from "./objects/quarantine.ts";
+import { readPairs } from "./connection/replies.ts";
+import { Reservations } from "./objects/reservations.ts";
+import { loadScripts } from "./connection/scripts.ts";
+import { SentinelWatch } from "./session/sentinels.ts";
+import { readMemory, type StoreMemory } from "./connection/server-info.ts";
+import { RedisStateCounts } from "./objects/state-counts.ts";
+import type { StoreContext } from "./session/tenure.ts";
+import { Tenures } from "./session/tenures.ts";
 
 /** A region's own store in Redis. Dispose it to close it: what is under way is waited for. */
 export class RedisStore implements OwnStore, InstanceStatuses, AsyncDisposable {

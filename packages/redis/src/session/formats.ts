@@ -1,9 +1,9 @@
 import { hostname } from "node:os";
 import { StoreUnavailable, sysPartition } from "@holdfast/engine";
-import type { Argument } from "./command-line.ts";
-import { partitionKeys, sysKeys } from "./keys.ts";
-import type { StoreSettings } from "./options.ts";
-import type { Reply } from "./replies.ts";
+import type { Argument } from "../connection/command-line.ts";
+import { partitionKeys, sysKeys } from "../connection/keys.ts";
+import type { StoreSettings } from "../connection/options.ts";
+import type { Reply } from "../connection/replies.ts";
 
 /** Which formats of records a region's nodes read, as its store knows. */
 export interface RecordFormats {

@@ -11,7 +11,7 @@ import {
   type StoredObject,
   StoreUnavailable,
 } from "@holdfast/engine";
-import { Answers } from "./answers.ts";
+import { Answers } from "../session/answers.ts";
 import { commitPlan, servedPlan } from "./commit-plan.ts";
 import { DecodedRecords, decodeStored } from "./decoded-records.ts";
 import { FairGate } from "./fair-gate.ts";
@@ -22,12 +22,12 @@ import {
   partitionKeys,
   recordKey,
   termPlace,
-} from "./keys.ts";
-import { isReserved, promisedOf } from "./record-header.ts";
-import { readReply } from "./replies.ts";
+} from "../connection/keys.ts";
+import { isReserved, promisedOf } from "../connection/record-header.ts";
+import { readReply } from "../connection/replies.ts";
 import { readHold } from "./reservations.ts";
-import type { StoreContext, Tenure } from "./tenure.ts";
-import type { Tenures } from "./tenures.ts";
+import type { StoreContext, Tenure } from "../session/tenure.ts";
+import type { Tenures } from "../session/tenures.ts";
 
 /** Records in one answer of `find.lua`, which keeps everyone else waiting while it runs. */
 const pageMax = 256;

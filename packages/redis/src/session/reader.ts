@@ -1,8 +1,8 @@
 import { StoreUnavailable } from "@holdfast/engine";
-import type { Argument } from "./command-line.ts";
-import type { Connection } from "./connection.ts";
-import { partitionKeys } from "./keys.ts";
-import { type PartitionHead, readPartitionHead } from "./record-header.ts";
+import type { Argument } from "../connection/command-line.ts";
+import type { Connection } from "../connection/connection.ts";
+import { partitionKeys } from "../connection/keys.ts";
+import { type PartitionHead, readPartitionHead } from "../connection/record-header.ts";
 
 /** The values of some keys of a partition, and the partition's head, of one moment. */
 export interface Values {

@@ -1,8 +1,8 @@
 import { StoreUnavailable } from "@holdfast/engine";
-import { Connection } from "./connection.ts";
-import type { ConnectionSettings } from "./options.ts";
-import { readPairs } from "./replies.ts";
-import { readServerInfo, type ServerInfo } from "./server-info.ts";
+import { Connection } from "../connection/connection.ts";
+import type { ConnectionSettings } from "../connection/options.ts";
+import { readPairs } from "../connection/replies.ts";
+import { readServerInfo, type ServerInfo } from "../connection/server-info.ts";
 
 /**
  * Settings without which a Redis loses what it acknowledged, or makes clients wait. `INFO` shows two of them. It does not

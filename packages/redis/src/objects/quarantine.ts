@@ -9,8 +9,8 @@ import {
   sysPartition,
   tagOf,
 } from "@holdfast/engine";
-import { Answers } from "./answers.ts";
-import type { Argument } from "./command-line.ts";
+import { Answers } from "../session/answers.ts";
+import type { Argument } from "../connection/command-line.ts";
 import { repairLines, stateDigit } from "./commit-plan.ts";
 import { decodeStored } from "./decoded-records.ts";
 import {
@@ -21,11 +21,11 @@ import {
   ownRecordKey,
   type PartitionKeys,
   partitionKeys,
-} from "./keys.ts";
-import { readRecordHeader } from "./record-header.ts";
+} from "../connection/keys.ts";
+import { readRecordHeader } from "../connection/record-header.ts";
 import { stateOfDigit } from "./state-counts.ts";
-import type { StoreContext, Tenure } from "./tenure.ts";
-import type { Tenures } from "./tenures.ts";
+import type { StoreContext, Tenure } from "../session/tenure.ts";
+import type { Tenures } from "../session/tenures.ts";
 
 type QuarantineOptions = Parameters<OwnStore["quarantine"]>[3];
 

@@ -7,14 +7,14 @@ import {
   stateCounts,
   stateValues,
 } from "@holdfast/engine";
-import { Answers } from "./answers.ts";
-import type { Argument } from "./command-line.ts";
+import { Answers } from "../session/answers.ts";
+import type { Argument } from "../connection/command-line.ts";
 import { stateDigit } from "./commit-plan.ts";
 import { decodeStored } from "./decoded-records.ts";
-import { allPartitions, ownRecordKey, type PartitionKeys } from "./keys.ts";
-import { readRecordHeader } from "./record-header.ts";
-import type { StoreContext } from "./tenure.ts";
-import type { Tenures } from "./tenures.ts";
+import { allPartitions, ownRecordKey, type PartitionKeys } from "../connection/keys.ts";
+import { readRecordHeader } from "../connection/record-header.ts";
+import type { StoreContext } from "../session/tenure.ts";
+import type { Tenures } from "../session/tenures.ts";
 
 /** Records, and bytes of them, that one step looks at. */
 const recordsPerStep = 128;

@@ -11,15 +11,15 @@ import {
   StoreUnavailable,
   sysPartition,
 } from "@holdfast/engine";
-import { Answers, refuseDeposed } from "./answers.ts";
-import type { Argument } from "./command-line.ts";
-import { allPartitions, type PartitionKeys, partitionKeys, sysKeys } from "./keys.ts";
-import type { LeaderRecords } from "./leader-records.ts";
-import { readPartitionHead } from "./record-header.ts";
-import type { Reply } from "./replies.ts";
-import type { ScriptName } from "./scripts.ts";
-import type { StoreContext } from "./tenure.ts";
-import type { Tenures } from "./tenures.ts";
+import { Answers, refuseDeposed } from "../session/answers.ts";
+import type { Argument } from "../connection/command-line.ts";
+import { allPartitions, type PartitionKeys, partitionKeys, sysKeys } from "../connection/keys.ts";
+import type { LeaderRecords } from "../records/leader-records.ts";
+import { readPartitionHead } from "../connection/record-header.ts";
+import type { Reply } from "../connection/replies.ts";
+import type { ScriptName } from "../connection/scripts.ts";
+import type { StoreContext } from "../session/tenure.ts";
+import type { Tenures } from "../session/tenures.ts";
 
 /** Bytes from which an answer is full: everyone else waits while it is put together. */
 const bytesPerPage = 1 << 18;

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { StoreUnavailable } from "@holdfast/engine";
-import type { Connection } from "./connection.ts";
-import type { StoreSettings } from "./options.ts";
-import { readRole } from "./replies.ts";
+import type { Connection } from "../connection/connection.ts";
+import type { StoreSettings } from "../connection/options.ts";
+import { readRole } from "../connection/replies.ts";
 import type { SentinelSurvey, SentinelWatch } from "./sentinels.ts";
 import { checkReplicas, checkSettings } from "./settings-check.ts";
 

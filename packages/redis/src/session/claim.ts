@@ -1,8 +1,8 @@
 import { StoreUnavailable, sysPartition } from "@holdfast/engine";
-import type { Connection } from "./connection.ts";
-import { partitionKeys, sysKeys } from "./keys.ts";
-import { readReply } from "./replies.ts";
-import type { Scripts } from "./scripts.ts";
+import type { Connection } from "../connection/connection.ts";
+import { partitionKeys, sysKeys } from "../connection/keys.ts";
+import { readReply } from "../connection/replies.ts";
+import type { Scripts } from "../connection/scripts.ts";
 
 /**
  * Makes a store a region's where it is nobody's yet. Refuses another region's: what one region keeps there alone would

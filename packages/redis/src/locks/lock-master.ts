@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ConnectionOptions } from "node:tls";
 import { Redis } from "ioredis";
 import type { LockCallback, LockClient } from "redlock";
-import { isTimeout } from "./failure.ts";
+import { isTimeout } from "../connection/failure.ts";
 
 const reconnectMs = 200;
 /** With the commands that redlock's own scripts use. */

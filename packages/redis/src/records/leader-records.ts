@@ -1,11 +1,11 @@
 import { type Levels, type PeerCursor, StoreUnavailable, sysPartition } from "@holdfast/engine";
-import { Answers, refuseDeposed } from "./answers.ts";
-import type { Argument } from "./command-line.ts";
-import { partitionKeys, sysKeys } from "./keys.ts";
-import type { Reply } from "./replies.ts";
-import type { ScriptName } from "./scripts.ts";
-import type { StoreContext } from "./tenure.ts";
-import type { Tenures } from "./tenures.ts";
+import { Answers, refuseDeposed } from "../session/answers.ts";
+import type { Argument } from "../connection/command-line.ts";
+import { partitionKeys, sysKeys } from "../connection/keys.ts";
+import type { Reply } from "../connection/replies.ts";
+import type { ScriptName } from "../connection/scripts.ts";
+import type { StoreContext } from "../session/tenure.ts";
+import type { Tenures } from "../session/tenures.ts";
 
 const head = partitionKeys(sysPartition).head;
 

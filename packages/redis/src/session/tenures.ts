@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { StoreUnavailable } from "@holdfast/engine";
-import { storeFailure } from "./failure.ts";
+import { storeFailure } from "../connection/failure.ts";
 import type { Need } from "./lease-keeper.ts";
 import { type StoreContext, Tenure } from "./tenure.ts";
 

@@ -1,7 +1,7 @@
 import { StoreUnavailable } from "@holdfast/engine";
-import type { Connection, Outcome } from "./connection.ts";
-import { storeFailure } from "./failure.ts";
-import { readRole } from "./replies.ts";
+import type { Connection, Outcome } from "../connection/connection.ts";
+import { storeFailure } from "../connection/failure.ts";
+import { readRole } from "../connection/replies.ts";
 
 /** What a barrier on a connection found. */
 export interface Acknowledged {

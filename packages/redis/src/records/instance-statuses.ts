@@ -6,10 +6,10 @@ import {
   StoreUnavailable,
   systemInstance,
 } from "@holdfast/engine";
-import { Answers } from "./answers.ts";
-import { instanceKeys, partitionKeys } from "./keys.ts";
-import type { StoreContext } from "./tenure.ts";
-import type { Tenures } from "./tenures.ts";
+import { Answers } from "../session/answers.ts";
+import { instanceKeys, partitionKeys } from "../connection/keys.ts";
+import type { StoreContext } from "../session/tenure.ts";
+import type { Tenures } from "../session/tenures.ts";
 
 const statuses: readonly string[] = instanceStatuses;
 

@@ -1,5 +1,5 @@
 import { decodeRecord, type StoredObject, StoreUnavailable, tagOf } from "@holdfast/engine";
-import { readRecordHeader, recordHeaderLength } from "./record-header.ts";
+import { readRecordHeader, recordHeaderLength } from "../connection/record-header.ts";
 
 interface Known {
   /** A copy, since what Redis answered is part of a larger buffer. */

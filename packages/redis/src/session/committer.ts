@@ -1,17 +1,17 @@
 import { type Observer, StoreUnavailable, sysPartition } from "@holdfast/engine";
 import { acknowledged } from "./barrier.ts";
-import type { Argument } from "./command-line.ts";
-import type { CommandLine, Connection, Outcome } from "./connection.ts";
+import type { Argument } from "../connection/command-line.ts";
+import type { CommandLine, Connection, Outcome } from "../connection/connection.ts";
 import type { CoveredNumbers } from "./covered.ts";
-import { isNoScript, isReply, storeFailure } from "./failure.ts";
+import { isNoScript, isReply, storeFailure } from "../connection/failure.ts";
 import type { Formats } from "./formats.ts";
-import { partitionKeys, sysKeys } from "./keys.ts";
+import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import type { Moment } from "./lease.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { ReplicaSet } from "./replica-set.ts";
-import { type Reply, readPairs, readReply } from "./replies.ts";
-import { type Script, type Scripts, scriptArguments } from "./scripts.ts";
-import { sendTogether } from "./transaction.ts";
+import { type Reply, readPairs, readReply } from "../connection/replies.ts";
+import { type Script, type Scripts, scriptArguments } from "../connection/scripts.ts";
+import { sendTogether } from "../connection/transaction.ts";
 
 /** How the committer works. */
 export interface CommitterSettings {

@@ -1,7 +1,7 @@
 import { type AuditEvent, encodeAudit, partitionOf, StoreUnavailable } from "@holdfast/engine";
-import { partitionKeys } from "./keys.ts";
-import type { StoreContext, Tenure } from "./tenure.ts";
-import type { Tenures } from "./tenures.ts";
+import { partitionKeys } from "../connection/keys.ts";
+import type { StoreContext, Tenure } from "../session/tenure.ts";
+import type { Tenures } from "../session/tenures.ts";
 
 /** How long events gather before they are appended. */
 const batchMs = 20;

@@ -8,12 +8,12 @@ import {
   StoreUnavailable,
   uuidText,
 } from "@holdfast/engine";
-import { type Answer, Answers } from "./answers.ts";
+import { type Answer, Answers } from "../session/answers.ts";
 import { decodeStored } from "./decoded-records.ts";
-import { allPartitions, type PartitionKeys, recordKey } from "./keys.ts";
-import { changedOf, readPartitionHead, recordHeaderLength } from "./record-header.ts";
-import type { StoreContext, Tenure } from "./tenure.ts";
-import type { Tenures } from "./tenures.ts";
+import { allPartitions, type PartitionKeys, recordKey } from "../connection/keys.ts";
+import { changedOf, readPartitionHead, recordHeaderLength } from "../connection/record-header.ts";
+import type { StoreContext, Tenure } from "../session/tenure.ts";
+import type { Tenures } from "../session/tenures.ts";
 
 /** Records in one answer of `changes.lua`, and bytes of them: everyone else waits while it runs. */
 const recordsPerScript = 256;

@@ -3,11 +3,11 @@ import { describe, expect, test } from "vitest";
 import { storeFailure } from "./failure.ts";
 import { formatAddress, parseAddress, storeSettings } from "./options.ts";
 import { readPartitionHead, readRecordHeader } from "./record-header.ts";
-import { ReplicaSet } from "./replica-set.ts";
+import { ReplicaSet } from "../session/replica-set.ts";
 import { readPairs, readReply, readRole } from "./replies.ts";
-import { readHearing } from "./sentinels.ts";
+import { readHearing } from "../session/sentinels.ts";
 import { readServerInfo } from "./server-info.ts";
-import { wrongInfo } from "./settings-check.ts";
+import { wrongInfo } from "../session/settings-check.ts";
 
 describe("addresses", () => {
   test.each([

@@ -19,15 +19,15 @@ import {
   type Tag,
   tagOf,
 } from "@holdfast/engine";
-import type { Argument } from "./command-line.ts";
+import type { Argument } from "../connection/command-line.ts";
 import {
   instanceKeys,
   ownRecordKey,
   type PartitionKeys,
   partitionKeys,
   termPlace,
-} from "./keys.ts";
-import type { Reply } from "./replies.ts";
+} from "../connection/keys.ts";
+import type { Reply } from "../connection/replies.ts";
 
 /** What `commit.lua` gets, and how to read its answer. */
 export interface CommitPlan {
