@@ -12,11 +12,11 @@ import {
   withoutKekWraps,
 } from "@holdfast/engine";
 import { beforeEach, expect, test } from "vitest";
+import { openStore, VirtualTime } from "../testing/leader/test-leader.ts";
+import { MemoryPeer, recordsOf, termOf } from "../testing/leader/test-peer.ts";
 import { AdoptKeks } from "./adopt-keks.ts";
-import { CatchUp } from "./levelling.ts";
-import { PeerReader } from "./reader.ts";
-import { openStore, VirtualTime } from "./test-leader.ts";
-import { MemoryPeer, recordsOf, termOf } from "./test-peer.ts";
+import { CatchUp } from "./catch-up/levelling.ts";
+import { PeerReader } from "./catch-up/reader.ts";
 
 const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
 const binding = { instance: "i", uniqueIdentifier: "u", objectType: 2 };

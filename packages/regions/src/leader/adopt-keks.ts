@@ -9,9 +9,9 @@ import {
   sysPartition,
   systemTypes,
 } from "@holdfast/engine";
-import type { Peer } from "../ports.ts";
+import type { Peer } from "../ports/ports.ts";
+import { OwnFeed } from "./catch-up/own-feed.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
-import { OwnFeed } from "./own-feed.ts";
 
 /** The part of a key ring that wraps another region's KEK under this region's root of trust. */
 export interface KekAdopter {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
+import { termOf } from "../testing/leader/test-peer.ts";
 import { AgreeFormat } from "./agree-format.ts";
-import { termOf } from "./test-peer.ts";
 
 type State = "up" | "down" | "retired";
 

@@ -1,4 +1,4 @@
-import type { Peer } from "../ports.ts";
+import type { Peer } from "../ports/ports.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 
 /** Where a region's nodes note which format of records they read; `@holdfast/redis` has one. */

@@ -6,9 +6,9 @@ import {
   stateOf,
 } from "@holdfast/engine";
 import { beforeEach, describe, expect, test } from "vitest";
+import { openStore, VirtualTime } from "../testing/leader/test-leader.ts";
+import { change, objectOf, put, recordsOf, termOf } from "../testing/leader/test-peer.ts";
 import { DueDates, nextDate } from "./due-dates.ts";
-import { openStore, VirtualTime } from "./test-leader.ts";
-import { change, objectOf, put, recordsOf, termOf } from "./test-peer.ts";
 
 const region = "a";
 const start = 1_700_000_000;

@@ -10,9 +10,9 @@ import {
   plannedDates,
   StoreUnavailable,
 } from "@holdfast/engine";
-import type { Timers } from "../ports.ts";
+import type { Timers } from "../ports/ports.ts";
+import { OwnFeed } from "./catch-up/own-feed.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
-import { OwnFeed } from "./own-feed.ts";
 import { giveWay } from "./pace.ts";
 
 /** What `DueDates` stands on. */

@@ -1,8 +1,8 @@
 import type { Event, ManagedObject, MemoryOwnStore, Register } from "@holdfast/engine";
 import { beforeEach, expect, test } from "vitest";
+import { openStore } from "../testing/leader/test-leader.ts";
+import { change, objectOf, put, termOf } from "../testing/leader/test-peer.ts";
 import { DuplicateNames } from "./duplicate-names.ts";
-import { openStore } from "./test-leader.ts";
-import { change, objectOf, put, termOf } from "./test-peer.ts";
 
 /** Name, its value, its type (KMIP 2.1, 4.32), and types of items. */
 const tags = { name: 0x420053, value: 0x420055, type: 0x420054 } as const;

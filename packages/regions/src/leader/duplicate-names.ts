@@ -5,8 +5,8 @@ import {
   type OwnStore,
   partitionCount,
 } from "@holdfast/engine";
+import { OwnFeed } from "./catch-up/own-feed.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
-import { OwnFeed } from "./own-feed.ts";
 
 /** What `DuplicateNames` stands on. */
 export interface DuplicateNamesOptions {

@@ -1,5 +1,5 @@
 import { type Observer, StoreUnavailable } from "@holdfast/engine";
-import type { Timers } from "../ports.ts";
+import type { Timers } from "../ports/ports.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 import { Nap } from "./waiting.ts";
 

@@ -1,8 +1,14 @@
 import { type Event, type MemoryOwnStore, StoreUnavailable } from "@holdfast/engine";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import {
+  countedIds,
+  openStore,
+  VirtualLock,
+  VirtualProcess,
+  VirtualTime,
+} from "../testing/leader/test-leader.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 import { Leader } from "./leader.ts";
-import { countedIds, openStore, VirtualLock, VirtualProcess, VirtualTime } from "./test-leader.ts";
 
 let time: VirtualTime;
 let lock: VirtualLock;

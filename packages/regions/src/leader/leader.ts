@@ -1,5 +1,5 @@
 import type { Ids, Observer, OwnStore } from "@holdfast/engine";
-import type { Timers } from "../ports.ts";
+import type { Timers } from "../ports/ports.ts";
 import type { Duty, LeaderLock } from "./duty.ts";
 import { DutyLoop } from "./duty-loop.ts";
 import {

@@ -1,4 +1,4 @@
-import type { Timers } from "../ports.ts";
+import type { Timers } from "../ports/ports.ts";
 
 /** Lateness of the event loop that clients do not feel, and the longest rest that more of it leads to. */
 const tolerableMs = 5;

@@ -1,8 +1,8 @@
 import { type ManagedObject, type MemoryOwnStore, stateOf } from "@holdfast/engine";
 import { beforeEach, describe, expect, test } from "vitest";
+import { openStore, VirtualTime } from "../testing/leader/test-leader.ts";
+import { MemoryPeer, objectOf, put, recordsOf, termOf } from "../testing/leader/test-peer.ts";
 import { ResolveReservations } from "./resolve-reservations.ts";
-import { openStore, VirtualTime } from "./test-leader.ts";
-import { MemoryPeer, objectOf, put, recordsOf, termOf } from "./test-peer.ts";
 
 const destroyed = { time: 1_700_000_003, region: "a" };
 const activated = { time: 1_700_000_002, region: "b" };

@@ -8,8 +8,8 @@ import {
   StoreUnavailable,
   tagOf,
 } from "@holdfast/engine";
-import { joinAll } from "../join.ts";
-import type { Peer, Timers } from "../ports.ts";
+import { joinAll } from "../join/join.ts";
+import type { Peer, Timers } from "../ports/ports.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 
 /** What `ResolveReservations` stands on. */

@@ -1,4 +1,4 @@
-import type { Timers } from "../ports.ts";
+import type { Timers } from "../ports/ports.ts";
 
 /** What `work` resolves to, or undefined when it takes longer than `ms` or rejects. */
 export function within<Result>(

@@ -1,0 +1,170 @@
+import { KeyRingUnavailable, type ManagedObject, type SealedMaterial } from "@holdfast/engine";
+import { beforeEach, describe, expect, test } from "vitest";
+import {
+  adding,
+  get,
+  instance,
+  must,
+  newKey,
+  put,
+  regionsWithInstance,
+} from "../testing/test-keys.ts";
+import { copyOf, type TestRegion, type TestRegions } from "../testing/test-regions.ts";
+import { mergeInto } from "./merge.ts";
+
+const sealed = (byte: number): SealedMaterial => ({
+  kekId: "0f8fad5b-d9cb-469f-a165-70867728950e",
+  nonce: new Uint8Array(12),
+  ciphertext: new Uint8Array(32).fill(byte),
+});
+const [sound, broken, broken2] = [sealed(1), sealed(2), sealed(3)];
+let closed = false;
+/** What AES-GCM would say. */
+const opens = async ({ facts, material }: ManagedObject): Promise<boolean> => {
+  if (closed) throw new KeyRingUnavailable(false, "closed");
+  return facts.destroyed !== undefined || material?.ciphertext[0] === 1;
+};
+const activated = { time: 8, region: "a" };
+
+let regions: TestRegions;
+beforeEach(async () => {
+  closed = false;
+  regions = await regionsWithInstance({ opens });
+});
+
+/** A key with this material in each region. */
+async function keyWith(inA: SealedMaterial, inB: SealedMaterial): Promise<ManagedObject> {
+  const key = newKey(regions, { material: inA });
+  await put(regions.a, key);
+  await put(regions.b, { ...key, material: inB });
+  return key;
+}
+
+async function healed({ store }: TestRegion, key: ManagedObject) {
+  const found = await must(store, key);
+  return (await regions.time.until(store.heal(instance, found, opens)))?.object;
+}
+
+describe("a copy whose seal is broken", () => {
+  test("is replaced by the other region's, with what each knows besides, and put aside", async () => {
+    const { a, b } = regions;
+    const key = await keyWith(broken, sound);
+    const before = await must(a.own, key);
+    await a.own.commit(instance, [adding(before, "activated", activated)], []);
+    const there = await must(b.own, key);
+    await b.own.commit(instance, [adding(there, "served", { time: 9, region: "b" })], []);
+    const facts = { activated, served: { time: 9, region: "b" } };
+    expect(await healed(a, key)).toMatchObject({ facts, material: sound });
+    expect(await copyOf(a, key)).toMatchObject({ facts, material: sound });
+    expect(await a.own.quarantined()).toBe(1);
+  });
+
+  test("gets nothing of a copy that does not open either, or that cannot be asked for", async () => {
+    const { a, b, link, time } = regions;
+    const key = await keyWith(broken, broken2);
+    expect(await healed(a, key)).toBeUndefined();
+    expect(await healed(b, key)).toBeUndefined();
+    const other = await keyWith(broken, sound);
+    const found = await must(a.own, other);
+    link.open = false;
+    expect(await time.until(a.store.heal(instance, found, opens))).toBeUndefined();
+    for (const region of [a, b]) expect(await region.own.quarantined()).toBe(0);
+    expect((await copyOf(a, key))?.material).toEqual(broken);
+    expect((await copyOf(a, other))?.material).toEqual(broken);
+  });
+
+  test("is never replaced by one that differs in anything that is not sealed", async () => {
+    const { a } = regions;
+    const key = newKey(regions, { material: broken });
+    await put(a, key);
+    await put(regions.b, { ...key, material: sound, objectType: key.objectType + 1 });
+    expect(await healed(a, key)).toBeUndefined();
+    expect((await copyOf(a, key))?.material).toEqual(broken);
+  });
+
+  test("is destroyed where the other region's is", async () => {
+    const { a, b } = regions;
+    const key = await keyWith(broken, sound);
+    await b.own.commit(instance, [adding(await must(b.own, key), "destroyed", activated)], []);
+    expect(await healed(a, key)).toMatchObject({ material: undefined });
+    expect(await copyOf(a, key)).toMatchObject({ facts: { destroyed: activated } });
+  });
+
+  test("is answered without being replaced while the own store takes no writes, or another writer was faster", async () => {
+    const { a } = regions;
+    const key = await keyWith(broken, sound);
+    const commit = a.own.commit.bind(a.own);
+    a.own.commit = async () => ({ kind: "conflict", uniqueIdentifier: key.uniqueIdentifier });
+    expect(await healed(a, key)).toMatchObject({ material: sound });
+    expect((await copyOf(a, key))?.material).toEqual(broken);
+    a.own.commit = commit;
+    expect(await healed(a, key)).toMatchObject({ material: sound });
+    expect((await copyOf(a, key))?.material).toEqual(sound);
+  });
+
+  test("of the region that serves another's clients is answered from the own copy", async () => {
+    const { a, b, time } = regions;
+    const key = await keyWith(sound, broken);
+    a.own.setState("none");
+    a.own.setState("full");
+    await time.pass(200);
+    expect(a.store.serving().from).toBe("remote");
+    const found = await time.until(get(a.store, key));
+    expect(found?.object.material).toEqual(broken);
+    if (found === undefined) throw new Error("not there");
+    const object = (await time.until(a.store.heal(instance, found, opens)))?.object;
+    expect(object?.material).toEqual(sound);
+    expect((await copyOf(b, key))?.material).toEqual(broken);
+  });
+});
+
+describe("a change of a record of which one region's copy has a broken seal", () => {
+  async function changed(key: ManagedObject) {
+    const { a, time } = regions;
+    const before = await must(a.own, key);
+    const change = adding(before, "activated", activated);
+    return await time.until(a.store.commit(instance, [change], []));
+  }
+
+  test("is in both regions, each with the material that it had; the broken copy is replaced at the next look", async () => {
+    const { a, b, time: timers } = regions;
+    const key = await keyWith(broken, sound);
+    expect(await changed(key)).toEqual({ kind: "committed", regions: ["a", "b"] });
+    const facts = { activated };
+    expect(await copyOf(b, key)).toMatchObject({ facts, material: sound });
+    expect(await copyOf(a, key)).toMatchObject({ facts, material: broken });
+    expect(await b.own.quarantined()).toBe(0);
+    const { object } = await must(b.own, key);
+    const options = { from: "b", timers, observe: () => undefined, opens };
+    expect(await mergeInto(a.own, [object], options)).toMatchObject([{ result: "written" }]);
+    expect(await copyOf(a, key)).toMatchObject({ facts, material: sound });
+    expect(await a.own.quarantined()).toBe(1);
+  });
+
+  test("repairs the other region's copy where that is the broken one", async () => {
+    const { b } = regions;
+    const key = await keyWith(sound, broken);
+    expect(await changed(key)).toEqual({ kind: "committed", regions: ["a", "b"] });
+    expect(await copyOf(b, key)).toMatchObject({ facts: { activated }, material: sound });
+    expect(await b.own.quarantined()).toBe(1);
+  });
+
+  test.each<[string, SealedMaterial, SealedMaterial | undefined]>([
+    ["both are broken", broken, broken2],
+    ["the other one has no material", broken, undefined],
+  ])("is this region's alone where %s, and nothing is replaced", async (_, inA, inB) => {
+    const { a, b } = regions;
+    const key = newKey(regions, { material: inA });
+    await put(a, key);
+    await put(b, { ...key, material: inB });
+    expect(await changed(key)).toEqual({ kind: "committed", regions: ["a"] });
+    expect((await copyOf(b, key))?.material).toEqual(inB);
+  });
+
+  test("is this region's alone while the key is closed: nobody can tell which copy is true", async () => {
+    const key = await keyWith(broken, sound);
+    closed = true;
+    expect(await changed(key)).toEqual({ kind: "committed", regions: ["a"] });
+    expect((await copyOf(regions.b, key))?.facts).toEqual({});
+  });
+});

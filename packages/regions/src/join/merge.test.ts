@@ -1,0 +1,351 @@
+import { randomUUID } from "node:crypto";
+import {
+  type Event,
+  type ManagedObject,
+  MemoryOwnStore,
+  StoreUnavailable,
+  systemInstance,
+  systemTypes,
+} from "@holdfast/engine";
+import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
+import { describe, expect, test } from "vitest";
+import { TestTime } from "../testing/test-time.ts";
+import { type MergeOptions, mergeInto } from "./merge.ts";
+
+const instance = "instance";
+const destroyed = { destroyed: { time: 9, region: "b" } };
+const activated = { activated: { time: 8, region: "b" } };
+
+/** An own store that counts what is asked of it. */
+class Counted extends MemoryOwnStore {
+  readonly calls: string[] = [];
+  /** As Redis is at `maxmemory`: nothing new is taken. */
+  full = false;
+  override read(...given: Parameters<MemoryOwnStore["read"]>) {
+    this.calls.push(`read ${given[1].length}`);
+    return super.read(...given);
+  }
+  override commit(...given: Parameters<MemoryOwnStore["commit"]>) {
+    this.calls.push(`commit ${given[1].length}`);
+    if (this.full && given[1].some(({ kind }) => kind === "create")) {
+      return Promise.reject(new StoreUnavailable("full", "no room"));
+    }
+    return super.commit(...given);
+  }
+}
+
+async function world() {
+  const own = new Counted();
+  await own.instances.ensure(instance, "test");
+  const time = new TestTime();
+  const events: Event[] = [];
+  const options: MergeOptions = { from: "b", timers: time, observe: (event) => events.push(event) };
+  const results = async (objects: readonly ManagedObject[], more: Partial<MergeOptions> = {}) => {
+    own.calls.length = 0;
+    const merged = await time.until(mergeInto(own, objects, { ...options, ...more }));
+    return merged.map(({ result }) => result);
+  };
+  const get = async (id: string) => (await own.read(instance, [id]))[0]?.object;
+  return { own, time, events, results, get };
+}
+
+function key(at: number, more: Partial<ManagedObject> = {}): ManagedObject {
+  const id = `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`;
+  return { ...sampleObject(instance, id), ...more };
+}
+
+const id1 = key(1).uniqueIdentifier;
+
+test("new records take one commit and no read", async () => {
+  const { own, results } = await world();
+  expect(await results([key(1), key(2)])).toEqual(["written", "written"]);
+  expect(own.calls).toEqual(["commit 2"]);
+});
+
+test("a record that is there already is read, which covers it, and not written again", async () => {
+  const { own, results } = await world();
+  await results([key(1)]);
+  expect(await results([key(1)])).toEqual(["same"]);
+  expect(own.calls).toEqual(["commit 1", "read 1"]);
+  const { objects } = await own.changes(0, 0, 100, 1 << 20);
+  expect(objects.length).toBeLessThanOrEqual(1);
+});
+
+test("a full store: what it has needs no room, and facts are written beside a record that is refused", async () => {
+  const { own, results, get } = await world();
+  await results([key(1), key(2)]);
+  own.full = true;
+  expect(await results([key(1), key(2)])).toEqual(["same", "same"]);
+  const facts = [key(1, { facts: activated }), key(2, { facts: destroyed })];
+  await expect(results([key(3), ...facts])).rejects.toMatchObject({ failure: "full" });
+  expect((await get(id1))?.facts).toEqual(activated);
+  expect((await get(key(2).uniqueIdentifier))?.material).toBeUndefined();
+  own.full = false;
+  expect(await results([key(3), ...facts])).toEqual(["written", "same", "same"]);
+});
+
+test("a changed record is joined: facts of both are there", async () => {
+  const { own, results, get } = await world();
+  const register = sampleRegister(groupItem("g"), 5);
+  await results([key(1, { registers: [register] })]);
+  expect(await results([key(1, { facts: { served: { time: 3, region: "b" } } })])).toEqual([
+    "written",
+  ]);
+  expect(own.calls).toEqual(["read 1", "commit 1"]);
+  expect(await get(id1)).toMatchObject({
+    facts: { served: { time: 3, region: "b" } },
+    registers: [{ stamp: register.stamp }],
+  });
+});
+
+test("a late copy of a destroyed record changes nothing, and brings no material back", async () => {
+  const { results, get } = await world();
+  await results([key(1, { facts: destroyed })]);
+  expect((await get(id1))?.material).toBeUndefined();
+  expect(await results([key(1)])).toEqual(["same"]);
+  expect(await get(id1)).toMatchObject({ material: undefined, facts: destroyed });
+});
+
+test("another immutable part is put aside and reported; the own record stays", async () => {
+  const { own, events, results, get } = await world();
+  await results([key(1)]);
+  expect(await results([key(1, { objectType: 4 }), key(2)])).toEqual(["quarantined", "written"]);
+  expect((await get(id1))?.objectType).toBe(2);
+  expect(await own.quarantined()).toBe(1);
+  expect(events).toContainEqual({ type: "join", region: "b", result: "quarantined" });
+});
+
+test("two copies of one record in one merge become one, in whatever order", async () => {
+  const { results, get } = await world();
+  const both = [key(1, { facts: activated }), key(1, { lastChange: 1_900_000_000 })];
+  expect(await results(both)).toEqual(["written", "written"]);
+  expect(await get(id1)).toMatchObject({ facts: activated, lastChange: 1_900_000_000 });
+  expect(await results([key(3), key(3, { objectType: 4 })])).toEqual(["written", "quarantined"]);
+});
+
+test("a record that does not decode is replaced by the copy, its bytes kept", async () => {
+  const { own, results, get } = await world();
+  await results([key(1), key(2)]);
+  own.damage(id1);
+  expect(await results([key(2), key(1, { facts: activated })])).toEqual(["same", "written"]);
+  expect((await get(id1))?.facts).toEqual(activated);
+  expect(await own.quarantined()).toBe(1);
+});
+
+test("a copy without the last state of a damaged record is put aside, and nothing takes its place", async () => {
+  const { own, results, get } = await world();
+  const deactivated = { ...activated, deactivated: { time: 1_700_000_009, region: "a" } };
+  await results([key(1, { facts: deactivated }), key(2)]);
+  own.damage(id1);
+  const copies = [key(1, { facts: activated }), key(2, { facts: activated })];
+  expect(await results(copies)).toEqual(["quarantined", "written"]);
+  await expect(get(id1)).rejects.toMatchObject({ failure: "corrupt" });
+  expect(await own.quarantined()).toBe(1);
+  const elsewhere = { ...activated, deactivated: { time: 1_700_000_099, region: "b" } };
+  expect(await results([key(1, { facts: elsewhere })])).toEqual(["written"]);
+  expect((await get(id1))?.facts).toEqual(elsewhere);
+});
+
+test("a record of a newer format is left as it is, and holds up no other", async () => {
+  const { own, events, results, get } = await world();
+  await results([key(1), key(2)]);
+  own.damage(id1, true);
+  const copies = [key(1, { facts: activated }), key(2, { facts: activated }), key(1)];
+  expect(await results(copies)).toEqual(["unreadable", "written", "unreadable"]);
+  await expect(get(id1)).rejects.toMatchObject({ failure: "unknownFormat" });
+  expect(await own.quarantined()).toBe(0);
+  expect(events).toContainEqual({ type: "join", region: "b", result: "unreadable" });
+});
+
+test("a record that somebody repaired meanwhile is joined with, not taken for the copy", async () => {
+  const { own, results, get } = await world();
+  await results([key(1, { facts: activated })]);
+  own.damage(id1);
+  const quarantine = own.quarantine.bind(own);
+  let once = true;
+  own.quarantine = async (...given) => {
+    if (once) {
+      once = false;
+      await quarantine(given[0], given[1], "", {
+        replacement: key(1, { facts: { ...activated, ...destroyed } }),
+      });
+    }
+    return await quarantine(...given);
+  };
+  const served = { ...activated, served: { time: 3, region: "b" } };
+  expect(await results([key(1, { facts: served })])).toEqual(["written"]);
+  expect((await get(id1))?.facts).toMatchObject({ ...served, ...destroyed });
+});
+
+describe("a record that no region makes is refused, the others are written", () => {
+  const registers = (from: number, region = "a", length = 5_000) =>
+    Array.from({ length }, (_, at) => ({
+      ...sampleRegister(groupItem("g"), 5, "", from + at),
+      stamp: { us: 5, region: `${region}${at % 200}` },
+    }));
+
+  test("under an identifier that no store has", async () => {
+    const { own, events, results } = await world();
+    expect(await results([key(1, { uniqueIdentifier: "key" }), key(2)])).toEqual([
+      "refused",
+      "written",
+    ]);
+    expect(await own.quarantined()).toBe(0);
+    expect(events).toContainEqual({
+      type: "warning",
+      message: "record key of region b is refused: its identifier is none of a store's",
+    });
+  });
+
+  test("with ever more attributes, or regions", async () => {
+    const { results, get } = await world();
+    const many = key(1, { registers: registers(0) });
+    expect(await results([many])).toEqual(["written"]);
+    expect(await results([key(1, { registers: registers(5_000) }), key(2)])).toEqual([
+      "refused",
+      "written",
+    ]);
+    expect(await results([key(1, { registers: registers(5_000, "b", 200) }), key(3)])).toEqual([
+      "refused",
+      "written",
+    ]);
+    expect((await get(id1))?.registers).toHaveLength(5_000);
+    expect(await results([key(4, { registers: [...registers(0), ...registers(5_000)] })])).toEqual([
+      "refused",
+    ]);
+  });
+
+  test("as destroyed, of the system's: a KEK's record closes every key of its instance", async () => {
+    const { own, results } = await world();
+    for (const objectType of [systemTypes.Kek, systemTypes.Region, 2, 0x8000ffff]) {
+      const kek = { ...sampleObject(systemInstance, randomUUID()), objectType };
+      expect(await results([kek])).toEqual(["written"]);
+      expect(await results([{ ...kek, facts: destroyed }, key(2)])).toContain("refused");
+      const [stored] = await own.read(systemInstance, [kek.uniqueIdentifier]);
+      expect(stored?.object.facts).toEqual({});
+    }
+  });
+
+  test("but what management deletes is", async () => {
+    const { results } = await world();
+    const { Instance, Certificate, Token, User, Authority, Setting, Backup } = systemTypes;
+    for (const objectType of [Instance, Certificate, Token, User, Authority, Setting, Backup]) {
+      const made = { ...sampleObject(systemInstance, randomUUID()), objectType };
+      expect(await results([made])).toEqual(["written"]);
+      expect(await results([{ ...made, facts: destroyed, material: undefined }])).toEqual([
+        "written",
+      ]);
+    }
+  });
+
+  test("what a record names as a region is cut for the metrics", async () => {
+    const { events, results } = await world();
+    const stamp = { us: 2 ** 52, region: "x".repeat(5_000) };
+    await results([key(1, { registers: [{ ...sampleRegister(groupItem("g"), 5), stamp }] })]);
+    const ahead = events.find(({ type }) => type === "clockAhead");
+    expect(ahead).toMatchObject({ region: "x".repeat(63) });
+  });
+});
+
+describe("a record that an agreed operation holds", () => {
+  test("is reported, and the others are written", async () => {
+    const { own, results, get } = await world();
+    await results([key(1)]);
+    await own.reserve(instance, [id1], "operation");
+    const changed = key(1, { facts: activated });
+    expect(await results([changed, key(2)])).toEqual(["reserved", "written"]);
+    expect((await get(id1))?.facts).toEqual({});
+    // What is there already needs no change.
+    expect(await results([key(1)])).toEqual(["same"]);
+  });
+
+  test("is waited for as long as is wished", async () => {
+    const { own, time, results, get } = await world();
+    await results([key(1)]);
+    await own.reserve(instance, [id1], "operation");
+    const ended = time.sleep(300).then(() => own.release(instance, "operation"));
+    const changed = key(1, { facts: activated });
+    expect(await results([changed], { reservedMs: 2_000 })).toEqual(["written"]);
+    await ended;
+    expect((await get(id1))?.facts).toEqual(activated);
+    await own.reserve(instance, [id1], "other");
+    const started = time.monotonicMs();
+    expect(await results([key(1, { facts: destroyed })], { reservedMs: 500 })).toEqual([
+      "reserved",
+    ]);
+    expect(time.monotonicMs() - started).toBeLessThan(700);
+  });
+
+  test("is not there yet, and is not made past the reservation", async () => {
+    const { own, results, get } = await world();
+    await own.reserve(instance, [id1], "operation");
+    expect(await results([key(1)])).toEqual(["reserved"]);
+    expect(await get(id1)).toBeUndefined();
+  });
+});
+
+test("a writer in between is joined with, not written over", async () => {
+  const { own, results, get } = await world();
+  await results([key(1, { registers: [sampleRegister(groupItem("g"), 5)] })]);
+  const read = own.read.bind(own);
+  let once = true;
+  own.read = async (...given) => {
+    const copies = await read(...given);
+    const [before] = copies;
+    if (once && before !== undefined) {
+      once = false;
+      const after = { ...before.object, facts: { served: { time: 1, region: "a" } } };
+      await own.commit(instance, [{ kind: "update", before, after }], []);
+    }
+    return copies;
+  };
+  expect(await results([key(1, { facts: { served: { time: 2, region: "b" } } })])).toEqual([
+    "same",
+  ]);
+  expect((await get(id1))?.facts.served).toEqual({ time: 1, region: "a" });
+  expect(await results([key(1, { facts: destroyed })])).toEqual(["written"]);
+});
+
+test("records of a deleted instance are refused, but for those that are destroyed", async () => {
+  const { own, results, get } = await world();
+  expect(await results([key(1)])).toEqual(["written"]);
+  own.instances.statusOf = () => "Deleted";
+  const gone = key(3, { facts: destroyed, material: undefined });
+  expect(await results([key(1, { lastChange: 9 }), key(2), gone])).toEqual([
+    "refused",
+    "refused",
+    "written",
+  ]);
+  expect((await get(gone.uniqueIdentifier))?.facts.destroyed).toBeDefined();
+  expect(await get(key(2).uniqueIdentifier)).toBeUndefined();
+  expect(await results([key(1, { facts: destroyed })])).toEqual(["written"]);
+});
+
+test("many records of many instances go in commits of at most 64", async () => {
+  const { own, results } = await world();
+  await own.instances.ensure("second", "second");
+  const many = Array.from({ length: 150 }, (_, at) => key(at));
+  const others = many.slice(0, 3).map((object) => ({ ...object, instance: "second" }));
+  const outcomes = await results([...many, ...others]);
+  expect(new Set(outcomes)).toEqual(new Set(["written"]));
+  expect(own.calls.toSorted()).toEqual(["commit 22", "commit 3", "commit 64", "commit 64"]);
+});
+
+test("an identifier of another instance of the partition is put aside", async () => {
+  const { own, results } = await world();
+  await results([key(1)]);
+  const { partitionOf } = await import("@holdfast/engine");
+  const twin = Array.from({ length: 1_000 }, (_, at) => `twin ${at}`).find(
+    (name) => partitionOf(name) === partitionOf(instance),
+  );
+  await own.instances.ensure(twin ?? "", "twin");
+  expect(await results([key(1, { instance: twin ?? "" })])).toEqual(["quarantined"]);
+});
+
+test("a clock of another region that is ahead is told, and its stamp is taken", async () => {
+  const { time, events, results } = await world();
+  const us = (time.wallMs() + 60_000) * 1_000;
+  const register = { ...sampleRegister(groupItem("g"), us), stamp: { us, region: "b" } };
+  expect(await results([key(1, { registers: [register] })])).toEqual(["written"]);
+  expect(events).toContainEqual({ type: "clockAhead", region: "b", ms: 60_000 });
+});

@@ -1,0 +1,401 @@
+import {
+  type Change,
+  encodeRecord,
+  type ManagedObject,
+  type Observer,
+  type OwnStore,
+  partitionOf,
+  type StoredObject,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import type { Timers } from "../ports/ports.ts";
+import { failureIn } from "../ports/waiting.ts";
+import { refusalOf } from "./acceptable.ts";
+import { isFull } from "./full.ts";
+import { joinOpened, type OpenedJoin, type Opens, putBrokenAside } from "./heal.ts";
+import { type Ahead, clockAhead, join, settled, storedOf } from "./join.ts";
+import { isCorrupt, type OwnCopy, readEach } from "./read-each.ts";
+
+/** What became of a copy that was joined into an own store; all of it is durable. */
+export type MergeResult =
+  | "written"
+  /** The own record contained it. */
+  | "same"
+  /** An agreed operation holds the record. */
+  | "reserved"
+  /** Its immutable part is another one, or it lacks the last state of a damaged own record; the copy is put aside. */
+  | "quarantined"
+  /** The instance was deleted, or no region makes such a record. */
+  | "refused"
+  /** The own record is of a format that this node does not know; it is left as it is. */
+  | "unreadable";
+
+/** A copy's result, and the record that the own store has now. */
+export interface Merged {
+  readonly result: MergeResult;
+  readonly stored?: StoredObject;
+}
+
+/** What a merge needs around it. */
+export interface MergeOptions {
+  /** The region whose copies these are, for events. */
+  readonly from: string;
+  readonly timers: Timers;
+  readonly observe: Observer;
+  /** How long a record is waited for that an agreed operation holds; 0 unless said. */
+  readonly reservedMs?: number;
+  /** How two copies become one; `join` in the product. */
+  readonly join?: typeof join;
+  /** By which copies that differ in what is sealed become one all the same. */
+  readonly opens?: Opens | undefined;
+}
+
+/** Names of regions are DNS labels. */
+const regionNameMax = 63;
+/** How often a merge begins anew where a writer was faster. */
+const attemptsMax = 32;
+/** Records in one script, which keeps everyone else waiting while it runs. */
+const recordsPerCommit = 64;
+/** How long between two looks at a record that an agreed operation holds. */
+const reservedPauseMs = 50;
+
+/**
+ * Joins copies of another region into the own store, in one commit an instance (of at most 64 records). A new record,
+ * which is what pushes carry most, takes one round trip. The results are in the order of the objects. Rejects with
+ * `StoreUnavailable` where the store cannot tell; what was written by then stays.
+ */
+export async function mergeInto(
+  own: OwnStore,
+  objects: readonly ManagedObject[],
+  options: MergeOptions,
+): Promise<readonly Merged[]> {
+  warnOfClocks(objects, options);
+  const results = new Map<ManagedObject, Merged>();
+  const runs = batches(objects).map(async (batch) => {
+    const merge = new InstanceMerge(own, batch, options);
+    for (const [object, merged] of await merge.run()) results.set(object, merged);
+  });
+  await Promise.all(runs);
+  return objects.map((object) => {
+    const merged = results.get(object);
+    if (merged === undefined) throw new Error("a merge lost an object");
+    options.observe({ type: "join", region: options.from, result: merged.result });
+    return merged;
+  });
+}
+
+function warnOfClocks(objects: readonly ManagedObject[], options: MergeOptions): void {
+  const now = options.timers.wallMs();
+  let furthest: Ahead | undefined;
+  for (const object of objects) {
+    const ahead = clockAhead(object, now);
+    if (ahead !== undefined && ahead.ms > (furthest?.ms ?? 0)) furthest = ahead;
+  }
+  // Whatever a record names as its region becomes a label of a metric.
+  const region = furthest?.region.slice(0, regionNameMax) ?? "";
+  if (furthest !== undefined) options.observe({ type: "clockAhead", ms: furthest.ms, region });
+}
+
+/** Objects of one instance each; two copies of one record stay in order, in the same batch. */
+function batches(objects: readonly ManagedObject[]): readonly (readonly ManagedObject[])[] {
+  return grouped(objects, ({ instance }) => instance).flatMap((group) => {
+    if (group.length <= recordsPerCommit) return [group];
+    const byId = grouped(group, ({ uniqueIdentifier }) => uniqueIdentifier);
+    const parts = Math.ceil(byId.length / recordsPerCommit);
+    return Array.from({ length: parts }, (_, part) =>
+      byId.slice(part * recordsPerCommit, (part + 1) * recordsPerCommit).flat(),
+    );
+  });
+}
+
+function grouped<Value>(
+  values: readonly Value[],
+  keyOf: (value: Value) => string,
+): readonly (readonly Value[])[] {
+  const groups = new Map<string, Value[]>();
+  for (const value of values) {
+    const key = keyOf(value);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [value]);
+    else group.push(value);
+  }
+  return [...groups.values()];
+}
+
+/** A record that is still to be joined: its copies as given, and what they amount to together. */
+interface Pending {
+  readonly id: string;
+  readonly given: readonly ManagedObject[];
+  readonly object: ManagedObject;
+}
+
+/** A record's change, once it is decided. */
+interface Planned {
+  readonly pending: Pending;
+  readonly change: Change;
+  readonly stored: StoredObject;
+}
+
+/** One instance's part of a merge. */
+class InstanceMerge {
+  readonly #own: OwnStore;
+  readonly #instance: string;
+  readonly #options: MergeOptions;
+  readonly #join: typeof join;
+  readonly #results = new Map<ManagedObject, Merged>();
+  readonly #pending = new Map<string, Pending>();
+  readonly #until: number;
+  readonly #repaired = new Set<string>();
+  /** False once a record that looked new turned out not to be. */
+  #trusting = true;
+
+  constructor(own: OwnStore, objects: readonly ManagedObject[], options: MergeOptions) {
+    this.#own = own;
+    this.#instance = objects[0]?.instance ?? "";
+    this.#options = options;
+    this.#join = options.join ?? join;
+    this.#until = options.timers.monotonicMs() + (options.reservedMs ?? 0);
+    for (const object of objects) this.#add(object);
+  }
+
+  async run(): Promise<ReadonlyMap<ManagedObject, Merged>> {
+    for (let attempt = 0; this.#pending.size > 0; attempt++) {
+      if (attempt >= attemptsMax) {
+        throw new StoreUnavailable("timeout", "others change these records all the time");
+      }
+      const held = await this.#pass();
+      if (held.length === 0) continue;
+      if (this.#options.timers.monotonicMs() < this.#until) {
+        await this.#options.timers.sleep(reservedPauseMs);
+        attempt -= 1;
+      } else {
+        for (const pending of held) this.#settle(pending, { result: "reserved" });
+      }
+    }
+    return this.#results;
+  }
+
+  /** Two copies of one record in one merge are one copy; where they cannot be, each is one of its own. */
+  #add(object: ManagedObject): void {
+    const id = object.uniqueIdentifier;
+    const earlier = this.#pending.get(id);
+    if (earlier === undefined) {
+      this.#pending.set(id, { id, given: [object], object: settled(object) });
+      return;
+    }
+    const outcome = this.#join(earlier.object, object);
+    // Whatever differs from the first is put aside with the second pass, by the record that the first made.
+    const key = outcome.kind === "joined" ? id : `${id}\0${this.#pending.size}`;
+    const given = outcome.kind === "joined" ? [...earlier.given, object] : [object];
+    const together = outcome.kind === "joined" ? outcome.object : settled(object);
+    this.#pending.set(key, { id: key, given, object: together });
+  }
+
+  /** Reads, joins and writes once; answers the records that an agreed operation holds. */
+  async #pass(): Promise<readonly Pending[]> {
+    const pending = this.#distinct();
+    const unknown = pending.filter(({ object }) => !this.#trusting || !looksNew(object));
+    const copies = await readEach(
+      this.#own,
+      this.#instance,
+      unknown.map(({ object }) => object.uniqueIdentifier),
+    );
+    const copyOf = new Map(unknown.map((each, at) => [each, copies[at]]));
+    const held: Pending[] = [];
+    const planned: Planned[] = [];
+    for (const each of pending) {
+      const plan = await this.#plan(each, copyOf.get(each));
+      if (plan === "held") held.push(each);
+      else if (plan !== undefined) planned.push(plan);
+    }
+    return [...held, ...(await this.#write(planned))];
+  }
+
+  /** What is pending, one a record. */
+  #distinct(): readonly Pending[] {
+    const byId = new Map<string, Pending>();
+    for (const each of this.#pending.values()) {
+      const { uniqueIdentifier } = each.object;
+      if (!byId.has(uniqueIdentifier)) byId.set(uniqueIdentifier, each);
+    }
+    return [...byId.values()];
+  }
+
+  /** The change that a copy needs; undefined where it is settled without one. */
+  async #plan(pending: Pending, copy: OwnCopy): Promise<Planned | "held" | undefined> {
+    const { object } = pending;
+    if (this.#refuses(pending, object)) return undefined;
+    if (copy === "damaged") return await this.#repair(pending);
+    if (copy === "unknown") {
+      this.#settle(pending, { result: "unreadable" });
+      return undefined;
+    }
+    if (copy === undefined) {
+      return { pending, change: { kind: "create", after: object }, stored: storedOf(object) };
+    }
+    const outcome = await this.#joined(copy.object, object);
+    if (outcome.kind === "conflict") {
+      await this.#own.quarantine(this.#instance, object.uniqueIdentifier, outcome.reason, {
+        copy: encodeRecord(object),
+      });
+      this.#settle(pending, { result: "quarantined" });
+      return undefined;
+    }
+    if (this.#refuses(pending, outcome.object)) return undefined;
+    const stored = storedOf(outcome.object);
+    if (stored.tag === copy.tag) {
+      const repaired = this.#repaired.has(object.uniqueIdentifier);
+      this.#settle(pending, { result: repaired ? "written" : "same", stored });
+      return undefined;
+    }
+    if (copy.reserved !== undefined) return "held";
+    if (outcome.replaces) await putBrokenAside(this.#own, copy.object, this.#options.from);
+    return { pending, change: { kind: "update", before: copy, after: stored.object }, stored };
+  }
+
+  /** The join of the own copy and another; of two that differ in what is sealed, with what opens. */
+  async #joined(own: ManagedObject, other: ManagedObject): Promise<OpenedJoin> {
+    const outcome = this.#join(own, other);
+    const { opens } = this.#options;
+    if (outcome.kind === "joined" || opens === undefined) return outcome;
+    return (await joinOpened(own, other, opens)) ?? outcome;
+  }
+
+  /** Settles a record that is not taken as it is, or would be after the join. */
+  #refuses(pending: Pending, object: ManagedObject): boolean {
+    const reason = refusalOf(object);
+    if (reason === undefined) return false;
+    const { from, observe } = this.#options;
+    const id = object.uniqueIdentifier.slice(0, 36);
+    observe({ type: "warning", message: `record ${id} of region ${from} is refused: ${reason}` });
+    this.#settle(pending, { result: "refused" });
+    return true;
+  }
+
+  /**
+   * The own bytes tell nothing: they are put aside, and the copy takes their place if it has the last state that the
+   * store knows of the record. Read again, since somebody may have been faster.
+   */
+  async #repair(pending: Pending): Promise<undefined> {
+    const { object } = pending;
+    const { uniqueIdentifier } = object;
+    try {
+      await this.#own.quarantine(this.#instance, uniqueIdentifier, "it does not decode", {
+        replacement: object,
+      });
+    } catch (error) {
+      if (!isCorrupt(error)) throw error;
+      await this.#own.quarantine(this.#instance, uniqueIdentifier, failureIn(error).message, {
+        copy: encodeRecord(object),
+      });
+      this.#settle(pending, { result: "quarantined" });
+      return;
+    }
+    this.#repaired.add(uniqueIdentifier);
+    this.#trusting = false;
+  }
+
+  /** Answers a record that an agreed operation holds although it is not there. */
+  async #write(planned: readonly Planned[]): Promise<readonly Pending[]> {
+    if (planned.length === 0) return [];
+    const changes = planned.map(({ change }) => change);
+    const outcome = await this.#own
+      .commit(this.#instance, changes, [], { joined: true })
+      .catch((error: unknown) => {
+        if (isFull(error)) return error;
+        throw error;
+      });
+    if (outcome instanceof StoreUnavailable) return await this.#writeFull(planned, outcome);
+    if (outcome.kind === "committed") {
+      for (const { pending, stored } of planned) {
+        this.#settle(pending, { result: "written", stored });
+      }
+      return [];
+    }
+    if (outcome.kind === "instanceClosed") {
+      this.#closed(planned);
+      return [];
+    }
+    if (outcome.kind !== "conflict" && outcome.kind !== "reserved") {
+      throw new Error(`a joined commit was refused: ${outcome.kind}`);
+    }
+    return await this.#refused(planned, outcome);
+  }
+
+  /**
+   * A full store refuses records that need room, and has many of the others: those are read first, then each change is
+   * written alone, since facts are taken. Throws where a record is refused alone.
+   */
+  async #writeFull(
+    planned: readonly Planned[],
+    full: StoreUnavailable,
+  ): Promise<readonly Pending[]> {
+    if (this.#trusting) {
+      this.#trusting = false;
+      return [];
+    }
+    if (planned.length === 1) throw full;
+    const held: Pending[] = [];
+    let refused: unknown;
+    for (const one of planned) {
+      try {
+        held.push(...(await this.#write([one])));
+      } catch (error) {
+        refused ??= error;
+      }
+    }
+    if (refused !== undefined) throw refused;
+    return held;
+  }
+
+  /** A deleted instance takes what is destroyed, once nothing else comes with it. */
+  #closed(planned: readonly Planned[]): void {
+    const live = planned.filter(({ stored }) => stored.object.facts.destroyed === undefined);
+    const refused = live.length > 0 ? live : planned;
+    for (const { pending } of refused) this.#settle(pending, { result: "refused" });
+  }
+
+  /** Records are read from now on: the next pass sees who was faster, or who holds the record. */
+  async #refused(
+    planned: readonly Planned[],
+    {
+      kind,
+      uniqueIdentifier,
+    }: { readonly kind: "conflict" | "reserved"; readonly uniqueIdentifier: string },
+  ): Promise<readonly Pending[]> {
+    const looked = !this.#trusting;
+    this.#trusting = false;
+    const refused = planned.find(
+      ({ stored }) => stored.object.uniqueIdentifier === uniqueIdentifier,
+    );
+    if (!looked || refused === undefined) return [];
+    if (kind === "reserved") return [refused.pending];
+    if (refused.change.kind === "create") await this.#foreign(refused.pending);
+    return [];
+  }
+
+  /** A record that is there, and not to be read in this instance, may be another instance's. */
+  async #foreign(pending: Pending): Promise<void> {
+    const { uniqueIdentifier } = pending.object;
+    const found = await this.#own.records(partitionOf(this.#instance), [uniqueIdentifier]);
+    const other = found.objects.find(({ instance }) => instance !== this.#instance);
+    if (other === undefined) return;
+    await this.#own.quarantine(this.#instance, uniqueIdentifier, "the instance differs", {
+      copy: encodeRecord(pending.object),
+    });
+    this.#settle(pending, { result: "quarantined" });
+  }
+
+  #settle(pending: Pending, merged: Merged): void {
+    this.#pending.delete(pending.id);
+    for (const object of pending.given) this.#results.set(object, merged);
+  }
+}
+
+/** Nobody changed it since it was made, as far as it shows; reading first would cost a new key a round trip. */
+function looksNew({ facts, registers }: ManagedObject): boolean {
+  const { served, deactivated, compromised, destroyed } = facts;
+  if (served ?? deactivated ?? compromised ?? destroyed) return false;
+  const us = registers[0]?.stamp.us;
+  return registers.every(({ stamp }) => stamp.us === us);
+}

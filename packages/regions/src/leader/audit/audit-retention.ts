@@ -1,0 +1,166 @@
+import {
+  type AuditLog,
+  type AuditStanding,
+  auditEntriesMax,
+  type ChainPoint,
+  type Observer,
+} from "@holdfast/engine";
+import type { Timers } from "../../ports/ports.ts";
+import type { Duty, DutyContext, DutyResult } from "../duty.ts";
+import { giveWay } from "../pace.ts";
+import { chainPoint, differingPoint, sameHash } from "./audit-points.ts";
+
+/** What `AuditRetention` stands on. */
+export interface AuditRetentionOptions {
+  readonly log: AuditLog;
+  readonly timers: Timers;
+  readonly observe: Observer;
+  /** What no sink has yet stays. */
+  readonly sinks: readonly string[];
+  /** Older entries go. */
+  readonly ageMs: number;
+  /** Asked at each run. */
+  readonly bounds: () => Promise<AuditBounds>;
+}
+
+/** Bytes of all entries together; each counts `entryOverhead` more than it has. */
+export interface AuditBounds {
+  /** Beyond it the oldest go that every sink has. */
+  readonly bytesMax: number;
+  /** Beyond it the oldest go, also those that no sink has: the store must not fill up. */
+  readonly hardMax: number;
+}
+
+/** Bytes that the store takes for keeping an entry, besides the entry. */
+const entryOverhead = 64;
+
+/** Whether an entry, with the point after it and the one before, stays. */
+type Until = (point: ChainPoint, before: ChainPoint) => boolean;
+
+const retainEveryMs = 60_000;
+/** Pages of one run; the rest is for the next. */
+const pagesPerRun = 64;
+
+/** Removes the oldest audit entries by age and by size; the chain goes on from where the rest begins. */
+export class AuditRetention implements Duty {
+  readonly name = "audit-retention";
+  readonly everyMs = retainEveryMs;
+  readonly #options: AuditRetentionOptions;
+  /** Partitions whose beginning is not what the chain says: evidence that stays. */
+  readonly #faulty = new Set<number>();
+
+  constructor(options: AuditRetentionOptions) {
+    this.#options = options;
+  }
+
+  async run(context: DutyContext): Promise<DutyResult> {
+    const { log, timers, ageMs } = this.#options;
+    const limits = await this.#limits();
+    const standings = await log.standings();
+    const bases = new Map<number, ChainPoint>();
+    let [done, pages] = [0, 0];
+    const cut = async (partition: number, until: Until, waits = true) => {
+      const standing = standings[partition];
+      if (standing === undefined || pages >= pagesPerRun || !context.active()) return false;
+      const from = bases.get(partition) ?? (await this.#base(partition, standing));
+      const had = waits ? (limits.get(partition) ?? limits.least) : Number.POSITIVE_INFINITY;
+      const limit = Math.min(had, standing.head.number);
+      const to = await this.#page(partition, from, standing.head, limit, until);
+      if (to === undefined) return false;
+      await log.trim(partition, to, context.epoch);
+      pages += 1;
+      bases.set(partition, to);
+      done += to.number - from.number;
+      await giveWay(timers);
+      return true;
+    };
+    const oldestMs = timers.wallMs() - ageMs;
+    for (const [partition, { base, head }] of standings.entries()) {
+      if (head.number === base.number) continue;
+      while (await cut(partition, ({ timeMs }) => timeMs >= oldestMs));
+    }
+    const { bytesMax, hardMax } = await this.#options.bounds();
+    await cutBySize(standings, bases, bytesMax, (partition, until) => cut(partition, until));
+    await cutBySize(standings, bases, hardMax, (partition, until) => cut(partition, until, false));
+    return { done, left: pages >= pagesPerRun ? 1 : 0 };
+  }
+
+  /** Up to which number every sink has each partition. */
+  async #limits(): Promise<ReadonlyMap<number, number> & { readonly least: number }> {
+    const { log, sinks } = this.#options;
+    const least = sinks.length === 0 ? Number.POSITIVE_INFINITY : 0;
+    const limits = Object.assign(new Map<number, number>(), { least });
+    const points = await Promise.all(sinks.map((sink) => log.sinkPoints(sink)));
+    for (const partition of new Set(points.flatMap((each) => [...each.keys()]))) {
+      const numbers = points.map((each) => each.get(partition)?.number ?? 0);
+      limits.set(partition, Math.min(...numbers));
+    }
+    return limits;
+  }
+
+  /** Where a partition's trail begins, also where the store gave entries up by itself. */
+  async #base(partition: number, { base, dropped, head }: AuditStanding): Promise<ChainPoint> {
+    if (dropped <= base.number || dropped > head.number) return base;
+    const [kept] = await this.#options.log.points(partition, [dropped]);
+    return kept ?? base;
+  }
+
+  /** The point up to which one page may go; undefined where nothing may. */
+  async #page(
+    partition: number,
+    base: ChainPoint,
+    head: ChainPoint,
+    limit: number,
+    until: Until,
+  ): Promise<ChainPoint | undefined> {
+    const { log } = this.#options;
+    if (this.#faulty.has(partition) || base.number >= limit) return undefined;
+    const range = { from: { after: base.number }, limit: auditEntriesMax, covered: false };
+    const points: ChainPoint[] = [];
+    for (const entry of await log.entries(partition, range)) {
+      const before = points.at(-1) ?? base;
+      if (entry.number !== before.number + 1 || entry.number > limit) break;
+      const point = chainPoint(before, entry);
+      if (until(point, before)) break;
+      points.push(point);
+    }
+    const last = points.at(-1);
+    if (last === undefined) return undefined;
+    const atHead = last.number === head.number && !sameHash(last.hash, head.hash);
+    const fault = atHead ? last : await differingPoint(log, partition, points);
+    if (fault === undefined) return last;
+    this.#faulty.add(partition);
+    const reason = `entries up to ${fault.number} are not those that were chained; they are kept`;
+    this.#options.observe({ type: "auditFault", partition, reason });
+    return undefined;
+  }
+}
+
+/** Cuts until all together are no larger than `most`; the largest first, since room matters more than age. */
+async function cutBySize(
+  standings: readonly AuditStanding[],
+  bases: ReadonlyMap<number, ChainPoint>,
+  most: number,
+  cut: (partition: number, until: Until) => Promise<boolean>,
+): Promise<void> {
+  let excess = standings.reduce((sum, { head, base }, at) => {
+    return sum + sizeAt(head) - sizeAt(bases.get(at) ?? base);
+  }, -most);
+  const bySize = [...standings.entries()].toSorted(([, a], [, b]) => sizeOf(b) - sizeOf(a));
+  for (const [partition, { base, head }] of bySize) {
+    if (excess <= 0) return;
+    const start = bases.get(partition) ?? base;
+    const share = sizeAt(start) + Math.min(excess, sizeAt(head) - sizeAt(start));
+    while (await cut(partition, (_, before) => sizeAt(before) >= share));
+    excess -= sizeAt(bases.get(partition) ?? start) - sizeAt(start);
+  }
+}
+
+/** Bytes of all entries up to a point, gone ones included. */
+function sizeAt({ bytes, number }: ChainPoint): number {
+  return bytes + number * entryOverhead;
+}
+
+function sizeOf({ head, base }: AuditStanding): number {
+  return sizeAt(head) - sizeAt(base);
+}

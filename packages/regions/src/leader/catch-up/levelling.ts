@@ -1,0 +1,102 @@
+import type { OwnStore } from "@holdfast/engine";
+import { losingLevel } from "../../join/full.ts";
+import type { Duty, DutyContext, DutyResult } from "../duty.ts";
+import type { PeerReader } from "./reader.ts";
+
+/** How soon a node's wish is seen: the own store serves again no sooner. */
+const levellingEveryMs = 200;
+const catchUpEveryMs = 500;
+const digestsEveryMs = 60_000;
+
+/**
+ * After an outage: pulls every partition up to a position that the other region gave after the wish, and then tells the
+ * nodes that the own store has whatever was acknowledged meanwhile.
+ */
+export class Levelling implements Duty {
+  readonly name = "levelling";
+  readonly everyMs = levellingEveryMs;
+  readonly #own: OwnStore;
+  readonly #readers: readonly PeerReader[];
+
+  constructor(own: OwnStore, readers: readonly PeerReader[]) {
+    this.#own = own;
+    this.#readers = readers;
+  }
+
+  async run(context: DutyContext): Promise<DutyResult> {
+    const { asked, reached } = await this.#own.levels();
+    if (asked <= reached) return { done: 0, left: 0 };
+    const total = { done: 0, left: 0 };
+    for (const reader of present(this.#readers)) {
+      // What was read before the outage may be lost with it: only the own store's cursors count.
+      reader.forget();
+      const { done, left } = await reader.pullAll(await reader.peer.position(), context);
+      total.done += done;
+      total.left += left;
+    }
+    if (total.left > 0 || !context.active()) return { ...total, left: Math.max(1, total.left) };
+    await this.#own.setLevel(asked, context.epoch);
+    return total;
+  }
+}
+
+/** Reads what other regions changed, so that nothing depends on a push having arrived. */
+export class CatchUp implements Duty {
+  readonly name = "catch-up";
+  readonly everyMs: number;
+  readonly #own: OwnStore;
+  readonly #readers: readonly PeerReader[];
+
+  constructor(own: OwnStore, readers: readonly PeerReader[], everyMs = catchUpEveryMs) {
+    this.#own = own;
+    this.#readers = readers;
+    this.everyMs = everyMs;
+  }
+
+  run(context: DutyContext): Promise<DutyResult> {
+    return losingLevel(this.#own, () =>
+      eachUp(this.#readers, async (reader) =>
+        reader.pullAll(await reader.peer.position(), context),
+      ),
+    );
+  }
+}
+
+/** Compares what both regions have, so that nothing depends on the cursors either. */
+export class DigestCheck implements Duty {
+  readonly name = "digests";
+  readonly everyMs: number;
+  readonly #own: OwnStore;
+  readonly #readers: readonly PeerReader[];
+
+  constructor(own: OwnStore, readers: readonly PeerReader[], everyMs = digestsEveryMs) {
+    this.#own = own;
+    this.#readers = readers;
+    this.everyMs = everyMs;
+  }
+
+  run(context: DutyContext): Promise<DutyResult> {
+    return losingLevel(this.#own, () =>
+      eachUp(this.#readers, (reader) => reader.compareAll(context)),
+    );
+  }
+}
+
+/** A retired region is left out everywhere; one that is merely down is asked, and fails. */
+function present(readers: readonly PeerReader[]): readonly PeerReader[] {
+  return readers.filter(({ peer }) => peer.state() !== "retired");
+}
+
+async function eachUp(
+  readers: readonly PeerReader[],
+  work: (reader: PeerReader) => Promise<DutyResult>,
+): Promise<DutyResult> {
+  const total = { done: 0, left: 0 };
+  for (const reader of readers) {
+    if (reader.peer.state() !== "up") continue;
+    const { done, left } = await work(reader);
+    total.done += done;
+    total.left += left;
+  }
+  return total;
+}

@@ -1,0 +1,369 @@
+import {
+  type ChangePage,
+  encodeRecord,
+  type ManagedObject,
+  type Observer,
+  type OwnStore,
+  type PeerCursor,
+  type RecordsAnswer,
+  type StorePosition,
+  sysPartition,
+  tagOf,
+} from "@holdfast/engine";
+import { type MergeOptions, mergeInto } from "../../join/merge.ts";
+import type { Peer, Timers } from "../../ports/ports.ts";
+import type { DutyContext, DutyResult } from "../duty.ts";
+import { giveWay, inTurns, slices } from "../pace.ts";
+import { differing, type Unjoinable } from "./digests.ts";
+import { missingInTail, TailMarks, tailMax } from "./tail.ts";
+
+/** What a `PeerReader` stands on. */
+export interface PeerReaderOptions {
+  readonly peer: Peer;
+  readonly own: OwnStore;
+  readonly timers: Timers;
+  readonly observe: Observer;
+  /** How two copies become one; `join` in the product. */
+  readonly join?: MergeOptions["join"];
+  /** By which copies that differ in what is sealed are told from each other. */
+  readonly opens?: MergeOptions["opens"];
+}
+
+/**
+ * A page fits one answer of the peer protocol (1 MiB), keeps neither event loop for long, and its round trip hides behind
+ * the joining of the page before.
+ */
+const pageRecords = 1_000;
+const pageBytes = 768 << 10;
+/** Records joined in one step: a store's script for more of them would hold up its clients. */
+const mergeRecords = 128;
+const mergeWidth = 4;
+const partitionsAtOnce = 6;
+/** How often a long pull notes how far it came. */
+const saveEveryMs = 1_000;
+
+const unjoinableMax = 10_000;
+
+/** What a comparison fetched, and whether it looked at everything. */
+interface Comparing {
+  readonly done: number;
+  readonly whole: boolean;
+}
+
+/** How far the changes of one partition were read. */
+interface Place {
+  /** The own store's data that the place belongs to. */
+  readonly storeId: string | undefined;
+  /** The cursor as the own store has it. */
+  saved: PeerCursor | undefined;
+  /** Undefined before the first contact. */
+  replicationId: string | undefined;
+  number: number;
+  /**
+   * Read, but held by an agreed operation, or of a format that one of the nodes does not know: the cursor stays before
+   * them until they are joined.
+   */
+  readonly held: Set<string>;
+}
+
+/**
+ * Reads another region's changes into the own store, a partition at a time, from where it was left. Used by the
+ * leader's duties alone, whose epoch its cursors carry.
+ */
+export class PeerReader {
+  readonly #options: PeerReaderOptions;
+  readonly #places = new Map<number, Place>();
+  readonly #busy = new Map<number, Promise<unknown>>();
+  readonly #unjoinable: Unjoinable = new Map();
+  readonly #marks = new TailMarks();
+  readonly #toldUnknown = new Set<string>();
+
+  constructor(options: PeerReaderOptions) {
+    this.#options = options;
+    options.own.onState(() => this.forget());
+  }
+
+  get peer(): Peer {
+    return this.#options.peer;
+  }
+
+  /** Goes back to what the own store says: after an outage it alone knows what it has. */
+  forget(): void {
+    this.#places.clear();
+    this.#marks.forget();
+  }
+
+  /** Pulls every partition up to `position`; nothing is left when all of it is in the own store, durably. */
+  async pullAll(position: StorePosition, context: DutyContext): Promise<DutyResult> {
+    const { replicationId, numbers } = position;
+    const total = { done: 0, left: 0 };
+    const behind = [...numbers.keys()].filter((partition) => !this.#reached(partition, position));
+    await this.#tellDistance(behind, position);
+    if (behind.length > 0) this.#marks.note(await this.#options.own.position());
+    await inTurns(behind, partitionsAtOnce, async (partition) => {
+      const target = { replicationId, number: numbers[partition] ?? 0 };
+      const { done, left } = await this.#alone(partition, () =>
+        this.#pull(partition, target, context),
+      );
+      total.done += done;
+      total.left += left;
+    });
+    return total;
+  }
+
+  /** Compares digests of every partition and fetches what differs; tells how many records that were. */
+  async compareAll(context: DutyContext): Promise<DutyResult> {
+    const total = { done: 0, left: 0 };
+    const all = Array.from({ length: sysPartition + 1 }, (_, partition) => partition);
+    await inTurns(all, partitionsAtOnce, async (partition) => {
+      await this.#alone(partition, async () => {
+        const place = await this.#place(partition);
+        const { done, whole } = await this.#compare(partition, place, context);
+        total.done += done;
+        if (!whole) total.left += 1;
+      });
+    });
+    return total;
+  }
+
+  /** Without asking anybody. */
+  #reached(partition: number, { replicationId, numbers }: StorePosition): boolean {
+    // Nothing was ever written there.
+    if (numbers[partition] === 0) return true;
+    const place = this.#places.get(partition);
+    if (place === undefined || place.storeId !== this.#options.own.storeId) return false;
+    const number = numbers[partition] ?? 0;
+    return (
+      place.replicationId === replicationId && place.number === number && place.held.size === 0
+    );
+  }
+
+  /** Tells how many changes lie between the cursors and a position. */
+  async #tellDistance(
+    partitions: readonly number[],
+    { replicationId, numbers }: StorePosition,
+  ): Promise<void> {
+    const { observe, peer } = this.#options;
+    let changes = 0;
+    for (const partition of partitions) {
+      const place = this.#places.get(partition) ?? (await this.#place(partition));
+      const from = place.replicationId === replicationId ? place.number : 0;
+      changes += Math.max(0, (numbers[partition] ?? 0) - from);
+    }
+    observe({ type: "behind", region: peer.region, changes });
+  }
+
+  /** One at a time for each partition. */
+  #alone<Result>(partition: number, work: () => Promise<Result>): Promise<Result> {
+    const before = this.#busy.get(partition) ?? Promise.resolve();
+    const mine = before.catch(() => undefined).then(work);
+    this.#busy.set(partition, mine);
+    return mine;
+  }
+
+  async #pull(partition: number, target: PeerCursor, context: DutyContext): Promise<DutyResult> {
+    const place = await this.#place(partition);
+    let done = await this.#retryHeld(partition, place);
+    if (await this.#isElsewhere(partition, place, target)) {
+      const compared = await this.#compare(partition, place, context);
+      done += compared.done;
+      if (compared.whole) Object.assign(place, target);
+    }
+    done += await this.#readTail(partition, place, target, context);
+    done += await this.#read(partition, place, target, context);
+    await this.#save(partition, place, context);
+    if (!this.#isCurrent(partition, place)) return { done, left: Math.max(1, target.number) };
+    const same = place.replicationId === target.replicationId;
+    const left = same ? Math.max(0, target.number - place.number) : Math.max(1, target.number);
+    return { done, left: left + place.held.size };
+  }
+
+  /** Where this partition was read up to: what the own store says decides. */
+  async #place(partition: number): Promise<Place> {
+    const { own, peer } = this.#options;
+    const saved = await own.cursor(partition, peer.region);
+    const known = this.#places.get(partition);
+    if (known !== undefined && known.storeId === own.storeId && isSame(known.saved, saved)) {
+      return known;
+    }
+    const place: Place = {
+      storeId: own.storeId,
+      saved,
+      replicationId: saved?.replicationId,
+      number: saved?.number ?? 0,
+      held: new Set(),
+    };
+    this.#places.set(partition, place);
+    return place;
+  }
+
+  /**
+   * Whether the cursor says nothing of the changes that the other region has now: another process counts there, or its
+   * set ends before the cursor. At a first contact everything is read, from the beginning.
+   */
+  async #isElsewhere(partition: number, place: Place, target: PeerCursor): Promise<boolean> {
+    if (place.replicationId === undefined) {
+      place.replicationId = target.replicationId;
+      place.number = 0;
+      return false;
+    }
+    if (place.replicationId !== target.replicationId) return true;
+    if (place.number <= target.number) return false;
+    // Another pull may have come further since the target was read.
+    const page = await this.#options.peer.changes(partition, place.number, 1, 1);
+    return page.replicationId !== place.replicationId || page.last < place.number;
+  }
+
+  /** Reads a few changes, of which most were pushed: only the others are fetched. */
+  async #readTail(
+    partition: number,
+    place: Place,
+    target: PeerCursor,
+    { active }: DutyContext,
+  ): Promise<number> {
+    const { own, peer } = this.#options;
+    const { replicationId, number: after } = place;
+    const ownAfter = this.#marks.of(partition);
+    const few = target.number > after && target.number - after <= tailMax;
+    if (replicationId !== target.replicationId || ownAfter === undefined || !few) return 0;
+    const unjoinable = this.#unjoinable;
+    const tail = { own, peer, partition, replicationId, after, ownAfter, unjoinable };
+    const missing = await missingInTail(tail);
+    if (missing === undefined) return 0;
+    let done = 0;
+    for (const ids of slices(missing, mergeRecords)) {
+      if (!active() || !this.#isCurrent(partition, place)) return done;
+      const records = await peer.records(partition, ids);
+      for (const id of await this.#join(records)) place.held.add(id);
+      done += records.objects.length;
+    }
+    place.number = target.number;
+    return done;
+  }
+
+  /** Reads pages, the next one while the present one is joined. */
+  async #read(
+    partition: number,
+    place: Place,
+    target: PeerCursor,
+    context: DutyContext,
+  ): Promise<number> {
+    const { timers } = this.#options;
+    if (place.replicationId !== target.replicationId || place.number >= target.number) return 0;
+    let done = 0;
+    let savedMs = timers.monotonicMs();
+    let coming = this.#page(partition, place.number);
+    while (context.active() && this.#isCurrent(partition, place)) {
+      const page = await coming;
+      if (!continues(page, place)) break;
+      const more = page.upTo < target.number && page.upTo < page.last;
+      if (more) coming = this.#page(partition, page.upTo);
+      for (const id of await this.#join(page)) place.held.add(id);
+      place.number = page.upTo;
+      done += page.objects.length;
+      if (!more) break;
+      if (timers.monotonicMs() - savedMs >= saveEveryMs) {
+        await this.#save(partition, place, context);
+        savedMs = timers.monotonicMs();
+      }
+      await giveWay(timers);
+    }
+    return done;
+  }
+
+  /** False when the place was forgotten meanwhile: what was read for it may be lost. */
+  #isCurrent(partition: number, place: Place): boolean {
+    return this.#places.get(partition) === place;
+  }
+
+  #page(partition: number, after: number): Promise<ChangePage> {
+    const page = this.#options.peer.changes(partition, after, pageRecords, pageBytes);
+    // Whoever waits for it hears of a failure; it may come before anybody waits.
+    page.catch(() => undefined);
+    return page;
+  }
+
+  /** Joins a page into the own store; answers the identifiers that are held, or cannot be read here. */
+  async #join(page: RecordsAnswer): Promise<readonly string[]> {
+    const { own, peer, observe, timers, join, opens } = this.#options;
+    const options = { from: peer.region, timers, observe, opens, ...(join && { join }) };
+    for (const id of page.damaged) {
+      const message = `region ${peer.region}: its record ${id} does not decode and was passed over`;
+      observe({ type: "warning", message });
+    }
+    const held = [...page.unknown];
+    await inTurns(slices(page.objects, mergeRecords), mergeWidth, async (objects) => {
+      for (const [at, { result }] of (await mergeInto(own, objects, options)).entries()) {
+        const object = objects[at] as ManagedObject;
+        if (result === "reserved" || result === "unreadable") held.push(object.uniqueIdentifier);
+        if (result === "quarantined" || result === "refused") this.#putAside(object);
+      }
+      await giveWay(timers);
+    });
+    this.#tellUnknown(page.unknown);
+    return held;
+  }
+
+  /** Once a record: it is tried again and again. */
+  #tellUnknown(ids: readonly string[]): void {
+    const { observe, peer } = this.#options;
+    for (const id of ids) {
+      if (this.#toldUnknown.has(id)) continue;
+      if (this.#toldUnknown.size >= unjoinableMax) this.#toldUnknown.clear();
+      this.#toldUnknown.add(id);
+      const message = `region ${peer.region}: record ${id} is of a format that this node or that one does not know: upgrade the older release; until then this region does not count as level`;
+      observe({ type: "warning", message });
+    }
+  }
+
+  /** Tries once more what was held; answers how much of it is joined now. */
+  async #retryHeld(partition: number, place: Place): Promise<number> {
+    const before = place.held.size;
+    for (const ids of slices([...place.held], mergeRecords)) {
+      const records = await this.#options.peer.records(partition, ids);
+      const still = new Set(await this.#join(records));
+      for (const id of ids) if (!still.has(id)) place.held.delete(id);
+    }
+    return before - place.held.size;
+  }
+
+  /** Fetches what differs; what is held stays so in the place. */
+  async #compare(partition: number, place: Place, { active }: DutyContext): Promise<Comparing> {
+    const { peer, own, timers } = this.#options;
+    const unjoinable = this.#unjoinable;
+    let done = 0;
+    const whole = await differing({ own, peer, partition, unjoinable, active }, async (ids) => {
+      const records = await peer.records(partition, ids);
+      for (const id of await this.#join(records)) place.held.add(id);
+      done += records.objects.length;
+      await giveWay(timers);
+    });
+    return { done, whole };
+  }
+
+  /** What was put aside is not fetched again before it changes. */
+  #putAside(object: ManagedObject): void {
+    if (this.#unjoinable.size >= unjoinableMax) this.#unjoinable.clear();
+    this.#unjoinable.set(object.uniqueIdentifier, tagOf(encodeRecord(object)));
+  }
+
+  async #save(partition: number, place: Place, context: DutyContext): Promise<void> {
+    const { own, peer } = this.#options;
+    const { replicationId, number, held, saved } = place;
+    if (replicationId === undefined || held.size > 0) return;
+    if (!context.active() || !this.#isCurrent(partition, place)) return;
+    const cursor = { replicationId, number };
+    if (isSame(saved, cursor)) return;
+    await own.setCursor(partition, peer.region, cursor, context.epoch);
+    place.saved = cursor;
+  }
+}
+
+/** Whether a page goes on from a place: the same process counts, and it tells something. */
+function continues(page: ChangePage, { replicationId, number }: Place): boolean {
+  return page.replicationId === replicationId && page.upTo > number;
+}
+
+function isSame(one: PeerCursor | undefined, other: PeerCursor | undefined): boolean {
+  return one?.replicationId === other?.replicationId && one?.number === other?.number;
+}

@@ -1,0 +1,299 @@
+import { StoreUnavailable, systemInstance } from "@holdfast/engine";
+import { groupItem, sampleRegister } from "@holdfast/engine/conformance";
+import { describe, expect, test } from "vitest";
+import { regionIdentifier } from "../serving/region-records.ts";
+import {
+  adding,
+  creation,
+  get,
+  instance,
+  must,
+  newKey,
+  put,
+  regionsWithInstance,
+} from "../testing/test-keys.ts";
+import { copyOf, toolsOf } from "../testing/test-regions.ts";
+import { changedRegion, entryOf, RegionRefused, retireRegion } from "./region-operations.ts";
+import { rejoinRegion } from "./rejoin.ts";
+
+const fact = { time: 9, region: "b" };
+
+/** Region a was lost, and b's operator retired it; the link is still cut. */
+async function retired() {
+  const regions = await regionsWithInstance();
+  const { a, b, time, link } = regions;
+  link.open = false;
+  await time.pass(200);
+  const entry = await time.until(retireRegion("a", true, toolsOf(regions, b)));
+  await time.pass(1_200);
+  return { regions, a, b, time, link, entry };
+}
+
+describe("retire", () => {
+  test("is refused where the region answers, is this one or unknown, or nobody confirmed", async () => {
+    const regions = await regionsWithInstance();
+    const { b, time, link } = regions;
+    const tools = toolsOf(regions, b);
+    const refused = async (lost: string, off: boolean) =>
+      await expect(time.until(retireRegion(lost, off, tools))).rejects.toBeInstanceOf(
+        RegionRefused,
+      );
+    await refused("a", true);
+    // Its nodes are up, and cannot read their own store.
+    b.other.before = (method) => {
+      if (method === "hello") throw new StoreUnavailable("noLease", "no lease");
+    };
+    await refused("a", true);
+    b.other.before = undefined;
+    link.open = false;
+    await refused("a", false);
+    await refused("b", true);
+    await refused("c", true);
+    expect(b.store.records.isRetired("a")).toBe(false);
+    await regions.close();
+  });
+
+  test("lets the region that stays go on by itself: misses, Destroy, changes", async () => {
+    const { regions, b, time, entry } = await retired();
+    expect(entry).toEqual({ region: "a", generation: 1, retired: 1 });
+    const key = newKey(regions);
+    expect(await time.until(get(b.store, key))).toBeUndefined();
+    await time.until(b.store.commit(instance, [creation(key)], []));
+    const destroy = adding(await must(b.store, key), "destroyed", fact);
+    const outcome = b.store.commit(instance, [destroy], [], { agreed: true });
+    expect((await time.until(outcome)).kind).toBe("committed");
+    expect(b.store.health().peers).toEqual([{ region: "a", state: "retired" }]);
+    expect(await entryOf(b.own, "a")).toEqual(entry);
+    expect(await entryOf(b.own, "b")).toEqual({ region: "b", generation: 1, retired: 0 });
+    await regions.close();
+  });
+
+  test("ends the moment that the region is back: nothing more is destroyed without it", async () => {
+    const { regions, b, time } = await retired();
+    const key = newKey(regions);
+    await put(b, key);
+    const destroy = adding(await must(b.own, key), "destroyed", fact);
+    const [before] = await b.own.read(systemInstance, [regionIdentifier("a")]);
+    if (before === undefined) throw new Error("no record");
+    const back = () => ({ generation: 2 });
+    const after = changedRegion(before.object, "a", "a", time.wallMs(), back);
+    await b.own.commit(systemInstance, [{ kind: "update", before, after }], []);
+    // Its client follows the records a moment later.
+    Object.assign(b.other.peer, { state: () => "retired" });
+    const miss = time.until(get(b.store, newKey(regions)));
+    await expect(miss).rejects.toMatchObject({ failure: "peerUnreachable" });
+    const outcome = b.store.commit(instance, [destroy], [], { agreed: true });
+    await expect(time.until(outcome)).rejects.toMatchObject({ failure: "noAgreement" });
+    expect((await copyOf(b, key))?.facts).toEqual({});
+    await regions.close();
+  });
+
+  test("holds after a restart of the region that stays", async () => {
+    const { regions, b } = await retired();
+    const [copy] = await b.own.read(systemInstance, [regionIdentifier("a")]);
+    expect(copy).toBeDefined();
+    await regions.close();
+  });
+});
+
+describe("a retired region", () => {
+  test("goes on with what it has once the one that stayed is lost for good, by an operator's word alone", async () => {
+    const { regions, a, b, time, link } = await retired();
+    link.open = true;
+    await time.pass(1_500);
+    link.open = false;
+    await time.pass(200);
+    const tools = toolsOf(regions, a);
+    const early = time.until(rejoinRegion(a.other.peer, tools));
+    await expect(early).rejects.toMatchObject({ failure: "peerUnreachable" });
+    await time.until(retireRegion("b", true, tools));
+    await time.pass(1_200);
+    expect(a.store.serving().from).toBe("none");
+    const { generation } = await time.until(rejoinRegion(a.other.peer, tools));
+    expect(generation).toBe(2);
+    await time.pass(1_200);
+    expect(a.store.serving()).toMatchObject({ from: "local", writes: true });
+    expect(await time.until(get(a.store, newKey(regions)))).toBeUndefined();
+    // The lost one, back with its data, is the one that must rejoin.
+    link.open = true;
+    await time.pass(10_000);
+    expect(b.store.serving().from).toBe("none");
+    expect(a.store.serving().from).toBe("local");
+    expect((await time.until(rejoinRegion(b.other.peer, toolsOf(regions, b)))).generation).toBe(2);
+    await time.pass(10_000);
+    await regions.bothLevel();
+    expect(b.store.serving().from).toBe("local");
+    await regions.close();
+  });
+
+  test("stops serving at its first contact, and stays so in a cut", async () => {
+    const { regions, a, time, link } = await retired();
+    expect(a.store.serving().from).toBe("local");
+    link.open = true;
+    await time.pass(150);
+    expect(a.store.serving()).toMatchObject({ from: "none", writes: false });
+    const key = newKey(regions);
+    await expect(time.until(get(a.store, key))).rejects.toMatchObject({ failure: "retired" });
+    const commit = a.store.commit(instance, [creation(key)], []);
+    await expect(time.until(commit)).rejects.toMatchObject({ failure: "retired" });
+    expect(await copyOf(a, key)).toBeUndefined();
+    link.open = false;
+    await time.pass(10_000);
+    expect(a.store.serving().from).toBe("none");
+    // It was written down: another node of the region sees it without having met the other region.
+    await a.store.records.refresh();
+    expect(a.store.records.of("a").retired).toBe(1);
+    await regions.close();
+  });
+
+  test("is given nothing by the region that stays, and its pushes are still joined", async () => {
+    const { regions, a, b, time, link } = await retired();
+    const alone = newKey(regions);
+    await time.until(a.store.commit(instance, [creation(alone)], []));
+    link.open = true;
+    const { peer } = a.other;
+    await expect(time.until(peer.remote.read(instance, ["x"]))).rejects.toMatchObject({
+      failure: "retired",
+    });
+    expect(await time.until(peer.push([alone]))).toEqual(["durable"]);
+    expect(await copyOf(b, alone)).toEqual(alone);
+    await regions.close();
+  });
+});
+
+describe("rejoin", () => {
+  test("announces nothing where there is nothing to do, and each step where there is", async () => {
+    const steps: string[] = [];
+    const progress = ({ step }: { readonly step: string }) => void steps.push(step);
+    const settled = await regionsWithInstance();
+    await expect(
+      settled.time.until(
+        rejoinRegion(settled.a.other.peer, toolsOf(settled, settled.a), { progress }),
+      ),
+    ).rejects.toBeInstanceOf(RegionRefused);
+    expect(steps).toEqual([]);
+    await settled.close();
+    const { regions, a, time, link } = await retired();
+    link.open = true;
+    await time.pass(1_200);
+    await time.until(rejoinRegion(a.other.peer, toolsOf(regions, a), { progress }));
+    expect(steps[0]).toBe("checked");
+    expect(steps.at(-1)).toBe("done");
+    await regions.close();
+  });
+
+  test("joins old data into the survivor, fills up from it, and only then serves", async () => {
+    const { regions, a, b, time, link } = await retired();
+    const [alone, destroyed, fresh, both] = Array.from({ length: 4 }, () => newKey(regions));
+    if (!(alone && destroyed && fresh && both)) throw new Error("no keys");
+    await put(a, alone);
+    for (const region of [a, b]) {
+      await put(region, destroyed);
+      await put(region, both);
+    }
+    const register = sampleRegister(groupItem("old data"), 5);
+    const old = await must(a.own, both);
+    const changed = { ...old.object, registers: [register] };
+    await a.own.commit(instance, [{ kind: "update", before: old, after: changed }], []);
+    const gone = adding(await must(b.store, destroyed), "destroyed", fact);
+    await time.until(b.store.commit(instance, [gone], [], { agreed: true }));
+    await put(b, fresh);
+    link.open = true;
+    await time.pass(200);
+    const served: string[] = [];
+    a.store.onServing(({ from }) => served.push(from));
+    const tools = toolsOf(regions, a);
+    const result = await time.until(rejoinRegion(a.other.peer, tools, { settleMs: 5_000 }));
+    expect(result.generation).toBe(2);
+    expect(served).toEqual([]);
+    expect(await copyOf(a, destroyed)).toMatchObject({
+      facts: { destroyed: fact },
+      material: undefined,
+    });
+    expect(await copyOf(a, fresh)).toEqual(fresh);
+    expect(await copyOf(b, alone)).toEqual(alone);
+    expect((await copyOf(b, both))?.registers).toHaveLength(1);
+    expect((await copyOf(b, destroyed))?.material).toBeUndefined();
+    await time.pass(1_500);
+    await regions.bothLevel();
+    expect(a.store.serving()).toMatchObject({ from: "local", writes: true });
+    expect(b.store.health().peers).toEqual([{ region: "a", state: "up" }]);
+    // Both agree again.
+    const destroy = adding(await must(a.store, alone), "destroyed", fact);
+    const agreed = a.store.commit(instance, [destroy], [], { agreed: true });
+    expect((await time.until(agreed)).kind).toBe("committed");
+    expect((await copyOf(b, alone))?.facts.destroyed).toEqual(fact);
+    await regions.close();
+  });
+
+  test("waits for operations that began without the region before it serves", async () => {
+    const { regions, a, b, time, link } = await retired();
+    const key = newKey(regions);
+    for (const region of [a, b]) await put(region, key);
+    link.open = true;
+    await time.pass(200);
+    const destroy = adding(await must(b.own, key), "destroyed", fact);
+    const late = time.sleep(4_000).then(() => b.own.commit(instance, [destroy], []));
+    await time.until(rejoinRegion(a.other.peer, toolsOf(regions, a), { settleMs: 5_000 }));
+    await late;
+    expect((await copyOf(a, key))?.facts.destroyed).toEqual(fact);
+    await regions.close();
+  });
+
+  test("may be run again where it failed, and is refused where there is nothing to do", async () => {
+    const { regions, a, time, link } = await retired();
+    link.open = true;
+    await time.pass(200);
+    a.other.before = (method) => {
+      if (method === "position") link.open = false;
+    };
+    const tools = toolsOf(regions, a);
+    await expect(time.until(rejoinRegion(a.other.peer, tools))).rejects.toMatchObject({
+      failure: "peerUnreachable",
+    });
+    expect(a.store.serving().from).toBe("none");
+    a.other.before = undefined;
+    link.open = true;
+    expect((await time.until(rejoinRegion(a.other.peer, tools))).generation).toBe(2);
+    await time.pass(1_500);
+    await expect(time.until(rejoinRegion(a.other.peer, tools))).rejects.toBeInstanceOf(
+      RegionRefused,
+    );
+    await regions.close();
+  });
+
+  test("ends that each region retired the other, one after the other", async () => {
+    const { regions, a, b, time, link } = await retired();
+    await time.until(retireRegion("b", true, toolsOf(regions, a)));
+    const [ofA, ofB] = [newKey(regions), newKey(regions)];
+    await time.until(a.store.commit(instance, [creation(ofA)], []));
+    await time.until(b.store.commit(instance, [creation(ofB)], []));
+    link.open = true;
+    await time.pass(6_000);
+    expect([a.store.serving().from, b.store.serving().from]).toEqual(["none", "none"]);
+    await time.until(rejoinRegion(a.other.peer, toolsOf(regions, a)));
+    await time.pass(6_000);
+    expect([a.store.serving().from, b.store.serving().from]).toEqual(["local", "none"]);
+    await time.until(rejoinRegion(b.other.peer, toolsOf(regions, b)));
+    await time.pass(6_000);
+    await regions.bothLevel();
+    expect([a.store.serving().from, b.store.serving().from]).toEqual(["local", "local"]);
+    for (const region of [a, b]) {
+      for (const key of [ofA, ofB]) expect(await copyOf(region, key)).toEqual(key);
+    }
+    await regions.close();
+  });
+});
+
+test("a survivor with old data, which knows nothing of a rejoin, hears of it before it goes on alone", async () => {
+  const { regions, b, time, link } = await retired();
+  b.own.setState("none");
+  link.open = true;
+  // What the other region says of itself by now.
+  const { hello } = b.other.peer;
+  Object.assign(b.other.peer, { hello: async () => ({ ...(await hello()), generation: 2 }) });
+  await time.pass(6_000);
+  expect(b.store.records.of("a")).toEqual({ region: "a", generation: 1, retired: 1 });
+  expect(b.store.health().peers).toEqual([{ region: "a", state: "up" }]);
+  await regions.close();
+});

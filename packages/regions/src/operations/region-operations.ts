@@ -1,0 +1,147 @@
+import {
+  type AuditEvent,
+  type Ids,
+  type ManagedObject,
+  type Observer,
+  type OwnStore,
+  type RegionEntry,
+  readRegionRecord,
+  regionRecord,
+  StoreUnavailable,
+  systemInstance,
+  withRegion,
+} from "@holdfast/engine";
+import { storedOf } from "../join/join.ts";
+import type { Peer, Timers } from "../ports/ports.ts";
+import { failureIn } from "../ports/waiting.ts";
+import { regionIdentifier } from "../serving/region-records.ts";
+import { pushToAll } from "../store/push.ts";
+
+/** An operator's wish that cannot be granted; the message says what to do. */
+export class RegionRefused extends Error {
+  override readonly name = "RegionRefused";
+  /** Whether the state of the regions is at fault, or what was asked for. */
+  readonly by: "state" | "request";
+  constructor(message: string, by: "state" | "request" = "state") {
+    super(message);
+    this.by = by;
+  }
+}
+
+/** What operations on regions need. */
+export interface RegionTools {
+  /** The region in which the operator works. */
+  readonly region: string;
+  readonly own: OwnStore;
+  readonly peers: readonly Peer[];
+  readonly timers: Timers;
+  readonly ids: Ids;
+  readonly observe: Observer;
+}
+
+const attemptsMax = 16;
+const pushTimeoutMs = 2_000;
+
+/**
+ * Declares another region lost: from then on nobody waits for its agreement or its "no". Whoever does this must know
+ * that no client reaches that region any more, since a region that is cut off does not hear of it. The region that
+ * answers is not lost, and not retired.
+ */
+export async function retireRegion(
+  lost: string,
+  endpointsAreOff: boolean,
+  tools: RegionTools,
+  /** Written with the change, and also where the region is retired already. */
+  evidence: readonly AuditEvent[] = [],
+): Promise<RegionEntry> {
+  const { region, own, peers, timers, ids, observe } = tools;
+  if (lost === region) {
+    throw new RegionRefused(
+      "a region cannot retire itself: run this in the region that stays",
+      "request",
+    );
+  }
+  const peer = peers.find((each) => each.region === lost);
+  if (peer === undefined) {
+    const known = peers.map((each) => each.region).join(", ") || "none";
+    throw new RegionRefused(
+      `region ${lost} is not configured here; other regions: ${known}`,
+      "request",
+    );
+  }
+  if (!endpointsAreOff) {
+    throw new RegionRefused(
+      `confirm that no client can reach an endpoint of region ${lost}: it serves on while it is cut off, and what it acknowledges then may be lost`,
+      "request",
+    );
+  }
+  if (await answers(peer)) {
+    throw new RegionRefused(`region ${lost} answers: stop all of its nodes first, or leave it be`);
+  }
+  const record = await changeRegion(
+    tools,
+    lost,
+    ({ generation }) => ({ retired: generation }),
+    evidence,
+  );
+  const others = peers.filter((each) => each !== peer && each.state() === "up");
+  await pushToAll(others, [record], { timers, ids, observe, timeoutMs: pushTimeoutMs });
+  return await entryOf(own, lost);
+}
+
+/** A region's record as the own store has it; the first generation, never retired, where there is none. */
+export async function entryOf(own: OwnStore, region: string): Promise<RegionEntry> {
+  const [copy] = await own.read(systemInstance, [regionIdentifier(region)]);
+  const entry = copy && readRegionRecord(copy.object);
+  return entry ?? { region, generation: 1, retired: 0 };
+}
+
+/** A region's record with a change, on top of a copy of it if there is one. */
+export function changedRegion(
+  copy: ManagedObject | undefined,
+  region: string,
+  by: string,
+  wallMs: number,
+  change: (entry: RegionEntry) => Partial<Omit<RegionEntry, "region">>,
+): ManagedObject {
+  const now = { us: Math.floor(wallMs * 1_000), region: by };
+  const record = copy ?? regionRecord({ region, generation: 1, retired: 0 }, now);
+  const entry = readRegionRecord(record) ?? { region, generation: 1, retired: 0 };
+  return withRegion(record, change(entry), now);
+}
+
+/** Changes a region's record in the own store, with evidence. */
+export async function changeRegion(
+  { own, region: by, timers }: RegionTools,
+  region: string,
+  change: (entry: RegionEntry) => Partial<Omit<RegionEntry, "region">>,
+  evidence: readonly AuditEvent[] = [],
+): Promise<ManagedObject> {
+  for (let attempt = 0; attempt < attemptsMax; attempt++) {
+    const [before] = await own.read(systemInstance, [regionIdentifier(region)]);
+    const after = changedRegion(before?.object, region, by, timers.wallMs(), change);
+    if (before?.tag === storedOf(after).tag) {
+      if (evidence.length > 0) await own.appendAudit(systemInstance, evidence, true);
+      return after;
+    }
+    const made = before
+      ? ({ kind: "update", before, after } as const)
+      : ({ kind: "create", after } as const);
+    const outcome = await own.commit(systemInstance, [made], evidence);
+    if (outcome.kind === "committed") return after;
+    if (outcome.kind !== "conflict") {
+      throw new StoreUnavailable("reserved", `the record of region ${region}: ${outcome.kind}`);
+    }
+  }
+  throw new StoreUnavailable("timeout", `others change the record of region ${region}`);
+}
+
+/** Whether any node of a region answers, even if only that its store cannot tell. */
+export async function answers(peer: Peer): Promise<boolean> {
+  try {
+    await peer.hello();
+    return true;
+  } catch (error) {
+    return failureIn(error).failure !== "peerUnreachable";
+  }
+}

@@ -1,0 +1,188 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { KeyRingUnavailable, type StoreFailure, StoreUnavailable } from "@holdfast/engine";
+import type { Timers } from "../../ports/ports.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  type Methods,
+  peerMethods,
+  type ReplyOf,
+  type UnaryName,
+} from "../methods.ts";
+import { serverLimits } from "../server-limits.ts";
+import { CallFailed, TooMuchAnswered } from "../status.ts";
+import { type Answered, acrossNodes, type Judge } from "./attempt.ts";
+import type { PeerClientTimes } from "./client-times.ts";
+import type { NodeLink } from "./node-link.ts";
+import { Slots } from "./slots.ts";
+
+/** Calls at once to one region: fewer than it takes, so that several of our nodes have room. */
+const callsMax = 128;
+const queueMax = 4_096;
+/** Of those in pieces. */
+const largeMax = 4;
+/** What is around a message: its own framing, and the fields of a request. */
+const requestMax = serverLimits.requestBytes - 1_024;
+
+/** Failures that are the region's, and not of the node that told them. */
+const regional: ReadonlySet<StoreFailure> = new Set([
+  "corrupt",
+  "reserved",
+  "noAgreement",
+  "deposed",
+  "retired",
+]);
+
+/** Which nodes of the region to ask, the best first; rejects where there is none. */
+export type Choose = () => readonly NodeLink[];
+
+/** Calls to a region, through whichever of its nodes answers. */
+export class Calls {
+  readonly #region: string;
+  readonly #choose: Choose;
+  readonly #timers: Timers;
+  readonly #times: PeerClientTimes;
+  readonly #slots: Slots;
+  readonly #largeSlots: Slots;
+
+  constructor(region: string, choose: Choose, timers: Timers, times: PeerClientTimes) {
+    this.#region = region;
+    this.#choose = choose;
+    this.#timers = timers;
+    this.#times = times;
+    this.#slots = new Slots(callsMax, queueMax, timers);
+    this.#largeSlots = new Slots(largeMax, queueMax, timers);
+  }
+
+  /** A method's reply. */
+  async ask<Name extends UnaryName>(
+    name: Name,
+    request: MessageInitShape<Methods[Name]["input"]>,
+  ): Promise<ReplyOf<Name>> {
+    return (await this.asked(name, request)).result;
+  }
+
+  /** A method's reply, and whether another node may have done it too. */
+  async asked<Name extends UnaryName>(
+    name: Name,
+    request: MessageInitShape<Methods[Name]["input"]>,
+    callMs: number = this.#times.callMs,
+  ): Promise<Answered<ReplyOf<Name>>> {
+    const { input, output } = peerMethods[name];
+    const { result, doubt } = await this.askedBytes(
+      name,
+      encodeMessage(input, create(input, request)),
+      callMs,
+    );
+    return { result: this.#decoded(() => decodeMessage(output, result)) as ReplyOf<Name>, doubt };
+  }
+
+  /** The same in bytes, which the caller may zero. */
+  async askedBytes(
+    name: UnaryName,
+    request: Buffer,
+    callMs: number = this.#times.callMs,
+  ): Promise<Answered<Buffer>> {
+    this.#choose();
+    const endsMs = this.#timers.monotonicMs() + callMs;
+    if (request.length > requestMax) return this.askedLarge(peerMethods[name].name, request);
+    await this.#enter(this.#slots, callMs);
+    try {
+      return await this.#across((link) => link.ask(name, request, endsMs));
+    } catch (error) {
+      if (!isLarge(error)) throw this.#told(error);
+    } finally {
+      this.#slots.leave();
+    }
+    return this.askedLarge(peerMethods[name].name, request);
+  }
+
+  /** A request whose own size or whose reply's does not fit one message. */
+  async askedLarge(method: string, request: Buffer): Promise<Answered<Buffer>> {
+    const endsMs = this.#timers.monotonicMs() + this.#times.largeMs;
+    await this.#enter(this.#largeSlots, this.#times.largeMs);
+    try {
+      return await this.#across((link) => link.askLarge(method, request, endsMs));
+    } catch (error) {
+      throw this.#told(error);
+    } finally {
+      this.#largeSlots.leave();
+    }
+  }
+
+  /** What a caller is told of a failed call. */
+  told(error: unknown): Error {
+    return this.#told(error);
+  }
+
+  async #enter(slots: Slots, waitMs: number): Promise<void> {
+    if (await slots.enter(waitMs)) return;
+    throw new StoreUnavailable("timeout", `region ${this.#region}: too much is asked at once`);
+  }
+
+  #across<Result>(ask: Parameters<typeof acrossNodes<NodeLink, Result>>[1]) {
+    return acrossNodes(this.#choose(), ask, judge);
+  }
+
+  #decoded<Message>(decode: () => Message): Message {
+    try {
+      return decode();
+    } catch (cause) {
+      throw this.#unreachable("it answers what cannot be read", cause);
+    }
+  }
+
+  #told(error: unknown): Error {
+    if (error instanceof CallFailed) {
+      const { fault } = error;
+      if (fault.kind === "answered") return fault.error;
+      if (fault.kind !== "large" && fault.kind !== "fewer") return this.#unreachable(fault.reason);
+      return new TooMuchAnswered("timeout", `region ${this.#region}: its answer is too large`);
+    }
+    return error instanceof Error ? error : this.#unreachable("unknown");
+  }
+
+  #unreachable(reason: string, cause?: unknown): StoreUnavailable {
+    return new StoreUnavailable(
+      "peerUnreachable",
+      `region ${this.#region} cannot be asked: ${reason}`,
+      cause === undefined ? {} : { cause },
+    );
+  }
+}
+
+function isLarge(error: unknown): boolean {
+  return error instanceof CallFailed && error.fault.kind === "large";
+}
+
+/** Asks for many records, and for half of them at a time where the answer would be too large. */
+export async function inHalves<Result>(
+  ids: readonly string[],
+  ask: (ids: readonly string[]) => Promise<readonly Result[]>,
+): Promise<readonly Result[]> {
+  try {
+    return await ask(ids);
+  } catch (error) {
+    if (!(error instanceof TooMuchAnswered) || ids.length < 2) throw error;
+    const middle = Math.ceil(ids.length / 2);
+    const first = await inHalves(ids.slice(0, middle), ask);
+    return [...first, ...(await inHalves(ids.slice(middle), ask))];
+  }
+}
+
+/** How several nodes' failures are taken. */
+export const judge: Judge = {
+  final: (error) => {
+    if (!(error instanceof CallFailed)) return true;
+    const { fault } = error;
+    if (fault.kind === "large" || fault.kind === "fewer") return true;
+    if (fault.kind !== "answered") return false;
+    return fault.error instanceof KeyRingUnavailable
+      ? fault.error.refused
+      : regional.has(fault.error.failure);
+  },
+  undone: (error) => error instanceof CallFailed && error.fault.kind === "notSent",
+  // A node's own word says more than that another was not reached.
+  telling: (before, after) =>
+    after instanceof CallFailed && after.fault.kind === "answered" ? after : before,
+};

@@ -1,0 +1,40 @@
+import type { PeerCertificate } from "node:tls";
+import { ChannelCredentials, Client } from "@grpc/grpc-js";
+import { dnsNamesOf, type PeerIdentity, peerName } from "../peer-tls.ts";
+import { serverLimits } from "../server-limits.ts";
+import { connectionWindow } from "../windows.ts";
+
+const reconnectMs = 100;
+const reconnectMaxMs = 1_000;
+const keepaliveMs = 2_000;
+const keepaliveWaitMs = 4_000;
+
+/** A connection to one node of a region, made when it is first used and again when it is lost. */
+export function openChannel(address: string, region: string, identity: PeerIdentity): Client {
+  const name = peerName(region);
+  const credentials = ChannelCredentials.createFromSecureContext(identity.context, {
+    // Exactly that name: a wildcard would open every region.
+    checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
+      dnsNamesOf(certificate.subjectaltname).includes(name.toLowerCase())
+        ? undefined
+        : new Error(`its certificate does not name ${name}`),
+  });
+  return new Client(address, credentials, {
+    "grpc.ssl_target_name_override": name,
+    "grpc.default_authority": name,
+    // One connection a client, so that a new one has the new certificates.
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.initial_reconnect_backoff_ms": reconnectMs,
+    "grpc.max_reconnect_backoff_ms": reconnectMaxMs,
+    "grpc.keepalive_time_ms": keepaliveMs,
+    "grpc.keepalive_timeout_ms": keepaliveWaitMs,
+    "grpc.keepalive_permit_without_calls": 1,
+    "grpc.max_receive_message_length": serverLimits.replyBytes,
+    "grpc.max_send_message_length": -1,
+    "grpc.enable_retries": 0,
+    "grpc.enable_http_proxy": 0,
+    "grpc.enable_channelz": 0,
+    "grpc.service_config_disable_resolution": 1,
+    "grpc-node.flow_control_window": connectionWindow,
+  });
+}

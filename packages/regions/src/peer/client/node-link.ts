@@ -1,0 +1,371 @@
+import { type Client, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import { StoreUnavailable } from "@holdfast/engine";
+import {
+  HelloReplySchema,
+  HelloRequestSchema,
+  type PushReply,
+  PushReplySchema,
+} from "../../gen/holdfast/peer/v1/peer_pb.ts";
+import type { PeerHello, Timers } from "../../ports/ports.ts";
+import { helloOf, helloRequest } from "../hello.ts";
+import { decodeMessage, encodeMessage, pathOf, peerMethods, type UnaryName } from "../methods.ts";
+import type { PeerIdentity } from "../peer-tls.ts";
+import type { ByteBudget } from "../server-limits.ts";
+import { CallFailed, type CallFault, failureFrom, faultOf } from "../status.ts";
+import { type Attempt, Pending } from "./attempt.ts";
+import { openChannel } from "./channel.ts";
+import type { PeerClientTimes } from "./client-times.ts";
+import { sendLarge } from "./large-sender.ts";
+import { PushStream } from "./push-stream.ts";
+
+const tickMs = 25;
+/** A node that was asked something and is silent for so long is asked for a sign of life. */
+const quietMs = 75;
+const lagMs = 150;
+/** A node whose store failed is asked after the others for so long. */
+const unwillingMs = 1_000;
+const same = (bytes: Buffer): Buffer => bytes;
+
+/** What a `NodeLink` needs. */
+export interface NodeLinkOptions {
+  readonly address: string;
+  readonly region: string;
+  readonly ownRegion: string;
+  readonly timers: Timers;
+  readonly times: PeerClientTimes;
+  readonly largeBudget: ByteBudget;
+  /** The node came, went, or has room for pushes again. */
+  readonly changed: () => void;
+  readonly met: (hello: PeerHello, roundTripMs: number) => void;
+}
+
+/**
+ * One node of another region: its connection, and whether it lives. That is judged by whether anything is heard of it
+ * while it is asked something, so that a slow store is told from a frozen process.
+ */
+export class NodeLink {
+  readonly #options: NodeLinkOptions;
+  readonly #timers: Timers;
+  readonly #pending = new Set<Pending>();
+  readonly #closing = new AbortController();
+  #identity: PeerIdentity;
+  #client: Client;
+  #pushes: PushStream;
+  #madeMs: number;
+  #heardMs = Number.NEGATIVE_INFINITY;
+  #unwillingUntilMs = Number.NEGATIVE_INFINITY;
+  #probe: Pending | undefined;
+  #watching = false;
+  #alive = false;
+  #tried = false;
+  #reason = "not met yet";
+  #roundTripMs = 0;
+
+  constructor(options: NodeLinkOptions, identity: PeerIdentity) {
+    this.#options = options;
+    this.#timers = options.timers;
+    this.#identity = identity;
+    this.#madeMs = options.timers.monotonicMs();
+    this.#client = openChannel(options.address, options.region, identity);
+    this.#pushes = this.#openPushes();
+    void this.#probeAlways();
+  }
+
+  get address(): string {
+    return this.#options.address;
+  }
+
+  get alive(): boolean {
+    return this.#alive;
+  }
+
+  /** Whether it has answered, or could not be asked, at least once. */
+  get tried(): boolean {
+    return this.#tried;
+  }
+
+  /** Asked something, and silent for long enough that others are asked first. */
+  get stalled(): boolean {
+    return this.#silentMs() > this.#stallMs;
+  }
+
+  /** Its store failed a moment ago: others are asked first. */
+  get unwilling(): boolean {
+    return this.#timers.monotonicMs() < this.#unwillingUntilMs;
+  }
+
+  /** Why it is not alive. */
+  get reason(): string {
+    return this.#reason;
+  }
+
+  get pushBlocked(): boolean {
+    return this.#pushes.blocked;
+  }
+
+  /** Makes new connections with other certificates; what is under way on the old one may end there. */
+  setIdentity(identity: PeerIdentity): void {
+    this.#identity = identity;
+    this.#renew();
+  }
+
+  close(): void {
+    this.#closing.abort();
+    this.#pushes.close();
+    this.#client.close();
+    for (const pending of [...this.#pending]) pending.expire();
+  }
+
+  /** Asks a unary method. */
+  ask(name: UnaryName, request: Buffer, endsMs: number): Attempt<Buffer> {
+    return this.#attempt(endsMs, (settle) => {
+      const metadata = this.#timeout(endsMs);
+      const path = pathOf(peerMethods[name]);
+      const call = this.#client.makeUnaryRequest(
+        path,
+        same,
+        same,
+        request,
+        metadata,
+        (error, reply) => {
+          if (error === null && reply !== undefined) settle(reply);
+          else settle(this.#fault(error, name));
+        },
+      );
+      // The node lives, even if its store takes long to say the rest: it can be asked again.
+      if (name === "hello") {
+        call.on("metadata", () => {
+          this.#heard();
+          this.#probe = undefined;
+        });
+      }
+      return () => call.cancel();
+    });
+  }
+
+  /** Asks any method with a request or a reply that does not fit one message. */
+  askLarge(method: string, request: Buffer, endsMs: number): Attempt<Buffer> {
+    return this.#attempt(endsMs, (settle) => {
+      const path = pathOf(peerMethods.large);
+      const call = this.#client.makeBidiStreamRequest(path, same, same, this.#timeout(endsMs));
+      sendLarge(call, method, request, this.#options.largeBudget, () => this.#heard()).then(
+        settle,
+        (error: ServiceError) => settle(this.#fault(error, `${method} in pieces`)),
+      );
+      return () => call.cancel();
+    });
+  }
+
+  /** Pushes an encoded batch of that number. */
+  push(id: number, batch: Buffer, endsMs: number): Attempt<PushReply> {
+    return this.#attempt(endsMs, (settle) =>
+      this.#pushes.send(id, batch, (answer) => {
+        if (answer instanceof Error) settle(this.#fault(answer, "Push"));
+        else if (answer.failure === undefined) settle(answer);
+        else {
+          const { failure, message } = answer.failure;
+          const error = failureFrom(failure, message, this.#options.region);
+          settle(new CallFailed({ kind: "answered", error }));
+        }
+      }),
+    );
+  }
+
+  #openPushes(): PushStream {
+    return new PushStream(
+      () => {
+        const path = pathOf(peerMethods.push);
+        return this.#client.makeBidiStreamRequest(path, same, same, new Metadata());
+      },
+      (bytes) => {
+        this.#heard();
+        return decodeMessage(PushReplySchema, bytes);
+      },
+      this.#options.changed,
+    );
+  }
+
+  /** Begins something that is watched over until it settles; `begin` answers how to cancel it. */
+  #attempt<Result>(
+    endsMs: number,
+    begin: (settle: (outcome: Result | CallFailed) => void) => () => void,
+  ): Attempt<Result> {
+    let cancel: () => void = () => undefined;
+    let finish: (outcome: Result | CallFailed) => void = () => undefined;
+    const expire = () => {
+      finish(new CallFailed({ kind: "unknown", reason: "no answer in time" }));
+      cancel();
+    };
+    const pending = new Pending(this.#timers.monotonicMs(), endsMs, expire);
+    const result = new Promise<Result>((resolve, reject) => {
+      finish = (outcome) => {
+        if (!this.#pending.delete(pending)) return;
+        if (outcome instanceof CallFailed) {
+          this.#judge(outcome.fault);
+          reject(outcome);
+        } else {
+          this.#heard();
+          resolve(outcome);
+        }
+      };
+    });
+    this.#pending.add(pending);
+    try {
+      cancel = begin(finish);
+    } catch (error) {
+      // grpc-js throws where the connection was given up.
+      finish(new CallFailed({ kind: "notSent", reason: reasonOf(error) }));
+    }
+    void this.#watch();
+    return { result, onStall: pending.onStall, cancel: expire };
+  }
+
+  #timeout(endsMs: number): Metadata {
+    const left = Math.max(1, Math.ceil(endsMs - this.#timers.monotonicMs()));
+    const metadata = new Metadata();
+    // grpc-js would count from the wall clock, which jumps.
+    metadata.set("grpc-timeout", `${Math.min(left, 99_999_999)}m`);
+    return metadata;
+  }
+
+  #fault(error: Error | null, method: string): CallFailed {
+    if (error instanceof CallFailed) return error;
+    if (error === null || !("code" in error)) {
+      return new CallFailed({ kind: "unknown", reason: error?.message ?? "no reply" });
+    }
+    const failed = error as ServiceError;
+    const fault = faultOf(failed, this.#options.region, method);
+    if (fault.kind !== "answered" && failed.code === status.UNAVAILABLE) this.#gone(fault);
+    return new CallFailed(fault);
+  }
+
+  #judge(fault: CallFault): void {
+    if (fault.kind === "notSent" || fault.kind === "unknown") return;
+    this.#heard();
+    if (fault.kind === "answered" && fault.error instanceof StoreUnavailable) {
+      this.#unwillingUntilMs = this.#timers.monotonicMs() + unwillingMs;
+    }
+  }
+
+  #gone(fault: CallFault): void {
+    this.#lose("reason" in fault ? fault.reason : "gone");
+  }
+
+  #heard(): void {
+    this.#heardMs = this.#timers.monotonicMs();
+  }
+
+  /** How long nothing was heard although something was asked. */
+  #silentMs(): number {
+    const [first] = this.#pending;
+    if (first === undefined) return 0;
+    return this.#timers.monotonicMs() - Math.max(first.sinceMs, this.#heardMs);
+  }
+
+  get #stallMs(): number {
+    return Math.max(this.#options.times.stallMs, 2 * this.#roundTripMs + quietMs);
+  }
+
+  /** While something is asked: asks for a sign of life, tells of stalls, ends what takes too long. */
+  async #watch(): Promise<void> {
+    if (this.#watching) return;
+    this.#watching = true;
+    while (this.#pending.size > 0 && !this.#closing.signal.aborted) {
+      const before = this.#timers.monotonicMs();
+      const silentBefore = this.#silentMs();
+      await this.#timers.sleep(tickMs, this.#closing.signal).catch(() => undefined);
+      const now = this.#timers.monotonicMs();
+      // This process stood still itself, and what came meanwhile has not been read yet: only `lagMs` of that time count.
+      // If none did, a process that is always late would never notice a frozen node.
+      if (now - before > lagMs) {
+        this.#heardMs = Math.max(this.#heardMs, now - silentBefore - lagMs);
+      }
+      this.#look(now);
+    }
+    this.#watching = false;
+  }
+
+  #look(now: number): void {
+    const silent = this.#silentMs();
+    if (silent > quietMs) this.#ask(now);
+    if (silent > this.#stallMs) {
+      for (const pending of this.#pending) pending.stall();
+    }
+    if (silent > Math.max(this.#options.times.downAfterMs, 2 * this.#stallMs)) {
+      this.#lose(`no answer for ${Math.round(silent)} ms`);
+    }
+    for (const pending of [...this.#pending]) if (pending.endsMs <= now) pending.expire();
+  }
+
+  async #probeAlways(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      const now = this.#timers.monotonicMs();
+      if (!this.#alive && now - this.#madeMs >= this.#options.times.renewMs) this.#renew();
+      this.#ask(now);
+      await this.#timers.sleep(this.#options.times.probeMs, signal).catch(() => undefined);
+    }
+  }
+
+  /** Asks for a sign of life, unless that is under way. */
+  #ask(now: number): void {
+    if (this.#probe !== undefined && this.#pending.has(this.#probe)) return;
+    const { ownRegion, timers, times } = this.#options;
+    const request = helloRequest(ownRegion, timers);
+    const attempt = this.ask(
+      "hello",
+      encodeMessage(HelloRequestSchema, request),
+      now + times.renewMs,
+    );
+    this.#probe = [...this.#pending].at(-1);
+    attempt.result.then(
+      (reply) => this.#meet(reply, now),
+      (error: unknown) => {
+        // A store that cannot say anything is still a node that lives.
+        if (error instanceof CallFailed && error.fault.kind === "answered") this.#come();
+      },
+    );
+  }
+
+  #meet(bytes: Buffer, askedMs: number): void {
+    const { region, met } = this.#options;
+    try {
+      const hello = helloOf(decodeMessage(HelloReplySchema, bytes), region);
+      const took = this.#timers.monotonicMs() - askedMs;
+      this.#roundTripMs = this.#roundTripMs === 0 ? took : 0.8 * this.#roundTripMs + 0.2 * took;
+      this.#come();
+      met(hello, took);
+    } catch (error) {
+      this.#lose(reasonOf(error));
+    }
+  }
+
+  #come(): void {
+    if (this.#alive) return;
+    this.#tried = true;
+    this.#alive = true;
+    this.#reason = "it answers";
+    this.#options.changed();
+  }
+
+  #lose(reason: string): void {
+    this.#reason = reason;
+    if (!this.#alive && this.#tried) return;
+    this.#tried = true;
+    this.#alive = false;
+    this.#options.changed();
+  }
+
+  #renew(): void {
+    const { address, region } = this.#options;
+    this.#madeMs = this.#timers.monotonicMs();
+    this.#pushes.retire();
+    this.#client.close();
+    this.#client = openChannel(address, region, this.#identity);
+    this.#pushes = this.#openPushes();
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : "unknown";
+}

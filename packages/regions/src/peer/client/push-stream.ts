@@ -1,0 +1,86 @@
+import type { ClientDuplexStream } from "@grpc/grpc-js";
+import type { PushReply } from "../../gen/holdfast/peer/v1/peer_pb.ts";
+
+type Answer = (answer: PushReply | Error) => void;
+
+/** A stream of batches to one node, opened with the first one and again after it broke; answers come by number. */
+export class PushStream {
+  readonly #open: () => ClientDuplexStream<Buffer, Buffer>;
+  readonly #decode: (bytes: Buffer) => PushReply;
+  readonly #drained: () => void;
+  readonly #waiting = new Map<number, Answer>();
+  #call: ClientDuplexStream<Buffer, Buffer> | undefined;
+  #blocked = false;
+  #retired = false;
+
+  constructor(
+    open: () => ClientDuplexStream<Buffer, Buffer>,
+    decode: (bytes: Buffer) => PushReply,
+    drained: () => void,
+  ) {
+    this.#open = open;
+    this.#decode = decode;
+    this.#drained = drained;
+  }
+
+  /** The node does not take more for now. */
+  get blocked(): boolean {
+    return this.#blocked;
+  }
+
+  /** Answers how to give the batch up. */
+  send(id: number, batch: Buffer, answer: Answer): () => void {
+    this.#call ??= this.#start();
+    this.#waiting.set(id, answer);
+    if (!this.#call.write(batch)) this.#blocked = true;
+    return () => void this.#waiting.delete(id);
+  }
+
+  /** Sends nothing more; what was sent may still be answered. */
+  retire(): void {
+    this.#retired = true;
+    this.#call?.end();
+  }
+
+  close(): void {
+    this.#call?.cancel();
+  }
+
+  #start(): ClientDuplexStream<Buffer, Buffer> {
+    const call = this.#open();
+    call.on("data", (bytes: Buffer) => this.#receive(call, bytes));
+    call.on("drain", () => this.#unblock(call));
+    call.on("error", (error) => this.#end(call, error));
+    call.on("end", () => this.#end(call, new Error("the stream of pushes ended")));
+    return call;
+  }
+
+  #receive(call: ClientDuplexStream<Buffer, Buffer>, bytes: Buffer): void {
+    let reply: PushReply;
+    try {
+      reply = this.#decode(bytes);
+    } catch {
+      call.cancel();
+      return;
+    }
+    const answer = this.#waiting.get(reply.id);
+    this.#waiting.delete(reply.id);
+    answer?.(reply);
+  }
+
+  #unblock(call: ClientDuplexStream<Buffer, Buffer>): void {
+    if (call !== this.#call) return;
+    this.#blocked = false;
+    this.#drained();
+  }
+
+  #end(call: ClientDuplexStream<Buffer, Buffer>, error: Error): void {
+    if (call !== this.#call) return;
+    this.#call = undefined;
+    this.#blocked = false;
+    const answers = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const answer of answers) answer(error);
+    if (!this.#retired) this.#drained();
+  }
+}

@@ -1,0 +1,121 @@
+import {
+  type AuditEvent,
+  type Change,
+  type CommitOptions,
+  type CommitOutcome,
+  encodeRecord,
+  type FindPage,
+  type FindQuery,
+  type ManagedObject,
+  type ObjectStore,
+  type OwnStoredObject,
+  type StoredObject,
+  StoreUnavailable,
+  tagOf,
+} from "@holdfast/engine";
+import type { CommitReply } from "../../gen/holdfast/peer/v1/peer_pb.ts";
+import {
+  auditMessage,
+  changeMessage,
+  commitOutcomeOf,
+  slotOf,
+  storedMessage,
+  storedOf,
+} from "../wire.ts";
+import type { Answered } from "./attempt.ts";
+import { type Calls, inHalves } from "./calls.ts";
+
+type Slots = readonly (OwnStoredObject | undefined)[];
+
+/** Checks that each identifier has its answer: one too few would say "not there". */
+export function slotsOf(
+  slots: Parameters<typeof slotOf>[0][],
+  ids: readonly string[],
+  region: string,
+): Slots {
+  if (slots.length !== ids.length) {
+    throw new StoreUnavailable("peerUnreachable", `region ${region} answers another question`);
+  }
+  const found = slots.map(slotOf);
+  if (found.some((stored, at) => stored && stored.object.uniqueIdentifier !== ids[at])) {
+    throw new StoreUnavailable("peerUnreachable", `region ${region} answers another question`);
+  }
+  return found;
+}
+
+/**
+ * What became of a change that several nodes may have been asked for. Where one of them may have made it before another
+ * refused it, the records tell: the change was made if they are what it makes of them.
+ */
+export async function settled(
+  { result, doubt }: Answered<CommitReply>,
+  changes: readonly Change[],
+  region: string,
+  read: (ids: readonly string[]) => Promise<Slots>,
+): Promise<CommitOutcome> {
+  const outcome = commitOutcomeOf(result);
+  if (outcome?.kind === "committed" || (outcome !== undefined && !doubt)) return outcome;
+  const copies = await read(changes.map(({ after }) => after.uniqueIdentifier));
+  const made = changes.every(({ after }, at) => copies[at]?.tag === tagOf(encodeRecord(after)));
+  if (made && changes.length > 0) return { kind: "committed" };
+  throw new StoreUnavailable("timeout", `whether region ${region} made the change is not known`);
+}
+
+/** Another region's store for clients of this one: the same port, over the peer protocol. */
+export class RemoteStore implements ObjectStore {
+  readonly #region: string;
+  readonly #calls: Calls;
+
+  constructor(region: string, calls: Calls) {
+    this.#region = region;
+    this.#calls = calls;
+  }
+
+  async read(instance: string, ids: readonly string[]): Promise<Slots> {
+    return inHalves(ids, async (some) => {
+      const { slots } = await this.#calls.ask("read", { instance, ids: [...some] });
+      return slotsOf(slots, some, this.#region);
+    });
+  }
+
+  async commit(
+    instance: string,
+    changes: readonly Change[],
+    audit: readonly AuditEvent[],
+    options: CommitOptions = {},
+  ): Promise<CommitOutcome> {
+    const answered = await this.#calls.asked("commit", {
+      instance,
+      changes: changes.map(changeMessage),
+      audit: audit.map(auditMessage),
+      agreed: options.agreed === true,
+    });
+    return settled(answered, changes, this.#region, (ids) => this.read(instance, ids));
+  }
+
+  async markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean> {
+    try {
+      const { marked } = await this.#calls.ask("markServed", {
+        instance,
+        before: storedMessage(before),
+        after: encodeRecord(after),
+      });
+      return marked;
+    } catch {
+      return false;
+    }
+  }
+
+  async find(instance: string, query: FindQuery): Promise<FindPage> {
+    const { objects, next } = await this.#calls.ask("find", { instance, ...query });
+    return { objects: objects.map(storedOf), ...(next !== undefined && { next }) };
+  }
+
+  async appendAudit(
+    instance: string,
+    events: readonly AuditEvent[],
+    strict: boolean,
+  ): Promise<void> {
+    await this.#calls.ask("appendAudit", { instance, events: events.map(auditMessage), strict });
+  }
+}

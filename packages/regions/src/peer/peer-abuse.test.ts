@@ -1,0 +1,460 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
+import { encodeRecord, StoreUnavailable } from "@holdfast/engine";
+import { groupItem, sampleRegister } from "@holdfast/engine/conformance";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { framed, messagesOf, RawClient } from "../testing/peer/test-grpc.ts";
+import {
+  eventually,
+  TestPeerStore,
+  TestPeers,
+  testId,
+  testObject,
+} from "../testing/peer/test-peer.ts";
+import { decodeMessage, encodeMessage, peerMethods, unaryNamed } from "./methods.ts";
+import { PieceCollector, piecesOf } from "./pieces.ts";
+import { answer } from "./server/handlers.ts";
+import { joinBatch } from "./server/push-receiver.ts";
+import { ByteBudget, type ServerLimits } from "./server-limits.ts";
+import { InvalidRequest } from "./status.ts";
+import { outcomeOf } from "./wire.ts";
+
+/** A server, and somebody with a peer's certificate who does as it likes. */
+async function raw(limits: Partial<ServerLimits> = {}) {
+  const store = new TestPeerStore("b");
+  const peers = new TestPeers();
+  const { server, address } = await peers.serve(store, { limits });
+  const client = new RawClient(address, peers.authority.node("a"));
+  return {
+    store,
+    peers,
+    server,
+    client,
+    /** The server still does its work for an honest peer. */
+    async works() {
+      const honest = await peers.connected([address]);
+      expect(await honest.push([testObject(testId(1))])).toEqual(["durable"]);
+      expect((await honest.hello()).region).toBe("b");
+    },
+    async [Symbol.asyncDispose]() {
+      client[Symbol.dispose]();
+      await peers[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const pushBatch = (id: number, records: readonly Uint8Array[]) =>
+  encodeMessage(
+    peerMethods.push.input,
+    create(peerMethods.push.input, { id, records: [...records] }),
+  );
+const piece = (method: string, total: number, data: Uint8Array) =>
+  framed(
+    encodeMessage(
+      peerMethods.large.input,
+      create(peerMethods.large.input, { method, total, data }),
+    ),
+  );
+const hello = framed(encodeMessage(peerMethods.hello.input, create(peerMethods.hello.input, {})));
+
+describe("an authenticated peer that sends nonsense", () => {
+  test("the last stamp that there is would forbid every later write: such a record is not read", async () => {
+    const store = new TestPeerStore("b");
+    const stamped = (us: number) =>
+      encodeRecord({
+        ...testObject(testId(1)),
+        registers: [sampleRegister(groupItem("g"), us)],
+      });
+    const context = {
+      store,
+      budget: new ByteBudget(1),
+      unexpected: (error: unknown) => expect.unreachable(String(error)),
+    };
+    const [ahead, last] = [stamped(2 ** 52), stamped(Number.MAX_SAFE_INTEGER)];
+    const { outcomes } = await joinBatch(context, 1, [last, ahead]);
+    expect(outcomes.map(outcomeOf)).toEqual(["unread", "durable"]);
+  });
+
+  test.each(["", "x", "-1", "1e3", "1".repeat(16)])(
+    "a find from the cursor %j is an invalid request",
+    async (after) => {
+      const find = { instance: "one", live: true, destroyed: false, limit: 10, after };
+      const request = encodeMessage(peerMethods.find.input, create(peerMethods.find.input, find));
+      const asked = answer("find", new TestPeerStore("b"), request);
+      await expect(asked).rejects.toBeInstanceOf(InvalidRequest);
+    },
+  );
+
+  test.each(["", "o".repeat(65)])(
+    "an agreed operation named %j holds and writes nothing",
+    async (operation) => {
+      const store = new TestPeerStore("b");
+      const ids = [testId(1)];
+      const reserve = encodeMessage(
+        peerMethods.reserve.input,
+        create(peerMethods.reserve.input, { instance: "one", ids, operation }),
+      );
+      const changes = [{ after: encodeRecord(testObject(testId(1))) }];
+      const write = encodeMessage(
+        peerMethods.write.input,
+        create(peerMethods.write.input, { instance: "one", changes, operation }),
+      );
+      await expect(answer("reserve", store, reserve)).rejects.toBeInstanceOf(InvalidRequest);
+      await expect(answer("write", store, write)).rejects.toBeInstanceOf(InvalidRequest);
+      expect(await store.own.reservations()).toEqual([]);
+      expect(await store.own.read("one", ids)).toEqual([undefined]);
+    },
+  );
+
+  test.each([
+    ["a message that is too large", "Fetch", framed(Buffer.alloc(300_000)), "8"],
+    ["a length of 4 GiB", "Fetch", Buffer.from("00ffffffff00", "hex"), "8"],
+    ["no message", "Fetch", Buffer.alloc(0), "12"],
+    ["bytes that are no message", "Fetch", framed(Buffer.from("ffffffffff", "hex")), "3"],
+    ["text that is no UTF-8", "Fetch", framed(Buffer.from("0a02c328", "hex")), "3"],
+    ["an unknown method", "Explode", framed(Buffer.alloc(3)), "12"],
+    [
+      "a message that says it is compressed and is not",
+      "Fetch",
+      Buffer.from("0100000001ff", "hex"),
+      "3",
+    ],
+    ["a partition that is none", "Digests", framed(Buffer.from("0841", "hex")), "3"],
+    [
+      "a number beyond 2^53",
+      "Changes",
+      framed(Buffer.from("10ffffffffffffffffff011801", "hex")),
+      "3",
+    ],
+    ["a page of nothing", "Changes", framed(Buffer.alloc(0)), "3"],
+    ["a mask of another length", "Leaves", framed(Buffer.from("12020102", "hex")), "3"],
+    ["a batch that is none", "Push", framed(Buffer.from("ff", "hex")), "3"],
+    ["pieces of an unknown method", "Large", piece("Explode", 1, Buffer.of(1)), "3"],
+    ["pieces of a KEK", "Large", piece("Kek", 1, Buffer.of(1)), "3"],
+    ["pieces of pieces", "Large", piece("Large", 1, Buffer.of(1)), "3"],
+    ["pieces of more than was said", "Large", piece("Fetch", 1, Buffer.of(1, 2)), "3"],
+    ["empty pieces", "Large", piece("Fetch", 9, Buffer.alloc(0)), "3"],
+    ["too few pieces", "Large", piece("Fetch", 9, Buffer.of(1)), "3"],
+    ["no pieces", "Large", Buffer.alloc(0), "3"],
+    ["pieces of 4 GiB", "Large", piece("Fetch", 0xffff_ffff, Buffer.of(1)), "3"],
+  ])("%s", async (_, method, body, code) => {
+    await using all = await raw();
+    expect((await all.client.call(method, body)).status).toBe(code);
+    expect((await all.client.call("Hello", hello)).status).toBe("0");
+    expect(all.peers.events.filter((event) => event.type === "warning")).toEqual([]);
+    await all.works();
+  });
+
+  test("a deadline that is none", async () => {
+    await using all = await raw();
+    const reply = await all.client.call("Hello", hello, { "grpc-timeout": "soon" });
+    expect(reply.status).toBe("13");
+    await all.works();
+  });
+
+  test("a record that cannot be read is no reason to refuse the others of its batch", async () => {
+    await using all = await raw();
+    const good = encodeRecord(testObject(testId(7)));
+    const body = framed(pushBatch(4, [good, randomBytes(100), good, Buffer.alloc(0)]));
+    const reply = await all.client.call("Push", body);
+    const [message] = reply.messages;
+    const told = decodeMessage(peerMethods.push.output, message ?? Buffer.alloc(0));
+    expect([told.id, told.outcomes]).toEqual([4, [1, 5, 1, 5]]);
+    expect(all.store.pushed).toHaveLength(2);
+  });
+
+  test("random bytes to every method", async () => {
+    await using all = await raw();
+    for (const { name } of Object.values(peerMethods)) {
+      for (let round = 0; round < 8; round += 1) {
+        const body = framed(randomBytes(1 + 37 * round));
+        const { status } = await all.client.call(name, body);
+        expect(["0", "3", "14"]).toContain(status);
+      }
+    }
+    await all.works();
+  });
+});
+
+describe("an authenticated peer that takes what it can", () => {
+  test("calls that never end are ended", async () => {
+    await using all = await raw({ callMs: 300 });
+    const stream = all.client.session.request({
+      ":method": "POST",
+      ":path": "/holdfast.peer.v1.Peer/Fetch",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    stream.write(Buffer.from("0000000010", "hex"));
+    const ended = new Promise<string>((resolve) => {
+      stream.on("response", (headers) => resolve(String(headers["grpc-status"])));
+    });
+    expect(await ended).toBe("4");
+    stream.on("error", () => undefined);
+    stream.destroy();
+    await all.works();
+  });
+
+  test("only so many calls at once", async () => {
+    await using all = await raw({ calls: 4, callMs: 2_000 });
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let asked = 0;
+    all.store.before = (method) => {
+      if (method !== "fetch") return;
+      asked += 1;
+      return released;
+    };
+    const fetch = framed(
+      encodeMessage(peerMethods.fetch.input, create(peerMethods.fetch.input, { instance: "one" })),
+    );
+    const calls = Array.from({ length: 4 }, () => all.client.call("Fetch", fetch));
+    await eventually(() => asked === 4);
+    using second = new RawClient(
+      `127.0.0.1:${all.server.address.port}`,
+      all.peers.authority.node("a"),
+    );
+    const refused = await second.call("Fetch", fetch);
+    expect([refused.status, refused.message]).toEqual(["8", "too many calls at once"]);
+    release();
+    expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(["0", "0", "0", "0"]);
+    await all.works();
+  });
+
+  test("only so many streams of pushes", async () => {
+    await using all = await raw({ pushStreams: 2 });
+    const open = () =>
+      all.client.session.request({
+        ":method": "POST",
+        ":path": "/holdfast.peer.v1.Peer/Push",
+        "content-type": "application/grpc",
+        te: "trailers",
+      });
+    const held = [open(), open()];
+    for (const stream of held) stream.on("error", () => undefined);
+    const third = await all.client.call("Push", framed(pushBatch(1, [])));
+    expect(third.status).toBe("8");
+    for (const stream of held) stream.close();
+    const again = () => all.client.call("Push", framed(pushBatch(1, [])));
+    while ((await again()).status === "8") await setTimeout(5);
+    await all.works();
+  });
+
+  test("pushes wait while too much is being joined", async () => {
+    await using all = await raw({ pushBytes: 100_000 });
+    let joining = 0;
+    let most = 0;
+    all.store.push = async (objects) => {
+      joining += objects.length;
+      most = Math.max(most, joining);
+      await setTimeout(20);
+      joining -= objects.length;
+      return objects.map(() => "durable");
+    };
+    const record = encodeRecord(testObject(testId(1), { bytes: 20_000 }));
+    const batches = Array.from({ length: 100 }, (_, id) => framed(pushBatch(id + 1, [record])));
+    const reply = await all.client.call("Push", Buffer.concat(batches));
+    expect(reply.messages).toHaveLength(100);
+    expect(most).toBeLessThan(30);
+    await all.works();
+  });
+
+  test("replies that are not taken do not pile up", async () => {
+    await using all = await raw({ repliesBytes: 4_000_000 });
+    const object = testObject(testId(1), { bytes: 900_000 });
+    all.store.fetch = async () => [{ object, tag: "00".repeat(16) }];
+    const fetch = framed(
+      encodeMessage(
+        peerMethods.fetch.input,
+        create(peerMethods.fetch.input, { instance: "one", ids: [testId(1)] }),
+      ),
+    );
+    const statuses: string[] = [];
+    const streams = Array.from({ length: 100 }, () => {
+      const stream = all.client.session.request({
+        ":method": "POST",
+        ":path": "/holdfast.peer.v1.Peer/Fetch",
+        "content-type": "application/grpc",
+        te: "trailers",
+      });
+      stream.on("error", () => undefined);
+      stream.on("response", (headers) => statuses.push(String(headers["grpc-status"])));
+      stream.pause();
+      stream.end(fetch);
+      return stream;
+    });
+    await eventually(() => statuses.length === 100);
+    // Five fill the room; the others are told to ask in pieces, which wait for each other.
+    expect(statuses.filter((status) => status === "8")).toHaveLength(95);
+    for (const stream of streams) stream.destroy();
+    await all.works();
+  });
+
+  test("replies that were taken make room", async () => {
+    await using all = await raw({ repliesBytes: 100_000 });
+    const object = testObject(testId(1), { bytes: 90_000 });
+    all.store.fetch = async () => [{ object, tag: "00".repeat(16) }];
+    const fetch = framed(
+      encodeMessage(
+        peerMethods.fetch.input,
+        create(peerMethods.fetch.input, { instance: "one", ids: [testId(1)] }),
+      ),
+    );
+    for (let call = 0; call < 20; call += 1) {
+      expect((await all.client.call("Fetch", fetch)).status).toBe("0");
+    }
+  });
+
+  test("requests in pieces share their room", async () => {
+    await using all = await raw({ largeBytes: 1_000_000, largeMs: 3_000 });
+    const stream = all.client.session.request({
+      ":method": "POST",
+      ":path": "/holdfast.peer.v1.Peer/Large",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    stream.on("error", () => undefined);
+    // Holds all the room there is, and sends no more.
+    stream.write(piece("Push", 1_000_000, Buffer.alloc(10)));
+    await setTimeout(50);
+    const request = pushBatch(1, [encodeRecord(testObject(testId(1), { bytes: 400_000 }))]);
+    const body = Buffer.concat([...piecesOf("Push", request)].map(framed));
+    let done = false;
+    const waiting = all.client.call("Large", body).then((reply) => {
+      done = true;
+      return reply;
+    });
+    await setTimeout(200);
+    expect(done).toBe(false);
+    stream.close();
+    expect((await waiting).status).toBe("0");
+    await all.works();
+  });
+});
+
+describe("decoding", () => {
+  const names = Object.values(peerMethods).flatMap((method) => unaryNamed(method.name) ?? []);
+  const store = new TestPeerStore("b");
+  store.push = async () => [];
+
+  test("random bytes are refused or answered, and throw nothing else", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...names),
+        fc.uint8Array({ maxLength: 400 }),
+        async (name, bytes) => {
+          await answer(name, store, bytes).catch((error: unknown) => {
+            expect(error instanceof InvalidRequest || error instanceof StoreUnavailable).toBe(true);
+          });
+        },
+      ),
+      { numRuns: 2_000, seed: 7 },
+    );
+  });
+
+  test("damaged messages are refused or answered, and throw nothing else", async () => {
+    const object = testObject(testId(1));
+    const record = encodeRecord(object);
+    const stored = { record, tag: Buffer.alloc(16) };
+    const requests: readonly [(typeof names)[number], Uint8Array][] = [
+      [
+        "commit",
+        encodeMessage(
+          peerMethods.commit.input,
+          create(peerMethods.commit.input, {
+            instance: "one",
+            changes: [{ after: record, before: stored }],
+            audit: [
+              { outcome: "success", detail: [{ name: "n", value: { case: "text", value: "t" } }] },
+            ],
+          }),
+        ),
+      ],
+      [
+        "write",
+        encodeMessage(
+          peerMethods.write.input,
+          create(peerMethods.write.input, {
+            instance: "one",
+            changes: [{ after: record }],
+            operation: "o",
+          }),
+        ),
+      ],
+      [
+        "markServed",
+        encodeMessage(
+          peerMethods.markServed.input,
+          create(peerMethods.markServed.input, { instance: "one", before: stored, after: record }),
+        ),
+      ],
+      [
+        "leaves",
+        encodeMessage(
+          peerMethods.leaves.input,
+          create(peerMethods.leaves.input, { partition: 3, mask: Buffer.alloc(32), after: 5n }),
+        ),
+      ],
+    ];
+    const damage = fc.tuple(
+      fc.constantFrom(...requests),
+      fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), {
+        minLength: 1,
+        maxLength: 4,
+      }),
+    );
+    await fc.assert(
+      fc.asyncProperty(damage, async ([[name, request], changes]) => {
+        const bytes = Uint8Array.from(request);
+        for (const [at, byte] of changes) bytes[at % bytes.length] = byte;
+        await answer(name, store, bytes).catch((error: unknown) => {
+          expect(error instanceof InvalidRequest || error instanceof StoreUnavailable).toBe(true);
+        });
+      }),
+      { numRuns: 2_000, seed: 7 },
+    );
+  });
+
+  test("what was cut in pieces comes together again", () => {
+    fc.assert(
+      fc.property(fc.constantFrom(0, 1, 131_071, 131_072, 131_073, 400_000), (length) => {
+        const message = randomBytes(length);
+        const collector = new PieceCollector(1_000_000);
+        for (const each of piecesOf("Fetch", message)) {
+          expect(collector.complete).toBe(false);
+          collector.add(each);
+        }
+        expect(collector.complete).toBe(true);
+        expect(collector.method).toBe("Fetch");
+        expect(collector.message().equals(message)).toBe(true);
+      }),
+      { seed: 7 },
+    );
+  });
+
+  test("frames are as the test takes them apart", () => {
+    expect(messagesOf(Buffer.concat([framed(Buffer.of(1, 2)), framed(Buffer.alloc(0))]))).toEqual([
+      Buffer.of(1, 2),
+      Buffer.alloc(0),
+    ]);
+  });
+});
+
+test("the port outlives connections that are cut in the middle of anything", async () => {
+  await using all = await raw();
+  for (let round = 0; round < 20; round += 1) {
+    using client = new RawClient(
+      `127.0.0.1:${all.server.address.port}`,
+      all.peers.authority.node("a"),
+    );
+    const call = client.call("Push", Buffer.concat([framed(pushBatch(1, [])), randomBytes(50)]));
+    call.catch(() => undefined);
+    await setTimeout(round);
+  }
+  await eventually(() => all.server.connections("a") <= 1);
+  await all.works();
+});

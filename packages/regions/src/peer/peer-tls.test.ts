@@ -1,0 +1,280 @@
+import { connect as connectTcp } from "node:net";
+import { setTimeout } from "node:timers/promises";
+import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import { describe, expect, test } from "vitest";
+import { eventually, TestPeerStore, TestPeers } from "../testing/peer/test-peer.ts";
+import { testAuthority } from "../testing/peer/test-pki.ts";
+import { type PeerTls, readPeerTls } from "./peer-tls.ts";
+import type { ServerLimits } from "./server-limits.ts";
+
+const authority = testAuthority("peers");
+const other = testAuthority("clients");
+
+function refusals(peers: TestPeers): readonly string[] {
+  return peers.events.flatMap((event) => (event.type === "peerRefused" ? [event.reason] : []));
+}
+
+async function server(limits: Partial<ServerLimits> = {}) {
+  const peers = new TestPeers(authority);
+  const { server: opened, address } = await peers.serve(new TestPeerStore("b"), { limits });
+  const port = Number(address.split(":")[1]);
+  return {
+    peers,
+    server: opened,
+    port,
+    address,
+    [Symbol.asyncDispose]: () => peers[Symbol.asyncDispose](),
+  };
+}
+
+/** Connects, and waits until the other side ends it. */
+async function refused(port: number, options: ConnectionOptions): Promise<void> {
+  const socket = connectTls({
+    host: "127.0.0.1",
+    port,
+    rejectUnauthorized: false,
+    ALPNProtocols: ["h2"],
+    ...options,
+  });
+  await new Promise<void>((resolve) => {
+    socket.on("error", () => undefined);
+    socket.on("close", () => resolve());
+  });
+}
+
+const as = (tls: PeerTls) => ({ cert: tls.certificate, key: tls.key });
+
+describe("who is refused at the peer port, and why", () => {
+  const strangers: readonly [string, ConnectionOptions, RegExp][] = [
+    ["no certificate", {}, /^no certificate$/],
+    ["another authority", as(other.node("a")), /not of the peers' authority .*: CN=node of a$/],
+    [
+      "a KMIP client",
+      as(other.issue("vcenter", [])),
+      /not of the peers' authority .*: CN=vcenter$/,
+    ],
+    [
+      "another name",
+      as(authority.issue("x", ["c.peer.holdfast"])),
+      /does not name a\.peer\.holdfast: CN=x$/,
+    ],
+    [
+      "a wildcard",
+      as(authority.issue("x", ["*.peer.holdfast"])),
+      /does not name a\.peer\.holdfast/,
+    ],
+    ["the name as common name only", as(authority.issue("a.peer.holdfast", [])), /does not name/],
+    ["this region itself", as(authority.node("b")), /does not name a\.peer\.holdfast/],
+    [
+      "one that has ended",
+      as(authority.issue("x", ["a.peer.holdfast"], { endsMs: Date.now() - 1_000 })),
+      /CERT_HAS_EXPIRED/,
+    ],
+    ["no HTTP/2", { ...as(authority.node("a")), ALPNProtocols: [] }, /does not speak HTTP\/2/],
+    [
+      "TLS 1.1",
+      {
+        ...as(authority.node("a")),
+        minVersion: "TLSv1",
+        maxVersion: "TLSv1.1",
+        ciphers: "ALL@SECLEVEL=0",
+      },
+      /no TLS handshake came about/,
+    ],
+  ];
+
+  test.each(strangers)("%s", async (_, options, reason) => {
+    await using all = await server();
+    await refused(all.port, options);
+    await eventually(() => refusals(all.peers).length > 0);
+    expect(refusals(all.peers)).toEqual([expect.stringMatching(reason)]);
+    expect(all.peers.events).toEqual([expect.objectContaining({ address: "127.0.0.1" })]);
+    expect(all.server.connections("a")).toBe(0);
+  });
+
+  test.each(["TLSv1.2", "TLSv1.3"] as const)("%s is welcome", async (version) => {
+    await using all = await server();
+    const tls = authority.node("a");
+    const socket = connectTls({
+      host: "127.0.0.1",
+      port: all.port,
+      ...as(tls),
+      ca: tls.ca,
+      servername: "b.peer.holdfast",
+      ALPNProtocols: ["h2"],
+      minVersion: version,
+      maxVersion: version,
+    });
+    await eventually(() => all.server.connections("a") === 1 && socket.authorized);
+    socket.destroy();
+    await eventually(() => all.server.connections("a") === 0);
+    expect(all.peers.events).toEqual([]);
+  });
+
+  test("a session is never resumed", async () => {
+    await using all = await server();
+    const options = {
+      host: "127.0.0.1",
+      port: all.port,
+      ...as(authority.node("a")),
+      rejectUnauthorized: false,
+      ALPNProtocols: ["h2"],
+      maxVersion: "TLSv1.2",
+    } as const;
+    const first = connectTls(options);
+    let session: Buffer | undefined;
+    first.on("session", (given) => {
+      session = given;
+    });
+    await eventually(() => all.server.connections("a") === 1);
+    session ??= first.getSession();
+    first.destroy();
+    const second = connectTls({ ...options, ...(session && { session }) });
+    second.on("error", () => undefined);
+    await eventually(() => second.getProtocol() !== null);
+    expect(second.isSessionReused()).toBe(false);
+    second.destroy();
+  });
+
+  test.each([
+    ["plaintext", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 600_000, /no TLS handshake came about/],
+    ["garbage", "\0".repeat(100_000), 600_000, /no TLS handshake came about/],
+    ["half a record", "\x16\x03\x01", 200, /^the TLS handshake took too long$/],
+    ["silence", "", 200, /^the TLS handshake took too long$/],
+  ])("%s", async (_, text, handshakeMs, reason) => {
+    await using all = await server({ handshakeMs });
+    const socket = connectTcp(all.port, "127.0.0.1", () => socket.write(text));
+    socket.on("error", () => undefined);
+    socket.on("data", () => undefined);
+    await eventually(() => socket.closed && refusals(all.peers).length > 0);
+    expect(all.peers.events).toEqual([
+      { type: "peerRefused", address: "127.0.0.1", reason: expect.stringMatching(reason) },
+    ]);
+  });
+
+  test("a flood of silent connections does not keep a peer out", async () => {
+    await using all = await server({ handshakeMs: 600_000 });
+    const sockets = Array.from({ length: 300 }, () => {
+      const socket = connectTcp(all.port, "127.0.0.1");
+      socket.on("error", () => undefined);
+      return socket;
+    });
+    await eventually(() => refusals(all.peers).length > 200);
+    const client = await all.peers.connected([all.address]);
+    expect((await client.hello()).region).toBe("b");
+    for (const socket of sockets) socket.destroy();
+    expect(new Set(refusals(all.peers))).toEqual(new Set(["too many unfinished handshakes"]));
+  });
+
+  test("a region has so many connections", async () => {
+    await using peers = new TestPeers(authority);
+    const { server: opened } = await peers.serve(new TestPeerStore("b"), {
+      limits: { connections: 2 },
+    });
+    const options = {
+      host: "127.0.0.1",
+      port: opened.address.port,
+      rejectUnauthorized: false,
+      ALPNProtocols: ["h2"],
+      ...as(authority.node("a")),
+    };
+    const sockets = [connectTls(options), connectTls(options)];
+    await eventually(() => opened.connections("a") === 2);
+    await refused(opened.address.port, as(authority.node("a")));
+    await eventually(() => refusals(peers).length === 1);
+    expect(refusals(peers)).toEqual(["too many connections of this region"]);
+    for (const socket of sockets) socket.destroy();
+  });
+});
+
+describe("a client", () => {
+  test.each([
+    ["of another authority", other.node("b")],
+    ["with another region's name", authority.node("c")],
+    ["with a wildcard", authority.issue("x", ["*.peer.holdfast"])],
+  ])("does not talk to a server %s", async (_, tls) => {
+    await using peers = new TestPeers(authority);
+    const { address } = await peers.serve(new TestPeerStore("b"), {
+      tls: { ...tls, ca: authority.ca },
+    });
+    const client = peers.connect([address]);
+    await eventually(() => peers.events.some(({ type }) => type === "peer"));
+    expect(client.state()).toBe("down");
+    await expect(client.hello()).rejects.toThrow("region b cannot be asked");
+  });
+
+  test("does not take a region that answers for another one", async () => {
+    await using peers = new TestPeers(authority);
+    const { address } = await peers.serve(new TestPeerStore("elsewhere"));
+    const client = peers.connect([address]);
+    await eventually(() => peers.events.some(({ type }) => type === "peer"));
+    expect(client.state()).toBe("down");
+    await expect(client.hello()).rejects.toThrow("answers as region elsewhere");
+  });
+});
+
+describe("certificates that change", () => {
+  test("an authority is replaced without a failed call: old, both, new", async () => {
+    const [before, after] = [testAuthority("old"), testAuthority("new")];
+    const both = before.ca + after.ca;
+    await using peers = new TestPeers(before);
+    const { server: opened, address } = await peers.serve(new TestPeerStore("b"), {
+      tls: before.node("b"),
+    });
+    const client = await peers.connected([address], { tls: before.node("a") });
+    const steps: readonly [PeerTls, PeerTls][] = [
+      [before.node("b", both), before.node("a", both)],
+      [after.node("b", both), after.node("a", both)],
+      [after.node("b"), after.node("a")],
+    ];
+    for (const [ofServer, ofClient] of steps) {
+      opened.setTls(ofServer);
+      client.setTls(ofClient);
+      // Two probes, so that nothing of before is left.
+      for (let call = 0; call < 20; call += 1) {
+        expect((await client.hello()).region).toBe("b");
+        await setTimeout(20);
+      }
+    }
+    expect(refusals(peers)).toEqual([]);
+  });
+
+  test("whose authority is no longer trusted is cut off", async () => {
+    const [before, after] = [testAuthority("old"), testAuthority("new")];
+    await using peers = new TestPeers(before);
+    const { server: opened, address } = await peers.serve(new TestPeerStore("b"), {
+      tls: before.node("b"),
+    });
+    const client = await peers.connected([address], {
+      tls: before.node("a", before.ca + after.ca),
+    });
+    opened.setTls(after.node("b"));
+    await eventually(() => client.state() === "down");
+    expect(refusals(peers)[0]).toBe("its authority is no longer trusted: CN=node of a");
+    client.setTls(after.node("a"));
+    await eventually(() => client.state() === "up");
+  });
+
+  test("what is wrong is refused in one line, and what was there goes on", async () => {
+    await using all = await server();
+    const client = await all.peers.connected([all.address]);
+    const [one, two] = [authority.node("b"), authority.node("b")];
+    const wrong: readonly [PeerTls, string][] = [
+      [{ ...one, key: two.key }, "the peer key is not the key of the peer certificate"],
+      [{ ...one, certificate: "nothing" }, "the peer certificate holds no certificate in PEM"],
+      [{ ...one, ca: one.ca.replace(/\n[A-Za-z0-9+/]{20}/, "\n") }, "the peer CA cannot be read"],
+      [{ ...one, key: "nothing" }, "the peer key cannot be read"],
+    ];
+    for (const [tls, message] of wrong) {
+      expect(() => all.server.setTls(tls)).toThrow(message);
+      expect(() => client.setTls(tls)).toThrow(message);
+    }
+    expect((await client.hello()).region).toBe("b");
+  });
+
+  test("the first end counts", () => {
+    const endsMs = Math.floor(Date.now() / 1000) * 1000 + 86_400_000;
+    const tls = authority.issue("x", ["a.peer.holdfast"], { endsMs });
+    expect(readPeerTls(tls).notAfterMs).toBe(endsMs);
+  });
+});

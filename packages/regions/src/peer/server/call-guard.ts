@@ -1,0 +1,138 @@
+import {
+  ResponderBuilder,
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
+  type ServerInterceptor,
+  ServerListenerBuilder,
+  status,
+} from "@grpc/grpc-js";
+import type { Timers } from "../../ports/ports.ts";
+import { pathOf, peerMethods } from "../methods.ts";
+import type { ServerLimits } from "../server-limits.ts";
+
+const sweepMs = 250;
+const pushPath = pathOf(peerMethods.push);
+const largePath = pathOf(peerMethods.large);
+const kekPath = pathOf(peerMethods.kek);
+
+interface Call {
+  readonly path: string;
+  readonly endsMs: number;
+  readonly end: () => void;
+}
+
+/**
+ * Bounds the calls of one region: how many there are, and how long each takes, from its first header on and whatever
+ * its caller asked for.
+ */
+export class CallGuard {
+  readonly #limits: ServerLimits;
+  readonly #timers: Timers;
+  readonly #calls = new Set<Call>();
+  readonly #counts = new Map<string, number>();
+  readonly #closing = new AbortController();
+
+  constructor(limits: ServerLimits, timers: Timers) {
+    this.#limits = limits;
+    this.#timers = timers;
+    void this.#sweep();
+  }
+
+  get calls(): number {
+    return this.#calls.size;
+  }
+
+  /** For the server's list of interceptors. */
+  readonly intercept: ServerInterceptor = (method, call) => {
+    const { path } = method;
+    if (this.#full(path)) return refuse(call);
+    const entry: Call = {
+      path,
+      endsMs: this.#timers.monotonicMs() + this.#time(path),
+      end: () =>
+        call.sendStatus({
+          code: status.DEADLINE_EXCEEDED,
+          details: "took too long",
+          metadata: null,
+        }),
+    };
+    this.#enter(entry);
+    // Also called once a status was sent, and when the connection is lost.
+    const listener = new ServerListenerBuilder().withOnCancel(() => this.#leave(entry)).build();
+    const responder = new ResponderBuilder().withStart((next) => next(listener));
+    return new ServerInterceptingCall(
+      call,
+      (path === kekPath ? zeroing(responder) : responder).build(),
+    );
+  };
+
+  close(): void {
+    this.#closing.abort();
+  }
+
+  #full(path: string): boolean {
+    const of = this.#counts.get(path) ?? 0;
+    if (path === pushPath) return of >= this.#limits.pushStreams;
+    if (path === largePath) return of >= this.#limits.largeCalls;
+    return this.#calls.size >= this.#limits.calls;
+  }
+
+  #time(path: string): number {
+    if (path === pushPath) return Number.POSITIVE_INFINITY;
+    return path === largePath ? this.#limits.largeMs : this.#limits.callMs;
+  }
+
+  #enter(call: Call): void {
+    this.#calls.add(call);
+    this.#counts.set(call.path, (this.#counts.get(call.path) ?? 0) + 1);
+  }
+
+  #leave(call: Call): void {
+    if (!this.#calls.delete(call)) return;
+    this.#counts.set(call.path, (this.#counts.get(call.path) ?? 1) - 1);
+  }
+
+  async #sweep(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      await this.#timers.sleep(sweepMs, this.#closing.signal).catch(() => undefined);
+      const now = this.#timers.monotonicMs();
+      for (const call of [...this.#calls]) {
+        if (call.endsMs > now) continue;
+        this.#leave(call);
+        call.end();
+      }
+    }
+  }
+}
+
+function refuse(call: ServerInterceptingCallInterface): ServerInterceptingCall {
+  const start = () =>
+    call.sendStatus({
+      code: status.RESOURCE_EXHAUSTED,
+      details: "too many calls at once",
+      metadata: null,
+    });
+  return new ServerInterceptingCall(call, new ResponderBuilder().withStart(start).build());
+}
+
+/**
+ * Zeroes a reply once it was written, and grpc-js's own copy of it: that is made by the reply's `copy`. What Node and
+ * OpenSSL encrypted from cannot be reached.
+ */
+function zeroing(responder: ResponderBuilder): ResponderBuilder {
+  const written: Uint8Array[] = [];
+  return responder
+    .withSendMessage((message: Buffer, next) => {
+      written.push(message);
+      message.copy = (target: Uint8Array, at = 0, ...range: number[]) => {
+        const copied = Buffer.prototype.copy.call(message, target, at, ...range);
+        written.push(target.subarray(at, at + copied));
+        return copied;
+      };
+      next(message);
+    })
+    .withSendStatus((sent, next) => {
+      for (const bytes of written) bytes.fill(0);
+      next(sent);
+    });
+}

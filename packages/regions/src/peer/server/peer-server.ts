@@ -1,0 +1,244 @@
+import type { X509Certificate } from "node:crypto";
+import type { AddressInfo, Socket } from "node:net";
+import { createServer, type Server, type TLSSocket } from "node:tls";
+import type { Observer } from "@holdfast/engine";
+import type { PeerStore, Timers } from "../../ports/ports.ts";
+import {
+  issuedBy,
+  type PeerIdentity,
+  type PeerTls,
+  peerName,
+  readPeerTls,
+  regionOf,
+} from "../peer-tls.ts";
+import { type ServerLimits, serverLimits } from "../server-limits.ts";
+import { plain } from "../status.ts";
+import { RegionService } from "./region-service.ts";
+import { Strangers } from "./strangers.ts";
+
+const sweepMs = 500;
+
+/** What a `PeerServer` needs. */
+export interface PeerServerOptions {
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly tls: PeerTls;
+  /** Regions whose nodes may connect. */
+  readonly peers: readonly string[];
+  /** What answers a region's nodes; called once a region. */
+  readonly store: (region: string) => PeerStore;
+  readonly timers: Timers;
+  readonly observe: Observer;
+  readonly limits?: Partial<ServerLimits>;
+}
+
+interface Connection {
+  readonly socket: TLSSocket;
+  readonly region: string;
+  readonly certificate: X509Certificate;
+}
+
+/**
+ * Answers the nodes of other regions: gRPC over mutual TLS, each region's name pinned. Everybody else is refused and
+ * named in a `peerRefused` event.
+ */
+export class PeerServer implements AsyncDisposable {
+  readonly #options: PeerServerOptions;
+  readonly #limits: ServerLimits;
+  readonly #services: ReadonlyMap<string, RegionService>;
+  readonly #server: Server;
+  readonly #strangers: Strangers;
+  readonly #connections = new Set<Connection>();
+  readonly #closing = new AbortController();
+  #identity: PeerIdentity;
+
+  private constructor(options: PeerServerOptions) {
+    const { timers, observe } = options;
+    this.#options = options;
+    this.#limits = { ...serverLimits, ...options.limits };
+    this.#identity = readPeerTls(options.tls);
+    const unexpected = (cause: unknown) =>
+      observe({ type: "warning", message: "another region's request failed", cause });
+    this.#services = new Map(
+      options.peers.map((region) => [
+        region,
+        new RegionService(options.store(region), this.#limits, timers, unexpected),
+      ]),
+    );
+    this.#strangers = new Strangers(this.#limits, (address, reason) =>
+      this.#refused(address, reason),
+    );
+    this.#server = createServer({
+      ...this.#identity.contextOptions,
+      ALPNProtocols: ["h2"],
+      requestCert: true,
+      // Checked here instead, so that who is refused can be named.
+      rejectUnauthorized: false,
+      handshakeTimeout: this.#limits.handshakeMs,
+    });
+    this.#listenTo(this.#server);
+    void this.#sweep();
+  }
+
+  /** Resolves when it listens; rejects where it cannot, or with one line that says which certificate is wrong. */
+  static async open(options: PeerServerOptions): Promise<PeerServer> {
+    const server = new PeerServer(options);
+    try {
+      await server.#listen();
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+    return server;
+  }
+
+  /** Where it listens. */
+  get address(): AddressInfo {
+    const address = this.#server.address();
+    if (address === null || typeof address === "string") throw new Error("it does not listen");
+    return address;
+  }
+
+  /** When the first of its certificates ends, milliseconds since the epoch. */
+  get notAfterMs(): number {
+    return this.#identity.notAfterMs;
+  }
+
+  /** Connections of a region's nodes. */
+  connections(region: string): number {
+    return [...this.#connections].filter((connection) => connection.region === region).length;
+  }
+
+  /**
+   * Takes other certificates; connections of authorities that are no longer trusted are cut. Throws one line and keeps
+   * what it has where these are wrong.
+   */
+  setTls(tls: PeerTls): void {
+    const identity = readPeerTls(tls);
+    this.#server.setSecureContext(identity.contextOptions);
+    this.#identity = identity;
+    this.#check();
+  }
+
+  /** Takes no new connections, gives calls in flight so long to end, then cuts. */
+  async close(graceMs = 0): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const services = [...this.#services.values()];
+    if (graceMs > 0) {
+      const over = new AbortController();
+      const waited = this.#options.timers.sleep(graceMs, over.signal).catch(() => undefined);
+      await Promise.race([Promise.all(services.map((service) => service.drain())), waited]);
+      over.abort();
+    }
+    for (const service of services) service.close();
+    this.#strangers.close();
+    for (const { socket } of this.#connections) socket.destroy();
+    await closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #listen(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen(this.#options.listen, () => {
+        this.#server.off("error", reject);
+        this.#server.on("error", (cause) =>
+          this.#options.observe({ type: "warning", message: "the peer listener failed", cause }),
+        );
+        resolve();
+      });
+    });
+  }
+
+  #listenTo(server: Server): void {
+    server.on("connection", (socket: Socket) => {
+      this.#strangers.enter(socket, this.#options.timers.monotonicMs());
+      socket.setNoDelay(true);
+    });
+    server.on("tlsClientError", (error, socket) => {
+      // Node leaves it open.
+      socket.destroy();
+      const address = this.#strangers.arrival(socket)?.address;
+      if (this.#strangers.leave(socket)) this.#refused(address, handshakeFault(error));
+    });
+    server.on("secureConnection", (socket) => this.#welcome(socket));
+  }
+
+  #welcome(socket: TLSSocket): void {
+    // Whoever is cut off tells it by an event that nobody waits for.
+    socket.on("error", () => undefined);
+    if (!this.#strangers.leave(socket)) return void socket.destroy();
+    const certificate = socket.getPeerX509Certificate();
+    const refusal = this.#refusal(socket, certificate);
+    const region = certificate && regionOf(certificate, this.#options.peers);
+    const service = region === undefined ? undefined : this.#services.get(region);
+    if (refusal !== undefined || !certificate || region === undefined || service === undefined) {
+      this.#refused(socket.remoteAddress, refusal ?? "its certificate names no peer region");
+      socket.destroy();
+      return;
+    }
+    const connection = { socket, region, certificate };
+    this.#connections.add(connection);
+    socket.once("close", () => this.#connections.delete(connection));
+    service.accept(socket);
+  }
+
+  #refusal(socket: TLSSocket, certificate: X509Certificate | undefined): string | undefined {
+    if (this.#closing.signal.aborted) return "this node is ending";
+    if (certificate === undefined) return "no certificate";
+    if (!socket.authorized || socket.isSessionReused()) {
+      return `its certificate is not of the peers' authority (${String(socket.authorizationError ?? "a resumed session")}): ${subject(certificate)}`;
+    }
+    const { peers } = this.#options;
+    const region = regionOf(certificate, peers);
+    if (region === undefined) {
+      return `its certificate does not name ${peers.map(peerName).join(" or ")}: ${subject(certificate)}`;
+    }
+    if (socket.alpnProtocol !== "h2") return "it does not speak HTTP/2";
+    if (this.connections(region) >= this.#limits.connections)
+      return "too many connections of this region";
+    return undefined;
+  }
+
+  #refused(address: string | undefined, reason: string): void {
+    this.#options.observe({ type: "peerRefused", address: address ?? "unknown", reason });
+  }
+
+  /** Cuts connections whose certificate would be refused now. */
+  #check(): void {
+    const { authorities } = this.#identity;
+    const now = this.#options.timers.wallMs();
+    for (const { socket, certificate } of [...this.#connections]) {
+      const ended = Date.parse(certificate.validTo) < now;
+      if (!ended && issuedBy(certificate, authorities)) continue;
+      const why = ended ? "its certificate has ended" : "its authority is no longer trusted";
+      this.#refused(socket.remoteAddress, `${why}: ${subject(certificate)}`);
+      socket.destroy();
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    const { timers } = this.#options;
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      await timers.sleep(sweepMs, signal).catch(() => undefined);
+      this.#strangers.sweep(timers.monotonicMs());
+      this.#check();
+    }
+  }
+}
+
+function subject(certificate: X509Certificate): string {
+  return plain(certificate.subject.replaceAll("\n", ", ")).slice(0, 200);
+}
+
+function handshakeFault(error: Error & { code?: string }): string {
+  const { code } = error;
+  if (code === "ERR_TLS_HANDSHAKE_TIMEOUT") return "the TLS handshake took too long";
+  if (code === "ECONNRESET") return "it left before the TLS handshake had ended";
+  return `no TLS handshake came about (${plain(code ?? error.message)})`;
+}

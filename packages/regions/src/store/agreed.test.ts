@@ -1,0 +1,304 @@
+import {
+  type CommitOutcome,
+  documentRecord,
+  type ManagedObject,
+  systemInstance,
+  systemTypes,
+} from "@holdfast/engine";
+import { groupItem, sampleRegister } from "@holdfast/engine/conformance";
+import { describe, expect, test } from "vitest";
+import {
+  adding,
+  creation,
+  instance,
+  must,
+  newKey,
+  regionsWithInstance,
+} from "../testing/test-keys.ts";
+import { copyOf, type TestRegion, type TestRegions } from "../testing/test-regions.ts";
+
+const fact = { time: 9, region: "b" };
+type Failed = { readonly failure: string };
+
+async function world(options: Parameters<typeof regionsWithInstance>[0] = {}) {
+  const regions = await regionsWithInstance(options);
+  const { a, b, time } = regions;
+  const key = newKey(regions);
+  await time.until(a.store.commit(instance, [creation(key)], []));
+  return { regions, a, b, time, key, link: regions.link };
+}
+
+/** Destroys as the engine does: read, decide, commit; once. */
+async function destroyOnce(
+  { time }: TestRegions,
+  { store }: TestRegion,
+  key: ManagedObject,
+): Promise<CommitOutcome["kind"] | string> {
+  const before = await time.until(must(store, key));
+  const destroy = store.commit(instance, [adding(before, "destroyed", fact)], [], { agreed: true });
+  try {
+    return (await time.until(destroy)).kind;
+  } catch (error) {
+    return (error as Failed).failure;
+  }
+}
+
+function agreements({ events }: TestRegion): readonly string[] {
+  return events.flatMap((event) => (event.type === "agreement" ? [event.result] : []));
+}
+
+describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) => {
+  test("is made in both regions before it is acknowledged", async () => {
+    const { regions, a, b, key } = await world();
+    expect(await destroyOnce(regions, regions[name], key)).toBe("committed");
+    for (const region of [a, b]) {
+      expect(await copyOf(region, key)).toMatchObject({
+        facts: { destroyed: fact },
+        material: undefined,
+      });
+      expect(await region.own.reservations()).toEqual([]);
+    }
+    expect(agreements(regions[name])).toEqual(["agreed"]);
+    await regions.close();
+  });
+
+  test("reserves and writes in the order of the regions' names", async () => {
+    const { regions, a, b, key } = await world();
+    const steps: string[] = [];
+    for (const { own, name: at } of [a, b]) {
+      const { reserve, commit } = own;
+      own.reserve = (...given) => {
+        steps.push(`reserve ${at}`);
+        return reserve.apply(own, given);
+      };
+      own.commit = (...given) => {
+        if (given[3]?.operation !== undefined) steps.push(`write ${at}`);
+        return commit.apply(own, given);
+      };
+    }
+    await destroyOnce(regions, regions[name], key);
+    expect(steps).toEqual(["reserve a", "reserve b", "write a", "write b"]);
+    await regions.close();
+  });
+
+  test("is refused while the other region is out of reach, and nothing is held", async () => {
+    const { regions, a, b, key, link } = await world();
+    link.open = false;
+    expect(await destroyOnce(regions, regions[name], key)).toBe("noAgreement");
+    for (const region of [a, b]) {
+      expect((await copyOf(region, key))?.facts).toEqual({});
+      expect(await region.own.reservations()).toEqual([]);
+    }
+    expect(agreements(regions[name])).toEqual([]);
+    await regions.close();
+  });
+
+  test("is refused while the other region does not serve from its own store", async () => {
+    const { regions, a, b, key, time } = await world();
+    const other = regions[name === "a" ? "b" : "a"];
+    const before = await must(regions[name].store, key);
+    other.own.setState("none");
+    other.own.setState("full");
+    await time.pass(100);
+    const destroy = adding(before, "destroyed", fact);
+    const outcome = regions[name].store.commit(instance, [destroy], [], { agreed: true });
+    await expect(time.until(outcome)).rejects.toMatchObject({ failure: "noAgreement" });
+    for (const region of [a, b]) expect(await region.own.reservations()).toEqual([]);
+    await regions.close();
+  });
+
+  test("joins copies that differ and decides anew, on the whole truth", async () => {
+    const { regions, a, b, key, time } = await world();
+    const other = regions[name === "a" ? "b" : "a"];
+    const before = await must(other.own, key);
+    await other.own.commit(instance, [adding(before, "activated", fact)], []);
+    expect(await destroyOnce(regions, regions[name], key)).toBe("conflict");
+    for (const region of [a, b]) {
+      expect((await copyOf(region, key))?.facts).toEqual({ activated: fact });
+      expect(await region.own.reservations()).toEqual([]);
+    }
+    // An Active key is not destroyed: the engine sees that now.
+    expect((await time.until(must(regions[name].store, key))).object.facts.activated).toEqual(fact);
+    expect(agreements(regions[name])).toEqual(["refused"]);
+    await regions.close();
+  });
+
+  test("brings the record to a region that lacks it", async () => {
+    const { regions, a, b } = await world();
+    const key = newKey(regions);
+    await regions[name].own.commit(instance, [creation(key)], []);
+    expect(await destroyOnce(regions, regions[name], key)).toBe("conflict");
+    expect(await destroyOnce(regions, regions[name], key)).toBe("committed");
+    for (const region of [a, b]) {
+      expect((await copyOf(region, key))?.facts.destroyed).toEqual(fact);
+    }
+    await regions.close();
+  });
+
+  test("waits for another one that holds the record, gives up what it has meanwhile, and ends", async () => {
+    const { regions, a, b, key, time } = await world({ reservedMs: 1_000 });
+    await b.own.reserve(instance, [key.uniqueIdentifier], "other");
+    const before = await must(a.own, key);
+    const destroy = adding(before, "destroyed", fact);
+    const outcome = regions[name].store.commit(instance, [destroy], [], { agreed: true });
+    const seen: number[] = [];
+    const watching = (async () => {
+      for (let at = 0; at < 30; at++) {
+        await time.sleep(10);
+        seen.push((await a.own.reservations()).length);
+      }
+    })();
+    await expect(time.until(outcome)).rejects.toMatchObject({ failure: "reserved" });
+    await watching;
+    expect(seen).toContain(0);
+    expect(await a.own.reservations()).toEqual([]);
+    expect((await b.own.reservations()).map(({ operation }) => operation)).toEqual(["other"]);
+    await b.own.release(instance, "other");
+    expect(await destroyOnce(regions, regions[name], key)).toBe("committed");
+    await regions.close();
+  });
+
+  test("does not decide where its reservation has ended meanwhile", async () => {
+    const { regions, a, b, key } = await world();
+    const commit = a.own.commit.bind(a.own);
+    a.own.commit = async (...given) => {
+      const operation = given[3]?.operation;
+      if (operation !== undefined) await a.own.release(instance, operation);
+      return await commit(...given);
+    };
+    expect(await destroyOnce(regions, regions[name], key)).toBe("reserved");
+    for (const region of [a, b]) {
+      expect((await copyOf(region, key))?.facts).toEqual({});
+      expect(await region.own.reservations()).toEqual([]);
+    }
+    await regions.close();
+  });
+
+  test("is made in the later region too where only the reservation there has ended", async () => {
+    const { regions, a, b, key } = await world();
+    const commit = b.own.commit.bind(b.own);
+    b.own.commit = async (...given) => {
+      const operation = given[3]?.operation;
+      if (operation !== undefined) await b.own.release(instance, operation);
+      return await commit(...given);
+    };
+    expect(await destroyOnce(regions, regions[name], key)).toBe("committed");
+    for (const region of [a, b]) {
+      expect((await copyOf(region, key))?.facts.destroyed).toEqual(fact);
+    }
+    await regions.close();
+  });
+});
+
+test("copies that differ in what never changes are not agreed on", async () => {
+  const { regions, a, b, key } = await world();
+  const twin = { ...newKey(regions), objectType: 4 };
+  await b.own.commit(instance, [creation(twin)], []);
+  await a.own.commit(instance, [creation({ ...twin, objectType: 2 })], []);
+  expect(await destroyOnce(regions, a, twin)).toBe("corrupt");
+  expect(await destroyOnce(regions, a, key)).toBe("committed");
+  for (const region of [a, b]) expect(await region.own.reservations()).toEqual([]);
+  await regions.close();
+});
+
+describe("a cut in the middle", () => {
+  const methods = ["reserve", "fetch", "write", "release"] as const;
+  const cuts = methods.flatMap((method) =>
+    (["before", "after"] as const).flatMap((when) =>
+      (["a", "b"] as const).map((name) => [when, method, name] as const),
+    ),
+  );
+
+  test.each(cuts)("%s %s, of an operation of region %s", async (when, method, name) => {
+    const { regions, a, b, key, link } = await world();
+    if (method === "release") {
+      // Nothing is released where all goes well.
+      const other = regions[name === "a" ? "b" : "a"];
+      const before = await must(other.own, key);
+      const register = sampleRegister(groupItem("other"), 5);
+      const after = { ...before.object, registers: [register] };
+      await other.own.commit(instance, [{ kind: "update", before, after }], []);
+    }
+    regions[name].other[when] = (called) => {
+      if (called === method) link.open = false;
+    };
+    const outcome = await destroyOnce(regions, regions[name], key);
+    const destroyed = await Promise.all(
+      [a, b].map(async (region) => (await copyOf(region, key))?.facts.destroyed !== undefined),
+    );
+    const held = await Promise.all(
+      [a, b].map(async ({ own }) => (await own.reservations()).length),
+    );
+    // Acknowledged only if both have it.
+    if (outcome === "committed") expect(destroyed).toEqual([true, true]);
+    // Refused as not agreed only if nobody has it.
+    if (outcome === "noAgreement") expect(destroyed).toEqual([false, false]);
+    // Whoever does not have what the other has holds the record, and asks the other.
+    if (destroyed[0] !== destroyed[1]) {
+      expect(destroyed[0]).toBe(true);
+      expect(held[1]).toBe(1);
+      expect(outcome).toBe("barrierShort");
+    }
+    await regions.close();
+  });
+});
+
+test("while it is under way, no read sees the later region's copy without the first one's", async () => {
+  const { regions, a, b, key, link, time } = await world();
+  link.delayMs = 40;
+  const states = new Set<string>();
+  let over = false;
+  const before = await must(a.own, key);
+  const destroy = a.store
+    .commit(instance, [adding(before, "destroyed", fact)], [], { agreed: true })
+    .finally(() => {
+      over = true;
+    });
+  const reading = (async () => {
+    let gone = false;
+    while (!over) {
+      const first = (await copyOf(a, key))?.facts.destroyed !== undefined;
+      const seen = (await must(b.store, key)).object.facts.destroyed !== undefined;
+      // What region a had before the read began is in what region b answers.
+      expect(first && !seen).toBe(false);
+      expect(gone && !seen).toBe(false);
+      gone = seen;
+      states.add(`${first} ${seen}`);
+      await time.sleep(7);
+    }
+  })();
+  expect((await time.until(destroy)).kind).toBe("committed");
+  await time.until(reading);
+  expect(states.has("true true")).toBe(true);
+  await regions.close();
+});
+
+test("of two system records that claim the same, made in two regions at once, exactly one is made", async () => {
+  const { regions, a, b, time } = await world();
+  const claiming = (region: TestRegion, claim: string) => {
+    const fields = { claims: JSON.stringify([claim]) };
+    const about = { type: systemTypes.Certificate, id: regions.id(), fixed: {}, fields };
+    return documentRecord(about, { us: 1, region: region.name });
+  };
+  for (const order of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const claim = `certificate of ${order[0].name}`;
+    const made = order.map((region) => claiming(region, claim));
+    const outcomes = await time.until(
+      Promise.all(
+        order.map(({ store }, at) =>
+          store.commit(systemInstance, [creation(made[at] as ManagedObject)], [], { agreed: true }),
+        ),
+      ),
+    );
+    const won = outcomes.findIndex(({ kind }) => kind === "committed");
+    expect(outcomes[1 - won]).toMatchObject({ kind: "nameTaken", name: claim });
+    for (const region of [a, b]) {
+      expect(await copyOf(region, made[won] as ManagedObject)).toBeDefined();
+      expect(await copyOf(region, made[1 - won] as ManagedObject)).toBeUndefined();
+    }
+  }
+  await regions.close();
+});

@@ -1,0 +1,258 @@
+import {
+  type AuditEvent,
+  type Change,
+  type CommitOutcome,
+  type Ids,
+  type Observer,
+  type StoredObject,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import { joinAll, storedOf } from "../join/join.ts";
+import type { Timers } from "../ports/ports.ts";
+import { failureIn, jittered } from "../ports/waiting.ts";
+import type { AgreementSite } from "./agreement-site.ts";
+
+/** What is to be agreed on. */
+export interface AgreedChanges {
+  readonly instance: string;
+  readonly changes: readonly Change[];
+  readonly audit: readonly AuditEvent[];
+}
+
+/** What an agreement needs around it. */
+export interface AgreementOptions {
+  readonly timers: Timers;
+  readonly ids: Ids;
+  readonly observe: Observer;
+  /** How long records are waited for that another agreed operation holds. */
+  readonly reservedMs: number;
+}
+
+type Copies = readonly (StoredObject | undefined)[];
+
+/** Between two tries to reserve what another operation holds. */
+const heldPauseMs = 100;
+
+/**
+ * An agreed operation: every region's own store reserves the records, all copies are compared with what was decided
+ * on, and then each writes, in the order of the sites; the first write is the decision. `conflict` where a copy was
+ * another one: the join of all is everywhere by then, and the decision is to be made anew.
+ */
+export async function agreedCommit(
+  sites: readonly AgreementSite[],
+  wanted: AgreedChanges,
+  options: AgreementOptions,
+): Promise<CommitOutcome> {
+  const { timers, observe } = options;
+  const started = timers.monotonicMs();
+  const tell = (result: "agreed" | "refused" | "unknown") =>
+    observe({ type: "agreement", result, durationMs: timers.monotonicMs() - started });
+  const agreement = new Agreement(sites, wanted, options);
+  try {
+    const outcome = await agreement.run();
+    tell(outcome.kind === "committed" ? "agreed" : "refused");
+    return outcome;
+  } catch (error) {
+    tell(agreement.begun ? "unknown" : "refused");
+    throw error;
+  }
+}
+
+class Agreement {
+  readonly #sites: readonly AgreementSite[];
+  readonly #wanted: AgreedChanges;
+  readonly #options: AgreementOptions;
+  readonly #updated: readonly string[];
+  #operation = "";
+  #begun = false;
+
+  constructor(sites: readonly AgreementSite[], wanted: AgreedChanges, options: AgreementOptions) {
+    this.#sites = sites;
+    this.#wanted = wanted;
+    this.#options = options;
+    this.#updated = wanted.changes.flatMap((change) =>
+      change.kind === "update" ? [change.after.uniqueIdentifier] : [],
+    );
+  }
+
+  /** Whether the first write was sent: from then on the changes may be made whatever comes. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
+  async run(): Promise<CommitOutcome> {
+    await this.#reserveAll();
+    const copies = await this.#readAll();
+    const other = this.#otherCopy(copies);
+    if (other !== undefined) {
+      await this.#level(copies);
+      return { kind: "conflict", uniqueIdentifier: other };
+    }
+    return await this.#write();
+  }
+
+  async #reserveAll(): Promise<void> {
+    const { timers, ids, reservedMs } = this.#options;
+    const until = timers.monotonicMs() + reservedMs;
+    for (;;) {
+      // A new identifier for each try: what is late of an earlier one must not mean this one.
+      this.#operation = ids.uuid();
+      if (await this.#tryReserve()) return;
+      if (timers.monotonicMs() >= until) {
+        throw new StoreUnavailable("reserved", "another agreed operation holds a record");
+      }
+      await jittered(timers, ids, heldPauseMs);
+    }
+  }
+
+  async #tryReserve(): Promise<boolean> {
+    const { instance } = this.#wanted;
+    for (const [at, site] of this.#sites.entries()) {
+      try {
+        const outcome = await site.reserve(instance, this.#updated, this.#operation);
+        if (outcome.kind === "reserved") continue;
+        await this.#release(this.#sites.slice(0, at));
+        return false;
+      } catch (error) {
+        // The one that failed may have reserved all the same.
+        await this.#release(this.#sites.slice(0, at + 1));
+        throw refusal(site.region, error);
+      }
+    }
+    return true;
+  }
+
+  /** Gives up the reservations; one that cannot be reached is left to the region's leader. */
+  async #release(sites: readonly AgreementSite[]): Promise<void> {
+    const operation = this.#operation;
+    await Promise.all(
+      sites.map(async (site) => {
+        try {
+          await site.release(this.#wanted.instance, operation);
+        } catch (error) {
+          failureIn(error);
+        }
+      }),
+    );
+  }
+
+  async #readAll(): Promise<readonly Copies[]> {
+    try {
+      return await Promise.all(
+        this.#sites.map((site) =>
+          site.read(this.#wanted.instance, this.#updated).catch((error: unknown) => {
+            throw refusal(site.region, error);
+          }),
+        ),
+      );
+    } catch (error) {
+      await this.#release(this.#sites);
+      throw error;
+    }
+  }
+
+  /** A record of which some region has another copy than the one that was decided on. */
+  #otherCopy(copies: readonly Copies[]): string | undefined {
+    const decidedOn = this.#wanted.changes.filter((change) => change.kind === "update");
+    return decidedOn.find(({ before }, at) => copies.some((site) => site[at]?.tag !== before.tag))
+      ?.after.uniqueIdentifier;
+  }
+
+  /** Writes the join of all copies everywhere, which ends the reservations; nothing is decided by that. */
+  async #level(copies: readonly Copies[]): Promise<void> {
+    const joined = this.#updated.map((_, at) =>
+      joinAll(copies.flatMap((site) => site[at]?.object ?? [])),
+    );
+    const conflict = joined.find((outcome) => outcome?.kind === "conflict");
+    if (conflict !== undefined) {
+      await this.#release(this.#sites);
+      const message = "copies of the record differ in what never changes: they must be looked at";
+      throw new StoreUnavailable("corrupt", message);
+    }
+    const objects = joined.flatMap((outcome) =>
+      outcome?.kind === "joined" ? [storedOf(outcome.object)] : [],
+    );
+    const { instance } = this.#wanted;
+    for (const [at, site] of this.#sites.entries()) {
+      const changes = objects.flatMap((stored) => changeTo(stored, copies[at] ?? []));
+      try {
+        if (changes.length === 0) await site.release(instance, this.#operation);
+        else await site.write(instance, changes, [], this.#operation);
+      } catch (error) {
+        await this.#release(this.#sites.slice(at));
+        throw refusal(site.region, error);
+      }
+    }
+  }
+
+  async #write(): Promise<CommitOutcome> {
+    const { instance, changes, audit } = this.#wanted;
+    const [first, ...others] = this.#sites;
+    if (first === undefined) throw new RangeError("an agreement needs a region");
+    this.#begun = true;
+    const outcome = await this.#decide(first);
+    if (outcome.kind !== "committed") {
+      this.#begun = false;
+      await this.#release(this.#sites);
+      if (outcome.kind !== "reservationLost" && outcome.kind !== "reserved") return outcome;
+      throw new StoreUnavailable("reserved", "the reservation ended before all regions had agreed");
+    }
+    const behind: string[] = [];
+    for (const site of others) {
+      const made = await this.#follow(site, () =>
+        site.write(instance, changes, audit, this.#operation),
+      );
+      if (!made) behind.push(site.region);
+    }
+    if (behind.length === 0)
+      return { ...outcome, regions: this.#sites.map(({ region }) => region) };
+    const message = `agreed and made, but not known to be durable in region ${behind.join(", ")}`;
+    throw new StoreUnavailable("barrierShort", message);
+  }
+
+  /** Whatever is not known of the decision is left to the leaders, reservations and all. */
+  async #decide(site: AgreementSite): Promise<CommitOutcome> {
+    const { instance, changes, audit } = this.#wanted;
+    try {
+      return await site.write(instance, changes, audit, this.#operation);
+    } catch (error) {
+      const { message } = failureIn(error);
+      const told = `not known whether region ${site.region} made the change: ${message}`;
+      throw new StoreUnavailable("barrierShort", told, { cause: error });
+    }
+  }
+
+  /** Makes what is decided in a later region; where the reservation there has ended, by joining it in. */
+  async #follow(site: AgreementSite, write: () => Promise<CommitOutcome>): Promise<boolean> {
+    try {
+      const outcome = await write();
+      if (outcome.kind === "committed") return true;
+    } catch (error) {
+      failureIn(error);
+    }
+    try {
+      return await site.merge(this.#wanted.changes.map(({ after }) => after));
+    } catch (error) {
+      failureIn(error);
+      return false;
+    }
+  }
+}
+
+/** The change by which a region's copies become a record; none where they have it. */
+function changeTo(stored: StoredObject, copies: Copies): readonly Change[] {
+  const { uniqueIdentifier } = stored.object;
+  const before = copies.find((copy) => copy?.object.uniqueIdentifier === uniqueIdentifier);
+  if (before === undefined) return [{ kind: "create", after: stored.object }];
+  if (before.tag === stored.tag) return [];
+  return [{ kind: "update", before, after: stored.object }];
+}
+
+/** Nothing was decided: the region that could not take part is named. */
+function refusal(region: string, error: unknown): StoreUnavailable {
+  const { failure, message } = failureIn(error);
+  if (failure === "corrupt") return new StoreUnavailable("corrupt", message, { cause: error });
+  return new StoreUnavailable("noAgreement", `region ${region} cannot agree now: ${message}`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,174 @@
+import {
+  type ManagedObject,
+  type Observer,
+  type OwnStore,
+  type OwnStoredObject,
+  type StoredObject,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import { joinAll, storedOf } from "../join/join.ts";
+import { type MergeOptions, mergeInto } from "../join/merge.ts";
+import { type OwnCopy, unknownFormat } from "../join/read-each.ts";
+import type { Peer, Timers } from "../ports/ports.ts";
+import { failureIn } from "../ports/waiting.ts";
+
+/** What looking at other regions needs. */
+export interface AsideOptions {
+  readonly own: OwnStore;
+  /** The regions whose "no" it takes, besides the own one. */
+  readonly others: readonly Peer[];
+  readonly timers: Timers;
+  readonly observe: Observer;
+}
+
+/** What the own store said of records. */
+export interface OwnAnswer {
+  readonly instance: string;
+  readonly ids: readonly string[];
+  readonly copies: readonly OwnCopy[];
+}
+
+/** What the other regions have of a record. */
+interface Elsewhere {
+  readonly copies: readonly ManagedObject[];
+  readonly from: string;
+  /** A region could not be asked, or cannot tell. */
+  readonly unasked: string | undefined;
+}
+
+/** A region's answer; none where it cannot be asked. */
+interface RegionAnswer {
+  readonly region: string;
+  readonly copies: readonly (OwnStoredObject | undefined)[] | undefined;
+}
+
+/** Whether the own store alone cannot tell what a record is. */
+export function isOpen(copy: OwnCopy): boolean {
+  if (copy === undefined || copy === "damaged") return true;
+  return copy !== "unknown" && copy.reserved !== undefined;
+}
+
+/**
+ * Answers what the own store alone cannot tell, from the copies of the other regions: a record that is not there is
+ * there if any of them has it, and "not found" needs a "no" of each; one that an agreed operation holds is what all
+ * copies amount to; one that does not decode is repaired; one of an unknown format fails the read. With `through`, every record is looked at elsewhere too, as
+ * far as others can be asked. What is found is joined into the own store where that can be written.
+ */
+export async function readAside(
+  answer: OwnAnswer,
+  through: boolean,
+  options: AsideOptions,
+): Promise<readonly (StoredObject | undefined)[]> {
+  const { instance, ids, copies } = answer;
+  const wanted = ids.filter((_, at) => through || isOpen(copies[at]));
+  const elsewhere = await askAll(instance, wanted, options.others);
+  return await Promise.all(
+    ids.map(async (id, at) => {
+      const copy = copies[at];
+      const found = elsewhere.get(id);
+      return found === undefined ? intact(copy) : await settle(copy, found, options);
+    }),
+  );
+}
+
+async function askAll(
+  instance: string,
+  ids: readonly string[],
+  others: readonly Peer[],
+): Promise<ReadonlyMap<string, Elsewhere>> {
+  const answers = await Promise.all(others.map((peer) => ask(peer, instance, ids)));
+  const unasked = answers.find(({ copies }) => copies === undefined)?.region;
+  const found = ids.map((id, at) => {
+    const having = answers.filter(({ copies }) => copies?.[at] !== undefined);
+    const copies = having.flatMap((answer) => answer.copies?.[at]?.object ?? []);
+    return [id, { copies, from: having[0]?.region ?? "", unasked }] as const;
+  });
+  return new Map(found);
+}
+
+async function ask(peer: Peer, instance: string, ids: readonly string[]): Promise<RegionAnswer> {
+  const { region } = peer;
+  try {
+    return { region, copies: await peer.fetch(instance, ids) };
+  } catch (error) {
+    failureIn(error);
+    return { region, copies: undefined };
+  }
+}
+
+async function settle(
+  copy: OwnCopy,
+  found: Elsewhere,
+  options: AsideOptions,
+): Promise<StoredObject | undefined> {
+  const { copies, unasked } = found;
+  if (copy === "unknown") throw unknownFormat();
+  if (copy === undefined || copy === "damaged") {
+    if (copies.length === 0) return absent(copy, unasked);
+    const stored = joined(copies);
+    return copy === undefined
+      ? await taken(stored, found.from, options)
+      : await repaired(stored, found.from, options);
+  }
+  if (copy.reserved !== undefined) {
+    if (unasked === undefined) return joined([copy.object, ...copies]);
+    const message = `an agreed operation holds the record, and region ${unasked} cannot be asked`;
+    throw new StoreUnavailable("reserved", message);
+  }
+  const both = joinAll([copy.object, ...copies]);
+  if (both?.kind !== "joined") return copy;
+  const stored = storedOf(both.object);
+  return stored.tag === copy.tag ? copy : await taken(stored, found.from, options);
+}
+
+/** Nobody who could be asked has it. */
+function absent(copy: "damaged" | undefined, unasked: string | undefined): undefined {
+  if (copy === "damaged") {
+    throw new StoreUnavailable("corrupt", "a record does not decode, and no region has a copy");
+  }
+  if (unasked === undefined) return undefined;
+  const message = `region ${unasked}, which may have this record, cannot be asked`;
+  throw new StoreUnavailable("peerUnreachable", message);
+}
+
+function joined(copies: readonly ManagedObject[]): StoredObject {
+  const outcome = joinAll(copies);
+  if (outcome?.kind === "joined") return storedOf(outcome.object);
+  const message = `copies of a record differ in what never changes: ${outcome?.reason}`;
+  throw new StoreUnavailable("corrupt", message);
+}
+
+/** Joins what was found into the own store; where that cannot be written now, the answer is as true without. */
+async function taken(
+  stored: StoredObject,
+  from: string,
+  { own, timers, observe }: AsideOptions,
+): Promise<StoredObject> {
+  const merging: MergeOptions = { from, timers, observe };
+  try {
+    const [merged] = await mergeInto(own, [stored.object], merging);
+    return merged?.stored ?? stored;
+  } catch (error) {
+    failureIn(error);
+    return stored;
+  }
+}
+
+/** Puts a copy in the place of the damaged own one. Without that nothing says that it is not an older state. */
+async function repaired(
+  stored: StoredObject,
+  from: string,
+  { own, timers, observe }: AsideOptions,
+): Promise<StoredObject> {
+  const [merged] = await mergeInto(own, [stored.object], { from, timers, observe });
+  if (merged?.stored !== undefined) return merged.stored;
+  const message = `a record does not decode, and region ${from}'s copy lacks its last known state`;
+  throw new StoreUnavailable("corrupt", message);
+}
+
+/** A copy that is one. */
+function intact(copy: OwnCopy): OwnStoredObject | undefined {
+  if (copy === "unknown") throw unknownFormat();
+  if (copy !== "damaged") return copy;
+  throw new StoreUnavailable("corrupt", "a record does not decode");
+}

@@ -1,0 +1,126 @@
+import { systemInstance } from "@holdfast/engine";
+import { expect, test } from "vitest";
+import { changedRegion, retireRegion } from "../operations/region-operations.ts";
+import { rejoinRegion } from "../operations/rejoin.ts";
+import { adding, instance, must, newKey, put, regionsWithInstance } from "../testing/test-keys.ts";
+import { copyOf, type TestRegion, toolsOf } from "../testing/test-regions.ts";
+
+const fact = { time: 9, region: "b" };
+
+/**
+ * Stops a node of a region before its next commit to the own store: everything is decided by then. Answers when it is
+ * there, and how to let it go on.
+ */
+function paused({ own }: TestRegion) {
+  const [gate, reached] = [signal(), signal()];
+  const original = own.commit.bind(own) as (...all: unknown[]) => Promise<never>;
+  let first = true;
+  Object.assign(own, {
+    commit: async (...all: unknown[]) => {
+      if (all[0] === instance && first) {
+        first = false;
+        reached.give();
+        await gate.given;
+      }
+      return original(...all);
+    },
+  });
+  return { reached: reached.given, resume: gate.give };
+}
+
+function signal() {
+  let give = (): void => undefined;
+  const given = new Promise<void>((resolve) => {
+    give = resolve;
+  });
+  return { given, give };
+}
+
+/** Region a is retired, and a node of b is paused in the middle of a Destroy that it began alone. */
+async function pausedDestroy() {
+  const regions = await regionsWithInstance();
+  const { a, b, time, link } = regions;
+  const key = newKey(regions);
+  for (const region of [a, b]) await put(region, key);
+  link.open = false;
+  await time.pass(200);
+  await time.until(retireRegion("a", true, toolsOf(regions, b)));
+  await time.pass(1_200);
+  const destroy = adding(await must(b.store, key), "destroyed", fact);
+  const node = paused(b);
+  const late = b.store.commit(instance, [destroy], [], { agreed: true });
+  late.catch(() => undefined);
+  await time.until(node.reached);
+  return { regions, key, node, late };
+}
+
+test("a node that was paused while it was alone destroys nothing alone once the other region has rejoined", async () => {
+  const { regions, key, node, late } = await pausedDestroy();
+  const { a, b, time, link } = regions;
+
+  link.open = true;
+  await time.pass(200);
+  await time.until(rejoinRegion(a.other.peer, toolsOf(regions, a), { settleMs: 5_000 }));
+  await time.pass(1_500);
+  await regions.bothLevel();
+  expect(a.store.serving()).toMatchObject({ from: "local", writes: true });
+  // The region that is back is cut off, and makes the key Active: nobody can ask it.
+  link.open = false;
+  await time.pass(200);
+  const before = await must(a.store, key);
+  const activated = { ...before.object, facts: { activated: { time: 8, region: "a" } } };
+  await time.until(a.store.commit(instance, [{ kind: "update", before, after: activated }], []));
+
+  node.resume();
+  await expect(time.until(late)).rejects.toMatchObject({ failure: "noAgreement" });
+  expect((await copyOf(b, key))?.facts.destroyed).toBeUndefined();
+  await regions.close();
+});
+
+test("where all can be reached, the paused node decides again, with the region that has rejoined", async () => {
+  const { regions, key, node, late } = await pausedDestroy();
+  const { a, time, link } = regions;
+  link.open = true;
+  await time.pass(200);
+  await time.until(rejoinRegion(a.other.peer, toolsOf(regions, a), { settleMs: 0 }));
+  await time.pass(1_500);
+  await regions.bothLevel();
+  node.resume();
+  expect(await time.until(late)).toEqual({ kind: "committed", regions: ["a", "b"] });
+  expect((await copyOf(a, key))?.facts.destroyed).toEqual(fact);
+  await regions.close();
+});
+
+test("a late write of an agreed operation of before a retirement and a rejoin decides nothing", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time } = regions;
+  const key = newKey(regions);
+  for (const region of [a, b]) await put(region, key);
+  const destroy = adding(await must(a.store, key), "destroyed", { ...fact, region: "a" });
+  const node = paused(a);
+  const late = a.store.commit(instance, [destroy], [], { agreed: true });
+  late.catch(() => undefined);
+  await time.until(node.reached);
+  // Region a was retired and has rejoined, which its own store knows; b has activated the key meanwhile.
+  const again = changedRegion(undefined, "a", "b", time.wallMs(), () => ({
+    generation: 2,
+    retired: 1,
+  }));
+  await a.own.commit(systemInstance, [{ kind: "create", after: again }], []);
+  const operations = [...(await a.own.reservations()), ...(await b.own.reservations())];
+  for (const { operation } of operations) await b.own.release(instance, operation);
+  const before = await must(b.own, key);
+  const activated = { ...before.object, facts: { activated: { time: 8, region: "b" } } };
+  await b.own.commit(instance, [{ kind: "update", before, after: activated }], []);
+  node.resume();
+  const outcome = await time.until(
+    late.then(
+      ({ kind }) => kind,
+      (error: unknown) => (error as { readonly failure?: string }).failure,
+    ),
+  );
+  expect(["conflict", "reserved", "noAgreement"]).toContain(outcome);
+  expect((await copyOf(a, key))?.facts.destroyed).toBeUndefined();
+  expect((await copyOf(b, key))?.facts.destroyed).toBeUndefined();
+  await regions.close();
+});

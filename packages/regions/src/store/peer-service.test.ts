@@ -1,0 +1,256 @@
+import { type Change, partitionOf, recordFormat } from "@holdfast/engine";
+import { describe, expect, test } from "vitest";
+import {
+  adding,
+  creation,
+  instance,
+  must,
+  newKey,
+  put,
+  regionsWithInstance,
+} from "../testing/test-keys.ts";
+import { copyOf } from "../testing/test-regions.ts";
+import { PeerService } from "./peer-service.ts";
+
+const fact = { time: 9, region: "a" };
+const unserved = expect.objectContaining({ name: "StoreUnavailable", failure: "noLease" });
+
+/** Region b as region a asks it, without a link between. */
+async function world() {
+  const regions = await regionsWithInstance();
+  const { a, b, time } = regions;
+  const shown: string[] = [];
+  const service = new PeerService({
+    region: "b",
+    asking: "a",
+    own: b.own,
+    store: b.store,
+    timers: time,
+    observe: (event) => b.events.push(event),
+    kek: async (of, id) => Buffer.from(`${of} ${id}`),
+    pushed: (objects) => shown.push(...objects.map(({ uniqueIdentifier }) => uniqueIdentifier)),
+  });
+  /** Takes b's store out of service; it has a lease, but is not level. */
+  const unlevel = () => {
+    b.own.setState("none");
+    b.own.setState("full");
+    expect(b.store.serving().from).toBe("remote");
+  };
+  return { regions, a, b, time, service, shown, unlevel };
+}
+
+test("says who it is, and whether it serves", async () => {
+  const { regions, b, time, service } = await world();
+  expect(await service.hello()).toEqual({
+    region: "b",
+    generation: 1,
+    retired: 0,
+    serving: true,
+    wallMs: time.wallMs(),
+    recordFormat,
+  });
+  b.own.setState("readOnly");
+  expect((await service.hello()).serving).toBe(false);
+  await regions.close();
+});
+
+test("tells of each pushed record what became of it, in order, and of durable ones here", async () => {
+  const { regions, b, service, shown } = await world();
+  const [fresh, held, twin] = [newKey(regions), newKey(regions), newKey(regions)];
+  await put(b, held);
+  await put(b, twin);
+  await b.own.reserve(instance, [held.uniqueIdentifier], "operation");
+  const changed = { ...held, facts: { activated: fact } };
+  expect(await service.push([{ ...twin, objectType: 4 }, changed, fresh, twin])).toEqual([
+    "quarantined",
+    "reserved",
+    "durable",
+    "durable",
+  ]);
+  expect(shown).toEqual([fresh.uniqueIdentifier, twin.uniqueIdentifier]);
+  expect(b.events).toContainEqual({ type: "join", region: "a", result: "written" });
+  b.own.instances.statusOf = () => "Deleted";
+  expect(await service.push([newKey(regions)])).toEqual(["refused"]);
+  await regions.close();
+});
+
+test("a store that is out takes no pushes, and says so at once; a moment's lapse is no outage", async () => {
+  const { regions, b, time, service } = await world();
+  for (const state of ["none", "readOnly"] as const) {
+    b.own.setState(state);
+    await time.pass(300);
+    const began = time.monotonicMs();
+    await expect(service.push([newKey(regions)])).rejects.toEqual(unserved);
+    expect(time.monotonicMs()).toBe(began);
+    b.own.setState("full");
+    expect(await service.push([newKey(regions)])).toEqual(["durable"]);
+  }
+  b.own.setState("none");
+  await time.pass(100);
+  // Given to the store, which knows how long it waits.
+  const given = service.push([newKey(regions)]).catch(() => undefined);
+  b.own.setState("full");
+  await time.until(given);
+  await regions.close();
+});
+
+describe("a store with a lease that does not serve", () => {
+  test("takes pushes, and answers what it has", async () => {
+    const { regions, b, service, unlevel } = await world();
+    const key = newKey(regions);
+    unlevel();
+    expect(await service.push([key])).toEqual(["durable"]);
+    const [copy] = await service.fetch(instance, [key.uniqueIdentifier]);
+    expect(copy?.object).toEqual(key);
+    const { numbers } = await service.position();
+    const partition = partitionOf(instance);
+    expect(numbers[partition]).toBeGreaterThan(0);
+    expect((await service.changes(partition, 0, 10, 1 << 20)).objects).toEqual([key]);
+    expect(await service.digests(partition)).toHaveLength(4_096);
+    const mask = new Uint8Array(32).fill(255);
+    expect((await service.leaves(partition, mask, undefined)).leaves).toHaveLength(1);
+    expect((await service.records(partition, [key.uniqueIdentifier])).objects).toEqual([key]);
+    expect(b.own.state()).toBe("full");
+    await regions.close();
+  });
+
+  test("cannot say no, cannot agree, and serves no clients of another", async () => {
+    const { regions, b, service, unlevel } = await world();
+    const key = newKey(regions);
+    await put(b, key);
+    const before = await must(b.own, key);
+    unlevel();
+    await expect(service.fetch(instance, [newKey(regions).uniqueIdentifier])).rejects.toEqual(
+      unserved,
+    );
+    await expect(service.reserve(instance, [key.uniqueIdentifier], "o")).rejects.toEqual(unserved);
+    await expect(service.remote.read(instance, [key.uniqueIdentifier])).rejects.toEqual(unserved);
+    const query = { live: true, destroyed: true, limit: 1 };
+    await expect(service.remote.find(instance, query)).rejects.toEqual(unserved);
+    const change = adding(before, "activated", fact);
+    await expect(service.remote.commit(instance, [change], [])).rejects.toEqual(unserved);
+    await expect(service.remote.appendAudit(instance, [], true)).rejects.toEqual(unserved);
+    expect(await service.remote.markServed(instance, before, key)).toBe(false);
+    expect((await copyOf(b, key))?.facts).toEqual({});
+    await regions.close();
+  });
+
+  test("for reads only serves no clients of another either", async () => {
+    const { regions, b, service } = await world();
+    const key = newKey(regions);
+    await put(b, key);
+    regions.link.open = false;
+    b.own.setState("readOnly");
+    expect(b.store.serving()).toMatchObject({ from: "local", writes: false });
+    await expect(service.reserve(instance, [key.uniqueIdentifier], "o")).rejects.toEqual(unserved);
+    const [copy] = await service.fetch(instance, [key.uniqueIdentifier]);
+    expect(copy?.object).toEqual(key);
+    await regions.close();
+  });
+});
+
+test("nothing is forwarded: a miss, a read or a fetch is answered without asking a third store", async () => {
+  const { regions, a, b, service } = await world();
+  const key = newKey(regions);
+  await put(a, key);
+  b.other.calls.length = 0;
+  expect(await service.fetch(instance, [key.uniqueIdentifier])).toEqual([undefined]);
+  expect(await service.remote.read(instance, [key.uniqueIdentifier])).toEqual([undefined]);
+  const query = { live: true, destroyed: true, limit: 1 };
+  expect((await service.remote.find(instance, query)).objects).toEqual([]);
+  expect(b.other.calls).toEqual([]);
+  await regions.close();
+});
+
+test("an agreed operation holds a record against reads of the other region's clients", async () => {
+  const { regions, b, service } = await world();
+  const key = newKey(regions);
+  await put(b, key);
+  expect(await service.reserve(instance, [key.uniqueIdentifier], "o")).toEqual({
+    kind: "reserved",
+  });
+  const reserved = expect.objectContaining({ failure: "reserved" });
+  await expect(service.remote.read(instance, [key.uniqueIdentifier])).rejects.toEqual(reserved);
+  const query = { live: true, destroyed: true, limit: 1 };
+  const found = await service.remote.find(instance, query);
+  expect(found.objects[0]?.object.uniqueIdentifier).toBe(key.uniqueIdentifier);
+  const [copy] = await service.fetch(instance, [key.uniqueIdentifier]);
+  expect(copy?.reserved).toBe("o");
+  const before = await must(b.own, key);
+  const destroy = adding(before, "destroyed", fact);
+  const agreed = service.remote.commit(instance, [destroy], [], { agreed: true });
+  await expect(agreed).rejects.toMatchObject({ failure: "noAgreement" });
+  expect((await service.write(instance, [destroy], [], "other")).kind).toBe("reserved");
+  expect((await service.write(instance, [destroy], [], "o")).kind).toBe("committed");
+  expect(await service.release(instance, "o")).toBe(0);
+  await regions.close();
+});
+
+test("a region gone bad alters no immutable part, takes no fact back and gives no material back", async () => {
+  const { regions, b, service } = await world();
+  const [key, dead] = [newKey(regions), newKey(regions)];
+  await put(b, key);
+  await put(b, dead);
+  const alive = await must(b.own, dead);
+  await b.own.commit(instance, [adding(alive, "destroyed", fact)], []);
+  const [before, destroyed] = [await must(b.own, key), await must(b.own, dead)];
+  const { material } = key;
+  if (material === undefined) throw new Error("a key has material");
+  const forged = { ...material, ciphertext: Buffer.from("another") };
+  const bad: readonly Change[] = [
+    { kind: "update", before, after: { ...key, material: forged } },
+    { kind: "update", before, after: { ...key, material: undefined } },
+    { kind: "update", before, after: { ...key, objectType: 4 } },
+    // What was before is said to be what the change needs; only its tag is the record's.
+    {
+      kind: "update",
+      before: { object: { ...key, material: forged }, tag: before.tag },
+      after: { ...key, material: forged },
+    },
+    { kind: "update", before: destroyed, after: alive.object },
+    { kind: "update", before: destroyed, after: { ...destroyed.object, material } },
+    {
+      kind: "update",
+      before: { object: alive.object, tag: destroyed.tag },
+      after: { ...alive.object, facts: { activated: fact } },
+    },
+    { kind: "create", after: { ...newKey(regions), facts: { destroyed: fact } } },
+  ];
+  const ids = [key.uniqueIdentifier, dead.uniqueIdentifier];
+  for (const change of bad) {
+    await expect(service.remote.commit(instance, [change], [])).rejects.toMatchObject({
+      failure: "corrupt",
+    });
+    if (change.kind === "update") {
+      expect(await service.remote.markServed(instance, change.before, change.after)).toBe(false);
+    }
+    await service.reserve(instance, ids, "o");
+    await expect(service.write(instance, [change], [], "o")).rejects.toMatchObject({
+      failure: "corrupt",
+    });
+    await service.release(instance, "o");
+  }
+  expect(await copyOf(b, key)).toEqual(key);
+  expect(await copyOf(b, dead)).toEqual(destroyed.object);
+  expect(b.events).toContainEqual(expect.objectContaining({ type: "warning" }));
+  await regions.close();
+});
+
+test("a change for the other region's client is made here and pushed back", async () => {
+  const { regions, a, b, time, service } = await world();
+  const key = newKey(regions);
+  await time.until(service.remote.commit(instance, [creation(key)], []));
+  expect(await copyOf(b, key)).toEqual(key);
+  expect(await copyOf(a, key)).toEqual(key);
+  await regions.close();
+});
+
+test("a KEK is given to a region that is not retired", async () => {
+  const { regions, b, service } = await world();
+  expect(Buffer.from(await service.kek("i", "k")).toString()).toBe("i k");
+  b.store.records.isRetired = (region) => region === "a";
+  await expect(service.kek("i", "k")).rejects.toMatchObject({ failure: "retired" });
+  await expect(service.reserve(instance, [], "o")).rejects.toMatchObject({ failure: "retired" });
+  await expect(service.remote.read(instance, [])).rejects.toMatchObject({ failure: "retired" });
+  await regions.close();
+});

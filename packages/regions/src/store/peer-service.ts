@@ -1,0 +1,215 @@
+import {
+  type AuditEvent,
+  type Change,
+  type ChangePage,
+  type CommitOutcome,
+  type LeafPage,
+  type ManagedObject,
+  type ObjectStore,
+  type Observer,
+  type OwnStore,
+  type OwnStoredObject,
+  type RecordsAnswer,
+  type ReserveOutcome,
+  recordFormat,
+  type StorePosition,
+  type StoreState,
+  StoreUnavailable,
+  systemInstance,
+} from "@holdfast/engine";
+import { losingLevel } from "../join/full.ts";
+import { refuseShrinking } from "../join/growth.ts";
+import type { Opens } from "../join/heal.ts";
+import { type MergeResult, mergeInto } from "../join/merge.ts";
+import type { PeerHello, PeerStore, PushOutcome, Timers } from "../ports/ports.ts";
+import type { Serving } from "../serving/serving.ts";
+import { OwnForOthers } from "./own-for-others.ts";
+import type { RegionalStore } from "./regional-store.ts";
+
+export interface PeerServiceOptions {
+  /** The region that answers. */
+  readonly region: string;
+  /** The region that asks. */
+  readonly asking: string;
+  readonly own: OwnStore;
+  /** What this region serves its clients from. */
+  readonly store: RegionalStore;
+  readonly timers: Timers;
+  readonly observe: Observer;
+  /** An instance's KEK, unwrapped; the caller zeroes it. */
+  readonly kek: (instance: string, kekId: string) => Promise<Uint8Array>;
+  /** By which copies that differ in what is sealed are told from each other. */
+  readonly opens?: Opens;
+  /** What the other region's management asks of this one's. */
+  readonly manage?: (command: Uint8Array) => Promise<Uint8Array>;
+  /** The newest format of records that every node of this region reads; this release's own unless given. */
+  readonly recordFormat?: () => number;
+  /** Told of pushed records once they are durable here. */
+  readonly pushed?: (objects: readonly ManagedObject[]) => void;
+}
+
+/** A store without a full lease for longer takes no pushes: whoever pushes must not wait for it with every change. */
+const pushGraceMs = 250;
+
+/** What a pusher is told of a merge. */
+export const pushOutcomes: Readonly<Record<MergeResult, PushOutcome>> = {
+  written: "durable",
+  same: "durable",
+  reserved: "reserved",
+  quarantined: "quarantined",
+  refused: "refused",
+  unreadable: "unread",
+};
+
+/** What this region answers to another, from its own store alone. */
+export class PeerService implements PeerStore {
+  readonly remote: ObjectStore;
+  readonly #options: PeerServiceOptions;
+  /** Since when the own store has no full lease; undefined while it has one. */
+  #lostMs: number | undefined;
+
+  constructor(options: PeerServiceOptions) {
+    this.#options = options;
+    const { own, store, asking, observe } = options;
+    this.#watch(own.state());
+    own.onState((state) => this.#watch(state));
+    this.remote = new OwnForOthers(own, store, {
+      requireServing: () => this.#requireServing(),
+      refuse: (instance, changes) => refuseShrinking(instance, changes, asking, observe),
+    });
+  }
+
+  async hello(): Promise<PeerHello> {
+    const { region, asking, store, timers } = this.#options;
+    await store.records.ready();
+    const { generation } = store.records.of(region);
+    const { retired } = store.records.of(asking);
+    const serving = store.serving().from === "local";
+    const format = this.#options.recordFormat?.() ?? recordFormat;
+    const wallMs = timers.wallMs();
+    return { region, generation, retired, serving, wallMs, recordFormat: format };
+  }
+
+  async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
+    const { own, asking, timers, observe, opens, pushed } = this.#options;
+    this.#refuseWhileLost();
+    // Whoever pushes waits for a record that is held, so that the others of the batch need not.
+    const merged = await losingLevel(own, () =>
+      mergeInto(own, objects, { from: asking, timers, observe, opens }),
+    );
+    const outcomes = merged.map(({ result }) => pushOutcomes[result]);
+    pushed?.(objects.filter((_, at) => outcomes[at] === "durable"));
+    return outcomes;
+  }
+
+  async fetch(
+    instance: string,
+    ids: readonly string[],
+  ): Promise<readonly (OwnStoredObject | undefined)[]> {
+    const copies = await this.#options.own.read(instance, ids);
+    // A store that does not serve may lack what it should have: its "no" does not count.
+    if (copies.includes(undefined)) this.#requireLocal();
+    return copies;
+  }
+
+  position(): Promise<StorePosition> {
+    return this.#options.own.position();
+  }
+
+  changes(partition: number, after: number, limit: number, bytesMax: number): Promise<ChangePage> {
+    return this.#options.own.changes(partition, after, limit, bytesMax);
+  }
+
+  digests(partition: number): Promise<Uint8Array> {
+    return this.#options.own.digests(partition);
+  }
+
+  leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage> {
+    return this.#options.own.leaves(partition, mask, after);
+  }
+
+  records(partition: number, ids: readonly string[]): Promise<RecordsAnswer> {
+    return this.#options.own.records(partition, ids);
+  }
+
+  async reserve(
+    instance: string,
+    ids: readonly string[],
+    operation: string,
+  ): Promise<ReserveOutcome> {
+    this.#requireAgreeing();
+    return await this.#options.own.reserve(instance, ids, operation);
+  }
+
+  async write(
+    instance: string,
+    changes: readonly Change[],
+    audit: readonly AuditEvent[],
+    operation: string,
+  ): Promise<CommitOutcome> {
+    const { own, asking, observe, region } = this.#options;
+    refuseShrinking(instance, changes, asking, observe);
+    // Where this region is the first in order, its write is the decision: what a system record claims is decided on here,
+    // whichever region asks for it.
+    const decides = instance === systemInstance && region < asking;
+    return await own.commit(instance, changes, audit, { operation, joined: !decides });
+  }
+
+  release(instance: string, operation: string): Promise<number> {
+    return this.#options.own.release(instance, operation);
+  }
+
+  async kek(instance: string, kekId: string): Promise<Uint8Array> {
+    this.#refuseRetired();
+    return await this.#options.kek(instance, kekId);
+  }
+
+  async manage(command: Uint8Array): Promise<Uint8Array> {
+    this.#refuseRetired();
+    const { manage, region } = this.#options;
+    if (manage !== undefined) return await manage(command);
+    throw new StoreUnavailable("noLease", `region ${region}: it cannot be managed from here yet`);
+  }
+
+  #watch(state: StoreState): void {
+    this.#lostMs =
+      state === "full" ? undefined : (this.#lostMs ?? this.#options.timers.monotonicMs());
+  }
+
+  #refuseWhileLost(): void {
+    const { timers, region } = this.#options;
+    if (this.#lostMs === undefined || timers.monotonicMs() - this.#lostMs < pushGraceMs) return;
+    throw new StoreUnavailable("noLease", `region ${region}: its store takes no changes now`);
+  }
+
+  /** Only a region that serves from its own store, with writes, serves another. */
+  #requireServing(): void {
+    this.#refuseRetired();
+    const { writes, reason } = this.#requireLocal();
+    if (!writes) throw new StoreUnavailable("noLease", reason);
+  }
+
+  #requireAgreeing(): void {
+    this.#refuseRetired();
+    const serving = this.#options.store.serving();
+    if (!serving.agrees) throw this.#notLocal(serving);
+  }
+
+  #requireLocal(): Serving {
+    const serving = this.#options.store.serving();
+    if (serving.from === "local") return serving;
+    throw this.#notLocal(serving);
+  }
+
+  #notLocal({ reason }: Serving): StoreUnavailable {
+    const { region } = this.#options;
+    const message = `region ${region} does not serve from its own store: ${reason}`;
+    return new StoreUnavailable("noLease", message);
+  }
+
+  #refuseRetired(): void {
+    const { store, asking, region } = this.#options;
+    store.records.refuseRetired(asking);
+    store.records.refuseRetired(region);
+  }
+}

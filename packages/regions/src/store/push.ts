@@ -1,0 +1,86 @@
+import { type Ids, type ManagedObject, type Observer, StoreUnavailable } from "@holdfast/engine";
+import type { Peer, PushOutcome, Timers } from "../ports/ports.ts";
+import { jittered, within } from "../ports/waiting.ts";
+
+/** What a push needs around it. */
+export interface PushOptions {
+  readonly timers: Timers;
+  readonly ids: Ids;
+  readonly observe: Observer;
+  readonly timeoutMs: number;
+}
+
+/** Between two tries of a record that an agreed operation holds over there. */
+const reservedPauseMs = 50;
+
+/**
+ * Pushes changed records to other regions at once. True when each has them durably, so that the change is shared; false
+ * when it is this region's alone. Never rejects, and takes no longer than the time-out.
+ */
+export async function pushToAll(
+  peers: readonly Peer[],
+  objects: readonly ManagedObject[],
+  options: PushOptions,
+): Promise<boolean> {
+  const [only, ...others] = peers;
+  if (only === undefined) return true;
+  if (others.length === 0) return await pushTo(only, objects, options);
+  const shared = await Promise.all(peers.map((peer) => pushTo(peer, objects, options)));
+  return shared.every(Boolean);
+}
+
+async function pushTo(
+  peer: Peer,
+  objects: readonly ManagedObject[],
+  options: PushOptions,
+): Promise<boolean> {
+  const { timers, observe } = options;
+  const started = timers.monotonicMs();
+  const shared =
+    peer.state() === "up" &&
+    (await within(timers, options.timeoutMs, untilAnswered(peer, objects, started, options))) ===
+      true;
+  observe({
+    type: "push",
+    region: peer.region,
+    result: shared ? "shared" : "alone",
+    records: objects.length,
+    durationMs: timers.monotonicMs() - started,
+  });
+  return shared;
+}
+
+/** A record that an agreed operation holds over there is pushed again: the operation ends soon. */
+async function untilAnswered(
+  peer: Peer,
+  objects: readonly ManagedObject[],
+  started: number,
+  { timers, ids, observe, timeoutMs }: PushOptions,
+): Promise<boolean> {
+  let left = objects;
+  while (timers.monotonicMs() - started < timeoutMs) {
+    const outcomes = await pushOnce(peer, left, observe);
+    if (outcomes === undefined) return false;
+    if (outcomes.some((outcome) => outcome !== "durable" && outcome !== "reserved")) return false;
+    left = left.filter((_, at) => outcomes[at] !== "durable");
+    if (left.length === 0) return true;
+    await jittered(timers, ids, reservedPauseMs);
+  }
+  return false;
+}
+
+async function pushOnce(
+  peer: Peer,
+  objects: readonly ManagedObject[],
+  observe: Observer,
+): Promise<readonly PushOutcome[] | undefined> {
+  try {
+    return await peer.push(objects);
+  } catch (cause) {
+    // The change is made by now: whatever happens here, its client is told of it.
+    if (!(cause instanceof StoreUnavailable)) {
+      observe({ type: "warning", message: `a push to region ${peer.region} failed`, cause });
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,124 @@
+import {
+  type Change,
+  type FindPage,
+  type FindQuery,
+  type OwnFindPage,
+  type OwnStore,
+  type StoredObject,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import { isFull } from "../join/full.ts";
+import { storedOf } from "../join/join.ts";
+import { type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
+import type { Peer, PushOutcome } from "../ports/ports.ts";
+import { failureIn } from "../ports/waiting.ts";
+
+/** What the region that serves this one's clients said of records. */
+export interface RemoteAnswer {
+  readonly instance: string;
+  readonly ids: readonly string[];
+  readonly found: readonly (StoredObject | undefined)[];
+}
+
+const ownCursor = "own:";
+
+/** A page of the own store; its cursor says whose it is, since another store's would pass over objects. */
+export async function toLocal(
+  own: OwnStore,
+  instance: string,
+  query: FindQuery,
+): Promise<OwnFindPage> {
+  const page = await own.find(instance, continued(query, ownCursor));
+  return page.next === undefined ? page : { ...page, next: ownCursor + page.next };
+}
+
+/** A page of another region's store. */
+export async function fromRemote(
+  peer: Peer,
+  instance: string,
+  query: FindQuery,
+): Promise<FindPage> {
+  const mark = `region ${peer.region}:`;
+  const page = await peer.remote.find(instance, continued(query, mark));
+  return page.next === undefined ? page : { ...page, next: mark + page.next };
+}
+
+function continued(query: FindQuery, mark: string): FindQuery {
+  const { after } = query;
+  if (after === undefined) return query;
+  if (after.startsWith(mark)) return { ...query, after: after.slice(mark.length) };
+  const message = "the search began in another store, which does not serve any more: try again";
+  throw new StoreUnavailable("noLease", message);
+}
+
+/** Whether an earlier try of a commit made its changes: every try sends the same bytes, and no two make one identifier. */
+export function areMade(
+  changes: readonly Change[],
+  found: readonly (StoredObject | undefined)[],
+): boolean {
+  return changes.every(({ kind, after }, at) => {
+    const copy = found[at];
+    return kind === "create" ? copy !== undefined : copy?.tag === storedOf(after).tag;
+  });
+}
+
+/**
+ * What the serving region does not have may be in the own store, which does not serve but may be readable, or in a
+ * third region. It is joined into the serving store; "not found" needs a "no" of each.
+ */
+export async function settledThere(
+  { instance, ids, found }: RemoteAnswer,
+  serving: Peer,
+  others: readonly Peer[],
+  own: OwnStore,
+): Promise<readonly (StoredObject | undefined)[]> {
+  const missing = ids.filter((_, at) => found[at] === undefined);
+  const answers = await Promise.all([
+    told(async () => await readEach(own, instance, missing)),
+    ...others.map((peer) => told(() => peer.fetch(instance, missing))),
+  ]);
+  const known = new Map<string, StoredObject>();
+  for (const [at, id] of missing.entries()) {
+    const stored = elsewhere(answers, at);
+    if (stored !== undefined) known.set(id, await joinedThere(serving, stored));
+  }
+  return ids.map((id, at) => found[at] ?? known.get(id));
+}
+
+type Answer = readonly OwnCopy[] | undefined;
+
+async function told(ask: () => Promise<readonly OwnCopy[]>): Promise<Answer> {
+  try {
+    return await ask();
+  } catch (error) {
+    failureIn(error);
+    return undefined;
+  }
+}
+
+/** A copy that somebody has; undefined where all say that they have none. */
+function elsewhere(answers: readonly Answer[], at: number): StoredObject | undefined {
+  if (answers.some((answer) => answer?.[at] === "unknown")) throw unknownFormat();
+  for (const answer of answers) {
+    const copy = answer?.[at];
+    if (typeof copy === "object") return copy;
+  }
+  const sure = answers.every((answer) => answer !== undefined && answer[at] === undefined);
+  if (sure) return undefined;
+  const message = "another store, which may have this record, cannot be asked";
+  throw new StoreUnavailable("peerUnreachable", message);
+}
+
+/** Where the serving store has no room for it, the answer is as true without. */
+async function joinedThere(serving: Peer, stored: StoredObject): Promise<StoredObject> {
+  let outcome: PushOutcome | undefined;
+  try {
+    [outcome] = await serving.push([stored.object]);
+  } catch (error) {
+    if (isFull(error)) return stored;
+    throw error;
+  }
+  if (outcome === "durable") return storedOf(stored.object);
+  const message = `region ${serving.region}, which serves, did not take a record: ${outcome}`;
+  throw new StoreUnavailable("peerUnreachable", message);
+}

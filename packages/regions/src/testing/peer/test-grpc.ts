@@ -1,0 +1,154 @@
+import {
+  type ClientHttp2Session,
+  connect,
+  createSecureServer,
+  type Http2SecureServer,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream,
+} from "node:http2";
+import type { AddressInfo } from "node:net";
+import type { PeerTls } from "../../peer/peer-tls.ts";
+
+const contentType = "application/grpc";
+
+/** A message as gRPC frames it: not compressed, its length, its bytes. */
+export function framed(message: Uint8Array): Buffer {
+  const header = Buffer.alloc(5);
+  header.writeUInt32BE(message.length, 1);
+  return Buffer.concat([header, message]);
+}
+
+/** The messages of a body. */
+export function messagesOf(body: Buffer): readonly Buffer[] {
+  const messages: Buffer[] = [];
+  for (let at = 0; at + 5 <= body.length; ) {
+    const end = at + 5 + body.readUInt32BE(at + 1);
+    messages.push(body.subarray(at + 5, end));
+    at = end;
+  }
+  return messages;
+}
+
+/** What came of a raw call. */
+export interface RawReply {
+  readonly status: string;
+  readonly message: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly messages: readonly Buffer[];
+}
+
+/** gRPC by hand, so that anything can be sent. */
+export class RawClient implements Disposable {
+  readonly session: ClientHttp2Session;
+
+  constructor(address: string, tls: PeerTls) {
+    this.session = connect(`https://${address}`, {
+      ca: tls.ca,
+      cert: tls.certificate,
+      key: tls.key,
+      servername: "b.peer.holdfast",
+      checkServerIdentity: () => undefined,
+    });
+    this.session.on("error", () => undefined);
+  }
+
+  /** Sends a body to `/holdfast.peer.v1.Peer/METHOD`. */
+  call(method: string, body: Buffer, headers: Record<string, string> = {}): Promise<RawReply> {
+    return new Promise((resolve, reject) => {
+      const stream = this.session.request({
+        ":method": "POST",
+        ":path": `/holdfast.peer.v1.Peer/${method}`,
+        "content-type": contentType,
+        te: "trailers",
+        ...headers,
+      });
+      let first: IncomingHttpHeaders = {};
+      let last: IncomingHttpHeaders | undefined;
+      const chunks: Buffer[] = [];
+      stream.on("response", (got) => {
+        first = got;
+      });
+      stream.on("trailers", (got) => {
+        last = got;
+      });
+      stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+      stream.on("error", reject);
+      stream.on("close", () => {
+        const told = last ?? first;
+        resolve({
+          status: String(told["grpc-status"]),
+          message: decodeURIComponent(String(told["grpc-message"] ?? "")),
+          headers: told,
+          messages: messagesOf(Buffer.concat(chunks)),
+        });
+      });
+      stream.end(body);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.session.destroy();
+  }
+}
+
+/** Answers a method's request; undefined for one that it does not have. */
+export type RawAnswer = (method: string, request: Buffer) => Uint8Array | undefined;
+
+/** A server of another release: answers message by message, and UNIMPLEMENTED where it has nothing to say. */
+export class RawServer implements AsyncDisposable {
+  readonly #server: Http2SecureServer;
+
+  constructor(tls: PeerTls, answer: RawAnswer) {
+    this.#server = createSecureServer({
+      ca: tls.ca,
+      cert: tls.certificate,
+      key: tls.key,
+      requestCert: true,
+      rejectUnauthorized: true,
+    });
+    this.#server.on("session", (session) => session.on("error", () => undefined));
+    this.#server.on("stream", (stream: ServerHttp2Stream, headers) => {
+      const method = String(headers[":path"]).split("/").at(-1) ?? "";
+      stream.on("error", () => undefined);
+      serve(stream, (request) => answer(method, request));
+    });
+  }
+
+  async listen(): Promise<string> {
+    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
+    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.close();
+  }
+}
+
+function serve(
+  stream: ServerHttp2Stream,
+  answer: (request: Buffer) => Uint8Array | undefined,
+): void {
+  let left = Buffer.alloc(0);
+  let code = "0";
+  const start = () => {
+    if (stream.headersSent) return;
+    stream.respond({ ":status": 200, "content-type": contentType }, { waitForTrailers: true });
+  };
+  stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": code }));
+  stream.on("data", (chunk: Buffer) => {
+    left = Buffer.concat([left, chunk]);
+    while (left.length >= 5 && left.length >= 5 + left.readUInt32BE(1)) {
+      const end = 5 + left.readUInt32BE(1);
+      const reply = answer(left.subarray(5, end));
+      left = left.subarray(end);
+      start();
+      if (reply === undefined) code = "12";
+      else stream.write(framed(reply));
+      if (reply === undefined) stream.end();
+    }
+  });
+  stream.on("end", () => {
+    start();
+    stream.end();
+  });
+}
