@@ -1,4 +1,4 @@
-import { auditLogConformance, auditLogKept } from "@holdfast/engine/conformance";
+import { auditLogConformance, auditLogKept } from "@holdfast/engine/testing";
 import { startGroup } from "../support/redis.ts";
 import { openNewStore } from "../support/redis-store.ts";
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ManagedObject, partitionOf, StoreUnavailable } from "@holdfast/engine";
-import { sampleObject } from "@holdfast/engine/conformance";
+import { sampleObject } from "@holdfast/engine/testing";
 import { initialiseStore, type RedisStore } from "@holdfast/redis";
 import {
   CatchUp,

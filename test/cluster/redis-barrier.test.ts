@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Event, type StoredObject, StoreUnavailable } from "@holdfast/engine";
-import { sampleObject } from "@holdfast/engine/conformance";
+import { sampleObject } from "@holdfast/engine/testing";
 import { forgetReplica, initialiseStore, listReplicas, type RedisStore } from "@holdfast/redis";
 import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";

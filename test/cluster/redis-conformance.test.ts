@@ -4,7 +4,7 @@ import {
   locksConformance,
   objectStoreConformance,
   storeModel,
-} from "@holdfast/engine/conformance";
+} from "@holdfast/engine/testing";
 import { RedisLocks } from "@holdfast/redis";
 import { RedisServer, startGroup } from "../support/redis.ts";
 import { auditOf, openNewStore, systemClock } from "../support/redis-store.ts";

@@ -16,7 +16,7 @@ import {
   sampleObject,
   sampleRegister,
   storeModel,
-} from "@holdfast/engine/conformance";
+} from "@holdfast/engine/testing";
 import type { RedisStore } from "@holdfast/redis";
 import { expect, test } from "vitest";
 import { RedisServer, startGroup, until } from "../support/redis.ts";

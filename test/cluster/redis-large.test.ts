@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
+import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
 import { create, installed, openNewStore } from "../support/redis-store.ts";

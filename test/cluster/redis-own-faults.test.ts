@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { digestsOf, partitionOf, type StoreState, sysPartition } from "@holdfast/engine";
-import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
+import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { initialiseStore, type RedisStore } from "@holdfast/redis";
 import { describe, expect, test } from "vitest";
 import { RedisServer, startGroup, until } from "../support/redis.ts";

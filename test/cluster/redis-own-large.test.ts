@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { digestsOf, type Leaf, type ManagedObject, partitionOf } from "@holdfast/engine";
-import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
+import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import type { RedisStore } from "@holdfast/redis";
 import { expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";

@@ -1,4 +1,4 @@
-import { ownStoreConformance, ownStoreModel } from "@holdfast/engine/conformance";
+import { ownStoreConformance, ownStoreModel } from "@holdfast/engine/testing";
 import { startGroup } from "../support/redis.ts";
 import { newerValue, openNewStore, recordOf, setStatus } from "../support/redis-store.ts";
 

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ObjectKekStore } from "@holdfast/engine";
-import { objectStoreConformance } from "@holdfast/engine/conformance";
+import { objectStoreConformance } from "@holdfast/engine/testing";
 import { forgetReplica, initialiseStore, listReplicas, RedisLocks } from "@holdfast/redis";
 import { createAuthority } from "@holdfast/server";
 import { describe, expect, test } from "vitest";

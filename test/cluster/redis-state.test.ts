@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { ClockCheck, StoreUnavailable } from "@holdfast/engine";
-import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
+import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { initialiseStore } from "@holdfast/redis";
 import { describe, expect, test } from "vitest";
 import { RedisServer, until } from "../support/redis.ts";

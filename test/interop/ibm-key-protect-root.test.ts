@@ -1,4 +1,4 @@
-import { rootOfTrustConformance } from "@holdfast/engine/conformance";
+import { rootOfTrustConformance } from "@holdfast/engine/testing";
 import { afterAll, beforeAll, describe } from "vitest";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
 import { openRoot } from "../support/key-protect/root.ts";

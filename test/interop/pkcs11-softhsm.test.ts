@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Event, RootOfTrust } from "@holdfast/engine";
-import { rootOfTrustConformance } from "@holdfast/engine/conformance";
+import { rootOfTrustConformance } from "@holdfast/engine/testing";
 import {
   createPkcs11Root,
   listRootKeys,

@@ -1,5 +1,5 @@
 import type { AuditEvent, InstanceStatus, InstanceStatuses, InstanceStore } from "@holdfast/engine";
-import { objectStoreConformance, ownStoreConformance } from "@holdfast/engine/conformance";
+import { objectStoreConformance, ownStoreConformance } from "@holdfast/engine/testing";
 import { keys } from "./database.ts";
 import { Machine } from "./machine.ts";
 import { Network } from "./network.ts";

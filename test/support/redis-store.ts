@@ -10,7 +10,7 @@ import {
   sysPartition,
   tagOf,
 } from "@holdfast/engine";
-import { newerRecord, sampleObject } from "@holdfast/engine/conformance";
+import { newerRecord, sampleObject } from "@holdfast/engine/testing";
 import { initialiseStore, RedisStore, type RedisStoreOptions } from "@holdfast/redis";
 import type { RedisServer } from "./redis.ts";
 

@@ -1,13 +1,17 @@
-export type { Client } from "./access.ts";
-export { allAttributes } from "./attribute-view.ts";
+export { allAttributes } from "./attributes/attribute-view.ts";
 export {
   type ChainPoint,
   chainGap,
   chainHash,
   chainStart,
   checkpointEvery,
-} from "./audit-chain.ts";
-export { type AuditEntryContent, auditTimeOf, decodeAudit, encodeAudit } from "./audit-codec.ts";
+} from "./audit/audit-chain.ts";
+export {
+  type AuditEntryContent,
+  auditTimeOf,
+  decodeAudit,
+  encodeAudit,
+} from "./audit/audit-codec.ts";
 export {
   type AuditEntry,
   type AuditLog,
@@ -15,21 +19,9 @@ export {
   type AuditStanding,
   auditEntriesMax,
   type SinkPoint,
-} from "./audit-log.ts";
-export { ClockCheck, type ClockOffset, type ClockReading } from "./clock-check.ts";
-export type { EngineSettings } from "./context.ts";
-export { creatorOf, creatorTerm } from "./creator.ts";
-export { differingMask, digestsOf, firstByteOf, inMask } from "./digest.ts";
-export {
-  type Claims,
-  claimsField,
-  type Document,
-  documentRecord,
-  readDocument,
-  withDestroyed,
-  withFields,
-} from "./document.ts";
-export type { StoreFailure } from "./errors.ts";
+} from "./audit/audit-log.ts";
+export { ClockCheck, type ClockOffset, type ClockReading } from "./base/clock-check.ts";
+export type { StoreFailure } from "./base/errors.ts";
 export {
   KeyRingUnavailable,
   RootOfTrustError,
@@ -37,40 +29,25 @@ export {
   SealBroken,
   StoreUnavailable,
   supersededMessage,
-} from "./errors.ts";
-export { defaultSettings, Engine, type EngineOptions } from "./execute.ts";
-export type { FindCursor, FindPage, FindQuery } from "./find.ts";
-export { opens } from "./healing.ts";
-export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./index-terms.ts";
-export { instanceTakes } from "./instance-takes.ts";
-export { InstanceKeyRing, type KeyRingOptions } from "./key-ring.ts";
-export type { KeyRingStatus } from "./key-ring-status.ts";
-export type { Rewrapped } from "./key-ring-wraps.ts";
-export {
-  compromiseReasons,
-  type DatedNow,
-  due,
-  dueSurely,
-  hasPassed,
-  type LifecycleEvent,
-  type PlannedDates,
-  requireState,
-  revokeEvent,
-  type State,
-  stateOf,
-  stateValues,
-  type Transition,
-  transition,
-} from "./lifecycle.ts";
-export { MemoryInstanceStore } from "./memory/memory-instance-store.ts";
-export { MemoryKekStore } from "./memory/memory-kek-store.ts";
-export { MemoryLocks } from "./memory/memory-locks.ts";
-export { MemoryOwnStore, type MemoryOwnStoreOptions } from "./memory/memory-own-store.ts";
-export { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
-export { sealDigests, withoutSealedDigest, withSealedParts } from "./object-digest.ts";
-export { ObjectInstances } from "./object-instances.ts";
-export { ObjectKekStore, type SystemWriter } from "./object-kek-store.ts";
-export type { Event, Observer } from "./observe.ts";
+} from "./base/errors.ts";
+export type { Event, Observer } from "./base/observe.ts";
+export { hashUuid, uuidText, writeUuid } from "./base/uuid.ts";
+export type { Client } from "./batch/access.ts";
+export { defaultSettings, Engine, type EngineOptions } from "./batch/execute.ts";
+export { MemoryLocks } from "./concurrency/memory-locks.ts";
+export { TurnQueue } from "./concurrency/turn-queue.ts";
+export { InstanceKeyRing, type KeyRingOptions } from "./key-ring/key-ring.ts";
+export type { KeyRingStatus } from "./key-ring/key-ring-status.ts";
+export type { Rewrapped } from "./key-ring/key-ring-wraps.ts";
+export { ObjectInstances } from "./key-ring/object-instances.ts";
+export { ObjectKekStore, type SystemWriter } from "./key-ring/object-kek-store.ts";
+export { kekData } from "./key-ring/seal.ts";
+export { opens } from "./material/healing.ts";
+export { sealDigests, withoutSealedDigest, withSealedParts } from "./material/object-digest.ts";
+export type { EngineSettings } from "./ports/context.ts";
+export { differingMask, digestsOf, firstByteOf, inMask } from "./ports/digest.ts";
+export type { FindCursor, FindPage, FindQuery } from "./ports/find.ts";
+export { instanceTakes } from "./ports/instance-takes.ts";
 export type {
   ChangePage,
   GivenRecord,
@@ -89,8 +66,7 @@ export type {
   StateCounts,
   StorePosition,
   StoreState,
-} from "./own-store.ts";
-export { partitionCount, partitionOf, sysPartition, systemInstance } from "./partition.ts";
+} from "./ports/own-store.ts";
 export type {
   AuditEvent,
   Change,
@@ -117,12 +93,44 @@ export type {
   SealedMaterial,
   StoredObject,
   WrappedKek,
-} from "./ports.ts";
-export { instanceStatuses } from "./ports.ts";
-export type { Fact, Facts, ManagedObject, Register, Revocation, Stamp, Tag } from "./record.ts";
-export { decodeRecord, encodeRecord, identifierIn, recordFormat, tagOf } from "./record-codec.ts";
-export { recordTags } from "./record-tags.ts";
-export { compareRegisters } from "./register-codec.ts";
+} from "./ports/ports.ts";
+export { instanceStatuses } from "./ports/ports.ts";
+export { countStates, stateCounts } from "./ports/state-counts.ts";
+export { creatorOf, creatorTerm } from "./record/creator.ts";
+export {
+  compromiseReasons,
+  type DatedNow,
+  due,
+  dueSurely,
+  hasPassed,
+  type LifecycleEvent,
+  type PlannedDates,
+  requireState,
+  revokeEvent,
+  type State,
+  stateOf,
+  stateValues,
+  type Transition,
+  transition,
+} from "./record/lifecycle.ts";
+export type {
+  Fact,
+  Facts,
+  ManagedObject,
+  Register,
+  Revocation,
+  Stamp,
+  Tag,
+} from "./record/record.ts";
+export {
+  decodeRecord,
+  encodeRecord,
+  identifierIn,
+  recordFormat,
+  tagOf,
+} from "./record/record-codec.ts";
+export { recordTags } from "./record/record-tags.ts";
+export { compareRegisters } from "./record/register-codec.ts";
 export {
   type AttributeName,
   addValue,
@@ -140,9 +148,19 @@ export {
   valueAt,
   Writer,
   type Written,
-} from "./registers.ts";
-export { kekData } from "./seal.ts";
-export { countStates, stateCounts } from "./state-counts.ts";
+} from "./record/registers.ts";
+export { vendorItem, vendorKey, vendorOf, vendorTags } from "./record/vendor-attribute.ts";
+export {
+  type Claims,
+  claimsField,
+  type Document,
+  documentRecord,
+  readDocument,
+  withDestroyed,
+  withFields,
+} from "./system/document.ts";
+export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./system/index-terms.ts";
+export { partitionCount, partitionOf, sysPartition, systemInstance } from "./system/partition.ts";
 export {
   type InstanceEntry,
   instanceRecord,
@@ -159,7 +177,8 @@ export {
   withKekWrap,
   withoutKekWraps,
   withRegion,
-} from "./system-record.ts";
-export { TurnQueue } from "./turn-queue.ts";
-export { hashUuid, uuidText, writeUuid } from "./uuid.ts";
-export { vendorItem, vendorKey, vendorOf, vendorTags } from "./vendor-attribute.ts";
+} from "./system/system-record.ts";
+export { MemoryInstanceStore } from "./testing/memory/memory-instance-store.ts";
+export { MemoryKekStore } from "./testing/memory/memory-kek-store.ts";
+export { MemoryOwnStore, type MemoryOwnStoreOptions } from "./testing/memory/memory-own-store.ts";
+export { MemoryRootOfTrust } from "./testing/memory/memory-root-of-trust.ts";

@@ -1,4 +1,5 @@
-export type { RecordFormats } from "./session/formats.ts";
+export type { RedisConnectionOptions, RedisStoreOptions } from "./connection/options.ts";
+export type { StoreMemory } from "./connection/server-info.ts";
 export {
   forgetReplica,
   type InitialisedStore,
@@ -6,9 +7,12 @@ export {
   type KnownReplica,
   listReplicas,
 } from "./initialise.ts";
-export { type LockLook, RedisLeaderLock, type RedisLeaderLockOptions } from "./locks/leader-lock.ts";
-export type { LeaseState } from "./session/lease.ts";
+export {
+  type LockLook,
+  RedisLeaderLock,
+  type RedisLeaderLockOptions,
+} from "./locks/leader-lock.ts";
 export { RedisLocks, type RedisLocksOptions } from "./locks/locks.ts";
-export type { RedisConnectionOptions, RedisStoreOptions } from "./connection/options.ts";
-export type { StoreMemory } from "./connection/server-info.ts";
+export type { RecordFormats } from "./session/formats.ts";
+export type { LeaseState } from "./session/lease.ts";
 export { RedisStore } from "./store.ts";

@@ -1,13 +1,13 @@
 import { type Ids, partitionCount, StoreUnavailable, sysPartition } from "@holdfast/engine";
-import { claim } from "./session/claim.ts";
-import { notInitialised } from "./session/committer.ts";
 import { Connection } from "./connection/connection.ts";
 import { partitionKeys, sysKeys } from "./connection/keys.ts";
 import { connectionSettings, type RedisConnectionOptions } from "./connection/options.ts";
-import { refuseOverStore } from "./other-members.ts";
 import { readPartitionHead } from "./connection/record-header.ts";
 import { readPairs, readReply, readRole } from "./connection/replies.ts";
 import { loadScripts } from "./connection/scripts.ts";
+import { refuseOverStore } from "./other-members.ts";
+import { claim } from "./session/claim.ts";
+import { notInitialised } from "./session/committer.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
 import { checkReplicas, checkSettings } from "./session/settings-check.ts";
 

@@ -13,9 +13,9 @@ import {
   versions,
 } from "@holdfast/kmip";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { ManagedObject } from "../record.ts";
-import { aesKey, attributeSet, named } from "../test-attributes.ts";
-import { type TestEngine, testEngine } from "../test-engine.ts";
+import type { ManagedObject } from "../record/record.ts";
+import { aesKey, attributeSet, named } from "../testing/test-attributes.ts";
+import { type TestEngine, testEngine } from "../testing/test-engine.ts";
 
 let engine: TestEngine;
 

@@ -11,13 +11,18 @@ import {
   within,
 } from "@holdfast/kmip";
 import { byteString } from "@holdfast/ttlv";
-import type { OperationContext } from "../context.ts";
-import { type Given, type GivenFor, sortGiven, statedItem } from "../given-attributes.ts";
-import type { Handler } from "../handlers.ts";
-import { describeObject } from "../key-format.ts";
-import { generateKey, generateSecret } from "../key-generation.ts";
-import { checkProtection, givenFor, storeNew, withUsageMask } from "../new-object.ts";
-import { withTemplates } from "../template.ts";
+import {
+  type Given,
+  type GivenFor,
+  sortGiven,
+  statedItem,
+} from "../attributes/given-attributes.ts";
+import { describeObject } from "../material/key-format.ts";
+import { generateKey, generateSecret } from "../material/key-generation.ts";
+import { checkProtection, givenFor, storeNew, withUsageMask } from "../material/new-object.ts";
+import { withTemplates } from "../material/template.ts";
+import type { OperationContext } from "../ports/context.ts";
+import type { Handler } from "./handlers.ts";
 
 /** Makes a symmetric key, or from 1.4 Secret Data (KMIP 2.1, 6.1.8). */
 export const create: Handler<"Create"> = async (context, request) => {

@@ -9,10 +9,10 @@ import {
 } from "@holdfast/kmip";
 import { byteString, enumeration, structure } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { StoredObject } from "../ports.ts";
-import type { ManagedObject } from "../record.ts";
-import { aesKey, attributeSet } from "../test-attributes.ts";
-import { type TestEngine, testEngine } from "../test-engine.ts";
+import type { StoredObject } from "../ports/ports.ts";
+import type { ManagedObject } from "../record/record.ts";
+import { aesKey, attributeSet } from "../testing/test-attributes.ts";
+import { type TestEngine, testEngine } from "../testing/test-engine.ts";
 
 let engine: TestEngine;
 type Opens = (object: ManagedObject) => Promise<boolean>;

@@ -8,12 +8,12 @@ import {
   within,
 } from "@holdfast/kmip";
 import { type Item, ItemType } from "@holdfast/ttlv";
-import { handOut } from "../hand-out.ts";
-import type { Handler } from "../handlers.ts";
-import { healing } from "../healing.ts";
-import { openObject } from "../material.ts";
-import { objectTypeName } from "../object-type.ts";
-import type { ManagedObject } from "../record.ts";
+import { handOut } from "../material/hand-out.ts";
+import { healing } from "../material/healing.ts";
+import { openObject } from "../material/material.ts";
+import { objectTypeName } from "../record/object-type.ts";
+import type { ManagedObject } from "../record/record.ts";
+import type { Handler } from "./handlers.ts";
 
 const typesOf: ReadonlyMap<Version, ReadonlySet<ObjectTypeName>> = new Map(
   versions.map((version) => [version, new Set(objectTypesOf(version))]),

@@ -1,9 +1,9 @@
 import { isVersion1, objectItem, type Version, versions } from "@holdfast/kmip";
 import { beforeEach, describe, expect, test } from "vitest";
-import { stateOf } from "../lifecycle.ts";
-import type { Facts } from "../record.ts";
-import { aesKey, attributeSet } from "../test-attributes.ts";
-import { type TestEngine, testEngine } from "../test-engine.ts";
+import { stateOf } from "../record/lifecycle.ts";
+import type { Facts } from "../record/record.ts";
+import { aesKey, attributeSet } from "../testing/test-attributes.ts";
+import { type TestEngine, testEngine } from "../testing/test-engine.ts";
 
 let engine: TestEngine;
 

@@ -9,8 +9,8 @@ import {
 } from "@holdfast/kmip";
 import { integer } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { EngineOptions } from "../execute.ts";
-import { aesKey, named } from "../test-attributes.ts";
+import type { EngineOptions } from "../batch/execute.ts";
+import { aesKey, named } from "../testing/test-attributes.ts";
 import {
   type Criteria,
   is,
@@ -18,7 +18,7 @@ import {
   part,
   uniqueIdentifierOf,
   uniqueIdentifiersOf,
-} from "../test-locate.ts";
+} from "../testing/test-locate.ts";
 
 let objects: LabelledObjects;
 

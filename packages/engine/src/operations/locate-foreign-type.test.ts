@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { sampleObject } from "../conformance/managed-object-conformance.ts";
-import { aesKey } from "../test-attributes.ts";
-import { is, LabelledObjects } from "../test-locate.ts";
+import { sampleObject } from "../testing/conformance/managed-object-conformance.ts";
+import { aesKey } from "../testing/test-attributes.ts";
+import { is, LabelledObjects } from "../testing/test-locate.ts";
 
 test("one object of a type that is not known here fails no search", async () => {
   const objects = await LabelledObjects.make();

@@ -10,8 +10,8 @@ import {
 } from "@holdfast/kmip";
 import { enumeration, type Item, integer, longInteger, textString } from "@holdfast/ttlv";
 import { beforeAll, describe, expect, test } from "vitest";
-import { aesKey, named } from "../test-attributes.ts";
-import { type Criteria, date, is, LabelledObjects, never, part } from "../test-locate.ts";
+import { aesKey, named } from "../testing/test-attributes.ts";
+import { type Criteria, date, is, LabelledObjects, never, part } from "../testing/test-locate.ts";
 
 const vendor = (name: string, value: Item) => ({ item: vendorAttribute("x", name, value) });
 

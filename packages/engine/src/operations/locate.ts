@@ -1,8 +1,8 @@
 import { KmipError, type Request, within } from "@holdfast/kmip";
-import type { Handler } from "../handlers.ts";
-import { locateFilter } from "../locate-filter.ts";
-import { defaultMember, type Matches, matchesOf } from "../locate-walk.ts";
-import { tooLarge } from "../response-room.ts";
+import { locateFilter } from "../locate/locate-filter.ts";
+import { defaultMember, type Matches, matchesOf } from "../locate/locate-walk.ts";
+import type { Handler } from "./handlers.ts";
+import { tooLarge } from "./response-room.ts";
 
 /** Groups of objects that are still looked at, once the answer is full, to count those that match. */
 const countedGroups = 2;

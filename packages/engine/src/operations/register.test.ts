@@ -16,12 +16,12 @@ import {
 } from "@holdfast/kmip";
 import { byteString, decode, defaultLimits, encode, type Item, structure } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
-import { withoutSealedDigest } from "../object-digest.ts";
-import type { ManagedObject } from "../record.ts";
-import { encodeRecord } from "../record-codec.ts";
-import { attributeSet, named } from "../test-attributes.ts";
-import { nameDer, rsaWithExponent, testCertificate } from "../test-certificate.ts";
-import { type TestEngine, testEngine } from "../test-engine.ts";
+import { withoutSealedDigest } from "../material/object-digest.ts";
+import type { ManagedObject } from "../record/record.ts";
+import { encodeRecord } from "../record/record-codec.ts";
+import { attributeSet, named } from "../testing/test-attributes.ts";
+import { nameDer, rsaWithExponent, testCertificate } from "../testing/test-certificate.ts";
+import { type TestEngine, testEngine } from "../testing/test-engine.ts";
 
 let engine: TestEngine;
 

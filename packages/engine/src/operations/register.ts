@@ -12,11 +12,11 @@ import {
   within,
 } from "@holdfast/kmip";
 import type { Item } from "@holdfast/ttlv";
-import { type Given, sortGiven, statedItem } from "../given-attributes.ts";
-import type { Handler } from "../handlers.ts";
-import { describeObject, type StatedKey } from "../key-format.ts";
-import { checkProtection, givenFor, storeNew } from "../new-object.ts";
-import { withTemplates } from "../template.ts";
+import { type Given, sortGiven, statedItem } from "../attributes/given-attributes.ts";
+import { describeObject, type StatedKey } from "../material/key-format.ts";
+import { checkProtection, givenFor, storeNew } from "../material/new-object.ts";
+import { withTemplates } from "../material/template.ts";
+import type { Handler } from "./handlers.ts";
 
 /** Keeps an object that the client made, as it came (KMIP 2.1, 6.1.43). */
 export const register: Handler<"Register"> = async (context, request) => {

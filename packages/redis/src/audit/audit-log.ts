@@ -11,13 +11,13 @@ import {
   StoreUnavailable,
   sysPartition,
 } from "@holdfast/engine";
-import { Answers, refuseDeposed } from "../session/answers.ts";
 import type { Argument } from "../connection/command-line.ts";
 import { allPartitions, type PartitionKeys, partitionKeys, sysKeys } from "../connection/keys.ts";
-import type { LeaderRecords } from "../records/leader-records.ts";
 import { readPartitionHead } from "../connection/record-header.ts";
 import type { Reply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
+import type { LeaderRecords } from "../records/leader-records.ts";
+import { Answers, refuseDeposed } from "../session/answers.ts";
 import type { StoreContext } from "../session/tenure.ts";
 import type { Tenures } from "../session/tenures.ts";
 

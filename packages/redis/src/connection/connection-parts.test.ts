@@ -1,13 +1,13 @@
 import { StoreUnavailable } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
+import { ReplicaSet } from "../session/replica-set.ts";
+import { readHearing } from "../session/sentinels.ts";
+import { wrongInfo } from "../session/settings-check.ts";
 import { storeFailure } from "./failure.ts";
 import { formatAddress, parseAddress, storeSettings } from "./options.ts";
 import { readPartitionHead, readRecordHeader } from "./record-header.ts";
-import { ReplicaSet } from "../session/replica-set.ts";
 import { readPairs, readReply, readRole } from "./replies.ts";
-import { readHearing } from "../session/sentinels.ts";
 import { readServerInfo } from "./server-info.ts";
-import { wrongInfo } from "../session/settings-check.ts";
 
 describe("addresses", () => {
   test.each([

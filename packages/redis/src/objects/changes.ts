@@ -8,12 +8,12 @@ import {
   StoreUnavailable,
   uuidText,
 } from "@holdfast/engine";
-import { type Answer, Answers } from "../session/answers.ts";
-import { decodeStored } from "./decoded-records.ts";
 import { allPartitions, type PartitionKeys, recordKey } from "../connection/keys.ts";
 import { changedOf, readPartitionHead, recordHeaderLength } from "../connection/record-header.ts";
+import { type Answer, Answers } from "../session/answers.ts";
 import type { StoreContext, Tenure } from "../session/tenure.ts";
 import type { Tenures } from "../session/tenures.ts";
+import { decodeStored } from "./decoded-records.ts";
 
 /** Records in one answer of `changes.lua`, and bytes of them: everyone else waits while it runs. */
 const recordsPerScript = 256;

@@ -1,5 +1,5 @@
 import { encodeRecord, type ManagedObject, tagOf } from "@holdfast/engine";
-import { sampleObject } from "@holdfast/engine/conformance";
+import { sampleObject } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import { DecodedRecords, decodeStored } from "./decoded-records.ts";
 

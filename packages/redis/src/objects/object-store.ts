@@ -11,10 +11,6 @@ import {
   type StoredObject,
   StoreUnavailable,
 } from "@holdfast/engine";
-import { Answers } from "../session/answers.ts";
-import { commitPlan, servedPlan } from "./commit-plan.ts";
-import { DecodedRecords, decodeStored } from "./decoded-records.ts";
-import { FairGate } from "./fair-gate.ts";
 import {
   allPartitions,
   instanceKeys,
@@ -25,9 +21,13 @@ import {
 } from "../connection/keys.ts";
 import { isReserved, promisedOf } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
-import { readHold } from "./reservations.ts";
+import { Answers } from "../session/answers.ts";
 import type { StoreContext, Tenure } from "../session/tenure.ts";
 import type { Tenures } from "../session/tenures.ts";
+import { commitPlan, servedPlan } from "./commit-plan.ts";
+import { DecodedRecords, decodeStored } from "./decoded-records.ts";
+import { FairGate } from "./fair-gate.ts";
+import { readHold } from "./reservations.ts";
 
 /** Records in one answer of `find.lua`, which keeps everyone else waiting while it runs. */
 const pageMax = 256;

@@ -9,10 +9,7 @@ import {
   sysPartition,
   tagOf,
 } from "@holdfast/engine";
-import { Answers } from "../session/answers.ts";
 import type { Argument } from "../connection/command-line.ts";
-import { repairLines, stateDigit } from "./commit-plan.ts";
-import { decodeStored } from "./decoded-records.ts";
 import {
   allPartitions,
   bucketCount,
@@ -23,9 +20,12 @@ import {
   partitionKeys,
 } from "../connection/keys.ts";
 import { readRecordHeader } from "../connection/record-header.ts";
-import { stateOfDigit } from "./state-counts.ts";
+import { Answers } from "../session/answers.ts";
 import type { StoreContext, Tenure } from "../session/tenure.ts";
 import type { Tenures } from "../session/tenures.ts";
+import { repairLines, stateDigit } from "./commit-plan.ts";
+import { decodeStored } from "./decoded-records.ts";
+import { stateOfDigit } from "./state-counts.ts";
 
 type QuarantineOptions = Parameters<OwnStore["quarantine"]>[3];
 

@@ -8,11 +8,11 @@ import {
   sysPartition,
   uuidText,
 } from "@holdfast/engine";
-import { Answers, refuseDeposed } from "../session/answers.ts";
-import { givenKey, givenTag } from "./commit-plan.ts";
 import { allPartitions, ownRecordKey, partitionKeys, sysKeys } from "../connection/keys.ts";
+import { Answers, refuseDeposed } from "../session/answers.ts";
 import type { StoreContext } from "../session/tenure.ts";
 import type { Tenures } from "../session/tenures.ts";
+import { givenKey, givenTag } from "./commit-plan.ts";
 
 /** What holds a record: `reserved.lua` says the bytes. */
 interface Hold {

@@ -7,14 +7,14 @@ import {
   stateCounts,
   stateValues,
 } from "@holdfast/engine";
-import { Answers } from "../session/answers.ts";
 import type { Argument } from "../connection/command-line.ts";
-import { stateDigit } from "./commit-plan.ts";
-import { decodeStored } from "./decoded-records.ts";
 import { allPartitions, ownRecordKey, type PartitionKeys } from "../connection/keys.ts";
 import { readRecordHeader } from "../connection/record-header.ts";
+import { Answers } from "../session/answers.ts";
 import type { StoreContext } from "../session/tenure.ts";
 import type { Tenures } from "../session/tenures.ts";
+import { stateDigit } from "./commit-plan.ts";
+import { decodeStored } from "./decoded-records.ts";
 
 /** Records, and bytes of them, that one step looks at. */
 const recordsPerStep = 128;

@@ -6,8 +6,8 @@ import {
   StoreUnavailable,
   systemInstance,
 } from "@holdfast/engine";
-import { Answers } from "../session/answers.ts";
 import { instanceKeys, partitionKeys } from "../connection/keys.ts";
+import { Answers } from "../session/answers.ts";
 import type { StoreContext } from "../session/tenure.ts";
 import type { Tenures } from "../session/tenures.ts";
 

@@ -1,9 +1,9 @@
 import { type Levels, type PeerCursor, StoreUnavailable, sysPartition } from "@holdfast/engine";
-import { Answers, refuseDeposed } from "../session/answers.ts";
 import type { Argument } from "../connection/command-line.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import type { Reply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
+import { Answers, refuseDeposed } from "../session/answers.ts";
 import type { StoreContext } from "../session/tenure.ts";
 import type { Tenures } from "../session/tenures.ts";
 

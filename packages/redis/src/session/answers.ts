@@ -1,10 +1,10 @@
 import { StoreUnavailable } from "@holdfast/engine";
 import type { Argument } from "../connection/command-line.ts";
-import { notInitialised, otherStore } from "./committer.ts";
 import type { PartitionHead } from "../connection/record-header.ts";
 import { readPartitionHead } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
+import { notInitialised, otherStore } from "./committer.ts";
 import type { StoreContext, Tenure } from "./tenure.ts";
 import type { Tenures } from "./tenures.ts";
 

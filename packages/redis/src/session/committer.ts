@@ -1,17 +1,17 @@
 import { type Observer, StoreUnavailable, sysPartition } from "@holdfast/engine";
-import { acknowledged } from "./barrier.ts";
 import type { Argument } from "../connection/command-line.ts";
 import type { CommandLine, Connection, Outcome } from "../connection/connection.ts";
-import type { CoveredNumbers } from "./covered.ts";
 import { isNoScript, isReply, storeFailure } from "../connection/failure.ts";
-import type { Formats } from "./formats.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
-import type { Moment } from "./lease.ts";
-import type { LeaseKeeper } from "./lease-keeper.ts";
-import type { ReplicaSet } from "./replica-set.ts";
 import { type Reply, readPairs, readReply } from "../connection/replies.ts";
 import { type Script, type Scripts, scriptArguments } from "../connection/scripts.ts";
 import { sendTogether } from "../connection/transaction.ts";
+import { acknowledged } from "./barrier.ts";
+import type { CoveredNumbers } from "./covered.ts";
+import type { Formats } from "./formats.ts";
+import type { Moment } from "./lease.ts";
+import type { LeaseKeeper } from "./lease-keeper.ts";
+import type { ReplicaSet } from "./replica-set.ts";
 
 /** How the committer works. */
 export interface CommitterSettings {

@@ -11,7 +11,7 @@ import {
   tagOf,
   Writer,
 } from "@holdfast/engine";
-import { anyManagedObject, sampleObject } from "@holdfast/engine/conformance";
+import { anyManagedObject, sampleObject } from "@holdfast/engine/testing";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { clockAhead, join, joinAll, settled } from "./join.ts";

@@ -7,7 +7,7 @@ import {
   systemInstance,
   systemTypes,
 } from "@holdfast/engine";
-import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/conformance";
+import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import { TestTime } from "../testing/test-time.ts";
 import { type MergeOptions, mergeInto } from "./merge.ts";

@@ -1,5 +1,5 @@
 import { StoreUnavailable, systemInstance } from "@holdfast/engine";
-import { groupItem, sampleRegister } from "@holdfast/engine/conformance";
+import { groupItem, sampleRegister } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import { regionIdentifier } from "../serving/region-records.ts";
 import {

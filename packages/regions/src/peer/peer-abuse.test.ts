@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { encodeRecord, StoreUnavailable } from "@holdfast/engine";
-import { groupItem, sampleRegister } from "@holdfast/engine/conformance";
+import { groupItem, sampleRegister } from "@holdfast/engine/testing";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { framed, messagesOf, RawClient } from "../testing/peer/test-grpc.ts";

@@ -5,7 +5,7 @@ import {
   systemInstance,
   systemTypes,
 } from "@holdfast/engine";
-import { groupItem, sampleRegister } from "@holdfast/engine/conformance";
+import { groupItem, sampleRegister } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import {
   adding,

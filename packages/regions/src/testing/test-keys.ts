@@ -1,5 +1,5 @@
 import type { Change, Fact, ManagedObject, ObjectStore, StoredObject } from "@holdfast/engine";
-import { sampleObject } from "@holdfast/engine/conformance";
+import { sampleObject } from "@holdfast/engine/testing";
 import { type TestOptions, type TestRegion, TestRegions } from "./test-regions.ts";
 
 /** The instance of the tests of two regions. */

@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { InstanceKeyRing, MemoryKekStore, RootOfTrustError, SealBroken } from "@holdfast/engine";
-import { rootOfTrustConformance } from "@holdfast/engine/conformance";
+import { rootOfTrustConformance } from "@holdfast/engine/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createLocalRoot, openLocalRoot, rotateLocalRoot } from "./local-root.ts";
 

@@ -16,7 +16,7 @@ import {
   withDestroyed,
   withoutSealedDigest,
 } from "@holdfast/engine";
-import { sampleObject } from "@holdfast/engine/conformance";
+import { sampleObject } from "@holdfast/engine/testing";
 import { attributeItem } from "@holdfast/kmip";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { deletionRegion } from "../management/instances/erase-objects.ts";

@@ -9,7 +9,7 @@ import {
   systemInstance,
   withDestroyed,
 } from "@holdfast/engine";
-import { sampleObject } from "@holdfast/engine/conformance";
+import { sampleObject } from "@holdfast/engine/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemIds, systemTimers } from "../system.ts";
 import type { BackupKey } from "./archive-format.ts";

@@ -7,7 +7,7 @@ import {
   systemTypes,
   withKekWrap,
 } from "@holdfast/engine";
-import { sampleObject } from "@holdfast/engine/conformance";
+import { sampleObject } from "@holdfast/engine/testing";
 import { attributeItem } from "@holdfast/kmip";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemIds } from "../../system.ts";

@@ -1,0 +1,67 @@
+import {
+  type AttributeReference,
+  type AttributeRow,
+  attributeByTag,
+  attributes,
+  attributeVisible,
+  KmipError,
+  stateText,
+  type Version,
+} from "@holdfast/kmip";
+import { hasPassed, type State, stateOf } from "../record/lifecycle.ts";
+import { objectTypeName } from "../record/object-type.ts";
+import type { ManagedObject } from "../record/record.ts";
+
+/** What an attribute operation does to one value. */
+export type AttributeAction = "add" | "modify" | "delete";
+
+/** The row of an attribute that a client may change so (KMIP 2.1, 4, the rules of each attribute); throws otherwise. */
+export function requireAllowed(
+  object: ManagedObject,
+  { tag, key }: AttributeReference,
+  action: AttributeAction,
+  version: Version,
+): AttributeRow {
+  const row = attributeByTag(tag);
+  if (row === undefined || !attributeVisible(tag, version)) {
+    throw new KmipError("attributeNotFound", "no such attribute");
+  }
+  const serversVendor = tag === attributes.VendorAttribute.tag && key.startsWith("y\0");
+  const permitted = {
+    add: row.setBy !== "server",
+    modify: row.modifiable,
+    delete: row.deletable,
+  }[action];
+  if (serversVendor || !permitted) {
+    throw new KmipError("attributeReadOnly", `a client cannot ${action} ${row.name}`);
+  }
+  if (!attributeVisible(tag, version, objectTypeName(object.objectType))) {
+    const fault = action === "add" ? "invalidAttribute" : "attributeNotFound";
+    throw new KmipError(fault, `${row.name} is not for this object`);
+  }
+  return row;
+}
+
+const dateStates: ReadonlyMap<number, readonly State[]> = new Map([
+  [attributes.ActivationDate.tag, ["PreActive"]],
+  [attributes.ProcessStartDate.tag, ["PreActive", "Active"]],
+  [attributes.ProtectStopDate.tag, ["PreActive", "Active"]],
+  [attributes.DeactivationDate.tag, ["PreActive", "Active"]],
+]);
+
+/**
+ * Refuses a change of a date that plans a transition in a state that is past it, or once the date has come
+ * (KMIP 2.1, 4.1, 4.18, 4.40 and 4.41).
+ */
+export function requirePlannable(object: ManagedObject, tag: number, nowSeconds: number): void {
+  const states = dateStates.get(tag);
+  if (states === undefined) return;
+  const state = stateOf(object.facts);
+  if (!states.includes(state)) {
+    throw new KmipError("wrongLifecycleState", `the date is fixed in state ${stateText(state)}`);
+  }
+  const current = object.registers.find((register) => register.tag === tag)?.value;
+  if (current !== undefined && hasPassed(Number(current.value), nowSeconds)) {
+    throw new KmipError("wrongLifecycleState", "the date has passed and cannot be changed");
+  }
+}

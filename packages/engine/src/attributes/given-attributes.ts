@@ -1,0 +1,221 @@
+import {
+  type Attribute,
+  attributeByTag,
+  attributeItem,
+  attributes,
+  attributeValue,
+  attributeVisible,
+  type IdentifierReference,
+  KmipError,
+  type ObjectTypeName,
+  type Version,
+  vendorKeyOf,
+} from "@holdfast/kmip";
+import { encode, encodedLength, type Item, ItemType } from "@holdfast/ttlv";
+import type { Register, Stamp } from "../record/record.ts";
+import { compareRegisters } from "../record/register-codec.ts";
+import { registersMax } from "../record/registers.ts";
+import { homeOf } from "./attribute-home.ts";
+
+/** For whom attributes of a new object are sorted. */
+export interface GivenFor {
+  readonly version: Version;
+  readonly objectType: ObjectTypeName;
+  /** True when the server makes the object, and so knows its age and its random number generator itself. */
+  readonly made: boolean;
+  readonly stamp: Stamp;
+  readonly resolve: (reference: IdentifierReference) => string;
+}
+
+/** What a request says of a new object. */
+export interface Given {
+  readonly registers: readonly Register[];
+  /** Values for attributes that the server sets itself, to be compared with its own. */
+  readonly stated: readonly Item[];
+  /** False when the client says that the object was served already (KMIP 2.1, 4.24). */
+  readonly fresh: boolean;
+}
+
+/** Sorts the attributes of a new object by their homes; refuses those that a client cannot give. */
+export function sortGiven(given: readonly Attribute[], target: GivenFor): Given {
+  const kept: Item[] = [];
+  const stated: Item[] = [];
+  const single = new Set<number>();
+  let fresh = true;
+  for (const { item } of given) {
+    checkMay(item, target);
+    if (attributeByTag(item.tag)?.multi === false) {
+      if (single.has(item.tag)) throw singleValued(item.tag);
+      single.add(item.tag);
+    }
+    const { tag } = item;
+    if (tag === attributes.Fresh.tag) fresh = attributeValue("Fresh", item);
+    else if (isStated(tag, target.made)) stated.push(item);
+    else kept.push(...normalised(item, target));
+  }
+  return { registers: registersOf(kept, target.stamp), stated, fresh };
+}
+
+/** The value of an attribute that the server sets itself, as the request says it. */
+export function statedItem(given: Given, tag: number): Item | undefined {
+  return given.stated.find((item) => item.tag === tag);
+}
+
+/** Refuses what a request says of the server's own attributes unless it is what the server says. */
+export function checkStated(given: Given, fixed: readonly Item[]): void {
+  for (const item of given.stated) {
+    const wire = encode(item);
+    const own = fixed.filter(({ tag }) => tag === item.tag);
+    if (own.some((candidate) => Buffer.compare(encode(candidate), wire) === 0)) continue;
+    const { name, atCreation } = attributeByTag(item.tag) ?? { name: "", atCreation: false };
+    throw new KmipError(
+      atCreation === true ? "invalidAttributeValue" : "attributeReadOnly",
+      `${name} is not what the server finds`,
+    );
+  }
+}
+
+function checkMay(item: Item, { version, objectType }: GivenFor): void {
+  const row = attributeByTag(item.tag);
+  if (row === undefined || !attributeVisible(item.tag, version, objectType)) {
+    throw new KmipError("invalidAttribute", `${row?.name ?? "?"} is not for ${objectType}`);
+  }
+  const home = homeOf(item.tag);
+  const serversOwn = item.tag === attributes.VendorAttribute.tag && isServerVendor(item);
+  if (serversOwn || (row.setBy === "server" && home !== "fixed")) {
+    throw new KmipError("attributeReadOnly", `only the server sets ${row.name}`);
+  }
+}
+
+/** `y` stands for the 1.x attributes that the server makes (KMIP 2.1, 4.60). */
+function isServerVendor(item: Item): boolean {
+  return vendorKeyOf(item).startsWith("y\0");
+}
+
+/** Age and generator of a registered object are what the client says; all else in `fixed` the server knows. */
+function isStated(tag: number, made: boolean): boolean {
+  if (homeOf(tag) !== "fixed") return false;
+  const { OriginalCreationDate, RandomNumberGenerator } = attributes;
+  return made || (tag !== OriginalCreationDate.tag && tag !== RandomNumberGenerator.tag);
+}
+
+function singleValued(tag: number): KmipError {
+  const name = attributeByTag(tag)?.name ?? "the attribute";
+  return new KmipError("attributeSingleValued", `${name} has one value only`);
+}
+
+function negativeTotal(): KmipError {
+  return new KmipError("invalidAttributeValue", "Usage Limits Total must not be negative");
+}
+
+/** A value as it is kept, and what follows from it. */
+export function normalised(item: Item, { resolve }: Pick<GivenFor, "resolve">): readonly Item[] {
+  switch (item.tag) {
+    case attributes.Link.tag: {
+      const { type, linkedObjectIdentifier } = attributeValue("Link", item);
+      if (typeof linkedObjectIdentifier === "string") return [item];
+      const identifier = resolve(linkedObjectIdentifier);
+      return [attributeItem("Link", { type, linkedObjectIdentifier: identifier })];
+    }
+    case attributes.UsageLimits.tag: {
+      const { total, unit } = attributeValue("UsageLimits", item);
+      if (total < 0n) throw negativeTotal();
+      return [attributeItem("UsageLimits", { total, unit })];
+    }
+    case attributes.ApplicationSpecificInformation.tag: {
+      const { data } = attributeValue("ApplicationSpecificInformation", item);
+      if (data !== undefined) return [item];
+      throw new KmipError(
+        "applicationNamespaceNotSupported",
+        "the server makes no Application Data for this namespace",
+      );
+    }
+    case attributes.Sensitive.tag: {
+      const sensitive = attributeValue("Sensitive", item);
+      return sensitive ? [item, attributeItem("AlwaysSensitive", true)] : [item];
+    }
+    case attributes.Extractable.tag: {
+      const extractable = attributeValue("Extractable", item);
+      return extractable ? [item] : [item, attributeItem("NeverExtractable", true)];
+    }
+    default:
+      return [item];
+  }
+}
+
+/** One register a value, in order; a value that stands twice is kept once. */
+function registersOf(items: readonly Item[], stamp: Stamp): readonly Register[] {
+  const registers: Register[] = [];
+  const indexes = new Map<string, number>();
+  const seen = new Set<string>();
+  for (const item of items) {
+    const { tag } = item;
+    const key = tag === attributes.VendorAttribute.tag ? vendorKeyOf(item) : "";
+    const wire = Buffer.from(encode(item)).toString("latin1");
+    if (seen.has(wire)) continue;
+    seen.add(wire);
+    const name = `${tag} ${key}`;
+    const index = indexes.get(name) ?? 0;
+    indexes.set(name, index + 1);
+    registers.push({ tag, key, index, origin: "", value: item, stamp });
+  }
+  if (registers.length > registersMax) {
+    throw new KmipError("tooManyAttributes", `an object has at most ${registersMax} attributes`);
+  }
+  checkSize(registers);
+  return registers.toSorted(compareRegisters);
+}
+
+/** Bytes that the attributes of one object may take, so that its record stays one that every read can carry. */
+const attributeBytesMax = 1 << 20;
+
+/** Refuses more than an object may hold; what it once held counts by its name. */
+export function checkSize(registers: readonly Register[]): void {
+  let bytes = 0;
+  for (const { key, value } of registers) {
+    bytes += value === undefined ? key.length : encodedLength(value);
+  }
+  if (bytes <= attributeBytesMax) return;
+  throw new KmipError(
+    "tooManyAttributes",
+    `an object's attributes take at most ${attributeBytesMax} bytes together`,
+  );
+}
+
+/** The one date that changed, and when the object became Active, where it did. */
+interface DateChange {
+  readonly tag: number;
+  readonly activated: number | undefined;
+}
+
+const { ActivationDate, DeactivationDate, ProcessStartDate, ProtectStopDate } = attributes;
+/** Which date must not be before which (KMIP 2.1, 4.18, 4.40 and 4.41). */
+const orderedDates = [
+  [ActivationDate, ProcessStartDate],
+  [ProtectStopDate, DeactivationDate],
+  [ActivationDate, DeactivationDate],
+] as const;
+
+/** Refuses dates that contradict each other; where one changed, those that contradict it. */
+export function checkDates(registers: readonly Register[], change?: DateChange): void {
+  const date = (tag: number): bigint | undefined => {
+    const activated = tag === ActivationDate.tag ? change?.activated : undefined;
+    if (activated !== undefined) return BigInt(activated);
+    const value = registers.find((register) => register.tag === tag)?.value;
+    return value?.type === ItemType.DateTime ? value.value : undefined;
+  };
+  for (const [early, late] of orderedDates) {
+    if (change !== undefined && change.tag !== early.tag && change.tag !== late.tag) continue;
+    inOrder(date(early.tag), date(late.tag), late.name, early.name);
+  }
+}
+
+function inOrder(
+  first: bigint | undefined,
+  second: bigint | undefined,
+  late: string,
+  early: string,
+): void {
+  if (first === undefined || second === undefined || first <= second) return;
+  throw new KmipError("invalidAttributeValue", `${late} must not be before ${early}`);
+}

@@ -1,0 +1,92 @@
+import type {
+  ImplementedOperation,
+  RequestItem,
+  RequestMessage,
+  ResponseItem,
+  Version,
+} from "@holdfast/kmip";
+import { StoreUnavailable } from "../base/errors.ts";
+import type { AuditEvent } from "../ports/ports.ts";
+import type { BatchParts, Done, Origin } from "./batch-parts.ts";
+import { type AuditBase, ItemAudit } from "./item-audit.ts";
+import { operationTraits } from "./operation-traits.ts";
+
+/** What a batch tells of itself: events for the observer, audit events for the store. */
+export class BatchEvidence {
+  readonly #parts: BatchParts;
+  readonly #version: Version;
+  readonly #origin: Origin;
+  readonly #auditBase: AuditBase;
+  /** Reads and refusals, handed over at the end of the message. */
+  readonly #evidence: AuditEvent[] = [];
+
+  constructor(parts: BatchParts, { version }: RequestMessage, origin: Origin) {
+    const { client, requestId } = origin;
+    this.#parts = parts;
+    this.#version = version;
+    this.#origin = origin;
+    this.#auditBase = { time: parts.clock.wallMs(), initiator: client.fingerprint, requestId };
+  }
+
+  /** The evidence of one item, as it begins. */
+  begin(item: RequestItem): ItemAudit {
+    const audit = new ItemAudit(this.#auditBase, traitsOf(item)?.audit);
+    const { evidence } = this.#origin.client;
+    if (evidence !== undefined) audit.note(evidence);
+    return audit;
+  }
+
+  /** True when reads must be durable evidence before they are answered. */
+  get isStrict(): boolean {
+    return this.#parts.settings.auditReads === "strict";
+  }
+
+  /** Makes evidence durable. */
+  async append(events: readonly AuditEvent[]): Promise<void> {
+    if (events.length === 0) return;
+    await this.#parts.store.appendAudit(this.#origin.client.instance, events, true);
+  }
+
+  /** Tells the observer of a final answer, and keeps its evidence if its change did not carry it. */
+  tell({ answer, audit, startedMs, cause }: Done): void {
+    const { observe } = this.#parts;
+    const result =
+      answer.status === "OperationFailed" ? (answer.reason ?? answer.status) : answer.status;
+    const { client, requestId } = this.#origin;
+    observe({
+      type: "operation",
+      operation: answer.operation ?? "unknown",
+      version: this.#version,
+      instance: client.instance,
+      result,
+      durationMs: this.#parts.clock.monotonicMs() - startedMs,
+      requestId,
+      fingerprint: client.fingerprint,
+      ...(audit.target === undefined ? {} : { uniqueIdentifier: audit.target }),
+      ...(cause === undefined ? {} : { cause }),
+    });
+    if (audit.written) return;
+    if (result === "Success") this.#evidence.push(...audit.outcomeEvents("success"));
+    // A change whose barrier came back short may survive.
+    else if (cause instanceof StoreUnavailable && traitsOf(answer)?.changes === true) {
+      this.#evidence.push(...audit.outcomeEvents("unknown", result));
+    } else this.#evidence.push(...audit.outcomeEvents("failure", result));
+  }
+
+  /** Evidence that no change carried; the answer does not wait for it. */
+  handOver(): void {
+    if (this.#evidence.length === 0) return;
+    const { observe, store } = this.#parts;
+    store
+      .appendAudit(this.#origin.client.instance, this.#evidence, this.isStrict)
+      .catch((cause: unknown) => {
+        observe({ type: "warning", message: "audit events were lost", cause });
+      });
+  }
+}
+
+function traitsOf({ operation }: Pick<RequestItem | ResponseItem, "operation">) {
+  return operation !== undefined && Object.hasOwn(operationTraits, operation)
+    ? operationTraits[operation as ImplementedOperation]
+    : undefined;
+}

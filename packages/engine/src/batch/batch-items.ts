@@ -1,0 +1,172 @@
+import {
+  type ImplementedOperation,
+  type KmipError,
+  type OperationRow,
+  operations,
+  type RequestItem,
+  type RequestMessage,
+  type ResponseItem,
+  tags,
+} from "@holdfast/kmip";
+import type { Handler } from "../operations/handlers.ts";
+import { ResponseRoom } from "../operations/response-room.ts";
+import type { OperationContext } from "../ports/context.ts";
+import type { BatchEvidence } from "./batch-evidence.ts";
+import type { BatchParts, Done, Origin } from "./batch-parts.ts";
+import { BatchReferences } from "./batch-references.ts";
+import { failureOf } from "./failure.ts";
+import type { ItemAudit } from "./item-audit.ts";
+import { operationTraits } from "./operation-traits.ts";
+import { WorkingSet } from "./working-set.ts";
+
+/** Successful operations whose identifier becomes the ID Placeholder; Locate and Check say themselves. */
+const fillsPlaceholder: ReadonlySet<string> = new Set(["Create", "Register"]);
+/** Where one of these fails, what follows must not be done to an older object. */
+const emptiesPlaceholder: ReadonlySet<string> = new Set([...fillsPlaceholder, "Locate"]);
+
+/** Carries out the items of one batch, which share their objects, references and room for answers. */
+export class BatchItems {
+  /** The batch's objects. */
+  readonly objects: WorkingSet;
+  readonly #parts: BatchParts;
+  readonly #message: RequestMessage;
+  readonly #origin: Origin;
+  readonly #refusal: KmipError | undefined;
+  readonly #evidence: BatchEvidence;
+  readonly #references = new BatchReferences();
+  readonly #room: ResponseRoom;
+  readonly #isUndo: boolean;
+
+  /** With `refusal` every item is refused by it. */
+  constructor(
+    parts: BatchParts,
+    message: RequestMessage,
+    origin: Origin,
+    evidence: BatchEvidence,
+    refusal: KmipError | undefined,
+  ) {
+    const { store, locks, observe, region, settings } = parts;
+    const { client, pace } = origin;
+    const { instance } = client;
+    const staged = message.header.batchErrorContinuationOption === "Undo";
+    const references = this.#references;
+    this.#parts = parts;
+    this.#message = message;
+    this.#origin = origin;
+    this.#evidence = evidence;
+    this.#refusal = refusal;
+    this.#isUndo = staged;
+    this.objects = new WorkingSet({
+      store,
+      locks,
+      observe,
+      instance,
+      region,
+      pace,
+      references,
+      staged,
+    });
+    this.#room = new ResponseRoom(message, origin.requestId, settings.responseBytesMax);
+  }
+
+  /** Carries out the item at a position of the batch; whatever goes wrong is its answer. */
+  async carryOut(item: RequestItem, position: number): Promise<Done> {
+    const startedMs = this.#parts.clock.monotonicMs();
+    const audit = this.#evidence.begin(item);
+    try {
+      if (position > 0) await this.#origin.pace.next();
+      const fault = item.fault ?? this.#refusal;
+      if (fault !== undefined) throw fault;
+      const operation = item.operation as ImplementedOperation;
+      const { changes } = operationTraits[operation];
+      if (changes) this.#room.reserve(item.payload);
+      const payload = await this.#handle(operation, item.payload, audit, position);
+      const answer = this.#answerOf(item, operation, payload);
+      this.#room.take(answer);
+      if (this.#evidence.isStrict && !this.#isUndo) await this.#makeDurable(audit);
+      return { answer, audit, startedMs };
+    } catch (error) {
+      if (emptiesPlaceholder.has(item.operation ?? "")) this.#references.set(undefined);
+      return this.failed(item, audit, startedMs, error);
+    }
+  }
+
+  async #handle<N extends ImplementedOperation>(
+    operation: N,
+    payload: unknown,
+    audit: ItemAudit,
+    position: number,
+  ): Promise<object> {
+    const { clock, handlers, ids, keyRing, region, settings, writer } = this.#parts;
+    const wallMs = clock.wallMs();
+    const nowSeconds = Math.floor(wallMs / 1000);
+    const doubt = clock.doubt?.();
+    this.objects.begin({ operation, nowSeconds, doubt, audit, position });
+    const context: OperationContext = {
+      operation,
+      version: this.#message.version,
+      instance: this.#origin.client.instance,
+      region,
+      writer,
+      fingerprint: this.#origin.client.fingerprint,
+      nowSeconds,
+      doubt,
+      nowUs: Math.floor(wallMs * 1000),
+      settings,
+      ids,
+      keyRing,
+      objects: this.objects,
+      placeholder: this.#references,
+      note: (detail) => audit.note(detail),
+    };
+    const handler: Handler<N> = handlers[operation];
+    const response: object = await handler(context, payload as Parameters<Handler<N>>[1]);
+    this.#noteIdentifiers(operation, response);
+    return response;
+  }
+
+  #noteIdentifiers(operation: ImplementedOperation, response: object): void {
+    if ("uniqueIdentifier" in response && typeof response.uniqueIdentifier === "string") {
+      this.#references.produced(operation, response.uniqueIdentifier);
+      if (fillsPlaceholder.has(operation)) this.#references.set(response.uniqueIdentifier);
+    }
+    if ("uniqueIdentifiers" in response) {
+      for (const identifier of response.uniqueIdentifiers as readonly string[]) {
+        this.#references.produced(operation, identifier);
+      }
+    }
+  }
+
+  /** Encoded at once, so that what the version cannot say is the item's failure (KMIP 1.4, 11.12). */
+  #answerOf(item: RequestItem, operation: ImplementedOperation, payload: object): ResponseItem {
+    const { response }: OperationRow = operations[operation];
+    const tag = tags.ResponsePayload.tag;
+    const encodedPayload = response?.encode(tag, payload, this.#message.version);
+    const answer = { ...echoOf(item), status: "Success" } as const;
+    return encodedPayload === undefined ? { ...answer, payload } : { ...answer, encodedPayload };
+  }
+
+  /** The answer to an item that failed. */
+  failed(item: RequestItem, audit: ItemAudit, startedMs: number, error: unknown): Done {
+    const { reason, message, cause } = failureOf(error, this.#message.version, item.operation);
+    const answer: ResponseItem = { ...echoOf(item), status: "OperationFailed", reason, message };
+    const done = { answer, audit, startedMs };
+    return cause === undefined ? done : { ...done, cause };
+  }
+
+  /** A read is evidence itself; with strict audit it is durable before the answer goes out. */
+  async #makeDurable(audit: ItemAudit): Promise<void> {
+    if (audit.written) return;
+    await this.#evidence.append(audit.outcomeEvents("success"));
+    audit.written = true;
+  }
+}
+
+/** What every answer repeats of its request; the identifier byte for byte, and none where there was none. */
+function echoOf({ operation, operationCode, uniqueBatchItemId }: RequestItem) {
+  return {
+    ...(operation === undefined ? {} : { operation }),
+    ...(operationCode === undefined ? {} : { operationCode }),
+    ...(uniqueBatchItemId === undefined ? {} : { uniqueBatchItemId }),
+  };
+}

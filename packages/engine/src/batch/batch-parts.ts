@@ -1,0 +1,39 @@
+import type { ResponseItem } from "@holdfast/kmip";
+import type { Observer } from "../base/observe.ts";
+import type { Pace } from "../concurrency/pace.ts";
+import type { Handlers } from "../operations/handlers.ts";
+import type { EngineSettings } from "../ports/context.ts";
+import type { Clock, Ids, KeyRing, Locks, ObjectStore } from "../ports/ports.ts";
+import type { Writer } from "../record/registers.ts";
+import type { Client } from "./access.ts";
+import type { ItemAudit } from "./item-audit.ts";
+
+/** What a batch is carried out with. */
+export interface BatchParts {
+  readonly store: ObjectStore;
+  readonly locks: Locks;
+  readonly keyRing: KeyRing;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly observe: Observer;
+  readonly region: string;
+  readonly writer: Writer;
+  readonly settings: EngineSettings;
+  readonly handlers: Handlers;
+}
+
+/** Whose message it is. */
+export interface Origin {
+  readonly client: Client;
+  readonly requestId: string;
+  /** Since the message came, however often its batch is decided anew. */
+  readonly pace: Pace;
+}
+
+/** An answer, and what is told of it when it is final. */
+export interface Done {
+  readonly answer: ResponseItem;
+  readonly audit: ItemAudit;
+  readonly startedMs: number;
+  readonly cause?: unknown;
+}

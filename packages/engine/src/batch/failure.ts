@@ -1,0 +1,104 @@
+import {
+  isVersion1,
+  KmipError,
+  type OperationName,
+  type ResponseItem,
+  reasonOf,
+  type Version,
+} from "@holdfast/kmip";
+import {
+  KeyRingUnavailable,
+  KeysShredded,
+  SealBroken,
+  type StoreFailure,
+  StoreUnavailable,
+} from "../base/errors.ts";
+import { failureBehind } from "../key-ring/key-ring-status.ts";
+import type { RootOfTrustFailure } from "../ports/ports.ts";
+
+/** What the client is told of a failure, and what only the log is told. */
+export interface Failure {
+  readonly reason: NonNullable<ResponseItem["reason"]>;
+  readonly message: string;
+  readonly cause?: unknown;
+}
+
+/** What a client can do something with; of everything else only the log tells which it was. */
+const storeMessages: Partial<Record<StoreFailure, string>> = {
+  full: "refused: the store is full and takes no changes now; reads go on",
+  barrierShort:
+    "cannot tell: the change is not safe yet on every copy of the store; look, then try again",
+  corrupt: "cannot tell: the store holds this in a damaged form",
+  unknownFormat:
+    "cannot tell: this needs another release than this node runs; try another endpoint",
+  clockDoubt:
+    "cannot tell: a date of this object is due, and this node's clock disagrees with the store's or the other region's by more than 60 s; try another endpoint",
+  peerUnreachable:
+    "cannot tell: the other region, which may hold this, cannot be reached now; try again",
+  noAgreement:
+    "refused: this needs the agreement of every region, and one cannot be reached now; try again",
+  reserved: "cannot tell: an operation that all regions agree on is under way here; try again",
+};
+
+/** The one place where an exception becomes a Result Reason. Only a `KmipError` chooses its own words. */
+export function failureOf(
+  error: unknown,
+  version: Version,
+  operation: OperationName | undefined,
+): Failure {
+  // The client's fault, and so none that a log should alarm anyone with, whatever it followed from.
+  if (error instanceof KmipError) {
+    return { reason: reasonOf(error.fault, version, operation), message: error.message };
+  }
+  if (error instanceof StoreUnavailable) {
+    return {
+      reason: reasonOf("generalFailure", version),
+      message:
+        storeMessages[error.failure] ?? "cannot tell: the store does not answer now; try again",
+      cause: error,
+    };
+  }
+  if (error instanceof SealBroken) {
+    return {
+      reason: reasonOf("generalFailure", version),
+      message:
+        "cannot tell: the stored material of this object does not open, and no other copy of it does; try another endpoint",
+      cause: error,
+    };
+  }
+  if (error instanceof KeyRingUnavailable) return keyRingFailure(error, version, operation);
+  return { reason: reasonOf("internalError", version), message: "internal error", cause: error };
+}
+
+/** Where the root of trust refuses. */
+const rootMessages: Partial<Record<RootOfTrustFailure, string>> = {
+  gone: "the instance's keys are shredded in this region: its root key is deleted, and without it they cannot come back; try the other region, if there is one",
+  disabled: "the instance's root key is disabled: its keys open again once it is enabled",
+  denied: "this service has no permission to use the instance's root key",
+};
+
+/** Refused by the root of trust is Permission Denied, unreachable is "cannot tell". */
+function keyRingFailure(
+  error: KeyRingUnavailable,
+  version: Version,
+  operation: OperationName | undefined,
+): Failure {
+  if (!error.refused) {
+    return {
+      reason: reasonOf("generalFailure", version),
+      message: "cannot tell: the instance's keys cannot be opened now; try again",
+      cause: error,
+    };
+  }
+  const failure = failureBehind(error);
+  const fits = failure === "gone" && operation === "Get" && !isVersion1(version);
+  const why = failure === undefined ? undefined : rootMessages[failure];
+  return {
+    reason: reasonOf(fits ? "wrappingObjectDestroyed" : "permissionDenied", version),
+    message:
+      error instanceof KeysShredded
+        ? error.message
+        : (why ?? "the instance's root key refuses to open its keys"),
+    cause: error,
+  };
+}

@@ -1,0 +1,83 @@
+import type { AuditEvent } from "../ports/ports.ts";
+import type { Facts, ManagedObject } from "../record/record.ts";
+
+/** What all audit events of a message share. */
+export interface AuditBase {
+  /** Milliseconds since the epoch. */
+  readonly time: number;
+  /** Fingerprint of the client's certificate. */
+  readonly initiator: string;
+  readonly requestId: string;
+}
+
+/** The evidence of one item of a batch, as it gathers. */
+export class ItemAudit {
+  /** The object that the item is about. */
+  target: string | undefined;
+  /** True once the item's events are durable together with its change. */
+  written = false;
+  /** True when the item's events are staged together with its change. */
+  staged = false;
+  readonly #base: AuditBase;
+  readonly #action: string | undefined;
+  #detail: Readonly<Record<string, string | number>> | undefined;
+
+  constructor(base: AuditBase, action: string | undefined) {
+    this.#base = base;
+    this.#action = action;
+  }
+
+  note(detail: Readonly<Record<string, string | number>>): void {
+    this.#detail = { ...this.#detail, ...detail };
+  }
+
+  /** Pending and outcome, to be committed together with the change. */
+  changeEvents(): readonly AuditEvent[] {
+    return this.outcomeEvents("success");
+  }
+
+  /** The same for a staged change, once. */
+  stagedEvents(): readonly AuditEvent[] {
+    if (this.staged) return [];
+    this.staged = true;
+    return this.changeEvents();
+  }
+
+  /** Pending and the outcome of a read, or of what was refused. Nothing for items that leave no evidence. */
+  outcomeEvents(outcome: AuditEvent["outcome"], reason?: string): readonly AuditEvent[] {
+    return [...this.#event("pending"), ...this.#event(outcome, reason)];
+  }
+
+  /** What planned dates brought about, whoever saw it first. */
+  dateEvents({ facts: old, uniqueIdentifier }: ManagedObject, facts: Facts): readonly AuditEvent[] {
+    const actions = {
+      activated: "kmip-key.activate",
+      deactivated: "kmip-key.deactivate",
+    } as const;
+    return (["activated", "deactivated"] as const)
+      .filter((fact) => old[fact] === undefined && facts[fact] !== undefined)
+      .map((fact) => ({
+        ...this.#base,
+        action: actions[fact],
+        outcome: "success",
+        initiator: "planned-date",
+        target: uniqueIdentifier,
+      }));
+  }
+
+  #event(outcome: AuditEvent["outcome"], reason?: string): readonly AuditEvent[] {
+    if (this.#action === undefined) return [];
+    return [
+      {
+        time: this.#base.time,
+        action: this.#action,
+        outcome,
+        initiator: this.#base.initiator,
+        requestId: this.#base.requestId,
+        ...(this.target === undefined ? {} : { target: this.target }),
+        ...(reason === undefined ? {} : { reason }),
+        ...(this.#detail === undefined ? {} : { detail: this.#detail }),
+      },
+    ];
+  }
+}

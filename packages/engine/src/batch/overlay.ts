@@ -1,0 +1,81 @@
+import type { FindQuery } from "../ports/find.ts";
+import type { AuditEvent, Change, StoredObject } from "../ports/ports.ts";
+import type { ManagedObject } from "../record/record.ts";
+
+interface Staged {
+  /** The stored object that was changed; none where the batch made it. */
+  readonly before: StoredObject | undefined;
+  readonly object: ManagedObject;
+  readonly position: number;
+}
+
+/** What an Undo batch has decided and nobody else sees. */
+export class Overlay {
+  readonly #staged = new Map<string, Staged>();
+  readonly #evidence: AuditEvent[] = [];
+
+  get isEmpty(): boolean {
+    return this.#staged.size === 0;
+  }
+
+  /** Evidence that is to be committed with the changes. */
+  get evidence(): readonly AuditEvent[] {
+    return this.#evidence;
+  }
+
+  /** One change a staged object, from what is stored to what the batch made of it. */
+  changes(): readonly Change[] {
+    return [...this.#staged.values()].map(({ before, object }) =>
+      before === undefined
+        ? { kind: "create", after: object }
+        : { kind: "update", before, after: object },
+    );
+  }
+
+  /** The object as the batch sees it; its tag is never the store's. */
+  get(identifier: string): StoredObject | undefined {
+    const staged = this.#staged.get(identifier);
+    return staged && { object: staged.object, tag: "" };
+  }
+
+  /** Stages an object as the item at `position` leaves it; `before` is what is stored of it. */
+  put(
+    before: StoredObject | undefined,
+    object: ManagedObject,
+    position: number,
+    evidence: readonly AuditEvent[],
+  ): void {
+    const { uniqueIdentifier } = object;
+    const known = this.#staged.get(uniqueIdentifier);
+    const stored = known === undefined ? before : known.before;
+    this.#staged.set(uniqueIdentifier, { before: stored, object, position });
+    this.#evidence.push(...evidence);
+  }
+
+  /** The item that last changed an object. */
+  positionOf(identifier: string): number | undefined {
+    return this.#staged.get(identifier)?.position;
+  }
+
+  /** A walk that also meets objects which only their staged form makes match. */
+  widened({ limit, after }: FindQuery): FindQuery {
+    return { limit, live: true, destroyed: true, ...(after === undefined ? {} : { after }) };
+  }
+
+  /** A page with staged objects in the place of stored ones, and those that the batch made first. */
+  laidOver(query: FindQuery, objects: readonly StoredObject[]): readonly StoredObject[] {
+    const made = query.after === undefined ? this.#made() : [];
+    const seen = objects.map((stored) => this.get(stored.object.uniqueIdentifier) ?? stored);
+    return [...made, ...seen].filter(({ object }) =>
+      object.facts.destroyed === undefined ? query.live : query.destroyed,
+    );
+  }
+
+  /** Objects that the batch made, newest first. */
+  #made(): readonly StoredObject[] {
+    return [...this.#staged.values()]
+      .filter(({ before }) => before === undefined)
+      .map(({ object }) => ({ object, tag: "" }))
+      .reverse();
+  }
+}

@@ -1,0 +1,215 @@
+import { attributeItem } from "@holdfast/kmip";
+import { ItemType } from "@holdfast/ttlv";
+import { beforeEach, describe, expect, test } from "vitest";
+import type { CommitOptions, Locks } from "../ports/ports.ts";
+import type { ManagedObject } from "../record/record.ts";
+import { aesKey, named } from "../testing/test-attributes.ts";
+import { type TestEngine, testEngine } from "../testing/test-engine.ts";
+
+let engine: TestEngine;
+
+beforeEach(async () => {
+  engine = await testEngine();
+});
+
+async function stored(id: string, subject = engine): Promise<ManagedObject> {
+  const [found] = await subject.store.read("i", [id]);
+  if (found === undefined) throw new Error("not stored");
+  return found.object;
+}
+
+async function created(
+  given: Parameters<typeof aesKey>[0] = {},
+  subject = engine,
+): Promise<string> {
+  return (await subject.ask("2.1", "Create", aesKey(given))).uniqueIdentifier;
+}
+
+const comment = (value: string) => ({ item: attributeItem("ObjectGroup", value) });
+
+describe("without a lock", () => {
+  const noLocks: Locks = { withLock: (_resource, body) => body() };
+
+  test("twenty writers of one object lose nothing", async () => {
+    const subject = await testEngine({ locks: noLocks });
+    const uniqueIdentifier = await created({}, subject);
+    const groups = Array.from({ length: 20 }, (_, at) => `group ${at}`);
+    await Promise.all(
+      groups.map((group) =>
+        subject.ask("2.1", "AddAttribute", { uniqueIdentifier, newAttribute: comment(group) }),
+      ),
+    );
+    const kept = (await stored(uniqueIdentifier, subject)).registers.flatMap(({ value }) =>
+      value?.type === ItemType.TextString ? [value.value] : [],
+    );
+    expect(kept.toSorted()).toEqual(groups.toSorted());
+    expect(subject.events.some(({ type }) => type === "casConflict")).toBe(true);
+  });
+
+  test("two hosts that race to activate both get Success, and one date", async () => {
+    const subject = await testEngine({ locks: noLocks });
+    const uniqueIdentifier = await created({}, subject);
+    const both = [1, 2].map(() => subject.ask("1.1", "Activate", { uniqueIdentifier }));
+    expect(await Promise.all(both)).toEqual([{ uniqueIdentifier }, { uniqueIdentifier }]);
+  });
+
+  test("of Activate and Destroy one wins, and the other is told", async () => {
+    const subject = await testEngine({ locks: noLocks });
+    const uniqueIdentifier = await created({}, subject);
+    const reasons = await Promise.all([
+      subject.reason("2.1", "Activate", { uniqueIdentifier }),
+      subject.reason("2.1", "Destroy", { uniqueIdentifier }),
+    ]);
+    expect(reasons.filter((reason) => reason === undefined)).toHaveLength(1);
+    expect(["ObjectDestroyed", "WrongKeyLifecycleState"]).toContain(
+      reasons.find((reason) => reason !== undefined),
+    );
+  });
+});
+
+test("lifecycle transitions hold the object's lock, attribute changes and reads do not", async () => {
+  const held: string[] = [];
+  const locks: Locks = {
+    withLock: (resource, body) => {
+      held.push(resource);
+      return body();
+    },
+  };
+  const subject = await testEngine({ locks });
+  const uniqueIdentifier = await created({}, subject);
+  await subject.ask("2.1", "Get", { uniqueIdentifier });
+  await subject.ask("2.1", "AddAttribute", { uniqueIdentifier, newAttribute: comment("g") });
+  expect(held).toEqual([]);
+  await subject.ask("2.1", "Activate", { uniqueIdentifier });
+  expect(held).toEqual([`i/${uniqueIdentifier}`]);
+});
+
+test("a store that always says conflict ends in an error that is not Not Found", async () => {
+  const uniqueIdentifier = await created();
+  engine.store.commit = async () => ({ kind: "conflict", uniqueIdentifier });
+  expect(await engine.reason("2.1", "Activate", { uniqueIdentifier })).toBe("GeneralFailure");
+});
+
+test("an instance that is not open takes no changes and goes on being read", async () => {
+  const uniqueIdentifier = await created();
+  engine.store.commit = async () => ({ kind: "instanceClosed" });
+  expect(await engine.reason("1.1", "Create", aesKey())).toBe("PermissionDenied");
+  expect(await engine.reason("1.1", "Activate", { uniqueIdentifier })).toBe("PermissionDenied");
+  expect(await engine.reason("1.1", "Get", { uniqueIdentifier })).toBeUndefined();
+});
+
+test("an identifier that cannot be one is asked of no store, and cut in events", async () => {
+  const asked: string[] = [];
+  const read = engine.store.read.bind(engine.store);
+  engine.store.read = (instance, ids) => {
+    asked.push(...ids);
+    return read(instance, ids);
+  };
+  for (const uniqueIdentifier of ["", "x".repeat(100_000)]) {
+    expect(await engine.reason("1.1", "Get", { uniqueIdentifier })).toBe("ItemNotFound");
+  }
+  expect(asked).toEqual([]);
+  const events = engine.events.filter((event) => event.type === "operation");
+  expect(events.map(({ uniqueIdentifier }) => uniqueIdentifier?.length)).toEqual([0, 255]);
+});
+
+test("a transition that meets a planned date takes the lock once", async () => {
+  const held: string[] = [];
+  const subject = await testEngine({
+    locks: {
+      withLock: (resource, body) => {
+        held.push(resource);
+        return body();
+      },
+    },
+  });
+  const uniqueIdentifier = await created({ ActivationDate: subject.now + 5 }, subject);
+  subject.now += 10;
+  await subject.reason("2.1", "Destroy", { uniqueIdentifier });
+  expect(held).toEqual([`i/${uniqueIdentifier}`]);
+});
+
+describe("planned dates", () => {
+  test("whoever sees first that a date has come writes the fact before answering", async () => {
+    const activation = engine.now + 10;
+    const uniqueIdentifier = await created({ ActivationDate: activation });
+    expect((await stored(uniqueIdentifier)).facts).toEqual({});
+    engine.now += 60;
+    await engine.ask("2.1", "Get", { uniqueIdentifier });
+    const { facts, lastChange } = await stored(uniqueIdentifier);
+    expect(facts.activated).toEqual({ time: activation, region: "r" });
+    expect(lastChange).toBe(engine.now);
+    expect(engine.store.auditOf("i")).toContainEqual(
+      expect.objectContaining({ action: "kmip-key.activate", initiator: "planned-date" }),
+    );
+  });
+
+  test("they decide what an operation may do", async () => {
+    const dates = { ActivationDate: engine.now + 10, DeactivationDate: engine.now + 20 };
+    const uniqueIdentifier = await created(dates);
+    engine.now += 15;
+    expect(await engine.reason("2.1", "Destroy", { uniqueIdentifier })).toBe(
+      "WrongKeyLifecycleState",
+    );
+    expect((await stored(uniqueIdentifier)).facts.activated).toBeDefined();
+    engine.now += 15;
+    expect(await engine.reason("2.1", "Destroy", { uniqueIdentifier })).toBeUndefined();
+    expect((await stored(uniqueIdentifier)).facts).toMatchObject({
+      deactivated: { time: dates.DeactivationDate },
+      destroyed: { time: engine.now },
+    });
+  });
+
+  test("in an Undo batch they are staged like all else", async () => {
+    const uniqueIdentifier = await created({ ActivationDate: engine.now + 10 });
+    engine.now += 60;
+    const { items } = await engine.send(
+      "2.1",
+      [
+        ["Get", { uniqueIdentifier }],
+        ["Destroy", { uniqueIdentifier }],
+      ],
+      { batchErrorContinuationOption: "Undo" },
+    );
+    expect(items.map(({ status }) => status)).toEqual(["OperationUndone", "OperationFailed"]);
+    expect((await stored(uniqueIdentifier)).facts.activated).toBeUndefined();
+  });
+});
+
+test("an object of another instance is answered like an unknown one", async () => {
+  const uniqueIdentifier = await created({ Name: named("n") });
+  const other = { ...engine.client, instance: "j" };
+  const ask = (id: string) => engine.sendAs(other, "1.4", [["Get", { uniqueIdentifier: id }]]);
+  expect(await ask(uniqueIdentifier)).toEqual(await ask("00000000-0000-4000-8000-000000000000"));
+});
+
+test("an Undo batch that holds a Destroy is agreed on by every region, and one without is not", async () => {
+  const made = await engine.ask("1.1", "Create", aesKey());
+  const commit = engine.store.commit.bind(engine.store);
+  const agreed: boolean[] = [];
+  engine.store.commit = async (...given) => {
+    const options: CommitOptions | undefined = given[3];
+    agreed.push(options?.agreed === true);
+    return await commit(...given);
+  };
+  const undo = { batchErrorContinuationOption: "Undo" } as const;
+  const destroys = await engine.send(
+    "1.1",
+    [
+      ["Create", aesKey()],
+      ["Destroy", made],
+    ],
+    undo,
+  );
+  expect(destroys.items.map(({ status }) => status)).toEqual(["Success", "Success"]);
+  expect(agreed).toEqual([true]);
+  await engine.send(
+    "1.1",
+    [
+      ["Create", aesKey()],
+      ["Create", aesKey()],
+    ],
+    undo,
+  );
+  expect(agreed).toEqual([true, false]);
+});

@@ -1,0 +1,60 @@
+import { KmipError } from "@holdfast/kmip";
+import type { Clock } from "../ports/ports.ts";
+import { TurnQueue } from "./turn-queue.ts";
+
+/** Longer than any client waits; the server gives a connection up at twice this. */
+const messageMs = 30_000;
+/** How long one message may keep all others waiting. */
+const turnMs = 10;
+
+/** Messages that are long at work: a turn of the event loop goes on with one of them, the instances in turn. */
+export class Crowd {
+  readonly #waiting = new TurnQueue<string, () => void>();
+
+  /** Resolves when it is the message's turn. */
+  turn(instance: string): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#waiting.size === 0) setImmediate(() => this.#goOn());
+      this.#waiting.push(instance, resolve);
+    });
+  }
+
+  #goOn(): void {
+    const begin = this.#waiting.shift();
+    if (this.#waiting.size > 0) setImmediate(() => this.#goOn());
+    begin?.();
+  }
+}
+
+/** One message among others: how long it may take, and when others have their turn. */
+export class Pace {
+  readonly #clock: Clock;
+  readonly #crowd: Crowd;
+  readonly #instance: string;
+  readonly #endMs: number;
+  #turnEndMs: number;
+
+  constructor(clock: Clock, crowd: Crowd, instance: string) {
+    const nowMs = clock.monotonicMs();
+    this.#clock = clock;
+    this.#crowd = crowd;
+    this.#instance = instance;
+    this.#endMs = nowMs + messageMs;
+    this.#turnEndMs = nowMs + turnMs;
+  }
+
+  /** Refuses to go on with a message that has taken too long. */
+  check(): void {
+    if (this.#clock.monotonicMs() < this.#endMs) return;
+    const limit = `a message may take ${messageMs / 1000} s`;
+    throw new KmipError("serverLimitExceeded", `${limit}: ask for less at a time`);
+  }
+
+  /** Between two items, of which none need have waited for anything: others have their turn. */
+  async next(): Promise<void> {
+    this.check();
+    if (this.#clock.monotonicMs() < this.#turnEndMs) return;
+    await this.#crowd.turn(this.#instance);
+    this.#turnEndMs = this.#clock.monotonicMs() + turnMs;
+  }
+}

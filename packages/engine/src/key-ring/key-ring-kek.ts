@@ -1,0 +1,83 @@
+import { type KeyObject, timingSafeEqual } from "node:crypto";
+import { SealBroken } from "../base/errors.ts";
+import type { KekWrap, RootOfTrust, WrappedKek } from "../ports/ports.ts";
+import { kekBytes, kekCheck, kekData } from "./seal.ts";
+
+/** A KEK for which region's root of trust. */
+export interface KekName {
+  readonly instance: string;
+  readonly id: string;
+  readonly region: string;
+}
+
+/** Wraps a KEK under this region's root of trust. */
+export async function wrapKek(
+  root: RootOfTrust,
+  { instance, id, region }: KekName,
+  key: Uint8Array,
+): Promise<KekWrap> {
+  const { name } = await root.describe();
+  const { blob, version } = await root.wrap(key, kekData(instance, id));
+  return { region, rootOfTrust: name, rootKeyVersion: version, blob };
+}
+
+/** The same, and unwraps it once: other regions count on a wrap that stands in a record. */
+export async function wrapProven(
+  root: RootOfTrust,
+  name: KekName,
+  key: Uint8Array,
+): Promise<KekWrap> {
+  const wrap = await wrapKek(root, name, key);
+  const { plaintext } = await root.unwrap(wrap.blob, kekData(name.instance, name.id));
+  try {
+    if (plaintext.length !== kekBytes || !timingSafeEqual(plaintext, key)) {
+      throw new SealBroken(`key-encryption key ${name.id} does not come back from its wrap`);
+    }
+  } finally {
+    plaintext.fill(0);
+  }
+  return wrap;
+}
+
+/** Refuses bytes that are not the KEK that was made under this id: its material would open in one region only. */
+export function checkKek(
+  key: Uint8Array | KeyObject,
+  instance: string,
+  { id, check }: Pick<WrappedKek, "id" | "check">,
+): void {
+  const found = kekCheck(key, instance, id);
+  if (found.length === check.length && timingSafeEqual(found, check)) return;
+  throw new SealBroken(`key-encryption key ${id} is not the one that was made`);
+}
+
+/** The wrap that a region has of a KEK. */
+export function wrapOf({ wraps }: WrappedKek, region: string): KekWrap | undefined {
+  return wraps.find((wrap) => wrap.region === region);
+}
+
+/**
+ * The KEK that seals: of those that every region has wrapped, the newest, so that all nodes of all regions that see the
+ * same KEKs choose the same.
+ */
+export function sealingKek(
+  keks: readonly WrappedKek[],
+  regions: readonly string[],
+): WrappedKek | undefined {
+  const [newest] = keks
+    .filter((kek) => lackingIn(kek, regions).length === 0)
+    .toSorted((a, b) => b.createdMs - a.createdMs || (a.id < b.id ? -1 : 1));
+  return newest;
+}
+
+/** Regions whose wrap is waited for: those of the KEK that lacks fewest. */
+export function awaitedRegions(
+  keks: readonly WrappedKek[],
+  regions: readonly string[],
+): readonly string[] {
+  const lacking = keks.map((kek) => lackingIn(kek, regions));
+  return lacking.toSorted((a, b) => a.length - b.length)[0] ?? regions;
+}
+
+function lackingIn({ wraps }: WrappedKek, regions: readonly string[]): readonly string[] {
+  return regions.filter((region) => !wraps.some((wrap) => wrap.region === region));
+}

@@ -1,0 +1,114 @@
+import type { KeyObject } from "node:crypto";
+import type { Clock } from "../ports/ports.ts";
+
+/**
+ * A KEK in memory. `key` is gone once it was dropped; its bytes lie outside the heap, and Node zeroes them when it frees
+ * them.
+ */
+export interface OpenKek {
+  readonly instance: string;
+  readonly id: string;
+  key: KeyObject | undefined;
+  /** The root of trust that opened it. */
+  madeBy: string;
+  /** When the root of trust last opened it, or rather when it was asked to: monotonic. */
+  validatedMs: number;
+  /** When somebody last needed it: monotonic. */
+  usedMs: number;
+  /** The root of trust could not be reached the last time. */
+  unreachable: boolean;
+  /** The root of trust is being asked, and was asked in time. */
+  asking: boolean;
+}
+
+/** For how long open KEKs are trusted. */
+export interface OpenTimes {
+  readonly clock: Clock;
+  readonly kekCacheMs: number;
+  readonly graceMs: number;
+}
+
+/** The KEKs in memory, by their ids, which no two instances share. */
+export class OpenKeks {
+  readonly #times: OpenTimes;
+  readonly #keks = new Map<string, OpenKek>();
+  /** Grow with every drop, so that a load begun before it does not bring the key back. */
+  readonly #drops = new Map<string, number>();
+  #dropsOfAll = 0;
+
+  constructor(times: OpenTimes) {
+    this.#times = times;
+  }
+
+  all(): Iterable<OpenKek> {
+    return this.#keks.values();
+  }
+
+  of(instance: string): readonly OpenKek[] {
+    return [...this.#keks.values()].filter((kek) => kek.instance === instance);
+  }
+
+  get(instance: string, id: string): OpenKek | undefined {
+    const kek = this.#keks.get(id);
+    return kek?.instance === instance ? kek : undefined;
+  }
+
+  remember(
+    name: { readonly instance: string; readonly id: string },
+    { key, madeBy }: { readonly key: KeyObject; readonly madeBy: string },
+    validatedMs: number,
+  ): OpenKek {
+    const known = this.get(name.instance, name.id);
+    const fresh = { key, madeBy, validatedMs, unreachable: false };
+    if (known !== undefined) return Object.assign(known, fresh);
+    const usedMs = this.#times.clock.monotonicMs();
+    const kek = { ...name, usedMs, asking: false, ...fresh };
+    this.#keks.set(kek.id, kek);
+    return kek;
+  }
+
+  ageMs(kek: OpenKek): number {
+    return this.#times.clock.monotonicMs() - kek.validatedMs;
+  }
+
+  /** Whether half of its time is over: then it is opened again. */
+  isDue(kek: OpenKek): boolean {
+    return this.ageMs(kek) >= this.#times.kekCacheMs / 2;
+  }
+
+  /**
+   * Whether it may be used: within its time, and within the grace while the root of trust cannot be reached, or has not
+   * answered yet what it was asked in time.
+   */
+  inTime(kek: OpenKek): boolean {
+    const { kekCacheMs, graceMs } = this.#times;
+    const ageMs = this.ageMs(kek);
+    if (kek.key === undefined) return false;
+    return ageMs < kekCacheMs || ((kek.unreachable || kek.asking) && ageMs < graceMs);
+  }
+
+  /** Whether nobody needed it for longer than it could be used. */
+  isIdle(kek: OpenKek): boolean {
+    const { clock, kekCacheMs, graceMs } = this.#times;
+    return clock.monotonicMs() - kek.usedMs >= Math.max(kekCacheMs, graceMs);
+  }
+
+  forget(kek: OpenKek): void {
+    kek.key = undefined;
+    this.#keks.delete(kek.id);
+  }
+
+  /** Forgets an instance's KEKs, or all. */
+  drop(instance?: string): void {
+    if (instance === undefined) this.#dropsOfAll += 1;
+    else this.#drops.set(instance, (this.#drops.get(instance) ?? 0) + 1);
+    for (const kek of this.#keks.values()) {
+      if (instance === undefined || kek.instance === instance) this.forget(kek);
+    }
+  }
+
+  /** Another number after each drop of the instance's KEKs. */
+  dropsOf(instance: string): number {
+    return this.#dropsOfAll + (this.#drops.get(instance) ?? 0);
+  }
+}

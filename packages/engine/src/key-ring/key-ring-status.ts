@@ -1,0 +1,40 @@
+import { KeyRingUnavailable, RootOfTrustError, SealBroken } from "../base/errors.ts";
+import type { RootOfTrustFailure } from "../ports/ports.ts";
+
+/**
+ * What this node can do with an instance's keys: `open` after the root of trust last opened one; `grace` while open ones
+ * are used although it cannot be asked; `closed` when none can be used; `shredded` by an administrator.
+ */
+export interface KeyRingStatus {
+  readonly state: "open" | "grace" | "closed" | "shredded";
+  /** The root of trust's failure, where it was that. */
+  readonly failure?: RootOfTrustFailure;
+  readonly reason: string;
+  /** Wall clock. */
+  readonly sinceMs: number;
+  /** Until when open keys are used in `grace`: wall clock. */
+  readonly graceUntilMs?: number;
+}
+
+/** What a user of the key ring is told: refused, cannot be reached, or altered. */
+export function keyRingFault(cause: unknown): KeyRingUnavailable | SealBroken {
+  if (cause instanceof KeyRingUnavailable || cause instanceof SealBroken) return cause;
+  if (cause instanceof RootOfTrustError && cause.failure !== "unavailable") {
+    return new KeyRingUnavailable(true, `the root of trust refuses (${cause.failure})`, { cause });
+  }
+  const what =
+    cause instanceof RootOfTrustError ? "the root of trust" : "the key-encryption keys' store";
+  return new KeyRingUnavailable(false, `${what} cannot be reached`, { cause });
+}
+
+/** The root of trust's failure behind what a user of the key ring is told. */
+export function failureBehind(error: unknown): RootOfTrustFailure | undefined {
+  if (error instanceof RootOfTrustError) return error.failure;
+  return error instanceof KeyRingUnavailable ? failureBehind(error.cause) : undefined;
+}
+
+/** The same with the root of trust's own words. */
+export function reasonBehind(error: KeyRingUnavailable | SealBroken): string {
+  const { cause } = error;
+  return cause instanceof RootOfTrustError ? `${error.message}: ${cause.message}` : error.message;
+}

@@ -1,0 +1,252 @@
+import { createSecretKey, type KeyObject } from "node:crypto";
+import { KeyRingUnavailable, SealBroken, UnknownKek } from "../base/errors.ts";
+import type { Observer } from "../base/observe.ts";
+import type { Clock, Ids, KekStore, KekWrap, RootOfTrust, WrappedKek } from "../ports/ports.ts";
+import { checkKek, wrapKek, wrapOf, wrapProven } from "./key-ring-kek.ts";
+import { kekBytes, kekCheck, kekData } from "./seal.ts";
+
+/** What `KekWraps` stand on. */
+export interface KekWrapsOptions {
+  /**
+   * The root of trust that wraps an instance's KEKs in this region from now on; with `madeBy`, the one of that name, which
+   * opens what it has wrapped before the instance was moved, and where there is none of that name, the same.
+   */
+  readonly rootOf: (instance: string, madeBy?: string) => RootOfTrust | Promise<RootOfTrust>;
+  readonly keks: KekStore;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly observe: Observer;
+  readonly region: string;
+  /** Asks another region for a KEK whose wrap of this region is not one; its bytes are zeroed after use. */
+  readonly fetchPlain?: (instance: string, kekId: string) => Promise<Uint8Array>;
+}
+
+/** A KEK from its wrap. */
+export interface UnwrappedKek {
+  readonly key: KeyObject;
+  /** The root of trust whose wrap it was. */
+  readonly madeBy: string;
+  /** All KEKs of its instance. */
+  readonly known: readonly WrappedKek[];
+}
+
+/** What became of a KEK's wrap: another root of trust has it, another version of the same, or it was so already. */
+export type Rewrapped = "moved" | "rewrapped" | "same" | "raced";
+
+/** The KEK if it is open in memory. */
+export type Held = () => KeyObject | undefined;
+
+const noBlob = new Uint8Array();
+
+/** This region's wraps of KEKs: made, opened, mended, and brought under other root keys; no key stays here. */
+export class KekWraps {
+  readonly #options: KekWrapsOptions;
+
+  constructor(options: KekWrapsOptions) {
+    this.#options = options;
+  }
+
+  list(instance: string): Promise<readonly WrappedKek[]> {
+    return this.#options.keks.list(instance);
+  }
+
+  /** Makes an instance's first KEK, unless another node is faster; `proven` where another region may seal with it first. */
+  async make(instance: string, proven: boolean): Promise<void> {
+    const { rootOf, keks, clock, ids, region } = this.#options;
+    const root = await rootOf(instance);
+    const id = ids.uuid();
+    const key = ids.randomBytes(kekBytes);
+    try {
+      const wrap = await (proven ? wrapProven : wrapKek)(root, { instance, id, region }, key);
+      const check = kekCheck(key, instance, id);
+      await keks.add(instance, { id, createdMs: clock.wallMs(), check, wraps: [wrap] }, true);
+    } finally {
+      // It comes back through the root of trust, which so proves that it can be opened before it seals anything.
+      key.fill(0);
+    }
+  }
+
+  /** Gives a KEK this region's first wrap; false where it has one. */
+  async adopt(
+    instance: string,
+    kekId: string,
+    fetchPlain: () => Promise<Uint8Array>,
+  ): Promise<boolean> {
+    const kek = (await this.list(instance)).find(({ id }) => id === kekId);
+    if (kek === undefined || wrapOf(kek, this.#options.region) !== undefined) return false;
+    const root = await this.#options.rootOf(instance);
+    return await this.#wrapAnew(root, { instance, kek, old: noBlob }, await fetchPlain());
+  }
+
+  /** A KEK's bytes from this region's wrap; the caller zeroes them after use. */
+  async plaintext(instance: string, kekId: string): Promise<Uint8Array> {
+    return (await this.#unwrapped(instance, kekId)).plaintext;
+  }
+
+  /**
+   * Opens a KEK. Whoever wrote a wrap that is none, in the store or in another region: the KEK that it stood for is wrapped
+   * anew. A wrap of another root of trust stays: a node that was given the wrong one must not take the KEK from all others.
+   */
+  async open(instance: string, id: string, held: Held): Promise<UnwrappedKek> {
+    const { rootOf, region, observe, fetchPlain } = this.#options;
+    try {
+      return await this.#open(instance, id);
+    } catch (broken) {
+      if (!(broken instanceof SealBroken && fetchPlain)) throw broken;
+      const kek = (await this.list(instance)).find((each) => each.id === id);
+      const old = kek && wrapOf(kek, region);
+      if (!(kek && old)) throw broken;
+      const root = await rootOf(instance, old.rootOfTrust);
+      if (old.rootOfTrust !== (await root.describe()).name) throw broken;
+      const plain = held()?.export() ?? (await fetchPlain(instance, id));
+      await this.#wrapAnew(root, { instance, kek, old: old.blob }, plain);
+      const message = `key-encryption key ${id} had a wrap of this region that does not open; it has another one now`;
+      observe({ type: "warning", message, cause: broken });
+      return await this.#open(instance, id);
+    }
+  }
+
+  /**
+   * Brings this region's wrap of a KEK under `target`'s present version, and proves that it opens before the old one is
+   * replaced. The key comes from the root of trust that wrapped it; where an administrator orders it (`anySource`), else
+   * from memory or the other region: that root of trust may be lost.
+   */
+  async rewrap(
+    instance: string,
+    kek: WrappedKek,
+    target: RootOfTrust,
+    from: { readonly held: Held; readonly anySource: boolean },
+  ): Promise<Rewrapped> {
+    const old = wrapOf(kek, this.#options.region);
+    const { name, currentVersion } = await target.describe();
+    if (old?.rootOfTrust === name) {
+      if (old.rootKeyVersion === currentVersion) return "same";
+      return await this.#renew(instance, kek, old, target);
+    }
+    const plain = await this.#plain(instance, kek, old, from);
+    const of = { instance, kek, old: old?.blob ?? noBlob };
+    return (await this.#wrapAnew(target, of, plain)) ? "moved" : "raced";
+  }
+
+  async #renew(
+    instance: string,
+    kek: WrappedKek,
+    old: KekWrap,
+    target: RootOfTrust,
+  ): Promise<Rewrapped> {
+    const { keks } = this.#options;
+    const data = kekData(instance, kek.id);
+    const made = await target.rewrap(old.blob, data);
+    if (made === undefined) return "same";
+    const { plaintext } = await target.unwrap(made.blob, data);
+    try {
+      checkKek(plaintext, instance, kek);
+    } finally {
+      plaintext.fill(0);
+    }
+    const wrap = { ...old, rootKeyVersion: made.version, blob: made.blob };
+    return (await keks.rewrap(instance, kek.id, old.blob, wrap)) ? "rewrapped" : "raced";
+  }
+
+  async #plain(
+    instance: string,
+    kek: WrappedKek,
+    old: KekWrap | undefined,
+    { held, anySource }: { readonly held: Held; readonly anySource: boolean },
+  ): Promise<Uint8Array> {
+    const { rootOf, fetchPlain } = this.#options;
+    let failure: unknown = new KeyRingUnavailable(false, `${kekName(kek.id)} has no wrap here`);
+    if (old !== undefined) {
+      try {
+        const maker = await rootOf(instance, old.rootOfTrust);
+        return await this.#unwrapTold(maker, old, kekData(instance, kek.id)).then(
+          ({ plaintext }) => plaintext,
+        );
+      } catch (error) {
+        failure = error;
+      }
+    }
+    if (!anySource) throw failure;
+    const open = held()?.export();
+    if (open !== undefined) return open;
+    if (fetchPlain === undefined) throw failure;
+    return await fetchPlain(instance, kek.id);
+  }
+
+  /** Gives a KEK this region's wrap in place of `old`, and zeroes its bytes; false where others were faster. */
+  async #wrapAnew(
+    root: RootOfTrust,
+    of: { readonly instance: string; readonly kek: WrappedKek; readonly old: Uint8Array },
+    key: Uint8Array,
+  ): Promise<boolean> {
+    const { keks, region } = this.#options;
+    const { instance, kek, old } = of;
+    try {
+      if (key.length !== kekBytes) throw new SealBroken(`${kekName(kek.id)} has a wrong length`);
+      checkKek(key, instance, kek);
+      const wrap = await wrapProven(root, { instance, id: kek.id, region }, key);
+      return await keks.rewrap(instance, kek.id, old, wrap);
+    } finally {
+      key.fill(0);
+    }
+  }
+
+  async #open(instance: string, id: string): Promise<UnwrappedKek> {
+    const { keks, observe } = this.#options;
+    const { plaintext, rewrapped, wrap, kek, known } = await this.#unwrapped(instance, id);
+    const key = takeKey(plaintext);
+    if (key === undefined) throw new SealBroken(`${kekName(id)} has a wrong length`);
+    checkKek(key, instance, kek);
+    if (rewrapped !== undefined) {
+      const { blob, version: rootKeyVersion } = rewrapped;
+      // The old wrap still opens; the next load tries again.
+      keks
+        .rewrap(instance, id, wrap.blob, { ...wrap, rootKeyVersion, blob })
+        .catch((cause: unknown) =>
+          observe({ type: "warning", message: `${kekName(id)} is not rewrapped`, cause }),
+        );
+    }
+    return { key, madeBy: wrap.rootOfTrust, known };
+  }
+
+  /** What the root of trust makes of this region's wrap. */
+  async #unwrapped(instance: string, id: string) {
+    const { rootOf, region } = this.#options;
+    const known = await this.list(instance);
+    const kek = known.find((each) => each.id === id);
+    if (kek === undefined) throw new UnknownKek(false, `${kekName(id)} is not known`);
+    const wrap = wrapOf(kek, region);
+    if (wrap === undefined) {
+      throw new KeyRingUnavailable(false, `${kekName(id)} is not wrapped for this region`);
+    }
+    const root = await rootOf(instance, wrap.rootOfTrust);
+    const opened = await this.#unwrapTold(root, wrap, kekData(instance, id));
+    return { ...opened, wrap, kek, known };
+  }
+
+  async #unwrapTold(root: RootOfTrust, { blob }: KekWrap, data: Uint8Array) {
+    const { clock, observe } = this.#options;
+    const startedMs = clock.monotonicMs();
+    const told = (ok: boolean): void =>
+      observe({ type: "unwrap", durationMs: clock.monotonicMs() - startedMs, ok });
+    const opened = await root.unwrap(blob, data).catch((error: unknown) => {
+      told(false);
+      throw error;
+    });
+    told(true);
+    return opened;
+  }
+}
+
+function kekName(id: string): string {
+  return `key-encryption key ${id}`;
+}
+
+/** The key of a KEK's bytes, which are zeroed; undefined where they are none. */
+function takeKey(bytes: Uint8Array): KeyObject | undefined {
+  try {
+    return bytes.length === kekBytes ? createSecretKey(bytes) : undefined;
+  } finally {
+    bytes.fill(0);
+  }
+}

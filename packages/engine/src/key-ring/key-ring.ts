@@ -1,0 +1,421 @@
+import type { KeyObject } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  KeyRingUnavailable,
+  KeysShredded,
+  RootOfTrustError,
+  type SealBroken,
+} from "../base/errors.ts";
+import type {
+  KeyRing,
+  RootOfTrust,
+  SealBinding,
+  SealedMaterial,
+  WrappedKek,
+} from "../ports/ports.ts";
+import { awaitedRegions, sealingKek } from "./key-ring-kek.ts";
+import { type OpenKek, OpenKeks } from "./key-ring-open.ts";
+import {
+  failureBehind,
+  type KeyRingStatus,
+  keyRingFault,
+  reasonBehind,
+} from "./key-ring-status.ts";
+import { KekWraps, type KekWrapsOptions, type Rewrapped } from "./key-ring-wraps.ts";
+import { nonceBytes, openMaterial, sealMaterial } from "./seal.ts";
+
+/** What an `InstanceKeyRing` stands on, and for how long it trusts it. */
+export interface KeyRingOptions extends KekWrapsOptions {
+  /** How long an open KEK is used after the root of trust last opened it. Re-opened in the background at half of it. */
+  readonly kekCacheMs: number;
+  /** How long after that last time it is used while the root of trust cannot be reached. */
+  readonly graceMs: number;
+  /** Regions without whose wrap a KEK seals nothing, this one among them; this one alone unless given. */
+  readonly requiredRegions?: () => readonly string[];
+  /** How long a seal waits for their wraps, counted from when one was first missed; 3,000 unless given. */
+  readonly exchangeWaitMs?: number;
+  readonly sleep?: (ms: number) => Promise<void>;
+}
+
+/** A load that failed; until then nobody asks again, which spares a key manager in trouble. */
+interface Failure {
+  readonly untilMs: number;
+  readonly error: KeyRingUnavailable | SealBroken;
+}
+
+/** The KEK that seals for an instance, and the regions that have wrapped it. */
+interface Sealing {
+  readonly id: string;
+  readonly regions: ReadonlySet<string>;
+}
+
+const retryMaxMs = 1_000;
+/** Loads under way beyond which a sweep begins none: what it leaves is opened when it is needed. */
+const sweepLoadsMax = 256;
+const warnAgainMs = 60_000;
+const exchangeWaitDefaultMs = 3_000;
+const exchangePollMs = 50;
+
+/**
+ * Seals and opens material under each instance's KEK. KEKs are made at first need, kept wrapped by the instance's root
+ * of trust, and open in memory for a limited time; a refusal of the root of trust drops them at once.
+ */
+export class InstanceKeyRing implements KeyRing {
+  readonly #options: KeyRingOptions;
+  readonly #wraps: KekWraps;
+  readonly #open: OpenKeks;
+  readonly #sealing = new Map<string, Sealing>();
+  /** Instance → when a wrap of another region was first missed: monotonic. */
+  readonly #missedMs = new Map<string, number>();
+  readonly #loads = new Map<string, Promise<OpenKek>>();
+  /** Instance → by KEK. */
+  readonly #failures = new Map<string, Map<string, Failure>>();
+  readonly #resolutions = new Map<string, Promise<OpenKek>>();
+  readonly #shredded = new Set<string>();
+  readonly #statuses = new Map<string, KeyRingStatus>();
+  /** Instance → when a failure was last warned of: monotonic. */
+  readonly #warnedMs = new Map<string, number>();
+
+  constructor(options: KeyRingOptions) {
+    this.#options = options;
+    this.#wraps = new KekWraps(options);
+    this.#open = new OpenKeks(options);
+  }
+
+  async seal(binding: SealBinding, plaintext: Uint8Array): Promise<SealedMaterial> {
+    const kek = await this.#sealingKek(binding.instance);
+    const key = keyOf(kek);
+    const nonce = this.#options.ids.randomBytes(nonceBytes);
+    return sealMaterial({ id: kek.id, key }, nonce, binding, plaintext);
+  }
+
+  open(binding: SealBinding, sealed: SealedMaterial): Uint8Array | Promise<Uint8Array> {
+    const kek = this.#usable(binding.instance, sealed.kekId);
+    if (kek?.key !== undefined) return openMaterial(kek.key, binding, sealed);
+    return this.#load(binding.instance, sealed.kekId).then((loaded) =>
+      openMaterial(keyOf(loaded), binding, sealed),
+    );
+  }
+
+  /** Forgets the open KEKs of an instance, or all; the next need opens them again. */
+  drop(instance?: string): void {
+    this.#open.drop(instance);
+    if (instance === undefined) this.#failures.clear();
+    else this.#failures.delete(instance);
+  }
+
+  /** Forgets an instance that is deleted, with what was found of its keys. */
+  forget(instance: string): void {
+    this.drop(instance);
+    this.#shredded.delete(instance);
+    for (const found of [this.#statuses, this.#sealing, this.#missedMs, this.#warnedMs]) {
+      found.delete(instance);
+    }
+  }
+
+  /** Forgets the open KEKs of an instance and opens none until `unshred`, whatever its root of trust says. */
+  shred(instance: string): void {
+    if (this.#shredded.has(instance)) return;
+    this.#shredded.add(instance);
+    this.drop(instance);
+    this.#note(instance, { state: "shredded", reason: new KeysShredded().message });
+  }
+
+  /** Lets an instance's KEKs be opened again. */
+  unshred(instance: string): void {
+    if (!this.#shredded.delete(instance)) return;
+    this.drop(instance);
+    this.#statuses.delete(instance);
+  }
+
+  /** Asks the root of trust now for every open KEK of an instance; whoever was refused a moment ago may ask again. */
+  async revalidate(instance: string): Promise<void> {
+    this.#failures.delete(instance);
+    await Promise.all(
+      this.#open.of(instance).map(async ({ id }) => {
+        // An answer to an older question may be out of date.
+        await this.#loads.get(entry(instance, id))?.catch(() => undefined);
+        this.#failures.get(instance)?.delete(id);
+        await this.#load(instance, id).catch(() => undefined);
+      }),
+    );
+  }
+
+  /** What was last found of an instance's keys; undefined where nobody needed any. */
+  statusOf(instance: string): KeyRingStatus | undefined {
+    const status = this.#statuses.get(instance);
+    if (status?.graceUntilMs === undefined || this.#options.clock.wallMs() < status.graceUntilMs) {
+      return status;
+    }
+    return { ...status, state: "closed" };
+  }
+
+  /** The same of every instance. */
+  statuses(): ReadonlyMap<string, KeyRingStatus> {
+    return new Map(
+      [...this.#statuses.keys()].flatMap((instance) => {
+        const status = this.statusOf(instance);
+        return status === undefined ? [] : [[instance, status] as const];
+      }),
+    );
+  }
+
+  /**
+   * Re-opens what is in use, so that a refusal is noticed and a grace begins at a recent answer although nobody asks
+   * for a key; forgets what nobody needed for long. Called a few times within `kekCacheMs`.
+   */
+  sweep(): void {
+    for (const kek of this.#open.all()) {
+      if (this.#open.isIdle(kek)) this.#open.forget(kek);
+      else if (this.#loads.size < sweepLoadsMax) this.#renew(kek);
+    }
+  }
+
+  /**
+   * Wraps another region's KEK under this region's root of trust and opens it once, so that this region may seal and open
+   * with it. `fetchPlain` answers its bytes, which are zeroed. False where the region has its wrap already.
+   */
+  adopt(instance: string, kekId: string, fetchPlain: () => Promise<Uint8Array>): Promise<boolean> {
+    return this.#wraps.adopt(instance, kekId, fetchPlain);
+  }
+
+  /** An instance's KEK for another region, from the root of trust; the caller zeroes it after use. */
+  async plaintextFor(instance: string, kekId: string): Promise<Uint8Array> {
+    try {
+      this.#refuseShredded(instance);
+      const drops = this.#open.dropsOf(instance);
+      const plaintext = await this.#wraps.plaintext(instance, kekId);
+      if (drops === this.#open.dropsOf(instance)) return plaintext;
+      // It was shredded, or deleted, while its root of trust was asked.
+      plaintext.fill(0);
+      this.#refuseShredded(instance);
+      throw dropped();
+    } catch (error) {
+      throw keyRingFault(error);
+    }
+  }
+
+  /** Brings this region's wrap of a KEK under `target`'s present version: see `KekWraps.rewrap`. */
+  rewrap(
+    instance: string,
+    kek: WrappedKek,
+    target: RootOfTrust,
+    anySource: boolean,
+  ): Promise<Rewrapped> {
+    const held = (): KeyObject | undefined => this.#held(instance, kek.id);
+    return this.#wraps.rewrap(instance, kek, target, { held, anySource });
+  }
+
+  async #sealingKek(instance: string): Promise<OpenKek> {
+    const sealing = this.#sealing.get(instance);
+    const whole = sealing && this.#required().every((region) => sealing.regions.has(region));
+    const kek = whole === true ? this.#usable(instance, sealing?.id ?? "") : undefined;
+    return kek ?? singleFlight(this.#resolutions, instance, () => this.#resolve(instance));
+  }
+
+  /** Finds the KEK that seals for an instance, and makes it if it has none. */
+  async #resolve(instance: string): Promise<OpenKek> {
+    try {
+      this.#refuseShredded(instance);
+      let keks = await this.#wraps.list(instance);
+      if (keks.length === 0) {
+        // A region alone opens it before it seals; another region may seal with it before this one opened it.
+        await this.#wraps.make(instance, !this.#isAlone());
+        // Another node may have been first; its KEK is the one that counts.
+        keks = await this.#wraps.list(instance);
+      }
+      return await this.#load(instance, await this.#whole(instance, keks));
+    } catch (error) {
+      const fault = keyRingFault(error);
+      // That a KEK cannot be made is told nowhere else.
+      if (error instanceof RootOfTrustError) this.#noteFailure(instance, fault, undefined);
+      throw fault;
+    }
+  }
+
+  /** The id of a KEK that every region has wrapped; waits for that, for a bounded time. */
+  async #whole(instance: string, known: readonly WrappedKek[]): Promise<string> {
+    const { clock, sleep = delay, exchangeWaitMs = exchangeWaitDefaultMs } = this.#options;
+    for (let list = known; ; list = await this.#wraps.list(instance)) {
+      const id = this.#noteSealing(instance, list);
+      if (id !== undefined) return id;
+      const nowMs = clock.monotonicMs();
+      const missedMs = this.#missedMs.get(instance) ?? nowMs;
+      this.#missedMs.set(instance, missedMs);
+      if (this.#isAlone() || nowMs - missedMs >= exchangeWaitMs) throw this.#awaiting(list);
+      await sleep(exchangePollMs);
+    }
+  }
+
+  /** Notes the KEK that seals; undefined where none is wrapped by every region. */
+  #noteSealing(instance: string, keks: readonly WrappedKek[]): string | undefined {
+    const kek = sealingKek(keks, this.#required());
+    if (kek === undefined) return undefined;
+    const regions = new Set(kek.wraps.map((wrap) => wrap.region));
+    this.#sealing.set(instance, { id: kek.id, regions });
+    this.#missedMs.delete(instance);
+    return kek.id;
+  }
+
+  #required(): readonly string[] {
+    return this.#options.requiredRegions?.() ?? [this.#options.region];
+  }
+
+  #isAlone(): boolean {
+    return this.#required().every((region) => region === this.#options.region);
+  }
+
+  #awaiting(keks: readonly WrappedKek[]): KeyRingUnavailable {
+    const regions = awaitedRegions(keks, this.#required());
+    const message = this.#isAlone()
+      ? "no key-encryption key is wrapped for this region"
+      : `the instance's key-encryption key waits for region ${regions.join(", ")}`;
+    return new KeyRingUnavailable(false, message);
+  }
+
+  #refuseShredded(instance: string): void {
+    if (this.#shredded.has(instance)) throw new KeysShredded();
+  }
+
+  /** The open KEK if it may be used now. */
+  #usable(instance: string, id: string): OpenKek | undefined {
+    const kek = this.#open.get(instance, id);
+    if (kek === undefined) return undefined;
+    kek.usedMs = this.#options.clock.monotonicMs();
+    this.#renew(kek);
+    return this.#open.inTime(kek) ? kek : undefined;
+  }
+
+  #held(instance: string, id: string): KeyObject | undefined {
+    return this.#open.get(instance, id)?.key;
+  }
+
+  /** Re-opens a KEK in the background when half of its time is over. */
+  #renew(kek: OpenKek): void {
+    if (!this.#open.isDue(kek)) return;
+    // Whoever needs the key hears of a failure; here it is only told to the observer, in `#failed`.
+    this.#load(kek.instance, kek.id).catch(() => undefined);
+  }
+
+  async #load(instance: string, id: string): Promise<OpenKek> {
+    this.#refuseShredded(instance);
+    const failure = this.#failures.get(instance)?.get(id);
+    if (failure !== undefined && this.#options.clock.monotonicMs() < failure.untilMs) {
+      throw failure.error;
+    }
+    return singleFlight(this.#loads, entry(instance, id), () => this.#loadNow(instance, id));
+  }
+
+  async #loadNow(instance: string, id: string): Promise<OpenKek> {
+    const drops = this.#open.dropsOf(instance);
+    const askedMs = this.#options.clock.monotonicMs();
+    const open = this.#open.get(instance, id);
+    if (open !== undefined) open.asking = this.#open.inTime(open);
+    try {
+      const held = (): KeyObject | undefined => this.#held(instance, id);
+      const unwrapped = await this.#wraps.open(instance, id, held);
+      if (drops !== this.#open.dropsOf(instance)) throw dropped();
+      this.#noteSealing(instance, unwrapped.known);
+      this.#failures.get(instance)?.delete(id);
+      this.#note(instance, { state: "open", reason: "" });
+      return this.#open.remember({ instance, id }, unwrapped, askedMs);
+    } catch (error) {
+      return this.#failed(instance, id, error, drops);
+    } finally {
+      if (open !== undefined) open.asking = false;
+    }
+  }
+
+  /**
+   * A refusal drops every KEK of the instance that the same root of trust has wrapped; where the root of trust cannot be
+   * reached, one in grace goes on.
+   */
+  #failed(instance: string, id: string, cause: unknown, drops: number): OpenKek {
+    const { clock, kekCacheMs } = this.#options;
+    const error = keyRingFault(cause);
+    if (drops !== this.#open.dropsOf(instance)) throw error;
+    const nowMs = clock.monotonicMs();
+    const failures = this.#failures.get(instance) ?? new Map<string, Failure>();
+    this.#failures.set(instance, failures);
+    failures.set(id, { untilMs: nowMs + Math.min(kekCacheMs / 2, retryMaxMs), error });
+    const kek = this.#open.get(instance, id);
+    const refused = error instanceof KeyRingUnavailable && error.refused;
+    if (kek !== undefined) kek.unreachable = error instanceof KeyRingUnavailable && !refused;
+    const goesOn = kek?.unreachable === true && this.#open.inTime(kek);
+    if (refused) this.#dropWith(instance, kek);
+    if (kek !== undefined && !goesOn) this.#open.forget(kek);
+    this.#noteFailure(instance, error, goesOn ? kek : undefined);
+    if (goesOn) return kek;
+    throw error;
+  }
+
+  /** A refusal of one KEK: those under the same root key go with it; where that is not known, all are asked for. */
+  #dropWith(instance: string, refused: OpenKek | undefined): void {
+    for (const kek of this.#open.of(instance)) {
+      if (refused === undefined) this.#load(instance, kek.id).catch(() => undefined);
+      else if (kek.madeBy === refused.madeBy) this.#open.forget(kek);
+    }
+  }
+
+  #noteFailure(
+    instance: string,
+    error: KeyRingUnavailable | SealBroken,
+    kek: OpenKek | undefined,
+  ): void {
+    const { clock, graceMs, observe } = this.#options;
+    const failure = failureBehind(error);
+    const leftMs = kek && graceMs - this.#open.ageMs(kek);
+    const changed = this.#note(instance, {
+      state: kek === undefined ? "closed" : "grace",
+      reason: reasonBehind(error),
+      ...(failure && { failure }),
+      ...(leftMs !== undefined && { graceUntilMs: clock.wallMs() + leftMs }),
+    });
+    const nowMs = clock.monotonicMs();
+    const warnedMs = this.#warnedMs.get(instance) ?? Number.NEGATIVE_INFINITY;
+    if (!changed && nowMs - warnedMs < warnAgainMs) return;
+    this.#warnedMs.set(instance, nowMs);
+    const effect = kek === undefined ? "they are closed" : "they stay open for a limited time";
+    const message = `keys of instance ${instance}: ${error.message}; ${effect}`;
+    observe({ type: "warning", message, cause: error.cause ?? error });
+  }
+
+  /** Notes what an instance's keys can be used for; whether that is news. */
+  #note(instance: string, status: Omit<KeyRingStatus, "sinceMs">): boolean {
+    const known = this.#statuses.get(instance);
+    const same = known?.state === status.state && known.failure === status.failure;
+    const sinceMs = same ? known.sinceMs : this.#options.clock.wallMs();
+    this.#statuses.set(instance, { ...status, sinceMs });
+    if (same) return false;
+    const { state, reason, failure = "none" } = status;
+    this.#options.observe({ type: "instanceKeys", instance, state, failure, reason });
+    return true;
+  }
+}
+
+function entry(instance: string, id: string): string {
+  return `${id} ${instance}`;
+}
+
+/** The key of a KEK that was just loaded; it may have been dropped before its user got to run. */
+function keyOf(kek: OpenKek): KeyObject {
+  if (kek.key !== undefined) return kek.key;
+  throw dropped();
+}
+
+function dropped(): KeyRingUnavailable {
+  return new KeyRingUnavailable(false, "the instance's keys were dropped meanwhile");
+}
+
+/** Runs `body` unless it runs already for this key; then its answer is shared. */
+function singleFlight<Answer>(
+  flights: Map<string, Promise<Answer>>,
+  key: string,
+  body: () => Promise<Answer>,
+): Promise<Answer> {
+  const running = flights.get(key);
+  if (running !== undefined) return running;
+  const flight = body().finally(() => flights.delete(key));
+  flights.set(key, flight);
+  return flight;
+}

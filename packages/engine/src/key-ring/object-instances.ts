@@ -1,0 +1,65 @@
+import { StoreUnavailable } from "../base/errors.ts";
+import type {
+  InstanceStatus,
+  InstanceStatuses,
+  InstanceStore,
+  ObjectStore,
+} from "../ports/ports.ts";
+import { systemInstance } from "../system/partition.ts";
+import {
+  instanceRecord,
+  readInstanceRecord,
+  systemIdentifier,
+  systemTypes,
+  withInstanceName,
+} from "../system/system-record.ts";
+import { contended, nowOf, refused, type SystemWriter } from "./object-kek-store.ts";
+
+const triesMax = 8;
+
+/** Instances: named in system records, which travel between regions; the status lies in the region's own store. */
+export class ObjectInstances implements InstanceStore {
+  readonly #store: ObjectStore;
+  readonly #statuses: InstanceStatuses;
+  readonly #writer: SystemWriter;
+
+  constructor(store: ObjectStore, statuses: InstanceStatuses, writer: SystemWriter) {
+    this.#store = store;
+    this.#statuses = statuses;
+    this.#writer = writer;
+  }
+
+  /** See `InstanceStore.ensure`. A store that only reads answers for an instance that is known already. */
+  async ensure(instance: string, name: string): Promise<InstanceStatus> {
+    if (instance === systemInstance) throw new RangeError(`${instance} is no instance`);
+    try {
+      // The name first: one without a status is finished by whoever ensures the instance next.
+      await this.#name(instance, name);
+      return await this.#statuses.install(instance);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+      const known = await this.#statuses.status(instance).catch(() => undefined);
+      if (known === undefined) throw error;
+      return known;
+    }
+  }
+
+  async #name(instance: string, name: string): Promise<void> {
+    const id = systemIdentifier(systemTypes.Instance, instance);
+    // Made without looking: where another region cannot be asked, "not there" cannot be told.
+    const after = instanceRecord({ instance, name }, nowOf(this.#writer));
+    const made = await this.#store.commit(systemInstance, [{ kind: "create", after }], []);
+    if (made.kind === "committed") return;
+    if (made.kind !== "conflict") throw refused(made);
+    for (let tries = 0; tries < triesMax; tries += 1) {
+      const [before] = await this.#store.read(systemInstance, [id]);
+      if (before === undefined || readInstanceRecord(before.object)?.name === name) return;
+      const renamed = withInstanceName(before.object, name, nowOf(this.#writer));
+      const changes = [{ kind: "update", before, after: renamed }] as const;
+      const outcome = await this.#store.commit(systemInstance, changes, []);
+      if (outcome.kind === "committed") return;
+      if (outcome.kind !== "conflict") throw refused(outcome);
+    }
+    throw contended();
+  }
+}

@@ -1,0 +1,120 @@
+import { StoreUnavailable } from "../base/errors.ts";
+import type { FindQuery } from "../ports/find.ts";
+import type {
+  Clock,
+  CommitOutcome,
+  KekStore,
+  KekWrap,
+  ObjectStore,
+  WrappedKek,
+} from "../ports/ports.ts";
+import type { Now } from "../record/registers.ts";
+import { systemInstance } from "../system/partition.ts";
+import {
+  hasErasedWraps,
+  type KekEntry,
+  kekRecord,
+  kekTerm,
+  readKekRecord,
+  withKekWrap,
+} from "../system/system-record.ts";
+
+/** Who writes system records, and by which clock. */
+export interface SystemWriter {
+  readonly clock: Clock;
+  readonly region: string;
+}
+
+const pageMax = 256;
+const triesMax = 8;
+/** KEKs of a store at most: another region that goes bad must not fill this one's memory with more. */
+const keksMax = 10_000;
+
+/** Wrapped KEKs as system records of any object store, so that they travel between regions as objects do. */
+export class ObjectKekStore implements KekStore {
+  readonly #store: ObjectStore;
+  readonly #writer: SystemWriter;
+
+  constructor(store: ObjectStore, writer: SystemWriter) {
+    this.#store = store;
+    this.#writer = writer;
+  }
+
+  /** See `KekStore.list`; oldest first. */
+  async list(instance: string): Promise<readonly WrappedKek[]> {
+    const found = await this.#find(kekTerm(instance));
+    // Instances may share a term.
+    return found.filter((entry) => entry.instance === instance).map(({ kek }) => kek);
+  }
+
+  /** The KEKs of all instances, oldest first. */
+  all(): Promise<readonly KekEntry[]> {
+    return this.#find(undefined);
+  }
+
+  /** See `KekStore.add`. */
+  async add(instance: string, kek: WrappedKek, onlyIfNone: boolean): Promise<boolean> {
+    if (onlyIfNone && (await this.list(instance)).length > 0) return false;
+    const after = kekRecord({ instance, kek }, onlyIfNone, nowOf(this.#writer));
+    const outcome = await this.#store.commit(systemInstance, [{ kind: "create", after }], []);
+    if (outcome.kind === "committed") return true;
+    if (outcome.kind === "nameTaken" || outcome.kind === "conflict") return false;
+    throw refused(outcome);
+  }
+
+  /** See `KekStore.rewrap`. */
+  async rewrap(
+    instance: string,
+    kekId: string,
+    expected: Uint8Array,
+    replacement: KekWrap,
+  ): Promise<boolean> {
+    for (let tries = 0; tries < triesMax; tries += 1) {
+      const [before] = await this.#store.read(systemInstance, [kekId]);
+      const entry = before && readKekRecord(before.object);
+      if (before === undefined || entry?.instance !== instance) return false;
+      // Whoever had its bytes when it was erased brings it back no more.
+      if (hasErasedWraps(before.object)) return false;
+      const old = entry.kek.wraps.find(({ region }) => region === replacement.region);
+      if (Buffer.compare(old?.blob ?? new Uint8Array(), expected) !== 0) return false;
+      const after = withKekWrap(before.object, replacement, nowOf(this.#writer));
+      const changes = [{ kind: "update", before, after }] as const;
+      const outcome = await this.#store.commit(systemInstance, changes, []);
+      if (outcome.kind === "committed") return true;
+      if (outcome.kind !== "conflict") throw refused(outcome);
+    }
+    throw contended();
+  }
+
+  async #find(term: string | undefined): Promise<readonly KekEntry[]> {
+    const found: KekEntry[] = [];
+    const query = { live: true, destroyed: false, limit: pageMax, ...(term && { term }) };
+    for (let page: FindQuery | undefined = query; page !== undefined; ) {
+      const { objects, next } = await this.#store.find(systemInstance, page);
+      found.push(...objects.flatMap(({ object }) => readKekRecord(object) ?? []));
+      if (found.length > keksMax) {
+        throw new StoreUnavailable("corrupt", `the store holds more than ${keksMax} KEKs`);
+      }
+      page = next === undefined ? undefined : { ...query, after: next };
+    }
+    return found.toSorted(
+      ({ kek: a }, { kek: b }) => a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1),
+    );
+  }
+}
+
+/** What a write of system records takes as its stamp. */
+export function nowOf({ clock, region }: SystemWriter): Now {
+  return { us: Math.floor(clock.wallMs() * 1_000), region };
+}
+
+/** Why a system record was not written. */
+export function refused(outcome: CommitOutcome): StoreUnavailable {
+  const failure = outcome.kind === "reserved" ? "reserved" : "corrupt";
+  return new StoreUnavailable(failure, `a system record was refused: ${outcome.kind}`);
+}
+
+/** Others changed a system record at every try. */
+export function contended(): StoreUnavailable {
+  return new StoreUnavailable("timeout", "a system record was changed by others at every try");
+}

@@ -1,0 +1,185 @@
+import {
+  attributeByTag,
+  attributes,
+  attributeValue,
+  type IdentifierReference,
+  KmipError,
+  type Request,
+  referenceOf,
+  tags,
+  type Version,
+} from "@holdfast/kmip";
+import { type Item, ItemType } from "@holdfast/ttlv";
+import { attributeValues, vendorAttributes } from "../attributes/attribute-view.ts";
+import { isDigest } from "../material/object-digest.ts";
+import type { ManagedObject } from "../record/record.ts";
+import { termFor } from "../system/index-terms.ts";
+import { dateMatches, noDate, valueMatches } from "./locate-match.ts";
+
+/** What Locate looks for. */
+export interface LocateFilter {
+  /** Objects of which storage: those that are online, those that were destroyed. None is archived yet. */
+  readonly live: boolean;
+  readonly destroyed: boolean;
+  /** An identifier that every match has, so that nothing else need be looked at; null when nothing can match. */
+  readonly uniqueIdentifier: string | null | undefined;
+  /** Index terms that every match has, those first that few objects share. */
+  readonly terms: readonly string[];
+  /** Whether an object is one of those, its Digest left aside. */
+  readonly matches: (object: ManagedObject) => boolean;
+  /** Whether its Digest is one that is wanted; undefined where none is. The object must come `withDigests`. */
+  readonly digestMatches: ((object: ManagedObject) => boolean) | undefined;
+}
+
+/** What a filter is read with. */
+interface FilterFor {
+  readonly version: Version;
+  /** The identifier that a reference stands for; throws when it stands for none. */
+  readonly resolve: (reference: IdentifierReference) => string;
+}
+
+type Test = (object: ManagedObject) => boolean;
+
+/** Storage Status Mask (KMIP 2.1, 12.3). */
+const storage = { online: 0x01, destroyed: 0x04 } as const;
+
+/** Each is compared with every attribute of every object on the way. */
+const criteriaMax = 64;
+
+/** Reads the criteria of a Locate request (KMIP 2.1, 6.1.28); refuses those that cannot be looked for. */
+export function locateFilter(request: Request<"Locate">, target: FilterFor): LocateFilter {
+  const criteria = request.attributes ?? [];
+  if (criteria.length > criteriaMax) {
+    throw new KmipError("serverLimitExceeded", `a search has at most ${criteriaMax} attributes`);
+  }
+  const mask = request.storageStatusMask ?? storage.online;
+  const live = (mask & storage.online) !== 0;
+  const destroyed = (mask & storage.destroyed) !== 0;
+  const wanted: Item[] = [];
+  const dates = new Map<number, bigint[]>();
+  let possible = true;
+  // An Attribute Index says nothing here (KMIP 1.4, 4.9).
+  for (const { item } of criteria) {
+    const resolved = withIdentifier(checked(item, target.version), target);
+    if (resolved === undefined) possible = false;
+    else if (resolved.type !== ItemType.DateTime) wanted.push(resolved);
+    else dates.set(resolved.tag, [...(dates.get(resolved.tag) ?? []), resolved.value]);
+  }
+  const tests: readonly Test[] = [
+    ({ facts }) => (facts.destroyed === undefined ? live : destroyed),
+    ...memberTests(request, wanted),
+    ...wanted.filter((item) => !isDigest(item)).map((item) => valueTest(item, target.version)),
+    ...[...dates].map(([tag, given]) => dateTest(tag, given, target.version)),
+  ];
+  const digestTests = wanted.filter(isDigest).map((item) => valueTest(item, target.version));
+  return {
+    live,
+    destroyed,
+    uniqueIdentifier: possible ? identifierIn(wanted) : null,
+    terms: termsOf(wanted),
+    matches: (object) => tests.every((test) => test(object)),
+    digestMatches:
+      digestTests.length === 0 ? undefined : (object) => digestTests.every((test) => test(object)),
+  };
+}
+
+/** Attributes that the server alone sets, and never does yet. */
+const neverSet: ReadonlySet<number> = new Set([
+  attributes.ArchiveDate.tag,
+  attributes.RotateDate.tag,
+  attributes.RotateGeneration.tag,
+  attributes.RotateLatest.tag,
+]);
+
+function checked(item: Item, version: Version): Item {
+  const row = attributeByTag(item.tag);
+  if (row === undefined || neverSet.has(item.tag)) {
+    const name = row?.name ?? "an attribute";
+    throw new KmipError("unsupportedAttribute", `${name} is not kept in KMIP ${version}`);
+  }
+  return item;
+}
+
+function isVendor({ tag }: Item): boolean {
+  return tag === attributes.VendorAttribute.tag;
+}
+
+/** Fresh members of a group (KMIP 2.1, 11.38); which one is the default is chosen among all that match. */
+function memberTests(
+  { objectGroupMember }: Request<"Locate">,
+  wanted: readonly Item[],
+): readonly Test[] {
+  switch (objectGroupMember) {
+    case undefined:
+      return [];
+    case "GroupMemberFresh":
+      return [({ facts }) => facts.served === undefined];
+    case "GroupMemberDefault":
+      if (wanted.some(({ tag }) => tag === attributes.ObjectGroup.tag)) return [];
+      throw new KmipError("invalidField", "a default member needs an Object Group");
+    default:
+      throw new KmipError("invalidField", "the Object Group Member is not known");
+  }
+}
+
+function valueTest(wanted: Item, version: Version): Test {
+  if (isVendor(wanted)) {
+    return (object) =>
+      vendorAttributes(object, version).some(({ item }) => valueMatches(wanted, item));
+  }
+  const reference = referenceOf(wanted);
+  return (object) =>
+    attributeValues(object, reference, version).some(({ item }) => valueMatches(wanted, item));
+}
+
+/** One date is met exactly, two are the limits of a range. */
+function dateTest(tag: number, given: readonly bigint[], version: Version): Test {
+  if (given.length > 2) {
+    const name = attributeByTag(tag)?.name ?? "a date";
+    throw new KmipError("invalidField", `${name} is given more than twice`);
+  }
+  const [first = noDate, second = first] = given;
+  const [least, most] = first <= second ? [first, second] : [second, first];
+  const reference = { tag, key: "" };
+  return (object) => dateMatches(least, most, attributeValues(object, reference, version)[0]?.item);
+}
+
+/** The item with the identifier that it refers to; undefined when that is none. */
+function withIdentifier(item: Item, { resolve }: FilterFor): Item | undefined {
+  const text = (part: Item): Item => {
+    if (part.type === ItemType.TextString) return part;
+    const value = resolve(attributeValue("UniqueIdentifier", part));
+    return { tag: part.tag, type: ItemType.TextString, value };
+  };
+  try {
+    if (item.tag === attributes.UniqueIdentifier.tag) return text(item);
+    if (item.tag !== attributes.Link.tag || item.type !== ItemType.Structure) return item;
+    const { tag } = tags.LinkedObjectIdentifier;
+    return { ...item, value: item.value.map((part) => (part.tag === tag ? text(part) : part)) };
+  } catch (error) {
+    if (error instanceof KmipError && error.fault === "objectNotFound") return undefined;
+    throw error;
+  }
+}
+
+function identifierIn(wanted: readonly Item[]): string | undefined {
+  const { tag } = attributes.UniqueIdentifier;
+  const item = wanted.find((candidate) => candidate.tag === tag);
+  return item?.type === ItemType.TextString ? item.value : undefined;
+}
+
+/** The fewer objects share a value of the attribute, the earlier. */
+const narrowing: readonly number[] = [
+  attributes.Name.tag,
+  attributes.AlternativeName.tag,
+  attributes.ApplicationSpecificInformation.tag,
+  attributes.VendorAttribute.tag,
+  attributes.ObjectGroup.tag,
+];
+
+function termsOf(wanted: readonly Item[]): readonly string[] {
+  const terms = narrowing.flatMap((tag) =>
+    wanted.filter((item) => item.tag === tag).flatMap((item) => termFor(item) ?? []),
+  );
+  return [...new Set(terms)];
+}

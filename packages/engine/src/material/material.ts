@@ -1,0 +1,32 @@
+import { KmipError } from "@holdfast/kmip";
+import { decode, encode, type Item } from "@holdfast/ttlv";
+import type { KeyRing, SealBinding, SealedMaterial } from "../ports/ports.ts";
+import type { ManagedObject } from "../record/record.ts";
+import { storedLimits } from "../record/record-codec.ts";
+
+/** Seals a managed object's structure, as it was registered or made. */
+export function sealObject(
+  keyRing: KeyRing,
+  binding: SealBinding,
+  object: Item,
+): Promise<SealedMaterial> {
+  return keyRing.seal(binding, encode(object));
+}
+
+/** The managed object's structure in clear; at once when the instance's key is in memory. */
+export function openObject(
+  keyRing: Pick<KeyRing, "open">,
+  object: ManagedObject,
+): Item | Promise<Item> {
+  const { material, instance, uniqueIdentifier, objectType } = object;
+  if (object.facts.destroyed !== undefined) {
+    throw new KmipError("objectDestroyed", "the object was destroyed");
+  }
+  if (material === undefined) {
+    throw new KmipError("keyValueNotPresent", "the key was registered without its value");
+  }
+  const opened = keyRing.open({ instance, uniqueIdentifier, objectType }, material);
+  return opened instanceof Promise
+    ? opened.then((bytes) => decode(bytes, storedLimits))
+    : decode(opened, storedLimits);
+}

@@ -1,0 +1,103 @@
+import type { IdentifierReference, ImplementedOperation, Version } from "@holdfast/kmip";
+import type { ManagedObject } from "../record/record.ts";
+import type { Writer } from "../record/registers.ts";
+import type { FindPage, FindQuery } from "./find.ts";
+import type { ClockDoubt, Ids, KeyRing, StoredObject } from "./ports.ts";
+
+/** What an operator may set about the engine's answers. */
+export interface EngineSettings {
+  /** True makes Interop available, for conformance runs only (KMIP 2.1, 6.1.26). */
+  readonly interop: boolean;
+  readonly auditReads: "batched" | "strict";
+  /** Query's Vendor Identification. */
+  readonly vendorIdentification: string;
+  /** Query's Server Version. */
+  readonly serverVersion: string;
+  /** True when the listener offers the cipher suites that the KMIP profiles demand, so that Query may name them. */
+  readonly profileSuites: boolean;
+  readonly batchItemsMax: number;
+  readonly responseBytesMax: number;
+  /** Objects that one Locate looks at, at most; no bound when absent. */
+  readonly locateWalkMax?: number;
+}
+
+/** The ID Placeholder of a batch (KMIP 2.1, 6.1): one identifier that later items may omit. */
+export interface Placeholder {
+  readonly value: string | undefined;
+  set(uniqueIdentifier: string | undefined): void;
+}
+
+/**
+ * A pure decision over an object as it stands now. Returning the object that it was given means "unchanged": nothing
+ * is written. It may be called again with a newer object, and throws a `KmipError` to refuse.
+ */
+export type Decision = (object: ManagedObject) => ManagedObject;
+
+/** How a change is made. */
+export interface ChangeOptions {
+  /** Lifecycle transitions hold the object's lock; attribute changes rely on compare-and-set alone. */
+  readonly locked?: boolean;
+}
+
+/**
+ * The objects of the client's instance as this batch sees them. In a batch with the Undo option changes are staged on
+ * an overlay, reads see them, and one commit at the end makes them; in every other batch each change is durable when
+ * its promise resolves. Planned dates that have passed are written as facts before an object is handed out.
+ */
+export interface Objects {
+  /** The identifier that a request's reference stands for; the ID Placeholder when it is absent. Throws when empty. */
+  resolve(reference: IdentifierReference | undefined): string;
+  /**
+   * Reads one object; `objectNotFound` when the instance has none. Destroyed objects are handed out too: look at
+   * `facts.destroyed`.
+   */
+  load(reference: IdentifierReference | undefined): Promise<StoredObject>;
+  /** Stores a new object with its audit event. Throws `nonUniqueName` when a Name is taken. */
+  create(object: ManagedObject): Promise<void>;
+  /**
+   * Read, decide, compare-and-set by tag, again where another writer was faster (bounded). Answers the object as it
+   * then stands. A Name that another object holds throws `nonUniqueName`.
+   */
+  change(
+    reference: IdentifierReference | undefined,
+    decide: Decision,
+    options?: ChangeOptions,
+  ): Promise<ManagedObject>;
+  /**
+   * Another copy of an object whose sealed parts do not open, of which `opens` holds; undefined where there is none, or
+   * none can be asked for.
+   */
+  heal(
+    broken: StoredObject,
+    opens: (object: ManagedObject) => Promise<boolean>,
+  ): Promise<StoredObject | undefined>;
+  /** Notes that an object was served; never fails and never delays an answer by a barrier. */
+  markServed(stored: StoredObject): Promise<void>;
+  /** A page of objects, newest first, staged changes included. The caller filters what comes back. */
+  find(query: FindQuery): Promise<FindPage>;
+}
+
+/** What a handler gets besides the request's payload: one context an item of the batch. */
+export interface OperationContext {
+  readonly operation: ImplementedOperation;
+  readonly version: Version;
+  readonly instance: string;
+  readonly region: string;
+  /** This process, as it names the values that it adds. */
+  readonly writer: Writer;
+  /** Fingerprint of the client's certificate. */
+  readonly fingerprint: string;
+  /** Seconds since the epoch, fixed for the item. */
+  readonly nowSeconds: number;
+  /** Why `nowSeconds` may not decide that a date has come. */
+  readonly doubt: ClockDoubt | undefined;
+  /** Microseconds since the epoch, fixed for the item: the clock of register stamps. */
+  readonly nowUs: number;
+  readonly settings: EngineSettings;
+  readonly ids: Ids;
+  readonly keyRing: KeyRing;
+  readonly objects: Objects;
+  readonly placeholder: Placeholder;
+  /** Adds to the item's audit event; never key material. */
+  readonly note: (detail: Readonly<Record<string, string | number>>) => void;
+}

@@ -1,0 +1,152 @@
+import { StoreUnavailable } from "../base/errors.ts";
+import type { ClockDoubt } from "../ports/ports.ts";
+import type { Fact, Facts, ManagedObject, Revocation } from "./record.ts";
+
+/** State values (KMIP 2.1, 11.55). */
+export const stateValues = {
+  PreActive: 1,
+  Active: 2,
+  Deactivated: 3,
+  Compromised: 4,
+  Destroyed: 5,
+  DestroyedCompromised: 6,
+} as const;
+
+/** A managed object's State (KMIP 2.1, 4.57). */
+export type State = keyof typeof stateValues;
+
+/** What makes a state change: an operation, or a date that has come. */
+export type LifecycleEvent = "activate" | "deactivate" | "compromise" | "destroy";
+
+/**
+ * The permitted transitions (KMIP 2.1, 4.57). An empty cell is refused. Activating an Active object changes nothing
+ * and is no error, since two hosts may race to activate a key.
+ */
+const transitions: Readonly<Record<State, Readonly<Partial<Record<LifecycleEvent, State>>>>> = {
+  PreActive: { activate: "Active", compromise: "Compromised", destroy: "Destroyed" },
+  Active: { activate: "Active", deactivate: "Deactivated", compromise: "Compromised" },
+  Deactivated: { compromise: "Compromised", destroy: "Destroyed" },
+  Compromised: { destroy: "DestroyedCompromised" },
+  Destroyed: { compromise: "DestroyedCompromised" },
+  DestroyedCompromised: {},
+};
+
+/** The fact that an event leaves. */
+const factOf = {
+  activate: "activated",
+  deactivate: "deactivated",
+  compromise: "compromised",
+  destroy: "destroyed",
+} as const;
+
+/** The State that facts amount to, whatever their order. */
+export function stateOf(facts: Facts): State {
+  if (facts.destroyed !== undefined) {
+    return facts.compromised === undefined ? "Destroyed" : "DestroyedCompromised";
+  }
+  if (facts.compromised !== undefined) return "Compromised";
+  if (facts.deactivated !== undefined) return "Deactivated";
+  return facts.activated === undefined ? "PreActive" : "Active";
+}
+
+/** The facts that an object in a state has at least. */
+const factsIn: Readonly<Record<State, readonly (keyof Facts)[]>> = {
+  PreActive: [],
+  Active: ["activated"],
+  Deactivated: ["deactivated"],
+  Compromised: ["compromised"],
+  Destroyed: ["destroyed"],
+  DestroyedCompromised: ["destroyed", "compromised"],
+};
+
+/** Rejects, with `StoreUnavailable("corrupt")`, a copy in the place of a damaged record that was last in this state. */
+export function requireState({ facts, uniqueIdentifier }: ManagedObject, last: State): void {
+  if (factsIn[last].every((fact) => facts[fact] !== undefined)) return;
+  throw new StoreUnavailable(
+    "corrupt",
+    `record ${uniqueIdentifier} does not decode and was last ${last}; the copy that is offered is ${stateOf(facts)}, so it is not taken`,
+  );
+}
+
+/** What became of an event; `state` is the one that the object is in afterwards. */
+export type Transition =
+  | { readonly kind: "changed"; readonly state: State; readonly facts: Facts }
+  | { readonly kind: "already"; readonly state: State }
+  | { readonly kind: "refused"; readonly state: State };
+
+/** Applies an event to an object's facts; `fact` says when, where and, for a revocation, why. */
+export function transition(
+  facts: Facts,
+  event: LifecycleEvent,
+  fact: Fact | Revocation,
+): Transition {
+  const state = stateOf(facts);
+  const next = transitions[state][event];
+  if (next === undefined) return { kind: "refused", state };
+  if (next === state) return { kind: "already", state };
+  return { kind: "changed", state: next, facts: { ...facts, [factOf[event]]: fact } };
+}
+
+/** Revocation Reason Code values that compromise an object (KMIP 2.1, 11.48). */
+export const compromiseReasons = { KeyCompromise: 2, CaCompromise: 3 } as const;
+
+/** What a Revoke with this Revocation Reason Code does (KMIP 2.1, 6.1.44). */
+export function revokeEvent(reasonCode: number): "compromise" | "deactivate" {
+  const { KeyCompromise, CaCompromise } = compromiseReasons;
+  return reasonCode === KeyCompromise || reasonCode === CaCompromise ? "compromise" : "deactivate";
+}
+
+/** Dates that are attributes of an object, in seconds (KMIP 2.1, 4.1, 4.18, 4.40, 4.41). */
+export interface PlannedDates {
+  readonly activation?: number;
+  readonly processStart?: number;
+  readonly protectStop?: number;
+  readonly deactivation?: number;
+}
+
+/**
+ * The facts that dates have made true by `nowSeconds`, dated as planned; the same object where there is nothing new.
+ * An object that its dates took through Active to Deactivated gets both facts at once.
+ */
+export function due(
+  facts: Facts,
+  planned: PlannedDates,
+  nowSeconds: number,
+  region: string,
+): Facts {
+  const dated = [
+    ["activate", planned.activation],
+    ["deactivate", planned.deactivation],
+  ] as const;
+  let result = facts;
+  for (const [event, time] of dated) {
+    if (time === undefined || time > nowSeconds) continue;
+    const change = transition(result, event, { time, region });
+    if (change.kind === "changed") result = change.facts;
+  }
+  return result;
+}
+
+/** The time by which dates are decided, and whether it may decide them. */
+export interface DatedNow {
+  /** Seconds since the epoch. */
+  readonly nowSeconds: number;
+  readonly doubt: ClockDoubt | undefined;
+}
+
+/** What `due` answers. While clocks disagree, a date that has come by another clock than this node's throws `clockDoubt`. */
+export function dueSurely(
+  facts: Facts,
+  planned: PlannedDates,
+  { nowSeconds, doubt }: DatedNow,
+  region: string,
+): Facts {
+  const result = due(facts, planned, doubt?.latestSeconds ?? nowSeconds, region);
+  if (doubt === undefined || result === facts) return result;
+  throw new StoreUnavailable("clockDoubt", doubt.reason);
+}
+
+/** Whether a date has come, after which it may not be changed (KMIP 2.1, 4.40). */
+export function hasPassed(date: number | undefined, nowSeconds: number): boolean {
+  return date !== undefined && date <= nowSeconds;
+}

@@ -1,0 +1,256 @@
+import { hash } from "node:crypto";
+import {
+  byteString,
+  dateTime,
+  decode,
+  encode,
+  enumeration,
+  type Item,
+  ItemType,
+  integer,
+  type Limits,
+  structure,
+  textString,
+} from "@holdfast/ttlv";
+import { StoreUnavailable } from "../base/errors.ts";
+import { uuidText } from "../base/uuid.ts";
+import type { SealedMaterial } from "../ports/ports.ts";
+import type { Fact, Facts, ManagedObject, Revocation, Tag } from "./record.ts";
+import {
+  ItemReader,
+  identifierItem,
+  identifierOf,
+  pairItem,
+  pairOf,
+  RecordError,
+  safe,
+  typed,
+  UnknownFormat,
+  uuidBytes,
+} from "./record-items.ts";
+import { recordTags as tags } from "./record-tags.ts";
+import { registerItems, registersOf } from "./register-codec.ts";
+
+/** The format that `encodeRecord` writes; the first field of every record. */
+export const recordFormat = 1;
+
+const regionsMax = 256;
+const nonceBytes = 12;
+/**
+ * What was stored must be read again whatever the limits of requests are now. A record nests a request's values four
+ * deeper, and gathers those of several requests, the largest of which has 64 MiB.
+ */
+export const storedLimits: Limits = { depthMax: 64, bytesMax: 1 << 28, itemsMax: 1_000_000 };
+
+type RegionNumber = (region: string) => number;
+type RegionName = (region: number) => string;
+
+/**
+ * The canonical record: TTLV, the same bytes for the same object whatever the order of its
+ * registers. It holds nothing local to a store.
+ */
+export function encodeRecord(object: ManagedObject): Uint8Array {
+  const regions = regionsOf(object);
+  const numbers = new Map(regions.map((region, index) => [region, index]));
+  const numberOf: RegionNumber = (region) => numbers.get(region) ?? 0;
+  const { material } = object;
+  const record = structure(tags.Record, [
+    integer(tags.Format, recordFormat),
+    identifierItem(tags.UniqueIdentifier, object.uniqueIdentifier),
+    identifierItem(tags.Instance, object.instance),
+    enumeration(tags.ObjectType, object.objectType),
+    ...regions.map((region) => textString(tags.Region, region)),
+    structure(tags.Fixed, object.fixed),
+    ...(material === undefined ? [] : [materialItem(material)]),
+    ...factItems(object.facts, numberOf),
+    dateTime(tags.LastChange, BigInt(object.lastChange)),
+    structure(tags.Registers, registerItems(object.registers, numberOf)),
+  ]);
+  return encode(record, Buffer.allocUnsafe);
+}
+
+/**
+ * The object of a record. A whole record of another format, or with more fields, is `StoreUnavailable("unknownFormat")`;
+ * whatever else is not exactly a record is `StoreUnavailable("corrupt")`.
+ */
+export function decodeRecord(bytes: Uint8Array): ManagedObject {
+  try {
+    return readRecord(decode(bytes, storedLimits));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unknown";
+    if (cause instanceof UnknownFormat) {
+      const message = `a stored record needs another release than this node's: ${why}`;
+      throw new StoreUnavailable("unknownFormat", message, { cause });
+    }
+    throw new StoreUnavailable("corrupt", `a stored record does not decode: ${why}`, { cause });
+  }
+}
+
+/** The identifier in a record of any format that names it as this one does; undefined where it cannot be found. */
+export function identifierIn(bytes: Uint8Array): string | undefined {
+  try {
+    const root = decode(bytes, storedLimits);
+    const items = root.type === ItemType.Structure ? root.value : [];
+    const found = items.find(({ tag }) => tag === tags.UniqueIdentifier);
+    return found && identifierOf(found);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The version of a record: the first 16 bytes of SHA-256 in hex. */
+export function tagOf(recordBytes: Uint8Array): Tag {
+  return hash("sha256", recordBytes, "hex").slice(0, 32);
+}
+
+/** Every region that something in the object names by number, in order. */
+function regionsOf(object: ManagedObject): readonly string[] {
+  const { served, activated, deactivated, compromised, destroyed } = object.facts;
+  const facts = [served, activated, deactivated, compromised, destroyed];
+  const regions = new Set([
+    ...facts.flatMap((fact) => (fact === undefined ? [] : [fact.region])),
+    ...object.registers.map((register) => register.stamp.region),
+  ]);
+  if (regions.size > regionsMax) throw new RangeError(`more than ${regionsMax} regions`);
+  return [...regions].toSorted();
+}
+
+/** The item of what was sealed; of an object's material unless another tag is given. */
+export function materialItem(material: SealedMaterial, tag: number = tags.Material): Item {
+  const { kekId, nonce, ciphertext } = material;
+  const kek = uuidBytes(kekId);
+  if (kek !== undefined && nonce.length === nonceBytes) {
+    return byteString(tag, Buffer.concat([kek, nonce, ciphertext]));
+  }
+  return structure(tag, [
+    identifierItem(tags.KekId, kekId),
+    byteString(tags.Nonce, nonce),
+    byteString(tags.Ciphertext, ciphertext),
+  ]);
+}
+
+/** The inverse of `materialItem`. */
+export function readMaterial(item: Item): SealedMaterial {
+  if (item.type === ItemType.ByteString) {
+    const { value } = item;
+    if (value.length < 16 + nonceBytes) throw new RecordError("sealed material is cut short");
+    return {
+      kekId: uuidText(value),
+      nonce: value.subarray(16, 16 + nonceBytes),
+      ciphertext: value.subarray(16 + nonceBytes),
+    };
+  }
+  const reader = new ItemReader(typed(item, ItemType.Structure));
+  const kekId = identifierOf(reader.item(tags.KekId));
+  const nonce = typed(reader.item(tags.Nonce), ItemType.ByteString);
+  const ciphertext = typed(reader.item(tags.Ciphertext), ItemType.ByteString);
+  reader.end();
+  return { kekId, nonce, ciphertext };
+}
+
+function factItems(facts: Facts, numberOf: RegionNumber): Item[] {
+  const { served, activated, deactivated, compromised, destroyed } = facts;
+  const fact = (tag: number, given: Fact | undefined): Item[] =>
+    given === undefined ? [] : [pairItem(tag, given.time, numberOf(given.region))];
+  const revocation = (tag: number, given: Revocation | undefined): Item[] => {
+    if (given === undefined) return [];
+    const { reasonCode, message, occurred } = given;
+    return [
+      structure(tag, [
+        ...fact(tags.At, given),
+        ...(reasonCode === undefined ? [] : [enumeration(tags.ReasonCode, reasonCode)]),
+        ...(message === undefined ? [] : [textString(tags.Message, message)]),
+        ...(occurred === undefined ? [] : [dateTime(tags.Occurred, BigInt(occurred))]),
+      ]),
+    ];
+  };
+  return [
+    ...fact(tags.Served, served),
+    ...fact(tags.Activated, activated),
+    ...revocation(tags.Deactivated, deactivated),
+    ...revocation(tags.Compromised, compromised),
+    ...fact(tags.Destroyed, destroyed),
+  ];
+}
+
+function readFact(item: Item, nameOf: RegionName): Fact {
+  const [time, region] = pairOf(item);
+  return { time, region: nameOf(region) };
+}
+
+function readRevocation(item: Item, nameOf: RegionName): Revocation {
+  const reader = new ItemReader(typed(item, ItemType.Structure));
+  const at = readFact(reader.item(tags.At), nameOf);
+  const reasonCode = reader.maybe(tags.ReasonCode);
+  const message = reader.maybe(tags.Message);
+  const occurred = reader.maybe(tags.Occurred);
+  reader.end();
+  return {
+    ...at,
+    ...(reasonCode && { reasonCode: typed(reasonCode, ItemType.Enumeration) }),
+    ...(message && { message: typed(message, ItemType.TextString) }),
+    ...(occurred && { occurred: safe(typed(occurred, ItemType.DateTime)) }),
+  };
+}
+
+function readFacts(reader: ItemReader, nameOf: RegionName): Facts {
+  const served = reader.maybe(tags.Served);
+  const activated = reader.maybe(tags.Activated);
+  const deactivated = reader.maybe(tags.Deactivated);
+  const compromised = reader.maybe(tags.Compromised);
+  const destroyed = reader.maybe(tags.Destroyed);
+  return {
+    ...(served && { served: readFact(served, nameOf) }),
+    ...(activated && { activated: readFact(activated, nameOf) }),
+    ...(deactivated && { deactivated: readRevocation(deactivated, nameOf) }),
+    ...(compromised && { compromised: readRevocation(compromised, nameOf) }),
+    ...(destroyed && { destroyed: readFact(destroyed, nameOf) }),
+  };
+}
+
+function readRegions(reader: ItemReader): readonly string[] {
+  const regions: string[] = [];
+  for (let item = reader.maybe(tags.Region); item; item = reader.maybe(tags.Region)) {
+    const region = typed(item, ItemType.TextString);
+    const previous = regions.at(-1);
+    if (previous !== undefined && previous >= region) {
+      throw new RecordError("regions are out of order");
+    }
+    regions.push(region);
+  }
+  return regions;
+}
+
+function readRecord(root: Item): ManagedObject {
+  if (root.tag !== tags.Record) throw new RecordError("the outermost tag is not a record's");
+  const reader = new ItemReader(typed(root, ItemType.Structure));
+  const format = typed(reader.item(tags.Format), ItemType.Integer);
+  if (format !== recordFormat) {
+    throw new UnknownFormat(`its format is ${format}, and this node reads ${recordFormat}`);
+  }
+  const uniqueIdentifier = identifierOf(reader.item(tags.UniqueIdentifier));
+  const instance = identifierOf(reader.item(tags.Instance));
+  const objectType = typed(reader.item(tags.ObjectType), ItemType.Enumeration);
+  const regions = readRegions(reader);
+  const nameOf: RegionName = (region) => {
+    const name = regions[region];
+    if (name === undefined) throw new RecordError("a region's number has no name");
+    return name;
+  };
+  const fixed = typed(reader.item(tags.Fixed), ItemType.Structure);
+  const material = reader.maybe(tags.Material);
+  const facts = readFacts(reader, nameOf);
+  const lastChange = safe(typed(reader.item(tags.LastChange), ItemType.DateTime));
+  const registers = registersOf(typed(reader.item(tags.Registers), ItemType.Structure), nameOf);
+  reader.end();
+  return {
+    uniqueIdentifier,
+    instance,
+    objectType,
+    fixed,
+    material: material && readMaterial(material),
+    facts,
+    registers,
+    lastChange,
+  };
+}

@@ -1,0 +1,97 @@
+import { hash } from "node:crypto";
+import { type Item, ItemType } from "@holdfast/ttlv";
+import { creatorOf, creatorTerm } from "../record/creator.ts";
+import type { ManagedObject } from "../record/record.ts";
+import { vendorOf } from "../record/vendor-attribute.ts";
+import { claimOfTerm } from "./document.ts";
+import { systemInstance } from "./partition.ts";
+import { systemTerms } from "./system-record.ts";
+
+/** One entry of the index by which Locate narrows its walk. */
+export interface IndexTerm {
+  /** At most 23 characters of letters, digits, `-` and `_`. */
+  readonly term: string;
+  /** At most one live object of an instance has it. */
+  readonly unique: boolean;
+}
+
+/** 128 bits: two names share a term only if someone spent 2^64 hashes on it, in an instance of its own. */
+const uniqueLength = 22;
+/** 60 bits: what shares such a term by accident is filtered out afterwards. */
+const plainLength = 10;
+
+const nameTag = 0x420053;
+
+/** How the item of an attribute becomes the parts of its term; undefined where it does not narrow a walk. */
+const indexed: Readonly<
+  Record<number, { letter: string; parts: (item: Item) => readonly string[] | undefined }>
+> = {
+  /** Name: by its value alone, so that a name is unique whatever its type (KMIP 2.1, 4.32). */
+  [nameTag]: { letter: "n", parts: (item) => texts(item, [0x420055]) },
+  /** Object Group (KMIP 2.1, 4.35). */
+  4325462: { letter: "g", parts: (item) => text(item) },
+  /** Application Specific Information: namespace and data (KMIP 2.1, 4.4). */
+  4325380: { letter: "s", parts: (item) => texts(item, [0x420003, 0x420002]) },
+  /** Alternative Name: its value (KMIP 2.1, 4.2). */
+  4325567: { letter: "a", parts: (item) => texts(item, [0x4200c0]) },
+  /** Vendor Attribute: key and text value (KMIP 2.1, 4.60). */
+  4325384: {
+    letter: "v",
+    parts: (item) => {
+      const vendor = vendorOf(item);
+      const value = vendor && text(vendor.value);
+      return vendor && value && [vendor.key, ...value];
+    },
+  },
+};
+
+/** The term under which objects with this attribute value are found; undefined where there is none. */
+export function termFor(item: Item): string | undefined {
+  const row = indexed[item.tag];
+  const parts = row?.parts(item);
+  if (row === undefined || parts === undefined) return undefined;
+  const said = parts.map((part) => `${part.length}:${part}`).join("");
+  const length = item.tag === nameTag ? uniqueLength : plainLength;
+  return row.letter + hash("sha256", said, "base64url").slice(0, length);
+}
+
+/** The terms of an object, each once. A destroyed object keeps its terms but holds no name. */
+export function indexTerms(object: ManagedObject): readonly IndexTerm[] {
+  if (object.instance === systemInstance) return systemTerms(object);
+  const live = object.facts.destroyed === undefined;
+  const terms = new Map<string, IndexTerm>();
+  for (const { value } of object.registers) {
+    const term = value && termFor(value);
+    if (value && term) terms.set(term, { term, unique: live && value.tag === nameTag });
+  }
+  const creator = creatorOf(object);
+  if (creator !== undefined) {
+    const term = creatorTerm(creator);
+    terms.set(term, { term, unique: false });
+  }
+  return [...terms.values()];
+}
+
+/** The name in `object`, or a system record's claim, that stands behind a unique term, for an error that says it. */
+export function nameOfTerm(object: ManagedObject, term: string): string {
+  if (object.instance === systemInstance) return claimOfTerm(object, term);
+  for (const { value } of object.registers) {
+    if (value?.tag === nameTag && termFor(value) === term)
+      return texts(value, [0x420055])?.[0] ?? "";
+  }
+  return "";
+}
+
+function text(item: Item): readonly string[] | undefined {
+  return item.type === ItemType.TextString ? [item.value] : undefined;
+}
+
+/** The text fields with these tags; undefined unless all are there. */
+function texts(item: Item, tags: readonly number[]): readonly string[] | undefined {
+  if (item.type !== ItemType.Structure) return undefined;
+  const found = tags.flatMap((tag) => {
+    const field = item.value.find((inner) => inner.tag === tag);
+    return (field && text(field)) ?? [];
+  });
+  return found.length === tags.length ? found : undefined;
+}
