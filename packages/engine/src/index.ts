@@ -12,6 +12,7 @@ export {
   decodeAudit,
   encodeAudit,
 } from "./audit/audit-codec.ts";
+export type { AuditEvent } from "./audit/audit-event.ts";
 export {
   type AuditEntry,
   type AuditLog,
@@ -20,20 +21,23 @@ export {
   auditEntriesMax,
   type SinkPoint,
 } from "./audit/audit-log.ts";
+export type { Clock, ClockDoubt } from "./base/clock.ts";
 export { ClockCheck, type ClockOffset, type ClockReading } from "./base/clock-check.ts";
-export type { StoreFailure } from "./base/errors.ts";
 export {
   KeyRingUnavailable,
   RootOfTrustError,
   refuseUnknown,
   SealBroken,
+  type StoreFailure,
   StoreUnavailable,
   supersededMessage,
 } from "./base/errors.ts";
+export type { Ids } from "./base/ids.ts";
 export type { Event, Observer } from "./base/observe.ts";
 export { hashUuid, uuidText, writeUuid } from "./base/uuid.ts";
 export type { Client } from "./batch/access.ts";
 export { defaultSettings, Engine, type EngineOptions } from "./batch/execute.ts";
+export type { Locks } from "./concurrency/locks.ts";
 export { MemoryLocks } from "./concurrency/memory-locks.ts";
 export { TurnQueue } from "./concurrency/turn-queue.ts";
 export { InstanceKeyRing, type KeyRingOptions } from "./key-ring/key-ring.ts";
@@ -44,10 +48,35 @@ export { ObjectKekStore, type SystemWriter } from "./key-ring/object-kek-store.t
 export { kekData } from "./key-ring/seal.ts";
 export { opens } from "./material/healing.ts";
 export { sealDigests, withoutSealedDigest, withSealedParts } from "./material/object-digest.ts";
-export type { EngineSettings } from "./ports/context.ts";
 export { differingMask, digestsOf, firstByteOf, inMask } from "./ports/digest.ts";
-export type { FindCursor, FindPage, FindQuery } from "./ports/find.ts";
 export { instanceTakes } from "./ports/instance-takes.ts";
+export {
+  type InstanceStatus,
+  type InstanceStatuses,
+  type InstanceStore,
+  instanceStatuses,
+} from "./ports/instances.ts";
+export type {
+  KekStore,
+  KeyRing,
+  RootDescription,
+  RootKey,
+  RootOfTrust,
+  RootOfTrustFailure,
+  RootUnwrap,
+  RootWrap,
+} from "./ports/keys.ts";
+export type {
+  Change,
+  CommitOptions,
+  CommitOutcome,
+  FindCursor,
+  FindPage,
+  FindQuery,
+  ObjectStore,
+  StoredObject,
+} from "./ports/objects.ts";
+export type { EngineSettings } from "./ports/operation-context.ts";
 export type {
   ChangePage,
   GivenRecord,
@@ -67,34 +96,6 @@ export type {
   StorePosition,
   StoreState,
 } from "./ports/own-store.ts";
-export type {
-  AuditEvent,
-  Change,
-  Clock,
-  ClockDoubt,
-  CommitOptions,
-  CommitOutcome,
-  Ids,
-  InstanceStatus,
-  InstanceStatuses,
-  InstanceStore,
-  KekStore,
-  KekWrap,
-  KeyRing,
-  Locks,
-  ObjectStore,
-  RootDescription,
-  RootKey,
-  RootOfTrust,
-  RootOfTrustFailure,
-  RootUnwrap,
-  RootWrap,
-  SealBinding,
-  SealedMaterial,
-  StoredObject,
-  WrappedKek,
-} from "./ports/ports.ts";
-export { instanceStatuses } from "./ports/ports.ts";
 export { countStates, stateCounts } from "./ports/state-counts.ts";
 export { creatorOf, creatorTerm } from "./record/creator.ts";
 export {
@@ -149,6 +150,7 @@ export {
   Writer,
   type Written,
 } from "./record/registers.ts";
+export type { SealBinding, SealedMaterial } from "./record/sealed.ts";
 export { vendorItem, vendorKey, vendorOf, vendorTags } from "./record/vendor-attribute.ts";
 export {
   type Claims,
@@ -178,6 +180,7 @@ export {
   withoutKekWraps,
   withRegion,
 } from "./system/system-record.ts";
+export type { KekWrap, WrappedKek } from "./system/wrapped-kek.ts";
 export { MemoryInstanceStore } from "./testing/memory/memory-instance-store.ts";
 export { MemoryKekStore } from "./testing/memory/memory-kek-store.ts";
 export { MemoryOwnStore, type MemoryOwnStoreOptions } from "./testing/memory/memory-own-store.ts";

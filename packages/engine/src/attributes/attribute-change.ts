@@ -6,7 +6,7 @@ import {
   referenceOf,
 } from "@holdfast/kmip";
 import { boolean, encode, type Item } from "@holdfast/ttlv";
-import type { OperationContext } from "../ports/context.ts";
+import type { OperationContext } from "../ports/operation-context.ts";
 import { dueSurely } from "../record/lifecycle.ts";
 import type { ManagedObject, Register } from "../record/record.ts";
 import {

@@ -6,7 +6,7 @@ import {
   type Version,
 } from "@holdfast/kmip";
 import { type Item, ItemType } from "@holdfast/ttlv";
-import type { OperationContext } from "../ports/context.ts";
+import type { OperationContext } from "../ports/operation-context.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { kept, sameItem } from "./attribute-change.ts";
 import { type AttributeAction, requireAllowed } from "./attribute-rules.ts";

@@ -1,6 +1,6 @@
 import { StoreUnavailable } from "../base/errors.ts";
 import { uuidText, writeUuid } from "../base/uuid.ts";
-import type { AuditEvent } from "../ports/ports.ts";
+import type { AuditEvent } from "./audit-event.ts";
 import { auditWords } from "./audit-words.ts";
 
 /** What an entry of the audit trail says: one event, or pending and outcome of one action. */

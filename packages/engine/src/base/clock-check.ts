@@ -1,4 +1,4 @@
-import type { Clock, ClockDoubt } from "../ports/ports.ts";
+import type { Clock, ClockDoubt } from "./clock.ts";
 
 /** What another clock showed, and when that was by this node's monotonic clock. */
 export interface ClockReading {

@@ -3,8 +3,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { chainHash, chainStart } from "../audit/audit-chain.ts";
 import { auditTimeOf, decodeAudit, encodeAudit } from "../audit/audit-codec.ts";
+import type { AuditEvent } from "../audit/audit-event.ts";
 import { auditWords } from "../audit/audit-words.ts";
-import type { AuditEvent } from "../ports/ports.ts";
 import { auditLogConformance, auditLogKept } from "../testing/conformance/audit-log-conformance.ts";
 import { MemoryOwnStore } from "../testing/memory/memory-own-store.ts";
 

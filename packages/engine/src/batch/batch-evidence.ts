@@ -5,8 +5,8 @@ import type {
   ResponseItem,
   Version,
 } from "@holdfast/kmip";
+import type { AuditEvent } from "../audit/audit-event.ts";
 import { StoreUnavailable } from "../base/errors.ts";
-import type { AuditEvent } from "../ports/ports.ts";
 import type { BatchParts, Done, Origin } from "./batch-parts.ts";
 import { type AuditBase, ItemAudit } from "./item-audit.ts";
 import { operationTraits } from "./operation-traits.ts";

@@ -8,9 +8,8 @@ import {
   type ResponseItem,
   tags,
 } from "@holdfast/kmip";
-import type { Handler } from "../operations/handlers.ts";
 import { ResponseRoom } from "../operations/response-room.ts";
-import type { OperationContext } from "../ports/context.ts";
+import type { Handler, OperationContext } from "../ports/operation-context.ts";
 import type { BatchEvidence } from "./batch-evidence.ts";
 import type { BatchParts, Done, Origin } from "./batch-parts.ts";
 import { BatchReferences } from "./batch-references.ts";

@@ -1,9 +1,13 @@
 import type { ResponseItem } from "@holdfast/kmip";
+import type { Clock } from "../base/clock.ts";
+import type { Ids } from "../base/ids.ts";
 import type { Observer } from "../base/observe.ts";
+import type { Locks } from "../concurrency/locks.ts";
 import type { Pace } from "../concurrency/pace.ts";
 import type { Handlers } from "../operations/handlers.ts";
-import type { EngineSettings } from "../ports/context.ts";
-import type { Clock, Ids, KeyRing, Locks, ObjectStore } from "../ports/ports.ts";
+import type { KeyRing } from "../ports/keys.ts";
+import type { ObjectStore } from "../ports/objects.ts";
+import type { EngineSettings } from "../ports/operation-context.ts";
 import type { Writer } from "../record/registers.ts";
 import type { Client } from "./access.ts";
 import type { ItemAudit } from "./item-audit.ts";

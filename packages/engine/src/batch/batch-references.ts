@@ -1,5 +1,5 @@
 import { type IdentifierReference, KmipError, type OperationName } from "@holdfast/kmip";
-import type { Placeholder } from "../ports/context.ts";
+import type { Placeholder } from "../ports/operation-context.ts";
 
 /** What a batch's items may refer to: the ID Placeholder, and identifiers of earlier answers (KMIP 2.1, 4.58, 6.1). */
 export class BatchReferences implements Placeholder {

@@ -9,12 +9,16 @@ import {
   versionOfParts,
 } from "@holdfast/kmip";
 import { decode, defaultLimits, encode, type Limits, TtlvError } from "@holdfast/ttlv";
+import type { Clock } from "../base/clock.ts";
+import type { Ids } from "../base/ids.ts";
 import type { Observer } from "../base/observe.ts";
+import type { Locks } from "../concurrency/locks.ts";
 import { Crowd, Pace } from "../concurrency/pace.ts";
 import { handlers } from "../operations/handlers.ts";
 import { serverCorrelation, tooLarge } from "../operations/response-room.ts";
-import type { EngineSettings } from "../ports/context.ts";
-import type { Clock, Ids, KeyRing, Locks, ObjectStore } from "../ports/ports.ts";
+import type { KeyRing } from "../ports/keys.ts";
+import type { ObjectStore } from "../ports/objects.ts";
+import type { EngineSettings } from "../ports/operation-context.ts";
 import type { Writer } from "../record/registers.ts";
 import { systemInstance } from "../system/partition.ts";
 import { authenticate, type Client } from "./access.ts";

@@ -14,7 +14,7 @@ import {
   StoreUnavailable,
 } from "../base/errors.ts";
 import { failureBehind } from "../key-ring/key-ring-status.ts";
-import type { RootOfTrustFailure } from "../ports/ports.ts";
+import type { RootOfTrustFailure } from "../ports/keys.ts";
 
 /** What the client is told of a failure, and what only the log is told. */
 export interface Failure {

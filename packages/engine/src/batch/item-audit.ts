@@ -1,4 +1,4 @@
-import type { AuditEvent } from "../ports/ports.ts";
+import type { AuditEvent } from "../audit/audit-event.ts";
 import type { Facts, ManagedObject } from "../record/record.ts";
 
 /** What all audit events of a message share. */

@@ -1,5 +1,5 @@
-import type { FindQuery } from "../ports/find.ts";
-import type { AuditEvent, Change, StoredObject } from "../ports/ports.ts";
+import type { AuditEvent } from "../audit/audit-event.ts";
+import type { Change, FindQuery, StoredObject } from "../ports/objects.ts";
 import type { ManagedObject } from "../record/record.ts";
 
 interface Staged {

@@ -1,7 +1,8 @@
 import { attributeItem } from "@holdfast/kmip";
 import { ItemType } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { CommitOptions, Locks } from "../ports/ports.ts";
+import type { Locks } from "../concurrency/locks.ts";
+import type { CommitOptions } from "../ports/objects.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { aesKey, named } from "../testing/test-attributes.ts";
 import { type TestEngine, testEngine } from "../testing/test-engine.ts";

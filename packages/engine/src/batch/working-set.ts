@@ -1,18 +1,19 @@
 import { type IdentifierReference, KmipError, type OperationName } from "@holdfast/kmip";
+import type { AuditEvent } from "../audit/audit-event.ts";
 import { StoreUnavailable } from "../base/errors.ts";
 import type { Observer } from "../base/observe.ts";
+import type { Locks } from "../concurrency/locks.ts";
 import type { Pace } from "../concurrency/pace.ts";
-import type { ChangeOptions, Decision, Objects } from "../ports/context.ts";
-import type { FindPage, FindQuery } from "../ports/find.ts";
 import type {
-  AuditEvent,
   Change,
   CommitOptions,
   CommitOutcome,
-  Locks,
+  FindPage,
+  FindQuery,
   ObjectStore,
   StoredObject,
-} from "../ports/ports.ts";
+} from "../ports/objects.ts";
+import type { ChangeOptions, Decision, Objects } from "../ports/operation-context.ts";
 import { type DatedNow, dueSurely } from "../record/lifecycle.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { plannedDates } from "../record/registers.ts";

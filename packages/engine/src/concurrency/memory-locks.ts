@@ -1,5 +1,5 @@
 import type { Observer } from "../base/observe.ts";
-import type { Locks } from "../ports/ports.ts";
+import type { Locks } from "./locks.ts";
 
 /** Locks within one process, for tests. */
 export class MemoryLocks implements Locks {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Clock } from "../ports/ports.ts";
+import type { Clock } from "../base/clock.ts";
 import { aesKey } from "../testing/test-attributes.ts";
 import { type TestItem, testEngine } from "../testing/test-engine.ts";
 import { Crowd } from "./pace.ts";

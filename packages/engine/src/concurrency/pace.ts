@@ -1,5 +1,5 @@
 import { KmipError } from "@holdfast/kmip";
-import type { Clock } from "../ports/ports.ts";
+import type { Clock } from "../base/clock.ts";
 import { TurnQueue } from "./turn-queue.ts";
 
 /** Longer than any client waits; the server gives a connection up at twice this. */

@@ -1,7 +1,8 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
 import { KeyRingUnavailable, SealBroken } from "../base/errors.ts";
-import type { KekWrap, SealBinding } from "../ports/ports.ts";
+import type { SealBinding } from "../record/sealed.ts";
+import type { KekWrap } from "../system/wrapped-kek.ts";
 import { MemoryKekStore } from "../testing/memory/memory-kek-store.ts";
 import { MemoryRootOfTrust } from "../testing/memory/memory-root-of-trust.ts";
 import { InstanceKeyRing } from "./key-ring.ts";

@@ -1,6 +1,7 @@
 import { type KeyObject, timingSafeEqual } from "node:crypto";
 import { SealBroken } from "../base/errors.ts";
-import type { KekWrap, RootOfTrust, WrappedKek } from "../ports/ports.ts";
+import type { RootOfTrust } from "../ports/keys.ts";
+import type { KekWrap, WrappedKek } from "../system/wrapped-kek.ts";
 import { kekBytes, kekCheck, kekData } from "./seal.ts";
 
 /** A KEK for which region's root of trust. */

@@ -1,5 +1,5 @@
 import { KeyRingUnavailable, RootOfTrustError, SealBroken } from "../base/errors.ts";
-import type { RootOfTrustFailure } from "../ports/ports.ts";
+import type { RootOfTrustFailure } from "../ports/keys.ts";
 
 /**
  * What this node can do with an instance's keys: `open` after the root of trust last opened one; `grace` while open ones

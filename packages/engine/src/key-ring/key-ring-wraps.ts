@@ -1,7 +1,10 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
+import type { Clock } from "../base/clock.ts";
 import { KeyRingUnavailable, SealBroken, UnknownKek } from "../base/errors.ts";
+import type { Ids } from "../base/ids.ts";
 import type { Observer } from "../base/observe.ts";
-import type { Clock, Ids, KekStore, KekWrap, RootOfTrust, WrappedKek } from "../ports/ports.ts";
+import type { KekStore, RootOfTrust } from "../ports/keys.ts";
+import type { KekWrap, WrappedKek } from "../system/wrapped-kek.ts";
 import { checkKek, wrapKek, wrapOf, wrapProven } from "./key-ring-kek.ts";
 import { kekBytes, kekCheck, kekData } from "./seal.ts";
 

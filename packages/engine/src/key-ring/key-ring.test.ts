@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { KeyRingUnavailable, SealBroken } from "../base/errors.ts";
 import type { Event } from "../base/observe.ts";
-import type { SealBinding, SealedMaterial } from "../ports/ports.ts";
+import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
 import { MemoryKekStore } from "../testing/memory/memory-kek-store.ts";
 import { MemoryRootOfTrust } from "../testing/memory/memory-root-of-trust.ts";
 import { InstanceKeyRing } from "./key-ring.ts";

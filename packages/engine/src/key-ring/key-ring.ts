@@ -6,13 +6,9 @@ import {
   RootOfTrustError,
   type SealBroken,
 } from "../base/errors.ts";
-import type {
-  KeyRing,
-  RootOfTrust,
-  SealBinding,
-  SealedMaterial,
-  WrappedKek,
-} from "../ports/ports.ts";
+import type { KeyRing, RootOfTrust } from "../ports/keys.ts";
+import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
+import type { WrappedKek } from "../system/wrapped-kek.ts";
 import { awaitedRegions, sealingKek } from "./key-ring-kek.ts";
 import { type OpenKek, OpenKeks } from "./key-ring-open.ts";
 import {

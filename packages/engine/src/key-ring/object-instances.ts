@@ -1,10 +1,6 @@
 import { StoreUnavailable } from "../base/errors.ts";
-import type {
-  InstanceStatus,
-  InstanceStatuses,
-  InstanceStore,
-  ObjectStore,
-} from "../ports/ports.ts";
+import type { InstanceStatus, InstanceStatuses, InstanceStore } from "../ports/instances.ts";
+import type { ObjectStore } from "../ports/objects.ts";
 import { systemInstance } from "../system/partition.ts";
 import {
   instanceRecord,

@@ -1,13 +1,7 @@
+import type { Clock } from "../base/clock.ts";
 import { StoreUnavailable } from "../base/errors.ts";
-import type { FindQuery } from "../ports/find.ts";
-import type {
-  Clock,
-  CommitOutcome,
-  KekStore,
-  KekWrap,
-  ObjectStore,
-  WrappedKek,
-} from "../ports/ports.ts";
+import type { KekStore } from "../ports/keys.ts";
+import type { CommitOutcome, FindQuery, ObjectStore } from "../ports/objects.ts";
 import type { Now } from "../record/registers.ts";
 import { systemInstance } from "../system/partition.ts";
 import {
@@ -18,6 +12,7 @@ import {
   readKekRecord,
   withKekWrap,
 } from "../system/system-record.ts";
+import type { KekWrap, WrappedKek } from "../system/wrapped-kek.ts";
 
 /** Who writes system records, and by which clock. */
 export interface SystemWriter {

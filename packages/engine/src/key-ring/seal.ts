@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, createHmac, type KeyObject } from "node:crypto";
 import { SealBroken } from "../base/errors.ts";
-import type { SealBinding, SealedMaterial } from "../ports/ports.ts";
+import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
 
 /** Bytes of a KEK. */
 export const kekBytes = 32;

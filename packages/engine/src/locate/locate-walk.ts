@@ -1,9 +1,9 @@
 import { setImmediate } from "node:timers/promises";
 import { KmipError } from "@holdfast/kmip";
 import { withDigests } from "../material/object-digest.ts";
-import type { Objects } from "../ports/context.ts";
-import type { FindPage, FindQuery } from "../ports/find.ts";
-import type { KeyRing, StoredObject } from "../ports/ports.ts";
+import type { KeyRing } from "../ports/keys.ts";
+import type { FindPage, FindQuery, StoredObject } from "../ports/objects.ts";
+import type { Objects } from "../ports/operation-context.ts";
 import type { ManagedObject } from "../record/record.ts";
 import type { LocateFilter } from "./locate-filter.ts";
 

@@ -1,6 +1,7 @@
 import { SealBroken, UnknownKek } from "../base/errors.ts";
-import type { OperationContext } from "../ports/context.ts";
-import type { KeyRing, StoredObject } from "../ports/ports.ts";
+import type { KeyRing } from "../ports/keys.ts";
+import type { StoredObject } from "../ports/objects.ts";
+import type { OperationContext } from "../ports/operation-context.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { openObject } from "./material.ts";
 import { sealedDigestOf, withDigests } from "./object-digest.ts";

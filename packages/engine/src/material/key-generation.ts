@@ -1,5 +1,5 @@
 import { type AttributeValue, KmipError } from "@holdfast/kmip";
-import type { Ids } from "../ports/ports.ts";
+import type { Ids } from "../base/ids.ts";
 
 type Algorithm = AttributeValue<"CryptographicAlgorithm">;
 

@@ -1,8 +1,9 @@
 import { KmipError } from "@holdfast/kmip";
 import { decode, encode, type Item } from "@holdfast/ttlv";
-import type { KeyRing, SealBinding, SealedMaterial } from "../ports/ports.ts";
+import type { KeyRing } from "../ports/keys.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { storedLimits } from "../record/record-codec.ts";
+import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
 
 /** Seals a managed object's structure, as it was registered or made. */
 export function sealObject(

@@ -7,7 +7,7 @@ import {
   type GivenFor,
 } from "../attributes/given-attributes.ts";
 import { enumerationValue } from "../base/enumeration-value.ts";
-import type { OperationContext } from "../ports/context.ts";
+import type { OperationContext } from "../ports/operation-context.ts";
 import { creatorItems } from "../record/creator.ts";
 import { dueSurely } from "../record/lifecycle.ts";
 import type { Facts, ManagedObject } from "../record/record.ts";

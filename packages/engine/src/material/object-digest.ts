@@ -12,11 +12,12 @@ import {
 } from "@holdfast/kmip";
 import { encode, type Item, ItemType } from "@holdfast/ttlv";
 import { KeyRingUnavailable, SealBroken } from "../base/errors.ts";
-import type { KeyRing, SealBinding } from "../ports/ports.ts";
+import type { KeyRing } from "../ports/keys.ts";
 import { knownObjectTypeName, objectTypeName } from "../record/object-type.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { materialItem, readMaterial } from "../record/record-codec.ts";
 import { recordTags } from "../record/record-tags.ts";
+import type { SealBinding } from "../record/sealed.ts";
 import { openObject } from "./material.ts";
 
 type KeyFormatType = AttributeValue<"KeyFormatType">;

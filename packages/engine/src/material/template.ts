@@ -6,7 +6,7 @@ import {
   KmipError,
   objectValue,
 } from "@holdfast/kmip";
-import type { OperationContext } from "../ports/context.ts";
+import type { OperationContext } from "../ports/operation-context.ts";
 import { objectTypeName } from "../record/object-type.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { registersMax } from "../record/registers.ts";

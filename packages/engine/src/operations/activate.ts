@@ -1,6 +1,6 @@
+import type { Handler } from "../ports/operation-context.ts";
 import { transition } from "../record/lifecycle.ts";
 import { refuseTransition, requireLifecycle } from "../record/lifecycle-refusal.ts";
-import type { Handler } from "./handlers.ts";
 
 /** Makes a Pre-Active object Active; an Active one stays as it is, since two hosts may race (KMIP 2.1, 6.1.1). */
 export const activate: Handler<"Activate"> = async (context, { uniqueIdentifier }) => {

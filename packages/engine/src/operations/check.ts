@@ -1,10 +1,10 @@
 import { KmipError, tags } from "@holdfast/kmip";
 import { ItemType } from "@holdfast/ttlv";
 import { leaseTimeSeconds } from "../attributes/attribute-home.ts";
+import type { Handler } from "../ports/operation-context.ts";
 import { requireLifecycle } from "../record/lifecycle-refusal.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { valueAt } from "../record/registers.ts";
-import type { Handler } from "./handlers.ts";
 
 /** Whether an object may be used so; a denial empties the ID Placeholder (KMIP 2.1, 6.1.7). */
 export const check: Handler<"Check"> = async (context, request) => {

@@ -21,8 +21,7 @@ import { describeObject } from "../material/key-format.ts";
 import { generateKey, generateSecret } from "../material/key-generation.ts";
 import { checkProtection, givenFor, storeNew, withUsageMask } from "../material/new-object.ts";
 import { withTemplates } from "../material/template.ts";
-import type { OperationContext } from "../ports/context.ts";
-import type { Handler } from "./handlers.ts";
+import type { Handler, OperationContext } from "../ports/operation-context.ts";
 
 /** Makes a symmetric key, or from 1.4 Secret Data (KMIP 2.1, 6.1.8). */
 export const create: Handler<"Create"> = async (context, request) => {

@@ -1,6 +1,6 @@
+import type { Handler } from "../ports/operation-context.ts";
 import { transition } from "../record/lifecycle.ts";
 import { refuseTransition } from "../record/lifecycle-refusal.ts";
-import type { Handler } from "./handlers.ts";
 
 /** Destroys the material and keeps what describes it (KMIP 2.1, 6.1.15). */
 export const destroy: Handler<"Destroy"> = async (context, { uniqueIdentifier }) => {

@@ -9,7 +9,7 @@ import {
 } from "@holdfast/kmip";
 import { byteString, enumeration, structure } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { StoredObject } from "../ports/ports.ts";
+import type { StoredObject } from "../ports/objects.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { aesKey, attributeSet } from "../testing/test-attributes.ts";
 import { type TestEngine, testEngine } from "../testing/test-engine.ts";

@@ -11,9 +11,9 @@ import { type Item, ItemType } from "@holdfast/ttlv";
 import { handOut } from "../material/hand-out.ts";
 import { healing } from "../material/healing.ts";
 import { openObject } from "../material/material.ts";
+import type { Handler } from "../ports/operation-context.ts";
 import { objectTypeName } from "../record/object-type.ts";
 import type { ManagedObject } from "../record/record.ts";
-import type { Handler } from "./handlers.ts";
 
 const typesOf: ReadonlyMap<Version, ReadonlySet<ObjectTypeName>> = new Map(
   versions.map((version) => [version, new Set(objectTypesOf(version))]),

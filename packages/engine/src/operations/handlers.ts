@@ -1,5 +1,5 @@
-import type { ImplementedOperation, Request, Response } from "@holdfast/kmip";
-import type { OperationContext } from "../ports/context.ts";
+import type { ImplementedOperation } from "@holdfast/kmip";
+import type { Handler } from "../ports/operation-context.ts";
 import { activate } from "./activate.ts";
 import { addAttribute } from "./attributes/add-attribute.ts";
 import { adjustAttribute } from "./attributes/adjust-attribute.ts";
@@ -19,12 +19,6 @@ import { discoverVersions } from "./server/discover-versions.ts";
 import { interop } from "./server/interop.ts";
 import { log } from "./server/log.ts";
 import { query } from "./server/query.ts";
-
-/** One operation's decision: request in, response out, a `KmipError` thrown to refuse. */
-export type Handler<N extends ImplementedOperation> = (
-  context: OperationContext,
-  request: Request<N>,
-) => Response<N> | Promise<Response<N>>;
 
 /** A handler for every operation that has a request in the table; the compiler names a missing one. */
 export type Handlers = { readonly [N in ImplementedOperation]: Handler<N> };

@@ -1,7 +1,7 @@
 import { KmipError, type Request, within } from "@holdfast/kmip";
 import { locateFilter } from "../locate/locate-filter.ts";
 import { defaultMember, type Matches, matchesOf } from "../locate/locate-walk.ts";
-import type { Handler } from "./handlers.ts";
+import type { Handler } from "../ports/operation-context.ts";
 import { tooLarge } from "./response-room.ts";
 
 /** Groups of objects that are still looked at, once the answer is full, to count those that match. */

@@ -16,7 +16,7 @@ import { type Given, sortGiven, statedItem } from "../attributes/given-attribute
 import { describeObject, type StatedKey } from "../material/key-format.ts";
 import { checkProtection, givenFor, storeNew } from "../material/new-object.ts";
 import { withTemplates } from "../material/template.ts";
-import type { Handler } from "./handlers.ts";
+import type { Handler } from "../ports/operation-context.ts";
 
 /** Keeps an object that the client made, as it came (KMIP 2.1, 6.1.43). */
 export const register: Handler<"Register"> = async (context, request) => {

@@ -1,9 +1,9 @@
 import { enumerations, KmipError, tags } from "@holdfast/kmip";
 import { ItemType } from "@holdfast/ttlv";
+import type { Handler } from "../ports/operation-context.ts";
 import { revokeEvent, transition } from "../record/lifecycle.ts";
 import { refuseTransition, requireRevocable } from "../record/lifecycle-refusal.ts";
 import type { ManagedObject, Revocation } from "../record/record.ts";
-import type { Handler } from "./handlers.ts";
 
 /** Deactivates an Active object, or compromises one of any state (KMIP 2.1, 6.1.44). */
 export const revoke: Handler<"Revoke"> = async (context, request) => {

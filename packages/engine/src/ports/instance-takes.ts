@@ -1,5 +1,6 @@
+import type { InstanceStatus } from "./instances.ts";
+import type { Change } from "./objects.ts";
 import type { OwnCommitOptions } from "./own-store.ts";
-import type { Change, InstanceStatus } from "./ports.ts";
 
 /**
  * Whether an instance takes changes in a status: a client's while it is Installed, joins unless it is Deleted. Of a

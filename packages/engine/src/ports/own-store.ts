@@ -1,14 +1,15 @@
+import type { AuditEvent } from "../audit/audit-event.ts";
 import type { State } from "../record/lifecycle.ts";
 import type { ManagedObject, Tag } from "../record/record.ts";
-import type { FindPage, FindQuery } from "./find.ts";
 import type {
-  AuditEvent,
   Change,
   CommitOptions,
   CommitOutcome,
+  FindPage,
+  FindQuery,
   ObjectStore,
   StoredObject,
-} from "./ports.ts";
+} from "./objects.ts";
 
 /** What a store's lease lets its region do: everything, reads of covered records, or nothing. */
 export type StoreState = "full" | "readOnly" | "none";

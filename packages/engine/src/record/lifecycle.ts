@@ -1,5 +1,5 @@
+import type { ClockDoubt } from "../base/clock.ts";
 import { StoreUnavailable } from "../base/errors.ts";
-import type { ClockDoubt } from "../ports/ports.ts";
 import type { Fact, Facts, ManagedObject, Revocation } from "./record.ts";
 
 /** State values (KMIP 2.1, 11.55). */

@@ -14,7 +14,6 @@ import {
 } from "@holdfast/ttlv";
 import { StoreUnavailable } from "../base/errors.ts";
 import { uuidText } from "../base/uuid.ts";
-import type { SealedMaterial } from "../ports/ports.ts";
 import type { Fact, Facts, ManagedObject, Revocation, Tag } from "./record.ts";
 import {
   ItemReader,
@@ -30,6 +29,7 @@ import {
 } from "./record-items.ts";
 import { recordTags as tags } from "./record-tags.ts";
 import { registerItems, registersOf } from "./register-codec.ts";
+import type { SealedMaterial } from "./sealed.ts";
 
 /** The format that `encodeRecord` writes; the first field of every record. */
 export const recordFormat = 1;

@@ -1,5 +1,5 @@
 import type { Item } from "@holdfast/ttlv";
-import type { SealedMaterial } from "../ports/ports.ts";
+import type { SealedMaterial } from "./sealed.ts";
 
 /** The first 16 bytes of SHA-256 over the canonical record, in hex. Never a counter. */
 export type Tag = string;

@@ -1,5 +1,5 @@
 import { encode, type Item, ItemType } from "@holdfast/ttlv";
-import type { Ids } from "../ports/ports.ts";
+import type { Ids } from "../base/ids.ts";
 import type { PlannedDates } from "./lifecycle.ts";
 import type { Register, Stamp } from "./record.ts";
 import { compareRegisters } from "./register-codec.ts";

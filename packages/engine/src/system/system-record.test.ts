@@ -4,7 +4,6 @@ import { expect, test } from "vitest";
 import { StoreUnavailable } from "../base/errors.ts";
 import { ObjectInstances } from "../key-ring/object-instances.ts";
 import { ObjectKekStore } from "../key-ring/object-kek-store.ts";
-import type { WrappedKek } from "../ports/ports.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { decodeRecord, encodeRecord } from "../record/record-codec.ts";
 import { kekStoreConformance } from "../testing/conformance/kek-store-conformance.ts";
@@ -26,6 +25,7 @@ import {
   withKekWrap,
   withRegion,
 } from "./system-record.ts";
+import type { WrappedKek } from "./wrapped-kek.ts";
 
 const clock = { wallMs: () => 1_780_000_000_123, monotonicMs: () => 0 };
 const writer = { clock, region: "a" };

@@ -9,7 +9,6 @@ import {
   textString,
 } from "@holdfast/ttlv";
 import { hashUuid } from "../base/uuid.ts";
-import type { KekWrap, WrappedKek } from "../ports/ports.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { ItemReader, safe, typed } from "../record/record-items.ts";
 import { recordTags as tags } from "../record/record-tags.ts";
@@ -24,6 +23,7 @@ import {
 import { bareRecord, documentTerms } from "./document.ts";
 import type { IndexTerm } from "./index-terms.ts";
 import { systemInstance } from "./partition.ts";
+import type { KekWrap, WrappedKek } from "./wrapped-kek.ts";
 
 /**
  * Object types of system records, in the range that KMIP leaves to extensions (KMIP 2.1, 11.39). They belong to

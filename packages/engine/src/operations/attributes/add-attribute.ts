@@ -1,7 +1,7 @@
 import { KmipError } from "@holdfast/kmip";
 import { writtenAnswer } from "../../attributes/attribute-answer.ts";
 import { withAdded } from "../../attributes/attribute-change.ts";
-import type { Handler } from "../handlers.ts";
+import type { Handler } from "../../ports/operation-context.ts";
 
 /** Adds a value that the object does not have yet (KMIP 2.1, 6.1.2). */
 export const addAttribute: Handler<"AddAttribute"> = async (context, request) => {

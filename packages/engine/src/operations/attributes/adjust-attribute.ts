@@ -4,8 +4,8 @@ import { adjusted, unset } from "../../attributes/adjustment.ts";
 import { withAdded, withModified } from "../../attributes/attribute-change.ts";
 import { requireAllowed } from "../../attributes/attribute-rules.ts";
 import { attributeValues } from "../../attributes/attribute-view.ts";
+import type { Handler } from "../../ports/operation-context.ts";
 import { vendorItem, vendorOf } from "../../record/vendor-attribute.ts";
-import type { Handler } from "../handlers.ts";
 
 /** Increments, decrements or negates an attribute's one value (KMIP 2.1, 6.1.3). */
 export const adjustAttribute: Handler<"AdjustAttribute"> = async (context, request) => {

@@ -10,8 +10,7 @@ import {
 import { attributeAnswer } from "../../attributes/attribute-answer.ts";
 import { withDeleted } from "../../attributes/attribute-change.ts";
 import { currentIndex, valueAtIndex, valuesToChange } from "../../attributes/attribute-choice.ts";
-import type { OperationContext } from "../../ports/context.ts";
-import type { Handler } from "../handlers.ts";
+import type { Handler, OperationContext } from "../../ports/operation-context.ts";
 
 /** Deletes one value, or with a 2.x reference all of an attribute's (KMIP 2.1, 6.1.13; KMIP 1.4, 4.16). */
 export const deleteAttribute: Handler<"DeleteAttribute"> = async (context, request) => {

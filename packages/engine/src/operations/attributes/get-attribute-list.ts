@@ -1,7 +1,7 @@
 import { type AttributeReference, referenceOf } from "@holdfast/kmip";
 import { allAttributes } from "../../attributes/attribute-view.ts";
 import { withDigestsIfOpen } from "../../material/object-digest.ts";
-import type { Handler } from "../handlers.ts";
+import type { Handler } from "../../ports/operation-context.ts";
 
 /** The names of an object's attributes, each once (KMIP 2.1, 6.1.21). */
 export const getAttributeList: Handler<"GetAttributeList"> = async (context, request) => {

@@ -2,9 +2,8 @@ import { type Attribute, type AttributeReference, KmipError, within } from "@hol
 import { allAttributes, attributeValues } from "../../attributes/attribute-view.ts";
 import { healing } from "../../material/healing.ts";
 import { isDigest, withDigests, withDigestsIfOpen } from "../../material/object-digest.ts";
-import type { OperationContext } from "../../ports/context.ts";
+import type { Handler, OperationContext } from "../../ports/operation-context.ts";
 import type { ManagedObject } from "../../record/record.ts";
-import type { Handler } from "../handlers.ts";
 
 /** Attributes by reference, or all of them; one that the object lacks is left out (KMIP 2.1, 6.1.20). */
 export const getAttributes: Handler<"GetAttributes"> = async (context, request) => {

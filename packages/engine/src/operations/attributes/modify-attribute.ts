@@ -2,7 +2,7 @@ import { isVersion1, KmipError, referenceOf } from "@holdfast/kmip";
 import { writtenAnswer } from "../../attributes/attribute-answer.ts";
 import { withModified } from "../../attributes/attribute-change.ts";
 import { currentIndex, valueAtIndex, valuesToChange } from "../../attributes/attribute-choice.ts";
-import type { Handler } from "../handlers.ts";
+import type { Handler } from "../../ports/operation-context.ts";
 
 /** Replaces a value that the object has (KMIP 2.1, 6.1.34; by index in KMIP 1.4, 4.15). */
 export const modifyAttribute: Handler<"ModifyAttribute"> = async (context, request) => {

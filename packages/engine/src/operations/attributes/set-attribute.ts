@@ -1,7 +1,7 @@
 import { KmipError, referenceOf } from "@holdfast/kmip";
 import { withAdded, withModified } from "../../attributes/attribute-change.ts";
 import { attributeValues } from "../../attributes/attribute-view.ts";
-import type { Handler } from "../handlers.ts";
+import type { Handler } from "../../ports/operation-context.ts";
 
 /** Gives an attribute its one value, new or changed (KMIP 2.1, 6.1.51). */
 export const setAttribute: Handler<"SetAttribute"> = async (context, request) => {

@@ -1,5 +1,5 @@
 import { type Version, versionParts, versions } from "@holdfast/kmip";
-import type { Handler } from "../handlers.ts";
+import type { Handler } from "../../ports/operation-context.ts";
 
 const newestFirst: readonly Version[] = versions.toReversed();
 

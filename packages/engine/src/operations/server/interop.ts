@@ -1,5 +1,5 @@
 import { KmipError } from "@holdfast/kmip";
-import type { Handler } from "../handlers.ts";
+import type { Handler } from "../../ports/operation-context.ts";
 
 /** Begin and End of an interoperability test, where the setting allows it; nothing is reset (KMIP 2.1, 6.1.26). */
 export const interop: Handler<"Interop"> = ({ settings }, { interopFunction }) => {

@@ -1,4 +1,4 @@
-import type { Handler } from "../handlers.ts";
+import type { Handler } from "../../ports/operation-context.ts";
 
 /** Longer messages are cut: evidence has a limit. */
 const messageLengthMax = 1024;

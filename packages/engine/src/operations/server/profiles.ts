@@ -1,5 +1,5 @@
 import { enumerations, isVersion1, type Response, type Version, valuesOf } from "@holdfast/kmip";
-import type { EngineSettings } from "../../ports/context.ts";
+import type { EngineSettings } from "../../ports/operation-context.ts";
 
 type Profile = Response<"Query">["profiles"][number];
 type ProfileName = keyof (typeof enumerations)["ProfileName"];

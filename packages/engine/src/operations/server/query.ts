@@ -12,8 +12,7 @@ import { enumeration, type Item, structure } from "@holdfast/ttlv";
 import { enumerationValue } from "../../base/enumeration-value.ts";
 import { symmetricDefaults } from "../../material/key-generation.ts";
 import { softwareProtection } from "../../material/new-object.ts";
-import type { OperationContext } from "../../ports/context.ts";
-import type { Handler } from "../handlers.ts";
+import type { Handler, OperationContext } from "../../ports/operation-context.ts";
 import { profilesOf } from "./profiles.ts";
 
 type Answer = Partial<Response<"Query">>;

@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type ChainPoint, chainGap, chainHash, chainStart } from "../../audit/audit-chain.ts";
 import { auditTimeOf, decodeAudit } from "../../audit/audit-codec.ts";
+import type { AuditEvent } from "../../audit/audit-event.ts";
 import type { AuditEntry, AuditLog, AuditStanding } from "../../audit/audit-log.ts";
 import type { OwnStore } from "../../ports/own-store.ts";
-import type { AuditEvent } from "../../ports/ports.ts";
 import { partitionOf } from "../../system/partition.ts";
 
 /** An audit trail to test, and the store in which it lies; about 512 entries of a partition are kept. */

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { KekStore, KekWrap, WrappedKek } from "../../ports/ports.ts";
+import type { KekStore } from "../../ports/keys.ts";
+import type { KekWrap, WrappedKek } from "../../system/wrapped-kek.ts";
 
 /** A KEK store to test. */
 export interface KekStoreSubject {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Locks } from "../../ports/ports.ts";
+import type { Locks } from "../../concurrency/locks.ts";
 
 /** Locks to test. */
 export interface LocksSubject {

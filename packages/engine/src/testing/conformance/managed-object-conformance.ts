@@ -1,7 +1,7 @@
 import { type Item, ItemType } from "@holdfast/ttlv";
 import fc from "fast-check";
-import type { SealedMaterial } from "../../ports/ports.ts";
 import type { Facts, ManagedObject, Register, Revocation } from "../../record/record.ts";
+import type { SealedMaterial } from "../../record/sealed.ts";
 import { vendorItem, vendorKey } from "../../record/vendor-attribute.ts";
 
 /** Tags that the makers below use. */

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { RootOfTrustError, SealBroken } from "../../base/errors.ts";
-import type { RootOfTrust, RootOfTrustFailure } from "../../ports/ports.ts";
+import type { RootOfTrust, RootOfTrustFailure } from "../../ports/keys.ts";
 
 /** A root of trust to test, and what its owner can do to it. */
 export interface RootOfTrustSubject {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Change, CommitOutcome, ObjectStore, StoredObject } from "../../ports/ports.ts";
+import type { Change, CommitOutcome, ObjectStore, StoredObject } from "../../ports/objects.ts";
 import type { ManagedObject } from "../../record/record.ts";
 import { encodeRecord, tagOf } from "../../record/record-codec.ts";
 import { termFor } from "../../system/index-terms.ts";

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
-import type { FindQuery } from "../../ports/find.ts";
-import type { AuditEvent, InstanceStore, ObjectStore, StoredObject } from "../../ports/ports.ts";
+import type { AuditEvent } from "../../audit/audit-event.ts";
+import type { InstanceStore } from "../../ports/instances.ts";
+import type { FindQuery, ObjectStore, StoredObject } from "../../ports/objects.ts";
 import type { ManagedObject, Register } from "../../record/record.ts";
 import { nameItem, sampleObject, sampleRegister } from "./managed-object-conformance.ts";
 

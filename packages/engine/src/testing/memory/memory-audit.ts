@@ -1,5 +1,6 @@
 import { type ChainPoint, chainStart, checkpointEvery } from "../../audit/audit-chain.ts";
 import { auditTimeOf, decodeAudit, encodeAudit } from "../../audit/audit-codec.ts";
+import type { AuditEvent } from "../../audit/audit-event.ts";
 import {
   type AuditEntry,
   type AuditLog,
@@ -8,7 +9,6 @@ import {
   auditEntriesMax,
   type SinkPoint,
 } from "../../audit/audit-log.ts";
-import type { AuditEvent } from "../../ports/ports.ts";
 import { partitionCount, partitionOf } from "../../system/partition.ts";
 import type { MemoryJournal } from "./memory-journal.ts";
 

@@ -1,4 +1,4 @@
-import type { InstanceStatus, InstanceStatuses, InstanceStore } from "../../ports/ports.ts";
+import type { InstanceStatus, InstanceStatuses, InstanceStore } from "../../ports/instances.ts";
 
 /** Instances in memory, for tests and as the model of the real store. */
 export class MemoryInstanceStore implements InstanceStore, InstanceStatuses {

@@ -1,4 +1,5 @@
-import type { KekStore, KekWrap, WrappedKek } from "../../ports/ports.ts";
+import type { KekStore } from "../../ports/keys.ts";
+import type { KekWrap, WrappedKek } from "../../system/wrapped-kek.ts";
 
 /** Wrapped KEKs in memory, for tests. */
 export class MemoryKekStore implements KekStore {

@@ -1,7 +1,8 @@
+import type { AuditEvent } from "../../audit/audit-event.ts";
 import { StoreUnavailable } from "../../base/errors.ts";
 import { digestsOf, inMask } from "../../ports/digest.ts";
-import type { FindQuery } from "../../ports/find.ts";
 import { instanceTakes } from "../../ports/instance-takes.ts";
+import type { Change, CommitOutcome, FindQuery, StoredObject } from "../../ports/objects.ts";
 import type {
   ChangePage,
   LeafPage,
@@ -19,7 +20,6 @@ import type {
   StorePosition,
   StoreState,
 } from "../../ports/own-store.ts";
-import type { AuditEvent, Change, CommitOutcome, StoredObject } from "../../ports/ports.ts";
 import { stateCounts } from "../../ports/state-counts.ts";
 import type { ManagedObject } from "../../record/record.ts";
 import { tagOf } from "../../record/record-codec.ts";

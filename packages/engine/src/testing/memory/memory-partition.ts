@@ -1,11 +1,11 @@
 import { StoreUnavailable, supersededMessage } from "../../base/errors.ts";
+import type { Change, CommitOutcome, StoredObject } from "../../ports/objects.ts";
 import type {
   GivenRecord,
   OwnCommitOptions,
   PeerCursor,
   StateCounts,
 } from "../../ports/own-store.ts";
-import type { Change, CommitOutcome, StoredObject } from "../../ports/ports.ts";
 import { countStates } from "../../ports/state-counts.ts";
 import { requireState, type State, stateOf } from "../../record/lifecycle.ts";
 import type { ManagedObject, Tag } from "../../record/record.ts";

@@ -1,12 +1,7 @@
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { RootOfTrustError, SealBroken } from "../../base/errors.ts";
-import type {
-  Ids,
-  RootKey,
-  RootOfTrust,
-  RootOfTrustFailure,
-  RootUnwrap,
-} from "../../ports/ports.ts";
+import type { Ids } from "../../base/ids.ts";
+import type { RootKey, RootOfTrust, RootOfTrustFailure, RootUnwrap } from "../../ports/keys.ts";
 
 /** A root of trust in memory that fails and rotates on demand, for tests. */
 export class MemoryRootOfTrust implements RootOfTrust {

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import type { Event } from "../../base/observe.ts";
 import { MemoryLocks } from "../../concurrency/memory-locks.ts";
-import type { RootOfTrustFailure } from "../../ports/ports.ts";
+import type { RootOfTrustFailure } from "../../ports/keys.ts";
 import { kekStoreConformance } from "../conformance/kek-store-conformance.ts";
 import { locksConformance } from "../conformance/locks-conformance.ts";
 import { sampleObject } from "../conformance/managed-object-conformance.ts";

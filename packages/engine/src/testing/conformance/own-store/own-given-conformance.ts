@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
-import type { StoredObject } from "../../../ports/ports.ts";
+import type { StoredObject } from "../../../ports/objects.ts";
 import { bareRecord } from "../../../system/document.ts";
 import { systemInstance } from "../../../system/partition.ts";
 import { systemTypes } from "../../../system/system-record.ts";

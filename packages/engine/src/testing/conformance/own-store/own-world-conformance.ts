@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
-import type { FindQuery } from "../../../ports/find.ts";
+import type { InstanceStatus, InstanceStatuses } from "../../../ports/instances.ts";
+import type { Change, CommitOutcome, FindQuery } from "../../../ports/objects.ts";
 import type {
   ChangePage,
   Leaf,
@@ -9,12 +10,6 @@ import type {
   OwnStoredObject,
   Reservation,
 } from "../../../ports/own-store.ts";
-import type {
-  Change,
-  CommitOutcome,
-  InstanceStatus,
-  InstanceStatuses,
-} from "../../../ports/ports.ts";
 import type { ManagedObject, Register } from "../../../record/record.ts";
 import { partitionOf } from "../../../system/partition.ts";
 import { nameItem, sampleObject, sampleRegister } from "../managed-object-conformance.ts";

@@ -1,8 +1,16 @@
-import type { IdentifierReference, ImplementedOperation, Version } from "@holdfast/kmip";
+import type {
+  IdentifierReference,
+  ImplementedOperation,
+  Request,
+  Response,
+  Version,
+} from "@holdfast/kmip";
+import type { ClockDoubt } from "../base/clock.ts";
+import type { Ids } from "../base/ids.ts";
 import type { ManagedObject } from "../record/record.ts";
 import type { Writer } from "../record/registers.ts";
-import type { FindPage, FindQuery } from "./find.ts";
-import type { ClockDoubt, Ids, KeyRing, StoredObject } from "./ports.ts";
+import type { KeyRing } from "./keys.ts";
+import type { FindPage, FindQuery, StoredObject } from "./objects.ts";
 
 /** What an operator may set about the engine's answers. */
 export interface EngineSettings {
@@ -101,3 +109,9 @@ export interface OperationContext {
   /** Adds to the item's audit event; never key material. */
   readonly note: (detail: Readonly<Record<string, string | number>>) => void;
 }
+
+/** One operation's decision: request in, response out, a `KmipError` thrown to refuse. */
+export type Handler<N extends ImplementedOperation> = (
+  context: OperationContext,
+  request: Request<N>,
+) => Response<N> | Promise<Response<N>>;

@@ -1,0 +1,15 @@
+/** Wall clock in milliseconds since the epoch; monotonic clock in milliseconds since any start. */
+export interface Clock {
+  readonly wallMs: () => number;
+  readonly monotonicMs: () => number;
+  /** Why the wall clock may not decide that a date has come; absent where it is not compared with any other. */
+  readonly doubt?: () => ClockDoubt | undefined;
+}
+
+/** Clocks disagree. */
+export interface ClockDoubt {
+  /** The latest of the other clocks, seconds: what is not due by it has not come, whatever this node's clock shows. */
+  readonly latestSeconds: number;
+  /** Names the clock. */
+  readonly reason: string;
+}
