@@ -7,7 +7,7 @@ import { type Attribute, attributeItem, tags } from "@holdfast/kmip";
 import { selfSigned } from "@holdfast/server";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
-import { exitCodeOf, exitCodes } from "../../packages/cli/src/exit-codes.ts";
+import { exitCodeOf, exitCodes } from "../../packages/cli/src/terminal/exit-codes.ts";
 import { type ActionName, actions } from "../../packages/server/src/audit/actions.ts";
 import { adminClient } from "../support/admin-api.ts";
 import { createKey } from "../support/keys.ts";

@@ -1,5 +1,5 @@
 import { createProgram } from "@holdfast/cli";
-import { exitCodes } from "../../packages/cli/src/exit-codes.ts";
+import { exitCodes } from "../../packages/cli/src/terminal/exit-codes.ts";
 import { madeFrom, table } from "./markdown.ts";
 
 type Command = ReturnType<typeof createProgram>;

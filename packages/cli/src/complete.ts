@@ -2,7 +2,7 @@ import tab from "@bomb.sh/tab/commander";
 import { AdminClient } from "@holdfast/admin";
 import type { Command } from "commander";
 import { operations } from "./admin/build.ts";
-import { clientOptionsOf } from "./admin/site.ts";
+import { clientOptionsOf } from "./sites/site.ts";
 
 /** Nobody waits longer for a word. */
 const patienceMs = 2000;

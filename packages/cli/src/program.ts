@@ -2,15 +2,15 @@ import { AdminProblem, AdminUnreachable } from "@holdfast/admin";
 import { ConnectionError, KmipClientError, MalformedResponseError } from "@holdfast/client";
 import { KmipError } from "@holdfast/kmip";
 import { Command, CommanderError } from "commander";
-import { addApply } from "./admin/apply.ts";
 import { addAdminCommands } from "./admin/build.ts";
-import { addProfileCommands } from "./admin/profile-commands.ts";
-import { addDecode } from "./commands/decode.ts";
-import { addKmip } from "./commands/kmip.ts";
+import { addApply } from "./apply/apply.ts";
 import { addCompletion, instancesFor } from "./complete.ts";
-import { exitCodeOf } from "./exit-codes.ts";
-import { Failure, reasonOf } from "./failure.ts";
+import { addDecode } from "./kmip/decode.ts";
+import { addKmip } from "./kmip/kmip.ts";
 import { serverCommands } from "./server-entry.ts";
+import { addProfileCommands } from "./sites/profile-commands.ts";
+import { exitCodeOf } from "./terminal/exit-codes.ts";
+import { Failure, reasonOf } from "./terminal/failure.ts";
 
 /** The version of this build; the package's own, held by a test. */
 export const version = "0.1.0";

@@ -7,27 +7,24 @@ export {
   referenceOf,
   vendorAttribute,
   vendorKeyOf,
-} from "./attribute.ts";
+} from "./attributes/attribute.ts";
 export {
   attributeByName,
   attributeByTag,
   attributeNameOf,
   attributeVisible,
-} from "./attribute-lookup.ts";
-export type { AttributeRow, ObjectTypeName } from "./attribute-row.ts";
-export { type AttributeName, type AttributeValue, attributes } from "./attributes.ts";
-export type { Credential } from "./credential.ts";
-export { type EnumerationName, enumerations, type MaskName, masks } from "./enums.ts";
-export { type Fault, faults, KmipError, type ResultReason, reasonOf } from "./faults.ts";
-export { versionOfParts, versionParts } from "./header.ts";
-export type { IdentifierReference } from "./identifier.ts";
+} from "./attributes/attribute-lookup.ts";
+export type { AttributeRow, ObjectTypeName } from "./attributes/attribute-row.ts";
+export { type AttributeName, type AttributeValue, attributes } from "./attributes/attributes.ts";
+export type { Credential } from "./messages/credential.ts";
+export { versionOfParts, versionParts } from "./messages/header.ts";
 export {
   checkKeyBlock,
   inKeyFormat,
   type KeyBlock,
   type KeyValue,
   plainKeyOf,
-} from "./key-block.ts";
+} from "./messages/key-block.ts";
 export type {
   ClientRequest,
   ClientRequestItem,
@@ -37,7 +34,7 @@ export type {
   RequestMessage,
   ResponseItem,
   ResponseMessage,
-} from "./message.ts";
+} from "./messages/message.ts";
 export {
   keyBlockOf,
   type ObjectValue,
@@ -48,7 +45,7 @@ export {
   objectTypesOf,
   objectValue,
   withKeyBlock,
-} from "./objects.ts";
+} from "./messages/objects.ts";
 export {
   codeOf,
   type ImplementedOperation,
@@ -58,11 +55,16 @@ export {
   operations,
   type Request,
   type Response,
-} from "./operations.ts";
-export { decodeRequest, encodeRequest } from "./request.ts";
-export { decodeResponse, encodeResponse } from "./response.ts";
-export { isKnownTag, isSecretTag, tagNameOf } from "./tag-lookup.ts";
-export { type TagName, type TagRow, tags } from "./tags.ts";
+} from "./messages/operations.ts";
+export { decodeRequest, encodeRequest } from "./messages/request.ts";
+export { decodeResponse, encodeResponse } from "./messages/response.ts";
+export { type EnumerationName, enumerations, type MaskName, masks } from "./schema/enums.ts";
+export { type Fault, faults, KmipError, type ResultReason, reasonOf } from "./schema/faults.ts";
+export type { IdentifierReference } from "./schema/identifier.ts";
+export { isKnownTag, isSecretTag, tagNameOf } from "./schema/tag-lookup.ts";
+export { type TagName, type TagRow, tags } from "./schema/tags.ts";
+export { type EnumerationText, type ValueType, valuesOf } from "./schema/value-type.ts";
+export { isVersion1, ordinal, type Version, versions, within } from "./schema/version.ts";
 export {
   enumerationOfTag,
   enumerationText,
@@ -72,9 +74,7 @@ export {
   maskOfTag,
   names,
   stateText,
-} from "./value-names.ts";
-export { type EnumerationText, type ValueType, valuesOf } from "./value-type.ts";
-export { isVersion1, ordinal, type Version, versions, within } from "./version.ts";
-export { XmlError } from "./xml-error.ts";
-export { fromXml, type XmlLimits } from "./xml-read.ts";
-export { toXml } from "./xml-write.ts";
+} from "./xml/value-names.ts";
+export { XmlError } from "./xml/xml-error.ts";
+export { fromXml, type XmlLimits } from "./xml/xml-read.ts";
+export { toXml } from "./xml/xml-write.ts";

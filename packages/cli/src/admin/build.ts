@@ -1,10 +1,10 @@
 import { type Contract, contract, type Route } from "@holdfast/admin";
 import { stateText } from "@holdfast/kmip";
 import { type Command, Option } from "commander";
+import { addSiteOptions } from "../sites/site.ts";
 import { type CommandRow, commandTable } from "./command-table.ts";
 import { type Field, fieldsOf, optionOf } from "./fields.ts";
 import { runOperation } from "./run-operation.ts";
-import { addSiteOptions } from "./site.ts";
 
 /** An operation with everything that its command needs. */
 export interface Operation {

@@ -1,5 +1,5 @@
 import type { Contract, ProblemCode } from "@holdfast/admin";
-import type { Layout } from "./print.ts";
+import type { Layout } from "../terminal/print.ts";
 
 /** How an operation of the API is given on the command line, beyond what the contract says. */
 export interface CommandRow {

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type AdminClient, AdminProblem } from "@holdfast/admin";
-import { Failure } from "../failure.ts";
-import { type Json, say } from "../output.ts";
+import { Failure } from "../terminal/failure.ts";
+import { type Json, say } from "../terminal/output.ts";
+import type { Layout } from "../terminal/print.ts";
 import type { Operation } from "./build.ts";
 import { fieldsOf, optionOf } from "./fields.ts";
 import { patiently } from "./patience.ts";
-import type { Layout } from "./print.ts";
 import { type ShowOptions, showList, showNext } from "./show.ts";
 
 /** An event of the API: CADF, of which these are read here. */

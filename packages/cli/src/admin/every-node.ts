@@ -5,11 +5,11 @@ import {
   type contract,
   type Reply,
 } from "@holdfast/admin";
-import { type Json, sayJson } from "../output.ts";
+import { clientOptionsOf, type SiteOptions } from "../sites/site.ts";
+import { type Json, sayJson } from "../terminal/output.ts";
+import type { Layout } from "../terminal/print.ts";
 import type { Operation } from "./build.ts";
-import type { Layout } from "./print.ts";
 import { type ShowOptions, showList } from "./show.ts";
-import { clientOptionsOf, type SiteOptions } from "./site.ts";
 
 type Listed = Reply<(typeof contract)["listServerCertificates"]>["items"][number];
 

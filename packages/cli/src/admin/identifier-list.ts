@@ -1,4 +1,4 @@
-import { Failure } from "../failure.ts";
+import { Failure } from "../terminal/failure.ts";
 
 const form = /^[\p{L}\p{N}][\p{L}\p{N}._:/@{}()+-]{0,63}$/u;
 const shownMax = 40;

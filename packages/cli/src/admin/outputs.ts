@@ -1,6 +1,6 @@
 import { existsSync, writeFileSync } from "node:fs";
-import { Failure, reasonOf } from "../failure.ts";
-import { type Json, plain } from "../output.ts";
+import { Failure, reasonOf } from "../terminal/failure.ts";
+import { type Json, plain } from "../terminal/output.ts";
 import type { CommandRow } from "./command-table.ts";
 import { camel } from "./fields.ts";
 

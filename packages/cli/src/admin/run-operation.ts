@@ -1,7 +1,9 @@
 import { type AdminClient, AdminProblem, type CallOptions, contract } from "@holdfast/admin";
-import { Failure, readGiven, reasonOf } from "../failure.ts";
-import { type Json, say } from "../output.ts";
-import { ask, askSecret, canAsk } from "./ask.ts";
+import { firstLine, parseRoot, rootsByRegion } from "../sites/root-option.ts";
+import { type SiteOptions, withAdmin } from "../sites/site.ts";
+import { ask, askSecret, canAsk } from "../terminal/ask.ts";
+import { Failure, readGiven, reasonOf } from "../terminal/failure.ts";
+import { type Json, say } from "../terminal/output.ts";
 import type { Operation } from "./build.ts";
 import type { CommandRow } from "./command-table.ts";
 import { followEvents, listEvents, refuseWithFollow, sayMissing } from "./events.ts";
@@ -11,9 +13,7 @@ import { identifiersIn } from "./identifier-list.ts";
 import { inOptions } from "./in-options.ts";
 import { keepOutputs, outputsOf } from "./outputs.ts";
 import { patiently } from "./patience.ts";
-import { firstLine, parseRoot, rootsByRegion } from "./root-option.ts";
 import { showAnswer, showList } from "./show.ts";
-import { type SiteOptions, withAdmin } from "./site.ts";
 import { fieldValue, identifier } from "./values.ts";
 import { untilStatus } from "./wait.ts";
 

@@ -1,7 +1,7 @@
-import { type Json, say, sayJson } from "../output.ts";
+import { type Json, say, sayJson } from "../terminal/output.ts";
+import { type Layout, listLines, thingLines } from "../terminal/print.ts";
 import type { Operation } from "./build.ts";
 import { blockLines, withoutBlocks } from "./outputs.ts";
-import { type Layout, listLines, thingLines } from "./print.ts";
 
 /** What decides how an answer is shown. */
 export interface ShowOptions {

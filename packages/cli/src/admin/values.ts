@@ -1,5 +1,5 @@
 import { stateText } from "@holdfast/kmip";
-import { Failure } from "../failure.ts";
+import { Failure } from "../terminal/failure.ts";
 import { type Field, optionOf } from "./fields.ts";
 
 /** What an option of a field says; anything else is a `Failure` that names the option. */

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { AdminClient } from "@holdfast/admin";
 import { SingleBar } from "cli-progress";
-import { Failure } from "../failure.ts";
-import type { Json } from "../output.ts";
+import { Failure } from "../terminal/failure.ts";
+import type { Json } from "../terminal/output.ts";
 
 type Thing = Readonly<Record<string, Json>>;
 

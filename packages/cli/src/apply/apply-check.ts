@@ -1,0 +1,101 @@
+import { X509Certificate } from "node:crypto";
+import { type AdminClient, AdminProblem, problems } from "@holdfast/admin";
+import { reasonOf } from "../terminal/failure.ts";
+import type { ActualInstance, Step } from "./apply-plan.ts";
+
+/**
+ * Has the service check every step before the first is carried out. Tells each refusal on standard error, and rejects
+ * with the first.
+ */
+export async function checkSteps(
+  client: AdminClient,
+  steps: readonly Step[],
+  actual: readonly ActualInstance[],
+): Promise<void> {
+  const there = new Set(actual.map(({ name }) => name));
+  const refusals: { readonly step: Step; readonly error: AdminProblem }[] = [];
+  for (const [at, step] of steps.entries()) {
+    try {
+      const { instance } = step.params;
+      const comes = instance !== undefined && !there.has(instance);
+      if (step.operation === "addCertificate") refuseForeign(step, actual, steps.slice(0, at));
+      if (!comes && !followsRemoval(step, steps.slice(0, at))) await ask(client, step);
+    } catch (error) {
+      if (!(error instanceof AdminProblem)) throw error;
+      refusals.push({ step, error });
+    }
+  }
+  const [first, ...others] = refusals;
+  if (first === undefined) return;
+  for (const { step, error } of others) {
+    process.stderr.write(`holdfast: ${step.text}: ${reasonOf(error)}\n`);
+  }
+  throw named(first.error, `${first.step.text}: ${reasonOf(first.error)}; nothing was changed`);
+}
+
+async function ask(client: AdminClient, { operation, params, query, body }: Step): Promise<void> {
+  await client.call(
+    operation,
+    {
+      params,
+      ...(query === undefined ? {} : { query }),
+      ...(body === undefined ? {} : { body: body() }),
+    },
+    { dryRun: true },
+  );
+}
+
+/** A certificate's name is free only once the earlier step has removed the old one. */
+function followsRemoval({ operation, params }: Step, before: readonly Step[]): boolean {
+  if (operation !== "addCertificate") return false;
+  return before.some(
+    (one) => one.operation === "deleteCertificate" && one.params["instance"] === params["instance"],
+  );
+}
+
+/** What the service refuses of a certificate, also for an instance that an earlier step makes. */
+function refuseForeign(
+  step: Step,
+  actual: readonly ActualInstance[],
+  before: readonly Step[],
+): void {
+  const fingerprint = fingerprintOf(step);
+  if (fingerprint === undefined) {
+    throw problem("certificateInvalid", "the file holds no certificate in PEM");
+  }
+  const { instance } = step.params;
+  const owner = actual.find(
+    ({ name, certificates }) =>
+      name !== instance && certificates.some((one) => one.fingerprint === fingerprint),
+  );
+  const again = before.find(
+    (one) => one.operation === "addCertificate" && fingerprintOf(one) === fingerprint,
+  );
+  const other = owner?.name ?? again?.params["instance"];
+  if (other === undefined) return;
+  const gone = before.some(
+    ({ operation, params }) => operation === "deleteCertificate" && params["instance"] === other,
+  );
+  if (owner !== undefined && gone) return;
+  throw problem(
+    "certificateTaken",
+    `this certificate opens ${other} already: a certificate belongs to one instance only`,
+  );
+}
+
+function fingerprintOf({ body }: Step): string | undefined {
+  try {
+    const pem = String(body?.()["pem"]);
+    return new X509Certificate(pem).fingerprint256.replaceAll(":", "").toLowerCase();
+  } catch {
+    return undefined;
+  }
+}
+
+function problem(code: "certificateInvalid" | "certificateTaken", detail: string): AdminProblem {
+  return new AdminProblem(problems[code].status, { code, detail }, undefined);
+}
+
+function named(error: AdminProblem, detail: string): AdminProblem {
+  return new AdminProblem(error.status, { ...error.document, detail }, error.retryAfterSeconds);
+}

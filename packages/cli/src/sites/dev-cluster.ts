@@ -1,0 +1,81 @@
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { Failure, reasonOf } from "../terminal/failure.ts";
+
+/** What `cluster.json` of a development cluster says. */
+export interface DevCluster {
+  readonly endpoints: readonly string[];
+  readonly ca: string;
+  readonly certificate: string;
+  readonly key: string;
+}
+
+const name = "cluster.json";
+const inCheckout = join(".holdfast", "dev", name);
+
+/** The development cluster that runs around a folder, or in the checkout of this program; undefined if none does. */
+export function findDevCluster(from: string): string | undefined {
+  const ownCheckout = join(import.meta.dirname, "..", "..", "..");
+  return [...foldersAbove(from), ownCheckout]
+    .map((folder) => join(folder, inCheckout))
+    .find(existsSync);
+}
+
+/** What a command of the management API takes from a development cluster. */
+export interface DevSite {
+  readonly urls: readonly string[];
+  readonly ca: string;
+  readonly tokenFile: string;
+}
+
+/** Reads `cluster.json`, or the one in a cluster's folder. */
+export function readDevCluster(path: string): DevCluster {
+  return readCluster(path, (cluster) => ({
+    endpoints: cluster.nodes.map(({ kmip }) => kmip),
+    ca: cluster.ca,
+    certificate: cluster.clientCertificate,
+    key: cluster.clientKey,
+  }));
+}
+
+/** The same of the management API. */
+export function readDevSite(path: string): DevSite {
+  return readCluster(path, (cluster) => ({
+    urls: cluster.nodes.map(({ admin }) => `https://${admin}`),
+    ca: cluster.ca,
+    tokenFile: cluster.managerToken,
+  }));
+}
+
+/** What of the file is read here; the cluster that writes it checks the rest. */
+interface ClusterFile {
+  readonly nodes: readonly { readonly kmip: string; readonly admin: string }[];
+  readonly ca: string;
+  readonly clientCertificate: string;
+  readonly clientKey: string;
+  readonly managerToken: string;
+}
+
+function readCluster<Result>(path: string, pick: (cluster: ClusterFile) => Result): Result {
+  const given = resolve(path);
+  const isFolder = existsSync(given) && statSync(given).isDirectory();
+  const file = isFolder ? join(given, name) : given;
+  if (!existsSync(file)) {
+    throw new Failure(`${file}: no development cluster runs there; start it with \`npm start\``);
+  }
+  try {
+    return pick(JSON.parse(readFileSync(file, "utf8")));
+  } catch (error) {
+    throw new Failure(`${file}: cannot be read: ${reasonOf(error)}; start the cluster again`);
+  }
+}
+
+function foldersAbove(from: string): readonly string[] {
+  const folders = [resolve(from)];
+  for (;;) {
+    const last = folders.at(-1) ?? "/";
+    const parent = dirname(last);
+    if (parent === last) return folders;
+    folders.push(parent);
+  }
+}

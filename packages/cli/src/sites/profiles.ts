@@ -1,0 +1,52 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { Failure, reasonOf } from "../terminal/failure.ts";
+
+const profile = z
+  .object({
+    url: z.array(z.string()).min(1),
+    ca: z.string().optional(),
+    token: z.string().optional(),
+    tokenFile: z.string().optional(),
+  })
+  .strict();
+const profiles = z
+  .object({ current: z.string().optional(), profiles: z.record(z.string(), profile) })
+  .strict();
+
+/** A site: its nodes' admin addresses, their authority, and a token or the file that holds it. */
+export type Profile = z.output<typeof profile>;
+
+/** All sites of a user, and which one is meant unless another is named. */
+export type Profiles = z.output<typeof profiles>;
+
+/** Where profiles lie: `$XDG_CONFIG_HOME/holdfast/profiles.json`, readable by their owner alone. */
+export function profilesFile(): string {
+  const home = process.env["XDG_CONFIG_HOME"] ?? join(homedir(), ".config");
+  return join(home, "holdfast", "profiles.json");
+}
+
+/** Reads the profiles; none where there is no file. */
+export function readProfiles(file = profilesFile()): Profiles {
+  if (!existsSync(file)) return { profiles: {} };
+  try {
+    return profiles.parse(JSON.parse(readFileSync(file, "utf8")));
+  } catch (error) {
+    const what = error instanceof z.ZodError ? "holds no profiles" : reasonOf(error);
+    throw new Failure(`${file}: ${what}; mend or delete it`);
+  }
+}
+
+/** Writes the profiles, all at once. */
+export function writeProfiles(all: Profiles, file = profilesFile()): void {
+  try {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    const draft = `${file}.${process.pid}`;
+    writeFileSync(draft, `${JSON.stringify(all, undefined, 2)}\n`, { mode: 0o600 });
+    renameSync(draft, file);
+  } catch (error) {
+    throw new Failure(`${file}: cannot be written: ${reasonOf(error)}`);
+  }
+}

@@ -1,0 +1,119 @@
+import { AdminClient, type AdminClientOptions } from "@holdfast/admin";
+import type { Command } from "commander";
+import { Failure, readCertificate } from "../terminal/failure.ts";
+import { findDevCluster, readDevSite } from "./dev-cluster.ts";
+import { type Profile, readProfiles } from "./profiles.ts";
+import { firstLine } from "./root-option.ts";
+
+/** Options of every command of the management API. */
+export interface SiteOptions {
+  readonly profile?: string;
+  readonly url?: readonly string[];
+  readonly ca?: string;
+  readonly tokenFile?: string;
+  readonly dev?: string | true;
+  readonly json?: true;
+}
+
+/** Adds those options to a command. */
+export function addSiteOptions(command: Command): void {
+  command
+    .option("--profile <name>", "a site of `holdfast profile list` (HOLDFAST_PROFILE)")
+    .option(
+      "--url <https://host:port>",
+      "a node's admin address (HOLDFAST_URL); several times for several",
+      collectUrl,
+    )
+    .option("--ca <file>", "authority of the nodes' admin certificates, PEM (HOLDFAST_CA)")
+    .option("--token-file <file>", "file with the token (HOLDFAST_TOKEN holds a token itself)")
+    .option(
+      "--dev [folder]",
+      "a development cluster; the one of the checkout where nothing else is given",
+    )
+    .option("--json", "print JSON");
+}
+
+/** Runs `work` with a client of the site that the options, the environment or a profile name. */
+export async function withAdmin<Result>(
+  options: SiteOptions,
+  work: (client: AdminClient) => Promise<Result>,
+): Promise<Result> {
+  await using client = new AdminClient(clientOptionsOf(options));
+  return await work(client);
+}
+
+/** The site that the options, the environment or a profile name. */
+export function clientOptionsOf(options: SiteOptions): AdminClientOptions {
+  const { url, ca, token } = siteOf(options);
+  return { urls: url, token, ...(ca === undefined ? {} : { ca }) };
+}
+
+interface Site {
+  readonly url: readonly string[];
+  readonly ca: string | undefined;
+  readonly token: string;
+}
+
+/** Options before environment, environment before profile, and a development cluster where nothing is said. */
+function siteOf(options: SiteOptions): Site {
+  if (options.dev !== undefined) return devSiteOf(options);
+  const profile = profileOf(options);
+  const urls = options.url ?? environment("URL")?.split(",") ?? profile?.url;
+  if (urls === undefined) return devSiteOf(options);
+  const ca = options.ca ?? environment("CA") ?? profile?.ca;
+  return {
+    url: urls,
+    ca: ca === undefined ? undefined : readCertificate("--ca", ca),
+    token: tokenOf(options, profile),
+  };
+}
+
+function devSiteOf({ dev, url, ca, tokenFile }: SiteOptions): Site {
+  const path = typeof dev === "string" ? dev : findDevCluster(process.cwd());
+  if (path === undefined) {
+    throw new Failure(
+      "no site is given and no development cluster runs here: give --url and --token-file, use `holdfast profile add`, or run `npm start`",
+    );
+  }
+  const site = readDevSite(path);
+  return {
+    url: url ?? site.urls,
+    ca: readCertificate("--ca", ca ?? site.ca),
+    token: firstLine("--token-file", tokenFile ?? site.tokenFile),
+  };
+}
+
+function profileOf({ profile, url }: SiteOptions): Profile | undefined {
+  const all = readProfiles();
+  // The current site's token goes to no other one.
+  const elsewhere = url !== undefined || environment("URL") !== undefined;
+  const name = profile ?? environment("PROFILE") ?? (elsewhere ? undefined : all.current);
+  if (name === undefined) return undefined;
+  const found = all.profiles[name];
+  if (found !== undefined) return found;
+  const known = Object.keys(all.profiles).join(", ");
+  throw new Failure(
+    `--profile ${name}: there is no such profile; ${known === "" ? "add one with `holdfast profile add`" : `known are ${known}`}`,
+  );
+}
+
+function tokenOf({ tokenFile }: SiteOptions, profile: Profile | undefined): string {
+  if (tokenFile !== undefined) return firstLine("--token-file", tokenFile);
+  const token = environment("TOKEN") ?? profile?.token;
+  if (token !== undefined) return token;
+  if (profile?.tokenFile !== undefined) return firstLine("--token-file", profile.tokenFile);
+  throw new Failure("no token is given: give --token-file, or set HOLDFAST_TOKEN");
+}
+
+function environment(name: string): string | undefined {
+  const value = process.env[`HOLDFAST_${name}`];
+  return value === "" ? undefined : value;
+}
+
+/** Reads `--url`, which may be given several times. */
+export function collectUrl(text: string, before: readonly string[] = []): readonly string[] {
+  if (!/^https:\/\/[^/\s]+\/?$/.test(text)) {
+    throw new Failure(`--url ${text}: is no address such as https://kms-1.example:8443`);
+  }
+  return [...before, text.replace(/\/$/, "")];
+}
