@@ -2,7 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { decodeResponse } from "@holdfast/kmip";
 import { decode } from "@holdfast/ttlv";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { vcenterItems, vcenterMessage } from "../../packages/server/src/dev/vcenter-messages.ts";
+import {
+  vcenterItems,
+  vcenterMessage,
+} from "../../packages/server/src/dev/vcenter/vcenter-messages.ts";
 import { checkConfig, Haproxy, haproxyConfig, hasHaproxy } from "../support/haproxy.ts";
 import { KmipSocket, type KmipTarget } from "../support/kmip-socket.ts";
 import { say } from "../support/load.ts";

@@ -4,7 +4,10 @@ import type { Request as Asked, Contract } from "@holdfast/admin";
 import { rotateLocalRoot } from "@holdfast/root-of-trust";
 import { type Issued, playVcenter, selfSigned } from "@holdfast/server";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { UnexpectedAnswer, VcenterSession } from "../../packages/server/src/dev/vcenter-session.ts";
+import {
+  UnexpectedAnswer,
+  VcenterSession,
+} from "../../packages/server/src/dev/vcenter/vcenter-session.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import {
   type OrderedKind,

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
-import { VcenterSession } from "../../packages/server/src/dev/vcenter-session.ts";
+import { VcenterSession } from "../../packages/server/src/dev/vcenter/vcenter-session.ts";
 import { say } from "../support/load.ts";
 import { startTwoRegions } from "../support/two-regions.ts";
 import { credentialsOf } from "../support/two-regions-clients.ts";

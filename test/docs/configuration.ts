@@ -23,7 +23,7 @@ export function configuration(): string {
   return [
     "# Configuration",
     "",
-    madeFrom("`configTable` in `packages/server/src/config-table.ts`"),
+    madeFrom("`configTable` in `packages/server/src/config/config-table.ts`"),
     "",
     "A node reads one YAML file, given with `--config`. An unknown setting is an error, and so is a value that does not fit: the node then says which setting, in which file and line, and does not start (exit code 2). `holdfast config check --config FILE` says the same without starting. Paths of files are relative to the configuration file. Secrets are never written into it: passwords come from files or environment variables, users' passwords are stored as scrypt hashes (`holdfast hash-password`).",
     "",

@@ -12,7 +12,9 @@ export function metrics(): string {
   return [
     "# Metrics",
     "",
-    madeFrom("the tables in `packages/server/src/metric-table.ts` and `metric-regions.ts`"),
+    madeFrom(
+      "the tables in `packages/server/src/observe/metrics/metric-table.ts` and `metric-regions.ts`",
+    ),
     "",
     "`GET /metrics` on the listener `http.listen`, in Prometheus's text format. Histograms are in seconds. Instances and clients are never labels: their names would grow without bound, and the log has them.",
     "",

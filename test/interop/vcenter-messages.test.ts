@@ -5,7 +5,7 @@ import {
   type VcenterItem,
   vcenterItems,
   vcenterMessage,
-} from "../../packages/server/src/dev/vcenter-messages.ts";
+} from "../../packages/server/src/dev/vcenter/vcenter-messages.ts";
 import * as bytes from "./vcenter-bytes.ts";
 
 const id = randomUUID();

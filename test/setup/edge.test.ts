@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parseConfig } from "@holdfast/server";
 import { describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
-import { planOf } from "../../packages/server/src/dev/plan.ts";
+import { planOf } from "../../packages/server/src/dev/cluster/plan.ts";
 
 const root = join(import.meta.dirname, "../..");
 const [usual] = planOf({ regions: 1, nodes: 1, port: 5696, wan: 0 }).regions[0]?.nodes ?? [];

@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { createLocalRoot, openLocalRoot } from "@holdfast/root-of-trust";
 import { beforeAll, describe, expect, test } from "vitest";
-import { startNode } from "./node.ts";
-import { parsePasswordHash } from "./password-hash.ts";
-import { createAuthority, type Issued, selfSigned } from "./pki.ts";
-import { StartError } from "./start-error.ts";
-import { systemClock, systemIds } from "./system.ts";
-import { version } from "./version.ts";
+import { parsePasswordHash } from "./base/password-hash.ts";
+import { createAuthority, type Issued, selfSigned } from "./base/pki.ts";
+import { StartError } from "./base/start-error.ts";
+import { systemClock, systemIds } from "./base/system.ts";
+import { version } from "./base/version.ts";
+import { startNode } from "./wiring/node.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-main-"));
 const file = (name: string) => join(folder, name);

@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "commander";
-import { reasonOf, StartError } from "./start-error.ts";
-import { version } from "./version.ts";
+import { reasonOf, StartError } from "./base/start-error.ts";
+import { version } from "./base/version.ts";
 
 /** Exit code where the command line is at fault. */
 const faultCode = 2;
@@ -81,7 +81,7 @@ function fail(error: unknown): void {
 function addServe(parent: Command): void {
   withConfig(parent.command("serve", { isDefault: true }).description("run a node")).action(
     async (options: WithConfig) => {
-      const { serve } = await import("./serve.ts");
+      const { serve } = await import("./wiring/serve.ts");
       await serve(options.config);
     },
   );
@@ -91,7 +91,7 @@ function addConfigCheck(parent: Command): void {
   const command = parent.command("check");
   withConfig(command.description("validate a configuration and the files that it names")).action(
     async (options: WithConfig) => {
-      const { checkConfig } = await import("./check-config.ts");
+      const { checkConfig } = await import("./commands/check-config.ts");
       const lines = await checkConfig(options.config, process.env);
       process.stdout.write(lines.map((line) => `${line}\n`).join(""));
     },
@@ -103,7 +103,7 @@ function addStore(parent: Command): void {
   withConfig(init.description("mark an empty Redis as this region's store"))
     .option("--member <address...>", "another Redis of this store, to be asked first (host:port)")
     .action(async (options: WithConfig & { readonly member?: readonly string[] }) => {
-      const { initStore } = await import("./store-commands.ts");
+      const { initStore } = await import("./store/store-commands.ts");
       const line = await initStore(options.config, process.env, options.member);
       process.stdout.write(`${line}\n`);
     });
@@ -111,7 +111,7 @@ function addStore(parent: Command): void {
   withConfig(replicas.description("list the replicas that every change waits for"))
     .option("--forget <address>", "no longer wait for one that will not come back (host:port)")
     .action(async (options: WithConfig & { readonly forget?: string }) => {
-      const { forget, list } = await import("./store-commands.ts");
+      const { forget, list } = await import("./store/store-commands.ts");
       const lines =
         options.forget === undefined
           ? await list(options.config, process.env)
@@ -125,7 +125,7 @@ function addRegion(parent: Command): void {
   withConfig(
     parent.command("status").description("tell who serves, how far each has read, what is held"),
   ).action(async (options: WithConfig) => {
-    const { showRegions } = await import("./region-commands.ts");
+    const { showRegions } = await import("./store/region-commands.ts");
     for (const line of await showRegions(options.config, process.env)) print(line);
   });
   withConfig(
@@ -136,7 +136,7 @@ function addRegion(parent: Command): void {
   )
     .option("--endpoints-are-off [region]", "confirms that no client can reach that region")
     .action(async (lost: string, options: WithConfig & Confirmation) => {
-      const { retire } = await import("./region-commands.ts");
+      const { retire } = await import("./store/region-commands.ts");
       const { endpointsAreOff: off } = options;
       const confirmed = off === true || off === lost;
       print(await retire(options.config, process.env, lost, confirmed));
@@ -144,7 +144,7 @@ function addRegion(parent: Command): void {
   withConfig(
     parent.command("rejoin").description("bring this region back after the other one retired it"),
   ).action(async (options: WithConfig) => {
-    const { rejoin } = await import("./region-commands.ts");
+    const { rejoin } = await import("./store/region-commands.ts");
     print(await rejoin(options.config, process.env, print));
   });
 }
@@ -153,7 +153,7 @@ function addRoot(parent: Command): void {
   withConfig(
     parent.command("init").description("make the local root key file, with its first version"),
   ).action(async (options: WithConfig) => {
-    const { initRoot } = await import("./root-commands.ts");
+    const { initRoot } = await import("./roots/root-commands.ts");
     process.stdout.write(`${await initRoot(options.config, process.env)}\n`);
   });
   withConfig(
@@ -163,7 +163,7 @@ function addRoot(parent: Command): void {
   )
     .option("--new-passphrase-file <file>", "encrypt the local file under this passphrase")
     .action(async (options: WithConfig & { readonly newPassphraseFile?: string }) => {
-      const { rotateRoot } = await import("./root-commands.ts");
+      const { rotateRoot } = await import("./roots/root-commands.ts");
       const { config: file, newPassphraseFile } = options;
       process.stdout.write(`${await rotateRoot(file, process.env, newPassphraseFile)}\n`);
     });
@@ -172,7 +172,7 @@ function addRoot(parent: Command): void {
       .command("pkcs11-init")
       .description("make the root key in the PKCS#11 token, with its first version"),
   ).action(async (options: WithConfig) => {
-    const { initPkcs11 } = await import("./root-commands.ts");
+    const { initPkcs11 } = await import("./roots/root-commands.ts");
     process.stdout.write(`${await initPkcs11(options.config, process.env)}\n`);
   });
   withConfig(
@@ -184,7 +184,7 @@ function addRoot(parent: Command): void {
   )
     .requiredOption("--lost <name>", "the lost root key, as the keys name it")
     .action(async (options: WithConfig & { readonly lost: string }) => {
-      const { adoptRoot } = await import("./root-adopt.ts");
+      const { adoptRoot } = await import("./roots/root-adopt.ts");
       process.stdout.write(`${await adoptRoot(options.config, process.env, options.lost)}\n`);
     });
 }
@@ -193,7 +193,7 @@ function addSealingKey(parent: Command): void {
   withConfig(
     parent.command("init").description("make the sealing key file, with its first version"),
   ).action(async (options: WithConfig) => {
-    const { initSealingKey } = await import("./root-commands.ts");
+    const { initSealingKey } = await import("./roots/root-commands.ts");
     process.stdout.write(`${await initSealingKey(options.config)}\n`);
   });
   withConfig(
@@ -201,13 +201,13 @@ function addSealingKey(parent: Command): void {
       .command("rotate")
       .description("add a version of the sealing key, which seals from now on"),
   ).action(async (options: WithConfig) => {
-    const { rotateSealing } = await import("./root-commands.ts");
+    const { rotateSealing } = await import("./roots/root-commands.ts");
     process.stdout.write(`${await rotateSealing(options.config, process.env)}\n`);
   });
   withConfig(
     parent.command("check").description("tell whether the sealing key file is sound"),
   ).action(async (options: WithConfig) => {
-    const { checkSealingKey } = await import("./root-commands.ts");
+    const { checkSealingKey } = await import("./roots/root-commands.ts");
     process.stdout.write(`${await checkSealingKey(options.config)}\n`);
   });
 }
@@ -219,7 +219,7 @@ function addAudit(parent: Command): void {
     .option("-c, --config <file>", "the node's configuration: checks its region's store")
     .option("--file <file...>", "files of the file sink, with those that were put aside of them")
     .action(async ({ config: from, file = [] }: Partial<WithConfig> & Files) => {
-      const { verifyAudit } = await import("./audit-commands.ts");
+      const { verifyAudit } = await import("./commands/audit-commands.ts");
       const { lines, whole } = await verifyAudit({ config: from, files: file }, process.env);
       process.stdout.write(lines.map((line) => `${line}\n`).join(""));
       if (!whole) process.exitCode = 1;
@@ -232,7 +232,7 @@ function addHashPassword(parent: Command): void {
     .description("read a password from standard input and print its hash for the configuration")
     .action(async () => {
       const { text } = await import("node:stream/consumers");
-      const { hashPassword } = await import("./passwords.ts");
+      const { hashPassword } = await import("./access/passwords.ts");
       const password = (await text(process.stdin)).replace(/\r?\n$/, "");
       if (password === "") {
         throw new StartError("hash-password: give the password on standard input");

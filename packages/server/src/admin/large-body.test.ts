@@ -3,8 +3,8 @@ import { request } from "node:https";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { expect, test } from "vitest";
+import { identifiersIn } from "../management/keys/identifiers.ts";
 import { openAdminTest, tokenOf } from "../testing/admin.ts";
-import { identifiersIn } from "./identifiers.ts";
 
 const path = "/v1/instances/kmip-one/orphans";
 const handlers = {

@@ -1,6 +1,6 @@
 import { type Call, type Handlers, ManagementError } from "@holdfast/admin";
 import { type Document, systemIdentifier, systemTypes } from "@holdfast/engine";
-import type { SystemView } from "../management/system-view.ts";
+import type { SystemView } from "../records/system-view.ts";
 import type { Served } from "./dispatch.ts";
 import { madeAlready, mismatch } from "./repeats.ts";
 

@@ -1,6 +1,6 @@
 import { faultsOf, type Route } from "@holdfast/admin";
 import { z } from "zod";
-import { Identifiers } from "./identifiers.ts";
+import { Identifiers } from "../management/keys/identifiers.ts";
 import { Refused } from "./problem.ts";
 
 /** What a request says besides who sends it. */

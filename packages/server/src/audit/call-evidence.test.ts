@@ -1,7 +1,7 @@
 import { type Handlers, ManagementError } from "@holdfast/admin";
 import { MemoryOwnStore, systemInstance } from "@holdfast/engine";
 import { expect, test } from "vitest";
-import { systemClock as clock } from "../system.ts";
+import { systemClock as clock } from "../base/system.ts";
 import { withCallEvidence } from "./call-evidence.ts";
 
 const principal = {

@@ -1,7 +1,7 @@
 import { type Call, type Handlers, ManagementError } from "@holdfast/admin";
 import { type Clock, type ObjectStore, systemInstance } from "@holdfast/engine";
-import type { NodeObserver } from "../events.ts";
-import { isDryRun } from "../management/dry-run.ts";
+import type { NodeObserver } from "../observe/events.ts";
+import { isDryRun } from "../records/dry-run.ts";
 import type { ManagementAction } from "./actions.ts";
 import { type ManagementTarget, managementEvent } from "./management-event.ts";
 

@@ -1,9 +1,9 @@
 import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
 import type { CadfSettings } from "./cadf.ts";
-import type { EventFilters } from "./event-filters.ts";
-import { followTrails } from "./follow-trails.ts";
-import type { Trail } from "./trail.ts";
-import { queryTrails } from "./trails.ts";
+import type { EventFilters } from "./trail/event-filters.ts";
+import { followTrails } from "./trail/follow-trails.ts";
+import type { Trail } from "./trail/trail.ts";
+import { queryTrails } from "./trail/trails.ts";
 
 /** What the routes of events need. */
 export interface EventsDeps {

@@ -3,11 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { systemIds } from "../system.ts";
-import type { Entry } from "./archive-entries.ts";
-import { type ArchiveFault, type BackupKey, chunkBytes, sealBytes } from "./archive-format.ts";
-import { ArchiveReader } from "./archive-reader.ts";
-import { ArchiveWriter } from "./archive-writer.ts";
+import { systemIds } from "../base/system.ts";
+import type { Entry } from "./archive/archive-entries.ts";
+import {
+  type ArchiveFault,
+  type BackupKey,
+  chunkBytes,
+  sealBytes,
+} from "./archive/archive-format.ts";
+import { ArchiveReader } from "./archive/archive-reader.ts";
+import { ArchiveWriter } from "./archive/archive-writer.ts";
 
 const about = { createdMs: 1_800_000_000_000, region: "a", storeId: "5f", holdfast: "0" };
 const key: BackupKey = { version: 3, key: systemIds.randomBytes(32) };

@@ -1,9 +1,9 @@
 import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
-import type { Config } from "../config-table.ts";
-import { StartError } from "../start-error.ts";
-import { wordsFor } from "./archive-writer.ts";
-import { readBackupKeys } from "./backup-keys.ts";
+import { StartError } from "../base/start-error.ts";
+import type { Config } from "../config/config-table.ts";
+import { wordsFor } from "./archive/archive-writer.ts";
+import { readBackupKeys } from "./archive/backup-keys.ts";
 
 /** Checks the files that the settings of backups name; a `StartError` says what is wrong with them. */
 export async function checkBackup(backup: Config["backup"]): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { StartError } from "../start-error.ts";
+import { StartError } from "../base/start-error.ts";
 import { exitOnSignals } from "./at-exit.ts";
 import type { RestoreWish, Said } from "./commands.ts";
 

@@ -1,32 +1,32 @@
 import { resolve } from "node:path";
 import { entryOf, isRetiredEntry, type Peer } from "@holdfast/regions";
-import { loadConfig } from "../config.ts";
-import type { Config } from "../config-table.ts";
+import { StartError } from "../base/start-error.ts";
+import { systemClock, systemIds } from "../base/system.ts";
+import { version } from "../base/version.ts";
+import { loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config-table.ts";
 import {
   ActEvidence,
   appendTo,
   withEvidence,
   withEvidenceIfReached,
-} from "../operator-evidence.ts";
-import { atRegions, met, type OpenedRegions } from "../region-commands.ts";
-import { StartError } from "../start-error.ts";
-import { systemClock, systemIds } from "../system.ts";
-import { version } from "../version.ts";
-import { ArchiveReader } from "./archive-reader.ts";
-import { initBackupKey, readBackupKeys, rotateBackupKey } from "./backup-keys.ts";
+} from "../store/operator-evidence.ts";
+import { atRegions, met, type OpenedRegions } from "../store/region-commands.ts";
+import { ArchiveReader } from "./archive/archive-reader.ts";
+import { initBackupKey, readBackupKeys, rotateBackupKey } from "./archive/backup-keys.ts";
+import { type Scanned, scanArchive } from "./archive/scan.ts";
 import { createBackup } from "./create.ts";
-import { drill, drillLines } from "./drill.ts";
-import { type KeyRingPlace, keyRingOver } from "./key-rings.ts";
-import { type NewInstanceWish, newInstanceLines, restoreIntoNew } from "./new-instance.ts";
 import { Progress, type Show } from "./progress.ts";
+import { drill, drillLines } from "./restore/drill.ts";
+import { type KeyRingPlace, keyRingOver } from "./restore/key-rings.ts";
+import { type NewInstanceWish, newInstanceLines, restoreIntoNew } from "./restore/new-instance.ts";
 import {
   type RestoreReport,
   type RestoreTarget,
   refuseDamaged,
   reportLines,
   restoreArchive,
-} from "./restore.ts";
-import { type Scanned, scanArchive } from "./scan.ts";
+} from "./restore/restore.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

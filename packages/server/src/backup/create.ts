@@ -14,9 +14,14 @@ import {
   systemTypes,
   tagOf,
 } from "@holdfast/engine";
-import { entryKinds, jsonBody, type PartitionEnd, type Trailer } from "./archive-entries.ts";
-import { ArchiveFault, type BackupKey } from "./archive-format.ts";
-import { ArchiveWriter } from "./archive-writer.ts";
+import {
+  entryKinds,
+  jsonBody,
+  type PartitionEnd,
+  type Trailer,
+} from "./archive/archive-entries.ts";
+import { ArchiveFault, type BackupKey } from "./archive/archive-format.ts";
+import { ArchiveWriter } from "./archive/archive-writer.ts";
 import { patiently } from "./patiently.ts";
 
 /** What a backup is made of. */

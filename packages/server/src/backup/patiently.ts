@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type StoreFailure, StoreUnavailable } from "@holdfast/engine";
-import { systemClock } from "../system.ts";
+import { systemClock } from "../base/system.ts";
 
 /** What passes: a lease that lapsed under load, a fail-over. */
 const passing: ReadonlySet<StoreFailure> = new Set([

@@ -9,10 +9,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { codeOf, reasonOf, StartError } from "../start-error.ts";
-
-/** The checkout that this file lies in. */
-export const checkout = join(import.meta.dirname, "..", "..", "..", "..");
+import { checkout } from "../base/checkout.ts";
+import { codeOf, reasonOf, StartError } from "../base/start-error.ts";
 
 /** Where a development cluster keeps its data by default. */
 export const defaultFolder = join(checkout, ".holdfast", "dev");

@@ -16,15 +16,15 @@ import {
 } from "@holdfast/engine";
 import { attributeItem, decodeResponse, encodeRequest, type Request } from "@holdfast/kmip";
 import { decode, encode, textString } from "@holdfast/ttlv";
-import { keyRingOver } from "../backup/key-rings.ts";
+import { instanceIdOf } from "../access/instances.ts";
 import { patiently } from "../backup/patiently.ts";
 import { Progress } from "../backup/progress.ts";
-import { systemRecords } from "../backup/system-records.ts";
-import { loadConfig } from "../config.ts";
-import { instanceIdOf } from "../instances.ts";
-import { atRegions } from "../region-commands.ts";
-import { StartError } from "../start-error.ts";
-import { systemClock as clock, systemIds as ids } from "../system.ts";
+import { keyRingOver } from "../backup/restore/key-rings.ts";
+import { systemRecords } from "../backup/restore/system-records.ts";
+import { StartError } from "../base/start-error.ts";
+import { systemClock as clock, systemIds as ids } from "../base/system.ts";
+import { loadConfig } from "../config/config.ts";
+import { atRegions } from "../store/region-commands.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

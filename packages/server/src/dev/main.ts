@@ -1,20 +1,20 @@
 import { isIPv4 } from "node:net";
 import { join, resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
-import { reachOf } from "../address.ts";
-import { ask } from "./control.ts";
-import { report, startDetached } from "./detach.ts";
-import type { FaultName } from "./faults.ts";
-import { restMs } from "./faults.ts";
-import { defaultFolder, type Folder, folderAt } from "./folder.ts";
+import { reachOf } from "../base/address.ts";
+import { ask } from "./cluster/control.ts";
+import type { FaultName } from "./cluster/faults.ts";
+import { restMs } from "./cluster/faults.ts";
 import {
   ensurePeerPki,
   ensurePki,
   ensureRegionFiles,
   ensureServerPki,
   type PeerNode,
-} from "./pki.ts";
-import { kmipPort, planOf } from "./plan.ts";
+} from "./cluster/pki.ts";
+import { kmipPort, planOf } from "./cluster/plan.ts";
+import { defaultFolder, type Folder, folderAt } from "./folder.ts";
+import { report, startDetached } from "./processes/detach.ts";
 import { reset } from "./reset.ts";
 import { start } from "./start.ts";
 import { status } from "./status.ts";

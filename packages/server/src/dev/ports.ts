@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import { type Address, printAddress } from "../address.ts";
-import { codeOf, reasonOf, StartError } from "../start-error.ts";
+import { type Address, printAddress } from "../base/address.ts";
+import { codeOf, reasonOf, StartError } from "../base/start-error.ts";
 
 /** Below the range that systems hand out for outgoing connections, so that a port stays free between two starts. */
 const portMax = 32_000;

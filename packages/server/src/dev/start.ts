@@ -1,16 +1,16 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { printAddress } from "../address.ts";
-import { reasonOf, StartError } from "../start-error.ts";
-import { Cluster } from "./cluster.ts";
-import type { FaultRequest } from "./faults.ts";
+import { printAddress } from "../base/address.ts";
+import { reasonOf, StartError } from "../base/start-error.ts";
+import { Cluster } from "./cluster/cluster.ts";
+import type { FaultRequest } from "./cluster/faults.ts";
+import { listenToKeys } from "./cluster/keys.ts";
+import { type DevNode, nodesInTurn, type Plan } from "./cluster/plan.ts";
 import { type Folder, readJson, writeJson, writePrivate } from "./folder.ts";
-import { listenToKeys } from "./keys.ts";
-import { type DevNode, nodesInTurn, type Plan } from "./plan.ts";
-import { commandAgeMs } from "./process-identity.ts";
+import { commandAgeMs } from "./processes/process-identity.ts";
 import { status } from "./status.ts";
-import { tableHead, tableRow } from "./table.ts";
-import { type MadeKey, playVcenter, SequenceFailed } from "./vcenter.ts";
+import { tableHead, tableRow } from "./vcenter/table.ts";
+import { type MadeKey, playVcenter, SequenceFailed } from "./vcenter/vcenter.ts";
 import { leaders, watchNodes } from "./watch.ts";
 
 export interface StartOptions {

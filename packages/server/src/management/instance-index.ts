@@ -1,6 +1,6 @@
 import { type Document, type ManagedObject, readDocument, systemTypes } from "@holdfast/engine";
+import type { SystemView } from "../records/system-view.ts";
 import { type CertificateEntry, readCertificateEntry } from "./certificates/certificate-entry.ts";
-import type { SystemView } from "./system-view.ts";
 
 /** What belongs to one instance, of what is not deleted. */
 export interface InstanceHoldings {

@@ -1,7 +1,7 @@
 import { ManagementError } from "@holdfast/admin";
-import type { Instance } from "../instances.ts";
+import type { Instance } from "../access/instances.ts";
+import type { SystemView } from "../records/system-view.ts";
 import type { InstanceHoldings, InstanceIndex } from "./instance-index.ts";
-import type { SystemView } from "./system-view.ts";
 
 /** An instance as management finds it. */
 export interface FoundInstance extends InstanceHoldings {

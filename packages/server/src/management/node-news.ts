@@ -1,9 +1,9 @@
 import { ManagementError } from "@holdfast/admin";
 import { type Clock, systemIdentifier, systemTypes } from "@holdfast/engine";
-import type { NodeObserver } from "../events.ts";
-import { reasonOf } from "../start-error.ts";
-import type { Records } from "./records.ts";
-import type { SystemView } from "./system-view.ts";
+import { reasonOf } from "../base/start-error.ts";
+import type { NodeObserver } from "../observe/events.ts";
+import type { Records } from "../records/records.ts";
+import type { SystemView } from "../records/system-view.ts";
 
 /** How long after the last time the next is allowed, at first and at most. */
 const firstMs = 1000;

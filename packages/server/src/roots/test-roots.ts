@@ -16,11 +16,11 @@ import {
   type WrappedKek,
   withFields,
 } from "@holdfast/engine";
-import { Records } from "../management/records.ts";
-import { MoveRoots } from "./move-roots.ts";
-import { type RootReference, referenceText, rootFields } from "./root-reference.ts";
-import { Roots } from "./roots.ts";
-import { ValidateRoots } from "./validate-roots.ts";
+import { Records } from "../records/records.ts";
+import { type RootReference, referenceText, rootFields } from "../records/root-reference.ts";
+import { Roots } from "./open/roots.ts";
+import { MoveRoots } from "./orders/move-roots.ts";
+import { ValidateRoots } from "./orders/validate-roots.ts";
 
 const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
 

@@ -6,7 +6,10 @@ import {
   MemoryRootOfTrust,
   systemTypes,
 } from "@holdfast/engine";
-import type { Instance } from "../instances.ts";
+import type { Instance } from "../access/instances.ts";
+import { RefusedClients } from "../access/refused-clients.ts";
+import { Trust } from "../access/trust.ts";
+import { systemClock as clock, systemIds as ids } from "../base/system.ts";
 import { InstanceAuthorities } from "../management/authority/instance-authorities.ts";
 import { Adding } from "../management/certificates/adding.ts";
 import { certificateHandlers } from "../management/certificates/handlers.ts";
@@ -14,16 +17,13 @@ import { Ownership } from "../management/certificates/ownership.ts";
 import { RecordedTrust } from "../management/certificates/recorded-trust.ts";
 import { InstanceIndex } from "../management/instance-index.ts";
 import { InstanceLookup } from "../management/instance-lookup.ts";
-import { has, Presence } from "../management/presence.ts";
 import { refusedHandlers } from "../management/refused/handlers.ts";
 import { RefusedDirectory } from "../management/refused/refused-directory.ts";
 import { Bootstrap } from "../management/tokens/bootstrap.ts";
 import { tokenHandlers } from "../management/tokens/handlers.ts";
 import { TokenBook } from "../management/tokens/token-book.ts";
 import { userHandlers } from "../management/users/handlers.ts";
-import { RefusedClients } from "../refused-clients.ts";
-import { systemClock as clock, systemIds as ids } from "../system.ts";
-import { Trust } from "../trust.ts";
+import { has, Presence } from "../records/presence.ts";
 import { type MemoryRegion, MemoryRegions } from "./memory-regions.ts";
 
 /** Who calls, and what differs from an administrator who may do everything. */

@@ -1,17 +1,17 @@
 import { request } from "node:https";
 import { contract, type Handlers, ManagementError, type Role } from "@holdfast/admin";
-import { authenticator, type Bearer, type TokenRefusal } from "../admin/bearer.ts";
-import { type BucketSize, Buckets } from "../admin/buckets.ts";
-import type { Denial } from "../admin/denials.ts";
-import { Gate } from "../admin/gate.ts";
-import { AdminListener } from "../admin/listener.ts";
+import { type BucketSize, Buckets } from "../admin/access/buckets.ts";
+import type { Denial } from "../admin/access/denials.ts";
+import { Gate } from "../admin/access/gate.ts";
+import { AdminListener } from "../admin/http/listener.ts";
 import { Made } from "../admin/made.ts";
 import { Repeats } from "../admin/repeats.ts";
-import { parseCertificates } from "../certificates.ts";
-import type { NodeEvent } from "../events.ts";
-import { createAuthority } from "../pki.ts";
-import { systemClock, systemIds } from "../system.ts";
-import type { ServerIdentity } from "../tls.ts";
+import { parseCertificates } from "../base/certificates.ts";
+import { createAuthority } from "../base/pki.ts";
+import { systemClock, systemIds } from "../base/system.ts";
+import type { ServerIdentity } from "../base/tls.ts";
+import { authenticator, type Bearer, type TokenRefusal } from "../management/tokens/bearer.ts";
+import type { NodeEvent } from "../observe/events.ts";
 
 /** Instances of the tests, by identifier. */
 export const instanceNames: Readonly<Record<string, string>> = {

@@ -6,15 +6,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
 import { byteString, encode, FrameReader, structure } from "@holdfast/ttlv";
-import type { NodeEvent } from "../events.ts";
-import { type Instance, loadInstances } from "../instances.ts";
-import { type EndpointOptions, KmipEndpoint } from "../kmip-endpoint.ts";
-import { Passwords } from "../passwords.ts";
-import { type Authority, createAuthority, type Issued, selfSigned } from "../pki.ts";
-import { purposes } from "../purposes.ts";
-import { systemClock } from "../system.ts";
-import { readIdentity } from "../tls.ts";
-import { Trust } from "../trust.ts";
+import { type Instance, loadInstances } from "../access/instances.ts";
+import { Passwords } from "../access/passwords.ts";
+import { Trust } from "../access/trust.ts";
+import { type Authority, createAuthority, type Issued, selfSigned } from "../base/pki.ts";
+import { purposes } from "../base/purposes.ts";
+import { systemClock } from "../base/system.ts";
+import { readIdentity } from "../base/tls.ts";
+import { type EndpointOptions, KmipEndpoint } from "../kmip/kmip-endpoint.ts";
+import type { NodeEvent } from "../observe/events.ts";
 
 /** Certificates for one test file, made once. */
 export interface TestPki {

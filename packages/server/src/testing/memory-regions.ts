@@ -11,15 +11,15 @@ import {
   systemTypes,
 } from "@holdfast/engine";
 import { agreedCommit, mergeInto, type Peer, pushOutcomes, sitesInOrder } from "@holdfast/regions";
-import type { NodeEvent } from "../events.ts";
+import { systemClock as clock, systemIds as ids, systemTimers as timers } from "../base/system.ts";
 import { ConfigureInstance } from "../management/instances/configure.ts";
 import { Deletion, type DeletionStep } from "../management/instances/deletion.ts";
 import { InstancesDuty } from "../management/instances/instances-duty.ts";
 import { StatusFollower } from "../management/instances/status-follower.ts";
-import { PeerCommands } from "../management/peer-commands.ts";
-import { Records } from "../management/records.ts";
-import { SystemView } from "../management/system-view.ts";
-import { systemClock as clock, systemIds as ids, systemTimers as timers } from "../system.ts";
+import type { NodeEvent } from "../observe/events.ts";
+import { PeerCommands } from "../records/peer-commands.ts";
+import { Records } from "../records/records.ts";
+import { SystemView } from "../records/system-view.ts";
 
 /** A region's own store in memory with its statuses, as Redis has both in one. */
 export class StoreInMemory extends MemoryOwnStore {

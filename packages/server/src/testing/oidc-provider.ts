@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from "jose";
-import { createAuthority } from "../pki.ts";
+import { createAuthority } from "../base/pki.ts";
 
 type KeyPair = Awaited<ReturnType<typeof generateKeyPair>>;
 

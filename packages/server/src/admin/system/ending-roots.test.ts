@@ -1,12 +1,12 @@
 import { type Document, systemTypes } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
-import type { Config } from "../../config-table.ts";
+import type { Config } from "../../config/config-table.ts";
 import {
   leftText,
   type RootReference,
   referenceText,
   rootFields,
-} from "../../roots/root-reference.ts";
+} from "../../records/root-reference.ts";
 import { endingRootChecks } from "./ending-roots.ts";
 
 const day = (text: string) => Date.parse(`${text}T12:00:00Z`);

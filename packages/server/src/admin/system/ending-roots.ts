@@ -1,5 +1,5 @@
 import { systemTypes } from "@holdfast/engine";
-import { namedRoots, type RootReference } from "../../roots/root-reference.ts";
+import { namedRoots, type RootReference } from "../../records/root-reference.ts";
 import { type Check, failed, type SystemSources, warning } from "./sources.ts";
 
 type Kind = RootReference["type"];

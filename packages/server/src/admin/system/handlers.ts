@@ -1,8 +1,8 @@
 import { type Handlers, openApi } from "@holdfast/admin";
 import { systemTypes } from "@holdfast/engine";
-import { rootStatusOf } from "../../roots/root-status.ts";
-import { reasonOf } from "../../start-error.ts";
-import { within } from "../../within.ts";
+import { reasonOf } from "../../base/start-error.ts";
+import { within } from "../../base/within.ts";
+import { rootStatusOf } from "../../roots/state/root-status.ts";
 import { endingRootChecks } from "./ending-roots.ts";
 import {
   certificateChecks,

@@ -1,10 +1,10 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { systemTypes } from "@holdfast/engine";
-import { loadConfig } from "../../config.ts";
-import { reasonOf } from "../../start-error.ts";
-import { warningsOf } from "../../warnings.ts";
+import { reasonOf } from "../../base/start-error.ts";
+import { loadConfig } from "../../config/config.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
+import { warningsOf } from "./warnings.ts";
 
 const dayMs = 86_400_000;
 const lowDisk = 0.1;

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Peer } from "@holdfast/regions";
-import { reasonOf } from "../../start-error.ts";
-import { within } from "../../within.ts";
+import { reasonOf } from "../../base/start-error.ts";
+import { within } from "../../base/within.ts";
 import { lineOf } from "./node-checks.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
 

@@ -2,9 +2,9 @@ import type { Handlers } from "@holdfast/admin";
 import type { ClockCheck, OwnStore } from "@holdfast/engine";
 import type { LockLook } from "@holdfast/redis";
 import type { Peer } from "@holdfast/regions";
-import type { Config } from "../../config-table.ts";
-import type { SystemView } from "../../management/system-view.ts";
-import type { NodeReadings } from "../../metric-row.ts";
+import type { Config } from "../../config/config-table.ts";
+import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
+import type { SystemView } from "../../records/system-view.ts";
 
 /** What the node is asked about itself with. */
 export interface SystemSources {

@@ -1,7 +1,7 @@
 import type { AuditSink, ChainedEntry } from "@holdfast/regions";
 import type { CadfSettings } from "../cadf.ts";
-import { shippedTexts } from "../shipped.ts";
 import { RotatingFile, type RotatingFileOptions } from "./rotating-file.ts";
+import { shippedTexts } from "./shipped.ts";
 
 /** Writes audit events to a file, one JSON object a line. */
 export class FileSink implements AuditSink, AsyncDisposable {

@@ -1,5 +1,5 @@
 import { Agent, request } from "node:https";
-import { reasonOf } from "../../start-error.ts";
+import { reasonOf } from "../../base/start-error.ts";
 
 /** How something is posted. */
 export interface PostOptions {

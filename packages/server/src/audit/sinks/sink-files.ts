@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from "node:tls";
-import { readText } from "../../certificates.ts";
-import type { Config } from "../../config-table.ts";
-import { StartError } from "../../start-error.ts";
+import { readText } from "../../base/certificates.ts";
+import { StartError } from "../../base/start-error.ts";
+import type { Config } from "../../config/config-table.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 type Syslog = NonNullable<Config["audit"]["syslog"]>;

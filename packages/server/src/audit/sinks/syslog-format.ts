@@ -1,4 +1,4 @@
-import type { ShippedText } from "../shipped.ts";
+import type { ShippedText } from "./shipped.ts";
 
 /** Who speaks. */
 export interface SyslogOrigin {

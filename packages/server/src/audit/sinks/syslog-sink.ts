@@ -2,9 +2,9 @@ import { isIP } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
 import type { AuditSink, ChainedEntry } from "@holdfast/regions";
-import type { Address } from "../../address.ts";
+import type { Address } from "../../base/address.ts";
 import type { CadfSettings } from "../cadf.ts";
-import { shippedTexts } from "../shipped.ts";
+import { shippedTexts } from "./shipped.ts";
 import { type SyslogOrigin, syslogFrame } from "./syslog-format.ts";
 
 /** Where syslog goes. */

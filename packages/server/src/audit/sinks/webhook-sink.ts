@@ -2,8 +2,8 @@ import { hash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { AuditSink, ChainedEntry } from "@holdfast/regions";
 import type { CadfSettings } from "../cadf.ts";
-import { type ShippedText, shippedTexts } from "../shipped.ts";
 import { httpsPost, type Posted } from "./https-post.ts";
+import { type ShippedText, shippedTexts } from "./shipped.ts";
 
 /** Where a webhook is, and how it is spoken to. */
 export interface WebhookSinkOptions {

@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import type { AuditLog } from "@holdfast/engine";
 import { sameHash } from "@holdfast/regions";
-import { reasonOf, StartError } from "../../start-error.ts";
+import { reasonOf, StartError } from "../../base/start-error.ts";
 import { rotatedFiles } from "../sinks/rotated-names.ts";
 import { Findings, partitionName, type Verdict } from "./findings.ts";
 import { readShippedLine, type ShippedLine } from "./shipped-line.ts";

@@ -11,7 +11,7 @@ import {
 } from "@holdfast/engine";
 import { AuditChain, AuditRetention, AuditShip, type Duty } from "@holdfast/regions";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { systemClock, systemTimers as timers } from "../../system.ts";
+import { systemClock, systemTimers as timers } from "../../base/system.ts";
 import type { CadfSettings } from "../cadf.ts";
 import { FileSink } from "../sinks/file-sink.ts";
 import { verifyFiles } from "./verify-files.ts";

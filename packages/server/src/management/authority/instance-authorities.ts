@@ -3,8 +3,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Call, ManagementError } from "@holdfast/admin";
 import { type Clock, type Document, type Ids, type KeyRing, systemTypes } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
+import type { Records } from "../../records/records.ts";
 import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
-import type { Records } from "../records.ts";
 import { openText, sealedOr, sealText } from "../sealed-text.ts";
 import { makeAuthority, type Signer, signerOf } from "./issue.ts";
 

@@ -2,9 +2,9 @@ import type { X509Certificate } from "node:crypto";
 import { type Call, ManagementError } from "@holdfast/admin";
 import { type Clock, systemTypes } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
-import { fingerprintOf, subjectOf } from "../../certificates.ts";
+import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
+import type { Records } from "../../records/records.ts";
 import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
-import type { Records } from "../records.ts";
 import { type Listed, listedOf } from "./catalogue.ts";
 import {
   type CertificateEntry,

@@ -1,9 +1,9 @@
 import type { X509Certificate } from "node:crypto";
 import { type Contract, ManagementError, type Reply } from "@holdfast/admin";
 import { systemIdentifier, systemTypes } from "@holdfast/engine";
-import { pinnedOf } from "../../trust.ts";
+import { pinnedOf } from "../../access/trust.ts";
+import type { Applied } from "../../records/records.ts";
 import type { FoundInstance } from "../instance-lookup.ts";
-import type { Applied } from "../records.ts";
 import { type CertificateEntry, certificateFixed } from "./certificate-entry.ts";
 import { expiryOf } from "./expiry.ts";
 

@@ -1,7 +1,7 @@
 import type { X509Certificate } from "node:crypto";
 import { type Document, systemTypes } from "@holdfast/engine";
 import { z } from "zod";
-import { fingerprintOf, signerOf, subjectOf } from "../../certificates.ts";
+import { fingerprintOf, signerOf, subjectOf } from "../../base/certificates.ts";
 import { toldIn } from "./expiry.ts";
 
 /** `client`: accepted as it is; `authority`: what it issues is accepted. */

@@ -1,12 +1,12 @@
 import { X509Certificate } from "node:crypto";
 import { systemTypes } from "@holdfast/engine";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { expiryCounts } from "../../metric-certificates.ts";
-import { selfSigned } from "../../pki.ts";
+import { selfSigned } from "../../base/pki.ts";
 import { TestAccess, type TestNode } from "../../testing/access.ts";
 import { certificateFixed } from "./certificate-entry.ts";
 import { expiryLevel, expiryOf } from "./expiry.ts";
 import { ExpiryDuty } from "./expiry-duty.ts";
+import { expiryCounts } from "./metric-certificates.ts";
 
 const dayMs = 86_400_000;
 const startMs = Date.UTC(2026, 10, 25);

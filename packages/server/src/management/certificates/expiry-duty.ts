@@ -1,9 +1,9 @@
 import { systemTypes } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { managementEvent } from "../../audit/management-event.ts";
-import type { NodeObserver } from "../../events.ts";
+import type { NodeObserver } from "../../observe/events.ts";
+import type { Records } from "../../records/records.ts";
 import type { InstanceIndex } from "../instance-index.ts";
-import type { Records } from "../records.ts";
 import type { CertificateEntry } from "./certificate-entry.ts";
 import { expiryLevel, toldField, toldIn } from "./expiry.ts";
 

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
-import { fingerprintOf, isIssuedBy, signerOf, subjectOf } from "../../certificates.ts";
-import type { Instance } from "../../instances.ts";
+import type { Instance } from "../../access/instances.ts";
+import { fingerprintOf, isIssuedBy, signerOf, subjectOf } from "../../base/certificates.ts";
 import type { InstanceIndex } from "../instance-index.ts";
 import type { CertificateEntry, CertificateKind } from "./certificate-entry.ts";
 

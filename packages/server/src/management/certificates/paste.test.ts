@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Authority, createAuthority, type Issued, selfSigned } from "../../pki.ts";
+import { type Authority, createAuthority, type Issued, selfSigned } from "../../base/pki.ts";
 import { checkUsable, readPasted } from "./paste.ts";
 
 const dayMs = 86_400_000;

@@ -2,7 +2,7 @@ import "reflect-metadata";
 import { X509Certificate } from "node:crypto";
 import { ManagementError } from "@holdfast/admin";
 import { KeyUsageFlags, KeyUsagesExtension, X509Certificate as Parsed } from "@peculiar/x509";
-import { subjectOf } from "../../certificates.ts";
+import { subjectOf } from "../../base/certificates.ts";
 import type { CertificateKind } from "./certificate-entry.ts";
 
 const certificateBytesMax = 16_384;

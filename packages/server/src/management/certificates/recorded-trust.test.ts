@@ -1,9 +1,9 @@
 import { X509Certificate } from "node:crypto";
 import { documentRecord, type ManagedObject, systemTypes, withDestroyed } from "@holdfast/engine";
 import { expect, test } from "vitest";
-import { selfSigned } from "../../pki.ts";
-import { systemIds as ids } from "../../system.ts";
-import { Trust } from "../../trust.ts";
+import { Trust } from "../../access/trust.ts";
+import { selfSigned } from "../../base/pki.ts";
+import { systemIds as ids } from "../../base/system.ts";
 import { InstanceIndex } from "../instance-index.ts";
 import { certificateFixed } from "./certificate-entry.ts";
 import { RecordedTrust } from "./recorded-trust.ts";

@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { type KeyRing, systemTypes } from "@holdfast/engine";
-import type { NodeObserver } from "../../events.ts";
-import { reasonOf } from "../../start-error.ts";
-import type { Trust } from "../../trust.ts";
+import type { Trust } from "../../access/trust.ts";
+import { reasonOf } from "../../base/start-error.ts";
+import type { NodeObserver } from "../../observe/events.ts";
 import type { IndexChange, InstanceHoldings, InstanceIndex } from "../instance-index.ts";
 import { RecordedUsers } from "../users/recorded-users.ts";
 import type { CertificateEntry } from "./certificate-entry.ts";

@@ -1,9 +1,9 @@
 import type { X509Certificate } from "node:crypto";
 import type { Handlers } from "@holdfast/admin";
 import { z } from "zod";
-import { fingerprintOf, keyTypeOf, subjectOf } from "../../certificates.ts";
+import { fingerprintOf, keyTypeOf, subjectOf } from "../../base/certificates.ts";
+import { parsedText } from "../../base/parsed-text.ts";
 import { type NewsSite, NodeNews } from "../node-news.ts";
-import { parsedText } from "../parsed-text.ts";
 
 const hex = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`));
 const time = z.iso.datetime({ offset: true });

@@ -1,10 +1,10 @@
 import { ManagementError } from "@holdfast/admin";
 import { type Clock, StoreUnavailable, systemTypes } from "@holdfast/engine";
 import { type Actor, managementEvents } from "../../audit/management-event.ts";
-import { namedRoots } from "../../roots/root-reference.ts";
-import type { PeerCommands } from "../peer-commands.ts";
-import { instanceRecordId, type Records } from "../records.ts";
-import type { SystemView } from "../system-view.ts";
+import type { PeerCommands } from "../../records/peer-commands.ts";
+import { instanceRecordId, type Records } from "../../records/records.ts";
+import { namedRoots } from "../../records/root-reference.ts";
+import type { SystemView } from "../../records/system-view.ts";
 import { type InstanceEntry, isReady, readInstance } from "./instance-entry.ts";
 import type { StatusFollower } from "./status-follower.ts";
 

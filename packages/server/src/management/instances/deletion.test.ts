@@ -10,9 +10,9 @@ import {
 import { sampleObject } from "@holdfast/engine/testing";
 import { attributeItem } from "@holdfast/kmip";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { systemIds } from "../../system.ts";
+import { systemIds } from "../../base/system.ts";
+import { instanceRecordId } from "../../records/records.ts";
 import { type MemoryRegion, MemoryRegions } from "../../testing/memory-regions.ts";
-import { instanceRecordId } from "../records.ts";
 import { type DeletionStep, deletionSteps } from "./deletion.ts";
 import { type InstanceEntry, readInstance } from "./instance-entry.ts";
 

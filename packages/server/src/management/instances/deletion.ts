@@ -17,10 +17,10 @@ import {
 } from "@holdfast/engine";
 import { stateText } from "@holdfast/kmip";
 import { type Actor, managementEvents } from "../../audit/management-event.ts";
-import type { PeerCommands } from "../peer-commands.ts";
-import { instanceRecordId, type Records } from "../records.ts";
-import { refusalOf } from "../refusals.ts";
-import type { SystemView } from "../system-view.ts";
+import type { PeerCommands } from "../../records/peer-commands.ts";
+import { instanceRecordId, type Records } from "../../records/records.ts";
+import { refusalOf } from "../../records/refusals.ts";
+import type { SystemView } from "../../records/system-view.ts";
 import { type Erased, type EraseOptions, eraseObjects } from "./erase-objects.ts";
 import { type InstanceEntry, type Removal, readInstance, removalText } from "./instance-entry.ts";
 import type { StatusFollower } from "./status-follower.ts";

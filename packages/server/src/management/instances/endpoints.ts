@@ -1,4 +1,4 @@
-import type { PeerCommands } from "../peer-commands.ts";
+import type { PeerCommands } from "../../records/peer-commands.ts";
 
 /** What `Endpoints` stand on. */
 export interface EndpointsOptions {

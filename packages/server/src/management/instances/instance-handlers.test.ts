@@ -1,11 +1,11 @@
 import { type Call, type Contract, ManagementError } from "@holdfast/admin";
 import { systemTypes } from "@holdfast/engine";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { systemClock as clock, systemIds as ids, systemTimers } from "../../system.ts";
+import { systemClock as clock, systemIds as ids, systemTimers } from "../../base/system.ts";
+import { Presence } from "../../records/presence.ts";
 import { MemoryRegions } from "../../testing/memory-regions.ts";
 import { InstanceIndex } from "../instance-index.ts";
 import { InstanceLookup } from "../instance-lookup.ts";
-import { Presence } from "../presence.ts";
 import { ConfigureInstance } from "./configure.ts";
 import { Endpoints } from "./endpoints.ts";
 import { instanceHandlers } from "./instance-handlers.ts";

@@ -7,12 +7,12 @@ import {
   systemTypes,
 } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
-import type { RootOrders } from "../../roots/root-orders.ts";
-import { beforeWriting } from "../dry-run.ts";
+import { beforeWriting } from "../../records/dry-run.ts";
+import { instanceRecordId, type Records } from "../../records/records.ts";
+import type { SystemView } from "../../records/system-view.ts";
+import type { RootOrders } from "../../roots/orders/root-orders.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
 import { pageBy } from "../paging.ts";
-import { instanceRecordId, type Records } from "../records.ts";
-import type { SystemView } from "../system-view.ts";
 import type { ConfigureInstance } from "./configure.ts";
 import { type Deletion, hasKeys, keysRemain } from "./deletion.ts";
 import { type InstanceEntry, instanceClaims, readInstance } from "./instance-entry.ts";

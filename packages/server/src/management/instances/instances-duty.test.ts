@@ -1,8 +1,8 @@
 import { type InstanceStatus, systemTypes } from "@holdfast/engine";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type RegionState, stateField, stateText } from "../../roots/region-state.ts";
+import { instanceRecordId } from "../../records/records.ts";
+import { type RegionState, stateField, stateText } from "../../roots/state/region-state.ts";
 import { type MemoryRegion, MemoryRegions } from "../../testing/memory-regions.ts";
-import { instanceRecordId } from "../records.ts";
 import { readInstance } from "./instance-entry.ts";
 
 const instance = "5d0a7a52-3b0c-4b60-9c2f-0f3b7d9a1e01";

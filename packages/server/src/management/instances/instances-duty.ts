@@ -12,9 +12,9 @@ import {
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import type { Actor } from "../../audit/management-event.ts";
-import type { NodeObserver } from "../../events.ts";
-import { instanceRecordId } from "../records.ts";
-import type { SystemView } from "../system-view.ts";
+import type { NodeObserver } from "../../observe/events.ts";
+import { instanceRecordId } from "../../records/records.ts";
+import type { SystemView } from "../../records/system-view.ts";
 import type { ConfigureInstance } from "./configure.ts";
 import type { Deletion } from "./deletion.ts";
 import { type InstanceEntry, type Removal, readInstance } from "./instance-entry.ts";

@@ -6,7 +6,7 @@ import {
   StoreUnavailable,
   systemInstance,
 } from "@holdfast/engine";
-import { instanceRecordId } from "../records.ts";
+import { instanceRecordId } from "../../records/records.ts";
 import { readInstance, statusOf } from "./instance-entry.ts";
 
 /** What a `StatusFollower` stands on. */

@@ -24,7 +24,7 @@ import {
 } from "@holdfast/kmip";
 import { byteString, decode, encode, textString } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
-import { systemIds as ids } from "../../system.ts";
+import { systemIds as ids } from "../../base/system.ts";
 import { turnsDuring } from "../../testing/turns-during.ts";
 import type { FoundInstance } from "../instance-lookup.ts";
 import { keysHandlers } from "./handlers.ts";

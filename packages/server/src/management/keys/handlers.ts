@@ -5,11 +5,11 @@ import {
   type OwnStore,
   StoreUnavailable,
 } from "@holdfast/engine";
-import { type Identifiers, identifiersIn } from "../../admin/identifiers.ts";
+import { refusalOf } from "../../records/refusals.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
-import { refusalOf } from "../refusals.ts";
 import { changeKey, type KeyEngine } from "./changes.ts";
 import { type Evidence, historyOf, type KeyEvent, type KeyEventsAsked } from "./history.ts";
+import { type Identifiers, identifiersIn } from "./identifiers.ts";
 import {
   attributesOf,
   type KeyAnswer,

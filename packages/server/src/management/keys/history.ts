@@ -11,9 +11,9 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import { enumerationText, tags } from "@holdfast/kmip";
-import { askOfTrail } from "../../audit/peer-trail.ts";
-import { entriesAtOnce } from "../../audit/trail.ts";
-import type { PeerCommands } from "../peer-commands.ts";
+import { askOfTrail } from "../../audit/trail/peer-trail.ts";
+import { entriesAtOnce } from "../../audit/trail/trail.ts";
+import type { PeerCommands } from "../../records/peer-commands.ts";
 import { createdSeconds, timeOf } from "./key-answer.ts";
 
 /** Something that happened to an object. */

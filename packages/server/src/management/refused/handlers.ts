@@ -1,5 +1,5 @@
 import type { Handlers } from "@holdfast/admin";
-import type { RefusedClient } from "../../refused-clients.ts";
+import type { RefusedClient } from "../../access/refused-clients.ts";
 import { pageBy } from "../paging.ts";
 import type { RefusedAt, RefusedDirectory } from "./refused-directory.ts";
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { fairShare, type RefusedClients, refusalReasons } from "../../refused-clients.ts";
+import { fairShare, type RefusedClients, refusalReasons } from "../../access/refused-clients.ts";
+import { parsedText } from "../../base/parsed-text.ts";
 import { type NewsSite, NodeNews } from "../node-news.ts";
-import { parsedText } from "../parsed-text.ts";
 
 const entry = z.object({
   timeMs: z.number().int().min(0).max(8.64e15),

@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { systemTypes } from "@holdfast/engine";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { fingerprintOf, subjectOf } from "../../certificates.ts";
-import { type Issued, selfSigned } from "../../pki.ts";
+import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
+import { type Issued, selfSigned } from "../../base/pki.ts";
 import { TestAccess, type TestNode } from "../../testing/access.ts";
 import { PublishPace } from "../node-news.ts";
 
@@ -85,7 +85,7 @@ describe("a refused client", () => {
     refuse(world.a, shown);
     await world.a.directory.tick();
     const { RefusedDirectory } = await import("./refused-directory.ts");
-    const { RefusedClients } = await import("../../refused-clients.ts");
+    const { RefusedClients } = await import("../../access/refused-clients.ts");
     const { view, records } = world.regions.a;
     const clock = { wallMs: Date.now, monotonicMs: () => performance.now() };
     const again = new RefusedDirectory({

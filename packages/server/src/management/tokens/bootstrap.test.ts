@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { systemIds } from "../../system.ts";
+import { systemIds } from "../../base/system.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import { newToken } from "./token-entry.ts";
 

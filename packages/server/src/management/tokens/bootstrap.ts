@@ -1,9 +1,9 @@
 import { timingSafeEqual } from "node:crypto";
 import { constants } from "node:fs";
 import { lstat, open, readFile, unlink } from "node:fs/promises";
-import type { Bearer, TokenRefusal, TokenVerifier } from "../../admin/bearer.ts";
-import type { NodeObserver } from "../../events.ts";
-import { codeOf, reasonOf } from "../../start-error.ts";
+import { codeOf, reasonOf } from "../../base/start-error.ts";
+import type { NodeObserver } from "../../observe/events.ts";
+import type { Bearer, TokenRefusal, TokenVerifier } from "./bearer.ts";
 import type { TokenBook } from "./token-book.ts";
 import { hashOf, isToken, newToken } from "./token-entry.ts";
 

@@ -1,7 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { type Clock, type ManagedObject, readDocument } from "@holdfast/engine";
-import type { Bearer, TokenRefusal, TokenVerifier } from "../../admin/bearer.ts";
-import type { SystemView } from "../system-view.ts";
+import type { SystemView } from "../../records/system-view.ts";
+import type { Bearer, TokenRefusal, TokenVerifier } from "./bearer.ts";
 import { hashOf, isToken, readTokenEntry, type TokenEntry } from "./token-entry.ts";
 
 /** What the book stands on. */

@@ -1,9 +1,9 @@
 import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
 import { type Document, type KeyRing, systemTypes } from "@holdfast/engine";
+import { hashPassword } from "../../access/passwords.ts";
 import { managementEvents } from "../../audit/management-event.ts";
-import { hashPassword } from "../../passwords.ts";
+import type { Records } from "../../records/records.ts";
 import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
-import type { Records } from "../records.ts";
 import { sealedOr, sealText } from "../sealed-text.ts";
 import { hashField, isUser, userBinding, userRecordId } from "./recorded-users.ts";
 

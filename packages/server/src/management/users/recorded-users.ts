@@ -5,7 +5,7 @@ import {
   systemIdentifier,
   systemTypes,
 } from "@holdfast/engine";
-import { type PasswordHash, parsePasswordHash, type Users } from "../../password-hash.ts";
+import { type PasswordHash, parsePasswordHash, type Users } from "../../base/password-hash.ts";
 import { openText } from "../sealed-text.ts";
 
 /** The field of a user's record that holds the sealed hash; without it, the user is deleted. */

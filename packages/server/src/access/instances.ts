@@ -1,0 +1,91 @@
+import type { X509Certificate } from "node:crypto";
+import { hashUuid } from "@holdfast/engine";
+import { isIssuedBy, readCertificates, signerOf, subjectOf } from "../base/certificates.ts";
+import { type PasswordHash, parsePasswordHash } from "../base/password-hash.ts";
+import { StartError } from "../base/start-error.ts";
+import type { Config } from "../config/config-table.ts";
+
+/** A tenant with what opens it: read from the configuration, certificates parsed. */
+export interface Instance {
+  readonly id: string;
+  readonly name: string;
+  /** Client certificates accepted as they are. */
+  readonly certificates: readonly X509Certificate[];
+  /** Authorities whose client certificates belong to this instance. */
+  readonly authorities: readonly X509Certificate[];
+  readonly users: ReadonlyMap<string, PasswordHash>;
+}
+
+/** Reads the certificates of all instances; throws a `StartError` where a certificate opens two of them. */
+export function loadInstances(config: Config["instances"]): readonly Instance[] {
+  const instances = config.map((entry, at) => ({
+    id: entry.id ?? instanceIdOf(entry.name),
+    name: entry.name,
+    certificates: entry.certificates.flatMap((source, item) =>
+      readCertificates(source, `instances[${at}].certificates[${item}]`),
+    ),
+    authorities: entry.authorities.flatMap((source, item) =>
+      readAuthorities(source, `instances[${at}].authorities[${item}]`),
+    ),
+    users: new Map(
+      entry.users.flatMap(({ name, passwordHash }) => {
+        const hash = parsePasswordHash(passwordHash);
+        return hash === undefined ? [] : [[name, hash] as const];
+      }),
+    ),
+  }));
+  refuseShared(instances);
+  return instances;
+}
+
+/** The identifier of an instance whose configuration gives none: a UUID (RFC 9562, version 8) made from its name. */
+export function instanceIdOf(name: string): string {
+  return hashUuid(`holdfast instance\0${name}`);
+}
+
+function readAuthorities(source: string, setting: string): X509Certificate[] {
+  const certificates = readCertificates(source, setting);
+  const leaf = certificates.find((certificate) => !certificate.ca);
+  if (leaf !== undefined) {
+    throw new StartError(
+      `${setting}: ${subjectOf(leaf)} is no certificate authority; list a client's own certificate under certificates`,
+    );
+  }
+  return certificates;
+}
+
+function refuseShared(instances: readonly Instance[]): void {
+  const owners = new Map<string, Instance>();
+  const claim = (key: string, instance: Instance, certificate: X509Certificate) => {
+    const owner = owners.get(key);
+    if (owner !== undefined && owner !== instance) throw shared(certificate, owner, instance);
+    owners.set(key, instance);
+  };
+  for (const instance of instances) {
+    for (const certificate of instance.certificates) {
+      claim(`leaf ${certificate.fingerprint256}`, instance, certificate);
+    }
+    for (const authority of instance.authorities) {
+      claim(`authority ${signerOf(authority)}`, instance, authority);
+    }
+  }
+  for (const issuing of instances) {
+    for (const other of instances) {
+      if (other !== issuing) refuseIssued(issuing, other);
+    }
+  }
+}
+
+function refuseIssued(issuing: Instance, other: Instance): void {
+  for (const certificate of other.certificates) {
+    if (issuing.authorities.some((authority) => isIssuedBy(certificate, authority))) {
+      throw shared(certificate, other, issuing);
+    }
+  }
+}
+
+function shared(certificate: X509Certificate, one: Instance, other: Instance): StartError {
+  return new StartError(
+    `instances: the certificate ${subjectOf(certificate)} (SHA-256 ${certificate.fingerprint256}) opens both ${one.name} and ${other.name}; a certificate belongs to one instance only`,
+  );
+}

@@ -1,0 +1,81 @@
+import { describe, expect, test } from "vitest";
+import { isPasswordHash, type PasswordHash, parsePasswordHash } from "../base/password-hash.ts";
+import { hashPassword, Passwords, PasswordsBusy, RememberedPassword } from "./passwords.ts";
+
+function usersWith(entries: Record<string, string>): Map<string, PasswordHash> {
+  return new Map(
+    Object.entries(entries).map(([name, hash]) => [name, parsePasswordHash(hash) as PasswordHash]),
+  );
+}
+
+describe("passwords", () => {
+  test("a hash made here opens for its password only", async () => {
+    const hash = await hashPassword("correct horse");
+    expect(hash).toMatch(/^scrypt\$32768\$8\$1\$[\w-]{22}\$[\w-]{43}$/);
+    expect(hash).not.toBe(await hashPassword("correct horse"));
+    const passwords = new Passwords();
+    const users = usersWith({ vc: hash });
+    expect(await passwords.verify(users, "vc", "correct horse")).toBe(true);
+    expect(await passwords.verify(users, "vc", "correct horse ")).toBe(false);
+    expect(await passwords.verify(users, "nobody", "correct horse")).toBe(false);
+  });
+
+  test("a verified password is remembered by its connection, a wrong one is not", async () => {
+    const users = usersWith({ vc: await hashPassword("right") });
+    let hashed = 0;
+    const passwords = new (class extends Passwords {
+      override verify(...args: Parameters<Passwords["verify"]>): Promise<boolean> {
+        hashed++;
+        return super.verify(...args);
+      }
+    })();
+    const connection = new RememberedPassword(passwords, () => users);
+    expect(await connection.verify("vc", "right")).toBe(true);
+    expect(await connection.verify("vc", "right")).toBe(true);
+    expect(hashed).toBe(1);
+    expect(await connection.verify("vc", "wrong")).toBe(false);
+    expect(await connection.verify("vcr", "ight")).toBe(false);
+    expect(await connection.verify("vc", "right")).toBe(true);
+    expect(hashed).toBe(3);
+    expect(await new RememberedPassword(passwords, () => users).verify("vc", "right")).toBe(true);
+    expect(hashed).toBe(4);
+  });
+
+  test("checks wait for their turn, and too many are refused rather than answered no", async () => {
+    const users = usersWith({ vc: await hashPassword("right") });
+    const passwords = new Passwords(2);
+    const all = Array.from({ length: 6 }, () => passwords.verify(users, "vc", "right"));
+    const settled = await Promise.allSettled(all);
+    expect(settled.map(({ status }) => status === "fulfilled")).toEqual([
+      ...[true, true, true, true],
+      ...[false, false],
+    ]);
+    await expect(all[5]).rejects.toThrow(PasswordsBusy);
+    expect(await passwords.verify(users, "vc", "right")).toBe(true);
+  });
+
+  test("guesses at one instance do not keep another's users waiting", async () => {
+    const guessed = usersWith({ vc: await hashPassword("right") });
+    const others = usersWith({ vc: await hashPassword("other") });
+    const passwords = new Passwords();
+    let wrong = 0;
+    const guesses = Array.from({ length: 12 }, async () => {
+      if (!(await passwords.verify(guessed, "vc", "guess"))) wrong++;
+    });
+    expect(await passwords.verify(others, "vc", "other")).toBe(true);
+    expect(wrong).toBeLessThan(6);
+    await Promise.all(guesses);
+    expect(wrong).toBe(12);
+  });
+
+  test.each([
+    ["clear text", "hunter2"],
+    ["weak", `scrypt$1024$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],
+    ["dear", `scrypt$1048576$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],
+    ["no power of two", `scrypt$32769$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],
+    ["no lanes", `scrypt$32768$8$0$${"s".repeat(22)}$${"h".repeat(43)}`],
+    ["short salt", `scrypt$32768$8$1$ss$${"h".repeat(43)}`],
+  ])("%s is no hash", (_name, text) => {
+    expect(isPasswordHash(text)).toBe(false);
+  });
+});

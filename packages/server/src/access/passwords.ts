@@ -1,0 +1,111 @@
+import { createHmac, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
+import { TurnQueue } from "@holdfast/engine";
+import {
+  type PasswordHash,
+  printPasswordHash,
+  scryptBytesMax,
+  type Users,
+} from "../base/password-hash.ts";
+
+/** Hashes at the same time; each takes a thread of four and 32 MiB. */
+const hashesAtOnceMax = 2;
+/** Hashes of one instance that wait; more are refused, so that guessing cannot fill the memory. */
+const hashesWaitingMax = 256;
+const newHash = { cost: 32_768, blockSize: 8, parallelization: 1 } as const;
+
+/** Too many passwords are being checked: whether this one is right cannot be told now. */
+export class PasswordsBusy extends Error {
+  override readonly name = "PasswordsBusy";
+}
+
+/** Checks user names and passwords against scrypt hashes, a few at a time, the instances that wait in turn. */
+export class Passwords {
+  readonly #key = randomBytes(32);
+  /** Compared with where the user is unknown, so that the time taken does not tell. */
+  readonly #nobody: PasswordHash = { ...newHash, salt: randomBytes(16), hash: randomBytes(32) };
+  readonly #waiting = new TurnQueue<Users, () => void>();
+  readonly #waitingMax: number;
+  #running = 0;
+
+  constructor(waitingMax: number = hashesWaitingMax) {
+    this.#waitingMax = waitingMax;
+  }
+
+  /** Whether the user exists and the password is theirs. Rejects with `PasswordsBusy` when too many wait. */
+  async verify(users: Users, username: string, password: string): Promise<boolean> {
+    const expected = await users.get(username);
+    const actual = await this.#hash(users, password, expected ?? this.#nobody);
+    return expected !== undefined && timingSafeEqual(actual, expected.hash);
+  }
+
+  /** What a connection may keep of a verified password: nothing that tells it. */
+  digest(username: string, password: string): Buffer {
+    return createHmac("sha256", this.#key)
+      .update(`${Buffer.byteLength(username)} ${username}${password}`)
+      .digest();
+  }
+
+  async #hash(users: Users, password: string, like: PasswordHash): Promise<Buffer> {
+    if (this.#running >= hashesAtOnceMax) await this.#turn(users);
+    else this.#running++;
+    try {
+      return await derive(password, like);
+    } finally {
+      const begin = this.#waiting.shift();
+      if (begin === undefined) this.#running--;
+      else begin();
+    }
+  }
+
+  #turn(users: Users): Promise<void> {
+    if (this.#waiting.sizeOf(users) >= this.#waitingMax) {
+      return Promise.reject(new PasswordsBusy("too many passwords are being checked"));
+    }
+    return new Promise((resolve) => this.#waiting.push(users, resolve));
+  }
+}
+
+/** One connection's memory of the password that it showed (no scrypt for every message). */
+export class RememberedPassword {
+  readonly #passwords: Passwords;
+  /** The users as they are now. */
+  readonly #users: () => Users;
+  #verified: { readonly digest: Buffer; readonly users: Users } | undefined;
+
+  constructor(passwords: Passwords, users: () => Users) {
+    this.#passwords = passwords;
+    this.#users = users;
+  }
+
+  /** As `Passwords.verify`, at once when the same was right before on this connection and no user has changed since. */
+  async verify(username: string, password: string): Promise<boolean> {
+    const users = this.#users();
+    const digest = this.#passwords.digest(username, password);
+    const known = this.#verified?.users === users ? this.#verified.digest : undefined;
+    if (known !== undefined && timingSafeEqual(digest, known)) return true;
+    const right = await this.#passwords.verify(users, username, password);
+    if (right) this.#verified = { digest, users };
+    return right;
+  }
+}
+
+/** Makes the hash that `instances[].users[].passwordHash` takes. */
+export async function hashPassword(password: string): Promise<string> {
+  const made: PasswordHash = { ...newHash, salt: randomBytes(16), hash: Buffer.alloc(32) };
+  return printPasswordHash({ ...made, hash: await derive(password, made) });
+}
+
+function derive(password: string, like: PasswordHash): Promise<Buffer> {
+  const options = {
+    N: like.cost,
+    r: like.blockSize,
+    p: like.parallelization,
+    maxmem: 2 * scryptBytesMax,
+  };
+  return new Promise((resolve, reject) => {
+    // NFC: the same password typed on different systems is the same text.
+    scrypt(password.normalize("NFC"), like.salt, like.hash.length, options, (error, hash) =>
+      error === null ? resolve(hash) : reject(error),
+    );
+  });
+}

@@ -1,0 +1,227 @@
+import { X509Certificate } from "node:crypto";
+import { beforeAll, describe, expect, test } from "vitest";
+import { type Authority, createAuthority, type Issued, selfSigned } from "../base/pki.ts";
+import { purposes } from "../base/purposes.ts";
+import { instanceIdOf, loadInstances } from "./instances.ts";
+import { pinnedOf, Trust } from "./trust.ts";
+
+const day = 86_400_000;
+const notBeforeMs = Date.UTC(2026, 0, 1);
+const nowMs = notBeforeMs + day;
+const leaf = (commonName: string, extra = {}) => ({ commonName, notBeforeMs, days: 10, ...extra });
+
+let one: Authority;
+let other: Authority;
+let pinned: Issued;
+
+beforeAll(async () => {
+  one = await createAuthority({ commonName: "CA", notBeforeMs, days: 5 });
+  // The same name: only the signature tells them apart.
+  other = await createAuthority({ commonName: "CA", notBeforeMs, days: 5 });
+  pinned = await selfSigned(leaf("kmipClient"));
+});
+
+const entry = (name: string, certificates: string[], authorities: string[] = []) => ({
+  id: undefined,
+  name,
+  certificates,
+  authorities,
+  users: [],
+});
+const parse = (issued: { readonly certificate: string }) => new X509Certificate(issued.certificate);
+const trustOf = (...entries: ReturnType<typeof entry>[]) => new Trust(loadInstances(entries));
+
+function verdict(trust: Trust, certificate: X509Certificate | undefined, atMs = nowMs): string {
+  const result = trust.check(certificate, atMs);
+  return typeof result === "string" ? result : result.instance.name;
+}
+
+describe("trust", () => {
+  test("pinned leaves: dates are checked, purpose and issuer are not", async () => {
+    const odd = await selfSigned(leaf("odd", { purposes: [purposes.serverAuth] }));
+    const trust = trustOf(entry("a", [pinned.certificate]), entry("b", [odd.certificate]));
+    expect(verdict(trust, parse(pinned))).toBe("a");
+    expect(verdict(trust, parse(odd))).toBe("b");
+    expect(verdict(trust, parse(pinned), notBeforeMs - 1)).toBe("notYetValid");
+    expect(verdict(trust, parse(pinned), notBeforeMs + 10 * day + 1)).toBe("expired");
+    expect(verdict(trust, parse(await selfSigned(leaf("kmipClient"))))).toBe("unknownCertificate");
+    expect(verdict(trust, undefined)).toBe("noCertificate");
+  });
+
+  test("issued leaves: of which authority decides the instance, whatever the names say", async () => {
+    const trust = trustOf(entry("a", [], [one.certificate]), entry("b", [], [other.certificate]));
+    const ofOne = parse(await one.issue(leaf("client")));
+    const ofOther = parse(await other.issue(leaf("client")));
+    for (let round = 0; round < 2; round++) {
+      expect(verdict(trust, ofOne)).toBe("a");
+      expect(verdict(trust, ofOther)).toBe("b");
+    }
+    expect(verdict(trustOf(entry("a", [], [one.certificate])), ofOther)).toBe("unknownCertificate");
+  });
+
+  test.each<[string, string[] | undefined, string]>([
+    ["none", undefined, "a"],
+    ["clientAuth", [purposes.clientAuth], "a"],
+    ["serverAuth and clientAuth", [purposes.serverAuth, purposes.clientAuth], "a"],
+    ["any", ["2.5.29.37.0"], "a"],
+    ["serverAuth only", [purposes.serverAuth], "wrongPurpose"],
+  ])("an issued leaf with purpose %s", async (_name, named, expected) => {
+    const trust = trustOf(entry("a", [], [one.certificate]));
+    const extra = named === undefined ? {} : { purposes: named };
+    expect(verdict(trust, parse(await one.issue(leaf("client", extra))))).toBe(expected);
+  });
+
+  test("an authority's own certificate is no client", () => {
+    expect(verdict(trustOf(entry("a", [], [one.certificate])), parse(one))).toBe("wrongPurpose");
+  });
+
+  test("dates of leaf and authority hold for remembered certificates too", async () => {
+    const trust = trustOf(entry("a", [], [one.certificate]));
+    const client = parse(await one.issue(leaf("client")));
+    expect(verdict(trust, client)).toBe("a");
+    expect(verdict(trust, client, notBeforeMs + 6 * day)).toBe("expired");
+    expect(verdict(trust, client, notBeforeMs - 1)).toBe("notYetValid");
+    expect(verdict(trust, client)).toBe("a");
+  });
+
+  test("what was admitted is re-checked against a newer trust", async () => {
+    const client = parse(await one.issue(leaf("client")));
+    const before = trustOf(entry("a", [], [one.certificate]));
+    const admission = before.check(client, nowMs);
+    if (typeof admission === "string") throw new Error(admission);
+    expect(before.recheck(admission, client, nowMs)).toBe(true);
+    const without = trustOf(entry("a", []));
+    expect(without.recheck(admission, client, nowMs)).toBe(false);
+    expect(without.digest).not.toBe(before.digest);
+    const moved = trustOf(entry("b", [], [one.certificate]));
+    expect(moved.recheck(admission, client, nowMs)).toBe(false);
+  });
+});
+
+describe("a trust that is changed in place", () => {
+  const facts = () => pinnedOf(parse(pinned));
+  const tenants = (trust: Trust) => {
+    for (const name of ["a", "b"]) trust.setTenant(name, name, new Map());
+  };
+
+  test("of two entries of a certificate, the lower rank counts, in whatever order they came", () => {
+    for (const order of [
+      ["a", "b"],
+      ["b", "a"],
+    ]) {
+      const trust = new Trust();
+      tenants(trust);
+      for (const name of order) {
+        trust.pin(`entry of ${name}`, name, facts(), name === "a" ? "0" : "1");
+      }
+      expect(verdict(trust, parse(pinned))).toBe("a");
+      const admission = trust.check(parse(pinned), nowMs);
+      if (typeof admission === "string") throw new Error(admission);
+      trust.remove("entry of a");
+      expect(trust.isCurrent(admission)).toBe(false);
+      expect(trust.recheck(admission, parse(pinned), nowMs)).toBe(false);
+      expect(verdict(trust, parse(pinned))).toBe("b");
+    }
+  });
+
+  test("what an authority let in ends with it, and is pinned past it", async () => {
+    const trust = new Trust();
+    tenants(trust);
+    const empty = trust.digest;
+    trust.bind("authority", "a", parse(one), "1");
+    const client = parse(await one.issue(leaf("client")));
+    const admission = trust.check(client, nowMs);
+    if (typeof admission === "string") throw new Error(admission);
+    expect(trust.isCurrent(admission)).toBe(true);
+    trust.pin("pin", "b", pinnedOf(client), "1");
+    expect(verdict(trust, client)).toBe("b");
+    trust.remove("pin");
+    expect(verdict(trust, client)).toBe("a");
+    trust.remove("authority");
+    expect(verdict(trust, client)).toBe("unknownCertificate");
+    expect(trust.digest).toBe(empty);
+    trust.remove("authority");
+  });
+
+  test("an instance's name and users are those of now, for whoever is in already", () => {
+    const trust = new Trust();
+    tenants(trust);
+    trust.pin("pin", "a", facts(), "1");
+    const admission = trust.check(parse(pinned), nowMs);
+    if (typeof admission === "string") throw new Error(admission);
+    const users = new Map();
+    trust.setTenant("a", "renamed", users);
+    expect(admission.instance).toMatchObject({ id: "a", name: "renamed" });
+    expect(admission.instance.users).toBe(users);
+    expect(trust.isCurrent(admission)).toBe(true);
+  });
+});
+
+describe("instances", () => {
+  test.each<[string, () => Promise<ReturnType<typeof entry>[]>]>([
+    [
+      "pinned twice",
+      async () => [entry("a", [pinned.certificate]), entry("b", [pinned.certificate])],
+    ],
+    [
+      "an authority twice",
+      async () => [entry("a", [], [one.certificate]), entry("b", [], [one.certificate])],
+    ],
+    [
+      "pinned here, issued there",
+      async () => {
+        const { certificate } = await one.issue(leaf("client"));
+        return [entry("a", [certificate]), entry("b", [], [one.certificate])];
+      },
+    ],
+  ])("a certificate opens one instance only (%s)", async (_name, entries) => {
+    const made = await entries();
+    expect(() => loadInstances(made)).toThrow(
+      /opens both (a and b|b and a); a certificate belongs/,
+    );
+  });
+
+  test("one certificate twice in one instance is harmless", () => {
+    expect(loadInstances([entry("a", [pinned.certificate, pinned.certificate])])).toHaveLength(1);
+  });
+
+  test.each<[string, () => ReturnType<typeof entry>, string]>([
+    [
+      "no file",
+      () => entry("a", ["/nowhere/x.pem"]),
+      "instances[0].certificates[0]: /nowhere/x.pem: no such file",
+    ],
+    [
+      "no PEM",
+      () => entry("a", [`${import.meta.dirname}/../base/address.ts`]),
+      "holds no PEM certificate",
+    ],
+    [
+      "a private key",
+      () => entry("a", [pinned.key]),
+      "instances[0].certificates[0]: holds no PEM certificate",
+    ],
+    [
+      "a leaf as authority",
+      () => entry("a", [], [pinned.certificate]),
+      "instances[0].authorities[0]: CN=kmipClient is no certificate authority",
+    ],
+    [
+      "garbage",
+      () => entry("a", ["-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]),
+      "holds a certificate that cannot be read",
+    ],
+  ])("%s is a fault that names the setting", (_name, make, message) => {
+    expect(() => loadInstances([make()])).toThrow(message);
+    try {
+      loadInstances([make()]);
+    } catch (error) {
+      expect((error as Error).message).not.toContain("PRIVATE");
+    }
+  });
+
+  test("an identifier made from a name is a UUID that never changes", () => {
+    expect(instanceIdOf("demo")).toBe("262df6ad-eab2-8dbc-9c19-4cd0413165de");
+    expect(instanceIdOf("demo2")).not.toBe(instanceIdOf("demo"));
+  });
+});

@@ -1,0 +1,262 @@
+import { hash, type X509Certificate } from "node:crypto";
+import { fingerprintOf, isIssuedBy, subjectOf } from "../base/certificates.ts";
+import type { Users } from "../base/password-hash.ts";
+import { purposes } from "../base/purposes.ts";
+import type { Instance } from "./instances.ts";
+
+/** Why a client is not let in; the words are also a metric's label. */
+export const refusals = [
+  "noCertificate",
+  "unknownCertificate",
+  "notYetValid",
+  "expired",
+  "wrongPurpose",
+  "weakSignature",
+] as const;
+
+/** One of `refusals`. */
+export type Refusal = (typeof refusals)[number];
+
+/** An instance as those that it lets in see it: `name` and `users` are what they are now. */
+export interface Tenant {
+  readonly id: string;
+  name: string;
+  users: Users;
+}
+
+/** A certificate that opens an instance, and from when until when. */
+export interface Admission {
+  readonly instance: Tenant;
+  /** SHA-256 of the certificate, lower-case hex. */
+  readonly fingerprint: string;
+  readonly subject: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
+/** What is known of a certificate that is accepted as it is. */
+export type Pinned = Omit<Admission, "instance">;
+
+/** A certificate or an authority that opens an instance. */
+interface Opener {
+  readonly id: string;
+  /** Of two that open different instances, the one of lower rank counts, the same at every node. */
+  readonly rank: string;
+  readonly tenant: Tenant;
+  readonly digest: bigint;
+}
+
+interface Pin extends Opener {
+  readonly admission: Admission;
+}
+
+interface Bound extends Opener {
+  readonly authority: X509Certificate;
+}
+
+/** How many verified certificates of authorities are remembered. */
+const rememberedMax = 10_000;
+const anyPurpose = "2.5.29.37.0";
+/** What the configuration names comes before what was added. */
+const declaredRank = "0";
+
+/**
+ * Tells which instance a client certificate opens. It never asks OpenSSL's verdict (`authorized`): that one skips
+ * resumed sessions and, without `ca`, trusts public authorities. It is changed in place, so that one certificate more
+ * costs the same however many there are.
+ */
+export class Trust {
+  readonly #tenants = new Map<string, Tenant>();
+  readonly #openers = new Map<string, Pin | Bound>();
+  readonly #pinned = new Map<string, readonly Pin[]>();
+  /** By subject, so that a stranger's certificate costs a look-up and no signature check. */
+  readonly #authorities = new Map<string, readonly Bound[]>();
+  /** What a signature check once proved; in order of insertion, so that the oldest goes first. */
+  readonly #verified = new Map<string, { readonly admission: Admission; readonly by: string }>();
+  #digest = 0n;
+
+  constructor(instances: readonly Instance[] = []) {
+    for (const instance of instances) this.declare(instance);
+  }
+
+  /** Changes whenever a certificate or authority is added or removed: what session tickets are bound to. */
+  get digest(): string {
+    return this.#digest.toString(16);
+  }
+
+  /** Trusts an instance of the configuration; answers under which identifiers. */
+  declare({ id, name, users, certificates, authorities }: Instance): readonly string[] {
+    this.setTenant(id, name, users);
+    const clients = certificates.map((certificate, at) => {
+      const entry = `${id} certificate ${at}`;
+      this.pin(entry, id, pinnedOf(certificate), declaredRank);
+      return entry;
+    });
+    const bound = authorities.map((authority, at) => {
+      const entry = `${id} authority ${at}`;
+      this.bind(entry, id, authority, declaredRank);
+      return entry;
+    });
+    return [...clients, ...bound];
+  }
+
+  /** Says how an instance is called and who its users are, from now on and for open connections too. */
+  setTenant(id: string, name: string, users: Users): void {
+    const known = this.#tenants.get(id);
+    if (known === undefined) this.#tenants.set(id, { id, name, users });
+    else Object.assign(known, { name, users });
+  }
+
+  /** Accepts a client's certificate as it is. */
+  pin(id: string, instance: string, facts: Pinned, rank: string): void {
+    this.remove(id);
+    const tenant = this.#tenant(instance);
+    const digest = digestOf(`${instance} certificate ${facts.fingerprint}`);
+    const { fingerprint, subject, notBeforeMs, notAfterMs } = facts;
+    const admission = { instance: tenant, fingerprint, subject, notBeforeMs, notAfterMs };
+    const pin = { id, rank, tenant, digest, admission };
+    this.#openers.set(id, pin);
+    this.#digest += digest;
+    add(this.#pinned, fingerprint, pin);
+  }
+
+  /** Accepts the clients' certificates that an authority issues. */
+  bind(id: string, instance: string, authority: X509Certificate, rank: string): void {
+    this.remove(id);
+    const digest = digestOf(`${instance} authority ${fingerprintOf(authority)}`);
+    const bound = { id, rank, tenant: this.#tenant(instance), digest, authority };
+    this.#openers.set(id, bound);
+    this.#digest += digest;
+    add(this.#authorities, authority.subject, bound);
+    // What another authority of this name proved is proved again.
+    this.#verified.clear();
+  }
+
+  /** Ends what was pinned or bound under an identifier. */
+  remove(id: string): void {
+    const opener = this.#openers.get(id);
+    if (opener === undefined) return;
+    this.#openers.delete(id);
+    this.#digest -= opener.digest;
+    if ("admission" in opener) {
+      drop(this.#pinned, opener.admission.fingerprint, opener);
+      return;
+    }
+    drop(this.#authorities, opener.authority.subject, opener);
+    for (const [fingerprint, { by }] of this.#verified) {
+      if (by === id) this.#verified.delete(fingerprint);
+    }
+  }
+
+  /** Decides about a client by its certificate. Called for every connection, resumed ones too. */
+  check(certificate: X509Certificate | undefined, nowMs: number): Admission | Refusal {
+    if (certificate === undefined) return "noCertificate";
+    const known = this.#known(fingerprintOf(certificate)) ?? this.#verify(certificate, nowMs);
+    return typeof known === "string" ? known : checkDates(known, nowMs);
+  }
+
+  /** Whether nothing has changed for whoever has this admission; if not, `recheck` tells. */
+  isCurrent(admission: Admission): boolean {
+    return this.#known(admission.fingerprint) === admission;
+  }
+
+  /** Whether an admission given earlier (perhaps by an older trust) still stands. */
+  recheck(admission: Admission, certificate: X509Certificate, nowMs: number): boolean {
+    const now = this.check(certificate, nowMs);
+    return typeof now !== "string" && now.instance.id === admission.instance.id;
+  }
+
+  #known(fingerprint: string): Admission | undefined {
+    const [pin] = this.#pinned.get(fingerprint) ?? [];
+    return pin?.admission ?? this.#verified.get(fingerprint)?.admission;
+  }
+
+  #tenant(id: string): Tenant {
+    const tenant = this.#tenants.get(id);
+    if (tenant === undefined) throw new RangeError("a certificate of no instance");
+    return tenant;
+  }
+
+  #verify(certificate: X509Certificate, nowMs: number): Admission | Refusal {
+    let refusal: Refusal = "unknownCertificate";
+    for (const { id, tenant, authority } of this.#authorities.get(certificate.issuer) ?? []) {
+      if (!isIssuedBy(certificate, authority)) continue;
+      const admission = within({ ...pinnedOf(certificate), instance: tenant }, authority);
+      const wrong = checkLeaf(certificate) ?? checkDates(admission, nowMs);
+      if (typeof wrong !== "string") {
+        this.#remember(admission, id);
+        return admission;
+      }
+      refusal = wrong;
+    }
+    return refusal;
+  }
+
+  #remember(admission: Admission, by: string): void {
+    if (this.#verified.size >= rememberedMax) {
+      const oldest = this.#verified.keys().next();
+      if (!oldest.done) this.#verified.delete(oldest.value);
+    }
+    this.#verified.set(admission.fingerprint, { admission, by });
+  }
+}
+
+/** What is kept of a certificate that is accepted as it is. */
+export function pinnedOf(certificate: X509Certificate): Pinned {
+  return {
+    fingerprint: fingerprintOf(certificate),
+    subject: subjectOf(certificate),
+    notBeforeMs: certificate.validFromDate.getTime(),
+    notAfterMs: certificate.validToDate.getTime(),
+  };
+}
+
+function add<One extends Opener>(all: Map<string, readonly One[]>, key: string, one: One): void {
+  const others = all.get(key) ?? [];
+  const sorted = [...others, one].toSorted(
+    (a, b) => compare(a.rank, b.rank) || compare(a.id, b.id),
+  );
+  all.set(key, sorted);
+}
+
+function drop(all: Map<string, readonly Opener[]>, key: string, one: Opener): void {
+  const others = (all.get(key) ?? []).filter((other) => other !== one);
+  if (others.length === 0) all.delete(key);
+  else all.set(key, others);
+}
+
+function compare(one: string, other: string): number {
+  if (one === other) return 0;
+  return one < other ? -1 : 1;
+}
+
+/** Numbers of this size add up to a sum that tells one set of lines from every other, in any order. */
+function digestOf(line: string): bigint {
+  return BigInt(`0x${hash("sha256", line)}`);
+}
+
+/** An admission holds no longer than the authority that it comes from. */
+function within(admission: Admission, authority: X509Certificate): Admission {
+  return {
+    ...admission,
+    notBeforeMs: Math.max(admission.notBeforeMs, authority.validFromDate.getTime()),
+    notAfterMs: Math.min(admission.notAfterMs, authority.validToDate.getTime()),
+  };
+}
+
+function checkDates(admission: Admission, nowMs: number): Admission | Refusal {
+  if (nowMs < admission.notBeforeMs) return "notYetValid";
+  return nowMs > admission.notAfterMs ? "expired" : admission;
+}
+
+/** Certificates without Extended Key Usage are common among clients (KMS vendors' field reports) and accepted. */
+function checkLeaf(certificate: X509Certificate): Refusal | undefined {
+  const named = certificate.keyUsage as readonly string[] | undefined;
+  if (certificate.ca) return "wrongPurpose";
+  if (named !== undefined && !named.includes(purposes.clientAuth) && !named.includes(anyPurpose)) {
+    return "wrongPurpose";
+  }
+  return /md5|sha-?1\b|sha1/i.test(certificate.signatureAlgorithm ?? "")
+    ? "weakSignature"
+    : undefined;
+}

@@ -1,0 +1,185 @@
+import { type Principal, type Role, type Route, roles } from "@holdfast/admin";
+import { originOf } from "@holdfast/regions";
+import type { FastifyRequest } from "fastify";
+import type { Authenticate, Bearer, TokenRefusal } from "../../management/tokens/bearer.ts";
+import { Refused } from "../problem.ts";
+import type { Buckets } from "./buckets.ts";
+import type { Denial } from "./denials.ts";
+import type { InstanceNames } from "./instance-names.ts";
+
+/** What decides who may call what. */
+export interface GateParts {
+  readonly authenticate: Authenticate;
+  readonly instances: InstanceNames;
+  /** By token. */
+  readonly requests: Buckets;
+  /** By address, for tokens that speak for nobody. */
+  readonly failures: Buckets;
+  /** By address, for what needs no token. */
+  readonly strangers: Buckets;
+  /** Bytes of bodies, by token. */
+  readonly bytes: Buckets;
+  readonly denied: (denial: Denial) => void;
+}
+
+/** Who was let in, and to which instance where the route is about one. */
+export interface Admitted {
+  readonly principal: Principal;
+  readonly instance: string | undefined;
+  /** `instance` of the query, as an identifier. */
+  readonly queried: string | undefined;
+  /** Whose share of this node it takes: an instance's, whatever the number of its tokens, or else the token's or address's. */
+  readonly owner: string;
+}
+
+const refusalWords: Readonly<Record<TokenRefusal, string>> = {
+  missing: "send a token as `Authorization: Bearer …`",
+  unknown: "the token is not known here",
+  expired: "the token has expired: make another",
+  revoked: "the token was revoked",
+  wrongType:
+    "this token of the identity provider is no access token: its `typ` is none of admin.oidc.tokenTypes",
+  longLived:
+    "this token of the identity provider is valid for longer than admin.oidc.lifetimeMaxSeconds",
+  unavailable: "the token cannot be checked now; try again in a moment",
+};
+
+/** Lets callers in: by token, then role, then instance, so that nobody learns of what he may not see. */
+export class Gate {
+  readonly #parts: GateParts;
+
+  constructor(parts: GateParts) {
+    this.#parts = parts;
+  }
+
+  /** Throws a `Refused` where the request may not go on; its body is not read before. */
+  async admit(
+    operation: string,
+    route: Route,
+    request: FastifyRequest,
+    bodyMax: number,
+  ): Promise<Admitted> {
+    if (route.role === "public") return this.#nobody(request.ip);
+    const bearer = await this.#parts.authenticate(request.headers.authorization);
+    const about = { operation, remote: request.ip, requestId: request.id };
+    if (typeof bearer === "string") throw this.#unknown(bearer, about);
+    const principal = principalOf(bearer, request.ip);
+    const waitSeconds = this.#parts.requests.take(principal.id);
+    if (waitSeconds > 0) throw tooMany(waitSeconds, "this token asks too often");
+    if (bearer.stale === true && !reaches("viewer", route.role)) {
+      throw new Refused({
+        code: "storeUnavailable",
+        detail:
+          "no region's store can be read, so the token cannot be checked: it may read meanwhile, and change nothing",
+      });
+    }
+    if (bearer.only?.includes(operation) === false) {
+      this.#parts.denied({ ...about, principal, reason: "role" });
+      throw forbidden(`this one-time token is good for ${bearer.only.join(", ")} and nothing else`);
+    }
+    if (!reaches(principal.role, route.role)) {
+      this.#parts.denied({ ...about, principal, reason: "role" });
+      throw forbidden(`it takes the role ${route.role}, and this token has ${principal.role}`);
+    }
+    if (route.scope === "system" && principal.instances !== undefined) {
+      this.#parts.denied({ ...about, principal, reason: "scope" });
+      throw forbidden("this token is bound to instances, and this is about the whole system");
+    }
+    const look = async (named: unknown): Promise<string | undefined> =>
+      typeof named === "string" ? await this.#instance(named, principal, about) : undefined;
+    const bytesWait = this.#parts.bytes.take(principal.id, bodyBytes(request, bodyMax));
+    if (bytesWait > 0) throw tooMany(bytesWait, "this token sends too much");
+    const given = (request.params ?? {}) as Record<string, unknown>;
+    const instance = await look(given["instance"]);
+    const queried = await look((request.query as Record<string, unknown>)["instance"]);
+    return { principal, instance, queried, owner: ownerOf(principal, instance ?? queried) };
+  }
+
+  /** Whether the token still speaks for the same; asked again and again while a stream is open. */
+  async stillAdmitted(route: Route, header: string | undefined, was: Principal): Promise<boolean> {
+    const bearer = await this.#parts.authenticate(header);
+    if (typeof bearer === "string") return bearer === "unavailable";
+    const same = JSON.stringify(bearer.instances) === JSON.stringify(was.instances);
+    return bearer.id === was.id && same && reaches(bearer.role, route.role);
+  }
+
+  /** The one who calls what needs no token. */
+  #nobody(remote: string): Admitted {
+    const waitSeconds = this.#parts.strangers.take(originOf(remote));
+    if (waitSeconds > 0) throw tooMany(waitSeconds, "this address asks too often without a token");
+    const principal: Principal = { name: "", id: "", role: "viewer", instances: [], remote };
+    const owner = `address ${originOf(remote)}`;
+    return { principal, instance: undefined, queried: undefined, owner };
+  }
+
+  #unknown(refusal: TokenRefusal, about: Omit<Denial, "reason" | "principal">): Refused {
+    const waitSeconds = this.#parts.failures.take(originOf(about.remote));
+    // Neither told apart nor audited one by one: an address that only guesses.
+    if (waitSeconds > 0) return tooMany(waitSeconds, "too many requests without a valid token");
+    this.#parts.denied({ ...about, principal: undefined, reason: refusal });
+    if (refusal === "unavailable") {
+      return new Refused({ code: "storeUnavailable", detail: refusalWords[refusal] });
+    }
+    const error = refusal === "missing" ? "" : ', error="invalid_token"';
+    return new Refused({
+      code: "unauthenticated",
+      detail: refusalWords[refusal],
+      headers: { "www-authenticate": `Bearer realm="holdfast"${error}` },
+    });
+  }
+
+  /** One that the token is not bound to is answered as one that there is not. */
+  async #instance(
+    named: string,
+    principal: Principal,
+    about: Omit<Denial, "reason" | "principal">,
+  ): Promise<string> {
+    const { instances } = this.#parts;
+    let id = instances.idOf(named);
+    if (id === undefined) {
+      // It may have been ordered at another node a moment ago.
+      await instances.lookAgain?.();
+      id = instances.idOf(named);
+    }
+    const bound = principal.instances;
+    if (id !== undefined && (bound === undefined || bound.includes(id))) return id;
+    if (id !== undefined) {
+      this.#parts.denied({ ...about, principal, reason: "instance", instance: id });
+    }
+    throw new Refused({ code: "notFound", detail: "there is no such instance" });
+  }
+}
+
+/** What a body may come to: what the request says, or the most where it does not say. */
+function bodyBytes({ headers }: FastifyRequest, most: number): number {
+  const length = headers["content-length"];
+  if (length === undefined) return headers["transfer-encoding"] === undefined ? 0 : most;
+  return Math.min(Number(length) || 0, most);
+}
+
+/** A token that is bound to instances takes the share of the one that it asks about. */
+function ownerOf({ id, instances }: Principal, asked: string | undefined): string {
+  const instance = instances && (asked ?? instances[0]);
+  return instance === undefined ? `token ${id}` : `instance ${instance}`;
+}
+
+function principalOf({ id, name, role, instances }: Bearer, remote: string): Principal {
+  return { id, name, role, instances, remote };
+}
+
+function reaches(has: Role, needed: Route["role"]): boolean {
+  return needed === "public" || roles.indexOf(has) >= roles.indexOf(needed);
+}
+
+function forbidden(detail: string): Refused {
+  return new Refused({ code: "forbidden", detail });
+}
+
+/** A refusal with the time to wait. */
+export function tooMany(seconds: number, detail: string): Refused {
+  return new Refused({
+    code: "tooMany",
+    detail: `${detail}: wait ${seconds} s`,
+    headers: { "retry-after": String(seconds) },
+  });
+}

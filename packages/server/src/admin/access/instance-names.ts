@@ -1,0 +1,40 @@
+import { systemTypes } from "@holdfast/engine";
+import type { SystemView } from "../../records/system-view.ts";
+import { Refused } from "../problem.ts";
+
+/** Finds the instance that a caller names. */
+export interface InstanceNames {
+  /** By identifier, or by name among those that live; undefined where there is none. */
+  idOf(text: string): string | undefined;
+  /** Sees what other nodes wrote a moment ago; never rejects. */
+  lookAgain?(): Promise<void>;
+}
+
+/** Looks instances up in the view of the system records. */
+export class ViewedInstances implements InstanceNames {
+  readonly #view: Pick<SystemView, "documents" | "freshAtMs" | "refresh">;
+
+  constructor(view: Pick<SystemView, "documents" | "freshAtMs" | "refresh">) {
+    this.#view = view;
+  }
+
+  idOf(text: string): string | undefined {
+    if (this.#view.freshAtMs === undefined) {
+      throw new Refused({
+        code: "storeUnavailable",
+        detail: "this node has not read the instances yet; try again in a moment",
+      });
+    }
+    let named: string | undefined;
+    for (const { fixed, fields, destroyed } of this.#view.documents(systemTypes.Instance)) {
+      const id = fixed["instance"];
+      if (id === text) return id;
+      if (destroyed === undefined && fields["name"] === text) named ??= id;
+    }
+    return named;
+  }
+
+  async lookAgain(): Promise<void> {
+    await this.#view.refresh().catch(() => undefined);
+  }
+}

@@ -1,0 +1,195 @@
+import { generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { NodeEvent } from "../../observe/events.ts";
+import { OidcProvider } from "../../testing/oidc-provider.ts";
+import { type OidcOptions, OidcTokens } from "./oidc.ts";
+
+let provider: OidcProvider;
+let events: NodeEvent[] = [];
+let nowMs = 0;
+
+beforeAll(async () => {
+  provider = await OidcProvider.start();
+});
+afterAll(() => provider[Symbol.asyncDispose]());
+beforeEach(() => {
+  events = [];
+  nowMs = 0;
+  provider.broken = false;
+  provider.discovery = {};
+  provider.asked.length = 0;
+});
+
+function tokens(
+  settings: Partial<OidcOptions["settings"]> = {},
+  ca: string = provider.ca,
+): OidcTokens {
+  return new OidcTokens({
+    settings: {
+      issuer: provider.issuer,
+      audience: "holdfast",
+      ca: undefined,
+      roleClaim: "roles",
+      viewer: ["kmip-viewers"],
+      operator: ["kmip-operators"],
+      manager: ["kmip-managers"],
+      instancesClaim: undefined,
+      nameClaim: "preferred_username",
+      clockToleranceSeconds: 5,
+      tokenTypes: ["at+jwt"],
+      lifetimeMaxSeconds: 3600,
+      ...settings,
+    },
+    ca,
+    instances: { idOf: (text) => ({ one: "id-1", two: "id-2" })[text] },
+    wallMs: () => Date.now(),
+    monotonicMs: () => nowMs,
+    observe: (event) => events.push(event),
+  });
+}
+
+describe("tokens of an identity provider", () => {
+  test.each([
+    ["at+jwt", ["at+jwt"], "manager"],
+    ["application/at+JWT", ["at+jwt"], "manager"],
+    ["JWT", ["at+jwt"], "wrongType"],
+    ["id+jwt", ["JWT"], "wrongType"],
+    ["JWT", ["at+jwt", "JWT"], "manager"],
+  ])("of the type %s, where %j are access tokens: %s", async (typ, tokenTypes, outcome) => {
+    const claims = { roles: ["kmip-managers"] };
+    const verified = await tokens({ tokenTypes }).verify(await provider.token({ claims, typ }));
+    expect(typeof verified === "string" ? verified : verified.role).toBe(outcome);
+  });
+
+  test("that are valid for too long are refused", async () => {
+    const known = tokens({ lifetimeMaxSeconds: 600 });
+    expect(await known.verify(await provider.token({ expiresIn: 500 }))).toMatchObject({
+      role: "operator",
+    });
+    expect(await known.verify(await provider.token({ expiresIn: 700 }))).toBe("longLived");
+  });
+
+  test("speak for their subject, with the highest role that a claim gives", async () => {
+    const known = tokens();
+    const claims = {
+      preferred_username: "alice@example.com",
+      roles: ["kmip-viewers", "kmip-managers"],
+    };
+    expect(await known.verify(await provider.token({ claims }))).toMatchObject({
+      id: `${provider.issuer} alice`,
+      name: "alice@example.com",
+      role: "manager",
+      instances: undefined,
+    });
+    expect(await known.verify(await provider.token())).toMatchObject({
+      name: "alice",
+      role: "operator",
+    });
+    expect(provider.asked).toEqual(["/realm/.well-known/openid-configuration", "/realm/keys"]);
+  });
+
+  test("a claim may lie deeper, and its own name may have dots", async () => {
+    const deep = tokens({ roleClaim: "realm_access.roles" });
+    const claims = { realm_access: { roles: ["kmip-viewers"] } };
+    expect(await deep.verify(await provider.token({ claims }))).toMatchObject({ role: "viewer" });
+    const flat = { "realm_access.roles": "kmip-managers" };
+    expect(await deep.verify(await provider.token({ claims: flat }))).toMatchObject({
+      role: "manager",
+    });
+  });
+
+  test.each([
+    [["one", "none"], ["id-1"]],
+    ["two", ["id-2"]],
+    [["*"], undefined],
+    [undefined, []],
+    [{ one: true }, []],
+  ])("instances %j bind to %j", async (instances, bound) => {
+    const known = tokens({ instancesClaim: "instances" });
+    const claims = instances === undefined ? {} : { instances };
+    expect(await known.verify(await provider.token({ claims }))).toMatchObject({
+      instances: bound,
+    });
+  });
+
+  test.each<[string, () => Promise<string>, string]>([
+    ["is over", () => provider.token({ expiresIn: -60 }), "expired"],
+    ["is for another audience", () => provider.token({ audience: "vcenter" }), "unknown"],
+    ["is of another issuer", () => provider.token({ issuer: "https://evil.example" }), "unknown"],
+    ["gives no role", () => provider.token({ claims: { roles: ["staff"] } }), "unknown"],
+    [
+      "has roles of Object.prototype",
+      () => provider.token({ claims: { roles: { constructor: 1 } } }),
+      "unknown",
+    ],
+    [
+      "has another key's signature",
+      async () => provider.token({ key: await generateKeyPair("ES256") }),
+      "unknown",
+    ],
+    ["has no signature", async () => unsigned(), "unknown"],
+    ["has the public key as secret", () => symmetric(), "unknown"],
+    ["has a bit changed", async () => flipped(await provider.token()), "unknown"],
+  ])("one that %s speaks for nobody", async (_, make, refusal) => {
+    expect(await tokens().verify(await make())).toBe(refusal);
+  });
+
+  test("a new key of the provider is fetched, and unknown ones do not make it asked again and again", async () => {
+    const known = tokens();
+    expect(await known.verify(await provider.token())).toMatchObject({ role: "operator" });
+    const asked = provider.asked.length;
+    for (let at = 0; at < 5; at++) {
+      expect(await known.verify(await provider.token({ kid: `guess-${at}` }))).toBe("unknown");
+    }
+    expect(provider.asked.length).toBeLessThanOrEqual(asked + 1);
+    await provider.rotate("k2");
+    expect(await tokens().verify(await provider.token())).toMatchObject({ role: "operator" });
+  });
+
+  test("a provider that is down, lies or is not who it should be makes them unavailable, and is told", async () => {
+    provider.broken = true;
+    const known = tokens();
+    const token = await provider.token();
+    expect(await known.verify(token)).toBe("unavailable");
+    expect(await known.verify(token)).toBe("unavailable");
+    expect(await known.verify(await provider.token({ expiresIn: -60 }))).toBe("expired");
+    expect(provider.asked).toHaveLength(1);
+    expect(events).toEqual([expect.objectContaining({ type: "warning" })]);
+    provider.broken = false;
+    nowMs = 60_000;
+    expect(await known.verify(token)).toMatchObject({ role: "operator" });
+    provider.discovery = { issuer: "https://evil.example" };
+    expect(await tokens().verify(token)).toBe("unavailable");
+    provider.discovery = { jwks_uri: "http://localhost/keys" };
+    expect(await tokens().verify(token)).toBe("unavailable");
+    provider.discovery = {};
+    const other = await OidcProvider.start();
+    expect(await tokens({}, other.ca).verify(token)).toBe("unavailable");
+    await other[Symbol.asyncDispose]();
+  });
+});
+
+function unsigned(): string {
+  return new UnsecuredJWT({ roles: ["kmip-managers"] })
+    .setSubject("mallory")
+    .setIssuer(provider.issuer)
+    .setAudience("holdfast")
+    .setExpirationTime("5m")
+    .encode();
+}
+
+/** HS256 with what everybody can read. */
+function symmetric(): Promise<string> {
+  return new SignJWT({ sub: "mallory", roles: ["kmip-managers"] })
+    .setProtectedHeader({ alg: "HS256", kid: "k1" })
+    .setIssuer(provider.issuer)
+    .setAudience("holdfast")
+    .setExpirationTime("5m")
+    .sign(new TextEncoder().encode(provider.ca));
+}
+
+function flipped(token: string): string {
+  const [head, payload = "", signature] = token.split(".");
+  const claims = Buffer.from(payload, "base64url").toString().replace("operators", "managers!");
+  return [head, Buffer.from(claims).toString("base64url"), signature].join(".");
+}

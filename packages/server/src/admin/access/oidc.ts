@@ -1,0 +1,208 @@
+import type { Role } from "@holdfast/admin";
+import {
+  createRemoteJWKSet,
+  customFetch,
+  decodeJwt,
+  errors,
+  type JWTPayload,
+  jwtVerify,
+} from "jose";
+import { z } from "zod";
+import { reasonOf } from "../../base/start-error.ts";
+import type { Config } from "../../config/config-table.ts";
+import type { Bearer, ForeignTokens, TokenRefusal } from "../../management/tokens/bearer.ts";
+import type { NodeObserver } from "../../observe/events.ts";
+import { fetchJson } from "./https-json.ts";
+import type { InstanceNames } from "./instance-names.ts";
+
+/** What tokens of an identity provider are checked with. */
+export interface OidcOptions {
+  readonly settings: NonNullable<NonNullable<Config["admin"]>["oidc"]>;
+  /** PEM of `settings.ca`. */
+  readonly ca: string | undefined;
+  readonly instances: InstanceNames;
+  readonly wallMs: () => number;
+  readonly monotonicMs: () => number;
+  readonly observe: NodeObserver;
+}
+
+type KeySet = ReturnType<typeof createRemoteJWKSet>;
+
+/** Signatures with a public key only: a symmetric one could be made with what everybody can read. */
+const algorithms = [
+  "RS256",
+  "RS384",
+  "RS512",
+  "PS256",
+  "PS384",
+  "PS512",
+  "ES256",
+  "ES384",
+  "ES512",
+  "EdDSA",
+];
+const fetchMs = 5000;
+const bytesMax = 1 << 20;
+const cacheMs = 600_000;
+/** Tokens with a key that is not known make the provider asked again, no more often than this. */
+const cooldownMs = 30_000;
+const againMs = 10_000;
+const discovery = z.object({ issuer: z.string(), jwks_uri: z.string().regex(/^https:\/\//) });
+
+/** Tokens of an identity provider: OpenID Connect Core 1.0, 3.1.3.7, and RFC 9068 where they are access tokens. */
+export class OidcTokens implements ForeignTokens {
+  readonly #options: OidcOptions;
+  #keys: Promise<KeySet> | undefined;
+  #failedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: OidcOptions) {
+    this.#options = options;
+  }
+
+  async verify(token: string): Promise<Bearer | TokenRefusal> {
+    const { settings, wallMs } = this.#options;
+    // It says so itself: a provider that is down must not keep its holder's streams open.
+    if (this.#hasEnded(token)) return "expired";
+    let keys: KeySet;
+    try {
+      keys = await this.#keySet();
+    } catch {
+      return "unavailable";
+    }
+    try {
+      const { payload, protectedHeader } = await jwtVerify(token, keys, {
+        issuer: settings.issuer,
+        audience: settings.audience,
+        algorithms,
+        clockTolerance: settings.clockToleranceSeconds,
+        currentDate: new Date(wallMs()),
+        requiredClaims: ["exp", "sub"],
+      });
+      return this.#unfit(payload, protectedHeader.typ) ?? this.#bearer(payload);
+    } catch (error) {
+      return this.#refusal(error);
+    }
+  }
+
+  #hasEnded(token: string): boolean {
+    const { settings, wallMs } = this.#options;
+    try {
+      const { exp } = decodeJwt(token);
+      return exp !== undefined && (exp + settings.clockToleranceSeconds) * 1000 <= wallMs();
+    } catch {
+      return false;
+    }
+  }
+
+  #refusal(error: unknown): TokenRefusal {
+    if (error instanceof errors.JWTExpired) return "expired";
+    const unreachable =
+      !(error instanceof errors.JOSEError) ||
+      error instanceof errors.JWKSTimeout ||
+      error.code === "ERR_JOSE_GENERIC";
+    return unreachable ? "unavailable" : "unknown";
+  }
+
+  /** An ID token has the same issuer, audience and signature, but was made to be shown to somebody else. */
+  #unfit({ exp = 0 }: JWTPayload, typ: string | undefined): TokenRefusal | undefined {
+    const { settings, wallMs } = this.#options;
+    if (!settings.tokenTypes.map(mediaType).includes(mediaType(typ))) return "wrongType";
+    const lifetimeMax = settings.lifetimeMaxSeconds + settings.clockToleranceSeconds;
+    return exp - wallMs() / 1000 > lifetimeMax ? "longLived" : undefined;
+  }
+
+  #bearer(payload: JWTPayload): Bearer | TokenRefusal {
+    const { settings } = this.#options;
+    const role = roleOf(valuesOf(payload, settings.roleClaim), settings);
+    // Who has no role here is nobody here.
+    if (role === undefined) return "unknown";
+    const [name = payload.sub ?? ""] = valuesOf(payload, settings.nameClaim);
+    return {
+      id: `${settings.issuer} ${payload.sub}`,
+      name: name.slice(0, 128),
+      role,
+      instances: this.#instances(payload),
+      expiresMs: payload.exp === undefined ? undefined : payload.exp * 1000,
+    };
+  }
+
+  #instances(payload: JWTPayload): readonly string[] | undefined {
+    const { settings, instances } = this.#options;
+    if (settings.instancesClaim === undefined) return undefined;
+    const named = valuesOf(payload, settings.instancesClaim);
+    if (named.includes("*")) return undefined;
+    return named.flatMap((one) => instances.idOf(one) ?? []);
+  }
+
+  #keySet(): Promise<KeySet> {
+    if (this.#keys === undefined) {
+      const keys = this.#discover().catch((error: unknown) => {
+        this.#keys = undefined;
+        if (!this.#waits()) this.#failed(error);
+        throw error;
+      });
+      this.#keys = keys;
+    }
+    return this.#keys;
+  }
+
+  /** OpenID Connect Discovery 1.0, section 4. */
+  async #discover(): Promise<KeySet> {
+    const { settings } = this.#options;
+    const url = `${settings.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
+    const found = discovery.safeParse(await this.#fetch(url));
+    if (!found.success) throw new Error(`${url}: names no https:// jwks_uri`);
+    if (found.data.issuer !== settings.issuer) throw new Error(`${url}: is that of another issuer`);
+    return createRemoteJWKSet(new URL(found.data.jwks_uri), {
+      timeoutDuration: fetchMs,
+      cacheMaxAge: cacheMs,
+      cooldownDuration: cooldownMs,
+      [customFetch]: async (asked) => Response.json(await this.#fetch(asked)),
+    });
+  }
+
+  /** A provider that gives no answer is not asked by every request. */
+  async #fetch(url: string): Promise<unknown> {
+    const { ca } = this.#options;
+    if (this.#waits()) throw new Error("it was asked a moment ago");
+    try {
+      return await fetchJson(url, { timeoutMs: fetchMs, bytesMax, ...(ca && { ca }) });
+    } catch (cause) {
+      this.#failed(cause);
+      throw cause;
+    }
+  }
+
+  #waits(): boolean {
+    return this.#options.monotonicMs() - this.#failedMs < againMs;
+  }
+
+  #failed(cause: unknown): void {
+    const { monotonicMs, observe } = this.#options;
+    this.#failedMs = monotonicMs();
+    const message = `admin.oidc: tokens cannot be checked: ${reasonOf(cause)}`;
+    observe({ type: "warning", message, cause });
+  }
+}
+
+/** A header's `typ`, by RFC 7515, 4.1.9: without regard to case, and `application/` may be left out. */
+function mediaType(typ: string = "JWT"): string {
+  return typ.toLowerCase().replace(/^application\//, "");
+}
+
+function roleOf(values: readonly string[], settings: OidcOptions["settings"]): Role | undefined {
+  const highestFirst = ["manager", "operator", "viewer"] as const;
+  return highestFirst.find((role) => settings[role].some((value) => values.includes(value)));
+}
+
+/** The texts of a claim; a name with dots leads into objects, unless the whole of it is a claim. */
+function valuesOf(payload: JWTPayload, claim: string): readonly string[] {
+  const steps = Object.hasOwn(payload, claim) ? [claim] : claim.split(".");
+  let value: unknown = payload;
+  for (const step of steps) {
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, step)) return [];
+    value = (value as Record<string, unknown>)[step];
+  }
+  const list = Array.isArray(value) ? value : [value];
+  return list.filter((one): one is string => typeof one === "string");
+}

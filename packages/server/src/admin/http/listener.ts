@@ -1,0 +1,328 @@
+import type { Server } from "node:https";
+import type { AddressInfo } from "node:net";
+import { contract, type Handlers, type Route } from "@holdfast/admin";
+import fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type RouteOptions,
+} from "fastify";
+import { type Address, printAddress } from "../../base/address.ts";
+import { listenError } from "../../base/listen-error.ts";
+import { contextOptions, type ServerIdentity } from "../../base/tls.ts";
+import { type Admitted, type Gate, tooMany } from "../access/gate.ts";
+import { type DispatchParts, dispatch, prepare, type Served } from "../dispatch.ts";
+import { type Problem, problemDocument, problemOf } from "../problem.ts";
+import { schemasOf } from "../validate.ts";
+import { AdminConnections, endBadRequest } from "./connections.ts";
+import { readIdentifiers } from "./identifier-reader.ts";
+import { Shares } from "./shares.ts";
+import { sendEvents } from "./stream.ts";
+
+/** What the listener is made of. */
+export interface AdminListenerOptions extends DispatchParts {
+  readonly listen: Address;
+  readonly identity: ServerIdentity;
+  readonly gate: Gate;
+  readonly connectionsMax: number;
+  /** How long a handshake, a request's head, and the whole of it may take, and a stream's reader take nothing. */
+  readonly times?: Partial<typeof timesUsual>;
+  readonly requestId: () => string;
+  readonly monotonicMs: () => number;
+}
+
+const bodyMaxUsual = 262_144;
+const bodyMaxLarge = 1_048_576;
+const headerBytesMax = 16_384;
+const timesUsual = {
+  handshakeMs: 10_000,
+  headersMs: 10_000,
+  requestMs: 30_000,
+  stalledMs: 30_000,
+};
+/** How often slow requests are looked for. */
+const lookMs = 500;
+const idleMs = 15_000;
+const graceMs = 5000;
+/** Requests carried out at the same time; what they wait for is mostly the store, which orders them anyway. */
+const runningMax = 64;
+/** Followers at the same time; each one asks the store. */
+const streamsMax = 32;
+/** Requests with a body of many megabytes at the same time, from its first byte on. */
+const largeMax = 2;
+
+const securityHeaders = {
+  "cache-control": "no-store",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "cross-origin-resource-policy": "same-origin",
+  "referrer-policy": "no-referrer",
+  "strict-transport-security": "max-age=31536000",
+  "x-content-type-options": "nosniff",
+} as const;
+
+interface Running {
+  readonly admitted: Admitted;
+  readonly startedMs: number;
+  /** Gives back the places that it holds. */
+  readonly releases: (() => void)[];
+}
+
+/** The admin API over HTTPS: every route comes from the contract, and all are served by the same few lines. */
+export class AdminListener {
+  readonly #options: AdminListenerOptions;
+  readonly #times: typeof timesUsual;
+  readonly #app: FastifyInstance<Server>;
+  readonly #calls = new WeakMap<FastifyRequest, Running>();
+  readonly #streams = new Set<AbortController>();
+  readonly #connections: AdminConnections;
+  readonly #running = new Shares(runningMax);
+  readonly #following = new Shares(streamsMax);
+  readonly #large = new Shares(largeMax);
+
+  private constructor(options: AdminListenerOptions) {
+    this.#options = options;
+    this.#times = { ...timesUsual, ...options.times };
+    const { handshakeMs, headersMs, requestMs } = this.#times;
+    this.#app = fastify({
+      https: {
+        ...tlsOf(options.identity),
+        handshakeTimeout: handshakeMs,
+        headersTimeout: headersMs,
+        maxHeaderSize: headerBytesMax,
+        connectionsCheckingInterval: lookMs,
+      },
+      bodyLimit: bodyMaxUsual,
+      requestTimeout: requestMs,
+      keepAliveTimeout: idleMs,
+      forceCloseConnections: "idle",
+      onProtoPoisoning: "error",
+      onConstructorPoisoning: "error",
+      exposeHeadRoutes: false,
+      trustProxy: false,
+      requestIdHeader: false,
+      genReqId: options.requestId,
+      routerOptions: { maxParamLength: 512 },
+      frameworkErrors: (error, request, reply) => {
+        this.#refuse(error, request as FastifyRequest, reply as FastifyReply);
+      },
+      clientErrorHandler: (_error, socket) => endBadRequest(socket),
+    }) as unknown as FastifyInstance<Server>;
+    this.#connections = new AdminConnections(this.#app.server, options);
+    this.#app.removeContentTypeParser("text/plain");
+    this.#app.setErrorHandler((error, request, reply) => this.#refuse(error, request, reply));
+    this.#app.setNotFoundHandler((request, reply) =>
+      this.#answerProblem(request, reply, { code: "notFound", detail: "there is no such path" }),
+    );
+    this.#app.addHook("onRequest", async (request, reply) => {
+      reply.headers({ ...securityHeaders, "x-request-id": request.id });
+    });
+    // Before the caller has the answer: its next request must not meet this one.
+    this.#app.addHook("onSend", async (request) => release(this.#calls.get(request)));
+    this.#register();
+  }
+
+  /** Opens the listener. */
+  static async open(options: AdminListenerOptions): Promise<AdminListener> {
+    const listener = new AdminListener(options);
+    const { host, port } = options.listen;
+    try {
+      await listener.#app.listen({ host, port });
+    } catch (error) {
+      throw listenError("admin.listen", printAddress(options.listen), error);
+    }
+    return listener;
+  }
+
+  get address(): string {
+    const { port } = this.#app.server.address() as AddressInfo;
+    return printAddress({ host: this.#options.listen.host, port });
+  }
+
+  /** Connections from now on see this certificate. */
+  setIdentity(identity: ServerIdentity): void {
+    this.#app.server.setSecureContext(tlsOf(identity));
+  }
+
+  /** Ends streams, waits a moment for requests under way, and cuts what is left. */
+  async close(): Promise<void> {
+    for (const stream of this.#streams) stream.abort();
+    const cut = setTimeout(() => this.#app.server.closeAllConnections(), graceMs);
+    this.#connections.close();
+    await this.#app.close();
+    clearTimeout(cut);
+  }
+
+  #register(): void {
+    const methods = new Map<string, string[]>();
+    for (const [name, route] of Object.entries(contract) as [keyof Handlers, Route][]) {
+      const url = route.path.replaceAll(/\{(\w+)\}/g, ":$1");
+      methods.set(url, [...(methods.get(url) ?? []), route.method]);
+      const served: Served = { operation: name, route, schemas: schemasOf(route) };
+      const bodyLimit = route.bodyMax ?? bodyMaxUsual;
+      const options: RouteOptions<Server> = {
+        method: route.method,
+        url,
+        bodyLimit,
+        onRequest: (request, reply) => this.#admit(served, request, reply, bodyLimit),
+        handler: (request, reply) => this.#serve(served, request, reply),
+        config: { operation: name },
+      };
+      if (route.bodyMax === undefined) this.#app.route(options);
+      else
+        this.#app.register(async (part) => {
+          readIdentifiersIn(part, bodyLimit);
+          part.route(options as unknown as RouteOptions);
+        });
+    }
+    const all = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+    for (const [url, served] of methods) {
+      const method = all.filter((one) => !served.includes(one));
+      const allow = served.join(", ");
+      const problem: Problem = {
+        code: "methodNotAllowed",
+        detail: `this path takes ${allow}`,
+        headers: { allow },
+      };
+      // Before a body is read.
+      this.#app.route({
+        method,
+        url,
+        onRequest: async (request, reply) => this.#answerProblem(request, reply, problem),
+        handler: async () => undefined,
+      });
+    }
+  }
+
+  async #admit(
+    served: Served,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    bodyLimit: number,
+  ): Promise<void> {
+    const { gate, monotonicMs } = this.#options;
+    const startedMs = monotonicMs();
+    const admitted = await gate.admit(served.operation, served.route, request, bodyLimit);
+    const running: Running = { admitted, startedMs, releases: [] };
+    this.#calls.set(request, running);
+    reply.raw.once("close", () => release(running));
+    const isPublic = served.route.role === "public";
+    if (!isPublic && !this.#connections.admit(request.raw.socket, admitted.owner, reply.raw)) {
+      throw tooMany(1, "as many connections for this instance or token are busy as may");
+    }
+    if (bodyLimit > bodyMaxLarge) hold(running, this.#large, "other large requests are under way");
+  }
+
+  async #serve(served: Served, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const running = this.#calls.get(request);
+    if (running === undefined) throw new TypeError("a request that nobody let in");
+    const ending = new AbortController();
+    reply.raw.once("close", () => ending.abort());
+    // Not before the body is here: one that is sent slowly keeps nobody else waiting.
+    const shares = served.route.stream === true ? this.#following : this.#running;
+    hold(running, shares, "this node carries out as much for this instance or token as it may");
+    const prepared = prepare(this.#options, served, request, running.admitted, ending.signal);
+    if (served.route.stream === true) {
+      return this.#stream(served, prepared, running, request, reply, ending);
+    }
+    const answer = await dispatch(this.#options, served, prepared, request, reply);
+    this.#tell(request, reply.statusCode);
+    return answer;
+  }
+
+  async #stream(
+    { operation, route, schemas }: Served,
+    { call }: ReturnType<typeof prepare>,
+    running: Running,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    ending: AbortController,
+  ): Promise<unknown> {
+    this.#streams.add(ending);
+    try {
+      const { gate, handlers } = this.#options;
+      const handler = handlers[operation] as unknown as (given: unknown) => AsyncIterable<unknown>;
+      const events = handler(call);
+      const header = request.headers.authorization;
+      reply.hijack();
+      this.#tell(request, 200);
+      await sendEvents({
+        response: reply.raw,
+        headers: { ...securityHeaders, "x-request-id": request.id },
+        events,
+        answer: schemas.answer,
+        ending,
+        stalledMs: this.#times.stalledMs,
+        stillAdmitted: () => gate.stillAdmitted(route, header, running.admitted.principal),
+      });
+    } finally {
+      this.#streams.delete(ending);
+      release(running);
+    }
+    return reply;
+  }
+
+  #refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    return this.#answerProblem(request, reply, problemOf(error, request.id));
+  }
+
+  #answerProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+    const document = problemDocument(problem, request.id);
+    const status = document["status"] as number;
+    this.#tell(request, status, problem.cause);
+    // What was not read of the body is not waited for, and not taken for the next request.
+    if (!request.raw.complete) reply.header("connection", "close");
+    return reply
+      .code(status)
+      .headers({ ...securityHeaders, ...problem.headers, "x-request-id": request.id })
+      .header("content-type", "application/problem+json; charset=utf-8")
+      .send(JSON.stringify(document));
+  }
+
+  #tell(request: FastifyRequest, status: number, cause?: unknown): void {
+    const { observe, monotonicMs } = this.#options;
+    const running = this.#calls.get(request);
+    const { operation } = request.routeOptions.config as { readonly operation?: string };
+    const nowMs = monotonicMs();
+    observe({
+      type: "adminRequest",
+      operation: operation ?? "",
+      method: request.method,
+      status,
+      durationMs: nowMs - (running?.startedMs ?? nowMs),
+      principal: running?.admitted.principal.name ?? "",
+      instance: running?.admitted.instance ?? "",
+      remote: request.ip,
+      requestId: request.id,
+      ...(cause === undefined ? {} : { cause }),
+    });
+  }
+}
+
+/** Takes one of the places that owners share, until the request is answered. */
+function hold({ admitted, releases }: Running, shares: Shares, why: string): void {
+  const give = shares.take(admitted.owner);
+  if (give === undefined) throw tooMany(1, why);
+  releases.push(give);
+}
+
+function release(running: Running | undefined): void {
+  for (const give of running?.releases.splice(0) ?? []) give();
+}
+
+/** Routes of this part of the application get their body as `Identifiers`. */
+function readIdentifiersIn(
+  app: Pick<FastifyInstance, "addContentTypeParser" | "removeAllContentTypeParsers">,
+  bytesMax: number,
+): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(
+    "application/json",
+    async (_request: unknown, body: AsyncIterable<Buffer>) => ({
+      inUse: await readIdentifiers(body, bytesMax),
+    }),
+  );
+}
+
+function tlsOf(identity: ServerIdentity) {
+  return { ...contextOptions(identity, "default"), sessionIdContext: "holdfast-admin" };
+}

@@ -1,0 +1,66 @@
+import { chmodSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { parseConfig } from "../../config/config.ts";
+import { warningsOf } from "./warnings.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "holdfast-warnings-"));
+for (const name of ["k", "t", "p"]) writeFileSync(join(folder, name), "secret", { mode: 0o600 });
+const config = parseConfig(
+  `{
+    region: a, node: a1, rootOfTrust: { file: r }, store: { address: "127.0.0.1:1" },
+    tls: { certificate: c, key: k, ticketKeysFile: t },
+    audit: { file: { path: audit.log } },
+    peer: { region: b, addresses: ["127.0.0.1:2"], tls: { ca: c, certificate: c, key: p } },
+  }`,
+  join(folder, "node.yaml"),
+);
+const dayMs = 86_400_000;
+const nowMs = Date.UTC(2026, 5, 1);
+const client = {
+  kind: "client",
+  owner: "demo",
+  subject: "CN=x",
+  fingerprint: "",
+  notBeforeMs: 0,
+  notAfterMs: nowMs + 365 * dayMs,
+} as const;
+const told = (certificates: Parameters<typeof warningsOf>[1]) =>
+  warningsOf(config, certificates, nowMs).map(({ message }) => message);
+
+test("a good configuration deserves none", () => {
+  expect(told([client])).toEqual([]);
+});
+
+test.each([
+  ["a certificate is not valid yet: is this machine's clock right?", { notBeforeMs: nowMs + 1 }],
+  ["a certificate ends soon: issue a new one", { notAfterMs: nowMs + 29 * dayMs }],
+  ["a certificate has ended: issue a new one", { notAfterMs: nowMs - 1 }],
+])("%s", (message, dates) => {
+  expect(told([client, { ...client, kind: "server", owner: "kmip", ...dates }])).toEqual([message]);
+});
+
+test.each([
+  ["k", "tls.key"],
+  ["t", "tls.ticketKeysFile"],
+  ["p", "peer.tls.key"],
+])("a secret that every user can read (%s)", (name, setting) => {
+  chmodSync(join(folder, name), 0o644);
+  expect(told([client])).toEqual([`every user of this machine can read ${setting}: chmod o-r it`]);
+  chmodSync(join(folder, name), 0o640);
+  expect(told([client])).toEqual([]);
+});
+
+test("an audit trail without a sink", () => {
+  const bare = { ...config, audit: { ...config.audit, file: undefined } } as typeof config;
+  expect(warningsOf(bare, [client], nowMs)).toEqual([
+    { message: expect.stringMatching(/^the audit trail is only in the store/) },
+  ]);
+});
+
+test("peers' authorities let no client in", () => {
+  const authority = { ...client, kind: "authority" as const };
+  expect(told([authority])).toEqual([]);
+  expect(told([{ ...authority, owner: "(peer)" }])).toHaveLength(1);
+});

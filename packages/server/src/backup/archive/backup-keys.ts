@@ -1,0 +1,39 @@
+import {
+  createLocalRoot,
+  type KeyFile,
+  readRootKeys,
+  rotateLocalRoot,
+} from "@holdfast/root-of-trust";
+import { reasonOf, StartError } from "../../base/start-error.ts";
+import { systemClock, systemIds } from "../../base/system.ts";
+import type { BackupKey } from "./archive-format.ts";
+
+const sources = { clock: systemClock, ids: systemIds };
+const giveAll =
+  "give this file to every node of the region, and keep a copy where the backups are not";
+
+/** All versions of the backup key, oldest first; the last seals. */
+export async function readBackupKeys(path: string): Promise<readonly BackupKey[]> {
+  const { versions } = await readRootKeys(keyFile(path)).catch(blame);
+  return versions;
+}
+
+/** Makes a key file with its first version, mode 0600; refuses to replace one. */
+export async function initBackupKey(path: string): Promise<string> {
+  await createLocalRoot(keyFile(path), sources).catch(blame);
+  return `${path}: made, with version 1; ${giveAll}: without it no backup can be read`;
+}
+
+/** Adds a version, under which backups are sealed from now on. */
+export async function rotateBackupKey(path: string): Promise<string> {
+  const version = await rotateLocalRoot(keyFile(path), sources).catch(blame);
+  return `${path}: version ${version} seals backups from now on; ${giveAll}`;
+}
+
+function keyFile(path: string): KeyFile {
+  return { path, what: "backup key file" };
+}
+
+function blame(error: unknown): never {
+  throw new StartError(`backup.keyFile: ${reasonOf(error)}`);
+}

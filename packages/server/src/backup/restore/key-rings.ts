@@ -1,0 +1,74 @@
+import { InstanceKeyRing, type KeyRing, ObjectKekStore, type OwnStore } from "@holdfast/engine";
+import { openRootOfTrust } from "@holdfast/root-of-trust";
+import { systemClock as clock, systemIds as ids } from "../../base/system.ts";
+import type { Config } from "../../config/config-table.ts";
+import { SystemView } from "../../records/system-view.ts";
+import { Roots } from "../../roots/open/roots.ts";
+import {
+  openDefaultRoot,
+  openSealingKey,
+  rootContext,
+  rootSettingsOf,
+} from "../../roots/root-settings.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where a command's keys come from. */
+export interface KeyRingPlace {
+  readonly config: Config;
+  readonly environment: Environment;
+  /** Regions without whose wrap nothing is sealed; this one alone unless given. */
+  readonly regions?: readonly string[];
+}
+
+/** A key ring of a command that ends soon. */
+export type CommandKeyRing = Pick<KeyRing, "open" | "seal"> & AsyncDisposable;
+
+/** Seals and opens what is in a store, by the roots of trust that its own records name for this region. */
+export async function keyRingOver(
+  store: OwnStore,
+  { config, environment, regions }: KeyRingPlace,
+): Promise<CommandKeyRing> {
+  const { region, rootOfTrust } = config;
+  const observe = (): void => undefined;
+  await using opened = new AsyncDisposableStack();
+  const context = rootContext(observe);
+  const root = await openDefaultRoot(config, environment, context);
+  opened.defer(() => root.close());
+  const sealingKey = await openSealingKey(config);
+  opened.defer(() => sealingKey?.close());
+  const view = opened.use(
+    new SystemView({ own: store, peers: [], monotonicMs: clock.monotonicMs, observe }),
+  );
+  await view.refresh();
+  const roots = opened.use(
+    new Roots({
+      region,
+      view,
+      clock,
+      open: async (reference) => {
+        if (reference === undefined) return root;
+        const settings = rootSettingsOf(config, { environment, sealingKey }, reference);
+        return await openRootOfTrust(settings, context);
+      },
+    }),
+  );
+  const keyRing = new InstanceKeyRing({
+    rootOf: (...of) => roots.rootOf(...of),
+    keks: new ObjectKekStore(store, { clock, region }),
+    clock,
+    ids,
+    observe,
+    region,
+    kekCacheMs: rootOfTrust.kekCacheMs,
+    graceMs: rootOfTrust.graceMs,
+    ...(regions !== undefined && { requiredRegions: () => regions }),
+  });
+  opened.defer(() => keyRing.drop());
+  const running = opened.move();
+  return {
+    open: (binding, sealed) => keyRing.open(binding, sealed),
+    seal: (binding, plaintext) => keyRing.seal(binding, plaintext),
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  };
+}

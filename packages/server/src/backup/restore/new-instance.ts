@@ -1,0 +1,350 @@
+import {
+  type AuditEvent,
+  type Document,
+  type ManagedObject,
+  MemoryOwnStore,
+  type OwnStore,
+  partitionOf,
+  readDocument,
+  refuseUnknown,
+  systemInstance,
+  systemTypes,
+  withFields,
+  withoutSealedDigest,
+} from "@holdfast/engine";
+import { join, mergeInto } from "@holdfast/regions";
+import { deletionRegion } from "../../management/instances/erase-objects.ts";
+import { ArchiveFault } from "../archive/archive-format.ts";
+import type { ArchiveReader } from "../archive/archive-reader.ts";
+import { eachPage, type Scanned } from "../archive/scan.ts";
+import { patiently } from "../patiently.ts";
+import type { CommandKeyRing } from "./key-rings.ts";
+import type { RestoreTarget } from "./restore.ts";
+import { systemRecords } from "./system-records.ts";
+
+/** Whose objects are to live on, and where. */
+export interface NewInstanceWish {
+  /** Identifier of the instance that was deleted. */
+  readonly deleted: string;
+  /** Name or identifier of the new one, which was ordered for this and has an owner of its own. */
+  readonly into: string;
+}
+
+/** How they are brought there. */
+export interface NewInstanceOptions {
+  readonly apply: boolean;
+  readonly region: string;
+  /** Opens what is in a store by the roots of trust that it names. */
+  readonly openKeyRing: (store: OwnStore) => Promise<CommandKeyRing>;
+  readonly audit: readonly AuditEvent[];
+  readonly progress?: (records: number) => void;
+}
+
+/** What became of a deleted instance's objects. */
+export interface NewInstanceReport {
+  readonly name: string;
+  /** Sealed anew under the new instance's key. */
+  readonly restored: number;
+  /** Destroyed one by one before the instance was: without material. */
+  readonly destroyed: number;
+  /** There already, by an earlier run. */
+  readonly already: number;
+  /** Could not be opened: their identifiers, the first of them. */
+  readonly failed: readonly { readonly uniqueIdentifier: string; readonly reason: string }[];
+  readonly failures: number;
+}
+
+const restoredField = "restoredFrom";
+const failedMax = 10;
+const reservedMs = 10_000;
+
+/**
+ * The one way in which a deleted instance's objects come back: into another instance that was ordered for it, sealed anew
+ * under that one's key. Their identifiers stay, what was destroyed by itself stays destroyed, and so does the old
+ * instance's mark. May be run again until it is complete.
+ */
+export async function restoreIntoNew(
+  reader: ArchiveReader,
+  scanned: Scanned,
+  target: RestoreTarget,
+  wish: NewInstanceWish,
+  options: NewInstanceOptions,
+): Promise<NewInstanceReport> {
+  const system = await systemOf(target);
+  refuseLiving(system, wish.deleted);
+  const into = newInstanceOf(system, wish);
+  const { instance, document } = into;
+  await checkNew(target, into, wish.deleted);
+  const archived = await archivedSystem(scanned, wish.deleted);
+  await using old = await options.openKeyRing(archived);
+  await using fresh = await options.openKeyRing(target.own);
+  if (options.apply) await claim(target.own, into.record, wish.deleted, options);
+  const run = new Move({ ...target, old, fresh, from: wish.deleted, to: instance }, options);
+  const copies = await copiesOf(reader, wish.deleted);
+  await eachPage(reader, (objects) =>
+    run.page(objects.filter((object) => object.instance === wish.deleted && copies.isLast(object))),
+  );
+  return { name: document.fields["name"] ?? instance, ...run.report };
+}
+
+interface MoveParts extends RestoreTarget {
+  readonly old: CommandKeyRing;
+  readonly fresh: CommandKeyRing;
+  readonly from: string;
+  readonly to: string;
+}
+
+class Move {
+  readonly report = {
+    restored: 0,
+    destroyed: 0,
+    already: 0,
+    failures: 0,
+    failed: [] as { readonly uniqueIdentifier: string; readonly reason: string }[],
+  };
+  readonly #parts: MoveParts;
+  readonly #options: NewInstanceOptions;
+  #done = 0;
+
+  constructor(parts: MoveParts, options: NewInstanceOptions) {
+    this.#parts = parts;
+    this.#options = options;
+  }
+
+  async page(objects: readonly ManagedObject[]): Promise<void> {
+    if (objects.length === 0) return;
+    const { own, peers, from, to, timers, observe } = this.#parts;
+    const ids = objects.map(({ uniqueIdentifier }) => uniqueIdentifier);
+    const there = await own.records(partitionOf(to), ids);
+    refuseUnknown(there);
+    const has = new Set(
+      there.objects
+        .filter(({ instance }) => instance === to)
+        .map(({ uniqueIdentifier }) => uniqueIdentifier),
+    );
+    const tombs: ManagedObject[] = [];
+    for (const source of [own, ...peers]) {
+      const found = await source.records(partitionOf(from), ids);
+      refuseUnknown(found);
+      tombs.push(...found.objects.filter(({ instance }) => instance === from));
+    }
+    const moved: ManagedObject[] = [];
+    for (const object of objects) {
+      if (has.has(object.uniqueIdentifier)) {
+        this.report.already += 1;
+        continue;
+      }
+      const own = tombs.filter(
+        ({ uniqueIdentifier }) => uniqueIdentifier === object.uniqueIdentifier,
+      );
+      const made = await this.#sealed(afterwards(object, own));
+      if (made !== undefined) moved.push(made);
+    }
+    if (this.#options.apply && moved.length > 0) {
+      const merging = { from: "backup", timers, observe, reservedMs };
+      const results = await patiently(() => mergeInto(own, moved, merging));
+      const refused = results.find(({ result }) => result !== "written" && result !== "same");
+      if (refused !== undefined) {
+        throw new ArchiveFault(
+          `the new instance does not take its objects (${refused.result}): is it Installed?`,
+        );
+      }
+    }
+    this.#done += objects.length;
+    this.#options.progress?.(this.#done);
+  }
+
+  /** The object in the new instance; undefined where its material does not open. */
+  async #sealed(object: ManagedObject): Promise<ManagedObject | undefined> {
+    const { old, fresh, from, to } = this.#parts;
+    const { uniqueIdentifier, objectType, material } = object;
+    const moved = { ...object, instance: to, fixed: withoutSealedDigest(object.fixed) };
+    if (material === undefined) {
+      if (object.facts.destroyed !== undefined) this.report.destroyed += 1;
+      else this.report.restored += 1;
+      return moved;
+    }
+    try {
+      const binding = { instance: from, uniqueIdentifier, objectType };
+      const plaintext = await old.open(binding, material);
+      try {
+        const sealed = await fresh.seal({ ...binding, instance: to }, plaintext);
+        this.report.restored += 1;
+        return { ...moved, material: sealed };
+      } finally {
+        plaintext.fill(0);
+      }
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.report.failures += 1;
+      if (this.report.failed.length < failedMax)
+        this.report.failed.push({ uniqueIdentifier, reason });
+      return undefined;
+    }
+  }
+}
+
+/**
+ * An object with what happened to it after the backup, as the tombs of the deleted instance still tell: all but its
+ * destruction together with the instance.
+ */
+function afterwards(object: ManagedObject, tombs: readonly ManagedObject[]): ManagedObject {
+  let now = object;
+  for (const tomb of tombs) {
+    const { destroyed, ...facts } = tomb.facts;
+    const byDeletion = destroyed?.region === deletionRegion;
+    const outcome = join(now, byDeletion ? { ...tomb, facts, material: now.material } : tomb);
+    if (outcome.kind === "joined") now = outcome.object;
+  }
+  return now;
+}
+
+/** The system's own records as all regions know them. */
+async function systemOf({
+  own,
+  peers,
+}: RestoreTarget): Promise<ReadonlyMap<string, ManagedObject>> {
+  const records = new Map<string, ManagedObject>();
+  for (const source of [own, ...peers]) {
+    for await (const object of systemRecords(source)) {
+      const known = records.get(object.uniqueIdentifier);
+      const outcome = known === undefined ? undefined : join(known, object);
+      const now = outcome?.kind === "joined" ? outcome.object : (known ?? object);
+      records.set(object.uniqueIdentifier, now);
+    }
+  }
+  return records;
+}
+
+function instancesIn(records: ReadonlyMap<string, ManagedObject>) {
+  return [...records.values()].flatMap((record) => {
+    const document = record.objectType === systemTypes.Instance ? readDocument(record) : undefined;
+    const instance = document?.fixed["instance"];
+    return document === undefined || instance === undefined ? [] : [{ record, document, instance }];
+  });
+}
+
+/** Refuses an instance that was not deleted. */
+function refuseLiving(system: ReadonlyMap<string, ManagedObject>, deleted: string): void {
+  const found = instancesIn(system).find(({ instance }) => instance === deleted);
+  if (found?.document.destroyed !== undefined) return;
+  throw new ArchiveFault(
+    `--deleted-instance ${deleted}: no instance with this identifier was deleted here: a plain \`holdfast backup restore\` brings back what is missing`,
+  );
+}
+
+function newInstanceOf(
+  system: ReadonlyMap<string, ManagedObject>,
+  { into, deleted }: NewInstanceWish,
+) {
+  const found = instancesIn(system).find(
+    ({ document, instance }) =>
+      document.destroyed === undefined && (instance === into || document.fields["name"] === into),
+  );
+  if (found === undefined) {
+    throw new ArchiveFault(
+      `--into-new-instance ${into}: there is no such instance: order and configure it first, so that its keys have a root of trust`,
+    );
+  }
+  if (partitionOf(found.instance) === partitionOf(deleted)) {
+    throw new ArchiveFault(
+      `--into-new-instance ${into}: it shares a partition with the deleted one, whose marks hold the identifiers there: order another one`,
+    );
+  }
+  return found;
+}
+
+/** It must be empty, but for what an earlier run of the same restore brought. */
+async function checkNew(
+  { own }: RestoreTarget,
+  { instance, document }: { readonly instance: string; readonly document: Document },
+  deleted: string,
+): Promise<void> {
+  const name = document.fields["name"] ?? instance;
+  const status = await own.status(instance);
+  if (status !== "Installed") {
+    throw new ArchiveFault(
+      `--into-new-instance ${name}: it is ${status ?? "not Installed"}: configure its root of trust first`,
+    );
+  }
+  if (document.fields[restoredField] === deleted) return;
+  const counts = await own.counts(instance);
+  const total = Object.values(counts ?? {}).reduce((sum, count) => sum + count, 0);
+  if (counts === undefined || total > 0) {
+    throw new ArchiveFault(
+      `--into-new-instance ${name}: it has ${counts === undefined ? "uncounted" : total} objects of its own: order a new one`,
+    );
+  }
+}
+
+/** Notes in the new instance's record where its objects come from, with the evidence. */
+async function claim(
+  own: OwnStore,
+  record: ManagedObject,
+  deleted: string,
+  { audit, region }: NewInstanceOptions,
+): Promise<void> {
+  const [before] = await own.read(systemInstance, [record.uniqueIdentifier]);
+  if (before === undefined)
+    throw new ArchiveFault("the new instance is not known here yet: try again");
+  const us = audit[0] === undefined ? 0 : audit[0].time * 1_000;
+  const after = withFields(before.object, { [restoredField]: deleted }, { us, region });
+  const outcome = await own.commit(systemInstance, [{ kind: "update", before, after }], audit);
+  if (outcome.kind !== "committed") {
+    throw new ArchiveFault("the new instance's record changes at this moment: try again");
+  }
+}
+
+/** The archive's records of the deleted instance and its keys, as they were then. */
+async function archivedSystem({ system }: Scanned, deleted: string): Promise<MemoryOwnStore> {
+  const store = new MemoryOwnStore();
+  for (const object of system) {
+    const document = readDocument(object);
+    const ours = object.objectType === systemTypes.Kek || document?.fixed["instance"] === deleted;
+    if (!ours) continue;
+    const [before] = await store.read(systemInstance, [object.uniqueIdentifier]);
+    const change =
+      before === undefined
+        ? ({ kind: "create", after: object } as const)
+        : ({ kind: "update", before, after: object } as const);
+    await store.commit(systemInstance, [change], [], { joined: true });
+  }
+  return store;
+}
+
+/** Of several copies of a record the last is the newest: the others are passed over. */
+async function copiesOf(reader: ArchiveReader, instance: string) {
+  const once = new Set<string>();
+  const more = new Map<string, number>();
+  await eachPage(reader, async (objects) => {
+    for (const { uniqueIdentifier: id, instance: its } of objects) {
+      if (its !== instance) continue;
+      if (once.has(id)) more.set(id, (more.get(id) ?? 1) + 1);
+      once.add(id);
+    }
+  });
+  return {
+    isLast: ({ uniqueIdentifier: id }: ManagedObject): boolean => {
+      const left = more.get(id);
+      if (left === undefined || left === 1) return true;
+      more.set(id, left - 1);
+      return false;
+    },
+  };
+}
+
+/** A report in lines for people. */
+export function newInstanceLines(report: NewInstanceReport, applied: boolean): readonly string[] {
+  const { name, restored, destroyed, already, failures, failed } = report;
+  const verb = applied ? "were" : "would be";
+  return [
+    `${restored} objects ${verb} restored into instance ${name}, sealed anew under its key, with their identifiers`,
+    ...(destroyed > 0 ? [`${destroyed} were destroyed before the instance was, and stay so`] : []),
+    ...(already > 0 ? [`${already} are there already`] : []),
+    ...(failures > 0 ? [`${failures} could not be opened:`] : []),
+    ...failed.map(({ uniqueIdentifier, reason }) => `  ${uniqueIdentifier}: ${reason}`),
+    applied
+      ? "the deleted instance stays deleted; give the new one's clients their certificates"
+      : "nothing was written: give --apply to restore it so",
+  ];
+}

@@ -1,0 +1,153 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createWriteStream, rmSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { initialiseStore, RedisStore } from "@holdfast/redis";
+import { reasonOf, StartError } from "../../base/start-error.ts";
+import { systemClock, systemIds } from "../../base/system.ts";
+import { atExit } from "../at-exit.ts";
+import { findRedisServer } from "./redis-program.ts";
+
+const host = "127.0.0.1";
+const startMs = 20_000;
+const pollMs = 20;
+const stopMs = 5_000;
+const portTriesMax = 5;
+
+/** A Redis of this process's own, with a store in it, of which nothing remains: only this user can reach its files. */
+export class PrivateRedis implements AsyncDisposable {
+  readonly store: RedisStore;
+  readonly #folder: string;
+  readonly #child: ChildProcess;
+  readonly #leftover: Disposable;
+
+  private constructor(store: RedisStore, folder: string, child: ChildProcess) {
+    this.store = store;
+    this.#folder = folder;
+    this.#child = child;
+    this.#leftover = atExit(() => takeAway(folder, child));
+  }
+
+  /** Rejects with a `StartError` where no redis-server is found, or it does not start. */
+  static async start(): Promise<PrivateRedis> {
+    const program = findRedisServer();
+    const folder = await mkdtemp(join(tmpdir(), "holdfast-drill-"));
+    let child: ChildProcess | undefined;
+    using _leftover = atExit(() => takeAway(folder, child));
+    try {
+      for (let tries = 1; ; tries++) {
+        const port = await freePort();
+        const password = randomBytes(24).toString("hex");
+        child = await startProcess(program, folder, port, password);
+        const store = await openStore(child, port, password).catch(async (error: unknown) => {
+          await stop(child);
+          // Another process may have been faster at the port.
+          if (tries < portTriesMax && (await wasTaken(folder))) return undefined;
+          throw new StartError(`a private Redis did not start: ${reasonOf(error)}`);
+        });
+        if (store !== undefined) return new PrivateRedis(store, folder, child);
+      }
+    } catch (error) {
+      await stop(child);
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.store[Symbol.asyncDispose]();
+    await stop(this.#child);
+    await rm(this.#folder, { recursive: true, force: true });
+    this.#leftover[Symbol.dispose]();
+  }
+}
+
+/** Of a process that is told to end: nothing can be awaited. */
+function takeAway(folder: string, child: ChildProcess | undefined): void {
+  child?.kill("SIGKILL");
+  rmSync(folder, { recursive: true, force: true });
+}
+
+async function startProcess(
+  program: string,
+  folder: string,
+  port: number,
+  password: string,
+): Promise<ChildProcess> {
+  const settings = {
+    bind: host,
+    port: String(port),
+    dir: folder,
+    requirepass: password,
+    appendonly: "yes",
+    appendfsync: "always",
+    "maxmemory-policy": "noeviction",
+    save: '""',
+    "auto-aof-rewrite-percentage": "0",
+  };
+  const file = join(folder, "redis.conf");
+  // Not in arguments, which everybody on the machine can read.
+  const text = Object.entries(settings).map(([name, value]) => `${name} ${value}\n`);
+  await writeFile(file, text.join(""), { mode: 0o600 });
+  const child = spawn(program, [file], { stdio: ["ignore", "pipe", "pipe"], cwd: folder });
+  const log = createWriteStream(logOf(folder), { mode: 0o600 });
+  child.stdout?.pipe(log, { end: false });
+  child.stderr?.pipe(log, { end: false });
+  child.once("error", () => undefined);
+  return child;
+}
+
+async function openStore(child: ChildProcess, port: number, password: string): Promise<RedisStore> {
+  const address = `${host}:${port}`;
+  const connection = { address, password, replicas: 0, commandTimeoutMs: 10_000 };
+  const untilMs = systemClock.monotonicMs() + startMs;
+  for (;;) {
+    try {
+      await initialiseStore({ ...connection, ids: systemIds });
+      break;
+    } catch (error) {
+      if (child.exitCode !== null || systemClock.monotonicMs() > untilMs) throw error;
+      await delay(pollMs);
+    }
+  }
+  return await RedisStore.open({
+    ...connection,
+    clock: systemClock,
+    observe: () => undefined,
+    // Nobody else is at it, and a slow disk must not end the drill.
+    storeLeaseMs: 60_000,
+  });
+}
+
+async function stop(child: ChildProcess | undefined): Promise<void> {
+  if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, "exit");
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), stopMs);
+  await ended;
+  clearTimeout(timer);
+}
+
+async function wasTaken(folder: string): Promise<boolean> {
+  const said = await readFile(logOf(folder), "utf8").catch(() => "");
+  return said.includes("Address already in use");
+}
+
+function logOf(folder: string): string {
+  return join(folder, "redis.log");
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, host);
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port was given");
+  return address.port;
+}

@@ -1,0 +1,243 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  instanceRecord,
+  type ManagedObject,
+  MemoryOwnStore,
+  stateCounts,
+  systemInstance,
+  withDestroyed,
+} from "@holdfast/engine";
+import { sampleObject } from "@holdfast/engine/testing";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { systemIds, systemTimers } from "../../base/system.ts";
+import type { BackupKey } from "../archive/archive-format.ts";
+import { ArchiveReader } from "../archive/archive-reader.ts";
+import { scanArchive } from "../archive/scan.ts";
+import { createBackup } from "../create.ts";
+import { type RestoreReport, type RestoreTarget, reportLines, restoreArchive } from "./restore.ts";
+
+const key: BackupKey = { version: 1, key: systemIds.randomBytes(32) };
+const at = { time: 7, region: "a" };
+const instance = "4e9f2d9a-63c2-4f42-8f3c-8f6a4b7d3c10";
+const nothing: RestoreReport = {
+  made: 0,
+  added: 0,
+  known: 0,
+  destroyed: 0,
+  deleted: 0,
+  contradicting: 0,
+  left: 0,
+  instances: [],
+};
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "holdfast-restore-"));
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+});
+
+class Site {
+  readonly store = new MemoryOwnStore({ storeId: systemIds.uuid() });
+  #made = 0;
+
+  get own() {
+    const { store } = this;
+    return Object.assign(store, {
+      install: (id: string) => store.instances.install(id),
+      status: async (id: string) => store.instances.statusOf(id),
+    });
+  }
+
+  async install(id: string): Promise<void> {
+    await this.store.instances.install(id);
+    await this.create(instanceDocument(id));
+  }
+
+  async create(after: ManagedObject): Promise<ManagedObject> {
+    const outcome = await this.store.commit(after.instance, [{ kind: "create", after }], []);
+    expect(outcome.kind).toBe("committed");
+    return after;
+  }
+
+  async change(object: ManagedObject, change: Partial<ManagedObject>): Promise<void> {
+    const [before] = await this.store.read(object.instance, [object.uniqueIdentifier]);
+    if (before === undefined) throw new Error("nothing to change");
+    const lastChange = before.object.lastChange + 1;
+    const after = { ...before.object, ...change, lastChange };
+    await this.store.commit(object.instance, [{ kind: "update", before, after }], []);
+  }
+
+  async get(object: ManagedObject): Promise<ManagedObject | undefined> {
+    const [stored] = await this.store.read(object.instance, [object.uniqueIdentifier]);
+    return stored?.object;
+  }
+
+  async backup(): Promise<string> {
+    this.#made += 1;
+    const file = join(folder, `backup-${this.#made}`);
+    const source = { own: this.store, statuses: this.own, region: "a", holdfast: "0" };
+    await createBackup(file, source, { key, ids: systemIds, wallMs: () => 1_800_000_000_000 });
+    return file;
+  }
+
+  async restore(
+    file: string,
+    { apply = true, peers = [] }: { apply?: boolean; peers?: RestoreTarget["peers"] } = {},
+  ): Promise<RestoreReport> {
+    await using reader = await ArchiveReader.open(file, [key]);
+    const scanned = await scanArchive(reader);
+    const target = { own: this.own, peers, timers: systemTimers, observe: () => undefined };
+    const audit = [
+      { time: 1, action: "backup.restore", outcome: "success", initiator: "me", requestId: "r" },
+    ] as const;
+    return await restoreArchive(reader, scanned, target, { apply, audit });
+  }
+}
+
+function instanceDocument(of: string): ManagedObject {
+  return instanceRecord({ instance: of, name: "kmip-1" }, { us: 1, region: "a" });
+}
+
+async function filled(count = 3): Promise<{ site: Site; objects: ManagedObject[] }> {
+  const site = new Site();
+  await site.install(instance);
+  const objects: ManagedObject[] = [];
+  for (let made = 0; made < count; made++) {
+    objects.push(await site.create(sampleObject(instance, systemIds.uuid())));
+  }
+  return { site, objects };
+}
+
+describe("a backup", () => {
+  test("brings everything into an empty store, also with more than a page of it", async () => {
+    const { site, objects } = await filled(600);
+    const file = await site.backup();
+    const empty = new Site();
+    const report = await empty.restore(file);
+    expect(report).toEqual({ ...nothing, made: 601, instances: [instance] });
+    for (const object of objects) expect(await empty.get(object)).toEqual(object);
+    expect(await empty.store.counts(instance)).toEqual(stateCounts({ PreActive: 600 }));
+    expect(empty.store.instances.statusOf(instance)).toBe("Installed");
+    expect(empty.store.auditOf(systemInstance).map(({ action }) => action)).toEqual([
+      "backup.restore",
+    ]);
+  });
+
+  test("tells first what it would do, and writes nothing", async () => {
+    const { site, objects } = await filled();
+    const file = await site.backup();
+    const empty = new Site();
+    const report = await empty.restore(file, { apply: false });
+    expect(report).toEqual({ ...nothing, made: 4, instances: [instance] });
+    expect(await empty.get(objects[0] as ManagedObject)).toBeUndefined();
+    expect((await empty.store.position()).numbers.every((number) => number === 0)).toBe(true);
+    expect(empty.store.instances.statusOf(instance)).toBeUndefined();
+    expect(reportLines(report, false)[0]).toBe("4 records would be made");
+  });
+
+  test("may be restored again, and changes nothing then", async () => {
+    const { site } = await filled();
+    const file = await site.backup();
+    const empty = new Site();
+    await empty.restore(file);
+    const before = await empty.store.position();
+    expect(await empty.restore(file)).toEqual({ ...nothing, known: 4 });
+    expect((await empty.store.position()).numbers).toEqual(before.numbers);
+  });
+
+  test("overwrites nothing newer and brings nothing back that was destroyed since", async () => {
+    const { site, objects } = await filled();
+    const [one, two, three] = objects as [ManagedObject, ManagedObject, ManagedObject];
+    const file = await site.backup();
+    await site.change(one, { facts: { activated: at } });
+    await site.change(two, { facts: { destroyed: at }, material: undefined });
+    expect(await site.restore(file)).toEqual({ ...nothing, known: 4, destroyed: 1 });
+    expect((await site.get(one))?.facts.activated).toEqual(at);
+    expect((await site.get(two))?.material).toBeUndefined();
+    expect(await site.get(three)).toEqual(three);
+  });
+
+  test("honours what another region knows, before anything can be read here", async () => {
+    const { site, objects } = await filled();
+    const [one, two] = objects as [ManagedObject, ManagedObject];
+    const file = await site.backup();
+    await site.change(one, { facts: { destroyed: at }, material: undefined });
+    const empty = new Site();
+    const peer = Object.assign(site.store, { region: "b" });
+    const report = await empty.restore(file, { peers: [peer] });
+    expect(report).toEqual({ ...nothing, known: 4, destroyed: 1, instances: [instance] });
+    const joined = await empty.get(one);
+    expect(joined?.facts.destroyed).toEqual(at);
+    expect(joined?.material).toBeUndefined();
+    expect(await empty.get(two)).toEqual(two);
+  });
+
+  test("leaves an instance deleted that was deleted since, and its marks", async () => {
+    const { site, objects } = await filled();
+    const file = await site.backup();
+    const mark = withDestroyed(instanceDocument(instance), { us: 9e6, region: "a" });
+    const other = new Site();
+    await other.create(mark);
+    expect(await other.restore(file)).toEqual({ ...nothing, deleted: 3, known: 1, destroyed: 1 });
+    expect(await other.get(objects[0] as ManagedObject)).toBeUndefined();
+    const emptied = new Site();
+    await emptied.store.instances.install(instance);
+    const report = await emptied.restore(file, {
+      peers: [Object.assign(other.store, { region: "b" })],
+    });
+    expect(report.deleted).toBe(3);
+    expect(await emptied.get(objects[0] as ManagedObject)).toBeUndefined();
+  });
+
+  test("is as the store was at one moment of each partition, while it changes", async () => {
+    const { site, objects } = await filled(10);
+    const changes = site.store.changes.bind(site.store);
+    let pages = 0;
+    const busy = Object.assign(site.store, {
+      changes: async (...args: Parameters<typeof changes>) => {
+        const page = await changes(args[0], args[1], 4, args[3]);
+        const object = objects[pages];
+        pages += 1;
+        if (args[0] !== 64 && page.upTo < page.last && object !== undefined) {
+          await site.change(object, { facts: { activated: at } });
+        }
+        return page;
+      },
+    });
+    const file = join(folder, "busy");
+    const source = { own: busy, statuses: site.own, region: "a", holdfast: "0" };
+    const made = await createBackup(file, source, { key, ids: systemIds, wallMs: () => 1 });
+    expect(made.trailer.records).toBeGreaterThan(11);
+    const empty = new Site();
+    await empty.restore(file);
+    const counts = await empty.store.counts(instance);
+    expect(counts).toEqual(await site.store.counts(instance));
+    expect(counts?.Active).toBeGreaterThan(0);
+  });
+
+  test("that is damaged or cut is refused before the first write", async () => {
+    const { site } = await filled(300);
+    const file = await site.backup();
+    const whole = await readFile(file);
+    for (const damage of [
+      () => whole.subarray(0, whole.length - 40_000),
+      () => whole.subarray(0, whole.length - 1),
+      () => {
+        const bytes = Buffer.from(whole);
+        bytes[whole.length - 100] = (bytes[whole.length - 100] ?? 0) ^ 1;
+        return bytes;
+      },
+    ]) {
+      await writeFile(file, damage());
+      const empty = new Site();
+      await expect(empty.restore(file)).rejects.toThrow(/cut short|damaged/);
+      expect((await empty.store.position()).numbers.every((number) => number === 0)).toBe(true);
+      expect(empty.store.auditOf(systemInstance)).toEqual([]);
+    }
+  });
+});

@@ -1,0 +1,306 @@
+import {
+  type AuditEvent,
+  encodeRecord,
+  type InstanceStatuses,
+  type ManagedObject,
+  type Observer,
+  type OwnStore,
+  partitionOf,
+  readDocument,
+  refuseUnknown,
+  systemInstance,
+  systemTypes,
+  tagOf,
+} from "@holdfast/engine";
+import { join, mergeInto, type Peer, type Timers } from "@holdfast/regions";
+import { ArchiveFault } from "../archive/archive-format.ts";
+import type { ArchiveReader } from "../archive/archive-reader.ts";
+import { eachPage, type Scanned } from "../archive/scan.ts";
+import { patiently } from "../patiently.ts";
+import { systemRecords } from "./system-records.ts";
+
+/** Where an archive is restored into: a region's own store, and the other regions that know more than it. */
+export interface RestoreTarget {
+  readonly own: OwnStore & Pick<InstanceStatuses, "install" | "status">;
+  /** All that are not retired; every one can be reached. */
+  readonly peers: readonly Pick<Peer, "region" | "changes" | "records">[];
+  readonly timers: Timers;
+  readonly observe: Observer;
+}
+
+/** What becomes of an archive's records. */
+export interface RestoreReport {
+  /** Not there: they are made. */
+  readonly made: number;
+  /** There, and the archive knows something of them that is not known there. */
+  readonly added: number;
+  /** There, with everything that the archive knows of them. */
+  readonly known: number;
+  /** Of these, destroyed since the backup was made: they stay destroyed. */
+  readonly destroyed: number;
+  /** Of an instance that was deleted: they are not restored. */
+  readonly deleted: number;
+  /** Another object has the identifier: both are kept apart, the archive's in quarantine. */
+  readonly contradicting: number;
+  /** Held by an agreed operation all the time, or refused: run the restore again. */
+  readonly left: number;
+  /** Instances that get their status back. */
+  readonly instances: readonly string[];
+}
+
+/** How a restore is made. */
+export interface RestoreOptions {
+  /** Without it, nothing is written. */
+  readonly apply: boolean;
+  /** Evidence of it, written before the first record. */
+  readonly audit?: readonly AuditEvent[];
+  readonly progress?: (records: number) => void;
+}
+
+const pageRecords = 256;
+const reservedMs = 10_000;
+/** Pages that are joined at the same time: their changes share barriers. */
+const pagesAtOnce = 4;
+
+/**
+ * Joins an archive that was scanned into a store, by the merge that catch-up uses: what is newer there stays, what was
+ * destroyed there stays destroyed, and an instance that was deleted stays so. May be run again at any time.
+ */
+export async function restoreArchive(
+  reader: ArchiveReader,
+  scanned: Scanned,
+  target: RestoreTarget,
+  options: RestoreOptions,
+): Promise<RestoreReport> {
+  const restore = new Restore(target, options);
+  return await restore.run(reader, scanned);
+}
+
+class Restore {
+  readonly #target: RestoreTarget;
+  readonly #options: RestoreOptions;
+  readonly #report = {
+    made: 0,
+    added: 0,
+    known: 0,
+    destroyed: 0,
+    deleted: 0,
+    contradicting: 0,
+    left: 0,
+  };
+  #deleted: ReadonlySet<string> = new Set();
+  #done = 0;
+
+  constructor(target: RestoreTarget, options: RestoreOptions) {
+    this.#target = target;
+    this.#options = options;
+  }
+
+  async run(reader: ArchiveReader, scanned: Scanned): Promise<RestoreReport> {
+    const { apply, audit = [] } = this.#options;
+    const { own } = this.#target;
+    if (apply) await own.appendAudit(systemInstance, audit, true);
+    this.#deleted = await this.#deletedInstances(scanned);
+    for (let at = 0; at < scanned.system.length; at += pageRecords) {
+      await this.#page(scanned.system.slice(at, at + pageRecords));
+    }
+    const together = new Together(pagesAtOnce);
+    await eachPage(reader, (objects) =>
+      together.add(() => this.#page(objects.filter(({ instance }) => instance !== systemInstance))),
+    );
+    await together.end();
+    return { ...this.#report, instances: await this.#statuses(scanned) };
+  }
+
+  /** Instances that were deleted, as the archive or any region knows. */
+  async #deletedInstances({ system, statuses }: Scanned): Promise<ReadonlySet<string>> {
+    const deleted = new Set<string>();
+    const note = (objects: readonly ManagedObject[]): void => {
+      for (const object of objects) {
+        const instance = deletedInstance(object);
+        if (instance !== undefined) deleted.add(instance);
+      }
+    };
+    note(system);
+    for (const source of [this.#target.own, ...this.#target.peers]) {
+      for await (const object of systemRecords(source)) note([object]);
+    }
+    for (const { instance, status } of statuses) {
+      if (status === "Deleted") deleted.add(instance);
+      else if ((await this.#target.own.status(instance)) === "Deleted") deleted.add(instance);
+    }
+    return deleted;
+  }
+
+  async #page(objects: readonly ManagedObject[]): Promise<void> {
+    const partitions = new Map<number, ManagedObject[]>();
+    for (const object of objects) {
+      if (this.#deleted.has(object.instance)) {
+        this.#report.deleted += 1;
+        continue;
+      }
+      const partition = partitionOf(object.instance);
+      partitions.set(partition, [...(partitions.get(partition) ?? []), object]);
+    }
+    for (const [partition, some] of partitions) await this.#join(partition, some);
+    this.#done += objects.length;
+    this.#options.progress?.(this.#done);
+  }
+
+  async #join(partition: number, objects: readonly ManagedObject[]): Promise<void> {
+    const ids = [...new Set(objects.map(({ uniqueIdentifier }) => uniqueIdentifier))];
+    const here = await this.#copies(this.#target.own, partition, ids);
+    const copies: ManagedObject[] = [];
+    const there = new Map<string, ManagedObject>();
+    for (const peer of this.#target.peers) {
+      const found = await this.#copies(peer, partition, ids);
+      copies.push(...found.values());
+      for (const [id, copy] of found) there.set(id, joined(there.get(id), copy));
+    }
+    const wanted = objects.filter((object) => this.#needs(object, here, there));
+    if (!this.#options.apply || wanted.length === 0) return;
+    // What the other regions know first: nothing is readable here for a moment that was destroyed there.
+    const needed = new Set(wanted.map(({ uniqueIdentifier }) => uniqueIdentifier));
+    await this.#merge(copies.filter(({ uniqueIdentifier }) => needed.has(uniqueIdentifier)));
+    await this.#merge(wanted);
+  }
+
+  async #merge(objects: readonly ManagedObject[]): Promise<void> {
+    if (objects.length === 0) return;
+    const { own, timers, observe } = this.#target;
+    const merging = { from: "backup", timers, observe, reservedMs };
+    for (const { result } of await patiently(() => mergeInto(own, objects, merging))) {
+      if (result === "reserved" || result === "refused" || result === "unreadable")
+        this.#report.left += 1;
+    }
+  }
+
+  async #copies(
+    source: Pick<OwnStore, "records">,
+    partition: number,
+    ids: readonly string[],
+  ): Promise<ReadonlyMap<string, ManagedObject>> {
+    const found = await patiently(() => source.records(partition, ids));
+    refuseUnknown(found);
+    return new Map(found.objects.map((object) => [object.uniqueIdentifier, object]));
+  }
+
+  /** Counts what becomes of an archive's copy; whether it has to be joined in. */
+  #needs(
+    object: ManagedObject,
+    here: ReadonlyMap<string, ManagedObject>,
+    there: ReadonlyMap<string, ManagedObject>,
+  ): boolean {
+    const report = this.#report;
+    const id = object.uniqueIdentifier;
+    const [own, others] = [here.get(id), there.get(id)];
+    const known = own === undefined || others === undefined ? (own ?? others) : joined(own, others);
+    if (known === undefined) {
+      report.made += 1;
+      return true;
+    }
+    const outcome = known.instance === object.instance ? join(known, object) : undefined;
+    if (outcome?.kind !== "joined") {
+      report.contradicting += 1;
+      return true;
+    }
+    if (known.facts.destroyed !== undefined && object.facts.destroyed === undefined) {
+      report.destroyed += 1;
+    }
+    if (isSame(outcome.object, known)) {
+      report.known += 1;
+      // Only the other region may have it yet.
+      return own === undefined;
+    }
+    report.added += 1;
+    return true;
+  }
+
+  /** Gives instances that have none their status back, last of all: nobody is served before everything is there. */
+  async #statuses({ statuses }: Scanned): Promise<readonly string[]> {
+    const { own } = this.#target;
+    const restored: string[] = [];
+    for (const { instance, status } of statuses) {
+      if (status !== "Installed" || this.#deleted.has(instance)) continue;
+      if ((await patiently(() => own.status(instance))) !== undefined) continue;
+      if (this.#options.apply) await patiently(() => own.install(instance));
+      restored.push(instance);
+    }
+    return restored;
+  }
+}
+
+/** Runs some work at the same time; the first failure ends it, when all that is under way has ended. */
+class Together {
+  readonly #most: number;
+  readonly #running = new Set<Promise<void>>();
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Resolves when there is room for more. */
+  async add(work: () => Promise<void>): Promise<void> {
+    const run = work()
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => this.#running.delete(run));
+    this.#running.add(run);
+    if (this.#running.size >= this.#most) await Promise.race(this.#running);
+    if (this.#failure !== undefined) await this.end();
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.#running);
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+}
+
+/** The instance of which a record says that it was deleted for ever. */
+function deletedInstance(object: ManagedObject): string | undefined {
+  if (object.objectType !== systemTypes.Instance || object.facts.destroyed === undefined) {
+    return undefined;
+  }
+  return readDocument(object)?.fixed["instance"];
+}
+
+function joined(one: ManagedObject | undefined, other: ManagedObject): ManagedObject {
+  if (one === undefined) return other;
+  const outcome = join(one, other);
+  // Two that contradict each other are apart already, and each keeps its own.
+  return outcome.kind === "joined" ? outcome.object : one;
+}
+
+function isSame(one: ManagedObject, other: ManagedObject): boolean {
+  return tagOf(encodeRecord(one)) === tagOf(encodeRecord(other));
+}
+
+/** A report in lines for people. */
+export function reportLines(report: RestoreReport, applied: boolean): readonly string[] {
+  const verb = applied ? "were" : "would be";
+  const rows: readonly (readonly [number, string])[] = [
+    [report.made, `${verb} made`],
+    [report.added, `${verb} completed with what the backup knows of them`],
+    [report.known, "are there already, with everything that the backup knows of them"],
+    [report.destroyed, "of all were destroyed since the backup was made, and stay destroyed"],
+    [report.deleted, "belong to an instance that was deleted, and are not restored"],
+    [report.contradicting, "contradict another object with their identifier: see the quarantine"],
+    [report.left, "were held or refused: run the restore again"],
+  ];
+  const lines = rows
+    .filter(([count]) => count > 0)
+    .map(([count, says]) => `${count} records ${says}`);
+  const { instances } = report;
+  const status = instances.map((instance) => `instance ${instance} ${verb} Installed again`);
+  return lines.length + status.length === 0 ? ["the backup is empty"] : [...lines, ...status];
+}
+
+/** Refuses an archive that was made with a part of its store missing, unless that is meant. */
+export function refuseDamaged({ trailer }: Scanned, file: string): void {
+  if (trailer.damaged === 0) return;
+  throw new ArchiveFault(
+    `${file}: ${trailer.damaged} records of the store were damaged when it was made and are not in it; give --although-damaged to restore the others`,
+  );
+}

@@ -1,0 +1,113 @@
+import { join } from "node:path";
+import { type AuditEvent, type Ids, type ObjectStore, systemInstance } from "@holdfast/engine";
+import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
+import { reasonOf } from "../../base/start-error.ts";
+import { readBackupKeys } from "../archive/backup-keys.ts";
+import { type BackupSource, createBackup } from "../create.ts";
+import { type BackupRun, type BackupRuns, lastGoodMs, noteRun, runsOf } from "./runs.ts";
+import { backupName, dueAfter, retire, type Schedule } from "./schedule.ts";
+
+/** What scheduled backups need. */
+export interface ScheduledBackupsOptions {
+  readonly source: BackupSource;
+  /** Where the record of backups lies. */
+  readonly store: Pick<ObjectStore, "read" | "commit" | "appendAudit">;
+  readonly keyFile: string;
+  readonly directory: string;
+  readonly schedule: Schedule;
+  readonly keep: number;
+  readonly wallMs: () => number;
+  readonly ids: Ids;
+}
+
+const lookMs = 15_000;
+/** After a backup that failed. */
+const againMs = 10 * 60_000;
+
+/** Makes the region's backups when they are due, and deletes the oldest. */
+export class ScheduledBackups implements Duty {
+  readonly name = "backup";
+  readonly everyMs = lookMs;
+  readonly #options: ScheduledBackupsOptions;
+
+  constructor(options: ScheduledBackupsOptions) {
+    this.#options = options;
+  }
+
+  /** See `Duty.run`. */
+  readonly run = async (context: DutyContext): Promise<DutyResult> => {
+    const { source, store, wallMs } = this.#options;
+    const runs = await runsOf(store, source.region);
+    if (!this.#isDue(runs) || !context.active()) return { done: 0, left: 0 };
+    const startedMs = wallMs();
+    const file = join(this.#options.directory, backupName(source.region, startedMs));
+    const failed = { file, startedMs, records: 0, bytes: 0, ok: false };
+    try {
+      await this.#note(await this.#make(file, startedMs, context.signal));
+    } catch (error) {
+      if (context.signal.aborted) throw error;
+      await this.#note({ ...failed, endedMs: wallMs(), reason: reasonOf(error) });
+      throw error;
+    }
+    const { directory, keep } = this.#options;
+    await retire(directory, source.region, keep, wallMs(), this.#evident);
+    return { done: 1, left: 0 };
+  };
+
+  #isDue({ region, runs }: BackupRuns): boolean {
+    const nowMs = this.#options.wallMs();
+    // Those of a clock that was set back since must not end all backups.
+    const past = runs.filter(({ startedMs }) => startedMs <= nowMs + againMs);
+    const [last] = past;
+    // Whoever failed a moment ago would fail again.
+    if (last?.ok === false && nowMs - last.endedMs < againMs) return false;
+    return dueAfter(lastGoodMs({ region, runs: past }), this.#options.schedule) <= nowMs;
+  }
+
+  async #make(file: string, startedMs: number, signal: AbortSignal): Promise<BackupRun> {
+    const { source, keyFile, ids, wallMs } = this.#options;
+    const keys = await readBackupKeys(keyFile);
+    try {
+      const key = keys.at(-1);
+      if (key === undefined) throw new Error("backup.keyFile: it has no version");
+      const { bytes, trailer } = await createBackup(file, source, { key, ids, wallMs, signal });
+      const { records, damaged } = trailer;
+      const reason = damaged === 0 ? "" : `${damaged} damaged records are not in it`;
+      return { file, startedMs, endedMs: wallMs(), records, bytes, ok: true, reason };
+    } finally {
+      for (const { key } of keys) key.fill(0);
+    }
+  }
+
+  /** Deletes an old backup between its events: without evidence nothing is deleted. */
+  readonly #evident = async (file: string, remove: () => Promise<void>): Promise<void> => {
+    const { store, ids, wallMs } = this.#options;
+    const fixed = { action: "backup.delete", initiator: "schedule", target: file } as const;
+    const requestId = ids.uuid();
+    const append = (ended: Pick<AuditEvent, "outcome" | "reason">) =>
+      store.appendAudit(systemInstance, [{ ...fixed, requestId, time: wallMs(), ...ended }], true);
+    await append({ outcome: "pending" });
+    try {
+      await remove();
+    } catch (error) {
+      await append({ outcome: "failure", reason: reasonOf(error) });
+      throw error;
+    }
+    await append({ outcome: "success" });
+  };
+
+  async #note(run: BackupRun): Promise<void> {
+    const { store, source, ids } = this.#options;
+    const event = {
+      time: run.endedMs,
+      action: "backup.create",
+      outcome: run.ok ? "success" : "failure",
+      initiator: "schedule",
+      target: run.file,
+      requestId: ids.uuid(),
+      ...(run.reason !== "" && { reason: run.reason }),
+      detail: { records: run.records, bytes: run.bytes },
+    } as const;
+    await noteRun(store, source.region, run, [event]);
+  }
+}

@@ -1,0 +1,102 @@
+import {
+  type AuditEvent,
+  type Document,
+  documentRecord,
+  type ObjectStore,
+  readDocument,
+  StoreUnavailable,
+  systemIdentifier,
+  systemInstance,
+  systemTypes,
+  withFields,
+} from "@holdfast/engine";
+import { z } from "zod";
+import { parsedText } from "../../base/parsed-text.ts";
+
+const run = z.object({
+  file: z.string(),
+  startedMs: z.number(),
+  endedMs: z.number(),
+  records: z.number().int(),
+  bytes: z.number().int(),
+  ok: z.boolean(),
+  reason: z.string(),
+});
+
+/** One scheduled backup, as the region's record of backups keeps it. */
+export type BackupRun = z.output<typeof run>;
+
+/** Of which region's backups a record tells, and the last of them, newest first. */
+export interface BackupRuns {
+  readonly region: string;
+  readonly runs: readonly BackupRun[];
+}
+
+/** Runs that a record keeps. */
+const slots = 20;
+const triesMax = 8;
+
+/** What a record of backups says; undefined for any other document. */
+export function readRuns({ type, fixed, fields }: Document): BackupRuns | undefined {
+  const { region } = fixed;
+  if (type !== systemTypes.Backup || region === undefined) return undefined;
+  const runs = Object.entries(fields).flatMap(([name, value]) =>
+    name.startsWith("run.") ? (parsedText(run, value) ?? []) : [],
+  );
+  return { region, runs: runs.toSorted((one, other) => other.startedMs - one.startedMs) };
+}
+
+/** When the last backup began that is good; undefined where there is none. */
+export function lastGoodMs({ runs }: BackupRuns): number | undefined {
+  return runs.find(({ ok }) => ok)?.startedMs;
+}
+
+/** A region's backups as its store has them. */
+export async function runsOf(
+  store: Pick<ObjectStore, "read">,
+  region: string,
+): Promise<BackupRuns> {
+  const [stored] = await store.read(systemInstance, [identifierOf(region)]);
+  const document = stored && readDocument(stored.object);
+  return (document && readRuns(document)) ?? { region, runs: [] };
+}
+
+/** Adds a run to a region's record, in place of its oldest. */
+export async function noteRun(
+  store: Pick<ObjectStore, "read" | "commit">,
+  region: string,
+  added: BackupRun,
+  audit: readonly AuditEvent[],
+): Promise<void> {
+  const now = { us: Math.floor(added.endedMs * 1_000), region };
+  for (let tries = 0; tries < triesMax; tries += 1) {
+    const [before] = await store.read(systemInstance, [identifierOf(region)]);
+    const fields = {
+      [`run.${slotFor(before && readDocument(before.object))}`]: JSON.stringify(added),
+    };
+    const made = { type: systemTypes.Backup, id: identifierOf(region), fixed: { region }, fields };
+    const change =
+      before === undefined
+        ? ({ kind: "create", after: documentRecord(made, now) } as const)
+        : ({ kind: "update", before, after: withFields(before.object, fields, now) } as const);
+    const outcome = await store.commit(systemInstance, [change], audit);
+    if (outcome.kind === "committed") return;
+    if (outcome.kind !== "conflict") break;
+  }
+  throw new StoreUnavailable("timeout", "the record of backups could not be written");
+}
+
+/** A place that is free, or else the oldest run's. */
+function slotFor(document: Document | undefined): number {
+  let [oldest, oldestMs] = [0, Number.POSITIVE_INFINITY];
+  for (let slot = 0; slot < slots; slot++) {
+    const said = parsedText(run, document?.fields[`run.${slot}`]);
+    if (said === undefined) return slot;
+    if (said.startedMs < oldestMs) [oldest, oldestMs] = [slot, said.startedMs];
+  }
+  return oldest;
+}
+
+function identifierOf(region: string): string {
+  return systemIdentifier(systemTypes.Backup, region);
+}

@@ -1,0 +1,93 @@
+import { constants } from "node:fs";
+import { lstat, open, readdir, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { codeOf } from "../../base/start-error.ts";
+import { ArchiveFault, magic } from "../archive/archive-format.ts";
+import { wordsFor } from "../archive/archive-writer.ts";
+
+/** When backups are made. */
+export interface Schedule {
+  readonly everyMs: number;
+  /** Minutes after midnight (UTC) at which one is made each day, in place of `everyMs`. */
+  readonly atMinutes?: number;
+}
+
+const dayMs = 86_400_000;
+const minuteMs = 60_000;
+const nameForm = /^holdfast-([a-z0-9-]+)-(\d{8}T\d{6}Z)\.backup$/;
+const partialForm = /^holdfast-([a-z0-9-]+)-\d{8}T\d{6}Z\.backup\.[0-9a-f]{8}\.partial$/;
+/** Nobody writes on what has been left alone for so long. */
+const partialAgeMs = 6 * 3_600_000;
+
+/** When the backup after one of `lastMs` is due; at once where there is none. */
+export function dueAfter(lastMs: number | undefined, { everyMs, atMinutes }: Schedule): number {
+  if (lastMs === undefined) return 0;
+  if (atMinutes === undefined) return lastMs + everyMs;
+  const midnight = Math.floor(lastMs / dayMs) * dayMs;
+  const today = midnight + atMinutes * minuteMs;
+  return today > lastMs ? today : today + dayMs;
+}
+
+/** Minutes after midnight of `HH:MM`. */
+export function minutesOf(at: string): number {
+  const [hours = 0, minutes = 0] = at.split(":").map(Number);
+  return hours * 60 + minutes;
+}
+
+/** The name of a scheduled backup. */
+export function backupName(region: string, wallMs: number): string {
+  const time = new Date(wallMs).toISOString().replaceAll(/[-:]|\.\d+/g, "");
+  return `holdfast-${region}-${time}.backup`;
+}
+
+/** A region's scheduled backups in a folder, oldest first: by name, and archives by their first bytes. */
+export async function backupsIn(folder: string, region: string): Promise<readonly string[]> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw new ArchiveFault(`backup.directory: ${folder}: ${wordsFor(error)}`);
+  });
+  const own = names.filter((name) => nameForm.exec(name)?.[1] === region).toSorted();
+  const found: string[] = [];
+  for (const name of own) if (await isArchive(join(folder, name))) found.push(name);
+  return found;
+}
+
+/**
+ * Deletes all but the newest `keep` scheduled backups of a region, and what interrupted ones left; answers which. Each
+ * backup's deletion is done by `evident`, which calls what it is given.
+ */
+export async function retire(
+  folder: string,
+  region: string,
+  keep: number,
+  wallMs: number,
+  evident: (file: string, remove: () => Promise<void>) => Promise<void> = (_, remove) => remove(),
+): Promise<readonly string[]> {
+  const backups = await backupsIn(folder, region);
+  const old = backups.slice(0, Math.max(0, backups.length - keep));
+  const partial: string[] = [];
+  for (const name of await readdir(folder)) {
+    if (partialForm.exec(name)?.[1] !== region) continue;
+    const stats = await lstat(join(folder, name)).catch(() => undefined);
+    if (stats?.isFile() === true && wallMs - stats.mtimeMs > partialAgeMs) partial.push(name);
+  }
+  for (const name of partial) await remove(folder, name);
+  for (const name of old) await evident(join(folder, name), () => remove(folder, name));
+  return [...old, ...partial];
+}
+
+async function remove(folder: string, name: string): Promise<void> {
+  await unlink(join(folder, name)).catch((error: unknown) => {
+    if (codeOf(error) !== "ENOENT") throw new ArchiveFault(`${name}: ${wordsFor(error)}`);
+  });
+}
+
+async function isArchive(file: string): Promise<boolean> {
+  const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW).catch(() => undefined);
+  if (handle === undefined) return false;
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(magic.length));
+    return bytesRead === magic.length && buffer.equals(magic);
+  } finally {
+    await handle.close();
+  }
+}

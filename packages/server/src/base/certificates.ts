@@ -1,0 +1,80 @@
+import { hash, X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { codeOf, reasonOf, StartError } from "./start-error.ts";
+
+/** Reads a file that a setting names. */
+export function readBytes(path: string, setting: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const fault =
+      codeOf(error) === "ENOENT" ? "no such file" : `cannot be read: ${reasonOf(error)}`;
+    throw new StartError(`${setting}: ${path}: ${fault}`);
+  }
+}
+
+/** Reads a text file that a setting names. */
+export function readText(path: string, setting: string): string {
+  return readBytes(path, setting).toString("utf8");
+}
+
+/** Whether a text is PEM itself and not the path of a file. */
+export function isPem(text: string): boolean {
+  return text.includes("-----BEGIN ");
+}
+
+/** Reads every certificate of a PEM file or PEM text. */
+export function readCertificates(source: string, setting: string): X509Certificate[] {
+  if (isPem(source)) return parseCertificates(source, setting);
+  return parseCertificates(readText(source, setting), `${setting}: ${source}`);
+}
+
+/** Reads every certificate of a PEM text; `where` is named in faults. */
+export function parseCertificates(pem: string, where: string): X509Certificate[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
+  if (blocks === null) {
+    throw new StartError(`${where}: holds no PEM certificate (-----BEGIN CERTIFICATE-----)`);
+  }
+  return blocks.map((block) => {
+    try {
+      return new X509Certificate(block);
+    } catch (error) {
+      throw new StartError(`${where}: holds a certificate that cannot be read: ${reasonOf(error)}`);
+    }
+  });
+}
+
+/** A certificate's subject on one line. */
+export function subjectOf(certificate: X509Certificate): string {
+  return (certificate.subject ?? "").replaceAll("\n", ", ").slice(0, 256);
+}
+
+/** What people call the curves, where OpenSSL says otherwise. */
+const curves: Readonly<Record<string, string>> = {
+  prime256v1: "P-256",
+  secp384r1: "P-384",
+  secp521r1: "P-521",
+};
+
+/** Such as `RSA 2048` and `EC P-256`. */
+export function keyTypeOf({ publicKey }: X509Certificate): string {
+  const { modulusLength, namedCurve } = publicKey.asymmetricKeyDetails ?? {};
+  const type = (publicKey.asymmetricKeyType ?? "unknown").toUpperCase();
+  return `${type} ${modulusLength ?? curves[namedCurve ?? ""] ?? namedCurve ?? ""}`.trim();
+}
+
+/** SHA-256 of a certificate, lower-case hex. */
+export function fingerprintOf(certificate: X509Certificate): string {
+  return certificate.fingerprint256.replaceAll(":", "").toLowerCase();
+}
+
+/** Whether an authority signed a certificate (name, key identifier, key usage and signature; not dates). */
+export function isIssuedBy(certificate: X509Certificate, authority: X509Certificate): boolean {
+  return certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
+}
+
+/** Two certificates of one authority (renewed, cross-signed) sign alike: name and key tell, not the fingerprint. */
+export function signerOf(authority: X509Certificate): string {
+  const key = authority.publicKey.export({ type: "spki", format: "der" });
+  return `${authority.subject} ${hash("sha256", key)}`;
+}

@@ -1,0 +1,144 @@
+import {
+  constants,
+  createPrivateKey,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  type X509Certificate,
+} from "node:crypto";
+import { createSecureContext, type SecureContextOptions } from "node:tls";
+import { parseCertificates, readBytes, readText, subjectOf } from "./certificates.ts";
+import { reasonOf, StartError } from "./start-error.ts";
+
+/** Where a server's certificates and their keys lie, in the same order, and the cipher suites to serve. */
+interface IdentitySettings {
+  readonly certificate: readonly string[];
+  readonly key: readonly string[];
+  readonly suites: "default" | "kmip-basic";
+}
+
+/** The server's certificates and keys, each pair checked. */
+export interface ServerIdentity {
+  readonly pairs: readonly { readonly certificate: string; readonly key: string }[];
+  /** The server's own certificates, without their intermediates. */
+  readonly leaves: readonly X509Certificate[];
+}
+
+const tls13 = ["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"];
+const forwardSecret = [
+  "ECDHE-ECDSA-AES256-GCM-SHA384",
+  "ECDHE-RSA-AES256-GCM-SHA384",
+  "ECDHE-ECDSA-CHACHA20-POLY1305",
+  "ECDHE-RSA-CHACHA20-POLY1305",
+  "ECDHE-ECDSA-AES128-GCM-SHA256",
+  "ECDHE-RSA-AES128-GCM-SHA256",
+];
+/** KMIP 2.1 profiles, 3.1.2: the suites that a TLS 1.2 server of the Basic suite offers. */
+const kmipBasic = ["AES256-SHA256", "AES128-SHA256"];
+
+/** Shared by all nodes: Node's default differs between processes with other arguments, and ends resumption. */
+const sessionIdContext = "holdfast-kmip";
+
+/** Reads the server's certificates; a pair that does not match is refused here, since OpenSSL may not notice. */
+export function readIdentity(tls: IdentitySettings, setting: string = "tls"): ServerIdentity {
+  const pairs = tls.certificate.map((path, at) => {
+    const keyPath = tls.key[at] as string;
+    const certificate = readText(path, `${setting}.certificate`);
+    const key = readText(keyPath, `${setting}.key`);
+    const leaf = parseCertificates(
+      certificate,
+      `${setting}.certificate: ${path}`,
+    )[0] as X509Certificate;
+    if (!leaf.checkPrivateKey(readKey(key, `${setting}.key: ${keyPath}`))) {
+      throw new StartError(
+        `${setting}.key: ${keyPath} is not the key of ${setting}.certificate ${path}`,
+      );
+    }
+    return { certificate, key, leaf };
+  });
+  const identity = {
+    pairs: pairs.map(({ certificate, key }) => ({ certificate, key })),
+    leaves: pairs.map(({ leaf }) => leaf),
+  };
+  if (tls.suites === "kmip-basic" && !hasRsa(identity)) {
+    throw new StartError(
+      "tls.suites: kmip-basic needs an RSA certificate; add one to tls.certificate and tls.key",
+    );
+  }
+  try {
+    createSecureContext(contextOptions(identity, tls.suites));
+  } catch (error) {
+    // A key that is too short, say, or an intermediate that cannot be read.
+    throw new StartError(
+      `${setting}.certificate: ${tls.certificate.join(", ")}: ${reasonOf(error)}`,
+    );
+  }
+  return identity;
+}
+
+/** Whether one of the certificates has an RSA key. */
+export function hasRsa({ leaves }: Pick<ServerIdentity, "leaves">): boolean {
+  return leaves.some((leaf) => leaf.publicKey.asymmetricKeyType === "rsa");
+}
+
+function readKey(pem: string, what: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch (error) {
+    throw new StartError(`${what}: holds no usable private key: ${reasonOf(error)}`);
+  }
+}
+
+/**
+ * Every option of the endpoint's secure context: `setSecureContext` forgets what is not given again. No `ca`, so that
+ * clients are sent no names of authorities; trust is checked by `Trust`.
+ */
+export function contextOptions(
+  identity: ServerIdentity,
+  suites: IdentitySettings["suites"],
+): SecureContextOptions {
+  const names = [...tls13, ...forwardSecret, ...(suites === "kmip-basic" ? kmipBasic : [])];
+  return {
+    cert: identity.pairs.map(({ certificate }) => certificate),
+    key: identity.pairs.map(({ key }) => key),
+    minVersion: "TLSv1.2",
+    maxVersion: "TLSv1.3",
+    ciphers: names.join(":"),
+    honorCipherOrder: true,
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+    sessionIdContext,
+  };
+}
+
+/** Reads the secret that the nodes of a region share; undefined when none is configured. */
+export function readTicketSecret(path: string | undefined): Buffer | undefined {
+  if (path === undefined) return undefined;
+  const secret = decodeSecret(readBytes(path, "tls.ticketKeysFile"));
+  if (secret === undefined) {
+    throw new StartError(
+      `tls.ticketKeysFile: ${path}: must hold 48 bytes (plain, hex or base64); make it with \`holdfast dev pki\``,
+    );
+  }
+  return secret;
+}
+
+function decodeSecret(bytes: Buffer): Buffer | undefined {
+  if (bytes.length === 48) return bytes;
+  const text = bytes.toString("latin1").trim();
+  if (/^[0-9a-fA-F]{96}$/.test(text)) return Buffer.from(text, "hex");
+  if (/^[\w+/-]{64}$/.test(text)) return Buffer.from(text, "base64");
+  return undefined;
+}
+
+/** Session ticket keys (48 bytes) for one set of trusted certificates: another set cannot read the tickets. */
+export function ticketKeys(secret: Buffer, trustDigest: string): Buffer {
+  const info = `holdfast tls tickets ${trustDigest}`;
+  return Buffer.from(hkdfSync("sha256", createSecretKey(secret), Buffer.alloc(0), info, 48));
+}
+
+/** What the log says about the certificates in use. */
+export function describeIdentity(identity: ServerIdentity): string {
+  return identity.leaves
+    .map((leaf) => `${subjectOf(leaf)} until ${leaf.validToDate.toISOString()}`)
+    .join("; ");
+}

@@ -1,0 +1,54 @@
+import { loadInstances } from "../access/instances.ts";
+import { warningsOf } from "../admin/system/warnings.ts";
+import { checkSinkFiles } from "../audit/sinks/sink-files.ts";
+import { checkBackup } from "../backup/check-backup.ts";
+import { parseCertificates, readText } from "../base/certificates.ts";
+import { readPeerIdentity } from "../base/peer-tls.ts";
+import { systemClock } from "../base/system.ts";
+import { readIdentity, readTicketSecret, type ServerIdentity } from "../base/tls.ts";
+import { loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config-table.ts";
+import { certificatesOf } from "../management/certificates/metric-certificates.ts";
+import { checkRootFiles, openDefaultRoot, openSealingKey } from "../roots/root-settings.ts";
+import { storeConnection } from "../store/store-access.ts";
+
+/** Validates a configuration and every file that it names; tells what was read, and what deserves a second look. */
+export async function checkConfig(
+  file: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<readonly string[]> {
+  const config = loadConfig(file);
+  const { region, node, peer } = config;
+  const identity = readIdentity(config.tls);
+  const peerIdentity = peer && readPeerIdentity(peer.tls, region);
+  const admin = checkAdmin(config.admin);
+  readTicketSecret(config.tls.ticketKeysFile);
+  storeConnection(config.store, environment);
+  checkSinkFiles(config.audit, environment);
+  const instances = loadInstances(config.instances);
+  await checkRootFiles(config, environment);
+  await (await openDefaultRoot(config, environment)).close();
+  await (await openSealingKey(config))?.close();
+  await checkBackup(config.backup);
+  const certificates = certificatesOf(identity, instances, peerIdentity, admin);
+  const other = peer === undefined ? "alone" : `with region ${peer.region}`;
+  return [
+    `${file}: good (region ${region} ${other}, node ${node}, ${instances.length} instances)`,
+    ...warningsOf(config, certificates, systemClock.wallMs()).map(
+      ({ message, fields }) => `warning: ${message}${details(fields ?? {})}`,
+    ),
+  ];
+}
+
+function checkAdmin(admin: Config["admin"]): ServerIdentity | undefined {
+  if (admin === undefined) return undefined;
+  if (admin.oidc?.ca !== undefined) {
+    parseCertificates(readText(admin.oidc.ca, "admin.oidc.ca"), `admin.oidc.ca: ${admin.oidc.ca}`);
+  }
+  return readIdentity({ ...admin.tls, suites: "default" }, "admin.tls");
+}
+
+function details(fields: Readonly<Record<string, unknown>>): string {
+  const pairs = Object.entries(fields).map(([name, value]) => `${name} ${value}`);
+  return pairs.length === 0 ? "" : ` (${pairs.join(", ")})`;
+}

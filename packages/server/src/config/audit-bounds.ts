@@ -1,0 +1,32 @@
+import type { RedisStore, StoreMemory } from "@holdfast/redis";
+import { StartError } from "../base/start-error.ts";
+import type { Config } from "./config-table.ts";
+
+/** The audit trail takes at most this part of `maxmemory`. */
+const auditShare = 1 / 4;
+/** Where neither `audit.retentionBytes` nor `maxmemory` is set. */
+const auditBytesUnbounded = 1_073_741_824;
+
+/** Bounds of the audit trail in bytes: events beyond `bytesMax` go once every sink has them, beyond `hardMax` at once. */
+export function auditBounds(
+  retentionBytes: number | undefined,
+  memory: StoreMemory | undefined,
+): { readonly bytesMax: number; readonly hardMax: number } {
+  const maxBytes = memory?.maxBytes ?? 0;
+  const hardMax = maxBytes > 0 ? Math.floor(maxBytes * auditShare) : Number.POSITIVE_INFINITY;
+  const wanted = retentionBytes ?? (maxBytes > 0 ? hardMax : auditBytesUnbounded);
+  return { bytesMax: Math.min(wanted, hardMax), hardMax };
+}
+
+/** Refuses to start where the audit trail could take more of Redis than its share. */
+export async function checkAuditBounds(
+  own: Pick<RedisStore, "memory">,
+  { retentionBytes }: Config["audit"],
+): Promise<void> {
+  const memory = await own.memory().catch(() => undefined);
+  const { hardMax } = auditBounds(retentionBytes, memory);
+  if (retentionBytes === undefined || retentionBytes <= hardMax) return;
+  throw new StartError(
+    `audit.retentionBytes: ${retentionBytes} is more than a quarter of the store's maxmemory (${memory?.maxBytes}): set at most ${hardMax}, leave it out, or raise maxmemory`,
+  );
+}

@@ -1,0 +1,254 @@
+import { type Address, printAddress, reachOf } from "../base/address.ts";
+import type { Config } from "./config-table.ts";
+
+/** Where in the configuration: names, and positions in lists. */
+export type SettingPath = readonly (string | number)[];
+
+/** What is wrong, and at which setting; `says` goes on after the setting's name. */
+export interface Fault {
+  readonly at: SettingPath;
+  readonly says: string;
+}
+
+/** A setting's name as an operator writes it, such as `instances[0].users[1].name`. */
+export function nameOf(path: SettingPath): string {
+  return path
+    .map((step, at) => (typeof step === "number" ? `[${step}]` : at === 0 ? step : `.${step}`))
+    .join("");
+}
+
+/** What no single row can tell. */
+export function crossFaults(config: Config): Fault[] {
+  return [
+    ...listenerFaults("kmip", config.kmip),
+    ...listenerFaults("http", config.http),
+    ...listenerFaults("health", config.health),
+    ...(config.admin === undefined ? [] : adminFaults(config.admin)),
+    ...peerFaults(config),
+    ...sameAddress(config),
+    ...storeFaults(config.store),
+    ...lockFaults(config.locks),
+    ...tlsFaults(config.tls),
+    ...rootFaults(config.rootOfTrust),
+    ...auditFaults(config.audit),
+    ...repeated(config.instances, (instance) => instance.name, "name"),
+    ...repeated(config.instances, (instance) => instance.id, "id"),
+    ...config.instances.flatMap(({ users }, at) =>
+      repeated(users, (user) => user.name, "name", ["instances", at, "users"]),
+    ),
+  ];
+}
+
+function listenerFaults(
+  name: string,
+  listener: { readonly listen: Address; readonly allowPublic: boolean },
+): Fault[] {
+  const reach = reachOf(listener.listen.host);
+  if (listener.allowPublic || reach === "loopback" || reach === "private") return [];
+  const says = `is a ${reach} address (${printAddress(listener.listen)}); set ${name}.allowPublic: true if that is meant`;
+  return [{ at: [name, "listen"], says }];
+}
+
+function sameAddress(config: Config): Fault[] {
+  const seen = new Map<string, string>();
+  return (["kmip", "http", "health", "peer", "admin"] as const).flatMap((name) => {
+    const listen = config[name]?.listen;
+    if (listen === undefined) return [];
+    const address = printAddress(listen);
+    const other = seen.get(address);
+    seen.set(address, name);
+    if (other === undefined || listen.port === 0) return [];
+    return [{ at: [name, "listen"], says: `is the address of ${other}.listen; give it its own` }];
+  });
+}
+
+function peerFaults({ region, peer, store, locks }: Config): Fault[] {
+  if (peer === undefined) return [];
+  const faults = listenerFaults("peer", peer);
+  if (peer.region === region) {
+    faults.push({ at: ["peer", "region"], says: `is this region's own name: ${region}` });
+  }
+  const own = printAddress(peer.listen);
+  const addresses = peer.addresses.map(printAddress);
+  for (const [at, address] of addresses.entries()) {
+    if (addresses.indexOf(address) !== at) {
+      faults.push({ at: ["peer", "addresses", at], says: `is named twice: ${address}` });
+    }
+    if (address === own) {
+      faults.push({ at: ["peer", "addresses", at], says: "is peer.listen, this node itself" });
+    }
+  }
+  // With an address the store itself is the lock master; a Redis that Sentinel promotes must not be.
+  if (locks.length === 0 && store.sentinels.length > 0) {
+    faults.push({
+      at: ["locks"],
+      says: "is missing: two regions need a leader in each, who is elected at lock masters",
+    });
+  }
+  return faults;
+}
+
+function auditFaults({ syslog, webhook }: Config["audit"]): Fault[] {
+  const faults: Fault[] = [];
+  if (syslog !== undefined && (syslog.certificate === undefined) !== (syslog.key === undefined)) {
+    faults.push({ at: ["audit", "syslog"], says: "needs certificate and key together" });
+  }
+  if (webhook === undefined) return faults;
+  if (webhook.secretFile !== undefined && webhook.secretEnv !== undefined) {
+    const says = "and audit.webhook.secretFile exclude each other";
+    faults.push({ at: ["audit", "webhook", "secretEnv"], says });
+  }
+  if (!URL.canParse(webhook.url)) {
+    faults.push({ at: ["audit", "webhook", "url"], says: `is no URL: ${webhook.url}` });
+  }
+  return faults;
+}
+
+function storeFaults(store: Config["store"]): Fault[] {
+  const faults: Fault[] = [];
+  const bySentinel = store.sentinels.length > 0;
+  if (!bySentinel && store.address === undefined) {
+    faults.push({ at: ["store", "address"], says: "is missing: set it, or sentinels and name" });
+  }
+  if (bySentinel && store.address !== undefined) {
+    faults.push({ at: ["store", "address"], says: "and store.sentinels exclude each other" });
+  }
+  if (bySentinel && store.name === undefined) {
+    faults.push({ at: ["store", "name"], says: "is missing: Sentinels need it" });
+  }
+  if (store.passwordFile !== undefined && store.passwordEnv !== undefined) {
+    faults.push({
+      at: ["store", "passwordEnv"],
+      says: "and store.passwordFile exclude each other",
+    });
+  }
+  if (store.sentinelPasswordFile !== undefined && store.sentinelPasswordEnv !== undefined) {
+    faults.push({
+      at: ["store", "sentinelPasswordEnv"],
+      says: "and store.sentinelPasswordFile exclude each other",
+    });
+  }
+  const { ca, certificate, key } = store.tls;
+  if ((certificate === undefined) !== (key === undefined)) {
+    faults.push({ at: ["store", "tls"], says: "needs certificate and key together" });
+  }
+  if (ca === undefined && certificate !== undefined) {
+    faults.push({ at: ["store", "tls", "ca"], says: "is missing: Redis's certificate is checked" });
+  }
+  return faults;
+}
+
+/** A lock is one that most of the masters gave: twice the same, or an even number of them, are worth no more than less. */
+function lockFaults(locks: Config["locks"]): Fault[] {
+  const hosts = locks.map((url) => new URL(url).host);
+  const again = hosts.findIndex((host, at) => hosts.indexOf(host) !== at);
+  if (again >= 0) return [{ at: ["locks", again], says: `is named twice: ${hosts[again]}` }];
+  if (locks.length === 0 || [1, 3, 5].includes(locks.length)) return [];
+  return [{ at: ["locks"], says: `must be 1, 3 or 5 lock masters, not ${locks.length}` }];
+}
+
+function adminFaults(admin: NonNullable<Config["admin"]>): Fault[] {
+  const faults = listenerFaults("admin", admin);
+  const { certificate, key } = admin.tls;
+  if (certificate.length !== key.length) {
+    const says = "must name as many files as admin.tls.certificate";
+    faults.push({ at: ["admin", "tls", "key"], says });
+  }
+  const { oidc } = admin;
+  if (oidc === undefined) return faults;
+  if (oidc.viewer.length + oidc.operator.length + oidc.manager.length === 0) {
+    const says = "gives nobody a role: name values of the claim under viewer, operator or manager";
+    faults.push({ at: ["admin", "oidc"], says });
+  }
+  return faults;
+}
+
+/** The group of the default kind is there and whole; of the others, what is there. */
+function rootFaults(root: Config["rootOfTrust"]): Fault[] {
+  const faults = bothSet(root, "passphrase", ["rootOfTrust"]);
+  if (root.type === "local" && root.file === undefined) {
+    const says = "is missing: the local root of trust is a file";
+    faults.push({ at: ["rootOfTrust", "file"], says });
+  }
+  return [
+    ...faults,
+    ...placeFaults(root, "keyProtect", "key-protect"),
+    ...placeFaults(root, "hpcs", "hpcs"),
+    ...groupFaults(root, "keyProtect", "key-protect", ["instanceId", "rootKey"], "apiKey"),
+    ...groupFaults(root, "hpcs", "hpcs", ["instanceId", "rootKey"], "apiKey"),
+    ...groupFaults(root, "pkcs11", "pkcs11", ["token", "rootKey"], "pin"),
+  ];
+}
+
+function placeFaults(
+  root: Config["rootOfTrust"],
+  name: "keyProtect" | "hpcs",
+  kind: string,
+): Fault[] {
+  const group = root[name];
+  if (group === undefined || group.region !== undefined || group.host !== undefined) return [];
+  const says = `is missing: set it, or host; where ${kind} is reached follows from it`;
+  return [{ at: ["rootOfTrust", name, "region"], says }];
+}
+
+function groupFaults(
+  root: Config["rootOfTrust"],
+  name: "keyProtect" | "hpcs" | "pkcs11",
+  kind: string,
+  names: readonly string[],
+  secret: string,
+): Fault[] {
+  const at = ["rootOfTrust", name];
+  const group = root[name];
+  const isDefault = root.type === kind;
+  if (group === undefined) {
+    return isDefault ? [{ at, says: `is missing: rootOfTrust.type is ${kind}` }] : [];
+  }
+  return [...bothSet(group, secret, at), ...(isDefault ? unnamed(group, secret, names, at) : [])];
+}
+
+type Rows = Readonly<Record<string, unknown>>;
+
+function bothSet(rows: Rows, secret: string, at: SettingPath): Fault[] {
+  if (rows[`${secret}File`] === undefined || rows[`${secret}Env`] === undefined) return [];
+  const says = `and ${nameOf([...at, `${secret}File`])} exclude each other`;
+  return [{ at: [...at, `${secret}Env`], says }];
+}
+
+/** What the default root of trust must have, since no instance says it. */
+function unnamed(rows: Rows, secret: string, names: readonly string[], at: SettingPath): Fault[] {
+  const faults: Fault[] = names
+    .filter((name) => rows[name] === undefined)
+    .map((name) => ({ at: [...at, name], says: "is missing: this root of trust is the default" }));
+  if (rows[`${secret}File`] === undefined && rows[`${secret}Env`] === undefined) {
+    const says = `is missing: set it, or ${secret}Env; this root of trust is the default`;
+    faults.push({ at: [...at, `${secret}File`], says });
+  }
+  return faults;
+}
+
+function tlsFaults(tls: Config["tls"]): Fault[] {
+  if (tls.certificate.length === tls.key.length) return [];
+  return [{ at: ["tls", "key"], says: "must name as many files as tls.certificate" }];
+}
+
+function repeated<Item>(
+  items: readonly Item[],
+  pick: (item: Item) => string | undefined,
+  field: string,
+  base: SettingPath = ["instances"],
+): Fault[] {
+  const seen = new Map<string, number>();
+  return items.flatMap((item, at) => {
+    const value = pick(item);
+    if (value === undefined) return [];
+    const other = seen.get(value);
+    if (other === undefined) {
+      seen.set(value, at);
+      return [];
+    }
+    return [
+      { at: [...base, at, field], says: `is that of ${nameOf(base)}[${other}] too: ${value}` },
+    ];
+  });
+}

@@ -1,0 +1,479 @@
+import { z } from "zod";
+import { isPasswordHash } from "../base/password-hash.ts";
+import { backupSettings } from "./config-backup.ts";
+import { rootOfTrustDoc, rootOfTrustRows, sealingKeyFileRow } from "./config-root.ts";
+import { connectionsFor, memoryLimit } from "./connections-default.ts";
+import {
+  choice,
+  file,
+  files,
+  flag,
+  group,
+  integer,
+  list,
+  listenAddress,
+  optional,
+  optionalGroup,
+  pems,
+  remoteAddress,
+  remoteAddresses,
+  type Setting,
+  secretText,
+  someAddresses,
+  text,
+  texts,
+  type Values,
+} from "./setting.ts";
+
+/** Texts of which there is one at least. */
+function someTexts(doc: string, expects: string, whenLeftOut: readonly string[]) {
+  const row = texts(doc, expects);
+  const schema = z
+    .array(z.string().min(1))
+    .min(1)
+    .default([...whenLeftOut]);
+  return { ...row, schema, default: JSON.stringify(whenLeftOut) } satisfies Setting<
+    readonly string[]
+  >;
+}
+
+/** A number whose value, when left out, depends on where the node runs. */
+function byDefault(row: Setting<number>, value: () => number, doc: string): Setting<number> {
+  return { ...row, schema: row.schema.default(value), default: doc };
+}
+
+const name = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
+const nameExpects = "1 to 32 lower-case letters, digits or hyphens";
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+const allowPublic = (listener: string) =>
+  flag(
+    `Lets \`${listener}.listen\` be a wildcard (0.0.0.0, [::]) or a public address. Loopback and private addresses need no permission.`,
+    false,
+  );
+
+const claimForm = /^[\w:/-]{1,128}(\.[\w:/-]{1,128}){0,4}$/;
+
+function claim(doc: string, whenLeftOut: string): Setting<string> {
+  const row = text(doc, "the name of a claim", claimForm);
+  return { ...row, schema: row.schema.default(whenLeftOut), default: whenLeftOut };
+}
+
+/** Every setting of a node: validation and docs/configuration.md are made from this table. */
+export const configTable = {
+  region: text(
+    "The region this node belongs to; stamped on everything it writes.",
+    nameExpects,
+    name,
+  ),
+  node: text("The node's name, unique in its region.", nameExpects, name),
+  kmip: group("The KMIP endpoint.", {
+    listen: listenAddress("Where KMIP clients connect.", "127.0.0.1:5696"),
+    allowPublic: allowPublic("kmip"),
+    endpoints: optional(
+      someAddresses(
+        "Where vCenter connects in this region, as it sees it: all nodes, or what stands before them. Shown with instances; left out, `kmip.listen`.",
+      ),
+    ),
+    interop: flag(
+      "Offers the Interop operation (KMIP 2.1, 6.1.26) that conformance runs need. Never in production.",
+      false,
+    ),
+    connectionsMax: byDefault(
+      integer(
+        "Connections of admitted clients at the same time, half of them of one instance. At the bound the longest idle one is closed: of the same instance, or of the one with the most. Up to a quarter as many (at least 64, at most 2048) may be in their handshake on top, half of them from one address; at that bound a silent one goes first, then the oldest. A connection costs about 74 KB: give a container what a larger number needs.",
+        {
+          min: 1,
+          max: 1_000_000,
+          default: 10_000,
+        },
+      ),
+      () => connectionsFor(memoryLimit()),
+      "what fits into half of the memory that the container or the machine has, beside 128 MiB in flight: 4352 in 1 GiB, at least 256, at most 10000",
+    ),
+    handshakeTimeoutMs: integer(
+      "How long a TLS handshake may take.",
+      { min: 100, max: 600_000, default: 10_000 },
+      "ms",
+    ),
+    requestBytesMax: integer(
+      "The largest request, its header included; a larger one is refused by its header.",
+      { min: 1024, max: 67_108_864, default: 1_048_576 },
+      "bytes",
+    ),
+    requestDeadlineMs: integer(
+      "How long a client may take to send one request, from its first byte to its last, and to take an answer.",
+      { min: 100, max: 600_000, default: 10_000 },
+      "ms",
+    ),
+    idleTimeoutMs: integer(
+      "How long a connection may stay open without a request.",
+      { min: 1000, max: 86_400_000, default: 900_000 },
+      "ms",
+    ),
+    pipelineMax: integer(
+      "Requests of one connection that wait behind the one being answered, before reading pauses.",
+      { min: 1, max: 1024, default: 16 },
+    ),
+    inFlightBytesMax: integer(
+      "Memory for large requests and unsent answers of all connections together; beyond it reading pauses.",
+      { min: 1_048_576, max: 17_179_869_184, default: 134_217_728 },
+      "bytes",
+    ),
+  }),
+  tls: group(
+    "The KMIP endpoint's certificate. The files are read again when they change and on SIGHUP; a pair that does not match is refused and the old one kept.",
+    {
+      certificate: files(
+        "PEM file with the server's certificate, followed by its intermediates. A list offers several kinds, such as ECDSA and RSA.",
+      ),
+      key: files("PEM file with the private key; a list in the order of `tls.certificate`."),
+      suites: choice(
+        "`default`: TLS 1.3, and TLS 1.2 with ECDHE and AES-GCM or ChaCha20. `kmip-basic` adds AES128-SHA256 and AES256-SHA256 with RSA key exchange for TLS 1.2, which the KMIP profiles name and which have no forward secrecy; it needs an RSA certificate.",
+        ["default", "kmip-basic"],
+        "default",
+      ),
+      ticketKeysFile: optional(
+        file(
+          "48 random bytes, the same at every node of a region, so that a TLS 1.3 session begun at one is resumed at another; TLS 1.2 sessions are not resumed. Left out, each start makes its own.",
+        ),
+      ),
+    },
+  ),
+  http: group("Plain HTTP for `/metrics`, `/livez` and `/readyz`.", {
+    listen: listenAddress("Where Prometheus and probes connect.", "127.0.0.1:9464"),
+    allowPublic: allowPublic("http"),
+  }),
+  health: group("gRPC health (grpc.health.v1), plain, for probes.", {
+    listen: listenAddress("Where gRPC probes connect.", "127.0.0.1:9465"),
+    allowPublic: allowPublic("health"),
+    downAfterMs: integer(
+      "How long the store must have been out of reach before the node says so and closes its KMIP listener.",
+      { min: 0, max: 60_000, default: 500 },
+      "ms",
+    ),
+    upAfterMs: integer(
+      "How long the store must have been within reach before the node opens its KMIP listener again.",
+      { min: 0, max: 60_000, default: 500 },
+      "ms",
+    ),
+  }),
+  drainMs: integer(
+    "After SIGTERM: how long requests in flight may take before their connections are cut.",
+    { min: 0, max: 600_000, default: 10_000 },
+    "ms",
+  ),
+  store: group("The region's Redis. Either `address`, or `sentinels` and `name`.", {
+    address: optional(remoteAddress("A single Redis.")),
+    sentinels: remoteAddresses("The Sentinels that know the Redis."),
+    name: optional(text("The name of the Redis at the Sentinels.", "a name", /^[\w.-]{1,128}$/)),
+    username: optional(text("ACL user.", "a user name", /^\S{1,128}$/)),
+    passwordFile: optional(file("File with the password on its first line.")),
+    passwordEnv: optional(
+      text("Environment variable with the password.", "the name of a variable", /^[A-Za-z_]\w*$/),
+    ),
+    sentinelUsername: optional(text("ACL user at the Sentinels.", "a user name", /^\S{1,128}$/)),
+    sentinelPasswordFile: optional(file("File with the Sentinels' password on its first line.")),
+    sentinelPasswordEnv: optional(
+      text(
+        "Environment variable with the Sentinels' password.",
+        "the name of a variable",
+        /^[A-Za-z_]\w*$/,
+      ),
+    ),
+    tls: group("TLS to Redis and its Sentinels; used when `ca` is given.", {
+      ca: optional(file("PEM file with the authorities that Redis's certificate must come from.")),
+      certificate: optional(file("PEM file with this node's client certificate.")),
+      key: optional(file("PEM file with its private key.")),
+    }),
+    replicas: integer(
+      "Replicas that every change must be on, at least. Every replica ever seen counts too, until `holdfast store replicas --forget` lowers it.",
+      { min: 0, max: 16, default: 0 },
+    ),
+    leaseMs: integer(
+      "How long one full barrier lets the node use its store; keep it below Sentinel's `down-after-milliseconds`.",
+      { min: 200, max: 60_000, default: 1000 },
+      "ms",
+    ),
+    commandTimeoutMs: integer(
+      "How long a command may take before its connection is given up.",
+      { min: 50, max: 60_000, default: 1500 },
+      "ms",
+    ),
+    externalFailover: flag(
+      "Says that something other than Sentinel may promote a replica of `store.address` (a managed service does). Then a short barrier ends reads too.",
+      false,
+    ),
+    assumeSafe: flag(
+      "Skips the check of a Redis that tells its settings neither by INFO nor by CONFIG GET. You then answer for `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction`.",
+      false,
+    ),
+  }),
+  locks: texts(
+    "Lock masters, as redis://HOST:PORT or rediss://HOST:PORT: 1, 3 or 5 Redis servers apart from the store. They use the store's user, password and TLS files. Left out, the store itself; with Sentinels, locks then order the requests of one node only, which costs repeated work and nothing else.",
+    "a list of URLs like redis://127.0.0.1:6380, without user or password",
+    isLockUrl,
+  ),
+  peer: optionalGroup(
+    "The other region. Left out, this region is alone. With it, both take writes: a change is sent to the other region while the own store makes it durable, either region's nodes serve from the other's store when their own is out, and objects are destroyed only by agreement.",
+    {
+      region: text("The other region's name.", nameExpects, name),
+      addresses: someAddresses(
+        "Where the other region's nodes listen for their peers (their `peer.listen`), all of them.",
+      ),
+      listen: listenAddress(
+        "Where the other region's nodes connect: gRPC over mutual TLS.",
+        "127.0.0.1:9443",
+      ),
+      allowPublic: allowPublic("peer"),
+      tls: group(
+        "This node's certificate among the regions, and the authority of all of them, which issues nothing else. The files are read again when they change and on SIGHUP.",
+        {
+          ca: file(
+            "PEM file with the peers' certificate authority; while it is being replaced, the old and the new one.",
+          ),
+          certificate: file(
+            "PEM file with this node's certificate, followed by its intermediates. Its DNS names hold `REGION.peer.holdfast` with this region's name; for both directions, so with both purposes (server and client authentication) or none.",
+          ),
+          key: file("PEM file with the private key."),
+        },
+      ),
+      acknowledgement: choice(
+        "`preferred`: a change that the other region does not acknowledge in time is acknowledged by this one alone, and counted; lost with this region's store if that is lost for good before the other has caught up. `required`: it is answered with an error.",
+        ["preferred", "required"],
+        "preferred",
+      ),
+      pushTimeoutMs: integer(
+        "How long a change waits for the other region.",
+        { min: 50, max: 10_000, default: 500 },
+        "ms",
+      ),
+    },
+  ),
+  rootOfTrust: group(rootOfTrustDoc, rootOfTrustRows),
+  sealingKeyFile: sealingKeyFileRow,
+  audit: group("Evidence of what was done.", {
+    reads: choice(
+      "`batched`: events of reads are written within 20 ms. `strict`: a read is answered after its event is durable.",
+      ["batched", "strict"],
+      "batched",
+    ),
+    entriesMax: integer(
+      "The hard bound of the audit: entries that the store keeps for each partition, about. The oldest go then, also what no sink has yet, which is told. It takes effect for what is written from then on.",
+      { min: 1000, max: 1_000_000_000, default: 1_000_000 },
+    ),
+    names: choice(
+      "Actions as IBM's service names them now, or as it did in 2019 (`kmip-key.retrieve` for `kmip-key.read`).",
+      ["current", "2019"],
+      "current",
+    ),
+    account: text(
+      "The account in the resource names (CRN) of events.",
+      "1 to 64 letters, digits, dots, underscores or hyphens",
+      /^[A-Za-z0-9._-]{1,64}$/,
+      "holdfast",
+    ),
+    retentionDays: integer(
+      "Events older than this are removed from the store, once every sink has them.",
+      { min: 1, max: 36_500, default: 365 },
+      "days",
+    ),
+    retentionBytes: optional(
+      integer(
+        "The oldest events are removed from the store when all of them together are larger, once every sink has them; each counts 64 bytes more than it has. At most a quarter of the `maxmemory` of the store's Redis, which is also the default; 1 GiB where that has no `maxmemory`. Beyond the quarter they are removed although a sink has them not, which is told.",
+        { min: 1_048_576, max: 1_099_511_627_776 },
+        "bytes",
+      ),
+    ),
+    file: optionalGroup(
+      "Events to a file at the leader's node, one JSON object a line, mode 0600. Set it at every node: each may lead.",
+      {
+        path: file("The file; its folder must exist. Those that are put aside lie beside it."),
+        rotateBytes: integer(
+          "A file is put aside before it would be larger.",
+          { min: 65_536, max: 17_179_869_184, default: 67_108_864 },
+          "bytes",
+        ),
+        rotateHours: integer(
+          "A file is put aside when it is older.",
+          { min: 1, max: 8_760, default: 24 },
+          "h",
+        ),
+        filesMax: integer("Files put aside that stay; the oldest are deleted.", {
+          min: 1,
+          max: 100_000,
+          default: 400,
+        }),
+      },
+    ),
+    syslog: optionalGroup("Events to a syslog receiver: RFC 5424 over TLS (RFC 5425).", {
+      address: remoteAddress("The receiver."),
+      serverName: optional(
+        text(
+          "The name in the receiver's certificate, where it is not that of the address.",
+          "a host name",
+          /^[A-Za-z0-9.-]{1,253}$/,
+        ),
+      ),
+      ca: optional(
+        file(
+          "PEM file with the authorities that the receiver's certificate must come from; the system's when left out.",
+        ),
+      ),
+      certificate: optional(file("PEM file with this node's client certificate.")),
+      key: optional(file("PEM file with its private key.")),
+      facility: integer("Syslog's facility; 13 is log audit.", { min: 0, max: 23, default: 13 }),
+    }),
+    webhook: optionalGroup("Events to a URL: JSON arrays by POST, over HTTPS only.", {
+      url: text(
+        "Where to post.",
+        "an https:// URL without user or password",
+        /^https:\/\/[^\s@/?#]+([/?][^\s#]*)?$/,
+      ),
+      ca: optional(
+        file(
+          "PEM file with the authorities that the receiver's certificate must come from; the system's when left out.",
+        ),
+      ),
+      header: text(
+        "The header that carries the secret.",
+        "the name of a header",
+        /^[A-Za-z][A-Za-z0-9-]{0,63}$/,
+        "Authorization",
+      ),
+      secretFile: optional(
+        file("File with the header's value on its first line, such as `Bearer …`; may change."),
+      ),
+      secretEnv: optional(
+        text(
+          "Environment variable with the header's value.",
+          "the name of a variable",
+          /^[A-Za-z_]\w*$/,
+        ),
+      ),
+      batchMax: integer("Events of one request.", { min: 1, max: 5_000, default: 500 }),
+    }),
+  }),
+  admin: optionalGroup(
+    "The management API: REST over HTTPS under `/v1`, for `holdfast` and for scripts. Left out, this node has none.",
+    {
+      listen: listenAddress("Where administrators connect.", "127.0.0.1:8443"),
+      allowPublic: allowPublic("admin"),
+      tls: group(
+        "The certificate of the management API. The files are read again when they change and on SIGHUP; a pair that does not match is refused and the old one kept.",
+        {
+          certificate: files("PEM file with the certificate, followed by its intermediates."),
+          key: files(
+            "PEM file with the private key; a list in the order of `admin.tls.certificate`.",
+          ),
+        },
+      ),
+      bootstrapFile: optional(
+        file(
+          "Where the first manager token comes from: while no manager token is valid, the node writes a one-time token here, mode 0600. `holdfast token create` makes the first one with it, and nothing else; then the node removes the file. Left out, none is written; nor with `admin.oidc.manager`, since managers come from the identity provider then.",
+        ),
+      ),
+      connectionsMax: integer(
+        "Connections at the same time on which a token was shown, half of them for one instance, or of one token that is bound to none. As many that have not shown one yet come on top, half of them from one address. At a bound the longest idle one is closed, or the oldest that has shown no token.",
+        {
+          min: 8,
+          max: 100_000,
+          default: 256,
+        },
+      ),
+      requestsPerSecond: integer(
+        "Requests a second that one token may make on average; twice as many at once.",
+        { min: 1, max: 100_000, default: 100 },
+      ),
+      oidc: optionalGroup(
+        "Tokens of an identity provider (OpenID Connect), beside Holdfast's own.",
+        {
+          issuer: text(
+            "The provider's issuer, as it stands in its tokens; its keys are found from there.",
+            "an https:// URL",
+            /^https:\/\/\S{1,500}$/,
+          ),
+          audience: text("What tokens must be meant for (`aud`).", "a text", /^\S{1,500}$/),
+          ca: optional(
+            file(
+              "PEM file with the authorities that the provider's certificate must come from; the system's unless given.",
+            ),
+          ),
+          roleClaim: claim(
+            "The claim that gives roles; its value is a text or a list of texts. Dots lead into objects.",
+            "roles",
+          ),
+          viewer: texts("Values of the claim that make a viewer.", "a list of texts"),
+          operator: texts("Values of the claim that make an operator.", "a list of texts"),
+          manager: texts("Values of the claim that make a manager.", "a list of texts"),
+          instancesClaim: optional(
+            text(
+              "The claim with identifiers or names of the instances that a token is bound to; one without it is bound to none, and `*` stands for all. Left out, they reach all instances.",
+              "the name of a claim",
+              claimForm,
+            ),
+          ),
+          nameClaim: claim("The claim that names the person in events.", "sub"),
+          tokenTypes: someTexts(
+            "What the `typ` of a token's header may be. `at+jwt` is an access token (RFC 9068), and an ID token has another one. A provider that marks its access tokens as `JWT`, as Keycloak and Entra ID do, needs `[JWT]`; then `audience` must be one that no ID token has.",
+            "a list of texts",
+            ["at+jwt"],
+          ),
+          lifetimeMaxSeconds: integer(
+            "For how long a token may still be valid; one that ends later is refused.",
+            { min: 60, max: 31_536_000, default: 86_400 },
+            "s",
+          ),
+          clockToleranceSeconds: integer(
+            "By how much the provider's clock may differ.",
+            { min: 0, max: 300, default: 30 },
+            "s",
+          ),
+        },
+      ),
+    },
+  ),
+  instances: list("Tenants. Every certificate of an instance may use all of its keys.", {
+    id: optional(text("UUID. Left out, it is derived from the name.", "a lower-case UUID", uuid)),
+    name: text("The instance's name; unique.", nameExpects, name),
+    certificates: pems(
+      "Client certificates that are accepted as they are (dates are checked, purpose and issuer are not): PEM files, or PEM text.",
+    ),
+    authorities: pems(
+      "Authorities whose client certificates belong to this instance: PEM files, or PEM text. Give the certificate that signs the clients', an intermediate where there is one.",
+    ),
+    users: list(
+      "With users, a request must carry the user name and password of one of them in its Credential; without, a Credential is ignored.",
+      {
+        name: text("User name.", "1 to 128 characters", /^.{1,128}$/s),
+        passwordHash: secretText(
+          "What `hash-password` prints.",
+          "a hash made by `hash-password`",
+          isPasswordHash,
+        ),
+      },
+    ),
+  }),
+  backup: backupSettings,
+  log: group("The log: one JSON object a line on standard output.", {
+    level: choice(
+      "Successful reads are logged at `debug`; changes and refusals at `info`.",
+      ["debug", "info", "warn", "error"],
+      "info",
+    ),
+  }),
+};
+
+/** A node's validated configuration; file paths are absolute. */
+export type Config = Values<typeof configTable>;
+
+function isLockUrl(value: string): boolean {
+  if (!URL.canParse(value)) return false;
+  const url = new URL(value);
+  return (
+    (url.protocol === "redis:" || url.protocol === "rediss:") &&
+    url.hostname !== "" &&
+    url.username === "" &&
+    url.password === ""
+  );
+}

@@ -1,0 +1,325 @@
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { StartError } from "../base/start-error.ts";
+import { loadConfig, parseConfig } from "./config.ts";
+
+const hash = `scrypt$32768$8$1$${"s".repeat(22)}$${"h".repeat(43)}`;
+const least = `
+region: eu-de
+node: a1
+tls: { certificate: pki/server.pem, key: /keys/server.key }
+store: { address: "127.0.0.1:6379" }
+rootOfTrust: { file: root.key }
+`;
+
+function messageOf(text: string): string {
+  try {
+    parseConfig(text, "/etc/holdfast.yaml");
+  } catch (error) {
+    expect(error).toBeInstanceOf(StartError);
+    return (error as StartError).message;
+  }
+  return "accepted";
+}
+
+const peer = {
+  region: "us-east",
+  addresses: ["10.0.1.1:9443", "node-2:9443"],
+  tls: { ca: "ca.pem", certificate: "peer.pem", key: "peer.key" },
+};
+const peerWith = (differs: object) => JSON.stringify({ ...peer, ...differs });
+
+describe("a configuration", () => {
+  test("without a peer is a region alone; with one, its defaults and paths are filled in", () => {
+    expect(parseConfig(least, "/etc/holdfast.yaml").peer).toBeUndefined();
+    const config = parseConfig(`${least}peer: ${JSON.stringify(peer)}`, "/etc/holdfast.yaml");
+    expect(config.peer).toEqual({
+      region: "us-east",
+      addresses: [
+        { host: "10.0.1.1", port: 9443 },
+        { host: "node-2", port: 9443 },
+      ],
+      listen: { host: "127.0.0.1", port: 9443 },
+      allowPublic: false,
+      tls: { ca: "/etc/ca.pem", certificate: "/etc/peer.pem", key: "/etc/peer.key" },
+      acknowledgement: "preferred",
+      pushTimeoutMs: 500,
+    });
+  });
+
+  test("with a peer that says nothing, or not how it is known, says all that is missing", () => {
+    expect(messageOf(`${least}peer:\n`).split("\n")).toHaveLength(5);
+    const lines = messageOf(`${least}peer: ${peerWith({ tls: undefined })}`).split("\n");
+    expect(lines.map((line) => /peer\.tls\.\w+ is missing/.exec(line)?.[0])).toEqual([
+      "peer.tls.ca is missing",
+      "peer.tls.certificate is missing",
+      "peer.tls.key is missing",
+    ]);
+  });
+
+  test("with two regions and Sentinels needs lock masters", () => {
+    const sentinels = least.replace(
+      /store: .*/,
+      'store: { sentinels: ["127.0.0.1:26379"], name: holdfast }',
+    );
+    expect(messageOf(sentinels)).toBe("accepted");
+    expect(messageOf(`${sentinels}peer: ${JSON.stringify(peer)}`)).toContain(
+      "locks is missing: two regions need a leader in each",
+    );
+  });
+
+  test("takes defaults and resolves paths from its own folder", () => {
+    const config = parseConfig(least, "/etc/holdfast/node.yaml");
+    expect(config.kmip.listen).toEqual({ host: "127.0.0.1", port: 5696 });
+    expect(config.kmip.interop).toBe(false);
+    expect(config.tls).toEqual({
+      certificate: ["/etc/holdfast/pki/server.pem"],
+      key: ["/keys/server.key"],
+      suites: "default",
+      ticketKeysFile: undefined,
+    });
+    expect(config.store.address).toEqual({ host: "127.0.0.1", port: 6379 });
+    expect(config.rootOfTrust.file).toBe("/etc/holdfast/root.key");
+    expect(config.instances).toEqual([]);
+    expect(config.drainMs).toBe(10_000);
+  });
+
+  test("takes instances with files, PEM text and users", () => {
+    const config = parseConfig(
+      `${least}
+instances:
+  - name: vcenter
+    certificates:
+      - clients/one.pem
+      - |
+        -----BEGIN CERTIFICATE-----
+        AAAA
+        -----END CERTIFICATE-----
+    users: [{ name: vc, passwordHash: "${hash}" }]
+`,
+      "/etc/holdfast/node.yaml",
+    );
+    const [instance] = config.instances;
+    expect(instance?.certificates[0]).toBe("/etc/holdfast/clients/one.pem");
+    expect(instance?.certificates[1]).toMatch(/^-----BEGIN/);
+    expect(instance?.users).toEqual([{ name: "vc", passwordHash: hash }]);
+  });
+
+  test.each(["- a", "5", '"text"'])("that is %s is told so", (text) => {
+    expect(messageOf(text)).toBe(
+      "/etc/holdfast.yaml: the configuration must be a group of settings",
+    );
+  });
+
+  test.each<[string, string, string]>([
+    [
+      "an unknown setting",
+      "kmip: { interop: false, lisen: 1 }",
+      "7: kmip.lisen is no setting; known here are listen, allowPublic, endpoints,",
+    ],
+    [
+      "a near miss",
+      "kmip: { allow_public: true }",
+      "7: kmip.allow_public is no setting; is it meant to be allowPublic",
+    ],
+    [
+      "two lock masters, which are worth no more than one",
+      "locks: [redis://10.0.0.1:6379, redis://10.0.0.2:6379]",
+      "7: locks must be 1, 3 or 5 lock masters, not 2",
+    ],
+    [
+      "a lock master twice",
+      "locks: [redis://10.0.0.1:6379, redis://10.0.0.2:6379, rediss://10.0.0.1:6379]",
+      "7: locks[2] is named twice: 10.0.0.1:6379",
+    ],
+    [
+      "an unknown group",
+      "plugins: {}",
+      "7: plugins is no setting; known here are region, node, kmip,",
+    ],
+    ["a wrong type", "kmip: { interop: maybe }", "7: kmip.interop must be true or false"],
+    [
+      "a number out of bounds",
+      "kmip: { requestBytesMax: 12 }",
+      "7: kmip.requestBytesMax must be a whole number from 1024 to 67108864 (bytes)",
+    ],
+    ["a group that is none", "kmip: 5", "7: kmip must be a group of settings"],
+    ["a list that is none", "instances: { name: a }", "7: instances must be a list"],
+    [
+      "a name as listener",
+      "kmip: { listen: 'localhost:5696' }",
+      "7: kmip.listen must be an IP address and a port, such as 127.0.0.1:5696",
+    ],
+    [
+      "a wildcard",
+      "kmip: { listen: '0.0.0.0:5696' }",
+      "7: kmip.listen is a wildcard address (0.0.0.0:5696); set kmip.allowPublic: true if that is meant",
+    ],
+    [
+      "half of the peers' TLS",
+      `peer: ${peerWith({ tls: { ca: "ca.pem", certificate: "peer.pem" } })}`,
+      "7: peer.tls.key is missing: set it to the path of a file",
+    ],
+    [
+      "a peer without addresses",
+      `peer: ${peerWith({ addresses: [] })}`,
+      "7: peer.addresses must be a list of one or more hosts with ports",
+    ],
+    [
+      "a peer that is this region",
+      `peer: ${peerWith({ region: "eu-de" })}`,
+      "7: peer.region is this region's own name: eu-de",
+    ],
+    [
+      "a peer twice",
+      `peer: ${peerWith({ addresses: ["10.0.1.1:9443", "10.0.1.1:9443"] })}`,
+      "7: peer.addresses[1] is named twice: 10.0.1.1:9443",
+    ],
+    [
+      "itself as peer",
+      `peer: ${peerWith({ listen: "10.0.1.1:9443" })}`,
+      "7: peer.addresses[0] is peer.listen, this node itself",
+    ],
+    [
+      "a public peer port",
+      `peer: ${peerWith({ listen: "0.0.0.0:9443" })}`,
+      "7: peer.listen is a wildcard address (0.0.0.0:9443); set peer.allowPublic: true",
+    ],
+    [
+      "a peer port that is taken",
+      `peer: ${peerWith({ listen: "127.0.0.1:9464" })}`,
+      "7: peer.listen is the address of http.listen; give it its own",
+    ],
+    [
+      "a wildcard (IPv6)",
+      "http: { listen: '[::]:1' }",
+      "7: http.listen is a wildcard address ([::]:1); set http.allowPublic: true",
+    ],
+    [
+      "a public address",
+      "health: { listen: '8.8.8.8:1' }",
+      "7: health.listen is a public address (8.8.8.8:1); set health.allowPublic: true",
+    ],
+    [
+      "one address twice",
+      "http: { listen: '127.0.0.1:5696' }",
+      "7: http.listen is the address of kmip.listen; give it its own",
+    ],
+    ["a bad word", "log: { level: loud }", "7: log.level must be one of debug, info, warn, error"],
+    [
+      "a lock master with a password",
+      "locks: ['redis://u:p@h:1']",
+      "7: locks must be a list of URLs like redis://127.0.0.1:6380, without user or password",
+    ],
+    [
+      "an instance without a name",
+      "instances: [{ certificates: [a.pem] }]",
+      "7: instances[0].name is missing: set it to 1 to 32 lower-case letters",
+    ],
+    [
+      "an unknown setting of an instance",
+      "instances: [{ name: a, cert: [] }]",
+      "7: instances[0].cert is no setting; is it meant to be certificates",
+    ],
+    [
+      "one name twice",
+      "instances: [{ name: a }, { name: b }, { name: a }]",
+      "7: instances[2].name is that of instances[0] too: a",
+    ],
+    [
+      "a user twice",
+      `instances: [{ name: a, users: [{ name: u, passwordHash: "${hash}" }, { name: u, passwordHash: "${hash}" }] }]`,
+      "7: instances[0].users[1].name is that of instances[0].users[0] too: u",
+    ],
+    [
+      "a clear password",
+      "instances: [{ name: a, users: [{ name: u, passwordHash: hunter2 }] }]",
+      "7: instances[0].users[0].passwordHash must be a hash made by `hash-password`",
+    ],
+    [
+      "a later root of trust",
+      "audit: { reads: sometimes }",
+      "7: audit.reads must be one of batched, strict",
+    ],
+  ])("%s: names file, line, setting and mend", (_name, line, message) => {
+    const says = messageOf(`${least}${line}\n`);
+    expect(says.startsWith(`/etc/holdfast.yaml:${message}`), says).toBe(true);
+    expect(says).not.toContain("hunter2");
+    expect(says.split("\n")).toHaveLength(1);
+  });
+
+  test.each<[string, string, string]>([
+    ["nothing", "", "/etc/holdfast.yaml: region is missing: set it to 1 to 32 lower-case letters"],
+    [
+      "no store",
+      least.replace(/store:.*\n/, ""),
+      "/etc/holdfast.yaml: store.address is missing: set it, or sentinels and name",
+    ],
+    [
+      "an empty store",
+      least.replace(/store:.*\n/, "store:\n"),
+      "/etc/holdfast.yaml:5: store.address is missing",
+    ],
+    [
+      "sentinels without name",
+      least.replace(/store:.*\n/, "store: { sentinels: ['h:1'] }\n"),
+      "/etc/holdfast.yaml:5: store.name is missing: Sentinels need it",
+    ],
+    [
+      "two ways to a password",
+      least.replace('6379"', '6379", passwordFile: a, passwordEnv: B'),
+      "/etc/holdfast.yaml:5: store.passwordEnv and store.passwordFile exclude each other",
+    ],
+    [
+      "keys without certificates",
+      least.replace("key: /keys/server.key", "key: [a, b]"),
+      "/etc/holdfast.yaml:4: tls.key must name as many files as tls.certificate",
+    ],
+    [
+      "no key",
+      least.replace(", key: /keys/server.key", ""),
+      "/etc/holdfast.yaml:4: tls.key is missing: set it to the path of a file",
+    ],
+    ["a scalar", "hello", "/etc/holdfast.yaml"],
+    [
+      "a repeated key",
+      `${least}node: b\n`,
+      "/etc/holdfast.yaml:7: not YAML: Map keys must be unique",
+    ],
+    ["broken YAML", "a: [", "/etc/holdfast.yaml:1: not YAML:"],
+    [
+      "a bomb",
+      `a: &a [1]\nb: &b [${"*a,".repeat(99)}]\nc: [${"*b,".repeat(99)}]`,
+      "/etc/holdfast.yaml: not YAML: Excessive alias count",
+    ],
+  ])("%s", (_name, text, message) => {
+    const says = messageOf(text);
+    expect(says.startsWith(message), says).toBe(true);
+  });
+
+  test("every fault is told at once, each on its line", () => {
+    const says = messageOf(`${least}kmip: { interop: 3, pipelineMax: 0 }\n`);
+    expect(says.split("\n")).toEqual([
+      "/etc/holdfast.yaml:7: kmip.interop must be true or false",
+      "/etc/holdfast.yaml:7: kmip.pipelineMax must be a whole number from 1 to 1024",
+    ]);
+  });
+
+  test("a public address is taken when it is meant", () => {
+    const config = parseConfig(
+      `${least}kmip: { listen: "0.0.0.0:5696", allowPublic: true }\nhttp: { listen: "10.1.2.3:1" }\n`,
+      "x.yaml",
+    );
+    expect(config.kmip.listen.host).toBe("0.0.0.0");
+  });
+
+  test("a file that is not there is named", () => {
+    const folder = mkdtempSync(join(tmpdir(), "holdfast-config-"));
+    expect(() => loadConfig(join(folder, "no.yaml"))).toThrow(`${folder}/no.yaml: no such file`);
+    expect(() => loadConfig(folder)).toThrow(`${folder}: cannot be read`);
+    writeFileSync(join(folder, "a.yaml"), least);
+    expect(loadConfig(join(folder, "a.yaml")).region).toBe("eu-de");
+  });
+});

@@ -1,0 +1,124 @@
+import { once } from "node:events";
+import { closeSync, constants, openSync, rmSync } from "node:fs";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { basename } from "node:path";
+import { text } from "node:stream/consumers";
+import { reasonOf, StartError } from "../../base/start-error.ts";
+import { type Folder, stopCommand } from "../folder.ts";
+import type { FaultRequest } from "./faults.ts";
+
+/** What the running cluster answers to a command. */
+interface ControlAnswer {
+  readonly lines: readonly string[];
+  readonly fault?: string;
+}
+
+const requestBytesMax = 65_536;
+const answerTimeoutMs = 30_000;
+
+/** The socket by which commands reach a running cluster; only this user can open it, as it can the folder. */
+export class Control implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #path: SocketPath;
+
+  private constructor(server: Server, path: SocketPath) {
+    this.#server = server;
+    this.#path = path;
+  }
+
+  /** Listens, and carries out what is asked. */
+  static async open(
+    folder: Folder,
+    carryOut: (request: FaultRequest) => Promise<readonly string[]>,
+  ): Promise<Control> {
+    const path = new SocketPath(folder);
+    rmSync(folder.control, { force: true });
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on("error", () => undefined);
+      void answer(socket, carryOut);
+    });
+    server.listen(path.name);
+    await once(server, "listening");
+    return new Control(server, path);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await new Promise((resolve) => this.#server.close(resolve));
+    this.#path.close();
+  }
+}
+
+async function answer(
+  socket: Socket,
+  carryOut: (request: FaultRequest) => Promise<readonly string[]>,
+): Promise<void> {
+  const reply = (answered: ControlAnswer) => socket.end(JSON.stringify(answered));
+  try {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > requestBytesMax) throw new StartError("the command is too long");
+      chunks.push(chunk);
+    }
+    const request = JSON.parse(Buffer.concat(chunks).toString("utf8")) as FaultRequest;
+    reply({ lines: await carryOut(request) });
+  } catch (error) {
+    reply({ lines: [], fault: reasonOf(error) });
+  }
+}
+
+/** Asks the cluster that runs in a folder; a `StartError` where none does or where it cannot be done. */
+export async function ask(folder: Folder, request: FaultRequest): Promise<readonly string[]> {
+  const path = SocketPath.existing(folder);
+  try {
+    const socket = connect({ path: path.name, allowHalfOpen: true });
+    socket.setTimeout(answerTimeoutMs, () => socket.destroy(new Error("no answer")));
+    await once(socket, "connect").catch(() => {
+      throw notRunning(folder);
+    });
+    socket.end(JSON.stringify(request));
+    const { lines, fault } = JSON.parse(await text(socket)) as ControlAnswer;
+    if (fault !== undefined) throw new StartError(fault);
+    return lines;
+  } catch (error) {
+    if (error instanceof StartError) throw error;
+    throw new StartError(
+      `the cluster in ${folder.root} does not answer: ${reasonOf(error)}; end it with \`${stopCommand(folder)}\``,
+      "again",
+    );
+  } finally {
+    path.close();
+  }
+}
+
+function notRunning({ root }: Folder): StartError {
+  return new StartError(
+    `no cluster that is ready runs in ${root}: start it with \`npm start\``,
+    "again",
+  );
+}
+
+/** A socket's path by way of its open folder: the system takes no path of more than 107 bytes. */
+class SocketPath {
+  readonly name: string;
+  readonly #folder: number;
+
+  constructor({ root, control }: Folder) {
+    this.#folder = openSync(root, constants.O_RDONLY | constants.O_DIRECTORY);
+    this.name = `/proc/self/fd/${this.#folder}/${basename(control)}`;
+  }
+
+  /** Throws a `StartError` where there is no such folder. */
+  static existing(folder: Folder): SocketPath {
+    try {
+      return new SocketPath(folder);
+    } catch {
+      throw notRunning(folder);
+    }
+  }
+
+  close(): void {
+    closeSync(this.#folder);
+  }
+}

@@ -1,0 +1,70 @@
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { printAddress } from "../../base/address.ts";
+import type { Folder } from "../folder.ts";
+import { nodePasswordFile, nodeUser, type RegionRedis, redisHost } from "../redis/redis.ts";
+import type { PeerFiles, RegionFiles, ServerFiles } from "./pki.ts";
+import type { DevNode, DevRegion } from "./plan.ts";
+
+/** What a node's configuration is made from. */
+export interface NodeSettings {
+  readonly redis: RegionRedis;
+  readonly server: ServerFiles;
+  readonly files: RegionFiles;
+  /** Where clients connect in its region. */
+  readonly endpoints: readonly string[];
+  /** Where the node writes its one-time token while nobody can manage yet. */
+  readonly bootstrapFile: string;
+  /** Absent for a region alone. */
+  readonly peer?: { readonly region: DevRegion; readonly ca: string; readonly own: PeerFiles };
+}
+
+/** Where a node's configuration lies. */
+export function nodeConfigFile(folder: Folder, node: DevNode): string {
+  return join(folder.nodes, `${node.name}.yaml`);
+}
+
+/** A node's configuration as YAML. */
+export function nodeConfig(
+  node: DevNode,
+  { redis, server, files, bootstrapFile, endpoints, peer }: NodeSettings,
+): string {
+  const at = (port: number) => printAddress({ host: redisHost, port });
+  return stringify({
+    region: node.region,
+    node: node.name,
+    kmip: { listen: printAddress(node.kmip), endpoints },
+    http: { listen: printAddress(node.http) },
+    health: { listen: printAddress(node.health) },
+    tls: {
+      certificate: [server.serverCertificate, server.serverRsaCertificate],
+      key: [server.serverKey, server.serverRsaKey],
+      ticketKeysFile: files.ticketKeys,
+    },
+    store: {
+      address: at(redis.ports.primary),
+      username: nodeUser,
+      passwordFile: nodePasswordFile(redis.folder),
+      replicas: 1,
+    },
+    locks: [`redis://${at(redis.ports.lock)}`],
+    ...(peer === undefined ? {} : { peer: peerSettings(node, peer) }),
+    admin: {
+      listen: printAddress(node.admin),
+      tls: { certificate: server.serverCertificate, key: server.serverKey },
+      bootstrapFile,
+    },
+    rootOfTrust: { type: "local", file: files.rootKey },
+    sealingKeyFile: files.sealingKey,
+    instances: [{ name: "demo", certificates: [server.clientCertificate] }],
+  });
+}
+
+function peerSettings(node: DevNode, { region, ca, own }: Required<NodeSettings>["peer"]) {
+  return {
+    region: region.name,
+    addresses: region.nodes.map(({ line }) => printAddress(line)),
+    listen: printAddress(node.peer),
+    tls: { ca, certificate: own.certificate, key: own.key },
+  };
+}

@@ -1,0 +1,199 @@
+import { randomBytes, X509Certificate } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createLocalRoot, createSealingKey } from "@holdfast/root-of-trust";
+import { purposes } from "../../base/purposes.ts";
+import { systemClock, systemIds } from "../../base/system.ts";
+import { makePrivate, readOrMake, writePrivate } from "../folder.ts";
+
+/** Files that servers and clients use, absolute paths. */
+export interface ServerFiles {
+  /** The authority that issued the servers' certificate. */
+  readonly ca: string;
+  readonly caKey: string;
+  readonly serverCertificate: string;
+  readonly serverKey: string;
+  /** The same with RSA: for clients whose TLS 1.2 suites need it, such as an old vCenter. */
+  readonly serverRsaCertificate: string;
+  readonly serverRsaKey: string;
+  /** A self-signed leaf, as vCenter makes one; the servers know it by its fingerprint. */
+  readonly clientCertificate: string;
+  readonly clientKey: string;
+}
+
+/** What all nodes of one region share. */
+export interface RegionFiles {
+  readonly ticketKeys: string;
+  /** The local root of trust: it wraps the keys that seal the objects, so it is never made anew. */
+  readonly rootKey: string;
+  /** Seals the secrets of instances' key managers. */
+  readonly sealingKey: string;
+}
+
+/** A node's part in the regions' own PKI. */
+export interface PeerFiles {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** A node that is to have a certificate among the regions. */
+export interface PeerNode {
+  readonly region: string;
+  readonly node: string;
+}
+
+const days = 3650;
+const renewBeforeMs = 30 * 86_400_000;
+/** A clock that is behind must not find the certificate not yet valid. */
+const backdateMs = 86_400_000;
+
+/**
+ * Makes the servers' and the client's certificate where they are missing, expire within 30 days or do not name a host,
+ * and leaves the rest alone. Every file can be read by this user only.
+ */
+export async function ensureServerPki(
+  folder: string,
+  hosts: readonly string[],
+): Promise<ServerFiles> {
+  const files = {
+    ca: join(folder, "ca.pem"),
+    caKey: join(folder, "ca.key"),
+    serverCertificate: join(folder, "server.pem"),
+    serverKey: join(folder, "server.key"),
+    serverRsaCertificate: join(folder, "server-rsa.pem"),
+    serverRsaKey: join(folder, "server-rsa.key"),
+    clientCertificate: join(folder, "client.pem"),
+    clientKey: join(folder, "client.key"),
+  };
+  const nowMs = Date.now();
+  makePrivate(folder);
+  const certificates = [files.serverCertificate, files.serverRsaCertificate];
+  const others = [files.ca, files.caKey, files.serverKey, files.serverRsaKey];
+  const complete =
+    others.every(existsSync) && certificates.every((one) => serves(one, hosts, nowMs));
+  if (!complete) {
+    await makeServer(files, hosts, nowMs);
+  }
+  if (!existsSync(files.clientKey) || !serves(files.clientCertificate, [], nowMs)) {
+    // Loaded only where something is issued: it takes as long as the rest of a start.
+    const { selfSigned } = await import("../../base/pki.ts");
+    const issued = await selfSigned({
+      commonName: "Holdfast demo client",
+      keyType: "RSA-2048",
+      notBeforeMs: nowMs - backdateMs,
+      days,
+    });
+    writePrivate(files.clientCertificate, issued.certificate);
+    writePrivate(files.clientKey, issued.key);
+  }
+  return files;
+}
+
+/** Makes a region's ticket keys, root key and sealing key where they are missing. */
+export async function ensureRegionFiles(folder: string): Promise<RegionFiles> {
+  const files = {
+    ticketKeys: join(folder, "ticket.keys"),
+    rootKey: join(folder, "root.key"),
+    sealingKey: join(folder, "sealing.key"),
+  };
+  makePrivate(folder);
+  readOrMake(files.ticketKeys, () => randomBytes(48));
+  if (!existsSync(files.rootKey)) {
+    await createLocalRoot(files.rootKey, { clock: systemClock, ids: systemIds });
+  }
+  if (!existsSync(files.sealingKey)) {
+    await createSealingKey(files.sealingKey, { clock: systemClock, ids: systemIds });
+  }
+  return files;
+}
+
+/** A PKI for one region whose nodes share one folder. */
+export async function ensurePki(
+  folder: string,
+  hosts: readonly string[],
+): Promise<ServerFiles & RegionFiles> {
+  return { ...(await ensureServerPki(folder, hosts)), ...(await ensureRegionFiles(folder)) };
+}
+
+/**
+ * The regions' own PKI: an authority that issues nothing else, and a certificate for each node, pinned by the name
+ * `REGION.peer.holdfast`. All are made anew where one is missing or expires within 30 days.
+ */
+export async function ensurePeerPki(
+  folder: string,
+  nodes: readonly PeerNode[],
+): Promise<{
+  readonly ca: string;
+  readonly caKey: string;
+  readonly of: (node: string) => PeerFiles;
+}> {
+  const [ca, caKey] = [join(folder, "peer-ca.pem"), join(folder, "peer-ca.key")];
+  const of = (node: string) => ({
+    certificate: join(folder, `${node}.peer.pem`),
+    key: join(folder, `${node}.peer.key`),
+  });
+  const nowMs = Date.now();
+  const complete =
+    [ca, caKey].every(existsSync) &&
+    nodes.every(({ region, node }) => {
+      const { certificate, key } = of(node);
+      return existsSync(key) && serves(certificate, [peerName(region)], nowMs);
+    });
+  if (complete) return { ca, caKey, of };
+  makePrivate(folder);
+  const { createAuthority } = await import("../../base/pki.ts");
+  const validity = { notBeforeMs: nowMs - backdateMs, days };
+  const authority = await createAuthority({
+    commonName: "Holdfast development peers",
+    ...validity,
+  });
+  for (const { region, node } of nodes) {
+    const issued = await authority.issue({
+      commonName: `Holdfast node ${node}`,
+      hosts: [peerName(region)],
+      purposes: [purposes.serverAuth, purposes.clientAuth],
+      ...validity,
+    });
+    writePrivate(of(node).certificate, issued.certificate);
+    writePrivate(of(node).key, issued.key);
+  }
+  writePrivate(caKey, authority.key);
+  writePrivate(ca, authority.certificate);
+  return { ca, caKey, of };
+}
+
+/** The name by which a region's nodes know each other's region. */
+function peerName(region: string): string {
+  return `${region}.peer.holdfast`;
+}
+
+async function makeServer(files: ServerFiles, hosts: readonly string[], nowMs: number) {
+  const { createAuthority } = await import("../../base/pki.ts");
+  const validity = { notBeforeMs: nowMs - backdateMs, days };
+  const authority = await createAuthority({ commonName: "Holdfast development CA", ...validity });
+  const issue = (keyType: "P-256" | "RSA-2048") =>
+    authority.issue({
+      commonName: "Holdfast development server",
+      keyType,
+      hosts,
+      purposes: [purposes.serverAuth],
+      ...validity,
+    });
+  const [elliptic, rsa] = await Promise.all([issue("P-256"), issue("RSA-2048")]);
+  writePrivate(files.ca, authority.certificate);
+  writePrivate(files.caKey, authority.key);
+  writePrivate(files.serverCertificate, elliptic.certificate);
+  writePrivate(files.serverKey, elliptic.key);
+  writePrivate(files.serverRsaCertificate, rsa.certificate);
+  writePrivate(files.serverRsaKey, rsa.key);
+}
+
+function serves(path: string, hosts: readonly string[], nowMs: number): boolean {
+  if (!existsSync(path)) return false;
+  const certificate = new X509Certificate(readFileSync(path));
+  const names = (certificate.subjectAltName ?? "").split(", ");
+  return (
+    certificate.validToDate.getTime() - renewBeforeMs > nowMs &&
+    hosts.every((host) => names.includes(`IP Address:${host}`) || names.includes(`DNS:${host}`))
+  );
+}

@@ -1,0 +1,107 @@
+import type { Address } from "../../base/address.ts";
+import { StartError } from "../../base/start-error.ts";
+
+/** A node of the development cluster. */
+export interface DevNode {
+  readonly region: string;
+  readonly name: string;
+  readonly kmip: Address;
+  readonly http: Address;
+  readonly health: Address;
+  /** Where it listens for the other region's nodes. */
+  readonly peer: Address;
+  /** Where the other region's nodes connect: the line's end, which forwards to `peer`. */
+  readonly line: Address;
+  /** The management API. */
+  readonly admin: Address;
+}
+
+/** A region of the development cluster. */
+export interface DevRegion {
+  readonly name: string;
+  readonly nodes: readonly DevNode[];
+}
+
+/** What a cluster consists of. */
+export interface Plan {
+  readonly regions: readonly DevRegion[];
+  /** Of the line between the regions, each way. */
+  readonly wanMs: number;
+}
+
+export interface PlanOptions {
+  readonly regions: number;
+  /** Of each region. */
+  readonly nodes: number;
+  readonly port: number;
+  readonly wan: number;
+  /** Of all nodes, the first region's first; loopback ones of our own unless given. */
+  readonly addresses?: readonly string[];
+}
+
+/** The port where vCenter expects KMIP. */
+export const kmipPort = 5696;
+
+const usualPorts = {
+  kmip: kmipPort,
+  http: 9464,
+  health: 9465,
+  peer: 9443,
+  line: 9444,
+  admin: 8443,
+};
+
+/** Regions and nodes with their names and addresses; a `StartError` where the options do not go together. */
+export function planOf(options: PlanOptions): Plan {
+  const { regions, addresses, wan } = options;
+  const nodes = addresses === undefined ? options.nodes : addresses.length / regions;
+  if (
+    !Number.isInteger(nodes) ||
+    nodes < 1 ||
+    new Set(addresses).size !== (addresses?.length ?? 0)
+  ) {
+    throw new StartError(
+      `--addresses: give as many for each of the ${regions} regions, no two alike, such as 127.0.1.1,127.0.1.2,127.0.2.1,127.0.2.2`,
+    );
+  }
+  const ports = portsFrom(options.port);
+  return {
+    wanMs: wan,
+    regions: Array.from({ length: regions }, (_, region) => {
+      const name = String.fromCharCode("a".charCodeAt(0) + region);
+      return {
+        name,
+        nodes: Array.from({ length: nodes }, (__, at) => {
+          const host = addresses?.[region * nodes + at] ?? `127.0.${region + 1}.${at + 1}`;
+          const address = (port: number): Address => ({ host, port });
+          return {
+            region: name,
+            name: `${name}${at + 1}`,
+            kmip: address(ports.kmip),
+            http: address(ports.http),
+            health: address(ports.health),
+            peer: address(ports.peer),
+            line: address(ports.line),
+            admin: address(ports.admin),
+          };
+        }),
+      };
+    }),
+  };
+}
+
+/** All nodes, the regions in turn, as vCenter would be given them. */
+export function nodesInTurn({ regions }: Plan): readonly DevNode[] {
+  const most = Math.max(...regions.map(({ nodes }) => nodes.length));
+  return Array.from({ length: most }, (_, at) =>
+    regions.flatMap(({ nodes }) => nodes[at] ?? []),
+  ).flat();
+}
+
+function portsFrom(port: number): typeof usualPorts {
+  if (port === kmipPort) return usualPorts;
+  const [kmip, http, health, peer, line, admin] = [0, 1, 2, 3, 4, 5].map((at) => port + at) as [
+    ...[number, number, number, number, number, number],
+  ];
+  return { kmip, http, health, peer, line, admin };
+}

@@ -1,0 +1,98 @@
+import { type Address, printAddress } from "../../base/address.ts";
+
+/** What a node says of itself. */
+export interface NodeView {
+  /** Whether it answers at all. */
+  readonly answers: boolean;
+  /** Whether it is there for clients: it says so, and its KMIP listener is open. */
+  readonly ready: boolean;
+  readonly reads: boolean;
+  /** Why it does not read for clients; empty where it does. */
+  readonly why?: string;
+  readonly writes: boolean;
+  /** Which store it serves from, with the reason where it gives one. */
+  readonly serving: string;
+  /** What it knows of the other region; absent in a region alone. */
+  readonly peer?: string;
+  /** Undefined where no leader is elected at all. */
+  readonly leads?: boolean;
+  readonly epoch?: number;
+}
+
+const silent: NodeView = {
+  answers: false,
+  ready: false,
+  reads: false,
+  writes: false,
+  serving: "",
+};
+
+const timeoutMs = 1000;
+
+/** Asks a node's `/readyz?verbose` and `/metrics`. */
+export async function view(http: Address): Promise<NodeView> {
+  try {
+    const base = `http://${printAddress(http)}`;
+    const [ready, metrics] = await Promise.all([
+      get(`${base}/readyz?verbose`),
+      get(`${base}/metrics`),
+    ]);
+    const lines = new Map(
+      ready.text.split("\n").map((line) => {
+        const colon = line.indexOf(": ");
+        return colon < 0 ? [line, ""] : [line.slice(0, colon), line.slice(colon + 2)];
+      }),
+    );
+    const peer = [...lines].find(([name]) => name.startsWith("peer "))?.[1];
+    const leader = metric(metrics.text, "holdfast_leader");
+    const epoch = metric(metrics.text, "holdfast_leader_epoch");
+    return {
+      answers: true,
+      ready: ready.ok && metric(metrics.text, "holdfast_listener_open") === 1,
+      reads: lines.get("read")?.startsWith("ok") === true,
+      why: /^no \((.*)\)$/.exec(lines.get("read") ?? "")?.[1] ?? "",
+      writes: lines.get("write")?.startsWith("ok") === true,
+      serving: lines.get("serving") ?? `store: ${lines.get("store") ?? ""}`,
+      ...(peer === undefined ? {} : { peer }),
+      ...(leader === undefined ? {} : { leads: leader === 1 }),
+      ...(epoch === undefined ? {} : { epoch }),
+    };
+  } catch {
+    return silent;
+  }
+}
+
+/** What a node is to its clients, in words. */
+export function inWords(seen: NodeView): string {
+  if (!seen.answers) return "does not answer";
+  const { leads, epoch, peer } = seen;
+  return [
+    serves(seen),
+    ...(peer === undefined ? [] : lacks(peer)),
+    ...(leads === true ? [`leads its region, epoch ${epoch ?? "?"}`] : []),
+  ].join("; ");
+}
+
+function lacks(peer: string): readonly string[] {
+  if (peer.startsWith("up")) return [];
+  return [
+    peer.startsWith("retired") ? "the other region is retired" : "cannot reach the other region",
+  ];
+}
+
+function serves({ reads, writes, serving, why = "" }: NodeView): string {
+  if (serving.startsWith("nothing")) return `serves ${serving}`;
+  const from = serving.replace(" (own store)", "");
+  if (!reads) return `refuses clients${why === "" ? "" : `: ${why}`}`;
+  return `${writes ? "reads and changes" : "reads only"} from ${from}`;
+}
+
+async function get(url: string): Promise<{ readonly ok: boolean; readonly text: string }> {
+  const answer = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) });
+  return { ok: answer.ok, text: await answer.text() };
+}
+
+function metric(text: string, name: string): number | undefined {
+  const value = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "m").exec(text)?.[1];
+  return value === undefined ? undefined : Number(value);
+}

@@ -1,0 +1,66 @@
+import { rmSync, writeFileSync } from "node:fs";
+import { codeOf, StartError } from "../../base/start-error.ts";
+import { type Folder, readJson, stopCommand, writeJson } from "../folder.ts";
+import { stopLeft } from "./child.ts";
+import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
+
+/** A process of the cluster, by name. */
+interface RunningProcess extends ProcessIdentity {
+  readonly name: string;
+}
+
+/** Which processes run, in the order in which they are to be ended. */
+export interface Run {
+  readonly supervisor: ProcessIdentity;
+  readonly processes: readonly RunningProcess[];
+}
+
+/** How long a process of an earlier run may take to end by itself. */
+const graceMs = 10_000;
+
+/** What runs in a folder, as far as its file says. */
+export function readRun(folder: Folder): Run | undefined {
+  return readJson<Run>(folder.run);
+}
+
+/** Makes this process the one that runs a cluster in the folder; ends what a killed one has left. */
+export async function claim(folder: Folder): Promise<Run> {
+  const supervisor = identityOf(process.pid);
+  if (supervisor === undefined) throw new StartError("/proc cannot be read: Linux is needed");
+  const run: Run = { supervisor, processes: [] };
+  for (;;) {
+    try {
+      writeFileSync(folder.run, JSON.stringify(run), { flag: "wx", mode: 0o600 });
+      return run;
+    } catch (error) {
+      if (codeOf(error) !== "EEXIST") throw error;
+    }
+    const other = readRun(folder);
+    if (other !== undefined && isAlive(other.supervisor)) {
+      throw new StartError(
+        `a development cluster already runs in ${folder.root} (process ${other.supervisor.pid}): end it with \`${stopCommand(folder)}\`, or start another with --dir, --port and --addresses`,
+      );
+    }
+    await endLeft(folder, other);
+  }
+}
+
+/** Ends the processes of a run whose supervisor is gone, and forgets it. */
+export async function endLeft(folder: Folder, run: Run | undefined): Promise<number> {
+  const left = (run?.processes ?? []).filter(isAlive);
+  for (const process of left) await stopLeft(process, graceMs);
+  rmSync(folder.run, { force: true });
+  rmSync(folder.cluster, { force: true });
+  return left.length;
+}
+
+/** Notes which processes run now. */
+export function writeRun(folder: Folder, run: Run): void {
+  writeJson(folder.run, run);
+}
+
+/** Removes the file if it is this process's. */
+export function releaseRun(folder: Folder): void {
+  const run = readRun(folder);
+  if (run?.supervisor.pid === process.pid) rmSync(folder.run, { force: true });
+}

@@ -1,0 +1,48 @@
+import { type Passwords, RememberedPassword } from "../access/passwords.ts";
+import type { Admission } from "../access/trust.ts";
+import type { Client } from "./connection.ts";
+
+/** What all clients of an endpoint share. */
+export interface ClientHost {
+  readonly passwords: Passwords;
+  /** Told of a user name and password that the instance does not know. */
+  readonly refused: (admission: Admission, username: string) => void;
+}
+
+/** A connection's client: whether its instance has users, and which, is what it is at each request. */
+export class AdmittedClient implements Client {
+  readonly #admission: Admission;
+  readonly #host: ClientHost;
+  #verify: Client["verifyPassword"];
+
+  constructor(admission: Admission, host: ClientHost) {
+    this.#admission = admission;
+    this.#host = host;
+  }
+
+  get instance(): string {
+    return this.#admission.instance.id;
+  }
+
+  get fingerprint(): string {
+    return this.#admission.fingerprint;
+  }
+
+  /** See `Client.verifyPassword`. */
+  get verifyPassword(): Client["verifyPassword"] {
+    if (this.#admission.instance.users.size === 0) return undefined;
+    this.#verify ??= this.#verifier();
+    return this.#verify;
+  }
+
+  #verifier(): NonNullable<Client["verifyPassword"]> {
+    const { instance } = this.#admission;
+    const { passwords, refused } = this.#host;
+    const remembered = new RememberedPassword(passwords, () => instance.users);
+    return async (username, password) => {
+      const right = await remembered.verify(username, password);
+      if (!right) refused(this.#admission, username);
+      return right;
+    };
+  }
+}

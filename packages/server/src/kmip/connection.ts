@@ -1,0 +1,410 @@
+import type { TLSSocket } from "node:tls";
+import { FrameReader } from "@holdfast/ttlv";
+import type { Admission } from "../access/trust.ts";
+import type { Placed } from "../base/places.ts";
+import { reasonOf } from "../base/start-error.ts";
+import type { Ending } from "../observe/events.ts";
+import { MemoryBudget, type Waiter } from "./memory-budget.ts";
+import type { Starter, Turns } from "./turns.ts";
+
+/** Who sends requests, as the engine sees it. */
+export interface Client {
+  /** Identifier of the instance that the client's certificate opens. */
+  readonly instance: string;
+  /** SHA-256 of the client's certificate, lower-case hex. */
+  readonly fingerprint: string;
+  /** Absent when the instance has no users. */
+  readonly verifyPassword?: ((username: string, password: string) => Promise<boolean>) | undefined;
+}
+
+/** Answers one request; never rejects for anything in its bytes. */
+export type Execute = (
+  request: Uint8Array,
+  client: Client,
+  requestId: string,
+) => Promise<Uint8Array>;
+
+/** What all connections of an endpoint share. */
+export interface ConnectionHost {
+  readonly limits: {
+    readonly requestBytesMax: number;
+    readonly requestDeadlineMs: number;
+    readonly idleTimeoutMs: number;
+    readonly pipelineMax: number;
+  };
+  readonly budget: MemoryBudget;
+  readonly readers: ReaderPool;
+  readonly turns: Turns;
+  readonly execute: Execute;
+  readonly requestId: () => string;
+  readonly monotonicMs: () => number;
+  readonly wallMs: () => number;
+  readonly answered: (sinceMs: number, requestBytes: number, responseBytes: number) => void;
+  readonly failed: (requestId: string, cause: unknown) => void;
+  readonly ended: (connection: Connection, ending: Ending, detail: string) => void;
+}
+
+/** A socket that knows its connection, so that all sockets share their listeners. */
+interface KmipSocket extends TLSSocket {
+  [connectionOf]?: Connection;
+}
+
+const connectionOf = Symbol("connection");
+
+/** Frame readers between two messages; a connection holds one only while a message is on its way. */
+export class ReaderPool {
+  readonly #frameBytesMax: number;
+  readonly #spare: FrameReader[] = [];
+
+  constructor(frameBytesMax: number) {
+    this.#frameBytesMax = frameBytesMax;
+  }
+
+  take(): FrameReader {
+    return this.#spare.pop() ?? new FrameReader({ frameBytesMax: this.#frameBytesMax });
+  }
+
+  /** Takes a reader back that is between two messages. */
+  give(reader: FrameReader): void {
+    if (this.#spare.length < 16) this.#spare.push(reader);
+  }
+}
+
+/** How long the client may take to close its side after we closed ours. */
+const closeMs = 2000;
+/** The engine bounds every wait itself; an answer this late is a fault of ours, and no client waits for ever. */
+const stuckMs = 60_000;
+/** How long a client may take to take an answer while everybody waits for the memory of unsent answers. */
+const pressedMs = 1000;
+
+/**
+ * One client's connection: cuts its bytes into requests, has them answered one after another in their order, and
+ * holds neither timer nor buffer while idle. `sweep`, called from one timer for all, keeps the deadlines.
+ */
+export class Connection implements Waiter, Starter, Placed {
+  readonly admission: Admission;
+  readonly #socket: TLSSocket;
+  readonly #host: ConnectionHost;
+  readonly #client: Client;
+  #reader: FrameReader | undefined;
+  #queue: Uint8Array[] = [];
+  #busySinceMs = 0;
+  /** A turn is asked for, and not there yet. */
+  #asked = false;
+  /** Since when an answer has been waiting for the client to take it; 0 = none. */
+  #blockedSinceMs = 0;
+  /** When the request begun must be complete; 0 = none begun, or we are the ones who pause. */
+  #deadlineMs = 0;
+  #activeMs: number;
+  #paused = false;
+  #closingSinceMs = 0;
+  /** No request is read after those in the queue. */
+  #ending: Ending | undefined;
+  #detail = "";
+  #draining = false;
+  /** Memory taken for the request being read, for those that wait or are answered, and for the answer not yet sent. */
+  #reservedBytes = 0;
+  #heldBytes = 0;
+  #unsentBytes = 0;
+
+  constructor(socket: TLSSocket, admission: Admission, client: Client, host: ConnectionHost) {
+    this.#socket = socket;
+    this.admission = admission;
+    this.#client = client;
+    this.#host = host;
+    this.#activeMs = host.monotonicMs();
+    (socket as KmipSocket)[connectionOf] = this;
+    socket.on("data", onData);
+    socket.on("drain", onDrain);
+    socket.on("end", onEnd);
+    socket.on("error", onError);
+    socket.on("close", onClose);
+  }
+
+  /** Whether nothing is being read, answered or sent. */
+  get idle(): boolean {
+    return (
+      this.#busySinceMs === 0 &&
+      this.#queue.length === 0 &&
+      this.#blockedSinceMs === 0 &&
+      this.#reader?.pending !== true
+    );
+  }
+
+  get activeMs(): number {
+    return this.#activeMs;
+  }
+
+  get socket(): TLSSocket {
+    return this.#socket;
+  }
+
+  /** Answers what has arrived, then closes. A request that has begun but not arrived is let go. */
+  finish(ending: Ending, detail = ""): void {
+    if (this.#ending === undefined) {
+      this.#ending = ending;
+      this.#detail = detail;
+    }
+    this.#next();
+  }
+
+  /** As `finish`, but a request that has begun may still arrive before its deadline. */
+  drain(): void {
+    this.#draining = true;
+    this.#next();
+  }
+
+  /** Ends the connection at once. */
+  destroy(ending: Ending, detail = ""): void {
+    this.#ending ??= ending;
+    this.#detail ||= detail;
+    this.#socket.destroy();
+  }
+
+  /** Another connection takes its place. */
+  displace(): void {
+    this.#ending ??= "displaced";
+    // Nothing waits to be sent on an idle one, so the client is told by a close_notify.
+    if (this.idle) this.#socket.destroySoon();
+    else this.#socket.destroy();
+  }
+
+  /** Keeps the deadlines; called several times a second. */
+  sweep(nowMs: number, wallMs: number): void {
+    const { limits } = this.#host;
+    if (this.#closingSinceMs > 0) {
+      if (nowMs > this.#closingSinceMs + closeMs) this.#socket.destroy();
+      return;
+    }
+    this.#expireAt(wallMs);
+    if (this.#blockedSinceMs > 0 || this.#busySinceMs > 0 || this.#queue.length > 0) {
+      const late = this.#lateWith(nowMs);
+      if (late !== undefined) this.destroy(late);
+    } else if (this.#deadlineMs > 0) {
+      if (nowMs > this.#deadlineMs) this.finish("requestDeadline");
+    } else if (this.idle && nowMs > this.#activeMs + limits.idleTimeoutMs) {
+      this.finish("idle");
+    }
+  }
+
+  /** Its certificate opens nothing any more: what is being answered still is, what waits behind it is not. */
+  distrust(detail: string): void {
+    this.#queue = [];
+    this.finish("trustEnded", detail);
+  }
+
+  /** Ends a busy connection as well as an idle one. */
+  #expireAt(wallMs: number): void {
+    if (wallMs > this.admission.notAfterMs) this.distrust("expired");
+  }
+
+  /** What has taken too long of the request that waits, is carried out or is answered. */
+  #lateWith(nowMs: number): Ending | undefined {
+    if (this.#blockedSinceMs === 0) {
+      const sinceMs = this.#busySinceMs > 0 ? this.#busySinceMs : this.#activeMs;
+      return nowMs > sinceMs + stuckMs ? "stuck" : undefined;
+    }
+    const { budget, limits } = this.#host;
+    const pressed = budget.answersFull ? pressedMs : Number.POSITIVE_INFINITY;
+    const takeMs = Math.min(limits.requestDeadlineMs, pressed);
+    return nowMs > this.#blockedSinceMs + takeMs ? "answerDeadline" : undefined;
+  }
+
+  /** There may be memory again. */
+  proceed(): void {
+    if (this.#socket.destroyed) return;
+    this.#reserve(this.#reader?.frameBytes ?? 0);
+    this.#next();
+  }
+
+  /** The socket's `data`. */
+  read(chunk: Buffer): void {
+    // After the last request whatever follows is read and dropped, since closing on unread bytes resets the
+    // connection, and the client would lose our answer.
+    if (this.#ending !== undefined) return;
+    this.#activeMs = this.#host.monotonicMs();
+    const began = this.#reader !== undefined;
+    const reader = this.#reader ?? this.#host.readers.take();
+    try {
+      const frames = reader.push(chunk);
+      for (const frame of frames) this.#enqueue(frame);
+      if (reader.failure !== undefined) throw reader.failure;
+      this.#note(reader, began && frames.length === 0);
+    } catch (error) {
+      this.#ending = "unframeable";
+      this.#detail = reasonOf(error);
+    }
+    if (this.#queue.length > this.#host.limits.pipelineMax) this.#pause();
+    this.#next();
+  }
+
+  #enqueue(frame: Uint8Array): void {
+    this.#queue.push(frame);
+    if (frame.length <= MemoryBudget.freeBytes) return;
+    if (this.#reservedBytes === frame.length) this.#reservedBytes = 0;
+    else this.#host.budget.takeRequest(frame.length);
+    this.#heldBytes += frame.length;
+  }
+
+  /** Starts, keeps or ends the deadline of the request being read, and takes memory for it. */
+  #note(reader: FrameReader, sameRequest: boolean): void {
+    if (reader.pending) {
+      this.#reader = reader;
+      if (!sameRequest) this.#deadlineMs = this.#activeMs + this.#host.limits.requestDeadlineMs;
+      this.#reserve(reader.frameBytes);
+    } else {
+      this.#reader = undefined;
+      this.#deadlineMs = 0;
+      this.#host.readers.give(reader);
+    }
+  }
+
+  #reserve(bytes: number): void {
+    if (bytes <= MemoryBudget.freeBytes || this.#reservedBytes > 0) return;
+    if (this.#host.budget.reserve(bytes)) {
+      this.#reservedBytes = bytes;
+    } else {
+      this.#pause();
+      this.#host.budget.wait(this);
+    }
+  }
+
+  #next(): void {
+    if (this.#busySinceMs > 0 || this.#blockedSinceMs > 0 || this.#closingSinceMs > 0) return;
+    const request = this.#queue[0];
+    if (request === undefined) {
+      if (this.#draining && this.#reader?.pending !== true) this.#ending ??= "draining";
+      if (this.#ending !== undefined) this.#close();
+      else this.#resume();
+    } else if (this.#host.budget.answersFull) {
+      this.#host.budget.wait(this);
+    } else if (!this.#asked) {
+      this.#asked = true;
+      this.#host.turns.ask(this.#client.instance, this);
+    }
+  }
+
+  /** It is this connection's turn. */
+  start(): void {
+    this.#asked = false;
+    this.#expireAt(this.#host.wallMs());
+    const request = this.#queue.shift();
+    // The client may have left meanwhile, or its certificate have ended.
+    if (request === undefined) this.#host.turns.give(this.#client.instance);
+    else this.#answer(request);
+  }
+
+  #answer(request: Uint8Array): void {
+    const startMs = this.#host.monotonicMs();
+    const requestId = this.#host.requestId();
+    this.#busySinceMs = startMs;
+    this.#host.execute(request, this.#client, requestId).then(
+      (response) => {
+        this.#answered(request);
+        this.#host.answered(startMs, request.length, response.length);
+        this.#write(response);
+      },
+      (cause: unknown) => {
+        this.#answered(request);
+        this.#queue = [];
+        this.#host.failed(requestId, cause);
+        this.finish("stuck", "internal error");
+      },
+    );
+  }
+
+  #answered(request: Uint8Array): void {
+    this.#busySinceMs = 0;
+    this.#host.turns.give(this.#client.instance);
+    if (request.length <= MemoryBudget.freeBytes || this.#socket.destroyed) return;
+    this.#heldBytes -= request.length;
+    this.#host.budget.release(request.length, 0);
+  }
+
+  #write(response: Uint8Array): void {
+    if (this.#socket.destroyed) return;
+    this.#activeMs = this.#host.monotonicMs();
+    if (!this.#socket.write(response)) {
+      this.#blockedSinceMs = this.#activeMs;
+      this.#unsentBytes = response.length;
+      this.#host.budget.takeAnswer(response.length);
+    }
+    this.#next();
+  }
+
+  /** The socket's `drain`. */
+  drained(): void {
+    this.#blockedSinceMs = 0;
+    this.#activeMs = this.#host.monotonicMs();
+    const unsent = this.#unsentBytes;
+    this.#unsentBytes = 0;
+    this.#host.budget.release(0, unsent);
+    this.#next();
+  }
+
+  #pause(): void {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#deadlineMs = 0;
+    this.#socket.pause();
+  }
+
+  #resume(): void {
+    const frameBytes = this.#reader?.frameBytes ?? 0;
+    const waitsForMemory = frameBytes > MemoryBudget.freeBytes && this.#reservedBytes === 0;
+    if (!this.#paused || waitsForMemory) return;
+    this.#paused = false;
+    if (this.#reader?.pending === true) {
+      this.#deadlineMs = this.#host.monotonicMs() + this.#host.limits.requestDeadlineMs;
+    }
+    this.#socket.resume();
+  }
+
+  #close(): void {
+    this.#closingSinceMs = this.#host.monotonicMs();
+    this.#reader = undefined;
+    this.#deadlineMs = 0;
+    this.#socket.end();
+    this.#socket.resume();
+  }
+
+  /** The socket's `error`. */
+  broken(error: Error): void {
+    this.#ending ??= "client";
+    this.#detail ||= reasonOf(error);
+  }
+
+  /** The socket's `close`. */
+  closed(): void {
+    this.#queue = [];
+    this.#reader = undefined;
+    this.#host.budget.forget(this);
+    const requests = this.#reservedBytes + this.#heldBytes;
+    const unsent = this.#unsentBytes;
+    this.#reservedBytes = 0;
+    this.#heldBytes = 0;
+    this.#unsentBytes = 0;
+    this.#host.budget.release(requests, unsent);
+    this.#host.ended(this, this.#ending ?? "client", this.#detail);
+  }
+}
+
+function onData(this: KmipSocket, chunk: Buffer): void {
+  this[connectionOf]?.read(chunk);
+}
+
+function onDrain(this: KmipSocket): void {
+  this[connectionOf]?.drained();
+}
+
+function onEnd(this: KmipSocket): void {
+  this[connectionOf]?.finish("client");
+}
+
+function onError(this: KmipSocket, error: Error): void {
+  this[connectionOf]?.broken(error);
+}
+
+function onClose(this: KmipSocket): void {
+  this[connectionOf]?.closed();
+}

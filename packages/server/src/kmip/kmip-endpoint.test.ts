@@ -1,0 +1,455 @@
+import "reflect-metadata";
+import { webcrypto } from "node:crypto";
+import { once } from "node:events";
+import { X509CertificateGenerator } from "@peculiar/x509";
+import { describe, expect, test } from "vitest";
+import { loadInstances } from "../access/instances.ts";
+import { hashPassword } from "../access/passwords.ts";
+import { Trust } from "../access/trust.ts";
+import { createAuthority, selfSigned } from "../base/pki.ts";
+import { purposes } from "../base/purposes.ts";
+import { StartError } from "../base/start-error.ts";
+import { systemClock } from "../base/system.ts";
+import { readIdentity } from "../base/tls.ts";
+import {
+  ask,
+  connectPlain,
+  connectTls,
+  endingOf,
+  issueServer,
+  makePki,
+  message,
+  receive,
+  startEndpoint,
+  type TestPki,
+  tlsSettings,
+  until,
+  untilClosed,
+} from "../testing/endpoint.ts";
+import type { Client } from "./connection.ts";
+
+const pki = await makePki();
+
+const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe.each(["TLSv1.2", "TLSv1.3"] as const)("who comes in (%s)", (version) => {
+  const options = { minVersion: version, maxVersion: version };
+
+  test("pinned and issued certificates open their instances", async () => {
+    const clients: Client[] = [];
+    await using running = await startEndpoint(pki, {
+      execute: async (request, client) => {
+        clients.push(client);
+        return request;
+      },
+    });
+    for (const certificate of [pki.pinned, pki.issued]) {
+      const socket = await connectTls(pki, running.port, certificate, options);
+      expect(await ask(socket, message())).toEqual(message());
+      socket.destroy();
+    }
+    const [pinned, issued] = clients;
+    expect(pinned?.instance).not.toBe(issued?.instance);
+    expect(pinned?.fingerprint).toMatch(/^[0-9a-f]{64}$/);
+    expect(pinned?.verifyPassword).toBeUndefined();
+  });
+
+  test.each<[string, (pki: TestPki) => Promise<TestPki["issued"] | undefined>, string]>([
+    ["without a certificate", async () => undefined, "noCertificate"],
+    ["self-signed and unknown", async ({ stranger }) => stranger, "unknownCertificate"],
+    [
+      "from an authority of the same name",
+      async () => {
+        const since = { notBeforeMs: Date.now() - 1000, days: 1 };
+        const forger = await createAuthority({ commonName: "Client CA", ...since });
+        return forger.issue({ commonName: "client", ...since });
+      },
+      "unknownCertificate",
+    ],
+    [
+      "for servers only",
+      async ({ clientAuthority }) =>
+        clientAuthority.issue({
+          commonName: "x",
+          notBeforeMs: Date.now() - 1000,
+          days: 1,
+          purposes: [purposes.serverAuth],
+        }),
+      "wrongPurpose",
+    ],
+    [
+      "expired",
+      async ({ clientAuthority }) =>
+        clientAuthority.issue({
+          commonName: "x",
+          notBeforeMs: Date.now() - 3 * 86_400_000,
+          days: 1,
+        }),
+      "expired",
+    ],
+    [
+      "of tomorrow",
+      async ({ clientAuthority }) =>
+        clientAuthority.issue({ commonName: "x", notBeforeMs: Date.now() + 86_400_000, days: 1 }),
+      "notYetValid",
+    ],
+  ])("a client %s is turned away cleanly", async (_name, make, reason) => {
+    await using running = await startEndpoint(pki);
+    const socket = await connectTls(pki, running.port, await make(pki), options);
+    let broken: Error | undefined;
+    socket.once("error", (error) => {
+      broken = error;
+    });
+    socket.write(message());
+    socket.resume();
+    await once(socket, "end");
+    expect(broken).toBeUndefined();
+    expect(running.endpoint.refused.list.at(-1)).toMatchObject({ reason });
+    expect(running.endpoint.connectionCount).toBe(0);
+  });
+});
+
+describe("suites", () => {
+  test("default: no RSA key exchange, even with an RSA certificate; kmip-basic has it", async () => {
+    const rsa = await issueServer(pki.serverAuthority, "RSA-2048");
+    const tls = tlsSettings(pki, "rsa", pki.server, rsa);
+    const identity = readIdentity(tls);
+    const old = { maxVersion: "TLSv1.2", ciphers: "AES128-SHA256" } as const;
+    await using strict = await startEndpoint(pki, { identity });
+    await expect(connectTls(pki, strict.port, pki.pinned, old)).rejects.toThrow(/handshake/);
+    await using basic = await startEndpoint(pki, { identity, suites: "kmip-basic" });
+    for (const ciphers of ["AES128-SHA256", "AES256-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"]) {
+      const socket = await connectTls(pki, basic.port, pki.pinned, { ...old, ciphers });
+      expect(socket.getCipher().name).toBe(ciphers);
+      expect(await ask(socket, message())).toEqual(message());
+      socket.destroy();
+    }
+  });
+
+  test("a key that OpenSSL finds too short is a fault that names the file", async () => {
+    const algorithm = {
+      name: "RSASSA-PKCS1-v1_5",
+      hash: "SHA-256",
+      modulusLength: 1024,
+      publicExponent: new Uint8Array([1, 0, 1]),
+    };
+    const { subtle } = webcrypto;
+    const keys = await subtle.generateKey(algorithm, true, ["sign", "verify"]);
+    const weak = await X509CertificateGenerator.createSelfSigned({ keys, name: "CN=weak" });
+    const pkcs8 = Buffer.from(await subtle.exportKey("pkcs8", keys.privateKey));
+    const key = `-----BEGIN PRIVATE KEY-----\n${pkcs8.toString("base64")}\n-----END PRIVATE KEY-----\n`;
+    const short = tlsSettings(pki, "short", { certificate: weak.toString("pem"), key });
+    expect(() => readIdentity(short)).toThrow(StartError);
+    expect(() => readIdentity(short)).toThrow(`tls.certificate: ${short.certificate[0]}: `);
+  });
+
+  test("kmip-basic without an RSA certificate is refused at start", () => {
+    const tls = { ...tlsSettings(pki, "ec", pki.server), suites: "kmip-basic" as const };
+    expect(() => readIdentity(tls)).toThrow("tls.suites: kmip-basic needs an RSA certificate");
+  });
+});
+
+describe("requests", () => {
+  test("pipelined ones are answered one after another in their order, also cut at any byte", async () => {
+    let running = 0;
+    let together = 0;
+    await using server = await startEndpoint(pki, {
+      execute: async (request) => {
+        together = Math.max(together, ++running);
+        await wait(request[20] === 0 ? 20 : 0);
+        running--;
+        return request;
+      },
+    });
+    const socket = await connectTls(pki, server.port, pki.pinned);
+    const sent = Array.from({ length: 40 }, (_, at) => message(64, at));
+    const answers = receive(socket, 40);
+    const bytes = Buffer.concat(sent);
+    for (let at = 0; at < bytes.length; at += 37) socket.write(bytes.subarray(at, at + 37));
+    expect((await answers).map((answer) => answer[20])).toEqual(sent.map((one) => one[20]));
+    expect(together).toBe(1);
+  });
+
+  test("more than the pipeline holds make reading pause, and nothing is lost", async () => {
+    await using server = await startEndpoint(pki, { limits: { pipelineMax: 2 } });
+    const socket = await connectTls(pki, server.port, pki.pinned);
+    const answers = receive(socket, 2000);
+    for (let at = 0; at < 2000; at++) socket.write(message(1024, at % 251));
+    const got = await answers;
+    expect(got.map((answer) => answer[20])).toEqual(got.map((_, at) => at % 251));
+  });
+
+  test("while requests wait, the client's bytes stay with the client", async () => {
+    let release: (() => void) | undefined;
+    let waits: Promise<void> | undefined = new Promise((resolve) => {
+      release = resolve;
+    });
+    await using server = await startEndpoint(pki, {
+      execute: async () => {
+        await waits;
+        return message();
+      },
+    });
+    const socket = await connectTls(pki, server.port, pki.pinned);
+    const count = 4000;
+    const answers = receive(socket, count);
+    for (let at = 0; at < count; at++) socket.write(message(8192));
+    await wait(500);
+    expect(socket.writableLength).toBeGreaterThan(0);
+    waits = undefined;
+    release?.();
+    expect(await answers).toHaveLength(count);
+  });
+
+  test("the answer is delivered after the client has closed its side", async () => {
+    await using server = await startEndpoint(pki, {
+      execute: async (request) => {
+        await wait(50);
+        return request;
+      },
+    });
+    const socket = await connectTls(pki, server.port, pki.pinned, {});
+    const answers = receive(socket, 2);
+    socket.write(message(64, 1));
+    socket.end(message(64, 2));
+    expect((await answers).map((answer) => answer[20])).toEqual([1, 2]);
+    await untilClosed(socket);
+  });
+
+  test("what stands before unframeable bytes is answered, then the connection closes", async () => {
+    await using server = await startEndpoint(pki);
+    const socket = await connectTls(pki, server.port, pki.pinned);
+    const answers = receive(socket, 1);
+    socket.write(Buffer.concat([message(64, 5), Buffer.from("GET / HTTP/1.1\r\n\r\n")]));
+    expect((await answers)[0]).toEqual(message(64, 5));
+    await untilClosed(socket);
+    expect(await endingOf(server)).toMatchObject({ ending: "unframeable" });
+  });
+
+  test("an executor that breaks its promise closes the connection and tells the client nothing", async () => {
+    await using server = await startEndpoint(pki, {
+      execute: async () => {
+        throw new Error("secret: hunter2");
+      },
+    });
+    const socket = await connectTls(pki, server.port, pki.pinned);
+    const bytes: Buffer[] = [];
+    socket.on("data", (chunk: Buffer) => bytes.push(chunk));
+    socket.write(message());
+    await untilClosed(socket);
+    expect(bytes).toEqual([]);
+    expect(server.events.find(({ type }) => type === "requestFailed")).toMatchObject({
+      requestId: "request-1",
+    });
+  });
+
+  test("a client that takes no answers is cut, and its memory comes back", async () => {
+    const big = message(1 << 20);
+    await using server = await startEndpoint(pki, {
+      limits: { requestDeadlineMs: 300 },
+      execute: async () => big,
+    });
+    const socket = await connectTls(pki, server.port, pki.pinned);
+    socket.pause();
+    for (let at = 0; at < 64; at++) socket.write(message());
+    await until(() => server.endpoint.heldBytes > 0);
+    expect(await endingOf(server)).toMatchObject({ ending: "answerDeadline" });
+    expect(server.endpoint.heldBytes).toBe(0);
+    socket.destroy();
+  });
+});
+
+describe("limits", () => {
+  test("large requests beyond the memory bound wait; small ones pass; all are answered", async () => {
+    const large = 600_000;
+    await using server = await startEndpoint(pki, { limits: { inFlightBytesMax: 1_000_000 } });
+    const sockets = await Promise.all(
+      Array.from({ length: 5 }, () => connectTls(pki, server.port, pki.pinned)),
+    );
+    const requests = sockets.map((_, at) => message(large, at));
+    sockets.forEach((socket, at) => {
+      socket.write((requests[at] as Uint8Array).subarray(0, 100_000));
+    });
+    await until(() => server.endpoint.heldBytes > 0);
+    await wait(50);
+    expect(server.endpoint.heldBytes).toBeLessThan(1_000_000);
+    const small = await connectTls(pki, server.port, pki.pinned);
+    expect(await ask(small, message())).toEqual(message());
+    const answers = sockets.map((socket) => receive(socket));
+    sockets.forEach((socket, at) => {
+      socket.write((requests[at] as Uint8Array).subarray(100_000));
+    });
+    const marks = (await Promise.all(answers)).map(([answer]) => answer?.[20]);
+    expect(marks).toEqual([0, 1, 2, 3, 4]);
+    await until(() => server.endpoint.heldBytes === 0);
+  });
+
+  test("a request larger than all the memory is answered when it is alone, and so are two that fill it", async () => {
+    await using server = await startEndpoint(pki, {
+      limits: { inFlightBytesMax: 1_000_000, requestBytesMax: 2_000_000 },
+    });
+    const [one, other] = [
+      await connectTls(pki, server.port, pki.pinned),
+      await connectTls(pki, server.port, pki.pinned),
+    ];
+    expect((await ask(one, message(1_500_000, 1)))[20]).toBe(1);
+    const halves = [message(500_000, 2), message(500_000, 3)] as const;
+    one.write(halves[0].subarray(0, 400_000));
+    other.write(halves[1].subarray(0, 400_000));
+    await until(() => server.endpoint.heldBytes === 1_000_000);
+    const answers = [receive(one), receive(other)];
+    one.write(halves[0].subarray(400_000));
+    other.write(halves[1].subarray(400_000));
+    expect((await Promise.all(answers)).map(([answer]) => answer?.[20])).toEqual([2, 3]);
+    await until(() => server.endpoint.heldBytes === 0);
+  });
+
+  test("at its instance's bound the longest idle connection goes, and those there go on", async () => {
+    await using server = await startEndpoint(pki, { limits: { connectionsMax: 4 } });
+    const one = await connectTls(pki, server.port, pki.pinned);
+    const two = await connectTls(pki, server.port, pki.pinned);
+    await ask(two, message());
+    await ask(one, message());
+    const three = await connectTls(pki, server.port, pki.pinned);
+    expect(await ask(three, message())).toEqual(message());
+    await untilClosed(two);
+    expect(await endingOf(server)).toMatchObject({ ending: "displaced" });
+    expect(await ask(one, message())).toEqual(message());
+    expect(server.endpoint.connectionCount).toBe(2);
+  });
+
+  test("an idle connection is closed cleanly, a used one stays", async () => {
+    let laterMs = 0;
+    const monotonicMs = () => systemClock.monotonicMs() + laterMs;
+    await using server = await startEndpoint(pki, { clock: { ...systemClock, monotonicMs } });
+    const idle = await connectTls(pki, server.port, pki.pinned);
+    const used = await connectTls(pki, server.port, pki.pinned);
+    laterMs = 400_000;
+    await ask(used, message());
+    laterMs = 700_000;
+    await untilClosed(idle);
+    await ask(used, message());
+    expect(await endingOf(server)).toMatchObject({ ending: "idle" });
+  });
+});
+
+describe("users", () => {
+  test("an instance with users gives the engine a check that remembers per connection", async () => {
+    const users = [{ name: "vc", passwordHash: await hashPassword("right") }];
+    const [instance] = loadInstances([
+      { id: undefined, name: "a", certificates: [pki.pinned.certificate], authorities: [], users },
+    ]);
+    const seen: (boolean | undefined)[] = [];
+    await using server = await startEndpoint(pki, {
+      trust: new Trust(instance === undefined ? [] : [instance]),
+      execute: async (request, client) => {
+        seen.push(await client.verifyPassword?.("vc", request[20] === 1 ? "right" : "wrong"));
+        return request;
+      },
+    });
+    const socket = await connectTls(pki, server.port, pki.pinned);
+    for (const mark of [1, 2, 1]) await ask(socket, message(64, mark));
+    expect(seen).toEqual([true, false, true]);
+  });
+});
+
+describe("the listener", () => {
+  test("shut refuses new connections, keeps the old, and opens again on the same port", async () => {
+    await using server = await startEndpoint(pki);
+    const socket = await connectTls(pki, server.port, pki.pinned);
+    for (let round = 0; round < 2; round++) {
+      await server.endpoint.shut();
+      await expect(connectPlain(server.port)).rejects.toThrow("ECONNREFUSED");
+      expect(await ask(socket, message())).toEqual(message());
+      await server.endpoint.open();
+      const again = await connectTls(pki, server.port, pki.pinned);
+      expect(await ask(again, message())).toEqual(message());
+      again.destroy();
+    }
+    expect(server.events.filter(({ type }) => type === "listener")).toHaveLength(5);
+  });
+
+  test("an address in use is a fault that names the setting, the address and the mend", async () => {
+    await using server = await startEndpoint(pki);
+    const listen = { host: "127.0.0.1", port: server.port };
+    const second = startEndpoint(pki, { limits: { listen } });
+    await expect(second).rejects.toThrow(StartError);
+    await expect(second).rejects.toThrow(
+      `kmip.listen: 127.0.0.1:${server.port} is in use; stop what listens there or choose another port`,
+    );
+  });
+
+  test("draining answers what has begun, closes the idle, and cuts what does not end", async () => {
+    const release: (() => void)[] = [];
+    await using server = await startEndpoint(pki, {
+      execute: async (request) => {
+        await new Promise<void>((resolve) => release.push(resolve));
+        return request;
+      },
+    });
+    const idle = await connectTls(pki, server.port, pki.pinned);
+    const busy = await connectTls(pki, server.port, pki.pinned);
+    const sending = await connectTls(pki, server.port, pki.pinned);
+    const stuck = await connectTls(pki, server.port, pki.pinned);
+    const answered = receive(busy);
+    const completed = receive(sending);
+    busy.write(message(64, 1));
+    sending.write(message(64, 2).subarray(0, 30));
+    stuck.write(message(64, 3).subarray(0, 30));
+    await until(() => release.length === 1);
+    await wait(50);
+    const drained = server.endpoint.drain(400);
+    await untilClosed(idle);
+    expect(busy.closed).toBe(false);
+    release[0]?.();
+    expect((await answered)[0]).toEqual(message(64, 1));
+    sending.write(message(64, 2).subarray(30));
+    await until(() => release.length === 2);
+    release[1]?.();
+    expect((await completed)[0]).toEqual(message(64, 2));
+    await drained;
+    await untilClosed(stuck);
+    expect(server.endpoint.connectionCount).toBe(0);
+  });
+
+  test("a handshake that ends while the node drains does not keep it: one request is answered", async () => {
+    const release: (() => void)[] = [];
+    await using server = await startEndpoint(pki, {
+      execute: async (request) => {
+        if (request[request.length - 1] === 1)
+          await new Promise<void>((resolve) => release.push(resolve));
+        return request;
+      },
+    });
+    const busy = await connectTls(pki, server.port, pki.pinned);
+    const answered = receive(busy);
+    busy.write(message(64, 1));
+    await until(() => release.length === 1);
+    const begun = [await connectPlain(server.port), await connectPlain(server.port)];
+    await until(() => server.endpoint.handshakeCount === 2);
+    const drained = server.endpoint.drain(600_000);
+    await until(() => !server.endpoint.listening);
+    const [silent, asking] = await Promise.all(
+      begun.map((socket) => connectTls(pki, server.port, pki.pinned, { socket })),
+    );
+    if (silent === undefined || asking === undefined) throw new Error("no connection");
+    expect(await ask(asking, message(64, 2))).toEqual(message(64, 2));
+    await Promise.all([untilClosed(silent), untilClosed(asking)]);
+    release[0]?.();
+    expect((await answered)[0]).toEqual(message(64, 1));
+    await drained;
+  });
+});
+
+test("clients that were refused are kept, each once with how often it came", async () => {
+  await using server = await startEndpoint(pki);
+  const other = await selfSigned({ commonName: "last", notBeforeMs: Date.now() - 1000, days: 1 });
+  for (const client of [pki.stranger, other, pki.stranger, undefined]) {
+    await untilClosed(await connectTls(pki, server.port, client));
+  }
+  expect(server.endpoint.refused.list).toMatchObject([
+    { subject: "CN=last", times: 1, reason: "unknownCertificate" },
+    { subject: "CN=stranger", times: 2, reason: "unknownCertificate" },
+    { subject: "", reason: "noCertificate" },
+  ]);
+});

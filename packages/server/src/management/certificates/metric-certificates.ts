@@ -1,0 +1,77 @@
+import type { X509Certificate } from "node:crypto";
+import type { Instance } from "../../access/instances.ts";
+import { fingerprintOf, keyTypeOf, subjectOf } from "../../base/certificates.ts";
+import type { PeerIdentity } from "../../base/peer-tls.ts";
+import type { ServerIdentity } from "../../base/tls.ts";
+import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
+import type { InstanceHoldings } from "../instance-index.ts";
+import { expiryOf } from "./expiry.ts";
+
+/** Who owns the certificates among the regions; no instance can have that name. */
+export const peerOwner = "(peer)";
+
+type Reading = ReturnType<NodeReadings["certificates"]>[number];
+
+/** What metrics tell of the certificates that this node knows by name. */
+export function certificatesOf(
+  identity: ServerIdentity,
+  instances: readonly Instance[],
+  peer: PeerIdentity | undefined,
+  admin?: ServerIdentity,
+): readonly Reading[] {
+  return [
+    ...(admin?.leaves ?? []).map((leaf) => reading("server", "admin", leaf)),
+    ...identity.leaves.map((leaf) => reading("server", "kmip", leaf)),
+    ...(peer === undefined
+      ? []
+      : [
+          reading("peer", peerOwner, peer.leaf),
+          ...peer.authorities.map((authority) => reading("authority", peerOwner, authority)),
+        ]),
+    ...instances.flatMap(({ name, certificates, authorities }) => [
+      ...certificates.map((certificate) => reading("client", name, certificate)),
+      ...authorities.map((authority) => reading("authority", name, authority)),
+    ]),
+  ];
+}
+
+/** How many certificates there are of a kind, by how near their end is. */
+export function expiryCounts(
+  readings: readonly Reading[],
+  nowMs: number,
+): readonly (readonly [kind: string, expiry: string, count: number])[] {
+  const counts = new Map<string, number>();
+  for (const one of readings) {
+    const key = `${one.kind} ${expiryOf(one, nowMs)}`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  return [...counts].map(([key, count]) => {
+    const [kind = "", expiry = ""] = key.split(" ");
+    return [kind, expiry, count] as const;
+  });
+}
+
+/** What metrics tell of the certificates of the system records. */
+export function recordedCertificates(instances: Iterable<InstanceHoldings>): readonly Reading[] {
+  return [...instances].flatMap(({ document, certificates }) => {
+    const owner = document?.fields["name"];
+    if (owner === undefined) return [];
+    return [...certificates.values()].map(
+      ({ kind, subject, fingerprint, notBeforeMs, notAfterMs }) => ({
+        ...{ kind, owner, subject, fingerprint, notBeforeMs, notAfterMs },
+      }),
+    );
+  });
+}
+
+function reading(kind: Reading["kind"], owner: string, certificate: X509Certificate): Reading {
+  return {
+    kind,
+    owner,
+    subject: subjectOf(certificate),
+    keyType: keyTypeOf(certificate),
+    fingerprint: fingerprintOf(certificate),
+    notBeforeMs: certificate.validFromDate.getTime(),
+    notAfterMs: certificate.validToDate.getTime(),
+  };
+}

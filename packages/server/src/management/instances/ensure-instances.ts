@@ -1,0 +1,47 @@
+import type { InstanceStore } from "@holdfast/engine";
+import { type Instance, loadInstances } from "../../access/instances.ts";
+import { reasonOf, StartError } from "../../base/start-error.ts";
+import { loadConfig } from "../../config/config.ts";
+import type { Config } from "../../config/config-table.ts";
+import type { Log } from "../../observe/log.ts";
+
+/** Makes the instances of the configuration known to the store. */
+export async function ensureInstances(
+  store: InstanceStore,
+  instances: readonly Instance[],
+): Promise<void> {
+  const statuses = await Promise.all(instances.map(({ id, name }) => store.ensure(id, name)));
+  for (const [at, status] of statuses.entries()) {
+    if (status === "Installed") continue;
+    const name = instances[at]?.name;
+    throw new StartError(
+      `instances: ${name} is ${status} in the store and cannot be served; take it out of the configuration`,
+    );
+  }
+}
+
+/**
+ * Reads the instances of the configuration again and makes new ones known; undefined, and a line in the log, where
+ * that cannot be done. Other settings take effect at the next start, and the log says so.
+ */
+export async function reloadInstances(
+  configFile: string,
+  inUse: Config,
+  ensure: (instances: readonly Instance[]) => Promise<void>,
+  log: Log,
+): Promise<readonly Instance[] | undefined> {
+  try {
+    const config = loadConfig(configFile);
+    const instances = loadInstances(config.instances);
+    await ensure(instances);
+    const rest = (one: Config) => JSON.stringify({ ...one, instances: [] });
+    if (rest(config) !== rest(inUse)) {
+      log.say("warn", "settings other than instances have changed; restart to use them");
+    }
+    log.say("info", "instances reloaded", { instances: instances.map(({ name }) => name) });
+    return instances;
+  } catch (error) {
+    log.say("warn", `instances are kept as they were: ${reasonOf(error)}`);
+    return undefined;
+  }
+}

@@ -1,0 +1,81 @@
+import {
+  type InstanceStore,
+  type KeyRing,
+  type OwnStore,
+  StoreUnavailable,
+} from "@holdfast/engine";
+import type { Instance } from "../../access/instances.ts";
+import { reasonOf } from "../../base/start-error.ts";
+import type { NodeObserver } from "../../observe/events.ts";
+import { checkRoot } from "../../roots/root-check.ts";
+import { ensureInstances } from "./ensure-instances.ts";
+
+/** What an `InstanceKeeper` stands on. */
+export interface InstanceKeeperOptions {
+  readonly store: InstanceStore;
+  readonly own: Pick<OwnStore, "state" | "storeId">;
+  readonly keyRing: Pick<KeyRing, "seal">;
+  readonly rootFile: string;
+  /** The instances in force. */
+  readonly instances: () => readonly Instance[];
+  readonly observe: NodeObserver;
+}
+
+const everyMs = 1000;
+
+/**
+ * Makes the configured instances known to the region's own store: at the start, and again when the store has other data
+ * than before, since an instance without a status there takes no changes.
+ */
+export class InstanceKeeper {
+  readonly #options: InstanceKeeperOptions;
+  readonly #timer: NodeJS.Timeout;
+  /** The store's data that knows them. */
+  #knownTo: string | undefined;
+  #running = false;
+  #told = "";
+
+  constructor(options: InstanceKeeperOptions, intervalMs: number = everyMs) {
+    this.#options = options;
+    this.#timer = setInterval(() => void this.look(), intervalMs).unref();
+  }
+
+  /** Makes instances known; rejects where that cannot be done, or where one of them cannot be served. */
+  async ensure(instances: readonly Instance[]): Promise<void> {
+    const { store, keyRing, rootFile } = this.#options;
+    await ensureInstances(store, instances);
+    await checkRoot(keyRing, instances, rootFile);
+  }
+
+  /** Makes all of them known. */
+  async ensureAll(): Promise<void> {
+    const { storeId } = this.#options.own;
+    await this.ensure(this.#options.instances());
+    this.#knownTo = storeId;
+  }
+
+  /** Makes all of them known where the store does not know them yet and can be written. */
+  async look(): Promise<void> {
+    const { own, observe } = this.#options;
+    const { storeId } = own;
+    if (this.#running || own.state() !== "full" || storeId === this.#knownTo) return;
+    this.#running = true;
+    try {
+      await this.ensureAll();
+      this.#told = "";
+    } catch (cause) {
+      const reason = reasonOf(cause);
+      // An outage is told by the lease; and what was told once is no news.
+      if (!(cause instanceof StoreUnavailable) && reason !== this.#told) {
+        observe({ type: "warning", message: `instances cannot be served: ${reason}` });
+      }
+      this.#told = reason;
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+}

@@ -1,0 +1,103 @@
+import { once } from "node:events";
+import { connect } from "node:net";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Health } from "./health.ts";
+import { type OpenListener, openHttp } from "./http.ts";
+import { Metrics } from "./metrics/metrics.ts";
+
+let health: Health;
+let metrics: Metrics;
+let http: OpenListener;
+const loopback = { host: "127.0.0.1", port: 0 };
+
+beforeEach(async () => {
+  const settings = { downAfterMs: 0, upAfterMs: 0, rootOfTrustGraceMs: 0 };
+  health = new Health(settings, () => performance.now());
+  metrics = new Metrics();
+  http = await openHttp(loopback, { metrics, health });
+});
+afterEach(() => http.close());
+
+async function get(path: string, method = "GET") {
+  const answer = await fetch(`http://${http.address}${path}`, { method });
+  return { status: answer.status, text: await answer.text(), headers: answer.headers };
+}
+
+describe("http", () => {
+  test("/metrics has what Prometheus reads", async () => {
+    metrics.observe({ type: "connectionDropped" });
+    const { status, text, headers } = await get("/metrics");
+    expect(status).toBe(200);
+    expect(headers.get("content-type")).toMatch(/^text\/plain; version=0.0.4/);
+    expect(text).toContain("holdfast_connections_dropped_total 1\n");
+  });
+
+  test("/livez says that the process lives, whatever the store does", async () => {
+    expect(await get("/livez")).toMatchObject({ status: 200, text: "ok\n" });
+  });
+
+  test("/readyz follows health and says why", async () => {
+    const why = await get("/readyz");
+    expect(why.status).toBe(503);
+    expect(why.text.split("\n").slice(0, 2)).toEqual([
+      "not ready",
+      "read: no (root of trust unknown: not probed yet)",
+    ]);
+    health.note({
+      serving: { from: "local", writes: true, reason: "" },
+      lease: { state: "full", reason: "full barrier" },
+    });
+    health.rootOfTrust("ok", "");
+    expect(await get("/readyz")).toMatchObject({ status: 200, text: "ok\n" });
+    expect(await get("/readyz?verbose")).toMatchObject({
+      status: 200,
+      text: [
+        "ok",
+        "read: ok",
+        "write: ok",
+        "serving: own store",
+        "store: full (full barrier)",
+        "store round trip: ok (not probed yet)",
+        "root of trust: ok",
+        "system records: ok",
+        "certificates: ok",
+        "event loop: ok",
+        "",
+      ].join("\n"),
+    });
+    health.drain();
+    expect((await get("/readyz")).status).toBe(503);
+  });
+
+  test.each([
+    ["GET", "/", 404],
+    ["GET", "/metrics/", 404],
+    ["GET", "//livez", 404],
+    ["POST", "/metrics", 405],
+    ["DELETE", "/livez", 405],
+    ["HEAD", "/livez", 200],
+  ])("%s %s is answered %i", async (method, path, status) => {
+    expect((await get(path, method)).status).toBe(status);
+  });
+
+  test("what is no HTTP is answered or cut, and the listener stays", async () => {
+    const [host, port] = http.address.split(":");
+    for (const bytes of [
+      "\0\0\0\0\r\n\r\n",
+      "GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+      "GET / HTTP/9.9\r\n\r\n",
+    ]) {
+      const socket = connect({ host, port: Number(port) });
+      socket.on("error", () => undefined).resume();
+      socket.end(bytes);
+      await once(socket, "close");
+    }
+    expect((await get("/livez")).status).toBe(200);
+  });
+
+  test("an address in use is a fault that names the setting", async () => {
+    const [host, port] = http.address.split(":") as [string, string];
+    const second = openHttp({ host, port: Number(port) }, { metrics, health });
+    await expect(second).rejects.toThrow(`http.listen: ${http.address} is in use`);
+  });
+});

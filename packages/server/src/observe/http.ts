@@ -1,0 +1,102 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { type Address, printAddress } from "../base/address.ts";
+import type { Health } from "./health.ts";
+import type { Metrics } from "./metrics/metrics.ts";
+import { boundProbers, listening } from "./probers.ts";
+
+/** A listener that is open: where, and how to end it. */
+export interface OpenListener {
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+type Answer = (url: URL) => Promise<Reply> | Reply;
+interface Reply {
+  readonly status: number;
+  readonly type: string;
+  readonly text: string;
+}
+
+const plain = "text/plain; charset=utf-8";
+/** How long a request may take to arrive, and a connection may stay without one. */
+const requestUsualMs = 5000;
+
+/** Opens `/metrics`, `/livez` and `/readyz`. Every answer is what was known last; none waits for the store. */
+export async function openHttp(
+  listen: Address,
+  parts: { readonly metrics: Metrics; readonly health: Health },
+  requestMs: number = requestUsualMs,
+): Promise<OpenListener> {
+  const { metrics, health } = parts;
+  const paths = new Map<string, Answer>([
+    [
+      "/metrics",
+      async () => ({ status: 200, type: metrics.contentType, text: await metrics.print() }),
+    ],
+    ["/livez", () => ({ status: 200, type: plain, text: "ok\n" })],
+    ["/readyz", (url) => ready(health, url.searchParams.has("verbose"))],
+  ]);
+  const server = createServer(
+    {
+      requestTimeout: requestMs,
+      headersTimeout: requestMs,
+      keepAliveTimeout: requestMs,
+      connectionsCheckingInterval: requestMs / 5,
+    },
+    (request, response) => void answer(paths, request, response),
+  );
+  // A client that takes nothing of its answer is cut too.
+  server.timeout = 2 * requestMs;
+  server.on("clientError", (_, socket) => socket.destroy());
+  const probers = boundProbers(server);
+  const port = await listening(server, listen, "http.listen");
+  return {
+    address: printAddress({ host: listen.host, port }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        probers.close();
+      }),
+  };
+}
+
+function ready(health: Health, verbose: boolean): Reply {
+  const report = health.report();
+  const serving = report.services[""];
+  const word = serving ? "ok" : "not ready";
+  const lines = verbose || !serving ? [word, ...report.lines] : [word];
+  return { status: serving ? 200 : 503, type: plain, text: `${lines.join("\n")}\n` };
+}
+
+async function answer(
+  paths: ReadonlyMap<string, Answer>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const url = readUrl(request.url);
+  const path = url === undefined ? undefined : paths.get(url.pathname);
+  if (url === undefined || path === undefined) {
+    send(response, { status: 404, type: plain, text: "not found\n" });
+  } else if (request.method !== "GET" && request.method !== "HEAD") {
+    response.setHeader("allow", "GET, HEAD");
+    send(response, { status: 405, type: plain, text: "method not allowed\n" });
+  } else {
+    const reply = await Promise.resolve(path(url)).catch(() => undefined);
+    send(response, reply ?? { status: 500, type: plain, text: "internal error\n" });
+  }
+}
+
+function readUrl(target: string | undefined): URL | undefined {
+  const base = "http://node";
+  return target !== undefined && URL.canParse(target, base) ? new URL(target, base) : undefined;
+}
+
+function send(response: ServerResponse, { status, type, text }: Reply): void {
+  response.writeHead(status, {
+    "content-type": type,
+    "content-length": Buffer.byteLength(text),
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  });
+  response.end(text);
+}

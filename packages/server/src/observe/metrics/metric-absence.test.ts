@@ -1,0 +1,107 @@
+import { expect, test } from "vitest";
+import type { NodeEvent } from "../events.ts";
+import type { NodeReadings } from "./metric-row.ts";
+import { eventMetrics, readMetrics } from "./metric-table.ts";
+import { Metrics } from "./metrics.ts";
+
+/** A node about which nothing is known yet. */
+const nothing: NodeReadings = {
+  build: { version: "1", region: "a", node: "a1" },
+  endpoint: () => undefined,
+  health: () => ({
+    services: {},
+    lease: "none",
+    serving: { from: "none", writes: false },
+    rootOfTrust: false,
+    parts: {},
+  }),
+  peers: () => [],
+  leads: () => undefined,
+  quarantined: () => undefined,
+  graceLeft: () => undefined,
+  certificates: () => [],
+};
+
+/** A node that shows every metric. */
+const everything: Required<NodeReadings> = {
+  ...nothing,
+  health: () => ({ ...nothing.health(), services: { "": true }, parts: { store: true } }),
+  peers: () => [{ region: "b", state: "up" }],
+  leads: () => false,
+  quarantined: () => 0,
+  storeMemory: () => ({ usedBytes: 0, maxBytes: 1 }),
+  instances: () => [["Installed", 1]],
+  objects: () => [["vcenter", "Active", 1]],
+  backups: () => [{ region: "a", lastMs: 1 }],
+  backupEveryMs: 1,
+  roots: () => [["local", "root", 1]],
+  instanceKeys: () => [["open", 1]],
+  graceLeft: () => 0,
+  keks: () => [["current", 1]],
+  certificates: () => [
+    {
+      kind: "server",
+      owner: "kmip",
+      subject: "CN=a",
+      fingerprint: "ff",
+      notBeforeMs: 0,
+      notAfterMs: 1,
+    },
+  ],
+  certificateCounts: () => [["server", "valid", 1]],
+};
+
+const read = readMetrics.filter((row) => row.read(nothing).length === 0);
+const said = eventMetrics.filter(({ type }) => type === "gauge");
+const absentSays = /not there|at the leader only|shown by the leader|none (?:where|while)/i;
+
+const duty = { type: "duty", duty: "dates", ok: true, durationMs: 1, done: 0, left: 0 } as const;
+const sink = { type: "auditSink", sink: "file", ok: true, entries: 0, behind: 0 } as const;
+
+/** An event of each type that moves a gauge. */
+const events: Readonly<Record<string, NodeEvent>> = {
+  push: { type: "push", region: "b", result: "alone", records: 1, durationMs: 1 },
+  clockOffset: { type: "clockOffset", of: "the store", aheadMs: 0 },
+  clockAhead: { type: "clockAhead", region: "b", ms: 0 },
+  leader: { type: "leader", state: "leader", epoch: 1, reason: "" },
+  behind: { type: "behind", region: "b", changes: 0 },
+  duplicateNames: { type: "duplicateNames", names: 0 },
+  duty,
+  auditSink: { ...sink, durationMs: 1, lagMs: 0 },
+};
+
+/** Lines of a metric's series in what Prometheus reads. */
+async function seriesOf(metrics: Metrics, name: string): Promise<readonly string[]> {
+  const lines = (await metrics.print()).split("\n");
+  expect(lines).toContain(`# TYPE ${name} gauge`);
+  return lines.filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
+}
+
+test("every metric that the documents call absent at times is tried here", () => {
+  const tried = new Set([...read, ...said].map(({ name }) => name));
+  const told = [...readMetrics, ...eventMetrics].filter(({ help }) => absentSays.test(help));
+  expect(told.map(({ name }) => name).filter((name) => !tried.has(name))).toEqual([]);
+  expect(tried).toContain("holdfast_root_grace_left_seconds");
+  expect(tried).toContain("holdfast_leader");
+});
+
+test.each(read)("$name is absent before, present while it is known, absent again", async (row) => {
+  const metrics = new Metrics();
+  expect(await seriesOf(metrics, row.name)).toEqual([]);
+  for (const known of [nothing, everything, nothing, everything, nothing]) {
+    metrics.watch(known);
+    const series = await seriesOf(metrics, row.name);
+    expect(series.length > 0).toBe(known === everything);
+  }
+});
+
+test.each(said)("$name is absent before its event", async (row) => {
+  const metrics = new Metrics();
+  expect(await seriesOf(metrics, row.name)).toEqual([]);
+  const event = events[row.on];
+  if (event === undefined) throw new Error(`no event ${row.on} in this test's table`);
+  metrics.observe(event);
+  expect(await seriesOf(metrics, row.name)).not.toEqual([]);
+  metrics.observe({ type: "leader", state: "follower", epoch: 1, reason: "" });
+  expect((await seriesOf(metrics, row.name)).length > 0).toBe(row.ofLeader !== true);
+});

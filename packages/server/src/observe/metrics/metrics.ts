@@ -1,0 +1,102 @@
+import { collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
+import type { NodeEvent } from "../events.ts";
+import type { NodeReadings } from "./metric-row.ts";
+import { CounterSeries, GaugeSeries, SecondsSeries } from "./metric-series.ts";
+import { eventMetrics, readMetrics } from "./metric-table.ts";
+
+type Recorder = (event: NodeEvent) => void;
+
+/** Counts events and shows them as Prometheus reads them. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #records = new Map<NodeEvent["type"], Recorder[]>();
+  /** Gauges of a leader, which say nothing once it leads no more. */
+  readonly #leaders: GaugeSeries[] = [];
+  /** Where `NodeReadings` come from; they are complete only when the node is. */
+  #readings: NodeReadings | undefined;
+
+  constructor() {
+    for (const row of eventMetrics) {
+      const records = this.#records.get(row.on) ?? [];
+      this.#records.set(row.on, [...records, this.#recordOf(row)]);
+    }
+    this.#records.set("leader", [
+      (event) => {
+        if (event.type !== "leader" || event.state === "leader") return;
+        for (const series of this.#leaders) series.clear();
+      },
+      ...(this.#records.get("leader") ?? []),
+    ]);
+    for (const row of readMetrics) this.#addGauge(row);
+    collectDefaultMetrics({ register: this.#registry });
+  }
+
+  /** Takes every event of the node; never throws. */
+  readonly observe = (event: NodeEvent): void => {
+    const records = this.#records.get(event.type);
+    if (records === undefined) return;
+    for (let at = 0; at < records.length; at++) (records[at] as Recorder)(event);
+  };
+
+  /** Says what gauges read from now on. */
+  watch(readings: NodeReadings): void {
+    this.#readings = readings;
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** The metrics in Prometheus's text format. */
+  print(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #recordOf(row: (typeof eventMetrics)[number]): Recorder {
+    const { name, help, labels } = row;
+    const labelValues = row.labelValues as (event: NodeEvent) => readonly string[];
+    const amount = row.amount as ((event: NodeEvent) => number | undefined) | undefined;
+    if (row.type === "counter") {
+      const series = this.#register(new CounterSeries(name, help, labels));
+      return (event) =>
+        series.add(labelValues(event), amount === undefined ? 1 : (amount(event) ?? 0));
+    }
+    if (row.type === "gauge") {
+      const series = this.#register(new GaugeSeries(name, help, labels));
+      if (row.ofLeader === true) this.#leaders.push(series);
+      return (event) => {
+        const value = amount?.(event);
+        if (value !== undefined) series.set(labelValues(event), value);
+      };
+    }
+    const series = this.#register(new SecondsSeries(name, help, labels));
+    return (event) => series.observe(labelValues(event), (amount?.(event) ?? 0) / 1000);
+  }
+
+  #register<Series extends { readonly name: string }>(series: Series): Series {
+    // The registry asks a metric for its name and `get` only; the declared type is that of prom-client's own classes.
+    this.#registry.registerMetric(series as unknown as Metric);
+    return series;
+  }
+
+  #addGauge(row: (typeof readMetrics)[number]): void {
+    const readings = () => this.#readings;
+    new Gauge({
+      name: row.name,
+      help: row.help,
+      labelNames: row.labels,
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        // `reset` sets a gauge without labels to 0. Absent and 0 are different: alerts compare with the value.
+        if (row.labels.length === 0) this.remove();
+        const node = readings();
+        if (node === undefined) return;
+        for (const read of row.read(node)) {
+          const values = read.slice(0, -1) as string[];
+          this.labels(...values).set(read.at(-1) as number);
+        }
+      },
+    });
+  }
+}

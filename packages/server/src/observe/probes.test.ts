@@ -1,0 +1,93 @@
+import { StoreUnavailable } from "@holdfast/engine";
+import { expect, test } from "vitest";
+import { StoreProbe } from "../store/store-probe.ts";
+import { Health, type Observed } from "./health.ts";
+import { LoopProbe } from "./loop-probe.ts";
+
+const hour = 3_600_000;
+
+function listener() {
+  const noted: Partial<Observed>[] = [];
+  return { noted, note: (heard: Partial<Observed>) => void noted.push(heard) };
+}
+
+test.each<[string, () => Promise<never[]>, { ok: boolean; reason: unknown }]>([
+  ["answers", async () => [], { ok: true, reason: expect.stringMatching(/^[\d.]+ ms$/) }],
+  [
+    "hangs",
+    () => new Promise<never>(() => undefined),
+    { ok: false, reason: "no answer within 20 ms" },
+  ],
+  [
+    "fails",
+    async () => {
+      throw new StoreUnavailable("timeout", "GET");
+    },
+    { ok: false, reason: "timeout: GET" },
+  ],
+  [
+    "is not asked for want of a lease",
+    async () => {
+      throw new StoreUnavailable("noLease", "cut off");
+    },
+    { ok: true, reason: "not tried: cut off" },
+  ],
+])("a store that %s", async (_what, read, expected) => {
+  const { noted, note } = listener();
+  const times = { timeoutMs: 20, monotonicMs: () => performance.now() };
+  const probe = new StoreProbe({ read }, { note }, times, hour);
+  await probe.run();
+  // A single failure is no news.
+  expect(noted).toHaveLength(expected.ok ? 1 : 0);
+  await probe.run();
+  probe.close();
+  expect(noted.at(-1)).toEqual({ roundTrip: expected });
+});
+
+test("failures between which the store answers are none", async () => {
+  const { noted, note } = listener();
+  let turn = 0;
+  const read = async () => {
+    turn += 1;
+    if (turn % 2 === 1) throw new StoreUnavailable("timeout", "GET");
+    return [];
+  };
+  const times = { timeoutMs: 20, monotonicMs: () => performance.now() };
+  const probe = new StoreProbe({ read }, { note }, times, hour);
+  for (let at = 0; at < 6; at++) await probe.run();
+  probe.close();
+  expect(noted.map(({ roundTrip }) => roundTrip?.ok)).toEqual([true, true, true]);
+});
+
+test("an event loop that is held up is noticed", () => {
+  const { noted, note } = listener();
+  const probe = new LoopProbe({ note }, hour);
+  return new Promise<void>((resolve) => {
+    setTimeout(() => {
+      const endMs = performance.now() + 1300;
+      while (performance.now() < endMs);
+      setTimeout(() => {
+        probe.look();
+        probe.close();
+        expect(noted[0]?.eventLoop?.ok).toBe(false);
+        expect(noted[0]?.eventLoop?.reason).toMatch(/^(1[2-9]|[2-9]\d)\d\d ms late at worst$/);
+        resolve();
+      }, 50);
+    }, 50);
+  });
+});
+
+test("with a frozen store and a root of trust that hangs, health is told from memory", async () => {
+  const health = new Health({ downAfterMs: 0, upAfterMs: 0, rootOfTrustGraceMs: hour }, () =>
+    performance.now(),
+  );
+  const never = () => new Promise<never>(() => undefined);
+  const times = { timeoutMs: hour, monotonicMs: () => performance.now() };
+  const store = new StoreProbe({ read: never }, health, times, hour);
+  void store.run();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  // Neither is asynchronous, so neither can wait for the store.
+  health.tick();
+  expect(health.report().lines[0]).toBe("read: no (root of trust unknown: not probed yet)");
+  store.close();
+});

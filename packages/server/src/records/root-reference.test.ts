@@ -1,0 +1,53 @@
+import { describe, expect, test } from "vitest";
+import { storedReference } from "../roots/orders/order-roots.ts";
+import { namedRoots, type RootReference, referenceText, shownReference } from "./root-reference.ts";
+
+const reference: RootReference = {
+  type: "key-protect",
+  instanceId: "manager",
+  rootKey: "key",
+  secret: { sealed: "c2VhbGVk" },
+  name: "key-protect manager/key",
+};
+
+describe("a reference in a record", () => {
+  test("comes back as it was", () => {
+    const fields = { "root.a": referenceText(reference) };
+    expect(namedRoots(fields, "a")).toEqual({ current: reference, next: undefined, left: [] });
+    expect(namedRoots(fields, "b").current).toBeUndefined();
+  });
+
+  test.each(["", "{", "[]", "7", '{"type":"other"}', '{"type":"local","secret":{"value":"x"}}'])(
+    "that does not read counts as none: %s",
+    (text) => {
+      const { current, left } = namedRoots({ "root.a": text, "rootLeft.a": text }, "a");
+      expect(current?.secret).toBeUndefined();
+      expect(left).toEqual([]);
+    },
+  );
+
+  test("is shown without its secret", () => {
+    const shown = shownReference(reference);
+    expect(shown["secret"]).toBe("sealed");
+    expect(JSON.stringify(shown)).not.toContain("c2VhbGVk");
+    expect(shownReference({ ...reference, secret: { env: "HOLDFAST_ROOT_K" } })["secret"]).toBe(
+      "environment variable HOLDFAST_ROOT_K",
+    );
+  });
+});
+
+describe("what was given", () => {
+  const seal = async (named: object, secret: string) => ({
+    sealed: Buffer.from(`${JSON.stringify(named)} ${secret.length}`).toString("base64"),
+  });
+
+  test("is stored with its secret sealed for what it opens, or named", async () => {
+    const given = { type: "pkcs11", token: "t", rootKey: "k", pin: { value: "1234" } } as const;
+    const stored = await storedReference(given, seal);
+    expect(stored).toMatchObject({ type: "pkcs11", token: "t", rootKey: "k" });
+    expect(JSON.stringify(stored)).not.toContain("1234");
+    const named = await storedReference({ ...given, pin: { env: "HOLDFAST_ROOT_PIN" } }, seal);
+    expect(named.secret).toEqual({ env: "HOLDFAST_ROOT_PIN" });
+    expect(await storedReference({ type: "local" }, seal)).toEqual({ type: "local" });
+  });
+});

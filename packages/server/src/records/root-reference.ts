@@ -1,0 +1,80 @@
+import { secretPlace } from "@holdfast/admin";
+import { z } from "zod";
+import { parsedText } from "../base/parsed-text.ts";
+
+/** A secret as a record holds it: sealed under the region's sealing key, or where a node of the region finds it. */
+const storedSecret = z.union([
+  z.object({ sealed: z.base64() }),
+  z.object({ env: z.string() }),
+  z.object({ file: z.string() }),
+]);
+
+/** A reference as regions tell each other: its secret is sealed by the region whose it is. */
+export const storedReferenceSchema = z.object({
+  type: z.enum(["local", "key-protect", "hpcs", "pkcs11"]),
+  /** GUID of the key manager's instance. */
+  instanceId: z.string().optional(),
+  keyRing: z.string().optional(),
+  /** The root key's identifier, alias or label. */
+  rootKey: z.string().optional(),
+  /** The PKCS#11 token's label. */
+  token: z.string().optional(),
+  secret: storedSecret.optional(),
+  /** The name that this root of trust writes beside what it wraps, once it is known. */
+  name: z.string().optional(),
+});
+
+/** Which root key of which root of trust, as an instance's record says it for one region. */
+export type RootReference = z.output<typeof storedReferenceSchema>;
+
+/** A root of trust that an instance has left, and when: it stays openable until nothing is wrapped by it. */
+const left = z.object({ reference: storedReferenceSchema, atMs: z.number() });
+/** See `left`. */
+export type LeftRoot = z.output<typeof left>;
+
+/** The roots of trust that an instance's record names for a region. */
+export interface NamedRoots {
+  /** Undefined: the configuration's. */
+  readonly current: RootReference | undefined;
+  /** What it is being moved to. */
+  readonly next: RootReference | undefined;
+  readonly left: readonly LeftRoot[];
+}
+
+/** Fields of an instance's record. */
+export const rootFields = {
+  current: (region: string) => `root.${region}`,
+  next: (region: string) => `rootNext.${region}`,
+  left: (region: string) => `rootLeft.${region}`,
+} as const;
+
+type Fields = Readonly<Record<string, string>>;
+
+/** What an instance's record names for a region; what does not read counts as not there. */
+export function namedRoots(fields: Fields, region: string): NamedRoots {
+  return {
+    current: parsedText(storedReferenceSchema, fields[rootFields.current(region)]),
+    next: parsedText(storedReferenceSchema, fields[rootFields.next(region)]),
+    left: parsedText(z.array(left), fields[rootFields.left(region)]) ?? [],
+  };
+}
+
+/** A reference as a record's field. */
+export function referenceText(of: RootReference): string {
+  return JSON.stringify(storedReferenceSchema.parse(of));
+}
+
+/** Roots that were left, as a record's field. */
+export function leftText(roots: readonly LeftRoot[]): string | undefined {
+  return roots.length === 0 ? undefined : JSON.stringify(roots);
+}
+
+/** What of a reference may be shown. */
+export function shownReference(of: RootReference): Record<string, string> {
+  const { type, instanceId, keyRing, rootKey, token, secret } = of;
+  const shown: Record<string, string | undefined> = { type, instanceId, keyRing, rootKey, token };
+  if (secret !== undefined) shown["secret"] = secretPlace(secret);
+  return Object.fromEntries(
+    Object.entries(shown).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
+}

@@ -1,0 +1,209 @@
+import {
+  type Document,
+  encodeRecord,
+  type ManagedObject,
+  type OwnStore,
+  readDocument,
+  StoreUnavailable,
+  sysPartition,
+  systemInstance,
+} from "@holdfast/engine";
+import { join, OwnFeed, type Peer } from "@holdfast/regions";
+import { reasonOf } from "../base/start-error.ts";
+import type { NodeObserver } from "../observe/events.ts";
+
+/** Which store tells everything. */
+export type ViewSource = "own" | "other" | "any";
+
+/** What a `SystemView` reads. */
+export interface SystemViewOptions {
+  readonly own: Pick<OwnStore, "state" | "position" | "changes">;
+  /** Followed while the own store cannot be read, or may lack what they have. */
+  readonly peers: readonly Pick<Peer, "state" | "position" | "changes">[];
+  /**
+   * What tells everything now: the own store alone, another region's (the own one may hold old data), or any of them.
+   * The own store unless given.
+   */
+  readonly source?: () => ViewSource;
+  readonly monotonicMs: () => number;
+  readonly observe: NodeObserver;
+  /** From the end of a look to the next; 200 unless given. */
+  readonly everyMs?: number;
+}
+
+/** A store that is followed; the first one is the own. */
+interface Source {
+  readonly usable: () => boolean;
+  readonly feed: OwnFeed;
+}
+
+const everyDefaultMs = 200;
+const recordsPerLook = 100_000;
+
+/**
+ * All system records, held in memory by every node and never older than a moment: instances, certificates, tokens and
+ * settings are read here and nowhere else. What was once seen is never unseen, whichever region's store tells it.
+ */
+export class SystemView implements AsyncDisposable {
+  readonly #options: SystemViewOptions;
+  readonly #sources: readonly Source[];
+  readonly #records = new Map<string, ManagedObject>();
+  readonly #documents = new Map<string, Document>();
+  readonly #listeners = new Set<(changed: readonly ManagedObject[]) => void>();
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+  #closed = false;
+  #freshAtMs: number | undefined;
+  #told = "";
+
+  constructor(options: SystemViewOptions) {
+    this.#options = options;
+    const { own, peers } = options;
+    this.#sources = [
+      { usable: () => own.state() !== "none", feed: new OwnFeed(own, [sysPartition]) },
+      ...peers.map((peer) => ({
+        usable: () => peer.state() === "up",
+        feed: new OwnFeed(peer, [sysPartition]),
+      })),
+    ];
+    this.#again(0);
+  }
+
+  /** When the last look that told everything began: monotonic; undefined before the first. */
+  get freshAtMs(): number | undefined {
+    return this.#freshAtMs;
+  }
+
+  /** Documents of a type, deleted ones included. */
+  documents(type: number): readonly Document[] {
+    return [...this.#documents.values()].filter((document) => document.type === type);
+  }
+
+  /** One document; undefined where there is none of this type. */
+  get(type: number, id: string): Document | undefined {
+    const document = this.#documents.get(id);
+    return document?.type === type ? document : undefined;
+  }
+
+  /** One record as it was last seen. */
+  record(id: string): ManagedObject | undefined {
+    return this.#records.get(id);
+  }
+
+  /** Every record as it was last seen. */
+  records(): Iterable<ManagedObject> {
+    return this.#records.values();
+  }
+
+  /** Calls `listener` with the records that changed, after each look; answers how to stop that. */
+  onChange(listener: (changed: readonly ManagedObject[]) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Takes records that were written here or pushed by another region, without waiting for a look. */
+  take(objects: readonly ManagedObject[]): void {
+    const changed = objects.filter((object) => this.#note(object));
+    if (changed.length > 0) this.#tell(changed);
+  }
+
+  /** Resolves when everything that was in the store at the call is seen; rejects where no store can be read. */
+  async refresh(): Promise<void> {
+    await this.#looking?.catch(() => undefined);
+    await this.#look();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#listeners.clear();
+    await this.#looking?.catch(() => undefined);
+  }
+
+  #again(ms: number): void {
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => {
+      void this.#look()
+        .then(
+          () => this.#settle(""),
+          (cause: unknown) => this.#settle(reasonOf(cause), cause),
+        )
+        .finally(() => this.#again(this.#options.everyMs ?? everyDefaultMs));
+    }, ms);
+    this.#timer.unref();
+  }
+
+  /** Says once what keeps it from looking; that a store has no lease is said elsewhere. */
+  #settle(reason: string, cause?: unknown): void {
+    if (reason !== "" && reason !== this.#told && !(cause instanceof StoreUnavailable)) {
+      this.#options.observe({ type: "warning", message: `system records: ${reason}`, cause });
+    }
+    this.#told = reason;
+  }
+
+  #look(): Promise<void> {
+    this.#looking ??= this.#follow().finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  async #follow(): Promise<void> {
+    const startedMs = this.#options.monotonicMs();
+    const wanted = this.#options.source?.() ?? "own";
+    let failure: unknown = new StoreUnavailable("noLease", "no region's store can be read");
+    let whole = false;
+    const [own, ...others] = this.#sources;
+    // What was deleted there is known before old data of the own store still show it.
+    const sources = wanted === "own" ? this.#sources : [...others, ...(own ? [own] : [])];
+    for (const source of sources) {
+      // Where the own store tells everything, another region is asked only if that fails.
+      if (!source.usable() || (whole && wanted === "own")) continue;
+      try {
+        const told = await this.#read(source);
+        whole ||= told && (wanted !== "other" || source !== own);
+      } catch (error) {
+        failure = error;
+      }
+    }
+    if (!whole) throw failure;
+    this.#freshAtMs = startedMs;
+  }
+
+  /** Whether a store has told all that it has. */
+  async #read({ usable, feed }: Source): Promise<boolean> {
+    const changed: ManagedObject[] = [];
+    const active = (): boolean => !this.#closed && usable();
+    const left = await feed.follow(recordsPerLook, { active }, (object) => {
+      if (this.#note(object)) changed.push(object);
+    });
+    if (changed.length > 0) this.#tell(changed);
+    return left === 0;
+  }
+
+  /** Whether it says anything that was not known. */
+  #note(object: ManagedObject): boolean {
+    if (object.instance !== systemInstance) return false;
+    const { uniqueIdentifier: id } = object;
+    const known = this.#records.get(id);
+    const joined = known === undefined ? undefined : join(known, object);
+    // Two that differ in what cannot change are set aside by the store, which says so; the first stays.
+    if (joined?.kind === "conflict") return false;
+    const now = joined?.object ?? object;
+    // A push and a look bring the same record twice: what follows the view should hear of it once.
+    if (known !== undefined && sameRecord(known, now)) return false;
+    this.#records.set(id, now);
+    const document = readDocument(now);
+    if (document !== undefined) this.#documents.set(id, document);
+    return true;
+  }
+
+  #tell(changed: readonly ManagedObject[]): void {
+    const now = changed.map((object) => this.#records.get(object.uniqueIdentifier) ?? object);
+    for (const listener of this.#listeners) listener(now);
+  }
+}
+
+function sameRecord(one: ManagedObject, other: ManagedObject): boolean {
+  return Buffer.compare(encodeRecord(one), encodeRecord(other)) === 0;
+}

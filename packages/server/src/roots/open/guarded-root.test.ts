@@ -1,0 +1,98 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { MemoryRootOfTrust, RootOfTrustError, SealBroken } from "@holdfast/engine";
+import { beforeEach, expect, test } from "vitest";
+import { StartError } from "../../base/start-error.ts";
+import { GuardedRoot, type GuardOptions, type RootHealth } from "./guarded-root.ts";
+
+const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
+const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() };
+const data = Buffer.from("data");
+let root: MemoryRootOfTrust;
+let told: RootHealth[];
+
+function guard(options: Partial<GuardOptions> = {}): GuardedRoot {
+  return new GuardedRoot(root, { clock, changed: (health) => told.push(health), ...options });
+}
+
+beforeEach(() => {
+  root = new MemoryRootOfTrust(ids, "memory");
+  told = [];
+});
+
+test("what it wraps comes back, and health is told at each change only", async () => {
+  const guarded = guard();
+  expect(guarded.health.ok).toBeUndefined();
+  const { blob } = await guarded.wrap(Buffer.alloc(32, 7), data);
+  expect((await guarded.unwrap(blob, data)).plaintext).toEqual(Buffer.alloc(32, 7));
+  root.fail("disabled");
+  for (let at = 0; at < 3; at += 1) {
+    await expect(guarded.unwrap(blob, data)).rejects.toMatchObject({ failure: "disabled" });
+  }
+  root.fail(undefined);
+  await guarded.validate();
+  expect(told.map(({ ok, failure }) => [ok, failure])).toEqual([
+    [true, undefined],
+    [false, "disabled"],
+    [true, undefined],
+  ]);
+});
+
+test("one that hangs is given up in time, and is sent no more than it was", async () => {
+  let calls = 0;
+  root.validate = () => {
+    calls += 1;
+    return new Promise(() => undefined);
+  };
+  const guarded = guard({ deadlineMs: 20, inFlightMax: 2, waitingMax: 3 });
+  const all = await Promise.allSettled(Array.from({ length: 10 }, () => guarded.validate()));
+  const reasons = all.map((one) => (one.status === "rejected" ? String(one.reason.message) : ""));
+  expect(reasons.filter((reason) => reason.includes("within 20 ms"))).toHaveLength(5);
+  expect(reasons.filter((reason) => reason.includes("too many"))).toHaveLength(5);
+  expect(calls).toBe(2);
+  expect(guarded.health).toMatchObject({ ok: false, failure: "unavailable" });
+});
+
+test("calls that wait take their turn when one ends", async () => {
+  let running = 0;
+  let most = 0;
+  root.validate = async () => {
+    running += 1;
+    most = Math.max(most, running);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    running -= 1;
+  };
+  const guarded = guard({ inFlightMax: 3 });
+  await Promise.all(Array.from({ length: 20 }, () => guarded.validate()));
+  expect(most).toBe(3);
+  expect(guarded.inFlight).toBe(0);
+});
+
+test("a secret that cannot be read refuses nobody", async () => {
+  root.unwrap = () => Promise.reject(new StartError("the secret: no such file"));
+  const failure = guard().unwrap(new Uint8Array(), data);
+  await expect(failure).rejects.toBeInstanceOf(RootOfTrustError);
+  await expect(failure).rejects.toMatchObject({
+    failure: "unavailable",
+    message: "the secret: no such file",
+  });
+});
+
+test("a wrap that is none says nothing against the root of trust", async () => {
+  const guarded = guard();
+  await expect(guarded.unwrap(Buffer.alloc(60), data)).rejects.toBeInstanceOf(SealBroken);
+  expect(guarded.health.ok).toBe(true);
+});
+
+test("several that need its name at once ask once", async () => {
+  let asked = 0;
+  const { describe } = root;
+  root.describe = async () => {
+    asked += 1;
+    return await describe.call(root);
+  };
+  const guarded = guard();
+  expect(guarded.lastDescription).toBeUndefined();
+  for (let at = 0; at < 5; at += 1) expect((await guarded.describe()).name).toBe("memory");
+  expect(asked).toBe(1);
+  expect(guarded.lastDescription?.currentVersion).toBe("1");
+});

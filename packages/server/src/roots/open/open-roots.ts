@@ -1,0 +1,100 @@
+import type { Clock, RootOfTrust } from "@holdfast/engine";
+import { type RootReference, referenceText } from "../../records/root-reference.ts";
+import { GuardedRoot, type RootHealth } from "./guarded-root.ts";
+
+/** What `OpenRoots` stand on. */
+export interface OpenRootsOptions {
+  /** Opens what a reference names; undefined is the configuration's own root of trust. */
+  readonly open: (reference: RootReference | undefined) => Promise<RootOfTrust>;
+  readonly clock: Clock;
+  /** Told when a root of trust begins or ceases to do its work. */
+  readonly changed: (key: string, health: RootHealth) => void;
+  /** How long one that nobody names any more stays open for those who use it still; 30,000 unless given. */
+  readonly lingerMs?: number;
+}
+
+interface Opened {
+  readonly reference: RootReference | undefined;
+  readonly root: Promise<GuardedRoot>;
+  ready: GuardedRoot | undefined;
+  unusedSinceMs: number | undefined;
+}
+
+/** Roots of trust that are open, one for all who name the same. */
+export class OpenRoots implements AsyncDisposable {
+  readonly #options: OpenRootsOptions;
+  readonly #opened = new Map<string, Opened>();
+
+  constructor(options: OpenRootsOptions) {
+    this.#options = options;
+  }
+
+  /** The one of a reference, opened where it is not; an opening that fails is tried again at the next need. */
+  of(reference: RootReference | undefined): Promise<GuardedRoot> {
+    const key = keyOf(reference);
+    const known = this.#opened.get(key);
+    if (known !== undefined) {
+      known.unusedSinceMs = undefined;
+      return known.root;
+    }
+    const root = this.#open(key, reference);
+    const opened: Opened = { reference, root, ready: undefined, unusedSinceMs: undefined };
+    this.#opened.set(key, opened);
+    root.then(
+      (ready) => {
+        opened.ready = ready;
+      },
+      () => this.#opened.delete(key),
+    );
+    return root;
+  }
+
+  /** The one of a reference if it is open. */
+  ready(reference: RootReference | undefined): GuardedRoot | undefined {
+    return this.#opened.get(keyOf(reference))?.ready;
+  }
+
+  /** Those that are open, with what they were opened for. */
+  all(): readonly { readonly reference: RootReference | undefined; readonly root: GuardedRoot }[] {
+    return [...this.#opened.values()].flatMap(({ reference, ready }) =>
+      ready === undefined ? [] : [{ reference, root: ready }],
+    );
+  }
+
+  /** Closes what is not among these keys of references, once it was so for a while. */
+  async keep(used: ReadonlySet<string>): Promise<void> {
+    const { clock, lingerMs = 30_000 } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const closing: Promise<void>[] = [];
+    for (const [key, opened] of this.#opened) {
+      if (used.has(key)) {
+        opened.unusedSinceMs = undefined;
+        continue;
+      }
+      opened.unusedSinceMs ??= nowMs;
+      if (nowMs - opened.unusedSinceMs < lingerMs || opened.ready === undefined) continue;
+      this.#opened.delete(key);
+      closing.push(opened.ready.close());
+    }
+    await Promise.allSettled(closing);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const all = [...this.#opened.values()];
+    this.#opened.clear();
+    await Promise.allSettled(all.map(async ({ root }) => (await root).close()));
+  }
+
+  async #open(key: string, reference: RootReference | undefined): Promise<GuardedRoot> {
+    const { open, clock, changed } = this.#options;
+    const root = await open(reference);
+    return new GuardedRoot(root, { clock, changed: (health) => changed(key, health) });
+  }
+}
+
+/** What was learnt of a root of trust does not make it another. */
+export function keyOf(reference: RootReference | undefined): string {
+  if (reference === undefined) return "";
+  const { name: _, ...rest } = reference;
+  return referenceText(rest);
+}

@@ -1,0 +1,201 @@
+import {
+  type Clock,
+  type Document,
+  type ManagedObject,
+  type RootOfTrust,
+  readDocument,
+  systemTypes,
+  type WrappedKek,
+} from "@holdfast/engine";
+import { type NamedRoots, namedRoots, type RootReference } from "../../records/root-reference.ts";
+import type { SystemView } from "../../records/system-view.ts";
+import type { GuardedRoot, RootHealth } from "./guarded-root.ts";
+import { KekIndex } from "./kek-index.ts";
+import { keyOf, OpenRoots } from "./open-roots.ts";
+
+/** What `Roots` stand on. */
+export interface RootsOptions {
+  readonly region: string;
+  readonly view: Pick<SystemView, "records" | "onChange" | "refresh" | "freshAtMs">;
+  /** Opens what a reference names; undefined is the configuration's own root of trust. */
+  readonly open: (reference: RootReference | undefined) => Promise<RootOfTrust>;
+  readonly clock: Clock;
+  /** Told when a root of trust begins or ceases to do its work, with the instances under it. */
+  readonly changed?: (instances: readonly string[], health: RootHealth) => void;
+}
+
+/** A root of trust that is open, and for whom. */
+export interface RootInUse {
+  /** Undefined: the configuration's. */
+  readonly reference: RootReference | undefined;
+  readonly root: GuardedRoot;
+  readonly instances: readonly string[];
+}
+
+/** An instance's record, and what it names for this region. */
+interface Seen {
+  readonly document: Document;
+  readonly named: NamedRoots;
+  /** Of the references. */
+  readonly keys: readonly string[];
+}
+
+const noRoots: NamedRoots = { current: undefined, next: undefined, left: [] };
+const lookAgainMs = 1_000;
+const trimEveryMs = 10_000;
+
+/** Which root of trust serves which instance in this region, each opened once for all instances that name the same. */
+export class Roots implements AsyncDisposable {
+  readonly #options: RootsOptions;
+  readonly #open: OpenRoots;
+  readonly #keks: KekIndex;
+  readonly #timer: NodeJS.Timeout;
+  readonly #instances = new Map<string, Seen>();
+  /** By the key of a reference. */
+  readonly #under = new Map<string, Set<string>>();
+  readonly #stop: () => void;
+  #lookedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: RootsOptions) {
+    this.#options = options;
+    const { open, clock, view } = options;
+    this.#keks = new KekIndex(view);
+    for (const record of view.records()) this.#take(record);
+    this.#stop = view.onChange((changed) => {
+      for (const record of changed) this.#take(record);
+    });
+    this.#open = new OpenRoots({
+      open,
+      clock,
+      changed: (key, health) => options.changed?.(this.#instancesUnder(key), health),
+    });
+    this.#timer = setInterval(() => void this.#trim(), trimEveryMs).unref();
+  }
+
+  /** As `KeyRingOptions.rootOf`. */
+  async rootOf(instance: string, madeBy?: string): Promise<GuardedRoot> {
+    await this.#seen();
+    const named = this.named(instance);
+    // What is made from now on need not be moved.
+    if (madeBy === undefined) return await this.#open.of(named.next ?? named.current);
+    return (
+      (await this.#madeBy(named, madeBy)) ??
+      (await this.#lookAgain(instance, madeBy)) ??
+      (await this.#open.of(this.named(instance).current))
+    );
+  }
+
+  /** What an instance's record names for this region. */
+  named(instance: string): NamedRoots {
+    return this.#instances.get(instance)?.named ?? noRoots;
+  }
+
+  /** An instance's record, unless it was deleted or has not been seen. */
+  document(instance: string): Document | undefined {
+    return this.#instances.get(instance)?.document;
+  }
+
+  /** Instances that are not deleted. */
+  instances(): readonly string[] {
+    return [...this.#instances.keys()];
+  }
+
+  /** KEKs of an instance, as this node sees them. */
+  keks(instance: string): readonly WrappedKek[] {
+    return this.#keks.of(instance);
+  }
+
+  /** The root of trust of a reference, shared with whoever names the same. */
+  of(reference: RootReference | undefined): Promise<GuardedRoot> {
+    return this.#open.of(reference);
+  }
+
+  /** An instance's root of trust if it is open. */
+  ready(instance: string): GuardedRoot | undefined {
+    return this.#open.ready(this.named(instance).current);
+  }
+
+  /** Roots of trust that are open, whether or not anybody is under them. */
+  inUse(): readonly RootInUse[] {
+    return this.#open
+      .all()
+      .map((each) => ({ ...each, instances: this.#instancesUnder(keyOf(each.reference)) }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer);
+    this.#stop();
+    this.#keks[Symbol.dispose]();
+    await this.#open[Symbol.asyncDispose]();
+  }
+
+  /** Before the first look at the records nobody knows which root of trust is an instance's. */
+  async #seen(): Promise<void> {
+    if (this.#options.view.freshAtMs === undefined) await this.#options.view.refresh();
+  }
+
+  /** By the names that are known; only where none fits are those asked that have not said theirs. */
+  async #madeBy(named: NamedRoots, name: string): Promise<GuardedRoot | undefined> {
+    // The configuration's is asked last: an instance may have come from there.
+    const all = [...references(named), { reference: undefined }];
+    const known = all.find((reference) => this.#nameOf(reference) === name);
+    if (known !== undefined) return await this.#open.of(known.reference);
+    for (const each of all) {
+      if (this.#nameOf(each) !== undefined) continue;
+      const root = await this.#open.of(each.reference);
+      if ((await root.describe()).name === name) return root;
+    }
+    return undefined;
+  }
+
+  #nameOf({ reference }: { readonly reference: RootReference | undefined }): string | undefined {
+    return reference?.name ?? this.#open.ready(reference)?.lastDescription?.name;
+  }
+
+  /** Another node may have moved the instance a moment ago. */
+  async #lookAgain(instance: string, madeBy: string): Promise<GuardedRoot | undefined> {
+    const { clock, view } = this.#options;
+    if (clock.monotonicMs() - this.#lookedMs < lookAgainMs) return undefined;
+    this.#lookedMs = clock.monotonicMs();
+    await view.refresh().catch(() => undefined);
+    return await this.#madeBy(this.named(instance), madeBy);
+  }
+
+  #instancesUnder(key: string): readonly string[] {
+    return [...(this.#under.get(key) ?? [])];
+  }
+
+  #take(record: ManagedObject): void {
+    if (record.objectType !== systemTypes.Instance) return;
+    const document = readDocument(record);
+    const instance = document?.fixed["instance"];
+    if (document === undefined || instance === undefined) return;
+    for (const key of this.#instances.get(instance)?.keys ?? []) {
+      const others = this.#under.get(key);
+      others?.delete(instance);
+      if (others?.size === 0) this.#under.delete(key);
+    }
+    this.#instances.delete(instance);
+    if (document.destroyed !== undefined) return;
+    const named = namedRoots(document.fields, this.#options.region);
+    const keys = references(named).map(({ reference }) => keyOf(reference));
+    this.#instances.set(instance, { document, named, keys });
+    for (const key of keys) {
+      const under = this.#under.get(key) ?? new Set<string>();
+      this.#under.set(key, under.add(instance));
+    }
+  }
+
+  async #trim(): Promise<void> {
+    await this.#open.keep(new Set(["", ...this.#under.keys()]));
+  }
+}
+
+/** All that an instance's record names for a region, the present one first. */
+function references({ current, next, left }: NamedRoots) {
+  return [
+    { reference: current },
+    ...(next === undefined ? [] : [{ reference: next }]),
+    ...left.map(({ reference }) => ({ reference: reference as RootReference | undefined })),
+  ];
+}

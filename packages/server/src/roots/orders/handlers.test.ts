@@ -1,0 +1,58 @@
+import { type Call, type Contract, ManagementError, type Role } from "@holdfast/admin";
+import { type Document, systemTypes } from "@holdfast/engine";
+import { expect, test } from "vitest";
+import { keysField, orderText } from "../state/region-state.ts";
+import { type RootHandlersDeps, rootHandlers } from "./handlers.ts";
+
+const instance = "11111111-2222-4333-8444-555555555555";
+
+const done = { regions: {}, rewrapped: 0 };
+
+function handlersOf(keys: "open" | "shredded") {
+  const order = orderText({ keys, id: "o", atMs: 0, by: "boss" });
+  const document: Document = {
+    ...{ type: systemTypes.Instance, id: "r", fixed: { instance }, destroyed: undefined },
+    fields: { name: "kmip-a", status: "Installed", [keysField("b")]: order },
+  };
+  const orders = {
+    regions: ["a", "b"],
+    revalidate: async () => ({}),
+    check: async () => [],
+    configure: async () => done,
+  };
+  const roots = { document: () => document, keks: () => [], instances: () => [instance] };
+  const deps = { region: "a", kind: "local", roots, orders, here: {}, declared: () => false };
+  return rootHandlers(deps as unknown as RootHandlersDeps);
+}
+
+function callOf(role: Role): Call<Contract["revalidateRoot"]> {
+  const principal = { name: "n", id: "t", role, instances: [instance], remote: "192.0.2.1" };
+  return { principal, params: { instance } } as unknown as Call<Contract["revalidateRoot"]>;
+}
+
+test.each<["open" | "shredded", Role, boolean]>([
+  ["open", "operator", true],
+  ["open", "manager", true],
+  ["shredded", "operator", false],
+  ["shredded", "manager", true],
+])("keys that are %s: revalidated by a %s: %s", async (keys, role, may) => {
+  const done = handlersOf(keys).revalidateRoot(callOf(role));
+  if (may) expect(await done).toEqual({ regions: {} });
+  else await expect(done).rejects.toThrow(ManagementError);
+});
+
+test.each<[object, readonly string[] | undefined, boolean]>([
+  [{ value: "secret" }, [instance], true],
+  [{ file: "key-protect" }, [instance], false],
+  [{ env: "HOLDFAST_ROOT_KEY" }, [instance], false],
+  [{ file: "key-protect" }, undefined, true],
+])("a root key with the secret %j by a token bound to %j: %s", async (apiKey, instances, may) => {
+  const principal = { name: "n", id: "t", role: "manager", instances, remote: "192.0.2.1" };
+  const root = { type: "key-protect", instanceId: "i", rootKey: "k", apiKey };
+  const call = { principal, params: { instance }, body: { regions: { a: root } } };
+  const answer = handlersOf("open").configureRoot(
+    call as unknown as Call<Contract["configureRoot"]>,
+  );
+  if (may) expect(await answer).toEqual(done);
+  else await expect(answer).rejects.toMatchObject({ code: "forbidden" });
+});

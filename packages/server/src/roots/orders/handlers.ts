@@ -1,0 +1,192 @@
+import { type Handlers, ManagementError } from "@holdfast/admin";
+import type { Document } from "@holdfast/engine";
+import type { PeerCommandHandlers } from "../../records/peer-commands.ts";
+import type { Roots } from "../open/roots.ts";
+import { keysOrder } from "../state/region-state.ts";
+import { rootProblem } from "../state/root-problem.ts";
+import { reportOf } from "../state/root-report.ts";
+import { type RootStatus, rootStatusOf } from "../state/root-status.ts";
+import type { RegionRoots } from "./region-roots.ts";
+import type { RootOrders } from "./root-orders.ts";
+
+/** What the routes of roots of trust stand on. */
+export interface RootHandlersDeps {
+  readonly region: string;
+  readonly kind: RootStatus["type"];
+  readonly roots: Pick<Roots, "document" | "keks" | "instances">;
+  readonly orders: RootOrders;
+  readonly here: RegionRoots;
+  /** Whether an instance is one of the configuration file's. */
+  readonly declared: (instance: string) => boolean;
+  /** Told of an instance that was put under roots of trust, by whom: it may be Installed now. */
+  readonly configured?: (
+    instance: string,
+    call: Parameters<RootHandlers["configureRoot"]>[0],
+  ) => Promise<void>;
+}
+
+type RootHandlers = Pick<
+  Handlers,
+  | "retrieveRootKeys"
+  | "configureRoot"
+  | "readRoot"
+  | "revalidateRoot"
+  | "shredInstance"
+  | "rewrapRoot"
+  | "reportRoots"
+>;
+
+const configurable: ReadonlySet<string | undefined> = new Set([
+  "Inactive",
+  "Configuring",
+  "Installed",
+]);
+
+/** The routes of roots of trust. */
+export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
+  const { orders, roots, region } = deps;
+  return {
+    retrieveRootKeys: async ({ body }) => {
+      const where = body.region ?? region;
+      if (!orders.regions.includes(where)) {
+        throw new ManagementError("invalid", `region: there is no region ${where}`);
+      }
+      return { region: where, items: (await orders.rootKeys(where, body.root)).map(shownKey) };
+    },
+    configureRoot: async (call) => {
+      const { instance } = call.params;
+      const { fields } = found(deps, instance);
+      if (deps.declared(instance)) {
+        const detail = "its root of trust is the configuration's: rootOfTrust of every node";
+        throw new ManagementError("declared", detail);
+      }
+      if (!configurable.has(fields["status"])) {
+        throw new ManagementError("wrongState", `the instance is ${fields["status"]}`);
+      }
+      refuseBorrowed(call);
+      const checked = await orders.check(call.body.regions);
+      const done = await orders.configure(call, instance, checked);
+      await deps.configured?.(instance, call);
+      return done;
+    },
+    readRoot: async ({ params }) => ({ regions: statuses(deps, params.instance) }),
+    revalidateRoot: async (call) => {
+      const { instance } = call.params;
+      const { fields } = found(deps, instance);
+      const shredded = orders.regions.some((one) => keysOrder(fields, one)?.keys === "shredded");
+      if (shredded && call.principal.role !== "manager") {
+        const detail =
+          "a manager shredded the instance's keys, and only a manager opens them again";
+        throw new ManagementError("forbidden", detail);
+      }
+      return { regions: await revalidated(deps, call, instance) };
+    },
+    shredInstance: async (call) => {
+      const { instance } = call.params;
+      if (found(deps, instance).fields["name"] !== call.body.name) {
+        throw new ManagementError("confirmationNeeded", "type the instance's name as it is");
+      }
+      const applied = await orders.shred(call, instance);
+      const regions = Object.entries(applied).map(([name, state]) => [
+        name,
+        state === "applied" ? ("shredded" as const) : ("pending" as const),
+      ]);
+      return { regions: Object.fromEntries(regions) };
+    },
+    rewrapRoot: async (call) => {
+      const { instance } = call.params;
+      found(deps, instance);
+      const rewrapped = await orders.rewrap(call, instance).catch((error: unknown) => {
+        throw rootProblem(error);
+      });
+      return { rewrapped, items: [...reportOf(roots, instance, orders.regions)] };
+    },
+    reportRoots: async () => ({
+      items: roots.instances().flatMap((instance) => reportOf(roots, instance, orders.regions)),
+    }),
+  };
+}
+
+/** Secrets that nodes find by themselves are everybody's: who is bound to instances could take another tenant's. */
+function refuseBorrowed({
+  principal,
+  body,
+}: Pick<Parameters<RootHandlers["configureRoot"]>[0], "principal" | "body">): void {
+  if (principal.instances === undefined) return;
+  const borrowed = Object.values(body.regions).some((root) => {
+    const secret = "apiKey" in root ? root.apiKey : "pin" in root ? root.pin : undefined;
+    return secret !== undefined && !("value" in secret);
+  });
+  if (!borrowed) return;
+  const detail =
+    "a token bound to instances gives the secret itself; files and variables of the nodes are for tokens that are bound to none";
+  throw new ManagementError("forbidden", detail);
+}
+
+/** What the other region's management may ask of this one's about roots of trust. */
+export function rootCommandHandlers(
+  here: RegionRoots,
+): Pick<PeerCommandHandlers, "checkRoot" | "rootKeys" | "settleRoot" | "revalidateRoot"> {
+  return {
+    checkRoot: async ({ root }) => ({ reference: await here.check(root) }),
+    rootKeys: async ({ root }) => ({ items: (await here.rootKeys(root)).map(shownKey) }),
+    settleRoot: ({ instance, anySource }) => here.settle(instance, anySource),
+    revalidateRoot: async ({ instance }) => ({ status: await here.revalidate(instance) }),
+  };
+}
+
+/** What the contract has of a root key. */
+function shownKey({
+  id,
+  name,
+  aliases,
+  keyRing,
+  state,
+  usable,
+}: Awaited<ReturnType<RegionRoots["rootKeys"]>>[number]) {
+  return {
+    id,
+    name,
+    aliases: [...aliases],
+    ...(keyRing !== undefined && { keyRing }),
+    state,
+    usable,
+  };
+}
+
+function found({ roots }: RootHandlersDeps, instance: string): Document {
+  const document = roots.document(instance);
+  if (document === undefined) throw new ManagementError("notFound", "there is no such instance");
+  return document;
+}
+
+function statuses(deps: RootHandlersDeps, instance: string): Record<string, RootStatus> {
+  const document = found(deps, instance);
+  const all = deps.orders.regions.map((region) => [
+    region,
+    region === deps.region ? deps.here.status(instance) : rootStatusOf(document, region, deps.kind),
+  ]);
+  return Object.fromEntries(all);
+}
+
+/** Where another region cannot be asked, its nodes do it once they see the order: what is known of it is told. */
+async function revalidated(
+  deps: RootHandlersDeps,
+  call: Parameters<RootHandlers["revalidateRoot"]>[0],
+  instance: string,
+): Promise<Record<string, RootStatus>> {
+  try {
+    return { ...(await deps.orders.revalidate(call, instance)) };
+  } catch (error) {
+    if (!(error instanceof ManagementError && error.code === "peerUnreachable")) throw error;
+    await deps.here.revalidate(instance);
+    const known = statuses(deps, instance);
+    return Object.fromEntries(
+      Object.entries(known).map(([region, status]) =>
+        region === deps.region
+          ? [region, status]
+          : [region, { ...status, reason: `ordered; not confirmed: ${error.message}` }],
+      ),
+    );
+  }
+}

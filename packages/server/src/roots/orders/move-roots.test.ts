@@ -1,0 +1,134 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { namedRoots, referenceText, rootFields } from "../../records/root-reference.ts";
+import { reportOf } from "../state/root-report.ts";
+import { namedRoot, TestRoots } from "../test-roots.ts";
+import { RewrapKeks } from "./root-duties.ts";
+
+let world: TestRoots;
+
+beforeEach(() => {
+  world = new TestRoots();
+});
+
+afterEach(() => world.roots[Symbol.asyncDispose]());
+
+const order = (to: string) => ({ [rootFields.next("a")]: referenceText(namedRoot(to)) });
+const named = () => namedRoots(world.fieldsOf("i"), "a");
+const makers = async () =>
+  (await world.keks.list("i")).map(({ wraps }) => wraps.map(({ rootOfTrust }) => rootOfTrust));
+const duty = () =>
+  new RewrapKeks({ roots: world.roots, moves: world.moves, everyMs: 1_000 }).run({
+    epoch: 1,
+    signal: new AbortController().signal,
+    active: () => true,
+  });
+
+test("a move names the next, wraps by it, then names it, and forgets the old one after a while", async () => {
+  await world.instance("i", "x");
+  const key = await world.seal("i");
+  await world.write("i", order("y"));
+  expect(await world.moves.settle("i")).toEqual({ rewrapped: 1, left: 0 });
+  expect(await makers()).toEqual([["y"]]);
+  expect(named()).toMatchObject({ current: { rootKey: "y" }, next: undefined });
+  expect(named().left.map(({ reference }) => reference.rootKey)).toEqual(["x"]);
+  world.manager("x").fail("gone");
+  world.keyRing.drop();
+  expect(await key.open()).toBe("secret");
+  world.nowMs += 31_000;
+  await world.moves.settle("i");
+  expect(named().left).toEqual([]);
+});
+
+test.each(["before the first wrap", "after the wraps, before the record"])(
+  "a crash %s: keys open all the while, and the leader ends it",
+  async (moment) => {
+    await world.instance("i", "x");
+    const key = await world.seal("i");
+    await world.write("i", order("y"));
+    if (moment.startsWith("after")) {
+      const [kek] = await world.keks.list("i");
+      if (kek === undefined) throw new Error("no KEK");
+      await world.keyRing.rewrap("i", kek, await world.roots.of(namedRoot("y")), false);
+    }
+    world.keyRing.drop();
+    expect(await key.open()).toBe("secret");
+    await world.seeKeks("i");
+    await duty();
+    expect(named()).toMatchObject({ current: { rootKey: "y" }, next: undefined });
+    expect(await makers()).toEqual([["y"]]);
+    world.keyRing.drop();
+    expect(await key.open()).toBe("secret");
+  },
+);
+
+test("a target that refuses leaves everything as it was, and another order takes over", async () => {
+  await world.instance("i", "x");
+  const key = await world.seal("i");
+  await world.write("i", order("y"));
+  world.manager("y").fail("disabled");
+  await expect(world.moves.settle("i")).rejects.toMatchObject({ failure: "disabled" });
+  world.keyRing.drop();
+  expect(await key.open()).toBe("secret");
+  await world.write("i", order("x"));
+  await world.moves.settle("i");
+  expect(named().current?.rootKey).toBe("x");
+  expect(await makers()).toEqual([["x"]]);
+});
+
+test("a root of trust that is lost: from the other region's copy, and only where that is ordered", async () => {
+  await world.instance("i", "x");
+  const key = await world.seal("i");
+  const [kek] = await world.seeKeks("i");
+  const id = kek?.id ?? "";
+  world.plain.set(id, Uint8Array.from(await world.keyRing.plaintextFor("i", id)));
+  world.manager("x").fail("gone");
+  world.keyRing.drop();
+  await expect(key.open()).rejects.toMatchObject({ refused: true });
+  world.nowMs += 2_000;
+  expect(await duty()).toEqual({ done: 0, left: 1 });
+  expect(await makers()).toEqual([["x"]]);
+  await world.write("i", order("y"));
+  expect(await world.moves.settle("i")).toEqual({ rewrapped: 1, left: 0 });
+  await world.keyRing.revalidate("i");
+  expect(await key.open()).toBe("secret");
+});
+
+test("a new secret for the same root key re-wraps nothing", async () => {
+  await world.instance("i", "x");
+  await world.seal("i");
+  const reference = { ...namedRoot("x"), secret: { env: "HOLDFAST_ROOT_KEY" } };
+  await world.write("i", { [rootFields.next("a")]: referenceText(reference) });
+  expect(await world.moves.settle("i")).toEqual({ rewrapped: 0, left: 0 });
+  expect(named().current).toEqual(reference);
+});
+
+test("after a rotation the leader re-wraps every instance's KEKs, and the report says what is left", async () => {
+  for (const instance of ["i", "j", "k"]) {
+    await world.instance(instance, instance === "k" ? "y" : "x");
+    await world.seal(instance);
+    await world.seeKeks(instance);
+    await world.validate.one(instance);
+  }
+  world.manager("x").rotate();
+  world.nowMs += 2_000;
+  await world.validate.all(() => true);
+  const stale = () =>
+    ["i", "j", "k"].map((instance) => reportOf(world.roots, instance, ["a"])[0]?.stale);
+  expect(stale()).toEqual([1, 1, 0]);
+  expect(reportOf(world.roots, "i", ["a"])).toMatchObject([
+    { region: "a", root: "x", currentVersion: "2", versions: { "1": 1 } },
+  ]);
+  expect(await duty()).toEqual({ done: 2, left: 0 });
+  for (const instance of ["i", "j", "k"]) await world.seeKeks(instance);
+  expect(stale()).toEqual([0, 0, 0]);
+  expect(await duty()).toEqual({ done: 0, left: 0 });
+});
+
+test("instances that name the same root key share it", async () => {
+  for (const instance of ["i", "j"]) {
+    await world.instance(instance, "x");
+    await world.seal(instance);
+  }
+  expect(world.opened).toEqual(["x"]);
+  expect(world.roots.inUse()).toMatchObject([{ instances: ["i", "j"] }]);
+});

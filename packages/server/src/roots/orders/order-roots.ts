@@ -1,0 +1,99 @@
+import { type Call, type Contract, ManagementError } from "@holdfast/admin";
+import { type RootKey, type RootOfTrust, RootOfTrustError } from "@holdfast/engine";
+import type { RootReference } from "../../records/root-reference.ts";
+import { rootProblem } from "../state/root-problem.ts";
+
+/** A root of trust as an administrator names it. */
+export type GivenRoot = Call<Contract["configureRoot"]>["body"]["regions"][string];
+/** Where to look root keys up. */
+export type GivenLookup = Call<Contract["retrieveRootKeys"]>["body"]["root"];
+
+type GivenSecret = Extract<GivenRoot, { readonly type: "hpcs" }>["apiKey"];
+
+/** Seals a region's own secret for a reference of this region. */
+export type Sealer = (
+  named: Omit<RootReference, "secret">,
+  secret: string,
+) => Promise<{ readonly sealed: string }>;
+
+/** What was given as a record holds it: a secret is sealed before it is put anywhere. */
+export async function storedReference(
+  given: GivenRoot | GivenLookup,
+  seal: Sealer,
+): Promise<RootReference> {
+  if (given.type === "local") return { type: "local" };
+  if (given.type === "pkcs11") {
+    const { type, token, pin, ...key } = given;
+    const named = { type, token, ...key };
+    return { ...named, secret: await storedSecret(named, pin, seal) };
+  }
+  const { apiKey, ...named } = given;
+  return { ...named, secret: await storedSecret(named, apiKey, seal) };
+}
+
+async function storedSecret(
+  named: Omit<RootReference, "secret">,
+  given: GivenSecret,
+  seal: Sealer,
+): Promise<NonNullable<RootReference["secret"]>> {
+  return "value" in given ? await seal(named, given.value) : given;
+}
+
+/** Opens roots of trust for a look, apart from those that serve. */
+export type OpenForLook = (reference: RootReference) => Promise<RootOfTrust>;
+
+/**
+ * Whether a root of trust could serve an instance now: permission, the root key's state, and that it wraps and unwraps.
+ * Answers its name; what is missing is named by a `ManagementError`.
+ */
+export async function checkRoot(open: OpenForLook, reference: RootReference): Promise<string> {
+  return await looking(open, reference, async (root) => {
+    try {
+      await root.validate();
+    } catch (error) {
+      throw await missingKey(root, reference, error);
+    }
+    await root.probe();
+    return (await root.describe()).name;
+  });
+}
+
+/** The root keys that these credentials see. */
+export async function listRoots(
+  open: OpenForLook,
+  reference: RootReference,
+): Promise<readonly RootKey[]> {
+  return await looking(open, reference, (root) => root.rootKeys());
+}
+
+async function looking<Answer>(
+  open: OpenForLook,
+  reference: RootReference,
+  look: (root: RootOfTrust) => Promise<Answer>,
+): Promise<Answer> {
+  try {
+    const root = await open(reference);
+    try {
+      return await look(root);
+    } finally {
+      await root.close();
+    }
+  } catch (error) {
+    throw rootProblem(error);
+  }
+}
+
+/** A key that is not there, told apart from one that was: the list says which there are. */
+async function missingKey(
+  root: RootOfTrust,
+  { rootKey }: RootReference,
+  error: unknown,
+): Promise<unknown> {
+  if (!(error instanceof RootOfTrustError && error.failure === "gone")) return error;
+  const keys = await root.rootKeys().catch(() => undefined);
+  if (keys === undefined || rootKey === undefined) return error;
+  if (keys.some(({ id, name, aliases }) => [id, name, ...aliases].includes(rootKey))) return error;
+  const usable = keys.filter((key) => key.usable).length;
+  const detail = `there is no root key ${rootKey}; the credentials see ${usable} usable root keys (retrieve lists them)`;
+  return new ManagementError("rootKeyMissing", detail);
+}

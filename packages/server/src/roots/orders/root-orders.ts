@@ -1,0 +1,209 @@
+import { ManagementError } from "@holdfast/admin";
+import { type Clock, type Document, type RootKey, systemTypes } from "@holdfast/engine";
+import { ofRegion } from "@holdfast/regions";
+import { type Actor, managementEvents } from "../../audit/management-event.ts";
+import type { PeerCommands } from "../../records/peer-commands.ts";
+import { type Applied, instanceRecordId, type Records } from "../../records/records.ts";
+import {
+  leftText,
+  namedRoots,
+  type RootReference,
+  referenceText,
+  rootFields,
+} from "../../records/root-reference.ts";
+import type { Roots } from "../open/roots.ts";
+import { type KeysOrder, keysField, orderText } from "../state/region-state.ts";
+import type { RootStatus } from "../state/root-status.ts";
+import type { GivenLookup, GivenRoot } from "./order-roots.ts";
+import type { RegionRoots } from "./region-roots.ts";
+
+/** What `RootOrders` stand on. */
+export interface RootOrdersOptions {
+  readonly region: string;
+  readonly here: RegionRoots;
+  readonly commands: Pick<PeerCommands, "others" | "ask">;
+  readonly roots: Pick<Roots, "document">;
+  readonly records: Pick<Records, "change" | "leaveEvidence">;
+  readonly clock: Pick<Clock, "wallMs">;
+  readonly newId: () => string;
+}
+
+/** What regions answered, by name. */
+type ByRegion<Value> = Readonly<Record<string, Value>>;
+
+/** What administrators order of roots of trust, carried out in every region that it is about. */
+export class RootOrders {
+  readonly #options: RootOrdersOptions;
+
+  constructor(options: RootOrdersOptions) {
+    this.#options = options;
+  }
+
+  /** This region and the others that are not retired. */
+  get regions(): readonly string[] {
+    return [this.#options.region, ...this.#options.commands.others];
+  }
+
+  /** Checks each region's root of trust in that region; nothing is changed. A `ManagementError` names what is missing. */
+  async check(given: ByRegion<GivenRoot>): Promise<ByRegion<RootReference>> {
+    const unknown = Object.keys(given).find((region) => !this.regions.includes(region));
+    if (unknown !== undefined) {
+      const known = this.regions.join(", ");
+      throw new ManagementError(
+        "invalid",
+        `regions.${unknown}: there is no such region (${known})`,
+      );
+    }
+    return await this.#each(Object.keys(given), async (region) => {
+      const root = given[region] as GivenRoot;
+      if (region === this.#options.region) {
+        return await this.#options.here.check(root).catch((error: unknown) => {
+          throw named(region, error);
+        });
+      }
+      return (await this.#options.commands.ask(region, "checkRoot", { root })).reference;
+    });
+  }
+
+  /** The fields of a new instance's record under these roots of trust. */
+  newFields(checked: ByRegion<RootReference>): Record<string, string> {
+    return Object.fromEntries(
+      Object.entries(checked).map(([region, reference]) => [
+        rootFields.current(region),
+        referenceText(reference),
+      ]),
+    );
+  }
+
+  /** Puts an instance under roots of trust that were checked: its KEKs are moved in each region, and nothing else changes. */
+  async configure(
+    actor: Actor,
+    instance: string,
+    checked: ByRegion<RootReference>,
+  ): Promise<{ readonly regions: ByRegion<RootStatus>; readonly rewrapped: number }> {
+    const { records, clock } = this.#options;
+    const atMs = clock.wallMs();
+    const detail = Object.fromEntries(
+      Object.entries(checked).map(([region, { name = "" }]) => [`root.${region}`, name]),
+    );
+    // One record for all regions: no region wraps a first KEK before it knows by what.
+    await records.change(
+      systemTypes.Instance,
+      instanceRecordId(instance),
+      ({ fields }) => {
+        // Its mark, which stays for ever, must not get another key manager's credentials.
+        if (fields["status"] === "Removing") {
+          throw new ManagementError("wrongState", "the instance is Removing");
+        }
+        return Object.fromEntries(
+          Object.entries(checked).flatMap(([region, reference]) =>
+            moved(fields, region, reference, atMs),
+          ),
+        );
+      },
+      this.#events(actor, "root.configure", instance, detail),
+    );
+    return await this.settle(instance, Object.keys(checked), true);
+  }
+
+  /** Brings an instance's KEKs under the root keys that its record names. */
+  async settle(
+    instance: string,
+    regions: readonly string[] = this.regions,
+    anySource = false,
+  ): Promise<{ readonly regions: ByRegion<RootStatus>; readonly rewrapped: number }> {
+    const settled = await this.#each(regions, async (region) => {
+      if (region === this.#options.region) return this.#options.here.settle(instance, anySource);
+      return this.#options.commands.ask(region, "settleRoot", { instance, anySource });
+    });
+    const statuses = Object.entries(settled).map(([region, { status }]) => [region, status]);
+    const rewrapped = Object.values(settled).reduce((sum, one) => sum + one.rewrapped, 0);
+    return { regions: Object.fromEntries(statuses), rewrapped };
+  }
+
+  /** The same by an administrator's order, which the other region's plaintext may serve where a root of trust is lost. */
+  async rewrap(actor: Actor, instance: string): Promise<number> {
+    const { rewrapped } = await this.settle(instance, this.regions, true);
+    const detail = { rewrapped };
+    const events = this.#events(actor, "root.rewrap", instance, detail);
+    await this.#options.records.leaveEvidence(events);
+    return rewrapped;
+  }
+
+  /** Drops an instance's open keys in every region, and opens none until it is revalidated. */
+  async shred(actor: Actor, instance: string): Promise<Applied> {
+    return await this.#order(actor, instance, "shredded");
+  }
+
+  /** Asks every region's key manager now; what was shredded opens again where it allows that. */
+  async revalidate(actor: Actor, instance: string): Promise<ByRegion<RootStatus>> {
+    await this.#order(actor, instance, "open");
+    return await this.#each(this.regions, async (region) => {
+      if (region === this.#options.region) return await this.#options.here.revalidate(instance);
+      return (await this.#options.commands.ask(region, "revalidateRoot", { instance })).status;
+    });
+  }
+
+  async rootKeys(region: string, root: GivenLookup): Promise<RootKey[]> {
+    if (region === this.#options.region) return await this.#options.here.rootKeys(root);
+    const { items } = await this.#options.commands.ask(region, "rootKeys", { root });
+    return items as RootKey[];
+  }
+
+  async #order(actor: Actor, instance: string, keys: KeysOrder["keys"]): Promise<Applied> {
+    const { records, clock, newId } = this.#options;
+    const order = { keys, id: newId(), atMs: clock.wallMs(), by: actor.principal.name };
+    const fields = this.regions.map((region) => [keysField(region), orderText(order)]);
+    const action = keys === "shredded" ? "root.shred" : "root.revalidate";
+    const { regions } = await records.change(
+      systemTypes.Instance,
+      instanceRecordId(instance),
+      () => Object.fromEntries(fields),
+      this.#events(actor, action, instance, {}),
+    );
+    return regions;
+  }
+
+  #events(
+    actor: Actor,
+    action: "root.configure" | "root.rewrap" | "root.shred" | "root.revalidate",
+    instance: string,
+    detail: Readonly<Record<string, string | number>>,
+  ) {
+    const { clock, roots } = this.#options;
+    const name = roots.document(instance)?.fields["name"];
+    const target = { id: instance, instance, ...(name !== undefined && { name }) };
+    return managementEvents(actor, action, target, { timeMs: clock.wallMs(), detail });
+  }
+
+  async #each<Value>(
+    regions: readonly string[],
+    ask: (region: string) => Promise<Value>,
+  ): Promise<ByRegion<Value>> {
+    const answers = await Promise.all(
+      regions.map(async (region) => [region, await ask(region)] as const),
+    );
+    return Object.fromEntries(answers);
+  }
+}
+
+/** Another region's refusal names the region; this one's does too, since an order is about both. */
+function named(region: string, error: unknown): unknown {
+  if (!(error instanceof ManagementError)) return error;
+  return new ManagementError(error.code, ofRegion(region, error.message), error.extra);
+}
+
+/** What of a record changes when a region is to be moved; an earlier move that did not end stays openable. */
+function moved(
+  fields: Document["fields"],
+  region: string,
+  reference: RootReference,
+  atMs: number,
+): readonly (readonly [string, string | undefined])[] {
+  const { next, left } = namedRoots(fields, region);
+  const more = next === undefined ? left : [...left, { reference: next, atMs }];
+  return [
+    [rootFields.next(region), referenceText(reference)],
+    [rootFields.left(region), leftText(more)],
+  ];
+}

@@ -1,0 +1,164 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { RootHealth } from "../open/guarded-root.ts";
+import { keysField, orderText, regionState } from "../state/region-state.ts";
+import { rootStatusOf } from "../state/root-status.ts";
+import { namedRoot, otherRecord, TestRoots } from "../test-roots.ts";
+import { nodeState, WatchRoots } from "./watch-roots.ts";
+
+let world: TestRoots;
+
+beforeEach(() => {
+  world = new TestRoots();
+});
+
+afterEach(() => world.roots[Symbol.asyncDispose]());
+
+const stateOf = (instance = "i") => regionState(world.fieldsOf(instance), "a");
+
+describe("what the leader writes of an instance", () => {
+  test("usable, with its first KEK made; then each refusal, and back", async () => {
+    await world.instance("i", "x");
+    await world.validate.all(() => true);
+    expect(stateOf()).toMatchObject({
+      status: "Installed",
+      crkState: "usable",
+      reason: "",
+      root: "x",
+      version: "1",
+    });
+    expect(await world.keks.list("i")).toHaveLength(1);
+    for (const failure of ["denied", "disabled", "gone"] as const) {
+      world.manager("x").fail(failure);
+      await world.validate.all(() => true);
+      expect(stateOf()).toMatchObject({ status: "Inactive", crkState: failure, root: "x" });
+    }
+    world.manager("x").fail(undefined);
+    await world.validate.all(() => true);
+    expect(stateOf()).toMatchObject({ status: "Installed", crkState: "usable" });
+  });
+
+  test("unreachable: Installed within the grace, and until when", async () => {
+    await world.instance("i", "x");
+    await world.seal("i");
+    await world.validate.all(() => true);
+    const lastMs = world.nowMs;
+    world.manager("x").fail("unavailable");
+    world.nowMs += 5_000;
+    await world.validate.all(() => true);
+    expect(stateOf()).toMatchObject({
+      status: "Installed",
+      crkState: "unreachable",
+      graceUntilMs: lastMs + 60_000,
+    });
+    const document = { fields: world.fieldsOf("i") };
+    expect(rootStatusOf(document, "a", "local")).toMatchObject({
+      type: "key-protect",
+      origin: "instance",
+      state: "unreachable",
+      graceUntil: new Date(lastMs + 60_000).toISOString(),
+    });
+    world.nowMs = lastMs + 61_000;
+    await world.validate.all(() => true);
+    expect(stateOf()).toMatchObject({ status: "Inactive", crkState: "unreachable" });
+  });
+
+  test("one that was never usable is not Installed, and has no KEK", async () => {
+    await world.instance("i", "x");
+    world.manager("x").fail("unavailable");
+    await world.validate.all(() => true);
+    expect(stateOf()?.status).toBe("Inactive");
+    expect(await world.keks.list("i")).toEqual([]);
+  });
+
+  test("the same again is not written before its time", async () => {
+    await world.instance("i", "x");
+    await world.validate.all(() => true);
+    await world.seeKeks("i");
+    expect(await world.validate.all(() => true)).toEqual({ done: 0, left: 0 });
+    world.nowMs += 300_000;
+    expect(await world.validate.all(() => true)).toEqual({ done: 1, left: 0 });
+  });
+
+  test("one root of trust is asked once for all of its instances", async () => {
+    for (const instance of ["i", "j", "k"]) await world.instance(instance, "x");
+    let asked = 0;
+    const root = world.manager("x");
+    const { validate } = root;
+    root.validate = async () => {
+      asked += 1;
+      await validate.call(root);
+    };
+    await world.validate.all(() => true);
+    expect(asked).toBe(1);
+    expect(["i", "j", "k"].map((instance) => stateOf(instance)?.status)).toEqual(
+      Array.from({ length: 3 }, () => "Installed"),
+    );
+  });
+});
+
+describe("what each node does", () => {
+  function watch(): WatchRoots {
+    return new WatchRoots({
+      region: "a",
+      roots: world.roots,
+      keyRing: world.keyRing,
+      view: { records: () => [otherRecord], onChange: world.listen },
+      health: { rootOfTrust: () => undefined },
+      clock: { wallMs: () => world.nowMs, monotonicMs: () => world.nowMs },
+      revalidateMs: 1_000,
+    });
+  }
+  const order = (keys: "open" | "shredded", id: string) => ({
+    [keysField("a")]: orderText({ keys, id, atMs: world.nowMs, by: "somebody" }),
+  });
+
+  test("it carries out orders that stand in the record", async () => {
+    await world.instance("i", "x");
+    using _ = watch();
+    const key = await world.seal("i");
+    await world.write("i", order("shredded", "1"));
+    await expect(key.open()).rejects.toThrow("shredded");
+    await world.write("i", order("open", "2"));
+    expect(await key.open()).toBe("secret");
+  });
+
+  test("it asks again when the leader found the root key refused", async () => {
+    await world.instance("i", "x");
+    using _ = watch();
+    const key = await world.seal("i");
+    await world.validate.one("i");
+    world.manager("x").fail("gone");
+    expect(await key.open()).toBe("secret");
+    await world.validate.one("i");
+    await expect.poll(() => key.open().catch(({ refused }) => refused)).toBe(true);
+    world.manager("x").fail(undefined);
+    await world.validate.one("i");
+    await expect.poll(() => key.open().catch(() => "closed")).toBe("secret");
+  });
+});
+
+describe("how a node's roots of trust do together", () => {
+  const root = (reference: string | undefined, failure?: RootHealth["failure"], kind = "hpcs") => ({
+    reference: reference === undefined ? undefined : namedRoot(reference),
+    root: {
+      kind,
+      lastDescription: undefined,
+      health: { ok: failure === undefined, failure, reason: failure ?? "" } as RootHealth,
+    } as never,
+  });
+
+  test.each([
+    ["ok", [root("x"), root("y")]],
+    ["degraded", [root("x", "unavailable"), root("y")]],
+    ["degraded", [root("x", "gone"), root("y", "disabled")]],
+    ["degraded", [root(undefined, "denied")]],
+    ["unreachable", [root("x", "unavailable"), root("y", "unavailable")]],
+    ["refused", [root(undefined, "denied", "local"), root("y")]],
+  ])("%s", (state, all) => {
+    expect(nodeState(all)?.state).toBe(state);
+  });
+
+  test("nothing is said before anything was asked", () => {
+    expect(nodeState([])).toBeUndefined();
+  });
+});

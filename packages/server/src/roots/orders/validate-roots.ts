@@ -1,0 +1,257 @@
+import {
+  type AuditEvent,
+  type Clock,
+  type InstanceKeyRing,
+  RootOfTrustError,
+  systemTypes,
+} from "@holdfast/engine";
+import { managementEvent, managementEvents } from "../../audit/management-event.ts";
+import { reasonOf } from "../../base/start-error.ts";
+import { instanceRecordId, type Records } from "../../records/records.ts";
+import type { RootReference } from "../../records/root-reference.ts";
+import { keyOf } from "../open/open-roots.ts";
+import type { Roots } from "../open/roots.ts";
+import {
+  type CrkState,
+  keysOrder,
+  type RegionState,
+  regionState,
+  stateField,
+  stateText,
+} from "../state/region-state.ts";
+import { crkStateOf } from "../state/root-problem.ts";
+
+/** What `ValidateRoots` stand on. */
+export interface ValidateRootsOptions {
+  readonly region: string;
+  readonly node: string;
+  readonly roots: Pick<Roots, "named" | "of" | "keks" | "instances" | "document" | "ready">;
+  readonly keyRing: Pick<InstanceKeyRing, "seal" | "statusOf">;
+  readonly records: Pick<Records, "change">;
+  readonly clock: Clock;
+  readonly graceMs: number;
+  readonly requestId: () => string;
+  /** Whether this region makes the first KEK of instances: one of all does, so that there is only one. */
+  readonly makesFirst: () => boolean;
+  /** How long a state that stays the same is not written again. */
+  readonly againMs: number;
+}
+
+/** What a root of trust said when it was validated. */
+interface Finding {
+  readonly crkState: CrkState;
+  readonly reason: string;
+  readonly root: string;
+  readonly version: string;
+}
+
+const nothing = { uniqueIdentifier: "", objectType: 0 };
+const wantsKeys: ReadonlySet<string | undefined> = new Set([undefined, "Configuring", "Installed"]);
+
+/**
+ * Asks key managers whether root keys may still be used, and writes what it found into the instances' records, where both
+ * regions and every node see it. An instance's first KEK is made here, once its root of trust is usable.
+ */
+export class ValidateRoots {
+  readonly #options: ValidateRootsOptions;
+
+  constructor(options: ValidateRootsOptions) {
+    this.#options = options;
+  }
+
+  /** Validates each root of trust once, and writes the states of its instances; how many could not be written. */
+  async all(active: () => boolean): Promise<{ readonly done: number; readonly left: number }> {
+    const { roots } = this.#options;
+    const groups = new Map<string, { reference: RootReference | undefined; instances: string[] }>();
+    for (const instance of roots.instances()) {
+      const reference = roots.named(instance).current;
+      const group = groups.get(keyOf(reference)) ?? { reference, instances: [] };
+      group.instances.push(instance);
+      groups.set(keyOf(reference), group);
+    }
+    // One that is slow keeps nobody else's waiting.
+    const counts = await Promise.all(
+      [...groups.values()].map(async ({ reference, instances }) => {
+        const finding = await this.#find(reference);
+        const count = { done: 0, left: 0 };
+        for (const instance of instances) {
+          if (!active()) break;
+          const written = await this.#write(instance, finding).catch(() => undefined);
+          if (written === true) count.done += 1;
+          if (written === undefined) count.left += 1;
+        }
+        return count;
+      }),
+    );
+    return {
+      done: counts.reduce((sum, { done }) => sum + done, 0),
+      left: counts.reduce((sum, { left }) => sum + left, 0),
+    };
+  }
+
+  /** The same for one instance, now. */
+  async one(instance: string): Promise<RegionState> {
+    const { roots } = this.#options;
+    const finding = await this.#find(roots.named(instance).current);
+    const state = await this.#stateOf(instance, finding);
+    await this.#save(instance, state);
+    return state;
+  }
+
+  async #find(reference: RootReference | undefined): Promise<Finding> {
+    const { roots } = this.#options;
+    let known: { readonly name: string; readonly currentVersion: string } | undefined;
+    try {
+      const root = await roots.of(reference);
+      known = root.lastDescription;
+      await root.validate();
+      known = await root.describe();
+      return { crkState: "usable", reason: "", root: known.name, version: known.currentVersion };
+    } catch (error) {
+      const failure = error instanceof RootOfTrustError ? error.failure : undefined;
+      return {
+        crkState: crkStateOf(failure),
+        reason: reasonOf(error),
+        root: known?.name ?? reference?.name ?? "",
+        version: known?.currentVersion ?? "",
+      };
+    }
+  }
+
+  async #write(instance: string, finding: Finding): Promise<boolean> {
+    const { roots, clock, region, againMs } = this.#options;
+    const fields = roots.document(instance)?.fields;
+    if (fields === undefined) return false;
+    const state = await this.#stateOf(instance, finding);
+    const known = regionState(fields, region);
+    const fresh = known !== undefined && clock.wallMs() - known.atMs < againMs;
+    if (fresh && sameState(known, state)) return false;
+    await this.#save(instance, state);
+    return true;
+  }
+
+  async #save(instance: string, state: RegionState): Promise<void> {
+    const { records, region, roots } = this.#options;
+    const before = roots.document(instance)?.fields;
+    const known = before && regionState(before, region);
+    // Whoever watches the events must learn of a root key that ceases to serve.
+    const fails = state.crkState !== "usable" && state.crkState !== known?.crkState;
+    await records.change(
+      systemTypes.Instance,
+      instanceRecordId(instance),
+      () => ({ [stateField(region)]: stateText(state) }),
+      [
+        ...(fails && state.crkState !== "shredded" ? [this.#failed(instance, state)] : []),
+        ...(known !== undefined && isRotated(known, state) ? this.#rotated(instance, state) : []),
+      ],
+    );
+  }
+
+  #failed(instance: string, { crkState, reason, root }: RegionState): AuditEvent {
+    const { clock, region } = this.#options;
+    const { actor, target } = this.#about(instance);
+    return managementEvent(actor, "root.fail", "failure", target, {
+      timeMs: clock.wallMs(),
+      reason: crkState,
+      detail: { region, root, reason },
+    });
+  }
+
+  /** Root keys are rotated at key managers, in tokens and in files; here it is noticed. */
+  #rotated(instance: string, { root, version }: RegionState): readonly AuditEvent[] {
+    const { clock, region } = this.#options;
+    const { actor, target } = this.#about(instance);
+    const detail = { region, root, version };
+    return managementEvents(actor, "root.rotate", target, { timeMs: clock.wallMs(), detail });
+  }
+
+  #about(instance: string) {
+    const { node, requestId, roots } = this.#options;
+    const name = roots.document(instance)?.fields["name"];
+    return {
+      actor: { principal: { name: node, id: node }, requestId: requestId() },
+      target: { id: instance, instance, ...(name !== undefined && { name }) },
+    };
+  }
+
+  async #stateOf(instance: string, finding: Finding): Promise<RegionState> {
+    const { roots, clock, region } = this.#options;
+    const fields = roots.document(instance)?.fields ?? {};
+    const wanted = fields["status"];
+    const base = { ...finding, atMs: clock.wallMs() };
+    if (keysOrder(fields, region)?.keys === "shredded") {
+      const reason = "its keys were shredded by an administrator; revalidate to open them again";
+      return { ...base, status: "Inactive", crkState: "shredded", reason };
+    }
+    if (!wantsKeys.has(wanted)) return { ...base, status: statusOf(wanted) };
+    if (finding.crkState === "unreachable") return this.#unreachable(instance, base);
+    if (finding.crkState !== "usable") return { ...base, status: "Inactive" };
+    const waits = await this.#provision(instance);
+    if (waits !== "") return { ...base, status: "Configuring", reason: waits };
+    const moving = roots.named(instance).next;
+    const reason = moving === undefined ? "" : "its keys are being moved to another root key";
+    return { ...base, status: "Installed", reason };
+  }
+
+  /** Within the grace it can be used as before. */
+  #unreachable(instance: string, base: Omit<RegionState, "status">): RegionState {
+    const { keyRing, clock, region, roots, graceMs } = this.#options;
+    const known = regionState(roots.document(instance)?.fields ?? {}, region);
+    const own = keyRing.statusOf(instance);
+    // This node may have no key open while others have: theirs last as long from when it was last reached.
+    const lastMs = roots.ready(instance)?.health.okMs;
+    const since =
+      lastMs === undefined ? undefined : clock.wallMs() - (clock.monotonicMs() - lastMs);
+    const told = known?.crkState === "unreachable" ? known.graceUntilMs : undefined;
+    const graceUntilMs = own?.graceUntilMs ?? told ?? (since ?? clock.wallMs()) + graceMs;
+    const until = new Date(graceUntilMs).toISOString();
+    const within = clock.wallMs() < graceUntilMs;
+    const effect = within ? `open keys are used until ${until}` : "no key can be used";
+    const reason = `${base.reason}; ${effect}`;
+    const installed = within && known?.status === "Installed";
+    return { ...base, status: installed ? "Installed" : "Inactive", reason, graceUntilMs };
+  }
+
+  /** Makes the first KEK where there is none; why the instance cannot seal yet, if so. */
+  async #provision(instance: string): Promise<string> {
+    const { roots, keyRing, region } = this.#options;
+    const keks = roots.keks(instance);
+    if (
+      keks.some(({ wraps }) => wraps.length > 1 && wraps.some((wrap) => wrap.region === region))
+    ) {
+      return "";
+    }
+    if (keks.length === 0 && !this.#options.makesFirst()) {
+      return "its first key-encryption key is made by the other region";
+    }
+    try {
+      await keyRing.seal({ instance, ...nothing }, new Uint8Array());
+      return "";
+    } catch (error) {
+      return reasonOf(error);
+    }
+  }
+}
+
+/** Whether two states say the same, but for when, and how precisely until when. */
+function sameState(one: RegionState, other: RegionState): boolean {
+  const said = ({ atMs: _, graceUntilMs: _until, ...rest }: RegionState): string =>
+    JSON.stringify(
+      Object.entries({
+        ...rest,
+        reason: rest.crkState === "unreachable" ? "" : rest.reason,
+      }).toSorted(),
+    );
+  return said(one) === said(other);
+}
+
+function statusOf(wanted: string | undefined): RegionState["status"] {
+  if (wanted === "Installing" || wanted === "Removing" || wanted === "Deleted") return wanted;
+  return "Inactive";
+}
+
+/** Whether the same root key has another version than when it was last seen. */
+function isRotated(known: RegionState, { root, version, crkState }: RegionState): boolean {
+  const seen = known.version !== "" && known.root === root && crkState === "usable";
+  return seen && known.version !== version;
+}

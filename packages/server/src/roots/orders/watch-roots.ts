@@ -1,0 +1,178 @@
+import {
+  type Clock,
+  type InstanceKeyRing,
+  type ManagedObject,
+  readDocument,
+  systemTypes,
+} from "@holdfast/engine";
+import type { Health } from "../../observe/health.ts";
+import { namedRoots, referenceText } from "../../records/root-reference.ts";
+import type { SystemView } from "../../records/system-view.ts";
+import type { RootHealth } from "../open/guarded-root.ts";
+import type { RootInUse, Roots } from "../open/roots.ts";
+import { type KeysOrder, keysOrder, regionState } from "../state/region-state.ts";
+
+/** What `WatchRoots` stand on. */
+export interface WatchRootsOptions {
+  readonly region: string;
+  readonly roots: Pick<Roots, "inUse" | "of">;
+  readonly keyRing: Pick<InstanceKeyRing, "forget" | "shred" | "unshred" | "revalidate">;
+  readonly view: Pick<SystemView, "records" | "onChange">;
+  readonly health: Pick<Health, "rootOfTrust">;
+  readonly clock: Clock;
+  /** How often one that does its work and was not asked anything is asked. */
+  readonly revalidateMs: number;
+}
+
+/** What of an instance's record this node has acted on. */
+interface ActedOn {
+  readonly order: KeysOrder["id"] | undefined;
+  readonly crkState: string | undefined;
+  readonly reference: string;
+}
+
+const lookEveryMs = 1_000;
+const localEveryMs = 10_000;
+const failedEveryMs = 5_000;
+const revalidationsMax = 8;
+
+/**
+ * What each node does by itself: it carries out orders that stand in instances' records, asks again for its open keys when
+ * somebody found a root key refused or back, and probes the roots of trust that nobody asks.
+ */
+export class WatchRoots implements Disposable {
+  readonly #options: WatchRootsOptions;
+  readonly #actedOn = new Map<string, ActedOn>();
+  readonly #probing = new Set<RootInUse["root"]>();
+  readonly #timer: NodeJS.Timeout;
+  readonly #stop: () => void;
+
+  constructor(options: WatchRootsOptions) {
+    this.#options = options;
+    this.#take([...options.view.records()]);
+    this.#stop = options.view.onChange((changed) => this.#take(changed));
+    this.#timer = setInterval(() => this.look(), lookEveryMs).unref();
+  }
+
+  /** A root of trust began or ceased to do its work: whoever is under it finds out what that means at once. */
+  changed(instances: readonly string[], { ok, failure }: RootHealth): void {
+    if (ok !== true && failure === "unavailable") return;
+    void this.#revalidate(instances);
+  }
+
+  /** A few at a time: thousands may be under one root key, and its key manager serves others too. */
+  async #revalidate(instances: readonly string[]): Promise<void> {
+    const left = [...instances];
+    const next = async (): Promise<void> => {
+      for (let one = left.pop(); one !== undefined; one = left.pop()) {
+        await this.#options.keyRing.revalidate(one);
+      }
+    };
+    await Promise.all(Array.from({ length: revalidationsMax }, next));
+  }
+
+  /** Probes what is due, and tells health. */
+  look(): void {
+    const all = this.#options.roots.inUse();
+    for (const each of all) if (this.#isDue(each)) void this.#probe(each);
+    this.tell();
+  }
+
+  /** Tells health how the roots of trust of this node do. */
+  tell(): void {
+    const all = this.#options.roots.inUse();
+    const used = all.filter(({ instances }) => instances.length > 0);
+    const own = all.filter(({ reference }) => reference === undefined);
+    const told = nodeState(used.length > 0 ? used : own);
+    if (told !== undefined) this.#options.health.rootOfTrust(told.state, told.reason);
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    this.#stop();
+  }
+
+  #isDue({ root }: RootInUse): boolean {
+    const { clock, revalidateMs } = this.#options;
+    if (this.#probing.has(root)) return false;
+    const { ok, askedMs } = root.health;
+    if (askedMs === undefined) return true;
+    const everyMs = root.kind === "local" ? Math.min(localEveryMs, revalidateMs) : revalidateMs;
+    return (
+      clock.monotonicMs() - askedMs >= (ok === true ? everyMs : Math.min(failedEveryMs, everyMs))
+    );
+  }
+
+  async #probe({ root }: RootInUse): Promise<void> {
+    this.#probing.add(root);
+    // What comes of it is in its health.
+    await root.validate().catch(() => undefined);
+    this.#probing.delete(root);
+    this.tell();
+  }
+
+  #take(changed: readonly ManagedObject[]): void {
+    for (const record of changed) {
+      if (record.objectType !== systemTypes.Instance) continue;
+      const document = readDocument(record);
+      const instance = document?.fixed["instance"];
+      if (document === undefined || instance === undefined) continue;
+      if (document.destroyed === undefined) this.#act(instance, document.fields);
+      else this.#forget(instance);
+    }
+  }
+
+  #forget(instance: string): void {
+    this.#options.keyRing.forget(instance);
+    this.#actedOn.delete(instance);
+  }
+
+  #act(instance: string, fields: Readonly<Record<string, string>>): void {
+    const { region, keyRing } = this.#options;
+    const order = keysOrder(fields, region);
+    const { current } = namedRoots(fields, region);
+    const now: ActedOn = {
+      order: order?.id,
+      crkState: regionState(fields, region)?.crkState,
+      reference: current === undefined ? "" : referenceText(current),
+    };
+    const before = this.#actedOn.get(instance);
+    this.#actedOn.set(instance, now);
+    if (order?.keys === "shredded") {
+      keyRing.shred(instance);
+      return;
+    }
+    keyRing.unshred(instance);
+    if (before === undefined) return;
+    const found = now.crkState !== before.crkState && now.crkState !== "unreachable";
+    if (found || now.order !== before.order || now.reference !== before.reference) {
+      void keyRing.revalidate(instance);
+    }
+  }
+}
+
+/**
+ * How a node's roots of trust do together. A refusal is its instance's alone, whose clients are told so; the node shuts
+ * when no root of trust can be reached, or when its own file is not what it was.
+ */
+export function nodeState(
+  all: readonly Pick<RootInUse, "reference" | "root">[],
+):
+  | { readonly state: "ok" | "degraded" | "unreachable" | "refused"; readonly reason: string }
+  | undefined {
+  const asked = all.filter(({ root }) => root.health.ok !== undefined);
+  if (asked.length === 0) return undefined;
+  const bad = asked.filter(({ root }) => root.health.ok === false);
+  if (bad.length === 0) return { state: "ok", reason: "" };
+  const reason = bad
+    .slice(0, 5)
+    .map(({ root }) => `${root.lastDescription?.name ?? root.kind}: ${root.health.reason}`)
+    .join("; ");
+  const refusals = bad.filter(({ root }) => root.health.failure !== "unavailable");
+  const own = refusals.some(
+    ({ reference, root }) => reference === undefined && root.kind === "local",
+  );
+  if (own) return { state: "refused", reason };
+  if (bad.length === asked.length && refusals.length === 0) return { state: "unreachable", reason };
+  return { state: "degraded", reason };
+}

@@ -1,0 +1,113 @@
+import {
+  InstanceKeyRing,
+  type KekEntry,
+  ObjectKekStore,
+  type RootOfTrust,
+  readDocument,
+  systemInstance,
+} from "@holdfast/engine";
+import type { RedisStore } from "@holdfast/redis";
+import type { PeerClient } from "@holdfast/regions";
+import { reasonOf, StartError } from "../base/start-error.ts";
+import { systemClock, systemIds } from "../base/system.ts";
+import { loadConfig } from "../config/config.ts";
+import { instanceRecordId } from "../records/records.ts";
+import { namedRoots } from "../records/root-reference.ts";
+import { atRegions, met } from "../store/region-commands.ts";
+import { defaultRootPlace, openDefaultRoot } from "./root-settings.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Puts the keys of a region whose configured root key is lost for good under the one that is configured now, with the
+ * other region's copies. Instances whose records name a root of trust are moved by the API instead.
+ */
+export async function adoptRoot(
+  configFile: string,
+  environment: Environment,
+  lost: string,
+): Promise<string> {
+  const config = loadConfig(configFile);
+  const root = await openDefaultRoot(config, environment);
+  try {
+    const { name } = await root.describe();
+    if (name === lost) {
+      throw new StartError(`--lost ${lost}: that is the root key which is configured now`);
+    }
+    return await atRegions(configFile, environment, async ({ own, peer, region }) => {
+      if (peer === undefined) {
+        throw new StartError("peer: is missing: without another region nobody has the keys");
+      }
+      await met(peer);
+      const keks = new ObjectKekStore(own, { clock: systemClock, region });
+      const entries = await keks.all();
+      const theirs = await under(own, region, entries, lost);
+      const ring = ringOf({ root, keks, peer, region });
+      for (const { instance, kek } of theirs) {
+        await ring.rewrap(instance, kek, root, true).catch((error: unknown) => {
+          throw new StartError(
+            `key-encryption key ${kek.id} of instance ${instance}: ${reasonOf(error)}; those before it are done: run this again`,
+          );
+        });
+      }
+      // The region's nodes may serve from the other one's store at first.
+      const ids = theirs.map(({ kek }) => kek.id);
+      const records = await own.read(systemInstance, ids);
+      await peer.push(records.flatMap((found) => found?.object ?? []));
+      return `${theirs.length} key-encryption keys of region ${region} are under ${name} (${defaultRootPlace(config)}) now; start the region's nodes`;
+    });
+  } finally {
+    await root.close();
+  }
+}
+
+/** The KEKs that the lost root key has wrapped for the configuration's instances. */
+async function under(
+  own: RedisStore,
+  region: string,
+  entries: readonly KekEntry[],
+  lost: string,
+): Promise<readonly KekEntry[]> {
+  const makers = new Set<string>();
+  const found: KekEntry[] = [];
+  for (const entry of entries) {
+    const wrap = entry.kek.wraps.find((one) => one.region === region);
+    if (wrap === undefined || (await namesItsOwn(own, region, entry.instance))) continue;
+    makers.add(wrap.rootOfTrust);
+    if (wrap.rootOfTrust === lost) found.push(entry);
+  }
+  if (found.length > 0) return found;
+  throw new StartError(
+    `--lost ${lost}: no key of region ${region} is under it; there are keys under ${[...makers].join(", ") || "none"}`,
+  );
+}
+
+async function namesItsOwn(own: RedisStore, region: string, instance: string): Promise<boolean> {
+  const [found] = await own.read(systemInstance, [instanceRecordId(instance)]);
+  const document = found && readDocument(found.object);
+  return document !== undefined && namedRoots(document.fields, region).current !== undefined;
+}
+
+function ringOf({
+  root,
+  keks,
+  peer,
+  region,
+}: {
+  readonly root: RootOfTrust;
+  readonly keks: ObjectKekStore;
+  readonly peer: PeerClient;
+  readonly region: string;
+}): InstanceKeyRing {
+  return new InstanceKeyRing({
+    rootOf: () => root,
+    keks,
+    clock: systemClock,
+    ids: systemIds,
+    observe: () => undefined,
+    region,
+    kekCacheMs: 1_000,
+    graceMs: 0,
+    fetchPlain: (instance, id) => peer.kek(instance, id),
+  });
+}

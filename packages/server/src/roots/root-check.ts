@@ -1,0 +1,71 @@
+import {
+  type KeyRing,
+  kekData,
+  type ObjectKekStore,
+  type RootOfTrust,
+  SealBroken,
+} from "@holdfast/engine";
+import type { Instance } from "../access/instances.ts";
+import { StartError } from "../base/start-error.ts";
+
+const manyKeys: ReadonlySet<string> = new Set(["key-protect", "hpcs", "pkcs11"]);
+
+/**
+ * As `checkRoot`, before the other region was met, whose copies of the keys would hide it: refuses a root of trust that opens
+ * nothing of what another one has wrapped for this region. Where the store cannot tell now, the node goes on.
+ */
+export async function checkRootOfStore(
+  root: RootOfTrust,
+  keks: Pick<ObjectKekStore, "all">,
+  region: string,
+  place: string,
+): Promise<void> {
+  // Only files are copied by hand; of a key manager's root keys each instance may name its own.
+  if (manyKeys.has(root.kind)) return;
+  const entries = await keks.all().catch(() => []);
+  const { name } = await root.describe();
+  let foreign = "";
+  for (const { instance, kek } of entries) {
+    const wrap = kek.wraps.find((one) => one.region === region);
+    if (wrap === undefined || !wrap.rootOfTrust.startsWith("local ")) continue;
+    try {
+      (await root.unwrap(wrap.blob, kekData(instance, kek.id))).plaintext.fill(0);
+      return;
+    } catch (error) {
+      // A wrap of its own that is damaged is made anew.
+      if (!(error instanceof SealBroken) || wrap.rootOfTrust === name) return;
+      foreign = wrap.rootOfTrust;
+    }
+  }
+  if (foreign === "") return;
+  throw new StartError(
+    `${place} opens no key of region ${region} in the store: they were made under another root key (${foreign}); give every node of the region the same one, or, where that one is lost for good, run \`holdfast root adopt --lost "${foreign}"\``,
+  );
+}
+
+/**
+ * Refuses a root of trust under which the store's keys were not made: such a node would look healthy and open no key,
+ * and what it sealed no other node could open. Where it cannot be told now, the node goes on.
+ */
+export async function checkRoot(
+  keyRing: Pick<KeyRing, "seal">,
+  instances: readonly Pick<Instance, "id" | "name">[],
+  place: string,
+): Promise<void> {
+  const nothing = { uniqueIdentifier: "", objectType: 0 };
+  const faults = await Promise.all(
+    instances.map(async ({ id: instance, name }) => {
+      try {
+        await keyRing.seal({ instance, ...nothing }, new Uint8Array());
+        return undefined;
+      } catch (error) {
+        return error instanceof SealBroken ? name : undefined;
+      }
+    }),
+  );
+  const name = faults.find((fault) => fault !== undefined);
+  if (name === undefined) return;
+  throw new StartError(
+    `${place} does not open the keys of instance ${name} in the store, which were made under another root key; give every node of the region the same one`,
+  );
+}

@@ -1,0 +1,94 @@
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openLocalRoot } from "@holdfast/root-of-trust";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { StartError } from "../base/start-error.ts";
+import { systemIds } from "../base/system.ts";
+import {
+  checkSealingKey,
+  initRoot,
+  initSealingKey,
+  rotateRoot,
+  rotateSealing,
+} from "./root-commands.ts";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "root-commands-"));
+});
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+});
+
+async function configure(rootOfTrust: object, more: object = {}): Promise<string> {
+  const file = join(folder, "node.yaml");
+  const config = {
+    region: "a",
+    node: "a1",
+    tls: { certificate: "c", key: "k" },
+    store: { address: "127.0.0.1:1" },
+    rootOfTrust,
+    ...more,
+  };
+  await writeFile(file, JSON.stringify(config));
+  return file;
+}
+
+describe("the root key's commands", () => {
+  test("make the file once, and rotate it under another passphrase", async () => {
+    const config = await configure({ file: "root.key", passphraseEnv: "PASS" });
+    const path = join(folder, "root.key");
+    const environment = { PASS: "first" };
+    expect(await initRoot(config, environment)).toContain(`${path}: made, with version 1`);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    await expect(initRoot(config, environment)).rejects.toThrow(
+      `rootOfTrust.file: root key file ${path} is there already; it stays`,
+    );
+    await expect(rotateRoot(config, {})).rejects.toThrow("the variable PASS is not set");
+    await writeFile(join(folder, "new"), "second\n");
+    const said = await rotateRoot(config, environment, join(folder, "new"));
+    expect(said).toContain(`${path}: version 2 wraps from now on`);
+    const root = await openLocalRoot({ path, passphrase: async () => "second" }, systemIds);
+    expect(await root.describe()).toMatchObject({ currentVersion: "2" });
+    // Deriving from a passphrase costs much, and more on a busy machine.
+  });
+
+  test("send whose root key is a key manager's to the key manager", async () => {
+    const keyProtect = {
+      region: "eu-de",
+      instanceId: "0a1b2c3d-0000-4000-8000-000000000001",
+      rootKey: "crk",
+      apiKeyFile: "key",
+    };
+    const config = await configure({ type: "key-protect", keyProtect });
+    await expect(rotateRoot(config, {})).rejects.toThrow(
+      /^rootOfTrust\.keyProtect: root key crk of instance .*: rotate it in IBM Cloud/,
+    );
+    await expect(rotateRoot(config, {}, "new")).rejects.toThrow("--new-passphrase-file");
+  });
+});
+
+describe("the sealing key's commands", () => {
+  test("make, check and rotate the file, and say what is wrong with it", async () => {
+    const config = await configure({ file: "root.key" }, { sealingKeyFile: "sealing.key" });
+    const path = join(folder, "sealing.key");
+    await expect(checkSealingKey(config)).rejects.toThrow(
+      `sealingKeyFile: sealing key file ${path} is not there`,
+    );
+    expect(await initSealingKey(config)).toContain(`${path}: made, with version 1`);
+    await expect(initSealingKey(config)).rejects.toThrow(StartError);
+    expect(await rotateSealing(config, {})).toContain("version 2 seals from now on");
+    expect(await checkSealingKey(config)).toBe(`${path}: good (version 2 seals)`);
+    await chmod(path, 0o644);
+    await expect(checkSealingKey(config)).rejects.toThrow(`run: chmod 0600 ${path}`);
+    expect(await readFile(path, "utf8")).toContain('"versions"');
+  });
+
+  test("need the setting", async () => {
+    const config = await configure({ file: "root.key" });
+    for (const command of [checkSealingKey, initSealingKey, rotateSealing]) {
+      await expect(command(config, {})).rejects.toThrow("sealingKeyFile: is missing");
+    }
+  });
+});

@@ -1,0 +1,60 @@
+import type { Clock, InstanceKeyRing } from "@holdfast/engine";
+import type { RootReadings } from "../../observe/metrics/metric-row.ts";
+import type { Roots } from "../open/roots.ts";
+import { shreddedReason } from "./region-state.ts";
+import { reportOf } from "./root-report.ts";
+
+const states = ["open", "grace", "closed", "shredded"] as const;
+
+/** What is known of a node's roots of trust, without asking anybody. */
+export function readingsOf({
+  region,
+  roots,
+  keyRing,
+  clock,
+}: {
+  readonly region: string;
+  readonly roots: Pick<Roots, "inUse" | "instances" | "keks" | "document">;
+  readonly keyRing: Pick<InstanceKeyRing, "statuses">;
+  readonly clock: Pick<Clock, "wallMs">;
+}): RootReadings {
+  return {
+    roots: () =>
+      roots.inUse().map(({ root }) => {
+        const name = root.lastDescription?.name ?? root.kind;
+        return [root.kind, name, root.health.ok === false ? 0 : 1] as const;
+      }),
+    instanceKeys: () => {
+      // By the order, which is there also after a restart, when no key was asked for yet.
+      const shredded = new Set(
+        roots
+          .instances()
+          .filter((each) => shreddedReason(roots.document(each)?.fields ?? {}, region)),
+      );
+      const others = [...keyRing.statuses()].filter(([instance]) => !shredded.has(instance));
+      return states.map((state) => [
+        state,
+        state === "shredded"
+          ? shredded.size
+          : others.filter(([, one]) => one.state === state).length,
+      ]);
+    },
+    graceLeft: () => {
+      const ends = [...keyRing.statuses().values()].flatMap(({ state, graceUntilMs }) =>
+        state === "grace" && graceUntilMs !== undefined ? [graceUntilMs] : [],
+      );
+      return ends.length === 0 ? undefined : (Math.min(...ends) - clock.wallMs()) / 1000;
+    },
+    keks: () => {
+      const counts = { current: 0, stale: 0 };
+      for (const instance of roots.instances()) {
+        for (const { stale, versions } of reportOf(roots, instance, [region])) {
+          const all = Object.values(versions).reduce((sum, count) => sum + count, 0);
+          counts.current += all - stale;
+          counts.stale += stale;
+        }
+      }
+      return Object.entries(counts);
+    },
+  };
+}

@@ -1,0 +1,49 @@
+import { ManagementError, type ProblemCode } from "@holdfast/admin";
+import {
+  KeyRingUnavailable,
+  RootOfTrustError,
+  type RootOfTrustFailure,
+  SealBroken,
+} from "@holdfast/engine";
+import { reasonOf, StartError } from "../../base/start-error.ts";
+import type { CrkState } from "./region-state.ts";
+
+const codes: Readonly<Record<RootOfTrustFailure, ProblemCode>> = {
+  unavailable: "rootUnavailable",
+  denied: "rootDenied",
+  disabled: "rootDisabled",
+  gone: "rootGone",
+};
+
+const states: Readonly<Record<RootOfTrustFailure, CrkState>> = {
+  unavailable: "unreachable",
+  denied: "denied",
+  disabled: "disabled",
+  gone: "gone",
+};
+
+/** What a failure of a root of trust means for whoever manages; anything else stays as it is. */
+export function rootProblem(error: unknown, before = ""): unknown {
+  if (error instanceof RootOfTrustError) {
+    return new ManagementError(codes[error.failure], before + reasonOf(error));
+  }
+  // Settings that this node does not have, said by their names.
+  if (error instanceof StartError) {
+    return new ManagementError("rootUnsupported", before + reasonOf(error));
+  }
+  if (error instanceof KeyRingUnavailable && error.cause !== undefined) {
+    return rootProblem(error.cause, before);
+  }
+  if (error instanceof KeyRingUnavailable) {
+    return new ManagementError("rootUnavailable", before + reasonOf(error));
+  }
+  if (error instanceof SealBroken) {
+    return new ManagementError("rootGone", `${before}the root key does not open what it wrapped`);
+  }
+  return error;
+}
+
+/** How a root of trust does that failed so; `unreachable` for whatever is not one of its failures. */
+export function crkStateOf(failure: RootOfTrustFailure | undefined): CrkState {
+  return failure === undefined ? "unreachable" : states[failure];
+}

@@ -1,0 +1,142 @@
+import { userInfo } from "node:os";
+import { type AuditEvent, systemInstance } from "@holdfast/engine";
+import { RedisStore } from "@holdfast/redis";
+import type { ManagementAction } from "../audit/actions.ts";
+import { reasonOf } from "../base/start-error.ts";
+import { systemClock, systemIds } from "../base/system.ts";
+import { loadConfig } from "../config/config.ts";
+import { storeConnection } from "./store-access.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+type Detail = NonNullable<AuditEvent["detail"]>;
+type Append = (events: readonly AuditEvent[]) => Promise<void>;
+
+/** What an operator does at a node's command line. */
+export interface OperatorAct {
+  readonly action: ManagementAction;
+  /** What it is done to: a region, an instance, a file's path. */
+  readonly target: string;
+  readonly detail?: Detail;
+}
+
+/** How an act ended. */
+export interface ActEnding {
+  /** Why it failed, without secrets; undefined for a success. */
+  readonly reason?: string | undefined;
+  readonly detail?: Detail;
+}
+
+/** The events of one act: they share a request identifier. */
+export class ActEvidence {
+  readonly #act: OperatorAct;
+  readonly #requestId = systemIds.uuid();
+
+  constructor(act: OperatorAct) {
+    this.#act = act;
+  }
+
+  /** Pending and success, to be committed with the change itself. */
+  committed(): readonly AuditEvent[] {
+    return [this.#event("pending"), this.#event("success")];
+  }
+
+  pending(): AuditEvent {
+    return this.#event("pending");
+  }
+
+  ended({ reason, detail }: ActEnding): AuditEvent {
+    return this.#event(reason === undefined ? "success" : "failure", reason, detail);
+  }
+
+  #event(outcome: AuditEvent["outcome"], reason?: string, more: Detail = {}): AuditEvent {
+    const { action, target, detail = {} } = this.#act;
+    return {
+      time: systemClock.wallMs(),
+      action,
+      outcome,
+      ...(reason !== undefined && { reason: reason.slice(0, reasonLengthMax) }),
+      initiator: `operator ${userInfo().username}`,
+      target,
+      requestId: this.#requestId,
+      detail: { ...detail, ...more },
+    };
+  }
+}
+
+const reasonLengthMax = 200;
+
+/** Runs an operator's act between its pending event and the event of its outcome. */
+export async function withEvidence<Result>(
+  append: Append,
+  act: OperatorAct,
+  work: () => Promise<Result>,
+  endingOf: (result: Result) => ActEnding = () => ({}),
+): Promise<Result> {
+  const evidence = new ActEvidence(act);
+  await append([evidence.pending()]);
+  let result: Result;
+  try {
+    result = await work();
+  } catch (error) {
+    await append([evidence.ended({ reason: reasonOf(error) })]);
+    throw error;
+  }
+  await append([evidence.ended(endingOf(result))]);
+  return result;
+}
+
+/** Appends to a store's trail; durable when it resolves. */
+export function appendTo(own: Pick<RedisStore, "appendAudit">): Append {
+  return (events) => own.appendAudit(systemInstance, events, true);
+}
+
+/**
+ * The same for an act that needs no store, such as a drill on another machine: where the configured store cannot be
+ * reached, the act is done all the same, and `warn` is given one line.
+ */
+export async function withEvidenceIfReached<Result>(
+  place: { readonly configFile: string; readonly environment: Environment },
+  act: OperatorAct,
+  work: () => Promise<Result>,
+  endingOf?: (result: Result) => ActEnding,
+  warn: (line: string) => void = (line) => void process.stderr.write(`holdfast: ${line}\n`),
+): Promise<Result> {
+  await using opened = new AsyncDisposableStack();
+  let append: Append | undefined;
+  try {
+    append = appendTo(opened.use(await openStore(place)));
+  } catch (error) {
+    warn(missing(act, error));
+  }
+  const tolerant: Append = async (events) => {
+    try {
+      await append?.(events);
+    } catch (error) {
+      append = undefined;
+      warn(missing(act, error));
+    }
+  };
+  return await withEvidence(tolerant, act, work, endingOf);
+}
+
+function missing({ action }: OperatorAct, error: unknown): string {
+  return `warning: the audit trail has no event of this ${action}: store: ${reasonOf(error)}`;
+}
+
+async function openStore({
+  configFile,
+  environment,
+}: {
+  readonly configFile: string;
+  readonly environment: Environment;
+}): Promise<RedisStore> {
+  const { store, region } = loadConfig(configFile);
+  return await RedisStore.open({
+    ...storeConnection(store, environment),
+    clock: systemClock,
+    observe: () => undefined,
+    region,
+    storeLeaseMs: store.leaseMs,
+    externalFailover: store.externalFailover,
+  });
+}

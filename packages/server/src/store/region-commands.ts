@@ -1,0 +1,214 @@
+import { type RegionEntry, StoreUnavailable } from "@holdfast/engine";
+import { RedisStore } from "@holdfast/redis";
+import {
+  entryOf,
+  PeerClient,
+  RegionRefused,
+  type RegionTools,
+  type RejoinProgress,
+  rejoinRegion,
+  retireRegion,
+} from "@holdfast/regions";
+import { printAddress } from "../base/address.ts";
+import { readPeerIdentity } from "../base/peer-tls.ts";
+import { reasonOf, StartError } from "../base/start-error.ts";
+import { systemClock, systemIds, systemTimers } from "../base/system.ts";
+import { loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config-table.ts";
+import { ActEvidence, appendTo } from "./operator-evidence.ts";
+import { regionStatus } from "./region-status.ts";
+import { storeConnection } from "./store-access.ts";
+import { storeFault } from "./store-faults.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** How long the other region is waited for before it counts as unreachable. */
+const meetMs = 3000;
+
+/** This region's store and the other region, as an operator's command reaches them. */
+export interface OpenedRegions extends RegionTools {
+  readonly own: RedisStore;
+  readonly peer: PeerClient | undefined;
+  readonly address: string;
+}
+
+/** Tells how this region and the other one are. */
+export async function showRegions(
+  configFile: string,
+  environment: Environment,
+): Promise<readonly string[]> {
+  return atRegions(configFile, environment, async (opened) => {
+    const { own, peer, region, address, timers } = opened;
+    if (peer !== undefined) await met(peer);
+    const entries = await Promise.all(
+      [region, ...opened.peers.map((each) => each.region)].map((name) => known(own, name)),
+    );
+    return regionStatus({
+      region,
+      own,
+      address,
+      entryOf: (name) => entries.find((entry) => entry?.region === name),
+      peer,
+      wallMs: timers.wallMs,
+    });
+  });
+}
+
+/** An operator's word that the other region is lost, and that no client reaches it. */
+export async function retire(
+  configFile: string,
+  environment: Environment,
+  lost: string,
+  endpointsAreOff: boolean,
+): Promise<string> {
+  if (!endpointsAreOff) {
+    throw new StartError(
+      `region retire ${lost}: give --endpoints-are-off ${lost} once no client can reach an endpoint of region ${lost} any more; while it is cut off it serves on, and what it acknowledges then may be lost`,
+    );
+  }
+  return atRegions(configFile, environment, async (opened) => {
+    if (opened.peer !== undefined) await met(opened.peer);
+    const evidence = new ActEvidence({ action: "region.retire", target: lost });
+    const append = appendTo(opened.own);
+    const { generation } = await retireRegion(lost, true, opened, evidence.committed()).catch(
+      async (error: unknown) => {
+        await append([evidence.pending(), evidence.ended({ reason: reasonOf(error) })]);
+        throw error;
+      },
+    );
+    return `region ${lost} is retired (generation ${generation}): region ${opened.region} is alone from now on, within a second at all of its nodes; when ${lost} returns, run \`holdfast region rejoin\` there`;
+  });
+}
+
+/** Brings this region back after the other one had retired it. */
+export async function rejoin(
+  configFile: string,
+  environment: Environment,
+  say: (line: string) => void,
+): Promise<string> {
+  return atRegions(configFile, environment, async (opened) => {
+    const { peer, region } = opened;
+    if (peer === undefined) throw noPeer();
+    await met(peer);
+    const progress = progressOf(region, peer.region, say);
+    const { generation, pushed, pulled, quarantined } = await rejoinRegion(peer, opened, {
+      progress,
+    });
+    const aside =
+      quarantined === 0
+        ? ""
+        : `; ${quarantined} of them contradict what it has and lie in its quarantine`;
+    return `region ${region} has rejoined as generation ${generation}: ${pushed} records given to region ${peer.region}${aside}, ${pulled} taken from it`;
+  });
+}
+
+/** Steps as they begin, and how far they came, a line a second at most. */
+function progressOf(region: string, other: string, say: (line: string) => void) {
+  const names: Readonly<Record<RejoinProgress["step"], string>> = {
+    checked: `region ${region} rejoins: what it has is joined into region ${other}, then the other way round; it serves when that is done`,
+    pushing: `given to region ${other}`,
+    pulling: `taken from region ${other}`,
+    settling: "operations that began without this region are waited for",
+    done: "",
+  };
+  let saidMs = 0;
+  let step = "";
+  return (progress: RejoinProgress): void => {
+    const nowMs = systemClock.monotonicMs();
+    if (progress.step === "done" || (progress.step === step && nowMs - saidMs < 1000)) return;
+    step = progress.step;
+    saidMs = nowMs;
+    say(
+      step === "settling" || step === "checked"
+        ? names[step]
+        : `${progress.records} records ${names[progress.step]}`,
+    );
+  };
+}
+
+/** Runs with both regions open, and closes them; what stands at them is a `StartError`. */
+export async function atRegions<Result>(
+  configFile: string,
+  environment: Environment,
+  work: (opened: OpenedRegions) => Promise<Result>,
+): Promise<Result> {
+  const config = loadConfig(configFile);
+  const { region, store, peer: settings } = config;
+  const connection = storeConnection(store, environment);
+  const identity = settings && readPeerIdentity(settings.tls, region);
+  await using opened = new AsyncDisposableStack();
+  const observe = () => undefined;
+  try {
+    const own = opened.use(
+      await RedisStore.open({
+        ...connection,
+        clock: systemClock,
+        observe,
+        region,
+        storeLeaseMs: store.leaseMs,
+        externalFailover: store.externalFailover,
+        openUnreachable: true,
+        allowOtherStore: true,
+      }),
+    );
+    const peer =
+      settings &&
+      identity &&
+      opened.use(
+        PeerClient.open({
+          region: settings.region,
+          ownRegion: region,
+          addresses: settings.addresses.map(printAddress),
+          tls: identity,
+          timers: systemTimers,
+          observe,
+        }),
+      );
+    return await work({
+      region,
+      own,
+      peer,
+      peers: peer === undefined ? [] : [peer],
+      address: connection.address ?? connection.name ?? "",
+      timers: systemTimers,
+      ids: systemIds,
+      observe,
+    });
+  } catch (error) {
+    throw faultOf(error, config, configFile);
+  }
+}
+
+/** What stands at the other region is not the own store's fault. */
+function faultOf(error: unknown, config: Config, configFile: string): unknown {
+  if (error instanceof RegionRefused) {
+    return new StartError(reasonOf(error), error.by === "state" ? "conflicting" : "wrong");
+  }
+  if (!(error instanceof StoreUnavailable)) return error;
+  if (error.failure !== "peerUnreachable") return storeFault(error, config, configFile);
+  return new StartError(
+    `peer.addresses: ${reasonOf(error)}; start a node of region ${config.peer?.region}, or correct the addresses`,
+    "again",
+  );
+}
+
+function noPeer(): StartError {
+  return new StartError("peer: the configuration names no other region");
+}
+
+/** Waits a bounded time until another region was asked once. */
+export async function met(peer: PeerClient): Promise<void> {
+  const untilMs = systemClock.monotonicMs() + meetMs;
+  while (peer.lastHello === undefined && systemClock.monotonicMs() < untilMs) {
+    await systemTimers.sleep(20);
+  }
+}
+
+async function known(own: RedisStore, region: string): Promise<RegionEntry | undefined> {
+  try {
+    return await entryOf(own, region);
+  } catch (error) {
+    if (error instanceof StoreUnavailable) return undefined;
+    throw error;
+  }
+}

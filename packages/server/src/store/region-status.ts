@@ -1,0 +1,157 @@
+import { type OwnStore, StoreUnavailable } from "@holdfast/engine";
+import type { Peer, PeerHello } from "@holdfast/regions";
+import { reasonOf } from "../base/start-error.ts";
+
+interface Entry {
+  readonly generation: number;
+  readonly retired: number;
+}
+
+/** What `holdfast region status` looks at. */
+export interface StatusSources {
+  readonly region: string;
+  readonly own: Pick<
+    OwnStore,
+    "state" | "storeId" | "levels" | "reservations" | "quarantined" | "position" | "cursor"
+  >;
+  /** Where the own store is. */
+  readonly address: string;
+  /** What the own store says of a region; undefined where it cannot tell. */
+  readonly entryOf: (region: string) => Entry | undefined;
+  /** Undefined for a region alone. */
+  readonly peer: Pick<Peer, "region" | "state" | "hello" | "position"> | undefined;
+  readonly wallMs: () => number;
+}
+
+/** Clocks this far apart are worth a look: which of two writes is the last rests on them. */
+const clockMs = 1000;
+
+/** Lines about both regions: who serves, how far this one has read the other, and what is held or set aside. */
+export async function regionStatus(sources: StatusSources): Promise<readonly string[]> {
+  const { region, own, address, entryOf, peer } = sources;
+  const [levels, reservations, quarantined, cursors, met] = await Promise.all([
+    told(own.levels(), ({ asked, reached }) =>
+      reached >= asked ? "yes" : `no: wish ${asked}, reached ${reached}; its leader is at it`,
+    ),
+    told(own.reservations(), (all) => describeReservations(all, sources.wallMs())),
+    told(own.quarantined(), (count) => `${count} records`),
+    peer === undefined ? undefined : told(behind(sources.own, peer), (text) => text),
+    peer === undefined ? undefined : meet(peer, sources.wallMs),
+  ]);
+  const store =
+    own.storeId === undefined ? `${address}, not reached` : `${own.storeId} at ${address}`;
+  const rows: (readonly [string, string])[] = [
+    [`region ${region}`, describeEntry(ownEntry(entryOf(region), met?.hello))],
+    ["  store", store],
+    ["  lease", own.state()],
+    ["  level", levels],
+    ["  reservations", reservations],
+    ["  quarantine", quarantined],
+  ];
+  if (peer === undefined) return table([...rows, ["alone", "the configuration names no peer"]]);
+  const reached = peer.state() === "retired" ? "retired" : (met as Met).says;
+  return table([
+    ...rows,
+    [`region ${peer.region}`, describeEntry(otherEntry(entryOf(peer.region), (met as Met).hello))],
+    ["  reached", reached],
+    ...clockRow(met as Met),
+    [`  read by ${region}`, cursors ?? ""],
+  ]);
+}
+
+interface Met {
+  readonly hello: PeerHello | undefined;
+  readonly says: string;
+  /** Between these, by this machine's clock, the other region read its own. */
+  readonly askedMs: number;
+  readonly answeredMs: number;
+}
+
+async function meet(peer: Pick<Peer, "hello">, wallMs: () => number): Promise<Met> {
+  const askedMs = wallMs();
+  try {
+    const hello = await peer.hello();
+    const serves = hello.serving ? "from its own store" : "not from its own store";
+    return { hello, says: `yes; it serves ${serves}`, askedMs, answeredMs: wallMs() };
+  } catch (error) {
+    return { hello: undefined, says: `no: ${reasonOf(error)}`, askedMs, answeredMs: wallMs() };
+  }
+}
+
+/** How far the own store's leader has read the other region's changes. */
+async function behind(
+  own: Pick<OwnStore, "cursor">,
+  peer: Pick<Peer, "region" | "position">,
+): Promise<string> {
+  const { replicationId, numbers } = await peer.position();
+  const cursors = await Promise.all(numbers.map((_, at) => own.cursor(at, peer.region)));
+  let left = 0;
+  let unknown = 0;
+  for (const [at, number] of numbers.entries()) {
+    const cursor = cursors[at];
+    if (number === 0) continue;
+    if (cursor?.replicationId === replicationId) left += Math.max(0, number - cursor.number);
+    else unknown += 1;
+  }
+  if (unknown > 0) {
+    return `${unknown} of ${numbers.length} partitions are yet to be compared, ${left} changes to be read`;
+  }
+  return left === 0 ? "everything" : `all but ${left} changes`;
+}
+
+/** A region learns from the other one that it was retired, where its own store missed it. */
+function ownEntry(entry: Entry | undefined, hello: PeerHello | undefined): Entry | undefined {
+  if (entry === undefined || hello === undefined) return entry;
+  return { ...entry, retired: Math.max(entry.retired, hello.retired) };
+}
+
+/** What the own store says, with the generation that the region itself has by now. */
+function otherEntry(entry: Entry | undefined, hello: PeerHello | undefined): Entry | undefined {
+  if (hello === undefined) return entry;
+  return { generation: hello.generation, retired: entry?.retired ?? 0 };
+}
+
+function describeEntry(entry: Entry | undefined): string {
+  if (entry === undefined) return "generation not known";
+  const { generation, retired } = entry;
+  const state = retired > 0 && retired >= generation ? ", RETIRED" : "";
+  return `generation ${generation}${state}`;
+}
+
+function describeReservations(
+  all: readonly { readonly operation: string; readonly sinceMs: number }[],
+  nowMs: number,
+): string {
+  if (all.length === 0) return "none";
+  const oldest = Math.min(...all.map(({ sinceMs }) => sinceMs));
+  const seconds = Math.max(0, Math.round((nowMs - oldest) / 1000));
+  return `${all.length} operations hold records, the oldest for ${seconds} s`;
+}
+
+/** What cannot be the time that the answer took, since a region whose store is out takes its time. */
+function clockRow({ hello, askedMs, answeredMs }: Met): [string, string][] {
+  if (hello === undefined) return [];
+  const ahead = Math.max(0, hello.wallMs - answeredMs) + Math.min(0, hello.wallMs - askedMs);
+  if (Math.abs(ahead) < clockMs) return [];
+  const seconds = Math.round(ahead / 100) / 10;
+  const side = seconds > 0 ? "ahead of" : "behind";
+  return [["  clock", `${Math.abs(seconds)} s ${side} this machine's: set both by NTP`]];
+}
+
+/** What is known, or why it is not. */
+async function told<Answer>(
+  answer: Promise<Answer>,
+  print: (answer: Answer) => string,
+): Promise<string> {
+  try {
+    return print(await answer);
+  } catch (error) {
+    if (!(error instanceof StoreUnavailable)) throw error;
+    return `cannot be told: ${reasonOf(error)}`;
+  }
+}
+
+function table(rows: readonly (readonly [string, string])[]): string[] {
+  const width = Math.max(...rows.map(([name]) => name.length)) + 2;
+  return rows.map(([name, value]) => `${name.padEnd(width)}${value}`);
+}

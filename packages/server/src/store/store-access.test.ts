@@ -1,0 +1,82 @@
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { StartError } from "../base/start-error.ts";
+import { parseConfig } from "../config/config.ts";
+import { lockUrls, storeConnection } from "./store-access.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "holdfast-store-"));
+writeFileSync(join(folder, "password"), "p@ss/word\nsecond line\n");
+writeFileSync(join(folder, "empty"), "\n");
+writeFileSync(join(folder, "ca.pem"), "CA");
+
+function configWith(store: string, rest = "") {
+  return parseConfig(
+    `region: a\nnode: a1\ntls: { certificate: c, key: k }\nrootOfTrust: { file: r }\nstore: { ${store} }\n${rest}`,
+    join(folder, "node.yaml"),
+  );
+}
+
+test("an address with user, password and TLS", () => {
+  const config = configWith(
+    "address: 'redis:6379', username: u, passwordFile: password, tls: { ca: ca.pem }, replicas: 2",
+  );
+  const connection = storeConnection(config.store, {});
+  expect(connection).toEqual({
+    address: "redis:6379",
+    username: "u",
+    password: "p@ss/word",
+    tls: { ca: "CA" },
+    sentinelTls: { ca: "CA" },
+    replicas: 2,
+    commandTimeoutMs: 1500,
+    assumeSafe: false,
+  });
+  expect(lockUrls(config, connection)).toEqual(["rediss://u:p%40ss%2Fword@redis:6379"]);
+});
+
+test("Sentinels with passwords from the environment", () => {
+  const config = configWith(
+    "sentinels: ['a:1', '[::1]:2'], name: n, passwordEnv: P, sentinelPasswordEnv: S, sentinelUsername: su",
+  );
+  const connection = storeConnection(config.store, { P: "one", S: "two" });
+  expect(connection).toMatchObject({
+    sentinels: ["a:1", "[::1]:2"],
+    name: "n",
+    password: "one",
+    sentinelUsername: "su",
+    sentinelPassword: "two",
+  });
+  expect(lockUrls(config, connection)).toBeUndefined();
+});
+
+test("lock masters of their own, without a password where the store has none", () => {
+  const config = configWith(
+    "address: 'h:1'",
+    "locks: ['redis://a:1', 'rediss://b:2', 'redis://c:3']",
+  );
+  expect(lockUrls(config, storeConnection(config.store, {}))).toEqual([
+    "redis://a:1",
+    "rediss://b:2",
+    "redis://c:3",
+  ]);
+});
+
+test.each([
+  ["address: 'h:1', passwordEnv: P", "store.passwordEnv: the variable P is not set"],
+  ["address: 'h:1', passwordFile: no", `store.passwordFile: ${folder}/no: no such file`],
+  [
+    "address: 'h:1', passwordFile: empty",
+    `store.passwordFile: ${folder}/empty: its first line is empty`,
+  ],
+  ["address: 'h:1', tls: { ca: no }", `store.tls.ca: ${folder}/no: no such file`],
+  [
+    "sentinels: ['a:1'], name: n, sentinelPasswordEnv: S",
+    "store.sentinelPasswordEnv: the variable S is not set",
+  ],
+])("%s is a fault that names the setting", (store, message) => {
+  const { store: settings } = configWith(store);
+  expect(() => storeConnection(settings, {})).toThrow(StartError);
+  expect(() => storeConnection(settings, {})).toThrow(message);
+});

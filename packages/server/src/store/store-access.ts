@@ -1,0 +1,90 @@
+import type { ConnectionOptions } from "node:tls";
+import type { RedisConnectionOptions } from "@holdfast/redis";
+import { printAddress } from "../base/address.ts";
+import { readText } from "../base/certificates.ts";
+import { StartError } from "../base/start-error.ts";
+import type { Config } from "../config/config-table.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** How the region's Redis is reached: addresses, password and TLS files read from where the configuration says. */
+export function storeConnection(
+  store: Config["store"],
+  environment: Environment,
+): RedisConnectionOptions {
+  const { address, sentinels, name, username, replicas, commandTimeoutMs, assumeSafe } = store;
+  const password = passwordOf("store", store, environment);
+  const tls = tlsOf(store.tls);
+  return {
+    ...(address === undefined ? {} : { address: printAddress(address) }),
+    ...(sentinels.length === 0 ? {} : { sentinels: sentinels.map(printAddress) }),
+    ...(name === undefined ? {} : { name }),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...sentinelAccess(store, environment),
+    ...(tls === undefined ? {} : { tls, sentinelTls: tls }),
+    replicas,
+    commandTimeoutMs,
+    assumeSafe,
+  };
+}
+
+/**
+ * URLs of the lock masters with the store's user and password in them. Undefined where a Sentinel's Redis has none:
+ * a lock master must not be one that Sentinel promotes.
+ */
+export function lockUrls(config: Config, connection: RedisConnectionOptions): string[] | undefined {
+  const { username, password, tls, address } = connection;
+  const plain = config.locks.length > 0 ? config.locks : undefined;
+  const own = address === undefined ? undefined : [`${tls ? "rediss" : "redis"}://${address}`];
+  return (plain ?? own)?.map((text) => {
+    const url = new URL(text);
+    url.username = encodeURIComponent(username ?? "");
+    url.password = encodeURIComponent(password ?? "");
+    return url.href;
+  });
+}
+
+function sentinelAccess(store: Config["store"], environment: Environment) {
+  const { sentinelUsername, sentinelPasswordFile, sentinelPasswordEnv } = store;
+  const files = { passwordFile: sentinelPasswordFile, passwordEnv: sentinelPasswordEnv };
+  const password = passwordOf("store.sentinel", files, environment);
+  return {
+    ...(sentinelUsername === undefined ? {} : { sentinelUsername }),
+    ...(password === undefined ? {} : { sentinelPassword: password }),
+  };
+}
+
+function passwordOf(
+  prefix: "store" | "store.sentinel",
+  from: { readonly passwordFile: string | undefined; readonly passwordEnv: string | undefined },
+  environment: Environment,
+): string | undefined {
+  const nameOf = (name: string) =>
+    prefix === "store"
+      ? `store.${name}`
+      : `store.sentinel${name[0]?.toUpperCase()}${name.slice(1)}`;
+  const { passwordFile, passwordEnv } = from;
+  if (passwordFile !== undefined) {
+    const setting = nameOf("passwordFile");
+    const [first = ""] = readText(passwordFile, setting).split(/\r?\n/, 1);
+    if (first === "") throw new StartError(`${setting}: ${passwordFile}: its first line is empty`);
+    return first;
+  }
+  if (passwordEnv === undefined) return undefined;
+  const value = environment[passwordEnv];
+  if (value === undefined || value === "") {
+    throw new StartError(`${nameOf("passwordEnv")}: the variable ${passwordEnv} is not set`);
+  }
+  return value;
+}
+
+function tlsOf(tls: Config["store"]["tls"]): ConnectionOptions | undefined {
+  const { ca, certificate, key } = tls;
+  if (ca === undefined) return undefined;
+  return {
+    ca: readText(ca, "store.tls.ca"),
+    ...(certificate === undefined ? {} : { cert: readText(certificate, "store.tls.certificate") }),
+    ...(key === undefined ? {} : { key: readText(key, "store.tls.key") }),
+  };
+}

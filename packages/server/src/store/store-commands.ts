@@ -1,0 +1,66 @@
+import {
+  forgetReplica,
+  initialiseStore,
+  listReplicas,
+  type RedisConnectionOptions,
+} from "@holdfast/redis";
+import { StartError } from "../base/start-error.ts";
+import { systemIds } from "../base/system.ts";
+import { loadConfig } from "../config/config.ts";
+import { storeConnection } from "./store-access.ts";
+import { storeFault } from "./store-faults.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Marks the configured Redis as a store; tells what was made, or was there already. `members` are addresses of other
+ * Redis of this store, which are asked too.
+ */
+export async function initStore(
+  configFile: string,
+  environment: Environment,
+  members: readonly string[] = [],
+): Promise<string> {
+  const { region } = loadConfig(configFile);
+  const made = await atStore(configFile, environment, (connection) =>
+    initialiseStore({ ...connection, region, members, ids: systemIds }),
+  );
+  if (made.already) return `${made.address} is already store ${made.storeId} (nothing to do)`;
+  return `store ${made.storeId} made at ${made.address}, held by ${made.replicas} replicas`;
+}
+
+/** One line for each replica that barriers wait for. */
+export async function list(configFile: string, environment: Environment): Promise<string[]> {
+  const replicas = await atStore(configFile, environment, listReplicas);
+  return replicas.map(({ address, firstSeenMs, connected }) => {
+    const state = connected ? "connected" : "not connected";
+    return `${address} ${state}, known since ${new Date(firstSeenMs).toISOString()}`;
+  });
+}
+
+/** An operator's word that a replica is gone for good. */
+export async function forget(
+  configFile: string,
+  environment: Environment,
+  replica: string,
+): Promise<string[]> {
+  const known = await atStore(configFile, environment, (connection) =>
+    forgetReplica(connection, replica),
+  );
+  if (!known) throw new StartError(`--forget ${replica}: no such replica is known`);
+  return [`${replica} is forgotten`];
+}
+
+async function atStore<Result>(
+  configFile: string,
+  environment: Environment,
+  work: (connection: RedisConnectionOptions) => Promise<Result>,
+): Promise<Result> {
+  const config = loadConfig(configFile);
+  const connection = storeConnection(config.store, environment);
+  try {
+    return await work(connection);
+  } catch (error) {
+    throw storeFault(error, config, configFile);
+  }
+}

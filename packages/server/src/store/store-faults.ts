@@ -1,0 +1,52 @@
+import { type StoreFailure, StoreUnavailable } from "@holdfast/engine";
+import { printAddress } from "../base/address.ts";
+import { reasonOf, StartError } from "../base/start-error.ts";
+import type { Config } from "../config/config-table.ts";
+
+/** What may be otherwise in a moment, without another configuration. */
+const passing: ReadonlySet<StoreFailure> = new Set([
+  "noLease",
+  "timeout",
+  "barrierShort",
+  "full",
+  "clockDoubt",
+  "peerUnreachable",
+  "noAgreement",
+  "reserved",
+  "deposed",
+  "superseded",
+]);
+
+/** What stands at the store, in words that name the setting and the mend. */
+export function storeFault(error: unknown, config: Config, configFile: string): StartError {
+  const setting = config.store.address === undefined ? "store.sentinels" : "store.address";
+  const where = (
+    config.store.address === undefined ? config.store.sentinels : [config.store.address]
+  )
+    .map(printAddress)
+    .join(", ");
+  if (error instanceof StartError) return error;
+  const reason = reasonOf(error);
+  if (!(error instanceof StoreUnavailable))
+    return new StartError(`${setting}: ${where}: ${reason}`);
+  const mends = {
+    notInitialised: `only if the store is new, run \`holdfast store init --config ${configFile}\``,
+    unsafe: "correct that, then start again",
+    noLease: "start it, or correct the address",
+    timeout: "start it, or correct the address",
+    barrierShort: "start its replicas, or see `holdfast store replicas`",
+    full: "give it more memory (maxmemory)",
+    corrupt: "restore it from its replica or a backup",
+    unknownFormat: "upgrade this node",
+    badReply: "look at the log of Redis, and restore its data from a replica or a backup",
+    clockDoubt: "set the clocks of all nodes and of Redis by NTP",
+    peerUnreachable: "start a node of the other region, or correct the address under `peer`",
+    noAgreement: "start a node of the other region, or correct the address under `peer`",
+    reserved: "wait until the leaders have resolved it",
+    deposed: "try again",
+    superseded: "try again",
+    retired: `run \`holdfast region rejoin --config ${configFile}\``,
+  } as const;
+  const exit = passing.has(error.failure) ? "again" : "wrong";
+  return new StartError(`${setting}: ${where}: ${reason}; ${mends[error.failure]}`, exit);
+}

@@ -1,0 +1,70 @@
+import { type OwnStore, StoreUnavailable } from "@holdfast/engine";
+import { reasonOf } from "../base/start-error.ts";
+import { within } from "../base/within.ts";
+import type { Health, PartState } from "../observe/health.ts";
+
+type Read = Pick<OwnStore, "read">["read"];
+
+const everyMs = 500;
+/** One late answer is a busy machine, and its connection is replaced; the next one says more. */
+const failuresMin = 2;
+/** An instance and a record that nobody has: the answer is short, and still takes the way of every read. */
+const nobody = "00000000-0000-8000-8000-000000000000";
+
+/**
+ * Reads from the own store in the background and tells health how long that took. The lease says that changes become
+ * durable; this, that the connection for reads answers.
+ */
+export class StoreProbe {
+  readonly #read: Read;
+  readonly #health: Pick<Health, "note">;
+  readonly #timeoutMs: number;
+  readonly #monotonicMs: () => number;
+  readonly #timer: NodeJS.Timeout;
+  #running = false;
+  #failures = 0;
+
+  constructor(
+    store: Pick<OwnStore, "read">,
+    health: Pick<Health, "note">,
+    options: { readonly timeoutMs: number; readonly monotonicMs: () => number },
+    intervalMs: number = everyMs,
+  ) {
+    this.#read = store.read.bind(store);
+    this.#health = health;
+    this.#timeoutMs = options.timeoutMs;
+    this.#monotonicMs = options.monotonicMs;
+    this.#timer = setInterval(() => void this.run(), intervalMs).unref();
+  }
+
+  /** One probe. One that is still out is waited for, not repeated. */
+  async run(): Promise<void> {
+    if (this.#running) return;
+    this.#running = true;
+    const startedMs = this.#monotonicMs();
+    try {
+      await within(this.#read(nobody, [nobody]), this.#timeoutMs);
+      const ms = Math.round((this.#monotonicMs() - startedMs) * 10) / 10;
+      this.#failures = 0;
+      this.#health.note({ roundTrip: { ok: true, reason: `${ms} ms` } });
+    } catch (error) {
+      const roundTrip = failed(error);
+      this.#failures = roundTrip.ok ? 0 : this.#failures + 1;
+      if (roundTrip.ok || this.#failures >= failuresMin) this.#health.note({ roundTrip });
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+}
+
+/** Without a lease nothing is read, which the lease tells: it says nothing about the way there. */
+function failed(error: unknown): PartState {
+  const store = error instanceof StoreUnavailable ? error : undefined;
+  if (store?.failure === "noLease") return { ok: true, reason: `not tried: ${reasonOf(error)}` };
+  const kind = store === undefined ? "" : `${store.failure}: `;
+  return { ok: false, reason: `${kind}${reasonOf(error)}` };
+}

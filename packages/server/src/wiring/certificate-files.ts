@@ -1,0 +1,157 @@
+import { type Stats, statSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { describePeerIdentity, type PeerIdentity, readPeerIdentity } from "../base/peer-tls.ts";
+import { reasonOf } from "../base/start-error.ts";
+import { describeIdentity, readIdentity, type ServerIdentity } from "../base/tls.ts";
+import type { Config } from "../config/config-table.ts";
+import type { NodeObserver } from "../observe/events.ts";
+
+/** How often the files are looked at. Polled, since folders that are swapped by a link tell watchers nothing. */
+const pollMs = 2000;
+
+/** Files that hold certificates, and how they are read; `read` throws where they cannot be used. */
+export interface CertificateSource<Identity> {
+  readonly purpose: "kmip" | "peer" | "admin";
+  readonly paths: readonly string[];
+  readonly read: () => Identity;
+  readonly describe: (identity: Identity) => string;
+}
+
+/** The KMIP endpoint's certificates. */
+export function kmipCertificates(tls: Config["tls"]): CertificateSource<ServerIdentity> {
+  return {
+    purpose: "kmip",
+    paths: [...tls.certificate, ...tls.key],
+    read: () => readIdentity(tls),
+    describe: describeIdentity,
+  };
+}
+
+/** The admin API's certificates. */
+export function adminCertificates({
+  tls,
+}: Pick<NonNullable<Config["admin"]>, "tls">): CertificateSource<ServerIdentity> {
+  return {
+    purpose: "admin",
+    paths: [...tls.certificate, ...tls.key],
+    read: () => readIdentity({ ...tls, suites: "default" }, "admin.tls"),
+    describe: describeIdentity,
+  };
+}
+
+/** A node's certificate among the regions. */
+export function peerCertificates(
+  { tls }: Pick<NonNullable<Config["peer"]>, "tls">,
+  region: string,
+): CertificateSource<PeerIdentity> {
+  return {
+    purpose: "peer",
+    paths: [tls.ca, tls.certificate, tls.key],
+    read: () => readPeerIdentity(tls, region),
+    describe: describePeerIdentity,
+  };
+}
+
+/**
+ * Certificate files, read again when they change or when `reload` is called. What cannot be used (a key of another
+ * certificate, say) is refused and what is in use kept.
+ */
+export class CertificateFiles<Identity> {
+  readonly #source: CertificateSource<Identity>;
+  readonly #observe: NodeObserver;
+  readonly #timer: NodeJS.Timeout;
+  #identity: Identity;
+  #fault = "";
+  #use: (identity: Identity) => void = () => undefined;
+  /** What the files looked like when last read, and when last looked at. */
+  #readState: string;
+  #seenState: string;
+
+  /** Reads the files for the first time; throws a `StartError` when they cannot be used. */
+  constructor(
+    source: CertificateSource<Identity>,
+    observe: NodeObserver,
+    everyMs: number = pollMs,
+  ) {
+    this.#source = source;
+    this.#observe = observe;
+    // Looked at before they are read: a change from here on is seen by the polls.
+    this.#readState = source.paths.map(stateSync).join("\n");
+    this.#seenState = this.#readState;
+    this.#identity = source.read();
+    this.#timer = setInterval(() => void this.poll(), everyMs).unref();
+  }
+
+  get identity(): Identity {
+    return this.#identity;
+  }
+
+  /** What is wrong with the files as they are now, though what was read before is in use; empty = nothing. */
+  get fault(): string {
+    return this.#fault;
+  }
+
+  /** Says who uses the certificates from now on. */
+  onChange(use: (identity: Identity) => void): void {
+    this.#use = use;
+  }
+
+  /** Looks at the files once. Two looks must agree before they are read, since certificate and key are written in turn. */
+  async poll(): Promise<void> {
+    const state = await this.#state();
+    const settled = state === this.#seenState;
+    this.#seenState = state;
+    if (settled && state !== this.#readState) {
+      this.#readState = state;
+      this.reload();
+    }
+  }
+
+  /** Reads the files now; tells whether they are in use. */
+  reload(): boolean {
+    const { purpose, read, describe } = this.#source;
+    try {
+      const identity = read();
+      this.#use(identity);
+      this.#identity = identity;
+      this.#fault = "";
+    } catch (error) {
+      this.#fault = reasonOf(error);
+      const detail = `${this.#fault}; the certificate in use is kept`;
+      this.#observe({ type: "certificate", purpose, loaded: false, detail });
+      return false;
+    }
+    this.#observe({ type: "certificate", purpose, loaded: true, detail: describe(this.#identity) });
+    return true;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #state(): Promise<string> {
+    const states = this.#source.paths.map(async (path) => {
+      try {
+        return print(await stat(path));
+      } catch {
+        return absent;
+      }
+    });
+    return (await Promise.all(states)).join("\n");
+  }
+}
+
+const absent = "absent";
+
+function stateSync(path: string): string {
+  try {
+    return print(statSync(path));
+  } catch {
+    return absent;
+  }
+}
+
+/** The mode is of it: a file that can no longer be read is found out before the next start. */
+function print({ mtimeMs, size, ino, mode }: Pick<Stats, "mtimeMs" | "size" | "ino" | "mode">) {
+  return `${mtimeMs} ${size} ${ino} ${mode}`;
+}

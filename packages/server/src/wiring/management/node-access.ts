@@ -1,0 +1,95 @@
+import type { KeyRing } from "@holdfast/engine";
+import type { ServerIdentity } from "../../base/tls.ts";
+import { version } from "../../base/version.ts";
+import type { KmipEndpoint } from "../../kmip/kmip-endpoint.ts";
+import { InstanceAuthorities } from "../../management/authority/instance-authorities.ts";
+import { Adding } from "../../management/certificates/adding.ts";
+import { ExpiryDuty } from "../../management/certificates/expiry-duty.ts";
+import { certificateHandlers } from "../../management/certificates/handlers.ts";
+import { Ownership } from "../../management/certificates/ownership.ts";
+import {
+  ServerCertificates,
+  serverCertificateHandlers,
+} from "../../management/certificates/server-certificates.ts";
+import { InstanceLookup } from "../../management/instance-lookup.ts";
+import { refusedHandlers } from "../../management/refused/handlers.ts";
+import { RefusedDirectory } from "../../management/refused/refused-directory.ts";
+import type { TokenVerifier } from "../../management/tokens/bearer.ts";
+import { Bootstrap } from "../../management/tokens/bootstrap.ts";
+import { tokenHandlers } from "../../management/tokens/handlers.ts";
+import { TokenBook } from "../../management/tokens/token-book.ts";
+import { userHandlers } from "../../management/users/handlers.ts";
+import type { CertificateFiles } from "../certificate-files.ts";
+import { clock, ids, type Parts } from "../node-parts.ts";
+import type { Tenants } from "../node-tenants.ts";
+import type { Management } from "./node-management.ts";
+
+/** Who may come in, at the endpoint and at the management API: what changes that, and what checks tokens. */
+export interface Access {
+  readonly handlers: ReturnType<typeof certificateHandlers> &
+    ReturnType<typeof refusedHandlers> &
+    ReturnType<typeof serverCertificateHandlers> &
+    ReturnType<typeof userHandlers> &
+    ReturnType<typeof tokenHandlers>;
+  readonly tokens: TokenVerifier;
+}
+
+/** What the leader does about certificates that end. */
+export function expiryDuty(
+  { config: { region }, observe }: Parts,
+  { index, records, commands }: Management,
+): ExpiryDuty {
+  const others = () => commands.others;
+  return new ExpiryDuty({ region, others, index, records, clock, requestId: ids.uuid, observe });
+}
+
+/** Opens the management of certificates, users and tokens. */
+export function openAccess(
+  { config, observe, log, opened }: Parts,
+  { view, index, records, presence }: Management,
+  keyRing: KeyRing,
+  tenants: Tenants,
+  endpoint: KmipEndpoint,
+  files: CertificateFiles<ServerIdentity>,
+): Access {
+  const { region, node } = config;
+  const { wallMs } = clock;
+  const declared = () => tenants.instances;
+  const instances = new InstanceLookup({ view, index, declared });
+  const ownership = new Ownership({ index, declared });
+  const adding = new Adding({ instances, records, ownership, clock });
+  const authorities = new InstanceAuthorities({ instances, records, keyRing, clock, ids });
+  const { refused } = endpoint;
+  const directory = opened.use(
+    new RefusedDirectory({ region, node, refused, view, records, clock, observe }),
+  );
+  const leaves = () => files.identity.leaves;
+  const servers = opened.use(
+    new ServerCertificates({ region, node, leaves, view, records, clock, observe }),
+  );
+  const book = opened.use(new TokenBook({ view, clock }));
+  const bootstrap = opened.use(
+    new Bootstrap({
+      file: config.admin?.bootstrapFile,
+      managersElsewhere: (config.admin?.oidc?.manager.length ?? 0) > 0,
+      book,
+      randomBytes: ids.randomBytes,
+      observe,
+      say: (message, fields) => log.say("info", message, fields),
+    }),
+  );
+  const about = { region, node, version };
+  return {
+    tokens: bootstrap,
+    handlers: {
+      ...certificateHandlers({
+        ...{ instances, records, presence, adding, authorities, wallMs },
+        refused: directory,
+      }),
+      ...refusedHandlers(directory),
+      ...serverCertificateHandlers(servers),
+      ...userHandlers({ instances, records, keyRing, wallMs }),
+      ...tokenHandlers({ book, bootstrap, instances, records, presence, clock, ids, about }),
+    },
+  };
+}

@@ -1,0 +1,121 @@
+import type { Handlers } from "@holdfast/admin";
+import { type ObjectStore, systemInstance } from "@holdfast/engine";
+import { Buckets } from "../../admin/access/buckets.ts";
+import { Denials } from "../../admin/access/denials.ts";
+import { Gate } from "../../admin/access/gate.ts";
+import { ViewedInstances } from "../../admin/access/instance-names.ts";
+import { OidcTokens } from "../../admin/access/oidc.ts";
+import { AdminListener } from "../../admin/http/listener.ts";
+import { Made } from "../../admin/made.ts";
+import { Repeats } from "../../admin/repeats.ts";
+import { systemHandlers } from "../../admin/system/handlers.ts";
+import type { SystemSources } from "../../admin/system/sources.ts";
+import { withCallEvidence } from "../../audit/call-evidence.ts";
+import { readText } from "../../base/certificates.ts";
+import type { ServerIdentity } from "../../base/tls.ts";
+import { authenticator, paced, type TokenVerifier } from "../../management/tokens/bearer.ts";
+import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
+import type { SystemView } from "../../records/system-view.ts";
+import type { CertificateFiles } from "../certificate-files.ts";
+import { clock, ids, type Parts } from "../node-parts.ts";
+
+/** What the management API stands on. */
+export interface AdminParts {
+  readonly files: CertificateFiles<ServerIdentity> | undefined;
+  readonly view: SystemView;
+  readonly store: Pick<ObjectStore, "appendAudit">;
+  readonly tokens: TokenVerifier;
+  readonly own: SystemSources["own"];
+  readonly peers: SystemSources["peers"];
+  readonly clocks: SystemSources["clocks"];
+  readonly readings: NodeReadings;
+  readonly lockMasters: SystemSources["lockMasters"];
+  /** All but those that the node answers for itself. */
+  readonly handlers: Omit<Handlers, keyof ReturnType<typeof systemHandlers>>;
+}
+
+/** How often tokens that nobody knows make the view read the store. */
+const lookAgainMs = 50;
+/** Requests without a valid token that one address may make, and those that need none. */
+const failures = { perSecond: 1, burst: 20 };
+const strangers = { perSecond: 5, burst: 20 };
+/** Bodies of one token: two of the largest at once, then one in twenty seconds. */
+const bodyBytes = { perSecond: 2 << 20, burst: 84 << 20 };
+
+/** Opens the management API where the configuration has one. */
+export async function openAdmin(
+  parts: Parts,
+  admin: AdminParts,
+): Promise<AdminListener | undefined> {
+  const { config, health, observe, opened } = parts;
+  const settings = config.admin;
+  const { files, view, tokens } = admin;
+  if (settings === undefined || files === undefined) return undefined;
+  const own = { ...admin.handlers, ...ownHandlers(parts, admin) };
+  const handlers = withCallEvidence(own, { store: admin.store, clock, observe });
+  const instances = new ViewedInstances(view);
+  const append = (event: Parameters<ObjectStore["appendAudit"]>[1][number]) =>
+    admin.store.appendAudit(systemInstance, [event], false);
+  const perSecond = settings.requestsPerSecond;
+  const { monotonicMs } = clock;
+  const gate = new Gate({
+    authenticate: authenticator(
+      tokens,
+      openOidc(parts, instances),
+      paced(() => instances.lookAgain(), lookAgainMs, monotonicMs),
+    ),
+    instances,
+    requests: new Buckets({ perSecond, burst: perSecond * 2 }, monotonicMs),
+    failures: new Buckets(failures, monotonicMs),
+    strangers: new Buckets(strangers, monotonicMs),
+    bytes: new Buckets(bodyBytes, monotonicMs),
+    denied: new Denials({ append, observe, clock }).note,
+  });
+  const listener = await AdminListener.open({
+    listen: settings.listen,
+    identity: files.identity,
+    gate,
+    handlers,
+    repeats: new Repeats(monotonicMs),
+    made: new Made(view, handlers),
+    connectionsMax: settings.connectionsMax,
+    newId: ids.uuid,
+    requestId: ids.uuid,
+    monotonicMs,
+    observe,
+  });
+  files.onChange((identity) => listener.setIdentity(identity));
+  health.admin(true);
+  opened.defer(() => {
+    health.admin(false);
+    return listener.close();
+  });
+  return listener;
+}
+
+function ownHandlers(
+  { config, configFile, health }: Parts,
+  { own, peers, clocks, readings, lockMasters, view }: AdminParts,
+): ReturnType<typeof systemHandlers> {
+  const healthLines = () => health.report().lines;
+  const about = {
+    config,
+    configFile,
+    healthLines,
+    own,
+    peers,
+    clocks,
+    readings,
+    lockMasters,
+    view,
+  };
+  return systemHandlers({ ...about, ...clock });
+}
+
+function openOidc({ config, observe }: Parts, instances: ViewedInstances): OidcTokens | undefined {
+  const settings = config.admin?.oidc;
+  if (settings === undefined) return undefined;
+  const ca = settings.ca === undefined ? undefined : readText(settings.ca, "admin.oidc.ca");
+  const { wallMs, monotonicMs } = clock;
+  return new OidcTokens({ settings, ca, instances, wallMs, monotonicMs, observe });
+}

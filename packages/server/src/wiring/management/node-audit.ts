@@ -1,0 +1,102 @@
+import {
+  AuditChain,
+  AuditRetention,
+  AuditShip,
+  type AuditSink,
+  type Duty,
+} from "@holdfast/regions";
+import type { CadfSettings } from "../../audit/cadf.ts";
+import { eventsHandlers } from "../../audit/handlers.ts";
+import { FileSink } from "../../audit/sinks/file-sink.ts";
+import {
+  checkSinkFiles,
+  syslogTls,
+  webhookCa,
+  webhookSecret,
+} from "../../audit/sinks/sink-files.ts";
+import { SyslogSink } from "../../audit/sinks/syslog-sink.ts";
+import { WebhookSink } from "../../audit/sinks/webhook-sink.ts";
+import { PeerTrail, serveTrail } from "../../audit/trail/peer-trail.ts";
+import { AuditReader } from "../../audit/trail/reader.ts";
+import { systemTimers as timers } from "../../base/system.ts";
+import { auditBounds } from "../../config/audit-bounds.ts";
+import type { Config } from "../../config/config-table.ts";
+import { clock, type Environment, ids, type Parts } from "../node-parts.ts";
+import type { Regions } from "../node-regions.ts";
+import type { Management } from "./node-management.ts";
+
+/** What a node has of the audit trail. */
+export interface NodeAudit {
+  readonly handlers: ReturnType<typeof eventsHandlers>;
+  /** What its region's leader does. */
+  readonly duties: readonly Duty[];
+}
+
+const dayMs = 86_400_000;
+const hourMs = 3_600_000;
+
+/** Opens the sinks that the configuration names, whose secrets must be there, and what reads and keeps the trail. */
+export function openAudit(
+  parts: Parts,
+  { own }: Pick<Regions, "own">,
+  { commands }: Pick<Management, "commands">,
+  environment: Environment,
+): NodeAudit {
+  const { config, observe } = parts;
+  const log = own.audit;
+  const cadf = cadfSettings(config);
+  const { retentionDays, retentionBytes } = config.audit;
+  const bounds = async () => auditBounds(retentionBytes, await own.memory());
+  const sinks = openSinks(parts, cadf, environment);
+  const names = sinks.map(({ name }) => name);
+  const retention = { sinks: names, ageMs: retentionDays * dayMs, bounds };
+  const reader = new AuditReader({ log, cadf, clock });
+  serveTrail(commands, reader);
+  const trails = () => [
+    reader,
+    ...commands.others.map((region) => new PeerTrail(region, commands)),
+  ];
+  return {
+    handlers: eventsHandlers({ trails, cadf, wallMs: clock.wallMs }),
+    duties: [
+      new AuditChain({ log, store: own, timers, observe }),
+      ...sinks.map((sink) => new AuditShip({ log, store: own, sink, timers, observe })),
+      new AuditRetention({ log, timers, observe, ...retention }),
+    ],
+  };
+}
+
+/** How a node's configuration wants events to be told. */
+export function cadfSettings({ region, audit: { account, names } }: Config): CadfSettings {
+  return { region, account, names };
+}
+
+function openSinks(
+  { config, opened }: Parts,
+  cadf: CadfSettings,
+  environment: Environment,
+): readonly AuditSink[] {
+  const { file, syslog, webhook } = config.audit;
+  // A fault in the files is told at the start.
+  checkSinkFiles(config.audit, environment);
+  const sinks: AuditSink[] = [];
+  if (file !== undefined) {
+    const { path, rotateBytes: bytesMax, rotateHours, filesMax } = file;
+    const options = { path, bytesMax, ageMs: rotateHours * hourMs, filesMax, clock };
+    sinks.push(opened.use(new FileSink(options, cadf)));
+  }
+  if (syslog !== undefined) {
+    const { address, serverName, facility } = syslog;
+    const tls = () => syslogTls(syslog);
+    const options = { address, serverName, facility, hostname: config.node, tls };
+    sinks.push(opened.use(new SyslogSink(options, cadf)));
+  }
+  if (webhook !== undefined) {
+    const { url, batchMax } = webhook;
+    const ca = () => webhookCa(webhook);
+    const authorization = () => webhookSecret(webhook, environment);
+    const chance = () => (ids.randomBytes(1)[0] ?? 0) / 255;
+    sinks.push(new WebhookSink({ url, ca, authorization, batchMax, chance }, cadf));
+  }
+  return sinks;
+}

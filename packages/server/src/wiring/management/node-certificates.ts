@@ -1,0 +1,84 @@
+import { dateWarnings, warningsOf } from "../../admin/system/warnings.ts";
+import type { PeerIdentity } from "../../base/peer-tls.ts";
+import type { ServerIdentity } from "../../base/tls.ts";
+import { expiryLevel } from "../../management/certificates/expiry.ts";
+import {
+  certificatesOf,
+  expiryCounts,
+  recordedCertificates,
+} from "../../management/certificates/metric-certificates.ts";
+import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
+import type { CertificateFiles } from "../certificate-files.ts";
+import { clock, type Parts } from "../node-parts.ts";
+import type { Tenants } from "../node-tenants.ts";
+import type { Management } from "./node-management.ts";
+
+/** Files whose certificates are watched. */
+interface Watched {
+  readonly kmip: CertificateFiles<ServerIdentity>;
+  readonly peer: CertificateFiles<PeerIdentity> | undefined;
+  readonly admin: CertificateFiles<ServerIdentity> | undefined;
+}
+
+/** What is known of all certificates. */
+export interface WatchedCertificates {
+  readonly readings: Pick<NodeReadings, "certificates" | "certificateCounts">;
+  /** Says what an operator should know of the configuration and its certificates. */
+  readonly warn: () => void;
+}
+
+const everyMs = 3_600_000;
+/** Certificates that are told one by one: a scrape must not grow with what is added. */
+const toldMax = 1000;
+
+/**
+ * Tells of the certificates of this node's own files and configuration when they come near their end: at the start, and
+ * once more 30, 7 and 1 days before it. Those of the system records are told of by the leader.
+ */
+export function watchCertificates(
+  { config, log, opened }: Parts,
+  files: Watched,
+  tenants: Tenants,
+  { index }: Management,
+): WatchedCertificates {
+  const own = () =>
+    certificatesOf(
+      files.kmip.identity,
+      tenants.instances,
+      files.peer?.identity,
+      files.admin?.identity,
+    );
+  const all = () => [...own(), ...recordedCertificates(index.all())];
+  const told = new Map<string, number>();
+  const news = (nowMs: number) =>
+    own().filter(({ fingerprint, notAfterMs }) => {
+      const level = expiryLevel(notAfterMs, nowMs);
+      const known = told.get(fingerprint);
+      if (level === undefined || (known !== undefined && known <= level)) return false;
+      told.set(fingerprint, level);
+      return true;
+    });
+  const look = (): void => {
+    const nowMs = clock.wallMs();
+    for (const one of news(nowMs)) {
+      for (const { message, fields } of dateWarnings(one, nowMs)) log.say("warn", message, fields);
+    }
+  };
+  opened.adopt(setInterval(look, everyMs).unref(), clearInterval);
+  return {
+    readings: {
+      certificates: () =>
+        all()
+          .toSorted((one, other) => one.notAfterMs - other.notAfterMs)
+          .slice(0, toldMax),
+      certificateCounts: () => expiryCounts(all(), clock.wallMs()),
+    },
+    warn: () => {
+      const nowMs = clock.wallMs();
+      news(nowMs);
+      for (const { message, fields } of warningsOf(config, own(), nowMs)) {
+        log.say("warn", message, fields);
+      }
+    },
+  };
+}

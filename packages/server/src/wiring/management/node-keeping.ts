@@ -1,0 +1,109 @@
+import { type Engine, systemTypes } from "@holdfast/engine";
+import type { Duty } from "@holdfast/regions";
+import { ScheduledBackups } from "../../backup/scheduled/duty.ts";
+import { backupHandlers } from "../../backup/scheduled/handlers.ts";
+import { lastGoodMs, readRuns } from "../../backup/scheduled/runs.ts";
+import { minutesOf } from "../../backup/scheduled/schedule.ts";
+import { version } from "../../base/version.ts";
+import type { Config } from "../../config/config-table.ts";
+import { InstanceLookup } from "../../management/instance-lookup.ts";
+import { keysHandlers } from "../../management/keys/handlers.ts";
+import {
+  type KeyEventsAsked,
+  keyEvents,
+  keyEventsElsewhere,
+} from "../../management/keys/history.ts";
+import { Recount } from "../../management/keys/recount-duty.ts";
+import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
+import { clock, ids, type Parts } from "../node-parts.ts";
+import type { Regions } from "../node-regions.ts";
+import type { Tenants } from "../node-tenants.ts";
+import type { Management } from "./node-management.ts";
+
+/** What the leader does for what is kept, and what a scrape reads of it. */
+export interface Keeping {
+  readonly duties: readonly Duty[];
+  readonly readings: Pick<NodeReadings, "objects" | "backups" | "backupEveryMs">;
+}
+
+const dayMs = 86_400_000;
+
+/** Makes the duties that count objects and make backups. */
+export function openKeeping(parts: Parts, regions: Regions, { view }: Management): Keeping {
+  const { config, observe } = parts;
+  const recount = new Recount({ own: regions.own, observe, monotonicMs: clock.monotonicMs });
+  const names = (): ReadonlyMap<string, string> =>
+    new Map(
+      view
+        .documents(systemTypes.Instance)
+        .map(({ fixed, fields }) => [fixed["instance"] ?? "", fields["name"] ?? ""]),
+    );
+  const everyMs = intervalOf(config);
+  return {
+    duties: [recount, ...scheduled(parts, regions)],
+    readings: {
+      objects: () => {
+        const nameOf = names();
+        return [...recount.counts].flatMap(([instance, counts]) =>
+          Object.entries(counts).map(
+            ([state, count]) => [nameOf.get(instance) || instance, state, count] as const,
+          ),
+        );
+      },
+      backups: () =>
+        view.documents(systemTypes.Backup).flatMap((document) => {
+          const runs = readRuns(document);
+          const lastMs = runs && lastGoodMs(runs);
+          return runs === undefined || lastMs === undefined
+            ? []
+            : [{ region: runs.region, lastMs }];
+        }),
+      ...(everyMs !== undefined && { backupEveryMs: everyMs }),
+    },
+  };
+}
+
+/** The management API's part of what is kept: keys, and backups. */
+export function keepingHandlers(
+  { config: { region } }: Parts,
+  { own, store }: Regions,
+  { view, index, commands }: Management,
+  tenants: Tenants,
+  engine: Engine,
+): ReturnType<typeof keysHandlers> & ReturnType<typeof backupHandlers> {
+  const instances = new InstanceLookup({ view, index, declared: () => tenants.instances });
+  const { wallMs } = clock;
+  const evidence = own.audit;
+  commands.serve({
+    readKeyEvents: async (asked) => ({ events: await keyEvents(evidence, asked) }),
+  });
+  const elsewhere = (asked: KeyEventsAsked) => keyEventsElsewhere(commands, asked);
+  return {
+    ...keysHandlers({ region, instances, store, own, engine, evidence, elsewhere, wallMs }),
+    ...backupHandlers(view),
+  };
+}
+
+/** How long after a scheduled backup the next one is made. */
+function intervalOf({ backup }: Config): number | undefined {
+  if (backup?.directory === undefined) return undefined;
+  return backup.at === undefined ? backup.everyMs : dayMs;
+}
+
+function scheduled({ config }: Parts, { own, store }: Regions): readonly Duty[] {
+  const { backup, region } = config;
+  if (backup?.directory === undefined) return [];
+  const { keyFile, directory, everyMs, at, keep } = backup;
+  return [
+    new ScheduledBackups({
+      source: { own, statuses: own, region, holdfast: version },
+      store,
+      keyFile,
+      directory,
+      schedule: { everyMs, ...(at !== undefined && { atMinutes: minutesOf(at) }) },
+      keep,
+      wallMs: clock.wallMs,
+      ids,
+    }),
+  ];
+}

@@ -1,0 +1,57 @@
+import type { InstanceKeyRing, ManagedObject } from "@holdfast/engine";
+import { InstanceIndex } from "../../management/instance-index.ts";
+import { PeerCommands } from "../../records/peer-commands.ts";
+import { has, Presence } from "../../records/presence.ts";
+import { Records } from "../../records/records.ts";
+import { SystemView, type ViewSource } from "../../records/system-view.ts";
+import { clock, ids, type Parts } from "../node-parts.ts";
+import type { Regions } from "../node-regions.ts";
+import type { Tenants } from "../node-tenants.ts";
+
+/** What every part of management stands on. */
+export interface Management {
+  readonly view: SystemView;
+  readonly index: InstanceIndex;
+  readonly records: Records;
+  readonly commands: PeerCommands;
+  readonly presence: Presence;
+  /** Takes what another region pushed: a revocation takes effect at once. */
+  readonly pushed: (objects: readonly ManagedObject[]) => void;
+}
+
+/** Follows the system records of all regions, from the own store or the other's, and opens what writes them. */
+export function openManagement(
+  { config: { region }, observe, opened }: Parts,
+  { own, peers, store }: Regions,
+): Management {
+  const { monotonicMs } = clock;
+  const source = () => sourceOf(store.serving());
+  const view = opened.use(new SystemView({ own, peers, source, monotonicMs, observe }));
+  const index = opened.use(new InstanceIndex(view));
+  const unexpected = (cause: unknown): void =>
+    observe({ type: "warning", message: "a command of the other region failed", cause });
+  const commands = new PeerCommands({ region, peers, unexpected });
+  const presence = new Presence({ region, commands, view, monotonicMs });
+  const others = () => commands.others;
+  const records = new Records({ region, others, store, view, clock, ids, presence });
+  commands.serve({ has: async (input) => ({ had: has(view, input.records) }) });
+  return { view, index, records, commands, presence, pushed: (objects) => view.take(objects) };
+}
+
+/** An own store that is not level may hold old data, in which what was deleted since is still there. */
+function sourceOf({ from, through }: ReturnType<Regions["store"]["serving"]>): ViewSource {
+  if (from === "local") return through ? "any" : "own";
+  return from === "remote" ? "other" : "any";
+}
+
+/** Lets in whom the system records name. */
+export async function followTenants(
+  { opened }: Parts,
+  { view, index }: Management,
+  keyRing: InstanceKeyRing,
+  tenants: Tenants,
+): Promise<void> {
+  opened.use(tenants.follow(index, keyRing));
+  // Whoever is let in should be known before the first client comes; a store that is out must not keep the node waiting.
+  await view.refresh().catch(() => undefined);
+}

@@ -1,0 +1,150 @@
+import {
+  type InstanceKeyRing,
+  ObjectKekStore,
+  type RootOfTrust,
+  RootOfTrustError,
+} from "@holdfast/engine";
+import type { Duty } from "@holdfast/regions";
+import { openRootOfTrust, type RootContext } from "@holdfast/root-of-trust";
+import { reasonOf, StartError } from "../../base/start-error.ts";
+import type { RootReadings } from "../../observe/metrics/metric-row.ts";
+import type { RootReference } from "../../records/root-reference.ts";
+import { Roots } from "../../roots/open/roots.ts";
+import {
+  type RootHandlersDeps,
+  rootCommandHandlers,
+  rootHandlers,
+} from "../../roots/orders/handlers.ts";
+import { MoveRoots } from "../../roots/orders/move-roots.ts";
+import type { Sealer } from "../../roots/orders/order-roots.ts";
+import { RegionRoots } from "../../roots/orders/region-roots.ts";
+import { RewrapKeks, ValidateRootsDuty } from "../../roots/orders/root-duties.ts";
+import { RootOrders } from "../../roots/orders/root-orders.ts";
+import { ValidateRoots } from "../../roots/orders/validate-roots.ts";
+import { WatchRoots } from "../../roots/orders/watch-roots.ts";
+import {
+  openDefaultRoot,
+  openSealingKey,
+  rootContext,
+  rootSettingsOf,
+  type SecretPlaces,
+  sealSecret,
+} from "../../roots/root-settings.ts";
+import { readingsOf } from "../../roots/state/root-metrics.ts";
+import { clock, type Environment, ids, type Parts } from "../node-parts.ts";
+import type { Regions } from "../node-regions.ts";
+import { openKeyRing } from "../node-store.ts";
+import type { Management } from "./node-management.ts";
+
+/** The configuration's root of trust, and what others are opened with. */
+export interface DefaultRoot {
+  readonly root: RootOfTrust;
+  readonly context: RootContext;
+  readonly places: SecretPlaces;
+}
+
+/** The roots of trust of a node, and what stands on them. */
+export interface NodeRoots {
+  readonly keyRing: InstanceKeyRing;
+  readonly orders: RootOrders;
+  readonly duties: readonly Duty[];
+  readonly readings: RootReadings;
+  /** The routes; `configured` is told of an instance that was put under roots of trust. */
+  readonly handlers: (
+    configured?: RootHandlersDeps["configured"],
+  ) => ReturnType<typeof rootHandlers>;
+}
+
+/** How long a state that stays the same is not written again. */
+const stateAgainMs = 300_000;
+
+/** Opens the configuration's root of trust; a file that does no work ends the start, a key manager may come back. */
+export async function openDefault(parts: Parts, environment: Environment): Promise<DefaultRoot> {
+  const { config, observe, opened, health } = parts;
+  const context = rootContext(observe);
+  const root = await openDefaultRoot(config, environment, context);
+  opened.defer(() => root.close());
+  const sealingKey = await openSealingKey(config);
+  if (sealingKey !== undefined) opened.use(sealingKey);
+  try {
+    await root.probe();
+    health.rootOfTrust("ok", "");
+  } catch (error) {
+    if (root.kind === "local") throw new StartError(`rootOfTrust: ${reasonOf(error)}`);
+    // One that refuses is its instances' alone; one that cannot be reached has opened no key yet.
+    const refuses = error instanceof RootOfTrustError && error.failure !== "unavailable";
+    health.rootOfTrust(refuses ? "degraded" : "unreachable", reasonOf(error));
+    observe({ type: "warning", message: `rootOfTrust: ${reasonOf(error)}` });
+  }
+  return { root, context, places: { environment, sealingKey } };
+}
+
+/** Opens what serves instances' keys, and carries out what is ordered of it. */
+export async function openRoots(
+  parts: Parts,
+  regions: Regions,
+  { view, records, commands }: Management,
+  own: DefaultRoot,
+  declared: (instance: string) => boolean,
+): Promise<NodeRoots> {
+  const { config, opened, health } = parts;
+  const { region, node } = config;
+  const { graceMs, revalidateMs, type: kind } = config.rootOfTrust;
+  const open = opening(parts, own);
+  let watch: WatchRoots | undefined;
+  const roots = opened.use(
+    new Roots({
+      region,
+      view,
+      clock,
+      open: async (reference) => (reference === undefined ? own.root : await open(reference)),
+      changed: (instances, state) => watch?.changed(instances, state),
+    }),
+  );
+  const keyRing = openKeyRing(parts, regions, (...of) => roots.rootOf(...of));
+  watch = opened.use(new WatchRoots({ region, roots, keyRing, view, health, clock, revalidateMs }));
+  // It serves whoever names no other, and is probed although nobody does.
+  await roots.of(undefined);
+  const validate = new ValidateRoots({
+    ...{ region, node, roots, keyRing, records, clock, graceMs },
+    requestId: ids.uuid,
+    makesFirst: () => commands.others.every((other) => region < other),
+    againMs: Math.max(stateAgainMs, revalidateMs),
+  });
+  const keks = new ObjectKekStore(regions.store, { clock, region });
+  const moves = new MoveRoots({ region, roots, keyRing, keks, records, clock });
+  const seal: Sealer = async (named, secret) => {
+    const { sealingKey } = own.places;
+    if (sealingKey !== undefined) return await sealSecret(sealingKey, named, secret);
+    throw new StartError(
+      `sealingKeyFile: region ${region} has none: name the secret in the environment or a file, or run \`holdfast sealing-key init\``,
+    );
+  };
+  const refresh = () => view.refresh();
+  const here = new RegionRoots({
+    ...{ region, kind, roots, moves, validate, keyRing, refresh, open, seal },
+  });
+  commands.serve(rootCommandHandlers(here));
+  const newId = ids.uuid;
+  const orders = new RootOrders({ region, here, commands, roots, records, clock, newId });
+  return {
+    keyRing,
+    orders,
+    duties: [
+      new ValidateRootsDuty(validate, revalidateMs),
+      new RewrapKeks({ roots, moves, everyMs: revalidateMs }),
+    ],
+    readings: readingsOf({ region, roots, keyRing, clock }),
+    handlers: (configured) =>
+      rootHandlers({
+        ...{ region, kind, roots, orders, here, declared },
+        ...(configured && { configured }),
+      }),
+  };
+}
+
+/** Opens what an instance's record names. */
+function opening({ config }: Parts, { context, places }: DefaultRoot) {
+  return (reference: RootReference): Promise<RootOfTrust> =>
+    openRootOfTrust(rootSettingsOf(config, places, reference), context);
+}

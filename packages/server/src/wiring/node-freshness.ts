@@ -1,0 +1,34 @@
+import type { KmipEndpoint } from "../kmip/kmip-endpoint.ts";
+import { Freshness } from "../management/freshness.ts";
+import type { SystemView } from "../records/system-view.ts";
+import { clock, type Parts } from "./node-parts.ts";
+import type { Regions } from "./node-regions.ts";
+
+const everyMs = 250;
+const reason = "the system records cannot be read although a store serves";
+
+/** Lets nobody in, and whoever is in no longer, while it cannot be told who may. */
+export function watchFreshness(
+  { health, observe, opened }: Parts,
+  store: Regions["store"],
+  view: SystemView,
+  endpoint: KmipEndpoint,
+): void {
+  const freshness = new Freshness();
+  let known = true;
+  const look = (): void => {
+    const serves = store.serving().from !== "none";
+    const ok = freshness.look({
+      nowMs: clock.monotonicMs(),
+      serves,
+      freshAtMs: view.freshAtMs,
+    });
+    if (ok === known) return;
+    known = ok;
+    health.note({ records: { ok, reason: ok ? "" : reason } });
+    if (ok) return;
+    observe({ type: "warning", message: `${reason}: nobody is let in` });
+    endpoint.cutAll("who may come in cannot be told");
+  };
+  opened.adopt(setInterval(look, everyMs), clearInterval);
+}

@@ -1,0 +1,74 @@
+import { printAddress } from "../base/address.ts";
+import { version } from "../base/version.ts";
+import type { KmipEndpoint } from "../kmip/kmip-endpoint.ts";
+import { ListenerGuard } from "../kmip/listener-guard.ts";
+import { openGrpcHealth } from "../observe/grpc-health.ts";
+import { openHttp } from "../observe/http.ts";
+import { LoopProbe } from "../observe/loop-probe.ts";
+import type { Management } from "./management/node-management.ts";
+import { watchFreshness } from "./node-freshness.ts";
+import { clock, type Parts } from "./node-parts.ts";
+import type { Regions } from "./node-regions.ts";
+
+/** Where probes are answered. */
+export interface Probes {
+  readonly http: string;
+  readonly health: string;
+}
+
+const healthTickMs = 50;
+
+/** Opens what probes ask: before the node waits until it can serve, so that they are answered meanwhile. */
+export async function openProbes({ config, metrics, health, opened }: Parts): Promise<Probes> {
+  opened.adopt(new LoopProbe(health), (one) => one.close());
+  const http = await openHttp(config.http.listen, { metrics, health });
+  opened.defer(() => http.close());
+  const grpc = await openGrpcHealth(config.health.listen, health);
+  opened.defer(() => grpc.close());
+  return { http: http.address, health: grpc.address };
+}
+
+/** Looks many times a second at what is known of the stores, so that no probe has to. */
+export function followRegions({ health, opened }: Parts, { store, peers }: Regions): void {
+  const look = (): void => {
+    for (const peer of peers) peer.setRetired(store.records.isRetired(peer.region));
+    health.note({ serving: store.serving() });
+  };
+  look();
+  opened.adopt(setInterval(look, healthTickMs), clearInterval);
+}
+
+/** Opens the KMIP endpoint, which from then on is shut while the node can answer nothing. */
+export async function openKmip(
+  parts: Parts,
+  endpoint: KmipEndpoint,
+  { store, view }: Pick<Regions, "store"> & Pick<Management, "view">,
+  probes: Probes,
+): Promise<ListenerGuard> {
+  const { config, connection, health, observe, log, opened } = parts;
+  const guard = new ListenerGuard(endpoint, health, observe, clock.monotonicMs);
+  health.note({ serving: store.serving() });
+  watchFreshness(parts, store, view, endpoint);
+  // Where nobody can be answered yet, the guard opens it as soon as somebody can.
+  if (health.canRead) await endpoint.open();
+  health.listening(endpoint.listening);
+  opened.defer(() => guard.close());
+  opened.adopt(
+    setInterval(() => guard.tick(), healthTickMs),
+    clearInterval,
+  );
+  health.started();
+  const { from, reason } = store.serving();
+  const how = health.canRead ? "node ready" : "node up, and lets nobody in yet";
+  log.say(health.canRead ? "info" : "warn", how, {
+    version,
+    kmip: endpoint.address,
+    ...probes,
+    store: connection.address ?? connection.name,
+    serving: from,
+    ...(health.canRead ? {} : { reason }),
+    ...(config.peer && { peer: printAddress(config.peer.listen), other: config.peer.region }),
+    instances: config.instances.map(({ name }) => name),
+  });
+  return guard;
+}

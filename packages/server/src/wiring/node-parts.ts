@@ -1,0 +1,67 @@
+import { Writer } from "@holdfast/engine";
+import type { RedisConnectionOptions } from "@holdfast/redis";
+import { systemClock, systemIds } from "../base/system.ts";
+import { loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config-table.ts";
+import type { NodeEvent, NodeObserver } from "../observe/events.ts";
+import { Health } from "../observe/health.ts";
+import { Log } from "../observe/log.ts";
+import { Metrics } from "../observe/metrics/metrics.ts";
+import { storeConnection } from "../store/store-access.ts";
+
+/** The process's environment variables. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What every part of a node gets. */
+export interface Parts {
+  readonly configFile: string;
+  readonly config: Config;
+  readonly connection: RedisConnectionOptions;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly health: Health;
+  readonly observe: NodeObserver;
+  /** Everything that is open, closed in reverse order. */
+  readonly opened: AsyncDisposableStack;
+}
+
+/** The node's clocks. */
+export const clock = systemClock;
+/** The node's source of identifiers. */
+export const ids = systemIds;
+/** Names the values that this process adds. */
+export const writer = new Writer(ids);
+
+/** Reads the configuration and makes what everything else reports to. */
+export function readParts(
+  configFile: string,
+  environment: Environment,
+  opened: AsyncDisposableStack,
+): Parts {
+  const config = loadConfig(configFile);
+  const { region, node, peer } = config;
+  const connection = storeConnection(config.store, environment);
+  const log = new Log({ level: config.log.level, region, node, monotonicMs: clock.monotonicMs });
+  const metrics = new Metrics();
+  const settings = { ...config.health, rootOfTrustGraceMs: config.rootOfTrust.graceMs };
+  const health = new Health(settings, clock.monotonicMs);
+  health.starting();
+  if (peer !== undefined) health.peer(peer.region, "down", "not asked yet");
+  const observe = (event: NodeEvent): void => {
+    metrics.observe(event);
+    log.observe(event);
+    hear(health, event);
+  };
+  return { configFile, config, connection, log, metrics, health, observe, opened };
+}
+
+function hear(health: Health, event: NodeEvent): void {
+  if (event.type === "lease") {
+    health.note({ lease: { state: event.state, reason: event.reason } });
+  } else if (event.type === "peer") {
+    health.peer(event.region, event.state, event.reason);
+  } else if (event.type === "serving") {
+    const { from, writes, reason } = event;
+    health.note({ serving: { from, writes, reason } });
+  }
+}

@@ -1,0 +1,210 @@
+import {
+  ClockCheck,
+  type InstanceKeyRing,
+  type ManagedObject,
+  opens,
+  recordFormat,
+} from "@holdfast/engine";
+import { type LockLook, RedisLeaderLock, type RedisStore } from "@holdfast/redis";
+import {
+  AdoptKeks,
+  AgreeFormat,
+  CatchUp,
+  DigestCheck,
+  DueDates,
+  DuplicateNames,
+  type Duty,
+  Leader,
+  Levelling,
+  PeerClient,
+  PeerReader,
+  PeerServer,
+  PeerService,
+  RegionalStore,
+  ResolveReservations,
+} from "@holdfast/regions";
+import { printAddress } from "../base/address.ts";
+import { listenError } from "../base/listen-error.ts";
+import type { PeerIdentity } from "../base/peer-tls.ts";
+import { systemTimers as timers } from "../base/system.ts";
+import { lockUrls } from "../store/store-access.ts";
+import type { Management } from "./management/node-management.ts";
+import { clock, ids, type Parts } from "./node-parts.ts";
+
+/** The region's own store, the other region, and what a node makes of both. */
+export interface Regions {
+  readonly own: RedisStore;
+  readonly peers: readonly PeerClient[];
+  readonly store: RegionalStore;
+  readonly clocks: ClockCheck;
+}
+
+/** What a node does for its region and for the other one, besides answering clients. */
+export interface Control {
+  /** Undefined in a region with Sentinels that names no lock masters to elect one at. */
+  readonly leader: Leader | undefined;
+  /** What the lock masters say of the leader's lock. */
+  readonly lockMasters: (() => Promise<LockLook>) | undefined;
+  readonly peerServer: PeerServer | undefined;
+}
+
+/** What a call to the other region may take besides the push that it waits for. */
+const callBeyondPushMs = 1500;
+
+const clocksEveryMs = 10_000;
+
+/** Longest that the other region's requests are waited for when the node drains. */
+const peerGraceMs = 2000;
+
+/** Makes the store that clients are served from. */
+export function openRegions(
+  parts: Parts,
+  own: RedisStore,
+  identity: PeerIdentity | undefined,
+): Regions {
+  const { config, observe, opened } = parts;
+  const { region, peer } = config;
+  const peers = openPeers(parts, identity);
+  const store = new RegionalStore({
+    region,
+    own,
+    peers,
+    timers,
+    ids,
+    observe,
+    ...(peer && { peerAcknowledgement: peer.acknowledgement, pushTimeoutMs: peer.pushTimeoutMs }),
+  });
+  opened.use(store);
+  return { own, peers, store, clocks: watchClocks(parts, own, peers, store) };
+}
+
+/** Compares this node's clock with the store's and the other regions', and reports it every ten seconds. */
+function watchClocks(
+  { observe, opened }: Parts,
+  own: RedisStore,
+  peers: readonly PeerClient[],
+  store: RegionalStore,
+): ClockCheck {
+  const present = () => peers.filter((peer) => !store.records.isRetired(peer.region));
+  const clocks = new ClockCheck(clock, () => [
+    ...[own.clockReading() ?? []].flat(),
+    ...present().flatMap((peer) => peer.clockReadings()),
+  ]);
+  let told = false;
+  const tell = (): void => {
+    for (const { of, aheadMs } of clocks.offsets()) observe({ type: "clockOffset", of, aheadMs });
+    const doubt = clocks.doubt();
+    if (doubt !== undefined && !told) observe({ type: "warning", message: doubt.reason });
+    told = doubt !== undefined;
+  };
+  opened.adopt(setInterval(tell, clocksEveryMs), clearInterval);
+  return clocks;
+}
+
+function openPeers(
+  { config: { region, peer }, observe, opened, health }: Parts,
+  identity: PeerIdentity | undefined,
+): readonly PeerClient[] {
+  if (peer === undefined || identity === undefined) return [];
+  const client = PeerClient.open({
+    region: peer.region,
+    ownRegion: region,
+    addresses: peer.addresses.map(printAddress),
+    tls: identity,
+    timers,
+    observe,
+    // A change that the other region makes for this one may itself wait for a push.
+    times: { callMs: peer.pushTimeoutMs + callBeyondPushMs },
+  });
+  const reason = `region ${peer.region} does not serve from its own store`;
+  client.onHello(({ serving: ok }) => health.note({ remote: { ok, reason: ok ? "" : reason } }));
+  return [opened.use(client)];
+}
+
+/** Opens the port for the other region, and stands for election in this one. */
+export async function openControl(
+  parts: Parts,
+  regions: Regions,
+  keyRing: InstanceKeyRing,
+  { management, duties }: { readonly management: Management; readonly duties: readonly Duty[] },
+  identity: PeerIdentity | undefined,
+): Promise<Control> {
+  const { region } = parts.config;
+  const { own, peers } = regions;
+  const adopt = new AdoptKeks({ region, own, peers, keyRing, observe: parts.observe });
+  const peerServer = await openPeerServer(parts, regions, keyRing, { adopt, management }, identity);
+  return { peerServer, ...(await openLeader(parts, regions, keyRing, [adopt, ...duties])) };
+}
+
+async function openPeerServer(
+  { config, observe, opened }: Parts,
+  { own, store }: Regions,
+  keyRing: InstanceKeyRing,
+  { adopt, management }: { readonly adopt: AdoptKeks; readonly management: Management },
+  identity: PeerIdentity | undefined,
+): Promise<PeerServer | undefined> {
+  const { region, peer, drainMs } = config;
+  if (peer === undefined || identity === undefined) return undefined;
+  const server = await PeerServer.open({
+    listen: peer.listen,
+    tls: identity,
+    peers: [peer.region],
+    store: (asking) =>
+      new PeerService({
+        region,
+        asking,
+        own,
+        store,
+        timers,
+        observe,
+        opens: (object) => opens(keyRing, object),
+        kek: (instance, kekId) => keyRing.plaintextFor(instance, kekId),
+        recordFormat: () => own.formats()?.common ?? 0,
+        manage: (command) => management.commands.answer(command),
+        pushed: (objects) => {
+          management.pushed(objects);
+          for (const object of objects) void adopt.consider(object);
+        },
+      }),
+    timers,
+    observe,
+  }).catch((error: unknown) => {
+    throw listenError("peer.listen", printAddress(peer.listen), error);
+  });
+  opened.defer(() => server.close(Math.min(drainMs, peerGraceMs)));
+  return server;
+}
+
+async function openLeader(
+  { config, connection, observe, opened }: Parts,
+  { own, peers, store, clocks }: Regions,
+  keyRing: InstanceKeyRing,
+  [adopt, ...others]: readonly [AdoptKeks, ...Duty[]],
+): Promise<Pick<Control, "leader" | "lockMasters">> {
+  const { region } = config;
+  const urls = lockUrls(config, connection);
+  if (urls === undefined) return { leader: undefined, lockMasters: undefined };
+  const tls = connection.tls === undefined ? {} : { tls: connection.tls };
+  // By name, since two regions may use the same lock masters, and each needs its leader.
+  const resource = `leader:${region}`;
+  const lock = opened.use(await RedisLeaderLock.open({ urls, resource, ...tls }));
+  const seals = { opens: (object: ManagedObject) => opens(keyRing, object) };
+  const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe, ...seals }));
+  const duties: readonly Duty[] = [
+    ...(peers.length === 0
+      ? []
+      : [
+          new Levelling(own, readers),
+          new CatchUp(own, readers),
+          new DigestCheck(own, readers),
+          new ResolveReservations({ region, own, peers, timers }),
+          new DuplicateNames({ own, observe }),
+          adopt,
+        ]),
+    new AgreeFormat({ store: own, peers, newest: recordFormat }),
+    new DueDates({ region, own, store, timers, doubt: () => clocks.doubt() }),
+    ...others,
+  ];
+  const leader = opened.use(new Leader({ lock, own, timers, ids, observe, duties }));
+  return { leader, lockMasters: () => lock.look() };
+}

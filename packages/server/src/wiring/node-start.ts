@@ -1,0 +1,47 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type InstanceKeyRing, ObjectInstances, StoreUnavailable } from "@holdfast/engine";
+import { InstanceKeeper } from "../management/instances/instance-keeper.ts";
+import { defaultRootPlace } from "../roots/root-settings.ts";
+import { storeFault } from "../store/store-faults.ts";
+import { clock, type Parts } from "./node-parts.ts";
+import type { Regions } from "./node-regions.ts";
+import type { Tenants } from "./node-tenants.ts";
+
+/** How long a start waits until one of the two regions can serve, before it goes on without. */
+const startWaitMs = 5000;
+const againMs = 50;
+
+/**
+ * Makes the configured instances known, and goes on to. A node of two regions starts although neither store can be used now: it says so,
+ * lets nobody in until one can, and makes up for what is missing then. One of a region alone does not.
+ */
+export async function openInstances(
+  parts: Parts,
+  { own, store }: Regions,
+  keyRing: InstanceKeyRing,
+  tenants: Tenants,
+): Promise<InstanceKeeper> {
+  const { config, configFile, observe, opened } = parts;
+  const writer = { clock, region: config.region };
+  const keeper = new InstanceKeeper({
+    store: new ObjectInstances(store, own, writer),
+    own,
+    keyRing,
+    rootFile: defaultRootPlace(config),
+    instances: () => tenants.instances,
+    observe,
+  });
+  opened.adopt(keeper, (one) => one.close());
+  await keeper.ensureAll().catch((error: unknown) => {
+    const passes = error instanceof StoreUnavailable && config.peer !== undefined;
+    if (!passes) throw storeFault(error, config, configFile);
+  });
+  return keeper;
+}
+
+/** Waits until the node can serve, for a bounded time. */
+export async function waitUntilServing({ store }: Regions, keeper: InstanceKeeper): Promise<void> {
+  const untilMs = clock.monotonicMs() + startWaitMs;
+  while (store.serving().from === "none" && clock.monotonicMs() < untilMs) await delay(againMs);
+  await keeper.look();
+}

@@ -1,0 +1,125 @@
+import {
+  type ClockCheck,
+  Engine,
+  InstanceKeyRing,
+  type KeyRingOptions,
+  type Locks,
+  MemoryLocks,
+  ObjectKekStore,
+  type ObjectStore,
+  type RootOfTrust,
+} from "@holdfast/engine";
+import { RedisLocks, RedisStore } from "@holdfast/redis";
+import { defaultLimits } from "@holdfast/ttlv";
+import { version } from "../base/version.ts";
+import { checkAuditBounds } from "../config/audit-bounds.ts";
+import { checkRootOfStore } from "../roots/root-check.ts";
+import { defaultRootPlace } from "../roots/root-settings.ts";
+import { lockUrls } from "../store/store-access.ts";
+import { storeFault } from "../store/store-faults.ts";
+import { StoreProbe } from "../store/store-probe.ts";
+import { clock, ids, type Parts, writer } from "./node-parts.ts";
+import type { Regions } from "./node-regions.ts";
+
+/** Opens the region's own store, whose keys the root of trust must open, and goes on probing it. */
+export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisStore> {
+  const { config, configFile, connection, observe, health, opened } = parts;
+  const store = await RedisStore.open({
+    ...connection,
+    clock,
+    observe,
+    region: config.region,
+    storeLeaseMs: config.store.leaseMs,
+    externalFailover: config.store.externalFailover,
+    auditEntriesMax: config.audit.entriesMax,
+    // The other region serves, and has what this one's store may have lost.
+    openUnreachable: config.peer !== undefined,
+    allowOtherStore: config.peer !== undefined,
+  }).catch((error: unknown) => {
+    throw storeFault(error, config, configFile);
+  });
+  opened.use(store);
+  if (store.state() !== "none") {
+    await checkAuditBounds(store, config.audit);
+    await warnOfReplicationPassword(parts, store);
+  }
+  // Where it was reached, its lease has been told.
+  if (store.state() === "none")
+    health.note({ lease: { state: "none", reason: "not reached yet" } });
+  const times = { timeoutMs: config.store.commandTimeoutMs, monotonicMs: clock.monotonicMs };
+  opened.adopt(new StoreProbe(store, health, times), (one) => one.close());
+  const { region } = config;
+  const keks = new ObjectKekStore(store, { clock, region });
+  await checkRootOfStore(root, keks, region, defaultRootPlace(config));
+  return store;
+}
+
+async function warnOfReplicationPassword({ observe }: Parts, store: RedisStore): Promise<void> {
+  if (!(await store.showsReplicationPassword().catch(() => false))) return;
+  const message =
+    "the node's Redis user can read the replication password (CONFIG GET masterauth): give it the permissions of deploy/redis/users.acl, or take +config away";
+  observe({ type: "warning", message });
+}
+
+/** Opens the keys above the objects' material; a new one seals once both regions can open it. */
+export function openKeyRing(
+  parts: Parts,
+  { store, peers }: Regions,
+  rootOf: KeyRingOptions["rootOf"],
+): InstanceKeyRing {
+  const { config, observe, opened } = parts;
+  const { kekCacheMs, graceMs } = config.rootOfTrust;
+  const { region } = config;
+  const keyRing = new InstanceKeyRing({
+    rootOf,
+    keks: new ObjectKekStore(store, { clock, region }),
+    clock,
+    ids,
+    observe,
+    region,
+    kekCacheMs,
+    graceMs,
+    requiredRegions: () => [
+      region,
+      ...peers.map((peer) => peer.region).filter((name) => !store.records.isRetired(name)),
+    ],
+    ...(peers[0] && { fetchPlain: peers[0].kek.bind(peers[0]) }),
+  });
+  opened.defer(() => keyRing.drop());
+  const sweeper = setInterval(() => keyRing.sweep(), kekCacheMs / 4);
+  opened.adopt(sweeper, clearInterval);
+  return keyRing;
+}
+
+/** Makes what carries out requests. */
+export async function openEngine(
+  parts: Parts,
+  store: ObjectStore,
+  keyRing: InstanceKeyRing,
+  clocks: ClockCheck,
+): Promise<Engine> {
+  const { config, observe } = parts;
+  return new Engine({
+    store,
+    locks: await openLocks(parts),
+    keyRing,
+    clock: { ...clock, doubt: () => clocks.doubt() },
+    ids,
+    observe,
+    region: config.region,
+    writer,
+    interop: config.kmip.interop,
+    auditReads: config.audit.reads,
+    vendorIdentification: "Holdfast",
+    serverVersion: version,
+    profileSuites: config.tls.suites === "kmip-basic",
+    limits: { ...defaultLimits, bytesMax: config.kmip.requestBytesMax },
+  });
+}
+
+async function openLocks({ config, connection, observe, opened }: Parts): Promise<Locks> {
+  const urls = lockUrls(config, connection);
+  if (urls === undefined) return new MemoryLocks({ observe });
+  const tls = connection.tls === undefined ? {} : { tls: connection.tls };
+  return opened.use(await RedisLocks.open({ urls, observe, ...tls }));
+}

@@ -1,0 +1,86 @@
+import type { KeyRing } from "@holdfast/engine";
+import { type Instance, loadInstances } from "../access/instances.ts";
+import { Trust } from "../access/trust.ts";
+import { RecordedTrust } from "../management/certificates/recorded-trust.ts";
+import type { InstanceIndex } from "../management/instance-index.ts";
+import { reloadInstances } from "../management/instances/ensure-instances.ts";
+import type { Parts } from "./node-parts.ts";
+
+type Ensure = (instances: readonly Instance[]) => Promise<void>;
+
+/** Whom the node lets in: the instances of the configuration in force, and those of the system records. */
+export class Tenants {
+  readonly trust = new Trust();
+  readonly #parts: Parts;
+  readonly #listeners = new Set<() => void>();
+  #instances: readonly Instance[] = [];
+  /** Under which identifiers the trust has what the configuration declares. */
+  #declared: readonly string[] = [];
+  #reloading = Promise.resolve();
+  #index: InstanceIndex | undefined;
+  #recorded: RecordedTrust | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#use(loadInstances(parts.config.instances));
+  }
+
+  /** Those of the configuration. */
+  get instances(): readonly Instance[] {
+    return this.#instances;
+  }
+
+  /** Whether the configuration declares an instance; it is not managed otherwise then. */
+  readonly isDeclared = (instance: string): boolean =>
+    this.#instances.some(({ id }) => id === instance);
+
+  /** Calls `listener` after each change of the trust. */
+  onTrust(listener: () => void): void {
+    this.#listeners.add(listener);
+  }
+
+  /** Lets in whom the system records name too, from now on. */
+  follow(index: InstanceIndex, keyRing: Pick<KeyRing, "open">): Disposable {
+    this.#index = index;
+    const { isDeclared, trust } = this;
+    const { observe } = this.#parts;
+    const changed = () => this.#changed();
+    const recorded = new RecordedTrust({ trust, index, keyRing, isDeclared, observe, changed });
+    this.#recorded = recorded;
+    this.#changed();
+    return recorded;
+  }
+
+  /** Reads the configuration's again. One after another: what was read first must not come into force last. */
+  reload(ensure: Ensure): Promise<void> {
+    const next = () => this.#reload(ensure);
+    this.#reloading = this.#reloading.then(next, next);
+    return this.#reloading;
+  }
+
+  async #reload(ensure: Ensure): Promise<void> {
+    const { configFile, config, log } = this.#parts;
+    // Who is new needs the store; who is gone is cut off although it cannot be reached.
+    const known = new Set(this.#instances.map(({ id }) => id));
+    const ensureNew: Ensure = (all) => ensure(all.filter(({ id }) => !known.has(id)));
+    const newer = await reloadInstances(configFile, config, ensureNew, log);
+    if (newer === undefined) return;
+    this.#use(newer);
+    this.#recorded?.lookAtAll();
+    this.#changed();
+  }
+
+  #use(instances: readonly Instance[]): void {
+    for (const id of this.#declared) this.trust.remove(id);
+    this.#instances = instances;
+    this.#declared = instances.flatMap((instance) => this.trust.declare(instance));
+  }
+
+  #changed(): void {
+    const recorded = [...(this.#index?.all() ?? [])].flatMap(({ id, document }) =>
+      document === undefined ? [] : [{ id, name: document.fields["name"] ?? "" }],
+    );
+    this.#parts.log.nameInstances([...recorded, ...this.#instances]);
+    for (const listener of this.#listeners) listener();
+  }
+}

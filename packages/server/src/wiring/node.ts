@@ -1,0 +1,203 @@
+import { randomBytes } from "node:crypto";
+import type { Engine } from "@holdfast/engine";
+import type { RedisStore, StoreMemory } from "@holdfast/redis";
+import type { Instance } from "../access/instances.ts";
+import { Passwords } from "../access/passwords.ts";
+import type { PeerIdentity } from "../base/peer-tls.ts";
+import { readTicketSecret, type ServerIdentity } from "../base/tls.ts";
+import { version } from "../base/version.ts";
+import { KmipEndpoint } from "../kmip/kmip-endpoint.ts";
+import type { Log } from "../observe/log.ts";
+import type { NodeReadings } from "../observe/metrics/metric-row.ts";
+import {
+  adminCertificates,
+  CertificateFiles,
+  kmipCertificates,
+  peerCertificates,
+} from "./certificate-files.ts";
+import { expiryDuty, openAccess } from "./management/node-access.ts";
+import { openAdmin } from "./management/node-admin.ts";
+import { openAudit } from "./management/node-audit.ts";
+import { watchCertificates } from "./management/node-certificates.ts";
+import { openLifeOfInstances } from "./management/node-instances.ts";
+import { keepingHandlers, openKeeping } from "./management/node-keeping.ts";
+import { followTenants, openManagement } from "./management/node-management.ts";
+import { openDefault, openRoots } from "./management/node-roots.ts";
+import { followRegions, openKmip, openProbes } from "./node-listeners.ts";
+import { clock, type Environment, ids, type Parts, readParts } from "./node-parts.ts";
+import { openControl, openRegions } from "./node-regions.ts";
+import { openInstances, waitUntilServing } from "./node-start.ts";
+import { openEngine, openStore } from "./node-store.ts";
+import { Tenants } from "./node-tenants.ts";
+
+/** A node that runs. */
+export interface RunningNode {
+  readonly log: Log;
+  /** Reads certificates and instances again. */
+  reload(): Promise<void>;
+  /** NOT_SERVING, listener shut, requests in flight answered, everything closed. */
+  drain(): Promise<void>;
+}
+
+/** Certificate files of a node, watched. */
+interface Files {
+  readonly kmip: CertificateFiles<ServerIdentity>;
+  readonly peer: CertificateFiles<PeerIdentity> | undefined;
+  readonly admin: CertificateFiles<ServerIdentity> | undefined;
+}
+
+const watchEveryMs = 10_000;
+
+/** Starts a node from its configuration file; rejects with a `StartError`. */
+export async function startNode(
+  configFile: string,
+  environment: Environment,
+): Promise<RunningNode> {
+  await using opened = new AsyncDisposableStack();
+  const parts = readParts(configFile, environment, opened);
+  const { config, log, health } = parts;
+  // Files first: a fault in one is told before anything is opened.
+  const files = openFiles(parts);
+  const ticketSecret = readTicketSecret(config.tls.ticketKeysFile) ?? randomBytes(48);
+  const tenants = new Tenants(parts);
+
+  const ownRoot = await openDefault(parts, environment);
+  const own = await openStore(parts, ownRoot.root);
+  const regions = openRegions(parts, own, files.peer?.identity);
+  const { store, peers } = regions;
+  followRegions(parts, regions);
+  const management = openManagement(parts, regions);
+  const roots = await openRoots(parts, regions, management, ownRoot, tenants.isDeclared);
+  const { keyRing } = roots;
+  const keeping = openKeeping(parts, regions, management);
+  const audit = openAudit(parts, regions, management, environment);
+  const life = openLifeOfInstances(parts, regions, management, roots, tenants);
+  const duties = [keeping, roots, audit, life].flatMap((one) => one.duties);
+  const control = await openControl(
+    parts,
+    regions,
+    keyRing,
+    { management, duties: [...duties, expiryDuty(parts, management)] },
+    files.peer?.identity,
+  );
+  followPeerTls(files, [...peers, control.peerServer]);
+  const keeper = await openInstances(parts, regions, keyRing, tenants);
+  const probes = await openProbes(parts);
+  await waitUntilServing(regions, keeper);
+  await followTenants(parts, management, keyRing, tenants);
+  const engine = await openEngine(parts, store, keyRing, regions.clocks);
+  const endpoint = openEndpoint(parts, files, tenants, ticketSecret, engine);
+  const certificates = watchCertificates(parts, files, tenants, management);
+  const readings: NodeReadings = {
+    build: { version, region: config.region, node: config.node },
+    endpoint: () => endpoint,
+    health: () => health.report(),
+    peers: () => store.health().peers,
+    leads: () => control.leader && control.leader.state === "leader",
+    ...watchOwnStore(parts, own),
+    ...certificates.readings,
+    ...keeping.readings,
+    ...{ ...roots.readings, ...life.readings },
+  };
+  parts.metrics.watch(readings);
+  const access = openAccess(parts, management, keyRing, tenants, endpoint, files.kmip);
+  const kept = keepingHandlers(parts, regions, management, tenants, engine);
+  await openAdmin(parts, {
+    ...{ ...management, ...regions, files: files.admin, readings, ...access, ...control },
+    handlers: { ...access.handlers, ...audit.handlers, ...life.handlers, ...kept },
+  });
+  const guard = await openKmip(parts, endpoint, { ...regions, ...management }, probes);
+  certificates.warn();
+
+  const running = opened.move();
+  return {
+    log,
+    reload: () => {
+      files.kmip.reload();
+      files.peer?.reload();
+      files.admin?.reload();
+      const ensure = (all: readonly Instance[]) => keeper.ensure(all);
+      return tenants.reload(ensure);
+    },
+    drain: async () => {
+      log.say("info", "draining", { connections: endpoint.connectionCount });
+      health.drain();
+      guard.close();
+      // Another node leads from now on, while this one's last requests are answered.
+      await Promise.all([control.leader?.close(), endpoint.drain(config.drainMs)]);
+      await running.disposeAsync();
+      log.say("info", "node ended");
+    },
+  };
+}
+
+function followPeerTls(
+  { peer }: Files,
+  users: readonly ({ setTls(identity: PeerIdentity): void } | undefined)[],
+): void {
+  peer?.onChange((identity) => {
+    for (const each of users) each?.setTls(identity);
+  });
+}
+
+function openEndpoint(
+  { config, observe, opened }: Parts,
+  files: Files,
+  tenants: Tenants,
+  ticketSecret: Buffer,
+  engine: Engine,
+): KmipEndpoint {
+  const endpoint = new KmipEndpoint({
+    limits: config.kmip,
+    suites: config.tls.suites,
+    identity: files.kmip.identity,
+    ticketSecret,
+    trust: tenants.trust,
+    passwords: new Passwords(),
+    execute: (request, client, requestId) => engine.execute(request, client, requestId),
+    clock,
+    requestId: ids.uuid,
+    observe,
+  });
+  files.kmip.onChange((identity) => endpoint.setIdentity(identity));
+  tenants.onTrust(() => endpoint.trustChanged());
+  return opened.adopt(endpoint, (one) => one.close());
+}
+
+function openFiles({ config, health, observe, opened }: Parts): Files {
+  const { peer, region } = config;
+  const kmip = new CertificateFiles(kmipCertificates(config.tls), observe);
+  opened.defer(() => kmip.close());
+  const between = peer && new CertificateFiles(peerCertificates(peer, region), observe);
+  opened.defer(() => between?.close());
+  const admin = config.admin && new CertificateFiles(adminCertificates(config.admin), observe);
+  opened.defer(() => admin?.close());
+  const look = (): void => {
+    const faults = [kmip.fault, between?.fault ?? "", admin?.fault ?? ""];
+    const reason = faults.filter((fault) => fault !== "").join("; ");
+    health.note({ certificates: { ok: reason === "", reason } });
+  };
+  opened.adopt(setInterval(look, 1000), clearInterval);
+  return { kmip, peer: between, admin };
+}
+
+/** What is asked of the own store from time to time: how many records were set aside, and its memory. */
+function watchOwnStore(
+  { opened }: Parts,
+  own: RedisStore,
+): Pick<NodeReadings, "quarantined" | "storeMemory"> {
+  let count: number | undefined;
+  let memory: StoreMemory | undefined;
+  const look = async (): Promise<void> => {
+    [count, memory] = await Promise.all([
+      own.quarantined().catch(() => undefined),
+      own.memory().catch(() => undefined),
+    ]);
+  };
+  void look();
+  opened.adopt(
+    setInterval(() => void look(), watchEveryMs),
+    clearInterval,
+  );
+  return { quarantined: () => count, storeMemory: () => memory };
+}

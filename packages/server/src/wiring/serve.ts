@@ -1,0 +1,23 @@
+import { once } from "node:events";
+import { reasonOf } from "../base/start-error.ts";
+import { describeCause } from "../observe/log.ts";
+import { type RunningNode, startNode } from "./node.ts";
+
+/** Runs a node until SIGTERM or SIGINT, drains it and exits 0; SIGHUP reads certificates and instances again. */
+export async function serve(configFile: string): Promise<void> {
+  let node: RunningNode | undefined;
+  const fault = (cause: unknown): void => {
+    if (node === undefined) process.stderr.write(`holdfast: unexpected: ${reasonOf(cause)}\n`);
+    else node.log.say("error", "a fault ends this process", { cause: describeCause(cause) });
+    void Promise.resolve(node?.log.close()).finally(() => process.exit(1));
+  };
+  process.on("uncaughtException", fault);
+  process.on("unhandledRejection", fault);
+  process.on("SIGHUP", () => void node?.reload());
+  node = await startNode(configFile, process.env);
+  // A second signal finds no listener and ends the process at once.
+  await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
+  await node.drain();
+  await node.log.close();
+  process.exit(0);
+}
