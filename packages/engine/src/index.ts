@@ -181,7 +181,3 @@ export {
   withRegion,
 } from "./system/system-record.ts";
 export type { KekWrap, WrappedKek } from "./system/wrapped-kek.ts";
-export { MemoryInstanceStore } from "./testing/memory/memory-instance-store.ts";
-export { MemoryKekStore } from "./testing/memory/memory-kek-store.ts";
-export { MemoryOwnStore, type MemoryOwnStoreOptions } from "./testing/memory/memory-own-store.ts";
-export { MemoryRootOfTrust } from "./testing/memory/memory-root-of-trust.ts";

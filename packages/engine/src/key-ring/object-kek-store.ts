@@ -20,6 +20,8 @@ export interface SystemWriter {
   readonly region: string;
 }
 
+type RecordStore = Pick<ObjectStore, "read" | "find" | "commit">;
+
 const pageMax = 256;
 const triesMax = 8;
 /** KEKs of a store at most: another region that goes bad must not fill this one's memory with more. */
@@ -27,10 +29,10 @@ const keksMax = 10_000;
 
 /** Wrapped KEKs as system records of any object store, so that they travel between regions as objects do. */
 export class ObjectKekStore implements KekStore {
-  readonly #store: ObjectStore;
+  readonly #store: RecordStore;
   readonly #writer: SystemWriter;
 
-  constructor(store: ObjectStore, writer: SystemWriter) {
+  constructor(store: RecordStore, writer: SystemWriter) {
     this.#store = store;
     this.#writer = writer;
   }

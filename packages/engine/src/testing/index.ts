@@ -23,4 +23,8 @@ export {
 } from "./conformance/root-of-trust-conformance.ts";
 export { type StoreModelOptions, storeModel } from "./conformance/store-model-conformance.ts";
 export type { ObjectStoreSubject } from "./conformance/world-conformance.ts";
+export { MemoryInstanceStore } from "./memory/memory-instance-store.ts";
+export { MemoryKekStore } from "./memory/memory-kek-store.ts";
+export { MemoryOwnStore, type MemoryOwnStoreOptions } from "./memory/memory-own-store.ts";
 export { newerRecord } from "./memory/memory-partition.ts";
+export { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";

@@ -2,12 +2,11 @@ import { randomUUID } from "node:crypto";
 import {
   type Event,
   type ManagedObject,
-  MemoryOwnStore,
   StoreUnavailable,
   systemInstance,
   systemTypes,
 } from "@holdfast/engine";
-import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
+import { groupItem, MemoryOwnStore, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import { TestTime } from "../testing/test-time.ts";
 import { type MergeOptions, mergeInto } from "./merge.ts";

@@ -3,14 +3,13 @@ import {
   type Event,
   InstanceKeyRing,
   instanceRecord,
-  type MemoryOwnStore,
-  MemoryRootOfTrust,
   ObjectKekStore,
   systemInstance,
   withDestroyed,
   withFields,
   withoutKekWraps,
 } from "@holdfast/engine";
+import { type MemoryOwnStore, MemoryRootOfTrust } from "@holdfast/engine/testing";
 import { beforeEach, expect, test } from "vitest";
 import { openStore, VirtualTime } from "../testing/leader/test-leader.ts";
 import { MemoryPeer, recordsOf, termOf } from "../testing/leader/test-peer.ts";

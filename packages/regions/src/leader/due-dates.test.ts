@@ -1,10 +1,5 @@
-import {
-  type ClockDoubt,
-  type ManagedObject,
-  type MemoryOwnStore,
-  type Register,
-  stateOf,
-} from "@holdfast/engine";
+import { type ClockDoubt, type ManagedObject, type Register, stateOf } from "@holdfast/engine";
+import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, describe, expect, test } from "vitest";
 import { openStore, VirtualTime } from "../testing/leader/test-leader.ts";
 import { change, objectOf, put, recordsOf, termOf } from "../testing/leader/test-peer.ts";

@@ -1,4 +1,5 @@
-import type { Event, ManagedObject, MemoryOwnStore, Register } from "@holdfast/engine";
+import type { Event, ManagedObject, Register } from "@holdfast/engine";
+import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, expect, test } from "vitest";
 import { openStore } from "../testing/leader/test-leader.ts";
 import { change, objectOf, put, termOf } from "../testing/leader/test-peer.ts";

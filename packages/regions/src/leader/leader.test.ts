@@ -1,4 +1,5 @@
-import { type Event, type MemoryOwnStore, StoreUnavailable } from "@holdfast/engine";
+import { type Event, StoreUnavailable } from "@holdfast/engine";
+import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   countedIds,

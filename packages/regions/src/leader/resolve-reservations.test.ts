@@ -1,4 +1,5 @@
-import { type ManagedObject, type MemoryOwnStore, stateOf } from "@holdfast/engine";
+import { type ManagedObject, stateOf } from "@holdfast/engine";
+import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, describe, expect, test } from "vitest";
 import { openStore, VirtualTime } from "../testing/leader/test-leader.ts";
 import { MemoryPeer, objectOf, put, recordsOf, termOf } from "../testing/leader/test-peer.ts";

@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises";
-import { MemoryInstanceStore, MemoryOwnStore, StoreUnavailable } from "@holdfast/engine";
+import { StoreUnavailable } from "@holdfast/engine";
+import { MemoryInstanceStore, MemoryOwnStore } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import type { PeerState } from "../ports/ports.ts";
 import {

@@ -3,14 +3,13 @@ import {
   decodeRecord,
   encodeRecord,
   KeyRingUnavailable,
-  MemoryInstanceStore,
-  MemoryOwnStore,
   partitionOf,
   type StoredObject,
   type StoreFailure,
   StoreUnavailable,
   tagOf,
 } from "@holdfast/engine";
+import { MemoryInstanceStore, MemoryOwnStore } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import { TestPeerStore, TestPeers, testId, testObject } from "../testing/peer/test-peer.ts";
 

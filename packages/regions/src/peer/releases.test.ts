@@ -2,13 +2,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { create, toJson } from "@bufbuild/protobuf";
 import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
-import {
-  decodeRecord,
-  encodeRecord,
-  MemoryInstanceStore,
-  MemoryOwnStore,
-  partitionOf,
-} from "@holdfast/engine";
+import { decodeRecord, encodeRecord, partitionOf } from "@holdfast/engine";
+import { MemoryInstanceStore, MemoryOwnStore } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import { framed, type RawAnswer, RawClient, RawServer } from "../testing/peer/test-grpc.ts";
 import {

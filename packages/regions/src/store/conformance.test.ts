@@ -1,5 +1,4 @@
-import { MemoryOwnStore } from "@holdfast/engine";
-import { objectStoreConformance } from "@holdfast/engine/testing";
+import { MemoryOwnStore, objectStoreConformance } from "@holdfast/engine/testing";
 import { TestRegions } from "../testing/test-regions.ts";
 import { TestTime } from "../testing/test-time.ts";
 import { RegionalStore } from "./regional-store.ts";

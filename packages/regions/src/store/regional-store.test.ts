@@ -1,4 +1,5 @@
-import { type Event, MemoryOwnStore, StoreUnavailable } from "@holdfast/engine";
+import { type Event, StoreUnavailable } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import {
   adding,

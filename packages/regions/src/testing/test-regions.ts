@@ -1,10 +1,5 @@
-import {
-  type Event,
-  type ManagedObject,
-  MemoryOwnStore,
-  partitionCount,
-  StoreUnavailable,
-} from "@holdfast/engine";
+import { type Event, type ManagedObject, partitionCount, StoreUnavailable } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import type { Opens } from "../join/heal.ts";
 import { mergeInto } from "../join/merge.ts";
 import type { RegionTools } from "../operations/region-operations.ts";

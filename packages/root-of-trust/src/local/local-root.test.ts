@@ -2,8 +2,8 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { InstanceKeyRing, MemoryKekStore, RootOfTrustError, SealBroken } from "@holdfast/engine";
-import { rootOfTrustConformance } from "@holdfast/engine/testing";
+import { InstanceKeyRing, RootOfTrustError, SealBroken } from "@holdfast/engine";
+import { MemoryKekStore, rootOfTrustConformance } from "@holdfast/engine/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createLocalRoot, openLocalRoot, rotateLocalRoot } from "./local-root.ts";
 

@@ -1,5 +1,6 @@
 import { type Handlers, ManagementError } from "@holdfast/admin";
-import { MemoryOwnStore, systemInstance } from "@holdfast/engine";
+import { systemInstance } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { expect, test } from "vitest";
 import { systemClock as clock } from "../base/system.ts";
 import { withCallEvidence } from "./call-evidence.ts";

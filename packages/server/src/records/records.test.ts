@@ -3,12 +3,12 @@ import {
   type CommitOptions,
   claimsField,
   type ManagedObject,
-  MemoryOwnStore,
   type ObjectStore,
   StoreUnavailable,
   systemInstance,
   systemTypes,
 } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import { instanceRecordId, Records } from "./records.ts";
 

@@ -1,13 +1,13 @@
 import {
   documentRecord,
   type ManagedObject,
-  MemoryOwnStore,
   StoreUnavailable,
   systemInstance,
   systemTypes,
   withDestroyed,
   withFields,
 } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { afterEach, describe, expect, test } from "vitest";
 import { SystemView, type ViewSource } from "./system-view.ts";
 

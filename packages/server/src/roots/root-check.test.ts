@@ -1,10 +1,5 @@
-import {
-  KeyRingUnavailable,
-  kekData,
-  MemoryRootOfTrust,
-  SealBroken,
-  StoreUnavailable,
-} from "@holdfast/engine";
+import { KeyRingUnavailable, kekData, SealBroken, StoreUnavailable } from "@holdfast/engine";
+import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import { StartError } from "../base/start-error.ts";
 import { systemIds } from "../base/system.ts";

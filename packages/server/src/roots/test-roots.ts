@@ -5,10 +5,6 @@ import {
   instanceRecord,
   kekRecord,
   type ManagedObject,
-  MemoryInstanceStore,
-  MemoryKekStore,
-  MemoryOwnStore,
-  MemoryRootOfTrust,
   RootOfTrustError,
   readDocument,
   systemInstance,
@@ -16,6 +12,12 @@ import {
   type WrappedKek,
   withFields,
 } from "@holdfast/engine";
+import {
+  MemoryInstanceStore,
+  MemoryKekStore,
+  MemoryOwnStore,
+  MemoryRootOfTrust,
+} from "@holdfast/engine/testing";
 import { Records } from "../records/records.ts";
 import { type RootReference, referenceText, rootFields } from "../records/root-reference.ts";
 import { Roots } from "./open/roots.ts";

@@ -1,4 +1,5 @@
-import { MemoryOwnStore, StoreUnavailable } from "@holdfast/engine";
+import { StoreUnavailable } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import type { PeerHello } from "@holdfast/regions";
 import { expect, test } from "vitest";
 import { regionStatus, type StatusSources } from "./region-status.ts";

@@ -1,11 +1,6 @@
 import { type Contract, contract, type Handlers, type Reply, type Role } from "@holdfast/admin";
-import {
-  InstanceKeyRing,
-  type KeyRing,
-  MemoryKekStore,
-  MemoryRootOfTrust,
-  systemTypes,
-} from "@holdfast/engine";
+import { InstanceKeyRing, type KeyRing, systemTypes } from "@holdfast/engine";
+import { MemoryKekStore, MemoryRootOfTrust } from "@holdfast/engine/testing";
 import type { Instance } from "../access/instances.ts";
 import { RefusedClients } from "../access/refused-clients.ts";
 import { Trust } from "../access/trust.ts";

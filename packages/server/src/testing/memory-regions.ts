@@ -3,13 +3,12 @@ import {
   type InstanceStatus,
   kekRecord,
   type ManagedObject,
-  MemoryInstanceStore,
-  MemoryOwnStore,
   type ObjectStore,
   StoreUnavailable,
   systemInstance,
   systemTypes,
 } from "@holdfast/engine";
+import { MemoryInstanceStore, MemoryOwnStore } from "@holdfast/engine/testing";
 import { agreedCommit, mergeInto, type Peer, pushOutcomes, sitesInOrder } from "@holdfast/regions";
 import { systemClock as clock, systemIds as ids, systemTimers as timers } from "../base/system.ts";
 import { ConfigureInstance } from "../management/instances/configure.ts";

@@ -2,12 +2,11 @@ import { randomUUID } from "node:crypto";
 import {
   type AuditEvent,
   type Event,
-  type MemoryOwnStore,
   partitionOf,
-  MemoryOwnStore as Store,
   StoreUnavailable,
   systemInstance,
 } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, describe, expect, test } from "vitest";
 import { VirtualTime } from "../../testing/leader/test-leader.ts";
 import { termOf } from "../../testing/leader/test-peer.ts";
@@ -30,7 +29,7 @@ beforeEach(() => {
   time = new VirtualTime();
   events = [];
   cut = false;
-  own = new Store({
+  own = new MemoryOwnStore({
     auditEntriesMax: 1_024,
     barrier: async () => {
       if (cut) throw new StoreUnavailable("timeout", "no barrier");

@@ -1,10 +1,5 @@
-import {
-  type Event,
-  encodeRecord,
-  type MemoryOwnStore,
-  partitionOf,
-  tagOf,
-} from "@holdfast/engine";
+import { type Event, encodeRecord, partitionOf, tagOf } from "@holdfast/engine";
+import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, describe, expect, test } from "vitest";
 import { openStore, VirtualTime } from "../../testing/leader/test-leader.ts";
 import {

@@ -1,4 +1,5 @@
-import { type Ids, MemoryOwnStore } from "@holdfast/engine";
+import type { Ids } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import type { LeaderLock } from "../../leader/duty.ts";
 import type { Timers } from "../../ports/ports.ts";
 

@@ -1,11 +1,11 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import {
   type ManagedObject,
-  type MemoryOwnStore,
   type OwnStoredObject,
   type RecordsAnswer,
   StoreUnavailable,
 } from "@holdfast/engine";
+import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import type { DutyContext } from "../../leader/duty.ts";
 import type { Peer, PeerHello, PeerState, PushOutcome, Timers } from "../../ports/ports.ts";
 

@@ -5,10 +5,10 @@ import {
   type CommitOutcome,
   type Event,
   type ManagedObject,
-  MemoryOwnStore,
   type OwnStore,
   StoreUnavailable,
 } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { PeerClient, type PeerClientOptions } from "../../peer/client/peer-client.ts";
 import { PeerServer, type PeerServerOptions } from "../../peer/server/peer-server.ts";
 import type { PeerHello, PeerStore, PushOutcome } from "../../ports/ports.ts";

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { type AuditEvent, MemoryOwnStore, partitionOf, systemInstance } from "@holdfast/engine";
+import { type AuditEvent, partitionOf, systemInstance } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock as clock } from "../../base/system.ts";
 import type { CadfEvent } from "../cadf.ts";

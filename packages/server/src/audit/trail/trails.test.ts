@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { MemoryOwnStore, StoreUnavailable, systemInstance } from "@holdfast/engine";
+import { StoreUnavailable, systemInstance } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock as clock } from "../../base/system.ts";

@@ -2,13 +2,8 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  type AuditEvent,
-  encodeAudit,
-  MemoryOwnStore,
-  partitionOf,
-  systemInstance,
-} from "@holdfast/engine";
+import { type AuditEvent, encodeAudit, partitionOf, systemInstance } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { AuditChain, AuditRetention, AuditShip, type Duty } from "@holdfast/regions";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemClock, systemTimers as timers } from "../../base/system.ts";

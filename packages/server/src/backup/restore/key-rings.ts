@@ -1,4 +1,4 @@
-import { InstanceKeyRing, type KeyRing, ObjectKekStore, type OwnStore } from "@holdfast/engine";
+import { InstanceKeyRing, type KeyRing, ObjectKekStore } from "@holdfast/engine";
 import { openRootOfTrust } from "@holdfast/root-of-trust";
 import { systemClock as clock, systemIds as ids } from "../../base/system.ts";
 import type { Config } from "../../config/config-table.ts";
@@ -10,6 +10,7 @@ import {
   rootContext,
   rootSettingsOf,
 } from "../../roots/root-settings.ts";
+import type { SystemStore } from "./archived-system.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -26,7 +27,7 @@ export type CommandKeyRing = Pick<KeyRing, "open" | "seal"> & AsyncDisposable;
 
 /** Seals and opens what is in a store, by the roots of trust that its own records name for this region. */
 export async function keyRingOver(
-  store: OwnStore,
+  store: SystemStore,
   { config, environment, regions }: KeyRingPlace,
 ): Promise<CommandKeyRing> {
   const { region, rootOfTrust } = config;

@@ -6,17 +6,14 @@ import {
   InstanceKeyRing,
   instanceRecord,
   type ManagedObject,
-  MemoryOwnStore,
-  MemoryRootOfTrust,
   ObjectKekStore,
-  type OwnStore,
   partitionOf,
   sealDigests,
   systemInstance,
   withDestroyed,
   withoutSealedDigest,
 } from "@holdfast/engine";
-import { sampleObject } from "@holdfast/engine/testing";
+import { MemoryOwnStore, MemoryRootOfTrust, sampleObject } from "@holdfast/engine/testing";
 import { attributeItem } from "@holdfast/kmip";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
@@ -29,6 +26,7 @@ import type { BackupKey } from "../archive/archive-format.ts";
 import { ArchiveReader } from "../archive/archive-reader.ts";
 import { scanArchive } from "../archive/scan.ts";
 import { createBackup } from "../create.ts";
+import type { SystemStore } from "./archived-system.ts";
 import { restoreIntoNew } from "./new-instance.ts";
 
 const key: BackupKey = { version: 1, key: ids.randomBytes(32) };
@@ -48,7 +46,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-function keyRingOf(store: OwnStore): InstanceKeyRing {
+function keyRingOf(store: SystemStore): InstanceKeyRing {
   const keks = new ObjectKekStore(store, { clock, region: "a" });
   const observe = (): void => undefined;
   const times = { kekCacheMs: 1e9, graceMs: 1e9 };

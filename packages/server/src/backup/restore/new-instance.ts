@@ -2,7 +2,6 @@ import {
   type AuditEvent,
   type Document,
   type ManagedObject,
-  MemoryOwnStore,
   type OwnStore,
   partitionOf,
   readDocument,
@@ -18,6 +17,7 @@ import { ArchiveFault } from "../archive/archive-format.ts";
 import type { ArchiveReader } from "../archive/archive-reader.ts";
 import { eachPage, type Scanned } from "../archive/scan.ts";
 import { patiently } from "../patiently.ts";
+import { ArchivedSystem, type SystemStore } from "./archived-system.ts";
 import type { CommandKeyRing } from "./key-rings.ts";
 import type { RestoreTarget } from "./restore.ts";
 import { systemRecords } from "./system-records.ts";
@@ -35,7 +35,7 @@ export interface NewInstanceOptions {
   readonly apply: boolean;
   readonly region: string;
   /** Opens what is in a store by the roots of trust that it names. */
-  readonly openKeyRing: (store: OwnStore) => Promise<CommandKeyRing>;
+  readonly openKeyRing: (store: SystemStore) => Promise<CommandKeyRing>;
   readonly audit: readonly AuditEvent[];
   readonly progress?: (records: number) => void;
 }
@@ -75,7 +75,7 @@ export async function restoreIntoNew(
   const into = newInstanceOf(system, wish);
   const { instance, document } = into;
   await checkNew(target, into, wish.deleted);
-  const archived = await archivedSystem(scanned, wish.deleted);
+  const archived = archivedSystem(scanned, wish.deleted);
   await using old = await options.openKeyRing(archived);
   await using fresh = await options.openKeyRing(target.own);
   if (options.apply) await claim(target.own, into.record, wish.deleted, options);
@@ -296,20 +296,14 @@ async function claim(
 }
 
 /** The archive's records of the deleted instance and its keys, as they were then. */
-async function archivedSystem({ system }: Scanned, deleted: string): Promise<MemoryOwnStore> {
-  const store = new MemoryOwnStore();
-  for (const object of system) {
-    const document = readDocument(object);
-    const ours = object.objectType === systemTypes.Kek || document?.fixed["instance"] === deleted;
-    if (!ours) continue;
-    const [before] = await store.read(systemInstance, [object.uniqueIdentifier]);
-    const change =
-      before === undefined
-        ? ({ kind: "create", after: object } as const)
-        : ({ kind: "update", before, after: object } as const);
-    await store.commit(systemInstance, [change], [], { joined: true });
-  }
-  return store;
+function archivedSystem({ system }: Scanned, deleted: string): ArchivedSystem {
+  return new ArchivedSystem(
+    system.filter(
+      (object) =>
+        object.objectType === systemTypes.Kek ||
+        readDocument(object)?.fixed["instance"] === deleted,
+    ),
+  );
 }
 
 /** Of several copies of a record the last is the newest: the others are passed over. */

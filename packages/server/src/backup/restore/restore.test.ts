@@ -4,12 +4,11 @@ import { join } from "node:path";
 import {
   instanceRecord,
   type ManagedObject,
-  MemoryOwnStore,
   stateCounts,
   systemInstance,
   withDestroyed,
 } from "@holdfast/engine";
-import { sampleObject } from "@holdfast/engine/testing";
+import { MemoryOwnStore, sampleObject } from "@holdfast/engine/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemIds, systemTimers } from "../../base/system.ts";
 import type { BackupKey } from "../archive/archive-format.ts";

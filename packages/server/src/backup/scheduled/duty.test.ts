@@ -1,7 +1,8 @@
 import { mkdir, mkdtemp, readdir, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { MemoryOwnStore, systemInstance } from "@holdfast/engine";
+import { systemInstance } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemIds } from "../../base/system.ts";
 import { initBackupKey, rotateBackupKey } from "../archive/backup-keys.ts";

@@ -3,15 +3,13 @@ import {
   Engine,
   encodeAudit,
   InstanceKeyRing,
-  MemoryKekStore,
   MemoryLocks,
-  MemoryOwnStore,
-  MemoryRootOfTrust,
   vendorItem,
   vendorKey,
   vendorTags,
   Writer,
 } from "@holdfast/engine";
+import { MemoryKekStore, MemoryOwnStore, MemoryRootOfTrust } from "@holdfast/engine/testing";
 import {
   type Attribute,
   attributeItem,

@@ -1,4 +1,5 @@
-import { MemoryOwnStore, type Recount as Step, stateCounts } from "@holdfast/engine";
+import { type Recount as Step, stateCounts } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import { Recount } from "./recount-duty.ts";
 

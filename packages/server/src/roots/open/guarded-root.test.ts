@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { MemoryRootOfTrust, RootOfTrustError, SealBroken } from "@holdfast/engine";
+import { RootOfTrustError, SealBroken } from "@holdfast/engine";
+import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import { beforeEach, expect, test } from "vitest";
 import { StartError } from "../../base/start-error.ts";
 import { GuardedRoot, type GuardOptions, type RootHealth } from "./guarded-root.ts";

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { MemoryRootOfTrust, RootOfTrustError } from "@holdfast/engine";
+import { RootOfTrustError } from "@holdfast/engine";
+import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import { expect, test } from "vitest";
 import { namedRoot } from "../test-roots.ts";
 import { keyOf, OpenRoots } from "./open-roots.ts";
