@@ -49,7 +49,7 @@ describe("holdfast decode", () => {
 
 test.each([
   ["docs/try-it.md", join(import.meta.dirname, "../../../docs/try-it.md")],
-  ["the help of decode", join(import.meta.dirname, "commands/decode.ts")],
+  ["the help of decode", join(import.meta.dirname, "kmip/decode.ts")],
 ])("the example of %s works as it is printed", (_name, file) => {
   const example = /holdfast decode --hex ([0-9a-f]+)(?![0-9a-f.])/.exec(readFileSync(file, "utf8"));
   const { status, stdout, stderr } = holdfast(["decode", "--hex", example?.[1] ?? ""]);

@@ -15,7 +15,7 @@ const inCheckout = join(".holdfast", "dev", name);
 
 /** The development cluster that runs around a folder, or in the checkout of this program; undefined if none does. */
 export function findDevCluster(from: string): string | undefined {
-  const ownCheckout = join(import.meta.dirname, "..", "..", "..");
+  const ownCheckout = join(import.meta.dirname, "..", "..", "..", "..");
   return [...foldersAbove(from), ownCheckout]
     .map((folder) => join(folder, inCheckout))
     .find(existsSync);
