@@ -3,8 +3,8 @@ import { type Instance, loadInstances } from "../access/instances.ts";
 import { Trust } from "../access/trust.ts";
 import { RecordedTrust } from "../management/certificates/recorded-trust.ts";
 import type { InstanceIndex } from "../management/instance-index.ts";
-import { reloadInstances } from "../management/instances/ensure-instances.ts";
 import type { Parts } from "./node-parts.ts";
+import { reloadInstances } from "./reload-instances.ts";
 
 type Ensure = (instances: readonly Instance[]) => Promise<void>;
 

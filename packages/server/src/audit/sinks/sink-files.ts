@@ -1,18 +1,29 @@
 import type { ConnectionOptions } from "node:tls";
 import { readText } from "../../base/certificates.ts";
 import { StartError } from "../../base/start-error.ts";
-import type { Config } from "../../config/config-table.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
-type Syslog = NonNullable<Config["audit"]["syslog"]>;
-type Webhook = NonNullable<Config["audit"]["webhook"]>;
+/** Files for the connection to the syslog receiver. */
+interface SyslogFiles {
+  readonly ca: string | undefined;
+  readonly certificate: string | undefined;
+  readonly key: string | undefined;
+}
+
+/** Where the webhook's authorities are, and the header's value by which it knows the node. */
+interface WebhookFiles {
+  readonly ca: string | undefined;
+  readonly header: string;
+  readonly secretFile: string | undefined;
+  readonly secretEnv: string | undefined;
+}
 
 /** The TLS files of the syslog receiver; a `StartError` names one that cannot be read. */
 export function syslogTls({
   ca,
   certificate,
   key,
-}: Pick<Syslog, "ca" | "certificate" | "key">): Pick<ConnectionOptions, "ca" | "cert" | "key"> {
+}: SyslogFiles): Pick<ConnectionOptions, "ca" | "cert" | "key"> {
   return {
     ...(ca === undefined ? {} : { ca: readText(ca, "audit.syslog.ca") }),
     ...(certificate === undefined
@@ -24,7 +35,7 @@ export function syslogTls({
 
 /** The header by which the webhook knows the node; a `StartError` says what is missing, and never a secret. */
 export function webhookSecret(
-  { header, secretFile, secretEnv }: Pick<Webhook, "header" | "secretFile" | "secretEnv">,
+  { header, secretFile, secretEnv }: Omit<WebhookFiles, "ca">,
   environment: Environment,
 ): Readonly<Record<string, string>> {
   if (secretFile !== undefined) {
@@ -37,13 +48,16 @@ export function webhookSecret(
 }
 
 /** The authorities of the webhook's certificate. */
-export function webhookCa({ ca }: Pick<Webhook, "ca">): string | undefined {
+export function webhookCa({ ca }: Pick<WebhookFiles, "ca">): string | undefined {
   return ca === undefined ? undefined : readText(ca, "audit.webhook.ca");
 }
 
 /** Reads every file and secret that sinks need; a `StartError` says what is wrong. */
 export function checkSinkFiles(
-  { syslog, webhook }: Config["audit"],
+  {
+    syslog,
+    webhook,
+  }: { readonly syslog: SyslogFiles | undefined; readonly webhook: WebhookFiles | undefined },
   environment: Environment,
 ): void {
   if (syslog !== undefined) syslogTls(syslog);

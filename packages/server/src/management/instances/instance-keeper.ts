@@ -5,10 +5,9 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import type { Instance } from "../../access/instances.ts";
-import { reasonOf } from "../../base/start-error.ts";
+import { reasonOf, StartError } from "../../base/start-error.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import { checkRoot } from "../../roots/root-check.ts";
-import { ensureInstances } from "./ensure-instances.ts";
 
 /** What an `InstanceKeeper` stands on. */
 export interface InstanceKeeperOptions {
@@ -77,5 +76,20 @@ export class InstanceKeeper {
 
   close(): void {
     clearInterval(this.#timer);
+  }
+}
+
+/** Makes the instances of the configuration known to the store. */
+async function ensureInstances(
+  store: InstanceStore,
+  instances: readonly Instance[],
+): Promise<void> {
+  const statuses = await Promise.all(instances.map(({ id, name }) => store.ensure(id, name)));
+  for (const [at, status] of statuses.entries()) {
+    if (status === "Installed") continue;
+    const name = instances[at]?.name;
+    throw new StartError(
+      `instances: ${name} is ${status} in the store and cannot be served; take it out of the configuration`,
+    );
   }
 }

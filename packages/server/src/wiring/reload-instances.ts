@@ -1,24 +1,8 @@
-import type { InstanceStore } from "@holdfast/engine";
-import { type Instance, loadInstances } from "../../access/instances.ts";
-import { reasonOf, StartError } from "../../base/start-error.ts";
-import { loadConfig } from "../../config/config.ts";
-import type { Config } from "../../config/config-table.ts";
-import type { Log } from "../../observe/log.ts";
-
-/** Makes the instances of the configuration known to the store. */
-export async function ensureInstances(
-  store: InstanceStore,
-  instances: readonly Instance[],
-): Promise<void> {
-  const statuses = await Promise.all(instances.map(({ id, name }) => store.ensure(id, name)));
-  for (const [at, status] of statuses.entries()) {
-    if (status === "Installed") continue;
-    const name = instances[at]?.name;
-    throw new StartError(
-      `instances: ${name} is ${status} in the store and cannot be served; take it out of the configuration`,
-    );
-  }
-}
+import { type Instance, loadInstances } from "../access/instances.ts";
+import { reasonOf } from "../base/start-error.ts";
+import { loadConfig } from "../config/config.ts";
+import type { Config } from "../config/config-table.ts";
+import type { Log } from "../observe/log.ts";
 
 /**
  * Reads the instances of the configuration again and makes new ones known; undefined, and a line in the log, where
