@@ -6,7 +6,8 @@ import { attributeByName, attributeVisible } from "./attribute-lookup.ts";
 import type { AttributeRow, ObjectTypeName } from "./attribute-row.ts";
 import { attributes } from "./attributes.ts";
 
-const corpus = process.env["KMIP_CORPUS"] ?? join(import.meta.dirname, "../../../../../shared/oasis");
+const corpus =
+  process.env["KMIP_CORPUS"] ?? join(import.meta.dirname, "../../../../../shared/oasis");
 const specification = (version: Version) => join(corpus, `spec/kmip-spec-${version}.md`);
 const there = versions.every((version) => existsSync(specification(version)));
 

@@ -6,7 +6,8 @@ import { type TagRow, tags } from "../schema/tags.ts";
 import { type Version, versions } from "../schema/version.ts";
 import { operations } from "./operations.ts";
 
-const corpus = process.env["KMIP_CORPUS"] ?? join(import.meta.dirname, "../../../../../shared/oasis");
+const corpus =
+  process.env["KMIP_CORPUS"] ?? join(import.meta.dirname, "../../../../../shared/oasis");
 const there = ["tags.json", "enums.json"].every((name) => existsSync(join(corpus, name)));
 
 interface Listed {

@@ -19,7 +19,8 @@ import type { RequestMessage } from "./message.ts";
 import { decodeRequest, encodeRequest } from "./request.ts";
 import { decodeResponse, encodeResponse } from "./response.ts";
 
-const corpus = process.env["KMIP_CORPUS"] ?? join(import.meta.dirname, "../../../../../shared/oasis");
+const corpus =
+  process.env["KMIP_CORPUS"] ?? join(import.meta.dirname, "../../../../../shared/oasis");
 const goldenFile = join(corpus, "golden-encodings.json");
 
 const t = (name: TagName): number => tags[name].tag;

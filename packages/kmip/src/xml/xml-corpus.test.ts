@@ -6,7 +6,8 @@ import { tags } from "../schema/tags.ts";
 import { fromXml } from "./xml-read.ts";
 import { toXml } from "./xml-write.ts";
 
-const corpus = process.env["KMIP_CORPUS"] ?? join(import.meta.dirname, "../../../../../shared/oasis");
+const corpus =
+  process.env["KMIP_CORPUS"] ?? join(import.meta.dirname, "../../../../../shared/oasis");
 const there = existsSync(corpus);
 
 /** The messages of a file, with a value in the place of every placeholder that is no text. */
