@@ -1,7 +1,7 @@
 import type { Observer } from "../base/observe.ts";
 import type { Locks } from "./locks.ts";
 
-/** Locks within one process, for tests. */
+/** Locks within one process, where no lock masters are configured. */
 export class MemoryLocks implements Locks {
   readonly #waitMs: number;
   readonly #observe: Observer;
