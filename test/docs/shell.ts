@@ -4,7 +4,7 @@ export type Words = readonly string[];
 const separators = new Set(["|", "||", "&&", ";", "&", "(", ")", "$("]);
 
 /** The simple commands of a shell text, those inside of `$(…)` too. Comments are left out; nothing is expanded. */
-export function commandsOf(text: string): readonly Words[] {
+function commandsOf(text: string): readonly Words[] {
   const lines = text.replace(/\\\n/g, " ").split("\n");
   return lines.flatMap((line) => simpleCommands(tokens(line)));
 }

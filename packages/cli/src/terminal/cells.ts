@@ -32,7 +32,7 @@ export function cellOf(item: unknown, { path, format }: Column): string {
 const wholeTime = /^\d{4}-(\d\d-\d\d)T([\d:]{8})Z$/;
 
 /** As vCenter and OpenSSL show a fingerprint. */
-export function withColons(hex: string): string {
+function withColons(hex: string): string {
   return hex.toUpperCase().replaceAll(/(..)(?=.)/g, "$1:");
 }
 

@@ -24,7 +24,7 @@ export interface AuditRetentionOptions {
 }
 
 /** Bytes of all entries together; each counts `entryOverhead` more than it has. */
-export interface AuditBounds {
+interface AuditBounds {
   /** Beyond it the oldest go that every sink has. */
   readonly bytesMax: number;
   /** Beyond it the oldest go, also those that no sink has: the store must not fill up. */

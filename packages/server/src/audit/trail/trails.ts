@@ -8,7 +8,7 @@ import { timeOfEntry } from "./read-entry.ts";
 import { entriesAtOnce, eventsOf, type Trail, type TrailPage } from "./trail.ts";
 
 /** A region whose events are not in an answer, and why. */
-export interface MissingRegion {
+interface MissingRegion {
   readonly region: string;
   readonly reason: string;
 }
