@@ -54,6 +54,13 @@ describe("what a schema refuses is told in our words", () => {
     expect(told(schema, body({ type: "pkcs11", token: "t", rootKey: "k", pin }))).toEqual([
       "regions.a.pin.value must have at least 1 characters",
     ]);
+    expect(told(schema, body({ type: "pkcs11", token: "t", rootKey: "k", pin: "1234" }))).toEqual([
+      "regions.a.pin must be { value: SECRET }, { env: NAME } or { file: NAME }",
+    ]);
+  });
+
+  test("of a short text that is no PEM, nothing is told of its length", () => {
+    expect(told(signRequest.body, { name: "x", csr: "garbage" })).toEqual([]);
   });
 
   test("no text of the library comes through, whatever is sent to whichever operation", () => {

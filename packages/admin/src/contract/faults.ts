@@ -39,7 +39,10 @@ function unionFaults(
   );
   const [nearest] = sorted;
   if (nearest === undefined || depth(nearest) === 0) {
-    return [{ path, says: "has none of the forms that are allowed here" }];
+    // Where the contract names the forms, its own words say them.
+    const forms = issue.message.startsWith("Invalid") ? undefined : issue.message;
+    const says = forms ? `must be ${forms}` : "has none of the forms that are allowed here";
+    return [{ path, says }];
   }
   return nearest.flatMap((one) => faultOf(one, [...path, ...one.path]));
 }

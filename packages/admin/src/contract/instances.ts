@@ -171,7 +171,13 @@ export const instanceRoutes = {
       id: uuid,
       name: z.string(),
       status: instanceStatus,
-      erased: z.number().int().describe("Objects erased so far; the leader goes on with the rest."),
+      erased: z
+        .number()
+        .int()
+        .optional()
+        .describe(
+          "Objects that this node erased, where it did; each region's leader erases the rest.",
+        ),
       warning: z.string().optional().describe("Where the instance may have had keys."),
       regions: applied,
     }),

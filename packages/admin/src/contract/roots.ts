@@ -5,17 +5,20 @@ import { instanceParam, name, region, time } from "./shapes.ts";
 const identifier = z.string().min(1).max(256);
 
 /** A secret in a request: itself, which is sealed at once, or where the node finds it. Never in an answer. */
-const secret = z.union([
-  z.object({ value: z.string().min(1).max(4096) }).strict(),
-  z
-    .object({
-      env: z.string().regex(/^[A-Za-z_]\w{0,127}$/, "the name of an environment variable"),
-    })
-    .strict(),
-  z
-    .object({ file: z.string().regex(/^[\w.-]{1,128}$/, "the name of a file, without a folder") })
-    .strict(),
-]);
+const secret = z.union(
+  [
+    z.object({ value: z.string().min(1).max(4096) }).strict(),
+    z
+      .object({
+        env: z.string().regex(/^[A-Za-z_]\w{0,127}$/, "the name of an environment variable"),
+      })
+      .strict(),
+    z
+      .object({ file: z.string().regex(/^[\w.-]{1,128}$/, "the name of a file, without a folder") })
+      .strict(),
+  ],
+  { error: "{ value: SECRET }, { env: NAME } or { file: NAME }" },
+);
 
 /** How the place of a secret is shown in place of the secret. */
 export function secretPlace(secret: Readonly<Record<string, unknown>>): string {

@@ -87,6 +87,5 @@ export const flag = z.enum(["true", "false"]).transform((text) => text === "true
 /** PEM text, bounded. */
 export const pem = z
   .string()
-  .min(32)
   .max(65_536)
   .meta({ examples: ["-----BEGIN CERTIFICATE-----\nMIIB…\n-----END CERTIFICATE-----\n"] });

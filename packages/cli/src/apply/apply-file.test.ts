@@ -65,6 +65,10 @@ describe("a declaration", () => {
       'instances.yaml: instances[0]: unknown field "nam"; there are: name, description, labels, ',
     ],
     ["instances: [{ name: [a] }]", "instances.yaml: instances[0].name must be a text"],
+    [
+      "instances: [{ name: a, rootOfTrust: { a: { type: hpcs, apiKey: secret-text } } }]",
+      'instance "a": rootOfTrust.a.apiKey must be { fromFile: FILE }, or { env: NAME } or { file: NAME }',
+    ],
     ["instances: [null]", "instances.yaml: instances[0] must be an object"],
     ["instances: [{ name: a }, { name: a }]", "instance a is declared twice"],
     ["instances: [{ name: a, descripton: b }]", 'instance "a": unknown field "descripton"'],

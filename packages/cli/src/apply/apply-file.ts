@@ -7,11 +7,17 @@ import { Failure, readCertificate, readGiven, reasonOf } from "../terminal/failu
 
 const text = z.string().min(1).max(1024);
 /** A secret: what the nodes find by themselves, or a file beside this one. */
-const secret = z.union([
-  z.object({ env: text }).strict(),
-  z.object({ file: text }).strict(),
-  z.object({ fromFile: text }).strict(),
-]);
+const secret = z.union(
+  [
+    z.object({ env: text }).strict(),
+    z.object({ file: text }).strict(),
+    z.object({ fromFile: text }).strict(),
+  ],
+  {
+    error:
+      "{ fromFile: FILE }, or { env: NAME } or { file: NAME }, which the nodes find by themselves",
+  },
+);
 const root = z.looseObject({
   type: z.enum(["local", "key-protect", "hpcs", "pkcs11"]),
   apiKey: secret.optional(),

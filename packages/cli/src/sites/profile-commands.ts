@@ -4,8 +4,7 @@ import type { Command } from "commander";
 import { Failure, readCertificate, reasonOf } from "../terminal/failure.ts";
 import { say, sayJson } from "../terminal/output.ts";
 import { type Profiles, readProfiles, writeProfiles } from "./profiles.ts";
-import { firstLine } from "./root-option.ts";
-import { collectUrl } from "./site.ts";
+import { collectUrl, tokenIn } from "./site.ts";
 
 interface AddOptions {
   readonly url: readonly string[];
@@ -85,7 +84,7 @@ async function add(name: string, options: AddOptions): Promise<void> {
     ...(ca === undefined ? {} : { ca: resolve(ca) }),
   };
   const given = {
-    token: firstLine("--token-file", made.tokenFile),
+    token: tokenIn(made.tokenFile),
     ...(made.ca === undefined ? {} : { ca: readCertificate("--ca", made.ca) }),
   };
   if (test) await askEach(url, given);

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Profiles, profilesFile, readProfiles, writeProfiles } from "./profiles.ts";
+import { tokenIn } from "./site.ts";
 
 let folder: string;
 let file: string;
@@ -59,4 +60,15 @@ describe("profiles", () => {
     if (before === undefined) delete process.env["XDG_CONFIG_HOME"];
     else process.env["XDG_CONFIG_HOME"] = before;
   });
+});
+
+test("a file that holds no token is refused before anybody is asked, and is not shown", () => {
+  const path = join(folder, "token");
+  writeFileSync(path, "a-token\r\n");
+  expect(tokenIn(path)).toBe("a-token");
+  for (const bad of ["two words", "caf\u00e9", "\0secret"]) {
+    writeFileSync(path, bad);
+    expect(() => tokenIn(path)).toThrow(`--token-file ${path}: is no token: it has spaces`);
+    expect(() => tokenIn(path)).not.toThrow(bad);
+  }
 });

@@ -79,7 +79,7 @@ function devSiteOf({ dev, url, ca, tokenFile }: SiteOptions): Site {
   return {
     url: url ?? site.urls,
     ca: readCertificate("--ca", ca ?? site.ca),
-    token: firstLine("--token-file", tokenFile ?? site.tokenFile),
+    token: tokenIn(tokenFile ?? site.tokenFile),
   };
 }
 
@@ -98,11 +98,25 @@ function profileOf({ profile, url }: SiteOptions): Profile | undefined {
 }
 
 function tokenOf({ tokenFile }: SiteOptions, profile: Profile | undefined): string {
-  if (tokenFile !== undefined) return firstLine("--token-file", tokenFile);
-  const token = environment("TOKEN") ?? profile?.token;
-  if (token !== undefined) return token;
-  if (profile?.tokenFile !== undefined) return firstLine("--token-file", profile.tokenFile);
+  if (tokenFile !== undefined) return tokenIn(tokenFile);
+  const given = environment("TOKEN");
+  if (given !== undefined) return sendable("HOLDFAST_TOKEN", given);
+  if (profile?.token !== undefined) return profile.token;
+  if (profile?.tokenFile !== undefined) return tokenIn(profile.tokenFile);
   throw new Failure("no token is given: give --token-file, or set HOLDFAST_TOKEN");
+}
+
+/** The token in a file. */
+export function tokenIn(path: string): string {
+  return sendable(`--token-file ${path}`, firstLine("--token-file", path));
+}
+
+/** What a header can carry; any other text is no token, and is not shown. */
+function sendable(place: string, token: string): string {
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw new Failure(
+    `${place}: is no token: it has spaces, or characters that are not ASCII; give the text that \`holdfast token create\` made, and nothing else`,
+  );
 }
 
 function environment(name: string): string | undefined {

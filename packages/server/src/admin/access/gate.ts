@@ -34,7 +34,8 @@ export interface Admitted {
 
 const refusalWords: Readonly<Record<TokenRefusal, string>> = {
   missing: "send a token as `Authorization: Bearer …`",
-  unknown: "the token is not known here",
+  unknown:
+    "the token is not known here: it is of another site, or no whole token; make one with `holdfast token create`",
   expired: "the token has expired: make another",
   revoked: "the token was revoked",
   wrongType:

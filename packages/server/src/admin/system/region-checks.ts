@@ -51,7 +51,7 @@ export async function storeChecks({ own, healthLines }: SystemSources): Promise<
           "the leader finishes or drops them once both regions can be reached",
         ),
     levels.reached >= levels.asked
-      ? ok("level", "the store has what the other region has")
+      ? ok("level", "the store has caught up since it last came back")
       : warning(
           "level",
           "the store is not level with the other region yet",
@@ -81,7 +81,7 @@ export async function leaderChecks(sources: SystemSources): Promise<Check[]> {
   const gone = `${masters - answering} of ${masters} lock masters do not answer`;
   const all =
     answering === masters
-      ? ok("lock masters", masters === 1 ? "the one answers" : `all ${masters} answer`)
+      ? ok("lock masters", masters === 1 ? "the only one answers" : `all ${masters} answer`)
       : answering > masters / 2
         ? warning("lock masters", gone, mend)
         : failed("lock masters", `${gone}: nobody can be elected`, mend);
@@ -211,17 +211,14 @@ export function rootChecks({ readings, healthLines }: SystemSources): Check[] {
           "look at `holdfast root-of-trust show` of the instances under it, and at the key manager",
         ),
   );
-  const instances = (readings.instanceKeys?.() ?? []).flatMap(([state, count]) =>
-    state === "open" || count === 0
-      ? []
-      : [
-          failed(
-            name,
-            `the keys of ${count} ${count === 1 ? "instance" : "instances"} are in state ${state}`,
-            rootMends[state] ?? "look at the instance",
-          ),
-        ],
-  );
+  const troubles = readings.keyTroubles?.() ?? [];
+  const instances = Object.keys(rootMends).flatMap((state) => {
+    const [one, ...more] = troubles.filter((trouble) => trouble.state === state);
+    if (one === undefined) return [];
+    const keys = `the keys of ${one.name}${more.length === 0 ? "" : ` and ${more.length} more`}`;
+    const mend = rootMends[one.state] ?? "";
+    return [failed(name, `${keys} are in state ${state}: ${one.reason}`, mend)];
+  });
   const line = lineOf(healthLines(), name) ?? "";
   const own =
     roots.length > 0 || line.startsWith("ok")
@@ -231,9 +228,10 @@ export function rootChecks({ readings, healthLines }: SystemSources): Check[] {
   return all.length === 0 ? [ok(name, line)] : all;
 }
 
+/** Why an instance's keys are not open is told; what to do about it, by what they can be used for. */
 const rootMends: Readonly<Record<string, string>> = {
-  grace: "the key manager cannot be reached: mend that before the grace is over",
-  closed: "mend the key manager or the permission, then `holdfast root-of-trust revalidate`",
+  grace: "mend that before the grace is over; after it is mended this goes within a minute",
+  closed: "mend that, or the permission, then `holdfast root-of-trust revalidate`",
   shredded: "they stay closed until `holdfast root-of-trust revalidate`",
 };
 

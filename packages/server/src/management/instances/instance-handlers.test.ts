@@ -152,6 +152,21 @@ describe("an order", () => {
     expect(await names({})).toEqual([]);
   });
 
+  test("of a region that there is not, the check names the region, not the one that is missing", async () => {
+    const asked: object[] = [];
+    const rootOfTrust = {
+      regions: { a: { type: "local" as const }, c: { type: "local" as const } },
+    };
+    const body = { name: "n", description: "", labels: {}, rootOfTrust };
+    const checked = (given: object) => {
+      asked.push(given);
+      throw new ManagementError("invalid", "regions.c: there is no such region (a, b)");
+    };
+    const refusal = handlers(checked).createInstance(call<"createInstance">({ body }));
+    await expect(refusal).rejects.toThrow("regions.c");
+    expect(asked).toEqual([rootOfTrust.regions]);
+  });
+
   test("whose root of trust is refused makes nothing", async () => {
     const rootOfTrust = {
       regions: { a: { type: "local" as const }, b: { type: "local" as const } },

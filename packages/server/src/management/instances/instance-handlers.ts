@@ -152,7 +152,9 @@ async function checkedRoots(
 ): Promise<Fields | undefined> {
   if (given === undefined) return undefined;
   const missing = orders.regions.find((region) => given[region] === undefined);
-  if (missing !== undefined) {
+  // A region that there is not is the cause of the one that is missing: the check names it, before it asks any root.
+  const known = Object.keys(given).every((region) => orders.regions.includes(region));
+  if (missing !== undefined && known) {
     const detail = `region ${missing}: name a root of trust for it too, since every region must open the instance's keys`;
     throw new ManagementError("rootKeyMissing", detail);
   }
@@ -216,7 +218,7 @@ async function remove(deps: InstanceHandlersDeps, call: CallOf<"deleteInstance">
     id: entry.id,
     name: entry.name,
     status: answer?.status ?? "Removing",
-    erased,
+    ...(erased > 0 && { erased }),
     ...(empty ? {} : { warning: warningOf(entry.name) }),
     regions: answer?.pending ?? {},
   };

@@ -36,6 +36,7 @@ const everything: Required<NodeReadings> = {
   backupEveryMs: 1,
   roots: () => [["local", "root", 1]],
   instanceKeys: () => [["open", 1]],
+  keyTroubles: () => [],
   graceLeft: () => 0,
   keks: () => [["current", 1]],
   certificates: () => [

@@ -30,12 +30,21 @@ export interface ReadMetric {
   readonly read: (node: NodeReadings) => readonly (readonly [...labels: string[], value: number])[];
 }
 
-/** What a scrape reads of roots of trust. */
+/** An instance, what its keys can be used for at this node, and why. */
+interface KeyTrouble {
+  readonly name: string;
+  readonly state: KeyRingStatus["state"];
+  readonly reason: string;
+}
+
+/** What is read of roots of trust. */
 export interface RootReadings {
   /** Roots of trust that are open: kind, name, and whether they did their work when they were last asked. */
   readonly roots: () => readonly (readonly [kind: string, name: string, ok: number])[];
   /** Instances by what this node can do with their keys. */
   readonly instanceKeys: () => readonly (readonly [state: KeyRingStatus["state"], count: number])[];
+  /** Instances whose keys this node does not have open as always. */
+  readonly keyTroubles: () => readonly KeyTrouble[];
   /** Seconds until the first instance's keys close because its root of trust cannot be reached; undefined while none does. */
   readonly graceLeft: () => number | undefined;
   /** This region's wraps of KEKs by whether they are under their root key's present version. */
@@ -78,6 +87,7 @@ export interface NodeReadings {
   readonly backupEveryMs?: number;
   readonly roots?: RootReadings["roots"];
   readonly instanceKeys?: RootReadings["instanceKeys"];
+  readonly keyTroubles?: RootReadings["keyTroubles"];
   readonly graceLeft?: RootReadings["graceLeft"];
   readonly keks?: RootReadings["keks"];
   /** End of each certificate's time, milliseconds since the epoch. */

@@ -18,6 +18,16 @@ export function readingsOf({
   readonly keyRing: Pick<InstanceKeyRing, "statuses">;
   readonly clock: Pick<Clock, "wallMs">;
 }): RootReadings {
+  const keyStates = () => {
+    // By the order, which is there also after a restart, when no key was asked for yet.
+    const shredded = roots.instances().flatMap((instance) => {
+      const reason = shreddedReason(roots.document(instance)?.fields ?? {}, region);
+      return reason ? [{ instance, state: "shredded" as const, reason }] : [];
+    });
+    const ordered = new Set(shredded.map(({ instance }) => instance));
+    const others = [...keyRing.statuses()].filter(([instance]) => !ordered.has(instance));
+    return [...shredded, ...others.map(([instance, status]) => ({ instance, ...status }))];
+  };
   return {
     roots: () =>
       roots.inUse().map(({ root }) => {
@@ -25,20 +35,17 @@ export function readingsOf({
         return [root.kind, name, root.health.ok === false ? 0 : 1] as const;
       }),
     instanceKeys: () => {
-      // By the order, which is there also after a restart, when no key was asked for yet.
-      const shredded = new Set(
-        roots
-          .instances()
-          .filter((each) => shreddedReason(roots.document(each)?.fields ?? {}, region)),
-      );
-      const others = [...keyRing.statuses()].filter(([instance]) => !shredded.has(instance));
-      return states.map((state) => [
-        state,
-        state === "shredded"
-          ? shredded.size
-          : others.filter(([, one]) => one.state === state).length,
-      ]);
+      const each = keyStates();
+      return states.map((state) => [state, each.filter((one) => one.state === state).length]);
     },
+    keyTroubles: () =>
+      keyStates()
+        .filter(({ state }) => state !== "open")
+        .map(({ instance, state, reason }) => ({
+          name: roots.document(instance)?.fields["name"] ?? instance,
+          state,
+          reason,
+        })),
     graceLeft: () => {
       const ends = [...keyRing.statuses().values()].flatMap(({ state, graceUntilMs }) =>
         state === "grace" && graceUntilMs !== undefined ? [graceUntilMs] : [],

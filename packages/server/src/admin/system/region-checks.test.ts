@@ -1,0 +1,50 @@
+import type { KeyRingStatus } from "@holdfast/engine";
+import { expect, test } from "vitest";
+import { keysField, orderText } from "../../roots/state/region-state.ts";
+import { readingsOf } from "../../roots/state/root-metrics.ts";
+import { rootChecks } from "./region-checks.ts";
+
+const lost = "the key-encryption keys' store cannot be reached";
+
+const order = { keys: "shredded", by: "anna", id: "1", atMs: 0 } as const;
+
+/** What the check of roots of trust says of instances whose keys are in these states. */
+function says(given: Readonly<Record<string, KeyRingStatus["state"]>>): readonly string[] {
+  const fields = (name: string) => ({
+    name,
+    ...(given[name] === "shredded" && { [keysField("a")]: orderText(order) }),
+  });
+  const statuses = Object.entries(given)
+    .filter(([, state]) => state !== "shredded")
+    .map(([name, state]) => [name, { state, reason: lost, sinceMs: 1 }] as const);
+  const readings = readingsOf({
+    region: "a",
+    roots: {
+      inUse: () => [{ root: { kind: "local", health: { ok: true } } }],
+      instances: () => Object.keys(given),
+      document: (name: string) => ({ fields: fields(name) }),
+    },
+    keyRing: { statuses: () => new Map(statuses) },
+    clock: { wallMs: () => 1 },
+  } as unknown as Parameters<typeof readingsOf>[0]);
+  const sources = { readings, healthLines: () => [] };
+  const checks = rootChecks(sources as unknown as Parameters<typeof rootChecks>[0]);
+  return checks
+    .filter(({ state }) => state !== "ok")
+    .map(({ state, detail }) => `${state}: ${detail}`);
+}
+
+test("the check of roots of trust names an instance whose keys are not open, and why", () => {
+  expect(says({ "kmip-1": "open", "kmip-2": "grace" })).toEqual([
+    `failed: the keys of kmip-2 are in state grace: ${lost}`,
+  ]);
+  expect(says({ "kmip-1": "closed", "kmip-2": "closed", "kmip-3": "closed" })).toEqual([
+    `failed: the keys of kmip-1 and 2 more are in state closed: ${lost}`,
+  ]);
+  expect(says({ "kmip-1": "shredded" })).toEqual([
+    expect.stringContaining(
+      "the keys of kmip-1 are in state shredded: its keys were shredded by anna",
+    ),
+  ]);
+  expect(says({ "kmip-1": "open" })).toEqual([]);
+});
