@@ -2,7 +2,7 @@ import type { KeyRingStatus } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { keysField, orderText } from "../../roots/state/region-state.ts";
 import { readingsOf } from "../../roots/state/root-metrics.ts";
-import { rootChecks } from "./region-checks.ts";
+import { rootChecks, storeChecks } from "./region-checks.ts";
 
 const lost = "the key-encryption keys' store cannot be reached";
 
@@ -47,4 +47,22 @@ test("the check of roots of trust names an instance whose keys are not open, and
     ),
   ]);
   expect(says({ "kmip-1": "open" })).toEqual([]);
+});
+
+test("the check of the store says whose lease is not there, and of levels only what it knows", async () => {
+  const details = async (own: object) => {
+    const healthLines = () => ["store: none (lapsed: full barrier)", "serving: none"];
+    const sources = { own, healthLines } as unknown as Parameters<typeof storeChecks>[0];
+    return (await storeChecks(sources)).map(({ detail }) => detail);
+  };
+  expect(await details({ state: () => "none" })).toEqual([
+    "this node's lease on it is none (lapsed: full barrier); clients are served from: none",
+  ]);
+  const whole = {
+    state: () => "full",
+    quarantined: async () => 0,
+    reservations: async () => [],
+    levels: async () => ({ asked: 1, reached: 1 }),
+  };
+  expect(await details(whole)).toContain("the store has caught up since it last came back");
 });

@@ -22,7 +22,11 @@ export async function storeChecks({ own, healthLines }: SystemSources): Promise<
         ? "look for the replica that does not answer: changes wait for every replica ever seen; `holdfast store replicas --forget` lowers that"
         : "look at Redis and the way to it; docs/runbook.md says what each reason means";
     return [
-      failed(name, `${why}; clients are served from: ${lineOf(lines, "serving") ?? "?"}`, mend),
+      failed(
+        name,
+        `this node's lease on it is ${why}; clients are served from: ${lineOf(lines, "serving") ?? "?"}`,
+        mend,
+      ),
     ];
   }
   const safe = ok(
