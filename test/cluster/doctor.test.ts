@@ -115,7 +115,10 @@ test("a shredded instance is shown as shredded everywhere, and as open again aft
     { instance: "tenant", state: "shredded", reason: root.regions["a"]?.reason },
   ]);
   expect(await metric()).toBe("1");
-  await untilChecks("root of trust", /^failed: the keys of 1 instance are in state shredded/);
+  await untilChecks(
+    "root of trust",
+    /^failed: the keys of tenant are in state shredded: its keys were shredded by test/,
+  );
 
   await admin.call("revalidateRoot", { params });
   await until("it is open", async () => (await read()).status === "Installed", patienceMs);
