@@ -319,7 +319,7 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
       "--config",
       configOf("a1"),
     ];
-    await command(2, ...retire);
+    await command(6, ...retire);
     await both().kill("b");
     await command(0, ...retire);
   }),
