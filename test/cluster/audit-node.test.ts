@@ -4,6 +4,7 @@ import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { createAuthority, playVcenter, purposes } from "@holdfast/server";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
@@ -122,9 +123,10 @@ test("vCenter's keys are told to file, webhook and API, also when a sink is out 
     const { items } = await client.call("listEvents", { query: { ...query, limit: 50 } });
     return items as unknown as readonly Shipped[];
   };
-  const listed = await list({ instance: "vcenter", target: first.uniqueIdentifier });
-  const told = about(listed.toReversed(), first);
-  expect(told).toEqual(about(received, first));
+  await until("the API lists what the webhook got", async () => {
+    const listed = await list({ instance: "vcenter", target: first.uniqueIdentifier });
+    return isDeepStrictEqual(about(listed.toReversed(), first), about(received, first));
+  });
   expect((await list({ action: "kmip-token.*" })).length).toBeGreaterThan(0);
 
   const followed: Shipped[] = [];
