@@ -72,7 +72,9 @@ describe("a Redis that would lose data is refused, with the setting and the mend
   });
 
   test("Redis Cluster", async () => {
-    await using redis = await RedisServer.start({ config: { "cluster-enabled": "yes" } });
+    // Else it takes the port that is 10,000 higher, whoever has that.
+    const config = { "cluster-enabled": "yes", "cluster-port": String(await freePort()) };
+    await using redis = await RedisServer.start({ config });
     await expect(initialiseStore({ address: redis.address, ids: systemIds })).rejects.toMatchObject(
       { ...unsafe, message: expect.stringContaining("Cluster") },
     );
