@@ -6,7 +6,7 @@ import { patient } from "../support/root-regions.ts";
 import { hasSoftHsm, softHsmMissing } from "../support/softhsm.ts";
 
 const times = { kekCacheMs: 3_000, graceMs: 60_000, revalidateMs: 1_000, deadlineMs: 4_000 };
-const patienceMs = 90_000;
+const patienceMs = 300_000;
 const kinds = orderedKinds.filter((kind) => kind !== "pkcs11" || hasSoftHsm());
 if (!hasSoftHsm()) test.skip(softHsmMissing, () => {});
 

@@ -14,7 +14,7 @@ import { until } from "../support/redis.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { told } from "../support/two-regions-clients.ts";
 
-const patienceMs = 60_000;
+const patienceMs = 300_000;
 let region: Region;
 let admin: AdminClient;
 let folder: string;

@@ -25,7 +25,7 @@ let both: TwoRegions;
 let token: string;
 const opened: AsyncDisposable[] = [];
 const admins = new Map<string, AdminClient>();
-const patienceMs = 60_000;
+const patienceMs = 300_000;
 const local = { type: "local" as const };
 const rootOfTrust = { regions: { a: local, b: local } };
 const problem = (code: string) => expect.objectContaining({ name: "AdminProblem", code });

@@ -24,7 +24,7 @@ import { hasSoftHsm, SoftHsm, softHsmMissing } from "../support/softhsm.ts";
 const there = hasSoftHsm();
 if (!there) test.skip(`a PIN's part: ${softHsmMissing}`, () => {});
 const sources = { clock: systemClock, ids: systemIds };
-const patienceMs = 60_000;
+const patienceMs = 300_000;
 
 let folder: string;
 let region: Region;

@@ -18,7 +18,7 @@ import { holdfast } from "../support/server-command.ts";
 
 type Group = Record<string, unknown>;
 
-const patienceMs = 60_000;
+const patienceMs = 300_000;
 
 let folder: string;
 let region: Region;

@@ -12,7 +12,7 @@ import { ClientsOfAll, insist } from "../support/two-regions-clients.ts";
 import { allWell, caughtUp } from "../support/vitals.ts";
 
 const instance = "vcenter";
-const patienceMs = 90_000;
+const patienceMs = 300_000;
 
 const stack = new AsyncDisposableStack();
 let both: TwoRegions;

@@ -10,8 +10,6 @@ import { type RootRegions, startRootRegions } from "./root-regions.ts";
 import type { Said } from "./server-command.ts";
 import { hasSoftHsm, SoftHsm } from "./softhsm.ts";
 
-const patienceMs = 60_000;
-
 /** The kinds of root of trust that can be ordered here. */
 export const orderedKinds = ["local", "key-protect", "hpcs", "pkcs11"] as const;
 export type OrderedKind = (typeof orderedKinds)[number];
@@ -102,19 +100,21 @@ export class OrderRegions implements AsyncDisposable {
   }
 
   /**
-   * Runs a command that must succeed; answers what it printed as JSON. Exit code 3 says to try again: on a busy machine
-   * the regions may lose each other for a moment.
+   * Runs a command, and again while it ends with code 3, which says to try again: on a busy machine the regions may lose
+   * each other for a moment.
    */
-  async done(...args: readonly string[]): Promise<Readonly<Record<string, unknown>>> {
+  async settled(...args: readonly string[]): Promise<Said> {
     let said: Said = { code: null, out: "", err: "" };
-    await until(
-      `holdfast ${args.join(" ")}`,
-      async () => {
-        said = await this.run([...args, "--json"]);
-        return said.code !== 3;
-      },
-      patienceMs,
-    );
+    await until(`holdfast ${args.join(" ")}`, async () => {
+      said = await this.run(args);
+      return said.code !== 3;
+    });
+    return said;
+  }
+
+  /** Runs a command that must succeed; answers what it printed as JSON. */
+  async done(...args: readonly string[]): Promise<Readonly<Record<string, unknown>>> {
+    const said = await this.settled(...args, "--json");
     if (said.code !== 0) {
       throw new Error(`holdfast ${args.join(" ")}: exit ${said.code}: ${said.err}`);
     }
