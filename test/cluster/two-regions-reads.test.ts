@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { ConnectionError } from "@holdfast/client";
 import { expect, test } from "vitest";
 import { VcenterSession } from "../../packages/server/src/dev/vcenter/vcenter-session.ts";
 import { say } from "../support/load.ts";
@@ -86,11 +87,16 @@ test(`${flows} new-key flows over four endpoints with 40 ms each way between the
   const tls = credentialsOf(both, instance);
   const violations: string[] = [];
   let begun = 0;
+  let unanswered = 0;
   const began = performance.now();
   const worker = async () => {
     while (begun < flows) {
       const turns = new Turns(both.endpoints, tls, begun++);
-      await flow(turns).catch((error: unknown) => violations.push(String(error)));
+      await flow(turns).catch((error: unknown) => {
+        // A busy machine may not answer in time. Such a flow saw nothing, and another takes its place.
+        if (error instanceof ConnectionError && unanswered++ < flows / 10) begun -= 1;
+        else violations.push(String(error));
+      });
     }
   };
   await Promise.all(Array.from({ length: together }, worker));
@@ -98,7 +104,7 @@ test(`${flows} new-key flows over four endpoints with 40 ms each way between the
   const vitals = await Promise.all(both.nodes.map(vitalsOf));
   const sum = (what: "shared" | "alone") => vitals.reduce((all, one) => all + one[what], 0);
   say(
-    `${flows} flows in ${Math.round(seconds)} s; ${sum("shared")} records shared, ${sum("alone")} alone`,
+    `${flows} flows in ${Math.round(seconds)} s, ${unanswered} more without an answer; ${sum("shared")} records shared, ${sum("alone")} alone`,
   );
   expect(violations.slice(0, 20)).toEqual([]);
 });
