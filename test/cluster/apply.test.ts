@@ -22,14 +22,8 @@ beforeAll(async () => {
 
 afterAll(() => site?.[Symbol.asyncDispose]());
 
-/** Runs `apply` until a busy machine has stopped to say "try again". */
-async function apply(file: string, ...more: readonly string[]) {
-  let said = await site.run(["apply", "-f", file, ...more]);
-  const untilMs = performance.now() + patienceMs;
-  while (said.code === 3 && performance.now() < untilMs) {
-    said = await site.run(["apply", "-f", file, ...more]);
-  }
-  return said;
+function apply(file: string, ...more: readonly string[]) {
+  return site.settled("apply", "-f", file, ...more);
 }
 
 /** Declares an instance whose secrets lie in files beside the declaration. */
