@@ -120,18 +120,19 @@ function leaseChange(
   return over || other ? { ...known, ...anotherOutage(state) } : known;
 }
 
+/** A level store has none of these, and each outage begins without them. */
+const nothingLacks = { asInCut: false, lacking: false, refused: false };
+
 function anotherOutage({ outage }: ServingState): Partial<ServingState> {
-  const over = { level: false, lacking: false, asInCut: false, refused: false };
-  return { ...over, outage: outage + 1, wish: undefined };
+  return { ...nothingLacks, level: false, outage: outage + 1, wish: undefined };
 }
 
 /** What follows without an event of its own. */
 function consequenceOf(state: ServingState): Partial<ServingState> {
-  if (state.level) return { asInCut: false, lacking: false, refused: false };
+  if (state.level) return nothingLacks;
   if (state.lease !== "full") return { asInCut: false };
   // With nobody else there is nothing to be level with.
-  if (state.others === "absent")
-    return { level: true, asInCut: false, lacking: false, refused: false };
+  if (state.others === "absent") return { ...nothingLacks, level: true };
   return state.others === "down" ? { asInCut: true } : {};
 }
 
