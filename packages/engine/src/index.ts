@@ -97,6 +97,7 @@ export type {
   StoreState,
 } from "./ports/own-store.ts";
 export { countStates, stateCounts } from "./ports/state-counts.ts";
+export { TooManyUpdates, updateRecord } from "./ports/update-record.ts";
 export { creatorOf, creatorTerm } from "./record/creator.ts";
 export {
   compromiseReasons,

@@ -1,6 +1,7 @@
 import { StoreUnavailable } from "../base/errors.ts";
 import type { InstanceStatus, InstanceStatuses, InstanceStore } from "../ports/instances.ts";
 import type { ObjectStore } from "../ports/objects.ts";
+import { refused, updateRecord } from "../ports/update-record.ts";
 import { systemInstance } from "../system/partition.ts";
 import {
   instanceRecord,
@@ -9,9 +10,7 @@ import {
   systemTypes,
   withInstanceName,
 } from "../system/system-record.ts";
-import { contended, nowOf, refused, type SystemWriter } from "./object-kek-store.ts";
-
-const triesMax = 8;
+import { nowOf, type SystemWriter } from "./object-kek-store.ts";
 
 /** Instances: named in system records, which travel between regions; the status lies in the region's own store. */
 export class ObjectInstances implements InstanceStore {
@@ -47,15 +46,14 @@ export class ObjectInstances implements InstanceStore {
     const made = await this.#store.commit(systemInstance, [{ kind: "create", after }], []);
     if (made.kind === "committed") return;
     if (made.kind !== "conflict") throw refused(made);
-    for (let tries = 0; tries < triesMax; tries += 1) {
-      const [before] = await this.#store.read(systemInstance, [id]);
-      if (before === undefined || readInstanceRecord(before.object)?.name === name) return;
-      const renamed = withInstanceName(before.object, name, nowOf(this.#writer));
-      const changes = [{ kind: "update", before, after: renamed }] as const;
-      const outcome = await this.#store.commit(systemInstance, changes, []);
-      if (outcome.kind === "committed") return;
-      if (outcome.kind !== "conflict") throw refused(outcome);
-    }
-    throw contended();
+    await updateRecord(
+      this.#store,
+      id,
+      (before) =>
+        before && readInstanceRecord(before.object)?.name !== name
+          ? withInstanceName(before.object, name, nowOf(this.#writer))
+          : undefined,
+      { what: `instance ${name}` },
+    );
   }
 }

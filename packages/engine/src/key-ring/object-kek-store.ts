@@ -1,7 +1,8 @@
 import type { Clock } from "../base/clock.ts";
 import { StoreUnavailable } from "../base/errors.ts";
 import type { KekStore } from "../ports/keys.ts";
-import type { CommitOutcome, FindQuery, ObjectStore } from "../ports/objects.ts";
+import type { FindQuery, ObjectStore, StoredObject } from "../ports/objects.ts";
+import { refused, updateRecord } from "../ports/update-record.ts";
 import type { Now } from "../record/registers.ts";
 import { systemInstance } from "../system/partition.ts";
 import {
@@ -23,7 +24,6 @@ export interface SystemWriter {
 type RecordStore = Pick<ObjectStore, "read" | "find" | "commit">;
 
 const pageMax = 256;
-const triesMax = 8;
 /** KEKs of a store at most: another region that goes bad must not fill this one's memory with more. */
 const keksMax = 10_000;
 
@@ -66,21 +66,17 @@ export class ObjectKekStore implements KekStore {
     expected: Uint8Array,
     replacement: KekWrap,
   ): Promise<boolean> {
-    for (let tries = 0; tries < triesMax; tries += 1) {
-      const [before] = await this.#store.read(systemInstance, [kekId]);
+    const what = `key-encryption key ${kekId}`;
+    const edit = (before: StoredObject | undefined) => {
       const entry = before && readKekRecord(before.object);
-      if (before === undefined || entry?.instance !== instance) return false;
+      if (before === undefined || entry?.instance !== instance) return undefined;
       // Whoever had its bytes when it was erased brings it back no more.
-      if (hasErasedWraps(before.object)) return false;
+      if (hasErasedWraps(before.object)) return undefined;
       const old = entry.kek.wraps.find(({ region }) => region === replacement.region);
-      if (Buffer.compare(old?.blob ?? new Uint8Array(), expected) !== 0) return false;
-      const after = withKekWrap(before.object, replacement, nowOf(this.#writer));
-      const changes = [{ kind: "update", before, after }] as const;
-      const outcome = await this.#store.commit(systemInstance, changes, []);
-      if (outcome.kind === "committed") return true;
-      if (outcome.kind !== "conflict") throw refused(outcome);
-    }
-    throw contended();
+      if (Buffer.compare(old?.blob ?? new Uint8Array(), expected) !== 0) return undefined;
+      return withKekWrap(before.object, replacement, nowOf(this.#writer));
+    };
+    return (await updateRecord(this.#store, kekId, edit, { what })).outcome !== undefined;
   }
 
   async #find(term: string | undefined): Promise<readonly KekEntry[]> {
@@ -103,15 +99,4 @@ export class ObjectKekStore implements KekStore {
 /** What a write of system records takes as its stamp. */
 export function nowOf({ clock, region }: SystemWriter): Now {
   return { us: Math.floor(clock.wallMs() * 1_000), region };
-}
-
-/** Why a system record was not written. */
-export function refused(outcome: CommitOutcome): StoreUnavailable {
-  const failure = outcome.kind === "reserved" ? "reserved" : "corrupt";
-  return new StoreUnavailable(failure, `a system record was refused: ${outcome.kind}`);
-}
-
-/** Others changed a system record at every try. */
-export function contended(): StoreUnavailable {
-  return new StoreUnavailable("timeout", "a system record was changed by others at every try");
 }

@@ -7,11 +7,10 @@ import {
   type RegionEntry,
   readRegionRecord,
   regionRecord,
-  StoreUnavailable,
   systemInstance,
+  updateRecord,
   withRegion,
 } from "@holdfast/engine";
-import { storedOf } from "../join/join.ts";
 import type { Peer, Timers } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 import { regionIdentifier } from "../serving/region-records.ts";
@@ -39,7 +38,6 @@ export interface RegionTools {
   readonly observe: Observer;
 }
 
-const attemptsMax = 16;
 const pushTimeoutMs = 2_000;
 
 /**
@@ -117,23 +115,16 @@ export async function changeRegion(
   change: (entry: RegionEntry) => Partial<Omit<RegionEntry, "region">>,
   evidence: readonly AuditEvent[] = [],
 ): Promise<ManagedObject> {
-  for (let attempt = 0; attempt < attemptsMax; attempt++) {
-    const [before] = await own.read(systemInstance, [regionIdentifier(region)]);
-    const after = changedRegion(before?.object, region, by, timers.wallMs(), change);
-    if (before?.tag === storedOf(after).tag) {
-      if (evidence.length > 0) await own.appendAudit(systemInstance, evidence, true);
-      return after;
-    }
-    const made = before
-      ? ({ kind: "update", before, after } as const)
-      : ({ kind: "create", after } as const);
-    const outcome = await own.commit(systemInstance, [made], evidence);
-    if (outcome.kind === "committed") return after;
-    if (outcome.kind !== "conflict") {
-      throw new StoreUnavailable("reserved", `the record of region ${region}: ${outcome.kind}`);
-    }
+  const { record, outcome } = await updateRecord(
+    own,
+    regionIdentifier(region),
+    (before) => changedRegion(before?.object, region, by, timers.wallMs(), change),
+    { what: `the record of region ${region}`, evidence },
+  );
+  if (outcome === undefined && evidence.length > 0) {
+    await own.appendAudit(systemInstance, evidence, true);
   }
-  throw new StoreUnavailable("timeout", `others change the record of region ${region}`);
+  return record;
 }
 
 /** Whether any node of a region answers, even if only that its store cannot tell. */

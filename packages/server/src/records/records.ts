@@ -1,7 +1,6 @@
 import { ManagementError } from "@holdfast/admin";
 import {
   type AuditEvent,
-  type Change,
   type Clock,
   type CommitOutcome,
   type Document,
@@ -17,7 +16,9 @@ import {
   systemInstance,
   systemTypes,
   type Tag,
+  TooManyUpdates,
   tagOf,
+  updateRecord,
   withDestroyed,
   withFields,
 } from "@holdfast/engine";
@@ -63,8 +64,6 @@ export interface RecordsOptions {
   readonly presence?: Pick<Presence, "note" | "ofOne">;
 }
 
-const triesMax = 16;
-
 /** System records as management writes them: each change with its evidence in one commit, and at once in this node's view. */
 export class Records {
   readonly #options: RecordsOptions;
@@ -86,8 +85,15 @@ export class Records {
   ): Promise<WrittenRecord> {
     const id = options.id ?? this.#options.ids.uuid();
     const after = this.#made(type, id, fixed, fields);
-    const outcome = await this.#commit([{ kind: "create", after }], after, audit, options);
-    if (outcome.kind === "conflict") throw refusalOf(outcome, options.taken);
+    beforeWriting();
+    const { agreed, taken } = options;
+    const events = eventsOf(audit, after);
+    const outcome = await this.#options.store
+      .commit(systemInstance, [{ kind: "create", after }], events, agreed ? { agreed } : {})
+      .catch((error: unknown) => {
+        throw unavailable(error);
+      });
+    if (outcome.kind !== "committed") throw refusalOf(outcome, taken);
     return this.#written(after, outcome);
   }
 
@@ -139,52 +145,32 @@ export class Records {
     options: WriteOptions & { readonly ifMatch?: string | undefined },
     edit: (record: ManagedObject, document: Document) => ManagedObject,
   ): Promise<WrittenRecord> {
-    for (let tries = 0; tries < triesMax; tries += 1) {
-      const before = await this.#read(id);
-      const document = before && readDocument(before.object);
-      if (document === undefined || document.type !== type || document.destroyed !== undefined) {
-        throw new ManagementError("notFound", "there is no such record, or it was deleted");
-      }
-      if (options.ifMatch !== undefined && options.ifMatch !== before?.tag) {
-        throw new ManagementError("preconditionFailed", "it has changed: read it again");
-      }
-      if (before === undefined) continue;
-      const after = edit(before.object, document);
-      if (after === before.object) return await this.#unchanged(after);
-      const change: Change = { kind: "update", before, after };
-      const outcome = await this.#commit([change], after, audit, options);
-      if (outcome.kind === "committed") return this.#written(after, outcome);
-    }
-    throw new ManagementError("conflict", "others change it all the time: try again");
-  }
-
-  async #read(id: string) {
-    try {
-      const [found] = await this.#options.store.read(systemInstance, [id]);
-      return found;
-    } catch (error) {
+    const { agreed, taken, ifMatch } = options;
+    const { record, outcome } = await updateRecord(
+      this.#options.store,
+      id,
+      (before) => {
+        const document = before && readDocument(before.object);
+        if (before === undefined || document?.type !== type || document.destroyed !== undefined) {
+          throw new ManagementError("notFound", "there is no such record, or it was deleted");
+        }
+        if (ifMatch !== undefined && ifMatch !== before.tag) {
+          throw new ManagementError("preconditionFailed", "it has changed: read it again");
+        }
+        const after = edit(before.object, document);
+        beforeWriting();
+        return after;
+      },
+      {
+        what: "the record",
+        evidence: (after) => eventsOf(audit, after),
+        commit: agreed ? { agreed } : {},
+        refused: (outcome) => refusalOf(outcome, taken),
+      },
+    ).catch((error: unknown) => {
       throw unavailable(error);
-    }
-  }
-
-  /** Answers `committed` or `conflict`; everything else is thrown. */
-  async #commit(
-    changes: readonly Change[],
-    after: ManagedObject,
-    audit: Evidence,
-    { agreed, taken }: WriteOptions,
-  ): Promise<Extract<CommitOutcome, { readonly kind: "committed" | "conflict" }>> {
-    beforeWriting();
-    const { store } = this.#options;
-    const events = typeof audit === "function" ? audit(documentOf(after)) : audit;
-    let outcome: CommitOutcome;
-    try {
-      outcome = await store.commit(systemInstance, changes, events, agreed ? { agreed } : {});
-    } catch (error) {
-      throw unavailable(error);
-    }
-    if (outcome.kind === "committed" || outcome.kind === "conflict") return outcome;
-    throw refusalOf(outcome, taken);
+    });
+    return outcome === undefined ? await this.#unchanged(record) : this.#written(record, outcome);
   }
 
   #made(
@@ -219,7 +205,6 @@ export class Records {
   }
 
   async #unchanged(record: ManagedObject): Promise<WrittenRecord> {
-    beforeWriting();
     const { view, presence, region } = this.#options;
     view.take([record]);
     const regions = (await presence?.ofOne(record.uniqueIdentifier)) ?? { [region]: "applied" };
@@ -247,6 +232,13 @@ function documentOf(record: ManagedObject): Document {
   return document;
 }
 
+function eventsOf(audit: Evidence, after: ManagedObject): readonly AuditEvent[] {
+  return typeof audit === "function" ? audit(documentOf(after)) : audit;
+}
+
 function unavailable(error: unknown): unknown {
+  if (error instanceof TooManyUpdates) {
+    return new ManagementError("conflict", `${error.message}: try again`);
+  }
   return error instanceof StoreUnavailable ? refusalOf(error) : error;
 }

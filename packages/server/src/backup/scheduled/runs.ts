@@ -4,10 +4,11 @@ import {
   documentRecord,
   type ObjectStore,
   readDocument,
-  StoreUnavailable,
+  type StoredObject,
   systemIdentifier,
   systemInstance,
   systemTypes,
+  updateRecord,
   withFields,
 } from "@holdfast/engine";
 import { z } from "zod";
@@ -34,7 +35,6 @@ export interface BackupRuns {
 
 /** Runs that a record keeps. */
 const slots = 20;
-const triesMax = 8;
 
 /** What a record of backups says; undefined for any other document. */
 export function readRuns({ type, fixed, fields }: Document): BackupRuns | undefined {
@@ -69,21 +69,16 @@ export async function noteRun(
   audit: readonly AuditEvent[],
 ): Promise<void> {
   const now = { us: Math.floor(added.endedMs * 1_000), region };
-  for (let tries = 0; tries < triesMax; tries += 1) {
-    const [before] = await store.read(systemInstance, [identifierOf(region)]);
-    const fields = {
-      [`run.${slotFor(before && readDocument(before.object))}`]: JSON.stringify(added),
-    };
-    const made = { type: systemTypes.Backup, id: identifierOf(region), fixed: { region }, fields };
-    const change =
-      before === undefined
-        ? ({ kind: "create", after: documentRecord(made, now) } as const)
-        : ({ kind: "update", before, after: withFields(before.object, fields, now) } as const);
-    const outcome = await store.commit(systemInstance, [change], audit);
-    if (outcome.kind === "committed") return;
-    if (outcome.kind !== "conflict") break;
-  }
-  throw new StoreUnavailable("timeout", "the record of backups could not be written");
+  const id = identifierOf(region);
+  const edit = (before: StoredObject | undefined) => {
+    const slot = slotFor(before && readDocument(before.object));
+    const fields = { [`run.${slot}`]: JSON.stringify(added) };
+    return before === undefined
+      ? documentRecord({ type: systemTypes.Backup, id, fixed: { region }, fields }, now)
+      : withFields(before.object, fields, now);
+  };
+  const what = `the record of region ${region}'s backups`;
+  await updateRecord(store, id, edit, { what, evidence: audit });
 }
 
 /** A place that is free, or else the oldest run's. */

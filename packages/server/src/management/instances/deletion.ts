@@ -11,8 +11,8 @@ import {
   type State,
   type StateCounts,
   StoreUnavailable,
-  systemInstance,
   systemTypes,
+  updateRecord,
   withoutKekWraps,
 } from "@holdfast/engine";
 import { stateText } from "@holdfast/kmip";
@@ -61,7 +61,6 @@ export type KeyCounts = Readonly<Record<string, Readonly<Partial<Record<State, n
 /** States of objects whose material is there: deleting the instance makes it unreadable for ever. */
 const readableStates: readonly State[] = ["PreActive", "Active", "Deactivated", "Compromised"];
 
-const triesMax = 16;
 /** Records that are deleted at the same time: each waits for both regions. */
 const atOnce = 32;
 /** What of an instance goes with it, besides its KEKs. */
@@ -343,19 +342,16 @@ export class Deletion {
 
   async #eraseWrap(id: string): Promise<boolean> {
     const { store, view, clock, region } = this.#options;
-    for (let tries = 0; tries < triesMax; tries += 1) {
-      const [before] = await store.read(systemInstance, [id]);
-      if (before === undefined) return false;
-      const now = { us: Math.floor(clock.wallMs() * 1_000), region };
-      const after = withoutKekWraps(before.object, now);
-      if (after === before.object) return false;
-      const changes = [{ kind: "update", before, after }] as const;
-      const outcome = await store.commit(systemInstance, changes, []);
-      if (outcome.kind !== "committed") continue;
-      view.take([after]);
-      return true;
-    }
-    throw new StoreUnavailable("timeout", "a key's record is changed by others all the time");
+    const now = () => ({ us: Math.floor(clock.wallMs() * 1_000), region });
+    const { record, outcome } = await updateRecord(
+      store,
+      id,
+      (before) => before && withoutKekWraps(before.object, now()),
+      { what: `key-encryption key ${id}` },
+    );
+    if (outcome === undefined || record === undefined) return false;
+    view.take([record]);
+    return true;
   }
 
   #step(step: DeletionStep): void {
