@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ManagedObject, partitionOf, StoreUnavailable } from "@holdfast/engine";
+import { type ManagedObject, partitionOf, StoreUnavailable, type Timers } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/testing";
 import { initialiseStore, type RedisStore } from "@holdfast/redis";
 import {
@@ -10,7 +10,6 @@ import {
   Levelling,
   type Peer,
   PeerReader,
-  type Timers,
 } from "@holdfast/regions";
 import { describe, expect, test } from "vitest";
 import { RedisServer, until } from "../support/redis.ts";

@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
-import type { StoreState } from "@holdfast/engine";
+import type { StoreState, Timers } from "@holdfast/engine";
 import { StoreUnavailable } from "@holdfast/engine";
-import type { Timers } from "@holdfast/regions";
 import { Tables } from "./database.ts";
 import type { Answer, StoreFlaw } from "./scripts.ts";
 import type { Keeper, Session } from "./sim-store.ts";

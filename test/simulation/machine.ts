@@ -1,4 +1,4 @@
-import type { Timers } from "@holdfast/regions";
+import type { Timers } from "@holdfast/engine";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 

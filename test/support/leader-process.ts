@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { StoreUnavailable } from "@holdfast/engine";
+import { StoreUnavailable, type Timers } from "@holdfast/engine";
 import { RedisLeaderLock, type RedisStore } from "@holdfast/redis";
-import { type DutyContext, Leader, type Timers } from "@holdfast/regions";
+import { type DutyContext, Leader } from "@holdfast/regions";
 import { until } from "./redis.ts";
 import { openStore, systemClock, systemIds } from "./redis-store.ts";
 

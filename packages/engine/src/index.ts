@@ -21,7 +21,7 @@ export {
   auditEntriesMax,
   type SinkPoint,
 } from "./audit/audit-log.ts";
-export type { Clock, ClockDoubt } from "./base/clock.ts";
+export type { Clock, ClockDoubt, Timers } from "./base/clock.ts";
 export { ClockCheck, type ClockOffset, type ClockReading } from "./base/clock-check.ts";
 export {
   KeyRingUnavailable,
@@ -39,7 +39,8 @@ export type { Client } from "./batch/access.ts";
 export { defaultSettings, Engine, type EngineOptions } from "./batch/execute.ts";
 export type { Locks } from "./concurrency/locks.ts";
 export { MemoryLocks } from "./concurrency/memory-locks.ts";
-export { TurnQueue } from "./concurrency/turn-queue.ts";
+export { Semaphore } from "./concurrency/semaphore.ts";
+export { TimedOut, withTimeout } from "./concurrency/timeout.ts";
 export { InstanceKeyRing, type KeyRingOptions } from "./key-ring/key-ring.ts";
 export type { KeyRingStatus } from "./key-ring/key-ring-status.ts";
 export type { Rewrapped } from "./key-ring/key-ring-wraps.ts";

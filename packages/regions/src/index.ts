@@ -59,7 +59,6 @@ export {
   type PeerState,
   type PeerStore,
   type PushOutcome,
-  type Timers,
 } from "./ports/ports.ts";
 export { isRetiredEntry, RegionRecords, regionIdentifier } from "./serving/region-records.ts";
 export {

@@ -6,6 +6,12 @@ export interface Clock {
   readonly doubt?: () => ClockDoubt | undefined;
 }
 
+/** A clock, and waiting by it, so that the simulator can own both. */
+export interface Timers extends Clock {
+  /** Resolves after `ms`; rejects at once when `signal` is aborted. */
+  readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
+}
+
 /** Clocks disagree. */
 export interface ClockDoubt {
   /** The latest of the other clocks, seconds: what is not due by it has not come, whatever this node's clock shows. */

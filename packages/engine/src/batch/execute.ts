@@ -13,7 +13,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Ids } from "../base/ids.ts";
 import type { Observer } from "../base/observe.ts";
 import type { Locks } from "../concurrency/locks.ts";
-import { Crowd, Pace } from "../concurrency/pace.ts";
+import { Pace, RoundRobin } from "../concurrency/pace.ts";
 import { handlers } from "../operations/handlers.ts";
 import { serverCorrelation, tooLarge } from "../operations/response-room.ts";
 import type { KeyRing } from "../ports/keys.ts";
@@ -65,7 +65,7 @@ interface Envelope {
 export class Engine {
   readonly #parts: BatchParts;
   readonly #limits: Limits;
-  readonly #crowd = new Crowd();
+  readonly #roundRobin = new RoundRobin();
 
   constructor(options: EngineOptions) {
     const { store, locks, keyRing, clock, ids, observe, region, writer, limits, ...settings } =
@@ -96,7 +96,7 @@ export class Engine {
       version = message.version;
       const refusal =
         this.#refusalOf(message, client) ?? (await credentialRefusal(client, message));
-      const pace = new Pace(this.#parts.clock, this.#crowd, client.instance);
+      const pace = new Pace(this.#parts.clock, this.#roundRobin, client.instance);
       const origin = { client, requestId, pace };
       const items = await runBatch(this.#parts, message, origin, refusal);
       return this.#respond({ version, requestId, header: message.header }, items);

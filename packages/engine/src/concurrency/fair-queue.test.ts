@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { TurnQueue } from "./turn-queue.ts";
+import { FairQueue } from "./fair-queue.ts";
 
 test("owners come in turn, each owner's entries in their order", () => {
-  const queue = new TurnQueue<string, string>();
+  const queue = new FairQueue<string, string>();
   for (const entry of ["a1", "a2", "a3", "b1", "c1", "c2"]) queue.push(entry[0] ?? "", entry);
   expect(queue.sizeOf("a")).toBe(3);
   const taken = [queue.shift(), queue.shift(), queue.shift(), queue.shift()];
@@ -20,7 +20,7 @@ test("nothing is lost, and nobody waits for more than one entry of each other (s
   const owner = fc.integer({ min: 0, max: 4 });
   fc.assert(
     fc.property(fc.array(owner, { maxLength: 60 }), (owners) => {
-      const queue = new TurnQueue<number, number>();
+      const queue = new FairQueue<number, number>();
       for (const [at, one] of owners.entries()) queue.push(one, at);
       const taken: number[] = [];
       while (queue.size > 0) taken.push(queue.shift() ?? -1);

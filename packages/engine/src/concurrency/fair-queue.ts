@@ -1,6 +1,6 @@
 /** Entries that wait: each owner's in their order, the owners in turn. */
-export class TurnQueue<Owner, Entry> {
-  /** Whose turn it is stands first. */
+export class FairQueue<Owner, Entry> {
+  /** Whose turn it is comes first. */
   readonly #queues = new Map<Owner, Entry[]>();
   #size = 0;
 
@@ -20,7 +20,7 @@ export class TurnQueue<Owner, Entry> {
     this.#size += 1;
   }
 
-  /** Takes the next entry; its owner then stands last. */
+  /** Takes the next entry; its owner then comes last. */
   shift(): Entry | undefined {
     const [first] = this.#queues;
     if (first === undefined) return undefined;
@@ -30,5 +30,15 @@ export class TurnQueue<Owner, Entry> {
     if (queue.length > 0) this.#queues.set(owner, queue);
     this.#size -= 1;
     return entry;
+  }
+
+  /** Removes an entry that no longer waits. */
+  delete(owner: Owner, entry: Entry): void {
+    const queue = this.#queues.get(owner);
+    const at = queue?.indexOf(entry) ?? -1;
+    if (queue === undefined || at < 0) return;
+    queue.splice(at, 1);
+    if (queue.length === 0) this.#queues.delete(owner);
+    this.#size -= 1;
   }
 }

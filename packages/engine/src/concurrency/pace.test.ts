@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Clock } from "../base/clock.ts";
 import { aesKey } from "../testing/test-attributes.ts";
 import { type TestItem, testEngine } from "../testing/test-engine.ts";
-import { Crowd } from "./pace.ts";
+import { RoundRobin } from "./pace.ts";
 
 /** A clock that goes on by `stepMs` whenever it is read. */
 function readingClock(stepMs: number): Clock {
@@ -66,12 +66,12 @@ test("others have their turn within a batch that waits for nothing", async () =>
 });
 
 test("of many that are long at work one goes on in a turn of the event loop, the instances in turn", async () => {
-  const crowd = new Crowd();
+  const roundRobin = new RoundRobin();
   const order: string[] = [];
   const perTurn: number[] = [];
   const work = async (instance: string) => {
     for (let slice = 0; slice < 3; slice++) {
-      await crowd.turn(instance);
+      await roundRobin.turn(instance);
       order.push(instance);
     }
   };

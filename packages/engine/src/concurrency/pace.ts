@@ -1,15 +1,15 @@
 import { KmipError } from "@holdfast/kmip";
 import type { Clock } from "../base/clock.ts";
-import { TurnQueue } from "./turn-queue.ts";
+import { FairQueue } from "./fair-queue.ts";
 
 /** Longer than any client waits; the server gives a connection up at twice this. */
 const messageMs = 30_000;
 /** How long one message may keep all others waiting. */
 const turnMs = 10;
 
-/** Messages that are long at work: a turn of the event loop goes on with one of them, the instances in turn. */
-export class Crowd {
-  readonly #waiting = new TurnQueue<string, () => void>();
+/** Messages that are long at work: a turn of the event loop resumes one of them, the instances in turn. */
+export class RoundRobin {
+  readonly #waiting = new FairQueue<string, () => void>();
 
   /** Resolves when it is the message's turn. */
   turn(instance: string): Promise<void> {
@@ -29,15 +29,15 @@ export class Crowd {
 /** One message among others: how long it may take, and when others have their turn. */
 export class Pace {
   readonly #clock: Clock;
-  readonly #crowd: Crowd;
+  readonly #roundRobin: RoundRobin;
   readonly #instance: string;
   readonly #endMs: number;
   #turnEndMs: number;
 
-  constructor(clock: Clock, crowd: Crowd, instance: string) {
+  constructor(clock: Clock, roundRobin: RoundRobin, instance: string) {
     const nowMs = clock.monotonicMs();
     this.#clock = clock;
-    this.#crowd = crowd;
+    this.#roundRobin = roundRobin;
     this.#instance = instance;
     this.#endMs = nowMs + messageMs;
     this.#turnEndMs = nowMs + turnMs;
@@ -54,7 +54,7 @@ export class Pace {
   async next(): Promise<void> {
     this.check();
     if (this.#clock.monotonicMs() < this.#turnEndMs) return;
-    await this.#crowd.turn(this.#instance);
+    await this.#roundRobin.turn(this.#instance);
     this.#turnEndMs = this.#clock.monotonicMs() + turnMs;
   }
 }

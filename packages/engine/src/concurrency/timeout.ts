@@ -1,12 +1,23 @@
-/** What `work` comes to; rejects when that takes longer than `ms`. */
-export async function within<Result>(work: Promise<Result>, ms: number): Promise<Result> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+import type { Timers } from "../base/clock.ts";
+
+/** Thrown where something took too long. */
+export class TimedOut extends Error {
+  override readonly name = "TimedOut";
+}
+
+/** What `work` resolves to; rejects with `TimedOut` after `ms`. The work itself is not cancelled. */
+export async function withTimeout<Result>(
+  { sleep }: Pick<Timers, "sleep">,
+  ms: number,
+  work: Promise<Result>,
+): Promise<Result> {
+  const over = new AbortController();
+  const late = sleep(ms, over.signal).then(() => {
+    throw new TimedOut(`no answer within ${ms} ms`);
   });
   try {
     return await Promise.race([work, late]);
   } finally {
-    clearTimeout(timer);
+    over.abort();
   }
 }

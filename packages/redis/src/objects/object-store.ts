@@ -8,6 +8,7 @@ import {
   type OwnFindPage,
   type OwnStoredObject,
   partitionOf,
+  Semaphore,
   type StoredObject,
   StoreUnavailable,
 } from "@holdfast/engine";
@@ -26,7 +27,6 @@ import type { StoreContext, Tenure } from "../session/tenure.ts";
 import type { Tenures } from "../session/tenures.ts";
 import { commitPlan, servedPlan } from "./commit-plan.ts";
 import { DecodedRecords, decodeStored } from "./decoded-records.ts";
-import { FairGate } from "./fair-gate.ts";
 import { readHold } from "./reservations.ts";
 
 /** Records in one answer of `find.lua`, which keeps everyone else waiting while it runs. */
@@ -51,7 +51,7 @@ export class RedisObjects {
   readonly #context: StoreContext;
   readonly #tenures: Tenures;
   readonly #answers: Answers;
-  readonly #pages = new FairGate(pagesAtOnce);
+  readonly #pages = new Semaphore(pagesAtOnce);
   readonly #decoded = new DecodedRecords();
 
   constructor(context: StoreContext, tenures: Tenures) {
@@ -184,12 +184,13 @@ export class RedisObjects {
       record,
       String(pageBytesMax),
     ];
-    const { next, objects, answer } = await this.#pages.run(instance, async () => {
+    const page = async () => {
       const answer = await this.#answers.ask("find", scriptKeys, scriptArgs, tenure);
       const [next, records, holds] = answer.rest as [Buffer?, Buffer[]?, unknown[]?];
       const { objects } = foundIn(records ?? [], instance, (value) => decodeStored(value));
       return { next, answer, objects: withHolders(objects, holds ?? []) };
-    });
+    };
+    const { next, objects, answer } = await this.#pages.run(page, { owner: instance });
     // What is missing from the page counts as much as what is on it, so the whole partition must be covered.
     await this.#answers.cover(tenure, number, answer.head, answer.number);
     const found = objects.filter((object) => object !== undefined);

@@ -7,8 +7,8 @@ import {
   partitionOf,
   type StoredObject,
   StoreUnavailable,
+  type Timers,
 } from "@holdfast/engine";
-import type { Timers } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 import { refusalOf } from "./acceptable.ts";
 import { isFull } from "./full.ts";

@@ -9,8 +9,8 @@ import {
   partitionCount,
   plannedDates,
   StoreUnavailable,
+  type Timers,
 } from "@holdfast/engine";
-import type { Timers } from "../ports/ports.ts";
 import { OwnFeed } from "./catch-up/own-feed.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 import { giveWay } from "./pace.ts";

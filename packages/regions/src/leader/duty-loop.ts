@@ -1,5 +1,4 @@
-import { type Observer, StoreUnavailable } from "@holdfast/engine";
-import type { Timers } from "../ports/ports.ts";
+import { type Observer, StoreUnavailable, type Timers } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 import { Nap } from "./waiting.ts";
 

@@ -1,5 +1,4 @@
-import type { Ids, Observer, OwnStore } from "@holdfast/engine";
-import type { Timers } from "../ports/ports.ts";
+import { type Ids, type Observer, type OwnStore, type Timers, withTimeout } from "@holdfast/engine";
 import type { Duty, LeaderLock } from "./duty.ts";
 import { DutyLoop } from "./duty-loop.ts";
 import {
@@ -13,7 +12,7 @@ import {
   noLeadership,
   remainingMs,
 } from "./lease.ts";
-import { Nap, within } from "./waiting.ts";
+import { Nap } from "./waiting.ts";
 
 /** What a `Leader` stands on. */
 export interface LeaderOptions {
@@ -85,7 +84,7 @@ export class Leader implements AsyncDisposable {
     this.#closing = true;
     if (this.#lease.state !== "follower") this.#step({ type: "ended", reason: "handed over" });
     this.#nap.wake();
-    await within(this.#options.timers, closeWaitMs, this.#running);
+    await this.#orGiveUp(closeWaitMs, this.#running);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -102,16 +101,16 @@ export class Leader implements AsyncDisposable {
 
   /** Wins the lock and a durable epoch, or neither. */
   async #stand(): Promise<number | undefined> {
-    const { lock, own, timers } = this.#options;
+    const { lock, own } = this.#options;
     // A node that cannot use the store leaves the work to one that can.
     if (own.state() !== "full") return undefined;
     const asked = this.#now();
     const { leaseMs } = this.#rules;
-    if ((await within(timers, lockWaitMs, lock.acquire(leaseMs))) !== true) return undefined;
+    if ((await this.#orGiveUp(lockWaitMs, lock.acquire(leaseMs))) !== true) return undefined;
     this.#step({ type: "locked", asked });
     const epoch = this.#closing
       ? undefined
-      : await within(timers, remainingMs(this.#lease, this.#now(), this.#rules), own.newEpoch());
+      : await this.#orGiveUp(remainingMs(this.#lease, this.#now(), this.#rules), own.newEpoch());
     if (epoch !== undefined && !this.#closing) this.#step({ type: "epoch", epoch });
     if (this.epoch !== undefined) return epoch;
     this.#step({ type: "ended", reason: "no epoch from the store" });
@@ -149,15 +148,19 @@ export class Leader implements AsyncDisposable {
       }
       const asked = this.#now();
       const leftMs = remainingMs(this.#lease, asked, this.#rules);
-      const extended = await within(timers, Math.min(lockWaitMs, leftMs), lock.extend(leaseMs));
+      const extended = await this.#orGiveUp(Math.min(lockWaitMs, leftMs), lock.extend(leaseMs));
       if (extended === true) this.#step({ type: "extended", asked });
       restMs = extended === true ? renewMs : renewMs / 4;
     }
   }
 
   async #release(): Promise<void> {
-    const { lock, timers } = this.#options;
-    await within(timers, lockWaitMs, lock.release());
+    await this.#orGiveUp(lockWaitMs, this.#options.lock.release());
+  }
+
+  /** Undefined where the work takes longer than `ms`, or fails. */
+  async #orGiveUp<Result>(ms: number, work: Promise<Result>): Promise<Result | undefined> {
+    return await withTimeout(this.#options.timers, ms, work).catch(() => undefined);
   }
 
   /** The one place where the lease changes; tells what came of it, and ends the term with it. */

@@ -1,4 +1,4 @@
-import type { Timers } from "../ports/ports.ts";
+import type { Timers } from "@holdfast/engine";
 
 /** Lateness of the event loop that clients do not feel, and the longest rest that more of it leads to. */
 const tolerableMs = 5;
@@ -16,7 +16,7 @@ export async function giveWay(timers: Timers): Promise<void> {
 }
 
 /** Runs `work` for each item, at most `width` at a time; rejects with the first failure when none runs any more. */
-export async function inTurns<Item>(
+export async function forEachLimit<Item>(
   items: readonly Item[],
   width: number,
   work: (item: Item) => Promise<void>,

@@ -6,10 +6,11 @@ import {
   type OwnStoredObject,
   type Reservation,
   StoreUnavailable,
+  type Timers,
   tagOf,
 } from "@holdfast/engine";
 import { joinAll } from "../join/join.ts";
-import type { Peer, Timers } from "../ports/ports.ts";
+import type { Peer } from "../ports/ports.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 
 /** What `ResolveReservations` stands on. */

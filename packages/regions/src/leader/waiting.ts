@@ -1,21 +1,4 @@
-import type { Timers } from "../ports/ports.ts";
-
-/** What `work` resolves to, or undefined when it takes longer than `ms` or rejects. */
-export function within<Result>(
-  timers: Timers,
-  ms: number,
-  work: Promise<Result>,
-): Promise<Result | undefined> {
-  const over = new AbortController();
-  return new Promise((resolve) => {
-    // The first to call decides.
-    void timers.sleep(ms, over.signal).then(
-      () => resolve(undefined),
-      () => undefined,
-    );
-    void work.then(resolve, () => resolve(undefined)).then(() => over.abort());
-  });
-}
+import type { Timers } from "@holdfast/engine";
 
 /** A sleep that can be ended early, also before it began. */
 export class Nap {

@@ -8,10 +8,11 @@ import {
   readRegionRecord,
   regionRecord,
   systemInstance,
+  type Timers,
   updateRecord,
   withRegion,
 } from "@holdfast/engine";
-import type { Peer, Timers } from "../ports/ports.ts";
+import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 import { regionIdentifier } from "../serving/region-records.ts";
 import { pushToAll } from "../store/push.ts";

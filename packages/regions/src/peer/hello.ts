@@ -1,11 +1,11 @@
 import { create } from "@bufbuild/protobuf";
-import { StoreUnavailable } from "@holdfast/engine";
+import { StoreUnavailable, type Timers } from "@holdfast/engine";
 import {
   type HelloReply,
   type HelloRequest,
   HelloRequestSchema,
 } from "../gen/holdfast/peer/v1/peer_pb.ts";
-import type { PeerHello, Timers } from "../ports/ports.ts";
+import type { PeerHello } from "../ports/ports.ts";
 import { plain } from "./status.ts";
 import { checkVersions, features, protocolMax, protocolMin } from "./versions.ts";
 import { numberOf } from "./wire.ts";

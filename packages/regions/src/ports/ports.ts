@@ -12,14 +12,6 @@ import type {
   StorePosition,
 } from "@holdfast/engine";
 
-/** Time and waiting, so that the simulator can own both. */
-export interface Timers {
-  readonly wallMs: () => number;
-  readonly monotonicMs: () => number;
-  /** Resolves after `ms`; rejects at once when `signal` is aborted. */
-  readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
-}
-
 /** What became of a pushed record at the other region, once that is durable there. */
 export type PushOutcome =
   /** The other region's own store has it, or something that contains it. */

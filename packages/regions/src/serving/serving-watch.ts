@@ -1,6 +1,12 @@
-import { type Observer, type OwnStore, StoreUnavailable, systemInstance } from "@holdfast/engine";
+import {
+  type Observer,
+  type OwnStore,
+  StoreUnavailable,
+  systemInstance,
+  type Timers,
+} from "@holdfast/engine";
 import { mergeInto } from "../join/merge.ts";
-import type { Peer, Timers } from "../ports/ports.ts";
+import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 import { type RegionRecords, regionIdentifier } from "./region-records.ts";
 import {

@@ -6,9 +6,9 @@ import {
   type Observer,
   type StoredObject,
   StoreUnavailable,
+  type Timers,
 } from "@holdfast/engine";
 import { joinAll, storedOf } from "../join/join.ts";
-import type { Timers } from "../ports/ports.ts";
 import { failureIn, jittered } from "../ports/waiting.ts";
 import type { AgreementSite } from "./agreement-site.ts";
 

@@ -9,9 +9,10 @@ import {
   type ReserveOutcome,
   type StoredObject,
   StoreUnavailable,
+  type Timers,
 } from "@holdfast/engine";
 import { type MergeOptions, mergeInto } from "../join/merge.ts";
-import type { Peer, Timers } from "../ports/ports.ts";
+import type { Peer } from "../ports/ports.ts";
 import { failureIn, jittered } from "../ports/waiting.ts";
 
 /** One region's part in an agreed operation. All methods reject with `StoreUnavailable` in a bounded time. */

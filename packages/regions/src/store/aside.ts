@@ -5,11 +5,12 @@ import {
   type OwnStoredObject,
   type StoredObject,
   StoreUnavailable,
+  type Timers,
 } from "@holdfast/engine";
 import { joinAll, storedOf } from "../join/join.ts";
 import { type MergeOptions, mergeInto } from "../join/merge.ts";
 import { type OwnCopy, unknownFormat } from "../join/read-each.ts";
-import type { Peer, Timers } from "../ports/ports.ts";
+import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 
 /** What looking at other regions needs. */

@@ -16,12 +16,13 @@ import {
   type StoreState,
   StoreUnavailable,
   systemInstance,
+  type Timers,
 } from "@holdfast/engine";
 import { losingLevel } from "../join/full.ts";
 import { refuseShrinking } from "../join/growth.ts";
 import type { Opens } from "../join/heal.ts";
 import { type MergeResult, mergeInto } from "../join/merge.ts";
-import type { PeerHello, PeerStore, PushOutcome, Timers } from "../ports/ports.ts";
+import type { PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
 import type { Serving } from "../serving/serving.ts";
 import { OwnForOthers } from "./own-for-others.ts";
 import type { RegionalStore } from "./regional-store.ts";

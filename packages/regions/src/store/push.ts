@@ -1,6 +1,14 @@
-import { type Ids, type ManagedObject, type Observer, StoreUnavailable } from "@holdfast/engine";
-import type { Peer, PushOutcome, Timers } from "../ports/ports.ts";
-import { jittered, within } from "../ports/waiting.ts";
+import {
+  type Ids,
+  type ManagedObject,
+  type Observer,
+  StoreUnavailable,
+  TimedOut,
+  type Timers,
+  withTimeout,
+} from "@holdfast/engine";
+import type { Peer, PushOutcome } from "../ports/ports.ts";
+import { jittered } from "../ports/waiting.ts";
 
 /** What a push needs around it. */
 export interface PushOptions {
@@ -38,8 +46,11 @@ async function pushTo(
   const started = timers.monotonicMs();
   const shared =
     peer.state() === "up" &&
-    (await within(timers, options.timeoutMs, untilAnswered(peer, objects, started, options))) ===
-      true;
+    (await withTimeout(
+      timers,
+      options.timeoutMs,
+      untilAnswered(peer, objects, started, options),
+    ).catch(aloneIfLate));
   observe({
     type: "push",
     region: peer.region,
@@ -48,6 +59,11 @@ async function pushTo(
     durationMs: timers.monotonicMs() - started,
   });
   return shared;
+}
+
+function aloneIfLate(error: unknown): false {
+  if (error instanceof TimedOut) return false;
+  throw error;
 }
 
 /** A record that an agreed operation holds over there is pushed again: the operation ends soon. */

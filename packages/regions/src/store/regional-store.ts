@@ -13,11 +13,12 @@ import {
   type StoredObject,
   type StoreState,
   StoreUnavailable,
+  type Timers,
 } from "@holdfast/engine";
 import { doneElsewhere, isFull } from "../join/full.ts";
 import { type CopySource, type Opens, openingCopy, replaceBroken } from "../join/heal.ts";
 import { isCorrupt, readEach } from "../join/read-each.ts";
-import type { Peer, PeerState, Timers } from "../ports/ports.ts";
+import type { Peer, PeerState } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 import { RegionRecords } from "../serving/region-records.ts";
 import type { Serving, serving } from "../serving/serving.ts";

@@ -1,4 +1,4 @@
-import type { Timers } from "../ports/ports.ts";
+import type { Timers } from "@holdfast/engine";
 
 interface Sleeper {
   readonly at: number;

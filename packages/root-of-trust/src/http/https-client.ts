@@ -1,5 +1,5 @@
+import { Semaphore } from "@holdfast/engine";
 import { Pool } from "undici";
-import { Turns } from "./turns.ts";
 
 /** How a server is reached. */
 export interface HttpsTarget {
@@ -35,11 +35,11 @@ const mostBytes = 16 * 1024 * 1024;
 /** Calls one HTTPS server: certificates are always verified, redirects never followed, answers bounded. */
 export class HttpsClient {
   readonly #pool: Pool;
-  readonly #turns: Turns;
+  readonly #turns: Semaphore;
   readonly #attemptMs: number;
 
   constructor({ url, ca, connections, attemptMs }: HttpsTarget) {
-    this.#turns = new Turns(connections);
+    this.#turns = new Semaphore(connections);
     this.#attemptMs = attemptMs;
     this.#pool = new Pool(url, {
       connections,
@@ -53,10 +53,11 @@ export class HttpsClient {
 
   /** Rejects when no whole answer came: cut off, too late, a certificate that is not trusted. */
   async call(request: HttpsRequest, signal: AbortSignal): Promise<HttpsAnswer> {
-    return await this.#turns.take(signal, () => {
+    const send = () => {
       const late = AbortSignal.timeout(this.#attemptMs);
       return this.#send(request, AbortSignal.any([late, signal]));
-    });
+    };
+    return await this.#turns.run(send, { signal });
   }
 
   /** Ends every connection; calls in flight reject. */

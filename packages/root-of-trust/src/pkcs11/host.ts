@@ -1,7 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { type Clock, RootOfTrustError, SealBroken } from "@holdfast/engine";
-import pLimit, { type LimitFunction } from "p-limit";
+import { type Clock, RootOfTrustError, SealBroken, Semaphore } from "@holdfast/engine";
 import type { Pkcs11Settings } from "../settings.ts";
 import type { HostAnswer, HostFault, HostRequest, TokenOperations } from "./messages.ts";
 
@@ -46,7 +45,7 @@ class HostEnded extends Error {
 export class Pkcs11Host {
   readonly #settings: Pkcs11Settings;
   readonly #clock: Clock;
-  readonly #limit: LimitFunction;
+  readonly #inFlight: Semaphore;
   readonly #pin: string;
   readonly #pinDigest: string;
   /** Digests of PINs that tokens refused, kept longer than any host. */
@@ -64,7 +63,7 @@ export class Pkcs11Host {
     this.#pinDigest = pin.digest;
     this.#clock = clock;
     this.#refusedPins = refusedPins;
-    this.#limit = pLimit(settings.inFlightMax);
+    this.#inFlight = new Semaphore(settings.inFlightMax);
   }
 
   /** One operation on the token within the deadline, its wait included. */
@@ -73,7 +72,7 @@ export class Pkcs11Host {
     ...args: Parameters<TokenOperations[Name]>
   ): Promise<Result<Name>> {
     const untilMs = this.#clock.monotonicMs() + this.#settings.deadlineMs;
-    return await this.#limit(async () => {
+    return await this.#inFlight.run(async () => {
       this.#checkPin();
       const answer = await this.#ask({ name, args, pin: this.#pin }, untilMs);
       if ("fault" in answer) throw this.#errorOf(answer.fault);

@@ -1,5 +1,5 @@
 import { createHmac, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
-import { TurnQueue } from "@holdfast/engine";
+import { Semaphore } from "@holdfast/engine";
 import {
   type PasswordHash,
   printPasswordHash,
@@ -23,9 +23,8 @@ export class Passwords {
   readonly #key = randomBytes(32);
   /** Compared with where the user is unknown, so that the time taken does not tell. */
   readonly #nobody: PasswordHash = { ...newHash, salt: randomBytes(16), hash: randomBytes(32) };
-  readonly #waiting = new TurnQueue<Users, () => void>();
+  readonly #hashes = new Semaphore(hashesAtOnceMax);
   readonly #waitingMax: number;
-  #running = 0;
 
   constructor(waitingMax: number = hashesWaitingMax) {
     this.#waitingMax = waitingMax;
@@ -46,22 +45,10 @@ export class Passwords {
   }
 
   async #hash(users: Users, password: string, like: PasswordHash): Promise<Buffer> {
-    if (this.#running >= hashesAtOnceMax) await this.#turn(users);
-    else this.#running++;
-    try {
-      return await derive(password, like);
-    } finally {
-      const begin = this.#waiting.shift();
-      if (begin === undefined) this.#running--;
-      else begin();
+    if (this.#hashes.waiting(users) >= this.#waitingMax) {
+      throw new PasswordsBusy("too many passwords are being checked");
     }
-  }
-
-  #turn(users: Users): Promise<void> {
-    if (this.#waiting.sizeOf(users) >= this.#waitingMax) {
-      return Promise.reject(new PasswordsBusy("too many passwords are being checked"));
-    }
-    return new Promise((resolve) => this.#waiting.push(users, resolve));
+    return await this.#hashes.run(() => derive(password, like), { owner: users });
   }
 }
 

@@ -5,7 +5,7 @@ import type { Placed } from "../base/places.ts";
 import { reasonOf } from "../base/start-error.ts";
 import type { Ending } from "../observe/events.ts";
 import { MemoryBudget, type Waiter } from "./memory-budget.ts";
-import type { Starter, Turns } from "./turns.ts";
+import type { Scheduler, Starter } from "./scheduler.ts";
 
 /** Who sends requests, as the engine sees it. */
 export interface Client {
@@ -34,7 +34,7 @@ export interface ConnectionHost {
   };
   readonly budget: MemoryBudget;
   readonly readers: ReaderPool;
-  readonly turns: Turns;
+  readonly scheduler: Scheduler;
   readonly execute: Execute;
   readonly requestId: () => string;
   readonly monotonicMs: () => number;
@@ -280,7 +280,7 @@ export class Connection implements Waiter, Starter, Placed {
       this.#host.budget.wait(this);
     } else if (!this.#asked) {
       this.#asked = true;
-      this.#host.turns.ask(this.#client.instance, this);
+      this.#host.scheduler.enqueue(this.#client.instance, this);
     }
   }
 
@@ -290,7 +290,7 @@ export class Connection implements Waiter, Starter, Placed {
     this.#expireAt(this.#host.wallMs());
     const request = this.#queue.shift();
     // The client may have left meanwhile, or its certificate have ended.
-    if (request === undefined) this.#host.turns.give(this.#client.instance);
+    if (request === undefined) this.#host.scheduler.release(this.#client.instance);
     else this.#answer(request);
   }
 
@@ -315,7 +315,7 @@ export class Connection implements Waiter, Starter, Placed {
 
   #answered(request: Uint8Array): void {
     this.#busySinceMs = 0;
-    this.#host.turns.give(this.#client.instance);
+    this.#host.scheduler.release(this.#client.instance);
     if (request.length <= MemoryBudget.freeBytes || this.#socket.destroyed) return;
     this.#heldBytes -= request.length;
     this.#host.budget.release(request.length, 0);

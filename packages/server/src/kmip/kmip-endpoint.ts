@@ -15,8 +15,8 @@ import type { NodeObserver } from "../observe/events.ts";
 import { AdmittedClient, type ClientHost } from "./admitted-client.ts";
 import { Connection, type ConnectionHost, type Execute, ReaderPool } from "./connection.ts";
 import { MemoryBudget } from "./memory-budget.ts";
+import { Scheduler } from "./scheduler.ts";
 import { remoteOf, TlsListener } from "./tls-listener.ts";
-import { Turns } from "./turns.ts";
 
 /** What a KMIP endpoint needs. */
 export interface EndpointOptions {
@@ -200,7 +200,7 @@ export class KmipEndpoint {
       limits,
       budget: new MemoryBudget(limits.inFlightBytesMax),
       readers: new ReaderPool(limits.requestBytesMax),
-      turns: new Turns(clock.monotonicMs),
+      scheduler: new Scheduler(clock.monotonicMs),
       execute,
       requestId,
       monotonicMs: clock.monotonicMs,

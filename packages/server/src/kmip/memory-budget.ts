@@ -7,7 +7,8 @@ export interface Waiter {
  * Bounds the memory of large requests and unsent answers of all connections together. Small requests (`freeBytes`)
  * need none, so that a few hogs cannot stop vCenter's traffic.
  *
- * Requests wait for both, answers for answers only: what was read can then always be answered, and so freed.
+ * Requests wait for both, answers for answers only: what was read can then always be answered, and so freed. With that,
+ * and since each waiter is another kind of wait, `ByteBudget` (one kind, first come first served) does not fit.
  */
 export class MemoryBudget {
   static readonly freeBytes = 16_384;

@@ -16,9 +16,9 @@ const sliceMs = 5;
 
 /**
  * When requests begin: so many of an instance at the same time, so long in one turn of the event loop, and where many
- * wait, the instances in turn. One instance's burst is not everyone's then.
+ * wait, the instances in turn. A `Semaphore` is not enough: its bound is for all owners together.
  */
-export class Turns {
+export class Scheduler {
   readonly #monotonicMs: () => number;
   readonly #atOnce: number;
   readonly #owners = new Map<string, Owner>();
@@ -34,7 +34,7 @@ export class Turns {
   }
 
   /** Calls `start`, now or when it is its turn. */
-  ask(instance: string, starter: Starter): void {
+  enqueue(instance: string, starter: Starter): void {
     const owner = this.#ownerOf(instance);
     owner.waiting.push(starter);
     if (owner.running < this.#atOnce) this.#ready.add(owner);
@@ -42,7 +42,7 @@ export class Turns {
   }
 
   /** Gives a turn back. */
-  give(instance: string): void {
+  release(instance: string): void {
     const owner = this.#ownerOf(instance);
     owner.running -= 1;
     if (owner.waiting.length > 0) this.#ready.add(owner);

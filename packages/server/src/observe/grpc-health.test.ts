@@ -1,6 +1,7 @@
 import { credentials, makeClientConstructor } from "@grpc/grpc-js";
 import { service } from "grpc-health-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { systemClock } from "../base/system.ts";
 import { StoreProbe } from "../store/store-probe.ts";
 import { openGrpcHealth } from "./grpc-health.ts";
 import { Health } from "./health.ts";
@@ -112,8 +113,7 @@ test("Watch tells every change, List all at once", async () => {
 test("while store and root of trust hang, Check, List and /readyz are answered at once", async () => {
   const never = () => new Promise<never>(() => undefined);
   const hour = 3_600_000;
-  const times = { timeoutMs: hour, monotonicMs: () => performance.now() };
-  const store = new StoreProbe({ read: never }, health, times, 10);
+  const store = new StoreProbe({ read: never }, health, systemClock, hour, 10);
   const http = await openHttp({ host: "127.0.0.1", port: 0 }, { metrics: new Metrics(), health });
   await new Promise((resolve) => setTimeout(resolve, 50));
   const ready = () => fetch(`http://${http.address}/readyz?verbose`).then((one) => one.text());

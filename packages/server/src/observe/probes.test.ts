@@ -1,5 +1,6 @@
 import { StoreUnavailable } from "@holdfast/engine";
 import { expect, test } from "vitest";
+import { systemClock } from "../base/system.ts";
 import { StoreProbe } from "../store/store-probe.ts";
 import { Health, type Observed } from "./health.ts";
 import { LoopProbe } from "./loop-probe.ts";
@@ -34,8 +35,7 @@ test.each<[string, () => Promise<never[]>, { ok: boolean; reason: unknown }]>([
   ],
 ])("a store that %s", async (_what, read, expected) => {
   const { noted, note } = listener();
-  const times = { timeoutMs: 20, monotonicMs: () => performance.now() };
-  const probe = new StoreProbe({ read }, { note }, times, hour);
+  const probe = new StoreProbe({ read }, { note }, systemClock, 20, hour);
   await probe.run();
   // A single failure is no news.
   expect(noted).toHaveLength(expected.ok ? 1 : 0);
@@ -52,8 +52,7 @@ test("failures between which the store answers are none", async () => {
     if (turn % 2 === 1) throw new StoreUnavailable("timeout", "GET");
     return [];
   };
-  const times = { timeoutMs: 20, monotonicMs: () => performance.now() };
-  const probe = new StoreProbe({ read }, { note }, times, hour);
+  const probe = new StoreProbe({ read }, { note }, systemClock, 20, hour);
   for (let at = 0; at < 6; at++) await probe.run();
   probe.close();
   expect(noted.map(({ roundTrip }) => roundTrip?.ok)).toEqual([true, true, true]);
@@ -82,8 +81,7 @@ test("with a frozen store and a root of trust that hangs, health is told from me
     performance.now(),
   );
   const never = () => new Promise<never>(() => undefined);
-  const times = { timeoutMs: hour, monotonicMs: () => performance.now() };
-  const store = new StoreProbe({ read: never }, health, times, hour);
+  const store = new StoreProbe({ read: never }, health, systemClock, hour, hour);
   void store.run();
   await new Promise((resolve) => setTimeout(resolve, 20));
   // Neither is asynchronous, so neither can wait for the store.

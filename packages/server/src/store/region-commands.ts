@@ -12,7 +12,7 @@ import {
 import { printAddress } from "../base/address.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
 import { reasonOf, StartError } from "../base/start-error.ts";
-import { systemClock, systemIds, systemTimers } from "../base/system.ts";
+import { systemClock, systemIds } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
 import { ActEvidence, appendTo } from "./operator-evidence.ts";
@@ -160,7 +160,7 @@ export async function atRegions<Result>(
           ownRegion: region,
           addresses: settings.addresses.map(printAddress),
           tls: identity,
-          timers: systemTimers,
+          timers: systemClock,
           observe,
         }),
       );
@@ -170,7 +170,7 @@ export async function atRegions<Result>(
       peer,
       peers: peer === undefined ? [] : [peer],
       address: connection.address ?? connection.name ?? "",
-      timers: systemTimers,
+      timers: systemClock,
       ids: systemIds,
       observe,
     });
@@ -200,7 +200,7 @@ function noPeer(): StartError {
 export async function met(peer: PeerClient): Promise<void> {
   const untilMs = systemClock.monotonicMs() + meetMs;
   while (peer.lastHello === undefined && systemClock.monotonicMs() < untilMs) {
-    await systemTimers.sleep(20);
+    await systemClock.sleep(20);
   }
 }
 

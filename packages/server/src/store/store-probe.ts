@@ -1,6 +1,5 @@
-import { type OwnStore, StoreUnavailable } from "@holdfast/engine";
+import { type OwnStore, StoreUnavailable, type Timers, withTimeout } from "@holdfast/engine";
 import { reasonOf } from "../base/start-error.ts";
-import { within } from "../base/within.ts";
 import type { Health, PartState } from "../observe/health.ts";
 
 type Read = Pick<OwnStore, "read">["read"];
@@ -19,7 +18,7 @@ export class StoreProbe {
   readonly #read: Read;
   readonly #health: Pick<Health, "note">;
   readonly #timeoutMs: number;
-  readonly #monotonicMs: () => number;
+  readonly #timers: Pick<Timers, "monotonicMs" | "sleep">;
   readonly #timer: NodeJS.Timeout;
   #running = false;
   #failures = 0;
@@ -27,13 +26,14 @@ export class StoreProbe {
   constructor(
     store: Pick<OwnStore, "read">,
     health: Pick<Health, "note">,
-    options: { readonly timeoutMs: number; readonly monotonicMs: () => number },
+    timers: Pick<Timers, "monotonicMs" | "sleep">,
+    timeoutMs: number,
     intervalMs: number = everyMs,
   ) {
     this.#read = store.read.bind(store);
     this.#health = health;
-    this.#timeoutMs = options.timeoutMs;
-    this.#monotonicMs = options.monotonicMs;
+    this.#timeoutMs = timeoutMs;
+    this.#timers = timers;
     this.#timer = setInterval(() => void this.run(), intervalMs).unref();
   }
 
@@ -41,10 +41,10 @@ export class StoreProbe {
   async run(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
-    const startedMs = this.#monotonicMs();
+    const startedMs = this.#timers.monotonicMs();
     try {
-      await within(this.#read(nobody, [nobody]), this.#timeoutMs);
-      const ms = Math.round((this.#monotonicMs() - startedMs) * 10) / 10;
+      await withTimeout(this.#timers, this.#timeoutMs, this.#read(nobody, [nobody]));
+      const ms = Math.round((this.#timers.monotonicMs() - startedMs) * 10) / 10;
       this.#failures = 0;
       this.#health.note({ roundTrip: { ok: true, reason: `${ms} ms` } });
     } catch (error) {

@@ -10,7 +10,7 @@ import {
 } from "@holdfast/engine";
 import { MemoryInstanceStore, MemoryOwnStore } from "@holdfast/engine/testing";
 import { agreedCommit, mergeInto, type Peer, pushOutcomes, sitesInOrder } from "@holdfast/regions";
-import { systemClock as clock, systemIds as ids, systemTimers as timers } from "../base/system.ts";
+import { systemClock as clock, systemIds as ids } from "../base/system.ts";
 import { ConfigureInstance } from "../management/instances/configure.ts";
 import { Deletion, type DeletionStep } from "../management/instances/deletion.ts";
 import { InstancesDuty } from "../management/instances/instances-duty.ts";
@@ -144,7 +144,7 @@ export class MemoryRegions implements AsyncDisposable {
     const configure = new ConfigureInstance({
       ...{ regions, view, records, commands, statuses, clock },
       settle: async () => undefined,
-      sleep: timers.sleep,
+      sleep: clock.sleep,
     });
     const duty = new InstancesDuty({
       ...{ node: `${name}1`, own, view, statuses, deletion, configure, clock, observe },
@@ -174,7 +174,7 @@ export class MemoryRegions implements AsyncDisposable {
 
   /** What a node's store does with both regions' stores, by the same parts. */
   #store(name: string, own: StoreInMemory, peer: Peer): MemoryRegion["store"] {
-    const merging = { from: peer.region, timers, observe: () => undefined };
+    const merging = { from: peer.region, timers: clock, observe: () => undefined };
     return {
       read: (instance, wanted) => own.read(instance, wanted),
       appendAudit: (instance, events) => own.appendAudit(instance, events),
@@ -184,7 +184,7 @@ export class MemoryRegions implements AsyncDisposable {
             throw new StoreUnavailable("noAgreement", "the other region is cut off");
           const sites = sitesInOrder(name, own, [peer], { given: [], merging });
           const wanted = { instance, changes, audit };
-          const around = { timers, ids, observe: () => undefined, reservedMs: 2_000 };
+          const around = { timers: clock, ids, observe: () => undefined, reservedMs: 2_000 };
           return await agreedCommit(sites, wanted, around);
         }
         const outcome = await own.commit(instance, changes, audit);
@@ -221,7 +221,11 @@ export class MemoryRegions implements AsyncDisposable {
 
   async #join(to: MemoryRegion, objects: readonly ManagedObject[]) {
     const from = to === this.a ? "b" : "a";
-    const merged = await mergeInto(to.own, objects, { from, timers, observe: () => undefined });
+    const merged = await mergeInto(to.own, objects, {
+      from,
+      timers: clock,
+      observe: () => undefined,
+    });
     to.view.take(objects.filter(({ instance }) => instance === systemInstance));
     return merged.map(({ result }) => pushOutcomes[result]);
   }

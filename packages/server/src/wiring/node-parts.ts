@@ -25,7 +25,7 @@ export interface Parts {
   readonly opened: AsyncDisposableStack;
 }
 
-/** The node's clocks. */
+/** The node's clocks and waiting. */
 export const clock = systemClock;
 /** The node's source of identifiers. */
 export const ids = systemIds;

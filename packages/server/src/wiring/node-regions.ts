@@ -26,7 +26,6 @@ import {
 import { printAddress } from "../base/address.ts";
 import { listenError } from "../base/listen-error.ts";
 import type { PeerIdentity } from "../base/peer-tls.ts";
-import { systemTimers as timers } from "../base/system.ts";
 import { lockUrls } from "../store/store-access.ts";
 import type { Management } from "./management/node-management.ts";
 import { clock, ids, type Parts } from "./node-parts.ts";
@@ -69,7 +68,7 @@ export function openRegions(
     region,
     own,
     peers,
-    timers,
+    timers: clock,
     ids,
     observe,
     ...(peer && { peerAcknowledgement: peer.acknowledgement, pushTimeoutMs: peer.pushTimeoutMs }),
@@ -111,7 +110,7 @@ function openPeers(
     ownRegion: region,
     addresses: peer.addresses.map(printAddress),
     tls: identity,
-    timers,
+    timers: clock,
     observe,
     // A change that the other region makes for this one may itself wait for a push.
     times: { callMs: peer.pushTimeoutMs + callBeyondPushMs },
@@ -155,7 +154,7 @@ async function openPeerServer(
         asking,
         own,
         store,
-        timers,
+        timers: clock,
         observe,
         opens: (object) => opens(keyRing, object),
         kek: (instance, kekId) => keyRing.plaintextFor(instance, kekId),
@@ -166,7 +165,7 @@ async function openPeerServer(
           for (const object of objects) void adopt.consider(object);
         },
       }),
-    timers,
+    timers: clock,
     observe,
   }).catch((error: unknown) => {
     throw listenError("peer.listen", printAddress(peer.listen), error);
@@ -189,7 +188,9 @@ async function openLeader(
   const resource = `leader:${region}`;
   const lock = opened.use(await RedisLeaderLock.open({ urls, resource, ...tls }));
   const seals = { opens: (object: ManagedObject) => opens(keyRing, object) };
-  const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe, ...seals }));
+  const readers = peers.map(
+    (peer) => new PeerReader({ peer, own, timers: clock, observe, ...seals }),
+  );
   const duties: readonly Duty[] = [
     ...(peers.length === 0
       ? []
@@ -197,14 +198,14 @@ async function openLeader(
           new Levelling(own, readers),
           new CatchUp(own, readers),
           new DigestCheck(own, readers),
-          new ResolveReservations({ region, own, peers, timers }),
+          new ResolveReservations({ region, own, peers, timers: clock }),
           new DuplicateNames({ own, observe }),
           adopt,
         ]),
     new AgreeFormat({ store: own, peers, newest: recordFormat }),
-    new DueDates({ region, own, store, timers, doubt: () => clocks.doubt() }),
+    new DueDates({ region, own, store, timers: clock, doubt: () => clocks.doubt() }),
     ...others,
   ];
-  const leader = opened.use(new Leader({ lock, own, timers, ids, observe, duties }));
+  const leader = opened.use(new Leader({ lock, own, timers: clock, ids, observe, duties }));
   return { leader, lockMasters: () => lock.look() };
 }

@@ -46,8 +46,8 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
   // Where it was reached, its lease has been told.
   if (store.state() === "none")
     health.note({ lease: { state: "none", reason: "not reached yet" } });
-  const times = { timeoutMs: config.store.commandTimeoutMs, monotonicMs: clock.monotonicMs };
-  opened.adopt(new StoreProbe(store, health, times), (one) => one.close());
+  const probe = new StoreProbe(store, health, clock, config.store.commandTimeoutMs);
+  opened.adopt(probe, (one) => one.close());
   const { region } = config;
   const keks = new ObjectKekStore(store, { clock, region });
   await checkRootOfStore(root, keks, region, defaultRootPlace(config));

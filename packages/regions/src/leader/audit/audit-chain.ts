@@ -8,10 +8,10 @@ import {
   type ObjectStore,
   type Observer,
   systemInstance,
+  type Timers,
 } from "@holdfast/engine";
-import type { Timers } from "../../ports/ports.ts";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
-import { inTurns } from "../pace.ts";
+import { forEachLimit } from "../pace.ts";
 import { chainPoint } from "./audit-points.ts";
 
 /** What `AuditChain` stands on. */
@@ -43,7 +43,7 @@ export class AuditChain implements Duty {
     const standings = await this.#options.log.standings();
     const behind = [...standings.entries()].filter(([, { last, head }]) => last > head.number);
     let [done, left] = [0, 0];
-    await inTurns(behind, partitionsAtOnce, async ([partition, standing]) => {
+    await forEachLimit(behind, partitionsAtOnce, async ([partition, standing]) => {
       const chained = context.active() ? await this.#chain(partition, standing, context.epoch) : 0;
       done += chained;
       left += Math.max(0, standing.last - standing.head.number - chained);

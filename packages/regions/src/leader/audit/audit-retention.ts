@@ -4,8 +4,8 @@ import {
   auditEntriesMax,
   type ChainPoint,
   type Observer,
+  type Timers,
 } from "@holdfast/engine";
-import type { Timers } from "../../ports/ports.ts";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
 import { giveWay } from "../pace.ts";
 import { chainPoint, differingPoint, sameHash } from "./audit-points.ts";

@@ -8,8 +8,8 @@ import {
   type Observer,
   type SinkPoint,
   systemInstance,
+  type Timers,
 } from "@holdfast/engine";
-import type { Timers } from "../../ports/ports.ts";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
 import { chainPoint, sameHash } from "./audit-points.ts";
 

@@ -8,12 +8,13 @@ import {
   type RecordsAnswer,
   type StorePosition,
   sysPartition,
+  type Timers,
   tagOf,
 } from "@holdfast/engine";
 import { type MergeOptions, mergeInto } from "../../join/merge.ts";
-import type { Peer, Timers } from "../../ports/ports.ts";
+import type { Peer } from "../../ports/ports.ts";
 import type { DutyContext, DutyResult } from "../duty.ts";
-import { giveWay, inTurns, slices } from "../pace.ts";
+import { forEachLimit, giveWay, slices } from "../pace.ts";
 import { differing, type Unjoinable } from "./digests.ts";
 import { missingInTail, TailMarks, tailMax } from "./tail.ts";
 
@@ -100,7 +101,7 @@ export class PeerReader {
     const behind = [...numbers.keys()].filter((partition) => !this.#reached(partition, position));
     await this.#tellDistance(behind, position);
     if (behind.length > 0) this.#marks.note(await this.#options.own.position());
-    await inTurns(behind, partitionsAtOnce, async (partition) => {
+    await forEachLimit(behind, partitionsAtOnce, async (partition) => {
       const target = { replicationId, number: numbers[partition] ?? 0 };
       const { done, left } = await this.#alone(partition, () =>
         this.#pull(partition, target, context),
@@ -115,7 +116,7 @@ export class PeerReader {
   async compareAll(context: DutyContext): Promise<DutyResult> {
     const total = { done: 0, left: 0 };
     const all = Array.from({ length: sysPartition + 1 }, (_, partition) => partition);
-    await inTurns(all, partitionsAtOnce, async (partition) => {
+    await forEachLimit(all, partitionsAtOnce, async (partition) => {
       await this.#alone(partition, async () => {
         const place = await this.#place(partition);
         const { done, whole } = await this.#compare(partition, place, context);
@@ -292,7 +293,7 @@ export class PeerReader {
       observe({ type: "warning", message });
     }
     const held = [...page.unknown];
-    await inTurns(slices(page.objects, mergeRecords), mergeWidth, async (objects) => {
+    await forEachLimit(slices(page.objects, mergeRecords), mergeWidth, async (objects) => {
       for (const [at, { result }] of (await mergeInto(own, objects, options)).entries()) {
         const object = objects[at] as ManagedObject;
         if (result === "reserved" || result === "unreadable") held.push(object.uniqueIdentifier);

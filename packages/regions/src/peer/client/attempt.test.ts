@@ -1,9 +1,10 @@
 import { setTimeout } from "node:timers/promises";
+import { Semaphore } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
 import { TestTime } from "../../testing/test-time.ts";
 import { ByteBudget } from "../server-limits.ts";
 import { type Attempt, acrossNodes, type Judge } from "./attempt.ts";
-import { Slots } from "./slots.ts";
+import { acquireWithin } from "./calls.ts";
 
 const judge: Judge = {
   final: (error) => error === "final",
@@ -167,17 +168,18 @@ describe("bounds", () => {
 
   test("slots are handed on in order, and waited for only so long", async () => {
     const time = new TestTime();
-    const slots = new Slots(1, 2, time);
-    expect(await slots.enter(0)).toBe(true);
-    const second = slots.enter(5_000);
-    expect(await time.until(slots.enter(10))).toBe(false);
-    const third = slots.enter(5_000);
-    expect(await slots.enter(5_000)).toBe(false);
-    slots.leave();
+    const slots = new Semaphore(1);
+    const enter = (waitMs: number) => acquireWithin(slots, waitMs, 2, time);
+    expect(await enter(0)).toBe(true);
+    const second = enter(5_000);
+    expect(await time.until(enter(10))).toBe(false);
+    const third = enter(5_000);
+    expect(await enter(5_000)).toBe(false);
+    slots.release();
     expect(await second).toBe(true);
-    slots.leave();
+    slots.release();
     expect(await third).toBe(true);
-    slots.leave();
-    expect(await slots.enter(0)).toBe(true);
+    slots.release();
+    expect(await enter(0)).toBe(true);
   });
 });

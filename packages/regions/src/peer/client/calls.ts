@@ -1,6 +1,11 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { KeyRingUnavailable, type StoreFailure, StoreUnavailable } from "@holdfast/engine";
-import type { Timers } from "../../ports/ports.ts";
+import {
+  KeyRingUnavailable,
+  Semaphore,
+  type StoreFailure,
+  StoreUnavailable,
+  type Timers,
+} from "@holdfast/engine";
 import {
   decodeMessage,
   encodeMessage,
@@ -14,7 +19,6 @@ import { CallFailed, TooMuchAnswered } from "../status.ts";
 import { type Answered, acrossNodes, type Judge } from "./attempt.ts";
 import type { PeerClientTimes } from "./client-times.ts";
 import type { NodeLink } from "./node-link.ts";
-import { Slots } from "./slots.ts";
 
 /** Calls at once to one region: fewer than it takes, so that several of our nodes have room. */
 const callsMax = 128;
@@ -42,16 +46,14 @@ export class Calls {
   readonly #choose: Choose;
   readonly #timers: Timers;
   readonly #times: PeerClientTimes;
-  readonly #slots: Slots;
-  readonly #largeSlots: Slots;
+  readonly #slots = new Semaphore(callsMax);
+  readonly #largeSlots = new Semaphore(largeMax);
 
   constructor(region: string, choose: Choose, timers: Timers, times: PeerClientTimes) {
     this.#region = region;
     this.#choose = choose;
     this.#timers = timers;
     this.#times = times;
-    this.#slots = new Slots(callsMax, queueMax, timers);
-    this.#largeSlots = new Slots(largeMax, queueMax, timers);
   }
 
   /** A method's reply. */
@@ -92,7 +94,7 @@ export class Calls {
     } catch (error) {
       if (!isLarge(error)) throw this.#told(error);
     } finally {
-      this.#slots.leave();
+      this.#slots.release();
     }
     return this.askedLarge(peerMethods[name].name, request);
   }
@@ -106,7 +108,7 @@ export class Calls {
     } catch (error) {
       throw this.#told(error);
     } finally {
-      this.#largeSlots.leave();
+      this.#largeSlots.release();
     }
   }
 
@@ -115,8 +117,8 @@ export class Calls {
     return this.#told(error);
   }
 
-  async #enter(slots: Slots, waitMs: number): Promise<void> {
-    if (await slots.enter(waitMs)) return;
+  async #enter(slots: Semaphore, waitMs: number): Promise<void> {
+    if (await acquireWithin(slots, waitMs, queueMax, this.#timers)) return;
     throw new StoreUnavailable("timeout", `region ${this.#region}: too much is asked at once`);
   }
 
@@ -148,6 +150,28 @@ export class Calls {
       `region ${this.#region} cannot be asked: ${reason}`,
       cause === undefined ? {} : { cause },
     );
+  }
+}
+
+/** Whether a permit was free in time. At most `waitingMax` wait for one. */
+export async function acquireWithin(
+  permits: Semaphore,
+  waitMs: number,
+  waitingMax: number,
+  { sleep }: Timers,
+): Promise<boolean> {
+  if (permits.tryAcquire()) return true;
+  if (permits.waiting() >= waitingMax) return false;
+  const [acquired, late] = [new AbortController(), new AbortController()];
+  const expire = (): void => late.abort();
+  void sleep(waitMs, acquired.signal).then(expire, () => undefined);
+  try {
+    await permits.acquire({ signal: late.signal });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    acquired.abort();
   }
 }
 

@@ -1,12 +1,12 @@
 import { type Client, Metadata, type ServiceError, status } from "@grpc/grpc-js";
-import { StoreUnavailable } from "@holdfast/engine";
+import { StoreUnavailable, type Timers } from "@holdfast/engine";
 import {
   HelloReplySchema,
   HelloRequestSchema,
   type PushReply,
   PushReplySchema,
 } from "../../gen/holdfast/peer/v1/peer_pb.ts";
-import type { PeerHello, Timers } from "../../ports/ports.ts";
+import type { PeerHello } from "../../ports/ports.ts";
 import { helloOf, helloRequest } from "../hello.ts";
 import { decodeMessage, encodeMessage, pathOf, peerMethods, type UnaryName } from "../methods.ts";
 import type { PeerIdentity } from "../peer-tls.ts";

@@ -14,6 +14,7 @@ import {
   type ReserveOutcome,
   type StorePosition,
   StoreUnavailable,
+  type Timers,
 } from "@holdfast/engine";
 import { KekReplySchema, KekRequestSchema } from "../../gen/holdfast/peer/v1/peer_pb.ts";
 import {
@@ -22,7 +23,6 @@ import {
   type PeerHello,
   type PeerState,
   type PushOutcome,
-  type Timers,
 } from "../../ports/ports.ts";
 import { helloOf, helloRequest } from "../hello.ts";
 import { decodeMessage, encodeMessage } from "../methods.ts";

@@ -1,11 +1,11 @@
 import { create } from "@bufbuild/protobuf";
-import { encodeRecord, type ManagedObject, StoreUnavailable } from "@holdfast/engine";
+import { encodeRecord, type ManagedObject, StoreUnavailable, type Timers } from "@holdfast/engine";
 import {
   type PushReply,
   PushReplySchema,
   PushRequestSchema,
 } from "../../gen/holdfast/peer/v1/peer_pb.ts";
-import type { PushOutcome, Timers } from "../../ports/ports.ts";
+import type { PushOutcome } from "../../ports/ports.ts";
 import { decodeMessage, encodeMessage, peerMethods } from "../methods.ts";
 import { serverLimits } from "../server-limits.ts";
 import { failureFrom } from "../status.ts";

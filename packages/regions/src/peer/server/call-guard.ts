@@ -6,7 +6,7 @@ import {
   ServerListenerBuilder,
   status,
 } from "@grpc/grpc-js";
-import type { Timers } from "../../ports/ports.ts";
+import type { Timers } from "@holdfast/engine";
 import { pathOf, peerMethods } from "../methods.ts";
 import type { ServerLimits } from "../server-limits.ts";
 

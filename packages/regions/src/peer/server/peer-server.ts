@@ -1,8 +1,8 @@
 import type { X509Certificate } from "node:crypto";
 import type { AddressInfo, Socket } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
-import type { Observer } from "@holdfast/engine";
-import type { PeerStore, Timers } from "../../ports/ports.ts";
+import type { Observer, Timers } from "@holdfast/engine";
+import type { PeerStore } from "../../ports/ports.ts";
 import {
   issuedBy,
   type PeerIdentity,

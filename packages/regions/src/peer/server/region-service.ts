@@ -7,8 +7,9 @@ import {
   type ServerUnaryCall,
   type sendUnaryData,
 } from "@grpc/grpc-js";
+import type { Timers } from "@holdfast/engine";
 import { PushReplySchema, PushRequestSchema } from "../../gen/holdfast/peer/v1/peer_pb.ts";
-import type { PeerStore, Timers } from "../../ports/ports.ts";
+import type { PeerStore } from "../../ports/ports.ts";
 import {
   decodeMessage,
   encodeMessage,

@@ -1,7 +1,6 @@
-import type { Ids } from "@holdfast/engine";
+import type { Ids, Timers } from "@holdfast/engine";
 import { MemoryOwnStore } from "@holdfast/engine/testing";
 import type { LeaderLock } from "../../leader/duty.ts";
-import type { Timers } from "../../ports/ports.ts";
 
 interface Sleeper {
   readonly atMs: number;

@@ -4,10 +4,11 @@ import {
   type OwnStoredObject,
   type RecordsAnswer,
   StoreUnavailable,
+  type Timers,
 } from "@holdfast/engine";
 import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import type { DutyContext } from "../../leader/duty.ts";
-import type { Peer, PeerHello, PeerState, PushOutcome, Timers } from "../../ports/ports.ts";
+import type { Peer, PeerHello, PeerState, PushOutcome } from "../../ports/ports.ts";
 
 /** Another region whose own store is in memory, for tests; what is not asked of it by a leader is refused. */
 export class MemoryPeer implements Peer {

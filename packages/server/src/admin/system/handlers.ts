@@ -1,7 +1,6 @@
 import { type Handlers, openApi } from "@holdfast/admin";
-import { systemTypes } from "@holdfast/engine";
+import { systemTypes, withTimeout } from "@holdfast/engine";
 import { reasonOf } from "../../base/start-error.ts";
-import { within } from "../../base/within.ts";
 import { rootStatusOf } from "../../roots/state/root-status.ts";
 import { endingRootChecks } from "./ending-roots.ts";
 import {
@@ -63,7 +62,7 @@ async function checks(sources: SystemSources): Promise<Check[]> {
   const found = await Promise.all(
     looks.map(async ([name, look]) => {
       try {
-        return await within(Promise.resolve(look(sources)), checkMs);
+        return await withTimeout(sources, checkMs, Promise.resolve(look(sources)));
       } catch (error) {
         return [
           failed(
@@ -98,7 +97,7 @@ async function status(sources: SystemSources): Promise<Status> {
         const state = states.get(region) ?? "down";
         const left =
           state === "up"
-            ? await within(behind(own, peer), behindMs).catch(() => undefined)
+            ? await withTimeout(sources, behindMs, behind(own, peer)).catch(() => undefined)
             : undefined;
         return {
           region,

@@ -1,5 +1,6 @@
 import type { KeyRingStatus } from "@holdfast/engine";
 import { expect, test } from "vitest";
+import { systemClock } from "../../base/system.ts";
 import { keysField, orderText } from "../../roots/state/region-state.ts";
 import { readingsOf } from "../../roots/state/root-metrics.ts";
 import { rootChecks, storeChecks } from "./region-checks.ts";
@@ -52,7 +53,9 @@ test("the check of roots of trust names an instance whose keys are not open, and
 test("the check of the store says whose lease is not there, and of levels only what it knows", async () => {
   const details = async (own: object) => {
     const healthLines = () => ["store: none (lapsed: full barrier)", "serving: none"];
-    const sources = { own, healthLines } as unknown as Parameters<typeof storeChecks>[0];
+    const sources = { ...systemClock, own, healthLines } as unknown as Parameters<
+      typeof storeChecks
+    >[0];
     return (await storeChecks(sources)).map(({ detail }) => detail);
   };
   expect(await details({ state: () => "none" })).toEqual([

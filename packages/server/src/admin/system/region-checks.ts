@@ -1,7 +1,6 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { withTimeout } from "@holdfast/engine";
 import type { Peer } from "@holdfast/regions";
 import { reasonOf } from "../../base/start-error.ts";
-import { within } from "../../base/within.ts";
 import { lineOf } from "./node-checks.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
 
@@ -11,7 +10,8 @@ const clockMs = 1000;
 const backupsMissed = 2;
 
 /** The region's own Redis: whether it promises what it takes. */
-export async function storeChecks({ own, healthLines }: SystemSources): Promise<Check[]> {
+export async function storeChecks(sources: SystemSources): Promise<Check[]> {
+  const { own, healthLines } = sources;
   const name = "store";
   const lease = own.state();
   const lines = healthLines();
@@ -34,9 +34,9 @@ export async function storeChecks({ own, healthLines }: SystemSources): Promise<
     "every change reaches the disk and every replica; its settings were checked when it was connected",
   );
   const [quarantined, reservations, levels] = await Promise.all([
-    within(own.quarantined(), askMs),
-    within(own.reservations(), askMs),
-    within(own.levels(), askMs),
+    withTimeout(sources, askMs, own.quarantined()),
+    withTimeout(sources, askMs, own.reservations()),
+    withTimeout(sources, askMs, own.levels()),
   ]);
   return [
     safe,
@@ -101,7 +101,7 @@ export async function leaderChecks(sources: SystemSources): Promise<Check[]> {
 
 /** An election takes a moment: it is looked at again before anybody is told that nobody leads. */
 async function electedWithin(
-  { readings, monotonicMs }: SystemSources,
+  { readings, monotonicMs, sleep }: SystemSources,
   lockMasters: NonNullable<SystemSources["lockMasters"]>,
 ) {
   const untilMs = monotonicMs() + electionMs;
@@ -124,7 +124,7 @@ export async function peerChecks(sources: SystemSources): Promise<Check[]> {
 }
 
 async function peerCheck(
-  { wallMs, own }: SystemSources,
+  sources: SystemSources,
   peer: Pick<Peer, "region" | "hello" | "position">,
   retired: ReadonlySet<string>,
 ): Promise<Check[]> {
@@ -134,14 +134,15 @@ async function peerCheck(
       warning(name, "is retired", "bring it back with `holdfast region rejoin`, or leave it"),
     ];
   }
+  const { wallMs } = sources;
   const askedMs = wallMs();
   try {
-    const hello = await within(peer.hello(), askMs);
+    const hello = await withTimeout(sources, askMs, peer.hello());
     const ahead = Math.max(0, hello.wallMs - wallMs()) + Math.min(0, hello.wallMs - askedMs);
     const serves = hello.serving
       ? ok(name, "answers, and serves from its own store")
       : warning(name, "answers, but does not serve from its own store", "run the checks there");
-    return [serves, clockCheck(peer.region, ahead), await behindCheck(own, peer)];
+    return [serves, clockCheck(peer.region, ahead), await behindCheck(sources, peer)];
   } catch (error) {
     return [
       failed(
@@ -166,12 +167,12 @@ function clockCheck(region: string, aheadMs: number): Check {
 }
 
 async function behindCheck(
-  own: SystemSources["own"],
+  sources: SystemSources,
   peer: Pick<Peer, "region" | "position">,
 ): Promise<Check> {
   const name = `catching up with ${peer.region}`;
   try {
-    const left = await within(behind(own, peer), askMs);
+    const left = await withTimeout(sources, askMs, behind(sources.own, peer));
     return left === 0
       ? ok(name, "this region has everything")
       : warning(

@@ -1,5 +1,5 @@
 import type { Handlers } from "@holdfast/admin";
-import type { ClockCheck, OwnStore } from "@holdfast/engine";
+import type { ClockCheck, OwnStore, Timers } from "@holdfast/engine";
 import type { LockLook } from "@holdfast/redis";
 import type { Peer } from "@holdfast/regions";
 import type { Config } from "../../config/config-table.ts";
@@ -7,7 +7,7 @@ import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 import type { SystemView } from "../../records/system-view.ts";
 
 /** What the node is asked about itself with. */
-export interface SystemSources {
+export interface SystemSources extends Timers {
   readonly configFile: string;
   readonly config: Config;
   readonly readings: NodeReadings;
@@ -19,8 +19,6 @@ export interface SystemSources {
   readonly view: Pick<SystemView, "documents" | "freshAtMs">;
   /** What the lock masters say of the leader's lock; undefined where none are named. */
   readonly lockMasters?: (() => Promise<LockLook>) | undefined;
-  readonly wallMs: () => number;
-  readonly monotonicMs: () => number;
 }
 
 /** One thing that was looked at. */

@@ -6,7 +6,7 @@ import { type AuditEvent, encodeAudit, partitionOf, systemInstance } from "@hold
 import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { AuditChain, AuditRetention, AuditShip, type Duty } from "@holdfast/regions";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { systemClock, systemTimers as timers } from "../../base/system.ts";
+import { systemClock as timers } from "../../base/system.ts";
 import type { CadfSettings } from "../cadf.ts";
 import { FileSink } from "../sinks/file-sink.ts";
 import { verifyFiles } from "./verify-files.ts";
@@ -61,7 +61,7 @@ const retain = () =>
 
 /** Ships what is chained into a file, as a leader of that epoch does. */
 async function ship(path = file, bytesMax = 1e9): Promise<void> {
-  const options = { path, bytesMax, ageMs: 1e12, filesMax: 100, clock: systemClock };
+  const options = { path, bytesMax, ageMs: 1e12, filesMax: 100, clock: timers };
   await using sink = new FileSink(options, cadf);
   await run(new AuditShip({ log: own.audit, store: own, sink, timers, observe }));
 }

@@ -9,7 +9,7 @@ import {
 } from "@holdfast/engine";
 import { stateText } from "@holdfast/kmip";
 import { reasonOf } from "../../base/start-error.ts";
-import { systemTimers } from "../../base/system.ts";
+import { systemClock } from "../../base/system.ts";
 import type { ArchiveReader } from "../archive/archive-reader.ts";
 import { type Scanned, scanArchive } from "../archive/scan.ts";
 import { PrivateRedis } from "./private-redis.ts";
@@ -62,7 +62,7 @@ export async function drill(reader: ArchiveReader, options: DrillOptions): Promi
   });
   await using redis = await PrivateRedis.start();
   const { store } = redis;
-  const target = { own: store, peers: [], timers: systemTimers, observe: () => undefined };
+  const target = { own: store, peers: [], timers: systemClock, observe: () => undefined };
   const { records } = scanned.trailer;
   const restored = await restoreArchive(reader, scanned, target, {
     apply: true,

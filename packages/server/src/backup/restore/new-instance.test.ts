@@ -19,7 +19,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   systemClock as clock,
   systemIds as ids,
-  systemTimers as timers,
+  systemClock as timers,
 } from "../../base/system.ts";
 import { deletionRegion } from "../../management/instances/erase-objects.ts";
 import type { BackupKey } from "../archive/archive-format.ts";

@@ -10,7 +10,7 @@ import {
 } from "@holdfast/engine";
 import { MemoryOwnStore, sampleObject } from "@holdfast/engine/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { systemIds, systemTimers } from "../../base/system.ts";
+import { systemClock, systemIds } from "../../base/system.ts";
 import type { BackupKey } from "../archive/archive-format.ts";
 import { ArchiveReader } from "../archive/archive-reader.ts";
 import { scanArchive } from "../archive/scan.ts";
@@ -90,7 +90,7 @@ class Site {
   ): Promise<RestoreReport> {
     await using reader = await ArchiveReader.open(file, [key]);
     const scanned = await scanArchive(reader);
-    const target = { own: this.own, peers, timers: systemTimers, observe: () => undefined };
+    const target = { own: this.own, peers, timers: systemClock, observe: () => undefined };
     const audit = [
       { time: 1, action: "backup.restore", outcome: "success", initiator: "me", requestId: "r" },
     ] as const;

@@ -10,9 +10,10 @@ import {
   refuseUnknown,
   systemInstance,
   systemTypes,
+  type Timers,
   tagOf,
 } from "@holdfast/engine";
-import { join, mergeInto, type Peer, type Timers } from "@holdfast/regions";
+import { join, mergeInto, type Peer } from "@holdfast/regions";
 import { ArchiveFault } from "../archive/archive-format.ts";
 import type { ArchiveReader } from "../archive/archive-reader.ts";
 import { eachPage, type Scanned } from "../archive/scan.ts";

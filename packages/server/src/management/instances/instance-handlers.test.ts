@@ -1,7 +1,7 @@
 import { type Call, type Contract, ManagementError } from "@holdfast/admin";
 import { systemTypes } from "@holdfast/engine";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { systemClock as clock, systemIds as ids, systemTimers } from "../../base/system.ts";
+import { systemClock as clock, systemIds as ids } from "../../base/system.ts";
 import { Presence } from "../../records/presence.ts";
 import { MemoryRegions } from "../../testing/memory-regions.ts";
 import { InstanceIndex } from "../instance-index.ts";
@@ -56,7 +56,7 @@ function handlers(checked: (given: object) => void = () => undefined) {
     configure: new ConfigureInstance({
       ...{ regions: everywhere, view, records, commands, statuses, clock, waitMs: 0 },
       settle: async () => undefined,
-      sleep: systemTimers.sleep,
+      sleep: clock.sleep,
     }),
     show: new ShowInstances({
       ...{ region: "a", regions: everywhere, view, index, own, declared, endpoints },

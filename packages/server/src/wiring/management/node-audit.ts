@@ -18,7 +18,6 @@ import { SyslogSink } from "../../audit/sinks/syslog-sink.ts";
 import { WebhookSink } from "../../audit/sinks/webhook-sink.ts";
 import { PeerTrail, serveTrail } from "../../audit/trail/peer-trail.ts";
 import { AuditReader } from "../../audit/trail/reader.ts";
-import { systemTimers as timers } from "../../base/system.ts";
 import { auditBounds } from "../../config/audit-bounds.ts";
 import type { Config } from "../../config/config-table.ts";
 import { clock, type Environment, ids, type Parts } from "../node-parts.ts";
@@ -59,9 +58,9 @@ export function openAudit(
   return {
     handlers: eventsHandlers({ trails, cadf, wallMs: clock.wallMs }),
     duties: [
-      new AuditChain({ log, store: own, timers, observe }),
-      ...sinks.map((sink) => new AuditShip({ log, store: own, sink, timers, observe })),
-      new AuditRetention({ log, timers, observe, ...retention }),
+      new AuditChain({ log, store: own, timers: clock, observe }),
+      ...sinks.map((sink) => new AuditShip({ log, store: own, sink, timers: clock, observe })),
+      new AuditRetention({ log, timers: clock, observe, ...retention }),
     ],
   };
 }

@@ -1,7 +1,6 @@
 import { systemTypes } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
 import { printAddress } from "../../base/address.ts";
-import { systemTimers } from "../../base/system.ts";
 import { InstanceLookup } from "../../management/instance-lookup.ts";
 import { ConfigureInstance } from "../../management/instances/configure.ts";
 import { Deletion } from "../../management/instances/deletion.ts";
@@ -60,7 +59,7 @@ export function openLifeOfInstances(
   const configure = new ConfigureInstance({
     ...{ regions, view, records, commands, statuses, clock },
     settle: (instance, some) => orders.settle(instance, some),
-    sleep: (ms) => systemTimers.sleep(ms),
+    sleep: (ms) => clock.sleep(ms),
   });
   const duty = opened.use(
     new InstancesDuty({
