@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type AdminClient, type Contract, contract, type Route } from "@holdfast/admin";
-import { selfSigned } from "@holdfast/server";
+import { selfSigned } from "@holdfast/testing/pki";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { until } from "../support/redis.ts";
 import { layRegion, type Region } from "../support/region.ts";

@@ -41,7 +41,7 @@ const fewKeys = 1_000;
 const pageLimit = 100;
 const rounds = 300;
 const pageRounds = 60;
-const entry = join(import.meta.dirname, "../../packages/server/src/main.ts");
+const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 
 /**
  * Loads many keys by `holdfast dev load` into one region and few into another, and has both do the same by turns, so that

@@ -1,10 +1,7 @@
 import { createHash } from "node:crypto";
 import { ConnectionError, KmipClient, KmipClientError } from "@holdfast/client";
 import type { ResponseItem } from "@holdfast/kmip";
-import {
-  UnexpectedAnswer,
-  VcenterSession,
-} from "../../packages/server/src/dev/vcenter/vcenter-session.ts";
+import { UnexpectedAnswer, VcenterSession } from "@holdfast/workbench";
 import type { KmipTarget } from "../support/kmip-socket.ts";
 import type { RegionName, TwoRegions } from "../support/two-regions.ts";
 import type { History, Moment } from "./history.ts";

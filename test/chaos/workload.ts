@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KmipClient } from "@holdfast/client";
 import type { Response } from "@holdfast/kmip";
-import type { VcenterSession } from "../../packages/server/src/dev/vcenter/vcenter-session.ts";
+import type { VcenterSession } from "@holdfast/workbench";
 import { hexOf, look, stateIn } from "../support/keys.ts";
 import { rankOf } from "../support/ledger.ts";
 import { seeded } from "../support/random.ts";

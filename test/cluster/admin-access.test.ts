@@ -11,7 +11,7 @@ import {
   roles,
 } from "@holdfast/admin";
 import { documentRecord, systemInstance, systemTypes } from "@holdfast/engine";
-import { selfSigned } from "@holdfast/server";
+import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { RawHttps } from "../support/raw-https.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
 import { type Attribute, attributeItem, tags } from "@holdfast/kmip";
-import { selfSigned } from "@holdfast/server";
+import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { exitCodeOf, exitCodes } from "../../packages/cli/src/terminal/exit-codes.ts";

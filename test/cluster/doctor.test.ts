@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
 import { attributeItem } from "@holdfast/kmip";
-import { selfSigned } from "@holdfast/server";
+import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { commandLine } from "../support/command-line.ts";

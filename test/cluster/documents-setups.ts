@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createAuthority, selfSigned } from "@holdfast/server";
+import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import type { DocumentsSite } from "../support/documents-site.ts";
 import { patient } from "../support/root-regions.ts";
 

@@ -1,11 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeResponse } from "@holdfast/kmip";
 import { decode } from "@holdfast/ttlv";
+import { vcenterItems, vcenterMessage } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  vcenterItems,
-  vcenterMessage,
-} from "../../packages/server/src/dev/vcenter/vcenter-messages.ts";
 import { checkConfig, Haproxy, haproxyConfig, hasHaproxy } from "../support/haproxy.ts";
 import { KmipSocket, type KmipTarget } from "../support/kmip-socket.ts";
 import { say } from "../support/load.ts";

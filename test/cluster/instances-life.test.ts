@@ -10,7 +10,7 @@ import {
   withFields,
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
-import { type Issued, selfSigned } from "@holdfast/server";
+import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { createKey } from "../support/keys.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
 import { partitionOf, vendorItem, vendorKey, vendorTags } from "@holdfast/engine";
-import { type Issued, selfSigned } from "@holdfast/server";
+import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { textString } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";

@@ -6,7 +6,7 @@ import { type AdminClient, type Contract, contract, type Route } from "@holdfast
 import { KmipClient } from "@holdfast/client";
 import { ObjectKekStore } from "@holdfast/engine";
 import { createLocalRoot, createPkcs11Root, createSealingKey } from "@holdfast/root-of-trust";
-import { selfSigned } from "@holdfast/server";
+import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken, oneTimeToken } from "../support/admin-api.ts";
 import { commandLine } from "../support/command-line.ts";

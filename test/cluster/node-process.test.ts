@@ -4,7 +4,7 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
 import { createLocalRoot } from "@holdfast/root-of-trust";
-import { createAuthority, selfSigned } from "@holdfast/server";
+import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import { encode, enumeration, integer, structure } from "@holdfast/ttlv";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";

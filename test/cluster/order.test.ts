@@ -2,12 +2,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Request as Asked, Contract } from "@holdfast/admin";
 import { rotateLocalRoot } from "@holdfast/root-of-trust";
-import { type Issued, playVcenter, selfSigned } from "@holdfast/server";
+import { type Issued, selfSigned } from "@holdfast/testing/pki";
+import { playVcenter, UnexpectedAnswer, VcenterSession } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  UnexpectedAnswer,
-  VcenterSession,
-} from "../../packages/server/src/dev/vcenter/vcenter-session.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import {
   type OrderedKind,

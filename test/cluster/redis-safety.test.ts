@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { ObjectKekStore } from "@holdfast/engine";
 import { objectStoreConformance } from "@holdfast/engine/testing";
 import { forgetReplica, initialiseStore, listReplicas, RedisLocks } from "@holdfast/redis";
-import { createAuthority } from "@holdfast/server";
+import { createAuthority } from "@holdfast/testing/pki";
 import { describe, expect, test } from "vitest";
 import {
   freePort,

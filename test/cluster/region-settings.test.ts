@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { chmodSync, copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
-import { type Authority, createAuthority, type Issued } from "@holdfast/server";
+import { type Authority, createAuthority, type Issued } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { createKey, keyBytes } from "../support/keys.ts";

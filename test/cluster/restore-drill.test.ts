@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { KmipClient } from "@holdfast/client";
-import { type Issued, selfSigned } from "@holdfast/server";
+import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { fileSettings, settingsIn } from "../docs/settings.ts";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { ConnectionError } from "@holdfast/client";
+import { VcenterSession } from "@holdfast/workbench";
 import { expect, test } from "vitest";
-import { VcenterSession } from "../../packages/server/src/dev/vcenter/vcenter-session.ts";
 import { say } from "../support/load.ts";
 import { startTwoRegions } from "../support/two-regions.ts";
 import { credentialsOf } from "../support/two-regions-clients.ts";

@@ -24,7 +24,7 @@ interface Takes {
   readonly most: number;
 }
 
-const server = join(import.meta.dirname, "../../packages/server/src/main.ts");
+const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const program = createProgram();
 const serverNames = new Set(
   program.commands
@@ -126,9 +126,9 @@ function treeOf(path: Words): Takes {
   };
 }
 
-/** From the help of the server's own entry, which is a process of its own. */
+/** From the help of the command, which is a process of its own. */
 function helpOf(path: Words): Takes {
-  const { stdout } = spawnSync(process.execPath, [server, ...path, "--help"], { encoding: "utf8" });
+  const { stdout } = spawnSync(process.execPath, [entry, ...path, "--help"], { encoding: "utf8" });
   const [, usage = ""] = /^Usage: \S+(.*)$/m.exec(stdout) ?? [];
   const [, commands = ""] = stdout.split("\nCommands:\n");
   const options = [...stdout.matchAll(/^ {2}(?:(-\w), )?(--[\w-]+)(?: ([<[]))?/gm)];

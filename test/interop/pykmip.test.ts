@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import type { KmipClient } from "@holdfast/client";
-import { createAuthority } from "@holdfast/server";
+import { createAuthority } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { keyBytes, stateOf } from "../support/keys.ts";
 import { clientOf } from "../support/load.ts";

@@ -1,11 +1,6 @@
 import { randomUUID } from "node:crypto";
+import { batchItemId, type VcenterItem, vcenterItems, vcenterMessage } from "@holdfast/workbench";
 import { expect, test } from "vitest";
-import {
-  batchItemId,
-  type VcenterItem,
-  vcenterItems,
-  vcenterMessage,
-} from "../../packages/server/src/dev/vcenter/vcenter-messages.ts";
 import * as bytes from "./vcenter-bytes.ts";
 
 const id = randomUUID();

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "node:tls";
-import { playVcenter, selfSigned } from "@holdfast/server";
+import { selfSigned } from "@holdfast/testing/pki";
 import { decode, type Item, ItemType } from "@holdfast/ttlv";
+import { playVcenter } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { KmipSocket } from "../support/kmip-socket.ts";
 import { until } from "../support/redis.ts";

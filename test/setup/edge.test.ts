@@ -2,9 +2,9 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseConfig } from "@holdfast/server";
+import { planOf } from "@holdfast/workbench";
 import { describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
-import { planOf } from "../../packages/server/src/dev/cluster/plan.ts";
 
 const root = join(import.meta.dirname, "../..");
 const [usual] = planOf({ regions: 1, nodes: 1, port: 5696, wan: 0 }).regions[0]?.nodes ?? [];

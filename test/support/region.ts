@@ -4,13 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { initialiseStore } from "@holdfast/redis";
 import { createLocalRoot } from "@holdfast/root-of-trust";
-import {
-  type Authority,
-  createAuthority,
-  type Issued,
-  purposes,
-  selfSigned,
-} from "@holdfast/server";
+import { purposes } from "@holdfast/server/base";
+import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { stringify } from "yaml";
 import { KmipSocket, type KmipTarget } from "./kmip-socket.ts";
 import { NodeProcess } from "./node-process.ts";

@@ -1,4 +1,4 @@
-import type { Authority } from "@holdfast/server";
+import type { Authority } from "@holdfast/testing/pki";
 import { NodeProcess } from "./node-process.ts";
 import { freePort, RedisServer, until } from "./redis.ts";
 import type { RegionOptions } from "./region.ts";

@@ -2,8 +2,10 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-/** The server's own entry: the command line starts it and does not import it. */
-const entry = join(import.meta.dirname, "..", "..", "server", "src", "main.ts");
+/** The entries of the server and of the development cluster: the command line starts them and does not import them. */
+const packages = join(import.meta.dirname, "..", "..");
+const serverEntry = join(packages, "server", "src", "main.ts");
+const devEntry = join(packages, "workbench", "src", "main.ts");
 
 /** Commands that the server's entry carries out, with what each does. */
 export const serverCommands: readonly (readonly [command: string, what: string])[] = [
@@ -47,9 +49,10 @@ export function isServerCommand([name]: readonly string[]): boolean {
 
 /** Becomes the server's entry, so that signals, output and exit code need no relay. */
 export async function becomeServer(args: readonly string[]): Promise<void> {
+  const entry = args[0] === "dev" ? devEntry : serverEntry;
   if (!existsSync(entry)) {
     process.stderr.write(
-      "holdfast: the server is not in this installation: run holdfast from a checkout\n",
+      `holdfast: ${args[0]} is not in this installation: run holdfast from a checkout\n`,
     );
     process.exitCode = 1;
     return;

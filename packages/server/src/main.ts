@@ -40,7 +40,6 @@ addSealingKey(sealing);
 const backup = program.command("backup").description("backups of the region's store");
 addAudit(program.command("audit").description("the evidence of what was done"));
 addHashPassword(program);
-const dev = program.command("dev").description("try Holdfast on this machine");
 
 // Whoever reads may be gone (`| head`), and a disk full: what runs goes on, without a stack trace.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -56,7 +55,6 @@ async function run(): Promise<void> {
     if (process.argv[2] === "backup") {
       (await import("./backup/command-line.ts")).addBackupCommands(backup);
     }
-    if (process.argv[2] === "dev") (await import("./dev/main.ts")).addDevCommands(dev);
     await program.parseAsync();
   } catch (error) {
     fail(error);

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
+import { selfSigned } from "@holdfast/testing/pki";
 import { expect, test } from "vitest";
-import { selfSigned } from "../base/pki.ts";
 import { fairShare, RefusedClients } from "./refused-clients.ts";
 
 const strange = { reason: "unknownCertificate", subject: "", certificate: undefined } as const;

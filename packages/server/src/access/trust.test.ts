@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
+import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { beforeAll, describe, expect, test } from "vitest";
-import { type Authority, createAuthority, type Issued, selfSigned } from "../base/pki.ts";
-import { purposes } from "../base/purposes.ts";
+import { purposes } from "../base/certificates.ts";
 import { instanceIdOf, loadInstances } from "./instances.ts";
 import { pinnedOf, Trust } from "./trust.ts";
 

@@ -1,7 +1,6 @@
 import { hash, type X509Certificate } from "node:crypto";
-import { fingerprintOf, isIssuedBy, subjectOf } from "../base/certificates.ts";
+import { fingerprintOf, isIssuedBy, purposes, subjectOf } from "../base/certificates.ts";
 import type { Users } from "../base/password-hash.ts";
-import { purposes } from "../base/purposes.ts";
 import type { Instance } from "./instances.ts";
 
 /** Why a client is not let in; the words are also a metric's label. */

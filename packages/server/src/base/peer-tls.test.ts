@@ -1,12 +1,12 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { beforeAll, expect, test } from "vitest";
 import type { NodeEvent } from "../observe/events.ts";
 import { CertificateFiles, peerCertificates } from "../wiring/certificate-files.ts";
+import { purposes } from "./certificates.ts";
 import { readPeerIdentity } from "./peer-tls.ts";
-import { type Authority, createAuthority, type Issued, selfSigned } from "./pki.ts";
-import { purposes } from "./purposes.ts";
 import { StartError } from "./start-error.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-peer-"));

@@ -4,11 +4,11 @@ import { peerName } from "@holdfast/regions";
 import {
   isIssuedBy,
   parseCertificates,
+  purposes,
   readCertificates,
   readText,
   subjectOf,
 } from "./certificates.ts";
-import { purposes } from "./purposes.ts";
 import { reasonOf, StartError } from "./start-error.ts";
 
 /** Files with a node's certificate among the regions, its key and the authorities of its peers. */

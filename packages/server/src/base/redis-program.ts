@@ -1,8 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
-import { checkout } from "../../base/checkout.ts";
-import { StartError } from "../../base/start-error.ts";
+import { checkout } from "./checkout.ts";
+import { StartError } from "./start-error.ts";
 
 const mend =
   "run `npm start` in the checkout, which brings it, or put redis-server 7.2 or newer on PATH";

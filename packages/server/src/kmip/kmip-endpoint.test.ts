@@ -1,13 +1,13 @@
 import "reflect-metadata";
 import { webcrypto } from "node:crypto";
 import { once } from "node:events";
+import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import { X509CertificateGenerator } from "@peculiar/x509";
 import { describe, expect, test } from "vitest";
 import { loadInstances } from "../access/instances.ts";
 import { hashPassword } from "../access/passwords.ts";
 import { Trust } from "../access/trust.ts";
-import { createAuthority, selfSigned } from "../base/pki.ts";
-import { purposes } from "../base/purposes.ts";
+import { purposes } from "../base/certificates.ts";
 import { StartError } from "../base/start-error.ts";
 import { systemClock } from "../base/system.ts";
 import { readIdentity } from "../base/tls.ts";

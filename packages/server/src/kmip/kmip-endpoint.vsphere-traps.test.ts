@@ -1,6 +1,7 @@
 import "reflect-metadata";
 import { webcrypto, X509Certificate } from "node:crypto";
 import { connect, createServer } from "node:net";
+import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import {
   AuthorityInfoAccessExtension,
   CRLDistributionPointsExtension,
@@ -9,8 +10,7 @@ import {
 import { describe, expect, test } from "vitest";
 import { loadInstances } from "../access/instances.ts";
 import { Trust } from "../access/trust.ts";
-import { type Issued, selfSigned } from "../base/pki.ts";
-import { purposes } from "../base/purposes.ts";
+import { purposes } from "../base/certificates.ts";
 import { readIdentity } from "../base/tls.ts";
 import {
   ask,

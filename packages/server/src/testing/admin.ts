@@ -1,5 +1,6 @@
 import { request } from "node:https";
 import { contract, type Handlers, ManagementError, type Role } from "@holdfast/admin";
+import { createAuthority } from "@holdfast/testing/pki";
 import { type BucketSize, Buckets } from "../admin/access/buckets.ts";
 import type { Denial } from "../admin/access/denials.ts";
 import { Gate } from "../admin/access/gate.ts";
@@ -7,7 +8,6 @@ import { AdminListener } from "../admin/http/listener.ts";
 import { Made } from "../admin/made.ts";
 import { Repeats } from "../admin/repeats.ts";
 import { parseCertificates } from "../base/certificates.ts";
-import { createAuthority } from "../base/pki.ts";
 import { systemClock, systemIds } from "../base/system.ts";
 import type { ServerIdentity } from "../base/tls.ts";
 import { authenticator, type Bearer, type TokenRefusal } from "../management/tokens/bearer.ts";

@@ -5,12 +5,12 @@ import { type AddressInfo, connect as connectTcp, createServer, type Socket } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
+import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { byteString, encode, FrameReader, structure } from "@holdfast/ttlv";
 import { type Instance, loadInstances } from "../access/instances.ts";
 import { Passwords } from "../access/passwords.ts";
 import { Trust } from "../access/trust.ts";
-import { type Authority, createAuthority, type Issued, selfSigned } from "../base/pki.ts";
-import { purposes } from "../base/purposes.ts";
+import { purposes } from "../base/certificates.ts";
 import { systemClock } from "../base/system.ts";
 import { readIdentity } from "../base/tls.ts";
 import { type EndpointOptions, KmipEndpoint } from "../kmip/kmip-endpoint.ts";

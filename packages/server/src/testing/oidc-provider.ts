@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
+import { createAuthority } from "@holdfast/testing/pki";
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from "jose";
-import { createAuthority } from "../base/pki.ts";
 
 type KeyPair = Awaited<ReturnType<typeof generateKeyPair>>;
 

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
+import type { Issued } from "@holdfast/testing/pki";
 import { beforeAll, describe, expect, test } from "vitest";
 import { fingerprintOf } from "../base/certificates.ts";
-import type { Issued } from "../base/pki.ts";
 import { certificatesOf } from "../management/certificates/metric-certificates.ts";
 import type { NodeEvent } from "../observe/events.ts";
 import {

@@ -9,8 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { checkout } from "../base/checkout.ts";
-import { codeOf, reasonOf, StartError } from "../base/start-error.ts";
+import { checkout, codeOf, reasonOf, StartError } from "@holdfast/server/base";
 
 /** Where a development cluster keeps its data by default. */
 export const defaultFolder = join(checkout, ".holdfast", "dev");

@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import { type Address, printAddress } from "../base/address.ts";
-import { codeOf, reasonOf, StartError } from "../base/start-error.ts";
+import { type Address, codeOf, printAddress, reasonOf, StartError } from "@holdfast/server/base";
 
 /** Below the range that systems hand out for outgoing connections, so that a port stays free between two starts. */
 const portMax = 32_000;

@@ -3,8 +3,8 @@ import { closeSync, constants, openSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { basename } from "node:path";
 import { text } from "node:stream/consumers";
-import { reasonOf, StartError } from "../../base/start-error.ts";
-import { type Folder, stopCommand } from "../folder.ts";
+import { reasonOf, StartError } from "@holdfast/server/base";
+import { type Folder, stopCommand } from "../base/folder.ts";
 import type { FaultRequest } from "./faults.ts";
 
 /** What the running cluster answers to a command. */

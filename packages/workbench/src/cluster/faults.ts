@@ -1,4 +1,4 @@
-import { StartError } from "../../base/start-error.ts";
+import { StartError } from "@holdfast/server/base";
 import type { Supervised } from "../processes/supervised.ts";
 import type { RunningRegion } from "./region.ts";
 import type { Line } from "./relay.ts";

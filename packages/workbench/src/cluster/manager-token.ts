@@ -2,9 +2,8 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AdminClient, AdminProblem } from "@holdfast/admin";
-import { printAddress } from "../../base/address.ts";
-import { reasonOf, StartError } from "../../base/start-error.ts";
-import { type Folder, writePrivate } from "../folder.ts";
+import { printAddress, reasonOf, StartError } from "@holdfast/server/base";
+import { type Folder, writePrivate } from "../base/folder.ts";
 import type { DevNode } from "./plan.ts";
 
 /** What the first token is made with. */

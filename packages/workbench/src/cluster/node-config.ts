@@ -1,7 +1,7 @@
 import { join } from "node:path";
+import { printAddress } from "@holdfast/server/base";
 import { stringify } from "yaml";
-import { printAddress } from "../../base/address.ts";
-import type { Folder } from "../folder.ts";
+import type { Folder } from "../base/folder.ts";
 import { nodePasswordFile, nodeUser, type RegionRedis, redisHost } from "../redis/redis.ts";
 import type { PeerFiles, RegionFiles, ServerFiles } from "./pki.ts";
 import type { DevNode, DevRegion } from "./plan.ts";

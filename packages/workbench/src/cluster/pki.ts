@@ -2,9 +2,8 @@ import { randomBytes, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createLocalRoot, createSealingKey } from "@holdfast/root-of-trust";
-import { purposes } from "../../base/purposes.ts";
-import { systemClock, systemIds } from "../../base/system.ts";
-import { makePrivate, readOrMake, writePrivate } from "../folder.ts";
+import { purposes, systemClock, systemIds } from "@holdfast/server/base";
+import { makePrivate, readOrMake, writePrivate } from "../base/folder.ts";
 
 /** Files that servers and clients use, absolute paths. */
 export interface ServerFiles {
@@ -76,7 +75,7 @@ export async function ensureServerPki(
   }
   if (!existsSync(files.clientKey) || !serves(files.clientCertificate, [], nowMs)) {
     // Loaded only where something is issued: it takes as long as the rest of a start.
-    const { selfSigned } = await import("../../base/pki.ts");
+    const { selfSigned } = await import("@holdfast/testing/pki");
     const issued = await selfSigned({
       commonName: "Holdfast demo client",
       keyType: "RSA-2048",
@@ -141,7 +140,7 @@ export async function ensurePeerPki(
     });
   if (complete) return { ca, caKey, of };
   makePrivate(folder);
-  const { createAuthority } = await import("../../base/pki.ts");
+  const { createAuthority } = await import("@holdfast/testing/pki");
   const validity = { notBeforeMs: nowMs - backdateMs, days };
   const authority = await createAuthority({
     commonName: "Holdfast development peers",
@@ -168,7 +167,7 @@ function peerName(region: string): string {
 }
 
 async function makeServer(files: ServerFiles, hosts: readonly string[], nowMs: number) {
-  const { createAuthority } = await import("../../base/pki.ts");
+  const { createAuthority } = await import("@holdfast/testing/pki");
   const validity = { notBeforeMs: nowMs - backdateMs, days };
   const authority = await createAuthority({ commonName: "Holdfast development CA", ...validity });
   const issue = (keyType: "P-256" | "RSA-2048") =>

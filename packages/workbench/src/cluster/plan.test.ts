@@ -1,5 +1,5 @@
+import { StartError } from "@holdfast/server/base";
 import { expect, test } from "vitest";
-import { StartError } from "../../base/start-error.ts";
 import { nodesInTurn, planOf } from "./plan.ts";
 
 test("two regions with two nodes each have addresses of their own, and vCenter takes them in turn", () => {

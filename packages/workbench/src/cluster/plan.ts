@@ -1,5 +1,5 @@
-import type { Address } from "../../base/address.ts";
-import { StartError } from "../../base/start-error.ts";
+import type { Address } from "@holdfast/server/base";
+import { StartError } from "@holdfast/server/base";
 
 /** A node of the development cluster. */
 export interface DevNode {

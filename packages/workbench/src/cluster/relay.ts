@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { type Address, printAddress } from "../../base/address.ts";
-import { reasonOf, StartError } from "../../base/start-error.ts";
+import { type Address, printAddress, reasonOf, StartError } from "@holdfast/server/base";
 
 /** What the line between two regions is like now. */
 export interface LineState {

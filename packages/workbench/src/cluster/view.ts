@@ -1,4 +1,4 @@
-import { type Address, printAddress } from "../../base/address.ts";
+import { type Address, printAddress } from "@holdfast/server/base";
 
 /** What a node says of itself. */
 export interface NodeView {

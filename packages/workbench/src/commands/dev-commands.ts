@@ -1,20 +1,20 @@
 import { isIPv4 } from "node:net";
 import { join, resolve } from "node:path";
+import { reachOf } from "@holdfast/server/base";
 import { type Command, InvalidArgumentError } from "commander";
-import { reachOf } from "../base/address.ts";
-import { ask } from "./cluster/control.ts";
-import type { FaultName } from "./cluster/faults.ts";
-import { restMs } from "./cluster/faults.ts";
+import { defaultFolder, type Folder, folderAt } from "../base/folder.ts";
+import { ask } from "../cluster/control.ts";
+import type { FaultName } from "../cluster/faults.ts";
+import { restMs } from "../cluster/faults.ts";
 import {
   ensurePeerPki,
   ensurePki,
   ensureRegionFiles,
   ensureServerPki,
   type PeerNode,
-} from "./cluster/pki.ts";
-import { kmipPort, planOf } from "./cluster/plan.ts";
-import { defaultFolder, type Folder, folderAt } from "./folder.ts";
-import { report, startDetached } from "./processes/detach.ts";
+} from "../cluster/pki.ts";
+import { kmipPort, planOf } from "../cluster/plan.ts";
+import { report, startDetached } from "../processes/detach.ts";
 import { reset } from "./reset.ts";
 import { start } from "./start.ts";
 import { status } from "./status.ts";
@@ -101,7 +101,7 @@ function addLoad(dev: Command, say: (line: string) => void): void {
     .requiredOption("--instance <name>", "whose keys")
     .requiredOption("--keys <number>", "how many", countOf(1, 100_000_000))
     .action(async ({ config, ...wish }: Load) => {
-      const { loadKeys } = await import("./load.ts");
+      const { loadKeys } = await import("@holdfast/server/load-keys");
       say(await loadKeys(config, process.env, wish));
     });
 }

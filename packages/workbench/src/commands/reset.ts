@@ -1,8 +1,8 @@
 import { existsSync, rmdirSync, rmSync } from "node:fs";
-import { codeOf, StartError } from "../base/start-error.ts";
-import { type Folder, oldPaths, stopCommand } from "./folder.ts";
-import { isAlive } from "./processes/process-identity.ts";
-import { endLeft, readRun } from "./processes/run-file.ts";
+import { codeOf, StartError } from "@holdfast/server/base";
+import { type Folder, oldPaths, stopCommand } from "../base/folder.ts";
+import { isAlive } from "../processes/process-identity.ts";
+import { endLeft, readRun } from "../processes/run-file.ts";
 
 /** Deletes all that a cluster has kept in its folder, keys included; the exit code. */
 export async function reset(

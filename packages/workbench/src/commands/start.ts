@@ -1,16 +1,15 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { printAddress } from "../base/address.ts";
-import { reasonOf, StartError } from "../base/start-error.ts";
-import { Cluster } from "./cluster/cluster.ts";
-import type { FaultRequest } from "./cluster/faults.ts";
-import { listenToKeys } from "./cluster/keys.ts";
-import { type DevNode, nodesInTurn, type Plan } from "./cluster/plan.ts";
-import { type Folder, readJson, writeJson, writePrivate } from "./folder.ts";
-import { commandAgeMs } from "./processes/process-identity.ts";
+import { printAddress, reasonOf, StartError } from "@holdfast/server/base";
+import { type Folder, readJson, writeJson, writePrivate } from "../base/folder.ts";
+import { Cluster } from "../cluster/cluster.ts";
+import type { FaultRequest } from "../cluster/faults.ts";
+import { listenToKeys } from "../cluster/keys.ts";
+import { type DevNode, nodesInTurn, type Plan } from "../cluster/plan.ts";
+import { commandAgeMs } from "../processes/process-identity.ts";
+import { tableHead, tableRow } from "../vcenter/table.ts";
+import { type MadeKey, playVcenter, SequenceFailed } from "../vcenter/vcenter.ts";
 import { status } from "./status.ts";
-import { tableHead, tableRow } from "./vcenter/table.ts";
-import { type MadeKey, playVcenter, SequenceFailed } from "./vcenter/vcenter.ts";
 import { leaders, watchNodes } from "./watch.ts";
 
 export interface StartOptions {

@@ -1,8 +1,8 @@
-import { type Address, parseAddress } from "../base/address.ts";
-import { inWords, type NodeView, view } from "./cluster/view.ts";
-import { type Folder, readJson, stopCommand } from "./folder.ts";
-import { isAlive, isFrozen, type ProcessIdentity } from "./processes/process-identity.ts";
-import { type Run, readRun } from "./processes/run-file.ts";
+import { type Address, parseAddress } from "@holdfast/server/base";
+import { type Folder, readJson, stopCommand } from "../base/folder.ts";
+import { inWords, type NodeView, view } from "../cluster/view.ts";
+import { isAlive, isFrozen, type ProcessIdentity } from "../processes/process-identity.ts";
+import { type Run, readRun } from "../processes/run-file.ts";
 
 interface ClusterFile {
   readonly ready: boolean;

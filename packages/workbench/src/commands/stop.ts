@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Folder } from "./folder.ts";
-import { isAlive, signal } from "./processes/process-identity.ts";
-import { endLeft, readRun } from "./processes/run-file.ts";
+import type { Folder } from "../base/folder.ts";
+import { isAlive, signal } from "../processes/process-identity.ts";
+import { endLeft, readRun } from "../processes/run-file.ts";
 
 const pollMs = 20;
 /** Longer than nodes and Redis may take together. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { DevNode } from "./cluster/plan.ts";
-import { inWords, type NodeView, view } from "./cluster/view.ts";
+import type { DevNode } from "../cluster/plan.ts";
+import { inWords, type NodeView, view } from "../cluster/view.ts";
 
 const intervalMs = 500;
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { StartError } from "../../base/start-error.ts";
+import { StartError } from "@holdfast/server/base";
 import { identityOf, isAlive, type ProcessIdentity, signal } from "./process-identity.ts";
 
 export interface ChildOptions {

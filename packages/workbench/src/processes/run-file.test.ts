@@ -4,11 +4,11 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { StartError } from "@holdfast/server/base";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { StartError } from "../../base/start-error.ts";
-import { type Folder, folderAt, makeFolder } from "../folder.ts";
-import { checkFree, freePorts } from "../ports.ts";
-import { reset } from "../reset.ts";
+import { type Folder, folderAt, makeFolder } from "../base/folder.ts";
+import { checkFree, freePorts } from "../base/ports.ts";
+import { reset } from "../commands/reset.ts";
 import { identityOf, isAlive } from "./process-identity.ts";
 import { claim, releaseRun, writeRun } from "./run-file.ts";
 

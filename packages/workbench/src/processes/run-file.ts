@@ -1,6 +1,6 @@
 import { rmSync, writeFileSync } from "node:fs";
-import { codeOf, StartError } from "../../base/start-error.ts";
-import { type Folder, readJson, stopCommand, writeJson } from "../folder.ts";
+import { codeOf, StartError } from "@holdfast/server/base";
+import { type Folder, readJson, stopCommand, writeJson } from "../base/folder.ts";
 import { stopLeft } from "./child.ts";
 import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
 

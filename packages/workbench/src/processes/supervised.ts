@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { reasonOf } from "../../base/start-error.ts";
+import { reasonOf } from "@holdfast/server/base";
 import type { Child } from "./child.ts";
 import { isFrozen, signal } from "./process-identity.ts";
 

@@ -1,8 +1,7 @@
 import { hash } from "node:crypto";
-import { printAddress } from "../../base/address.ts";
-import { StartError } from "../../base/start-error.ts";
-import { defaultFolder, type Folder, readJson, writeJson } from "../folder.ts";
-import { freePorts, isFree } from "../ports.ts";
+import { printAddress, StartError } from "@holdfast/server/base";
+import { defaultFolder, type Folder, readJson, writeJson } from "../base/folder.ts";
+import { freePorts, isFree } from "../base/ports.ts";
 import { partName, type RedisPorts, redisHost, redisRoles } from "./redis.ts";
 
 /** What of a region must be the same at the next start. */

@@ -4,9 +4,8 @@ import { existsSync, readFileSync, renameSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { checkout } from "../../base/checkout.ts";
-import { StartError } from "../../base/start-error.ts";
-import { makePrivate, type RegionFolder, readOrMake, writePrivate } from "../folder.ts";
+import { checkout, StartError } from "@holdfast/server/base";
+import { makePrivate, type RegionFolder, readOrMake, writePrivate } from "../base/folder.ts";
 import { Child } from "../processes/child.ts";
 
 export type RedisRole = "primary" | "replica" | "lock";

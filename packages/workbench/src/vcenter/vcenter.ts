@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectionError, type TlsCredentials } from "@holdfast/client";
-import { reasonOf } from "../../base/start-error.ts";
+import { reasonOf } from "@holdfast/server/base";
 import { UnexpectedAnswer, VcenterSession } from "./vcenter-session.ts";
 
 /** A node as vCenter has it in its list. */

@@ -12,9 +12,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ChainedEntry } from "@holdfast/regions";
+import { createAuthority, type Issued } from "@holdfast/testing/pki";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { createAuthority, type Issued } from "../../base/pki.ts";
-import { purposes } from "../../base/purposes.ts";
+import { purposes } from "../../base/certificates.ts";
 import { FileSink } from "./file-sink.ts";
 import { webhookSecret } from "./sink-files.ts";
 import { SyslogSink, type SyslogSinkOptions } from "./syslog-sink.ts";

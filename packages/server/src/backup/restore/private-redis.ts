@@ -8,10 +8,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { initialiseStore, RedisStore } from "@holdfast/redis";
+import { findRedisServer } from "../../base/redis-program.ts";
 import { reasonOf, StartError } from "../../base/start-error.ts";
 import { systemClock, systemIds } from "../../base/system.ts";
 import { atExit } from "../at-exit.ts";
-import { findRedisServer } from "./redis-program.ts";
 
 const host = "127.0.0.1";
 const startMs = 20_000;

@@ -13,7 +13,7 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from "@peculiar/x509";
-import { purposes } from "../../base/purposes.ts";
+import { purposes } from "../../base/certificates.ts";
 
 /** An instance's authority as it is made: the key is sealed, and then zeroed. */
 export interface NewAuthority {

@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { systemTypes } from "@holdfast/engine";
+import { selfSigned } from "@holdfast/testing/pki";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { selfSigned } from "../../base/pki.ts";
 import { TestAccess, type TestNode } from "../../testing/access.ts";
 import { certificateFixed } from "./certificate-entry.ts";
 import { expiryLevel, expiryOf } from "./expiry.ts";

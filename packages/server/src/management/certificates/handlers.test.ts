@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { systemTypes } from "@holdfast/engine";
+import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { loadInstances } from "../../access/instances.ts";
-import { type Authority, createAuthority, type Issued, selfSigned } from "../../base/pki.ts";
 import { TestAccess, type TestNode } from "../../testing/access.ts";
 
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 90 };

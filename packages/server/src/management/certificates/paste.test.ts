@@ -3,8 +3,8 @@ import { X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Authority, createAuthority, type Issued, selfSigned } from "../../base/pki.ts";
 import { checkUsable, readPasted } from "./paste.ts";
 
 const dayMs = 86_400_000;

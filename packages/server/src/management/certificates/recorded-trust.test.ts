@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { documentRecord, type ManagedObject, systemTypes, withDestroyed } from "@holdfast/engine";
+import { selfSigned } from "@holdfast/testing/pki";
 import { expect, test } from "vitest";
 import { Trust } from "../../access/trust.ts";
-import { selfSigned } from "../../base/pki.ts";
 import { systemIds as ids } from "../../base/system.ts";
 import { InstanceIndex } from "../instance-index.ts";
 import { certificateFixed } from "./certificate-entry.ts";

@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
+import { createAuthority } from "@holdfast/testing/pki";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { createAuthority } from "../../base/pki.ts";
-import { purposes } from "../../base/purposes.ts";
+import { purposes } from "../../base/certificates.ts";
 import { TestAccess, type TestNode } from "../../testing/access.ts";
 import { ServerCertificates } from "./server-certificates.ts";
 

@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { systemTypes } from "@holdfast/engine";
+import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
-import { type Issued, selfSigned } from "../../base/pki.ts";
 import { TestAccess, type TestNode } from "../../testing/access.ts";
 import { PublishPace } from "../node-news.ts";
 

@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
+import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { Passwords, RememberedPassword } from "../../access/passwords.ts";
 import type { Users } from "../../base/password-hash.ts";
-import { type Issued, selfSigned } from "../../base/pki.ts";
 import { TestAccess, type TestNode } from "../../testing/access.ts";
 
 const refusal = (code: string) => expect.objectContaining({ code });

@@ -1,0 +1,6 @@
+export { type Address, parseAddress, printAddress, reachOf } from "./address.ts";
+export { purposes } from "./certificates.ts";
+export { checkout } from "./checkout.ts";
+export { findRedisServer } from "./redis-program.ts";
+export { codeOf, reasonOf, StartError } from "./start-error.ts";
+export { systemClock, systemIds } from "./system.ts";
