@@ -4,7 +4,7 @@ import {
   decodeResponse,
   encodeRequest,
   type ImplementedOperation,
-  type OperationName,
+  operationRow,
   type Request,
   type Response,
   type ResponseMessage,
@@ -36,17 +36,6 @@ export interface ClientOptions {
   /** The largest response, its header included. */
   readonly responseBytesMax?: number;
 }
-
-/** Operations that change nothing a second time, so that a lost answer can be asked for again. */
-export const repeatable: ReadonlySet<OperationName> = new Set<OperationName>([
-  "DiscoverVersions",
-  "Query",
-  "Locate",
-  "Check",
-  "Get",
-  "GetAttributes",
-  "GetAttributeList",
-]);
 
 export const clientDefaults = {
   connectionsMax: 4,
@@ -131,7 +120,7 @@ export class KmipClient extends OperationMethods {
       }),
       (length) => Buffer.allocUnsafe(length),
     );
-    const repeat = options.repeat ?? items.every(({ operation }) => repeatable.has(operation));
+    const repeat = options.repeat ?? items.every(isRepeatable);
     const timeoutMs = options.requestTimeoutMs ?? this.#settings.requestTimeoutMs;
     const { endpoint, response } = await this.#exchange(message, repeat, timeoutMs);
     return this.#read(endpoint, response);
@@ -202,6 +191,12 @@ function given(options: ClientOptions): Partial<Settings> {
   return Object.fromEntries(
     names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),
   );
+}
+
+/** An operation that changes nothing: a lost answer can be asked for again. */
+function isRepeatable({ operation }: ClientRequestItem): boolean {
+  const row = operationRow(operation);
+  return row?.changes === false && row.repeatable !== false;
 }
 
 /** A batch of several needs an identifier for each item (KMIP 2.1, 8.3). */

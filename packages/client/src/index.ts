@@ -1,4 +1,4 @@
-export { type ClientOptions, clientDefaults, KmipClient, repeatable } from "./client.ts";
+export { type ClientOptions, clientDefaults, KmipClient } from "./client.ts";
 export { Connection, type ConnectionOptions, type TlsCredentials } from "./connection.ts";
 export { type Endpoint, kmipPort, parseEndpoint, printEndpoint } from "./endpoint.ts";
 export {

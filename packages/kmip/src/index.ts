@@ -49,9 +49,11 @@ export {
 export {
   codeOf,
   type ImplementedOperation,
+  type OperationAction,
   type OperationName,
   type OperationRow,
   operationOfCode,
+  operationRow,
   operations,
   type Request,
   type Response,
@@ -59,7 +61,13 @@ export {
 export { decodeRequest, encodeRequest } from "./messages/request.ts";
 export { decodeResponse, encodeResponse } from "./messages/response.ts";
 export { type EnumerationName, enumerations, type MaskName, masks } from "./schema/enums.ts";
-export { type Fault, faults, KmipError, type ResultReason, reasonOf } from "./schema/faults.ts";
+export {
+  type Fault,
+  faults,
+  KmipError,
+  type ResultReason,
+  reasonOf,
+} from "./schema/faults.ts";
 export type { IdentifierReference } from "./schema/identifier.ts";
 export { isKnownTag, isSecretTag, tagNameOf } from "./schema/tag-lookup.ts";
 export { type TagName, type TagRow, tags } from "./schema/tags.ts";

@@ -1,5 +1,4 @@
-import { KmipError, type RequestMessage } from "@holdfast/kmip";
-import { operationTraits } from "./operation-traits.ts";
+import { KmipError, operationRow, type RequestMessage } from "@holdfast/kmip";
 
 /** Who asks: the instance that the certificate belongs to, and how its users' passwords are verified. */
 export interface Client {
@@ -22,17 +21,9 @@ export function authenticate(client: Client, message: RequestMessage): Promise<v
   const verify = client.verifyPassword;
   if (verify === undefined) return undefined;
   const { credentials } = message.header;
-  if (credentials.length === 0 && message.items.every(isOpen)) return undefined;
+  const open = message.items.every(({ operation }) => operationRow(operation)?.open === true);
+  if (credentials.length === 0 && open) return undefined;
   return verifyAll(credentials, verify);
-}
-
-/** Features of the server may be asked for without a Credential (KMIP 2.1, 9.4). */
-function isOpen({ operation }: RequestMessage["items"][number]): boolean {
-  return (
-    operation !== undefined &&
-    Object.hasOwn(operationTraits, operation) &&
-    operationTraits[operation as keyof typeof operationTraits].open === true
-  );
 }
 
 /** All credentials of a message must be satisfied (KMIP 2.1, 9.4). */

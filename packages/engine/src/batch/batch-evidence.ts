@@ -1,15 +1,8 @@
-import type {
-  ImplementedOperation,
-  RequestItem,
-  RequestMessage,
-  ResponseItem,
-  Version,
-} from "@holdfast/kmip";
+import { operationRow, type RequestItem, type RequestMessage, type Version } from "@holdfast/kmip";
 import type { AuditEvent } from "../audit/audit-event.ts";
 import { StoreUnavailable } from "../base/errors.ts";
 import type { BatchParts, Done, Origin } from "./batch-parts.ts";
 import { type AuditBase, ItemAudit } from "./item-audit.ts";
-import { operationTraits } from "./operation-traits.ts";
 
 /** What a batch tells of itself: events for the observer, audit events for the store. */
 export class BatchEvidence {
@@ -30,7 +23,7 @@ export class BatchEvidence {
 
   /** The evidence of one item, as it begins. */
   begin(item: RequestItem): ItemAudit {
-    const audit = new ItemAudit(this.#auditBase, traitsOf(item)?.audit);
+    const audit = new ItemAudit(this.#auditBase, operationRow(item.operation)?.audit);
     const { evidence } = this.#origin.client;
     if (evidence !== undefined) audit.note(evidence);
     return audit;
@@ -68,7 +61,7 @@ export class BatchEvidence {
     if (audit.written) return;
     if (result === "Success") this.#evidence.push(...audit.outcomeEvents("success"));
     // A change whose barrier came back short may survive.
-    else if (cause instanceof StoreUnavailable && traitsOf(answer)?.changes === true) {
+    else if (cause instanceof StoreUnavailable && operationRow(answer.operation)?.changes) {
       this.#evidence.push(...audit.outcomeEvents("unknown", result));
     } else this.#evidence.push(...audit.outcomeEvents("failure", result));
   }
@@ -83,10 +76,4 @@ export class BatchEvidence {
         observe({ type: "warning", message: "audit events were lost", cause });
       });
   }
-}
-
-function traitsOf({ operation }: Pick<RequestItem | ResponseItem, "operation">) {
-  return operation !== undefined && Object.hasOwn(operationTraits, operation)
-    ? operationTraits[operation as ImplementedOperation]
-    : undefined;
 }

@@ -2,6 +2,7 @@ import {
   type ImplementedOperation,
   type KmipError,
   type OperationRow,
+  operationRow,
   operations,
   type RequestItem,
   type RequestMessage,
@@ -15,13 +16,7 @@ import type { BatchParts, Done, Origin } from "./batch-parts.ts";
 import { BatchReferences } from "./batch-references.ts";
 import { failureOf } from "./failure.ts";
 import type { ItemAudit } from "./item-audit.ts";
-import { operationTraits } from "./operation-traits.ts";
 import { WorkingSet } from "./working-set.ts";
-
-/** Successful operations whose identifier becomes the ID Placeholder; Locate and Check say themselves. */
-const fillsPlaceholder: ReadonlySet<string> = new Set(["Create", "Register"]);
-/** Where one of these fails, what follows must not be done to an older object. */
-const emptiesPlaceholder: ReadonlySet<string> = new Set([...fillsPlaceholder, "Locate"]);
 
 /** Carries out the items of one batch, which share their objects, references and room for answers. */
 export class BatchItems {
@@ -77,15 +72,15 @@ export class BatchItems {
       const fault = item.fault ?? this.#refusal;
       if (fault !== undefined) throw fault;
       const operation = item.operation as ImplementedOperation;
-      const { changes } = operationTraits[operation];
-      if (changes) this.#room.reserve(item.payload);
+      if (operations[operation].changes) this.#room.reserve(item.payload);
       const payload = await this.#handle(operation, item.payload, audit, position);
       const answer = this.#answerOf(item, operation, payload);
       this.#room.take(answer);
       if (this.#evidence.isStrict && !this.#isUndo) await this.#makeDurable(audit);
       return { answer, audit, startedMs };
     } catch (error) {
-      if (emptiesPlaceholder.has(item.operation ?? "")) this.#references.set(undefined);
+      const fills = operationRow(item.operation)?.placeholder !== undefined;
+      if (fills) this.#references.set(undefined);
       return this.failed(item, audit, startedMs, error);
     }
   }
@@ -127,7 +122,8 @@ export class BatchItems {
   #noteIdentifiers(operation: ImplementedOperation, response: object): void {
     if ("uniqueIdentifier" in response && typeof response.uniqueIdentifier === "string") {
       this.#references.produced(operation, response.uniqueIdentifier);
-      if (fillsPlaceholder.has(operation)) this.#references.set(response.uniqueIdentifier);
+      const fills = operationRow(operation)?.placeholder === "answered";
+      if (fills) this.#references.set(response.uniqueIdentifier);
     }
     if ("uniqueIdentifiers" in response) {
       for (const identifier of response.uniqueIdentifiers as readonly string[]) {

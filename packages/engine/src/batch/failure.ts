@@ -2,6 +2,7 @@ import {
   isVersion1,
   KmipError,
   type OperationName,
+  operationRow,
   type ResponseItem,
   reasonOf,
   type Version,
@@ -48,7 +49,8 @@ export function failureOf(
 ): Failure {
   // The client's fault, and so none that a log should alarm anyone with, whatever it followed from.
   if (error instanceof KmipError) {
-    return { reason: reasonOf(error.fault, version, operation), message: error.message };
+    const errors = operationRow(operation)?.errors;
+    return { reason: reasonOf(error.fault, version, errors), message: error.message };
   }
   if (error instanceof StoreUnavailable) {
     return {

@@ -15,6 +15,7 @@ import {
   templateAttribute,
 } from "../attributes/attribute-forms.ts";
 import type { ObjectTypeName } from "../attributes/attribute-row.ts";
+import type { OperationErrors } from "../schema/faults.ts";
 import { identifierReference } from "../schema/identifier.ts";
 import {
   byVersion,
@@ -56,8 +57,27 @@ import {
 import type { Version } from "../schema/version.ts";
 import { objectForm } from "./objects.ts";
 
+/** What server and client must know of an operation besides its payloads. */
+interface OperationFacts {
+  /** It may change something, so that it must not be done when its answer could not be given. */
+  readonly changes: boolean;
+  /** False where a client must not ask again for a lost answer, although nothing changes. */
+  readonly repeatable?: false;
+  /** The action of its audit event; none where there is nothing to report. */
+  readonly audit?: string;
+  /** It may be asked without a Credential where the instance has users (KMIP 2.1, 9.4). */
+  readonly open?: true;
+  /**
+   * The answer's identifier becomes the ID Placeholder, or its handler sets it. Where such an operation fails, the
+   * placeholder is emptied: what follows must not be done to an older object.
+   */
+  readonly placeholder?: "answered" | "own";
+  /** Where the operation's own error table names another reason than the fault's row. */
+  readonly errors?: OperationErrors;
+}
+
 /** An operation's row. Without `request` it is known but not implemented: Operation Not Supported. */
-export interface OperationRow {
+export interface OperationRow extends Partial<OperationFacts> {
   readonly code: number;
   readonly since: Version;
   readonly until?: Version;
@@ -65,17 +85,36 @@ export interface OperationRow {
   readonly response?: AnyValueType;
 }
 
-function operation<Request extends Fields, Response extends Fields>(
+function operation<
+  Request extends Fields,
+  Response extends Fields,
+  const Action extends string = never,
+>(
   name: string,
-  row: { code: number; since: Version; request: Request; response: Response },
+  row: OperationFacts & {
+    code: number;
+    since: Version;
+    audit?: Action;
+    request: Request;
+    response: Response;
+  },
 ) {
   return {
-    code: row.code,
-    since: row.since,
+    ...row,
     request: struct(`${name} request payload`, row.request),
     response: struct(`${name} response payload`, row.response),
   };
 }
+
+/** 2.0 does not list Wrong Key Lifecycle State for changes of attributes (KMIP 2.0, 6.1; added in 2.1). */
+const notYetInTable = { wrongLifecycleState: { v20: "PermissionDenied" } } as const;
+/** 1.x Create and Register say Invalid Field of all that is wrong with an attribute (KMIP 1.4, 11.2 and 11.4). */
+const incorrectAttribute = {
+  invalidObjectType: { v1: "InvalidField" },
+  attributeReadOnly: { v1: "InvalidField" },
+  attributeSingleValued: { v1: "InvalidField" },
+  nonUniqueName: { v1: "InvalidField" },
+} as const;
 
 const known = (code: number, since: Version): OperationRow => ({ code, since });
 
@@ -156,6 +195,10 @@ export const operations = {
   Create: operation("Create", {
     code: 0x01,
     since: "1.0",
+    changes: true,
+    audit: "kmip-key.create",
+    placeholder: "answered",
+    errors: incorrectAttribute,
     request: {
       objectType: required("ObjectType", objectType),
       attributes: newAttributes,
@@ -171,6 +214,10 @@ export const operations = {
   Register: operation("Register", {
     code: 0x03,
     since: "1.0",
+    changes: true,
+    audit: "kmip-key.register",
+    placeholder: "answered",
+    errors: { ...incorrectAttribute, unsupportedAttribute: { v2: "InvalidAttribute" } },
     request: {
       objectType: required("ObjectType", objectType),
       attributes: newAttributes,
@@ -189,6 +236,12 @@ export const operations = {
   Locate: operation("Locate", {
     code: 0x08,
     since: "1.0",
+    changes: false,
+    placeholder: "own",
+    errors: {
+      templateNotFound: { v1: "InvalidField" },
+      unsupportedAttribute: { v2: "InvalidAttribute" },
+    },
     request: {
       maximumItems: optional("MaximumItems", integer),
       offsetItems: optional("OffsetItems", integer, { since: "1.3" }),
@@ -206,6 +259,8 @@ export const operations = {
   Check: operation("Check", {
     code: 0x09,
     since: "1.0",
+    changes: false,
+    errors: { invalidObjectType: { v2: "IllegalObjectType" } },
     request: {
       uniqueIdentifier: identifierAsked,
       usageLimitsCount: optional("UsageLimitsCount", longInteger),
@@ -223,6 +278,12 @@ export const operations = {
   Get: operation("Get", {
     code: 0x0a,
     since: "1.0",
+    changes: false,
+    audit: "kmip-key.read",
+    errors: {
+      badCryptographicParameters: { v1: "ItemNotFound" },
+      keyValueNotPresent: { v1: "IllegalOperation" },
+    },
     request: {
       uniqueIdentifier: identifierAsked,
       keyFormatType: optional("KeyFormatType", enumeration("KeyFormatType")),
@@ -239,24 +300,46 @@ export const operations = {
   GetAttributes: operation("Get Attributes", {
     code: 0x0b,
     since: "1.0",
+    changes: false,
+    audit: "kmip-key-attributes.retrieve",
+    errors: { unsupportedAttribute: { v2: "InvalidAttribute" } },
     request: { uniqueIdentifier: identifierAsked, references: askedReferences },
     response: { uniqueIdentifier: identifierGiven, attributes: attributeList },
   }),
   GetAttributeList: operation("Get Attribute List", {
     code: 0x0c,
     since: "1.0",
+    changes: false,
+    audit: "kmip-key-attributes.retrieve",
     request: { uniqueIdentifier: identifierAsked },
     response: { uniqueIdentifier: identifierGiven, references: attributeReferences },
   }),
   AddAttribute: operation("Add Attribute", {
     code: 0x0d,
     since: "1.0",
+    changes: true,
+    audit: "kmip-key-attributes.update",
+    errors: {
+      ...notYetInTable,
+      attributeReadOnly: { v2: "ReadOnlyAttribute" },
+      invalidAttribute: { v1: "PermissionDenied" },
+      unsupportedAttribute: { v1: "PermissionDenied", v2: "InvalidAttribute" },
+      invalidAttributeValue: { v2: "InvalidField" },
+    },
     request: { uniqueIdentifier: identifierAsked, newAttribute },
     response: attributeAnswer,
   }),
   ModifyAttribute: operation("Modify Attribute", {
     code: 0x0e,
     since: "1.0",
+    changes: true,
+    audit: "kmip-key-attributes.update",
+    errors: {
+      ...notYetInTable,
+      attributeNotFound: { v1: "InvalidField" },
+      invalidAttribute: { v2: "AttributeNotFound" },
+      invalidAttributeValue: { v2: "InvalidField" },
+    },
     request: {
       uniqueIdentifier: identifierAsked,
       currentAttribute: optional("CurrentAttribute", oneAttribute2, v2),
@@ -267,6 +350,9 @@ export const operations = {
   DeleteAttribute: operation("Delete Attribute", {
     code: 0x0f,
     since: "1.0",
+    changes: true,
+    audit: "kmip-key-attributes.delete",
+    errors: notYetInTable,
     request: {
       uniqueIdentifier: identifierAsked,
       currentAttribute: optional("CurrentAttribute", oneAttribute2, v2),
@@ -284,12 +370,16 @@ export const operations = {
   Activate: operation("Activate", {
     code: 0x12,
     since: "1.0",
+    changes: true,
+    audit: "kmip-key.activate",
     request: { uniqueIdentifier: identifierAsked },
     response: identifierAnswer,
   }),
   Revoke: operation("Revoke", {
     code: 0x13,
     since: "1.0",
+    changes: true,
+    audit: "kmip-key.revoke",
     request: {
       uniqueIdentifier: identifierAsked,
       revocationReason: required("RevocationReason", revocationReason),
@@ -300,6 +390,9 @@ export const operations = {
   Destroy: operation("Destroy", {
     code: 0x14,
     since: "1.0",
+    changes: true,
+    audit: "kmip-key.destroy",
+    errors: { objectDestroyed: { v1: "PermissionDenied" } },
     request: { uniqueIdentifier: identifierAsked },
     response: identifierAnswer,
   }),
@@ -309,6 +402,8 @@ export const operations = {
   Query: operation("Query", {
     code: 0x18,
     since: "1.0",
+    changes: false,
+    open: true,
     request: {
       // Each is a question by itself: those that the version does not know have no answer.
       queryFunctions: some("QueryFunction", openEnumeration("QueryFunction")),
@@ -343,6 +438,8 @@ export const operations = {
   DiscoverVersions: operation("Discover Versions", {
     code: 0x1e,
     since: "1.1",
+    changes: false,
+    open: true,
     request: { versions: many("ProtocolVersion", protocolVersion) },
     response: { versions: many("ProtocolVersion", protocolVersion) },
   }),
@@ -362,6 +459,8 @@ export const operations = {
   Log: operation("Log", {
     code: 0x2c,
     since: "2.0",
+    changes: true,
+    audit: "kmip-log.create",
     request: { logMessage: required("LogMessage", text) },
     response: {},
   }),
@@ -371,6 +470,15 @@ export const operations = {
   AdjustAttribute: operation("Adjust Attribute", {
     code: 0x30,
     since: "2.0",
+    changes: true,
+    audit: "kmip-key-attributes.update",
+    errors: {
+      ...notYetInTable,
+      objectNotFound: { v2: "ItemNotFound" },
+      attributeReadOnly: { v2: "ReadOnlyAttribute" },
+      invalidAttribute: { v2: "UnsupportedAttribute" },
+      invalidAttributeValue: { v2: "InvalidField" },
+    },
     request: {
       uniqueIdentifier: identifierAsked,
       reference: required("AttributeReference", askedReference2),
@@ -382,6 +490,13 @@ export const operations = {
   SetAttribute: operation("Set Attribute", {
     code: 0x31,
     since: "2.0",
+    changes: true,
+    audit: "kmip-key-attributes.update",
+    errors: {
+      ...notYetInTable,
+      attributeReadOnly: { v2: "ReadOnlyAttribute" },
+      invalidAttribute: { v2: "InvalidField" },
+    },
     request: { uniqueIdentifier: identifierAsked, newAttribute },
     response: identifierAnswer,
   }),
@@ -390,6 +505,8 @@ export const operations = {
   Interop: operation("Interop", {
     code: 0x34,
     since: "2.0",
+    changes: false,
+    repeatable: false,
     request: {
       interopFunction: required("InteropFunction", enumeration("InteropFunction")),
       interopIdentifier: required("InteropIdentifier", text),
@@ -412,6 +529,9 @@ export type ImplementedOperation = {
   [N in OperationName]: (typeof operations)[N] extends { request: { fields: Fields } } ? N : never;
 }[OperationName];
 
+/** The actions of the audit events of operations. */
+export type OperationAction = NonNullable<(typeof operations)[ImplementedOperation]["audit"]>;
+
 type FieldsOf<T> = T extends { fields: infer F extends Fields } ? F : never;
 export type Request<N extends ImplementedOperation> = Infer<
   FieldsOf<(typeof operations)[N]["request"]>
@@ -423,6 +543,13 @@ export type Response<N extends ImplementedOperation> = Infer<
 const byCode: ReadonlyMap<number, OperationName> = new Map(
   (Object.keys(operations) as OperationName[]).map((name) => [operations[name].code, name]),
 );
+
+/** The row of an operation by its name; undefined for a name that no version has. */
+export function operationRow(name: string | undefined): OperationRow | undefined {
+  return name !== undefined && Object.hasOwn(operations, name)
+    ? operations[name as OperationName]
+    : undefined;
+}
 
 /** The operation of a code, in whatever version; undefined for a code that no version has. */
 export function operationOfCode(code: number): OperationName | undefined {

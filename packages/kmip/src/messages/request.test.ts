@@ -16,6 +16,7 @@ import { KmipError, reasonOf } from "../schema/faults.ts";
 import { type TagName, tags } from "../schema/tags.ts";
 import { isVersion1, type Version, versions, within } from "../schema/version.ts";
 import type { RequestMessage } from "./message.ts";
+import { operationRow } from "./operations.ts";
 import { decodeRequest, encodeRequest } from "./request.ts";
 import { decodeResponse, encodeResponse } from "./response.ts";
 
@@ -63,7 +64,7 @@ function failure(message: Item): KmipError {
 function itemReason(message: Item): string | undefined {
   const { version, items } = decodeRequest(message);
   const fault = items[0]?.fault?.fault;
-  return fault && reasonOf(fault, version, items[0]?.operation);
+  return fault && reasonOf(fault, version, operationRow(items[0]?.operation)?.errors);
 }
 
 /** The reason of whatever fault the message or its only item has. */

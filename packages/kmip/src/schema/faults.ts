@@ -11,20 +11,8 @@ interface Reasons {
   readonly v20?: ResultReason;
 }
 
-type Operation = keyof (typeof enumerations)["Operation"];
-
-interface FaultRow extends Reasons {
-  /** Operations whose own error table names another reason. */
-  readonly by?: Readonly<Partial<Record<Operation, Partial<Reasons>>>>;
-}
-
-/** 2.0 does not list Wrong Key Lifecycle State for changes of attributes (KMIP 2.0, 6.1; added in 2.1). */
-const notYetInTable = { v20: "PermissionDenied" } as const;
-/** 1.x Create and Register say Invalid Field of all that is wrong with an attribute (KMIP 1.4, 11.2 and 11.4). */
-const incorrectAttribute = {
-  Create: { v1: "InvalidField" },
-  Register: { v1: "InvalidField" },
-} as const;
+/** Reasons of an operation's own error table, where they differ from the fault's row. */
+export type OperationErrors = Readonly<Partial<Record<Fault, Partial<Reasons>>>>;
 
 /**
  * One row a cause: why a request failed, with its Result Reason by the error tables (KMIP 1.0 to 1.4, 11; KMIP 2.0 and
@@ -55,104 +43,31 @@ export const faults = {
   serverLimitExceeded: { v1: "GeneralFailure", v2: "ServerLimitExceeded" },
 
   /* The object. */
-  objectNotFound: {
-    v1: "ItemNotFound",
-    v2: "ObjectNotFound",
-    by: { AdjustAttribute: { v2: "ItemNotFound" } },
-  },
-  objectDestroyed: {
-    v1: "ItemNotFound",
-    v2: "ObjectDestroyed",
-    by: { Destroy: { v1: "PermissionDenied" } },
-  },
+  objectNotFound: { v1: "ItemNotFound", v2: "ObjectNotFound" },
+  objectDestroyed: { v1: "ItemNotFound", v2: "ObjectDestroyed" },
   objectArchived: { v1: "ObjectArchived", v2: "ObjectArchived" },
-  templateNotFound: {
-    v1: "ItemNotFound",
-    v2: "ObjectNotFound",
-    by: { Locate: { v1: "InvalidField" } },
-  },
+  templateNotFound: { v1: "ItemNotFound", v2: "ObjectNotFound" },
   /** An object of a type that the operation cannot take, or that is not what Object Type says. */
-  invalidObjectType: {
-    v1: "IllegalOperation",
-    v2: "InvalidObjectType",
-    by: { ...incorrectAttribute, Check: { v2: "IllegalObjectType" } },
-  },
-  wrongLifecycleState: {
-    v1: "PermissionDenied",
-    v2: "WrongKeyLifecycleState",
-    by: {
-      AddAttribute: notYetInTable,
-      AdjustAttribute: notYetInTable,
-      DeleteAttribute: notYetInTable,
-      ModifyAttribute: notYetInTable,
-      SetAttribute: notYetInTable,
-    },
-  },
+  invalidObjectType: { v1: "IllegalOperation", v2: "InvalidObjectType" },
+  wrongLifecycleState: { v1: "PermissionDenied", v2: "WrongKeyLifecycleState" },
   usageLimitExceeded: { v1: "PermissionDenied", v2: "UsageLimitExceeded" },
   incompatibleUsageMask: { v1: "PermissionDenied", v2: "IncompatibleCryptographicUsageMask" },
   unknownObjectGroup: { v1: "InvalidField", v2: "UnknownObjectGroup" },
 
   /* Attributes. */
-  attributeReadOnly: {
-    v1: "PermissionDenied",
-    v2: "AttributeReadOnly",
-    by: {
-      ...incorrectAttribute,
-      AddAttribute: { v2: "ReadOnlyAttribute" },
-      AdjustAttribute: { v2: "ReadOnlyAttribute" },
-      SetAttribute: { v2: "ReadOnlyAttribute" },
-    },
-  },
+  attributeReadOnly: { v1: "PermissionDenied", v2: "AttributeReadOnly" },
   /** A second value of an attribute that has one. */
-  attributeSingleValued: {
-    v1: "IllegalOperation",
-    v2: "AttributeSingleValued",
-    by: incorrectAttribute,
-  },
+  attributeSingleValued: { v1: "IllegalOperation", v2: "AttributeSingleValued" },
   /** Set or Adjust of an attribute that has several values. */
   attributeMultiValued: { v1: "InvalidField", v2: "MultiValuedAttribute" },
-  attributeNotFound: {
-    v1: "ItemNotFound",
-    v2: "AttributeNotFound",
-    by: { ModifyAttribute: { v1: "InvalidField" } },
-  },
+  attributeNotFound: { v1: "ItemNotFound", v2: "AttributeNotFound" },
   attributeInstanceNotFound: { v1: "ItemNotFound", v2: "AttributeInstanceNotFound" },
   /** An attribute that this object or operation cannot have. */
-  invalidAttribute: {
-    v1: "InvalidField",
-    v2: "InvalidAttribute",
-    by: {
-      AddAttribute: { v1: "PermissionDenied" },
-      AdjustAttribute: { v2: "UnsupportedAttribute" },
-      ModifyAttribute: { v2: "AttributeNotFound" },
-      SetAttribute: { v2: "InvalidField" },
-    },
-  },
+  invalidAttribute: { v1: "InvalidField", v2: "InvalidAttribute" },
   /** An attribute of the standard that Holdfast does not keep. */
-  unsupportedAttribute: {
-    v1: "InvalidField",
-    v2: "UnsupportedAttribute",
-    by: {
-      AddAttribute: { v1: "PermissionDenied", v2: "InvalidAttribute" },
-      GetAttributes: { v2: "InvalidAttribute" },
-      Locate: { v2: "InvalidAttribute" },
-      Register: { v2: "InvalidAttribute" },
-    },
-  },
-  invalidAttributeValue: {
-    v1: "InvalidField",
-    v2: "InvalidAttributeValue",
-    by: {
-      AddAttribute: { v2: "InvalidField" },
-      AdjustAttribute: { v2: "InvalidField" },
-      ModifyAttribute: { v2: "InvalidField" },
-    },
-  },
-  nonUniqueName: {
-    v1: "IllegalOperation",
-    v2: "NonUniqueNameAttribute",
-    by: incorrectAttribute,
-  },
+  unsupportedAttribute: { v1: "InvalidField", v2: "UnsupportedAttribute" },
+  invalidAttributeValue: { v1: "InvalidField", v2: "InvalidAttributeValue" },
+  nonUniqueName: { v1: "IllegalOperation", v2: "NonUniqueNameAttribute" },
   tooManyAttributes: { v1: "IndexOutOfBounds", v2: "ServerLimitExceeded" },
   applicationNamespaceNotSupported: {
     v1: "ApplicationNamespaceNotSupported",
@@ -164,11 +79,7 @@ export const faults = {
 
   /* Keys. */
   cryptographicFailure: { v1: "CryptographicFailure", v2: "CryptographicFailure" },
-  badCryptographicParameters: {
-    v1: "InvalidField",
-    v2: "BadCryptographicParameters",
-    by: { Get: { v1: "ItemNotFound" } },
-  },
+  badCryptographicParameters: { v1: "InvalidField", v2: "BadCryptographicParameters" },
   unsupportedCryptographicParameters: {
     v1: "InvalidField",
     v2: "UnsupportedCryptographicParameters",
@@ -180,11 +91,7 @@ export const faults = {
   },
   keyWrapTypeNotSupported: { v1: "FeatureNotSupported", v2: "KeyWrapTypeNotSupported" },
   encodingOptionError: { v1: "EncodingOptionError", v2: "EncodingOptionError" },
-  keyValueNotPresent: {
-    v1: "KeyValueNotPresent",
-    v2: "KeyValueNotPresent",
-    by: { Get: { v1: "IllegalOperation" } },
-  },
+  keyValueNotPresent: { v1: "KeyValueNotPresent", v2: "KeyValueNotPresent" },
   keySensitive: { v1: "Sensitive", v2: "Sensitive" },
   keyNotExtractable: { v1: "NotExtractable", v2: "NotExtractable" },
   /** A PKCS#12 Password Link that is missing, several, or not an active password. */
@@ -195,7 +102,7 @@ export const faults = {
   wrappingObjectArchived: { v1: "ObjectArchived", v2: "WrappingObjectArchived" },
   /** Also a root key that is gone: never Item Not Found, which vSphere takes for a lost key. */
   wrappingObjectDestroyed: { v1: "PermissionDenied", v2: "WrappingObjectDestroyed" },
-} as const satisfies Record<string, FaultRow>;
+} as const satisfies Record<string, Reasons>;
 
 export type Fault = keyof typeof faults;
 
@@ -235,10 +142,14 @@ function exists(reason: ResultReason, version: Version): boolean {
   return typeof row === "number" || within(version, row.since, row.until);
 }
 
-/** The Result Reason of a fault in a version, by the error table of the operation where one is given. */
-export function reasonOf(fault: Fault, version: Version, operation?: Operation): ResultReason {
-  const row: FaultRow = faults[fault];
-  const own = operation === undefined ? undefined : row.by?.[operation];
-  const reason = (own && column(own, version)) ?? column(row, version) ?? "GeneralFailure";
+/** The Result Reason of a fault in a version, by the operation's error table where one is given. */
+export function reasonOf(
+  fault: Fault,
+  version: Version,
+  errors: OperationErrors = {},
+): ResultReason {
+  const own = errors[fault];
+  const reason =
+    (own && column(own, version)) ?? column(faults[fault], version) ?? "GeneralFailure";
   return exists(reason, version) ? reason : (olderReasons[reason] ?? "GeneralFailure");
 }

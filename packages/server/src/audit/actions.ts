@@ -1,3 +1,5 @@
+import type { OperationAction } from "@holdfast/kmip";
+
 /** How an action of the audit trail is told as CADF. */
 export interface ActionRow {
   /** Object type and verb after the service's name, as IBM's events have them, or in their manner where IBM has none. */
@@ -15,7 +17,7 @@ export interface ActionRow {
 const key = { target: "kmip-key", data: true } as const;
 const attributes = { target: "kmip-key/attributes", data: true } as const;
 
-/** What KMIP clients and planned dates do. */
+/** What KMIP clients and planned dates do; the operations' rows name the actions of clients. */
 const keyActions = {
   "kmip-key.create": { cadf: "kmip-key.create", says: "create KMIP key", ...key },
   "kmip-key.register": { cadf: "kmip-key.register", says: "register KMIP key", ...key },
@@ -45,7 +47,7 @@ const keyActions = {
   "kmip-key.revoke": { cadf: "kmip-key.revoke", says: "revoke KMIP key", ...key },
   "kmip-key.destroy": { cadf: "kmip-key.destroy", says: "destroy KMIP key", ...key },
   "kmip-log.create": { cadf: "kmip-log.create", says: "keep a client's message", ...key },
-} as const satisfies Record<string, ActionRow>;
+} as const satisfies Readonly<Record<OperationAction | "kmip-key.deactivate", ActionRow>>;
 
 const instance = { target: "service" } as const;
 const certificate = { target: "kmip-certificate" } as const;

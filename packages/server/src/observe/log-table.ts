@@ -1,4 +1,5 @@
 import { KeyRingUnavailable, type StoreFailure, StoreUnavailable } from "@holdfast/engine";
+import { operationRow } from "@holdfast/kmip";
 import type { NodeEvent } from "./events.ts";
 
 /** How much a line matters. */
@@ -18,18 +19,6 @@ export interface LogRow<Event> {
   /** A cause is told without its stack, unless the log is at debug. */
   readonly brief?: true;
 }
-
-/** Operations that change nothing; their success is logged at debug. */
-const reads = new Set([
-  "DiscoverVersions",
-  "Query",
-  "Interop",
-  "Locate",
-  "Check",
-  "Get",
-  "GetAttributes",
-  "GetAttributeList",
-]);
 
 /** Store failures that mean damage or loss, which does not pass by itself. */
 const damages: ReadonlySet<StoreFailure> = new Set([
@@ -58,7 +47,8 @@ export const logTable: {
   operation: {
     level: ({ cause, result, operation }) => {
       if (cause !== undefined) return isOutage(cause) ? "warn" : "error";
-      return result === "Success" && reads.has(operation) ? "debug" : "info";
+      // The success of what changes nothing.
+      return result === "Success" && operationRow(operation)?.changes === false ? "debug" : "info";
     },
     message: ({ cause }) => {
       if (cause === undefined) return "operation";
