@@ -1,13 +1,15 @@
 export { AdminClient, type AdminClientOptions, type CallOptions } from "./client/client.ts";
 export { AdminProblem, AdminUnreachable } from "./client/errors.ts";
+export type { CommandRow, Layout } from "./contract/command.ts";
 export { type Fault, faultsOf } from "./contract/faults.ts";
-export { type Contract, contract, type Handlers } from "./contract/index.ts";
+export { type Contract, contract, type Handlers, type RouteAction } from "./contract/index.ts";
 export { ManagementError, type ProblemCode, problems } from "./contract/problems.ts";
 export { secretPlace } from "./contract/roots.ts";
 export {
   type Answer,
   type Call,
   type HandlersOf,
+  type Makes,
   type Method,
   type Principal,
   type Reply,

@@ -38,6 +38,7 @@ export const accessRoutes = {
       version: z.string(),
     }),
     problems: [],
+    command: { words: "whoami" },
   },
   listTokens: {
     method: "GET",
@@ -49,6 +50,19 @@ export const accessRoutes = {
     query: page,
     answer: pageOf(token),
     problems: [],
+    command: {
+      words: "token list",
+      list: {
+        columns: [
+          "NAME=name",
+          "ROLE=role",
+          "STATE=state",
+          "EXPIRES=expiresAt",
+          "INSTANCES=instances",
+        ],
+        wide: ["ID=id"],
+      },
+    },
   },
   createToken: {
     method: "POST",
@@ -69,6 +83,13 @@ export const accessRoutes = {
     status: 201,
     shownOnce: true,
     problems: ["nameTaken", "notFound", "storeUnavailable"],
+    audit: "token.create",
+    makes: "token",
+    command: {
+      words: "token create",
+      output: [{ field: "secret", option: "secret-out" }],
+      example: "holdfast token create --name ci --role operator --secret-out ci.token",
+    },
   },
   revokeToken: {
     method: "DELETE",
@@ -80,5 +101,7 @@ export const accessRoutes = {
     params: z.object({ token: z.string().min(1).max(64).describe("Identifier or name.") }),
     answer: z.object({ id: uuid, regions: applied }),
     problems: ["notFound", "storeUnavailable"],
+    audit: "token.revoke",
+    command: { words: "token revoke" },
   },
 } as const satisfies Routes;

@@ -129,6 +129,20 @@ export const certificateRoutes = {
     query: page,
     answer: pageOf(certificate),
     problems: ["notFound"],
+    command: {
+      words: "certificate list",
+      list: {
+        columns: [
+          "NAME=name",
+          "EXPIRY=expiry",
+          "EXPIRES=notAfter",
+          "KIND=kind",
+          "SUBJECT=subject",
+          "REGIONS=regions",
+        ],
+        wide: ["FINGERPRINT=fingerprint"],
+      },
+    },
   },
   addCertificate: {
     method: "POST",
@@ -143,6 +157,13 @@ export const certificateRoutes = {
     status: 201,
     dryRun: true,
     problems: addProblems,
+    audit: "certificate.create",
+    makes: "certificate",
+    command: {
+      words: "certificate add",
+      files: { pem: "file" },
+      example: "holdfast certificate add kmip-prod --name vcenter-1 --file vcenter.pem",
+    },
   },
   readCertificate: {
     method: "GET",
@@ -154,6 +175,13 @@ export const certificateRoutes = {
     params: certificateParam,
     answer: certificate.extend({ pem }),
     problems: ["notFound"],
+    audit: "certificate.read",
+    auditsSuccess: true,
+    command: {
+      words: "certificate show",
+      output: [{ field: "pem", option: "pem-out" }],
+      example: "holdfast certificate show kmip-prod vcenter-1 --pem-out vcenter.pem",
+    },
   },
   deleteCertificate: {
     method: "DELETE",
@@ -167,6 +195,8 @@ export const certificateRoutes = {
     answer: z.object({ id: uuid, name: z.string(), regions: applied }),
     dryRun: true,
     problems: ["notFound", "declared", "storeUnavailable"],
+    audit: "certificate.delete",
+    command: { words: "certificate delete" },
   },
   adoptCertificate: {
     method: "POST",
@@ -180,6 +210,12 @@ export const certificateRoutes = {
     answer: certificate,
     status: 201,
     problems: addProblems,
+    audit: "certificate.create",
+    makes: "certificate",
+    command: {
+      words: "certificate adopt",
+      example: "holdfast certificate adopt kmip-prod --name vcenter-1 --fingerprint SHA256",
+    },
   },
   readAuthority: {
     method: "GET",
@@ -191,6 +227,10 @@ export const certificateRoutes = {
     params: instanceParam,
     answer: authority,
     problems: ["notFound"],
+    command: {
+      words: "authority show",
+      output: [{ field: "certificate", option: "pem-out" }],
+    },
   },
   signRequest: {
     method: "POST",
@@ -204,6 +244,18 @@ export const certificateRoutes = {
     answer: z.object({ certificate, pem, authority: pem }),
     status: 201,
     problems: [...addProblems, ...sealingProblems],
+    audit: "certificate.issue",
+    makes: "signedCertificate",
+    command: {
+      words: "authority sign",
+      files: { csr: "csr" },
+      output: [
+        { field: "pem", option: "pem-out" },
+        { field: "authority", option: "authority-out", onlyFile: true },
+      ],
+      example:
+        "holdfast authority sign kmip-prod --name vcenter-1 --csr vcenter.csr --pem-out vcenter.pem",
+    },
   },
   issuePair: {
     method: "POST",
@@ -219,6 +271,18 @@ export const certificateRoutes = {
     status: 201,
     shownOnce: true,
     problems: [...addProblems, ...sealingProblems],
+    audit: "certificate.issue",
+    makes: "certificate",
+    command: {
+      words: "authority issue",
+      output: [
+        { field: "pem", option: "pem-out" },
+        { field: "authority", option: "authority-out", onlyFile: true },
+        { field: "privateKey", option: "key-out" },
+      ],
+      example:
+        "holdfast authority issue kmip-prod --name vcenter-1 --pem-out vcenter.pem --key-out vcenter.key",
+    },
   },
   listRefused: {
     method: "GET",
@@ -230,6 +294,21 @@ export const certificateRoutes = {
     query: page,
     answer: pageOf(refusedClient),
     problems: [],
+    command: {
+      words: "refused list",
+      list: {
+        columns: [
+          "TIME=time",
+          "REASON=reason",
+          "FROM=remote",
+          "SUBJECT=subject",
+          "TIMES=times",
+          "NODE=node",
+        ],
+        below: ["MEND=advice"],
+        wide: ["FINGERPRINT=fingerprint"],
+      },
+    },
   },
   listServerCertificates: {
     method: "GET",
@@ -240,6 +319,20 @@ export const certificateRoutes = {
     scope: "system",
     answer: z.object({ items: z.array(serverCertificate) }),
     problems: [],
+    command: {
+      words: "certificate server",
+      list: {
+        columns: [
+          "NODE=node",
+          "REGION=region",
+          "KEY=keyType",
+          "EXPIRES=notAfter",
+          "SUBJECT=subject",
+        ],
+        wrap: "SUBJECT",
+        below: ["NAMES=names", "SHA-1=sha1|colons", "SHA-256=sha256", "TOLD=told"],
+      },
+    },
   },
   listUsers: {
     method: "GET",
@@ -255,6 +348,10 @@ export const certificateRoutes = {
       ),
     }),
     problems: ["notFound"],
+    command: {
+      words: "user list",
+      list: { columns: ["NAME=name", "CREATED=createdAt", "ORIGIN=origin"] },
+    },
   },
   setUser: {
     method: "PUT",
@@ -268,6 +365,8 @@ export const certificateRoutes = {
     answer: z.object({ name: z.string(), regions: applied }),
     dryRun: true,
     problems: ["notFound", "declared", "wrongState", "storeUnavailable", ...sealingProblems],
+    audit: "user.update",
+    command: { words: "user set", secrets: ["password"] },
   },
   deleteUser: {
     method: "DELETE",
@@ -280,5 +379,7 @@ export const certificateRoutes = {
     answer: z.object({ name: z.string(), regions: applied }),
     dryRun: true,
     problems: ["notFound", "declared", "storeUnavailable"],
+    audit: "user.delete",
+    command: { words: "user delete" },
   },
 } as const satisfies Routes;

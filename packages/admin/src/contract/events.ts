@@ -46,6 +46,21 @@ export const eventRoutes = {
       .extend({ region: region.optional().describe("One region's events only.") }),
     answer: pageOf(event).extend({ missing }),
     problems: ["storeUnavailable"],
+    command: {
+      words: "events",
+      list: {
+        columns: [
+          "TIME=time|short",
+          "OUTCOME=outcome",
+          "ACTION=action|whole",
+          "WHO=who",
+          "TARGET=target",
+          "INSTANCE=instance",
+        ],
+        wide: ["SEVERITY=severity", "REGION=region", "WHO-ID=whoId", "INSTANCE-ID=instanceId"],
+      },
+      example: "holdfast events --follow --action 'vmware-solutions.kmip-key.*'",
+    },
   },
   followEvents: {
     method: "GET",
@@ -58,5 +73,6 @@ export const eventRoutes = {
     answer: event,
     problems: ["storeUnavailable"],
     stream: true,
+    command: { words: "events --follow" },
   },
 } as const satisfies Routes;

@@ -21,5 +21,12 @@ export const contract = {
 /** The contract's type. */
 export type Contract = typeof contract;
 
+/** The actions of the audit events of routes. */
+export type RouteAction = {
+  [Name in keyof Contract]: Contract[Name] extends { readonly audit: infer Action }
+    ? Action
+    : never;
+}[keyof Contract];
+
 /** What the server must have: one handler an operation. */
 export type Handlers = HandlersOf<Contract>;

@@ -56,6 +56,14 @@ const instance = z
   })
   .meta({ id: "Instance" });
 
+const deleteConfirm = {
+  field: "name",
+  of: "the name of the instance",
+  does: "deleted",
+  when: "force",
+  refused: "keysRemain",
+} as const;
+
 /** Instances. */
 export const instanceRoutes = {
   listInstances: {
@@ -73,6 +81,20 @@ export const instanceRoutes = {
     }),
     answer: pageOf(instance),
     problems: [],
+    command: {
+      words: "instance list",
+      list: {
+        columns: [
+          "NAME=name",
+          "STATUS=status",
+          "KEYS=keys",
+          "REGIONS=regions",
+          "CERTIFICATES=certificates",
+          "CREATED=createdAt",
+        ],
+        wide: ["ID=id"],
+      },
+    },
   },
   createInstance: {
     method: "POST",
@@ -108,6 +130,16 @@ export const instanceRoutes = {
       "storeUnavailable",
     ],
     etag: "given",
+    audit: "instance.create",
+    makes: "instance",
+    command: {
+      words: "instance order",
+      roots: "rootOfTrust",
+      hidden: ["rootOfTrust"],
+      wait: ["Installed", "Inactive"],
+      example:
+        "holdfast instance order --name kmip-prod --root a:key-protect,instanceId=UUID,rootKey=UUID,apiKey=@key.txt --root b:local --wait",
+    },
   },
   readInstance: {
     method: "GET",
@@ -120,6 +152,7 @@ export const instanceRoutes = {
     answer: instance,
     problems: ["notFound"],
     etag: "given",
+    command: { words: "instance show" },
   },
   updateInstance: {
     method: "PATCH",
@@ -149,6 +182,11 @@ export const instanceRoutes = {
       "storeUnavailable",
     ],
     etag: "given",
+    audit: "instance.update",
+    command: {
+      words: "instance update",
+      example: "holdfast instance update kmip-prod --labels group=finance",
+    },
   },
   deleteInstance: {
     method: "DELETE",
@@ -193,5 +231,12 @@ export const instanceRoutes = {
       "peerUnreachable",
       "storeUnavailable",
     ],
+    audit: "instance.delete",
+    command: {
+      words: "instance delete",
+      confirm: deleteConfirm,
+      wait: ["Deleted"],
+      example: "holdfast instance delete kmip-prod --force --name kmip-prod --wait",
+    },
   },
 } as const satisfies Routes;

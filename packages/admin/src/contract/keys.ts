@@ -83,6 +83,20 @@ export const keyRoutes = {
     }),
     answer: pageOf(key),
     problems: ["notFound", "storeUnavailable"],
+    command: {
+      words: "key list",
+      list: {
+        columns: [
+          "ID=id",
+          "STATE=state",
+          "NAMES=names",
+          "CREATED=createdAt",
+          "ALGORITHM=algorithm",
+          "BITS=length",
+          "X-IDENTIFIER=xIdentifier",
+        ],
+      },
+    },
   },
   countKeys: {
     method: "GET",
@@ -98,6 +112,7 @@ export const keyRoutes = {
       region,
     }),
     problems: ["notFound", "storeUnavailable"],
+    command: { words: "key count" },
   },
   readKey: {
     method: "GET",
@@ -109,6 +124,7 @@ export const keyRoutes = {
     params: keyParam,
     answer: keyDetails,
     problems: ["notFound", "storeUnavailable"],
+    command: { words: "key show" },
   },
   activateKey: {
     method: "POST",
@@ -120,6 +136,7 @@ export const keyRoutes = {
     params: keyParam,
     answer: key,
     problems: changeProblems,
+    command: { words: "key activate" },
   },
   revokeKey: {
     method: "POST",
@@ -146,6 +163,10 @@ export const keyRoutes = {
       .strict(),
     answer: key,
     problems: changeProblems,
+    command: {
+      words: "key revoke",
+      example: "holdfast key revoke kmip-prod UUID --reason CessationOfOperation",
+    },
   },
   destroyKey: {
     method: "DELETE",
@@ -161,6 +182,15 @@ export const keyRoutes = {
     }),
     answer: key,
     problems: [...changeProblems, "keyActive", "confirmationNeeded"],
+    command: {
+      words: "key destroy",
+      confirm: {
+        field: "confirm",
+        of: "the identifier of the key",
+        when: "force",
+        does: "destroyed",
+      },
+    },
   },
   reportOrphans: {
     method: "POST",
@@ -180,5 +210,11 @@ export const keyRoutes = {
     }),
     repeatable: true,
     problems: ["notFound", "storeUnavailable"],
+    command: {
+      words: "key orphans",
+      files: { inUse: "in-use" },
+      list: { columns: ["ID=id", "STATE=state", "NAMES=names", "CREATED=createdAt"] },
+      example: "holdfast key orphans kmip-prod --in-use identifiers.txt",
+    },
   },
 } as const satisfies Routes;

@@ -148,6 +148,25 @@ export const rootRoutes = {
     answer: z.object({ region, items: z.array(rootKey) }),
     repeatable: true,
     problems: ["rootDenied", "rootUnavailable", "rootUnsupported", "peerUnreachable"],
+    audit: "root.list",
+    auditsSuccess: true,
+    command: {
+      words: "root-of-trust retrieve",
+      roots: "lookup",
+      hidden: ["root", "region"],
+      list: {
+        columns: [
+          "NAME=name",
+          "ID=id",
+          "STATE=state",
+          "USABLE=usable",
+          "RING=keyRing",
+          "ALIASES=aliases",
+        ],
+      },
+      example:
+        "holdfast root-of-trust retrieve --root a:key-protect,instanceId=UUID,apiKey=@key.txt",
+    },
   },
   configureRoot: {
     method: "PUT",
@@ -182,6 +201,15 @@ export const rootRoutes = {
       "peerUnreachable",
       "storeUnavailable",
     ],
+    audit: "root.configure",
+    command: {
+      words: "root-of-trust configure",
+      roots: "regions",
+      hidden: ["regions"],
+      wait: ["Installed"],
+      example:
+        "holdfast root-of-trust configure kmip-prod --root a:pkcs11,token=kmip,rootKey=crk,pin=@pin.txt",
+    },
   },
   readRoot: {
     method: "GET",
@@ -193,6 +221,7 @@ export const rootRoutes = {
     params: instanceParam,
     answer: z.object({ regions: z.record(region, rootStatus) }),
     problems: ["notFound"],
+    command: { words: "root-of-trust show" },
   },
   revalidateRoot: {
     method: "POST",
@@ -205,6 +234,8 @@ export const rootRoutes = {
     answer: z.object({ regions: z.record(region, rootStatus) }),
     repeatable: true,
     problems: ["notFound"],
+    audit: "root.revalidate",
+    command: { words: "root-of-trust revalidate" },
   },
   shredInstance: {
     method: "POST",
@@ -218,6 +249,11 @@ export const rootRoutes = {
     body: z.object({ name: name.describe("The instance's name, typed again.") }).strict(),
     answer: shredResult,
     problems: ["notFound", "confirmationNeeded", "storeUnavailable"],
+    audit: "root.shred",
+    command: {
+      words: "root-of-trust shred",
+      confirm: { field: "name", of: "the name of the instance", does: "shredded" },
+    },
   },
   rewrapRoot: {
     method: "POST",
@@ -230,6 +266,11 @@ export const rootRoutes = {
     answer: z.object({ rewrapped: z.number().int(), items: z.array(rootReportRow) }),
     repeatable: true,
     problems: ["notFound", "rootUnavailable", "rootDenied", "rootDisabled", "rootGone"],
+    audit: "root.rewrap",
+    command: {
+      words: "root-of-trust rewrap",
+      list: { columns: ["REGION=region", "STALE=stale", "VERSION=currentVersion", "ROOT=root"] },
+    },
   },
   reportRoots: {
     method: "GET",
@@ -240,5 +281,19 @@ export const rootRoutes = {
     scope: "system",
     answer: z.object({ items: z.array(rootReportRow) }),
     problems: [],
+    command: {
+      words: "root-of-trust report",
+      list: {
+        columns: [
+          "INSTANCE=name",
+          "REGION=region",
+          "STATE=state",
+          "STALE=stale",
+          "VERSION=currentVersion",
+          "VERSIONS=versions",
+          "ROOT=root",
+        ],
+      },
+    },
   },
 } as const satisfies Routes;

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { CommandRow } from "./command.ts";
 import type { ProblemCode } from "./problems.ts";
 
 /** What a token may do; each role includes those before it. */
@@ -43,7 +44,18 @@ export interface Route {
   readonly repeatable?: true;
   /** With the header `Dry-Run: true` nothing is written: the answer is `{ dryRun: true }`, or what would be refused. */
   readonly dryRun?: true;
+  /** The action of its audit event. A commit carries the event of its change; refusals are written around the handler. */
+  readonly audit?: string;
+  /** No commit carries the event of its success, which is written around the handler too. */
+  readonly auditsSuccess?: true;
+  /** What it makes under `Call.newId`, by which a repetition finds it at any node. */
+  readonly makes?: Makes;
+  /** Its form on the command line. */
+  readonly command: CommandRow;
 }
+
+/** What a POST can make; of a signed certificate the answer has the authority's certificate too. */
+export type Makes = "instance" | "certificate" | "signedCertificate" | "token";
 
 /** A table of routes by operation. */
 export type Routes = Readonly<Record<string, Route>>;
@@ -78,6 +90,8 @@ export interface Call<R extends Route = Route> {
   readonly newId: string;
   /** Streams: the last event that the caller has. */
   readonly lastEventId: string | undefined;
+  /** The action of its route, for the event that is committed with its change. */
+  readonly audit: R extends { readonly audit: infer Action } ? Action : string | undefined;
   /** Names the call in log and audit. */
   readonly requestId: string;
   /** Aborted when the caller is gone. */

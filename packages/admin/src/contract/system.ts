@@ -38,6 +38,7 @@ export const systemRoutes = {
       clockAheadMs: z.number().optional(),
     }),
     problems: [],
+    command: { words: "status" },
   },
   runChecks: {
     method: "POST",
@@ -50,6 +51,14 @@ export const systemRoutes = {
     answer: z.object({ items: z.array(check) }),
     repeatable: true,
     problems: [],
+    command: {
+      words: "doctor",
+      list: {
+        columns: ["STATE=state", "CHECK=name", "DETAIL=detail"],
+        below: ["MEND=mend"],
+        wrap: "DETAIL",
+      },
+    },
   },
   readBackups: {
     method: "GET",
@@ -73,6 +82,20 @@ export const systemRoutes = {
       ),
     }),
     problems: [],
+    command: {
+      words: "backups",
+      list: {
+        columns: [
+          "STARTED=startedAt",
+          "REGION=region",
+          "OK=ok",
+          "RECORDS=records",
+          "BYTES=bytes",
+          "REASON=reason",
+          "FILE=file",
+        ],
+      },
+    },
   },
   readOpenApi: {
     method: "GET",
@@ -83,5 +106,6 @@ export const systemRoutes = {
     scope: "system",
     answer: z.looseObject({ openapi: z.string() }),
     problems: [],
+    command: { words: "openapi" },
   },
 } as const satisfies Routes;

@@ -1,12 +1,11 @@
-import { type Contract, contract, type Route } from "@holdfast/admin";
+import { type CommandRow, type Contract, contract, type Route } from "@holdfast/admin";
 import { stateText } from "@holdfast/kmip";
 import { type Command, Option } from "commander";
 import { addSiteOptions } from "../sites/site.ts";
-import { type CommandRow, commandTable } from "./command-table.ts";
 import { type Field, fieldsOf, optionOf } from "./fields.ts";
 import { runOperation } from "./run-operation.ts";
 
-/** An operation with everything that its command needs. */
+/** An operation with all that its command needs. */
 export interface Operation {
   readonly name: keyof Contract;
   readonly route: Route;
@@ -32,7 +31,7 @@ const groups: Readonly<Record<string, string>> = {
 export function operations(): readonly Operation[] {
   return (Object.keys(contract) as (keyof Contract)[]).map((name) => {
     const route: Route = contract[name];
-    const row = commandTable[name];
+    const row = route.command;
     const hidden = new Set(row.hidden);
     const shown = (fields: readonly Field[]) => fields.filter((field) => !hidden.has(field.name));
     return {

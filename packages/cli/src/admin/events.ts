@@ -1,8 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type AdminClient, AdminProblem } from "@holdfast/admin";
+import { type AdminClient, AdminProblem, type Layout } from "@holdfast/admin";
 import { Failure } from "../terminal/failure.ts";
 import { type Json, say } from "../terminal/output.ts";
-import type { Layout } from "../terminal/print.ts";
 import type { Operation } from "./build.ts";
 import { fieldsOf, optionOf } from "./fields.ts";
 import { patiently } from "./patience.ts";

@@ -3,11 +3,11 @@ import {
   AdminProblem,
   AdminUnreachable,
   type contract,
+  type Layout,
   type Reply,
 } from "@holdfast/admin";
 import { clientOptionsOf, type SiteOptions } from "../sites/site.ts";
 import { type Json, sayJson } from "../terminal/output.ts";
-import type { Layout } from "../terminal/print.ts";
 import type { Operation } from "./build.ts";
 import { type ShowOptions, showList } from "./show.ts";
 

@@ -1,8 +1,8 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { CommandRow } from "@holdfast/admin";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { CommandRow } from "./command-table.ts";
 import { blockLines, keepOutputs, outputsOf, withoutBlocks } from "./outputs.ts";
 
 const row: CommandRow = {

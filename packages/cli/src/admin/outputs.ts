@@ -1,7 +1,7 @@
 import { existsSync, writeFileSync } from "node:fs";
+import type { CommandRow } from "@holdfast/admin";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 import { type Json, plain } from "../terminal/output.ts";
-import type { CommandRow } from "./command-table.ts";
 import { camel } from "./fields.ts";
 
 type Thing = Readonly<Record<string, Json>>;

@@ -1,11 +1,16 @@
-import { type AdminClient, AdminProblem, type CallOptions, contract } from "@holdfast/admin";
+import {
+  type AdminClient,
+  AdminProblem,
+  type CallOptions,
+  type CommandRow,
+  contract,
+} from "@holdfast/admin";
 import { firstLine, parseRoot, rootsByRegion } from "../sites/root-option.ts";
 import { type SiteOptions, withAdmin } from "../sites/site.ts";
 import { ask, askSecret, canAsk } from "../terminal/ask.ts";
 import { Failure, readGiven, reasonOf } from "../terminal/failure.ts";
 import { type Json, say } from "../terminal/output.ts";
 import type { Operation } from "./build.ts";
-import type { CommandRow } from "./command-table.ts";
 import { followEvents, listEvents, refuseWithFollow, sayMissing } from "./events.ts";
 import { showServerCertificates } from "./every-node.ts";
 import { camel, optionOf } from "./fields.ts";

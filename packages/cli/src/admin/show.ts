@@ -1,5 +1,6 @@
+import type { Layout } from "@holdfast/admin";
 import { type Json, say, sayJson } from "../terminal/output.ts";
-import { type Layout, listLines, thingLines } from "../terminal/print.ts";
+import { listLines, thingLines } from "../terminal/print.ts";
 import type { Operation } from "./build.ts";
 import { blockLines, withoutBlocks } from "./outputs.ts";
 

@@ -1,6 +1,6 @@
+import { contract, type Layout, type Route } from "@holdfast/admin";
 import { describe, expect, test } from "vitest";
-import { commandTable } from "../admin/command-table.ts";
-import { type Layout, listLines, thingLines } from "./print.ts";
+import { listLines, thingLines } from "./print.ts";
 
 const uuid = "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00";
 const sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
@@ -28,7 +28,7 @@ function itemOf({ columns, below = [], wide = [] }: Layout): Record<string, unkn
   return Object.fromEntries(paths.map((path) => [path, values[path] ?? `${path} ${long}`]));
 }
 
-const layouts = Object.values(commandTable).flatMap((row) =>
+const layouts = Object.values<Route>(contract).flatMap(({ command: row }) =>
   row.list === undefined ? [] : [[row.words, row.list] as const],
 );
 
@@ -100,7 +100,7 @@ describe("a list at a terminal", () => {
   });
 
   test("keeps the action of an event whole, and takes the year off its time before", () => {
-    const layout = commandTable.listEvents.list as Layout;
+    const layout = contract.listEvents.command.list as Layout;
     const event = {
       time: "2026-11-25T20:12:09.36+0000",
       outcome: "success",

@@ -1,17 +1,7 @@
+import type { Layout } from "@holdfast/admin";
 import { type Column, cellOf, columnOf, isApplied, valueText } from "./cells.ts";
 import { fits, fitted, gap, padded, type Wish, widthOf, wrapped } from "./fit.ts";
 import { type Json, plain, table } from "./output.ts";
-
-/** The columns of a list, the most important first, each `HEADING=path` or `HEADING=path|format`. */
-export interface Layout {
-  readonly columns: readonly string[];
-  /** What stands on lines of its own below each row at a terminal. */
-  readonly below?: readonly string[];
-  /** What a terminal does not show: identifiers and fingerprints. */
-  readonly wide?: readonly string[];
-  /** The heading of a column that goes on in the next line where it does not fit; others are cut. */
-  readonly wrap?: string;
-}
 
 /** Lines of a list, and the headings of what was cut or left out. */
 export interface Listed {

@@ -62,6 +62,7 @@ export function prepare(
     body: given.body,
     ifMatch: ifMatch(route, request.headers["if-match"]),
     newId: key === undefined ? parts.newId() : repeatedId({ key, operation, principal, params }),
+    audit: route.audit,
     lastEventId: lastEvent(request.headers["last-event-id"]),
     requestId: request.id,
     signal,
@@ -78,26 +79,18 @@ export async function dispatch(
   reply: FastifyReply,
 ): Promise<unknown> {
   const { operation, route } = served;
+  const handler = parts.handlers[operation] as unknown as (call: Call) => Promise<unknown>;
+  const work = () => handler(call);
   if (dry) {
-    const handler = parts.handlers[operation] as unknown as (call: Call) => Promise<unknown>;
     return reply
       .code(200)
       .header("content-type", "application/json; charset=utf-8")
-      .send(JSON.stringify(await dryRun(() => handler(call))));
+      .send(JSON.stringify(await dryRun(work)));
   }
   const first = async (): Promise<Sent> => {
-    const status = route.status ?? 200;
-    const before = key === undefined ? undefined : await parts.made.before(served, call);
-    if (before !== undefined) {
-      return { status, body: await checked(parts, served, before, list, call) };
-    }
-    const handler = parts.handlers[operation] as unknown as (call: Call) => Promise<unknown>;
-    const answer = await handler(call).catch(async (error: unknown) => {
-      const made = key === undefined ? undefined : await parts.made.instead(served, call, error);
-      if (made === undefined) throw error;
-      return made;
-    });
-    return { status, body: await checked(parts, served, answer, list, call) };
+    const answer = key === undefined ? await work() : await parts.made.once(route, call, work);
+    const body = await checked(parts, served, answer, list, call);
+    return { status: route.status ?? 200, body };
   };
   const shownOnce = route.shownOnce === true;
   const { params, body, principal } = call;

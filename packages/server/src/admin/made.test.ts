@@ -2,7 +2,6 @@ import { type Call, contract, type Handlers } from "@holdfast/admin";
 import { type Document, systemTypes } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { Made } from "./made.ts";
-import { schemasOf } from "./validate.ts";
 
 const pem = "-----BEGIN CERTIFICATE-----\nAAAA\nBBBB\n-----END CERTIFICATE-----\n";
 const document: Document = {
@@ -28,7 +27,8 @@ test.each([
   const made = new Made(view, { readCertificate } as unknown as Handlers);
   const route = contract[operation];
   const call = { newId: "c", params: { instance: "i" }, body } as unknown as Call;
-  const answer = made.before({ operation, route, schemas: schemasOf(route) }, call);
+  const work = () => Promise.reject(new TypeError("made a second time"));
+  const answer = made.once(route, call, work);
   if (same) expect(await answer).toEqual({ id: "c" });
   else await expect(answer).rejects.toThrow("another body");
 });

@@ -1,46 +1,32 @@
-import { type Call, type Handlers, ManagementError } from "@holdfast/admin";
+import { type Call, type Handlers, type Makes, ManagementError, type Route } from "@holdfast/admin";
 import { type Document, systemIdentifier, systemTypes } from "@holdfast/engine";
 import type { SystemView } from "../records/system-view.ts";
-import type { Served } from "./dispatch.ts";
 import { madeAlready, mismatch } from "./repeats.ts";
 
-/** How an operation's repetition is answered once what it makes is there. */
-interface Row {
+/** A kind of record that calls make, and the answer to a repetition by reading it. */
+interface Kind {
   readonly type: number;
-  /** The answer, by reading what was made; absent where it holds a secret that was shown once. */
+  /** Absent where the answer holds a secret that was shown once. */
   readonly read?: (handlers: Handlers, call: Call, id: string) => Promise<unknown>;
 }
 
-const certificate: Row = {
-  type: systemTypes.Certificate,
-  read: (handlers, call, id) => readCertificate(handlers, call, id),
-};
-
-/** Operations that make a record under `Call.newId`. */
-const rows: Partial<Record<keyof Handlers, Row>> = {
-  createInstance: {
+const kinds: Readonly<Record<Makes, Kind>> = {
+  instance: {
     type: systemTypes.Instance,
     read: (handlers, call, instance) =>
-      handlers.readInstance({ ...call, params: { instance }, query: undefined, body: undefined }),
+      handlers.readInstance(reading<"readInstance">(call, { instance })),
   },
-  addCertificate: certificate,
-  adoptCertificate: certificate,
-  signRequest: {
+  certificate: { type: systemTypes.Certificate, read: readCertificate },
+  signedCertificate: {
     type: systemTypes.Certificate,
     read: async (handlers, call, id) => {
-      const made = await readCertificate(handlers, call, id);
-      const params = call.params as unknown as { readonly instance: string };
-      const authority = await handlers.readAuthority({
-        ...call,
-        params,
-        query: undefined,
-        body: undefined,
-      });
-      return { certificate: made, pem: made.pem, authority: authority.certificate };
+      const certificate = await readCertificate(handlers, call, id);
+      const params = { instance: instanceOf(call) };
+      const authority = await handlers.readAuthority(reading<"readAuthority">(call, params));
+      return { certificate, pem: certificate.pem, authority: authority.certificate };
     },
   },
-  issuePair: { type: systemTypes.Certificate },
-  createToken: { type: systemTypes.Token },
+  token: { type: systemTypes.Token },
 };
 
 /** Finds what an earlier call with the same idempotency key made, at whichever node, before a crash or after. */
@@ -53,35 +39,54 @@ export class Made {
     this.#handlers = handlers;
   }
 
-  /** The answer to repeat; undefined where nothing was made yet. */
-  async before({ operation }: Served, call: Call): Promise<unknown> {
-    const row = rows[operation];
-    if (row === undefined) return undefined;
-    const { newId } = call;
-    const id = row.type === systemTypes.Instance ? systemIdentifier(row.type, newId) : newId;
-    const document = this.#view.get(row.type, id);
-    if (document === undefined) return undefined;
-    if (differs(document, call.body)) throw mismatch();
-    if (row.read === undefined || document.destroyed !== undefined) throw madeAlready();
-    return row.read(this.#handlers, call, newId);
+  /** Does a call's work, unless an earlier call made what it makes: that is read and answered instead. */
+  async once(route: Route, call: Call, work: () => Promise<unknown>): Promise<unknown> {
+    const before = await this.#before(route, call);
+    if (before !== undefined) return before;
+    try {
+      return await work();
+    } catch (error) {
+      const maybe = error instanceof ManagementError && contended.has(error.code);
+      if (!maybe || route.makes === undefined) throw error;
+      // Another node may have made it, and this one not have seen it.
+      await this.#view.refresh().catch(() => undefined);
+      const made = await this.#before(route, call);
+      if (made === undefined) throw error;
+      return made;
+    }
   }
 
-  /** The answer to repeat in place of a refusal: another node may have made it, and this one not have seen it. */
-  async instead(served: Served, call: Call, error: unknown): Promise<unknown> {
-    const maybe = error instanceof ManagementError && contended.has(error.code);
-    if (!maybe || rows[served.operation] === undefined) return undefined;
-    await this.#view.refresh().catch(() => undefined);
-    return this.before(served, call);
+  /** The answer to repeat; undefined where nothing was made yet. */
+  async #before({ makes, shownOnce }: Route, call: Call): Promise<unknown> {
+    if (makes === undefined) return undefined;
+    const { type, read } = kinds[makes];
+    const { newId } = call;
+    const id = type === systemTypes.Instance ? systemIdentifier(type, newId) : newId;
+    const document = this.#view.get(type, id);
+    if (document === undefined) return undefined;
+    if (differs(document, call.body)) throw mismatch();
+    const again = shownOnce === true || document.destroyed !== undefined ? undefined : read;
+    if (again === undefined) throw madeAlready();
+    return again(this.#handlers, call, newId);
   }
 }
 
 /** What is refused where the same is made by another node at this moment. */
 const contended: ReadonlySet<string> = new Set(["conflict", "nameTaken", "certificateTaken"]);
 
-function readCertificate(handlers: Handlers, call: Call, id: string) {
-  const { instance } = call.params as unknown as { readonly instance: string };
-  const params = { instance, certificate: id };
-  return handlers.readCertificate({ ...call, params, query: undefined, body: undefined });
+function readCertificate(handlers: Handlers, call: Call, certificate: string) {
+  const params = { instance: instanceOf(call), certificate };
+  return handlers.readCertificate(reading<"readCertificate">(call, params));
+}
+
+/** A call of another route, which reads, by the same caller. */
+function reading<Name extends keyof Handlers>(call: Call, params: object) {
+  const read = { ...call, params, query: undefined, body: undefined };
+  return read as unknown as Parameters<Handlers[Name]>[0];
+}
+
+function instanceOf({ params }: Call): string {
+  return (params as unknown as { readonly instance: string }).instance;
 }
 
 /** Whether it was made under another name, or of another certificate, than is asked for now. */

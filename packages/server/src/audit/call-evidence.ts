@@ -1,4 +1,4 @@
-import { type Call, type Handlers, ManagementError } from "@holdfast/admin";
+import { type Call, contract, type Handlers, ManagementError, type Route } from "@holdfast/admin";
 import { type Clock, type ObjectStore, systemInstance } from "@holdfast/engine";
 import type { NodeObserver } from "../observe/events.ts";
 import { isDryRun } from "../records/dry-run.ts";
@@ -12,32 +12,11 @@ export interface CallEvidenceOptions {
   readonly observe: NodeObserver;
 }
 
-/** Operations that change nothing, and whose success is worth an event. */
-const reads = {
-  readCertificate: "certificate.read",
-  retrieveRootKeys: "root.list",
-} as const satisfies { readonly [Name in keyof Handlers]?: ManagementAction };
-
-/** What was wanted by each operation that changes something; what is refused of keys, the engine writes. */
-const wanted: { readonly [Name in keyof Handlers]?: ManagementAction } = {
-  createToken: "token.create",
-  revokeToken: "token.revoke",
-  addCertificate: "certificate.create",
-  adoptCertificate: "certificate.create",
-  deleteCertificate: "certificate.delete",
-  signRequest: "certificate.issue",
-  issuePair: "certificate.issue",
-  setUser: "user.update",
-  deleteUser: "user.delete",
-  createInstance: "instance.create",
-  updateInstance: "instance.update",
-  deleteInstance: "instance.delete",
-  configureRoot: "root.configure",
-  revalidateRoot: "root.revalidate",
-  shredInstance: "root.shred",
-  rewrapRoot: "root.rewrap",
-  ...reads,
-};
+/** What of a route is about evidence; what is refused of keys, the engine writes. */
+interface Row extends Pick<Route, "method"> {
+  readonly audit?: ManagementAction;
+  readonly auditsSuccess?: true;
+}
 
 /**
  * The handlers with evidence of what no commit tells of: refusals (pending and failure, with the refusal's code), and
@@ -48,14 +27,13 @@ export function withCallEvidence<Some extends Partial<Handlers>>(
   options: CallEvidenceOptions,
 ): Some {
   const wrapped = Object.entries(handlers).map(([name, handler]) => {
-    const action = wanted[name as keyof Handlers];
+    const { audit: action, auditsSuccess }: Row = contract[name as keyof Handlers];
     if (action === undefined) return [name, handler];
     const inner = handler as (call: Call) => Promise<unknown>;
-    const read = Object.hasOwn(reads, name);
     const handled = async (call: Call): Promise<unknown> => {
       try {
         const answer = await inner(call);
-        if (read) append(call, action, { outcome: "success" }, options);
+        if (auditsSuccess) append(call, action, { outcome: "success" }, options);
         return answer;
       } catch (error) {
         const reason = error instanceof ManagementError ? error.code : "internal";

@@ -1,4 +1,11 @@
-import { type Contract, contract, type Handlers, type Reply, type Role } from "@holdfast/admin";
+import {
+  type Contract,
+  contract,
+  type Handlers,
+  type Reply,
+  type Role,
+  type Route,
+} from "@holdfast/admin";
 import { InstanceKeyRing, type KeyRing, systemTypes } from "@holdfast/engine";
 import { MemoryKekStore, MemoryRootOfTrust } from "@holdfast/engine/testing";
 import type { Instance } from "../access/instances.ts";
@@ -109,11 +116,13 @@ export class TestNode implements AsyncDisposable {
     { role = "manager", id = "token", instances, newId = ids.uuid() }: Caller = {},
   ): Promise<Reply<Contract[Name]>> {
     const handler = this.handlers[name] as unknown as (call: object) => Promise<unknown>;
+    const { audit }: Route = contract[name];
     const answer = await handler({
       principal: { name: "admin", id, role, instances, remote: "192.0.2.1" },
       params: given.params ?? {},
       query: { limit: 100, ...given.query },
       body: given.body,
+      audit,
       requestId: ids.uuid(),
       newId,
       signal: new AbortController().signal,

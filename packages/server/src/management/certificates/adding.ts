@@ -1,5 +1,5 @@
 import type { X509Certificate } from "node:crypto";
-import { type Call, ManagementError } from "@holdfast/admin";
+import { type Call, type Contract, ManagementError } from "@holdfast/admin";
 import { type Clock, systemTypes } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
 import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
@@ -37,7 +37,10 @@ export interface AddingOptions {
   readonly clock: Pick<Clock, "wallMs">;
 }
 
-type Caller = Pick<Call, "principal" | "requestId" | "newId">;
+type Caller = Pick<
+  Call<Contract["addCertificate" | "adoptCertificate" | "signRequest" | "issuePair"]>,
+  "audit" | "principal" | "requestId" | "newId"
+>;
 
 /**
  * Adds certificates by the regions' agreement, so that a certificate and a name have one owner whoever adds them where
@@ -79,14 +82,13 @@ export class Adding {
     const about = { instance: found.id, kind, origin, createdMs: nowMs };
     const fixed = certificateFixed(certificate, { ...about, createdBy: call.principal.name });
     const claims = JSON.stringify(certificateClaims(certificate, { ...about, name }));
-    const action = origin === "issued" || origin === "signed" ? "issue" : "create";
     const target = { id: call.newId, name, instance: found.id };
     const detail = {
       fingerprint: fingerprintOf(certificate),
       subject: subjectOf(certificate),
       kind,
     };
-    const events = managementEvents(call, `certificate.${action}`, target, {
+    const events = managementEvents(call, call.audit, target, {
       timeMs: nowMs,
       detail,
     });

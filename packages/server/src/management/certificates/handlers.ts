@@ -104,7 +104,7 @@ async function remove(deps: CertificateDeps, call: CallOf<"deleteCertificate">) 
   const { id, name, fingerprint } = namedCertificate(found, call.params.certificate);
   const target = { id, name, instance: found.id };
   const about = { timeMs: deps.wallMs(), detail: { fingerprint } };
-  const events = managementEvents(call, "certificate.delete", target, about);
+  const events = managementEvents(call, call.audit, target, about);
   const { regions } = await deps.records.destroy(systemTypes.Certificate, id, events);
   return { id, name, regions };
 }

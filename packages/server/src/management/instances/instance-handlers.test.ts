@@ -1,4 +1,4 @@
-import { type Call, type Contract, ManagementError } from "@holdfast/admin";
+import { type Call, type Contract, contract, ManagementError, type Route } from "@holdfast/admin";
 import { systemTypes } from "@holdfast/engine";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemClock as clock, systemIds as ids } from "../../base/system.ts";
@@ -33,6 +33,7 @@ type Name =
   | "deleteInstance";
 
 function call<Of extends Name>(
+  name: Of,
   parts: Partial<Call<Contract[Of]>>,
   instances?: readonly string[],
 ): Call<Contract[Of]> {
@@ -40,7 +41,10 @@ function call<Of extends Name>(
   const rest = { ifMatch: undefined, newId: ids.uuid(), requestId: "r", lastEventId: undefined };
   const signal = new AbortController().signal;
   const nothing = { params: undefined, query: undefined, body: undefined };
-  return { ...nothing, principal, ...rest, signal, ...parts } as unknown as Call<Contract[Of]>;
+  const { audit }: Route = contract[name];
+  return { ...nothing, principal, ...rest, signal, audit, ...parts } as unknown as Call<
+    Contract[Of]
+  >;
 }
 
 function handlers(checked: (given: object) => void = () => undefined) {
@@ -83,12 +87,12 @@ function handlers(checked: (given: object) => void = () => undefined) {
 
 async function order(name: string, more: Partial<Call<Contract["createInstance"]>["body"]> = {}) {
   const body = { name, description: "", labels: {}, ...more };
-  return await handlers().createInstance(call<"createInstance">({ body }));
+  return await handlers().createInstance(call("createInstance", { body }));
 }
 
 const list = async (query: object, instances?: readonly string[]) => {
   const asked = { limit: 100, ...query };
-  return await handlers().listInstances(call<"listInstances">({ query: asked }, instances));
+  return await handlers().listInstances(call("listInstances", { query: asked }, instances));
 };
 const names = async (query: object, instances?: readonly string[]) =>
   (await list(query, instances)).items.map(({ name }) => name);
@@ -107,7 +111,7 @@ describe("instances are listed", () => {
     expect(await names({ label: "site=y" })).toEqual(["beta"]);
     expect(await names({ label: "site=" })).toEqual([]);
     const gone = await handlers().deleteInstance(
-      call<"deleteInstance">({ params: { instance: one.id }, query: {} }),
+      call("deleteInstance", { params: { instance: one.id }, query: {} }),
     );
     // The leaders may have erased them: none are counted that this node did not erase.
     expect(gone).not.toHaveProperty("erased");
@@ -135,7 +139,7 @@ describe("an order", () => {
   test("without a name has one that nobody has", async () => {
     const body = { description: "", labels: {} };
     const made = await Promise.all(
-      [1, 2, 3].map(() => handlers().createInstance(call<"createInstance">({ body }))),
+      [1, 2, 3].map(() => handlers().createInstance(call("createInstance", { body }))),
     );
     for (const { name } of made) expect(name).toMatch(/^kmip-[a-z]{2}$/);
     expect(new Set(made.map(({ name }) => name)).size).toBe(3);
@@ -146,7 +150,7 @@ describe("an order", () => {
     const rootOfTrust = { regions: { a: { type: "local" as const } } };
     const body = { name: "n", description: "", labels: {}, rootOfTrust };
     const refusal = handlers((given) => asked.push(given)).createInstance(
-      call<"createInstance">({ body }),
+      call("createInstance", { body }),
     );
     await expect(refusal).rejects.toEqual(refused("rootKeyMissing"));
     await expect(refusal).rejects.toThrow("region b");
@@ -164,7 +168,7 @@ describe("an order", () => {
       asked.push(given);
       throw new ManagementError("invalid", "regions.c: there is no such region (a, b)");
     };
-    const refusal = handlers(checked).createInstance(call<"createInstance">({ body }));
+    const refusal = handlers(checked).createInstance(call("createInstance", { body }));
     await expect(refusal).rejects.toThrow("regions.c");
     expect(asked).toEqual([rootOfTrust.regions]);
   });
@@ -177,7 +181,7 @@ describe("an order", () => {
     const checked = () => {
       throw new ManagementError("rootDenied", "region b: no permission");
     };
-    const refusal = handlers(checked).createInstance(call<"createInstance">({ body }));
+    const refusal = handlers(checked).createInstance(call("createInstance", { body }));
     await expect(refusal).rejects.toEqual(refused("rootDenied"));
     expect(await names({})).toEqual([]);
   });
@@ -198,7 +202,7 @@ describe("an order", () => {
       () => ({ ...fields, status: "Configuring" }),
       [],
     );
-    const read = await handlers().readInstance(call<"readInstance">({ params: { instance: id } }));
+    const read = await handlers().readInstance(call("readInstance", { params: { instance: id } }));
     expect(read).toMatchObject({
       status: "Configuring",
       reason: expect.stringContaining("region a: no key"),
@@ -211,7 +215,7 @@ describe("a deletion", () => {
   test("is refused with another name, and of an instance without keys warns of nothing", async () => {
     const { id } = await order("doomed");
     const remove = async (query: object) =>
-      await handlers().deleteInstance(call<"deleteInstance">({ params: { instance: id }, query }));
+      await handlers().deleteInstance(call("deleteInstance", { params: { instance: id }, query }));
     await expect(remove({ force: true, name: "other" })).rejects.toMatchObject({
       code: "confirmationNeeded",
       message: "not the name of the instance: nothing was deleted",
@@ -231,9 +235,9 @@ describe("a change", () => {
     const instance = ids.uuid();
     await regions.a.records.create(systemTypes.Instance, { instance }, { name: "declared" }, []);
     const params = { instance };
-    const update = handlers().updateInstance(call<"updateInstance">({ params, body: {} }));
+    const update = handlers().updateInstance(call("updateInstance", { params, body: {} }));
     await expect(update).rejects.toEqual(refused("declared"));
-    const gone = handlers().deleteInstance(call<"deleteInstance">({ params, query: {} }));
+    const gone = handlers().deleteInstance(call("deleteInstance", { params, query: {} }));
     await expect(gone).rejects.toEqual(refused("declared"));
     await expect(order("declared")).rejects.toEqual(refused("nameTaken"));
   });
@@ -242,17 +246,17 @@ describe("a change", () => {
     const made = await order("n", { description: "d", labels: { a: "b" } });
     const params = { instance: made.id };
     const changed = await handlers().updateInstance(
-      call<"updateInstance">({ params, body: { description: "e" }, ifMatch: made.version }),
+      call("updateInstance", { params, body: { description: "e" }, ifMatch: made.version }),
     );
     expect(changed).toMatchObject({ name: "n", description: "e", labels: { a: "b" } });
     expect(changed.version).not.toBe(made.version);
     const late = handlers().updateInstance(
-      call<"updateInstance">({ params, body: { labels: {} }, ifMatch: made.version }),
+      call("updateInstance", { params, body: { labels: {} }, ifMatch: made.version }),
     );
     await expect(late).rejects.toEqual(refused("preconditionFailed"));
     await order("other");
     const taken = handlers().updateInstance(
-      call<"updateInstance">({ params, body: { name: "other" } }),
+      call("updateInstance", { params, body: { name: "other" } }),
     );
     await expect(taken).rejects.toEqual(refused("nameTaken"));
   });

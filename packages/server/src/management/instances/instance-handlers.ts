@@ -117,12 +117,7 @@ async function make(
     status: roots === undefined ? "Inactive" : "Configuring",
     ...roots,
   };
-  const audit = managementEvents(
-    call,
-    "instance.create",
-    { id: instance, name, instance },
-    { timeMs },
-  );
+  const audit = managementEvents(call, call.audit, { id: instance, name, instance }, { timeMs });
   const options = { agreed: true, taken: () => nameTaken(name) };
   return (await records.create(systemTypes.Instance, { instance }, fields, audit, options))
     .document;
@@ -176,7 +171,7 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
   const timeMs = clock.wallMs();
   const target = { id: instance, name: name ?? before, instance };
   const detail = { changed: Object.keys(body).join(" ") };
-  const audit = managementEvents(call, "instance.update", target, { timeMs, detail });
+  const audit = managementEvents(call, call.audit, target, { timeMs, detail });
   const written = await records.change(
     systemTypes.Instance,
     instanceRecordId(instance),

@@ -79,7 +79,7 @@ async function create(deps: TokenDeps, call: CallOf<"createToken">) {
     origin: first ? "bootstrap" : "api",
   };
   const target = { id: call.newId, name };
-  const events = managementEvents(call, "token.create", target, {
+  const events = managementEvents(call, call.audit, target, {
     timeMs: nowMs,
     detail: { role, days, ...(instances === undefined ? {} : { instances: instances.join(" ") }) },
   });
@@ -166,7 +166,7 @@ async function revoke(deps: TokenDeps, call: CallOf<"revokeToken">) {
   const revoked: { readonly id: string; readonly regions: Applied }[] = [];
   // Regions that were cut off from each other may have made two of one name: both go.
   for (const { id, name } of live()) {
-    const events = managementEvents(call, "token.revoke", { id, name }, { timeMs: clock.wallMs() });
+    const events = managementEvents(call, call.audit, { id, name }, { timeMs: clock.wallMs() });
     const { regions } = await records.destroy(systemTypes.Token, id, events);
     revoked.push({ id, regions });
   }

@@ -74,7 +74,7 @@ async function set(
     [setByField]: call.principal.name,
   };
   const target = { id, name, instance: found.id };
-  const events = (action: "user.create" | "user.update") =>
+  const events = (action: "user.create" | typeof call.audit) =>
     managementEvents(call, action, target, { timeMs: nowMs });
   if (!found.users.has(id)) {
     try {
@@ -85,7 +85,7 @@ async function set(
       if (!(error instanceof ManagementError) || error.code !== "conflict") throw error;
     }
   }
-  const written = await records.change(systemTypes.User, id, () => fields, events("user.update"));
+  const written = await records.change(systemTypes.User, id, () => fields, events(call.audit));
   return { name, regions: written.regions };
 }
 
@@ -94,7 +94,7 @@ async function remove({ instances, records, wallMs }: UserDeps, call: CallOf<"de
   const { user: name } = call.params;
   const id = userRecordId(found.id, name);
   const target = { id, name, instance: found.id };
-  const events = managementEvents(call, "user.delete", target, { timeMs: wallMs() });
+  const events = managementEvents(call, call.audit, target, { timeMs: wallMs() });
   const forget = (document: Document) => {
     if (!isUser(document)) throw noUser(found);
     return { [hashField]: undefined };

@@ -14,7 +14,11 @@ test("an instance whose deletion began meanwhile gets no root of trust any more"
     ...{ region: "a", records, commands: { others: [] }, clock: { wallMs: () => 0 } },
     ...{ roots: { document: () => undefined }, newId: () => "o" },
   } as unknown as RootOrdersOptions);
-  const actor = { principal: { name: "n", id: "t" }, requestId: "r" };
+  const actor = {
+    principal: { name: "n", id: "t" },
+    requestId: "r",
+    audit: "root.configure",
+  } as const;
   const checked = { a: { type: "hpcs", secret: { sealed: "AAAA" } } } as const;
   await expect(orders.configure(actor, "i", checked)).rejects.toMatchObject({ code: "wrongState" });
   expect(written).toEqual([]);

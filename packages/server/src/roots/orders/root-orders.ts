@@ -1,4 +1,4 @@
-import { ManagementError } from "@holdfast/admin";
+import { type Call, type Contract, ManagementError } from "@holdfast/admin";
 import { type Clock, type Document, type RootKey, systemTypes } from "@holdfast/engine";
 import { ofRegion } from "@holdfast/regions";
 import { type Actor, managementEvents } from "../../audit/management-event.ts";
@@ -30,6 +30,11 @@ export interface RootOrdersOptions {
 
 /** What regions answered, by name. */
 type ByRegion<Value> = Readonly<Record<string, Value>>;
+
+type Ordering = "configureRoot" | "revalidateRoot" | "rewrapRoot" | "shredInstance";
+
+/** Who gives an order, by which route. */
+type Caller<Name extends Ordering = Ordering> = Actor & Pick<Call<Contract[Name]>, "audit">;
 
 /** What administrators order of roots of trust, carried out in every region that it is about. */
 export class RootOrders {
@@ -77,7 +82,7 @@ export class RootOrders {
 
   /** Puts an instance under roots of trust that were checked: its KEKs are moved in each region, and nothing else changes. */
   async configure(
-    actor: Actor,
+    actor: Caller<"configureRoot">,
     instance: string,
     checked: ByRegion<RootReference>,
   ): Promise<{ readonly regions: ByRegion<RootStatus>; readonly rewrapped: number }> {
@@ -101,7 +106,7 @@ export class RootOrders {
           ),
         );
       },
-      this.#events(actor, "root.configure", instance, detail),
+      this.#events(actor, instance, detail),
     );
     return await this.settle(instance, Object.keys(checked), true);
   }
@@ -122,21 +127,24 @@ export class RootOrders {
   }
 
   /** The same by an administrator's order, which the other region's plaintext may serve where a root of trust is lost. */
-  async rewrap(actor: Actor, instance: string): Promise<number> {
+  async rewrap(actor: Caller<"rewrapRoot">, instance: string): Promise<number> {
     const { rewrapped } = await this.settle(instance, this.regions, true);
     const detail = { rewrapped };
-    const events = this.#events(actor, "root.rewrap", instance, detail);
+    const events = this.#events(actor, instance, detail);
     await this.#options.records.leaveEvidence(events);
     return rewrapped;
   }
 
   /** Drops an instance's open keys in every region, and opens none until it is revalidated. */
-  async shred(actor: Actor, instance: string): Promise<Applied> {
+  async shred(actor: Caller<"shredInstance">, instance: string): Promise<Applied> {
     return await this.#order(actor, instance, "shredded");
   }
 
   /** Asks every region's key manager now; what was shredded opens again where it allows that. */
-  async revalidate(actor: Actor, instance: string): Promise<ByRegion<RootStatus>> {
+  async revalidate(
+    actor: Caller<"revalidateRoot">,
+    instance: string,
+  ): Promise<ByRegion<RootStatus>> {
     await this.#order(actor, instance, "open");
     return await this.#each(this.regions, async (region) => {
       if (region === this.#options.region) return await this.#options.here.revalidate(instance);
@@ -150,30 +158,24 @@ export class RootOrders {
     return items as RootKey[];
   }
 
-  async #order(actor: Actor, instance: string, keys: KeysOrder["keys"]): Promise<Applied> {
+  async #order(actor: Caller, instance: string, keys: KeysOrder["keys"]): Promise<Applied> {
     const { records, clock, newId } = this.#options;
     const order = { keys, id: newId(), atMs: clock.wallMs(), by: actor.principal.name };
     const fields = this.regions.map((region) => [keysField(region), orderText(order)]);
-    const action = keys === "shredded" ? "root.shred" : "root.revalidate";
     const { regions } = await records.change(
       systemTypes.Instance,
       instanceRecordId(instance),
       () => Object.fromEntries(fields),
-      this.#events(actor, action, instance, {}),
+      this.#events(actor, instance, {}),
     );
     return regions;
   }
 
-  #events(
-    actor: Actor,
-    action: "root.configure" | "root.rewrap" | "root.shred" | "root.revalidate",
-    instance: string,
-    detail: Readonly<Record<string, string | number>>,
-  ) {
+  #events(actor: Caller, instance: string, detail: Readonly<Record<string, string | number>>) {
     const { clock, roots } = this.#options;
     const name = roots.document(instance)?.fields["name"];
     const target = { id: instance, instance, ...(name !== undefined && { name }) };
-    return managementEvents(actor, action, target, { timeMs: clock.wallMs(), detail });
+    return managementEvents(actor, actor.audit, target, { timeMs: clock.wallMs(), detail });
   }
 
   async #each<Value>(
