@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { say } from "../support/load.ts";
@@ -200,6 +201,21 @@ test("with both stores frozen no node lets anybody in, though the regions reach 
   }
   await allWell(both);
   await insist(() => createKey(clients.at("a1")));
+});
+
+/** Longer than every lease. */
+const pastLeasesMs = 6_000;
+
+test.each([
+  [["redis-a", "redis-b", "a1", "a2", "b1", "b2"]],
+  [["redis-a", "redis-b", "a1", "b1"]],
+  [["redis-a", "a1", "b2"]],
+])("%j frozen past their leases: afterwards every node serves again", async (parts) => {
+  for (const part of parts) both.freeze(part);
+  await sleep(pastLeasesMs);
+  for (const part of parts) both.thaw(part);
+  await allWell(both);
+  for (const { name } of both.nodes) await insist(() => createKey(clients.at(name)));
 });
 
 test("SIGTERM: the leader hands over at once, and the node exits with 0", async () => {
