@@ -1,4 +1,5 @@
-export { type KeyManagerPlace, keyManagerUrls } from "./ibm/key-manager-urls.ts";
+export type { RootContext, SecretSource } from "./kind.ts";
+export type { RootSettings } from "./kinds.ts";
 export {
   createLocalRoot,
   LocalRoot,
@@ -20,13 +21,5 @@ export {
 } from "./local/sealing-key.ts";
 export { listRootKeys, type OpenRoot, openRootOfTrust } from "./open.ts";
 export { Pkcs11Hosts } from "./pkcs11/hosts.ts";
+export type { Pkcs11Settings } from "./pkcs11/pkcs11.ts";
 export { createPkcs11Root, openPkcs11, rotatePkcs11Root } from "./pkcs11/pkcs11-root.ts";
-export type {
-  HpcsSettings,
-  KeyProtectSettings,
-  LocalSettings,
-  Pkcs11Settings,
-  RootContext,
-  RootSettings,
-  SecretSource,
-} from "./settings.ts";

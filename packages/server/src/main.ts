@@ -1,3 +1,4 @@
+import { rootKinds } from "@holdfast/root-of-trust/kinds";
 import { Command, CommanderError } from "commander";
 import { reasonOf, StartError } from "./base/start-error.ts";
 import { version } from "./base/version.ts";
@@ -148,12 +149,16 @@ function addRegion(parent: Command): void {
 }
 
 function addRoot(parent: Command): void {
-  withConfig(
-    parent.command("init").description("make the local root key file, with its first version"),
-  ).action(async (options: WithConfig) => {
-    const { initRoot } = await import("./roots/root-commands.ts");
-    process.stdout.write(`${await initRoot(options.config, process.env)}\n`);
-  });
+  for (const each of rootKinds) {
+    if (!("init" in each)) continue;
+    const { kind, init } = each;
+    withConfig(parent.command(init.command).description(init.doc)).action(
+      async (options: WithConfig) => {
+        const { initRoot } = await import("./roots/commands/root-commands.ts");
+        process.stdout.write(`${await initRoot(options.config, process.env, kind)}\n`);
+      },
+    );
+  }
   withConfig(
     parent
       .command("rotate")
@@ -161,18 +166,10 @@ function addRoot(parent: Command): void {
   )
     .option("--new-passphrase-file <file>", "encrypt the local file under this passphrase")
     .action(async (options: WithConfig & { readonly newPassphraseFile?: string }) => {
-      const { rotateRoot } = await import("./roots/root-commands.ts");
+      const { rotateRoot } = await import("./roots/commands/root-commands.ts");
       const { config: file, newPassphraseFile } = options;
       process.stdout.write(`${await rotateRoot(file, process.env, newPassphraseFile)}\n`);
     });
-  withConfig(
-    parent
-      .command("pkcs11-init")
-      .description("make the root key in the PKCS#11 token, with its first version"),
-  ).action(async (options: WithConfig) => {
-    const { initPkcs11 } = await import("./roots/root-commands.ts");
-    process.stdout.write(`${await initPkcs11(options.config, process.env)}\n`);
-  });
   withConfig(
     parent
       .command("adopt")
@@ -182,7 +179,7 @@ function addRoot(parent: Command): void {
   )
     .requiredOption("--lost <name>", "the lost root key, as the keys name it")
     .action(async (options: WithConfig & { readonly lost: string }) => {
-      const { adoptRoot } = await import("./roots/root-adopt.ts");
+      const { adoptRoot } = await import("./roots/commands/root-adopt.ts");
       process.stdout.write(`${await adoptRoot(options.config, process.env, options.lost)}\n`);
     });
 }
@@ -191,7 +188,7 @@ function addSealingKey(parent: Command): void {
   withConfig(
     parent.command("init").description("make the sealing key file, with its first version"),
   ).action(async (options: WithConfig) => {
-    const { initSealingKey } = await import("./roots/root-commands.ts");
+    const { initSealingKey } = await import("./roots/commands/root-commands.ts");
     process.stdout.write(`${await initSealingKey(options.config)}\n`);
   });
   withConfig(
@@ -199,13 +196,13 @@ function addSealingKey(parent: Command): void {
       .command("rotate")
       .description("add a version of the sealing key, which seals from now on"),
   ).action(async (options: WithConfig) => {
-    const { rotateSealing } = await import("./roots/root-commands.ts");
+    const { rotateSealing } = await import("./roots/commands/root-commands.ts");
     process.stdout.write(`${await rotateSealing(options.config, process.env)}\n`);
   });
   withConfig(
     parent.command("check").description("tell whether the sealing key file is sound"),
   ).action(async (options: WithConfig) => {
-    const { checkSealingKey } = await import("./roots/root-commands.ts");
+    const { checkSealingKey } = await import("./roots/commands/root-commands.ts");
     process.stdout.write(`${await checkSealingKey(options.config)}\n`);
   });
 }

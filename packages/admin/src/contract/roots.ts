@@ -1,3 +1,10 @@
+import {
+  type KnownKind,
+  kindNames,
+  type ReferenceField,
+  type RootKind,
+  rootKinds,
+} from "@holdfast/root-of-trust/kinds";
 import { z } from "zod";
 import type { Routes } from "./route.ts";
 import { instanceParam, name, region, time } from "./shapes.ts";
@@ -26,57 +33,50 @@ export function secretPlace(secret: Readonly<Record<string, unknown>>): string {
   return typeof secret["file"] === "string" ? `file ${secret["file"]}` : "sealed";
 }
 
-/** Which kind of key manager. */
-const rootKind = z.enum(["local", "key-protect", "hpcs", "pkcs11"]);
+type FieldOf<Field> = Field extends { secret: string }
+  ? typeof secret
+  : Field extends { optional: true }
+    ? z.ZodOptional<z.ZodString>
+    : z.ZodString;
+type ReferenceOf<Kind extends KnownKind, Left extends string> = z.ZodObject<
+  { type: z.ZodLiteral<Kind["kind"]> } & {
+    [Name in Exclude<keyof Kind["reference"], Left>]: FieldOf<Kind["reference"][Name]>;
+  },
+  z.core.$strict
+>;
+type ReferencesOf<Kinds extends readonly KnownKind[], Left extends string> = {
+  [At in keyof Kinds]: ReferenceOf<Kinds[At], Left>;
+};
+
+function field({ doc, optional, secret: isSecret }: ReferenceField): z.ZodType {
+  const plain = isSecret === undefined ? identifier : secret;
+  const described = doc === undefined ? plain : plain.describe(doc);
+  return optional ? described.optional() : described;
+}
+
+/** The references of all kinds, without the fields that are left out. */
+function references<Left extends string = never>(...leftOut: readonly Left[]) {
+  const schemas = rootKinds.map(({ kind, reference }: RootKind) => {
+    const fields = Object.entries(reference).filter(
+      ([name]) => !leftOut.some((one) => one === name),
+    );
+    const shape = fields.map(([name, { doc, ...rest }]) => {
+      // Only whole references are documented.
+      const of = leftOut.length > 0 || doc === undefined ? rest : { ...rest, doc };
+      return [name, field(of)] as const;
+    });
+    return z.object({ type: z.literal(kind), ...Object.fromEntries(shape) }).strict();
+  });
+  return schemas as unknown as ReferencesOf<typeof rootKinds, Left>;
+}
 
 /** Where the root key of an instance lies, in one region. Host names and modules are the node's configuration. */
 export const rootReference = z
-  .discriminatedUnion("type", [
-    z.object({ type: z.literal("local") }).strict(),
-    z
-      .object({
-        type: z.literal("key-protect"),
-        instanceId: identifier.describe("The Key Protect instance's identifier."),
-        keyRing: identifier.optional(),
-        rootKey: identifier.describe("The customer root key's identifier or alias."),
-        apiKey: secret.describe("API key of the service ID: Viewer and Manager on the instance."),
-      })
-      .strict(),
-    z
-      .object({
-        type: z.literal("hpcs"),
-        instanceId: identifier.describe("The Hyper Protect Crypto Services instance's identifier."),
-        rootKey: identifier.describe(
-          "The customer root key's identifier or alias; default key ring.",
-        ),
-        apiKey: secret,
-      })
-      .strict(),
-    z
-      .object({
-        type: z.literal("pkcs11"),
-        token: identifier.describe("The token's label."),
-        rootKey: identifier.describe("The key's label."),
-        pin: secret,
-      })
-      .strict(),
-  ])
+  .discriminatedUnion("type", references())
   .meta({ id: "RootReference" });
 
 /** What to look root keys up with: as a reference, without the key itself. */
-const rootLookup = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("local") }).strict(),
-  z
-    .object({
-      type: z.literal("key-protect"),
-      instanceId: identifier,
-      keyRing: identifier.optional(),
-      apiKey: secret,
-    })
-    .strict(),
-  z.object({ type: z.literal("hpcs"), instanceId: identifier, apiKey: secret }).strict(),
-  z.object({ type: z.literal("pkcs11"), token: identifier, pin: secret }).strict(),
-]);
+const rootLookup = z.discriminatedUnion("type", references("rootKey"));
 
 /** A root key that a key manager has. */
 const rootKey = z
@@ -104,7 +104,7 @@ export const rootState = z.enum([
 /** A region's root of trust of an instance, as its leader last found it. */
 export const rootStatus = z
   .object({
-    type: rootKind,
+    type: z.enum(kindNames),
     name: z.string().describe("Key manager and root key, without secrets."),
     origin: z.enum(["instance", "configuration"]),
     state: rootState,

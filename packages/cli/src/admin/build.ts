@@ -1,6 +1,7 @@
 import { type CommandRow, type Contract, contract, type Route } from "@holdfast/admin";
 import { stateText } from "@holdfast/kmip";
 import { type Command, Option } from "commander";
+import { rootForms } from "../sites/root-option.ts";
 import { addSiteOptions } from "../sites/site.ts";
 import { type Field, fieldsOf, optionOf } from "./fields.ts";
 import { runOperation } from "./run-operation.ts";
@@ -145,8 +146,7 @@ function placeOf({ kind }: Field): string {
 
 function addRootOption(command: Command, { roots }: CommandRow): void {
   const flags = "--root <region:type,name=value,...>";
-  const text =
-    "local; key-protect,instanceId=,keyRing=,rootKey=,apiKey=; hpcs,instanceId=,rootKey=,apiKey=; pkcs11,token=,rootKey=,pin=. A secret is @FILE, env:NAME or file:NAME";
+  const text = `${rootForms.join("; ")}. A secret is @FILE, env:NAME or file:NAME`;
   if (roots === "rootOfTrust") command.option(flags, `${text}; once a region`, collect);
   else command.requiredOption(flags, roots === "lookup" ? text : `${text}; once a region`, collect);
 }

@@ -1,5 +1,6 @@
 import { dirname, resolve } from "node:path";
 import { type Fault, faultsOf } from "@holdfast/admin";
+import { kindNames, secretNames } from "@holdfast/root-of-trust/kinds";
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { firstLine } from "../sites/root-option.ts";
@@ -19,9 +20,8 @@ const secret = z.union(
   },
 );
 const root = z.looseObject({
-  type: z.enum(["local", "key-protect", "hpcs", "pkcs11"]),
-  apiKey: secret.optional(),
-  pin: secret.optional(),
+  type: z.enum(kindNames),
+  ...Object.fromEntries(secretNames.map((name) => [name, secret.optional()])),
 });
 const certificate = z
   .object({ name: text, kind: z.enum(["client", "authority"]).default("client"), file: text })
@@ -143,11 +143,13 @@ function withSecrets(
   given: z.output<typeof root>,
   folder: string,
 ): Readonly<Record<string, unknown>> {
-  const { apiKey, pin, ...rest } = given;
-  const read = (name: string, place: z.output<typeof secret> | undefined) => {
-    if (place === undefined) return {};
-    if (!("fromFile" in place)) return { [name]: place };
-    return { [name]: { value: firstLine(`${name}.fromFile`, resolve(folder, place.fromFile)) } };
+  const read = (name: string, value: unknown) => {
+    if (!secretNames.includes(name)) return value;
+    const place = value as z.output<typeof secret>;
+    if (!("fromFile" in place)) return value;
+    return { value: firstLine(`${name}.fromFile`, resolve(folder, place.fromFile)) };
   };
-  return { ...rest, ...read("apiKey", apiKey), ...read("pin", pin) };
+  return Object.fromEntries(
+    Object.entries(given).map(([name, value]) => [name, read(name, value)]),
+  );
 }

@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { secretPlace } from "@holdfast/admin";
+import { secretNames } from "@holdfast/root-of-trust/kinds";
 import type { WantedCertificate, WantedInstance } from "./apply-file.ts";
 
 /** An instance as the service has it. */
@@ -241,9 +242,12 @@ function fingerprintOf({ pem }: WantedCertificate): string {
 type Root = Readonly<Record<string, unknown>>;
 
 /** A declared root as the service shows it: with the place of its secret instead of the secret. */
-function comparable({ apiKey, pin, ...rest }: Root): Root {
-  const secret = apiKey ?? pin;
-  return secret === undefined ? rest : { ...rest, secret: secretPlace(secret as Root) };
+function comparable(root: Root): Root {
+  return Object.fromEntries(
+    Object.entries(root).map(([name, value]) =>
+      secretNames.includes(name) ? ["secret", secretPlace(value as Root)] : [name, value],
+    ),
+  );
 }
 
 function same(one: unknown, other: unknown): boolean {

@@ -1,3 +1,4 @@
+import { kindNames, rootKinds, secretNames } from "@holdfast/root-of-trust/kinds";
 import { Failure, readGiven } from "../terminal/failure.ts";
 
 /** A root of trust as `--root` gives it, and the region that it is for. */
@@ -8,8 +9,10 @@ export interface GivenRoot {
 
 const form =
   "REGION:TYPE,NAME=VALUE,… such as a:key-protect,instanceId=ID,rootKey=ID,apiKey=@key.txt";
-const secrets = new Set(["apiKey", "pin"]);
-const kinds = ["local", "key-protect", "hpcs", "pkcs11"];
+/** What `--root` takes of each kind, such as `pkcs11,token=,rootKey=,pin=`. */
+export const rootForms = rootKinds.map(({ kind, reference }) =>
+  [kind, ...Object.keys(reference).map((name) => `${name}=`)].join(","),
+);
 
 /**
  * Reads `--root`. A secret is `@FILE` (read here and sealed by the service), `env:NAME` or `file:NAME` (which each node
@@ -18,9 +21,9 @@ const kinds = ["local", "key-protect", "hpcs", "pkcs11"];
 export function parseRoot(text: string): GivenRoot {
   const [head = "", ...pairs] = text.split(",");
   const [type = "", region] = head.split(":").reverse();
-  if (!kinds.includes(type)) {
+  if (!kindNames.some((kind) => kind === type)) {
     throw new Failure(
-      `--root ${text}: ${type || "nothing"} is none of ${kinds.join(", ")}; give ${form}`,
+      `--root ${text}: ${type || "nothing"} is none of ${kindNames.join(", ")}; give ${form}`,
     );
   }
   const root: Record<string, unknown> = { type };
@@ -29,7 +32,7 @@ export function parseRoot(text: string): GivenRoot {
     const [name, value] = [pair.slice(0, at), pair.slice(at + 1)];
     if (at < 1 || value === "")
       throw new Failure(`--root ${text}: ${pair} is no NAME=VALUE; give ${form}`);
-    root[name] = secrets.has(name) ? secretOf(name, value) : value;
+    root[name] = secretNames.includes(name) ? secretOf(name, value) : value;
   }
   return { region, root };
 }

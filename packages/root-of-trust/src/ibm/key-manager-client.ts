@@ -1,7 +1,7 @@
 import { RootOfTrustError } from "@holdfast/engine";
 import { causeOf, HttpsClient } from "../http/https-client.ts";
 import { type Outcome, Retries, retryAfterMs } from "../http/retry.ts";
-import type { RootContext } from "../settings.ts";
+import type { RootContext } from "../kind.ts";
 import { IamTokens } from "./iam-token.ts";
 import { isRecord, type JsonRecord, parseJson } from "./json.ts";
 import type { KeyManagerSettings } from "./key-manager-settings.ts";

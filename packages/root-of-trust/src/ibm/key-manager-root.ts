@@ -8,10 +8,16 @@ import {
   type RootWrap,
   SealBroken,
 } from "@holdfast/engine";
-import type { RootContext } from "../settings.ts";
+import type { RootContext } from "../kind.ts";
 import { isRecord, type JsonRecord, textOf } from "./json.ts";
 import { KeyManagerClient } from "./key-manager-client.ts";
-import { guid, type KeyManagerSettings } from "./key-manager-settings.ts";
+import {
+  checkSettings,
+  type HpcsSettings,
+  type KeyManagerSettings,
+  type KeyProtectSettings,
+} from "./key-manager-settings.ts";
+import { guid } from "./key-manager-urls.ts";
 import {
   currentVersionOf,
   expiryWarning,
@@ -28,6 +34,14 @@ import {
   openUnder,
   sealUnder,
 } from "./wrapped-key.ts";
+
+/** Rejects a setting that cannot be, and asks nothing of the network yet. */
+export function openKeyManager(
+  settings: KeyProtectSettings | HpcsSettings,
+  context: RootContext,
+): KeyManagerRoot {
+  return new KeyManagerRoot(checkSettings(settings), context);
+}
 
 /** A root key in Key Protect or HPCS. Opening it asks nothing of the network, so a node starts without. */
 export class KeyManagerRoot implements RootOfTrust {

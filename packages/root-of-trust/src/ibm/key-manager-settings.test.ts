@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { KeyProtectSettings } from "../settings.ts";
-import { checkSettings } from "./key-manager-settings.ts";
+import { checkSettings, type KeyProtectSettings } from "./key-manager-settings.ts";
 
 const settings: KeyProtectSettings = {
   type: "key-protect",

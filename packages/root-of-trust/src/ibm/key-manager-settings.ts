@@ -1,6 +1,37 @@
-import { RootOfTrustError } from "@holdfast/engine";
 import { type CallTimes, callTimes } from "../http/retry.ts";
-import type { HpcsSettings, KeyProtectSettings } from "../settings.ts";
+import type { SecretSource } from "../kind.ts";
+import { checked, guid, wrong } from "./key-manager-urls.ts";
+
+interface IbmSettings {
+  /** `https://HOST[:PORT]` of the key manager. */
+  readonly url: string;
+  /** `https://HOST[:PORT]` of IAM, which gives tokens for the API key. */
+  readonly iamUrl: string;
+  /** GUID of the key manager's instance. */
+  readonly instanceId: string;
+  /** The root key's identifier or alias; only `listRootKeys` does without. */
+  readonly rootKey?: string;
+  readonly apiKey: SecretSource;
+  /** PEM of the authorities that both hosts' certificates must come from; left out, the public ones. */
+  readonly ca?: string;
+  /** What the API key must be allowed: as IBM's own service asks (`manager`, the default), or only what is used. */
+  readonly role?: "manager" | "reader";
+  /** How long one call may take, its repetitions included. */
+  readonly deadlineMs: number;
+  /** Calls at the same time; more wait. */
+  readonly inFlightMax: number;
+}
+
+/** A root key in Key Protect. */
+export interface KeyProtectSettings extends IbmSettings {
+  readonly type: "key-protect";
+  readonly keyRing?: string;
+}
+
+/** A root key in Hyper Protect Crypto Services, which has the default key ring only. */
+export interface HpcsSettings extends IbmSettings {
+  readonly type: "hpcs";
+}
 
 /** Settings that have been checked. */
 export interface KeyManagerSettings {
@@ -16,9 +47,6 @@ export interface KeyManagerSettings {
   readonly inFlightMax: number;
   readonly times: CallTimes;
 }
-
-/** `guid` as IBM writes it. */
-export const guid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Checks settings; what cannot be is a `RootOfTrustError` that names the setting. */
 export function checkSettings(settings: KeyProtectSettings | HpcsSettings): KeyManagerSettings {
@@ -36,11 +64,6 @@ export function checkSettings(settings: KeyProtectSettings | HpcsSettings): KeyM
   return { kind, instanceId, rootKey, keyRing, apiKey, ...urls, ca, role, inFlightMax, times };
 }
 
-/** These go into a header, a path or a host name, and some are named in requests: nothing else passes. */
-export function checked(name: string, value: string | undefined, form: RegExp, must: string): void {
-  if (value !== undefined && !form.test(value)) throw wrong(name, must);
-}
-
 function origin(name: string, value: string): string {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   const bare = url?.protocol === "https:" && url.pathname === "/" && url.search + url.hash === "";
@@ -48,8 +71,4 @@ function origin(name: string, value: string): string {
     throw wrong(name, "https://HOST or https://HOST:PORT");
   }
   return url.origin;
-}
-
-function wrong(name: string, must: string): RootOfTrustError {
-  return new RootOfTrustError("denied", `${name}: must be ${must}`);
 }

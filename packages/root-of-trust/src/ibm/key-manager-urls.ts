@@ -1,5 +1,7 @@
-import { RootOfTrustError } from "@holdfast/engine";
-import { checked, guid } from "./key-manager-settings.ts";
+import { RootOfTrustError } from "@holdfast/engine/errors";
+
+/** `guid` as IBM writes it. */
+export const guid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Where a node reaches a key manager of IBM: part of its own configuration, never of a request. */
 export interface KeyManagerPlace {
@@ -45,4 +47,14 @@ function regionHost({ type, region }: KeyManagerPlace, isPrivate: boolean): stri
     return `{instanceId}.api.${network}${region}.hs-crypto.appdomain.cloud`;
   }
   return `${isPrivate ? "private." : ""}${region}.kms.cloud.ibm.com`;
+}
+
+/** These go into a header, a path or a host name, and some are named in requests: nothing else passes. */
+export function checked(name: string, value: string | undefined, form: RegExp, must: string): void {
+  if (value !== undefined && !form.test(value)) throw wrong(name, must);
+}
+
+/** A setting that cannot be. */
+export function wrong(name: string, must: string): RootOfTrustError {
+  return new RootOfTrustError("denied", `${name}: must be ${must}`);
 }

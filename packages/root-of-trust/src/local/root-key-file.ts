@@ -2,7 +2,7 @@ import type { Stats } from "node:fs";
 import { type FileHandle, link, open, rename, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Ids, RootOfTrustError } from "@holdfast/engine";
-import type { SecretSource } from "../settings.ts";
+import type { SecretSource } from "../kind.ts";
 import { decryptVersions, encryptVersions, isEncrypted } from "./key-file-passphrase.ts";
 
 /** Bytes of a root key. */

@@ -1,8 +1,8 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { type Clock, RootOfTrustError, SealBroken, Semaphore } from "@holdfast/engine";
-import type { Pkcs11Settings } from "../settings.ts";
 import type { HostAnswer, HostFault, HostRequest, TokenOperations } from "./messages.ts";
+import type { Pkcs11Settings } from "./pkcs11.ts";
 
 const program = fileURLToPath(new URL("./host-main.ts", import.meta.url));
 /** The pause before the next process: none after a first failure, then longer each time up to the most. */

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "@holdfast/engine";
-import type { Pkcs11Settings } from "../settings.ts";
 import { Pkcs11Host } from "./host.ts";
+import type { Pkcs11Settings } from "./pkcs11.ts";
 
 /** The use of a host by one root of trust, with one PIN. */
 export interface HostLease {

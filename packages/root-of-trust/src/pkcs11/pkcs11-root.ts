@@ -9,11 +9,12 @@ import {
   type RootWrap,
   SealBroken,
 } from "@holdfast/engine";
-import type { Pkcs11Settings, RootContext } from "../settings.ts";
+import type { RootContext } from "../kind.ts";
 import { ivBytes } from "./blob.ts";
 import type { Pkcs11Host } from "./host.ts";
 import { type HostLease, Pkcs11Hosts } from "./hosts.ts";
 import type { TokenOperations } from "./messages.ts";
+import type { Pkcs11Settings } from "./pkcs11.ts";
 
 const sampleBytes = 32;
 

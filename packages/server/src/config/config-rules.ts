@@ -1,4 +1,6 @@
+import { type RootKind, rootKinds } from "@holdfast/root-of-trust/kinds";
 import { type Address, printAddress, reachOf } from "../base/address.ts";
+import { kindValues } from "./config-root.ts";
 import type { Config } from "./config-table.ts";
 
 /** Where in the configuration: names, and positions in lists. */
@@ -165,46 +167,23 @@ function adminFaults(admin: NonNullable<Config["admin"]>): Fault[] {
 
 /** The group of the default kind is there and whole; of the others, what is there. */
 function rootFaults(root: Config["rootOfTrust"]): Fault[] {
-  const faults = bothSet(root, "passphrase", ["rootOfTrust"]);
-  if (root.type === "local" && root.file === undefined) {
-    const says = "is missing: the local root of trust is a file";
-    faults.push({ at: ["rootOfTrust", "file"], says });
-  }
-  return [
-    ...faults,
-    ...placeFaults(root, "keyProtect", "key-protect"),
-    ...placeFaults(root, "hpcs", "hpcs"),
-    ...groupFaults(root, "keyProtect", "key-protect", ["instanceId", "rootKey"], "apiKey"),
-    ...groupFaults(root, "hpcs", "hpcs", ["instanceId", "rootKey"], "apiKey"),
-    ...groupFaults(root, "pkcs11", "pkcs11", ["token", "rootKey"], "pin"),
-  ];
-}
-
-function placeFaults(
-  root: Config["rootOfTrust"],
-  name: "keyProtect" | "hpcs",
-  kind: string,
-): Fault[] {
-  const group = root[name];
-  if (group === undefined || group.region !== undefined || group.host !== undefined) return [];
-  const says = `is missing: set it, or host; where ${kind} is reached follows from it`;
-  return [{ at: ["rootOfTrust", name, "region"], says }];
-}
-
-function groupFaults(
-  root: Config["rootOfTrust"],
-  name: "keyProtect" | "hpcs" | "pkcs11",
-  kind: string,
-  names: readonly string[],
-  secret: string,
-): Fault[] {
-  const at = ["rootOfTrust", name];
-  const group = root[name];
-  const isDefault = root.type === kind;
-  if (group === undefined) {
-    return isDefault ? [{ at, says: `is missing: rootOfTrust.type is ${kind}` }] : [];
-  }
-  return [...bothSet(group, secret, at), ...(isDefault ? unnamed(group, secret, names, at) : [])];
+  return rootKinds.flatMap((kind: RootKind) => {
+    const { group, settings, faults } = kind;
+    const at = group === undefined ? ["rootOfTrust"] : ["rootOfTrust", group.name];
+    const isDefault = root.type === kind.kind;
+    const values = kindValues(root, kind);
+    if (values === undefined) {
+      return isDefault ? [{ at, says: `is missing: rootOfTrust.type is ${kind.kind}` }] : [];
+    }
+    const wrong = isDefault || group !== undefined ? (faults?.(values) ?? []) : [];
+    return [
+      ...Object.keys(settings).flatMap((name) =>
+        "secret" in (settings[name] ?? {}) ? bothSet(values, name, at) : [],
+      ),
+      ...wrong.map(({ setting, says }) => ({ at: [...at, setting], says })),
+      ...(isDefault ? unnamed(kind, values, at) : []),
+    ];
+  });
 }
 
 type Rows = Readonly<Record<string, unknown>>;
@@ -215,16 +194,17 @@ function bothSet(rows: Rows, secret: string, at: SettingPath): Fault[] {
   return [{ at: [...at, `${secret}Env`], says }];
 }
 
-/** What the default root of trust must have, since no instance says it. */
-function unnamed(rows: Rows, secret: string, names: readonly string[], at: SettingPath): Fault[] {
-  const faults: Fault[] = names
-    .filter((name) => rows[name] === undefined)
-    .map((name) => ({ at: [...at, name], says: "is missing: this root of trust is the default" }));
-  if (rows[`${secret}File`] === undefined && rows[`${secret}Env`] === undefined) {
-    const says = `is missing: set it, or ${secret}Env; this root of trust is the default`;
-    faults.push({ at: [...at, `${secret}File`], says });
-  }
-  return faults;
+/** The default root of trust must have what a reference would say. */
+function unnamed({ reference }: RootKind, rows: Rows, at: SettingPath): Fault[] {
+  return Object.entries(reference).flatMap(([name, { optional, secret }]) => {
+    if (optional || rows[name] !== undefined) return [];
+    if (secret === undefined) {
+      return [{ at: [...at, name], says: "is missing: this root of trust is the default" }];
+    }
+    if (rows[`${name}File`] !== undefined || rows[`${name}Env`] !== undefined) return [];
+    const says = `is missing: set it, or ${name}Env; this root of trust is the default`;
+    return [{ at: [...at, `${name}File`], says }];
+  });
 }
 
 function tlsFaults(tls: Config["tls"]): Fault[] {

@@ -3,8 +3,8 @@ import { StoreUnavailable } from "@holdfast/engine";
 import { manageBytes, ofRegion, type Peer } from "@holdfast/regions";
 import { z } from "zod";
 import { reasonOf } from "../base/start-error.ts";
+import { rootPeerCommands } from "./peer-root-commands.ts";
 import { refusalOf } from "./refusals.ts";
-import { rootPeerCommands } from "./root-commands.ts";
 import { trailPeerCommands } from "./trail-commands.ts";
 
 const identifier = z.string().min(1).max(256);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { storedReference } from "../roots/orders/order-roots.ts";
+import { storedReference } from "../roots/given-root.ts";
 import { namedRoots, type RootReference, referenceText, shownReference } from "./root-reference.ts";
 
 const reference: RootReference = {

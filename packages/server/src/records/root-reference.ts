@@ -1,4 +1,10 @@
 import { secretPlace } from "@holdfast/admin";
+import {
+  type KnownKind,
+  kindNames,
+  type ReferenceField,
+  rootKinds,
+} from "@holdfast/root-of-trust/kinds";
 import { z } from "zod";
 import { parsedText } from "../base/parsed-text.ts";
 
@@ -9,16 +15,26 @@ const storedSecret = z.union([
   z.object({ file: z.string() }),
 ]);
 
+type FieldsOf<Reference> = {
+  [Name in keyof Reference]: Reference[Name] extends { secret: string } ? never : Name;
+}[keyof Reference];
+type NamingField = KnownKind extends infer Kind
+  ? Kind extends KnownKind
+    ? FieldsOf<Kind["reference"]>
+    : never
+  : never;
+
+/** What references of any kind name, beside their secret. */
+const namingFields = rootKinds.flatMap(({ reference }) =>
+  Object.entries<ReferenceField>(reference).flatMap(([name, { secret }]) =>
+    secret === undefined ? [[name, z.string().optional()] as const] : [],
+  ),
+);
+
 /** A reference as regions tell each other: its secret is sealed by the region whose it is. */
 export const storedReferenceSchema = z.object({
-  type: z.enum(["local", "key-protect", "hpcs", "pkcs11"]),
-  /** GUID of the key manager's instance. */
-  instanceId: z.string().optional(),
-  keyRing: z.string().optional(),
-  /** The root key's identifier, alias or label. */
-  rootKey: z.string().optional(),
-  /** The PKCS#11 token's label. */
-  token: z.string().optional(),
+  type: z.enum(kindNames),
+  ...(Object.fromEntries(namingFields) as Record<NamingField, z.ZodOptional<z.ZodString>>),
   secret: storedSecret.optional(),
   /** The name that this root of trust writes beside what it wraps, once it is known. */
   name: z.string().optional(),
@@ -70,11 +86,15 @@ export function leftText(roots: readonly LeftRoot[]): string | undefined {
 }
 
 /** What of a reference may be shown. */
-export function shownReference(of: RootReference): Record<string, string> {
-  const { type, instanceId, keyRing, rootKey, token, secret } = of;
-  const shown: Record<string, string | undefined> = { type, instanceId, keyRing, rootKey, token };
-  if (secret !== undefined) shown["secret"] = secretPlace(secret);
+export function shownReference({
+  name: _,
+  secret,
+  ...shown
+}: RootReference): Record<string, string> {
+  const place = secret === undefined ? undefined : secretPlace(secret);
   return Object.fromEntries(
-    Object.entries(shown).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+    Object.entries({ ...shown, secret: place }).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, value]],
+    ),
   );
 }

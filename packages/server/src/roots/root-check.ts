@@ -5,10 +5,9 @@ import {
   type RootOfTrust,
   SealBroken,
 } from "@holdfast/engine";
+import { rootKind, rootKinds } from "@holdfast/root-of-trust/kinds";
 import type { Instance } from "../access/instances.ts";
 import { StartError } from "../base/start-error.ts";
-
-const manyKeys: ReadonlySet<string> = new Set(["key-protect", "hpcs", "pkcs11"]);
 
 /**
  * As `checkRoot`, before the other region was met, whose copies of the keys would hide it: refuses a root of trust that opens
@@ -21,13 +20,13 @@ export async function checkRootOfStore(
   place: string,
 ): Promise<void> {
   // Only files are copied by hand; of a key manager's root keys each instance may name its own.
-  if (manyKeys.has(root.kind)) return;
+  if (rootKind(root.kind)?.onNode === false) return;
   const entries = await keks.all().catch(() => []);
   const { name } = await root.describe();
   let foreign = "";
   for (const { instance, kek } of entries) {
     const wrap = kek.wraps.find((one) => one.region === region);
-    if (wrap === undefined || !wrap.rootOfTrust.startsWith("local ")) continue;
+    if (wrap === undefined || !isCopied(wrap.rootOfTrust)) continue;
     try {
       (await root.unwrap(wrap.blob, kekData(instance, kek.id))).plaintext.fill(0);
       return;
@@ -41,6 +40,11 @@ export async function checkRootOfStore(
   throw new StartError(
     `${place} opens no key of region ${region} in the store: they were made under another root key (${foreign}); give every node of the region the same one, or, where that one is lost for good, run \`holdfast root adopt --lost "${foreign}"\``,
   );
+}
+
+/** Whether a root key's name is of a kind that lies on each node. */
+function isCopied(name: string): boolean {
+  return rootKinds.some(({ kind, onNode }) => onNode && name.startsWith(`${kind} `));
 }
 
 /**

@@ -2,41 +2,29 @@ import { access, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type Observer, type RootOfTrust, SealBroken } from "@holdfast/engine";
 import {
-  type HpcsSettings,
-  type KeyProtectSettings,
-  keyManagerUrls,
-  type LocalSettings,
   openRootOfTrust,
   Pkcs11Hosts,
-  type Pkcs11Settings,
   type RootContext,
   type RootSettings,
   SealingKey,
   type SecretSource,
 } from "@holdfast/root-of-trust";
+import {
+  type KindSetting,
+  type RootKind,
+  rootKind,
+  rootKinds,
+  secretField,
+} from "@holdfast/root-of-trust/kinds";
 import { readCertificates, readText } from "../base/certificates.ts";
 import { codeOf, reasonOf, StartError } from "../base/start-error.ts";
 import { systemClock, systemIds } from "../base/system.ts";
+import { kindValues } from "../config/config-root.ts";
 import type { Config } from "../config/config-table.ts";
+import type { RootReference } from "../records/root-reference.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
-type RootConfig = Config["rootOfTrust"];
-
-/** A secret that an instance's record names for one region. */
-type StoredSecret =
-  | { readonly sealed: string }
-  | { readonly env: string }
-  | { readonly file: string };
-
-/** What an instance's record says of its root of trust; the rest is this node's configuration. */
-export interface NamedRoot {
-  readonly type: RootSettings["type"];
-  readonly instanceId?: string | undefined;
-  readonly keyRing?: string | undefined;
-  readonly rootKey?: string | undefined;
-  readonly token?: string | undefined;
-  readonly secret?: StoredSecret | undefined;
-}
+type Values = Readonly<Record<string, unknown>>;
 
 /** Where secrets come from. */
 export interface SecretPlaces {
@@ -56,29 +44,82 @@ const secretFileForm = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 export function rootSettingsOf(
   config: Config,
   places: SecretPlaces,
-  named: NamedRoot = { type: config.rootOfTrust.type },
+  named: RootReference = { type: config.rootOfTrust.type },
 ): RootSettings {
-  const root = config.rootOfTrust;
-  switch (named.type) {
-    case "local":
-      return localSettings(root, places.environment);
-    case "key-protect":
-    case "hpcs":
-      return keyManagerSettings(config, places, { ...named, type: named.type });
-    case "pkcs11":
-      return pkcs11Settings(config, places, named);
+  const kind = rootKind(named.type);
+  const at = pathOf(kind);
+  const values = kindValues(config.rootOfTrust, kind);
+  if (values === undefined) {
+    throw new StartError(
+      `${at}: this node has no such group; add it to the configuration of the region's nodes`,
+    );
   }
+  const [fault] = kind.faults?.(values) ?? [];
+  if (fault !== undefined) throw new StartError(`${at}.${fault.setting}: ${fault.says}`);
+  const { field, ownSecret } = kind.holder ?? {};
+  const holder = field === undefined ? "" : ((named as Values)[field] ?? values[field]);
+  if (holder === undefined) throw new StartError(`${at}.${field}: is missing`);
+  const own = field === undefined || holder === values[field];
+  const secret =
+    stored(places, config, named) ??
+    (own || ownSecret === false ? configuredSecret(kind, values, places.environment) : undefined);
+  const settings = kind.settingsFrom({
+    values: withTexts(kind, values),
+    holder: String(holder),
+    named: { ...(own && namedIn(kind, values)), ...namedIn(kind, named) },
+    secret: secret ?? missingSecret(kind, String(holder)),
+    environment: moduleEnvironment(config, places.environment),
+  });
+  return settings as RootSettings;
+}
+
+/** Fields of a reference that say which root key. */
+function namedIn({ reference, holder }: RootKind, from: Values): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(reference).flatMap(([name, { secret }]) => {
+      const value = from[name];
+      const isNamed = secret === undefined && name !== holder?.field && value !== undefined;
+      return isNamed ? [[name, String(value)]] : [];
+    }),
+  );
+}
+
+function missingSecret(kind: RootKind, holder: string): undefined {
+  const field = secretField(kind);
+  if (field === undefined) return undefined;
+  const { secret } = kind.reference[field] ?? {};
+  throw new StartError(`${pathOf(kind)}: ${kind.holder?.word} ${holder} has no ${secret} here`);
+}
+
+/** The values, with the text of files of certificates. */
+function withTexts(kind: RootKind, values: Values): Values {
+  const texts = Object.entries(kind.settings).flatMap(([name, setting]) => {
+    const path = values[name];
+    const isText = "file" in setting && setting.file === "certificates";
+    return isText && typeof path === "string"
+      ? [[name, readText(path, `${pathOf(kind)}.${name}`)]]
+      : [];
+  });
+  return { ...values, ...Object.fromEntries(texts) };
+}
+
+/** A kind's place in the configuration. */
+function pathOf({ group }: RootKind): string {
+  return group === undefined ? "rootOfTrust" : `rootOfTrust.${group.name}`;
 }
 
 /** The node's own root of trust, as an operator finds it in the configuration. */
-export function defaultRootPlace({ rootOfTrust }: Config): string {
-  const { type, file, keyProtect, hpcs, pkcs11 } = rootOfTrust;
-  if (type === "local") return `rootOfTrust.file: ${file}`;
-  if (type === "pkcs11") {
-    return `rootOfTrust.pkcs11: root key ${pkcs11?.rootKey} of token ${pkcs11?.token}`;
-  }
-  const [name, group] = type === "hpcs" ? ["hpcs", hpcs] : ["keyProtect", keyProtect];
-  return `rootOfTrust.${name}: root key ${group?.rootKey} of instance ${group?.instanceId}`;
+export function defaultRootPlace(config: Config): string {
+  return placeOf(rootKind(config.rootOfTrust.type), config).join(": ");
+}
+
+/** The setting that a kind's root key belongs to, and the root key. */
+export function placeOf(
+  kind: RootKind,
+  { rootOfTrust }: Config,
+): readonly [setting: string, rootKey: string] {
+  const [setting, rootKey] = kind.place(kindValues(rootOfTrust, kind) ?? {});
+  return [`rootOfTrust.${setting}`, rootKey];
 }
 
 /** What roots of trust stand on: one for a whole process, whose PKCS#11 tokens they share. */
@@ -94,30 +135,29 @@ export async function openDefaultRoot(
 ): Promise<RootOfTrust> {
   const settings = rootSettingsOf(config, { environment });
   return await openRootOfTrust(settings, context).catch((error: unknown) => {
-    const [setting = "rootOfTrust"] = defaultRootPlace(config).split(": ", 1);
+    const [setting] = placeOf(rootKind(config.rootOfTrust.type), config);
     throw new StartError(`${setting}: ${reasonOf(error)}`);
   });
 }
 
 /** Reads every file and variable that roots of trust are configured with; what is wrong with one is a `StartError`. */
 export async function checkRootFiles(config: Config, environment: Environment): Promise<void> {
-  const { passphraseFile, passphraseEnv, keyProtect, hpcs, pkcs11 } = config.rootOfTrust;
-  const at = "rootOfTrust";
-  const secrets = [
-    configured(`${at}.passphrase`, passphraseFile, passphraseEnv, environment),
-    ...Object.entries({ keyProtect, hpcs }).map(([name, group]) =>
-      configured(`${at}.${name}.apiKey`, group?.apiKeyFile, group?.apiKeyEnv, environment),
-    ),
-    configured(`${at}.pkcs11.pin`, pkcs11?.pinFile, pkcs11?.pinEnv, environment),
-  ];
-  for (const secret of secrets) await secret?.();
-  for (const [name, group] of Object.entries({ keyProtect, hpcs })) {
-    if (group?.ca !== undefined) readCertificates(group.ca, `${at}.${name}.ca`);
+  for (const kind of rootKinds) {
+    const values = kindValues(config.rootOfTrust, kind);
+    if (values === undefined) continue;
+    await configuredSecret(kind, values, environment)?.();
+    for (const [name, setting] of Object.entries<KindSetting>(kind.settings)) {
+      const path = values[name];
+      if (!("file" in setting) || typeof path !== "string") continue;
+      const at = `${pathOf(kind)}.${name}`;
+      if (setting.file === "certificates") readCertificates(path, at);
+      if (setting.file === "library") {
+        await access(path).catch((error: unknown) => {
+          throw new StartError(`${at}: ${path}: ${faultOf(error)}`);
+        });
+      }
+    }
   }
-  if (pkcs11 === undefined) return;
-  await access(pkcs11.module).catch((error: unknown) => {
-    throw new StartError(`${at}.pkcs11.module: ${pkcs11.module}: ${faultOf(error)}`);
-  });
 }
 
 /** Opens the region's sealing key, where the configuration has one; what is wrong with its file is a `StartError`. */
@@ -129,105 +169,23 @@ export async function openSealingKey({ sealingKeyFile }: Config): Promise<Sealin
 }
 
 /** What a sealed secret is bound to: the key manager's instance or the token that it opens, and nothing else. */
-function secretBinding({ type, instanceId, token }: NamedRoot): Uint8Array {
-  const parts = ["holdfast root secret", type, instanceId ?? token ?? ""];
-  return Buffer.from(parts.join("\0"));
+function secretBinding(named: RootReference): Uint8Array {
+  const { type } = named;
+  const { holder } = rootKind(type);
+  const opens = holder && (named as Values)[holder.field];
+  return Buffer.from(["holdfast root secret", type, opens ?? ""].join("\0"));
 }
 
 /** Seals a secret for an instance's record. */
 export async function sealSecret(
   sealingKey: SealingKey,
-  named: NamedRoot,
+  named: RootReference,
   secret: string,
 ): Promise<{ readonly sealed: string }> {
   const bytes = Buffer.from(secret);
   const sealed = await sealingKey.seal(bytes, secretBinding(named));
   bytes.fill(0);
   return { sealed: Buffer.from(sealed).toString("base64") };
-}
-
-function localSettings(root: RootConfig, environment: Environment): LocalSettings {
-  const { file, passphraseFile, passphraseEnv } = root;
-  if (file === undefined) throw new StartError("rootOfTrust.file: is missing in the configuration");
-  const passphrase = configured(
-    "rootOfTrust.passphrase",
-    passphraseFile,
-    passphraseEnv,
-    environment,
-  );
-  return { type: "local", file, ...(passphrase && { passphrase }) };
-}
-
-function keyManagerSettings(
-  config: Config,
-  places: SecretPlaces,
-  named: NamedRoot & { readonly type: "key-protect" | "hpcs" },
-): KeyProtectSettings | HpcsSettings {
-  const { type } = named;
-  const root = config.rootOfTrust;
-  const name = type === "hpcs" ? "hpcs" : "keyProtect";
-  const group = root[name];
-  if (group === undefined) {
-    throw new StartError(
-      `rootOfTrust.${name}: this node has no such group; add it to the configuration of the region's nodes`,
-    );
-  }
-  const { region, endpoint, host, iamHost, role, deadlineMs, inFlightMax } = group;
-  const instanceId = named.instanceId ?? group.instanceId;
-  if (instanceId === undefined) throw new StartError(`rootOfTrust.${name}.instanceId: is missing`);
-  const own = instanceId === group.instanceId;
-  const rootKey = named.rootKey ?? (own ? group.rootKey : undefined);
-  const keyRing = named.keyRing ?? (own && "keyRing" in group ? group.keyRing : undefined);
-  const apiKey =
-    stored(places, config, named) ??
-    configured(`rootOfTrust.${name}.apiKey`, group.apiKeyFile, group.apiKeyEnv, places.environment);
-  if (apiKey === undefined) throw new StartError(`rootOfTrust.${name}.apiKeyFile: is missing`);
-  const common = {
-    ...keyManagerUrls({ type, instanceId, region, endpoint, host, iamHost }),
-    instanceId,
-    apiKey,
-    role,
-    deadlineMs,
-    inFlightMax,
-    ...(rootKey !== undefined && { rootKey }),
-    ...(group.ca !== undefined && { ca: readText(group.ca, `rootOfTrust.${name}.ca`) }),
-  };
-  if (type === "hpcs") return { ...common, type };
-  return { ...common, type, ...(keyRing !== undefined && { keyRing }) };
-}
-
-function pkcs11Settings(config: Config, places: SecretPlaces, named: NamedRoot): Pkcs11Settings {
-  const root = config.rootOfTrust;
-  const group = root.pkcs11;
-  if (group === undefined) {
-    throw new StartError(
-      "rootOfTrust.pkcs11: this node has no such group; add it to the configuration of the region's nodes",
-    );
-  }
-  const { module, deadlineMs, inFlightMax } = group;
-  const token = named.token ?? group.token;
-  if (token === undefined) throw new StartError("rootOfTrust.pkcs11.token: is missing");
-  const own = token === group.token;
-  const rootKey = named.rootKey ?? (own ? group.rootKey : undefined);
-  const ownPin = configured(
-    "rootOfTrust.pkcs11.pin",
-    group.pinFile,
-    group.pinEnv,
-    places.environment,
-  );
-  // One token's PIN, tried at another, would cost that one a try.
-  const pin = stored(places, config, named) ?? (own ? ownPin : undefined);
-  if (pin === undefined) throw new StartError(`rootOfTrust.pkcs11: token ${token} has no PIN here`);
-  return {
-    type: "pkcs11",
-    module,
-    token,
-    pin,
-    environment: moduleEnvironment(config, places.environment),
-    deadlineMs,
-    inFlightMax,
-    ...(rootKey !== undefined && { rootKey }),
-  };
 }
 
 /** A vendor's module sees the environment, where its own configuration is, but no secret of Holdfast's. */
@@ -248,22 +206,24 @@ function secretVariables(settings: object): string[] {
 }
 
 /** A secret that the configuration places. */
-function configured(
-  setting: string,
-  file: string | undefined,
-  variable: string | undefined,
+function configuredSecret(
+  kind: RootKind,
+  values: Values,
   environment: Environment,
 ): SecretSource | undefined {
-  if (file !== undefined) return () => firstLine(`${setting}File`, file);
-  if (variable !== undefined) return async () => variableOf(`${setting}Env`, variable, environment);
-  return undefined;
+  const name = Object.keys(kind.settings).find((each) => "secret" in (kind.settings[each] ?? {}));
+  const [file, variable] = [values[`${name}File`], values[`${name}Env`]];
+  const setting = `${pathOf(kind)}.${name}`;
+  if (typeof file === "string") return () => firstLine(`${setting}File`, file);
+  if (typeof variable !== "string") return undefined;
+  return async () => variableOf(`${setting}Env`, variable, environment);
 }
 
 /** A secret that an instance's record places. */
 function stored(
   { environment, sealingKey }: SecretPlaces,
   config: Config,
-  named: NamedRoot,
+  named: RootReference,
 ): SecretSource | undefined {
   const { secret } = named;
   const { secretsFolder } = config.rootOfTrust;
@@ -305,7 +265,8 @@ function stored(
 
 /** What the node keeps for itself, such as its root key file's passphrase, is sent to no key manager for an instance. */
 function refuseOwn(config: Config, isNamed: (text: string) => boolean): void {
-  const { keyProtect: _k, hpcs: _h, pkcs11: _p, ...root } = config.rootOfTrust;
+  const groups = new Set<string | undefined>(rootKinds.map((kind: RootKind) => kind.group?.name));
+  const root = Object.entries(config.rootOfTrust).filter(([name]) => !groups.has(name));
   if (!textsIn({ ...config, rootOfTrust: root }).some(isNamed)) return;
   throw new StartError("the secret's place is one that the node's own configuration names");
 }

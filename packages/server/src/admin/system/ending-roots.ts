@@ -1,17 +1,7 @@
 import { systemTypes } from "@holdfast/engine";
-import { namedRoots, type RootReference } from "../../records/root-reference.ts";
+import { type RootKind, rootKinds } from "@holdfast/root-of-trust/kinds";
+import { namedRoots } from "../../records/root-reference.ts";
 import { type Check, failed, type SystemSources, warning } from "./sources.ts";
-
-type Kind = RootReference["type"];
-
-/** Kinds of root of trust whose maker ends them, with the maker's dates. */
-const endings: Readonly<Partial<Record<Kind, { says: string; endMs: number; mend: string }>>> = {
-  hpcs: {
-    says: "IBM makes no new instance of Hyper Protect Crypto Services since 28 March 2026, supports it until 28 March 2027, and then deletes what is left",
-    endMs: Date.UTC(2027, 2, 29),
-    mend: "before that, move to Key Protect or Dedicated Key Protect with `holdfast root-of-trust configure`: see docs/root-of-trust-hpcs.md",
-  },
-};
 
 /** Roots of trust, of instances and of the configuration, that will not be there for long; of both regions. */
 export function endingRootChecks({
@@ -33,7 +23,9 @@ export function endingRootChecks({
           }),
     ),
   ];
-  return Object.entries(endings).flatMap(([kind, { says, endMs, mend }]) => {
+  return rootKinds.flatMap(({ kind, ends }: RootKind) => {
+    if (ends === undefined) return [];
+    const { says, endMs, mend } = ends;
     const under = new Set(users.filter((one) => one.kind === kind).map(({ user }) => user));
     if (under.size === 0) return [];
     const tell = wallMs() < endMs ? warning : failed;

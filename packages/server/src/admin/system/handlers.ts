@@ -1,7 +1,7 @@
 import { type Handlers, openApi } from "@holdfast/admin";
 import { systemTypes, withTimeout } from "@holdfast/engine";
 import { reasonOf } from "../../base/start-error.ts";
-import { rootStatusOf } from "../../roots/state/root-status.ts";
+import { rootStatusOf } from "../../roots/root-status.ts";
 import { endingRootChecks } from "./ending-roots.ts";
 import {
   certificateChecks,

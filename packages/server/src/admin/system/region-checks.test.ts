@@ -1,8 +1,8 @@
 import type { KeyRingStatus } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { systemClock } from "../../base/system.ts";
-import { keysField, orderText } from "../../roots/state/region-state.ts";
-import { readingsOf } from "../../roots/state/root-metrics.ts";
+import { keysField, orderText } from "../../roots/region-state.ts";
+import { readingsOf } from "../../roots/root-metrics.ts";
 import { rootChecks, storeChecks } from "./region-checks.ts";
 
 const lost = "the key-encryption keys' store cannot be reached";

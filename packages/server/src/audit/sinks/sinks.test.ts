@@ -15,10 +15,16 @@ import type { ChainedEntry } from "@holdfast/regions";
 import { createAuthority, type Issued } from "@holdfast/testing/pki";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { purposes } from "../../base/certificates.ts";
+import {
+  cadf,
+  entriesOf,
+  type Post,
+  SyslogReceiver,
+  WebhookReceiver,
+} from "../../testing/receivers.ts";
 import { FileSink } from "./file-sink.ts";
 import { webhookSecret } from "./sink-files.ts";
 import { SyslogSink, type SyslogSinkOptions } from "./syslog-sink.ts";
-import { cadf, entriesOf, type Post, SyslogReceiver, WebhookReceiver } from "./test-receivers.ts";
 import { WebhookSink, type WebhookSinkOptions } from "./webhook-sink.ts";
 
 const ids = (entries: readonly ChainedEntry[]) =>

@@ -1,7 +1,7 @@
 import { type Document, type InstanceStatus, systemTypes } from "@holdfast/engine";
 import { z } from "zod";
 import { parsedText } from "../../base/parsed-text.ts";
-import { regionState } from "../../roots/state/region-state.ts";
+import { regionState } from "../../roots/region-state.ts";
 
 const removal = z.object({
   id: z.string(),

@@ -10,7 +10,7 @@ import { managementEvents } from "../../audit/management-event.ts";
 import { beforeWriting } from "../../records/dry-run.ts";
 import { instanceRecordId, type Records } from "../../records/records.ts";
 import type { SystemView } from "../../records/system-view.ts";
-import type { RootOrders } from "../../roots/orders/root-orders.ts";
+import type { RootOrders } from "../../roots/root-orders.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
 import { pageBy } from "../paging.ts";
 import type { ConfigureInstance } from "./configure.ts";

@@ -1,7 +1,7 @@
 import { type InstanceStatus, systemTypes } from "@holdfast/engine";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { instanceRecordId } from "../../records/records.ts";
-import { type RegionState, stateField, stateText } from "../../roots/state/region-state.ts";
+import { type RegionState, stateField, stateText } from "../../roots/region-state.ts";
 import { type MemoryRegion, MemoryRegions } from "../../testing/memory-regions.ts";
 import { readInstance } from "./instance-entry.ts";
 

@@ -11,7 +11,7 @@ import { type NamedRoots, namedRoots, type RootReference } from "../../records/r
 import type { SystemView } from "../../records/system-view.ts";
 import type { GuardedRoot, RootHealth } from "./guarded-root.ts";
 import { KekIndex } from "./kek-index.ts";
-import { keyOf, OpenRoots } from "./open-roots.ts";
+import { keyOf, OpenRoots } from "./root-pool.ts";
 
 /** What `Roots` stand on. */
 export interface RootsOptions {

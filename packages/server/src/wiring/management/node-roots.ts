@@ -6,22 +6,18 @@ import {
 } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
 import { openRootOfTrust, type RootContext } from "@holdfast/root-of-trust";
+import { rootKind } from "@holdfast/root-of-trust/kinds";
 import { reasonOf, StartError } from "../../base/start-error.ts";
 import type { RootReadings } from "../../observe/metrics/metric-row.ts";
 import type { RootReference } from "../../records/root-reference.ts";
+import type { Sealer } from "../../roots/given-root.ts";
+import { type RootHandlersDeps, rootCommandHandlers, rootHandlers } from "../../roots/handlers.ts";
 import { Roots } from "../../roots/open/roots.ts";
-import {
-  type RootHandlersDeps,
-  rootCommandHandlers,
-  rootHandlers,
-} from "../../roots/orders/handlers.ts";
-import { MoveRoots } from "../../roots/orders/move-roots.ts";
-import type { Sealer } from "../../roots/orders/order-roots.ts";
-import { RegionRoots } from "../../roots/orders/region-roots.ts";
-import { RewrapKeks, ValidateRootsDuty } from "../../roots/orders/root-duties.ts";
-import { RootOrders } from "../../roots/orders/root-orders.ts";
-import { ValidateRoots } from "../../roots/orders/validate-roots.ts";
-import { WatchRoots } from "../../roots/orders/watch-roots.ts";
+import { RegionRoots } from "../../roots/region-roots.ts";
+import { MoveRoots } from "../../roots/rewrap.ts";
+import { RewrapKeks, ValidateRootsDuty } from "../../roots/root-duties.ts";
+import { readingsOf } from "../../roots/root-metrics.ts";
+import { RootOrders } from "../../roots/root-orders.ts";
 import {
   openDefaultRoot,
   openSealingKey,
@@ -30,7 +26,8 @@ import {
   type SecretPlaces,
   sealSecret,
 } from "../../roots/root-settings.ts";
-import { readingsOf } from "../../roots/state/root-metrics.ts";
+import { ValidateRoots } from "../../roots/validate.ts";
+import { WatchRoots } from "../../roots/watch-roots.ts";
 import { clock, type Environment, ids, type Parts } from "../node-parts.ts";
 import type { Regions } from "../node-regions.ts";
 import { openKeyRing } from "../node-store.ts";
@@ -70,7 +67,7 @@ export async function openDefault(parts: Parts, environment: Environment): Promi
     await root.probe();
     health.rootOfTrust("ok", "");
   } catch (error) {
-    if (root.kind === "local") throw new StartError(`rootOfTrust: ${reasonOf(error)}`);
+    if (rootKind(root.kind)?.onNode) throw new StartError(`rootOfTrust: ${reasonOf(error)}`);
     // One that refuses is its instances' alone; one that cannot be reached has opened no key yet.
     const refuses = error instanceof RootOfTrustError && error.failure !== "unavailable";
     health.rootOfTrust(refuses ? "degraded" : "unreachable", reasonOf(error));

@@ -1,7 +1,7 @@
 import type { Contract, Reply } from "@holdfast/admin";
 import type { WrappedKek } from "@holdfast/engine";
-import { namedRoots } from "../../records/root-reference.ts";
-import type { Roots } from "../open/roots.ts";
+import { namedRoots } from "../records/root-reference.ts";
+import type { Roots } from "./open/roots.ts";
 import { regionState, shreddedReason } from "./region-state.ts";
 
 /** One line of the report. */

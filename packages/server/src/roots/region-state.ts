@@ -1,6 +1,6 @@
 import { instanceStatuses } from "@holdfast/engine";
 import { z } from "zod";
-import { parsedText } from "../../base/parsed-text.ts";
+import { parsedText } from "../base/parsed-text.ts";
 
 const crkState = z.enum([
   "usable",

@@ -1,9 +1,9 @@
 import { RootOfTrustError } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
-import { keyOf } from "../open/open-roots.ts";
-import type { Roots } from "../open/roots.ts";
-import type { MoveRoots } from "./move-roots.ts";
-import type { ValidateRoots } from "./validate-roots.ts";
+import { keyOf } from "./open/root-pool.ts";
+import type { Roots } from "./open/roots.ts";
+import type { MoveRoots } from "./rewrap.ts";
+import type { ValidateRoots } from "./validate.ts";
 
 /** Asks from time to time whether every root key may still be used. */
 export class ValidateRootsDuty implements Duty {

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { namedRoots, referenceText, rootFields } from "../../records/root-reference.ts";
-import { reportOf } from "../state/root-report.ts";
-import { namedRoot, TestRoots } from "../test-roots.ts";
+import { namedRoots, referenceText, rootFields } from "../records/root-reference.ts";
+import { namedRoot, TestRoots } from "../testing/roots.ts";
 import { RewrapKeks } from "./root-duties.ts";
+import { reportOf } from "./root-report.ts";
 
 let world: TestRoots;
 

@@ -1,7 +1,8 @@
 import { type Call, type Contract, ManagementError } from "@holdfast/admin";
 import { type RootKey, type RootOfTrust, RootOfTrustError } from "@holdfast/engine";
-import type { RootReference } from "../../records/root-reference.ts";
-import { rootProblem } from "../state/root-problem.ts";
+import { rootKind, secretField } from "@holdfast/root-of-trust/kinds";
+import type { RootReference } from "../records/root-reference.ts";
+import { rootProblem } from "./root-problem.ts";
 
 /** A root of trust as an administrator names it. */
 export type GivenRoot = Call<Contract["configureRoot"]>["body"]["regions"][string];
@@ -9,6 +10,14 @@ export type GivenRoot = Call<Contract["configureRoot"]>["body"]["regions"][strin
 export type GivenLookup = Call<Contract["retrieveRootKeys"]>["body"]["root"];
 
 type GivenSecret = Extract<GivenRoot, { readonly type: "hpcs" }>["apiKey"];
+
+/** The secret of a root of trust as given; undefined for kinds without. */
+export function givenSecret(given: GivenRoot | GivenLookup): GivenSecret | undefined {
+  const field = secretField(rootKind(given.type));
+  return field === undefined
+    ? undefined
+    : ((given as Readonly<Record<string, unknown>>)[field] as GivenSecret | undefined);
+}
 
 /** Seals a region's own secret for a reference of this region. */
 export type Sealer = (
@@ -21,22 +30,13 @@ export async function storedReference(
   given: GivenRoot | GivenLookup,
   seal: Sealer,
 ): Promise<RootReference> {
-  if (given.type === "local") return { type: "local" };
-  if (given.type === "pkcs11") {
-    const { type, token, pin, ...key } = given;
-    const named = { type, token, ...key };
-    return { ...named, secret: await storedSecret(named, pin, seal) };
-  }
-  const { apiKey, ...named } = given;
-  return { ...named, secret: await storedSecret(named, apiKey, seal) };
-}
-
-async function storedSecret(
-  named: Omit<RootReference, "secret">,
-  given: GivenSecret,
-  seal: Sealer,
-): Promise<NonNullable<RootReference["secret"]>> {
-  return "value" in given ? await seal(named, given.value) : given;
+  const secret = givenSecret(given);
+  const field = secretField(rootKind(given.type));
+  const named = Object.fromEntries(
+    Object.entries(given).filter(([name]) => name !== field),
+  ) as unknown as RootReference;
+  if (secret === undefined) return named;
+  return { ...named, secret: "value" in secret ? await seal(named, secret.value) : secret };
 }
 
 /** Opens roots of trust for a look, apart from those that serve. */

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { createServer as createTls, type TLSSocket, type Server as TlsServer } from "node:tls";
 import { type AuditEvent, encodeAudit } from "@holdfast/engine";
 import type { ChainedEntry } from "@holdfast/regions";
-import type { CadfSettings } from "../cadf.ts";
+import type { CadfSettings } from "../audit/cadf.ts";
 
 /** Certificate and key of a receiver, PEM. */
 export interface ReceiverIdentity {

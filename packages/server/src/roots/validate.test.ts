@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { RootHealth } from "../open/guarded-root.ts";
-import { keysField, orderText, regionState } from "../state/region-state.ts";
-import { rootStatusOf } from "../state/root-status.ts";
-import { namedRoot, otherRecord, TestRoots } from "../test-roots.ts";
+import { namedRoot, otherRecord, TestRoots } from "../testing/roots.ts";
+import type { RootHealth } from "./open/guarded-root.ts";
+import { keysField, orderText, regionState } from "./region-state.ts";
+import { rootStatusOf } from "./root-status.ts";
 import { nodeState, WatchRoots } from "./watch-roots.ts";
 
 let world: TestRoots;

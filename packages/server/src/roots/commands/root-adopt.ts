@@ -8,13 +8,13 @@ import {
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import type { PeerClient } from "@holdfast/regions";
-import { reasonOf, StartError } from "../base/start-error.ts";
-import { systemClock, systemIds } from "../base/system.ts";
-import { loadConfig } from "../config/config.ts";
-import { instanceRecordId } from "../records/records.ts";
-import { namedRoots } from "../records/root-reference.ts";
-import { atRegions, met } from "../store/region-commands.ts";
-import { defaultRootPlace, openDefaultRoot } from "./root-settings.ts";
+import { reasonOf, StartError } from "../../base/start-error.ts";
+import { systemClock, systemIds } from "../../base/system.ts";
+import { loadConfig } from "../../config/config.ts";
+import { instanceRecordId } from "../../records/records.ts";
+import { namedRoots } from "../../records/root-reference.ts";
+import { atRegions, met } from "../../store/region-commands.ts";
+import { defaultRootPlace, openDefaultRoot } from "../root-settings.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -5,15 +5,15 @@ import {
   systemTypes,
   type WrappedKek,
 } from "@holdfast/engine";
-import { instanceRecordId, type Records } from "../../records/records.ts";
+import { instanceRecordId, type Records } from "../records/records.ts";
 import {
   leftText,
   namedRoots,
   type RootReference,
   referenceText,
   rootFields,
-} from "../../records/root-reference.ts";
-import type { Roots } from "../open/roots.ts";
+} from "../records/root-reference.ts";
+import type { Roots } from "./open/roots.ts";
 
 /** What `MoveRoots` stand on. */
 export interface MoveRootsOptions {

@@ -1,6 +1,6 @@
 import type { Clock, InstanceKeyRing } from "@holdfast/engine";
-import type { RootReadings } from "../../observe/metrics/metric-row.ts";
-import type { Roots } from "../open/roots.ts";
+import type { RootReadings } from "../observe/metrics/metric-row.ts";
+import type { Roots } from "./open/roots.ts";
 import { shreddedReason } from "./region-state.ts";
 import { reportOf } from "./root-report.ts";
 

@@ -2,8 +2,8 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { RootOfTrustError } from "@holdfast/engine";
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import { expect, test } from "vitest";
-import { namedRoot } from "../test-roots.ts";
-import { keyOf, OpenRoots } from "./open-roots.ts";
+import { namedRoot } from "../../testing/roots.ts";
+import { keyOf, OpenRoots } from "./root-pool.ts";
 
 const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
 

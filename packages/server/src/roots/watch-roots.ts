@@ -5,12 +5,13 @@ import {
   readDocument,
   systemTypes,
 } from "@holdfast/engine";
-import type { Health } from "../../observe/health.ts";
-import { namedRoots, referenceText } from "../../records/root-reference.ts";
-import type { SystemView } from "../../records/system-view.ts";
-import type { RootHealth } from "../open/guarded-root.ts";
-import type { RootInUse, Roots } from "../open/roots.ts";
-import { type KeysOrder, keysOrder, regionState } from "../state/region-state.ts";
+import { rootKind } from "@holdfast/root-of-trust/kinds";
+import type { Health } from "../observe/health.ts";
+import { namedRoots, referenceText } from "../records/root-reference.ts";
+import type { SystemView } from "../records/system-view.ts";
+import type { RootHealth } from "./open/guarded-root.ts";
+import type { RootInUse, Roots } from "./open/roots.ts";
+import { type KeysOrder, keysOrder, regionState } from "./region-state.ts";
 
 /** What `WatchRoots` stand on. */
 export interface WatchRootsOptions {
@@ -32,7 +33,7 @@ interface ActedOn {
 }
 
 const lookEveryMs = 1_000;
-const localEveryMs = 10_000;
+const onNodeEveryMs = 10_000;
 const failedEveryMs = 5_000;
 const revalidationsMax = 8;
 
@@ -97,7 +98,9 @@ export class WatchRoots implements Disposable {
     if (this.#probing.has(root)) return false;
     const { ok, askedMs } = root.health;
     if (askedMs === undefined) return true;
-    const everyMs = root.kind === "local" ? Math.min(localEveryMs, revalidateMs) : revalidateMs;
+    const everyMs = rootKind(root.kind)?.onNode
+      ? Math.min(onNodeEveryMs, revalidateMs)
+      : revalidateMs;
     return (
       clock.monotonicMs() - askedMs >= (ok === true ? everyMs : Math.min(failedEveryMs, everyMs))
     );
@@ -170,7 +173,7 @@ export function nodeState(
     .join("; ");
   const refusals = bad.filter(({ root }) => root.health.failure !== "unavailable");
   const own = refusals.some(
-    ({ reference, root }) => reference === undefined && root.kind === "local",
+    ({ reference, root }) => reference === undefined && rootKind(root.kind)?.onNode,
   );
   if (own) return { state: "refused", reason };
   if (bad.length === asked.length && refusals.length === 0) return { state: "unreachable", reason };

@@ -1,9 +1,5 @@
 import type { KeyRingStatus, RootKey } from "@holdfast/engine";
-import type { RootReference } from "../../records/root-reference.ts";
-import type { Roots } from "../open/roots.ts";
-import { rootProblem } from "../state/root-problem.ts";
-import { type RootStatus, rootStatusOf } from "../state/root-status.ts";
-import type { MoveRoots } from "./move-roots.ts";
+import type { RootReference } from "../records/root-reference.ts";
 import {
   checkRoot,
   type GivenLookup,
@@ -12,8 +8,12 @@ import {
   type OpenForLook,
   type Sealer,
   storedReference,
-} from "./order-roots.ts";
-import type { ValidateRoots } from "./validate-roots.ts";
+} from "./given-root.ts";
+import type { Roots } from "./open/roots.ts";
+import type { MoveRoots } from "./rewrap.ts";
+import { rootProblem } from "./root-problem.ts";
+import { type RootStatus, rootStatusOf } from "./root-status.ts";
+import type { ValidateRoots } from "./validate.ts";
 
 /** What `RegionRoots` stand on. */
 export interface RegionRootsOptions {

@@ -1,13 +1,14 @@
 import { type Handlers, ManagementError } from "@holdfast/admin";
 import type { Document } from "@holdfast/engine";
-import type { PeerCommandHandlers } from "../../records/peer-commands.ts";
-import type { Roots } from "../open/roots.ts";
-import { keysOrder } from "../state/region-state.ts";
-import { rootProblem } from "../state/root-problem.ts";
-import { reportOf } from "../state/root-report.ts";
-import { type RootStatus, rootStatusOf } from "../state/root-status.ts";
+import type { PeerCommandHandlers } from "../records/peer-commands.ts";
+import { givenSecret } from "./given-root.ts";
+import type { Roots } from "./open/roots.ts";
 import type { RegionRoots } from "./region-roots.ts";
+import { keysOrder } from "./region-state.ts";
 import type { RootOrders } from "./root-orders.ts";
+import { rootProblem } from "./root-problem.ts";
+import { reportOf } from "./root-report.ts";
+import { type RootStatus, rootStatusOf } from "./root-status.ts";
 
 /** What the routes of roots of trust stand on. */
 export interface RootHandlersDeps {
@@ -114,7 +115,7 @@ function refuseBorrowed({
 }: Pick<Parameters<RootHandlers["configureRoot"]>[0], "principal" | "body">): void {
   if (principal.instances === undefined) return;
   const borrowed = Object.values(body.regions).some((root) => {
-    const secret = "apiKey" in root ? root.apiKey : "pin" in root ? root.pin : undefined;
+    const secret = givenSecret(root);
     return secret !== undefined && !("value" in secret);
   });
   if (!borrowed) return;

@@ -5,7 +5,7 @@ import {
   type RootOfTrustFailure,
   SealBroken,
 } from "@holdfast/engine";
-import { reasonOf, StartError } from "../../base/start-error.ts";
+import { reasonOf, StartError } from "../base/start-error.ts";
 import type { CrkState } from "./region-state.ts";
 
 const codes: Readonly<Record<RootOfTrustFailure, ProblemCode>> = {

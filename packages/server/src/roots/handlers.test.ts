@@ -1,8 +1,8 @@
 import { type Call, type Contract, ManagementError, type Role } from "@holdfast/admin";
 import { type Document, systemTypes } from "@holdfast/engine";
 import { expect, test } from "vitest";
-import { keysField, orderText } from "../state/region-state.ts";
 import { type RootHandlersDeps, rootHandlers } from "./handlers.ts";
+import { keysField, orderText } from "./region-state.ts";
 
 const instance = "11111111-2222-4333-8444-555555555555";
 

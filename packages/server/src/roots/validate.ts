@@ -5,12 +5,12 @@ import {
   RootOfTrustError,
   systemTypes,
 } from "@holdfast/engine";
-import { managementEvent, managementEvents } from "../../audit/management-event.ts";
-import { reasonOf } from "../../base/start-error.ts";
-import { instanceRecordId, type Records } from "../../records/records.ts";
-import type { RootReference } from "../../records/root-reference.ts";
-import { keyOf } from "../open/open-roots.ts";
-import type { Roots } from "../open/roots.ts";
+import { managementEvent, managementEvents } from "../audit/management-event.ts";
+import { reasonOf } from "../base/start-error.ts";
+import { instanceRecordId, type Records } from "../records/records.ts";
+import type { RootReference } from "../records/root-reference.ts";
+import { keyOf } from "./open/root-pool.ts";
+import type { Roots } from "./open/roots.ts";
 import {
   type CrkState,
   keysOrder,
@@ -18,8 +18,8 @@ import {
   regionState,
   stateField,
   stateText,
-} from "../state/region-state.ts";
-import { crkStateOf } from "../state/root-problem.ts";
+} from "./region-state.ts";
+import { crkStateOf } from "./root-problem.ts";
 
 /** What `ValidateRoots` stand on. */
 export interface ValidateRootsOptions {

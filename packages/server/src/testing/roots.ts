@@ -20,9 +20,9 @@ import {
 } from "@holdfast/engine/testing";
 import { Records } from "../records/records.ts";
 import { type RootReference, referenceText, rootFields } from "../records/root-reference.ts";
-import { Roots } from "./open/roots.ts";
-import { MoveRoots } from "./orders/move-roots.ts";
-import { ValidateRoots } from "./orders/validate-roots.ts";
+import { Roots } from "../roots/open/roots.ts";
+import { MoveRoots } from "../roots/rewrap.ts";
+import { ValidateRoots } from "../roots/validate.ts";
 
 const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
 

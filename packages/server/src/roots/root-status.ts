@@ -1,6 +1,6 @@
 import type { Contract, Reply } from "@holdfast/admin";
 import type { Document, KeyRingStatus } from "@holdfast/engine";
-import { namedRoots, shownReference } from "../../records/root-reference.ts";
+import { namedRoots, shownReference } from "../records/root-reference.ts";
 import { type RegionState, regionState, shreddedReason } from "./region-state.ts";
 
 /** An instance's root of trust in one region, as the API shows it. */

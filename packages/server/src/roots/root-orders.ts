@@ -1,21 +1,21 @@
 import { type Call, type Contract, ManagementError } from "@holdfast/admin";
 import { type Clock, type Document, type RootKey, systemTypes } from "@holdfast/engine";
 import { ofRegion } from "@holdfast/regions";
-import { type Actor, managementEvents } from "../../audit/management-event.ts";
-import type { PeerCommands } from "../../records/peer-commands.ts";
-import { type Applied, instanceRecordId, type Records } from "../../records/records.ts";
+import { type Actor, managementEvents } from "../audit/management-event.ts";
+import type { PeerCommands } from "../records/peer-commands.ts";
+import { type Applied, instanceRecordId, type Records } from "../records/records.ts";
 import {
   leftText,
   namedRoots,
   type RootReference,
   referenceText,
   rootFields,
-} from "../../records/root-reference.ts";
-import type { Roots } from "../open/roots.ts";
-import { type KeysOrder, keysField, orderText } from "../state/region-state.ts";
-import type { RootStatus } from "../state/root-status.ts";
-import type { GivenLookup, GivenRoot } from "./order-roots.ts";
+} from "../records/root-reference.ts";
+import type { GivenLookup, GivenRoot } from "./given-root.ts";
+import type { Roots } from "./open/roots.ts";
 import type { RegionRoots } from "./region-roots.ts";
+import { type KeysOrder, keysField, orderText } from "./region-state.ts";
+import type { RootStatus } from "./root-status.ts";
 
 /** What `RootOrders` stand on. */
 export interface RootOrdersOptions {
