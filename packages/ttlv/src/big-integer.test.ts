@@ -26,7 +26,7 @@ test("a longer form than need be is the same number", () => {
   expect(bigIntegerToBigint(new Uint8Array(24))).toBe(0n);
 });
 
-test.each([0, 1, 12])("%d bytes are no Big Integer", (length) => {
+test.each([0, 1, 12])("%d bytes are not a Big Integer", (length) => {
   expect(() => bigIntegerToBigint(new Uint8Array(length))).toThrow(TtlvError);
 });
 

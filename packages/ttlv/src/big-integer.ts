@@ -1,7 +1,7 @@
 import { TtlvError } from "./error.ts";
 import { toHex } from "./hex.ts";
 
-/** The number that the value of a Big Integer stands for (KMIP 2.1, 9.1.1.4). */
+/** The number that the value of a Big Integer encodes (KMIP 2.1, 9.1.1.4). */
 export function bigIntegerToBigint(bytes: Uint8Array): bigint {
   if (bytes.length === 0 || bytes.length % 8 !== 0) {
     throw new TtlvError("BigInteger is not a multiple of 8 bytes, at least 8", 0);

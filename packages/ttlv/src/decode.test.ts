@@ -122,7 +122,7 @@ describe("limits", () => {
     });
   });
 
-  test("depth, whatever is set, is never so great that the stack could overflow", () => {
+  test("depth, even if set higher, is never so great that the stack could overflow", () => {
     const bytes = new Uint8Array(8 * 100_000);
     for (let at = 0; at < bytes.length; at += 8) {
       bytes.set([0x42, 0, 0x20, 1], at);

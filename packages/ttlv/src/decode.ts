@@ -13,7 +13,7 @@ import { readText } from "./text.ts";
 
 /** What a decoder accepts at most. */
 export interface Limits {
-  /** Items within items; the outermost is at depth 1. Never more than 256, whatever is set. */
+  /** Nesting depth; the outermost item is at depth 1. At most 256, even if set higher. */
   readonly depthMax: number;
   readonly bytesMax: number;
   /** Items of every depth together, structures included. */
@@ -34,7 +34,7 @@ interface Source {
 
 /**
  * Reads exactly one item that fills `bytes` (KMIP 2.1, 9.1): an `Item` or a `TtlvError`, and
- * whatever is accepted encodes back to the same bytes.
+ * every accepted item encodes back to the same bytes.
  *
  * Byte strings and big integers of the result are views on `bytes`, not copies.
  */

@@ -53,7 +53,7 @@ test.each<[string, unknown, string]>([
     (value): [string, unknown, string] => [
       `Text ${JSON.stringify(value)}`,
       { tag, type: ItemType.TextString, value },
-      "TextString has half of a surrogate pair",
+      "TextString has an unpaired surrogate",
     ],
   ),
   ["Bytes array", { tag, type: ItemType.ByteString, value: [1] }, "ByteString is not a Uint8Array"],

@@ -33,7 +33,7 @@ export function encode(
 export function encodedLength(item: Item): number {
   const length = measure(item, 0, 1);
   if (length - headerBytes > lengthMax) {
-    throw new TtlvError("longer than a length field can say", 0);
+    throw new TtlvError("longer than a length field can hold", 0);
   }
   return length;
 }
@@ -101,7 +101,7 @@ function measureItems(items: readonly Item[], offset: number, depth: number): nu
 function measureText(text: string, offset: number): number {
   if (typeof text !== "string") throw new TtlvError("TextString is not a string", offset);
   const length = utf8Length(text);
-  if (length < 0) throw new TtlvError("TextString has half of a surrogate pair", offset);
+  if (length < 0) throw new TtlvError("TextString has an unpaired surrogate", offset);
   return offset + headerBytes + padded(length);
 }
 

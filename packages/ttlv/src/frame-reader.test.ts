@@ -40,7 +40,7 @@ test("frames within one chunk are views on it, plain even on a Buffer", () => {
   }
 });
 
-test("tells what is pending, byte by byte", () => {
+test("reports what is pending, byte by byte", () => {
   const reader = new FrameReader(limits);
   const bytes = frame(24);
   expect(reader.pending).toBe(false);

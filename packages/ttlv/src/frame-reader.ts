@@ -16,7 +16,7 @@ const noBytes = new Uint8Array(0);
 /**
  * Cuts a byte stream into messages by their headers (KMIP 2.1, 9.1.1: a message is one Structure).
  *
- * It has no clock: whoever owns the connection ends it when `pending` has been true for too long.
+ * It has no clock: the owner of the connection closes it when `pending` has been true for too long.
  */
 export class FrameReader {
   readonly #frameBytesMax: number;
@@ -56,7 +56,7 @@ export class FrameReader {
 
   /**
    * Takes the next bytes of the stream and gives the frames that they complete. A bad header throws
-   * a `TtlvError` (offset within its frame), or, where good frames stand before it in this chunk,
+   * a `TtlvError` (offset within its frame), or, where good frames precede it in this chunk,
    * gives them and sets `failure`.
    *
    * Frames may be views on the chunk, and the reader may keep it: do not write to it afterwards.

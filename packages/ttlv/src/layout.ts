@@ -4,7 +4,7 @@ import { ItemType } from "./item.ts";
 export const headerBytes = 8;
 
 /**
- * Structures nest no deeper than this, whatever a caller's limits say: both directions recurse, and
+ * Structures nest no deeper than this, regardless of a caller's limits: both directions recurse, and
  * a stack overflow would not be a `TtlvError`.
  */
 export const depthCeiling = 256;

@@ -4,13 +4,13 @@ import { type Item, ItemType } from "./item.ts";
 import { headerBytes, typeNames } from "./layout.ts";
 import { utf8Length } from "./text.ts";
 
-/** What a printer must be told, since this package knows no tag by name. */
+/** What a printer needs to know, since this package has no names of tags. */
 export interface Names {
   /** The name of a tag, such as `UniqueIdentifier`. */
   tag(tag: number): string | undefined;
   /** The name of a value in the table of an Enumeration's tag. */
   enumeration(tag: number, value: number): string | undefined;
-  /** Whether what stands under this tag must not be shown. */
+  /** Whether values of this tag must be hidden. */
   secret(tag: number): boolean;
 }
 

@@ -5,7 +5,7 @@ import { headerBytes, view } from "./layout.ts";
 const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const utf8Encoder = new TextEncoder();
 
-/** Up to here a loop is faster than a call of the platform's codec: longer text that is put together so is no flat string. */
+/** Up to here a loop is faster than a call of the platform's codec: longer text that is built in this way is not a flat string. */
 const shortReadMax = 12;
 const shortWriteMax = 64;
 
@@ -32,7 +32,7 @@ function readAscii(bytes: Uint8Array, start: number, end: number): string | unde
   return text;
 }
 
-/** Bytes of `text` in UTF-8; -1 where a surrogate stands alone and there is no such encoding. */
+/** Bytes of `text` in UTF-8; -1 where it has an unpaired surrogate. */
 export function utf8Length(text: string): number {
   let length = text.length;
   for (let at = 0; at < text.length; at++) {
