@@ -290,7 +290,7 @@ describe("the 2.x form", () => {
     ["a tag of 1.x", "2.0", wire2(itemOf("OperationPolicyName")), "unknownTag"],
     ["a tag of 2.1", "2.0", wire2(itemOf("RotateName")), "unknownTag"],
     [
-      "a tag that is no attribute",
+      "a tag that is not an attribute",
       "2.1",
       wire2(structure(tags.BatchItem.tag, [])),
       "invalidAttribute",
@@ -324,7 +324,7 @@ describe("the 2.x form", () => {
 
   test.each<[string, Item]>([
     ["a tag of 2.1", enumeration(tags.RotateName.tag)],
-    ["a tag that is no attribute", enumeration(tags.BatchItem.tag)],
+    ["a tag that is not an attribute", enumeration(tags.BatchItem.tag)],
     ["Attribute, which only a structure can name", enumeration(tags.Attribute.tag)],
   ])("a reference to %s is a fault in 2.0", (_, item) => {
     expect(faultOf(() => attributeReference2.decode(item, "2.0"))).toBe("invalidAttribute");
@@ -409,7 +409,7 @@ describe("filters of Locate", () => {
     );
   });
 
-  test("take the greatest of all dates, which stands for none", () => {
+  test("take the greatest of all dates, which means no date", () => {
     const item: Item = {
       tag: tags.ActivationDate.tag,
       type: ItemType.DateTime,

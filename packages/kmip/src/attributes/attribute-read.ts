@@ -37,7 +37,7 @@ function isDate(row: AttributeRow, item: Item): boolean {
   return row.type.itemType === ItemType.DateTime && item.type === ItemType.DateTime;
 }
 
-/** A value to search for: structures may lack fields, and the greatest date of all stands for "no date". */
+/** A value to search for: structures may lack fields, and the greatest date of all means "no date". */
 export const readFilter: Reader = (row, item, version) =>
   isDate(row, item) ? item : canonical(partials.get(row.tag) ?? row.type, item, version);
 

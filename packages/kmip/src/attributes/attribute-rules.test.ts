@@ -20,7 +20,7 @@ const cellsOf = (line: string) =>
     .slice(1, -1)
     .map((cell) => cell.trim());
 
-/** The tables of rules of a specification, by the heading they stand under. */
+/** The tables of rules of a specification, by their heading. */
 function rulesOf(version: Version): ReadonlyMap<string, Cells> {
   const found = new Map<string, Cells>();
   let heading = "";

@@ -8,7 +8,7 @@ import { type AttributeName, type AttributeValue, attributes } from "./attribute
 
 /**
  * One attribute value in its 2.x form: an item under the attribute's own tag (Vendor Attribute for custom ones),
- * whatever the version on the wire. `index` is what a 1.x request said, absent otherwise.
+ * regardless of the version on the wire. `index` is what a 1.x request said, absent otherwise.
  */
 export interface Attribute {
   readonly item: Item;
@@ -43,7 +43,7 @@ export function attributeItem<N extends AttributeName>(name: N, value: Attribute
   return encoded(attributes[name], value, atRest);
 }
 
-/** The typed value of an attribute's item, whatever version it came in. */
+/** The typed value of an attribute's item, in any version. */
 export function attributeValue<N extends AttributeName>(name: N, item: Item): AttributeValue<N> {
   return attributes[name].type.decode(item, atRest) as AttributeValue<N>;
 }

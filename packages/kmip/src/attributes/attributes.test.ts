@@ -99,14 +99,14 @@ describe("visible", () => {
     expect(attributeVisible(attributes[name].tag, version, objectType)).toBe(visible);
   });
 
-  test("nothing that is no attribute", () => {
+  test("nothing that is not an attribute", () => {
     expect(attributeVisible(tags.BatchItem.tag, "2.1")).toBe(false);
     expect(attributeVisible(0, "2.1")).toBe(false);
   });
 });
 
 describe("values", () => {
-  test("of every version are kept, whatever the newest one lost", () => {
+  test("of every version are kept, even those that the newest one dropped", () => {
     const template = attributeItem("ObjectType", "Template");
     expect(attributeValue("ObjectType", template)).toBe("Template");
     const mask = attributeItem("CryptographicUsageMask", 0x40c);

@@ -38,7 +38,7 @@ import {
 
 /** The server sets it, and no client changes it. */
 const server = { multi: false, setBy: "server", modifiable: false, deletable: false } as const;
-/** Set once, by whoever comes first. */
+/** Set once, by the client or by the server. */
 const once = { ...server, setBy: "either" } as const;
 const planned = { ...once, modifiable: true } as const;
 const freely = { ...planned, deletable: true } as const;

@@ -67,7 +67,7 @@ test("faults name fields, never values", () => {
       "unknownTag",
       "One Time Password is not known in KMIP 1.1",
     ],
-    [value(user, user), "invalidMessage", "Username stands twice in Credential Value"],
+    [value(user, user), "invalidMessage", "Username occurs twice in Credential Value"],
   ] as const;
   for (const [item, fault, message] of broken) {
     expect(() => credential.decode(item, "1.1")).toThrow(new KmipError(fault, message));

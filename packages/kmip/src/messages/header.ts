@@ -76,7 +76,7 @@ export const responseHeader = struct("Response Header", {
 });
 export type WireRequestHeader = Infer<typeof requestHeader.fields>;
 
-/** A version as it stands in headers and Discover Versions. */
+/** A version as headers and Discover Versions carry it. */
 export interface VersionParts {
   readonly major: number;
   readonly minor: number;
@@ -91,7 +91,7 @@ const partsOf: ReadonlyMap<Version, VersionParts> = new Map(
 /** The version in its parts. */
 export function versionParts(version: Version): VersionParts {
   const parts = partsOf.get(version);
-  if (parts === undefined) throw new RangeError(`${version} is no version`);
+  if (parts === undefined) throw new RangeError(`${version} is not a KMIP version`);
   return parts;
 }
 
@@ -126,7 +126,7 @@ export function versionOfHeader(header: Item): Version {
   );
 }
 
-/** The header of a message, which stands first, and what follows. */
+/** The header of a message, which comes first, and the rest of it. */
 export function messageParts(item: Item, tag: number, headerTag: number, name: string) {
   if (item.tag !== tag || item.type !== ItemType.Structure) {
     throw new KmipError("invalidMessage", `the message is not a ${name}`);
@@ -138,7 +138,7 @@ export function messageParts(item: Item, tag: number, headerTag: number, name: s
   return { header, items };
 }
 
-/** Refuses whatever is not a Batch Item. */
+/** Refuses anything that is not a Batch Item. */
 export function checkBatchItems(items: readonly Item[], version: Version, name: string): void {
   const other = items.find((item) => item.tag !== tags.BatchItem.tag);
   if (other !== undefined) throw unexpected(other, version, name);

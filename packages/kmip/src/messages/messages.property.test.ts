@@ -71,7 +71,7 @@ const objectItems = [
   objectItem("OpaqueObject", { opaqueDataType: 0x80000001, opaqueDataValue: new Uint8Array(5) }),
 ];
 
-/** Values that no item type tells, by the tag of their field. */
+/** Values that their item type does not determine, by the tag of their field. */
 const ofTag = new Map<number, fc.Arbitrary<unknown>>([
   [tags.NewAttribute.tag, oneAttribute],
   [tags.CurrentAttribute.tag, oneAttribute],

@@ -67,7 +67,7 @@ const typesByTag: ReadonlyMap<number, ObjectTypeName> = new Map(
   (Object.keys(objects) as ObjectTypeName[]).map((type) => [tags[type].tag, type]),
 );
 
-/** The tag that an object of a type stands under. */
+/** The tag of an object of a type. */
 export function objectTag(type: ObjectTypeName): number {
   return tags[type].tag;
 }

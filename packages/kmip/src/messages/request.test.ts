@@ -60,14 +60,14 @@ function failure(message: Item): KmipError {
   throw new Error("the message decoded");
 }
 
-/** The only item's fault and the reason that a client is told in the version. */
+/** The only item's fault, and the reason that a client gets in the version. */
 function itemReason(message: Item): string | undefined {
   const { version, items } = decodeRequest(message);
   const fault = items[0]?.fault?.fault;
   return fault && reasonOf(fault, version, operationRow(items[0]?.operation)?.errors);
 }
 
-/** The reason of whatever fault the message or its only item has. */
+/** The reason of the fault that the message or its only item has. */
 function reason(message: Item, version: Version): string | undefined {
   try {
     return itemReason(message);
@@ -128,7 +128,7 @@ describe("faults of the whole message", () => {
     ["no structure", integer(t("RequestMessage"), 1), "invalidMessage"],
     ["no header", request(get), "missingField"],
     ["nothing", request(), "missingField"],
-    ["a header that is no structure", request(integer(t("RequestHeader"), 1)), "invalidMessage"],
+    ["a header that is not a structure", request(integer(t("RequestHeader"), 1)), "invalidMessage"],
     ["no version", request(part("RequestHeader", count(1)), get), "missingField"],
     [
       "half a version",

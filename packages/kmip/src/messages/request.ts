@@ -105,7 +105,7 @@ function checkBatch(header: RequestHeader, items: readonly RequestItem[]): void 
     seen.add(uniqueBatchItemId.join());
   }
   if (seen.size !== items.length) {
-    throw new KmipError("invalidMessage", "a Unique Batch Item ID stands twice in the batch");
+    throw new KmipError("invalidMessage", "a Unique Batch Item ID occurs twice in the batch");
   }
 }
 

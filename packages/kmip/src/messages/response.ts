@@ -83,7 +83,7 @@ function decodeBatchItem(item: Item, version: Version): ResponseItem {
   };
 }
 
-/** A response as a client reads it; whatever is wrong with it is thrown. */
+/** A response as a client reads it; throws where anything in it is wrong. */
 export function decodeResponse(item: Item): ResponseMessage {
   const { header, items } = messageParts(
     item,

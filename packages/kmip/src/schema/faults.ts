@@ -37,7 +37,7 @@ export const faults = {
     v2: "AuthenticationNotSuccessful",
   },
   permissionDenied: { v1: "PermissionDenied", v2: "PermissionDenied" },
-  /** Whatever has no row of its own, and "cannot tell": a store or a key that cannot be reached. */
+  /** Everything without a row of its own, and "cannot tell": a store or a key that cannot be reached. */
   generalFailure: { v1: "GeneralFailure", v2: "GeneralFailure" },
   internalError: { v1: "GeneralFailure", v2: "InternalServerError" },
   serverLimitExceeded: { v1: "GeneralFailure", v2: "ServerLimitExceeded" },
@@ -115,11 +115,11 @@ const olderReasons: Readonly<Partial<Record<ResultReason, ResultReason>>> = {
   UnknownObjectGroup: "InvalidField",
 };
 
-/** A failure the client is told about: the fault's reason and `message` go on the wire, `cause` only to the log. */
+/** A failure that is reported to the client: the fault's reason and `message` go on the wire, `cause` only to the log. */
 export class KmipError extends Error {
   override readonly name = "KmipError";
   readonly fault: Fault;
-  /** The version to answer in, where a message's header told it or came near to it. */
+  /** The version to answer in, where the message's header has it, or nearly has it. */
   readonly version: Version | undefined;
   constructor(
     fault: Fault,

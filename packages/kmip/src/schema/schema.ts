@@ -15,7 +15,7 @@ export interface Span {
 interface Form extends Span {
   readonly tag: number;
   readonly many: boolean;
-  /** In the versions of this form, whatever the field says. */
+  /** In the versions of this form, regardless of the field. */
   readonly required?: true;
   // biome-ignore lint/suspicious/noExplicitAny: forms of different value types share one list
   readonly type: ValueType<any>;
@@ -151,7 +151,7 @@ function compile(fields: Fields, version: Version): Plan {
   return { fields: planned, lists, byTag: new Map(planned.map((field) => [field.tag, field])) };
 }
 
-/** The fault of an item that stands where its tag does not belong, or has a tag that the version does not know. */
+/** The fault of an item in a place where its tag does not belong, or with a tag that the version does not know. */
 export function unexpected({ tag }: Item, version: Version, structure: string): KmipError {
   return isKnownTag(tag, version)
     ? new KmipError("invalidMessage", `${labelOf(tag)} does not belong in ${structure}`)
@@ -175,7 +175,7 @@ function decodeFields(item: Item, plan: Plan, version: Version, name: string, op
     const decoded = field.type.decode(child, version);
     if (field.many) (value[field.key] as unknown[]).push(decoded);
     else if (value[field.key] === undefined) value[field.key] = decoded;
-    else throw new KmipError("invalidMessage", `${labelOf(field.tag)} stands twice in ${name}`);
+    else throw new KmipError("invalidMessage", `${labelOf(field.tag)} occurs twice in ${name}`);
   }
   return value;
 }

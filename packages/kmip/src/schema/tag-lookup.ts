@@ -18,7 +18,7 @@ export function isKnownTag(tag: number, version: Version): boolean {
   return within(version, since, until);
 }
 
-/** Whether what stands under a tag must never be shown. */
+/** Whether values of a tag must never be shown. */
 export function isSecretTag(tag: number): boolean {
   const name = names.get(tag);
   return name !== undefined && (tags[name] as TagRow).secret === true;

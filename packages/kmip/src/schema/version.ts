@@ -3,8 +3,8 @@ export const versions = ["1.0", "1.1", "1.2", "1.3", "1.4", "2.0", "2.1"] as con
 export type Version = (typeof versions)[number];
 
 /**
- * Reads like a version that has every row, whatever its `since` and `until`: for values at rest, which any version may
- * have set. It is not one of `versions` and never stands on a wire.
+ * Reads like a version that has every row, regardless of its `since` and `until`: for values at rest, which any version may
+ * have set. It is not one of `versions` and never appears on the wire.
  */
 export const atRest = "at rest" as Version;
 

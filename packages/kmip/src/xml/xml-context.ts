@@ -1,14 +1,13 @@
 import { attributeByName, isCustomName } from "../attributes/attribute-lookup.ts";
 import { tags } from "../schema/tags.ts";
 
-/** What of a structure's child its siblings need. */
 export interface Sibling {
   readonly tag: number;
   readonly text: string | undefined;
 }
 
 /**
- * The tag that tells which enumeration or mask a child's value is of: its own, but for the Attribute Value of a 1.x
+ * The tag that determines the enumeration or mask of a child's value: its own, but for the Attribute Value of a 1.x
  * Attribute the tag of the attribute that its Attribute Name names.
  */
 export function valueTag(tag: number, siblings: readonly Sibling[]): number {

@@ -10,7 +10,7 @@ const corpus =
   process.env["KMIP_CORPUS"] ?? join(import.meta.dirname, "../../../../../shared/oasis");
 const there = existsSync(corpus);
 
-/** The messages of a file, with a value in the place of every placeholder that is no text. */
+/** The messages of a file, with a value in the place of every placeholder that is not text. */
 function messagesOf(file: string): readonly string[] {
   const xml = readFileSync(join(corpus, file), "utf8")
     .replace(/(type="DateTime"\s+value=)"\$NOW[^"]*"/g, '$1"2024-02-29T12:00:00+00:00"')

@@ -33,9 +33,9 @@ function parse(xml: string): XmlElement {
       throw new XmlError("a document type declaration is not allowed", 1);
     }
     if (root !== null) return root;
-    throw new XmlError("there is no element", 1);
+    throw new XmlError("no element found", 1);
   } catch (error) {
-    // The parser's message goes on with a part of the text, which may be a secret.
+    // The parser's message continues with a part of the text, which may be a secret.
     if (error instanceof MalformedXml) {
       throw new XmlError(error.message.split(" (line ")[0] ?? "not XML", error.line);
     }
@@ -86,7 +86,7 @@ const attributesKnown: ReadonlySet<string> = new Set(["type", "value", "tag", "n
 function childrenOf(element: XmlElement, fail: Fail): readonly XmlElement[] {
   return element.children.filter((child): child is XmlElement => {
     if (child instanceof XmlText && child.text.trim() !== "") {
-      throw fail("text stands between the elements", element);
+      throw fail("unexpected text between the elements", element);
     }
     return child instanceof XmlElement;
   });
@@ -126,7 +126,7 @@ function typeOf(element: XmlElement, fail: Fail): ItemType {
   return type;
 }
 
-/** `kind` is the tag that tells which enumeration or mask a value is of. */
+/** `kind` is the tag that determines the enumeration or mask of a value. */
 function read(element: XmlElement, kind: number, reading: Reading): Item {
   const { fail } = reading;
   const tag = tagOf(element);
@@ -134,7 +134,7 @@ function read(element: XmlElement, kind: number, reading: Reading): Item {
   const type = typeOf(element, fail);
   const children = childrenOf(element, fail);
   if (type === ItemType.Structure) return readStructure(tag, element, children, reading);
-  if (children.length > 0) throw fail(`${element.name} is no structure`, element);
+  if (children.length > 0) throw fail(`${element.name} is not a structure`, element);
   const text = element.attributes["value"];
   const value = text === undefined ? undefined : scalar(type, text, kind);
   if (value === undefined) throw fail(`${element.name} has no value of its type`, element);

@@ -11,7 +11,7 @@ import {
   typeName,
 } from "./xml-values.ts";
 
-/** Characters that XML 1.0 has no way to write (XML 1.0, 2.2); surrogates standing alone among them. */
+/** Characters that XML 1.0 has no way to write (XML 1.0, 2.2); unpaired surrogates among them. */
 const unwritable =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Cs}/u;

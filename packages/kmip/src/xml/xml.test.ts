@@ -195,7 +195,7 @@ describe("what is wrong is said, with its line", () => {
     ["<BatchItem>\n\n<Nothing/></BatchItem>", 3, "Nothing is not the name of a tag"],
     ["<BatchItem>\n<__proto__/></BatchItem>", 2, "not the name of a tag"],
     ['<TTLV tag="0x1000000"/>', 1, "not the name of a tag"],
-    ["<BatchItem>\n🔑</BatchItem>", 1, "text stands between"],
+    ["<BatchItem>\n🔑</BatchItem>", 1, "unexpected text between"],
     ["<!-- 🔑\n🔑 -->\n<BatchItem>\n<Fresh/></BatchItem><!-- -->x", 4, ""],
     ['<BatchItem value="1"/>', 1, "a value but no type"],
     ['<BatchItem colour="red"/>', 1, "an attribute colour"],
@@ -205,7 +205,7 @@ describe("what is wrong is said, with its line", () => {
     ['<BatchCount type="Integer" value="2147483648"/>', 1, "no value of its type"],
     ['<BatchCount type="Integer" value="0x100000000"/>', 1, "no value of its type"],
     ['<BatchCount type="Integer" value="Encrypt"/>', 1, "no value of its type"],
-    ['<BatchCount type="Integer" value="1"><Fresh/></BatchCount>', 1, "is no structure"],
+    ['<BatchCount type="Integer" value="1"><Fresh/></BatchCount>', 1, "is not a structure"],
     [
       '<CryptographicUsageMask type="Integer" value="Encrypt  Nothing"/>',
       1,
@@ -229,7 +229,7 @@ describe("what is wrong is said, with its line", () => {
     expect(error.message).toContain(what);
   });
 
-  test("without what stands in the text", () => {
+  test("without the text's content", () => {
     const secret = '<Password type="TextString" value="hunter2" value="hunter2"/>';
     expect(errorOf(() => fromXml(secret)).message).not.toContain("hunter2");
   });
