@@ -122,7 +122,7 @@ describe("operations", () => {
     expect(server.connections).toBe(1);
   });
 
-  test("answered by bytes that are no KMIP end the connection", async () => {
+  test("answered by bytes that are not KMIP end the connection", async () => {
     const server = await serve(() => Buffer.from("HTTP/1.1 400 Bad Request\r\n\r\n"));
     const client = await connect([server]);
     const error = await failureOf(client.activate({ uniqueIdentifier: id }));
@@ -355,7 +355,7 @@ describe("the server is verified", () => {
     await named.activate({ uniqueIdentifier: id });
   });
 
-  test("and its refusal of the client's certificate is told as such", async () => {
+  test("and its refusal of the client's certificate is reported as such", async () => {
     const server = await serve(activated);
     const other = await testPki();
     const tls = { ...other.client, ca: pki.client.ca };

@@ -181,7 +181,7 @@ export class KmipClient extends OperationMethods {
 
 function endpointOf(text: string): Endpoint {
   const endpoint = parseEndpoint(text);
-  if (endpoint === undefined) throw new TypeError(`${text}: is no endpoint, such as kms:5696`);
+  if (endpoint === undefined) throw new TypeError(`${text}: is not an endpoint, such as kms:5696`);
   return endpoint;
 }
 

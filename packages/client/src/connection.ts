@@ -36,7 +36,7 @@ interface Waiting {
 /** One mutual TLS connection to a KMIP server; answers come in the order of the requests. */
 export class Connection {
   readonly endpoint: Endpoint;
-  /** Resolves when the connection is no more, whatever ended it. */
+  /** Resolves when the connection has ended, for any reason. */
   readonly closed: Promise<void>;
   readonly #socket: TLSSocket;
   readonly #reader: FrameReader;

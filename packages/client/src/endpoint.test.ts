@@ -26,7 +26,7 @@ describe("an endpoint", () => {
     "u@a",
     "[1.2.3.4]:1",
     "::1]",
-  ])("%j is none", (text) => {
+  ])("%j is not one", (text) => {
     expect(parseEndpoint(text)).toBeUndefined();
   });
 });

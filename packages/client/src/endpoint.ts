@@ -9,7 +9,7 @@ export interface Endpoint {
 /** The port that IANA has registered for KMIP. */
 export const kmipPort = 5696;
 
-/** Reads `host`, `host:port` or `[v6]:port`; undefined when it is none of them. */
+/** Reads `host`, `host:port` or `[v6]:port`; undefined for any other form. */
 export function parseEndpoint(text: string): Endpoint | undefined {
   if (isIP(text) === 6) return { host: text, port: kmipPort };
   const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:[\]/@]+))(?::(\d{1,5}))?$/.exec(text);

@@ -34,7 +34,7 @@ export type ConnectionFailure = "unreachable" | "busy" | "closed" | "lost" | "ti
 export class ConnectionError extends Error {
   override readonly name = "ConnectionError";
   readonly failure: ConnectionFailure;
-  /** The server does not accept the client certificate, as far as its behaviour tells. */
+  /** The server does not accept the client certificate, judging by its behaviour. */
   readonly refused: boolean;
   constructor(failure: ConnectionFailure, message: string, cause?: unknown, refused = false) {
     super(oneLine(message), cause === undefined ? undefined : { cause });
@@ -48,7 +48,7 @@ export class ConnectionError extends Error {
   }
 }
 
-/** The server answered something that is no KMIP response to the request. */
+/** The server answered something that is not a KMIP response to the request. */
 export class MalformedResponseError extends Error {
   override readonly name = "MalformedResponseError";
   constructor(endpoint: string, cause: unknown) {

@@ -45,7 +45,7 @@ export class Pool {
 
   /**
    * A connection with room for one more request, at the endpoint whose turn it is or the next that can be reached.
-   * Whoever takes it gives it back.
+   * The caller must give it back.
    */
   async take(except: ReadonlySet<Endpoint>): Promise<Connection> {
     const failures = new Map<Endpoint, ConnectionError>();
