@@ -7,7 +7,7 @@ export type OpenRoot = RootOfTrust & AsyncDisposable;
 
 /**
  * Opens a root of trust; each kind's code, and what it depends on, is loaded only when it is asked for. Rejects with a
- * `RootOfTrustError` where it can be told now that it would not serve.
+ * `RootOfTrustError` where it is already known that it would not serve.
  */
 export async function openRootOfTrust(
   settings: RootSettings,

@@ -21,7 +21,7 @@ export interface HttpsRequest {
   readonly body?: string;
 }
 
-/** What came back, whatever its status. */
+/** What came back, of any status. */
 export interface HttpsAnswer {
   readonly status: number;
   readonly body: string;

@@ -12,7 +12,7 @@ export interface IamOptions {
   readonly retries: Retries;
   readonly clock: Clock;
   readonly apiKey: () => Promise<string>;
-  readonly told: (call: TokenCall) => void;
+  readonly observe: (call: TokenCall) => void;
   /** Ends everything. */
   readonly closed: AbortSignal;
 }
@@ -110,7 +110,7 @@ export class IamTokens {
   }
 
   async #attempt(form: string, signal: AbortSignal, attempt: number): Promise<Outcome<Token>> {
-    const { client, clock, told } = this.#options;
+    const { client, clock, observe } = this.#options;
     const startMs = clock.monotonicMs();
     const said = { action: "token", attempt };
     try {
@@ -130,14 +130,14 @@ export class IamTokens {
       const content = parseJson(answer.body);
       const code = textOf(content, "errorCode")?.slice(0, 80);
       const correlationId = requestIdOf(content);
-      told({ ...said, status: answer.status, correlationId, durationMs, ...(code && { code }) });
+      observe({ ...said, status: answer.status, correlationId, durationMs, ...(code && { code }) });
       if (answer.status === 200) return readToken(content, startMs);
       const afterMs = retryAfterMs(answer.header("retry-after"), clock.wallMs());
       return refusal(answer.status, code, correlationId, afterMs);
     } catch (cause) {
       if (cause instanceof RootOfTrustError) throw cause;
       const [code, durationMs] = [causeOf(cause), clock.monotonicMs() - startMs];
-      told({ ...said, status: 0, code, correlationId: "", durationMs });
+      observe({ ...said, status: 0, code, correlationId: "", durationMs });
       const message = `IAM cannot be reached (${code})`;
       return { again: new RootOfTrustError("unavailable", message, { cause }) };
     }

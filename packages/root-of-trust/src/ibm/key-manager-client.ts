@@ -58,7 +58,7 @@ export class KeyManagerClient {
       retries: new Retries(clock, ids, times),
       clock,
       apiKey,
-      told: (call) => context.observe({ type: "rootCall", root: kind, ...call }),
+      observe: (call) => context.observe({ type: "rootCall", root: kind, ...call }),
       closed: this.#closed.signal,
     });
   }
@@ -97,7 +97,7 @@ export class KeyManagerClient {
     if (token instanceof Error) return { again: token };
     const { clock, observe } = this.#context;
     const startMs = clock.monotonicMs();
-    const told = (more: { readonly status: number; readonly code?: string }) =>
+    const report = (more: { readonly status: number; readonly code?: string }) =>
       observe({
         type: "rootCall",
         root: this.#settings.kind,
@@ -116,17 +116,17 @@ export class KeyManagerClient {
     const answer = await this.#http.call(request, signal).catch(asError);
     if (answer instanceof Error) {
       const code = causeOf(answer);
-      told({ status: 0, code });
+      report({ status: 0, code });
       const message = `${this.#where(call, correlationId)}: it cannot be reached (${code})`;
       return { again: new RootOfTrustError("unavailable", message, { cause: answer }) };
     }
     const { status, body } = answer;
     if (status === 200) {
-      told({ status });
+      report({ status });
       return this.#read(call, correlationId, body);
     }
     const refused = readRefusal(status, body);
-    told({ status, ...(refused.code !== undefined && { code: refused.code }) });
+    report({ status, ...(refused.code !== undefined && { code: refused.code }) });
     if (status === 401 && this.#tokens.reject(token)) return staleToken;
     const error = errorOf(refused, call.about, this.#where(call, correlationId));
     if (!isPassing(refused)) throw error;
@@ -166,7 +166,7 @@ export class KeyManagerClient {
   }
 }
 
-/** The token, or why there is none yet; a refusal of IAM rejects, which ends the call. */
+/** The token, or why there is no token yet; a refusal of IAM rejects, which ends the call. */
 async function ended(token: Promise<string>, signal: AbortSignal): Promise<string | Error> {
   let end = (): void => undefined;
   const tooLate = new Promise<Error>((resolve) => {

@@ -71,7 +71,7 @@ describe("the file", () => {
     expect(await readdir(directory)).toEqual(["root.json"]);
   });
 
-  test("has a name that its versions share, no other file has, and that is no part of the key", async () => {
+  test("has a name that its versions share, no other file has, and that is not part of the key", async () => {
     const nameOf = async (path: string) => (await (await openLocalRoot(path, ids)).describe()).name;
     await createLocalRoot(file, sources);
     const name = await nameOf(file);
@@ -163,9 +163,13 @@ describe("the file", () => {
     ["an empty list", { format: 1, versions: [] }, "format 1"],
     ["null", null, "format 1"],
     ["a short key", { format: 1, versions: [{ ...row, key: "AAAA" }] }, "entry 1"],
-    ["a key that is no text", { format: 1, versions: [{ ...row, key: 1 }] }, "entry 1"],
+    ["a key that is not text", { format: 1, versions: [{ ...row, key: 1 }] }, "entry 1"],
     ["a version of 0", { format: 1, versions: [{ ...row, version: 0 }] }, "entry 1"],
-    ["a version that is no number", { format: 1, versions: [{ ...row, version: "1" }] }, "entry 1"],
+    [
+      "a version that is not a number",
+      { format: 1, versions: [{ ...row, version: "1" }] },
+      "entry 1",
+    ],
     ["a version above 32 bits", { format: 1, versions: [{ ...row, version: 2 ** 32 }] }, "entry 1"],
     ["no date", { format: 1, versions: [{ version: 1, key }] }, "entry 1"],
     ["a version twice", { format: 1, versions: [row, row] }, "entry 2"],

@@ -198,7 +198,7 @@ export class LocalRoot implements RootOfTrust {
     }
   }
 
-  /** Tells one root key from another, and nothing of either: it stands beside each wrap, and new versions keep it. */
+  /** Identifies a root key and reveals nothing of it: it is stored beside each wrap, and new versions keep it. */
   #identity(): string {
     const key = this.#keys?.versions[0]?.key ?? this.#newest().key;
     return createHmac("sha256", key).update("holdfast root key").digest("hex").slice(0, 16);

@@ -155,7 +155,7 @@ describe("a region's sealing key", () => {
     expect(await key.open(resealed, data)).toEqual({ plaintext: secret });
   });
 
-  test("is no root of trust, were both the same file", async () => {
+  test("is not a root of trust, were both the same file", async () => {
     await createSealingKey(path, sources);
     await using key = await SealingKey.open(path, ids);
     const root = await openLocalRoot(path, ids);

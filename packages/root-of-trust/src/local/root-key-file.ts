@@ -35,13 +35,13 @@ export interface RootKeyVersion {
   readonly key: Uint8Array;
 }
 
-/** All versions in a file, oldest first, at least one; and what tells that the file was replaced since. */
+/** All versions in a file, oldest first, at least one; and what shows that the file was replaced since. */
 export interface RootKeys {
   readonly versions: readonly RootKeyVersion[];
   readonly fingerprint: string;
 }
 
-/** Tells a replaced file from the one that was read. */
+/** Distinguishes a replaced file from the one that was read. */
 export async function fingerprintOf(file: KeyFile): Promise<string> {
   try {
     return fingerprint(await stat(file.path));
@@ -50,7 +50,7 @@ export async function fingerprintOf(file: KeyFile): Promise<string> {
   }
 }
 
-/** Reads a root key file that nobody but its owner may read; whatever is wrong is a `RootOfTrustError`. */
+/** Reads a root key file that nobody but its owner may read; every fault is a `RootOfTrustError`. */
 export async function readRootKeys(of: string | KeyFile): Promise<RootKeys> {
   const file = typeof of === "string" ? { path: of } : of;
   try {

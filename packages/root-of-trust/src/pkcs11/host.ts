@@ -28,7 +28,7 @@ interface Running {
   answers: number;
 }
 
-/** A PIN, and what tells it from another without showing it. */
+/** A PIN, and what distinguishes it from another without showing it. */
 export interface HostPin {
   readonly text: string;
   readonly digest: string;
@@ -147,7 +147,7 @@ export class Pkcs11Host {
     child.once("exit", (code, signal) =>
       this.#ended(running, `ended with ${signal ?? `exit code ${code}`}`),
     );
-    // Whoever waits for an answer has a timer that keeps the program going.
+    // A caller that waits for an answer has a timer that keeps the program running.
     child.unref();
     child.channel?.unref();
     return running;
@@ -168,7 +168,7 @@ export class Pkcs11Host {
         }, restMs);
         running.waiting.set(id, { resolve, reject });
         running.child.send({ ...request, id }, (error) => {
-          // It is ending, and will be told to have ended a moment later.
+          // It is ending, and its end is reported a moment later.
           if (error !== null) this.#ended(running, "does not listen");
         });
       });

@@ -16,7 +16,7 @@ interface Shared {
 }
 
 /**
- * The processes that hold tokens: one for each token and PIN, whatever number of instances have their root key there. A
+ * The processes that hold tokens: one for each token and PIN, however many instances have their root key there. A
  * login holds for a whole process, so one with another PIN must not share it: it would get in without the token's consent.
  */
 export class Pkcs11Hosts {

@@ -18,7 +18,7 @@ export interface RootKeyVersions {
   readonly label: string;
   /** Whole versions, oldest first. */
   readonly pairs: readonly KeyPair[];
-  /** IDs of which there are two keys of a kind: which of them is meant cannot be told. */
+  /** IDs of which there are two keys of a kind: which of them is meant is ambiguous. */
   readonly ambiguous: readonly number[];
   /** The highest ID in use, whole or not. */
   readonly highest: number;
@@ -115,7 +115,7 @@ function find(
   });
 }
 
-/** A version's number is its keys' ID: 1 to 4 bytes, the highest first; what has another ID is none of ours. */
+/** A version's number is its keys' ID: 1 to 4 bytes, the highest first; other IDs are not Holdfast's. */
 function versionOf(id: Buffer | undefined): number | undefined {
   if (id === undefined || id.length === 0 || id.length > idBytesMax) return undefined;
   const version = id.readUIntBE(0, id.length);

@@ -11,9 +11,9 @@ const keyBytes = 32;
 const macBytes = 32;
 /** What a block cipher's padding adds at most. */
 const blockBytes = 16;
-/** How long an unwrap counts on what was last found; whatever names or uses the newest version looks again. */
+/** How long an unwrap counts on what was last found; everything that names or uses the newest version looks again. */
 const lookAgainMs = 1_000;
-/** Signed by the oldest version: tells one root key from another, and nothing of either. */
+/** Signed by the oldest version: identifies a root key and reveals nothing of it. */
 const identityText = Buffer.from("holdfast root key", "ascii");
 
 interface Known {
@@ -257,7 +257,7 @@ function versionIn(versions: RootKeyVersions, version: number): KeyPair {
   if (found !== undefined) return found;
   if (ambiguous.includes(version)) throw twice(label, version);
   const newest = newestOf(versions).version;
-  // A token that is a copy, and behind, is to be brought up to date while the node goes on for its grace.
+  // A token that is a copy and outdated is to be updated while the node continues for its grace.
   if (version > newest) {
     throw new TokenFailure(
       "unavailable",
