@@ -1,5 +1,5 @@
 // Checks, then every vitest project, fast ones first. The last line is the sum of all:
-// "N passed, N failed"; what could not run here is told before it. Arguments go to vitest.
+// "N passed, N failed"; skipped tests are listed before it. Arguments go to vitest.
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
