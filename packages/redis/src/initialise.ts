@@ -63,7 +63,7 @@ export function initialiseStore(
     const required = Math.max(settings.replicas, replicas.length);
     await barrier(connection, required, (have) =>
       have < required
-        ? `is marked as store ${made}, but ${have} of ${required} replicas have it on their disk yet: it is not served before they have; start them, there is no need to mark it again`
+        ? `is marked as store ${made}, but ${have} of ${required} replicas have it on their disk yet: it is served only once they have; start them, you need not mark it again`
         : `is marked as store ${made}, but does not have it on its own disk yet`,
     );
     return { storeId: made, address, replicas: required, already: false };

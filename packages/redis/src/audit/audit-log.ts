@@ -190,7 +190,7 @@ export class RedisAuditLog implements AuditLog {
 
 function keysOf(partition: number): PartitionKeys {
   const keys = allPartitions[partition];
-  if (keys === undefined) throw new RangeError(`there is no partition ${partition}`);
+  if (keys === undefined) throw new RangeError(`partition ${partition} does not exist`);
   return keys;
 }
 
@@ -208,7 +208,7 @@ function readPoint(value: unknown): ChainPoint | undefined {
   const point = value as Buffer | null | undefined;
   if (!point?.length) return undefined;
   if (point.length !== pointLength) {
-    throw new StoreUnavailable("badReply", "a point of the audit's chain is none");
+    throw new StoreUnavailable("badReply", "malformed point of the audit chain");
   }
   return {
     number: point.readUIntBE(0, 6),

@@ -20,7 +20,7 @@ describe("addresses", () => {
   });
 
   test.each(["", "host", "host:", ":1", "host:0", "host:65536", "::1:1", "host:1x", "a:b:1"])(
-    "%j is none",
+    "%j is not an address",
     (text) => {
       expect(() => parseAddress(text)).toThrow("host:port");
     },

@@ -23,7 +23,7 @@ export class Connection {
   /** Address of the process at the other end: as a Sentinel names it, otherwise as the socket sees it. */
   readonly address: string;
   readonly info: ServerInfo;
-  /** Resolves, with the reason, when the connection is no more. */
+  /** Resolves, with the reason, when the connection has ended. */
   readonly closed: Promise<string>;
   readonly #redis: Redis;
   #reason = "";
@@ -56,7 +56,7 @@ export class Connection {
     return Connection.#connect(options, settings, describe(settings), () => named);
   }
 
-  /** Connects to one address, whatever its role. */
+  /** Connects to one address, in any role. */
   static to(settings: ConnectionSettings, address: string, purpose: string): Promise<Connection> {
     const options = { ...commonOptions(settings, purpose), ...parseAddress(address) };
     return Connection.#connect(options, settings, address);

@@ -15,7 +15,7 @@ const meanings: Readonly<Record<string, readonly [StoreFailure, string]>> = {
     "unsafe",
     "the Redis user lacks a permission; deploy/redis/users.acl has what is needed",
   ],
-  NOAUTH: ["unsafe", "Redis wants a user name and password"],
+  NOAUTH: ["unsafe", "Redis requires a user name and password"],
   WRONGPASS: [
     "unsafe",
     "Redis refuses the user name or password; is it this store's Redis, or has another program its port?",

@@ -65,7 +65,7 @@ export const sysKeys = {
   epoch: "{sys}:epoch",
   /** Hash: which format of records nodes read, and which is required of them; `formats.lua` says the fields. */
   formats: "{sys}:formats",
-  /** Hash: how often levelling was `asked` for, and which of these wishes was `reached`. */
+  /** Hash: the last resync that was `asked` for, and the last that was `reached`. */
   levels: "{sys}:levels",
   /** Hash: sink and partition → up to where the audit was given to it. */
   auditSinks: "{sys}:audit-sinks",
@@ -129,7 +129,7 @@ export function bucketKey(prefix: string, bucket: number): string {
   return `${prefix}t:${bucket.toString(16).padStart(3, "0")}`;
 }
 
-/** Where a term's entries lie: the key of its bucket and the bytes that stand for it there. */
+/** Where a term's entries lie: the key of its bucket and the bytes that represent it there. */
 export interface TermPlace {
   readonly bucket: string;
   readonly hash: Buffer;

@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from "node:tls";
 import { type Clock, type Observer, recordFormat } from "@holdfast/engine";
 
-/** How a Redis is reached and spoken to. Addresses are `host:port`; an IPv6 host stands in brackets. */
+/** How a Redis is reached and spoken to. Addresses are `host:port`; an IPv6 host is in brackets. */
 export interface RedisConnectionOptions {
   /** The store's address where nothing promotes a replica, or something other than Sentinel does. */
   readonly address?: string;
@@ -22,7 +22,7 @@ export interface RedisConnectionOptions {
   readonly connectTimeoutMs?: number;
   /** After which a command's connection is destroyed. Default 1,500. */
   readonly commandTimeoutMs?: number;
-  /** Trusts the settings of a Redis that tells them neither by INFO nor by CONFIG GET. Default false. */
+  /** Trusts the settings of a Redis that shows them neither in INFO nor by CONFIG GET. Default false. */
   readonly assumeSafe?: boolean;
 }
 

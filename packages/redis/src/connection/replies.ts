@@ -2,7 +2,7 @@ import { StoreUnavailable } from "@holdfast/engine";
 import { formatAddress } from "./options.ts";
 import type { Role } from "./server-info.ts";
 
-/** What a script answered: its result, a change number, and whatever else its header says. */
+/** What a script answered: its result, a change number, and the other values that its header lists. */
 export interface Reply {
   readonly result: string;
   readonly number: number;
@@ -11,7 +11,8 @@ export interface Reply {
 
 /** Reads a script's answer. */
 export function readReply(value: unknown): Reply {
-  if (!Array.isArray(value)) throw new StoreUnavailable("badReply", "a script answered no list");
+  if (!Array.isArray(value))
+    throw new StoreUnavailable("badReply", "a script did not answer a list");
   const [result, number, ...rest] = value;
   return { result: String(result), number: Number(number ?? 0), rest };
 }
@@ -25,7 +26,7 @@ export function readRole(value: unknown): Role {
     primary,
     replicas: replicas
       .map(([host, port]) => [String(host), Number(port)] as const)
-      // A port of 0 is something that copies the data and is no Redis.
+      // A port of 0 belongs to something that copies the data and is not a Redis.
       .flatMap(([host, port]) => (port > 0 ? [formatAddress(host, port)] : [])),
   };
 }
@@ -38,7 +39,7 @@ export function readPairs(value: unknown): ReadonlyMap<string, string> {
     return pairs;
   }
   if (typeof value !== "object" || value === null) {
-    throw new StoreUnavailable("badReply", "Redis answered no list of names and values");
+    throw new StoreUnavailable("badReply", "Redis did not answer a list of names and values");
   }
   return new Map(Object.entries(value).map(([name, each]) => [name, String(each)]));
 }

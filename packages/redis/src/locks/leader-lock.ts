@@ -10,7 +10,7 @@ export interface RedisLeaderLockOptions {
   readonly tls?: ConnectionOptions;
   /** How long one lock master may take; a call asks them at the same time, twice at most. Default 200. */
   readonly commandTimeoutMs?: number;
-  /** Whoever wants the same resource contends for it. Default `leader`. */
+  /** Processes that want the same resource contend for it. Default `leader`. */
   readonly resource?: string;
 }
 
@@ -21,7 +21,7 @@ export interface LockLook {
   readonly held: boolean;
 }
 
-/** Never tries again by itself: whoever wants to lead counts its time from when it asked. */
+/** Never retries by itself: a candidate counts its time from when it asked. */
 const options: Options = {
   driftFactor: 0.01,
   retryCount: 0,
@@ -37,7 +37,7 @@ const options: Options = {
 export class RedisLeaderLock implements AsyncDisposable {
   readonly #masters: readonly LockMaster[];
   readonly #redlock: Redlock;
-  /** redlock releases what it fails to extend; but its holder goes on leading until its time is over, and tries again. */
+  /** redlock releases what it fails to extend; but its holder continues to lead until its time is over, and tries again. */
   readonly #extender: Redlock;
   readonly #resource: string;
   #lock: Lock | undefined;
@@ -48,7 +48,7 @@ export class RedisLeaderLock implements AsyncDisposable {
     this.#resource = `{lock}:${resource ?? "leader"}`;
     this.#redlock = new Redlock(this.#masters, options);
     this.#extender = new Redlock(this.#masters, { ...options, unlockScript: () => "return 0" });
-    // Told by what becomes of the lock; without a listener an error would be thrown.
+    // The lock's result reports it; without a listener an error would be thrown.
     for (const redlock of [this.#redlock, this.#extender]) {
       redlock.on("clientError", () => undefined);
     }
@@ -87,7 +87,7 @@ export class RedisLeaderLock implements AsyncDisposable {
     return extended !== undefined && this.#lock === lock;
   }
 
-  /** Gives it to whoever asks next; where the lock masters do not answer, it ends by itself. */
+  /** Releases it; where the lock masters do not answer, it expires. */
   async release(): Promise<void> {
     const lock = this.#lock;
     this.#lock = undefined;

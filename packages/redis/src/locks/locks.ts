@@ -12,7 +12,7 @@ export interface RedisLocksOptions {
   readonly tls?: ConnectionOptions;
   /** How long a lock lasts when its holder vanishes; longer than the worst barrier. Default 5,000. */
   readonly lockMs?: number;
-  /** How long a contender waits before it goes on without the lock. Default 2,000. */
+  /** How long a contender waits before it continues without the lock. Default 2,000. */
   readonly waitMs?: number;
   /** How long one lock master may take. Default 50. */
   readonly commandTimeoutMs?: number;
@@ -49,7 +49,7 @@ export class RedisLocks implements Locks, AsyncDisposable {
       retryJitter: retryJitterMs,
       ...runWhenFull,
     });
-    // Told by what becomes of the lock; without a listener an error would be thrown.
+    // The lock's result reports it; without a listener an error would be thrown.
     this.#redlock.on("clientError", () => undefined);
   }
 

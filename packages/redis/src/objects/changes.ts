@@ -78,14 +78,14 @@ export class Changes {
     do {
       const args = [
         String(page.upTo),
-        String(Math.min(recordsPerScript, most - page.told)),
+        String(Math.min(recordsPerScript, most - page.taken)),
         String(Math.min(bytesPerScript, full - page.bytes)),
         keys.record,
       ];
       const asked = [keys.head, keys.counters, keys.changes];
       answer = await this.#answers.ask("changes", asked, args, tenure);
       page.add(answer);
-    } while (page.told < most && page.bytes < full && page.upTo < page.last);
+    } while (page.taken < most && page.bytes < full && page.upTo < page.last);
     await this.#answers.cover(tenure, partition, answer.head, page.upTo);
     const { upTo, last } = page;
     const { objects, damaged, unknown } = page.found;
@@ -194,12 +194,12 @@ class FoundRecords {
   }
 }
 
-/** What several answers of `changes.lua` tell together. */
+/** Several answers of `changes.lua`, combined. */
 class Page {
   readonly found = new FoundRecords();
   upTo: number;
   last = 0;
-  told = 0;
+  taken = 0;
   bytes = 0;
 
   constructor(after: number) {
@@ -214,7 +214,7 @@ class Page {
       const [id, value] = [entries[at], entries[at + 1]];
       if (id === undefined || value === undefined) continue;
       this.found.add(uuidText(id), value);
-      this.told += 1;
+      this.taken += 1;
       this.bytes += value.length;
     }
   }
@@ -222,7 +222,7 @@ class Page {
 
 function keysOf(partition: number): PartitionKeys {
   const keys = allPartitions[partition];
-  if (keys === undefined) throw new RangeError(`there is no partition ${partition}`);
+  if (keys === undefined) throw new RangeError(`partition ${partition} does not exist`);
   return keys;
 }
 

@@ -128,8 +128,8 @@ function plan(
 }
 
 /**
- * By how many bytes a change lets a record grow; infinite for one that may be made again and again. What a node tells of
- * itself replaces what it told before: a full region that could not join it would never be level.
+ * By how many bytes a change lets a record grow; infinite for one that may be made repeatedly. What a node reports of
+ * itself replaces its earlier report: a full region that could not join it would never be in sync.
  */
 function boundedGrowth({ before, after }: Row, bytes: number, joined: boolean): number {
   const { object } = before ?? {};
@@ -258,7 +258,7 @@ class Buckets {
     return [String(index), hash];
   }
 
-  /** The term that a hash stands for. */
+  /** The term of a hash. */
   term(hash: Buffer): string {
     return this.#terms.get(hash.toString("hex")) ?? "";
   }

@@ -25,7 +25,7 @@ function flipped(value: Buffer, at: number): Buffer {
 }
 
 describe("decoded records", () => {
-  test("the same bytes are the same object, whatever change was promised", () => {
+  test("the same bytes are the same object, regardless of the promised change", () => {
     const records = new DecodedRecords();
     const first = records.decode(identifier, storedValue(object));
     expect(first.object).toEqual(object);

@@ -70,7 +70,10 @@ export class RedisObjects {
       const objects = await this.#read(instance, ids);
       if (objects !== undefined) return objects;
     }
-    throw new StoreUnavailable("reserved", "agreed operations on a record came and went");
+    throw new StoreUnavailable(
+      "reserved",
+      "a record was held by one agreed operation after another",
+    );
   }
 
   /** Undefined where a reservation that was seen had ended when it was asked for. */
@@ -230,7 +233,8 @@ function isForeign(instance: string, change: Change): boolean {
 
 function cursor(after: string | undefined): string {
   if (after === undefined) return "";
-  if (!/^\d{1,15}$/.test(after)) throw new RangeError("a find's cursor is none of this store's");
+  if (!/^\d{1,15}$/.test(after))
+    throw new RangeError("the search cursor was not issued by this store");
   return after;
 }
 

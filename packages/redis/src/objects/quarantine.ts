@@ -94,7 +94,10 @@ export class Quarantine {
       this.#report(uniqueIdentifier, reason);
       return;
     }
-    throw new StoreUnavailable("timeout", `record ${uniqueIdentifier} changes all the time`);
+    throw new StoreUnavailable(
+      "timeout",
+      `record ${uniqueIdentifier} has too many concurrent updates`,
+    );
   }
 
   /** See `OwnStore.quarantined`. */

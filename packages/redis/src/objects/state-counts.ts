@@ -25,7 +25,7 @@ export const stateOfDigit: ReadonlyMap<string, State> = new Map(
   Object.entries(stateValues).map(([state, value]) => [String(value), state as State]),
 );
 
-/** Where a counting anew stands. */
+/** The progress of a recount. */
 interface Place {
   /** Empty where it is yet to begin. */
   readonly at: string;
@@ -36,7 +36,7 @@ export class RedisStateCounts {
   readonly #context: StoreContext;
   readonly #tenures: Tenures;
   readonly #answers: Answers;
-  /** As this process knows; another may have gone on. */
+  /** As this process knows; another may be further. */
   readonly #places = new Map<number, Place>();
 
   constructor(context: StoreContext, tenures: Tenures) {
@@ -82,7 +82,7 @@ export class RedisStateCounts {
     const args = [at, String(page.upTo), ...page.lines];
     const reply = await tenure.committer.submit(script, partition, scriptKeys, args);
     if (reply.result === "conflict") {
-      // Another leader went on, or a record was repaired.
+      // Another leader continued, or a record was repaired.
       this.#places.set(partition, { at: String(reply.rest[0]) });
       return { done: 0, left: 1, wrong: 0 };
     }
@@ -130,11 +130,11 @@ function countOf(value: unknown): number {
 }
 
 function corrupt(): StoreUnavailable {
-  return new StoreUnavailable("badReply", "a count of objects by state is none");
+  return new StoreUnavailable("badReply", "malformed state count");
 }
 
 function keysOf(partition: number): PartitionKeys {
   const keys = allPartitions[partition];
-  if (keys === undefined) throw new RangeError(`there is no partition ${partition}`);
+  if (keys === undefined) throw new RangeError(`partition ${partition} does not exist`);
   return keys;
 }

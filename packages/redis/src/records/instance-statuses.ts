@@ -28,7 +28,7 @@ export class RedisStatuses implements InstanceStatuses {
   /** See `InstanceStatuses.install`. */
   async install(instance: string): Promise<InstanceStatus> {
     const status = await this.move(instance, [undefined], "Installed");
-    if (status === undefined) throw new RangeError("an instance has no status after all");
+    if (status === undefined) throw new RangeError("an instance has no status although it was set");
     return status;
   }
 
@@ -38,7 +38,7 @@ export class RedisStatuses implements InstanceStatuses {
     from: readonly (InstanceStatus | undefined)[],
     to: InstanceStatus,
   ): Promise<InstanceStatus | undefined> {
-    if (instance === systemInstance) throw new RangeError(`${instance} is no instance`);
+    if (instance === systemInstance) throw new RangeError(`${instance} is not an instance`);
     const partition = partitionOf(instance);
     const { prefix, head, counters } = partitionKeys(partition);
     const keys = [head, counters, instanceKeys(prefix, instance).status];
@@ -63,5 +63,5 @@ export class RedisStatuses implements InstanceStatuses {
 function statusOf(value: unknown): InstanceStatus {
   const status = String(value);
   if (statuses.includes(status)) return status as InstanceStatus;
-  throw new StoreUnavailable("badReply", "an instance's status is none that is known");
+  throw new StoreUnavailable("badReply", "unknown instance status");
 }

@@ -32,7 +32,7 @@ export class LeaderRecords {
     if (text === "") return undefined;
     const [, number, replicationId] = /^(\d+) (.*)$/s.exec(text) ?? [];
     if (number === undefined || replicationId === undefined) {
-      throw new StoreUnavailable("badReply", "a cursor of another region's changes is none");
+      throw new StoreUnavailable("badReply", "malformed cursor of another region's changes");
     }
     return { number: Number(number), replicationId };
   }

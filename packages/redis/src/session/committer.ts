@@ -21,7 +21,6 @@ export interface CommitterSettings {
   readonly sliceMs: number;
 }
 
-/** What the committer works with. */
 export interface CommitterParts {
   readonly connection: Connection;
   /** By which the lease knows the connection. */
@@ -37,7 +36,7 @@ export interface CommitterParts {
   /** Wakes Redis on another connection. */
   readonly nudge: () => void;
   readonly formats: Pick<Formats, "check">;
-  /** Told what the clock of Redis shows, in milliseconds since the epoch. */
+  /** Gets the time of Redis, in milliseconds since the epoch. */
   readonly onTime: (wallMs: number) => void;
 }
 
@@ -183,7 +182,7 @@ export class Committer {
       this.#wake = () => {
         clearTimeout(timer);
         this.#wake = undefined;
-        // Whatever else this turn of the event loop submits goes with it.
+        // Everything else that this turn of the event loop submits goes with it.
         setImmediate(resolve);
       };
     });
@@ -277,7 +276,7 @@ export class Committer {
     try {
       written?.();
     } catch (cause) {
-      const message = "whoever was told of a written change failed";
+      const message = "a listener for written changes failed";
       this.#parts.observe({ type: "warning", message, cause });
     }
   }

@@ -12,7 +12,7 @@ export class CoveredNumbers {
     return this.#numbers[partition] ?? 0;
   }
 
-  /** Raises a partition's number; tells whether it rose. */
+  /** Raises a partition's number; returns whether it rose. */
   raise(partition: number, number: number): boolean {
     if (number <= this.of(partition)) return false;
     this.#numbers[partition] = number;

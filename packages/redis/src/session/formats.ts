@@ -16,7 +16,7 @@ export interface RecordFormats {
 /** A silent node counts no more after so many times that it should have been heard. */
 const silentTimes = 3;
 
-/** This process's part in agreeing on a format of records: what it reads, and what it was last told. */
+/** This process's part in agreeing on a format of records: what it reads, and what it last heard. */
 export class Formats {
   /** As far as was heard; undefined before the store was reached. */
   known: RecordFormats | undefined;

@@ -20,26 +20,26 @@ function win(): void {
   keeper.apply({ type: "barrier", connection: 1, began, local: true, replicas: true });
 }
 
-/** What became of so many that wait, of those that were told by now. */
+/** The results of so many waits, as far as they have ended. */
 function waiting(count: number): boolean[] {
-  const told: boolean[] = [];
+  const results: boolean[] = [];
   for (let at = 0; at < count; at++) {
-    void keeper.wait("read", waitMs).then((allowed) => told.push(allowed));
+    void keeper.wait("read", waitMs).then((allowed) => results.push(allowed));
   }
-  return told;
+  return results;
 }
 
-test("who waits is told as soon as the need is met", async () => {
-  const told = waiting(200);
+test("a wait ends as soon as the need is met", async () => {
+  const results = waiting(200);
   await sleep(1);
-  expect(told).toEqual([]);
+  expect(results).toEqual([]);
   win();
   await sleep(1);
-  expect(told).toEqual(Array.from({ length: 200 }, () => true));
+  expect(results).toEqual(Array.from({ length: 200 }, () => true));
   expect(await keeper.wait("write", waitMs)).toBe(true);
 });
 
-test("in an outage that lasts a few wait, and the others are told at once", async () => {
+test("in an outage that lasts a few wait, and the others are refused at once", async () => {
   waiting(1);
   nowMs += waitMs - 1;
   const early = waiting(100);

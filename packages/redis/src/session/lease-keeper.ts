@@ -24,7 +24,7 @@ interface Waiter {
   readonly timer: NodeJS.Timeout;
 }
 
-/** Holds the lease: feeds it events, tells the observer of changes and wakes who waits for it. */
+/** Holds the lease: feeds it events, reports changes to the observer and wakes waiting requests. */
 export class LeaseKeeper {
   readonly #rules: LeaseRules;
   readonly #clock: Clock;
@@ -33,7 +33,7 @@ export class LeaseKeeper {
   /** Since when each need that somebody had was not met. */
   readonly #unmetSinceMs = new Map<Need, number>();
   #lease: Lease = noLease;
-  #told: LeaseState = "none";
+  #reported: LeaseState = "none";
   /** What listeners heard last; unlike the observer they hear of every lapse at once. */
   #heard: LeaseState = "none";
   readonly #listeners = new Set<LeaseListener>();
@@ -71,7 +71,7 @@ export class LeaseKeeper {
     // A lapse that this event ends was one all the same.
     this.#hear();
     this.#lease = step(this.#lease, event);
-    this.#tell();
+    this.#update();
   }
 
   /** Calls `listener` at each change of the state, a lapse that is over at once too; answers how to stop that. */
@@ -88,7 +88,7 @@ export class LeaseKeeper {
       try {
         listener(state, this.#lease.reason);
       } catch (cause) {
-        const message = "whoever was told of the store's state failed";
+        const message = "a listener for the store's state failed";
         this.#observe({ type: "warning", message, cause });
       }
     }
@@ -113,7 +113,7 @@ export class LeaseKeeper {
     });
   }
 
-  /** Stops its timers; who waits is told no. */
+  /** Stops its timers and refuses waiting requests. */
   dispose(): void {
     clearTimeout(this.#expiry);
     clearTimeout(this.#lapse);
@@ -125,13 +125,13 @@ export class LeaseKeeper {
     this.#listeners.clear();
   }
 
-  /** Wakes who waits and tells the observer. */
-  #tell(): void {
+  /** Wakes waiting requests and reports to the observer. */
+  #update(): void {
     this.#hear();
     const { state, remainingMs } = stateAt(this.#lease, this.#rules, this.now());
     clearTimeout(this.#expiry);
     if (Number.isFinite(remainingMs)) {
-      this.#expiry = setTimeout(() => this.#tell(), Math.ceil(remainingMs) + 1).unref();
+      this.#expiry = setTimeout(() => this.#update(), Math.ceil(remainingMs) + 1).unref();
     }
     for (const need of this.#unmetSinceMs.keys()) {
       if (permits(state, need)) this.#unmetSinceMs.delete(need);
@@ -142,9 +142,9 @@ export class LeaseKeeper {
       this.#waiters.delete(waiter);
       waiter.resolve(true);
     }
-    if (this.#lease.holder !== undefined && rank[state] < rank[this.#told]) {
+    if (this.#lease.holder !== undefined && rank[state] < rank[this.#reported]) {
       // The next marker may be a moment late, and Sentinels are heard once a second: not worth an alarm yet.
-      this.#lapse ??= setTimeout(() => this.#tellLapse(), this.#rules.storeLeaseMs / 4).unref();
+      this.#lapse ??= setTimeout(() => this.#reportLapse(), this.#rules.storeLeaseMs / 4).unref();
       return;
     }
     clearTimeout(this.#lapse);
@@ -152,14 +152,14 @@ export class LeaseKeeper {
     this.#report(state, this.#lease.reason);
   }
 
-  #tellLapse(): void {
+  #reportLapse(): void {
     this.#lapse = undefined;
     this.#report(this.state(), `lapsed: ${this.#lease.reason}`);
   }
 
   #report(state: LeaseState, reason: string): void {
-    if (state === this.#told) return;
-    this.#told = state;
+    if (state === this.#reported) return;
+    this.#reported = state;
     this.#observe({ type: "lease", state, reason });
   }
 }

@@ -27,7 +27,7 @@ class Gathering {
   readonly waiting: Waiting[] = [];
   readonly #headAt = new Map<number, number>();
 
-  /** Where a partition's head stands, which is asked for once. */
+  /** A partition's head, which is read once. */
   headAt(partition: number, name: string): number {
     const known = this.#headAt.get(partition);
     if (known !== undefined) return known;
@@ -75,7 +75,7 @@ export class Reader {
     });
   }
 
-  /** How many of the keys exist, whatever their type. */
+  /** How many of the keys exist, of any type. */
   async existing(keys: readonly Argument[]): Promise<number> {
     return Number(await this.connection.call("exists", ...keys));
   }
@@ -111,7 +111,7 @@ export class Reader {
 
   #settle(waiting: readonly Waiting[], answer: readonly (Buffer | null)[]): void {
     if (!Array.isArray(answer)) {
-      const failure = new StoreUnavailable("badReply", "MGET answered no list");
+      const failure = new StoreUnavailable("badReply", "MGET did not answer a list");
       for (const { reject } of waiting) reject(failure);
       return;
     }

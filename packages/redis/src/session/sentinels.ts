@@ -81,14 +81,14 @@ export class SentinelWatch implements AsyncDisposable {
     settings: ConnectionSettings,
     pollMs: number,
     now: () => Moment,
-    tell: (sentinel: string, hearing: Hearing) => void,
+    report: (sentinel: string, hearing: Hearing) => void,
   ) {
     this.#settings = settings;
     const tried: Promise<void>[] = [];
     const loops: Promise<void>[] = [];
     for (const address of settings.sentinels ?? []) {
       const listen = (connection: Connection): Promise<void> =>
-        this.#listen(connection, pollMs, now, (hearing) => tell(address, hearing));
+        this.#listen(connection, pollMs, now, (hearing) => report(address, hearing));
       tried.push(
         new Promise((resolve) => {
           loops.push(this.#watch(address, listen, resolve));
@@ -154,7 +154,7 @@ export class SentinelWatch implements AsyncDisposable {
     connection: Connection,
     pollMs: number,
     now: () => Moment,
-    tell: (hearing: Hearing) => void,
+    report: (hearing: Hearing) => void,
   ): Promise<void> {
     const { signal } = this.#stop;
     const name = this.#settings.name ?? "";
@@ -163,7 +163,7 @@ export class SentinelWatch implements AsyncDisposable {
       const [answer] = await connection.batch([["sentinel", "MASTER", name]]);
       const hearing =
         answer !== undefined && "value" in answer ? readHearing(answer.value, asked) : undefined;
-      if (hearing !== undefined) tell(hearing);
+      if (hearing !== undefined) report(hearing);
       await pause(pollMs, signal);
     }
   }

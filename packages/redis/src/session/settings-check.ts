@@ -6,7 +6,7 @@ import { readServerInfo, type ServerInfo } from "../connection/server-info.ts";
 
 /**
  * Settings without which a Redis loses what it acknowledged, or makes clients wait. `INFO` shows two of them. It does not
- * show `appendfsync`, but `WAITAOF` counts what is on the disk whatever that setting is: under `everysec` each barrier
+ * show `appendfsync`, but `WAITAOF` counts what is on the disk regardless of that setting: under `everysec` each barrier
  * takes up to a second, and under `no` none is ever full, so nothing is acknowledged.
  */
 const needed = {
@@ -49,14 +49,14 @@ async function wrongSetting(
 ): Promise<string | undefined> {
   const [outcome] = await connection.batch([["config", "GET", ...Object.keys(needed)]]);
   if (outcome === undefined || "error" in outcome) {
-    // The shipped users may not: whoever reads settings reads the replication password among them.
+    // The shipped users may not, since the settings include the replication password.
     const info = connection.open
       ? readServerInfo(String(await connection.call("info")))
       : undefined;
     if (info !== undefined && (assumeSafe || info.maxmemoryPolicy !== undefined)) {
       return wrongInfo(info);
     }
-    const why = "neither INFO nor CONFIG GET tells its settings, so they cannot be checked";
+    const why = "neither INFO nor CONFIG GET shows its settings, so they cannot be checked";
     return `${why}: allow CONFIG GET, or set assumeSafe when ${wanted()}`;
   }
   const found = readPairs(outcome.value);

@@ -10,7 +10,7 @@ import { checkReplicas, checkSettings } from "./settings-check.ts";
 export interface WatchedStore {
   readonly settings: StoreSettings;
   readonly sentinels: SentinelWatch | undefined;
-  /** A connection to the primary that carries no barrier; undefined while there is none. */
+  /** A connection to the primary that carries no barrier; undefined without one. */
   readonly connection: () => Connection | undefined;
   readonly over: () => boolean;
 }
@@ -27,7 +27,7 @@ export async function watchSettings(store: WatchedStore): Promise<void> {
     try {
       await checkAgain(store);
     } catch (error) {
-      // Whoever uses a connection that is lost or late notices by itself.
+      // The users of a lost or late connection notice by themselves.
       const wrong = !(error instanceof StoreUnavailable) || error.failure === "unsafe";
       if (wrong && !over()) throw error;
     }

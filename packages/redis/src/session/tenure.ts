@@ -131,7 +131,7 @@ export class Tenure {
       const checked = warnUnreachable(context, connected);
       await Promise.race([checked, delay(replicaCheckMs, undefined, { ref: false })]);
       const reading = await openReader(settings, info.runId);
-      // From here on nothing is awaited: whoever is woken by the first barrier must find the tenure in place.
+      // From here on nothing is awaited: requests that the first barrier wakes must find the tenure in place.
       const tenure = new Tenure(context, connection, number, storeId, replicas);
       checked.catch((error: unknown) => tenure.end(storeFailure(error, address)));
       tenure.#use(reading);

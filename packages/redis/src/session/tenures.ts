@@ -60,7 +60,7 @@ export class Tenures implements AsyncDisposable {
     return tenure;
   }
 
-  /** Whoever uses an answer of the store asks this first: it may have come too late. */
+  /** Ask this before using an answer of the store: it may have come too late. */
   assert(tenure: Tenure, need: Need): void {
     if (!this.#context.lease.allows(need, tenure.runId)) throw this.#why(need);
   }

@@ -2,7 +2,7 @@
 -- audit-points.lua  Points of a partition's audit chain.
 -- KEYS  1 head  2 chain
 -- ARGV  1.. numbers
--- →     {"found", 0, head, for each number: its point, empty where there is none} | {"notInitialised"}
+-- →     {"found", 0, head, for each number: its point, empty where it has no point} | {"notInitialised"}
 --- include head
 if not initialised(KEYS[1]) then return { "notInitialised" } end
 local points = {}

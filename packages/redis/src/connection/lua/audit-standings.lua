@@ -1,8 +1,8 @@
 #!lua flags=no-writes,allow-oom
--- audit-standings.lua  Where the audit trails of all partitions stand at one moment.
+-- audit-standings.lua  The state of the audit trails of all partitions at one moment.
 -- KEYS  1.. head, counters and chain of each partition
 -- →     {"found", 0, for each: head, number of the last entry, number up to which entries were given up, points "head"
---       and "base" of the chain (empty where there is none)} | {"notInitialised"}
+--       and "base" of the chain (empty without one)} | {"notInitialised"}
 --- include head
 local answer = { "found", 0 }
 for i = 1, #KEYS, 3 do

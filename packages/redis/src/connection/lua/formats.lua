@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- formats.lua  Notes which format of records a node reads, and tells what all of the region's nodes do. What is required
+-- formats.lua  Notes which format of records a node reads, and answers which ones all of the region's nodes read. What is required
 --              of a node in a store that does not say it yet is what the first one reads.
 -- KEYS  1 head (of {sys})  2 formats
 -- ARGV  1 node  2 the newest format that it reads and writes  3 milliseconds after which a silent node counts no more

@@ -1,5 +1,5 @@
 #!lua flags=no-writes,allow-oom
--- levels.lua  How often levelling was asked for, which of these wishes was reached, and the one of the last loss.
+-- levels.lua  The last resync that was asked for, the last that was reached, and the one that the last loss asked for.
 -- KEYS  1 head  2 levels
 -- →     {"found", 0, head, asked, reached, lost} | {"notInitialised"}
 --- include head

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- marker.lua  A write of fixed length, so that a WAITAOF after it tells the truth. Runs when memory is full.
+-- marker.lua  A write of fixed length, so that a WAITAOF after it covers the writes before. Runs when memory is full.
 -- KEYS  1 head (of {sys})  2 beat  3 replicas-version  4 formats
 -- ARGV  1 token (8 bytes)
 -- →     {"committed", change number of {sys} = 0, store id, version of the set of replicas, the format of records that is

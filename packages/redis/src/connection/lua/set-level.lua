@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- set-level.lua  The leader has levelled the store up to a wish; never goes back.
+-- set-level.lua  The leader has finished a resync of the store; the number never decreases.
 -- KEYS  1 head  2 epoch  3 levels
--- ARGV  1 epoch  2 number of the wish
+-- ARGV  1 epoch  2 number of the resync
 -- →     {"committed", 0} | {"deposed", 0} | {"notInitialised"}
 --- include head
 --- include epoch

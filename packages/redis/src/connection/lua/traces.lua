@@ -1,5 +1,5 @@
 #!lua flags=no-writes,allow-oom
--- traces.lua  Looks through some blocks of an index for what a record left there, whose own bytes do not tell.
+-- traces.lua  Looks through some blocks of an index for what a record left there, when its own bytes do not say.
 -- KEYS  1 head  2 index (live, destroyed or changes)
 -- ARGV  1 identifier  2 first block  3 most blocks
 -- →     {"found", 0, head, next block or "", for each entry: score, member} | {"notInitialised"}

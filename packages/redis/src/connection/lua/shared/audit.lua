@@ -1,6 +1,6 @@
 -- audit: a stream whose entries' ids are their sequence numbers, which have no gaps: <number>-0 e <entry>. About `kept`
 -- entries stay: what is beyond is given up at a multiple of 256, where the leader keeps a point of its chain.
--- The first write of a script, so that whatever is wrong with the stream stops it before any other.
+-- The first write of a script, so that any fault of the stream stops it before another write.
 local function append_audit(stream, counters, kept, entries)
   if #entries == 0 then return end
   local before, gone = count(counters, "audit"), math.max(count(counters, "auditDropped"), count(counters, "auditBase"))
