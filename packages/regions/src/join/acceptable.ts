@@ -27,7 +27,7 @@ const regionsOfAll = 256;
  */
 export function refusalOf(object: ManagedObject): string | undefined {
   if (!writeUuid(object.uniqueIdentifier, new Uint8Array(16), 0)) {
-    return "its identifier is none of a store's";
+    return "malformed identifier";
   }
   if (isKept(object) && object.facts.destroyed !== undefined) {
     // One such fact about a KEK would close every key of its instance, everywhere and for ever.

@@ -35,14 +35,14 @@ describe("a level store without room", () => {
       kind: "committed",
       regions: ["b"],
     });
-    // Whoever was told of it finds it at once, here too.
+    // A client that got the acknowledgement finds it at once, here too.
     expect(a.store.serving()).toMatchObject({ from: "remote", agrees: true });
     const ids = [before, here].map(({ uniqueIdentifier }) => uniqueIdentifier).toSorted();
     expect(await time.until(found(a))).toEqual(ids);
     await time.until(b.store.commit(instance, [creation(there)], []));
     expect(await time.until(found(a))).toEqual([...ids, there.uniqueIdentifier].toSorted());
     expect((await time.until(get(a.store, there)))?.object).toEqual(there);
-    // What ends objects goes on; a key that it lacks cannot be agreed on.
+    // Destroy still works; a key that the store lacks cannot be agreed on.
     const destroy = async (key: ManagedObject) => {
       const change = adding(await must(a.store, key), "destroyed", activation);
       return await a.store.commit(instance, [change], [], { agreed: true });
@@ -59,7 +59,7 @@ describe("a level store without room", () => {
     await regions.close();
   });
 
-  test("is told of by the other region's push, before that is acknowledged", async () => {
+  test("is noted by the other region's push, before that is acknowledged", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time } = regions;
     fill(a.own);
@@ -114,7 +114,7 @@ describe("a level store without room", () => {
     await strict.close();
   });
 
-  test("goes on with what it has where each region lacks something of the other's", async () => {
+  test("continues with its own data where each region lacks something of the other's", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time } = regions;
     const [one, other] = [newKey(regions), newKey(regions)];

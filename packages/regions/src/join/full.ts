@@ -8,8 +8,8 @@ export function isFull(error: unknown): error is StoreUnavailable {
 }
 
 /**
- * Writes what another region has into the own store. Where that has no room for it, it lacks something: no node takes it
- * for level any more, before whoever waits for this is told.
+ * Writes what another region has into the own store. Where the store has no room, it lacks something: no node takes it
+ * for level any more, before the caller gets its answer.
  */
 export async function losingLevel<Result>(
   own: Pick<OwnStore, "loseLevel">,
@@ -25,7 +25,7 @@ export async function losingLevel<Result>(
 
 /**
  * The own store has no room, and wrote nothing: another region that has room does the work. What this one cannot take of
- * it ends its level, which is seen here before the client is told.
+ * it ends its level, which is seen here before the client gets its answer.
  */
 export async function doneElsewhere<Result>(
   full: StoreUnavailable,

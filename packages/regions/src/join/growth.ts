@@ -15,7 +15,7 @@ function onlyGrows(change: Change): boolean {
   if (storedOf(before.object).tag !== before.tag) return false;
   const outcome = join(before.object, after);
   if (outcome.kind !== "joined") return false;
-  // Attributes are their last writer's, whoever that is.
+  // The last writer of an attribute wins, so any value is possible.
   const { registers, lastChange } = after;
   const grown = { ...outcome.object, registers, lastChange };
   return storedOf(grown).tag === storedOf(after).tag;

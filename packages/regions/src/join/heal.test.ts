@@ -161,7 +161,7 @@ describe("a change of a record of which one region's copy has a broken seal", ()
     expect((await copyOf(b, key))?.material).toEqual(inB);
   });
 
-  test("is this region's alone while the key is closed: nobody can tell which copy is true", async () => {
+  test("is this region's alone while the key is closed: nobody can know which copy is true", async () => {
     const key = await keyWith(broken, sound);
     closed = true;
     expect(await changed(key)).toEqual({ kind: "committed", regions: ["a"] });

@@ -242,7 +242,7 @@ test.each<[string, Partial<ManagedObject>]>([
   }
 });
 
-test("a stamp ahead of the clock is told with the region that wrote it", () => {
+test("a stamp ahead of the clock is reported with the region that wrote it", () => {
   const stamped = (us: number, region: string) => ({
     ...base,
     registers: [{ tag: 1, index: 0, origin: "", key: "", value: undefined, stamp: { us, region } }],

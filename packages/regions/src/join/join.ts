@@ -77,7 +77,7 @@ export function joinAll(copies: readonly ManagedObject[]): JoinOutcome | undefin
   return outcome;
 }
 
-/** A copy as a join leaves it: without material once it is destroyed, whatever a peer sent. */
+/** A copy as a join leaves it: without material once it is destroyed, even if a peer sent some. */
 export function settled(object: ManagedObject): ManagedObject {
   return object.facts.destroyed === undefined || object.material === undefined
     ? object

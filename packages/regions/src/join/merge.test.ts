@@ -114,7 +114,7 @@ test("another immutable part is put aside and reported; the own record stays", a
   expect(events).toContainEqual({ type: "join", region: "b", result: "quarantined" });
 });
 
-test("two copies of one record in one merge become one, in whatever order", async () => {
+test("two copies of one record in one merge become one, in any order", async () => {
   const { results, get } = await world();
   const both = [key(1, { facts: activated }), key(1, { lastChange: 1_900_000_000 })];
   expect(await results(both)).toEqual(["written", "written"]);
@@ -192,7 +192,7 @@ describe("a record that no region makes is refused, the others are written", () 
     expect(await own.quarantined()).toBe(0);
     expect(events).toContainEqual({
       type: "warning",
-      message: "record key of region b is refused: its identifier is none of a store's",
+      message: "record key of region b is refused: malformed identifier",
     });
   });
 
@@ -258,7 +258,7 @@ describe("a record that an agreed operation holds", () => {
     expect(await results([key(1)])).toEqual(["same"]);
   });
 
-  test("is waited for as long as is wished", async () => {
+  test("is waited for as long as asked", async () => {
     const { own, time, results, get } = await world();
     await results([key(1)]);
     await own.reserve(instance, [id1], "operation");
@@ -341,7 +341,7 @@ test("an identifier of another instance of the partition is put aside", async ()
   expect(await results([key(1, { instance: twin ?? "" })])).toEqual(["quarantined"]);
 });
 
-test("a clock of another region that is ahead is told, and its stamp is taken", async () => {
+test("a clock of another region that is ahead is reported, and its stamp is taken", async () => {
   const { time, events, results } = await world();
   const us = (time.wallMs() + 60_000) * 1_000;
   const register = { ...sampleRegister(groupItem("g"), us), stamp: { us, region: "b" } };

@@ -36,7 +36,6 @@ export interface Merged {
   readonly stored?: StoredObject;
 }
 
-/** What a merge needs around it. */
 export interface MergeOptions {
   /** The region whose copies these are, for events. */
   readonly from: string;
@@ -91,7 +90,7 @@ function warnOfClocks(objects: readonly ManagedObject[], options: MergeOptions):
     const ahead = clockAhead(object, now);
     if (ahead !== undefined && ahead.ms > (furthest?.ms ?? 0)) furthest = ahead;
   }
-  // Whatever a record names as its region becomes a label of a metric.
+  // The region that a record names becomes a label of a metric.
   const region = furthest?.region.slice(0, regionNameMax) ?? "";
   if (furthest !== undefined) options.observe({ type: "clockAhead", ms: furthest.ms, region });
 }
@@ -161,7 +160,7 @@ class InstanceMerge {
   async run(): Promise<ReadonlyMap<ManagedObject, Merged>> {
     for (let attempt = 0; this.#pending.size > 0; attempt++) {
       if (attempt >= attemptsMax) {
-        throw new StoreUnavailable("timeout", "others change these records all the time");
+        throw new StoreUnavailable("timeout", "too many concurrent updates of these records");
       }
       const held = await this.#pass();
       if (held.length === 0) continue;
@@ -184,7 +183,7 @@ class InstanceMerge {
       return;
     }
     const outcome = this.#join(earlier.object, object);
-    // Whatever differs from the first is put aside with the second pass, by the record that the first made.
+    // Copies that differ from the first are put aside in the second pass, which reads the record that the first one made.
     const key = outcome.kind === "joined" ? id : `${id}\0${this.#pending.size}`;
     const given = outcome.kind === "joined" ? [...earlier.given, object] : [object];
     const together = outcome.kind === "joined" ? outcome.object : settled(object);
@@ -273,7 +272,7 @@ class InstanceMerge {
   }
 
   /**
-   * The own bytes tell nothing: they are put aside, and the copy takes their place if it has the last state that the
+   * The own bytes are unusable: they are put aside, and the copy takes their place if it has the last state that the
    * store knows of the record. Read again, since somebody may have been faster.
    */
   async #repair(pending: Pending): Promise<undefined> {

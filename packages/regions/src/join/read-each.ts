@@ -32,7 +32,7 @@ export function isCorrupt(error: unknown): boolean {
   return error instanceof StoreUnavailable && error.failure === "corrupt";
 }
 
-/** The own record is whole, and only a newer node can tell what it says: no other copy may answer for it. */
+/** The own record is whole, and only a newer node can read it: no other copy may be answered in its place. */
 export function unknownFormat(): StoreUnavailable {
   const message = "the own record is of a format that this node does not know: upgrade this node";
   return new StoreUnavailable("unknownFormat", message);

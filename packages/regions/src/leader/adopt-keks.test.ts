@@ -116,7 +116,7 @@ test("two made at the same time are joined as a set, and both regions choose the
   expect(Buffer.from(await regions.b.ring.open(binding, one))).toEqual(secret);
 });
 
-test("what cannot be fetched is tried again, and told", async () => {
+test("what cannot be fetched is tried again, and reported", async () => {
   const sealing = regions.a.ring.seal(binding, secret).catch((error: Error) => error.message);
   await time.run(100);
   const { own, duty, reader } = regions.b;
@@ -137,7 +137,7 @@ test("what cannot be fetched is tried again, and told", async () => {
   expect(await duty.run(context)).toEqual({ done: 0, left: 0 });
 });
 
-test("a pushed record is adopted at once by whoever saw it, and asked for once", async () => {
+test("a pushed record is adopted at once by the node that saw it, and asked for once", async () => {
   const sealing = regions.a.ring.seal(binding, secret).catch(() => undefined);
   await time.run(100);
   const [record] = (await recordsOf(regions.a.own, systemInstance)).values();

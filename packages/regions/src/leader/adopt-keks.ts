@@ -19,7 +19,6 @@ export interface KekAdopter {
   adopt(instance: string, kekId: string, fetchPlain: () => Promise<Uint8Array>): Promise<boolean>;
 }
 
-/** What `AdoptKeks` stands on. */
 export interface AdoptKeksOptions {
   readonly region: string;
   readonly own: OwnStore;

@@ -9,7 +9,6 @@ export interface FormatRecords {
   requireFormat(format: number, epoch: number): Promise<boolean>;
 }
 
-/** What `AgreeFormat` needs. */
 export interface AgreeFormatOptions {
   readonly store: FormatRecords;
   readonly peers: readonly Pick<Peer, "state" | "hello">[];

@@ -15,7 +15,6 @@ import { OwnFeed } from "./catch-up/own-feed.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 import { giveWay } from "./pace.ts";
 
-/** What `DueDates` stands on. */
 export interface DueDatesOptions {
   readonly region: string;
   /** Where changed records are looked through. */
@@ -41,7 +40,7 @@ const recordsPerRun = 1_000;
 const factsPerRun = 200;
 const plannedMaxDefault = 50_000;
 
-/** Writes early the facts that planned dates have made true; without it, whoever reads the object first does. */
+/** Writes early the facts that planned dates have made true; otherwise the first reader of the object does. */
 export class DueDates implements Duty {
   readonly name = "due-dates";
   readonly everyMs = dueEveryMs;

@@ -44,7 +44,7 @@ async function run(times = 1): Promise<readonly number[]> {
   return events.flatMap((event) => (event.type === "duplicateNames" ? [event.names] : []));
 }
 
-test("counts the Names that a join left twice, and tells the count when it changes", async () => {
+test("counts the Names that a join left twice, and reports the count when it changes", async () => {
   const [one, other] = [named("x"), named("x")];
   await put(own, [one, named("y"), objectOf(), objectOf()]);
   expect(await run()).toEqual([0]);

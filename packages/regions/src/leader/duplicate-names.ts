@@ -8,7 +8,6 @@ import {
 import { OwnFeed } from "./catch-up/own-feed.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 
-/** What `DuplicateNames` stands on. */
 export interface DuplicateNamesOptions {
   readonly own: OwnStore;
   readonly observe: Observer;
@@ -28,7 +27,7 @@ const waitingMax = 50_000;
 const runsPerRecheck = 60;
 
 /**
- * Counts Names that two live objects have. Within a region there is none; but both regions may give the same one at the
+ * Counts Names that two live objects have. Within a region that cannot happen; but both regions may give the same Name at the
  * same time, and a join leaves both, of which Locate answers the newer first.
  */
 export class DuplicateNames implements Duty {
@@ -38,7 +37,7 @@ export class DuplicateNames implements Duty {
   readonly #feed: OwnFeed;
   readonly #waiting = new Map<string, Term>();
   readonly #duplicates = new Map<string, Term>();
-  #told: number | undefined;
+  #reported: number | undefined;
   #runs = 0;
 
   constructor(options: DuplicateNamesOptions) {
@@ -64,7 +63,7 @@ export class DuplicateNames implements Duty {
       this.#waiting.delete(key);
     }
     const left = unread + this.#waiting.size;
-    this.#tell(left);
+    this.#report(left);
     // Never at once again: nothing waits for it.
     return { done: 0, left };
   }
@@ -85,10 +84,10 @@ export class DuplicateNames implements Duty {
     return named.length > 1;
   }
 
-  #tell(left: number): void {
+  #report(left: number): void {
     const names = this.#duplicates.size;
-    if (names === this.#told || left > 0) return;
-    this.#told = names;
+    if (names === this.#reported || left > 0) return;
+    this.#reported = names;
     this.#options.observe({ type: "duplicateNames", names });
   }
 }

@@ -2,7 +2,6 @@ import { type Observer, StoreUnavailable, type Timers } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 import { Nap } from "./waiting.ts";
 
-/** What a duty's loop needs besides the duty. */
 export interface DutyLoopOptions {
   readonly timers: Timers;
   readonly observe: Observer;
@@ -24,8 +23,8 @@ export class DutyLoop {
   readonly #options: DutyLoopOptions;
   readonly #nap: Nap;
   #failures = 0;
-  #toldMs = Number.NEGATIVE_INFINITY;
-  #told: DutyResult = { done: 0, left: 0 };
+  #reportedMs = Number.NEGATIVE_INFINITY;
+  #reported: DutyResult = { done: 0, left: 0 };
 
   constructor(duty: Duty, options: DutyLoopOptions) {
     this.duty = duty;
@@ -55,7 +54,7 @@ export class DutyLoop {
     try {
       const result = await this.duty.run(context);
       this.#failures = 0;
-      this.#tell(result, startedMs);
+      this.#report(result, startedMs);
       return result.done > 0 && result.left > 0 ? 0 : this.duty.everyMs;
     } catch (cause) {
       if (cause instanceof StoreUnavailable && cause.failure === "deposed") {
@@ -64,19 +63,19 @@ export class DutyLoop {
       // A run that the end of its term broke off did not fail.
       if (!context.active()) return inactiveRestMs;
       const durationMs = timers.monotonicMs() - startedMs;
-      observe({ type: "duty", duty, ok: false, durationMs, done: 0, left: this.#told.left, cause });
+      observe({ type: "duty", duty, ok: false, durationMs, done: 0, left: this.#reported.left, cause });
       return this.#restAfterFailure();
     }
   }
 
-  /** What changes is told at once; that nothing happens, from time to time. */
-  #tell(result: DutyResult, startedMs: number): void {
+  /** Reports changes at once, and idleness from time to time. */
+  #report(result: DutyResult, startedMs: number): void {
     const { timers, observe } = this.#options;
     const nowMs = timers.monotonicMs();
-    const same = result.done === 0 && result.left === this.#told.left;
-    if (same && nowMs - this.#toldMs < quietMs) return;
-    this.#toldMs = nowMs;
-    this.#told = result;
+    const same = result.done === 0 && result.left === this.#reported.left;
+    if (same && nowMs - this.#reportedMs < quietMs) return;
+    this.#reportedMs = nowMs;
+    this.#reported = result;
     const durationMs = nowMs - startedMs;
     observe({ type: "duty", duty: this.duty.name, ok: true, durationMs, ...result });
   }
@@ -84,7 +83,7 @@ export class DutyLoop {
   #restAfterFailure(): number {
     const grownMs = failureRestMs * 2 ** Math.min(this.#failures, 6);
     this.#failures += 1;
-    this.#toldMs = Number.NEGATIVE_INFINITY;
+    this.#reportedMs = Number.NEGATIVE_INFINITY;
     const maxMs = Math.max(this.duty.everyMs, failureRestMs);
     const restMs = Math.min(grownMs, failureRestMaxMs, maxMs * 4);
     return restMs * (0.75 + this.#options.chance() / 2);

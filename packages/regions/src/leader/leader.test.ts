@@ -78,7 +78,7 @@ function leading(): readonly TestNode[] {
 }
 
 describe("election", () => {
-  test("one of several leads, in an epoch that the store gave, and goes on", async () => {
+  test("one of several leads, in an epoch that the store gave, and keeps leading", async () => {
     const started = ["n1", "n2", "n3"].map((name) => start(name));
     await time.run(60_000);
     expect(leading()).toHaveLength(1);
@@ -133,7 +133,7 @@ describe("election", () => {
     expect(overlong).toEqual([]);
   });
 
-  test("a node whose store has no lease does not stand, and its leader does nothing without one", async () => {
+  test("a node whose store has no lease is no candidate, and its leader does nothing without one", async () => {
     own.setState("none");
     const node = start("n1");
     await time.run(3_000);
@@ -201,7 +201,7 @@ describe("takeover", () => {
       everyMs: 1,
       run: async ({ epoch }) => {
         await time.sleep(90);
-        // Stopped between its decision and its write, whatever the lease says.
+        // Stopped between its decision and its write, regardless of the lease.
         await nodes[0]?.process.running();
         await own.setCursor(3, "b", cursor, epoch).then(
           () => outcomes.push(`written in ${epoch}`),
@@ -286,7 +286,7 @@ describe("duties", () => {
     expect(gaps.slice(5).every((gap) => gap === 210)).toBe(true);
   });
 
-  test("a failure is told and tried again more and more seldom; a success is told from time to time", async () => {
+  test("a failure is reported and retried with growing pauses; a success is reported from time to time", async () => {
     let fails = true;
     const node = start("n1", async () => {
       if (fails) throw new StoreUnavailable("timeout", "slow");

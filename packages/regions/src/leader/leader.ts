@@ -14,7 +14,6 @@ import {
 } from "./lease.ts";
 import { Nap } from "./waiting.ts";
 
-/** What a `Leader` stands on. */
 export interface LeaderOptions {
   readonly lock: LeaderLock;
   readonly own: Pick<OwnStore, "state" | "newEpoch">;
@@ -27,7 +26,7 @@ export interface LeaderOptions {
 }
 
 /** How often a follower asks for the lock: with the lease, this is what a takeover takes. */
-const standEveryMs = 400;
+const campaignEveryMs = 400;
 /** How long `close` waits for runs that are under way; their writes are refused once another leads. */
 const closeWaitMs = 2_000;
 /** How long an answer of the lock masters is waited for. */
@@ -48,7 +47,7 @@ export class Leader implements AsyncDisposable {
   #epoch = 0;
   #closing = false;
 
-  /** Begins to stand for election at once. */
+  /** Takes part in elections at once. */
   constructor(options: LeaderOptions) {
     const { timers, observe, ids } = options;
     this.#options = options;
@@ -93,9 +92,9 @@ export class Leader implements AsyncDisposable {
 
   async #run(chance: () => number): Promise<void> {
     while (!this.#closing) {
-      const epoch = await this.#stand();
+      const epoch = await this.#campaign();
       if (epoch !== undefined) await this.#lead(epoch);
-      if (!this.#closing) await this.#nap.sleep(standEveryMs * (0.75 + chance() / 2));
+      if (!this.#closing) await this.#nap.sleep(campaignEveryMs * (0.75 + chance() / 2));
     }
   }
 
@@ -163,7 +162,7 @@ export class Leader implements AsyncDisposable {
     return await withTimeout(this.#options.timers, ms, work).catch(() => undefined);
   }
 
-  /** The one place where the lease changes; tells what came of it, and ends the term with it. */
+  /** The one place where the lease changes; reports the new state, and ends the term with it. */
   #step(event: LeaderEvent): LeaderLease {
     const before = this.#lease;
     const after = leaseStep(before, event, this.#now(), this.#rules);

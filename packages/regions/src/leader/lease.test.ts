@@ -107,7 +107,7 @@ describe("states", () => {
     expect(actingEpoch(lease, now)).toBe(epoch);
   });
 
-  test("a leader that was paused for longer than its lease is none, although no event told it", () => {
+  test("a leader that was paused for longer than its lease is none, although no event said so", () => {
     const lease = leaseOf(locked, elected);
     expect(lease.state).toBe("leader");
     expect(actingEpoch(lease, after(60_000))).toBeUndefined();
@@ -149,7 +149,7 @@ const jump = fc.record({
   node,
   ms: fc.integer({ min: -20_000, max: 20_000 }),
 });
-/** The host sleeps: its monotonic clock stands still while the wall clock goes on. */
+/** The host sleeps: its monotonic clock stops while the wall clock continues. */
 const suspend = fc.record({ type: fc.constant("suspend" as const), node, ms: fc.nat(20_000) });
 const forgetLock = fc.record({ type: fc.constant("forgetLock" as const) });
 
@@ -246,7 +246,7 @@ function momentOf({ monotonicMs, wallMs }: Model): Moment {
   return { monotonicMs, wallMs };
 }
 
-describe(`three nodes, whatever happens (seed ${seed})`, () => {
+describe(`three nodes, under any sequence of events (seed ${seed})`, () => {
   test("no two act in one epoch, though the lock is lost and clocks lie", () => {
     let acted = 0;
     const any = fc.oneof(

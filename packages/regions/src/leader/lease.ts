@@ -1,4 +1,4 @@
-/** Both clocks at one moment: each may stop or jump while the other goes on. */
+/** Both clocks at one moment: each may stop or jump while the other runs. */
 export interface Moment {
   readonly monotonicMs: number;
   readonly wallMs: number;
@@ -35,7 +35,7 @@ export type LeaderEvent =
 export const noLeadership: LeaderLease = { state: "follower", reason: "not elected yet" };
 
 /**
- * The lease after an event at `now`. What ran out is over whatever comes later: a leader that was paused must win the
+ * The lease after an event at `now`. An expired lease stays expired: a leader that was paused must win the
  * lock anew, with another epoch.
  */
 export function leaseStep(

@@ -5,8 +5,8 @@ const tolerableMs = 5;
 const restMaxMs = 25;
 
 /**
- * Lets clients go first: whoever fills a store asks between two batches, and rests for as long as others were kept
- * waiting, as the event loop's lateness tells.
+ * Lets clients go first: work that fills a store calls it between two batches, and rests for as long as others were kept
+ * waiting, measured by the event loop's lateness.
  */
 export async function giveWay(timers: Timers): Promise<void> {
   const askedMs = timers.monotonicMs();

@@ -13,7 +13,6 @@ import { joinAll } from "../join/join.ts";
 import type { Peer } from "../ports/ports.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 
-/** What `ResolveReservations` stands on. */
 export interface ResolveOptions {
   /** The own region's name. */
   readonly region: string;
@@ -30,7 +29,7 @@ const triesMax = 8;
 
 /**
  * Ends reservations whose agreed operation nobody carries on. In the first region, in the order of names, one that
- * stands was not decided, since the decision ends it: it is dropped. In every later region it is made sure first that no
+ * still exists was not decided, since the decision ends it: it is dropped. In every later region it is made sure first that no
  * earlier one can decide any more; then what they have is joined in.
  */
 export class ResolveReservations implements Duty {
@@ -84,7 +83,7 @@ export class ResolveReservations implements Duty {
     for (const peer of earlier.toSorted((a, b) => (a.region < b.region ? -1 : 1))) {
       await peer.release(instance, operation);
     }
-    // Only now: whatever was decided was decided before the releases.
+    // Only now: every decision was made before the releases.
     for (const peer of earlier) copies.push(await peer.fetch(instance, ids));
     for (let tries = 0; tries < triesMax; tries += 1) {
       const changes = await this.#changes(reservation, copies);
@@ -125,7 +124,7 @@ function changeOf(
     ({ object }) => object,
   );
   const outcome = joinAll(objects);
-  // Copies that cannot be joined are put aside by whoever pulls them.
+  // The puller puts copies aside that cannot be joined.
   if (outcome?.kind !== "joined") return [];
   const after = outcome.object;
   if (before === undefined) return [{ kind: "create", after }];

@@ -97,7 +97,7 @@ describe("retire", () => {
 });
 
 describe("a retired region", () => {
-  test("goes on with what it has once the one that stayed is lost for good, by an operator's word alone", async () => {
+  test("continues with its own data once the one that stayed is lost for good, when an operator says so", async () => {
     const { regions, a, b, time, link } = await retired();
     link.open = true;
     await time.pass(1_500);
@@ -285,7 +285,7 @@ describe("rejoin", () => {
   });
 });
 
-test("a survivor with old data, which knows nothing of a rejoin, hears of it before it goes on alone", async () => {
+test("a survivor with old data, which knows nothing of a rejoin, hears of it before it continues alone", async () => {
   const { regions, b, time, link } = await retired();
   b.own.setState("none");
   link.open = true;

@@ -17,7 +17,7 @@ import { failureIn } from "../ports/waiting.ts";
 import { regionIdentifier } from "../serving/region-records.ts";
 import { pushToAll } from "../store/push.ts";
 
-/** An operator's wish that cannot be granted; the message says what to do. */
+/** An operator's request that is refused; the message says what to do. */
 export class RegionRefused extends Error {
   override readonly name = "RegionRefused";
   /** Whether the state of the regions is at fault, or what was asked for. */
@@ -28,7 +28,6 @@ export class RegionRefused extends Error {
   }
 }
 
-/** What operations on regions need. */
 export interface RegionTools {
   /** The region in which the operator works. */
   readonly region: string;
@@ -42,7 +41,7 @@ export interface RegionTools {
 const pushTimeoutMs = 2_000;
 
 /**
- * Declares another region lost: from then on nobody waits for its agreement or its "no". Whoever does this must know
+ * Declares another region lost: from then on nobody waits for its agreement or its "no". The operator must know
  * that no client reaches that region any more, since a region that is cut off does not hear of it. The region that
  * answers is not lost, and not retired.
  */
@@ -88,7 +87,7 @@ export async function retireRegion(
   return await entryOf(own, lost);
 }
 
-/** A region's record as the own store has it; the first generation, never retired, where there is none. */
+/** A region's record as the own store has it; the first generation, never retired, without a record. */
 export async function entryOf(own: OwnStore, region: string): Promise<RegionEntry> {
   const [copy] = await own.read(systemInstance, [regionIdentifier(region)]);
   const entry = copy && readRegionRecord(copy.object);
@@ -125,15 +124,3 @@ export async function changeRegion(
   if (outcome === undefined && evidence.length > 0) {
     await own.appendAudit(systemInstance, evidence, true);
   }
-  return record;
-}
-
-/** Whether any node of a region answers, even if only that its store cannot tell. */
-export async function answers(peer: Peer): Promise<boolean> {
-  try {
-    await peer.hello();
-    return true;
-  } catch (error) {
-    return failureIn(error).failure !== "peerUnreachable";
-  }
-}

@@ -20,7 +20,7 @@ import {
   type RegionTools,
 } from "./region-operations.ts";
 
-/** How a rejoin goes on, for whoever watches. */
+/** Progress of a rejoin. */
 export interface RejoinProgress {
   readonly step: "checked" | "pushing" | "pulling" | "settling" | "done";
   readonly records: number;
@@ -49,7 +49,7 @@ const heldTriesMax = 100;
 /**
  * Brings a retired region back: everything that its own store has is joined into the survivor, then everything that the
  * survivor has into the own store, and only then the region gets a new generation, with which it serves. May be run
- * again whenever it failed. Where the survivor was lost since then, and retired here, the region goes on with what it has.
+ * again whenever it failed. Where the survivor was lost since then, and retired here, the region continues with its own data.
  */
 export async function rejoinRegion(
   survivor: Peer,
@@ -87,7 +87,7 @@ export async function rejoinRegion(
   };
 }
 
-/** The region that had gone on was lost too, as an operator said here. */
+/** The region that stayed was lost too, as an operator said here. */
 async function isLost(survivor: Peer, { own }: RegionTools): Promise<boolean> {
   return isRetiredEntry(await entryOf(own, survivor.region)) && !(await answers(survivor));
 }
@@ -155,7 +155,7 @@ async function pushPage(
   let quarantined = 0;
   for (let tries = 0; left.length > 0; tries++) {
     if (tries >= heldTriesMax) {
-      const message = "an agreed operation holds records of the survivor all the time";
+      const message = "agreed operations keep holding records of the survivor";
       throw new StoreUnavailable("reserved", message);
     }
     const outcomes = await survivor.push(left);

@@ -28,7 +28,7 @@ export function encodeMessage<Desc extends DescMessage>(
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** A message of bytes from the other side; throws for bytes that are none. Unknown fields are dropped. */
+/** A message of bytes from the other side; throws for malformed bytes. Unknown fields are dropped. */
 export function decodeMessage<Desc extends DescMessage>(
   schema: Desc,
   bytes: Uint8Array,

@@ -112,8 +112,8 @@ describe("an authenticated peer that sends nonsense", () => {
     ["a message that is too large", "Fetch", framed(Buffer.alloc(300_000)), "8"],
     ["a length of 4 GiB", "Fetch", Buffer.from("00ffffffff00", "hex"), "8"],
     ["no message", "Fetch", Buffer.alloc(0), "12"],
-    ["bytes that are no message", "Fetch", framed(Buffer.from("ffffffffff", "hex")), "3"],
-    ["text that is no UTF-8", "Fetch", framed(Buffer.from("0a02c328", "hex")), "3"],
+    ["bytes that are not a message", "Fetch", framed(Buffer.from("ffffffffff", "hex")), "3"],
+    ["text that is not UTF-8", "Fetch", framed(Buffer.from("0a02c328", "hex")), "3"],
     ["an unknown method", "Explode", framed(Buffer.alloc(3)), "12"],
     [
       "a message that says it is compressed and is not",
@@ -121,7 +121,7 @@ describe("an authenticated peer that sends nonsense", () => {
       Buffer.from("0100000001ff", "hex"),
       "3",
     ],
-    ["a partition that is none", "Digests", framed(Buffer.from("0841", "hex")), "3"],
+    ["a partition that does not exist", "Digests", framed(Buffer.from("0841", "hex")), "3"],
     [
       "a number beyond 2^53",
       "Changes",
@@ -130,7 +130,7 @@ describe("an authenticated peer that sends nonsense", () => {
     ],
     ["a page of nothing", "Changes", framed(Buffer.alloc(0)), "3"],
     ["a mask of another length", "Leaves", framed(Buffer.from("12020102", "hex")), "3"],
-    ["a batch that is none", "Push", framed(Buffer.from("ff", "hex")), "3"],
+    ["a malformed batch", "Push", framed(Buffer.from("ff", "hex")), "3"],
     ["pieces of an unknown method", "Large", piece("Explode", 1, Buffer.of(1)), "3"],
     ["pieces of a KEK", "Large", piece("Kek", 1, Buffer.of(1)), "3"],
     ["pieces of pieces", "Large", piece("Large", 1, Buffer.of(1)), "3"],
@@ -147,21 +147,21 @@ describe("an authenticated peer that sends nonsense", () => {
     await all.works();
   });
 
-  test("a deadline that is none", async () => {
+  test("a malformed deadline", async () => {
     await using all = await raw();
     const reply = await all.client.call("Hello", hello, { "grpc-timeout": "soon" });
     expect(reply.status).toBe("13");
     await all.works();
   });
 
-  test("a record that cannot be read is no reason to refuse the others of its batch", async () => {
+  test("a record that cannot be read is not a reason to refuse the others of its batch", async () => {
     await using all = await raw();
     const good = encodeRecord(testObject(testId(7)));
     const body = framed(pushBatch(4, [good, randomBytes(100), good, Buffer.alloc(0)]));
     const reply = await all.client.call("Push", body);
     const [message] = reply.messages;
-    const told = decodeMessage(peerMethods.push.output, message ?? Buffer.alloc(0));
-    expect([told.id, told.outcomes]).toEqual([4, [1, 5, 1, 5]]);
+    const pushed = decodeMessage(peerMethods.push.output, message ?? Buffer.alloc(0));
+    expect([pushed.id, pushed.outcomes]).toEqual([4, [1, 5, 1, 5]]);
     expect(all.store.pushed).toHaveLength(2);
   });
 
@@ -288,7 +288,7 @@ describe("an authenticated peer that takes what it can", () => {
       return stream;
     });
     await eventually(() => statuses.length === 100);
-    // Five fill the room; the others are told to ask in pieces, which wait for each other.
+    // Five fill the room; the others must ask in pieces, which wait for each other.
     expect(statuses.filter((status) => status === "8")).toHaveLength(95);
     for (const stream of streams) stream.destroy();
     await all.works();

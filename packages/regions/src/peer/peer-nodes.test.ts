@@ -140,7 +140,7 @@ describe("a frozen node", () => {
     expect(seen.size).toBe(800);
   });
 
-  test("a slow store is no frozen node", async () => {
+  test("a slow store is not a frozen node", async () => {
     await using all = await nodes();
     const { first, second } = await all.first();
     first.store.before = async (method) => {
@@ -179,9 +179,9 @@ describe("the circuit", () => {
     await eventually(() => all.client.state() === "up");
     expect(await all.client.push([testObject(testId(3))])).toEqual(["durable"]);
     expect(all.states).toEqual(["down", "up"]);
-    const told = all.peers.events.flatMap((event) => (event.type === "peer" ? [event] : []));
-    expect(told.map(({ state }) => state)).toEqual(["up", "down", "up"]);
-    expect(told[1]?.reason).toMatch(/no answer for \d+ ms; .*no answer for \d+ ms/);
+    const states = all.peers.events.flatMap((event) => (event.type === "peer" ? [event] : []));
+    expect(states.map(({ state }) => state)).toEqual(["up", "down", "up"]);
+    expect(states[1]?.reason).toMatch(/no answer for \d+ ms; .*no answer for \d+ ms/);
   });
 
   test("opens at once when every node refuses", async () => {
@@ -238,7 +238,7 @@ describe("a change that may have been made", () => {
     first.relay.thaw();
   });
 
-  test("is not known where the record has gone on", async () => {
+  test("is not known where the record has changed again", async () => {
     await using all = await nodes();
     const { first } = await all.first();
     const after = testObject(testId(1));
@@ -313,7 +313,7 @@ describe("deadlines", () => {
   });
 });
 
-test("a region that could not be reached from the start is told once, and why", async () => {
+test("a region that could not be reached from the start is reported once, with the reason", async () => {
   const nobody = "connection refused: nothing listens there";
   await using peers = new TestPeers();
   const client = peers.connect(["127.0.0.1:1", "127.0.0.1:2"]);

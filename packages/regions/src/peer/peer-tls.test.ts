@@ -255,7 +255,7 @@ describe("certificates that change", () => {
     await eventually(() => client.state() === "up");
   });
 
-  test("what is wrong is refused in one line, and what was there goes on", async () => {
+  test("bad files are refused in one line, and the old ones stay in use", async () => {
     await using all = await server();
     const client = await all.peers.connected([all.address]);
     const [one, two] = [authority.node("b"), authority.node("b")];

@@ -83,7 +83,7 @@ describe("every method", () => {
     expect(await all.client.push([])).toEqual([]);
   });
 
-  test("push tells each record's outcome", async () => {
+  test("push answers each record's outcome", async () => {
     await using all = await pair();
     const outcomes = ["durable", "reserved", "quarantined", "refused"] as const;
     all.store.push = async () => outcomes;
@@ -218,14 +218,14 @@ describe("failures", () => {
     "retired",
   ];
 
-  test.each(failures)("%s is told as it is", async (failure) => {
+  test.each(failures)("%s arrives as it is", async (failure) => {
     await using all = await pair();
     all.store.before = () => {
       throw new StoreUnavailable(failure, "the store\nsays this: ü");
     };
-    const told = { failure, message: "region b: the store says this:  " };
-    await expect(all.client.remote.read("one", [testId(1)])).rejects.toMatchObject(told);
-    await expect(all.client.push([testObject(testId(1))])).rejects.toMatchObject(told);
+    const expected = { failure, message: "region b: the store says this:  " };
+    await expect(all.client.remote.read("one", [testId(1)])).rejects.toMatchObject(expected);
+    await expect(all.client.push([testObject(testId(1))])).rejects.toMatchObject(expected);
     expect(
       await all.client.remote.markServed(
         "one",
@@ -245,7 +245,7 @@ describe("failures", () => {
     expect(error).toMatchObject({ refused: true });
   });
 
-  test("an unexpected error is told here and not there", async () => {
+  test("an unexpected error is reported here and not there", async () => {
     await using all = await pair();
     all.store.before = () => {
       throw new TypeError("secret of region b");
@@ -262,12 +262,12 @@ describe("failures", () => {
     expect(warnings.map(({ cause }) => String(cause))).toContain("TypeError: secret of region b");
   });
 
-  test("an answer that says less than was asked is no answer", async () => {
+  test("an answer that says less than was asked is not an answer", async () => {
     await using all = await pair();
     all.store.fetch = async () => [];
-    await expect(all.client.fetch("one", [testId(1)])).rejects.toThrow("answers another question");
+    await expect(all.client.fetch("one", [testId(1)])).rejects.toThrow("answered another request");
     all.store.fetch = async () => [stored(testObject(testId(2)))];
-    await expect(all.client.fetch("one", [testId(1)])).rejects.toThrow("answers another question");
+    await expect(all.client.fetch("one", [testId(1)])).rejects.toThrow("answered another request");
   });
 
   test("a change of another instance is not taken", async () => {

@@ -112,7 +112,7 @@ describe("an older peer answers", () => {
     expect(found.objects).toEqual([there]);
   });
 
-  test("and what it does not know is told in plain words", async () => {
+  test("and what it does not know is reported in plain words", async () => {
     await using all = await withServer((method, request) =>
       method === "Records" ? undefined : older(method, request),
     );
@@ -200,7 +200,7 @@ describe("a newer peer", () => {
     );
   });
 
-  test("its failure of an unknown name is one that cannot be told", () => {
+  test("its failure of an unknown name promises nothing", () => {
     const metadata = new Metadata();
     metadata.set("holdfast-failure", "onFire");
     const error: ServiceError = Object.assign(new Error("x"), {
@@ -228,7 +228,7 @@ test.each([
   ["read ECONNRESET", "the connection was broken off"],
   ["Connection dropped", "the connection was broken off"],
   ["certificate has expired", "certificate has expired"],
-])("that no connection came about is told in plain words: %s", (words, reason) => {
+])("that no connection came about is reported in plain words: %s", (words, reason) => {
   const details = `No connection established. Last error: Error: ${words}. Resolution note: `;
   const metadata = new Metadata();
   const error = Object.assign(new Error("x"), { code: status.UNAVAILABLE, details, metadata });

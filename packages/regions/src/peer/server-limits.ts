@@ -17,7 +17,7 @@ export interface ServerLimits {
   /** Requests and replies in pieces; a larger one is taken when there is no other, up to `largeMax`. */
   readonly largeBytes: number;
   readonly largeMax: number;
-  /** A unary call, whatever deadline its caller set. */
+  /** A unary call, regardless of its caller's deadline. */
   readonly callMs: number;
   readonly largeMs: number;
   readonly handshakeMs: number;

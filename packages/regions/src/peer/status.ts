@@ -1,13 +1,13 @@
 import { Metadata, type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
 import { KeyRingUnavailable, type StoreFailure, StoreUnavailable } from "@holdfast/engine";
 
-/** Trailers that tell what the status code does not. */
+/** Trailers with what the status code cannot say. */
 const failureKey = "holdfast-failure";
 const largeKey = "holdfast-large";
 const fewerKey = "holdfast-fewer";
 const keyRingKey = "holdfast-key-ring";
 
-/** A request that the answering side does not take, whoever asks: the caller's fault. */
+/** A request that the answering side refuses from every caller: the caller's fault. */
 export class InvalidRequest extends Error {
   override readonly name = "InvalidRequest";
 }
@@ -22,7 +22,7 @@ export class TooMuchAsked extends Error {
   override readonly name = "TooMuchAsked";
 }
 
-/** The same, as the caller is told of it. */
+/** The same, as the caller gets it. */
 export class TooMuchAnswered extends StoreUnavailable {}
 
 /** What became of a call to one node. */
@@ -82,11 +82,11 @@ export function ofRegion(region: string, message: string): string {
 }
 
 /** The store's failure of a message. */
-export function failureOf(told: {
+export function failureOf(reply: {
   readonly failure: string;
   readonly message: string;
 }): StoreUnavailable {
-  const { failure, message } = told;
+  const { failure, message } = reply;
   return new StoreUnavailable(isFailure(failure) ? failure : "peerUnreachable", message);
 }
 
@@ -95,7 +95,7 @@ export function plain(text: string): string {
   return text.replace(/[^ -~]+/g, " ").slice(0, 300);
 }
 
-/** The status of an error that a handler threw. Whatever is not told to the other side goes to `unexpected`. */
+/** The status of an error that a handler threw. Errors that the other side must not see go to `unexpected`. */
 export function statusOf(error: unknown, unexpected: (error: unknown) => void): StatusObject {
   const metadata = new Metadata();
   if (error instanceof StoreUnavailable) {
@@ -163,7 +163,7 @@ export function faultOf(error: ServiceError, region: string, method: string): Ca
 /** What the words of grpc-js, Node and the system say, for people. */
 const connectionFaults: readonly (readonly [RegExp, string])[] = [
   [/\bECONNREFUSED\b/, "connection refused: nothing listens there"],
-  [/\b(EHOSTUNREACH|ENETUNREACH|ETIMEDOUT)\b/, "no way leads there: check address and route"],
+  [/\b(EHOSTUNREACH|ENETUNREACH|ETIMEDOUT)\b/, "no route to the host: check address and route"],
   [/\b(ENOTFOUND|EAI_AGAIN)\b/, "its name cannot be resolved"],
   [
     /socket disconnected before secure TLS/,

@@ -13,7 +13,7 @@ export interface Versions {
   readonly protocolMax: number;
 }
 
-/** The newest version that both sides speak; undefined where there is none. */
+/** The newest version that both sides speak; undefined without one. */
 export function commonVersion(theirs: Versions): number | undefined {
   const newest = Math.min(protocolMax, theirs.protocolMax);
   return newest >= Math.max(protocolMin, theirs.protocolMin) ? newest : undefined;

@@ -35,7 +35,7 @@ const tagBytes = 16;
  */
 const stampMax = 2 ** 52;
 
-/** What stands for a record that this release cannot read, where identifiers of damaged records are told. */
+/** The placeholder for a record that this release cannot read, in a list of damaged records' identifiers. */
 const unreadable = "(not readable here)";
 
 /** Outcomes of a push by their number on the wire. */
@@ -78,7 +78,7 @@ export function ownBytes(bytes: Uint8Array): Uint8Array {
 function objectOf(record: Uint8Array): ManagedObject {
   const object = decodeRecord(Buffer.from(record));
   if (object.registers.every(({ stamp }) => stamp.us <= stampMax)) return object;
-  throw new StoreUnavailable("corrupt", "a record has a stamp after which there is no other");
+  throw new StoreUnavailable("corrupt", "register stamp out of range");
 }
 
 /** A record, or undefined where this release cannot read it. */

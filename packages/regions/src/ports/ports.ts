@@ -42,7 +42,7 @@ export interface PeerHello {
 /**
  * What one region answers to another, from its own store and never through a third. Every method rejects with
  * `StoreUnavailable` in a bounded time: `peerUnreachable` where the region cannot be asked, and the serving store's own
- * failure where it says that it cannot tell. `fetch` (for a record that is not there), `reserve` and `remote` need a
+ * failure where it answers "cannot tell". `fetch` (for a record that is not there), `reserve` and `remote` need a
  * region that serves from its own store; the others a lease only, level or not.
  */
 export interface PeerStore {
@@ -63,7 +63,7 @@ export interface PeerStore {
 
   /** Step 1 of an agreed operation. */
   reserve(instance: string, ids: readonly string[], operation: string): Promise<ReserveOutcome>;
-  /** Step 3: makes the changes if the reservation still stands. `conflict` where a copy is another than the one read. */
+  /** Step 3: makes the changes if the reservation still exists. `conflict` where a copy is another than the one read. */
   write(
     instance: string,
     changes: readonly Change[],

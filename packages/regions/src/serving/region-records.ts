@@ -79,7 +79,7 @@ export class RegionRecords {
     this.#heard = Math.max(this.#heard, retired);
   }
 
-  /** Reads the records; rejects with `StoreUnavailable` where the own store cannot tell. */
+  /** Reads the records; rejects with `StoreUnavailable` where the own store cannot answer. */
   async refresh(): Promise<void> {
     const ids = this.#regions.map(regionIdentifier);
     const copies = await this.#own.read(systemInstance, ids);

@@ -20,7 +20,6 @@ import {
   servingAtStart,
 } from "./serving.ts";
 
-/** What a watch needs. */
 export interface ServingWatchOptions {
   readonly own: OwnStore;
   readonly peers: readonly Peer[];
@@ -58,7 +57,7 @@ export class ServingWatch {
   readonly #met = new Map<Peer, number>();
   /** Since when each region that this one's clients would be served from has said that it does not serve. */
   readonly #idle = new Map<Peer, number>();
-  /** When each region was last asked, whatever came of it. */
+  /** When each region was last asked, with any result. */
   readonly #asked = new Map<Peer, number>();
   readonly #over = new AbortController();
   readonly #unsubscribe: readonly (() => void)[];
@@ -273,7 +272,7 @@ export class ServingWatch {
     if (records.isRetired(records.region)) await this.#keepRetired(peer);
   }
 
-  /** Regions that wait for each other would serve nobody: whoever was told so twice goes on as in a cut. */
+  /** Regions that wait for each other would serve nobody: a region that hears "does not serve" twice continues as in a cut. */
   #noteIdle(peer: Peer, serves: boolean): void {
     const now = this.#options.timers.monotonicMs();
     if (serves || this.now().from !== "remote") this.#idle.delete(peer);

@@ -26,7 +26,7 @@ function levelled(state: ServingState, wish = 1): ServingState {
   return serveStep(asked, { type: "levels", outage, reached: wish, lost: 0 });
 }
 
-function told(state: ServingState): string {
+function served(state: ServingState): string {
   const { from, writes, through } = serving(state);
   return `${from}${writes ? " writes" : ""}${through ? " through" : ""}`;
 }
@@ -53,7 +53,7 @@ test.each<[string, string, ServingState]>([
   ],
   ["retired", "none", after(full, others("absent"), { type: "retired", retired: true })],
 ])("%s: %s", (_, expected, state) => {
-  expect(told(state)).toBe(expected);
+  expect(served(state)).toBe(expected);
 });
 
 test("every lapse is an outage: what was level is not any more, and is asked for anew", () => {
@@ -61,14 +61,14 @@ test("every lapse is an outage: what was level is not any more, and is asked for
   expect(mustAskLevel(level)).toBe(false);
   for (const event of [lapse, short]) {
     const back = serveStep(serveStep(level, event), full);
-    expect(told(back)).toBe("remote writes");
+    expect(served(back)).toBe("remote writes");
     expect(mustAskLevel(back)).toBe(true);
   }
 });
 
 test("another store's data are an outage although the lease never lapsed", () => {
   const other = serveStep(levelled(after(full, others("up"))), { ...full, storeId: "t" });
-  expect(told(other)).toBe("remote writes");
+  expect(served(other)).toBe("remote writes");
   expect(mustAskLevel(other)).toBe(true);
 });
 
@@ -76,17 +76,17 @@ test("what was asked before the last outage does not count", () => {
   const first = after(full, others("up"));
   const second = [lapse, full].reduce(serveStep, first);
   const late = { type: "levels", outage: first.outage, wish: 1, reached: 1, lost: 0 } as const;
-  expect(told(serveStep(second, late))).toBe("remote writes");
+  expect(served(serveStep(second, late))).toBe("remote writes");
 });
 
 test("a level that an earlier wish reached does not count", () => {
   const state = after(full, others("up"));
   const { outage } = state;
   const asked = serveStep(state, { type: "levels", outage, wish: 7, reached: 0, lost: 0 });
-  expect(told(serveStep(asked, { type: "levels", outage, reached: 6, lost: 0 }))).toBe(
+  expect(served(serveStep(asked, { type: "levels", outage, reached: 6, lost: 0 }))).toBe(
     "remote writes",
   );
-  expect(told(serveStep(asked, { type: "levels", outage, reached: 7, lost: 0 }))).toBe(
+  expect(served(serveStep(asked, { type: "levels", outage, reached: 7, lost: 0 }))).toBe(
     "local writes",
   );
 });
@@ -96,13 +96,13 @@ test("coming back from retirement is an outage", () => {
     type: "retired",
     retired: true,
   });
-  expect(told(serveStep(retired, { type: "retired", retired: false }))).toBe("remote writes");
+  expect(served(serveStep(retired, { type: "retired", retired: false }))).toBe("remote writes");
 });
 
 test("as in a cut lasts until the store is level or lapses again", () => {
   const cut = after(full, others("down"), others("up"));
-  expect(told(levelled(cut))).toBe("local writes");
-  expect(told([lapse, full].reduce(serveStep, cut))).toBe("remote writes");
+  expect(served(levelled(cut))).toBe("local writes");
+  expect(served([lapse, full].reduce(serveStep, cut))).toBe("remote writes");
 });
 
 /** What the store's levels are once it had no room for something, at wish 2. */
@@ -118,12 +118,12 @@ test("a store that had no room for what another region made is level no more, un
   expect(serving(lacking)).toMatchObject({ from: "remote", writes: true, agrees: true });
   expect(mustAskLevel(lacking)).toBe(false);
   expect(lost(lacking)).toBe(lacking);
-  expect(told(lost(lacking, 2))).toBe("local writes");
+  expect(served(lost(lacking, 2))).toBe("local writes");
   // As in a cut it serves what it has, until somebody else serves who has more.
   const cut = serveStep(lacking, others("down"));
-  expect(told(cut)).toBe("local writes through");
+  expect(served(cut)).toBe("local writes through");
   const met = serveStep(cut, others("up"));
-  expect(told(met)).toBe("local writes through");
+  expect(served(met)).toBe("local writes through");
   const { outage } = met;
   const more = serveStep(met, { type: "levels", outage, reached: 1, lost: 3 });
   expect(serving(more)).toMatchObject({ from: "remote", agrees: true });
@@ -143,8 +143,8 @@ test("a store that is not level agrees to nothing, unless that is for want of ro
 test("a region that was level with nobody else loses its level as any other", () => {
   const alone = after(full, others("absent"));
   const met = serveStep(alone, others("up"));
-  expect(told(lost(met, 2))).toBe("local writes");
-  expect(told(lost(met, 1))).toBe("remote writes");
+  expect(served(lost(met, 2))).toBe("local writes");
+  expect(served(lost(met, 1))).toBe("remote writes");
 });
 
 const events: fc.Arbitrary<ServingEvent> = fc.oneof(

@@ -22,11 +22,11 @@ export interface ServingState {
   readonly lease: StoreState;
   /** Names the data of the store that had the last full lease. */
   readonly storeId: string | undefined;
-  /** Grows with every outage: what was asked before the last one says nothing any more. */
+  /** Grows with every outage: answers from before the last one do not count. */
   readonly outage: number;
-  /** The wish to be levelled of this outage, once the store has it. */
+  /** This outage's request for a resync, once the store has it. */
   readonly wish: number | undefined;
-  /** The own store has all that another region had when it came back, and took whatever that sent since. */
+  /** The own store has all that another region had when it came back, and took everything that it sent since. */
   readonly level: boolean;
   /** It had no room for something that is not in it yet. */
   readonly lacking: boolean;
@@ -86,25 +86,25 @@ function changeOf(state: ServingState, event: ServingEvent): Partial<ServingStat
     case "refused":
       return state.lease === "full" ? { asInCut: true, refused: state.others === "up" } : {};
     case "retired":
-      // Others went on without it: whatever level it had is over.
+      // The others continued without it: it is no longer level.
       return state.retired && !event.retired
         ? { retired: false, ...anotherOutage(state) }
         : { retired: event.retired };
   }
 }
 
-/** A level that was lost since this node's wish is waited for like one that it asked for itself. */
+/** A resync that another loss has requested since is waited for like this node's own. */
 function levelChange(
   state: ServingState,
   { reached, lost, wish: asked }: Extract<ServingEvent, { readonly type: "levels" }>,
 ): Partial<ServingState> {
-  // With nobody else it was level without a wish.
+  // Without other regions it was level without a request.
   const before = asked ?? state.wish ?? (state.level ? 0 : undefined);
   if (before === undefined) return {};
   const wish = Math.max(before, lost);
   const level = reached >= wish;
   const lacking = lost > reached;
-  // What a full store lacks is not found in it: whoever has it serves, unless that region lacks something too.
+  // A full store does not have all records: the region that has them serves, unless it lacks something too.
   const over = !level && lost > before && state.others === "up" && !state.refused;
   return { wish, level, lacking, asInCut: state.asInCut && !over };
 }
@@ -164,7 +164,7 @@ export function serving(state: ServingState): Serving {
       agrees: lacking,
     };
   }
-  // Whoever was retired meanwhile, or lost data, learns of it first.
+  // A region that was retired meanwhile, or lost data, must learn of it first.
   if (others === "unknown" && lease !== "none") return none("the other region is not met yet");
   if (lease === "none") return none("no lease on the own store, and no other region in reach");
   return {

@@ -233,7 +233,7 @@ describe("a cut in the middle", () => {
     if (outcome === "committed") expect(destroyed).toEqual([true, true]);
     // Refused as not agreed only if nobody has it.
     if (outcome === "noAgreement") expect(destroyed).toEqual([false, false]);
-    // Whoever does not have what the other has holds the record, and asks the other.
+    // A region without the other's copy holds the record, and asks the other.
     if (destroyed[0] !== destroyed[1]) {
       expect(destroyed[0]).toBe(true);
       expect(held[1]).toBe(1);

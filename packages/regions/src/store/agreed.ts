@@ -19,7 +19,6 @@ export interface AgreedChanges {
   readonly audit: readonly AuditEvent[];
 }
 
-/** What an agreement needs around it. */
 export interface AgreementOptions {
   readonly timers: Timers;
   readonly ids: Ids;
@@ -45,15 +44,15 @@ export async function agreedCommit(
 ): Promise<CommitOutcome> {
   const { timers, observe } = options;
   const started = timers.monotonicMs();
-  const tell = (result: "agreed" | "refused" | "unknown") =>
+  const report = (result: "agreed" | "refused" | "unknown") =>
     observe({ type: "agreement", result, durationMs: timers.monotonicMs() - started });
   const agreement = new Agreement(sites, wanted, options);
   try {
     const outcome = await agreement.run();
-    tell(outcome.kind === "committed" ? "agreed" : "refused");
+    report(outcome.kind === "committed" ? "agreed" : "refused");
     return outcome;
   } catch (error) {
-    tell(agreement.begun ? "unknown" : "refused");
+    report(agreement.begun ? "unknown" : "refused");
     throw error;
   }
 }
@@ -75,7 +74,7 @@ class Agreement {
     );
   }
 
-  /** Whether the first write was sent: from then on the changes may be made whatever comes. */
+  /** Whether the first write was sent: from then on the changes may be made in any case. */
   get begun(): boolean {
     return this.#begun;
   }
@@ -210,15 +209,15 @@ class Agreement {
     throw new StoreUnavailable("barrierShort", message);
   }
 
-  /** Whatever is not known of the decision is left to the leaders, reservations and all. */
+  /** An unknown decision is left to the leaders, reservations included. */
   async #decide(site: AgreementSite): Promise<CommitOutcome> {
     const { instance, changes, audit } = this.#wanted;
     try {
       return await site.write(instance, changes, audit, this.#operation);
     } catch (error) {
       const { message } = failureIn(error);
-      const told = `not known whether region ${site.region} made the change: ${message}`;
-      throw new StoreUnavailable("barrierShort", told, { cause: error });
+      const unknown = `not known whether region ${site.region} made the change: ${message}`;
+      throw new StoreUnavailable("barrierShort", unknown, { cause: error });
     }
   }
 

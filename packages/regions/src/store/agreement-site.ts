@@ -31,7 +31,6 @@ export interface AgreementSite {
   merge(objects: readonly ManagedObject[]): Promise<boolean>;
 }
 
-/** What a region's own part in an agreed operation needs. */
 export interface OwnSiteOptions {
   /** Claims names, before anything is decided. */
   readonly first: boolean;

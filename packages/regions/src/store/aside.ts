@@ -13,7 +13,6 @@ import { type OwnCopy, unknownFormat } from "../join/read-each.ts";
 import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 
-/** What looking at other regions needs. */
 export interface AsideOptions {
   readonly own: OwnStore;
   /** The regions whose "no" it takes, besides the own one. */
@@ -33,7 +32,7 @@ export interface OwnAnswer {
 interface Elsewhere {
   readonly copies: readonly ManagedObject[];
   readonly from: string;
-  /** A region could not be asked, or cannot tell. */
+  /** A region that could not be asked, or that cannot answer. */
   readonly unasked: string | undefined;
 }
 
@@ -43,14 +42,14 @@ interface RegionAnswer {
   readonly copies: readonly (OwnStoredObject | undefined)[] | undefined;
 }
 
-/** Whether the own store alone cannot tell what a record is. */
+/** Whether the own store alone cannot decide what a record is. */
 export function isOpen(copy: OwnCopy): boolean {
   if (copy === undefined || copy === "damaged") return true;
   return copy !== "unknown" && copy.reserved !== undefined;
 }
 
 /**
- * Answers what the own store alone cannot tell, from the copies of the other regions: a record that is not there is
+ * Answers what the own store alone cannot decide, from the copies of the other regions: a record that is not there is
  * there if any of them has it, and "not found" needs a "no" of each; one that an agreed operation holds is what all
  * copies amount to; one that does not decode is repaired; one of an unknown format fails the read. With `through`, every record is looked at elsewhere too, as
  * far as others can be asked. What is found is joined into the own store where that can be written.

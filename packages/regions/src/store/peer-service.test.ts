@@ -54,7 +54,7 @@ test("says who it is, and whether it serves", async () => {
   await regions.close();
 });
 
-test("tells of each pushed record what became of it, in order, and of durable ones here", async () => {
+test("answers the outcome of each pushed record, in order, and reports durable ones here", async () => {
   const { regions, b, service, shown } = await world();
   const [fresh, held, twin] = [newKey(regions), newKey(regions), newKey(regions)];
   await put(b, held);
@@ -74,7 +74,7 @@ test("tells of each pushed record what became of it, in order, and of durable on
   await regions.close();
 });
 
-test("a store that is out takes no pushes, and says so at once; a moment's lapse is no outage", async () => {
+test("a store that is out takes no pushes, and says so at once; a moment's lapse is not an outage", async () => {
   const { regions, b, time, service } = await world();
   for (const state of ["none", "readOnly"] as const) {
     b.own.setState(state);

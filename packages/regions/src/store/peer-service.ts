@@ -39,20 +39,20 @@ export interface PeerServiceOptions {
   readonly observe: Observer;
   /** An instance's KEK, unwrapped; the caller zeroes it. */
   readonly kek: (instance: string, kekId: string) => Promise<Uint8Array>;
-  /** By which copies that differ in what is sealed are told from each other. */
+  /** Decides between copies that differ in what is sealed. */
   readonly opens?: Opens;
   /** What the other region's management asks of this one's. */
   readonly manage?: (command: Uint8Array) => Promise<Uint8Array>;
   /** The newest format of records that every node of this region reads; this release's own unless given. */
   readonly recordFormat?: () => number;
-  /** Told of pushed records once they are durable here. */
+  /** Called with pushed records once they are durable here. */
   readonly pushed?: (objects: readonly ManagedObject[]) => void;
 }
 
-/** A store without a full lease for longer takes no pushes: whoever pushes must not wait for it with every change. */
+/** A store without a full lease for longer takes no pushes: the pushing region must not wait for it with every change. */
 const pushGraceMs = 250;
 
-/** What a pusher is told of a merge. */
+/** The outcome of a merge, as the pusher gets it. */
 export const pushOutcomes: Readonly<Record<MergeResult, PushOutcome>> = {
   written: "durable",
   same: "durable",
@@ -94,7 +94,7 @@ export class PeerService implements PeerStore {
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
     const { own, asking, timers, observe, opens, pushed } = this.#options;
     this.#refuseWhileLost();
-    // Whoever pushes waits for a record that is held, so that the others of the batch need not.
+    // The pushing region waits for a record that is held, so that the others of the batch need not.
     const merged = await losingLevel(own, () =>
       mergeInto(own, objects, { from: asking, timers, observe, opens }),
     );

@@ -10,7 +10,6 @@ import {
 import type { Peer, PushOutcome } from "../ports/ports.ts";
 import { jittered } from "../ports/waiting.ts";
 
-/** What a push needs around it. */
 export interface PushOptions {
   readonly timers: Timers;
   readonly ids: Ids;
@@ -93,7 +92,7 @@ async function pushOnce(
   try {
     return await peer.push(objects);
   } catch (cause) {
-    // The change is made by now: whatever happens here, its client is told of it.
+    // The change is made by now: its client gets a success, whatever happens here.
     if (!(cause instanceof StoreUnavailable)) {
       observe({ type: "warning", message: `a push to region ${peer.region} failed`, cause });
     }

@@ -52,7 +52,7 @@ test("a damaged record is not answered with a copy that lacks its last state", a
   await time.pass(200);
   await expect(time.until(get(a.store, key))).rejects.toEqual(failing("corrupt"));
   expect((await time.until(get(b.store, key)))?.object).toEqual(key);
-  // Whoever makes the lost change again mends it.
+  // Making the lost change again repairs it.
   const there = await must(b.store, key);
   await time.until(b.store.commit(instance, [adding(there, "activated", activation)], []));
   expect((await time.until(get(a.store, key)))?.object.facts.activated).toEqual(activation);
@@ -95,7 +95,7 @@ test("two regions that both lose their leases at once, and cannot be levelled, d
   }
 });
 
-test("a region whose store is not level goes on waiting for one that serves", async () => {
+test("a region whose store is not level keeps waiting for one that serves", async () => {
   const { a, b, time } = await regionsWithInstance();
   a.own.setState("none");
   a.own.setState("full");

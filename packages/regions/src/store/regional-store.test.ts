@@ -326,7 +326,7 @@ describe("while the own store has no lease", () => {
     await regions.close();
   });
 
-  test("a request that meets the end of the lease goes on in the other region", async () => {
+  test("a request that meets the end of the lease continues in the other region", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time } = regions;
     const key = newKey(regions);
@@ -396,7 +396,7 @@ describe("back to the own store", () => {
     await time.until(a.store.commit(instance, [creation(alone)], []));
     link.open = true;
     await time.pass(500);
-    // Not level yet: what either region was told is seen all the same.
+    // Not level yet: what either region acknowledged is seen all the same.
     expect(a.store.serving()).toMatchObject({ from: "local", through: true });
     expect((await time.until(must(a.store, key))).object.facts.activated).toEqual(activation);
     expect((await time.until(must(a.store, alone))).object).toEqual(alone);
@@ -450,7 +450,7 @@ test("on the happy path a read asks the own store and nobody else", async () => 
   await regions.close();
 });
 
-test("a search goes on in the store in which it began, or not at all", async () => {
+test("a search continues in the store in which it began, or not at all", async () => {
   const regions = await regionsWithInstance();
   const { a, time } = regions;
   for (let at = 0; at < 3; at++) {

@@ -282,13 +282,13 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     await this.#watch.close();
   }
 
-  /** Then the own store is asked whatever its lease: it waits a moment for it, and knows best why it has none. */
+  /** Then the own store is asked even without a lease: it waits a moment for one, and knows best why it has none. */
   #isAlone(): boolean {
     const { peers, region } = this.#options;
     return peers.length === 0 && !this.records.isRetired(region);
   }
 
-  /** One promise more than the own store's for what it alone can tell. */
+  /** A fast path without further promises, for what the own store alone can decide. */
   async #readOwn(
     instance: string,
     ids: readonly string[],
@@ -436,7 +436,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     }
   }
 
-  /** The other regions; whoever is left out must still be retired now, and not a moment ago. */
+  /** The other regions; one that is left out must be retired now, not a moment ago. */
   async #othersNow(): Promise<readonly Peer[]> {
     if (this.#watch.others().length < this.#options.peers.length) await this.records.refresh();
     return this.#watch.others();
@@ -449,7 +449,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     return this.#parts.push(others, objects, { timers, ids, observe, timeoutMs });
   }
 
-  /** What a client is told of a change that is durable here, and in the others where it is `shared`. */
+  /** The outcome of a change that is durable here, and in the others where it is `shared`. */
   #acknowledged(shared: boolean, others: readonly Peer[]): Committed {
     const { region, peerAcknowledgement } = this.#options;
     if (shared) {

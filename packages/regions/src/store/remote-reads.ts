@@ -74,8 +74,8 @@ export async function settledThere(
 ): Promise<readonly (StoredObject | undefined)[]> {
   const missing = ids.filter((_, at) => found[at] === undefined);
   const answers = await Promise.all([
-    told(async () => await readEach(own, instance, missing)),
-    ...others.map((peer) => told(() => peer.fetch(instance, missing))),
+    answered(async () => await readEach(own, instance, missing)),
+    ...others.map((peer) => answered(() => peer.fetch(instance, missing))),
   ]);
   const known = new Map<string, StoredObject>();
   for (const [at, id] of missing.entries()) {
@@ -87,7 +87,7 @@ export async function settledThere(
 
 type Answer = readonly OwnCopy[] | undefined;
 
-async function told(ask: () => Promise<readonly OwnCopy[]>): Promise<Answer> {
+async function answered(ask: () => Promise<readonly OwnCopy[]>): Promise<Answer> {
   try {
     return await ask();
   } catch (error) {
@@ -96,7 +96,7 @@ async function told(ask: () => Promise<readonly OwnCopy[]>): Promise<Answer> {
   }
 }
 
-/** A copy that somebody has; undefined where all say that they have none. */
+/** A copy that somebody has; undefined where no region has one. */
 function elsewhere(answers: readonly Answer[], at: number): StoredObject | undefined {
   if (answers.some((answer) => answer?.[at] === "unknown")) throw unknownFormat();
   for (const answer of answers) {

@@ -40,7 +40,7 @@ export class TestTime implements Timers {
       this.#sleepers.add(sleeper);
     });
 
-  /** What `work` comes to; time goes on from one sleeper to the next until then. */
+  /** What `work` comes to; time advances from one sleeper to the next until then. */
   async until<Result>(work: Promise<Result>): Promise<Result> {
     let over = false;
     const end = () => {
@@ -65,7 +65,7 @@ export class TestTime implements Timers {
     await quiet();
   }
 
-  /** Wakes whoever is next, if that is not after `end`. */
+  /** Wakes the next sleeper, if that is not after `end`. */
   #next(end: number): boolean {
     let next: Sleeper | undefined;
     for (const sleeper of this.#sleepers) {

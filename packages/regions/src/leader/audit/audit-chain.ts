@@ -14,7 +14,6 @@ import type { Duty, DutyContext, DutyResult } from "../duty.ts";
 import { forEachLimit } from "../pace.ts";
 import { chainPoint } from "./audit-points.ts";
 
-/** What `AuditChain` stands on. */
 export interface AuditChainOptions {
   readonly log: AuditLog;
   /** Where it leaves evidence of its own. */

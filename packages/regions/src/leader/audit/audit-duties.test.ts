@@ -91,7 +91,7 @@ async function run(duty: Duty, epoch = 1): Promise<DutyResult> {
 
 async function standing(at = partition) {
   const found = (await own.audit.standings())[at];
-  if (found === undefined) throw new Error("no standing");
+  if (found === undefined) throw new Error("no trail");
   return found;
 }
 
@@ -104,7 +104,7 @@ async function computed(at = partition): Promise<string> {
   return hex(inside.reduce(chainPoint, base).hash);
 }
 
-/** Changes the time that an entry tells. */
+/** Changes the time of an entry. */
 async function tamper(number: number): Promise<void> {
   const range = { from: { after: number - 1 }, limit: 1, covered: false };
   const [entry] = await own.audit.entries(partition, range);
@@ -120,7 +120,7 @@ const upTo = (last: number, first = 1) =>
   Array.from({ length: last - first + 1 }, (_, at) => first + at);
 
 describe("the chain", () => {
-  test("takes in every partition's entries in order, and goes on where it was", async () => {
+  test("takes in every partition's entries in order, and continues where it stopped", async () => {
     await append(300);
     await append(2, systemInstance);
     expect(await run(chain())).toEqual({ done: 302, left: 0 });
@@ -151,7 +151,7 @@ describe("the chain", () => {
     expect(await computed()).toBe(hex((await standing()).head.hash));
   });
 
-  test("goes on after what the store gave up, and leaves evidence of it", async () => {
+  test("continues after what the store gave up, and leaves evidence of it", async () => {
     await append(2_000);
     expect((await standing()).dropped).toBe(768);
     await run(chain());
@@ -168,7 +168,7 @@ describe("the chain", () => {
     ]);
   });
 
-  test("tells what somebody took away before it was chained", async () => {
+  test("reports what somebody removed before it was chained", async () => {
     await append(5);
     await run(chain());
     await append(5);
@@ -224,7 +224,7 @@ describe("shipping", () => {
     expect(hex(sink.got[2]?.hash ?? Buffer.of(1))).toBe(hex(sink.got[5]?.hash ?? Buffer.of(2)));
   });
 
-  test("tells what was given up before the sink had it, and goes on", async () => {
+  test("reports what was given up before the sink had it, and continues", async () => {
     const sink = new MemorySink();
     await append(10);
     await run(chain());
@@ -248,7 +248,7 @@ describe("shipping", () => {
     expect(hex(sink.got.at(-1)?.hash ?? new Uint8Array())).toBe(hex(head.hash));
   });
 
-  test("tells that an entry is not the one that was chained", async () => {
+  test("reports that an entry is not the one that was chained", async () => {
     await append(3);
     await run(chain());
     await tamper(2);
@@ -258,7 +258,7 @@ describe("shipping", () => {
 });
 
 describe("retention", () => {
-  test("by age: the chain goes on from where the rest begins", async () => {
+  test("by age: the chain continues from where the rest begins", async () => {
     await append(300);
     await time.run(10_000);
     await append(5);
@@ -298,7 +298,7 @@ describe("retention", () => {
     expect((await run(retention({ ageMs: 1 }))).done).toBe(10);
   });
 
-  test("beyond the hard bound what a sink has not goes too, and that is told", async () => {
+  test("beyond the hard bound what a sink has not goes too, and that is reported", async () => {
     const slow = new MemorySink("slow");
     await append(10);
     await run(chain());

@@ -27,7 +27,7 @@ export function sameHash(one: Uint8Array, other: Uint8Array): boolean {
   return Buffer.compare(one, other) === 0;
 }
 
-/** The first of some points that the store keeps with another hash; undefined where there is none. */
+/** The first of some points that the store keeps with another hash; undefined without one. */
 export async function differingPoint(
   log: Pick<AuditLog, "points">,
   partition: number,

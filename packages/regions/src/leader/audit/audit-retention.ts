@@ -10,7 +10,6 @@ import type { Duty, DutyContext, DutyResult } from "../duty.ts";
 import { giveWay } from "../pace.ts";
 import { chainPoint, differingPoint, sameHash } from "./audit-points.ts";
 
-/** What `AuditRetention` stands on. */
 export interface AuditRetentionOptions {
   readonly log: AuditLog;
   readonly timers: Timers;
@@ -41,7 +40,7 @@ const retainEveryMs = 60_000;
 /** Pages of one run; the rest is for the next. */
 const pagesPerRun = 64;
 
-/** Removes the oldest audit entries by age and by size; the chain goes on from where the rest begins. */
+/** Removes the oldest audit entries by age and by size; the chain continues from where the rest begins. */
 export class AuditRetention implements Duty {
   readonly name = "audit-retention";
   readonly everyMs = retainEveryMs;

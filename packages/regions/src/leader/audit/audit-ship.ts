@@ -29,7 +29,6 @@ export interface AuditSink {
   deliver(entries: readonly ChainedEntry[], signal: AbortSignal): Promise<void>;
 }
 
-/** What `AuditShip` stands on. */
 export interface AuditShipOptions {
   readonly log: AuditLog;
   readonly sink: AuditSink;
@@ -77,7 +76,7 @@ export class AuditShip implements Duty {
       0,
     );
     if (behind === 0) {
-      this.#tell({ ok: true, entries: 0, behind: 0, lagMs: 0 }, startedMs);
+      this.#report({ ok: true, entries: 0, behind: 0, lagMs: 0 }, startedMs);
       return { done: 0, left: 0 };
     }
     const batch = await this.#gather(standings, points);
@@ -88,11 +87,11 @@ export class AuditShip implements Duty {
       if (entries.length > 0) await sink.deliver(entries, signal);
       await log.setSinkPoints(sink.name, batch.points, epoch);
     } catch (cause) {
-      this.#tell({ ok: false, entries: 0, behind, lagMs, cause }, startedMs);
+      this.#report({ ok: false, entries: 0, behind, lagMs, cause }, startedMs);
       throw cause;
     }
     const left = Math.max(0, behind - entries.length);
-    this.#tell(
+    this.#report(
       { ok: true, entries: entries.length, behind: left, lagMs: left ? lagMs : 0 },
       startedMs,
     );
@@ -152,7 +151,7 @@ export class AuditShip implements Duty {
     if (before.number > (point?.number ?? 0)) batch.points.set(partition, before);
   }
 
-  /** Where the sink goes on: where it is, or where the trail begins by now. */
+  /** Where the sink continues: at its own position, or where the trail begins by now. */
   async #start(
     partition: number,
     { base, dropped, head }: AuditStanding,
@@ -160,7 +159,7 @@ export class AuditShip implements Duty {
   ): Promise<ChainPoint> {
     const at = point?.number ?? 0;
     const goneTo = Math.min(head.number, Math.max(base.number, dropped));
-    // A sink that is new is given what there is; one that had its part was to be waited for.
+    // A new sink gets what the store has; for an older one, retention should have waited.
     if (point !== undefined && goneTo > at) await this.#tellLost(partition, at + 1, goneTo);
     if (goneTo <= at && point !== undefined) return { ...base, ...point };
     if (goneTo === base.number) return base;
@@ -183,8 +182,8 @@ export class AuditShip implements Duty {
     this.#options.observe({ type: "auditFault", partition, reason });
   }
 
-  #tell(
-    told: {
+  #report(
+    result: {
       readonly ok: boolean;
       readonly entries: number;
       readonly behind: number;
@@ -195,7 +194,7 @@ export class AuditShip implements Duty {
   ): void {
     const { sink, observe, timers } = this.#options;
     const durationMs = timers.monotonicMs() - startedMs;
-    observe({ type: "auditSink", sink: sink.name, durationMs, ...told });
+    observe({ type: "auditSink", sink: sink.name, durationMs, ...result });
   }
 }
 

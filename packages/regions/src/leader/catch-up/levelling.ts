@@ -3,14 +3,14 @@ import { losingLevel } from "../../join/full.ts";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
 import type { PeerReader } from "./reader.ts";
 
-/** How soon a node's wish is seen: the own store serves again no sooner. */
+/** How soon a node's request is seen: the own store serves again no sooner. */
 const levellingEveryMs = 200;
 const catchUpEveryMs = 500;
 const digestsEveryMs = 60_000;
 
 /**
- * After an outage: pulls every partition up to a position that the other region gave after the wish, and then tells the
- * nodes that the own store has whatever was acknowledged meanwhile.
+ * After an outage: pulls every partition up to a position that the other region gave after the request, and then tells the
+ * nodes that the own store has everything that was acknowledged meanwhile.
  */
 export class Levelling implements Duty {
   readonly name = "levelling";

@@ -77,7 +77,7 @@ describe("catch-up", () => {
     expect([...peer.calls]).toEqual([["position", 1]]);
   });
 
-  test("goes on from the cursor with another leader, and asks for nothing twice", async () => {
+  test("continues from the cursor with another leader, and asks for nothing twice", async () => {
     await put(peer.store, [objectOf(), objectOf()]);
     await catchUp();
     reader = readerOf();
@@ -131,7 +131,7 @@ describe("catch-up", () => {
     await expectEqual();
   });
 
-  test("a damaged record is told and passed over", async () => {
+  test("a damaged record is reported and skipped", async () => {
     const [bad, good] = [objectOf(), objectOf()];
     await put(peer.store, [bad, good]);
     peer.store.damage(bad.uniqueIdentifier);
@@ -180,7 +180,7 @@ describe("catch-up", () => {
     expect(peer.calls.get("digests")).toBeUndefined();
   });
 
-  test("leaves that another process counted tell nothing of the own ones", async () => {
+  test("leaves that another process counted say nothing of the own ones", async () => {
     const leaves = (replicationId: string) => ({
       leaves: async () => ({ replicationId, last: 0, leaves: [], next: undefined }),
     });
@@ -300,7 +300,7 @@ describe("digests", () => {
     expect(await check()).toEqual({ done: 0, left: 0 });
   });
 
-  test("what this region has more of is none of its business", async () => {
+  test("what only this region has is ignored", async () => {
     await put(own, [objectOf()]);
     expect(await check()).toEqual({ done: 0, left: 0 });
     expect(peer.calls.get("records")).toBeUndefined();
@@ -324,7 +324,7 @@ describe("levelling", () => {
   const level = (context = termOf(epoch)) => timed(new Levelling(own, [reader]).run(context));
   const check = () => timed(new DigestCheck(own, [reader]).run(termOf(epoch)));
 
-  test("reaches a wish once everything up to a position read after it is in the own store", async () => {
+  test("reaches a request once everything up to a position read after it is in the own store", async () => {
     await put(
       peer.store,
       Array.from({ length: 1_500 }, () => objectOf()),
@@ -358,7 +358,7 @@ describe("levelling", () => {
     expect((await own.levels()).lost).toBeGreaterThan(lost);
   });
 
-  test("counts a wish that comes meanwhile as another one", async () => {
+  test("counts a request that comes meanwhile as another one", async () => {
     await put(peer.store, [objectOf()]);
     const first = await own.askLevel();
     peer.before = async (method) => {
@@ -419,7 +419,7 @@ describe("levelling", () => {
     expect(peer.calls.get("changes")).toBe(1);
   });
 
-  test("the end of the term leaves the wish to the next leader", async () => {
+  test("the end of the term leaves the request to the next leader", async () => {
     await put(
       peer.store,
       Array.from({ length: 3_000 }, () => objectOf()),

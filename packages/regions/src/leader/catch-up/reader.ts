@@ -18,7 +18,6 @@ import { forEachLimit, giveWay, slices } from "../pace.ts";
 import { differing, type Unjoinable } from "./digests.ts";
 import { missingInTail, TailMarks, tailMax } from "./tail.ts";
 
-/** What a `PeerReader` stands on. */
 export interface PeerReaderOptions {
   readonly peer: Peer;
   readonly own: OwnStore;
@@ -26,7 +25,7 @@ export interface PeerReaderOptions {
   readonly observe: Observer;
   /** How two copies become one; `join` in the product. */
   readonly join?: MergeOptions["join"];
-  /** By which copies that differ in what is sealed are told from each other. */
+  /** Decides between copies that differ in what is sealed. */
   readonly opens?: MergeOptions["opens"];
 }
 
@@ -112,7 +111,7 @@ export class PeerReader {
     return total;
   }
 
-  /** Compares digests of every partition and fetches what differs; tells how many records that were. */
+  /** Compares digests of every partition and fetches what differs; returns the number of these records. */
   async compareAll(context: DutyContext): Promise<DutyResult> {
     const total = { done: 0, left: 0 };
     const all = Array.from({ length: sysPartition + 1 }, (_, partition) => partition);
@@ -139,7 +138,7 @@ export class PeerReader {
     );
   }
 
-  /** Tells how many changes lie between the cursors and a position. */
+  /** Counts the changes between the cursors and a position. */
   async #tellDistance(
     partitions: readonly number[],
     { replicationId, numbers }: StorePosition,
@@ -279,7 +278,7 @@ export class PeerReader {
 
   #page(partition: number, after: number): Promise<ChangePage> {
     const page = this.#options.peer.changes(partition, after, pageRecords, pageBytes);
-    // Whoever waits for it hears of a failure; it may come before anybody waits.
+    // The waiting caller gets the failure, which may come before anybody waits.
     page.catch(() => undefined);
     return page;
   }
@@ -360,7 +359,7 @@ export class PeerReader {
   }
 }
 
-/** Whether a page goes on from a place: the same process counts, and it tells something. */
+/** Whether a page continues from a place: the same process counts, and it has entries. */
 function continues(page: ChangePage, { replicationId, number }: Place): boolean {
   return page.replicationId === replicationId && page.upTo > number;
 }

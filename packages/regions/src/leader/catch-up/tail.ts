@@ -22,7 +22,7 @@ const everything = new Uint8Array(32).fill(0xff);
 /**
  * Identifiers of what another region changed and the own store has not, by identifier and tag alone: nearly all of it was
  * pushed, and need not be sent and read a second time. Undefined where reading pages costs less, or where another process
- * counts there. It tells everything up to any position that was read before.
+ * counts there. It is complete up to any position that was read before.
  */
 export async function missingInTail(
   comparison: TailComparison,
@@ -65,12 +65,12 @@ function nameOf({ uniqueIdentifier, tag }: Leaf): string {
   return uniqueIdentifier + tag;
 }
 
-/** Where the own changes stood when another region's were last read: what came since was mostly pushed by it. */
+/** The own change number when another region's changes were last read: later changes were mostly pushed by it. */
 export class TailMarks {
   #older: StorePosition | undefined;
   #newer: StorePosition | undefined;
 
-  /** A push may be here before the position that tells of it: the mark is the one before the last. */
+  /** A push may be here before the position that covers it: the mark is the one before the last. */
   note(position: StorePosition): void {
     this.#older = this.#newer;
     this.#newer = position;

@@ -9,7 +9,7 @@ import { acquireWithin } from "./calls.ts";
 const judge: Judge = {
   final: (error) => error === "final",
   undone: (error) => error === "undone",
-  telling: (before, after) => (after === "told" ? after : before),
+  better: (before, after) => (after === "informative" ? after : before),
 };
 
 /** Nodes that the test answers for. */
@@ -109,14 +109,14 @@ describe("several nodes", () => {
     expect(asked).toHaveLength(1);
   });
 
-  test("where none answers, the more telling failure is told", async () => {
+  test("where none answers, the more informative failure is thrown", async () => {
     const { asked, result } = nodes(3);
     asked[0]?.fail("first");
     await turn();
-    asked[1]?.fail("told");
+    asked[1]?.fail("informative");
     await turn();
     asked[2]?.fail("last");
-    await expect(result).rejects.toBe("told");
+    await expect(result).rejects.toBe("informative");
   });
 
   test("waits for one that stalled when the others have failed", async () => {

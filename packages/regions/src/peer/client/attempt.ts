@@ -2,7 +2,7 @@
 export interface Attempt<Result> {
   /** Rejects with `CallFailed`. */
   readonly result: Promise<Result>;
-  /** Calls `listener` once when nothing has been heard of the node for too long; the attempt goes on. */
+  /** Calls `listener` once when nothing has been heard of the node for too long; the attempt continues. */
   readonly onStall: (listener: () => void) => void;
   readonly cancel: () => void;
 }
@@ -46,8 +46,8 @@ export interface Judge {
   readonly final: (error: unknown) => boolean;
   /** The node has certainly not done it. */
   readonly undone: (error: unknown) => boolean;
-  /** Which of two errors to tell. */
-  readonly telling: (before: unknown, after: unknown) => unknown;
+  /** Which of two errors to throw. */
+  readonly better: (before: unknown, after: unknown) => unknown;
 }
 
 /**
@@ -74,7 +74,7 @@ class Across<Node, Result> {
   #at = 0;
   #over = false;
   #doubt = false;
-  #told: unknown;
+  #failure: unknown;
 
   constructor(
     nodes: readonly Node[],
@@ -90,11 +90,11 @@ class Across<Node, Result> {
     this.#reject = reject;
   }
 
-  /** Asks the next node; rejects where there is none and nothing is under way. */
+  /** Asks the next node; rejects where no node is left and nothing is under way. */
   next(): void {
     if (this.#over) return;
     if (this.#at >= this.#nodes.length) {
-      if (this.#running.size === 0) this.#end(() => this.#reject(this.#told));
+      if (this.#running.size === 0) this.#end(() => this.#reject(this.#failure));
       return;
     }
     const attempt = this.#ask(this.#nodes[this.#at++] as Node);
@@ -120,7 +120,7 @@ class Across<Node, Result> {
   #failed(error: unknown, stalled: boolean): void {
     if (this.#over) return;
     if (!this.#judge.undone(error)) this.#doubt = true;
-    this.#told = this.#told === undefined ? error : this.#judge.telling(this.#told, error);
+    this.#failure = this.#failure === undefined ? error : this.#judge.better(this.#failure, error);
     if (this.#judge.final(error)) this.#end(() => this.#reject(error));
     // One that stalled has been followed already.
     else if (!stalled || this.#running.size === 0) this.next();

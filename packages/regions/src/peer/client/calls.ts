@@ -28,7 +28,7 @@ const largeMax = 4;
 /** What is around a message: its own framing, and the fields of a request. */
 const requestMax = serverLimits.requestBytes - 1_024;
 
-/** Failures that are the region's, and not of the node that told them. */
+/** Failures of the region, not of the node that reported them. */
 const regional: ReadonlySet<StoreFailure> = new Set([
   "corrupt",
   "reserved",
@@ -37,7 +37,7 @@ const regional: ReadonlySet<StoreFailure> = new Set([
   "retired",
 ]);
 
-/** Which nodes of the region to ask, the best first; rejects where there is none. */
+/** Which nodes of the region to ask, the best first; rejects without any. */
 export type Choose = () => readonly NodeLink[];
 
 /** Calls to a region, through whichever of its nodes answers. */
@@ -92,7 +92,7 @@ export class Calls {
     try {
       return await this.#across((link) => link.ask(name, request, endsMs));
     } catch (error) {
-      if (!isLarge(error)) throw this.#told(error);
+      if (!isLarge(error)) throw this.#errorFor(error);
     } finally {
       this.#slots.release();
     }
@@ -106,15 +106,15 @@ export class Calls {
     try {
       return await this.#across((link) => link.askLarge(method, request, endsMs));
     } catch (error) {
-      throw this.#told(error);
+      throw this.#errorFor(error);
     } finally {
       this.#largeSlots.release();
     }
   }
 
-  /** What a caller is told of a failed call. */
-  told(error: unknown): Error {
-    return this.#told(error);
+  /** The error that a caller gets for a failed call. */
+  errorFor(error: unknown): Error {
+    return this.#errorFor(error);
   }
 
   async #enter(slots: Semaphore, waitMs: number): Promise<void> {
@@ -130,11 +130,11 @@ export class Calls {
     try {
       return decode();
     } catch (cause) {
-      throw this.#unreachable("it answers what cannot be read", cause);
+      throw this.#unreachable("its answer cannot be read", cause);
     }
   }
 
-  #told(error: unknown): Error {
+  #errorFor(error: unknown): Error {
     if (error instanceof CallFailed) {
       const { fault } = error;
       if (fault.kind === "answered") return fault.error;
@@ -207,6 +207,6 @@ export const judge: Judge = {
   },
   undone: (error) => error instanceof CallFailed && error.fault.kind === "notSent",
   // A node's own word says more than that another was not reached.
-  telling: (before, after) =>
+  better: (before, after) =>
     after instanceof CallFailed && after.fault.kind === "answered" ? after : before,
 };

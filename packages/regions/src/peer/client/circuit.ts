@@ -12,8 +12,8 @@ export class Circuit<Link extends LinkState> {
   readonly #observe: Observer;
   readonly #listeners = new Set<Listener>();
   #state: PeerState = "down";
-  /** Down is also told when it was so from the start, once every node was tried. */
-  #told = false;
+  /** Whether a state was reported: a region that is down from the start is reported once every node was tried. */
+  #reported = false;
   #retired = false;
   /** The one that was asked first last time. */
   #preferred: Link | undefined;
@@ -42,16 +42,16 @@ export class Circuit<Link extends LinkState> {
   update(): void {
     const up = this.#links.some((link) => link.alive);
     const state = this.#retired ? "retired" : up ? "up" : "down";
-    const news = state !== this.#state || (!this.#told && this.#links.every((link) => link.tried));
+    const news = state !== this.#state || (!this.#reported && this.#links.every((link) => link.tried));
     if (!news) return;
     this.#state = state;
-    this.#told = true;
+    this.#reported = true;
     const reason = this.#retired ? "an operator retired it" : this.#reasons(up);
     this.#observe({ type: "peer", region: this.#region, state, reason });
     for (const listener of [...this.#listeners]) listener(state, reason);
   }
 
-  /** The nodes that live: the one before first, those that do not answer now at the end. Throws where there is none. */
+  /** The nodes that live: the one before first, those that do not answer now at the end. Throws without any. */
   choose(evenRetired = false): readonly Link[] {
     if (this.#retired && !evenRetired) throw this.#unreachable("an operator retired it");
     const living = this.#links.filter((link) => link.alive);

@@ -26,7 +26,6 @@ const lagMs = 150;
 const unwillingMs = 1_000;
 const same = (bytes: Buffer): Buffer => bytes;
 
-/** What a `NodeLink` needs. */
 export interface NodeLinkOptions {
   readonly address: string;
   readonly region: string;
@@ -41,7 +40,7 @@ export interface NodeLinkOptions {
 
 /**
  * One node of another region: its connection, and whether it lives. That is judged by whether anything is heard of it
- * while it is asked something, so that a slow store is told from a frozen process.
+ * while it is asked something, which distinguishes a slow store from a frozen process.
  */
 export class NodeLink {
   readonly #options: NodeLinkOptions;
@@ -266,7 +265,7 @@ export class NodeLink {
     return Math.max(this.#options.times.stallMs, 2 * this.#roundTripMs + quietMs);
   }
 
-  /** While something is asked: asks for a sign of life, tells of stalls, ends what takes too long. */
+  /** While something is asked: asks for a sign of life, reports stalls, ends what takes too long. */
   async #watch(): Promise<void> {
     if (this.#watching) return;
     this.#watching = true;
@@ -275,7 +274,7 @@ export class NodeLink {
       const silentBefore = this.#silentMs();
       await this.#timers.sleep(tickMs, this.#closing.signal).catch(() => undefined);
       const now = this.#timers.monotonicMs();
-      // This process stood still itself, and what came meanwhile has not been read yet: only `lagMs` of that time count.
+      // This process itself was paused, and what came meanwhile has not been read yet: only `lagMs` of that time count.
       // If none did, a process that is always late would never notice a frozen node.
       if (now - before > lagMs) {
         this.#heardMs = Math.max(this.#heardMs, now - silentBefore - lagMs);

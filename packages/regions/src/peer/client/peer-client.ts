@@ -42,7 +42,6 @@ const digestBytes = 256 * 16;
 /** A page of more would not fit one message. */
 const pageBytes = serverLimits.replyBytes - 64 * 1024;
 
-/** What a `PeerClient` needs. */
 export interface PeerClientOptions {
   /** The other region. */
   readonly region: string;
@@ -250,7 +249,7 @@ export class PeerClient implements Peer, AsyncDisposable {
       return { kind: "held", uniqueIdentifier: held.id, operation: held.operation };
     }
     if (!doubt) return { kind: "reserved" };
-    // Another node may do it again when the leaders have ended the operation, and its reservation would seem to stand.
+    // Another node may do it again when the leaders have ended the operation, and its reservation would seem to exist.
     await this.release(instance, operation);
     return { kind: "held", uniqueIdentifier: ids[0] ?? "", operation };
   }
@@ -324,7 +323,7 @@ export class PeerClient implements Peer, AsyncDisposable {
   #strange(): StoreUnavailable {
     return new StoreUnavailable(
       "peerUnreachable",
-      `region ${this.region} answers what cannot be read`,
+      `region ${this.region} sent an answer that cannot be read`,
     );
   }
 }

@@ -67,7 +67,7 @@ export class PushSender {
     const records = objects.map(encodeRecord);
     const bytes = records.reduce((sum, record) => sum + record.length + recordOverhead, 0);
     if (this.#queued + bytes > queueBytes && this.#queued > 0) {
-      throw new StoreUnavailable("timeout", `region ${this.#region}: too much is pushed at once`);
+      throw new StoreUnavailable("timeout", `region ${this.#region}: too many pushes at once`);
     }
     return new Promise((resolve, reject) => {
       this.#queue.push({ records, bytes, resolve, reject });
@@ -76,7 +76,7 @@ export class PushSender {
     });
   }
 
-  /** Goes on with what waits, since there may be room again. */
+  /** Continues with what waits, since there may be room again. */
   proceed(): void {
     if (this.#queue.length > 0) this.#schedule();
   }
@@ -140,8 +140,8 @@ export class PushSender {
           : await this.#small(id, batch, nodes);
       this.#settle(items, reply);
     } catch (error) {
-      const told = this.#calls.told(error);
-      for (const item of items) item.reject(told);
+      const failure = this.#calls.errorFor(error);
+      for (const item of items) item.reject(failure);
     } finally {
       this.#flying -= bytes;
       this.proceed();

@@ -34,18 +34,18 @@ export function slotsOf(
   region: string,
 ): Slots {
   if (slots.length !== ids.length) {
-    throw new StoreUnavailable("peerUnreachable", `region ${region} answers another question`);
+    throw new StoreUnavailable("peerUnreachable", `region ${region} answered another request`);
   }
   const found = slots.map(slotOf);
   if (found.some((stored, at) => stored && stored.object.uniqueIdentifier !== ids[at])) {
-    throw new StoreUnavailable("peerUnreachable", `region ${region} answers another question`);
+    throw new StoreUnavailable("peerUnreachable", `region ${region} answered another request`);
   }
   return found;
 }
 
 /**
  * What became of a change that several nodes may have been asked for. Where one of them may have made it before another
- * refused it, the records tell: the change was made if they are what it makes of them.
+ * refused it, the records decide: the change was made if they are what it makes of them.
  */
 export async function settled(
   { result, doubt }: Answered<CommitReply>,

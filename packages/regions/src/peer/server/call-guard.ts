@@ -22,7 +22,7 @@ interface Call {
 }
 
 /**
- * Bounds the calls of one region: how many there are, and how long each takes, from its first header on and whatever
+ * Bounds the calls of one region: how many there are, and how long each takes, from its first header on, regardless of what
  * its caller asked for.
  */
 export class CallGuard {

@@ -50,7 +50,7 @@ const operationMax = 64;
 const instanceMax = 256;
 /** Records are read in parts, so that they need not all be held at once. */
 const partIds = 64;
-/** More than one record is not answered beyond this: whoever asks has to ask for fewer. */
+/** More than one record is not answered beyond this: the caller must ask for fewer. */
 const partsBytes = 32 * 1024 * 1024;
 
 type Handlers = {
@@ -131,7 +131,8 @@ const handlers: Handlers = {
     return create(RecordsReplySchema, { records: [...records], damaged, unknown });
   },
   reserve: async (store, { instance, ids, operation }) => {
-    if (instance.length > instanceMax) throw new InvalidRequest("no instance is called so");
+    if (instance.length > instanceMax)
+      throw new InvalidRequest("the instance's identifier is too long");
     const outcome = await store.reserve(instance, bounded(ids), named(operation));
     return create(
       ReserveReplySchema,
@@ -170,7 +171,8 @@ const handlers: Handlers = {
       { $typeName: "holdfast.peer.v1.Change", after, ...(before && { before }) },
       instance,
     );
-    if (change.kind !== "update") throw new InvalidRequest("a record without what it was before");
+    if (change.kind !== "update")
+      throw new InvalidRequest("an update without its previous version");
     const marked = await remote.markServed(instance, change.before, change.after);
     return create(MarkServedReplySchema, { marked });
   },
@@ -227,7 +229,7 @@ function bounded(ids: readonly string[]): readonly string[] {
 /** Without a name, nothing holds the records: the store would take it for an ordinary change. */
 function named(operation: string): string {
   if (operation === "" || operation.length > operationMax) {
-    throw new InvalidRequest("an agreed operation without a name, or with none of ours");
+    throw new InvalidRequest("the operation's identifier is empty or not a UUID");
   }
   return operation;
 }
@@ -263,14 +265,14 @@ async function inParts<Record>(
 }
 
 function partitionOf(partition: number): number {
-  if (partition > sysPartition) throw new InvalidRequest("there is no such partition");
+  if (partition > sysPartition) throw new InvalidRequest("the partition does not exist");
   return partition;
 }
 
 /** Where a page ended before. */
 function findCursor(after: string): string {
   if (!/^\d{1,15}$/.test(after))
-    throw new InvalidRequest("a find's cursor is none of this store's");
+    throw new InvalidRequest("the search cursor was not issued by this store");
   return after;
 }
 

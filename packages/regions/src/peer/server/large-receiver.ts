@@ -3,7 +3,6 @@ import { PieceCollector, piecesOf } from "../pieces.ts";
 import type { ByteBudget } from "../server-limits.ts";
 import { InvalidRequest, statusOf } from "../status.ts";
 
-/** What a call in pieces needs besides its stream. */
 export interface LargeContext {
   readonly budget: ByteBudget;
   /** How many are answered at once: a reply may be large before its size is known. */

@@ -18,7 +18,6 @@ import { Strangers } from "./strangers.ts";
 
 const sweepMs = 500;
 
-/** What a `PeerServer` needs. */
 export interface PeerServerOptions {
   readonly listen: { readonly host: string; readonly port: number };
   readonly tls: PeerTls;
@@ -169,7 +168,7 @@ export class PeerServer implements AsyncDisposable {
   }
 
   #welcome(socket: TLSSocket): void {
-    // Whoever is cut off tells it by an event that nobody waits for.
+    // A cut connection reports itself by an event that nobody waits for.
     socket.on("error", () => undefined);
     if (!this.#strangers.leave(socket)) return void socket.destroy();
     const certificate = socket.getPeerX509Certificate();

@@ -15,11 +15,10 @@ import { outcomeNumber, readableObject } from "../wire.ts";
 /** Replies that a pusher has not taken; beyond that it is not listened to. */
 const repliesMax = 10_000;
 
-/** What a push needs besides its stream. */
 export interface PushContext {
   readonly store: PeerStore;
   readonly budget: ByteBudget;
-  /** An error that the pusher is told nothing of. */
+  /** An error that is not reported to the pusher. */
   readonly unexpected: (error: unknown) => void;
 }
 
@@ -98,7 +97,7 @@ export class PushReceiver {
     try {
       request = decodeMessage(PushRequestSchema, bytes);
     } catch {
-      // Whose batch it was cannot be told, so the stream ends and all of its batches are sent again.
+      // The batch's number is unknown, so the stream ends and all of its batches are sent again.
       this.#call.emit("error", invalid("a batch does not decode"));
       return;
     }

@@ -124,7 +124,7 @@ export class RegionService {
     }
   }
 
-  /** Counts a larger reply until it was taken or its call is over; refuses one for which there is no room. */
+  /** Counts a larger reply until it was taken or its call is over; refuses one that has no room. */
   #hold(bytes: number, call: ServerUnaryCall<Buffer, Buffer>): void {
     if (bytes <= smallReplyBytes) return;
     if (bytes > this.#limits.replyBytes || this.#replyBudget.full) throw new ReplyTooLarge();
@@ -167,7 +167,7 @@ export class RegionService {
       unexpected: this.#unexpected,
     };
     const reply = await joinBatch(context, request.id, request.records);
-    // As a status, so that the caller goes on to the next node.
+    // As a status, so that the caller continues with the next node.
     if (reply.failure !== undefined) throw failureOf(reply.failure);
     return encodeMessage(PushReplySchema, reply);
   }

@@ -89,7 +89,7 @@ export class VirtualLock {
   }
 }
 
-/** A process that can be stopped (SIGSTOP): its time goes on, and nothing of it runs. */
+/** A process that can be stopped (SIGSTOP): its clock runs, and its code does not. */
 export class VirtualProcess {
   readonly timers: Timers;
   #stopped: Promise<void> | undefined;

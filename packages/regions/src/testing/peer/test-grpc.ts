@@ -74,11 +74,11 @@ export class RawClient implements Disposable {
       stream.on("data", (chunk: Buffer) => chunks.push(chunk));
       stream.on("error", reject);
       stream.on("close", () => {
-        const told = last ?? first;
+        const status = last ?? first;
         resolve({
-          status: String(told["grpc-status"]),
-          message: decodeURIComponent(String(told["grpc-message"] ?? "")),
-          headers: told,
+          status: String(status["grpc-status"]),
+          message: decodeURIComponent(String(status["grpc-message"] ?? "")),
+          headers: status,
           messages: messagesOf(Buffer.concat(chunks)),
         });
       });

@@ -105,7 +105,7 @@ export class TestPeerStore implements PeerStore {
   async kek(instance: string, kekId: string): Promise<Uint8Array> {
     await this.before("kek");
     const kek = this.keks.get(`${instance}/${kekId}`);
-    if (kek === undefined) throw new StoreUnavailable("corrupt", "there is no such KEK");
+    if (kek === undefined) throw new StoreUnavailable("corrupt", "unknown KEK");
     return Uint8Array.from(kek);
   }
 
@@ -131,11 +131,11 @@ export class TestPeerStore implements PeerStore {
   };
 }
 
-/** Both ends of a connection of region `a` to nodes of region `b`, with what they told. */
+/** Both ends of a connection of region `a` to nodes of region `b`, with what they reported. */
 export class TestPeers implements AsyncDisposable {
   readonly authority: TestAuthority;
   readonly events: Event[] = [];
-  /** What both ends go by: it stands still while this process does, on a machine that is busy with other work. */
+  /** The clock of both ends: it stops while this process does, on a machine that is busy with other work. */
   readonly time = new TestTime(Date.now());
   readonly #open: AsyncDisposable[] = [];
   #over = false;
