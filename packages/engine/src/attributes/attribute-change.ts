@@ -128,7 +128,7 @@ function written(result: Written | undefined): Written {
   return result;
 }
 
-/** A Name is unique whatever its type, within the object too; `index` is the value that it takes the place of. */
+/** A Name is unique regardless of its type, within the object too; `index` is the value that it takes the place of. */
 function requireNewName(object: ManagedObject, item: Item, index: number | undefined): void {
   if (item.tag !== attributes.Name.tag) return;
   const { value: wanted } = attributeValue("Name", item);

@@ -12,7 +12,7 @@ import { kept, sameItem } from "./attribute-change.ts";
 import { type AttributeAction, requireAllowed } from "./attribute-rules.ts";
 import { attributeValues } from "./attribute-view.ts";
 
-/** The values of an attribute that a client may change so; throws when it may not, or when there is none. */
+/** The values of an attribute that a client may change so; throws when it may not, or when the attribute has none. */
 export function valuesToChange(
   object: ManagedObject,
   reference: AttributeReference,

@@ -170,7 +170,7 @@ export function attributeValues(
   return shown(currentValues(object.registers, name), version);
 }
 
-/** Every object shows these in every version, whatever the table's object types say. */
+/** Every object shows these in every version, regardless of the table's object types. */
 const shownAlways = new Set<number>([
   a.UniqueIdentifier.tag,
   a.ObjectType.tag,

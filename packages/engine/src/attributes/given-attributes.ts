@@ -87,7 +87,7 @@ function checkMay(item: Item, { version, objectType }: GivenFor): void {
   }
 }
 
-/** `y` stands for the 1.x attributes that the server makes (KMIP 2.1, 4.60). */
+/** `y` means the 1.x attributes that the server makes (KMIP 2.1, 4.60). */
 function isServerVendor(item: Item): boolean {
   return vendorKeyOf(item).startsWith("y\0");
 }
@@ -143,7 +143,7 @@ export function normalised(item: Item, { resolve }: Pick<GivenFor, "resolve">): 
   }
 }
 
-/** One register a value, in order; a value that stands twice is kept once. */
+/** One register a value, in order; a repeated value is kept once. */
 function registersOf(items: readonly Item[], stamp: Stamp): readonly Register[] {
   const registers: Register[] = [];
   const indexes = new Map<string, number>();

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-/** A place in a partition's chain: everything up to `number` is told by `hash`. */
+/** A place in a partition's chain: `hash` covers everything up to `number`. */
 export interface ChainPoint {
   /** Sequence number of the last entry. */
   readonly number: number;

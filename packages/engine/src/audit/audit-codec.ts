@@ -43,7 +43,7 @@ export function encodeAudit(instance: string, events: readonly AuditEvent[]): re
   return entries;
 }
 
-/** What an entry says; `StoreUnavailable("corrupt")` where it is none. */
+/** What an entry says; `StoreUnavailable("corrupt")` for malformed bytes. */
 export function decodeAudit(entry: Uint8Array): AuditEntryContent {
   const reader = new EntryReader(entry);
   const { flag } = reader;
@@ -64,7 +64,7 @@ export function decodeAudit(entry: Uint8Array): AuditEntryContent {
   return { instance, events: [{ ...base, outcome: "pending", ...detail }, last] };
 }
 
-/** When what an entry tells of happened, without reading the rest. */
+/** The time of an entry's event, without reading the rest. */
 export function auditTimeOf(entry: Uint8Array): number {
   if (entry.length < headerLength) throw damaged();
   return Buffer.from(entry.buffer, entry.byteOffset, entry.byteLength).readUIntBE(2, 6);
@@ -128,7 +128,7 @@ function readDetail(text: string): NonNullable<AuditEvent["detail"]> {
     const detail: unknown = JSON.parse(text);
     if (typeof detail === "object" && detail !== null) return detail as Record<string, string>;
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw damaged();
 }

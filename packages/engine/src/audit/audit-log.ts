@@ -7,7 +7,7 @@ export interface AuditEntry {
   readonly bytes: Uint8Array;
 }
 
-/** Where a partition's trail stands. */
+/** The state of a partition's trail. */
 export interface AuditStanding {
   /** Number of the last entry; it may not be covered yet. */
   readonly last: number;

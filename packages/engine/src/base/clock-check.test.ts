@@ -109,7 +109,7 @@ describe("this node's clock alone is wrong", () => {
     }
   });
 
-  test("no date, or one that is decided already: every operation goes on", async () => {
+  test("no date, or one that is decided already: every operation works", async () => {
     const { uniqueIdentifier } = await engine.ask("2.1", "Create", key);
     const id = await planned(0);
     ahead.own = 3_600;

@@ -14,7 +14,7 @@ export interface Timers extends Clock {
 
 /** Clocks disagree. */
 export interface ClockDoubt {
-  /** The latest of the other clocks, seconds: what is not due by it has not come, whatever this node's clock shows. */
+  /** The latest of the other clocks, seconds: a date that is not due by it has not come, regardless of this node's clock. */
   readonly latestSeconds: number;
   /** Names the clock. */
   readonly reason: string;

@@ -1,6 +1,6 @@
 import { type EnumerationName, enumerations } from "@holdfast/kmip";
 
-/** The number of an enumeration's value (KMIP 2.1, 11), whatever versions have it. */
+/** The number of an enumeration's value (KMIP 2.1, 11), in any version. */
 export function enumerationValue<Name extends EnumerationName>(
   name: Name,
   value: keyof (typeof enumerations)[Name] & string,

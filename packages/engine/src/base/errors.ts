@@ -1,4 +1,4 @@
-/** Why a store did not answer; the client is told little of it (`failure.ts`). */
+/** Why a store did not answer; the client learns little of it (`failure.ts`). */
 export type StoreFailure =
   /** No lease: cut off, deposed, frozen, or lapsed. */
   | "noLease"
@@ -32,7 +32,7 @@ export type StoreFailure =
   /** The region was retired by an operator: it must rejoin before it serves. */
   | "retired";
 
-/** The store cannot tell or cannot promise. Never to be taken for "not found". */
+/** The store cannot answer or cannot promise. Never to be taken for "not found". */
 export class StoreUnavailable extends Error {
   override readonly name = "StoreUnavailable";
   readonly failure: StoreFailure;

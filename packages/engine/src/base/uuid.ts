@@ -3,7 +3,7 @@ import { hash } from "node:crypto";
 const hexValues = new Map(
   [..."0123456789abcdef"].map((digit, value) => [digit.charCodeAt(0), value]),
 );
-/** Value by character code; 255 where it is no lower-case hexadecimal digit. */
+/** Value by character code; 255 where it is not a lower-case hexadecimal digit. */
 const nibbles = Uint8Array.from({ length: 128 }, (_, code) => hexValues.get(code) ?? 255);
 const dash = 0x2d;
 
@@ -35,7 +35,7 @@ export function uuidText(bytes: Uint8Array): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
-/** The UUID that always stands for a text: version 8 (RFC 9562, 5.8) of its SHA-256. */
+/** The UUID that is derived from a text: version 8 (RFC 9562, 5.8) of its SHA-256. */
 export function hashUuid(text: string): string {
   const bytes = hash("sha256", text, "buffer").subarray(0, 16);
   bytes[6] = 0x80 | ((bytes[6] ?? 0) & 0x0f);

@@ -5,7 +5,7 @@ export interface Client {
   readonly instance: string;
   /** Fingerprint of the certificate; the name of an administrator who acts for the instance. */
   readonly fingerprint: string;
-  /** What the evidence of each operation tells besides, of an administrator. */
+  /** What the evidence of each operation says in addition, for an administrator. */
   readonly evidence?: Readonly<Record<string, string>>;
   /** Absent when the instance has no users: a Credential is then accepted and ignored. */
   readonly verifyPassword?: ((username: string, password: string) => Promise<boolean>) | undefined;

@@ -4,7 +4,7 @@ import { StoreUnavailable } from "../base/errors.ts";
 import type { BatchParts, Done, Origin } from "./batch-parts.ts";
 import { type AuditBase, ItemAudit } from "./item-audit.ts";
 
-/** What a batch tells of itself: events for the observer, audit events for the store. */
+/** What a batch reports: events for the observer, audit events for the store. */
 export class BatchEvidence {
   readonly #parts: BatchParts;
   readonly #version: Version;
@@ -40,8 +40,8 @@ export class BatchEvidence {
     await this.#parts.store.appendAudit(this.#origin.client.instance, events, true);
   }
 
-  /** Tells the observer of a final answer, and keeps its evidence if its change did not carry it. */
-  tell({ answer, audit, startedMs, cause }: Done): void {
+  /** Reports a final answer to the observer, and keeps its evidence if its change did not carry it. */
+  report({ answer, audit, startedMs, cause }: Done): void {
     const { observe } = this.#parts;
     const result =
       answer.status === "OperationFailed" ? (answer.reason ?? answer.status) : answer.status;

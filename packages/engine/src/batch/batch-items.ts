@@ -63,7 +63,7 @@ export class BatchItems {
     this.#room = new ResponseRoom(message, origin.requestId, settings.responseBytesMax);
   }
 
-  /** Carries out the item at a position of the batch; whatever goes wrong is its answer. */
+  /** Carries out the item at a position of the batch; a failure is its answer. */
   async carryOut(item: RequestItem, position: number): Promise<Done> {
     const startedMs = this.#parts.clock.monotonicMs();
     const audit = this.#evidence.begin(item);

@@ -34,7 +34,7 @@ export interface Origin {
   readonly pace: Pace;
 }
 
-/** An answer, and what is told of it when it is final. */
+/** An answer, and what is reported of it when it is final. */
 export interface Done {
   readonly answer: ResponseItem;
   readonly audit: ItemAudit;

@@ -286,7 +286,7 @@ describe("Undo", () => {
     expect(await stored()).toHaveLength(1);
   });
 
-  test("a store that cannot tell whether it is done calls no item undone", async () => {
+  test("a store that cannot say whether it is done calls no item undone", async () => {
     engine.store.commit = async () => {
       throw new StoreUnavailable("barrierShort", "one of two");
     };

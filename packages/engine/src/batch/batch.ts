@@ -46,7 +46,7 @@ class Batch {
     for (const [position, item] of this.#message.items.entries()) {
       const done = await this.#items.carryOut(item, position);
       answers.push(done.answer);
-      this.#evidence.tell(done);
+      this.#evidence.report(done);
       if (done.answer.status === "OperationFailed" && !goesOn) break;
     }
     this.#evidence.handOver();
@@ -64,14 +64,17 @@ class Batch {
     const failed = await this.#commit(all);
     if (failed === "again") return undefined;
     if (failed !== undefined) return this.#undone(failed);
-    for (const done of all) this.#evidence.tell(done);
+    for (const done of all) this.#evidence.report(done);
     this.#evidence.handOver();
     return all.map(({ answer }) => answer);
   }
 
   /** Undo that never got through. */
   busy(): readonly ResponseItem[] {
-    const error = new KmipError("generalFailure", "cannot tell: others change these objects");
+    const error = new KmipError(
+      "generalFailure",
+      "cannot tell: too many concurrent changes of these objects",
+    );
     const [first] = this.#message.items;
     if (first === undefined) return [];
     const done = this.#items.failed(first, this.#evidence.begin(first), this.#nowMs, error);
@@ -90,7 +93,7 @@ class Batch {
       for (const { audit } of all) audit.written = true;
       return undefined;
     } catch (error) {
-      // The store cannot tell whether it is done: then no item may be called undone.
+      // The store cannot say whether it is done: then no item may be called undone.
       return all.map((done, position) => this.#failedDone(done, position, error));
     }
   }
@@ -112,7 +115,7 @@ class Batch {
       const { status } = done.answer;
       const answer: ResponseItem =
         status === "Success" ? { ...done.answer, status: "OperationUndone" } : done.answer;
-      this.#evidence.tell({ ...done, answer });
+      this.#evidence.report({ ...done, answer });
       return answer;
     });
     this.#evidence.handOver();

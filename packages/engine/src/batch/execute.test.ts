@@ -73,7 +73,7 @@ describe("versions", () => {
 
   // PyKMIP, which speaks up to 2.0, refuses a response that has one.
   test.each(versions)(
-    "the Server Correlation Value stands in KMIP %s from 2.1, or from 1.4 where the client sends its own",
+    "the Server Correlation Value is in KMIP %s from 2.1, or from 1.4 where the client sends its own",
     async (version) => {
       const { serverCorrelationValue } = await execute(hello(version));
       expect(serverCorrelationValue).toBe(version === "2.1" ? "request-1" : undefined);
@@ -98,7 +98,7 @@ describe("versions", () => {
 });
 
 describe("messages that cannot be read", () => {
-  test("bytes that are no TTLV are answered, in the oldest version", async () => {
+  test("bytes that are not TTLV are answered, in the oldest version", async () => {
     const response = await execute(Buffer.from("not KMIP"));
     expect(response.version).toBe("1.0");
     expect(response.items).toMatchObject([{ status: "OperationFailed", reason: "InvalidMessage" }]);
@@ -374,7 +374,7 @@ describe("header options", () => {
     ]);
   });
 
-  test.each([0, -1])("Maximum Response Size %i is no size", async (maximumResponseSize) => {
+  test.each([0, -1])("Maximum Response Size %i is not a size", async (maximumResponseSize) => {
     const request = encodeRequest({
       version: "1.2",
       header: { maximumResponseSize },

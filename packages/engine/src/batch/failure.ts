@@ -17,14 +17,14 @@ import {
 import { failureBehind } from "../key-ring/key-ring-status.ts";
 import type { RootOfTrustFailure } from "../ports/keys.ts";
 
-/** What the client is told of a failure, and what only the log is told. */
+/** What the client learns of a failure, and what only the log gets. */
 export interface Failure {
   readonly reason: NonNullable<ResponseItem["reason"]>;
   readonly message: string;
   readonly cause?: unknown;
 }
 
-/** What a client can do something with; of everything else only the log tells which it was. */
+/** What a client can do something with; everything else is only in the log. */
 const storeMessages: Partial<Record<StoreFailure, string>> = {
   full: "refused: the store is full and takes no changes now; reads go on",
   barrierShort:
@@ -47,7 +47,7 @@ export function failureOf(
   version: Version,
   operation: OperationName | undefined,
 ): Failure {
-  // The client's fault, and so none that a log should alarm anyone with, whatever it followed from.
+  // The client's fault, so the log must not raise an alarm, whatever its cause is.
   if (error instanceof KmipError) {
     const errors = operationRow(operation)?.errors;
     return { reason: reasonOf(error.fault, version, errors), message: error.message };

@@ -48,7 +48,7 @@ export class ItemAudit {
     return [...this.#event("pending"), ...this.#event(outcome, reason)];
   }
 
-  /** What planned dates brought about, whoever saw it first. */
+  /** What planned dates brought about, found by any reader. */
   dateEvents({ facts: old, uniqueIdentifier }: ManagedObject, facts: Facts): readonly AuditEvent[] {
     const actions = {
       activated: "kmip-key.activate",

@@ -14,7 +14,7 @@ function isKnown(code: number, version: Version): boolean {
   );
 }
 
-// As Go clients' `Query().All()` asks, in whatever version.
+// As Go clients' `Query().All()` asks, in any version.
 test.each(versions)(
   "in KMIP %s all functions at once are answered as those it knows",
   async (version) => {

@@ -149,7 +149,7 @@ test("trap 9: custom texts are added three in a batch, many and long ones, index
   expect(attributes.every(({ index }) => index === undefined || index === 0)).toBe(true);
 });
 
-test("trap 10: a key stays Pre-Active until it is activated, and activating it twice is no error", async () => {
+test("trap 10: a key stays Pre-Active until it is activated, and activating it twice is not an error", async () => {
   const uniqueIdentifier = await create();
   const state = async () => {
     const [stored] = await engine.store.read("i", [uniqueIdentifier]);
@@ -207,7 +207,7 @@ test("trap 21: what was answered is seen by the very next request", async () => 
   }
 });
 
-test("trap 22: a password that is missing is told plainly, and only where the instance has users", async () => {
+test("trap 22: a missing password is reported plainly, and only where the instance has users", async () => {
   const withUsers = { ...engine.client, verifyPassword: async () => false };
   const { items } = await engine.sendAs(withUsers, "1.1", [["Create", aesKey()]]);
   expect(items).toMatchObject([

@@ -54,7 +54,7 @@ describe("without a lock", () => {
     expect(await Promise.all(both)).toEqual([{ uniqueIdentifier }, { uniqueIdentifier }]);
   });
 
-  test("of Activate and Destroy one wins, and the other is told", async () => {
+  test("of Activate and Destroy one wins, and the other is refused", async () => {
     const subject = await testEngine({ locks: noLocks });
     const uniqueIdentifier = await created({}, subject);
     const reasons = await Promise.all([
@@ -91,7 +91,7 @@ test("a store that always says conflict ends in an error that is not Not Found",
   expect(await engine.reason("2.1", "Activate", { uniqueIdentifier })).toBe("GeneralFailure");
 });
 
-test("an instance that is not open takes no changes and goes on being read", async () => {
+test("an instance that is not open takes no changes and can still be read", async () => {
   const uniqueIdentifier = await created();
   engine.store.commit = async () => ({ kind: "instanceClosed" });
   expect(await engine.reason("1.1", "Create", aesKey())).toBe("PermissionDenied");
@@ -131,7 +131,7 @@ test("a transition that meets a planned date takes the lock once", async () => {
 });
 
 describe("planned dates", () => {
-  test("whoever sees first that a date has come writes the fact before answering", async () => {
+  test("the first reader of a date that has come writes the fact before answering", async () => {
     const activation = engine.now + 10;
     const uniqueIdentifier = await created({ ActivationDate: activation });
     expect((await stored(uniqueIdentifier)).facts).toEqual({});

@@ -54,7 +54,7 @@ export interface WorkingSetOptions {
 export interface CurrentItem extends DatedNow {
   readonly operation: OperationName;
   readonly audit: ItemAudit;
-  /** Position in the batch, by which a name found taken at the end is told to the right item. */
+  /** Position in the batch, by which a name found taken at the end is reported at the right item. */
   readonly position: number;
 }
 
@@ -186,7 +186,7 @@ export class WorkingSet implements Objects {
   }
 
   /**
-   * The object with the facts that its planned dates have made true; whoever sees them first writes them, durably,
+   * The object with the facts that its planned dates have made true; the first reader writes them, durably,
    * before anything is answered.
    */
   #settled(stored: StoredObject): StoredObject | Promise<StoredObject> {
@@ -267,7 +267,10 @@ export class WorkingSet implements Objects {
 }
 
 function busy(): KmipError {
-  return new KmipError("generalFailure", "cannot tell: others change this object; try again");
+  return new KmipError(
+    "generalFailure",
+    "cannot tell: too many concurrent changes of this object; try again",
+  );
 }
 
 /** A key is never destroyed on half the truth: every region agrees to it. */

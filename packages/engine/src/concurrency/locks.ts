@@ -2,7 +2,7 @@
 export interface Locks {
   /**
    * Runs `body` while holding the lock on `resource`. Waits a bounded time for it; where the lock masters cannot be
-   * asked, or the wait is over, runs `body` all the same (the tag decides) and tells the observer.
+   * asked, or the wait is over, runs `body` all the same (the tag decides) and reports to the observer.
    */
   withLock<Result>(resource: string, body: () => Promise<Result>): Promise<Result>;
 }

@@ -4,7 +4,7 @@ import { aesKey } from "../testing/test-attributes.ts";
 import { type TestItem, testEngine } from "../testing/test-engine.ts";
 import { RoundRobin } from "./pace.ts";
 
-/** A clock that goes on by `stepMs` whenever it is read. */
+/** A clock that advances by `stepMs` at each reading. */
 function readingClock(stepMs: number): Clock {
   let ms = 0;
   return { wallMs: () => 1_780_000_000_000 + ms, monotonicMs: () => (ms += stepMs) };

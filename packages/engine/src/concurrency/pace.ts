@@ -46,8 +46,8 @@ export class Pace {
   /** Refuses to go on with a message that has taken too long. */
   check(): void {
     if (this.#clock.monotonicMs() < this.#endMs) return;
-    const limit = `a message may take ${messageMs / 1000} s`;
-    throw new KmipError("serverLimitExceeded", `${limit}: ask for less at a time`);
+    const limit = `the limit of ${messageMs / 1000} s for a message is reached`;
+    throw new KmipError("serverLimitExceeded", `${limit}: request less at a time`);
   }
 
   /** Between two items, of which none need have waited for anything: others have their turn. */

@@ -197,7 +197,7 @@ describe("adopting", () => {
     expect((await keks.list("i"))[0]?.wraps).toHaveLength(2);
   });
 
-  test("a key that does not come back from its wrap, or is none, is not adopted", async () => {
+  test("a key that does not come back from its wrap, or is malformed, is not adopted", async () => {
     await ringOf("a", () => ["a"]).seal(binding, secret);
     const [kek] = await keks.list("i");
     if (kek === undefined) throw new Error("no KEK");
@@ -253,7 +253,7 @@ describe("a wrap that another region wrote over this one's, and that does not op
     expect((await keks.list("i"))[0]?.id).toBe(id);
   });
 
-  test("is made anew from the open KEK, whatever the other region says", async () => {
+  test("is made anew from the open KEK, regardless of the other region", async () => {
     const refuses = () => Promise.reject(new KeyRingUnavailable(false, "not given"));
     const ring = ringOf("a", () => ["a"], refuses);
     const sealed = await ring.seal(binding, secret);

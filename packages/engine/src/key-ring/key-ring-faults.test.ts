@@ -93,7 +93,7 @@ describe("each instance has its own root of trust", () => {
     expect(ring.open(i, sealed.i)).toBeInstanceOf(Promise);
   });
 
-  test("a KEK that could not be made is told", async () => {
+  test("a KEK that could not be made is reported", async () => {
     root("x").fail("denied");
     await expect(ring.seal(i, secret)).rejects.toMatchObject({ refused: true });
     expect(ring.statusOf("i")).toMatchObject({ state: "closed", failure: "denied" });
@@ -141,21 +141,21 @@ describe("status", () => {
     expect([...ring.statuses()]).toEqual([]);
   });
 
-  test("each change is told once, and a failure that lasts is warned of once a minute", async () => {
+  test("each change is reported once, and a lasting failure once a minute", async () => {
     await ring.seal(i, secret);
     root("x").fail("unavailable");
     for (const startMs = nowMs; nowMs < startMs + 40_000; nowMs += 500) {
       ring.sweep();
       await settle();
     }
-    const told = events.flatMap((event) => (event.type === "instanceKeys" ? [event.state] : []));
-    expect(told).toEqual(["open", "grace"]);
+    const states = events.flatMap((event) => (event.type === "instanceKeys" ? [event.state] : []));
+    expect(states).toEqual(["open", "grace"]);
     expect(events.filter(({ type }) => type === "warning")).toHaveLength(1);
   });
 });
 
 describe("shred", () => {
-  test("opens nothing until it is taken back, whatever the root of trust says", async () => {
+  test("opens nothing until it is taken back, regardless of the root of trust", async () => {
     const sealed = await ring.seal(i, secret);
     const other = await ring.seal(j, secret);
     ring.shred("i");
@@ -195,7 +195,7 @@ describe("shred", () => {
 });
 
 describe("revalidate", () => {
-  test("asks at once, also whoever was refused a moment ago", async () => {
+  test("asks at once, even after a refusal a moment ago", async () => {
     const sealed = await ring.seal(i, secret);
     root("x").fail("gone");
     expect(ring.open(i, sealed)).toBeInstanceOf(Uint8Array);

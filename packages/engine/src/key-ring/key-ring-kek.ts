@@ -22,7 +22,7 @@ export async function wrapKek(
   return { region, rootOfTrust: name, rootKeyVersion: version, blob };
 }
 
-/** The same, and unwraps it once: other regions count on a wrap that stands in a record. */
+/** The same, and unwraps it once: other regions rely on a wrap that is in a record. */
 export async function wrapProven(
   root: RootOfTrust,
   name: KekName,

@@ -16,7 +16,7 @@ export interface KeyRingStatus {
   readonly graceUntilMs?: number;
 }
 
-/** What a user of the key ring is told: refused, cannot be reached, or altered. */
+/** What a user of the key ring gets: refused, cannot be reached, or altered. */
 export function keyRingFault(cause: unknown): KeyRingUnavailable | SealBroken {
   if (cause instanceof KeyRingUnavailable || cause instanceof SealBroken) return cause;
   if (cause instanceof RootOfTrustError && cause.failure !== "unavailable") {
@@ -27,7 +27,7 @@ export function keyRingFault(cause: unknown): KeyRingUnavailable | SealBroken {
   return new KeyRingUnavailable(false, `${what} cannot be reached`, { cause });
 }
 
-/** The root of trust's failure behind what a user of the key ring is told. */
+/** The root of trust's failure behind an error of the key ring. */
 export function failureBehind(error: unknown): RootOfTrustFailure | undefined {
   if (error instanceof RootOfTrustError) return error.failure;
   return error instanceof KeyRingUnavailable ? failureBehind(error.cause) : undefined;

@@ -8,11 +8,10 @@ import type { KekWrap, WrappedKek } from "../system/wrapped-kek.ts";
 import { checkKek, wrapKek, wrapOf, wrapProven } from "./key-ring-kek.ts";
 import { kekBytes, kekCheck, kekData } from "./seal.ts";
 
-/** What `KekWraps` stand on. */
 export interface KekWrapsOptions {
   /**
    * The root of trust that wraps an instance's KEKs in this region from now on; with `madeBy`, the one of that name, which
-   * opens what it has wrapped before the instance was moved, and where there is none of that name, the same.
+   * opens what it has wrapped before the instance was moved, and without one of that name, the same.
    */
   readonly rootOf: (instance: string, madeBy?: string) => RootOfTrust | Promise<RootOfTrust>;
   readonly keks: KekStore;
@@ -87,7 +86,7 @@ export class KekWraps {
   }
 
   /**
-   * Opens a KEK. Whoever wrote a wrap that is none, in the store or in another region: the KEK that it stood for is wrapped
+   * Opens a KEK. Where a wrap is malformed, in the store or in another region, the KEK is wrapped
    * anew. A wrap of another root of trust stays: a node that was given the wrong one must not take the KEK from all others.
    */
   async open(instance: string, id: string, held: Held): Promise<UnwrappedKek> {
@@ -230,13 +229,13 @@ export class KekWraps {
   async #unwrapTold(root: RootOfTrust, { blob }: KekWrap, data: Uint8Array) {
     const { clock, observe } = this.#options;
     const startedMs = clock.monotonicMs();
-    const told = (ok: boolean): void =>
+    const report = (ok: boolean): void =>
       observe({ type: "unwrap", durationMs: clock.monotonicMs() - startedMs, ok });
     const opened = await root.unwrap(blob, data).catch((error: unknown) => {
-      told(false);
+      report(false);
       throw error;
     });
-    told(true);
+    report(true);
     return opened;
   }
 }
@@ -245,7 +244,7 @@ function kekName(id: string): string {
   return `key-encryption key ${id}`;
 }
 
-/** The key of a KEK's bytes, which are zeroed; undefined where they are none. */
+/** The key of a KEK's bytes, which are zeroed; undefined for any other length. */
 function takeKey(bytes: Uint8Array): KeyObject | undefined {
   try {
     return bytes.length === kekBytes ? createSecretKey(bytes) : undefined;

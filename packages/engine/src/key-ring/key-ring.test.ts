@@ -279,7 +279,7 @@ describe("time", () => {
     expect(Buffer.from(await ring.open(binding, sealed))).toEqual(secret);
   });
 
-  test("cannot be reached: goes on for the grace, tries again, then stops", async () => {
+  test("cannot be reached: continues for the grace, tries again, then stops", async () => {
     const ring = makeRing();
     const sealed = await ring.seal(binding, secret);
     root.fail("unavailable");

@@ -20,7 +20,7 @@ import {
 import { KekWraps, type KekWrapsOptions, type Rewrapped } from "./key-ring-wraps.ts";
 import { nonceBytes, openMaterial, sealMaterial } from "./seal.ts";
 
-/** What an `InstanceKeyRing` stands on, and for how long it trusts it. */
+/** Dependencies of an `InstanceKeyRing`, and for how long it trusts them. */
 export interface KeyRingOptions extends KekWrapsOptions {
   /** How long an open KEK is used after the root of trust last opened it. Re-opened in the background at half of it. */
   readonly kekCacheMs: number;
@@ -109,7 +109,7 @@ export class InstanceKeyRing implements KeyRing {
     }
   }
 
-  /** Forgets the open KEKs of an instance and opens none until `unshred`, whatever its root of trust says. */
+  /** Forgets the open KEKs of an instance and opens none until `unshred`, regardless of its root of trust. */
   shred(instance: string): void {
     if (this.#shredded.has(instance)) return;
     this.#shredded.add(instance);
@@ -124,7 +124,7 @@ export class InstanceKeyRing implements KeyRing {
     this.#statuses.delete(instance);
   }
 
-  /** Asks the root of trust now for every open KEK of an instance; whoever was refused a moment ago may ask again. */
+  /** Asks the root of trust now for every open KEK of an instance, even after a refusal a moment ago. */
   async revalidate(instance: string): Promise<void> {
     this.#failures.delete(instance);
     await Promise.all(
@@ -223,7 +223,7 @@ export class InstanceKeyRing implements KeyRing {
       return await this.#load(instance, await this.#whole(instance, keks));
     } catch (error) {
       const fault = keyRingFault(error);
-      // That a KEK cannot be made is told nowhere else.
+      // No other event reports that a KEK cannot be made.
       if (error instanceof RootOfTrustError) this.#noteFailure(instance, fault, undefined);
       throw fault;
     }
@@ -289,7 +289,7 @@ export class InstanceKeyRing implements KeyRing {
   /** Re-opens a KEK in the background when half of its time is over. */
   #renew(kek: OpenKek): void {
     if (!this.#open.isDue(kek)) return;
-    // Whoever needs the key hears of a failure; here it is only told to the observer, in `#failed`.
+    // The caller that needs the key gets the failure; here it is only reported to the observer, in `#failed`.
     this.#load(kek.instance, kek.id).catch(() => undefined);
   }
 
@@ -324,7 +324,7 @@ export class InstanceKeyRing implements KeyRing {
 
   /**
    * A refusal drops every KEK of the instance that the same root of trust has wrapped; where the root of trust cannot be
-   * reached, one in grace goes on.
+   * reached, one in grace continues.
    */
   #failed(instance: string, id: string, cause: unknown, drops: number): OpenKek {
     const { clock, kekCacheMs } = this.#options;

@@ -26,9 +26,9 @@ export class ObjectInstances implements InstanceStore {
 
   /** See `InstanceStore.ensure`. A store that only reads answers for an instance that is known already. */
   async ensure(instance: string, name: string): Promise<InstanceStatus> {
-    if (instance === systemInstance) throw new RangeError(`${instance} is no instance`);
+    if (instance === systemInstance) throw new RangeError(`${instance} is not an instance`);
     try {
-      // The name first: one without a status is finished by whoever ensures the instance next.
+      // The name first: the next `ensure` of the instance finishes one without a status.
       await this.#name(instance, name);
       return await this.#statuses.install(instance);
     } catch (error) {
@@ -41,7 +41,7 @@ export class ObjectInstances implements InstanceStore {
 
   async #name(instance: string, name: string): Promise<void> {
     const id = systemIdentifier(systemTypes.Instance, instance);
-    // Made without looking: where another region cannot be asked, "not there" cannot be told.
+    // Made without looking: where another region cannot be asked, "not there" cannot be known.
     const after = instanceRecord({ instance, name }, nowOf(this.#writer));
     const made = await this.#store.commit(systemInstance, [{ kind: "create", after }], []);
     if (made.kind === "committed") return;

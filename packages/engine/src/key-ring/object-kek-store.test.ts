@@ -5,7 +5,7 @@ import { withoutKekWraps } from "../system/system-record.ts";
 import { MemoryOwnStore } from "../testing/memory/memory-own-store.ts";
 import { ObjectKekStore } from "./object-kek-store.ts";
 
-test("a KEK whose wraps were erased gets none again, whoever had its bytes", async () => {
+test("a KEK whose wraps were erased gets none again, even from a node that had its bytes", async () => {
   const store = new MemoryOwnStore();
   const clock = { wallMs: () => 1_000, monotonicMs: () => 0 };
   const keks = new ObjectKekStore(store, { clock, region: "b" });

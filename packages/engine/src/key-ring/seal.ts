@@ -61,7 +61,7 @@ export function kekData(instance: string, kekId: string): Uint8Array {
   return lengthPrefixed("holdfast-kek", [instance, kekId]);
 }
 
-/** By which a KEK is known again without telling anything of it: HMAC-SHA-256 under it, cut to 16 bytes (RFC 2104, 5). */
+/** Identifies a KEK without revealing anything of it: HMAC-SHA-256 under it, cut to 16 bytes (RFC 2104, 5). */
 export function kekCheck(key: Uint8Array | KeyObject, instance: string, kekId: string): Uint8Array {
   const data = lengthPrefixed("holdfast-kek-check", [instance, kekId]);
   return createHmac("sha256", key).update(data).digest().subarray(0, checkBytes);

@@ -34,7 +34,7 @@ export interface LocateFilter {
 /** What a filter is read with. */
 interface FilterFor {
   readonly version: Version;
-  /** The identifier that a reference stands for; throws when it stands for none. */
+  /** The identifier of the object that a reference names; throws without one. */
   readonly resolve: (reference: IdentifierReference) => string;
 }
 
@@ -144,7 +144,7 @@ function dateTest(tag: number, given: readonly bigint[], version: Version): Test
   return (object) => dateMatches(least, most, attributeValues(object, reference, version)[0]?.item);
 }
 
-/** The item with the identifier that it refers to; undefined when that is none. */
+/** The item with the identifier that it refers to; undefined without one. */
 function withIdentifier(item: Item, { resolve }: FilterFor): Item | undefined {
   const text = (part: Item): Item => {
     if (part.type === ItemType.TextString) return part;

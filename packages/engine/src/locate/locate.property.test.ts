@@ -221,7 +221,7 @@ const requests = fc.constantFrom(...versions).chain((version) =>
     criteria: fc
       .uniqueArray(criteriaOf(version), {
         maxLength: 3,
-        // Several values of an attribute with one value are no contradiction here, several dates are a range.
+        // Several values of an attribute with one value are not a contradiction here, several dates are a range.
         selector: ({ attribute }) => (attribute.endsWith("Date") ? attribute : {}),
       })
       .map((all) =>

@@ -5,7 +5,7 @@ import { ItemType } from "@holdfast/ttlv";
 /** What an asymmetric key says of itself. */
 export interface AsymmetricKey {
   readonly algorithm: AttributeValue<"CryptographicAlgorithm">;
-  /** Bits; undefined where the platform does not tell. */
+  /** Bits; undefined where the platform does not say. */
   readonly length: number | undefined;
 }
 

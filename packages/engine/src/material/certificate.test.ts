@@ -113,7 +113,7 @@ describe("what a certificate says", () => {
   });
 });
 
-describe("what is no certificate", () => {
+describe("what is not a certificate", () => {
   const whole = testCertificate({ issuer, subject, serialNumber });
   const pem = `-----BEGIN CERTIFICATE-----\n${whole.toString("base64")}\n-----END CERTIFICATE-----\n`;
 

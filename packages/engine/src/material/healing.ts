@@ -14,7 +14,7 @@ export interface Healed<Result> {
 
 /**
  * Works on an object's sealed parts. Where they do not open, another region's copy of which all open is worked on, and
- * takes its place: AES-GCM proves which copy is true. Throws as `work` did where there is none.
+ * takes its place: AES-GCM proves which copy is true. Throws as `work` did without one.
  */
 export async function healing<Result>(
   { keyRing, objects }: Pick<OperationContext, "keyRing" | "objects">,

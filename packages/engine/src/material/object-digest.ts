@@ -29,7 +29,7 @@ export const certificateFormat = "Raw";
 const digestBytes = 32;
 const noBytes = new Uint8Array();
 
-/** Types whose material is no secret. Their Digest is kept in clear. */
+/** Types whose material is not secret. Their Digest is kept in clear. */
 const publicTypes: ReadonlySet<ObjectTypeName> = new Set([
   "Certificate",
   "CertificateRequest",

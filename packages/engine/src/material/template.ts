@@ -62,7 +62,7 @@ async function templateAttributes(
     limit: foundMax,
   });
   const template = page.objects.find(({ object }) => isTemplate(object));
-  if (template === undefined) throw new KmipError("templateNotFound", "there is no such Template");
+  if (template === undefined) throw new KmipError("templateNotFound", "Template not found");
   const open = (object: ManagedObject) => openObject(context.keyRing, object);
   const { result: object } = await healing(context, template, open);
   return objectValue("Template", object).attributes.filter(({ item }) => item.tag !== wanted.tag);

@@ -217,7 +217,7 @@ describe("what is refused", () => {
       "InvalidAttributeValue",
     ],
     [
-      "a length that is no whole byte",
+      "a length that is not a whole byte",
       { CryptographicAlgorithm: "HMAC_SHA1", CryptographicLength: 81 },
       "InvalidField",
       "InvalidAttributeValue",
@@ -298,7 +298,7 @@ describe("what is refused", () => {
     expect(await engine.reason("2.1", "Create", payload)).toBe("AttributeSingleValued");
   });
 
-  test("more values than an object holds; a value that stands twice is kept once", async () => {
+  test("more values than an object holds; a repeated value is kept once", async () => {
     const payload = (values: readonly string[]) => ({
       objectType: "SymmetricKey",
       attributes: repeated("ObjectGroup", values),
@@ -397,7 +397,7 @@ describe("Templates", () => {
     expect(reason).toBe("IndexOutOfBounds");
   });
 
-  test("one that is not there, or was destroyed, or is no Template", async () => {
+  test("one that is not there, or was destroyed, or is not a Template", async () => {
     await engine.ask("1.2", "Create", aesKey({ Name: named("a key") }));
     for (const name of ["nothing", "a key"]) {
       const attributes = { attributes: [], templateNames: [name] };

@@ -120,7 +120,12 @@ describe("what is asked besides", () => {
     ["a plain key, as registered", raw, asRegistered, undefined],
     ["a wrapped key, as registered", wrapped, asRegistered, undefined],
     ["a wrapped key, not wrapped", wrapped, unwrapped, "KeyWrapTypeNotSupported"],
-    ["compression of what is no public key", raw, uncompressed, "KeyCompressionTypeNotSupported"],
+    [
+      "compression of what is not a public key",
+      raw,
+      uncompressed,
+      "KeyCompressionTypeNotSupported",
+    ],
     ["wrapping on the way out", raw, wrapping, "FeatureNotSupported"],
   ])("%s", async (_name, keyBlock, asked, reason) => {
     const uniqueIdentifier = await registered(keyBlock);
@@ -235,7 +240,7 @@ describe("Fresh", () => {
   });
 });
 
-test("a key that the version has no words for is refused alone, and told so to the observer", async () => {
+test("a key that the version has no words for is refused alone, and reported to the observer", async () => {
   const keyMaterial = structure(0x420043, [
     enumeration(tags.RecommendedCurve.tag, 7),
     byteString(tags.QString.tag, new Uint8Array(65)),

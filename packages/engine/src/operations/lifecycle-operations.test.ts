@@ -106,7 +106,7 @@ describe("Activate", () => {
     expect(await engine.store.read("i", [uniqueIdentifier])).toEqual(before);
   });
 
-  test("sets the date to now, whatever was planned", async () => {
+  test("sets the date to now, even if another was planned", async () => {
     const planned = engine.now + 1000;
     const { uniqueIdentifier } = await engine.ask(
       "2.1",

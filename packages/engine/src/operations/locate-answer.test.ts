@@ -127,7 +127,7 @@ describe("many objects", () => {
     }
   }
 
-  test("are all found, and their number is told where it is soon known", async () => {
+  test("are all found, and their number is answered where it is soon known", async () => {
     await fill();
     const all = await objects.locate("2.1", []);
     expect(new Set(all.uniqueIdentifiers).size).toBe(count);

@@ -351,7 +351,7 @@ describe("what is refused", () => {
       "InvalidMessage",
     ],
     [
-      "a certificate that is none",
+      "a malformed certificate",
       payload(
         "Certificate",
         {},
@@ -427,7 +427,7 @@ describe("what is refused", () => {
   });
 });
 
-test("whatever is accepted can be read again, also where larger requests are allowed", async () => {
+test("everything that is accepted can be read again, also where larger requests are allowed", async () => {
   const bytesMax = 32 << 20;
   const { engine: large, client } = await testEngine({ limits: { ...defaultLimits, bytesMax } });
   const ask = async (operation: "Register" | "Get", asked: object) => {
@@ -471,7 +471,7 @@ test("a key with an exponent of 300,000 bytes is not looked into: it must say it
   expect(await reason(rsa)).toBeUndefined();
 });
 
-test("a certificate that is none is the client's fault, not an internal error", async () => {
+test("a malformed certificate is the client's fault, not an internal error", async () => {
   const broken = Uint8Array.from(certificate);
   broken[6] = 0x02;
   const object = objectItem("Certificate", { certificateType: "X_509", certificateValue: broken });

@@ -24,7 +24,7 @@ export const register: Handler<"Register"> = async (context, request) => {
   if (object === undefined) throw new KmipError("missingField", "the object is missing");
   const objectType = objectTypeOf(object);
   if (objectType === undefined || objectType !== request.objectType) {
-    throw new KmipError("invalidObjectType", "the object is not of the Object Type that is said");
+    throw new KmipError("invalidObjectType", "the object is not of the given Object Type");
   }
   checkProtection(request.protectionStorageMasks);
   const target = givenFor(context, objectType, false);
@@ -64,13 +64,13 @@ function wrappingLink(block: KeyBlock | undefined): readonly Attribute[] {
   return [{ item: attributeItem("Link", link) }];
 }
 
-/** A Template's name may stand inside it in 1.0 and 1.1; from 1.2 it must not (KMIP 1.2, 11.4). */
+/** A Template's name may be inside it in 1.0 and 1.1; from 1.2 it must not (KMIP 1.2, 11.4). */
 function ownNames(template: Item, version: Version): readonly Attribute[] {
   const names = objectValue("Template", template).attributes.filter(
     ({ item }) => item.tag === attributes.Name.tag,
   );
   if (names.length > 0 && within(version, "1.2")) {
-    throw new KmipError("invalidField", "a Template's Name stands beside it, not in it");
+    throw new KmipError("invalidField", "a Template's Name belongs beside it, not in it");
   }
   return names;
 }

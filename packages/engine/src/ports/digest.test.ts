@@ -19,7 +19,7 @@ test.each([
   expect(firstByteOf(id)).toBe(byte);
 });
 
-test(`digests do not depend on the order, and a leaf twice is none (seed ${seed})`, () => {
+test(`digests do not depend on the order, and a leaf twice cancels out (seed ${seed})`, () => {
   fc.assert(
     fc.property(leaves, (some) => {
       const digests = digestsOf(some);

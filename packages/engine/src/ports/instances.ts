@@ -18,7 +18,7 @@ export interface InstanceStatuses {
   /** Undefined where it has none. */
   status(instance: string): Promise<InstanceStatus | undefined>;
   /**
-   * Gives it the status `to` if it has one of `from`, of which undefined is none; answers what it has then; durable when
+   * Gives it the status `to` if it has one of `from`, where undefined means no status; answers what it has then; durable when
    * it resolves. One that is Deleted stays so.
    */
   move(

@@ -26,7 +26,7 @@ export interface KekStore {
 }
 
 /**
- * `unavailable`: not told, try again. The others are refusals: `denied` (credentials, permission), `disabled` (the key's
+ * `unavailable`: no answer, try again. The others are refusals: `denied` (credentials, permission), `disabled` (the key's
  * state), `gone` (deleted, destroyed).
  */
 export type RootOfTrustFailure = "unavailable" | "denied" | "disabled" | "gone";
@@ -44,7 +44,7 @@ export interface RootUnwrap {
   readonly rewrapped?: RootWrap;
 }
 
-/** A root of trust as it says itself: `name` tells its root key from every other and stands beside each wrap. */
+/** A root of trust as it says itself: `name` identifies its root key and is stored beside each wrap. */
 export interface RootDescription {
   readonly kind: string;
   readonly name: string;
@@ -67,7 +67,7 @@ export interface RootKey {
 }
 
 /**
- * Who wraps KEKs: one root key of one root of trust. Rejects with `RootOfTrustError` whose `failure` tells retry from
+ * Who wraps KEKs: one root key of one root of trust. Rejects with `RootOfTrustError` whose `failure` distinguishes retry from
  * refusal, or with `SealBroken` for a blob that is not what it wrapped. Every implementation passes
  * `rootOfTrustConformance`.
  */
@@ -85,6 +85,6 @@ export interface RootOfTrust {
   validate(): Promise<void>;
   /** Wraps and unwraps random bytes; resolves when the root of trust does its work. */
   probe(): Promise<void>;
-  /** Forgets secrets and ends connections; whatever is used afterwards is `unavailable`. Any number of times. */
+  /** Forgets secrets and ends connections; later calls are `unavailable`. Any number of times. */
   close(): Promise<void>;
 }

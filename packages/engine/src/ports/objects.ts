@@ -60,8 +60,8 @@ export interface FindPage {
 /**
  * Where managed objects live. Every implementation passes `objectStoreConformance`.
  *
- * Whatever `read` and `find` answer is *covered*: no fail-over can take it back.
- * Every method rejects with `StoreUnavailable` when it cannot tell or cannot promise, within a bounded time.
+ * Everything that `read` and `find` answer is *covered*: no fail-over can take it back.
+ * Every method rejects with `StoreUnavailable` when it cannot answer or cannot promise, within a bounded time.
  */
 export interface ObjectStore {
   /** One round trip; the answers are in the order of the identifiers. Objects of other instances are undefined. */
@@ -83,7 +83,7 @@ export interface ObjectStore {
   markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean>;
   /**
    * The object of a copy that `opens` does not hold of, by another copy that it holds of; that takes the broken one's
-   * place where it can be written. Undefined where there is none; absent where the store has no other copies.
+   * place where it can be written. Undefined without one; absent where the store has no other copies.
    */
   heal?(
     instance: string,

@@ -36,7 +36,7 @@ export interface Placeholder {
 }
 
 /**
- * A pure decision over an object as it stands now. Returning the object that it was given means "unchanged": nothing
+ * A pure decision over an object as it is now. Returning the object that it was given means "unchanged": nothing
  * is written. It may be called again with a newer object, and throws a `KmipError` to refuse.
  */
 export type Decision = (object: ManagedObject) => ManagedObject;
@@ -53,7 +53,7 @@ export interface ChangeOptions {
  * its promise resolves. Planned dates that have passed are written as facts before an object is handed out.
  */
 export interface Objects {
-  /** The identifier that a request's reference stands for; the ID Placeholder when it is absent. Throws when empty. */
+  /** The identifier of the object that a request refers to; the ID Placeholder when it is absent. Throws when empty. */
   resolve(reference: IdentifierReference | undefined): string;
   /**
    * Reads one object; `objectNotFound` when the instance has none. Destroyed objects are handed out too: look at
@@ -64,7 +64,7 @@ export interface Objects {
   create(object: ManagedObject): Promise<void>;
   /**
    * Read, decide, compare-and-set by tag, again where another writer was faster (bounded). Answers the object as it
-   * then stands. A Name that another object holds throws `nonUniqueName`.
+   * is then. A Name that another object holds throws `nonUniqueName`.
    */
   change(
     reference: IdentifierReference | undefined,
@@ -72,7 +72,7 @@ export interface Objects {
     options?: ChangeOptions,
   ): Promise<ManagedObject>;
   /**
-   * Another copy of an object whose sealed parts do not open, of which `opens` holds; undefined where there is none, or
+   * Another copy of an object whose sealed parts do not open, of which `opens` holds; undefined without one, or
    * none can be asked for.
    */
   heal(

@@ -57,12 +57,12 @@ export interface Reservation {
   readonly sinceMs: number;
 }
 
-/** What became of a wish to reserve; nothing is reserved unless everything is. */
+/** The result of a reservation; nothing is reserved unless everything is. */
 export type ReserveOutcome =
   | { readonly kind: "reserved" }
   | { readonly kind: "held"; readonly uniqueIdentifier: string; readonly operation: string };
 
-/** Where a store stands: its change numbers by partition (64 and `{sys}`), all of them covered. */
+/** A store's change numbers by partition (64 and `{sys}`), all of them covered. */
 export interface StorePosition {
   /** Names the process that counts: another one may give the same numbers to other changes. */
   readonly replicationId: string;
@@ -75,9 +75,9 @@ export interface ChangePage {
   readonly objects: readonly ManagedObject[];
   /** Records that do not decode, which are reported and passed over. */
   readonly damaged: readonly string[];
-  /** Records of a format that the reading node does not know: whoever reads the page has not read all of it. */
+  /** Records of a format that the reading node does not know: the page was not read completely. */
   readonly unknown: readonly string[];
-  /** Change number up to which the page tells everything. */
+  /** Change number up to which the page is complete. */
   readonly upTo: number;
   /** Change number of the partition: `upTo` where nothing follows. */
   readonly last: number;
@@ -96,7 +96,7 @@ export interface LeafPage {
   readonly next?: number;
 }
 
-/** Copies by identifier, of whatever instance of a partition. Identifiers that the store does not have are left out. */
+/** Copies by identifier, of any instance of a partition. Identifiers that the store does not have are left out. */
 export interface RecordsAnswer {
   readonly objects: readonly ManagedObject[];
   /** Identifiers of records that do not decode. */
@@ -124,17 +124,17 @@ export interface PeerCursor {
   readonly number: number;
 }
 
-/** How often levelling was asked for in this store, and which of these wishes it has reached. */
+/** The last resync that was asked for in this store, and the last one that it has reached. */
 export interface Levels {
   readonly asked: number;
   readonly reached: number;
-  /** The wish of the last time that the store lost its level: an earlier one says nothing any more. */
+  /** The resync that the last loss of its level asked for: earlier ones do not count any more. */
   readonly lost: number;
 }
 
 /**
  * A region's own store, as the region's nodes, its leader and the other region use it. Every implementation passes
- * `ownStoreConformance`. All methods reject with `StoreUnavailable` within a bounded time when they cannot tell or
+ * `ownStoreConformance`. All methods reject with `StoreUnavailable` within a bounded time when they cannot answer or
  * cannot promise; what resolves is durable, what is answered is covered.
  *
  * Methods with an `epoch` are for the leader alone: they reject with `StoreUnavailable("deposed")` and write nothing
@@ -165,7 +165,7 @@ export interface OwnStore extends ObjectStore {
     operation: string,
     given?: readonly GivenRecord[],
   ): Promise<ReserveOutcome>;
-  /** Ends all reservations of an operation in an instance; tells how many there were. */
+  /** Ends all reservations of an operation in an instance; returns their number. */
   release(instance: string, operation: string, epoch?: number): Promise<number>;
   /** All reservations. */
   reservations(): Promise<readonly Reservation[]>;
@@ -177,7 +177,7 @@ export interface OwnStore extends ObjectStore {
   digests(partition: number): Promise<Uint8Array>;
   /**
    * Identifiers and tags whose first byte has its bit set in `mask`: 256 bits, of byte `b` the bit `1 << (b & 7)` of
-   * `mask[b >> 3]`. In the order of `changes`: `after`, like `next`, is a change number, and only later ones are told.
+   * `mask[b >> 3]`. In the order of `changes`: `after`, like `next`, is a change number, and only later ones are answered.
    */
   leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage>;
 
@@ -194,7 +194,7 @@ export interface OwnStore extends ObjectStore {
   cursor(partition: number, peer: string): Promise<PeerCursor | undefined>;
   setCursor(partition: number, peer: string, cursor: PeerCursor, epoch: number): Promise<void>;
 
-  /** Asks the leader to level the store; answers the number of the wish. */
+  /** Asks the leader to resync the store; returns the number of the request. */
   askLevel(): Promise<number>;
   /** The store could not take what another region has: no node takes it for level before it was levelled anew. */
   loseLevel(): Promise<void>;

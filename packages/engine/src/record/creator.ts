@@ -4,7 +4,7 @@ import { recordTags } from "./record-tags.ts";
 
 const fingerprintForm = /^[0-9a-f]{64}$/;
 
-/** What a record keeps of the certificate that made it; nothing where that is no SHA-256. Its tag is above all attributes'. */
+/** What a record keeps of the certificate that made it; nothing where that is not a SHA-256. Its tag is above all attributes'. */
 export function creatorItems(fingerprint: string): readonly Item[] {
   if (!fingerprintForm.test(fingerprint)) return [];
   return [byteString(recordTags.Creator, Buffer.from(fingerprint, "hex"))];

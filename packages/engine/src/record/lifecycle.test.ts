@@ -94,7 +94,7 @@ describe("transition: every cell", () => {
   });
 });
 
-describe("whatever happens", () => {
+describe("with any sequence of events", () => {
   /** What may still follow each state. */
   const after: Readonly<Record<State, readonly State[]>> = {
     PreActive: states,
@@ -172,7 +172,7 @@ describe("due", () => {
   ])("%s", (_name, facts, now, expected) => {
     const result = due(facts, planned, now, "b");
     expect(result).toEqual(expected);
-    // The caller tells by identity that there is nothing to write.
+    // The caller sees by identity that there is nothing to write.
     expect(result === facts).toBe(JSON.stringify(expected) === JSON.stringify(facts));
   });
 

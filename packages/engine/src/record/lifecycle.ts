@@ -20,7 +20,7 @@ export type LifecycleEvent = "activate" | "deactivate" | "compromise" | "destroy
 
 /**
  * The permitted transitions (KMIP 2.1, 4.57). An empty cell is refused. Activating an Active object changes nothing
- * and is no error, since two hosts may race to activate a key.
+ * and is not an error, since two hosts may race to activate a key.
  */
 const transitions: Readonly<Record<State, Readonly<Partial<Record<LifecycleEvent, State>>>>> = {
   PreActive: { activate: "Active", compromise: "Compromised", destroy: "Destroyed" },
@@ -39,7 +39,7 @@ const factOf = {
   destroy: "destroyed",
 } as const;
 
-/** The State that facts amount to, whatever their order. */
+/** The State that facts amount to, in any order. */
 export function stateOf(facts: Facts): State {
   if (facts.destroyed !== undefined) {
     return facts.compromised === undefined ? "Destroyed" : "DestroyedCompromised";

@@ -138,7 +138,7 @@ describe("a record that another release wrote is unknown, and not corrupt", () =
     expect(identifierIn(encode(structure(recordTags.Record, items)))).toBe(identifier);
   });
 
-  test("a field that its format does not have, wherever it stands", () => {
+  test("a field that its format does not have, in any place", () => {
     const strange = integer(0x5400ff, 1);
     for (const at of [...fields.keys(), fields.length]) {
       const failure = failureOf(fields.toSpliced(at, 0, strange));

@@ -37,7 +37,7 @@ export const recordFormat = 1;
 const regionsMax = 256;
 const nonceBytes = 12;
 /**
- * What was stored must be read again whatever the limits of requests are now. A record nests a request's values four
+ * What was stored must be readable regardless of the present limits of requests. A record nests a request's values four
  * deeper, and gathers those of several requests, the largest of which has 64 MiB.
  */
 export const storedLimits: Limits = { depthMax: 64, bytesMax: 1 << 28, itemsMax: 1_000_000 };
@@ -46,7 +46,7 @@ type RegionNumber = (region: string) => number;
 type RegionName = (region: number) => string;
 
 /**
- * The canonical record: TTLV, the same bytes for the same object whatever the order of its
+ * The canonical record: TTLV, the same bytes for the same object regardless of the order of its
  * registers. It holds nothing local to a store.
  */
 export function encodeRecord(object: ManagedObject): Uint8Array {
@@ -71,7 +71,7 @@ export function encodeRecord(object: ManagedObject): Uint8Array {
 
 /**
  * The object of a record. A whole record of another format, or with more fields, is `StoreUnavailable("unknownFormat")`;
- * whatever else is not exactly a record is `StoreUnavailable("corrupt")`.
+ * anything else that is not exactly a record is `StoreUnavailable("corrupt")`.
  */
 export function decodeRecord(bytes: Uint8Array): ManagedObject {
   try {

@@ -55,7 +55,7 @@ export function safe(value: bigint): number {
   return double;
 }
 
-/** Reads the items of a structure one after the other; whatever is not as asked is a `RecordError`. */
+/** Reads the items of a structure one after the other; anything unexpected is a `RecordError`. */
 export class ItemReader {
   readonly #items: readonly Item[];
   #next = 0;
@@ -68,7 +68,7 @@ export class ItemReader {
     return this.#next === this.#items.length;
   }
 
-  /** The next item, whatever its tag. */
+  /** The next item, with any tag. */
   any(): Item {
     const item = this.#items[this.#next];
     if (item === undefined) throw new RecordError("a record ends too early");
@@ -85,7 +85,7 @@ export class ItemReader {
   item(tag: number): Item {
     const item = this.any();
     if (item.tag === tag) return item;
-    const message = `tag ${item.tag} stands where ${tag} should`;
+    const message = `tag ${item.tag} found where ${tag} is expected`;
     throw knownTags.has(item.tag) ? new RecordError(message) : new UnknownFormat(message);
   }
 

@@ -117,6 +117,6 @@ function readRegister(reader: ItemReader, origin: string, stamp: Stamp): Registe
     const value = vendorItem({ key, value: item });
     return { tag: value.tag, index, origin, key, value, stamp };
   }
-  if (isOwn(item.tag) || key !== "") throw new RecordError(`tag ${item.tag} is no register`);
+  if (isOwn(item.tag) || key !== "") throw new RecordError(`tag ${item.tag} is not a register`);
   return { tag: item.tag, index, origin, key, value: item, stamp };
 }

@@ -124,7 +124,7 @@ export function addValue(
   return write(registers, { ...name, index, origin: now.origin, value, stamp });
 }
 
-/** Replaces the value at an index; undefined when there is none. */
+/** Replaces the value at an index; undefined without one. */
 export function modifyValue(
   registers: readonly Register[],
   name: AttributeName,
@@ -157,7 +157,7 @@ export function setValue(
   return write(registers, { ...name, index: 0, origin: "", value, stamp });
 }
 
-/** Deletes the value at an index and keeps its register; undefined when there is none. */
+/** Deletes the value at an index and keeps its register; undefined without one. */
 export function deleteValue(
   registers: readonly Register[],
   name: AttributeName,

@@ -41,10 +41,10 @@ describe("termFor", () => {
   test.each<[string, Item]>([
     ["an attribute that is not indexed", integer(0x42002c, 12)],
     ["a namespace without data", applicationItem("ssl")],
-    ["a custom attribute that is no text", vendor(dateTime(0x42000b, 1n))],
+    ["a custom attribute that is not text", vendor(dateTime(0x42000b, 1n))],
     ["a custom attribute without value", vendor()],
-    ["a name that is no structure", textString(0x420053, "key-1")],
-    ["a group that is no text", integer(0x420056, 1)],
+    ["a name that is not a structure", textString(0x420053, "key-1")],
+    ["a group that is not text", integer(0x420056, 1)],
   ])("none for %s", (_name, item) => {
     expect(termFor(item)).toBeUndefined();
   });
@@ -97,7 +97,7 @@ describe("indexTerms", () => {
     );
   });
 
-  test("nameOfTerm tells the name", () => {
+  test("nameOfTerm returns the name", () => {
     expect(nameOfTerm(object, termFor(second) ?? "")).toBe("key-2");
     expect(nameOfTerm(object, "n?")).toBe("");
   });

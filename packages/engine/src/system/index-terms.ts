@@ -26,7 +26,7 @@ const nameTag = 0x420053;
 const indexed: Readonly<
   Record<number, { letter: string; parts: (item: Item) => readonly string[] | undefined }>
 > = {
-  /** Name: by its value alone, so that a name is unique whatever its type (KMIP 2.1, 4.32). */
+  /** Name: by its value alone, so that a name is unique regardless of its type (KMIP 2.1, 4.32). */
   [nameTag]: { letter: "n", parts: (item) => texts(item, [0x420055]) },
   /** Object Group (KMIP 2.1, 4.35). */
   4325462: { letter: "g", parts: (item) => text(item) },
@@ -45,7 +45,7 @@ const indexed: Readonly<
   },
 };
 
-/** The term under which objects with this attribute value are found; undefined where there is none. */
+/** The term under which objects with this attribute value are found; undefined without one. */
 export function termFor(item: Item): string | undefined {
   const row = indexed[item.tag];
   const parts = row?.parts(item);
@@ -72,7 +72,7 @@ export function indexTerms(object: ManagedObject): readonly IndexTerm[] {
   return [...terms.values()];
 }
 
-/** The name in `object`, or a system record's claim, that stands behind a unique term, for an error that says it. */
+/** The name in `object`, or a system record's claim, behind a unique term, for an error that says it. */
 export function nameOfTerm(object: ManagedObject, term: string): string {
   if (object.instance === systemInstance) return claimOfTerm(object, term);
   for (const { value } of object.registers) {

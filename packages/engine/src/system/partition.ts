@@ -2,7 +2,7 @@
 export const partitionCount = 64;
 
 /**
- * The number that stands for the partition `{sys}`, after those of instances.
+ * The number of the partition `{sys}`, after those of instances.
  * @alias
  */
 export const sysPartition = partitionCount;

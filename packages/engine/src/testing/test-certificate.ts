@@ -47,7 +47,7 @@ export interface TestCertificate {
   /** DNS names of the subject. */
   readonly dnsNames?: readonly string[];
   readonly key?: "rsa" | "ec";
-  /** Stands in the place of the public key. */
+  /** Replaces the public key. */
   readonly publicKey?: Uint8Array;
 }
 

@@ -22,7 +22,7 @@ import { MemoryKekStore } from "./memory/memory-kek-store.ts";
 import { MemoryOwnStore } from "./memory/memory-own-store.ts";
 import { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
 
-/** An engine over memory with a clock that stands still, for tests. */
+/** An engine over memory with a stopped clock, for tests. */
 export interface TestEngine {
   readonly engine: Engine;
   readonly store: MemoryOwnStore;

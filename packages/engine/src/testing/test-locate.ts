@@ -29,7 +29,7 @@ export function date(name: AttributeName, seconds: number | bigint) {
   return { item: dateTime(attributes[name].tag, BigInt(seconds)) };
 }
 
-/** The date that stands for none (KMIP 2.1, 6.1.28). */
+/** The date that means "no date" (KMIP 2.1, 6.1.28). */
 export const never = 0x7fff_ffff_ffff_ffffn;
 
 /** The identifiers in an answer of Locate, none for a failure. */

@@ -10,7 +10,7 @@ export const getAttributes: Handler<"GetAttributes"> = async (context, request) 
   const { version } = context;
   const references = distinct(request.references);
   if (references.length < request.references.length && within(version, "1.1")) {
-    throw new KmipError("invalidMessage", "an attribute is asked for twice");
+    throw new KmipError("invalidMessage", "an attribute is requested twice");
   }
   const stored = await context.objects.load(request.uniqueIdentifier);
   const { result: object } = await healing(context, stored, (copy) =>

@@ -49,9 +49,9 @@ class Trail {
   }
 
   async standing(): Promise<AuditStanding> {
-    const standing = (await this.log.standings())[this.partition];
-    if (standing === undefined) throw new Error("no standing");
-    return standing;
+    const trail = (await this.log.standings())[this.partition];
+    if (trail === undefined) throw new Error("no trail");
+    return trail;
   }
 
   async after(number: number, limit = 1_000): Promise<readonly AuditEntry[]> {
@@ -95,7 +95,7 @@ export function auditLogConformance(name: string, open: () => Promise<AuditLogSu
       expect(await t.after(0)).toEqual([]);
     });
 
-    test("numbers entries without gaps, and tells them in both directions, a page at a time", async () => {
+    test("numbers entries without gaps, and answers them in both directions, a page at a time", async () => {
       const t = trail();
       await t.append(10, 20, 30);
       await t.append(40);
@@ -135,7 +135,7 @@ export function auditLogConformance(name: string, open: () => Promise<AuditLogSu
       expect(await t.log.points(t.partition, [255, 256])).toEqual([undefined, points[255]]);
     });
 
-    test("is cut off at its beginning, and goes on", async () => {
+    test("is cut off at its beginning, and continues", async () => {
       const t = trail();
       await t.append(...Array.from({ length: 300 }, (_, at) => at));
       const epoch = await t.epoch();
@@ -201,7 +201,7 @@ export function auditLogConformance(name: string, open: () => Promise<AuditLogSu
       expect([...(await t.log.sinkPoints(other)).keys()]).toEqual([3]);
     });
 
-    test("gives up the oldest entries beyond its bound, and the chain goes on after them", async () => {
+    test("gives up the oldest entries beyond its bound, and the chain continues after them", async () => {
       const t = trail();
       for (let round = 0; round < 12; round += 1) {
         await t.append(...Array.from({ length: 100 }, (_, at) => at));

@@ -292,7 +292,7 @@ function allOrNone(world: Make): void {
 }
 
 function finds(world: Make): void {
-  test("newest first, in the order of creation, whatever is changed later", async () => {
+  test("newest first, in the order of creation, regardless of later changes", async () => {
     const w = await world();
     const [a, b, c] = [w.object(), w.object(), w.object()];
     await w.create(a, b);

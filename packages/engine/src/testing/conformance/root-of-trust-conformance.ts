@@ -107,7 +107,7 @@ function wraps(root: () => RootOfTrust): void {
 }
 
 function refusesOthers(root: () => RootOfTrust): void {
-  test("other additional data is told as a broken seal", async () => {
+  test("other additional data is reported as a broken seal", async () => {
     const { blob } = await root().wrap(randomBytes(32), data);
     for (const other of ["instance 2", "instance 1 ", "instance ", ""]) {
       await broken(root().unwrap(blob, Buffer.from(other)));

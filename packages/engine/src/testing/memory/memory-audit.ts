@@ -187,7 +187,7 @@ export class MemoryAudit implements AuditLog {
 
   #trail(partition: number): Trail {
     const trail = this.#trails[partition];
-    if (trail === undefined) throw new RangeError(`there is no partition ${partition}`);
+    if (trail === undefined) throw new RangeError(`partition ${partition} does not exist`);
     return trail;
   }
 

@@ -35,7 +35,7 @@ export class MemoryJournal {
     this.#forgotten = position;
   }
 
-  /** Takes back whatever is not covered. */
+  /** Takes back everything that is not covered. */
   takeBack(): void {
     for (const undo of this.#undo.toReversed()) undo();
     this.#undo = [];

@@ -40,7 +40,7 @@ import {
   storedIn,
 } from "./memory-partition.ts";
 
-/** What a store in memory may be told; by default everything that it writes is covered at once. */
+/** Options of a store in memory; by default everything that it writes is covered at once. */
 export interface MemoryOwnStoreOptions {
   readonly instances?: MemoryInstanceStore;
   readonly storeId?: string;
@@ -49,7 +49,7 @@ export interface MemoryOwnStoreOptions {
   readonly wallMs?: () => number;
   /** Audit entries kept in a partition, about; 1,000,000 unless given. */
   readonly auditEntriesMax?: number;
-  /** Waits until what was written is durable; rejects with `StoreUnavailable` where that cannot be told. */
+  /** Waits until what was written is durable; rejects with `StoreUnavailable` where that is not known. */
   readonly barrier?: () => Promise<void>;
 }
 
@@ -102,7 +102,7 @@ export class MemoryOwnStore implements OwnStore {
     for (const listener of this.#listeners) listener(state, reason);
   }
 
-  /** Another process goes on with the data, or with what of them was covered. */
+  /** Another process continues with the data, or with the covered part of them. */
   failOver(replicationId: string, { lossy = false }: { readonly lossy?: boolean } = {}): void {
     this.#era += 1;
     this.#replicationId = replicationId;
@@ -288,16 +288,16 @@ export class MemoryOwnStore implements OwnStore {
     const { replicationId } = this.#names();
     const found = new FoundRows();
     const entries = held.changedAfter(after);
-    let [told, bytes, upTo] = [0, 0, after];
+    let [taken, bytes, upTo] = [0, 0, after];
     for (const [id, row] of entries) {
-      if (told > 0 && (told >= limit || bytes >= bytesMax)) break;
+      if (taken > 0 && (taken >= limit || bytes >= bytesMax)) break;
       found.add(id, row);
-      told += 1;
+      taken += 1;
       bytes += row.bytes.length;
       upTo = row.changed;
     }
     const last = held.number("change");
-    if (told === entries.length) upTo = Math.max(after, last);
+    if (taken === entries.length) upTo = Math.max(after, last);
     await this.#cover(held, upTo);
     return { replicationId, ...found, upTo, last };
   }
@@ -428,7 +428,7 @@ export class MemoryOwnStore implements OwnStore {
     const isWhole = row !== undefined && !isDamaged(row, replacement);
     if (copy !== undefined || !isWhole) this.#journal.set(this.#quarantine, name, bytes);
     if (replacement !== undefined && !isWhole) {
-      // Under another tag than any record has, so that the replacement is written whatever its tag.
+      // Under another tag than any record has, so that the replacement is written with any tag.
       if (row !== undefined) partition.rows.set(uniqueIdentifier, { ...row, tag: "" });
       partition.write(replacement, true);
     }
@@ -450,7 +450,7 @@ export class MemoryOwnStore implements OwnStore {
 
   #at(partition: number): MemoryPartition {
     const found = this.#partitions[partition];
-    if (found === undefined) throw new RangeError(`there is no partition ${partition}`);
+    if (found === undefined) throw new RangeError(`partition ${partition} does not exist`);
     return found;
   }
 

@@ -118,7 +118,7 @@ export class MemoryPartition {
     }
   }
 
-  /** Ends an operation's holds on records of an instance; tells how many there were. */
+  /** Ends an operation's holds on records of an instance; returns their number. */
   release(instance: string, operation: string): number {
     const ended = [...this.holds].filter(
       ([, hold]) => hold.operation === operation && hold.instance === instance,

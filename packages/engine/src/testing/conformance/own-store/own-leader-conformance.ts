@@ -33,7 +33,7 @@ export function leading(world: Make): void {
     expect((await w.store.cursor(w.partition, peer))?.number).toBe(3);
   });
 
-  test("a cursor is no change", async () => {
+  test("a cursor is not a change", async () => {
     const w = await world();
     const before = await w.store.position();
     const epoch = await w.store.newEpoch();
@@ -65,12 +65,12 @@ export function leading(world: Make): void {
     expect(await w.store.newEpoch()).toBeGreaterThan(own + 5);
   });
 
-  test("wishes to level are counted, and those that were reached", async () => {
+  test("resync requests are counted, and those that were reached", async () => {
     const { store } = await world();
     const epoch = await store.newEpoch();
-    const wishes = await Promise.all([store.askLevel(), store.askLevel(), store.askLevel()]);
-    expect(new Set(wishes).size).toBe(3);
-    const asked = Math.max(...wishes);
+    const requests = await Promise.all([store.askLevel(), store.askLevel(), store.askLevel()]);
+    expect(new Set(requests).size).toBe(3);
+    const asked = Math.max(...requests);
     expect((await store.levels()).asked).toBe(asked);
     expect((await store.levels()).reached).toBeLessThan(asked);
     await store.setLevel(asked - 1, epoch);
@@ -81,7 +81,7 @@ export function leading(world: Make): void {
     expect(await store.askLevel()).toBe(asked + 1);
   });
 
-  test("a level that is lost is a wish of its own, which is reached as any other", async () => {
+  test("a level that is lost is a request of its own, which is reached as any other", async () => {
     const { store } = await world();
     const epoch = await store.newEpoch();
     const asked = await store.askLevel();

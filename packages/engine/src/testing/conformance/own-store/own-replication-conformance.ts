@@ -23,7 +23,7 @@ export function changes(world: Make): void {
     expect(others(after.numbers)).toEqual(others(before.numbers));
   });
 
-  test("changed records are told in the order of their last change, each once", async () => {
+  test("changed records are answered in the order of their last change, each once", async () => {
     const w = await world();
     const before = await w.number();
     const [a, b, c] = [await w.created(), await w.created(), await w.created()];
@@ -39,7 +39,7 @@ export function changes(world: Make): void {
     expect(page?.replicationId).toBe(replicationId);
   });
 
-  test("what changes nothing is no change; what marks as served is one", async () => {
+  test("what changes nothing is not a change; what marks as served is one", async () => {
     const w = await world();
     const stored = await w.created();
     const before = await w.number();
@@ -52,7 +52,7 @@ export function changes(world: Make): void {
     expect(await w.changed(before)).toEqual(idsOf(stored));
   });
 
-  test.each([1, 2, 3, 100])("pages of at most %i records tell everything", async (limit) => {
+  test.each([1, 2, 3, 100])("pages of at most %i records are complete", async (limit) => {
     const w = await world();
     const before = await w.number();
     const made: string[] = [];
@@ -86,7 +86,7 @@ export function changes(world: Make): void {
     expect(beyond.upTo).toBeGreaterThanOrEqual(last);
   });
 
-  test("a destroyed record is told without its material", async () => {
+  test("a destroyed record is answered without its material", async () => {
     const w = await world();
     const stored = await w.created();
     const before = await w.number();
@@ -96,7 +96,7 @@ export function changes(world: Make): void {
     expect(page?.objects[0]?.material).toBeUndefined();
   });
 
-  test("the system's records are told like any other, and need no status", async () => {
+  test("the system's records are answered like any other, and need no status", async () => {
     const w = await world();
     const before = (await w.store.position()).numbers[sysPartition] ?? 0;
     const region = { region: randomUUID(), generation: 1, retired: 0 };
@@ -112,7 +112,7 @@ export function changes(world: Make): void {
     expect(await w.store.release(systemInstance, "one")).toBe(1);
   });
 
-  test("changes that come together are told whole", async () => {
+  test("changes that come together are answered whole", async () => {
     const w = await world();
     const before = await w.number();
     const made = Array.from({ length: 20 }, () => w.object());
@@ -123,7 +123,7 @@ export function changes(world: Make): void {
 
 /** How two copies are compared. */
 export function digests(world: Make): void {
-  test("digests are those of the leaves, whatever happened to the records", async () => {
+  test("digests are those of the leaves, regardless of the records' history", async () => {
     const w = await world();
     const stored = await Promise.all(Array.from({ length: 12 }, () => w.created()));
     const [a, b, c, d] = stored;

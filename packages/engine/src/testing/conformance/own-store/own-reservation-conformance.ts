@@ -58,7 +58,7 @@ export function reserving(world: Make): void {
     expect((await w.get(uniqueIdentifier)).reserved).toBeUndefined();
   });
 
-  test("release tells how many there were, once", async () => {
+  test("release returns how many there were, once", async () => {
     const w = await world();
     const [a, b] = [await w.created(), await w.created()];
     await w.reserve(idsOf(a, b), "one");
@@ -161,7 +161,7 @@ export function held(world: Make): void {
     expect((await w.get(a.object.uniqueIdentifier)).reserved).toBeUndefined();
   });
 
-  test("a reservation is no change", async () => {
+  test("a reservation is not a change", async () => {
     const w = await world();
     const a = await w.created();
     const [number, digests] = [await w.number(), await w.store.digests(w.partition)];
@@ -173,7 +173,7 @@ export function held(world: Make): void {
     expect((await w.get(a.object.uniqueIdentifier)).tag).toBe(a.tag);
   });
 
-  test("its changes are still told, and it is found under its terms", async () => {
+  test("its changes are still answered, and it is found under its terms", async () => {
     const w = await world();
     const before = await w.number();
     const a = await w.created(w.named("n"));
@@ -239,7 +239,7 @@ export function agreed(world: Make): void {
     );
   });
 
-  test("by an older tag it is a conflict, and the reservations stand", async () => {
+  test("by an older tag it is a conflict, and the reservations stay", async () => {
     const w = await world();
     const a = await w.created();
     await w.update(a, { lastChange: 2 });

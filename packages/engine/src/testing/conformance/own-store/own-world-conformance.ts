@@ -20,7 +20,7 @@ export interface OwnStoreSubject {
   readonly instances: InstanceStatuses;
   /** What an administrator would do to an instance. */
   setStatus(instance: string, status: InstanceStatus): Promise<void>;
-  /** Changes a record's bytes so that it does not decode; whatever else the store keeps of it stays. */
+  /** Changes a record's bytes so that it does not decode; everything else that the store keeps of it stays. */
   damage(instance: string, uniqueIdentifier: string): Promise<void>;
   /** Gives a record the number of the next format, and the tag of what it is then; absent where a store has no bytes. */
   upgrade?(instance: string, uniqueIdentifier: string): Promise<void>;
