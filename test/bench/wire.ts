@@ -62,7 +62,7 @@ export class Wire {
     });
   }
 
-  /** Nothing will be sent for a while, and that is no fault. */
+  /** Nothing will be sent for a while, and that is not a fault. */
   rest(): void {
     this.#socket.setTimeout(0);
   }

@@ -28,7 +28,7 @@ export class Gaps {
   readonly all: Gap[] = [];
   readonly #last = new Map<string, number>();
 
-  /** A client begins, or rests: the time until its next success is no gap. */
+  /** A client begins, or rests: the time until its next success is not a gap. */
   rests(client: string, atMs: number): void {
     this.#last.set(client, atMs);
   }

@@ -253,7 +253,7 @@ describe("what no client sends", () => {
     ["two lengths", "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"],
     ["a length and chunks", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
     ["chunks under another name", "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"],
-    ["a header that is no header", "X: 1\r\n Folded: 2\r\nBad Header: 3\r\n\r\n"],
+    ["a header that is not a header", "X: 1\r\n Folded: 2\r\nBad Header: 3\r\n\r\n"],
     ["headers without end", `X: ${"a".repeat(40_000)}\r\n\r\n`],
   ])("%s: refused, and the connection ends", async (_, rest) => {
     const head = `POST /v1/checks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${manager}\r\n`;

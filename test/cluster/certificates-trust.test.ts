@@ -426,7 +426,7 @@ test("no token, private key or password is in any store, log or metric", async (
   }
   expect(secrets.size).toBeGreaterThan(7);
   expect(findSecrets(haystacks, secrets)).toEqual([]);
-  // The control: what is no secret is found.
+  // The control: what is not secret is found.
   const found = findSecrets(haystacks, new Map([["name", Buffer.from("kmipClient6")]])).join("\n");
   for (const place of ["appendonly.aof", "dump.rdb", "keys of", ".log"]) {
     expect(found).toContain(place);

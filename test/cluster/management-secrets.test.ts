@@ -152,7 +152,7 @@ test("no secret of the management plane is in Redis, logs, metrics, answers, eve
   looksWhereItIs(haystacks, id);
 });
 
-/** The control: what is no secret is found in each kind of place. */
+/** The control: what is not secret is found in each kind of place. */
 function looksWhereItIs(haystacks: readonly Haystack[], id: string): void {
   const control = new Map([["control", Buffer.from(id)]]);
   const found = findSecrets(haystacks, control).join("\n");

@@ -240,7 +240,7 @@ describe("a start at a Redis", () => {
     return path;
   }
 
-  test("that is no store yet says what to run; store init makes it one, once", async () => {
+  test("that is not a store yet says what to run; store init makes it one, once", async () => {
     await using redis = await RedisServer.start();
     const path = await configAt(redis);
     const refused = await run("serve", "--config", path);

@@ -97,7 +97,7 @@ describe("profile add", () => {
       ],
       [2, "holds no certificate", ["--url", address, "--ca", tokenFile, "--token-file", tokenFile]],
       [4, "token", ["--url", address, "--ca", ca, "--token-file", badToken]],
-      [2, "is no address", ["--url", "kms", "--ca", ca, "--token-file", tokenFile]],
+      [2, "is not an address", ["--url", "kms", "--ca", ca, "--token-file", tokenFile]],
     ];
     for (const [code, words, args] of cases) {
       const said = await wrong(...args);

@@ -224,7 +224,7 @@ describe("an address that leads nowhere", () => {
     await until("it is found", () => opened.store.state() === "full");
   });
 
-  test("a replica is no store", async () => {
+  test("a replica is not a store", async () => {
     await using group = await startGroup({ replicas: 1 });
     const address = group.replicas[0]?.address ?? "";
     await expect(initialiseStore({ address, ids: systemIds })).rejects.toThrow("is a replica");

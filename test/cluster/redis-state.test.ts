@@ -251,7 +251,7 @@ describe("a key of the wrong type leaves no half of a change", () => {
   });
 });
 
-describe("an emptied Redis is no store in which nothing is found", () => {
+describe("an emptied Redis is not a store in which nothing is found", () => {
   test("FLUSHALL", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });

@@ -74,7 +74,7 @@ test("no key, secret or password is in Redis, its files, logs, metrics or errors
   looksWhereItIs(haystacks, id);
 });
 
-/** The control: what is no secret is found in each kind of place, in the forms that are looked for. */
+/** The control: what is not secret is found in each kind of place, in the forms that are looked for. */
 function looksWhereItIs(haystacks: readonly Haystack[], id: string): void {
   const raw = Buffer.from(id.replaceAll("-", ""), "hex");
   const found = (secret: Uint8Array) =>
@@ -169,7 +169,7 @@ async function failWithSecrets(client: KmipClient): Promise<void> {
   await refused(register({ keyFormatType: "Raw", keyValue, cryptographicAlgorithm: "AES" }));
   await refused(register({ keyFormatType: "TransparentSymmetricKey", keyValue }));
   await refused(registerKey(client, key, [{ item: attributeItem("State", "Active") }]));
-  // Bytes that are no message any more, with the key in them.
+  // Bytes that are not a message any more, with the key in them.
   const bytes = encode(encodeRequest({ version: "1.4", items: [registering(key)] }));
   const at = Buffer.from(bytes).indexOf(key);
   for (const cut of [at - 4, at - 8]) {

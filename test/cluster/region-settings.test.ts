@@ -131,7 +131,7 @@ describe.concurrent("a fault in the configuration ends the start with one line t
     [
       "an unknown setting",
       (c) => set(c, "kmip", "lissten", "127.0.0.1:1"),
-      /kmip\.lissten is no setting/,
+      /kmip\.lissten is not a setting/,
     ],
     [
       "a wildcard address",

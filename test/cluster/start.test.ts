@@ -315,7 +315,7 @@ describe("what is broken on purpose", () => {
     expect(dev("freeze", "nobody")).toMatchObject({
       status: 2,
       stderr: expect.stringMatching(
-        /^holdfast: nobody is no part of this cluster: a1, a2, b1, b2, [^\n]*\n$/,
+        /^holdfast: nobody is not part of this cluster: a1, a2, b1, b2, [^\n]*\n$/,
       ),
     });
     const saidBy = expect.poll(() => cluster.output.out);

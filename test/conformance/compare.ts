@@ -308,7 +308,7 @@ export class Comparer {
         ? undefined
         : difference(path, `is ${off} s from ${wanted}`);
     }
-    if (!isSecondsDate(got)) return difference(path, "is no date");
+    if (!isSecondsDate(got)) return difference(path, "is not a date");
     const fixed = this.#context.datesSent.has(dateKey(wanted));
     return !fixed || actual === Date.parse(wanted) / 1000
       ? undefined

@@ -66,7 +66,7 @@ function includeOf(given: Options): RegExp | undefined {
   try {
     return new RegExp(given.include);
   } catch {
-    throw new UsageError(`--include ${given.include} is no regular expression`);
+    throw new UsageError(`--include ${given.include} is not a regular expression`);
   }
 }
 

@@ -104,7 +104,7 @@ describe("faults between a node and its key manager", () => {
     await until("access with the new API key", () => works(root));
   });
 
-  test("an API key that cannot be read is no refusal", async () => {
+  test("an API key that cannot be read is not a refusal", async () => {
     await using root = await open({ apiKey: () => Promise.reject(new Error("no such file")) });
     await expect(root.describe()).rejects.toMatchObject({ failure: "unavailable" });
   });

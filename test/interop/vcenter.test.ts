@@ -225,7 +225,7 @@ describe("the credential", () => {
 });
 
 describe("connections without a message", () => {
-  test("20 bare ones and 20 failed handshakes in a burst ban nobody and are no errors in the log (traps 13, 14)", async () => {
+  test("20 bare ones and 20 failed handshakes in a burst ban nobody and are not errors in the log (traps 13, 14)", async () => {
     const stranger = await selfSigned({
       commonName: "not trusted yet",
       notBeforeMs: Date.now() - 3_600_000,

@@ -105,7 +105,7 @@ export class Tables {
     return this.get(keys.counters(partition)) ?? none;
   }
 
-  /** Counts a change of something that is no record, so that reads of it know what they wait for. */
+  /** Counts a change of something that is not a record, so that reads of it know what they wait for. */
   count(): void {
     const { change, created } = this.counters(metaPartition);
     const next = change + 1;

@@ -64,7 +64,7 @@ export class Gate {
     return `${told.map(([actor, what]) => `${actor}:${what}`).join()} ${this.steps.map(nameOf).join()}`;
   }
 
-  /** An actor was told something that is no step of its own. */
+  /** An actor was told something that is not a step of its own. */
   #tell(actor: string, label: string, value: unknown): void {
     const before = this.#told.get(actor) ?? "";
     const text = JSON.stringify(value, (_key, part: unknown) =>

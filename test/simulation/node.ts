@@ -223,7 +223,7 @@ function watched(store: OwnStore, life: Life, { region, listener }: NodeOptions)
   });
 }
 
-/** Material in the clear: what seals it is no part of what is simulated. */
+/** Material in the clear: what seals it is not part of what is simulated. */
 const keyRing: KeyRing = {
   seal: async (_binding, plaintext) => ({
     kekId: "00000000-0000-4000-8000-000000000000",

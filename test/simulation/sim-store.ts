@@ -460,13 +460,13 @@ function fence(tables: Tables, epoch: number | undefined): void {
   tables.set(keys.epoch, epoch);
 }
 
-/** The answer of a script that changed something that is no record. */
+/** The answer of a script that changed something that is not a record. */
 function counted<Value>(tables: Tables, value: Value): Answer<Value> {
   tables.count();
   return { value, number: tables.counters(metaPartition).change };
 }
 
-/** What was found that is no record. */
+/** What was found that is not a record. */
 function meta<Value>(tables: Tables, value: Value): Found<Value> {
   return { value, numbers: [[metaPartition, tables.counters(metaPartition).change]] };
 }

@@ -247,7 +247,7 @@ export class World implements NodeListener {
   }
 }
 
-/** What a wish changes, where that is no fact. */
+/** What a wish changes, where that is not a fact. */
 const kinds: Readonly<Partial<Record<Wish["kind"], Acknowledged["kind"]>>> = {
   create: "create",
   note: "note",

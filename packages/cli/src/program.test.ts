@@ -64,10 +64,10 @@ describe("a fault is one line that says the mend, and an exit code", () => {
     [["kmip", "creat"], "unknown command 'creat' (Did you mean create?)"],
     [["kmip", "frobnicate"], "unknown command 'frobnicate'"],
     [["kmip", "get"], "missing required argument 'id'"],
-    [["kmip", "query", "--timeout", "soon"], "soon is no whole number above 0"],
+    [["kmip", "query", "--timeout", "soon"], "soon is not a whole number above 0"],
     [["kmip", "query", "--colour"], "unknown option '--colour'"],
     [["kmip", "query", "--version", "9.9"], "--version 9.9: is none of 1.0, 1.1"],
-    [["kmip", "query", "--endpoint", "a b"], "--endpoint a b: is no host and port"],
+    [["kmip", "query", "--endpoint", "a b"], "--endpoint a b: is not a host and port"],
     [["kmip", "query", "--endpoint", "h", "--cert", "x"], "--key, --ca are missing"],
     [["kmip", "query", "--dev", "nowhere"], "no development cluster runs there"],
     [
@@ -76,13 +76,13 @@ describe("a fault is one line that says the mend, and an exit code", () => {
     ],
     [["kmip", "query", "--endpoint", "127.0.0.1:1", ...files], "--ca no.pem: holds no certificate"],
     [["key", "list", "i", "--state", "new"], "Allowed choices are Pre-Active, Active, "],
-    [["key", "list", "i", "--state", "PreActive", "--url", "x"], "--url x: is no address"],
-    [["key", "list", "i", "--state", "Pre-Active", "--url", "x"], "--url x: is no address"],
+    [["key", "list", "i", "--state", "PreActive", "--url", "x"], "--url x: is not an address"],
+    [["key", "list", "i", "--state", "Pre-Active", "--url", "x"], "--url x: is not an address"],
     [["decode", "gone.bin"], "decode gone.bin: no such file"],
     [["decode", "."], "decode .: is a directory; give a file"],
     [["apply", "-f", "."], "--file .: is a directory; give a file"],
     [["apply", "-f", "no.pem/gone"], "--file no.pem/gone: no such file; give another path"],
-    [["decode", "--hex", "4x"], '"x" is no hex digit'],
+    [["decode", "--hex", "4x"], '"x" is not a hex digit'],
     [["decode", "--hex", "420"], "ends in the middle of a byte"],
     [["decode", "--hex", "4200"], "cut short"],
     [["decode", "--hex", "--base64"], "exclude each other"],
@@ -103,7 +103,7 @@ describe("standard output that takes nothing", () => {
       encoding: "utf8",
     });
 
-  test("whose reader is gone is no fault", () => {
+  test("whose reader is gone is not a fault", () => {
     const { stderr } = out("| true");
     expect(stderr).toBe("");
   });

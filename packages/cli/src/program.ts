@@ -62,7 +62,7 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Failures that are no fault of this program. */
+/** Failures that are not the fault of this program. */
 function expected(error: unknown): boolean {
   return [
     Failure,

@@ -69,7 +69,7 @@ function configure(name: string, settings: object = {}): string {
 
 describe("a start", () => {
   test.each<[string, object, string]>([
-    ["an unknown setting", { kmpi: {} }, "FOLDER/bad.yaml:1: kmpi is no setting"],
+    ["an unknown setting", { kmpi: {} }, "FOLDER/bad.yaml:1: kmpi is not a setting"],
     [
       "a key of another certificate",
       { tls: { certificate: "server.pem", key: "other.key" } },
@@ -186,7 +186,7 @@ describe("the server's commands", () => {
     });
   });
 
-  test("store init at what is no Redis is one line and code 3", async () => {
+  test("store init at what is not a Redis is one line and code 3", async () => {
     const server = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;

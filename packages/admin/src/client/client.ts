@@ -153,7 +153,7 @@ export class AdminClient implements AsyncDisposable {
       if (answer.statusCode === 200) return answer.body;
       const text = await answer.body.text();
       answered(answer, text);
-      throw new AdminUnreachable("the answer is no stream of events");
+      throw new AdminUnreachable("the answer is not a stream of events");
     };
     return follow({ connect, signal });
   }
@@ -250,7 +250,7 @@ function answered({ statusCode, headers }: Dispatcher.ResponseData, text: string
       `the service answered ${statusCode} without JSON: is it Holdfast's admin address?`,
     );
   }
-  if (typeof value !== "object" || value === null) throw unreachable("the answer is no object");
+  if (typeof value !== "object" || value === null) throw unreachable("the answer is not an object");
   if (statusCode >= 200 && statusCode < 300) return value;
   const seconds = Number(headers["retry-after"]);
   const retry = Number.isInteger(seconds) && seconds > 0 ? seconds : undefined;

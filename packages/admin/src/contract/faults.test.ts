@@ -59,7 +59,7 @@ describe("what a schema refuses is told in our words", () => {
     ]);
   });
 
-  test("of a short text that is no PEM, nothing is told of its length", () => {
+  test("of a short text that is not PEM, nothing is told of its length", () => {
     expect(told(signRequest.body, { name: "x", csr: "garbage" })).toEqual([]);
   });
 

@@ -47,14 +47,14 @@ describe("the value of an option", () => {
   });
 
   test.each<[FieldKind, unknown, string]>([
-    ["number", "many", "--created-after many: is no number"],
-    ["number", "", "is no number"],
-    ["number", "Infinity", "is no number"],
-    ["time", "yesterday", "is no time, such as"],
-    ["time", "99999999999999d", "is no time"],
-    ["pairs", ["=value"], "is no KEY=VALUE"],
-    ["pairs", ["key"], "is no KEY=VALUE"],
-    ["json", "{", "--created-after: is no JSON"],
+    ["number", "many", "--created-after many: is not a number"],
+    ["number", "", "is not a number"],
+    ["number", "Infinity", "is not a number"],
+    ["time", "yesterday", "is not a time, such as"],
+    ["time", "99999999999999d", "is not a time"],
+    ["pairs", ["=value"], "is not a KEY=VALUE"],
+    ["pairs", ["key"], "is not a KEY=VALUE"],
+    ["json", "{", "--created-after: is not JSON"],
   ])("%s: %j is refused", (kind, given, wanted) => {
     expect(() => fieldValue(field(kind), given)).toThrow(
       expect.objectContaining({ name: "Failure", message: expect.stringContaining(wanted) }),

@@ -43,7 +43,7 @@ function bareHex(text: string): string {
 function numberOf({ name }: Field, text: string): number {
   const number = Number(text);
   if (text.trim() !== "" && Number.isFinite(number)) return number;
-  throw new Failure(`${optionOf(name)} ${text}: is no number`);
+  throw new Failure(`${optionOf(name)} ${text}: is not a number`);
 }
 
 const units: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -55,7 +55,9 @@ function timeOf({ name }: Field, text: string): string {
     ago === null ? Date.parse(text) : Date.now() - Number(ago[1]) * (units[ago[2] ?? ""] ?? 0);
   const date = new Date(ms);
   if (Number.isNaN(date.getTime())) {
-    throw new Failure(`${optionOf(name)} ${text}: is no time, such as 2026-11-25T10:00:00Z or 24h`);
+    throw new Failure(
+      `${optionOf(name)} ${text}: is not a time, such as 2026-11-25T10:00:00Z or 24h`,
+    );
   }
   return date.toISOString();
 }
@@ -63,7 +65,7 @@ function timeOf({ name }: Field, text: string): string {
 function pairsOf({ name }: Field, texts: readonly string[]): Readonly<Record<string, string>> {
   const pairs = texts.map((text) => {
     const at = text.indexOf("=");
-    if (at < 1) throw new Failure(`${optionOf(name)} ${text}: is no KEY=VALUE`);
+    if (at < 1) throw new Failure(`${optionOf(name)} ${text}: is not a KEY=VALUE`);
     return [text.slice(0, at), text.slice(at + 1)] as const;
   });
   return Object.fromEntries(pairs);
@@ -73,6 +75,6 @@ function jsonOf({ name }: Field, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new Failure(`${optionOf(name)}: is no JSON`);
+    throw new Failure(`${optionOf(name)}: is not JSON`);
   }
 }

@@ -122,7 +122,7 @@ describe("the plan of an apply", () => {
   });
 });
 
-test("what is not declared and stays is no change", () => {
+test("what is not declared and stays is not a change", () => {
   const steps = planOf([], [actual()]);
   expect(planLines(steps, [])).toEqual([
     "  instance kmip-prod is not declared, and stays as it is",

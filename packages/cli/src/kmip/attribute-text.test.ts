@@ -27,10 +27,10 @@ describe("an attribute as text", () => {
   test.each([
     ["State", "State: an attribute is given as NAME=VALUE"],
     ["=x", "=x: an attribute is given as NAME=VALUE"],
-    ["Colour=blue", "Colour is no attribute; custom ones are called x-NAME"],
-    ["State=Actve", "Actve is no State; there are PreActive, Active"],
+    ["Colour=blue", "Colour is not an attribute; custom ones are called x-NAME"],
+    ["State=Actve", "Actve is not a State; there are PreActive, Active"],
     ["CryptographicLength=long", "CryptographicLength is a whole number, not long"],
-    ["CryptographicUsageMask=Encypt", "Encypt is no CryptographicUsageMask; there are Sign"],
+    ["CryptographicUsageMask=Encypt", "Encypt is not a CryptographicUsageMask; there are Sign"],
     ["ActivationDate=soon", "ActivationDate is a date, such as"],
     ["Sensitive=1", "Sensitive is true or false"],
     ["CryptographicParameters=x", "CryptographicParameters cannot be given as text"],

@@ -54,7 +54,7 @@ function attributeNamed(name: string): AttributeName {
   const found = (Object.keys(attributes) as AttributeName[]).find((key) => simple(key) === wanted);
   if (found !== undefined) return found;
   throw new Failure(
-    `${name} is no attribute; custom ones are called x-NAME, the others as in the KMIP specification, such as State or ActivationDate`,
+    `${name} is not an attribute; custom ones are called x-NAME, the others as in the KMIP specification, such as State or ActivationDate`,
   );
 }
 

@@ -33,7 +33,7 @@ describe("printed messages", () => {
       new RegExp(`of the message that begins at byte ${one.length}$`),
     ],
     [
-      "it is no TTLV",
+      "it is not TTLV",
       Buffer.from("GET / HTTP/1.1\r\n\r\n"),
       /of the message that begins at byte 0$/,
     ],

@@ -85,7 +85,7 @@ function guess(bytes: Buffer): Buffer {
 function fromHex(text: string): Buffer {
   const digits = text.replaceAll(/0x|[\s:,|]/gi, "");
   const wrong = /[^0-9a-f]/i.exec(digits);
-  if (wrong !== null) throw new Failure(`${JSON.stringify(wrong[0])} is no hex digit`);
+  if (wrong !== null) throw new Failure(`${JSON.stringify(wrong[0])} is not a hex digit`);
   if (digits.length % 2 !== 0) throw new Failure("the hex text ends in the middle of a byte");
   return Buffer.from(digits, "hex");
 }
@@ -93,6 +93,6 @@ function fromHex(text: string): Buffer {
 function fromBase64(text: string): Buffer {
   const digits = text.replaceAll(/\s/g, "");
   const wrong = /[^\w+/=-]/.exec(digits);
-  if (wrong !== null) throw new Failure(`${JSON.stringify(wrong[0])} is no base64 character`);
+  if (wrong !== null) throw new Failure(`${JSON.stringify(wrong[0])} is not a base64 character`);
   return Buffer.from(digits, "base64");
 }

@@ -38,7 +38,7 @@ function functionNamed(name: string, known: readonly QueryFunction[]): QueryFunc
   const wanted = name.toLowerCase().replace(/^query/, "");
   const found = known.find((one) => one.toLowerCase().replace(/^query/, "") === wanted);
   if (found !== undefined) return found;
-  throw new Failure(`${name} is no Query function of this version; there are ${plain(known)}`);
+  throw new Failure(`${name} is not a Query function of this version; there are ${plain(known)}`);
 }
 
 /** The answer's fields, with items and numbers that JSON cannot say made plain. */

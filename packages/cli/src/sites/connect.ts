@@ -131,12 +131,12 @@ function credentialsOf({ username, passwordFile }: ConnectOptions): readonly Cre
 export function countOf(text: string): number {
   const count = Number(text);
   if (Number.isSafeInteger(count) && count > 0) return count;
-  throw new Failure(`${text} is no whole number above 0`);
+  throw new Failure(`${text} is not a whole number above 0`);
 }
 
 function collect(text: string, before: readonly string[] = []): readonly string[] {
   if (parseEndpoint(text) === undefined) {
-    throw new Failure(`--endpoint ${text}: is no host and port, such as kms.example:5696`);
+    throw new Failure(`--endpoint ${text}: is not a host and port, such as kms.example:5696`);
   }
   return [...before, text];
 }

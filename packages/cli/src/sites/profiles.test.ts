@@ -68,7 +68,7 @@ test("a file that holds no token is refused before anybody is asked, and is not 
   expect(tokenIn(path)).toBe("a-token");
   for (const bad of ["two words", "caf\u00e9", "\0secret"]) {
     writeFileSync(path, bad);
-    expect(() => tokenIn(path)).toThrow(`--token-file ${path}: is no token: it has spaces`);
+    expect(() => tokenIn(path)).toThrow(`--token-file ${path}: is not a token: it has spaces`);
     expect(() => tokenIn(path)).not.toThrow(bad);
   }
 });

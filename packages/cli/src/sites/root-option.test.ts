@@ -32,8 +32,8 @@ describe("--root", () => {
   test.each([
     ["a:vault", /vault is none of local, key-protect, hpcs, pkcs11/],
     ["", /nothing is none of/],
-    ["a:local,rootKey", /rootKey is no NAME=VALUE/],
-    ["a:local,=x", /=x is no NAME=VALUE/],
+    ["a:local,rootKey", /rootKey is not a NAME=VALUE/],
+    ["a:local,=x", /=x is not a NAME=VALUE/],
     ["a:pkcs11,pin=@/does/not/exist", /no such file/],
   ])("refuses %s", (text, says) => {
     expect(() => parseRoot(text)).toThrow(says);

@@ -111,11 +111,11 @@ export function tokenIn(path: string): string {
   return sendable(`--token-file ${path}`, firstLine("--token-file", path));
 }
 
-/** What a header can carry; any other text is no token, and is not shown. */
+/** What a header can carry; any other text is not a token, and is not shown. */
 function sendable(place: string, token: string): string {
   if (/^[\x21-\x7e]+$/.test(token)) return token;
   throw new Failure(
-    `${place}: is no token: it has spaces, or characters that are not ASCII; give the text that \`holdfast token create\` made, and nothing else`,
+    `${place}: is not a token: it has spaces, or characters that are not ASCII; give the text that \`holdfast token create\` made, and nothing else`,
   );
 }
 
@@ -127,7 +127,7 @@ function environment(name: string): string | undefined {
 /** Reads `--url`, which may be given several times. */
 export function collectUrl(text: string, before: readonly string[] = []): readonly string[] {
   if (!/^https:\/\/[^/\s]+\/?$/.test(text)) {
-    throw new Failure(`--url ${text}: is no address such as https://kms-1.example:8443`);
+    throw new Failure(`--url ${text}: is not an address such as https://kms-1.example:8443`);
   }
   return [...before, text.replace(/\/$/, "")];
 }

@@ -61,7 +61,7 @@ test.each([
     "records without end",
     Buffer.concat(new Array(32_768 / 8).fill(Buffer.from([22, 3, 1, 0, 3, 1, 255, 255]))),
   ],
-])("%s is no ClientHello", (_, bytes) => {
+])("%s is not a ClientHello", (_, bytes) => {
   expect(readClientHello(bytes)).toBeUndefined();
 });
 

@@ -34,7 +34,7 @@ export function onClientHello(
   socket.on("data", onData);
 }
 
-/** Reads a ClientHello; undefined where it is none. */
+/** Reads a ClientHello; undefined for anything else. */
 export function readClientHello(bytes: Buffer): ClientHello | undefined | "unfinished" {
   const handshake = joinRecords(bytes);
   if (handshake === undefined) return undefined;
@@ -44,7 +44,7 @@ export function readClientHello(bytes: Buffer): ClientHello | undefined | "unfin
   return bytes.length < bytesMax ? "unfinished" : undefined;
 }
 
-/** The handshake bytes of all records that have arrived; undefined where they are no handshake records. */
+/** The handshake bytes of all records that have arrived; undefined where they are not handshake records. */
 function joinRecords(bytes: Buffer): Buffer | undefined {
   const parts: Buffer[] = [];
   for (let at = 0; at < bytes.length; ) {

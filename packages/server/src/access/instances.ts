@@ -48,7 +48,7 @@ function readAuthorities(source: string, setting: string): X509Certificate[] {
   const leaf = certificates.find((certificate) => !certificate.ca);
   if (leaf !== undefined) {
     throw new StartError(
-      `${setting}: ${subjectOf(leaf)} is no certificate authority; list a client's own certificate under certificates`,
+      `${setting}: ${subjectOf(leaf)} is not a certificate authority; list a client's own certificate under certificates`,
     );
   }
   return certificates;

@@ -75,7 +75,7 @@ describe("passwords", () => {
     ["no power of two", `scrypt$32769$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],
     ["no lanes", `scrypt$32768$8$0$${"s".repeat(22)}$${"h".repeat(43)}`],
     ["short salt", `scrypt$32768$8$1$ss$${"h".repeat(43)}`],
-  ])("%s is no hash", (_name, text) => {
+  ])("%s is not a hash", (_name, text) => {
     expect(isPasswordHash(text)).toBe(false);
   });
 });

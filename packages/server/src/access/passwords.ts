@@ -13,7 +13,7 @@ const hashesAtOnceMax = 2;
 const hashesWaitingMax = 256;
 const newHash = { cost: 32_768, blockSize: 8, parallelization: 1 } as const;
 
-/** Too many passwords are being checked: whether this one is right cannot be told now. */
+/** Too many passwords are being checked: this one cannot be checked now. */
 export class PasswordsBusy extends Error {
   override readonly name = "PasswordsBusy";
 }
@@ -21,7 +21,7 @@ export class PasswordsBusy extends Error {
 /** Checks user names and passwords against scrypt hashes, a few at a time, the instances that wait in turn. */
 export class Passwords {
   readonly #key = randomBytes(32);
-  /** Compared with where the user is unknown, so that the time taken does not tell. */
+  /** Compared with for an unknown user, so that the time taken reveals nothing. */
   readonly #nobody: PasswordHash = { ...newHash, salt: randomBytes(16), hash: randomBytes(32) };
   readonly #hashes = new Semaphore(hashesAtOnceMax);
   readonly #waitingMax: number;
@@ -37,7 +37,7 @@ export class Passwords {
     return expected !== undefined && timingSafeEqual(actual, expected.hash);
   }
 
-  /** What a connection may keep of a verified password: nothing that tells it. */
+  /** What a connection may keep of a verified password: nothing that reveals it. */
   digest(username: string, password: string): Buffer {
     return createHmac("sha256", this.#key)
       .update(`${Buffer.byteLength(username)} ${username}${password}`)

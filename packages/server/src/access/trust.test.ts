@@ -71,7 +71,7 @@ describe("trust", () => {
     expect(verdict(trust, parse(await one.issue(leaf("client", extra))))).toBe(expected);
   });
 
-  test("an authority's own certificate is no client", () => {
+  test("an authority's own certificate is not a client", () => {
     expect(verdict(trustOf(entry("a", [], [one.certificate])), parse(one))).toBe("wrongPurpose");
   });
 
@@ -204,7 +204,7 @@ describe("instances", () => {
     [
       "a leaf as authority",
       () => entry("a", [], [pinned.certificate]),
-      "instances[0].authorities[0]: CN=kmipClient is no certificate authority",
+      "instances[0].authorities[0]: CN=kmipClient is not a certificate authority",
     ],
     [
       "garbage",

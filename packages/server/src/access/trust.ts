@@ -60,7 +60,7 @@ const anyPurpose = "2.5.29.37.0";
 const declaredRank = "0";
 
 /**
- * Tells which instance a client certificate opens. It never asks OpenSSL's verdict (`authorized`): that one skips
+ * Decides which instance a client certificate opens. It never asks OpenSSL's verdict (`authorized`): that one skips
  * resumed sessions and, without `ca`, trusts public authorities. It is changed in place, so that one certificate more
  * costs the same however many there are.
  */
@@ -154,12 +154,12 @@ export class Trust {
     return typeof known === "string" ? known : checkDates(known, nowMs);
   }
 
-  /** Whether nothing has changed for whoever has this admission; if not, `recheck` tells. */
+  /** Whether nothing has changed for the holder of this admission; if not, `recheck` decides. */
   isCurrent(admission: Admission): boolean {
     return this.#known(admission.fingerprint) === admission;
   }
 
-  /** Whether an admission given earlier (perhaps by an older trust) still stands. */
+  /** Whether an admission given earlier (perhaps by an older trust) is still valid. */
   recheck(admission: Admission, certificate: X509Certificate, nowMs: number): boolean {
     const now = this.check(certificate, nowMs);
     return typeof now !== "string" && now.instance.id === admission.instance.id;
@@ -229,7 +229,7 @@ function compare(one: string, other: string): number {
   return one < other ? -1 : 1;
 }
 
-/** Numbers of this size add up to a sum that tells one set of lines from every other, in any order. */
+/** Numbers of this size add up to a sum that identifies a set of lines, in any order. */
 function digestOf(line: string): bigint {
   return BigInt(`0x${hash("sha256", line)}`);
 }

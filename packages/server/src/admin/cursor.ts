@@ -4,7 +4,7 @@ import { Refused } from "./problem.ts";
 const checkBytes = 9;
 
 /**
- * A cursor as callers get it: what the handler said, with a check of which list it goes on. It is no secret and grants
+ * A cursor as callers get it: what the handler said, with a check of which list it continues. It is not secret and grants
  * nothing; handlers take what it says as they take any input.
  */
 export function sealCursor(said: string, list: string): string {
@@ -21,7 +21,7 @@ export function openCursor(cursor: string, list: string): string {
   throw new Refused({
     code: "invalid",
     detail:
-      "query.cursor: belongs to another list; begin without it, and keep the filters as they were",
+      "query.cursor: belongs to another list; start without it, and keep the filters unchanged",
   });
 }
 

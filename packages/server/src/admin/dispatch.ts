@@ -139,7 +139,7 @@ async function checked(
     const parsed = schema.safeParse(value);
     if (parsed.success) return parsed.data;
     const places = parsed.error.issues.slice(0, 5).map(({ path }) => placeOf([...at, ...path]));
-    const message = `the answer of ${operation} is not as its contract says: ${places.join(", ")}`;
+    const message = `the answer of ${operation} violates its contract: ${places.join(", ")}`;
     observe({ type: "warning", message, cause: `request ${requestId}` });
     throw new TypeError(message);
   };

@@ -8,7 +8,7 @@ export interface Problem {
   readonly detail: string;
   readonly extra?: Readonly<Record<string, unknown>>;
   readonly headers?: Readonly<Record<string, string>>;
-  /** What is not told but logged: a fault of this node. */
+  /** Not answered but logged: a fault of this node. */
   readonly cause?: unknown;
 }
 
@@ -38,7 +38,7 @@ export function problemDocument(problem: Problem, requestId: string): Record<str
   };
 }
 
-/** What a caller is told of anything that was thrown; nothing of what nobody foresaw. */
+/** What a caller learns of anything that was thrown; nothing of unexpected errors. */
 export function problemOf(error: unknown, requestId: string): Problem {
   if (error instanceof Refused) return error.problem;
   if (error instanceof ManagementError) {

@@ -70,7 +70,7 @@ export class Repeats {
     }
     const running = first();
     const sent = running.then((answer) => (this.#keeps(call, answer) ? answer : undefined));
-    // Whoever asked is told; here it matters only whether there is something to repeat.
+    // The caller gets the error; here it matters only whether there is an answer to repeat.
     sent.catch(() => this.#kept.delete(name));
     this.#kept.set(name, { digest, untilMs: this.#monotonicMs() + keptMs, sent });
     if (this.#kept.size > keptMax) {

@@ -196,7 +196,7 @@ describe("management", () => {
     ]);
   });
 
-  test("whoever acts by itself is no user", () => {
+  test("whoever acts by itself is not a user", () => {
     const event = kmip("kmip-key.activate", { initiator: "planned-date" });
     expect(rendered(instance, [event])[0]?.initiator).toMatchObject({
       id: "planned-date",

@@ -23,13 +23,13 @@ export interface EntryPlace {
 /** A CADF event (DMTF DSP0262) with the fields that IBM's services give it. */
 export type CadfEvent = {
   readonly typeURI: string;
-  /** The same whenever and however often the event is told. */
+  /** The same whenever and however often the event is sent. */
   readonly id: string;
   readonly eventType: "activity";
   /** `YYYY-MM-DDTHH:mm:ss.SS+0000`. */
   readonly eventTime: string;
   readonly action: string;
-  /** `unknown` where the store could not tell whether a change is made. */
+  /** `unknown` where the store could not say whether a change was made. */
   readonly outcome: AuditEvent["outcome"];
   readonly message: string;
   readonly severity: "normal" | "warning" | "critical";
@@ -149,7 +149,7 @@ function renderEvent(
   };
 }
 
-/** An action that no table knows stands under its own name: it may be of a newer version. */
+/** An action that no table knows keeps its own name: it may be of a newer version. */
 function rowOf(action: string): ActionRow {
   const known = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (known !== undefined) return known;
@@ -207,7 +207,7 @@ function targetOf(
   };
 }
 
-/** A cloud resource name: whose cloud it is stands in its third part. */
+/** A cloud resource name: its third part says whose cloud it is. */
 function crn(
   { region, account }: CadfSettings,
   instance: string,

@@ -19,7 +19,7 @@ interface Row extends Pick<Route, "method"> {
 }
 
 /**
- * The handlers with evidence of what no commit tells of: refusals (pending and failure, with the refusal's code), and
+ * The handlers with evidence of what no commit records: refusals (pending and failure, with the refusal's code), and
  * reads that are worth an event.
  */
 export function withCallEvidence<Some extends Partial<Handlers>>(

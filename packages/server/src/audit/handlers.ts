@@ -5,7 +5,6 @@ import { followTrails } from "./trail/follow-trails.ts";
 import type { Trail } from "./trail/trail.ts";
 import { queryTrails } from "./trail/trails.ts";
 
-/** What the routes of events need. */
 export interface EventsDeps {
   /** This region's first. */
   readonly trails: () => readonly Trail[];

@@ -28,7 +28,7 @@ export interface ManagementDetail {
   readonly detail?: Readonly<Record<string, string | number>>;
 }
 
-/** Names under which an event's detail tells what CADF has fields of its own for. */
+/** Names of an event's details for which CADF has fields of its own. */
 export const detailNames = {
   initiatorId: "initiator.id",
   remote: "initiator.host",
@@ -63,7 +63,7 @@ export function managementEvent(
   };
 }
 
-/** Pending and success, to be committed with the change that they tell of. */
+/** Pending and success, to be committed with the change that they record. */
 export function managementEvents(
   actor: Actor,
   action: ManagementAction,

@@ -15,7 +15,7 @@ export async function checkBackup(backup: Config["backup"]): Promise<void> {
   const stats = await stat(directory).catch((error: unknown) => {
     throw new StartError(`${what}: ${wordsFor(error)}`);
   });
-  if (!stats.isDirectory()) throw new StartError(`${what}: this is no folder`);
+  if (!stats.isDirectory()) throw new StartError(`${what}: this is not a folder`);
   await access(directory, constants.W_OK | constants.X_OK).catch((error: unknown) => {
     throw new StartError(`${what}: ${wordsFor(error)}`);
   });

@@ -28,7 +28,7 @@ export function addBackupCommands(parent: Command): void {
       say(await verifyCommand(config, process.env, file, countOf(keys)));
     });
   withConfig(parent.command("restore").argument("<file>", "the backup"))
-    .description("tell what a restore would do; with --apply, join the backup into the store")
+    .description("show what a restore would do; with --apply, join the backup into the store")
     .option("--apply", "write: nothing newer is overwritten, nothing destroyed comes back")
     .option("--although-damaged", "restore what is there of a store that had damaged records")
     .option(

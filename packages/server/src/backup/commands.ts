@@ -132,7 +132,7 @@ export async function verifyCommand(
   return { lines: drillLines(file, report, systemClock.wallMs()), ok: report.ok };
 }
 
-/** Joins a backup into the region's store, or tells what that would do. */
+/** Joins a backup into the region's store, or reports what that would do. */
 export async function restoreCommand(
   configFile: string,
   environment: Environment,
@@ -255,7 +255,7 @@ async function withProgress<Result>(work: (show: Show) => Promise<Result>): Prom
   return await work(progress.show);
 }
 
-/** The group of settings; a `StartError` where there is none. */
+/** The group of settings; a `StartError` without one. */
 function settingsOf({ backup }: Config): NonNullable<Config["backup"]> {
   if (backup !== undefined) return backup;
   throw new StartError("backup: the configuration has no such group: set backup.keyFile");

@@ -58,7 +58,7 @@ const beginningsMax = 8;
 const pagesBeyondMax = 10_000;
 
 /**
- * Writes everything that a region's own store has into an archive, while the store goes on: each partition as it is at
+ * Writes everything that a region's own store has into an archive, while the store is in use: each partition as it is at
  * one change number. Material stays sealed, and keys stay wrapped.
  */
 export async function createBackup(
@@ -97,7 +97,7 @@ class Backup {
   async run(): Promise<Trailer> {
     const { numbers } = await this.#ask(() => this.#source.own.position());
     this.#of = numbers.reduce((sum, number) => sum + number, 0);
-    // The system's own records last: whatever key an object was sealed under is then among them.
+    // The system's own records last: the key of every sealed object is then among them.
     for (let partition = 0; partition <= sysPartition; partition++) {
       await this.#partition(partition);
     }
@@ -134,10 +134,10 @@ class Backup {
       }
       return;
     }
-    throw new ArchiveFault("the store fails over all the time: try again when it is calm");
+    throw new ArchiveFault("the store fails over again and again: try again when it is stable");
   }
 
-  /** Undefined where another process goes on with the store: its numbers are others. */
+  /** Undefined where another process has taken over the store: its numbers differ. */
   async #read(partition: number): Promise<PartitionEnd | undefined> {
     const { own } = this.#source;
     const place = new Place();

@@ -6,7 +6,7 @@ const barLength = 30;
 
 /**
  * Shows how far a long command is, on one line of standard error that is written over again; shows nothing where that
- * is no terminal.
+ * is not a terminal.
  */
 export class Progress implements Disposable {
   readonly #stream: NodeJS.WriteStream;

@@ -28,7 +28,7 @@ export function printAddress(address: Address): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** Tells loopback, private, wildcard and all other ("public") IP addresses apart. */
+/** Distinguishes loopback, private, wildcard and all other ("public") IP addresses. */
 export function reachOf(ip: string): Reach {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(ip)?.[1];
   if (mapped !== undefined) return reachOf(mapped);

@@ -79,7 +79,7 @@ export function isIssuedBy(certificate: X509Certificate, authority: X509Certific
   return certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
 }
 
-/** Two certificates of one authority (renewed, cross-signed) sign alike: name and key tell, not the fingerprint. */
+/** Two certificates of one authority (renewed, cross-signed) sign alike: name and key identify it, not the fingerprint. */
 export function signerOf(authority: X509Certificate): string {
   const key = authority.publicKey.export({ type: "spki", format: "der" });
   return `${authority.subject} ${hash("sha256", key)}`;

@@ -4,7 +4,7 @@ import { codeOf, reasonOf, StartError } from "./start-error.ts";
 export function listenError(setting: string, address: string, error: unknown): StartError {
   const mends: Record<string, string> = {
     EADDRINUSE: "is in use; stop what listens there or choose another port",
-    EADDRNOTAVAIL: "is no address of this machine; choose one of its own",
+    EADDRNOTAVAIL: "is not an address of this machine; choose one of its own",
     EACCES: "needs a permission this process lacks; choose a port above 1023",
   };
   const mend = mends[codeOf(error) ?? ""] ?? `cannot be opened: ${reasonOf(error)}`;

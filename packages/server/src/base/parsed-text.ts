@@ -1,6 +1,6 @@
 import type { z } from "zod";
 
-/** What a record's field says as JSON; undefined where there is none, or where it is not as the schema says. */
+/** A record's field as JSON; undefined where it is missing, or does not match the schema. */
 export function parsedText<Schema extends z.ZodType>(
   schema: Schema,
   text: string | undefined,

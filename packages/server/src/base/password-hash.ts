@@ -16,7 +16,7 @@ export interface Users {
 /** 64 MiB: what one check may take in memory, so that no hash in a configuration exhausts the node. */
 export const scryptBytesMax = 67_108_864;
 
-/** Takes a hash apart; undefined when it is none, or one too weak (under 16 MiB) or too dear. */
+/** Takes a hash apart; undefined for other text, and for one too weak (under 16 MiB) or too expensive. */
 export function parsePasswordHash(text: string): PasswordHash | undefined {
   const match = /^scrypt\$(\d{1,8})\$(\d{1,3})\$(\d{1,2})\$([\w-]{22,88})\$([\w-]{43,88})$/.exec(
     text,

@@ -67,7 +67,7 @@ function readKey(pem: string, path: string): KeyObject {
   }
 }
 
-/** One region's name and no other: whoever holds two could speak for both. */
+/** One region's name and no other: the holder of two could speak for both. */
 function checkName(leaf: X509Certificate, region: string, where: string): void {
   const names = (leaf.subjectAltName ?? "")
     .split(", ")

@@ -12,7 +12,7 @@ import { certificatesOf } from "../management/certificates/metric-certificates.t
 import { checkRootFiles, openDefaultRoot, openSealingKey } from "../roots/root-settings.ts";
 import { storeConnection } from "../store/store-access.ts";
 
-/** Validates a configuration and every file that it names; tells what was read, and what deserves a second look. */
+/** Validates a configuration and every file that it names; reports what was read, and what deserves a second look. */
 export async function checkConfig(
   file: string,
   environment: Readonly<Record<string, string | undefined>>,

@@ -6,7 +6,7 @@ import type { Config } from "./config-table.ts";
 /** Where in the configuration: names, and positions in lists. */
 export type SettingPath = readonly (string | number)[];
 
-/** What is wrong, and at which setting; `says` goes on after the setting's name. */
+/** What is wrong, and at which setting; `says` follows the setting's name. */
 export interface Fault {
   readonly at: SettingPath;
   readonly says: string;
@@ -19,7 +19,7 @@ export function nameOf(path: SettingPath): string {
     .join("");
 }
 
-/** What no single row can tell. */
+/** Rules about more than one row. */
 export function crossFaults(config: Config): Fault[] {
   return [
     ...listenerFaults("kmip", config.kmip),
@@ -101,7 +101,7 @@ function auditFaults({ syslog, webhook }: Config["audit"]): Fault[] {
     faults.push({ at: ["audit", "webhook", "secretEnv"], says });
   }
   if (!URL.canParse(webhook.url)) {
-    faults.push({ at: ["audit", "webhook", "url"], says: `is no URL: ${webhook.url}` });
+    faults.push({ at: ["audit", "webhook", "url"], says: `is not a URL: ${webhook.url}` });
   }
   return faults;
 }

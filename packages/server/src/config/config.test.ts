@@ -117,12 +117,12 @@ instances:
     [
       "an unknown setting",
       "kmip: { interop: false, lisen: 1 }",
-      "7: kmip.lisen is no setting; known here are listen, allowPublic, endpoints,",
+      "7: kmip.lisen is not a setting; known here are listen, allowPublic, endpoints,",
     ],
     [
       "a near miss",
       "kmip: { allow_public: true }",
-      "7: kmip.allow_public is no setting; is it meant to be allowPublic",
+      "7: kmip.allow_public is not a setting; is it meant to be allowPublic",
     ],
     [
       "two lock masters, which are worth no more than one",
@@ -137,7 +137,7 @@ instances:
     [
       "an unknown group",
       "plugins: {}",
-      "7: plugins is no setting; known here are region, node, kmip,",
+      "7: plugins is not a setting; known here are region, node, kmip,",
     ],
     ["a wrong type", "kmip: { interop: maybe }", "7: kmip.interop must be true or false"],
     [
@@ -221,7 +221,7 @@ instances:
     [
       "an unknown setting of an instance",
       "instances: [{ name: a, cert: [] }]",
-      "7: instances[0].cert is no setting; is it meant to be certificates",
+      "7: instances[0].cert is not a setting; is it meant to be certificates",
     ],
     [
       "one name twice",

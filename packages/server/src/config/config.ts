@@ -124,7 +124,7 @@ function unknown(path: SettingPath): string {
     path.length === 1 ? configTable : row === undefined || row.kind === "setting" ? {} : row.rows;
   const near = Object.keys(rows).find((name) => isNear(name, wanted));
   const known = near === undefined ? Object.keys(rows).join(", ") : near;
-  return `is no setting; ${near === undefined ? "known here are" : "is it meant to be"} ${known}`;
+  return `is not a setting; ${near === undefined ? "known here are" : "is it meant to be"} ${known}`;
 }
 
 function isNear(name: string, wanted: string): boolean {

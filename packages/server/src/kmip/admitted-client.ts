@@ -5,7 +5,7 @@ import type { Client } from "./connection.ts";
 /** What all clients of an endpoint share. */
 export interface ClientHost {
   readonly passwords: Passwords;
-  /** Told of a user name and password that the instance does not know. */
+  /** Called with a user name and password that the instance does not know. */
   readonly refused: (admission: Admission, username: string) => void;
 }
 

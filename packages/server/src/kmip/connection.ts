@@ -164,7 +164,7 @@ export class Connection implements Waiter, Starter, Placed {
   /** Another connection takes its place. */
   displace(): void {
     this.#ending ??= "displaced";
-    // Nothing waits to be sent on an idle one, so the client is told by a close_notify.
+    // Nothing waits to be sent on an idle one, so the client gets a close_notify.
     if (this.idle) this.#socket.destroySoon();
     else this.#socket.destroy();
   }
@@ -219,7 +219,7 @@ export class Connection implements Waiter, Starter, Placed {
 
   /** The socket's `data`. */
   read(chunk: Buffer): void {
-    // After the last request whatever follows is read and dropped, since closing on unread bytes resets the
+    // After the last request everything that follows is read and dropped, since closing on unread bytes resets the
     // connection, and the client would lose our answer.
     if (this.#ending !== undefined) return;
     this.#activeMs = this.#host.monotonicMs();

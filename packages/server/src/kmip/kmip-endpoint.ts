@@ -18,7 +18,6 @@ import { MemoryBudget } from "./memory-budget.ts";
 import { Scheduler } from "./scheduler.ts";
 import { remoteOf, TlsListener } from "./tls-listener.ts";
 
-/** What a KMIP endpoint needs. */
 export interface EndpointOptions {
   readonly limits: Config["kmip"];
   readonly suites: Config["tls"]["suites"];
@@ -35,7 +34,7 @@ export interface EndpointOptions {
 
 const sweepMs = 250;
 
-/** Of a user name that is not known, no more is told. */
+/** The longest part of an unknown user name that is logged. */
 const userNameMax = 128;
 
 /** How long a connection whose handshake ends while the node drains may take to send its request. */
@@ -146,7 +145,7 @@ export class KmipEndpoint {
     this.trustChanged();
   }
 
-  /** The trust was changed: sessions cannot be resumed, and who is no longer trusted is cut off. */
+  /** The trust was changed: sessions cannot be resumed, and clients that are no longer trusted are cut off. */
   trustChanged(): void {
     const trust = this.#trust;
     if (trust.digest !== this.#trustDigest) this.#setTicketKeys();
@@ -154,9 +153,9 @@ export class KmipEndpoint {
     for (const connection of this.#connections) {
       if (trust.isCurrent(connection.admission)) continue;
       const certificate = connection.socket.getPeerX509Certificate();
-      const stands =
+      const isValid =
         certificate !== undefined && trust.recheck(connection.admission, certificate, wallMs);
-      if (!stands) connection.distrust("no longer trusted");
+      if (!isValid) connection.distrust("no longer trusted");
     }
   }
 
@@ -165,7 +164,7 @@ export class KmipEndpoint {
     for (const connection of this.#connections) connection.finish("trustEnded", why);
   }
 
-  /** Shuts the listener, answers what is in flight, and cuts after `withinMs` whatever is left. */
+  /** Shuts the listener, answers what is in flight, and cuts what is left after `withinMs`. */
   async drain(withinMs: number): Promise<void> {
     this.#draining = true;
     await this.shut();
@@ -289,7 +288,7 @@ export class KmipEndpoint {
   }
 
   /**
-   * Closes cleanly: a close_notify, and whatever the client has sent is read and dropped. It stays a stranger, and so
+   * Closes cleanly: a close_notify, and everything that the client has sent is read and dropped. It stays a stranger, and so
    * is bounded in number and time.
    */
   #turnAway(socket: TLSSocket): void {

@@ -22,7 +22,7 @@ export class Scheduler {
   readonly #monotonicMs: () => number;
   readonly #atOnce: number;
   readonly #owners = new Map<string, Owner>();
-  /** Owners with a request that may begin; whose turn it is stands first. */
+  /** Owners with a request that may begin; the next one first. */
   readonly #ready = new Set<Owner>();
   /** 0 = nothing has begun in this turn of the event loop. */
   #sliceEndMs = 0;

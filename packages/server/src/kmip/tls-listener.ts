@@ -39,7 +39,7 @@ const closingMax = 512;
 
 /**
  * TCP and TLS of the KMIP port. Who offers TLS 1.3 gets session tickets under keys that nodes share; who does not gets
- * none: a TLS 1.2 ticket holds the session's own secret, so whoever got the keys later could read what was recorded.
+ * none: a TLS 1.2 ticket holds the session's own secret, so a later holder of the keys could read recorded traffic.
  * In TLS 1.3 a resumed session has a key exchange of its own.
  */
 export class TlsListener {
@@ -119,7 +119,7 @@ export class TlsListener {
     this.#resumable.setTicketKeys(keys);
   }
 
-  /** The connection's client is known: it is no stranger any more. */
+  /** The connection's client is known: it is not a stranger any more. */
   admit(socket: TLSSocket): void {
     this.#strangers.leave(socket);
   }
@@ -194,7 +194,7 @@ function resumable(identity: ServerIdentity, suites: Config["tls"]["suites"]) {
   return { ...contextOptions(identity, suites), minVersion: "TLSv1.3" as const };
 }
 
-/** It goes up to TLS 1.3, so that a client can tell that somebody between took the newer version away. */
+/** It goes up to TLS 1.3, so that a client notices when somebody between removed the newer version. */
 function withoutTickets(identity: ServerIdentity, suites: Config["tls"]["suites"]) {
   const options = contextOptions(identity, suites);
   const secureOptions = (options.secureOptions ?? 0) | constants.SSL_OP_NO_TICKET;

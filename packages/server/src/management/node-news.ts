@@ -28,7 +28,6 @@ export class PublishPace {
   }
 }
 
-/** What a node's news stand on. */
 export interface NewsSite {
   readonly region: string;
   readonly node: string;

@@ -21,7 +21,7 @@ export async function openGrpcHealth(
   let told = statuses(health.report());
   health.onChange((report) => {
     const now = statuses(report);
-    // Whoever watches hears changes only.
+    // Watchers hear changes only.
     for (const [name, status] of Object.entries(now)) {
       if (told[name] !== status) service.setStatus(name, status);
     }

@@ -5,7 +5,7 @@ interface Said {
   readonly read: boolean;
   readonly write: boolean;
   readonly keysUsable: boolean;
-  /** Why the node wants no traffic, whatever it can do. */
+  /** Why the node wants no traffic, whether or not it could serve. */
   readonly unwanted: "starting" | "opening" | "draining" | undefined;
 }
 

@@ -31,7 +31,7 @@ export interface Observed {
   /** One read of the own store, from time to time. */
   readonly roundTrip: PartState;
   readonly rootOfTrust: {
-    /** `degraded`: some instances' cannot be used, and the node goes on for the others. */
+    /** `degraded`: some instances' cannot be used, and the node serves the others. */
     readonly state: "ok" | "degraded" | "unreachable" | "refused" | "unknown";
     readonly reason: string;
     readonly okMs: number;
@@ -56,7 +56,7 @@ interface Ability {
   readonly otherwiseSinceMs: number | undefined;
 }
 
-/** What probes are told, and why. */
+/** What probes get, and why. */
 export interface HealthReport {
   /** By name: "" (this node should get traffic), `holdfast.read`, `holdfast.write`, with a peer `holdfast.peer`, with a management API `holdfast.admin`. */
   readonly services: Readonly<Record<string, boolean>>;
@@ -110,16 +110,16 @@ export class Health {
   /** Undefined where the node has no management API. */
   #admin: boolean | undefined;
   #draining = false;
-  #told: string;
+  #reported: string;
   #listeners: ((report: HealthReport) => void)[] = [];
 
   constructor(settings: HealthSettings, monotonicMs: () => number) {
     this.#settings = settings;
     this.#monotonicMs = monotonicMs;
-    this.#told = JSON.stringify(this.#services());
+    this.#reported = JSON.stringify(this.#services());
   }
 
-  /** Calls `listener` with every change of what probes are told. */
+  /** Calls `listener` with every change of what probes get. */
   onChange(listener: (report: HealthReport) => void): void {
     this.#listeners.push(listener);
   }
@@ -156,7 +156,7 @@ export class Health {
     this.tick();
   }
 
-  /** Whether the KMIP listener is open: probes are not told before it is that a node may be asked. */
+  /** Whether the KMIP listener is open: probes get "serving" only once it is. */
   listening(open: boolean): void {
     this.#shut = !open;
     this.tick();
@@ -194,8 +194,8 @@ export class Health {
     const loopSettings = { ...this.#settings, downAfterMs: loopDownAfterMs };
     this.#loop = settle(this.#loop, eventLoop.ok, nowMs, loopSettings);
     const told = JSON.stringify(this.#services());
-    if (told === this.#told) return;
-    this.#told = told;
+    if (told === this.#reported) return;
+    this.#reported = told;
     const report = this.report();
     for (const listener of this.#listeners) listener(report);
   }

@@ -80,7 +80,7 @@ describe("http", () => {
     expect((await get(path, method)).status).toBe(status);
   });
 
-  test("what is no HTTP is answered or cut, and the listener stays", async () => {
+  test("what is not HTTP is answered or cut, and the listener stays", async () => {
     const [host, port] = http.address.split(":");
     for (const bytes of [
       "\0\0\0\0\r\n\r\n",

@@ -14,9 +14,9 @@ export interface LogRow<Event> {
   readonly fields: readonly (keyof Event)[];
   /** Strangers, or clients during an outage, can cause it as often as they like, so its lines are limited. */
   readonly limited?: true | ((event: Event) => boolean);
-  /** What makes two of them the same news: it is told once in ten minutes, with how often it came in between. */
+  /** What makes two of them the same news: it is logged once in ten minutes, with the number of repetitions. */
   readonly sameAs?: (event: Event) => string;
-  /** A cause is told without its stack, unless the log is at debug. */
+  /** A cause is logged without its stack, unless the log is at debug. */
   readonly brief?: true;
 }
 
@@ -29,7 +29,7 @@ const damages: ReadonlySet<StoreFailure> = new Set([
   "unsafe",
 ]);
 
-/** What stands outside of this node, and passes. */
+/** Outages outside of this node, which pass. */
 function isOutage(cause: unknown): boolean {
   if (cause instanceof StoreUnavailable) return !damages.has(cause.failure);
   return cause instanceof KeyRingUnavailable;
@@ -40,7 +40,7 @@ const storeCloses = "the store is closing";
 
 const always = (level: Level) => () => level;
 
-/** One row a kind of event; `undefined` = never logged, metrics tell it. */
+/** One row a kind of event; `undefined` = never logged, only counted in metrics. */
 export const logTable: {
   readonly [Type in NodeEvent["type"]]: LogRow<EventOf<Type>> | undefined;
 } = {
@@ -65,7 +65,7 @@ export const logTable: {
       "durationMs",
       "cause",
     ],
-    // What closed the keys, or the store, is told by events of their own.
+    // What closed the keys, or the store, is reported by events of their own.
     limited: ({ cause }) => isOutage(cause),
   },
   request: undefined,
@@ -104,7 +104,7 @@ export const logTable: {
   },
   storeCommand: undefined,
   barrier: {
-    // An idle node's barriers hold no change; that they come back short is told once, by the lease.
+    // An idle node's barriers hold no change; a short barrier is reported once, by the lease.
     level: ({ full, batch }) => (full || batch === 0 ? "debug" : "warn"),
     message: ({ full }) => (full ? "barrier" : "barrier came back short: the changes may survive"),
     fields: ["durationMs", "batch"],
@@ -266,7 +266,7 @@ export const logTable: {
   },
 };
 
-/** Names whose values are never printed, wherever in a line they stand. */
+/** Names whose values are never printed, at any place in a line. */
 export const redactedNames: readonly string[] = [
   "password",
   "passwordHash",

@@ -17,7 +17,7 @@ export interface LogOptions {
 /** Lines a second of each kind that strangers or an outage can cause. */
 const limitedLinesMax = 50;
 const causeDepthMax = 4;
-/** How long the same news is not told again, and how many are remembered: strangers cause some of them. */
+/** How long the same news is not logged again, and how many are remembered: strangers cause some of them. */
 const sameMs = 10 * 60_000;
 const sameMax = 1000;
 /** Kept for a reader that is slow; further lines are dropped, since a log must not fill the memory. */
@@ -28,11 +28,11 @@ const closeMs = 1000;
 export class Log {
   /** For events, whose lines hold nothing but what the table names: searching them for secrets costs 20 µs each. */
   readonly #logger: Logger;
-  /** For whatever else is said. */
+  /** For all other lines. */
   readonly #redacting: Logger;
   readonly #monotonicMs: () => number;
   readonly #limits = new Map<string, { sinceMs: number; lines: number; suppressed: number }>();
-  /** News that were told, the oldest first: when, and how often they came since. */
+  /** News that were logged, the oldest first: when, and how often they came since. */
   readonly #same = new Map<string, { readonly sinceMs: number; times: number }>();
   /** Standard output. */
   readonly #output: ReturnType<typeof pino.destination> | undefined;
@@ -84,13 +84,13 @@ export class Log {
     this.#instances = new Map(instances.map(({ id, name }) => [id, name]));
   }
 
-  /** Logs what is no event: start and end of the process. */
+  /** Logs what is not an event: start and end of the process. */
   say(level: Level, message: string, fields: Readonly<Record<string, unknown>> = {}): void {
     if (!this.#closed) this.#redacting[level](fields, message);
   }
 
   /**
-   * Writes what is still in memory and logs no more; called before the process exits. Whoever reads it may have stopped
+   * Writes what is still in memory and logs no more; called before the process exits. Its reader may have stopped
    * or gone, for which the stream's own way to write at exit would wait for ever.
    */
   async close(): Promise<void> {
@@ -103,7 +103,7 @@ export class Log {
     output.destroy();
   }
 
-  /** How often the same came since it was told last; undefined = that was a moment ago, leave this one out. */
+  /** How often the same came since it was logged last; undefined = that was a moment ago, leave this one out. */
   #repeats(type: string, same: string): number | undefined {
     if (same === "") return 0;
     const key = `${type} ${same}`;
@@ -180,7 +180,7 @@ export function describeCause(cause: unknown, depth: number = 0): unknown {
   };
 }
 
-/** The frames only: before them stands the message once more, with its lines. */
+/** The frames only: before them comes the message once more, with its lines. */
 function framesOf(stack: string | undefined): string[] {
   const frames = (stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
   return frames.slice(0, 8).map((frame) => frame.trim());

@@ -6,7 +6,7 @@ const resolutionMs = 20;
 /** A turn that late keeps a client waiting longer than it takes to try the next endpoint. */
 const lateMs = 1000;
 
-/** Watches how late the event loop's turns are, and tells health. */
+/** Measures how late the event loop's turns are, and reports it to health. */
 export class LoopProbe {
   readonly #health: Pick<Health, "note">;
   readonly #delays: IntervalHistogram;
@@ -19,7 +19,7 @@ export class LoopProbe {
     this.#timer = setInterval(() => this.look(), intervalMs).unref();
   }
 
-  /** Tells the worst since the last look. */
+  /** Reports the worst since the last look. */
   look(): void {
     const ms = Math.max(0, Math.round(this.#delays.max / 1e6 - resolutionMs));
     this.#delays.reset();

@@ -37,7 +37,7 @@ test.each<[string, () => Promise<never[]>, { ok: boolean; reason: unknown }]>([
   const { noted, note } = listener();
   const probe = new StoreProbe({ read }, { note }, systemClock, 20, hour);
   await probe.run();
-  // A single failure is no news.
+  // A single failure is not news.
   expect(noted).toHaveLength(expected.ok ? 1 : 0);
   await probe.run();
   probe.close();

@@ -63,11 +63,10 @@ const reply = z.union([
   z.object({ problem: z.string().max(64), detail: z.string().max(2_000) }).strict(),
 ]);
 
-/** What `PeerCommands` stand on. */
 export interface PeerCommandsOptions {
   readonly region: string;
   readonly peers: readonly Pick<Peer, "region" | "state" | "manage">[];
-  /** Told of what went wrong here and is no refusal. */
+  /** Told of what went wrong here and is not a refusal. */
   readonly unexpected: (error: unknown) => void;
 }
 

@@ -4,7 +4,6 @@ import { hasMax, type PeerCommands } from "./peer-commands.ts";
 import { type Applied, versionOf } from "./records.ts";
 import type { SystemView } from "./system-view.ts";
 
-/** What `Presence` stands on. */
 export interface PresenceOptions {
   readonly region: string;
   readonly commands: Pick<PeerCommands, "others" | "ask">;

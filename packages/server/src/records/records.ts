@@ -51,7 +51,6 @@ export interface WriteOptions {
 /** Fields to set anew; `undefined` deletes one. */
 export type FieldChanges = Readonly<Record<string, string | undefined>>;
 
-/** What `Records` stand on. */
 export interface RecordsOptions {
   readonly region: string;
   /** The other regions that are not retired. */

@@ -10,7 +10,6 @@ import { rootProblem } from "./root-problem.ts";
 import { reportOf } from "./root-report.ts";
 import { type RootStatus, rootStatusOf } from "./root-status.ts";
 
-/** What the routes of roots of trust stand on. */
 export interface RootHandlersDeps {
   readonly region: string;
   readonly kind: RootStatus["type"];

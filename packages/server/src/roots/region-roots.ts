@@ -15,7 +15,6 @@ import { rootProblem } from "./root-problem.ts";
 import { type RootStatus, rootStatusOf } from "./root-status.ts";
 import type { ValidateRoots } from "./validate.ts";
 
-/** What `RegionRoots` stand on. */
 export interface RegionRootsOptions {
   readonly region: string;
   /** The kind of the configuration's root of trust. */

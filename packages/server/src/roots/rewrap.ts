@@ -15,7 +15,6 @@ import {
 } from "../records/root-reference.ts";
 import type { Roots } from "./open/roots.ts";
 
-/** What `MoveRoots` stand on. */
 export interface MoveRootsOptions {
   readonly region: string;
   readonly roots: Pick<Roots, "named" | "of" | "keks">;

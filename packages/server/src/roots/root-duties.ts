@@ -23,7 +23,6 @@ export class ValidateRootsDuty implements Duty {
   }
 }
 
-/** What `RewrapKeks` stand on. */
 export interface RewrapKeksOptions {
   readonly roots: Pick<Roots, "instances" | "named" | "of">;
   readonly moves: Pick<MoveRoots, "isUnsettled" | "settle">;

@@ -17,7 +17,6 @@ import type { RegionRoots } from "./region-roots.ts";
 import { type KeysOrder, keysField, orderText } from "./region-state.ts";
 import type { RootStatus } from "./root-status.ts";
 
-/** What `RootOrders` stand on. */
 export interface RootOrdersOptions {
   readonly region: string;
   readonly here: RegionRoots;

@@ -91,7 +91,7 @@ describe("the configuration of roots of trust", () => {
     [
       "a key ring of HPCS, which has none",
       { file: "f", hpcs: { region: "eu-de", keyRing: "ring" } },
-      ["rootOfTrust.hpcs.keyRing is no setting"],
+      ["rootOfTrust.hpcs.keyRing is not a setting"],
     ],
   ])("with %s is refused", (_name, rootOfTrust, says) => {
     const faults = faultsOf(rootOfTrust);

@@ -21,7 +21,6 @@ import {
 } from "./region-state.ts";
 import { crkStateOf } from "./root-problem.ts";
 
-/** What `ValidateRoots` stand on. */
 export interface ValidateRootsOptions {
   readonly region: string;
   readonly node: string;

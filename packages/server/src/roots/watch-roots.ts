@@ -13,7 +13,6 @@ import type { RootHealth } from "./open/guarded-root.ts";
 import type { RootInUse, Roots } from "./open/roots.ts";
 import { type KeysOrder, keysOrder, regionState } from "./region-state.ts";
 
-/** What `WatchRoots` stand on. */
 export interface WatchRootsOptions {
   readonly region: string;
   readonly roots: Pick<Roots, "inUse" | "of">;

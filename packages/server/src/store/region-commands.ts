@@ -32,7 +32,7 @@ export interface OpenedRegions extends RegionTools {
   readonly address: string;
 }
 
-/** Tells how this region and the other one are. */
+/** Reports the state of this region and the other one. */
 export async function showRegions(
   configFile: string,
   environment: Environment,
@@ -126,7 +126,7 @@ function progressOf(region: string, other: string, say: (line: string) => void) 
   };
 }
 
-/** Runs with both regions open, and closes them; what stands at them is a `StartError`. */
+/** Runs with both regions open, and closes them; their faults are `StartError`s. */
 export async function atRegions<Result>(
   configFile: string,
   environment: Environment,
@@ -179,7 +179,7 @@ export async function atRegions<Result>(
   }
 }
 
-/** What stands at the other region is not the own store's fault. */
+/** A fault of the other region is not the own store's. */
 function faultOf(error: unknown, config: Config, configFile: string): unknown {
   if (error instanceof RegionRefused) {
     return new StartError(reasonOf(error), error.by === "state" ? "conflicting" : "wrong");

@@ -88,16 +88,19 @@ test.each([
   ["when it was asked", 7000, 10_000, undefined],
   ["long before it was asked", 12_500, 14_000, "2.5 s behind"],
   ["long after it answered", 5000, 7500, "2.5 s ahead of"],
-])("a slow answer is no wrong clock: its clock was read %s", async (_, asked, answered, says) => {
-  let now = asked;
-  const slow = async () => {
-    now = answered;
-    return hello;
-  };
-  const lines = await printed({ peer: { hello: slow }, wallMs: () => now });
-  const clock = lines.find((line) => line.startsWith("  clock"));
-  expect(clock).toBe(says && `  clock         ${says} this machine's: set both by NTP`);
-});
+])(
+  "a slow answer is not a wrong clock: its clock was read %s",
+  async (_, asked, answered, says) => {
+    let now = asked;
+    const slow = async () => {
+      now = answered;
+      return hello;
+    };
+    const lines = await printed({ peer: { hello: slow }, wallMs: () => now });
+    const clock = lines.find((line) => line.startsWith("  clock"));
+    expect(clock).toBe(says && `  clock         ${says} this machine's: set both by NTP`);
+  },
+);
 
 test("what cannot be reached is told so, each for itself", async () => {
   const unreachable = async () => {
@@ -107,7 +110,7 @@ test("what cannot be reached is told so, each for itself", async () => {
   expect(lines.slice(6)).toEqual([
     "region b        generation 1",
     "  reached       no: no node of region b answers",
-    "  read by a     cannot be told: no node of region b answers",
+    "  read by a     not known: no node of region b answers",
   ]);
 });
 

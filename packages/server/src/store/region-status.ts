@@ -16,7 +16,7 @@ export interface StatusSources {
   >;
   /** Where the own store is. */
   readonly address: string;
-  /** What the own store says of a region; undefined where it cannot tell. */
+  /** What the own store says of a region; undefined where it cannot answer. */
   readonly entryOf: (region: string) => Entry | undefined;
   /** Undefined for a region alone. */
   readonly peer: Pick<Peer, "region" | "state" | "hello" | "position"> | undefined;
@@ -147,7 +147,7 @@ async function told<Answer>(
     return print(await answer);
   } catch (error) {
     if (!(error instanceof StoreUnavailable)) throw error;
-    return `cannot be told: ${reasonOf(error)}`;
+    return `not known: ${reasonOf(error)}`;
   }
 }
 

@@ -13,7 +13,7 @@ import { storeFault } from "./store-faults.ts";
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Marks the configured Redis as a store; tells what was made, or was there already. `members` are addresses of other
+ * Marks the configured Redis as a store; reports what was made, or was there already. `members` are addresses of other
  * Redis of this store, which are asked too.
  */
 export async function initStore(

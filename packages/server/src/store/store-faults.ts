@@ -17,7 +17,7 @@ const passing: ReadonlySet<StoreFailure> = new Set([
   "superseded",
 ]);
 
-/** What stands at the store, in words that name the setting and the mend. */
+/** A fault of the store, in words that name the setting and the remedy. */
 export function storeFault(error: unknown, config: Config, configFile: string): StartError {
   const setting = config.store.address === undefined ? "store.sentinels" : "store.address";
   const where = (

@@ -11,7 +11,7 @@ const failuresMin = 2;
 const nobody = "00000000-0000-8000-8000-000000000000";
 
 /**
- * Reads from the own store in the background and tells health how long that took. The lease says that changes become
+ * Reads from the own store in the background and reports to health how long that took. The lease says that changes become
  * durable; this, that the connection for reads answers.
  */
 export class StoreProbe {
@@ -61,7 +61,7 @@ export class StoreProbe {
   }
 }
 
-/** Without a lease nothing is read, which the lease tells: it says nothing about the way there. */
+/** Without a lease nothing is read, which the lease reports: it says nothing about the way there. */
 function failed(error: unknown): PartState {
   const store = error instanceof StoreUnavailable ? error : undefined;
   if (store?.failure === "noLease") return { ok: true, reason: `not tried: ${reasonOf(error)}` };

@@ -60,7 +60,7 @@ export class Faults {
     if (region !== undefined) return [...region.parts];
     const part = this.#regions.map(({ parts }) => parts.get(name)).find((one) => one !== undefined);
     if (part !== undefined) return [[name, part]];
-    throw new StartError(`${name} is no part of this cluster: ${this.names.join(", ")}`);
+    throw new StartError(`${name} is not part of this cluster: ${this.names.join(", ")}`);
   }
 
   async #one(

@@ -39,7 +39,7 @@ test.each([
   expect(done.ended).toBe(0);
 });
 
-test("a key that names no part breaks nothing, and is no command", () => {
+test("a key that names no part breaks nothing, and is not a command", () => {
   const done = pressed(["k", "c", "x"]);
   expect(done.requests).toEqual([]);
   expect(done.said).toHaveLength(3);

@@ -237,5 +237,5 @@ function loopbackList(text: string): readonly string[] {
   const list = commaList(text);
   const wrong = list.find((address) => !isIPv4(address) || reachOf(address) !== "loopback");
   if (wrong === undefined) return list;
-  throw new InvalidArgumentError(`${wrong} is no loopback address, such as 127.0.1.1.`);
+  throw new InvalidArgumentError(`${wrong} is not a loopback address, such as 127.0.1.1.`);
 }

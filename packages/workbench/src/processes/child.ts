@@ -65,7 +65,7 @@ export class Child {
     return !this.#over;
   }
 
-  /** The last line that this run wrote and that is no JSON log entry: why it did not start. */
+  /** The last line that this run wrote and that is not a JSON log entry: why it did not start. */
   lastWords(): string | undefined {
     const text = readFileSync(this.log).subarray(this.#logStart).toString("utf8");
     return text

@@ -46,7 +46,7 @@ export class VcenterSession implements AsyncDisposable {
   /** Connects, as vCenter also does only to see the server's certificate. */
   static async connect(endpoint: string, options: SessionOptions): Promise<VcenterSession> {
     const at = parseEndpoint(endpoint);
-    if (at === undefined) throw new TypeError(`${endpoint}: is no endpoint`);
+    if (at === undefined) throw new TypeError(`${endpoint}: is not an endpoint`);
     const { tls } = options;
     const connection = await Connection.open(at, { tls, connectTimeoutMs, responseBytesMax });
     return new VcenterSession(connection, options);

@@ -31,7 +31,7 @@ export class Buckets {
       known === undefined
         ? burst
         : Math.min(burst, known.left + ((nowMs - known.atMs) * perSecond) / 1000);
-    // The one that was used last stands last, so that the first is the one to forget.
+    // The one that was used last is last, so that the first is the one to forget.
     this.#buckets.delete(name);
     const taken = filled >= amount;
     this.#buckets.set(name, { left: taken ? filled - amount : filled, atMs: nowMs });

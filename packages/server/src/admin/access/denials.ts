@@ -16,7 +16,6 @@ export interface Denial {
   readonly requestId: string;
 }
 
-/** What denials need. */
 export interface DenialsOptions {
   /** Writes evidence; may reject, since a store that is out keeps nobody from being refused. */
   readonly append: (event: AuditEvent) => Promise<void>;

@@ -28,18 +28,18 @@ export interface Admitted {
   readonly instance: string | undefined;
   /** `instance` of the query, as an identifier. */
   readonly queried: string | undefined;
-  /** Whose share of this node it takes: an instance's, whatever the number of its tokens, or else the token's or address's. */
+  /** Whose share of this node it takes: an instance's, with any number of tokens, or else the token's or address's. */
   readonly owner: string;
 }
 
 const refusalWords: Readonly<Record<TokenRefusal, string>> = {
   missing: "send a token as `Authorization: Bearer …`",
   unknown:
-    "the token is not known here: it is of another site, or no whole token; make one with `holdfast token create`",
+    "unknown token: it belongs to another site, or is not complete; make one with `holdfast token create`",
   expired: "the token has expired: make another",
   revoked: "the token was revoked",
   wrongType:
-    "this token of the identity provider is no access token: its `typ` is none of admin.oidc.tokenTypes",
+    "this token of the identity provider is not an access token: its `typ` is not listed in admin.oidc.tokenTypes",
   longLived:
     "this token of the identity provider is valid for longer than admin.oidc.lifetimeMaxSeconds",
   unavailable: "the token cannot be checked now; try again in a moment",
@@ -66,7 +66,7 @@ export class Gate {
     if (typeof bearer === "string") throw this.#unknown(bearer, about);
     const principal = principalOf(bearer, request.ip);
     const waitSeconds = this.#parts.requests.take(principal.id);
-    if (waitSeconds > 0) throw tooMany(waitSeconds, "this token asks too often");
+    if (waitSeconds > 0) throw tooMany(waitSeconds, "too many requests with this token");
     if (bearer.stale === true && !reaches("viewer", route.role)) {
       throw new Refused({
         code: "storeUnavailable",
@@ -80,16 +80,16 @@ export class Gate {
     }
     if (!reaches(principal.role, route.role)) {
       this.#parts.denied({ ...about, principal, reason: "role" });
-      throw forbidden(`it takes the role ${route.role}, and this token has ${principal.role}`);
+      throw forbidden(`the role ${route.role} is required, and this token has ${principal.role}`);
     }
     if (route.scope === "system" && principal.instances !== undefined) {
       this.#parts.denied({ ...about, principal, reason: "scope" });
-      throw forbidden("this token is bound to instances, and this is about the whole system");
+      throw forbidden("this token is bound to instances, and the request concerns the whole system");
     }
     const look = async (named: unknown): Promise<string | undefined> =>
       typeof named === "string" ? await this.#instance(named, principal, about) : undefined;
     const bytesWait = this.#parts.bytes.take(principal.id, bodyBytes(request, bodyMax));
-    if (bytesWait > 0) throw tooMany(bytesWait, "this token sends too much");
+    if (bytesWait > 0) throw tooMany(bytesWait, "too many bytes with this token");
     const given = (request.params ?? {}) as Record<string, unknown>;
     const instance = await look(given["instance"]);
     const queried = await look((request.query as Record<string, unknown>)["instance"]);
@@ -107,7 +107,7 @@ export class Gate {
   /** The one who calls what needs no token. */
   #nobody(remote: string): Admitted {
     const waitSeconds = this.#parts.strangers.take(originOf(remote));
-    if (waitSeconds > 0) throw tooMany(waitSeconds, "this address asks too often without a token");
+    if (waitSeconds > 0) throw tooMany(waitSeconds, "too many requests without a token from this address");
     const principal: Principal = { name: "", id: "", role: "viewer", instances: [], remote };
     const owner = `address ${originOf(remote)}`;
     return { principal, instance: undefined, queried: undefined, owner };
@@ -115,7 +115,7 @@ export class Gate {
 
   #unknown(refusal: TokenRefusal, about: Omit<Denial, "reason" | "principal">): Refused {
     const waitSeconds = this.#parts.failures.take(originOf(about.remote));
-    // Neither told apart nor audited one by one: an address that only guesses.
+    // An address that only guesses: one answer for all, and not audited one by one.
     if (waitSeconds > 0) return tooMany(waitSeconds, "too many requests without a valid token");
     this.#parts.denied({ ...about, principal: undefined, reason: refusal });
     if (refusal === "unavailable") {

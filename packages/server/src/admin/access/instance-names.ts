@@ -4,7 +4,7 @@ import { Refused } from "../problem.ts";
 
 /** Finds the instance that a caller names. */
 export interface InstanceNames {
-  /** By identifier, or by name among those that live; undefined where there is none. */
+  /** By identifier, or by name among those that live; undefined without one. */
   idOf(text: string): string | undefined;
   /** Sees what other nodes wrote a moment ago; never rejects. */
   lookAgain?(): Promise<void>;

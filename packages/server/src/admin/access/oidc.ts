@@ -164,7 +164,7 @@ export class OidcTokens implements ForeignTokens {
   /** A provider that gives no answer is not asked by every request. */
   async #fetch(url: string): Promise<unknown> {
     const { ca } = this.#options;
-    if (this.#waits()) throw new Error("it was asked a moment ago");
+    if (this.#waits()) throw new Error("it was asked a moment ago, and did not answer");
     try {
       return await fetchJson(url, { timeoutMs: fetchMs, bytesMax, ...(ca && { ca }) });
     } catch (cause) {

@@ -116,7 +116,7 @@ export class AdminConnections {
   }
 }
 
-/** Answers bytes that are no request, or half of one at its time-out, and closes whatever the client does. */
+/** Answers bytes that are not a request, or half of one at its time-out, and closes in any case. */
 export function endBadRequest(socket: Socket & { readonly secureConnecting?: boolean }): void {
   if (socket.secureConnecting === true || !socket.writable) {
     socket.destroy();

@@ -115,7 +115,7 @@ class IdentifierReader {
 
   #wrong(): Refused {
     if (this.#state === "list") {
-      return invalid(`body.inUse[${this.#found.given}]`, "must be a text in quotes");
+      return invalid(`body.inUse[${this.#found.given}]`, "must be a string");
     }
     return invalid("body", 'must be JSON of the form {"inUse": ["…", …]}');
   }

@@ -207,7 +207,7 @@ export class AdminListener {
     reply.raw.once("close", () => release(running));
     const isPublic = served.route.role === "public";
     if (!isPublic && !this.#connections.admit(request.raw.socket, admitted.owner, reply.raw)) {
-      throw tooMany(1, "as many connections for this instance or token are busy as may");
+      throw tooMany(1, "too many busy connections for this instance or token");
     }
     if (bodyLimit > bodyMaxLarge) hold(running, this.#large, "other large requests are under way");
   }
@@ -219,13 +219,13 @@ export class AdminListener {
     reply.raw.once("close", () => ending.abort());
     // Not before the body is here: one that is sent slowly keeps nobody else waiting.
     const shares = served.route.stream === true ? this.#following : this.#running;
-    hold(running, shares, "this node carries out as much for this instance or token as it may");
+    hold(running, shares, "too many requests under way for this instance or token");
     const prepared = prepare(this.#options, served, request, running.admitted, ending.signal);
     if (served.route.stream === true) {
       return this.#stream(served, prepared, running, request, reply, ending);
     }
     const answer = await dispatch(this.#options, served, prepared, request, reply);
-    this.#tell(request, reply.statusCode);
+    this.#report(request, reply.statusCode);
     return answer;
   }
 
@@ -244,7 +244,7 @@ export class AdminListener {
       const events = handler(call);
       const header = request.headers.authorization;
       reply.hijack();
-      this.#tell(request, 200);
+      this.#report(request, 200);
       await sendEvents({
         response: reply.raw,
         headers: { ...securityHeaders, "x-request-id": request.id },
@@ -268,7 +268,7 @@ export class AdminListener {
   #answerProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
     const document = problemDocument(problem, request.id);
     const status = document["status"] as number;
-    this.#tell(request, status, problem.cause);
+    this.#report(request, status, problem.cause);
     // What was not read of the body is not waited for, and not taken for the next request.
     if (!request.raw.complete) reply.header("connection", "close");
     return reply
@@ -278,7 +278,7 @@ export class AdminListener {
       .send(JSON.stringify(document));
   }
 
-  #tell(request: FastifyRequest, status: number, cause?: unknown): void {
+  #report(request: FastifyRequest, status: number, cause?: unknown): void {
     const { observe, monotonicMs } = this.#options;
     const running = this.#calls.get(request);
     const { operation } = request.routeOptions.config as { readonly operation?: string };

@@ -1,6 +1,6 @@
 /**
  * Room that owners share: each gets a place only while it holds fewer than are free. So one alone holds at most half,
- * two a third each, and whoever holds none gets one.
+ * two a third each, and an owner without any gets one.
  */
 export class Shares {
   readonly #places: number;
@@ -11,7 +11,7 @@ export class Shares {
     this.#places = places;
   }
 
-  /** Takes a place; answers what gives it back, once, or undefined where there is none for this owner. */
+  /** Takes a place; returns how to release it, once, or undefined where this owner gets none. */
   take(owner: string): (() => void) | undefined {
     const own = this.#held.get(owner) ?? 0;
     if (own >= this.#places - this.#taken) return undefined;

@@ -42,7 +42,7 @@ export async function sendEvents(options: StreamOptions): Promise<void> {
     response.write(`retry: ${retryMs}\n\n`);
     await pump(options);
   } catch {
-    // The caller is gone, or the events ended with a fault: it comes again and is told then.
+    // The caller is gone, or the events ended with a fault: it reconnects and gets the error then.
   } finally {
     clearInterval(heartbeat);
     clearInterval(watch);

@@ -67,7 +67,7 @@ async function checks(sources: SystemSources): Promise<Check[]> {
         return [
           failed(
             name,
-            `cannot be told: ${reasonOf(error)}`,
+            `not known: ${reasonOf(error)}`,
             "try again, and look at the node's log",
           ),
         ];

@@ -99,7 +99,7 @@ export async function leaderChecks(sources: SystemSources): Promise<Check[]> {
   return [nobody, all];
 }
 
-/** An election takes a moment: it is looked at again before anybody is told that nobody leads. */
+/** An election takes a moment: checked again before "no leader" is reported. */
 async function electedWithin(
   { readings, monotonicMs, sleep }: SystemSources,
   lockMasters: NonNullable<SystemSources["lockMasters"]>,
@@ -181,7 +181,7 @@ async function behindCheck(
           "the leader is at it; look at its log where that does not end",
         );
   } catch (error) {
-    return warning(name, `cannot be told: ${reasonOf(error)}`, "try again");
+    return warning(name, `not known: ${reasonOf(error)}`, "try again");
   }
 }
 
@@ -233,7 +233,7 @@ export function rootChecks({ readings, healthLines }: SystemSources): Check[] {
   return all.length === 0 ? [ok(name, line)] : all;
 }
 
-/** Why an instance's keys are not open is told; what to do about it, by what they can be used for. */
+/** What to do about an instance's keys that are not open, by what they can be used for. */
 const rootMends: Readonly<Record<string, string>> = {
   grace: "mend that before the grace is over; after it is mended this goes within a minute",
   closed: "mend that, or the permission, then `holdfast root-of-trust revalidate`",

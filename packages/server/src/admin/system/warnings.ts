@@ -76,7 +76,7 @@ function modeWarnings(setting: string, path: string): Warning[] {
   try {
     if ((statSync(path).mode & readableByAll) === 0) return [];
   } catch {
-    // Whoever reads it says what is wrong.
+    // The reader of the file reports what is wrong.
     return [];
   }
   return [

@@ -43,7 +43,7 @@ export interface ShippedText {
   readonly text: string;
 }
 
-/** Entries that are rendered before whoever waits for this node is let through. */
+/** Entries that are rendered before other work of this node continues. */
 const entriesAtOnce = 32;
 
 /** All events of some entries, as text. Clients' requests go on meanwhile. */

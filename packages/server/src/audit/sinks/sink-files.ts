@@ -66,8 +66,8 @@ export function checkSinkFiles(
   webhookSecret(webhook, environment);
 }
 
-/** What can stand in a header (RFC 9110, 5.5). */
+/** What a header can contain (RFC 9110, 5.5). */
 function checked(value: string, where: string): string {
   if (/^[\x20-\x7e]+$/.test(value)) return value;
-  throw new StartError(`${where} is empty, or holds what cannot stand in a header`);
+  throw new StartError(`${where} is empty, or contains characters that a header cannot have`);
 }

@@ -70,7 +70,7 @@ export class WebhookSink implements AuditSink {
     const headers = {
       ...authorization(),
       "content-type": "application/json",
-      // The same for the same events, whoever sends them and however often.
+      // The same for the same events, from any node and however often.
       "idempotency-key": hash("sha256", events.map(({ event }) => event.id).join("\n"), "hex"),
     };
     const body = `[${events.map(({ text }) => text).join(",")}]`;

@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { ManagementError } from "@holdfast/admin";
 import { partitionCount } from "@holdfast/engine";
 
-/** In which order events are told. */
+/** The order of a list of events. */
 export type EventOrder = "newest" | "oldest";
 
 /** Where a page ended: the last number that was looked at, by partition; a partition that is over is not there. */
@@ -27,7 +27,7 @@ function written(head: readonly number[], positions: Positions): string {
   return Buffer.from(bytes).toString("base64url");
 }
 
-/** Reads a cursor; a `ManagementError` where it is none of this order and store. */
+/** Reads a cursor; a `ManagementError` for a cursor of another order or store. */
 export function readCursor(cursor: string, storeId: string, order: EventOrder): Positions {
   const bytes = Buffer.from(cursor, "base64url");
   if (bytes[0] !== orders.indexOf(order) || !isOf(bytes, storeId)) throw stale();
@@ -39,7 +39,7 @@ export function isCursorOf(cursor: string, storeId: string): boolean {
   return isOf(Buffer.from(cursor, "base64url"), storeId);
 }
 
-/** The cursor behind these entries, which lie one after the other behind `cursor`; a `ManagementError` where it is none. */
+/** The cursor behind these entries, which lie one after the other behind `cursor`; a `ManagementError` for a malformed one. */
 export function cursorAfter(
   cursor: string,
   entries: readonly { readonly partition: number; readonly number: number }[],
@@ -77,5 +77,5 @@ function storeMark(storeId: string): Buffer {
 
 /** The refusal of a cursor that does not belong to the list. */
 export function stale(): ManagementError {
-  return new ManagementError("invalid", "query.cursor: is none of this list; begin without it");
+  return new ManagementError("invalid", "query.cursor: belongs to another list; start without it");
 }

@@ -4,7 +4,6 @@ import type { EventFilters } from "./event-filters.ts";
 import { eventsOf, type NewsPlace, type Trail, type TrailNews } from "./trail.ts";
 import { reasonOf } from "./trails.ts";
 
-/** What following needs. */
 export interface FollowDeps {
   /** This region's first. */
   readonly trails: () => readonly Trail[];
@@ -46,7 +45,7 @@ export async function* followTrails(
   const [own, ...others] = all;
   const everyMs = Math.min(askEveryMs, 2 * followMs);
   while (!signal.aborted) {
-    // A region that is slow or cut off holds up nobody, unless it has more to tell.
+    // A region that is slow or cut off holds up nobody, unless it has more events.
     for (const other of others) {
       const asked = other.ask(everyMs);
       if (other.more) await asked;

@@ -18,7 +18,7 @@ export function readEntry(bytes: Uint8Array): AuditEntryContent {
   }
 }
 
-/** When what an entry tells of happened; 0 for one that is too short to say. */
+/** The time of an entry's event; 0 for an entry that is too short. */
 export function timeOfEntry(bytes: Uint8Array): number {
   return bytes.length < 8 ? 0 : auditTimeOf(bytes);
 }

@@ -22,7 +22,6 @@ import {
   type TrailPage,
 } from "./trail.ts";
 
-/** What an `AuditReader` stands on. */
 export interface AuditReaderOptions {
   readonly log: AuditLog;
   readonly cadf: CadfSettings;
@@ -219,7 +218,7 @@ export class AuditReader implements Trail {
     const nowMs = clock.monotonicMs();
     if (nowMs - this.#standings.atMs < sharedMs) return this.#standings.answer;
     const answer = log.standings();
-    // Whoever asked is told of a failure; nobody else need be.
+    // The caller gets the failure; nobody else needs it.
     answer.catch(() => undefined);
     this.#standings = { atMs: nowMs, answer };
     return answer;

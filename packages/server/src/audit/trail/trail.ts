@@ -3,7 +3,7 @@ import type { EventOrder } from "./event-cursor.ts";
 import { type EventFilters, matches, mayMatch } from "./event-filters.ts";
 import { readEntry, timeOfEntry } from "./read-entry.ts";
 
-/** Entries that are looked at before other work of this node goes on. */
+/** Entries that are looked at before other work of this node continues. */
 export const entriesAtOnce = 16;
 
 /** An entry of a region's audit trail, and where it lies. */

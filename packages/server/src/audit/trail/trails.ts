@@ -149,7 +149,7 @@ function isRefused(error: unknown): boolean {
   return error instanceof ManagementError && error.code === "invalid";
 }
 
-/** Why a trail cannot be read; what is no such reason is thrown again. */
+/** Why a trail cannot be read; other errors are thrown again. */
 export function reasonOf(error: unknown): string {
   if (error instanceof StoreUnavailable) return "its store cannot be read now; try again";
   if (error instanceof ManagementError && error.code !== "invalid") return error.message;

@@ -36,10 +36,10 @@ export function readShippedLine(text: string): ShippedLine | string {
   try {
     json = JSON.parse(text);
   } catch {
-    return "is no JSON";
+    return "is not JSON";
   }
   const parsed = shape.safeParse(json);
-  if (!parsed.success) return "is no event with its proof";
+  if (!parsed.success) return "is not an event with its proof";
   const { holdfast, region, logSourceCRN, outcome } = parsed.data;
   const { store, partition, number } = holdfast;
   const entry = Buffer.from(holdfast.entry, "base64");
@@ -48,7 +48,7 @@ export function readShippedLine(text: string): ShippedLine | string {
   const found = { store, region, account, partition, number };
   const hash = Buffer.from(holdfast.hash, "hex");
   const content = contentOf(entry);
-  // A damaged entry is told as such; its bytes are chained all the same.
+  // A damaged entry is reported as such; its bytes are chained all the same.
   if (content === undefined) return { ...found, hash, entry, part: 0, content };
   const part = content.events.findIndex((event) => event.outcome === outcome);
   const { holdfast: _, ...event } = parsed.data;

@@ -24,7 +24,7 @@ interface Known {
   readonly partsWanted: number;
 }
 
-/** Where in a file a partition's lines stand. */
+/** Where in a file a partition's lines are. */
 interface Place {
   number: number;
   part: number;
@@ -63,7 +63,7 @@ export class ShippedTrail {
     } else {
       known.parts |= 1 << part;
       if (!sameHash(known.hash, hash))
-        this.#tell(`${where}: number ${number}: told twice, and differs`);
+        this.#report(`${where}: number ${number}: occurs twice, and differs`);
     }
     this.#noteGivenUp(line);
   }
@@ -77,12 +77,12 @@ export class ShippedTrail {
     return this.#known.get(number)?.hash;
   }
 
-  /** Tells what is missing; answers what is worth knowing. */
+  /** Reports what is missing; returns notes. */
   end(givenUp: readonly GivenUp[]): readonly string[] {
     const notes: string[] = [];
     for (const [number, { parts, partsWanted }] of this.#known) {
       if (parts === (1 << partsWanted) - 1) continue;
-      this.#tell(`${this.#name}: number ${number}: one of its events is missing: removed`);
+      this.#report(`${this.#name}: number ${number}: one of its events is missing: removed`);
     }
     const numbers = [...this.#known.keys()].toSorted((one, other) => one - other);
     const first = numbers[0] ?? 1;
@@ -100,7 +100,7 @@ export class ShippedTrail {
       );
       if (explained)
         notes.push(`${this.#name}: number ${range}: given up by the store, which says so`);
-      else this.#tell(`${this.#name}: number ${range}: missing: removed`);
+      else this.#report(`${this.#name}: number ${range}: missing: removed`);
     }
     return notes;
   }
@@ -109,13 +109,13 @@ export class ShippedTrail {
     return `store ${this.#store.slice(0, 8)} ${partitionName(this.#partition)}`;
   }
 
-  /** Whether the line's predecessor is known; tells where its hash does not follow from it. */
+  /** Whether the line's predecessor is known; reports a hash that does not follow from it. */
   #link({ number, hash, entry }: ShippedLine): boolean {
     const start = chainStart(this.#store, this.#partition);
     const before = number === 1 ? start.hash : this.#known.get(number - 1)?.hash;
     if (before === undefined) return this.#linksOverGap(number, hash, entry, start);
     if (!sameHash(chainHash(before, number, entry), hash)) {
-      this.#tell(`${this.#name}: number ${number}: does not follow from the one before: changed`);
+      this.#report(`${this.#name}: number ${number}: does not follow from the one before: changed`);
     }
     return true;
   }
@@ -126,16 +126,16 @@ export class ShippedTrail {
     return sameHash(chainHash(before, number, entry), hash);
   }
 
-  /** In one file a partition's numbers only grow, but for what was told again from some number on. */
+  /** In one file a partition's numbers only grow, except for lines that were sent again from some number on. */
   #order({ number, part }: ShippedLine, where: string, file: string): void {
     const place = this.#places.get(file) ?? { number: 0, part: 0, seen: new Set<number>() };
     this.#places.set(file, place);
     const again = place.seen.has(number);
     if (number < place.number && !again) {
-      this.#tell(`${where}: number ${number} stands after ${place.number}: reordered`);
+      this.#report(`${where}: number ${number} follows ${place.number}: reordered`);
     }
     if (part > 0 && (place.number !== number || place.part !== part - 1)) {
-      this.#tell(`${where}: number ${number}: its outcome does not follow on pending: reordered`);
+      this.#report(`${where}: number ${number}: its outcome does not follow on pending: reordered`);
     }
     place.number = number;
     place.part = part;
@@ -151,7 +151,7 @@ export class ShippedTrail {
     }
   }
 
-  #tell(line: string): void {
+  #report(line: string): void {
     this.#findings.add(line);
   }
 }

@@ -92,7 +92,7 @@ class FilesCheck {
     this.#trail(line).take(line, where, file);
   }
 
-  /** Region and account are no part of the entry; they are the same in all of a store's lines. */
+  /** Region and account are not part of the entry; they are the same in all of a store's lines. */
   #origin({ store, region, account }: ShippedLine, where: string): void {
     const known = this.#origins.get(store) ?? { region, account };
     this.#origins.set(store, known);
@@ -111,7 +111,7 @@ class FilesCheck {
     return trail;
   }
 
-  /** What files cannot tell: that all of them were written anew, or that their end is missing. */
+  /** What files cannot show: that all of them were written anew, or that their end is missing. */
   async #compare(log: AuditLog): Promise<void> {
     const standings = await log.standings();
     const sink = await log.sinkPoints("file");

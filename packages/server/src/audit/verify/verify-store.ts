@@ -29,7 +29,7 @@ export async function verifyStore(log: AuditLog): Promise<StoreVerdict> {
     unchained += Math.max(0, last - head.number);
     const name = partitionName(partition);
     if (last < head.number) {
-      // Whoever cuts the end off sets the count back too.
+      // An attacker who cuts the end off sets the count back too.
       const range = rangeText(last + 1, head.number);
       findings.add(`${name}: entry ${range}: chained, and beyond the trail's end: removed`);
     }
@@ -49,7 +49,7 @@ class PartitionCheck {
   readonly #findings: Findings;
   /** The last point that was found to be right, or taken as such. */
   #sure = 0;
-  /** What precedes is gone, so nothing can be told until the next point that is kept. */
+  /** What precedes is gone, so nothing can be checked until the next point that is kept. */
   #blind = false;
 
   constructor(log: AuditLog, partition: number, findings: Findings) {
@@ -105,7 +105,7 @@ class PartitionCheck {
     if (Math.max(now?.base.number ?? 0, now?.dropped ?? 0) >= last) {
       this.#blind = true;
     } else {
-      this.#tell(rangeText(point.number + 1, last), "missing: removed");
+      this.#report(rangeText(point.number + 1, last), "missing: removed");
     }
     return chainGap(point, last);
   }
@@ -114,23 +114,23 @@ class PartitionCheck {
     try {
       decodeAudit(bytes);
     } catch {
-      this.#tell(String(number), "does not decode");
+      this.#report(String(number), "does not decode");
     }
   }
 
-  /** Goes on from what the leader has, so that one fault is told once. */
+  /** Continues from the leader's value, so that one fault is reported once. */
   #compare(point: ChainPoint, kept: ChainPoint | undefined): ChainPoint {
     if (kept === undefined) return point;
     if (!this.#blind && !sameHash(point.hash, kept.hash)) {
       const among = rangeText(this.#sure + 1, point.number);
-      this.#tell(`among ${among}`, "not what was chained: changed, removed or reordered");
+      this.#report(`among ${among}`, "not what was chained: changed, removed or reordered");
     }
     this.#sure = point.number;
     this.#blind = false;
     return kept;
   }
 
-  #tell(which: string, says: string): void {
+  #report(which: string, says: string): void {
     this.#findings.add(`${partitionName(this.#partition)}: entry ${which}: ${says}`);
   }
 }

@@ -254,7 +254,7 @@ describe("files", () => {
     ]);
   });
 
-  test("what the store gave up before it was shipped is no fault where an event says so", async () => {
+  test("what the store gave up before it was shipped is not a fault where an event says so", async () => {
     await append(5);
     await chain();
     await ship();

@@ -71,7 +71,7 @@ export class EntryParser {
   #pending: Buffer[] = [];
   #bytes = 0;
 
-  /** Entries that are whole with this piece; undefined where it is none that could be. */
+  /** Entries that are whole with this piece; undefined for a piece that cannot be one. */
   push(piece: Buffer): readonly Entry[] | undefined {
     this.#pending.push(piece);
     this.#bytes += piece.length;
@@ -91,7 +91,7 @@ export class EntryParser {
     return entries;
   }
 
-  /** Bytes that are no whole entry yet. */
+  /** Bytes that are not a whole entry yet. */
   get pending(): number {
     return this.#bytes;
   }

@@ -49,7 +49,7 @@ const headerBytesMax = 64 << 10;
 const algorithm = "aes-256-gcm";
 const chunksMax = 2 ** 47;
 
-/** The header as it stands in the file. */
+/** The header as it is in the file. */
 export function headerBytes(header: ArchiveHeader): Buffer {
   const json = Buffer.from(JSON.stringify(header), "utf8");
   const prefix = Buffer.alloc(prefixBytes);
@@ -59,10 +59,10 @@ export function headerBytes(header: ArchiveHeader): Buffer {
   return Buffer.concat([prefix, json]);
 }
 
-/** Length of the header's JSON, from the bytes before it; refuses what is no archive, or one of another format. */
+/** Length of the header's JSON, from the bytes before it; refuses what is not an archive, or one of another format. */
 export function headerLength(file: string, prefix: Buffer): number {
   if (!prefix.subarray(0, magic.length).equals(magic)) {
-    throw new ArchiveFault(`${file}: this is no Holdfast backup`);
+    throw new ArchiveFault(`${file}: this is not a Holdfast backup`);
   }
   if (prefix.length < prefixBytes) throw cutShort(file);
   const format = prefix.readUInt16BE(magic.length);
@@ -87,12 +87,12 @@ export function parseHeader(file: string, json: Buffer): ArchiveHeader {
       return { createdMs, region, storeId, holdfast, keyVersion, keyCheck, salt } as ArchiveHeader;
     }
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw altered(file);
 }
 
-/** By which a backup key is known without telling anything of it. */
+/** Identifies a backup key without revealing anything of it. */
 export function keyCheckOf({ key }: BackupKey): string {
   return createHmac("sha256", key).update("holdfast-backup-key").digest("hex").slice(0, 16);
 }

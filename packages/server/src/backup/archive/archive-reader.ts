@@ -59,7 +59,7 @@ export class ArchiveReader implements AsyncDisposable {
     );
     try {
       const stats = await handle.stat();
-      if (!stats.isFile()) throw new ArchiveFault(`${file}: this is no file`);
+      if (!stats.isFile()) throw new ArchiveFault(`${file}: this is not a file`);
       const read = await readHeader(file, handle);
       const key = keyFor(file, read.header, keys);
       return new ArchiveReader(file, { handle, size: stats.size }, read, key);
@@ -88,7 +88,7 @@ export class ArchiveReader implements AsyncDisposable {
   async *#chunks(): AsyncGenerator<SealedChunk> {
     let at = this.#head.length;
     for (let more = true; more; ) {
-      // One byte more than the chunks tells whether something follows them.
+      // One byte more than the chunks shows whether something follows them.
       const bytes = await readAt(this.#handle, at, chunksPerRead * sealedBytes + 1);
       more = bytes.length > chunksPerRead * sealedBytes;
       const end = more ? bytes.length - 1 : bytes.length;

@@ -177,8 +177,8 @@ async function syncFolder(folder: string): Promise<void> {
 /** What the system says of a file, in words. */
 export function wordsFor(error: unknown): string {
   const words: Readonly<Record<string, string>> = {
-    ENOENT: "there is no such file or folder",
-    ENOTDIR: "there is no such folder",
+    ENOENT: "no such file or folder",
+    ENOTDIR: "no such folder",
     EACCES: "access is denied",
     EPERM: "access is denied",
     EEXIST: "it is there already and stays: give another name",

@@ -18,7 +18,7 @@ import { type RestoreReport, restoreArchive } from "./restore.ts";
 /** Opens keys of a store through the roots of trust. */
 type OpenKeyRing = (store: OwnStore) => Promise<Pick<KeyRing, "open"> & AsyncDisposable>;
 
-/** Keys that are told one by one. */
+/** Keys that are reported one by one. */
 const failedTold = 10;
 
 /** How a drill is made. */
@@ -106,7 +106,7 @@ async function openAll(store: OwnStore, chosen: Chosen, { openKeyRing, progress 
   try {
     keyRing = await openKeyRing(store);
   } catch (error) {
-    // All else that the drill has found is worth telling.
+    // Everything else that the drill has found is worth reporting.
     const reason = reasonOf(error);
     return { opened, failed: chosen.map(({ uniqueIdentifier }) => ({ uniqueIdentifier, reason })) };
   }

@@ -185,7 +185,7 @@ class Move {
 }
 
 /**
- * An object with what happened to it after the backup, as the tombs of the deleted instance still tell: all but its
+ * An object with what happened to it after the backup, as the tombs of the deleted instance still show: all but its
  * destruction together with the instance.
  */
 function afterwards(object: ManagedObject, tombs: readonly ManagedObject[]): ManagedObject {
@@ -243,7 +243,7 @@ function newInstanceOf(
   );
   if (found === undefined) {
     throw new ArchiveFault(
-      `--into-new-instance ${into}: there is no such instance: order and configure it first, so that its keys have a root of trust`,
+      `--into-new-instance ${into}: instance not found: order and configure it first, so that its keys have a root of trust`,
     );
   }
   if (partitionOf(found.instance) === partitionOf(deleted)) {

@@ -67,7 +67,7 @@ export class PrivateRedis implements AsyncDisposable {
   }
 }
 
-/** Of a process that is told to end: nothing can be awaited. */
+/** Of a process that must end: nothing can be awaited. */
 function takeAway(folder: string, child: ChildProcess | undefined): void {
   child?.kill("SIGKILL");
   rmSync(folder, { recursive: true, force: true });

@@ -7,7 +7,6 @@ import { type BackupSource, createBackup } from "../create.ts";
 import { type BackupRun, type BackupRuns, lastGoodMs, noteRun, runsOf } from "./runs.ts";
 import { backupName, dueAfter, retire, type Schedule } from "./schedule.ts";
 
-/** What scheduled backups need. */
 export interface ScheduledBackupsOptions {
   readonly source: BackupSource;
   /** Where the record of backups lies. */
@@ -59,7 +58,7 @@ export class ScheduledBackups implements Duty {
     // Those of a clock that was set back since must not end all backups.
     const past = runs.filter(({ startedMs }) => startedMs <= nowMs + againMs);
     const [last] = past;
-    // Whoever failed a moment ago would fail again.
+    // A run that failed a moment ago would fail again.
     if (last?.ok === false && nowMs - last.endedMs < againMs) return false;
     return dueAfter(lastGoodMs({ region, runs: past }), this.#options.schedule) <= nowMs;
   }

@@ -27,7 +27,7 @@ const run = z.object({
 /** One scheduled backup, as the region's record of backups keeps it. */
 export type BackupRun = z.output<typeof run>;
 
-/** Of which region's backups a record tells, and the last of them, newest first. */
+/** The region of a record's backups, and the last of them, newest first. */
 export interface BackupRuns {
   readonly region: string;
   readonly runs: readonly BackupRun[];
@@ -46,7 +46,7 @@ export function readRuns({ type, fixed, fields }: Document): BackupRuns | undefi
   return { region, runs: runs.toSorted((one, other) => other.startedMs - one.startedMs) };
 }
 
-/** When the last backup began that is good; undefined where there is none. */
+/** When the last good backup began; undefined without one. */
 export function lastGoodMs({ runs }: BackupRuns): number | undefined {
   return runs.find(({ ok }) => ok)?.startedMs;
 }

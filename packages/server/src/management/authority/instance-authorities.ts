@@ -8,7 +8,6 @@ import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
 import { openText, sealedOr, sealText } from "../sealed-text.ts";
 import { makeAuthority, type Signer, signerOf } from "./issue.ts";
 
-/** What the instances' own authorities stand on. */
 export interface InstanceAuthoritiesOptions {
   readonly instances: Pick<InstanceLookup, "find" | "refresh">;
   readonly records: Pick<Records, "create">;

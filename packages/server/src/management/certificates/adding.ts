@@ -29,7 +29,6 @@ export interface Addition {
   readonly origin: CertificateOrigin;
 }
 
-/** What adding stands on. */
 export interface AddingOptions {
   readonly instances: Pick<InstanceLookup, "refresh" | "find">;
   readonly records: Pick<Records, "create" | "destroy">;

@@ -7,7 +7,6 @@ import type { InstanceIndex } from "../instance-index.ts";
 import type { CertificateEntry } from "./certificate-entry.ts";
 import { expiryLevel, toldField, toldIn } from "./expiry.ts";
 
-/** What `ExpiryDuty` stands on. */
 export interface ExpiryDutyOptions {
   readonly region: string;
   /** The other regions that are not retired. */

@@ -87,7 +87,7 @@ describe("adding", () => {
       /opens instance kmip-aa already/,
     ],
     [
-      "what is no certificate",
+      "what is not a certificate",
       (instance) => add(world.a, instance, { certificate: shown.key }, "key"),
       "certificateInvalid",
       /private key/,

@@ -15,7 +15,6 @@ import type { Added, Adding } from "./adding.ts";
 import { certificateAnswer, listedOf, namedCertificate, placeOf } from "./catalogue.ts";
 import { checkUsable, readable, readPasted } from "./paste.ts";
 
-/** What the handlers of certificates stand on. */
 export interface CertificateDeps {
   readonly instances: InstanceLookup;
   readonly records: Pick<Records, "destroy">;

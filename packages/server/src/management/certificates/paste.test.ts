@@ -129,12 +129,12 @@ describe("a certificate", () => {
     expect(refusal(pem)).toBe("");
   });
 
-  test("of an authority is no client's, unless a client has shown it", () => {
+  test("of an authority is not a client's, unless a client has shown it", () => {
     expect(refusal(authority.certificate)).toMatch(/kind authority/);
     expect(refusal(authority.certificate, "client", true)).toBe("");
   });
 
-  test("of a client is no authority's", () => {
+  test("of a client is not an authority's", () => {
     expect(refusal(client.certificate, "authority")).toMatch(/kind client/);
   });
 

@@ -78,7 +78,7 @@ export function checkUsable(
   }
   if (kind === "authority" && !certificate.ca) {
     throw invalid(
-      `${subject} is no certificate authority: add it as a client's certificate (kind client)`,
+      `${subject} is not a certificate authority: add it as a client's certificate (kind client)`,
     );
   }
   if (kind === "client" && !shown && signsOthers(certificate)) {
@@ -132,7 +132,7 @@ function whyNone(text: string): string {
   if (ends && !begins) {
     return "the beginning is missing: paste from -----BEGIN CERTIFICATE----- on";
   }
-  if (begins && ends) return "what stands between the tags is no base64: copy the file's text";
+  if (begins && ends) return "what stands between the tags is not base64: copy the file's text";
   if (der.test(text)) {
     return "this is DER, or base64 without its tags: convert it with `openssl x509 -inform der -in FILE`, and paste from BEGIN CERTIFICATE to END CERTIFICATE";
   }

@@ -7,7 +7,6 @@ import type { IndexChange, InstanceHoldings, InstanceIndex } from "../instance-i
 import { RecordedUsers } from "../users/recorded-users.ts";
 import type { CertificateEntry } from "./certificate-entry.ts";
 
-/** What `RecordedTrust` stands on. */
 export interface RecordedTrustOptions {
   readonly trust: Trust;
   readonly index: InstanceIndex;

@@ -21,7 +21,6 @@ const told = z.object({ at: time, certificates: z.array(entry).max(16) });
 type Entry = z.output<typeof entry>;
 type Listed = Awaited<ReturnType<Handlers["listServerCertificates"]>>["items"][number];
 
-/** What `ServerCertificates` stand on. */
 export interface ServerCertificatesOptions extends NewsSite {
   /** The certificates that this node's KMIP endpoint shows now, without their intermediates. */
   readonly leaves: () => readonly X509Certificate[];

@@ -8,7 +8,6 @@ import type { SystemView } from "../../records/system-view.ts";
 import { type InstanceEntry, isReady, readInstance } from "./instance-entry.ts";
 import type { StatusFollower } from "./status-follower.ts";
 
-/** What `ConfigureInstance` stands on. */
 export interface ConfigureOptions {
   readonly regions: () => readonly string[];
   readonly view: Pick<SystemView, "get" | "refresh">;

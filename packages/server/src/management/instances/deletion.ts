@@ -25,7 +25,6 @@ import { type Erased, type EraseOptions, eraseObjects } from "./erase-objects.ts
 import { type InstanceEntry, type Removal, readInstance, removalText } from "./instance-entry.ts";
 import type { StatusFollower } from "./status-follower.ts";
 
-/** What `Deletion` stands on. */
 export interface DeletionOptions {
   readonly region: string;
   readonly own: EraseOptions["own"] & Pick<OwnStore, "counts">;

@@ -1,6 +1,5 @@
 import type { PeerCommands } from "../../records/peer-commands.ts";
 
-/** What `Endpoints` stand on. */
 export interface EndpointsOptions {
   readonly region: string;
   readonly own: readonly string[];

@@ -7,7 +7,6 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 
-/** What erasing an instance's objects needs. */
 export interface EraseOptions {
   readonly own: Pick<OwnStore, "find" | "commit">;
   readonly active: () => boolean;

@@ -18,7 +18,6 @@ import { type Deletion, hasKeys, keysRemain } from "./deletion.ts";
 import { type InstanceEntry, instanceClaims, readInstance } from "./instance-entry.ts";
 import { type ShowInstances, type ShownInstance, wholeStatus } from "./show-instance.ts";
 
-/** What the routes of instances stand on. */
 export interface InstanceHandlersDeps {
   readonly view: Pick<SystemView, "documents" | "get" | "refresh">;
   readonly records: Pick<Records, "create" | "change">;

@@ -9,7 +9,6 @@ import { reasonOf, StartError } from "../../base/start-error.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import { checkRoot } from "../../roots/root-check.ts";
 
-/** What an `InstanceKeeper` stands on. */
 export interface InstanceKeeperOptions {
   readonly store: InstanceStore;
   readonly own: Pick<OwnStore, "state" | "storeId">;
@@ -64,7 +63,7 @@ export class InstanceKeeper {
       this.#told = "";
     } catch (cause) {
       const reason = reasonOf(cause);
-      // An outage is told by the lease; and what was told once is no news.
+      // An outage is told by the lease; and what was told once is not news.
       if (!(cause instanceof StoreUnavailable) && reason !== this.#told) {
         observe({ type: "warning", message: `instances cannot be served: ${reason}` });
       }

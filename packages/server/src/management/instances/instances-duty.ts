@@ -20,7 +20,6 @@ import type { Deletion } from "./deletion.ts";
 import { type InstanceEntry, type Removal, readInstance } from "./instance-entry.ts";
 import type { StatusFollower } from "./status-follower.ts";
 
-/** What `InstancesDuty` stands on. */
 export interface InstancesDutyOptions {
   readonly node: string;
   readonly own: Pick<OwnStore, "storeId">;

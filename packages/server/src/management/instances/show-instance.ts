@@ -17,7 +17,6 @@ import { type InstanceEntry, readInstance } from "./instance-entry.ts";
 export type ShownInstance = Reply<Contract["readInstance"]>;
 type InRegion = ShownInstance["regions"][string];
 
-/** What `ShowInstances` stand on. */
 export interface ShowInstancesOptions {
   readonly region: string;
   readonly regions: () => readonly string[];
@@ -42,7 +41,7 @@ export class ShowInstances {
     this.#options = options;
   }
 
-  /** All of these; what is no instance is left out. */
+  /** All of these; what is not an instance is left out. */
   async show(documents: readonly Document[]): Promise<readonly ShownInstance[]> {
     const { presence, endpoints } = this.#options;
     const [pending] = await Promise.all([

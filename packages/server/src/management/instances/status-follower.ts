@@ -9,7 +9,6 @@ import {
 import { instanceRecordId } from "../../records/records.ts";
 import { readInstance, statusOf } from "./instance-entry.ts";
 
-/** What a `StatusFollower` stands on. */
 export interface StatusFollowerOptions {
   readonly own: Pick<OwnStore, "read"> & Pick<InstanceStatuses, "status" | "move">;
   /** All regions that are not retired, this one's included. */

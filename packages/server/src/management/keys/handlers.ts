@@ -20,7 +20,6 @@ import {
 } from "./key-answer.ts";
 import { listKeys } from "./list.ts";
 
-/** What the handlers of keys stand on. */
 export interface KeysDeps {
   readonly region: string;
   readonly instances: Pick<InstanceLookup, "find">;

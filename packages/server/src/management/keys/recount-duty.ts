@@ -7,7 +7,6 @@ import {
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 
-/** What counting anew needs. */
 export interface RecountOptions {
   readonly own: Pick<OwnStore, "countsIn" | "recount">;
   readonly observe: Observer;

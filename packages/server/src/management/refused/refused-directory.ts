@@ -22,7 +22,6 @@ export interface RefusedAt extends Entry {
   readonly node: string;
 }
 
-/** What the directory stands on. */
 export interface RefusedDirectoryOptions extends NewsSite {
   /** This node's own. */
   readonly refused: Pick<RefusedClients, "count" | "seen" | "list">;
@@ -90,7 +89,7 @@ export class RefusedDirectory implements Disposable {
 
   #isNew(): boolean {
     const { refused, clock } = this.#options;
-    // How often a client came is no news for a while.
+    // How often a client came is not news for a while.
     const stale =
       refused.seen !== this.#published.seen &&
       clock.monotonicMs() - this.#published.atMs >= recountMs;

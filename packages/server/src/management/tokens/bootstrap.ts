@@ -7,7 +7,6 @@ import type { Bearer, TokenRefusal, TokenVerifier } from "./bearer.ts";
 import type { TokenBook } from "./token-book.ts";
 import { hashOf, isToken, newToken } from "./token-entry.ts";
 
-/** What `Bootstrap` stands on. */
 export interface BootstrapOptions {
   /** Where the one-time token is written; undefined = never. */
   readonly file: string | undefined;

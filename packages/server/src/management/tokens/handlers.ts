@@ -10,7 +10,6 @@ import { type Bootstrap, bootstrapId } from "./bootstrap.ts";
 import type { TokenBook } from "./token-book.ts";
 import { hashOf, newToken, readTokenEntry, type TokenEntry } from "./token-entry.ts";
 
-/** What the handlers of tokens stand on. */
 export interface TokenDeps {
   readonly book: Pick<TokenBook, "list" | "hasManager">;
   readonly bootstrap: Pick<Bootstrap, "used">;

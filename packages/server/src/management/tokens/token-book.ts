@@ -4,7 +4,6 @@ import type { SystemView } from "../../records/system-view.ts";
 import type { Bearer, TokenRefusal, TokenVerifier } from "./bearer.ts";
 import { hashOf, isToken, readTokenEntry, type TokenEntry } from "./token-entry.ts";
 
-/** What the book stands on. */
 export interface TokenBookOptions {
   readonly view: Pick<SystemView, "records" | "onChange" | "freshAtMs">;
   readonly clock: Clock;

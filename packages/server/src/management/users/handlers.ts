@@ -7,7 +7,6 @@ import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
 import { sealedOr, sealText } from "../sealed-text.ts";
 import { hashField, isUser, userBinding, userRecordId } from "./recorded-users.ts";
 
-/** What the handlers of users stand on. */
 export interface UserDeps {
   readonly instances: InstanceLookup;
   readonly records: Pick<Records, "create" | "change">;

@@ -70,7 +70,7 @@ export interface NodeReadings {
     readonly parts: Readonly<Record<string, boolean>>;
   };
   readonly peers: () => readonly { readonly region: string; readonly state: string }[];
-  /** Whether this node leads its region; undefined where it does not stand for election. */
+  /** Whether this node leads its region; undefined where it is never a candidate. */
   readonly leads: () => boolean | undefined;
   /** Records set aside in the own store; undefined while that is not known. */
   readonly quarantined: () => number | undefined;

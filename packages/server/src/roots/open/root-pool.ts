@@ -2,7 +2,6 @@ import type { Clock, RootOfTrust } from "@holdfast/engine";
 import { type RootReference, referenceText } from "../../records/root-reference.ts";
 import { GuardedRoot, type RootHealth } from "./guarded-root.ts";
 
-/** What `OpenRoots` stand on. */
 export interface OpenRootsOptions {
   /** Opens what a reference names; undefined is the configuration's own root of trust. */
   readonly open: (reference: RootReference | undefined) => Promise<RootOfTrust>;

@@ -13,7 +13,6 @@ import type { GuardedRoot, RootHealth } from "./guarded-root.ts";
 import { KekIndex } from "./kek-index.ts";
 import { keyOf, OpenRoots } from "./root-pool.ts";
 
-/** What `Roots` stand on. */
 export interface RootsOptions {
   readonly region: string;
   readonly view: Pick<SystemView, "records" | "onChange" | "refresh" | "freshAtMs">;

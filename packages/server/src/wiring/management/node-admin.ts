@@ -19,7 +19,6 @@ import type { SystemView } from "../../records/system-view.ts";
 import type { CertificateFiles } from "../certificate-files.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";
 
-/** What the management API stands on. */
 export interface AdminParts {
   readonly files: CertificateFiles<ServerIdentity> | undefined;
   readonly view: SystemView;

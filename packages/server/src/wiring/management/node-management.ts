@@ -8,7 +8,6 @@ import { clock, ids, type Parts } from "../node-parts.ts";
 import type { Regions } from "../node-regions.ts";
 import type { Tenants } from "../node-tenants.ts";
 
-/** What every part of management stands on. */
 export interface Management {
   readonly view: SystemView;
   readonly index: InstanceIndex;
