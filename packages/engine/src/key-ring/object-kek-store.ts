@@ -69,3 +69,34 @@ export class ObjectKekStore implements KekStore {
     const what = `key-encryption key ${kekId}`;
     const edit = (before: StoredObject | undefined) => {
       const entry = before && readKekRecord(before.object);
+      if (before === undefined || entry?.instance !== instance) return undefined;
+      // A node that had its bytes when it was erased cannot bring it back.
+      if (hasErasedWraps(before.object)) return undefined;
+      const old = entry.kek.wraps.find(({ region }) => region === replacement.region);
+      if (Buffer.compare(old?.blob ?? new Uint8Array(), expected) !== 0) return undefined;
+      return withKekWrap(before.object, replacement, nowOf(this.#writer));
+    };
+    return (await updateRecord(this.#store, kekId, edit, { what })).outcome !== undefined;
+  }
+
+  async #find(term: string | undefined): Promise<readonly KekEntry[]> {
+    const found: KekEntry[] = [];
+    const query = { live: true, destroyed: false, limit: pageMax, ...(term && { term }) };
+    for (let page: FindQuery | undefined = query; page !== undefined; ) {
+      const { objects, next } = await this.#store.find(systemInstance, page);
+      found.push(...objects.flatMap(({ object }) => readKekRecord(object) ?? []));
+      if (found.length > keksMax) {
+        throw new StoreUnavailable("corrupt", `the store holds more than ${keksMax} KEKs`);
+      }
+      page = next === undefined ? undefined : { ...query, after: next };
+    }
+    return found.toSorted(
+      ({ kek: a }, { kek: b }) => a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1),
+    );
+  }
+}
+
+/** What a write of system records takes as its stamp. */
+export function nowOf({ clock, region }: SystemWriter): Now {
+  return { us: Math.floor(clock.wallMs() * 1_000), region };
+}

@@ -121,10 +121,10 @@ describe("answers", () => {
       number: 7,
       rest: [1],
     });
-    expect(() => readReply("x")).toThrow("no list");
+    expect(() => readReply("x")).toThrow("did not answer a list");
     expect([...readPairs([Buffer.from("a"), Buffer.from("1")])]).toEqual([["a", "1"]]);
     expect([...readPairs({ a: Buffer.from("1") })]).toEqual([["a", "1"]]);
-    expect(() => readPairs(null)).toThrow("no list");
+    expect(() => readPairs(null)).toThrow("did not answer a list");
   });
 
   test("a Sentinel's, counted from when it was asked", () => {

@@ -124,3 +124,15 @@ export async function changeRegion(
   if (outcome === undefined && evidence.length > 0) {
     await own.appendAudit(systemInstance, evidence, true);
   }
+  return record;
+}
+
+/** Whether any node of a region answers, even if only that its store cannot tell. */
+export async function answers(peer: Peer): Promise<boolean> {
+  try {
+    await peer.hello();
+    return true;
+  } catch (error) {
+    return failureIn(error).failure !== "peerUnreachable";
+  }
+}

@@ -6,7 +6,7 @@
 // own store, never through a third.
 //
 // Rules for a change of this file: fields and methods are added, never renumbered, given another meaning or removed;
-// whoever reads takes an absent field as its zero value and passes over unknown ones. A method that the other side does
+// readers take an absent field as its zero value and ignore unknown ones. A method that the other side does
 // not have is answered UNIMPLEMENTED. No enums: a number or a name that the reader does not know must not become zero.
 //
 // A failure of the answering region's store travels as status UNAVAILABLE with its name in the trailer
