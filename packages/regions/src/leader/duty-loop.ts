@@ -63,7 +63,15 @@ export class DutyLoop {
       // A run that the end of its term broke off did not fail.
       if (!context.active()) return inactiveRestMs;
       const durationMs = timers.monotonicMs() - startedMs;
-      observe({ type: "duty", duty, ok: false, durationMs, done: 0, left: this.#reported.left, cause });
+      observe({
+        type: "duty",
+        duty,
+        ok: false,
+        durationMs,
+        done: 0,
+        left: this.#reported.left,
+        cause,
+      });
       return this.#restAfterFailure();
     }
   }

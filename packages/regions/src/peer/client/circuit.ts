@@ -42,7 +42,8 @@ export class Circuit<Link extends LinkState> {
   update(): void {
     const up = this.#links.some((link) => link.alive);
     const state = this.#retired ? "retired" : up ? "up" : "down";
-    const news = state !== this.#state || (!this.#reported && this.#links.every((link) => link.tried));
+    const news =
+      state !== this.#state || (!this.#reported && this.#links.every((link) => link.tried));
     if (!news) return;
     this.#state = state;
     this.#reported = true;

@@ -84,7 +84,9 @@ export class Gate {
     }
     if (route.scope === "system" && principal.instances !== undefined) {
       this.#parts.denied({ ...about, principal, reason: "scope" });
-      throw forbidden("this token is bound to instances, and the request concerns the whole system");
+      throw forbidden(
+        "this token is bound to instances, and the request concerns the whole system",
+      );
     }
     const look = async (named: unknown): Promise<string | undefined> =>
       typeof named === "string" ? await this.#instance(named, principal, about) : undefined;
@@ -107,7 +109,8 @@ export class Gate {
   /** The one who calls what needs no token. */
   #nobody(remote: string): Admitted {
     const waitSeconds = this.#parts.strangers.take(originOf(remote));
-    if (waitSeconds > 0) throw tooMany(waitSeconds, "too many requests without a token from this address");
+    if (waitSeconds > 0)
+      throw tooMany(waitSeconds, "too many requests without a token from this address");
     const principal: Principal = { name: "", id: "", role: "viewer", instances: [], remote };
     const owner = `address ${originOf(remote)}`;
     return { principal, instance: undefined, queried: undefined, owner };

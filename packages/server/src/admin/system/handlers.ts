@@ -65,11 +65,7 @@ async function checks(sources: SystemSources): Promise<Check[]> {
         return await withTimeout(sources, checkMs, Promise.resolve(look(sources)));
       } catch (error) {
         return [
-          failed(
-            name,
-            `not known: ${reasonOf(error)}`,
-            "try again, and look at the node's log",
-          ),
+          failed(name, `not known: ${reasonOf(error)}`, "try again, and look at the node's log"),
         ];
       }
     }),
