@@ -65,7 +65,7 @@ test("others have their turn within a batch that waits for nothing", async () =>
   expect(turns).toBeGreaterThan(20);
 });
 
-test("of many that are long at work one goes on in a turn of the event loop, the instances in turn", async () => {
+test("of many long-running messages one continues in each turn of the event loop, the instances in turn", async () => {
   const roundRobin = new RoundRobin();
   const order: string[] = [];
   const perTurn: number[] = [];

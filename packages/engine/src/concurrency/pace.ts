@@ -7,7 +7,7 @@ const messageMs = 30_000;
 /** How long one message may keep all others waiting. */
 const turnMs = 10;
 
-/** Messages that are long at work: a turn of the event loop resumes one of them, the instances in turn. */
+/** Long-running messages: each turn of the event loop continues one of them, the instances in turn. */
 export class RoundRobin {
   readonly #waiting = new FairQueue<string, () => void>();
 

@@ -99,7 +99,7 @@ export class Leader implements AsyncDisposable {
   }
 
   /** Wins the lock and a durable epoch, or neither. */
-  async #stand(): Promise<number | undefined> {
+  async #campaign(): Promise<number | undefined> {
     const { lock, own } = this.#options;
     // A node that cannot use the store leaves the work to one that can.
     if (own.state() !== "full") return undefined;

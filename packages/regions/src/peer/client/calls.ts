@@ -119,7 +119,7 @@ export class Calls {
 
   async #enter(slots: Semaphore, waitMs: number): Promise<void> {
     if (await acquireWithin(slots, waitMs, queueMax, this.#timers)) return;
-    throw new StoreUnavailable("timeout", `region ${this.#region}: too much is asked at once`);
+    throw new StoreUnavailable("timeout", `region ${this.#region}: too many requests at once`);
   }
 
   #across<Result>(ask: Parameters<typeof acrossNodes<NodeLink, Result>>[1]) {
