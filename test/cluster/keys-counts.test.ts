@@ -74,7 +74,7 @@ test("a wrong count, of whatever kind, is found and set right; it stops no chang
   expect(await counts(instance)).toEqual(stateCounts({ PreActive: 1 }));
   await redis.command("hset", statesOf(instance), `1${instance}`, "many");
   await create(store, instance);
-  await expect(counts(instance)).rejects.toThrow(/count of objects by state is none/);
+  await expect(counts(instance)).rejects.toThrow(/malformed state count/);
   expect(await recounted(instance)).toBe(1);
   expect(await counts(instance)).toEqual(stateCounts({ PreActive: 2 }));
 });

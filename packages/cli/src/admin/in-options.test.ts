@@ -17,7 +17,7 @@ test.each<[keyof Contract, string, string]>([
   ["signRequest", "body.days must be at most 3650", "--days must be at most 3650"],
   ["signRequest", "body.csr must have at least 32", "--csr must have at least 32"],
   ["listEvents", "query.limit must be at least 1", "--limit must be at least 1"],
-  ["listEvents", "query.cursor: is none of this list", "--cursor: is none of this list"],
+  ["listEvents", "query.cursor: belongs to another list", "--cursor: belongs to another list"],
   ["listKeys", "query.createdAfter must be a time", "--created-after must be a time"],
   ["readKey", "params.key must be a lower-case UUID", "<key> must be a lower-case UUID"],
   ["updateInstance", "body.labels.a b is wrong", "--labels: a b is wrong"],

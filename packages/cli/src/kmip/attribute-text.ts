@@ -124,7 +124,7 @@ function maskFrom(tag: number, value: string): number {
       const bit = maskBit(tag, part.trim());
       if (bit !== undefined) return bit;
       const known = name === undefined ? [] : Object.keys(masks[name]);
-      throw new Failure(`${part} is no ${name ?? "bit"}; there are ${known.join(", ")}`);
+      throw new Failure(`${part} is not a ${name ?? "bit"}; there are ${known.join(", ")}`);
     })
     .reduce((all, bit) => all | bit, 0);
 }
@@ -151,7 +151,7 @@ function enumerationFrom(tag: number, value: string): number {
   const wanted = commonNames[simple(value)] ?? simple(value);
   const found = values.find((each) => simple(each) === wanted);
   if (found !== undefined) return enumerationFrom(tag, found);
-  throw new Failure(`${value} is no ${name ?? "value"}; there are ${values.join(", ")}`);
+  throw new Failure(`${value} is not a ${name ?? "value"}; there are ${values.join(", ")}`);
 }
 
 /** Seconds since the epoch, or a date as ISO 8601 writes it; `now` is the moment of the request. */

@@ -81,7 +81,7 @@ test("what a token sends is bounded by bytes, and it is told how long to wait", 
   const second = await send("operator");
   expect(second.status).toBe(429);
   expect(Number(second.headers["retry-after"])).toBeGreaterThanOrEqual(1);
-  expect(second.json["detail"]).toMatch(/sends too much: wait \d+ s/);
+  expect(second.json["detail"]).toMatch(/too many bytes with this token: wait \d+ s/);
   expect((await send("manager")).status).toBe(200);
 });
 

@@ -1,6 +1,6 @@
 import type { OperationAction } from "@holdfast/kmip";
 
-/** How an action of the audit trail is told as CADF. */
+/** How an action of the audit trail appears in CADF. */
 export interface ActionRow {
   /** Object type and verb after the service's name, as IBM's events have them, or in their manner where IBM has none. */
   readonly cadf: string;

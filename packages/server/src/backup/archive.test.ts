@@ -120,7 +120,7 @@ describe("an archive", () => {
     for (const at of [0, 5, 16, 20, head - 1, head, head + 5, ...boundaries, whole.length - 1]) {
       await writeFile(file, whole.subarray(0, at));
       const said = await faultOf(read(file));
-      expect(said, `cut at ${at}`).toMatch(/cut short|no Holdfast backup/);
+      expect(said, `cut at ${at}`).toMatch(/cut short|not a Holdfast backup/);
       if (boundaries.includes(at)) expect(said).toMatch(/its end is missing/);
     }
   });

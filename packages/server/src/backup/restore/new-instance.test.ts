@@ -234,12 +234,8 @@ describe("a deleted instance's backup", () => {
 
   test("goes nowhere else: not into one that has objects, is not there, or is not open, nor of one that lives", async () => {
     const { site, file } = await deletedSite();
-    await expect(site.restore(file, { into: "nowhere" })).rejects.toThrow(
-      /there is no such instance/,
-    );
-    await expect(site.restore(file, { into: deleted })).rejects.toThrow(
-      /there is no such instance/,
-    );
+    await expect(site.restore(file, { into: "nowhere" })).rejects.toThrow(/instance not found/);
+    await expect(site.restore(file, { into: deleted })).rejects.toThrow(/instance not found/);
     site.store.instances.setStatus(fresh, "Inactive");
     await expect(site.restore(file)).rejects.toThrow(/it is Inactive/);
     site.store.instances.setStatus(fresh, "Installed");
