@@ -31,7 +31,7 @@ export function parseRoot(text: string): GivenRoot {
     const at = pair.indexOf("=");
     const [name, value] = [pair.slice(0, at), pair.slice(at + 1)];
     if (at < 1 || value === "")
-      throw new Failure(`--root ${text}: ${pair} is no NAME=VALUE; give ${form}`);
+      throw new Failure(`--root ${text}: ${pair} is not a NAME=VALUE; give ${form}`);
     root[name] = secretNames.includes(name) ? secretOf(name, value) : value;
   }
   return { region, root };
