@@ -1,4 +1,4 @@
-import { batchItemId, type VcenterItem, vcenterItems, vcenterMessage } from "@holdfast/workbench";
+import { batchItemId, type VcenterItem, vcenterItems, vcenterMessage } from "@holdfast/testing";
 import type { Exchange, Message } from "./load-plan.ts";
 import { identifiersIn, positionsOf } from "./wire.ts";
 

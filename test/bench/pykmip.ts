@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort, until } from "../support/redis.ts";
+import { freePort, until } from "@holdfast/testing";
 import type { Message, Target } from "./load-plan.ts";
 import { create } from "./messages.ts";
 import { Contexts, positionsOf, refusalIn, Wire } from "./wire.ts";

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectionError, type KmipClient, KmipClientError } from "@holdfast/client";
+import { until } from "@holdfast/testing";
 import { createKey, look } from "../support/keys.ts";
-import { until } from "../support/redis.ts";
 import { type RootRegions, startRootRegions } from "../support/root-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
 import { allWell } from "../support/vitals.ts";

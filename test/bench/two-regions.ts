@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type RedisServer, until } from "../support/redis.ts";
+import { until } from "@holdfast/testing";
+import type { RedisServer } from "../support/redis.ts";
 import type { Region } from "../support/region.ts";
 import { holdfast } from "../support/server-command.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
@@ -270,7 +271,6 @@ async function sameIn(both: TwoRegions, prefix: string): Promise<void> {
   await until(
     "as many records in both stores",
     async () => (await countIn(both.a, prefix)) === (await countIn(both.b, prefix)),
-    300_000,
   );
 }
 

@@ -1,9 +1,9 @@
 import { loadavg } from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "@holdfast/testing";
 import { createKey, keyBytes } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
-import { until } from "../support/redis.ts";
 import { type RegionName, startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { allWell, caughtUp } from "../support/vitals.ts";
 import { checkAll } from "./check.ts";

@@ -11,11 +11,11 @@ import {
   roles,
 } from "@holdfast/admin";
 import { documentRecord, systemInstance, systemTypes } from "@holdfast/engine";
+import { until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { RawHttps } from "../support/raw-https.ts";
-import { until } from "../support/redis.ts";
 import { openStore } from "../support/redis-store.ts";
 import { type Region, startRegion } from "../support/region.ts";
 

@@ -10,8 +10,9 @@ import {
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import { AuditChain } from "@holdfast/regions";
+import { until } from "@holdfast/testing";
 import { expect, test } from "vitest";
-import { startGroup, until } from "../support/redis.ts";
+import { startGroup } from "../support/redis.ts";
 import { installed, openNewStore, openStore, systemClock } from "../support/redis-store.ts";
 
 const timers = { ...systemClock, sleep: (ms: number) => sleep(ms) };

@@ -6,16 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { purposes } from "@holdfast/server/base";
+import { until } from "@holdfast/testing";
 import { createAuthority } from "@holdfast/testing/pki";
-import { playVcenter } from "@holdfast/workbench";
+import { type MadeKey, playVcenter } from "@holdfast/workbench";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import type { NodeProcess } from "../support/node-process.ts";
-import { until } from "../support/redis.ts";
 import { type Region, startRegion } from "../support/region.ts";
 import { holdfast } from "../support/server-command.ts";
-
-type MadeKey = Awaited<ReturnType<typeof playVcenter>>;
 
 interface Shipped {
   readonly id: string;

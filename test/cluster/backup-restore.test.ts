@@ -1,10 +1,10 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createKey, keyBytes, registerKey, stateOf } from "../support/keys.ts";
 import { clientOf } from "../support/load.ts";
-import { until } from "../support/redis.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { findSecrets } from "../support/search.ts";
 import { holdfast } from "../support/server-command.ts";

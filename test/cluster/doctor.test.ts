@@ -4,17 +4,16 @@ import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
 import { attributeItem } from "@holdfast/kmip";
+import { until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { commandLine } from "../support/command-line.ts";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
-import { until } from "../support/redis.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { told } from "../support/two-regions-clients.ts";
 
-const patienceMs = 300_000;
 let region: Region;
 let admin: AdminClient;
 let folder: string;
@@ -55,16 +54,9 @@ async function checks(of = admin): Promise<Readonly<Record<string, string>>> {
 }
 
 async function untilChecks(name: string, wanted: RegExp): Promise<void> {
-  let last = "";
-  await until(
-    `${name}: ${wanted.source}`,
-    async () => {
-      last = (await checks())[name] ?? "";
-      return wanted.test(last);
-    },
-    patienceMs,
-  ).catch((late: unknown) => {
-    throw new Error(`${name} is ${last}`, { cause: late });
+  await until(`${name}: ${wanted.source}`, async () => {
+    const found = (await checks())[name] ?? "";
+    return wanted.test(found) || found;
   });
 }
 
@@ -90,7 +82,7 @@ test("a shredded instance is shown as shredded everywhere, and as open again aft
   const { id } = await admin.call<"createInstance">("createInstance", { body });
   const params = { instance: id };
   const read = () => admin.call("readInstance", { params });
-  await until("it is Installed", async () => (await read()).status === "Installed", patienceMs);
+  await until("it is Installed", async () => (await read()).status === "Installed");
   const metric = async () =>
     /^holdfast_instance_keys\{state="shredded"\} (\d+)$/m.exec(await region.node(0).metrics())?.[1];
   expect(await metric()).toBe("0");
@@ -121,7 +113,7 @@ test("a shredded instance is shown as shredded everywhere, and as open again aft
   );
 
   await admin.call("revalidateRoot", { params });
-  await until("it is open", async () => (await read()).status === "Installed", patienceMs);
+  await until("it is open", async () => (await read()).status === "Installed");
   expect((await admin.call("readRoot", { params })).regions["a"]?.state).toBe("usable");
   expect((await admin.call("readStatus", {})).closedInstances).toEqual([]);
   expect(await metric()).toBe("0");
@@ -171,7 +163,7 @@ test("instance delete asks before any key becomes unreadable", async () => {
   const { id } = await admin.call<"createInstance">("createInstance", { body });
   const params = { instance: id };
   const status = async () => (await admin.call("readInstance", { params })).status;
-  await until("it is Installed", async () => (await status()) === "Installed", patienceMs);
+  await until("it is Installed", async () => (await status()) === "Installed");
   const validity = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
   const { certificate, key } = await selfSigned({ commonName: "vcenter", ...validity });
   await admin.call("addCertificate", { params, body: { name: "vcenter", pem: certificate } });
@@ -180,7 +172,7 @@ test("instance delete asks before any key becomes unreadable", async () => {
     endpoints: [`${host}:${kmip}`],
     tls: { ca: region.ca, certificate, key },
   });
-  await until("a key is made", () => createKey(client).then(Boolean, () => false), patienceMs);
+  await until("a key is made", () => createKey(client).then(Boolean, (error: Error) => error));
 
   const run = (...args: readonly string[]) =>
     commandLine(["instance", "delete", "kept", ...args, ...site], {

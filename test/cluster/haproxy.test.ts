@@ -1,12 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeResponse } from "@holdfast/kmip";
+import { until, vcenterItems, vcenterMessage } from "@holdfast/testing";
 import { decode } from "@holdfast/ttlv";
-import { vcenterItems, vcenterMessage } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { checkConfig, Haproxy, haproxyConfig, hasHaproxy } from "../support/haproxy.ts";
 import { KmipSocket, type KmipTarget } from "../support/kmip-socket.ts";
 import { say } from "../support/load.ts";
-import { until } from "../support/redis.ts";
 import { type Region, startRegion } from "../support/region.ts";
 
 const instance = "vcenter";

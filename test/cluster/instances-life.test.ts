@@ -10,12 +10,12 @@ import {
   withFields,
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
+import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { createKey } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
-import { until } from "../support/redis.ts";
 import { openStore } from "../support/redis-store.ts";
 import { patient } from "../support/root-regions.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
@@ -25,7 +25,6 @@ let both: TwoRegions;
 let token: string;
 const opened: AsyncDisposable[] = [];
 const admins = new Map<string, AdminClient>();
-const patienceMs = 300_000;
 const local = { type: "local" as const };
 const rootOfTrust = { regions: { a: local, b: local } };
 const problem = (code: string) => expect.objectContaining({ name: "AdminProblem", code });
@@ -45,7 +44,7 @@ afterAll(async () => {
 function at(node: string): Pick<AdminClient, "call"> {
   const client = once(node);
   const call = (...given: readonly unknown[]): Promise<unknown> =>
-    patient(() => Reflect.apply(client.call, client, given), patienceMs);
+    patient(() => Reflect.apply(client.call, client, given));
   return { call: call as AdminClient["call"] };
 }
 

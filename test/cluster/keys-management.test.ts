@@ -4,12 +4,12 @@ import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
 import { partitionOf, vendorItem, vendorKey, vendorTags } from "@holdfast/engine";
+import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { textString } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
-import { until } from "../support/redis.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { holdfast } from "../support/server-command.ts";
 

@@ -11,8 +11,9 @@ import {
   type Peer,
   PeerReader,
 } from "@holdfast/regions";
+import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
-import { RedisServer, until } from "../support/redis.ts";
+import { RedisServer } from "../support/redis.ts";
 import { type OpenStore, openNewStore, systemClock, systemIds } from "../support/redis-store.ts";
 
 const timers: Timers = {

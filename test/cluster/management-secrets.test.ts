@@ -6,6 +6,7 @@ import { type AdminClient, type Contract, contract, type Route } from "@holdfast
 import { KmipClient } from "@holdfast/client";
 import { ObjectKekStore } from "@holdfast/engine";
 import { createLocalRoot, createPkcs11Root, createSealingKey } from "@holdfast/root-of-trust";
+import { freePort, until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken, oneTimeToken } from "../support/admin-api.ts";
@@ -14,7 +15,6 @@ import { type KeyManager, startKeyManager } from "../support/key-protect/index.t
 import { openRoot } from "../support/key-protect/root.ts";
 import { registerKey } from "../support/keys.ts";
 import { RawHttps } from "../support/raw-https.ts";
-import { freePort, until } from "../support/redis.ts";
 import { openStore, systemClock, systemIds } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
@@ -24,7 +24,6 @@ import { hasSoftHsm, SoftHsm, softHsmMissing } from "../support/softhsm.ts";
 const there = hasSoftHsm();
 if (!there) test.skip(`a PIN's part: ${softHsmMissing}`, () => {});
 const sources = { clock: systemClock, ids: systemIds };
-const patienceMs = 300_000;
 
 let folder: string;
 let region: Region;
@@ -131,11 +130,8 @@ test("no secret of the management plane is in Redis, logs, metrics, answers, eve
     );
     told.push(drill.out, drill.err);
   });
-  await until(
-    "the audit file has the order",
-    async () =>
-      (await readFile(join(folder, "audit.jsonl"), "latin1").catch(() => "")).includes(id),
-    patienceMs,
+  await until("the audit file has the order", async () =>
+    (await readFile(join(folder, "audit.jsonl"), "latin1").catch(() => "")).includes(id),
   );
   await region.redis.primary.command("save");
   const haystacks: Haystack[] = [
@@ -202,16 +198,12 @@ async function keepKey(instance: string): Promise<void> {
   const material = randomBytes(32);
   secrets.set("a registered key", material);
   let connected: KmipClient | undefined;
-  await until(
-    "the node lets vCenter in",
-    async () => {
-      const tls = { ca: region.ca, certificate, key };
-      const endpoints = [`${host}:${kmip}`];
-      connected = await KmipClient.connect({ endpoints, tls }).catch(() => undefined);
-      return connected !== undefined;
-    },
-    patienceMs,
-  );
+  await until("the node lets vCenter in", async () => {
+    const tls = { ca: region.ca, certificate, key };
+    const endpoints = [`${host}:${kmip}`];
+    connected = await KmipClient.connect({ endpoints, tls }).catch(() => undefined);
+    return connected !== undefined;
+  });
   if (connected === undefined) throw new Error("no client");
   await using open = connected;
   const id = await registerKey(open, material);

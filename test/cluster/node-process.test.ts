@@ -4,6 +4,7 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
 import { createLocalRoot } from "@holdfast/root-of-trust";
+import { freePort, until } from "@holdfast/testing";
 import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import { encode, enumeration, integer, structure } from "@holdfast/ttlv";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -12,7 +13,7 @@ import { createKey, keyBytes } from "../support/keys.ts";
 import { KmipSocket } from "../support/kmip-socket.ts";
 import { clientOf } from "../support/load.ts";
 import { NodeProcess } from "../support/node-process.ts";
-import { freePort, RedisServer, until } from "../support/redis.ts";
+import { RedisServer } from "../support/redis.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
 import { type Region, startRegion } from "../support/region.ts";
 

@@ -2,12 +2,12 @@ import { X509Certificate } from "node:crypto";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { firstToken } from "../support/admin-api.ts";
 import { commandLine, type Surroundings } from "../support/command-line.ts";
-import { until } from "../support/redis.ts";
 import { type Region, startRegion } from "../support/region.ts";
 import type { Said } from "../support/server-command.ts";
 

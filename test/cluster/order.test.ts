@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Request as Asked, Contract } from "@holdfast/admin";
 import { rotateLocalRoot } from "@holdfast/root-of-trust";
+import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
-import { playVcenter, UnexpectedAnswer, VcenterSession } from "@holdfast/workbench";
+import { type MadeKey, playVcenter, UnexpectedAnswer, VcenterSession } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { NodeProcess } from "../support/node-process.ts";
 import {
@@ -12,13 +12,11 @@ import {
   OrderRegions,
   orderedKinds,
 } from "../support/order-roots.ts";
-import { until } from "../support/redis.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
 import { patient } from "../support/root-regions.ts";
 import { hasSoftHsm, softHsmMissing } from "../support/softhsm.ts";
 
 const times = { kekCacheMs: 3_000, graceMs: 20_000, revalidateMs: 1_000, deadlineMs: 4_000 };
-const patienceMs = 300_000;
 /** What a node answers that is too busy to hold its lease: it takes no connections until it has it again. */
 const passes = /try again|no answer within|connection refused|connection was reset/;
 const kinds = orderedKinds.filter((kind) => kind !== "pkcs11" || hasSoftHsm());
@@ -79,17 +77,17 @@ const orders: Readonly<Record<Way, (name: string, root: OrderedRoot) => Promise<
   "rest 2019": async (name, { regions }) => {
     const body = { name, rootOfTrust: { regions } } as unknown as OrderBody;
     const key = `order-${name.replaceAll(" ", "-")}`;
-    await insist(() => rest().call("createInstance", { body }, { idempotencyKey: key }));
+    await patient(() => rest().call("createInstance", { body }, { idempotencyKey: key }));
     await untilStatus(name, "Installed");
   },
   "rest now": async (name, { regions }) => {
     const key = `order-${name.replaceAll(" ", "-")}`;
-    const made = await insist(() =>
+    const made = await patient(() =>
       rest().call("createInstance", { body: { name } }, { idempotencyKey: key }),
     );
     expect(made.status).toBe("Inactive");
     const body = { regions } as unknown as ConfigureBody;
-    await insist(() => rest().call("configureRoot", { params: { instance: made.id }, body }));
+    await patient(() => rest().call("configureRoot", { params: { instance: made.id }, body }));
     await untilStatus(name, "Installed");
   },
 };
@@ -99,36 +97,16 @@ function once(what: string): readonly string[] {
   return ["--idempotency-key", what.replaceAll(" ", "-")];
 }
 
-/** As `patient`, for longer; what it was told last is in the error. */
-async function insist<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-  let last = "";
-  const noted = async () => {
-    try {
-      return await ask();
-    } catch (error) {
-      last = String(error);
-      throw error;
-    }
-  };
-  return await patient(noted, patienceMs).catch((error: Error) => {
-    throw new Error(`${error.message}: ${last}`, { cause: error });
-  });
-}
-
 type OrderBody = Asked<Contract["createInstance"]>["body"];
 type ConfigureBody = Asked<Contract["configureRoot"]>["body"];
 
 const rest = () => site.roots.admin("b1");
 
 async function untilStatus(instance: string, wanted: string): Promise<void> {
-  await until(
-    `${instance} is ${wanted}`,
-    async () => {
-      const { status } = await rest().call("readInstance", { params: { instance } });
-      return status === wanted;
-    },
-    patienceMs,
-  );
+  await until(`${instance} is ${wanted}`, async () => {
+    const { status } = await rest().call("readInstance", { params: { instance } });
+    return status === wanted || status;
+  });
 }
 
 /** Orders an instance, adds vCenter's certificate to it, and lets vCenter work with it at every node. */
@@ -148,10 +126,10 @@ async function order(way: Way, kind: OrderedKind): Promise<Ordered> {
     await site.done("certificate", "add", name, ...asked, ...once(`certificate of ${name}`));
   } else {
     const params = { instance: name };
-    await insist(() => rest().call("addCertificate", { params, body: { name: "vcenter", pem } }));
+    await patient(() => rest().call("addCertificate", { params, body: { name: "vcenter", pem } }));
   }
   for (const node of site.roots.both.nodes) {
-    await until(`${node.name} lets ${name} in`, () => letsIn(node, vcenter), patienceMs);
+    await until(`${node.name} lets ${name} in`, () => letsIn(node, vcenter));
   }
   const { uniqueIdentifier: key, sha256 } = await play(vcenter);
   const made = { name, kind, root, vcenter, key, sha256 };
@@ -160,7 +138,7 @@ async function order(way: Way, kind: OrderedKind): Promise<Ordered> {
 }
 
 /** vCenter's sequence over all nodes. A busy machine may say that it cannot tell; vCenter's user tries again too. */
-async function play(vcenter: Issued): Promise<Awaited<ReturnType<typeof playVcenter>>> {
+async function play(vcenter: Issued): Promise<MadeKey> {
   const nodes = site.roots.both.nodes.map((node) => ({
     name: node.name,
     region: node.name.slice(0, 1),
@@ -168,15 +146,17 @@ async function play(vcenter: Issued): Promise<Awaited<ReturnType<typeof playVcen
   }));
   const tls = { ca: site.roots.both.a.ca, ...vcenter };
   const nothing = () => undefined;
-  const untilMs = performance.now() + patienceMs;
-  for (;;) {
+  const made: MadeKey[] = [];
+  await until("vCenter's sequence", async () => {
     try {
-      return await playVcenter({ nodes, tls, report: nothing, answered: nothing });
+      made.push(await playVcenter({ nodes, tls, report: nothing, answered: nothing }));
+      return true;
     } catch (error) {
-      if (performance.now() > untilMs || !passes.test(String(error))) throw error;
-      await sleep(250);
+      if (!passes.test(String(error))) throw error;
+      return error as Error;
     }
-  }
+  });
+  return made[0] as MadeKey;
 }
 
 function endpointOf({ host, kmip }: NodeProcess): string {
@@ -196,7 +176,7 @@ async function opened(node: NodeProcess, vcenter: Issued): Promise<VcenterSessio
     found.push(await session(node, vcenter));
     return true;
   };
-  await until(`${node.name} lets vCenter in`, () => open().catch(() => false), patienceMs);
+  await until(`${node.name} lets vCenter in`, () => open().catch((error: Error) => error));
   return found[0] as VcenterSession;
 }
 
@@ -221,8 +201,11 @@ async function get(node: NodeProcess, { vcenter, key }: Ordered): Promise<string
 
 async function eachAnswers(region: string, one: Ordered, wanted: string): Promise<void> {
   for (const node of site.roots.both.nodes.filter(({ name }) => name.startsWith(region))) {
-    const answers = async () => (await get(node, one)) === wanted;
-    await until(`${node.name} answers ${wanted} for ${one.name}`, answers, patienceMs);
+    const answers = async () => {
+      const answer = await get(node, one);
+      return answer === wanted || answer;
+    };
+    await until(`${node.name} answers ${wanted} for ${one.name}`, answers);
   }
 }
 
@@ -352,17 +335,13 @@ describe("what is done to a root key", () => {
     const before = await reportOf(one);
     expect(before.map(({ region }) => region).toSorted()).toEqual(["a", "b"]);
     await rotations[kind](one);
-    await until(
-      "the report shows the new versions",
-      async () => {
-        const { items } = await rest().call("reportRoots", {});
-        return allNew(
-          items.filter(({ name }) => name === one.name),
-          before,
-        );
-      },
-      patienceMs,
-    );
+    await until("the report shows the new versions", async () => {
+      const { items } = await rest().call("reportRoots", {});
+      return allNew(
+        items.filter(({ name }) => name === one.name),
+        before,
+      );
+    });
     expect(allNew(await reportOf(one), before)).toBe(true);
     await eachAnswers("", one, one.sha256);
   });
@@ -403,16 +382,12 @@ describe("what is done to a root key", () => {
 
 test("doctor tells, with the dates, which instances are under HPCS", async () => {
   const one = theOne("hpcs");
-  await until(
-    "doctor tells",
-    async () => {
-      const { out } = await site.run(["doctor", "--json"]);
-      const { items } = JSON.parse(out) as { items: { state: string; detail: string }[] };
-      const told = items.find(({ detail }) => detail.includes("28 March 2027"));
-      return told?.state === "warning" && told.detail.includes(`${one.name} (a)`);
-    },
-    patienceMs,
-  );
+  await until("doctor tells", async () => {
+    const { out } = await site.run(["doctor", "--json"]);
+    const { items } = JSON.parse(out) as { items: { state: string; detail: string }[] };
+    const told = items.find(({ detail }) => detail.includes("28 March 2027"));
+    return told?.state === "warning" && told.detail.includes(`${one.name} (a)`);
+  });
 });
 
 describe("deleting an instance", () => {

@@ -3,9 +3,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Event, type StoredObject, StoreUnavailable } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/testing";
 import { forgetReplica, initialiseStore, listReplicas, type RedisStore } from "@holdfast/redis";
+import { Relay, until } from "@holdfast/testing";
 import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
-import { type RedisGroup, RedisServer, startGroup, until } from "../support/redis.ts";
+import { type RedisGroup, RedisServer, startGroup } from "../support/redis.ts";
 import {
   create,
   installed,
@@ -14,7 +15,6 @@ import {
   openStore,
   systemIds,
 } from "../support/redis-store.ts";
-import { TcpProxy } from "../support/tcp-proxy.ts";
 
 /** What a rejected store call says. */
 async function failureOf(call: Promise<unknown>): Promise<string> {
@@ -206,14 +206,15 @@ describe("a connection that is cut between the script and its barrier", () => {
     "%s: the change is not promised, and the store recovers",
     async (how) => {
       await using group = await startGroup({ replicas: 1 });
-      await using proxy = await TcpProxy.start(group.primary.port);
+      await using proxy = await Relay.open(group.primary.port);
       await using opened = await openNewStore({ address: proxy.address, commandTimeoutMs: 700 });
       const { store } = opened;
       const instance = await installed(store);
       const after = sampleObject(instance, randomUUID());
       group.replicas[0]?.signal("SIGSTOP");
       let scripts = 0;
-      proxy.watch = (bytes) => {
+      proxy.watch = (bytes, way) => {
+        if (way === "back") return "pass";
         if (bytes.includes(after.uniqueIdentifier.replaceAll("-", ""), 0, "hex")) scripts += 1;
         return scripts > 0 && bytes.includes("waitaof") ? how : "pass";
       };
@@ -233,14 +234,14 @@ describe("a connection that is cut between the script and its barrier", () => {
 
   test("a connection for reads that hangs is replaced, and the lease stays", async () => {
     await using redis = await RedisServer.start();
-    await using proxy = await TcpProxy.start(redis.port);
+    await using proxy = await Relay.open(redis.port);
     await using opened = await openNewStore({ address: proxy.address, commandTimeoutMs: 500 });
     const { store } = opened;
     const instance = await installed(store);
     const ids = [(await create(store, instance)).uniqueIdentifier];
     let held = false;
-    proxy.watch = (bytes) => {
-      if (held || !bytes.includes("mget")) return "pass";
+    proxy.watch = (bytes, way) => {
+      if (way === "back" || held || !bytes.includes("mget")) return "pass";
       held = true;
       return "hold";
     };

@@ -1,17 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type StoredObject, StoreUnavailable } from "@holdfast/engine";
 import { forgetReplica, type RedisStore } from "@holdfast/redis";
+import { freePort, Relay, until } from "@holdfast/testing";
 import { expect, test } from "vitest";
-import {
-  freePort,
-  RedisServer,
-  SentinelServer,
-  sentinelName,
-  startGroup,
-  until,
-} from "../support/redis.ts";
+import { RedisServer, SentinelServer, sentinelName, startGroup } from "../support/redis.ts";
 import { create, installed, openNewStore, openStore } from "../support/redis-store.ts";
-import { TcpProxy } from "../support/tcp-proxy.ts";
 
 async function readOne(store: RedisStore, instance: string, id: string): Promise<StoredObject> {
   const [stored] = await store.read(instance, [id]);
@@ -134,7 +127,7 @@ test("after a fail-over without the old primary there are reads, and no writes u
 
 test("a change number given twice by a fail-over does not let a late writer overwrite", async () => {
   await using primary = await RedisServer.start();
-  await using link = await TcpProxy.start(primary.port);
+  await using link = await Relay.open(primary.port);
   await using replica = await RedisServer.start({ replicaOf: link });
   await primary.replicasInStep(1);
   await using first = await openNewStore({ address: primary.address });
@@ -142,7 +135,7 @@ test("a change number given twice by a fail-over does not let a late writer over
   const made = await create(first.store, instance);
   const id = made.uniqueIdentifier;
   const base = await readOne(first.store, instance, id);
-  link.silent = true;
+  link.cut(true);
   const lost = { ...made, lastChange: 111 };
   await expect(
     first.store.commit(instance, [{ kind: "update", before: base, after: lost }], []),

@@ -1,5 +1,6 @@
+import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { RedisServer, until } from "../support/redis.ts";
+import { RedisServer } from "../support/redis.ts";
 import {
   create,
   installed,

@@ -18,8 +18,9 @@ import {
   storeModel,
 } from "@holdfast/engine/testing";
 import type { RedisStore } from "@holdfast/redis";
+import { until } from "@holdfast/testing";
 import { expect, test } from "vitest";
-import { RedisServer, startGroup, until } from "../support/redis.ts";
+import { RedisServer, startGroup } from "../support/redis.ts";
 import {
   auditOf,
   create,

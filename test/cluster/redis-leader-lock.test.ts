@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { RedisLeaderLock } from "@holdfast/redis";
 import { expect, test } from "vitest";
-import { RedisServer, until } from "../support/redis.ts";
+import { until } from "@holdfast/testing";
+import { RedisServer } from "../support/redis.ts";
 
 interface Contest extends AsyncDisposable {
   readonly masters: readonly RedisServer[];

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Locks, ManagedObject } from "@holdfast/engine";
 import { RedisLocks, type RedisStore } from "@holdfast/redis";
 import { describe, expect, test } from "vitest";
-import { RedisServer, until } from "../support/redis.ts";
+import { until } from "@holdfast/testing";
+import { RedisServer } from "../support/redis.ts";
 import { create, installed, openNewStore, openStore } from "../support/redis-store.ts";
 
 interface LockGroup extends AsyncDisposable {

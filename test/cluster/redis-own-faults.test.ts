@@ -2,8 +2,9 @@ import { randomUUID } from "node:crypto";
 import { digestsOf, partitionOf, type StoreState, sysPartition } from "@holdfast/engine";
 import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { initialiseStore, type RedisStore } from "@holdfast/redis";
+import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
-import { RedisServer, startGroup, until } from "../support/redis.ts";
+import { RedisServer, startGroup } from "../support/redis.ts";
 import {
   create,
   installed,

@@ -4,16 +4,10 @@ import { join } from "node:path";
 import { ObjectKekStore } from "@holdfast/engine";
 import { objectStoreConformance } from "@holdfast/engine/testing";
 import { forgetReplica, initialiseStore, listReplicas, RedisLocks } from "@holdfast/redis";
+import { freePort, until } from "@holdfast/testing";
 import { createAuthority } from "@holdfast/testing/pki";
 import { describe, expect, test } from "vitest";
-import {
-  freePort,
-  RedisServer,
-  SentinelServer,
-  sentinelName,
-  startGroup,
-  until,
-} from "../support/redis.ts";
+import { RedisServer, SentinelServer, sentinelName, startGroup } from "../support/redis.ts";
 import {
   auditOf,
   create,

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
-import { sentinelName, startGroup, until } from "../support/redis.ts";
+import { sentinelName, startGroup } from "../support/redis.ts";
 import { type OpenStore, openNewStore, openStore } from "../support/redis-store.ts";
 
 describe("a setting that is changed later is noticed: nothing is promised until it is corrected", () => {

@@ -2,8 +2,9 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { ClockCheck, StoreUnavailable } from "@holdfast/engine";
 import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { initialiseStore } from "@holdfast/redis";
+import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
-import { RedisServer, until } from "../support/redis.ts";
+import { RedisServer } from "../support/redis.ts";
 import {
   create,
   installed,

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { forgetReplica } from "@holdfast/redis";
+import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Load, say } from "../support/load.ts";
-import { type RedisServer, sentinelName, until } from "../support/redis.ts";
+import { type RedisServer, sentinelName } from "../support/redis.ts";
 import { type Region, startRegion } from "../support/region.ts";
 import { ms } from "../support/region-watch.ts";
 

@@ -4,13 +4,13 @@ import { once } from "node:events";
 import { chmodSync, copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
+import { freePort, until } from "@holdfast/testing";
 import { type Authority, createAuthority, type Issued } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { KmipSocket } from "../support/kmip-socket.ts";
 import { clientOf } from "../support/load.ts";
-import { freePort, until } from "../support/redis.ts";
 import { type Region, startRegion } from "../support/region.ts";
 
 const entry = join(import.meta.dirname, "../../packages/server/src/main.ts");

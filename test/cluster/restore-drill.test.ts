@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { KmipClient } from "@holdfast/client";
+import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
@@ -12,13 +13,11 @@ import { commandLine } from "../support/command-line.ts";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { NodeProcess } from "../support/node-process.ts";
-import { RedisServer, until } from "../support/redis.ts";
+import { RedisServer } from "../support/redis.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { holdfast } from "../support/server-command.ts";
 
 type Group = Record<string, unknown>;
-
-const patienceMs = 300_000;
 
 let folder: string;
 let region: Region;
@@ -157,16 +156,12 @@ type Pair = Pick<Issued, "certificate" | "key">;
 async function connect(node: NodeProcess, tls: Pair): Promise<KmipClient> {
   const endpoints = [`${node.host}:${node.kmip}`];
   let connected: KmipClient | undefined;
-  await until(
-    "a connection",
-    async () => {
-      connected = await KmipClient.connect({ endpoints, tls: { ca: region.ca, ...tls } }).catch(
-        () => undefined,
-      );
-      return connected !== undefined;
-    },
-    patienceMs,
-  );
+  await until("a connection", async () => {
+    connected = await KmipClient.connect({ endpoints, tls: { ca: region.ca, ...tls } }).catch(
+      () => undefined,
+    );
+    return connected !== undefined;
+  });
   if (connected === undefined) throw new Error("no client");
   return connected;
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createKey, look } from "../support/keys.ts";
-import { until } from "../support/redis.ts";
 import { patient, type RootRegions, startRootRegions } from "../support/root-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
 

@@ -1,10 +1,10 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
+import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createKey, keyBytes } from "../support/keys.ts";
-import { until } from "../support/redis.ts";
 import { patient, type RootRegions, startRootRegions } from "../support/root-regions.ts";
 import { holdfast } from "../support/server-command.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";

@@ -2,17 +2,16 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type AdminClient, AdminProblem } from "@holdfast/admin";
+import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { commandLine } from "../support/command-line.ts";
 import { createKey } from "../support/keys.ts";
-import { until } from "../support/redis.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll, insist } from "../support/two-regions-clients.ts";
 import { allWell, caughtUp } from "../support/vitals.ts";
 
 const instance = "vcenter";
-const patienceMs = 300_000;
 
 const stack = new AsyncDisposableStack();
 let both: TwoRegions;
@@ -73,19 +72,13 @@ async function toldOf(node: string, target: string) {
 
 /** Waits until a node answers so; what it answers while regions lose and find each other is asked again. */
 async function eventually<Answer>(what: string, ask: () => Promise<Answer>, wanted: Answer) {
-  let last: unknown;
-  await until(
-    what,
-    async () => {
-      last = await ask().catch((error: unknown) => {
-        if (!(error instanceof AdminProblem)) throw error;
-        return error.code;
-      });
-      return JSON.stringify(last) === JSON.stringify(wanted);
-    },
-    patienceMs,
-  ).catch((late: unknown) => {
-    throw new Error(`${what}: ${JSON.stringify(last)}`, { cause: late });
+  await until(what, async () => {
+    const answer = await ask().catch((error: unknown) => {
+      if (!(error instanceof AdminProblem)) throw error;
+      return error.code;
+    });
+    const text = JSON.stringify(answer);
+    return text === JSON.stringify(wanted) || text;
   });
 }
 
@@ -153,7 +146,7 @@ test("during a cut: the own events, and which are missing; after it all, the str
     made.push(await keyAt("b1"));
     return seen.some((name) => made.includes(name));
   };
-  await until("the stream has region b's", hasOne, patienceMs);
+  await until("the stream has region b's", hasOne);
   await both.cut();
   let inA = "";
   let inB = "";
@@ -172,14 +165,14 @@ test("during a cut: the own events, and which are missing; after it all, the str
     const refused = events("a1", { region: "b" });
     await expect(refused).rejects.toMatchObject({ code: "storeUnavailable" });
     await expect(refused).rejects.toThrow(/region b/);
-    await until("the stream has its own", async () => seen.includes(inA), patienceMs);
+    await until("the stream has its own", async () => seen.includes(inA));
     expect(seen).not.toContain(inB);
   } finally {
     await both.heal();
   }
   const whole = { done: ["kmip-key.create b"], missing: [] };
   await eventually("all again", () => toldOf("a1", inB), whole);
-  await until("the stream has what was missing", async () => seen.includes(inB), patienceMs);
+  await until("the stream has what was missing", async () => seen.includes(inB));
   ending.abort();
   await following;
 });

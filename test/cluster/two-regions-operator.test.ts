@@ -1,7 +1,7 @@
+import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { say } from "../support/load.ts";
-import { until } from "../support/redis.ts";
 import { ms } from "../support/region-watch.ts";
 import { holdfast } from "../support/server-command.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";

@@ -1,10 +1,10 @@
 import { readFile, writeFile } from "node:fs/promises";
 import type { KmipClient } from "@holdfast/client";
 import { attributeItem, attributes, attributeValue, vendorAttribute } from "@holdfast/kmip";
+import { until } from "@holdfast/testing";
 import { textString } from "@holdfast/ttlv";
 import { expect, test } from "vitest";
 import { parse, stringify } from "yaml";
-import { until } from "../support/redis.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
 import { allWell, vitalsOf } from "../support/vitals.ts";

@@ -1,9 +1,9 @@
 import { type Event, RootOfTrustError } from "@holdfast/engine";
+import { until } from "@holdfast/testing";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Fault } from "../support/key-protect/faults.ts";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
 import { openRoot, type RootOptions } from "../support/key-protect/root.ts";
-import { until } from "../support/redis.ts";
 import { systemClock } from "../support/redis-store.ts";
 
 type Root = Awaited<ReturnType<typeof openRoot>>;

@@ -14,8 +14,8 @@ import {
   type RootContext,
   rotatePkcs11Root,
 } from "@holdfast/root-of-trust";
+import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { until } from "../support/redis.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
 import { holdfast } from "../support/server-command.ts";
 import { hasSoftHsm, SoftHsm, tokenHosts } from "../support/softhsm.ts";

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { batchItemId, type VcenterItem, vcenterItems, vcenterMessage } from "@holdfast/workbench";
+import { batchItemId, type VcenterItem, vcenterItems, vcenterMessage } from "@holdfast/testing";
 import { expect, test } from "vitest";
 import * as bytes from "./vcenter-bytes.ts";
 
@@ -7,11 +7,18 @@ const id = randomUUID();
 const machine = randomUUID();
 const { addAttribute } = vcenterItems;
 
+/** Of the bytes with a credential. */
+const login = { username: "vcenter", password: "opensesame" };
+
 /** Items with the identifiers of a connection from `n` on. */
 function numbered(n: number, ...items: readonly VcenterItem[]): Uint8Array {
   return vcenterMessage(
     items.map((item, at) => ({ ...item, uniqueBatchItemId: batchItemId(n + at) })),
   );
+}
+
+function credited(n: number, item: VcenterItem): Uint8Array {
+  return vcenterMessage([{ ...item, uniqueBatchItemId: batchItemId(n) }], login);
 }
 
 // The sequence that `npm start` plays is made by the encoder; the bytes here are written by hand.
@@ -52,6 +59,9 @@ test.each<[string, Uint8Array, string]>([
     ),
     bytes.addMachine(4, id, machine),
   ],
+  ["Create with a login", credited(1, vcenterItems.create()), bytes.create(1, true)],
+  ["Get with a login", credited(2, vcenterItems.get(id)), bytes.get(2, id, true)],
+  ["Activate with a login", credited(3, vcenterItems.activate(id)), bytes.activate(3, id, true)],
 ])("the development cluster's vCenter sends %s byte for byte", (_, made, written) => {
   expect(Buffer.from(made).toString("hex")).toBe(written);
 });

@@ -1,14 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "node:tls";
+import { freePort, Relay, until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { decode, type Item, ItemType } from "@holdfast/ttlv";
 import { playVcenter } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { KmipSocket } from "../support/kmip-socket.ts";
-import { until } from "../support/redis.ts";
 import { type Region, startRegion } from "../support/region.ts";
-import { TcpProxy } from "../support/tcp-proxy.ts";
 import * as bytes from "./vcenter-bytes.ts";
 
 let region: Region;
@@ -280,28 +279,21 @@ async function brokenHandshake(node: number): Promise<void> {
 }
 
 describe("the demonstration's sequence", () => {
-  /** A port of this machine on which nothing listens. */
-  async function closedPort(): Promise<number> {
-    const proxy = await TcpProxy.start(1);
-    const { port } = proxy;
-    await proxy[Symbol.asyncDispose]();
-    return port;
-  }
-
   test("goes on at the next node where one refuses or loses connections, and reports it", async () => {
     const { ca, certificate, key } = region.target("vcenter");
     const [one, two] = [region.node(0), region.node(1)];
-    await using unsteady = await TcpProxy.start(one.kmip);
+    await using unsteady = await Relay.open(one.kmip);
     // The server's first flight passes; what the client sends after its own is lost every other time.
     let flights = 0;
-    unsteady.watch = () => {
+    unsteady.watch = (_, way) => {
+      if (way === "back") return "pass";
       flights += 1;
       return flights % 5 === 4 ? "cut" : "pass";
     };
     const steps: string[] = [];
     const made = await playVcenter({
       nodes: [
-        { name: "gone", region: "a", endpoint: `127.0.0.1:${await closedPort()}` },
+        { name: "gone", region: "a", endpoint: `127.0.0.1:${await freePort()}` },
         { name: "unsteady", region: "a", endpoint: unsteady.address },
         { name: "steady", region: "a", endpoint: `${two.host}:${two.kmip}` },
       ],

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { AdminClient } from "@holdfast/admin";
+import { until } from "@holdfast/testing";
 import type { NodeProcess } from "./node-process.ts";
-import { until } from "./redis.ts";
 
 /** How the management API of a node is reached. */
 export interface AdminTarget {

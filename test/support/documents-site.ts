@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { AdminClient } from "@holdfast/admin";
+import { until } from "@holdfast/testing";
 import { parse, stringify } from "yaml";
 import { type KeyManager, startKeyManager } from "./key-protect/index.ts";
-import { until } from "./redis.ts";
 import type { Said } from "./server-command.ts";
 import { hasSoftHsm, SoftHsm } from "./softhsm.ts";
 

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { freePort, until } from "./redis.ts";
+import { freePort, until } from "@holdfast/testing";
 
 /** The file that is shipped. */
 export const haproxyConfig = join(import.meta.dirname, "../../deploy/haproxy/haproxy.cfg");

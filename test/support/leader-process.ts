@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { StoreUnavailable, type Timers } from "@holdfast/engine";
 import { RedisLeaderLock, type RedisStore } from "@holdfast/redis";
 import { type DutyContext, Leader } from "@holdfast/regions";
-import { until } from "./redis.ts";
+import { until } from "@holdfast/testing";
 import { openStore, systemClock, systemIds } from "./redis-store.ts";
 
 /** What a leader's process says, one line each. */

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ConnectionError, KmipClient, KmipClientError } from "@holdfast/client";
+import { until } from "@holdfast/testing";
 import { createKey, look, registerKey } from "./keys.ts";
 import { type Entry, Ledger, rankOf } from "./ledger.ts";
 import { seeded } from "./random.ts";
-import { until } from "./redis.ts";
 import type { Region } from "./region.ts";
 
 /** No request may take longer, whatever happens to the region. */

@@ -2,12 +2,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { until } from "./redis.ts";
+import { until } from "@holdfast/testing";
 
 const serverEntry = join(import.meta.dirname, "../../packages/server/src/main.ts");
 const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
 const clockAhead = join(import.meta.dirname, "clock-ahead.ts");
-const readyMs = 300_000;
 const answerMs = 5_000;
 
 /** A node's process: the server's own entry, with a configuration file. */
@@ -56,14 +55,10 @@ export class NodeProcess implements AsyncDisposable {
   /** Starts the process and waits until it is ready. */
   async start(): Promise<void> {
     this.launch();
-    await until(
-      `node ${this.name}`,
-      async () => {
-        if (!this.running) throw new Error(`node ${this.name} ended:\n${this.logTail()}`);
-        return this.ready();
-      },
-      readyMs,
-    ).catch((error: Error) => {
+    await until(`node ${this.name}`, async () => {
+      if (!this.running) throw new Error(`node ${this.name} ended:\n${this.logTail()}`);
+      return this.ready();
+    }).catch((error: Error) => {
       throw new Error(`${error.message}\n${this.logTail()}`);
     });
   }

@@ -1,11 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomInt } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { freePort, until } from "@holdfast/testing";
 import { Redis } from "ioredis";
 
 /** Settings with which a Redis keeps what it acknowledged; `config` of a server may change them. */
@@ -17,8 +15,6 @@ const safe: Readonly<Record<string, string>> = {
   "repl-diskless-sync-delay": "0",
   "repl-timeout": "60",
 };
-/** Nothing takes that long; a busy machine only needs more than a quiet one. */
-const startMs = 120_000;
 
 /** How a Redis process is started. */
 export interface RedisOptions {
@@ -322,49 +318,6 @@ async function knowsAll(sentinel: RedisServer, replicas: number, sentinels: numb
       Number(field("num-slaves")) >= replicas &&
       Number(field("num-other-sentinels")) >= sentinels - 1
     );
-  });
-}
-
-/** Waits until `condition` holds; throws after a bounded time and says what was waited for. */
-export async function until(
-  what: string,
-  condition: () => Promise<boolean> | boolean,
-  withinMs = startMs,
-): Promise<void> {
-  const deadline = performance.now() + withinMs;
-  for (;;) {
-    if (await condition()) return;
-    if (performance.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`);
-    await sleep(25);
-  }
-}
-
-/**
- * A port that is free at this moment and that nothing else takes soon: below those that the kernel gives to outgoing
- * connections, and no two alike within a process.
- */
-export async function freePort(host = "127.0.0.1"): Promise<number> {
-  for (;;) {
-    const port = candidates.next().value;
-    if (await isFree(host, port)) return port;
-  }
-}
-
-const candidates = ports();
-
-/** The workers of a run share no port, and each process begins at a place of its own. */
-function* ports(): Generator<number, never> {
-  const count = 10_000;
-  const first = 12_000 + (Number(process.env["VITEST_POOL_ID"] ?? 0) % 2) * count;
-  const start = randomInt(count);
-  for (let step = 0; ; step++) yield first + ((start + step) % count);
-}
-
-function isFree(host: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", () => resolve(false));
-    server.listen(port, host, () => server.close(() => resolve(true)));
   });
 }
 

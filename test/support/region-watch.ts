@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "@holdfast/testing";
 import { answerBoundMs, clientOf } from "./load.ts";
 import type { NodeProcess } from "./node-process.ts";
-import { until } from "./redis.ts";
 import type { Region } from "./region.ts";
 
 /** Waits until nobody can connect to any node (trap 29: vCenter goes on to its next server only then). */

@@ -5,11 +5,12 @@ import { join } from "node:path";
 import { initialiseStore } from "@holdfast/redis";
 import { createLocalRoot } from "@holdfast/root-of-trust";
 import { purposes } from "@holdfast/server/base";
+import { freePort } from "@holdfast/testing";
 import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { stringify } from "yaml";
 import { KmipSocket, type KmipTarget } from "./kmip-socket.ts";
 import { NodeProcess } from "./node-process.ts";
-import { freePort, type RedisGroup, RedisServer, sentinelName, startGroup } from "./redis.ts";
+import { type RedisGroup, RedisServer, sentinelName, startGroup } from "./redis.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
 
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };

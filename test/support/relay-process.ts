@@ -1,4 +1,4 @@
-import { Relay, type RelayState } from "./relay.ts";
+import { Relay, type RelayState } from "@holdfast/testing";
 
 /** What the parent asks of the relays, which are known by their ports. */
 export type RelayRequest = { readonly id: number; readonly port: number } & (
@@ -18,7 +18,8 @@ const relays = new Map<number, Relay>();
 
 async function carryOut(request: RelayRequest): Promise<void> {
   if (request.do === "open") {
-    relays.set(request.port, await Relay.start(request.port, request.targetPort));
+    const listen = { host: "127.0.0.1", port: request.port };
+    relays.set(request.port, await Relay.open(request.targetPort, { listen }));
     return;
   }
   const relay = relays.get(request.port);

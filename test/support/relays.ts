@@ -1,8 +1,8 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { freePort } from "./redis.ts";
-import type { RelayState } from "./relay.ts";
+import type { RelayState } from "@holdfast/testing";
+import { freePort } from "@holdfast/testing";
 import type { RelayAnswer, RelayRequest } from "./relay-process.ts";
 
 type Wish<Request> = Request extends RelayRequest ? Omit<Request, "id"> : never;

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { createSealingKey } from "@holdfast/root-of-trust";
+import { until } from "@holdfast/testing";
 import { adminClient, firstToken } from "./admin-api.ts";
 import { type KeyManager, startKeyManager } from "./key-protect/index.ts";
-import { until } from "./redis.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
 import { startTwoRegions, type TwoRegions } from "./two-regions.ts";
 import { allWell } from "./vitals.ts";
@@ -90,16 +90,14 @@ export async function startRootRegions(
   if (first === undefined) throw new Error("no node");
   const { ca } = both.a;
   let token = "";
-  let refusal: unknown;
   // A busy machine's first answer may be lost, or come before the node has seen its own record.
   await until("the first token", async () => {
-    token = await firstToken({ node: first, ca }).catch((error: unknown) => {
-      refusal = error;
-      return "";
-    });
-    return token !== "";
-  }).catch((late: unknown) => {
-    throw refusal ?? late;
+    try {
+      token = await firstToken({ node: first, ca });
+      return true;
+    } catch (error) {
+      return error as Error;
+    }
   });
   const clients = new Map<string, AdminClient>();
   const admin = (name: string): AdminClient => {
@@ -120,24 +118,17 @@ export async function startRootRegions(
 const passing = new Set(["peerUnreachable", "storeUnavailable", "rootUnavailable"]);
 
 /** Asks again while the regions find each other: on a busy machine one may lose the other for a moment. */
-export async function patient<Answer>(
-  ask: () => Promise<Answer>,
-  withinMs?: number,
-): Promise<Answer> {
+export async function patient<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
   const answers: Answer[] = [];
-  await until(
-    "an answer",
-    async () => {
-      try {
-        answers.push(await ask());
-        return true;
-      } catch (error) {
-        const { code } = error as { readonly code?: unknown };
-        if (typeof code !== "string" || !passing.has(code)) throw error;
-        return false;
-      }
-    },
-    withinMs,
-  );
+  await until("an answer", async () => {
+    try {
+      answers.push(await ask());
+      return true;
+    } catch (error) {
+      const { code } = error as { readonly code?: unknown };
+      if (typeof code !== "string" || !passing.has(code)) throw error;
+      return error as Error;
+    }
+  });
   return answers[0] as Answer;
 }

@@ -6,8 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { initialiseStore } from "@holdfast/redis";
+import { until } from "@holdfast/testing";
 import { Redis } from "ioredis";
-import { RedisServer, until } from "./redis.ts";
+import { RedisServer } from "./redis.ts";
 
 const root = join(import.meta.dirname, "../..");
 const shipped = join(root, "deploy", "redis");

@@ -1,6 +1,7 @@
+import { freePort, until } from "@holdfast/testing";
 import type { Authority } from "@holdfast/testing/pki";
 import { NodeProcess } from "./node-process.ts";
-import { freePort, RedisServer, until } from "./redis.ts";
+import { RedisServer } from "./redis.ts";
 import type { RegionOptions } from "./region.ts";
 import { createPeerAuthority, createTenancy, layRegion, type Region } from "./region.ts";
 import { Relays } from "./relays.ts";

@@ -1,5 +1,5 @@
+import { until } from "@holdfast/testing";
 import type { NodeProcess } from "./node-process.ts";
-import { until } from "./redis.ts";
 import type { TwoRegions } from "./two-regions.ts";
 
 /** What a node says of itself in its metrics. */
@@ -53,8 +53,7 @@ export function isWell({ from, lease, peerUp }: Vitals): boolean {
 }
 
 /** Waits until every node of both regions is at its best; says which are not. */
-export async function allWell(both: TwoRegions, withinMs = 300_000): Promise<void> {
-  let unwell = "";
+export async function allWell(both: TwoRegions, withinMs?: number): Promise<void> {
   const check = async () => {
     const states = await Promise.all(
       both.nodes.map(async (node) => {
@@ -67,16 +66,14 @@ export async function allWell(both: TwoRegions, withinMs = 300_000): Promise<voi
           : `${node.name}: ${from}, ${lease}, peer ${peerUp ? "up" : "down"}`;
       }),
     );
-    unwell = states.filter((state) => state !== "").join("; ");
-    return unwell === "";
+    const unwell = states.filter((state) => state !== "").join("; ");
+    return unwell === "" || unwell;
   };
-  await until("every node well", check, withinMs).catch(() => {
-    throw new Error(`not well within ${withinMs} ms: ${unwell}`);
-  });
+  await until("every node well", check, withinMs);
 }
 
 /** Waits until each region's leader has caught up with what the other had when this was called. */
-export async function caughtUp(both: TwoRegions, withinMs = 300_000): Promise<void> {
+export async function caughtUp(both: TwoRegions, withinMs?: number): Promise<void> {
   const since = Date.now() / 1000;
   await until(
     "both regions caught up",

@@ -2,8 +2,13 @@ import type { Version } from "@holdfast/kmip";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type ClientOptions, KmipClient } from "./client.ts";
 import { ConnectionError, KmipClientError, MalformedResponseError } from "./errors.ts";
-import { type TestPki, testPki } from "./testing/test-pki.ts";
-import { type Behaviour, succeed, TestServer } from "./testing/test-server.ts";
+import {
+  type Behaviour,
+  succeed,
+  type TestPki,
+  TestServer,
+  testPki,
+} from "./testing/test-server.ts";
 
 let pki: TestPki;
 const open: { close(): Promise<void> }[] = [];

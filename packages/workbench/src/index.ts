@@ -1,9 +1,3 @@
 export { planOf } from "./cluster/plan.ts";
 export { type MadeKey, playVcenter } from "./vcenter/vcenter.ts";
-export {
-  batchItemId,
-  type VcenterItem,
-  vcenterItems,
-  vcenterMessage,
-} from "./vcenter/vcenter-messages.ts";
 export { UnexpectedAnswer, VcenterSession } from "./vcenter/vcenter-session.ts";

@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "@holdfast/testing";
 import { createAuthority } from "@holdfast/testing/pki";
-import { freePort } from "../redis.ts";
 import type { Command, KeyChange, NewKeys, SeenCall } from "./control.ts";
 import type { Fault } from "./faults.ts";
 import {

@@ -8,8 +8,27 @@ import {
   type RequestMessage,
   type ResponseItem,
 } from "@holdfast/kmip";
+import { createAuthority } from "@holdfast/testing/pki";
 import { decode, encode, FrameReader } from "@holdfast/ttlv";
-import type { TestPki } from "./test-pki.ts";
+import type { TlsCredentials } from "../connection.ts";
+
+/** Certificates of one test: a server's, with the addresses that it may have, and a client's. */
+export interface TestPki {
+  readonly server: { readonly cert: string; readonly key: string };
+  readonly client: TlsCredentials;
+}
+
+/** Makes a fresh authority, and by it a server's and a client's certificate. */
+export async function testPki(addresses: readonly string[] = ["127.0.0.1"]): Promise<TestPki> {
+  const validity = { notBeforeMs: Date.now() - 86_400_000, days: 2 };
+  const authority = await createAuthority({ commonName: "Test CA", ...validity });
+  const server = await authority.issue({ commonName: "server", hosts: addresses, ...validity });
+  const client = await authority.issue({ commonName: "client", ...validity });
+  return {
+    server: { cert: server.certificate, key: server.key },
+    client: { ca: authority.certificate, ...client },
+  };
+}
 
 type Answer = readonly ResponseItem[] | Uint8Array | undefined;
 

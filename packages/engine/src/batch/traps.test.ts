@@ -1,10 +1,10 @@
 import { attributeItem, objectItem, tags, versions } from "@holdfast/kmip";
+import { VcenterConnection } from "@holdfast/testing";
 import { byteString, decode, type Item, ItemType, textString } from "@holdfast/ttlv";
 import { beforeEach, expect, test } from "vitest";
 import { stateOf } from "../record/lifecycle.ts";
 import { aesKey, attributeSet } from "../testing/test-attributes.ts";
 import { type TestEngine, testEngine } from "../testing/test-engine.ts";
-import { VsphereConnection } from "../testing/vsphere-messages.ts";
 import type { Client } from "./access.ts";
 
 /*
@@ -43,7 +43,7 @@ async function create(): Promise<string> {
 }
 
 test("trap 1: the answer has the request's version, though newer ones were discovered", async () => {
-  const connection = new VsphereConnection();
+  const connection = new VcenterConnection();
   await answer(connection.hello());
   const bytes = Buffer.from(await answer(connection.create())).toString("hex");
   const version = "42006a02000000040000000100000000" + "42006b02000000040000000100000000";
@@ -53,7 +53,7 @@ test("trap 1: the answer has the request's version, though newer ones were disco
 
 test("trap 2: no header field is newer than the version", async () => {
   const newer = [tags.ServerCorrelationValue.tag, tags.ClientCorrelationValue.tag, tags.Nonce.tag];
-  const connection = new VsphereConnection();
+  const connection = new VcenterConnection();
   for (const request of [connection.hello(), connection.create(), connection.get("unknown")]) {
     const found = tagsIn(decode(await answer(request)));
     for (const tag of newer) expect(found.has(tag)).toBe(false);
@@ -107,7 +107,7 @@ test("trap 5: Discover Versions has 1.1, newest first, all when nothing is asked
 });
 
 test("trap 6: no batch item identifier is made up, and one that is there stays binary", async () => {
-  const connection = new VsphereConnection();
+  const connection = new VcenterConnection();
   const first = tagsIn(decode(await answer(connection.hello())));
   expect(first.has(tags.UniqueBatchItemID.tag)).toBe(false);
   const second = Buffer.from(await answer(connection.discoverVersions()));
@@ -195,7 +195,7 @@ test("trap 16: another certificate of the instance uses the same keys, one of an
 });
 
 test("trap 21: what was answered is seen by the very next request", async () => {
-  const connection = new VsphereConnection();
+  const connection = new VcenterConnection();
   for (let count = 0; count < 20; count++) {
     const uniqueIdentifier = await create();
     const { items } = await engine.send("1.1", [["Get", { uniqueIdentifier }]]);
@@ -219,7 +219,7 @@ test("trap 22: a missing password is reported plainly, and only where the instan
 });
 
 test("trap 23: a Credential may come in some messages and not in others", async () => {
-  const connection = new VsphereConnection();
+  const connection = new VcenterConnection();
   const login = { username: "u", password: "p" };
   const uniqueIdentifier = await create();
   const requests = [

@@ -1,7 +1,7 @@
+import { batchItemId, VcenterConnection } from "@holdfast/testing";
 import { decode, encode, type Item, ItemType } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
 import { type TestEngine, testEngine } from "../testing/test-engine.ts";
-import { batchItemId, VsphereConnection } from "../testing/vsphere-messages.ts";
 import type { Client } from "./access.ts";
 
 let engine: TestEngine;
@@ -65,7 +65,7 @@ describe("trust and health", () => {
       [1, 0],
     ] as const;
     const list = versions.map(([major, minor]) => versionHex(major, minor)).join("");
-    const hex = Buffer.from(await answer(new VsphereConnection().hello())).toString("hex");
+    const hex = Buffer.from(await answer(new VcenterConnection().hello())).toString("hex");
     expect(hex).toBe(
       expected(
         "42000f 01 00000140 42005c 05 00000004 0000001e00000000 42007f 05 00000004 0000000000000000" +
@@ -75,7 +75,7 @@ describe("trust and health", () => {
   });
 
   test("later messages get their identifier back byte for byte", async () => {
-    const connection = new VsphereConnection();
+    const connection = new VcenterConnection();
     await answer(connection.hello());
     for (const count of [1, 2]) {
       const bytes = await answer(connection.discoverVersions());
@@ -84,7 +84,7 @@ describe("trust and health", () => {
   });
 
   test("Query Server Information names the vendor", async () => {
-    const bytes = await answer(new VsphereConnection().queryServerInformation());
+    const bytes = await answer(new VcenterConnection().queryServerInformation());
     expect(status(bytes)).toEqual(success);
     expect(values(bytes, 0x42000f, 0x42007c, 0x42009d)).toEqual(["Holdfast"]);
   });
@@ -103,7 +103,7 @@ const place = {
 
 /** Connection 2 or 4: each attribute is asked for alone and is not there, then all three are added at once. */
 async function describeKey(
-  connection: VsphereConnection,
+  connection: VcenterConnection,
   id: string,
   given: typeof product | typeof place,
 ) {
@@ -122,7 +122,7 @@ const keyMaterial = (bytes: Uint8Array) =>
 
 describe("a new key", () => {
   test("as 7.0.3 makes it, over four connections", async () => {
-    const [first, second, third, fourth] = Array.from({ length: 4 }, () => new VsphereConnection());
+    const [first, second, third, fourth] = Array.from({ length: 4 }, () => new VcenterConnection());
     if (!first || !second || !third || !fourth) throw new Error("four connections");
     for (const connection of [first, second, third, fourth]) await answer(connection.hello());
 
@@ -142,14 +142,14 @@ describe("a new key", () => {
 
     await describeKey(fourth, id, place);
 
-    const again = new VsphereConnection();
+    const again = new VcenterConnection();
     expect(keyMaterial(await answer(again.get(id)))).toEqual(keyMaterial(got));
     expect(attributeValues(await answer(again.getAttribute(id, "State")))).toEqual([2]);
   });
 
   test("as 8.0.1 makes it, with a password in some requests only", async () => {
     const login = { username: "vcenter", password: "pässword" };
-    const connection = new VsphereConnection();
+    const connection = new VcenterConnection();
     const id = uniqueIdentifier(await answer(connection.create(login)));
     const got = await answer(connection.get(id, login));
     expect(keyMaterial(got).length).toBe(32);
@@ -166,7 +166,7 @@ describe("a new key", () => {
   });
 
   test("the answer to Create is its two fields and nothing else", async () => {
-    const created = await answer(new VsphereConnection().create());
+    const created = await answer(new VcenterConnection().create());
     const id = uniqueIdentifier(created);
     expect(Buffer.from(created).toString("hex")).toBe(
       expected(

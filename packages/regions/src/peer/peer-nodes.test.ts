@@ -1,13 +1,13 @@
 import { setTimeout } from "node:timers/promises";
 import { StoreUnavailable } from "@holdfast/engine";
 import { MemoryInstanceStore, MemoryOwnStore } from "@holdfast/engine/testing";
+import { Relay } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
 import type { PeerState } from "../ports/ports.ts";
 import {
   eventually,
   TestPeerStore,
   TestPeers,
-  TestRelay,
   testId,
   testObject,
 } from "../testing/peer/test-peer.ts";
@@ -23,8 +23,8 @@ async function nodes({ lateMs = 0, ...times }: { lateMs?: number; callMs?: numbe
     [0, 1].map(async () => {
       const store = new TestPeerStore("b", own);
       const { server } = await peers.serve(store);
-      const relay = new TestRelay(server.address.port);
-      return { store, server, relay, address: await relay.listen() };
+      const relay = await Relay.open(server.address.port);
+      return { store, server, relay, address: relay.address };
     }),
   );
   const { time } = peers;
@@ -68,7 +68,7 @@ describe("a frozen node", () => {
   test("delays a push only until the next is tried, and then not at all", async () => {
     await using all = await nodes();
     const { first, second } = await all.first();
-    first.relay.freeze();
+    first.relay.cut(true);
     const outcome = all.client.push([testObject(testId(1))]);
     expect(await outcome).toEqual(["durable"]);
     expect(second.store.pushed.map((object) => object.uniqueIdentifier)).toContain(testId(1));
@@ -76,7 +76,7 @@ describe("a frozen node", () => {
     const later = [2, 3, 4, 5, 6].map(testId);
     for (const id of later) expect(await all.client.push([testObject(id)])).toEqual(["durable"]);
     expect(all.states).toEqual([]);
-    first.relay.thaw();
+    first.relay.cut(false);
     await eventually(() => all.client.nodesUp === 2);
     // What it held is joined again, which changes nothing.
     await eventually(() =>
@@ -90,7 +90,7 @@ describe("a frozen node", () => {
   test("is noticed by a process that is always late itself", async () => {
     await using all = await nodes({ lateMs: 200 });
     const { first, second } = await all.first();
-    first.relay.freeze();
+    first.relay.cut(true);
     const sinceMs = all.time.monotonicMs();
     expect(await all.client.push([testObject(testId(1))])).toEqual(["durable"]);
     expect(second.store.pushed.map((object) => object.uniqueIdentifier)).toContain(testId(1));
@@ -102,23 +102,23 @@ describe("a frozen node", () => {
   test("delays a call only until the next is tried", async () => {
     await using all = await nodes();
     const { first } = await all.first();
-    first.relay.freeze();
+    first.relay.cut(true);
     const after = testObject(testId(1));
     const outcome = all.client.remote.commit("one", [{ kind: "create", after }], []);
     expect(await outcome).toEqual({ kind: "committed" });
-    first.relay.thaw();
+    first.relay.cut(false);
   });
 
   test("that may still reserve ends the operation, which is tried under another name", async () => {
     await using all = await nodes();
     const { first } = await all.first();
-    first.relay.freeze();
+    first.relay.cut(true);
     const [operation, another] = ["operation-1", "operation-2"] as const;
     const outcome = await all.client.reserve("one", [testId(0)], operation);
     expect(outcome).toEqual({ kind: "held", uniqueIdentifier: testId(0), operation });
     expect(await all.own.reservations()).toEqual([]);
     expect(await all.client.reserve("one", [testId(0)], another)).toEqual({ kind: "reserved" });
-    first.relay.thaw();
+    first.relay.cut(false);
   });
 
   test("many pushes in flight all arrive", async () => {
@@ -126,7 +126,7 @@ describe("a frozen node", () => {
     const { first } = await all.first();
     const pushes: Promise<unknown>[] = [];
     for (let round = 0; round < 40; round += 1) {
-      if (round === 20) first.relay.freeze();
+      if (round === 20) first.relay.cut(true);
       for (let at = 0; at < 20; at += 1) {
         pushes.push(all.client.push([testObject(testId(round * 20 + at))]));
       }
@@ -166,7 +166,7 @@ describe("a frozen node", () => {
 describe("the circuit", () => {
   test("opens when every node is silent, answers at once then, and closes again", async () => {
     await using all = await nodes();
-    for (const { relay } of all.nodes) relay.freeze();
+    for (const { relay } of all.nodes) relay.cut(true);
     await expect(all.client.push([testObject(testId(1))])).rejects.toThrow();
     await eventually(() => all.client.state() === "down");
     const error = await all.client.push([testObject(testId(2))]).catch((cause: unknown) => cause);
@@ -175,7 +175,7 @@ describe("the circuit", () => {
     await expect(all.client.remote.read("one", [testId(2)])).rejects.toMatchObject({
       failure: "peerUnreachable",
     });
-    for (const { relay } of all.nodes) relay.thaw();
+    for (const { relay } of all.nodes) relay.cut(false);
     await eventually(() => all.client.state() === "up");
     expect(await all.client.push([testObject(testId(3))])).toEqual(["durable"]);
     expect(all.states).toEqual(["down", "up"]);
@@ -228,14 +228,14 @@ describe("a change that may have been made", () => {
     // Made, and then the node freezes before it says so.
     first.store.before = async (method) => {
       if (method === "committed") {
-        first.relay.freeze();
+        first.relay.cut(true);
         await all.time.sleep(3_000);
       }
     };
     const after = testObject(testId(1));
     const outcome = all.client.remote.commit("one", [{ kind: "create", after }], []);
     expect(await outcome).toEqual({ kind: "committed" });
-    first.relay.thaw();
+    first.relay.cut(false);
   });
 
   test("is not known where the record has changed again", async () => {
@@ -248,12 +248,12 @@ describe("a change that may have been made", () => {
       const next = { ...after, lastChange: after.lastChange + 1 };
       if (stored)
         await all.own.commit("one", [{ kind: "update", before: stored, after: next }], []);
-      first.relay.freeze();
+      first.relay.cut(true);
       await all.time.sleep(3_000);
     };
     const outcome = all.client.remote.commit("one", [{ kind: "create", after }], []);
     await expect(outcome).rejects.toMatchObject({ failure: "timeout" });
-    first.relay.thaw();
+    first.relay.cut(false);
   });
 
   test("a conflict is one where nobody else was asked", async () => {

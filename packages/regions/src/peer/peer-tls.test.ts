@@ -7,8 +7,8 @@ import { testAuthority } from "../testing/peer/test-pki.ts";
 import { type PeerTls, readPeerTls } from "./peer-tls.ts";
 import type { ServerLimits } from "./server-limits.ts";
 
-const authority = testAuthority("peers");
-const other = testAuthority("clients");
+const authority = await testAuthority("peers");
+const other = await testAuthority("clients");
 
 function refusals(peers: TestPeers): readonly string[] {
   return peers.events.flatMap((event) => (event.type === "peerRefused" ? [event.reason] : []));
@@ -44,45 +44,49 @@ async function refused(port: number, options: ConnectionOptions): Promise<void> 
 
 const as = (tls: PeerTls) => ({ cert: tls.certificate, key: tls.key });
 
-describe("who is refused at the peer port, and why", () => {
-  const strangers: readonly [string, ConnectionOptions, RegExp][] = [
-    ["no certificate", {}, /^no certificate$/],
-    ["another authority", as(other.node("a")), /not of the peers' authority .*: CN=node of a$/],
-    [
-      "a KMIP client",
-      as(other.issue("vcenter", [])),
-      /not of the peers' authority .*: CN=vcenter$/,
-    ],
-    [
-      "another name",
-      as(authority.issue("x", ["c.peer.holdfast"])),
-      /does not name a\.peer\.holdfast: CN=x$/,
-    ],
-    [
-      "a wildcard",
-      as(authority.issue("x", ["*.peer.holdfast"])),
-      /does not name a\.peer\.holdfast/,
-    ],
-    ["the name as common name only", as(authority.issue("a.peer.holdfast", [])), /does not name/],
-    ["this region itself", as(authority.node("b")), /does not name a\.peer\.holdfast/],
-    [
-      "one that has ended",
-      as(authority.issue("x", ["a.peer.holdfast"], { endsMs: Date.now() - 1_000 })),
-      /CERT_HAS_EXPIRED/,
-    ],
-    ["no HTTP/2", { ...as(authority.node("a")), ALPNProtocols: [] }, /does not speak HTTP\/2/],
-    [
-      "TLS 1.1",
-      {
-        ...as(authority.node("a")),
-        minVersion: "TLSv1",
-        maxVersion: "TLSv1.1",
-        ciphers: "ALL@SECLEVEL=0",
-      },
-      /no TLS handshake came about/,
-    ],
-  ];
+const strangers: readonly [string, ConnectionOptions, RegExp][] = [
+  ["no certificate", {}, /^no certificate$/],
+  ["another authority", as(other.node("a")), /not of the peers' authority .*: CN=node of a$/],
+  [
+    "a KMIP client",
+    as(await other.issue("vcenter", [])),
+    /not of the peers' authority .*: CN=vcenter$/,
+  ],
+  [
+    "another name",
+    as(await authority.issue("x", ["c.peer.holdfast"])),
+    /does not name a\.peer\.holdfast: CN=x$/,
+  ],
+  [
+    "a wildcard",
+    as(await authority.issue("x", ["*.peer.holdfast"])),
+    /does not name a\.peer\.holdfast/,
+  ],
+  [
+    "the name as common name only",
+    as(await authority.issue("a.peer.holdfast", [])),
+    /does not name/,
+  ],
+  ["this region itself", as(authority.node("b")), /does not name a\.peer\.holdfast/],
+  [
+    "one that has ended",
+    as(await authority.issue("x", ["a.peer.holdfast"], { endsMs: Date.now() - 1_000 })),
+    /CERT_HAS_EXPIRED/,
+  ],
+  ["no HTTP/2", { ...as(authority.node("a")), ALPNProtocols: [] }, /does not speak HTTP\/2/],
+  [
+    "TLS 1.1",
+    {
+      ...as(authority.node("a")),
+      minVersion: "TLSv1",
+      maxVersion: "TLSv1.1",
+      ciphers: "ALL@SECLEVEL=0",
+    },
+    /no TLS handshake came about/,
+  ],
+];
 
+describe("who is refused at the peer port, and why", () => {
   test.each(strangers)("%s", async (_, options, reason) => {
     await using all = await server();
     await refused(all.port, options);
@@ -187,12 +191,14 @@ describe("who is refused at the peer port, and why", () => {
   });
 });
 
+const impostors: readonly [string, PeerTls][] = [
+  ["of another authority", other.node("b")],
+  ["with another region's name", authority.node("c")],
+  ["with a wildcard", await authority.issue("x", ["*.peer.holdfast"])],
+];
+
 describe("a client", () => {
-  test.each([
-    ["of another authority", other.node("b")],
-    ["with another region's name", authority.node("c")],
-    ["with a wildcard", authority.issue("x", ["*.peer.holdfast"])],
-  ])("does not talk to a server %s", async (_, tls) => {
+  test.each(impostors)("does not talk to a server %s", async (_, tls) => {
     await using peers = new TestPeers(authority);
     const { address } = await peers.serve(new TestPeerStore("b"), {
       tls: { ...tls, ca: authority.ca },
@@ -215,7 +221,7 @@ describe("a client", () => {
 
 describe("certificates that change", () => {
   test("an authority is replaced without a failed call: old, both, new", async () => {
-    const [before, after] = [testAuthority("old"), testAuthority("new")];
+    const [before, after] = [await testAuthority("old"), await testAuthority("new")];
     const both = before.ca + after.ca;
     await using peers = new TestPeers(before);
     const { server: opened, address } = await peers.serve(new TestPeerStore("b"), {
@@ -240,7 +246,7 @@ describe("certificates that change", () => {
   });
 
   test("whose authority is no longer trusted is cut off", async () => {
-    const [before, after] = [testAuthority("old"), testAuthority("new")];
+    const [before, after] = [await testAuthority("old"), await testAuthority("new")];
     await using peers = new TestPeers(before);
     const { server: opened, address } = await peers.serve(new TestPeerStore("b"), {
       tls: before.node("b"),
@@ -258,7 +264,8 @@ describe("certificates that change", () => {
   test("bad files are refused in one line, and the old ones stay in use", async () => {
     await using all = await server();
     const client = await all.peers.connected([all.address]);
-    const [one, two] = [authority.node("b"), authority.node("b")];
+    const two = await authority.issue("node of b", ["b.peer.holdfast"]);
+    const one = authority.node("b");
     const wrong: readonly [PeerTls, string][] = [
       [{ ...one, key: two.key }, "the peer key is not the key of the peer certificate"],
       [{ ...one, certificate: "nothing" }, "the peer certificate holds no certificate in PEM"],
@@ -272,9 +279,9 @@ describe("certificates that change", () => {
     expect((await client.hello()).region).toBe("b");
   });
 
-  test("the first end counts", () => {
+  test("the first end counts", async () => {
     const endsMs = Math.floor(Date.now() / 1000) * 1000 + 86_400_000;
-    const tls = authority.issue("x", ["a.peer.holdfast"], { endsMs });
+    const tls = await authority.issue("x", ["a.peer.holdfast"], { endsMs });
     expect(readPeerTls(tls).notAfterMs).toBe(endsMs);
   });
 });

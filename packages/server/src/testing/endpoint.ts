@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, writeFileSync } from "node:fs";
-import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
+import { connect as connectTcp, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
+import { Relay } from "@holdfast/testing";
 import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { byteString, encode, FrameReader, structure } from "@holdfast/ttlv";
 import { type Instance, loadInstances } from "../access/instances.ts";
@@ -223,26 +224,17 @@ export async function endingOf(running: RunningEndpoint): Promise<NodeEvent | un
   return find();
 }
 
-/** A TCP relay in front of a port that keeps what the server sent. */
+/** A relay in front of a port, with what the server has sent through it. */
 export async function startRelay(port: number) {
+  const relay = await Relay.open(port);
   const fromServer: Buffer[] = [];
-  const sockets: Socket[] = [];
-  const server = createServer((client) => {
-    const upstream = connectTcp({ host: "127.0.0.1", port });
-    sockets.push(client, upstream);
-    for (const socket of [client, upstream]) socket.on("error", () => undefined);
-    upstream.on("data", (chunk: Buffer) => fromServer.push(chunk));
-    client.pipe(upstream);
-    upstream.pipe(client);
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
+  relay.watch = (bytes, way) => {
+    if (way === "back") fromServer.push(bytes);
+    return "pass";
+  };
   return {
-    port: (server.address() as AddressInfo).port,
+    port: relay.port,
     fromServer,
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    },
+    [Symbol.asyncDispose]: () => relay[Symbol.asyncDispose](),
   };
 }

@@ -11,6 +11,7 @@ import { redisHost, redisRoles } from "../redis/redis.ts";
 import { noteForgotten, type Settings, settleRedisPorts } from "../redis/redis-ports.ts";
 import { Control } from "./control.ts";
 import { type FaultRequest, Faults } from "./faults.ts";
+import { Line } from "./line.ts";
 import { bootstrapFile, ensureManager } from "./manager-token.ts";
 import {
   ensurePeerPki,
@@ -21,7 +22,6 @@ import {
 } from "./pki.ts";
 import { type DevNode, nodesInTurn, type Plan } from "./plan.ts";
 import { type NodeNeeds, RunningRegion, settled } from "./region.ts";
-import { Line } from "./relay.ts";
 import { inWords, type NodeView, view } from "./view.ts";
 
 export interface ClusterOptions {

@@ -1,7 +1,7 @@
 import { StartError } from "@holdfast/server/base";
 import type { Supervised } from "../processes/supervised.ts";
+import type { Line } from "./line.ts";
 import type { RunningRegion } from "./region.ts";
-import type { Line } from "./relay.ts";
 
 const faultNames = ["kill", "freeze", "thaw", "cut", "heal"] as const;
 export type FaultName = (typeof faultNames)[number];

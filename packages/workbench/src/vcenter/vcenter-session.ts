@@ -7,8 +7,8 @@ import {
   type ResponseItem,
   tags,
 } from "@holdfast/kmip";
+import { batchItemId, type VcenterItem, vcenterItems, vcenterMessage } from "@holdfast/testing";
 import { decode, type Item, ItemType } from "@holdfast/ttlv";
-import { batchItemId, type VcenterItem, vcenterItems, vcenterMessage } from "./vcenter-messages.ts";
 
 const connectTimeoutMs = 5000;
 const answerTimeoutMs = 5000;

@@ -1,4 +1,3 @@
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { setTimeout } from "node:timers/promises";
 import {
   type Change,
@@ -16,6 +15,7 @@ import { TestTime } from "../test-time.ts";
 import { type TestAuthority, testAuthority } from "./test-pki.ts";
 
 const tickMs = 5;
+const peersAuthority = await testAuthority("peers");
 
 /** An object of a test. */
 export function testObject(
@@ -140,7 +140,7 @@ export class TestPeers implements AsyncDisposable {
   readonly #open: AsyncDisposable[] = [];
   #over = false;
 
-  constructor(authority: TestAuthority = testAuthority("peers")) {
+  constructor(authority: TestAuthority = peersAuthority) {
     this.authority = authority;
     void this.#tick();
   }
@@ -210,48 +210,5 @@ export async function eventually(holds: () => boolean): Promise<void> {
   for (const started = performance.now(); !holds(); ) {
     if (performance.now() - started > 120_000) throw new Error("it did not happen within 120 s");
     await setTimeout(5);
-  }
-}
-
-/** A TCP relay that can freeze (connections stay, nothing passes) and cut. */
-export class TestRelay implements AsyncDisposable {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-  #frozen = false;
-
-  constructor(target: number) {
-    this.#server = createServer((near) => {
-      const far = connect(target, "127.0.0.1");
-      for (const [from, to] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        this.#sockets.add(from);
-        from.on("data", (bytes) => to.write(bytes));
-        from.on("close", () => to.destroy());
-        from.on("error", () => undefined);
-        if (this.#frozen) from.pause();
-      }
-    });
-  }
-
-  async listen(): Promise<string> {
-    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
-    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  freeze(): void {
-    this.#frozen = true;
-    for (const socket of this.#sockets) socket.pause();
-  }
-
-  thaw(): void {
-    this.#frozen = false;
-    for (const socket of this.#sockets) socket.resume();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise((resolve) => this.#server.close(resolve));
   }
 }

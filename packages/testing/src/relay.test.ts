@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { freePort } from "./redis.ts";
+import { freePort } from "./free-port.ts";
 import { Relay } from "./relay.ts";
 
 let echo: Server;
@@ -19,9 +19,8 @@ beforeEach(async () => {
   });
   echo.listen(0, "127.0.0.1");
   await once(echo, "listening");
-  const port = await freePort();
-  relay = await Relay.start(port, (echo.address() as { port: number }).port);
-  client = connect(port, "127.0.0.1");
+  relay = await Relay.open((echo.address() as { port: number }).port);
+  client = connect(relay.port, relay.host);
   client.on("error", () => undefined);
   await once(client, "connect");
 });
@@ -95,9 +94,8 @@ test("forwards more than it holds, in order and whole", async () => {
 });
 
 test("nobody listens at the target: the client's connection ends", async () => {
-  const port = await freePort();
-  await using _ = await Relay.start(port, await freePort());
-  const socket = connect(port, "127.0.0.1");
+  await using alone = await Relay.open(await freePort());
+  const socket = connect(alone.port, alone.host);
   socket.on("error", () => undefined);
   await closed(socket);
 });

@@ -21,14 +21,22 @@ const symmetricKey = 0x02;
 const aes = 0x03;
 const encryptAndDecrypt = 0x0c;
 const queryServerInformation = 0x03;
+const usernameAndPassword = 0x01;
 
-/** A request message of KMIP 1.1 with nothing in its header but version and batch count. */
-export function vcenterMessage(items: readonly VcenterItem[]): Uint8Array {
+/** A user name and password, as some releases put them into some requests. */
+export interface Login {
+  readonly username: string;
+  readonly password: string;
+}
+
+/** A request message of KMIP 1.1 with nothing in its header but version, batch count and a login, if there is one. */
+export function vcenterMessage(items: readonly VcenterItem[], login?: Login): Uint8Array {
   const header = structure(tags.RequestHeader.tag, [
     structure(tags.ProtocolVersion.tag, [
       integer(tags.ProtocolVersionMajor.tag, 1),
       integer(tags.ProtocolVersionMinor.tag, 1),
     ]),
+    ...(login === undefined ? [] : [authentication(login)]),
     integer(tags.BatchCount.tag, items.length),
   ]);
   const batch = items.map(({ operation, payload, uniqueBatchItemId }) =>
@@ -80,6 +88,64 @@ export const vcenterItems = {
   }),
   activate: (id: string): VcenterItem => ({ operation: "Activate", payload: [identifier(id)] }),
 } as const;
+
+/** Requests of one connection, with the batch item identifiers that vCenter gives them. */
+export class VcenterConnection {
+  #count = 0;
+
+  /** The first message of a connection, which has no batch item identifier. */
+  hello(): Uint8Array {
+    return vcenterMessage([vcenterItems.discoverVersions()]);
+  }
+
+  discoverVersions(): Uint8Array {
+    return this.#request([vcenterItems.discoverVersions()]);
+  }
+
+  queryServerInformation(): Uint8Array {
+    return this.#request([vcenterItems.queryServerInformation()]);
+  }
+
+  create(login?: Login): Uint8Array {
+    return this.#request([vcenterItems.create()], login);
+  }
+
+  get(id: string, login?: Login): Uint8Array {
+    return this.#request([vcenterItems.get(id)], login);
+  }
+
+  getAttribute(id: string, name: string, login?: Login): Uint8Array {
+    return this.#request([vcenterItems.getAttribute(id, name)], login);
+  }
+
+  /** All in one batch. */
+  addAttributes(id: string, values: Readonly<Record<string, string>>): Uint8Array {
+    return this.#request(
+      Object.entries(values).map(([name, value]) => vcenterItems.addAttribute(id, name, value)),
+    );
+  }
+
+  activate(id: string, login?: Login): Uint8Array {
+    return this.#request([vcenterItems.activate(id)], login);
+  }
+
+  #request(items: readonly VcenterItem[], login?: Login): Uint8Array {
+    const numbered = items.map((item) => ({
+      ...item,
+      uniqueBatchItemId: batchItemId(++this.#count),
+    }));
+    return vcenterMessage(numbered, login);
+  }
+}
+
+function authentication({ username, password }: Login): Item {
+  const value = structure(tags.CredentialValue.tag, [
+    textString(tags.Username.tag, username),
+    textString(tags.Password.tag, password),
+  ]);
+  const credential = [enumeration(tags.CredentialType.tag, usernameAndPassword), value];
+  return structure(tags.Authentication.tag, [structure(tags.Credential.tag, credential)]);
+}
 
 function identifier(id: string): Item {
   return textString(tags.UniqueIdentifier.tag, id);

@@ -1,0 +1,31 @@
+import { randomInt } from "node:crypto";
+import { createServer } from "node:net";
+
+/**
+ * A port that is free at this moment and that nothing else takes soon: below those that the kernel gives to outgoing
+ * connections, and no two alike within a process.
+ */
+export async function freePort(host = "127.0.0.1"): Promise<number> {
+  for (;;) {
+    const port = candidates.next().value;
+    if (await isFree(host, port)) return port;
+  }
+}
+
+const candidates = ports();
+
+/** The workers of a run share no port, and each process begins at a place of its own. */
+function* ports(): Generator<number, never> {
+  const count = 10_000;
+  const first = 12_000 + (Number(process.env["VITEST_POOL_ID"] ?? 0) % 2) * count;
+  const start = randomInt(count);
+  for (let step = 0; ; step++) yield first + ((start + step) % count);
+}
+
+function isFree(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, host, () => server.close(() => resolve(true)));
+  });
+}

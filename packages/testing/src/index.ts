@@ -1,0 +1,11 @@
+export { freePort } from "./free-port.ts";
+export { Relay, type RelayState } from "./relay.ts";
+export { type Answer, until } from "./until.ts";
+export {
+  batchItemId,
+  type Login,
+  VcenterConnection,
+  type VcenterItem,
+  vcenterItems,
+  vcenterMessage,
+} from "./vcenter-messages.ts";

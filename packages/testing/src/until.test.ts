@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+import { type Answer, until } from "./until.ts";
+
+test("waits for true, and for nothing else", async () => {
+  const answers: Answer[] = [false, "not yet", new Error("busy"), true];
+  await until("the last", () => answers.shift() ?? false);
+  expect(answers).toEqual([]);
+});
+
+test.each<[string, Answer, string]>([
+  ["nothing", false, "not within 0 ms: a state"],
+  ["a value", "Configuring", "not within 0 ms: a state; last: Configuring"],
+  ["an error", new TypeError("busy"), "not within 0 ms: a state; last: TypeError: busy"],
+])("an error tells %s that was seen last", async (_, answer, message) => {
+  await expect(until("a state", () => answer, 0)).rejects.toThrow(new Error(message));
+});
+
+test("an error has 30 lines at most", async () => {
+  const late = until("a state", () => "line\n".repeat(100), 0);
+  await expect(late).rejects.toThrow(/^(.*\n){29}line$/);
+});
+
+test("what the condition throws ends the wait", async () => {
+  const broken = until("a state", () => Promise.reject(new Error("broken")));
+  await expect(broken).rejects.toThrow("broken");
+});
