@@ -39,10 +39,6 @@ const ordered = new Map<OrderedKind, Ordered>();
 
 beforeAll(async () => {
   site = await OrderRegions.start(times, 1);
-  const urls = site.roots.both.nodes.flatMap(({ name }) => ["--url", site.url(name)]);
-  const files = ["--ca", site.file("ca.pem"), "--token-file", site.file("token")];
-  const { code, err } = await site.run(["profile", "add", "site", ...urls, ...files]);
-  if (code !== 0) throw new Error(err);
 });
 
 afterAll(async () => {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { RedisLeaderLock } from "@holdfast/redis";
-import { expect, test } from "vitest";
 import { until } from "@holdfast/testing";
+import { expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
 
 interface Contest extends AsyncDisposable {

@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Locks, ManagedObject } from "@holdfast/engine";
 import { RedisLocks, type RedisStore } from "@holdfast/redis";
-import { describe, expect, test } from "vitest";
 import { until } from "@holdfast/testing";
+import { describe, expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
 import { create, installed, openNewStore, openStore } from "../support/redis-store.ts";
 

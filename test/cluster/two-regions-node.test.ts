@@ -10,8 +10,8 @@ import type { NodeProcess } from "../support/node-process.ts";
 import { createPeerAuthority, issuePeer } from "../support/region.ts";
 import { ms } from "../support/region-watch.ts";
 import { holdfast } from "../support/server-command.ts";
-import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
-import { ClientsOfAll, insist } from "../support/two-regions-clients.ts";
+import type { TwoRegions } from "../support/two-regions.ts";
+import { type ClientsOfAll, insist, startWithClients } from "../support/two-regions-clients.ts";
 import { allWell, vitalsOf } from "../support/vitals.ts";
 
 const instance = "vcenter";
@@ -20,9 +20,7 @@ let both: TwoRegions;
 let clients: ClientsOfAll;
 
 beforeAll(async () => {
-  both = await startTwoRegions({ instances: [instance], replicas: 1 });
-  await allWell(both);
-  clients = await ClientsOfAll.open(both, instance);
+  ({ both, clients } = await startWithClients({ instances: [instance], replicas: 1 }));
 });
 
 afterAll(async () => {

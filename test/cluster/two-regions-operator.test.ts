@@ -4,8 +4,13 @@ import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { say } from "../support/load.ts";
 import { ms } from "../support/region-watch.ts";
 import { holdfast } from "../support/server-command.ts";
-import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
-import { ClientsOfAll, insist, told } from "../support/two-regions-clients.ts";
+import type { TwoRegions } from "../support/two-regions.ts";
+import {
+  type ClientsOfAll,
+  insist,
+  startWithClients,
+  told,
+} from "../support/two-regions-clients.ts";
 import { allWell, caughtUp, vitalsOf } from "../support/vitals.ts";
 
 const instance = "vcenter";
@@ -14,9 +19,7 @@ let both: TwoRegions;
 let clients: ClientsOfAll;
 
 beforeAll(async () => {
-  both = await startTwoRegions({ instances: [instance], replicas: 1 });
-  await allWell(both);
-  clients = await ClientsOfAll.open(both, instance);
+  ({ both, clients } = await startWithClients({ instances: [instance], replicas: 1 }));
 });
 
 afterAll(async () => {

@@ -5,8 +5,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { say } from "../support/load.ts";
 import { ms } from "../support/region-watch.ts";
-import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
-import { ClientsOfAll, insist, told } from "../support/two-regions-clients.ts";
+import type { TwoRegions } from "../support/two-regions.ts";
+import {
+  type ClientsOfAll,
+  insist,
+  startWithClients,
+  told,
+} from "../support/two-regions-clients.ts";
 import { allWell, vitalsOf } from "../support/vitals.ts";
 
 const instance = "vcenter";
@@ -16,9 +21,11 @@ let both: TwoRegions;
 let clients: ClientsOfAll;
 
 beforeAll(async () => {
-  both = await startTwoRegions({ instances: [instance], replicas: 1, lockMasters: 1 });
-  await allWell(both);
-  clients = await ClientsOfAll.open(both, instance);
+  ({ both, clients } = await startWithClients({
+    instances: [instance],
+    replicas: 1,
+    lockMasters: 1,
+  }));
 });
 
 afterAll(async () => {

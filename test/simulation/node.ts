@@ -224,7 +224,7 @@ function watched(store: OwnStore, life: Life, { region, listener }: NodeOptions)
 }
 
 /** Material in the clear: what seals it is not part of what is simulated. */
-const keyRing: KeyRing = {
+export const keyRing: KeyRing = {
   seal: async (_binding, plaintext) => ({
     kekId: "00000000-0000-4000-8000-000000000000",
     nonce: new Uint8Array(12),

@@ -1,6 +1,5 @@
 import {
   type Ids,
-  type KeyRing,
   type ManagedObject,
   partitionOf,
   StoreUnavailable,
@@ -22,6 +21,7 @@ import { Tables } from "./database.ts";
 import { type Flaw, flawsOf } from "./flaws.ts";
 import { Gate, GateKeeper, gateTimers, shortHash } from "./gate.ts";
 import { type Acknowledged, rankOf } from "./ledger.ts";
+import { keyRing } from "./node.ts";
 import { Random } from "./random.ts";
 import { settled } from "./scheduler.ts";
 import { initialise, write } from "./scripts.ts";
@@ -290,12 +290,3 @@ function unreachable(region: RegionName): Peer {
 function seedOf(actor: string): number {
   return Number.parseInt(shortHash(actor).slice(0, 8), 16);
 }
-
-const keyRing: KeyRing = {
-  seal: async (_binding, plaintext) => ({
-    kekId: "00000000-0000-4000-8000-000000000000",
-    nonce: new Uint8Array(12),
-    ciphertext: Uint8Array.from(plaintext),
-  }),
-  open: (_binding, { ciphertext }) => Uint8Array.from(ciphertext),
-};

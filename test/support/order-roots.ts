@@ -71,7 +71,16 @@ export class OrderRegions implements AsyncDisposable {
     await writeFile(join(folder, "a.key"), `${a.apiKey}\n`, { mode: 0o600 });
     await writeFile(join(folder, "b.key"), `${b.apiKey}\n`, { mode: 0o600 });
     if (hsm !== undefined) await writeFile(join(folder, "pin"), `${hsm.pin}\n`, { mode: 0o600 });
+    await new OrderRegions(roots, folder, hsm, stack).#addProfile();
     return new OrderRegions(roots, folder, hsm, stack.move());
+  }
+
+  /** The user's commands go to these regions. */
+  async #addProfile(): Promise<void> {
+    const urls = this.roots.both.nodes.flatMap(({ name }) => ["--url", this.url(name)]);
+    const files = ["--ca", this.file("ca.pem"), "--token-file", this.file("token")];
+    const { code, err } = await this.run(["profile", "add", "site", ...urls, ...files]);
+    if (code !== 0) throw new Error(err);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -107,7 +116,7 @@ export class OrderRegions implements AsyncDisposable {
     let said: Said = { code: null, out: "", err: "" };
     await until(`holdfast ${args.join(" ")}`, async () => {
       said = await this.run(args);
-      return said.code !== 3;
+      return said.code !== 3 || said.err;
     });
     return said;
   }

@@ -1,7 +1,8 @@
 import type { TlsCredentials } from "@holdfast/client";
 import { ConnectionError, KmipClient, KmipClientError } from "@holdfast/client";
 import type { NodeProcess } from "./node-process.ts";
-import type { TwoRegions } from "./two-regions.ts";
+import { startTwoRegions, type TwoRegions } from "./two-regions.ts";
+import { allWell } from "./vitals.ts";
 
 /** A client of one instance at each node. */
 export class ClientsOfAll implements AsyncDisposable {
@@ -31,6 +32,20 @@ export class ClientsOfAll implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.all.map((client) => client.close()));
+  }
+}
+
+/** Starts two regions, and clients of their first instance at each node once all are at their best. */
+export async function startWithClients(
+  shape: Parameters<typeof startTwoRegions>[0],
+): Promise<{ readonly both: TwoRegions; readonly clients: ClientsOfAll }> {
+  const both = await startTwoRegions(shape);
+  try {
+    await allWell(both);
+    return { both, clients: await ClientsOfAll.open(both, shape.instances[0] ?? "") };
+  } catch (error) {
+    await both[Symbol.asyncDispose]();
+    throw error;
   }
 }
 
