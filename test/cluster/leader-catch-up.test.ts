@@ -4,9 +4,9 @@ import { type ManagedObject, partitionOf, StoreUnavailable, type Timers } from "
 import { sampleObject } from "@holdfast/engine/testing";
 import { initialiseStore, type RedisStore } from "@holdfast/redis";
 import {
-  CatchUp,
-  DigestCheck,
+  catchUp,
   type DutyContext,
+  digestCheck,
   Levelling,
   type Peer,
   PeerReader,
@@ -72,8 +72,8 @@ class Regions implements AsyncDisposable {
     this.#context ??= await this.#newContext();
     const readers = [this.#reader];
     if (duty === "levelling") return new Levelling(this.a, readers).run(this.#context);
-    if (duty === "catch-up") return new CatchUp(this.a, readers).run(this.#context);
-    return new DigestCheck(this.a, readers).run(this.#context);
+    if (duty === "catch-up") return catchUp(this.a, readers).run(this.#context);
+    return digestCheck(this.a, readers).run(this.#context);
   }
 
   /** From now on another leader does it, who knows nothing but what the store says. */

@@ -9,8 +9,8 @@ import {
   Writer,
 } from "@holdfast/engine";
 import {
-  CatchUp,
-  DigestCheck,
+  catchUp,
+  digestCheck,
   Leader,
   type LeaderLock,
   Levelling,
@@ -172,8 +172,8 @@ function startLeader(
   const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe }));
   const duties = [
     new Levelling(own, readers),
-    new CatchUp(own, readers),
-    new DigestCheck(own, readers, 25_000),
+    catchUp(own, readers),
+    digestCheck(own, readers, 25_000),
     new ResolveReservations({ region, own, peers, timers }),
   ];
   new Leader({ lock: lock(life), own, timers, ids, observe, duties });

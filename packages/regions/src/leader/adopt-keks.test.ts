@@ -14,7 +14,7 @@ import { beforeEach, expect, test } from "vitest";
 import { openStore, VirtualTime } from "../testing/leader/test-leader.ts";
 import { MemoryPeer, recordsOf, termOf } from "../testing/leader/test-peer.ts";
 import { AdoptKeks } from "./adopt-keks.ts";
-import { CatchUp } from "./catch-up/levelling.ts";
+import { catchUp } from "./catch-up/levelling.ts";
 import { PeerReader } from "./catch-up/reader.ts";
 
 const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
@@ -75,7 +75,7 @@ async function round(): Promise<void> {
   for (const region of ["a", "b"] as const) {
     const { own, reader, duty } = regions[region];
     const context = termOf(await own.newEpoch());
-    const pulling = new CatchUp(own, [reader]).run(context);
+    const pulling = catchUp(own, [reader]).run(context);
     await time.run(20);
     await pulling;
     await duty.run(context).catch(() => undefined);
@@ -121,7 +121,7 @@ test("what cannot be fetched is tried again, and reported", async () => {
   await time.run(100);
   const { own, duty, reader } = regions.b;
   const context = termOf(await own.newEpoch());
-  const pulling = new CatchUp(own, [reader]).run(context);
+  const pulling = catchUp(own, [reader]).run(context);
   await time.run(20);
   await pulling;
   regions.a.peer.now = "down";

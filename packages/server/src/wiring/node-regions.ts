@@ -9,17 +9,18 @@ import { type LockLook, RedisLeaderLock, type RedisStore } from "@holdfast/redis
 import {
   AdoptKeks,
   AgreeFormat,
-  CatchUp,
-  DigestCheck,
+  catchUp,
   DueDates,
   DuplicateNames,
   type Duty,
+  digestCheck,
   Leader,
   Levelling,
   PeerClient,
   PeerReader,
   PeerServer,
   PeerService,
+  type PeerServiceOptions,
   RegionalStore,
   ResolveReservations,
 } from "@holdfast/regions";
@@ -46,6 +47,9 @@ export interface Control {
   readonly lockMasters: (() => Promise<LockLook>) | undefined;
   readonly peerServer: PeerServer | undefined;
 }
+
+/** How copies that differ in what is sealed are told from each other, whether pushed or read. */
+type Seals = Required<Pick<PeerServiceOptions, "opens">>;
 
 /** What a call to the other region may take besides the push that it waits for. */
 const callBeyondPushMs = 1500;
@@ -131,15 +135,26 @@ export async function openControl(
   const { region } = parts.config;
   const { own, peers } = regions;
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe: parts.observe });
-  const peerServer = await openPeerServer(parts, regions, keyRing, { adopt, management }, identity);
-  return { peerServer, ...(await openLeader(parts, regions, keyRing, [adopt, ...duties])) };
+  const seals = { opens: (object: ManagedObject) => opens(keyRing, object) };
+  const used = { adopt, management, keyRing, seals };
+  const peerServer = await openPeerServer(parts, regions, used, identity);
+  return { peerServer, ...(await openLeader(parts, regions, seals, [adopt, ...duties])) };
 }
 
 async function openPeerServer(
   { config, observe, opened }: Parts,
   { own, store }: Regions,
-  keyRing: InstanceKeyRing,
-  { adopt, management }: { readonly adopt: AdoptKeks; readonly management: Management },
+  {
+    adopt,
+    management,
+    keyRing,
+    seals,
+  }: {
+    readonly adopt: AdoptKeks;
+    readonly management: Management;
+    readonly keyRing: InstanceKeyRing;
+    readonly seals: Seals;
+  },
   identity: PeerIdentity | undefined,
 ): Promise<PeerServer | undefined> {
   const { region, peer, drainMs } = config;
@@ -156,7 +171,7 @@ async function openPeerServer(
         store,
         timers: clock,
         observe,
-        opens: (object) => opens(keyRing, object),
+        ...seals,
         kek: (instance, kekId) => keyRing.plaintextFor(instance, kekId),
         recordFormat: () => own.formats()?.common ?? 0,
         manage: (command) => management.commands.answer(command),
@@ -177,7 +192,7 @@ async function openPeerServer(
 async function openLeader(
   { config, connection, observe, opened }: Parts,
   { own, peers, store, clocks }: Regions,
-  keyRing: InstanceKeyRing,
+  seals: Seals,
   [adopt, ...others]: readonly [AdoptKeks, ...Duty[]],
 ): Promise<Pick<Control, "leader" | "lockMasters">> {
   const { region } = config;
@@ -187,7 +202,6 @@ async function openLeader(
   // By name, since two regions may use the same lock masters, and each needs its leader.
   const resource = `leader:${region}`;
   const lock = opened.use(await RedisLeaderLock.open({ urls, resource, ...tls }));
-  const seals = { opens: (object: ManagedObject) => opens(keyRing, object) };
   const readers = peers.map(
     (peer) => new PeerReader({ peer, own, timers: clock, observe, ...seals }),
   );
@@ -196,8 +210,8 @@ async function openLeader(
       ? []
       : [
           new Levelling(own, readers),
-          new CatchUp(own, readers),
-          new DigestCheck(own, readers),
+          catchUp(own, readers),
+          digestCheck(own, readers),
           new ResolveReservations({ region, own, peers, timers: clock }),
           new DuplicateNames({ own, observe }),
           adopt,

@@ -41,45 +41,23 @@ export class Levelling implements Duty {
 }
 
 /** Reads what other regions changed, so that nothing depends on a push having arrived. */
-export class CatchUp implements Duty {
-  readonly name = "catch-up";
-  readonly everyMs: number;
-  readonly #own: OwnStore;
-  readonly #readers: readonly PeerReader[];
-
-  constructor(own: OwnStore, readers: readonly PeerReader[], everyMs = catchUpEveryMs) {
-    this.#own = own;
-    this.#readers = readers;
-    this.everyMs = everyMs;
-  }
-
-  run(context: DutyContext): Promise<DutyResult> {
-    return losingLevel(this.#own, () =>
-      eachUp(this.#readers, async (reader) =>
-        reader.pullAll(await reader.peer.position(), context),
-      ),
-    );
-  }
+export function catchUp(
+  own: OwnStore,
+  readers: readonly PeerReader[],
+  everyMs = catchUpEveryMs,
+): Duty {
+  return eachUp("catch-up", everyMs, own, readers, async (reader, context) =>
+    reader.pullAll(await reader.peer.position(), context),
+  );
 }
 
 /** Compares what both regions have, so that nothing depends on the cursors either. */
-export class DigestCheck implements Duty {
-  readonly name = "digests";
-  readonly everyMs: number;
-  readonly #own: OwnStore;
-  readonly #readers: readonly PeerReader[];
-
-  constructor(own: OwnStore, readers: readonly PeerReader[], everyMs = digestsEveryMs) {
-    this.#own = own;
-    this.#readers = readers;
-    this.everyMs = everyMs;
-  }
-
-  run(context: DutyContext): Promise<DutyResult> {
-    return losingLevel(this.#own, () =>
-      eachUp(this.#readers, (reader) => reader.compareAll(context)),
-    );
-  }
+export function digestCheck(
+  own: OwnStore,
+  readers: readonly PeerReader[],
+  everyMs = digestsEveryMs,
+): Duty {
+  return eachUp("digests", everyMs, own, readers, (reader, context) => reader.compareAll(context));
 }
 
 /** A retired region is left out everywhere; one that is merely down is asked, and fails. */
@@ -87,16 +65,23 @@ function present(readers: readonly PeerReader[]): readonly PeerReader[] {
   return readers.filter(({ peer }) => peer.state() !== "retired");
 }
 
-async function eachUp(
+/** Work at each region that is up, one after the other. */
+function eachUp(
+  name: string,
+  everyMs: number,
+  own: OwnStore,
   readers: readonly PeerReader[],
-  work: (reader: PeerReader) => Promise<DutyResult>,
-): Promise<DutyResult> {
-  const total = { done: 0, left: 0 };
-  for (const reader of readers) {
-    if (reader.peer.state() !== "up") continue;
-    const { done, left } = await work(reader);
-    total.done += done;
-    total.left += left;
-  }
-  return total;
+  work: (reader: PeerReader, context: DutyContext) => Promise<DutyResult>,
+): Duty {
+  const run = async (context: DutyContext): Promise<DutyResult> => {
+    const total = { done: 0, left: 0 };
+    for (const reader of readers) {
+      if (reader.peer.state() !== "up") continue;
+      const { done, left } = await work(reader, context);
+      total.done += done;
+      total.left += left;
+    }
+    return total;
+  };
+  return { name, everyMs, run: (context) => losingLevel(own, () => run(context)) };
 }

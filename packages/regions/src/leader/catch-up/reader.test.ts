@@ -11,7 +11,7 @@ import {
   termOf,
 } from "../../testing/leader/test-peer.ts";
 import { fill } from "../../testing/test-regions.ts";
-import { CatchUp, DigestCheck, Levelling } from "./levelling.ts";
+import { catchUp, digestCheck, Levelling } from "./levelling.ts";
 import { PeerReader } from "./reader.ts";
 import { missingInTail } from "./tail.ts";
 
@@ -50,8 +50,8 @@ async function timed<Result>(work: Promise<Result>): Promise<Result> {
   return result;
 }
 
-function catchUp() {
-  return timed(new CatchUp(own, [reader]).run(termOf(epoch)));
+function caughtUp() {
+  return timed(catchUp(own, [reader]).run(termOf(epoch)));
 }
 
 async function expectEqual(): Promise<void> {
@@ -65,25 +65,25 @@ describe("catch-up", () => {
   test("brings everything at a first contact, then what changed, then nothing", async () => {
     const objects = Array.from({ length: 2_500 }, () => objectOf());
     await put(peer.store, objects);
-    expect(await catchUp()).toEqual({ done: 2_500, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 2_500, left: 0 });
     await expectEqual();
     expect(await own.cursor(partition, "b")).toEqual({ replicationId: "b b1", number: 2_500 });
     await change(peer.store, objects[3] as never, { facts: { activated } });
     await put(peer.store, [objectOf()]);
-    expect(await catchUp()).toEqual({ done: 2, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 2, left: 0 });
     await expectEqual();
     peer.calls.clear();
-    expect(await catchUp()).toEqual({ done: 0, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 0, left: 0 });
     expect([...peer.calls]).toEqual([["position", 1]]);
   });
 
   test("continues from the cursor with another leader, and asks for nothing twice", async () => {
     await put(peer.store, [objectOf(), objectOf()]);
-    await catchUp();
+    await caughtUp();
     reader = readerOf();
     peer.calls.clear();
     await put(peer.store, [objectOf()]);
-    expect(await catchUp()).toEqual({ done: 1, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 1, left: 0 });
     expect(peer.calls.get("changes")).toBe(1);
     expect(peer.calls.get("digests")).toBeUndefined();
   });
@@ -91,10 +91,10 @@ describe("catch-up", () => {
   test("joins, and does not overwrite what this region changed", async () => {
     const object = objectOf();
     await put(peer.store, [object]);
-    await catchUp();
+    await caughtUp();
     await change(own, object, { facts: { activated } });
     await change(peer.store, object, { facts: { served } });
-    await catchUp();
+    await caughtUp();
     expect((await recordsOf(own)).get(object.uniqueIdentifier)?.facts).toEqual({
       served,
       activated,
@@ -106,15 +106,15 @@ describe("catch-up", () => {
     await put(own, [held]);
     await put(peer.store, [{ ...held, facts: { activated } }, other]);
     await own.reserve("i", [held.uniqueIdentifier], "op");
-    const first = await catchUp();
+    const first = await caughtUp();
     expect(first.left).toBe(1);
     expect((await recordsOf(own)).has(other.uniqueIdentifier)).toBe(true);
     expect(await own.cursor(partition, "b")).toBeUndefined();
     await put(peer.store, [objectOf()]);
-    expect((await catchUp()).left).toBe(1);
+    expect((await caughtUp()).left).toBe(1);
     expect((await recordsOf(own)).size).toBe(3);
     await own.release("i", "op");
-    expect((await catchUp()).left).toBe(0);
+    expect((await caughtUp()).left).toBe(0);
     await expectEqual();
     expect(await own.cursor(partition, "b")).toEqual({ replicationId: "b b1", number: 3 });
   });
@@ -124,10 +124,10 @@ describe("catch-up", () => {
     await put(own, [held]);
     await put(peer.store, [{ ...held, facts: { activated } }]);
     await own.reserve("i", [held.uniqueIdentifier], "op");
-    await catchUp();
+    await caughtUp();
     await own.release("i", "op");
     reader = readerOf();
-    expect(await catchUp()).toEqual({ done: 1, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 1, left: 0 });
     await expectEqual();
   });
 
@@ -135,7 +135,7 @@ describe("catch-up", () => {
     const [bad, good] = [objectOf(), objectOf()];
     await put(peer.store, [bad, good]);
     peer.store.damage(bad.uniqueIdentifier);
-    expect((await catchUp()).left).toBe(0);
+    expect((await caughtUp()).left).toBe(0);
     expect([...(await recordsOf(own)).keys()]).toEqual([good.uniqueIdentifier]);
     expect(events).toContainEqual(
       expect.objectContaining({
@@ -151,7 +151,7 @@ describe("catch-up", () => {
     await put(peer.store, [{ ...newer, facts: { activated } }, other]);
     (side === "own" ? own : peer.store).damage(newer.uniqueIdentifier, true);
     for (let times = 0; times < 3; times += 1) {
-      expect((await catchUp()).left).toBe(1);
+      expect((await caughtUp()).left).toBe(1);
     }
     const asked = await own.askLevel();
     await timed(new Levelling(own, [reader]).run(termOf(epoch)));
@@ -164,19 +164,19 @@ describe("catch-up", () => {
   test("another process at the other side: digests decide, and only what differs is fetched", async () => {
     const objects = Array.from({ length: 300 }, () => objectOf());
     await put(peer.store, objects);
-    await catchUp();
+    await caughtUp();
     peer.store.failOver("b2");
     await change(peer.store, objects[7] as never, { facts: { activated } });
     await put(peer.store, [objectOf()]);
     peer.calls.clear();
-    expect(await catchUp()).toEqual({ done: 2, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 2, left: 0 });
     expect(peer.calls.get("digests")).toBe(1);
     expect(peer.calls.get("changes")).toBeUndefined();
     await expectEqual();
     expect(await own.cursor(partition, "b")).toEqual({ replicationId: "b b2", number: 302 });
     peer.calls.clear();
     await put(peer.store, [objectOf()]);
-    expect(await catchUp()).toEqual({ done: 1, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 1, left: 0 });
     expect(peer.calls.get("digests")).toBeUndefined();
   });
 
@@ -199,12 +199,12 @@ describe("catch-up", () => {
 
   test("a set that ends before the cursor, though the same process counts: digests", async () => {
     await put(peer.store, [objectOf(), objectOf(), objectOf()]);
-    await catchUp();
+    await caughtUp();
     await own.setCursor(partition, "b", { replicationId: "b b1", number: 9 }, epoch);
     reader = readerOf();
     const late = objectOf();
     await put(peer.store, [late]);
-    expect(await catchUp()).toEqual({ done: 1, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 1, left: 0 });
     expect(peer.calls.get("digests")).toBe(1);
     expect((await recordsOf(own)).has(late.uniqueIdentifier)).toBe(true);
     expect(await own.cursor(partition, "b")).toEqual({ replicationId: "b b1", number: 4 });
@@ -213,7 +213,7 @@ describe("catch-up", () => {
   test("a leader that was deposed moves no cursor", async () => {
     await put(peer.store, [objectOf()]);
     await own.newEpoch();
-    await expect(catchUp()).rejects.toMatchObject({ failure: "deposed" });
+    await expect(caughtUp()).rejects.toMatchObject({ failure: "deposed" });
     expect(await own.cursor(partition, "b")).toBeUndefined();
   });
 
@@ -230,9 +230,9 @@ describe("catch-up", () => {
       own.setState("none");
       own.setState("full");
     };
-    expect((await catchUp()).left).toBeGreaterThan(0);
+    expect((await caughtUp()).left).toBeGreaterThan(0);
     expect(await own.cursor(partition, "b")).toBeUndefined();
-    await catchUp();
+    await caughtUp();
     await expectEqual();
   });
 
@@ -243,14 +243,14 @@ describe("catch-up", () => {
     };
     for (let rounds = 0; rounds < 3; rounds += 1) {
       await both();
-      await catchUp();
+      await caughtUp();
     }
     const missed = objectOf();
     const changed = objectOf();
     await Promise.all([both(), put(peer.store, [missed, changed]), put(own, [changed]), both()]);
     await change(peer.store, changed, { facts: { activated } });
     peer.calls.clear();
-    expect(await catchUp()).toEqual({ done: 2, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 2, left: 0 });
     expect([...peer.calls].toSorted()).toEqual([
       ["leaves", 1],
       ["position", 1],
@@ -259,21 +259,21 @@ describe("catch-up", () => {
     await expectEqual();
     expect(await own.cursor(partition, "b")).toEqual({ replicationId: "b b1", number: 8 });
     peer.calls.clear();
-    expect(await catchUp()).toEqual({ done: 0, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 0, left: 0 });
     expect([...peer.calls]).toEqual([["position", 1]]);
   });
 
   test("where most was not pushed, pages are read", async () => {
     for (let rounds = 0; rounds < 3; rounds += 1) {
       await put(peer.store, [objectOf()]);
-      await catchUp();
+      await caughtUp();
     }
     await put(
       peer.store,
       Array.from({ length: 1_000 }, () => objectOf()),
     );
     peer.calls.clear();
-    expect(await catchUp()).toEqual({ done: 1_000, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 1_000, left: 0 });
     expect(peer.calls.get("records")).toBeUndefined();
     expect(peer.calls.get("changes")).toBe(1);
     await expectEqual();
@@ -281,20 +281,20 @@ describe("catch-up", () => {
 
   test("nothing is asked of a region that is down", async () => {
     peer.now = "down";
-    expect(await catchUp()).toEqual({ done: 0, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 0, left: 0 });
     expect(peer.calls.size).toBe(0);
   });
 });
 
 describe("digests", () => {
-  const check = () => timed(new DigestCheck(own, [reader]).run(termOf(epoch)));
+  const check = () => timed(digestCheck(own, [reader]).run(termOf(epoch)));
 
   test("find what neither a push nor a cursor brought", async () => {
     const objects = Array.from({ length: 1_000 }, () => objectOf());
     await put(peer.store, objects);
     await put(own, objects.slice(0, 990));
     await own.setCursor(partition, "b", { replicationId: "b b1", number: 1_000 }, epoch);
-    expect(await catchUp()).toEqual({ done: 0, left: 0 });
+    expect(await caughtUp()).toEqual({ done: 0, left: 0 });
     expect(await check()).toEqual({ done: 10, left: 0 });
     await expectEqual();
     expect(await check()).toEqual({ done: 0, left: 0 });
@@ -322,7 +322,7 @@ describe("digests", () => {
 
 describe("levelling", () => {
   const level = (context = termOf(epoch)) => timed(new Levelling(own, [reader]).run(context));
-  const check = () => timed(new DigestCheck(own, [reader]).run(termOf(epoch)));
+  const check = () => timed(digestCheck(own, [reader]).run(termOf(epoch)));
 
   test("reaches a request once everything up to a position read after it is in the own store", async () => {
     await put(
@@ -344,7 +344,7 @@ describe("levelling", () => {
     await level();
     const empty = fill(own);
     await put(peer.store, [objectOf()]);
-    await expect(catchUp()).rejects.toMatchObject({ failure: "full" });
+    await expect(caughtUp()).rejects.toMatchObject({ failure: "full" });
     const { lost, reached } = await own.levels();
     expect({ lost, reached }).toEqual({ lost: asked + 1, reached: asked });
     await expect(level()).rejects.toMatchObject({ failure: "full" });
@@ -397,7 +397,7 @@ describe("levelling", () => {
   test("a store that lost what it had read reads it again", async () => {
     const objects = Array.from({ length: 50 }, () => objectOf());
     await put(peer.store, objects);
-    await catchUp();
+    await caughtUp();
     own.setState("none");
     own.empty("a'", "a2");
     await own.instances.ensure("i", "i");
@@ -411,7 +411,7 @@ describe("levelling", () => {
 
   test("an outage that only another node saw: what the leader remembers counts for nothing", async () => {
     await put(peer.store, [objectOf()]);
-    await catchUp();
+    await caughtUp();
     await own.setCursor(partition, "b", { replicationId: "b b1", number: 0 }, epoch);
     await own.askLevel();
     peer.calls.clear();
