@@ -126,10 +126,12 @@ export type {
   Tag,
 } from "./record/record.ts";
 export {
+  areKnownAlike,
   decodeRecord,
   encodeRecord,
   identifierIn,
   recordFormat,
+  recordTag,
   tagOf,
 } from "./record/record-codec.ts";
 export { recordTags } from "./record/record-tags.ts";
@@ -141,6 +143,7 @@ export {
   currentValues,
   deleteValue,
   deleteValues,
+  isSameItem,
   modifyValue,
   type Now,
   type OriginNow,

@@ -45,11 +45,49 @@ export const storedLimits: Limits = { depthMax: 64, bytesMax: 1 << 28, itemsMax:
 type RegionNumber = (region: string) => number;
 type RegionName = (region: number) => string;
 
+/** Bytes of an object's record, and its tag once it was asked for. */
+interface Encoded {
+  readonly bytes: Uint8Array;
+  tag: Tag | undefined;
+}
+
+/**
+ * What is known of objects, so that a record is encoded once on its way to stores and regions. An object never changes:
+ * one that was edited is another object, which is not here yet. Record bytes are shared, so nobody may write to them.
+ */
+const known = new WeakMap<ManagedObject, Encoded>();
+
+function encodedOf(object: ManagedObject): Encoded {
+  let encoded = known.get(object);
+  if (encoded === undefined) {
+    encoded = { bytes: encodeAnew(object), tag: undefined };
+    known.set(object, encoded);
+  }
+  return encoded;
+}
+
 /**
  * The canonical record: TTLV, the same bytes for the same object regardless of the order of its
  * registers. It holds nothing local to a store.
  */
 export function encodeRecord(object: ManagedObject): Uint8Array {
+  return encodedOf(object).bytes;
+}
+
+/** The tag of an object's record. */
+export function recordTag(object: ManagedObject): Tag {
+  const encoded = encodedOf(object);
+  encoded.tag ??= tagOf(encoded.bytes);
+  return encoded.tag;
+}
+
+/** Whether two objects have the same record, as far as both were encoded or decoded: false says nothing. */
+export function areKnownAlike(a: ManagedObject, b: ManagedObject): boolean {
+  const [one, other] = [known.get(a), known.get(b)];
+  return one !== undefined && other !== undefined && Buffer.compare(one.bytes, other.bytes) === 0;
+}
+
+function encodeAnew(object: ManagedObject): Uint8Array {
   const regions = regionsOf(object);
   const numbers = new Map(regions.map((region, index) => [region, index]));
   const numberOf: RegionNumber = (region) => numbers.get(region) ?? 0;
@@ -70,12 +108,15 @@ export function encodeRecord(object: ManagedObject): Uint8Array {
 }
 
 /**
- * The object of a record. A whole record of another format, or with more fields, is `StoreUnavailable("unknownFormat")`;
- * anything else that is not exactly a record is `StoreUnavailable("corrupt")`.
+ * The object of a record, whose bytes are the canonical ones. A whole record of another format, or with more fields, is
+ * `StoreUnavailable("unknownFormat")`; anything else that is not exactly a record is `StoreUnavailable("corrupt")`.
+ * `tag` is the tag of the bytes, where that was computed.
  */
-export function decodeRecord(bytes: Uint8Array): ManagedObject {
+export function decodeRecord(bytes: Uint8Array, tag?: Tag): ManagedObject {
   try {
-    return readRecord(decode(bytes, storedLimits));
+    const object = readRecord(decode(bytes, storedLimits));
+    known.set(object, { bytes, tag });
+    return object;
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : "unknown";
     if (cause instanceof UnknownFormat) {
@@ -232,23 +273,30 @@ function readRecord(root: Item): ManagedObject {
   const instance = identifierOf(reader.item(tags.Instance));
   const objectType = typed(reader.item(tags.ObjectType), ItemType.Enumeration);
   const regions = readRegions(reader);
+  const named = new Set<number>();
   const nameOf: RegionName = (region) => {
     const name = regions[region];
     if (name === undefined) throw new RecordError("a region's number has no name");
+    named.add(region);
     return name;
   };
   const fixed = typed(reader.item(tags.Fixed), ItemType.Structure);
-  const material = reader.maybe(tags.Material);
+  const materialGiven = reader.maybe(tags.Material);
+  const material = materialGiven && readMaterial(materialGiven);
+  if (material && materialItem(material).type !== materialGiven.type) {
+    throw new RecordError("sealed material is not in its short form");
+  }
   const facts = readFacts(reader, nameOf);
   const lastChange = safe(typed(reader.item(tags.LastChange), ItemType.DateTime));
   const registers = registersOf(typed(reader.item(tags.Registers), ItemType.Structure), nameOf);
   reader.end();
+  if (named.size !== regions.length) throw new RecordError("nothing names a region");
   return {
     uniqueIdentifier,
     instance,
     objectType,
     fixed,
-    material: material && readMaterial(material),
+    material,
     facts,
     registers,
     lastChange,

@@ -53,13 +53,20 @@ export function registerItems(
 
 function pushValue(items: Item[], register: Register): void {
   const { tag, key, value } = register;
-  const vendor = value === undefined ? undefined : vendorOf(value);
-  const short = vendor !== undefined && tag === vendorTags.VendorAttribute && vendor.key === key;
   if (key !== "") items.push(textString(tags.Key, key));
   if (value === undefined) items.push(integer(tags.NoValue, tag));
-  else if (short) items.push(vendor.value);
-  else if (value.tag === tag && key === "" && !isOwn(tag)) items.push(value);
-  else items.push(structure(tags.AnyValue, [integer(tags.AttributeTag, tag), value]));
+  else items.push(shortForm(tag, key, value) ?? longForm(tag, value));
+}
+
+/** The item that says an attribute's value and names the attribute too; undefined where there is none. */
+function shortForm(tag: number, key: string, value: Item): Item | undefined {
+  const vendor = tag === vendorTags.VendorAttribute ? vendorOf(value) : undefined;
+  if (vendor?.key === key) return vendor.value;
+  return value.tag === tag && key === "" && !isOwn(tag) ? value : undefined;
+}
+
+function longForm(tag: number, value: Item): Item {
+  return structure(tags.AnyValue, [integer(tags.AttributeTag, tag), value]);
 }
 
 /** Tags that mean something else among registers: ours, and the one that a vendor's value goes by. */
@@ -78,13 +85,10 @@ export function registersOf(
   let origin = "";
   while (!reader.done) {
     const stampItem = reader.maybe(tags.Stamp);
-    if (stampItem !== undefined) {
-      const [us, region] = pairOf(stampItem);
-      stamp = { us, region: regionName(region) };
-    }
+    if (stampItem !== undefined) stamp = readStamp(stampItem, stamp, regionName);
     if (stamp === undefined) throw new RecordError("a register has no stamp");
     const originItem = reader.maybe(tags.Origin);
-    if (originItem !== undefined) origin = typed(originItem, ItemType.TextString);
+    if (originItem !== undefined) origin = readOrigin(originItem, origin);
     const register = readRegister(reader, origin, stamp);
     const previous = registers.at(-1);
     if (previous !== undefined && compareRegisters(previous, register) >= 0) {
@@ -95,11 +99,31 @@ export function registersOf(
   return registers;
 }
 
+function readStamp(
+  item: Item,
+  before: Stamp | undefined,
+  regionName: (region: number) => string,
+): Stamp {
+  const [us, number] = pairOf(item);
+  const region = regionName(number);
+  if (us !== before?.us || region !== before.region) return { us, region };
+  throw new RecordError("a stamp is said twice");
+}
+
+function readOrigin(item: Item, before: string): string {
+  const origin = typed(item, ItemType.TextString);
+  if (origin !== before) return origin;
+  throw new RecordError("an origin is said twice");
+}
+
 function readRegister(reader: ItemReader, origin: string, stamp: Stamp): Register {
   const indexItem = reader.maybe(tags.Index);
   const index = indexItem === undefined ? 0 : typed(indexItem, ItemType.Integer);
   const keyItem = reader.maybe(tags.Key);
   const key = keyItem === undefined ? "" : typed(keyItem, ItemType.TextString);
+  if ((indexItem && index === 0) || (keyItem && key === "")) {
+    throw new RecordError("an index or a key is said without need");
+  }
   const item = reader.any();
   if (item.tag === tags.NoValue) {
     const tag = typed(item, ItemType.Integer);
@@ -110,6 +134,7 @@ function readRegister(reader: ItemReader, origin: string, stamp: Stamp): Registe
     const tag = typed(inner.item(tags.AttributeTag), ItemType.Integer);
     const value = inner.any();
     inner.end();
+    if (shortForm(tag, key, value)) throw new RecordError("a register is not in its short form");
     return { tag, index, origin, key, value, stamp };
   }
   if (item.tag === vendorTags.AttributeValue) {

@@ -177,7 +177,7 @@ function withoutCopies(
   now: Now,
 ): readonly Register[] {
   return registers.map((other) =>
-    other.origin !== register.origin && isOf(other, register) && isSame(other.value, value)
+    other.origin !== register.origin && isOf(other, register) && isSameItem(other.value, value)
       ? { ...other, value: undefined, stamp: stampAfter(other, now) }
       : other,
   );
@@ -228,8 +228,11 @@ function hasValue(register: Register): boolean {
   return register.value !== undefined;
 }
 
-function isSame(one: Item | undefined, other: Item): boolean {
-  return one !== undefined && Buffer.compare(encode(one), encode(other)) === 0;
+/** Whether two items, or none, have the same bytes. */
+export function isSameItem(one: Item | undefined, other: Item | undefined): boolean {
+  if (one === undefined || other === undefined || one === other) return one === other;
+  if (one.tag !== other.tag || one.type !== other.type) return false;
+  return Buffer.compare(encode(one), encode(other)) === 0;
 }
 
 /** Puts a register in its place, over the one of the same identity. */

@@ -10,6 +10,7 @@ import {
   type ManagedObject,
   nameOfTerm,
   type OwnCommitOptions,
+  recordTag,
   StoreUnavailable,
   stateOf,
   stateValues,
@@ -17,7 +18,6 @@ import {
   sysPartition,
   systemInstance,
   type Tag,
-  tagOf,
 } from "@holdfast/engine";
 import type { Argument } from "../connection/command-line.ts";
 import {
@@ -167,7 +167,7 @@ function pushRow(
 ): number {
   const { kind, before, after } = row;
   const record = encodeRecord(after);
-  const tag = tagOf(record);
+  const tag = recordTag(after);
   const same = tag === before?.tag;
   const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength);
   const wasDestroyed = before?.object.facts.destroyed !== undefined;

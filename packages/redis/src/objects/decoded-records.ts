@@ -52,7 +52,7 @@ export function decodeStored(value: Buffer, identifier?: string): StoredObject {
   if (tagOf(bytes) !== header.tag) {
     throw new StoreUnavailable("corrupt", "a stored record is not the one that its tag names");
   }
-  const object = decodeRecord(bytes);
+  const object = decodeRecord(bytes, header.tag);
   // A whole record under a wrong key would be handed out, and changed, as another object.
   if (identifier !== undefined && object.uniqueIdentifier !== identifier) {
     throw new StoreUnavailable("corrupt", "a record lies under another object's key");

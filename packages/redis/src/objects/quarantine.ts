@@ -4,10 +4,10 @@ import {
   type ManagedObject,
   type OwnStore,
   partitionOf,
+  recordTag,
   requireState,
   StoreUnavailable,
   sysPartition,
-  tagOf,
 } from "@holdfast/engine";
 import type { Argument } from "../connection/command-line.ts";
 import {
@@ -177,7 +177,7 @@ export class Quarantine {
       hash("sha1", value),
       ...aside,
       ownRecordKey("", uniqueIdentifier),
-      Buffer.from(tagOf(record), "hex"),
+      Buffer.from(recordTag(replacement), "hex"),
       Buffer.from(record),
       stateDigit(replacement),
       created ?? known[0] ?? "",

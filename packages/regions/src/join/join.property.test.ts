@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import {
   addValue,
   currentValues,
+  decodeRecord,
   deleteValue,
   encodeRecord,
   type ManagedObject,
@@ -89,6 +90,16 @@ describe.each([
       expect(tag(joined(a, a))).toBe(tag(a));
       expect(tag(joined(joined(a, b), a))).toBe(tag(joined(a, b)));
       expect(tag(joined(joined(a, b), b))).toBe(tag(joined(a, b)));
+    });
+  });
+
+  test("is the same whether their bytes are known or not", () => {
+    const known = (object: ManagedObject) => decodeRecord(encodeRecord({ ...object }));
+    holds((a, b) => {
+      const both = tag(joined(a, b));
+      expect(tag(joined(known(a), known(b)))).toBe(both);
+      expect(tag(joined(known(a), known(a)))).toBe(tag(joined(a, { ...a })));
+      expect(tag(joined(known(joined(a, b)), known(b)))).toBe(both);
     });
   });
 

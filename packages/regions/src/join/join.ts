@@ -1,13 +1,16 @@
 import {
+  areKnownAlike,
   compareRegisters as compareIdentities,
   encodeRecord,
   type Fact,
   type Facts,
+  isSameItem,
   type ManagedObject,
   type Register,
   type Revocation,
+  recordTag,
+  type SealedMaterial,
   type StoredObject,
-  tagOf,
 } from "@holdfast/engine";
 
 /** What two copies of a record amount to. */
@@ -45,6 +48,7 @@ const toleranceMs = 1_000;
  * destroyed copy takes the material with it.
  */
 export function join(a: ManagedObject, b: ManagedObject): JoinOutcome {
+  if (a === b || areKnownAlike(a, b)) return { kind: "joined", object: settled(a) };
   const facts = joinFacts(a.facts, b.facts);
   const destroyed = facts.destroyed !== undefined;
   const reason = differenceOf(a, b, destroyed);
@@ -64,7 +68,7 @@ export function join(a: ManagedObject, b: ManagedObject): JoinOutcome {
 
 /** An object and its tag. */
 export function storedOf(object: ManagedObject): StoredObject {
-  return { object, tag: tagOf(encodeRecord(object)) };
+  return { object, tag: recordTag(object) };
 }
 
 /** The join of any number of copies; undefined of none. */
@@ -100,14 +104,23 @@ function differenceOf(a: ManagedObject, b: ManagedObject, destroyed: boolean): s
   if (a.instance !== b.instance) return "the instance differs";
   if (a.objectType !== b.objectType) return "the object type differs";
   const { fixed } = a;
-  if (compareBytes({ ...bare, fixed }, { ...bare, fixed: b.fixed }) !== 0) {
+  if (
+    fixed.length !== b.fixed.length ||
+    !fixed.every((item, at) => isSameItem(item, b.fixed[at]))
+  ) {
     return "attributes fixed at creation differ";
   }
-  if (destroyed) return undefined;
-  const { material } = a;
-  return compareBytes({ ...bare, material }, { ...bare, material: b.material }) === 0
-    ? undefined
-    : "the sealed material differs";
+  if (destroyed || isSameMaterial(a.material, b.material)) return undefined;
+  return "the sealed material differs";
+}
+
+function isSameMaterial(a: SealedMaterial | undefined, b: SealedMaterial | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return (
+    a.kekId === b.kekId &&
+    Buffer.compare(a.nonce, b.nonce) === 0 &&
+    Buffer.compare(a.ciphertext, b.ciphertext) === 0
+  );
 }
 
 function joinFacts(a: Facts, b: Facts): Facts {
@@ -169,7 +182,9 @@ function compareStamps(a: Register, b: Register): number {
   return (
     a.stamp.us - b.stamp.us ||
     compareText(a.stamp.region, b.stamp.region) ||
-    (a === b ? 0 : compareBytes({ ...bare, registers: [a] }, { ...bare, registers: [b] }))
+    (isSameItem(a.value, b.value)
+      ? 0
+      : compareBytes({ ...bare, registers: [a] }, { ...bare, registers: [b] }))
   );
 }
 

@@ -1,13 +1,12 @@
 import {
   type Change,
-  encodeRecord,
   type ManagedObject,
   type OwnStore,
   type OwnStoredObject,
   type Reservation,
+  recordTag,
   StoreUnavailable,
   type Timers,
-  tagOf,
 } from "@holdfast/engine";
 import { joinAll } from "../join/join.ts";
 import type { Peer } from "../ports/ports.ts";
@@ -128,7 +127,7 @@ function changeOf(
   if (outcome?.kind !== "joined") return [];
   const after = outcome.object;
   if (before === undefined) return [{ kind: "create", after }];
-  return tagOf(encodeRecord(after)) === before.tag ? [] : [{ kind: "update", before, after }];
+  return recordTag(after) === before.tag ? [] : [{ kind: "update", before, after }];
 }
 
 function nameOf({ instance, operation }: Reservation): string {

@@ -5,19 +5,18 @@ import {
   type CommitOutcome,
   type Document,
   documentRecord,
-  encodeRecord,
   type Ids,
   instanceRecord,
   type ManagedObject,
   type ObjectStore,
   readDocument,
+  recordTag,
   StoreUnavailable,
   systemIdentifier,
   systemInstance,
   systemTypes,
   type Tag,
   TooManyUpdates,
-  tagOf,
   updateRecord,
   withDestroyed,
   withFields,
@@ -222,7 +221,7 @@ export function instanceRecordId(instance: string): string {
 
 /** The version of a record: its ETag. */
 export function versionOf(record: ManagedObject): Tag {
-  return tagOf(encodeRecord(record));
+  return recordTag(record);
 }
 
 function documentOf(record: ManagedObject): Document {

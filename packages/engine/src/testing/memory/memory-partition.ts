@@ -9,7 +9,13 @@ import type {
 import { countStates } from "../../ports/state-counts.ts";
 import { requireState, type State, stateOf } from "../../record/lifecycle.ts";
 import type { ManagedObject, Tag } from "../../record/record.ts";
-import { decodeRecord, encodeRecord, recordFormat, tagOf } from "../../record/record-codec.ts";
+import {
+  decodeRecord,
+  encodeRecord,
+  recordFormat,
+  recordTag,
+  tagOf,
+} from "../../record/record-codec.ts";
 import { indexTerms, nameOfTerm } from "../../system/index-terms.ts";
 import { partitionCount } from "../../system/partition.ts";
 import type { MemoryJournal } from "./memory-journal.ts";
@@ -92,7 +98,7 @@ export class MemoryPartition {
   write(object: ManagedObject, promises: boolean): void {
     const { uniqueIdentifier: id, instance } = object;
     const bytes = encodeRecord(object);
-    const tag = tagOf(bytes);
+    const tag = recordTag(object);
     const old = this.rows.get(id);
     if (old?.tag === tag) return;
     this.#letGo(id, old);
@@ -254,7 +260,7 @@ export function storedIn(row: MemoryRow): StoredObject {
     throw new StoreUnavailable("corrupt", "a stored record is not the one that its tag names");
   }
   // A copy: what a caller does to the bytes must not reach the store.
-  return { object: decodeRecord(Uint8Array.from(row.bytes)), tag: row.tag };
+  return { object: decodeRecord(Uint8Array.from(row.bytes), row.tag), tag: row.tag };
 }
 
 /** An object of another instance is as if it were not there. */

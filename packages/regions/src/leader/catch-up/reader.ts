@@ -1,15 +1,14 @@
 import {
   type ChangePage,
-  encodeRecord,
   type ManagedObject,
   type Observer,
   type OwnStore,
   type PeerCursor,
   type RecordsAnswer,
+  recordTag,
   type StorePosition,
   sysPartition,
   type Timers,
-  tagOf,
 } from "@holdfast/engine";
 import { type MergeOptions, mergeInto } from "../../join/merge.ts";
 import type { Peer } from "../../ports/ports.ts";
@@ -344,7 +343,7 @@ export class PeerReader {
   /** What was put aside is not fetched again before it changes. */
   #putAside(object: ManagedObject): void {
     if (this.#unjoinable.size >= unjoinableMax) this.#unjoinable.clear();
-    this.#unjoinable.set(object.uniqueIdentifier, tagOf(encodeRecord(object)));
+    this.#unjoinable.set(object.uniqueIdentifier, recordTag(object));
   }
 
   async #save(partition: number, place: Place, context: DutyContext): Promise<void> {

@@ -9,9 +9,9 @@ import {
   type ManagedObject,
   type ObjectStore,
   type OwnStoredObject,
+  recordTag,
   type StoredObject,
   StoreUnavailable,
-  tagOf,
 } from "@holdfast/engine";
 import type { CommitReply } from "../../gen/holdfast/peer/v1/peer_pb.ts";
 import {
@@ -56,7 +56,7 @@ export async function settled(
   const outcome = commitOutcomeOf(result);
   if (outcome?.kind === "committed" || (outcome !== undefined && !doubt)) return outcome;
   const copies = await read(changes.map(({ after }) => after.uniqueIdentifier));
-  const made = changes.every(({ after }, at) => copies[at]?.tag === tagOf(encodeRecord(after)));
+  const made = changes.every(({ after }, at) => copies[at]?.tag === recordTag(after));
   if (made && changes.length > 0) return { kind: "committed" };
   throw new StoreUnavailable("timeout", `whether region ${region} made the change is not known`);
 }

@@ -2,15 +2,14 @@ import {
   type Change,
   type ChangePage,
   type CommitOutcome,
-  encodeRecord,
   type FindPage,
   type FindQuery,
   indexTerms,
   type ManagedObject,
   type OwnStore,
+  recordTag,
   type StoredObject,
   sysPartition,
-  tagOf,
 } from "@holdfast/engine";
 
 /** What a key ring needs of the store whose records name its keys and roots of trust. */
@@ -82,7 +81,7 @@ export class ArchivedSystem implements SystemStore {
   }
 
   #put(object: ManagedObject): void {
-    this.#records.set(object.uniqueIdentifier, { object, tag: tagOf(encodeRecord(object)) });
+    this.#records.set(object.uniqueIdentifier, { object, tag: recordTag(object) });
     this.#number += 1;
   }
 }

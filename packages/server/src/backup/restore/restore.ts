@@ -1,17 +1,16 @@
 import {
   type AuditEvent,
-  encodeRecord,
   type InstanceStatuses,
   type ManagedObject,
   type Observer,
   type OwnStore,
   partitionOf,
   readDocument,
+  recordTag,
   refuseUnknown,
   systemInstance,
   systemTypes,
   type Timers,
-  tagOf,
 } from "@holdfast/engine";
 import { join, mergeInto, type Peer } from "@holdfast/regions";
 import { ArchiveFault } from "../archive/archive-format.ts";
@@ -275,7 +274,7 @@ function joined(one: ManagedObject | undefined, other: ManagedObject): ManagedOb
 }
 
 function isSame(one: ManagedObject, other: ManagedObject): boolean {
-  return tagOf(encodeRecord(one)) === tagOf(encodeRecord(other));
+  return recordTag(one) === recordTag(other);
 }
 
 /** A report in lines for people. */
