@@ -10,7 +10,7 @@ import {
   type Route,
   roles,
 } from "@holdfast/admin";
-import { documentRecord, systemInstance, systemTypes } from "@holdfast/engine";
+import { makeRecord, systemInstance } from "@holdfast/engine";
 import { until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -48,19 +48,17 @@ async function makeToken(name: string, role: Role, instances?: string[]): Promis
 /** A token whose time is over, as only the store's own record can say. */
 async function expiredToken(): Promise<string> {
   const secret = `hf_${randomBytes(32).toString("base64url")}`;
-  const fixed = {
+  const values = {
     hash: createHash("sha256").update(secret).digest("hex"),
+    name: "expired",
     role: "manager",
-    createdMs: "1000",
+    instances: undefined,
+    createdMs: 1000,
     createdBy: "test",
-    expiresMs: "2000",
+    expiresMs: 2000,
     origin: "api",
-  };
-  const fields = { name: "expired" };
-  const after = documentRecord(
-    { type: systemTypes.Token, id: randomUUID(), fixed, fields },
-    { us: 1_000_000, region: "a" },
-  );
+  } as const;
+  const after = makeRecord("Token", randomUUID(), values, { us: 1_000_000, region: "a" });
   const { address } = region.redis.primary;
   await using opened = await openStore({ address, region: "a" });
   await opened.store.commit(systemInstance, [{ kind: "create", after }], []);

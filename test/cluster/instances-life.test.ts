@@ -2,12 +2,11 @@ import { randomUUID } from "node:crypto";
 import type { AdminClient } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
 import {
+  changeRecord,
   readKekRecord,
   sysPartition,
   systemIdentifier,
   systemInstance,
-  systemTypes,
-  withFields,
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
@@ -287,20 +286,17 @@ describe("a deletion", () => {
   });
 
   test("that its node left half done is finished by the leaders, or dropped where keys are Active", async () => {
-    const half = async (name: string, phase: string) => {
+    const half = async (name: string, phase: "reserved" | "decided") => {
       const { id, clients } = await ordered(name);
       const [client] = clients as [KmipClient];
       await client.activate({ uniqueIdentifier: await createKey(client) });
       const removal = { id: randomUUID(), phase, force: false, atMs: 1, by: "test", byId: "test" };
-      const fields = { status: "Removing", removedFrom: "Installed" };
+      const changes = { status: "Removing", removedFrom: "Installed", removal } as const;
       const now = { us: Date.now() * 1_000, region: "a" };
       await inStores(async (store) => {
-        const [before] = await store.read(systemInstance, [
-          systemIdentifier(systemTypes.Instance, id),
-        ]);
+        const [before] = await store.read(systemInstance, [systemIdentifier("Instance", id)]);
         if (before === undefined) throw new Error("no such instance");
-        const more = { ...fields, removal: JSON.stringify(removal) };
-        const after = withFields(before.object, more, now);
+        const after = changeRecord("Instance", before.object, changes, now);
         await store.commit(systemInstance, [{ kind: "update", before, after }], []);
       });
       return id;

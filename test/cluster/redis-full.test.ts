@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { KmipClient } from "@holdfast/client";
-import { partitionOf, readInstanceRecord, systemInstance, systemTypes } from "@holdfast/engine";
+import { kindOf, partitionOf, readRecord, systemInstance } from "@holdfast/engine";
 import { attributeItem, objectItem } from "@holdfast/kmip";
 import { until } from "@holdfast/testing";
 import { expect, test } from "vitest";
@@ -48,7 +48,7 @@ async function opened(redis: RedisServer) {
   const store = await openStore({ address: redis.address, replicas: 0 });
   const everything = { live: true, destroyed: false, limit: 100 };
   const { objects } = await store.store.find(systemInstance, everything);
-  const named = objects.flatMap(({ object }) => readInstanceRecord(object) ?? []);
+  const named = objects.flatMap(({ object }) => readRecord("Instance", object) ?? []);
   const id = named.find(({ name }) => name === instance)?.instance;
   if (id === undefined) throw new Error("no instance");
   return { ...store, id, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
@@ -77,7 +77,7 @@ async function untilTold(redis: RedisServer, nodes: number): Promise<void> {
   const everything = { live: true, destroyed: false, limit: 100 };
   const told = async () => {
     const { objects } = await own.store.find(systemInstance, everything);
-    const settings = objects.filter(({ object }) => object.objectType === systemTypes.Setting);
+    const settings = objects.filter(({ object }) => kindOf(object) === "Setting");
     return settings.length >= nodes;
   };
   await until("every node told of itself", told, patientMs);

@@ -2,7 +2,7 @@ import { hash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
-import { ObjectKekStore, readInstanceRecord, systemInstance } from "@holdfast/engine";
+import { ObjectKekStore, readRecord, systemInstance } from "@holdfast/engine";
 import {
   attributeItem,
   attributes,
@@ -225,7 +225,7 @@ async function rememberRoots(): Promise<void> {
   const root = await openLocalRoot(file, systemIds);
   const everything = { live: true, destroyed: false, limit: 100 };
   const { objects } = await opened.store.find(systemInstance, everything);
-  const named = objects.flatMap(({ object }) => readInstanceRecord(object) ?? []);
+  const named = objects.flatMap(({ object }) => readRecord("Instance", object) ?? []);
   const instance = named.find(({ name }) => name === "vcenter")?.instance ?? "";
   const keks = await new ObjectKekStore(opened.store, { clock: systemClock, region: "a" }).list(
     instance,

@@ -33,6 +33,7 @@ export {
   supersededMessage,
 } from "./base/errors.ts";
 export type { Ids } from "./base/ids.ts";
+export { type InstanceStatus, instanceStatuses } from "./base/instance-status.ts";
 export type { Event, Observer } from "./base/observe.ts";
 export { hashUuid, uuidText, writeUuid } from "./base/uuid.ts";
 export type { Client } from "./batch/access.ts";
@@ -51,12 +52,7 @@ export { opens } from "./material/healing.ts";
 export { sealDigests, withoutSealedDigest, withSealedParts } from "./material/object-digest.ts";
 export { differingMask, digestsOf, firstByteOf, inMask } from "./ports/digest.ts";
 export { instanceTakes } from "./ports/instance-takes.ts";
-export {
-  type InstanceStatus,
-  type InstanceStatuses,
-  type InstanceStore,
-  instanceStatuses,
-} from "./ports/instances.ts";
+export type { InstanceStatuses, InstanceStore } from "./ports/instances.ts";
 export type {
   KekStore,
   KeyRing,
@@ -157,32 +153,36 @@ export {
 } from "./record/registers.ts";
 export type { SealBinding, SealedMaterial } from "./record/sealed.ts";
 export { vendorItem, vendorKey, vendorOf, vendorTags } from "./record/vendor-attribute.ts";
-export {
-  type Claims,
-  claimsField,
-  type Document,
-  documentRecord,
-  readDocument,
-  withDestroyed,
-  withFields,
-} from "./system/document.ts";
 export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./system/index-terms.ts";
+export {
+  type BackupRun,
+  type CrkState,
+  type KeysOrder,
+  type KindName,
+  type RegionState,
+  type Removal,
+  recordKinds,
+} from "./system/kinds.ts";
 export { partitionCount, partitionOf, sysPartition, systemInstance } from "./system/partition.ts";
 export {
-  type InstanceEntry,
-  instanceRecord,
-  type KekEntry,
-  kekRecord,
-  type RegionEntry,
-  readInstanceRecord,
-  readKekRecord,
-  readRegionRecord,
-  regionRecord,
+  changeRecord,
+  type FieldChanges,
+  kindOf,
+  makeRecord,
+  type NewRecord,
+  readAnyRecord,
+  readRecord,
+  type SystemRecord,
   systemIdentifier,
-  systemTypes,
-  withInstanceName,
+  withDestroyed,
+} from "./system/system-record.ts";
+export {
+  type KekEntry,
+  type KekWrap,
+  kekRecord,
+  readKekRecord,
+  type WrappedKek,
   withKekWrap,
   withoutKekWraps,
-  withRegion,
-} from "./system/system-record.ts";
-export type { KekWrap, WrappedKek } from "./system/wrapped-kek.ts";
+  wrappedKek,
+} from "./system/wrapped-kek.ts";

@@ -60,7 +60,12 @@ export {
   type PeerStore,
   type PushOutcome,
 } from "./ports/ports.ts";
-export { isRetiredEntry, RegionRecords, regionIdentifier } from "./serving/region-records.ts";
+export {
+  isRetiredEntry,
+  type RegionEntry,
+  RegionRecords,
+  regionIdentifier,
+} from "./serving/region-records.ts";
 export {
   type Others,
   type Serving,

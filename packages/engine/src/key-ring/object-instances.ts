@@ -1,15 +1,10 @@
 import { StoreUnavailable } from "../base/errors.ts";
-import type { InstanceStatus, InstanceStatuses, InstanceStore } from "../ports/instances.ts";
+import type { InstanceStatus } from "../base/instance-status.ts";
+import type { InstanceStatuses, InstanceStore } from "../ports/instances.ts";
 import type { ObjectStore } from "../ports/objects.ts";
 import { refused, updateRecord } from "../ports/update-record.ts";
 import { systemInstance } from "../system/partition.ts";
-import {
-  instanceRecord,
-  readInstanceRecord,
-  systemIdentifier,
-  systemTypes,
-  withInstanceName,
-} from "../system/system-record.ts";
+import { changeRecord, makeRecord, readRecord, systemIdentifier } from "../system/system-record.ts";
 import { nowOf, type SystemWriter } from "./object-kek-store.ts";
 
 /** Instances: named in system records, which travel between regions; the status lies in the region's own store. */
@@ -40,9 +35,9 @@ export class ObjectInstances implements InstanceStore {
   }
 
   async #name(instance: string, name: string): Promise<void> {
-    const id = systemIdentifier(systemTypes.Instance, instance);
+    const id = systemIdentifier("Instance", instance);
     // Made without looking: where another region cannot be asked, "not there" cannot be known.
-    const after = instanceRecord({ instance, name }, nowOf(this.#writer));
+    const after = makeRecord("Instance", id, { instance, name }, nowOf(this.#writer));
     const made = await this.#store.commit(systemInstance, [{ kind: "create", after }], []);
     if (made.kind === "committed") return;
     if (made.kind !== "conflict") throw refused(made);
@@ -50,8 +45,8 @@ export class ObjectInstances implements InstanceStore {
       this.#store,
       id,
       (before) =>
-        before && readInstanceRecord(before.object)?.name !== name
-          ? withInstanceName(before.object, name, nowOf(this.#writer))
+        before && readRecord("Instance", before.object)?.name !== name
+          ? changeRecord("Instance", before.object, { name }, nowOf(this.#writer))
           : undefined,
       { what: `instance ${name}` },
     );

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { systemInstance } from "../system/partition.ts";
-import { withoutKekWraps } from "../system/system-record.ts";
+import { withoutKekWraps } from "../system/wrapped-kek.ts";
 import { MemoryOwnStore } from "../testing/memory/memory-own-store.ts";
 import { ObjectKekStore } from "./object-kek-store.ts";
 

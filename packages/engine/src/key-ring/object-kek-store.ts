@@ -4,16 +4,17 @@ import type { KekStore } from "../ports/keys.ts";
 import type { FindQuery, ObjectStore, StoredObject } from "../ports/objects.ts";
 import { refused, updateRecord } from "../ports/update-record.ts";
 import type { Now } from "../record/registers.ts";
+import { kekTerm } from "../system/index-terms.ts";
 import { systemInstance } from "../system/partition.ts";
 import {
   hasErasedWraps,
   type KekEntry,
+  type KekWrap,
   kekRecord,
-  kekTerm,
   readKekRecord,
+  type WrappedKek,
   withKekWrap,
-} from "../system/system-record.ts";
-import type { KekWrap, WrappedKek } from "../system/wrapped-kek.ts";
+} from "../system/wrapped-kek.ts";
 
 /** Who writes system records, and by which clock. */
 export interface SystemWriter {

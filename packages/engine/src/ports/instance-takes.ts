@@ -1,4 +1,4 @@
-import type { InstanceStatus } from "./instances.ts";
+import type { InstanceStatus } from "../base/instance-status.ts";
 import type { Change } from "./objects.ts";
 import type { OwnCommitOptions } from "./own-store.ts";
 

@@ -1,15 +1,4 @@
-/** What an instance's status can be, in the order of its life. */
-export const instanceStatuses = [
-  "Installing",
-  "Inactive",
-  "Configuring",
-  "Installed",
-  "Removing",
-  "Deleted",
-] as const;
-
-/** An instance's status. */
-export type InstanceStatus = (typeof instanceStatuses)[number];
+import type { InstanceStatus } from "../base/instance-status.ts";
 
 /** An instance's status, which lies in its own partition of a region's own store. */
 export interface InstanceStatuses {

@@ -15,8 +15,8 @@ export class TooManyUpdates extends StoreUnavailable {
 export interface UpdateOptions {
   /** What the record is, for the message that there were too many updates of it. */
   readonly what: string;
-  /** Written with the change; a function gets the record as it will be. */
-  readonly evidence?: readonly AuditEvent[] | ((after: ManagedObject) => readonly AuditEvent[]);
+  /** Written with the change. */
+  readonly evidence?: readonly AuditEvent[];
   readonly commit?: CommitOptions;
   /** The error for an outcome that is not a conflict; `refused` unless given. */
   readonly refused?: (outcome: CommitOutcome) => Error;
@@ -48,8 +48,7 @@ export async function updateRecord<After extends ManagedObject | undefined>(
     }
     const change: Change =
       before === undefined ? { kind: "create", after } : { kind: "update", before, after };
-    const events = typeof evidence === "function" ? evidence(after) : evidence;
-    const outcome = await store.commit(systemInstance, [change], events, commit);
+    const outcome = await store.commit(systemInstance, [change], evidence, commit);
     if (outcome.kind === "committed") return { record: after, outcome };
     if (outcome.kind !== "conflict") throw refusal(outcome);
   }

@@ -60,7 +60,7 @@ export const recordTags = {
   RootOfTrust: 0x540025,
   RootKeyVersion: 0x540026,
   WrapBlob: 0x540027,
-  /** Register: an instance's name. */
+  /** Register: the name of an instance, a certificate or a token. */
   InstanceName: 0x540028,
   /** Registers: how often a region joined anew, and up to which of these it was retired. */
   Generation: 0x540029,

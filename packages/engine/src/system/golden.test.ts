@@ -4,17 +4,9 @@ import { dateTime, enumeration, textString } from "@holdfast/ttlv";
 import { expect, test } from "vitest";
 import type { ManagedObject } from "../record/record.ts";
 import { decodeRecord, encodeRecord } from "../record/record-codec.ts";
-import { documentRecord, withDestroyed, withFields } from "./document.ts";
 import { indexTerms } from "./index-terms.ts";
-import {
-  instanceRecord,
-  kekRecord,
-  regionRecord,
-  systemIdentifier,
-  systemTypes,
-  withKekWrap,
-  withRegion,
-} from "./system-record.ts";
+import { changeRecord, makeRecord, systemIdentifier, withDestroyed } from "./system-record.ts";
+import { kekRecord, withKekWrap } from "./wrapped-kek.ts";
 
 const now = { us: 1_780_000_000_000_000, region: "a" };
 const later = { us: 1_790_000_000_000_000, region: "b" };
@@ -57,31 +49,37 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
     material: undefined,
     facts: { ...object.facts, destroyed: { time: 4, region: "b" } },
   }),
-  Instance: () => {
-    const fields = {
-      description: "d",
-      labels: '{"team":"x"}',
-      createdMs: "1780000000000",
-      createdBy: "t",
-      claims: '["name kmip-aa"]',
-      status: "Removing",
-      removedFrom: "Installed",
-      removal: `{"id":"${id}","phase":"reserved","force":false,"atMs":5,"by":"t","byId":"u"}`,
-      configuredMs: "1780000000001",
-      restoredFrom: "old",
-      "root.a": '{"type":"local"}',
-      "rootNext.a": '{"type":"hpcs","instanceId":"m","rootKey":"k","name":"n"}',
-      "rootLeft.a": '[{"reference":{"type":"local"},"atMs":7}]',
-      "state.a":
-        '{"status":"Installed","reason":"","atMs":6,"root":"n","crkState":"usable","version":"1"}',
-      "keys.b": `{"keys":"open","id":"${id}","atMs":6,"by":"t"}`,
-    };
-    return withFields(instanceRecord({ instance, name: "kmip-aa" }, now), fields, now);
-  },
+  Instance: () =>
+    makeRecord(
+      "Instance",
+      systemIdentifier("Instance", instance),
+      {
+        ...{ instance, name: "kmip-aa", description: "d", labels: { team: "x" } },
+        ...{ createdMs: 1_780_000_000_000, createdBy: "t", claims: [["name", "kmip-aa"]] },
+        ...{ status: "Removing", removedFrom: "Installed", configuredMs: 1_780_000_000_001 },
+        removal: { id, phase: "reserved", force: false, atMs: 5, by: "t", byId: "u" },
+        restoredFrom: "old",
+        root: { a: { type: "local" } },
+        rootNext: { a: { type: "hpcs", instanceId: "m", rootKey: "k", name: "n" } },
+        rootLeft: { a: [{ reference: { type: "local" }, atMs: 7 }] },
+        state: {
+          a: {
+            ...{ status: "Installed", reason: "", atMs: 6, root: "n" },
+            ...{ crkState: "usable", version: "1" },
+          },
+        },
+        keys: { b: { keys: "open", id, atMs: 6, by: "t" } },
+      },
+      now,
+    ),
   "changed Instance": () =>
-    withFields(
+    changeRecord(
+      "Instance",
       records["Instance"]?.() as ManagedObject,
-      { name: "kmip-bb", claims: '["name kmip-bb"]', "rootNext.a": undefined, removal: undefined },
+      {
+        ...{ name: "kmip-bb", claims: [["name", "kmip-bb"]], removal: undefined },
+        rootNext: { a: undefined },
+      },
       later,
     ),
   Kek: () => {
@@ -90,100 +88,86 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
     const made = kekRecord({ instance, kek: { ...kek, wraps: [own] } }, true, now);
     return withKekWrap(made, wrap, later);
   },
-  Region: () =>
-    withRegion(
-      regionRecord({ region: "eu-de", generation: 1, retired: 0 }, now),
-      { retired: 1 },
-      later,
-    ),
+  Region: () => {
+    const region = { region: "eu-de", generation: 1, retired: 0 };
+    const made = makeRecord("Region", systemIdentifier("Region", "eu-de"), region, now);
+    return changeRecord("Region", made, { retired: 1 }, later);
+  },
   Certificate: () =>
-    documentRecord(
+    makeRecord(
+      "Certificate",
+      id,
       {
-        type: systemTypes.Certificate,
-        id,
-        fixed: {
-          ...{ instance, kind: "client", origin: "added", fingerprint: hash },
-          ...{ subject: "CN=c", issuer: "CN=i", serial: "0a", createdBy: "t", pem: "PEM" },
-          ...{ notBeforeMs: "-1", notAfterMs: "1790000000000", createdMs: "1780000000000" },
-        },
-        fields: {
-          name: "vcenter",
-          expiryTold: "30",
-          claims: `["name ${instance} vcenter","certificate ${hash}"]`,
-        },
+        ...{ instance, kind: "client", origin: "added", fingerprint: hash },
+        ...{ subject: "CN=c", issuer: "CN=i", serial: "0a", createdBy: "t", pem: "PEM" },
+        ...{ notBeforeMs: -1, notAfterMs: 1_790_000_000_000, createdMs: 1_780_000_000_000 },
+        ...{ name: "vcenter", expiryTold: 30 },
+        claims: [
+          ["name", instance, "vcenter"],
+          ["certificate", hash],
+        ],
       },
       now,
     ),
   Token: () =>
-    documentRecord(
+    makeRecord(
+      "Token",
+      id,
       {
-        type: systemTypes.Token,
-        id,
-        fixed: {
-          ...{ hash, role: "operator", instances: `["${instance}"]`, origin: "api" },
-          ...{ createdMs: "1780000000000", createdBy: "t", expiresMs: "1790000000000" },
-        },
-        fields: { name: "ci", claims: '["name ci"]' },
+        ...{ hash, role: "operator", instances: [instance], origin: "api" },
+        ...{ createdMs: 1_780_000_000_000, createdBy: "t", expiresMs: 1_790_000_000_000 },
+        ...{ name: "ci", claims: [["name", "ci"]] },
       },
       now,
     ),
   "Token of all instances": () =>
-    documentRecord(
+    makeRecord(
+      "Token",
+      id,
       {
-        type: systemTypes.Token,
-        id,
-        fixed: {
-          ...{ hash, role: "manager", origin: "bootstrap" },
-          ...{ createdMs: "1780000000000", createdBy: "t", expiresMs: "1790000000000" },
-        },
-        fields: { name: "root", claims: '["name root","first 0"]' },
+        ...{ hash, role: "manager", instances: undefined, origin: "bootstrap" },
+        ...{ createdMs: 1_780_000_000_000, createdBy: "t", expiresMs: 1_790_000_000_000 },
+        name: "root",
+        claims: [
+          ["name", "root"],
+          ["first", "0"],
+        ],
       },
       now,
     ),
   User: () =>
-    documentRecord(
-      {
-        type: systemTypes.User,
-        id: systemIdentifier(systemTypes.User, `${instance}\0u`),
-        fixed: { instance, name: "u" },
-        fields: { hash: "sealed", setMs: "1780000000000", setBy: "t" },
-      },
+    makeRecord(
+      "User",
+      systemIdentifier("User", `${instance}\0u`),
+      { instance, name: "u", hash: "sealed", setMs: 1_780_000_000_000, setBy: "t" },
       now,
     ),
   "deleted User": () =>
-    withFields(records["User"]?.() as ManagedObject, { hash: undefined }, later),
+    changeRecord("User", records["User"]?.() as ManagedObject, { hash: undefined }, later),
   Authority: () =>
-    documentRecord(
+    makeRecord(
+      "Authority",
+      id,
       {
-        type: systemTypes.Authority,
-        id,
-        fixed: { instance, pem: "PEM", createdMs: "1780000000000", createdBy: "t" },
-        fields: { key: "sealed", claims: `["instance ${instance}"]` },
+        ...{ instance, pem: "PEM", createdMs: 1_780_000_000_000, createdBy: "t" },
+        ...{ key: "sealed", claims: [["instance", instance]] },
       },
       now,
     ),
   "destroyed Authority": () => withDestroyed(records["Authority"]?.() as ManagedObject, later),
   Setting: () =>
-    documentRecord(
-      {
-        type: systemTypes.Setting,
-        id: systemIdentifier(systemTypes.Setting, "refused-clients\0a\0a1"),
-        fixed: { kind: "refused-clients", region: "a", node: "a1" },
-        fields: { clients: "[]" },
-      },
+    makeRecord(
+      "Setting",
+      systemIdentifier("Setting", "refused-clients\0a\0a1"),
+      { kind: "refused-clients", region: "a", node: "a1", clients: "[]" },
       now,
     ),
   Backup: () => {
-    const run = `{"file":"/b/f","startedMs":1,"endedMs":2,"records":3,"bytes":4,"ok":true,"reason":""}`;
-    return documentRecord(
-      {
-        type: systemTypes.Backup,
-        id: systemIdentifier(systemTypes.Backup, "a"),
-        fixed: { region: "a" },
-        fields: { "run.0": run, "run.12": run },
-      },
-      now,
-    );
+    const run = {
+      ...{ file: "/b/f", startedMs: 1, endedMs: 2, records: 3, bytes: 4, ok: true, reason: "" },
+    };
+    const values = { region: "a", run: { 0: run, 12: run } };
+    return makeRecord("Backup", systemIdentifier("Backup", "a"), values, now);
   },
 };
 

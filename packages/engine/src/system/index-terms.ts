@@ -3,9 +3,8 @@ import { type Item, ItemType } from "@holdfast/ttlv";
 import { creatorOf, creatorTerm } from "../record/creator.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { vendorOf } from "../record/vendor-attribute.ts";
-import { claimOfTerm } from "./document.ts";
 import { systemInstance } from "./partition.ts";
-import { systemTerms } from "./system-record.ts";
+import { claimsOf, readRecord } from "./system-record.ts";
 
 /** One entry of the index by which Locate narrows its walk. */
 export interface IndexTerm {
@@ -74,12 +73,37 @@ export function indexTerms(object: ManagedObject): readonly IndexTerm[] {
 
 /** The name in `object`, or a system record's claim, behind a unique term, for an error that says it. */
 export function nameOfTerm(object: ManagedObject, term: string): string {
-  if (object.instance === systemInstance) return claimOfTerm(object, term);
+  if (object.instance === systemInstance) {
+    return claimsOf(object).find((claim) => claimTerm(object, claim) === term) ?? "";
+  }
   for (const { value } of object.registers) {
     if (value?.tag === nameTag && termFor(value) === term)
       return texts(value, [0x420055])?.[0] ?? "";
   }
   return "";
+}
+
+/** The term under which all KEKs of an instance are found. */
+export function kekTerm(instance: string): string {
+  return `k${hash("sha256", instance, "base64url").slice(0, plainLength)}`;
+}
+
+/** The terms of a system record: a KEK's, of which one may be the first of its instance, and those of its claims. */
+function systemTerms(record: ManagedObject): readonly IndexTerm[] {
+  const kek = readRecord("Kek", record);
+  if (kek === undefined) {
+    return claimsOf(record).map((claim) => ({ term: claimTerm(record, claim), unique: true }));
+  }
+  const first = `K${hash("sha256", kek.instance, "base64url").slice(0, uniqueLength)}`;
+  const isFirst = kek.first && kek.destroyed === undefined;
+  return [
+    { term: kekTerm(kek.instance), unique: false },
+    ...(isFirst ? [{ term: first, unique: true }] : []),
+  ];
+}
+
+function claimTerm({ objectType }: ManagedObject, claim: string): string {
+  return `D${hash("sha256", `${objectType}\0${claim}`, "base64url").slice(0, uniqueLength)}`;
 }
 
 function text(item: Item): readonly string[] | undefined {

@@ -1,31 +1,27 @@
 import { randomUUID } from "node:crypto";
-import { ItemType } from "@holdfast/ttlv";
-import { expect, test } from "vitest";
+import { ItemType, textString } from "@holdfast/ttlv";
+import { describe, expect, test } from "vitest";
 import { StoreUnavailable } from "../base/errors.ts";
 import { ObjectInstances } from "../key-ring/object-instances.ts";
 import { ObjectKekStore } from "../key-ring/object-kek-store.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { decodeRecord, encodeRecord } from "../record/record-codec.ts";
+import { recordTags } from "../record/record-tags.ts";
 import { kekStoreConformance } from "../testing/conformance/kek-store-conformance.ts";
 import { MemoryOwnStore } from "../testing/memory/memory-own-store.ts";
 import { testEngine } from "../testing/test-engine.ts";
-import { indexTerms } from "./index-terms.ts";
+import { indexTerms, kekTerm } from "./index-terms.ts";
 import { systemInstance } from "./partition.ts";
 import {
-  instanceRecord,
-  kekRecord,
-  kekTerm,
-  readInstanceRecord,
-  readKekRecord,
-  readRegionRecord,
-  regionRecord,
+  changeRecord,
+  claimsOf,
+  makeRecord,
+  readAnyRecord,
+  readRecord,
   systemIdentifier,
-  systemTypes,
-  withInstanceName,
-  withKekWrap,
-  withRegion,
+  withDestroyed,
 } from "./system-record.ts";
-import type { WrappedKek } from "./wrapped-kek.ts";
+import { kekRecord, readKekRecord, type WrappedKek, withKekWrap } from "./wrapped-kek.ts";
 
 const clock = { wallMs: () => 1_780_000_000_123, monotonicMs: () => 0 };
 const writer = { clock, region: "a" };
@@ -53,26 +49,29 @@ function stored(record: ManagedObject): ManagedObject {
 test("what a system record says is read again from its bytes", () => {
   const instance = randomUUID();
   expect(readKekRecord(stored(kekRecord({ instance, kek }, true, now)))).toEqual({ instance, kek });
-  const named = instanceRecord({ instance, name: "one" }, now);
-  const renamed = withInstanceName(named, "two", now);
-  expect(readInstanceRecord(stored(named))).toEqual({ instance, name: "one" });
-  expect(readInstanceRecord(stored(renamed))).toEqual({ instance, name: "two" });
+  const named = makeRecord("Instance", randomUUID(), { instance, name: "one" }, now);
+  const renamed = changeRecord("Instance", named, { name: "two" }, now);
+  expect(readRecord("Instance", stored(named))).toMatchObject({ instance, name: "one" });
+  expect(readRecord("Instance", stored(renamed))).toMatchObject({ instance, name: "two" });
   expect(renamed.registers[0]?.stamp.us).toBe(now.us + 1);
   const region = { region: "eu-de", generation: 1, retired: 0 };
-  const retired = withRegion(regionRecord(region, now), { retired: 1 }, now);
-  expect(readRegionRecord(stored(regionRecord(region, now)))).toEqual(region);
-  expect(readRegionRecord(stored(retired))).toEqual({ ...region, retired: 1 });
+  const first = makeRecord("Region", randomUUID(), region, now);
+  const retire = (record: ManagedObject, retired: number) =>
+    changeRecord("Region", record, { retired }, now);
+  const retired = retire(first, 1);
+  expect(readRecord("Region", stored(first))).toMatchObject(region);
+  expect(readRecord("Region", stored(retired))).toMatchObject({ ...region, retired: 1 });
   // After the last number there is no generation in which it could rejoin.
-  const forever = withRegion(retired, { retired: Number.MAX_SAFE_INTEGER }, now);
-  expect(readRegionRecord(stored(forever))).toBeUndefined();
-  expect(readRegionRecord(withRegion(forever, { retired: 1 }, now))).toMatchObject({ retired: 1 });
+  const forever = retire(retired, Number.MAX_SAFE_INTEGER);
+  expect(readRecord("Region", stored(forever))).toBeUndefined();
+  expect(readRecord("Region", retire(forever, 1))).toMatchObject({ retired: 1 });
 });
 
 test("each kind is read as its own only, and no object as any", async () => {
   const instance = randomUUID();
   const record = kekRecord({ instance, kek }, false, now);
-  expect(readInstanceRecord(record)).toBeUndefined();
-  expect(readRegionRecord(record)).toBeUndefined();
+  expect(readRecord("Instance", record)).toBeUndefined();
+  expect(readRecord("Region", record)).toBeUndefined();
   expect(readKekRecord({ ...record, instance })).toBeUndefined();
   expect(readKekRecord({ ...record, fixed: [] })).toBeUndefined();
   expect(indexTerms({ ...record, fixed: [] })).toEqual([]);
@@ -80,13 +79,13 @@ test("each kind is read as its own only, and no object as any", async () => {
 
 test("identifiers are UUIDs of version 8, one a name and type", () => {
   const ids = [
-    systemIdentifier(systemTypes.Region, "a"),
-    systemIdentifier(systemTypes.Region, "b"),
-    systemIdentifier(systemTypes.Instance, "a"),
+    systemIdentifier("Region", "a"),
+    systemIdentifier("Region", "b"),
+    systemIdentifier("Instance", "a"),
   ];
   expect(new Set(ids).size).toBe(3);
   for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab]/);
-  expect(systemIdentifier(systemTypes.Region, "a")).toBe(ids[0]);
+  expect(systemIdentifier("Region", "a")).toBe(ids[0]);
 });
 
 test("a KEK is found by its instance; the first of an instance claims that", () => {
@@ -134,10 +133,10 @@ test("KEKs of all instances, oldest first, many pages of them", async () => {
 test("an instance is named once and renamed, and keeps its status", async () => {
   const store = new MemoryOwnStore();
   const instances = new ObjectInstances(store, store.instances, writer);
-  const id = systemIdentifier(systemTypes.Instance, "i");
+  const id = systemIdentifier("Instance", "i");
   const nameOf = async () => {
     const [found] = await store.read(systemInstance, [id]);
-    return found && readInstanceRecord(found.object)?.name;
+    return found && readRecord("Instance", found.object)?.name;
   };
   expect(await instances.ensure("i", "one")).toBe("Installed");
   expect(await nameOf()).toBe("one");
@@ -158,4 +157,89 @@ test("no client reaches the system's records", async () => {
   const client = { instance: systemInstance, fingerprint: "fp" };
   const { items } = await sendAs(client, "1.1", [["Locate", { attributes: [] }]]);
   expect(items[0]).toMatchObject({ status: "OperationFailed", reason: "PermissionDenied" });
+});
+
+describe("a record with claims", () => {
+  const id = "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00";
+  const at = (us: number, region = "a") => ({ us, region });
+  const authority = { instance: "i", pem: "PEM", createdMs: 5, createdBy: "t" };
+  const made = () =>
+    makeRecord(
+      "Authority",
+      id,
+      {
+        ...authority,
+        key: "sealed",
+        claims: [
+          ["instance", "i"],
+          ["instance", "j"],
+        ],
+      },
+      at(5_000_000),
+    );
+
+  test("survives the store's form", () => {
+    const record = decodeRecord(encodeRecord(made()));
+    expect(readAnyRecord(record)).toEqual({
+      ...{ type: "Authority", id, destroyed: undefined, ...authority, key: "sealed" },
+    });
+    expect(claimsOf(record)).toEqual(["instance i", "instance j"]);
+  });
+
+  test("has its fields set anew and deleted one by one", () => {
+    const changed = changeRecord(
+      "Authority",
+      made(),
+      { key: undefined, claims: [] },
+      at(6_000_000),
+    );
+    expect(readRecord("Authority", changed)).toMatchObject({ ...authority, key: undefined });
+    expect(claimsOf(changed)).toEqual([]);
+    expect(changed.lastChange).toBe(6);
+  });
+
+  test("claims what it says until it is deleted", () => {
+    const terms = indexTerms(made());
+    expect(terms.map(({ unique }) => unique)).toEqual([true, true]);
+    expect(new Set(terms.map(({ term }) => term)).size).toBe(2);
+    const gone = withDestroyed(made(), at(9_000_000, "b"));
+    expect(indexTerms(gone)).toEqual([]);
+    expect(readAnyRecord(gone)?.destroyed).toEqual({ time: 9, region: "b" });
+    expect(withDestroyed(gone, at(10_000_000))).toBe(gone);
+  });
+
+  test.each(["{", "{}", "7", ""])("that are not valid claims nothing: %s", (claims) => {
+    const registers = made().registers.map((register) =>
+      register.key === "claims"
+        ? { ...register, value: textString(recordTags.DocumentField, claims) }
+        : register,
+    );
+    expect(indexTerms({ ...made(), registers })).toEqual([]);
+  });
+});
+
+test("a field whose value is not valid counts as not there, and another's stays", () => {
+  const record = makeRecord("Instance", randomUUID(), { instance: "i", name: "n" }, now);
+  const bad = {
+    origin: "",
+    index: 0,
+    stamp: now,
+    value: textString(recordTags.DocumentField, "x"),
+  };
+  const keys = ["createdMs", "description", "labels", "state.a", "status"];
+  const registers = keys.map((key) => ({ ...bad, tag: recordTags.DocumentField, key }));
+  const read = readRecord("Instance", {
+    ...record,
+    registers: [...record.registers, ...registers],
+  });
+  expect(read).toMatchObject({ name: "n", description: "x", labels: {}, state: { a: undefined } });
+  expect([read?.createdMs, read?.status]).toEqual([undefined, undefined]);
+});
+
+test("a record without a part that never changes is not valid", () => {
+  const record = makeRecord("User", randomUUID(), { instance: "i", name: "n" }, now);
+  expect(readAnyRecord(record)).toMatchObject({ type: "User", instance: "i", name: "n" });
+  expect(readAnyRecord({ ...record, fixed: record.fixed.slice(2) })).toBeUndefined();
+  expect(readAnyRecord({ ...record, fixed: record.fixed.slice(1) })).toBeUndefined();
+  expect(readAnyRecord({ ...record, objectType: 0x8000ffff })).toBeUndefined();
 });

@@ -1,260 +1,270 @@
-import { hash } from "node:crypto";
-import {
-  boolean,
-  byteString,
-  type Item,
-  ItemType,
-  longInteger,
-  structure,
-  textString,
-} from "@holdfast/ttlv";
+import { type Item, ItemType, textString } from "@holdfast/ttlv";
 import { hashUuid } from "../base/uuid.ts";
-import type { ManagedObject } from "../record/record.ts";
-import { ItemReader, safe, typed } from "../record/record-items.ts";
+import type { Fact, ManagedObject } from "../record/record.ts";
 import { recordTags as tags } from "../record/record-tags.ts";
-import {
-  type AttributeName,
-  currentValues,
-  deleteValues,
-  type Now,
-  setValue,
-  valueAt,
-} from "../record/registers.ts";
-import { bareRecord, documentTerms } from "./document.ts";
-import type { IndexTerm } from "./index-terms.ts";
+import { type AttributeName, deleteValues, type Now, setValue } from "../record/registers.ts";
+import type { AnyField, Defaulted, Keyed, Optional } from "./fields.ts";
+import { type KindName, recordKinds } from "./kinds.ts";
 import { systemInstance } from "./partition.ts";
-import type { KekWrap, WrappedKek } from "./wrapped-kek.ts";
 
-/**
- * Object types of system records, in the range that KMIP leaves to extensions (KMIP 2.1, 11.39). They belong to
- * `systemInstance` and travel between regions as every object does.
- */
-export const systemTypes = {
-  Instance: 0x80000001,
-  Kek: 0x80000002,
-  Region: 0x80000003,
-  Certificate: 0x80000004,
-  Token: 0x80000005,
-  User: 0x80000006,
-  Authority: 0x80000007,
-  Setting: 0x80000008,
-  Backup: 0x80000009,
-} as const;
+type Row<Kind extends KindName> = (typeof recordKinds)[Kind];
+type Value<Of> = Of extends { readonly read: (item: Item) => infer Read }
+  ? Exclude<Read, undefined>
+  : never;
 
-/** An instance as its system record names it; its status lies in its own partition. */
-export interface InstanceEntry {
-  readonly instance: string;
-  readonly name: string;
+/** What never changes of a record. */
+type Fixed<Kind extends KindName> = {
+  readonly [Name in keyof Row<Kind>["fixed"]]: Row<Kind>["fixed"][Name] extends Optional<infer _>
+    ? Value<Row<Kind>["fixed"][Name]> | undefined
+    : Value<Row<Kind>["fixed"][Name]>;
+};
+
+type Fields<Kind extends KindName> = {
+  readonly [Name in keyof Row<Kind>["fields"]]: Row<Kind>["fields"][Name] extends Keyed<infer _>
+    ? /** Undefined for a key whose value is not valid. */
+      Readonly<Record<string, Value<Row<Kind>["fields"][Name]> | undefined>>
+    : Row<Kind>["fields"][Name] extends Defaulted<infer _>
+      ? Value<Row<Kind>["fields"][Name]>
+      : Value<Row<Kind>["fields"][Name]> | undefined;
+};
+
+/** The name of a claim and its values. */
+export type Claim<Kind extends KindName> =
+  Row<Kind> extends { readonly claims: readonly (infer Name)[] }
+    ? readonly [name: Name, ...values: string[]]
+    : never;
+
+/** A system record of a kind: all that it holds, typed. */
+export type SystemRecord<Kind extends KindName = KindName> = {
+  readonly [Each in Kind]: {
+    readonly type: Each;
+    readonly id: string;
+    /** Deleted for ever, and where and when. */
+    readonly destroyed: Fact | undefined;
+  } & Fixed<Each> &
+    Fields<Each>;
+}[Kind];
+
+/** Fields to set anew, of which `undefined` deletes one; of a keyed field the keys that are named. */
+export type FieldChanges<Kind extends KindName> = {
+  readonly [Name in keyof Row<Kind>["fields"]]?: Fields<Kind>[Name] | undefined;
+} & {
+  /** All that it claims from now on. */
+  readonly claims?: readonly Claim<Kind>[];
+};
+
+/** What a new record holds. */
+export type NewRecord<Kind extends KindName> = Fixed<Kind> & FieldChanges<Kind>;
+
+/** The field with a record's claims, as a JSON list of texts. */
+const claimsField = "claims";
+const claimsMax = 8;
+
+const kindNames = Object.keys(recordKinds) as KindName[];
+const kindOfType = new Map<number, KindName>(
+  kindNames.map((kind) => [recordKinds[kind].type, kind]),
+);
+
+/** The identifier of the one record of this kind that speaks of `name`: UUID version 8 (RFC 9562, 5.8) of its SHA-256. */
+export function systemIdentifier(kind: KindName, name: string): string {
+  return hashUuid(`${recordKinds[kind].type}\0${name}`);
 }
 
-/** A KEK as its system record holds it; the record's identifier is the KEK's. */
-export interface KekEntry {
-  readonly instance: string;
-  readonly kek: WrappedKek;
+/** The kind of a system record; undefined for any other record. */
+export function kindOf({ instance, objectType }: ManagedObject): KindName | undefined {
+  return instance === systemInstance ? kindOfType.get(objectType) : undefined;
 }
 
-/** A region as its system record holds it. */
-export interface RegionEntry {
-  readonly region: string;
-  /** Grows each time the region rejoins. */
-  readonly generation: number;
-  /** The highest generation that was retired; 0 for none. */
-  readonly retired: number;
+/** A new record. Its fixed part has the same bytes in every region. */
+export function makeRecord<Kind extends KindName>(
+  kind: Kind,
+  id: string,
+  values: NewRecord<Kind>,
+  now: Now,
+): ManagedObject {
+  const bare: ManagedObject = {
+    uniqueIdentifier: id,
+    instance: systemInstance,
+    objectType: recordKinds[kind].type,
+    fixed: fixedItems(recordKinds[kind].fixed, values),
+    material: undefined,
+    facts: {},
+    registers: [],
+    lastChange: 0,
+  };
+  return changeRecord(kind, bare, values, now);
 }
 
-/** A generation to come must be a number too: else a region that was retired up to the last one never came back. */
-const generationMax = 2 ** 32;
-
-/** The identifier of the one record of this type that speaks of `name`: UUID version 8 (RFC 9562, 5.8) of its SHA-256. */
-export function systemIdentifier(objectType: number, name: string): string {
-  return hashUuid(`${objectType}\0${name}`);
-}
-
-/** A new instance's record. */
-export function instanceRecord({ instance, name }: InstanceEntry, now: Now): ManagedObject {
-  const identifier = systemIdentifier(systemTypes.Instance, instance);
-  const bare = bareRecord(systemTypes.Instance, identifier, [
-    textString(tags.OfInstance, instance),
-  ]);
-  return withInstanceName(bare, name, now);
-}
-
-/** An instance's record under another name. */
-export function withInstanceName(record: ManagedObject, name: string, now: Now): ManagedObject {
-  return written(record, names.instanceName, textString(tags.InstanceName, name), now);
-}
-
-/** What an instance's record says; undefined for any other record. */
-export function readInstanceRecord(record: ManagedObject): InstanceEntry | undefined {
-  return reading(record, systemTypes.Instance, () => {
-    const [instance] = record.fixed;
-    const name = valueAt(record.registers, names.instanceName);
-    return { instance: textOf(instance), name: name === undefined ? "" : textOf(name) };
-  });
-}
-
-/** A new KEK's record; `first` where it was made since its instance has none. */
-export function kekRecord({ instance, kek }: KekEntry, first: boolean, now: Now): ManagedObject {
-  const record = bareRecord(systemTypes.Kek, kek.id, [
-    textString(tags.OfInstance, instance),
-    longInteger(tags.MadeMs, BigInt(kek.createdMs)),
-    byteString(tags.KekCheck, kek.check),
-    boolean(tags.FirstKek, first),
-  ]);
-  return kek.wraps.reduce((made, wrap) => withKekWrap(made, wrap, now), record);
-}
-
-/** A KEK's record with a region's wrap, over the one that the region had. */
-export function withKekWrap(record: ManagedObject, wrap: KekWrap, now: Now): ManagedObject {
-  const value = structure(tags.KekWrap, [
-    textString(tags.RootOfTrust, wrap.rootOfTrust),
-    textString(tags.RootKeyVersion, wrap.rootKeyVersion),
-    byteString(tags.WrapBlob, wrap.blob),
-  ]);
-  return written(record, { tag: tags.KekWrap, key: wrap.region }, value, now);
-}
-
-/** A KEK's record without any region's wrap: nothing that the KEK seals can be opened by it. The same where it has none. */
-export function withoutKekWraps(record: ManagedObject, now: Now): ManagedObject {
-  const regions = record.registers
-    .filter(({ tag, value }) => tag === tags.KekWrap && value !== undefined)
-    .map(({ key }) => key);
-  if (regions.length === 0) return record;
-  const registers = regions.reduce(
-    (rest, region) => deleteValues(rest, { tag: tags.KekWrap, key: region }, now),
-    record.registers,
-  );
-  const lastChange = Math.max(record.lastChange, Math.floor(now.us / 1_000_000));
+/** A record with these fields set anew. */
+export function changeRecord<Kind extends KindName>(
+  kind: Kind,
+  record: ManagedObject,
+  changes: FieldChanges<Kind>,
+  now: Now,
+): ManagedObject {
+  const given = changes as Readonly<Record<string, unknown>>;
+  if (Object.keys(given).length === 0) return record;
+  let { registers } = record;
+  const set = (name: AttributeName, value: Item | undefined): void => {
+    if (value === undefined) {
+      registers = deleteValues(registers, name, now);
+      return;
+    }
+    const made = setValue(registers, name, value, now);
+    if (made === undefined) throw new RangeError("a system record has too many fields");
+    registers = made.registers;
+  };
+  const put = (field: AnyField, name: AttributeName, value: unknown): void =>
+    set(name, value === undefined ? undefined : field.item(name.tag, value as never));
+  for (const [name, field] of Object.entries<AnyField>(recordKinds[kind].fields)) {
+    if (!(name in given)) continue;
+    const value = given[name];
+    if (field.keyed !== true) put(field, registerOf(field, name), value);
+    else {
+      for (const [key, each] of Object.entries(value ?? {})) {
+        put(field, registerOf(field, name, key), each);
+      }
+    }
+  }
+  if (changes.claims !== undefined) {
+    const claims = JSON.stringify(changes.claims.map((claim) => claim.join(" ")));
+    const name = { tag: tags.DocumentField, key: claimsField };
+    set(name, textString(name.tag, claims));
+  }
+  const lastChange = Math.max(record.lastChange, secondsOf(now));
   return { ...record, registers, lastChange };
 }
 
-/** Whether every wrap that a KEK ever had was taken away: its instance was deleted. */
-export function hasErasedWraps({ registers }: ManagedObject): boolean {
-  const wraps = registers.filter(({ tag }) => tag === tags.KekWrap);
-  return wraps.length > 0 && wraps.every(({ value }) => value === undefined);
+/** A record, deleted for ever; its fields stay. */
+export function withDestroyed(record: ManagedObject, now: Now): ManagedObject {
+  if (record.facts.destroyed !== undefined) return record;
+  const destroyed = { time: secondsOf(now), region: now.region };
+  const lastChange = Math.max(record.lastChange, destroyed.time);
+  return { ...record, facts: { ...record.facts, destroyed }, lastChange };
 }
 
-/** What a KEK's record says, but for wraps that are none; undefined for any other record. */
-export function readKekRecord(record: ManagedObject): KekEntry | undefined {
-  return reading(record, systemTypes.Kek, () => {
-    const { uniqueIdentifier: id, registers } = record;
-    const { instance, createdMs, check } = kekFixed(record);
-    const regions = registers.filter(({ tag }) => tag === tags.KekWrap).map(({ key }) => key);
-    const wraps = regions.flatMap((region) =>
-      currentValues(registers, { tag: tags.KekWrap, key: region }).flatMap(
-        ({ value }) => reading(record, systemTypes.Kek, () => readWrap(region, value)) ?? [],
-      ),
-    );
-    return { instance, kek: { id, createdMs, check, wraps } };
-  });
-}
-
-/** A new region's record. */
-export function regionRecord(
-  { region, generation, retired }: RegionEntry,
-  now: Now,
-): ManagedObject {
-  const identifier = systemIdentifier(systemTypes.Region, region);
-  const bare = bareRecord(systemTypes.Region, identifier, [textString(tags.OfRegion, region)]);
-  return withRegion(bare, { generation, retired }, now);
-}
-
-/** A region's record with what is given anew. */
-export function withRegion(
+/** What a record of this kind holds; undefined for any other, and for one that is not valid. */
+export function readRecord<Kind extends KindName>(
+  kind: Kind,
   record: ManagedObject,
-  { generation, retired }: Partial<Omit<RegionEntry, "region">>,
-  now: Now,
-): ManagedObject {
-  const set = (object: ManagedObject, name: AttributeName, value: number | undefined) =>
-    value === undefined ? object : written(object, name, longInteger(name.tag, BigInt(value)), now);
-  return set(set(record, names.generation, generation), names.retired, retired);
-}
-
-/** What a region's record says; undefined for any other record. */
-export function readRegionRecord(record: ManagedObject): RegionEntry | undefined {
-  return reading(record, systemTypes.Region, () => {
-    const number = (name: AttributeName): number => {
-      const value = valueAt(record.registers, name);
-      const said = value === undefined ? 0 : safe(typed(value, ItemType.LongInteger));
-      if (said > generationMax) throw new RangeError("no region has rejoined so often");
-      return said;
-    };
-    const region = textOf(record.fixed[0]);
-    return { region, generation: number(names.generation), retired: number(names.retired) };
-  });
-}
-
-/** The term under which all KEKs of an instance are found. */
-export function kekTerm(instance: string): string {
-  return `k${hash("sha256", instance, "base64url").slice(0, 10)}`;
+): SystemRecord<Kind> | undefined {
+  return kindOf(record) === kind
+    ? (readAnyRecord(record) as SystemRecord<Kind> | undefined)
+    : undefined;
 }
 
 /**
- * The index terms of a system record: those of a KEK, of whose kind one may be the first of its instance, and what a
- * document claims for itself alone.
+ * What a system record of any kind holds; undefined where it is not valid: what another release or a faulty region sent
+ * must not close the keys of everyone.
  */
-export function systemTerms(record: ManagedObject): readonly IndexTerm[] {
-  const found = reading(record, systemTypes.Kek, () => kekFixed(record));
-  if (found === undefined) return documentTerms(record);
-  const { instance, first } = found;
-  const unique = `K${hash("sha256", instance, "base64url").slice(0, 22)}`;
-  const claim = first && record.facts.destroyed === undefined;
-  return [
-    { term: kekTerm(instance), unique: false },
-    ...(claim ? [{ term: unique, unique: true }] : []),
-  ];
-}
-
-const names = {
-  instanceName: { tag: tags.InstanceName, key: "" },
-  generation: { tag: tags.Generation, key: "" },
-  retired: { tag: tags.Retired, key: "" },
-} as const;
-
-function written(record: ManagedObject, name: AttributeName, value: Item, now: Now): ManagedObject {
-  const made = setValue(record.registers, name, value, now);
-  if (made === undefined) throw new RangeError("a system record has too many registers");
-  const lastChange = Math.max(record.lastChange, Math.floor(now.us / 1_000_000));
-  return { ...record, registers: made.registers, lastChange };
-}
-
-/**
- * What `read` finds in a record of this type; undefined where it is not as it should be: what another release or a
- * faulty region sent must not close the keys of everyone.
- */
-function reading<Entry>(
-  record: ManagedObject,
-  objectType: number,
-  read: () => Entry,
-): Entry | undefined {
-  if (record.instance !== systemInstance || record.objectType !== objectType) return undefined;
+export function readAnyRecord(record: ManagedObject): SystemRecord | undefined {
+  const kind = kindOf(record);
+  if (kind === undefined) return undefined;
+  const { uniqueIdentifier: id, facts } = record;
   try {
-    return read();
+    const fixed = readFixed(recordKinds[kind].fixed, record.fixed);
+    if (fixed === undefined) return undefined;
+    const fields = readFields(recordKinds[kind].fields, record);
+    return { type: kind, id, destroyed: facts.destroyed, ...fixed, ...fields } as SystemRecord;
   } catch {
     return undefined;
   }
 }
 
-function kekFixed({ fixed }: ManagedObject) {
-  const reader = new ItemReader(fixed);
-  const instance = textOf(reader.item(tags.OfInstance));
-  const createdMs = safe(typed(reader.item(tags.MadeMs), ItemType.LongInteger));
-  const check = typed(reader.item(tags.KekCheck), ItemType.ByteString);
-  const first = typed(reader.item(tags.FirstKek), ItemType.Boolean);
-  reader.end();
-  return { instance, createdMs, check, first };
+/** What a live record claims. */
+export function claimsOf({ registers, facts }: ManagedObject): readonly string[] {
+  if (facts.destroyed !== undefined) return [];
+  const said = registers.find(({ tag, key }) => tag === tags.DocumentField && key === claimsField);
+  if (said?.value?.type !== ItemType.TextString) return [];
+  try {
+    const claims: unknown = JSON.parse(said.value.value);
+    if (!Array.isArray(claims)) return [];
+    return [...new Set(claims.filter((claim) => typeof claim === "string"))].slice(0, claimsMax);
+  } catch {
+    return [];
+  }
 }
 
-function readWrap(region: string, value: Item): KekWrap {
-  const reader = new ItemReader(typed(value, ItemType.Structure));
-  const rootOfTrust = textOf(reader.item(tags.RootOfTrust));
-  const rootKeyVersion = textOf(reader.item(tags.RootKeyVersion));
-  const blob = typed(reader.item(tags.WrapBlob), ItemType.ByteString);
-  reader.end();
-  return { region, rootOfTrust, rootKeyVersion, blob };
+type Rows = Readonly<Record<string, AnyField>>;
+
+function isTagged(rows: Rows): boolean {
+  return Object.values(rows).every(({ tag }) => tag !== undefined);
 }
 
-function textOf(item: Item | undefined): string {
-  if (item?.type !== ItemType.TextString) throw new TypeError("a system record lacks a text");
-  return item.value;
+/** Items with tags of their own, in the order of the rows; else pairs of name and value, in the order of the names. */
+function fixedItems(rows: Rows, values: Readonly<Record<string, unknown>>): Item[] {
+  const all = Object.entries(rows);
+  const given = isTagged(rows) ? all : all.toSorted(([one], [other]) => (one < other ? -1 : 1));
+  return given.flatMap(([name, { tag, item }]) => {
+    const value = values[name] as never;
+    if (value === undefined) return [];
+    if (tag !== undefined) return [item(tag, value)];
+    return [textString(tags.DocumentName, name), item(tags.DocumentValue, value)];
+  });
+}
+
+/** Undefined where one is missing or not valid. */
+function readFixed(rows: Rows, items: readonly Item[]): Record<string, unknown> | undefined {
+  const found = isTagged(rows) ? taggedItems(rows, items) : pairsOf(items);
+  if (found === undefined) return undefined;
+  const values: Record<string, unknown> = {};
+  for (const [name, { read, optional }] of Object.entries(rows)) {
+    const item = found.get(name);
+    if (item === undefined && optional === true) continue;
+    const value = item && read(item);
+    if (value === undefined) return undefined;
+    values[name] = value;
+  }
+  return values;
+}
+
+function taggedItems(rows: Rows, items: readonly Item[]): Map<string, Item> | undefined {
+  const named = Object.entries(rows);
+  if (named.length !== items.length) return undefined;
+  const found = new Map<string, Item>();
+  for (const [at, item] of items.entries()) {
+    const [name, field] = named[at] ?? [];
+    if (name === undefined || field?.tag !== item.tag) return undefined;
+    found.set(name, item);
+  }
+  return found;
+}
+
+function pairsOf(items: readonly Item[]): Map<string, Item> | undefined {
+  const pairs = new Map<string, Item>();
+  for (let at = 0; at < items.length; at += 2) {
+    const [name, value] = [items[at], items[at + 1]];
+    if (name?.tag !== tags.DocumentName || name.type !== ItemType.TextString) return undefined;
+    if (value?.tag !== tags.DocumentValue) return undefined;
+    pairs.set(name.value, value);
+  }
+  return pairs;
+}
+
+function readFields(rows: Rows, { registers }: ManagedObject): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const [name, field] of Object.entries(rows)) {
+    const prefix = registerOf(field, name, "");
+    const own = registers.filter(
+      ({ tag, key }) =>
+        tag === prefix.tag &&
+        (field.keyed === true ? key.startsWith(prefix.key) : key === prefix.key),
+    );
+    const read = own.flatMap(({ key, value }) =>
+      value === undefined ? [] : [[key.slice(prefix.key.length), field.read(value)] as const],
+    );
+    values[name] =
+      field.keyed === true ? Object.fromEntries(read) : (read.at(-1)?.[1] ?? field.otherwise);
+  }
+  return values;
+}
+
+/** The register of a field; of a keyed one, of the value under a key. */
+function registerOf({ tag, keyed }: AnyField, name: string, key = ""): AttributeName {
+  if (keyed !== true) return { tag: tag ?? tags.DocumentField, key: tag === undefined ? name : "" };
+  return tag === undefined ? { tag: tags.DocumentField, key: `${name}.${key}` } : { tag, key };
+}
+
+function secondsOf(now: Now): number {
+  return Math.floor(now.us / 1_000_000);
 }

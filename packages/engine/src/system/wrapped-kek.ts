@@ -1,9 +1,12 @@
-/** A KEK wrapped by a region's root of trust. `blob` says its own scheme and root key version. */
-export interface KekWrap {
+import type { ManagedObject } from "../record/record.ts";
+import { recordTags as tags } from "../record/record-tags.ts";
+import type { Now } from "../record/registers.ts";
+import type { Wrap } from "./fields.ts";
+import { changeRecord, makeRecord, readRecord, type SystemRecord } from "./system-record.ts";
+
+/** A KEK wrapped by a region's root of trust. */
+export interface KekWrap extends Wrap {
   readonly region: string;
-  readonly rootOfTrust: string;
-  readonly rootKeyVersion: string;
-  readonly blob: Uint8Array;
 }
 
 export interface WrappedKek {
@@ -12,4 +15,60 @@ export interface WrappedKek {
   /** Key check value (`kekCheck`): a region that is handed another key notices before it seals anything with it. */
   readonly check: Uint8Array;
   readonly wraps: readonly KekWrap[];
+}
+
+/** A KEK and whose it is. */
+export interface KekEntry {
+  readonly instance: string;
+  readonly kek: WrappedKek;
+}
+
+/** A new KEK's record; `first` where it was made since its instance has none. */
+export function kekRecord({ instance, kek }: KekEntry, first: boolean, now: Now): ManagedObject {
+  const { id, createdMs, check } = kek;
+  const wraps = Object.fromEntries(kek.wraps.map(({ region, ...wrap }) => [region, wrap]));
+  return makeRecord("Kek", id, { instance, createdMs, check, first, wraps }, now);
+}
+
+/** A KEK's record with a region's wrap, over the one that the region had. */
+export function withKekWrap(
+  record: ManagedObject,
+  { region, ...wrap }: KekWrap,
+  now: Now,
+): ManagedObject {
+  return changeRecord("Kek", record, { wraps: { [region]: wrap } }, now);
+}
+
+/** A KEK's record without any region's wrap: nothing that the KEK seals can be opened by it. The same where it has none. */
+export function withoutKekWraps(record: ManagedObject, now: Now): ManagedObject {
+  const wraps = wrapsOf(record).flatMap(({ key, value }) =>
+    value === undefined ? [] : [[key, undefined] as const],
+  );
+  if (wraps.length === 0) return record;
+  return changeRecord("Kek", record, { wraps: Object.fromEntries(wraps) }, now);
+}
+
+/** Whether every wrap that a KEK ever had was taken away: its instance was deleted. */
+export function hasErasedWraps(record: ManagedObject): boolean {
+  const wraps = wrapsOf(record);
+  return wraps.length > 0 && wraps.every(({ value }) => value === undefined);
+}
+
+/** What a KEK's record says; undefined for any other record. */
+export function readKekRecord(record: ManagedObject): KekEntry | undefined {
+  const read = readRecord("Kek", record);
+  return read && wrappedKek(read);
+}
+
+/** A KEK as its record holds it, without wraps that are not valid. */
+export function wrappedKek(record: SystemRecord<"Kek">): KekEntry {
+  const { id, instance, createdMs, check } = record;
+  const wraps = Object.entries(record.wraps).flatMap(([region, wrap]) =>
+    wrap === undefined ? [] : [{ region, ...wrap }],
+  );
+  return { instance, kek: { id, createdMs, check, wraps } };
+}
+
+function wrapsOf({ registers }: ManagedObject) {
+  return registers.filter(({ tag }) => tag === tags.KekWrap);
 }

@@ -1,23 +1,14 @@
 import {
+  kindOf,
   type ManagedObject,
+  recordKinds,
   registersMax,
   systemInstance,
-  systemTypes,
   writeUuid,
 } from "@holdfast/engine";
 
 /** Regions that are cut off from each other fill a record each for itself, up to `registersMax`. */
 const registersOfAll = 8 * registersMax;
-/** Types of system records that are deleted for ever by their destroyed fact. */
-const deletable: ReadonlySet<number> = new Set([
-  systemTypes.Instance,
-  systemTypes.Certificate,
-  systemTypes.Token,
-  systemTypes.User,
-  systemTypes.Authority,
-  systemTypes.Setting,
-  systemTypes.Backup,
-]);
 /** A record numbers them in one byte. */
 const regionsOfAll = 256;
 
@@ -38,10 +29,11 @@ export function refusalOf(object: ManagedObject): string | undefined {
   return undefined;
 }
 
-/** KEKs and regions are never deleted; what else management writes is. */
-function isKept({ instance, objectType }: ManagedObject): boolean {
-  if (instance !== systemInstance) return false;
-  return !deletable.has(objectType);
+/** A system record that is never deleted, as KEKs and regions are. */
+function isKept(object: ManagedObject): boolean {
+  if (object.instance !== systemInstance) return false;
+  const kind = kindOf(object);
+  return kind === undefined || !recordKinds[kind].deletable;
 }
 
 function regionsIn({ facts, registers }: ManagedObject): number {

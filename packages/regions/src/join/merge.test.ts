@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import {
   type Event,
   type ManagedObject,
+  recordKinds,
   StoreUnavailable,
   systemInstance,
-  systemTypes,
 } from "@holdfast/engine";
 import { groupItem, MemoryOwnStore, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
@@ -216,7 +216,7 @@ describe("a record that no region makes is refused, the others are written", () 
 
   test("as destroyed, of the system's: a KEK's record closes every key of its instance", async () => {
     const { own, results } = await world();
-    for (const objectType of [systemTypes.Kek, systemTypes.Region, 2, 0x8000ffff]) {
+    for (const objectType of [recordKinds.Kek.type, recordKinds.Region.type, 2, 0x8000ffff]) {
       const kek = { ...sampleObject(systemInstance, randomUUID()), objectType };
       expect(await results([kek])).toEqual(["written"]);
       expect(await results([{ ...kek, facts: destroyed }, key(2)])).toContain("refused");
@@ -227,8 +227,9 @@ describe("a record that no region makes is refused, the others are written", () 
 
   test("but what management deletes is", async () => {
     const { results } = await world();
-    const { Instance, Certificate, Token, User, Authority, Setting, Backup } = systemTypes;
-    for (const objectType of [Instance, Certificate, Token, User, Authority, Setting, Backup]) {
+    const { Instance, Certificate, Token, User, Authority, Setting, Backup } = recordKinds;
+    const kinds = [Instance, Certificate, Token, User, Authority, Setting, Backup];
+    for (const { type: objectType } of kinds) {
       const made = { ...sampleObject(systemInstance, randomUUID()), objectType };
       expect(await results([made])).toEqual(["written"]);
       expect(await results([{ ...made, facts: destroyed, material: undefined }])).toEqual([

@@ -1,12 +1,12 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import {
+  changeRecord,
   type Event,
   InstanceKeyRing,
-  instanceRecord,
+  makeRecord,
   ObjectKekStore,
   systemInstance,
   withDestroyed,
-  withFields,
   withoutKekWraps,
 } from "@holdfast/engine";
 import { type MemoryOwnStore, MemoryRootOfTrust } from "@holdfast/engine/testing";
@@ -157,8 +157,8 @@ test("of an instance that is deleted none is adopted, and one whose wraps were e
   if (kek === undefined) throw new Error("no record");
   const { own, duty } = regions.b;
   const now = (us: number) => ({ us, region: "b" });
-  const instance = instanceRecord({ instance: "i", name: "n" }, now(1));
-  const removing = withFields(instance, { status: "Removing" }, now(2));
+  const instance = makeRecord("Instance", randomUUID(), { instance: "i", name: "n" }, now(1));
+  const removing = changeRecord("Instance", instance, { status: "Removing" }, now(2));
   const changes = [kek, removing].map((after) => ({ kind: "create", after }) as const);
   await own.commit(systemInstance, changes, []);
   const context = termOf(await own.newEpoch());
@@ -169,7 +169,7 @@ test("of an instance that is deleted none is adopted, and one whose wraps were e
   // Dropped after all: what waited is adopted.
   const [before] = await own.read(systemInstance, [instance.uniqueIdentifier]);
   if (before === undefined) throw new Error("no record");
-  const open = withFields(removing, { status: "Installed" }, now(3));
+  const open = changeRecord("Instance", removing, { status: "Installed" }, now(3));
   await own.commit(systemInstance, [{ kind: "update", before, after: open }], []);
   expect(await duty.run(context)).toEqual({ done: 1, left: 0 });
 

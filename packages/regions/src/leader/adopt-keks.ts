@@ -3,11 +3,10 @@ import {
   type ManagedObject,
   type Observer,
   type OwnStore,
-  readDocument,
   readKekRecord,
+  readRecord,
   StoreUnavailable,
   sysPartition,
-  systemTypes,
 } from "@holdfast/engine";
 import type { Peer } from "../ports/ports.ts";
 import { OwnFeed } from "./catch-up/own-feed.ts";
@@ -104,12 +103,10 @@ export class AdoptKeks implements Duty {
 
   /** Of an instance whose deletion is decided, no wrap is made any more. */
   #close(object: ManagedObject): void {
-    if (object.objectType !== systemTypes.Instance) return;
-    const document = readDocument(object);
-    const instance = document?.fixed["instance"];
-    if (document === undefined || instance === undefined) return;
-    const closes = document.destroyed !== undefined || document.fields["status"] === "Removing";
-    if (closes) this.#closed.add(instance);
+    const record = readRecord("Instance", object);
+    if (record === undefined) return;
+    const { instance, destroyed, status } = record;
+    if (destroyed !== undefined || status === "Removing") this.#closed.add(instance);
     else this.#closed.delete(instance);
   }
 

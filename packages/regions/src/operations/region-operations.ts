@@ -1,20 +1,19 @@
 import {
   type AuditEvent,
+  changeRecord,
   type Ids,
   type ManagedObject,
+  makeRecord,
   type Observer,
   type OwnStore,
-  type RegionEntry,
-  readRegionRecord,
-  regionRecord,
+  readRecord,
   systemInstance,
   type Timers,
   updateRecord,
-  withRegion,
 } from "@holdfast/engine";
 import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
-import { regionIdentifier } from "../serving/region-records.ts";
+import { type RegionEntry, regionIdentifier } from "../serving/region-records.ts";
 import { pushToAll } from "../store/push.ts";
 
 /** An operator's request that is refused; the message says what to do. */
@@ -90,8 +89,9 @@ export async function retireRegion(
 /** A region's record as the own store has it; the first generation, never retired, without a record. */
 export async function entryOf(own: OwnStore, region: string): Promise<RegionEntry> {
   const [copy] = await own.read(systemInstance, [regionIdentifier(region)]);
-  const entry = copy && readRegionRecord(copy.object);
-  return entry ?? { region, generation: 1, retired: 0 };
+  const entry = copy && readRecord("Region", copy.object);
+  const { generation, retired } = entry ?? { generation: 1, retired: 0 };
+  return { region, generation, retired };
 }
 
 /** A region's record with a change, on top of a copy of it if there is one. */
@@ -103,9 +103,9 @@ export function changedRegion(
   change: (entry: RegionEntry) => Partial<Omit<RegionEntry, "region">>,
 ): ManagedObject {
   const now = { us: Math.floor(wallMs * 1_000), region: by };
-  const record = copy ?? regionRecord({ region, generation: 1, retired: 0 }, now);
-  const entry = readRegionRecord(record) ?? { region, generation: 1, retired: 0 };
-  return withRegion(record, change(entry), now);
+  const first = { region, generation: 1, retired: 0 };
+  const record = copy ?? makeRecord("Region", regionIdentifier(region), first, now);
+  return changeRecord("Region", record, change(readRecord("Region", record) ?? first), now);
 }
 
 /** Changes a region's record in the own store, with evidence. */

@@ -1,7 +1,7 @@
 import {
   type ManagedObject,
   partitionCount,
-  readRegionRecord,
+  readRecord,
   refuseUnknown,
   type StorePosition,
   StoreUnavailable,
@@ -107,7 +107,7 @@ async function rejoinAlone(tools: RegionTools): Promise<RejoinResult> {
 async function checkRetired(survivor: Peer, { region, own }: RegionTools): Promise<void> {
   const hello = await survivor.hello();
   const [copy] = await survivor.fetch(systemInstance, [regionIdentifier(region)]);
-  const there = copy && readRegionRecord(copy.object);
+  const there = copy && readRecord("Region", copy.object);
   const retired = [await entryOf(own, region), ...(there ? [there] : [])].some(isRetiredEntry);
   if (!retired) {
     throw new RegionRefused(`region ${survivor.region} has not retired ${region}: nothing to do`);

@@ -1,14 +1,16 @@
 import {
   type GivenRecord,
   type OwnStore,
-  type RegionEntry,
-  readRegionRecord,
+  readRecord,
   type StoredObject,
   StoreUnavailable,
+  type SystemRecord,
   systemIdentifier,
   systemInstance,
-  systemTypes,
 } from "@holdfast/engine";
+
+/** What is known of a region. */
+export type RegionEntry = Pick<SystemRecord<"Region">, "region" | "generation" | "retired">;
 
 /** Whether a region's present generation was retired. */
 export function isRetiredEntry({ generation, retired }: RegionEntry): boolean {
@@ -17,7 +19,7 @@ export function isRetiredEntry({ generation, retired }: RegionEntry): boolean {
 
 /** The identifier of a region's record. */
 export function regionIdentifier(region: string): string {
-  return systemIdentifier(systemTypes.Region, region);
+  return systemIdentifier("Region", region);
 }
 
 /** A region of which nothing is written: the first generation, never retired. */
@@ -85,8 +87,10 @@ export class RegionRecords {
     const copies = await this.#own.read(systemInstance, ids);
     this.#given = this.#regions.map((region, at) => givenRecord(region, copies[at]));
     for (const copy of copies) {
-      const entry = copy && readRegionRecord(copy.object);
-      if (entry !== undefined) this.#entries.set(entry.region, entry);
+      const record = copy && readRecord("Region", copy.object);
+      if (record === undefined) continue;
+      const { region, generation, retired } = record;
+      this.#entries.set(region, { region, generation, retired });
     }
     this.#read = true;
   }

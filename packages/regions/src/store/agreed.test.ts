@@ -1,9 +1,8 @@
 import {
   type CommitOutcome,
-  documentRecord,
   type ManagedObject,
+  makeRecord,
   systemInstance,
-  systemTypes,
 } from "@holdfast/engine";
 import { groupItem, sampleRegister } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
@@ -276,9 +275,14 @@ test("while it is under way, no read sees the later region's copy without the fi
 test("of two system records that claim the same, made in two regions at once, exactly one is made", async () => {
   const { regions, a, b, time } = await world();
   const claiming = (region: TestRegion, claim: string) => {
-    const fields = { claims: JSON.stringify([claim]) };
-    const about = { type: systemTypes.Certificate, id: regions.id(), fixed: {}, fields };
-    return documentRecord(about, { us: 1, region: region.name });
+    const values = {
+      ...{ instance: "i", fingerprint: "00".repeat(32), subject: "", issuer: "", serial: "" },
+      ...{ notBeforeMs: 0, notAfterMs: 1, createdMs: 1, createdBy: "t", pem: "PEM" },
+      kind: "client",
+      origin: "added",
+      claims: [["certificate", claim.replace("certificate ", "")]],
+    } as const;
+    return makeRecord("Certificate", regions.id(), values, { us: 1, region: region.name });
   };
   for (const order of [
     [a, b],

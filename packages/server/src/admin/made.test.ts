@@ -1,14 +1,15 @@
 import { type Call, contract, type Handlers } from "@holdfast/admin";
-import { type Document, systemTypes } from "@holdfast/engine";
 import { expect, test } from "vitest";
+import { certificateValues, systemRecord } from "../testing/system-records.ts";
 import { Made } from "./made.ts";
 
 const pem = "-----BEGIN CERTIFICATE-----\nAAAA\nBBBB\n-----END CERTIFICATE-----\n";
-const document: Document = {
-  ...{ type: systemTypes.Certificate, id: "c", destroyed: undefined },
-  fixed: { instance: "i", pem, fingerprint: "f" },
-  fields: { name: "vcenter" },
-};
+const fingerprint = "ff".repeat(32);
+const record = systemRecord(
+  "Certificate",
+  { ...certificateValues, instance: "i", pem, fingerprint, name: "vcenter" },
+  "c",
+);
 
 test.each([
   ["addCertificate", { name: "vcenter", pem }, true],
@@ -19,11 +20,11 @@ test.each([
   ],
   ["addCertificate", { name: "vcenter", pem: pem.replace("BBBB", "CCCC") }, false],
   ["addCertificate", { name: "other", pem }, false],
-  ["adoptCertificate", { name: "vcenter", fingerprint: "f" }, true],
+  ["adoptCertificate", { name: "vcenter", fingerprint }, true],
   ["adoptCertificate", { name: "vcenter", fingerprint: "g" }, false],
 ] as const)("%s of %j repeats what was made: %s", async (operation, body, same) => {
   const readCertificate = async () => ({ id: "c" });
-  const view = { get: () => document, refresh: async () => undefined };
+  const view = { get: () => record as never, refresh: async () => undefined };
   const made = new Made(view, { readCertificate } as unknown as Handlers);
   const route = contract[operation];
   const call = { newId: "c", params: { instance: "i" }, body } as unknown as Call;

@@ -1,24 +1,24 @@
 import { type Call, type Handlers, type Makes, ManagementError, type Route } from "@holdfast/admin";
-import { type Document, systemIdentifier, systemTypes } from "@holdfast/engine";
+import { type SystemRecord, systemIdentifier } from "@holdfast/engine";
 import type { SystemView } from "../records/system-view.ts";
 import { madeAlready, mismatch } from "./repeats.ts";
 
 /** A kind of record that calls make, and the answer to a repetition by reading it. */
 interface Kind {
-  readonly type: number;
+  readonly type: "Instance" | "Certificate" | "Token";
   /** Absent where the answer holds a secret that was shown once. */
   readonly read?: (handlers: Handlers, call: Call, id: string) => Promise<unknown>;
 }
 
 const kinds: Readonly<Record<Makes, Kind>> = {
   instance: {
-    type: systemTypes.Instance,
+    type: "Instance",
     read: (handlers, call, instance) =>
       handlers.readInstance(reading<"readInstance">(call, { instance })),
   },
-  certificate: { type: systemTypes.Certificate, read: readCertificate },
+  certificate: { type: "Certificate", read: readCertificate },
   signedCertificate: {
-    type: systemTypes.Certificate,
+    type: "Certificate",
     read: async (handlers, call, id) => {
       const certificate = await readCertificate(handlers, call, id);
       const params = { instance: instanceOf(call) };
@@ -26,7 +26,7 @@ const kinds: Readonly<Record<Makes, Kind>> = {
       return { certificate, pem: certificate.pem, authority: authority.certificate };
     },
   },
-  token: { type: systemTypes.Token },
+  token: { type: "Token" },
 };
 
 /** Finds what an earlier call with the same idempotency key made, at whichever node, before a crash or after. */
@@ -61,11 +61,11 @@ export class Made {
     if (makes === undefined) return undefined;
     const { type, read } = kinds[makes];
     const { newId } = call;
-    const id = type === systemTypes.Instance ? systemIdentifier(type, newId) : newId;
-    const document = this.#view.get(type, id);
-    if (document === undefined) return undefined;
-    if (differs(document, call.body)) throw mismatch();
-    const again = shownOnce === true || document.destroyed !== undefined ? undefined : read;
+    const id = type === "Instance" ? systemIdentifier(type, newId) : newId;
+    const record = this.#view.get(type, id);
+    if (record === undefined) return undefined;
+    if (differs(record, call.body)) throw mismatch();
+    const again = shownOnce === true || record.destroyed !== undefined ? undefined : read;
     if (again === undefined) throw madeAlready();
     return again(this.#handlers, call, newId);
   }
@@ -90,13 +90,13 @@ function instanceOf({ params }: Call): string {
 }
 
 /** Whether it was made under another name, or of another certificate, than is asked for now. */
-function differs({ fixed, fields }: Document, body: unknown): boolean {
+function differs(made: SystemRecord<Kind["type"]>, body: unknown): boolean {
   const { name, pem, fingerprint } = (body ?? {}) as Readonly<Record<string, unknown>>;
-  const made = fixed["pem"];
+  if (typeof name === "string" && made.name !== name) return true;
+  if (made.type !== "Certificate") return false;
   return (
-    (typeof name === "string" && fields["name"] !== undefined && fields["name"] !== name) ||
-    (typeof pem === "string" && made !== undefined && !bare(pem).includes(bare(made))) ||
-    (typeof fingerprint === "string" && fingerprint !== (fixed["fingerprint"] ?? fingerprint))
+    (typeof pem === "string" && !bare(pem).includes(bare(made.pem))) ||
+    (typeof fingerprint === "string" && fingerprint !== made.fingerprint)
   );
 }
 

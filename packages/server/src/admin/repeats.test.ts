@@ -2,6 +2,7 @@ import { type Handlers, ManagementError } from "@holdfast/admin";
 import { StoreUnavailable } from "@holdfast/engine";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { sampleInstance as instance, instanceNames, openerOf, tokenOf } from "../testing/admin.ts";
+import { systemRecord } from "../testing/system-records.ts";
 import { Made } from "./made.ts";
 
 const open = openerOf(onTestFinished);
@@ -52,15 +53,9 @@ describe("repeated requests", () => {
       createInstance: () => Promise.reject(new ManagementError("conflict", "another was faster")),
       readInstance: async ({ params }) => ({ ...instance, id: params.instance }),
     };
-    const document = {
-      type: 0,
-      id: "",
-      fixed: {},
-      fields: { name: "kmip-new" },
-      destroyed: undefined,
-    };
+    const record = systemRecord("Instance", { instance: "i", name: "kmip-new" });
     const view = {
-      get: () => (seen ? document : undefined),
+      get: () => (seen ? (record as never) : undefined),
       refresh: async () => {
         seen = true;
       },

@@ -7,11 +7,10 @@ import {
   type InstanceStatuses,
   type ManagedObject,
   type OwnStore,
-  readDocument,
+  readRecord,
   refuseUnknown,
   type StateCounts,
   sysPartition,
-  systemTypes,
   tagOf,
 } from "@holdfast/engine";
 import {
@@ -184,8 +183,7 @@ class Backup {
 }
 
 function instanceOf(object: ManagedObject): string | undefined {
-  if (object.objectType !== systemTypes.Instance) return undefined;
-  return readDocument(object)?.fixed["instance"];
+  return readRecord("Instance", object)?.instance;
 }
 
 /** How far a partition is read. */

@@ -6,9 +6,8 @@ import {
   MemoryLocks,
   type ObjectStore,
   type OwnStore,
-  readDocument,
+  readRecord,
   StoreUnavailable,
-  systemTypes,
   vendorItem,
   vendorKey,
   vendorTags,
@@ -89,10 +88,10 @@ async function commit(own: OwnStore, instance: string, changes: readonly Change[
 
 async function instanceOf(own: OwnStore, named: string): Promise<string> {
   for await (const record of systemRecords(own)) {
-    const document = record.objectType === systemTypes.Instance ? readDocument(record) : undefined;
-    const instance = document?.fixed["instance"];
-    if (instance === undefined || document?.destroyed !== undefined) continue;
-    if ([instance, document?.fields["name"]].includes(named)) return instance;
+    const found = readRecord("Instance", record);
+    if (found === undefined || found.destroyed !== undefined) continue;
+    const { instance, name } = found;
+    if ([instance, name].includes(named)) return instance;
     if (instance === instanceIdOf(named)) return instance;
   }
   throw new StartError(`--instance ${named}: the store knows no such instance`);

@@ -1,23 +1,25 @@
-import type { Document } from "@holdfast/engine";
+import { makeRecord } from "@holdfast/engine";
 import { expect, test } from "vitest";
-import type { InstanceHoldings } from "./instance-index.ts";
+import { instanceRecordId } from "../records/records.ts";
+import { TestView } from "../testing/system-records.ts";
 import { InstanceLookup } from "./instance-lookup.ts";
 
 const deleted = "11111111-2222-4333-8444-555555555555";
 const living = "66666666-7777-4888-9999-aaaaaaaaaaaa";
-
-function holdings(id: string, name: string | undefined): InstanceHoldings {
-  const document = name && ({ fields: { name, status: "Installed" } } as unknown as Document);
-  return { id, document: document || undefined, ...rest };
-}
-const rest = { certificates: new Map(), users: new Map(), authority: undefined };
+const now = { us: 1_000_000, region: "a" };
 
 test("the identifier of a deleted instance finds no other that is called so", async () => {
-  const all = [holdings(deleted, undefined), holdings(living, deleted)];
-  const index = { all: () => all, of: (id: string) => all.find((one) => one.id === id) };
-  const lookup = new InstanceLookup({
-    ...{ index, declared: () => [], view: { refresh: async () => undefined } },
-  });
+  const view = new TestView();
+  const made = (instance: string, name: string) =>
+    makeRecord(
+      "Instance",
+      instanceRecordId(instance),
+      { instance, name, status: "Installed" },
+      now,
+    );
+  const gone = { ...made(deleted, "gone"), facts: { destroyed: { time: 1, region: "a" } } };
+  view.take([gone, made(living, deleted)]);
+  const lookup = new InstanceLookup({ view, declared: () => [] });
   await expect(lookup.find(deleted)).rejects.toThrow("no such instance");
   expect((await lookup.find(living)).id).toBe(living);
 });

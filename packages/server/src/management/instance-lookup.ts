@@ -1,11 +1,19 @@
 import { ManagementError } from "@holdfast/admin";
+import type { SystemRecord } from "@holdfast/engine";
 import type { Instance } from "../access/instances.ts";
 import type { SystemView } from "../records/system-view.ts";
-import type { InstanceHoldings, InstanceIndex } from "./instance-index.ts";
 
 /** An instance as management finds it. */
-export interface FoundInstance extends InstanceHoldings {
+export interface FoundInstance {
+  readonly id: string;
   readonly name: string;
+  /** Undefined while it has not been seen, and after its deletion. */
+  readonly record: SystemRecord<"Instance"> | undefined;
+  readonly certificates: ReadonlyMap<string, SystemRecord<"Certificate">>;
+  /** By the identifiers of their records. */
+  readonly users: ReadonlyMap<string, SystemRecord<"User">>;
+  /** Its own authority. */
+  readonly authority: SystemRecord<"Authority"> | undefined;
   /** What the configuration says of it, where that declares it. */
   readonly declared: Instance | undefined;
   /** As wanted; empty where it is declared. */
@@ -14,13 +22,10 @@ export interface FoundInstance extends InstanceHoldings {
 
 /** What instances are looked up in. */
 export interface InstanceLookupOptions {
-  readonly view: Pick<SystemView, "refresh">;
-  readonly index: Pick<InstanceIndex, "of" | "all">;
+  readonly view: Pick<SystemView, "refresh" | "of" | "all">;
   /** Those of the configuration. */
   readonly declared: () => readonly Instance[];
 }
-
-const nothing = { certificates: new Map(), users: new Map(), authority: undefined };
 
 /** Finds the instance that a caller names. */
 export class InstanceLookup {
@@ -71,23 +76,26 @@ export class InstanceLookup {
   }
 
   #find(text: string): FoundInstance | undefined {
-    const { index, declared } = this.#options;
+    const { view, declared } = this.#options;
     const own = declared().find(({ id, name }) => id === text || name === text);
     if (own !== undefined) {
-      const holdings = index.of(own.id) ?? { ...nothing, id: own.id, document: undefined };
-      return { ...holdings, name: own.name, declared: own, status: "" };
+      return { ...this.#holdings(own.id), name: own.name, declared: own, status: "" };
     }
+    const all = view.all("Instance");
     // The identifier of one that was deleted is no other's name, whatever somebody called it.
-    const holdings = index.of(text) ?? this.#named(text);
-    if (holdings?.document === undefined) return undefined;
-    const { name = "", status = "" } = holdings.document.fields;
-    return { ...holdings, name, declared: undefined, status };
+    const record =
+      all.find(({ instance }) => instance === text) ??
+      all.find(({ name, destroyed }) => name === text && destroyed === undefined);
+    if (record === undefined || record.destroyed !== undefined) return undefined;
+    const { instance, name, status = "" } = record;
+    return { ...this.#holdings(instance), name, declared: undefined, status };
   }
 
-  #named(name: string): InstanceHoldings | undefined {
-    for (const holdings of this.#options.index.all()) {
-      if (holdings.document?.fields["name"] === name) return holdings;
-    }
-    return undefined;
+  #holdings(id: string) {
+    const { view } = this.#options;
+    const [record] = view.of("Instance", id).values();
+    const [authority] = view.of("Authority", id).values();
+    const [certificates, users] = [view.of("Certificate", id), view.of("User", id)];
+    return { id, record, certificates, users, authority };
   }
 }

@@ -1,5 +1,5 @@
 import { ManagementError } from "@holdfast/admin";
-import { type Clock, systemIdentifier, systemTypes } from "@holdfast/engine";
+import { type Clock, systemIdentifier } from "@holdfast/engine";
 import { reasonOf } from "../base/start-error.ts";
 import type { NodeObserver } from "../observe/events.ts";
 import type { Records } from "../records/records.ts";
@@ -31,7 +31,7 @@ export class PublishPace {
 export interface NewsSite {
   readonly region: string;
   readonly node: string;
-  readonly view: Pick<SystemView, "documents" | "get">;
+  readonly view: Pick<SystemView, "all" | "get">;
   readonly records: Pick<Records, "create" | "change">;
   readonly clock: Clock;
   readonly observe: NodeObserver;
@@ -41,7 +41,7 @@ export interface NewsSite {
 export interface News {
   /** Of the records; each node has one. */
   readonly kind: string;
-  readonly field: string;
+  readonly field: "clients" | "told";
   /** What it is about, in the plural. */
   readonly about: string;
   readonly tickMs: number;
@@ -63,13 +63,13 @@ export class NodeNews implements Disposable {
     this.#site = site;
     this.#news = news;
     const { region, node } = site;
-    this.#id = systemIdentifier(systemTypes.Setting, `${news.kind}\0${region}\0${node}`);
+    this.#id = systemIdentifier("Setting", `${news.kind}\0${region}\0${node}`);
     this.#timer = setInterval(() => void this.tick(), news.tickMs).unref();
   }
 
   /** What this node told last, before its last start too. */
   get own(): string | undefined {
-    return this.#site.view.get(systemTypes.Setting, this.#id)?.fields[this.#news.field];
+    return this.#site.view.get("Setting", this.#id)?.[this.#news.field];
   }
 
   /** What the other nodes told last. */
@@ -80,15 +80,9 @@ export class NodeNews implements Disposable {
   }[] {
     const { kind, field } = this.#news;
     return this.#site.view
-      .documents(systemTypes.Setting)
-      .filter(({ id, fixed, destroyed }) => {
-        return fixed["kind"] === kind && id !== this.#id && destroyed === undefined;
-      })
-      .map(({ fixed, fields }) => ({
-        region: fixed["region"] ?? "",
-        node: fixed["node"] ?? "",
-        text: fields[field],
-      }));
+      .all("Setting")
+      .filter((one) => one.kind === kind && one.id !== this.#id && one.destroyed === undefined)
+      .map((one) => ({ region: one.region, node: one.node, text: one[field] }));
   }
 
   /** Tells the other nodes what is new, if it is time. */
@@ -121,14 +115,14 @@ export class NodeNews implements Disposable {
     const { kind, field } = this.#news;
     const fields = { [field]: text };
     const id = this.#id;
-    if (view.get(systemTypes.Setting, id) === undefined) {
+    if (view.get("Setting", id) === undefined) {
       try {
-        await records.create(systemTypes.Setting, { kind, region, node }, fields, [], { id });
+        await records.create("Setting", { kind, region, node, ...fields }, [], { id });
         return;
       } catch (error) {
         if (!(error instanceof ManagementError) || error.code !== "conflict") throw error;
       }
     }
-    await records.change(systemTypes.Setting, id, () => fields, []);
+    await records.change("Setting", id, () => fields, []);
   }
 }

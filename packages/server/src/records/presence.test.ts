@@ -1,15 +1,13 @@
 import { ManagementError } from "@holdfast/admin";
-import { documentRecord, type ManagedObject, systemTypes, withFields } from "@holdfast/engine";
+import { changeRecord, type ManagedObject, makeRecord } from "@holdfast/engine";
 import { expect, test } from "vitest";
+import { tokenValues } from "../testing/system-records.ts";
 import { hasMax } from "./peer-commands.ts";
 import { has, Presence } from "./presence.ts";
 
 const record = (at: number): ManagedObject => {
   const id = `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`;
-  return documentRecord(
-    { type: systemTypes.Token, id, fixed: {}, fields: { name: "n" } },
-    { us: 1, region: "a" },
-  );
+  return makeRecord("Token", id, { ...tokenValues, name: "n" }, { us: 1, region: "a" });
 };
 
 function world() {
@@ -50,7 +48,7 @@ test("a record is pending until the other region has this version of it, and ask
   expect(await presence.ofOne(one.uniqueIdentifier)).toEqual(applied);
   state.cut = true;
   expect(await presence.ofOne(one.uniqueIdentifier)).toEqual(applied);
-  const renamed = withFields(one, { name: "m" }, { us: 2, region: "a" });
+  const renamed = changeRecord("Token", one, { name: "m" }, { us: 2, region: "a" });
   put(here, renamed);
   expect(await presence.ofOne(one.uniqueIdentifier)).toEqual(pending);
   presence.note(renamed, { a: "applied", b: "applied" });

@@ -1,15 +1,14 @@
 import { ManagementError } from "@holdfast/admin";
 import {
   type CommitOptions,
-  claimsField,
   type ManagedObject,
   type ObjectStore,
   StoreUnavailable,
   systemInstance,
-  systemTypes,
 } from "@holdfast/engine";
 import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
+import { tokenValues } from "../testing/system-records.ts";
 import { instanceRecordId, Records } from "./records.ts";
 
 const event = { time: 1, action: "x", outcome: "success", initiator: "t", requestId: "r" } as const;
@@ -44,29 +43,26 @@ function world(store: MemoryOwnStore = new MemoryOwnStore(), meddle?: () => Prom
   return { records, store, taken, asked };
 }
 
-const token = systemTypes.Token;
+const token = "Token";
+const ci = { ...tokenValues, name: "ci" };
 const refused = (code: string) => expect.objectContaining({ name: "ManagementError", code });
 
 describe("a system record", () => {
   test("is made, changed and deleted, each time with its version and who has it", async () => {
     const { records, taken, asked } = world();
-    const made = await records.create(token, { hash: "h" }, { name: "ci" }, [event]);
-    expect(made.document).toMatchObject({
-      type: token,
-      fixed: { hash: "h" },
-      fields: { name: "ci" },
-    });
+    const made = await records.create(token, ci, [event]);
+    expect(made.record).toMatchObject({ type: token, hash: ci.hash, name: "ci" });
     expect(made.regions).toEqual({ a: "applied", b: "pending" });
-    const { id } = made.document;
-    const changed = await records.change(token, id, () => ({ note: "n" }), [event], {
+    const { id } = made.record;
+    const changed = await records.change(token, id, () => ({ name: "n" }), [event], {
       ifMatch: made.version,
       agreed: true,
     });
-    expect(changed.document.fields).toEqual({ name: "ci", note: "n" });
+    expect(changed.record).toMatchObject({ hash: ci.hash, name: "n" });
     expect(changed.version).not.toBe(made.version);
     expect(asked.at(-1)).toEqual({ agreed: true });
     await expect(
-      records.change(token, id, () => ({ note: "m" }), [], { ifMatch: made.version }),
+      records.change(token, id, () => ({ name: "m" }), [], { ifMatch: made.version }),
     ).rejects.toEqual(refused("preconditionFailed"));
     await records.destroy(token, id, [event]);
     await expect(records.destroy(token, id, [event])).rejects.toEqual(refused("notFound"));
@@ -76,46 +72,51 @@ describe("a system record", () => {
 
   test("of another type is none", async () => {
     const { records } = world();
-    const { document } = await records.create(token, {}, { name: "ci" }, []);
-    await expect(records.destroy(systemTypes.User, document.id, [])).rejects.toEqual(
-      refused("notFound"),
-    );
+    const { record } = await records.create(token, ci, []);
+    await expect(records.destroy("User", record.id, [])).rejects.toEqual(refused("notFound"));
   });
 
   test("is edited anew when another change was faster", async () => {
     const store = new MemoryOwnStore();
     const { records: other } = world(store);
-    const { document } = await other.create(token, {}, { name: "ci", count: "0" }, []);
+    const user = { instance: "i", name: "u", setMs: 0 };
+    const { record } = await other.create("User", user, []);
     let races = 3;
     const { records } = world(store, async () => {
       if (races === 0) return;
       races -= 1;
-      await other.change(token, document.id, () => ({ race: String(races) }), []);
+      await other.change("User", record.id, () => ({ setBy: String(races) }), []);
     });
     const seen: (string | undefined)[] = [];
-    const { document: after } = await records.change(
-      token,
-      document.id,
-      ({ fields }) => {
-        seen.push(fields["race"]);
-        return { count: "1" };
+    const { record: after } = await records.change(
+      "User",
+      record.id,
+      ({ setBy }) => {
+        seen.push(setBy);
+        return { setMs: 1 };
       },
       [],
     );
     expect(seen).toEqual([undefined, "2", "1", "0"]);
-    expect(after.fields).toEqual({ name: "ci", count: "1", race: "0" });
+    expect(after).toMatchObject({ name: "u", setMs: 1, setBy: "0" });
   });
 
   test("claims are refused in words of the caller's", async () => {
     const { records } = world();
-    const claims = { [claimsField]: JSON.stringify(["name ci", "print ab"]) };
-    await records.create(token, {}, claims, []);
-    await expect(records.create(token, {}, claims, [])).rejects.toEqual(refused("nameTaken"));
+    const both = {
+      ...ci,
+      claims: [
+        ["name", "ci"],
+        ["first", "0"],
+      ],
+    } as const;
+    await records.create(token, both, []);
+    await expect(records.create(token, both, [])).rejects.toEqual(refused("nameTaken"));
     const taken = (claim: string) => new ManagementError("certificateTaken", claim);
-    const print = { [claimsField]: JSON.stringify(["print ab"]) };
-    await expect(records.create(token, {}, print, [], { taken })).rejects.toMatchObject({
+    const first = { ...ci, claims: [["first", "0"]] } as const;
+    await expect(records.create(token, first, [], { taken })).rejects.toMatchObject({
       code: "certificateTaken",
-      message: "print ab",
+      message: "first 0",
     });
   });
 
@@ -127,19 +128,15 @@ describe("a system record", () => {
     const { records } = world(undefined, async () => {
       throw new StoreUnavailable(failure, "because");
     });
-    await expect(records.create(token, {}, {}, [])).rejects.toEqual(refused(code));
+    await expect(records.create(token, ci, [])).rejects.toEqual(refused(code));
   });
 
   test("of an instance is the one that was always there", async () => {
     const { records, store } = world();
-    const { document } = await records.create(
-      systemTypes.Instance,
-      { instance: "i" },
-      { name: "kmip-ab", labels: "{}" },
-      (made) => [{ ...event, target: made.id }],
-    );
-    expect(document.id).toBe(instanceRecordId("i"));
-    expect(document.fields).toEqual({ name: "kmip-ab", labels: "{}" });
-    expect(await store.read(systemInstance, [document.id])).toHaveLength(1);
+    const id = instanceRecordId("i");
+    const values = { instance: "i", name: "kmip-ab", labels: {} };
+    const { record } = await records.create("Instance", values, [event], { id });
+    expect(record).toMatchObject({ id, ...values });
+    expect(await store.read(systemInstance, [id])).toHaveLength(1);
   });
 });

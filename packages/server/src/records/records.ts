@@ -3,23 +3,24 @@ import {
   type AuditEvent,
   type Clock,
   type CommitOutcome,
-  type Document,
-  documentRecord,
+  changeRecord,
+  type FieldChanges,
   type Ids,
-  instanceRecord,
+  type KindName,
   type ManagedObject,
+  makeRecord,
+  type NewRecord,
   type ObjectStore,
-  readDocument,
+  readRecord,
   recordTag,
   StoreUnavailable,
+  type SystemRecord,
   systemIdentifier,
   systemInstance,
-  systemTypes,
   type Tag,
   TooManyUpdates,
   updateRecord,
   withDestroyed,
-  withFields,
 } from "@holdfast/engine";
 import { beforeWriting } from "./dry-run.ts";
 import type { Presence } from "./presence.ts";
@@ -29,26 +30,20 @@ import type { SystemView } from "./system-view.ts";
 /** By region, whether it has a change: there it takes effect within a second of `applied`. */
 export type Applied = Readonly<Record<string, "applied" | "pending">>;
 
-/** A document as it is after a write, its version, and which regions have that. */
-export interface WrittenRecord {
-  readonly document: Document;
+/** A record as it is after a write, its version, and which regions have that. */
+export interface WrittenRecord<Kind extends KindName> {
+  readonly record: SystemRecord<Kind>;
   readonly version: Tag;
   readonly regions: Applied;
 }
 
-/** Audit events of a change, which are written with it; a function is asked with what the change makes of the document. */
-export type Evidence = readonly AuditEvent[] | ((document: Document) => readonly AuditEvent[]);
-
-/** How a document is written. */
+/** How a record is written. */
 export interface WriteOptions {
   /** Every region must take part: refused while one cannot be reached. */
   readonly agreed?: boolean;
-  /** The refusal where another document has this claim; `nameTaken` unless given. */
+  /** The refusal where another record has this claim; `nameTaken` unless given. */
   readonly taken?: (claim: string) => ManagementError;
 }
-
-/** Fields to set anew; `undefined` deletes one. */
-export type FieldChanges = Readonly<Record<string, string | undefined>>;
 
 export interface RecordsOptions {
   readonly region: string;
@@ -70,49 +65,43 @@ export class Records {
     this.#options = options;
   }
 
-  /**
-   * Makes a document; its identifier is a new one unless given, and an instance's is made from `fixed.instance`. What it
-   * claims stands in `fields.claims`, a JSON list.
-   */
-  async create(
-    type: number,
-    fixed: Readonly<Record<string, string>>,
-    fields: Readonly<Record<string, string>>,
-    audit: Evidence,
+  /** Makes a record; its identifier is a new one unless given. */
+  async create<Kind extends KindName>(
+    kind: Kind,
+    values: NewRecord<Kind>,
+    audit: readonly AuditEvent[],
     options: WriteOptions & { readonly id?: string } = {},
-  ): Promise<WrittenRecord> {
-    const id = options.id ?? this.#options.ids.uuid();
-    const after = this.#made(type, id, fixed, fields);
+  ): Promise<WrittenRecord<Kind>> {
+    const { id = this.#options.ids.uuid(), agreed, taken } = options;
+    const after = makeRecord(kind, id, values, this.#now());
     beforeWriting();
-    const { agreed, taken } = options;
-    const events = eventsOf(audit, after);
     const outcome = await this.#options.store
-      .commit(systemInstance, [{ kind: "create", after }], events, agreed ? { agreed } : {})
+      .commit(systemInstance, [{ kind: "create", after }], audit, agreed ? { agreed } : {})
       .catch((error: unknown) => {
         throw unavailable(error);
       });
     if (outcome.kind !== "committed") throw refusalOf(outcome, taken);
-    return this.#written(after, outcome);
+    return this.#written(kind, after, outcome);
   }
 
   /**
-   * Changes a document's fields: `edit` sees what the store has and is asked again when another change was faster;
+   * Changes a record's fields: `edit` sees what the store has and is asked again when another change was faster;
    * `undefined` changes nothing. It may throw a `ManagementError`.
    */
-  change(
-    type: number,
+  change<Kind extends KindName>(
+    kind: Kind,
     id: string,
-    edit: (document: Document) => FieldChanges | undefined,
-    audit: Evidence,
+    edit: (record: SystemRecord<Kind>) => FieldChanges<NoInfer<Kind>> | undefined,
+    audit: readonly AuditEvent[],
     options: WriteOptions & { readonly ifMatch?: string | undefined } = {},
-  ): Promise<WrittenRecord> {
-    return this.#update(type, id, audit, options, (record, document) => {
-      const fields = edit(document);
-      return fields === undefined ? record : withFields(record, fields, this.#now());
+  ): Promise<WrittenRecord<Kind>> {
+    return this.#update(kind, id, audit, options, (object, record) => {
+      const changes = edit(record);
+      return changes === undefined ? object : changeRecord(kind, object, changes, this.#now());
     });
   }
 
-  /** Evidence of what changes no document; durable when it resolves. */
+  /** Evidence of what changes no record; durable when it resolves. */
   async leaveEvidence(audit: readonly AuditEvent[]): Promise<void> {
     beforeWriting();
     await this.#options.store.appendAudit(systemInstance, audit, true).catch((error: unknown) => {
@@ -120,75 +109,63 @@ export class Records {
     });
   }
 
-  /** Deletes a document for ever, for all regions; `check` sees what the store has, and may throw a `ManagementError`. */
-  destroy(
-    type: number,
+  /** Deletes a record for ever, for all regions; `check` sees what the store has, and may throw a `ManagementError`. */
+  destroy<Kind extends KindName>(
+    kind: Kind,
     id: string,
-    audit: Evidence,
+    audit: readonly AuditEvent[],
     options: WriteOptions & {
       readonly ifMatch?: string | undefined;
-      readonly check?: (document: Document) => void;
+      readonly check?: (record: SystemRecord<Kind>) => void;
     } = {},
-  ): Promise<WrittenRecord> {
-    return this.#update(type, id, audit, options, (record, document) => {
-      options.check?.(document);
-      return withDestroyed(record, this.#now());
+  ): Promise<WrittenRecord<Kind>> {
+    return this.#update(kind, id, audit, options, (object, record) => {
+      options.check?.(record);
+      return withDestroyed(object, this.#now());
     });
   }
 
-  async #update(
-    type: number,
+  async #update<Kind extends KindName>(
+    kind: Kind,
     id: string,
-    audit: Evidence,
+    evidence: readonly AuditEvent[],
     options: WriteOptions & { readonly ifMatch?: string | undefined },
-    edit: (record: ManagedObject, document: Document) => ManagedObject,
-  ): Promise<WrittenRecord> {
+    edit: (object: ManagedObject, record: SystemRecord<Kind>) => ManagedObject,
+  ): Promise<WrittenRecord<Kind>> {
     const { agreed, taken, ifMatch } = options;
     const { record, outcome } = await updateRecord(
       this.#options.store,
       id,
       (before) => {
-        const document = before && readDocument(before.object);
-        if (before === undefined || document?.type !== type || document.destroyed !== undefined) {
+        const found = before && readRecord(kind, before.object);
+        if (before === undefined || found === undefined || found.destroyed !== undefined) {
           throw new ManagementError("notFound", "there is no such record, or it was deleted");
         }
         if (ifMatch !== undefined && ifMatch !== before.tag) {
           throw new ManagementError("preconditionFailed", "it has changed: read it again");
         }
-        const after = edit(before.object, document);
+        const after = edit(before.object, found);
         beforeWriting();
         return after;
       },
       {
-        what: "the record",
-        evidence: (after) => eventsOf(audit, after),
+        what: `the record of type ${kind}`,
+        evidence,
         commit: agreed ? { agreed } : {},
         refused: (outcome) => refusalOf(outcome, taken),
       },
     ).catch((error: unknown) => {
       throw unavailable(error);
     });
-    return outcome === undefined ? await this.#unchanged(record) : this.#written(record, outcome);
+    if (outcome === undefined) return await this.#unchanged(kind, record);
+    return this.#written(kind, record, outcome);
   }
 
-  #made(
-    type: number,
-    id: string,
-    fixed: Readonly<Record<string, string>>,
-    fields: Readonly<Record<string, string>>,
-  ): ManagedObject {
-    const { instance } = fixed;
-    if (type !== systemTypes.Instance || instance === undefined) {
-      return documentRecord({ type, id, fixed, fields }, this.#now());
-    }
-    const { name = "", ...others } = fields;
-    return withFields(instanceRecord({ instance, name }, this.#now()), others, this.#now());
-  }
-
-  #written(
+  #written<Kind extends KindName>(
+    kind: Kind,
     after: ManagedObject,
     outcome: Extract<CommitOutcome, { readonly kind: "committed" }>,
-  ): WrittenRecord {
+  ): WrittenRecord<Kind> {
     const { view, region, others } = this.#options;
     view.take([after]);
     const had = outcome.regions ?? [region];
@@ -199,14 +176,17 @@ export class Records {
       ]),
     );
     this.#options.presence?.note(after, regions);
-    return { document: documentOf(after), version: versionOf(after), regions };
+    return { record: valid(kind, after), version: versionOf(after), regions };
   }
 
-  async #unchanged(record: ManagedObject): Promise<WrittenRecord> {
+  async #unchanged<Kind extends KindName>(
+    kind: Kind,
+    object: ManagedObject,
+  ): Promise<WrittenRecord<Kind>> {
     const { view, presence, region } = this.#options;
-    view.take([record]);
-    const regions = (await presence?.ofOne(record.uniqueIdentifier)) ?? { [region]: "applied" };
-    return { document: documentOf(record), version: versionOf(record), regions };
+    view.take([object]);
+    const regions = (await presence?.ofOne(object.uniqueIdentifier)) ?? { [region]: "applied" };
+    return { record: valid(kind, object), version: versionOf(object), regions };
   }
 
   #now() {
@@ -216,7 +196,7 @@ export class Records {
 
 /** The identifier of an instance's record. */
 export function instanceRecordId(instance: string): string {
-  return systemIdentifier(systemTypes.Instance, instance);
+  return systemIdentifier("Instance", instance);
 }
 
 /** The version of a record: its ETag. */
@@ -224,14 +204,10 @@ export function versionOf(record: ManagedObject): Tag {
   return recordTag(record);
 }
 
-function documentOf(record: ManagedObject): Document {
-  const document = readDocument(record);
-  if (document === undefined) throw new TypeError("a document that does not read");
-  return document;
-}
-
-function eventsOf(audit: Evidence, after: ManagedObject): readonly AuditEvent[] {
-  return typeof audit === "function" ? audit(documentOf(after)) : audit;
+function valid<Kind extends KindName>(kind: Kind, object: ManagedObject): SystemRecord<Kind> {
+  const record = readRecord(kind, object);
+  if (record === undefined) throw new TypeError(`a record of type ${kind} is not valid`);
+  return record;
 }
 
 function unavailable(error: unknown): unknown {

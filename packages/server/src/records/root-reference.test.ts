@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { storedReference } from "../roots/given-root.ts";
-import { namedRoots, type RootReference, referenceText, shownReference } from "./root-reference.ts";
+import { systemRecord } from "../testing/system-records.ts";
+import { namedRoots, type RootReference, rootChanges, shownReference } from "./root-reference.ts";
 
 const reference: RootReference = {
   type: "key-protect",
@@ -12,15 +13,17 @@ const reference: RootReference = {
 
 describe("a reference in a record", () => {
   test("comes back as it was", () => {
-    const fields = { "root.a": referenceText(reference) };
-    expect(namedRoots(fields, "a")).toEqual({ current: reference, next: undefined, left: [] });
-    expect(namedRoots(fields, "b").current).toBeUndefined();
+    const values = { instance: "i", ...rootChanges("a", { current: reference }) };
+    const record = systemRecord("Instance", values);
+    expect(namedRoots(record, "a")).toEqual({ current: reference, next: undefined, left: [] });
+    expect(namedRoots(record, "b").current).toBeUndefined();
   });
 
-  test.each(["", "{", "[]", "7", '{"type":"other"}', '{"type":"local","secret":{"value":"x"}}'])(
-    "that does not read counts as none: %s",
-    (text) => {
-      const { current, left } = namedRoots({ "root.a": text, "rootLeft.a": text }, "a");
+  test.each([undefined, "{", [], 7, { type: "other" }, { type: "local", secret: { value: "x" } }])(
+    "that does not read counts as none: %j",
+    (value) => {
+      const record = { root: { a: value }, rootNext: {}, rootLeft: { a: value } };
+      const { current, left } = namedRoots(record, "a");
       expect(current?.secret).toBeUndefined();
       expect(left).toEqual([]);
     },

@@ -1,4 +1,5 @@
 import { secretPlace } from "@holdfast/admin";
+import type { FieldChanges, SystemRecord } from "@holdfast/engine";
 import {
   type KnownKind,
   kindNames,
@@ -6,7 +7,6 @@ import {
   rootKinds,
 } from "@holdfast/root-of-trust/kinds";
 import { z } from "zod";
-import { parsedText } from "../base/parsed-text.ts";
 
 /** A secret as a record holds it: sealed under the region's sealing key, or where a node of the region finds it. */
 const storedSecret = z.union([
@@ -57,32 +57,41 @@ export interface NamedRoots {
   readonly left: readonly LeftRoot[];
 }
 
-/** Fields of an instance's record. */
-export const rootFields = {
-  current: (region: string) => `root.${region}`,
-  next: (region: string) => `rootNext.${region}`,
-  left: (region: string) => `rootLeft.${region}`,
-} as const;
+/** The fields of an instance's record that name its roots of trust. */
+export type RootFields = Pick<SystemRecord<"Instance">, "root" | "rootNext" | "rootLeft">;
 
-type Fields = Readonly<Record<string, string>>;
-
-/** What an instance's record names for a region; what does not read counts as not there. */
-export function namedRoots(fields: Fields, region: string): NamedRoots {
+/** What an instance's record names for a region; what is not valid counts as not there. */
+export function namedRoots({ root, rootNext, rootLeft }: RootFields, region: string): NamedRoots {
   return {
-    current: parsedText(storedReferenceSchema, fields[rootFields.current(region)]),
-    next: parsedText(storedReferenceSchema, fields[rootFields.next(region)]),
-    left: parsedText(z.array(left), fields[rootFields.left(region)]) ?? [],
+    current: storedReferenceSchema.safeParse(root[region]).data,
+    next: storedReferenceSchema.safeParse(rootNext[region]).data,
+    left: z.array(left).safeParse(rootLeft[region]).data ?? [],
   };
 }
 
-/** A reference as a record's field. */
-export function referenceText(of: RootReference): string {
-  return JSON.stringify(storedReferenceSchema.parse(of));
+/** The changes by which an instance's record names these for a region; what is not given stays as it is. */
+export function rootChanges(
+  region: string,
+  { current, next, left: roots }: Partial<NamedRoots>,
+  drop: { readonly next?: boolean } = {},
+): FieldChanges<"Instance"> {
+  return {
+    ...(current && { root: { [region]: storedReferenceSchema.parse(current) } }),
+    ...((next ?? drop.next) && {
+      rootNext: { [region]: next && storedReferenceSchema.parse(next) },
+    }),
+    ...(roots && { rootLeft: { [region]: roots.length === 0 ? undefined : roots } }),
+  };
 }
 
-/** Roots that were left, as a record's field. */
-export function leftText(roots: readonly LeftRoot[]): string | undefined {
-  return roots.length === 0 ? undefined : JSON.stringify(roots);
+/** Whether two references say the same. */
+export function sameReference(one: RootReference | undefined, other: RootReference): boolean {
+  return one !== undefined && referenceText(one) === referenceText(other);
+}
+
+/** A reference as text, the same for the same reference. */
+export function referenceText(of: RootReference): string {
+  return JSON.stringify(storedReferenceSchema.parse(of));
 }
 
 /** What of a reference may be shown. */

@@ -1,22 +1,20 @@
 import {
-  documentRecord,
+  changeRecord,
   type ManagedObject,
+  makeRecord,
   StoreUnavailable,
   systemInstance,
-  systemTypes,
   withDestroyed,
-  withFields,
 } from "@holdfast/engine";
 import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { afterEach, describe, expect, test } from "vitest";
+import { tokenValues } from "../testing/system-records.ts";
 import { SystemView, type ViewSource } from "./system-view.ts";
 
 const id = "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00";
 const now = (us: number) => ({ us, region: "a" });
-const token = documentRecord(
-  { type: systemTypes.Token, id, fixed: { hash: "h" }, fields: { name: "ci" } },
-  now(1),
-);
+const token = makeRecord("Token", id, { ...tokenValues, name: "ci" }, now(1));
+const renamed = (name: string, us: number) => changeRecord("Token", token, { name }, now(us));
 
 async function create(store: MemoryOwnStore, after: ManagedObject): Promise<void> {
   const outcome = await store.commit(systemInstance, [{ kind: "create", after }], []);
@@ -73,11 +71,11 @@ describe("the view of the system records", () => {
     );
     await create(store, token);
     await seen.refresh();
-    expect(seen.get(systemTypes.Token, id)?.fields).toEqual({ name: "ci" });
-    expect(seen.get(systemTypes.User, id)).toBeUndefined();
+    expect(seen.get("Token", id)).toMatchObject({ hash: tokenValues.hash, name: "ci" });
+    expect(seen.get("User", id)).toBeUndefined();
     expect(told).toEqual([id]);
-    await update(store, withFields(token, { name: "other" }, now(2)));
-    await expect.poll(() => seen.get(systemTypes.Token, id)?.fields["name"]).toBe("other");
+    await update(store, renamed("other", 2));
+    await expect.poll(() => seen.get("Token", id)?.name).toBe("other");
     expect(seen.freshAtMs).toBeGreaterThan(0);
   });
 
@@ -88,12 +86,12 @@ describe("the view of the system records", () => {
     const seen = view(own, peer);
     await update(own, withDestroyed(token, now(3_000_000)));
     await seen.refresh();
-    expect(seen.get(systemTypes.Token, id)?.destroyed).toBeDefined();
+    expect(seen.get("Token", id)?.destroyed).toBeDefined();
     own.setState("none");
-    await update(peer, withFields(token, { name: "renamed" }, now(4_000_000)));
+    await update(peer, renamed("renamed", 4_000_000));
     await seen.refresh();
-    const read = seen.get(systemTypes.Token, id);
-    expect(read?.fields["name"]).toBe("renamed");
+    const read = seen.get("Token", id);
+    expect(read?.name).toBe("renamed");
     expect(read?.destroyed).toBeDefined();
   });
 
@@ -111,7 +109,7 @@ describe("the view of the system records", () => {
       () => source,
     );
     await seen.refresh();
-    expect(seen.get(systemTypes.Token, id)?.destroyed).toBeDefined();
+    expect(seen.get("Token", id)?.destroyed).toBeDefined();
     reachable = false;
     await expect(seen.refresh()).rejects.toBeInstanceOf(StoreUnavailable);
     source = "any";

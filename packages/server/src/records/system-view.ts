@@ -1,9 +1,7 @@
 import {
-  type Document,
   encodeRecord,
   type ManagedObject,
   type OwnStore,
-  readDocument,
   StoreUnavailable,
   sysPartition,
   systemInstance,
@@ -11,6 +9,7 @@ import {
 import { join, OwnFeed, type Peer } from "@holdfast/regions";
 import { reasonOf } from "../base/start-error.ts";
 import type { NodeObserver } from "../observe/events.ts";
+import { RecordIndex } from "./record-index.ts";
 
 /** Which store tells everything. */
 export type ViewSource = "own" | "other" | "any";
@@ -44,11 +43,10 @@ const recordsPerLook = 100_000;
  * All system records, held in memory by every node and never older than a moment: instances, certificates, tokens and
  * settings are read here and nowhere else. What was once seen is never unseen, whichever region's store tells it.
  */
-export class SystemView implements AsyncDisposable {
+export class SystemView extends RecordIndex implements AsyncDisposable {
   readonly #options: SystemViewOptions;
   readonly #sources: readonly Source[];
   readonly #records = new Map<string, ManagedObject>();
-  readonly #documents = new Map<string, Document>();
   readonly #listeners = new Set<(changed: readonly ManagedObject[]) => void>();
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
@@ -57,6 +55,7 @@ export class SystemView implements AsyncDisposable {
   #told = "";
 
   constructor(options: SystemViewOptions) {
+    super();
     this.#options = options;
     const { own, peers } = options;
     this.#sources = [
@@ -72,17 +71,6 @@ export class SystemView implements AsyncDisposable {
   /** When the last look that told everything began: monotonic; undefined before the first. */
   get freshAtMs(): number | undefined {
     return this.#freshAtMs;
-  }
-
-  /** Documents of a type, deleted ones included. */
-  documents(type: number): readonly Document[] {
-    return [...this.#documents.values()].filter((document) => document.type === type);
-  }
-
-  /** One document; undefined where there is none of this type. */
-  get(type: number, id: string): Document | undefined {
-    const document = this.#documents.get(id);
-    return document?.type === type ? document : undefined;
   }
 
   /** One record as it was last seen. */
@@ -193,8 +181,7 @@ export class SystemView implements AsyncDisposable {
     // A push and a look bring the same record twice: what follows the view should hear of it once.
     if (known !== undefined && sameRecord(known, now)) return false;
     this.#records.set(id, now);
-    const document = readDocument(now);
-    if (document !== undefined) this.#documents.set(id, document);
+    this.put(now);
     return true;
   }
 

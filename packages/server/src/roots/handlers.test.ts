@@ -1,26 +1,23 @@
 import { type Call, type Contract, ManagementError, type Role } from "@holdfast/admin";
-import { type Document, systemTypes } from "@holdfast/engine";
 import { expect, test } from "vitest";
+import { systemRecord } from "../testing/system-records.ts";
 import { type RootHandlersDeps, rootHandlers } from "./handlers.ts";
-import { keysField, orderText } from "./region-state.ts";
 
 const instance = "11111111-2222-4333-8444-555555555555";
 
 const done = { regions: {}, rewrapped: 0 };
 
 function handlersOf(keys: "open" | "shredded") {
-  const order = orderText({ keys, id: "o", atMs: 0, by: "boss" });
-  const document: Document = {
-    ...{ type: systemTypes.Instance, id: "r", fixed: { instance }, destroyed: undefined },
-    fields: { name: "kmip-a", status: "Installed", [keysField("b")]: order },
-  };
+  const order = { keys, id: "o", atMs: 0, by: "boss" };
+  const values = { instance, name: "kmip-a", status: "Installed", keys: { b: order } } as const;
+  const record = systemRecord("Instance", values);
   const orders = {
     regions: ["a", "b"],
     revalidate: async () => ({}),
     check: async () => [],
     configure: async () => done,
   };
-  const roots = { document: () => document, keks: () => [], instances: () => [instance] };
+  const roots = { record: () => record, keks: () => [], instances: () => [instance] };
   const deps = { region: "a", kind: "local", roots, orders, here: {}, declared: () => false };
   return rootHandlers(deps as unknown as RootHandlersDeps);
 }

@@ -1,10 +1,9 @@
 import { type Handlers, ManagementError } from "@holdfast/admin";
-import type { Document } from "@holdfast/engine";
+import type { SystemRecord } from "@holdfast/engine";
 import type { PeerCommandHandlers } from "../records/peer-commands.ts";
 import { givenSecret } from "./given-root.ts";
 import type { Roots } from "./open/roots.ts";
 import type { RegionRoots } from "./region-roots.ts";
-import { keysOrder } from "./region-state.ts";
 import type { RootOrders } from "./root-orders.ts";
 import { rootProblem } from "./root-problem.ts";
 import { reportOf } from "./root-report.ts";
@@ -13,7 +12,7 @@ import { type RootStatus, rootStatusOf } from "./root-status.ts";
 export interface RootHandlersDeps {
   readonly region: string;
   readonly kind: RootStatus["type"];
-  readonly roots: Pick<Roots, "document" | "keks" | "instances">;
+  readonly roots: Pick<Roots, "record" | "keks" | "instances">;
   readonly orders: RootOrders;
   readonly here: RegionRoots;
   /** Whether an instance is one of the configuration file's. */
@@ -55,13 +54,13 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
     },
     configureRoot: async (call) => {
       const { instance } = call.params;
-      const { fields } = found(deps, instance);
+      const { status } = found(deps, instance);
       if (deps.declared(instance)) {
         const detail = "its root of trust is the configuration's: rootOfTrust of every node";
         throw new ManagementError("declared", detail);
       }
-      if (!configurable.has(fields["status"])) {
-        throw new ManagementError("wrongState", `the instance is ${fields["status"]}`);
+      if (!configurable.has(status)) {
+        throw new ManagementError("wrongState", `the instance is ${status}`);
       }
       refuseBorrowed(call);
       const checked = await orders.check(call.body.regions);
@@ -72,8 +71,8 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
     readRoot: async ({ params }) => ({ regions: statuses(deps, params.instance) }),
     revalidateRoot: async (call) => {
       const { instance } = call.params;
-      const { fields } = found(deps, instance);
-      const shredded = orders.regions.some((one) => keysOrder(fields, one)?.keys === "shredded");
+      const { keys } = found(deps, instance);
+      const shredded = orders.regions.some((one) => keys[one]?.keys === "shredded");
       if (shredded && call.principal.role !== "manager") {
         const detail =
           "a manager shredded the instance's keys, and only a manager opens them again";
@@ -83,7 +82,7 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
     },
     shredInstance: async (call) => {
       const { instance } = call.params;
-      if (found(deps, instance).fields["name"] !== call.body.name) {
+      if (found(deps, instance).name !== call.body.name) {
         throw new ManagementError("confirmationNeeded", "type the instance's name as it is");
       }
       const applied = await orders.shred(call, instance);
@@ -154,17 +153,17 @@ function shownKey({
   };
 }
 
-function found({ roots }: RootHandlersDeps, instance: string): Document {
-  const document = roots.document(instance);
-  if (document === undefined) throw new ManagementError("notFound", "there is no such instance");
-  return document;
+function found({ roots }: RootHandlersDeps, instance: string): SystemRecord<"Instance"> {
+  const record = roots.record(instance);
+  if (record === undefined) throw new ManagementError("notFound", "there is no such instance");
+  return record;
 }
 
 function statuses(deps: RootHandlersDeps, instance: string): Record<string, RootStatus> {
-  const document = found(deps, instance);
+  const record = found(deps, instance);
   const all = deps.orders.regions.map((region) => [
     region,
-    region === deps.region ? deps.here.status(instance) : rootStatusOf(document, region, deps.kind),
+    region === deps.region ? deps.here.status(instance) : rootStatusOf(record, region, deps.kind),
   ]);
   return Object.fromEntries(all);
 }

@@ -82,8 +82,14 @@ export class RegionRoots {
 
   status(instance: string): RootStatus {
     const { roots, region, kind, keyRing } = this.#options;
-    const document = roots.document(instance) ?? { fields: {} };
-    return rootStatusOf(document, region, kind, keyRing.statusOf(instance));
+    const record = roots.record(instance) ?? {
+      root: {},
+      rootNext: {},
+      rootLeft: {},
+      state: {},
+      keys: {},
+    };
+    return rootStatusOf(record, region, kind, keyRing.statusOf(instance));
   }
 
   /** Another region's order may not have been seen yet. */

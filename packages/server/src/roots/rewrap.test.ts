@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { namedRoots, referenceText, rootFields } from "../records/root-reference.ts";
+import { namedRoots, rootChanges } from "../records/root-reference.ts";
 import { namedRoot, TestRoots } from "../testing/roots.ts";
 import { RewrapKeks } from "./root-duties.ts";
 import { reportOf } from "./root-report.ts";
@@ -12,8 +12,8 @@ beforeEach(() => {
 
 afterEach(() => world.roots[Symbol.asyncDispose]());
 
-const order = (to: string) => ({ [rootFields.next("a")]: referenceText(namedRoot(to)) });
-const named = () => namedRoots(world.fieldsOf("i"), "a");
+const order = (to: string) => rootChanges("a", { next: namedRoot(to) });
+const named = () => namedRoots(world.recordOf("i"), "a");
 const makers = async () =>
   (await world.keks.list("i")).map(({ wraps }) => wraps.map(({ rootOfTrust }) => rootOfTrust));
 const duty = () =>
@@ -97,7 +97,7 @@ test("a new secret for the same root key re-wraps nothing", async () => {
   await world.instance("i", "x");
   await world.seal("i");
   const reference = { ...namedRoot("x"), secret: { env: "HOLDFAST_ROOT_KEY" } };
-  await world.write("i", { [rootFields.next("a")]: referenceText(reference) });
+  await world.write("i", rootChanges("a", { next: reference }));
   expect(await world.moves.settle("i")).toEqual({ rewrapped: 0, left: 0 });
   expect(named().current).toEqual(reference);
 });

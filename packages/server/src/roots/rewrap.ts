@@ -1,17 +1,10 @@
-import {
-  type Clock,
-  type InstanceKeyRing,
-  type Rewrapped,
-  systemTypes,
-  type WrappedKek,
-} from "@holdfast/engine";
+import type { Clock, InstanceKeyRing, Rewrapped, WrappedKek } from "@holdfast/engine";
 import { instanceRecordId, type Records } from "../records/records.ts";
 import {
-  leftText,
   namedRoots,
   type RootReference,
-  referenceText,
-  rootFields,
+  rootChanges,
+  sameReference,
 } from "../records/root-reference.ts";
 import type { Roots } from "./open/roots.ts";
 
@@ -103,25 +96,18 @@ export class MoveRoots {
     const old = named.left.some(({ atMs }) => nowMs - atMs >= leaveAfterMs);
     if (moved === undefined && !old) return;
     await records.change(
-      systemTypes.Instance,
+      "Instance",
       instanceRecordId(instance),
-      ({ fields }) => {
-        const { current, next, left } = namedRoots(fields, region);
+      (record) => {
+        const { current, next, left } = namedRoots(record, region);
         const kept = left.filter(({ atMs }) => nowMs - atMs < leaveAfterMs);
         if (moved === undefined) {
-          return kept.length === left.length
-            ? undefined
-            : { [rootFields.left(region)]: leftText(kept) };
+          return kept.length === left.length ? undefined : rootChanges(region, { left: kept });
         }
-        const text = referenceText(moved);
         // Another order came in between, and is carried out by itself.
-        if (next === undefined || referenceText(next) !== text) return undefined;
+        if (!sameReference(next, moved)) return undefined;
         const gone = current === undefined ? [] : [{ reference: current, atMs: nowMs }];
-        return {
-          [rootFields.current(region)]: text,
-          [rootFields.next(region)]: undefined,
-          [rootFields.left(region)]: leftText([...kept, ...gone]),
-        };
+        return rootChanges(region, { current: moved, left: [...kept, ...gone] }, { next: true });
       },
       [],
     );

@@ -1,7 +1,7 @@
 import type { Clock, InstanceKeyRing } from "@holdfast/engine";
 import type { RootReadings } from "../observe/metrics/metric-row.ts";
+import { shreddedReason } from "./keys-order.ts";
 import type { Roots } from "./open/roots.ts";
-import { shreddedReason } from "./region-state.ts";
 import { reportOf } from "./root-report.ts";
 
 const states = ["open", "grace", "closed", "shredded"] as const;
@@ -14,14 +14,15 @@ export function readingsOf({
   clock,
 }: {
   readonly region: string;
-  readonly roots: Pick<Roots, "inUse" | "instances" | "keks" | "document">;
+  readonly roots: Pick<Roots, "inUse" | "instances" | "keks" | "record">;
   readonly keyRing: Pick<InstanceKeyRing, "statuses">;
   readonly clock: Pick<Clock, "wallMs">;
 }): RootReadings {
   const keyStates = () => {
     // By the order, which is there also after a restart, when no key was asked for yet.
     const shredded = roots.instances().flatMap((instance) => {
-      const reason = shreddedReason(roots.document(instance)?.fields ?? {}, region);
+      const record = roots.record(instance);
+      const reason = record && shreddedReason(record, region);
       return reason ? [{ instance, state: "shredded" as const, reason }] : [];
     });
     const ordered = new Set(shredded.map(({ instance }) => instance));
@@ -42,7 +43,7 @@ export function readingsOf({
       keyStates()
         .filter(({ state }) => state !== "open")
         .map(({ instance, state, reason }) => ({
-          name: roots.document(instance)?.fields["name"] ?? instance,
+          name: roots.record(instance)?.name ?? instance,
           state,
           reason,
         })),

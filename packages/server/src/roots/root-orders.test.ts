@@ -1,18 +1,19 @@
-import type { Document } from "@holdfast/engine";
+import type { SystemRecord } from "@holdfast/engine";
 import { expect, test } from "vitest";
+import { systemRecord } from "../testing/system-records.ts";
 import { RootOrders, type RootOrdersOptions } from "./root-orders.ts";
 
 test("an instance whose deletion began meanwhile gets no root of trust any more", async () => {
   const written: unknown[] = [];
-  const fields = { name: "kmip-a", status: "Removing" };
+  const record = systemRecord("Instance", { instance: "i", name: "kmip-a", status: "Removing" });
   const records = {
-    change: async (_type: number, _id: string, edit: (of: Pick<Document, "fields">) => unknown) => {
-      written.push(edit({ fields }));
+    change: async (_: string, _id: string, edit: (of: SystemRecord<"Instance">) => unknown) => {
+      written.push(edit(record));
     },
   };
   const orders = new RootOrders({
     ...{ region: "a", records, commands: { others: [] }, clock: { wallMs: () => 0 } },
-    ...{ roots: { document: () => undefined }, newId: () => "o" },
+    ...{ roots: { record: () => undefined }, newId: () => "o" },
   } as unknown as RootOrdersOptions);
   const actor = {
     principal: { name: "n", id: "t" },

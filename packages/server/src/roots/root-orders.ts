@@ -1,27 +1,20 @@
 import { type Call, type Contract, ManagementError } from "@holdfast/admin";
-import { type Clock, type Document, type RootKey, systemTypes } from "@holdfast/engine";
+import type { Clock, FieldChanges, KeysOrder, RootKey, SystemRecord } from "@holdfast/engine";
 import { ofRegion } from "@holdfast/regions";
 import { type Actor, managementEvents } from "../audit/management-event.ts";
 import type { PeerCommands } from "../records/peer-commands.ts";
 import { type Applied, instanceRecordId, type Records } from "../records/records.ts";
-import {
-  leftText,
-  namedRoots,
-  type RootReference,
-  referenceText,
-  rootFields,
-} from "../records/root-reference.ts";
+import { namedRoots, type RootReference, rootChanges } from "../records/root-reference.ts";
 import type { GivenLookup, GivenRoot } from "./given-root.ts";
 import type { Roots } from "./open/roots.ts";
 import type { RegionRoots } from "./region-roots.ts";
-import { type KeysOrder, keysField, orderText } from "./region-state.ts";
 import type { RootStatus } from "./root-status.ts";
 
 export interface RootOrdersOptions {
   readonly region: string;
   readonly here: RegionRoots;
   readonly commands: Pick<PeerCommands, "others" | "ask">;
-  readonly roots: Pick<Roots, "document">;
+  readonly roots: Pick<Roots, "record">;
   readonly records: Pick<Records, "change" | "leaveEvidence">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly newId: () => string;
@@ -70,12 +63,9 @@ export class RootOrders {
   }
 
   /** The fields of a new instance's record under these roots of trust. */
-  newFields(checked: ByRegion<RootReference>): Record<string, string> {
-    return Object.fromEntries(
-      Object.entries(checked).map(([region, reference]) => [
-        rootFields.current(region),
-        referenceText(reference),
-      ]),
+  newFields(checked: ByRegion<RootReference>): FieldChanges<"Instance"> {
+    return merged(
+      Object.entries(checked).map(([region, current]) => rootChanges(region, { current })),
     );
   }
 
@@ -92,17 +82,15 @@ export class RootOrders {
     );
     // One record for all regions: no region wraps a first KEK before it knows by what.
     await records.change(
-      systemTypes.Instance,
+      "Instance",
       instanceRecordId(instance),
-      ({ fields }) => {
+      (record) => {
         // Its mark, which stays for ever, must not get another key manager's credentials.
-        if (fields["status"] === "Removing") {
+        if (record.status === "Removing") {
           throw new ManagementError("wrongState", "the instance is Removing");
         }
-        return Object.fromEntries(
-          Object.entries(checked).flatMap(([region, reference]) =>
-            moved(fields, region, reference, atMs),
-          ),
+        return merged(
+          Object.entries(checked).map(([region, next]) => moved(record, region, next, atMs)),
         );
       },
       this.#events(actor, instance, detail),
@@ -160,11 +148,11 @@ export class RootOrders {
   async #order(actor: Caller, instance: string, keys: KeysOrder["keys"]): Promise<Applied> {
     const { records, clock, newId } = this.#options;
     const order = { keys, id: newId(), atMs: clock.wallMs(), by: actor.principal.name };
-    const fields = this.regions.map((region) => [keysField(region), orderText(order)]);
+    const ordered = Object.fromEntries(this.regions.map((region) => [region, order]));
     const { regions } = await records.change(
-      systemTypes.Instance,
+      "Instance",
       instanceRecordId(instance),
-      () => Object.fromEntries(fields),
+      () => ({ keys: ordered }),
       this.#events(actor, instance, {}),
     );
     return regions;
@@ -172,7 +160,7 @@ export class RootOrders {
 
   #events(actor: Caller, instance: string, detail: Readonly<Record<string, string | number>>) {
     const { clock, roots } = this.#options;
-    const name = roots.document(instance)?.fields["name"];
+    const name = roots.record(instance)?.name;
     const target = { id: instance, instance, ...(name !== undefined && { name }) };
     return managementEvents(actor, actor.audit, target, { timeMs: clock.wallMs(), detail });
   }
@@ -196,15 +184,19 @@ function named(region: string, error: unknown): unknown {
 
 /** What of a record changes when a region is to be moved; an earlier move that did not end stays openable. */
 function moved(
-  fields: Document["fields"],
+  record: SystemRecord<"Instance">,
   region: string,
   reference: RootReference,
   atMs: number,
-): readonly (readonly [string, string | undefined])[] {
-  const { next, left } = namedRoots(fields, region);
+): FieldChanges<"Instance"> {
+  const { next, left } = namedRoots(record, region);
   const more = next === undefined ? left : [...left, { reference: next, atMs }];
-  return [
-    [rootFields.next(region), referenceText(reference)],
-    [rootFields.left(region), leftText(more)],
-  ];
+  return rootChanges(region, { next: reference, left: more });
+}
+
+/** The changes for several regions as one. */
+function merged(all: readonly FieldChanges<"Instance">[]): FieldChanges<"Instance"> {
+  const of = (field: "root" | "rootNext" | "rootLeft") =>
+    Object.assign({}, ...all.map((one) => one[field]));
+  return { root: of("root"), rootNext: of("rootNext"), rootLeft: of("rootLeft") };
 }

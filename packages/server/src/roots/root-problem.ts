@@ -1,12 +1,12 @@
 import { ManagementError, type ProblemCode } from "@holdfast/admin";
 import {
+  type CrkState,
   KeyRingUnavailable,
   RootOfTrustError,
   type RootOfTrustFailure,
   SealBroken,
 } from "@holdfast/engine";
 import { reasonOf, StartError } from "../base/start-error.ts";
-import type { CrkState } from "./region-state.ts";
 
 const codes: Readonly<Record<RootOfTrustFailure, ProblemCode>> = {
   unavailable: "rootUnavailable",

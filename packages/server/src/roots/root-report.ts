@@ -1,13 +1,13 @@
 import type { Contract, Reply } from "@holdfast/admin";
 import type { WrappedKek } from "@holdfast/engine";
 import { namedRoots } from "../records/root-reference.ts";
+import { shreddedReason } from "./keys-order.ts";
 import type { Roots } from "./open/roots.ts";
-import { regionState, shreddedReason } from "./region-state.ts";
 
 /** One line of the report. */
 export type ReportRow = Reply<Contract["reportRoots"]>["items"][number];
 
-type Known = Pick<Roots, "document" | "keks" | "instances">;
+type Known = Pick<Roots, "record" | "keks" | "instances">;
 
 /** What of an instance's KEKs is wrapped under which version, by region; from what this node sees, asking nobody. */
 export function reportOf(
@@ -15,12 +15,12 @@ export function reportOf(
   instance: string,
   regions: readonly string[],
 ): readonly ReportRow[] {
-  const document = roots.document(instance);
-  if (document === undefined) return [];
-  const { fields } = document;
+  const record = roots.record(instance);
+  if (record === undefined) return [];
+  const { name } = record;
   return regions.map((region) => {
-    const state = regionState(fields, region);
-    const root = namedRoots(fields, region).current?.name ?? state?.root ?? "";
+    const state = record.state[region];
+    const root = namedRoots(record, region).current?.name ?? state?.root ?? "";
     const currentVersion = state?.root === root ? state.version : "";
     const wraps = wrapsOf(roots.keks(instance), region);
     const versions: Record<string, number> = {};
@@ -36,9 +36,8 @@ export function reportOf(
     const stale = wraps.filter(
       (wrap) => !unknown && (wrap.rootOfTrust !== root || wrap.rootKeyVersion !== currentVersion),
     ).length;
-    const name = fields["name"] ?? "";
     const crkState = state?.crkState ?? "unchecked";
-    const keys = shreddedReason(fields, region) === undefined ? crkState : "shredded";
+    const keys = shreddedReason(record, region) === undefined ? crkState : "shredded";
     return { instance, name, region, root, state: keys, currentVersion, versions, stale };
   });
 }

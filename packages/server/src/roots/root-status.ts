@@ -1,21 +1,21 @@
 import type { Contract, Reply } from "@holdfast/admin";
-import type { Document, KeyRingStatus } from "@holdfast/engine";
-import { namedRoots, shownReference } from "../records/root-reference.ts";
-import { type RegionState, regionState, shreddedReason } from "./region-state.ts";
+import type { KeyRingStatus, RegionState, SystemRecord } from "@holdfast/engine";
+import { namedRoots, type RootFields, shownReference } from "../records/root-reference.ts";
+import { shreddedReason } from "./keys-order.ts";
 
 /** An instance's root of trust in one region, as the API shows it. */
 export type RootStatus = Reply<Contract["readRoot"]>["regions"][string];
 
 /** From an instance's record; `own` is what this node itself knows, which is newer where it is of this region. */
 export function rootStatusOf(
-  { fields }: Pick<Document, "fields">,
+  record: RootFields & Pick<SystemRecord<"Instance">, "state" | "keys">,
   region: string,
   kindUnlessNamed: RootStatus["type"],
   own?: KeyRingStatus,
 ): RootStatus {
-  const { current } = namedRoots(fields, region);
-  const state = regionState(fields, region);
-  const shredded = shreddedReason(fields, region);
+  const { current } = namedRoots(record, region);
+  const state = record.state[region];
+  const shredded = shreddedReason(record, region);
   const graceUntilMs = own?.graceUntilMs ?? state?.graceUntilMs;
   return {
     type: current?.type ?? kindUnlessNamed,

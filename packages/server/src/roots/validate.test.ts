@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { namedRoot, otherRecord, TestRoots } from "../testing/roots.ts";
 import type { RootHealth } from "./open/guarded-root.ts";
-import { keysField, orderText, regionState } from "./region-state.ts";
 import { rootStatusOf } from "./root-status.ts";
 import { nodeState, WatchRoots } from "./watch-roots.ts";
 
@@ -13,7 +12,7 @@ beforeEach(() => {
 
 afterEach(() => world.roots[Symbol.asyncDispose]());
 
-const stateOf = (instance = "i") => regionState(world.fieldsOf(instance), "a");
+const stateOf = (instance = "i") => world.recordOf(instance).state["a"];
 
 describe("what the leader writes of an instance", () => {
   test("usable, with its first KEK made; then each refusal, and back", async () => {
@@ -50,8 +49,7 @@ describe("what the leader writes of an instance", () => {
       crkState: "unreachable",
       graceUntilMs: lastMs + 60_000,
     });
-    const document = { fields: world.fieldsOf("i") };
-    expect(rootStatusOf(document, "a", "local")).toMatchObject({
+    expect(rootStatusOf(world.recordOf("i"), "a", "local")).toMatchObject({
       type: "key-protect",
       origin: "instance",
       state: "unreachable",
@@ -102,14 +100,14 @@ describe("what each node does", () => {
       region: "a",
       roots: world.roots,
       keyRing: world.keyRing,
-      view: { records: () => [otherRecord], onChange: world.listen },
+      view: { records: () => [otherRecord], onChange: (listener) => world.view.onChange(listener) },
       health: { rootOfTrust: () => undefined },
       clock: { wallMs: () => world.nowMs, monotonicMs: () => world.nowMs },
       revalidateMs: 1_000,
     });
   }
   const order = (keys: "open" | "shredded", id: string) => ({
-    [keysField("a")]: orderText({ keys, id, atMs: world.nowMs, by: "somebody" }),
+    keys: { a: { keys, id, atMs: world.nowMs, by: "somebody" } },
   });
 
   test("it carries out orders that stand in the record", async () => {

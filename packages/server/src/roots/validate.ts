@@ -1,9 +1,10 @@
 import {
   type AuditEvent,
   type Clock,
+  type CrkState,
   type InstanceKeyRing,
+  type RegionState,
   RootOfTrustError,
-  systemTypes,
 } from "@holdfast/engine";
 import { managementEvent, managementEvents } from "../audit/management-event.ts";
 import { reasonOf } from "../base/start-error.ts";
@@ -11,20 +12,12 @@ import { instanceRecordId, type Records } from "../records/records.ts";
 import type { RootReference } from "../records/root-reference.ts";
 import { keyOf } from "./open/root-pool.ts";
 import type { Roots } from "./open/roots.ts";
-import {
-  type CrkState,
-  keysOrder,
-  type RegionState,
-  regionState,
-  stateField,
-  stateText,
-} from "./region-state.ts";
 import { crkStateOf } from "./root-problem.ts";
 
 export interface ValidateRootsOptions {
   readonly region: string;
   readonly node: string;
-  readonly roots: Pick<Roots, "named" | "of" | "keks" | "instances" | "document" | "ready">;
+  readonly roots: Pick<Roots, "named" | "of" | "keks" | "instances" | "record" | "ready">;
   readonly keyRing: Pick<InstanceKeyRing, "seal" | "statusOf">;
   readonly records: Pick<Records, "change">;
   readonly clock: Clock;
@@ -119,10 +112,10 @@ export class ValidateRoots {
 
   async #write(instance: string, finding: Finding): Promise<boolean> {
     const { roots, clock, region, againMs } = this.#options;
-    const fields = roots.document(instance)?.fields;
-    if (fields === undefined) return false;
+    const record = roots.record(instance);
+    if (record === undefined) return false;
     const state = await this.#stateOf(instance, finding);
-    const known = regionState(fields, region);
+    const known = record.state[region];
     const fresh = known !== undefined && clock.wallMs() - known.atMs < againMs;
     if (fresh && sameState(known, state)) return false;
     await this.#save(instance, state);
@@ -131,14 +124,13 @@ export class ValidateRoots {
 
   async #save(instance: string, state: RegionState): Promise<void> {
     const { records, region, roots } = this.#options;
-    const before = roots.document(instance)?.fields;
-    const known = before && regionState(before, region);
+    const known = roots.record(instance)?.state[region];
     // Whoever watches the events must learn of a root key that ceases to serve.
     const fails = state.crkState !== "usable" && state.crkState !== known?.crkState;
     await records.change(
-      systemTypes.Instance,
+      "Instance",
       instanceRecordId(instance),
-      () => ({ [stateField(region)]: stateText(state) }),
+      () => ({ state: { [region]: state } }),
       [
         ...(fails && state.crkState !== "shredded" ? [this.#failed(instance, state)] : []),
         ...(known !== undefined && isRotated(known, state) ? this.#rotated(instance, state) : []),
@@ -166,7 +158,7 @@ export class ValidateRoots {
 
   #about(instance: string) {
     const { node, requestId, roots } = this.#options;
-    const name = roots.document(instance)?.fields["name"];
+    const name = roots.record(instance)?.name;
     return {
       actor: { principal: { name: node, id: node }, requestId: requestId() },
       target: { id: instance, instance, ...(name !== undefined && { name }) },
@@ -175,14 +167,16 @@ export class ValidateRoots {
 
   async #stateOf(instance: string, finding: Finding): Promise<RegionState> {
     const { roots, clock, region } = this.#options;
-    const fields = roots.document(instance)?.fields ?? {};
-    const wanted = fields["status"];
+    const record = roots.record(instance);
+    const wanted = record?.status;
     const base = { ...finding, atMs: clock.wallMs() };
-    if (keysOrder(fields, region)?.keys === "shredded") {
+    if (record?.keys[region]?.keys === "shredded") {
       const reason = "its keys were shredded by an administrator; revalidate to open them again";
       return { ...base, status: "Inactive", crkState: "shredded", reason };
     }
-    if (!wantsKeys.has(wanted)) return { ...base, status: statusOf(wanted) };
+    if (!wantsKeys.has(wanted)) {
+      return { ...base, status: wanted === "Removing" ? wanted : "Inactive" };
+    }
     if (finding.crkState === "unreachable") return this.#unreachable(instance, base);
     if (finding.crkState !== "usable") return { ...base, status: "Inactive" };
     const waits = await this.#provision(instance);
@@ -195,7 +189,7 @@ export class ValidateRoots {
   /** Within the grace it can be used as before. */
   #unreachable(instance: string, base: Omit<RegionState, "status">): RegionState {
     const { keyRing, clock, region, roots, graceMs } = this.#options;
-    const known = regionState(roots.document(instance)?.fields ?? {}, region);
+    const known = roots.record(instance)?.state[region];
     const own = keyRing.statusOf(instance);
     // This node may have no key open while others have: theirs last as long from when it was last reached.
     const lastMs = roots.ready(instance)?.health.okMs;
@@ -242,11 +236,6 @@ function sameState(one: RegionState, other: RegionState): boolean {
       }).toSorted(),
     );
   return said(one) === said(other);
-}
-
-function statusOf(wanted: string | undefined): RegionState["status"] {
-  if (wanted === "Installing" || wanted === "Removing" || wanted === "Deleted") return wanted;
-  return "Inactive";
 }
 
 /** Whether the same root key has another version than when it was last seen. */

@@ -2,8 +2,8 @@ import {
   type Clock,
   type InstanceKeyRing,
   type ManagedObject,
-  readDocument,
-  systemTypes,
+  readRecord,
+  type SystemRecord,
 } from "@holdfast/engine";
 import { rootKind } from "@holdfast/root-of-trust/kinds";
 import type { Health } from "../observe/health.ts";
@@ -11,7 +11,6 @@ import { namedRoots, referenceText } from "../records/root-reference.ts";
 import type { SystemView } from "../records/system-view.ts";
 import type { RootHealth } from "./open/guarded-root.ts";
 import type { RootInUse, Roots } from "./open/roots.ts";
-import { type KeysOrder, keysOrder, regionState } from "./region-state.ts";
 
 export interface WatchRootsOptions {
   readonly region: string;
@@ -26,7 +25,7 @@ export interface WatchRootsOptions {
 
 /** What of an instance's record this node has acted on. */
 interface ActedOn {
-  readonly order: KeysOrder["id"] | undefined;
+  readonly order: string | undefined;
   readonly crkState: string | undefined;
   readonly reference: string;
 }
@@ -115,12 +114,10 @@ export class WatchRoots implements Disposable {
 
   #take(changed: readonly ManagedObject[]): void {
     for (const record of changed) {
-      if (record.objectType !== systemTypes.Instance) continue;
-      const document = readDocument(record);
-      const instance = document?.fixed["instance"];
-      if (document === undefined || instance === undefined) continue;
-      if (document.destroyed === undefined) this.#act(instance, document.fields);
-      else this.#forget(instance);
+      const instance = readRecord("Instance", record);
+      if (instance === undefined) continue;
+      if (instance.destroyed === undefined) this.#act(instance);
+      else this.#forget(instance.instance);
     }
   }
 
@@ -129,13 +126,14 @@ export class WatchRoots implements Disposable {
     this.#actedOn.delete(instance);
   }
 
-  #act(instance: string, fields: Readonly<Record<string, string>>): void {
+  #act(record: SystemRecord<"Instance">): void {
     const { region, keyRing } = this.#options;
-    const order = keysOrder(fields, region);
-    const { current } = namedRoots(fields, region);
+    const { instance } = record;
+    const order = record.keys[region];
+    const { current } = namedRoots(record, region);
     const now: ActedOn = {
       order: order?.id,
-      crkState: regionState(fields, region)?.crkState,
+      crkState: record.state[region]?.crkState,
       reference: current === undefined ? "" : referenceText(current),
     };
     const before = this.#actedOn.get(instance);

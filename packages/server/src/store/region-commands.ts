@@ -1,8 +1,9 @@
-import { type RegionEntry, StoreUnavailable } from "@holdfast/engine";
+import { StoreUnavailable } from "@holdfast/engine";
 import { RedisStore } from "@holdfast/redis";
 import {
   entryOf,
   PeerClient,
+  type RegionEntry,
   RegionRefused,
   type RegionTools,
   type RejoinProgress,

@@ -6,7 +6,7 @@ import {
   type Role,
   type Route,
 } from "@holdfast/admin";
-import { InstanceKeyRing, type KeyRing, systemTypes } from "@holdfast/engine";
+import { InstanceKeyRing, type KeyRing, type SystemRecord } from "@holdfast/engine";
 import { MemoryKekStore, MemoryRootOfTrust } from "@holdfast/engine/testing";
 import type { Instance } from "../access/instances.ts";
 import { RefusedClients } from "../access/refused-clients.ts";
@@ -17,7 +17,6 @@ import { Adding } from "../management/certificates/adding.ts";
 import { certificateHandlers } from "../management/certificates/handlers.ts";
 import { Ownership } from "../management/certificates/ownership.ts";
 import { RecordedTrust } from "../management/certificates/recorded-trust.ts";
-import { InstanceIndex } from "../management/instance-index.ts";
 import { InstanceLookup } from "../management/instance-lookup.ts";
 import { refusedHandlers } from "../management/refused/handlers.ts";
 import { RefusedDirectory } from "../management/refused/refused-directory.ts";
@@ -26,6 +25,7 @@ import { tokenHandlers } from "../management/tokens/handlers.ts";
 import { TokenBook } from "../management/tokens/token-book.ts";
 import { userHandlers } from "../management/users/handlers.ts";
 import { has, Presence } from "../records/presence.ts";
+import { instanceRecordId } from "../records/records.ts";
 import { type MemoryRegion, MemoryRegions } from "./memory-regions.ts";
 
 /** Who calls, and what differs from an administrator who may do everything. */
@@ -39,7 +39,6 @@ export interface Caller {
 /** What a node of one region has of access management, over a store in memory. */
 export class TestNode implements AsyncDisposable {
   readonly region: MemoryRegion;
-  readonly index: InstanceIndex;
   readonly trust = new Trust();
   readonly refused = new RefusedClients();
   readonly directory: RefusedDirectory;
@@ -62,18 +61,16 @@ export class TestNode implements AsyncDisposable {
     const { wallMs, monotonicMs } = clock;
     const observe = (event: (typeof events)[number]): void => void events.push(event);
     commands.serve({ has: async (input) => ({ had: has(view, input.records) }) });
-    this.index = this.#opened.use(new InstanceIndex(view));
-    const { index } = this;
     const presence = new Presence({ region: name, commands, view, monotonicMs });
     const all = () => declared;
-    const instances = new InstanceLookup({ view, index, declared: all });
-    const ownership = new Ownership({ index, declared: all });
+    const instances = new InstanceLookup({ view, declared: all });
+    const ownership = new Ownership({ view, declared: all });
     const adding = new Adding({ instances, records, ownership, clock });
     const authorities = new InstanceAuthorities({ instances, records, keyRing, clock, ids });
     for (const one of declared) this.trust.declare(one);
     this.#opened.use(
       new RecordedTrust({
-        ...{ trust: this.trust, index, keyRing, observe },
+        ...{ trust: this.trust, view, keyRing, observe },
         isDeclared: (id) => declared.some((one) => one.id === id),
         changed: () => {
           this.changes += 1;
@@ -85,7 +82,7 @@ export class TestNode implements AsyncDisposable {
     this.directory = this.#opened.use(
       new RefusedDirectory({ region: name, node, refused, view, records, clock, observe }),
     );
-    this.book = this.#opened.use(new TokenBook({ view, clock }));
+    this.book = new TokenBook({ view, clock });
     const { book } = this;
     this.bootstrap = this.#opened.use(
       new Bootstrap({
@@ -162,10 +159,14 @@ export class TestAccess implements AsyncDisposable {
   }
 
   /** Makes an instance as an order does, seen by both. */
-  async instance(name: string, status = "Installed"): Promise<string> {
+  async instance(
+    name: string,
+    status: SystemRecord<"Instance">["status"] = "Installed",
+  ): Promise<string> {
     const instance = ids.uuid();
-    const fields = { name, status, createdMs: String(clock.wallMs()) };
-    await this.regions.a.records.create(systemTypes.Instance, { instance }, fields, []);
+    const values = { instance, name, status, createdMs: clock.wallMs() };
+    const options = { id: instanceRecordId(instance) };
+    await this.regions.a.records.create("Instance", values, [], options);
     await this.see();
     return instance;
   }

@@ -6,7 +6,6 @@ import {
   type ObjectStore,
   StoreUnavailable,
   systemInstance,
-  systemTypes,
 } from "@holdfast/engine";
 import { MemoryInstanceStore, MemoryOwnStore } from "@holdfast/engine/testing";
 import { agreedCommit, mergeInto, type Peer, pushOutcomes, sitesInOrder } from "@holdfast/regions";
@@ -17,8 +16,9 @@ import { InstancesDuty } from "../management/instances/instances-duty.ts";
 import { StatusFollower } from "../management/instances/status-follower.ts";
 import type { NodeEvent } from "../observe/events.ts";
 import { PeerCommands } from "../records/peer-commands.ts";
-import { Records } from "../records/records.ts";
+import { instanceRecordId, Records } from "../records/records.ts";
 import { SystemView } from "../records/system-view.ts";
+import { certificateValues } from "./system-records.ts";
 
 /** A region's own store in memory with its statuses, as Redis has both in one. */
 export class StoreInMemory extends MemoryOwnStore {
@@ -106,9 +106,10 @@ export class MemoryRegions implements AsyncDisposable {
   /** An Installed instance with a KEK and a client certificate, in both regions. */
   async instance(instance: string, name = instance): Promise<void> {
     const { records, store } = this.a;
-    const fields = { name, createdMs: "1", status: "Installed" };
-    await records.create(systemTypes.Instance, { instance }, fields, []);
-    await records.create(systemTypes.Certificate, { instance }, { name: "vcenter" }, []);
+    const values = { instance, name, createdMs: 1, status: "Installed" } as const;
+    await records.create("Instance", values, [], { id: instanceRecordId(instance) });
+    const certificate = { ...certificateValues, instance, name: "vcenter" };
+    await records.create("Certificate", certificate, []);
     const wrap = { rootOfTrust: "r", rootKeyVersion: "1", blob: new Uint8Array([1]) };
     const wraps = ["a", "b"].map((region) => ({ ...wrap, region }));
     const kek = { id: ids.uuid(), createdMs: 1, check: new Uint8Array([1]), wraps };

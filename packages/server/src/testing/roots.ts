@@ -1,16 +1,14 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import {
-  documentRecord,
+  type FieldChanges,
   InstanceKeyRing,
-  instanceRecord,
   kekRecord,
   type ManagedObject,
+  makeRecord,
   RootOfTrustError,
-  readDocument,
+  type SystemRecord,
   systemInstance,
-  systemTypes,
   type WrappedKek,
-  withFields,
 } from "@holdfast/engine";
 import {
   MemoryInstanceStore,
@@ -18,11 +16,12 @@ import {
   MemoryOwnStore,
   MemoryRootOfTrust,
 } from "@holdfast/engine/testing";
-import { Records } from "../records/records.ts";
-import { type RootReference, referenceText, rootFields } from "../records/root-reference.ts";
+import { instanceRecordId, Records } from "../records/records.ts";
+import { type RootReference, rootChanges } from "../records/root-reference.ts";
 import { Roots } from "../roots/open/roots.ts";
 import { MoveRoots } from "../roots/rewrap.ts";
 import { ValidateRoots } from "../roots/validate.ts";
+import { TestView } from "./system-records.ts";
 
 const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
 
@@ -45,35 +44,13 @@ export class TestRoots {
   readonly closed: string[] = [];
   /** The other region's copy of KEKs, where it has one. */
   readonly plain = new Map<string, Uint8Array>();
-  readonly #objects = new Map<string, ManagedObject>();
-  readonly #listeners = new Set<(changed: readonly ManagedObject[]) => void>();
+  readonly view = new TestView();
   readonly #store: MemoryOwnStore;
-  /** As `SystemView.onChange`. */
-  readonly listen = (listener: (changed: readonly ManagedObject[]) => void) => {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  };
 
   constructor() {
     const clock = { wallMs: () => this.nowMs, monotonicMs: () => this.nowMs };
     this.#store = new MemoryOwnStore({ instances: new MemoryInstanceStore() });
-    const view = {
-      documents: (type: number) =>
-        [...this.#objects.values()].flatMap((object) => {
-          const document = readDocument(object);
-          return document?.type === type ? [document] : [];
-        }),
-      records: () => this.#objects.values(),
-      get: (type: number, id: string) => {
-        const object = this.#objects.get(id);
-        const document = object && readDocument(object);
-        return document?.type === type ? document : undefined;
-      },
-      onChange: this.listen,
-      refresh: async () => undefined,
-      freshAtMs: 0,
-      take: (objects: readonly ManagedObject[]) => this.take(objects),
-    };
+    const { view } = this;
     this.records = new Records({
       ...{ region: "a", others: () => [], store: this.#store, view, clock, ids },
     });
@@ -124,43 +101,34 @@ export class TestRoots {
   /** Makes an instance, under a root of trust or under the configuration's. */
   async instance(instance: string, under?: string): Promise<void> {
     const now = { us: this.nowMs * 1000, region: "a" };
-    const fields = {
+    const values = {
+      instance,
+      name: instance,
       status: "Installed",
-      ...(under !== undefined && { [rootFields.current("a")]: referenceText(namedRoot(under)) }),
-    };
-    const after = withFields(instanceRecord({ instance, name: instance }, now), fields, now);
+      ...(under !== undefined && rootChanges("a", { current: namedRoot(under) })),
+    } as const;
+    const after = makeRecord("Instance", instanceRecordId(instance), values, now);
     await this.#store.commit(systemInstance, [{ kind: "create", after }], []);
-    this.take([after]);
+    this.view.take([after]);
   }
 
   /** As if a node had written these fields. */
-  async write(instance: string, fields: Readonly<Record<string, string | undefined>>) {
-    const [found] = this.documentsOf(instance);
-    await this.records.change(systemTypes.Instance, found?.id ?? "", () => fields, []);
+  async write(instance: string, changes: FieldChanges<"Instance">) {
+    await this.records.change("Instance", instanceRecordId(instance), () => changes, []);
   }
 
-  documentsOf(instance: string) {
-    return [...this.#objects.values()].flatMap((object) => {
-      const document = readDocument(object);
-      return document?.fixed["instance"] === instance ? [document] : [];
-    });
-  }
-
-  fieldsOf(instance: string): Readonly<Record<string, string>> {
-    return this.documentsOf(instance)[0]?.fields ?? {};
+  recordOf(instance: string): SystemRecord<"Instance"> {
+    const record = this.view.get("Instance", instanceRecordId(instance));
+    if (record === undefined) throw new Error(`no instance ${instance}`);
+    return record;
   }
 
   /** Lets the view see what the KEK store has. */
   async seeKeks(instance: string): Promise<readonly WrappedKek[]> {
     const list = await this.keks.list(instance);
     const now = { us: this.nowMs * 1000, region: "a" };
-    this.take(list.map((kek) => kekRecord({ instance, kek }, true, now)));
+    this.view.take(list.map((kek) => kekRecord({ instance, kek }, true, now)));
     return list;
-  }
-
-  take(objects: readonly ManagedObject[]): void {
-    for (const object of objects) this.#objects.set(object.uniqueIdentifier, object);
-    for (const listener of this.#listeners) listener(objects);
   }
 
   async seal(instance: string) {
@@ -170,8 +138,10 @@ export class TestRoots {
   }
 }
 
-/** A document of no instance, which roots of trust have nothing to do with. */
-export const otherRecord = documentRecord(
-  { type: systemTypes.Setting, id: randomUUID(), fixed: { setting: "x" }, fields: {} },
+/** A record of no instance, which roots of trust have nothing to do with. */
+export const otherRecord: ManagedObject = makeRecord(
+  "Setting",
+  randomUUID(),
+  { kind: "x", region: "a", node: "a1" },
   { us: 1, region: "a" },
 );

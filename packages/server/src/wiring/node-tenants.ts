@@ -2,7 +2,7 @@ import type { KeyRing } from "@holdfast/engine";
 import { type Instance, loadInstances } from "../access/instances.ts";
 import { Trust } from "../access/trust.ts";
 import { RecordedTrust } from "../management/certificates/recorded-trust.ts";
-import type { InstanceIndex } from "../management/instance-index.ts";
+import type { SystemView } from "../records/system-view.ts";
 import type { Parts } from "./node-parts.ts";
 import { reloadInstances } from "./reload-instances.ts";
 
@@ -17,7 +17,7 @@ export class Tenants {
   /** Under which identifiers the trust has what the configuration declares. */
   #declared: readonly string[] = [];
   #reloading = Promise.resolve();
-  #index: InstanceIndex | undefined;
+  #view: Pick<SystemView, "all"> | undefined;
   #recorded: RecordedTrust | undefined;
 
   constructor(parts: Parts) {
@@ -40,12 +40,12 @@ export class Tenants {
   }
 
   /** Lets in whom the system records name too, from now on. */
-  follow(index: InstanceIndex, keyRing: Pick<KeyRing, "open">): Disposable {
-    this.#index = index;
+  follow(view: SystemView, keyRing: Pick<KeyRing, "open">): Disposable {
+    this.#view = view;
     const { isDeclared, trust } = this;
     const { observe } = this.#parts;
     const changed = () => this.#changed();
-    const recorded = new RecordedTrust({ trust, index, keyRing, isDeclared, observe, changed });
+    const recorded = new RecordedTrust({ trust, view, keyRing, isDeclared, observe, changed });
     this.#recorded = recorded;
     this.#changed();
     return recorded;
@@ -77,8 +77,8 @@ export class Tenants {
   }
 
   #changed(): void {
-    const recorded = [...(this.#index?.all() ?? [])].flatMap(({ id, document }) =>
-      document === undefined ? [] : [{ id, name: document.fields["name"] ?? "" }],
+    const recorded = (this.#view?.all("Instance") ?? []).flatMap(({ instance, name, destroyed }) =>
+      destroyed === undefined ? [{ id: instance, name }] : [],
     );
     this.#parts.log.nameInstances([...recorded, ...this.#instances]);
     for (const listener of this.#listeners) listener();

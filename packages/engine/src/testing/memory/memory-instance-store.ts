@@ -1,4 +1,5 @@
-import type { InstanceStatus, InstanceStatuses, InstanceStore } from "../../ports/instances.ts";
+import type { InstanceStatus } from "../../base/instance-status.ts";
+import type { InstanceStatuses, InstanceStore } from "../../ports/instances.ts";
 
 /** Instances in memory, for tests and as the model of the real store. */
 export class MemoryInstanceStore implements InstanceStore, InstanceStatuses {

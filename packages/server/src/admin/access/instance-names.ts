@@ -1,4 +1,3 @@
-import { systemTypes } from "@holdfast/engine";
 import type { SystemView } from "../../records/system-view.ts";
 import { Refused } from "../problem.ts";
 
@@ -12,9 +11,9 @@ export interface InstanceNames {
 
 /** Looks instances up in the view of the system records. */
 export class ViewedInstances implements InstanceNames {
-  readonly #view: Pick<SystemView, "documents" | "freshAtMs" | "refresh">;
+  readonly #view: Pick<SystemView, "all" | "freshAtMs" | "refresh">;
 
-  constructor(view: Pick<SystemView, "documents" | "freshAtMs" | "refresh">) {
+  constructor(view: Pick<SystemView, "all" | "freshAtMs" | "refresh">) {
     this.#view = view;
   }
 
@@ -26,10 +25,9 @@ export class ViewedInstances implements InstanceNames {
       });
     }
     let named: string | undefined;
-    for (const { fixed, fields, destroyed } of this.#view.documents(systemTypes.Instance)) {
-      const id = fixed["instance"];
-      if (id === text) return id;
-      if (destroyed === undefined && fields["name"] === text) named ??= id;
+    for (const { instance, name, destroyed } of this.#view.all("Instance")) {
+      if (instance === text) return instance;
+      if (destroyed === undefined && name === text) named ??= instance;
     }
     return named;
   }

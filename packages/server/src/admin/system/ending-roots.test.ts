@@ -1,35 +1,31 @@
-import { type Document, systemTypes } from "@holdfast/engine";
+import type { FieldChanges, SystemRecord } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
 import type { Config } from "../../config/config-table.ts";
-import {
-  leftText,
-  type RootReference,
-  referenceText,
-  rootFields,
-} from "../../records/root-reference.ts";
+import { type RootReference, rootChanges } from "../../records/root-reference.ts";
+import { systemRecord } from "../../testing/system-records.ts";
 import { endingRootChecks } from "./ending-roots.ts";
 
 const day = (text: string) => Date.parse(`${text}T12:00:00Z`);
 const hpcs: RootReference = { type: "hpcs", instanceId: "manager", rootKey: "crk" };
 const keyProtect: RootReference = { ...hpcs, type: "key-protect" };
 
-function instance(name: string, fields: Readonly<Record<string, string | undefined>>): Document {
-  const all = Object.entries({ name, ...fields }).filter(([, value]) => value !== undefined);
-  const { Instance: type } = systemTypes;
-  return { type, id: name, fixed: {}, fields: Object.fromEntries(all), destroyed: undefined };
+type Instance = SystemRecord<"Instance">;
+
+function instance(name: string, changes: FieldChanges<"Instance">): Instance {
+  return systemRecord("Instance", { instance: name, name, ...changes });
 }
 
-function checks(documents: readonly Document[], at = "2026-11-27", type = "local") {
+function checks(records: readonly Instance[], at = "2026-11-27", type = "local") {
   const config = { region: "a", peer: { region: "b" }, rootOfTrust: { type } } as Config;
-  const view = { documents: () => documents, freshAtMs: undefined };
+  const view = { all: () => records as never, freshAtMs: undefined };
   return endingRootChecks({ view, config, wallMs: () => day(at) });
 }
 
 describe("a root of trust that its maker ends", () => {
   test("is warned of with its dates, for each instance and region", () => {
     const found = checks([
-      instance("finance", { [rootFields.current("b")]: referenceText(hpcs) }),
-      instance("trial", { [rootFields.current("a")]: referenceText(keyProtect) }),
+      instance("finance", rootChanges("b", { current: hpcs })),
+      instance("trial", rootChanges("a", { current: keyProtect })),
     ]);
     expect(found).toHaveLength(1);
     expect(found[0]).toMatchObject({ name: "root of trust", state: "warning" });
@@ -38,13 +34,8 @@ describe("a root of trust that its maker ends", () => {
   });
 
   test("still counts while keys are left under it", () => {
-    const left = leftText([{ reference: hpcs, atMs: 1 }]);
-    const [found] = checks([
-      instance("finance", {
-        [rootFields.current("a")]: referenceText(keyProtect),
-        [rootFields.left("a")]: left,
-      }),
-    ]);
+    const left = [{ reference: hpcs, atMs: 1 }];
+    const [found] = checks([instance("finance", rootChanges("a", { current: keyProtect, left }))]);
     expect(found?.detail).toContain("finance (a)");
   });
 
@@ -53,17 +44,15 @@ describe("a root of trust that its maker ends", () => {
   });
 
   test("is a failure once it has ended", () => {
-    const documents = [instance("finance", { [rootFields.current("a")]: referenceText(hpcs) })];
-    expect(checks(documents, "2027-03-28")[0]?.state).toBe("warning");
-    expect(checks(documents, "2027-03-29")[0]?.state).toBe("failed");
+    const records = [instance("finance", rootChanges("a", { current: hpcs }))];
+    expect(checks(records, "2027-03-28")[0]?.state).toBe("warning");
+    expect(checks(records, "2027-03-29")[0]?.state).toBe("failed");
   });
 
   test("is not mentioned where nothing is under it", () => {
-    const gone = instance("gone", { [rootFields.current("a")]: referenceText(hpcs) });
-    const fact = { region: "a", atMs: 1 } as unknown as NonNullable<Document["destroyed"]>;
+    const gone = instance("gone", rootChanges("a", { current: hpcs }));
+    const fact = { region: "a", atMs: 1 } as unknown as NonNullable<Instance["destroyed"]>;
     expect(checks([{ ...gone, destroyed: fact }])).toEqual([]);
-    expect(
-      checks([instance("trial", { [rootFields.current("a")]: referenceText(keyProtect) })]),
-    ).toEqual([]);
+    expect(checks([instance("trial", rootChanges("a", { current: keyProtect }))])).toEqual([]);
   });
 });

@@ -1,4 +1,3 @@
-import { systemTypes } from "@holdfast/engine";
 import { type RootKind, rootKinds } from "@holdfast/root-of-trust/kinds";
 import { namedRoots } from "../../records/root-reference.ts";
 import { type Check, failed, type SystemSources, warning } from "./sources.ts";
@@ -12,12 +11,12 @@ export function endingRootChecks({
   const regions = [config.region, ...(config.peer === undefined ? [] : [config.peer.region])];
   const users = [
     { kind: config.rootOfTrust.type, user: `the configuration (${config.region})` },
-    ...view.documents(systemTypes.Instance).flatMap(({ fields, destroyed }) =>
-      destroyed !== undefined
+    ...view.all("Instance").flatMap((record) =>
+      record.destroyed !== undefined
         ? []
         : regions.flatMap((region) => {
-            const { current, left } = namedRoots(fields, region);
-            const user = `${fields["name"] ?? "an instance"} (${region})`;
+            const { current, left } = namedRoots(record, region);
+            const user = `${record.name || "an instance"} (${region})`;
             const references = [current, ...left.map(({ reference }) => reference)];
             return references.map((reference) => ({ kind: reference?.type, user }));
           }),

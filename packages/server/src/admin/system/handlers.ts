@@ -1,5 +1,5 @@
 import { type Handlers, openApi } from "@holdfast/admin";
-import { systemTypes, withTimeout } from "@holdfast/engine";
+import { withTimeout } from "@holdfast/engine";
 import { reasonOf } from "../../base/start-error.ts";
 import { rootStatusOf } from "../../roots/root-status.ts";
 import { endingRootChecks } from "./ending-roots.ts";
@@ -114,11 +114,11 @@ async function status(sources: SystemSources): Promise<Status> {
 
 /** Instances whose root key this region cannot use, or whose keys were shredded: so many at most. */
 function closedInstances({ view, config }: SystemSources): Status["closedInstances"] {
-  const found = view.documents(systemTypes.Instance).flatMap((document) => {
-    if (document.destroyed !== undefined) return [];
-    const { state, reason } = rootStatusOf(document, config.region, config.rootOfTrust.type);
+  const found = view.all("Instance").flatMap((record) => {
+    if (record.destroyed !== undefined) return [];
+    const { state, reason } = rootStatusOf(record, config.region, config.rootOfTrust.type);
     if (state === "usable" || state === "unchecked") return [];
-    return [{ instance: document.fields["name"] ?? document.id, state, reason }];
+    return [{ instance: record.name || record.id, state, reason }];
   });
   return found.slice(0, closedMax);
 }

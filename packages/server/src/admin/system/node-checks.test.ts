@@ -6,11 +6,8 @@ const dayMs = 86_400_000;
 
 test("the check of tokens counts the manager tokens that are valid", () => {
   const says = (...days: readonly number[]) => {
-    const documents = days.map((end) => ({
-      fixed: { role: "manager", expiresMs: String(nowMs + end * dayMs) },
-      destroyed: undefined,
-    }));
-    const sources = { view: { documents: () => documents }, config: {}, wallMs: () => nowMs };
+    const tokens = days.map((end) => ({ role: "manager", expiresMs: nowMs + end * dayMs }));
+    const sources = { view: { all: () => tokens }, config: {}, wallMs: () => nowMs };
     const checks = tokenChecks(sources as unknown as Parameters<typeof tokenChecks>[0]);
     return checks.map(({ detail }) => detail);
   };

@@ -1,6 +1,5 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { systemTypes } from "@holdfast/engine";
 import { reasonOf } from "../../base/start-error.ts";
 import { loadConfig } from "../../config/config.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
@@ -137,12 +136,12 @@ export function tokenChecks({ view, config, wallMs }: SystemSources): Check[] {
   const name = "tokens";
   const nowMs = wallMs();
   const ends = view
-    .documents(systemTypes.Token)
+    .all("Token")
     .filter(
-      ({ fixed, destroyed }) =>
-        fixed["role"] === "manager" && fixed["instances"] === undefined && destroyed === undefined,
+      ({ role, instances, destroyed }) =>
+        role === "manager" && instances === undefined && destroyed === undefined,
     )
-    .map(({ fixed }) => Number(fixed["expiresMs"]))
+    .map(({ expiresMs }) => expiresMs)
     .filter((endMs) => endMs > nowMs);
   const last = Math.max(...ends);
   if (ends.length === 0) {

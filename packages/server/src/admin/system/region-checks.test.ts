@@ -1,7 +1,6 @@
 import type { KeyRingStatus } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { systemClock } from "../../base/system.ts";
-import { keysField, orderText } from "../../roots/region-state.ts";
 import { readingsOf } from "../../roots/root-metrics.ts";
 import { rootChecks, storeChecks } from "./region-checks.ts";
 
@@ -11,9 +10,8 @@ const order = { keys: "shredded", by: "anna", id: "1", atMs: 0 } as const;
 
 /** What the check of roots of trust says of instances whose keys are in these states. */
 function says(given: Readonly<Record<string, KeyRingStatus["state"]>>): readonly string[] {
-  const fields = (name: string) => ({
-    name,
-    ...(given[name] === "shredded" && { [keysField("a")]: orderText(order) }),
+  const record = (name: string) => ({
+    ...{ name, keys: given[name] === "shredded" ? { a: order } : {} },
   });
   const statuses = Object.entries(given)
     .filter(([, state]) => state !== "shredded")
@@ -23,7 +21,7 @@ function says(given: Readonly<Record<string, KeyRingStatus["state"]>>): readonly
     roots: {
       inUse: () => [{ root: { kind: "local", health: { ok: true } } }],
       instances: () => Object.keys(given),
-      document: (name: string) => ({ fields: fields(name) }),
+      record,
     },
     keyRing: { statuses: () => new Map(statuses) },
     clock: { wallMs: () => 1 },

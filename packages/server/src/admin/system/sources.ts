@@ -16,7 +16,7 @@ export interface SystemSources extends Timers {
   readonly own: Pick<OwnStore, "state" | "reservations" | "quarantined" | "levels" | "cursor">;
   readonly peers: readonly Pick<Peer, "region" | "state" | "hello" | "position">[];
   readonly clocks: Pick<ClockCheck, "offsets" | "doubt">;
-  readonly view: Pick<SystemView, "documents" | "freshAtMs">;
+  readonly view: Pick<SystemView, "all" | "freshAtMs">;
   /** What the lock masters say of the leader's lock; undefined where none are named. */
   readonly lockMasters?: (() => Promise<LockLook>) | undefined;
 }

@@ -1,10 +1,9 @@
 import {
-  documentRecord,
+  changeRecord,
   type ManagedObject,
+  makeRecord,
   ObjectKekStore,
   systemInstance,
-  systemTypes,
-  withFields,
 } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { systemIds as ids, systemClock } from "../../base/system.ts";
@@ -20,12 +19,10 @@ const kek = (createdMs: number) => ({
 });
 
 test("a view sees the last copy of each record", async () => {
-  const [id, type] = [ids.uuid(), systemTypes.Instance];
-  const first = documentRecord(
-    { type, id, fixed: { instance: "i" }, fields: { labels: "1" } },
-    now,
-  );
-  const last = withFields(first, { labels: "2" }, { ...now, us: now.us + 1 });
+  const id = ids.uuid();
+  const first = makeRecord("Instance", id, { instance: "i", labels: { a: "1" } }, now);
+  const changes = { labels: { a: "2" } };
+  const last = changeRecord("Instance", first, changes, { ...now, us: now.us + 1 });
   const own = new ArchivedSystem([first, last]);
   await using view = new SystemView({
     own,
@@ -34,7 +31,7 @@ test("a view sees the last copy of each record", async () => {
     observe: () => undefined,
   });
   await view.refresh();
-  expect(view.get(type, id)?.fields["labels"]).toBe("2");
+  expect(view.get("Instance", id)?.labels).toEqual({ a: "2" });
 });
 
 test("keys are listed by their instance, over several pages, and may be wrapped anew", async () => {
@@ -52,14 +49,13 @@ test("keys are listed by their instance, over several pages, and may be wrapped 
 });
 
 test("a write that was decided on an older copy is refused", async () => {
-  const [id, type] = [ids.uuid(), systemTypes.Instance];
-  const object = documentRecord({ type, id, fixed: { instance: "i" }, fields: {} }, now);
+  const object = makeRecord("Instance", ids.uuid(), { instance: "i" }, now);
   const archived = new ArchivedSystem([object]);
   const [before] = await archived.read(systemInstance, [object.uniqueIdentifier]);
   if (before === undefined) throw new Error("no record");
   const change = (after: ManagedObject) =>
     archived.commit(systemInstance, [{ kind: "update", before, after }]);
-  const after = withFields(object, { labels: "1" }, now);
-  expect((await change(after)).kind).toBe("committed");
-  expect((await change(withFields(object, { labels: "2" }, now))).kind).toBe("conflict");
+  const labelled = (a: string) => changeRecord("Instance", object, { labels: { a } }, now);
+  expect((await change(labelled("1"))).kind).toBe("committed");
+  expect((await change(labelled("2"))).kind).toBe("conflict");
 });

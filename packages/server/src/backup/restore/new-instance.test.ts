@@ -4,8 +4,8 @@ import { join } from "node:path";
 import {
   type Fact,
   InstanceKeyRing,
-  instanceRecord,
   type ManagedObject,
+  makeRecord,
   ObjectKekStore,
   partitionOf,
   sealDigests,
@@ -22,6 +22,7 @@ import {
   systemClock as timers,
 } from "../../base/system.ts";
 import { deletionRegion } from "../../management/instances/erase-objects.ts";
+import { instanceRecordId } from "../../records/records.ts";
 import type { BackupKey } from "../archive/archive-format.ts";
 import { ArchiveReader } from "../archive/archive-reader.ts";
 import { scanArchive } from "../archive/scan.ts";
@@ -82,7 +83,9 @@ class Site {
 
   async order(id: string, name: string): Promise<void> {
     await this.store.instances.install(id);
-    await this.create(instanceRecord({ instance: id, name }, { us, region: "a" }));
+    await this.create(
+      makeRecord("Instance", instanceRecordId(id), { instance: id, name }, { us, region: "a" }),
+    );
   }
 
   async key(text: string): Promise<ManagedObject> {
@@ -127,7 +130,12 @@ class Site {
         material: undefined,
       });
     }
-    const record = instanceRecord({ instance: deleted, name: "old" }, { us, region: "a" });
+    const record = makeRecord(
+      "Instance",
+      instanceRecordId(deleted),
+      { instance: deleted, name: "old" },
+      { us, region: "a" },
+    );
     const { facts } = withDestroyed(record, { us: deletion.time * 1e6, region: "a" });
     await this.change(record, { facts });
     this.store.instances.setStatus(deleted, "Deleted");

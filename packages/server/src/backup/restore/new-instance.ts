@@ -1,14 +1,14 @@
 import {
   type AuditEvent,
-  type Document,
+  changeRecord,
+  kindOf,
   type ManagedObject,
   type OwnStore,
   partitionOf,
-  readDocument,
+  readRecord,
   refuseUnknown,
+  type SystemRecord,
   systemInstance,
-  systemTypes,
-  withFields,
   withoutSealedDigest,
 } from "@holdfast/engine";
 import { join, mergeInto } from "@holdfast/regions";
@@ -54,7 +54,6 @@ export interface NewInstanceReport {
   readonly failures: number;
 }
 
-const restoredField = "restoredFrom";
 const failedMax = 10;
 const reservedMs = 10_000;
 
@@ -73,18 +72,18 @@ export async function restoreIntoNew(
   const system = await systemOf(target);
   refuseLiving(system, wish.deleted);
   const into = newInstanceOf(system, wish);
-  const { instance, document } = into;
-  await checkNew(target, into, wish.deleted);
+  const { instance, name } = into.record;
+  await checkNew(target, into.record, wish.deleted);
   const archived = archivedSystem(scanned, wish.deleted);
   await using old = await options.openKeyRing(archived);
   await using fresh = await options.openKeyRing(target.own);
-  if (options.apply) await claim(target.own, into.record, wish.deleted, options);
+  if (options.apply) await claim(target.own, into.object, wish.deleted, options);
   const run = new Move({ ...target, old, fresh, from: wish.deleted, to: instance }, options);
   const copies = await copiesOf(reader, wish.deleted);
   await eachPage(reader, (objects) =>
     run.page(objects.filter((object) => object.instance === wish.deleted && copies.isLast(object))),
   );
-  return { name: document.fields["name"] ?? instance, ...run.report };
+  return { name, ...run.report };
 }
 
 interface MoveParts extends RestoreTarget {
@@ -217,17 +216,16 @@ async function systemOf({
 }
 
 function instancesIn(records: ReadonlyMap<string, ManagedObject>) {
-  return [...records.values()].flatMap((record) => {
-    const document = record.objectType === systemTypes.Instance ? readDocument(record) : undefined;
-    const instance = document?.fixed["instance"];
-    return document === undefined || instance === undefined ? [] : [{ record, document, instance }];
+  return [...records.values()].flatMap((object) => {
+    const record = readRecord("Instance", object);
+    return record === undefined ? [] : [{ object, record }];
   });
 }
 
 /** Refuses an instance that was not deleted. */
 function refuseLiving(system: ReadonlyMap<string, ManagedObject>, deleted: string): void {
-  const found = instancesIn(system).find(({ instance }) => instance === deleted);
-  if (found?.document.destroyed !== undefined) return;
+  const found = instancesIn(system).find(({ record }) => record.instance === deleted);
+  if (found?.record.destroyed !== undefined) return;
   throw new ArchiveFault(
     `--deleted-instance ${deleted}: no instance with this identifier was deleted here: a plain \`holdfast backup restore\` brings back what is missing`,
   );
@@ -238,15 +236,15 @@ function newInstanceOf(
   { into, deleted }: NewInstanceWish,
 ) {
   const found = instancesIn(system).find(
-    ({ document, instance }) =>
-      document.destroyed === undefined && (instance === into || document.fields["name"] === into),
+    ({ record: { destroyed, instance, name } }) =>
+      destroyed === undefined && (instance === into || name === into),
   );
   if (found === undefined) {
     throw new ArchiveFault(
       `--into-new-instance ${into}: instance not found: order and configure it first, so that its keys have a root of trust`,
     );
   }
-  if (partitionOf(found.instance) === partitionOf(deleted)) {
+  if (partitionOf(found.record.instance) === partitionOf(deleted)) {
     throw new ArchiveFault(
       `--into-new-instance ${into}: it shares a partition with the deleted one, whose marks hold the identifiers there: order another one`,
     );
@@ -257,17 +255,16 @@ function newInstanceOf(
 /** It must be empty, but for what an earlier run of the same restore brought. */
 async function checkNew(
   { own }: RestoreTarget,
-  { instance, document }: { readonly instance: string; readonly document: Document },
+  { instance, name, restoredFrom }: SystemRecord<"Instance">,
   deleted: string,
 ): Promise<void> {
-  const name = document.fields["name"] ?? instance;
   const status = await own.status(instance);
   if (status !== "Installed") {
     throw new ArchiveFault(
       `--into-new-instance ${name}: it is ${status ?? "not Installed"}: configure its root of trust first`,
     );
   }
-  if (document.fields[restoredField] === deleted) return;
+  if (restoredFrom === deleted) return;
   const counts = await own.counts(instance);
   const total = Object.values(counts ?? {}).reduce((sum, count) => sum + count, 0);
   if (counts === undefined || total > 0) {
@@ -288,7 +285,7 @@ async function claim(
   if (before === undefined)
     throw new ArchiveFault("the new instance is not known here yet: try again");
   const us = audit[0] === undefined ? 0 : audit[0].time * 1_000;
-  const after = withFields(before.object, { [restoredField]: deleted }, { us, region });
+  const after = changeRecord("Instance", before.object, { restoredFrom: deleted }, { us, region });
   const outcome = await own.commit(systemInstance, [{ kind: "update", before, after }], audit);
   if (outcome.kind !== "committed") {
     throw new ArchiveFault("the new instance's record changes at this moment: try again");
@@ -299,9 +296,7 @@ async function claim(
 function archivedSystem({ system }: Scanned, deleted: string): ArchivedSystem {
   return new ArchivedSystem(
     system.filter(
-      (object) =>
-        object.objectType === systemTypes.Kek ||
-        readDocument(object)?.fixed["instance"] === deleted,
+      (object) => kindOf(object) === "Kek" || readRecord("Instance", object)?.instance === deleted,
     ),
   );
 }

@@ -2,8 +2,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
-  instanceRecord,
   type ManagedObject,
+  makeRecord,
   stateCounts,
   systemInstance,
   withDestroyed,
@@ -11,6 +11,7 @@ import {
 import { MemoryOwnStore, sampleObject } from "@holdfast/engine/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemClock, systemIds } from "../../base/system.ts";
+import { instanceRecordId } from "../../records/records.ts";
 import type { BackupKey } from "../archive/archive-format.ts";
 import { ArchiveReader } from "../archive/archive-reader.ts";
 import { scanArchive } from "../archive/scan.ts";
@@ -54,7 +55,7 @@ class Site {
 
   async install(id: string): Promise<void> {
     await this.store.instances.install(id);
-    await this.create(instanceDocument(id));
+    await this.create(instanceRecord(id));
   }
 
   async create(after: ManagedObject): Promise<ManagedObject> {
@@ -98,8 +99,9 @@ class Site {
   }
 }
 
-function instanceDocument(of: string): ManagedObject {
-  return instanceRecord({ instance: of, name: "kmip-1" }, { us: 1, region: "a" });
+function instanceRecord(of: string): ManagedObject {
+  const values = { instance: of, name: "kmip-1" };
+  return makeRecord("Instance", instanceRecordId(of), values, { us: 1, region: "a" });
 }
 
 async function filled(count = 3): Promise<{ site: Site; objects: ManagedObject[] }> {
@@ -179,7 +181,7 @@ describe("a backup", () => {
   test("leaves an instance deleted that was deleted since, and its marks", async () => {
     const { site, objects } = await filled();
     const file = await site.backup();
-    const mark = withDestroyed(instanceDocument(instance), { us: 9e6, region: "a" });
+    const mark = withDestroyed(instanceRecord(instance), { us: 9e6, region: "a" });
     const other = new Site();
     await other.create(mark);
     expect(await other.restore(file)).toEqual({ ...nothing, deleted: 3, known: 1, destroyed: 1 });

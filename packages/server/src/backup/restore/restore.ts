@@ -5,11 +5,10 @@ import {
   type Observer,
   type OwnStore,
   partitionOf,
-  readDocument,
+  readRecord,
   recordTag,
   refuseUnknown,
   systemInstance,
-  systemTypes,
   type Timers,
 } from "@holdfast/engine";
 import { join, mergeInto, type Peer } from "@holdfast/regions";
@@ -260,10 +259,8 @@ class Together {
 
 /** The instance of which a record says that it was deleted for ever. */
 function deletedInstance(object: ManagedObject): string | undefined {
-  if (object.objectType !== systemTypes.Instance || object.facts.destroyed === undefined) {
-    return undefined;
-  }
-  return readDocument(object)?.fixed["instance"];
+  const record = readRecord("Instance", object);
+  return record?.destroyed === undefined ? undefined : record.instance;
 }
 
 function joined(one: ManagedObject | undefined, other: ManagedObject): ManagedObject {

@@ -1,10 +1,16 @@
 import { join } from "node:path";
-import { type AuditEvent, type Ids, type ObjectStore, systemInstance } from "@holdfast/engine";
+import {
+  type AuditEvent,
+  type BackupRun,
+  type Ids,
+  type ObjectStore,
+  systemInstance,
+} from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { reasonOf } from "../../base/start-error.ts";
 import { readBackupKeys } from "../archive/backup-keys.ts";
 import { type BackupSource, createBackup } from "../create.ts";
-import { type BackupRun, type BackupRuns, lastGoodMs, noteRun, runsOf } from "./runs.ts";
+import { type BackupRuns, lastGoodMs, noteRun, runsOf } from "./runs.ts";
 import { backupName, dueAfter, retire, type Schedule } from "./schedule.ts";
 
 export interface ScheduledBackupsOptions {

@@ -1,18 +1,16 @@
 import type { Handlers } from "@holdfast/admin";
-import { systemTypes } from "@holdfast/engine";
 import type { SystemView } from "../../records/system-view.ts";
 import { readRuns } from "./runs.ts";
 
 /** The last scheduled backups of all regions, as administrators see them. */
-export function backupHandlers(view: Pick<SystemView, "documents">): Pick<Handlers, "readBackups"> {
+export function backupHandlers(view: Pick<SystemView, "all">): Pick<Handlers, "readBackups"> {
   return {
     readBackups: async () => ({
       items: view
-        .documents(systemTypes.Backup)
-        .flatMap((document) => {
-          const { region = "", runs = [] } = readRuns(document) ?? {};
-          return runs.map((run) => ({ region, ...run }));
-        })
+        .all("Backup")
+        .flatMap((record) =>
+          readRuns(record).runs.map((run) => ({ region: record.region, ...run })),
+        )
         .toSorted((one, other) => other.startedMs - one.startedMs)
         .map(({ startedMs, endedMs, ...rest }) => ({
           ...rest,

@@ -1,31 +1,16 @@
 import {
   type AuditEvent,
-  type Document,
-  documentRecord,
+  type BackupRun,
+  changeRecord,
+  makeRecord,
   type ObjectStore,
-  readDocument,
+  readRecord,
   type StoredObject,
+  type SystemRecord,
   systemIdentifier,
   systemInstance,
-  systemTypes,
   updateRecord,
-  withFields,
 } from "@holdfast/engine";
-import { z } from "zod";
-import { parsedText } from "../../base/parsed-text.ts";
-
-const run = z.object({
-  file: z.string(),
-  startedMs: z.number(),
-  endedMs: z.number(),
-  records: z.number().int(),
-  bytes: z.number().int(),
-  ok: z.boolean(),
-  reason: z.string(),
-});
-
-/** One scheduled backup, as the region's record of backups keeps it. */
-export type BackupRun = z.output<typeof run>;
 
 /** The region of a record's backups, and the last of them, newest first. */
 export interface BackupRuns {
@@ -36,13 +21,9 @@ export interface BackupRuns {
 /** Runs that a record keeps. */
 const slots = 20;
 
-/** What a record of backups says; undefined for any other document. */
-export function readRuns({ type, fixed, fields }: Document): BackupRuns | undefined {
-  const { region } = fixed;
-  if (type !== systemTypes.Backup || region === undefined) return undefined;
-  const runs = Object.entries(fields).flatMap(([name, value]) =>
-    name.startsWith("run.") ? (parsedText(run, value) ?? []) : [],
-  );
+/** What a record of backups says. */
+export function readRuns({ region, run }: SystemRecord<"Backup">): BackupRuns {
+  const runs = Object.values(run).flatMap((one) => one ?? []);
   return { region, runs: runs.toSorted((one, other) => other.startedMs - one.startedMs) };
 }
 
@@ -57,8 +38,8 @@ export async function runsOf(
   region: string,
 ): Promise<BackupRuns> {
   const [stored] = await store.read(systemInstance, [identifierOf(region)]);
-  const document = stored && readDocument(stored.object);
-  return (document && readRuns(document)) ?? { region, runs: [] };
+  const record = stored && readRecord("Backup", stored.object);
+  return record === undefined ? { region, runs: [] } : readRuns(record);
 }
 
 /** Adds a run to a region's record, in place of its oldest. */
@@ -71,21 +52,21 @@ export async function noteRun(
   const now = { us: Math.floor(added.endedMs * 1_000), region };
   const id = identifierOf(region);
   const edit = (before: StoredObject | undefined) => {
-    const slot = slotFor(before && readDocument(before.object));
-    const fields = { [`run.${slot}`]: JSON.stringify(added) };
+    const slot = slotFor(before && readRecord("Backup", before.object));
+    const run = { [slot]: added };
     return before === undefined
-      ? documentRecord({ type: systemTypes.Backup, id, fixed: { region }, fields }, now)
-      : withFields(before.object, fields, now);
+      ? makeRecord("Backup", id, { region, run }, now)
+      : changeRecord("Backup", before.object, { run }, now);
   };
   const what = `the record of region ${region}'s backups`;
   await updateRecord(store, id, edit, { what, evidence: audit });
 }
 
 /** A place that is free, or else the oldest run's. */
-function slotFor(document: Document | undefined): number {
+function slotFor(record: SystemRecord<"Backup"> | undefined): number {
   let [oldest, oldestMs] = [0, Number.POSITIVE_INFINITY];
   for (let slot = 0; slot < slots; slot++) {
-    const said = parsedText(run, document?.fields[`run.${slot}`]);
+    const said = record?.run[slot];
     if (said === undefined) return slot;
     if (said.startedMs < oldestMs) [oldest, oldestMs] = [slot, said.startedMs];
   }
@@ -93,5 +74,5 @@ function slotFor(document: Document | undefined): number {
 }
 
 function identifierOf(region: string): string {
-  return systemIdentifier(systemTypes.Backup, region);
+  return systemIdentifier("Backup", region);
 }

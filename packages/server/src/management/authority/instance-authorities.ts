@@ -1,7 +1,13 @@
 import { X509Certificate } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Call, ManagementError } from "@holdfast/admin";
-import { type Clock, type Document, type Ids, type KeyRing, systemTypes } from "@holdfast/engine";
+import {
+  type Clock,
+  type Ids,
+  type KeyRing,
+  recordKinds,
+  type SystemRecord,
+} from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
 import type { Records } from "../../records/records.ts";
 import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
@@ -17,9 +23,8 @@ export interface InstanceAuthoritiesOptions {
 }
 
 type Caller = Pick<Call, "principal" | "requestId">;
+type Authority = SystemRecord<"Authority">;
 
-/** The field that holds the sealed private key. */
-const keyField = "key";
 const seenTries = 20;
 const seenPauseMs = 50;
 
@@ -36,8 +41,7 @@ export class InstanceAuthorities {
 
   /** Throws `notFound` where there is none yet. */
   certificateOf({ authority, name }: FoundInstance): X509Certificate {
-    const pem = authority?.fixed["pem"];
-    if (pem !== undefined) return new X509Certificate(pem);
+    if (authority !== undefined) return new X509Certificate(authority.pem);
     throw new ManagementError(
       "notFound",
       `${name} has no authority yet: it is made when it first signs a request or issues a pair`,
@@ -50,9 +54,7 @@ export class InstanceAuthorities {
     return await this.#open(found, known ?? (await this.#make(call, found)));
   }
 
-  async #open(found: FoundInstance, { id, fixed, fields }: Document): Promise<Signer> {
-    const { pem = "" } = fixed;
-    const sealed = fields[keyField] ?? "";
+  async #open(found: FoundInstance, { id, pem, key: sealed = "" }: Authority): Promise<Signer> {
     const key = await sealedOr(() =>
       openText(this.#options.keyRing, bindingOf(found.id, id), sealed),
     );
@@ -66,7 +68,7 @@ export class InstanceAuthorities {
   }
 
   /** By the regions' agreement: of two that make one at the same time, one does. */
-  async #make(call: Caller, found: FoundInstance): Promise<Document> {
+  async #make(call: Caller, found: FoundInstance): Promise<Authority> {
     const { records, keyRing, clock, ids } = this.#options;
     const nowMs = clock.wallMs();
     const id = ids.uuid();
@@ -74,19 +76,17 @@ export class InstanceAuthorities {
     const sealed = await sealedOr(() => sealText(keyRing, bindingOf(found.id, id), key));
     key.fill(0);
     const { principal } = call;
-    const fixed = { instance: found.id, pem, createdMs: String(nowMs), createdBy: principal.name };
-    const claims = JSON.stringify([`instance ${found.id}`]);
+    const fixed = { instance: found.id, pem, createdMs: nowMs, createdBy: principal.name };
     const target = { id, name: found.name, instance: found.id };
     const events = managementEvents(call, "authority.create", target, { timeMs: nowMs });
     try {
       const made = await records.create(
-        systemTypes.Authority,
-        fixed,
-        { [keyField]: sealed, claims },
+        "Authority",
+        { ...fixed, key: sealed, claims: [["instance", found.id]] },
         events,
         { id, agreed: true },
       );
-      return made.document;
+      return made.record;
     } catch (error) {
       if (error instanceof ManagementError && error.code === "nameTaken") {
         return await this.#other(found);
@@ -96,7 +96,7 @@ export class InstanceAuthorities {
   }
 
   /** The one that was faster, which is seen here in a moment. */
-  async #other(found: FoundInstance): Promise<Document> {
+  async #other(found: FoundInstance): Promise<Authority> {
     for (let tries = 0; tries < seenTries; tries += 1) {
       await this.#options.instances.refresh();
       const { authority } = await this.#options.instances.find(found.id);
@@ -108,5 +108,5 @@ export class InstanceAuthorities {
 }
 
 function bindingOf(instance: string, uniqueIdentifier: string) {
-  return { instance, uniqueIdentifier, objectType: systemTypes.Authority };
+  return { instance, uniqueIdentifier, objectType: recordKinds.Authority.type };
 }

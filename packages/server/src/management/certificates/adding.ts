@@ -1,33 +1,22 @@
 import type { X509Certificate } from "node:crypto";
 import { type Call, type Contract, ManagementError } from "@holdfast/admin";
-import { type Clock, systemTypes } from "@holdfast/engine";
+import type { Clock, SystemRecord } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
 import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
-import type { Records } from "../../records/records.ts";
+import type { Applied, Records } from "../../records/records.ts";
 import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
 import { type Listed, listedOf } from "./catalogue.ts";
-import {
-  type CertificateEntry,
-  type CertificateKind,
-  type CertificateOrigin,
-  certificateClaims,
-  certificateFixed,
-  readCertificateEntry,
-} from "./certificate-entry.ts";
+import { certificateClaims, certificateFixed } from "./certificate-values.ts";
 import type { Owner, Ownership } from "./ownership.ts";
 
 /** A certificate that was added, and which regions have it. */
 export interface Added {
   readonly entry: Listed;
-  readonly regions: Awaited<ReturnType<Records["create"]>>["regions"];
+  readonly regions: Applied;
 }
 
 /** What is added, and how. */
-export interface Addition {
-  readonly name: string;
-  readonly kind: CertificateKind;
-  readonly origin: CertificateOrigin;
-}
+export type Addition = Pick<SystemRecord<"Certificate">, "name" | "kind" | "origin">;
 
 export interface AddingOptions {
   readonly instances: Pick<InstanceLookup, "refresh" | "find">;
@@ -80,7 +69,7 @@ export class Adding {
     const nowMs = clock.wallMs();
     const about = { instance: found.id, kind, origin, createdMs: nowMs };
     const fixed = certificateFixed(certificate, { ...about, createdBy: call.principal.name });
-    const claims = JSON.stringify(certificateClaims(certificate, { ...about, name }));
+    const claims = certificateClaims(certificate, { ...about, name });
     const target = { id: call.newId, name, instance: found.id };
     const detail = {
       fingerprint: fingerprintOf(certificate),
@@ -92,15 +81,12 @@ export class Adding {
       detail,
     });
     try {
-      const { document, regions } = await records.create(
-        systemTypes.Certificate,
-        fixed,
-        { name, claims },
+      const { record: entry, regions } = await records.create(
+        "Certificate",
+        { ...fixed, name, claims },
         events,
         { id: call.newId, agreed: true, taken: (claim) => takenBy(found, name, claim) },
       );
-      const entry = readCertificateEntry(document);
-      if (entry === undefined) throw new TypeError("a certificate's record that does not read");
       await this.#settle(call, found, certificate, entry);
       return { entry, regions };
     } catch (error) {
@@ -116,7 +102,7 @@ export class Adding {
     call: Caller,
     found: FoundInstance,
     certificate: X509Certificate,
-    entry: CertificateEntry,
+    entry: SystemRecord<"Certificate">,
   ): Promise<void> {
     const { instances, ownership, records, clock } = this.#options;
     await instances.refresh();
@@ -127,7 +113,7 @@ export class Adding {
       timeMs: clock.wallMs(),
       detail: { because: "certificateTaken" },
     });
-    await records.destroy(systemTypes.Certificate, entry.id, events);
+    await records.destroy("Certificate", entry.id, events);
     throw await this.#taken(call, found, owner);
   }
 

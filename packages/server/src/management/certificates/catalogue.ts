@@ -1,16 +1,19 @@
 import type { X509Certificate } from "node:crypto";
 import { type Contract, ManagementError, type Reply } from "@holdfast/admin";
-import { systemIdentifier, systemTypes } from "@holdfast/engine";
+import { type SystemRecord, systemIdentifier } from "@holdfast/engine";
 import { pinnedOf } from "../../access/trust.ts";
 import type { Applied } from "../../records/records.ts";
 import type { FoundInstance } from "../instance-lookup.ts";
-import { type CertificateEntry, certificateFixed } from "./certificate-entry.ts";
+import { certificateFixed } from "./certificate-values.ts";
 import { expiryOf } from "./expiry.ts";
 
 type CertificateAnswer = Reply<Contract["listCertificates"]>["items"][number];
 
 /** A certificate of an instance, added or declared. */
-export type Listed = Omit<CertificateEntry, "origin" | "expiryTold"> & {
+export type Listed = Omit<
+  SystemRecord<"Certificate">,
+  "type" | "destroyed" | "origin" | "expiryTold"
+> & {
   readonly origin: CertificateAnswer["origin"];
 };
 
@@ -60,19 +63,12 @@ export function certificateAnswer(
   };
 }
 
-function declared(
-  instance: string,
-  certificate: X509Certificate,
-  kind: CertificateEntry["kind"],
-): Listed {
+function declared(instance: string, certificate: X509Certificate, kind: Listed["kind"]): Listed {
   const about = { instance, kind, createdMs: 0, createdBy: "configuration" } as const;
-  const { issuer = "", serial = "" } = certificateFixed(certificate, { ...about, origin: "added" });
+  const { issuer, serial } = certificateFixed(certificate, { ...about, origin: "added" });
   const facts = pinnedOf(certificate);
   // The same at every node, and never that of a record.
-  const id = systemIdentifier(
-    systemTypes.Certificate,
-    `declared\0${instance}\0${facts.fingerprint}`,
-  );
+  const id = systemIdentifier("Certificate", `declared\0${instance}\0${facts.fingerprint}`);
   const name = `declared-${facts.fingerprint.slice(0, 12)}`;
   const pem = certificate.toString();
   return { ...about, ...facts, id, name, issuer, serial, pem, origin: "configuration" };

@@ -1,9 +1,8 @@
 import { X509Certificate } from "node:crypto";
-import { systemTypes } from "@holdfast/engine";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { TestAccess, type TestNode } from "../../testing/access.ts";
-import { certificateFixed } from "./certificate-entry.ts";
+import { certificateFixed } from "./certificate-values.ts";
 import { expiryLevel, expiryOf } from "./expiry.ts";
 import { ExpiryDuty } from "./expiry-duty.ts";
 import { expiryCounts } from "./metric-certificates.ts";
@@ -40,11 +39,11 @@ test.each([
   expect(expiryOf({ notBeforeMs: 0, notAfterMs }, startMs)).toBe(expiry);
 });
 
-function duty({ region, index }: TestNode, told: string[]): ExpiryDuty {
+function duty({ region }: TestNode, told: string[]): ExpiryDuty {
   return new ExpiryDuty({
     region: region.name,
     others: () => region.commands.others,
-    index,
+    view: region.view,
     records: region.records,
     clock: { wallMs: () => nowMs, monotonicMs: () => nowMs },
     requestId: () => "r",
@@ -60,8 +59,8 @@ async function add(instance: string, name: string, notAfterMs: number): Promise<
     createdMs: 1,
     createdBy: "t",
   } as const;
-  const fixed = { ...certificateFixed(certificate, about), notAfterMs: String(notAfterMs) };
-  await world.regions.a.records.create(systemTypes.Certificate, fixed, { name }, []);
+  const values = { ...certificateFixed(certificate, about), notAfterMs, name };
+  await world.regions.a.records.create("Certificate", values, []);
 }
 
 describe("a certificate's end", () => {

@@ -1,22 +1,23 @@
-import { systemTypes } from "@holdfast/engine";
+import type { SystemRecord } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { managementEvent } from "../../audit/management-event.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import type { Records } from "../../records/records.ts";
-import type { InstanceIndex } from "../instance-index.ts";
-import type { CertificateEntry } from "./certificate-entry.ts";
-import { expiryLevel, toldField, toldIn } from "./expiry.ts";
+import type { SystemView } from "../../records/system-view.ts";
+import { expiryLevel } from "./expiry.ts";
 
 export interface ExpiryDutyOptions {
   readonly region: string;
   /** The other regions that are not retired. */
   readonly others: () => readonly string[];
-  readonly index: Pick<InstanceIndex, "all">;
+  readonly view: Pick<SystemView, "all" | "of">;
   readonly records: Pick<Records, "change">;
   readonly clock: { readonly wallMs: () => number; readonly monotonicMs: () => number };
   readonly requestId: () => string;
   readonly observe: NodeObserver;
 }
+
+type Certificate = SystemRecord<"Certificate">;
 
 /** How long a region waits for the first in order to tell: else both would. */
 const waitMs = 600_000;
@@ -43,17 +44,16 @@ export class ExpiryDuty implements Duty {
     return { done, left };
   }
 
-  *#due(nowMs: number): Generator<readonly [CertificateEntry, level: number]> {
-    for (const { document, certificates } of this.#options.index.all()) {
-      if (document === undefined) continue;
-      for (const entry of certificates.values()) {
-        const level = expiryLevel(entry.notAfterMs, nowMs);
-        if (level !== undefined && level < entry.expiryTold) yield [entry, level];
-      }
+  *#due(nowMs: number): Generator<readonly [Certificate, level: number]> {
+    const { view } = this.#options;
+    for (const one of view.all("Certificate")) {
+      const level = one.destroyed === undefined ? expiryLevel(one.notAfterMs, nowMs) : undefined;
+      if (level === undefined || level >= one.expiryTold) continue;
+      if (view.of("Instance", one.instance).size > 0) yield [one, level];
     }
   }
 
-  #isOurs({ id }: CertificateEntry, level: number): boolean {
+  #isOurs({ id }: Certificate, level: number): boolean {
     const { region, others, clock } = this.#options;
     if (others().every((other) => region < other)) return true;
     const key = `${id} ${level}`;
@@ -62,7 +62,7 @@ export class ExpiryDuty implements Duty {
     return clock.monotonicMs() - sinceMs >= waitMs;
   }
 
-  async #tell(entry: CertificateEntry, level: number, nowMs: number): Promise<number> {
+  async #tell(entry: Certificate, level: number, nowMs: number): Promise<number> {
     const { records, region, requestId, observe } = this.#options;
     const { id, name, instance, fingerprint, notAfterMs } = entry;
     const notAfter = new Date(notAfterMs).toISOString();
@@ -78,11 +78,11 @@ export class ExpiryDuty implements Duty {
     });
     let told = false;
     await records.change(
-      systemTypes.Certificate,
+      "Certificate",
       id,
-      ({ fields }) => {
-        told = level < toldIn(fields);
-        return told ? { [toldField]: String(level) } : undefined;
+      ({ expiryTold }) => {
+        told = level < expiryTold;
+        return told ? { expiryTold: level } : undefined;
       },
       [event],
     );

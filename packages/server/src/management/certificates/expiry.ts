@@ -23,12 +23,3 @@ export function expiryLevel(notAfterMs: number, nowMs: number): number | undefin
   if (notAfterMs <= nowMs) return 0;
   return expiryDays.findLast((days) => notAfterMs <= nowMs + days * dayMs);
 }
-
-/** The field that says which of them was told last. */
-export const toldField = "expiryTold";
-
-/** Up to which of `expiryDays` an end was told; infinite where it was not. */
-export function toldIn(fields: Readonly<Record<string, string>>): number {
-  const told = fields[toldField];
-  return told === undefined || !/^\d{1,3}$/.test(told) ? Number.POSITIVE_INFINITY : Number(told);
-}

@@ -1,8 +1,9 @@
 import { X509Certificate } from "node:crypto";
-import { systemTypes } from "@holdfast/engine";
+import type { SystemRecord } from "@holdfast/engine";
 import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { loadInstances } from "../../access/instances.ts";
+import { instanceRecordId } from "../../records/records.ts";
 import { TestAccess, type TestNode } from "../../testing/access.ts";
 
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 90 };
@@ -184,9 +185,9 @@ describe("an instance", () => {
     await add(world.a, instance, shown);
     expect(opens(world.a, shown)).toBe("unknownCertificate");
     const { records } = world.regions.a;
-    const record = world.a.index.of(instance)?.document?.id ?? "";
-    const set = (status: string) =>
-      records.change(systemTypes.Instance, record, () => ({ status }), []);
+    const record = instanceRecordId(instance);
+    const set = (status: SystemRecord<"Instance">["status"]) =>
+      records.change("Instance", record, () => ({ status }), []);
     await set("Installed");
     expect(opens(world.a, shown)).toBe(instance);
     const admitted = world.a.trust.check(new X509Certificate(shown.certificate), Date.now());
@@ -286,7 +287,7 @@ test("certificates are listed page by page, each once", async () => {
   const instance = await world.instance("kmip-aa");
   const { records } = world.regions.a;
   const certificate = new X509Certificate(shown.certificate);
-  const { certificateFixed } = await import("./certificate-entry.ts");
+  const { certificateFixed } = await import("./certificate-values.ts");
   const about = {
     instance,
     kind: "client",
@@ -297,12 +298,7 @@ test("certificates are listed page by page, each once", async () => {
   const fixed = certificateFixed(certificate, about);
   for (let at = 0; at < 250; at += 1) {
     const fingerprint = at.toString(16).padStart(64, "0");
-    await records.create(
-      systemTypes.Certificate,
-      { ...fixed, fingerprint },
-      { name: `c${at}` },
-      [],
-    );
+    await records.create("Certificate", { ...fixed, fingerprint, name: `c${at}` }, []);
   }
   const seen: string[] = [];
   let cursor: string | undefined;

@@ -1,7 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import type { Call, Contract, Handlers } from "@holdfast/admin";
 import { ManagementError } from "@holdfast/admin";
-import { systemTypes } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
 import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
 import type { Presence } from "../../records/presence.ts";
@@ -104,7 +103,7 @@ async function remove(deps: CertificateDeps, call: CallOf<"deleteCertificate">) 
   const target = { id, name, instance: found.id };
   const about = { timeMs: deps.wallMs(), detail: { fingerprint } };
   const events = managementEvents(call, call.audit, target, about);
-  const { regions } = await deps.records.destroy(systemTypes.Certificate, id, events);
+  const { regions } = await deps.records.destroy("Certificate", id, events);
   return { id, name, regions };
 }
 

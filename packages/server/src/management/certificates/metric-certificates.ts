@@ -4,7 +4,7 @@ import { fingerprintOf, keyTypeOf, subjectOf } from "../../base/certificates.ts"
 import type { PeerIdentity } from "../../base/peer-tls.ts";
 import type { ServerIdentity } from "../../base/tls.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
-import type { InstanceHoldings } from "../instance-index.ts";
+import type { SystemView } from "../../records/system-view.ts";
 import { expiryOf } from "./expiry.ts";
 
 /** Who owns the certificates among the regions; no instance can have that name. */
@@ -52,11 +52,10 @@ export function expiryCounts(
 }
 
 /** What metrics tell of the certificates of the system records. */
-export function recordedCertificates(instances: Iterable<InstanceHoldings>): readonly Reading[] {
-  return [...instances].flatMap(({ document, certificates }) => {
-    const owner = document?.fields["name"];
-    if (owner === undefined) return [];
-    return [...certificates.values()].map(
+export function recordedCertificates(view: Pick<SystemView, "all" | "of">): readonly Reading[] {
+  return view.all("Instance").flatMap(({ instance, name: owner, destroyed }) => {
+    if (destroyed !== undefined) return [];
+    return [...view.of("Certificate", instance).values()].map(
       ({ kind, subject, fingerprint, notBeforeMs, notAfterMs }) => ({
         ...{ kind, owner, subject, fingerprint, notBeforeMs, notAfterMs },
       }),

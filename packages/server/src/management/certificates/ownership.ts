@@ -1,12 +1,12 @@
 import { X509Certificate } from "node:crypto";
+import type { SystemRecord } from "@holdfast/engine";
 import type { Instance } from "../../access/instances.ts";
 import { fingerprintOf, isIssuedBy, signerOf, subjectOf } from "../../base/certificates.ts";
-import type { InstanceIndex } from "../instance-index.ts";
-import type { CertificateEntry, CertificateKind } from "./certificate-entry.ts";
+import type { SystemView } from "../../records/system-view.ts";
 
 /** What a certificate is compared with. */
 export interface OwnershipOptions {
-  readonly index: Pick<InstanceIndex, "all" | "withFingerprint">;
+  readonly view: Pick<SystemView, "all" | "find">;
   /** Instances of the configuration. */
   readonly declared: () => readonly Instance[];
 }
@@ -31,7 +31,7 @@ export class Ownership {
   /** Who stands in the way of `instance` having the certificate; `except` is its own entry. */
   ownerOf(
     certificate: X509Certificate,
-    kind: CertificateKind,
+    kind: SystemRecord<"Certificate">["kind"],
     instance: string,
     except?: string,
   ): Owner | undefined {
@@ -45,7 +45,9 @@ export class Ownership {
 
   #same(certificate: X509Certificate, except: string | undefined): Owner | undefined {
     const fingerprint = fingerprintOf(certificate);
-    const entry = this.#options.index.withFingerprint(fingerprint).find(({ id }) => id !== except);
+    const entry = this.#options.view
+      .find("Certificate", fingerprint)
+      .find(({ id, destroyed }) => id !== except && destroyed === undefined);
     if (entry !== undefined) return { instance: entry.instance, how: "same", name: entry.name };
     for (const { id, certificates, authorities } of this.#options.declared()) {
       const has = [...certificates, ...authorities].some(
@@ -93,16 +95,11 @@ export class Ownership {
         if (authority.subject === subject) yield { owner: id, id: "", authority };
       }
     }
-    for (const { id: owner, certificates, authority: own } of this.#options.index.all()) {
-      const added = [...certificates.values()].filter(({ kind }) => kind === "authority");
-      const pems = [
-        ...added,
-        ...(own === undefined ? [] : [{ id: own.id, pem: own.fixed["pem"] }]),
-      ];
-      for (const { id, pem } of pems) {
-        const authority = parsed(pem);
-        if (authority?.subject === subject) yield { owner, id, authority };
-      }
+    const { view } = this.#options;
+    const added = view.all("Certificate").filter(({ kind }) => kind === "authority");
+    for (const { instance: owner, id, pem, destroyed } of [...added, ...view.all("Authority")]) {
+      const authority = destroyed === undefined ? parsed(pem) : undefined;
+      if (authority?.subject === subject) yield { owner, id, authority };
     }
   }
 
@@ -114,19 +111,17 @@ export class Ownership {
       for (const certificate of certificates) yield { owner: id, certificate };
     }
     const issuer = subjectOf(authority);
-    const named = ({ kind, issuer: by }: CertificateEntry) => kind === "client" && by === issuer;
-    for (const { id, certificates } of this.#options.index.all()) {
-      for (const { pem } of [...certificates.values()].filter(named)) {
-        const certificate = parsed(pem);
-        if (certificate !== undefined) yield { owner: id, certificate };
-      }
+    for (const one of this.#options.view.all("Certificate")) {
+      if (one.kind !== "client" || one.issuer !== issuer || one.destroyed !== undefined) continue;
+      const certificate = parsed(one.pem);
+      if (certificate !== undefined) yield { owner: one.instance, certificate };
     }
   }
 }
 
-function parsed(pem: string | undefined): X509Certificate | undefined {
+function parsed(pem: string): X509Certificate | undefined {
   try {
-    return pem === undefined ? undefined : new X509Certificate(pem);
+    return new X509Certificate(pem);
   } catch {
     return undefined;
   }

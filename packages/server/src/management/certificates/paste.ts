@@ -1,9 +1,9 @@
 import "reflect-metadata";
 import { X509Certificate } from "node:crypto";
 import { ManagementError } from "@holdfast/admin";
+import type { SystemRecord } from "@holdfast/engine";
 import { KeyUsageFlags, KeyUsagesExtension, X509Certificate as Parsed } from "@peculiar/x509";
 import { subjectOf } from "../../base/certificates.ts";
-import type { CertificateKind } from "./certificate-entry.ts";
 
 const certificateBytesMax = 16_384;
 const rsaBitsMin = 2048;
@@ -55,7 +55,7 @@ export function readPasted(text: string): X509Certificate {
 /** Refuses a certificate that could not do what it is added for. `shown`: a client has shown it as its own. */
 export function checkUsable(
   certificate: X509Certificate,
-  kind: CertificateKind,
+  kind: SystemRecord<"Certificate">["kind"],
   nowMs: number,
   shown = false,
 ): void {

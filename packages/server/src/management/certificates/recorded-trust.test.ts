@@ -1,33 +1,14 @@
 import { X509Certificate } from "node:crypto";
-import { documentRecord, type ManagedObject, systemTypes, withDestroyed } from "@holdfast/engine";
+import { type ManagedObject, makeRecord, withDestroyed } from "@holdfast/engine";
 import { selfSigned } from "@holdfast/testing/pki";
 import { expect, test } from "vitest";
 import { Trust } from "../../access/trust.ts";
 import { systemIds as ids } from "../../base/system.ts";
-import { InstanceIndex } from "../instance-index.ts";
-import { certificateFixed } from "./certificate-entry.ts";
+import { TestView } from "../../testing/system-records.ts";
+import { certificateFixed } from "./certificate-values.ts";
 import { RecordedTrust } from "./recorded-trust.ts";
 
 const now = (us: number) => ({ us, region: "a" });
-
-/** A view that a test fills. */
-class Viewed {
-  readonly #listeners: ((changed: readonly ManagedObject[]) => void)[] = [];
-  readonly objects: ManagedObject[] = [];
-
-  records(): Iterable<ManagedObject> {
-    return this.objects;
-  }
-
-  onChange(listener: (changed: readonly ManagedObject[]) => void): () => void {
-    this.#listeners.push(listener);
-    return () => undefined;
-  }
-
-  tell(...changed: readonly ManagedObject[]): void {
-    for (const listener of this.#listeners) listener(changed);
-  }
-}
 
 test("with 10,000 certificates, one more costs what it costs with few", async () => {
   const made = await selfSigned({ commonName: "c", notBeforeMs: Date.now() - 1000, days: 9 });
@@ -43,28 +24,19 @@ test("with 10,000 certificates, one more costs what it costs with few", async ()
   const fixed = certificateFixed(certificate, about);
   const entry = (at: number): ManagedObject => {
     const fingerprint = at.toString(16).padStart(64, "0");
-    const fields = { name: `c${at}` };
-    const document = { type: systemTypes.Certificate, id: ids.uuid(), fields };
-    return documentRecord({ ...document, fixed: { ...fixed, fingerprint } }, now(1));
+    const values = { ...fixed, fingerprint, name: `c${at}` };
+    return makeRecord("Certificate", ids.uuid(), values, now(1));
   };
-  const view = new Viewed();
-  view.objects.push(
-    documentRecord(
-      {
-        type: systemTypes.Instance,
-        id: ids.uuid(),
-        fixed: { instance },
-        fields: { name: "kmip-aa", status: "Installed" },
-      },
-      now(1),
-    ),
+  const view = new TestView();
+  const values = { instance, name: "kmip-aa", status: "Installed" } as const;
+  view.take([
+    makeRecord("Instance", ids.uuid(), values, now(1)),
     ...Array.from({ length: 10_000 }, (_, at) => entry(at)),
-  );
-  using index = new InstanceIndex(view);
+  ]);
   const trust = new Trust();
   let changes = 0;
   using _ = new RecordedTrust({
-    ...{ trust, index, isDeclared: () => false, observe: () => undefined },
+    ...{ trust, view, isDeclared: () => false, observe: () => undefined },
     keyRing: { open: () => new Uint8Array() },
     changed: () => {
       changes += 1;
@@ -73,7 +45,7 @@ test("with 10,000 certificates, one more costs what it costs with few", async ()
   const digests = new Set([trust.digest]);
   const more = Array.from({ length: 200 }, (_each, at) => entry(20_000 + at));
   for (const one of more) {
-    view.tell(one);
+    view.take([one]);
     digests.add(trust.digest);
   }
   expect(digests.size).toBe(201);
@@ -81,9 +53,9 @@ test("with 10,000 certificates, one more costs what it costs with few", async ()
   // Whatever the order in which certificates came and went, the same ones have the same digest.
   const before = trust.digest;
   const gone = withDestroyed(more[7] as ManagedObject, now(5_000_000));
-  view.tell(gone);
+  view.take([gone]);
   expect(trust.digest).not.toBe(before);
   const again = { ...(more[7] as ManagedObject), uniqueIdentifier: ids.uuid() };
-  view.tell(again);
+  view.take([again]);
   expect(trust.digest).toBe(before);
 });

@@ -1,15 +1,20 @@
 import { X509Certificate } from "node:crypto";
-import { type KeyRing, systemTypes } from "@holdfast/engine";
+import {
+  type KeyRing,
+  type KindName,
+  type ManagedObject,
+  readAnyRecord,
+  type SystemRecord,
+} from "@holdfast/engine";
 import type { Trust } from "../../access/trust.ts";
 import { reasonOf } from "../../base/start-error.ts";
 import type { NodeObserver } from "../../observe/events.ts";
-import type { IndexChange, InstanceHoldings, InstanceIndex } from "../instance-index.ts";
+import type { SystemView } from "../../records/system-view.ts";
 import { RecordedUsers } from "../users/recorded-users.ts";
-import type { CertificateEntry } from "./certificate-entry.ts";
 
 export interface RecordedTrustOptions {
   readonly trust: Trust;
-  readonly index: InstanceIndex;
+  readonly view: Pick<SystemView, "all" | "of" | "onChange">;
   readonly keyRing: Pick<KeyRing, "open">;
   /** Whether the configuration declares the instance: then its records open nothing. */
   readonly isDeclared: (instance: string) => boolean;
@@ -17,6 +22,9 @@ export interface RecordedTrustOptions {
   /** Called after each change of the trust. */
   readonly changed: () => void;
 }
+
+/** Kinds of records that say who is trusted. */
+const ownKinds: ReadonlySet<KindName> = new Set(["Instance", "User", "Certificate", "Authority"]);
 
 /**
  * Keeps the trust as the system records say: the certificates and users of every instance that is Installed. What one
@@ -31,13 +39,13 @@ export class RecordedTrust implements Disposable {
 
   constructor(options: RecordedTrustOptions) {
     this.#options = options;
-    for (const { id } of options.index.all()) this.#lookAt(id);
-    this.#stop = options.index.onChange((changes) => this.#take(changes));
+    for (const { instance } of options.view.all("Instance")) this.#lookAt(instance);
+    this.#stop = options.view.onChange((changed) => this.#take(changed));
   }
 
   /** Looks at every instance again: the configuration may declare others now. */
   lookAtAll(): void {
-    for (const { id } of this.#options.index.all()) this.#lookAt(id);
+    for (const { instance } of this.#options.view.all("Instance")) this.#lookAt(instance);
     this.#options.changed();
   }
 
@@ -45,28 +53,33 @@ export class RecordedTrust implements Disposable {
     this.#stop();
   }
 
-  #take(changes: readonly IndexChange[]): void {
-    for (const change of changes) this.#apply(change);
-    this.#options.changed();
+  #take(changed: readonly ManagedObject[]): void {
+    const records = changed.flatMap((object) => {
+      const record = readAnyRecord(object);
+      return record !== undefined && ownKinds.has(record.type) && "instance" in record
+        ? [record]
+        : [];
+    });
+    for (const { instance, type, id } of records) this.#apply(instance, type, id);
+    if (records.length > 0) this.#options.changed();
   }
 
-  #apply({ instance, type, id }: IndexChange): void {
+  #apply(instance: string, type: KindName, id: string): void {
     const trusted = this.#trusted.get(instance);
-    if (type === systemTypes.Instance) this.#lookAt(instance);
+    if (type === "Instance") this.#lookAt(instance);
     if (trusted === undefined) return;
-    if (type === systemTypes.User) {
+    if (type === "User") {
       this.#users.delete(instance);
       this.#setTenant(instance);
     }
-    if (type === systemTypes.Certificate) this.#setCertificate(instance, id, trusted);
+    if (type === "Certificate") this.#setCertificate(instance, id, trusted);
   }
 
   /** Opens or closes an instance, by its status. */
   #lookAt(instance: string): void {
-    const holdings = this.#options.index.of(instance);
-    const open = this.#isOpen(holdings);
+    const { view } = this.#options;
     const trusted = this.#trusted.get(instance);
-    if (!open) {
+    if (!this.#isOpen(instance)) {
       for (const id of trusted ?? []) this.#options.trust.remove(id);
       this.#trusted.delete(instance);
       this.#users.delete(instance);
@@ -76,30 +89,33 @@ export class RecordedTrust implements Disposable {
     if (trusted !== undefined) return;
     const opened = new Set<string>();
     this.#trusted.set(instance, opened);
-    for (const id of holdings?.certificates.keys() ?? []) {
+    for (const id of view.of("Certificate", instance).keys()) {
       this.#setCertificate(instance, id, opened);
     }
   }
 
-  #isOpen(holdings: InstanceHoldings | undefined): boolean {
-    if (holdings?.document?.fields["status"] !== "Installed") return false;
-    return !this.#options.isDeclared(holdings.id);
+  #isOpen(instance: string): boolean {
+    if (this.#record(instance)?.status !== "Installed") return false;
+    return !this.#options.isDeclared(instance);
+  }
+
+  #record(instance: string): SystemRecord<"Instance"> | undefined {
+    return this.#options.view.of("Instance", instance).values().next().value;
   }
 
   #setTenant(instance: string): void {
-    const { index, trust, keyRing } = this.#options;
-    const holdings = index.of(instance);
+    const { view, trust, keyRing } = this.#options;
     // Others only where a user has changed: connections then forget the passwords that they showed.
     const users =
       this.#users.get(instance) ??
-      new RecordedUsers(instance, holdings?.users.values() ?? [], keyRing);
+      new RecordedUsers(instance, view.of("User", instance).values(), keyRing);
     this.#users.set(instance, users);
-    trust.setTenant(instance, holdings?.document?.fields["name"] ?? "", users);
+    trust.setTenant(instance, this.#record(instance)?.name ?? "", users);
   }
 
   #setCertificate(instance: string, id: string, trusted: Set<string>): void {
-    const { index, trust, observe } = this.#options;
-    const entry = index.of(instance)?.certificates.get(id);
+    const { view, trust, observe } = this.#options;
+    const entry = view.of("Certificate", instance).get(id);
     if (entry === undefined) {
       trust.remove(id);
       trusted.delete(id);
@@ -119,6 +135,6 @@ export class RecordedTrust implements Disposable {
 }
 
 /** Older first: the same at every node. */
-function rankOf({ createdMs, id }: CertificateEntry): string {
+function rankOf({ createdMs, id }: SystemRecord<"Certificate">): string {
   return `1 ${String(createdMs).padStart(16, "0")} ${id}`;
 }

@@ -1,11 +1,11 @@
 import { ManagementError } from "@holdfast/admin";
-import { type Clock, StoreUnavailable, systemTypes } from "@holdfast/engine";
+import { type Clock, StoreUnavailable, type SystemRecord } from "@holdfast/engine";
 import { type Actor, managementEvents } from "../../audit/management-event.ts";
 import type { PeerCommands } from "../../records/peer-commands.ts";
 import { instanceRecordId, type Records } from "../../records/records.ts";
-import { namedRoots } from "../../records/root-reference.ts";
+import { namedRoots, type RootFields } from "../../records/root-reference.ts";
 import type { SystemView } from "../../records/system-view.ts";
-import { type InstanceEntry, isReady, readInstance } from "./instance-entry.ts";
+import { isReady } from "./instance-status.ts";
 import type { StatusFollower } from "./status-follower.ts";
 
 export interface ConfigureOptions {
@@ -34,9 +34,9 @@ export class ConfigureInstance {
   }
 
   /** Its roots of trust were named: in which region one is missing, or undefined where none is. */
-  missing({ fields }: Pick<InstanceEntry, "fields">): string | undefined {
+  missing(record: RootFields): string | undefined {
     return this.#options.regions().find((region) => {
-      const { current, next } = namedRoots(fields, region);
+      const { current, next } = namedRoots(record, region);
       return current === undefined && next === undefined;
     });
   }
@@ -47,17 +47,16 @@ export class ConfigureInstance {
    */
   async configured(instance: string, actor: Actor): Promise<void> {
     const { records, clock, sleep, view, waitMs = waitDefaultMs } = this.#options;
-    const written = await records.change(
-      systemTypes.Instance,
+    const { record } = await records.change(
+      "Instance",
       instanceRecordId(instance),
-      (document) => {
-        const entry = readInstance(document);
-        if (entry?.wanted !== "Inactive" || this.missing(entry) !== undefined) return undefined;
-        return { status: "Configuring" };
+      (found) => {
+        if (found.status !== "Inactive" || this.missing(found) !== undefined) return undefined;
+        return { status: "Configuring" } as const;
       },
       [],
     );
-    if (readInstance(written.document)?.wanted !== "Configuring") return;
+    if (record.status !== "Configuring") return;
     const untilMs = clock.monotonicMs() + waitMs;
     for (;;) {
       // One after the other: two that find no KEK at the same time would make two.
@@ -74,8 +73,8 @@ export class ConfigureInstance {
   /** Makes an instance Installed where it is usable in every region; whether it is so now. */
   async install(instance: string, actor: Actor): Promise<boolean> {
     const { records, clock, statuses, commands, regions } = this.#options;
-    const entry = this.#entry(instance);
-    if (entry === undefined || !isReady(entry, regions())) return false;
+    const known = this.#record(instance);
+    if (known === undefined || !isReady(known, regions())) return false;
     // The stores take keys first; then the certificates let clients in.
     await statuses.follow(instance);
     const others = commands.others.map((other) =>
@@ -83,23 +82,21 @@ export class ConfigureInstance {
     );
     await Promise.all(others);
     const timeMs = clock.wallMs();
-    const target = { id: instance, name: entry.name, instance };
-    const { document } = await records.change(
-      systemTypes.Instance,
+    const target = { id: instance, name: known.name, instance };
+    const { record } = await records.change(
+      "Instance",
       instanceRecordId(instance),
-      (found) => {
-        const now = readInstance(found);
-        if (now?.wanted !== "Configuring" || !isReady(now, regions())) return undefined;
-        return { status: "Installed", configuredMs: String(timeMs) };
+      (now) => {
+        if (now.status !== "Configuring" || !isReady(now, regions())) return undefined;
+        return { status: "Installed", configuredMs: timeMs } as const;
       },
       managementEvents(actor, "instance.configure", target, { timeMs }),
     );
-    return readInstance(document)?.wanted === "Installed";
+    return record.status === "Installed";
   }
 
-  #entry(instance: string): InstanceEntry | undefined {
-    const document = this.#options.view.get(systemTypes.Instance, instanceRecordId(instance));
-    return document && readInstance(document);
+  #record(instance: string): SystemRecord<"Instance"> | undefined {
+    return this.#options.view.get("Instance", instanceRecordId(instance));
   }
 }
 

@@ -1,10 +1,10 @@
 import {
   type ManagedObject,
-  readDocument,
+  readAnyRecord,
   readKekRecord,
+  type SystemRecord,
   sysPartition,
   systemInstance,
-  systemTypes,
   withKekWrap,
 } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/testing";
@@ -14,7 +14,6 @@ import { systemIds } from "../../base/system.ts";
 import { instanceRecordId } from "../../records/records.ts";
 import { type MemoryRegion, MemoryRegions } from "../../testing/memory-regions.ts";
 import { type DeletionStep, deletionSteps } from "./deletion.ts";
-import { type InstanceEntry, readInstance } from "./instance-entry.ts";
 
 const instance = "5d0a7a52-3b0c-4b60-9c2f-0f3b7d9a1e01";
 const actor = { principal: { name: "ci", id: "t" }, requestId: "r" };
@@ -30,9 +29,8 @@ beforeEach(async () => {
 
 afterEach(() => regions[Symbol.asyncDispose]());
 
-function entry({ view }: MemoryRegion = regions.a): InstanceEntry {
-  const document = view.get(systemTypes.Instance, instanceRecordId(instance));
-  const found = document && readInstance(document);
+function entry({ view }: MemoryRegion = regions.a): SystemRecord<"Instance"> {
+  const found = view.get("Instance", instanceRecordId(instance));
   if (found === undefined) throw new Error("no instance");
   return found;
 }
@@ -54,7 +52,7 @@ async function deleteAt(region: MemoryRegion, force = false): Promise<void> {
   const { removal } = entry(region);
   if (removal === undefined) throw new Error("no removal");
   await deletion.finish(instance, removal);
-  const fact = view.get(systemTypes.Instance, instanceRecordId(instance))?.destroyed;
+  const fact = view.get("Instance", instanceRecordId(instance))?.destroyed;
   if (fact === undefined) throw new Error("no fact");
   await deletion.eraseObjects(instance, fact, 1_000, () => true);
 }
@@ -85,7 +83,9 @@ async function expectGone(): Promise<void> {
       if (readKekRecord(record)?.instance === instance) {
         expect(readKekRecord(record)?.kek.wraps).toEqual([]);
       }
-      if (readDocument(record)?.fixed["instance"] === instance) {
+      const read = readAnyRecord(record);
+      if (read?.type !== "Kek" && read !== undefined && "instance" in read) {
+        expect(read.instance).toBe(instance);
         expect(record.facts.destroyed).toBeDefined();
       }
     }
@@ -102,7 +102,7 @@ async function expectOpen(): Promise<void> {
   for (const region of regions.both) {
     expect(await region.own.status(instance)).toBe("Installed");
     await region.view.refresh();
-    expect(entry(region)).toMatchObject({ wanted: "Installed", removal: undefined });
+    expect(entry(region)).toMatchObject({ status: "Installed", removal: undefined });
     expect(await create(region)).toBeDefined();
   }
 }
@@ -220,15 +220,15 @@ describe("the deletion of an instance", () => {
   });
 
   test("leaves no credentials of a key manager in the mark", async () => {
-    const fields = { "root.a": '{"type":"local"}', "rootNext.b": "x", "rootLeft.a": "y" };
+    const changes = { root: { a: { type: "local" } }, rootNext: { b: "x" }, rootLeft: { a: "y" } };
     const id = instanceRecordId(instance);
-    await regions.a.records.change(systemTypes.Instance, id, () => fields, []);
+    await regions.a.records.change("Instance", id, () => changes, []);
     await deleteAt(regions.b);
     await settled();
     for (const { own } of regions.both) {
       const [mark] = await own.read(systemInstance, [id]);
-      const left = Object.keys((mark && readDocument(mark.object)?.fields) ?? {});
-      expect(left.filter((field) => field.startsWith("root"))).toEqual([]);
+      const left = mark?.object.registers.filter(({ value }) => value !== undefined) ?? [];
+      expect(left.filter(({ key }) => key.startsWith("root"))).toEqual([]);
     }
     await expectGone();
   });

@@ -3,33 +3,33 @@ import {
   type Clock,
   type Fact,
   type Ids,
-  type ManagedObject,
+  type KindName,
   type ObjectStore,
   type OwnStore,
-  readDocument,
-  readKekRecord,
+  type Removal,
+  type recordKinds,
   type State,
   type StateCounts,
   StoreUnavailable,
-  systemTypes,
+  type SystemRecord,
   updateRecord,
   withoutKekWraps,
 } from "@holdfast/engine";
 import { stateText } from "@holdfast/kmip";
+import type { ManagementAction } from "../../audit/actions.ts";
 import { type Actor, managementEvents } from "../../audit/management-event.ts";
 import type { PeerCommands } from "../../records/peer-commands.ts";
 import { instanceRecordId, type Records } from "../../records/records.ts";
 import { refusalOf } from "../../records/refusals.ts";
 import type { SystemView } from "../../records/system-view.ts";
 import { type Erased, type EraseOptions, eraseObjects } from "./erase-objects.ts";
-import { type InstanceEntry, type Removal, readInstance, removalText } from "./instance-entry.ts";
 import type { StatusFollower } from "./status-follower.ts";
 
 export interface DeletionOptions {
   readonly region: string;
   readonly own: EraseOptions["own"] & Pick<OwnStore, "counts">;
   readonly store: Pick<ObjectStore, "read" | "commit">;
-  readonly view: Pick<SystemView, "get" | "records" | "refresh" | "take">;
+  readonly view: Pick<SystemView, "of" | "refresh" | "take">;
   readonly records: Pick<Records, "change" | "destroy">;
   readonly commands: Pick<PeerCommands, "others" | "ask">;
   readonly statuses: Pick<StatusFollower, "follow">;
@@ -62,12 +62,18 @@ const readableStates: readonly State[] = ["PreActive", "Active", "Deactivated", 
 
 /** Records that are deleted at the same time: each waits for both regions. */
 const atOnce = 32;
-/** What of an instance goes with it, besides its KEKs. */
-const belongings: ReadonlySet<number> = new Set([
-  systemTypes.Certificate,
-  systemTypes.User,
-  systemTypes.Authority,
-]);
+type Kinds = typeof recordKinds;
+/** Kinds of records that are deleted with their instance; of a KEK the wraps are taken away. */
+type Belonging = {
+  [Kind in KindName]: Kinds[Kind] extends { belongsTo: "instance"; deletable: true } ? Kind : never;
+}[KindName];
+
+/** The audit action for the deletion of each. */
+const belongings = {
+  Certificate: "certificate.delete",
+  User: "user.delete",
+  Authority: "authority.delete",
+} as const satisfies Record<Belonging, ManagementAction>;
 
 /**
  * Deletes an instance, in steps of which each may be the last before a crash: whoever goes on (a leader) begins where the
@@ -84,13 +90,13 @@ export class Deletion {
    * Reserves the instance in every region, counts again, and decides: rejects with a `ManagementError` where it is not
    * deleted, and is open again then as far as that can be said.
    */
-  async decide(entry: InstanceEntry, force: boolean, actor: Actor): Promise<void> {
+  async decide(entry: SystemRecord<"Instance">, force: boolean, actor: Actor): Promise<void> {
     const removal = await this.#reserve(entry, force, actor);
     try {
-      await this.#settle(entry.id, removal, actor);
+      await this.#settle(entry.instance, removal, actor);
     } catch (error) {
       if (isKeysRemain(error)) throw error;
-      const dropped = await this.drop(entry.id, removal).then(
+      const dropped = await this.drop(entry.instance, removal).then(
         () => true,
         () => false,
       );
@@ -118,11 +124,10 @@ export class Deletion {
   async finish(instance: string, removal: Removal): Promise<void> {
     const actor = leaderFor(removal);
     await this.#options.view.refresh().catch(() => undefined);
-    const held = this.holdings().get(instance) ?? [];
     this.#step("certificates");
-    await this.eraseBelongings(instance, actor, held);
+    await this.eraseBelongings(instance, actor);
     this.#step("wraps");
-    await this.eraseWraps(held);
+    await this.eraseWraps(instance);
     await this.#forgetRoots(instance);
     this.#step("fact");
     await this.#mark(instance, removal, actor);
@@ -133,12 +138,11 @@ export class Deletion {
   /** Puts the instance back as it was, unless the deletion is decided by now. */
   async drop(instance: string, removal: Removal): Promise<void> {
     await this.#options.records.change(
-      systemTypes.Instance,
+      "Instance",
       instanceRecordId(instance),
-      ({ fields }) => {
-        const now = removalOf(fields);
+      ({ removal: now, removedFrom }) => {
         if (now?.id !== removal.id || now.phase !== "reserved") return undefined;
-        return { status: fields["removedFrom"], removal: undefined, removedFrom: undefined };
+        return { status: removedFrom, removal: undefined, removedFrom: undefined };
       },
       [],
       { agreed: true },
@@ -162,33 +166,20 @@ export class Deletion {
     return Object.fromEntries(counted);
   }
 
-  /** What instances have besides their objects, by instance: certificates, users and authorities, KEKs with wraps. */
-  holdings(): ReadonlyMap<string, readonly ManagedObject[]> {
-    const found = new Map<string, ManagedObject[]>();
-    for (const record of this.#options.view.records()) {
-      const instance = holderOf(record);
-      if (instance === undefined) continue;
-      const records = found.get(instance);
-      if (records === undefined) found.set(instance, [record]);
-      else records.push(record);
-    }
-    return found;
-  }
-
   /** Deletes what opens a deleted instance; answers how many records that were. */
-  async eraseBelongings(
-    instance: string,
-    actor: Actor,
-    held: readonly ManagedObject[],
-  ): Promise<number> {
+  async eraseBelongings(instance: string, actor: Actor): Promise<number> {
     const { view, records, clock } = this.#options;
-    const found = held.flatMap(({ objectType, uniqueIdentifier }) =>
-      belongings.has(objectType) ? (view.get(objectType, uniqueIdentifier) ?? []) : [],
-    );
+    const kinds = Object.keys(belongings) as Belonging[];
+    const found = kinds.flatMap((kind): SystemRecord<Belonging>[] => [
+      ...view.of<Belonging>(kind, instance).values(),
+    ]);
     for (let at = 0; at < found.length; at += atOnce) {
-      const some = found.slice(at, at + atOnce).map(async ({ type, id, fields }) => {
-        const target = { id, name: fields["name"] ?? "", instance };
-        const events = managementEvents(actor, actionOf(type), target, { timeMs: clock.wallMs() });
+      const some = found.slice(at, at + atOnce).map(async (record) => {
+        const { type, id } = record;
+        const target = { id, name: type === "Certificate" ? record.name : "", instance };
+        const events = managementEvents(actor, belongings[type], target, {
+          timeMs: clock.wallMs(),
+        });
         await records.destroy(type, id, events).catch(unlessGone);
       });
       await Promise.all(some);
@@ -197,11 +188,11 @@ export class Deletion {
   }
 
   /** Takes every region's wrap of the instance's KEKs away; answers how many KEKs that were. */
-  async eraseWraps(held: readonly ManagedObject[]): Promise<number> {
+  async eraseWraps(instance: string): Promise<number> {
     let done = 0;
-    for (const { objectType, uniqueIdentifier } of held) {
-      if (objectType !== systemTypes.Kek) continue;
-      if (await this.#eraseWrap(uniqueIdentifier)) done += 1;
+    for (const { id, wraps } of this.#options.view.of("Kek", instance).values()) {
+      if (Object.keys(wraps).length === 0) continue;
+      if (await this.#eraseWrap(id)) done += 1;
     }
     return done;
   }
@@ -217,7 +208,7 @@ export class Deletion {
     return eraseObjects(instance, fact, { own: this.#options.own, active, limit });
   }
 
-  async #reserve(entry: InstanceEntry, force: boolean, actor: Actor): Promise<Removal> {
+  async #reserve(entry: SystemRecord<"Instance">, force: boolean, actor: Actor): Promise<Removal> {
     const { records, clock, ids } = this.#options;
     const { principal } = actor;
     const removal: Removal = {
@@ -230,14 +221,13 @@ export class Deletion {
     };
     this.#step("reserve");
     await records.change(
-      systemTypes.Instance,
-      instanceRecordId(entry.id),
-      ({ fields }) => {
-        if (fields["status"] === "Removing") {
+      "Instance",
+      instanceRecordId(entry.instance),
+      ({ status }) => {
+        if (status === "Removing") {
           throw new ManagementError("wrongState", `${entry.name} is being deleted already`);
         }
-        const { status } = fields;
-        return { status: "Removing", removedFrom: status, removal: removalText(removal) };
+        return { status: "Removing", removedFrom: status, removal } as const;
       },
       [],
       { agreed: true },
@@ -272,15 +262,14 @@ export class Deletion {
       { timeMs: clock.wallMs(), detail: { force: String(removal.force) } },
     );
     await records.change(
-      systemTypes.Instance,
+      "Instance",
       instanceRecordId(instance),
-      ({ fields }) => {
-        const now = removalOf(fields);
+      ({ removal: now }) => {
         if (now?.id !== removal.id) {
           throw new ManagementError("conflict", "the deletion was dropped meanwhile: try again");
         }
         if (now.phase === "decided") return undefined;
-        return { removal: removalText({ ...now, phase: "decided" }) };
+        return { removal: { ...now, phase: "decided" as const } };
       },
       events,
       { agreed: true },
@@ -291,14 +280,12 @@ export class Deletion {
   async #forgetRoots(instance: string): Promise<void> {
     await this.#options.records
       .change(
-        systemTypes.Instance,
+        "Instance",
         instanceRecordId(instance),
-        ({ fields }) => {
-          const roots = Object.keys(fields).filter((field) =>
-            /^(root|rootNext|rootLeft)\./.test(field),
-          );
-          if (roots.length === 0) return undefined;
-          return Object.fromEntries(roots.map((field) => [field, undefined]));
+        ({ root, rootNext, rootLeft }) => {
+          const none = [root, rootNext, rootLeft].every((each) => Object.keys(each).length === 0);
+          if (none) return undefined;
+          return { root: without(root), rootNext: without(rootNext), rootLeft: without(rootLeft) };
         },
         [],
       )
@@ -307,8 +294,7 @@ export class Deletion {
 
   async #mark(instance: string, removal: Removal, actor: Actor): Promise<void> {
     const { records, clock } = this.#options;
-    const check = ({ fields }: { readonly fields: Readonly<Record<string, string>> }): void => {
-      const now = removalOf(fields);
+    const check = ({ removal: now }: SystemRecord<"Instance">): void => {
       if (now?.id === removal.id && now.phase === "decided") return;
       throw new ManagementError("conflict", "it is not being deleted");
     };
@@ -319,9 +305,7 @@ export class Deletion {
       { timeMs: clock.wallMs() },
     );
     const id = instanceRecordId(instance);
-    await records
-      .destroy(systemTypes.Instance, id, audit, { agreed: true, check })
-      .catch(unlessGone);
+    await records.destroy("Instance", id, audit, { agreed: true, check }).catch(unlessGone);
   }
 
   /** Every region's store refuses changes from now on, as the record in it says. */
@@ -374,29 +358,14 @@ function remainingIn(
   throw new ManagementError("storeUnavailable", detail);
 }
 
-function removalOf(fields: Readonly<Record<string, string>>): Removal | undefined {
-  const about = { type: systemTypes.Instance, id: "", fixed: { instance: "" }, fields };
-  return readInstance({ ...about, destroyed: undefined })?.removal;
-}
-
-/** The instance that a record opens or whose KEK it wraps; undefined for any other. */
-function holderOf(record: ManagedObject): string | undefined {
-  if (record.objectType === systemTypes.Kek) {
-    const entry = readKekRecord(record);
-    return entry === undefined || entry.kek.wraps.length === 0 ? undefined : entry.instance;
-  }
-  const opens = belongings.has(record.objectType) && record.facts.destroyed === undefined;
-  return opens ? readDocument(record)?.fixed["instance"] : undefined;
+/** A keyed field's changes that leave nothing of it. */
+function without(field: Readonly<Record<string, unknown>>): Readonly<Record<string, undefined>> {
+  return Object.fromEntries(Object.keys(field).map((key) => [key, undefined]));
 }
 
 /** Who a leader acts for. */
 function leaderFor({ by, byId, id }: Removal): Actor {
   return { principal: { name: by, id: byId }, requestId: id };
-}
-
-function actionOf(objectType: number) {
-  if (objectType === systemTypes.User) return "user.delete";
-  return objectType === systemTypes.Authority ? "authority.delete" : "certificate.delete";
 }
 
 /** Another one did it. */

@@ -1,10 +1,9 @@
 import { type Call, type Contract, contract, ManagementError, type Route } from "@holdfast/admin";
-import { systemTypes } from "@holdfast/engine";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemClock as clock, systemIds as ids } from "../../base/system.ts";
 import { Presence } from "../../records/presence.ts";
+import { instanceRecordId } from "../../records/records.ts";
 import { MemoryRegions } from "../../testing/memory-regions.ts";
-import { InstanceIndex } from "../instance-index.ts";
 import { InstanceLookup } from "../instance-lookup.ts";
 import { ConfigureInstance } from "./configure.ts";
 import { Endpoints } from "./endpoints.ts";
@@ -13,17 +12,12 @@ import { ShowInstances } from "./show-instance.ts";
 
 const refused = (code: string) => expect.objectContaining({ name: "ManagementError", code });
 let regions: MemoryRegions;
-let index: InstanceIndex;
 
 beforeEach(() => {
   regions = new MemoryRegions();
-  index = new InstanceIndex(regions.a.view);
 });
 
-afterEach(async () => {
-  index[Symbol.dispose]();
-  await regions[Symbol.asyncDispose]();
-});
+afterEach(() => regions[Symbol.asyncDispose]());
 
 type Name =
   | "listInstances"
@@ -56,14 +50,14 @@ function handlers(checked: (given: object) => void = () => undefined) {
   });
   return instanceHandlers({
     ...{ view, records, deletion, clock, ids },
-    lookup: new InstanceLookup({ view, index, declared }),
+    lookup: new InstanceLookup({ view, declared }),
     configure: new ConfigureInstance({
       ...{ regions: everywhere, view, records, commands, statuses, clock, waitMs: 0 },
       settle: async () => undefined,
       sleep: clock.sleep,
     }),
     show: new ShowInstances({
-      ...{ region: "a", regions: everywhere, view, index, own, declared, endpoints },
+      ...{ region: "a", regions: everywhere, view, own, declared, endpoints },
       presence: new Presence({ region: "a", commands, view, monotonicMs: clock.monotonicMs }),
       rootKind: "local",
       keyStatus: () => undefined,
@@ -76,10 +70,7 @@ function handlers(checked: (given: object) => void = () => undefined) {
           Object.keys(given).map((region) => [region, { type: "local" as const }]),
         );
       },
-      newFields: (roots) =>
-        Object.fromEntries(
-          Object.entries(roots).map(([region, root]) => [`root.${region}`, JSON.stringify(root)]),
-        ),
+      newFields: (roots) => ({ root: roots }),
     },
     declaredNames: () => ["declared"],
   });
@@ -191,17 +182,17 @@ describe("an order", () => {
     await expect(order("cut")).rejects.toEqual(refused("peerUnreachable"));
     regions.linked = true;
     const { id } = await order("n");
-    const fields = {
-      "state.a":
-        '{"status":"Inactive","reason":"no key","atMs":1,"root":"r","crkState":"gone","version":""}',
-    };
-    const record = regions.a.view.documents(systemTypes.Instance)[0]?.id ?? "";
-    await regions.a.records.change(
-      systemTypes.Instance,
-      record,
-      () => ({ ...fields, status: "Configuring" }),
-      [],
-    );
+    const state = {
+      status: "Inactive",
+      reason: "no key",
+      atMs: 1,
+      root: "r",
+      crkState: "gone",
+      version: "",
+    } as const;
+    const record = regions.a.view.all("Instance")[0]?.id ?? "";
+    const changes = { state: { a: state }, status: "Configuring" } as const;
+    await regions.a.records.change("Instance", record, () => changes, []);
     const read = await handlers().readInstance(call("readInstance", { params: { instance: id } }));
     expect(read).toMatchObject({
       status: "Configuring",
@@ -233,7 +224,8 @@ describe("a deletion", () => {
 describe("a change", () => {
   test("of one that the configuration file declares is refused", async () => {
     const instance = ids.uuid();
-    await regions.a.records.create(systemTypes.Instance, { instance }, { name: "declared" }, []);
+    const values = { instance, name: "declared" };
+    await regions.a.records.create("Instance", values, [], { id: instanceRecordId(instance) });
     const params = { instance };
     const update = handlers().updateInstance(call("updateInstance", { params, body: {} }));
     await expect(update).rejects.toEqual(refused("declared"));

@@ -1,10 +1,10 @@
 import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
 import {
   type Clock,
-  type Document,
+  type FieldChanges,
   type Ids,
   StoreUnavailable,
-  systemTypes,
+  type SystemRecord,
 } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
 import { beforeWriting } from "../../records/dry-run.ts";
@@ -15,11 +15,11 @@ import type { InstanceLookup } from "../instance-lookup.ts";
 import { pageBy } from "../paging.ts";
 import type { ConfigureInstance } from "./configure.ts";
 import { type Deletion, hasKeys, keysRemain } from "./deletion.ts";
-import { type InstanceEntry, instanceClaims, readInstance } from "./instance-entry.ts";
+import { isOrdered } from "./instance-status.ts";
 import { type ShowInstances, type ShownInstance, wholeStatus } from "./show-instance.ts";
 
 export interface InstanceHandlersDeps {
-  readonly view: Pick<SystemView, "documents" | "get" | "refresh">;
+  readonly view: Pick<SystemView, "all" | "get" | "refresh">;
   readonly records: Pick<Records, "create" | "change">;
   readonly lookup: Pick<InstanceLookup, "find" | "managed">;
   readonly show: ShowInstances;
@@ -37,7 +37,8 @@ type InstanceHandlers = Pick<
   "listInstances" | "createInstance" | "readInstance" | "updateInstance" | "deleteInstance"
 >;
 type CallOf<Name extends keyof InstanceHandlers> = Call<Contract[Name]>;
-type Fields = Record<string, string>;
+type Instance = SystemRecord<"Instance">;
+type Changes = FieldChanges<"Instance">;
 
 const eraseAtOnceMs = 2_000;
 const namesTried = 8;
@@ -47,7 +48,7 @@ export function instanceHandlers(deps: InstanceHandlersDeps): InstanceHandlers {
   return {
     listInstances: (call) => list(deps, call),
     createInstance: (call) => create(deps, call),
-    readInstance: async ({ params }) => await shown(deps, await document(deps, params.instance)),
+    readInstance: async ({ params }) => await shown(deps, await recordOf(deps, params.instance)),
     updateInstance: (call) => update(deps, call),
     deleteInstance: (call) => remove(deps, call),
   };
@@ -59,31 +60,27 @@ async function list(
 ) {
   await view.refresh().catch(() => undefined);
   const found = view
-    .documents(systemTypes.Instance)
-    .flatMap((each) => {
-      const entry = readInstance(each);
-      return entry === undefined ? [] : [{ entry, document: each }];
-    })
-    .filter(({ entry }) => principal.instances?.includes(entry.id) ?? true)
-    .filter(({ entry }) => isWanted(entry, query))
+    .all("Instance")
+    .filter(({ instance }) => principal.instances?.includes(instance) ?? true)
+    .filter((record) => isWanted(record, query))
     .toSorted((one, other) => (placeOf(one) < placeOf(other) ? -1 : 1));
   const { items, next } = pageBy(found, placeOf, query);
-  return { items: [...(await show.show(items.map((each) => each.document)))], ...next };
+  return { items: [...(await show.show(items))], ...next };
 }
 
 /** By name; the identifier tells those of one name apart, such as deleted ones. */
-function placeOf({ entry }: { readonly entry: InstanceEntry }): string {
-  return `${entry.name}\0${entry.id}`;
+function placeOf({ name, instance }: Instance): string {
+  return `${name}\0${instance}`;
 }
 
-function isWanted(entry: InstanceEntry, query: CallOf<"listInstances">["query"]): boolean {
+function isWanted(record: Instance, query: CallOf<"listInstances">["query"]): boolean {
   const { name, status, label, deleted } = query;
-  if (entry.deleted && deleted !== true && status !== "Deleted") return false;
-  if (name !== undefined && !entry.name.toLowerCase().includes(name.toLowerCase())) return false;
-  if (status !== undefined && wholeStatus(entry) !== status) return false;
+  if (record.destroyed !== undefined && deleted !== true && status !== "Deleted") return false;
+  if (name !== undefined && !record.name.toLowerCase().includes(name.toLowerCase())) return false;
+  if (status !== undefined && wholeStatus(record) !== status) return false;
   if (label === undefined) return true;
   const at = label.indexOf("=");
-  const value = entry.labels[at < 0 ? label : label.slice(0, at)];
+  const value = record.labels[at < 0 ? label : label.slice(0, at)];
   return value !== undefined && (at < 0 || value === label.slice(at + 1));
 }
 
@@ -95,31 +92,31 @@ async function create(deps: InstanceHandlersDeps, call: CallOf<"createInstance">
   const roots = await checkedRoots(orders, body.rootOfTrust?.regions);
   const made = await named(deps, body.name, (name) => make(deps, call, name, roots));
   if (roots !== undefined) await configure.configured(instance, call);
-  return await shown(deps, deps.view.get(systemTypes.Instance, made.id) ?? made);
+  return await shown(deps, deps.view.get("Instance", made.id) ?? made);
 }
 
 async function make(
   { records, clock }: InstanceHandlersDeps,
   call: CallOf<"createInstance">,
   name: string,
-  roots: Fields | undefined,
-): Promise<Document> {
+  roots: Changes | undefined,
+): Promise<Instance> {
   const { body, principal, newId: instance } = call;
   const timeMs = clock.wallMs();
-  const fields: Fields = {
+  const values = {
+    instance,
     name,
     description: body.description,
-    labels: JSON.stringify(body.labels),
-    createdMs: String(timeMs),
+    labels: body.labels,
+    createdMs: timeMs,
     createdBy: principal.name,
-    claims: instanceClaims(name),
+    claims: [["name", name]],
     status: roots === undefined ? "Inactive" : "Configuring",
     ...roots,
-  };
+  } as const;
   const audit = managementEvents(call, call.audit, { id: instance, name, instance }, { timeMs });
-  const options = { agreed: true, taken: () => nameTaken(name) };
-  return (await records.create(systemTypes.Instance, { instance }, fields, audit, options))
-    .document;
+  const options = { id: instanceRecordId(instance), agreed: true, taken: () => nameTaken(name) };
+  return (await records.create("Instance", values, audit, options)).record;
 }
 
 /** Under the name that was given, or one that nobody has: which somebody may take a moment before. */
@@ -143,7 +140,7 @@ async function named<Made>(
 async function checkedRoots(
   orders: InstanceHandlersDeps["orders"],
   given: NonNullable<CallOf<"createInstance">["body"]["rootOfTrust"]>["regions"] | undefined,
-): Promise<Fields | undefined> {
+): Promise<Changes | undefined> {
   if (given === undefined) return undefined;
   const missing = orders.regions.find((region) => given[region] === undefined);
   // A region that there is not is the cause of the one that is missing: the check names it, before it asks any root.
@@ -162,20 +159,20 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
   const { name, description, labels } = body;
   const renames = name !== undefined && name !== before;
   if (renames && isTaken(deps, name)) throw nameTaken(name);
-  const changes: Fields = {
-    ...(renames && { name, claims: instanceClaims(name) }),
+  const changes: Changes = {
+    ...(renames && { name, claims: [["name", name]] }),
     ...(description !== undefined && { description }),
-    ...(labels !== undefined && { labels: JSON.stringify(labels) }),
+    ...(labels !== undefined && { labels }),
   };
   const timeMs = clock.wallMs();
   const target = { id: instance, name: name ?? before, instance };
   const detail = { changed: Object.keys(body).join(" ") };
   const audit = managementEvents(call, call.audit, target, { timeMs, detail });
   const written = await records.change(
-    systemTypes.Instance,
+    "Instance",
     instanceRecordId(instance),
-    ({ fields }) => {
-      if (fields["status"] === "Removing") {
+    ({ status }) => {
+      if (status === "Removing") {
         throw new ManagementError("wrongState", `${before} is being deleted`);
       }
       return Object.keys(changes).length === 0 ? undefined : changes;
@@ -184,36 +181,37 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
     // A name must be one's own in every region.
     { ifMatch, ...(renames && { agreed: true, taken: () => nameTaken(name) }) },
   );
-  return await shown(deps, written.document);
+  return await shown(deps, written.record);
 }
 
 async function remove(deps: InstanceHandlersDeps, call: CallOf<"deleteInstance">) {
   const { lookup, deletion, view } = deps;
   const { force = false } = call.query;
   const found = await lookup.find(call.params.instance);
-  const entry = found.document && readInstance(found.document);
-  if (entry === undefined || found.declared !== undefined || entry.origin === "configuration") {
+  const { record } = found;
+  if (record === undefined || found.declared !== undefined || !isOrdered(record)) {
     throw new ManagementError(
       "declared",
       `${found.name} is declared in the nodes' configuration file: take it out there, at every node`,
     );
   }
   let empty = false;
-  if (entry.removal?.phase !== "decided") {
-    if (force) refuseOtherName(entry.name, call.query.name);
-    empty = await isEmpty(deletion, entry.id, force);
-    await deletion.decide(entry, force, call);
+  const { instance, name } = record;
+  if (record.removal?.phase !== "decided") {
+    if (force) refuseOtherName(name, call.query.name);
+    empty = await isEmpty(deletion, instance, force);
+    await deletion.decide(record, force, call);
   }
   beforeWriting();
-  const erased = await finished(deps, entry);
-  const now = view.get(systemTypes.Instance, instanceRecordId(entry.id));
+  const erased = await finished(deps, instance);
+  const now = view.get("Instance", instanceRecordId(instance));
   const [answer] = now === undefined ? [] : await deps.show.show([now]);
   return {
-    id: entry.id,
-    name: entry.name,
+    id: instance,
+    name,
     status: answer?.status ?? "Removing",
     ...(erased > 0 && { erased }),
-    ...(empty ? {} : { warning: warningOf(entry.name) }),
+    ...(empty ? {} : { warning: warningOf(name) }),
     regions: answer?.pending ?? {},
   };
 }
@@ -243,43 +241,42 @@ async function isEmpty(deletion: Deletion, id: string, force: boolean): Promise<
 /** What can be done of it now; it is decided, and the leaders do the rest. */
 async function finished(
   { deletion, view, clock }: InstanceHandlersDeps,
-  { id }: InstanceEntry,
+  instance: string,
 ): Promise<number> {
-  const recordOf = () => view.get(systemTypes.Instance, instanceRecordId(id));
+  const now = () => view.get("Instance", instanceRecordId(instance));
   try {
-    const removal = readInstance(recordOf() ?? nothing)?.removal;
-    if (removal !== undefined) await deletion.finish(id, removal);
-    const destroyed = recordOf()?.destroyed;
+    const removal = now()?.removal;
+    if (removal !== undefined) await deletion.finish(instance, removal);
+    const destroyed = now()?.destroyed;
     if (destroyed === undefined) return 0;
     const untilMs = clock.monotonicMs() + eraseAtOnceMs;
     const active = () => clock.monotonicMs() < untilMs;
-    return (await deletion.eraseObjects(id, destroyed, Number.POSITIVE_INFINITY, active)).done;
+    return (await deletion.eraseObjects(instance, destroyed, Number.POSITIVE_INFINITY, active))
+      .done;
   } catch (error) {
     if (error instanceof ManagementError || error instanceof StoreUnavailable) return 0;
     throw error;
   }
 }
 
-const nothing: Document = { type: 0, id: "", fixed: {}, fields: {}, destroyed: undefined };
-
 /** What IBM's page warns of, said of this instance. */
 function warningOf(name: string): string {
   return `Whatever was encrypted under keys of the instance ${name} can never be decrypted again: its virtual machines and disks, and backups of them that are encrypted. This cannot be undone.`;
 }
 
-async function document(
+async function recordOf(
   { lookup, view }: InstanceHandlersDeps,
   instance: string,
-): Promise<Document> {
+): Promise<Instance> {
   // One that was deleted is shown too, by its identifier.
-  const deleted = view.get(systemTypes.Instance, instanceRecordId(instance));
+  const deleted = view.get("Instance", instanceRecordId(instance));
   if (deleted?.destroyed !== undefined) return deleted;
   const found = await lookup.find(instance);
-  if (found.document !== undefined) return found.document;
+  if (found.record !== undefined) return found.record;
   throw new ManagementError("notFound", "the instance is not known to the store yet");
 }
 
-async function shown({ show }: InstanceHandlersDeps, of: Document): Promise<ShownInstance> {
+async function shown({ show }: InstanceHandlersDeps, of: Instance): Promise<ShownInstance> {
   const [one] = await show.show([of]);
   if (one === undefined) throw new ManagementError("notFound", "there is no such instance");
   return one;
@@ -288,8 +285,8 @@ async function shown({ show }: InstanceHandlersDeps, of: Document): Promise<Show
 function isTaken({ view, declaredNames }: InstanceHandlersDeps, name: string): boolean {
   if (declaredNames().includes(name)) return true;
   return view
-    .documents(systemTypes.Instance)
-    .some(({ fields, destroyed }) => destroyed === undefined && fields["name"] === name);
+    .all("Instance")
+    .some((record) => record.destroyed === undefined && record.name === name);
 }
 
 function nameTaken(name: string): ManagementError {

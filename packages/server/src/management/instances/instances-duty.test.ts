@@ -1,9 +1,7 @@
-import { type InstanceStatus, systemTypes } from "@holdfast/engine";
+import type { FieldChanges, InstanceStatus, RegionState, SystemRecord } from "@holdfast/engine";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { instanceRecordId } from "../../records/records.ts";
-import { type RegionState, stateField, stateText } from "../../roots/region-state.ts";
 import { type MemoryRegion, MemoryRegions } from "../../testing/memory-regions.ts";
-import { readInstance } from "./instance-entry.ts";
 
 const instance = "5d0a7a52-3b0c-4b60-9c2f-0f3b7d9a1e01";
 let regions: MemoryRegions;
@@ -14,17 +12,20 @@ beforeEach(() => {
 
 afterEach(() => regions[Symbol.asyncDispose]());
 
-const state = (status: RegionState["status"]): string =>
-  stateText({ status, reason: "", atMs: 1, root: "r", crkState: "usable", version: "1" });
+type Wanted = SystemRecord<"Instance">["status"];
+const id = instanceRecordId(instance);
 
-async function order(status: string, at: MemoryRegion = regions.a): Promise<void> {
-  const fields = { name: "n", createdMs: "1", status };
-  await at.records.create(systemTypes.Instance, { instance }, fields, []);
+const state = (status: RegionState["status"]): RegionState => ({
+  ...{ status, reason: "", atMs: 1, root: "r", crkState: "usable", version: "1" },
+});
+
+async function order(status: Wanted, at: MemoryRegion = regions.a): Promise<void> {
+  const values = { instance, name: "n", createdMs: 1, status };
+  await at.records.create("Instance", values, [], { id });
 }
 
-async function change(at: MemoryRegion, fields: Record<string, string>): Promise<void> {
-  const id = instanceRecordId(instance);
-  await at.records.change(systemTypes.Instance, id, () => fields, []);
+async function change(at: MemoryRegion, changes: FieldChanges<"Instance">): Promise<void> {
+  await at.records.change("Instance", id, () => changes, []);
 }
 
 async function expectStatuses(a: InstanceStatus, b: InstanceStatus): Promise<void> {
@@ -32,34 +33,31 @@ async function expectStatuses(a: InstanceStatus, b: InstanceStatus): Promise<voi
   expect(found).toEqual([a, b]);
 }
 
-const wanted = (at: MemoryRegion): string | undefined => {
-  const document = at.view.get(systemTypes.Instance, instanceRecordId(instance));
-  return document && readInstance(document)?.wanted;
-};
+const wanted = (at: MemoryRegion): Wanted => at.view.get("Instance", id)?.status;
 
 describe("an instance's status in each region", () => {
   test("is Installed once its root of trust is usable in every region, and not before", async () => {
     await order("Inactive");
     await regions.lead();
     await expectStatuses("Inactive", "Inactive");
-    await change(regions.a, { status: "Configuring", [stateField("a")]: state("Installed") });
+    await change(regions.a, { status: "Configuring", state: { a: state("Installed") } });
     await regions.lead();
     await expectStatuses("Configuring", "Configuring");
-    await change(regions.b, { [stateField("b")]: state("Inactive") });
+    await change(regions.b, { state: { b: state("Inactive") } });
     await regions.lead();
     await expectStatuses("Configuring", "Configuring");
-    await change(regions.b, { [stateField("b")]: state("Installed") });
+    await change(regions.b, { state: { b: state("Installed") } });
     await regions.lead();
     await expectStatuses("Installed", "Installed");
     expect(regions.both.map(wanted)).toEqual(["Installed", "Installed"]);
     // A region whose root of trust fails later closes its own keys, and nobody's status.
-    await change(regions.b, { [stateField("b")]: state("Inactive") });
+    await change(regions.b, { state: { b: state("Inactive") } });
     await regions.lead();
     await expectStatuses("Installed", "Installed");
   });
 
   test("of the configuration is Installed wherever it is named", async () => {
-    await regions.a.records.create(systemTypes.Instance, { instance }, { name: "declared" }, []);
+    await regions.a.records.create("Instance", { instance, name: "declared" }, [], { id });
     await regions.lead();
     await expectStatuses("Installed", "Installed");
   });

@@ -1,18 +1,18 @@
 import type { Contract, Reply } from "@holdfast/admin";
-import type { Document, KeyRingStatus, OwnStore } from "@holdfast/engine";
+import type { KeyRingStatus, OwnStore, SystemRecord } from "@holdfast/engine";
 import { ofRegion } from "@holdfast/regions";
-import type { Instance } from "../../access/instances.ts";
+import type { Instance as Declared } from "../../access/instances.ts";
 import type { Presence } from "../../records/presence.ts";
 import { type Applied, versionOf } from "../../records/records.ts";
 import { namedRoots } from "../../records/root-reference.ts";
 import type { SystemView } from "../../records/system-view.ts";
-import { keysField, regionState, shreddedReason } from "../../roots/region-state.ts";
+import { shreddedReason } from "../../roots/keys-order.ts";
 import { type RootStatus, rootStatusOf } from "../../roots/root-status.ts";
-import type { InstanceIndex } from "../instance-index.ts";
 import { isUser } from "../users/recorded-users.ts";
 import type { Endpoints } from "./endpoints.ts";
-import { type InstanceEntry, readInstance } from "./instance-entry.ts";
+import { isOrdered } from "./instance-status.ts";
 
+type Instance = SystemRecord<"Instance">;
 /** An instance as the API shows it. */
 export type ShownInstance = Reply<Contract["readInstance"]>;
 type InRegion = ShownInstance["regions"][string];
@@ -20,11 +20,10 @@ type InRegion = ShownInstance["regions"][string];
 export interface ShowInstancesOptions {
   readonly region: string;
   readonly regions: () => readonly string[];
-  readonly view: Pick<SystemView, "record">;
-  readonly index: Pick<InstanceIndex, "of">;
+  readonly view: Pick<SystemView, "record" | "of">;
   readonly presence: Pick<Presence, "of">;
   readonly own: Pick<OwnStore, "counts">;
-  readonly declared: () => readonly Instance[];
+  readonly declared: () => readonly Declared[];
   /** The configuration's root of trust. */
   readonly rootKind: RootStatus["type"];
   readonly keyStatus: (instance: string) => KeyRingStatus | undefined;
@@ -41,48 +40,44 @@ export class ShowInstances {
     this.#options = options;
   }
 
-  /** All of these; what is not an instance is left out. */
-  async show(documents: readonly Document[]): Promise<readonly ShownInstance[]> {
+  /** All of these. */
+  async show(records: readonly Instance[]): Promise<readonly ShownInstance[]> {
     const { presence, endpoints } = this.#options;
     const [pending] = await Promise.all([
-      presence.of(documents.map(({ id }) => id)),
+      presence.of(records.map(({ id }) => id)),
       endpoints.refresh(),
     ]);
-    const shown = documents.map(async (document) => {
-      const entry = readInstance(document);
-      return entry && (await this.#shown(entry, document, pending.get(document.id) ?? {}));
-    });
-    return (await Promise.all(shown)).filter((one) => one !== undefined);
+    const shown = records.map((record) => this.#shown(record, pending.get(record.id) ?? {}));
+    return await Promise.all(shown);
   }
 
-  async #shown(entry: InstanceEntry, document: Document, pending: Applied): Promise<ShownInstance> {
-    const { index, view, declared, regions } = this.#options;
-    const { id, name, description, labels, origin, createdBy, createdMs, configuredMs } = entry;
-    const holdings = index.of(id);
+  async #shown(record: Instance, pending: Applied): Promise<ShownInstance> {
+    const { view, declared, regions } = this.#options;
+    const { instance: id, name, description, labels, createdBy, createdMs, configuredMs } = record;
     const own = declared().find((each) => each.id === id);
-    const certificates = own?.certificates.length ?? holdings?.certificates.size ?? 0;
-    const users = [...(holdings?.users.values() ?? [])].filter(isUser);
-    const record = view.record(document.id);
+    const certificates = own?.certificates.length ?? view.of("Certificate", id).size;
+    const users = [...view.of("User", id).values()].filter(isUser);
+    const object = view.record(record.id);
     const inRegions = Object.fromEntries(
-      regions().map((region) => [region, this.#inRegion(entry, region, pending[region])]),
+      regions().map((region) => [region, this.#inRegion(record, region, pending[region])]),
     );
     return {
       id,
       name,
       description,
       labels,
-      origin,
+      origin: isOrdered(record) ? "order" : "configuration",
       createdBy,
-      status: wholeStatus(entry),
-      reason: wholeReason(entry, inRegions),
+      status: wholeStatus(record),
+      reason: wholeReason(record, inRegions),
       ...(createdMs !== undefined && { createdAt: new Date(createdMs).toISOString() }),
       ...(configuredMs !== undefined && { configuredAt: new Date(configuredMs).toISOString() }),
       regions: inRegions,
       certificates: certificates + (own?.authorities.length ?? 0),
       users: own?.users.size ?? users.length,
-      keys: entry.deleted ? {} : await this.#keys(id),
+      keys: record.destroyed !== undefined ? {} : await this.#keys(id),
       pending,
-      version: record === undefined ? "" : versionOf(record),
+      version: object === undefined ? "" : versionOf(object),
     };
   }
 
@@ -93,17 +88,17 @@ export class ShowInstances {
   }
 
   #inRegion(
-    entry: InstanceEntry,
+    record: Instance,
     region: string,
     pending: "applied" | "pending" | undefined,
   ): InRegion {
     const { rootKind, keyStatus, endpoints } = this.#options;
-    const own = region === this.#options.region ? keyStatus(entry.id) : undefined;
-    const named = namedRoots(entry.fields, region).current !== undefined;
-    const usesRoot = named || entry.origin === "configuration";
-    const root = usesRoot && !entry.deleted && rootStatusOf(entry, region, rootKind, own);
+    const own = region === this.#options.region ? keyStatus(record.instance) : undefined;
+    const named = namedRoots(record, region).current !== undefined;
+    const usesRoot = (named || !isOrdered(record)) && record.destroyed === undefined;
+    const root = usesRoot && rootStatusOf(record, region, rootKind, own);
     return {
-      ...regionStatus(entry, region, pending === "pending"),
+      ...regionStatus(record, region, pending === "pending"),
       ...(root && { root }),
       endpoints: [...endpoints.of(region)],
     };
@@ -111,54 +106,45 @@ export class ShowInstances {
 }
 
 /** Its status, as all regions together are to have it. */
-export function wholeStatus({
-  deleted,
-  wanted,
-  origin,
-  fields,
-}: InstanceEntry): ShownInstance["status"] {
-  if (deleted) return "Deleted";
-  if (wanted !== "Removing" && isShredded(fields)) return "Inactive";
-  return wanted ?? (origin === "configuration" ? "Installed" : "Inactive");
+export function wholeStatus(record: Instance): ShownInstance["status"] {
+  const { destroyed, status } = record;
+  if (destroyed !== undefined) return "Deleted";
+  if (status !== "Removing" && isShredded(record)) return "Inactive";
+  return status ?? (isOrdered(record) ? "Inactive" : "Installed");
 }
 
 /** Whether an administrator shredded its keys, in any region. */
-function isShredded(fields: InstanceEntry["fields"]): boolean {
-  return Object.keys(fields).some(
-    (field) =>
-      field.startsWith(keysField("")) &&
-      shreddedReason(fields, field.slice(keysField("").length)) !== undefined,
-  );
+function isShredded({ keys }: Instance): boolean {
+  return Object.values(keys).some((order) => order?.keys === "shredded");
 }
 
 /** How many instances have which status, those that were deleted left out. */
 export function statusCounts(
-  documents: readonly Document[],
+  records: readonly Instance[],
 ): readonly (readonly [status: string, count: number])[] {
   const counts = new Map<string, number>(shownStatuses.map((status) => [status, 0]));
-  for (const document of documents) {
-    const entry = readInstance(document);
-    if (entry === undefined || entry.deleted) continue;
-    const status = wholeStatus(entry);
+  for (const record of records) {
+    if (record.destroyed !== undefined) continue;
+    const status = wholeStatus(record);
     counts.set(status, (counts.get(status) ?? 0) + 1);
   }
   return [...counts];
 }
 
 function regionStatus(
-  entry: InstanceEntry,
+  record: Instance,
   region: string,
   isPending: boolean,
 ): Pick<InRegion, "status" | "reason"> {
-  const status = wholeStatus(entry);
-  const state = regionState(entry.fields, region);
+  const status = wholeStatus(record);
+  const state = record.state[region];
   if (status === "Deleted" || status === "Removing") {
     return { status, reason: isPending ? "the region has not heard of it yet" : "" };
   }
-  if (isPending && state === undefined && entry.origin === "order") {
+  if (isPending && state === undefined && isOrdered(record)) {
     return { status: "Installing", reason: "the region has not got it yet" };
   }
-  const shredded = shreddedReason(entry.fields, region);
+  const shredded = shreddedReason(record, region);
   if (shredded !== undefined) return { status: "Inactive", reason: shredded };
   if (status === "Inactive") return { status, reason: "its root of trust is not configured" };
   if (state === undefined) {
@@ -169,15 +155,15 @@ function regionStatus(
 }
 
 function wholeReason(
-  entry: InstanceEntry,
+  record: Instance,
   regions: Readonly<Record<string, InRegion>>,
 ): ShownInstance["reason"] {
-  if (entry.removal !== undefined && !entry.deleted) {
-    const { phase } = entry.removal;
+  if (record.removal !== undefined && record.destroyed === undefined) {
+    const { phase } = record.removal;
     return phase === "decided" ? "it is being deleted" : "its keys are being counted";
   }
-  const status = wholeStatus(entry);
-  if (status === "Inactive" && !isShredded(entry.fields)) {
+  const status = wholeStatus(record);
+  if (status === "Inactive" && !isShredded(record)) {
     return "its root of trust is not configured";
   }
   return Object.entries(regions)

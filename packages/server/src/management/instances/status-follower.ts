@@ -2,12 +2,12 @@ import {
   type InstanceStatus,
   type InstanceStatuses,
   type OwnStore,
-  readDocument,
+  readRecord,
   StoreUnavailable,
   systemInstance,
 } from "@holdfast/engine";
 import { instanceRecordId } from "../../records/records.ts";
-import { readInstance, statusOf } from "./instance-entry.ts";
+import { statusOf } from "./instance-status.ts";
 
 export interface StatusFollowerOptions {
   readonly own: Pick<OwnStore, "read"> & Pick<InstanceStatuses, "status" | "move">;
@@ -36,16 +36,18 @@ export class StatusFollower {
     for (let tries = 0; tries < triesMax; tries += 1) {
       const before = await own.status(instance);
       const [copy] = await own.read(systemInstance, [instanceRecordId(instance)]);
-      const document = copy && readDocument(copy.object);
-      const entry = document && readInstance(document);
-      if (entry === undefined) return undefined;
-      const status = statusOf(entry, regions());
+      const record = copy && readRecord("Instance", copy.object);
+      if (record === undefined) return undefined;
+      const status = statusOf(record, regions());
       if (before === status) return { status, moved: false };
       const after = await own.move(instance, [before], status);
       if (after === status) return { status, moved: true };
       // One that is Deleted stays so, whatever an older record says.
       if (after === "Deleted") return { status: after, moved: false };
     }
-    throw new StoreUnavailable("timeout", "an instance's status changes all the time");
+    throw new StoreUnavailable(
+      "timeout",
+      `too many concurrent updates of the status of instance ${instance}`,
+    );
   }
 }

@@ -1,5 +1,4 @@
 import { X509Certificate } from "node:crypto";
-import { systemTypes } from "@holdfast/engine";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
@@ -31,10 +30,7 @@ function refuse(node: TestNode, { certificate }: Pick<Issued, "certificate">, mo
   });
 }
 
-const settings = () =>
-  world.regions.a.view
-    .documents(systemTypes.Setting)
-    .flatMap(({ fields }) => fields["clients"] ?? []);
+const settings = () => world.regions.a.view.all("Setting").flatMap(({ clients }) => clients ?? []);
 
 describe("a refused client", () => {
   test("is seen at the other region's node with advice, and adopted there", async () => {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { systemIds } from "../../base/system.ts";
 import { Bootstrap } from "./bootstrap.ts";
-import { newToken } from "./token-entry.ts";
+import { newToken } from "./token-text.ts";
 
 function open(file: string, managersElsewhere: boolean) {
   const bootstrap = new Bootstrap({

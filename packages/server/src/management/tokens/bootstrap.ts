@@ -5,7 +5,7 @@ import { codeOf, reasonOf } from "../../base/start-error.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import type { Bearer, TokenRefusal, TokenVerifier } from "./bearer.ts";
 import type { TokenBook } from "./token-book.ts";
-import { hashOf, isToken, newToken } from "./token-entry.ts";
+import { hashOf, isToken, newToken } from "./token-text.ts";
 
 export interface BootstrapOptions {
   /** Where the one-time token is written; undefined = never. */

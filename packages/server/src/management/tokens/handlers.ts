@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
-import { type Clock, type Ids, systemTypes } from "@holdfast/engine";
+import type { Clock, Ids, SystemRecord } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
 import type { Presence } from "../../records/presence.ts";
 import type { Applied, Records, WrittenRecord } from "../../records/records.ts";
@@ -8,7 +8,7 @@ import type { InstanceLookup } from "../instance-lookup.ts";
 import { pageBy } from "../paging.ts";
 import { type Bootstrap, bootstrapId } from "./bootstrap.ts";
 import type { TokenBook } from "./token-book.ts";
-import { hashOf, newToken, readTokenEntry, type TokenEntry } from "./token-entry.ts";
+import { hashOf, newToken } from "./token-text.ts";
 
 export interface TokenDeps {
   readonly book: Pick<TokenBook, "list" | "hasManager">;
@@ -26,6 +26,11 @@ export interface TokenDeps {
 
 type Names = "whoAmI" | "listTokens" | "createToken" | "revokeToken";
 type CallOf<Name extends Names> = Call<Contract[Name]>;
+
+type Write = (
+  claims: readonly (readonly ["first", string])[],
+  agreed: boolean,
+) => Promise<WrittenRecord<"Token">>;
 
 const dayMs = 86_400_000;
 const agreedTries = 10;
@@ -68,35 +73,29 @@ async function create(deps: TokenDeps, call: CallOf<"createToken">) {
   const instances = await identifiers(deps, call);
   const secret = newToken(ids.randomBytes);
   const nowMs = clock.wallMs();
-  const fixed = {
+  const values = {
     hash: hashOf(secret),
+    name,
     role,
-    ...(instances === undefined ? {} : { instances: JSON.stringify(instances) }),
-    createdMs: String(nowMs),
+    instances,
+    createdMs: nowMs,
     createdBy: call.principal.name,
-    expiresMs: String(nowMs + days * dayMs),
+    expiresMs: nowMs + days * dayMs,
     origin: first ? "bootstrap" : "api",
-  };
+  } as const;
   const target = { id: call.newId, name };
   const events = managementEvents(call, call.audit, target, {
     timeMs: nowMs,
     detail: { role, days, ...(instances === undefined ? {} : { instances: instances.join(" ") }) },
   });
-  const write = (claims: readonly string[], agreed: boolean): Promise<WrittenRecord> =>
-    deps.records.create(
-      systemTypes.Token,
-      fixed,
-      { name, claims: JSON.stringify([`name ${name}`, ...claims]) },
-      events,
-      { id: call.newId, agreed, taken },
-    );
-  const { document, regions } = first
-    ? await writeFirst(deps, call, write)
-    : await write([], false);
+  const write: Write = (claims, agreed) => {
+    const all = [["name", name], ...claims] as const;
+    const options = { id: call.newId, agreed, taken };
+    return deps.records.create("Token", { ...values, claims: all }, events, options);
+  };
+  const { record, regions } = first ? await writeFirst(deps, call, write) : await write([], false);
   if (first) bootstrap.used();
-  const entry = readTokenEntry(document);
-  if (entry === undefined) throw new TypeError("a token's record that does not read");
-  return { token: answer(entry, nowMs, regions), secret };
+  return { token: answer(record, nowMs, regions), secret };
 }
 
 /** The one-time token makes one token that manages everything, and only while there is none. */
@@ -119,11 +118,11 @@ function refuseLate({ book }: TokenDeps, { body }: CallOf<"createToken">): void 
 async function writeFirst(
   deps: TokenDeps,
   call: CallOf<"createToken">,
-  write: (claims: readonly string[], agreed: boolean) => Promise<WrittenRecord>,
-): Promise<WrittenRecord> {
+  write: Write,
+): ReturnType<Write> {
   const { book, instances } = deps;
   const before = book.list().filter(({ origin }) => origin === "bootstrap").length;
-  const claims = [`first ${before}`];
+  const claims = [["first", String(before)]] as const;
   for (let tries = 1; tries <= agreedTries; tries += 1) {
     try {
       return await write(claims, true);
@@ -156,8 +155,8 @@ async function identifiers(
 
 async function revoke(deps: TokenDeps, call: CallOf<"revokeToken">) {
   const { book, records, clock, instances } = deps;
-  const live = (): readonly TokenEntry[] => {
-    const named = book.list().filter(({ revoked }) => !revoked);
+  const live = (): readonly SystemRecord<"Token">[] => {
+    const named = book.list().filter(({ destroyed }) => destroyed === undefined);
     const exact = named.filter(({ id }) => id === call.params.token);
     return exact.length > 0 ? exact : named.filter(({ name }) => name === call.params.token);
   };
@@ -166,7 +165,7 @@ async function revoke(deps: TokenDeps, call: CallOf<"revokeToken">) {
   // Regions that were cut off from each other may have made two of one name: both go.
   for (const { id, name } of live()) {
     const events = managementEvents(call, call.audit, { id, name }, { timeMs: clock.wallMs() });
-    const { regions } = await records.destroy(systemTypes.Token, id, events);
+    const { regions } = await records.destroy("Token", id, events);
     revoked.push({ id, regions });
   }
   const [answered] = revoked;
@@ -174,20 +173,25 @@ async function revoke(deps: TokenDeps, call: CallOf<"revokeToken">) {
   throw new ManagementError("notFound", "there is no such token, or it was revoked already");
 }
 
-function answer(entry: TokenEntry, nowMs: number, regions: Applied) {
-  const { id, name, role, instances, createdMs, createdBy, expiresMs, revoked } = entry;
+function answer(record: SystemRecord<"Token">, nowMs: number, regions: Applied) {
+  const { id, name, role, instances, createdMs, createdBy, expiresMs, destroyed } = record;
   const expired = expiresMs <= nowMs;
   return {
     ...{ id, name, role, createdBy, regions },
     ...(instances === undefined ? {} : { instances: [...instances] }),
     createdAt: new Date(createdMs).toISOString(),
     expiresAt: new Date(expiresMs).toISOString(),
-    state: revoked ? ("revoked" as const) : expired ? ("expired" as const) : ("valid" as const),
+    state:
+      destroyed !== undefined
+        ? ("revoked" as const)
+        : expired
+          ? ("expired" as const)
+          : ("valid" as const),
   };
 }
 
 /** Newest first. */
-function placeOf({ createdMs, id }: TokenEntry): string {
+function placeOf({ createdMs, id }: SystemRecord<"Token">): string {
   return `${String(8.64e15 - createdMs).padStart(17, "0")} ${id}`;
 }
 

@@ -1,34 +1,30 @@
 import { timingSafeEqual } from "node:crypto";
-import { type Clock, type ManagedObject, readDocument } from "@holdfast/engine";
+import type { Clock, SystemRecord } from "@holdfast/engine";
 import type { SystemView } from "../../records/system-view.ts";
 import type { Bearer, TokenRefusal, TokenVerifier } from "./bearer.ts";
-import { hashOf, isToken, readTokenEntry, type TokenEntry } from "./token-entry.ts";
+import { hashOf, isToken } from "./token-text.ts";
 
 export interface TokenBookOptions {
-  readonly view: Pick<SystemView, "records" | "onChange" | "freshAtMs">;
+  readonly view: Pick<SystemView, "all" | "find" | "freshAtMs">;
   readonly clock: Clock;
 }
 
 /** A view older than this may lack a revocation: then tokens are believed for reading only. */
 const staleMs = 10_000;
 
-/** All tokens as the view tells them, by what is kept of them; every request is checked here, in memory. */
-export class TokenBook implements TokenVerifier, Disposable {
+/** All tokens as the view tells them; every request is checked here, in memory. */
+export class TokenBook implements TokenVerifier {
   readonly #options: TokenBookOptions;
-  readonly #byHash = new Map<string, TokenEntry>();
-  readonly #stop: () => void;
 
   constructor(options: TokenBookOptions) {
     this.#options = options;
-    this.#take([...options.view.records()]);
-    this.#stop = options.view.onChange((changed) => this.#take(changed));
   }
 
   /** Every token, revoked and expired ones too; newest first. */
-  list(): readonly TokenEntry[] {
-    return [...this.#byHash.values()].toSorted(
-      (one, other) => other.createdMs - one.createdMs || (one.id < other.id ? -1 : 1),
-    );
+  list(): readonly SystemRecord<"Token">[] {
+    return this.#options.view
+      .all("Token")
+      .toSorted((one, other) => other.createdMs - one.createdMs || (one.id < other.id ? -1 : 1));
   }
 
   /** See `TokenVerifier.verify`. */
@@ -36,41 +32,33 @@ export class TokenBook implements TokenVerifier, Disposable {
     if (!isToken(token)) return "unknown";
     const fresh = this.isFresh();
     const hash = hashOf(token);
-    const entry = this.#byHash.get(hash);
+    const record = this.#options.view.find("Token", hash).at(-1);
     // It may have been made since.
-    if (entry === undefined || !same(entry.hash, hash)) return fresh ? "unknown" : "unavailable";
-    if (entry.revoked) return "revoked";
-    if (entry.expiresMs <= this.#options.clock.wallMs()) return "expired";
-    const { id, name, role, instances, expiresMs } = entry;
+    if (record === undefined || !same(record.hash, hash)) return fresh ? "unknown" : "unavailable";
+    if (record.destroyed !== undefined) return "revoked";
+    if (record.expiresMs <= this.#options.clock.wallMs()) return "expired";
+    const { id, name, role, instances, expiresMs } = record;
     return { id, name, role, instances, expiresMs, ...(fresh ? {} : { stale: true }) };
   }
 
   /** Whether a token lets somebody manage everything now. */
   hasManager(): boolean {
     const nowMs = this.#options.clock.wallMs();
-    for (const { role, instances, revoked, expiresMs } of this.#byHash.values()) {
-      if (role === "manager" && instances === undefined && !revoked && expiresMs > nowMs)
-        return true;
-    }
-    return false;
+    return this.#options.view
+      .all("Token")
+      .some(
+        ({ role, instances, destroyed, expiresMs }) =>
+          role === "manager" &&
+          instances === undefined &&
+          destroyed === undefined &&
+          expiresMs > nowMs,
+      );
   }
 
   /** Whether what is known is not older than a revocation may take. */
   isFresh(): boolean {
     const { view, clock } = this.#options;
     return view.freshAtMs !== undefined && clock.monotonicMs() - view.freshAtMs <= staleMs;
-  }
-
-  [Symbol.dispose](): void {
-    this.#stop();
-  }
-
-  #take(objects: readonly ManagedObject[]): void {
-    for (const object of objects) {
-      const document = readDocument(object);
-      const entry = document && readTokenEntry(document);
-      if (entry !== undefined) this.#byHash.set(entry.hash, entry);
-    }
   }
 }
 

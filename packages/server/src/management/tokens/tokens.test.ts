@@ -10,11 +10,11 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { systemTypes } from "@holdfast/engine";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { TestAccess } from "../../testing/access.ts";
+import { tokenValues } from "../../testing/system-records.ts";
 import { bootstrapId } from "./bootstrap.ts";
-import { isToken } from "./token-entry.ts";
+import { isToken } from "./token-text.ts";
 
 const refusal = (code: string) => expect.objectContaining({ code });
 const manager = { name: "first", role: "manager", days: 90 };
@@ -72,13 +72,11 @@ describe("a token", () => {
   });
 
   test("ends by itself", async () => {
-    const { hashOf, newToken } = await import("./token-entry.ts");
+    const { hashOf, newToken } = await import("./token-text.ts");
     const secret = newToken((length) => new Uint8Array(length).fill(7));
-    const fixed = {
-      ...{ hash: hashOf(secret), role: "viewer", createdMs: "1", createdBy: "t" },
-      ...{ expiresMs: String(Date.now() - 1), origin: "api" },
-    };
-    await world.regions.a.records.create(systemTypes.Token, fixed, { name: "old" }, []);
+    const expiresMs = Date.now() - 1;
+    const values = { ...tokenValues, hash: hashOf(secret), expiresMs, name: "old" };
+    await world.regions.a.records.create("Token", values, []);
     await world.see();
     expect(world.a.book.verify(secret)).toBe("expired");
   });

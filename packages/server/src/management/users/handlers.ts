@@ -1,11 +1,11 @@
 import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
-import { type Document, type KeyRing, systemTypes } from "@holdfast/engine";
+import type { KeyRing, SystemRecord } from "@holdfast/engine";
 import { hashPassword } from "../../access/passwords.ts";
 import { managementEvents } from "../../audit/management-event.ts";
 import type { Records } from "../../records/records.ts";
 import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
 import { sealedOr, sealText } from "../sealed-text.ts";
-import { hashField, isUser, userBinding, userRecordId } from "./recorded-users.ts";
+import { isUser, userBinding, userRecordId } from "./recorded-users.ts";
 
 export interface UserDeps {
   readonly instances: InstanceLookup;
@@ -13,10 +13,6 @@ export interface UserDeps {
   readonly keyRing: Pick<KeyRing, "seal">;
   readonly wallMs: () => number;
 }
-
-/** When and by whom the password was set. */
-const setMsField = "setMs";
-const setByField = "setBy";
 
 type Names = "listUsers" | "setUser" | "deleteUser";
 type CallOf<Name extends Names> = Call<Contract[Name]>;
@@ -45,13 +41,12 @@ function listed({ declared, users }: FoundInstance) {
   }
   return [...users.values()]
     .filter(isUser)
-    .map(({ fixed, fields }) => ({ name: fixed["name"] ?? "", ...setAt(fields), origin: "added" }))
+    .map(({ name, setMs }) => ({ name, ...setAt(setMs), origin: "added" }))
     .toSorted((one, other) => (one.name < other.name ? -1 : 1));
 }
 
-function setAt(fields: Document["fields"]): { readonly createdAt?: string } {
-  const ms = Number(fields[setMsField]);
-  return Number.isSafeInteger(ms) ? { createdAt: new Date(ms).toISOString() } : {};
+function setAt(ms: number | undefined): { readonly createdAt?: string } {
+  return ms === undefined ? {} : { createdAt: new Date(ms).toISOString() };
 }
 
 async function set(
@@ -67,24 +62,20 @@ async function set(
   const sealed = await sealedOr(() => sealText(keyRing, userBinding(found.id, name), opened));
   opened.fill(0);
   const nowMs = wallMs();
-  const fields = {
-    [hashField]: sealed,
-    [setMsField]: String(nowMs),
-    [setByField]: call.principal.name,
-  };
+  const fields = { hash: sealed, setMs: nowMs, setBy: call.principal.name };
   const target = { id, name, instance: found.id };
   const events = (action: "user.create" | typeof call.audit) =>
     managementEvents(call, action, target, { timeMs: nowMs });
   if (!found.users.has(id)) {
     try {
-      const fixed = { instance: found.id, name };
-      const make = records.create(systemTypes.User, fixed, fields, events("user.create"), { id });
+      const values = { instance: found.id, name, ...fields };
+      const make = records.create("User", values, events("user.create"), { id });
       return { name, regions: (await make).regions };
     } catch (error) {
       if (!(error instanceof ManagementError) || error.code !== "conflict") throw error;
     }
   }
-  const written = await records.change(systemTypes.User, id, () => fields, events(call.audit));
+  const written = await records.change("User", id, () => fields, events(call.audit));
   return { name, regions: written.regions };
 }
 
@@ -94,12 +85,12 @@ async function remove({ instances, records, wallMs }: UserDeps, call: CallOf<"de
   const id = userRecordId(found.id, name);
   const target = { id, name, instance: found.id };
   const events = managementEvents(call, call.audit, target, { timeMs: wallMs() });
-  const forget = (document: Document) => {
-    if (!isUser(document)) throw noUser(found);
-    return { [hashField]: undefined };
+  const forget = (record: SystemRecord<"User">) => {
+    if (!isUser(record)) throw noUser(found);
+    return { hash: undefined };
   };
   try {
-    const { regions } = await records.change(systemTypes.User, id, forget, events);
+    const { regions } = await records.change("User", id, forget, events);
     return { name, regions };
   } catch (error) {
     throw error instanceof ManagementError && error.code === "notFound" ? noUser(found) : error;

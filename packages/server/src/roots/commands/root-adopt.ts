@@ -3,7 +3,7 @@ import {
   type KekEntry,
   ObjectKekStore,
   type RootOfTrust,
-  readDocument,
+  readRecord,
   systemInstance,
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
@@ -84,8 +84,8 @@ async function under(
 
 async function namesItsOwn(own: RedisStore, region: string, instance: string): Promise<boolean> {
   const [found] = await own.read(systemInstance, [instanceRecordId(instance)]);
-  const document = found && readDocument(found.object);
-  return document !== undefined && namedRoots(document.fields, region).current !== undefined;
+  const record = found && readRecord("Instance", found.object);
+  return record !== undefined && namedRoots(record, region).current !== undefined;
 }
 
 function ringOf({

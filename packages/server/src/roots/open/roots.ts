@@ -1,21 +1,20 @@
 import {
   type Clock,
-  type Document,
   type ManagedObject,
   type RootOfTrust,
-  readDocument,
-  systemTypes,
+  readRecord,
+  type SystemRecord,
   type WrappedKek,
+  wrappedKek,
 } from "@holdfast/engine";
 import { type NamedRoots, namedRoots, type RootReference } from "../../records/root-reference.ts";
 import type { SystemView } from "../../records/system-view.ts";
 import type { GuardedRoot, RootHealth } from "./guarded-root.ts";
-import { KekIndex } from "./kek-index.ts";
 import { keyOf, OpenRoots } from "./root-pool.ts";
 
 export interface RootsOptions {
   readonly region: string;
-  readonly view: Pick<SystemView, "records" | "onChange" | "refresh" | "freshAtMs">;
+  readonly view: Pick<SystemView, "records" | "of" | "onChange" | "refresh" | "freshAtMs">;
   /** Opens what a reference names; undefined is the configuration's own root of trust. */
   readonly open: (reference: RootReference | undefined) => Promise<RootOfTrust>;
   readonly clock: Clock;
@@ -33,7 +32,7 @@ export interface RootInUse {
 
 /** An instance's record, and what it names for this region. */
 interface Seen {
-  readonly document: Document;
+  readonly record: SystemRecord<"Instance">;
   readonly named: NamedRoots;
   /** Of the references. */
   readonly keys: readonly string[];
@@ -47,7 +46,6 @@ const trimEveryMs = 10_000;
 export class Roots implements AsyncDisposable {
   readonly #options: RootsOptions;
   readonly #open: OpenRoots;
-  readonly #keks: KekIndex;
   readonly #timer: NodeJS.Timeout;
   readonly #instances = new Map<string, Seen>();
   /** By the key of a reference. */
@@ -58,7 +56,6 @@ export class Roots implements AsyncDisposable {
   constructor(options: RootsOptions) {
     this.#options = options;
     const { open, clock, view } = options;
-    this.#keks = new KekIndex(view);
     for (const record of view.records()) this.#take(record);
     this.#stop = view.onChange((changed) => {
       for (const record of changed) this.#take(record);
@@ -90,8 +87,8 @@ export class Roots implements AsyncDisposable {
   }
 
   /** An instance's record, unless it was deleted or has not been seen. */
-  document(instance: string): Document | undefined {
-    return this.#instances.get(instance)?.document;
+  record(instance: string): SystemRecord<"Instance"> | undefined {
+    return this.#instances.get(instance)?.record;
   }
 
   /** Instances that are not deleted. */
@@ -101,7 +98,7 @@ export class Roots implements AsyncDisposable {
 
   /** KEKs of an instance, as this node sees them. */
   keks(instance: string): readonly WrappedKek[] {
-    return this.#keks.of(instance);
+    return [...this.#options.view.of("Kek", instance).values()].map((kek) => wrappedKek(kek).kek);
   }
 
   /** The root of trust of a reference, shared with whoever names the same. */
@@ -124,7 +121,6 @@ export class Roots implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
     this.#stop();
-    this.#keks[Symbol.dispose]();
     await this.#open[Symbol.asyncDispose]();
   }
 
@@ -164,21 +160,20 @@ export class Roots implements AsyncDisposable {
     return [...(this.#under.get(key) ?? [])];
   }
 
-  #take(record: ManagedObject): void {
-    if (record.objectType !== systemTypes.Instance) return;
-    const document = readDocument(record);
-    const instance = document?.fixed["instance"];
-    if (document === undefined || instance === undefined) return;
+  #take(object: ManagedObject): void {
+    const record = readRecord("Instance", object);
+    if (record === undefined) return;
+    const { instance } = record;
     for (const key of this.#instances.get(instance)?.keys ?? []) {
       const others = this.#under.get(key);
       others?.delete(instance);
       if (others?.size === 0) this.#under.delete(key);
     }
     this.#instances.delete(instance);
-    if (document.destroyed !== undefined) return;
-    const named = namedRoots(document.fields, this.#options.region);
+    if (record.destroyed !== undefined) return;
+    const named = namedRoots(record, this.#options.region);
     const keys = references(named).map(({ reference }) => keyOf(reference));
-    this.#instances.set(instance, { document, named, keys });
+    this.#instances.set(instance, { record, named, keys });
     for (const key of keys) {
       const under = this.#under.get(key) ?? new Set<string>();
       this.#under.set(key, under.add(instance));

@@ -37,16 +37,16 @@ export interface Access {
 /** What the leader does about certificates that end. */
 export function expiryDuty(
   { config: { region }, observe }: Parts,
-  { index, records, commands }: Management,
+  { view, records, commands }: Management,
 ): ExpiryDuty {
   const others = () => commands.others;
-  return new ExpiryDuty({ region, others, index, records, clock, requestId: ids.uuid, observe });
+  return new ExpiryDuty({ region, others, view, records, clock, requestId: ids.uuid, observe });
 }
 
 /** Opens the management of certificates, users and tokens. */
 export function openAccess(
   { config, observe, log, opened }: Parts,
-  { view, index, records, presence }: Management,
+  { view, records, presence }: Management,
   keyRing: KeyRing,
   tenants: Tenants,
   endpoint: KmipEndpoint,
@@ -55,8 +55,8 @@ export function openAccess(
   const { region, node } = config;
   const { wallMs } = clock;
   const declared = () => tenants.instances;
-  const instances = new InstanceLookup({ view, index, declared });
-  const ownership = new Ownership({ index, declared });
+  const instances = new InstanceLookup({ view, declared });
+  const ownership = new Ownership({ view, declared });
   const adding = new Adding({ instances, records, ownership, clock });
   const authorities = new InstanceAuthorities({ instances, records, keyRing, clock, ids });
   const { refused } = endpoint;
@@ -67,7 +67,7 @@ export function openAccess(
   const servers = opened.use(
     new ServerCertificates({ region, node, leaves, view, records, clock, observe }),
   );
-  const book = opened.use(new TokenBook({ view, clock }));
+  const book = new TokenBook({ view, clock });
   const bootstrap = opened.use(
     new Bootstrap({
       file: config.admin?.bootstrapFile,

@@ -39,7 +39,7 @@ export function watchCertificates(
   { config, log, opened }: Parts,
   files: Watched,
   tenants: Tenants,
-  { index }: Management,
+  { view }: Management,
 ): WatchedCertificates {
   const own = () =>
     certificatesOf(
@@ -48,7 +48,7 @@ export function watchCertificates(
       files.peer?.identity,
       files.admin?.identity,
     );
-  const all = () => [...own(), ...recordedCertificates(index.all())];
+  const all = () => [...own(), ...recordedCertificates(view)];
   const told = new Map<string, number>();
   const news = (nowMs: number) =>
     own().filter(({ fingerprint, notAfterMs }) => {

@@ -1,4 +1,3 @@
-import { systemTypes } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
 import { printAddress } from "../../base/address.ts";
 import { InstanceLookup } from "../../management/instance-lookup.ts";
@@ -32,7 +31,7 @@ export function openLifeOfInstances(
   tenants: Tenants,
 ): NodeInstances {
   const { region, node, kmip, rootOfTrust } = config;
-  const { view, index, records, commands, presence } = management;
+  const { view, records, commands, presence } = management;
   const { orders, keyRing } = roots;
   const regions = () => orders.regions;
   const statuses = new StatusFollower({ own, regions });
@@ -68,9 +67,9 @@ export function openLifeOfInstances(
     }),
   );
   const declared = () => tenants.instances;
-  const lookup = new InstanceLookup({ view, index, declared });
+  const lookup = new InstanceLookup({ view, declared });
   const show = new ShowInstances({
-    ...{ region, regions, view, index, presence, own, declared, endpoints },
+    ...{ region, regions, view, presence, own, declared, endpoints },
     rootKind: rootOfTrust.type,
     keyStatus: (instance) => keyRing.statusOf(instance),
   });
@@ -78,7 +77,7 @@ export function openLifeOfInstances(
   const deps = { view, records, lookup, show, configure, deletion, orders, clock, ids };
   return {
     duties: [duty],
-    readings: { instances: () => statusCounts(view.documents(systemTypes.Instance)) },
+    readings: { instances: () => statusCounts(view.all("Instance")) },
     handlers: {
       ...roots.handlers((instance, call) => configure.configured(instance, call)),
       ...instanceHandlers({ ...deps, declaredNames }),

@@ -1,4 +1,4 @@
-import { type Engine, systemTypes } from "@holdfast/engine";
+import type { Engine } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
 import { ScheduledBackups } from "../../backup/scheduled/duty.ts";
 import { backupHandlers } from "../../backup/scheduled/handlers.ts";
@@ -33,11 +33,7 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
   const { config, observe } = parts;
   const recount = new Recount({ own: regions.own, observe, monotonicMs: clock.monotonicMs });
   const names = (): ReadonlyMap<string, string> =>
-    new Map(
-      view
-        .documents(systemTypes.Instance)
-        .map(({ fixed, fields }) => [fixed["instance"] ?? "", fields["name"] ?? ""]),
-    );
+    new Map(view.all("Instance").map(({ instance, name }) => [instance, name]));
   const everyMs = intervalOf(config);
   return {
     duties: [recount, ...scheduled(parts, regions)],
@@ -51,12 +47,9 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
         );
       },
       backups: () =>
-        view.documents(systemTypes.Backup).flatMap((document) => {
-          const runs = readRuns(document);
-          const lastMs = runs && lastGoodMs(runs);
-          return runs === undefined || lastMs === undefined
-            ? []
-            : [{ region: runs.region, lastMs }];
+        view.all("Backup").flatMap((record) => {
+          const lastMs = lastGoodMs(readRuns(record));
+          return lastMs === undefined ? [] : [{ region: record.region, lastMs }];
         }),
       ...(everyMs !== undefined && { backupEveryMs: everyMs }),
     },
@@ -67,11 +60,11 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
 export function keepingHandlers(
   { config: { region } }: Parts,
   { own, store }: Regions,
-  { view, index, commands }: Management,
+  { view, commands }: Management,
   tenants: Tenants,
   engine: Engine,
 ): ReturnType<typeof keysHandlers> & ReturnType<typeof backupHandlers> {
-  const instances = new InstanceLookup({ view, index, declared: () => tenants.instances });
+  const instances = new InstanceLookup({ view, declared: () => tenants.instances });
   const { wallMs } = clock;
   const evidence = own.audit;
   commands.serve({

@@ -1,5 +1,4 @@
 import type { InstanceKeyRing, ManagedObject } from "@holdfast/engine";
-import { InstanceIndex } from "../../management/instance-index.ts";
 import { PeerCommands } from "../../records/peer-commands.ts";
 import { has, Presence } from "../../records/presence.ts";
 import { Records } from "../../records/records.ts";
@@ -10,7 +9,6 @@ import type { Tenants } from "../node-tenants.ts";
 
 export interface Management {
   readonly view: SystemView;
-  readonly index: InstanceIndex;
   readonly records: Records;
   readonly commands: PeerCommands;
   readonly presence: Presence;
@@ -26,7 +24,6 @@ export function openManagement(
   const { monotonicMs } = clock;
   const source = () => sourceOf(store.serving());
   const view = opened.use(new SystemView({ own, peers, source, monotonicMs, observe }));
-  const index = opened.use(new InstanceIndex(view));
   const unexpected = (cause: unknown): void =>
     observe({ type: "warning", message: "a command of the other region failed", cause });
   const commands = new PeerCommands({ region, peers, unexpected });
@@ -34,7 +31,7 @@ export function openManagement(
   const others = () => commands.others;
   const records = new Records({ region, others, store, view, clock, ids, presence });
   commands.serve({ has: async (input) => ({ had: has(view, input.records) }) });
-  return { view, index, records, commands, presence, pushed: (objects) => view.take(objects) };
+  return { view, records, commands, presence, pushed: (objects) => view.take(objects) };
 }
 
 /** An own store that is not level may hold old data, in which what was deleted since is still there. */
@@ -46,11 +43,11 @@ function sourceOf({ from, through }: ReturnType<Regions["store"]["serving"]>): V
 /** Lets in whom the system records name. */
 export async function followTenants(
   { opened }: Parts,
-  { view, index }: Management,
+  { view }: Management,
   keyRing: InstanceKeyRing,
   tenants: Tenants,
 ): Promise<void> {
-  opened.use(tenants.follow(index, keyRing));
+  opened.use(tenants.follow(view, keyRing));
   // Whoever is let in should be known before the first client comes; a store that is out must not keep the node waiting.
   await view.refresh().catch(() => undefined);
 }

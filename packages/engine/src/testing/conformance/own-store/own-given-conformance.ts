@@ -1,16 +1,20 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import type { StoredObject } from "../../../ports/objects.ts";
-import { bareRecord } from "../../../system/document.ts";
 import { systemInstance } from "../../../system/partition.ts";
-import { systemTypes } from "../../../system/system-record.ts";
+import { makeRecord } from "../../../system/system-record.ts";
 import { failureOf, idsOf, type OwnWorld } from "./own-world-conformance.ts";
 
 type Make = () => Promise<OwnWorld>;
 
 /** A system record on which changes rest, at two times. */
 async function twice({ store }: OwnWorld): Promise<readonly [StoredObject, StoredObject]> {
-  const after = bareRecord(systemTypes.Setting, randomUUID(), []);
+  const after = makeRecord(
+    "Setting",
+    randomUUID(),
+    { kind: "k", region: "a", node: "a1" },
+    { us: 0, region: "a" },
+  );
   const read = async (): Promise<StoredObject> => {
     const [stored] = await store.read(systemInstance, [after.uniqueIdentifier]);
     if (stored === undefined) throw new Error("a system record is not there");

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { digestsOf, firstByteOf } from "../../../ports/digest.ts";
 import { encodeRecord, tagOf } from "../../../record/record-codec.ts";
 import { partitionCount, sysPartition, systemInstance } from "../../../system/partition.ts";
-import { regionRecord } from "../../../system/system-record.ts";
+import { makeRecord } from "../../../system/system-record.ts";
 import { groupItem, sampleRegister } from "../managed-object-conformance.ts";
 import { destroyed, everyLeaf, idsOf, type OwnWorld } from "./own-world-conformance.ts";
 
@@ -100,7 +100,7 @@ export function changes(world: Make): void {
     const w = await world();
     const before = (await w.store.position()).numbers[sysPartition] ?? 0;
     const region = { region: randomUUID(), generation: 1, retired: 0 };
-    const after = regionRecord(region, { us: 1, region: "a" });
+    const after = makeRecord("Region", randomUUID(), region, { us: 1, region: "a" });
     const change = { kind: "create", after } as const;
     expect(await w.store.commit(systemInstance, [change], [])).toEqual({ kind: "committed" });
     const page = await w.store.changes(sysPartition, before, 100, 1 << 20);

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
-import type { InstanceStatus, InstanceStatuses } from "../../../ports/instances.ts";
+import type { InstanceStatus } from "../../../base/instance-status.ts";
+import type { InstanceStatuses } from "../../../ports/instances.ts";
 import type { Change, CommitOutcome, FindQuery } from "../../../ports/objects.ts";
 import type {
   ChangePage,

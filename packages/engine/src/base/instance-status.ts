@@ -1,0 +1,12 @@
+/** What an instance's status can be, in the order of its life. */
+export const instanceStatuses = [
+  "Installing",
+  "Inactive",
+  "Configuring",
+  "Installed",
+  "Removing",
+  "Deleted",
+] as const;
+
+/** An instance's status. */
+export type InstanceStatus = (typeof instanceStatuses)[number];

@@ -1,0 +1,253 @@
+import { z } from "zod";
+import { instanceStatuses } from "../base/instance-status.ts";
+import { recordTags as tags } from "../record/record-tags.ts";
+import {
+  type AnyField,
+  bytes,
+  defaulted,
+  flag,
+  json,
+  keyed,
+  long,
+  number,
+  oneOf,
+  optional,
+  text,
+  wrap,
+} from "./fields.ts";
+
+/** What there is to know of a kind of system record. */
+interface RecordKind {
+  /** The object type, in the range that KMIP leaves to extensions (KMIP 2.1, 11.39). */
+  readonly type: number;
+  /** What never changes, alike in every region. */
+  readonly fixed: Readonly<Record<string, AnyField>>;
+  /** Registers: the last writer of each wins, in all regions. */
+  readonly fields: Readonly<Record<string, AnyField>>;
+  /** What a record may claim: of one claim and its values there is at most one live record in the store. */
+  readonly claims?: readonly string[];
+  /** Whether a record is deleted for ever by its destroyed fact. One such fact about a KEK would close all its keys. */
+  readonly deletable: boolean;
+  /** The records of an instance, found by their `instance`, go with it. */
+  readonly belongsTo?: "instance";
+  /** The fixed field by which records are found too. */
+  readonly key?: string;
+}
+
+const sha256 = text({ form: /^[0-9a-f]{64}$/ });
+/** Kept in the same register whatever the kind. */
+const name = defaulted(text({ tag: tags.InstanceName }), "");
+const wantedStatus = oneOf(["Inactive", "Configuring", "Installed", "Removing"]);
+
+/** A generation to come must be a number too: else a region that was retired up to the last one never came back. */
+const generationMax = 2 ** 32;
+
+/** A deletion under way, as the instance's record holds it. */
+export type Removal = z.output<typeof removal>;
+const removal = z.object({
+  id: z.string(),
+  /** `reserved`: it may still be dropped. `decided`: it is finished, whoever does it. */
+  phase: z.enum(["reserved", "decided"]),
+  force: z.boolean(),
+  atMs: z.number(),
+  by: z.string(),
+  byId: z.string(),
+});
+
+/** How a region's root of trust does for an instance. */
+export type CrkState = z.output<typeof crkState>;
+const crkState = z.enum([
+  "usable",
+  "unreachable",
+  "denied",
+  "disabled",
+  "gone",
+  "shredded",
+  "unchecked",
+]);
+
+/** What a region's leader last found of an instance. */
+export type RegionState = z.output<typeof regionState>;
+const regionState = z.object({
+  status: z.enum(instanceStatuses),
+  /** Why it is not Installed there, or what is about to end; empty where nothing is wrong. */
+  reason: z.string(),
+  atMs: z.number(),
+  /** The root of trust's own name; empty while it has not said it. */
+  root: z.string(),
+  crkState,
+  version: z.string(),
+  graceUntilMs: z.number().optional(),
+});
+
+/** What an administrator last ordered of a region's open keys of an instance. */
+export type KeysOrder = z.output<typeof keysOrder>;
+const keysOrder = z.object({
+  keys: z.enum(["open", "shredded"]),
+  /** Another with each order, so that every node carries each out. */
+  id: z.string(),
+  atMs: z.number(),
+  by: z.string(),
+});
+
+/** One scheduled backup, as the region's record of backups keeps it. */
+export type BackupRun = z.output<typeof backupRun>;
+const backupRun = z.object({
+  file: z.string(),
+  startedMs: z.number(),
+  endedMs: z.number(),
+  records: z.number().int(),
+  bytes: z.number().int(),
+  ok: z.boolean(),
+  reason: z.string(),
+});
+
+/** A reference to a root of trust, of which the kinds of root of trust know the form. */
+const rootReference = json(z.unknown());
+
+/**
+ * Every kind of system record. They belong to `systemInstance` and travel between regions as every object does; codec,
+ * index, claims and what a deletion takes along follow from a kind's row.
+ */
+export const recordKinds = {
+  Instance: {
+    type: 0x80000001,
+    fixed: { instance: text({ tag: tags.OfInstance }) },
+    fields: {
+      name,
+      description: defaulted(text(), ""),
+      labels: defaulted(json(z.record(z.string(), z.string())), {}),
+      /** Undefined for an instance of the configuration. */
+      createdMs: number,
+      createdBy: defaulted(text(), ""),
+      /** What an administrator wants of it; an instance of the configuration has none. */
+      status: wantedStatus,
+      configuredMs: number,
+      removal: json(removal),
+      /** The status before the deletion that may still be dropped. */
+      removedFrom: wantedStatus,
+      /** The deleted instance whose objects a restore brought here. */
+      restoredFrom: text(),
+      /** By region: the root of trust, the one it is being moved to, those that it left. */
+      root: keyed(rootReference),
+      rootNext: keyed(rootReference),
+      rootLeft: keyed(rootReference),
+      state: keyed(json(regionState)),
+      keys: keyed(json(keysOrder)),
+    },
+    claims: ["name"],
+    deletable: true,
+  },
+  Kek: {
+    type: 0x80000002,
+    fixed: {
+      instance: text({ tag: tags.OfInstance }),
+      createdMs: long(tags.MadeMs),
+      check: bytes(tags.KekCheck),
+      /** Whether it was made since its instance had none; then it is the only such. */
+      first: flag(tags.FirstKek),
+    },
+    fields: { wraps: keyed(wrap) },
+    deletable: false,
+    belongsTo: "instance",
+  },
+  Region: {
+    type: 0x80000003,
+    fixed: { region: text({ tag: tags.OfRegion }) },
+    fields: {
+      /** Grows each time the region rejoins. */
+      generation: defaulted(long(tags.Generation, generationMax), 0),
+      /** The highest generation that was retired; 0 for none. */
+      retired: defaulted(long(tags.Retired, generationMax), 0),
+    },
+    deletable: false,
+  },
+  Certificate: {
+    type: 0x80000004,
+    fixed: {
+      instance: text(),
+      /** `client`: accepted as it is; `authority`: what it issues is accepted. */
+      kind: oneOf(["client", "authority"]),
+      /** How it came to its instance. */
+      origin: oneOf(["added", "signed", "issued", "adopted"]),
+      /** SHA-256 of the certificate. */
+      fingerprint: sha256,
+      subject: text(),
+      issuer: text(),
+      serial: text(),
+      notBeforeMs: number,
+      notAfterMs: number,
+      createdMs: number,
+      createdBy: text(),
+      pem: text(),
+    },
+    fields: {
+      name,
+      /** How many days before its end was told last. */
+      expiryTold: defaulted(number, Number.POSITIVE_INFINITY),
+    },
+    /** Its name in the instance; itself, and of an authority who signs, in the system. */
+    claims: ["name", "certificate", "signer"],
+    deletable: true,
+    belongsTo: "instance",
+    key: "fingerprint",
+  },
+  Token: {
+    type: 0x80000005,
+    fixed: {
+      /** SHA-256 of the token: of 256 random bits, which nobody finds by trying. */
+      hash: sha256,
+      role: oneOf(["viewer", "operator", "manager"]),
+      /** Identifiers; left out = all. */
+      instances: optional(json(z.array(z.string()).readonly())),
+      createdMs: number,
+      createdBy: text(),
+      expiresMs: number,
+      /** `bootstrap`: made with a one-time file. */
+      origin: oneOf(["api", "bootstrap"]),
+    },
+    fields: { name },
+    /** `first`: of one-time tokens that are used at several nodes at once, one makes a token. */
+    claims: ["name", "first"],
+    deletable: true,
+    key: "hash",
+  },
+  User: {
+    type: 0x80000006,
+    fixed: { instance: text(), name: text() },
+    fields: {
+      /** The sealed hash of the password; without it, the user is deleted. */
+      hash: text(),
+      setMs: number,
+      setBy: text(),
+    },
+    deletable: true,
+    belongsTo: "instance",
+  },
+  Authority: {
+    type: 0x80000007,
+    fixed: { instance: text(), pem: text(), createdMs: number, createdBy: text() },
+    /** The sealed private key. */
+    fields: { key: text() },
+    claims: ["instance"],
+    deletable: true,
+    belongsTo: "instance",
+  },
+  Setting: {
+    type: 0x80000008,
+    fixed: { kind: text(), region: text(), node: text() },
+    /** What a node tells the others, as JSON of bounded size: the clients that it refused, its server certificates. */
+    fields: { clients: text(), told: text() },
+    deletable: true,
+  },
+  Backup: {
+    type: 0x80000009,
+    fixed: { region: text() },
+    /** The last runs, by slot. */
+    fields: { run: keyed(json(backupRun)) },
+    deletable: true,
+  },
+} as const satisfies Record<string, RecordKind>;
+
+/** The name of a kind of system record. */
+export type KindName = keyof typeof recordKinds;

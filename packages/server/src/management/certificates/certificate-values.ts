@@ -1,0 +1,43 @@
+import type { X509Certificate } from "node:crypto";
+import type { NewRecord, SystemRecord } from "@holdfast/engine";
+import { fingerprintOf, signerOf, subjectOf } from "../../base/certificates.ts";
+
+type Certificate = SystemRecord<"Certificate">;
+
+/** What a certificate's record never changes. */
+export function certificateFixed(
+  certificate: X509Certificate,
+  about: Pick<Certificate, "instance" | "kind" | "origin" | "createdMs" | "createdBy">,
+): Omit<NewRecord<"Certificate">, "name" | "claims" | "expiryTold"> {
+  const { instance, kind, origin, createdMs, createdBy } = about;
+  return {
+    instance,
+    kind,
+    origin,
+    createdBy,
+    createdMs,
+    fingerprint: fingerprintOf(certificate),
+    subject: subjectOf(certificate),
+    issuer: issuerOf(certificate),
+    serial: certificate.serialNumber.toLowerCase(),
+    notBeforeMs: certificate.validFromDate.getTime(),
+    notAfterMs: certificate.validToDate.getTime(),
+    pem: certificate.toString(),
+  };
+}
+
+/** What a certificate's record claims: its name in the instance, itself, and of an authority who signs, in the system. */
+export function certificateClaims(
+  certificate: X509Certificate,
+  { instance, name, kind }: Pick<Certificate, "instance" | "name" | "kind">,
+): NonNullable<NewRecord<"Certificate">["claims"]> {
+  return [
+    ["name", instance, name],
+    ["certificate", fingerprintOf(certificate)],
+    ...(kind === "authority" ? ([["signer", signerOf(certificate)]] as const) : []),
+  ];
+}
+
+function issuerOf(certificate: X509Certificate): string {
+  return (certificate.issuer ?? "").replaceAll("\n", ", ").slice(0, 256);
+}
