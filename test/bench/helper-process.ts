@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { isRunning, kill } from "../support/child.ts";
 
 /** A process of the bench's own, which answers one request at a time and ends with the bench. */
 export class HelperProcess<Request, Answer> implements AsyncDisposable {
@@ -24,13 +25,9 @@ export class HelperProcess<Request, Answer> implements AsyncDisposable {
     return this.#child.pid ?? 0;
   }
 
-  get #alive(): boolean {
-    return this.#child.exitCode === null && this.#child.signalCode === null;
-  }
-
   /** Rejects when the process ends instead of answering. */
   async ask(request: Request): Promise<Answer> {
-    if (!this.#alive) throw new Error(`${this.#name} has ended`);
+    if (!isRunning(this.#child)) throw new Error(`${this.#name} has ended`);
     const settled = new AbortController();
     const { signal } = settled;
     try {
@@ -46,9 +43,6 @@ export class HelperProcess<Request, Answer> implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#alive) return;
-    const gone = once(this.#child, "exit");
-    this.#child.kill("SIGKILL");
-    await gone;
+    await kill(this.#child);
   }
 }

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { freePort, until } from "@holdfast/testing";
+import { kill } from "./child.ts";
 
 /** The file that is shipped. */
 export const haproxyConfig = join(import.meta.dirname, "../../deploy/haproxy/haproxy.cfg");
@@ -93,9 +93,6 @@ export class Haproxy implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null) return;
-    const gone = once(this.#child, "exit");
-    this.#child.kill("SIGKILL");
-    await gone;
+    await kill(this.#child);
   }
 }

@@ -7,6 +7,7 @@ import { StoreUnavailable, type Timers } from "@holdfast/engine";
 import { RedisLeaderLock, type RedisStore } from "@holdfast/redis";
 import { type DutyContext, Leader } from "@holdfast/regions";
 import { until } from "@holdfast/testing";
+import { kill } from "./child.ts";
 import { openStore, systemClock, systemIds } from "./redis-store.ts";
 
 /** What a leader's process says, one line each. */
@@ -65,9 +66,7 @@ export class LeaderProcess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    this.#child.kill("SIGKILL");
-    await once(this.#child, "exit");
+    await kill(this.#child);
   }
 }
 

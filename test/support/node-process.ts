@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createWriteStream, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "@holdfast/testing";
+import { isRunning, kill, spawnBound } from "./child.ts";
 
 const serverEntry = join(import.meta.dirname, "../../packages/server/src/main.ts");
 const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
@@ -49,7 +50,7 @@ export class NodeProcess implements AsyncDisposable {
   }
 
   get running(): boolean {
-    return this.#child?.exitCode === null && this.#child.signalCode === null;
+    return isRunning(this.#child);
   }
 
   /** Starts the process and waits until it is ready. */
@@ -68,7 +69,6 @@ export class NodeProcess implements AsyncDisposable {
     const log = createWriteStream(this.logFile, { flags: "a" });
     const clock = this.clockAheadMs === 0 ? [] : ["--import", clockAhead];
     const args = [...clock, serverEntry, "serve", "--config", this.configFile];
-    const setpriv = "/usr/bin/setpriv";
     const group =
       this.groupId === undefined ? [] : ["--regid", `${this.groupId}`, "--clear-groups"];
     // Half the start of a process is compiling what the last one compiled too.
@@ -77,9 +77,7 @@ export class NodeProcess implements AsyncDisposable {
       ...process.env,
       CLOCK_AHEAD_MS: `${this.clockAheadMs}`,
     };
-    const child = existsSync(setpriv)
-      ? spawn(setpriv, ["--pdeathsig", "SIGKILL", ...group, process.execPath, ...args], { env })
-      : spawn(process.execPath, args, { env });
+    const child = spawnBound(process.execPath, args, { env }, group);
     child.stdout?.pipe(log);
     child.stderr?.pipe(log);
     this.#child = child;
@@ -123,19 +121,14 @@ export class NodeProcess implements AsyncDisposable {
   }
 
   /** kill -9, and waits until it is gone. */
-  async kill(): Promise<void> {
-    const child = this.#child;
-    if (child === undefined || !this.running) return;
-    const gone = once(child, "exit");
-    child.kill("SIGCONT");
-    child.kill("SIGKILL");
-    await gone;
+  kill(): Promise<void> {
+    return kill(this.#child);
   }
 
   /** SIGTERM; answers the exit code. */
   async stop(): Promise<number | null> {
     const child = this.#child;
-    if (child === undefined || !this.running) return child?.exitCode ?? null;
+    if (child === undefined || !isRunning(child)) return child?.exitCode ?? null;
     const gone = once(child, "exit");
     child.kill("SIGTERM");
     await gone;

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
+import { kill } from "./child.ts";
 import type { KmipTarget } from "./kmip-socket.ts";
 
 const python = "/usr/bin/python3";
@@ -95,11 +95,7 @@ export class PykmipProcess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      const gone = once(this.#child, "exit");
-      this.#child.kill("SIGKILL");
-      await gone;
-    }
+    await kill(this.#child);
     await rm(this.#folder, { recursive: true, force: true });
   }
 }

@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import type { ChildProcess } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { findRedisServer } from "@holdfast/server/base";
 import { freePort, until } from "@holdfast/testing";
 import { Redis } from "ioredis";
+import { isRunning, kill, spawnBound } from "./child.ts";
 
 /** Settings with which a Redis keeps what it acknowledged; `config` of a server may change them. */
 const safe: Readonly<Record<string, string>> = {
@@ -96,7 +97,7 @@ export class RedisServer implements AsyncDisposable {
   }
 
   get running(): boolean {
-    return this.#child?.exitCode === null && this.#child.signalCode === null;
+    return isRunning(this.#child);
   }
 
   /** Sends a command as the test; text comes back as strings. */
@@ -146,11 +147,7 @@ export class RedisServer implements AsyncDisposable {
     this.#client?.stream?.destroy();
     this.#client = undefined;
     this.#child = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGCONT");
-    child.kill("SIGKILL");
-    await gone;
+    await kill(child);
   }
 
   /** Starts it again where it was killed, with its data unless `empty`. */
@@ -201,12 +198,8 @@ export class RedisServer implements AsyncDisposable {
   }
 
   protected async boot(): Promise<void> {
-    const binary = await findBinary("redis-server");
     const args = [join(this.directory, "redis.conf"), ...(this.#sentinel ? ["--sentinel"] : [])];
-    const setpriv = "/usr/bin/setpriv";
-    const child = existsSync(setpriv)
-      ? spawn(setpriv, ["--pdeathsig", "SIGKILL", binary, ...args], { stdio: "ignore" })
-      : spawn(binary, args, { stdio: "ignore" });
+    const child = spawnBound(findRedisServer(), args, { stdio: "ignore" });
     this.#child = child;
     await until(`Redis ${this.address}`, async () => {
       if (child.exitCode !== null) throw new Error(`redis-server ended: see ${this.directory}/log`);
@@ -323,12 +316,4 @@ async function knowsAll(sentinel: RedisServer, replicas: number, sentinels: numb
 
 function argument(arg: string | number | Buffer): string | Buffer {
   return Buffer.isBuffer(arg) ? arg : String(arg);
-}
-
-async function findBinary(name: string): Promise<string> {
-  const paths = "../../scripts/redis-path.mjs";
-  const { findRedis } = (await import(paths)) as { findRedis(name: string): string | undefined };
-  const found = findRedis(name);
-  if (found === undefined) throw new Error(`${name} is missing: run node scripts/setup.mjs`);
-  return found;
 }

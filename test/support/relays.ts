@@ -1,8 +1,8 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import { join } from "node:path";
 import type { RelayState } from "@holdfast/testing";
 import { freePort } from "@holdfast/testing";
+import { kill } from "./child.ts";
 import type { RelayAnswer, RelayRequest } from "./relay-process.ts";
 
 type Wish<Request> = Request extends RelayRequest ? Omit<Request, "id"> : never;
@@ -42,10 +42,7 @@ export class Relays implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const gone = once(this.#child, "exit");
-    this.#child.kill("SIGKILL");
-    await gone;
+    await kill(this.#child);
   }
 
   #ask(wish: Wish<RelayRequest>): Promise<void> {

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "@holdfast/testing";
 import { createAuthority } from "@holdfast/testing/pki";
+import { kill } from "../child.ts";
 import type { Command, KeyChange, NewKeys, SeenCall } from "./control.ts";
 import type { Fault } from "./faults.ts";
 import {
@@ -86,10 +87,7 @@ export class KeyManager implements AsyncDisposable {
   async kill(): Promise<void> {
     const child = this.#child;
     this.#child = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = once(child, "exit");
-    child.kill("SIGKILL");
-    await gone;
+    await kill(child);
   }
 
   /** Kills it where it runs, and starts it with all that it had, faults excepted. */

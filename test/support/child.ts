@@ -1,0 +1,29 @@
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+
+const setpriv = "/usr/bin/setpriv";
+
+/** Starts a program that the kernel kills when this process ends in whatever way; `rights` are options of `setpriv`. */
+export function spawnBound(
+  command: string,
+  args: readonly string[],
+  options: SpawnOptions,
+  rights: readonly string[] = [],
+): ChildProcess {
+  return existsSync(setpriv)
+    ? spawn(setpriv, ["--pdeathsig", "SIGKILL", ...rights, command, ...args], options)
+    : spawn(command, args, options);
+}
+
+export function isRunning(child: ChildProcess | undefined): boolean {
+  return child?.exitCode === null && child.signalCode === null;
+}
+
+/** kill -9, frozen or not, and waits until it is gone. */
+export async function kill(child: ChildProcess | undefined): Promise<void> {
+  if (child === undefined || !isRunning(child)) return;
+  const gone = once(child, "exit");
+  child.kill("SIGKILL");
+  await gone;
+}
