@@ -1,20 +1,20 @@
 import { type Handlers, ManagementError } from "@holdfast/admin";
 import type { SystemRecord } from "@holdfast/engine";
-import type { PeerCommandHandlers } from "../records/peer-commands.ts";
 import { givenSecret } from "./given-root.ts";
 import type { Roots } from "./open/roots.ts";
-import type { RegionRoots } from "./region-roots.ts";
+import type { RootPeerHandlers } from "./peer-handlers.ts";
 import type { RootOrders } from "./root-orders.ts";
 import { rootProblem } from "./root-problem.ts";
-import { reportOf } from "./root-report.ts";
-import { type RootStatus, rootStatusOf } from "./root-status.ts";
+import { type RootStatus, reportOf, rootStatusOf } from "./root-status.ts";
 
 export interface RootHandlersDeps {
   readonly region: string;
   readonly kind: RootStatus["type"];
   readonly roots: Pick<Roots, "record" | "keks" | "instances">;
   readonly orders: RootOrders;
-  readonly here: RegionRoots;
+  readonly here: Pick<RootPeerHandlers, "revalidateRoot">;
+  /** As this region knows it. */
+  readonly status: (instance: string) => RootStatus;
   /** Whether an instance is one of the configuration file's. */
   readonly declared: (instance: string) => boolean;
   /** Told of an instance that was put under roots of trust, by whom: it may be Installed now. */
@@ -50,7 +50,7 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
       if (!orders.regions.includes(where)) {
         throw new ManagementError("invalid", `region: there is no region ${where}`);
       }
-      return { region: where, items: (await orders.rootKeys(where, body.root)).map(shownKey) };
+      return { region: where, items: await orders.rootKeys(where, body.root) };
     },
     configureRoot: async (call) => {
       const { instance } = call.params;
@@ -122,37 +122,6 @@ function refuseBorrowed({
   throw new ManagementError("forbidden", detail);
 }
 
-/** What the other region's management may ask of this one's about roots of trust. */
-export function rootCommandHandlers(
-  here: RegionRoots,
-): Pick<PeerCommandHandlers, "checkRoot" | "rootKeys" | "settleRoot" | "revalidateRoot"> {
-  return {
-    checkRoot: async ({ root }) => ({ reference: await here.check(root) }),
-    rootKeys: async ({ root }) => ({ items: (await here.rootKeys(root)).map(shownKey) }),
-    settleRoot: ({ instance, anySource }) => here.settle(instance, anySource),
-    revalidateRoot: async ({ instance }) => ({ status: await here.revalidate(instance) }),
-  };
-}
-
-/** What the contract has of a root key. */
-function shownKey({
-  id,
-  name,
-  aliases,
-  keyRing,
-  state,
-  usable,
-}: Awaited<ReturnType<RegionRoots["rootKeys"]>>[number]) {
-  return {
-    id,
-    name,
-    aliases: [...aliases],
-    ...(keyRing !== undefined && { keyRing }),
-    state,
-    usable,
-  };
-}
-
 function found({ roots }: RootHandlersDeps, instance: string): SystemRecord<"Instance"> {
   const record = roots.record(instance);
   if (record === undefined) throw new ManagementError("notFound", "there is no such instance");
@@ -163,7 +132,7 @@ function statuses(deps: RootHandlersDeps, instance: string): Record<string, Root
   const record = found(deps, instance);
   const all = deps.orders.regions.map((region) => [
     region,
-    region === deps.region ? deps.here.status(instance) : rootStatusOf(record, region, deps.kind),
+    region === deps.region ? deps.status(instance) : rootStatusOf(record, region, deps.kind),
   ]);
   return Object.fromEntries(all);
 }
@@ -178,7 +147,7 @@ async function revalidated(
     return { ...(await deps.orders.revalidate(call, instance)) };
   } catch (error) {
     if (!(error instanceof ManagementError && error.code === "peerUnreachable")) throw error;
-    await deps.here.revalidate(instance);
+    await deps.here.revalidateRoot({ instance });
     const known = statuses(deps, instance);
     return Object.fromEntries(
       Object.entries(known).map(([region, status]) =>

@@ -1,18 +1,23 @@
 import { type Call, type Contract, ManagementError } from "@holdfast/admin";
-import type { Clock, FieldChanges, KeysOrder, RootKey, SystemRecord } from "@holdfast/engine";
+import type { Clock, FieldChanges, KeysOrder, SystemRecord } from "@holdfast/engine";
 import { ofRegion } from "@holdfast/regions";
 import { type Actor, managementEvents } from "../audit/management-event.ts";
-import type { PeerCommands } from "../records/peer-commands.ts";
+import type {
+  PeerCommandInput,
+  PeerCommandOutput,
+  PeerCommands,
+} from "../records/peer-commands.ts";
 import { type Applied, instanceRecordId, type Records } from "../records/records.ts";
 import { namedRoots, type RootReference, rootChanges } from "../records/root-reference.ts";
 import type { GivenLookup, GivenRoot } from "./given-root.ts";
 import type { Roots } from "./open/roots.ts";
-import type { RegionRoots } from "./region-roots.ts";
+import type { RootPeerHandlers } from "./peer-handlers.ts";
 import type { RootStatus } from "./root-status.ts";
 
 export interface RootOrdersOptions {
   readonly region: string;
-  readonly here: RegionRoots;
+  /** How this region carries out what it would ask of another. */
+  readonly here: RootPeerHandlers;
   readonly commands: Pick<PeerCommands, "others" | "ask">;
   readonly roots: Pick<Roots, "record">;
   readonly records: Pick<Records, "change" | "leaveEvidence">;
@@ -53,12 +58,10 @@ export class RootOrders {
     }
     return await this.#each(Object.keys(given), async (region) => {
       const root = given[region] as GivenRoot;
-      if (region === this.#options.region) {
-        return await this.#options.here.check(root).catch((error: unknown) => {
-          throw named(region, error);
-        });
-      }
-      return (await this.#options.commands.ask(region, "checkRoot", { root })).reference;
+      const checked = this.#ask(region, "checkRoot", { root }).catch((error: unknown) => {
+        throw region === this.#options.region ? named(region, error) : error;
+      });
+      return (await checked).reference;
     });
   }
 
@@ -104,10 +107,9 @@ export class RootOrders {
     regions: readonly string[] = this.regions,
     anySource = false,
   ): Promise<{ readonly regions: ByRegion<RootStatus>; readonly rewrapped: number }> {
-    const settled = await this.#each(regions, async (region) => {
-      if (region === this.#options.region) return this.#options.here.settle(instance, anySource);
-      return this.#options.commands.ask(region, "settleRoot", { instance, anySource });
-    });
+    const settled = await this.#each(regions, (region) =>
+      this.#ask(region, "settleRoot", { instance, anySource }),
+    );
     const statuses = Object.entries(settled).map(([region, { status }]) => [region, status]);
     const rewrapped = Object.values(settled).reduce((sum, one) => sum + one.rewrapped, 0);
     return { regions: Object.fromEntries(statuses), rewrapped };
@@ -134,15 +136,21 @@ export class RootOrders {
   ): Promise<ByRegion<RootStatus>> {
     await this.#order(actor, instance, "open");
     return await this.#each(this.regions, async (region) => {
-      if (region === this.#options.region) return await this.#options.here.revalidate(instance);
-      return (await this.#options.commands.ask(region, "revalidateRoot", { instance })).status;
+      return (await this.#ask(region, "revalidateRoot", { instance })).status;
     });
   }
 
-  async rootKeys(region: string, root: GivenLookup): Promise<RootKey[]> {
-    if (region === this.#options.region) return await this.#options.here.rootKeys(root);
-    const { items } = await this.#options.commands.ask(region, "rootKeys", { root });
-    return items as RootKey[];
+  async rootKeys(region: string, root: GivenLookup) {
+    return (await this.#ask(region, "rootKeys", { root })).items;
+  }
+
+  #ask<Name extends keyof RootPeerHandlers>(
+    region: string,
+    name: Name,
+    input: PeerCommandInput<Name>,
+  ): Promise<PeerCommandOutput<Name>> {
+    const { region: own, here, commands } = this.#options;
+    return region === own ? here[name](input) : commands.ask(region, name, input);
   }
 
   async #order(actor: Caller, instance: string, keys: KeysOrder["keys"]): Promise<Applied> {

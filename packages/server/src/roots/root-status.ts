@@ -1,7 +1,16 @@
 import type { Contract, Reply } from "@holdfast/admin";
-import type { KeyRingStatus, RegionState, SystemRecord } from "@holdfast/engine";
+import type {
+  Clock,
+  InstanceKeyRing,
+  KeyRingStatus,
+  RegionState,
+  SystemRecord,
+  WrappedKek,
+} from "@holdfast/engine";
+import type { RootReadings } from "../observe/metrics/metric-row.ts";
 import { namedRoots, type RootFields, shownReference } from "../records/root-reference.ts";
 import { shreddedReason } from "./keys-order.ts";
+import type { Roots } from "./open/roots.ts";
 
 /** An instance's root of trust in one region, as the API shows it. */
 export type RootStatus = Reply<Contract["readRoot"]>["regions"][string];
@@ -36,4 +45,109 @@ function reasonOf(state: RegionState | undefined, own: KeyRingStatus | undefined
   const more = own?.state === "closed" || own?.state === "grace" ? own.reason : "";
   if (state.reason !== "" || more === "") return state.reason;
   return `at this node: ${more}`;
+}
+
+/** One line of the report. */
+export type ReportRow = Reply<Contract["reportRoots"]>["items"][number];
+
+type Known = Pick<Roots, "record" | "keks" | "instances">;
+
+/** What of an instance's KEKs is wrapped under which version, by region; from what this node sees, asking nobody. */
+export function reportOf(
+  roots: Known,
+  instance: string,
+  regions: readonly string[],
+): readonly ReportRow[] {
+  const record = roots.record(instance);
+  if (record === undefined) return [];
+  const { name } = record;
+  return regions.map((region) => {
+    const state = record.state[region];
+    const root = namedRoots(record, region).current?.name ?? state?.root ?? "";
+    const currentVersion = state?.root === root ? state.version : "";
+    const wraps = wrapsOf(roots.keks(instance), region);
+    const versions: Record<string, number> = {};
+    for (const wrap of wraps) {
+      const label =
+        wrap.rootOfTrust === root
+          ? wrap.rootKeyVersion
+          : `${wrap.rootOfTrust} ${wrap.rootKeyVersion}`;
+      versions[label] = (versions[label] ?? 0) + 1;
+    }
+    // What is current is not known before the leader's first look.
+    const unknown = state === undefined;
+    const stale = wraps.filter(
+      (wrap) => !unknown && (wrap.rootOfTrust !== root || wrap.rootKeyVersion !== currentVersion),
+    ).length;
+    const crkState = state?.crkState ?? "unchecked";
+    const keys = shreddedReason(record, region) === undefined ? crkState : "shredded";
+    return { instance, name, region, root, state: keys, currentVersion, versions, stale };
+  });
+}
+
+function wrapsOf(keks: readonly WrappedKek[], region: string) {
+  return keks.flatMap(({ wraps }) => wraps.filter((wrap) => wrap.region === region));
+}
+
+const states = ["open", "grace", "closed", "shredded"] as const;
+
+/** What is known of a node's roots of trust, without asking anybody. */
+export function readingsOf({
+  region,
+  roots,
+  keyRing,
+  clock,
+}: {
+  readonly region: string;
+  readonly roots: Pick<Roots, "inUse" | "instances" | "keks" | "record">;
+  readonly keyRing: Pick<InstanceKeyRing, "statuses">;
+  readonly clock: Pick<Clock, "wallMs">;
+}): RootReadings {
+  const keyStates = () => {
+    // By the order, which is there also after a restart, when no key was asked for yet.
+    const shredded = roots.instances().flatMap((instance) => {
+      const record = roots.record(instance);
+      const reason = record && shreddedReason(record, region);
+      return reason ? [{ instance, state: "shredded" as const, reason }] : [];
+    });
+    const ordered = new Set(shredded.map(({ instance }) => instance));
+    const others = [...keyRing.statuses()].filter(([instance]) => !ordered.has(instance));
+    return [...shredded, ...others.map(([instance, status]) => ({ instance, ...status }))];
+  };
+  return {
+    roots: () =>
+      roots.inUse().map(({ root }) => {
+        const name = root.lastDescription?.name ?? root.kind;
+        return [root.kind, name, root.health.ok === false ? 0 : 1] as const;
+      }),
+    instanceKeys: () => {
+      const each = keyStates();
+      return states.map((state) => [state, each.filter((one) => one.state === state).length]);
+    },
+    keyTroubles: () =>
+      keyStates()
+        .filter(({ state }) => state !== "open")
+        .map(({ instance, state, reason }) => ({
+          name: roots.record(instance)?.name ?? instance,
+          state,
+          reason,
+        })),
+    graceLeft: () => {
+      const ends = [...keyRing.statuses().values()].flatMap(({ state, graceUntilMs }) =>
+        state === "grace" && graceUntilMs !== undefined ? [graceUntilMs] : [],
+      );
+      return ends.length === 0 ? undefined : (Math.min(...ends) - clock.wallMs()) / 1000;
+    },
+    keks: () => {
+      const counts = { current: 0, stale: 0 };
+      for (const instance of roots.instances()) {
+        for (const { stale, versions } of reportOf(roots, instance, [region])) {
+          const all = Object.values(versions).reduce((sum, count) => sum + count, 0);
+          counts.current += all - stale;
+          counts.stale += stale;
+        }
+      }
+      return Object.entries(counts);
+    },
+  };
 }

@@ -19,8 +19,8 @@ import {
 import { instanceRecordId, Records } from "../records/records.ts";
 import { type RootReference, rootChanges } from "../records/root-reference.ts";
 import { Roots } from "../roots/open/roots.ts";
-import { MoveRoots } from "../roots/rewrap.ts";
-import { ValidateRoots } from "../roots/validate.ts";
+import { RewrapKeks } from "../roots/rewrap-keks.ts";
+import { ValidateRoots } from "../roots/validate-roots.ts";
 import { TestView } from "./system-records.ts";
 
 const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
@@ -38,7 +38,7 @@ export class TestRoots {
   readonly roots: Roots;
   readonly keyRing: InstanceKeyRing;
   readonly records: Records;
-  readonly moves: MoveRoots;
+  readonly rewrap: RewrapKeks;
   readonly validate: ValidateRoots;
   readonly opened: string[] = [];
   readonly closed: string[] = [];
@@ -82,12 +82,14 @@ export class TestRoots {
       },
     });
     const { roots, keyRing, keks, records } = this;
-    this.moves = new MoveRoots({ region: "a", roots, keyRing, keks, records, clock });
+    const everyMs = 1_000;
+    this.rewrap = new RewrapKeks({ region: "a", roots, keyRing, keks, records, clock, everyMs });
     this.validate = new ValidateRoots({
       ...{ region: "a", node: "a1", roots, keyRing, records, clock, graceMs: 60_000 },
       requestId: () => "request",
       makesFirst: () => true,
       againMs: 300_000,
+      everyMs,
     });
   }
 

@@ -1,7 +1,7 @@
 import type { KeyRingStatus } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { systemClock } from "../../base/system.ts";
-import { readingsOf } from "../../roots/root-metrics.ts";
+import { readingsOf } from "../../roots/root-status.ts";
 import { rootChecks, storeChecks } from "./region-checks.ts";
 
 const lost = "the key-encryption keys' store cannot be reached";

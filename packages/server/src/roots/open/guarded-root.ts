@@ -8,6 +8,7 @@ import {
   type RootUnwrap,
   type RootWrap,
   SealBroken,
+  Semaphore,
 } from "@holdfast/engine";
 import { reasonOf } from "../../base/start-error.ts";
 
@@ -45,8 +46,8 @@ const describedForMs = 1_000;
 export class GuardedRoot implements RootOfTrust {
   readonly #root: RootOfTrust;
   readonly #options: GuardOptions;
-  readonly #waiting: (() => void)[] = [];
-  #running = 0;
+  readonly #turns: Semaphore;
+  #inFlight = 0;
   #described: { readonly atMs: number; readonly told: RootDescription } | undefined;
   #health: RootHealth = {
     ok: undefined,
@@ -59,6 +60,7 @@ export class GuardedRoot implements RootOfTrust {
   constructor(root: RootOfTrust, options: GuardOptions) {
     this.#root = root;
     this.#options = options;
+    this.#turns = new Semaphore(options.inFlightMax ?? 8);
   }
 
   get kind(): string {
@@ -75,7 +77,7 @@ export class GuardedRoot implements RootOfTrust {
   }
 
   get inFlight(): number {
-    return this.#running + this.#waiting.length;
+    return this.#inFlight;
   }
 
   /** Several that need it at once ask once. */
@@ -145,21 +147,15 @@ export class GuardedRoot implements RootOfTrust {
 
   /** A call that is given up goes on holding its place, so that no more are sent after those that hang. */
   async #inTurn<Answer>(call: () => Promise<Answer>): Promise<Answer> {
-    const { inFlightMax = 8, waitingMax = 4096 } = this.#options;
-    if (this.#running >= inFlightMax) {
-      if (this.#waiting.length >= waitingMax) {
-        throw new RootOfTrustError("unavailable", "too many calls wait for it");
-      }
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    } else {
-      this.#running += 1;
+    const { waitingMax = 4096 } = this.#options;
+    if (this.#turns.waiting() >= waitingMax) {
+      throw new RootOfTrustError("unavailable", "too many calls wait for it");
     }
+    this.#inFlight += 1;
     try {
-      return await call();
+      return await this.#turns.run(call);
     } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#running -= 1;
-      else next();
+      this.#inFlight -= 1;
     }
   }
 

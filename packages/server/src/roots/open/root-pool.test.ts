@@ -3,7 +3,7 @@ import { RootOfTrustError } from "@holdfast/engine";
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import { expect, test } from "vitest";
 import { namedRoot } from "../../testing/roots.ts";
-import { keyOf, OpenRoots } from "./root-pool.ts";
+import { keyOf, RootPool } from "./root-pool.ts";
 
 const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
 
@@ -12,7 +12,7 @@ function world() {
   const closed: string[] = [];
   const time = { nowMs: 0 };
   const state = { fails: false };
-  const roots = new OpenRoots({
+  const roots = new RootPool({
     clock: { wallMs: () => 0, monotonicMs: () => time.nowMs },
     changed: () => undefined,
     open: async (reference) => {

@@ -2,7 +2,7 @@ import type { Clock, RootOfTrust } from "@holdfast/engine";
 import { type RootReference, referenceText } from "../../records/root-reference.ts";
 import { GuardedRoot, type RootHealth } from "./guarded-root.ts";
 
-export interface OpenRootsOptions {
+interface RootPoolOptions {
   /** Opens what a reference names; undefined is the configuration's own root of trust. */
   readonly open: (reference: RootReference | undefined) => Promise<RootOfTrust>;
   readonly clock: Clock;
@@ -20,11 +20,11 @@ interface Opened {
 }
 
 /** Roots of trust that are open, one for all who name the same. */
-export class OpenRoots implements AsyncDisposable {
-  readonly #options: OpenRootsOptions;
+export class RootPool implements AsyncDisposable {
+  readonly #options: RootPoolOptions;
   readonly #opened = new Map<string, Opened>();
 
-  constructor(options: OpenRootsOptions) {
+  constructor(options: RootPoolOptions) {
     this.#options = options;
   }
 

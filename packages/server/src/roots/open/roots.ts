@@ -10,9 +10,9 @@ import {
 import { type NamedRoots, namedRoots, type RootReference } from "../../records/root-reference.ts";
 import type { SystemView } from "../../records/system-view.ts";
 import type { GuardedRoot, RootHealth } from "./guarded-root.ts";
-import { keyOf, OpenRoots } from "./root-pool.ts";
+import { keyOf, RootPool } from "./root-pool.ts";
 
-export interface RootsOptions {
+interface RootsOptions {
   readonly region: string;
   readonly view: Pick<SystemView, "records" | "of" | "onChange" | "refresh" | "freshAtMs">;
   /** Opens what a reference names; undefined is the configuration's own root of trust. */
@@ -45,7 +45,7 @@ const trimEveryMs = 10_000;
 /** Which root of trust serves which instance in this region, each opened once for all instances that name the same. */
 export class Roots implements AsyncDisposable {
   readonly #options: RootsOptions;
-  readonly #open: OpenRoots;
+  readonly #pool: RootPool;
   readonly #timer: NodeJS.Timeout;
   readonly #instances = new Map<string, Seen>();
   /** By the key of a reference. */
@@ -60,7 +60,7 @@ export class Roots implements AsyncDisposable {
     this.#stop = view.onChange((changed) => {
       for (const record of changed) this.#take(record);
     });
-    this.#open = new OpenRoots({
+    this.#pool = new RootPool({
       open,
       clock,
       changed: (key, health) => options.changed?.(this.#instancesUnder(key), health),
@@ -73,11 +73,11 @@ export class Roots implements AsyncDisposable {
     await this.#seen();
     const named = this.named(instance);
     // What is made from now on need not be moved.
-    if (madeBy === undefined) return await this.#open.of(named.next ?? named.current);
+    if (madeBy === undefined) return await this.#pool.of(named.next ?? named.current);
     return (
       (await this.#madeBy(named, madeBy)) ??
       (await this.#lookAgain(instance, madeBy)) ??
-      (await this.#open.of(this.named(instance).current))
+      (await this.#pool.of(this.named(instance).current))
     );
   }
 
@@ -103,17 +103,17 @@ export class Roots implements AsyncDisposable {
 
   /** The root of trust of a reference, shared with whoever names the same. */
   of(reference: RootReference | undefined): Promise<GuardedRoot> {
-    return this.#open.of(reference);
+    return this.#pool.of(reference);
   }
 
   /** An instance's root of trust if it is open. */
   ready(instance: string): GuardedRoot | undefined {
-    return this.#open.ready(this.named(instance).current);
+    return this.#pool.ready(this.named(instance).current);
   }
 
   /** Roots of trust that are open, whether or not anybody is under them. */
   inUse(): readonly RootInUse[] {
-    return this.#open
+    return this.#pool
       .all()
       .map((each) => ({ ...each, instances: this.#instancesUnder(keyOf(each.reference)) }));
   }
@@ -121,7 +121,7 @@ export class Roots implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
     this.#stop();
-    await this.#open[Symbol.asyncDispose]();
+    await this.#pool[Symbol.asyncDispose]();
   }
 
   /** Before the first look at the records nobody knows which root of trust is an instance's. */
@@ -134,17 +134,17 @@ export class Roots implements AsyncDisposable {
     // The configuration's is asked last: an instance may have come from there.
     const all = [...references(named), { reference: undefined }];
     const known = all.find((reference) => this.#nameOf(reference) === name);
-    if (known !== undefined) return await this.#open.of(known.reference);
+    if (known !== undefined) return await this.#pool.of(known.reference);
     for (const each of all) {
       if (this.#nameOf(each) !== undefined) continue;
-      const root = await this.#open.of(each.reference);
+      const root = await this.#pool.of(each.reference);
       if ((await root.describe()).name === name) return root;
     }
     return undefined;
   }
 
   #nameOf({ reference }: { readonly reference: RootReference | undefined }): string | undefined {
-    return reference?.name ?? this.#open.ready(reference)?.lastDescription?.name;
+    return reference?.name ?? this.#pool.ready(reference)?.lastDescription?.name;
   }
 
   /** Another node may have moved the instance a moment ago. */
@@ -181,7 +181,7 @@ export class Roots implements AsyncDisposable {
   }
 
   async #trim(): Promise<void> {
-    await this.#open.keep(new Set(["", ...this.#under.keys()]));
+    await this.#pool.keep(new Set(["", ...this.#under.keys()]));
   }
 }
 

@@ -11,12 +11,10 @@ import { reasonOf, StartError } from "../../base/start-error.ts";
 import type { RootReadings } from "../../observe/metrics/metric-row.ts";
 import type { RootReference } from "../../records/root-reference.ts";
 import type { Sealer } from "../../roots/given-root.ts";
-import { type RootHandlersDeps, rootCommandHandlers, rootHandlers } from "../../roots/handlers.ts";
+import { type RootHandlersDeps, rootHandlers } from "../../roots/handlers.ts";
 import { Roots } from "../../roots/open/roots.ts";
-import { RegionRoots } from "../../roots/region-roots.ts";
-import { MoveRoots } from "../../roots/rewrap.ts";
-import { RewrapKeks, ValidateRootsDuty } from "../../roots/root-duties.ts";
-import { readingsOf } from "../../roots/root-metrics.ts";
+import { rootPeerHandlers } from "../../roots/peer-handlers.ts";
+import { RewrapKeks } from "../../roots/rewrap-keks.ts";
 import { RootOrders } from "../../roots/root-orders.ts";
 import {
   openDefaultRoot,
@@ -26,8 +24,9 @@ import {
   type SecretPlaces,
   sealSecret,
 } from "../../roots/root-settings.ts";
-import { ValidateRoots } from "../../roots/validate.ts";
-import { WatchRoots } from "../../roots/watch-roots.ts";
+import { readingsOf, rootStatusOf } from "../../roots/root-status.ts";
+import { RootWatch } from "../../roots/root-watch.ts";
+import { ValidateRoots } from "../../roots/validate-roots.ts";
 import { clock, type Environment, ids, type Parts } from "../node-parts.ts";
 import type { Regions } from "../node-regions.ts";
 import { openKeyRing } from "../node-store.ts";
@@ -54,6 +53,9 @@ export interface NodeRoots {
 
 /** How long a state that stays the same is not written again. */
 const stateAgainMs = 300_000;
+
+/** An instance whose record was not seen yet. */
+const unseen = { root: {}, rootNext: {}, rootLeft: {}, state: {}, keys: {} };
 
 /** Opens the configuration's root of trust; a file that does no work ends the start, a key manager may come back. */
 export async function openDefault(parts: Parts, environment: Environment): Promise<DefaultRoot> {
@@ -88,7 +90,7 @@ export async function openRoots(
   const { region, node } = config;
   const { graceMs, revalidateMs, type: kind } = config.rootOfTrust;
   const open = opening(parts, own);
-  let watch: WatchRoots | undefined;
+  let watch: RootWatch | undefined;
   const roots = opened.use(
     new Roots({
       region,
@@ -99,7 +101,7 @@ export async function openRoots(
     }),
   );
   const keyRing = openKeyRing(parts, regions, (...of) => roots.rootOf(...of));
-  watch = opened.use(new WatchRoots({ region, roots, keyRing, view, health, clock, revalidateMs }));
+  watch = opened.use(new RootWatch({ region, roots, keyRing, view, health, clock, revalidateMs }));
   // It serves whoever names no other, and is probed although nobody does.
   await roots.of(undefined);
   const validate = new ValidateRoots({
@@ -107,9 +109,12 @@ export async function openRoots(
     requestId: ids.uuid,
     makesFirst: () => commands.others.every((other) => region < other),
     againMs: Math.max(stateAgainMs, revalidateMs),
+    everyMs: revalidateMs,
   });
   const keks = new ObjectKekStore(regions.store, { clock, region });
-  const moves = new MoveRoots({ region, roots, keyRing, keks, records, clock });
+  const rewrap = new RewrapKeks({
+    ...{ region, roots, keyRing, keks, records, clock, everyMs: revalidateMs },
+  });
   const seal: Sealer = async (named, secret) => {
     const { sealingKey } = own.places;
     if (sealingKey !== undefined) return await sealSecret(sealingKey, named, secret);
@@ -118,23 +123,24 @@ export async function openRoots(
     );
   };
   const refresh = () => view.refresh();
-  const here = new RegionRoots({
-    ...{ region, kind, roots, moves, validate, keyRing, refresh, open, seal },
+  const status = (instance: string) => {
+    const record = roots.record(instance) ?? unseen;
+    return rootStatusOf(record, region, kind, keyRing.statusOf(instance));
+  };
+  const here = rootPeerHandlers({
+    ...{ roots, rewrap, validate, keyRing, refresh, status, open, seal },
   });
-  commands.serve(rootCommandHandlers(here));
+  commands.serve(here);
   const newId = ids.uuid;
   const orders = new RootOrders({ region, here, commands, roots, records, clock, newId });
   return {
     keyRing,
     orders,
-    duties: [
-      new ValidateRootsDuty(validate, revalidateMs),
-      new RewrapKeks({ roots, moves, everyMs: revalidateMs }),
-    ],
+    duties: [validate, rewrap],
     readings: readingsOf({ region, roots, keyRing, clock }),
     handlers: (configured) =>
       rootHandlers({
-        ...{ region, kind, roots, orders, here, declared },
+        ...{ region, kind, roots, orders, here, status, declared },
         ...(configured && { configured }),
       }),
   };

@@ -6,6 +6,7 @@ import {
   type RegionState,
   RootOfTrustError,
 } from "@holdfast/engine";
+import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { managementEvent, managementEvents } from "../audit/management-event.ts";
 import { reasonOf } from "../base/start-error.ts";
 import { instanceRecordId, type Records } from "../records/records.ts";
@@ -14,7 +15,7 @@ import { keyOf } from "./open/root-pool.ts";
 import type { Roots } from "./open/roots.ts";
 import { crkStateOf } from "./root-problem.ts";
 
-export interface ValidateRootsOptions {
+interface ValidateRootsOptions {
   readonly region: string;
   readonly node: string;
   readonly roots: Pick<Roots, "named" | "of" | "keks" | "instances" | "record" | "ready">;
@@ -27,6 +28,7 @@ export interface ValidateRootsOptions {
   readonly makesFirst: () => boolean;
   /** How long a state that stays the same is not written again. */
   readonly againMs: number;
+  readonly everyMs: number;
 }
 
 /** What a root of trust said when it was validated. */
@@ -44,15 +46,24 @@ const wantsKeys: ReadonlySet<string | undefined> = new Set([undefined, "Configur
  * Asks key managers whether root keys may still be used, and writes what it found into the instances' records, where both
  * regions and every node see it. An instance's first KEK is made here, once its root of trust is usable.
  */
-export class ValidateRoots {
+export class ValidateRoots implements Duty {
+  readonly name = "validate-roots";
+  readonly everyMs: number;
   readonly #options: ValidateRootsOptions;
 
   constructor(options: ValidateRootsOptions) {
     this.#options = options;
+    this.everyMs = options.everyMs;
+  }
+
+  async run({ active }: DutyContext): Promise<DutyResult> {
+    const { done, left } = await this.all(active);
+    // What could not be written is tried again in its time, not at once.
+    return { done: left > 0 ? 0 : done, left };
   }
 
   /** Validates each root of trust once, and writes the states of its instances; how many could not be written. */
-  async all(active: () => boolean): Promise<{ readonly done: number; readonly left: number }> {
+  async all(active: () => boolean): Promise<DutyResult> {
     const { roots } = this.#options;
     const groups = new Map<string, { reference: RootReference | undefined; instances: string[] }>();
     for (const instance of roots.instances()) {

@@ -1,8 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { namedRoots, rootChanges } from "../records/root-reference.ts";
 import { namedRoot, TestRoots } from "../testing/roots.ts";
-import { RewrapKeks } from "./root-duties.ts";
-import { reportOf } from "./root-report.ts";
+import { reportOf } from "./root-status.ts";
 
 let world: TestRoots;
 
@@ -17,7 +16,7 @@ const named = () => namedRoots(world.recordOf("i"), "a");
 const makers = async () =>
   (await world.keks.list("i")).map(({ wraps }) => wraps.map(({ rootOfTrust }) => rootOfTrust));
 const duty = () =>
-  new RewrapKeks({ roots: world.roots, moves: world.moves, everyMs: 1_000 }).run({
+  world.rewrap.run({
     epoch: 1,
     signal: new AbortController().signal,
     active: () => true,
@@ -27,7 +26,7 @@ test("a move names the next, wraps by it, then names it, and forgets the old one
   await world.instance("i", "x");
   const key = await world.seal("i");
   await world.write("i", order("y"));
-  expect(await world.moves.settle("i")).toEqual({ rewrapped: 1, left: 0 });
+  expect(await world.rewrap.settle("i")).toEqual({ rewrapped: 1, left: 0 });
   expect(await makers()).toEqual([["y"]]);
   expect(named()).toMatchObject({ current: { rootKey: "y" }, next: undefined });
   expect(named().left.map(({ reference }) => reference.rootKey)).toEqual(["x"]);
@@ -35,7 +34,7 @@ test("a move names the next, wraps by it, then names it, and forgets the old one
   world.keyRing.drop();
   expect(await key.open()).toBe("secret");
   world.nowMs += 31_000;
-  await world.moves.settle("i");
+  await world.rewrap.settle("i");
   expect(named().left).toEqual([]);
 });
 
@@ -66,11 +65,11 @@ test("a target that refuses leaves everything as it was, and another order takes
   const key = await world.seal("i");
   await world.write("i", order("y"));
   world.manager("y").fail("disabled");
-  await expect(world.moves.settle("i")).rejects.toMatchObject({ failure: "disabled" });
+  await expect(world.rewrap.settle("i")).rejects.toMatchObject({ failure: "disabled" });
   world.keyRing.drop();
   expect(await key.open()).toBe("secret");
   await world.write("i", order("x"));
-  await world.moves.settle("i");
+  await world.rewrap.settle("i");
   expect(named().current?.rootKey).toBe("x");
   expect(await makers()).toEqual([["x"]]);
 });
@@ -88,7 +87,7 @@ test("a root of trust that is lost: from the other region's copy, and only where
   expect(await duty()).toEqual({ done: 0, left: 1 });
   expect(await makers()).toEqual([["x"]]);
   await world.write("i", order("y"));
-  expect(await world.moves.settle("i")).toEqual({ rewrapped: 1, left: 0 });
+  expect(await world.rewrap.settle("i")).toEqual({ rewrapped: 1, left: 0 });
   await world.keyRing.revalidate("i");
   expect(await key.open()).toBe("secret");
 });
@@ -98,7 +97,7 @@ test("a new secret for the same root key re-wraps nothing", async () => {
   await world.seal("i");
   const reference = { ...namedRoot("x"), secret: { env: "HOLDFAST_ROOT_KEY" } };
   await world.write("i", rootChanges("a", { next: reference }));
-  expect(await world.moves.settle("i")).toEqual({ rewrapped: 0, left: 0 });
+  expect(await world.rewrap.settle("i")).toEqual({ rewrapped: 0, left: 0 });
   expect(named().current).toEqual(reference);
 });
 

@@ -12,7 +12,7 @@ import type { SystemView } from "../records/system-view.ts";
 import type { RootHealth } from "./open/guarded-root.ts";
 import type { RootInUse, Roots } from "./open/roots.ts";
 
-export interface WatchRootsOptions {
+interface RootWatchOptions {
   readonly region: string;
   readonly roots: Pick<Roots, "inUse" | "of">;
   readonly keyRing: Pick<InstanceKeyRing, "forget" | "shred" | "unshred" | "revalidate">;
@@ -39,14 +39,14 @@ const revalidationsMax = 8;
  * What each node does by itself: it carries out orders that stand in instances' records, asks again for its open keys when
  * somebody found a root key refused or back, and probes the roots of trust that nobody asks.
  */
-export class WatchRoots implements Disposable {
-  readonly #options: WatchRootsOptions;
+export class RootWatch implements Disposable {
+  readonly #options: RootWatchOptions;
   readonly #actedOn = new Map<string, ActedOn>();
   readonly #probing = new Set<RootInUse["root"]>();
   readonly #timer: NodeJS.Timeout;
   readonly #stop: () => void;
 
-  constructor(options: WatchRootsOptions) {
+  constructor(options: RootWatchOptions) {
     this.#options = options;
     this.#take([...options.view.records()]);
     this.#stop = options.view.onChange((changed) => this.#take(changed));

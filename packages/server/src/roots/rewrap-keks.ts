@@ -1,4 +1,11 @@
-import type { Clock, InstanceKeyRing, Rewrapped, WrappedKek } from "@holdfast/engine";
+import {
+  type Clock,
+  type InstanceKeyRing,
+  type Rewrapped,
+  RootOfTrustError,
+  type WrappedKek,
+} from "@holdfast/engine";
+import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { instanceRecordId, type Records } from "../records/records.ts";
 import {
   namedRoots,
@@ -6,15 +13,17 @@ import {
   rootChanges,
   sameReference,
 } from "../records/root-reference.ts";
+import { keyOf } from "./open/root-pool.ts";
 import type { Roots } from "./open/roots.ts";
 
-export interface MoveRootsOptions {
+interface RewrapKeksOptions {
   readonly region: string;
-  readonly roots: Pick<Roots, "named" | "of" | "keks">;
+  readonly roots: Pick<Roots, "named" | "of" | "keks" | "instances">;
   readonly keyRing: Pick<InstanceKeyRing, "rewrap">;
   readonly keks: { readonly list: (instance: string) => Promise<readonly WrappedKek[]> };
   readonly records: Pick<Records, "change">;
   readonly clock: Pick<Clock, "wallMs">;
+  readonly everyMs: number;
 }
 
 /** What came of bringing an instance's KEKs under its root key. */
@@ -27,20 +36,68 @@ export interface Settled {
 /** Nodes whose view is older than this serve nobody: until then a KEK may still be made under the root that was left. */
 const leaveAfterMs = 30_000;
 
-/**
- * Brings KEKs under other root keys while the instance is used; nothing that they seal changes. Every step may be the
- * last before a crash: an instance's record names the root of trust that it is moved to before the first wrap is made by
- * it, and the one that it leaves until the last was replaced, and whoever settles it next goes on.
- */
-export class MoveRoots {
-  readonly #options: MoveRootsOptions;
+/** Instances a run: others' duties want the leader too. */
+const instancesPerRun = 100;
 
-  constructor(options: MoveRootsOptions) {
+/**
+ * Brings KEKs under the present version of their root key, or under another root key, while the instance is used; nothing
+ * that they seal changes. Every step may be the last before a crash: an instance's record names the root of trust that it
+ * is moved to before the first wrap is made by it, and the one that it leaves until the last was replaced. The next call
+ * for the instance continues.
+ */
+export class RewrapKeks implements Duty {
+  readonly name = "rewrap-keks";
+  readonly everyMs: number;
+  readonly #options: RewrapKeksOptions;
+
+  constructor(options: RewrapKeksOptions) {
     this.#options = options;
+    this.everyMs = options.everyMs;
   }
 
-  /** Whether anything of an instance is known to remain, its root key being this one. */
-  isUnsettled(
+  /** Settles every instance that needs it. */
+  async run({ active }: DutyContext): Promise<DutyResult> {
+    const { roots } = this.#options;
+    const groups = new Map<string, string[]>();
+    for (const instance of roots.instances()) {
+      const { current, next } = roots.named(instance);
+      const key = keyOf(next ?? current);
+      groups.set(key, [...(groups.get(key) ?? []), instance]);
+    }
+    const counts = await Promise.all(
+      [...groups.values()].map((instances) => this.#group(instances, active)),
+    );
+    return {
+      done: counts.reduce((sum, { done }) => sum + done, 0),
+      left: counts.reduce((sum, { left }) => sum + left, 0),
+    };
+  }
+
+  /** Instances under one root key, one after another; when it does not answer, no more of them. */
+  async #group(instances: readonly string[], active: () => boolean): Promise<DutyResult> {
+    const { roots } = this.#options;
+    let [done, left, looked] = [0, 0, 0];
+    for (const instance of instances) {
+      if (!active()) return { done, left: left + 1 };
+      try {
+        const { next, current } = roots.named(instance);
+        const { name, currentVersion } = await (await roots.of(next ?? current)).describe();
+        if (!this.#isUnsettled(instance, { name, version: currentVersion })) continue;
+        looked += 1;
+        if (looked > instancesPerRun) return { done, left: left + 1 };
+        const settled = await this.settle(instance, { active });
+        done += settled.rewrapped;
+        left += settled.left;
+      } catch (error) {
+        left += 1;
+        if (error instanceof RootOfTrustError) return { done, left };
+      }
+    }
+    return { done, left };
+  }
+
+  /** Whether a KEK of an instance is known to be under another root key or version than this one. */
+  #isUnsettled(
     instance: string,
     root: { readonly name: string; readonly version: string },
   ): boolean {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { namedRoot, otherRecord, TestRoots } from "../testing/roots.ts";
 import type { RootHealth } from "./open/guarded-root.ts";
 import { rootStatusOf } from "./root-status.ts";
-import { nodeState, WatchRoots } from "./watch-roots.ts";
+import { nodeState, RootWatch } from "./root-watch.ts";
 
 let world: TestRoots;
 
@@ -95,8 +95,8 @@ describe("what the leader writes of an instance", () => {
 });
 
 describe("what each node does", () => {
-  function watch(): WatchRoots {
-    return new WatchRoots({
+  function watch(): RootWatch {
+    return new RootWatch({
       region: "a",
       roots: world.roots,
       keyRing: world.keyRing,

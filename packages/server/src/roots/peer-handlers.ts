@@ -1,0 +1,84 @@
+import type { KeyRingStatus } from "@holdfast/engine";
+import type { PeerCommandHandlers } from "../records/peer-commands.ts";
+import type { RootReference } from "../records/root-reference.ts";
+import {
+  checkRoot,
+  type GivenLookup,
+  type GivenRoot,
+  listRoots,
+  type OpenForLook,
+  type Sealer,
+  storedReference,
+} from "./given-root.ts";
+import type { Roots } from "./open/roots.ts";
+import type { RewrapKeks } from "./rewrap-keks.ts";
+import { rootProblem } from "./root-problem.ts";
+import type { RootStatus } from "./root-status.ts";
+import type { ValidateRoots } from "./validate-roots.ts";
+
+/** What regions ask of each other about roots of trust. */
+export type RootPeerHandlers = Pick<
+  PeerCommandHandlers,
+  "checkRoot" | "rootKeys" | "settleRoot" | "revalidateRoot"
+>;
+
+interface RootPeerDeps {
+  readonly roots: Roots;
+  readonly rewrap: Pick<RewrapKeks, "settle">;
+  readonly validate: Pick<ValidateRoots, "one">;
+  readonly keyRing: {
+    readonly revalidate: (instance: string) => Promise<void>;
+    readonly statusOf: (instance: string) => KeyRingStatus | undefined;
+  };
+  readonly refresh: () => Promise<void>;
+  readonly status: (instance: string) => RootStatus;
+  /** Opens a root of trust apart from those that serve. */
+  readonly open: OpenForLook;
+  readonly seal: Sealer;
+}
+
+/** Carries out in this region what administrators order, whichever region they ask. */
+export function rootPeerHandlers(deps: RootPeerDeps): RootPeerHandlers {
+  const { roots, rewrap, validate, keyRing, status, open } = deps;
+  // Another region's order may not have been seen yet.
+  const refresh = () => deps.refresh().catch(() => undefined);
+  const stored = (given: GivenRoot | GivenLookup): Promise<RootReference> =>
+    storedReference(given, deps.seal).catch((error: unknown) => {
+      throw rootProblem(error);
+    });
+  return {
+    checkRoot: async ({ root }) => {
+      const reference = await stored(root);
+      return { reference: { ...reference, name: await checkRoot(open, reference) } };
+    },
+    rootKeys: async ({ root }) => {
+      const keys = await listRoots(open, await stored(root));
+      return {
+        items: keys.map(({ id, name, aliases, keyRing: ring, state, usable }) => ({
+          ...{ id, name, aliases: [...aliases], state, usable },
+          ...(ring !== undefined && { keyRing: ring }),
+        })),
+      };
+    },
+    settleRoot: async ({ instance, anySource }) => {
+      await refresh();
+      try {
+        const { current, next } = roots.named(instance);
+        // Its present version is asked for now.
+        await (await roots.of(next ?? current)).validate();
+        const { rewrapped } = await rewrap.settle(instance, { anySource });
+        await validate.one(instance);
+        return { rewrapped, status: status(instance) };
+      } catch (error) {
+        throw rootProblem(error);
+      }
+    },
+    // For every open key of this node; the others see the order in the instance's record.
+    revalidateRoot: async ({ instance }) => {
+      await refresh();
+      await keyRing.revalidate(instance);
+      await validate.one(instance);
+      return { status: status(instance) };
+    },
+  };
+}
