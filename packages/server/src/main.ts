@@ -1,6 +1,7 @@
 import { rootKinds } from "@holdfast/root-of-trust/kinds";
 import { Command, CommanderError } from "commander";
 import { reasonOf, StartError } from "./base/start-error.ts";
+import { machine } from "./base/system.ts";
 import { version } from "./base/version.ts";
 
 /** Exit code where the command line is at fault. */
@@ -91,7 +92,7 @@ function addConfigCheck(parent: Command): void {
   withConfig(command.description("validate a configuration and the files that it names")).action(
     async (options: WithConfig) => {
       const { checkConfig } = await import("./commands/check-config.ts");
-      const lines = await checkConfig(options.config, process.env);
+      const lines = await checkConfig(options.config, machine);
       process.stdout.write(lines.map((line) => `${line}\n`).join(""));
     },
   );
@@ -103,7 +104,7 @@ function addStore(parent: Command): void {
     .option("--member <address...>", "another Redis of this store, to be asked first (host:port)")
     .action(async (options: WithConfig & { readonly member?: readonly string[] }) => {
       const { initStore } = await import("./store/store-commands.ts");
-      const line = await initStore(options.config, process.env, options.member);
+      const line = await initStore(options.config, machine, options.member);
       process.stdout.write(`${line}\n`);
     });
   const replicas = parent.command("replicas");
@@ -113,8 +114,8 @@ function addStore(parent: Command): void {
       const { forget, list } = await import("./store/store-commands.ts");
       const lines =
         options.forget === undefined
-          ? await list(options.config, process.env)
-          : await forget(options.config, process.env, options.forget);
+          ? await list(options.config, machine.environment)
+          : await forget(options.config, machine.environment, options.forget);
       process.stdout.write(lines.map((line) => `${line}\n`).join(""));
     });
 }
@@ -125,7 +126,7 @@ function addRegion(parent: Command): void {
     parent.command("status").description("tell who serves, how far each has read, what is held"),
   ).action(async (options: WithConfig) => {
     const { showRegions } = await import("./store/region-commands.ts");
-    for (const line of await showRegions(options.config, process.env)) print(line);
+    for (const line of await showRegions(options.config, machine)) print(line);
   });
   withConfig(
     parent
@@ -138,13 +139,13 @@ function addRegion(parent: Command): void {
       const { retire } = await import("./store/region-commands.ts");
       const { endpointsAreOff: off } = options;
       const confirmed = off === true || off === lost;
-      print(await retire(options.config, process.env, lost, confirmed));
+      print(await retire(options.config, machine, lost, confirmed));
     });
   withConfig(
     parent.command("rejoin").description("bring this region back after the other one retired it"),
   ).action(async (options: WithConfig) => {
     const { rejoin } = await import("./store/region-commands.ts");
-    print(await rejoin(options.config, process.env, print));
+    print(await rejoin(options.config, machine, print));
   });
 }
 
@@ -155,7 +156,7 @@ function addRoot(parent: Command): void {
     withConfig(parent.command(init.command).description(init.doc)).action(
       async (options: WithConfig) => {
         const { initRoot } = await import("./roots/commands/root-commands.ts");
-        process.stdout.write(`${await initRoot(options.config, process.env, kind)}\n`);
+        process.stdout.write(`${await initRoot(options.config, machine, kind)}\n`);
       },
     );
   }
@@ -168,7 +169,7 @@ function addRoot(parent: Command): void {
     .action(async (options: WithConfig & { readonly newPassphraseFile?: string }) => {
       const { rotateRoot } = await import("./roots/commands/root-commands.ts");
       const { config: file, newPassphraseFile } = options;
-      process.stdout.write(`${await rotateRoot(file, process.env, newPassphraseFile)}\n`);
+      process.stdout.write(`${await rotateRoot(file, machine, newPassphraseFile)}\n`);
     });
   withConfig(
     parent
@@ -180,7 +181,7 @@ function addRoot(parent: Command): void {
     .requiredOption("--lost <name>", "the lost root key, as the keys name it")
     .action(async (options: WithConfig & { readonly lost: string }) => {
       const { adoptRoot } = await import("./roots/commands/root-adopt.ts");
-      process.stdout.write(`${await adoptRoot(options.config, process.env, options.lost)}\n`);
+      process.stdout.write(`${await adoptRoot(options.config, machine, options.lost)}\n`);
     });
 }
 
@@ -189,7 +190,7 @@ function addSealingKey(parent: Command): void {
     parent.command("init").description("make the sealing key file, with its first version"),
   ).action(async (options: WithConfig) => {
     const { initSealingKey } = await import("./roots/commands/root-commands.ts");
-    process.stdout.write(`${await initSealingKey(options.config)}\n`);
+    process.stdout.write(`${await initSealingKey(options.config, machine)}\n`);
   });
   withConfig(
     parent
@@ -197,13 +198,13 @@ function addSealingKey(parent: Command): void {
       .description("add a version of the sealing key, which seals from now on"),
   ).action(async (options: WithConfig) => {
     const { rotateSealing } = await import("./roots/commands/root-commands.ts");
-    process.stdout.write(`${await rotateSealing(options.config, process.env)}\n`);
+    process.stdout.write(`${await rotateSealing(options.config, machine)}\n`);
   });
   withConfig(
     parent.command("check").description("tell whether the sealing key file is sound"),
   ).action(async (options: WithConfig) => {
     const { checkSealingKey } = await import("./roots/commands/root-commands.ts");
-    process.stdout.write(`${await checkSealingKey(options.config)}\n`);
+    process.stdout.write(`${await checkSealingKey(options.config, machine)}\n`);
   });
 }
 
@@ -215,7 +216,7 @@ function addAudit(parent: Command): void {
     .option("--file <file...>", "files of the file sink, with those that were put aside of them")
     .action(async ({ config: from, file = [] }: Partial<WithConfig> & Files) => {
       const { verifyAudit } = await import("./commands/audit-commands.ts");
-      const { lines, whole } = await verifyAudit({ config: from, files: file }, process.env);
+      const { lines, whole } = await verifyAudit({ config: from, files: file }, machine);
       process.stdout.write(lines.map((line) => `${line}\n`).join(""));
       if (!whole) process.exitCode = 1;
     });

@@ -1,4 +1,4 @@
-import type { Config } from "../config/config-table.ts";
+import type { Suites } from "../base/tls.ts";
 import type { ClientHello } from "./client-hello.ts";
 
 /** Why no handshake came about with a client that speaks TLS, where an administrator can do something about it. */
@@ -27,7 +27,7 @@ const trustFault =
 export function handshakeFault(
   code: string,
   hello: ClientHello | undefined,
-  server: { readonly rsa: boolean; readonly suites: Config["tls"]["suites"] },
+  server: { readonly rsa: boolean; readonly suites: Suites },
 ): HandshakeFault | undefined {
   if (hello === undefined) return undefined;
   if (trustFault.test(code)) return "serverNotTrusted";

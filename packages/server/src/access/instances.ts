@@ -3,7 +3,6 @@ import { hashUuid } from "@holdfast/engine";
 import { isIssuedBy, readCertificates, signerOf, subjectOf } from "../base/certificates.ts";
 import { type PasswordHash, parsePasswordHash } from "../base/password-hash.ts";
 import { StartError } from "../base/start-error.ts";
-import type { Config } from "../config/config-table.ts";
 
 /** A tenant with what opens it: read from the configuration, certificates parsed. */
 export interface Instance {
@@ -16,9 +15,18 @@ export interface Instance {
   readonly users: ReadonlyMap<string, PasswordHash>;
 }
 
+/** An instance as the configuration declares it; certificates are PEM, or paths of files. */
+interface DeclaredInstance {
+  readonly id: string | undefined;
+  readonly name: string;
+  readonly certificates: readonly string[];
+  readonly authorities: readonly string[];
+  readonly users: readonly { readonly name: string; readonly passwordHash: string }[];
+}
+
 /** Reads the certificates of all instances; throws a `StartError` where a certificate opens two of them. */
-export function loadInstances(config: Config["instances"]): readonly Instance[] {
-  const instances = config.map((entry, at) => ({
+export function loadInstances(declared: readonly DeclaredInstance[]): readonly Instance[] {
+  const instances = declared.map((entry, at) => ({
     id: entry.id ?? instanceIdOf(entry.name),
     name: entry.name,
     certificates: entry.certificates.flatMap((source, item) =>

@@ -10,6 +10,7 @@ export interface EventsDeps {
   readonly trails: () => readonly Trail[];
   readonly cadf: CadfSettings;
   readonly wallMs: () => number;
+  readonly monotonicMs: () => number;
   /** How often new events are looked for; 500 ms unless given. */
   readonly followMs?: number;
 }

@@ -1,12 +1,17 @@
 import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { StartError } from "../base/start-error.ts";
-import type { Config } from "../config/config-table.ts";
 import { wordsFor } from "./archive/archive-writer.ts";
 import { readBackupKeys } from "./archive/backup-keys.ts";
 
+/** The files that the settings of backups name. */
+interface BackupFiles {
+  readonly keyFile: string;
+  readonly directory: string | undefined;
+}
+
 /** Checks the files that the settings of backups name; a `StartError` says what is wrong with them. */
-export async function checkBackup(backup: Config["backup"]): Promise<void> {
+export async function checkBackup(backup: BackupFiles | undefined): Promise<void> {
   if (backup === undefined) return;
   for (const { key } of await readBackupKeys(backup.keyFile)) key.fill(0);
   const { directory } = backup;

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { StartError } from "../base/start-error.ts";
+import { machine } from "../base/system.ts";
 import { exitOnSignals } from "./at-exit.ts";
 import type { RestoreWish, Said } from "./commands.ts";
 
@@ -18,14 +19,14 @@ export function addBackupCommands(parent: Command): void {
     .description("back up the region's store into a new file, while it goes on")
     .action(async (file: string, { config }: WithConfig) => {
       const { createCommand } = await import("./commands.ts");
-      say(await createCommand(config, process.env, file));
+      say(await createCommand(config, machine, file));
     });
   withConfig(parent.command("verify").argument("<file>", "the backup"))
     .description("prove that a backup can be restored: restore it into a private Redis, open keys")
     .option("--keys <number>", "how many keys to open", String(keysDefault))
     .action(async (file: string, { config, keys }: WithConfig & { readonly keys: string }) => {
       const { verifyCommand } = await import("./commands.ts");
-      say(await verifyCommand(config, process.env, file, countOf(keys)));
+      say(await verifyCommand(config, machine, file, countOf(keys)));
     });
   withConfig(parent.command("restore").argument("<file>", "the backup"))
     .description("show what a restore would do; with --apply, join the backup into the store")
@@ -38,7 +39,7 @@ export function addBackupCommands(parent: Command): void {
     .option("--deleted-instance <id>", "the identifier of the instance that was deleted")
     .action(async (file: string, options: WithConfig & RestoreWish) => {
       const { restoreCommand } = await import("./commands.ts");
-      say(await restoreCommand(options.config, process.env, file, options));
+      say(await restoreCommand(options.config, machine, file, options));
     });
 }
 
@@ -46,7 +47,7 @@ function addKey(parent: Command): void {
   withConfig(parent.command("init").description("make backup.keyFile")).action(
     async ({ config }: WithConfig) => {
       const { initKey } = await import("./commands.ts");
-      process.stdout.write(`${await initKey(config)}\n`);
+      process.stdout.write(`${await initKey(config, machine)}\n`);
     },
   );
   withConfig(
@@ -55,7 +56,7 @@ function addKey(parent: Command): void {
       .description("add a version, under which backups are sealed from now on"),
   ).action(async ({ config }: WithConfig) => {
     const { rotateKey } = await import("./commands.ts");
-    process.stdout.write(`${await rotateKey(config)}\n`);
+    process.stdout.write(`${await rotateKey(config, machine)}\n`);
   });
 }
 

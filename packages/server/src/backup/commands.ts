@@ -1,10 +1,10 @@
 import { resolve } from "node:path";
+import type { Ids, Timers } from "@holdfast/engine";
 import { entryOf, isRetiredEntry, type Peer } from "@holdfast/regions";
 import { StartError } from "../base/start-error.ts";
-import { systemClock, systemIds } from "../base/system.ts";
+import type { Machine } from "../base/system.ts";
 import { version } from "../base/version.ts";
 import { loadConfig } from "../config/config.ts";
-import type { Config } from "../config/config-table.ts";
 import {
   ActEvidence,
   appendTo,
@@ -28,8 +28,6 @@ import {
   restoreArchive,
 } from "./restore/restore.ts";
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
 /** What a command says, and whether all is well. */
 export interface Said {
   readonly lines: readonly string[];
@@ -47,44 +45,46 @@ export interface RestoreWish {
 }
 
 /** Makes the backup key's file. */
-export async function initKey(configFile: string): Promise<string> {
-  return await initBackupKey(settingsOf(loadConfig(configFile)).keyFile);
+export async function initKey(configFile: string, machine: Machine): Promise<string> {
+  return await initBackupKey(settingsOf(loadConfig(configFile)).keyFile, machine);
 }
 
 /** Adds a version to the backup key's file. */
-export async function rotateKey(configFile: string): Promise<string> {
-  return await rotateBackupKey(settingsOf(loadConfig(configFile)).keyFile);
+export async function rotateKey(configFile: string, machine: Machine): Promise<string> {
+  return await rotateBackupKey(settingsOf(loadConfig(configFile)).keyFile, machine);
 }
 
 /** Writes a backup of the region's store into a new file. */
 export async function createCommand(
   configFile: string,
-  environment: Environment,
+  machine: Machine,
   file: string,
 ): Promise<Said> {
   const config = loadConfig(configFile);
+  const { clock, ids } = machine;
   const { keyFile } = settingsOf(config);
   return await withKeys(keyFile, (keys) =>
-    withProgress((show) =>
-      atRegions(configFile, environment, async ({ own, region }) => {
+    withProgress(clock, (show) =>
+      atRegions(configFile, machine, async ({ own, region }) => {
         const key = keys.at(-1);
         if (key === undefined) throw new StartError(`backup.keyFile: ${keyFile} has no version`);
-        const startedMs = systemClock.monotonicMs();
+        const startedMs = clock.monotonicMs();
         const source = { own, statuses: own, region, holdfast: version };
         const made = await withEvidence(
           appendTo(own),
+          machine,
           { action: "backup.create", target: resolve(file) },
           () =>
             createBackup(resolve(file), source, {
               key,
-              ids: systemIds,
-              wallMs: systemClock.wallMs,
+              ids,
+              clock,
               progress: (done, of) => show("backup", done, of),
             }),
           ({ trailer, bytes }) => ({ detail: { records: trailer.records, bytes } }),
         );
         const { records, damaged } = made.trailer;
-        const seconds = ((systemClock.monotonicMs() - startedMs) / 1000).toFixed(1);
+        const seconds = ((clock.monotonicMs() - startedMs) / 1000).toFixed(1);
         const lines = [
           `${made.file}: ${records} records, ${made.bytes} bytes, in ${seconds} s, under version ${key.version} of the backup key`,
         ];
@@ -102,7 +102,7 @@ export async function createCommand(
 /** Proves that a backup can be restored. The region's store gets no more of it than evidence, if it can be reached. */
 export async function verifyCommand(
   configFile: string,
-  environment: Environment,
+  machine: Machine,
   file: string,
   keysToOpen: number,
 ): Promise<Said> {
@@ -110,18 +110,20 @@ export async function verifyCommand(
   const { keyFile } = settingsOf(config);
   const drilled = () =>
     withKeys(keyFile, (keys) =>
-      withProgress(async (show) => {
+      withProgress(machine.clock, async (show) => {
         await using reader = await ArchiveReader.open(resolve(file), keys);
         return await drill(reader, {
           keys: keysToOpen,
-          openKeyRing: (store) => keyRingOver(store, { config, environment }),
-          chance: () => uniform(),
+          openKeyRing: (store) => keyRingOver(store, { config, machine }),
+          machine,
+          chance: () => uniform(machine.ids),
           progress: show,
         });
       }),
     );
   const report = await withEvidenceIfReached(
-    { configFile, environment },
+    configFile,
+    machine,
     { action: "backup.verify", target: resolve(file) },
     drilled,
     ({ ok, opened, failed, restored }) => ({
@@ -129,30 +131,30 @@ export async function verifyCommand(
       detail: { records: restored.made, opened, failed: failed.length },
     }),
   );
-  return { lines: drillLines(file, report, systemClock.wallMs()), ok: report.ok };
+  return { lines: drillLines(file, report, machine.clock.wallMs()), ok: report.ok };
 }
 
 /** Joins a backup into the region's store, or reports what that would do. */
 export async function restoreCommand(
   configFile: string,
-  environment: Environment,
+  machine: Machine,
   file: string,
   wish: RestoreWish,
 ): Promise<Said> {
   const config = loadConfig(configFile);
   const apply = wish.apply === true;
   return await withKeys(settingsOf(config).keyFile, (keys) =>
-    withProgress(async (show) => {
+    withProgress(machine.clock, async (show) => {
       await using reader = await ArchiveReader.open(resolve(file), keys);
       const scanned = await scanArchive(reader, (bytes) => show("reading", bytes, reader.size));
       if (wish.althoughDamaged !== true) refuseDamaged(scanned, file);
       const into = newInstanceWish(wish);
-      return await atRegions(configFile, environment, async (opened) => {
+      return await atRegions(configFile, machine, async (opened) => {
         const target = await targetOf(opened);
-        const restoring = { reader, scanned, target, show };
+        const restoring = { reader, scanned, target, show, machine };
         return into === undefined
           ? await restorePlainly(restoring, apply)
-          : await restoreAnew(restoring, apply, into, { config, environment });
+          : await restoreAnew(restoring, apply, into, { config, machine });
       });
     }),
   );
@@ -163,20 +165,20 @@ interface Restoring {
   readonly scanned: Scanned;
   readonly target: RestoreTarget;
   readonly show: Show;
+  readonly machine: Machine;
 }
 
 async function restorePlainly(
-  { reader, scanned, target, show }: Restoring,
+  { reader, scanned, target, show, machine }: Restoring,
   apply: boolean,
 ): Promise<Said> {
   const { records } = scanned.trailer;
   const report = await restoreArchive(reader, scanned, target, {
     apply,
-    audit: new ActEvidence({
-      action: "backup.restore",
-      target: reader.file,
-      detail: { records },
-    }).committed(),
+    audit: new ActEvidence(
+      { action: "backup.restore", target: reader.file, detail: { records } },
+      machine,
+    ).committed(),
     progress: (done) => show(apply ? "restoring" : "comparing", done, records),
   });
   const lines = [...reportLines(report, apply), conclusion(report, apply)];
@@ -198,7 +200,10 @@ async function restoreAnew(
     region,
     openKeyRing: (store) =>
       keyRingOver(store, store === target.own ? { ...place, regions } : place),
-    audit: new ActEvidence({ action: "backup.restore", target: into, detail }).committed(),
+    audit: new ActEvidence(
+      { action: "backup.restore", target: into, detail },
+      place.machine,
+    ).committed(),
     progress: (done) => show(apply ? "restoring" : "opening", done, scanned.trailer.records),
   });
   return { lines: newInstanceLines(report, apply), ok: report.failures === 0 };
@@ -224,7 +229,7 @@ async function targetOf(opened: OpenedRegions): Promise<RestoreTarget> {
   const { own, peer, timers, observe } = opened;
   const peers: Peer[] = [];
   if (peer !== undefined && !isRetiredEntry(await entryOf(own, peer.region))) {
-    await met(peer);
+    await met(peer, timers);
     if (peer.state() !== "up") {
       throw new StartError(
         `peer.addresses: region ${peer.region} does not answer, and may know of objects that were destroyed since: start a node of it, or retire it with \`holdfast region retire ${peer.region}\``,
@@ -250,18 +255,21 @@ async function withKeys<Result>(
 }
 
 /** Runs with a line of progress. */
-async function withProgress<Result>(work: (show: Show) => Promise<Result>): Promise<Result> {
-  using progress = new Progress(process.stderr, systemClock.monotonicMs);
+async function withProgress<Result>(
+  { monotonicMs }: Timers,
+  work: (show: Show) => Promise<Result>,
+): Promise<Result> {
+  using progress = new Progress(process.stderr, monotonicMs);
   return await work(progress.show);
 }
 
 /** The group of settings; a `StartError` without one. */
-function settingsOf({ backup }: Config): NonNullable<Config["backup"]> {
+function settingsOf<Settings>({ backup }: { readonly backup: Settings | undefined }): Settings {
   if (backup !== undefined) return backup;
   throw new StartError("backup: the configuration has no such group: set backup.keyFile");
 }
 
-function uniform(): number {
-  const [a = 0, b = 0, c = 0, d = 0] = systemIds.randomBytes(4);
+function uniform(ids: Ids): number {
+  const [a = 0, b = 0, c = 0, d = 0] = ids.randomBytes(4);
   return ((a << 24) >>> 0) / 2 ** 32 + ((b << 16) + (c << 8) + d) / 2 ** 32;
 }

@@ -11,6 +11,7 @@ import {
   refuseUnknown,
   type StateCounts,
   sysPartition,
+  type Timers,
   tagOf,
 } from "@holdfast/engine";
 import {
@@ -35,7 +36,7 @@ export interface BackupSource {
 export interface CreateOptions {
   readonly key: BackupKey;
   readonly ids: Ids;
-  readonly wallMs: () => number;
+  readonly clock: Timers;
   /** Changes that are read and those there are, about. */
   readonly progress?: (done: number, of: number) => void;
   /** Ends the work between two pages. */
@@ -66,10 +67,10 @@ export async function createBackup(
   options: CreateOptions,
 ): Promise<Created> {
   const { own, region, holdfast } = source;
-  const { key, ids, wallMs } = options;
+  const { key, ids, clock } = options;
   const { storeId } = own;
   if (storeId === undefined) throw new ArchiveFault("the store was not reached yet: try again");
-  const about = { createdMs: wallMs(), region, storeId, holdfast };
+  const about = { createdMs: clock.wallMs(), region, storeId, holdfast };
   await using writer = await ArchiveWriter.create(file, key, about, ids);
   const backup = new Backup(writer, source, options);
   const trailer = await backup.run();
@@ -111,7 +112,7 @@ class Backup {
       records: this.#records,
       damaged: this.#damaged,
       counts: this.#counts,
-      finishedMs: this.#options.wallMs(),
+      finishedMs: this.#options.clock.wallMs(),
     };
     await this.#writer.add(entryKinds.trailer, jsonBody(trailer));
     await this.#writer.finish();
@@ -159,7 +160,7 @@ class Backup {
   }
 
   #ask<Value>(question: () => Promise<Value>): Promise<Value> {
-    return patiently(question, this.#options.signal);
+    return patiently(this.#options.clock, question, this.#options.signal);
   }
 
   async #write(page: ChangePage, place: Place): Promise<void> {

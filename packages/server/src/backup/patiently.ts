@@ -1,6 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { type StoreFailure, StoreUnavailable } from "@holdfast/engine";
-import { systemClock } from "../base/system.ts";
+import { type StoreFailure, StoreUnavailable, type Timers } from "@holdfast/engine";
 
 /** What passes: a lease that lapsed under load, a fail-over. */
 const passing: ReadonlySet<StoreFailure> = new Set([
@@ -15,17 +13,18 @@ const pauseMs = 250;
 
 /** Does again what a store refuses for a moment: long work must not end by it. Only for what may be done twice. */
 export async function patiently<Value>(
+  { monotonicMs, sleep }: Pick<Timers, "monotonicMs" | "sleep">,
   work: () => Promise<Value>,
   signal?: AbortSignal,
 ): Promise<Value> {
-  const untilMs = systemClock.monotonicMs() + patienceMs;
+  const untilMs = monotonicMs() + patienceMs;
   for (;;) {
     try {
       return await work();
     } catch (error) {
       const passes = error instanceof StoreUnavailable && passing.has(error.failure);
-      if (!passes || systemClock.monotonicMs() >= untilMs) throw error;
+      if (!passes || monotonicMs() >= untilMs) throw error;
     }
-    await delay(pauseMs, undefined, signal && { signal });
+    await sleep(pauseMs, signal);
   }
 }

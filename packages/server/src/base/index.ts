@@ -3,4 +3,4 @@ export { purposes } from "./certificates.ts";
 export { checkout } from "./checkout.ts";
 export { findRedisServer } from "./redis-program.ts";
 export { codeOf, reasonOf, StartError } from "./start-error.ts";
-export { systemClock, systemIds } from "./system.ts";
+export { machine } from "./system.ts";

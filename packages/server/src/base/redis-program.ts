@@ -8,7 +8,7 @@ const mend =
   "run `npm start` in the checkout, which brings it, or put redis-server 7.2 or newer on PATH";
 
 /** The redis-server that the set-up chose, or the first on PATH; a `StartError` where none is new enough. */
-export function findRedisServer(path = process.env["PATH"] ?? "", own = checkout): string {
+export function findRedisServer(path = "", own = checkout): string {
   // The set-up's own copy comes first: it exists only where the system's was missing or too old.
   const folders = [join(own, ".holdfast", "redis", "bin"), ...path.split(delimiter)];
   const server = folders.map((folder) => join(folder, "redis-server")).find(isExecutable);

@@ -10,11 +10,14 @@ import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { parseCertificates, readBytes, readText, subjectOf } from "./certificates.ts";
 import { reasonOf, StartError } from "./start-error.ts";
 
+/** Which cipher suites are served: those of KMIP's Basic suite besides, or not. */
+export type Suites = "default" | "kmip-basic";
+
 /** Where a server's certificates and their keys lie, in the same order, and the cipher suites to serve. */
 interface IdentitySettings {
   readonly certificate: readonly string[];
   readonly key: readonly string[];
-  readonly suites: "default" | "kmip-basic";
+  readonly suites: Suites;
 }
 
 /** The server's certificates and keys, each pair checked. */

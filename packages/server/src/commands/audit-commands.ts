@@ -2,13 +2,11 @@ import { RedisStore } from "@holdfast/redis";
 import { verifyFiles } from "../audit/verify/verify-files.ts";
 import { verifyStore } from "../audit/verify/verify-store.ts";
 import { StartError } from "../base/start-error.ts";
-import { systemClock } from "../base/system.ts";
+import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import { storeConnection } from "../store/store-access.ts";
 import { storeFault } from "../store/store-faults.ts";
 import { cadfSettings } from "../wiring/management/node-audit.ts";
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /** What is to be checked: the store of a configuration, files of the file sink, or these against that. */
 export interface VerifyWish {
@@ -25,13 +23,13 @@ export interface VerifyResult {
 /** Checks the audit trail in the store, in files, or in both. */
 export async function verifyAudit(
   { config, files }: VerifyWish,
-  environment: Environment,
+  machine: Machine,
 ): Promise<VerifyResult> {
   if (config === undefined && files.length === 0) {
     throw new StartError("audit verify: give --config for the store, --file for files, or both");
   }
   if (config === undefined) return filesResult(await verifyFiles(files));
-  return atStore(config, environment, async (store, against) => {
+  return atStore(config, machine, async (store, against) => {
     const inStore = await verifyStore(store.audit);
     const { entries, unchained, findings, notes } = inStore;
     const lines = [
@@ -66,7 +64,7 @@ function faults(findings: readonly string[]): string {
 
 async function atStore<Result>(
   configFile: string,
-  environment: Environment,
+  { environment, clock }: Machine,
   work: (
     store: RedisStore,
     against: NonNullable<Parameters<typeof verifyFiles>[1]>,
@@ -77,7 +75,7 @@ async function atStore<Result>(
   try {
     await using store = await RedisStore.open({
       ...connection,
-      clock: systemClock,
+      clock,
       observe: () => undefined,
       region: config.region,
       storeLeaseMs: config.store.leaseMs,
@@ -86,6 +84,6 @@ async function atStore<Result>(
     const { region, account } = cadfSettings(config);
     return await work(store, { log: store.audit, region, account });
   } catch (error) {
-    throw storeFault(error, config, configFile);
+    throw storeFault(error, config.store, configFile);
   }
 }

@@ -4,20 +4,21 @@ import { checkSinkFiles } from "../audit/sinks/sink-files.ts";
 import { checkBackup } from "../backup/check-backup.ts";
 import { parseCertificates, readText } from "../base/certificates.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
-import { systemClock } from "../base/system.ts";
+import type { Machine } from "../base/system.ts";
 import { readIdentity, readTicketSecret, type ServerIdentity } from "../base/tls.ts";
 import { loadConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
 import { certificatesOf } from "../management/certificates/metric-certificates.ts";
-import { checkRootFiles, openDefaultRoot, openSealingKey } from "../roots/root-settings.ts";
+import { checkRootFiles, openDefaultRoot, openSealingKey, rootContext } from "../roots/root-settings.ts";
 import { storeConnection } from "../store/store-access.ts";
 
 /** Validates a configuration and every file that it names; reports what was read, and what deserves a second look. */
 export async function checkConfig(
   file: string,
-  environment: Readonly<Record<string, string | undefined>>,
+  machine: Machine,
 ): Promise<readonly string[]> {
   const config = loadConfig(file);
+  const { environment, clock, ids } = machine;
   const { region, node, peer } = config;
   const identity = readIdentity(config.tls);
   const peerIdentity = peer && readPeerIdentity(peer.tls, region);
@@ -27,14 +28,14 @@ export async function checkConfig(
   checkSinkFiles(config.audit, environment);
   const instances = loadInstances(config.instances);
   await checkRootFiles(config, environment);
-  await (await openDefaultRoot(config, environment)).close();
-  await (await openSealingKey(config))?.close();
+  await (await openDefaultRoot(config, environment, rootContext(machine))).close();
+  await (await openSealingKey(config, ids))?.close();
   await checkBackup(config.backup);
   const certificates = certificatesOf(identity, instances, peerIdentity, admin);
   const other = peer === undefined ? "alone" : `with region ${peer.region}`;
   return [
     `${file}: good (region ${region} ${other}, node ${node}, ${instances.length} instances)`,
-    ...warningsOf(config, certificates, systemClock.wallMs()).map(
+    ...warningsOf(config, certificates, clock.wallMs()).map(
       ({ message, fields }) => `warning: ${message}${details(fields ?? {})}`,
     ),
   ];

@@ -8,6 +8,7 @@ import {
   type OwnStore,
   readRecord,
   StoreUnavailable,
+  type Timers,
   vendorItem,
   vendorKey,
   vendorTags,
@@ -21,11 +22,9 @@ import { Progress } from "../backup/progress.ts";
 import { keyRingOver } from "../backup/restore/key-rings.ts";
 import { systemRecords } from "../backup/restore/system-records.ts";
 import { StartError } from "../base/start-error.ts";
-import { systemClock as clock, systemIds as ids } from "../base/system.ts";
+import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import { atRegions } from "../store/region-commands.ts";
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /** How many keys, and whose. */
 export interface LoadWish {
@@ -45,24 +44,25 @@ const batchesAtOnce = 16;
  */
 export async function loadKeys(
   configFile: string,
-  environment: Environment,
+  machine: Machine,
   wish: LoadWish,
 ): Promise<string> {
   const config = loadConfig(configFile);
+  const { clock } = machine;
   using progress = new Progress(process.stderr, clock.monotonicMs);
-  return await atRegions(configFile, environment, async ({ own, peer, region }) => {
+  return await atRegions(configFile, machine, async ({ own, peer, region }) => {
     const instance = await instanceOf(own, wish.instance);
     const regions = [region, ...(peer === undefined ? [] : [peer.region])];
-    await using keyRing = await keyRingOver(own, { config, environment, regions });
+    await using keyRing = await keyRingOver(own, { config, machine, regions });
     const startedMs = clock.monotonicMs();
     let [next, done] = [0, 0];
     const worker = async (): Promise<void> => {
-      const maker = new KeyMaker(keyRing, region, instance);
+      const maker = new KeyMaker(keyRing, region, instance, machine);
       while (next < wish.keys) {
         const first = next;
         next = Math.min(wish.keys, next + keysPerBatch);
         const changes = await maker.make(first, next - first);
-        await commit(own, instance, changes);
+        await commit(own, instance, changes, clock);
         done += changes.length;
         progress.show("keys", done, wish.keys);
       }
@@ -73,9 +73,14 @@ export async function loadKeys(
   });
 }
 
-async function commit(own: OwnStore, instance: string, changes: readonly Change[]): Promise<void> {
+async function commit(
+  own: OwnStore,
+  instance: string,
+  changes: readonly Change[],
+  clock: Timers,
+): Promise<void> {
   let tries = 0;
-  const outcome = await patiently(() => {
+  const outcome = await patiently(clock, () => {
     tries += 1;
     return own.commit(instance, changes, [], { joined: true });
   });
@@ -102,11 +107,18 @@ class KeyMaker {
   readonly #engine: Engine;
   readonly #instance: string;
   readonly #region: string;
+  readonly #wallMs: () => number;
   #made: ManagedObject[] = [];
 
-  constructor(keyRing: Pick<KeyRing, "open" | "seal">, region: string, instance: string) {
+  constructor(
+    keyRing: Pick<KeyRing, "open" | "seal">,
+    region: string,
+    instance: string,
+    { clock, ids }: Machine,
+  ) {
     this.#instance = instance;
     this.#region = region;
+    this.#wallMs = clock.wallMs;
     const store: ObjectStore = {
       read: async (_, wanted) => wanted.map(() => undefined),
       find: async () => ({ objects: [] }),
@@ -150,7 +162,7 @@ class KeyMaker {
         `--instance: no keys can be made now: ${refused?.message ?? "no reason"}`,
       );
     }
-    const activated = { time: Math.floor(clock.wallMs() / 1000), region: this.#region };
+    const activated = { time: Math.floor(this.#wallMs() / 1000), region: this.#region };
     return made.map((object) => ({
       kind: "create",
       after: { ...object, facts: { ...object.facts, activated } },

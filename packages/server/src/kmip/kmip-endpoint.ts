@@ -5,12 +5,11 @@ import type { HandshakeFault } from "../access/handshake-fault.ts";
 import type { Passwords } from "../access/passwords.ts";
 import { RefusedClients } from "../access/refused-clients.ts";
 import type { Admission, Trust } from "../access/trust.ts";
-import { printAddress } from "../base/address.ts";
+import { type Address, printAddress } from "../base/address.ts";
 import { fingerprintOf, subjectOf } from "../base/certificates.ts";
 import { listenError } from "../base/listen-error.ts";
 import { Places } from "../base/places.ts";
-import { type ServerIdentity, ticketKeys } from "../base/tls.ts";
-import type { Config } from "../config/config-table.ts";
+import { type ServerIdentity, type Suites, ticketKeys } from "../base/tls.ts";
 import type { NodeObserver } from "../observe/events.ts";
 import { AdmittedClient, type ClientHost } from "./admitted-client.ts";
 import { Connection, type ConnectionHost, type Execute, ReaderPool } from "./connection.ts";
@@ -18,9 +17,21 @@ import { MemoryBudget } from "./memory-budget.ts";
 import { Scheduler } from "./scheduler.ts";
 import { remoteOf, TlsListener } from "./tls-listener.ts";
 
+/** Where an endpoint listens, and its bounds; the settings of `kmip` have them. */
+export interface EndpointLimits {
+  readonly listen: Address;
+  readonly connectionsMax: number;
+  readonly handshakeTimeoutMs: number;
+  readonly requestBytesMax: number;
+  readonly requestDeadlineMs: number;
+  readonly idleTimeoutMs: number;
+  readonly pipelineMax: number;
+  readonly inFlightBytesMax: number;
+}
+
 export interface EndpointOptions {
-  readonly limits: Config["kmip"];
-  readonly suites: Config["tls"]["suites"];
+  readonly limits: EndpointLimits;
+  readonly suites: Suites;
   readonly identity: ServerIdentity;
   /** 48 bytes that the nodes of a region share, or this node's own. */
   readonly ticketSecret: Buffer;

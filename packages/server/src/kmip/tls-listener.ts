@@ -11,13 +11,12 @@ import { type ClientHello, onClientHello } from "../access/client-hello.ts";
 import { type HandshakeFault, handshakeFault } from "../access/handshake-fault.ts";
 import type { Address } from "../base/address.ts";
 import { codeOf, reasonOf } from "../base/start-error.ts";
-import { contextOptions, hasRsa, type ServerIdentity } from "../base/tls.ts";
-import type { Config } from "../config/config-table.ts";
+import { contextOptions, hasRsa, type ServerIdentity, type Suites } from "../base/tls.ts";
 
 /** What a `TlsListener` needs, and whom it calls. */
 export interface TlsListenerOptions {
   readonly identity: ServerIdentity;
-  readonly suites: Config["tls"]["suites"];
+  readonly suites: Suites;
   readonly ticketKeys: Buffer;
   readonly handshakeTimeoutMs: number;
   /** How many admitted connections there may be, which are counted elsewhere. */
@@ -190,12 +189,12 @@ export function remoteOf({ address, port }: Arrival): string {
   return `${address} ${port}`;
 }
 
-function resumable(identity: ServerIdentity, suites: Config["tls"]["suites"]) {
+function resumable(identity: ServerIdentity, suites: Suites) {
   return { ...contextOptions(identity, suites), minVersion: "TLSv1.3" as const };
 }
 
 /** It goes up to TLS 1.3, so that a client notices when somebody between removed the newer version. */
-function withoutTickets(identity: ServerIdentity, suites: Config["tls"]["suites"]) {
+function withoutTickets(identity: ServerIdentity, suites: Suites) {
   const options = contextOptions(identity, suites);
   const secureOptions = (options.secureOptions ?? 0) | constants.SSL_OP_NO_TICKET;
   return { ...options, secureOptions };

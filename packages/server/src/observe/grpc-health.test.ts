@@ -114,7 +114,10 @@ test("while store and root of trust hang, Check, List and /readyz are answered a
   const never = () => new Promise<never>(() => undefined);
   const hour = 3_600_000;
   const store = new StoreProbe({ read: never }, health, systemClock, hour, 10);
-  const http = await openHttp({ host: "127.0.0.1", port: 0 }, { metrics: new Metrics(), health });
+  const http = await openHttp(
+    { host: "127.0.0.1", port: 0 },
+    { metrics: new Metrics(Date.now), health },
+  );
   await new Promise((resolve) => setTimeout(resolve, 50));
   const ready = () => fetch(`http://${http.address}/readyz?verbose`).then((one) => one.text());
   const list = () => new Promise((resolve) => client.list({}, (_error, reply) => resolve(reply)));

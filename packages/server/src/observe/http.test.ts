@@ -13,7 +13,7 @@ const loopback = { host: "127.0.0.1", port: 0 };
 beforeEach(async () => {
   const settings = { downAfterMs: 0, upAfterMs: 0, rootOfTrustGraceMs: 0 };
   health = new Health(settings, () => performance.now());
-  metrics = new Metrics();
+  metrics = new Metrics(Date.now);
   http = await openHttp(loopback, { metrics, health });
 });
 afterEach(() => http.close());

@@ -18,12 +18,11 @@ import {
 } from "@holdfast/root-of-trust/kinds";
 import { readCertificates, readText } from "../base/certificates.ts";
 import { codeOf, reasonOf, StartError } from "../base/start-error.ts";
-import { systemClock, systemIds } from "../base/system.ts";
+import type { Environment, Machine } from "../base/system.ts";
 import { kindValues } from "../config/config-root.ts";
 import type { Config } from "../config/config-table.ts";
 import type { RootReference } from "../records/root-reference.ts";
 
-type Environment = Readonly<Record<string, string | undefined>>;
 type Values = Readonly<Record<string, unknown>>;
 
 /** Where secrets come from. */
@@ -131,7 +130,7 @@ export function rootContext(observe: Observer = () => undefined): RootContext {
 export async function openDefaultRoot(
   config: Config,
   environment: Environment,
-  context: RootContext = rootContext(),
+  context: RootContext,
 ): Promise<RootOfTrust> {
   const settings = rootSettingsOf(config, { environment });
   return await openRootOfTrust(settings, context).catch((error: unknown) => {
@@ -161,9 +160,12 @@ export async function checkRootFiles(config: Config, environment: Environment): 
 }
 
 /** Opens the region's sealing key, where the configuration has one; what is wrong with its file is a `StartError`. */
-export async function openSealingKey({ sealingKeyFile }: Config): Promise<SealingKey | undefined> {
+export async function openSealingKey(
+  { sealingKeyFile }: Config,
+  ids: Ids,
+): Promise<SealingKey | undefined> {
   if (sealingKeyFile === undefined) return undefined;
-  return await SealingKey.open(sealingKeyFile, systemIds).catch((error: unknown) => {
+  return await SealingKey.open(sealingKeyFile, ids).catch((error: unknown) => {
     throw new StartError(`sealingKeyFile: ${reasonOf(error)}`);
   });
 }

@@ -3,11 +3,10 @@ import { type AuditEvent, systemInstance } from "@holdfast/engine";
 import { RedisStore } from "@holdfast/redis";
 import type { ManagementAction } from "../audit/actions.ts";
 import { reasonOf } from "../base/start-error.ts";
-import { systemClock, systemIds } from "../base/system.ts";
+import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import { storeConnection } from "./store-access.ts";
 
-type Environment = Readonly<Record<string, string | undefined>>;
 type Detail = NonNullable<AuditEvent["detail"]>;
 type Append = (events: readonly AuditEvent[]) => Promise<void>;
 
@@ -29,10 +28,13 @@ export interface ActEnding {
 /** The events of one act: they share a request identifier. */
 export class ActEvidence {
   readonly #act: OperatorAct;
-  readonly #requestId = systemIds.uuid();
+  readonly #wallMs: () => number;
+  readonly #requestId: string;
 
-  constructor(act: OperatorAct) {
+  constructor(act: OperatorAct, { clock, ids }: Pick<Machine, "clock" | "ids">) {
     this.#act = act;
+    this.#wallMs = clock.wallMs;
+    this.#requestId = ids.uuid();
   }
 
   /** Pending and success, to be committed with the change itself. */
@@ -51,7 +53,7 @@ export class ActEvidence {
   #event(outcome: AuditEvent["outcome"], reason?: string, more: Detail = {}): AuditEvent {
     const { action, target, detail = {} } = this.#act;
     return {
-      time: systemClock.wallMs(),
+      time: this.#wallMs(),
       action,
       outcome,
       ...(reason !== undefined && { reason: reason.slice(0, reasonLengthMax) }),
@@ -68,11 +70,12 @@ const reasonLengthMax = 200;
 /** Runs an operator's act between its pending event and the event of its outcome. */
 export async function withEvidence<Result>(
   append: Append,
+  machine: Pick<Machine, "clock" | "ids">,
   act: OperatorAct,
   work: () => Promise<Result>,
   endingOf: (result: Result) => ActEnding = () => ({}),
 ): Promise<Result> {
-  const evidence = new ActEvidence(act);
+  const evidence = new ActEvidence(act, machine);
   await append([evidence.pending()]);
   let result: Result;
   try {
@@ -95,7 +98,8 @@ export function appendTo(own: Pick<RedisStore, "appendAudit">): Append {
  * reached, the act is done all the same, and `warn` is given one line.
  */
 export async function withEvidenceIfReached<Result>(
-  place: { readonly configFile: string; readonly environment: Environment },
+  configFile: string,
+  machine: Machine,
   act: OperatorAct,
   work: () => Promise<Result>,
   endingOf?: (result: Result) => ActEnding,
@@ -104,7 +108,7 @@ export async function withEvidenceIfReached<Result>(
   await using opened = new AsyncDisposableStack();
   let append: Append | undefined;
   try {
-    append = appendTo(opened.use(await openStore(place)));
+    append = appendTo(opened.use(await openStore(configFile, machine)));
   } catch (error) {
     warn(missing(act, error));
   }
@@ -116,24 +120,18 @@ export async function withEvidenceIfReached<Result>(
       warn(missing(act, error));
     }
   };
-  return await withEvidence(tolerant, act, work, endingOf);
+  return await withEvidence(tolerant, machine, act, work, endingOf);
 }
 
 function missing({ action }: OperatorAct, error: unknown): string {
   return `warning: the audit trail has no event of this ${action}: store: ${reasonOf(error)}`;
 }
 
-async function openStore({
-  configFile,
-  environment,
-}: {
-  readonly configFile: string;
-  readonly environment: Environment;
-}): Promise<RedisStore> {
+async function openStore(configFile: string, { environment, clock }: Machine): Promise<RedisStore> {
   const { store, region } = loadConfig(configFile);
   return await RedisStore.open({
     ...storeConnection(store, environment),
-    clock: systemClock,
+    clock,
     observe: () => undefined,
     region,
     storeLeaseMs: store.leaseMs,

@@ -1,4 +1,4 @@
-import { StoreUnavailable } from "@holdfast/engine";
+import { StoreUnavailable, type Timers } from "@holdfast/engine";
 import { RedisStore } from "@holdfast/redis";
 import {
   entryOf,
@@ -13,15 +13,12 @@ import {
 import { printAddress } from "../base/address.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
 import { reasonOf, StartError } from "../base/start-error.ts";
-import { systemClock, systemIds } from "../base/system.ts";
+import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
-import type { Config } from "../config/config-table.ts";
 import { ActEvidence, appendTo } from "./operator-evidence.ts";
 import { regionStatus } from "./region-status.ts";
 import { storeConnection } from "./store-access.ts";
 import { storeFault } from "./store-faults.ts";
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /** How long the other region is waited for before it counts as unreachable. */
 const meetMs = 3000;
@@ -36,11 +33,11 @@ export interface OpenedRegions extends RegionTools {
 /** Reports the state of this region and the other one. */
 export async function showRegions(
   configFile: string,
-  environment: Environment,
+  machine: Machine,
 ): Promise<readonly string[]> {
-  return atRegions(configFile, environment, async (opened) => {
+  return atRegions(configFile, machine, async (opened) => {
     const { own, peer, region, address, timers } = opened;
-    if (peer !== undefined) await met(peer);
+    if (peer !== undefined) await met(peer, timers);
     const entries = await Promise.all(
       [region, ...opened.peers.map((each) => each.region)].map((name) => known(own, name)),
     );
@@ -58,7 +55,7 @@ export async function showRegions(
 /** An operator's word that the other region is lost, and that no client reaches it. */
 export async function retire(
   configFile: string,
-  environment: Environment,
+  machine: Machine,
   lost: string,
   endpointsAreOff: boolean,
 ): Promise<string> {
@@ -67,9 +64,9 @@ export async function retire(
       `region retire ${lost}: give --endpoints-are-off ${lost} once no client can reach an endpoint of region ${lost} any more; while it is cut off it serves on, and what it acknowledges then may be lost`,
     );
   }
-  return atRegions(configFile, environment, async (opened) => {
-    if (opened.peer !== undefined) await met(opened.peer);
-    const evidence = new ActEvidence({ action: "region.retire", target: lost });
+  return atRegions(configFile, machine, async (opened) => {
+    if (opened.peer !== undefined) await met(opened.peer, opened.timers);
+    const evidence = new ActEvidence({ action: "region.retire", target: lost }, machine);
     const append = appendTo(opened.own);
     const { generation } = await retireRegion(lost, true, opened, evidence.committed()).catch(
       async (error: unknown) => {
@@ -84,14 +81,14 @@ export async function retire(
 /** Brings this region back after the other one had retired it. */
 export async function rejoin(
   configFile: string,
-  environment: Environment,
+  machine: Machine,
   say: (line: string) => void,
 ): Promise<string> {
-  return atRegions(configFile, environment, async (opened) => {
-    const { peer, region } = opened;
+  return atRegions(configFile, machine, async (opened) => {
+    const { peer, region, timers } = opened;
     if (peer === undefined) throw noPeer();
-    await met(peer);
-    const progress = progressOf(region, peer.region, say);
+    await met(peer, timers);
+    const progress = progressOf(region, peer.region, timers, say);
     const { generation, pushed, pulled, quarantined } = await rejoinRegion(peer, opened, {
       progress,
     });
@@ -104,7 +101,12 @@ export async function rejoin(
 }
 
 /** Steps as they begin, and how far they came, a line a second at most. */
-function progressOf(region: string, other: string, say: (line: string) => void) {
+function progressOf(
+  region: string,
+  other: string,
+  { monotonicMs }: Timers,
+  say: (line: string) => void,
+) {
   const names: Readonly<Record<RejoinProgress["step"], string>> = {
     checked: `region ${region} rejoins: what it has is joined into region ${other}, then the other way round; it serves when that is done`,
     pushing: `given to region ${other}`,
@@ -115,7 +117,7 @@ function progressOf(region: string, other: string, say: (line: string) => void) 
   let saidMs = 0;
   let step = "";
   return (progress: RejoinProgress): void => {
-    const nowMs = systemClock.monotonicMs();
+    const nowMs = monotonicMs();
     if (progress.step === "done" || (progress.step === step && nowMs - saidMs < 1000)) return;
     step = progress.step;
     saidMs = nowMs;
@@ -130,11 +132,11 @@ function progressOf(region: string, other: string, say: (line: string) => void) 
 /** Runs with both regions open, and closes them; their faults are `StartError`s. */
 export async function atRegions<Result>(
   configFile: string,
-  environment: Environment,
+  machine: Machine,
   work: (opened: OpenedRegions) => Promise<Result>,
 ): Promise<Result> {
-  const config = loadConfig(configFile);
-  const { region, store, peer: settings } = config;
+  const { region, store, peer: settings } = loadConfig(configFile);
+  const { environment, clock, ids } = machine;
   const connection = storeConnection(store, environment);
   const identity = settings && readPeerIdentity(settings.tls, region);
   await using opened = new AsyncDisposableStack();
@@ -143,7 +145,7 @@ export async function atRegions<Result>(
     const own = opened.use(
       await RedisStore.open({
         ...connection,
-        clock: systemClock,
+        clock,
         observe,
         region,
         storeLeaseMs: store.leaseMs,
@@ -161,7 +163,7 @@ export async function atRegions<Result>(
           ownRegion: region,
           addresses: settings.addresses.map(printAddress),
           tls: identity,
-          timers: systemClock,
+          timers: clock,
           observe,
         }),
       );
@@ -171,24 +173,24 @@ export async function atRegions<Result>(
       peer,
       peers: peer === undefined ? [] : [peer],
       address: connection.address ?? connection.name ?? "",
-      timers: systemClock,
-      ids: systemIds,
+      timers: clock,
+      ids,
       observe,
     });
   } catch (error) {
-    throw faultOf(error, config, configFile);
+    const ofStore = error instanceof StoreUnavailable && error.failure !== "peerUnreachable";
+    throw ofStore ? storeFault(error, store, configFile) : faultOf(error, settings?.region);
   }
 }
 
 /** A fault of the other region is not the own store's. */
-function faultOf(error: unknown, config: Config, configFile: string): unknown {
+function faultOf(error: unknown, other: string | undefined): unknown {
   if (error instanceof RegionRefused) {
     return new StartError(reasonOf(error), error.by === "state" ? "conflicting" : "wrong");
   }
   if (!(error instanceof StoreUnavailable)) return error;
-  if (error.failure !== "peerUnreachable") return storeFault(error, config, configFile);
   return new StartError(
-    `peer.addresses: ${reasonOf(error)}; start a node of region ${config.peer?.region}, or correct the addresses`,
+    `peer.addresses: ${reasonOf(error)}; start a node of region ${other}, or correct the addresses`,
     "again",
   );
 }
@@ -198,10 +200,10 @@ function noPeer(): StartError {
 }
 
 /** Waits a bounded time until another region was asked once. */
-export async function met(peer: PeerClient): Promise<void> {
-  const untilMs = systemClock.monotonicMs() + meetMs;
-  while (peer.lastHello === undefined && systemClock.monotonicMs() < untilMs) {
-    await systemClock.sleep(20);
+export async function met(peer: PeerClient, timers: Timers): Promise<void> {
+  const untilMs = timers.monotonicMs() + meetMs;
+  while (peer.lastHello === undefined && timers.monotonicMs() < untilMs) {
+    await timers.sleep(20);
   }
 }
 

@@ -33,7 +33,7 @@ test("an address with user, password and TLS", () => {
     commandTimeoutMs: 1500,
     assumeSafe: false,
   });
-  expect(lockUrls(config, connection)).toEqual(["rediss://u:p%40ss%2Fword@redis:6379"]);
+  expect(lockUrls(config.locks, connection)).toEqual(["rediss://u:p%40ss%2Fword@redis:6379"]);
 });
 
 test("Sentinels with passwords from the environment", () => {
@@ -48,7 +48,7 @@ test("Sentinels with passwords from the environment", () => {
     sentinelUsername: "su",
     sentinelPassword: "two",
   });
-  expect(lockUrls(config, connection)).toBeUndefined();
+  expect(lockUrls(config.locks, connection)).toBeUndefined();
 });
 
 test("lock masters of their own, without a password where the store has none", () => {
@@ -56,7 +56,7 @@ test("lock masters of their own, without a password where the store has none", (
     "address: 'h:1'",
     "locks: ['redis://a:1', 'rediss://b:2', 'redis://c:3']",
   );
-  expect(lockUrls(config, storeConnection(config.store, {}))).toEqual([
+  expect(lockUrls(config.locks, storeConnection(config.store, {}))).toEqual([
     "redis://a:1",
     "rediss://b:2",
     "redis://c:3",

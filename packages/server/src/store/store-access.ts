@@ -1,15 +1,30 @@
 import type { ConnectionOptions } from "node:tls";
 import type { RedisConnectionOptions } from "@holdfast/redis";
-import { printAddress } from "../base/address.ts";
+import { type Address, printAddress } from "../base/address.ts";
 import { readText } from "../base/certificates.ts";
 import { StartError } from "../base/start-error.ts";
-import type { Config } from "../config/config-table.ts";
+import type { Environment } from "../base/system.ts";
 
-type Environment = Readonly<Record<string, string | undefined>>;
+/** Where the region's Redis is, and the files and variables that hold what opens it. */
+interface StoreSettings {
+  readonly address: Address | undefined;
+  readonly sentinels: readonly Address[];
+  readonly name: string | undefined;
+  readonly username: string | undefined;
+  readonly passwordFile: string | undefined;
+  readonly passwordEnv: string | undefined;
+  readonly sentinelUsername: string | undefined;
+  readonly sentinelPasswordFile: string | undefined;
+  readonly sentinelPasswordEnv: string | undefined;
+  readonly tls: Readonly<Record<"ca" | "certificate" | "key", string | undefined>>;
+  readonly replicas: number;
+  readonly commandTimeoutMs: number;
+  readonly assumeSafe: boolean;
+}
 
 /** How the region's Redis is reached: addresses, password and TLS files read from where the configuration says. */
 export function storeConnection(
-  store: Config["store"],
+  store: StoreSettings,
   environment: Environment,
 ): RedisConnectionOptions {
   const { address, sentinels, name, username, replicas, commandTimeoutMs, assumeSafe } = store;
@@ -33,9 +48,12 @@ export function storeConnection(
  * URLs of the lock masters with the store's user and password in them. Undefined where a Sentinel's Redis has none:
  * a lock master must not be one that Sentinel promotes.
  */
-export function lockUrls(config: Config, connection: RedisConnectionOptions): string[] | undefined {
+export function lockUrls(
+  locks: readonly string[],
+  connection: RedisConnectionOptions,
+): string[] | undefined {
   const { username, password, tls, address } = connection;
-  const plain = config.locks.length > 0 ? config.locks : undefined;
+  const plain = locks.length > 0 ? locks : undefined;
   const own = address === undefined ? undefined : [`${tls ? "rediss" : "redis"}://${address}`];
   return (plain ?? own)?.map((text) => {
     const url = new URL(text);
@@ -45,7 +63,7 @@ export function lockUrls(config: Config, connection: RedisConnectionOptions): st
   });
 }
 
-function sentinelAccess(store: Config["store"], environment: Environment) {
+function sentinelAccess(store: StoreSettings, environment: Environment) {
   const { sentinelUsername, sentinelPasswordFile, sentinelPasswordEnv } = store;
   const files = { passwordFile: sentinelPasswordFile, passwordEnv: sentinelPasswordEnv };
   const password = passwordOf("store.sentinel", files, environment);
@@ -79,7 +97,7 @@ function passwordOf(
   return value;
 }
 
-function tlsOf(tls: Config["store"]["tls"]): ConnectionOptions | undefined {
+function tlsOf(tls: StoreSettings["tls"]): ConnectionOptions | undefined {
   const { ca, certificate, key } = tls;
   if (ca === undefined) return undefined;
   return {

@@ -5,12 +5,10 @@ import {
   type RedisConnectionOptions,
 } from "@holdfast/redis";
 import { StartError } from "../base/start-error.ts";
-import { systemIds } from "../base/system.ts";
+import type { Environment, Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import { storeConnection } from "./store-access.ts";
 import { storeFault } from "./store-faults.ts";
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Marks the configured Redis as a store; reports what was made, or was there already. `members` are addresses of other
@@ -18,12 +16,12 @@ type Environment = Readonly<Record<string, string | undefined>>;
  */
 export async function initStore(
   configFile: string,
-  environment: Environment,
+  { environment, ids }: Machine,
   members: readonly string[] = [],
 ): Promise<string> {
   const { region } = loadConfig(configFile);
   const made = await atStore(configFile, environment, (connection) =>
-    initialiseStore({ ...connection, region, members, ids: systemIds }),
+    initialiseStore({ ...connection, region, members, ids }),
   );
   if (made.already) return `${made.address} is already store ${made.storeId} (nothing to do)`;
   return `store ${made.storeId} made at ${made.address}, held by ${made.replicas} replicas`;
@@ -61,6 +59,6 @@ async function atStore<Result>(
   try {
     return await work(connection);
   } catch (error) {
-    throw storeFault(error, config, configFile);
+    throw storeFault(error, config.store, configFile);
   }
 }

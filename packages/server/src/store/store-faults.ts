@@ -1,7 +1,6 @@
 import { type StoreFailure, StoreUnavailable } from "@holdfast/engine";
-import { printAddress } from "../base/address.ts";
+import { type Address, printAddress } from "../base/address.ts";
 import { reasonOf, StartError } from "../base/start-error.ts";
-import type { Config } from "../config/config-table.ts";
 
 /** What may be otherwise in a moment, without another configuration. */
 const passing: ReadonlySet<StoreFailure> = new Set([
@@ -17,12 +16,16 @@ const passing: ReadonlySet<StoreFailure> = new Set([
   "superseded",
 ]);
 
+/** Where a store is: one address, or Sentinels. */
+interface StorePlace {
+  readonly address: Address | undefined;
+  readonly sentinels: readonly Address[];
+}
+
 /** A fault of the store, in words that name the setting and the remedy. */
-export function storeFault(error: unknown, config: Config, configFile: string): StartError {
-  const setting = config.store.address === undefined ? "store.sentinels" : "store.address";
-  const where = (
-    config.store.address === undefined ? config.store.sentinels : [config.store.address]
-  )
+export function storeFault(error: unknown, store: StorePlace, configFile: string): StartError {
+  const setting = store.address === undefined ? "store.sentinels" : "store.address";
+  const where = (store.address === undefined ? store.sentinels : [store.address])
     .map(printAddress)
     .join(", ");
   if (error instanceof StartError) return error;

@@ -96,9 +96,6 @@ export interface RunningEndpoint extends AsyncDisposable {
 
 const limits: EndpointOptions["limits"] = {
   listen: { host: "127.0.0.1", port: 0 },
-  allowPublic: false,
-  endpoints: undefined,
-  interop: false,
   connectionsMax: 100,
   // No time-out ends a connection unless the test sets one: what is cut was cut at once.
   handshakeTimeoutMs: 600_000,

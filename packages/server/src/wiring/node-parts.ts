@@ -1,6 +1,6 @@
 import { Writer } from "@holdfast/engine";
 import type { RedisConnectionOptions } from "@holdfast/redis";
-import { systemClock, systemIds } from "../base/system.ts";
+import { type Environment, systemClock, systemIds } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
 import type { NodeEvent, NodeObserver } from "../observe/events.ts";
@@ -8,9 +8,6 @@ import { Health } from "../observe/health.ts";
 import { Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics/metrics.ts";
 import { storeConnection } from "../store/store-access.ts";
-
-/** The process's environment variables. */
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** What every part of a node gets. */
 export interface Parts {
@@ -42,7 +39,7 @@ export function readParts(
   const { region, node, peer } = config;
   const connection = storeConnection(config.store, environment);
   const log = new Log({ level: config.log.level, region, node, monotonicMs: clock.monotonicMs });
-  const metrics = new Metrics();
+  const metrics = new Metrics(clock.wallMs);
   const settings = { ...config.health, rootOfTrustGraceMs: config.rootOfTrust.graceMs };
   const health = new Health(settings, clock.monotonicMs);
   health.starting();

@@ -196,7 +196,7 @@ async function openLeader(
   [adopt, ...others]: readonly [AdoptKeks, ...Duty[]],
 ): Promise<Pick<Control, "leader" | "lockMasters">> {
   const { region } = config;
-  const urls = lockUrls(config, connection);
+  const urls = lockUrls(config.locks, connection);
   if (urls === undefined) return { leader: undefined, lockMasters: undefined };
   const tls = connection.tls === undefined ? {} : { tls: connection.tls };
   // By name, since two regions may use the same lock masters, and each needs its leader.

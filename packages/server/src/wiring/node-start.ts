@@ -34,7 +34,7 @@ export async function openInstances(
   opened.adopt(keeper, (one) => one.close());
   await keeper.ensureAll().catch((error: unknown) => {
     const passes = error instanceof StoreUnavailable && config.peer !== undefined;
-    if (!passes) throw storeFault(error, config, configFile);
+    if (!passes) throw storeFault(error, config.store, configFile);
   });
   return keeper;
 }

@@ -36,7 +36,7 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
     openUnreachable: config.peer !== undefined,
     allowOtherStore: config.peer !== undefined,
   }).catch((error: unknown) => {
-    throw storeFault(error, config, configFile);
+    throw storeFault(error, config.store, configFile);
   });
   opened.use(store);
   if (store.state() !== "none") {
@@ -118,7 +118,7 @@ export async function openEngine(
 }
 
 async function openLocks({ config, connection, observe, opened }: Parts): Promise<Locks> {
-  const urls = lockUrls(config, connection);
+  const urls = lockUrls(config.locks, connection);
   if (urls === undefined) return new MemoryLocks({ observe });
   const tls = connection.tls === undefined ? {} : { tls: connection.tls };
   return opened.use(await RedisLocks.open({ urls, observe, ...tls }));

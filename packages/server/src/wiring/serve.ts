@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { reasonOf } from "../base/start-error.ts";
+import { machine } from "../base/system.ts";
 import { describeCause } from "../observe/log.ts";
 import { type RunningNode, startNode } from "./node.ts";
 
@@ -14,7 +15,7 @@ export async function serve(configFile: string): Promise<void> {
   process.on("uncaughtException", fault);
   process.on("unhandledRejection", fault);
   process.on("SIGHUP", () => void node?.reload());
-  node = await startNode(configFile, process.env);
+  node = await startNode(configFile, machine.environment);
   // A second signal finds no listener and ends the process at once.
   await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
   await node.drain();

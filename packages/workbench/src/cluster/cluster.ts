@@ -72,7 +72,7 @@ export class Cluster {
   /** Starts everything and waits until every node is ready; ends what it started where that fails. */
   static async start(options: ClusterOptions, signal: AbortSignal): Promise<Cluster> {
     const { folder, plan } = options;
-    const redisProgram = findRedisServer();
+    const redisProgram = findRedisServer(process.env["PATH"]);
     refuseOld(folder);
     makeFolder(folder);
     const run = await claim(folder);

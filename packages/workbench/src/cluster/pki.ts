@@ -2,7 +2,7 @@ import { randomBytes, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createLocalRoot, createSealingKey } from "@holdfast/root-of-trust";
-import { purposes, systemClock, systemIds } from "@holdfast/server/base";
+import { machine, purposes } from "@holdfast/server/base";
 import { makePrivate, readOrMake, writePrivate } from "../base/folder.ts";
 
 /** Files that servers and clients use, absolute paths. */
@@ -98,10 +98,10 @@ export async function ensureRegionFiles(folder: string): Promise<RegionFiles> {
   makePrivate(folder);
   readOrMake(files.ticketKeys, () => randomBytes(48));
   if (!existsSync(files.rootKey)) {
-    await createLocalRoot(files.rootKey, { clock: systemClock, ids: systemIds });
+    await createLocalRoot(files.rootKey, machine);
   }
   if (!existsSync(files.sealingKey)) {
-    await createSealingKey(files.sealingKey, { clock: systemClock, ids: systemIds });
+    await createSealingKey(files.sealingKey, machine);
   }
   return files;
 }

@@ -1,6 +1,6 @@
 import { isIPv4 } from "node:net";
 import { join, resolve } from "node:path";
-import { reachOf } from "@holdfast/server/base";
+import { machine, reachOf } from "@holdfast/server/base";
 import { type Command, InvalidArgumentError } from "commander";
 import { defaultFolder, type Folder, folderAt } from "../base/folder.ts";
 import { ask } from "../cluster/control.ts";
@@ -102,7 +102,7 @@ function addLoad(dev: Command, say: (line: string) => void): void {
     .requiredOption("--keys <number>", "how many", countOf(1, 100_000_000))
     .action(async ({ config, ...wish }: Load) => {
       const { loadKeys } = await import("@holdfast/server/load-keys");
-      say(await loadKeys(config, process.env, wish));
+      say(await loadKeys(config, machine, wish));
     });
 }
 

@@ -28,7 +28,6 @@ function tokens(
     settings: {
       issuer: provider.issuer,
       audience: "holdfast",
-      ca: undefined,
       roleClaim: "roles",
       viewer: ["kmip-viewers"],
       operator: ["kmip-operators"],

@@ -9,16 +9,27 @@ import {
 } from "jose";
 import { z } from "zod";
 import { reasonOf } from "../../base/start-error.ts";
-import type { Config } from "../../config/config-table.ts";
 import type { Bearer, ForeignTokens, TokenRefusal } from "../../management/tokens/bearer.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import { fetchJson } from "./https-json.ts";
 import type { InstanceNames } from "./instance-names.ts";
 
+/** An identity provider, and how its tokens are read: the settings of `admin.oidc`. */
+interface OidcSettings extends Readonly<Record<Role, readonly string[]>> {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly roleClaim: string;
+  readonly instancesClaim: string | undefined;
+  readonly nameClaim: string;
+  readonly tokenTypes: readonly string[];
+  readonly lifetimeMaxSeconds: number;
+  readonly clockToleranceSeconds: number;
+}
+
 /** What tokens of an identity provider are checked with. */
 export interface OidcOptions {
-  readonly settings: NonNullable<NonNullable<Config["admin"]>["oidc"]>;
-  /** PEM of `settings.ca`. */
+  readonly settings: OidcSettings;
+  /** PEM of the authorities that its certificate must come from; the system's unless given. */
   readonly ca: string | undefined;
   readonly instances: InstanceNames;
   readonly wallMs: () => number;

@@ -1,8 +1,8 @@
 import type { ConnectionOptions } from "node:tls";
 import { readText } from "../../base/certificates.ts";
 import { StartError } from "../../base/start-error.ts";
+import type { Environment } from "../../base/system.ts";
 
-type Environment = Readonly<Record<string, string | undefined>>;
 /** Files for the connection to the syslog receiver. */
 interface SyslogFiles {
   readonly ca: string | undefined;

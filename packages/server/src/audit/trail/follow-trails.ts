@@ -9,6 +9,7 @@ export interface FollowDeps {
   readonly trails: () => readonly Trail[];
   readonly cadf: CadfSettings;
   readonly wallMs: () => number;
+  readonly monotonicMs: () => number;
   /** How often new events are looked for; 500 ms unless given. */
   readonly followMs?: number;
 }
@@ -33,14 +34,14 @@ const unknownSlackMs = 60_000;
  * their numbers. What a region wrote while it could not be read comes when it can be read again.
  */
 export async function* followTrails(
-  { trails, cadf, wallMs, followMs = followEveryMs }: FollowDeps,
+  { trails, cadf, wallMs, monotonicMs, followMs = followEveryMs }: FollowDeps,
   filters: EventFilters,
   { signal, lastEventId }: FollowOptions,
 ): AsyncGenerator<CadfEvent> {
   const beganMs = wallMs();
   const places = await placesOf(trails(), filters, { lastEventId, beganMs });
   const all = [...places].map(
-    ([trail, place]) => new Followed(trail, place, { filters, cadf, beganMs }),
+    ([trail, place]) => new Followed(trail, place, { filters, cadf, beganMs, monotonicMs }),
   );
   const [own, ...others] = all;
   const everyMs = Math.min(askEveryMs, 2 * followMs);
@@ -82,6 +83,7 @@ interface FollowedOptions {
   readonly filters: EventFilters;
   readonly cadf: CadfSettings;
   readonly beganMs: number;
+  readonly monotonicMs: () => number;
 }
 
 /** One region's part of a stream. */
@@ -104,7 +106,7 @@ class Followed {
 
   /** Asks for what is new, unless that is under way, or was done less than `everyMs` ago and found all. Never rejects. */
   async ask(everyMs: number): Promise<void> {
-    const nowMs = performance.now();
+    const nowMs = this.#options.monotonicMs();
     const isDue = this.more || nowMs - this.#askedMs >= everyMs;
     if (this.#asking !== undefined || this.#ready !== undefined || !isDue)
       return await this.#asking;

@@ -19,11 +19,7 @@ let trail: AuditReader;
 const reader = {
   query: (filters: EventFilters, wish: EventWish) => queryTrails([trail], filters, wish, cadf),
   follow: (filters: EventFilters, options: FollowOptions) =>
-    followTrails(
-      { trails: () => [trail], cadf, wallMs: clock.wallMs, followMs: 10 },
-      filters,
-      options,
-    ),
+    followTrails({ trails: () => [trail], cadf, ...clock, followMs: 10 }, filters, options),
 };
 
 beforeEach(() => {
@@ -259,7 +255,7 @@ describe("following", () => {
 });
 
 describe("routes", () => {
-  const handlers = () => eventsHandlers({ trails: () => [trail], cadf, wallMs: clock.wallMs });
+  const handlers = () => eventsHandlers({ trails: () => [trail], cadf, ...clock });
   const principal = {
     ...{ name: "ops", id: "1", role: "viewer", instances: undefined, remote: "127.0.0.1" },
   } as const;

@@ -200,7 +200,7 @@ describe("a stream of two regions' events", () => {
   const following = (count: number, lastEventId?: string) => {
     const ending = new AbortController();
     const { followEvents } = eventsHandlers({
-      ...{ trails: () => trails, cadf: cadfOf("a"), wallMs: clock.wallMs, followMs: 10 },
+      ...{ trails: () => trails, cadf: cadfOf("a"), ...clock, followMs: 10 },
     });
     const principal = { instances: undefined };
     const call = { principal, query: {}, signal: ending.signal, lastEventId } as never;

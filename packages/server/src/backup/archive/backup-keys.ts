@@ -5,10 +5,11 @@ import {
   rotateLocalRoot,
 } from "@holdfast/root-of-trust";
 import { reasonOf, StartError } from "../../base/start-error.ts";
-import { systemClock, systemIds } from "../../base/system.ts";
+import type { Machine } from "../../base/system.ts";
 import type { BackupKey } from "./archive-format.ts";
 
-const sources = { clock: systemClock, ids: systemIds };
+type KeySources = Pick<Machine, "clock" | "ids">;
+
 const giveAll =
   "give this file to every node of the region, and keep a copy where the backups are not";
 
@@ -19,14 +20,14 @@ export async function readBackupKeys(path: string): Promise<readonly BackupKey[]
 }
 
 /** Makes a key file with its first version, mode 0600; refuses to replace one. */
-export async function initBackupKey(path: string): Promise<string> {
-  await createLocalRoot(keyFile(path), sources).catch(blame);
+export async function initBackupKey(path: string, machine: KeySources): Promise<string> {
+  await createLocalRoot(keyFile(path), machine).catch(blame);
   return `${path}: made, with version 1; ${giveAll}: without it no backup can be read`;
 }
 
 /** Adds a version, under which backups are sealed from now on. */
-export async function rotateBackupKey(path: string): Promise<string> {
-  const version = await rotateLocalRoot(keyFile(path), sources).catch(blame);
+export async function rotateBackupKey(path: string, machine: KeySources): Promise<string> {
+  const version = await rotateLocalRoot(keyFile(path), machine).catch(blame);
   return `${path}: version ${version} seals backups from now on; ${giveAll}`;
 }
 

@@ -9,7 +9,7 @@ import {
 } from "@holdfast/engine";
 import { stateText } from "@holdfast/kmip";
 import { reasonOf } from "../../base/start-error.ts";
-import { systemClock } from "../../base/system.ts";
+import type { Machine } from "../../base/system.ts";
 import type { ArchiveReader } from "../archive/archive-reader.ts";
 import { type Scanned, scanArchive } from "../archive/scan.ts";
 import { PrivateRedis } from "./private-redis.ts";
@@ -26,6 +26,7 @@ export interface DrillOptions {
   /** How many keys are opened. */
   readonly keys: number;
   readonly openKeyRing: OpenKeyRing;
+  readonly machine: Machine;
   /** Uniform in [0, 1). */
   readonly chance: () => number;
   readonly progress?: (step: "reading" | "restoring" | "opening", done: number, of: number) => void;
@@ -52,7 +53,7 @@ export interface DrillReport {
  * random through the roots of trust. Touches nothing else.
  */
 export async function drill(reader: ArchiveReader, options: DrillOptions): Promise<DrillReport> {
-  const { progress = () => undefined } = options;
+  const { machine, progress = () => undefined } = options;
   const sample = new Sample(options.keys, options.chance);
   const keks = new Set<string>();
   const reading = (bytes: number) => progress("reading", bytes, reader.size);
@@ -60,9 +61,9 @@ export async function drill(reader: ArchiveReader, options: DrillOptions): Promi
     sample.offer(object);
     if (readKekRecord(object) !== undefined) keks.add(object.uniqueIdentifier);
   });
-  await using redis = await PrivateRedis.start();
+  await using redis = await PrivateRedis.start(machine);
   const { store } = redis;
-  const target = { own: store, peers: [], timers: systemClock, observe: () => undefined };
+  const target = { own: store, peers: [], timers: machine.clock, observe: () => undefined };
   const { records } = scanned.trailer;
   const restored = await restoreArchive(reader, scanned, target, {
     apply: true,

@@ -1,6 +1,6 @@
 import { InstanceKeyRing, type KeyRing, ObjectKekStore } from "@holdfast/engine";
 import { openRootOfTrust } from "@holdfast/root-of-trust";
-import { systemClock as clock, systemIds as ids } from "../../base/system.ts";
+import type { Machine } from "../../base/system.ts";
 import type { Config } from "../../config/config-table.ts";
 import { SystemView } from "../../records/system-view.ts";
 import { Roots } from "../../roots/open/roots.ts";
@@ -12,12 +12,10 @@ import {
 } from "../../roots/root-settings.ts";
 import type { SystemStore } from "./archived-system.ts";
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
 /** Where a command's keys come from. */
 export interface KeyRingPlace {
   readonly config: Config;
-  readonly environment: Environment;
+  readonly machine: Machine;
   /** Regions without whose wrap nothing is sealed; this one alone unless given. */
   readonly regions?: readonly string[];
 }
@@ -28,15 +26,16 @@ export type CommandKeyRing = Pick<KeyRing, "open" | "seal"> & AsyncDisposable;
 /** Seals and opens what is in a store, by the roots of trust that its own records name for this region. */
 export async function keyRingOver(
   store: SystemStore,
-  { config, environment, regions }: KeyRingPlace,
+  { config, machine, regions }: KeyRingPlace,
 ): Promise<CommandKeyRing> {
   const { region, rootOfTrust } = config;
+  const { environment, clock, ids } = machine;
   const observe = (): void => undefined;
   await using opened = new AsyncDisposableStack();
-  const context = rootContext(observe);
+  const context = rootContext(machine, observe);
   const root = await openDefaultRoot(config, environment, context);
   opened.defer(() => root.close());
-  const sealingKey = await openSealingKey(config);
+  const sealingKey = await openSealingKey(config, ids);
   opened.defer(() => sealingKey?.close());
   const view = opened.use(
     new SystemView({ own: store, peers: [], monotonicMs: clock.monotonicMs, observe }),

@@ -116,7 +116,7 @@ class Site {
   async backup(): Promise<string> {
     const file = join(folder, ids.uuid());
     const source = { own: this.store, statuses: this.own, region: "a", holdfast: "0" };
-    await createBackup(file, source, { key, ids, wallMs: clock.wallMs });
+    await createBackup(file, source, { key, ids, clock });
     return file;
   }
 

@@ -141,7 +141,7 @@ class Move {
     }
     if (this.#options.apply && moved.length > 0) {
       const merging = { from: "backup", timers, observe, reservedMs };
-      const results = await patiently(() => mergeInto(own, moved, merging));
+      const results = await patiently(timers, () => mergeInto(own, moved, merging));
       const refused = results.find(({ result }) => result !== "written" && result !== "same");
       if (refused !== undefined) {
         throw new ArchiveFault(

@@ -1,16 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createWriteStream, rmSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { initialiseStore, RedisStore } from "@holdfast/redis";
 import { findRedisServer } from "../../base/redis-program.ts";
 import { reasonOf, StartError } from "../../base/start-error.ts";
-import { systemClock, systemIds } from "../../base/system.ts";
+import type { Machine } from "../../base/system.ts";
 import { atExit } from "../at-exit.ts";
 
 const host = "127.0.0.1";
@@ -34,22 +32,25 @@ export class PrivateRedis implements AsyncDisposable {
   }
 
   /** Rejects with a `StartError` where no redis-server is found, or it does not start. */
-  static async start(): Promise<PrivateRedis> {
-    const program = findRedisServer();
+  static async start(machine: Machine): Promise<PrivateRedis> {
+    const { environment, ids } = machine;
+    const program = findRedisServer(environment["PATH"]);
     const folder = await mkdtemp(join(tmpdir(), "holdfast-drill-"));
     let child: ChildProcess | undefined;
     using _leftover = atExit(() => takeAway(folder, child));
     try {
       for (let tries = 1; ; tries++) {
         const port = await freePort();
-        const password = randomBytes(24).toString("hex");
+        const password = Buffer.from(ids.randomBytes(24)).toString("hex");
         child = await startProcess(program, folder, port, password);
-        const store = await openStore(child, port, password).catch(async (error: unknown) => {
-          await stop(child);
-          // Another process may have been faster at the port.
-          if (tries < portTriesMax && (await wasTaken(folder))) return undefined;
-          throw new StartError(`a private Redis did not start: ${reasonOf(error)}`);
-        });
+        const store = await openStore(child, port, password, machine).catch(
+          async (error: unknown) => {
+            await stop(child);
+            // Another process may have been faster at the port.
+            if (tries < portTriesMax && (await wasTaken(folder))) return undefined;
+            throw new StartError(`a private Redis did not start: ${reasonOf(error)}`);
+          },
+        );
         if (store !== undefined) return new PrivateRedis(store, folder, child);
       }
     } catch (error) {
@@ -102,22 +103,27 @@ async function startProcess(
   return child;
 }
 
-async function openStore(child: ChildProcess, port: number, password: string): Promise<RedisStore> {
+async function openStore(
+  child: ChildProcess,
+  port: number,
+  password: string,
+  { clock, ids }: Machine,
+): Promise<RedisStore> {
   const address = `${host}:${port}`;
   const connection = { address, password, replicas: 0, commandTimeoutMs: 10_000 };
-  const untilMs = systemClock.monotonicMs() + startMs;
+  const untilMs = clock.monotonicMs() + startMs;
   for (;;) {
     try {
-      await initialiseStore({ ...connection, ids: systemIds });
+      await initialiseStore({ ...connection, ids });
       break;
     } catch (error) {
-      if (child.exitCode !== null || systemClock.monotonicMs() > untilMs) throw error;
-      await delay(pollMs);
+      if (child.exitCode !== null || clock.monotonicMs() > untilMs) throw error;
+      await clock.sleep(pollMs);
     }
   }
   return await RedisStore.open({
     ...connection,
-    clock: systemClock,
+    clock,
     observe: () => undefined,
     // Nobody else is at it, and a slow disk must not end the drill.
     storeLeaseMs: 60_000,

@@ -81,7 +81,11 @@ class Site {
     this.#made += 1;
     const file = join(folder, `backup-${this.#made}`);
     const source = { own: this.store, statuses: this.own, region: "a", holdfast: "0" };
-    await createBackup(file, source, { key, ids: systemIds, wallMs: () => 1_800_000_000_000 });
+    await createBackup(file, source, {
+      key,
+      ids: systemIds,
+      clock: { ...systemClock, wallMs: () => 1_800_000_000_000 },
+    });
     return file;
   }
 
@@ -212,7 +216,11 @@ describe("a backup", () => {
     });
     const file = join(folder, "busy");
     const source = { own: busy, statuses: site.own, region: "a", holdfast: "0" };
-    const made = await createBackup(file, source, { key, ids: systemIds, wallMs: () => 1 });
+    const made = await createBackup(file, source, {
+      key,
+      ids: systemIds,
+      clock: { ...systemClock, wallMs: () => 1 },
+    });
     expect(made.trailer.records).toBeGreaterThan(11);
     const empty = new Site();
     await empty.restore(file);

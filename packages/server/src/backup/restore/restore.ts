@@ -168,7 +168,7 @@ class Restore {
     if (objects.length === 0) return;
     const { own, timers, observe } = this.#target;
     const merging = { from: "backup", timers, observe, reservedMs };
-    for (const { result } of await patiently(() => mergeInto(own, objects, merging))) {
+    for (const { result } of await patiently(timers, () => mergeInto(own, objects, merging))) {
       if (result === "reserved" || result === "refused" || result === "unreadable")
         this.#report.left += 1;
     }
@@ -179,7 +179,7 @@ class Restore {
     partition: number,
     ids: readonly string[],
   ): Promise<ReadonlyMap<string, ManagedObject>> {
-    const found = await patiently(() => source.records(partition, ids));
+    const found = await patiently(this.#target.timers, () => source.records(partition, ids));
     refuseUnknown(found);
     return new Map(found.objects.map((object) => [object.uniqueIdentifier, object]));
   }
@@ -217,12 +217,12 @@ class Restore {
 
   /** Gives instances that have none their status back, last of all: nobody is served before everything is there. */
   async #statuses({ statuses }: Scanned): Promise<readonly string[]> {
-    const { own } = this.#target;
+    const { own, timers } = this.#target;
     const restored: string[] = [];
     for (const { instance, status } of statuses) {
       if (status !== "Installed" || this.#deleted.has(instance)) continue;
-      if ((await patiently(() => own.status(instance))) !== undefined) continue;
-      if (this.#options.apply) await patiently(() => own.install(instance));
+      if ((await patiently(timers, () => own.status(instance))) !== undefined) continue;
+      if (this.#options.apply) await patiently(timers, () => own.install(instance));
       restored.push(instance);
     }
     return restored;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { systemInstance } from "@holdfast/engine";
 import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { systemIds } from "../../base/system.ts";
+import { machine, systemClock, systemIds } from "../../base/system.ts";
 import { initBackupKey, rotateBackupKey } from "../archive/backup-keys.ts";
 import { ScheduledBackups } from "./duty.ts";
 import { lastGoodMs, runsOf } from "./runs.ts";
@@ -38,7 +38,7 @@ class Leader {
       directory: this.directory,
       schedule: { everyMs: hour },
       keep,
-      wallMs: () => this.nowMs,
+      clock: { ...systemClock, wallMs: () => this.nowMs },
       ids: systemIds,
     });
   }
@@ -73,11 +73,11 @@ describe("scheduled backups", () => {
   test("are made when due, kept as many as wanted, and told with evidence", async () => {
     const leader = new Leader();
     await mkdir(leader.directory);
-    await initBackupKey(leader.keyFile);
+    await initBackupKey(leader.keyFile, machine);
     const duty = leader.duty();
     expect(await duty.run(context)).toEqual({ done: 1, left: 0 });
     expect(await duty.run(context)).toEqual({ done: 0, left: 0 });
-    await rotateBackupKey(leader.keyFile);
+    await rotateBackupKey(leader.keyFile, machine);
     for (let made = 0; made < 4; made++) {
       leader.nowMs += hour;
       expect((await duty.run(context)).done).toBe(1);
@@ -109,7 +109,7 @@ describe("scheduled backups", () => {
     const [run] = (await runsOf(leader.store, "a")).runs;
     expect(run).toMatchObject({ ok: false, reason: expect.stringMatching(/is not there/) });
     expect((await duty.run(context)).done).toBe(0);
-    await initBackupKey(leader.keyFile);
+    await initBackupKey(leader.keyFile, machine);
     leader.nowMs += hour / 4;
     await expect(duty.run(context)).rejects.toThrow(/no such/);
     expect(lastGoodMs(await runsOf(leader.store, "a"))).toBeUndefined();
@@ -118,7 +118,7 @@ describe("scheduled backups", () => {
   test("no backup is deleted without evidence, and a deletion that fails has its event", async () => {
     const leader = new Leader();
     await mkdir(leader.directory);
-    await initBackupKey(leader.keyFile);
+    await initBackupKey(leader.keyFile, machine);
     expect((await leader.duty(1).run(context)).done).toBe(1);
     leader.nowMs += hour;
     const append = leader.store.appendAudit.bind(leader.store);
@@ -146,7 +146,7 @@ describe("scheduled backups", () => {
   test("go on, once, after the clock was set back", async () => {
     const leader = new Leader();
     await mkdir(leader.directory);
-    await initBackupKey(leader.keyFile);
+    await initBackupKey(leader.keyFile, machine);
     const duty = leader.duty();
     leader.nowMs = start + 1000 * hour;
     expect((await duty.run(context)).done).toBe(1);

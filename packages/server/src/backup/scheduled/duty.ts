@@ -5,6 +5,7 @@ import {
   type Ids,
   type ObjectStore,
   systemInstance,
+  type Timers,
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { reasonOf } from "../../base/start-error.ts";
@@ -21,7 +22,7 @@ export interface ScheduledBackupsOptions {
   readonly directory: string;
   readonly schedule: Schedule;
   readonly keep: number;
-  readonly wallMs: () => number;
+  readonly clock: Timers;
   readonly ids: Ids;
 }
 
@@ -41,26 +42,26 @@ export class ScheduledBackups implements Duty {
 
   /** See `Duty.run`. */
   readonly run = async (context: DutyContext): Promise<DutyResult> => {
-    const { source, store, wallMs } = this.#options;
+    const { source, store, clock } = this.#options;
     const runs = await runsOf(store, source.region);
     if (!this.#isDue(runs) || !context.active()) return { done: 0, left: 0 };
-    const startedMs = wallMs();
+    const startedMs = clock.wallMs();
     const file = join(this.#options.directory, backupName(source.region, startedMs));
     const failed = { file, startedMs, records: 0, bytes: 0, ok: false };
     try {
       await this.#note(await this.#make(file, startedMs, context.signal));
     } catch (error) {
       if (context.signal.aborted) throw error;
-      await this.#note({ ...failed, endedMs: wallMs(), reason: reasonOf(error) });
+      await this.#note({ ...failed, endedMs: clock.wallMs(), reason: reasonOf(error) });
       throw error;
     }
     const { directory, keep } = this.#options;
-    await retire(directory, source.region, keep, wallMs(), this.#evident);
+    await retire(directory, source.region, keep, clock.wallMs(), this.#evident);
     return { done: 1, left: 0 };
   };
 
   #isDue({ region, runs }: BackupRuns): boolean {
-    const nowMs = this.#options.wallMs();
+    const nowMs = this.#options.clock.wallMs();
     // Those of a clock that was set back since must not end all backups.
     const past = runs.filter(({ startedMs }) => startedMs <= nowMs + againMs);
     const [last] = past;
@@ -70,15 +71,15 @@ export class ScheduledBackups implements Duty {
   }
 
   async #make(file: string, startedMs: number, signal: AbortSignal): Promise<BackupRun> {
-    const { source, keyFile, ids, wallMs } = this.#options;
+    const { source, keyFile, ids, clock } = this.#options;
     const keys = await readBackupKeys(keyFile);
     try {
       const key = keys.at(-1);
       if (key === undefined) throw new Error("backup.keyFile: it has no version");
-      const { bytes, trailer } = await createBackup(file, source, { key, ids, wallMs, signal });
+      const { bytes, trailer } = await createBackup(file, source, { key, ids, clock, signal });
       const { records, damaged } = trailer;
       const reason = damaged === 0 ? "" : `${damaged} damaged records are not in it`;
-      return { file, startedMs, endedMs: wallMs(), records, bytes, ok: true, reason };
+      return { file, startedMs, endedMs: clock.wallMs(), records, bytes, ok: true, reason };
     } finally {
       for (const { key } of keys) key.fill(0);
     }
@@ -86,11 +87,15 @@ export class ScheduledBackups implements Duty {
 
   /** Deletes an old backup between its events: without evidence nothing is deleted. */
   readonly #evident = async (file: string, remove: () => Promise<void>): Promise<void> => {
-    const { store, ids, wallMs } = this.#options;
+    const { store, ids, clock } = this.#options;
     const fixed = { action: "backup.delete", initiator: "schedule", target: file } as const;
     const requestId = ids.uuid();
     const append = (ended: Pick<AuditEvent, "outcome" | "reason">) =>
-      store.appendAudit(systemInstance, [{ ...fixed, requestId, time: wallMs(), ...ended }], true);
+      store.appendAudit(
+        systemInstance,
+        [{ ...fixed, requestId, time: clock.wallMs(), ...ended }],
+        true,
+      );
     await append({ outcome: "pending" });
     try {
       await remove();

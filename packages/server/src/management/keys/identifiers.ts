@@ -1,4 +1,4 @@
-import { randomInt } from "node:crypto";
+import { randomBytes } from "node:crypto";
 
 /** Characters of one identifier at most. */
 export const identifierLengthMax = 64;
@@ -18,7 +18,7 @@ const loadMax = 0.7;
 export class Identifiers {
   readonly #slots: Float64Array;
   /** Nobody can choose identifiers that all belong to one slot. */
-  readonly #seed = randomInt(2 ** 32);
+  readonly #seed = randomBytes(4).readUInt32LE();
   #given = 0;
 
   /** `most`: how many may be added. */

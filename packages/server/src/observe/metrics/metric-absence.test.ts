@@ -87,7 +87,7 @@ test("every metric that the documents call absent at times is tried here", () =>
 });
 
 test.each(read)("$name is absent before, present while it is known, absent again", async (row) => {
-  const metrics = new Metrics();
+  const metrics = new Metrics(Date.now);
   expect(await seriesOf(metrics, row.name)).toEqual([]);
   for (const known of [nothing, everything, nothing, everything, nothing]) {
     metrics.watch(known);
@@ -97,7 +97,7 @@ test.each(read)("$name is absent before, present while it is known, absent again
 });
 
 test.each(said)("$name is absent before its event", async (row) => {
-  const metrics = new Metrics();
+  const metrics = new Metrics(Date.now);
   expect(await seriesOf(metrics, row.name)).toEqual([]);
   const event = events[row.on];
   if (event === undefined) throw new Error(`no event ${row.on} in this test's table`);

@@ -16,7 +16,7 @@ export interface EventMetric {
    * What a counter goes up by (1 when left out); what a histogram observes, in milliseconds; what a gauge is from now
    * on (undefined = as it was).
    */
-  readonly amount?: (event: never) => number | undefined;
+  readonly amount?: (event: never, nowMs: () => number) => number | undefined;
   /** A gauge that is true of a leader only. */
   readonly ofLeader?: true;
 }
@@ -130,7 +130,7 @@ export function lastSaid<Type extends EventType>(
   name: string,
   on: Type,
   help: string,
-  amount: (event: EventOf<Type>) => number | undefined,
+  amount: (event: EventOf<Type>, nowMs: () => number) => number | undefined,
   labels: readonly string[] = none,
   labelValues: (event: EventOf<Type>) => readonly string[] = () => none,
 ): EventMetric {

@@ -25,7 +25,7 @@ const handshake = {
 } as const;
 
 async function linesAfter(...events: NodeEvent[]): Promise<string[]> {
-  const metrics = new Metrics();
+  const metrics = new Metrics(Date.now);
   for (const event of events) metrics.observe(event);
   return (await metrics.print()).split("\n");
 }
@@ -187,7 +187,7 @@ describe("metrics", () => {
   });
 
   test("gauges are read when they are scraped", async () => {
-    const metrics = new Metrics();
+    const metrics = new Metrics(Date.now);
     metrics.watch({
       build: { version: "1", region: "eu", node: "a" },
       endpoint: () => ({ connectionCount: 3, handshakeCount: 1, heldBytes: 9, listening: true }),

@@ -8,6 +8,7 @@ type Recorder = (event: NodeEvent) => void;
 
 /** Counts events and shows them as Prometheus reads them. */
 export class Metrics {
+  readonly #wallMs: () => number;
   readonly #registry = new Registry();
   readonly #records = new Map<NodeEvent["type"], Recorder[]>();
   /** Gauges of a leader, which say nothing once it leads no more. */
@@ -15,7 +16,9 @@ export class Metrics {
   /** Where `NodeReadings` come from; they are complete only when the node is. */
   #readings: NodeReadings | undefined;
 
-  constructor() {
+  /** `wallMs` tells when something last was. */
+  constructor(wallMs: () => number) {
+    this.#wallMs = wallMs;
     for (const row of eventMetrics) {
       const records = this.#records.get(row.on) ?? [];
       this.#records.set(row.on, [...records, this.#recordOf(row)]);
@@ -55,22 +58,25 @@ export class Metrics {
   #recordOf(row: (typeof eventMetrics)[number]): Recorder {
     const { name, help, labels } = row;
     const labelValues = row.labelValues as (event: NodeEvent) => readonly string[];
-    const amount = row.amount as ((event: NodeEvent) => number | undefined) | undefined;
+    const amount = row.amount as
+      | ((event: NodeEvent, nowMs: () => number) => number | undefined)
+      | undefined;
+    const nowMs = this.#wallMs;
     if (row.type === "counter") {
       const series = this.#register(new CounterSeries(name, help, labels));
       return (event) =>
-        series.add(labelValues(event), amount === undefined ? 1 : (amount(event) ?? 0));
+        series.add(labelValues(event), amount === undefined ? 1 : (amount(event, nowMs) ?? 0));
     }
     if (row.type === "gauge") {
       const series = this.#register(new GaugeSeries(name, help, labels));
       if (row.ofLeader === true) this.#leaders.push(series);
       return (event) => {
-        const value = amount?.(event);
+        const value = amount?.(event, nowMs);
         if (value !== undefined) series.set(labelValues(event), value);
       };
     }
     const series = this.#register(new SecondsSeries(name, help, labels));
-    return (event) => series.observe(labelValues(event), (amount?.(event) ?? 0) / 1000);
+    return (event) => series.observe(labelValues(event), (amount?.(event, nowMs) ?? 0) / 1000);
   }
 
   #register<Series extends { readonly name: string }>(series: Series): Series {

@@ -9,14 +9,12 @@ import {
 import type { RedisStore } from "@holdfast/redis";
 import type { PeerClient } from "@holdfast/regions";
 import { reasonOf, StartError } from "../../base/start-error.ts";
-import { systemClock, systemIds } from "../../base/system.ts";
+import type { Machine } from "../../base/system.ts";
 import { loadConfig } from "../../config/config.ts";
 import { instanceRecordId } from "../../records/records.ts";
 import { namedRoots } from "../../records/root-reference.ts";
 import { atRegions, met } from "../../store/region-commands.ts";
-import { defaultRootPlace, openDefaultRoot } from "../root-settings.ts";
-
-type Environment = Readonly<Record<string, string | undefined>>;
+import { defaultRootPlace, openDefaultRoot, rootContext } from "../root-settings.ts";
 
 /**
  * Puts the keys of a region whose configured root key is lost for good under the one that is configured now, with the
@@ -24,25 +22,25 @@ type Environment = Readonly<Record<string, string | undefined>>;
  */
 export async function adoptRoot(
   configFile: string,
-  environment: Environment,
+  machine: Machine,
   lost: string,
 ): Promise<string> {
   const config = loadConfig(configFile);
-  const root = await openDefaultRoot(config, environment);
+  const root = await openDefaultRoot(config, machine.environment, rootContext(machine));
   try {
     const { name } = await root.describe();
     if (name === lost) {
       throw new StartError(`--lost ${lost}: that is the root key which is configured now`);
     }
-    return await atRegions(configFile, environment, async ({ own, peer, region }) => {
+    return await atRegions(configFile, machine, async ({ own, peer, region, timers }) => {
       if (peer === undefined) {
         throw new StartError("peer: is missing: without another region nobody has the keys");
       }
-      await met(peer);
-      const keks = new ObjectKekStore(own, { clock: systemClock, region });
+      await met(peer, timers);
+      const keks = new ObjectKekStore(own, { clock: timers, region });
       const entries = await keks.all();
       const theirs = await under(own, region, entries, lost);
-      const ring = ringOf({ root, keks, peer, region });
+      const ring = ringOf({ root, keks, peer, region, machine });
       for (const { instance, kek } of theirs) {
         await ring.rewrap(instance, kek, root, true).catch((error: unknown) => {
           throw new StartError(
@@ -93,17 +91,19 @@ function ringOf({
   keks,
   peer,
   region,
+  machine: { clock, ids },
 }: {
   readonly root: RootOfTrust;
   readonly keks: ObjectKekStore;
   readonly peer: PeerClient;
   readonly region: string;
+  readonly machine: Machine;
 }): InstanceKeyRing {
   return new InstanceKeyRing({
     rootOf: () => root,
     keks,
-    clock: systemClock,
-    ids: systemIds,
+    clock,
+    ids,
     observe: () => undefined,
     region,
     kekCacheMs: 1_000,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { openLocalRoot } from "@holdfast/root-of-trust";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { StartError } from "../../base/start-error.ts";
-import { systemIds } from "../../base/system.ts";
+import { machine, systemIds } from "../../base/system.ts";
 import {
   checkSealingKey,
   initRoot,
@@ -40,14 +40,14 @@ describe("the root key's commands", () => {
     const config = await configure({ file: "root.key", passphraseEnv: "PASS" });
     const path = join(folder, "root.key");
     const environment = { PASS: "first" };
-    expect(await initRoot(config, environment)).toContain(`${path}: made, with version 1`);
+    expect(await initRoot(config, { ...machine, environment })).toContain(`${path}: made, with version 1`);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
-    await expect(initRoot(config, environment)).rejects.toThrow(
+    await expect(initRoot(config, { ...machine, environment })).rejects.toThrow(
       `rootOfTrust.file: root key file ${path} is there already; it stays`,
     );
-    await expect(rotateRoot(config, {})).rejects.toThrow("the variable PASS is not set");
+    await expect(rotateRoot(config, { ...machine, environment: {} })).rejects.toThrow("the variable PASS is not set");
     await writeFile(join(folder, "new"), "second\n");
-    const said = await rotateRoot(config, environment, join(folder, "new"));
+    const said = await rotateRoot(config, { ...machine, environment }, join(folder, "new"));
     expect(said).toContain(`${path}: version 2 wraps from now on`);
     const root = await openLocalRoot({ path, passphrase: async () => "second" }, systemIds);
     expect(await root.describe()).toMatchObject({ currentVersion: "2" });
@@ -62,10 +62,10 @@ describe("the root key's commands", () => {
       apiKeyFile: "key",
     };
     const config = await configure({ type: "key-protect", keyProtect });
-    await expect(rotateRoot(config, {})).rejects.toThrow(
+    await expect(rotateRoot(config, { ...machine, environment: {} })).rejects.toThrow(
       /^rootOfTrust\.keyProtect: root key crk of instance .*: rotate it in IBM Cloud/,
     );
-    await expect(rotateRoot(config, {}, "new")).rejects.toThrow("--new-passphrase-file");
+    await expect(rotateRoot(config, { ...machine, environment: {} }, "new")).rejects.toThrow("--new-passphrase-file");
   });
 });
 
@@ -73,22 +73,22 @@ describe("the sealing key's commands", () => {
   test("make, check and rotate the file, and say what is wrong with it", async () => {
     const config = await configure({ file: "root.key" }, { sealingKeyFile: "sealing.key" });
     const path = join(folder, "sealing.key");
-    await expect(checkSealingKey(config)).rejects.toThrow(
+    await expect(checkSealingKey(config, machine)).rejects.toThrow(
       `sealingKeyFile: sealing key file ${path} is not there`,
     );
-    expect(await initSealingKey(config)).toContain(`${path}: made, with version 1`);
-    await expect(initSealingKey(config)).rejects.toThrow(StartError);
-    expect(await rotateSealing(config, {})).toContain("version 2 seals from now on");
-    expect(await checkSealingKey(config)).toBe(`${path}: good (version 2 seals)`);
+    expect(await initSealingKey(config, machine)).toContain(`${path}: made, with version 1`);
+    await expect(initSealingKey(config, machine)).rejects.toThrow(StartError);
+    expect(await rotateSealing(config, machine)).toContain("version 2 seals from now on");
+    expect(await checkSealingKey(config, machine)).toBe(`${path}: good (version 2 seals)`);
     await chmod(path, 0o644);
-    await expect(checkSealingKey(config)).rejects.toThrow(`run: chmod 0600 ${path}`);
+    await expect(checkSealingKey(config, machine)).rejects.toThrow(`run: chmod 0600 ${path}`);
     expect(await readFile(path, "utf8")).toContain('"versions"');
   });
 
   test("need the setting", async () => {
     const config = await configure({ file: "root.key" });
     for (const command of [checkSealingKey, initSealingKey, rotateSealing]) {
-      await expect(command(config, {})).rejects.toThrow("sealingKeyFile: is missing");
+      await expect(command(config, machine)).rejects.toThrow("sealingKeyFile: is missing");
     }
   });
 });

@@ -2,33 +2,30 @@ import { RootOfTrustError } from "@holdfast/engine";
 import { createSealingKey, rotateSealingKey, SealingKey } from "@holdfast/root-of-trust";
 import { type KindName, rootKind } from "@holdfast/root-of-trust/kinds";
 import { reasonOf, StartError } from "../../base/start-error.ts";
-import { systemClock, systemIds } from "../../base/system.ts";
+import type { Machine } from "../../base/system.ts";
 import { loadConfig } from "../../config/config.ts";
 import { withEvidenceIfReached } from "../../store/operator-evidence.ts";
 import { firstLine, placeOf, rootContext, rootSettingsOf } from "../root-settings.ts";
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
-const sources = { clock: systemClock, ids: systemIds };
 const giveAll = "give this file to every node of the region now, and keep a copy";
 
 /** Makes the first version of the configured root key of a kind; tells what to do then. */
 export async function initRoot(
   configFile: string,
-  environment: Environment,
+  machine: Machine,
   type: KindName = "local",
 ): Promise<string> {
   const config = loadConfig(configFile);
   const kind = rootKind(type);
-  const settings = rootSettingsOf(config, { environment }, { type });
+  const settings = rootSettingsOf(config, machine, { type });
   if (kind.init === undefined) throw new StartError(`${type}: its root keys are not made here`);
-  return await kind.init.run(settings, rootContext()).catch(blame(placeOf(kind, config)[0]));
+  return await kind.init.run(settings, rootContext(machine)).catch(blame(placeOf(kind, config)[0]));
 }
 
 /** Adds a version to the configured root key, where that is done here; tells what to do then. */
 export async function rotateRoot(
   configFile: string,
-  environment: Environment,
+  machine: Machine,
   newPassphraseFile?: string,
 ): Promise<string> {
   const config = loadConfig(configFile);
@@ -40,38 +37,39 @@ export async function rotateRoot(
   if (kind.rotate === undefined) {
     throw new StartError(`${setting}: ${rootKey}: ${kind.rotateElsewhere}`);
   }
-  const settings = rootSettingsOf(config, { environment });
+  const settings = rootSettingsOf(config, machine);
   const passphrase =
     newPassphraseFile === undefined
       ? undefined
       : () => firstLine("--new-passphrase-file", newPassphraseFile);
-  return await kind.rotate(settings, rootContext(), passphrase).catch(blame(setting));
+  return await kind.rotate(settings, rootContext(machine), passphrase).catch(blame(setting));
 }
 
 /** Makes the configured sealing key file. */
-export async function initSealingKey(configFile: string): Promise<string> {
+export async function initSealingKey(configFile: string, machine: Machine): Promise<string> {
   const file = sealingKeyFile(configFile);
-  await createSealingKey(file, sources).catch(blame("sealingKeyFile"));
+  await createSealingKey(file, machine).catch(blame("sealingKeyFile"));
   return `${file}: made, with version 1; ${giveAll}`;
 }
 
 /** Adds a version to the configured sealing key, with evidence in the region's store where that can be reached. */
-export async function rotateSealing(configFile: string, environment: Environment): Promise<string> {
+export async function rotateSealing(configFile: string, machine: Machine): Promise<string> {
   const file = sealingKeyFile(configFile);
   const version = await withEvidenceIfReached(
-    { configFile, environment },
+    configFile,
+    machine,
     { action: "sealing-key.rotate", target: file },
-    () => rotateSealingKey(file, sources).catch(blame("sealingKeyFile")),
+    () => rotateSealingKey(file, machine).catch(blame("sealingKeyFile")),
     (made) => ({ detail: { version: made } }),
   );
   return `${file}: version ${version} seals from now on; ${giveAll}`;
 }
 
 /** Tells whether the configured sealing key file is sound: its mode, its content, and that it opens what it seals. */
-export async function checkSealingKey(configFile: string): Promise<string> {
+export async function checkSealingKey(configFile: string, { ids }: Machine): Promise<string> {
   const file = sealingKeyFile(configFile);
-  await using key = await SealingKey.open(file, systemIds).catch(blame("sealingKeyFile"));
-  const [sample, purpose] = [systemIds.randomBytes(32), Buffer.from("check")];
+  await using key = await SealingKey.open(file, ids).catch(blame("sealingKeyFile"));
+  const [sample, purpose] = [ids.randomBytes(32), Buffer.from("check")];
   const { plaintext } = await key.open(await key.seal(sample, purpose), purpose);
   if (!Buffer.from(plaintext).equals(sample)) {
     throw new StartError(`sealingKeyFile: ${file} does not open what it seals`);

@@ -18,9 +18,10 @@ import { SyslogSink } from "../../audit/sinks/syslog-sink.ts";
 import { WebhookSink } from "../../audit/sinks/webhook-sink.ts";
 import { PeerTrail, serveTrail } from "../../audit/trail/peer-trail.ts";
 import { AuditReader } from "../../audit/trail/reader.ts";
+import type { Environment } from "../../base/system.ts";
 import { auditBounds } from "../../config/audit-bounds.ts";
 import type { Config } from "../../config/config-table.ts";
-import { clock, type Environment, ids, type Parts } from "../node-parts.ts";
+import { clock, ids, type Parts } from "../node-parts.ts";
 import type { Regions } from "../node-regions.ts";
 import type { Management } from "./node-management.ts";
 
@@ -56,7 +57,7 @@ export function openAudit(
     ...commands.others.map((region) => new PeerTrail(region, commands)),
   ];
   return {
-    handlers: eventsHandlers({ trails, cadf, wallMs: clock.wallMs }),
+    handlers: eventsHandlers({ trails, cadf, ...clock }),
     duties: [
       new AuditChain({ log, store: own, timers: clock, observe }),
       ...sinks.map((sink) => new AuditShip({ log, store: own, sink, timers: clock, observe })),

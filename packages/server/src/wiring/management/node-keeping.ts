@@ -95,7 +95,7 @@ function scheduled({ config }: Parts, { own, store }: Regions): readonly Duty[] 
       directory,
       schedule: { everyMs, ...(at !== undefined && { atMinutes: minutesOf(at) }) },
       keep,
-      wallMs: clock.wallMs,
+      clock,
       ids,
     }),
   ];

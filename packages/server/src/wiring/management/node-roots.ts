@@ -8,6 +8,7 @@ import type { Duty } from "@holdfast/regions";
 import { openRootOfTrust, type RootContext } from "@holdfast/root-of-trust";
 import { rootKind } from "@holdfast/root-of-trust/kinds";
 import { reasonOf, StartError } from "../../base/start-error.ts";
+import type { Environment } from "../../base/system.ts";
 import type { RootReadings } from "../../observe/metrics/metric-row.ts";
 import type { RootReference } from "../../records/root-reference.ts";
 import type { Sealer } from "../../roots/given-root.ts";
@@ -27,7 +28,7 @@ import {
 import { readingsOf, rootStatusOf } from "../../roots/root-status.ts";
 import { RootWatch } from "../../roots/root-watch.ts";
 import { ValidateRoots } from "../../roots/validate-roots.ts";
-import { clock, type Environment, ids, type Parts } from "../node-parts.ts";
+import { clock, ids, type Parts } from "../node-parts.ts";
 import type { Regions } from "../node-regions.ts";
 import { openKeyRing } from "../node-store.ts";
 import type { Management } from "./node-management.ts";
@@ -60,10 +61,10 @@ const unseen = { root: {}, rootNext: {}, rootLeft: {}, state: {}, keys: {} };
 /** Opens the configuration's root of trust; a file that does no work ends the start, a key manager may come back. */
 export async function openDefault(parts: Parts, environment: Environment): Promise<DefaultRoot> {
   const { config, observe, opened, health } = parts;
-  const context = rootContext(observe);
+  const context = rootContext({ clock, ids }, observe);
   const root = await openDefaultRoot(config, environment, context);
   opened.defer(() => root.close());
-  const sealingKey = await openSealingKey(config);
+  const sealingKey = await openSealingKey(config, ids);
   if (sealingKey !== undefined) opened.use(sealingKey);
   try {
     await root.probe();
