@@ -5,9 +5,9 @@ import { connect } from "node:tls";
 import {
   type AdminClient,
   contract,
-  type Request,
   type Role,
   type Route,
+  type RouteRequest,
   roles,
 } from "@holdfast/admin";
 import { makeRecord, systemInstance } from "@holdfast/engine";
@@ -40,7 +40,7 @@ function from(place: number): RawHttps {
 }
 
 async function makeToken(name: string, role: Role, instances?: string[]): Promise<string> {
-  const body: Request<(typeof contract)["createToken"]>["body"] = { name, role };
+  const body: RouteRequest<(typeof contract)["createToken"]>["body"] = { name, role };
   if (instances !== undefined) body.instances = instances;
   return (await client.call("createToken", { body })).secret;
 }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect, type TLSSocket } from "node:tls";
-import type { AdminClient, CallOptions } from "@holdfast/admin";
+import type { AdminCallOptions, AdminClient } from "@holdfast/admin";
 import { decodeResponse } from "@holdfast/kmip";
 import { until } from "@holdfast/testing";
 import { createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
@@ -136,7 +136,9 @@ async function play(shown: Issued): Promise<void> {
 }
 
 /** Tries again while a busy machine makes a region seem out of reach: what is agreed on is made once. */
-async function agreed<Result>(work: (options: CallOptions) => Promise<Result>): Promise<Result> {
+async function agreed<Result>(
+  work: (options: AdminCallOptions) => Promise<Result>,
+): Promise<Result> {
   const idempotencyKey = randomUUID();
   for (let tries = 0; ; tries += 1) {
     try {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { Request as Asked, Contract } from "@holdfast/admin";
+import type { RouteRequest as Asked, Contract } from "@holdfast/admin";
 import { rotateLocalRoot } from "@holdfast/root-of-trust";
 import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";

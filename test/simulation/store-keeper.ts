@@ -1,9 +1,8 @@
-import { type StoreState, StoreUnavailable } from "@holdfast/engine";
+import { type Moment, type StoreState, StoreUnavailable } from "@holdfast/engine";
 import {
   type Lease,
   type LeaseEvent,
   type LeaseRules,
-  type Moment,
   noLease,
   stateAt,
   step,

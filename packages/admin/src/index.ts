@@ -1,7 +1,7 @@
-export { AdminClient, type AdminClientOptions, type CallOptions } from "./client/client.ts";
+export { type AdminCallOptions, AdminClient, type AdminClientOptions } from "./client/client.ts";
 export { AdminProblem, AdminUnreachable } from "./client/errors.ts";
 export type { CommandRow, Layout } from "./contract/command.ts";
-export { type Fault, faultsOf } from "./contract/faults.ts";
+export { faultsOf, type InputFault } from "./contract/faults.ts";
 export { type Contract, contract, type Handlers, type RouteAction } from "./contract/index.ts";
 export { ManagementError, type ProblemCode, problems } from "./contract/problems.ts";
 export { secretPlace } from "./contract/roots.ts";
@@ -13,9 +13,9 @@ export {
   type Method,
   type Principal,
   type Reply,
-  type Request,
   type Role,
   type Route,
+  type RouteRequest,
   type Routes,
   roles,
 } from "./contract/route.ts";

@@ -5,8 +5,8 @@ import { type Endpoint, printEndpoint } from "./endpoint.ts";
 import {
   ConnectionError,
   type ConnectionFailure,
+  failureReason,
   isCertificateRefused,
-  reasonOf,
 } from "./errors.ts";
 
 /** Who the client is and whom it trusts, in PEM. */
@@ -52,7 +52,7 @@ export class Connection {
     this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
     socket.setNoDelay(true);
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
-    socket.on("error", (error) => this.#fail(reasonOf(error), error));
+    socket.on("error", (error) => this.#fail(failureReason(error), error));
     socket.on("end", () => this.#ended());
     socket.on("close", () => this.#ended());
   }
@@ -123,7 +123,7 @@ export class Connection {
       for (const frame of this.#reader.push(chunk)) this.#answer(frame);
       if (this.#reader.failure !== undefined) throw this.#reader.failure;
     } catch (error) {
-      this.#fail(`the answer is not KMIP: ${reasonOf(error)}`, error);
+      this.#fail(`the answer is not KMIP: ${failureReason(error)}`, error);
     }
   }
 

@@ -66,7 +66,7 @@ function textOf(error: unknown): string {
 }
 
 /** Why a connection could not be opened or was lost, in words that name the mend. */
-export function reasonOf(error: unknown): string {
+export function failureReason(error: unknown): string {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const known = reasons.find(([pattern]) => pattern.test(code));
   return known === undefined ? textOf(error) : known[1];

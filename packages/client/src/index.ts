@@ -4,8 +4,8 @@ export { type Endpoint, kmipPort, parseEndpoint, printEndpoint } from "./endpoin
 export {
   ConnectionError,
   type ConnectionFailure,
+  failureReason,
   KmipClientError,
   MalformedResponseError,
-  reasonOf,
 } from "./errors.ts";
 export type { CallOptions } from "./operation-methods.ts";

@@ -21,7 +21,7 @@ export {
   auditEntriesMax,
   type SinkPoint,
 } from "./audit/audit-log.ts";
-export type { Clock, ClockDoubt, Timers } from "./base/clock.ts";
+export type { Clock, ClockDoubt, Moment, Timers } from "./base/clock.ts";
 export { ClockCheck, type ClockOffset, type ClockReading } from "./base/clock-check.ts";
 export {
   KeyRingUnavailable,
@@ -133,7 +133,6 @@ export {
 export { recordTags } from "./record/record-tags.ts";
 export { compareRegisters } from "./record/register-codec.ts";
 export {
-  type AttributeName,
   addValue,
   type CurrentValue,
   currentValues,

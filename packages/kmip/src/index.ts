@@ -47,11 +47,11 @@ export {
   withKeyBlock,
 } from "./messages/objects.ts";
 export {
-  codeOf,
   type ImplementedOperation,
   type OperationAction,
   type OperationName,
   type OperationRow,
+  operationCodeOf,
   operationOfCode,
   operationRow,
   operations,
@@ -66,7 +66,7 @@ export {
   faults,
   KmipError,
   type ResultReason,
-  reasonOf,
+  resultReasonOf,
 } from "./schema/faults.ts";
 export type { IdentifierReference } from "./schema/identifier.ts";
 export { isKnownTag, isSecretTag, tagNameOf } from "./schema/tag-lookup.ts";

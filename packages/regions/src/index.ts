@@ -25,7 +25,6 @@ export {
   type LeaderRules,
   leaderRules,
   leaseStep,
-  type Moment,
   noLeadership,
   remainingMs,
 } from "./leader/lease.ts";

@@ -1,4 +1,4 @@
-import { codeOf, type OperationName, tags } from "@holdfast/kmip";
+import { type OperationName, operationCodeOf, tags } from "@holdfast/kmip";
 import {
   byteString,
   encode,
@@ -41,7 +41,7 @@ export function vcenterMessage(items: readonly VcenterItem[], login?: Login): Ui
   ]);
   const batch = items.map(({ operation, payload, uniqueBatchItemId }) =>
     structure(tags.BatchItem.tag, [
-      enumeration(tags.Operation.tag, codeOf(operation)),
+      enumeration(tags.Operation.tag, operationCodeOf(operation)),
       ...(uniqueBatchItemId === undefined
         ? []
         : [byteString(tags.UniqueBatchItemID.tag, uniqueBatchItemId)]),

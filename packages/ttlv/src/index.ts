@@ -16,6 +16,7 @@ export { decode, defaultLimits, type Limits } from "./decode.ts";
 export { encode, encodedLength } from "./encode.ts";
 export { TtlvError } from "./error.ts";
 export { type FrameLimits, FrameReader } from "./frame-reader.ts";
+export { toHex } from "./hex.ts";
 export {
   type BigInteger,
   type BooleanItem,

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { Agent, type Dispatcher } from "undici";
 import { type Contract, contract } from "../contract/index.ts";
-import type { Reply, Request, Route } from "../contract/route.ts";
+import type { Reply, Route, RouteRequest } from "../contract/route.ts";
 import { AdminProblem, AdminUnreachable } from "./errors.ts";
 import { follow } from "./follow.ts";
 import { reasonOfCode } from "./reasons.ts";
@@ -22,7 +22,7 @@ export interface AdminClientOptions {
 }
 
 /** How one call is made. */
-export interface CallOptions {
+export interface AdminCallOptions {
   readonly signal?: AbortSignal;
   /** On a POST: the same for every repetition of the same call; made by the client unless given. */
   readonly idempotencyKey?: string;
@@ -82,15 +82,15 @@ export class AdminClient implements AsyncDisposable {
    */
   call<Name extends Plain>(
     name: Name,
-    request: Request<Contract[Name]>,
-    options?: CallOptions,
+    request: RouteRequest<Contract[Name]>,
+    options?: AdminCallOptions,
   ): Promise<Reply<Contract[Name]>>;
   /** The same for whoever has the operation's name from the contract. */
-  call(name: keyof Contract, request: LooseRequest, options?: CallOptions): Promise<unknown>;
+  call(name: keyof Contract, request: LooseRequest, options?: AdminCallOptions): Promise<unknown>;
   async call(
     name: keyof Contract,
     request: LooseRequest,
-    options: CallOptions = {},
+    options: AdminCallOptions = {},
   ): Promise<unknown> {
     const route: Route = contract[name];
     const { method } = route;
@@ -114,8 +114,8 @@ export class AdminClient implements AsyncDisposable {
   /** The items of all pages, one after another. */
   async *items<Name extends Paged>(
     name: Name,
-    request: Request<Contract[Name]>,
-    options: CallOptions = {},
+    request: RouteRequest<Contract[Name]>,
+    options: AdminCallOptions = {},
   ): AsyncGenerator<ItemOf<Name>> {
     const { query, ...rest } = request as LooseRequest;
     let cursor: string | undefined;
@@ -133,7 +133,7 @@ export class AdminClient implements AsyncDisposable {
   /** Follows events until `signal` is aborted; connects again where a connection ends, and goes on from the last one. */
   follow<Name extends Streamed>(
     name: Name,
-    request: Request<Contract[Name]>,
+    request: RouteRequest<Contract[Name]>,
     signal: AbortSignal,
   ): AsyncGenerator<Reply<Contract[Name]>>;
   /** The same for whoever has the operation's name from the contract. */

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 
 /** What is wrong at a place of something that a schema refuses: completes "PLACE …", and never holds a value. */
-export interface Fault {
+export interface InputFault {
   readonly path: readonly PropertyKey[];
   readonly says: string;
 }
@@ -9,11 +9,11 @@ export interface Fault {
 type Issue = z.core.$ZodIssue;
 
 /** What a schema refuses, in our own words; an unknown field is named at its own place. */
-export function faultsOf(issues: readonly Issue[]): readonly Fault[] {
+export function faultsOf(issues: readonly Issue[]): readonly InputFault[] {
   return issues.flatMap((issue) => faultOf(issue, issue.path));
 }
 
-function faultOf(issue: Issue, path: readonly PropertyKey[]): readonly Fault[] {
+function faultOf(issue: Issue, path: readonly PropertyKey[]): readonly InputFault[] {
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => ({ path: [...path, key], says: "is not known here" }));
   }
@@ -30,7 +30,7 @@ function faultOf(issue: Issue, path: readonly PropertyKey[]): readonly Fault[] {
 function unionFaults(
   issue: Extract<Issue, { readonly code: "invalid_union" }>,
   path: readonly PropertyKey[],
-): readonly Fault[] {
+): readonly InputFault[] {
   const { options } = issue as { readonly options?: readonly unknown[] };
   if (options !== undefined) return [{ path, says: `must be one of ${options.join(", ")}` }];
   const depth = (issues: readonly Issue[]) => Math.max(0, ...issues.map((one) => one.path.length));

@@ -109,7 +109,7 @@ export type HandlersOf<Table extends Routes> = {
 };
 
 /** What a caller gives. */
-export type Request<R extends Route> = {
+export type RouteRequest<R extends Route> = {
   readonly [Part in "params" | "query" | "body" as R[Part] extends z.ZodType
     ? Part
     : never]: R[Part] extends z.ZodType ? z.input<R[Part]> : never;

@@ -1,7 +1,7 @@
 import {
+  type AdminCallOptions,
   type AdminClient,
   AdminProblem,
-  type CallOptions,
   type CommandRow,
   contract,
 } from "@holdfast/admin";
@@ -111,7 +111,7 @@ async function typedAgain({ of, does }: NonNullable<CommandRow["confirm"]>): Pro
   return typed;
 }
 
-function optionsOf({ idempotencyKey }: Given): CallOptions {
+function optionsOf({ idempotencyKey }: Given): AdminCallOptions {
   return typeof idempotencyKey === "string" ? { idempotencyKey } : {};
 }
 

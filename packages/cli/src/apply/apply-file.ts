@@ -1,5 +1,5 @@
 import { dirname, resolve } from "node:path";
-import { type Fault, faultsOf } from "@holdfast/admin";
+import { faultsOf, type InputFault } from "@holdfast/admin";
 import { kindNames, secretNames } from "@holdfast/root-of-trust/kinds";
 import { parseDocument } from "yaml";
 import { z } from "zod";
@@ -104,7 +104,7 @@ export function readDeclaration(path: string): readonly WantedInstance[] {
 const unknownSays = "is not known here";
 
 /** `instance "acme": certificates[0].file is missing`; an instance without a name is `instances[0]`. */
-function faultText({ path, says }: Fault, given: unknown): string {
+function faultText({ path, says }: InputFault, given: unknown): string {
   const [list, at, ...inside] = path;
   const name =
     list === "instances" && typeof at === "number"

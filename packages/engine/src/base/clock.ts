@@ -6,6 +6,12 @@ export interface Clock {
   readonly doubt?: () => ClockDoubt | undefined;
 }
 
+/** Both clocks at one moment: each may stop or jump while the other runs. */
+export interface Moment {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}
+
 /** A clock, and waiting by it, so that the simulator can own both. */
 export interface Timers extends Clock {
   /** Resolves after `ms`; rejects at once when `signal` is aborted. */

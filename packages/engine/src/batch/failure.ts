@@ -4,7 +4,7 @@ import {
   type OperationName,
   operationRow,
   type ResponseItem,
-  reasonOf,
+  resultReasonOf,
   type Version,
 } from "@holdfast/kmip";
 import {
@@ -50,11 +50,11 @@ export function failureOf(
   // The client's fault, so the log must not raise an alarm, whatever its cause is.
   if (error instanceof KmipError) {
     const errors = operationRow(operation)?.errors;
-    return { reason: reasonOf(error.fault, version, errors), message: error.message };
+    return { reason: resultReasonOf(error.fault, version, errors), message: error.message };
   }
   if (error instanceof StoreUnavailable) {
     return {
-      reason: reasonOf("generalFailure", version),
+      reason: resultReasonOf("generalFailure", version),
       message:
         storeMessages[error.failure] ?? "cannot tell: the store does not answer now; try again",
       cause: error,
@@ -62,14 +62,18 @@ export function failureOf(
   }
   if (error instanceof SealBroken) {
     return {
-      reason: reasonOf("generalFailure", version),
+      reason: resultReasonOf("generalFailure", version),
       message:
         "cannot tell: the stored material of this object does not open, and no other copy of it does; try another endpoint",
       cause: error,
     };
   }
   if (error instanceof KeyRingUnavailable) return keyRingFailure(error, version, operation);
-  return { reason: reasonOf("internalError", version), message: "internal error", cause: error };
+  return {
+    reason: resultReasonOf("internalError", version),
+    message: "internal error",
+    cause: error,
+  };
 }
 
 /** Where the root of trust refuses. */
@@ -87,7 +91,7 @@ function keyRingFailure(
 ): Failure {
   if (!error.refused) {
     return {
-      reason: reasonOf("generalFailure", version),
+      reason: resultReasonOf("generalFailure", version),
       message: "cannot tell: the instance's keys cannot be opened now; try again",
       cause: error,
     };
@@ -96,7 +100,7 @@ function keyRingFailure(
   const fits = failure === "gone" && operation === "Get" && !isVersion1(version);
   const why = failure === undefined ? undefined : rootMessages[failure];
   return {
-    reason: reasonOf(fits ? "wrappingObjectDestroyed" : "permissionDenied", version),
+    reason: resultReasonOf(fits ? "wrappingObjectDestroyed" : "permissionDenied", version),
     message:
       error instanceof KeysShredded
         ? error.message

@@ -8,7 +8,7 @@ import { compareRegisters } from "./register-codec.ts";
 export const registersMax = 1_000;
 
 /** Which attribute: its tag and, for Vendor Attribute, its key; empty otherwise. */
-export interface AttributeName {
+export interface RegisterName {
   readonly tag: number;
   readonly key: string;
 }
@@ -81,7 +81,7 @@ export function valuesOf(registers: readonly Register[]): readonly CurrentValue[
 /** The values that an attribute has now, in the order of their registers. */
 export function currentValues(
   registers: readonly Register[],
-  name: AttributeName,
+  name: RegisterName,
 ): readonly CurrentValue[] {
   return valuesOf(registers.filter((register) => isOf(register, name)));
 }
@@ -101,7 +101,7 @@ function distinct(values: readonly CurrentValue[]): readonly CurrentValue[] {
 /** The value of an attribute at an index, 0 unless said. */
 export function valueAt(
   registers: readonly Register[],
-  name: AttributeName,
+  name: RegisterName,
   index = 0,
 ): Item | undefined {
   return currentValues(registers, name).find((register) => register.index === index)?.value;
@@ -113,7 +113,7 @@ export function valueAt(
  */
 export function addValue(
   registers: readonly Register[],
-  name: AttributeName,
+  name: RegisterName,
   value: Item,
   now: OriginNow,
 ): Written | undefined {
@@ -127,7 +127,7 @@ export function addValue(
 /** Replaces the value at an index; undefined without one. */
 export function modifyValue(
   registers: readonly Register[],
-  name: AttributeName,
+  name: RegisterName,
   index: number,
   value: Item,
   now: Now,
@@ -144,7 +144,7 @@ export function modifyValue(
  */
 export function setValue(
   registers: readonly Register[],
-  name: AttributeName,
+  name: RegisterName,
   value: Item,
   now: Now,
 ): Written | undefined {
@@ -160,7 +160,7 @@ export function setValue(
 /** Deletes the value at an index and keeps its register; undefined without one. */
 export function deleteValue(
   registers: readonly Register[],
-  name: AttributeName,
+  name: RegisterName,
   index: number,
   now: Now,
 ): Written | undefined {
@@ -186,7 +186,7 @@ function withoutCopies(
 /** Deletes every value of an attribute; the same array when it has none. */
 export function deleteValues(
   registers: readonly Register[],
-  name: AttributeName,
+  name: RegisterName,
   now: Now,
 ): readonly Register[] {
   if (!registers.some((register) => isOf(register, name) && hasValue(register))) return registers;
@@ -220,7 +220,7 @@ const dateTags: Readonly<Record<number, keyof PlannedDates>> = {
   4325480: "protectStop",
 };
 
-function isOf(register: AttributeName, name: AttributeName): boolean {
+function isOf(register: RegisterName, name: RegisterName): boolean {
   return register.tag === name.tag && register.key === name.key;
 }
 

@@ -2,7 +2,7 @@ import { type Item, ItemType, textString } from "@holdfast/ttlv";
 import { hashUuid } from "../base/uuid.ts";
 import type { Fact, ManagedObject } from "../record/record.ts";
 import { recordTags as tags } from "../record/record-tags.ts";
-import { type AttributeName, deleteValues, type Now, setValue } from "../record/registers.ts";
+import { type RegisterName, deleteValues, type Now, setValue } from "../record/registers.ts";
 import type { AnyField, Defaulted, Keyed, Optional } from "./fields.ts";
 import { type KindName, recordKinds } from "./kinds.ts";
 import { systemInstance } from "./partition.ts";
@@ -105,7 +105,7 @@ export function changeRecord<Kind extends KindName>(
   const given = changes as Readonly<Record<string, unknown>>;
   if (Object.keys(given).length === 0) return record;
   let { registers } = record;
-  const set = (name: AttributeName, value: Item | undefined): void => {
+  const set = (name: RegisterName, value: Item | undefined): void => {
     if (value === undefined) {
       registers = deleteValues(registers, name, now);
       return;
@@ -114,7 +114,7 @@ export function changeRecord<Kind extends KindName>(
     if (made === undefined) throw new RangeError("a system record has too many fields");
     registers = made.registers;
   };
-  const put = (field: AnyField, name: AttributeName, value: unknown): void =>
+  const put = (field: AnyField, name: RegisterName, value: unknown): void =>
     set(name, value === undefined ? undefined : field.item(name.tag, value as never));
   for (const [name, field] of Object.entries<AnyField>(recordKinds[kind].fields)) {
     if (!(name in given)) continue;
@@ -260,7 +260,7 @@ function readFields(rows: Rows, { registers }: ManagedObject): Record<string, un
 }
 
 /** The register of a field; of a keyed one, of the value under a key. */
-function registerOf({ tag, keyed }: AnyField, name: string, key = ""): AttributeName {
+function registerOf({ tag, keyed }: AnyField, name: string, key = ""): RegisterName {
   if (keyed !== true) return { tag: tag ?? tags.DocumentField, key: tag === undefined ? name : "" };
   return tag === undefined ? { tag: tags.DocumentField, key: `${name}.${key}` } : { tag, key };
 }

@@ -557,6 +557,6 @@ export function operationOfCode(code: number): OperationName | undefined {
 }
 
 /** An operation's value in the Operation enumeration. */
-export function codeOf(operation: OperationName): number {
+export function operationCodeOf(operation: OperationName): number {
   return operations[operation].code;
 }

@@ -12,7 +12,7 @@ import {
   textString,
 } from "@holdfast/ttlv";
 import { describe, expect, test } from "vitest";
-import { KmipError, reasonOf } from "../schema/faults.ts";
+import { KmipError, resultReasonOf } from "../schema/faults.ts";
 import { type TagName, tags } from "../schema/tags.ts";
 import { isVersion1, type Version, versions, within } from "../schema/version.ts";
 import type { RequestMessage } from "./message.ts";
@@ -64,7 +64,7 @@ function failure(message: Item): KmipError {
 function itemReason(message: Item): string | undefined {
   const { version, items } = decodeRequest(message);
   const fault = items[0]?.fault?.fault;
-  return fault && reasonOf(fault, version, operationRow(items[0]?.operation)?.errors);
+  return fault && resultReasonOf(fault, version, operationRow(items[0]?.operation)?.errors);
 }
 
 /** The reason of the fault that the message or its only item has. */
@@ -72,7 +72,7 @@ function reason(message: Item, version: Version): string | undefined {
   try {
     return itemReason(message);
   } catch (error) {
-    if (error instanceof KmipError) return reasonOf(error.fault, error.version ?? version);
+    if (error instanceof KmipError) return resultReasonOf(error.fault, error.version ?? version);
     throw error;
   }
 }
@@ -105,7 +105,7 @@ describe("protocol version", () => {
     const error = failure(request(part("RequestHeader", versionItem(major, minor), count(1)), get));
     expect(error.fault).toBe("unsupportedProtocolVersion");
     expect(error.version).toBe(version);
-    expect(reasonOf(error.fault, version)).toBe(answer);
+    expect(resultReasonOf(error.fault, version)).toBe(answer);
   });
 
   test("a newer version's other fields do not hide that it is not supported", () => {

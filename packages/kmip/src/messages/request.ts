@@ -19,7 +19,7 @@ import {
   type RequestMessage,
   requestBatchItem,
 } from "./message.ts";
-import { codeOf, type OperationRow, operationOfCode, operations } from "./operations.ts";
+import { type OperationRow, operationCodeOf, operationOfCode, operations } from "./operations.ts";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -141,7 +141,12 @@ function encodeBatchItem(item: ClientRequestItem, version: Version): Item {
       : row.request.encode(tag, item.payload, version);
   return requestBatchItem.encode(
     tags.BatchItem.tag,
-    { extensions: [], ...item, operationCode: codeOf(item.operation), payload: payload as Item },
+    {
+      extensions: [],
+      ...item,
+      operationCode: operationCodeOf(item.operation),
+      payload: payload as Item,
+    },
     version,
   ) as Item;
 }

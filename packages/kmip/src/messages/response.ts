@@ -12,7 +12,7 @@ import {
   versionParts,
 } from "./header.ts";
 import { type ResponseItem, type ResponseMessage, responseBatchItem } from "./message.ts";
-import { codeOf, type OperationRow, operationOfCode, operations } from "./operations.ts";
+import { type OperationRow, operationCodeOf, operationOfCode, operations } from "./operations.ts";
 
 /** The payload, unless the item failed: by the operation's row, or the item that a caller without a row made. */
 function encodePayload(item: ResponseItem, version: Version): Item | undefined {
@@ -31,7 +31,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 function encodeBatchItem(item: ResponseItem, version: Version): Item {
   const { operation, operationCode, uniqueBatchItemId, status, reason, message } = item;
-  const code = operation === undefined ? operationCode : codeOf(operation);
+  const code = operation === undefined ? operationCode : operationCodeOf(operation);
   const payload = encodePayload(item, version);
   const wire: Mutable<Infer<typeof responseBatchItem.fields>> = { status, extensions: [] };
   if (code !== undefined) wire.operationCode = code;

@@ -1,19 +1,19 @@
 import { describe, expect, test } from "vitest";
 import { operationRow, operations } from "../messages/operations.ts";
 import { enumerations, type ValueRow } from "./enums.ts";
-import { type Fault, faults, reasonOf } from "./faults.ts";
+import { type Fault, faults, resultReasonOf } from "./faults.ts";
 import { type Version, versions, within } from "./version.ts";
 
 type Operation = keyof typeof operations;
 const operationNames = Object.keys(operations) as Operation[];
 const errorsOf = (operation: Operation | undefined) => operationRow(operation)?.errors;
 
-describe("reasonOf", () => {
+describe("resultReasonOf", () => {
   test("names a reason that the version has, for every fault, operation and version", () => {
     for (const fault of Object.keys(faults) as Fault[]) {
       for (const version of versions) {
         for (const operation of [undefined, ...operationNames]) {
-          const reason = reasonOf(fault, version, errorsOf(operation));
+          const reason = resultReasonOf(fault, version, errorsOf(operation));
           const row: ValueRow = enumerations.ResultReason[reason];
           const has = typeof row === "number" || within(version, row.since, row.until);
           expect(has, `${reason} for ${fault} in ${version}`).toBe(true);
@@ -70,6 +70,6 @@ describe("reasonOf", () => {
     ["wrappingObjectDestroyed", "Get", "1.1", "PermissionDenied"],
   ];
   test.each(rows)("%s of %s in %s is %s", (fault, operation, version, reason) => {
-    expect(reasonOf(fault, version, errorsOf(operation))).toBe(reason);
+    expect(resultReasonOf(fault, version, errorsOf(operation))).toBe(reason);
   });
 });

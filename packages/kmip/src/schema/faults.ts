@@ -143,7 +143,7 @@ function exists(reason: ResultReason, version: Version): boolean {
 }
 
 /** The Result Reason of a fault in a version, by the operation's error table where one is given. */
-export function reasonOf(
+export function resultReasonOf(
   fault: Fault,
   version: Version,
   errors: OperationErrors = {},

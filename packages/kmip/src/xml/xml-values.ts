@@ -19,13 +19,6 @@ function hex(value: bigint, bits: number): string {
     .padStart(bits / 4, "0")}`;
 }
 
-/** Bytes as hexadecimal digits. */
-export function toHex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
-  return text;
-}
-
 /** Bytes from an even number of hexadecimal digits; undefined for anything else. */
 export function fromHex(text: string): Uint8Array | undefined {
   if (text.length % 2 !== 0 || !/^[0-9a-f]*$/i.test(text)) return undefined;

@@ -1,4 +1,4 @@
-import { type Item, ItemType } from "@holdfast/ttlv";
+import { type Item, ItemType, toHex } from "@holdfast/ttlv";
 import { tagNameOf } from "../schema/tag-lookup.ts";
 import { type Sibling, valueTag } from "./xml-context.ts";
 import { XmlError } from "./xml-error.ts";
@@ -6,7 +6,6 @@ import {
   toDateTime,
   toDateTimeExtended,
   toEnumeration,
-  toHex,
   toInteger,
   typeName,
 } from "./xml-values.ts";

@@ -1,3 +1,4 @@
+import type { Moment } from "@holdfast/engine";
 import { type Observer, StoreUnavailable, sysPartition } from "@holdfast/engine";
 import type { Argument } from "../connection/command-line.ts";
 import type { CommandLine, Connection, Outcome } from "../connection/connection.ts";
@@ -9,7 +10,6 @@ import { sendTogether } from "../connection/transaction.ts";
 import { acknowledged } from "./barrier.ts";
 import type { CoveredNumbers } from "./covered.ts";
 import type { Formats } from "./formats.ts";
-import type { Moment } from "./lease.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { ReplicaSet } from "./replica-set.ts";
 

@@ -1,10 +1,9 @@
-import type { Clock, Observer } from "@holdfast/engine";
+import type { Clock, Moment, Observer } from "@holdfast/engine";
 import {
   type Lease,
   type LeaseEvent,
   type LeaseRules,
   type LeaseState,
-  type Moment,
   noLease,
   stateAt,
   step,

@@ -1,14 +1,7 @@
+import type { Moment } from "@holdfast/engine";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import {
-  type Lease,
-  type LeaseEvent,
-  type LeaseRules,
-  type Moment,
-  noLease,
-  stateAt,
-  step,
-} from "./lease.ts";
+import { type Lease, type LeaseEvent, type LeaseRules, noLease, stateAt, step } from "./lease.ts";
 
 const seed = 20260201;
 const storeLeaseMs = 1_000;

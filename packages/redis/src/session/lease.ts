@@ -1,8 +1,4 @@
-/** Both clocks at one moment. */
-export interface Moment {
-  readonly monotonicMs: number;
-  readonly wallMs: number;
-}
+import type { Moment } from "@holdfast/engine";
 
 /** What a node may do with its region's store. */
 export type LeaseState = "full" | "readOnly" | "none";

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { Moment } from "@holdfast/engine";
 import { Connection, type Outcome } from "../connection/connection.ts";
 import { type ConnectionSettings, formatAddress } from "../connection/options.ts";
 import { readPairs } from "../connection/replies.ts";
-import type { Hearing, Moment } from "./lease.ts";
+import type { Hearing } from "./lease.ts";
 
 /** How often a Sentinel is asked by who only wants to know once. */
 const onceMs = 2_000;

@@ -1,4 +1,11 @@
-import { type Ids, type Observer, type OwnStore, type Timers, withTimeout } from "@holdfast/engine";
+import {
+  type Ids,
+  type Moment,
+  type Observer,
+  type OwnStore,
+  type Timers,
+  withTimeout,
+} from "@holdfast/engine";
 import type { Duty, LeaderLock } from "./duty.ts";
 import { DutyLoop } from "./duty-loop.ts";
 import {
@@ -8,7 +15,6 @@ import {
   type LeaderRules,
   leaderRules,
   leaseStep,
-  type Moment,
   noLeadership,
   remainingMs,
 } from "./lease.ts";

@@ -1,3 +1,4 @@
+import type { Moment } from "@holdfast/engine";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -6,7 +7,6 @@ import {
   type LeaderLease,
   leaderRules,
   leaseStep,
-  type Moment,
   noLeadership,
   remainingMs,
 } from "./lease.ts";

@@ -1,8 +1,4 @@
-/** Both clocks at one moment: each may stop or jump while the other runs. */
-export interface Moment {
-  readonly monotonicMs: number;
-  readonly wallMs: number;
-}
+import type { Moment } from "@holdfast/engine";
 
 /** How long a lease lasts and how often it is asked for anew. */
 export interface LeaderRules {

@@ -1,6 +1,6 @@
 import { access, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { type Observer, type RootOfTrust, SealBroken } from "@holdfast/engine";
+import { type Ids, type Observer, type RootOfTrust, SealBroken } from "@holdfast/engine";
 import {
   openRootOfTrust,
   Pkcs11Hosts,
