@@ -9,14 +9,16 @@ import { readIdentity, readTicketSecret, type ServerIdentity } from "../base/tls
 import { loadConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
 import { certificatesOf } from "../management/certificates/metric-certificates.ts";
-import { checkRootFiles, openDefaultRoot, openSealingKey, rootContext } from "../roots/root-settings.ts";
+import {
+  checkRootFiles,
+  openDefaultRoot,
+  openSealingKey,
+  rootContext,
+} from "../roots/root-settings.ts";
 import { storeConnection } from "../store/store-access.ts";
 
 /** Validates a configuration and every file that it names; reports what was read, and what deserves a second look. */
-export async function checkConfig(
-  file: string,
-  machine: Machine,
-): Promise<readonly string[]> {
+export async function checkConfig(file: string, machine: Machine): Promise<readonly string[]> {
   const config = loadConfig(file);
   const { environment, clock, ids } = machine;
   const { region, node, peer } = config;

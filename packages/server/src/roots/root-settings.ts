@@ -122,8 +122,11 @@ export function placeOf(
 }
 
 /** What roots of trust stand on: one for a whole process, whose PKCS#11 tokens they share. */
-export function rootContext(observe: Observer = () => undefined): RootContext {
-  return { clock: systemClock, ids: systemIds, observe, pkcs11: new Pkcs11Hosts() };
+export function rootContext(
+  { clock, ids }: Pick<Machine, "clock" | "ids">,
+  observe: Observer = () => undefined,
+): RootContext {
+  return { clock, ids, observe, pkcs11: new Pkcs11Hosts() };
 }
 
 /** Opens the node's own root of trust; what is wrong with it is a `StartError`. */

@@ -40,12 +40,16 @@ describe("the root key's commands", () => {
     const config = await configure({ file: "root.key", passphraseEnv: "PASS" });
     const path = join(folder, "root.key");
     const environment = { PASS: "first" };
-    expect(await initRoot(config, { ...machine, environment })).toContain(`${path}: made, with version 1`);
+    expect(await initRoot(config, { ...machine, environment })).toContain(
+      `${path}: made, with version 1`,
+    );
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     await expect(initRoot(config, { ...machine, environment })).rejects.toThrow(
       `rootOfTrust.file: root key file ${path} is there already; it stays`,
     );
-    await expect(rotateRoot(config, { ...machine, environment: {} })).rejects.toThrow("the variable PASS is not set");
+    await expect(rotateRoot(config, { ...machine, environment: {} })).rejects.toThrow(
+      "the variable PASS is not set",
+    );
     await writeFile(join(folder, "new"), "second\n");
     const said = await rotateRoot(config, { ...machine, environment }, join(folder, "new"));
     expect(said).toContain(`${path}: version 2 wraps from now on`);
@@ -65,7 +69,9 @@ describe("the root key's commands", () => {
     await expect(rotateRoot(config, { ...machine, environment: {} })).rejects.toThrow(
       /^rootOfTrust\.keyProtect: root key crk of instance .*: rotate it in IBM Cloud/,
     );
-    await expect(rotateRoot(config, { ...machine, environment: {} }, "new")).rejects.toThrow("--new-passphrase-file");
+    await expect(rotateRoot(config, { ...machine, environment: {} }, "new")).rejects.toThrow(
+      "--new-passphrase-file",
+    );
   });
 });
 
