@@ -18,7 +18,7 @@ import { Scheduler } from "./scheduler.ts";
 import { remoteOf, TlsListener } from "./tls-listener.ts";
 
 /** Where an endpoint listens, and its bounds; the settings of `kmip` have them. */
-export interface EndpointLimits {
+interface EndpointLimits {
   readonly listen: Address;
   readonly connectionsMax: number;
   readonly handshakeTimeoutMs: number;
