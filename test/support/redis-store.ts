@@ -11,7 +11,12 @@ import {
   tagOf,
 } from "@holdfast/engine";
 import { newerRecord, sampleObject } from "@holdfast/engine/testing";
-import { initialiseStore, RedisStore, type RedisStoreOptions } from "@holdfast/redis";
+import {
+  initialiseStore,
+  openRedisStore,
+  type RedisStore,
+  type RedisStoreOptions,
+} from "@holdfast/redis";
 import type { RedisServer } from "./redis.ts";
 
 /** The machine's clocks. */
@@ -36,7 +41,7 @@ export type OpenOptions = Omit<RedisStoreOptions, "clock" | "observe"> &
 /** Opens a store that is initialised already. */
 export async function openStore(options: OpenOptions): Promise<OpenStore> {
   const events: Event[] = [];
-  const store = await RedisStore.open({
+  const store = await openRedisStore({
     clock: systemClock,
     observe: (event) => events.push(event),
     ...options,

@@ -15,4 +15,4 @@ export {
 export { RedisLocks, type RedisLocksOptions } from "./locks/locks.ts";
 export type { RecordFormats } from "./session/formats.ts";
 export type { LeaseState } from "./session/lease.ts";
-export { RedisStore } from "./store.ts";
+export { openRedisStore, type RedisStore } from "./store.ts";

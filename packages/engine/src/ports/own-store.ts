@@ -132,15 +132,97 @@ export interface Levels {
   readonly lost: number;
 }
 
+/** What agreed operations hold. */
+export interface ReservationStore {
+  /** All or none; the same operation may reserve again. Records need not exist. `given` is as in `commit`. */
+  reserve(
+    instance: string,
+    ids: readonly string[],
+    operation: string,
+    given?: readonly GivenRecord[],
+  ): Promise<ReserveOutcome>;
+  /** Ends all reservations of an operation in an instance; returns their number. */
+  release(instance: string, operation: string, epoch?: number): Promise<number>;
+  /** All reservations. */
+  reservations(): Promise<readonly Reservation[]>;
+}
+
+/** What another region pulls, and a backup reads. */
+export interface ReplicationSource {
+  position(): Promise<StorePosition>;
+  /** At most `limit` records and about `bytesMax` bytes, of change numbers above `after`. */
+  changes(partition: number, after: number, limit: number, bytesMax: number): Promise<ChangePage>;
+  /** 256 × 16 bytes: XOR of the tags of all records whose identifier begins with that byte. */
+  digests(partition: number): Promise<Uint8Array>;
+  /**
+   * Identifiers and tags whose first byte has its bit set in `mask`: 256 bits, of byte `b` the bit `1 << (b & 7)` of
+   * `mask[b >> 3]`. In the order of `changes`: `after`, like `next`, is a change number, and only later ones are answered.
+   */
+  leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage>;
+
+  /** Covered copies of a partition, where the instance is not known: what `leaves` differ in. At most 1,000 identifiers. */
+  records(partition: number, ids: readonly string[]): Promise<RecordsAnswer>;
+}
+
+/** How many objects are in each state. */
+export interface StateCountStore {
+  /** Kept as numbers, not found by looking. Undefined while a store's records are being counted for the first time. */
+  counts(instance: string): Promise<StateCounts | undefined>;
+  /** The same of all instances that have objects in a partition. */
+  countsIn(partition: number): Promise<ReadonlyMap<string, StateCounts> | undefined>;
+  /** Counts some more of a partition's records anew, beginning again once all were counted. */
+  recount(partition: number): Promise<Recount>;
+}
+
+/** What a region's leader keeps: how far it has read, how level the store is, its epoch. */
+export interface LeaderStore {
+  cursor(partition: number, peer: string): Promise<PeerCursor | undefined>;
+  setCursor(partition: number, peer: string, cursor: PeerCursor, epoch: number): Promise<void>;
+
+  /** Asks the leader to resync the store; returns the number of the request. */
+  askLevel(): Promise<number>;
+  /** The store could not take what another region has: no node takes it for level before it was levelled anew. */
+  loseLevel(): Promise<void>;
+  levels(): Promise<Levels>;
+  setLevel(reached: number, epoch: number): Promise<void>;
+
+  /** A new leader's epoch: durable before it is answered, and never answered twice. */
+  newEpoch(): Promise<number>;
+}
+
+/** Where records go that do not decode, or contradict what is there. */
+export interface QuarantineStore {
+  /**
+   * Puts a record's present bytes, or `copy` where the fault is in what another region sent, aside and reports it;
+   * with `replacement`, that is written in the place of a record that does not decode. Rejects with `corrupt` where the
+   * replacement lacks the last state that the store knows of the record, and with `unknownFormat` where the record is
+   * whole and of a format that this node does not know; nothing is replaced then.
+   */
+  quarantine(
+    instance: string,
+    uniqueIdentifier: string,
+    reason: string,
+    options: { readonly copy?: Uint8Array; readonly replacement?: ManagedObject },
+  ): Promise<void>;
+  /** How many records lie in quarantine. */
+  quarantined(): Promise<number>;
+}
+
 /**
- * A region's own store, as the region's nodes, its leader and the other region use it. Every implementation passes
- * `ownStoreConformance`. All methods reject with `StoreUnavailable` within a bounded time when they cannot answer or
- * cannot promise; what resolves is durable, what is answered is covered.
+ * A region's own store, as the region's nodes, its leader and the other region use it, each a part of it. Every
+ * implementation passes `ownStoreConformance`. All methods reject with `StoreUnavailable` within a bounded time when they
+ * cannot answer or cannot promise; what resolves is durable, what is answered is covered.
  *
  * Methods with an `epoch` are for the leader alone: they reject with `StoreUnavailable("deposed")` and write nothing
  * where the store has seen a higher epoch.
  */
-export interface OwnStore extends ObjectStore {
+export interface OwnStore
+  extends ObjectStore,
+    ReservationStore,
+    ReplicationSource,
+    StateCountStore,
+    LeaderStore,
+    QuarantineStore {
   /** What the lease allows at this moment. */
   state(): StoreState;
   /** Names the store's data: another one has other data. Undefined while it has not been reached. */
@@ -157,65 +239,4 @@ export interface OwnStore extends ObjectStore {
     audit: readonly AuditEvent[],
     options?: OwnCommitOptions,
   ): Promise<CommitOutcome>;
-
-  /** All or none; the same operation may reserve again. Records need not exist. `given` is as in `commit`. */
-  reserve(
-    instance: string,
-    ids: readonly string[],
-    operation: string,
-    given?: readonly GivenRecord[],
-  ): Promise<ReserveOutcome>;
-  /** Ends all reservations of an operation in an instance; returns their number. */
-  release(instance: string, operation: string, epoch?: number): Promise<number>;
-  /** All reservations. */
-  reservations(): Promise<readonly Reservation[]>;
-
-  position(): Promise<StorePosition>;
-  /** At most `limit` records and about `bytesMax` bytes, of change numbers above `after`. */
-  changes(partition: number, after: number, limit: number, bytesMax: number): Promise<ChangePage>;
-  /** 256 × 16 bytes: XOR of the tags of all records whose identifier begins with that byte. */
-  digests(partition: number): Promise<Uint8Array>;
-  /**
-   * Identifiers and tags whose first byte has its bit set in `mask`: 256 bits, of byte `b` the bit `1 << (b & 7)` of
-   * `mask[b >> 3]`. In the order of `changes`: `after`, like `next`, is a change number, and only later ones are answered.
-   */
-  leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage>;
-
-  /** Covered copies of a partition, where the instance is not known: what `leaves` differ in. At most 1,000 identifiers. */
-  records(partition: number, ids: readonly string[]): Promise<RecordsAnswer>;
-
-  /** Kept as numbers, not found by looking. Undefined while a store's records are being counted for the first time. */
-  counts(instance: string): Promise<StateCounts | undefined>;
-  /** The same of all instances that have objects in a partition. */
-  countsIn(partition: number): Promise<ReadonlyMap<string, StateCounts> | undefined>;
-  /** Counts some more of a partition's records anew, beginning again once all were counted. */
-  recount(partition: number): Promise<Recount>;
-
-  cursor(partition: number, peer: string): Promise<PeerCursor | undefined>;
-  setCursor(partition: number, peer: string, cursor: PeerCursor, epoch: number): Promise<void>;
-
-  /** Asks the leader to resync the store; returns the number of the request. */
-  askLevel(): Promise<number>;
-  /** The store could not take what another region has: no node takes it for level before it was levelled anew. */
-  loseLevel(): Promise<void>;
-  levels(): Promise<Levels>;
-  setLevel(reached: number, epoch: number): Promise<void>;
-
-  /** A new leader's epoch: durable before it is answered, and never answered twice. */
-  newEpoch(): Promise<number>;
-
-  /**
-   * Puts a record's present bytes, or `copy` where the fault is in what another region sent, aside and reports it;
-   * with `replacement`, that is written in the place of a record that does not decode. Rejects with `corrupt` where the
-   * replacement lacks the last state that the store knows of the record, and with `unknownFormat` where the record is
-   * whole and of a format that this node does not know; nothing is replaced then.
-   */
-  quarantine(
-    instance: string,
-    uniqueIdentifier: string,
-    reason: string,
-    options: { readonly copy?: Uint8Array; readonly replacement?: ManagedObject },
-  ): Promise<void>;
-  /** How many records lie in quarantine. */
-  quarantined(): Promise<number>;
 }

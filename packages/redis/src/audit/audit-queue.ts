@@ -33,7 +33,11 @@ export class AuditQueue {
   }
 
   /** See `ObjectStore.appendAudit`. */
-  async append(instance: string, events: readonly AuditEvent[], strict: boolean): Promise<void> {
+  readonly appendAudit = async (
+    instance: string,
+    events: readonly AuditEvent[],
+    strict: boolean,
+  ): Promise<void> => {
     if (events.length === 0) return;
     const partition = partitionOf(instance);
     const entries = encodeAudit(instance, events);
@@ -45,7 +49,7 @@ export class AuditQueue {
     for (const entry of entries) this.#waiting.push({ partition, entry });
     this.#shorten();
     this.#schedule(batchMs);
-  }
+  };
 
   /** Appends what waits, if Redis takes it. */
   async drain(): Promise<void> {

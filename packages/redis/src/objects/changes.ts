@@ -40,7 +40,7 @@ export class Changes {
   }
 
   /** See `OwnStore.position`. */
-  async position(): Promise<StorePosition> {
+  readonly position = async (): Promise<StorePosition> => {
     const keys = allPartitions.flatMap(({ head, counters }) => [head, counters]);
     const answer = await this.#answers.ask("position", keys, []);
     const { tenure } = answer;
@@ -60,15 +60,15 @@ export class Changes {
     // Those that wait do so together, for one barrier.
     await Promise.all(covers);
     return { replicationId: this.#answers.replicationId(tenure), numbers };
-  }
+  };
 
   /** See `OwnStore.changes`. */
-  async changes(
+  readonly changes = async (
     partition: number,
     after: number,
     limit: number,
     bytesMax: number,
-  ): Promise<ChangePage> {
+  ): Promise<ChangePage> => {
     const keys = keysOf(partition);
     const most = Math.max(1, Math.min(limit, recordsPerPage));
     const full = Math.max(1, Math.min(bytesMax, bytesPerPage));
@@ -91,20 +91,24 @@ export class Changes {
     const { objects, damaged, unknown } = page.found;
     const replicationId = this.#answers.replicationId(tenure);
     return { replicationId, objects, damaged, unknown, upTo, last };
-  }
+  };
 
   /** See `OwnStore.digests`. */
-  async digests(partition: number): Promise<Uint8Array> {
+  readonly digests = async (partition: number): Promise<Uint8Array> => {
     const { head, counters, digests } = keysOf(partition);
     const answer = await this.#answers.ask("digests", [head, counters, digests], []);
     await this.#answers.cover(answer.tenure, partition, answer.head, answer.number);
     const whole = new Uint8Array(digestBytes);
     whole.set((answer.rest[0] as Buffer).subarray(0, digestBytes));
     return whole;
-  }
+  };
 
   /** See `OwnStore.leaves`. */
-  async leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage> {
+  readonly leaves = async (
+    partition: number,
+    mask: Uint8Array,
+    after: number | undefined,
+  ): Promise<LeafPage> => {
     if (mask.length !== 32) throw new RangeError("a mask of leaves has 32 bytes");
     const { head, changes } = keysOf(partition);
     const tenure = await this.#answers.tenure();
@@ -124,10 +128,10 @@ export class Changes {
     }
     const replicationId = this.#answers.replicationId(tenure);
     return more ? { replicationId, leaves, next: from } : { replicationId, leaves };
-  }
+  };
 
   /** See `OwnStore.records`. */
-  async records(partition: number, ids: readonly string[]): Promise<RecordsAnswer> {
+  readonly records = async (partition: number, ids: readonly string[]): Promise<RecordsAnswer> => {
     if (ids.length > recordsMax) throw new RangeError(`at most ${recordsMax} identifiers`);
     const tenure = await this.#answers.tenure();
     const found = new FoundRecords();
@@ -141,7 +145,7 @@ export class Changes {
     }
     const { objects, damaged, unknown } = found;
     return { objects, damaged, unknown };
-  }
+  };
 
   /** The values of records, all covered. */
   async #values(

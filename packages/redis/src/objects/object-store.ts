@@ -61,10 +61,10 @@ export class RedisObjects {
   }
 
   /** See `OwnStore.read`. */
-  async read(
+  readonly read = async (
     instance: string,
     ids: readonly string[],
-  ): Promise<readonly (OwnStoredObject | undefined)[]> {
+  ): Promise<readonly (OwnStoredObject | undefined)[]> => {
     if (ids.length === 0) return [];
     for (let tries = 0; tries < readsMax; tries += 1) {
       const objects = await this.#read(instance, ids);
@@ -74,7 +74,7 @@ export class RedisObjects {
       "reserved",
       "a record was held by one agreed operation after another",
     );
-  }
+  };
 
   /** Undefined where a reservation that was seen had ended when it was asked for. */
   async #read(
@@ -124,12 +124,12 @@ export class RedisObjects {
   }
 
   /** See `OwnStore.commit`. */
-  async commit(
+  readonly commit = async (
     instance: string,
     changes: readonly Change[],
     audit: readonly AuditEvent[],
     options: OwnCommitOptions = {},
-  ): Promise<CommitOutcome> {
+  ): Promise<CommitOutcome> => {
     const { scripts, settings } = this.#context;
     const foreign = changes.find((change) => isForeign(instance, change));
     const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
@@ -148,10 +148,14 @@ export class RedisObjects {
     const reply = await tenure.committer.submit(script, number, keys, args, { written });
     this.#took("commit", started);
     return plan.outcome(reply);
-  }
+  };
 
   /** See `ObjectStore.markServed`. */
-  async markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean> {
+  readonly markServed = async (
+    instance: string,
+    before: StoredObject,
+    after: ManagedObject,
+  ): Promise<boolean> => {
     const { scripts, settings } = this.#context;
     const tenure = this.#tenures.now("write");
     if (tenure?.reader === undefined) return false;
@@ -166,10 +170,10 @@ export class RedisObjects {
     } catch {
       return false;
     }
-  }
+  };
 
   /** See `ObjectStore.find`. */
-  async find(instance: string, query: FindQuery): Promise<OwnFindPage> {
+  readonly find = async (instance: string, query: FindQuery): Promise<OwnFindPage> => {
     const { term, live, destroyed, after } = query;
     const number = partitionOf(instance);
     const { prefix, head, counters, record, reserved } = keysOf(number);
@@ -198,7 +202,7 @@ export class RedisObjects {
     await this.#answers.cover(tenure, number, answer.head, answer.number);
     const found = objects.filter((object) => object !== undefined);
     return next?.length ? { objects: found, next: String(next) } : { objects: found };
-  }
+  };
 
   #now(): number {
     return this.#context.lease.now().monotonicMs;

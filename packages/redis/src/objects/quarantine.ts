@@ -65,12 +65,12 @@ export class Quarantine {
   }
 
   /** See `OwnStore.quarantine`. A record that is whole is not replaced: somebody repaired it meanwhile. */
-  async put(
+  readonly quarantine = async (
     instance: string,
     uniqueIdentifier: string,
     reason: string,
     { copy, replacement }: QuarantineOptions,
-  ): Promise<void> {
+  ): Promise<void> => {
     const { scripts } = this.#context;
     if (copy !== undefined) {
       const tenure = await this.#writing();
@@ -98,17 +98,17 @@ export class Quarantine {
       "timeout",
       `record ${uniqueIdentifier} has too many concurrent updates`,
     );
-  }
+  };
 
   /** See `OwnStore.quarantined`. */
-  async count(): Promise<number> {
+  readonly quarantined = async (): Promise<number> => {
     const keys = [
       partitionKeys(sysPartition).head,
       ...allPartitions.map(({ quarantine }) => quarantine),
     ];
     const { rest } = await this.#answers.ask("quarantined", keys, []);
     return Number(rest[0]);
-  }
+  };
 
   async #writing(): Promise<Tenure> {
     return this.#tenures.now("write") ?? (await this.#tenures.require("write"));

@@ -9,6 +9,7 @@ import {
   uuidText,
 } from "@holdfast/engine";
 import { allPartitions, ownRecordKey, partitionKeys, sysKeys } from "../connection/keys.ts";
+import type { LeaderRecords } from "../records/leader-records.ts";
 import { Answers, refuseDeposed } from "../session/answers.ts";
 import type { StoreContext } from "../session/tenure.ts";
 import type { Tenures } from "../session/tenures.ts";
@@ -39,20 +40,22 @@ export class Reservations {
   readonly #context: StoreContext;
   readonly #tenures: Tenures;
   readonly #answers: Answers;
+  readonly #leader: Pick<LeaderRecords, "assertEpoch">;
 
-  constructor(context: StoreContext, tenures: Tenures) {
+  constructor(context: StoreContext, tenures: Tenures, leader: Pick<LeaderRecords, "assertEpoch">) {
+    this.#leader = leader;
     this.#context = context;
     this.#tenures = tenures;
     this.#answers = new Answers(context, tenures);
   }
 
   /** See `OwnStore.reserve`. */
-  async reserve(
+  readonly reserve = async (
     instance: string,
     ids: readonly string[],
     operation: string,
     given: readonly GivenRecord[] = [],
-  ): Promise<ReserveOutcome> {
+  ): Promise<ReserveOutcome> => {
     const partition = partitionOf(instance);
     const { head, record, reserved } = partitionKeys(partition);
     const members = ids.map((id) => ownRecordKey("", id));
@@ -73,10 +76,15 @@ export class Reservations {
     const [index, holder] = reply.rest;
     const uniqueIdentifier = ids[Number(index) - 1] ?? "";
     return { kind: "held", uniqueIdentifier, operation: String(holder) };
-  }
+  };
 
   /** See `OwnStore.release`. */
-  async release(instance: string, operation: string, epoch?: number): Promise<number> {
+  readonly release = async (
+    instance: string,
+    operation: string,
+    epoch?: number,
+  ): Promise<number> => {
+    if (epoch !== undefined) this.#leader.assertEpoch(epoch);
     const partition = partitionOf(instance);
     const { head, record, reserved } = partitionKeys(partition);
     const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
@@ -88,10 +96,10 @@ export class Reservations {
     );
     refuseDeposed(result, epoch ?? 0);
     return Number(rest[0]);
-  }
+  };
 
   /** See `OwnStore.reservations`. */
-  async all(): Promise<readonly Reservation[]> {
+  readonly reservations = async (): Promise<readonly Reservation[]> => {
     const keys = [head, ...allPartitions.map(({ reserved }) => reserved)];
     const { tenure, rest } = await this.#answers.ask("reservations", keys, []);
     const found = new Map<string, Reservation & { readonly ids: string[] }>();
@@ -108,5 +116,5 @@ export class Reservations {
     }
     if (found.size > 0) await this.#answers.coverAll(tenure);
     return [...found.values()];
-  }
+  };
 }

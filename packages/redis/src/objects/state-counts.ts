@@ -46,13 +46,15 @@ export class RedisStateCounts {
   }
 
   /** See `OwnStore.counts`. */
-  async of(instance: string): Promise<StateCounts | undefined> {
-    const all = await this.in(partitionOf(instance));
+  readonly counts = async (instance: string): Promise<StateCounts | undefined> => {
+    const all = await this.countsIn(partitionOf(instance));
     return all && (all.get(instance) ?? stateCounts());
-  }
+  };
 
   /** See `OwnStore.countsIn`. */
-  async in(partition: number): Promise<ReadonlyMap<string, StateCounts> | undefined> {
+  readonly countsIn = async (
+    partition: number,
+  ): Promise<ReadonlyMap<string, StateCounts> | undefined> => {
     const { head, counters, states } = keysOf(partition);
     const answer = await this.#answers.ask("counts", [head, counters, states], []);
     await this.#answers.cover(answer.tenure, partition, answer.head, answer.number);
@@ -69,10 +71,10 @@ export class RedisStateCounts {
       found.set(instance, counts);
     }
     return new Map([...found].map(([instance, counts]) => [instance, stateCounts(counts)]));
-  }
+  };
 
   /** See `OwnStore.recount`. */
-  async recount(partition: number): Promise<Recount> {
+  readonly recount = async (partition: number): Promise<Recount> => {
     const { at } = this.#places.get(partition) ?? { at: "" };
     const keys = keysOf(partition);
     const page = await this.#page(partition, at === "" ? "0" : at);
@@ -90,7 +92,7 @@ export class RedisStateCounts {
     this.#places.set(partition, { at: whole === 1 ? "" : String(page.upTo) });
     const left = whole === 1 ? 0 : Math.max(1, reply.number - page.upTo);
     return { done: page.lines.length / 3, left, wrong: wrong ?? 0 };
-  }
+  };
 
   /** Some changed records: number, identifier and tag, state and instance of each. What is damaged is left out. */
   async #page(partition: number, after: string) {

@@ -26,18 +26,18 @@ export class RedisStatuses implements InstanceStatuses {
   }
 
   /** See `InstanceStatuses.install`. */
-  async install(instance: string): Promise<InstanceStatus> {
+  readonly install = async (instance: string): Promise<InstanceStatus> => {
     const status = await this.move(instance, [undefined], "Installed");
     if (status === undefined) throw new RangeError("an instance has no status although it was set");
     return status;
-  }
+  };
 
   /** See `InstanceStatuses.move`. */
-  async move(
+  readonly move = async (
     instance: string,
     from: readonly (InstanceStatus | undefined)[],
     to: InstanceStatus,
-  ): Promise<InstanceStatus | undefined> {
+  ): Promise<InstanceStatus | undefined> => {
     if (instance === systemInstance) throw new RangeError(`${instance} is not an instance`);
     const partition = partitionOf(instance);
     const { prefix, head, counters } = partitionKeys(partition);
@@ -47,17 +47,17 @@ export class RedisStatuses implements InstanceStatuses {
     const args = [to, ...from.map((status) => status ?? "")];
     const { rest } = await committer.submit(script, partition, keys, args);
     return String(rest[0]) === "" ? undefined : statusOf(rest[0]);
-  }
+  };
 
   /** See `InstanceStatuses.status`. */
-  async status(instance: string): Promise<InstanceStatus | undefined> {
+  readonly status = async (instance: string): Promise<InstanceStatus | undefined> => {
     const partition = partitionOf(instance);
     const { status } = instanceKeys(partitionKeys(partition).prefix, instance);
     const tenure = await this.#answers.tenure();
     const { head, values } = await tenure.reading((reader) => reader.read(partition, [status]));
     this.#answers.check(tenure, head);
     return values[0] ? statusOf(values[0]) : undefined;
-  }
+  };
 }
 
 function statusOf(value: unknown): InstanceStatus {

@@ -24,7 +24,7 @@ export class LeaderRecords {
   }
 
   /** See `OwnStore.cursor`. */
-  async cursor(partition: number, peer: string): Promise<PeerCursor | undefined> {
+  readonly cursor = async (partition: number, peer: string): Promise<PeerCursor | undefined> => {
     const { head, cursors } = partitionKeys(partition);
     const { tenure, rest } = await this.#answers.ask("cursor", [head, cursors], [peer]);
     await this.#answers.coverAll(tenure);
@@ -35,61 +35,61 @@ export class LeaderRecords {
       throw new StoreUnavailable("badReply", "malformed cursor of another region's changes");
     }
     return { number: Number(number), replicationId };
-  }
+  };
 
   /** See `OwnStore.setCursor`. */
-  async setCursor(
+  readonly setCursor = async (
     partition: number,
     peer: string,
     { number, replicationId }: PeerCursor,
     epoch: number,
-  ): Promise<void> {
+  ): Promise<void> => {
     const { head, cursors } = partitionKeys(partition);
     const keys = [head, sysKeys.epoch, cursors];
     const args = [String(epoch), peer, `${number} ${replicationId}`];
     await this.#fenced("set-cursor", partition, keys, args, epoch);
-  }
+  };
 
   /** See `OwnStore.askLevel`. */
-  askLevel(): Promise<number> {
+  readonly askLevel = (): Promise<number> => {
     return this.#wishLevel("0");
-  }
+  };
 
   /** See `OwnStore.loseLevel`. */
-  async loseLevel(): Promise<void> {
+  readonly loseLevel = async (): Promise<void> => {
     await this.#wishLevel("1");
-  }
+  };
 
   /** See `OwnStore.levels`. */
-  async levels(): Promise<Levels> {
+  readonly levels = async (): Promise<Levels> => {
     const { tenure, rest } = await this.#answers.ask("levels", [head, sysKeys.levels], []);
     await this.#answers.coverAll(tenure);
     return { asked: Number(rest[0]), reached: Number(rest[1]), lost: Number(rest[2]) };
-  }
+  };
 
   /** See `OwnStore.setLevel`. */
-  async setLevel(reached: number, epoch: number): Promise<void> {
+  readonly setLevel = async (reached: number, epoch: number): Promise<void> => {
     const keys = [head, sysKeys.epoch, sysKeys.levels];
     const args = [String(epoch), String(reached)];
     await this.#fenced("set-level", sysPartition, keys, args, epoch);
-  }
+  };
 
   /** See `RedisStore.requireFormat`. */
-  async requireFormat(format: number, epoch: number): Promise<boolean> {
+  readonly requireFormat = async (format: number, epoch: number): Promise<boolean> => {
     this.assertEpoch(epoch);
     const { keys, args } = this.#context.formats.requiring(format, epoch);
     const { result } = await this.#write("require-format", sysPartition, keys, args);
     refuseDeposed(result, epoch);
     return result === "committed";
-  }
+  };
 
   /** See `OwnStore.newEpoch`. */
-  async newEpoch(): Promise<number> {
+  readonly newEpoch = async (): Promise<number> => {
     const { storeId } = this.#tenures;
     const { rest } = await this.#write("new-epoch", sysPartition, [head, sysKeys.epoch], []);
     this.#epochOf = storeId;
     return Number(rest[0]);
-  }
+  };
 
   /** An epoch of another store's says nothing here, although its number may be higher. */
   assertEpoch(epoch: number): void {

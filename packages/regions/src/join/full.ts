@@ -1,4 +1,4 @@
-import { type OwnStore, StoreUnavailable } from "@holdfast/engine";
+import { type LeaderStore, StoreUnavailable } from "@holdfast/engine";
 import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 
@@ -12,7 +12,7 @@ export function isFull(error: unknown): error is StoreUnavailable {
  * for level any more, before the caller gets its answer.
  */
 export async function losingLevel<Result>(
-  own: Pick<OwnStore, "loseLevel">,
+  own: Pick<LeaderStore, "loseLevel">,
   write: () => Promise<Result>,
 ): Promise<Result> {
   try {

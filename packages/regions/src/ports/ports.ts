@@ -1,15 +1,12 @@
 import type {
   AuditEvent,
   Change,
-  ChangePage,
   CommitOutcome,
-  LeafPage,
   ManagedObject,
   ObjectStore,
   OwnStoredObject,
-  RecordsAnswer,
+  ReplicationSource,
   ReserveOutcome,
-  StorePosition,
 } from "@holdfast/engine";
 
 /** What became of a pushed record at the other region, once that is durable there. */
@@ -45,7 +42,7 @@ export interface PeerHello {
  * failure where it answers "cannot tell". `fetch` (for a record that is not there), `reserve` and `remote` need a
  * region that serves from its own store; the others a lease only, level or not.
  */
-export interface PeerStore {
+export interface PeerStore extends ReplicationSource {
   hello(): Promise<PeerHello>;
   /** Joins records into the own store; in the order of the records. */
   push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]>;
@@ -54,12 +51,6 @@ export interface PeerStore {
     instance: string,
     ids: readonly string[],
   ): Promise<readonly (OwnStoredObject | undefined)[]>;
-
-  position(): Promise<StorePosition>;
-  changes(partition: number, after: number, limit: number, bytesMax: number): Promise<ChangePage>;
-  digests(partition: number): Promise<Uint8Array>;
-  leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage>;
-  records(partition: number, ids: readonly string[]): Promise<RecordsAnswer>;
 
   /** Step 1 of an agreed operation. */
   reserve(instance: string, ids: readonly string[], operation: string): Promise<ReserveOutcome>;

@@ -1,4 +1,4 @@
-import { RedisStore } from "@holdfast/redis";
+import { openRedisStore, type RedisStore } from "@holdfast/redis";
 import { verifyFiles } from "../audit/verify/verify-files.ts";
 import { verifyStore } from "../audit/verify/verify-store.ts";
 import { StartError } from "../base/start-error.ts";
@@ -73,7 +73,7 @@ async function atStore<Result>(
   const config = loadConfig(configFile);
   const connection = storeConnection(config.store, environment);
   try {
-    await using store = await RedisStore.open({
+    await using store = await openRedisStore({
       ...connection,
       clock,
       observe: () => undefined,

@@ -1,6 +1,6 @@
 import { userInfo } from "node:os";
 import { type AuditEvent, systemInstance } from "@holdfast/engine";
-import { RedisStore } from "@holdfast/redis";
+import { openRedisStore, type RedisStore } from "@holdfast/redis";
 import type { ManagementAction } from "../audit/actions.ts";
 import { reasonOf } from "../base/start-error.ts";
 import type { Machine } from "../base/system.ts";
@@ -129,7 +129,7 @@ function missing({ action }: OperatorAct, error: unknown): string {
 
 async function openStore(configFile: string, { environment, clock }: Machine): Promise<RedisStore> {
   const { store, region } = loadConfig(configFile);
-  return await RedisStore.open({
+  return await openRedisStore({
     ...storeConnection(store, environment),
     clock,
     observe: () => undefined,

@@ -1,5 +1,5 @@
 import { StoreUnavailable, type Timers } from "@holdfast/engine";
-import { RedisStore } from "@holdfast/redis";
+import { openRedisStore, type RedisStore } from "@holdfast/redis";
 import {
   entryOf,
   PeerClient,
@@ -143,7 +143,7 @@ export async function atRegions<Result>(
   const observe = () => undefined;
   try {
     const own = opened.use(
-      await RedisStore.open({
+      await openRedisStore({
         ...connection,
         clock,
         observe,

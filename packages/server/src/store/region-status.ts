@@ -1,4 +1,4 @@
-import { type OwnStore, StoreUnavailable } from "@holdfast/engine";
+import { type LeaderStore, type OwnStore, StoreUnavailable } from "@holdfast/engine";
 import type { Peer, PeerHello } from "@holdfast/regions";
 import { reasonOf } from "../base/start-error.ts";
 
@@ -80,7 +80,7 @@ async function meet(peer: Pick<Peer, "hello">, wallMs: () => number): Promise<Me
 
 /** How far the own store's leader has read the other region's changes. */
 async function behind(
-  own: Pick<OwnStore, "cursor">,
+  own: Pick<LeaderStore, "cursor">,
   peer: Pick<Peer, "region" | "position">,
 ): Promise<string> {
   const { replicationId, numbers } = await peer.position();

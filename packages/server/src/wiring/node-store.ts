@@ -9,7 +9,7 @@ import {
   type ObjectStore,
   type RootOfTrust,
 } from "@holdfast/engine";
-import { RedisLocks, RedisStore } from "@holdfast/redis";
+import { openRedisStore, RedisLocks, type RedisStore } from "@holdfast/redis";
 import { defaultLimits } from "@holdfast/ttlv";
 import { version } from "../base/version.ts";
 import { checkAuditBounds } from "../config/audit-bounds.ts";
@@ -24,7 +24,7 @@ import type { Regions } from "./node-regions.ts";
 /** Opens the region's own store, whose keys the root of trust must open, and goes on probing it. */
 export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisStore> {
   const { config, configFile, connection, observe, health, opened } = parts;
-  const store = await RedisStore.open({
+  const store = await openRedisStore({
     ...connection,
     clock,
     observe,

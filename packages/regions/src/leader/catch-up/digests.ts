@@ -1,4 +1,4 @@
-import { differingMask, type Leaf, type OwnStore, type Tag } from "@holdfast/engine";
+import { differingMask, type Leaf, type ReplicationSource, type Tag } from "@holdfast/engine";
 import type { Peer } from "../../ports/ports.ts";
 import { slices } from "../pace.ts";
 
@@ -7,7 +7,7 @@ export type Unjoinable = Map<string, Tag>;
 
 /** What a comparison works on. */
 export interface Comparison {
-  readonly own: Pick<OwnStore, "digests" | "leaves">;
+  readonly own: Pick<ReplicationSource, "digests" | "leaves">;
   readonly peer: Pick<Peer, "digests" | "leaves">;
   readonly partition: number;
   readonly unjoinable: Unjoinable;
@@ -66,7 +66,7 @@ async function compareLeaves(
 }
 
 async function* pages(
-  store: Pick<OwnStore, "leaves">,
+  store: Pick<ReplicationSource, "leaves">,
   partition: number,
   mask: Uint8Array,
 ): AsyncGenerator<readonly Leaf[]> {

@@ -1,10 +1,10 @@
-import type { ManagedObject, OwnStore } from "@holdfast/engine";
+import type { ManagedObject, ReplicationSource } from "@holdfast/engine";
 
 const pageRecords = 200;
 const pageBytes = 256 << 10;
 
 /** What a feed reads: a region's own store, or another region's through the peer protocol. */
-type Source = Pick<OwnStore, "position" | "changes">;
+type Source = Pick<ReplicationSource, "position" | "changes">;
 
 /** How far a partition was followed. A restart forgets it, also while a page is read. */
 interface Place {

@@ -1,10 +1,10 @@
-import type { Leaf, LeafPage, OwnStore, StorePosition } from "@holdfast/engine";
+import type { Leaf, LeafPage, ReplicationSource, StorePosition } from "@holdfast/engine";
 import type { Peer } from "../../ports/ports.ts";
 import type { Unjoinable } from "./digests.ts";
 
 /** What is compared: another region's changes after a number with the own ones after a mark. */
 export interface TailComparison {
-  readonly own: Pick<OwnStore, "leaves">;
+  readonly own: Pick<ReplicationSource, "leaves">;
   readonly peer: Pick<Peer, "leaves">;
   readonly partition: number;
   readonly replicationId: string;
@@ -45,7 +45,7 @@ export async function missingInTail(
 
 /** All pages to the end; undefined where they are too many. */
 async function leavesAfter(
-  store: Pick<OwnStore, "leaves">,
+  store: Pick<ReplicationSource, "leaves">,
   partition: number,
   after: number,
 ): Promise<readonly LeafPage[] | undefined> {

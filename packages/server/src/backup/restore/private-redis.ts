@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { initialiseStore, RedisStore } from "@holdfast/redis";
+import { initialiseStore, openRedisStore, type RedisStore } from "@holdfast/redis";
 import { findRedisServer } from "../../base/redis-program.ts";
 import { reasonOf, StartError } from "../../base/start-error.ts";
 import type { Machine } from "../../base/system.ts";
@@ -121,7 +121,7 @@ async function openStore(
       await clock.sleep(pollMs);
     }
   }
-  return await RedisStore.open({
+  return await openRedisStore({
     ...connection,
     clock,
     observe: () => undefined,

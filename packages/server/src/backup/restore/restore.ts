@@ -5,6 +5,7 @@ import {
   type Observer,
   type OwnStore,
   partitionOf,
+  type ReplicationSource,
   readRecord,
   recordTag,
   refuseUnknown,
@@ -175,7 +176,7 @@ class Restore {
   }
 
   async #copies(
-    source: Pick<OwnStore, "records">,
+    source: Pick<ReplicationSource, "records">,
     partition: number,
     ids: readonly string[],
   ): Promise<ReadonlyMap<string, ManagedObject>> {

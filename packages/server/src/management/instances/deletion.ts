@@ -5,10 +5,10 @@ import {
   type Ids,
   type KindName,
   type ObjectStore,
-  type OwnStore,
   type Removal,
   type recordKinds,
   type State,
+  type StateCountStore,
   type StateCounts,
   StoreUnavailable,
   type SystemRecord,
@@ -27,7 +27,7 @@ import type { StatusFollower } from "./status-follower.ts";
 
 export interface DeletionOptions {
   readonly region: string;
-  readonly own: EraseOptions["own"] & Pick<OwnStore, "counts">;
+  readonly own: EraseOptions["own"] & Pick<StateCountStore, "counts">;
   readonly store: Pick<ObjectStore, "read" | "commit">;
   readonly view: Pick<SystemView, "of" | "refresh" | "take">;
   readonly records: Pick<Records, "change" | "destroy">;

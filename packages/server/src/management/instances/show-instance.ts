@@ -1,5 +1,5 @@
 import type { Contract, Reply } from "@holdfast/admin";
-import type { KeyRingStatus, OwnStore, SystemRecord } from "@holdfast/engine";
+import type { KeyRingStatus, StateCountStore, SystemRecord } from "@holdfast/engine";
 import { ofRegion } from "@holdfast/regions";
 import type { Instance as Declared } from "../../access/instances.ts";
 import type { Presence } from "../../records/presence.ts";
@@ -22,7 +22,7 @@ export interface ShowInstancesOptions {
   readonly regions: () => readonly string[];
   readonly view: Pick<SystemView, "record" | "of">;
   readonly presence: Pick<Presence, "of">;
-  readonly own: Pick<OwnStore, "counts">;
+  readonly own: Pick<StateCountStore, "counts">;
   readonly declared: () => readonly Declared[];
   /** The configuration's root of trust. */
   readonly rootKind: RootStatus["type"];

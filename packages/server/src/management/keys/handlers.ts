@@ -2,7 +2,7 @@ import { type Call, type Contract, type Handlers, ManagementError } from "@holdf
 import {
   type ManagedObject,
   type ObjectStore,
-  type OwnStore,
+  type StateCountStore,
   StoreUnavailable,
 } from "@holdfast/engine";
 import { refusalOf } from "../../records/refusals.ts";
@@ -24,7 +24,7 @@ export interface KeysDeps {
   readonly region: string;
   readonly instances: Pick<InstanceLookup, "find">;
   readonly store: Pick<ObjectStore, "read" | "find">;
-  readonly own: Pick<OwnStore, "counts">;
+  readonly own: Pick<StateCountStore, "counts">;
   readonly engine: KeyEngine;
   readonly evidence?: Evidence;
   /** Looks for a key's events in the other regions. */

@@ -1,6 +1,6 @@
 import {
   type Observer,
-  type OwnStore,
+  type StateCountStore,
   type StateCounts,
   sysPartition,
   systemInstance,
@@ -8,7 +8,7 @@ import {
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 
 export interface RecountOptions {
-  readonly own: Pick<OwnStore, "countsIn" | "recount">;
+  readonly own: Pick<StateCountStore, "countsIn" | "recount">;
   readonly observe: Observer;
   readonly monotonicMs: () => number;
 }
