@@ -117,14 +117,15 @@ export {
   type Transition,
   transition,
 } from "./record/lifecycle.ts";
-export type {
-  Fact,
-  Facts,
-  ManagedObject,
-  Register,
-  Revocation,
-  Stamp,
-  Tag,
+export {
+  deletionRegion,
+  type Fact,
+  type Facts,
+  type ManagedObject,
+  type Register,
+  type Revocation,
+  type Stamp,
+  type Tag,
 } from "./record/record.ts";
 export {
   areKnownAlike,

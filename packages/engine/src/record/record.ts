@@ -19,6 +19,12 @@ export interface Fact {
   readonly region: string;
 }
 
+/**
+ * Stands in place of a region in the fact of what was destroyed together with its instance: it differs from every other
+ * fact of the same second, and a restore into a new instance leaves it out.
+ */
+export const deletionRegion = "(deletion)";
+
 /** KMIP 2.1, 4.45: why an object was revoked. */
 export interface Revocation extends Fact {
   readonly reasonCode?: number;

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  deletionRegion,
   type Fact,
   InstanceKeyRing,
   type ManagedObject,
@@ -21,7 +22,6 @@ import {
   systemIds as ids,
   systemClock as timers,
 } from "../../base/system.ts";
-import { deletionRegion } from "../../management/instances/erase-objects.ts";
 import { instanceRecordId } from "../../records/records.ts";
 import type { BackupKey } from "../archive/archive-format.ts";
 import { ArchiveReader } from "../archive/archive-reader.ts";

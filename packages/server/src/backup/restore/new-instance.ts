@@ -1,6 +1,7 @@
 import {
   type AuditEvent,
   changeRecord,
+  deletionRegion,
   kindOf,
   type ManagedObject,
   type OwnStore,
@@ -12,7 +13,6 @@ import {
   withoutSealedDigest,
 } from "@holdfast/engine";
 import { join, mergeInto } from "@holdfast/regions";
-import { deletionRegion } from "../../management/instances/erase-objects.ts";
 import { ArchiveFault } from "../archive/archive-format.ts";
 import type { ArchiveReader } from "../archive/archive-reader.ts";
 import { eachPage, type Scanned } from "../archive/scan.ts";

@@ -1,5 +1,6 @@
 import {
   type Change,
+  deletionRegion,
   type Fact,
   type ManagedObject,
   type OwnStore,
@@ -20,12 +21,6 @@ export interface Erased {
   /** Nothing of the instance can be opened in this store any more. */
   readonly all: boolean;
 }
-
-/**
- * Stands in the fact of what went with its instance where else a region does: whatever else was destroyed within the same
- * second is told apart, and never comes back.
- */
-export const deletionRegion = "(deletion)";
 
 const pageRecords = 128;
 const recordsPerCommit = 64;
