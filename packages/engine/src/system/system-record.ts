@@ -2,7 +2,7 @@ import { type Item, ItemType, textString } from "@holdfast/ttlv";
 import { hashUuid } from "../base/uuid.ts";
 import type { Fact, ManagedObject } from "../record/record.ts";
 import { recordTags as tags } from "../record/record-tags.ts";
-import { type RegisterName, deleteValues, type Now, setValue } from "../record/registers.ts";
+import { deleteValues, type Now, type RegisterName, setValue } from "../record/registers.ts";
 import type { AnyField, Defaulted, Keyed, Optional } from "./fields.ts";
 import { type KindName, recordKinds } from "./kinds.ts";
 import { systemInstance } from "./partition.ts";
