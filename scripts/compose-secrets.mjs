@@ -49,7 +49,7 @@ function makePki() {
   const { status } = spawnSync(
     node24,
     [
-      ...[join(root, "packages/workbench/src/main.ts"), "dev", "pki", "--out", directory],
+      ...[join(root, "packages/cli/src/main.ts"), "dev", "pki", "--out", directory],
       ...hosts.flatMap((host) => ["--host", host]),
       ...peers.flatMap((peer) => ["--peer", peer]),
     ],

@@ -17,7 +17,7 @@ import { RedisServer } from "../support/redis.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
 import { type Region, startRegion } from "../support/region.ts";
 
-const entry = join(import.meta.dirname, "../../packages/server/src/main.ts");
+const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const instance = "demo";
 
 /** Runs a command of the server's entry to its end. */

@@ -13,7 +13,7 @@ import { KmipSocket } from "../support/kmip-socket.ts";
 import { clientOf } from "../support/load.ts";
 import { type Region, startRegion } from "../support/region.ts";
 
-const entry = join(import.meta.dirname, "../../packages/server/src/main.ts");
+const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const instance = "vcenter";
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
 const hosts = ["127.0.0.1", "localhost"];

@@ -1,13 +1,13 @@
 import { createProgram } from "@holdfast/cli";
-import { exitCodes } from "../../packages/cli/src/terminal/exit-codes.ts";
+import { exitCodes } from "../../packages/cli/src/terminal/exits.ts";
 import { madeFrom, table } from "./markdown.ts";
 
-type Command = ReturnType<typeof createProgram>;
+const program = await createProgram();
+type Command = typeof program;
 type Option = Command["options"][number];
 
 /** `docs/cli.md`: every command of the command line, from the commands themselves. */
 export function commandLine(): string {
-  const program = createProgram();
   const parts = program.commands.filter(isShown).flatMap((command) => section(command, "holdfast"));
   return `${[intro, ...parts].join("\n\n")}\n`;
 }

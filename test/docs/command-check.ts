@@ -1,9 +1,7 @@
-import { spawnSync } from "node:child_process";
-import { join } from "node:path";
 import { createProgram } from "@holdfast/cli";
 import type { Words } from "./shell.ts";
 
-type Command = ReturnType<typeof createProgram>;
+type Command = Awaited<ReturnType<typeof createProgram>>;
 
 interface Option {
   readonly long: string;
@@ -24,13 +22,7 @@ interface Takes {
   readonly most: number;
 }
 
-const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
-const program = createProgram();
-const serverNames = new Set(
-  program.commands
-    .filter((command) => command.registeredArguments[0]?.name() === "arguments")
-    .map((command) => command.name()),
-);
+const program = await createProgram();
 const known = new Map<string, Takes>();
 const placeholder = /^[A-Z0-9_-]+$|^\$/;
 
@@ -95,12 +87,11 @@ function wrongArguments(rest: Words, takes: Takes, sketch: boolean, name: string
 
 function takesOf(path: Words): Takes {
   const key = path.join(" ");
-  const takes = known.get(key) ?? (serverNames.has(path[0] ?? "") ? helpOf(path) : treeOf(path));
+  const takes = known.get(key) ?? treeOf(path);
   known.set(key, takes);
   return takes;
 }
 
-/** From the command line's own tree. */
 function treeOf(path: Words): Takes {
   const line: Command[] = [program];
   for (const name of path) {
@@ -123,32 +114,5 @@ function treeOf(path: Words): Takes {
     commands: command.commands.map((one) => one.name()).filter((name) => name !== "help"),
     least: args.filter((one) => one.required).length,
     most: args.some((one) => one.variadic) ? Number.POSITIVE_INFINITY : args.length,
-  };
-}
-
-/** From the help of the command, which is a process of its own. */
-function helpOf(path: Words): Takes {
-  const { stdout } = spawnSync(process.execPath, [entry, ...path, "--help"], { encoding: "utf8" });
-  const [, usage = ""] = /^Usage: \S+(.*)$/m.exec(stdout) ?? [];
-  const [, commands = ""] = stdout.split("\nCommands:\n");
-  const options = [...stdout.matchAll(/^ {2}(?:(-\w), )?(--[\w-]+)(?: ([<[]))?/gm)];
-  const args = usage.slice(usage.indexOf("[options]")).match(/[<[][\w|-]+(\.\.\.)?[>\]]/g) ?? [];
-  const own = args.filter((arg) => !["[options]", "[command]"].includes(arg));
-  return {
-    options: new Map(
-      options.flatMap(([, short, long = "", value]) =>
-        [short, long].flatMap((name) =>
-          name === undefined
-            ? []
-            : [[name, { long, value: value !== undefined, among: [] }] as const],
-        ),
-      ),
-    ),
-    needed: [],
-    commands: [...commands.matchAll(/^ {2}([a-z][\w-]*)/gm)]
-      .map(([, name = ""]) => name)
-      .filter((name) => name !== "help"),
-    least: own.filter((arg) => arg.startsWith("<")).length,
-    most: own.some((arg) => arg.includes("...")) ? Number.POSITIVE_INFINITY : own.length,
   };
 }

@@ -216,7 +216,7 @@ describe("deploy/Dockerfile", () => {
     const [shell = "", flag = "", script = "", ...rest] = JSON.parse(
       line.slice("ENTRYPOINT ".length),
     ) as string[];
-    expect(script).toMatch(/exec node --disable-sigusr1 packages\/server\/src\/main\.ts "\$@"$/);
+    expect(script).toMatch(/exec node --disable-sigusr1 packages\/cli\/src\/main\.ts "\$@"$/);
     const shown = script.replace(/exec node .*"\$@"$/, 'ulimit -c; printf "%s\\n" "$@"');
     const args = [flag, shown, ...rest, "serve", "--config", "a b"];
     expect(execFileSync(shell, args, { encoding: "utf8" })).toBe("0\nserve\n--config\na b\n");

@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { until } from "@holdfast/testing";
 import { isRunning, kill, spawnBound } from "./child.ts";
 
-const serverEntry = join(import.meta.dirname, "../../packages/server/src/main.ts");
+const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
 const clockAhead = join(import.meta.dirname, "clock-ahead.ts");
 const answerMs = 5_000;
 
-/** A node's process: the server's own entry, with a configuration file. */
+/** A node's process: `holdfast serve` with a configuration file. */
 export class NodeProcess implements AsyncDisposable {
   readonly name: string;
   readonly host = "127.0.0.1";
@@ -68,7 +68,7 @@ export class NodeProcess implements AsyncDisposable {
   launch(): void {
     const log = createWriteStream(this.logFile, { flags: "a" });
     const clock = this.clockAheadMs === 0 ? [] : ["--import", clockAhead];
-    const args = [...clock, serverEntry, "serve", "--config", this.configFile];
+    const args = [...clock, entry, "serve", "--config", this.configFile];
     const group =
       this.groupId === undefined ? [] : ["--regid", `${this.groupId}`, "--clear-groups"];
     // Half the start of a process is compiling what the last one compiled too.

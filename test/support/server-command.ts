@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 
-const entry = join(import.meta.dirname, "../../packages/server/src/main.ts");
+const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const boundMs = 60_000;
 
 /** What a command printed, and its exit code. */
@@ -12,7 +12,7 @@ export interface Said {
   readonly err: string;
 }
 
-/** Runs a command of the server's own entry as an operator does, such as `store init --config FILE`. */
+/** Runs a command as an operator does, such as `store init --config FILE`. */
 export async function holdfast(...args: readonly string[]): Promise<Said> {
   const child = spawn(process.execPath, [entry, ...args], {
     stdio: ["ignore", "pipe", "pipe"],

@@ -128,9 +128,9 @@ describe("help", () => {
   });
 });
 
-test("--version is the package's", () => {
+test.each(["cli", "server"])("--version is that of package %s", (name) => {
   const { version } = JSON.parse(
-    readFileSync(join(import.meta.dirname, "..", "package.json"), "utf8"),
+    readFileSync(join(import.meta.dirname, "..", "..", name, "package.json"), "utf8"),
   ) as { version: string };
   expect(holdfast(["--version"])).toEqual({ status: 0, stdout: `${version}\n`, stderr: "" });
 });

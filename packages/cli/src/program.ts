@@ -1,39 +1,51 @@
-import { AdminProblem, AdminUnreachable } from "@holdfast/admin";
-import { ConnectionError, KmipClientError, MalformedResponseError } from "@holdfast/client";
-import { KmipError } from "@holdfast/kmip";
+import { version } from "@holdfast/server/version";
 import { Command, CommanderError } from "commander";
-import { addAdminCommands } from "./admin/build.ts";
-import { addApply } from "./apply/apply.ts";
-import { addCompletion, instancesFor } from "./complete.ts";
-import { addDecode } from "./kmip/decode.ts";
-import { addKmip } from "./kmip/kmip.ts";
-import { serverCommands } from "./server-entry.ts";
-import { addProfileCommands } from "./sites/profile-commands.ts";
-import { exitCodeOf } from "./terminal/exit-codes.ts";
-import { Failure, reasonOf } from "./terminal/failure.ts";
+import { addBackup } from "./server/backup.ts";
+import { addDev } from "./server/dev.ts";
+import { addNodeCommands } from "./server/node.ts";
+import { exitCodes, ownExitOf } from "./terminal/exits.ts";
+import { reasonOf } from "./terminal/failure.ts";
 
-/** The version of this build; the package's own, held by a test. */
-export const version = "0.1.0";
+/** Commands that connect to other regions: a connection to one that is cut off never ends by itself. */
+const connecting: readonly (string | undefined)[] = ["region", "backup"];
+/** How long connections may take to close when a command is done. */
+const lingerMs = 500;
 
-/** The command line as a whole; completion knows these instances. */
-export function createProgram(instances: readonly string[] = []): Command {
+/** The command line as a whole. */
+export async function createProgram(): Promise<Command> {
+  const program = nodeProgram();
+  await addServices(program, []);
+  return program;
+}
+
+/** Completion of `args` knows the instances of the service. */
+async function addServices(program: Command, args: readonly string[]): Promise<void> {
+  const { addServiceCommands } = await import("./service-commands.ts");
+  await addServiceCommands(program, args);
+}
+
+/** The commands of a node and of the development cluster, which load nothing before they run. */
+function nodeProgram(): Command {
   const program = new Command("holdfast")
     .description("Holdfast: KMIP key management for VMware vSphere and vSAN encryption.")
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(complaint(text)) })
     .showSuggestionAfterError(true)
     .addHelpText("after", "\nholdfast --version prints the version of this build.");
-  // For the list of commands only: they never come here.
-  for (const [name, what] of serverCommands) {
-    program.command(name).description(what).argument("[arguments...]").allowUnknownOption();
-  }
-  addDecode(program);
-  addKmip(program);
-  addAdminCommands(program);
-  addApply(program);
-  addProfileCommands(program);
-  addCompletion(program, instances);
+  addNodeCommands(program);
+  addBackup(program);
+  addDev(program);
+  summarise(program.commands);
   return program;
+}
+
+/** Lists of commands have the descriptions in short. */
+function summarise(commands: readonly Command[]): void {
+  for (const command of commands) {
+    const text = command.description();
+    command.summary(text.charAt(0).toLowerCase() + text.slice(1).replace(/\.$/, ""));
+    summarise(command.commands);
+  }
 }
 
 function complaint(text: string): string {
@@ -43,34 +55,51 @@ function complaint(text: string): string {
 }
 
 /** Runs one command; the exit code. Whatever goes wrong is one line on standard error. */
-export async function run(args: readonly string[]): Promise<number> {
+export async function run(given: readonly string[]): Promise<number> {
+  const [first = ""] = given;
   // No option of the program: `kmip` has one of that name, for KMIP's versions.
-  if (args.length === 1 && (args[0] === "--version" || args[0] === "-V")) {
+  if (given.length === 1 && (first === "--version" || first === "-V")) {
     process.stdout.write(`${version}\n`);
-    return 0;
+    return exitCodes.done.code;
   }
+  // Without a command it serves.
+  const args = /^(-c|--config)/.test(first) ? ["serve", ...given] : given;
+  const code = await codeOf(args);
+  if (connecting.includes(args[0])) setTimeout(() => process.exit(), lingerMs).unref();
+  return code;
+}
+
+async function codeOf(args: readonly string[]): Promise<number> {
   try {
-    const program = createProgram(await instancesFor(args));
+    const program = nodeProgram();
+    const isNode = program.commands.some((command) => command.name() === args[0]);
+    process.stdout.on("error", (error: NodeJS.ErrnoException) => failOutput(error, isNode));
+    if (!isNode) await addServices(program, args);
     await program.parseAsync(args, { from: "user" });
-    return Number(process.exitCode ?? 0);
+    return Number(process.exitCode ?? exitCodes.done.code);
   } catch (error) {
-    if (error instanceof CommanderError) return exitCodeOf(error);
-    process.stderr.write(
-      complaint(expected(error) ? reasonOf(error) : `stopped: ${reasonOf(error)}`),
-    );
-    return exitCodeOf(error);
+    return await failed(error);
   }
 }
 
-/** Failures that are not the fault of this program. */
-function expected(error: unknown): boolean {
-  return [
-    Failure,
-    AdminProblem,
-    AdminUnreachable,
-    ConnectionError,
-    KmipClientError,
-    MalformedResponseError,
-    KmipError,
-  ].some((kind) => error instanceof kind);
+/** What a node or a cluster does goes on without its standard output; every other command ends. */
+function failOutput({ code, message }: NodeJS.ErrnoException, goesOn: boolean): void {
+  const isClosed = code === "EPIPE";
+  if (!isClosed) process.stderr.write(complaint(`standard output: ${message}`));
+  const exitCode = isClosed ? exitCodes.done.code : exitCodes.failed.code;
+  if (!goesOn) process.exit(exitCode);
+  if (!isClosed) process.exitCode = exitCode;
+}
+
+async function failed(error: unknown): Promise<number> {
+  const own = ownExitOf(error);
+  if (own !== undefined) {
+    // Commander has said itself what is wrong with the command line.
+    if (!(error instanceof CommanderError)) process.stderr.write(complaint(reasonOf(error)));
+    return exitCodes[own].code;
+  }
+  const { exitCodeOf, isExpected } = await import("./terminal/exit-codes.ts");
+  const what = isExpected(error) ? reasonOf(error) : `stopped: ${reasonOf(error)}`;
+  process.stderr.write(complaint(what));
+  return exitCodeOf(error);
 }

@@ -1,3 +1,10 @@
+export { ask } from "./cluster/control.ts";
+export type { FaultName } from "./cluster/faults.ts";
+export { makePki, type PeerNode } from "./cluster/pki.ts";
 export { planOf } from "./cluster/plan.ts";
+export { reset } from "./commands/reset.ts";
+export { folderOf, type StartOptions, startCluster } from "./commands/start-cluster.ts";
+export { status } from "./commands/status.ts";
+export { stop } from "./commands/stop.ts";
 export { type MadeKey, playVcenter } from "./vcenter/vcenter.ts";
 export { UnexpectedAnswer, VcenterSession } from "./vcenter/vcenter-session.ts";

@@ -1,18 +1,15 @@
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { createLocalRoot, openLocalRoot } from "@holdfast/root-of-trust";
+import { systemClock, systemIds } from "@holdfast/server/base";
 import { createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { beforeAll, describe, expect, test } from "vitest";
-import { parsePasswordHash } from "./base/password-hash.ts";
-import { StartError } from "./base/start-error.ts";
-import { systemClock, systemIds } from "./base/system.ts";
-import { version } from "./base/version.ts";
-import { startNode } from "./wiring/node.ts";
 
+const main = join(import.meta.dirname, "..", "main.ts");
 const folder = mkdtempSync(join(tmpdir(), "holdfast-main-"));
 const file = (name: string) => join(folder, name);
 let client: Issued;
@@ -30,7 +27,7 @@ beforeAll(async () => {
 });
 
 async function run(args: readonly string[], input = "") {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "main.ts"), ...args], {
+  const child = spawn(process.execPath, [main, ...args], {
     cwd: folder,
   });
   child.stdin.end(input);
@@ -41,13 +38,6 @@ async function run(args: readonly string[], input = "") {
   ]);
   return { out, err, code };
 }
-
-const peer = {
-  region: "b",
-  addresses: ["127.0.0.1:1"],
-  listen: "127.0.0.1:0",
-  tls: { ca: "server.pem", certificate: "server.pem", key: "server.key" },
-};
 
 /** Writes a configuration that differs in these settings from a good one. */
 function configure(name: string, settings: object = {}): string {
@@ -66,55 +56,6 @@ function configure(name: string, settings: object = {}): string {
   writeFileSync(file(name), JSON.stringify({ ...good, ...settings }));
   return name;
 }
-
-describe("a start", () => {
-  test.each<[string, object, string]>([
-    ["an unknown setting", { kmpi: {} }, "FOLDER/bad.yaml:1: kmpi is not a setting"],
-    [
-      "a key of another certificate",
-      { tls: { certificate: "server.pem", key: "other.key" } },
-      "tls.key: FOLDER/other.key is not the key of tls.certificate FOLDER/server.pem",
-    ],
-    [
-      "a certificate that is not there",
-      { tls: { certificate: "no.pem", key: "server.key" } },
-      "tls.certificate: FOLDER/no.pem: no such file",
-    ],
-    [
-      "a client certificate that is not there",
-      { instances: [{ name: "x", certificates: ["no.pem"] }] },
-      "instances[0].certificates[0]: FOLDER/no.pem: no such file",
-    ],
-    [
-      "a peer certificate that is not there",
-      { peer: { ...peer, tls: { ca: "server.pem", certificate: "no.pem", key: "server.key" } } },
-      "peer.tls.certificate: FOLDER/no.pem: no such file",
-    ],
-    [
-      "a peer certificate that names no region",
-      { peer },
-      "peer.tls.certificate: FOLDER/server.pem: holds no name of a region; issue one for region a, with the DNS name a.peer.holdfast",
-    ],
-    ["a root key that is not there", { rootOfTrust: { file: "no.key" } }, "rootOfTrust.file: "],
-    [
-      "a password that is not there",
-      { store: { address: "127.0.0.1:1", passwordEnv: "NO_SUCH" } },
-      "store.passwordEnv: the variable NO_SUCH is not set",
-    ],
-    [
-      "ticket keys that are none",
-      { tls: { certificate: "server.pem", key: "server.key", ticketKeysFile: "server.key" } },
-      "tls.ticketKeysFile: FOLDER/server.key: must hold 48 bytes",
-    ],
-    ["a Redis that is not there", {}, "store.address: 127.0.0.1:1: "],
-  ])("%s is a fault of one line", async (_name, settings, message) => {
-    const start = startNode(file(configure("bad.yaml", settings)), {});
-    await expect(start).rejects.toThrow(StartError);
-    const says = await start.catch((error: Error) => error.message);
-    expect(String(says).startsWith(message.replaceAll("FOLDER", folder)), String(says)).toBe(true);
-    expect(says).not.toContain("\n");
-  });
-});
 
 describe("the server's commands", () => {
   test("config check says what it read", async () => {
@@ -136,14 +77,11 @@ describe("the server's commands", () => {
       rmSync(file("bad.key"), { force: true });
       prepare();
       const name = configure("root.yaml", { rootOfTrust: { file: "bad.key" } });
-      const node = await startNode(file(name), {}).catch((error: Error) => error.message);
-      expect(node).toMatch(/^rootOfTrust\.file: .*bad\.key/);
-      const { out, err, code } = await run(["config", "check", "--config", name]);
-      expect({
-        out,
-        err: err.replace("rootOfTrust.file: bad.key", `rootOfTrust.file: ${file("bad.key")}`),
-        code,
-      }).toEqual({ out: "", err: `holdfast: ${node}\n`, code: 2 });
+      const node = await run(["serve", "--config", name]);
+      expect(node).toMatchObject({ out: "", code: 2 });
+      expect(node.err).toMatch(/^holdfast: rootOfTrust\.file: .*bad\.key/);
+      const check = await run(["config", "check", "--config", name]);
+      expect(check).toEqual(node);
     },
   );
 
@@ -222,7 +160,10 @@ describe("the server's commands", () => {
   test("hash-password reads a password and prints its hash only", async () => {
     const { out, code } = await run(["hash-password"], "hunter2\n");
     expect(code).toBe(0);
-    expect(parsePasswordHash(out.trim())).toBeDefined();
+    const users = [{ name: "esx", passwordHash: out.trim() }];
+    const instances = [{ name: "demo", certificates: ["client.pem"], users }];
+    const config = configure("users.yaml", { instances });
+    expect(await run(["config", "check", "--config", config])).toMatchObject({ code: 0 });
     expect(await run(["hash-password"])).toMatchObject({
       err: "holdfast: hash-password: give the password on standard input\n",
       code: 2,
@@ -232,7 +173,6 @@ describe("the server's commands", () => {
   test.skipIf(!existsSync("/dev/full"))(
     "a standard output that takes nothing is one line (needs /dev/full)",
     () => {
-      const main = join(import.meta.dirname, "main.ts");
       const command = `"$0" "$1" config check --config "$2"`;
       const into = (target: string) =>
         spawnSync("sh", ["-c", `${command} ${target}`, process.execPath, main, good], {
@@ -254,10 +194,4 @@ describe("the server's commands", () => {
       expect(code).toBe(2);
     },
   );
-
-  test("the version is the package's", async () => {
-    const manifest = join(import.meta.dirname, "..", "package.json");
-    expect(JSON.parse(readFileSync(manifest, "utf8")).version).toBe(version);
-    expect(await run(["--version"])).toMatchObject({ out: `${version}\n`, code: 0 });
-  });
 });

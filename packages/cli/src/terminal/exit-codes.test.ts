@@ -3,7 +3,8 @@ import { ConnectionError, KmipClientError } from "@holdfast/client";
 import { enumerations } from "@holdfast/kmip";
 import { CommanderError } from "commander";
 import { describe, expect, test } from "vitest";
-import { exitCodeOf, exitCodes, problemExits, reasonExits, statusExits } from "./exit-codes.ts";
+import { exitCodeOf, problemExits, reasonExits, statusExits } from "./exit-codes.ts";
+import { exitCodes } from "./exits.ts";
 import { Failure } from "./failure.ts";
 
 const problem = (code: string, status: number) => new AdminProblem(status, { code }, undefined);

@@ -1,31 +1,7 @@
 import { AdminProblem, AdminUnreachable, type ProblemCode } from "@holdfast/admin";
-import { ConnectionError, KmipClientError } from "@holdfast/client";
-import type { ResultReason } from "@holdfast/kmip";
-import { CommanderError } from "commander";
-import { Failure } from "./failure.ts";
-
-/** Exit codes and what they mean; docs/cli.md is made from these rows. */
-export const exitCodes = {
-  done: { code: 0, means: "done" },
-  failed: { code: 1, means: "failed, or `doctor` found something to mend" },
-  wrong: { code: 2, means: "the command line, a file that it names or the request is wrong" },
-  again: {
-    code: 3,
-    means: "the service cannot be reached, or cannot promise anything now: try again",
-  },
-  denied: {
-    code: 4,
-    means: "the token, client certificate or password is not valid, or does not allow this",
-  },
-  missing: { code: 5, means: "there is no such thing" },
-  conflicting: {
-    code: 6,
-    means: "it is in another state, its name is taken, or another change was faster",
-  },
-} as const;
-
-/** One of the exit codes by its name. */
-export type Exit = keyof typeof exitCodes;
+import { ConnectionError, KmipClientError, MalformedResponseError } from "@holdfast/client";
+import { KmipError, type ResultReason } from "@holdfast/kmip";
+import { type Exit, exitCodes, ownExitOf } from "./exits.ts";
 
 /** What each refusal of the management API ends a command with. */
 export const problemExits: Readonly<Record<ProblemCode, Exit>> = {
@@ -118,9 +94,21 @@ export function exitCodeOf(error: unknown): number {
   return exitCodes[exitOf(error)].code;
 }
 
+/** Failures that are not the fault of this program. */
+export function isExpected(error: unknown): boolean {
+  return [
+    AdminProblem,
+    AdminUnreachable,
+    ConnectionError,
+    KmipClientError,
+    MalformedResponseError,
+    KmipError,
+  ].some((kind) => error instanceof kind);
+}
+
 function exitOf(error: unknown): Exit {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? "done" : "wrong";
-  if (error instanceof Failure) return "wrong";
+  const own = ownExitOf(error);
+  if (own !== undefined) return own;
   if (error instanceof AdminUnreachable) return "again";
   if (error instanceof ConnectionError) return error.refused ? "denied" : "again";
   if (error instanceof KmipClientError) return kmipExit(error);

@@ -49,7 +49,7 @@ export const local = {
   },
   init: {
     command: "init",
-    doc: "make the local root key file, with its first version",
+    doc: "Make the local root key file, with its first version.",
     async run(of: LocalSettings, context: RootContext) {
       const { createLocalRoot } = await import("./local-root.ts");
       await createLocalRoot(keyFile(of), context);

@@ -95,7 +95,7 @@ export const pkcs11 = {
   },
   init: {
     command: "pkcs11-init",
-    doc: "make the root key in the PKCS#11 token, with its first version",
+    doc: "Make the root key in the PKCS#11 token, with its first version.",
     run: change(true),
   },
   rotate: change(false),

@@ -1,13 +1,11 @@
-/** Exit codes of a command that cannot do its work, as docs/cli.md has them. */
-const exits = { wrong: 2, again: 3, conflicting: 6 } as const;
-
 /** Why a node does not start or a command is not done: one line that names what is at fault, and the mend. */
 export class StartError extends Error {
   override readonly name = "StartError";
-  readonly exitCode: number;
-  constructor(message: string, exit: keyof typeof exits = "wrong") {
+  /** The name of the exit code that a command ends with; docs/cli.md has them. */
+  readonly exit: "wrong" | "again" | "conflicting";
+  constructor(message: string, exit: StartError["exit"] = "wrong") {
     super(message);
-    this.exitCode = exits[exit];
+    this.exit = exit;
   }
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { createLocalRoot, createSealingKey } from "@holdfast/root-of-trust";
 import { machine, purposes } from "@holdfast/server/base";
 import { makePrivate, readOrMake, writePrivate } from "../base/folder.ts";
@@ -195,4 +195,20 @@ function serves(path: string, hosts: readonly string[], nowMs: number): boolean 
     certificate.validToDate.getTime() - renewBeforeMs > nowMs &&
     hosts.every((host) => names.includes(`IP Address:${host}`) || names.includes(`DNS:${host}`))
   );
+}
+
+/** Makes what nodes and a client need, and for `peers` their own certificates and root keys; the files. */
+export async function makePki(
+  out: string,
+  hosts: readonly string[],
+  peers: readonly PeerNode[],
+): Promise<readonly string[]> {
+  const folder = resolve(out);
+  if (peers.length === 0) return Object.values(await ensurePki(folder, hosts));
+  const server = await ensureServerPki(folder, hosts);
+  const { ca, caKey, of } = await ensurePeerPki(folder, peers);
+  const regions = [...new Set(peers.map(({ region }) => region))];
+  const own = await Promise.all(regions.map((region) => ensureRegionFiles(join(folder, region))));
+  const all = [...own, ...peers.map(({ node }) => of(node))];
+  return [...Object.values(server), ca, caKey, ...all.flatMap((files) => Object.values(files))];
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { reasonOf, StartError } from "@holdfast/server/base";
 import { type Folder, type RegionFolder, regionFolder, writePrivate } from "../base/folder.ts";
 import { Child } from "../processes/child.ts";
-import { runServer, serverEntry } from "../processes/server-command.ts";
+import { entry, runServer } from "../processes/server-command.ts";
 import { Supervised } from "../processes/supervised.ts";
 import {
   hasData,
@@ -146,7 +146,7 @@ export class RunningRegion {
       Child.start({
         name: `node ${node.name}`,
         command: process.execPath,
-        args: [serverEntry, "serve", "--config", nodeConfigFile(folder, node)],
+        args: [entry, "serve", "--config", nodeConfigFile(folder, node)],
         log: join(folder.log, `${node.name}.log`),
       });
     await this.#supervise(node.name, start, () => undefined);

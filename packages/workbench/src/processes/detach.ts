@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type Folder, makeFolder } from "../base/folder.ts";
+import { entry } from "./server-command.ts";
 
 /** What the process in the background tells the one that started it. */
 export type Report = { readonly line: string } | { readonly ready: true };
@@ -17,14 +18,10 @@ export async function startDetached(
   const log = join(folder.log, "supervisor.log");
   const output = openSync(log, "a", 0o600);
   const { size } = statSync(log);
-  const child = spawn(
-    process.execPath,
-    [process.argv[1] ?? "", "dev", "start", "--report", ...args],
-    {
-      detached: true,
-      stdio: ["ignore", output, output, "ipc"],
-    },
-  );
+  const child = spawn(process.execPath, [entry, "dev", "start", "--report", ...args], {
+    detached: true,
+    stdio: ["ignore", output, output, "ipc"],
+  });
   closeSync(output);
   const end = () => child.kill("SIGTERM");
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, end);

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { checkout, StartError } from "@holdfast/server/base";
 
-/** The server's own entry: nodes are processes of it, and so are the commands for the store. */
-export const serverEntry = join(checkout, "packages", "server", "src", "main.ts");
+/** The entry of the command line: nodes are processes of it, and so are the commands for the store. */
+export const entry = join(checkout, "packages", "cli", "src", "main.ts");
 
-/** Runs one of the server's commands to its end; rejects with what it said where it fails. */
+/** Runs a command to its end; rejects with what it said where it fails. */
 export async function runServer(args: readonly string[]): Promise<void> {
-  const child = spawn(process.execPath, [serverEntry, ...args], {
+  const child = spawn(process.execPath, [entry, ...args], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   const [words, [code]] = await Promise.all([text(child.stderr), once(child, "exit")]);

@@ -1,0 +1,17 @@
+import type { Command } from "commander";
+import { addAdminCommands } from "./admin/build.ts";
+import { addApply } from "./apply/apply.ts";
+import { addCompletion, instancesFor } from "./complete.ts";
+import { addDecode } from "./kmip/decode.ts";
+import { addKmip } from "./kmip/kmip.ts";
+import { addProfileCommands } from "./sites/profile-commands.ts";
+
+/** The commands that ask a service, and `decode`. */
+export async function addServiceCommands(program: Command, args: readonly string[]): Promise<void> {
+  addDecode(program);
+  addKmip(program);
+  addAdminCommands(program);
+  addApply(program);
+  addProfileCommands(program);
+  addCompletion(program, await instancesFor(args));
+}

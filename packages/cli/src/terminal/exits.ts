@@ -1,0 +1,33 @@
+import { StartError } from "@holdfast/server/start-error";
+import { CommanderError } from "commander";
+import { Failure } from "./failure.ts";
+
+/** Exit codes and what they mean; docs/cli.md is made from these rows. */
+export const exitCodes = {
+  done: { code: 0, means: "done" },
+  failed: { code: 1, means: "failed, or `doctor` found something to mend" },
+  wrong: { code: 2, means: "the command line, a file that it names or the request is wrong" },
+  again: {
+    code: 3,
+    means: "the service cannot be reached, or cannot promise anything now: try again",
+  },
+  denied: {
+    code: 4,
+    means: "the token, client certificate or password is not valid, or does not allow this",
+  },
+  missing: { code: 5, means: "there is no such thing" },
+  conflicting: {
+    code: 6,
+    means: "it is in another state, its name is taken, or another change was faster",
+  },
+} as const;
+
+/** One of the exit codes by its name. */
+export type Exit = keyof typeof exitCodes;
+
+/** How a command ends that threw this; undefined for what a service refused, and for faults of this program. */
+export function ownExitOf(error: unknown): Exit | undefined {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? "done" : "wrong";
+  if (error instanceof Failure) return "wrong";
+  return error instanceof StartError ? error.exit : undefined;
+}

@@ -1,0 +1,98 @@
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createLocalRoot } from "@holdfast/root-of-trust";
+import { createAuthority, selfSigned } from "@holdfast/testing/pki";
+import { beforeAll, describe, expect, test } from "vitest";
+import { StartError } from "../base/start-error.ts";
+import { systemClock, systemIds } from "../base/system.ts";
+import { startNode } from "./node.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "holdfast-start-"));
+const file = (name: string) => join(folder, name);
+
+beforeAll(async () => {
+  const since = { notBeforeMs: Date.now() - 1000, days: 90 };
+  const authority = await createAuthority({ commonName: "CA", ...since });
+  const server = await authority.issue({ commonName: "node", ...since });
+  const client = await selfSigned({ commonName: "client", ...since });
+  writeFileSync(file("server.pem"), server.certificate);
+  writeFileSync(file("server.key"), server.key, { mode: 0o600 });
+  writeFileSync(file("client.pem"), client.certificate);
+  writeFileSync(file("other.key"), client.key);
+  await createLocalRoot(file("root.key"), { clock: systemClock, ids: systemIds });
+});
+
+const peer = {
+  region: "b",
+  addresses: ["127.0.0.1:1"],
+  listen: "127.0.0.1:0",
+  tls: { ca: "server.pem", certificate: "server.pem", key: "server.key" },
+};
+
+/** Writes a configuration that differs in these settings from a good one. */
+function configure(name: string, settings: object = {}): string {
+  const good = {
+    region: "a",
+    node: "a1",
+    kmip: { listen: "127.0.0.1:0" },
+    http: { listen: "127.0.0.1:0" },
+    health: { listen: "127.0.0.1:0" },
+    tls: { certificate: "server.pem", key: "server.key" },
+    store: { address: "127.0.0.1:1", commandTimeoutMs: 200 },
+    rootOfTrust: { file: "root.key" },
+    audit: { file: { path: "audit.log" } },
+    instances: [{ name: "demo", certificates: ["client.pem"] }],
+  };
+  writeFileSync(file(name), JSON.stringify({ ...good, ...settings }));
+  return name;
+}
+
+describe("a start", () => {
+  test.each<[string, object, string]>([
+    ["an unknown setting", { kmpi: {} }, "FOLDER/bad.yaml:1: kmpi is not a setting"],
+    [
+      "a key of another certificate",
+      { tls: { certificate: "server.pem", key: "other.key" } },
+      "tls.key: FOLDER/other.key is not the key of tls.certificate FOLDER/server.pem",
+    ],
+    [
+      "a certificate that is not there",
+      { tls: { certificate: "no.pem", key: "server.key" } },
+      "tls.certificate: FOLDER/no.pem: no such file",
+    ],
+    [
+      "a client certificate that is not there",
+      { instances: [{ name: "x", certificates: ["no.pem"] }] },
+      "instances[0].certificates[0]: FOLDER/no.pem: no such file",
+    ],
+    [
+      "a peer certificate that is not there",
+      { peer: { ...peer, tls: { ca: "server.pem", certificate: "no.pem", key: "server.key" } } },
+      "peer.tls.certificate: FOLDER/no.pem: no such file",
+    ],
+    [
+      "a peer certificate that names no region",
+      { peer },
+      "peer.tls.certificate: FOLDER/server.pem: holds no name of a region; issue one for region a, with the DNS name a.peer.holdfast",
+    ],
+    ["a root key that is not there", { rootOfTrust: { file: "no.key" } }, "rootOfTrust.file: "],
+    [
+      "a password that is not there",
+      { store: { address: "127.0.0.1:1", passwordEnv: "NO_SUCH" } },
+      "store.passwordEnv: the variable NO_SUCH is not set",
+    ],
+    [
+      "ticket keys that are none",
+      { tls: { certificate: "server.pem", key: "server.key", ticketKeysFile: "server.key" } },
+      "tls.ticketKeysFile: FOLDER/server.key: must hold 48 bytes",
+    ],
+    ["a Redis that is not there", {}, "store.address: 127.0.0.1:1: "],
+  ])("%s is a fault of one line", async (_name, settings, message) => {
+    const start = startNode(file(configure("bad.yaml", settings)), {});
+    await expect(start).rejects.toThrow(StartError);
+    const says = await start.catch((error: Error) => error.message);
+    expect(String(says).startsWith(message.replaceAll("FOLDER", folder)), String(says)).toBe(true);
+    expect(says).not.toContain("\n");
+  });
+});
