@@ -20,7 +20,7 @@ import { type Region, startRegion } from "../support/region.ts";
 const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const instance = "demo";
 
-/** Runs a command of the server's entry to its end. */
+/** Runs a command to its end. */
 function run(...args: readonly string[]) {
   return new Promise<{ out: string; err: string; code: number }>((resolve) => {
     execFile(process.execPath, [entry, ...args], (error, out, err) => {

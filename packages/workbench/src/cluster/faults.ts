@@ -16,7 +16,7 @@ export interface FaultRequest {
 }
 
 /** After what time a part that was killed on purpose is started again: long enough to see what happens without it. */
-export const restMs = 5000;
+const restMs = 5000;
 
 /** Breaks and mends the parts of a running cluster. */
 export class Faults {

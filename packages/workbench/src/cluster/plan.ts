@@ -40,7 +40,7 @@ export interface PlanOptions {
 }
 
 /** The port where vCenter expects KMIP. */
-export const kmipPort = 5696;
+const kmipPort = 5696;
 
 const usualPorts = {
   kmip: kmipPort,
