@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { createLocalRoot, openLocalRoot } from "@holdfast/root-of-trust";
-import { systemClock, systemIds } from "@holdfast/server/base";
+import { machine } from "@holdfast/server/machine";
 import { createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { beforeAll, describe, expect, test } from "vitest";
 
@@ -23,7 +23,7 @@ beforeAll(async () => {
   writeFileSync(file("server.key"), server.key, { mode: 0o600 });
   writeFileSync(file("client.pem"), client.certificate);
   writeFileSync(file("other.key"), client.key);
-  await createLocalRoot(file("root.key"), { clock: systemClock, ids: systemIds });
+  await createLocalRoot(file("root.key"), machine);
 });
 
 async function run(args: readonly string[], input = "") {
@@ -141,14 +141,14 @@ describe("the server's commands", () => {
   });
 
   test("root rotate adds a version to the root key, and names a file that is not there", async () => {
-    await createLocalRoot(file("rotated.key"), { clock: systemClock, ids: systemIds });
+    await createLocalRoot(file("rotated.key"), machine);
     const rotated = configure("rotate.yaml", { rootOfTrust: { file: "rotated.key" } });
     for (const version of [2, 3]) {
       const { out, err, code } = await run(["root", "rotate", "--config", rotated]);
       expect(out).toContain(`rotated.key: version ${version} wraps from now on`);
       expect({ err, code }).toEqual({ err: "", code: 0 });
     }
-    const root = await openLocalRoot(file("rotated.key"), systemIds);
+    const root = await openLocalRoot(file("rotated.key"), machine.ids);
     expect(await root.describe()).toMatchObject({ currentVersion: "3" });
     await root.close();
     const absent = configure("absent.yaml", { rootOfTrust: { file: "absent.key" } });
