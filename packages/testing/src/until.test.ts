@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
-import { type Answer, until } from "./until.ts";
+import { type ConditionResult, until } from "./until.ts";
 
 test("waits for true, and for nothing else", async () => {
-  const answers: Answer[] = [false, "not yet", new Error("busy"), true];
+  const answers: ConditionResult[] = [false, "not yet", new Error("busy"), true];
   await until("the last", () => answers.shift() ?? false);
   expect(answers).toEqual([]);
 });
 
-test.each<[string, Answer, string]>([
+test.each<[string, ConditionResult, string]>([
   ["nothing", false, "not within 0 ms: a state"],
   ["a value", "Configuring", "not within 0 ms: a state; last: Configuring"],
   ["an error", new TypeError("busy"), "not within 0 ms: a state; last: TypeError: busy"],

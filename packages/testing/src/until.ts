@@ -6,12 +6,12 @@ const pollMs = 25;
 const linesMax = 30;
 
 /** `true` ends the wait; anything else is what the error says when time has run out. */
-export type Answer = boolean | string | Error;
+export type ConditionResult = boolean | string | Error;
 
 /** Waits until `condition` answers true. What it throws is thrown at once. */
 export async function until(
   what: string,
-  condition: () => Promise<Answer> | Answer,
+  condition: () => Promise<ConditionResult> | ConditionResult,
   withinMs = patienceMs,
 ): Promise<void> {
   const deadline = performance.now() + withinMs;
