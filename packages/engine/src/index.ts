@@ -136,6 +136,7 @@ export {
   recordTag,
   tagOf,
 } from "./record/record-codec.ts";
+export { recordBytesMax } from "./record/record-size.ts";
 export { recordTags } from "./record/record-tags.ts";
 export { compareRegisters } from "./record/register-codec.ts";
 export {

@@ -16,6 +16,7 @@ import type {
 import type { ChangeOptions, Decision, Objects } from "../ports/operation-context.ts";
 import { type DatedNow, dueSurely } from "../record/lifecycle.ts";
 import type { ManagedObject } from "../record/record.ts";
+import { checkRecordSize, tooLargeTogether } from "../record/record-size.ts";
 import { plannedDates } from "../record/registers.ts";
 import type { BatchReferences } from "./batch-references.ts";
 import type { ItemAudit } from "./item-audit.ts";
@@ -87,6 +88,7 @@ export class WorkingSet implements Objects {
   async create(object: ManagedObject): Promise<void> {
     const { audit, position } = this.#current();
     audit.target = object.uniqueIdentifier;
+    checkRecordSize({ after: object });
     if (this.#overlay !== undefined) {
       this.#overlay.put(undefined, object, position, audit.stagedEvents());
       return;
@@ -145,6 +147,8 @@ export class WorkingSet implements Objects {
     const { store, instance } = this.#options;
     const events = [...overlay.evidence, ...evidence];
     const changes = overlay.changes();
+    const error = tooLargeTogether(changes);
+    if (error !== undefined) return { position: 0, error };
     const outcome = await store.commit(instance, changes, events, optionsFor(changes));
     if (outcome.kind === "committed") return "done";
     if (outcome.kind === "conflict") return "again";
@@ -237,6 +241,7 @@ export class WorkingSet implements Objects {
       const decided = decide(before.object);
       if (decided === before.object) return decided;
       const after = this.#touched(decided);
+      checkRecordSize({ before, after });
       if (this.#overlay !== undefined) {
         this.#overlay.put(before, after, position, audit.stagedEvents());
         return after;

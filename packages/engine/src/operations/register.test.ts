@@ -446,6 +446,19 @@ test("everything that is accepted can be read again, also where larger requests 
   expect(Buffer.compare(encode(back), encode(object))).toBe(0);
 });
 
+test("an object whose record would not fit a message between regions is refused", async () => {
+  engine = await testEngine({ limits: { ...defaultLimits, bytesMax: 16 << 20 } });
+  const ofBytes = (bytes: number) =>
+    objectItem("OpaqueObject", {
+      opaqueDataType: 0x80000001,
+      opaqueDataValue: new Uint8Array(bytes),
+    });
+  const reason = (bytes: number) =>
+    engine.reason("2.1", "Register", payload("OpaqueObject", {}, ofBytes(bytes)));
+  expect(await reason(10_400_000)).toBeUndefined();
+  expect(await reason(10_500_000)).toBe("ServerLimitExceeded");
+});
+
 test("the attributes of a new object have a limit together", async () => {
   engine = await testEngine({ limits: { ...defaultLimits, bytesMax: 4 << 20 } });
   const reason = (bytes: number) => {

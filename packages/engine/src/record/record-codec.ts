@@ -38,7 +38,7 @@ const regionsMax = 256;
 const nonceBytes = 12;
 /**
  * What was stored must be readable regardless of the present limits of requests. A record nests a request's values four
- * deeper, and gathers those of several requests, the largest of which has 64 MiB.
+ * deeper, and gathers those of several requests, the largest of which has 8 MiB.
  */
 export const storedLimits: Limits = { depthMax: 64, bytesMax: 1 << 28, itemsMax: 1_000_000 };
 

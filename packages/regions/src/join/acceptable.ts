@@ -1,6 +1,8 @@
 import {
+  encodeRecord,
   kindOf,
   type ManagedObject,
+  recordBytesMax,
   recordKinds,
   registersMax,
   systemInstance,
@@ -26,6 +28,7 @@ export function refusalOf(object: ManagedObject): string | undefined {
   }
   if (object.registers.length > registersOfAll) return "it has too many attributes";
   if (regionsIn(object) > regionsOfAll) return "it names too many regions";
+  if (encodeRecord(object).length > recordBytesMax) return "it is too large";
   return undefined;
 }
 

@@ -14,7 +14,7 @@ export type MethodName = keyof Methods;
 export type RequestOf<Name extends MethodName> = MessageShape<Methods[Name]["input"]>;
 export type ReplyOf<Name extends MethodName> = MessageShape<Methods[Name]["output"]>;
 
-/** Methods with one request and one reply: those that `Large` can carry. */
+/** Methods with one request and one reply. */
 export type UnaryName = {
   [Name in MethodName]: Methods[Name]["methodKind"] extends "unary" ? Name : never;
 }[MethodName];

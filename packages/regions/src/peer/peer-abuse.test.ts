@@ -6,57 +6,15 @@ import { groupItem, sampleRegister } from "@holdfast/engine/testing";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { framed, messagesOf, RawClient } from "../testing/peer/test-grpc.ts";
-import {
-  eventually,
-  TestPeerStore,
-  TestPeers,
-  testId,
-  testObject,
-} from "../testing/peer/test-peer.ts";
+import { eventually, TestPeerStore, testId, testObject } from "../testing/peer/test-peer.ts";
+import { pushBatch, rawServer } from "../testing/peer/test-raw.ts";
 import { decodeMessage, encodeMessage, peerMethods, unaryNamed } from "./methods.ts";
-import { PieceCollector, piecesOf } from "./pieces.ts";
 import { answer } from "./server/handlers.ts";
 import { joinBatch } from "./server/push-receiver.ts";
-import { ByteBudget, type ServerLimits } from "./server-limits.ts";
+import { ByteBudget } from "./server-limits.ts";
 import { InvalidRequest } from "./status.ts";
 import { outcomeOf } from "./wire.ts";
 
-/** A server, and somebody with a peer's certificate who does as it likes. */
-async function raw(limits: Partial<ServerLimits> = {}) {
-  const store = new TestPeerStore("b");
-  const peers = new TestPeers();
-  const { server, address } = await peers.serve(store, { limits });
-  const client = new RawClient(address, peers.authority.node("a"));
-  return {
-    store,
-    peers,
-    server,
-    client,
-    /** The server still does its work for an honest peer. */
-    async works() {
-      const honest = await peers.connected([address]);
-      expect(await honest.push([testObject(testId(1))])).toEqual(["durable"]);
-      expect((await honest.hello()).region).toBe("b");
-    },
-    async [Symbol.asyncDispose]() {
-      client[Symbol.dispose]();
-      await peers[Symbol.asyncDispose]();
-    },
-  };
-}
-
-const pushBatch = (id: number, records: readonly Uint8Array[]) =>
-  encodeMessage(
-    peerMethods.push.input,
-    create(peerMethods.push.input, { id, records: [...records] }),
-  );
-const piece = (method: string, total: number, data: Uint8Array) =>
-  framed(
-    encodeMessage(
-      peerMethods.large.input,
-      create(peerMethods.large.input, { method, total, data }),
-    ),
-  );
 const hello = framed(encodeMessage(peerMethods.hello.input, create(peerMethods.hello.input, {})));
 
 describe("an authenticated peer that sends nonsense", () => {
@@ -131,16 +89,8 @@ describe("an authenticated peer that sends nonsense", () => {
     ["a page of nothing", "Changes", framed(Buffer.alloc(0)), "3"],
     ["a mask of another length", "Leaves", framed(Buffer.from("12020102", "hex")), "3"],
     ["a malformed batch", "Push", framed(Buffer.from("ff", "hex")), "3"],
-    ["pieces of an unknown method", "Large", piece("Explode", 1, Buffer.of(1)), "3"],
-    ["pieces of a KEK", "Large", piece("Kek", 1, Buffer.of(1)), "3"],
-    ["pieces of pieces", "Large", piece("Large", 1, Buffer.of(1)), "3"],
-    ["pieces of more than was said", "Large", piece("Fetch", 1, Buffer.of(1, 2)), "3"],
-    ["empty pieces", "Large", piece("Fetch", 9, Buffer.alloc(0)), "3"],
-    ["too few pieces", "Large", piece("Fetch", 9, Buffer.of(1)), "3"],
-    ["no pieces", "Large", Buffer.alloc(0), "3"],
-    ["pieces of 4 GiB", "Large", piece("Fetch", 0xffff_ffff, Buffer.of(1)), "3"],
   ])("%s", async (_, method, body, code) => {
-    await using all = await raw();
+    await using all = await rawServer();
     expect((await all.client.call(method, body)).status).toBe(code);
     expect((await all.client.call("Hello", hello)).status).toBe("0");
     expect(all.peers.events.filter((event) => event.type === "warning")).toEqual([]);
@@ -148,14 +98,14 @@ describe("an authenticated peer that sends nonsense", () => {
   });
 
   test("a malformed deadline", async () => {
-    await using all = await raw();
+    await using all = await rawServer();
     const reply = await all.client.call("Hello", hello, { "grpc-timeout": "soon" });
     expect(reply.status).toBe("13");
     await all.works();
   });
 
   test("a record that cannot be read is not a reason to refuse the others of its batch", async () => {
-    await using all = await raw();
+    await using all = await rawServer();
     const good = encodeRecord(testObject(testId(7)));
     const body = framed(pushBatch(4, [good, randomBytes(100), good, Buffer.alloc(0)]));
     const reply = await all.client.call("Push", body);
@@ -166,7 +116,7 @@ describe("an authenticated peer that sends nonsense", () => {
   });
 
   test("random bytes to every method", async () => {
-    await using all = await raw();
+    await using all = await rawServer();
     for (const { name } of Object.values(peerMethods)) {
       for (let round = 0; round < 8; round += 1) {
         const body = framed(randomBytes(1 + 37 * round));
@@ -180,7 +130,7 @@ describe("an authenticated peer that sends nonsense", () => {
 
 describe("an authenticated peer that takes what it can", () => {
   test("calls that never end are ended", async () => {
-    await using all = await raw({ callMs: 300 });
+    await using all = await rawServer({ callMs: 300 });
     const stream = all.client.session.request({
       ":method": "POST",
       ":path": "/holdfast.peer.v1.Peer/Fetch",
@@ -198,7 +148,7 @@ describe("an authenticated peer that takes what it can", () => {
   });
 
   test("only so many calls at once", async () => {
-    await using all = await raw({ calls: 4, callMs: 2_000 });
+    await using all = await rawServer({ calls: 4, callMs: 2_000 });
     let release = () => {};
     const released = new Promise<void>((resolve) => {
       release = resolve;
@@ -226,7 +176,7 @@ describe("an authenticated peer that takes what it can", () => {
   });
 
   test("only so many streams of pushes", async () => {
-    await using all = await raw({ pushStreams: 2 });
+    await using all = await rawServer({ pushStreams: 2 });
     const open = () =>
       all.client.session.request({
         ":method": "POST",
@@ -245,7 +195,7 @@ describe("an authenticated peer that takes what it can", () => {
   });
 
   test("pushes wait while too much is being joined", async () => {
-    await using all = await raw({ pushBytes: 100_000 });
+    await using all = await rawServer({ pushBytes: 100_000 });
     let joining = 0;
     let most = 0;
     all.store.push = async (objects) => {
@@ -264,7 +214,7 @@ describe("an authenticated peer that takes what it can", () => {
   });
 
   test("replies that are not taken do not pile up", async () => {
-    await using all = await raw({ repliesBytes: 4_000_000 });
+    await using all = await rawServer({ repliesBytes: 4_000_000 });
     const object = testObject(testId(1), { bytes: 900_000 });
     all.store.fetch = async () => [{ object, tag: "00".repeat(16) }];
     const fetch = framed(
@@ -288,14 +238,14 @@ describe("an authenticated peer that takes what it can", () => {
       return stream;
     });
     await eventually(() => statuses.length === 100);
-    // Five fill the room; the others must ask in pieces, which wait for each other.
+    // Five fill the room; the others must ask for large messages, which wait for each other.
     expect(statuses.filter((status) => status === "8")).toHaveLength(95);
     for (const stream of streams) stream.destroy();
     await all.works();
   });
 
   test("replies that were taken make room", async () => {
-    await using all = await raw({ repliesBytes: 100_000 });
+    await using all = await rawServer({ repliesBytes: 100_000 });
     const object = testObject(testId(1), { bytes: 90_000 });
     all.store.fetch = async () => [{ object, tag: "00".repeat(16) }];
     const fetch = framed(
@@ -307,32 +257,6 @@ describe("an authenticated peer that takes what it can", () => {
     for (let call = 0; call < 20; call += 1) {
       expect((await all.client.call("Fetch", fetch)).status).toBe("0");
     }
-  });
-
-  test("requests in pieces share their room", async () => {
-    await using all = await raw({ largeBytes: 1_000_000, largeMs: 3_000 });
-    const stream = all.client.session.request({
-      ":method": "POST",
-      ":path": "/holdfast.peer.v1.Peer/Large",
-      "content-type": "application/grpc",
-      te: "trailers",
-    });
-    stream.on("error", () => undefined);
-    // Holds all the room there is, and sends no more.
-    stream.write(piece("Push", 1_000_000, Buffer.alloc(10)));
-    await setTimeout(50);
-    const request = pushBatch(1, [encodeRecord(testObject(testId(1), { bytes: 400_000 }))]);
-    const body = Buffer.concat([...piecesOf("Push", request)].map(framed));
-    let done = false;
-    const waiting = all.client.call("Large", body).then((reply) => {
-      done = true;
-      return reply;
-    });
-    await setTimeout(200);
-    expect(done).toBe(false);
-    stream.close();
-    expect((await waiting).status).toBe("0");
-    await all.works();
   });
 });
 
@@ -419,23 +343,6 @@ describe("decoding", () => {
     );
   });
 
-  test("what was cut in pieces comes together again", () => {
-    fc.assert(
-      fc.property(fc.constantFrom(0, 1, 131_071, 131_072, 131_073, 400_000), (length) => {
-        const message = randomBytes(length);
-        const collector = new PieceCollector(1_000_000);
-        for (const each of piecesOf("Fetch", message)) {
-          expect(collector.complete).toBe(false);
-          collector.add(each);
-        }
-        expect(collector.complete).toBe(true);
-        expect(collector.method).toBe("Fetch");
-        expect(collector.message().equals(message)).toBe(true);
-      }),
-      { seed: 7 },
-    );
-  });
-
   test("frames are as the test takes them apart", () => {
     expect(messagesOf(Buffer.concat([framed(Buffer.of(1, 2)), framed(Buffer.alloc(0))]))).toEqual([
       Buffer.of(1, 2),
@@ -445,7 +352,7 @@ describe("decoding", () => {
 });
 
 test("the port outlives connections that are cut in the middle of anything", async () => {
-  await using all = await raw();
+  await using all = await rawServer();
   for (let round = 0; round < 20; round += 1) {
     using client = new RawClient(
       `127.0.0.1:${all.server.address.port}`,

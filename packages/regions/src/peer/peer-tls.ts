@@ -41,6 +41,21 @@ export function peerName(region: string): string {
   return `${region}.peer.holdfast`;
 }
 
+/** What a connection is for: a node bounds large messages apart, so that they hold up nothing else. */
+export type MessageSize = "small" | "large";
+
+/** The TLS server name of a connection. The one for large messages is in no certificate. */
+export function serverName(region: string, size: MessageSize): string {
+  return size === "small" ? peerName(region) : `large.${peerName(region)}`;
+}
+
+/** What a connection is for whose client asked for a server name. */
+export function sizeFor(name: unknown): MessageSize {
+  return typeof name === "string" && /^large\.[^.]+\.peer\.holdfast$/.test(name)
+    ? "large"
+    : "small";
+}
+
 /** Reads a `PeerTls`; throws an Error with one line that says what is wrong. */
 export function readPeerTls(tls: PeerTls): PeerIdentity {
   const authorities = certificatesOf(tls.ca, "peer CA");

@@ -17,19 +17,19 @@ import { decodeMessage, encodeMessage, type MethodName, peerMethods } from "./me
 import { faultOf } from "./status.ts";
 import { commonVersion } from "./versions.ts";
 
-/** What version 1.0 said and was answered, one exchange a method, in the order in which it said it. */
+/** What version 2 said and was answered, one exchange a method, in the order in which it said it. */
 const recorded: Readonly<Record<string, { readonly request: string; readonly reply: string }>> =
-  JSON.parse(await readFile(join(import.meta.dirname, "testdata", "v1.0.json"), "utf8"));
+  JSON.parse(await readFile(join(import.meta.dirname, "testdata", "v2.json"), "utf8"));
 
 const bytes = (text: string) => Buffer.from(text, "base64");
 const methodNamed = (name: string) =>
   peerMethods[(name[0]?.toLowerCase() + name.slice(1)) as MethodName];
 const partition = partitionOf("one");
 
-test("every method of version 1.0 was recorded", () => {
+test("every method of version 2 was recorded", () => {
   const names = Object.values(peerMethods).map((method) => method.name);
   expect(Object.keys(recorded).toSorted()).toEqual(
-    names.filter((name) => name !== "Large" && name !== "Manage").toSorted(),
+    names.filter((name) => name !== "Manage").toSorted(),
   );
 });
 
@@ -121,9 +121,6 @@ describe("an older peer answers", () => {
       failure: "peerUnreachable",
       message: "region b runs an older release, which cannot answer records: upgrade it",
     });
-    await expect(all.client.push([testObject(testId(1), { bytes: 1_000_000 })])).rejects.toThrow(
-      "older release, which cannot answer Push in pieces",
-    );
     expect(all.client.state()).toBe("up");
   });
 });
@@ -138,7 +135,7 @@ describe("a newer peer", () => {
         const reply = create(peerMethods.hello.output, {
           ...decodeMessage(peerMethods.hello.output, bytes(recorded["Hello"]?.reply ?? "")),
           protocolMax: 7,
-          features: ["large", "later"],
+          features: ["later"],
         });
         return Buffer.concat([encodeMessage(peerMethods.hello.output, reply), unknown]);
       }
@@ -184,21 +181,27 @@ describe("a newer peer", () => {
     });
   });
 
-  test("that speaks no version of this release is not asked", async () => {
-    await using all = await withServer((method, request) =>
-      method === "Hello"
-        ? encodeMessage(
-            peerMethods.hello.output,
-            create(peerMethods.hello.output, { protocolMin: 2, protocolMax: 3, region: "b" }),
-          )
-        : older(method, request),
-    );
-    await eventually(() => all.peers.events.some(({ type }) => type === "peer"));
-    expect(all.client.state()).toBe("down");
-    await expect(all.client.push([testObject(testId(1))])).rejects.toThrow(
-      "speaks versions 2 to 3 of the peer protocol, this node 1 to 1: upgrade the older one",
-    );
-  });
+  test.each([
+    ["newer", 3, 4],
+    ["older", 1, 1],
+  ])(
+    "that speaks no version of this release, since it is %s, is not asked",
+    async (_, protocolMin, protocolMax) => {
+      await using all = await withServer((method, request) =>
+        method === "Hello"
+          ? encodeMessage(
+              peerMethods.hello.output,
+              create(peerMethods.hello.output, { protocolMin, protocolMax, region: "b" }),
+            )
+          : older(method, request),
+      );
+      await eventually(() => all.peers.events.some(({ type }) => type === "peer"));
+      expect(all.client.state()).toBe("down");
+      await expect(all.client.push([testObject(testId(1))])).rejects.toThrow(
+        `speaks versions ${protocolMin} to ${protocolMax} of the peer protocol, this node 2 to 2: upgrade the older one`,
+      );
+    },
+  );
 
   test("its failure of an unknown name promises nothing", () => {
     const metadata = new Metadata();
@@ -236,9 +239,10 @@ test.each([
 });
 
 test.each([
-  [{ protocolMin: 1, protocolMax: 1 }, 1],
-  [{ protocolMin: 1, protocolMax: 9 }, 1],
-  [{ protocolMin: 2, protocolMax: 9 }, undefined],
+  [{ protocolMin: 2, protocolMax: 2 }, 2],
+  [{ protocolMin: 1, protocolMax: 9 }, 2],
+  [{ protocolMin: 1, protocolMax: 1 }, undefined],
+  [{ protocolMin: 3, protocolMax: 9 }, undefined],
   // Before there was a version.
   [{ protocolMin: 0, protocolMax: 0 }, undefined],
 ])("common version with %j", (theirs, version) => {

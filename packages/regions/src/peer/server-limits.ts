@@ -1,22 +1,25 @@
+import { recordBytesMax } from "@holdfast/engine";
+
 /** Bounds of what one region's nodes together can make a node hold and do. */
 export interface ServerLimits {
   readonly connections: number;
   /** Calls at once, on all connections. */
   readonly calls: number;
   readonly pushStreams: number;
+  /** Calls, and as many pushes, on connections for large messages. */
   readonly largeCalls: number;
-  /** Of those, being answered. */
-  readonly largeAnswers: number;
-  /** One message; more travels in pieces. */
+  /** One message; a larger one travels on a connection for large messages. */
   readonly requestBytes: number;
   readonly replyBytes: number;
-  /** Larger replies that have not been taken; beyond that they travel in pieces. */
+  /** The same on a connection for large messages. */
+  readonly largeRequestBytes: number;
+  readonly largeReplyBytes: number;
+  /** Larger replies that have not been taken; others are to be asked for on a connection for large messages. */
   readonly repliesBytes: number;
+  /** The same on connections for large messages, where they wait; one that is larger waits for all others. */
+  readonly largeRepliesBytes: number;
   /** Pushed records that are being joined. */
   readonly pushBytes: number;
-  /** Requests and replies in pieces; a larger one is taken when there is no other, up to `largeMax`. */
-  readonly largeBytes: number;
-  readonly largeMax: number;
   /** A unary call, regardless of its caller's deadline. */
   readonly callMs: number;
   readonly largeMs: number;
@@ -28,17 +31,18 @@ export interface ServerLimits {
 
 /** What is in force where nothing else is given. */
 export const serverLimits: ServerLimits = {
-  connections: 16,
+  connections: 32,
   calls: 512,
   pushStreams: 16,
-  largeCalls: 16,
-  largeAnswers: 4,
+  largeCalls: 4,
   requestBytes: 256 * 1024,
   replyBytes: 1024 * 1024,
+  // A change is a record before and after.
+  largeRequestBytes: 2 * recordBytesMax + 1024 * 1024,
+  largeReplyBytes: recordBytesMax + 1024 * 1024,
   repliesBytes: 32 * 1024 * 1024,
+  largeRepliesBytes: 64 * 1024 * 1024,
   pushBytes: 16 * 1024 * 1024,
-  largeBytes: 64 * 1024 * 1024,
-  largeMax: 256 * 1024 * 1024,
   callMs: 15_000,
   largeMs: 30_000,
   handshakeMs: 5_000,
@@ -48,9 +52,6 @@ export const serverLimits: ServerLimits = {
 
 /** Replies up to here are not counted. */
 export const smallReplyBytes = 16 * 1024;
-
-/** One part of a message in pieces. */
-export const pieceBytes = 128 * 1024;
 
 /** Bytes that are held at once; one larger than all there is passes when nothing else is held. */
 export class ByteBudget {

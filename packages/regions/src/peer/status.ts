@@ -4,7 +4,6 @@ import { KeyRingUnavailable, type StoreFailure, StoreUnavailable } from "@holdfa
 /** Trailers with what the status code cannot say. */
 const failureKey = "holdfast-failure";
 const largeKey = "holdfast-large";
-const fewerKey = "holdfast-fewer";
 const keyRingKey = "holdfast-key-ring";
 
 /** A request that the answering side refuses from every caller: the caller's fault. */
@@ -12,18 +11,10 @@ export class InvalidRequest extends Error {
   override readonly name = "InvalidRequest";
 }
 
-/** A reply that is larger than one message may be: to be asked for in pieces. */
+/** A reply that is larger than one message may be: to be asked for as a large message. */
 export class ReplyTooLarge extends Error {
   override readonly name = "ReplyTooLarge";
 }
-
-/** A reply that would be larger than any should be: fewer records are to be asked for at a time. */
-export class TooMuchAsked extends Error {
-  override readonly name = "TooMuchAsked";
-}
-
-/** The same, as the caller gets it. */
-export class TooMuchAnswered extends StoreUnavailable {}
 
 /** What became of a call to one node. */
 export type CallFault =
@@ -33,10 +24,8 @@ export type CallFault =
   | { readonly kind: "notSent"; readonly reason: string }
   /** No answer came: what was asked may have been done. */
   | { readonly kind: "unknown"; readonly reason: string }
-  /** The answer has to be asked for in pieces. */
-  | { readonly kind: "large" }
-  /** Fewer records have to be asked for. */
-  | { readonly kind: "fewer" };
+  /** The answer has to be asked for as a large message. */
+  | { readonly kind: "large" };
 
 /** A call to one node that brought no reply. */
 export class CallFailed extends Error {
@@ -111,11 +100,7 @@ export function statusOf(error: unknown, unexpected: (error: unknown) => void): 
   }
   if (error instanceof ReplyTooLarge) {
     metadata.set(largeKey, "1");
-    return { code: status.RESOURCE_EXHAUSTED, details: "ask for it in pieces", metadata };
-  }
-  if (error instanceof TooMuchAsked) {
-    metadata.set(fewerKey, "1");
-    return { code: status.RESOURCE_EXHAUSTED, details: "ask for fewer at a time", metadata };
+    return { code: status.RESOURCE_EXHAUSTED, details: "ask for it as a large message", metadata };
   }
   unexpected(error);
   return { code: status.INTERNAL, details: "internal error", metadata };
@@ -141,7 +126,6 @@ export function faultOf(error: ServiceError, region: string, method: string): Ca
     return { kind: "answered", error: new KeyRingUnavailable(keyRing === "refused", message) };
   }
   if (trailer(largeKey) !== undefined) return { kind: "large" };
-  if (trailer(fewerKey) !== undefined) return { kind: "fewer" };
   if (code === status.UNIMPLEMENTED) {
     return answered(
       "peerUnreachable",

@@ -1,11 +1,11 @@
 import { StoreUnavailable } from "@holdfast/engine";
 
 /** The oldest and the newest version of the protocol that this release speaks. */
-export const protocolMin = 1;
-export const protocolMax = 1;
+export const protocolMin = 2;
+export const protocolMax = 2;
 
 /** What this release can do besides what its version says; unknown ones are passed over. */
-export const features: readonly string[] = ["large"];
+export const features: readonly string[] = [];
 
 /** Versions that a side speaks; the fields of both `HelloRequest` and `HelloReply`. */
 export interface Versions {

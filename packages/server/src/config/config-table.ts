@@ -98,7 +98,7 @@ export const configTable = {
     ),
     requestBytesMax: integer(
       "The largest request, its header included; a larger one is refused by its header.",
-      { min: 1024, max: 67_108_864, default: 1_048_576 },
+      { min: 1024, max: 8_388_608, default: 1_048_576 },
       "bytes",
     ),
     requestDeadlineMs: integer(

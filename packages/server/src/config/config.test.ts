@@ -143,7 +143,7 @@ instances:
     [
       "a number out of bounds",
       "kmip: { requestBytesMax: 12 }",
-      "7: kmip.requestBytesMax must be a whole number from 1024 to 67108864 (bytes)",
+      "7: kmip.requestBytesMax must be a whole number from 1024 to 8388608 (bytes)",
     ],
     ["a group that is none", "kmip: 5", "7: kmip must be a group of settings"],
     ["a list that is none", "instances: { name: a }", "7: instances must be a list"],

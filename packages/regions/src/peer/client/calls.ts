@@ -15,7 +15,7 @@ import {
   type UnaryName,
 } from "../methods.ts";
 import { serverLimits } from "../server-limits.ts";
-import { CallFailed, TooMuchAnswered } from "../status.ts";
+import { CallFailed } from "../status.ts";
 import { type Answered, acrossNodes, type Judge } from "./attempt.ts";
 import type { PeerClientTimes } from "./client-times.ts";
 import type { NodeLink } from "./node-link.ts";
@@ -23,10 +23,10 @@ import type { NodeLink } from "./node-link.ts";
 /** Calls at once to one region: fewer than it takes, so that several of our nodes have room. */
 const callsMax = 128;
 const queueMax = 4_096;
-/** Of those in pieces. */
-const largeMax = 4;
-/** What is around a message: its own framing, and the fields of a request. */
-const requestMax = serverLimits.requestBytes - 1_024;
+/** Of those with large messages, and fewer than a node takes. */
+const largeMax = 2;
+/** A larger request travels as a large message. */
+export const requestMax: number = serverLimits.requestBytes - 1_024;
 
 /** Failures of the region, not of the node that reported them. */
 const regional: ReadonlySet<StoreFailure> = new Set([
@@ -87,7 +87,7 @@ export class Calls {
   ): Promise<Answered<Buffer>> {
     this.#choose();
     const endsMs = this.#timers.monotonicMs() + callMs;
-    if (request.length > requestMax) return this.askedLarge(peerMethods[name].name, request);
+    if (request.length > requestMax) return this.#askedLarge(name, request);
     await this.#enter(this.#slots, callMs);
     try {
       return await this.#across((link) => link.ask(name, request, endsMs));
@@ -96,15 +96,17 @@ export class Calls {
     } finally {
       this.#slots.release();
     }
-    return this.askedLarge(peerMethods[name].name, request);
+    return this.#askedLarge(name, request);
   }
 
-  /** A request whose own size or whose reply's does not fit one message. */
-  async askedLarge(method: string, request: Buffer): Promise<Answered<Buffer>> {
+  async #askedLarge(name: UnaryName, request: Buffer): Promise<Answered<Buffer>> {
+    if (request.length > serverLimits.largeRequestBytes) {
+      throw this.#unreachable("a request is larger than a message may be");
+    }
     const endsMs = this.#timers.monotonicMs() + this.#times.largeMs;
     await this.#enter(this.#largeSlots, this.#times.largeMs);
     try {
-      return await this.#across((link) => link.askLarge(method, request, endsMs));
+      return await this.#across((link) => link.ask(name, request, endsMs, "large"));
     } catch (error) {
       throw this.#errorFor(error);
     } finally {
@@ -138,8 +140,7 @@ export class Calls {
     if (error instanceof CallFailed) {
       const { fault } = error;
       if (fault.kind === "answered") return fault.error;
-      if (fault.kind !== "large" && fault.kind !== "fewer") return this.#unreachable(fault.reason);
-      return new TooMuchAnswered("timeout", `region ${this.#region}: its answer is too large`);
+      return this.#unreachable(fault.kind === "large" ? "its answer is too large" : fault.reason);
     }
     return error instanceof Error ? error : this.#unreachable("unknown");
   }
@@ -179,19 +180,14 @@ function isLarge(error: unknown): boolean {
   return error instanceof CallFailed && error.fault.kind === "large";
 }
 
-/** Asks for many records, and for half of them at a time where the answer would be too large. */
-export async function inHalves<Result>(
+/** Asks for many records: each answer has as many of the first as fit a message, and the others are asked for again. */
+export async function inPages<Result>(
   ids: readonly string[],
   ask: (ids: readonly string[]) => Promise<readonly Result[]>,
 ): Promise<readonly Result[]> {
-  try {
-    return await ask(ids);
-  } catch (error) {
-    if (!(error instanceof TooMuchAnswered) || ids.length < 2) throw error;
-    const middle = Math.ceil(ids.length / 2);
-    const first = await inHalves(ids.slice(0, middle), ask);
-    return [...first, ...(await inHalves(ids.slice(middle), ask))];
-  }
+  const results: Result[] = [];
+  while (results.length < ids.length) results.push(...(await ask(ids.slice(results.length))));
+  return results;
 }
 
 /** How several nodes' failures are taken. */
@@ -199,7 +195,7 @@ export const judge: Judge = {
   final: (error) => {
     if (!(error instanceof CallFailed)) return true;
     const { fault } = error;
-    if (fault.kind === "large" || fault.kind === "fewer") return true;
+    if (fault.kind === "large") return true;
     if (fault.kind !== "answered") return false;
     return fault.error instanceof KeyRingUnavailable
       ? fault.error.refused

@@ -1,6 +1,12 @@
 import type { PeerCertificate } from "node:tls";
 import { ChannelCredentials, Client } from "@grpc/grpc-js";
-import { dnsNamesOf, type PeerIdentity, peerName } from "../peer-tls.ts";
+import {
+  dnsNamesOf,
+  type MessageSize,
+  type PeerIdentity,
+  peerName,
+  serverName,
+} from "../peer-tls.ts";
 import { serverLimits } from "../server-limits.ts";
 import { connectionWindow } from "../windows.ts";
 
@@ -10,7 +16,12 @@ const keepaliveMs = 2_000;
 const keepaliveWaitMs = 4_000;
 
 /** A connection to one node of a region, made when it is first used and again when it is lost. */
-export function openChannel(address: string, region: string, identity: PeerIdentity): Client {
+export function openChannel(
+  address: string,
+  region: string,
+  identity: PeerIdentity,
+  size: MessageSize,
+): Client {
   const name = peerName(region);
   const credentials = ChannelCredentials.createFromSecureContext(identity.context, {
     // Exactly that name: a wildcard would open every region.
@@ -20,7 +31,7 @@ export function openChannel(address: string, region: string, identity: PeerIdent
         : new Error(`its certificate does not name ${name}`),
   });
   return new Client(address, credentials, {
-    "grpc.ssl_target_name_override": name,
+    "grpc.ssl_target_name_override": serverName(region, size),
     "grpc.default_authority": name,
     // One connection a client, so that a new one has the new certificates.
     "grpc.use_local_subchannel_pool": 1,
@@ -29,7 +40,8 @@ export function openChannel(address: string, region: string, identity: PeerIdent
     "grpc.keepalive_time_ms": keepaliveMs,
     "grpc.keepalive_timeout_ms": keepaliveWaitMs,
     "grpc.keepalive_permit_without_calls": 1,
-    "grpc.max_receive_message_length": serverLimits.replyBytes,
+    "grpc.max_receive_message_length":
+      size === "small" ? serverLimits.replyBytes : serverLimits.largeReplyBytes,
     "grpc.max_send_message_length": -1,
     "grpc.enable_retries": 0,
     "grpc.enable_http_proxy": 0,

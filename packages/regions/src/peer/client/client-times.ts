@@ -2,7 +2,7 @@
 export interface PeerClientTimes {
   /** Longest that any call takes. */
   readonly callMs: number;
-  /** Longest that a call in pieces takes. */
+  /** Longest that a call with a large message takes. */
   readonly largeMs: number;
   /** Between two probes of a node. */
   readonly probeMs: number;

@@ -9,13 +9,11 @@ import {
 import type { PeerHello } from "../../ports/ports.ts";
 import { helloOf, helloRequest } from "../hello.ts";
 import { decodeMessage, encodeMessage, pathOf, peerMethods, type UnaryName } from "../methods.ts";
-import type { PeerIdentity } from "../peer-tls.ts";
-import type { ByteBudget } from "../server-limits.ts";
+import type { MessageSize, PeerIdentity } from "../peer-tls.ts";
 import { CallFailed, type CallFault, failureFrom, faultOf } from "../status.ts";
 import { type Attempt, Pending } from "./attempt.ts";
 import { openChannel } from "./channel.ts";
 import type { PeerClientTimes } from "./client-times.ts";
-import { sendLarge } from "./large-sender.ts";
 import { PushStream } from "./push-stream.ts";
 
 const tickMs = 25;
@@ -32,7 +30,6 @@ export interface NodeLinkOptions {
   readonly ownRegion: string;
   readonly timers: Timers;
   readonly times: PeerClientTimes;
-  readonly largeBudget: ByteBudget;
   /** The node came, went, or has room for pushes again. */
   readonly changed: () => void;
   readonly met: (hello: PeerHello, roundTripMs: number) => void;
@@ -49,6 +46,8 @@ export class NodeLink {
   readonly #closing = new AbortController();
   #identity: PeerIdentity;
   #client: Client;
+  /** For large messages; made when there is one. */
+  #large: Client | undefined;
   #pushes: PushStream;
   #madeMs: number;
   #heardMs = Number.NEGATIVE_INFINITY;
@@ -65,8 +64,8 @@ export class NodeLink {
     this.#timers = options.timers;
     this.#identity = identity;
     this.#madeMs = options.timers.monotonicMs();
-    this.#client = openChannel(options.address, options.region, identity);
-    this.#pushes = this.#openPushes();
+    this.#client = this.#open("small");
+    this.#pushes = this.#openPushes("small");
     void this.#probeAlways();
   }
 
@@ -112,15 +111,21 @@ export class NodeLink {
     this.#closing.abort();
     this.#pushes.close();
     this.#client.close();
+    this.#large?.close();
     for (const pending of [...this.#pending]) pending.expire();
   }
 
-  /** Asks a unary method. */
-  ask(name: UnaryName, request: Buffer, endsMs: number): Attempt<Buffer> {
+  /** Asks a unary method, whose request and reply are of that size. */
+  ask(
+    name: UnaryName,
+    request: Buffer,
+    endsMs: number,
+    size: MessageSize = "small",
+  ): Attempt<Buffer> {
     return this.#attempt(endsMs, (settle) => {
       const metadata = this.#timeout(endsMs);
       const path = pathOf(peerMethods[name]);
-      const call = this.#client.makeUnaryRequest(
+      const call = this.#clientFor(size).makeUnaryRequest(
         path,
         same,
         same,
@@ -128,7 +133,7 @@ export class NodeLink {
         metadata,
         (error, reply) => {
           if (error === null && reply !== undefined) settle(reply);
-          else settle(this.#fault(error, name));
+          else settle(this.#fault(error, name, size));
         },
       );
       // The node lives, even if its store takes long to say the rest: it can be asked again.
@@ -142,39 +147,41 @@ export class NodeLink {
     });
   }
 
-  /** Asks any method with a request or a reply that does not fit one message. */
-  askLarge(method: string, request: Buffer, endsMs: number): Attempt<Buffer> {
+  /** Pushes an encoded batch of that number; a large one on a stream of its own. */
+  push(id: number, batch: Buffer, endsMs: number, size: MessageSize): Attempt<PushReply> {
     return this.#attempt(endsMs, (settle) => {
-      const path = pathOf(peerMethods.large);
-      const call = this.#client.makeBidiStreamRequest(path, same, same, this.#timeout(endsMs));
-      sendLarge(call, method, request, this.#options.largeBudget, () => this.#heard()).then(
-        settle,
-        (error: ServiceError) => settle(this.#fault(error, `${method} in pieces`)),
-      );
-      return () => call.cancel();
-    });
-  }
-
-  /** Pushes an encoded batch of that number. */
-  push(id: number, batch: Buffer, endsMs: number): Attempt<PushReply> {
-    return this.#attempt(endsMs, (settle) =>
-      this.#pushes.send(id, batch, (answer) => {
-        if (answer instanceof Error) settle(this.#fault(answer, "Push"));
+      const stream = size === "small" ? this.#pushes : this.#openPushes(size);
+      const giveUp = stream.send(id, batch, (answer) => {
+        if (answer instanceof Error) settle(this.#fault(answer, "Push", size));
         else if (answer.failure === undefined) settle(answer);
         else {
           const { failure, message } = answer.failure;
           const error = failureFrom(failure, message, this.#options.region);
           settle(new CallFailed({ kind: "answered", error }));
         }
-      }),
-    );
+      });
+      if (size === "small") return giveUp;
+      stream.retire();
+      return () => stream.close();
+    });
   }
 
-  #openPushes(): PushStream {
+  #open(size: MessageSize): Client {
+    const { address, region } = this.#options;
+    return openChannel(address, region, this.#identity, size);
+  }
+
+  #clientFor(size: MessageSize): Client {
+    if (size === "small") return this.#client;
+    this.#large ??= this.#open(size);
+    return this.#large;
+  }
+
+  #openPushes(size: MessageSize): PushStream {
     return new PushStream(
       () => {
         const path = pathOf(peerMethods.push);
-        return this.#client.makeBidiStreamRequest(path, same, same, new Metadata());
+        return this.#clientFor(size).makeBidiStreamRequest(path, same, same, new Metadata());
       },
       (bytes) => {
         this.#heard();
@@ -227,14 +234,16 @@ export class NodeLink {
     return metadata;
   }
 
-  #fault(error: Error | null, method: string): CallFailed {
+  #fault(error: Error | null, method: string, size: MessageSize): CallFailed {
     if (error instanceof CallFailed) return error;
     if (error === null || !("code" in error)) {
       return new CallFailed({ kind: "unknown", reason: error?.message ?? "no reply" });
     }
     const failed = error as ServiceError;
     const fault = faultOf(failed, this.#options.region, method);
-    if (fault.kind !== "answered" && failed.code === status.UNAVAILABLE) this.#gone(fault);
+    const broken = fault.kind !== "answered" && failed.code === status.UNAVAILABLE;
+    // A connection for large messages says nothing of the other one.
+    if (broken && size === "small") this.#gone(fault);
     return new CallFailed(fault);
   }
 
@@ -356,12 +365,13 @@ export class NodeLink {
   }
 
   #renew(): void {
-    const { address, region } = this.#options;
     this.#madeMs = this.#timers.monotonicMs();
     this.#pushes.retire();
     this.#client.close();
-    this.#client = openChannel(address, region, this.#identity);
-    this.#pushes = this.#openPushes();
+    this.#large?.close();
+    this.#large = undefined;
+    this.#client = this.#open("small");
+    this.#pushes = this.#openPushes("small");
   }
 }
 

@@ -25,11 +25,11 @@ import {
   type PushOutcome,
 } from "../../ports/ports.ts";
 import { helloOf, helloRequest } from "../hello.ts";
-import { decodeMessage, encodeMessage } from "../methods.ts";
+import { decodeMessage, encodeMessage, type ReplyOf } from "../methods.ts";
 import { type PeerIdentity, type PeerTls, readPeerTls } from "../peer-tls.ts";
-import { ByteBudget, serverLimits } from "../server-limits.ts";
+import { serverLimits } from "../server-limits.ts";
 import { auditMessage, changeMessage, hex, numberOf, ownBytes, readableObjects } from "../wire.ts";
-import { Calls, inHalves } from "./calls.ts";
+import { Calls, inPages } from "./calls.ts";
 import { Circuit } from "./circuit.ts";
 import { type PeerClientTimes, peerClientTimes } from "./client-times.ts";
 import { NodeLink } from "./node-link.ts";
@@ -86,7 +86,6 @@ export class PeerClient implements Peer, AsyncDisposable {
     this.#ownRegion = ownRegion;
     this.#timers = timers;
     this.#identity = readPeerTls(options.tls);
-    const largeBudget = new ByteBudget(serverLimits.largeBytes);
     this.#links = addresses.map(
       (address) =>
         new NodeLink(
@@ -96,7 +95,6 @@ export class PeerClient implements Peer, AsyncDisposable {
             ownRegion,
             timers,
             times,
-            largeBudget,
             changed: () => this.#changed(),
             met: (hello, roundTripMs) => this.#met(hello, roundTripMs, address),
           },
@@ -170,7 +168,7 @@ export class PeerClient implements Peer, AsyncDisposable {
     instance: string,
     ids: readonly string[],
   ): Promise<readonly (OwnStoredObject | undefined)[]> {
-    return inHalves(ids, async (some) => {
+    return inPages(ids, async (some) => {
       const { slots } = await this.#calls.ask("fetch", { instance, ids: [...some] });
       return slotsOf(slots, some, this.region);
     });
@@ -224,9 +222,13 @@ export class PeerClient implements Peer, AsyncDisposable {
   }
 
   async records(partition: number, ids: readonly string[]): Promise<RecordsAnswer> {
-    const answers = await inHalves(ids, async (some) => [
-      await this.#calls.ask("records", { partition, ids: [...some] }),
-    ]);
+    const answers: ReplyOf<"records">[] = [];
+    await inPages(ids, async (some) => {
+      const answer = await this.#calls.ask("records", { partition, ids: [...some] });
+      if (answer.answered === 0 || answer.answered > some.length) throw this.#strange();
+      answers.push(answer);
+      return some.slice(0, answer.answered);
+    });
     const { objects, damaged, unknown } = readableObjects(
       answers.flatMap(({ records }) => records),
     );

@@ -1,23 +1,16 @@
 import { create } from "@bufbuild/protobuf";
 import { encodeRecord, type ManagedObject, StoreUnavailable, type Timers } from "@holdfast/engine";
-import {
-  type PushReply,
-  PushReplySchema,
-  PushRequestSchema,
-} from "../../gen/holdfast/peer/v1/peer_pb.ts";
+import { type PushReply, PushRequestSchema } from "../../gen/holdfast/peer/v1/peer_pb.ts";
 import type { PushOutcome } from "../../ports/ports.ts";
-import { decodeMessage, encodeMessage, peerMethods } from "../methods.ts";
-import { serverLimits } from "../server-limits.ts";
-import { failureFrom } from "../status.ts";
+import { encodeMessage } from "../methods.ts";
 import { outcomeOf } from "../wire.ts";
 import { acrossNodes } from "./attempt.ts";
-import { type Calls, type Choose, judge } from "./calls.ts";
+import { type Calls, type Choose, judge, requestMax } from "./calls.ts";
 import type { PeerClientTimes } from "./client-times.ts";
+import type { NodeLink } from "./node-link.ts";
 
 const batchBytes = 192 * 1024;
 const batchRecords = 512;
-/** One message takes no more; a larger record travels in pieces. */
-const messageBytes = serverLimits.requestBytes - 1_024;
 const flyingBytes = 4 * 1024 * 1024;
 const queueBytes = 32 * 1024 * 1024;
 /** Around a record in a message. */
@@ -134,11 +127,7 @@ export class PushSender {
     try {
       const records = items.flatMap((item) => item.records);
       const batch = encodeMessage(PushRequestSchema, create(PushRequestSchema, { id, records }));
-      const reply =
-        batch.length > messageBytes
-          ? await this.#large(batch)
-          : await this.#small(id, batch, nodes);
-      this.#settle(items, reply);
+      this.#settle(items, await this.#sendBatch(id, batch, nodes));
     } catch (error) {
       const failure = this.#calls.errorFor(error);
       for (const item of items) item.reject(failure);
@@ -148,17 +137,12 @@ export class PushSender {
     }
   }
 
-  async #small(id: number, batch: Buffer, nodes: ReturnType<Choose>): Promise<PushReply> {
-    const endsMs = this.#timers.monotonicMs() + this.#times.callMs;
-    const { result } = await acrossNodes(nodes, (node) => node.push(id, batch, endsMs), judge);
-    return result;
-  }
-
-  async #large(batch: Buffer): Promise<PushReply> {
-    const { result } = await this.#calls.askedLarge(peerMethods.push.name, batch);
-    const reply = decodeMessage(PushReplySchema, result);
-    if (reply.failure === undefined) return reply;
-    throw failureFrom(reply.failure.failure, reply.failure.message, this.#region);
+  async #sendBatch(id: number, batch: Buffer, nodes: ReturnType<Choose>): Promise<PushReply> {
+    const size = batch.length > requestMax ? "large" : "small";
+    const { callMs, largeMs } = this.#times;
+    const endsMs = this.#timers.monotonicMs() + (size === "large" ? largeMs : callMs);
+    const push = (node: NodeLink) => node.push(id, batch, endsMs, size);
+    return (await acrossNodes(nodes, push, judge)).result;
   }
 
   #settle(items: readonly Item[], reply: PushReply): void {

@@ -23,17 +23,17 @@ import {
   storedOf,
 } from "../wire.ts";
 import type { Answered } from "./attempt.ts";
-import { type Calls, inHalves } from "./calls.ts";
+import { type Calls, inPages } from "./calls.ts";
 
 type Slots = readonly (OwnStoredObject | undefined)[];
 
-/** Checks that each identifier has its answer: one too few would say "not there". */
+/** Checks that the first identifiers have their answers, and at least one: the others are asked for again. */
 export function slotsOf(
   slots: Parameters<typeof slotOf>[0][],
   ids: readonly string[],
   region: string,
 ): Slots {
-  if (slots.length !== ids.length) {
+  if (slots.length > ids.length || slots.length === 0) {
     throw new StoreUnavailable("peerUnreachable", `region ${region} answered another request`);
   }
   const found = slots.map(slotOf);
@@ -72,7 +72,7 @@ export class RemoteStore implements ObjectStore {
   }
 
   async read(instance: string, ids: readonly string[]): Promise<Slots> {
-    return inHalves(ids, async (some) => {
+    return inPages(ids, async (some) => {
       const { slots } = await this.#calls.ask("read", { instance, ids: [...some] });
       return slotsOf(slots, some, this.#region);
     });

@@ -8,12 +8,19 @@ import {
 } from "@grpc/grpc-js";
 import type { Timers } from "@holdfast/engine";
 import { pathOf, peerMethods } from "../methods.ts";
-import type { ServerLimits } from "../server-limits.ts";
 
 const sweepMs = 250;
 const pushPath = pathOf(peerMethods.push);
-const largePath = pathOf(peerMethods.large);
 const kekPath = pathOf(peerMethods.kek);
+
+/** What a `CallGuard` keeps to. */
+export interface CallLimits {
+  /** Calls at once, besides the streams of pushes. */
+  readonly calls: number;
+  readonly pushStreams: number;
+  readonly callMs: number;
+  readonly pushMs: number;
+}
 
 interface Call {
   readonly path: string;
@@ -26,13 +33,13 @@ interface Call {
  * its caller asked for.
  */
 export class CallGuard {
-  readonly #limits: ServerLimits;
+  readonly #limits: CallLimits;
   readonly #timers: Timers;
   readonly #calls = new Set<Call>();
   readonly #counts = new Map<string, number>();
   readonly #closing = new AbortController();
 
-  constructor(limits: ServerLimits, timers: Timers) {
+  constructor(limits: CallLimits, timers: Timers) {
     this.#limits = limits;
     this.#timers = timers;
     void this.#sweep();
@@ -73,13 +80,11 @@ export class CallGuard {
   #full(path: string): boolean {
     const of = this.#counts.get(path) ?? 0;
     if (path === pushPath) return of >= this.#limits.pushStreams;
-    if (path === largePath) return of >= this.#limits.largeCalls;
     return this.#calls.size >= this.#limits.calls;
   }
 
   #time(path: string): number {
-    if (path === pushPath) return Number.POSITIVE_INFINITY;
-    return path === largePath ? this.#limits.largeMs : this.#limits.callMs;
+    return path === pushPath ? this.#limits.pushMs : this.#limits.callMs;
   }
 
   #enter(call: Call): void {

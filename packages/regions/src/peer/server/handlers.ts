@@ -27,7 +27,8 @@ import {
   type RequestOf,
   type UnaryName,
 } from "../methods.ts";
-import { InvalidRequest, TooMuchAsked } from "../status.ts";
+import { serverLimits } from "../server-limits.ts";
+import { InvalidRequest } from "../status.ts";
 import { features, protocolMax, protocolMin } from "../versions.ts";
 import {
   auditOf,
@@ -50,8 +51,8 @@ const operationMax = 64;
 const instanceMax = 256;
 /** Records are read in parts, so that they need not all be held at once. */
 const partIds = 64;
-/** More than one record is not answered beyond this: the caller must ask for fewer. */
-const partsBytes = 32 * 1024 * 1024;
+/** A page of records ends before it is larger: it fits a message unless one record alone does not. */
+const pageBytes = serverLimits.replyBytes - 64 * 1024;
 
 type Handlers = {
   readonly [Name in UnaryName]: (
@@ -116,19 +117,25 @@ const handlers: Handlers = {
     });
   },
   records: async (store, { partition, ids }) => {
-    const damaged: string[] = [];
-    const unknown: string[] = [];
-    const records = await inParts(
+    const found = await firstOf(
       bounded(ids),
       async (some) => {
-        const answer = await store.records(partitionOf(partition), some);
-        damaged.push(...answer.damaged);
-        unknown.push(...answer.unknown);
-        return answer.objects.map(encodeRecord);
+        const { objects, damaged, unknown } = await store.records(partitionOf(partition), some);
+        const records = new Map(objects.map((each) => [each.uniqueIdentifier, encodeRecord(each)]));
+        return some.map((id) => ({
+          record: records.get(id),
+          damaged: damaged.includes(id),
+          unknown: unknown.includes(id),
+        }));
       },
-      (record) => record.length,
+      ({ record }) => record?.length ?? 0,
     );
-    return create(RecordsReplySchema, { records: [...records], damaged, unknown });
+    return create(RecordsReplySchema, {
+      records: found.flatMap(({ record }) => record ?? []),
+      damaged: ids.filter((_, at) => found[at]?.damaged),
+      unknown: ids.filter((_, at) => found[at]?.unknown),
+      answered: found.length,
+    });
   },
   reserve: async (store, { instance, ids, operation }) => {
     if (instance.length > instanceMax)
@@ -238,30 +245,29 @@ async function slots(
   ids: readonly string[],
   read: (ids: readonly string[]) => Promise<readonly (OwnStoredObject | undefined)[]>,
 ): Promise<Slot[]> {
-  const found = await inParts(
+  return firstOf(
     bounded(ids),
     async (some) => (await read(some)).map(slotMessage),
     (slot) => slot.stored?.record.length ?? 0,
   );
-  return [...found];
 }
 
-/** Reads records a part at a time; rejects where they are too large together. */
-async function inParts<Record>(
+/** What there is of the first identifiers, one each: as many as fit a page, and at least one. */
+async function firstOf<Found>(
   ids: readonly string[],
-  read: (ids: readonly string[]) => Promise<readonly Record[]>,
-  size: (record: Record) => number,
-): Promise<readonly Record[]> {
-  if (ids.length <= 1) return read(ids);
-  const records: Record[] = [];
+  read: (ids: readonly string[]) => Promise<readonly Found[]>,
+  size: (found: Found) => number,
+): Promise<Found[]> {
+  const first: Found[] = [];
   let bytes = 0;
-  for (let at = 0; at < ids.length; at += partIds) {
-    const part = await read(ids.slice(at, at + partIds));
-    bytes += part.reduce((sum, record) => sum + size(record), 0);
-    if (bytes > partsBytes) throw new TooMuchAsked();
-    records.push(...part);
+  for (let at = 0; at === 0 || at < ids.length; at += partIds) {
+    for (const found of await read(ids.slice(at, at + partIds))) {
+      bytes += size(found);
+      if (bytes > pageBytes && first.length > 0) return first;
+      first.push(found);
+    }
   }
-  return records;
+  return first;
 }
 
 function partitionOf(partition: number): number {

@@ -10,6 +10,7 @@ import {
   peerName,
   readPeerTls,
   regionOf,
+  sizeFor,
 } from "../peer-tls.ts";
 import { type ServerLimits, serverLimits } from "../server-limits.ts";
 import { plain } from "../status.ts";
@@ -183,7 +184,7 @@ export class PeerServer implements AsyncDisposable {
     const connection = { socket, region, certificate };
     this.#connections.add(connection);
     socket.once("close", () => this.#connections.delete(connection));
-    service.accept(socket);
+    service.accept(socket, sizeFor(Reflect.get(socket, "servername")));
   }
 
   #refusal(socket: TLSSocket, certificate: X509Certificate | undefined): string | undefined {

@@ -8,43 +8,38 @@ import {
   type sendUnaryData,
 } from "@grpc/grpc-js";
 import type { Timers } from "@holdfast/engine";
-import { PushReplySchema, PushRequestSchema } from "../../gen/holdfast/peer/v1/peer_pb.ts";
 import type { PeerStore } from "../../ports/ports.ts";
-import {
-  decodeMessage,
-  encodeMessage,
-  type MethodName,
-  pathOf,
-  peerMethods,
-  type UnaryName,
-  unaryNamed,
-} from "../methods.ts";
+import { pathOf, peerMethods, type UnaryName, unaryNamed } from "../methods.ts";
+import type { MessageSize } from "../peer-tls.ts";
 import { ByteBudget, type ServerLimits, smallReplyBytes } from "../server-limits.ts";
-import { failureOf, InvalidRequest, ReplyTooLarge, statusOf } from "../status.ts";
+import { InvalidRequest, ReplyTooLarge, statusOf } from "../status.ts";
 import { widenWindows } from "../windows.ts";
-import { CallGuard } from "./call-guard.ts";
+import { CallGuard, type CallLimits } from "./call-guard.ts";
 import { answer } from "./handlers.ts";
-import { receiveLarge } from "./large-receiver.ts";
-import { joinBatch, PushReceiver } from "./push-receiver.ts";
+import { PushReceiver } from "./push-receiver.ts";
 
 const keepaliveMs = 2_000;
 const keepaliveWaitMs = 4_000;
 const idleMs = 120_000;
 /** What HTTP/2 itself may hold for a connection, in megabytes: replies that are not taken, above all. */
-const sessionMemory = 16;
+const sessionMemory: Readonly<Record<MessageSize, number>> = { small: 16, large: 96 };
+
+/** What answers the connections for messages of one size. */
+interface Endpoint {
+  readonly guard: CallGuard;
+  readonly server: Server;
+  readonly inject: (socket: TLSSocket) => void;
+}
 
 /** Answers one region's nodes; connections are handed to it once it is known whose they are. */
 export class RegionService {
   readonly #store: PeerStore;
   readonly #limits: ServerLimits;
   readonly #unexpected: (error: unknown) => void;
-  readonly #guard: CallGuard;
-  readonly #server: Server;
-  readonly #inject: (socket: TLSSocket) => void;
+  readonly #endpoints: Readonly<Record<MessageSize, Endpoint>>;
   readonly #pushBudget: ByteBudget;
-  readonly #largeBudget: ByteBudget;
-  readonly #largeTurns: ByteBudget;
   readonly #replyBudget: ByteBudget;
+  readonly #largeReplyBudget: ByteBudget;
   readonly #pushes = new Set<() => void>();
 
   constructor(
@@ -56,60 +51,76 @@ export class RegionService {
     this.#store = store;
     this.#limits = limits;
     this.#unexpected = unexpected;
-    this.#guard = new CallGuard(limits, timers);
     this.#pushBudget = new ByteBudget(limits.pushBytes);
-    this.#largeBudget = new ByteBudget(limits.largeBytes);
-    this.#largeTurns = new ByteBudget(limits.largeAnswers);
     this.#replyBudget = new ByteBudget(limits.repliesBytes);
-    this.#server = new Server({
-      interceptors: [this.#guard.intercept],
-      "grpc.max_receive_message_length": limits.requestBytes,
+    this.#largeReplyBudget = new ByteBudget(limits.largeRepliesBytes);
+    const { largeCalls, largeMs } = limits;
+    const small = { ...limits, pushMs: Number.POSITIVE_INFINITY };
+    const large = { calls: largeCalls, pushStreams: largeCalls, callMs: largeMs, pushMs: largeMs };
+    this.#endpoints = {
+      small: this.#endpoint("small", limits.requestBytes, small, timers),
+      large: this.#endpoint("large", limits.largeRequestBytes, large, timers),
+    };
+  }
+
+  accept(socket: TLSSocket, size: MessageSize): void {
+    this.#endpoints[size].inject(socket);
+  }
+
+  /** Resolves when the calls in flight have ended. */
+  async drain(): Promise<void> {
+    const { small, large } = this.#endpoints;
+    const ended = [small, large].map(
+      ({ server }) => new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
+    );
+    await Promise.all(ended);
+  }
+
+  close(): void {
+    for (const { guard, server } of Object.values(this.#endpoints)) {
+      guard.close();
+      server.forceShutdown();
+    }
+  }
+
+  #endpoint(size: MessageSize, requestBytes: number, limits: CallLimits, timers: Timers): Endpoint {
+    const guard = new CallGuard(limits, timers);
+    const server = new Server({
+      interceptors: [guard.intercept],
+      "grpc.max_receive_message_length": requestBytes,
       "grpc.max_send_message_length": -1,
-      "grpc.max_concurrent_streams": limits.calls,
+      "grpc.max_concurrent_streams": limits.calls + limits.pushStreams,
       "grpc.keepalive_time_ms": keepaliveMs,
       "grpc.keepalive_timeout_ms": keepaliveWaitMs,
       "grpc.max_connection_idle_ms": idleMs,
       "grpc.enable_channelz": 0,
-      "grpc-node.max_session_memory": sessionMemory,
+      "grpc-node.max_session_memory": sessionMemory[size],
     });
-    this.#register();
+    this.#register(server, size);
     // TLS ended before: the certificate decided which region's service this is.
-    const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
-    widenWindows(this.#server);
-    this.#inject = (socket) => injector.injectConnection(socket);
+    const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+    widenWindows(server);
+    return { guard, server, inject: (socket) => injector.injectConnection(socket) };
   }
 
-  accept(socket: TLSSocket): void {
-    this.#inject(socket);
-  }
-
-  /** Resolves when the calls in flight have ended. */
-  drain(): Promise<void> {
-    return new Promise((resolve) => this.#server.tryShutdown(() => resolve()));
-  }
-
-  close(): void {
-    this.#guard.close();
-    this.#server.forceShutdown();
-  }
-
-  #register(): void {
+  #register(server: Server, size: MessageSize): void {
     const same = (bytes: Buffer) => bytes;
-    for (const [name, method] of Object.entries(peerMethods)) {
+    for (const method of Object.values(peerMethods)) {
       const unary = unaryNamed(method.name);
       if (unary !== undefined) {
         const handle = (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>) =>
-          void this.#unary(unary, call, reply);
-        this.#server.register(pathOf(method), handle, same, same, "unary");
+          void this.#unary(unary, size, call, reply);
+        server.register(pathOf(method), handle, same, same, "unary");
       } else {
-        const handle = this.#stream(name as MethodName);
-        this.#server.register(pathOf(method), handle, same, same, "bidi");
+        const handle = (call: ServerDuplexStream<Buffer, Buffer>) => this.#push(call);
+        server.register(pathOf(method), handle, same, same, "bidi");
       }
     }
   }
 
   async #unary(
     name: UnaryName,
+    size: MessageSize,
     call: ServerUnaryCall<Buffer, Buffer>,
     reply: sendUnaryData<Buffer>,
   ): Promise<void> {
@@ -117,7 +128,8 @@ export class RegionService {
     if (name === "hello") call.sendMetadata(new Metadata());
     try {
       const bytes = await answer(name, this.#store, call.request);
-      this.#hold(bytes.length, call);
+      if (size === "small") this.#hold(bytes.length, call);
+      else await this.#holdLarge(bytes.length, call);
       reply(null, bytes);
     } catch (error) {
       reply(statusOf(error, this.#unexpected));
@@ -133,42 +145,24 @@ export class RegionService {
     call.once("cancelled", () => this.#replyBudget.release(bytes));
   }
 
-  #stream(name: MethodName): (call: ServerDuplexStream<Buffer, Buffer>) => void {
-    const push = { store: this.#store, budget: this.#pushBudget, unexpected: this.#unexpected };
-    if (name === "push") return (call) => void new PushReceiver(call, push, this.#pushes);
-    return (call) =>
-      void receiveLarge(call, {
-        budget: this.#largeBudget,
-        turns: this.#largeTurns,
-        largeMax: this.#limits.largeMax,
-        unexpected: this.#unexpected,
-        dispatch: async (method, request) => {
-          if (method === peerMethods.push.name) return this.#pushOnce(request);
-          const unary = unaryNamed(method);
-          // Key material is never cut in pieces.
-          if (unary === undefined || unary === "kek") {
-            throw new InvalidRequest("no such method in pieces");
-          }
-          return answer(unary, this.#store, request);
-        },
-      });
+  /** The same on a connection for large messages, where a reply waits until there is room. */
+  async #holdLarge(bytes: number, call: ServerUnaryCall<Buffer, Buffer>): Promise<void> {
+    if (bytes > this.#limits.largeReplyBytes) throw new InvalidRequest("the reply is too large");
+    const over = new AbortController();
+    call.once("cancelled", () => over.abort());
+    if (call.cancelled) over.abort();
+    const budget = this.#largeReplyBudget;
+    if (!(await budget.reserve(bytes, over.signal))) return;
+    if (over.signal.aborted) budget.release(bytes);
+    else over.signal.addEventListener("abort", () => budget.release(bytes), { once: true });
   }
 
-  async #pushOnce(bytes: Buffer): Promise<Buffer> {
-    let request: { readonly id: number; readonly records: readonly Uint8Array[] };
-    try {
-      request = decodeMessage(PushRequestSchema, bytes);
-    } catch (cause) {
-      throw new InvalidRequest("a batch does not decode", { cause });
-    }
+  #push(call: ServerDuplexStream<Buffer, Buffer>): void {
     const context = {
       store: this.#store,
       budget: this.#pushBudget,
       unexpected: this.#unexpected,
     };
-    const reply = await joinBatch(context, request.id, request.records);
-    // As a status, so that the caller continues with the next node.
-    if (reply.failure !== undefined) throw failureOf(reply.failure);
-    return encodeMessage(PushReplySchema, reply);
+    new PushReceiver(call, context, this.#pushes);
   }
 }

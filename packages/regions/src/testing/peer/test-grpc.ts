@@ -7,7 +7,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import type { AddressInfo } from "node:net";
-import type { PeerTls } from "../../peer/peer-tls.ts";
+import { type MessageSize, type PeerTls, serverName } from "../../peer/peer-tls.ts";
 
 const contentType = "application/grpc";
 
@@ -41,12 +41,12 @@ export interface RawReply {
 export class RawClient implements Disposable {
   readonly session: ClientHttp2Session;
 
-  constructor(address: string, tls: PeerTls) {
+  constructor(address: string, tls: PeerTls, size: MessageSize = "small") {
     this.session = connect(`https://${address}`, {
       ca: tls.ca,
       cert: tls.certificate,
       key: tls.key,
-      servername: "b.peer.holdfast",
+      servername: serverName("b", size),
       checkServerIdentity: () => undefined,
     });
     this.session.on("error", () => undefined);

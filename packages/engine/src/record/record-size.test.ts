@@ -1,0 +1,35 @@
+import { textString } from "@holdfast/ttlv";
+import { expect, test } from "vitest";
+import { sampleObject, sampleRegister } from "../testing/conformance/managed-object-conformance.ts";
+import { checkRecordSize, tooLargeTogether } from "./record-size.ts";
+
+const identifier = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+
+/** An object of about so many bytes. */
+function ofBytes(bytes: number, text = "") {
+  const material = { kekId: "k", nonce: new Uint8Array(12), ciphertext: new Uint8Array(bytes) };
+  const registers = text === "" ? [] : [sampleRegister(textString(0x420056, text), 1)];
+  return { ...sampleObject("one", identifier, registers), material };
+}
+
+test("a new object has a largest size, and attributes do not take it beyond", () => {
+  const object = ofBytes(10_400_000);
+  checkRecordSize({ after: object });
+  expect(() => checkRecordSize({ after: ofBytes(10_500_000) })).toThrow("at most 10485760 bytes");
+  const after = ofBytes(10_400_000, "t".repeat(100_000));
+  expect(() => checkRecordSize({ before: { object }, after })).toThrow("at most 10485760 bytes");
+});
+
+test("a small change is made of an object that is larger, as regions may leave it", () => {
+  const object = ofBytes(12_000_000);
+  const deactivated = { time: 1, region: "a", message: "m".repeat(60_000) };
+  checkRecordSize({ before: { object }, after: { ...object, facts: { deactivated } } });
+});
+
+test("changes of one batch have a largest size together", () => {
+  const object = ofBytes(10_000_000);
+  const change = { before: { object }, after: { ...object, lastChange: 7 } };
+  expect(tooLargeTogether([change])).toBeUndefined();
+  expect(tooLargeTogether([{ after: object }, change])).toBeUndefined();
+  expect(tooLargeTogether([change, change])?.message).toContain("change fewer");
+});

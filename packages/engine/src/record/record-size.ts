@@ -1,0 +1,42 @@
+import { KmipError } from "@holdfast/kmip";
+import type { ManagedObject } from "./record.ts";
+import { encodeRecord } from "./record-codec.ts";
+
+/** The largest record that a region takes of another: regions that were cut off from each other each add to their copy. */
+export const recordBytesMax = 16 << 20;
+/** The largest record that a client makes. It has room for whatever one request of 8 MiB brings. */
+const clientRecordBytesMax = 10 << 20;
+/** By how much a change may let a larger record grow: what must always be possible, such as Revoke, is small. */
+const smallGrowth = 64 << 10;
+/** Records of one commit, before and after, which travel as one message between regions. */
+const commitBytesMax = 2 * recordBytesMax;
+
+/** A record's change, as far as its size matters. */
+interface Sized {
+  readonly before?: { readonly object: ManagedObject };
+  readonly after: ManagedObject;
+}
+
+/** Refuses an object that would not fit a message between regions. */
+export function checkRecordSize({ before, after }: Sized): void {
+  const bytes = encodeRecord(after).length;
+  if (bytes <= clientRecordBytesMax) return;
+  if (before !== undefined && bytes - encodeRecord(before.object).length <= smallGrowth) return;
+  throw new KmipError(
+    "serverLimitExceeded",
+    `an object takes at most ${clientRecordBytesMax} bytes, its attributes included`,
+  );
+}
+
+/** Why changes cannot be made together; undefined where they can. */
+export function tooLargeTogether(changes: readonly Sized[]): KmipError | undefined {
+  if (changes.length < 2) return undefined;
+  let bytes = 0;
+  for (const { before, after } of changes) {
+    bytes += encodeRecord(after).length;
+    if (before !== undefined) bytes += encodeRecord(before.object).length;
+  }
+  if (bytes <= commitBytesMax) return undefined;
+  const message = "the objects of this batch are too large to be changed together: change fewer";
+  return new KmipError("serverLimitExceeded", message);
+}

@@ -1,0 +1,116 @@
+import { setTimeout } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
+import { encodeRecord } from "@holdfast/engine";
+import { describe, expect, test } from "vitest";
+import { framed, RawClient } from "../testing/peer/test-grpc.ts";
+import { eventually, testId, testObject } from "../testing/peer/test-peer.ts";
+import { pushBatch, rawServer } from "../testing/peer/test-raw.ts";
+import { encodeMessage, peerMethods } from "./methods.ts";
+
+describe("on a connection for large messages", () => {
+  /** A call whose message is announced, and begun. */
+  const begun = (client: RawClient, bytes: number) => {
+    const stream = client.session.request({
+      ":method": "POST",
+      ":path": "/holdfast.peer.v1.Peer/Fetch",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    stream.on("error", () => undefined);
+    stream.write(framed(Buffer.alloc(bytes)).subarray(0, 15));
+    return stream;
+  };
+  const record = encodeRecord(testObject(testId(1), { bytes: 400_000 }));
+
+  test("a message that is too large is refused, whether it is a request or a batch", async () => {
+    await using all = await rawServer({ largeRequestBytes: 500_000 });
+    using large = new RawClient(all.address, all.peers.authority.node("a"), "large");
+    for (const method of ["Fetch", "Push"]) {
+      expect((await large.call(method, framed(Buffer.alloc(600_000)))).status).toBe("8");
+    }
+    expect((await large.call("Push", framed(pushBatch(1, [record])))).status).toBe("0");
+    // On any other connection it is as before.
+    expect((await all.client.call("Push", framed(pushBatch(1, [record])))).status).toBe("8");
+    await all.works();
+  });
+
+  test("only so many messages at once, and nobody else is held up", async () => {
+    await using all = await rawServer({ largeCalls: 2, largeMs: 60_000 });
+    using large = new RawClient(all.address, all.peers.authority.node("a"), "large");
+    using other = new RawClient(all.address, all.peers.authority.node("a"), "large");
+    const held = [begun(large, 1_000_000), begun(large, 1_000_000)];
+    const fetch = framed(
+      encodeMessage(peerMethods.fetch.input, create(peerMethods.fetch.input, {})),
+    );
+    const refused = () => other.call("Fetch", fetch);
+    while ((await refused()).status !== "8") await setTimeout(5);
+    expect((await refused()).message).toBe("too many calls at once");
+    await all.works();
+    for (const stream of held) stream.close();
+    while ((await refused()).status !== "0") await setTimeout(5);
+  });
+
+  test("calls and pushes that never end are ended", async () => {
+    await using all = await rawServer({ largeCalls: 1, largeMs: 300 });
+    using large = new RawClient(all.address, all.peers.authority.node("a"), "large");
+    const call = begun(large, 1_000_000);
+    const ended = new Promise<string>((resolve) => {
+      call.on("response", (headers) => resolve(String(headers["grpc-status"])));
+    });
+    expect(await ended).toBe("4");
+    call.destroy();
+    const push = large.session.request({
+      ":method": "POST",
+      ":path": "/holdfast.peer.v1.Peer/Push",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    push.on("error", () => undefined);
+    push.write(framed(pushBatch(1, [])));
+    const over = await new Promise<string>((resolve) => {
+      push.on("trailers", (headers) => resolve(String(headers["grpc-status"])));
+      push.resume();
+    });
+    expect(over).toBe("4");
+    await all.works();
+  });
+
+  test("replies that are not taken wait, and do not pile up", async () => {
+    await using all = await rawServer({
+      largeCalls: 4,
+      largeMs: 60_000,
+      largeRepliesBytes: 4_000_000,
+    });
+    using large = new RawClient(all.address, all.peers.authority.node("a"), "large");
+    let asked = 0;
+    const object = testObject(testId(1), { bytes: 3_000_000 });
+    all.store.fetch = async () => {
+      asked += 1;
+      return [{ object, tag: "00".repeat(16) }];
+    };
+    const fetch = framed(
+      encodeMessage(
+        peerMethods.fetch.input,
+        create(peerMethods.fetch.input, { instance: "one", ids: [testId(1)] }),
+      ),
+    );
+    const streams = Array.from({ length: 20 }, () => {
+      const stream = large.session.request({
+        ":method": "POST",
+        ":path": "/holdfast.peer.v1.Peer/Fetch",
+        "content-type": "application/grpc",
+        te: "trailers",
+      });
+      stream.on("error", () => undefined);
+      stream.pause();
+      stream.end(fetch);
+      return stream;
+    });
+    // One is on its way; the others that are taken at all wait for it.
+    await eventually(() => asked >= 4);
+    await setTimeout(200);
+    expect(asked).toBeLessThanOrEqual(5);
+    for (const stream of streams) stream.destroy();
+    await all.works();
+  });
+});

@@ -1,0 +1,39 @@
+import { create } from "@bufbuild/protobuf";
+import { encodeMessage, peerMethods } from "../../peer/methods.ts";
+import type { ServerLimits } from "../../peer/server-limits.ts";
+import { RawClient } from "./test-grpc.ts";
+import { TestPeerStore, TestPeers, testId, testObject } from "./test-peer.ts";
+
+/** A server, and somebody with a peer's certificate who does as it likes. */
+export async function rawServer(limits: Partial<ServerLimits> = {}) {
+  const store = new TestPeerStore("b");
+  const peers = new TestPeers();
+  const { server, address } = await peers.serve(store, { limits });
+  const client = new RawClient(address, peers.authority.node("a"));
+  return {
+    store,
+    peers,
+    server,
+    address,
+    client,
+    /** The server still does its work for an honest peer. */
+    async works() {
+      const honest = await peers.connected([address]);
+      const [outcome] = await honest.push([testObject(testId(1))]);
+      const { region } = await honest.hello();
+      if (outcome !== "durable" || region !== "b") throw new Error("an honest peer is not served");
+    },
+    async [Symbol.asyncDispose]() {
+      client[Symbol.dispose]();
+      await peers[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** The bytes of a batch. */
+export function pushBatch(id: number, records: readonly Uint8Array[]): Buffer {
+  return encodeMessage(
+    peerMethods.push.input,
+    create(peerMethods.push.input, { id, records: [...records] }),
+  );
+}
