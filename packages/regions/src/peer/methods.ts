@@ -11,8 +11,6 @@ import { Peer } from "../gen/holdfast/peer/v1/peer_pb.ts";
 /** What the generated service knows of a method. */
 export type Methods = typeof Peer.method;
 export type MethodName = keyof Methods;
-export type RequestOf<Name extends MethodName> = MessageShape<Methods[Name]["input"]>;
-export type ReplyOf<Name extends MethodName> = MessageShape<Methods[Name]["output"]>;
 
 /** Methods with one request and one reply. */
 export type UnaryName = {

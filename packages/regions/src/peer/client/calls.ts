@@ -1,4 +1,3 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   KeyRingUnavailable,
   Semaphore,
@@ -6,14 +5,8 @@ import {
   StoreUnavailable,
   type Timers,
 } from "@holdfast/engine";
-import {
-  decodeMessage,
-  encodeMessage,
-  type Methods,
-  peerMethods,
-  type ReplyOf,
-  type UnaryName,
-} from "../methods.ts";
+import { decodeReply, encodeRequest, type ReplyOf, type RequestOf } from "../codecs.ts";
+import type { UnaryName } from "../methods.ts";
 import { serverLimits } from "../server-limits.ts";
 import { CallFailed } from "../status.ts";
 import { type Answered, acrossNodes, type Judge } from "./attempt.ts";
@@ -57,26 +50,23 @@ export class Calls {
   }
 
   /** A method's reply. */
-  async ask<Name extends UnaryName>(
-    name: Name,
-    request: MessageInitShape<Methods[Name]["input"]>,
-  ): Promise<ReplyOf<Name>> {
+  async ask<Name extends UnaryName>(name: Name, request: RequestOf<Name>): Promise<ReplyOf<Name>> {
     return (await this.asked(name, request)).result;
   }
 
   /** A method's reply, and whether another node may have done it too. */
   async asked<Name extends UnaryName>(
     name: Name,
-    request: MessageInitShape<Methods[Name]["input"]>,
+    request: RequestOf<Name>,
     callMs: number = this.#times.callMs,
   ): Promise<Answered<ReplyOf<Name>>> {
-    const { input, output } = peerMethods[name];
-    const { result, doubt } = await this.askedBytes(
-      name,
-      encodeMessage(input, create(input, request)),
-      callMs,
-    );
-    return { result: this.#decoded(() => decodeMessage(output, result)) as ReplyOf<Name>, doubt };
+    const { result, doubt } = await this.askedBytes(name, encodeRequest(name, request), callMs);
+    try {
+      return { result: decodeReply(name, result), doubt };
+    } catch (cause) {
+      if (cause instanceof StoreUnavailable) throw cause;
+      throw this.#unreachable("its answer cannot be read", cause);
+    }
   }
 
   /** The same in bytes, which the caller may zero. */
@@ -126,14 +116,6 @@ export class Calls {
 
   #across<Result>(ask: Parameters<typeof acrossNodes<NodeLink, Result>>[1]) {
     return acrossNodes(this.#choose(), ask, judge);
-  }
-
-  #decoded<Message>(decode: () => Message): Message {
-    try {
-      return decode();
-    } catch (cause) {
-      throw this.#unreachable("its answer cannot be read", cause);
-    }
   }
 
   #errorFor(error: unknown): Error {

@@ -1,14 +1,10 @@
 import { type Client, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { StoreUnavailable, type Timers } from "@holdfast/engine";
-import {
-  HelloReplySchema,
-  HelloRequestSchema,
-  type PushReply,
-  PushReplySchema,
-} from "../../gen/holdfast/peer/v1/peer_pb.ts";
+import { type PushReply, PushReplySchema } from "../../gen/holdfast/peer/v1/peer_pb.ts";
 import type { PeerHello } from "../../ports/ports.ts";
-import { helloOf, helloRequest } from "../hello.ts";
-import { decodeMessage, encodeMessage, pathOf, peerMethods, type UnaryName } from "../methods.ts";
+import { decodeReply, encodeRequest } from "../codecs.ts";
+import { helloOf } from "../hello.ts";
+import { decodeMessage, pathOf, peerMethods, type UnaryName } from "../methods.ts";
 import type { MessageSize, PeerIdentity } from "../peer-tls.ts";
 import { CallFailed, type CallFault, failureFrom, faultOf } from "../status.ts";
 import { type Attempt, Pending } from "./attempt.ts";
@@ -319,12 +315,8 @@ export class NodeLink {
   #ask(now: number): void {
     if (this.#probe !== undefined && this.#pending.has(this.#probe)) return;
     const { ownRegion, timers, times } = this.#options;
-    const request = helloRequest(ownRegion, timers);
-    const attempt = this.ask(
-      "hello",
-      encodeMessage(HelloRequestSchema, request),
-      now + times.renewMs,
-    );
+    const request = encodeRequest("hello", { region: ownRegion, wallMs: timers.wallMs() });
+    const attempt = this.ask("hello", request, now + times.renewMs);
     this.#probe = [...this.#pending].at(-1);
     attempt.result.then(
       (reply) => this.#meet(reply, now),
@@ -338,7 +330,7 @@ export class NodeLink {
   #meet(bytes: Buffer, askedMs: number): void {
     const { region, met } = this.#options;
     try {
-      const hello = helloOf(decodeMessage(HelloReplySchema, bytes), region);
+      const hello = helloOf(decodeReply("hello", bytes), region);
       const took = this.#timers.monotonicMs() - askedMs;
       this.#roundTripMs = this.#roundTripMs === 0 ? took : 0.8 * this.#roundTripMs + 0.2 * took;
       this.#come();

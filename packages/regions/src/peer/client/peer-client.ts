@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import {
   type AuditEvent,
   type Change,
@@ -16,7 +15,6 @@ import {
   StoreUnavailable,
   type Timers,
 } from "@holdfast/engine";
-import { KekReplySchema, KekRequestSchema } from "../../gen/holdfast/peer/v1/peer_pb.ts";
 import {
   manageBytes,
   type Peer,
@@ -24,11 +22,10 @@ import {
   type PeerState,
   type PushOutcome,
 } from "../../ports/ports.ts";
-import { helloOf, helloRequest } from "../hello.ts";
-import { decodeMessage, encodeMessage, type ReplyOf } from "../methods.ts";
+import { decodeReply, encodeRequest } from "../codecs.ts";
+import { helloOf } from "../hello.ts";
 import { type PeerIdentity, type PeerTls, readPeerTls } from "../peer-tls.ts";
 import { serverLimits } from "../server-limits.ts";
-import { auditMessage, changeMessage, hex, numberOf, ownBytes, readableObjects } from "../wire.ts";
 import { Calls, inPages } from "./calls.ts";
 import { Circuit } from "./circuit.ts";
 import { type PeerClientTimes, peerClientTimes } from "./client-times.ts";
@@ -156,8 +153,8 @@ export class PeerClient implements Peer, AsyncDisposable {
   }
 
   async hello(): Promise<PeerHello> {
-    const reply = await this.#hellos.ask("hello", helloRequest(this.#ownRegion, this.#timers));
-    return helloOf(reply, this.region);
+    const asked = { region: this.#ownRegion, wallMs: this.#timers.wallMs() };
+    return helloOf(await this.#hellos.ask("hello", asked), this.region);
   }
 
   push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
@@ -168,74 +165,42 @@ export class PeerClient implements Peer, AsyncDisposable {
     instance: string,
     ids: readonly string[],
   ): Promise<readonly (OwnStoredObject | undefined)[]> {
-    return inPages(ids, async (some) => {
-      const { slots } = await this.#calls.ask("fetch", { instance, ids: [...some] });
-      return slotsOf(slots, some, this.region);
-    });
+    return inPages(ids, async (some) =>
+      slotsOf(await this.#calls.ask("fetch", { instance, ids: some }), some, this.region),
+    );
   }
 
-  async position(): Promise<StorePosition> {
-    const { replicationId, numbers } = await this.#calls.ask("position", {});
-    return { replicationId, numbers: numbers.map(numberOf) };
+  position(): Promise<StorePosition> {
+    return this.#calls.ask("position", undefined);
   }
 
-  async changes(
-    partition: number,
-    after: number,
-    limit: number,
-    bytesMax: number,
-  ): Promise<ChangePage> {
-    const page = await this.#calls.ask("changes", {
-      partition,
-      after: BigInt(after),
-      limit,
-      bytesMax: Math.min(bytesMax, pageBytes),
-    });
-    const { objects, damaged, unknown } = readableObjects(page.records);
-    return {
-      replicationId: page.replicationId,
-      objects,
-      damaged: [...page.damaged, ...damaged],
-      unknown: [...page.unknown, ...unknown],
-      upTo: numberOf(page.upTo),
-      last: numberOf(page.last),
-    };
+  changes(partition: number, after: number, limit: number, bytes: number): Promise<ChangePage> {
+    const bytesMax = Math.min(bytes, pageBytes);
+    return this.#calls.ask("changes", { partition, after, limit, bytesMax });
   }
 
   async digests(partition: number): Promise<Uint8Array> {
-    const { digests } = await this.#calls.ask("digests", { partition });
+    const digests = await this.#calls.ask("digests", partition);
     if (digests.length !== digestBytes) throw this.#strange();
-    return ownBytes(digests);
+    return digests;
   }
 
-  async leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage> {
-    const page = await this.#calls.ask("leaves", {
-      partition,
-      mask,
-      ...(after !== undefined && { after: BigInt(after) }),
-    });
-    return {
-      replicationId: page.replicationId,
-      leaves: page.leaves.map(({ id, tag }) => ({ uniqueIdentifier: id, tag: hex(tag) })),
-      ...(page.next !== undefined && { next: numberOf(page.next) }),
-    };
+  leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage> {
+    return this.#calls.ask("leaves", { partition, mask, after });
   }
 
   async records(partition: number, ids: readonly string[]): Promise<RecordsAnswer> {
-    const answers: ReplyOf<"records">[] = [];
+    const answers: RecordsAnswer[] = [];
     await inPages(ids, async (some) => {
-      const answer = await this.#calls.ask("records", { partition, ids: [...some] });
-      if (answer.answered === 0 || answer.answered > some.length) throw this.#strange();
+      const { answered, ...answer } = await this.#calls.ask("records", { partition, ids: some });
+      if (answered === 0 || answered > some.length) throw this.#strange();
       answers.push(answer);
-      return some.slice(0, answer.answered);
+      return some.slice(0, answered);
     });
-    const { objects, damaged, unknown } = readableObjects(
-      answers.flatMap(({ records }) => records),
-    );
     return {
-      objects,
-      damaged: [...answers.flatMap((answer) => answer.damaged), ...damaged],
-      unknown: [...answers.flatMap((answer) => answer.unknown), ...unknown],
+      objects: answers.flatMap(({ objects }) => objects),
+      damaged: answers.flatMap(({ damaged }) => damaged),
+      unknown: answers.flatMap(({ unknown }) => unknown),
     };
   }
 
@@ -244,13 +209,8 @@ export class PeerClient implements Peer, AsyncDisposable {
     ids: readonly string[],
     operation: string,
   ): Promise<ReserveOutcome> {
-    const request = { instance, ids: [...ids], operation };
-    const { result, doubt } = await this.#calls.asked("reserve", request);
-    const { held } = result;
-    if (held !== undefined) {
-      return { kind: "held", uniqueIdentifier: held.id, operation: held.operation };
-    }
-    if (!doubt) return { kind: "reserved" };
+    const { result, doubt } = await this.#calls.asked("reserve", { instance, ids, operation });
+    if (result.kind === "held" || !doubt) return result;
     // Another node may do it again when the leaders have ended the operation, and its reservation would seem to exist.
     await this.release(instance, operation);
     return { kind: "held", uniqueIdentifier: ids[0] ?? "", operation };
@@ -262,27 +222,20 @@ export class PeerClient implements Peer, AsyncDisposable {
     audit: readonly AuditEvent[],
     operation: string,
   ): Promise<CommitOutcome> {
-    const answered = await this.#calls.asked("write", {
-      instance,
-      changes: changes.map(changeMessage),
-      audit: audit.map(auditMessage),
-      operation,
-    });
+    const asked = { instance, changes, audit, operation };
+    const answered = await this.#calls.asked("write", asked);
     return settled(answered, changes, this.region, (ids) => this.fetch(instance, ids));
   }
 
-  async release(instance: string, operation: string): Promise<number> {
-    return (await this.#calls.ask("release", { instance, operation })).released;
+  release(instance: string, operation: string): Promise<number> {
+    return this.#calls.ask("release", { instance, operation });
   }
 
   async kek(instance: string, kekId: string): Promise<Uint8Array> {
-    const request = create(KekRequestSchema, { instance, kekId });
-    const { result } = await this.#calls.askedBytes(
-      "kek",
-      encodeMessage(KekRequestSchema, request),
-    );
+    const request = encodeRequest("kek", { instance, kekId });
+    const { result } = await this.#calls.askedBytes("kek", request);
     try {
-      const kek = ownBytes(decodeMessage(KekReplySchema, result).kek);
+      const kek = decodeReply("kek", result);
       if (kek.length === 0) throw this.#strange();
       return kek;
     } finally {
@@ -291,9 +244,9 @@ export class PeerClient implements Peer, AsyncDisposable {
   }
 
   async manage(command: Uint8Array): Promise<Uint8Array> {
-    const { result } = await this.#calls.asked("manage", { command }, manageMs);
-    if (result.answer.length > manageBytes) throw this.#strange();
-    return result.answer;
+    const { result } = await this.#calls.asked("manage", command, manageMs);
+    if (result.length > manageBytes) throw this.#strange();
+    return result;
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,6 @@ import {
   type Change,
   type CommitOptions,
   type CommitOutcome,
-  encodeRecord,
   type FindPage,
   type FindQuery,
   type ManagedObject,
@@ -13,30 +12,17 @@ import {
   type StoredObject,
   StoreUnavailable,
 } from "@holdfast/engine";
-import type { CommitReply } from "../../gen/holdfast/peer/v1/peer_pb.ts";
-import {
-  auditMessage,
-  changeMessage,
-  commitOutcomeOf,
-  slotOf,
-  storedMessage,
-  storedOf,
-} from "../wire.ts";
+import type { ReplyOf } from "../codecs.ts";
 import type { Answered } from "./attempt.ts";
 import { type Calls, inPages } from "./calls.ts";
 
 type Slots = readonly (OwnStoredObject | undefined)[];
 
 /** Checks that the first identifiers have their answers, and at least one: the others are asked for again. */
-export function slotsOf(
-  slots: Parameters<typeof slotOf>[0][],
-  ids: readonly string[],
-  region: string,
-): Slots {
-  if (slots.length > ids.length || slots.length === 0) {
+export function slotsOf(found: Slots, ids: readonly string[], region: string): Slots {
+  if (found.length > ids.length || found.length === 0) {
     throw new StoreUnavailable("peerUnreachable", `region ${region} answered another request`);
   }
-  const found = slots.map(slotOf);
   if (found.some((stored, at) => stored && stored.object.uniqueIdentifier !== ids[at])) {
     throw new StoreUnavailable("peerUnreachable", `region ${region} answered another request`);
   }
@@ -48,12 +34,11 @@ export function slotsOf(
  * refused it, the records decide: the change was made if they are what it makes of them.
  */
 export async function settled(
-  { result, doubt }: Answered<CommitReply>,
+  { result: outcome, doubt }: Answered<ReplyOf<"commit">>,
   changes: readonly Change[],
   region: string,
   read: (ids: readonly string[]) => Promise<Slots>,
 ): Promise<CommitOutcome> {
-  const outcome = commitOutcomeOf(result);
   if (outcome?.kind === "committed" || (outcome !== undefined && !doubt)) return outcome;
   const copies = await read(changes.map(({ after }) => after.uniqueIdentifier));
   const made = changes.every(({ after }, at) => copies[at]?.tag === recordTag(after));
@@ -73,8 +58,7 @@ export class RemoteStore implements ObjectStore {
 
   async read(instance: string, ids: readonly string[]): Promise<Slots> {
     return inPages(ids, async (some) => {
-      const { slots } = await this.#calls.ask("read", { instance, ids: [...some] });
-      return slotsOf(slots, some, this.#region);
+      return slotsOf(await this.#calls.ask("read", { instance, ids: some }), some, this.#region);
     });
   }
 
@@ -86,8 +70,8 @@ export class RemoteStore implements ObjectStore {
   ): Promise<CommitOutcome> {
     const answered = await this.#calls.asked("commit", {
       instance,
-      changes: changes.map(changeMessage),
-      audit: audit.map(auditMessage),
+      changes,
+      audit,
       agreed: options.agreed === true,
     });
     return settled(answered, changes, this.#region, (ids) => this.read(instance, ids));
@@ -95,20 +79,14 @@ export class RemoteStore implements ObjectStore {
 
   async markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean> {
     try {
-      const { marked } = await this.#calls.ask("markServed", {
-        instance,
-        before: storedMessage(before),
-        after: encodeRecord(after),
-      });
-      return marked;
+      return await this.#calls.ask("markServed", { instance, before, after });
     } catch {
       return false;
     }
   }
 
   async find(instance: string, query: FindQuery): Promise<FindPage> {
-    const { objects, next } = await this.#calls.ask("find", { instance, ...query });
-    return { objects: objects.map(storedOf), ...(next !== undefined && { next }) };
+    return await this.#calls.ask("find", { instance, query });
   }
 
   async appendAudit(
@@ -116,6 +94,6 @@ export class RemoteStore implements ObjectStore {
     events: readonly AuditEvent[],
     strict: boolean,
   ): Promise<void> {
-    await this.#calls.ask("appendAudit", { instance, events: events.map(auditMessage), strict });
+    await this.#calls.ask("appendAudit", { instance, events, strict });
   }
 }

@@ -1,43 +1,10 @@
-import { create } from "@bufbuild/protobuf";
 import { encodeRecord, type OwnStoredObject, sysPartition } from "@holdfast/engine";
-import {
-  AppendAuditReplySchema,
-  ChangesReplySchema,
-  DigestsReplySchema,
-  FindReplySchema,
-  HelloReplySchema,
-  KekReplySchema,
-  LeafSchema,
-  LeavesReplySchema,
-  ManageReplySchema,
-  MarkServedReplySchema,
-  PositionReplySchema,
-  ReadReplySchema,
-  RecordsReplySchema,
-  ReleaseReplySchema,
-  ReserveReplySchema,
-  type Slot,
-} from "../../gen/holdfast/peer/v1/peer_pb.ts";
 import { manageBytes, type PeerStore } from "../../ports/ports.ts";
-import {
-  decodeMessage,
-  encodeMessage,
-  peerMethods,
-  type ReplyOf,
-  type RequestOf,
-  type UnaryName,
-} from "../methods.ts";
+import { decodeRequest, encodeReply, type ReplyOf, type RequestOf } from "../codecs.ts";
+import type { UnaryName } from "../methods.ts";
 import { serverLimits } from "../server-limits.ts";
 import { InvalidRequest } from "../status.ts";
-import { features, protocolMax, protocolMin } from "../versions.ts";
-import {
-  auditOf,
-  changeOf,
-  numberOf,
-  outcomeMessage,
-  slotMessage,
-  storedMessage,
-} from "../wire.ts";
+import { protocolMax, protocolMin } from "../versions.ts";
 
 /** What may be asked for in one call. */
 const idsMax = 10_000;
@@ -63,144 +30,62 @@ type Handlers = {
 
 /** One row a method: what is asked, of what a region's store answers. */
 const handlers: Handlers = {
-  hello: async (store) => {
-    const hello = await store.hello();
-    return create(HelloReplySchema, {
-      protocolMin,
-      protocolMax,
-      features: [...features],
-      region: hello.region,
-      generation: BigInt(hello.generation),
-      retired: BigInt(hello.retired),
-      serving: hello.serving,
-      wallMs: BigInt(Math.max(0, Math.trunc(hello.wallMs))),
-      recordFormat: hello.recordFormat,
-    });
-  },
-  fetch: async (store, { instance, ids }) =>
-    create(ReadReplySchema, { slots: await slots(ids, (some) => store.fetch(instance, some)) }),
-  position: async (store) => {
-    const { replicationId, numbers } = await store.position();
-    return create(PositionReplySchema, { replicationId, numbers: numbers.map(BigInt) });
-  },
-  changes: async (store, { partition, after, limit, bytesMax }) => {
-    const page = await store.changes(
-      partitionOf(partition),
-      numberOf(after),
-      pageSize(limit),
-      bytesMax,
-    );
-    return create(ChangesReplySchema, {
-      replicationId: page.replicationId,
-      records: page.objects.map(encodeRecord),
-      damaged: [...page.damaged],
-      unknown: [...page.unknown],
-      upTo: BigInt(page.upTo),
-      last: BigInt(page.last),
-    });
-  },
-  digests: async (store, { partition }) =>
-    create(DigestsReplySchema, { digests: await store.digests(partitionOf(partition)) }),
+  hello: async (store) => ({ ...(await store.hello()), protocolMin, protocolMax }),
+  fetch: (store, { instance, ids }) => firstCopies(ids, (some) => store.fetch(instance, some)),
+  position: (store) => store.position(),
+  changes: async (store, { partition, after, limit, bytesMax }) =>
+    store.changes(partitionOf(partition), after, pageSize(limit), bytesMax),
+  digests: async (store, partition) => store.digests(partitionOf(partition)),
   leaves: async (store, { partition, mask, after }) => {
     if (mask.length !== maskBytes) throw new InvalidRequest("a mask is not 256 bits long");
-    const page = await store.leaves(
-      partitionOf(partition),
-      Uint8Array.from(mask),
-      after === undefined ? undefined : numberOf(after),
-    );
-    return create(LeavesReplySchema, {
-      replicationId: page.replicationId,
-      leaves: page.leaves.map(({ uniqueIdentifier, tag }) =>
-        create(LeafSchema, { id: uniqueIdentifier, tag: Buffer.from(tag, "hex") }),
-      ),
-      ...(page.next !== undefined && { next: BigInt(page.next) }),
-    });
+    return store.leaves(partitionOf(partition), mask, after);
   },
   records: async (store, { partition, ids }) => {
     const found = await firstOf(
       bounded(ids),
       async (some) => {
         const { objects, damaged, unknown } = await store.records(partitionOf(partition), some);
-        const records = new Map(objects.map((each) => [each.uniqueIdentifier, encodeRecord(each)]));
+        const byId = new Map(objects.map((each) => [each.uniqueIdentifier, each]));
         return some.map((id) => ({
-          record: records.get(id),
+          object: byId.get(id),
           damaged: damaged.includes(id),
           unknown: unknown.includes(id),
         }));
       },
-      ({ record }) => record?.length ?? 0,
+      ({ object }) => (object === undefined ? 0 : encodeRecord(object).length),
     );
-    return create(RecordsReplySchema, {
-      records: found.flatMap(({ record }) => record ?? []),
+    return {
+      objects: found.flatMap(({ object }) => object ?? []),
       damaged: ids.filter((_, at) => found[at]?.damaged),
       unknown: ids.filter((_, at) => found[at]?.unknown),
       answered: found.length,
-    });
+    };
   },
   reserve: async (store, { instance, ids, operation }) => {
     if (instance.length > instanceMax)
       throw new InvalidRequest("the instance's identifier is too long");
-    const outcome = await store.reserve(instance, bounded(ids), named(operation));
-    return create(
-      ReserveReplySchema,
-      outcome.kind === "reserved"
-        ? {}
-        : {
-            held: {
-              $typeName: "holdfast.peer.v1.Held",
-              id: outcome.uniqueIdentifier,
-              operation: outcome.operation,
-            },
-          },
-    );
+    return store.reserve(instance, bounded(ids), named(operation));
   },
-  write: async (store, { instance, changes, audit, operation }) => {
-    const made = changes.map((change) => changeOf(change, instance));
-    return outcomeMessage(await store.write(instance, made, audit.map(auditOf), named(operation)));
-  },
-  release: async (store, { instance, operation }) =>
-    create(ReleaseReplySchema, { released: await store.release(instance, operation) }),
-  kek: async (store, { instance, kekId }) =>
-    create(KekReplySchema, { kek: await store.kek(instance, kekId) }),
-  manage: async (store, { command }) => {
+  write: async (store, { instance, changes, audit, operation }) =>
+    store.write(instance, changes, audit, named(operation)),
+  release: (store, { instance, operation }) => store.release(instance, operation),
+  kek: (store, { instance, kekId }) => store.kek(instance, kekId),
+  manage: async (store, command) => {
     if (command.length > manageBytes) throw new InvalidRequest("a command is too long");
-    return create(ManageReplySchema, { answer: await store.manage(Uint8Array.from(command)) });
+    return store.manage(command);
   },
-  read: async ({ remote }, { instance, ids }) =>
-    create(ReadReplySchema, { slots: await slots(ids, (some) => remote.read(instance, some)) }),
-  commit: async ({ remote }, { instance, changes, audit, agreed }) => {
-    const made = changes.map((change) => changeOf(change, instance));
-    const options = agreed ? { agreed } : {};
-    return outcomeMessage(await remote.commit(instance, made, audit.map(auditOf), options));
+  read: ({ remote }, { instance, ids }) => firstCopies(ids, (some) => remote.read(instance, some)),
+  commit: ({ remote }, { instance, changes, audit, agreed }) =>
+    remote.commit(instance, changes, audit, agreed ? { agreed } : {}),
+  markServed: ({ remote }, { instance, before, after }) =>
+    remote.markServed(instance, before, after),
+  find: async ({ remote }, { instance, query }) => {
+    if (query.after !== undefined) checkCursor(query.after);
+    const limit = Math.min(pageSize(query.limit), findMax);
+    return remote.find(instance, { ...query, limit });
   },
-  markServed: async ({ remote }, { instance, before, after }) => {
-    const change = changeOf(
-      { $typeName: "holdfast.peer.v1.Change", after, ...(before && { before }) },
-      instance,
-    );
-    if (change.kind !== "update")
-      throw new InvalidRequest("an update without its previous version");
-    const marked = await remote.markServed(instance, change.before, change.after);
-    return create(MarkServedReplySchema, { marked });
-  },
-  find: async ({ remote }, { instance, term, live, destroyed, limit, after }) => {
-    const page = await remote.find(instance, {
-      ...(term !== undefined && { term }),
-      live,
-      destroyed,
-      limit: Math.min(pageSize(limit), findMax),
-      ...(after !== undefined && { after: findCursor(after) }),
-    });
-    const objects: readonly OwnStoredObject[] = page.objects;
-    return create(FindReplySchema, {
-      objects: objects.map(storedMessage),
-      ...(page.next !== undefined && { next: page.next }),
-    });
-  },
-  appendAudit: async ({ remote }, { instance, events, strict }) => {
-    await remote.appendAudit(instance, events.map(auditOf), strict);
-    return create(AppendAuditReplySchema);
-  },
+  appendAudit: ({ remote }, { instance, events, strict }) =>
+    remote.appendAudit(instance, events, strict),
 };
 
 /** Answers a unary method's request, bytes for bytes. Rejects with `InvalidRequest` or with what the store says. */
@@ -209,23 +94,11 @@ export async function answer<Name extends UnaryName>(
   store: PeerStore,
   request: Uint8Array,
 ): Promise<Buffer> {
-  const { input, output } = peerMethods[name];
   const handler: Handlers[Name] = handlers[name];
-  const reply = await handler(
-    store,
-    decoded(() => decodeMessage(input, request)) as RequestOf<Name>,
-  );
-  const bytes = encodeMessage(output, reply);
-  if (name === "kek") (reply as ReplyOf<"kek">).kek.fill(0);
+  const reply = await handler(store, decodeRequest(name, request));
+  const bytes = encodeReply(name, reply);
+  if (name === "kek") (reply as ReplyOf<"kek">).fill(0);
   return bytes;
-}
-
-function decoded<Message>(decode: () => Message): Message {
-  try {
-    return decode();
-  } catch (cause) {
-    throw new InvalidRequest("the request does not decode", { cause });
-  }
 }
 
 function bounded(ids: readonly string[]): readonly string[] {
@@ -241,14 +114,12 @@ function named(operation: string): string {
   return operation;
 }
 
-async function slots(
+async function firstCopies(
   ids: readonly string[],
   read: (ids: readonly string[]) => Promise<readonly (OwnStoredObject | undefined)[]>,
-): Promise<Slot[]> {
-  return firstOf(
-    bounded(ids),
-    async (some) => (await read(some)).map(slotMessage),
-    (slot) => slot.stored?.record.length ?? 0,
+): Promise<readonly (OwnStoredObject | undefined)[]> {
+  return firstOf(bounded(ids), read, (copy) =>
+    copy === undefined ? 0 : encodeRecord(copy.object).length,
   );
 }
 
@@ -276,10 +147,9 @@ function partitionOf(partition: number): number {
 }
 
 /** Where a page ended before. */
-function findCursor(after: string): string {
+function checkCursor(after: string): void {
   if (!/^\d{1,15}$/.test(after))
     throw new InvalidRequest("the search cursor was not issued by this store");
-  return after;
 }
 
 function pageSize(limit: number): number {
