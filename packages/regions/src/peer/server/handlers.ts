@@ -84,8 +84,10 @@ const handlers: Handlers = {
     const limit = Math.min(pageSize(query.limit), findMax);
     return remote.find(instance, { ...query, limit });
   },
-  appendAudit: ({ remote }, { instance, events, strict }) =>
-    remote.appendAudit(instance, events, strict),
+  appendAudit: async ({ remote }, { instance, events, strict }) => {
+    await remote.appendAudit(instance, events, strict);
+    return undefined;
+  },
 };
 
 /** Answers a unary method's request, bytes for bytes. Rejects with `InvalidRequest` or with what the store says. */
