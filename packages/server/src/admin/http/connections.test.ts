@@ -1,10 +1,12 @@
 import { readdirSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { connect as connectTcp, type Socket } from "node:net";
+import { PassThrough } from "node:stream";
 import { type ConnectionOptions, connect } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
 import { identifiersIn } from "../../management/keys/identifiers.ts";
 import { bearer, instanceNames, openerOf, tokenOf } from "../../testing/admin.ts";
+import { endBadRequest } from "./connections.ts";
 
 const open = openerOf(onTestFinished);
 type Admin = Awaited<ReturnType<typeof open>>;
@@ -184,3 +186,12 @@ test.each<[string, (token: string) => string, string, string, unknown, number]>(
     expect(asked).toMatchObject({ status });
   },
 );
+
+test.each([
+  ["ERR_HTTP_REQUEST_TIMEOUT", "408 Request Timeout"],
+  ["HPE_INVALID_METHOD", "400 Bad Request"],
+])("a request that ends with %s is answered with %s", (code, status) => {
+  const socket = new PassThrough();
+  endBadRequest({ code }, socket as unknown as Socket);
+  expect(String(socket.read())).toMatch(new RegExp(`^HTTP/1.1 ${status}\r\n`));
+});

@@ -20,7 +20,9 @@ const takeMs = 60_000;
 const closingMax = 256;
 /** How long a client may take to read that its request is wrong. */
 const farewellMs = 1000;
-const badRequest = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const closing = "connection: close\r\ncontent-length: 0\r\n\r\n";
+const badRequest = `HTTP/1.1 400 Bad Request\r\n${closing}`;
+const requestTimeout = `HTTP/1.1 408 Request Timeout\r\n${closing}`;
 
 /** A connection on which a token was shown. */
 class TokenConnection implements Placed {
@@ -117,7 +119,10 @@ export class AdminConnections {
 }
 
 /** Answers bytes that are not a request, or half of one at its time-out, and closes in any case. */
-export function endBadRequest(socket: Socket & { readonly secureConnecting?: boolean }): void {
+export function endBadRequest(
+  error: { readonly code?: string },
+  socket: Socket & { readonly secureConnecting?: boolean },
+): void {
   if (socket.secureConnecting === true || !socket.writable) {
     socket.destroy();
     return;
@@ -126,5 +131,6 @@ export function endBadRequest(socket: Socket & { readonly secureConnecting?: boo
   const cut = setTimeout(() => socket.destroy(), farewellMs);
   socket.once("close", () => clearTimeout(cut));
   // Nothing may follow: a request before it may be answered at the same moment.
-  socket.end(badRequest, () => socket.destroy());
+  const isLate = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+  socket.end(isLate ? requestTimeout : badRequest, () => socket.destroy());
 }

@@ -105,13 +105,13 @@ export class AdminListener {
       frameworkErrors: (error, request, reply) => {
         this.#refuse(error, request as FastifyRequest, reply as FastifyReply);
       },
-      clientErrorHandler: (_error, socket) => endBadRequest(socket),
+      clientErrorHandler: endBadRequest,
     }) as unknown as FastifyInstance<Server>;
     this.#connections = new AdminConnections(this.#app.server, options);
     this.#app.removeContentTypeParser("text/plain");
     this.#app.setErrorHandler((error, request, reply) => this.#refuse(error, request, reply));
     this.#app.setNotFoundHandler((request, reply) =>
-      this.#answerProblem(request, reply, { code: "notFound", detail: "there is no such path" }),
+      this.#answerProblem(request, reply, { code: "notFound", detail: "path not found" }),
     );
     this.#app.addHook("onRequest", async (request, reply) => {
       reply.headers({ ...securityHeaders, "x-request-id": request.id });
