@@ -430,7 +430,7 @@ test("two clusters side by side know nothing of each other", async () => {
     const ports = [...(clusterFile()?.redis ?? []), ...(clusterFile(other)?.redis ?? [])];
     expect(new Set(ports.map(({ address }) => address)).size).toBe(12);
     expect(holdfast("dev", "heal", "--dir", folder).status).toBe(0);
-    await expect.poll(() => regionStatus().stdout).toMatch(/lease +full/);
+    await expect.poll(() => regionStatus().stdout).toMatch(/lease +held: reads and changes/);
     expect(holdfast("dev", "stop", "--dir", other).status).toBe(0);
     expect(bytesOf(id).length).toBe(32);
   } finally {

@@ -109,7 +109,7 @@ test("every node lists its four services, and says how its parts are", async () 
   }
 });
 
-test("region status tells of both regions", async () => {
+test("region status shows both regions", async () => {
   const { out, err, code } = await holdfast(
     "region",
     "status",

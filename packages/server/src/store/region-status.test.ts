@@ -48,13 +48,13 @@ test("two regions that are level", async () => {
   expect(lines).toEqual([
     "region a        generation 1",
     "  store         00ff at 127.0.0.1:6379",
-    "  lease         full",
+    "  store lease   held: reads and changes",
     "  level         yes",
     "  reservations  none",
     "  quarantine    0 records",
     "region b        generation 2",
     "  reached       yes; it serves from its own store",
-    "  read by a     everything",
+    "  changes read  all",
   ]);
 });
 
@@ -73,13 +73,13 @@ test("a region that is behind, holds and has set aside something, and whose cloc
   });
   expect(lines[0]).toBe("region a        generation 1, RETIRED");
   expect(lines.slice(3)).toEqual([
-    "  level         no: wish 1, reached 0; its leader is at it",
+    "  level         no: resync 1 is asked for, 0 is done; the leader continues",
     "  reservations  1 operations hold records, the oldest for 3 s",
     "  quarantine    1 records",
     "region b        generation 2",
-    "  reached       yes; it serves not from its own store",
+    "  reached       yes; it does not serve from its own store",
     "  clock         2.5 s ahead of this machine's: set both by NTP",
-    "  read by a     1 of 3 partitions are yet to be compared, 3 changes to be read",
+    "  changes read  3 are left, and 1 of 3 partitions are not compared yet",
   ]);
 });
 
@@ -102,7 +102,7 @@ test.each([
   },
 );
 
-test("what cannot be reached is told so, each for itself", async () => {
+test("what cannot be reached is reported, each for itself", async () => {
   const unreachable = async () => {
     throw new StoreUnavailable("peerUnreachable", "no node of region b answers");
   };
@@ -110,7 +110,7 @@ test("what cannot be reached is told so, each for itself", async () => {
   expect(lines.slice(6)).toEqual([
     "region b        generation 1",
     "  reached       no: no node of region b answers",
-    "  read by a     not known: no node of region b answers",
+    "  changes read  not known: no node of region b answers",
   ]);
 });
 

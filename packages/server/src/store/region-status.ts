@@ -1,4 +1,9 @@
-import { type LeaderStore, type OwnStore, StoreUnavailable } from "@holdfast/engine";
+import {
+  type LeaderStore,
+  type OwnStore,
+  type StoreState,
+  StoreUnavailable,
+} from "@holdfast/engine";
 import type { Peer, PeerHello } from "@holdfast/regions";
 import { reasonOf } from "../base/start-error.ts";
 
@@ -23,6 +28,13 @@ export interface StatusSources {
   readonly wallMs: () => number;
 }
 
+/** What this region may do with its store. */
+const leaseWords: Readonly<Record<StoreState, string>> = {
+  full: "held: reads and changes",
+  readOnly: "held: reads only",
+  none: "not held",
+};
+
 /** Clocks this far apart are worth a look: which of two writes is the last rests on them. */
 const clockMs = 1000;
 
@@ -30,12 +42,14 @@ const clockMs = 1000;
 export async function regionStatus(sources: StatusSources): Promise<readonly string[]> {
   const { region, own, address, entryOf, peer } = sources;
   const [levels, reservations, quarantined, cursors, met] = await Promise.all([
-    told(own.levels(), ({ asked, reached }) =>
-      reached >= asked ? "yes" : `no: wish ${asked}, reached ${reached}; its leader is at it`,
+    shown(own.levels(), ({ asked, reached }) =>
+      reached >= asked
+        ? "yes"
+        : `no: resync ${asked} is asked for, ${reached} is done; the leader continues`,
     ),
-    told(own.reservations(), (all) => describeReservations(all, sources.wallMs())),
-    told(own.quarantined(), (count) => `${count} records`),
-    peer === undefined ? undefined : told(behind(sources.own, peer), (text) => text),
+    shown(own.reservations(), (all) => describeReservations(all, sources.wallMs())),
+    shown(own.quarantined(), (count) => `${count} records`),
+    peer === undefined ? undefined : shown(behind(sources.own, peer), (text) => text),
     peer === undefined ? undefined : meet(peer, sources.wallMs),
   ]);
   const store =
@@ -43,7 +57,7 @@ export async function regionStatus(sources: StatusSources): Promise<readonly str
   const rows: (readonly [string, string])[] = [
     [`region ${region}`, describeEntry(ownEntry(entryOf(region), met?.hello))],
     ["  store", store],
-    ["  lease", own.state()],
+    ["  store lease", leaseWords[own.state()]],
     ["  level", levels],
     ["  reservations", reservations],
     ["  quarantine", quarantined],
@@ -55,7 +69,7 @@ export async function regionStatus(sources: StatusSources): Promise<readonly str
     [`region ${peer.region}`, describeEntry(otherEntry(entryOf(peer.region), (met as Met).hello))],
     ["  reached", reached],
     ...clockRow(met as Met),
-    [`  read by ${region}`, cursors ?? ""],
+    ["  changes read", cursors ?? ""],
   ]);
 }
 
@@ -71,8 +85,8 @@ async function meet(peer: Pick<Peer, "hello">, wallMs: () => number): Promise<Me
   const askedMs = wallMs();
   try {
     const hello = await peer.hello();
-    const serves = hello.serving ? "from its own store" : "not from its own store";
-    return { hello, says: `yes; it serves ${serves}`, askedMs, answeredMs: wallMs() };
+    const serves = hello.serving ? "serves" : "does not serve";
+    return { hello, says: `yes; it ${serves} from its own store`, askedMs, answeredMs: wallMs() };
   } catch (error) {
     return { hello: undefined, says: `no: ${reasonOf(error)}`, askedMs, answeredMs: wallMs() };
   }
@@ -94,9 +108,9 @@ async function behind(
     else unknown += 1;
   }
   if (unknown > 0) {
-    return `${unknown} of ${numbers.length} partitions are yet to be compared, ${left} changes to be read`;
+    return `${left} are left, and ${unknown} of ${numbers.length} partitions are not compared yet`;
   }
-  return left === 0 ? "everything" : `all but ${left} changes`;
+  return left === 0 ? "all" : `all but ${left}`;
 }
 
 /** A region learns from the other one that it was retired, where its own store missed it. */
@@ -139,7 +153,7 @@ function clockRow({ hello, askedMs, answeredMs }: Met): [string, string][] {
 }
 
 /** What is known, or why it is not. */
-async function told<Answer>(
+async function shown<Answer>(
   answer: Promise<Answer>,
   print: (answer: Answer) => string,
 ): Promise<string> {
