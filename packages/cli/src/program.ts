@@ -54,7 +54,7 @@ function complaint(text: string): string {
   return `holdfast: ${what}${mend}\n`;
 }
 
-/** Runs one command; the exit code. Whatever goes wrong is one line on standard error. */
+/** Runs one command; the exit code. Every failure is one line on standard error. */
 export async function run(given: readonly string[]): Promise<number> {
   const [first = ""] = given;
   // No option of the program: `kmip` has one of that name, for KMIP's versions.

@@ -85,7 +85,7 @@ export class AdminClient implements AsyncDisposable {
     request: RouteRequest<Contract[Name]>,
     options?: AdminCallOptions,
   ): Promise<Reply<Contract[Name]>>;
-  /** The same for whoever has the operation's name from the contract. */
+  /** The same for callers that have the operation's name from the contract. */
   call(name: keyof Contract, request: LooseRequest, options?: AdminCallOptions): Promise<unknown>;
   async call(
     name: keyof Contract,
@@ -130,13 +130,13 @@ export class AdminClient implements AsyncDisposable {
     } while (cursor !== undefined);
   }
 
-  /** Follows events until `signal` is aborted; connects again where a connection ends, and goes on from the last one. */
+  /** Follows events until `signal` is aborted; connects again where a connection ends, and continues after the last one. */
   follow<Name extends Streamed>(
     name: Name,
     request: RouteRequest<Contract[Name]>,
     signal: AbortSignal,
   ): AsyncGenerator<Reply<Contract[Name]>>;
-  /** The same for whoever has the operation's name from the contract. */
+  /** The same for callers that have the operation's name from the contract. */
   follow(
     name: keyof Contract,
     request: LooseRequest,

@@ -53,6 +53,7 @@ export const accessRoutes = {
     command: {
       words: "token list",
       list: {
+        of: "tokens",
         columns: [
           "NAME=name",
           "ROLE=role",

@@ -102,7 +102,7 @@ const serverCertificate = z
   .object({
     region,
     node: z.string(),
-    asked: z.boolean().describe("Whether the node itself answers; else it told this at `toldAt`."),
+    asked: z.boolean().describe("Whether the node itself answers; else it reported this at `toldAt`."),
     toldAt: time,
     keyType: z.string().meta({ examples: ["RSA 2048", "EC P-256"] }),
     subject: z.string(),
@@ -132,6 +132,7 @@ export const certificateRoutes = {
     command: {
       words: "certificate list",
       list: {
+        of: "certificates",
         columns: [
           "NAME=name",
           "EXPIRY=expiry",
@@ -297,6 +298,7 @@ export const certificateRoutes = {
     command: {
       words: "refused list",
       list: {
+        of: "refused clients",
         columns: [
           "TIME=time",
           "REASON=reason",
@@ -322,6 +324,7 @@ export const certificateRoutes = {
     command: {
       words: "certificate server",
       list: {
+        of: "server certificates",
         columns: [
           "NODE=node",
           "REGION=region",
@@ -350,13 +353,14 @@ export const certificateRoutes = {
     problems: ["notFound"],
     command: {
       words: "user list",
-      list: { columns: ["NAME=name", "CREATED=createdAt", "ORIGIN=origin"] },
+      list: {
+        of: "users", columns: ["NAME=name", "CREATED=createdAt", "ORIGIN=origin"] },
     },
   },
   setUser: {
     method: "PUT",
     path: "/v1/instances/{instance}/users/{user}",
-    summary: "Set a user's password; makes the user where there is none.",
+    summary: "Set a user's password; creates the user where it does not exist.",
     tag: "Users",
     role: "operator",
     scope: "instance",

@@ -2,12 +2,14 @@ import type { ProblemCode } from "./problems.ts";
 
 /** The columns of a list, the most important first, each `HEADING=path` or `HEADING=path|format`. */
 export interface Layout {
+  /** What the rows are, in the plural: an empty list says "no certificates". */
+  readonly of: string;
   readonly columns: readonly string[];
-  /** What stands on lines of its own below each row at a terminal. */
+  /** What is shown on lines of its own below each row at a terminal. */
   readonly below?: readonly string[];
   /** What a terminal does not show: identifiers and fingerprints. */
   readonly wide?: readonly string[];
-  /** The heading of a column that goes on in the next line where it does not fit; others are cut. */
+  /** The heading of a column that continues in the next line where it does not fit; others are cut. */
   readonly wrap?: string;
 }
 

@@ -49,6 +49,7 @@ export const eventRoutes = {
     command: {
       words: "events",
       list: {
+        of: "events",
         columns: [
           "TIME=time|short",
           "OUTCOME=outcome",

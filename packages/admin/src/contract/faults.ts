@@ -68,7 +68,7 @@ const units: Readonly<Record<string, string>> = { string: " characters", array: 
 function saysOf(issue: Issue): string {
   switch (issue.code) {
     case "invalid_type":
-      // What came is not told, but that nothing came is.
+      // The received value is not repeated; only a missing one is reported.
       if (/received undefined$/.test(issue.message)) return "is missing";
       return `must be ${kinds[issue.expected] ?? `of type ${issue.expected}`}`;
     case "too_small":

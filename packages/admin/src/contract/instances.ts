@@ -84,6 +84,7 @@ export const instanceRoutes = {
     command: {
       words: "instance list",
       list: {
+        of: "instances",
         columns: [
           "NAME=name",
           "STATUS=status",

@@ -86,6 +86,7 @@ export const keyRoutes = {
     command: {
       words: "key list",
       list: {
+        of: "keys",
         columns: [
           "ID=id",
           "STATE=state",
@@ -213,7 +214,8 @@ export const keyRoutes = {
     command: {
       words: "key orphans",
       files: { inUse: "in-use" },
-      list: { columns: ["ID=id", "STATE=state", "NAMES=names", "CREATED=createdAt"] },
+      list: {
+        of: "orphans", columns: ["ID=id", "STATE=state", "NAMES=names", "CREATED=createdAt"] },
       example: "holdfast key orphans kmip-prod --in-use identifiers.txt",
     },
   },

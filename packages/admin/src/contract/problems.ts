@@ -1,10 +1,10 @@
 /** Every cause of a refusal that the API names, with its HTTP status and title (RFC 9457). A code never changes its meaning. */
 export const problems = {
-  invalid: { status: 400, title: "The request is not as the contract says" },
+  invalid: { status: 400, title: "The request violates the contract" },
   unauthenticated: { status: 401, title: "No valid token" },
   forbidden: { status: 403, title: "The token's role does not allow this" },
-  notFound: { status: 404, title: "There is no such thing" },
-  methodNotAllowed: { status: 405, title: "There is nothing to do this with at this path" },
+  notFound: { status: 404, title: "Not found" },
+  methodNotAllowed: { status: 405, title: "The method is not allowed at this path" },
   conflict: { status: 409, title: "Another change was faster" },
   nameTaken: { status: 409, title: "The name is taken" },
   certificateTaken: { status: 409, title: "The certificate belongs to an instance already" },

@@ -155,6 +155,7 @@ export const rootRoutes = {
       roots: "lookup",
       hidden: ["root", "region"],
       list: {
+        of: "root keys",
         columns: [
           "NAME=name",
           "ID=id",
@@ -269,7 +270,8 @@ export const rootRoutes = {
     audit: "root.rewrap",
     command: {
       words: "root-of-trust rewrap",
-      list: { columns: ["REGION=region", "STALE=stale", "VERSION=currentVersion", "ROOT=root"] },
+      list: {
+        of: "regions", columns: ["REGION=region", "STALE=stale", "VERSION=currentVersion", "ROOT=root"] },
     },
   },
   reportRoots: {
@@ -284,6 +286,7 @@ export const rootRoutes = {
     command: {
       words: "root-of-trust report",
       list: {
+        of: "instances",
         columns: [
           "INSTANCE=name",
           "REGION=region",

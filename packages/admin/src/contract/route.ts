@@ -16,7 +16,7 @@ export interface Route {
   /** With parameters as OpenAPI writes them: `/v1/instances/{instance}`. */
   readonly path: `/v1/${string}`;
   readonly summary: string;
-  /** The group that it stands under in the documentation. */
+  /** Its group in the documentation. */
   readonly tag: string;
   /** The least role that may call it; `public` needs no token. */
   readonly role: Role | "public";
@@ -26,7 +26,7 @@ export interface Route {
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
   readonly answer: z.ZodType;
-  /** 201 for what makes something, 202 for what goes on afterwards; 200 unless given. */
+  /** 201 for what makes something, 202 for what continues afterwards; 200 unless given. */
   readonly status?: 200 | 201 | 202;
   readonly problems: readonly ProblemCode[];
   /** The answer's `version` is its ETag; on a change, If-Match is looked at, and needed where `required`. */

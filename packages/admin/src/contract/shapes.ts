@@ -58,7 +58,7 @@ export function pageOf<Item extends z.ZodType>(item: Item) {
 
 /** Which regions have a change: it takes effect there within a second of `applied`. */
 export const applied = z.record(region, z.enum(["applied", "pending"])).meta({
-  description: "By region: `pending` until the region could be told.",
+  description: "By region: `pending` until the region has the change.",
   examples: [{ a: "applied", b: "pending" }],
 });
 

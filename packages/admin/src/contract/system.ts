@@ -54,6 +54,7 @@ export const systemRoutes = {
     command: {
       words: "doctor",
       list: {
+        of: "checks",
         columns: ["STATE=state", "CHECK=name", "DETAIL=detail"],
         below: ["MEND=mend"],
         wrap: "DETAIL",
@@ -85,6 +86,7 @@ export const systemRoutes = {
     command: {
       words: "backups",
       list: {
+        of: "backups",
         columns: [
           "STARTED=startedAt",
           "REGION=region",

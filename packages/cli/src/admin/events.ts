@@ -27,7 +27,7 @@ const recentMax = 20;
 const holdMs = 1000;
 
 /**
- * Lists events for people, newest first: one line each, though the service tells what was begun and what came of it as
+ * Lists events for people, newest first: one line each, though the service reports the start and the outcome as
  * two. `--limit` counts lines.
  */
 export async function listEvents(
@@ -63,12 +63,12 @@ async function* pages(
 ): AsyncGenerator<{ readonly events: readonly Event[]; readonly next: string | undefined }> {
   const known = new Set<string>();
   let cursor = query["cursor"];
-  const told = new Set<string>();
+  const reported = new Set<string>();
   for (let left = most; ; ) {
     const asked = { ...query, limit: Math.min(pageMax, left) };
     const next = cursor === undefined ? asked : { ...asked, cursor };
     const page = (await patiently(() => client.call("listEvents", { query: next }))) as EventPage;
-    sayMissing(page, told);
+    sayMissing(page, reported);
     const events = page.items.filter((event) => isFirstOf(event, known));
     yield { events, next: page.next };
     left -= events.length;
@@ -84,15 +84,15 @@ interface EventPage {
 }
 
 /** Says on standard error which regions' events are not in a list, each region once. */
-export function sayMissing({ missing = [] }: Pick<EventPage, "missing">, told = new Set()): void {
+export function sayMissing({ missing = [] }: Pick<EventPage, "missing">, reported = new Set()): void {
   for (const { region, reason } of missing) {
-    if (told.has(region)) continue;
-    told.add(region);
+    if (reported.has(region)) continue;
+    reported.add(region);
     process.stderr.write(`holdfast: the events of region ${region} are missing: ${reason}\n`);
   }
 }
 
-/** The stream goes on with them later, and does not say so itself. */
+/** The stream has them later, and does not say so itself. */
 async function sayMissingNow(client: AdminClient, query: Query): Promise<void> {
   try {
     sayMissing(await client.call("listEvents", { query: { ...query, limit: 1 } }));
@@ -146,7 +146,7 @@ export function refuseWithFollow(
   );
 }
 
-/** Of the two halves of an event, the one that is told first in a list: its outcome. */
+/** Of the two halves of an event, the one that comes first in a list: its outcome. */
 function isFirstOf({ id }: Event, known: Set<string>): boolean {
   const key = keyOf(id);
   if (known.has(key)) return false;

@@ -15,7 +15,7 @@ type Listed = Reply<(typeof contract)["listServerCertificates"]>["items"][number
 
 /**
  * Prints the certificates of every node. Each node that the site names is asked itself; of the others there is what they
- * told last, and that is said.
+ * reported last, and that is said.
  */
 export async function showServerCertificates(
   { row }: Operation,
@@ -44,7 +44,7 @@ function toldText({ toldAt }: Listed): string {
   return `${toldAt.slice(0, 19)}Z, the node itself was not asked; give its --url too`;
 }
 
-/** Of each node what it says itself, else what it told last. */
+/** Of each node its own answer, else its last report. */
 function newest(all: readonly Listed[]): readonly Listed[] {
   const placeOf = ({ region, node }: Listed) => `${region} ${node}`;
   const best = new Map<string, Listed>();

@@ -134,7 +134,7 @@ function usualOf(schema: z.core.$ZodType): string {
   return type === "default" && plain ? `${defaultValue} unless given` : "";
 }
 
-/** The description stands on the field, or on what it wraps. */
+/** The description is on the field, or on what it wraps. */
 function describe(schema: z.core.$ZodType): string {
   let at: z.core.$ZodType | undefined = schema;
   while (at !== undefined) {

@@ -34,7 +34,7 @@ export function identifiersIn(bytes: Buffer, option: string): string[] {
 
 const column = /\s*(?:"([^"]*)"|'([^']*)'|([^,;\t]*?))\s*(?:[,;\t]|$)/y;
 
-/** A line's columns without their quotes; what follows one that is in quotes and goes on is left out. */
+/** A line's columns without their quotes; what follows one that continues after its quotes is left out. */
 function columnsOf(line: string): string[] {
   const columns: string[] = [];
   column.lastIndex = 0;

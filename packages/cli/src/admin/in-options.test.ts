@@ -24,11 +24,11 @@ test.each<[keyof Contract, string, string]>([
   ["configureRoot", "body.regions.a.rootKey is missing", "--root: a.rootKey is missing"],
   ["createInstance", "body.rootOfTrust.regions.a.pin is wrong", "--root: a.pin is wrong"],
   ["destroyKey", "give force=true and confirm=IDENTIFIER", "give --force and --confirm IDENTIFIER"],
-  ["readKey", "there is no such key", "there is no such key"],
+  ["readKey", "key not found", "key not found"],
   [
     "listKeys",
-    "there is no such instance",
-    "there is no such instance: `holdfast instance list` shows those there are",
+    "instance not found",
+    "instance not found: `holdfast instance list` shows those there are",
   ],
 ])("%s: %s", (name, detail, words) => {
   expect(told(name, detail)).toBe(words);

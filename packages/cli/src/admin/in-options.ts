@@ -10,7 +10,7 @@ export function inOptions(operation: Operation, error: unknown): unknown {
     (_, part: string, field: string, rest: string) => placeOf(operation, part, field, rest),
   );
   const hint = detail
-    .replace(/^there is no such instance$/, "$&: `holdfast instance list` shows those there are")
+    .replace(/^instance not found$/, "$&: `holdfast instance list` shows those there are")
     .replaceAll(/\b(\w+)=true\b/g, (_, field: string) => optionOf(field))
     .replaceAll(
       /\b(\w+)=([A-Z]+)\b/g,

@@ -35,7 +35,7 @@ const faults: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
 };
 
-/** Writes what belongs into files there; in what is left to be printed their paths stand in its place. */
+/** Writes what belongs into files there; in what is left to be printed their paths replace it. */
 export function keepOutputs(outputs: readonly Output[], answer: Thing): Thing {
   const rest: Record<string, Json> = { ...answer };
   for (const { field, option, path } of outputs) {

@@ -106,7 +106,7 @@ async function nameOf(client: AdminClient, { params }: Sent): Promise<string> {
 }
 
 async function typedAgain({ of, does }: NonNullable<CommandRow["confirm"]>): Promise<string> {
-  const typed = await ask(`This cannot be undone. Type ${of} to go on:`);
+  const typed = await ask(`This cannot be undone. Type ${of} to continue:`);
   if (typed === "") throw new Failure(`not ${of}: nothing was ${does}`);
   return typed;
 }
@@ -197,10 +197,10 @@ async function allPages(
 ): Promise<void> {
   let query = sent.query;
   let first = true;
-  const told = new Set<string>();
+  const reported = new Set<string>();
   for (;;) {
     const page = (await patiently(() => client.call(operation.name, { ...sent, query }))) as Thing;
-    if (operation.name === "listEvents") sayMissing(page, told);
+    if (operation.name === "listEvents") sayMissing(page, reported);
     const items = page["items"] as readonly Json[];
     const ends = page["next"] === undefined;
     if (given.json === true) for (const item of items) say(JSON.stringify(item));
@@ -250,7 +250,7 @@ async function orphans(
 }
 
 function showPage(items: readonly Json[], { row }: Operation, given: Given, first: boolean): void {
-  showList(items, row.list ?? { columns: [] }, given, first ? undefined : []);
+  showList(items, row.list ?? { of: "rows", columns: [] }, given, first ? undefined : []);
 }
 
 async function waited(

@@ -14,7 +14,7 @@ type Thing = Readonly<Record<string, Json>>;
 
 const widthUsual = 80;
 
-/** The columns of the terminal; undefined where standard output is none, or everything is asked for. */
+/** The columns of the terminal; undefined where standard output is not a terminal, or everything is asked for. */
 function screenWidth({ wide }: ShowOptions): number | undefined {
   if (wide === true || process.stdout.isTTY !== true) return undefined;
   return process.stdout.columns || widthUsual;
@@ -36,7 +36,7 @@ export function showAnswer(operation: Operation, answer: Thing, options: ShowOpt
   if (name === "runChecks" && Array.isArray(items) && items.some(failed)) process.exitCode = 1;
 }
 
-/** Prints a list; where it goes on from `earlier` rows, without headings and in line with those. */
+/** Prints a list; where it continues `earlier` rows, without headings and in line with those. */
 export function showList(
   items: readonly unknown[],
   layout: Layout,
@@ -44,7 +44,7 @@ export function showList(
   earlier?: readonly unknown[],
 ): void {
   if (items.length === 0 && earlier === undefined)
-    process.stderr.write("holdfast: there are none\n");
+    process.stderr.write(`holdfast: no ${layout.of}\n`);
   const { lines, cut } = listLines([...(earlier ?? []), ...items], layout, screenWidth(options));
   say(...(earlier === undefined ? lines : lines.slice(1 + earlier.length)));
   if (cut.length > 0 && earlier === undefined) {

@@ -9,7 +9,7 @@ type Thing = Readonly<Record<string, Json>>;
 const everyMs = 500;
 const patienceMs = 30 * 60_000;
 
-/** Waits until an instance has one of these statuses; what goes on is shown at a terminal. */
+/** Waits until an instance has one of these statuses; a terminal shows the progress. */
 export async function untilStatus(
   client: AdminClient,
   instance: string,

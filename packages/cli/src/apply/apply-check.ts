@@ -4,7 +4,7 @@ import { reasonOf } from "../terminal/failure.ts";
 import type { ActualInstance, Step } from "./apply-plan.ts";
 
 /**
- * Has the service check every step before the first is carried out. Tells each refusal on standard error, and rejects
+ * Has the service check every step before the first is carried out. Prints each refusal on standard error, and rejects
  * with the first.
  */
 export async function checkSteps(

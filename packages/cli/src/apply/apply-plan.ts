@@ -25,7 +25,7 @@ export interface ActualInstance {
 /** One change of the world; `destructive` ones need `--prune` and a confirmation. */
 export interface Step {
   readonly text: string;
-  /** Of a destructive one: what is told of it where it is not to be done. */
+  /** Of a destructive one: what is printed where it is not to be done. */
   readonly otherwise?: string;
   readonly destructive: boolean;
   /** What is sent, by operation; `{instance}` may be a name that an earlier step made. */

@@ -53,7 +53,7 @@ async function revoke(
   const codes = Object.keys(enumerations.RevocationReasonCode);
   const code = codes.find((one) => one.toLowerCase() === reason.toLowerCase());
   if (code === undefined) {
-    throw new Failure(`--reason ${reason}: is none of ${codes.join(", ")}`);
+    throw new Failure(`--reason ${reason}: must be one of ${codes.join(", ")}`);
   }
   const answer = await client.revoke({
     uniqueIdentifier: id,

@@ -213,7 +213,7 @@ function objectFrom({ type, algorithm }: RegisterOptions, bytes: Uint8Array) {
       } as const;
     default:
       throw new Failure(
-        `--type ${type}: is none of SymmetricKey, SecretData, OpaqueObject, Certificate`,
+        `--type ${type}: must be one of SymmetricKey, SecretData, OpaqueObject, Certificate`,
       );
   }
 }

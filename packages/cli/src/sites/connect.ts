@@ -144,7 +144,7 @@ function collect(text: string, before: readonly string[] = []): readonly string[
 function versionOf(text: string): Version {
   const version = versions.find((one) => one === text);
   if (version === undefined) {
-    throw new Failure(`--version ${text}: is none of ${versions.join(", ")}`);
+    throw new Failure(`--version ${text}: must be one of ${versions.join(", ")}`);
   }
   return version;
 }

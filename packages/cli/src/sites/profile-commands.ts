@@ -67,7 +67,7 @@ export function addProfileCommands(program: Command): void {
       else
         for (const { name, url, used } of rows)
           say(`${used ? "*" : " "} ${name}  ${url.join(" ")}`);
-      if (rows.length === 0 && json !== true) process.stderr.write("holdfast: there are none\n");
+      if (rows.length === 0 && json !== true) process.stderr.write("holdfast: no profiles\n");
     });
 }
 
@@ -117,5 +117,5 @@ async function askEach(
 }
 
 function known({ profiles }: Profiles, name: string): void {
-  if (profiles[name] === undefined) throw new Failure(`${name}: there is no such profile`);
+  if (profiles[name] === undefined) throw new Failure(`${name}: profile not found`);
 }

@@ -28,7 +28,7 @@ export function profilesFile(): string {
   return join(home, "holdfast", "profiles.json");
 }
 
-/** Reads the profiles; none where there is no file. */
+/** Reads the profiles; none without a file. */
 export function readProfiles(file = profilesFile()): Profiles {
   if (!existsSync(file)) return { profiles: {} };
   try {

@@ -16,14 +16,14 @@ export const rootForms = rootKinds.map(({ kind, reference }) =>
 
 /**
  * Reads `--root`. A secret is `@FILE` (read here and sealed by the service), `env:NAME` or `file:NAME` (which each node
- * finds by itself); never the secret itself, since whoever lists processes would see it.
+ * finds by itself); never the secret itself, since others who list processes would see it.
  */
 export function parseRoot(text: string): GivenRoot {
   const [head = "", ...pairs] = text.split(",");
   const [type = "", region] = head.split(":").reverse();
   if (!kindNames.some((kind) => kind === type)) {
     throw new Failure(
-      `--root ${text}: ${type || "nothing"} is none of ${kindNames.join(", ")}; give ${form}`,
+      `--root ${text}: ${type || "nothing"} must be one of ${kindNames.join(", ")}; give ${form}`,
     );
   }
   const root: Record<string, unknown> = { type };

@@ -93,7 +93,7 @@ function profileOf({ profile, url }: SiteOptions): Profile | undefined {
   if (found !== undefined) return found;
   const known = Object.keys(all.profiles).join(", ");
   throw new Failure(
-    `--profile ${name}: there is no such profile; ${known === "" ? "add one with `holdfast profile add`" : `known are ${known}`}`,
+    `--profile ${name}: profile not found; ${known === "" ? "add one with `holdfast profile add`" : `known are ${known}`}`,
   );
 }
 

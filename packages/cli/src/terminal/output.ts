@@ -54,12 +54,12 @@ export function itemJson(item: Item): Json {
   }
 }
 
-/** Fields by name; those that stand several times as a list. */
+/** Fields by name; repeated ones as a list. */
 function structureJson(items: readonly Item[]): Json {
   return byName(items.map((item) => [nameOf(item), itemJson(item)]));
 }
 
-/** An object of names and values; a name that stands several times has a list. */
+/** An object of names and values; a repeated name has a list. */
 export function byName(rows: readonly (readonly [name: string, value: Json])[]): Json {
   const values = new Map<string, Json[]>();
   for (const [name, value] of rows) values.set(name, [...(values.get(name) ?? []), value]);
@@ -96,8 +96,13 @@ export function plain(value: Json): string {
   if (typeof value !== "object" || value === null) return String(value);
   return Object.entries(value)
     .filter(([, part]) => plain(part) !== "")
-    .map(([name, part]) => `${stateText(name)}=${plain(part)}`)
+    .map(([name, part]) => `${stateText(name)}=${isNested(part) ? `(${plain(part)})` : plain(part)}`)
     .join(" ");
+}
+
+function isNested(value: Json): boolean {
+  if (Array.isArray(value)) return value.some(isNested);
+  return typeof value === "object" && value !== null;
 }
 
 /** Names and values in two columns. */

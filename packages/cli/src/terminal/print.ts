@@ -19,7 +19,7 @@ const indent = 4;
  */
 export function listLines(
   items: readonly unknown[],
-  { columns, below = [], wide = [], wrap }: Layout,
+  { columns, below = [], wide = [], wrap }: Omit<Layout, "of">,
   width?: number,
 ): Listed {
   if (items.length === 0) return { lines: [], cut: [] };
@@ -49,7 +49,7 @@ export function listLines(
   return { lines: [...head, ...lines], cut: cut.map(({ heading }) => heading) };
 }
 
-/** One thing for people: names and values, what is empty left out; lists stand below as tables. */
+/** One thing for people: names and values, what is empty left out; lists follow as tables. */
 export function thingLines(thing: Thing, width?: number): readonly string[] {
   const lists = Object.entries(thing).filter(([, value]) => isList(value));
   const rows = Object.entries(thing)
