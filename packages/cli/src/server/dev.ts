@@ -19,7 +19,7 @@ export function addDev(program: Command): void {
     const { folderOf, stop } = await workbench();
     process.exitCode = await stop(folderOf(options.dir), say);
   });
-  withFolder("status", "Tell what runs.").action(async (options: Where) => {
+  withFolder("status", "Show what runs.").action(async (options: Where) => {
     const { folderOf, status } = await workbench();
     process.exitCode = await status(folderOf(options.dir), say);
   });
@@ -54,9 +54,9 @@ function addFaults(dev: Command, say: (line: string) => void): void {
   };
   const names = "a1, redis-a, replica-a, lock-a, or region-a for all of it";
   add("kill", " <part...>", `End at once (SIGKILL): ${names}; back after 5 s.`);
-  add("freeze", " <part...>", "Stop where it stands (SIGSTOP) until it is thawed.");
-  add("thaw", " <part...>", "Let go on what is frozen (SIGCONT).");
-  add("cut", "", "Let nothing pass between the regions.");
+  add("freeze", " <part...>", "Stop it (SIGSTOP) until it is thawed.");
+  add("thaw", " <part...>", "Continue what is frozen (SIGCONT).");
+  add("cut", "", "Cut the regions off from each other.");
   add(
     "heal",
     " [part...]",

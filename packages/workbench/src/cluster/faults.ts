@@ -41,7 +41,7 @@ export class Faults {
     ];
   }
 
-  /** Does it, and tells in a line each what was done; a `StartError` where it makes no sense. */
+  /** Does it, and reports each in one line; a `StartError` where it makes no sense. */
   async carryOut({ fault, parts: names, stay }: FaultRequest): Promise<readonly string[]> {
     if (fault === "cut" || (fault === "heal" && names.length === 0)) {
       if (names.length > 0) {
@@ -77,7 +77,7 @@ export class Faults {
           ? `${name} is frozen (SIGSTOP) until \`thaw ${name}\``
           : `${name} is ${part.state} already`;
       case "thaw":
-        return part.thaw() ? `${name} goes on (SIGCONT)` : `${name} was not frozen`;
+        return part.thaw() ? `${name} runs again (SIGCONT)` : `${name} was not frozen`;
       case "heal":
         return mend(name, part) ?? `${name} was well`;
     }
@@ -104,6 +104,6 @@ export class Faults {
 
 /** Undoes a freeze and a kill; undefined where there was neither. */
 function mend(name: string, part: Supervised): string | undefined {
-  if (part.thaw()) return `${name} goes on (SIGCONT)`;
+  if (part.thaw()) return `${name} runs again (SIGCONT)`;
   return part.revive() ? `${name} is started again` : undefined;
 }

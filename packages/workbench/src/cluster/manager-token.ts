@@ -10,7 +10,7 @@ import type { DevNode } from "./plan.ts";
 export interface ManagerOptions {
   readonly folder: Folder;
   readonly nodes: readonly DevNode[];
-  /** PEM of whoever issued the nodes' certificate. */
+  /** PEM of the issuer of the nodes' certificate. */
   readonly ca: string;
   readonly signal: AbortSignal;
 }

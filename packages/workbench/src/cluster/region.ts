@@ -124,14 +124,14 @@ export class RunningRegion {
     promoteReplica(folder);
     const [lost, kept] = [partName("primary", region.name), partName("replica", region.name)];
     this.#options.say(
-      `the data of ${lost} is gone: it goes on with ${kept}'s, which copies it back`,
+      `the data of ${lost} is gone: it continues with ${kept}'s, which copies it back`,
     );
   }
 
   async #startRedis(role: RedisRole): Promise<void> {
     const refusal = () =>
       role === "primary" && !hasData(this.folder, role)
-        ? "its data is gone, and an empty one would lose keys; stop and start the cluster, which goes on with the replica's"
+        ? "its data is gone, and an empty one would lose keys; stop and start the cluster, which continues with the replica's"
         : undefined;
     await this.#supervise(
       partName(role, this.region.name),
@@ -184,7 +184,7 @@ export class RunningRegion {
   }
 }
 
-/** Waits for all, so that none is still on its way when the first failure is told. */
+/** Waits for all, so that none is still on its way when the first failure is reported. */
 export async function settled(promises: readonly Promise<void>[]): Promise<void> {
   for (const outcome of await Promise.allSettled(promises)) {
     if (outcome.status === "rejected") throw outcome.reason;

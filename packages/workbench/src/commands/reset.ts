@@ -11,7 +11,7 @@ export async function reset(
   say: (line: string) => void,
 ): Promise<number> {
   const { root, ...paths } = folder;
-  // By name: whatever else somebody has put into the folder stays.
+  // By name: other files in the folder stay.
   const kept = [...Object.values(paths), ...oldPaths(folder)];
   if (![folder.settings, folder.pki, ...oldPaths(folder)].some(existsSync)) {
     say(`Nothing is kept in ${folder.root}.`);

@@ -25,10 +25,10 @@ export interface StartOptions {
   readonly ending: AbortController;
 }
 
-/** How long the first leaders may take to be elected before the start says that there are none. */
+/** How long the first leaders may take to be elected before the start says "nobody yet". */
 const leadersWithinMs = 3000;
 
-/** Starts a cluster, plays vCenter's sequence, says what to try, and stays until told to end; the exit code. */
+/** Starts a cluster, plays vCenter's sequence, says what to try, and runs until it is stopped; the exit code. */
 export async function start(options: StartOptions): Promise<number> {
   const { folder, plan, say, ending } = options;
   const { signal } = ending;
@@ -69,7 +69,7 @@ function sayWhen(say: (line: string) => void): (line: string) => void {
   return (line) => say(`${new Date().toISOString().slice(11, 23)} ${line}`);
 }
 
-/** Takes commands and keys, and tells what changes, until told to end. */
+/** Takes commands and keys, and reports changes, until it is stopped. */
 async function stay(cluster: Cluster, options: StartOptions): Promise<void> {
   const { ending, folder } = options;
   const say = sayWhen(options.say);

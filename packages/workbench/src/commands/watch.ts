@@ -4,7 +4,7 @@ import { inWords, type NodeView, view } from "../cluster/view.ts";
 
 const intervalMs = 500;
 
-/** Looks at the nodes again and again, and tells what has changed, until told to end. */
+/** Looks at the nodes again and again, and reports changes, until it is stopped. */
 export async function watchNodes(
   nodes: readonly DevNode[],
   say: (line: string) => void,

@@ -30,7 +30,7 @@ export class Child {
     this.name = options.name;
     this.log = options.log;
     this.#logStart = logStart;
-    // An end within the first instant is told by `ended` all the same.
+    // An end within the first instant is reported by `ended` all the same.
     this.identity = identityOf(child.pid ?? 0) ?? { pid: child.pid ?? 0, started: "" };
     this.ended = new Promise((resolve) => {
       child.once("exit", (code, name) => {

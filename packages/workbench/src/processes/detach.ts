@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Folder, makeFolder } from "../base/folder.ts";
 import { entry } from "./server-command.ts";
 
-/** What the process in the background tells the one that started it. */
+/** What the process in the background sends to the one that started it. */
 export type Report = { readonly line: string } | { readonly ready: true };
 
 /** Starts the cluster in a process of its own, shows what it says until it is ready; the exit code. */
@@ -42,7 +42,7 @@ export async function startDetached(
   });
 }
 
-/** Gives a line or the news that all is ready to whoever waits; nobody does any more after that. */
+/** Gives a line or the news that all is ready to the waiting process, which does not wait again. */
 export function report(news: Report): void {
   if (process.connected) process.send?.(news, undefined, undefined, () => {});
 }

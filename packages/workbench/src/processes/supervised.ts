@@ -18,7 +18,7 @@ export interface SupervisedOptions {
   readonly restarted: () => void;
 }
 
-/** Keeps a process of the cluster running until told to stop; each end and start is said in one line. */
+/** Keeps a process of the cluster running until it is stopped; each end and start is reported in one line. */
 export class Supervised {
   readonly #options: SupervisedOptions;
   #child: Child;
@@ -67,7 +67,7 @@ export class Supervised {
     await this.#child.ended;
   }
 
-  /** Starts it now if it was killed; tells whether it was. */
+  /** Starts it now if it was killed; returns whether it was. */
   revive(): boolean {
     if (this.#downUntilMs === undefined) return false;
     this.#downUntilMs = 0;
@@ -75,7 +75,7 @@ export class Supervised {
     return true;
   }
 
-  /** Stops it where it stands; false where it does not run. */
+  /** Stops it (SIGSTOP); false where it does not run. */
   freeze(): boolean {
     const runs = this.state === "runs";
     if (runs) signal(this.#child.identity, "SIGSTOP");
@@ -125,7 +125,7 @@ export class Supervised {
     }
   }
 
-  /** Tries until it runs; false when told to stop meanwhile. */
+  /** Tries until it runs; false when stopped meanwhile. */
   async #again(afterDelay: boolean): Promise<boolean> {
     for (let waits = afterDelay; ; waits = true) {
       if (waits) {
@@ -139,7 +139,7 @@ export class Supervised {
         this.#options.say(reasonOf(error));
         continue;
       }
-      // Told to stop while it started: whoever told has stopped the one before.
+      // Stopped while it started: the caller has stopped the one before.
       if (this.#stopping) await this.#child.stop(0);
       else this.#options.restarted();
       return !this.#stopping;

@@ -7,7 +7,7 @@ import { partName, type RedisPorts, redisHost, redisRoles } from "./redis.ts";
 /** What of a region must be the same at the next start. */
 export interface RegionSettings {
   readonly redisPorts: RedisPorts;
-  /** Addresses of replicas that moved: the store waits for every replica it has ever seen until told otherwise. */
+  /** Addresses of replicas that moved: the store waits for every replica it has ever seen until one is forgotten. */
   readonly forget: readonly string[];
 }
 

@@ -104,7 +104,7 @@ export class VcenterSession implements AsyncDisposable {
     return String(attributeValue("State", state.item));
   }
 
-  /** What a destroyed key still tells; 1.1 answers Item Not Found to its Get, as for a key that never was. */
+  /** What a destroyed key still answers; 1.1 answers Item Not Found to its Get, as for a key that never was. */
   async isDestroyed(id: string): Promise<boolean> {
     try {
       return (await this.state(id)).startsWith("Destroyed");
