@@ -47,7 +47,7 @@ export function configuration(): string {
     "",
     "A node's peer certificate holds the DNS name `REGION.peer.holdfast` of its own region and no other region's, is for server and client authentication, and comes from an authority that issues nothing else: whoever has such a certificate is trusted with the keys of both regions. To replace the authority, put the old and the new one into `peer.tls.ca` at every node, then give out certificates of the new one, then take the old one away; each step needs no restart.",
     "",
-    "`holdfast region status --config FILE` tells how both regions are, how far this one has read the other's changes, and what is held or set aside. A region that is lost for good is retired by an operator (`holdfast region retire REGION --endpoints-are-off REGION --config FILE`, in the region that stays); from then on nothing waits for it. When it returns, its nodes start and let nobody in until `holdfast region rejoin --config FILE` has been run there.",
+    "`holdfast region status --config FILE` shows the state of both regions, how far this one has read the other's changes, and what is held or set aside. A region that is lost for good is retired by an operator (`holdfast region retire REGION --endpoints-are-off REGION --config FILE`, in the region that stays); from then on nothing waits for it. When it returns, its nodes start and let nobody in until `holdfast region rejoin --config FILE` has been run there.",
     "",
     "## The node",
     "",

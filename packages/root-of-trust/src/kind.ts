@@ -105,16 +105,16 @@ export interface RootKind {
   /** Setting and root key, as an operator finds them in the configuration. */
   place(values: AnyValues): readonly [setting: string, rootKey: string];
   settingsFrom(configured: Configured<AnyValues>): { readonly type: string };
-  /** Rejects with a `RootOfTrustError` where it can be told now that it would not serve. */
+  /** Rejects with a `RootOfTrustError` where it is already known that it would not serve. */
   open(settings: { readonly type: string }, context: RootContext): Promise<RootOfTrust>;
-  /** Makes the first version of the root key; answers what to tell the operator. */
+  /** Makes the first version of the root key; answers a line for the operator. */
   readonly init?: {
     /** The subcommand of `holdfast root`. */
     readonly command: string;
     readonly doc: string;
     run(settings: { readonly type: string }, context: RootContext): Promise<string>;
   };
-  /** Adds a version; answers what to tell the operator. */
+  /** Adds a version; answers a line for the operator. */
   rotate?(
     settings: { readonly type: string },
     context: RootContext,

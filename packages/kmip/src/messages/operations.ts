@@ -551,7 +551,7 @@ export function operationRow(name: string | undefined): OperationRow | undefined
     : undefined;
 }
 
-/** The operation of a code, in whatever version; undefined for a code that no version has. */
+/** The operation of a code, in any version; undefined for a code that no version has. */
 export function operationOfCode(code: number): OperationName | undefined {
   return byCode.get(code);
 }

@@ -26,7 +26,7 @@ export const keyManagerSettings = {
   host: {
     text: /^[A-Za-z0-9{]([A-Za-z0-9.{}-]*[A-Za-z0-9}])?(:\d{1,5})?$/,
     expects: hostPort,
-    doc: "`HOST[:PORT]` in place of the region's, for a VPE gateway, VRF or a dedicated instance; `{instanceId}` stands for the instance's.",
+    doc: "`HOST[:PORT]` in place of the region's, for a VPE gateway, VRF or a dedicated instance; `{instanceId}` is replaced by the instance's.",
     optional: true,
   },
   iamHost: {

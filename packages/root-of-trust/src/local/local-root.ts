@@ -216,7 +216,7 @@ export class LocalRoot implements RootOfTrust {
     const newest = this.#newest().version;
     // A node whose copy of the file is behind is to go on for its grace, until the file is brought.
     if (version > newest) {
-      const mend = "bring it the newer file";
+      const mend = "copy the newer file to it";
       throw this.#failure(
         "unavailable",
         `version ${version} is wanted, ${newest} is newest; ${mend}`,

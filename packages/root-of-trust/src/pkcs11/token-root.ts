@@ -261,7 +261,7 @@ function versionIn(versions: RootKeyVersions, version: number): KeyPair {
   if (version > newest) {
     throw new TokenFailure(
       "unavailable",
-      `root key ${label}: version ${version} is wanted, ${newest} is newest in this token; bring it the newer one`,
+      `root key ${label}: version ${version} is wanted, ${newest} is newest in this token; copy the newer one to it`,
     );
   }
   throw new TokenFailure("gone", `root key ${label}: version ${version} is not in the token`);

@@ -90,7 +90,7 @@ export const rootOfTrustRows = {
     ),
   ),
   graceMs: integer(
-    "How long the node goes on with keys it has opened while the root of trust cannot be reached.",
+    "How long the node keeps using open keys while the root of trust cannot be reached.",
     { min: 0, max: 86_400_000, default: 3_600_000 },
     "ms",
   ),

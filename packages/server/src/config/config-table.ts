@@ -72,7 +72,7 @@ export const configTable = {
     allowPublic: allowPublic("kmip"),
     endpoints: optional(
       someAddresses(
-        "Where vCenter connects in this region, as it sees it: all nodes, or what stands before them. Shown with instances; left out, `kmip.listen`.",
+        "Where vCenter connects in this region, as it sees it: all nodes, or the load balancer before them. Shown with instances; left out, `kmip.listen`.",
       ),
     ),
     interop: flag(
@@ -205,7 +205,7 @@ export const configTable = {
       false,
     ),
     assumeSafe: flag(
-      "Skips the check of a Redis that tells its settings neither by INFO nor by CONFIG GET. You then answer for `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction`.",
+      "Skips the check of a Redis that shows its settings neither in INFO nor by CONFIG GET. You then answer for `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction`.",
       false,
     ),
   }),
@@ -259,7 +259,7 @@ export const configTable = {
       "batched",
     ),
     entriesMax: integer(
-      "The hard bound of the audit: entries that the store keeps for each partition, about. The oldest go then, also what no sink has yet, which is told. It takes effect for what is written from then on.",
+      "The hard bound of the audit: entries that the store keeps for each partition, about. The oldest go then, also what no sink has yet, which is reported. It takes effect for what is written from then on.",
       { min: 1000, max: 1_000_000_000, default: 1_000_000 },
     ),
     names: choice(
@@ -280,7 +280,7 @@ export const configTable = {
     ),
     retentionBytes: optional(
       integer(
-        "The oldest events are removed from the store when all of them together are larger, once every sink has them; each counts 64 bytes more than it has. At most a quarter of the `maxmemory` of the store's Redis, which is also the default; 1 GiB where that has no `maxmemory`. Beyond the quarter they are removed although a sink has them not, which is told.",
+        "The oldest events are removed from the store when all of them together are larger, once every sink has them; each counts 64 bytes more than it has. At most a quarter of the `maxmemory` of the store's Redis, which is also the default; 1 GiB where that has no `maxmemory`. Beyond the quarter they are removed although a sink does not have them, which is reported.",
         { min: 1_048_576, max: 1_099_511_627_776 },
         "bytes",
       ),
@@ -389,7 +389,7 @@ export const configTable = {
         "Tokens of an identity provider (OpenID Connect), beside Holdfast's own.",
         {
           issuer: text(
-            "The provider's issuer, as it stands in its tokens; its keys are found from there.",
+            "The provider's issuer, as its tokens name it; its keys are found from there.",
             "an https:// URL",
             /^https:\/\/\S{1,500}$/,
           ),
@@ -408,7 +408,7 @@ export const configTable = {
           manager: texts("Values of the claim that make a manager.", "a list of texts"),
           instancesClaim: optional(
             text(
-              "The claim with identifiers or names of the instances that a token is bound to; one without it is bound to none, and `*` stands for all. Left out, they reach all instances.",
+              "The claim with identifiers or names of the instances that a token is bound to; one without it is bound to none, and `*` means all. Left out, they reach all instances.",
               "the name of a claim",
               claimForm,
             ),

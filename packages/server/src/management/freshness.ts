@@ -11,7 +11,7 @@ export interface Seen {
 }
 
 /**
- * Tells whether what is known of the system records may still be acted on. While no store serves nothing is answered
+ * Whether what is known of the system records may still be acted on. While no store serves nothing is answered
  * anyway, and it does not count; a view that falls behind although one does might miss a deleted certificate.
  */
 export class Freshness {

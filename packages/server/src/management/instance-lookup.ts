@@ -42,7 +42,7 @@ export class InstanceLookup {
     await this.refresh();
     const later = this.#find(text);
     if (later !== undefined) return later;
-    throw new ManagementError("notFound", "there is no such instance");
+    throw new ManagementError("notFound", "instance not found");
   }
 
   /** One whose certificates and users management may change. */

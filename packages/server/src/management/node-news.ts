@@ -10,7 +10,7 @@ const firstMs = 1000;
 const mostMs = 60_000;
 
 /**
- * How often a node tells others its news: at once after a quiet time, and ever more seldom while they keep coming, so that
+ * How often a node reports its news to others: at once after a quiet time, and with growing pauses while they keep coming, so that
  * strangers cannot make it write.
  */
 export class PublishPace {
@@ -37,7 +37,7 @@ export interface NewsSite {
   readonly observe: NodeObserver;
 }
 
-/** What a node tells, and when. */
+/** What a node reports, and when. */
 export interface News {
   /** Of the records; each node has one. */
   readonly kind: string;
@@ -46,18 +46,18 @@ export interface News {
   readonly about: string;
   readonly tickMs: number;
   readonly isNew: () => boolean;
-  /** What is told, of bounded size, and what follows once it was. */
+  /** The report, of bounded size, and what follows once it was sent. */
   readonly next: () => { readonly text: string; readonly told?: () => void };
 }
 
-/** What each node of both regions tells of itself in a system record: an administrator asks one node. */
+/** What each node of both regions reports of itself in a system record: an administrator asks one node. */
 export class NodeNews implements Disposable {
   readonly #site: NewsSite;
   readonly #news: News;
   readonly #id: string;
   readonly #timer: NodeJS.Timeout;
   readonly #pace = new PublishPace();
-  #telling = false;
+  #reporting = false;
 
   constructor(site: NewsSite, news: News) {
     this.#site = site;
@@ -67,12 +67,12 @@ export class NodeNews implements Disposable {
     this.#timer = setInterval(() => void this.tick(), news.tickMs).unref();
   }
 
-  /** What this node told last, before its last start too. */
+  /** What this node reported last, before its last start too. */
   get own(): string | undefined {
     return this.#site.view.get("Setting", this.#id)?.[this.#news.field];
   }
 
-  /** What the other nodes told last. */
+  /** What the other nodes reported last. */
   others(): readonly {
     readonly region: string;
     readonly node: string;
@@ -85,24 +85,24 @@ export class NodeNews implements Disposable {
       .map((one) => ({ region: one.region, node: one.node, text: one[field] }));
   }
 
-  /** Tells the other nodes what is new, if it is time. */
+  /** Reports what is new to the other nodes, if it is time. */
   async tick(): Promise<void> {
     const { clock, observe } = this.#site;
     const { isNew, next, about } = this.#news;
-    if (this.#telling || !isNew() || !this.#pace.may(clock.monotonicMs())) return;
-    this.#telling = true;
+    if (this.#reporting || !isNew() || !this.#pace.may(clock.monotonicMs())) return;
+    this.#reporting = true;
     try {
       const { text, told } = next();
       await this.#tell(text);
       told?.();
     } catch (cause) {
-      // A store that is out is told elsewhere, and a later turn tries again.
+      // A store that is out is reported elsewhere, and a later turn tries again.
       if (!(cause instanceof ManagementError)) {
-        const message = `${about} are not told to other nodes: ${reasonOf(cause)}`;
+        const message = `${about} cannot be sent to other nodes: ${reasonOf(cause)}`;
         observe({ type: "warning", message, cause });
       }
     } finally {
-      this.#telling = false;
+      this.#reporting = false;
     }
   }
 

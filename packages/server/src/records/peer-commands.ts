@@ -14,7 +14,7 @@ const states = z.record(z.string().max(64), z.number().int());
 export const hasMax = 400;
 
 /**
- * What one region's management may ask of the other's, by name: what is sent and what is answered. Whoever receives
+ * What one region's management may ask of the other's, by name: what is sent and what is answered. The receiver
  * either checks it. Every command may be carried out twice, and by several nodes.
  */
 const peerCommands = {
@@ -23,7 +23,7 @@ const peerCommands = {
     input: z.object({ records: z.array(z.tuple([identifier, z.string().max(64)])).max(hasMax) }),
     output: z.object({ had: z.array(z.boolean()).max(hasMax) }),
   },
-  /** An instance's objects by State, as the region's own store counts them; undefined while it cannot tell. */
+  /** An instance's objects by State, as the region's own store counts them; undefined while it cannot answer. */
   countStates: {
     input: z.object({ instance: identifier }),
     output: z.object({ states: states.optional() }),
@@ -66,7 +66,7 @@ const reply = z.union([
 export interface PeerCommandsOptions {
   readonly region: string;
   readonly peers: readonly Pick<Peer, "region" | "state" | "manage">[];
-  /** Told of what went wrong here and is not a refusal. */
+  /** Called with errors of this node that are not refusals. */
   readonly unexpected: (error: unknown) => void;
 }
 
@@ -91,7 +91,7 @@ export class PeerCommands {
       const run = handle as (given: unknown) => Promise<unknown>;
       this.#handlers.set(name, async (given) => {
         const read = input.safeParse(given);
-        if (!read.success) throw new ManagementError("invalid", `${name} is given what is none`);
+        if (!read.success) throw new ManagementError("invalid", `invalid input for ${name}`);
         return output.parse(await run(read.data));
       });
     }
@@ -105,7 +105,7 @@ export class PeerCommands {
   ): Promise<PeerCommandOutput<Name>> {
     const peer = this.#options.peers.find((each) => each.region === region);
     if (peer === undefined) {
-      throw new ManagementError("invalid", `region ${region} is none of this system`);
+      throw new ManagementError("invalid", `region ${region} is not part of this system`);
     }
     const command = Buffer.from(JSON.stringify({ command: name, input }));
     if (command.length > manageBytes) throw new ManagementError("tooLarge", "too much at once");
@@ -116,7 +116,7 @@ export class PeerCommands {
       return output.parse(answer.value) as PeerCommandOutput<Name>;
     } catch (error) {
       if (error instanceof ManagementError) throw error;
-      const reason = error instanceof StoreUnavailable ? error.message : "it answers what is none";
+      const reason = error instanceof StoreUnavailable ? error.message : "invalid response";
       throw new ManagementError("peerUnreachable", ofRegion(region, reason));
     }
   }

@@ -52,7 +52,7 @@ export class Presence {
     return (await this.of([id])).get(id) ?? { [this.#options.region]: "applied" };
   }
 
-  /** Notes what a write's acknowledgement told. */
+  /** Notes what a write's acknowledgement said. */
   note(record: ManagedObject, regions: Applied): void {
     const tag = versionOf(record);
     for (const [region, state] of Object.entries(regions)) {

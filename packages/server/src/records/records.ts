@@ -53,7 +53,7 @@ export interface RecordsOptions {
   readonly view: Pick<SystemView, "take">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly ids: Pick<Ids, "uuid">;
-  /** Which regions have what: told of each write, and asked where there is nothing to write. */
+  /** Which regions have what: notified of each write, and asked where there is nothing to write. */
   readonly presence?: Pick<Presence, "note" | "ofOne">;
 }
 
@@ -139,10 +139,10 @@ export class Records {
       (before) => {
         const found = before && readRecord(kind, before.object);
         if (before === undefined || found === undefined || found.destroyed !== undefined) {
-          throw new ManagementError("notFound", "there is no such record, or it was deleted");
+          throw new ManagementError("notFound", "record not found, or deleted");
         }
         if (ifMatch !== undefined && ifMatch !== before.tag) {
-          throw new ManagementError("preconditionFailed", "it has changed: read it again");
+          throw new ManagementError("preconditionFailed", "it has changed since it was read: read it again");
         }
         const after = edit(before.object, found);
         beforeWriting();

@@ -6,7 +6,7 @@ const codes: Partial<Record<StoreFailure, ProblemCode>> = {
   noAgreement: "peerUnreachable",
 };
 
-/** What the store's refusal means for whoever manages: its words are for people and hold no secret. */
+/** What the store's refusal means for the administrator: its words are for people and hold no secret. */
 export function refusalOf(
   why: CommitOutcome | StoreUnavailable,
   taken?: (claim: string) => ManagementError,
@@ -16,7 +16,7 @@ export function refusalOf(
   }
   switch (why.kind) {
     case "nameTaken":
-      return taken?.(why.name) ?? new ManagementError("nameTaken", "another one has that name");
+      return taken?.(why.name) ?? new ManagementError("nameTaken", "the name is taken");
     case "conflict":
       return new ManagementError("conflict", "another change was faster: look, and try again");
     case "instanceClosed":

@@ -31,7 +31,7 @@ const namingFields = rootKinds.flatMap(({ reference }) =>
   ),
 );
 
-/** A reference as regions tell each other: its secret is sealed by the region whose it is. */
+/** A reference as regions send it to each other: its secret is sealed by the region whose it is. */
 export const storedReferenceSchema = z.object({
   type: z.enum(kindNames),
   ...(Object.fromEntries(namingFields) as Record<NamingField, z.ZodOptional<z.ZodString>>),

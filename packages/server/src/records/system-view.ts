@@ -11,7 +11,7 @@ import { reasonOf } from "../base/start-error.ts";
 import type { NodeObserver } from "../observe/events.ts";
 import { RecordIndex } from "./record-index.ts";
 
-/** Which store tells everything. */
+/** Which store is complete. */
 export type ViewSource = "own" | "other" | "any";
 
 /** What a `SystemView` reads. */
@@ -20,7 +20,7 @@ export interface SystemViewOptions {
   /** Followed while the own store cannot be read, or may lack what they have. */
   readonly peers: readonly Pick<Peer, "state" | "position" | "changes">[];
   /**
-   * What tells everything now: the own store alone, another region's (the own one may hold old data), or any of them.
+   * Which store is complete now: the own store alone, another region's (the own one may hold old data), or any of them.
    * The own store unless given.
    */
   readonly source?: () => ViewSource;
@@ -41,7 +41,7 @@ const recordsPerLook = 100_000;
 
 /**
  * All system records, held in memory by every node and never older than a moment: instances, certificates, tokens and
- * settings are read here and nowhere else. What was once seen is never unseen, whichever region's store tells it.
+ * settings are read here and nowhere else. What was once seen is never unseen, in either region's store.
  */
 export class SystemView extends RecordIndex implements AsyncDisposable {
   readonly #options: SystemViewOptions;
@@ -52,7 +52,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   #looking: Promise<void> | undefined;
   #closed = false;
   #freshAtMs: number | undefined;
-  #told = "";
+  #reported = "";
 
   constructor(options: SystemViewOptions) {
     super();
@@ -68,7 +68,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     this.#again(0);
   }
 
-  /** When the last look that told everything began: monotonic; undefined before the first. */
+  /** When the last complete look began: monotonic; undefined before the first. */
   get freshAtMs(): number | undefined {
     return this.#freshAtMs;
   }
@@ -92,7 +92,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   /** Takes records that were written here or pushed by another region, without waiting for a look. */
   take(objects: readonly ManagedObject[]): void {
     const changed = objects.filter((object) => this.#note(object));
-    if (changed.length > 0) this.#tell(changed);
+    if (changed.length > 0) this.#report(changed);
   }
 
   /** Resolves when everything that was in the store at the call is seen; rejects where no store can be read. */
@@ -123,10 +123,10 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
 
   /** Says once what keeps it from looking; that a store has no lease is said elsewhere. */
   #settle(reason: string, cause?: unknown): void {
-    if (reason !== "" && reason !== this.#told && !(cause instanceof StoreUnavailable)) {
+    if (reason !== "" && reason !== this.#reported && !(cause instanceof StoreUnavailable)) {
       this.#options.observe({ type: "warning", message: `system records: ${reason}`, cause });
     }
-    this.#told = reason;
+    this.#reported = reason;
   }
 
   #look(): Promise<void> {
@@ -145,7 +145,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     // What was deleted there is known before old data of the own store still show it.
     const sources = wanted === "own" ? this.#sources : [...others, ...(own ? [own] : [])];
     for (const source of sources) {
-      // Where the own store tells everything, another region is asked only if that fails.
+      // Where the own store is complete, another region is asked only if that fails.
       if (!source.usable() || (whole && wanted === "own")) continue;
       try {
         const told = await this.#read(source);
@@ -158,14 +158,14 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     this.#freshAtMs = startedMs;
   }
 
-  /** Whether a store has told all that it has. */
+  /** Whether a store was read completely. */
   async #read({ usable, feed }: Source): Promise<boolean> {
     const changed: ManagedObject[] = [];
     const active = (): boolean => !this.#closed && usable();
     const left = await feed.follow(recordsPerLook, { active }, (object) => {
       if (this.#note(object)) changed.push(object);
     });
-    if (changed.length > 0) this.#tell(changed);
+    if (changed.length > 0) this.#report(changed);
     return left === 0;
   }
 
@@ -185,7 +185,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     return true;
   }
 
-  #tell(changed: readonly ManagedObject[]): void {
+  #report(changed: readonly ManagedObject[]): void {
     const now = changed.map((object) => this.#records.get(object.uniqueIdentifier) ?? object);
     for (const listener of this.#listeners) listener(now);
   }

@@ -83,7 +83,7 @@ async function looking<Answer>(
   }
 }
 
-/** A key that is not there, told apart from one that was: the list says which there are. */
+/** Distinguishes a key that never was from one that is gone: by the list of keys. */
 async function missingKey(
   root: RootOfTrust,
   { rootKey }: RootReference,
@@ -94,6 +94,6 @@ async function missingKey(
   if (keys === undefined || rootKey === undefined) return error;
   if (keys.some(({ id, name, aliases }) => [id, name, ...aliases].includes(rootKey))) return error;
   const usable = keys.filter((key) => key.usable).length;
-  const detail = `there is no root key ${rootKey}; the credentials see ${usable} usable root keys (retrieve lists them)`;
+  const detail = `root key ${rootKey} not found; the credentials see ${usable} usable root keys (retrieve lists them)`;
   return new ManagementError("rootKeyMissing", detail);
 }

@@ -17,7 +17,7 @@ export interface RootHandlersDeps {
   readonly status: (instance: string) => RootStatus;
   /** Whether an instance is one of the configuration file's. */
   readonly declared: (instance: string) => boolean;
-  /** Told of an instance that was put under roots of trust, by whom: it may be Installed now. */
+  /** Called with an instance that was put under roots of trust, and by whom: it may be Installed now. */
   readonly configured?: (
     instance: string,
     call: Parameters<RootHandlers["configureRoot"]>[0],
@@ -48,7 +48,7 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
     retrieveRootKeys: async ({ body }) => {
       const where = body.region ?? region;
       if (!orders.regions.includes(where)) {
-        throw new ManagementError("invalid", `region: there is no region ${where}`);
+        throw new ManagementError("invalid", `region: unknown region ${where}`);
       }
       return { region: where, items: await orders.rootKeys(where, body.root) };
     },
@@ -83,7 +83,7 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
     shredInstance: async (call) => {
       const { instance } = call.params;
       if (found(deps, instance).name !== call.body.name) {
-        throw new ManagementError("confirmationNeeded", "type the instance's name as it is");
+        throw new ManagementError("confirmationNeeded", "type the instance's exact name");
       }
       const applied = await orders.shred(call, instance);
       const regions = Object.entries(applied).map(([name, state]) => [
@@ -124,7 +124,7 @@ function refuseBorrowed({
 
 function found({ roots }: RootHandlersDeps, instance: string): SystemRecord<"Instance"> {
   const record = roots.record(instance);
-  if (record === undefined) throw new ManagementError("notFound", "there is no such instance");
+  if (record === undefined) throw new ManagementError("notFound", "instance not found");
   return record;
 }
 
@@ -137,7 +137,7 @@ function statuses(deps: RootHandlersDeps, instance: string): Record<string, Root
   return Object.fromEntries(all);
 }
 
-/** Where another region cannot be asked, its nodes do it once they see the order: what is known of it is told. */
+/** Where another region cannot be asked, its nodes do it once they see the order: the known state is answered. */
 async function revalidated(
   deps: RootHandlersDeps,
   call: Parameters<RootHandlers["revalidateRoot"]>[0],

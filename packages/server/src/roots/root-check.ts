@@ -11,7 +11,7 @@ import { StartError } from "../base/start-error.ts";
 
 /**
  * As `checkRoot`, before the other region was met, whose copies of the keys would hide it: refuses a root of trust that opens
- * nothing of what another one has wrapped for this region. Where the store cannot tell now, the node goes on.
+ * nothing of what another one has wrapped for this region. Where the store cannot answer now, the node continues.
  */
 export async function checkRootOfStore(
   root: RootOfTrust,
@@ -49,7 +49,7 @@ function isCopied(name: string): boolean {
 
 /**
  * Refuses a root of trust under which the store's keys were not made: such a node would look healthy and open no key,
- * and what it sealed no other node could open. Where it cannot be told now, the node goes on.
+ * and what it sealed no other node could open. Where it is not known now, the node continues.
  */
 export async function checkRoot(
   keyRing: Pick<KeyRing, "seal">,

@@ -53,7 +53,7 @@ export class RootOrders {
       const known = this.regions.join(", ");
       throw new ManagementError(
         "invalid",
-        `regions.${unknown}: there is no such region (${known})`,
+        `regions.${unknown}: unknown region (known are ${known})`,
       );
     }
     return await this.#each(Object.keys(given), async (region) => {

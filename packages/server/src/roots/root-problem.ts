@@ -22,7 +22,7 @@ const states: Readonly<Record<RootOfTrustFailure, CrkState>> = {
   gone: "gone",
 };
 
-/** What a failure of a root of trust means for whoever manages; anything else stays as it is. */
+/** What a failure of a root of trust means for the administrator; other errors stay as they are. */
 export function rootProblem(error: unknown, before = ""): unknown {
   if (error instanceof RootOfTrustError) {
     return new ManagementError(codes[error.failure], before + reasonOf(error));
@@ -43,7 +43,7 @@ export function rootProblem(error: unknown, before = ""): unknown {
   return error;
 }
 
-/** How a root of trust does that failed so; `unreachable` for whatever is not one of its failures. */
+/** How a root of trust does that failed so; `unreachable` for all other errors. */
 export function crkStateOf(failure: RootOfTrustFailure | undefined): CrkState {
   return failure === undefined ? "unreachable" : states[failure];
 }

@@ -32,7 +32,7 @@ export interface SecretPlaces {
   readonly sealingKey?: SealingKey | undefined;
 }
 
-/** Variables that an instance may name begin so: what else a node's environment holds is none of its business. */
+/** Variables that an instance may name begin so: the rest of a node's environment is not available to it. */
 const secretVariablePrefix = "HOLDFAST_ROOT_";
 const secretFileForm = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 

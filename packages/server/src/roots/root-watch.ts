@@ -36,7 +36,7 @@ const failedEveryMs = 5_000;
 const revalidationsMax = 8;
 
 /**
- * What each node does by itself: it carries out orders that stand in instances' records, asks again for its open keys when
+ * What each node does by itself: it carries out orders in instances' records, asks again for its open keys when
  * somebody found a root key refused or back, and probes the roots of trust that nobody asks.
  */
 export class RootWatch implements Disposable {
@@ -53,7 +53,7 @@ export class RootWatch implements Disposable {
     this.#timer = setInterval(() => this.look(), lookEveryMs).unref();
   }
 
-  /** A root of trust began or ceased to do its work: whoever is under it finds out what that means at once. */
+  /** A root of trust began or ceased to do its work: the instances under it are checked at once. */
   changed(instances: readonly string[], { ok, failure }: RootHealth): void {
     if (ok !== true && failure === "unavailable") return;
     void this.#revalidate(instances);
@@ -70,14 +70,14 @@ export class RootWatch implements Disposable {
     await Promise.all(Array.from({ length: revalidationsMax }, next));
   }
 
-  /** Probes what is due, and tells health. */
+  /** Probes what is due, and reports to health. */
   look(): void {
     const all = this.#options.roots.inUse();
     for (const each of all) if (this.#isDue(each)) void this.#probe(each);
     this.tell();
   }
 
-  /** Tells health how the roots of trust of this node do. */
+  /** Reports the state of this node's roots of trust to health. */
   tell(): void {
     const all = this.#options.roots.inUse();
     const used = all.filter(({ instances }) => instances.length > 0);
@@ -152,7 +152,7 @@ export class RootWatch implements Disposable {
 }
 
 /**
- * How a node's roots of trust do together. A refusal is its instance's alone, whose clients are told so; the node shuts
+ * How a node's roots of trust do together. A refusal concerns its instance alone, whose clients get it; the node shuts
  * when no root of trust can be reached, or when its own file is not what it was.
  */
 export function nodeState(

@@ -216,7 +216,7 @@ export class ValidateRoots implements Duty {
     return { ...base, status: installed ? "Installed" : "Inactive", reason, graceUntilMs };
   }
 
-  /** Makes the first KEK where there is none; why the instance cannot seal yet, if so. */
+  /** Makes the first KEK where none exists; why the instance cannot seal yet, if so. */
   async #provision(instance: string): Promise<string> {
     const { roots, keyRing, region } = this.#options;
     const keks = roots.keks(instance);

@@ -6,7 +6,7 @@ import { describeIdentity, readIdentity, type ServerIdentity } from "../base/tls
 import type { Config } from "../config/config-table.ts";
 import type { NodeObserver } from "../observe/events.ts";
 
-/** How often the files are looked at. Polled, since folders that are swapped by a link tell watchers nothing. */
+/** How often the files are looked at. Polled, since watchers miss folders that are swapped by a link. */
 const pollMs = 2000;
 
 /** Files that hold certificates, and how they are read; `read` throws where they cannot be used. */
@@ -107,7 +107,7 @@ export class CertificateFiles<Identity> {
     }
   }
 
-  /** Reads the files now; tells whether they are in use. */
+  /** Reads the files now; returns whether they are in use. */
   reload(): boolean {
     const { purpose, read, describe } = this.#source;
     try {

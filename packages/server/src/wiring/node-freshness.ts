@@ -7,7 +7,7 @@ import type { Regions } from "./node-regions.ts";
 const everyMs = 250;
 const reason = "the system records cannot be read although a store serves";
 
-/** Lets nobody in, and whoever is in no longer, while it cannot be told who may. */
+/** Lets nobody in, and cuts open connections, while the trust is not known. */
 export function watchFreshness(
   { health, observe, opened }: Parts,
   store: Regions["store"],
@@ -28,7 +28,7 @@ export function watchFreshness(
     health.note({ records: { ok, reason: ok ? "" : reason } });
     if (ok) return;
     observe({ type: "warning", message: `${reason}: nobody is let in` });
-    endpoint.cutAll("who may come in cannot be told");
+    endpoint.cutAll("the trust cannot be checked");
   };
   opened.adopt(setInterval(look, everyMs), clearInterval);
 }

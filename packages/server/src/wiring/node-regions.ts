@@ -124,7 +124,7 @@ function openPeers(
   return [opened.use(client)];
 }
 
-/** Opens the port for the other region, and stands for election in this one. */
+/** Opens the port for the other region, and takes part in this one's elections. */
 export async function openControl(
   parts: Parts,
   regions: Regions,

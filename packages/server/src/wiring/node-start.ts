@@ -7,12 +7,12 @@ import { clock, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 import type { Tenants } from "./node-tenants.ts";
 
-/** How long a start waits until one of the two regions can serve, before it goes on without. */
+/** How long a start waits until one of the two regions can serve, before it continues without. */
 const startWaitMs = 5000;
 const againMs = 50;
 
 /**
- * Makes the configured instances known, and goes on to. A node of two regions starts although neither store can be used now: it says so,
+ * Makes the configured instances known, again and again. A node of two regions starts although neither store can be used now: it says so,
  * lets nobody in until one can, and makes up for what is missing then. One of a region alone does not.
  */
 export async function openInstances(

@@ -21,7 +21,7 @@ import { StoreProbe } from "../store/store-probe.ts";
 import { clock, ids, type Parts, writer } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 
-/** Opens the region's own store, whose keys the root of trust must open, and goes on probing it. */
+/** Opens the region's own store, whose keys the root of trust must open, and keeps probing it. */
 export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisStore> {
   const { config, configFile, connection, observe, health, opened } = parts;
   const store = await openRedisStore({
@@ -43,7 +43,7 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
     await checkAuditBounds(store, config.audit);
     await warnOfReplicationPassword(parts, store);
   }
-  // Where it was reached, its lease has been told.
+  // Where it was reached, its lease has been reported.
   if (store.state() === "none")
     health.note({ lease: { state: "none", reason: "not reached yet" } });
   const probe = new StoreProbe(store, health, clock, config.store.commandTimeoutMs);

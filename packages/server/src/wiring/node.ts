@@ -57,7 +57,7 @@ export async function startNode(
   await using opened = new AsyncDisposableStack();
   const parts = readParts(configFile, environment, opened);
   const { config, log, health } = parts;
-  // Files first: a fault in one is told before anything is opened.
+  // Files first: a fault in one is reported before anything is opened.
   const files = openFiles(parts);
   const ticketSecret = readTicketSecret(config.tls.ticketKeysFile) ?? randomBytes(48);
   const tenants = new Tenants(parts);

@@ -150,7 +150,7 @@ export class Gate {
     if (id !== undefined) {
       this.#parts.denied({ ...about, principal, reason: "instance", instance: id });
     }
-    throw new Refused({ code: "notFound", detail: "there is no such instance" });
+    throw new Refused({ code: "notFound", detail: "instance not found" });
   }
 }
 

@@ -254,7 +254,7 @@ export function backupChecks({ readings, config, wallMs }: SystemSources): Check
     return [
       failed(
         name,
-        "there is no good one of this region",
+        "this region has no good one",
         "look at `holdfast backups` for the reason",
       ),
     ];

@@ -39,7 +39,7 @@ export class InstanceAuthorities {
     this.#options = options;
   }
 
-  /** Throws `notFound` where there is none yet. */
+  /** Throws `notFound` without one. */
   certificateOf({ authority, name }: FoundInstance): X509Certificate {
     if (authority !== undefined) return new X509Certificate(authority.pem);
     throw new ManagementError(
@@ -48,7 +48,7 @@ export class InstanceAuthorities {
     );
   }
 
-  /** Opens an instance's authority for a signature; makes it where there is none. */
+  /** Opens an instance's authority for a signature; makes it where it does not exist. */
   async signerOf(call: Caller, found: FoundInstance): Promise<Signer> {
     const known = (await this.#options.instances.find(found.id)).authority;
     return await this.#open(found, known ?? (await this.#make(call, found)));

@@ -158,7 +158,7 @@ function readRequest(text: string): Pkcs10CertificateRequest {
     throw invalid(
       /-----BEGIN CERTIFICATE-----/.test(text)
         ? "this is a certificate, not a signing request: add it as it is"
-        : "there is no signing request in it: paste the PEM text from -----BEGIN CERTIFICATE REQUEST----- to -----END CERTIFICATE REQUEST-----",
+        : "it contains no signing request: paste the PEM text from -----BEGIN CERTIFICATE REQUEST----- to -----END CERTIFICATE REQUEST-----",
     );
   }
   if (blocks.length > 1) throw invalid("these are several requests: one is signed at a time");
@@ -184,7 +184,7 @@ function checkKey(key: KeyObject): void {
   if (type === "rsa" && bits >= rsaBitsMin && bits <= rsaBitsMax) return;
   if (type === "ec" && curves.includes(details?.namedCurve ?? "")) return;
   throw invalid(
-    `the request's key is none that is signed: RSA of ${rsaBitsMin} to ${rsaBitsMax} bits, or P-256, P-384, P-521`,
+    `keys of this kind are not signed: RSA of ${rsaBitsMin} to ${rsaBitsMax} bits, or P-256, P-384, P-521`,
   );
 }
 

@@ -31,7 +31,7 @@ type Caller = Pick<
 >;
 
 /**
- * Adds certificates by the regions' agreement, so that a certificate and a name have one owner whoever adds them where
+ * Adds certificates by the regions' agreement, so that a certificate and a name have one owner, wherever they are added
  * at the same time.
  */
 export class Adding {
@@ -95,7 +95,7 @@ export class Adding {
   }
 
   /**
-   * No claim tells that an authority and what it issues were added to two instances at once: whoever was second sees the
+   ** No claim shows that an authority and what it issues were added to two instances at once: the second one sees the
    * other by now, and takes back what it added.
    */
   async #settle(
@@ -130,7 +130,7 @@ export class Adding {
     return new ManagementError("certificateTaken", details[owner.how]);
   }
 
-  /** Whoever is bound to instances learns nothing of others. */
+  /** A token that is bound to instances learns nothing of others. */
   async #nameOf({ principal }: Caller, found: FoundInstance, owner: Owner): Promise<string> {
     if (owner.instance === found.id) return found.name;
     const bound = principal.instances;
@@ -151,7 +151,7 @@ function takenBy(found: FoundInstance, name: string, claim: string): ManagementE
 function nameTaken(found: FoundInstance, name: string): ManagementError {
   return new ManagementError(
     "nameTaken",
-    `${found.name} has a certificate of the name ${name} already: choose another`,
+    `${found.name} already has a certificate with the name ${name}: choose another name`,
   );
 }
 

@@ -29,7 +29,7 @@ export function listedOf(found: FoundInstance): readonly Listed[] {
   return listed.toSorted((one, other) => (placeOf(one) < placeOf(other) ? -1 : 1));
 }
 
-/** Where an entry stands in its list. */
+/** The place of an entry in its list. */
 export function placeOf({ name, id }: Pick<Listed, "name" | "id">): string {
   return `${name}\0${id}`;
 }
@@ -43,7 +43,7 @@ export function namedCertificate(found: FoundInstance, text: string): Listed {
     listed.find(({ fingerprint }) => fingerprint === wanted) ??
     listed.find(({ name }) => name === text);
   if (one !== undefined) return one;
-  throw new ManagementError("notFound", `${found.name} has no such certificate`);
+  throw new ManagementError("notFound", `${found.name} has no certificate of that name`);
 }
 
 /** A certificate as the API shows it. */

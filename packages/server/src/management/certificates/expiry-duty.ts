@@ -21,12 +21,12 @@ type Certificate = SystemRecord<"Certificate">;
 
 /** How long a region waits for the first in order to tell: else both would. */
 const waitMs = 600_000;
-/** Tells of every certificate that ends: 30, 7 and 1 days before, and when it has, each once in the whole system. */
+/** Reports every certificate that ends: 30, 7 and 1 days before, and when it has, each once in the whole system. */
 export class ExpiryDuty implements Duty {
   readonly name = "certificate expiry";
   readonly everyMs = 60_000;
   readonly #options: ExpiryDutyOptions;
-  /** Since when this region has seen what another one should tell. */
+  /** Since when this region has seen what another one should report. */
   readonly #seenMs = new Map<string, number>();
 
   constructor(options: ExpiryDutyOptions) {
@@ -38,7 +38,7 @@ export class ExpiryDuty implements Duty {
     let done = 0;
     let left = 0;
     for (const [entry, level] of this.#due(nowMs)) {
-      if (active() && this.#isOurs(entry, level)) done += await this.#tell(entry, level, nowMs);
+      if (active() && this.#isOurs(entry, level)) done += await this.#report(entry, level, nowMs);
       else left += 1;
     }
     return { done, left };
@@ -62,7 +62,7 @@ export class ExpiryDuty implements Duty {
     return clock.monotonicMs() - sinceMs >= waitMs;
   }
 
-  async #tell(entry: Certificate, level: number, nowMs: number): Promise<number> {
+  async #report(entry: Certificate, level: number, nowMs: number): Promise<number> {
     const { records, region, requestId, observe } = this.#options;
     const { id, name, instance, fingerprint, notAfterMs } = entry;
     const notAfter = new Date(notAfterMs).toISOString();

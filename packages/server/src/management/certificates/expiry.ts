@@ -3,7 +3,7 @@ export type Expiry = "valid" | "in30days" | "in7days" | "in1day" | "expired" | "
 
 const dayMs = 86_400_000;
 
-/** How long before its end a certificate is told of, in days: the lists, the metric and the events use the same. */
+/** How long before its end a certificate is reported, in days: the lists, the metric and the events use the same. */
 const expiryDays = [30, 7, 1] as const;
 
 /** How near a certificate's end is. */

@@ -85,7 +85,7 @@ async function adopt(deps: CertificateDeps, call: CallOf<"adoptCertificate">) {
   const { fingerprint, name } = call.body;
   const der = deps.refused.find(fingerprint);
   const certificate = der && readable(der);
-  // Other nodes tell of it: what is added is the certificate that was named, or nothing.
+  // Other nodes report it: only the certificate that was named is added.
   if (certificate === undefined || fingerprintOf(certificate) !== fingerprint) {
     throw new ManagementError(
       "notFound",

@@ -12,7 +12,7 @@ export const peerOwner = "(peer)";
 
 type Reading = ReturnType<NodeReadings["certificates"]>[number];
 
-/** What metrics tell of the certificates that this node knows by name. */
+/** Metrics of the certificates that this node knows by name. */
 export function certificatesOf(
   identity: ServerIdentity,
   instances: readonly Instance[],

@@ -20,7 +20,7 @@ export interface Owner {
   readonly name: string;
 }
 
-/** Finds whose a certificate is, among all instances: it opens one only, whatever its issuer. */
+/** Finds whose a certificate is, among all instances: it opens one only, by itself or through its issuer. */
 export class Ownership {
   readonly #options: OwnershipOptions;
 
@@ -28,7 +28,7 @@ export class Ownership {
     this.#options = options;
   }
 
-  /** Who stands in the way of `instance` having the certificate; `except` is its own entry. */
+  /** What prevents `instance` from having the certificate; `except` is its own entry. */
   ownerOf(
     certificate: X509Certificate,
     kind: SystemRecord<"Certificate">["kind"],

@@ -111,7 +111,7 @@ describe("what is pasted", () => {
       () => client.certificate.replace(/\n.*\n-----END/, "\n-----END"),
       /cut off or altered/,
     ],
-    ["garbage", () => "the quick brown fox jumps over the lazy dog", /no certificate in it/],
+    ["garbage", () => "the quick brown fox jumps over the lazy dog", /contains no certificate/],
   ])("%s is refused with what to do", (_name, text, why) => {
     expect(refusal(text())).toMatch(why);
   });

@@ -9,7 +9,7 @@ const certificateBytesMax = 16_384;
 const rsaBitsMin = 2048;
 const block = /-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----/g;
 
-/** What people paste in place of a certificate, and what to do then; the first that fits is told. */
+/** What people paste in place of a certificate, and what to do then; the first match is reported. */
 const mistaken: readonly (readonly [pattern: RegExp, detail: string])[] = [
   [
     /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/,
@@ -68,13 +68,13 @@ export function checkUsable(
   }
   if (/md5|sha-?1\b|sha1/i.test(certificate.signatureAlgorithm ?? "")) {
     throw invalid(
-      `${subject} is signed with ${certificate.signatureAlgorithm}, which can be forged: it takes SHA-256 or better`,
+      `${subject} is signed with ${certificate.signatureAlgorithm}, which can be forged: SHA-256 or better is required`,
     );
   }
   const { asymmetricKeyType: type, asymmetricKeyDetails: key } = certificate.publicKey;
   const bits = key?.modulusLength ?? rsaBitsMin;
   if (type === "rsa" && bits < rsaBitsMin) {
-    throw invalid(`${subject} has an RSA key of ${bits} bits: it takes ${rsaBitsMin} or more`);
+    throw invalid(`${subject} has an RSA key of ${bits} bits: ${rsaBitsMin} or more are required`);
   }
   if (kind === "authority" && !certificate.ca) {
     throw invalid(
@@ -132,11 +132,11 @@ function whyNone(text: string): string {
   if (ends && !begins) {
     return "the beginning is missing: paste from -----BEGIN CERTIFICATE----- on";
   }
-  if (begins && ends) return "what stands between the tags is not base64: copy the file's text";
+  if (begins && ends) return "the text between the tags is not base64: copy the file's text";
   if (der.test(text)) {
     return "this is DER, or base64 without its tags: convert it with `openssl x509 -inform der -in FILE`, and paste from BEGIN CERTIFICATE to END CERTIFICATE";
   }
-  return "there is no certificate in it: paste the PEM text from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----";
+  return "it contains no certificate: paste the PEM text from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----";
 }
 
 function invalid(detail: string): ManagementError {

@@ -27,12 +27,12 @@ export interface ServerCertificatesOptions extends NewsSite {
 }
 
 const tickMs = 1000;
-/** A node repeats what it told, so that a node that is gone for good leaves the list. */
+/** A node repeats its report, so that a node that is gone for good leaves the list. */
 const repeatMs = 12 * 3_600_000;
 const keptMs = 7 * 86_400_000;
 
 /**
- * The KMIP server certificates of every node of both regions. Each node tells its own when they change: an administrator
+ * The KMIP server certificates of every node of both regions. Each node reports its own when they change: an administrator
  * asks one node, and vCenter shows the fingerprint of another.
  */
 export class ServerCertificates implements Disposable {
@@ -51,7 +51,7 @@ export class ServerCertificates implements Disposable {
     });
   }
 
-  /** By region and node; this node's as they are now, the others' as they were told last. */
+  /** By region and node; this node's as they are now, the others' as they were reported last. */
   list(): readonly Listed[] {
     const { region, node, clock } = this.#options;
     const nowMs = clock.wallMs();
@@ -66,7 +66,7 @@ export class ServerCertificates implements Disposable {
     return [...own, ...others].toSorted((one, other) => (placeOf(one) < placeOf(other) ? -1 : 1));
   }
 
-  /** Tells the other nodes what is new. */
+  /** Reports what is new to the other nodes. */
   tick(): Promise<void> {
     return this.#news.tick();
   }

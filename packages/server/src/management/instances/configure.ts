@@ -14,7 +14,7 @@ export interface ConfigureOptions {
   readonly records: Pick<Records, "change">;
   readonly commands: Pick<PeerCommands, "others" | "ask">;
   readonly statuses: Pick<StatusFollower, "follow">;
-  /** Has regions look at the root of trust of an instance now, and make its first KEK where there is none. */
+  /** Has regions look at the root of trust of an instance now, and make its first KEK where none exists. */
   readonly settle: (instance: string, regions: readonly string[]) => Promise<unknown>;
   readonly clock: Clock;
   readonly sleep: (ms: number) => Promise<void>;
@@ -42,8 +42,8 @@ export class ConfigureInstance {
   }
 
   /**
-   * Waits a bounded time until the instance is Installed in every region; what is left then is the leaders'. Whatever
-   * keeps a region from it stands in the instance's record.
+   * Waits a bounded time until the instance is Installed in every region; what is left then is the leaders'. The reason that
+   * keeps a region from it is in the instance's record.
    */
   async configured(instance: string, actor: Actor): Promise<void> {
     const { records, clock, sleep, view, waitMs = waitDefaultMs } = this.#options;

@@ -35,7 +35,7 @@ export interface DeletionOptions {
   readonly statuses: Pick<StatusFollower, "follow">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly ids: Pick<Ids, "uuid">;
-  /** Told of each step before it is taken; a test makes it fail there. */
+  /** Called with each step before it is taken; a test makes it fail there. */
   readonly step?: (step: DeletionStep) => void;
 }
 
@@ -76,7 +76,7 @@ const belongings = {
 } as const satisfies Record<Belonging, ManagementAction>;
 
 /**
- * Deletes an instance, in steps of which each may be the last before a crash: whoever goes on (a leader) begins where the
+ * Deletes an instance, in steps of which each may be the last before a crash: a leader that continues begins where the
  * record says that it was left. Until `decided` it may be dropped; from then on it is finished.
  */
 export class Deletion {
@@ -106,7 +106,7 @@ export class Deletion {
     }
   }
 
-  /** Goes on with a deletion that nobody carries on: finishes it, or drops it where keys remain. */
+  /** Continues a deletion that nobody carries on: finishes it, or drops it where keys remain. */
   async resume(instance: string, removal: Removal): Promise<void> {
     const actor = leaderFor(removal);
     if (removal.phase === "reserved") {

@@ -27,7 +27,7 @@ const recordsPerCommit = 64;
 
 /**
  * Destroys what an instance holds in the region's own store, without its material. The fact is the deletion's own: each
- * region writes the same by itself, and whatever was destroyed before stays as it was.
+ * region writes the same by itself, and what was destroyed before stays as it was.
  */
 export async function eraseObjects(
   instance: string,

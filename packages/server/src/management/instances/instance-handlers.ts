@@ -261,7 +261,7 @@ async function finished(
 
 /** What IBM's page warns of, said of this instance. */
 function warningOf(name: string): string {
-  return `Whatever was encrypted under keys of the instance ${name} can never be decrypted again: its virtual machines and disks, and backups of them that are encrypted. This cannot be undone.`;
+  return `Data that was encrypted under keys of the instance ${name} can never be decrypted again: its virtual machines and disks, and backups of them that are encrypted. This cannot be undone.`;
 }
 
 async function recordOf(
@@ -278,7 +278,7 @@ async function recordOf(
 
 async function shown({ show }: InstanceHandlersDeps, of: Instance): Promise<ShownInstance> {
   const [one] = await show.show([of]);
-  if (one === undefined) throw new ManagementError("notFound", "there is no such instance");
+  if (one === undefined) throw new ManagementError("notFound", "instance not found");
   return one;
 }
 

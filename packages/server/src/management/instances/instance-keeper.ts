@@ -31,7 +31,7 @@ export class InstanceKeeper {
   /** The store's data that knows them. */
   #knownTo: string | undefined;
   #running = false;
-  #told = "";
+  #reported = "";
 
   constructor(options: InstanceKeeperOptions, intervalMs: number = everyMs) {
     this.#options = options;
@@ -60,14 +60,14 @@ export class InstanceKeeper {
     this.#running = true;
     try {
       await this.ensureAll();
-      this.#told = "";
+      this.#reported = "";
     } catch (cause) {
       const reason = reasonOf(cause);
-      // An outage is told by the lease; and what was told once is not news.
-      if (!(cause instanceof StoreUnavailable) && reason !== this.#told) {
+      // The lease reports an outage; and a repetition is not news.
+      if (!(cause instanceof StoreUnavailable) && reason !== this.#reported) {
         observe({ type: "warning", message: `instances cannot be served: ${reason}` });
       }
-      this.#told = reason;
+      this.#reported = reason;
     } finally {
       this.#running = false;
     }

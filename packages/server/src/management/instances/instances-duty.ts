@@ -43,7 +43,7 @@ const erasedPerRun = 5_000;
 
 /**
  * Keeps every instance's status in the region's own store as its record says, makes one Installed whose root of trust is
- * usable in every region, goes on with deletions that were left half done, and erases what deleted instances held.
+ * usable in every region, continues deletions that were left half done, and erases what deleted instances held.
  */
 export class InstancesDuty implements Duty, Disposable {
   readonly name = "instances";
@@ -159,7 +159,7 @@ export class InstancesDuty implements Duty, Disposable {
     const wraps = await deletion.eraseWraps(instance);
     const { done, all } = await deletion.eraseObjects(instance, fact, erasedPerRun, active);
     this.#erased.set(instance, (this.#erased.get(instance) ?? 0) + done);
-    if (all) this.#tell(record);
+    if (all) this.#report(record);
     return { done: done + belongings + wraps, left: all ? 0 : 1 };
   }
 
@@ -168,7 +168,7 @@ export class InstancesDuty implements Duty, Disposable {
     return { principal: { name: node, id: node }, requestId: requestId() };
   }
 
-  #tell({ instance, name }: SystemRecord<"Instance">): void {
+  #report({ instance, name }: SystemRecord<"Instance">): void {
     this.#seen.delete(instance);
     const erased = this.#erased.get(instance) ?? 0;
     this.#erased.delete(instance);

@@ -81,7 +81,7 @@ export class ShowInstances {
     };
   }
 
-  /** By State, those that there are; nothing where the store cannot tell now. */
+  /** By State; nothing where the store cannot answer now. */
   async #keys(id: string): Promise<Record<string, number>> {
     const counts = await this.#options.own.counts(id).catch(() => undefined);
     return Object.fromEntries(Object.entries(counts ?? {}).filter(([, count]) => count > 0));

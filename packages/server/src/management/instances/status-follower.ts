@@ -28,7 +28,7 @@ export class StatusFollower {
     this.#options = options;
   }
 
-  /** Answers the status, and whether it was another before; undefined where there is no such instance. */
+  /** Answers the status, and whether it was another before; undefined for an unknown instance. */
   async follow(
     instance: string,
   ): Promise<{ readonly status: InstanceStatus; readonly moved: boolean } | undefined> {
@@ -42,7 +42,7 @@ export class StatusFollower {
       if (before === status) return { status, moved: false };
       const after = await own.move(instance, [before], status);
       if (after === status) return { status, moved: true };
-      // One that is Deleted stays so, whatever an older record says.
+      // One that is Deleted stays so, even if an older record says otherwise.
       if (after === "Deleted") return { status: after, moved: false };
     }
     throw new StoreUnavailable(

@@ -103,7 +103,7 @@ async function revoke(deps: KeysDeps, call: CallOf<"revokeKey">): Promise<KeyAns
   return await answer(deps, call.params);
 }
 
-/** Never an Active object; with `force` and the identifier typed again it is revoked first, and then it is none. */
+/** Never an Active object; with `force` and the identifier typed again it is revoked first, so it is not Active then. */
 async function destroy(deps: KeysDeps, call: CallOf<"destroyKey">): Promise<KeyAnswer> {
   const { id, key } = await named(deps, call.params);
   const force = call.query.force === "true";
@@ -182,7 +182,7 @@ async function read(
   throw new ManagementError("notFound", "the instance has no object with this identifier");
 }
 
-/** A store that cannot tell is said to be one. */
+/** Reports a store that cannot answer. */
 async function telling<Value>(work: Promise<Value>): Promise<Value> {
   try {
     return await work;

@@ -29,7 +29,7 @@ export interface KeyEventsAsked {
   readonly times: readonly number[];
 }
 
-/** What is told of a key's event. */
+/** A key's event as it is shown. */
 export type KeyEvent = Pick<AuditEvent, "time" | "action" | "initiator">;
 
 interface Happened {
@@ -46,8 +46,8 @@ const afterMs = 4_000;
 const entriesMax = 400;
 
 /**
- * What happened to an object, oldest first; with who did it, where evidence still tells. The other regions are asked by
- * `elsewhere` for what this region's evidence does not tell.
+ * What happened to an object, oldest first; with who did it, where evidence still shows it. The other regions are asked by
+ * `elsewhere` for what this region's evidence does not show.
  */
 export async function historyOf(
   object: ManagedObject,
@@ -86,7 +86,7 @@ function eventOf({ fact, actions }: Happened, events: readonly KeyEvent[]): KeyE
 function happenedTo(object: ManagedObject): readonly Happened[] {
   const { served, activated, deactivated, compromised, destroyed } = object.facts;
   const created = createdSeconds(object);
-  // The region that made an object is not kept by itself; its first registers tell.
+  // The region that made an object is not stored as such; its first registers show it.
   const region = object.registers[0]?.stamp.region ?? "";
   const rows: readonly (readonly [string, Fact | undefined, readonly string[]])[] = [
     [
@@ -158,7 +158,7 @@ function isAbout(timeMs: number, { time }: KeyEvent): boolean {
   return time >= timeMs - beforeMs && time <= timeMs + afterMs;
 }
 
-/** What an entry tells of what was done to a key. */
+/** What an entry says was done to a key. */
 function successesIn(bytes: Uint8Array, instance: string, key: string): readonly KeyEvent[] {
   const content = decoded(bytes);
   if (content?.instance !== instance) return [];
@@ -167,7 +167,7 @@ function successesIn(bytes: Uint8Array, instance: string, key: string): readonly
     .map(({ time, action, initiator }) => ({ time, action, initiator }));
 }
 
-/** What the other regions' nodes tell of a key's events; one that cannot be asked tells nothing. */
+/** The other regions' events of a key; nothing of a region that cannot be asked. */
 export async function keyEventsElsewhere(
   commands: Pick<PeerCommands, "others" | "ask">,
   { instance, key, times }: KeyEventsAsked,

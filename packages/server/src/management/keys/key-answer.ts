@@ -116,7 +116,7 @@ export function timeOf(seconds: number | undefined): string | undefined {
   return Number.isNaN(date.getTime()) ? undefined : date.toISOString();
 }
 
-/** A password's length helps whoever guesses it: of Secret Data only KMIP clients of the instance are told. */
+/** A password's length helps to guess it: only KMIP clients of the instance get that of Secret Data. */
 function shownLength(object: ManagedObject): Item | undefined {
   return typeOf(object) === "SecretData" ? undefined : fixedValue(object, lengthTag);
 }

@@ -15,7 +15,7 @@ export interface RecountOptions {
 
 const everyMs = 10_000;
 const dayMs = 86_400_000;
-/** Steps of one run: then the numbers that are known are told. */
+/** Steps of one run: then the known numbers are reported. */
 const stepsMax = 400;
 
 /**

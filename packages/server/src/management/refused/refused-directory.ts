@@ -29,7 +29,7 @@ export interface RefusedDirectoryOptions extends NewsSite {
 
 const tickMs = 500;
 const recountMs = 60_000;
-/** What one node tells of its refused clients, certificates and all: strangers decide what is in it. */
+/** What one node reports of its refused clients, with their certificates: strangers decide what is in it. */
 const publishedBytesMax = 98_304;
 const subjectMax = 128;
 
@@ -78,7 +78,7 @@ export class RefusedDirectory implements Disposable {
     return found?.certificate === undefined ? undefined : Buffer.from(found.certificate, "base64");
   }
 
-  /** Tells the other nodes what is new, if it is time. */
+  /** Reports what is new to the other nodes, if it is time. */
   tick(): Promise<void> {
     return this.#news.tick();
   }
@@ -89,14 +89,14 @@ export class RefusedDirectory implements Disposable {
 
   #isNew(): boolean {
     const { refused, clock } = this.#options;
-    // How often a client came is not news for a while.
+    // How often a client came is not reported for a while.
     const stale =
       refused.seen !== this.#published.seen &&
       clock.monotonicMs() - this.#published.atMs >= recountMs;
     return refused.count !== this.#published.count || stale;
   }
 
-  /** This node's, with what it told before its last start. */
+  /** This node's, with what it reported before its last start. */
   #own(): readonly Entry[] {
     const told = read(this.#news.own);
     const now = this.#options.refused.list.map(

@@ -11,7 +11,7 @@ export interface Bearer {
   readonly expiresMs: number | undefined;
   /** Operations that it may call, and no others; all that its role allows unless given. */
   readonly only?: readonly string[];
-  /** It was valid when a store could last be read, and none can now: whoever holds it may read, and change nothing. */
+  /** It was valid when a store could last be read, and none can now: its holder may read, and change nothing. */
   readonly stale?: true;
 }
 
@@ -33,7 +33,7 @@ export interface TokenVerifier {
   verify(token: string): Bearer | TokenRefusal;
 }
 
-/** Tells whom an Authorization header speaks for. */
+/** Decides whom an Authorization header speaks for. */
 export type Authenticate = (header: string | undefined) => Promise<Bearer | TokenRefusal>;
 
 /** Knows tokens of an identity provider, such as those of OIDC. */

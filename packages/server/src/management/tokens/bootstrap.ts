@@ -15,7 +15,7 @@ export interface BootstrapOptions {
   readonly book: Pick<TokenBook, "verify" | "hasManager" | "isFresh">;
   readonly randomBytes: (length: number) => Uint8Array;
   readonly observe: NodeObserver;
-  /** Told of what is done with the file; never with what is in it. */
+  /** Called with what is done with the file; never with its content. */
   readonly say: (message: string, fields: Readonly<Record<string, unknown>>) => void;
 }
 
@@ -35,7 +35,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
   readonly #timer: NodeJS.Timeout | undefined;
   #hash: string | undefined;
   #looking: Promise<void> | undefined;
-  #told = "";
+  #reported = "";
 
   constructor(options: BootstrapOptions) {
     this.#options = options;
@@ -57,7 +57,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
     };
   }
 
-  /** It made a token: it counts no more, whatever becomes of its file. */
+  /** It made a token: it is void, even if its file remains. */
   used(): void {
     this.#hash = undefined;
     void this.look();
@@ -113,7 +113,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
       await handle.close();
     }
     this.#hash = hashOf(token);
-    this.#told = "";
+    this.#reported = "";
     say("no manager token is valid: make the first one with the one-time token in this file", {
       file,
     });
@@ -127,7 +127,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
     });
   }
 
-  /** Makes room for the file. What lies there and is no such file stays, whoever put it there. */
+  /** Makes room for the file. Another file at this path stays. */
   async #clear(file: string): Promise<void> {
     try {
       await lstat(file);
@@ -142,8 +142,8 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
   }
 
   #fault(reason: string): void {
-    if (reason === this.#told) return;
-    this.#told = reason;
+    if (reason === this.#reported) return;
+    this.#reported = reason;
     const message = `admin.bootstrapFile: no one-time token can be written: ${reason}`;
     this.#options.observe({ type: "warning", message });
   }

@@ -98,7 +98,7 @@ async function create(deps: TokenDeps, call: CallOf<"createToken">) {
   return { token: answer(record, nowMs, regions), secret };
 }
 
-/** The one-time token makes one token that manages everything, and only while there is none. */
+/** The one-time token makes one token that manages everything, and only while no manager token exists. */
 function refuseLate({ book }: TokenDeps, { body }: CallOf<"createToken">): void {
   if (book.hasManager()) {
     throw new ManagementError("forbidden", "there is a manager token already: use that one");
@@ -113,7 +113,7 @@ function refuseLate({ book }: TokenDeps, { body }: CallOf<"createToken">): void 
 
 /**
  * Of one-time tokens that are used at several nodes at once, one makes a token. Where the other region cannot be reached
- * for a while this region decides alone: whoever can read the file must not be kept out then.
+ * for a while this region decides alone: the reader of the file must not be kept out then.
  */
 async function writeFirst(
   deps: TokenDeps,
@@ -146,7 +146,7 @@ async function identifiers(
       try {
         return (await instances.find(text)).id;
       } catch {
-        throw new ManagementError("notFound", "a token cannot be bound to an instance that is not");
+        throw new ManagementError("notFound", "a token cannot be bound to an unknown instance");
       }
     }),
   );
@@ -170,7 +170,7 @@ async function revoke(deps: TokenDeps, call: CallOf<"revokeToken">) {
   }
   const [answered] = revoked;
   if (answered !== undefined) return answered;
-  throw new ManagementError("notFound", "there is no such token, or it was revoked already");
+  throw new ManagementError("notFound", "token not found, or revoked already");
 }
 
 function answer(record: SystemRecord<"Token">, nowMs: number, regions: Applied) {

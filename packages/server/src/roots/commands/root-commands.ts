@@ -9,7 +9,7 @@ import { firstLine, placeOf, rootContext, rootSettingsOf } from "../root-setting
 
 const giveAll = "give this file to every node of the region now, and keep a copy";
 
-/** Makes the first version of the configured root key of a kind; tells what to do then. */
+/** Makes the first version of the configured root key of a kind; answers what to do then. */
 export async function initRoot(
   configFile: string,
   machine: Machine,
@@ -22,7 +22,7 @@ export async function initRoot(
   return await kind.init.run(settings, rootContext(machine)).catch(blame(placeOf(kind, config)[0]));
 }
 
-/** Adds a version to the configured root key, where that is done here; tells what to do then. */
+/** Adds a version to the configured root key, where that is done here; answers what to do then. */
 export async function rotateRoot(
   configFile: string,
   machine: Machine,

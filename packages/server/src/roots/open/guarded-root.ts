@@ -27,7 +27,7 @@ export interface RootHealth {
 /** How a root of trust is guarded. */
 export interface GuardOptions {
   readonly clock: Clock;
-  /** Told when it begins or ceases to do its work. */
+  /** Called when it begins or ceases to work. */
   readonly changed: (health: RootHealth) => void;
   /** Calls at the same time; 8 unless given. */
   readonly inFlightMax?: number;
@@ -145,7 +145,7 @@ export class GuardedRoot implements RootOfTrust {
     }
   }
 
-  /** A call that is given up goes on holding its place, so that no more are sent after those that hang. */
+  /** A call that is given up keeps its place, so that no more are sent after those that hang. */
   async #inTurn<Answer>(call: () => Promise<Answer>): Promise<Answer> {
     const { waitingMax = 4096 } = this.#options;
     if (this.#turns.waiting() >= waitingMax) {

@@ -6,7 +6,7 @@ interface RootPoolOptions {
   /** Opens what a reference names; undefined is the configuration's own root of trust. */
   readonly open: (reference: RootReference | undefined) => Promise<RootOfTrust>;
   readonly clock: Clock;
-  /** Told when a root of trust begins or ceases to do its work. */
+  /** Called when a root of trust begins or ceases to work. */
   readonly changed: (key: string, health: RootHealth) => void;
   /** How long one that nobody names any more stays open for those who use it still; 30,000 unless given. */
   readonly lingerMs?: number;

@@ -18,7 +18,7 @@ interface RootsOptions {
   /** Opens what a reference names; undefined is the configuration's own root of trust. */
   readonly open: (reference: RootReference | undefined) => Promise<RootOfTrust>;
   readonly clock: Clock;
-  /** Told when a root of trust begins or ceases to do its work, with the instances under it. */
+  /** Called when a root of trust begins or ceases to work, with the instances under it. */
   readonly changed?: (instances: readonly string[], health: RootHealth) => void;
 }
 
@@ -101,7 +101,7 @@ export class Roots implements AsyncDisposable {
     return [...this.#options.view.of("Kek", instance).values()].map((kek) => wrappedKek(kek).kek);
   }
 
-  /** The root of trust of a reference, shared with whoever names the same. */
+  /** The root of trust of a reference, shared by all that name the same. */
   of(reference: RootReference | undefined): Promise<GuardedRoot> {
     return this.#pool.of(reference);
   }

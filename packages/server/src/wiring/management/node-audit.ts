@@ -66,7 +66,7 @@ export function openAudit(
   };
 }
 
-/** How a node's configuration wants events to be told. */
+/** How a node's configuration wants events to be shown. */
 export function cadfSettings({ region, audit: { account, names } }: Config): CadfSettings {
   return { region, account, names };
 }
@@ -77,7 +77,7 @@ function openSinks(
   environment: Environment,
 ): readonly AuditSink[] {
   const { file, syslog, webhook } = config.audit;
-  // A fault in the files is told at the start.
+  // A fault in the files is reported at the start.
   checkSinkFiles(config.audit, environment);
   const sinks: AuditSink[] = [];
   if (file !== undefined) {

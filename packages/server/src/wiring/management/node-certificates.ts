@@ -28,12 +28,12 @@ export interface WatchedCertificates {
 }
 
 const everyMs = 3_600_000;
-/** Certificates that are told one by one: a scrape must not grow with what is added. */
+/** Certificates that are shown one by one: a scrape must not grow with what is added. */
 const toldMax = 1000;
 
 /**
- * Tells of the certificates of this node's own files and configuration when they come near their end: at the start, and
- * once more 30, 7 and 1 days before it. Those of the system records are told of by the leader.
+ * Reports the certificates of this node's own files and configuration when they come near their end: at the start, and
+ * once more 30, 7 and 1 days before it. The leader reports those of the system records.
  */
 export function watchCertificates(
   { config, log, opened }: Parts,

@@ -40,13 +40,13 @@ export interface DefaultRoot {
   readonly places: SecretPlaces;
 }
 
-/** The roots of trust of a node, and what stands on them. */
+/** The roots of trust of a node, and what depends on them. */
 export interface NodeRoots {
   readonly keyRing: InstanceKeyRing;
   readonly orders: RootOrders;
   readonly duties: readonly Duty[];
   readonly readings: RootReadings;
-  /** The routes; `configured` is told of an instance that was put under roots of trust. */
+  /** The routes; `configured` is called with an instance that was put under roots of trust. */
   readonly handlers: (
     configured?: RootHandlersDeps["configured"],
   ) => ReturnType<typeof rootHandlers>;
