@@ -16,8 +16,8 @@ import { Formats, type RecordFormats } from "./session/formats.ts";
 import type { LeaseRules } from "./session/lease.ts";
 import { LeaseKeeper } from "./session/lease-keeper.ts";
 import { SentinelWatch } from "./session/sentinels.ts";
-import type { StoreContext } from "./session/tenure.ts";
-import { Tenures } from "./session/tenures.ts";
+import type { StoreContext } from "./session/primary-session.ts";
+import { PrimarySessions } from "./session/primary-sessions.ts";
 
 /** A region's own store in Redis. Dispose it to close it: what is under way is waited for. */
 export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable {
@@ -48,10 +48,10 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
   const formats = new Formats(settings);
   const time = { last: undefined };
   const context = { settings, scripts, lease, observe, sentinels, formats, time };
-  const tenures = new Tenures(context);
-  const store = storeOf(context, tenures);
+  const sessions = new PrimarySessions(context);
+  const store = storeOf(context, sessions);
   try {
-    await tenures.start();
+    await sessions.start();
     return store;
   } catch (error) {
     await store[Symbol.asyncDispose]();
@@ -60,25 +60,25 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
 }
 
 /** Puts the parts together; each is the store's way of some of its port's methods, which are their properties. */
-function storeOf(context: StoreContext, tenures: Tenures): RedisStore {
+function storeOf(context: StoreContext, sessions: PrimarySessions): RedisStore {
   const { lease, sentinels } = context;
-  const leader = new LeaderRecords(context, tenures);
-  const queue = new AuditQueue(context, tenures);
-  const reading = async () => tenures.now("read") ?? (await tenures.require("read"));
+  const leader = new LeaderRecords(context, sessions);
+  const queue = new AuditQueue(context, sessions);
+  const reading = async () => sessions.now("read") ?? (await sessions.require("read"));
   return {
-    ...new RedisObjects(context, tenures),
-    ...new RedisStatuses(context, tenures),
-    ...new Reservations(context, tenures, leader),
-    ...new Changes(context, tenures),
+    ...new RedisObjects(context, sessions),
+    ...new RedisStatuses(context, sessions),
+    ...new Reservations(context, sessions, leader),
+    ...new Changes(context, sessions),
     ...leader,
-    ...new Quarantine(context, tenures),
-    ...new RedisStateCounts(context, tenures),
+    ...new Quarantine(context, sessions),
+    ...new RedisStateCounts(context, sessions),
     ...queue,
-    audit: new RedisAuditLog(context, tenures, leader),
+    audit: new RedisAuditLog(context, sessions, leader),
     state: () => lease.state(),
     onState: (listener) => lease.onState(listener),
     get storeId() {
-      return tenures.storeId;
+      return sessions.storeId;
     },
     formats: () => context.formats.known,
     clockReading: () => context.time.last,
@@ -96,7 +96,7 @@ function storeOf(context: StoreContext, tenures: Tenures): RedisStore {
     },
     [Symbol.asyncDispose]: async () => {
       await queue.drain();
-      await tenures[Symbol.asyncDispose]();
+      await sessions[Symbol.asyncDispose]();
       await sentinels?.[Symbol.asyncDispose]();
       lease.dispose();
     },

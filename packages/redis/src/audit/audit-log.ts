@@ -18,8 +18,8 @@ import type { Reply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
 import type { LeaderRecords } from "../records/leader-records.ts";
 import { Answers, refuseDeposed } from "../session/answers.ts";
-import type { StoreContext } from "../session/tenure.ts";
-import type { Tenures } from "../session/tenures.ts";
+import type { StoreContext } from "../session/primary-session.ts";
+import type { PrimarySessions } from "../session/primary-sessions.ts";
 
 /** Bytes from which an answer is full: everyone else waits while it is put together. */
 const bytesPerPage = 1 << 18;
@@ -31,30 +31,30 @@ const sys = partitionKeys(sysPartition);
 /** The audit trail in Redis: entries, the points of the leader's chain, and up to where sinks have them. */
 export class RedisAuditLog implements AuditLog {
   readonly #context: StoreContext;
-  readonly #tenures: Tenures;
+  readonly #sessions: PrimarySessions;
   readonly #answers: Answers;
   readonly #leader: Pick<LeaderRecords, "assertEpoch">;
 
-  constructor(context: StoreContext, tenures: Tenures, leader: Pick<LeaderRecords, "assertEpoch">) {
+  constructor(context: StoreContext, sessions: PrimarySessions, leader: Pick<LeaderRecords, "assertEpoch">) {
     this.#context = context;
-    this.#tenures = tenures;
-    this.#answers = new Answers(context, tenures);
+    this.#sessions = sessions;
+    this.#answers = new Answers(context, sessions);
     this.#leader = leader;
   }
 
   get storeId(): string | undefined {
-    return this.#tenures.storeId;
+    return this.#sessions.storeId;
   }
 
   /** See `AuditLog.standings`. */
   async standings(): Promise<readonly AuditStanding[]> {
     const keys = allPartitions.flatMap(({ head, counters, chain }) => [head, counters, chain]);
-    const { tenure, head, rest } = await this.#answers.ask("audit-standings", keys, []);
+    const { session, head, rest } = await this.#answers.ask("audit-standings", keys, []);
     const list = [undefined, ...rest];
     return allPartitions.map((_, partition) => {
       const [of, last, dropped, top, base] = list.slice(5 * partition, 5 * partition + 5);
-      this.#answers.check(tenure, partition === 0 ? head : readPartitionHead(of as Buffer));
-      const start = chainStart(tenure.storeId, partition);
+      this.#answers.check(session, partition === 0 ? head : readPartitionHead(of as Buffer));
+      const start = chainStart(session.storeId, partition);
       return {
         last: Number(last),
         dropped: Number(dropped),
@@ -73,12 +73,12 @@ export class RedisAuditLog implements AuditLog {
     const [direction, number] = "after" in from ? ["after", from.after] : ["before", from.before];
     const most = Math.max(1, Math.min(limit, auditEntriesMax));
     const args = [direction, String(number), String(most), String(bytesPerPage)];
-    const { tenure, rest } = await this.#answers.ask(
+    const { session, rest } = await this.#answers.ask(
       "audit-entries",
       [head, counters, audit],
       args.map(String),
     );
-    if (covered) await this.#answers.coverAll(tenure);
+    if (covered) await this.#answers.coverAll(session);
     const flat = rest[0] as (number | Buffer)[];
     const entries: AuditEntry[] = [];
     for (let at = 0; at + 1 < flat.length; at += 2) {
@@ -137,7 +137,7 @@ export class RedisAuditLog implements AuditLog {
   /** See `AuditLog.sinkPoints`. */
   async sinkPoints(sink: string): Promise<ReadonlyMap<number, SinkPoint>> {
     const answer = await this.#answers.ask("audit-sinks", [sys.head, sysKeys.auditSinks], []);
-    await this.#answers.coverAll(answer.tenure);
+    await this.#answers.coverAll(answer.session);
     const flat = answer.rest[0] as Buffer[];
     const points = new Map<number, SinkPoint>();
     for (let at = 0; at + 1 < flat.length; at += 2) {
@@ -180,9 +180,9 @@ export class RedisAuditLog implements AuditLog {
     epoch: number,
   ): Promise<Reply> {
     this.#leader.assertEpoch(epoch);
-    const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+    const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     const script = this.#context.scripts[name];
-    const reply = await tenure.committer.submit(script, partition, keys, args);
+    const reply = await session.committer.submit(script, partition, keys, args);
     refuseDeposed(reply.result, epoch);
     return reply;
   }

@@ -1,7 +1,7 @@
 import { type AuditEvent, encodeAudit, partitionOf, StoreUnavailable } from "@holdfast/engine";
 import { partitionKeys } from "../connection/keys.ts";
-import type { StoreContext, Tenure } from "../session/tenure.ts";
-import type { Tenures } from "../session/tenures.ts";
+import type { StoreContext, PrimarySession } from "../session/primary-session.ts";
+import type { PrimarySessions } from "../session/primary-sessions.ts";
 
 /** How long events gather before they are appended. */
 const batchMs = 20;
@@ -20,16 +20,16 @@ interface Waiting {
  */
 export class AuditQueue {
   readonly #context: StoreContext;
-  readonly #tenures: Tenures;
+  readonly #sessions: PrimarySessions;
   #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
   /** Redis took none at the last try. */
   #late = false;
 
-  constructor(context: StoreContext, tenures: Tenures) {
+  constructor(context: StoreContext, sessions: PrimarySessions) {
     this.#context = context;
-    this.#tenures = tenures;
+    this.#sessions = sessions;
   }
 
   /** See `ObjectStore.appendAudit`. */
@@ -42,8 +42,8 @@ export class AuditQueue {
     const partition = partitionOf(instance);
     const entries = encodeAudit(instance, events);
     if (strict) {
-      const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
-      await this.#send(tenure, partition, entries, false);
+      const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
+      await this.#send(session, partition, entries, false);
       return;
     }
     for (const entry of entries) this.#waiting.push({ partition, entry });
@@ -74,15 +74,15 @@ export class AuditQueue {
 
   async #flush(): Promise<void> {
     // The local disk is enough: nothing is promised by these events.
-    const tenure = this.#tenures.now("read");
-    this.#late = tenure === undefined;
-    if (tenure === undefined || this.#waiting.length === 0) return;
+    const session = this.#sessions.now("read");
+    this.#late = session === undefined;
+    if (session === undefined || this.#waiting.length === 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];
     const failed = await Promise.all(
       portions(waiting).map(async ({ partition, entries }) => {
         try {
-          await this.#send(tenure, partition, entries, true);
+          await this.#send(session, partition, entries, true);
           return [];
         } catch {
           return entries.map((entry) => ({ partition, entry }));
@@ -95,7 +95,7 @@ export class AuditQueue {
   }
 
   async #send(
-    tenure: Tenure,
+    session: PrimarySession,
     partition: number,
     entries: readonly Buffer[],
     localEnough: boolean,
@@ -105,7 +105,7 @@ export class AuditQueue {
     const keys = [head, counters, audit];
     const args = [String(settings.auditEntriesMax), together(entries)];
     const script = scripts["append-audit"];
-    const reply = await tenure.committer.submit(script, partition, keys, args, { localEnough });
+    const reply = await session.committer.submit(script, partition, keys, args, { localEnough });
     if (reply.result !== "committed") {
       throw new StoreUnavailable("badReply", `append-audit.lua answered ${reply.result}`);
     }

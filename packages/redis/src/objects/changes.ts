@@ -11,8 +11,8 @@ import {
 import { allPartitions, type PartitionKeys, recordKey } from "../connection/keys.ts";
 import { changedOf, readPartitionHead, recordHeaderLength } from "../connection/record-header.ts";
 import { type Answer, Answers } from "../session/answers.ts";
-import type { StoreContext, Tenure } from "../session/tenure.ts";
-import type { Tenures } from "../session/tenures.ts";
+import type { StoreContext, PrimarySession } from "../session/primary-session.ts";
+import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { decodeStored } from "./decoded-records.ts";
 
 /** Records in one answer of `changes.lua`, and bytes of them: everyone else waits while it runs. */
@@ -35,31 +35,31 @@ const digestBytes = 256 * 16;
 export class Changes {
   readonly #answers: Answers;
 
-  constructor(context: StoreContext, tenures: Tenures) {
-    this.#answers = new Answers(context, tenures);
+  constructor(context: StoreContext, sessions: PrimarySessions) {
+    this.#answers = new Answers(context, sessions);
   }
 
   /** See `OwnStore.position`. */
   readonly position = async (): Promise<StorePosition> => {
     const keys = allPartitions.flatMap(({ head, counters }) => [head, counters]);
     const answer = await this.#answers.ask("position", keys, []);
-    const { tenure } = answer;
+    const { session } = answer;
     const numbers: number[] = [];
     const covers: Promise<void>[] = [];
     const list = [undefined, ...answer.rest];
     for (let at = 0; at + 1 < list.length; at += 2) {
       const head = at === 0 ? answer.head : readPartitionHead(list[at] as Buffer);
-      this.#answers.check(tenure, head);
+      this.#answers.check(session, head);
       const number = Number(list[at + 1]);
       const partition = numbers.push(number) - 1;
-      covers.push(this.#answers.cover(tenure, partition, head, number));
+      covers.push(this.#answers.cover(session, partition, head, number));
     }
     if (numbers.length !== allPartitions.length) {
       throw new StoreUnavailable("badReply", "position.lua answered for other partitions");
     }
     // Those that wait do so together, for one barrier.
     await Promise.all(covers);
-    return { replicationId: this.#answers.replicationId(tenure), numbers };
+    return { replicationId: this.#answers.replicationId(session), numbers };
   };
 
   /** See `OwnStore.changes`. */
@@ -72,7 +72,7 @@ export class Changes {
     const keys = keysOf(partition);
     const most = Math.max(1, Math.min(limit, recordsPerPage));
     const full = Math.max(1, Math.min(bytesMax, bytesPerPage));
-    const tenure = await this.#answers.tenure();
+    const session = await this.#answers.session();
     const page = new Page(after);
     let answer: Answer;
     do {
@@ -83,13 +83,13 @@ export class Changes {
         keys.record,
       ];
       const asked = [keys.head, keys.counters, keys.changes];
-      answer = await this.#answers.ask("changes", asked, args, tenure);
+      answer = await this.#answers.ask("changes", asked, args, session);
       page.add(answer);
     } while (page.taken < most && page.bytes < full && page.upTo < page.last);
-    await this.#answers.cover(tenure, partition, answer.head, page.upTo);
+    await this.#answers.cover(session, partition, answer.head, page.upTo);
     const { upTo, last } = page;
     const { objects, damaged, unknown } = page.found;
-    const replicationId = this.#answers.replicationId(tenure);
+    const replicationId = this.#answers.replicationId(session);
     return { replicationId, objects, damaged, unknown, upTo, last };
   };
 
@@ -97,7 +97,7 @@ export class Changes {
   readonly digests = async (partition: number): Promise<Uint8Array> => {
     const { head, counters, digests } = keysOf(partition);
     const answer = await this.#answers.ask("digests", [head, counters, digests], []);
-    await this.#answers.cover(answer.tenure, partition, answer.head, answer.number);
+    await this.#answers.cover(answer.session, partition, answer.head, answer.number);
     const whole = new Uint8Array(digestBytes);
     whole.set((answer.rest[0] as Buffer).subarray(0, digestBytes));
     return whole;
@@ -111,33 +111,33 @@ export class Changes {
   ): Promise<LeafPage> => {
     if (mask.length !== 32) throw new RangeError("a mask of leaves has 32 bytes");
     const { head, changes } = keysOf(partition);
-    const tenure = await this.#answers.tenure();
+    const session = await this.#answers.session();
     const leaves: Leaf[] = [];
     let from = after ?? 0;
     let more = true;
     for (let scripts = 0; more; scripts += 1) {
       const args = [String(from), Buffer.from(mask), String(entriesPerScript)];
-      const answer = await this.#answers.ask("leaves", [head, changes], args, tenure);
+      const answer = await this.#answers.ask("leaves", [head, changes], args, session);
       const [follows, members] = answer.rest as [number, Buffer[]];
       leaves.push(...members.map(leafOf));
       from = answer.number;
       more = follows === 1;
       if (more && leaves.length < leavesPerPage && scripts + 1 < scriptsPerPage) continue;
-      await this.#answers.cover(tenure, partition, answer.head, from);
+      await this.#answers.cover(session, partition, answer.head, from);
       break;
     }
-    const replicationId = this.#answers.replicationId(tenure);
+    const replicationId = this.#answers.replicationId(session);
     return more ? { replicationId, leaves, next: from } : { replicationId, leaves };
   };
 
   /** See `OwnStore.records`. */
   readonly records = async (partition: number, ids: readonly string[]): Promise<RecordsAnswer> => {
     if (ids.length > recordsMax) throw new RangeError(`at most ${recordsMax} identifiers`);
-    const tenure = await this.#answers.tenure();
+    const session = await this.#answers.session();
     const found = new FoundRecords();
     for (let at = 0; at < ids.length; at += recordsPerRead) {
       const some = ids.slice(at, at + recordsPerRead);
-      const values = await this.#values(tenure, partition, some);
+      const values = await this.#values(session, partition, some);
       for (const [index, value] of values.entries()) {
         if (value === null) continue;
         found.add(some[index] ?? "", value);
@@ -149,21 +149,21 @@ export class Changes {
 
   /** The values of records, all covered. */
   async #values(
-    tenure: Tenure,
+    session: PrimarySession,
     partition: number,
     ids: readonly string[],
   ): Promise<readonly (Buffer | null)[]> {
     const { record } = keysOf(partition);
     const keys = ids.map((id) => recordKey(record, id));
     const asked = keys.filter((key) => key !== undefined);
-    const { head, values } = await tenure.reading((reader) => reader.read(partition, asked));
-    this.#answers.check(tenure, head);
+    const { head, values } = await session.reading((reader) => reader.read(partition, asked));
+    this.#answers.check(session, head);
     const numbers = values.map((value) =>
       value === null || value.length < recordHeaderLength ? 0 : changedOf(value),
     );
-    await this.#answers.cover(tenure, partition, head, Math.max(0, ...numbers));
+    await this.#answers.cover(session, partition, head, Math.max(0, ...numbers));
     const missing = asked.filter((_, index) => values[index] === null);
-    const strange = await this.#ofAnotherType(tenure, missing);
+    const strange = await this.#ofAnotherType(session, missing);
     let next = 0;
     return keys.map((key) => {
       if (key === undefined) return null;
@@ -173,9 +173,9 @@ export class Changes {
   }
 
   /** Those of the keys that exist although MGET says nothing of them. */
-  async #ofAnotherType(tenure: Tenure, keys: readonly Buffer[]): Promise<ReadonlySet<Buffer>> {
+  async #ofAnotherType(session: PrimarySession, keys: readonly Buffer[]): Promise<ReadonlySet<Buffer>> {
     const found = new Set<Buffer>();
-    const existing = (some: readonly Buffer[]) => tenure.reading((reader) => reader.existing(some));
+    const existing = (some: readonly Buffer[]) => session.reading((reader) => reader.existing(some));
     if (keys.length === 0 || (await existing(keys)) === 0) return found;
     for (const key of keys) if ((await existing([key])) > 0) found.add(key);
     return found;

@@ -23,8 +23,8 @@ import {
 import { isReserved, promisedOf } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
 import { Answers } from "../session/answers.ts";
-import type { StoreContext, Tenure } from "../session/tenure.ts";
-import type { Tenures } from "../session/tenures.ts";
+import type { StoreContext, PrimarySession } from "../session/primary-session.ts";
+import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { commitPlan, servedPlan } from "./commit-plan.ts";
 import { DecodedRecords, decodeStored } from "./decoded-records.ts";
 import { readHold } from "./reservations.ts";
@@ -49,15 +49,15 @@ interface Found {
 /** Managed objects in Redis. */
 export class RedisObjects {
   readonly #context: StoreContext;
-  readonly #tenures: Tenures;
+  readonly #sessions: PrimarySessions;
   readonly #answers: Answers;
   readonly #pages = new Semaphore(pagesAtOnce);
   readonly #decoded = new DecodedRecords();
 
-  constructor(context: StoreContext, tenures: Tenures) {
+  constructor(context: StoreContext, sessions: PrimarySessions) {
     this.#context = context;
-    this.#tenures = tenures;
-    this.#answers = new Answers(context, tenures);
+    this.#sessions = sessions;
+    this.#answers = new Answers(context, sessions);
   }
 
   /** See `OwnStore.read`. */
@@ -85,24 +85,24 @@ export class RedisObjects {
     const { record } = keysOf(number);
     const keys = ids.map((id) => recordKey(record, id));
     const asked = keys.filter((key) => key !== undefined);
-    const tenure = this.#tenures.now("read") ?? (await this.#tenures.require("read"));
-    const { head, values } = await tenure.reading((reader) => reader.read(number, asked));
-    this.#answers.check(tenure, head);
+    const session = this.#sessions.now("read") ?? (await this.#sessions.require("read"));
+    const { head, values } = await session.reading((reader) => reader.read(number, asked));
+    this.#answers.check(session, head);
     const missing = asked.filter((_, index) => values[index] === null);
-    if (missing.length > 0) await this.#checkMissing(tenure, number, missing);
+    if (missing.length > 0) await this.#checkMissing(session, number, missing);
     const askedIds = ids.filter((_, index) => keys[index] !== undefined);
     const decode = (value: Buffer, at: number) => this.#decoded.decode(askedIds[at] ?? "", value);
     const { objects, promised, reserved } = foundIn(values, instance, decode);
-    const named = reserved.length === 0 || (await this.#name(tenure, number, objects, reserved));
+    const named = reserved.length === 0 || (await this.#name(session, number, objects, reserved));
     if (!named) return undefined;
-    await this.#answers.cover(tenure, number, head, promised);
+    await this.#answers.cover(session, number, head, promised);
     let next = 0;
     return keys.map((key) => (key === undefined ? undefined : objects[next++]));
   }
 
   /** Puts the operations that hold them at the objects of these indexes; false where one has ended meanwhile. */
   async #name(
-    tenure: Tenure,
+    session: PrimarySession,
     partition: number,
     objects: (OwnStoredObject | undefined)[],
     indexes: readonly number[],
@@ -110,10 +110,10 @@ export class RedisObjects {
     const { reserved } = keysOf(partition);
     const ids = indexes.map((index) => objects[index]?.object.uniqueIdentifier ?? "");
     const fields = ids.map((id) => recordKey("", id) ?? id);
-    const holds = await tenure.reading(({ connection }) =>
+    const holds = await session.reading(({ connection }) =>
       connection.call("hmget", reserved, ...fields),
     );
-    this.#answers.assert(tenure);
+    this.#answers.assert(session);
     for (const [at, hold] of (holds as (Buffer | null)[]).entries()) {
       const index = indexes[at] ?? -1;
       const stored = objects[index];
@@ -132,20 +132,20 @@ export class RedisObjects {
   ): Promise<CommitOutcome> => {
     const { scripts, settings } = this.#context;
     const foreign = changes.find((change) => isForeign(instance, change));
-    const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+    const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     if (foreign !== undefined) {
       return { kind: "conflict", uniqueIdentifier: foreign.after.uniqueIdentifier };
     }
     if (changes.length > 0) this.#context.formats.requireAgreed();
     const number = partitionOf(instance);
-    const { storeId } = tenure;
+    const { storeId } = session;
     const planned = { ...settings, storeId };
     const plan = commitPlan(keysOf(number), instance, changes, audit, planned, options);
     const started = this.#now();
     const { written } = options;
     const { keys, args, bounded } = plan;
     const script = bounded ? scripts["commit-facts"] : scripts.commit;
-    const reply = await tenure.committer.submit(script, number, keys, args, { written });
+    const reply = await session.committer.submit(script, number, keys, args, { written });
     this.#took("commit", started);
     return plan.outcome(reply);
   };
@@ -157,15 +157,15 @@ export class RedisObjects {
     after: ManagedObject,
   ): Promise<boolean> => {
     const { scripts, settings } = this.#context;
-    const tenure = this.#tenures.now("write");
-    if (tenure?.reader === undefined) return false;
+    const session = this.#sessions.now("write");
+    if (session?.reader === undefined) return false;
     if (isForeign(instance, { kind: "update", before, after })) return false;
     try {
       this.#context.formats.requireAgreed();
       const keys = keysOf(partitionOf(instance));
-      const planned = { ...settings, storeId: tenure.storeId };
+      const planned = { ...settings, storeId: session.storeId };
       const plan = servedPlan(keys, instance, before, after, planned);
-      const answer = await tenure.reader.connection.run(scripts.commit, plan.keys, plan.args);
+      const answer = await session.reader.connection.run(scripts.commit, plan.keys, plan.args);
       return readReply(answer).result === "committed";
     } catch {
       return false;
@@ -180,7 +180,7 @@ export class RedisObjects {
     const keys = instanceKeys(prefix, instance);
     const place = termPlace(prefix, instance, term ?? "");
     const most = Math.max(1, Math.min(query.limit, pageMax));
-    const tenure = this.#tenures.now("read") ?? (await this.#tenures.require("read"));
+    const session = this.#sessions.now("read") ?? (await this.#sessions.require("read"));
     const scriptKeys = [head, counters, keys.live, keys.destroyed, reserved, place.bucket];
     const scriptArgs = [
       term === undefined ? "" : place.hash,
@@ -192,14 +192,14 @@ export class RedisObjects {
       String(pageBytesMax),
     ];
     const page = async () => {
-      const answer = await this.#answers.ask("find", scriptKeys, scriptArgs, tenure);
+      const answer = await this.#answers.ask("find", scriptKeys, scriptArgs, session);
       const [next, records, holds] = answer.rest as [Buffer?, Buffer[]?, unknown[]?];
       const { objects } = foundIn(records ?? [], instance, (value) => decodeStored(value));
       return { next, answer, objects: withHolders(objects, holds ?? []) };
     };
     const { next, objects, answer } = await this.#pages.run(page, { owner: instance });
     // What is missing from the page counts as much as what is on it, so the whole partition must be covered.
-    await this.#answers.cover(tenure, number, answer.head, answer.number);
+    await this.#answers.cover(session, number, answer.head, answer.number);
     const found = objects.filter((object) => object !== undefined);
     return next?.length ? { objects: found, next: String(next) } : { objects: found };
   };
@@ -213,12 +213,12 @@ export class RedisObjects {
   }
 
   /** MGET says nothing of a key of another type, and "not there" is for ever. */
-  async #checkMissing(tenure: Tenure, partition: number, keys: readonly Buffer[]): Promise<void> {
-    const existing = await tenure.reading((reader) => reader.existing(keys));
-    this.#answers.assert(tenure);
+  async #checkMissing(session: PrimarySession, partition: number, keys: readonly Buffer[]): Promise<void> {
+    const existing = await session.reading((reader) => reader.existing(keys));
+    this.#answers.assert(session);
     if (existing === 0) return;
-    const { values } = await tenure.reading((reader) => reader.read(partition, keys));
-    this.#answers.assert(tenure);
+    const { values } = await session.reading((reader) => reader.read(partition, keys));
+    this.#answers.assert(session);
     const created = values.filter((value) => value !== null).length;
     if (created >= existing) return;
     throw new StoreUnavailable("corrupt", "a record's key holds another type than it should");

@@ -21,8 +21,8 @@ import {
 } from "../connection/keys.ts";
 import { readRecordHeader } from "../connection/record-header.ts";
 import { Answers } from "../session/answers.ts";
-import type { StoreContext, Tenure } from "../session/tenure.ts";
-import type { Tenures } from "../session/tenures.ts";
+import type { StoreContext, PrimarySession } from "../session/primary-session.ts";
+import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { repairLines, stateDigit } from "./commit-plan.ts";
 import { decodeStored } from "./decoded-records.ts";
 import { stateOfDigit } from "./state-counts.ts";
@@ -40,7 +40,7 @@ const triesMax = 4;
 type Trace = readonly [score: string, member: Buffer];
 
 interface Damage {
-  readonly tenure: Tenure;
+  readonly session: PrimarySession;
   readonly partition: number;
   readonly keys: PartitionKeys;
   readonly instance: string;
@@ -55,13 +55,13 @@ interface Damage {
  */
 export class Quarantine {
   readonly #context: StoreContext;
-  readonly #tenures: Tenures;
+  readonly #sessions: PrimarySessions;
   readonly #answers: Answers;
 
-  constructor(context: StoreContext, tenures: Tenures) {
+  constructor(context: StoreContext, sessions: PrimarySessions) {
     this.#context = context;
-    this.#tenures = tenures;
-    this.#answers = new Answers(context, tenures);
+    this.#sessions = sessions;
+    this.#answers = new Answers(context, sessions);
   }
 
   /** See `OwnStore.quarantine`. A record that is whole is not replaced: somebody repaired it meanwhile. */
@@ -73,11 +73,11 @@ export class Quarantine {
   ): Promise<void> => {
     const { scripts } = this.#context;
     if (copy !== undefined) {
-      const tenure = await this.#writing();
+      const session = await this.#writing();
       const partition = partitionOf(instance);
       const { head, quarantine } = partitionKeys(partition);
       const aside = this.#aside(uniqueIdentifier, "c", reason, Buffer.from(copy));
-      await tenure.committer.submit(scripts.quarantine, partition, [head, quarantine], aside);
+      await session.committer.submit(scripts.quarantine, partition, [head, quarantine], aside);
       this.#report(uniqueIdentifier, reason);
     }
     for (let tries = 0; tries < triesMax; tries += 1) {
@@ -87,9 +87,9 @@ export class Quarantine {
       if (replacement !== undefined) {
         if (!(await this.#repair(damage, replacement, aside))) continue;
       } else if (copy === undefined) {
-        const { tenure, partition, keys } = damage;
+        const { session, partition, keys } = damage;
         const scriptKeys = [keys.head, keys.quarantine];
-        await tenure.committer.submit(scripts.quarantine, partition, scriptKeys, aside);
+        await session.committer.submit(scripts.quarantine, partition, scriptKeys, aside);
       }
       this.#report(uniqueIdentifier, reason);
       return;
@@ -110,8 +110,8 @@ export class Quarantine {
     return Number(rest[0]);
   };
 
-  async #writing(): Promise<Tenure> {
-    return this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+  async #writing(): Promise<PrimarySession> {
+    return this.#sessions.now("write") ?? (await this.#sessions.require("write"));
   }
 
   #report(uniqueIdentifier: string, reason: string): void {
@@ -131,12 +131,12 @@ export class Quarantine {
 
   /** What lies in a record's place; undefined where it is whole. Rejects where it is whole and of an unknown format. */
   async #damage(instance: string, uniqueIdentifier: string): Promise<Damage | undefined> {
-    const tenure = await this.#writing();
+    const session = await this.#writing();
     const partition = partitionOf(instance);
     const keys = partitionKeys(partition);
     const key = ownRecordKey(keys.record, uniqueIdentifier);
-    const { head, values } = await tenure.reading((reader) => reader.read(partition, [key]));
-    this.#answers.check(tenure, head);
+    const { head, values } = await session.reading((reader) => reader.read(partition, [key]));
+    this.#answers.check(session, head);
     const value = values[0] ?? Buffer.alloc(0);
     try {
       decodeStored(value, uniqueIdentifier);
@@ -144,7 +144,7 @@ export class Quarantine {
     } catch (error) {
       if (!(error instanceof StoreUnavailable) || error.failure !== "corrupt") throw error;
     }
-    return { tenure, partition, keys, instance, uniqueIdentifier, value };
+    return { session, partition, keys, instance, uniqueIdentifier, value };
   }
 
   /** False where the record is another by now; rejects where the replacement lacks what the indexes know of it. */
@@ -153,7 +153,7 @@ export class Quarantine {
     replacement: ManagedObject,
     aside: readonly Buffer[],
   ): Promise<boolean> {
-    const { tenure, partition, keys, instance, uniqueIdentifier, value } = damage;
+    const { session, partition, keys, instance, uniqueIdentifier, value } = damage;
     if (replacement.instance !== instance || replacement.uniqueIdentifier !== uniqueIdentifier) {
       throw new RangeError("a record can be replaced by another copy of it only");
     }
@@ -187,17 +187,17 @@ export class Quarantine {
       ...[String(terms.length / 3), ...terms],
     ];
     const { repair } = this.#context.scripts;
-    const { result } = await tenure.committer.submit(repair, partition, scriptKeys, args);
+    const { result } = await session.committer.submit(repair, partition, scriptKeys, args);
     return result === "committed";
   }
 
   /** Every entry of a record in an index. */
-  async #traces({ tenure, keys, uniqueIdentifier }: Damage, index: string): Promise<Trace[]> {
+  async #traces({ session, keys, uniqueIdentifier }: Damage, index: string): Promise<Trace[]> {
     const id = ownRecordKey("", uniqueIdentifier);
     const found: Trace[] = [];
     for (let from: string | undefined = "0"; from !== undefined; ) {
       const args = [id, from, String(blocksPerScript)];
-      const { rest } = await this.#answers.ask("traces", [keys.head, index], args, tenure);
+      const { rest } = await this.#answers.ask("traces", [keys.head, index], args, session);
       const [next, list] = rest as [Buffer, Buffer[]];
       for (let at = 0; at + 1 < list.length; at += 2) {
         const [score, member] = [list[at], list[at + 1]];
@@ -210,7 +210,7 @@ export class Quarantine {
 
   /** Entries of terms that the damaged record left, by its creation counters; their buckets are added to the keys. */
   async #staleTerms(
-    { tenure, keys }: Damage,
+    { session, keys }: Damage,
     created: readonly string[],
     scriptKeys: Argument[],
   ): Promise<Argument[]> {
@@ -223,7 +223,7 @@ export class Quarantine {
           bucketKey(keys.prefix, first + at),
         );
         const asked = [keys.head, ...buckets];
-        const { rest } = await this.#answers.ask("term-traces", asked, [bytes], tenure);
+        const { rest } = await this.#answers.ask("term-traces", asked, [bytes], session);
         const list = rest[0] as (number | Buffer)[];
         for (let at = 0; at + 1 < list.length; at += 2) {
           const bucket = buckets[Number(list[at]) - 1];

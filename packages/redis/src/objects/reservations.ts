@@ -11,8 +11,8 @@ import {
 import { allPartitions, ownRecordKey, partitionKeys, sysKeys } from "../connection/keys.ts";
 import type { LeaderRecords } from "../records/leader-records.ts";
 import { Answers, refuseDeposed } from "../session/answers.ts";
-import type { StoreContext } from "../session/tenure.ts";
-import type { Tenures } from "../session/tenures.ts";
+import type { StoreContext } from "../session/primary-session.ts";
+import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { givenKey, givenTag } from "./commit-plan.ts";
 
 /** What holds a record: `reserved.lua` says the bytes. */
@@ -38,15 +38,15 @@ const head = partitionKeys(sysPartition).head;
 /** What agreed operations hold. */
 export class Reservations {
   readonly #context: StoreContext;
-  readonly #tenures: Tenures;
+  readonly #sessions: PrimarySessions;
   readonly #answers: Answers;
   readonly #leader: Pick<LeaderRecords, "assertEpoch">;
 
-  constructor(context: StoreContext, tenures: Tenures, leader: Pick<LeaderRecords, "assertEpoch">) {
+  constructor(context: StoreContext, sessions: PrimarySessions, leader: Pick<LeaderRecords, "assertEpoch">) {
     this.#leader = leader;
     this.#context = context;
-    this.#tenures = tenures;
-    this.#answers = new Answers(context, tenures);
+    this.#sessions = sessions;
+    this.#answers = new Answers(context, sessions);
   }
 
   /** See `OwnStore.reserve`. */
@@ -59,10 +59,10 @@ export class Reservations {
     const partition = partitionOf(instance);
     const { head, record, reserved } = partitionKeys(partition);
     const members = ids.map((id) => ownRecordKey("", id));
-    const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
-    const storeId = Buffer.from(tenure.storeId, "hex");
+    const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
+    const storeId = Buffer.from(session.storeId, "hex");
     const sinceMs = String(Math.floor(this.#context.lease.now().wallMs));
-    const reply = await tenure.committer.submit(
+    const reply = await session.committer.submit(
       this.#context.scripts.reserve,
       partition,
       [head, reserved, ...given.map(givenKey)],
@@ -87,8 +87,8 @@ export class Reservations {
     if (epoch !== undefined) this.#leader.assertEpoch(epoch);
     const partition = partitionOf(instance);
     const { head, record, reserved } = partitionKeys(partition);
-    const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
-    const { result, rest } = await tenure.committer.submit(
+    const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
+    const { result, rest } = await session.committer.submit(
       this.#context.scripts.release,
       partition,
       [head, sysKeys.epoch, reserved],
@@ -101,7 +101,7 @@ export class Reservations {
   /** See `OwnStore.reservations`. */
   readonly reservations = async (): Promise<readonly Reservation[]> => {
     const keys = [head, ...allPartitions.map(({ reserved }) => reserved)];
-    const { tenure, rest } = await this.#answers.ask("reservations", keys, []);
+    const { session, rest } = await this.#answers.ask("reservations", keys, []);
     const found = new Map<string, Reservation & { readonly ids: string[] }>();
     for (const list of rest as readonly Buffer[][]) {
       for (let at = 0; at + 1 < list.length; at += 2) {
@@ -114,7 +114,7 @@ export class Reservations {
         found.set(key, known);
       }
     }
-    if (found.size > 0) await this.#answers.coverAll(tenure);
+    if (found.size > 0) await this.#answers.coverAll(session);
     return [...found.values()];
   };
 }

@@ -11,8 +11,8 @@ import type { Argument } from "../connection/command-line.ts";
 import { allPartitions, ownRecordKey, type PartitionKeys } from "../connection/keys.ts";
 import { readRecordHeader } from "../connection/record-header.ts";
 import { Answers } from "../session/answers.ts";
-import type { StoreContext } from "../session/tenure.ts";
-import type { Tenures } from "../session/tenures.ts";
+import type { StoreContext } from "../session/primary-session.ts";
+import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { stateDigit } from "./commit-plan.ts";
 import { decodeStored } from "./decoded-records.ts";
 
@@ -34,15 +34,15 @@ interface Place {
 /** How many objects of each instance are in each state: numbers that `commit.lua` keeps. */
 export class RedisStateCounts {
   readonly #context: StoreContext;
-  readonly #tenures: Tenures;
+  readonly #sessions: PrimarySessions;
   readonly #answers: Answers;
   /** As this process knows; another may be further. */
   readonly #places = new Map<number, Place>();
 
-  constructor(context: StoreContext, tenures: Tenures) {
+  constructor(context: StoreContext, sessions: PrimarySessions) {
     this.#context = context;
-    this.#tenures = tenures;
-    this.#answers = new Answers(context, tenures);
+    this.#sessions = sessions;
+    this.#answers = new Answers(context, sessions);
   }
 
   /** See `OwnStore.counts`. */
@@ -57,7 +57,7 @@ export class RedisStateCounts {
   ): Promise<ReadonlyMap<string, StateCounts> | undefined> => {
     const { head, counters, states } = keysOf(partition);
     const answer = await this.#answers.ask("counts", [head, counters, states], []);
-    await this.#answers.cover(answer.tenure, partition, answer.head, answer.number);
+    await this.#answers.cover(answer.session, partition, answer.head, answer.number);
     const [counted, list] = answer.rest as [number, Buffer[]];
     if (counted !== 1) return undefined;
     const found = new Map<string, Partial<Record<State, number>>>();
@@ -78,11 +78,11 @@ export class RedisStateCounts {
     const { at } = this.#places.get(partition) ?? { at: "" };
     const keys = keysOf(partition);
     const page = await this.#page(partition, at === "" ? "0" : at);
-    const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+    const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     const script = this.#context.scripts.recount;
     const scriptKeys = [keys.head, keys.counters, keys.changes, keys.states];
     const args = [at, String(page.upTo), ...page.lines];
-    const reply = await tenure.committer.submit(script, partition, scriptKeys, args);
+    const reply = await session.committer.submit(script, partition, scriptKeys, args);
     if (reply.result === "conflict") {
       // Another leader continued, or a record was repaired.
       this.#places.set(partition, { at: String(reply.rest[0]) });
@@ -99,7 +99,7 @@ export class RedisStateCounts {
     const { head, counters, changes, record } = keysOf(partition);
     const args = [after, String(recordsPerStep), String(bytesPerStep), record];
     const answer = await this.#answers.ask("changes", [head, counters, changes], args);
-    await this.#answers.cover(answer.tenure, partition, answer.head, answer.number);
+    await this.#answers.cover(answer.session, partition, answer.head, answer.number);
     const entries = answer.rest[1] as Buffer[];
     const lines: Argument[] = [];
     for (let at = 0; at + 1 < entries.length; at += 2) {

@@ -8,21 +8,21 @@ import {
 } from "@holdfast/engine";
 import { instanceKeys, partitionKeys } from "../connection/keys.ts";
 import { Answers } from "../session/answers.ts";
-import type { StoreContext } from "../session/tenure.ts";
-import type { Tenures } from "../session/tenures.ts";
+import type { StoreContext } from "../session/primary-session.ts";
+import type { PrimarySessions } from "../session/primary-sessions.ts";
 
 const statuses: readonly string[] = instanceStatuses;
 
 /** Each instance's status, in its own partition. */
 export class RedisStatuses implements InstanceStatuses {
   readonly #context: StoreContext;
-  readonly #tenures: Tenures;
+  readonly #sessions: PrimarySessions;
   readonly #answers: Answers;
 
-  constructor(context: StoreContext, tenures: Tenures) {
+  constructor(context: StoreContext, sessions: PrimarySessions) {
     this.#context = context;
-    this.#tenures = tenures;
-    this.#answers = new Answers(context, tenures);
+    this.#sessions = sessions;
+    this.#answers = new Answers(context, sessions);
   }
 
   /** See `InstanceStatuses.install`. */
@@ -42,7 +42,7 @@ export class RedisStatuses implements InstanceStatuses {
     const partition = partitionOf(instance);
     const { prefix, head, counters } = partitionKeys(partition);
     const keys = [head, counters, instanceKeys(prefix, instance).status];
-    const { committer } = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
+    const { committer } = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     const script = this.#context.scripts["set-status"];
     const args = [to, ...from.map((status) => status ?? "")];
     const { rest } = await committer.submit(script, partition, keys, args);
@@ -53,9 +53,9 @@ export class RedisStatuses implements InstanceStatuses {
   readonly status = async (instance: string): Promise<InstanceStatus | undefined> => {
     const partition = partitionOf(instance);
     const { status } = instanceKeys(partitionKeys(partition).prefix, instance);
-    const tenure = await this.#answers.tenure();
-    const { head, values } = await tenure.reading((reader) => reader.read(partition, [status]));
-    this.#answers.check(tenure, head);
+    const session = await this.#answers.session();
+    const { head, values } = await session.reading((reader) => reader.read(partition, [status]));
+    this.#answers.check(session, head);
     return values[0] ? statusOf(values[0]) : undefined;
   };
 }

@@ -4,30 +4,30 @@ import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import type { Reply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
 import { Answers, refuseDeposed } from "../session/answers.ts";
-import type { StoreContext } from "../session/tenure.ts";
-import type { Tenures } from "../session/tenures.ts";
+import type { StoreContext } from "../session/primary-session.ts";
+import type { PrimarySessions } from "../session/primary-sessions.ts";
 
 const head = partitionKeys(sysPartition).head;
 
 /** What a region's leader keeps in the store: cursors, levels, its epoch. */
 export class LeaderRecords {
   readonly #context: StoreContext;
-  readonly #tenures: Tenures;
+  readonly #sessions: PrimarySessions;
   readonly #answers: Answers;
   /** The store in which the epoch of this node's leader was made. */
   #epochOf: string | undefined;
 
-  constructor(context: StoreContext, tenures: Tenures) {
+  constructor(context: StoreContext, sessions: PrimarySessions) {
     this.#context = context;
-    this.#tenures = tenures;
-    this.#answers = new Answers(context, tenures);
+    this.#sessions = sessions;
+    this.#answers = new Answers(context, sessions);
   }
 
   /** See `OwnStore.cursor`. */
   readonly cursor = async (partition: number, peer: string): Promise<PeerCursor | undefined> => {
     const { head, cursors } = partitionKeys(partition);
-    const { tenure, rest } = await this.#answers.ask("cursor", [head, cursors], [peer]);
-    await this.#answers.coverAll(tenure);
+    const { session, rest } = await this.#answers.ask("cursor", [head, cursors], [peer]);
+    await this.#answers.coverAll(session);
     const text = String(rest[0]);
     if (text === "") return undefined;
     const [, number, replicationId] = /^(\d+) (.*)$/s.exec(text) ?? [];
@@ -62,8 +62,8 @@ export class LeaderRecords {
 
   /** See `OwnStore.levels`. */
   readonly levels = async (): Promise<Levels> => {
-    const { tenure, rest } = await this.#answers.ask("levels", [head, sysKeys.levels], []);
-    await this.#answers.coverAll(tenure);
+    const { session, rest } = await this.#answers.ask("levels", [head, sysKeys.levels], []);
+    await this.#answers.coverAll(session);
     return { asked: Number(rest[0]), reached: Number(rest[1]), lost: Number(rest[2]) };
   };
 
@@ -85,7 +85,7 @@ export class LeaderRecords {
 
   /** See `OwnStore.newEpoch`. */
   readonly newEpoch = async (): Promise<number> => {
-    const { storeId } = this.#tenures;
+    const { storeId } = this.#sessions;
     const { rest } = await this.#write("new-epoch", sysPartition, [head, sysKeys.epoch], []);
     this.#epochOf = storeId;
     return Number(rest[0]);
@@ -93,7 +93,7 @@ export class LeaderRecords {
 
   /** An epoch of another store's says nothing here, although its number may be higher. */
   assertEpoch(epoch: number): void {
-    if (this.#epochOf === undefined || this.#epochOf === this.#tenures.storeId) return;
+    if (this.#epochOf === undefined || this.#epochOf === this.#sessions.storeId) return;
     throw new StoreUnavailable("deposed", `epoch ${epoch} is another store's`);
   }
 
@@ -120,7 +120,7 @@ export class LeaderRecords {
     keys: readonly Argument[],
     args: readonly Argument[],
   ): Promise<Reply> {
-    const tenure = this.#tenures.now("write") ?? (await this.#tenures.require("write"));
-    return tenure.committer.submit(this.#context.scripts[name], partition, keys, args);
+    const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
+    return session.committer.submit(this.#context.scripts[name], partition, keys, args);
   }
 }

@@ -5,12 +5,12 @@ import { readPartitionHead } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
 import { notInitialised, otherStore } from "./committer.ts";
-import type { StoreContext, Tenure } from "./tenure.ts";
-import type { Tenures } from "./tenures.ts";
+import type { StoreContext, PrimarySession } from "./primary-session.ts";
+import type { PrimarySessions } from "./primary-sessions.ts";
 
 /** What a script for reading answered: `number` and `rest` as its header says, without the head. */
 export interface Answer {
-  readonly tenure: Tenure;
+  readonly session: PrimarySession;
   readonly number: number;
   readonly head: PartitionHead;
   readonly rest: readonly unknown[];
@@ -19,26 +19,26 @@ export interface Answer {
 /** Answers of Redis that may be used: they came within the lease, from this store, and nothing can take them back. */
 export class Answers {
   readonly #context: StoreContext;
-  readonly #tenures: Tenures;
+  readonly #sessions: PrimarySessions;
 
-  constructor(context: StoreContext, tenures: Tenures) {
+  constructor(context: StoreContext, sessions: PrimarySessions) {
     this.#context = context;
-    this.#tenures = tenures;
+    this.#sessions = sessions;
   }
 
-  /** The tenure that may be read from. */
-  async tenure(): Promise<Tenure> {
-    return this.#tenures.now("read") ?? (await this.#tenures.require("read"));
+  /** The session that may be read from. */
+  async session(): Promise<PrimarySession> {
+    return this.#sessions.now("read") ?? (await this.#sessions.require("read"));
   }
 
-  /** Runs a script for reading; one tenure for those that belong together. Covering the answer is the caller's. */
+  /** Runs a script for reading; one session for those that belong together. Covering the answer is the caller's. */
   async ask(
     name: ScriptName,
     keys: readonly Argument[],
     args: readonly Argument[],
-    tenure?: Tenure,
+    session?: PrimarySession,
   ): Promise<Answer> {
-    const used = tenure ?? (await this.tenure());
+    const used = session ?? (await this.session());
     const started = this.#now();
     const answer = await used.reading(({ connection }) =>
       connection.run(this.#context.scripts[name], keys, args),
@@ -53,45 +53,45 @@ export class Answers {
     }
     const head = readPartitionHead(rest[0] as Buffer | undefined);
     this.check(used, head);
-    return { tenure: used, number, head, rest: rest.slice(1) };
+    return { session: used, number, head, rest: rest.slice(1) };
   }
 
   /** Refuses an answer that came when the lease was over, or from an emptied or another store. */
-  check(tenure: Tenure, head: PartitionHead | undefined): asserts head is PartitionHead {
-    this.#tenures.assert(tenure, "read");
-    if (head?.storeId === tenure.storeId) return;
-    const failure = otherStore(tenure.address, tenure.storeId, head?.storeId);
-    tenure.end(failure);
+  check(session: PrimarySession, head: PartitionHead | undefined): asserts head is PartitionHead {
+    this.#sessions.assert(session, "read");
+    if (head?.storeId === session.storeId) return;
+    const failure = otherStore(session.address, session.storeId, head?.storeId);
+    session.end(failure);
     throw failure;
   }
 
   /** Resolves when everything up to a partition's change number is covered. */
   async cover(
-    tenure: Tenure,
+    session: PrimarySession,
     partition: number,
     head: PartitionHead,
     number: number,
   ): Promise<void> {
-    const waited = number > Math.max(head.covered, tenure.covered.of(partition));
+    const waited = number > Math.max(head.covered, session.covered.of(partition));
     this.#context.observe({ type: "coveredRead", waited });
     if (!waited) return;
-    await tenure.committer.cover(partition, number);
-    this.#tenures.assert(tenure, "read");
+    await session.committer.cover(partition, number);
+    this.#sessions.assert(session, "read");
   }
 
-  /** Resolves when everything that the tenure has answered so far is covered. */
-  async coverAll(tenure: Tenure): Promise<void> {
-    await tenure.committer.barrier();
-    this.#tenures.assert(tenure, "read");
+  /** Resolves when everything that the session has answered so far is covered. */
+  async coverAll(session: PrimarySession): Promise<void> {
+    await session.committer.barrier();
+    this.#sessions.assert(session, "read");
   }
 
   /** Refuses what came when the lease was over. */
-  assert(tenure: Tenure): void {
-    this.#tenures.assert(tenure, "read");
+  assert(session: PrimarySession): void {
+    this.#sessions.assert(session, "read");
   }
 
   /** Names the process that counts, and its data. */
-  replicationId({ storeId, runId }: Tenure): string {
+  replicationId({ storeId, runId }: PrimarySession): string {
     return `${storeId}-${runId}`;
   }
 

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { StoreUnavailable } from "@holdfast/engine";
 import { storeFailure } from "../connection/failure.ts";
 import type { Need } from "./lease-keeper.ts";
-import { type StoreContext, Tenure } from "./tenure.ts";
+import { type StoreContext, PrimarySession } from "./primary-session.ts";
 
 /** Failures that only an operator mends. */
 const settled: ReadonlySet<string> = new Set(["unsafe", "notInitialised", "badReply"]);
@@ -10,13 +10,13 @@ const settled: ReadonlySet<string> = new Set(["unsafe", "notInitialised", "badRe
 const settledWithPeer: ReadonlySet<string> = new Set(["unsafe", "badReply"]);
 const backoffMs = [50, 100, 200, 400] as const;
 
-/** Keeps a tenure going: opens the next when one ends. */
-export class Tenures implements AsyncDisposable {
+/** Keeps a session going: opens the next when one ends. */
+export class PrimarySessions implements AsyncDisposable {
   readonly #context: StoreContext;
   readonly #stop = new AbortController();
-  #current: Tenure | undefined;
+  #current: PrimarySession | undefined;
   #number = 0;
-  /** The store of the last tenure, to which every later one is bound unless another may take its place. */
+  /** The store of the last session, to which every later one is bound unless another may take its place. */
   #storeId: string | undefined;
   #failure: StoreUnavailable | undefined;
   #running: Promise<void> | undefined;
@@ -25,7 +25,7 @@ export class Tenures implements AsyncDisposable {
     this.#context = context;
   }
 
-  /** Opens the first tenure and waits for its lease; what it rejects with is said in `RedisStoreOptions`. */
+  /** Opens the first session and waits for its lease; what it rejects with is said in `RedisStoreOptions`. */
   async start(): Promise<void> {
     const { settings, lease } = this.#context;
     try {
@@ -45,24 +45,24 @@ export class Tenures implements AsyncDisposable {
     return this.#storeId;
   }
 
-  /** The tenure, if the lease allows `need` at this moment. */
-  now(need: Need): Tenure | undefined {
-    const tenure = this.#current;
-    return tenure && this.#context.lease.allows(need, tenure.runId) ? tenure : undefined;
+  /** The session, if the lease allows `need` at this moment. */
+  now(need: Need): PrimarySession | undefined {
+    const session = this.#current;
+    return session && this.#context.lease.allows(need, session.runId) ? session : undefined;
   }
 
-  /** The tenure as soon as the lease allows `need`; rejects with `StoreUnavailable` after a bounded time. */
-  async require(need: Need): Promise<Tenure> {
+  /** The session as soon as the lease allows `need`; rejects with `StoreUnavailable` after a bounded time. */
+  async require(need: Need): Promise<PrimarySession> {
     const { lease, settings } = this.#context;
     if (!this.#stop.signal.aborted) await lease.wait(need, settings.leaseWaitMs);
-    const tenure = this.now(need);
-    if (tenure === undefined) throw this.#why(need);
-    return tenure;
+    const session = this.now(need);
+    if (session === undefined) throw this.#why(need);
+    return session;
   }
 
   /** Ask this before using an answer of the store: it may have come too late. */
-  assert(tenure: Tenure, need: Need): void {
-    if (!this.#context.lease.allows(need, tenure.runId)) throw this.#why(need);
+  assert(session: PrimarySession, need: Need): void {
+    if (!this.#context.lease.allows(need, session.runId)) throw this.#why(need);
   }
 
   /** Waits until nothing is under way, for a bounded time, and closes. */
@@ -77,13 +77,13 @@ export class Tenures implements AsyncDisposable {
     await this.#running;
   }
 
-  async #open(): Promise<Tenure> {
+  async #open(): Promise<PrimarySession> {
     this.#number += 1;
     const { allowOtherStore } = this.#context.settings;
     const began = allowOtherStore ? undefined : this.#storeId;
-    const tenure = await Tenure.open(this.#context, this.#number, began);
-    this.#storeId = tenure.storeId;
-    return tenure;
+    const session = await PrimarySession.open(this.#context, this.#number, began);
+    this.#storeId = session.storeId;
+    return session;
   }
 
   async #run(): Promise<void> {

@@ -18,7 +18,7 @@ import type { SentinelWatch } from "./sentinels.ts";
 import { checkReplicas, checkSettings } from "./settings-check.ts";
 import { checkSentinels, watchSettings } from "./settings-watch.ts";
 
-/** What outlives a tenure. */
+/** What outlives a session. */
 export interface StoreContext {
   readonly settings: StoreSettings;
   readonly scripts: Scripts;
@@ -35,7 +35,7 @@ const replicaCheckMs = 500;
 const heads = allPartitions.map(({ head }) => head);
 
 /** The time with one primary process: its connections, and what is known of it only. */
-export class Tenure {
+export class PrimarySession {
   readonly runId: string;
   readonly address: string;
   readonly storeId: string;
@@ -103,7 +103,7 @@ export class Tenure {
    * Connects to the primary and checks it, its replicas and its marker, which must be `began`'s where that is given;
    * rejects with `StoreUnavailable`.
    */
-  static async open(context: StoreContext, number: number, began?: string): Promise<Tenure> {
+  static async open(context: StoreContext, number: number, began?: string): Promise<PrimarySession> {
     const { settings, sentinels } = context;
     const connection = await Connection.toPrimary(settings, "commit", number);
     try {
@@ -131,13 +131,13 @@ export class Tenure {
       const checked = warnUnreachable(context, connected);
       await Promise.race([checked, delay(replicaCheckMs, undefined, { ref: false })]);
       const reading = await openReader(settings, info.runId);
-      // From here on nothing is awaited: requests that the first barrier wakes must find the tenure in place.
-      const tenure = new Tenure(context, connection, number, storeId, replicas);
-      checked.catch((error: unknown) => tenure.end(storeFailure(error, address)));
-      tenure.#use(reading);
-      tenure.#note();
-      tenure.#watch();
-      return tenure;
+      // From here on nothing is awaited: requests that the first barrier wakes must find the session in place.
+      const session = new PrimarySession(context, connection, number, storeId, replicas);
+      checked.catch((error: unknown) => session.end(storeFailure(error, address)));
+      session.#use(reading);
+      session.#note();
+      session.#watch();
+      return session;
     } catch (error) {
       connection.destroy("the store cannot be opened");
       throw error;
@@ -196,7 +196,7 @@ export class Tenure {
   #use(connection: Connection): void {
     const { lease, observe } = this.#context;
     if (this.#over) {
-      connection.destroy("the tenure is over");
+      connection.destroy("the session is over");
       return;
     }
     this.#reader = new Reader(
@@ -240,7 +240,7 @@ export class Tenure {
       });
   }
 
-  /** Notes new replicas in the store, so that every node and every later tenure waits for them. */
+  /** Notes new replicas in the store, so that every node and every later session waits for them. */
   #note(): void {
     const { scripts, lease, observe } = this.#context;
     const { fresh } = this.replicas;
