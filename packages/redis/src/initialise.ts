@@ -7,7 +7,7 @@ import { readPairs, readReply, readRole } from "./connection/replies.ts";
 import { loadScripts } from "./connection/scripts.ts";
 import { refuseOverStore } from "./other-members.ts";
 import { claim } from "./session/claim.ts";
-import { notInitialised } from "./session/committer.ts";
+import { notInitialised } from "./session/group-commit.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
 import { checkReplicas, checkSettings } from "./session/settings-check.ts";
 

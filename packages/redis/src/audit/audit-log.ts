@@ -182,7 +182,7 @@ export class RedisAuditLog implements AuditLog {
     this.#leader.assertEpoch(epoch);
     const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     const script = this.#context.scripts[name];
-    const reply = await session.committer.submit(script, partition, keys, args);
+    const reply = await session.groupCommit.submit(script, partition, keys, args);
     refuseDeposed(reply.result, epoch);
     return reply;
   }

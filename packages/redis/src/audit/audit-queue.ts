@@ -105,7 +105,7 @@ export class AuditQueue {
     const keys = [head, counters, audit];
     const args = [String(settings.auditEntriesMax), together(entries)];
     const script = scripts["append-audit"];
-    const reply = await session.committer.submit(script, partition, keys, args, { localEnough });
+    const reply = await session.groupCommit.submit(script, partition, keys, args, { localEnough });
     if (reply.result !== "committed") {
       throw new StoreUnavailable("badReply", `append-audit.lua answered ${reply.result}`);
     }

@@ -145,7 +145,7 @@ export class RedisObjects {
     const { written } = options;
     const { keys, args, bounded } = plan;
     const script = bounded ? scripts["commit-facts"] : scripts.commit;
-    const reply = await session.committer.submit(script, number, keys, args, { written });
+    const reply = await session.groupCommit.submit(script, number, keys, args, { written });
     this.#took("commit", started);
     return plan.outcome(reply);
   };

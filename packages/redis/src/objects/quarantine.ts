@@ -77,7 +77,7 @@ export class Quarantine {
       const partition = partitionOf(instance);
       const { head, quarantine } = partitionKeys(partition);
       const aside = this.#aside(uniqueIdentifier, "c", reason, Buffer.from(copy));
-      await session.committer.submit(scripts.quarantine, partition, [head, quarantine], aside);
+      await session.groupCommit.submit(scripts.quarantine, partition, [head, quarantine], aside);
       this.#report(uniqueIdentifier, reason);
     }
     for (let tries = 0; tries < triesMax; tries += 1) {
@@ -89,7 +89,7 @@ export class Quarantine {
       } else if (copy === undefined) {
         const { session, partition, keys } = damage;
         const scriptKeys = [keys.head, keys.quarantine];
-        await session.committer.submit(scripts.quarantine, partition, scriptKeys, aside);
+        await session.groupCommit.submit(scripts.quarantine, partition, scriptKeys, aside);
       }
       this.#report(uniqueIdentifier, reason);
       return;
@@ -187,7 +187,7 @@ export class Quarantine {
       ...[String(terms.length / 3), ...terms],
     ];
     const { repair } = this.#context.scripts;
-    const { result } = await session.committer.submit(repair, partition, scriptKeys, args);
+    const { result } = await session.groupCommit.submit(repair, partition, scriptKeys, args);
     return result === "committed";
   }
 

@@ -62,7 +62,7 @@ export class Reservations {
     const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     const storeId = Buffer.from(session.storeId, "hex");
     const sinceMs = String(Math.floor(this.#context.lease.now().wallMs));
-    const reply = await session.committer.submit(
+    const reply = await session.groupCommit.submit(
       this.#context.scripts.reserve,
       partition,
       [head, reserved, ...given.map(givenKey)],
@@ -88,7 +88,7 @@ export class Reservations {
     const partition = partitionOf(instance);
     const { head, record, reserved } = partitionKeys(partition);
     const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
-    const { result, rest } = await session.committer.submit(
+    const { result, rest } = await session.groupCommit.submit(
       this.#context.scripts.release,
       partition,
       [head, sysKeys.epoch, reserved],

@@ -82,7 +82,7 @@ export class RedisStateCounts {
     const script = this.#context.scripts.recount;
     const scriptKeys = [keys.head, keys.counters, keys.changes, keys.states];
     const args = [at, String(page.upTo), ...page.lines];
-    const reply = await session.committer.submit(script, partition, scriptKeys, args);
+    const reply = await session.groupCommit.submit(script, partition, scriptKeys, args);
     if (reply.result === "conflict") {
       // Another leader continued, or a record was repaired.
       this.#places.set(partition, { at: String(reply.rest[0]) });

@@ -42,10 +42,10 @@ export class RedisStatuses implements InstanceStatuses {
     const partition = partitionOf(instance);
     const { prefix, head, counters } = partitionKeys(partition);
     const keys = [head, counters, instanceKeys(prefix, instance).status];
-    const { committer } = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
+    const { groupCommit } = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     const script = this.#context.scripts["set-status"];
     const args = [to, ...from.map((status) => status ?? "")];
-    const { rest } = await committer.submit(script, partition, keys, args);
+    const { rest } = await groupCommit.submit(script, partition, keys, args);
     return String(rest[0]) === "" ? undefined : statusOf(rest[0]);
   };
 

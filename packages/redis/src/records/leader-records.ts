@@ -121,6 +121,6 @@ export class LeaderRecords {
     args: readonly Argument[],
   ): Promise<Reply> {
     const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
-    return session.committer.submit(this.#context.scripts[name], partition, keys, args);
+    return session.groupCommit.submit(this.#context.scripts[name], partition, keys, args);
   }
 }

@@ -4,7 +4,7 @@ import type { PartitionHead } from "../connection/record-header.ts";
 import { readPartitionHead } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
-import { notInitialised, otherStore } from "./committer.ts";
+import { notInitialised, otherStore } from "./group-commit.ts";
 import type { StoreContext, PrimarySession } from "./primary-session.ts";
 import type { PrimarySessions } from "./primary-sessions.ts";
 
@@ -75,13 +75,13 @@ export class Answers {
     const waited = number > Math.max(head.covered, session.covered.of(partition));
     this.#context.observe({ type: "coveredRead", waited });
     if (!waited) return;
-    await session.committer.cover(partition, number);
+    await session.groupCommit.cover(partition, number);
     this.#sessions.assert(session, "read");
   }
 
   /** Resolves when everything that the session has answered so far is covered. */
   async coverAll(session: PrimarySession): Promise<void> {
-    await session.committer.barrier();
+    await session.groupCommit.barrier();
     this.#sessions.assert(session, "read");
   }
 

@@ -8,7 +8,7 @@ import { readPartitionHead } from "../connection/record-header.ts";
 import { readPairs, readReply, readRole } from "../connection/replies.ts";
 import type { Scripts } from "../connection/scripts.ts";
 import { claim } from "./claim.ts";
-import { Committer, notInitialised, otherStore } from "./committer.ts";
+import { GroupCommit, notInitialised, otherStore } from "./group-commit.ts";
 import { CoveredNumbers } from "./covered.ts";
 import type { Formats } from "./formats.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
@@ -41,7 +41,7 @@ export class PrimarySession {
   readonly storeId: string;
   readonly covered = new CoveredNumbers();
   readonly replicas: ReplicaSet;
-  readonly committer: Committer;
+  readonly groupCommit: GroupCommit;
   /** Resolves when its primary is lost, deposed, or turns out to be no store. */
   readonly ended: Promise<StoreUnavailable>;
   readonly #context: StoreContext;
@@ -67,7 +67,7 @@ export class PrimarySession {
     const nudge = (): void => {
       this.reader?.existing([heads[sysPartition] ?? ""]).catch(() => undefined);
     };
-    this.committer = new Committer(
+    this.groupCommit = new GroupCommit(
       {
         connection,
         number,
@@ -91,7 +91,7 @@ export class PrimarySession {
       },
     );
     const noting = setInterval(() => this.#noteFormat(), context.formats.everyMs).unref();
-    this.ended = this.committer.ended.then((failure) => {
+    this.ended = this.groupCommit.ended.then((failure) => {
       this.#over = true;
       clearInterval(noting);
       this.#reader?.connection.destroy(failure.message);
@@ -189,7 +189,7 @@ export class PrimarySession {
 
   /** Ends it; what waits fails. */
   end(failure: StoreUnavailable): void {
-    this.committer.end(failure);
+    this.groupCommit.end(failure);
   }
 
   /** Takes a connection for reads; when it is lost, opens another. */
@@ -231,7 +231,7 @@ export class PrimarySession {
   #noteFormat(): void {
     const { scripts, formats, observe } = this.#context;
     const { keys, args } = formats.asking;
-    this.committer
+    this.groupCommit
       .submit(scripts.formats, sysPartition, keys, args, { localEnough: true })
       .then((reply) => formats.take(reply, this.address))
       .catch((cause: unknown) => {
@@ -247,7 +247,7 @@ export class PrimarySession {
     if (fresh.length === 0) return;
     const keys = [heads[sysPartition] ?? "", sysKeys.replicas, sysKeys.replicasVersion];
     const args = [String(Math.floor(lease.now().wallMs)), ...fresh];
-    this.committer
+    this.groupCommit
       .submit(scripts["remember-replica"], sysPartition, keys, args, { localEnough: true })
       .catch((cause: unknown) => {
         observe({ type: "warning", message: "a new replica could not be noted", cause });
@@ -282,7 +282,7 @@ async function membersOf(
   return survey.members;
 }
 
-/** A connection for reads must lead to the same process as the committer's. */
+/** A connection for reads must lead to the same process as the group commit's. */
 async function openReader(settings: StoreSettings, runId: string): Promise<Connection> {
   const connection = await Connection.toPrimary(settings, "read");
   if (connection.info.runId === runId) return connection;

@@ -69,7 +69,7 @@ export class PrimarySessions implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const { clock, barrierTimeoutMs } = this.#context.settings;
     const deadline = clock.monotonicMs() + barrierTimeoutMs;
-    while (this.#current?.committer.idle === false && clock.monotonicMs() < deadline) {
+    while (this.#current?.groupCommit.idle === false && clock.monotonicMs() < deadline) {
       await delay(5);
     }
     this.#stop.abort();

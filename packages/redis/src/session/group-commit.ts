@@ -13,15 +13,15 @@ import type { Formats } from "./formats.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { ReplicaSet } from "./replica-set.ts";
 
-/** How the committer works. */
-export interface CommitterSettings {
+/** How the group commit works. */
+export interface GroupCommitSettings {
   readonly markerMs: number;
   readonly barrierTimeoutMs: number;
   /** How long one round of the barrier waits; several of them make up a change's time. */
   readonly sliceMs: number;
 }
 
-export interface CommitterParts {
+export interface GroupCommitParts {
   readonly connection: Connection;
   /** By which the lease knows the connection. */
   readonly number: number;
@@ -73,9 +73,9 @@ const bare = { line: undefined, bytes: 0, localEnough: false, written: undefined
  * Runs write scripts and promises them: all that wait go out in one write, each batch ends with a marker, and when every
  * answer is in, one WAITAOF on the same connection covers them all (group commit). The next batch collects meanwhile.
  */
-export class Committer {
-  readonly #parts: CommitterParts;
-  readonly #settings: CommitterSettings;
+export class GroupCommit {
+  readonly #parts: GroupCommitParts;
+  readonly #settings: GroupCommitSettings;
   readonly #head = partitionKeys(sysPartition).head;
   readonly #token = Buffer.alloc(8);
   /** Partition → covered number that the store is yet to note. */
@@ -88,7 +88,7 @@ export class Committer {
   /** Resolves when it can do no more, with the reason. */
   readonly ended: Promise<StoreUnavailable>;
 
-  constructor(parts: CommitterParts, settings: CommitterSettings) {
+  constructor(parts: GroupCommitParts, settings: GroupCommitSettings) {
     this.#parts = parts;
     this.#settings = settings;
     const lost = parts.connection.closed.then((reason) => {
