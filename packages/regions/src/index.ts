@@ -76,7 +76,7 @@ export {
 } from "./serving/serving.ts";
 export { type AgreedChanges, type AgreementOptions, agreedCommit } from "./store/agreed.ts";
 export { type AgreementSite, ownSite, peerSite, sitesInOrder } from "./store/agreement-site.ts";
-export { type AsideOptions, isOpen, type OwnAnswer, readAside } from "./store/aside.ts";
+export { type ReadRepairOptions, isOpen, type OwnAnswer, readRepair } from "./store/read-repair.ts";
 export { PeerService, type PeerServiceOptions, pushOutcomes } from "./store/peer-service.ts";
 export { type PushOptions, pushToAll } from "./store/push.ts";
 export {

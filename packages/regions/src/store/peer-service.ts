@@ -19,7 +19,7 @@ import {
   type Timers,
 } from "@holdfast/engine";
 import { losingLevel } from "../join/full.ts";
-import { refuseShrinking } from "../join/growth.ts";
+import { assertMonotonic } from "../join/monotonic.ts";
 import type { Opens } from "../join/heal.ts";
 import { type MergeResult, mergeInto } from "../join/merge.ts";
 import type { PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
@@ -76,7 +76,7 @@ export class PeerService implements PeerStore {
     own.onState((state) => this.#watch(state));
     this.remote = new OwnForOthers(own, store, {
       requireServing: () => this.#requireServing(),
-      refuse: (instance, changes) => refuseShrinking(instance, changes, asking, observe),
+      refuse: (instance, changes) => assertMonotonic(instance, changes, asking, observe),
     });
   }
 
@@ -149,7 +149,7 @@ export class PeerService implements PeerStore {
     operation: string,
   ): Promise<CommitOutcome> {
     const { own, asking, observe, region } = this.#options;
-    refuseShrinking(instance, changes, asking, observe);
+    assertMonotonic(instance, changes, asking, observe);
     // Where this region is the first in order, its write is the decision: what a system record claims is decided on here,
     // whichever region asks for it.
     const decides = instance === systemInstance && region < asking;

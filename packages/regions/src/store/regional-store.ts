@@ -25,7 +25,7 @@ import type { Serving, serving } from "../serving/serving.ts";
 import { ServingWatch } from "../serving/serving-watch.ts";
 import { agreedCommit } from "./agreed.ts";
 import { requireAll, sitesInOrder, untilFree } from "./agreement-site.ts";
-import { isOpen, readAside } from "./aside.ts";
+import { isOpen, readRepair } from "./read-repair.ts";
 import { pushToAll } from "./push.ts";
 import { areMade, fromRemote, settledThere, toLocal } from "./remote-reads.ts";
 
@@ -35,7 +35,7 @@ export type PeerAcknowledgement = "preferred" | "required";
 /** Parts that tests replace to plant a fault. */
 export interface RegionalParts {
   readonly decide: typeof serving;
-  readonly readAside: typeof readAside;
+  readonly readRepair: typeof readRepair;
   readonly push: typeof pushToAll;
   readonly agree: typeof agreedCommit;
 }
@@ -81,7 +81,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   readonly #options: RegionalStoreOptions;
   readonly #own: OwnStore;
   readonly #watch: ServingWatch;
-  readonly #parts: Pick<RegionalParts, "readAside" | "push" | "agree">;
+  readonly #parts: Pick<RegionalParts, "readRepair" | "push" | "agree">;
   readonly #pushTimeoutMs: number;
   readonly #reservedMs: number;
 
@@ -91,7 +91,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     this.#own = own;
     this.#pushTimeoutMs = options.pushTimeoutMs ?? 500;
     this.#reservedMs = options.reservedMs ?? 2_000;
-    this.#parts = { readAside, push: pushToAll, agree: agreedCommit, ...parts };
+    this.#parts = { readRepair, push: pushToAll, agree: agreedCommit, ...parts };
     this.records = new RegionRecords({ region, own, peers: peers.map((peer) => peer.region) });
     this.#watch = new ServingWatch({
       own,
@@ -313,7 +313,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   ): Promise<readonly (StoredObject | undefined)[]> {
     const { timers, observe } = this.#options;
     const others = await this.#othersNow();
-    return await this.#parts.readAside({ instance, ids, copies }, through, {
+    return await this.#parts.readRepair({ instance, ids, copies }, through, {
       own: this.#own,
       others,
       timers,

@@ -13,7 +13,7 @@ import { type OwnCopy, unknownFormat } from "../join/read-each.ts";
 import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 
-export interface AsideOptions {
+export interface ReadRepairOptions {
   readonly own: OwnStore;
   /** The regions whose "no" it takes, besides the own one. */
   readonly others: readonly Peer[];
@@ -54,10 +54,10 @@ export function isOpen(copy: OwnCopy): boolean {
  * copies amount to; one that does not decode is repaired; one of an unknown format fails the read. With `through`, every record is looked at elsewhere too, as
  * far as others can be asked. What is found is joined into the own store where that can be written.
  */
-export async function readAside(
+export async function readRepair(
   answer: OwnAnswer,
   through: boolean,
-  options: AsideOptions,
+  options: ReadRepairOptions,
 ): Promise<readonly (StoredObject | undefined)[]> {
   const { instance, ids, copies } = answer;
   const wanted = ids.filter((_, at) => through || isOpen(copies[at]));
@@ -99,7 +99,7 @@ async function ask(peer: Peer, instance: string, ids: readonly string[]): Promis
 async function settle(
   copy: OwnCopy,
   found: Elsewhere,
-  options: AsideOptions,
+  options: ReadRepairOptions,
 ): Promise<StoredObject | undefined> {
   const { copies, unasked } = found;
   if (copy === "unknown") throw unknownFormat();
@@ -142,7 +142,7 @@ function joined(copies: readonly ManagedObject[]): StoredObject {
 async function taken(
   stored: StoredObject,
   from: string,
-  { own, timers, observe }: AsideOptions,
+  { own, timers, observe }: ReadRepairOptions,
 ): Promise<StoredObject> {
   const merging: MergeOptions = { from, timers, observe };
   try {
@@ -158,7 +158,7 @@ async function taken(
 async function repaired(
   stored: StoredObject,
   from: string,
-  { own, timers, observe }: AsideOptions,
+  { own, timers, observe }: ReadRepairOptions,
 ): Promise<StoredObject> {
   const [merged] = await mergeInto(own, [stored.object], { from, timers, observe });
   if (merged?.stored !== undefined) return merged.stored;

@@ -25,7 +25,7 @@ function onlyGrows(change: Change): boolean {
  * Refuses what another region may not ask of this one's store, however far it is trusted. Records of another instance are
  * left to the store, to which they are as if they were not there.
  */
-export function refuseShrinking(
+export function assertMonotonic(
   instance: string,
   changes: readonly Change[],
   from: string,
