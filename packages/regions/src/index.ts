@@ -49,7 +49,7 @@ export {
 } from "./peer/client/peer-client.ts";
 export { type PeerTls, peerName } from "./peer/peer-tls.ts";
 export { PeerServer, type PeerServerOptions } from "./peer/server/peer-server.ts";
-export { type Arrival, originOf, type StrangerLimits, Strangers } from "./peer/server/strangers.ts";
+export { type Arrival, originOf, type HandshakeLimits, HandshakeLimiter } from "./peer/server/handshake-limiter.ts";
 export { ofRegion } from "./peer/status.ts";
 export {
   manageBytes,

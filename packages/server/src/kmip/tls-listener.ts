@@ -6,7 +6,7 @@ import {
   type TLSSocket,
   type Server as TlsServer,
 } from "node:tls";
-import { type Arrival, Strangers } from "@holdfast/regions";
+import { type Arrival, HandshakeLimiter } from "@holdfast/regions";
 import { type ClientHello, onClientHello } from "../access/client-hello.ts";
 import { type HandshakeFault, handshakeFault } from "../access/handshake-fault.ts";
 import type { Address } from "../base/address.ts";
@@ -46,7 +46,7 @@ export class TlsListener {
   readonly #listener: Server;
   readonly #resumable: TlsServer;
   readonly #older: TlsServer;
-  readonly #strangers: Strangers;
+  readonly #handshakes: HandshakeLimiter;
   readonly #hellos = new WeakMap<Socket, ClientHello>();
   /** Whether a certificate with an RSA key is offered. */
   #rsa: boolean;
@@ -56,7 +56,7 @@ export class TlsListener {
     const { identity, suites, connectionsMax } = options;
     this.#rsa = hasRsa(identity);
     const strangers = Math.max(strangersMin, Math.min(strangersMax, connectionsMax >> 2));
-    this.#strangers = new Strangers(
+    this.#handshakes = new HandshakeLimiter(
       {
         strangers,
         strangersOfAddress: strangers >> 1,
@@ -86,7 +86,7 @@ export class TlsListener {
 
   /** Connections whose client is not admitted, or not yet. */
   get strangerCount(): number {
-    return this.#strangers.size;
+    return this.#handshakes.size;
   }
 
   /** Accepts connections; resolves with the port, rejects with the system's error. */
@@ -120,17 +120,17 @@ export class TlsListener {
 
   /** The connection's client is known: it is not a stranger any more. */
   admit(socket: TLSSocket): void {
-    this.#strangers.leave(socket);
+    this.#handshakes.leave(socket);
   }
 
   /** Cuts what has taken too long; called several times a second. */
   sweep(): void {
-    this.#strangers.sweep(this.#options.monotonicMs());
+    this.#handshakes.sweep(this.#options.monotonicMs());
   }
 
   /** Ends all strangers. */
   close(): void {
-    this.#strangers.close();
+    this.#handshakes.close();
   }
 
   #createTls(options: object): TlsServer {
@@ -141,7 +141,7 @@ export class TlsListener {
       handshakeTimeout: this.#options.handshakeTimeoutMs,
     });
     server.on("secureConnection", (socket) => {
-      const arrival = this.#strangers.arrival(socket);
+      const arrival = this.#handshakes.arrival(socket);
       if (arrival === undefined || arrival.cut) socket.destroy();
       else this.#options.secured(socket, arrival);
     });
@@ -150,7 +150,7 @@ export class TlsListener {
   }
 
   #began(socket: Socket): void {
-    this.#strangers.enter(socket, this.#options.monotonicMs());
+    this.#handshakes.enter(socket, this.#options.monotonicMs());
     socket.on("error", () => undefined);
     const onEnd = () => socket.destroy();
     const onClose = () => this.#left(socket);
@@ -164,7 +164,7 @@ export class TlsListener {
   }
 
   #left(socket: Socket): void {
-    const arrival = this.#strangers.arrival(socket);
+    const arrival = this.#handshakes.arrival(socket);
     if (arrival?.cut === false) {
       this.#options.failed("closed before the TLS handshake", remoteOf(arrival));
     }
@@ -172,9 +172,9 @@ export class TlsListener {
 
   #failed(error: Error, socket: TLSSocket): void {
     // tls.Server leaves a socket open whose handshake failed or timed out.
-    const arrival = this.#strangers.arrival(socket);
+    const arrival = this.#handshakes.arrival(socket);
     const raw: unknown = Reflect.get(socket, "_parent");
-    this.#strangers.leave(socket);
+    this.#handshakes.leave(socket);
     socket.destroy();
     if (arrival === undefined || arrival.cut) return;
     const reason = codeOf(error) ?? reasonOf(error);

@@ -1,5 +1,5 @@
 import type { AddressInfo, Server, Socket } from "node:net";
-import { Strangers } from "@holdfast/regions";
+import { HandshakeLimiter } from "@holdfast/regions";
 import { type Address, printAddress } from "../base/address.ts";
 import { listenError } from "../base/listen-error.ts";
 
@@ -14,7 +14,7 @@ const closingMax = 128;
 
 /** Bounds the connections of a port for probes: at the bound one of the same address goes, or of the one with the most. */
 export function boundProbers(server: Server): Strangers {
-  const probers = new Strangers(limits, () => undefined);
+  const probers = new HandshakeLimiter(limits, () => undefined);
   server.maxConnections = limits.strangers + closingMax;
   server.on("connection", (socket: Socket) => probers.enter(socket, 0));
   return probers;

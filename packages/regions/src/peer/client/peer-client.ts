@@ -27,7 +27,7 @@ import { helloOf } from "../hello.ts";
 import { type PeerIdentity, type PeerTls, readPeerTls } from "../peer-tls.ts";
 import { serverLimits } from "../server-limits.ts";
 import { Calls, inPages } from "./calls.ts";
-import { Circuit } from "./circuit.ts";
+import { PeerAvailability } from "./peer-availability.ts";
 import { type PeerClientTimes, peerClientTimes } from "./client-times.ts";
 import { NodeLink } from "./node-link.ts";
 import { PushSender } from "./push-sender.ts";
@@ -66,7 +66,7 @@ export class PeerClient implements Peer, AsyncDisposable {
   readonly #timers: Timers;
   readonly #links: readonly NodeLink[];
   readonly #ownRegion: string;
-  readonly #circuit: Circuit<NodeLink>;
+  readonly #availability: PeerAvailability<NodeLink>;
   /** `hello` is asked of a retired region, too. */
   readonly #hellos: Calls;
   readonly #calls: Calls;
@@ -98,10 +98,10 @@ export class PeerClient implements Peer, AsyncDisposable {
           this.#identity,
         ),
     );
-    this.#circuit = new Circuit(region, this.#links, observe);
-    const choose = () => this.#circuit.choose();
+    this.#availability = new PeerAvailability(region, this.#links, observe);
+    const choose = () => this.#availability.choose();
     this.#calls = new Calls(region, choose, timers, times);
-    this.#hellos = new Calls(region, () => this.#circuit.choose(true), timers, times);
+    this.#hellos = new Calls(region, () => this.#availability.choose(true), timers, times);
     this.#pushes = new PushSender(region, choose, this.#calls, timers, times);
     this.remote = new RemoteStore(region, this.#calls);
   }
@@ -135,15 +135,15 @@ export class PeerClient implements Peer, AsyncDisposable {
 
   /** A retired region counts as not there; only `hello` is asked of it. */
   setRetired(retired: boolean): void {
-    this.#circuit.setRetired(retired);
+    this.#availability.setRetired(retired);
   }
 
   state(): PeerState {
-    return this.#circuit.state;
+    return this.#availability.state;
   }
 
   onState(listener: (state: PeerState, reason: string) => void): () => void {
-    return this.#circuit.onState(listener);
+    return this.#availability.onState(listener);
   }
 
   /** Calls `listener` at each answer of a probe; answers how to stop that. */
@@ -258,7 +258,7 @@ export class PeerClient implements Peer, AsyncDisposable {
   }
 
   #changed(): void {
-    this.#circuit.update();
+    this.#availability.update();
     this.#pushes.proceed();
   }
 

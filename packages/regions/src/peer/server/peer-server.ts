@@ -15,7 +15,7 @@ import {
 import { type ServerLimits, serverLimits } from "../server-limits.ts";
 import { plain } from "../status.ts";
 import { RegionService } from "./region-service.ts";
-import { Strangers } from "./strangers.ts";
+import { HandshakeLimiter } from "./handshake-limiter.ts";
 
 const sweepMs = 500;
 
@@ -46,7 +46,7 @@ export class PeerServer implements AsyncDisposable {
   readonly #limits: ServerLimits;
   readonly #services: ReadonlyMap<string, RegionService>;
   readonly #server: Server;
-  readonly #strangers: Strangers;
+  readonly #handshakes: HandshakeLimiter;
   readonly #connections = new Set<Connection>();
   readonly #closing = new AbortController();
   #identity: PeerIdentity;
@@ -64,7 +64,7 @@ export class PeerServer implements AsyncDisposable {
         new RegionService(options.store(region), this.#limits, timers, unexpected),
       ]),
     );
-    this.#strangers = new Strangers(this.#limits, (address, reason) =>
+    this.#handshakes = new HandshakeLimiter(this.#limits, (address, reason) =>
       this.#refused(address, reason),
     );
     this.#server = createServer({
@@ -132,7 +132,7 @@ export class PeerServer implements AsyncDisposable {
       over.abort();
     }
     for (const service of services) service.close();
-    this.#strangers.close();
+    this.#handshakes.close();
     for (const { socket } of this.#connections) socket.destroy();
     await closed;
   }
@@ -156,14 +156,14 @@ export class PeerServer implements AsyncDisposable {
 
   #listenTo(server: Server): void {
     server.on("connection", (socket: Socket) => {
-      this.#strangers.enter(socket, this.#options.timers.monotonicMs());
+      this.#handshakes.enter(socket, this.#options.timers.monotonicMs());
       socket.setNoDelay(true);
     });
     server.on("tlsClientError", (error, socket) => {
       // Node leaves it open.
       socket.destroy();
-      const address = this.#strangers.arrival(socket)?.address;
-      if (this.#strangers.leave(socket)) this.#refused(address, handshakeFault(error));
+      const address = this.#handshakes.arrival(socket)?.address;
+      if (this.#handshakes.leave(socket)) this.#refused(address, handshakeFault(error));
     });
     server.on("secureConnection", (socket) => this.#welcome(socket));
   }
@@ -171,7 +171,7 @@ export class PeerServer implements AsyncDisposable {
   #welcome(socket: TLSSocket): void {
     // A cut connection reports itself by an event that nobody waits for.
     socket.on("error", () => undefined);
-    if (!this.#strangers.leave(socket)) return void socket.destroy();
+    if (!this.#handshakes.leave(socket)) return void socket.destroy();
     const certificate = socket.getPeerX509Certificate();
     const refusal = this.#refusal(socket, certificate);
     const region = certificate && regionOf(certificate, this.#options.peers);
@@ -226,7 +226,7 @@ export class PeerServer implements AsyncDisposable {
     const { signal } = this.#closing;
     while (!signal.aborted) {
       await timers.sleep(sweepMs, signal).catch(() => undefined);
-      this.#strangers.sweep(timers.monotonicMs());
+      this.#handshakes.sweep(timers.monotonicMs());
       this.#check();
     }
   }

@@ -35,13 +35,13 @@ const strangersSize = { perSecond: 1, burst: 100 };
 export class Denials {
   readonly #options: DenialsOptions;
   readonly #known: Buckets;
-  readonly #strangers: Buckets;
+  readonly #handshakes: Buckets;
   #leftOut = 0;
 
   constructor(options: DenialsOptions) {
     this.#options = options;
     this.#known = new Buckets(knownSize, options.clock.monotonicMs);
-    this.#strangers = new Buckets(strangersSize, options.clock.monotonicMs);
+    this.#handshakes = new Buckets(strangersSize, options.clock.monotonicMs);
   }
 
   /** Never throws, and nobody waits for it. */
@@ -54,7 +54,7 @@ export class Denials {
       instance: instance ?? "",
     });
     const waits =
-      principal === undefined ? this.#strangers.take("") : this.#known.take(principal.id);
+      principal === undefined ? this.#handshakes.take("") : this.#known.take(principal.id);
     if (waits > 0) {
       this.#leftOut += 1;
       return;

@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { Server } from "node:https";
 import type { Socket } from "node:net";
-import { Strangers } from "@holdfast/regions";
+import { HandshakeLimiter } from "@holdfast/regions";
 import { type Placed, Places } from "../../base/places.ts";
 
 /** What the connections of the management API are bounded by. */
@@ -69,7 +69,7 @@ class TokenConnection implements Placed {
  * displace only strangers; one that has shown a token shares with those of the same owner.
  */
 export class AdminConnections {
-  readonly #strangers: Strangers;
+  readonly #handshakes: HandshakeLimiter;
   readonly #places: Places<TokenConnection>;
   readonly #known = new Map<Socket, TokenConnection>();
   readonly #monotonicMs: () => number;
@@ -78,12 +78,12 @@ export class AdminConnections {
   constructor(server: Server, { connectionsMax, monotonicMs }: AdminConnectionsOptions) {
     const half = Math.floor(connectionsMax / 2);
     const bounds = { strangers: connectionsMax, strangersOfAddress: half, handshakeMs: strangerMs };
-    this.#strangers = new Strangers(bounds, () => undefined);
+    this.#handshakes = new HandshakeLimiter(bounds, () => undefined);
     this.#places = new Places({ all: connectionsMax, ofOwner: half });
     this.#monotonicMs = monotonicMs;
     // Reached by connections that are being closed only: those that are open have the bounds above.
     server.maxConnections = 2 * connectionsMax + closingMax;
-    server.on("connection", (socket: Socket) => this.#strangers.enter(socket, monotonicMs()));
+    server.on("connection", (socket: Socket) => this.#handshakes.enter(socket, monotonicMs()));
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs).unref();
   }
 
@@ -96,13 +96,13 @@ export class AdminConnections {
 
   close(): void {
     clearInterval(this.#sweeper);
-    this.#strangers.close();
+    this.#handshakes.close();
   }
 
   #place(socket: Socket, owner: string): TokenConnection | undefined {
     const one = new TokenConnection(socket, this.#monotonicMs);
     if (!this.#places.enter(owner, one)) return undefined;
-    this.#strangers.leave(socket);
+    this.#handshakes.leave(socket);
     this.#known.set(socket, one);
     socket.once("close", () => {
       this.#known.delete(socket);
@@ -113,7 +113,7 @@ export class AdminConnections {
 
   #sweep(): void {
     const nowMs = this.#monotonicMs();
-    this.#strangers.sweep(nowMs);
+    this.#handshakes.sweep(nowMs);
     for (const one of this.#known.values()) one.sweep(nowMs);
   }
 }

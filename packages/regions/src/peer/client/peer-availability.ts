@@ -6,7 +6,7 @@ type LinkState = Pick<NodeLink, "alive" | "tried" | "stalled" | "unwilling" | "r
 type Listener = (state: PeerState, reason: string) => void;
 
 /** Whether a region can be asked, and which of its nodes first. */
-export class Circuit<Link extends LinkState> {
+export class PeerAvailability<Link extends LinkState> {
   readonly #region: string;
   readonly #links: readonly Link[];
   readonly #observe: Observer;

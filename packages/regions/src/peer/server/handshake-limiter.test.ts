@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { eventually } from "../../testing/peer/test-peer.ts";
-import { originOf, Strangers } from "./strangers.ts";
+import { originOf, HandshakeLimiter } from "./handshake-limiter.ts";
 
 test.each([
   ["10.1.2.3", "10.1.2.3"],
@@ -19,7 +19,7 @@ test.each([
 
 async function listener(limits: { strangers: number; strangersOfAddress: number }) {
   const refused: string[] = [];
-  const strangers = new Strangers({ ...limits, handshakeMs: 1000 }, (address) =>
+  const strangers = new HandshakeLimiter({ ...limits, handshakeMs: 1000 }, (address) =>
     refused.push(address),
   );
   const entered: Socket[] = [];

@@ -45,7 +45,7 @@ class Origin {
 }
 
 /** Bounds of connections that have not shown whose they are. */
-export interface StrangerLimits {
+export interface HandshakeLimits {
   readonly strangers: number;
   readonly strangersOfAddress: number;
   /** How long a connection may stay a stranger, milliseconds. */
@@ -68,14 +68,14 @@ const tooMany = "too many unfinished handshakes";
  * has the most; first one that has sent nothing, then the oldest. So a flood does not keep others out, and silent
  * connections do not keep a client out that shares their address, as behind a proxy.
  */
-export class Strangers {
-  readonly #limits: StrangerLimits;
+export class HandshakeLimiter {
+  readonly #limits: HandshakeLimits;
   readonly #origins = new Map<string, Origin>();
   readonly #known = new WeakMap<Socket, Stranger>();
   readonly #refuse: (address: string, reason: string) => void;
   #size = 0;
 
-  constructor(limits: StrangerLimits, refuse: (address: string, reason: string) => void) {
+  constructor(limits: HandshakeLimits, refuse: (address: string, reason: string) => void) {
     this.#limits = limits;
     this.#refuse = refuse;
   }
