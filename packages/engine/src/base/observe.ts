@@ -61,7 +61,7 @@ export type Event =
       readonly writes: boolean;
       readonly reason: string;
     }
-  /** Whether another region can be reached: the circuit of pushes to it. */
+  /** Whether another region can be reached: pushes wait for it only then. */
   | {
       readonly type: "peer";
       readonly region: string;

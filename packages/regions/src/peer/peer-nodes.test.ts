@@ -163,7 +163,7 @@ describe("a frozen node", () => {
   });
 });
 
-describe("the circuit", () => {
+describe("availability", () => {
   test("opens when every node is silent, answers at once then, and closes again", async () => {
     await using all = await nodes();
     for (const { relay } of all.nodes) relay.cut(true);

@@ -4,18 +4,18 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { z } from "zod";
 import type { NodeObserver } from "../observe/events.ts";
 import { dryRun } from "../records/dry-run.ts";
-import type { Admitted } from "./access/gate.ts";
+import type { Admitted } from "./access/authorizer.ts";
 import { listName, openCursor, sealCursor } from "./cursor.ts";
-import type { Made } from "./made.ts";
+import type { MadeBefore } from "./made-before.ts";
 import { Refused } from "./problem.ts";
-import { idempotencyKey, type Repeats, repeatedId, type Sent } from "./repeats.ts";
+import { idempotencyKey, type Idempotency, repeatedId, type Sent } from "./idempotency.ts";
 import { placeOf, type Schemas, validated } from "./validate.ts";
 
 /** What carries requests out. */
 export interface DispatchParts {
   readonly handlers: Handlers;
-  readonly repeats: Repeats;
-  readonly made: Made;
+  readonly idempotency: Idempotency;
+  readonly madeBefore: MadeBefore;
   readonly newId: () => string;
   readonly observe: NodeObserver;
 }
@@ -88,7 +88,7 @@ export async function dispatch(
       .send(JSON.stringify(await dryRun(work)));
   }
   const first = async (): Promise<Sent> => {
-    const answer = key === undefined ? await work() : await parts.made.once(route, call, work);
+    const answer = key === undefined ? await work() : await parts.madeBefore.once(route, call, work);
     const body = await checked(parts, served, answer, list, call);
     return { status: route.status ?? 200, body };
   };
@@ -97,7 +97,7 @@ export async function dispatch(
   const { sent, repeated } =
     key === undefined
       ? { sent: await first(), repeated: false }
-      : await parts.repeats.run({ key, operation, principal, params, body, shownOnce }, first);
+      : await parts.idempotency.run({ key, operation, principal, params, body, shownOnce }, first);
   if (repeated) reply.header("idempotent-replayed", "true");
   const etag = etagOf(route, sent.body);
   if (etag !== undefined) reply.header("etag", etag);

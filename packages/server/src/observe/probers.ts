@@ -13,7 +13,7 @@ const limits = {
 const closingMax = 128;
 
 /** Bounds the connections of a port for probes: at the bound one of the same address goes, or of the one with the most. */
-export function boundProbers(server: Server): Strangers {
+export function boundProbers(server: Server): HandshakeLimiter {
   const probers = new HandshakeLimiter(limits, () => undefined);
   server.maxConnections = limits.strangers + closingMax;
   server.on("connection", (socket: Socket) => probers.enter(socket, 0));

@@ -2,11 +2,11 @@ import { request } from "node:https";
 import { contract, type Handlers, ManagementError, type Role } from "@holdfast/admin";
 import { createAuthority } from "@holdfast/testing/pki";
 import { type BucketSize, Buckets } from "../admin/access/buckets.ts";
-import type { Denial } from "../admin/access/denials.ts";
-import { Gate } from "../admin/access/gate.ts";
+import type { Denial } from "../admin/access/denial-audit.ts";
+import { Authorizer } from "../admin/access/authorizer.ts";
 import { AdminListener } from "../admin/http/listener.ts";
-import { Made } from "../admin/made.ts";
-import { Repeats } from "../admin/repeats.ts";
+import { MadeBefore } from "../admin/made-before.ts";
+import { Idempotency } from "../admin/idempotency.ts";
 import { parseCertificates } from "../base/certificates.ts";
 import { systemClock, systemIds } from "../base/system.ts";
 import type { ServerIdentity } from "../base/tls.ts";
@@ -56,7 +56,7 @@ export interface AdminTestOptions {
   readonly failures?: number;
   readonly strangers?: number;
   readonly bodyBytes?: BucketSize;
-  readonly made?: Made;
+  readonly madeBefore?: MadeBefore;
   readonly connectionsMax?: number;
   readonly times?: Parameters<typeof AdminListener.open>[0]["times"];
 }
@@ -108,7 +108,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
   const verify = (token: string) => options.tokens?.[token] ?? usual[token] ?? "unknown";
   const handlers = { ...reached(), ...options.handlers } as Handlers;
   const { monotonicMs } = systemClock;
-  const gate = new Gate({
+  const authorizer = new Authorizer({
     authenticate: authenticator({ verify }),
     instances: {
       idOf: (text) =>
@@ -126,11 +126,11 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
   const listener = await AdminListener.open({
     listen: { host: "127.0.0.1", port: 0 },
     identity,
-    gate,
+    authorizer,
     handlers,
-    repeats: new Repeats(monotonicMs),
-    made:
-      options.made ?? new Made({ get: () => undefined, refresh: async () => undefined }, handlers),
+    idempotency: new Idempotency(monotonicMs),
+    madeBefore:
+      options.madeBefore ?? new MadeBefore({ get: () => undefined, refresh: async () => undefined }, handlers),
     connectionsMax: options.connectionsMax ?? 64,
     ...(options.times && { times: options.times }),
     newId: systemIds.uuid,

@@ -10,7 +10,7 @@ import fastify, {
 import { type Address, printAddress } from "../../base/address.ts";
 import { listenError } from "../../base/listen-error.ts";
 import { contextOptions, type ServerIdentity } from "../../base/tls.ts";
-import { type Admitted, type Gate, tooMany } from "../access/gate.ts";
+import { type Admitted, type Authorizer, tooMany } from "../access/authorizer.ts";
 import { type DispatchParts, dispatch, prepare, type Served } from "../dispatch.ts";
 import { type Problem, problemDocument, problemOf } from "../problem.ts";
 import { schemasOf } from "../validate.ts";
@@ -23,7 +23,7 @@ import { sendEvents } from "./stream.ts";
 export interface AdminListenerOptions extends DispatchParts {
   readonly listen: Address;
   readonly identity: ServerIdentity;
-  readonly gate: Gate;
+  readonly authorizer: Authorizer;
   readonly connectionsMax: number;
   /** How long a handshake, a request's head, and the whole of it may take, and a stream's reader take nothing. */
   readonly times?: Partial<typeof timesUsual>;
@@ -199,9 +199,9 @@ export class AdminListener {
     reply: FastifyReply,
     bodyLimit: number,
   ): Promise<void> {
-    const { gate, monotonicMs } = this.#options;
+    const { authorizer, monotonicMs } = this.#options;
     const startedMs = monotonicMs();
-    const admitted = await gate.admit(served.operation, served.route, request, bodyLimit);
+    const admitted = await authorizer.admit(served.operation, served.route, request, bodyLimit);
     const running: Running = { admitted, startedMs, releases: [] };
     this.#calls.set(request, running);
     reply.raw.once("close", () => release(running));
@@ -239,7 +239,7 @@ export class AdminListener {
   ): Promise<unknown> {
     this.#streams.add(ending);
     try {
-      const { gate, handlers } = this.#options;
+      const { authorizer, handlers } = this.#options;
       const handler = handlers[operation] as unknown as (given: unknown) => AsyncIterable<unknown>;
       const events = handler(call);
       const header = request.headers.authorization;
@@ -252,7 +252,7 @@ export class AdminListener {
         answer: schemas.answer,
         ending,
         stalledMs: this.#times.stalledMs,
-        stillAdmitted: () => gate.stillAdmitted(route, header, running.admitted.principal),
+        stillAdmitted: () => authorizer.stillAdmitted(route, header, running.admitted.principal),
       });
     } finally {
       this.#streams.delete(ending);

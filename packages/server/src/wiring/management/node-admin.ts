@@ -1,13 +1,13 @@
 import type { Handlers } from "@holdfast/admin";
 import { type ObjectStore, systemInstance } from "@holdfast/engine";
 import { Buckets } from "../../admin/access/buckets.ts";
-import { Denials } from "../../admin/access/denials.ts";
-import { Gate } from "../../admin/access/gate.ts";
+import { DenialAudit } from "../../admin/access/denial-audit.ts";
+import { Authorizer } from "../../admin/access/authorizer.ts";
 import { ViewedInstances } from "../../admin/access/instance-names.ts";
 import { OidcTokens } from "../../admin/access/oidc.ts";
 import { AdminListener } from "../../admin/http/listener.ts";
-import { Made } from "../../admin/made.ts";
-import { Repeats } from "../../admin/repeats.ts";
+import { MadeBefore } from "../../admin/made-before.ts";
+import { Idempotency } from "../../admin/idempotency.ts";
 import { systemHandlers } from "../../admin/system/handlers.ts";
 import type { SystemSources } from "../../admin/system/sources.ts";
 import { withCallEvidence } from "../../audit/call-evidence.ts";
@@ -57,7 +57,7 @@ export async function openAdmin(
     admin.store.appendAudit(systemInstance, [event], false);
   const perSecond = settings.requestsPerSecond;
   const { monotonicMs } = clock;
-  const gate = new Gate({
+  const authorizer = new Authorizer({
     authenticate: authenticator(
       tokens,
       openOidc(parts, instances),
@@ -68,15 +68,15 @@ export async function openAdmin(
     failures: new Buckets(failures, monotonicMs),
     strangers: new Buckets(strangers, monotonicMs),
     bytes: new Buckets(bodyBytes, monotonicMs),
-    denied: new Denials({ append, observe, clock }).note,
+    denied: new DenialAudit({ append, observe, clock }).note,
   });
   const listener = await AdminListener.open({
     listen: settings.listen,
     identity: files.identity,
-    gate,
+    authorizer,
     handlers,
-    repeats: new Repeats(monotonicMs),
-    made: new Made(view, handlers),
+    idempotency: new Idempotency(monotonicMs),
+    madeBefore: new MadeBefore(view, handlers),
     connectionsMax: settings.connectionsMax,
     newId: ids.uuid,
     requestId: ids.uuid,

@@ -1,7 +1,7 @@
 import { type Call, contract, type Handlers } from "@holdfast/admin";
 import { expect, test } from "vitest";
 import { certificateValues, systemRecord } from "../testing/system-records.ts";
-import { Made } from "./made.ts";
+import { MadeBefore } from "./made-before.ts";
 
 const pem = "-----BEGIN CERTIFICATE-----\nAAAA\nBBBB\n-----END CERTIFICATE-----\n";
 const fingerprint = "ff".repeat(32);
@@ -25,7 +25,7 @@ test.each([
 ] as const)("%s of %j repeats what was made: %s", async (operation, body, same) => {
   const readCertificate = async () => ({ id: "c" });
   const view = { get: () => record as never, refresh: async () => undefined };
-  const made = new Made(view, { readCertificate } as unknown as Handlers);
+  const made = new MadeBefore(view, { readCertificate } as unknown as Handlers);
   const route = contract[operation];
   const call = { newId: "c", params: { instance: "i" }, body } as unknown as Call;
   const work = () => Promise.reject(new TypeError("made a second time"));

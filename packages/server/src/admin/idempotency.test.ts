@@ -3,7 +3,7 @@ import { StoreUnavailable } from "@holdfast/engine";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { sampleInstance as instance, instanceNames, openerOf, tokenOf } from "../testing/admin.ts";
 import { systemRecord } from "../testing/system-records.ts";
-import { Made } from "./made.ts";
+import { MadeBefore } from "./made-before.ts";
 
 const open = openerOf(onTestFinished);
 const [one = ""] = Object.keys(instanceNames);
@@ -60,7 +60,7 @@ describe("repeated requests", () => {
         seen = true;
       },
     };
-    const admin = await open({ handlers, made: new Made(view, handlers as Handlers) });
+    const admin = await open({ handlers, madeBefore: new MadeBefore(view, handlers as Handlers) });
     const answer = await post(admin, "k9");
     expect(answer).toMatchObject({ status: 201, json: { name: "kmip-one" } });
     expect(answer.json["id"]).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8/);

@@ -1,14 +1,14 @@
 import type { Principal } from "@holdfast/admin";
 import type { AuditEvent } from "@holdfast/engine";
 import { expect, test } from "vitest";
-import { type Denial, Denials } from "./denials.ts";
+import { type Denial, DenialAudit } from "./denial-audit.ts";
 
 test("strangers neither fill the evidence nor hide what a caller was denied", async () => {
   let nowMs = 0;
   const events: AuditEvent[] = [];
   const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
   const append = async (event: AuditEvent) => void events.push(event);
-  const { note } = new Denials({ append, observe: () => undefined, clock });
+  const { note } = new DenialAudit({ append, observe: () => undefined, clock });
   const about = { operation: "listTokens", remote: "192.0.2.1", requestId: "r" };
   const stranger: Denial = { ...about, reason: "unknown", principal: undefined };
   for (let second = 0; second < 60; second += 1, nowMs += 1_000) {

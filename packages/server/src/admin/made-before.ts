@@ -1,7 +1,7 @@
 import { type Call, type Handlers, type Makes, ManagementError, type Route } from "@holdfast/admin";
 import { type SystemRecord, systemIdentifier } from "@holdfast/engine";
 import type { SystemView } from "../records/system-view.ts";
-import { madeAlready, mismatch } from "./repeats.ts";
+import { madeAlready, mismatch } from "./idempotency.ts";
 
 /** A kind of record that calls make, and the answer to a repetition by reading it. */
 interface Kind {
@@ -30,7 +30,7 @@ const kinds: Readonly<Record<Makes, Kind>> = {
 };
 
 /** Finds what an earlier call with the same idempotency key made, at whichever node, before a crash or after. */
-export class Made {
+export class MadeBefore {
   readonly #view: Pick<SystemView, "get" | "refresh">;
   readonly #handlers: Handlers;
 

@@ -4,7 +4,7 @@ import type { FastifyRequest } from "fastify";
 import type { Authenticate, Bearer, TokenRefusal } from "../../management/tokens/bearer.ts";
 import { Refused } from "../problem.ts";
 import type { Buckets } from "./buckets.ts";
-import type { Denial } from "./denials.ts";
+import type { Denial } from "./denial-audit.ts";
 import type { InstanceNames } from "./instance-names.ts";
 
 /** What decides who may call what. */
@@ -46,7 +46,7 @@ const refusalWords: Readonly<Record<TokenRefusal, string>> = {
 };
 
 /** Lets callers in: by token, then role, then instance, so that nobody learns of what he may not see. */
-export class Gate {
+export class Authorizer {
   readonly #parts: GateParts;
 
   constructor(parts: GateParts) {

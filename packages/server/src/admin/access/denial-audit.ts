@@ -32,7 +32,7 @@ const strangersSize = { perSecond: 1, burst: 100 };
  * Writes evidence of every denial, of so many a second that nobody can fill the log, nor hide behind others' denials; the
  * next one counts those left out.
  */
-export class Denials {
+export class DenialAudit {
   readonly #options: DenialsOptions;
   readonly #known: Buckets;
   readonly #handshakes: Buckets;

@@ -46,7 +46,7 @@ export function idempotencyKey(header: string | readonly string[] | undefined): 
  * What repeated POSTs are answered, at this node, for a day. What a call makes is made under an identifier that comes
  * from the key (`repeatedId`), so that another node, or this one after a crash, makes nothing twice either.
  */
-export class Repeats {
+export class Idempotency {
   readonly #monotonicMs: () => number;
   readonly #kept = new Map<string, Kept>();
 
