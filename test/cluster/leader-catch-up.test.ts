@@ -7,7 +7,7 @@ import {
   catchUp,
   type DutyContext,
   digestCheck,
-  Levelling,
+  Resync,
   type Peer,
   PeerReader,
 } from "@holdfast/regions";
@@ -68,10 +68,10 @@ class Regions implements AsyncDisposable {
   }
 
   /** Runs one of the leader's duties. */
-  async run(duty: "levelling" | "catch-up" | "digests") {
+  async run(duty: "resync" | "catch-up" | "digests") {
     this.#context ??= await this.#newContext();
     const readers = [this.#reader];
-    if (duty === "levelling") return new Levelling(this.a, readers).run(this.#context);
+    if (duty === "resync") return new Resync(this.a, readers).run(this.#context);
     if (duty === "catch-up") return catchUp(this.a, readers).run(this.#context);
     return digestCheck(this.a, readers).run(this.#context);
   }
@@ -138,8 +138,8 @@ describe("a leader that reads another region's store", () => {
   test("fills an empty store, goes on from the cursor, and asks for nothing twice", async () => {
     await using regions = await Regions.start();
     await regions.put(regions.b, 5_000);
-    await regions.a.askLevel();
-    expect(await regions.run("levelling")).toEqual({ done: 5_000, left: 0 });
+    await regions.a.requestResync();
+    expect(await regions.run("resync")).toEqual({ done: 5_000, left: 0 });
     expect(await regions.a.levels()).toMatchObject({ asked: 1, reached: 1 });
     await regions.expectEqual();
     await regions.put(regions.b, 10);
@@ -179,8 +179,8 @@ describe("a leader that reads another region's store", () => {
     await regions.usable(regions.a);
     await regions.a.install(regions.instance);
     await regions.nextLeader();
-    await regions.a.askLevel();
-    expect((await regions.run("levelling")).left).toBe(0);
+    await regions.a.requestResync();
+    expect((await regions.run("resync")).left).toBe(0);
     expect((await regions.a.levels()).reached).toBe(1);
     await regions.expectEqual();
   });

@@ -79,7 +79,7 @@ describe("a fail-over", () => {
     const operation = randomUUID();
     await store.reserve(instance, [uniqueIdentifier], operation);
     const epoch = await store.newEpoch();
-    const asked = await store.askLevel();
+    const asked = await store.requestResync();
     await store.setLevel(asked, epoch);
     const cursor = { replicationId: "x", number: 7 };
     await store.setCursor(3, "b", cursor, epoch);
@@ -135,7 +135,7 @@ describe("a frozen replica", () => {
       () => store.reserve(instance, [after.uniqueIdentifier], "one"),
       () => store.release(instance, "one"),
       () => store.newEpoch(),
-      () => store.askLevel(),
+      () => store.requestResync(),
       () => store.loseLevel(),
       () => store.setLevel(1, 1),
       () => store.setCursor(0, "b", { replicationId: "x", number: 1 }, 1),

@@ -73,7 +73,7 @@ describe("a full memory", () => {
     await expect(redis.command("set", "x", "1")).rejects.toThrow("OOM");
 
     const epoch = await store.newEpoch();
-    await store.setLevel(await store.askLevel(), epoch);
+    await store.setLevel(await store.requestResync(), epoch);
     await store.loseLevel();
     await store.setCursor(0, "b", { replicationId: "a-run", number: 1 }, epoch);
     const { base } = (await store.audit.standings())[0] ?? {};

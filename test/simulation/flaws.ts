@@ -132,7 +132,7 @@ function storeWithoutAgreement(store: ObjectStore): ObjectStore {
 
 function storeThatIsLevel(own: OwnStore): OwnStore {
   return replaced(own, {
-    askLevel: async () => 0,
+    requestResync: async () => 0,
     levels: async () => ({ asked: 0, reached: Number.MAX_SAFE_INTEGER, lost: 0 }),
   });
 }

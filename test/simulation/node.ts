@@ -13,7 +13,7 @@ import {
   digestCheck,
   Leader,
   type LeaderLock,
-  Levelling,
+  Resync,
   type Peer,
   type PeerAcknowledgement,
   PeerReader,
@@ -171,7 +171,7 @@ function startLeader(
   const { timers } = life;
   const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe }));
   const duties = [
-    new Levelling(own, readers),
+    new Resync(own, readers),
     catchUp(own, readers),
     digestCheck(own, readers, 25_000),
     new ResolveReservations({ region, own, peers, timers }),

@@ -339,7 +339,7 @@ export class SimStore implements OwnStore {
     );
   }
 
-  askLevel(): Promise<number> {
+  requestResync(): Promise<number> {
     return this.#wishLevel(() => ({}));
   }
 

@@ -11,7 +11,7 @@ export {
   type AuditSink,
   type ChainedEntry,
 } from "./leader/audit/audit-ship.ts";
-export { catchUp, digestCheck, Levelling } from "./leader/catch-up/levelling.ts";
+export { catchUp, digestCheck, Resync } from "./leader/catch-up/resync.ts";
 export { OwnFeed } from "./leader/catch-up/own-feed.ts";
 export { PeerReader, type PeerReaderOptions } from "./leader/catch-up/reader.ts";
 export { DueDates, type DueDatesOptions, nextDate } from "./leader/due-dates.ts";

@@ -180,7 +180,7 @@ export interface LeaderStore {
   setCursor(partition: number, peer: string, cursor: PeerCursor, epoch: number): Promise<void>;
 
   /** Asks the leader to resync the store; returns the number of the request. */
-  askLevel(): Promise<number>;
+  requestResync(): Promise<number>;
   /** The store could not take what another region has: no node takes it for level before it was levelled anew. */
   loseLevel(): Promise<void>;
   levels(): Promise<Levels>;

@@ -50,8 +50,8 @@ export class LeaderRecords {
     await this.#fenced("set-cursor", partition, keys, args, epoch);
   };
 
-  /** See `OwnStore.askLevel`. */
-  readonly askLevel = (): Promise<number> => {
+  /** See `OwnStore.requestResync`. */
+  readonly requestResync = (): Promise<number> => {
     return this.#wishLevel("0");
   };
 

@@ -10,7 +10,7 @@ import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 import { type RegionRecords, regionIdentifier } from "./region-records.ts";
 import {
-  mustAskLevel,
+  mustRequestResync,
   type Others,
   type Serving,
   type ServingEvent,
@@ -231,9 +231,9 @@ export class ServingWatch {
   async #level(): Promise<void> {
     const { own, timers } = this.#options;
     const { outage } = this.#state;
-    if (mustAskLevel(this.#state)) {
-      const wish = await own.askLevel();
-      this.#apply({ type: "levels", outage, wish, reached: 0, lost: 0 });
+    if (mustRequestResync(this.#state)) {
+      const request = await own.requestResync();
+      this.#apply({ type: "levels", outage, request, reached: 0, lost: 0 });
     } else {
       this.#levelsAt = timers.monotonicMs();
       const { reached, lost } = await own.levels();

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
-  mustAskLevel,
+  mustRequestResync,
   type Others,
   type ServingEvent,
   type ServingState,
@@ -20,10 +20,10 @@ function after(...events: readonly ServingEvent[]): ServingState {
 }
 
 /** The events by which a store becomes level in its present outage. */
-function levelled(state: ServingState, wish = 1): ServingState {
+function levelled(state: ServingState, request = 1): ServingState {
   const { outage } = state;
-  const asked = serveStep(state, { type: "levels", outage, wish, reached: 0, lost: 0 });
-  return serveStep(asked, { type: "levels", outage, reached: wish, lost: 0 });
+  const asked = serveStep(state, { type: "levels", outage, request, reached: 0, lost: 0 });
+  return serveStep(asked, { type: "levels", outage, reached: request, lost: 0 });
 }
 
 function served(state: ServingState): string {
@@ -58,31 +58,31 @@ test.each<[string, string, ServingState]>([
 
 test("every lapse is an outage: what was level is not any more, and is asked for anew", () => {
   const level = levelled(after(full, others("up")));
-  expect(mustAskLevel(level)).toBe(false);
+  expect(mustRequestResync(level)).toBe(false);
   for (const event of [lapse, short]) {
     const back = serveStep(serveStep(level, event), full);
     expect(served(back)).toBe("remote writes");
-    expect(mustAskLevel(back)).toBe(true);
+    expect(mustRequestResync(back)).toBe(true);
   }
 });
 
 test("another store's data are an outage although the lease never lapsed", () => {
   const other = serveStep(levelled(after(full, others("up"))), { ...full, storeId: "t" });
   expect(served(other)).toBe("remote writes");
-  expect(mustAskLevel(other)).toBe(true);
+  expect(mustRequestResync(other)).toBe(true);
 });
 
 test("what was asked before the last outage does not count", () => {
   const first = after(full, others("up"));
   const second = [lapse, full].reduce(serveStep, first);
-  const late = { type: "levels", outage: first.outage, wish: 1, reached: 1, lost: 0 } as const;
+  const late = { type: "levels", outage: first.outage, request: 1, reached: 1, lost: 0 } as const;
   expect(served(serveStep(second, late))).toBe("remote writes");
 });
 
-test("a level that an earlier wish reached does not count", () => {
+test("a level that an earlier request reached does not count", () => {
   const state = after(full, others("up"));
   const { outage } = state;
-  const asked = serveStep(state, { type: "levels", outage, wish: 7, reached: 0, lost: 0 });
+  const asked = serveStep(state, { type: "levels", outage, request: 7, reached: 0, lost: 0 });
   expect(served(serveStep(asked, { type: "levels", outage, reached: 6, lost: 0 }))).toBe(
     "remote writes",
   );
@@ -105,7 +105,7 @@ test("as in a cut lasts until the store is level or lapses again", () => {
   expect(served([lapse, full].reduce(serveStep, cut))).toBe("remote writes");
 });
 
-/** What the store's levels are once it had no room for something, at wish 2. */
+/** What the store's levels are once it had no room for something, at request 2. */
 function lost(state: ServingState, reached = 1): ServingState {
   const { outage } = state;
   return serveStep(state, { type: "levels", outage, reached, lost: 2 });
@@ -116,7 +116,7 @@ test("a store that had no room for what another region made is level no more, un
   expect(lost(level, 2)).toMatchObject({ level: true });
   const lacking = lost(level);
   expect(serving(lacking)).toMatchObject({ from: "remote", writes: true, agrees: true });
-  expect(mustAskLevel(lacking)).toBe(false);
+  expect(mustRequestResync(lacking)).toBe(false);
   expect(lost(lacking)).toBe(lacking);
   expect(served(lost(lacking, 2))).toBe("local writes");
   // As in a cut it serves what it has, until somebody else serves who has more.
@@ -134,7 +134,7 @@ test("a store that had no room for what another region made is level no more, un
 test("a store that is not level agrees to nothing, unless that is for want of room", () => {
   const state = after(full, others("up"));
   const { outage } = state;
-  const asked = serveStep(state, { type: "levels", outage, wish: 3, reached: 1, lost: 0 });
+  const asked = serveStep(state, { type: "levels", outage, request: 3, reached: 1, lost: 0 });
   expect(serving(asked)).toMatchObject({ from: "remote", agrees: false });
   expect(serving(lost(asked, 1))).toMatchObject({ from: "remote", agrees: true });
   expect(serving(lost(asked, 2))).toMatchObject({ from: "remote", agrees: false });
@@ -168,7 +168,7 @@ const events: fc.Arbitrary<ServingEvent> = fc.oneof(
     outage: fc.integer({ min: 1, max: 8 }),
     reached: fc.nat({ max: 4 }),
     lost: fc.nat({ max: 4 }),
-    wish: fc.integer({ min: 1, max: 4 }),
+    request: fc.integer({ min: 1, max: 4 }),
   }),
   fc.constant({ type: "refused" } as const),
   fc.record({ type: fc.constant("retired" as const), retired: fc.boolean() }),

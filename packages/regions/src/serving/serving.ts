@@ -25,7 +25,7 @@ export interface ServingState {
   /** Grows with every outage: answers from before the last one do not count. */
   readonly outage: number;
   /** This outage's request for a resync, once the store has it. */
-  readonly wish: number | undefined;
+  readonly request: number | undefined;
   /** The own store has all that another region had when it came back, and took everything that it sent since. */
   readonly level: boolean;
   /** It had no room for something that is not in it yet. */
@@ -41,13 +41,13 @@ export interface ServingState {
 export type ServingEvent =
   | { readonly type: "lease"; readonly lease: StoreState; readonly storeId: string | undefined }
   | { readonly type: "others"; readonly others: Others }
-  /** The store's levels, as read in an outage; `wish` where this node asked. */
+  /** The store's levels, as read in an outage; `request` where this node asked. */
   | {
       readonly type: "levels";
       readonly outage: number;
       readonly reached: number;
       readonly lost: number;
-      readonly wish?: number;
+      readonly request?: number;
     }
   /** The other region was asked to serve, and could not. */
   | { readonly type: "refused" }
@@ -58,7 +58,7 @@ export const servingAtStart: ServingState = {
   lease: "none",
   storeId: undefined,
   outage: 1,
-  wish: undefined,
+  request: undefined,
   level: false,
   lacking: false,
   asInCut: false,
@@ -96,17 +96,17 @@ function changeOf(state: ServingState, event: ServingEvent): Partial<ServingStat
 /** A resync that another loss has requested since is waited for like this node's own. */
 function levelChange(
   state: ServingState,
-  { reached, lost, wish: asked }: Extract<ServingEvent, { readonly type: "levels" }>,
+  { reached, lost, request: asked }: Extract<ServingEvent, { readonly type: "levels" }>,
 ): Partial<ServingState> {
   // Without other regions it was level without a request.
-  const before = asked ?? state.wish ?? (state.level ? 0 : undefined);
+  const before = asked ?? state.request ?? (state.level ? 0 : undefined);
   if (before === undefined) return {};
-  const wish = Math.max(before, lost);
-  const level = reached >= wish;
+  const request = Math.max(before, lost);
+  const level = reached >= request;
   const lacking = lost > reached;
   // A full store does not have all records: the region that has them serves, unless it lacks something too.
   const over = !level && lost > before && state.others === "up" && !state.refused;
-  return { wish, level, lacking, asInCut: state.asInCut && !over };
+  return { request, level, lacking, asInCut: state.asInCut && !over };
 }
 
 /** A lease that ends is an outage, and so are data other than those that were known. */
@@ -124,7 +124,7 @@ function leaseChange(
 const nothingLacks = { asInCut: false, lacking: false, refused: false };
 
 function anotherOutage({ outage }: ServingState): Partial<ServingState> {
-  return { ...nothingLacks, level: false, outage: outage + 1, wish: undefined };
+  return { ...nothingLacks, level: false, outage: outage + 1, request: undefined };
 }
 
 /** What follows without an event of its own. */
@@ -136,9 +136,9 @@ function consequenceOf(state: ServingState): Partial<ServingState> {
   return state.others === "down" ? { asInCut: true } : {};
 }
 
-/** Whether the store must be asked to be levelled. */
-export function mustAskLevel(state: ServingState): boolean {
-  return state.lease === "full" && !state.level && state.wish === undefined;
+/** Whether the node must request a resync of the store. */
+export function mustRequestResync(state: ServingState): boolean {
+  return state.lease === "full" && !state.level && state.request === undefined;
 }
 
 /** The decision. */

@@ -64,7 +64,7 @@ test("a region that is behind, holds and has set aside something, and whose cloc
       const epoch = await own.newEpoch();
       await own.setCursor(0, "b", { replicationId: "r", number: 4 }, epoch);
       await own.setCursor(2, "b", { replicationId: "earlier", number: 5 }, epoch);
-      await own.askLevel();
+      await own.requestResync();
       await own.reserve("i", ["00000000-0000-4000-8000-000000000000"], "operation");
       const id = "00000000-0000-4000-8000-000000000001";
       await own.quarantine("i", id, "differs", { copy: new Uint8Array(3) });

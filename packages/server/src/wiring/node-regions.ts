@@ -15,7 +15,7 @@ import {
   type Duty,
   digestCheck,
   Leader,
-  Levelling,
+  Resync,
   PeerClient,
   PeerReader,
   PeerServer,
@@ -209,7 +209,7 @@ async function openLeader(
     ...(peers.length === 0
       ? []
       : [
-          new Levelling(own, readers),
+          new Resync(own, readers),
           catchUp(own, readers),
           digestCheck(own, readers),
           new ResolveReservations({ region, own, peers, timers: clock }),

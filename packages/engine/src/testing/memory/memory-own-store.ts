@@ -377,7 +377,7 @@ export class MemoryOwnStore implements OwnStore {
     await this.#barrier();
   }
 
-  async askLevel(): Promise<number> {
+  async requestResync(): Promise<number> {
     this.#require("write");
     const asked = this.#counter("asked") + 1;
     this.#journal.set(this.#counters, "asked", asked);
@@ -388,7 +388,7 @@ export class MemoryOwnStore implements OwnStore {
   async loseLevel(): Promise<void> {
     this.#require("write");
     this.#journal.set(this.#counters, "lost", this.#counter("asked") + 1);
-    await this.askLevel();
+    await this.requestResync();
   }
 
   async levels(): Promise<Levels> {

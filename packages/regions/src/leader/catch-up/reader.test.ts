@@ -11,7 +11,7 @@ import {
   termOf,
 } from "../../testing/leader/test-peer.ts";
 import { fill } from "../../testing/test-regions.ts";
-import { catchUp, digestCheck, Levelling } from "./levelling.ts";
+import { catchUp, digestCheck, Resync } from "./resync.ts";
 import { PeerReader } from "./reader.ts";
 import { missingInTail } from "./tail.ts";
 
@@ -153,8 +153,8 @@ describe("catch-up", () => {
     for (let times = 0; times < 3; times += 1) {
       expect((await caughtUp()).left).toBe(1);
     }
-    const asked = await own.askLevel();
-    await timed(new Levelling(own, [reader]).run(termOf(epoch)));
+    const asked = await own.requestResync();
+    await timed(new Resync(own, [reader]).run(termOf(epoch)));
     expect((await own.levels()).reached).toBeLessThan(asked);
     expect(await own.cursor(partition, "b")).toBeUndefined();
     expect((await own.read("i", [other.uniqueIdentifier]))[0]?.object).toEqual(other);
@@ -320,8 +320,8 @@ describe("digests", () => {
   });
 });
 
-describe("levelling", () => {
-  const level = (context = termOf(epoch)) => timed(new Levelling(own, [reader]).run(context));
+describe("resync", () => {
+  const level = (context = termOf(epoch)) => timed(new Resync(own, [reader]).run(context));
   const check = () => timed(digestCheck(own, [reader]).run(termOf(epoch)));
 
   test("reaches a request once everything up to a position read after it is in the own store", async () => {
@@ -329,7 +329,7 @@ describe("levelling", () => {
       peer.store,
       Array.from({ length: 1_500 }, () => objectOf()),
     );
-    const asked = await own.askLevel();
+    const asked = await own.requestResync();
     expect((await own.levels()).reached).toBeLessThan(asked);
     expect((await level()).left).toBe(0);
     expect(await own.levels()).toMatchObject({ asked, reached: asked });
@@ -340,7 +340,7 @@ describe("levelling", () => {
   });
 
   test("ends where a catch-up finds no room, and is back once there is room", async () => {
-    const asked = await own.askLevel();
+    const asked = await own.requestResync();
     await level();
     const empty = fill(own);
     await put(peer.store, [objectOf()]);
@@ -360,16 +360,16 @@ describe("levelling", () => {
 
   test("counts a request that comes meanwhile as another one", async () => {
     await put(peer.store, [objectOf()]);
-    const first = await own.askLevel();
+    const first = await own.requestResync();
     peer.before = async (method) => {
-      if (method === "changes") await own.askLevel();
+      if (method === "changes") await own.requestResync();
     };
     await level();
     expect(await own.levels()).toMatchObject({ asked: first + 1, reached: first });
   });
 
   test("reaches nothing while the other region cannot be asked, or holds something back", async () => {
-    await own.askLevel();
+    await own.requestResync();
     peer.now = "down";
     await expect(level()).rejects.toMatchObject({ failure: "peerUnreachable" });
     peer.now = "up";
@@ -385,10 +385,10 @@ describe("levelling", () => {
   });
 
   test("a region without others, or whose others are retired, is level at once", async () => {
-    await own.askLevel();
-    await timed(new Levelling(own, []).run(termOf(epoch)));
+    await own.requestResync();
+    await timed(new Resync(own, []).run(termOf(epoch)));
     expect((await own.levels()).reached).toBe(1);
-    await own.askLevel();
+    await own.requestResync();
     peer.now = "retired";
     await level();
     expect((await own.levels()).reached).toBe(2);
@@ -403,7 +403,7 @@ describe("levelling", () => {
     await own.instances.ensure("i", "i");
     own.setState("full");
     epoch = await own.newEpoch();
-    await own.askLevel();
+    await own.requestResync();
     await level();
     expect((await own.levels()).reached).toBe(1);
     await expectEqual();
@@ -413,7 +413,7 @@ describe("levelling", () => {
     await put(peer.store, [objectOf()]);
     await caughtUp();
     await own.setCursor(partition, "b", { replicationId: "b b1", number: 0 }, epoch);
-    await own.askLevel();
+    await own.requestResync();
     peer.calls.clear();
     await level();
     expect(peer.calls.get("changes")).toBe(1);
@@ -424,7 +424,7 @@ describe("levelling", () => {
       peer.store,
       Array.from({ length: 3_000 }, () => objectOf()),
     );
-    await own.askLevel();
+    await own.requestResync();
     let pages = 0;
     peer.before = (method) => {
       if (method === "changes") pages += 1;
@@ -439,7 +439,7 @@ describe("levelling", () => {
       peer.store,
       Array.from({ length: 6_000 }, () => objectOf()),
     );
-    await own.askLevel();
+    await own.requestResync();
     peer.delayMs = 80;
     const startedMs = time.monotonicMs();
     await level();

@@ -38,7 +38,7 @@ export function leading(world: Make): void {
     const before = await w.store.position();
     const epoch = await w.store.newEpoch();
     await w.store.setCursor(w.partition, "b", { replicationId: "x", number: 1 }, epoch);
-    await w.store.askLevel();
+    await w.store.requestResync();
     expect(await w.store.position()).toEqual(before);
   });
 
@@ -47,7 +47,7 @@ export function leading(world: Make): void {
     const peer = randomUUID();
     const old = await w.store.newEpoch();
     await w.store.setCursor(w.partition, peer, { replicationId: "x", number: 1 }, old);
-    const asked = await w.store.askLevel();
+    const asked = await w.store.requestResync();
     await w.store.newEpoch();
     const later = { replicationId: "x", number: 2 };
     expect(await failureOf(w.store.setCursor(w.partition, peer, later, old))).toBe("deposed");
@@ -68,7 +68,7 @@ export function leading(world: Make): void {
   test("resync requests are counted, and those that were reached", async () => {
     const { store } = await world();
     const epoch = await store.newEpoch();
-    const requests = await Promise.all([store.askLevel(), store.askLevel(), store.askLevel()]);
+    const requests = await Promise.all([store.requestResync(), store.requestResync(), store.requestResync()]);
     expect(new Set(requests).size).toBe(3);
     const asked = Math.max(...requests);
     expect((await store.levels()).asked).toBe(asked);
@@ -78,18 +78,18 @@ export function leading(world: Make): void {
     await store.setLevel(asked, epoch);
     await store.setLevel(asked - 2, epoch);
     expect(await store.levels()).toMatchObject({ asked, reached: asked });
-    expect(await store.askLevel()).toBe(asked + 1);
+    expect(await store.requestResync()).toBe(asked + 1);
   });
 
   test("a level that is lost is a request of its own, which is reached as any other", async () => {
     const { store } = await world();
     const epoch = await store.newEpoch();
-    const asked = await store.askLevel();
+    const asked = await store.requestResync();
     await store.setLevel(asked, epoch);
     await store.loseLevel();
     const lost = asked + 1;
     expect(await store.levels()).toEqual({ asked: lost, reached: asked, lost });
-    expect(await store.askLevel()).toBe(lost + 1);
+    expect(await store.requestResync()).toBe(lost + 1);
     await store.setLevel(lost, epoch);
     expect(await store.levels()).toEqual({ asked: lost + 1, reached: lost, lost });
   });

@@ -4,7 +4,7 @@ import type { Duty, DutyContext, DutyResult } from "../duty.ts";
 import type { PeerReader } from "./reader.ts";
 
 /** How soon a node's request is seen: the own store serves again no sooner. */
-const levellingEveryMs = 200;
+const resyncEveryMs = 200;
 const catchUpEveryMs = 500;
 const digestsEveryMs = 60_000;
 
@@ -12,9 +12,9 @@ const digestsEveryMs = 60_000;
  * After an outage: pulls every partition up to a position that the other region gave after the request, and then tells the
  * nodes that the own store has everything that was acknowledged meanwhile.
  */
-export class Levelling implements Duty {
-  readonly name = "levelling";
-  readonly everyMs = levellingEveryMs;
+export class Resync implements Duty {
+  readonly name = "resync";
+  readonly everyMs = resyncEveryMs;
   readonly #own: OwnStore;
   readonly #readers: readonly PeerReader[];
 
