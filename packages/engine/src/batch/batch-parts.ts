@@ -4,7 +4,7 @@ import type { Ids } from "../base/ids.ts";
 import type { Observer } from "../base/observe.ts";
 import type { Locks } from "../concurrency/locks.ts";
 import type { Pace } from "../concurrency/pace.ts";
-import type { Handlers } from "../operations/handlers.ts";
+import type { Handlers } from "../operations/operation-handlers.ts";
 import type { KeyRing } from "../ports/keys.ts";
 import type { ObjectStore } from "../ports/objects.ts";
 import type { EngineSettings } from "../ports/operation-context.ts";

@@ -14,7 +14,7 @@ import type { Ids } from "../base/ids.ts";
 import type { Observer } from "../base/observe.ts";
 import type { Locks } from "../concurrency/locks.ts";
 import { Pace, RoundRobin } from "../concurrency/pace.ts";
-import { handlers } from "../operations/handlers.ts";
+import { handlers } from "../operations/operation-handlers.ts";
 import { serverCorrelation, tooLarge } from "../operations/response-room.ts";
 import type { KeyRing } from "../ports/keys.ts";
 import type { ObjectStore } from "../ports/objects.ts";

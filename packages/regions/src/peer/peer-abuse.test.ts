@@ -9,7 +9,7 @@ import { framed, messagesOf, RawClient } from "../testing/peer/test-grpc.ts";
 import { eventually, TestPeerStore, testId, testObject } from "../testing/peer/test-peer.ts";
 import { pushBatch, rawServer } from "../testing/peer/test-raw.ts";
 import { decodeMessage, encodeMessage, peerMethods, unaryNamed } from "./methods.ts";
-import { answer } from "./server/handlers.ts";
+import { answer } from "./server/peer-handlers.ts";
 import { joinBatch } from "./server/push-receiver.ts";
 import { ByteBudget } from "./server-limits.ts";
 import { InvalidRequest } from "./status.ts";

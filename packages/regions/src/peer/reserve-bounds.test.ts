@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { TestPeerStore, testId } from "../testing/peer/test-peer.ts";
 import { encodeMessage, peerMethods } from "./methods.ts";
-import { answer } from "./server/handlers.ts";
+import { answer } from "./server/peer-handlers.ts";
 import { InvalidRequest } from "./status.ts";
 
 test("an instance's name is held beside each record, so a long one is refused", async () => {

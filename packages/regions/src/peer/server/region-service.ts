@@ -15,7 +15,7 @@ import { ByteBudget, type ServerLimits, smallReplyBytes } from "../server-limits
 import { InvalidRequest, ReplyTooLarge, statusOf } from "../status.ts";
 import { widenWindows } from "../windows.ts";
 import { CallGuard, type CallLimits } from "./call-guard.ts";
-import { answer } from "./handlers.ts";
+import { answer } from "./peer-handlers.ts";
 import { PushReceiver } from "./push-receiver.ts";
 
 const keepaliveMs = 2_000;

@@ -4,7 +4,7 @@ import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock as clock } from "../../base/system.ts";
 import type { CadfEvent } from "../cadf.ts";
-import { eventsHandlers } from "../handlers.ts";
+import { eventsHandlers } from "../event-handlers.ts";
 import type { EventFilters } from "./event-filters.ts";
 import { type FollowOptions, followTrails } from "./follow-trails.ts";
 import { AuditReader } from "./reader.ts";

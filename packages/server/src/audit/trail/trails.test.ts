@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock as clock } from "../../base/system.ts";
 import { PeerCommands } from "../../records/peer-commands.ts";
 import type { CadfEvent } from "../cadf.ts";
-import { eventsHandlers } from "../handlers.ts";
+import { eventsHandlers } from "../event-handlers.ts";
 import type { EventFilters } from "./event-filters.ts";
 import { PeerTrail, serveTrail } from "./peer-trail.ts";
 import { AuditReader } from "./reader.ts";

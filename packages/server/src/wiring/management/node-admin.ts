@@ -8,7 +8,7 @@ import { OidcTokens } from "../../admin/access/oidc.ts";
 import { AdminListener } from "../../admin/http/listener.ts";
 import { MadeBefore } from "../../admin/made-before.ts";
 import { Idempotency } from "../../admin/idempotency.ts";
-import { systemHandlers } from "../../admin/system/handlers.ts";
+import { systemHandlers } from "../../admin/system/system-handlers.ts";
 import type { SystemSources } from "../../admin/system/sources.ts";
 import { withCallEvidence } from "../../audit/call-evidence.ts";
 import { readText } from "../../base/certificates.ts";

@@ -6,7 +6,7 @@ import {
   type Duty,
 } from "@holdfast/regions";
 import type { CadfSettings } from "../../audit/cadf.ts";
-import { eventsHandlers } from "../../audit/handlers.ts";
+import { eventsHandlers } from "../../audit/event-handlers.ts";
 import { FileSink } from "../../audit/sinks/file-sink.ts";
 import {
   checkSinkFiles,

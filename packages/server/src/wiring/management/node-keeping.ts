@@ -1,13 +1,13 @@
 import type { Engine } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
 import { ScheduledBackups } from "../../backup/scheduled/duty.ts";
-import { backupHandlers } from "../../backup/scheduled/handlers.ts";
+import { backupHandlers } from "../../backup/scheduled/backup-handlers.ts";
 import { lastGoodMs, readRuns } from "../../backup/scheduled/runs.ts";
 import { minutesOf } from "../../backup/scheduled/schedule.ts";
 import { version } from "../../base/version.ts";
 import type { Config } from "../../config/config-table.ts";
 import { InstanceLookup } from "../../management/instance-lookup.ts";
-import { keysHandlers } from "../../management/keys/handlers.ts";
+import { keysHandlers } from "../../management/keys/key-handlers.ts";
 import {
   type KeyEventsAsked,
   keyEvents,

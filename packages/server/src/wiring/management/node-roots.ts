@@ -12,7 +12,7 @@ import type { Environment } from "../../base/system.ts";
 import type { RootReadings } from "../../observe/metrics/metric-row.ts";
 import type { RootReference } from "../../records/root-reference.ts";
 import type { Sealer } from "../../roots/given-root.ts";
-import { type RootHandlersDeps, rootHandlers } from "../../roots/handlers.ts";
+import { type RootHandlersDeps, rootHandlers } from "../../roots/root-handlers.ts";
 import { Roots } from "../../roots/open/roots.ts";
 import { rootPeerHandlers } from "../../roots/peer-handlers.ts";
 import { RewrapKeks } from "../../roots/rewrap-keks.ts";

@@ -1,7 +1,7 @@
 import { type Call, type Contract, ManagementError, type Role } from "@holdfast/admin";
 import { expect, test } from "vitest";
 import { systemRecord } from "../testing/system-records.ts";
-import { type RootHandlersDeps, rootHandlers } from "./handlers.ts";
+import { type RootHandlersDeps, rootHandlers } from "./root-handlers.ts";
 
 const instance = "11111111-2222-4333-8444-555555555555";
 
