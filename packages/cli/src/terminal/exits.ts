@@ -1,4 +1,4 @@
-import { StartError } from "@holdfast/server/start-error";
+import { OperatorError } from "@holdfast/server/operator-error";
 import { CommanderError } from "commander";
 import { Failure } from "./failure.ts";
 
@@ -29,5 +29,5 @@ export type Exit = keyof typeof exitCodes;
 export function ownExitOf(error: unknown): Exit | undefined {
   if (error instanceof CommanderError) return error.exitCode === 0 ? "done" : "wrong";
   if (error instanceof Failure) return "wrong";
-  return error instanceof StartError ? error.exit : undefined;
+  return error instanceof OperatorError ? error.exit : undefined;
 }

@@ -2,7 +2,7 @@ import type { X509Certificate } from "node:crypto";
 import { hashUuid } from "@holdfast/engine";
 import { isIssuedBy, readCertificates, signerOf, subjectOf } from "../base/certificates.ts";
 import { type PasswordHash, parsePasswordHash } from "../base/password-hash.ts";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 
 /** A tenant with what opens it: read from the configuration, certificates parsed. */
 export interface Instance {
@@ -24,7 +24,7 @@ interface DeclaredInstance {
   readonly users: readonly { readonly name: string; readonly passwordHash: string }[];
 }
 
-/** Reads the certificates of all instances; throws a `StartError` where a certificate opens two of them. */
+/** Reads the certificates of all instances; throws a `OperatorError` where a certificate opens two of them. */
 export function loadInstances(declared: readonly DeclaredInstance[]): readonly Instance[] {
   const instances = declared.map((entry, at) => ({
     id: entry.id ?? instanceIdOf(entry.name),
@@ -55,7 +55,7 @@ function readAuthorities(source: string, setting: string): X509Certificate[] {
   const certificates = readCertificates(source, setting);
   const leaf = certificates.find((certificate) => !certificate.ca);
   if (leaf !== undefined) {
-    throw new StartError(
+    throw new OperatorError(
       `${setting}: ${subjectOf(leaf)} is not a certificate authority; list a client's own certificate under certificates`,
     );
   }
@@ -92,8 +92,8 @@ function refuseIssued(issuing: Instance, other: Instance): void {
   }
 }
 
-function shared(certificate: X509Certificate, one: Instance, other: Instance): StartError {
-  return new StartError(
+function shared(certificate: X509Certificate, one: Instance, other: Instance): OperatorError {
+  return new OperatorError(
     `instances: the certificate ${subjectOf(certificate)} (SHA-256 ${certificate.fingerprint256}) opens both ${one.name} and ${other.name}; a certificate belongs to one instance only`,
   );
 }

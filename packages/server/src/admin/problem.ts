@@ -1,6 +1,6 @@
 import { ManagementError, type ProblemCode, problems } from "@holdfast/admin";
 import { KeyRingUnavailable, RootOfTrustError, StoreUnavailable } from "@holdfast/engine";
-import { reasonOf } from "../base/start-error.ts";
+import { reasonOf } from "../base/operator-error.ts";
 
 /** A refusal as it is sent (RFC 9457). */
 export interface Problem {

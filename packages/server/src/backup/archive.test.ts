@@ -107,7 +107,7 @@ describe("an archive", () => {
       const bytes = Buffer.from(whole);
       bytes[at] = (bytes[at] ?? 0) ^ 1;
       await writeFile(file, bytes);
-      expect(await faultOf(read(file)), `byte ${at}`).toMatch(/^StartError: .*one: /);
+      expect(await faultOf(read(file)), `byte ${at}`).toMatch(/^OperatorError: .*one: /);
     }
   });
 

@@ -1,6 +1,6 @@
 import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import { wordsFor } from "./archive/archive-writer.ts";
 import { readBackupKeys } from "./archive/backup-keys.ts";
 
@@ -10,7 +10,7 @@ interface BackupFiles {
   readonly directory: string | undefined;
 }
 
-/** Checks the files that the settings of backups name; a `StartError` says what is wrong with them. */
+/** Checks the files that the settings of backups name; a `OperatorError` says what is wrong with them. */
 export async function checkBackup(backup: BackupFiles | undefined): Promise<void> {
   if (backup === undefined) return;
   for (const { key } of await readBackupKeys(backup.keyFile)) key.fill(0);
@@ -18,10 +18,10 @@ export async function checkBackup(backup: BackupFiles | undefined): Promise<void
   if (directory === undefined) return;
   const what = `backup.directory: ${directory}`;
   const stats = await stat(directory).catch((error: unknown) => {
-    throw new StartError(`${what}: ${wordsFor(error)}`);
+    throw new OperatorError(`${what}: ${wordsFor(error)}`);
   });
-  if (!stats.isDirectory()) throw new StartError(`${what}: this is not a folder`);
+  if (!stats.isDirectory()) throw new OperatorError(`${what}: this is not a folder`);
   await access(directory, constants.W_OK | constants.X_OK).catch((error: unknown) => {
-    throw new StartError(`${what}: ${wordsFor(error)}`);
+    throw new OperatorError(`${what}: ${wordsFor(error)}`);
   });
 }

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import type { Ids, Timers } from "@holdfast/engine";
 import { entryOf, isRetiredEntry, type Peer } from "@holdfast/regions";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { version } from "../base/version.ts";
 import { loadConfig } from "../config/config.ts";
@@ -67,7 +67,7 @@ export async function createCommand(
     withProgress(clock, (show) =>
       atRegions(configFile, machine, async ({ own, region }) => {
         const key = keys.at(-1);
-        if (key === undefined) throw new StartError(`backup.keyFile: ${keyFile} has no version`);
+        if (key === undefined) throw new OperatorError(`backup.keyFile: ${keyFile} has no version`);
         const startedMs = clock.monotonicMs();
         const source = { own, statuses: own, region, holdfast: version };
         const made = await withEvidence(
@@ -213,7 +213,7 @@ function newInstanceWish(wish: RestoreWish): NewInstanceWish | undefined {
   const { intoNewInstance: into, deletedInstance: deleted } = wish;
   if (into === undefined && deleted === undefined) return undefined;
   if (into !== undefined && deleted !== undefined) return { into, deleted };
-  throw new StartError("--into-new-instance NAME and --deleted-instance ID belong together");
+  throw new OperatorError("--into-new-instance NAME and --deleted-instance ID belong together");
 }
 
 function conclusion(report: RestoreReport, apply: boolean): string {
@@ -231,7 +231,7 @@ async function targetOf(opened: OpenedRegions): Promise<RestoreTarget> {
   if (peer !== undefined && !isRetiredEntry(await entryOf(own, peer.region))) {
     await met(peer, timers);
     if (peer.state() !== "up") {
-      throw new StartError(
+      throw new OperatorError(
         `peer.addresses: region ${peer.region} does not answer, and may know of objects that were destroyed since: start a node of it, or retire it with \`holdfast region retire ${peer.region}\``,
         "again",
       );
@@ -263,10 +263,10 @@ async function withProgress<Result>(
   return await work(progress.show);
 }
 
-/** The group of settings; a `StartError` without one. */
+/** The group of settings; a `OperatorError` without one. */
 function settingsOf<Settings>({ backup }: { readonly backup: Settings | undefined }): Settings {
   if (backup !== undefined) return backup;
-  throw new StartError("backup: the configuration has no such group: set backup.keyFile");
+  throw new OperatorError("backup: the configuration has no such group: set backup.keyFile");
 }
 
 function uniform(ids: Ids): number {

@@ -1,6 +1,6 @@
 import { hash, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { codeOf, reasonOf, StartError } from "./start-error.ts";
+import { codeOf, reasonOf, OperatorError } from "./operator-error.ts";
 
 /** Purposes that a certificate may name (RFC 5280, 4.2.1.12). */
 export const purposes = {
@@ -15,7 +15,7 @@ export function readBytes(path: string, setting: string): Buffer {
   } catch (error) {
     const fault =
       codeOf(error) === "ENOENT" ? "no such file" : `cannot be read: ${reasonOf(error)}`;
-    throw new StartError(`${setting}: ${path}: ${fault}`);
+    throw new OperatorError(`${setting}: ${path}: ${fault}`);
   }
 }
 
@@ -39,13 +39,13 @@ export function readCertificates(source: string, setting: string): X509Certifica
 export function parseCertificates(pem: string, where: string): X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
   if (blocks === null) {
-    throw new StartError(`${where}: holds no PEM certificate (-----BEGIN CERTIFICATE-----)`);
+    throw new OperatorError(`${where}: holds no PEM certificate (-----BEGIN CERTIFICATE-----)`);
   }
   return blocks.map((block) => {
     try {
       return new X509Certificate(block);
     } catch (error) {
-      throw new StartError(`${where}: holds a certificate that cannot be read: ${reasonOf(error)}`);
+      throw new OperatorError(`${where}: holds a certificate that cannot be read: ${reasonOf(error)}`);
     }
   });
 }

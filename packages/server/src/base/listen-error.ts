@@ -1,12 +1,12 @@
-import { codeOf, reasonOf, StartError } from "./start-error.ts";
+import { codeOf, reasonOf, OperatorError } from "./operator-error.ts";
 
 /** Why a listener could not be opened, in words that name the setting and the mend. */
-export function listenError(setting: string, address: string, error: unknown): StartError {
+export function listenError(setting: string, address: string, error: unknown): OperatorError {
   const mends: Record<string, string> = {
     EADDRINUSE: "is in use; stop what listens there or choose another port",
     EADDRNOTAVAIL: "is not an address of this machine; choose one of its own",
     EACCES: "needs a permission this process lacks; choose a port above 1023",
   };
   const mend = mends[codeOf(error) ?? ""] ?? `cannot be opened: ${reasonOf(error)}`;
-  return new StartError(`${setting}: ${address} ${mend}`);
+  return new OperatorError(`${setting}: ${address} ${mend}`);
 }

@@ -7,7 +7,7 @@ import type { NodeEvent } from "../observe/events.ts";
 import { CertificateFiles, peerCertificates } from "../wiring/certificate-files.ts";
 import { purposes } from "./certificates.ts";
 import { readPeerIdentity } from "./peer-tls.ts";
-import { StartError } from "./start-error.ts";
+import { OperatorError } from "./operator-error.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-peer-"));
 const since = { notBeforeMs: Date.now() - 1000, days: 10 };
@@ -87,7 +87,7 @@ test.each<[string, () => Promise<Issued>, string]>([
 ])("a certificate %s is refused with one line that says so", async (_what, make, says) => {
   write(await make());
   const read = () => readPeerIdentity(tls, "a");
-  expect(read).toThrow(StartError);
+  expect(read).toThrow(OperatorError);
   expect(read).toThrow(`peer.tls.certificate: ${tls.certificate}: ${says}`);
 });
 

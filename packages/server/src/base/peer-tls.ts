@@ -9,7 +9,7 @@ import {
   readText,
   subjectOf,
 } from "./certificates.ts";
-import { reasonOf, StartError } from "./start-error.ts";
+import { reasonOf, OperatorError } from "./operator-error.ts";
 
 /** Files with a node's certificate among the regions, its key and the authorities of its peers. */
 interface PeerTls {
@@ -39,14 +39,14 @@ export function readPeerIdentity(tls: PeerTls, region: string): PeerIdentity {
   const chain = parseCertificates(certificate, where);
   const leaf = chain[0] as X509Certificate;
   if (!leaf.checkPrivateKey(readKey(key, tls.key))) {
-    throw new StartError(
+    throw new OperatorError(
       `peer.tls.key: ${tls.key} is not the key of peer.tls.certificate ${tls.certificate}`,
     );
   }
   checkName(leaf, region, where);
   checkPurposes(leaf, where);
   if (!isTrusted(chain, authorities)) {
-    throw new StartError(
+    throw new OperatorError(
       `${where}: ${subjectOf(leaf)} is not issued by an authority of peer.tls.ca ${tls.ca}`,
     );
   }
@@ -54,7 +54,7 @@ export function readPeerIdentity(tls: PeerTls, region: string): PeerIdentity {
   try {
     createSecureContext({ ca, cert: certificate, key });
   } catch (error) {
-    throw new StartError(`${where}: ${reasonOf(error)}`);
+    throw new OperatorError(`${where}: ${reasonOf(error)}`);
   }
   return { ca, certificate, key, leaf, authorities };
 }
@@ -63,7 +63,7 @@ function readKey(pem: string, path: string): KeyObject {
   try {
     return createPrivateKey(pem);
   } catch (error) {
-    throw new StartError(`peer.tls.key: ${path}: holds no usable private key: ${reasonOf(error)}`);
+    throw new OperatorError(`peer.tls.key: ${path}: holds no usable private key: ${reasonOf(error)}`);
   }
 }
 
@@ -76,18 +76,18 @@ function checkName(leaf: X509Certificate, region: string, where: string): void {
   const wanted = peerName(region);
   if (names.length === 1 && names[0] === wanted) return;
   const has = names.length === 0 ? "no name of a region" : names.join(" and ");
-  throw new StartError(
+  throw new OperatorError(
     `${where}: holds ${has}; issue one for region ${region}, with the DNS name ${wanted} and no other region's`,
   );
 }
 
 function checkPurposes(leaf: X509Certificate, where: string): void {
   if (leaf.ca)
-    throw new StartError(`${where}: is an authority's certificate; issue one for the node`);
+    throw new OperatorError(`${where}: is an authority's certificate; issue one for the node`);
   const named = leaf.keyUsage as readonly string[] | undefined;
   if (named === undefined) return;
   if (named.includes(purposes.serverAuth) && named.includes(purposes.clientAuth)) return;
-  throw new StartError(
+  throw new OperatorError(
     `${where}: must be for server and client authentication both, since nodes call each other`,
   );
 }

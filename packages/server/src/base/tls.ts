@@ -8,7 +8,7 @@ import {
 } from "node:crypto";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { parseCertificates, readBytes, readText, subjectOf } from "./certificates.ts";
-import { reasonOf, StartError } from "./start-error.ts";
+import { reasonOf, OperatorError } from "./operator-error.ts";
 
 /** Which cipher suites are served: those of KMIP's Basic suite besides, or not. */
 export type Suites = "default" | "kmip-basic";
@@ -53,7 +53,7 @@ export function readIdentity(tls: IdentitySettings, setting: string = "tls"): Se
       `${setting}.certificate: ${path}`,
     )[0] as X509Certificate;
     if (!leaf.checkPrivateKey(readKey(key, `${setting}.key: ${keyPath}`))) {
-      throw new StartError(
+      throw new OperatorError(
         `${setting}.key: ${keyPath} is not the key of ${setting}.certificate ${path}`,
       );
     }
@@ -64,7 +64,7 @@ export function readIdentity(tls: IdentitySettings, setting: string = "tls"): Se
     leaves: pairs.map(({ leaf }) => leaf),
   };
   if (tls.suites === "kmip-basic" && !hasRsa(identity)) {
-    throw new StartError(
+    throw new OperatorError(
       "tls.suites: kmip-basic needs an RSA certificate; add one to tls.certificate and tls.key",
     );
   }
@@ -72,7 +72,7 @@ export function readIdentity(tls: IdentitySettings, setting: string = "tls"): Se
     createSecureContext(contextOptions(identity, tls.suites));
   } catch (error) {
     // A key that is too short, say, or an intermediate that cannot be read.
-    throw new StartError(
+    throw new OperatorError(
       `${setting}.certificate: ${tls.certificate.join(", ")}: ${reasonOf(error)}`,
     );
   }
@@ -88,7 +88,7 @@ function readKey(pem: string, what: string): KeyObject {
   try {
     return createPrivateKey(pem);
   } catch (error) {
-    throw new StartError(`${what}: holds no usable private key: ${reasonOf(error)}`);
+    throw new OperatorError(`${what}: holds no usable private key: ${reasonOf(error)}`);
   }
 }
 
@@ -118,7 +118,7 @@ export function readTicketSecret(path: string | undefined): Buffer | undefined {
   if (path === undefined) return undefined;
   const secret = decodeSecret(readBytes(path, "tls.ticketKeysFile"));
   if (secret === undefined) {
-    throw new StartError(
+    throw new OperatorError(
       `tls.ticketKeysFile: ${path}: must hold 48 bytes (plain, hex or base64); make it with \`holdfast dev pki\``,
     );
   }

@@ -1,7 +1,7 @@
 import { openRedisStore, type RedisStore } from "@holdfast/redis";
 import { verifyFiles } from "../audit/verify/verify-files.ts";
 import { verifyStore } from "../audit/verify/verify-store.ts";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import { storeConnection } from "../store/store-access.ts";
@@ -26,7 +26,7 @@ export async function verifyAudit(
   machine: Machine,
 ): Promise<VerifyResult> {
   if (config === undefined && files.length === 0) {
-    throw new StartError("audit verify: give --config for the store, --file for files, or both");
+    throw new OperatorError("audit verify: give --config for the store, --file for files, or both");
   }
   if (config === undefined) return filesResult(await verifyFiles(files));
   return atStore(config, machine, async (store, against) => {

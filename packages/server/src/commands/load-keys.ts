@@ -21,7 +21,7 @@ import { patiently } from "../backup/patiently.ts";
 import { Progress } from "../backup/progress.ts";
 import { keyRingOver } from "../backup/restore/key-rings.ts";
 import { systemRecords } from "../backup/restore/system-records.ts";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import { atRegions } from "../store/region-commands.ts";
@@ -99,7 +99,7 @@ async function instanceOf(own: OwnStore, named: string): Promise<string> {
     if ([instance, name].includes(named)) return instance;
     if (instance === instanceIdOf(named)) return instance;
   }
-  throw new StartError(`--instance ${named}: the store knows no such instance`);
+  throw new OperatorError(`--instance ${named}: the store knows no such instance`);
 }
 
 /** Has the engine make keys, and keeps them from the store until there are many. */
@@ -158,7 +158,7 @@ class KeyMaker {
     if (made.length !== count) {
       const { items: answers } = decodeResponse(decode(answer));
       const refused = answers.find(({ status }) => status !== "Success");
-      throw new StartError(
+      throw new OperatorError(
         `--instance: no keys can be made now: ${refused?.message ?? "no reason"}`,
       );
     }

@@ -1,5 +1,5 @@
 import type { RedisStore, StoreMemory } from "@holdfast/redis";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import type { Config } from "./config-table.ts";
 
 /** The audit trail takes at most this part of `maxmemory`. */
@@ -26,7 +26,7 @@ export async function checkAuditBounds(
   const memory = await own.memory().catch(() => undefined);
   const { hardMax } = auditBounds(retentionBytes, memory);
   if (retentionBytes === undefined || retentionBytes <= hardMax) return;
-  throw new StartError(
+  throw new OperatorError(
     `audit.retentionBytes: ${retentionBytes} is more than a quarter of the store's maxmemory (${memory?.maxBytes}): set at most ${hardMax}, leave it out, or raise maxmemory`,
   );
 }

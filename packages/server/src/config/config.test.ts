@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import { loadConfig, parseConfig } from "./config.ts";
 
 const hash = `scrypt$32768$8$1$${"s".repeat(22)}$${"h".repeat(43)}`;
@@ -18,8 +18,8 @@ function messageOf(text: string): string {
   try {
     parseConfig(text, "/etc/holdfast.yaml");
   } catch (error) {
-    expect(error).toBeInstanceOf(StartError);
-    return (error as StartError).message;
+    expect(error).toBeInstanceOf(OperatorError);
+    return (error as OperatorError).message;
   }
   return "accepted";
 }

@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path";
 import { type Document, isMap, isNode, LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 import { isPem } from "../base/certificates.ts";
-import { codeOf, reasonOf, StartError } from "../base/start-error.ts";
+import { codeOf, reasonOf, OperatorError } from "../base/operator-error.ts";
 import { crossFaults, type Fault, nameOf, type SettingPath } from "./config-rules.ts";
 import { type Config, configTable } from "./config-table.ts";
 import { type SettingRows, schemaOf } from "./setting.ts";
@@ -11,7 +11,7 @@ import { type SettingRows, schemaOf } from "./setting.ts";
 /** Made once: making it takes longer than a file's validation. */
 const configSchema = schemaOf(configTable);
 
-/** Reads and validates a node's configuration; throws a `StartError` with one line a fault. */
+/** Reads and validates a node's configuration; throws a `OperatorError` with one line a fault. */
 export function loadConfig(path: string): Config {
   return parseConfig(readConfigFile(path), path);
 }
@@ -23,7 +23,7 @@ export function parseConfig(text: string, path: string): Config {
   const broken = document.errors[0];
   if (broken !== undefined) {
     const { line } = lines.linePos(broken.pos[0]);
-    throw new StartError(`${path}:${line}: not YAML: ${reasonOf(broken)}`);
+    throw new OperatorError(`${path}:${line}: not YAML: ${reasonOf(broken)}`);
   }
   const source = { path, document, lines };
   const parsed = configSchema.safeParse(toValue(source), { reportInput: true });
@@ -45,9 +45,9 @@ function readConfigFile(path: string): string {
     return readFileSync(path, "utf8");
   } catch (error) {
     if (codeOf(error) === "ENOENT") {
-      throw new StartError(`${path}: no such file; give the configuration with --config FILE`);
+      throw new OperatorError(`${path}: no such file; give the configuration with --config FILE`);
     }
-    throw new StartError(`${path}: cannot be read: ${reasonOf(error)}`);
+    throw new OperatorError(`${path}: cannot be read: ${reasonOf(error)}`);
   }
 }
 
@@ -56,17 +56,17 @@ function toValue(source: Source): unknown {
     return source.document.toJS();
   } catch (error) {
     // Too many aliases, the only thing that a document without errors can still fail with.
-    throw new StartError(`${source.path}: not YAML: ${reasonOf(error)}`);
+    throw new OperatorError(`${source.path}: not YAML: ${reasonOf(error)}`);
   }
 }
 
-function refusal(source: Source, faults: readonly Fault[]): StartError {
+function refusal(source: Source, faults: readonly Fault[]): OperatorError {
   const lines = faults.map(({ at, says }) => {
     const line = lineOf(source, at);
     const where = line === undefined ? source.path : `${source.path}:${line}`;
     return `${where}: ${at.length === 0 ? "the configuration" : nameOf(at)} ${says}`;
   });
-  return new StartError(lines.join("\n"));
+  return new OperatorError(lines.join("\n"));
 }
 
 /** The line of a setting, or of the nearest group around it that is written. */

@@ -8,7 +8,7 @@ import { loadInstances } from "../access/instances.ts";
 import { hashPassword } from "../access/passwords.ts";
 import { Trust } from "../access/trust.ts";
 import { purposes } from "../base/certificates.ts";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import { systemClock } from "../base/system.ts";
 import { readIdentity } from "../base/tls.ts";
 import {
@@ -139,7 +139,7 @@ describe("suites", () => {
     const pkcs8 = Buffer.from(await subtle.exportKey("pkcs8", keys.privateKey));
     const key = `-----BEGIN PRIVATE KEY-----\n${pkcs8.toString("base64")}\n-----END PRIVATE KEY-----\n`;
     const short = tlsSettings(pki, "short", { certificate: weak.toString("pem"), key });
-    expect(() => readIdentity(short)).toThrow(StartError);
+    expect(() => readIdentity(short)).toThrow(OperatorError);
     expect(() => readIdentity(short)).toThrow(`tls.certificate: ${short.certificate[0]}: `);
   });
 
@@ -373,7 +373,7 @@ describe("the listener", () => {
     await using server = await startEndpoint(pki);
     const listen = { host: "127.0.0.1", port: server.port };
     const second = startEndpoint(pki, { limits: { listen } });
-    await expect(second).rejects.toThrow(StartError);
+    await expect(second).rejects.toThrow(OperatorError);
     await expect(second).rejects.toThrow(
       `kmip.listen: 127.0.0.1:${server.port} is in use; stop what listens there or choose another port`,
     );

@@ -127,7 +127,7 @@ export class KmipEndpoint {
     return this.#refused;
   }
 
-  /** Accepts connections (again). Rejects with a `StartError` when the address cannot be had. */
+  /** Accepts connections (again). Rejects with a `OperatorError` when the address cannot be had. */
   open(): Promise<void> {
     this.#changing = this.#changing.catch(() => undefined).then(() => this.#listen());
     return this.#changing;

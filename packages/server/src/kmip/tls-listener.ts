@@ -10,7 +10,7 @@ import { type Arrival, HandshakeLimiter } from "@holdfast/regions";
 import { type ClientHello, onClientHello } from "../access/client-hello.ts";
 import { type HandshakeFault, handshakeFault } from "../access/handshake-fault.ts";
 import type { Address } from "../base/address.ts";
-import { codeOf, reasonOf } from "../base/start-error.ts";
+import { codeOf, reasonOf } from "../base/operator-error.ts";
 import { contextOptions, hasRsa, type ServerIdentity, type Suites } from "../base/tls.ts";
 
 /** What a `TlsListener` needs, and whom it calls. */

@@ -1,6 +1,6 @@
 import { ManagementError } from "@holdfast/admin";
 import { type Clock, systemIdentifier } from "@holdfast/engine";
-import { reasonOf } from "../base/start-error.ts";
+import { reasonOf } from "../base/operator-error.ts";
 import type { NodeObserver } from "../observe/events.ts";
 import type { Records } from "../records/records.ts";
 import type { SystemView } from "../records/system-view.ts";

@@ -20,7 +20,7 @@ export function boundProbers(server: Server): HandshakeLimiter {
   return probers;
 }
 
-/** Opens a listener; resolves with its port. Rejects with a `StartError` that names the setting. */
+/** Opens a listener; resolves with its port. Rejects with a `OperatorError` that names the setting. */
 export function listening(
   server: Server,
   { host, port }: Address,

@@ -2,7 +2,7 @@ import { ManagementError, type ProblemCode, problems } from "@holdfast/admin";
 import { StoreUnavailable } from "@holdfast/engine";
 import { manageBytes, ofRegion, type Peer } from "@holdfast/regions";
 import { z } from "zod";
-import { reasonOf } from "../base/start-error.ts";
+import { reasonOf } from "../base/operator-error.ts";
 import { rootPeerCommands } from "./peer-root-commands.ts";
 import { refusalOf } from "./refusals.ts";
 import { trailPeerCommands } from "./trail-commands.ts";

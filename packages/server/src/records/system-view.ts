@@ -7,7 +7,7 @@ import {
   systemInstance,
 } from "@holdfast/engine";
 import { join, OwnFeed, type Peer } from "@holdfast/regions";
-import { reasonOf } from "../base/start-error.ts";
+import { reasonOf } from "../base/operator-error.ts";
 import type { NodeObserver } from "../observe/events.ts";
 import { RecordIndex } from "./record-index.ts";
 

@@ -1,7 +1,7 @@
 import { KeyRingUnavailable, kekData, SealBroken, StoreUnavailable } from "@holdfast/engine";
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import { systemIds } from "../base/system.ts";
 import { checkRoot, checkRootOfStore } from "./root-check.ts";
 
@@ -23,7 +23,7 @@ test("a root of trust that opens the keys of every instance is accepted", async 
 test("one that opens the keys of another region is refused, with the instance and the mend", async () => {
   const ring = ringWith({ "id of two": new SealBroken("a wrapped key is not what was wrapped") });
   const check = checkRoot(ring, instances, "root.key");
-  await expect(check).rejects.toThrow(StartError);
+  await expect(check).rejects.toThrow(OperatorError);
   await expect(check).rejects.toThrow(
     /root\.key does not open the keys of instance two .* same one/,
   );
@@ -60,7 +60,7 @@ describe("what the own store has wrapped, before the other region is met", () =>
 
   test("another root key is refused, with the mend", async () => {
     const check = checkRootOfStore(wrong, await keksOf(2), "a", "root.key");
-    await expect(check).rejects.toThrow(StartError);
+    await expect(check).rejects.toThrow(OperatorError);
     await expect(check).rejects.toThrow(/root\.key opens no key of region a .* same one/);
   });
 

@@ -7,7 +7,7 @@ import {
 } from "@holdfast/engine";
 import { rootKind, rootKinds } from "@holdfast/root-of-trust/kinds";
 import type { Instance } from "../access/instances.ts";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 
 /**
  * As `checkRoot`, before the other region was met, whose copies of the keys would hide it: refuses a root of trust that opens
@@ -37,7 +37,7 @@ export async function checkRootOfStore(
     }
   }
   if (foreign === "") return;
-  throw new StartError(
+  throw new OperatorError(
     `${place} opens no key of region ${region} in the store: they were made under another root key (${foreign}); give every node of the region the same one, or, where that one is lost for good, run \`holdfast root adopt --lost "${foreign}"\``,
   );
 }
@@ -69,7 +69,7 @@ export async function checkRoot(
   );
   const name = faults.find((fault) => fault !== undefined);
   if (name === undefined) return;
-  throw new StartError(
+  throw new OperatorError(
     `${place} does not open the keys of instance ${name} in the store, which were made under another root key; give every node of the region the same one`,
   );
 }

@@ -6,7 +6,7 @@ import {
   type RootOfTrustFailure,
   SealBroken,
 } from "@holdfast/engine";
-import { reasonOf, StartError } from "../base/start-error.ts";
+import { reasonOf, OperatorError } from "../base/operator-error.ts";
 
 const codes: Readonly<Record<RootOfTrustFailure, ProblemCode>> = {
   unavailable: "rootUnavailable",
@@ -28,7 +28,7 @@ export function rootProblem(error: unknown, before = ""): unknown {
     return new ManagementError(codes[error.failure], before + reasonOf(error));
   }
   // Settings that this node does not have, said by their names.
-  if (error instanceof StartError) {
+  if (error instanceof OperatorError) {
     return new ManagementError("rootUnsupported", before + reasonOf(error));
   }
   if (error instanceof KeyRingUnavailable && error.cause !== undefined) {

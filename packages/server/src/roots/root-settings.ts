@@ -17,7 +17,7 @@ import {
   secretField,
 } from "@holdfast/root-of-trust/kinds";
 import { readCertificates, readText } from "../base/certificates.ts";
-import { codeOf, reasonOf, StartError } from "../base/start-error.ts";
+import { codeOf, reasonOf, OperatorError } from "../base/operator-error.ts";
 import type { Environment, Machine } from "../base/system.ts";
 import { kindValues } from "../config/config-root.ts";
 import type { Config } from "../config/config-table.ts";
@@ -38,7 +38,7 @@ const secretFileForm = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /**
  * How to open the root of trust that an instance names, or without one the node's own. Hosts, modules and paths come from
- * the configuration alone. A `StartError` says what the configuration lacks for it.
+ * the configuration alone. A `OperatorError` says what the configuration lacks for it.
  */
 export function rootSettingsOf(
   config: Config,
@@ -49,15 +49,15 @@ export function rootSettingsOf(
   const at = pathOf(kind);
   const values = kindValues(config.rootOfTrust, kind);
   if (values === undefined) {
-    throw new StartError(
+    throw new OperatorError(
       `${at}: this node has no such group; add it to the configuration of the region's nodes`,
     );
   }
   const [fault] = kind.faults?.(values) ?? [];
-  if (fault !== undefined) throw new StartError(`${at}.${fault.setting}: ${fault.says}`);
+  if (fault !== undefined) throw new OperatorError(`${at}.${fault.setting}: ${fault.says}`);
   const { field, ownSecret } = kind.holder ?? {};
   const holder = field === undefined ? "" : ((named as Values)[field] ?? values[field]);
-  if (holder === undefined) throw new StartError(`${at}.${field}: is missing`);
+  if (holder === undefined) throw new OperatorError(`${at}.${field}: is missing`);
   const own = field === undefined || holder === values[field];
   const secret =
     stored(places, config, named) ??
@@ -87,7 +87,7 @@ function missingSecret(kind: RootKind, holder: string): undefined {
   const field = secretField(kind);
   if (field === undefined) return undefined;
   const { secret } = kind.reference[field] ?? {};
-  throw new StartError(`${pathOf(kind)}: ${kind.holder?.word} ${holder} has no ${secret} here`);
+  throw new OperatorError(`${pathOf(kind)}: ${kind.holder?.word} ${holder} has no ${secret} here`);
 }
 
 /** The values, with the text of files of certificates. */
@@ -129,7 +129,7 @@ export function rootContext(
   return { clock, ids, observe, pkcs11: new Pkcs11Hosts() };
 }
 
-/** Opens the node's own root of trust; what is wrong with it is a `StartError`. */
+/** Opens the node's own root of trust; what is wrong with it is a `OperatorError`. */
 export async function openDefaultRoot(
   config: Config,
   environment: Environment,
@@ -138,11 +138,11 @@ export async function openDefaultRoot(
   const settings = rootSettingsOf(config, { environment });
   return await openRootOfTrust(settings, context).catch((error: unknown) => {
     const [setting] = placeOf(rootKind(config.rootOfTrust.type), config);
-    throw new StartError(`${setting}: ${reasonOf(error)}`);
+    throw new OperatorError(`${setting}: ${reasonOf(error)}`);
   });
 }
 
-/** Reads every file and variable that roots of trust are configured with; what is wrong with one is a `StartError`. */
+/** Reads every file and variable that roots of trust are configured with; what is wrong with one is a `OperatorError`. */
 export async function checkRootFiles(config: Config, environment: Environment): Promise<void> {
   for (const kind of rootKinds) {
     const values = kindValues(config.rootOfTrust, kind);
@@ -155,21 +155,21 @@ export async function checkRootFiles(config: Config, environment: Environment): 
       if (setting.file === "certificates") readCertificates(path, at);
       if (setting.file === "library") {
         await access(path).catch((error: unknown) => {
-          throw new StartError(`${at}: ${path}: ${faultOf(error)}`);
+          throw new OperatorError(`${at}: ${path}: ${faultOf(error)}`);
         });
       }
     }
   }
 }
 
-/** Opens the region's sealing key, where the configuration has one; what is wrong with its file is a `StartError`. */
+/** Opens the region's sealing key, where the configuration has one; what is wrong with its file is a `OperatorError`. */
 export async function openSealingKey(
   { sealingKeyFile }: Config,
   ids: Ids,
 ): Promise<SealingKey | undefined> {
   if (sealingKeyFile === undefined) return undefined;
   return await SealingKey.open(sealingKeyFile, ids).catch((error: unknown) => {
-    throw new StartError(`sealingKeyFile: ${reasonOf(error)}`);
+    throw new OperatorError(`sealingKeyFile: ${reasonOf(error)}`);
   });
 }
 
@@ -235,14 +235,14 @@ function stored(
   if (secret === undefined) return undefined;
   if ("env" in secret) {
     if (!secret.env.startsWith(secretVariablePrefix)) {
-      throw new StartError(`the secret's variable must begin with ${secretVariablePrefix}`);
+      throw new OperatorError(`the secret's variable must begin with ${secretVariablePrefix}`);
     }
     refuseOwn(config, (text) => text === secret.env);
     return async () => variableOf("the secret", secret.env, environment);
   }
   if ("file" in secret) {
     if (secretsFolder === undefined || !secretFileForm.test(secret.file)) {
-      throw new StartError(
+      throw new OperatorError(
         "rootOfTrust.secretsFolder: a secret's file is a plain name in this folder, which has to be set",
       );
     }
@@ -251,7 +251,7 @@ function stored(
     return () => firstLine("the secret", path);
   }
   if (sealingKey === undefined) {
-    throw new StartError("sealingKeyFile: is missing: an instance's secret is sealed under it");
+    throw new OperatorError("sealingKeyFile: is missing: an instance's secret is sealed under it");
   }
   return async () => {
     const sealed = Buffer.from(secret.sealed, "base64");
@@ -259,7 +259,7 @@ function stored(
       .open(sealed, secretBinding(named))
       .catch((error: unknown) => {
         throw error instanceof SealBroken
-          ? new StartError("sealingKeyFile: the secret was sealed under another one")
+          ? new OperatorError("sealingKeyFile: the secret was sealed under another one")
           : error;
       });
     const text = Buffer.from(plaintext).toString("utf8");
@@ -273,7 +273,7 @@ function refuseOwn(config: Config, isNamed: (text: string) => boolean): void {
   const groups = new Set<string | undefined>(rootKinds.map((kind: RootKind) => kind.group?.name));
   const root = Object.entries(config.rootOfTrust).filter(([name]) => !groups.has(name));
   if (!textsIn({ ...config, rootOfTrust: root }).some(isNamed)) return;
-  throw new StartError("the secret's place is one that the node's own configuration names");
+  throw new OperatorError("the secret's place is one that the node's own configuration names");
 }
 
 function textsIn(settings: unknown): readonly string[] {
@@ -285,10 +285,10 @@ function textsIn(settings: unknown): readonly string[] {
 /** A secret on a file's first line. */
 export async function firstLine(setting: string, path: string): Promise<string> {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
-    throw new StartError(`${setting}: ${path}: ${faultOf(error)}`);
+    throw new OperatorError(`${setting}: ${path}: ${faultOf(error)}`);
   });
   const [first = ""] = text.split(/\r?\n/, 1);
-  if (first === "") throw new StartError(`${setting}: ${path}: its first line is empty`);
+  if (first === "") throw new OperatorError(`${setting}: ${path}: its first line is empty`);
   return first;
 }
 
@@ -299,5 +299,5 @@ function faultOf(error: unknown): string {
 function variableOf(setting: string, name: string, environment: Environment): string {
   const value = environment[name];
   if (value !== undefined && value !== "") return value;
-  throw new StartError(`${setting}: the variable ${name} is not set`);
+  throw new OperatorError(`${setting}: the variable ${name} is not set`);
 }

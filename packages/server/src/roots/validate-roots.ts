@@ -8,7 +8,7 @@ import {
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { managementEvent, managementEvents } from "../audit/management-event.ts";
-import { reasonOf } from "../base/start-error.ts";
+import { reasonOf } from "../base/operator-error.ts";
 import { instanceRecordId, type Records } from "../records/records.ts";
 import type { RootReference } from "../records/root-reference.ts";
 import { keyOf } from "./open/root-pool.ts";

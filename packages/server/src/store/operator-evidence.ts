@@ -2,7 +2,7 @@ import { userInfo } from "node:os";
 import { type AuditEvent, systemInstance } from "@holdfast/engine";
 import { openRedisStore, type RedisStore } from "@holdfast/redis";
 import type { ManagementAction } from "../audit/actions.ts";
-import { reasonOf } from "../base/start-error.ts";
+import { reasonOf } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import { storeConnection } from "./store-access.ts";

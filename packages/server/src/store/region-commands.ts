@@ -12,7 +12,7 @@ import {
 } from "@holdfast/regions";
 import { printAddress } from "../base/address.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
-import { reasonOf, StartError } from "../base/start-error.ts";
+import { reasonOf, OperatorError } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import { ActEvidence, appendTo } from "./operator-evidence.ts";
@@ -60,7 +60,7 @@ export async function retire(
   endpointsAreOff: boolean,
 ): Promise<string> {
   if (!endpointsAreOff) {
-    throw new StartError(
+    throw new OperatorError(
       `region retire ${lost}: give --endpoints-are-off ${lost} once no client can reach an endpoint of region ${lost} any more; while it is cut off it serves on, and what it acknowledges then may be lost`,
     );
   }
@@ -129,7 +129,7 @@ function progressOf(
   };
 }
 
-/** Runs with both regions open, and closes them; their faults are `StartError`s. */
+/** Runs with both regions open, and closes them; their faults are `OperatorError`s. */
 export async function atRegions<Result>(
   configFile: string,
   machine: Machine,
@@ -186,17 +186,17 @@ export async function atRegions<Result>(
 /** A fault of the other region is not the own store's. */
 function faultOf(error: unknown, other: string | undefined): unknown {
   if (error instanceof RegionRefused) {
-    return new StartError(reasonOf(error), error.by === "state" ? "conflicting" : "wrong");
+    return new OperatorError(reasonOf(error), error.by === "state" ? "conflicting" : "wrong");
   }
   if (!(error instanceof StoreUnavailable)) return error;
-  return new StartError(
+  return new OperatorError(
     `peer.addresses: ${reasonOf(error)}; start a node of region ${other}, or correct the addresses`,
     "again",
   );
 }
 
-function noPeer(): StartError {
-  return new StartError("peer: the configuration names no other region");
+function noPeer(): OperatorError {
+  return new OperatorError("peer: the configuration names no other region");
 }
 
 /** Waits a bounded time until another region was asked once. */

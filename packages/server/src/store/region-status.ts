@@ -5,7 +5,7 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import type { Peer, PeerHello } from "@holdfast/regions";
-import { reasonOf } from "../base/start-error.ts";
+import { reasonOf } from "../base/operator-error.ts";
 
 interface Entry {
   readonly generation: number;

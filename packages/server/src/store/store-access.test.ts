@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import { parseConfig } from "../config/config.ts";
 import { lockUrls, storeConnection } from "./store-access.ts";
 
@@ -77,6 +77,6 @@ test.each([
   ],
 ])("%s is a fault that names the setting", (store, message) => {
   const { store: settings } = configWith(store);
-  expect(() => storeConnection(settings, {})).toThrow(StartError);
+  expect(() => storeConnection(settings, {})).toThrow(OperatorError);
   expect(() => storeConnection(settings, {})).toThrow(message);
 });

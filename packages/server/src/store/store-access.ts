@@ -2,7 +2,7 @@ import type { ConnectionOptions } from "node:tls";
 import type { RedisConnectionOptions } from "@holdfast/redis";
 import { type Address, printAddress } from "../base/address.ts";
 import { readText } from "../base/certificates.ts";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import type { Environment } from "../base/system.ts";
 
 /** Where the region's Redis is, and the files and variables that hold what opens it. */
@@ -86,13 +86,13 @@ function passwordOf(
   if (passwordFile !== undefined) {
     const setting = nameOf("passwordFile");
     const [first = ""] = readText(passwordFile, setting).split(/\r?\n/, 1);
-    if (first === "") throw new StartError(`${setting}: ${passwordFile}: its first line is empty`);
+    if (first === "") throw new OperatorError(`${setting}: ${passwordFile}: its first line is empty`);
     return first;
   }
   if (passwordEnv === undefined) return undefined;
   const value = environment[passwordEnv];
   if (value === undefined || value === "") {
-    throw new StartError(`${nameOf("passwordEnv")}: the variable ${passwordEnv} is not set`);
+    throw new OperatorError(`${nameOf("passwordEnv")}: the variable ${passwordEnv} is not set`);
   }
   return value;
 }

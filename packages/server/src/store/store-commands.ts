@@ -4,7 +4,7 @@ import {
   listReplicas,
   type RedisConnectionOptions,
 } from "@holdfast/redis";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import type { Environment, Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import { storeConnection } from "./store-access.ts";
@@ -45,7 +45,7 @@ export async function forget(
   const known = await atStore(configFile, environment, (connection) =>
     forgetReplica(connection, replica),
   );
-  if (!known) throw new StartError(`--forget ${replica}: no such replica is known`);
+  if (!known) throw new OperatorError(`--forget ${replica}: no such replica is known`);
   return [`${replica} is forgotten`];
 }
 

@@ -1,6 +1,6 @@
 import { type StoreFailure, StoreUnavailable } from "@holdfast/engine";
 import { type Address, printAddress } from "../base/address.ts";
-import { reasonOf, StartError } from "../base/start-error.ts";
+import { reasonOf, OperatorError } from "../base/operator-error.ts";
 
 /** What may be otherwise in a moment, without another configuration. */
 const passing: ReadonlySet<StoreFailure> = new Set([
@@ -23,15 +23,15 @@ interface StorePlace {
 }
 
 /** A fault of the store, in words that name the setting and the remedy. */
-export function storeFault(error: unknown, store: StorePlace, configFile: string): StartError {
+export function storeFault(error: unknown, store: StorePlace, configFile: string): OperatorError {
   const setting = store.address === undefined ? "store.sentinels" : "store.address";
   const where = (store.address === undefined ? store.sentinels : [store.address])
     .map(printAddress)
     .join(", ");
-  if (error instanceof StartError) return error;
+  if (error instanceof OperatorError) return error;
   const reason = reasonOf(error);
   if (!(error instanceof StoreUnavailable))
-    return new StartError(`${setting}: ${where}: ${reason}`);
+    return new OperatorError(`${setting}: ${where}: ${reason}`);
   const mends = {
     notInitialised: `only if the store is new, run \`holdfast store init --config ${configFile}\``,
     unsafe: "correct that, then start again",
@@ -51,5 +51,5 @@ export function storeFault(error: unknown, store: StorePlace, configFile: string
     retired: `run \`holdfast region rejoin --config ${configFile}\``,
   } as const;
   const exit = passing.has(error.failure) ? "again" : "wrong";
-  return new StartError(`${setting}: ${where}: ${reason}; ${mends[error.failure]}`, exit);
+  return new OperatorError(`${setting}: ${where}: ${reason}; ${mends[error.failure]}`, exit);
 }

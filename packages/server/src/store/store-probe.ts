@@ -1,5 +1,5 @@
 import { type OwnStore, StoreUnavailable, type Timers, withTimeout } from "@holdfast/engine";
-import { reasonOf } from "../base/start-error.ts";
+import { reasonOf } from "../base/operator-error.ts";
 import type { Health, PartState } from "../observe/health.ts";
 
 type Read = Pick<OwnStore, "read">["read"];

@@ -1,7 +1,7 @@
 import { type Stats, statSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { describePeerIdentity, type PeerIdentity, readPeerIdentity } from "../base/peer-tls.ts";
-import { reasonOf } from "../base/start-error.ts";
+import { reasonOf } from "../base/operator-error.ts";
 import { describeIdentity, readIdentity, type ServerIdentity } from "../base/tls.ts";
 import type { Config } from "../config/config-table.ts";
 import type { NodeObserver } from "../observe/events.ts";
@@ -67,7 +67,7 @@ export class CertificateFiles<Identity> {
   #readState: string;
   #seenState: string;
 
-  /** Reads the files for the first time; throws a `StartError` when they cannot be used. */
+  /** Reads the files for the first time; throws a `OperatorError` when they cannot be used. */
   constructor(
     source: CertificateSource<Identity>,
     observe: NodeObserver,

@@ -49,7 +49,7 @@ interface Files {
 
 const watchEveryMs = 10_000;
 
-/** Starts a node from its configuration file; rejects with a `StartError`. */
+/** Starts a node from its configuration file; rejects with a `OperatorError`. */
 export async function startNode(
   configFile: string,
   environment: Environment,

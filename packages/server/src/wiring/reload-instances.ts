@@ -1,5 +1,5 @@
 import { type Instance, loadInstances } from "../access/instances.ts";
-import { reasonOf } from "../base/start-error.ts";
+import { reasonOf } from "../base/operator-error.ts";
 import { loadConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
 import type { Log } from "../observe/log.ts";

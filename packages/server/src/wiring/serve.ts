@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { reasonOf } from "../base/start-error.ts";
+import { reasonOf } from "../base/operator-error.ts";
 import { machine } from "../base/system.ts";
 import { describeCause } from "../observe/log.ts";
 import { type RunningNode, startNode } from "./node.ts";

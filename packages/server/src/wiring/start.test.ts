@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createLocalRoot } from "@holdfast/root-of-trust";
 import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import { beforeAll, describe, expect, test } from "vitest";
-import { StartError } from "../base/start-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import { systemClock, systemIds } from "../base/system.ts";
 import { startNode } from "./node.ts";
 
@@ -90,7 +90,7 @@ describe("a start", () => {
     ["a Redis that is not there", {}, "store.address: 127.0.0.1:1: "],
   ])("%s is a fault of one line", async (_name, settings, message) => {
     const start = startNode(file(configure("bad.yaml", settings)), {});
-    await expect(start).rejects.toThrow(StartError);
+    await expect(start).rejects.toThrow(OperatorError);
     const says = await start.catch((error: Error) => error.message);
     expect(String(says).startsWith(message.replaceAll("FOLDER", folder)), String(says)).toBe(true);
     expect(says).not.toContain("\n");

@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { checkout, codeOf, reasonOf, StartError } from "@holdfast/server/base";
+import { checkout, codeOf, reasonOf, OperatorError } from "@holdfast/server/base";
 
 /** Where a development cluster keeps its data by default. */
 export const defaultFolder = join(checkout, ".holdfast", "dev");
@@ -78,10 +78,10 @@ export function oldPaths({ root }: Folder): readonly string[] {
   return ["secrets", "redis", "initialised"].map((name) => join(root, name));
 }
 
-/** Throws a `StartError` where the folder holds what this version cannot go on with. */
+/** Throws a `OperatorError` where the folder holds what this version cannot go on with. */
 export function refuseOld(folder: Folder): void {
   if (!oldPaths(folder).some(existsSync)) return;
-  throw new StartError(
+  throw new OperatorError(
     `${folder.root} holds the keys of an earlier Holdfast, which ran one region only; they stay as they are. Delete them with \`npx holdfast dev reset --yes${folder.root === defaultFolder ? "" : ` --dir ${folder.root}`}\`, or start in another folder with --dir`,
   );
 }
@@ -105,7 +105,7 @@ export function makePrivate(path: string): void {
     makeWithParents(path);
     chmodSync(path, 0o700);
   } catch (error) {
-    throw new StartError(
+    throw new OperatorError(
       `${path}: cannot be made: ${reasonOf(error)}; give a folder that you may write to with --dir`,
     );
   }
@@ -136,7 +136,7 @@ export function writePrivate(path: string, content: string | Uint8Array): void {
     renameSync(next, path);
   } catch (error) {
     rmSync(next, { force: true });
-    throw new StartError(`${path}: cannot be written: ${reasonOf(error)}`);
+    throw new OperatorError(`${path}: cannot be written: ${reasonOf(error)}`);
   }
 }
 
@@ -155,7 +155,7 @@ export function readJson<Content>(path: string): Content | undefined {
     return JSON.parse(readFileSync(path, "utf8")) as Content;
   } catch (error) {
     if (codeOf(error) === "ENOENT" || error instanceof SyntaxError) return undefined;
-    throw new StartError(`${path}: cannot be read: ${reasonOf(error)}`);
+    throw new OperatorError(`${path}: cannot be read: ${reasonOf(error)}`);
   }
 }
 

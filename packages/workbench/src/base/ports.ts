@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import { type Address, codeOf, printAddress, reasonOf, StartError } from "@holdfast/server/base";
+import { type Address, codeOf, printAddress, reasonOf, OperatorError } from "@holdfast/server/base";
 
 /** Below the range that systems hand out for outgoing connections, so that a port stays free between two starts. */
 const portMax = 32_000;
@@ -10,7 +10,7 @@ export async function freePorts(host: string, from: number, count: number): Prom
   const found: number[] = [];
   for (let port = from; found.length < count; port++) {
     if (port > portMax) {
-      throw new StartError(`${host}: no ${count} free ports between ${from} and ${portMax}`);
+      throw new OperatorError(`${host}: no ${count} free ports between ${from} and ${portMax}`);
     }
     if (await isFree({ host, port })) found.push(port);
   }
@@ -22,13 +22,13 @@ export async function isFree(address: Address): Promise<boolean> {
   return (await listenFault(address)) === undefined;
 }
 
-/** Throws a `StartError` that names the first of these addresses that cannot be listened on. */
+/** Throws a `OperatorError` that names the first of these addresses that cannot be listened on. */
 export async function checkFree(addresses: readonly (Address & { what: string })[]): Promise<void> {
   for (const { what, ...address } of addresses) {
     const fault = await listenFault(address);
     if (fault === undefined) continue;
     const at = printAddress(address);
-    throw new StartError(
+    throw new OperatorError(
       codeOf(fault) === "EADDRINUSE"
         ? `${at} (${what}) is in use: end what listens there (ss -ltnp 'sport = :${address.port}'), or choose others with --port and --addresses`
         : `${at} (${what}) cannot be listened on: ${reasonOf(fault)}`,

@@ -2,7 +2,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TlsCredentials } from "@holdfast/client";
-import { findRedisServer, printAddress, StartError } from "@holdfast/server/base";
+import { findRedisServer, printAddress, OperatorError } from "@holdfast/server/base";
 import { type Folder, makeFolder, refuseOld, writeJson } from "../base/folder.ts";
 import { checkFree } from "../base/ports.ts";
 import { claim, type Run, releaseRun, writeRun } from "../processes/run-file.ts";
@@ -184,10 +184,10 @@ export class Cluster {
       const child = this.#regions.map((region) => region.node(node)).find(Boolean)?.child;
       if (child?.alive !== true) {
         const words = child?.lastWords() ?? "it said nothing";
-        throw new StartError(`node ${node.name} ended at its start: ${words} (${child?.log})`);
+        throw new OperatorError(`node ${node.name} ended at its start: ${words} (${child?.log})`);
       }
       if (performance.now() > deadline) {
-        throw new StartError(
+        throw new OperatorError(
           `node ${node.name} was not ready within ${readyTimeoutMs} ms: it serves ${inWords(seen)} (${child.log})`,
         );
       }

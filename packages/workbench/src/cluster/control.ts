@@ -3,7 +3,7 @@ import { closeSync, constants, openSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { basename } from "node:path";
 import { text } from "node:stream/consumers";
-import { reasonOf, StartError } from "@holdfast/server/base";
+import { reasonOf, OperatorError } from "@holdfast/server/base";
 import { type Folder, stopCommand } from "../base/folder.ts";
 import type { FaultRequest } from "./faults.ts";
 
@@ -58,7 +58,7 @@ async function answer(
     let bytes = 0;
     for await (const chunk of socket as AsyncIterable<Buffer>) {
       bytes += chunk.length;
-      if (bytes > requestBytesMax) throw new StartError("the command is too long");
+      if (bytes > requestBytesMax) throw new OperatorError("the command is too long");
       chunks.push(chunk);
     }
     const request = JSON.parse(Buffer.concat(chunks).toString("utf8")) as FaultRequest;
@@ -68,7 +68,7 @@ async function answer(
   }
 }
 
-/** Asks the cluster that runs in a folder; a `StartError` where none does or where it cannot be done. */
+/** Asks the cluster that runs in a folder; a `OperatorError` where none does or where it cannot be done. */
 export async function ask(folder: Folder, request: FaultRequest): Promise<readonly string[]> {
   const path = SocketPath.existing(folder);
   try {
@@ -79,11 +79,11 @@ export async function ask(folder: Folder, request: FaultRequest): Promise<readon
     });
     socket.end(JSON.stringify(request));
     const { lines, fault } = JSON.parse(await text(socket)) as ControlAnswer;
-    if (fault !== undefined) throw new StartError(fault);
+    if (fault !== undefined) throw new OperatorError(fault);
     return lines;
   } catch (error) {
-    if (error instanceof StartError) throw error;
-    throw new StartError(
+    if (error instanceof OperatorError) throw error;
+    throw new OperatorError(
       `the cluster in ${folder.root} does not answer: ${reasonOf(error)}; end it with \`${stopCommand(folder)}\``,
       "again",
     );
@@ -92,8 +92,8 @@ export async function ask(folder: Folder, request: FaultRequest): Promise<readon
   }
 }
 
-function notRunning({ root }: Folder): StartError {
-  return new StartError(
+function notRunning({ root }: Folder): OperatorError {
+  return new OperatorError(
     `no cluster that is ready runs in ${root}: start it with \`npm start\``,
     "again",
   );
@@ -109,7 +109,7 @@ class SocketPath {
     this.name = `/proc/self/fd/${this.#folder}/${basename(control)}`;
   }
 
-  /** Throws a `StartError` where there is no such folder. */
+  /** Throws a `OperatorError` where there is no such folder. */
   static existing(folder: Folder): SocketPath {
     try {
       return new SocketPath(folder);

@@ -1,4 +1,4 @@
-import { StartError } from "@holdfast/server/base";
+import { OperatorError } from "@holdfast/server/base";
 import type { Supervised } from "../processes/supervised.ts";
 import type { Line } from "./line.ts";
 import type { RunningRegion } from "./region.ts";
@@ -41,15 +41,15 @@ export class Faults {
     ];
   }
 
-  /** Does it, and reports each in one line; a `StartError` where it makes no sense. */
+  /** Does it, and reports each in one line; a `OperatorError` where it makes no sense. */
   async carryOut({ fault, parts: names, stay }: FaultRequest): Promise<readonly string[]> {
     if (fault === "cut" || (fault === "heal" && names.length === 0)) {
       if (names.length > 0) {
-        throw new StartError("cut is of the line between the regions, and takes no names");
+        throw new OperatorError("cut is of the line between the regions, and takes no names");
       }
       return fault === "cut" ? this.#cut() : this.#healAll();
     }
-    if (names.length === 0) throw new StartError(`${fault} needs a name: ${this.names.join(", ")}`);
+    if (names.length === 0) throw new OperatorError(`${fault} needs a name: ${this.names.join(", ")}`);
     const parts = names.flatMap((name) => this.#named(name));
     const done = await Promise.all(parts.map((part) => this.#one(fault, part, stay)));
     return done;
@@ -60,7 +60,7 @@ export class Faults {
     if (region !== undefined) return [...region.parts];
     const part = this.#regions.map(({ parts }) => parts.get(name)).find((one) => one !== undefined);
     if (part !== undefined) return [[name, part]];
-    throw new StartError(`${name} is not part of this cluster: ${this.names.join(", ")}`);
+    throw new OperatorError(`${name} is not part of this cluster: ${this.names.join(", ")}`);
   }
 
   async #one(
@@ -84,7 +84,7 @@ export class Faults {
   }
 
   #cut(): readonly string[] {
-    if (this.#regions.length < 2) throw new StartError("there is one region only: nothing to cut");
+    if (this.#regions.length < 2) throw new OperatorError("there is one region only: nothing to cut");
     return [
       this.#line.cut(true)
         ? "the line between the regions is cut: nothing passes until `heal`"

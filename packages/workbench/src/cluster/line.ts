@@ -1,4 +1,4 @@
-import { type Address, printAddress, reasonOf, StartError } from "@holdfast/server/base";
+import { type Address, printAddress, reasonOf, OperatorError } from "@holdfast/server/base";
 import { Relay } from "@holdfast/testing";
 
 /** The line between two regions: a relay for each node, all with the line's delay, all cut together. */
@@ -16,7 +16,7 @@ export class Line implements AsyncDisposable {
     try {
       this.#relays.push(await Relay.open(target, { listen, delayMs: this.#delayMs }));
     } catch (error) {
-      throw new StartError(
+      throw new OperatorError(
         `${printAddress(listen)} (line between the regions) cannot be listened on: ${reasonOf(error)}`,
       );
     }

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AdminClient, AdminProblem } from "@holdfast/admin";
-import { printAddress, reasonOf, StartError } from "@holdfast/server/base";
+import { printAddress, reasonOf, OperatorError } from "@holdfast/server/base";
 import { type Folder, writePrivate } from "../base/folder.ts";
 import type { DevNode } from "./plan.ts";
 
@@ -46,7 +46,7 @@ export async function ensureManager(options: ManagerOptions): Promise<void> {
   const kept = existsSync(folder.managerToken)
     ? `; the one in ${folder.managerToken} is not valid`
     : "";
-  throw new StartError(`no manager token could be made: ${why}${kept}`);
+  throw new OperatorError(`no manager token could be made: ${why}${kept}`);
 }
 
 async function isValid({ folder, nodes, ca }: ManagerOptions): Promise<boolean> {

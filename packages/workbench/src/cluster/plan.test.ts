@@ -1,4 +1,4 @@
-import { StartError } from "@holdfast/server/base";
+import { OperatorError } from "@holdfast/server/base";
 import { expect, test } from "vitest";
 import { nodesInTurn, planOf } from "./plan.ts";
 
@@ -33,6 +33,6 @@ test.each([[["127.0.9.1"]], [["127.0.9.1", "127.0.9.1"]]])(
   "addresses %j do not go together with two regions",
   (addresses) => {
     const options = { regions: 2, nodes: 2, port: 100, wan: 0, addresses };
-    expect(() => planOf(options)).toThrow(StartError);
+    expect(() => planOf(options)).toThrow(OperatorError);
   },
 );

@@ -1,5 +1,5 @@
 import type { Address } from "@holdfast/server/base";
-import { StartError } from "@holdfast/server/base";
+import { OperatorError } from "@holdfast/server/base";
 
 /** A node of the development cluster. */
 export interface DevNode {
@@ -51,7 +51,7 @@ const usualPorts = {
   admin: 8443,
 };
 
-/** Regions and nodes with their names and addresses; a `StartError` where the options do not go together. */
+/** Regions and nodes with their names and addresses; a `OperatorError` where the options do not go together. */
 export function planOf(options: PlanOptions): Plan {
   const { regions, addresses, wan } = options;
   const nodes = addresses === undefined ? options.nodes : addresses.length / regions;
@@ -60,7 +60,7 @@ export function planOf(options: PlanOptions): Plan {
     nodes < 1 ||
     new Set(addresses).size !== (addresses?.length ?? 0)
   ) {
-    throw new StartError(
+    throw new OperatorError(
       `--addresses: give as many for each of the ${regions} regions, no two alike, such as 127.0.1.1,127.0.1.2,127.0.2.1,127.0.2.2`,
     );
   }

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { reasonOf, StartError } from "@holdfast/server/base";
+import { reasonOf, OperatorError } from "@holdfast/server/base";
 import { type Folder, type RegionFolder, regionFolder, writePrivate } from "../base/folder.ts";
 import { Child } from "../processes/child.ts";
 import { entry, runServer } from "../processes/server-command.ts";
@@ -117,7 +117,7 @@ export class RunningRegion {
     const { folder, region } = this;
     if (!existsSync(folder.initialised) || hasData(folder, "primary")) return;
     if (!hasData(folder, "replica")) {
-      throw new StartError(
+      throw new OperatorError(
         `${folder.redis}: the data of this Redis is gone; put it back, or begin anew with \`npx holdfast dev reset --yes\``,
       );
     }
@@ -171,7 +171,7 @@ export class RunningRegion {
     } catch (error) {
       // An earlier start that was cut off may have got so far: then the store has its mark, and can be asked.
       await store("replicas").catch(() => {
-        throw new StartError(`the store cannot be initialised: ${reasonOf(error)}`);
+        throw new OperatorError(`the store cannot be initialised: ${reasonOf(error)}`);
       });
     }
     writePrivate(this.folder.initialised, "");

@@ -1,5 +1,5 @@
 import { existsSync, rmdirSync, rmSync } from "node:fs";
-import { codeOf, StartError } from "@holdfast/server/base";
+import { codeOf, OperatorError } from "@holdfast/server/base";
 import { type Folder, oldPaths, stopCommand } from "../base/folder.ts";
 import { isAlive } from "../processes/process-identity.ts";
 import { endLeft, readRun } from "../processes/run-file.ts";
@@ -18,13 +18,13 @@ export async function reset(
     return 0;
   }
   if (!confirmed) {
-    throw new StartError(
+    throw new OperatorError(
       `this deletes every key that the cluster in ${folder.root} holds, and its certificates: say --yes to do it`,
     );
   }
   const run = readRun(folder);
   if (run !== undefined && isAlive(run.supervisor)) {
-    throw new StartError(
+    throw new OperatorError(
       `a cluster runs in ${folder.root}: end it first with \`${stopCommand(folder)}\``,
       "conflicting",
     );

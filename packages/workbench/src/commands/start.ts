@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { printAddress, reasonOf, StartError } from "@holdfast/server/base";
+import { printAddress, reasonOf, OperatorError } from "@holdfast/server/base";
 import { type Folder, readJson, writeJson, writePrivate } from "../base/folder.ts";
 import { Cluster } from "../cluster/cluster.ts";
 import type { FaultRequest } from "../cluster/faults.ts";
@@ -118,7 +118,7 @@ async function play(cluster: Cluster, options: StartOptions): Promise<void> {
     doneMs = commandAgeMs();
   } catch (error) {
     if (!(error instanceof SequenceFailed)) throw error;
-    throw new StartError(
+    throw new OperatorError(
       `vCenter's sequence failed: ${reasonOf(error)}; logs are in ${folder.log}`,
     );
   }

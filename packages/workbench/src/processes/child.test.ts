@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { StartError } from "@holdfast/server/base";
+import { OperatorError } from "@holdfast/server/base";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Child, stopLeft } from "./child.ts";
 import { identityOf, isAlive, signal } from "./process-identity.ts";
@@ -74,7 +74,7 @@ describe("a process of the cluster", () => {
       args: [],
       log: join(folder, "log"),
     };
-    await expect(Child.start(options)).rejects.toThrow(StartError);
+    await expect(Child.start(options)).rejects.toThrow(OperatorError);
     await expect(Child.start(options)).rejects.toThrow("x: cannot be started: ");
   });
 });
@@ -131,7 +131,7 @@ describe("a supervised process", () => {
   });
 
   test("is tried again where its start fails", async () => {
-    const fails = () => Promise.reject(new StartError("no luck"));
+    const fails = () => Promise.reject(new OperatorError("no luck"));
     const { one, said, restarts } = await supervise(() => undefined, [() => start(waits), fails]);
     await untilUp();
     signal(one.child.identity, "SIGKILL");

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { StartError } from "@holdfast/server/base";
+import { OperatorError } from "@holdfast/server/base";
 import { identityOf, isAlive, type ProcessIdentity, signal } from "./process-identity.ts";
 
 export interface ChildOptions {
@@ -40,7 +40,7 @@ export class Child {
     });
   }
 
-  /** Starts it; throws a `StartError` when the system cannot. */
+  /** Starts it; throws a `OperatorError` when the system cannot. */
   static async start(options: ChildOptions): Promise<Child> {
     const output = openSync(options.log, "a", 0o600);
     const { size } = statSync(options.log);
@@ -52,7 +52,7 @@ export class Child {
       await new Promise<void>((resolve, reject) => {
         child.once("spawn", resolve);
         child.once("error", (error) =>
-          reject(new StartError(`${options.name}: cannot be started: ${error.message}`)),
+          reject(new OperatorError(`${options.name}: cannot be started: ${error.message}`)),
         );
       });
       return new Child(options, child, size);

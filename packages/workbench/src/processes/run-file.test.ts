@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { StartError } from "@holdfast/server/base";
+import { OperatorError } from "@holdfast/server/base";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Folder, folderAt, makeFolder } from "../base/folder.ts";
 import { checkFree, freePorts } from "../base/ports.ts";
@@ -81,7 +81,7 @@ describe("a folder that cannot be made", () => {
     import.meta.filename,
   ])("%s is one line that names it", (path) => {
     const make = () => makeFolder(folderAt(path));
-    expect(make).toThrow(StartError);
+    expect(make).toThrow(OperatorError);
     expect(make).toThrow(new RegExp(`^${path.replace("/deep", "")}.*: cannot be made: [^\\n]+$`));
   });
 });
@@ -118,7 +118,7 @@ describe("ports", () => {
     expect(first).toBeGreaterThan(port);
     expect(second).toBeGreaterThan(first);
     const wanted = checkFree([{ host: "127.0.0.1", port, what: "KMIP of node a1" }]);
-    await expect(wanted).rejects.toThrow(StartError);
+    await expect(wanted).rejects.toThrow(OperatorError);
     await expect(wanted).rejects.toThrow(`127.0.0.1:${port} (KMIP of node a1) is in use`);
     server.close();
   });

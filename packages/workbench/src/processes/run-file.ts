@@ -1,5 +1,5 @@
 import { rmSync, writeFileSync } from "node:fs";
-import { codeOf, StartError } from "@holdfast/server/base";
+import { codeOf, OperatorError } from "@holdfast/server/base";
 import { type Folder, readJson, stopCommand, writeJson } from "../base/folder.ts";
 import { stopLeft } from "./child.ts";
 import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
@@ -26,7 +26,7 @@ export function readRun(folder: Folder): Run | undefined {
 /** Makes this process the one that runs a cluster in the folder; ends what a killed one has left. */
 export async function claim(folder: Folder): Promise<Run> {
   const supervisor = identityOf(process.pid);
-  if (supervisor === undefined) throw new StartError("/proc cannot be read: Linux is needed");
+  if (supervisor === undefined) throw new OperatorError("/proc cannot be read: Linux is needed");
   const run: Run = { supervisor, processes: [] };
   for (;;) {
     try {
@@ -37,7 +37,7 @@ export async function claim(folder: Folder): Promise<Run> {
     }
     const other = readRun(folder);
     if (other !== undefined && isAlive(other.supervisor)) {
-      throw new StartError(
+      throw new OperatorError(
         `a development cluster already runs in ${folder.root} (process ${other.supervisor.pid}): end it with \`${stopCommand(folder)}\`, or start another with --dir, --port and --addresses`,
       );
     }

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { checkout, StartError } from "@holdfast/server/base";
+import { checkout, OperatorError } from "@holdfast/server/base";
 
 /** The entry of the command line: nodes are processes of it, and so are the commands for the store. */
 export const entry = join(checkout, "packages", "cli", "src", "main.ts");
@@ -13,5 +13,5 @@ export async function runServer(args: readonly string[]): Promise<void> {
     stdio: ["ignore", "ignore", "pipe"],
   });
   const [words, [code]] = await Promise.all([text(child.stderr), once(child, "exit")]);
-  if (code !== 0) throw new StartError(words.trim() || `${args.join(" ")}: exit code ${code}`);
+  if (code !== 0) throw new OperatorError(words.trim() || `${args.join(" ")}: exit code ${code}`);
 }

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { printAddress, StartError } from "@holdfast/server/base";
+import { printAddress, OperatorError } from "@holdfast/server/base";
 import { defaultFolder, type Folder, readJson, writeJson } from "../base/folder.ts";
 import { freePorts, isFree } from "../base/ports.ts";
 import { partName, type RedisPorts, redisHost, redisRoles } from "./redis.ts";
@@ -43,7 +43,7 @@ export async function settleRedisPorts(
 /** A region left out would be one that the others wait for, and one put in would be unknown to what they keep. */
 function refuseOthers(folder: Folder, known: readonly string[], asked: readonly string[]): void {
   if (known.length === 0 || known.join() === asked.join()) return;
-  throw new StartError(
+  throw new OperatorError(
     `${folder.root} was begun with ${known.length === 1 ? "one region" : `${known.length} regions`}: start it with --regions ${known.length}, or another in a folder of its own with --dir`,
   );
 }

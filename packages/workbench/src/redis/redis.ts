@@ -4,7 +4,7 @@ import { existsSync, readFileSync, renameSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { checkout, StartError } from "@holdfast/server/base";
+import { checkout, OperatorError } from "@holdfast/server/base";
 import { makePrivate, type RegionFolder, readOrMake, writePrivate } from "../base/folder.ts";
 import { Child } from "../processes/child.ts";
 
@@ -106,10 +106,10 @@ async function untilInfo(
     if (info !== undefined && done(info)) return;
     if (!child.alive) {
       const words = child.lastWords() ?? "it said nothing";
-      throw new StartError(`${child.name} ended at its start: ${words} (${child.log})`);
+      throw new OperatorError(`${child.name} ended at its start: ${words} (${child.log})`);
     }
     if (performance.now() > deadline) {
-      throw new StartError(
+      throw new OperatorError(
         `${child.name} was not ready within ${startTimeoutMs} ms: its log says why (${child.log})`,
       );
     }

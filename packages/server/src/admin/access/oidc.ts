@@ -8,7 +8,7 @@ import {
   jwtVerify,
 } from "jose";
 import { z } from "zod";
-import { reasonOf } from "../../base/start-error.ts";
+import { reasonOf } from "../../base/operator-error.ts";
 import type { Bearer, ForeignTokens, TokenRefusal } from "../../management/tokens/bearer.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import { fetchJson } from "./https-json.ts";

@@ -1,6 +1,6 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { reasonOf } from "../../base/start-error.ts";
+import { reasonOf } from "../../base/operator-error.ts";
 import { loadConfig } from "../../config/config.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
 import { warningsOf } from "./warnings.ts";

@@ -1,6 +1,6 @@
 import { withTimeout } from "@holdfast/engine";
 import type { Peer } from "@holdfast/regions";
-import { reasonOf } from "../../base/start-error.ts";
+import { reasonOf } from "../../base/operator-error.ts";
 import { lineOf } from "./node-checks.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
 

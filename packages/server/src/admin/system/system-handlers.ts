@@ -1,6 +1,6 @@
 import { type Handlers, openApi } from "@holdfast/admin";
 import { withTimeout } from "@holdfast/engine";
-import { reasonOf } from "../../base/start-error.ts";
+import { reasonOf } from "../../base/operator-error.ts";
 import { rootStatusOf } from "../../roots/root-status.ts";
 import { endingRootChecks } from "./ending-roots.ts";
 import {

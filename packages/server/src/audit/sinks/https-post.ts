@@ -1,5 +1,5 @@
 import { Agent, request } from "node:https";
-import { reasonOf } from "../../base/start-error.ts";
+import { reasonOf } from "../../base/operator-error.ts";
 
 /** How something is posted. */
 export interface PostOptions {

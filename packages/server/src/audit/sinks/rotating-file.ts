@@ -1,7 +1,7 @@
 import { type FileHandle, open, rename, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Clock } from "@holdfast/engine";
-import { codeOf } from "../../base/start-error.ts";
+import { codeOf } from "../../base/operator-error.ts";
 import { rotatedFiles, rotatedName } from "./rotated-names.ts";
 
 /** How a file of lines is kept. */

@@ -1,6 +1,6 @@
 import type { ConnectionOptions } from "node:tls";
 import { readText } from "../../base/certificates.ts";
-import { StartError } from "../../base/start-error.ts";
+import { OperatorError } from "../../base/operator-error.ts";
 import type { Environment } from "../../base/system.ts";
 
 /** Files for the connection to the syslog receiver. */
@@ -18,7 +18,7 @@ interface WebhookFiles {
   readonly secretEnv: string | undefined;
 }
 
-/** The TLS files of the syslog receiver; a `StartError` names one that cannot be read. */
+/** The TLS files of the syslog receiver; a `OperatorError` names one that cannot be read. */
 export function syslogTls({
   ca,
   certificate,
@@ -33,7 +33,7 @@ export function syslogTls({
   };
 }
 
-/** The header by which the webhook knows the node; a `StartError` says what is missing, and never a secret. */
+/** The header by which the webhook knows the node; a `OperatorError` says what is missing, and never a secret. */
 export function webhookSecret(
   { header, secretFile, secretEnv }: Omit<WebhookFiles, "ca">,
   environment: Environment,
@@ -52,7 +52,7 @@ export function webhookCa({ ca }: Pick<WebhookFiles, "ca">): string | undefined 
   return ca === undefined ? undefined : readText(ca, "audit.webhook.ca");
 }
 
-/** Reads every file and secret that sinks need; a `StartError` says what is wrong. */
+/** Reads every file and secret that sinks need; a `OperatorError` says what is wrong. */
 export function checkSinkFiles(
   {
     syslog,
@@ -69,5 +69,5 @@ export function checkSinkFiles(
 /** What a header can contain (RFC 9110, 5.5). */
 function checked(value: string, where: string): string {
   if (/^[\x20-\x7e]+$/.test(value)) return value;
-  throw new StartError(`${where} is empty, or contains characters that a header cannot have`);
+  throw new OperatorError(`${where} is empty, or contains characters that a header cannot have`);
 }

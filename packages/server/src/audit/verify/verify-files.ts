@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import type { AuditLog } from "@holdfast/engine";
 import { sameHash } from "@holdfast/regions";
-import { reasonOf, StartError } from "../../base/start-error.ts";
+import { reasonOf, OperatorError } from "../../base/operator-error.ts";
 import { rotatedFiles } from "../sinks/rotated-names.ts";
 import { Findings, partitionName, type Verdict } from "./findings.ts";
 import { readShippedLine, type ShippedLine } from "./shipped-line.ts";
@@ -41,7 +41,7 @@ async function withRotated(path: string): Promise<readonly string[]> {
   try {
     return [...(await rotatedFiles(path)), path];
   } catch (error) {
-    throw new StartError(`--file ${path}: ${reasonOf(error)}`);
+    throw new OperatorError(`--file ${path}: ${reasonOf(error)}`);
   }
 }
 
@@ -69,7 +69,7 @@ class FilesCheck {
         if (text !== "") this.#line(text, `${path}:${at}`, path);
       }
     } catch (error) {
-      throw new StartError(`--file ${path}: ${reasonOf(error)}`);
+      throw new OperatorError(`--file ${path}: ${reasonOf(error)}`);
     }
   }
 

@@ -7,7 +7,7 @@ import {
   hkdfSync,
   type KeyObject,
 } from "node:crypto";
-import { StartError } from "../../base/start-error.ts";
+import { OperatorError } from "../../base/operator-error.ts";
 
 /** What an archive says of itself in clear; every chunk is bound to it. */
 export interface ArchiveHeader {
@@ -30,7 +30,7 @@ export interface BackupKey {
 }
 
 /** Why an archive cannot be written or read; one line with the mend. */
-export class ArchiveFault extends StartError {}
+export class ArchiveFault extends OperatorError {}
 
 /**
  * An archive: these bytes, the format's number (2 bytes), the header's length (4) and JSON, then chunks of AES-256-GCM

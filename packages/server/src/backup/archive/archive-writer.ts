@@ -2,7 +2,7 @@ import { constants, rmSync } from "node:fs";
 import { type FileHandle, link, lstat, open, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Ids } from "@holdfast/engine";
-import { codeOf, reasonOf } from "../../base/start-error.ts";
+import { codeOf, reasonOf } from "../../base/operator-error.ts";
 import { atExit } from "../at-exit.ts";
 import { entryHeaderBytes } from "./archive-entries.ts";
 import {

@@ -4,7 +4,7 @@ import {
   readRootKeys,
   rotateLocalRoot,
 } from "@holdfast/root-of-trust";
-import { reasonOf, StartError } from "../../base/start-error.ts";
+import { reasonOf, OperatorError } from "../../base/operator-error.ts";
 import type { Machine } from "../../base/system.ts";
 import type { BackupKey } from "./archive-format.ts";
 
@@ -36,5 +36,5 @@ function keyFile(path: string): KeyFile {
 }
 
 function blame(error: unknown): never {
-  throw new StartError(`backup.keyFile: ${reasonOf(error)}`);
+  throw new OperatorError(`backup.keyFile: ${reasonOf(error)}`);
 }

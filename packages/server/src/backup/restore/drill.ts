@@ -8,7 +8,7 @@ import {
   systemInstance,
 } from "@holdfast/engine";
 import { stateText } from "@holdfast/kmip";
-import { reasonOf } from "../../base/start-error.ts";
+import { reasonOf } from "../../base/operator-error.ts";
 import type { Machine } from "../../base/system.ts";
 import type { ArchiveReader } from "../archive/archive-reader.ts";
 import { type Scanned, scanArchive } from "../archive/scan.ts";

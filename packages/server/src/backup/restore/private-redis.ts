@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { initialiseStore, openRedisStore, type RedisStore } from "@holdfast/redis";
 import { findRedisServer } from "../../base/redis-program.ts";
-import { reasonOf, StartError } from "../../base/start-error.ts";
+import { reasonOf, OperatorError } from "../../base/operator-error.ts";
 import type { Machine } from "../../base/system.ts";
 import { atExit } from "../at-exit.ts";
 
@@ -31,7 +31,7 @@ export class PrivateRedis implements AsyncDisposable {
     this.#leftover = atExit(() => takeAway(folder, child));
   }
 
-  /** Rejects with a `StartError` where no redis-server is found, or it does not start. */
+  /** Rejects with a `OperatorError` where no redis-server is found, or it does not start. */
   static async start(machine: Machine): Promise<PrivateRedis> {
     const { environment, ids } = machine;
     const program = findRedisServer(environment["PATH"]);
@@ -48,7 +48,7 @@ export class PrivateRedis implements AsyncDisposable {
             await stop(child);
             // Another process may have been faster at the port.
             if (tries < portTriesMax && (await wasTaken(folder))) return undefined;
-            throw new StartError(`a private Redis did not start: ${reasonOf(error)}`);
+            throw new OperatorError(`a private Redis did not start: ${reasonOf(error)}`);
           },
         );
         if (store !== undefined) return new PrivateRedis(store, folder, child);

@@ -8,7 +8,7 @@ import {
   type Timers,
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
-import { reasonOf } from "../../base/start-error.ts";
+import { reasonOf } from "../../base/operator-error.ts";
 import { readBackupKeys } from "../archive/backup-keys.ts";
 import { type BackupSource, createBackup } from "../create.ts";
 import { type BackupRuns, lastGoodMs, noteRun, runsOf } from "./runs.ts";

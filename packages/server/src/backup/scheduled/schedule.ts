@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { lstat, open, readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { codeOf } from "../../base/start-error.ts";
+import { codeOf } from "../../base/operator-error.ts";
 import { ArchiveFault, magic } from "../archive/archive-format.ts";
 import { wordsFor } from "../archive/archive-writer.ts";
 

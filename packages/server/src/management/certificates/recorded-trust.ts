@@ -7,7 +7,7 @@ import {
   type SystemRecord,
 } from "@holdfast/engine";
 import type { Trust } from "../../access/trust.ts";
-import { reasonOf } from "../../base/start-error.ts";
+import { reasonOf } from "../../base/operator-error.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import type { SystemView } from "../../records/system-view.ts";
 import { RecordedUsers } from "../users/recorded-users.ts";

@@ -5,7 +5,7 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import type { Instance } from "../../access/instances.ts";
-import { reasonOf, StartError } from "../../base/start-error.ts";
+import { reasonOf, OperatorError } from "../../base/operator-error.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import { checkRoot } from "../../roots/root-check.ts";
 
@@ -87,7 +87,7 @@ async function ensureInstances(
   for (const [at, status] of statuses.entries()) {
     if (status === "Installed") continue;
     const name = instances[at]?.name;
-    throw new StartError(
+    throw new OperatorError(
       `instances: ${name} is ${status} in the store and cannot be served; take it out of the configuration`,
     );
   }

@@ -1,7 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { constants } from "node:fs";
 import { lstat, open, readFile, unlink } from "node:fs/promises";
-import { codeOf, reasonOf } from "../../base/start-error.ts";
+import { codeOf, reasonOf } from "../../base/operator-error.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import type { Bearer, TokenRefusal, TokenVerifier } from "./bearer.ts";
 import type { TokenBook } from "./token-book.ts";

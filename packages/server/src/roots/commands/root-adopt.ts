@@ -8,7 +8,7 @@ import {
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import type { PeerClient } from "@holdfast/regions";
-import { reasonOf, StartError } from "../../base/start-error.ts";
+import { reasonOf, OperatorError } from "../../base/operator-error.ts";
 import type { Machine } from "../../base/system.ts";
 import { loadConfig } from "../../config/config.ts";
 import { instanceRecordId } from "../../records/records.ts";
@@ -30,11 +30,11 @@ export async function adoptRoot(
   try {
     const { name } = await root.describe();
     if (name === lost) {
-      throw new StartError(`--lost ${lost}: that is the root key which is configured now`);
+      throw new OperatorError(`--lost ${lost}: that is the root key which is configured now`);
     }
     return await atRegions(configFile, machine, async ({ own, peer, region, timers }) => {
       if (peer === undefined) {
-        throw new StartError("peer: is missing: without another region nobody has the keys");
+        throw new OperatorError("peer: is missing: without another region nobody has the keys");
       }
       await met(peer, timers);
       const keks = new ObjectKekStore(own, { clock: timers, region });
@@ -43,7 +43,7 @@ export async function adoptRoot(
       const ring = ringOf({ root, keks, peer, region, machine });
       for (const { instance, kek } of theirs) {
         await ring.rewrap(instance, kek, root, true).catch((error: unknown) => {
-          throw new StartError(
+          throw new OperatorError(
             `key-encryption key ${kek.id} of instance ${instance}: ${reasonOf(error)}; those before it are done: run this again`,
           );
         });
@@ -75,7 +75,7 @@ async function under(
     if (wrap.rootOfTrust === lost) found.push(entry);
   }
   if (found.length > 0) return found;
-  throw new StartError(
+  throw new OperatorError(
     `--lost ${lost}: no key of region ${region} is under it; there are keys under ${[...makers].join(", ") || "none"}`,
   );
 }

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openLocalRoot } from "@holdfast/root-of-trust";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { StartError } from "../../base/start-error.ts";
+import { OperatorError } from "../../base/operator-error.ts";
 import { machine, systemIds } from "../../base/system.ts";
 import {
   checkSealingKey,
@@ -83,7 +83,7 @@ describe("the sealing key's commands", () => {
       `sealingKeyFile: sealing key file ${path} is not there`,
     );
     expect(await initSealingKey(config, machine)).toContain(`${path}: made, with version 1`);
-    await expect(initSealingKey(config, machine)).rejects.toThrow(StartError);
+    await expect(initSealingKey(config, machine)).rejects.toThrow(OperatorError);
     expect(await rotateSealing(config, machine)).toContain("version 2 seals from now on");
     expect(await checkSealingKey(config, machine)).toBe(`${path}: good (version 2 seals)`);
     await chmod(path, 0o644);

@@ -1,7 +1,7 @@
 import { RootOfTrustError } from "@holdfast/engine";
 import { createSealingKey, rotateSealingKey, SealingKey } from "@holdfast/root-of-trust";
 import { type KindName, rootKind } from "@holdfast/root-of-trust/kinds";
-import { reasonOf, StartError } from "../../base/start-error.ts";
+import { reasonOf, OperatorError } from "../../base/operator-error.ts";
 import type { Machine } from "../../base/system.ts";
 import { loadConfig } from "../../config/config.ts";
 import { withEvidenceIfReached } from "../../store/operator-evidence.ts";
@@ -18,7 +18,7 @@ export async function initRoot(
   const config = loadConfig(configFile);
   const kind = rootKind(type);
   const settings = rootSettingsOf(config, machine, { type });
-  if (kind.init === undefined) throw new StartError(`${type}: its root keys are not made here`);
+  if (kind.init === undefined) throw new OperatorError(`${type}: its root keys are not made here`);
   return await kind.init.run(settings, rootContext(machine)).catch(blame(placeOf(kind, config)[0]));
 }
 
@@ -31,11 +31,11 @@ export async function rotateRoot(
   const config = loadConfig(configFile);
   const kind = rootKind(config.rootOfTrust.type);
   if (newPassphraseFile !== undefined && kind.hasPassphrase !== true) {
-    throw new StartError("--new-passphrase-file: only the local root key file has a passphrase");
+    throw new OperatorError("--new-passphrase-file: only the local root key file has a passphrase");
   }
   const [setting, rootKey] = placeOf(kind, config);
   if (kind.rotate === undefined) {
-    throw new StartError(`${setting}: ${rootKey}: ${kind.rotateElsewhere}`);
+    throw new OperatorError(`${setting}: ${rootKey}: ${kind.rotateElsewhere}`);
   }
   const settings = rootSettingsOf(config, machine);
   const passphrase =
@@ -72,20 +72,20 @@ export async function checkSealingKey(configFile: string, { ids }: Machine): Pro
   const [sample, purpose] = [ids.randomBytes(32), Buffer.from("check")];
   const { plaintext } = await key.open(await key.seal(sample, purpose), purpose);
   if (!Buffer.from(plaintext).equals(sample)) {
-    throw new StartError(`sealingKeyFile: ${file} does not open what it seals`);
+    throw new OperatorError(`sealingKeyFile: ${file} does not open what it seals`);
   }
   return `${file}: good (version ${await key.version()} seals)`;
 }
 
 function sealingKeyFile(configFile: string): string {
   const { sealingKeyFile: file } = loadConfig(configFile);
-  if (file === undefined) throw new StartError("sealingKeyFile: is missing in the configuration");
+  if (file === undefined) throw new OperatorError("sealingKeyFile: is missing in the configuration");
   return file;
 }
 
 function blame(setting: string): (error: unknown) => never {
   return (error) => {
     const again = error instanceof RootOfTrustError && error.failure === "unavailable";
-    throw new StartError(`${setting}: ${reasonOf(error)}`, again ? "again" : "wrong");
+    throw new OperatorError(`${setting}: ${reasonOf(error)}`, again ? "again" : "wrong");
   };
 }

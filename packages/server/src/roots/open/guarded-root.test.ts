@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { RootOfTrustError, SealBroken } from "@holdfast/engine";
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import { beforeEach, expect, test } from "vitest";
-import { StartError } from "../../base/start-error.ts";
+import { OperatorError } from "../../base/operator-error.ts";
 import { GuardedRoot, type GuardOptions, type RootHealth } from "./guarded-root.ts";
 
 const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
@@ -69,7 +69,7 @@ test("calls that wait take their turn when one ends", async () => {
 });
 
 test("a secret that cannot be read refuses nobody", async () => {
-  root.unwrap = () => Promise.reject(new StartError("the secret: no such file"));
+  root.unwrap = () => Promise.reject(new OperatorError("the secret: no such file"));
   const failure = guard().unwrap(new Uint8Array(), data);
   await expect(failure).rejects.toBeInstanceOf(RootOfTrustError);
   await expect(failure).rejects.toMatchObject({

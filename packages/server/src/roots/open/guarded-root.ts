@@ -10,7 +10,7 @@ import {
   SealBroken,
   Semaphore,
 } from "@holdfast/engine";
-import { reasonOf } from "../../base/start-error.ts";
+import { reasonOf } from "../../base/operator-error.ts";
 
 /** What a root of trust was last like. */
 export interface RootHealth {

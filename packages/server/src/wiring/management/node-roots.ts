@@ -7,7 +7,7 @@ import {
 import type { Duty } from "@holdfast/regions";
 import { openRootOfTrust, type RootContext } from "@holdfast/root-of-trust";
 import { rootKind } from "@holdfast/root-of-trust/kinds";
-import { reasonOf, StartError } from "../../base/start-error.ts";
+import { reasonOf, OperatorError } from "../../base/operator-error.ts";
 import type { Environment } from "../../base/system.ts";
 import type { RootReadings } from "../../observe/metrics/metric-row.ts";
 import type { RootReference } from "../../records/root-reference.ts";
@@ -70,7 +70,7 @@ export async function openDefault(parts: Parts, environment: Environment): Promi
     await root.probe();
     health.rootOfTrust("ok", "");
   } catch (error) {
-    if (rootKind(root.kind)?.onNode) throw new StartError(`rootOfTrust: ${reasonOf(error)}`);
+    if (rootKind(root.kind)?.onNode) throw new OperatorError(`rootOfTrust: ${reasonOf(error)}`);
     // One that refuses is its instances' alone; one that cannot be reached has opened no key yet.
     const refuses = error instanceof RootOfTrustError && error.failure !== "unavailable";
     health.rootOfTrust(refuses ? "degraded" : "unreachable", reasonOf(error));
@@ -119,7 +119,7 @@ export async function openRoots(
   const seal: Sealer = async (named, secret) => {
     const { sealingKey } = own.places;
     if (sealingKey !== undefined) return await sealSecret(sealingKey, named, secret);
-    throw new StartError(
+    throw new OperatorError(
       `sealingKeyFile: region ${region} has none: name the secret in the environment or a file, or run \`holdfast sealing-key init\``,
     );
   };

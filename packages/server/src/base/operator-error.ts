@@ -1,9 +1,9 @@
 /** Why a node does not start or a command is not done: one line that names what is at fault, and the mend. */
-export class StartError extends Error {
-  override readonly name = "StartError";
+export class OperatorError extends Error {
+  override readonly name = "OperatorError";
   /** The name of the exit code that a command ends with; docs/cli.md has them. */
   readonly exit: "wrong" | "again" | "conflicting";
-  constructor(message: string, exit: StartError["exit"] = "wrong") {
+  constructor(message: string, exit: OperatorError["exit"] = "wrong") {
     super(message);
     this.exit = exit;
   }
