@@ -7,9 +7,9 @@ import {
   catchUp,
   type DutyContext,
   digestCheck,
-  Resync,
   type Peer,
   PeerReader,
+  Resync,
 } from "@holdfast/regions";
 import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";

@@ -13,13 +13,13 @@ import {
   digestCheck,
   Leader,
   type LeaderLock,
-  Resync,
   type Peer,
   type PeerAcknowledgement,
   PeerReader,
   PeerService,
   type PeerStore,
   RegionalStore,
+  Resync,
 } from "@holdfast/regions";
 import { ResolveReservations } from "../../packages/regions/src/leader/resolve-reservations.ts";
 import type { ClientParts } from "./client.ts";

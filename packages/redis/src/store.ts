@@ -15,9 +15,9 @@ import { LeaderRecords } from "./records/leader-records.ts";
 import { Formats, type RecordFormats } from "./session/formats.ts";
 import type { LeaseRules } from "./session/lease.ts";
 import { LeaseKeeper } from "./session/lease-keeper.ts";
-import { SentinelWatch } from "./session/sentinels.ts";
 import type { StoreContext } from "./session/primary-session.ts";
 import { PrimarySessions } from "./session/primary-sessions.ts";
+import { SentinelWatch } from "./session/sentinels.ts";
 
 /** A region's own store in Redis. Dispose it to close it: what is under way is waited for. */
 export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable {

@@ -11,9 +11,9 @@ export {
   type AuditSink,
   type ChainedEntry,
 } from "./leader/audit/audit-ship.ts";
-export { catchUp, digestCheck, Resync } from "./leader/catch-up/resync.ts";
 export { OwnFeed } from "./leader/catch-up/own-feed.ts";
 export { PeerReader, type PeerReaderOptions } from "./leader/catch-up/reader.ts";
+export { catchUp, digestCheck, Resync } from "./leader/catch-up/resync.ts";
 export { DueDates, type DueDatesOptions, nextDate } from "./leader/due-dates.ts";
 export { DuplicateNames, type DuplicateNamesOptions } from "./leader/duplicate-names.ts";
 export type { Duty, DutyContext, DutyResult, LeaderLock } from "./leader/duty.ts";
@@ -48,8 +48,13 @@ export {
   type PeerClientOptions,
 } from "./peer/client/peer-client.ts";
 export { type PeerTls, peerName } from "./peer/peer-tls.ts";
+export {
+  type Arrival,
+  HandshakeLimiter,
+  type HandshakeLimits,
+  originOf,
+} from "./peer/server/handshake-limiter.ts";
 export { PeerServer, type PeerServerOptions } from "./peer/server/peer-server.ts";
-export { type Arrival, originOf, type HandshakeLimits, HandshakeLimiter } from "./peer/server/handshake-limiter.ts";
 export { ofRegion } from "./peer/status.ts";
 export {
   manageBytes,
@@ -76,9 +81,9 @@ export {
 } from "./serving/serving.ts";
 export { type AgreedChanges, type AgreementOptions, agreedCommit } from "./store/agreed.ts";
 export { type AgreementSite, ownSite, peerSite, sitesInOrder } from "./store/agreement-site.ts";
-export { type ReadRepairOptions, isOpen, type OwnAnswer, readRepair } from "./store/read-repair.ts";
 export { PeerService, type PeerServiceOptions, pushOutcomes } from "./store/peer-service.ts";
 export { type PushOptions, pushToAll } from "./store/push.ts";
+export { isOpen, type OwnAnswer, type ReadRepairOptions, readRepair } from "./store/read-repair.ts";
 export {
   type PeerAcknowledgement,
   type RegionalHealth,

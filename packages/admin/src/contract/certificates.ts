@@ -102,7 +102,9 @@ const serverCertificate = z
   .object({
     region,
     node: z.string(),
-    asked: z.boolean().describe("Whether the node itself answers; else it reported this at `toldAt`."),
+    asked: z
+      .boolean()
+      .describe("Whether the node itself answers; else it reported this at `toldAt`."),
     toldAt: time,
     keyType: z.string().meta({ examples: ["RSA 2048", "EC P-256"] }),
     subject: z.string(),
@@ -354,7 +356,9 @@ export const certificateRoutes = {
     command: {
       words: "user list",
       list: {
-        of: "users", columns: ["NAME=name", "CREATED=createdAt", "ORIGIN=origin"] },
+        of: "users",
+        columns: ["NAME=name", "CREATED=createdAt", "ORIGIN=origin"],
+      },
     },
   },
   setUser: {

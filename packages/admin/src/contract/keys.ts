@@ -215,7 +215,9 @@ export const keyRoutes = {
       words: "key orphans",
       files: { inUse: "in-use" },
       list: {
-        of: "orphans", columns: ["ID=id", "STATE=state", "NAMES=names", "CREATED=createdAt"] },
+        of: "orphans",
+        columns: ["ID=id", "STATE=state", "NAMES=names", "CREATED=createdAt"],
+      },
       example: "holdfast key orphans kmip-prod --in-use identifiers.txt",
     },
   },

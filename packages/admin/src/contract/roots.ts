@@ -271,7 +271,9 @@ export const rootRoutes = {
     command: {
       words: "root-of-trust rewrap",
       list: {
-        of: "regions", columns: ["REGION=region", "STALE=stale", "VERSION=currentVersion", "ROOT=root"] },
+        of: "regions",
+        columns: ["REGION=region", "STALE=stale", "VERSION=currentVersion", "ROOT=root"],
+      },
     },
   },
   reportRoots: {

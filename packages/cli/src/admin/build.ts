@@ -85,7 +85,8 @@ function addOperation(command: Command, operation: Operation): void {
   if (row.wait !== undefined) {
     command.option("--wait", `wait until the instance is ${row.wait.join(" or ")}`);
   }
-  if (operation.name === "listEvents") command.option("--follow", "continue with events as they come");
+  if (operation.name === "listEvents")
+    command.option("--follow", "continue with events as they come");
   if (route.method === "POST" && route.status === 201) {
     command.option(
       "--idempotency-key <text>",

@@ -84,7 +84,10 @@ interface EventPage {
 }
 
 /** Says on standard error which regions' events are not in a list, each region once. */
-export function sayMissing({ missing = [] }: Pick<EventPage, "missing">, reported = new Set()): void {
+export function sayMissing(
+  { missing = [] }: Pick<EventPage, "missing">,
+  reported = new Set(),
+): void {
   for (const { region, reason } of missing) {
     if (reported.has(region)) continue;
     reported.add(region);

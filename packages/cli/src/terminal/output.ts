@@ -96,7 +96,9 @@ export function plain(value: Json): string {
   if (typeof value !== "object" || value === null) return String(value);
   return Object.entries(value)
     .filter(([, part]) => plain(part) !== "")
-    .map(([name, part]) => `${stateText(name)}=${isNested(part) ? `(${plain(part)})` : plain(part)}`)
+    .map(
+      ([name, part]) => `${stateText(name)}=${isNested(part) ? `(${plain(part)})` : plain(part)}`,
+    )
     .join(" ");
 }
 

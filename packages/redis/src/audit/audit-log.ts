@@ -35,7 +35,11 @@ export class RedisAuditLog implements AuditLog {
   readonly #answers: Answers;
   readonly #leader: Pick<LeaderRecords, "assertEpoch">;
 
-  constructor(context: StoreContext, sessions: PrimarySessions, leader: Pick<LeaderRecords, "assertEpoch">) {
+  constructor(
+    context: StoreContext,
+    sessions: PrimarySessions,
+    leader: Pick<LeaderRecords, "assertEpoch">,
+  ) {
     this.#context = context;
     this.#sessions = sessions;
     this.#answers = new Answers(context, sessions);

@@ -1,6 +1,6 @@
 import { type AuditEvent, encodeAudit, partitionOf, StoreUnavailable } from "@holdfast/engine";
 import { partitionKeys } from "../connection/keys.ts";
-import type { StoreContext, PrimarySession } from "../session/primary-session.ts";
+import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 
 /** How long events gather before they are appended. */

@@ -11,7 +11,7 @@ import {
 import { allPartitions, type PartitionKeys, recordKey } from "../connection/keys.ts";
 import { changedOf, readPartitionHead, recordHeaderLength } from "../connection/record-header.ts";
 import { type Answer, Answers } from "../session/answers.ts";
-import type { StoreContext, PrimarySession } from "../session/primary-session.ts";
+import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { decodeStored } from "./decoded-records.ts";
 
@@ -173,9 +173,13 @@ export class Changes {
   }
 
   /** Those of the keys that exist although MGET says nothing of them. */
-  async #ofAnotherType(session: PrimarySession, keys: readonly Buffer[]): Promise<ReadonlySet<Buffer>> {
+  async #ofAnotherType(
+    session: PrimarySession,
+    keys: readonly Buffer[],
+  ): Promise<ReadonlySet<Buffer>> {
     const found = new Set<Buffer>();
-    const existing = (some: readonly Buffer[]) => session.reading((reader) => reader.existing(some));
+    const existing = (some: readonly Buffer[]) =>
+      session.reading((reader) => reader.existing(some));
     if (keys.length === 0 || (await existing(keys)) === 0) return found;
     for (const key of keys) if ((await existing([key])) > 0) found.add(key);
     return found;

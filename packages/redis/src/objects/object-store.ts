@@ -23,7 +23,7 @@ import {
 import { isReserved, promisedOf } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
 import { Answers } from "../session/answers.ts";
-import type { StoreContext, PrimarySession } from "../session/primary-session.ts";
+import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { commitPlan, servedPlan } from "./commit-plan.ts";
 import { DecodedRecords, decodeStored } from "./decoded-records.ts";
@@ -213,7 +213,11 @@ export class RedisObjects {
   }
 
   /** MGET says nothing of a key of another type, and "not there" is for ever. */
-  async #checkMissing(session: PrimarySession, partition: number, keys: readonly Buffer[]): Promise<void> {
+  async #checkMissing(
+    session: PrimarySession,
+    partition: number,
+    keys: readonly Buffer[],
+  ): Promise<void> {
     const existing = await session.reading((reader) => reader.existing(keys));
     this.#answers.assert(session);
     if (existing === 0) return;

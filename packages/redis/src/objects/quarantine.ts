@@ -21,7 +21,7 @@ import {
 } from "../connection/keys.ts";
 import { readRecordHeader } from "../connection/record-header.ts";
 import { Answers } from "../session/answers.ts";
-import type { StoreContext, PrimarySession } from "../session/primary-session.ts";
+import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { repairLines, stateDigit } from "./commit-plan.ts";
 import { decodeStored } from "./decoded-records.ts";

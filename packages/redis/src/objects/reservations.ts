@@ -42,7 +42,11 @@ export class Reservations {
   readonly #answers: Answers;
   readonly #leader: Pick<LeaderRecords, "assertEpoch">;
 
-  constructor(context: StoreContext, sessions: PrimarySessions, leader: Pick<LeaderRecords, "assertEpoch">) {
+  constructor(
+    context: StoreContext,
+    sessions: PrimarySessions,
+    leader: Pick<LeaderRecords, "assertEpoch">,
+  ) {
     this.#leader = leader;
     this.#context = context;
     this.#sessions = sessions;

@@ -5,7 +5,7 @@ import { readPartitionHead } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
 import { notInitialised, otherStore } from "./group-commit.ts";
-import type { StoreContext, PrimarySession } from "./primary-session.ts";
+import type { PrimarySession, StoreContext } from "./primary-session.ts";
 import type { PrimarySessions } from "./primary-sessions.ts";
 
 /** What a script for reading answered: `number` and `rest` as its header says, without the head. */

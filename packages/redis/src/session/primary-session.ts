@@ -8,9 +8,9 @@ import { readPartitionHead } from "../connection/record-header.ts";
 import { readPairs, readReply, readRole } from "../connection/replies.ts";
 import type { Scripts } from "../connection/scripts.ts";
 import { claim } from "./claim.ts";
-import { GroupCommit, notInitialised, otherStore } from "./group-commit.ts";
 import { CoveredNumbers } from "./covered.ts";
 import type { Formats } from "./formats.ts";
+import { GroupCommit, notInitialised, otherStore } from "./group-commit.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import { Reader } from "./reader.ts";
 import { ReplicaSet } from "./replica-set.ts";
@@ -103,7 +103,11 @@ export class PrimarySession {
    * Connects to the primary and checks it, its replicas and its marker, which must be `began`'s where that is given;
    * rejects with `StoreUnavailable`.
    */
-  static async open(context: StoreContext, number: number, began?: string): Promise<PrimarySession> {
+  static async open(
+    context: StoreContext,
+    number: number,
+    began?: string,
+  ): Promise<PrimarySession> {
     const { settings, sentinels } = context;
     const connection = await Connection.toPrimary(settings, "commit", number);
     try {

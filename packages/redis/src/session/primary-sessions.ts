@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { StoreUnavailable } from "@holdfast/engine";
 import { storeFailure } from "../connection/failure.ts";
 import type { Need } from "./lease-keeper.ts";
-import { type StoreContext, PrimarySession } from "./primary-session.ts";
+import { PrimarySession, type StoreContext } from "./primary-session.ts";
 
 /** Failures that only an operator mends. */
 const settled: ReadonlySet<string> = new Set(["unsafe", "notInitialised", "badReply"]);

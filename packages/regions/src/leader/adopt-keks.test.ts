@@ -14,8 +14,8 @@ import { beforeEach, expect, test } from "vitest";
 import { openStore, VirtualTime } from "../testing/leader/test-leader.ts";
 import { MemoryPeer, recordsOf, termOf } from "../testing/leader/test-peer.ts";
 import { AdoptKeks } from "./adopt-keks.ts";
-import { catchUp } from "./catch-up/resync.ts";
 import { PeerReader } from "./catch-up/reader.ts";
+import { catchUp } from "./catch-up/resync.ts";
 
 const ids = { uuid: randomUUID, randomBytes: (length: number) => randomBytes(length) };
 const binding = { instance: "i", uniqueIdentifier: "u", objectType: 2 };

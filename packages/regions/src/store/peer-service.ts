@@ -19,9 +19,9 @@ import {
   type Timers,
 } from "@holdfast/engine";
 import { losingLevel } from "../join/full.ts";
-import { assertMonotonic } from "../join/monotonic.ts";
 import type { Opens } from "../join/heal.ts";
 import { type MergeResult, mergeInto } from "../join/merge.ts";
+import { assertMonotonic } from "../join/monotonic.ts";
 import type { PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
 import type { Serving } from "../serving/serving.ts";
 import { OwnForOthers } from "./own-for-others.ts";

@@ -25,8 +25,8 @@ import type { Serving, serving } from "../serving/serving.ts";
 import { ServingWatch } from "../serving/serving-watch.ts";
 import { agreedCommit } from "./agreed.ts";
 import { requireAll, sitesInOrder, untilFree } from "./agreement-site.ts";
-import { isOpen, readRepair } from "./read-repair.ts";
 import { pushToAll } from "./push.ts";
+import { isOpen, readRepair } from "./read-repair.ts";
 import { areMade, fromRemote, settledThere, toLocal } from "./remote-reads.ts";
 
 /** Whether a change that no other region acknowledged is acknowledged by this one alone. */

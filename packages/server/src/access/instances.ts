@@ -1,8 +1,8 @@
 import type { X509Certificate } from "node:crypto";
 import { hashUuid } from "@holdfast/engine";
 import { isIssuedBy, readCertificates, signerOf, subjectOf } from "../base/certificates.ts";
-import { type PasswordHash, parsePasswordHash } from "../base/password-hash.ts";
 import { OperatorError } from "../base/operator-error.ts";
+import { type PasswordHash, parsePasswordHash } from "../base/password-hash.ts";
 
 /** A tenant with what opens it: read from the configuration, certificates parsed. */
 export interface Instance {

@@ -6,9 +6,9 @@ import type { NodeObserver } from "../observe/events.ts";
 import { dryRun } from "../records/dry-run.ts";
 import type { Admitted } from "./access/authorizer.ts";
 import { listName, openCursor, sealCursor } from "./cursor.ts";
+import { type Idempotency, idempotencyKey, repeatedId, type Sent } from "./idempotency.ts";
 import type { MadeBefore } from "./made-before.ts";
 import { Refused } from "./problem.ts";
-import { idempotencyKey, type Idempotency, repeatedId, type Sent } from "./idempotency.ts";
 import { placeOf, type Schemas, validated } from "./validate.ts";
 
 /** What carries requests out. */
@@ -88,7 +88,8 @@ export async function dispatch(
       .send(JSON.stringify(await dryRun(work)));
   }
   const first = async (): Promise<Sent> => {
-    const answer = key === undefined ? await work() : await parts.madeBefore.once(route, call, work);
+    const answer =
+      key === undefined ? await work() : await parts.madeBefore.once(route, call, work);
     const body = await checked(parts, served, answer, list, call);
     return { status: route.status ?? 200, body };
   };

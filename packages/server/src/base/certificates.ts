@@ -1,6 +1,6 @@
 import { hash, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { codeOf, reasonOf, OperatorError } from "./operator-error.ts";
+import { codeOf, OperatorError, reasonOf } from "./operator-error.ts";
 
 /** Purposes that a certificate may name (RFC 5280, 4.2.1.12). */
 export const purposes = {
@@ -45,7 +45,9 @@ export function parseCertificates(pem: string, where: string): X509Certificate[]
     try {
       return new X509Certificate(block);
     } catch (error) {
-      throw new OperatorError(`${where}: holds a certificate that cannot be read: ${reasonOf(error)}`);
+      throw new OperatorError(
+        `${where}: holds a certificate that cannot be read: ${reasonOf(error)}`,
+      );
     }
   });
 }

@@ -1,4 +1,4 @@
-import { codeOf, reasonOf, OperatorError } from "./operator-error.ts";
+import { codeOf, OperatorError, reasonOf } from "./operator-error.ts";
 
 /** Why a listener could not be opened, in words that name the setting and the mend. */
 export function listenError(setting: string, address: string, error: unknown): OperatorError {

@@ -6,8 +6,8 @@ import { beforeAll, expect, test } from "vitest";
 import type { NodeEvent } from "../observe/events.ts";
 import { CertificateFiles, peerCertificates } from "../wiring/certificate-files.ts";
 import { purposes } from "./certificates.ts";
-import { readPeerIdentity } from "./peer-tls.ts";
 import { OperatorError } from "./operator-error.ts";
+import { readPeerIdentity } from "./peer-tls.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-peer-"));
 const since = { notBeforeMs: Date.now() - 1000, days: 10 };

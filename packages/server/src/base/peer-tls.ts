@@ -9,7 +9,7 @@ import {
   readText,
   subjectOf,
 } from "./certificates.ts";
-import { reasonOf, OperatorError } from "./operator-error.ts";
+import { OperatorError, reasonOf } from "./operator-error.ts";
 
 /** Files with a node's certificate among the regions, its key and the authorities of its peers. */
 interface PeerTls {
@@ -63,7 +63,9 @@ function readKey(pem: string, path: string): KeyObject {
   try {
     return createPrivateKey(pem);
   } catch (error) {
-    throw new OperatorError(`peer.tls.key: ${path}: holds no usable private key: ${reasonOf(error)}`);
+    throw new OperatorError(
+      `peer.tls.key: ${path}: holds no usable private key: ${reasonOf(error)}`,
+    );
   }
 }
 

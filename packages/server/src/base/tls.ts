@@ -8,7 +8,7 @@ import {
 } from "node:crypto";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { parseCertificates, readBytes, readText, subjectOf } from "./certificates.ts";
-import { reasonOf, OperatorError } from "./operator-error.ts";
+import { OperatorError, reasonOf } from "./operator-error.ts";
 
 /** Which cipher suites are served: those of KMIP's Basic suite besides, or not. */
 export type Suites = "default" | "kmip-basic";

@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path";
 import { type Document, isMap, isNode, LineCounter, parseDocument } from "yaml";
 import type { z } from "zod";
 import { isPem } from "../base/certificates.ts";
-import { codeOf, reasonOf, OperatorError } from "../base/operator-error.ts";
+import { codeOf, OperatorError, reasonOf } from "../base/operator-error.ts";
 import { crossFaults, type Fault, nameOf, type SettingPath } from "./config-rules.ts";
 import { type Config, configTable } from "./config-table.ts";
 import { type SettingRows, schemaOf } from "./setting.ts";

@@ -1,8 +1,8 @@
 import type { TLSSocket } from "node:tls";
 import { FrameReader } from "@holdfast/ttlv";
 import type { Admission } from "../access/trust.ts";
-import type { Placed } from "../base/places.ts";
 import { reasonOf } from "../base/operator-error.ts";
+import type { Placed } from "../base/places.ts";
 import type { Ending } from "../observe/events.ts";
 import { MemoryBudget, type Waiter } from "./memory-budget.ts";
 import type { Scheduler, Starter } from "./scheduler.ts";

@@ -142,7 +142,10 @@ export class Records {
           throw new ManagementError("notFound", "record not found, or deleted");
         }
         if (ifMatch !== undefined && ifMatch !== before.tag) {
-          throw new ManagementError("preconditionFailed", "it has changed since it was read: read it again");
+          throw new ManagementError(
+            "preconditionFailed",
+            "it has changed since it was read: read it again",
+          );
         }
         const after = edit(before.object, found);
         beforeWriting();

@@ -6,7 +6,7 @@ import {
   type RootOfTrustFailure,
   SealBroken,
 } from "@holdfast/engine";
-import { reasonOf, OperatorError } from "../base/operator-error.ts";
+import { OperatorError, reasonOf } from "../base/operator-error.ts";
 
 const codes: Readonly<Record<RootOfTrustFailure, ProblemCode>> = {
   unavailable: "rootUnavailable",

@@ -17,7 +17,7 @@ import {
   secretField,
 } from "@holdfast/root-of-trust/kinds";
 import { readCertificates, readText } from "../base/certificates.ts";
-import { codeOf, reasonOf, OperatorError } from "../base/operator-error.ts";
+import { codeOf, OperatorError, reasonOf } from "../base/operator-error.ts";
 import type { Environment, Machine } from "../base/system.ts";
 import { kindValues } from "../config/config-root.ts";
 import type { Config } from "../config/config-table.ts";

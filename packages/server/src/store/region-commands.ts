@@ -11,8 +11,8 @@ import {
   retireRegion,
 } from "@holdfast/regions";
 import { printAddress } from "../base/address.ts";
+import { OperatorError, reasonOf } from "../base/operator-error.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
-import { reasonOf, OperatorError } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import { ActEvidence, appendTo } from "./operator-evidence.ts";

@@ -86,7 +86,8 @@ function passwordOf(
   if (passwordFile !== undefined) {
     const setting = nameOf("passwordFile");
     const [first = ""] = readText(passwordFile, setting).split(/\r?\n/, 1);
-    if (first === "") throw new OperatorError(`${setting}: ${passwordFile}: its first line is empty`);
+    if (first === "")
+      throw new OperatorError(`${setting}: ${passwordFile}: its first line is empty`);
     return first;
   }
   if (passwordEnv === undefined) return undefined;

@@ -1,6 +1,6 @@
 import { type StoreFailure, StoreUnavailable } from "@holdfast/engine";
 import { type Address, printAddress } from "../base/address.ts";
-import { reasonOf, OperatorError } from "../base/operator-error.ts";
+import { OperatorError, reasonOf } from "../base/operator-error.ts";
 
 /** What may be otherwise in a moment, without another configuration. */
 const passing: ReadonlySet<StoreFailure> = new Set([

@@ -18,11 +18,11 @@ import { certificateHandlers } from "../management/certificates/certificate-hand
 import { Ownership } from "../management/certificates/ownership.ts";
 import { RecordedTrust } from "../management/certificates/recorded-trust.ts";
 import { InstanceLookup } from "../management/instance-lookup.ts";
-import { refusedHandlers } from "../management/refused/refused-handlers.ts";
 import { RefusedDirectory } from "../management/refused/refused-directory.ts";
+import { refusedHandlers } from "../management/refused/refused-handlers.ts";
 import { Bootstrap } from "../management/tokens/bootstrap.ts";
-import { tokenHandlers } from "../management/tokens/token-handlers.ts";
 import { TokenBook } from "../management/tokens/token-book.ts";
+import { tokenHandlers } from "../management/tokens/token-handlers.ts";
 import { userHandlers } from "../management/users/user-handlers.ts";
 import { has, Presence } from "../records/presence.ts";
 import { instanceRecordId } from "../records/records.ts";

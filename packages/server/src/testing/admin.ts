@@ -1,12 +1,12 @@
 import { request } from "node:https";
 import { contract, type Handlers, ManagementError, type Role } from "@holdfast/admin";
 import { createAuthority } from "@holdfast/testing/pki";
+import { Authorizer } from "../admin/access/authorizer.ts";
 import { type BucketSize, Buckets } from "../admin/access/buckets.ts";
 import type { Denial } from "../admin/access/denial-audit.ts";
-import { Authorizer } from "../admin/access/authorizer.ts";
 import { AdminListener } from "../admin/http/listener.ts";
-import { MadeBefore } from "../admin/made-before.ts";
 import { Idempotency } from "../admin/idempotency.ts";
+import { MadeBefore } from "../admin/made-before.ts";
 import { parseCertificates } from "../base/certificates.ts";
 import { systemClock, systemIds } from "../base/system.ts";
 import type { ServerIdentity } from "../base/tls.ts";
@@ -130,7 +130,8 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
     handlers,
     idempotency: new Idempotency(monotonicMs),
     madeBefore:
-      options.madeBefore ?? new MadeBefore({ get: () => undefined, refresh: async () => undefined }, handlers),
+      options.madeBefore ??
+      new MadeBefore({ get: () => undefined, refresh: async () => undefined }, handlers),
     connectionsMax: options.connectionsMax ?? 64,
     ...(options.times && { times: options.times }),
     newId: systemIds.uuid,

@@ -1,7 +1,7 @@
 import { type Stats, statSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { describePeerIdentity, type PeerIdentity, readPeerIdentity } from "../base/peer-tls.ts";
 import { reasonOf } from "../base/operator-error.ts";
+import { describePeerIdentity, type PeerIdentity, readPeerIdentity } from "../base/peer-tls.ts";
 import { describeIdentity, readIdentity, type ServerIdentity } from "../base/tls.ts";
 import type { Config } from "../config/config-table.ts";
 import type { NodeObserver } from "../observe/events.ts";

@@ -15,7 +15,6 @@ import {
   type Duty,
   digestCheck,
   Leader,
-  Resync,
   PeerClient,
   PeerReader,
   PeerServer,
@@ -23,6 +22,7 @@ import {
   type PeerServiceOptions,
   RegionalStore,
   ResolveReservations,
+  Resync,
 } from "@holdfast/regions";
 import { printAddress } from "../base/address.ts";
 import { listenError } from "../base/listen-error.ts";

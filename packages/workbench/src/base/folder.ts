@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { checkout, codeOf, reasonOf, OperatorError } from "@holdfast/server/base";
+import { checkout, codeOf, OperatorError, reasonOf } from "@holdfast/server/base";
 
 /** Where a development cluster keeps its data by default. */
 export const defaultFolder = join(checkout, ".holdfast", "dev");

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import { type Address, codeOf, printAddress, reasonOf, OperatorError } from "@holdfast/server/base";
+import { type Address, codeOf, OperatorError, printAddress, reasonOf } from "@holdfast/server/base";
 
 /** Below the range that systems hand out for outgoing connections, so that a port stays free between two starts. */
 const portMax = 32_000;

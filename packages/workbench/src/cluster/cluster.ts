@@ -2,7 +2,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TlsCredentials } from "@holdfast/client";
-import { findRedisServer, printAddress, OperatorError } from "@holdfast/server/base";
+import { findRedisServer, OperatorError, printAddress } from "@holdfast/server/base";
 import { type Folder, makeFolder, refuseOld, writeJson } from "../base/folder.ts";
 import { checkFree } from "../base/ports.ts";
 import { claim, type Run, releaseRun, writeRun } from "../processes/run-file.ts";

@@ -3,7 +3,7 @@ import { closeSync, constants, openSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { basename } from "node:path";
 import { text } from "node:stream/consumers";
-import { reasonOf, OperatorError } from "@holdfast/server/base";
+import { OperatorError, reasonOf } from "@holdfast/server/base";
 import { type Folder, stopCommand } from "../base/folder.ts";
 import type { FaultRequest } from "./faults.ts";
 

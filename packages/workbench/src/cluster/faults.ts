@@ -49,7 +49,8 @@ export class Faults {
       }
       return fault === "cut" ? this.#cut() : this.#healAll();
     }
-    if (names.length === 0) throw new OperatorError(`${fault} needs a name: ${this.names.join(", ")}`);
+    if (names.length === 0)
+      throw new OperatorError(`${fault} needs a name: ${this.names.join(", ")}`);
     const parts = names.flatMap((name) => this.#named(name));
     const done = await Promise.all(parts.map((part) => this.#one(fault, part, stay)));
     return done;
@@ -84,7 +85,8 @@ export class Faults {
   }
 
   #cut(): readonly string[] {
-    if (this.#regions.length < 2) throw new OperatorError("there is one region only: nothing to cut");
+    if (this.#regions.length < 2)
+      throw new OperatorError("there is one region only: nothing to cut");
     return [
       this.#line.cut(true)
         ? "the line between the regions is cut: nothing passes until `heal`"

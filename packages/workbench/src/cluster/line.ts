@@ -1,4 +1,4 @@
-import { type Address, printAddress, reasonOf, OperatorError } from "@holdfast/server/base";
+import { type Address, OperatorError, printAddress, reasonOf } from "@holdfast/server/base";
 import { Relay } from "@holdfast/testing";
 
 /** The line between two regions: a relay for each node, all with the line's delay, all cut together. */

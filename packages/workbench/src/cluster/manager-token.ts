@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AdminClient, AdminProblem } from "@holdfast/admin";
-import { printAddress, reasonOf, OperatorError } from "@holdfast/server/base";
+import { OperatorError, printAddress, reasonOf } from "@holdfast/server/base";
 import { type Folder, writePrivate } from "../base/folder.ts";
 import type { DevNode } from "./plan.ts";
 

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { reasonOf, OperatorError } from "@holdfast/server/base";
+import { OperatorError, reasonOf } from "@holdfast/server/base";
 import { type Folder, type RegionFolder, regionFolder, writePrivate } from "../base/folder.ts";
 import { Child } from "../processes/child.ts";
 import { entry, runServer } from "../processes/server-command.ts";

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { printAddress, reasonOf, OperatorError } from "@holdfast/server/base";
+import { OperatorError, printAddress, reasonOf } from "@holdfast/server/base";
 import { type Folder, readJson, writeJson, writePrivate } from "../base/folder.ts";
 import { Cluster } from "../cluster/cluster.ts";
 import type { FaultRequest } from "../cluster/faults.ts";

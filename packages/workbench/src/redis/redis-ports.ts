@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { printAddress, OperatorError } from "@holdfast/server/base";
+import { OperatorError, printAddress } from "@holdfast/server/base";
 import { defaultFolder, type Folder, readJson, writeJson } from "../base/folder.ts";
 import { freePorts, isFree } from "../base/ports.ts";
 import { partName, type RedisPorts, redisHost, redisRoles } from "./redis.ts";

@@ -11,8 +11,8 @@ import {
   termOf,
 } from "../../testing/leader/test-peer.ts";
 import { fill } from "../../testing/test-regions.ts";
-import { catchUp, digestCheck, Resync } from "./resync.ts";
 import { PeerReader } from "./reader.ts";
+import { catchUp, digestCheck, Resync } from "./resync.ts";
 import { missingInTail } from "./tail.ts";
 
 const partition = partitionOf("i");

@@ -27,9 +27,9 @@ import { helloOf } from "../hello.ts";
 import { type PeerIdentity, type PeerTls, readPeerTls } from "../peer-tls.ts";
 import { serverLimits } from "../server-limits.ts";
 import { Calls, inPages } from "./calls.ts";
-import { PeerAvailability } from "./peer-availability.ts";
 import { type PeerClientTimes, peerClientTimes } from "./client-times.ts";
 import { NodeLink } from "./node-link.ts";
+import { PeerAvailability } from "./peer-availability.ts";
 import { PushSender } from "./push-sender.ts";
 import { RemoteStore, settled, slotsOf } from "./remote-store.ts";
 

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { eventually } from "../../testing/peer/test-peer.ts";
-import { originOf, HandshakeLimiter } from "./handshake-limiter.ts";
+import { HandshakeLimiter, originOf } from "./handshake-limiter.ts";
 
 test.each([
   ["10.1.2.3", "10.1.2.3"],

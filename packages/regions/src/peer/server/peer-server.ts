@@ -14,8 +14,8 @@ import {
 } from "../peer-tls.ts";
 import { type ServerLimits, serverLimits } from "../server-limits.ts";
 import { plain } from "../status.ts";
-import { RegionService } from "./region-service.ts";
 import { HandshakeLimiter } from "./handshake-limiter.ts";
+import { RegionService } from "./region-service.ts";
 
 const sweepMs = 500;
 

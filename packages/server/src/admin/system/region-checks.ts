@@ -252,11 +252,7 @@ export function backupChecks({ readings, config, wallMs }: SystemSources): Check
   const last = (readings.backups?.() ?? []).find(({ region }) => region === config.region);
   if (last === undefined)
     return [
-      failed(
-        name,
-        "this region has no good one",
-        "look at `holdfast backups` for the reason",
-      ),
+      failed(name, "this region has no good one", "look at `holdfast backups` for the reason"),
     ];
   const hours = Math.round((wallMs() - last.lastMs) / 360_000) / 10;
   const says = `the last good one of this region is ${hours} h old`;

@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import type { AuditLog } from "@holdfast/engine";
 import { sameHash } from "@holdfast/regions";
-import { reasonOf, OperatorError } from "../../base/operator-error.ts";
+import { OperatorError, reasonOf } from "../../base/operator-error.ts";
 import { rotatedFiles } from "../sinks/rotated-names.ts";
 import { Findings, partitionName, type Verdict } from "./findings.ts";
 import { readShippedLine, type ShippedLine } from "./shipped-line.ts";

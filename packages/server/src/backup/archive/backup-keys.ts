@@ -4,7 +4,7 @@ import {
   readRootKeys,
   rotateLocalRoot,
 } from "@holdfast/root-of-trust";
-import { reasonOf, OperatorError } from "../../base/operator-error.ts";
+import { OperatorError, reasonOf } from "../../base/operator-error.ts";
 import type { Machine } from "../../base/system.ts";
 import type { BackupKey } from "./archive-format.ts";
 

@@ -6,8 +6,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { initialiseStore, openRedisStore, type RedisStore } from "@holdfast/redis";
+import { OperatorError, reasonOf } from "../../base/operator-error.ts";
 import { findRedisServer } from "../../base/redis-program.ts";
-import { reasonOf, OperatorError } from "../../base/operator-error.ts";
 import type { Machine } from "../../base/system.ts";
 import { atExit } from "../at-exit.ts";
 

@@ -5,7 +5,7 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import type { Instance } from "../../access/instances.ts";
-import { reasonOf, OperatorError } from "../../base/operator-error.ts";
+import { OperatorError, reasonOf } from "../../base/operator-error.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import { checkRoot } from "../../roots/root-check.ts";
 

@@ -25,8 +25,8 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { systemIds as ids } from "../../base/system.ts";
 import { turnsDuring } from "../../testing/turns-during.ts";
 import type { FoundInstance } from "../instance-lookup.ts";
-import { keysHandlers } from "./key-handlers.ts";
 import { historyOf, type KeyEventsAsked, keyEvents } from "./history.ts";
+import { keysHandlers } from "./key-handlers.ts";
 
 const instance = "4e9f2d9a-63c2-4f42-8f3c-8f6a4b7d3c10";
 const [vcenter, backup] = ["ab".repeat(32), "cd".repeat(32)];

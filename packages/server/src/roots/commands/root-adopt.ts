@@ -8,7 +8,7 @@ import {
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import type { PeerClient } from "@holdfast/regions";
-import { reasonOf, OperatorError } from "../../base/operator-error.ts";
+import { OperatorError, reasonOf } from "../../base/operator-error.ts";
 import type { Machine } from "../../base/system.ts";
 import { loadConfig } from "../../config/config.ts";
 import { instanceRecordId } from "../../records/records.ts";

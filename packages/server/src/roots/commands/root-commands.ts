@@ -1,7 +1,7 @@
 import { RootOfTrustError } from "@holdfast/engine";
 import { createSealingKey, rotateSealingKey, SealingKey } from "@holdfast/root-of-trust";
 import { type KindName, rootKind } from "@holdfast/root-of-trust/kinds";
-import { reasonOf, OperatorError } from "../../base/operator-error.ts";
+import { OperatorError, reasonOf } from "../../base/operator-error.ts";
 import type { Machine } from "../../base/system.ts";
 import { loadConfig } from "../../config/config.ts";
 import { withEvidenceIfReached } from "../../store/operator-evidence.ts";
@@ -79,7 +79,8 @@ export async function checkSealingKey(configFile: string, { ids }: Machine): Pro
 
 function sealingKeyFile(configFile: string): string {
   const { sealingKeyFile: file } = loadConfig(configFile);
-  if (file === undefined) throw new OperatorError("sealingKeyFile: is missing in the configuration");
+  if (file === undefined)
+    throw new OperatorError("sealingKeyFile: is missing in the configuration");
   return file;
 }
 

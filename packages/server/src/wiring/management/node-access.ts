@@ -4,20 +4,20 @@ import { version } from "../../base/version.ts";
 import type { KmipEndpoint } from "../../kmip/kmip-endpoint.ts";
 import { InstanceAuthorities } from "../../management/authority/instance-authorities.ts";
 import { Adding } from "../../management/certificates/adding.ts";
-import { ExpiryDuty } from "../../management/certificates/expiry-duty.ts";
 import { certificateHandlers } from "../../management/certificates/certificate-handlers.ts";
+import { ExpiryDuty } from "../../management/certificates/expiry-duty.ts";
 import { Ownership } from "../../management/certificates/ownership.ts";
 import {
   ServerCertificates,
   serverCertificateHandlers,
 } from "../../management/certificates/server-certificates.ts";
 import { InstanceLookup } from "../../management/instance-lookup.ts";
-import { refusedHandlers } from "../../management/refused/refused-handlers.ts";
 import { RefusedDirectory } from "../../management/refused/refused-directory.ts";
+import { refusedHandlers } from "../../management/refused/refused-handlers.ts";
 import type { TokenVerifier } from "../../management/tokens/bearer.ts";
 import { Bootstrap } from "../../management/tokens/bootstrap.ts";
-import { tokenHandlers } from "../../management/tokens/token-handlers.ts";
 import { TokenBook } from "../../management/tokens/token-book.ts";
+import { tokenHandlers } from "../../management/tokens/token-handlers.ts";
 import { userHandlers } from "../../management/users/user-handlers.ts";
 import type { CertificateFiles } from "../certificate-files.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";

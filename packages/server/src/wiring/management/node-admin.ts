@@ -1,15 +1,15 @@
 import type { Handlers } from "@holdfast/admin";
 import { type ObjectStore, systemInstance } from "@holdfast/engine";
+import { Authorizer } from "../../admin/access/authorizer.ts";
 import { Buckets } from "../../admin/access/buckets.ts";
 import { DenialAudit } from "../../admin/access/denial-audit.ts";
-import { Authorizer } from "../../admin/access/authorizer.ts";
 import { ViewedInstances } from "../../admin/access/instance-names.ts";
 import { OidcTokens } from "../../admin/access/oidc.ts";
 import { AdminListener } from "../../admin/http/listener.ts";
-import { MadeBefore } from "../../admin/made-before.ts";
 import { Idempotency } from "../../admin/idempotency.ts";
-import { systemHandlers } from "../../admin/system/system-handlers.ts";
+import { MadeBefore } from "../../admin/made-before.ts";
 import type { SystemSources } from "../../admin/system/sources.ts";
+import { systemHandlers } from "../../admin/system/system-handlers.ts";
 import { withCallEvidence } from "../../audit/call-evidence.ts";
 import { readText } from "../../base/certificates.ts";
 import type { ServerIdentity } from "../../base/tls.ts";

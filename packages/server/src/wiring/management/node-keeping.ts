@@ -1,18 +1,18 @@
 import type { Engine } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
-import { ScheduledBackups } from "../../backup/scheduled/duty.ts";
 import { backupHandlers } from "../../backup/scheduled/backup-handlers.ts";
+import { ScheduledBackups } from "../../backup/scheduled/duty.ts";
 import { lastGoodMs, readRuns } from "../../backup/scheduled/runs.ts";
 import { minutesOf } from "../../backup/scheduled/schedule.ts";
 import { version } from "../../base/version.ts";
 import type { Config } from "../../config/config-table.ts";
 import { InstanceLookup } from "../../management/instance-lookup.ts";
-import { keysHandlers } from "../../management/keys/key-handlers.ts";
 import {
   type KeyEventsAsked,
   keyEvents,
   keyEventsElsewhere,
 } from "../../management/keys/history.ts";
+import { keysHandlers } from "../../management/keys/key-handlers.ts";
 import { Recount } from "../../management/keys/recount-duty.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";

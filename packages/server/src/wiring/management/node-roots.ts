@@ -7,15 +7,15 @@ import {
 import type { Duty } from "@holdfast/regions";
 import { openRootOfTrust, type RootContext } from "@holdfast/root-of-trust";
 import { rootKind } from "@holdfast/root-of-trust/kinds";
-import { reasonOf, OperatorError } from "../../base/operator-error.ts";
+import { OperatorError, reasonOf } from "../../base/operator-error.ts";
 import type { Environment } from "../../base/system.ts";
 import type { RootReadings } from "../../observe/metrics/metric-row.ts";
 import type { RootReference } from "../../records/root-reference.ts";
 import type { Sealer } from "../../roots/given-root.ts";
-import { type RootHandlersDeps, rootHandlers } from "../../roots/root-handlers.ts";
 import { Roots } from "../../roots/open/roots.ts";
 import { rootPeerHandlers } from "../../roots/peer-handlers.ts";
 import { RewrapKeks } from "../../roots/rewrap-keks.ts";
+import { type RootHandlersDeps, rootHandlers } from "../../roots/root-handlers.ts";
 import { RootOrders } from "../../roots/root-orders.ts";
 import {
   openDefaultRoot,

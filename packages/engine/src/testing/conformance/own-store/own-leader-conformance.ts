@@ -68,7 +68,11 @@ export function leading(world: Make): void {
   test("resync requests are counted, and those that were reached", async () => {
     const { store } = await world();
     const epoch = await store.newEpoch();
-    const requests = await Promise.all([store.requestResync(), store.requestResync(), store.requestResync()]);
+    const requests = await Promise.all([
+      store.requestResync(),
+      store.requestResync(),
+      store.requestResync(),
+    ]);
     expect(new Set(requests).size).toBe(3);
     const asked = Math.max(...requests);
     expect((await store.levels()).asked).toBe(asked);
