@@ -126,7 +126,7 @@ describe("a list at a terminal", () => {
   test("wraps the last column, and has what belongs to a row below it", () => {
     const check = { state: "failed", name: "leader", detail: "region a has no leader", mend: long };
     const columns = ["STATE=state", "CHECK=name", "DETAIL=detail"];
-    const layout: Layout = { columns, below: ["MEND=mend"], wrap: "DETAIL" };
+    const layout: Layout = { of: "checks", columns, below: ["MEND=mend"], wrap: "DETAIL" };
     expect(listLines([check], layout, 40)).toEqual({
       lines: [
         "STATE   CHECK   DETAIL",
