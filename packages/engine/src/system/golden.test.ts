@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import type { ManagedObject } from "../record/record.ts";
 import { decodeRecord, encodeRecord } from "../record/record-codec.ts";
 import { indexTerms } from "./index-terms.ts";
+import { recordKinds } from "./kinds.ts";
 import { changeRecord, makeRecord, systemIdentifier, withDestroyed } from "./system-record.ts";
 import { kekRecord, withKekWrap } from "./wrapped-kek.ts";
 
@@ -175,6 +176,10 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
 const golden: unknown = JSON.parse(
   await readFile(join(import.meta.dirname, "testdata", "records-1.json"), "utf8"),
 );
+
+test("every kind of system record has an example", () => {
+  expect(Object.keys(recordKinds).filter((kind) => records[kind] === undefined)).toEqual([]);
+});
 
 test("every kind of record has the bytes and the terms that it had", () => {
   const now = Object.entries(records).map(([name, make]) => {

@@ -104,7 +104,7 @@ describe("what is pasted", () => {
     [
       "no base64",
       () => "-----BEGIN CERTIFICATE-----\n<pasted image>\n-----END CERTIFICATE-----",
-      /no base64/,
+      /not base64/,
     ],
     [
       "half of one",
