@@ -47,8 +47,8 @@ function faultsOf(rootOfTrust: object): string[] {
 
 /** The secret that settings lead to. */
 async function secretOf(settings: RootSettings): Promise<string | undefined> {
-  if (settings.type === "local") return settings.passphrase?.();
-  return settings.type === "pkcs11" ? settings.pin() : settings.apiKey();
+  if ("pin" in settings) return settings.pin();
+  return "apiKey" in settings ? settings.apiKey() : settings.passphrase?.();
 }
 
 describe("the configuration of roots of trust", () => {
