@@ -49,7 +49,9 @@ export class KeyManagerClient {
     this.#context = context;
     this.#http = new HttpsClient({ url, connections: inFlightMax, attemptMs, ...trust });
     this.#iamHttp = new HttpsClient({
-      ...{ url: iamUrl, connections: iamConnections, attemptMs },
+      url: iamUrl,
+      connections: iamConnections,
+      attemptMs,
       ...trust,
     });
     this.#retries = new Retries(clock, ids, times);

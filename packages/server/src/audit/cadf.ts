@@ -164,7 +164,10 @@ function initiatorOf({ initiator, detail = {} }: AuditEvent): CadfInitiator {
     const id = `CertificateID-${initiator}`;
     // No address: clients come over a private network, and IBM's events have none either.
     return {
-      ...{ id, name: id, authnId: id, authnName: id },
+      id,
+      name: id,
+      authnId: id,
+      authnName: id,
       typeURI: "service/security/client/certificateid",
       credential: { type: "certificate" },
     };
@@ -174,7 +177,10 @@ function initiatorOf({ initiator, detail = {} }: AuditEvent): CadfInitiator {
   const address = textOf(detail[detailNames.remote]) || textOf(detail["remote"]);
   const kind = isInternal ? "serviceid" : "user";
   return {
-    ...{ id, name: initiator, authnId: id, authnName: initiator },
+    id,
+    name: initiator,
+    authnId: id,
+    authnName: initiator,
     typeURI: `service/security/account/${kind}`,
     credential: {
       type: isInternal ? "s2s-authorization" : initiator === "" ? "public-access" : "token",

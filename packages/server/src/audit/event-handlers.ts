@@ -51,7 +51,11 @@ function filtersOf({
   const { instance, from, to, action, outcome, severity, target, initiator } = query;
   return {
     instances: instance === undefined ? principal.instances : [instance],
-    ...{ action, outcome, severity, target, initiator },
+    action,
+    outcome,
+    severity,
+    target,
+    initiator,
     fromMs: from === undefined ? undefined : Date.parse(from),
     toMs: to === undefined ? undefined : Date.parse(to),
   };

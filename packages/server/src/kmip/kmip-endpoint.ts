@@ -89,8 +89,10 @@ export class KmipEndpoint {
     const ofOwner = Math.ceil(connectionsMax / 2);
     this.#places = new Places({ all: connectionsMax, ofOwner });
     this.#listener = new TlsListener({
-      ...{ identity: options.identity, suites: options.suites },
-      ...{ connectionsMax, handshakeTimeoutMs },
+      identity: options.identity,
+      suites: options.suites,
+      connectionsMax,
+      handshakeTimeoutMs,
       ticketKeys: ticketKeys(options.ticketSecret, options.trust.digest),
       monotonicMs: options.clock.monotonicMs,
       secured: (socket, arrival) => this.#secured(socket, arrival),

@@ -63,7 +63,10 @@ export const trailPeerCommands = {
       }),
     }),
     output: z.object({
-      ...{ storeId: text, entries, after: cursor, more: z.boolean() },
+      storeId: text,
+      entries,
+      after: cursor,
+      more: z.boolean(),
       sinceMs: time.optional(),
     }),
   },

@@ -55,7 +55,11 @@ export function rootPeerHandlers(deps: RootPeerDeps): RootPeerHandlers {
       const keys = await listRoots(open, await stored(root));
       return {
         items: keys.map(({ id, name, aliases, keyRing: ring, state, usable }) => ({
-          ...{ id, name, aliases: [...aliases], state, usable },
+          id,
+          name,
+          aliases: [...aliases],
+          state,
+          usable,
           ...(ring !== undefined && { keyRing: ring }),
         })),
       };

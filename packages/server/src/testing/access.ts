@@ -70,7 +70,10 @@ export class TestNode implements AsyncDisposable {
     for (const one of declared) this.trust.declare(one);
     this.#opened.use(
       new RecordedTrust({
-        ...{ trust: this.trust, view, keyRing, observe },
+        trust: this.trust,
+        view,
+        keyRing,
+        observe,
         isDeclared: (id) => declared.some((one) => one.id === id),
         changed: () => {
           this.changes += 1;
@@ -86,7 +89,10 @@ export class TestNode implements AsyncDisposable {
     const { book } = this;
     this.bootstrap = this.#opened.use(
       new Bootstrap({
-        ...{ file: bootstrapFile, book, observe, randomBytes: ids.randomBytes },
+        file: bootstrapFile,
+        book,
+        observe,
+        randomBytes: ids.randomBytes,
         say: (message, fields) => this.said.push(`${message} ${JSON.stringify(fields)}`),
       }),
     );
@@ -94,13 +100,25 @@ export class TestNode implements AsyncDisposable {
     const about = { region: name, node, version: "test" };
     this.handlers = {
       ...certificateHandlers({
-        ...{ instances, records, presence, adding, authorities, wallMs },
+        instances,
+        records,
+        presence,
+        adding,
+        authorities,
+        wallMs,
         refused: this.directory,
       }),
       ...refusedHandlers(this.directory),
       ...userHandlers({ instances, records, keyRing, wallMs }),
       ...tokenHandlers({
-        ...{ book, bootstrap, instances, records, presence, clock, ids, about },
+        book,
+        bootstrap,
+        instances,
+        records,
+        presence,
+        clock,
+        ids,
+        about,
         pauseMs: 1,
       }),
     };
@@ -147,8 +165,14 @@ export class TestAccess implements AsyncDisposable {
     readonly bootstrapFiles?: readonly string[];
   } = {}) {
     const keyRing = new InstanceKeyRing({
-      ...{ rootOf: () => this.root, keks: new MemoryKekStore(), clock, ids },
-      ...{ observe: () => undefined, region: "a", kekCacheMs: 60_000, graceMs: 60_000 },
+      rootOf: () => this.root,
+      keks: new MemoryKekStore(),
+      clock,
+      ids,
+      observe: () => undefined,
+      region: "a",
+      kekCacheMs: 60_000,
+      graceMs: 60_000,
     });
     this.a = new TestNode(this.regions.a, keyRing, declared, bootstrapFiles[0]);
     this.b = new TestNode(this.regions.b, keyRing, declared, bootstrapFiles[1]);

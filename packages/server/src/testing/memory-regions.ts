@@ -143,12 +143,24 @@ export class MemoryRegions implements AsyncDisposable {
     const parts = { region: name, own, store, view, records, commands, statuses, clock, ids };
     const deletion = new Deletion({ ...parts, step: (step) => made.step(step) });
     const configure = new ConfigureInstance({
-      ...{ regions, view, records, commands, statuses, clock },
+      regions,
+      view,
+      records,
+      commands,
+      statuses,
+      clock,
       settle: async () => undefined,
       sleep: clock.sleep,
     });
     const duty = new InstancesDuty({
-      ...{ node: `${name}1`, own, view, statuses, deletion, configure, clock, observe },
+      node: `${name}1`,
+      own,
+      view,
+      statuses,
+      deletion,
+      configure,
+      clock,
+      observe,
       requestId: ids.uuid,
       abandonedMs: 0,
     });

@@ -20,8 +20,13 @@ export const cadf: CadfSettings = { region: "a", account: "acme", names: "curren
 export function entriesOf(count: number, more: Partial<AuditEvent> = {}): readonly ChainedEntry[] {
   return Array.from({ length: count }, (_, at): ChainedEntry => {
     const event: AuditEvent = {
-      ...{ time: 1_795_000_000_000 + at, action: "kmip-key.read", outcome: "success" },
-      ...{ initiator: "ab".repeat(32), requestId: randomUUID(), target: `t${at}`, ...more },
+      time: 1_795_000_000_000 + at,
+      action: "kmip-key.read",
+      outcome: "success",
+      initiator: "ab".repeat(32),
+      requestId: randomUUID(),
+      target: `t${at}`,
+      ...more,
     };
     const [bytes = Buffer.alloc(0)] = encodeAudit(randomUUID(), [event]);
     return { storeId: "store", partition: 3, number: at + 1, bytes, hash: Buffer.alloc(32, at) };

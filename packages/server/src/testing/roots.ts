@@ -52,7 +52,12 @@ export class TestRoots {
     this.#store = new MemoryOwnStore({ instances: new MemoryInstanceStore() });
     const { view } = this;
     this.records = new Records({
-      ...{ region: "a", others: () => [], store: this.#store, view, clock, ids },
+      region: "a",
+      others: () => [],
+      store: this.#store,
+      view,
+      clock,
+      ids,
     });
     this.roots = new Roots({
       region: "a",
@@ -85,7 +90,13 @@ export class TestRoots {
     const everyMs = 1_000;
     this.rewrap = new RewrapKeks({ region: "a", roots, keyRing, keks, records, clock, everyMs });
     this.validate = new ValidateRoots({
-      ...{ region: "a", node: "a1", roots, keyRing, records, clock, graceMs: 60_000 },
+      region: "a",
+      node: "a1",
+      roots,
+      keyRing,
+      records,
+      clock,
+      graceMs: 60_000,
       requestId: () => "request",
       makesFirst: () => true,
       againMs: 300_000,

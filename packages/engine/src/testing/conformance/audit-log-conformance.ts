@@ -38,7 +38,11 @@ class Trail {
   async append(...times: readonly number[]): Promise<void> {
     const events = times.map(
       (time): AuditEvent => ({
-        ...{ time, action: "a", outcome: "success", initiator: "i", requestId: randomUUID() },
+        time,
+        action: "a",
+        outcome: "success",
+        initiator: "i",
+        requestId: randomUUID(),
       }),
     );
     await this.#opened.store.appendAudit(this.instance, events, true);
@@ -147,7 +151,10 @@ export function auditLogConformance(name: string, open: () => Promise<AuditLogSu
         Array.from({ length: 20 }, (_, at) => 281 + at),
       );
       expect(await t.standing()).toEqual({
-        ...{ last: 300, dropped: 0, base: points[279], head: points[299] },
+        last: 300,
+        dropped: 0,
+        base: points[279],
+        head: points[299],
       });
       expect(await t.log.points(t.partition, [256])).toEqual([undefined]);
       await t.append(7);

@@ -50,7 +50,11 @@ export class DenialAudit {
     const name = principal?.name ?? "";
     this.#options.observe({
       type: "adminDenied",
-      ...{ operation, reason, principal: name, remote, requestId },
+      operation,
+      reason,
+      principal: name,
+      remote,
+      requestId,
       instance: instance ?? "",
     });
     const waits =

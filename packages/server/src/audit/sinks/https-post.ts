@@ -25,7 +25,8 @@ export async function httpsPost(url: string, options: PostOptions): Promise<Post
   const where = whereOf(url);
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(timeoutMs)]);
   const agent = new Agent({
-    ...{ keepAlive: false, minVersion: "TLSv1.2" },
+    keepAlive: false,
+    minVersion: "TLSv1.2",
     ...(ca === undefined ? {} : { ca }),
   });
   return new Promise((resolve) => {

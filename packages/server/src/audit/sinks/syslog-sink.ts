@@ -77,7 +77,9 @@ export class SyslogSink implements AuditSink, AsyncDisposable {
     const { host, port } = address;
     const socket = connect({
       ...tls(),
-      ...{ host, port, minVersion: "TLSv1.2" },
+      host,
+      port,
+      minVersion: "TLSv1.2",
       ...(isIP(serverName) === 0 ? { servername: serverName } : {}),
     });
     this.#socket = socket;

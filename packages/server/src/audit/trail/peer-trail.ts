@@ -47,7 +47,9 @@ export class PeerTrail implements Trail {
 
   async page(filters: EventFilters, { limit, order, cursor }: PageWish): Promise<TrailPage> {
     const asked = {
-      ...{ filters: copied(filters), limit: Math.min(limit, trailEntriesMax), order },
+      filters: copied(filters),
+      limit: Math.min(limit, trailEntriesMax),
+      order,
       ...(cursor !== undefined && { cursor }),
     };
     const answer = await askOfTrail(this.#commands, this.region, "readTrail", asked);

@@ -44,8 +44,12 @@ export class ArchivedSystem implements SystemStore {
   async changes(): Promise<ChangePage> {
     const objects = [...this.#records.values()].map(({ object }) => object);
     return {
-      ...{ replicationId, objects, damaged: [], unknown: [] },
-      ...{ upTo: this.#number, last: this.#number },
+      replicationId,
+      objects,
+      damaged: [],
+      unknown: [],
+      upTo: this.#number,
+      last: this.#number,
     };
   }
 

@@ -54,7 +54,15 @@ export function certificateAnswer(
 ): CertificateAnswer {
   const { id, name, kind, origin, fingerprint, subject, issuer, serial, createdBy } = listed;
   return {
-    ...{ id, name, kind, origin, fingerprint, subject, issuer, serial, regions },
+    id,
+    name,
+    kind,
+    origin,
+    fingerprint,
+    subject,
+    issuer,
+    serial,
+    regions,
     notBefore: new Date(listed.notBeforeMs).toISOString(),
     notAfter: new Date(listed.notAfterMs).toISOString(),
     expiry: expiryOf(listed, nowMs),

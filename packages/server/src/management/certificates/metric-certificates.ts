@@ -57,7 +57,12 @@ export function recordedCertificates(view: Pick<SystemView, "all" | "of">): read
     if (destroyed !== undefined) return [];
     return [...view.of("Certificate", instance).values()].map(
       ({ kind, subject, fingerprint, notBeforeMs, notAfterMs }) => ({
-        ...{ kind, owner, subject, fingerprint, notBeforeMs, notAfterMs },
+        kind,
+        owner,
+        subject,
+        fingerprint,
+        notBeforeMs,
+        notAfterMs,
       }),
     );
   });

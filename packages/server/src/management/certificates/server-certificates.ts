@@ -42,7 +42,10 @@ export class ServerCertificates implements Disposable {
   constructor(options: ServerCertificatesOptions) {
     this.#options = options;
     this.#news = new NodeNews(options, {
-      ...{ kind: "server-certificates", field: "told", about: "server certificates", tickMs },
+      kind: "server-certificates",
+      field: "told",
+      about: "server certificates",
+      tickMs,
       isNew: () => this.#isNew(),
       next: () => {
         const at = new Date(options.clock.wallMs()).toISOString();

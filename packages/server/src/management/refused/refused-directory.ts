@@ -45,7 +45,10 @@ export class RefusedDirectory implements Disposable {
   constructor(options: RefusedDirectoryOptions) {
     this.#options = options;
     this.#news = new NodeNews(options, {
-      ...{ kind: "refused-clients", field: "clients", about: "refused clients", tickMs },
+      kind: "refused-clients",
+      field: "clients",
+      about: "refused clients",
+      tickMs,
       isNew: () => this.#isNew(),
       next: () => {
         const { count, seen } = options.refused;
@@ -101,7 +104,12 @@ export class RefusedDirectory implements Disposable {
     const told = read(this.#news.own);
     const now = this.#options.refused.list.map(
       ({ timeMs, reason, remote, fingerprint, subject, times, certificate }): Entry => ({
-        ...{ timeMs, reason, remote, fingerprint, subject, times },
+        timeMs,
+        reason,
+        remote,
+        fingerprint,
+        subject,
+        times,
         ...(certificate && { certificate: Buffer.from(certificate).toString("base64") }),
       }),
     );

@@ -43,7 +43,9 @@ export function tokenHandlers(deps: TokenDeps): Pick<Handlers, Names> {
       const { id, name, role, instances } = principal;
       const expiresMs = deps.book.list().find((entry) => entry.id === id)?.expiresMs;
       return {
-        ...{ name, role, ...deps.about },
+        name,
+        role,
+        ...deps.about,
         ...(instances === undefined ? {} : { instances: [...instances] }),
         ...(expiresMs === undefined ? {} : { expiresAt: new Date(expiresMs).toISOString() }),
       };
@@ -177,7 +179,11 @@ function answer(record: SystemRecord<"Token">, nowMs: number, regions: Applied) 
   const { id, name, role, instances, createdMs, createdBy, expiresMs, destroyed } = record;
   const expired = expiresMs <= nowMs;
   return {
-    ...{ id, name, role, createdBy, regions },
+    id,
+    name,
+    role,
+    createdBy,
+    regions,
     ...(instances === undefined ? {} : { instances: [...instances] }),
     createdAt: new Date(createdMs).toISOString(),
     expiresAt: new Date(expiresMs).toISOString(),

@@ -83,7 +83,12 @@ export function openAccess(
     tokens: bootstrap,
     handlers: {
       ...certificateHandlers({
-        ...{ instances, records, presence, adding, authorities, wallMs },
+        instances,
+        records,
+        presence,
+        adding,
+        authorities,
+        wallMs,
         refused: directory,
       }),
       ...refusedHandlers(directory),

@@ -53,23 +53,49 @@ export function openLifeOfInstances(
     readEndpoints: async () => ({ endpoints: [...endpoints.of(region)] }),
   });
   const deletion = new Deletion({
-    ...{ region, own, store, view, records, commands, statuses, clock, ids },
+    region,
+    own,
+    store,
+    view,
+    records,
+    commands,
+    statuses,
+    clock,
+    ids,
   });
   const configure = new ConfigureInstance({
-    ...{ regions, view, records, commands, statuses, clock },
+    regions,
+    view,
+    records,
+    commands,
+    statuses,
+    clock,
     settle: (instance, some) => orders.settle(instance, some),
     sleep: (ms) => clock.sleep(ms),
   });
   const duty = opened.use(
     new InstancesDuty({
-      ...{ node, own, view, statuses, deletion, configure, clock, observe },
+      node,
+      own,
+      view,
+      statuses,
+      deletion,
+      configure,
+      clock,
+      observe,
       requestId: ids.uuid,
     }),
   );
   const declared = () => tenants.instances;
   const lookup = new InstanceLookup({ view, declared });
   const show = new ShowInstances({
-    ...{ region, regions, view, presence, own, declared, endpoints },
+    region,
+    regions,
+    view,
+    presence,
+    own,
+    declared,
+    endpoints,
     rootKind: rootOfTrust.type,
     keyStatus: (instance) => keyRing.statusOf(instance),
   });
