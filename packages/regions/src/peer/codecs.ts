@@ -4,22 +4,22 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import type {
-  AuditEvent,
-  Change,
-  ChangePage,
-  CommitOutcome,
-  FindPage,
-  FindQuery,
-  LeafPage,
-  ManagedObject,
-  OwnStoredObject,
-  RecordsAnswer,
-  ReserveOutcome,
-  StoredObject,
-  StorePosition,
+import {
+  type AuditEvent,
+  type Change,
+  type ChangePage,
+  type CommitOutcome,
+  encodeRecord,
+  type FindPage,
+  type FindQuery,
+  type LeafPage,
+  type ManagedObject,
+  type OwnStoredObject,
+  type RecordsAnswer,
+  type ReserveOutcome,
+  type StoredObject,
+  type StorePosition,
 } from "@holdfast/engine";
-import { encodeRecord } from "@holdfast/engine";
 import type { PeerHello } from "../ports/ports.ts";
 import {
   decodeMessage,

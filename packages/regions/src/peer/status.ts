@@ -62,21 +62,13 @@ function isFailure(name: string): name is StoreFailure {
 
 /** The store's failure as it came; one that this release does not know counts as "cannot be asked". */
 export function failureFrom(name: string, message: string, region: string): StoreUnavailable {
-  return failureOf({ failure: name, message: ofRegion(region, plain(message)) });
+  const failure = isFailure(name) ? name : "peerUnreachable";
+  return new StoreUnavailable(failure, ofRegion(region, plain(message)));
 }
 
 /** Says which region a message is about, unless it begins with that. */
 export function ofRegion(region: string, message: string): string {
   return message.startsWith(`region ${region}`) ? message : `region ${region}: ${message}`;
-}
-
-/** The store's failure of a message. */
-export function failureOf(reply: {
-  readonly failure: string;
-  readonly message: string;
-}): StoreUnavailable {
-  const { failure, message } = reply;
-  return new StoreUnavailable(isFailure(failure) ? failure : "peerUnreachable", message);
 }
 
 /** One line of printable ASCII: what a header can carry, and nothing that a log could be fooled with. */
