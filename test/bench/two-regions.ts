@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "@holdfast/testing";
+import { holdfast } from "../support/command-line.ts";
 import type { RedisServer } from "../support/redis.ts";
 import type { Region } from "../support/region.ts";
-import { holdfast } from "../support/server-command.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { allWell, vitalsOf } from "../support/vitals.ts";
 import type { LoadGenerator } from "./load-generator.ts";

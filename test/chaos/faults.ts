@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { holdfast } from "../support/command-line.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { recordOf } from "../support/record.ts";
 import { type RedisServer, sentinelName } from "../support/redis.ts";
 import type { Region } from "../support/region.ts";
-import { holdfast } from "../support/server-command.ts";
 import type { RegionName, TwoRegions } from "../support/two-regions.ts";
 import type { PacketFilter } from "./packet-filter.ts";
 import type { FaultKind, PlannedFault } from "./plan.ts";

@@ -12,10 +12,10 @@ import { exitCodeOf } from "../../packages/cli/src/terminal/exit-codes.ts";
 import { exitCodes } from "../../packages/cli/src/terminal/exits.ts";
 import { type ActionName, actions } from "../../packages/server/src/audit/actions.ts";
 import { adminClient } from "../support/admin-api.ts";
+import { holdfast } from "../support/command-line.ts";
 import { createKey } from "../support/keys.ts";
 import { OrderRegions } from "../support/order-roots.ts";
 import { patient } from "../support/root-regions.ts";
-import { holdfast } from "../support/server-command.ts";
 import { credentialsOf } from "../support/two-regions-clients.ts";
 import { allWell } from "../support/vitals.ts";
 

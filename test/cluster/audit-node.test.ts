@@ -11,9 +11,9 @@ import { createAuthority } from "@holdfast/testing/pki";
 import { type MadeKey, playVcenter } from "@holdfast/workbench";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
+import { holdfast } from "../support/command-line.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { type Region, startRegion } from "../support/region.ts";
-import { holdfast } from "../support/server-command.ts";
 
 interface Shipped {
   readonly id: string;

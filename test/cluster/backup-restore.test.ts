@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { holdfast } from "../support/command-line.ts";
 import { createKey, keyBytes, registerKey, stateOf } from "../support/keys.ts";
 import { clientOf } from "../support/load.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { findSecrets } from "../support/search.ts";
-import { holdfast } from "../support/server-command.ts";
 
 const instance = "vcenter";
 const known = Buffer.from(

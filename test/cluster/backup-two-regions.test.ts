@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { KmipClient } from "@holdfast/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { holdfast } from "../support/command-line.ts";
 import { createKey } from "../support/keys.ts";
 import { clientOf } from "../support/load.ts";
 import { openStore } from "../support/redis-store.ts";
-import { holdfast } from "../support/server-command.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { allWell, caughtUp } from "../support/vitals.ts";
 

@@ -9,9 +9,9 @@ import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { textString } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
+import { holdfast } from "../support/command-line.ts";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { layRegion, type Region } from "../support/region.ts";
-import { holdfast } from "../support/server-command.ts";
 
 let folder: string;
 let region: Region;

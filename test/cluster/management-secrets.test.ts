@@ -10,7 +10,7 @@ import { freePort, until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken, oneTimeToken } from "../support/admin-api.ts";
-import { commandLine } from "../support/command-line.ts";
+import { commandLine, holdfast } from "../support/command-line.ts";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
 import { openRoot } from "../support/key-protect/root.ts";
 import { registerKey } from "../support/keys.ts";
@@ -18,7 +18,6 @@ import { RawHttps } from "../support/raw-https.ts";
 import { openStore, systemClock, systemIds } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
-import { holdfast } from "../support/server-command.ts";
 import { hasSoftHsm, SoftHsm, softHsmMissing } from "../support/softhsm.ts";
 
 const there = hasSoftHsm();

@@ -7,9 +7,9 @@ import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { firstToken } from "../support/admin-api.ts";
+import type { Said } from "../support/command-line.ts";
 import { commandLine, type Surroundings } from "../support/command-line.ts";
 import { type Region, startRegion } from "../support/region.ts";
-import type { Said } from "../support/server-command.ts";
 
 let region: Region;
 let folder: string;

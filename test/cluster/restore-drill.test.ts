@@ -9,13 +9,12 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { fileSettings, settingsIn } from "../docs/settings.ts";
 import { firstToken } from "../support/admin-api.ts";
-import { commandLine } from "../support/command-line.ts";
+import { commandLine, holdfast } from "../support/command-line.ts";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { NodeProcess } from "../support/node-process.ts";
 import { RedisServer } from "../support/redis.ts";
 import { layRegion, type Region } from "../support/region.ts";
-import { holdfast } from "../support/server-command.ts";
 
 type Group = Record<string, unknown>;
 

@@ -4,9 +4,9 @@ import { KmipClient } from "@holdfast/client";
 import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { holdfast } from "../support/command-line.ts";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { patient, type RootRegions, startRootRegions } from "../support/root-regions.ts";
-import { holdfast } from "../support/server-command.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
 
 const times = { kekCacheMs: 1_500, graceMs: 5_000, revalidateMs: 1_000, deadlineMs: 5_000 };

@@ -3,13 +3,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { tagOf } from "@holdfast/engine";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { holdfast } from "../support/command-line.ts";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { say } from "../support/load.ts";
 import { recordOf } from "../support/record.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { newerValue } from "../support/redis-store.ts";
 import { ms } from "../support/region-watch.ts";
-import { holdfast } from "../support/server-command.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import {
   type ClientsOfAll,

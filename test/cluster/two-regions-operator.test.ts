@@ -1,9 +1,9 @@
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { holdfast } from "../support/command-line.ts";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { say } from "../support/load.ts";
 import { ms } from "../support/region-watch.ts";
-import { holdfast } from "../support/server-command.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import {
   type ClientsOfAll,

@@ -16,8 +16,8 @@ import {
 } from "@holdfast/root-of-trust";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { holdfast } from "../support/command-line.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
-import { holdfast } from "../support/server-command.ts";
 import { hasSoftHsm, SoftHsm, tokenHosts } from "../support/softhsm.ts";
 
 const there = hasSoftHsm();

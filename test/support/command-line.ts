@@ -1,15 +1,21 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import type { Said } from "./server-command.ts";
 
 const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
 const boundMs = 90_000;
 
+/** What a command printed, and its exit code. */
+export interface Said {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
 /** What a user gives besides the arguments. */
 export interface Surroundings {
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: NodeJS.ProcessEnv;
   /** The folder that it runs in. */
   readonly cwd?: string;
   /** What standard input holds; nothing unless given. */
@@ -38,4 +44,9 @@ export async function commandLine(
   if (heard !== undefined) child.stdout.on("data", (chunk: Buffer) => heard(chunk.toString()));
   const [out, err, code] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
   return { code, out, err };
+}
+
+/** The same with this process's environment, for commands such as `store init --config FILE`. */
+export function holdfast(...args: readonly string[]): Promise<Said> {
+  return commandLine(args, { env: process.env });
 }

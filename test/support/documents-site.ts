@@ -7,8 +7,8 @@ import { text } from "node:stream/consumers";
 import { AdminClient } from "@holdfast/admin";
 import { until } from "@holdfast/testing";
 import { parse, stringify } from "yaml";
+import type { Said } from "./command-line.ts";
 import { type KeyManager, startKeyManager } from "./key-protect/index.ts";
-import type { Said } from "./server-command.ts";
 import { hasSoftHsm, SoftHsm } from "./softhsm.ts";
 
 const root = join(import.meta.dirname, "..", "..");

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createPkcs11Root, type RootContext, rotatePkcs11Root } from "@holdfast/root-of-trust";
 import { until } from "@holdfast/testing";
+import type { Said } from "./command-line.ts";
 import { commandLine, type Surroundings } from "./command-line.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
 import { type RootRegions, startRootRegions } from "./root-regions.ts";
-import type { Said } from "./server-command.ts";
 import { hasSoftHsm, SoftHsm } from "./softhsm.ts";
 
 /** The kinds of root of trust that can be ordered here. */
