@@ -19,7 +19,7 @@ export function addBackup(program: Command): void {
     .hook("preAction", exitOnSignals);
   addKey(parent.command("key").description("The key of the backups."));
   withConfig(parent.command("create").argument("<file>", "the file to be made"))
-    .description("Back up the region's store into a new file, while it goes on.")
+    .description("Back up the region's store into a new file, while it is in use.")
     .action(async (file: string, { config }: WithConfig) => {
       const { createCommand } = await import("@holdfast/server/backup");
       say(await createCommand(config, machine, file));

@@ -74,7 +74,7 @@ function addStore(parent: Command): void {
 function addRegion(parent: Command): void {
   const print = (line: string) => void process.stdout.write(`${line}\n`);
   withConfig(
-    parent.command("status").description("Tell who serves, how far each has read, what is held."),
+    parent.command("status").description("Show who serves, how far each has read, what is held."),
   ).action(async (options: WithConfig) => {
     const { showRegions } = await import("@holdfast/server/region");
     for (const line of await showRegions(options.config, machine)) print(line);
@@ -152,7 +152,7 @@ function addSealingKey(parent: Command): void {
     process.stdout.write(`${await rotateSealing(options.config, machine)}\n`);
   });
   withConfig(
-    parent.command("check").description("Tell whether the sealing key file is sound."),
+    parent.command("check").description("Check whether the sealing key file is sound."),
   ).action(async (options: WithConfig) => {
     const { checkSealingKey } = await import("@holdfast/server/root");
     process.stdout.write(`${await checkSealingKey(options.config, machine)}\n`);

@@ -15,7 +15,7 @@ export const exitCodes = {
     code: 4,
     means: "the token, client certificate or password is not valid, or does not allow this",
   },
-  missing: { code: 5, means: "there is no such thing" },
+  missing: { code: 5, means: "not found" },
   conflicting: {
     code: 6,
     means: "it is in another state, its name is taken, or another change was faster",

@@ -82,7 +82,7 @@ export class InstanceLookup {
       return { ...this.#holdings(own.id), name: own.name, declared: own, status: "" };
     }
     const all = view.all("Instance");
-    // The identifier of one that was deleted is no other's name, whatever somebody called it.
+    // The identifier of a deleted one is not the name of another, even if somebody called one so.
     const record =
       all.find(({ instance }) => instance === text) ??
       all.find(({ name, destroyed }) => name === text && destroyed === undefined);

@@ -121,7 +121,7 @@ export function placeOf(
   return [`rootOfTrust.${setting}`, rootKey];
 }
 
-/** What roots of trust stand on: one for a whole process, whose PKCS#11 tokens they share. */
+/** Shared by the roots of trust of a process: its PKCS#11 tokens. */
 export function rootContext(
   { clock, ids }: Pick<Machine, "clock" | "ids">,
   observe: Observer = () => undefined,

@@ -136,7 +136,7 @@ export class ValidateRoots implements Duty {
   async #save(instance: string, state: RegionState): Promise<void> {
     const { records, region, roots } = this.#options;
     const known = roots.record(instance)?.state[region];
-    // Whoever watches the events must learn of a root key that ceases to serve.
+    // Watchers of the events must learn of a root key that ceases to serve.
     const fails = state.crkState !== "usable" && state.crkState !== known?.crkState;
     await records.change(
       "Instance",

@@ -19,7 +19,7 @@ export interface ExpiryDutyOptions {
 
 type Certificate = SystemRecord<"Certificate">;
 
-/** How long a region waits for the first in order to tell: else both would. */
+/** How long a region waits for the first region to report: else both would. */
 const waitMs = 600_000;
 /** Reports every certificate that ends: 30, 7 and 1 days before, and when it has, each once in the whole system. */
 export class ExpiryDuty implements Duty {

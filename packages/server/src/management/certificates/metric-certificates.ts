@@ -51,7 +51,7 @@ export function expiryCounts(
   });
 }
 
-/** What metrics tell of the certificates of the system records. */
+/** Metrics of the certificates of the system records. */
 export function recordedCertificates(view: Pick<SystemView, "all" | "of">): readonly Reading[] {
   return view.all("Instance").flatMap(({ instance, name: owner, destroyed }) => {
     if (destroyed !== undefined) return [];

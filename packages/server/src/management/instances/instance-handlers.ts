@@ -68,7 +68,7 @@ async function list(
   return { items: [...(await show.show(items))], ...next };
 }
 
-/** By name; the identifier tells those of one name apart, such as deleted ones. */
+/** By name; the identifier distinguishes those of one name, such as deleted ones. */
 function placeOf({ name, instance }: Instance): string {
   return `${name}\0${instance}`;
 }

@@ -65,7 +65,7 @@ export async function rotateSealing(configFile: string, machine: Machine): Promi
   return `${file}: version ${version} seals from now on; ${giveAll}`;
 }
 
-/** Tells whether the configured sealing key file is sound: its mode, its content, and that it opens what it seals. */
+/** Checks whether the configured sealing key file is sound: its mode, its content, and that it opens what it seals. */
 export async function checkSealingKey(configFile: string, { ids }: Machine): Promise<string> {
   const file = sealingKeyFile(configFile);
   await using key = await SealingKey.open(file, ids).catch(blame("sealingKeyFile"));

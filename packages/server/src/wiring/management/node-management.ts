@@ -48,6 +48,6 @@ export async function followTenants(
   tenants: Tenants,
 ): Promise<void> {
   opened.use(tenants.follow(view, keyRing));
-  // Whoever is let in should be known before the first client comes; a store that is out must not keep the node waiting.
+  // The trust should be known before the first client comes; a store that is out must not keep the node waiting.
   await view.refresh().catch(() => undefined);
 }

@@ -103,7 +103,7 @@ export async function openRoots(
   );
   const keyRing = openKeyRing(parts, regions, (...of) => roots.rootOf(...of));
   watch = opened.use(new RootWatch({ region, roots, keyRing, view, health, clock, revalidateMs }));
-  // It serves whoever names no other, and is probed although nobody does.
+  // It serves all that name no other, and is probed even if nobody does.
   await roots.of(undefined);
   const validate = new ValidateRoots({
     ...{ region, node, roots, keyRing, records, clock, graceMs },
