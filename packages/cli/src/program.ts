@@ -82,7 +82,7 @@ async function codeOf(args: readonly string[]): Promise<number> {
   }
 }
 
-/** What a node or a cluster does goes on without its standard output; every other command ends. */
+/** A node or a cluster keeps running without its standard output; every other command ends. */
 function failOutput({ code, message }: NodeJS.ErrnoException, goesOn: boolean): void {
   const isClosed = code === "EPIPE";
   if (!isClosed) process.stderr.write(complaint(`standard output: ${message}`));

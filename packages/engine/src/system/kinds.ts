@@ -46,7 +46,7 @@ const generationMax = 2 ** 32;
 export type Removal = z.output<typeof removal>;
 const removal = z.object({
   id: z.string(),
-  /** `reserved`: it may still be dropped. `decided`: it is finished, whoever does it. */
+  /** `reserved`: it may still be dropped. `decided`: any leader finishes it. */
   phase: z.enum(["reserved", "decided"]),
   force: z.boolean(),
   atMs: z.number(),

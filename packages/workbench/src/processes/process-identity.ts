@@ -74,7 +74,7 @@ function startTicks(pid: number): number | undefined {
   return fields === undefined || fields[0] === "Z" ? undefined : Number(fields[19]);
 }
 
-/** /proc/PID/stat from its third field on: state, parent, …; undefined when there is no such process. */
+/** /proc/PID/stat from its third field on: state, parent, …; undefined without such a process. */
 function statFields(pid: number): readonly string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
