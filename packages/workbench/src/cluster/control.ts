@@ -109,7 +109,7 @@ class SocketPath {
     this.name = `/proc/self/fd/${this.#folder}/${basename(control)}`;
   }
 
-  /** Throws a `OperatorError` where there is no such folder. */
+  /** Throws a `OperatorError` where the folder does not exist. */
   static existing(folder: Folder): SocketPath {
     try {
       return new SocketPath(folder);
