@@ -66,7 +66,7 @@ describe("a fault is one line that says the mend, and an exit code", () => {
     [["kmip", "get"], "missing required argument 'id'"],
     [["kmip", "query", "--timeout", "soon"], "soon is not a whole number above 0"],
     [["kmip", "query", "--colour"], "unknown option '--colour'"],
-    [["kmip", "query", "--version", "9.9"], "--version 9.9: is none of 1.0, 1.1"],
+    [["kmip", "query", "--version", "9.9"], "--version 9.9: must be one of 1.0, 1.1"],
     [["kmip", "query", "--endpoint", "a b"], "--endpoint a b: is not a host and port"],
     [["kmip", "query", "--endpoint", "h", "--cert", "x"], "--key, --ca are missing"],
     [["kmip", "query", "--dev", "nowhere"], "no development cluster runs there"],

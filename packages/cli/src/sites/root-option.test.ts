@@ -30,8 +30,8 @@ describe("--root", () => {
   });
 
   test.each([
-    ["a:vault", /vault is none of local, key-protect, hpcs, pkcs11/],
-    ["", /nothing is none of/],
+    ["a:vault", /a:vault: the type must be one of local, key-protect, hpcs, pkcs11/],
+    ["", /the type must be one of local/],
     ["a:local,rootKey", /rootKey is not a NAME=VALUE/],
     ["a:local,=x", /=x is not a NAME=VALUE/],
     ["a:pkcs11,pin=@/does/not/exist", /no such file/],

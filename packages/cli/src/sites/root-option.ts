@@ -23,7 +23,7 @@ export function parseRoot(text: string): GivenRoot {
   const [type = "", region] = head.split(":").reverse();
   if (!kindNames.some((kind) => kind === type)) {
     throw new Failure(
-      `--root ${text}: ${type || "nothing"} must be one of ${kindNames.join(", ")}; give ${form}`,
+      `--root ${text}: the type must be one of ${kindNames.join(", ")}; give ${form}`,
     );
   }
   const root: Record<string, unknown> = { type };

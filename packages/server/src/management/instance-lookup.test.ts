@@ -20,6 +20,6 @@ test("the identifier of a deleted instance finds no other that is called so", as
   const gone = { ...made(deleted, "gone"), facts: { destroyed: { time: 1, region: "a" } } };
   view.take([gone, made(living, deleted)]);
   const lookup = new InstanceLookup({ view, declared: () => [] });
-  await expect(lookup.find(deleted)).rejects.toThrow("no such instance");
+  await expect(lookup.find(deleted)).rejects.toThrow("instance not found");
   expect((await lookup.find(living)).id).toBe(living);
 });

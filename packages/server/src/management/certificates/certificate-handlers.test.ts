@@ -73,7 +73,7 @@ describe("adding", () => {
       "a name twice in an instance",
       (instance) => add(world.b, instance, other),
       "nameTaken",
-      /kmip-aa has a certificate of the name vcenter-1/,
+      /kmip-aa already has a certificate with the name vcenter-1/,
     ],
     [
       "a certificate twice in an instance",
@@ -97,7 +97,7 @@ describe("adding", () => {
       "to an instance that there is not",
       () => add(world.a, "nowhere", other),
       "notFound",
-      /no such instance/,
+      /instance not found/,
     ],
   ])("%s is refused", async (_name, again, code, detail) => {
     const instance = await world.instance("kmip-aa");
