@@ -1,7 +1,8 @@
 import { textString } from "@holdfast/ttlv";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { sampleObject, sampleRegister } from "../testing/conformance/managed-object-conformance.ts";
-import { checkRecordSize, tooLargeTogether } from "./record-size.ts";
+import { encodeRecord } from "./record-codec.ts";
+import { checkRecordSize, recordBytesMax, tooLargeTogether } from "./record-size.ts";
 
 const identifier = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
 
@@ -20,10 +21,31 @@ test("a new object has a largest size, and attributes do not take it beyond", ()
   expect(() => checkRecordSize({ before: { object }, after })).toThrow("at most 10485760 bytes");
 });
 
-test("a small change is made of an object that is larger, as regions may leave it", () => {
-  const object = ofBytes(12_000_000);
-  const deactivated = { time: 1, region: "a", message: "m".repeat(60_000) };
-  checkRecordSize({ before: { object }, after: { ...object, facts: { deactivated } } });
+describe("an object that is larger, as a join of two regions may leave it", () => {
+  const object = ofBytes(12_000_000, "t".repeat(100_000));
+  const { registers } = object;
+
+  test("takes a fact, and loses attributes", () => {
+    const deactivated = { time: 1, region: "a", message: "m".repeat(60_000) };
+    checkRecordSize({ before: { object }, after: { ...object, facts: { deactivated } } });
+    checkRecordSize({ before: { object }, after: { ...object, registers: [] } });
+  });
+
+  test("takes no attribute, however small", () => {
+    const more = [...registers, sampleRegister(textString(0x420057, "t"), 2)];
+    expect(() =>
+      checkRecordSize({ before: { object }, after: { ...object, registers: more } }),
+    ).toThrow("at most 10485760 bytes");
+  });
+});
+
+test("another region takes the join of two copies that two regions filled", () => {
+  const filled = 10_485_000;
+  const object = ofBytes(1);
+  const copy = (tag: number) => sampleRegister(textString(tag, "t".repeat(filled)), 1);
+  const joined = { ...object, registers: [copy(0x420056), copy(0x420057)] };
+  expect(encodeRecord(joined).length).toBeGreaterThan(2 * filled);
+  expect(encodeRecord(joined).length).toBeLessThan(recordBytesMax);
 });
 
 test("changes of one batch have a largest size together", () => {
@@ -31,5 +53,5 @@ test("changes of one batch have a largest size together", () => {
   const change = { before: { object }, after: { ...object, lastChange: 7 } };
   expect(tooLargeTogether([change])).toBeUndefined();
   expect(tooLargeTogether([{ after: object }, change])).toBeUndefined();
-  expect(tooLargeTogether([change, change])?.message).toContain("change fewer");
+  expect(tooLargeTogether([change, change, change])?.message).toContain("change fewer");
 });

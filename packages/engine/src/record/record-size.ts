@@ -2,12 +2,15 @@ import { KmipError } from "@holdfast/kmip";
 import type { ManagedObject } from "./record.ts";
 import { encodeRecord } from "./record-codec.ts";
 
-/** The largest record that a region takes of another: regions that were cut off from each other each add to their copy. */
-export const recordBytesMax = 16 << 20;
 /** The largest record that a client makes. It has room for whatever one request of 8 MiB brings. */
 const clientRecordBytesMax = 10 << 20;
-/** By how much a change may let a larger record grow: what must always be possible, such as Revoke, is small. */
-const smallGrowth = 64 << 10;
+/** By how much a fact may let a larger record grow: what must always be possible, such as Revoke, is small. */
+const factBytesMax = 64 << 10;
+/**
+ * The largest record that a region takes of another: two regions that were cut off from each other may each have filled
+ * their copy, and the join holds both, and the facts of both.
+ */
+export const recordBytesMax = 2 * clientRecordBytesMax + (1 << 20);
 /** Records of one commit, before and after, which travel as one message between regions. */
 const commitBytesMax = 2 * recordBytesMax;
 
@@ -21,7 +24,12 @@ interface Sized {
 export function checkRecordSize({ before, after }: Sized): void {
   const bytes = encodeRecord(after).length;
   if (bytes <= clientRecordBytesMax) return;
-  if (before !== undefined && bytes - encodeRecord(before.object).length <= smallGrowth) return;
+  if (before !== undefined) {
+    const growth = bytes - encodeRecord(before.object).length;
+    // Facts are few; attributes could be added for ever.
+    const most = after.registers === before.object.registers ? factBytesMax : 0;
+    if (growth <= most) return;
+  }
   throw new KmipError(
     "serverLimitExceeded",
     `an object takes at most ${clientRecordBytesMax} bytes, its attributes included`,
