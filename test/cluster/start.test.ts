@@ -294,7 +294,7 @@ describe("what is broken on purpose", () => {
     expect(dev("status").status).toBe(1);
     expect(bytesOf(id)).toEqual(bytes);
     const meanwhile = kmip("create");
-    expect(dev("thaw", "redis-a").stdout).toMatch(/^redis-a goes on/);
+    expect(dev("thaw", "redis-a").stdout).toMatch(/^redis-a runs again/);
     await statusSays(/KMIP a1 .* ready: reads and changes from own store/);
     expect(bytesOf(meanwhile).length).toBe(32);
 
@@ -391,7 +391,7 @@ describe("a start that cannot be", () => {
     rmSync(join(primary, "appendonlydir"), { recursive: true });
     const { status, stdout } = holdfast("dev", "start", "--detach", ...where());
     expect(status).toBe(0);
-    expect(stdout).toContain("the data of redis-a is gone: it goes on with replica-a's");
+    expect(stdout).toContain("the data of redis-a is gone: it continues with replica-a's");
     for (const id of ids) expect(bytesOf(id).length).toBe(32);
   });
 
