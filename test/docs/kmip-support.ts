@@ -112,7 +112,9 @@ export function kmipSupport(): string {
   return [
     "# What Holdfast speaks of KMIP",
     "",
-    madeFrom("packages/kmip/src/{messages/operations,attributes/attributes,messages/objects}.ts and test/docs/kmip-support.ts"),
+    madeFrom(
+      "packages/kmip/src/{messages/operations,attributes/attributes,messages/objects}.ts and test/docs/kmip-support.ts",
+    ),
     "",
     `Versions ${versions.join(", ")}, as binary TTLV over mutual TLS 1.2 or 1.3. An answer is in the version of its request and holds nothing newer. \`npm run conformance\` replays the OASIS documents against a server and prints a verdict for each.`,
     "",
