@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
 /** From the client to the target, or from the target to the client. */
-export type Way = "forth" | "back";
+type Way = "forth" | "back";
 
 /** How a relay treats what passes. */
 export interface RelayState {

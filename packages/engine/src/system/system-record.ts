@@ -29,7 +29,7 @@ type Fields<Kind extends KindName> = {
 };
 
 /** The name of a claim and its values. */
-export type Claim<Kind extends KindName> =
+type Claim<Kind extends KindName> =
   Row<Kind> extends { readonly claims: readonly (infer Name)[] }
     ? readonly [name: Name, ...values: string[]]
     : never;

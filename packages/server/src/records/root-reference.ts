@@ -46,7 +46,7 @@ export type RootReference = z.output<typeof storedReferenceSchema>;
 /** A root of trust that an instance has left, and when: it stays openable until nothing is wrapped by it. */
 const left = z.object({ reference: storedReferenceSchema, atMs: z.number() });
 /** See `left`. */
-export type LeftRoot = z.output<typeof left>;
+type LeftRoot = z.output<typeof left>;
 
 /** The roots of trust that an instance's record names for a region. */
 export interface NamedRoots {
