@@ -58,12 +58,10 @@ export class RewrapKeks implements Duty {
   /** Settles every instance that needs it. */
   async run({ active }: DutyContext): Promise<DutyResult> {
     const { roots } = this.#options;
-    const groups = new Map<string, string[]>();
-    for (const instance of roots.instances()) {
+    const groups = Map.groupBy(roots.instances(), (instance) => {
       const { current, next } = roots.named(instance);
-      const key = keyOf(next ?? current);
-      groups.set(key, [...(groups.get(key) ?? []), instance]);
-    }
+      return keyOf(next ?? current);
+    });
     const counts = await Promise.all(
       [...groups.values()].map((instances) => this.#group(instances, active)),
     );

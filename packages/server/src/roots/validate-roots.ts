@@ -65,17 +65,12 @@ export class ValidateRoots implements Duty {
   /** Validates each root of trust once, and writes the states of its instances; how many could not be written. */
   async all(active: () => boolean): Promise<DutyResult> {
     const { roots } = this.#options;
-    const groups = new Map<string, { reference: RootReference | undefined; instances: string[] }>();
-    for (const instance of roots.instances()) {
-      const reference = roots.named(instance).current;
-      const group = groups.get(keyOf(reference)) ?? { reference, instances: [] };
-      group.instances.push(instance);
-      groups.set(keyOf(reference), group);
-    }
+    const currentOf = (instance: string) => roots.named(instance).current;
+    const groups = Map.groupBy(roots.instances(), (instance) => keyOf(currentOf(instance)));
     // One that is slow keeps nobody else's waiting.
     const counts = await Promise.all(
-      [...groups.values()].map(async ({ reference, instances }) => {
-        const finding = await this.#find(reference);
+      [...groups.values()].map(async (instances) => {
+        const finding = await this.#find(currentOf(instances[0] as string));
         const count = { done: 0, left: 0 };
         for (const instance of instances) {
           if (!active()) break;
