@@ -1,3 +1,4 @@
+import { instanceStatuses } from "@holdfast/engine/instance-status";
 import { z } from "zod";
 import { rootReference, rootStatus } from "./roots.ts";
 import type { Routes } from "./route.ts";
@@ -17,14 +18,7 @@ import {
 } from "./shapes.ts";
 
 /** An instance's status, in IBM's words. */
-const instanceStatus = z.enum([
-  "Installing",
-  "Inactive",
-  "Configuring",
-  "Installed",
-  "Removing",
-  "Deleted",
-]);
+const instanceStatus = z.enum(instanceStatuses);
 
 /** An instance of one region. */
 const instanceInRegion = z.object({

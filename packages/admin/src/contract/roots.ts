@@ -1,3 +1,4 @@
+import { crkStates } from "@holdfast/engine/instance-status";
 import {
   type KnownKind,
   kindNames,
@@ -91,15 +92,7 @@ const rootKey = z
   .meta({ id: "RootKey" });
 
 /** What a region can do with an instance's root key. */
-export const rootState = z.enum([
-  "usable",
-  "unreachable",
-  "denied",
-  "disabled",
-  "gone",
-  "shredded",
-  "unchecked",
-]);
+export const rootState = z.enum(crkStates);
 
 /** A region's root of trust of an instance, as its leader last found it. */
 export const rootStatus = z

@@ -10,3 +10,14 @@ export const instanceStatuses = [
 
 /** An instance's status. */
 export type InstanceStatus = (typeof instanceStatuses)[number];
+
+/** How a region's root of trust does for an instance. */
+export const crkStates = [
+  "usable",
+  "unreachable",
+  "denied",
+  "disabled",
+  "gone",
+  "shredded",
+  "unchecked",
+] as const;

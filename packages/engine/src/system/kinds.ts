@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { instanceStatuses } from "../base/instance-status.ts";
+import { crkStates, instanceStatuses } from "../base/instance-status.ts";
 import { recordTags as tags } from "../record/record-tags.ts";
 import {
   type AnyField,
@@ -35,7 +35,7 @@ interface RecordKind {
 }
 
 const sha256 = text({ form: /^[0-9a-f]{64}$/ });
-/** Kept in the same register whatever the kind. */
+/** Every kind keeps it in the same register. */
 const name = defaulted(text({ tag: tags.InstanceName }), "");
 const wantedStatus = oneOf(["Inactive", "Configuring", "Installed", "Removing"]);
 
@@ -56,15 +56,7 @@ const removal = z.object({
 
 /** How a region's root of trust does for an instance. */
 export type CrkState = z.output<typeof crkState>;
-const crkState = z.enum([
-  "usable",
-  "unreachable",
-  "denied",
-  "disabled",
-  "gone",
-  "shredded",
-  "unchecked",
-]);
+const crkState = z.enum(crkStates);
 
 /** What a region's leader last found of an instance. */
 export type RegionState = z.output<typeof regionState>;
