@@ -6,23 +6,16 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { createLocalRoot, openLocalRoot } from "@holdfast/root-of-trust";
 import { machine } from "@holdfast/server/machine";
-import { createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
+import { writeNodeFiles, writeNodeSettings } from "@holdfast/testing/node-files";
+import { selfSigned } from "@holdfast/testing/pki";
 import { beforeAll, describe, expect, test } from "vitest";
 
 const main = join(import.meta.dirname, "..", "main.ts");
 const folder = mkdtempSync(join(tmpdir(), "holdfast-main-"));
 const file = (name: string) => join(folder, name);
-let client: Issued;
 
 beforeAll(async () => {
-  const since = { notBeforeMs: Date.now() - 1000, days: 90 };
-  const authority = await createAuthority({ commonName: "CA", ...since });
-  const server = await authority.issue({ commonName: "node", ...since });
-  client = await selfSigned({ commonName: "client", ...since });
-  writeFileSync(file("server.pem"), server.certificate);
-  writeFileSync(file("server.key"), server.key, { mode: 0o600 });
-  writeFileSync(file("client.pem"), client.certificate);
-  writeFileSync(file("other.key"), client.key);
+  await writeNodeFiles(folder);
   await createLocalRoot(file("root.key"), machine);
 });
 
@@ -41,19 +34,7 @@ async function run(args: readonly string[], input = "") {
 
 /** Writes a configuration that differs in these settings from a good one. */
 function configure(name: string, settings: object = {}): string {
-  const good = {
-    region: "a",
-    node: "a1",
-    kmip: { listen: "127.0.0.1:0" },
-    http: { listen: "127.0.0.1:0" },
-    health: { listen: "127.0.0.1:0" },
-    tls: { certificate: "server.pem", key: "server.key" },
-    store: { address: "127.0.0.1:1", commandTimeoutMs: 200 },
-    rootOfTrust: { file: "root.key" },
-    audit: { file: { path: "audit.log" } },
-    instances: [{ name: "demo", certificates: ["client.pem"] }],
-  };
-  writeFileSync(file(name), JSON.stringify({ ...good, ...settings }));
+  writeNodeSettings(file(name), settings);
   return name;
 }
 

@@ -1,8 +1,8 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLocalRoot } from "@holdfast/root-of-trust";
-import { createAuthority, selfSigned } from "@holdfast/testing/pki";
+import { writeNodeFiles, writeNodeSettings } from "@holdfast/testing/node-files";
 import { beforeAll, describe, expect, test } from "vitest";
 import { OperatorError } from "../base/operator-error.ts";
 import { systemClock, systemIds } from "../base/system.ts";
@@ -12,14 +12,7 @@ const folder = mkdtempSync(join(tmpdir(), "holdfast-start-"));
 const file = (name: string) => join(folder, name);
 
 beforeAll(async () => {
-  const since = { notBeforeMs: Date.now() - 1000, days: 90 };
-  const authority = await createAuthority({ commonName: "CA", ...since });
-  const server = await authority.issue({ commonName: "node", ...since });
-  const client = await selfSigned({ commonName: "client", ...since });
-  writeFileSync(file("server.pem"), server.certificate);
-  writeFileSync(file("server.key"), server.key, { mode: 0o600 });
-  writeFileSync(file("client.pem"), client.certificate);
-  writeFileSync(file("other.key"), client.key);
+  await writeNodeFiles(folder);
   await createLocalRoot(file("root.key"), { clock: systemClock, ids: systemIds });
 });
 
@@ -32,19 +25,7 @@ const peer = {
 
 /** Writes a configuration that differs in these settings from a good one. */
 function configure(name: string, settings: object = {}): string {
-  const good = {
-    region: "a",
-    node: "a1",
-    kmip: { listen: "127.0.0.1:0" },
-    http: { listen: "127.0.0.1:0" },
-    health: { listen: "127.0.0.1:0" },
-    tls: { certificate: "server.pem", key: "server.key" },
-    store: { address: "127.0.0.1:1", commandTimeoutMs: 200 },
-    rootOfTrust: { file: "root.key" },
-    audit: { file: { path: "audit.log" } },
-    instances: [{ name: "demo", certificates: ["client.pem"] }],
-  };
-  writeFileSync(file(name), JSON.stringify({ ...good, ...settings }));
+  writeNodeSettings(file(name), settings);
   return name;
 }
 
