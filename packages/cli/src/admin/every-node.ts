@@ -14,8 +14,8 @@ import { type ShowOptions, showList } from "./show.ts";
 type Listed = Reply<(typeof contract)["listServerCertificates"]>["items"][number];
 
 /**
- * Prints the certificates of every node. Each node that the site names is asked itself; of the others there is what they
- * reported last, and that is said.
+ * Prints the certificates of every node. It asks each node that the site names; of the others it prints the last report,
+ * marked as such.
  */
 export async function showServerCertificates(
   { row }: Operation,

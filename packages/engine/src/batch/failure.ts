@@ -47,7 +47,7 @@ export function failureOf(
   version: Version,
   operation: OperationName | undefined,
 ): Failure {
-  // The client's fault, so the log must not raise an alarm, whatever its cause is.
+  // It is the client's fault: the log must not raise an alarm, also where it has a cause.
   if (error instanceof KmipError) {
     const errors = operationRow(operation)?.errors;
     return { reason: resultReasonOf(error.fault, version, errors), message: error.message };

@@ -139,7 +139,7 @@ describe("garbage is StoreUnavailable and nothing else", () => {
   });
 });
 
-describe("what is said in another way than the canonical one is no record", () => {
+describe("bytes that are not canonical are not a record", () => {
   const object = {
     ...vSphereKey([["Name", "vm"]]),
     material: { kekId: "kek", nonce: new Uint8Array(3), ciphertext: new Uint8Array(1) },

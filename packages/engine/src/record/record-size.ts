@@ -2,7 +2,7 @@ import { KmipError } from "@holdfast/kmip";
 import type { ManagedObject } from "./record.ts";
 import { encodeRecord } from "./record-codec.ts";
 
-/** The largest record that a client makes. It has room for whatever one request of 8 MiB brings. */
+/** The largest record that a client makes. One request of 8 MiB always fits. */
 const clientRecordBytesMax = 10 << 20;
 /** By how much a fact may let a larger record grow: what must always be possible, such as Revoke, is small. */
 const factBytesMax = 64 << 10;

@@ -20,7 +20,7 @@ export interface Fact {
 }
 
 /**
- * Stands in place of a region in the fact of what was destroyed together with its instance: it differs from every other
+ * The region in the fact of an object that was destroyed together with its instance. So the fact differs from every other
  * fact of the same second, and a restore into a new instance leaves it out.
  */
 export const deletionRegion = "(deletion)";

@@ -58,7 +58,7 @@ function pushValue(items: Item[], register: Register): void {
   else items.push(shortForm(tag, key, value) ?? longForm(tag, value));
 }
 
-/** The item that says an attribute's value and names the attribute too; undefined where there is none. */
+/** The item that holds an attribute's value, where its tag names the attribute too; else undefined. */
 function shortForm(tag: number, key: string, value: Item): Item | undefined {
   const vendor = tag === vendorTags.VendorAttribute ? vendorOf(value) : undefined;
   if (vendor?.key === key) return vendor.value;
@@ -107,13 +107,13 @@ function readStamp(
   const [us, number] = pairOf(item);
   const region = regionName(number);
   if (us !== before?.us || region !== before.region) return { us, region };
-  throw new RecordError("a stamp is said twice");
+  throw new RecordError("a stamp is repeated");
 }
 
 function readOrigin(item: Item, before: string): string {
   const origin = typed(item, ItemType.TextString);
   if (origin !== before) return origin;
-  throw new RecordError("an origin is said twice");
+  throw new RecordError("an origin is repeated");
 }
 
 function readRegister(reader: ItemReader, origin: string, stamp: Stamp): Register {
@@ -122,7 +122,7 @@ function readRegister(reader: ItemReader, origin: string, stamp: Stamp): Registe
   const keyItem = reader.maybe(tags.Key);
   const key = keyItem === undefined ? "" : typed(keyItem, ItemType.TextString);
   if ((indexItem && index === 0) || (keyItem && key === "")) {
-    throw new RecordError("an index or a key is said without need");
+    throw new RecordError("an index or a key has its default value");
   }
   const item = reader.any();
   if (item.tag === tags.NoValue) {

@@ -35,7 +35,7 @@ export interface Keyed<Value> extends Field<Value> {
   readonly keyed: true;
 }
 
-/** A field, whatever its value. */
+/** A field with a value of any type. */
 export interface AnyField {
   readonly tag?: number | undefined;
   readonly item: (tag: number, value: never) => Item;

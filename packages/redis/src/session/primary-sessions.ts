@@ -25,7 +25,7 @@ export class PrimarySessions implements AsyncDisposable {
     this.#context = context;
   }
 
-  /** Opens the first session and waits for its lease; what it rejects with is said in `RedisStoreOptions`. */
+  /** Opens the first session and waits for its lease. `RedisStoreOptions` names its errors. */
   async start(): Promise<void> {
     const { settings, lease } = this.#context;
     try {

@@ -92,7 +92,7 @@ async function pushOnce(
   try {
     return await peer.push(objects);
   } catch (cause) {
-    // The change is made by now: its client gets a success, whatever happens here.
+    // The change is made by now: its client gets a success, also if this fails.
     if (!(cause instanceof StoreUnavailable)) {
       observe({ type: "warning", message: `a push to region ${peer.region} failed`, cause });
     }
