@@ -1,9 +1,14 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { StoreUnavailable, sysPartition } from "@holdfast/engine";
 import { Connection } from "./connection/connection.ts";
 import { partitionKeys } from "./connection/keys.ts";
 import type { ConnectionSettings } from "./connection/options.ts";
 import { readPartitionHead } from "./connection/record-header.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
+
+/** How often a member is asked before it counts as silent: a Sentinel that sets a replica right closes its connections. */
+const attempts = 4;
+const pauseMs = 500;
 
 /**
  * Asks every other member that is known (replicas of this empty primary, what the Sentinels know, `given` addresses)
@@ -26,14 +31,15 @@ async function refuseOver(
   settings: ConnectionSettings,
   listed: readonly string[],
 ): Promise<void> {
-  const member = await Connection.to(settings, address, "check").catch(() => undefined);
-  if (member === undefined) {
+  const member = await reach(address, settings).catch((error: unknown) => error as Error);
+  if (member instanceof Error) {
     const lost = listed.includes(address)
       ? `; if it is lost for good, run SENTINEL RESET ${settings.name} on each Sentinel`
       : "";
     throw new StoreUnavailable(
       "unsafe",
       `Redis ${address} belongs to this store and does not answer, so it may still hold the data: start it first${lost}`,
+      { cause: member },
     );
   }
   try {
@@ -50,4 +56,15 @@ async function refuseOver(
   } finally {
     member.destroy("asked");
   }
+}
+
+async function reach(address: string, settings: ConnectionSettings): Promise<Connection> {
+  for (let attempt = 1; attempt < attempts; attempt++) {
+    try {
+      return await Connection.to(settings, address, "check");
+    } catch {
+      await delay(pauseMs);
+    }
+  }
+  return Connection.to(settings, address, "check");
 }
