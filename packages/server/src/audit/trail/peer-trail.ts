@@ -1,5 +1,5 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { ManagementError } from "@holdfast/admin";
+import { TimedOut, type Timers, withTimeout } from "@holdfast/engine";
 import type {
   PeerCommandInput,
   PeerCommandName,
@@ -14,24 +14,19 @@ import type { NewsPlace, PageWish, Trail, TrailEntry, TrailNews, TrailPage } fro
 /** For how long another region's answer is waited for. */
 const askMs = 3_000;
 
-/** Asks another region about its trail, and does not wait long: what this region has is answered without it. */
+/** Asks another region about its trail, for a short time: an answer does without it. Rejects with `ManagementError`. */
 export async function askOfTrail<Name extends PeerCommandName>(
   commands: Pick<PeerCommands, "ask">,
+  timers: Pick<Timers, "sleep">,
   region: string,
   name: Name,
   input: PeerCommandInput<Name>,
 ): Promise<PeerCommandOutput<Name>> {
-  const ending = new AbortController();
-  const late = async () => {
-    await delay(askMs, undefined, { signal: ending.signal, ref: false });
-    throw new ManagementError("peerUnreachable", `region ${region}: no answer within ${askMs} ms`);
-  };
-  const asked = commands.ask(region, name, input);
   try {
-    return await Promise.race([asked, late()]);
-  } finally {
-    asked.catch(() => undefined);
-    ending.abort();
+    return await withTimeout(timers, askMs, commands.ask(region, name, input));
+  } catch (error) {
+    if (!(error instanceof TimedOut)) throw error;
+    throw new ManagementError("peerUnreachable", `region ${region}: ${error.message}`);
   }
 }
 
@@ -39,10 +34,12 @@ export async function askOfTrail<Name extends PeerCommandName>(
 export class PeerTrail implements Trail {
   readonly region: string;
   readonly #commands: Pick<PeerCommands, "ask">;
+  readonly #timers: Pick<Timers, "sleep">;
 
-  constructor(region: string, commands: Pick<PeerCommands, "ask">) {
+  constructor(region: string, commands: Pick<PeerCommands, "ask">, timers: Pick<Timers, "sleep">) {
     this.region = region;
     this.#commands = commands;
+    this.#timers = timers;
   }
 
   async page(filters: EventFilters, { limit, order, cursor }: PageWish): Promise<TrailPage> {
@@ -52,7 +49,7 @@ export class PeerTrail implements Trail {
       order,
       ...(cursor !== undefined && { cursor }),
     };
-    const answer = await askOfTrail(this.#commands, this.region, "readTrail", asked);
+    const answer = await this.#ask("readTrail", asked);
     const { storeId, start, next } = answer;
     const page = { storeId, start, entries: answer.entries.map(opened) };
     return next === undefined ? page : { ...page, next };
@@ -60,10 +57,17 @@ export class PeerTrail implements Trail {
 
   async news(filters: EventFilters, place: NewsPlace): Promise<TrailNews> {
     const asked = { filters: copied(filters), place };
-    const answer = await askOfTrail(this.#commands, this.region, "readTrailNews", asked);
+    const answer = await this.#ask("readTrailNews", asked);
     const { storeId, after, more, sinceMs } = answer;
     const news = { storeId, after, more, entries: answer.entries.map(opened) };
     return sinceMs === undefined ? news : { ...news, sinceMs };
+  }
+
+  #ask<Name extends PeerCommandName>(
+    name: Name,
+    input: PeerCommandInput<Name>,
+  ): Promise<PeerCommandOutput<Name>> {
+    return askOfTrail(this.#commands, this.#timers, this.region, name, input);
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { StoreUnavailable, systemInstance } from "@holdfast/engine";
+import { StoreUnavailable, systemInstance, type Timers } from "@holdfast/engine";
 import { MemoryOwnStore } from "@holdfast/engine/testing";
 import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -15,6 +15,8 @@ import { type EventWish, queryTrails } from "./trails.ts";
 
 const cadfOf = (region: string) => ({ region, account: "acme", names: "current" }) as const;
 const day = 86_400_000;
+/** An answer is waited for until it comes. */
+const patient: Pick<Timers, "sleep"> = { sleep: () => new Promise(() => undefined) };
 /** More entries than one of a peer's answers has. */
 const many = 700;
 
@@ -49,7 +51,7 @@ beforeEach(() => {
     },
   };
   const asking = new PeerCommands({ region: "a", peers: [peer], unexpected });
-  trails = [reader("a", a), new PeerTrail("b", asking)];
+  trails = [reader("a", a), new PeerTrail("b", asking, patient)];
 });
 
 async function append(own: MemoryOwnStore, instance: string, time: number): Promise<void> {

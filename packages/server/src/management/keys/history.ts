@@ -9,6 +9,7 @@ import {
   partitionOf,
   type Revocation,
   StoreUnavailable,
+  type Timers,
 } from "@holdfast/engine";
 import { enumerationText, tags } from "@holdfast/kmip";
 import { askOfTrail } from "../../audit/trail/peer-trail.ts";
@@ -170,12 +171,13 @@ function successesIn(bytes: Uint8Array, instance: string, key: string): readonly
 /** The other regions' events of a key; nothing of a region that cannot be asked. */
 export async function keyEventsElsewhere(
   commands: Pick<PeerCommands, "others" | "ask">,
+  timers: Pick<Timers, "sleep">,
   { instance, key, times }: KeyEventsAsked,
 ): Promise<readonly KeyEvent[]> {
   const asked = commands.others.map(async (region) => {
     try {
       const input = { instance, key, times: [...times] };
-      return (await askOfTrail(commands, region, "readKeyEvents", input)).events;
+      return (await askOfTrail(commands, timers, region, "readKeyEvents", input)).events;
     } catch (error) {
       if (!(error instanceof ManagementError)) throw error;
       return [];

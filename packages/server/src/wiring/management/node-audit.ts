@@ -54,7 +54,7 @@ export function openAudit(
   serveTrail(commands, reader);
   const trails = () => [
     reader,
-    ...commands.others.map((region) => new PeerTrail(region, commands)),
+    ...commands.others.map((region) => new PeerTrail(region, commands, clock)),
   ];
   return {
     handlers: eventsHandlers({ trails, cadf, ...clock }),

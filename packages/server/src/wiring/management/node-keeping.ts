@@ -70,7 +70,7 @@ export function keepingHandlers(
   commands.serve({
     readKeyEvents: async (asked) => ({ events: await keyEvents(evidence, asked) }),
   });
-  const elsewhere = (asked: KeyEventsAsked) => keyEventsElsewhere(commands, asked);
+  const elsewhere = (asked: KeyEventsAsked) => keyEventsElsewhere(commands, clock, asked);
   return {
     ...keysHandlers({ region, instances, store, own, engine, evidence, elsewhere, wallMs }),
     ...backupHandlers(view),
