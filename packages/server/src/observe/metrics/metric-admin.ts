@@ -1,7 +1,7 @@
 import { counter, type EventMetric, seconds } from "./metric-row.ts";
 
 /** What events of the admin API move. */
-export const adminMetrics: readonly EventMetric[] = [
+export const adminMetrics = [
   counter(
     "holdfast_admin_requests_total",
     "adminRequest",
@@ -24,4 +24,4 @@ export const adminMetrics: readonly EventMetric[] = [
     ["reason"],
     ({ reason }) => [reason],
   ),
-];
+] as const satisfies readonly EventMetric[];

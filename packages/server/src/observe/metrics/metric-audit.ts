@@ -1,7 +1,7 @@
 import { counter, type EventMetric, lastSaid, none, seconds } from "./metric-row.ts";
 
 /** What events of the audit trail move. */
-export const auditMetrics: readonly EventMetric[] = [
+export const auditMetrics = [
   counter(
     "holdfast_audit_shipped_total",
     "auditSink",
@@ -64,4 +64,4 @@ export const auditMetrics: readonly EventMetric[] = [
     "auditFault",
     "Places where the audit trail is not what its chain says. Any is worth an alarm.",
   ),
-];
+] as const satisfies readonly EventMetric[];

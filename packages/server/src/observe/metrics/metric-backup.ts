@@ -1,7 +1,7 @@
 import type { ReadMetric } from "./metric-row.ts";
 
 /** Metrics of what is kept: objects by state, and backups. */
-export const keepingMetrics: readonly ReadMetric[] = [
+export const keepingMetrics = [
   {
     type: "gauge",
     name: "holdfast_objects",
@@ -24,4 +24,4 @@ export const keepingMetrics: readonly ReadMetric[] = [
     read: ({ backupEveryMs, build: { region } }) =>
       backupEveryMs === undefined ? [] : [[region, backupEveryMs / 1000]],
   },
-];
+] as const satisfies readonly ReadMetric[];

@@ -1,7 +1,7 @@
 import type { ReadMetric } from "./metric-row.ts";
 
 /** What is read of instances. */
-export const instanceMetrics: readonly ReadMetric[] = [
+export const instanceMetrics = [
   {
     type: "gauge",
     name: "holdfast_instances",
@@ -9,4 +9,4 @@ export const instanceMetrics: readonly ReadMetric[] = [
     labels: ["status"],
     read: ({ instances }) => [...(instances?.() ?? [])],
   },
-];
+] as const satisfies readonly ReadMetric[];

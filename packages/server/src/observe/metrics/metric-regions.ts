@@ -2,7 +2,7 @@ import { auditMetrics } from "./metric-audit.ts";
 import { counter, type EventMetric, lastSaid, none, seconds } from "./metric-row.ts";
 
 /** What events of two regions and of the leader move. */
-export const regionMetrics: readonly EventMetric[] = [
+export const regionMetrics = [
   counter(
     "holdfast_serving_changes_total",
     "serving",
@@ -167,4 +167,4 @@ export const regionMetrics: readonly EventMetric[] = [
     none,
   ),
   ...auditMetrics,
-];
+] as const satisfies readonly EventMetric[];

@@ -1,7 +1,7 @@
 import { counter, type EventMetric, none, type ReadMetric } from "./metric-row.ts";
 
 /** What events of roots of trust move. */
-export const rootEventMetrics: readonly EventMetric[] = [
+export const rootEventMetrics = [
   counter(
     "holdfast_instance_keys_changes_total",
     "instanceKeys",
@@ -9,10 +9,10 @@ export const rootEventMetrics: readonly EventMetric[] = [
     ["state", "failure"],
     ({ state, failure }) => [state, failure],
   ),
-];
+] as const satisfies readonly EventMetric[];
 
 /** What is read of roots of trust. */
-export const rootReadMetrics: readonly ReadMetric[] = [
+export const rootReadMetrics = [
   {
     type: "gauge",
     name: "holdfast_root_ok",
@@ -44,4 +44,4 @@ export const rootReadMetrics: readonly ReadMetric[] = [
     labels: ["under"],
     read: ({ keks }) => [...(keks?.() ?? [])],
   },
-];
+] as const satisfies readonly ReadMetric[];

@@ -5,9 +5,12 @@ type EventType = NodeEvent["type"];
 type EventOf<Type extends EventType> = Extract<NodeEvent, { readonly type: Type }>;
 
 /** A metric that one kind of event moves. */
-export interface EventMetric {
-  readonly type: "counter" | "gauge" | "histogram";
-  readonly name: string;
+export interface EventMetric<
+  Name extends string = string,
+  Kind extends "counter" | "gauge" | "histogram" = "counter" | "gauge" | "histogram",
+> {
+  readonly type: Kind;
+  readonly name: Name;
   readonly help: string;
   readonly labels: readonly string[];
   readonly on: EventType;
@@ -113,38 +116,38 @@ export interface NodeReadings {
 export const none: readonly string[] = [];
 
 /** A counter. */
-export function counter<Type extends EventType>(
-  name: string,
+export function counter<Type extends EventType, const Name extends string>(
+  name: Name,
   on: Type,
   help: string,
   labels: readonly string[] = none,
   labelValues: (event: EventOf<Type>) => readonly string[] = () => none,
   amount?: (event: EventOf<Type>) => number,
-): EventMetric {
+): EventMetric<Name, "counter"> {
   const row = { type: "counter" as const, name, on, help, labels, labelValues };
   return amount === undefined ? row : { ...row, amount };
 }
 
 /** A gauge that keeps what its last event said. */
-export function lastSaid<Type extends EventType>(
-  name: string,
+export function lastSaid<Type extends EventType, const Name extends string>(
+  name: Name,
   on: Type,
   help: string,
   amount: (event: EventOf<Type>, nowMs: () => number) => number | undefined,
   labels: readonly string[] = none,
   labelValues: (event: EventOf<Type>) => readonly string[] = () => none,
-): EventMetric {
+): EventMetric<Name, "gauge"> {
   return { type: "gauge", name, on, help, labels, labelValues, amount };
 }
 
 /** A histogram of times. */
-export function seconds<Type extends EventType>(
-  name: string,
+export function seconds<Type extends EventType, const Name extends string>(
+  name: Name,
   on: Type,
   help: string,
   amount: (event: EventOf<Type>) => number,
   labels: readonly string[] = none,
   labelValues: (event: EventOf<Type>) => readonly string[] = () => none,
-): EventMetric {
+): EventMetric<Name, "histogram"> {
   return { type: "histogram", name, on, help, labels, labelValues, amount };
 }

@@ -9,8 +9,7 @@ const states = ["full", "readOnly", "none"] as const;
 
 const sources = ["local", "remote", "none"] as const;
 
-/** Every metric that events move: a row says which event, which labels and how much. */
-export const eventMetrics: readonly EventMetric[] = [
+const moved = [
   counter(
     "holdfast_requests_total",
     "operation",
@@ -176,10 +175,9 @@ export const eventMetrics: readonly EventMetric[] = [
   ...regionMetrics,
   ...adminMetrics,
   ...rootEventMetrics,
-];
+] as const satisfies readonly EventMetric[];
 
-/** Every metric that is read when it is scraped. */
-export const readMetrics: readonly ReadMetric[] = [
+const scraped = [
   ...keepingMetrics,
   ...instanceMetrics,
   ...rootReadMetrics,
@@ -322,10 +320,16 @@ export const readMetrics: readonly ReadMetric[] = [
     labels: ["version", "region", "node"],
     read: ({ build }) => [[build.version, build.region, build.node, 1]],
   },
-];
+] as const satisfies readonly ReadMetric[];
+
+/** Every metric that events move: a row says which event, which labels and how much. */
+export const eventMetrics: readonly EventMetric[] = moved;
+
+/** Every metric that is read when it is scraped. */
+export const readMetrics: readonly ReadMetric[] = scraped;
 
 /** Metrics of the process that prom-client makes itself and that operators of Holdfast look at. */
-export const processMetrics: readonly (readonly [name: string, help: string])[] = [
+export const processMetrics = [
   [
     "nodejs_eventloop_lag_p50_seconds",
     "Half of the event loop's turns were later than this since the last scrape.",
@@ -337,6 +341,20 @@ export const processMetrics: readonly (readonly [name: string, help: string])[] 
   ["nodejs_eventloop_lag_max_seconds", "The latest turn since the last scrape."],
   ["process_cpu_seconds_total", "CPU time used."],
   ["process_resident_memory_bytes", "Memory held."],
+  ["nodejs_heap_size_used_bytes", "Memory that JavaScript objects take."],
+  ["nodejs_external_memory_bytes", "Memory of buffers outside that heap."],
   ["process_open_fds", "File descriptors open."],
+  ["process_max_fds", "File descriptors that the system allows."],
   ["process_start_time_seconds", "When the process started."],
-];
+] as const satisfies readonly (readonly [name: string, help: string])[];
+
+type Row = (typeof moved)[number] | (typeof scraped)[number];
+type ProcessName = (typeof processMetrics)[number][0];
+type NameOf<Kind> = Extract<Row, { readonly type: Kind }>["name"];
+
+/** Names of metrics that only rise. */
+export type CounterName = NameOf<"counter"> | Extract<ProcessName, `${string}_total`>;
+/** Names of metrics that rise and fall. */
+export type GaugeName = NameOf<"gauge"> | Exclude<ProcessName, `${string}_total`>;
+/** Names of histograms, without `_bucket`. */
+export type HistogramName = NameOf<"histogram">;

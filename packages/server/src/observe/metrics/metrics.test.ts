@@ -1,6 +1,13 @@
 import { describe, expect, test } from "vitest";
 import type { NodeEvent } from "../events.ts";
-import { eventMetrics, processMetrics, readMetrics } from "./metric-table.ts";
+import {
+  type CounterName,
+  eventMetrics,
+  type GaugeName,
+  type HistogramName,
+  processMetrics,
+  readMetrics,
+} from "./metric-table.ts";
 import { Metrics } from "./metrics.ts";
 
 const operation = {
@@ -264,4 +271,17 @@ describe("metrics", () => {
       'holdfast_requests_total{operation="other",version="other",result="other"} 1000',
     );
   });
+});
+
+test("names of metrics are types: one that does not exist does not compile", () => {
+  const counter: CounterName = "holdfast_requests_total";
+  const gauge: GaugeName = "holdfast_leader";
+  const histogram: HistogramName = "holdfast_request_seconds";
+  // @ts-expect-error: no metric has this name.
+  const wrong: CounterName = "holdfast_request_total";
+  // @ts-expect-error: it is a counter.
+  const other: GaugeName = "holdfast_requests_total";
+  const names = [...eventMetrics, ...readMetrics].map(({ name }) => name);
+  expect(names).toEqual(expect.arrayContaining([counter, gauge, histogram, other]));
+  expect(names).not.toContain(wrong);
 });
