@@ -146,12 +146,14 @@ test("the leader makes backups by schedule, and says how old the last is", async
     );
   await until("the age of the last backup at every node", async () => {
     const began = await told(
-      /^holdfast_backup_last_success_timestamp_seconds\{region="a"\} (\d+)/m,
+      /^holdfast_backup_last_success_timestamp_seconds\{backup_region="a"\} (\d+)/m,
     );
     return began.every((seconds) => Date.now() / 1000 - seconds < 600);
   });
   await until("objects by state at the leader", async () => {
-    const active = await told(/^holdfast_objects\{instance="vcenter",state="Active"\} (\d+)$/m);
+    const active = await told(
+      /^holdfast_objects\{kmip_instance="vcenter",state="Active"\} (\d+)$/m,
+    );
     return active.includes(1);
   });
 });

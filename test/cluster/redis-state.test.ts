@@ -84,9 +84,9 @@ describe("a full memory", () => {
       new Map([[0, { number: 1, hash: Buffer.alloc(32) }]]),
       epoch,
     );
-    expect(await store.memory()).toMatchObject({ maxBytes: 1_048_576 });
+    expect(await store.usage()).toMatchObject({ maxBytes: 1_048_576 });
 
-    const used = async () => (await store.memory())?.usedBytes ?? 0;
+    const used = async () => (await store.usage())?.usedBytes ?? 0;
     const before = await used();
     const [stored] = await store.read(instance, [made.uniqueIdentifier]);
     if (stored === undefined) throw new Error("not read");

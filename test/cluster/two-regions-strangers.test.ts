@@ -69,7 +69,10 @@ function call(who: Partial<Issued>, path = "/holdfast.peer.v1.Peer/Hello"): Prom
 
 async function refusals(): Promise<number> {
   const text = await both.node("a1").metrics();
-  return Number(/^holdfast_peer_refusals_total (\d+)/m.exec(text)?.[1] ?? 0);
+  return [...text.matchAll(/^holdfast_peer_refusals_total\{.*\} (\d+)$/gm)].reduce(
+    (sum, [, count]) => sum + Number(count),
+    0,
+  );
 }
 
 /** Both regions work together still: what one makes the other shows, and nothing was acknowledged alone. */

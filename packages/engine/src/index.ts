@@ -34,7 +34,7 @@ export {
 } from "./base/errors.ts";
 export type { Ids } from "./base/ids.ts";
 export { type InstanceStatus, instanceStatuses } from "./base/instance-status.ts";
-export type { Event, Observer } from "./base/observe.ts";
+export { type Event, type Observer, type PeerRefusal, peerRefusals } from "./base/observe.ts";
 export { hashUuid, uuidText, writeUuid } from "./base/uuid.ts";
 export type { Client } from "./batch/access.ts";
 export { defaultSettings, Engine, type EngineOptions } from "./batch/execute.ts";

@@ -1,5 +1,5 @@
 export type { RedisConnectionOptions, RedisStoreOptions } from "./connection/options.ts";
-export type { StoreMemory } from "./connection/server-info.ts";
+export type { StoreUsage } from "./connection/server-info.ts";
 export {
   forgetReplica,
   type InitialisedStore,

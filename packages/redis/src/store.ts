@@ -4,7 +4,7 @@ import { AuditQueue } from "./audit/audit-queue.ts";
 import { type RedisStoreOptions, type StoreSettings, storeSettings } from "./connection/options.ts";
 import { readPairs } from "./connection/replies.ts";
 import { loadScripts } from "./connection/scripts.ts";
-import { readMemory, type StoreMemory } from "./connection/server-info.ts";
+import { readUsage, type StoreUsage } from "./connection/server-info.ts";
 import { Changes } from "./objects/changes.ts";
 import { RedisObjects } from "./objects/object-store.ts";
 import { Quarantine } from "./objects/quarantine.ts";
@@ -24,7 +24,7 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
   /** The audit trail, for readers and for the leader. */
   readonly audit: RedisAuditLog;
   /** Memory of the primary now; undefined where it does not say. Asks Redis: not for every request. */
-  memory(): Promise<StoreMemory | undefined>;
+  usage(): Promise<StoreUsage | undefined>;
   /** Whether this node's Redis user may read the password of replication, with which one replaces a replica. */
   showsReplicationPassword(): Promise<boolean>;
   /** Which formats of records the region's nodes read, as was last heard; undefined before the store was reached. */
@@ -82,10 +82,10 @@ function storeOf(context: StoreContext, sessions: PrimarySessions): RedisStore {
     },
     formats: () => context.formats.known,
     clockReading: () => context.time.last,
-    memory: async () => {
+    usage: async () => {
       const { reader } = await reading();
-      const info = await reader?.connection.call("info", "memory");
-      return info === undefined ? undefined : readMemory(String(info));
+      const info = await reader?.connection.call("info", "memory", "persistence");
+      return info === undefined ? undefined : readUsage(String(info));
     },
     showsReplicationPassword: async () => {
       const { reader } = await reading();

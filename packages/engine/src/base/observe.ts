@@ -1,3 +1,12 @@
+/**
+ * Who was refused at the peer port: somebody who is no peer; a caller whose handshake ended unfinished, as when the line
+ * is cut; or one of more callers than there is room for.
+ */
+export const peerRefusals = ["stranger", "unfinished", "flood"] as const;
+
+/** One of `peerRefusals`. */
+export type PeerRefusal = (typeof peerRefusals)[number];
+
 /** What happened, for metrics, log and traces; one typed stream. Never carries key material. */
 export type Event =
   | {
@@ -128,7 +137,12 @@ export type Event =
   /** The audit trail is not what the chain says: somebody changed it, or the store is damaged. */
   | { readonly type: "auditFault"; readonly partition: number; readonly reason: string }
   /** Somebody was refused at the peer port. */
-  | { readonly type: "peerRefused"; readonly address: string; readonly reason: string }
+  | {
+      readonly type: "peerRefused";
+      readonly address: string;
+      readonly reason: string;
+      readonly kind: PeerRefusal;
+    }
   | { readonly type: "warning"; readonly message: string; readonly cause?: unknown };
 
 export type Observer = (event: Event) => void;

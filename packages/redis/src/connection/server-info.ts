@@ -33,20 +33,28 @@ export function readServerInfo(text: string): ServerInfo {
   };
 }
 
-/** Memory of a Redis process in bytes, as `INFO memory` says. */
-export interface StoreMemory {
+/** What a Redis process takes of its machine, in bytes, as `INFO memory` and `INFO persistence` say. */
+export interface StoreUsage {
   readonly usedBytes: number;
   /** `maxmemory`; 0 where none is set. */
   readonly maxBytes: number;
+  /** Of the append-only file. */
+  readonly aofBytes: number;
+  /** Whether the last append to the append-only file, and the last time that it was written anew, succeeded. */
+  readonly diskOk: boolean;
 }
 
-/** Reads the text of `INFO memory`; undefined where the numbers are not there. */
-export function readMemory(text: string): StoreMemory | undefined {
-  const number = (field: string): number => {
-    return Number(new RegExp(`^${field}:(\\d+)\r?$`, "m").exec(text)?.[1] ?? Number.NaN);
-  };
+/** Reads the text of both; undefined where the numbers are not there. */
+export function readUsage(text: string): StoreUsage | undefined {
+  const said = (field: string) => new RegExp(`^${field}:(\\w+)\r?$`, "m").exec(text)?.[1];
+  const number = (field: string) => Number(said(field) ?? Number.NaN);
   const [usedBytes, maxBytes] = [number("used_memory"), number("maxmemory")];
-  return Number.isNaN(usedBytes + maxBytes) ? undefined : { usedBytes, maxBytes };
+  const aofBytes = number("aof_current_size");
+  if (Number.isNaN(usedBytes + maxBytes + aofBytes)) return undefined;
+  const diskOk = ["aof_last_write_status", "aof_last_bgrewrite_status"].every(
+    (field) => said(field) === "ok",
+  );
+  return { usedBytes, maxBytes, aofBytes, diskOk };
 }
 
 /** Role of a process and, for a primary, its connected replicas, as `ROLE` answers. */

@@ -141,18 +141,24 @@ describe("who is refused at the peer port, and why", () => {
   });
 
   test.each([
-    ["plaintext", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 600_000, /no TLS handshake came about/],
-    ["garbage", "\0".repeat(100_000), 600_000, /no TLS handshake came about/],
-    ["half a record", "\x16\x03\x01", 200, /^the TLS handshake took too long$/],
-    ["silence", "", 200, /^the TLS handshake took too long$/],
-  ])("%s", async (_, text, handshakeMs, reason) => {
+    [
+      "plaintext",
+      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+      600_000,
+      /no TLS handshake came about/,
+      "stranger",
+    ],
+    ["garbage", "\0".repeat(100_000), 600_000, /no TLS handshake came about/, "stranger"],
+    ["half a record", "\x16\x03\x01", 200, /^the TLS handshake took too long$/, "unfinished"],
+    ["silence", "", 200, /^the TLS handshake took too long$/, "unfinished"],
+  ])("%s", async (_, text, handshakeMs, reason, kind) => {
     await using all = await server({ handshakeMs });
     const socket = connectTcp(all.port, "127.0.0.1", () => socket.write(text));
     socket.on("error", () => undefined);
     socket.on("data", () => undefined);
     await eventually(() => socket.closed && refusals(all.peers).length > 0);
     expect(all.peers.events).toEqual([
-      { type: "peerRefused", address: "127.0.0.1", reason: expect.stringMatching(reason) },
+      { type: "peerRefused", address: "127.0.0.1", reason: expect.stringMatching(reason), kind },
     ]);
   });
 

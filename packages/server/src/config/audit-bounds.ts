@@ -1,4 +1,4 @@
-import type { RedisStore, StoreMemory } from "@holdfast/redis";
+import type { RedisStore, StoreUsage } from "@holdfast/redis";
 import { OperatorError } from "../base/operator-error.ts";
 import type { Config } from "./config-table.ts";
 
@@ -10,7 +10,7 @@ const auditBytesUnbounded = 1_073_741_824;
 /** Bounds of the audit trail in bytes: events beyond `bytesMax` go once every sink has them, beyond `hardMax` at once. */
 export function auditBounds(
   retentionBytes: number | undefined,
-  memory: StoreMemory | undefined,
+  memory: StoreUsage | undefined,
 ): { readonly bytesMax: number; readonly hardMax: number } {
   const maxBytes = memory?.maxBytes ?? 0;
   const hardMax = maxBytes > 0 ? Math.floor(maxBytes * auditShare) : Number.POSITIVE_INFINITY;
@@ -20,10 +20,10 @@ export function auditBounds(
 
 /** Refuses to start where the audit trail could take more of Redis than its share. */
 export async function checkAuditBounds(
-  own: Pick<RedisStore, "memory">,
+  own: Pick<RedisStore, "usage">,
   { retentionBytes }: Config["audit"],
 ): Promise<void> {
-  const memory = await own.memory().catch(() => undefined);
+  const memory = await own.usage().catch(() => undefined);
   const { hardMax } = auditBounds(retentionBytes, memory);
   if (retentionBytes === undefined || retentionBytes <= hardMax) return;
   throw new OperatorError(

@@ -3,23 +3,27 @@ import type { HandshakeFault } from "../access/handshake-fault.ts";
 import type { Refusal } from "../access/trust.ts";
 
 /** Why a KMIP connection ended; the words are also a metric's label. */
-export type Ending =
+export const endings = [
   /** The client closed it, or it broke. */
-  | "client"
-  | "idle"
+  "client",
+  "idle",
   /** A request took too long to arrive. */
-  | "requestDeadline"
+  "requestDeadline",
   /** An answer was not taken in time. */
-  | "answerDeadline"
+  "answerDeadline",
   /** An answer was not made in time: a fault of the node. */
-  | "stuck"
+  "stuck",
   /** Bytes that cannot be the beginning of a message. */
-  | "unframeable"
+  "unframeable",
   /** Its certificate expired or is no longer trusted. */
-  | "trustEnded"
+  "trustEnded",
   /** Its place went to another connection: its instance had its share, or all places were taken. */
-  | "displaced"
-  | "draining";
+  "displaced",
+  "draining",
+] as const;
+
+/** One of `endings`. */
+export type Ending = (typeof endings)[number];
 
 /** What happens at the edges of the process, beside what the engine reports. */
 type EdgeEvent =

@@ -54,6 +54,7 @@ const refused = {
 describe("the same news", () => {
   const peerRefused = (address: string): NodeEvent => ({
     type: "peerRefused",
+    kind: "stranger",
     address,
     reason: "no certificate",
   });

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Engine } from "@holdfast/engine";
-import type { RedisStore, StoreMemory } from "@holdfast/redis";
+import type { LockLook, RedisStore, StoreUsage } from "@holdfast/redis";
 import type { Instance } from "../access/instances.ts";
 import { Passwords } from "../access/passwords.ts";
 import type { PeerIdentity } from "../base/peer-tls.ts";
@@ -26,7 +26,7 @@ import { followTenants, openManagement } from "./management/node-management.ts";
 import { openDefault, openRoots } from "./management/node-roots.ts";
 import { followRegions, openKmip, openProbes } from "./node-listeners.ts";
 import { clock, ids, type Parts, readParts } from "./node-parts.ts";
-import { openControl, openRegions } from "./node-regions.ts";
+import { type Control, openControl, openRegions } from "./node-regions.ts";
 import { openInstances, waitUntilServing } from "./node-start.ts";
 import { openEngine, openStore } from "./node-store.ts";
 import { Tenants } from "./node-tenants.ts";
@@ -95,7 +95,7 @@ export async function startNode(
     health: () => health.report(),
     peers: () => store.health().peers,
     leads: () => control.leader && control.leader.state === "leader",
-    ...watchOwnStore(parts, own),
+    ...watchOwnStore(parts, own, control.lockMasters),
     ...certificates.readings,
     ...keeping.readings,
     ...{ ...roots.readings, ...life.readings },
@@ -182,17 +182,20 @@ function openFiles({ config, health, observe, opened }: Parts): Files {
   return { kmip, peer: between, admin };
 }
 
-/** What is asked of the own store from time to time: how many records were set aside, and its memory. */
+/** What is asked from time to time: of the own store and of the lock masters. */
 function watchOwnStore(
   { opened }: Parts,
   own: RedisStore,
-): Pick<NodeReadings, "quarantined" | "storeMemory"> {
+  lockMasters: Control["lockMasters"],
+): Pick<NodeReadings, "quarantined" | "store" | "lockMasters"> {
   let count: number | undefined;
-  let memory: StoreMemory | undefined;
+  let usage: StoreUsage | undefined;
+  let locks: LockLook | undefined;
   const look = async (): Promise<void> => {
-    [count, memory] = await Promise.all([
+    [count, usage, locks] = await Promise.all([
       own.quarantined().catch(() => undefined),
-      own.memory().catch(() => undefined),
+      own.usage().catch(() => undefined),
+      lockMasters?.(),
     ]);
   };
   void look();
@@ -200,5 +203,5 @@ function watchOwnStore(
     setInterval(() => void look(), watchEveryMs),
     clearInterval,
   );
-  return { quarantined: () => count, storeMemory: () => memory };
+  return { quarantined: () => count, store: () => usage, lockMasters: () => locks };
 }

@@ -1,4 +1,5 @@
 import { isIPv6, type Socket } from "node:net";
+import type { PeerRefusal } from "@holdfast/engine";
 
 /** A connection that has not shown whose it is. */
 interface Stranger {
@@ -72,10 +73,13 @@ export class HandshakeLimiter {
   readonly #limits: HandshakeLimits;
   readonly #origins = new Map<string, Origin>();
   readonly #known = new WeakMap<Socket, Stranger>();
-  readonly #refuse: (address: string, reason: string) => void;
+  readonly #refuse: (address: string, reason: string, kind: PeerRefusal) => void;
   #size = 0;
 
-  constructor(limits: HandshakeLimits, refuse: (address: string, reason: string) => void) {
+  constructor(
+    limits: HandshakeLimits,
+    refuse: (address: string, reason: string, kind: PeerRefusal) => void,
+  ) {
     this.#limits = limits;
     this.#refuse = refuse;
   }
@@ -101,7 +105,7 @@ export class HandshakeLimiter {
         : this.#size > this.#limits.strangers
           ? this.#largest()
           : undefined;
-    if (crowded !== undefined) this.#cut(crowded.expendable(stranger), tooMany);
+    if (crowded !== undefined) this.#cut(crowded.expendable(stranger), tooMany, "flood");
   }
 
   /** It is known whose connection it is, or it has failed. False when it was cut before, or has left already. */
@@ -120,7 +124,7 @@ export class HandshakeLimiter {
     for (const same of [...this.#origins.values()]) {
       for (const stranger of same.all()) {
         if (nowMs - stranger.sinceMs <= this.#limits.handshakeMs) continue;
-        this.#cut(stranger, "the TLS handshake took too long");
+        this.#cut(stranger, "the TLS handshake took too long", "unfinished");
       }
     }
   }
@@ -143,10 +147,10 @@ export class HandshakeLimiter {
     return largest;
   }
 
-  #cut(stranger: Stranger, reason: string): void {
+  #cut(stranger: Stranger, reason: string, kind: PeerRefusal): void {
     if (!this.#drop(stranger)) return;
     stranger.cut = true;
-    this.#refuse(stranger.address, reason);
+    this.#refuse(stranger.address, reason, kind);
     stranger.socket.destroy();
   }
 

@@ -1,7 +1,7 @@
 import type { X509Certificate } from "node:crypto";
 import type { AddressInfo, Socket } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
-import type { Observer, Timers } from "@holdfast/engine";
+import type { Observer, PeerRefusal, Timers } from "@holdfast/engine";
 import type { PeerStore } from "../../ports/ports.ts";
 import {
   issuedBy,
@@ -29,6 +29,12 @@ export interface PeerServerOptions {
   readonly timers: Timers;
   readonly observe: Observer;
   readonly limits?: Partial<ServerLimits>;
+}
+
+/** Why somebody is refused: in words, and as one of the kinds that are counted. */
+interface Refused {
+  readonly reason: string;
+  readonly kind: PeerRefusal;
 }
 
 interface Connection {
@@ -64,8 +70,8 @@ export class PeerServer implements AsyncDisposable {
         new RegionService(options.store(region), this.#limits, timers, unexpected),
       ]),
     );
-    this.#handshakes = new HandshakeLimiter(this.#limits, (address, reason) =>
-      this.#refused(address, reason),
+    this.#handshakes = new HandshakeLimiter(this.#limits, (address, reason, kind) =>
+      this.#refused(address, { reason, kind }),
     );
     this.#server = createServer({
       ...this.#identity.contextOptions,
@@ -177,7 +183,10 @@ export class PeerServer implements AsyncDisposable {
     const region = certificate && regionOf(certificate, this.#options.peers);
     const service = region === undefined ? undefined : this.#services.get(region);
     if (refusal !== undefined || !certificate || region === undefined || service === undefined) {
-      this.#refused(socket.remoteAddress, refusal ?? "its certificate names no peer region");
+      this.#refused(
+        socket.remoteAddress,
+        refusal ?? stranger("its certificate names no peer region"),
+      );
       socket.destroy();
       return;
     }
@@ -187,25 +196,29 @@ export class PeerServer implements AsyncDisposable {
     service.accept(socket, sizeFor(Reflect.get(socket, "servername")));
   }
 
-  #refusal(socket: TLSSocket, certificate: X509Certificate | undefined): string | undefined {
-    if (this.#closing.signal.aborted) return "this node is ending";
-    if (certificate === undefined) return "no certificate";
+  #refusal(socket: TLSSocket, certificate: X509Certificate | undefined): Refused | undefined {
+    if (this.#closing.signal.aborted) return { reason: "this node is ending", kind: "unfinished" };
+    if (certificate === undefined) return stranger("no certificate");
     if (!socket.authorized || socket.isSessionReused()) {
-      return `its certificate is not of the peers' authority (${String(socket.authorizationError ?? "a resumed session")}): ${subject(certificate)}`;
+      return stranger(
+        `its certificate is not of the peers' authority (${String(socket.authorizationError ?? "a resumed session")}): ${subject(certificate)}`,
+      );
     }
     const { peers } = this.#options;
     const region = regionOf(certificate, peers);
     if (region === undefined) {
-      return `its certificate does not name ${peers.map(peerName).join(" or ")}: ${subject(certificate)}`;
+      return stranger(
+        `its certificate does not name ${peers.map(peerName).join(" or ")}: ${subject(certificate)}`,
+      );
     }
-    if (socket.alpnProtocol !== "h2") return "it does not speak HTTP/2";
+    if (socket.alpnProtocol !== "h2") return stranger("it does not speak HTTP/2");
     if (this.connections(region) >= this.#limits.connections)
-      return "too many connections of this region";
+      return { reason: "too many connections of this region", kind: "flood" };
     return undefined;
   }
 
-  #refused(address: string | undefined, reason: string): void {
-    this.#options.observe({ type: "peerRefused", address: address ?? "unknown", reason });
+  #refused(address: string | undefined, refused: Refused): void {
+    this.#options.observe({ type: "peerRefused", address: address ?? "unknown", ...refused });
   }
 
   /** Cuts connections whose certificate would be refused now. */
@@ -216,7 +229,7 @@ export class PeerServer implements AsyncDisposable {
       const ended = Date.parse(certificate.validTo) < now;
       if (!ended && issuedBy(certificate, authorities)) continue;
       const why = ended ? "its certificate has ended" : "its authority is no longer trusted";
-      this.#refused(socket.remoteAddress, `${why}: ${subject(certificate)}`);
+      this.#refused(socket.remoteAddress, stranger(`${why}: ${subject(certificate)}`));
       socket.destroy();
     }
   }
@@ -236,9 +249,19 @@ function subject(certificate: X509Certificate): string {
   return plain(certificate.subject.replaceAll("\n", ", ")).slice(0, 200);
 }
 
-function handshakeFault(error: Error & { code?: string }): string {
+function stranger(reason: string): Refused {
+  return { reason, kind: "stranger" };
+}
+
+function handshakeFault(error: Error & { code?: string }): Refused {
   const { code } = error;
-  if (code === "ERR_TLS_HANDSHAKE_TIMEOUT") return "the TLS handshake took too long";
-  if (code === "ECONNRESET") return "it left before the TLS handshake had ended";
-  return `no TLS handshake came about (${plain(code ?? error.message)})`;
+  if (code === "ERR_TLS_HANDSHAKE_TIMEOUT") {
+    return { reason: "the TLS handshake took too long", kind: "unfinished" };
+  }
+  if (code === "ECONNRESET") {
+    return { reason: "it left before the TLS handshake had ended", kind: "unfinished" };
+  }
+  const reason = `no TLS handshake came about (${plain(code ?? error.message)})`;
+  // A code of the system, such as EPIPE, is about the line; OpenSSL's are about what the caller sent.
+  return code?.startsWith("ERR_") === false ? { reason, kind: "unfinished" } : stranger(reason);
 }

@@ -250,7 +250,7 @@ export function backupChecks({ readings, config, wallMs }: SystemSources): Check
     ];
   }
   const last = (readings.backups?.() ?? []).find(({ region }) => region === config.region);
-  if (last === undefined)
+  if (last?.lastMs === undefined)
     return [
       failed(name, "this region has no good one", "look at `holdfast backups` for the reason"),
     ];

@@ -1,13 +1,17 @@
-import { counter, type EventMetric, seconds } from "./metric-row.ts";
+import { contract } from "@holdfast/admin";
+import { combinations, counter, type EventMetric, fromStart, seconds } from "./metric-row.ts";
 
 /** What events of the admin API move. */
 export const adminMetrics = [
-  counter(
-    "holdfast_admin_requests_total",
-    "adminRequest",
-    "Requests that the admin API answered, by operation (empty for a path that leads nowhere) and HTTP status.",
-    ["operation", "status"],
-    ({ operation, status }) => [operation, String(status)],
+  fromStart(
+    counter(
+      "holdfast_admin_requests_total",
+      "adminRequest",
+      "Requests that the admin API answered, by operation (empty for a path that leads nowhere) and HTTP status.",
+      ["operation", "status"],
+      ({ operation, status }) => [operation, String(status)],
+    ),
+    () => combinations(Object.keys(contract), ["500"]),
   ),
   seconds(
     "holdfast_admin_request_seconds",

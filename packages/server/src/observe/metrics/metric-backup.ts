@@ -6,21 +6,31 @@ export const keepingMetrics = [
     type: "gauge",
     name: "holdfast_objects",
     help: "Objects by State, of the instances that have any, as the region's store counts them. At the leader only.",
-    labels: ["instance", "state"],
+    labels: ["kmip_instance", "state"],
     read: ({ objects }) => objects?.() ?? [],
   },
   {
     type: "gauge",
     name: "holdfast_backup_last_success_timestamp_seconds",
     help: "When the last scheduled backup that is whole began; none where there never was one.",
-    labels: ["region"],
-    read: ({ backups }) => (backups?.() ?? []).map(({ region, lastMs }) => [region, lastMs / 1000]),
+    labels: ["backup_region"],
+    read: ({ backups }) =>
+      (backups?.() ?? []).flatMap(({ region, lastMs }) =>
+        lastMs === undefined ? [] : [[region, lastMs / 1000]],
+      ),
+  },
+  {
+    type: "gauge",
+    name: "holdfast_backup_ok",
+    help: "1 while a region's last scheduled backup is whole, 0 after one that failed; none where there never was one.",
+    labels: ["backup_region"],
+    read: ({ backups }) => (backups?.() ?? []).map(({ region, ok }) => [region, ok ? 1 : 0]),
   },
   {
     type: "gauge",
     name: "holdfast_backup_interval_seconds",
     help: "From one scheduled backup to the next, as this node is configured; none where none are scheduled.",
-    labels: ["region"],
+    labels: ["backup_region"],
     read: ({ backupEveryMs, build: { region } }) =>
       backupEveryMs === undefined ? [] : [[region, backupEveryMs / 1000]],
   },

@@ -1,66 +1,110 @@
+import { peerRefusals } from "@holdfast/engine";
 import { auditMetrics } from "./metric-audit.ts";
-import { counter, type EventMetric, lastSaid, none, seconds } from "./metric-row.ts";
+import {
+  booleans,
+  combinations,
+  counter,
+  type EventMetric,
+  fromStart,
+  lastSaid,
+  type NodeReadings,
+  seconds,
+} from "./metric-row.ts";
+
+const pushResults = ["shared", "alone"] as const;
+const agreed = ["agreed", "refused", "unknown"] as const;
+
+/** The other regions that this node's configuration names. */
+function peersOf(node: NodeReadings): readonly string[] {
+  return node.peers().map(({ region }) => region);
+}
 
 /** What events of two regions and of the leader move. */
 export const regionMetrics = [
-  counter(
-    "holdfast_serving_changes_total",
-    "serving",
-    "Changes of the store that clients are served from, by what it is now and whether it takes changes.",
-    ["from", "writes"],
-    ({ from, writes }) => [from, String(writes)],
+  fromStart(
+    counter(
+      "holdfast_serving_changes_total",
+      "serving",
+      "Changes of the store that clients are served from, by what it is now and whether it takes changes.",
+      ["from", "writes"],
+      ({ from, writes }) => [from, String(writes)],
+    ),
+    () => combinations(["local", "remote", "none"], booleans),
   ),
-  counter(
-    "holdfast_peer_changes_total",
-    "peer",
-    "Changes of what is known of the other region: up, down or retired.",
-    ["region", "state"],
-    ({ region, state }) => [region, state],
+  fromStart(
+    counter(
+      "holdfast_peer_changes_total",
+      "peer",
+      "Changes of what is known of the other region: up, down or retired.",
+      ["peer_region", "state"],
+      ({ region, state }) => [region, state],
+    ),
+    (node) => combinations(peersOf(node), ["up", "down", "retired"]),
   ),
-  counter(
-    "holdfast_pushed_records_total",
-    "push",
-    "Changed records acknowledged to clients, by whether the other region had acknowledged them too (shared) or this one alone. Alone ones are lost with this region's store if that is lost for good before the other has caught up.",
-    ["region", "result"],
-    ({ region, result }) => [region, result],
-    ({ records }) => records,
+  fromStart(
+    counter(
+      "holdfast_pushed_records_total",
+      "push",
+      "Changed records acknowledged to clients, by whether the other region had acknowledged them too (shared) or this one alone. Alone ones are lost with this region's store if that is lost for good before the other has caught up.",
+      ["peer_region", "result"],
+      ({ region, result }) => [region, result],
+      ({ records }) => records,
+    ),
+    (node) => combinations(peersOf(node), pushResults),
   ),
-  seconds(
-    "holdfast_push_seconds",
-    "push",
-    "Time that a change waited for the other region.",
-    ({ durationMs }) => durationMs,
-    ["region", "result"],
-    ({ region, result }) => [region, result],
+  fromStart(
+    seconds(
+      "holdfast_push_seconds",
+      "push",
+      "Time that a change waited for the other region.",
+      ({ durationMs }) => durationMs,
+      ["peer_region", "result"],
+      ({ region, result }) => [region, result],
+    ),
+    (node) => combinations(peersOf(node), pushResults),
   ),
   lastSaid(
     "holdfast_alone_timestamp_seconds",
     "push",
     "When a change was last acknowledged by this region alone, seconds since the epoch.",
     ({ result }, nowMs) => (result === "alone" ? nowMs() / 1000 : undefined),
-    ["region"],
+    ["peer_region"],
     ({ region }) => [region],
   ),
-  counter(
-    "holdfast_joins_total",
-    "join",
-    "Copies of the other region, by what became of them here.",
-    ["region", "result"],
-    ({ region, result }) => [region, result],
+  fromStart(
+    counter(
+      "holdfast_joins_total",
+      "join",
+      "Copies of the other region, by what became of them here.",
+      ["peer_region", "result"],
+      ({ region, result }) => [region, result],
+    ),
+    (node) =>
+      combinations(peersOf(node), [
+        "written",
+        "same",
+        "reserved",
+        "quarantined",
+        "refused",
+        "unreadable",
+      ]),
   ),
-  counter(
-    "holdfast_clock_ahead_total",
-    "clockAhead",
-    "Stamps of the other region that were ahead of this node's clock.",
-    ["region"],
-    ({ region }) => [region],
+  fromStart(
+    counter(
+      "holdfast_clock_ahead_total",
+      "clockAhead",
+      "Stamps of the other region that were ahead of this node's clock.",
+      ["peer_region"],
+      ({ region }) => [region],
+    ),
+    (node) => combinations(peersOf(node)),
   ),
   lastSaid(
     "holdfast_clock_ahead_seconds",
     "clockAhead",
     "By how much the last such stamp was ahead.",
     ({ ms }) => ms / 1000,
-    ["region"],
+    ["peer_region"],
     ({ region }) => [region],
   ),
   lastSaid(
@@ -71,27 +115,36 @@ export const regionMetrics = [
     ["of"],
     ({ of }) => [of],
   ),
-  counter(
-    "holdfast_agreements_total",
-    "agreement",
-    "Operations that all regions must agree on (Destroy): agreed, refused, or with an outcome that is not known yet.",
-    ["result"],
-    ({ result }) => [result],
+  fromStart(
+    counter(
+      "holdfast_agreements_total",
+      "agreement",
+      "Operations that all regions must agree on (Destroy): agreed, refused, or with an outcome that is not known yet.",
+      ["result"],
+      ({ result }) => [result],
+    ),
+    () => combinations(agreed),
   ),
-  seconds(
-    "holdfast_agreement_seconds",
-    "agreement",
-    "Time of such an operation.",
-    ({ durationMs }) => durationMs,
-    ["result"],
-    ({ result }) => [result],
+  fromStart(
+    seconds(
+      "holdfast_agreement_seconds",
+      "agreement",
+      "Time of such an operation.",
+      ({ durationMs }) => durationMs,
+      ["result"],
+      ({ result }) => [result],
+    ),
+    () => combinations(agreed),
   ),
-  counter(
-    "holdfast_leader_changes_total",
-    "leader",
-    "Changes of this node's part in the region's leadership.",
-    ["state"],
-    ({ state }) => [state],
+  fromStart(
+    counter(
+      "holdfast_leader_changes_total",
+      "leader",
+      "Changes of this node's part in the region's leadership.",
+      ["state"],
+      ({ state }) => [state],
+    ),
+    () => combinations(["leader", "follower", "standing"]),
   ),
   {
     ...lastSaid(
@@ -124,7 +177,7 @@ export const regionMetrics = [
       "behind",
       "Changes of the other region that this one's leader had not looked at when it last asked: that region's position less the cursor. Most of them were pushed. Shown by the leader.",
       ({ changes }) => changes,
-      ["region"],
+      ["peer_region"],
       ({ region }) => [region],
     ),
     ofLeader: true,
@@ -160,11 +213,15 @@ export const regionMetrics = [
     ),
     ofLeader: true,
   },
-  counter(
-    "holdfast_peer_refusals_total",
-    "peerRefused",
-    "Callers refused at the peer port: strangers, other regions, floods, garbage. The log names them.",
-    none,
+  fromStart(
+    counter(
+      "holdfast_peer_refusals_total",
+      "peerRefused",
+      "Callers refused at the peer port: strangers, whose certificate or language is not a peer's; callers whose handshake ended unfinished, as when the line is cut; and floods. The log names them.",
+      ["reason"],
+      ({ kind }) => [kind],
+    ),
+    () => combinations(peerRefusals),
   ),
   ...auditMetrics,
 ] as const satisfies readonly EventMetric[];

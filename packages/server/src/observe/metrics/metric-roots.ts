@@ -1,13 +1,27 @@
-import { counter, type EventMetric, none, type ReadMetric } from "./metric-row.ts";
+import {
+  combinations,
+  counter,
+  type EventMetric,
+  fromStart,
+  none,
+  type ReadMetric,
+} from "./metric-row.ts";
 
 /** What events of roots of trust move. */
 export const rootEventMetrics = [
-  counter(
-    "holdfast_instance_keys_changes_total",
-    "instanceKeys",
-    "What this node can do with an instance's keys changed: into which state, and for which failure of the root of trust.",
-    ["state", "failure"],
-    ({ state, failure }) => [state, failure],
+  fromStart(
+    counter(
+      "holdfast_instance_keys_changes_total",
+      "instanceKeys",
+      "What this node can do with an instance's keys changed: into which state, and for which failure of the root of trust.",
+      ["state", "failure"],
+      ({ state, failure }) => [state, failure],
+    ),
+    () =>
+      combinations(
+        ["open", "grace", "closed", "shredded"],
+        ["none", "unavailable", "denied", "disabled", "gone"],
+      ),
   ),
 ] as const satisfies readonly EventMetric[];
 

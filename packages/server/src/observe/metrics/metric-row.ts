@@ -1,4 +1,5 @@
 import type { KeyRingStatus } from "@holdfast/engine";
+import type { LockLook, StoreUsage } from "@holdfast/redis";
 import type { NodeEvent } from "../events.ts";
 
 type EventType = NodeEvent["type"];
@@ -22,6 +23,8 @@ export interface EventMetric<
   readonly amount?: (event: never, nowMs: () => number) => number | undefined;
   /** A gauge that is true of a leader only. */
   readonly ofLeader?: true;
+  /** Label values of series that are there before their first event, at 0: a first event is seen as a rise only then. */
+  readonly starts?: (node: NodeReadings) => readonly (readonly string[])[];
 }
 
 /** A metric that is read when it is scraped. */
@@ -77,16 +80,20 @@ export interface NodeReadings {
   readonly leads: () => boolean | undefined;
   /** Records set aside in the own store; undefined while that is not known. */
   readonly quarantined: () => number | undefined;
-  /** Memory of the own store's Redis in bytes; undefined while that is not known. */
-  readonly storeMemory?: () =>
-    | { readonly usedBytes: number; readonly maxBytes: number }
-    | undefined;
+  /** What the own store's Redis takes of its machine; undefined while that is not known. */
+  readonly store?: () => StoreUsage | undefined;
+  /** How many lock masters there are and answer; undefined while that is not known, or where none are named. */
+  readonly lockMasters?: () => Pick<LockLook, "masters" | "answering"> | undefined;
   /** Status and how many have it. */
   readonly instances?: () => readonly (readonly [status: string, count: number])[];
   /** Instance, state and how many; at the leader. */
   readonly objects?: () => readonly (readonly [instance: string, state: string, count: number])[];
-  /** When each region's last good backup began. */
-  readonly backups?: () => readonly { readonly region: string; readonly lastMs: number }[];
+  /** When each region's last good backup began, where there was one, and whether the last of all was good. */
+  readonly backups?: () => readonly {
+    readonly region: string;
+    readonly lastMs: number | undefined;
+    readonly ok: boolean;
+  }[];
   readonly backupEveryMs?: number;
   readonly roots?: RootReadings["roots"];
   readonly instanceKeys?: RootReadings["instanceKeys"];
@@ -127,6 +134,27 @@ export function counter<Type extends EventType, const Name extends string>(
   const row = { type: "counter" as const, name, on, help, labels, labelValues };
   return amount === undefined ? row : { ...row, amount };
 }
+
+/** A counter or histogram whose series are there from the start. */
+export function fromStart<Row extends EventMetric>(
+  row: Row,
+  starts: NonNullable<EventMetric["starts"]>,
+): Row {
+  return { ...row, starts };
+}
+
+/** Every combination of label values, one list a label. */
+export function combinations(
+  ...labels: readonly (readonly string[])[]
+): readonly (readonly string[])[] {
+  return labels.reduce<readonly (readonly string[])[]>(
+    (heads, values) => heads.flatMap((head) => values.map((value) => [...head, value])),
+    [[]],
+  );
+}
+
+/** A label that is `true` or `false`. */
+export const booleans = ["true", "false"] as const;
 
 /** A gauge that keeps what its last event said. */
 export function lastSaid<Type extends EventType, const Name extends string>(

@@ -60,6 +60,11 @@ abstract class Series<Cell> {
     return node as Cell;
   }
 
+  /** Shows the series of these label values before anything is recorded. */
+  start(values: readonly string[]): void {
+    this.cell(values);
+  }
+
   /** Forgets every series. */
   clear(): void {
     this.#cells = [];

@@ -1,9 +1,22 @@
+import { handshakeFaults } from "../../access/handshake-fault.ts";
+import { refusals } from "../../access/trust.ts";
+import { endings } from "../events.ts";
 import { adminMetrics } from "./metric-admin.ts";
 import { keepingMetrics } from "./metric-backup.ts";
 import { instanceMetrics } from "./metric-instances.ts";
 import { regionMetrics } from "./metric-regions.ts";
 import { rootEventMetrics, rootReadMetrics } from "./metric-roots.ts";
-import { counter, type EventMetric, none, type ReadMetric, seconds } from "./metric-row.ts";
+import {
+  booleans,
+  combinations,
+  counter,
+  type EventMetric,
+  fromStart,
+  none,
+  type ReadMetric,
+  seconds,
+} from "./metric-row.ts";
+import { storeMetrics } from "./metric-store.ts";
 
 const states = ["full", "readOnly", "none"] as const;
 
@@ -52,37 +65,51 @@ const moved = [
     "requestFailed",
     "Requests that a fault of the node left without an answer. Always worth a report.",
   ),
-  counter(
-    "holdfast_handshakes_total",
-    "handshake",
-    "TLS handshakes completed, by whether the client was let in and, if not, why.",
-    ["outcome", "resumed", "protocol"],
-    ({ outcome, resumed, protocol }) => [outcome, String(resumed), protocol],
+  fromStart(
+    counter(
+      "holdfast_handshakes_total",
+      "handshake",
+      "TLS handshakes completed, by whether the client was let in and, if not, why.",
+      ["outcome", "resumed", "protocol"],
+      ({ outcome, resumed, protocol }) => [outcome, String(resumed), protocol],
+    ),
+    () => combinations(["accepted", ...refusals], booleans, ["TLSv1.2", "TLSv1.3"]),
   ),
-  seconds(
-    "holdfast_handshake_seconds",
-    "handshake",
-    "Time from a TCP connection to the end of its TLS handshake.",
-    ({ durationMs }) => durationMs,
-    ["resumed"],
-    ({ resumed }) => [String(resumed)],
+  fromStart(
+    seconds(
+      "holdfast_handshake_seconds",
+      "handshake",
+      "Time from a TCP connection to the end of its TLS handshake.",
+      ({ durationMs }) => durationMs,
+      ["resumed"],
+      ({ resumed }) => [String(resumed)],
+    ),
+    () => combinations(booleans),
   ),
-  counter(
-    "holdfast_handshake_failures_total",
-    "handshakeFailed",
-    "TLS handshakes that did not complete: scans, time-outs, clients without a common version or suite.",
+  fromStart(
+    counter(
+      "holdfast_handshake_failures_total",
+      "handshakeFailed",
+      "TLS handshakes that did not complete, by what an administrator can do something about; `other` is scans, time-outs and the like.",
+      ["reason"],
+      ({ fault }) => [fault ?? "other"],
+    ),
+    () => combinations([...handshakeFaults, "other"]),
   ),
   counter(
     "holdfast_connections_dropped_total",
     "connectionDropped",
     "Connections refused although their client was let in: `kmip.connectionsMax`, or half of it for one instance, and all of them busy.",
   ),
-  counter(
-    "holdfast_connections_ended_total",
-    "connectionEnded",
-    "KMIP connections that ended, by reason.",
-    ["reason"],
-    ({ ending }) => [ending],
+  fromStart(
+    counter(
+      "holdfast_connections_ended_total",
+      "connectionEnded",
+      "KMIP connections that ended, by reason.",
+      ["reason"],
+      ({ ending }) => [ending],
+    ),
+    () => combinations(endings),
   ),
   seconds(
     "holdfast_store_seconds",
@@ -92,13 +119,16 @@ const moved = [
     ["command"],
     ({ command }) => [command],
   ),
-  seconds(
-    "holdfast_barrier_seconds",
-    "barrier",
-    "Time until a batch of changes was durable (WAITAOF).",
-    ({ durationMs }) => durationMs,
-    ["full"],
-    ({ full }) => [String(full)],
+  fromStart(
+    seconds(
+      "holdfast_barrier_seconds",
+      "barrier",
+      "Time until a batch of changes was durable (WAITAOF).",
+      ({ durationMs }) => durationMs,
+      ["full"],
+      ({ full }) => [String(full)],
+    ),
+    () => combinations(booleans),
   ),
   counter(
     "holdfast_barrier_changes_total",
@@ -108,19 +138,25 @@ const moved = [
     undefined,
     ({ batch }) => batch,
   ),
-  counter(
-    "holdfast_store_lease_changes_total",
-    "lease",
-    "Changes of the store lease, by its new state.",
-    ["state"],
-    ({ state }) => [state],
+  fromStart(
+    counter(
+      "holdfast_store_lease_changes_total",
+      "lease",
+      "Changes of the store lease, by its new state.",
+      ["state"],
+      ({ state }) => [state],
+    ),
+    () => combinations(states),
   ),
-  counter(
-    "holdfast_locks_total",
-    "lock",
-    "Locks asked for: acquired, given up after waiting (contended), or not to be had (unavailable).",
-    ["result"],
-    ({ result }) => [result],
+  fromStart(
+    counter(
+      "holdfast_locks_total",
+      "lock",
+      "Locks asked for: acquired, given up after waiting (contended), or not to be had (unavailable).",
+      ["result"],
+      ({ result }) => [result],
+    ),
+    () => combinations(["acquired", "contended", "unavailable"]),
   ),
   counter(
     "holdfast_cas_conflicts_total",
@@ -129,20 +165,26 @@ const moved = [
     ["operation"],
     ({ operation }) => [operation],
   ),
-  counter(
-    "holdfast_covered_reads_total",
-    "coveredRead",
-    "Reads, by whether they had to wait until what they read was durable.",
-    ["waited"],
-    ({ waited }) => [String(waited)],
+  fromStart(
+    counter(
+      "holdfast_covered_reads_total",
+      "coveredRead",
+      "Reads, by whether they had to wait until what they read was durable.",
+      ["waited"],
+      ({ waited }) => [String(waited)],
+    ),
+    () => combinations(booleans),
   ),
-  seconds(
-    "holdfast_unwrap_seconds",
-    "unwrap",
-    "Time of one unwrap at the root of trust.",
-    ({ durationMs }) => durationMs,
-    ["ok"],
-    ({ ok }) => [String(ok)],
+  fromStart(
+    seconds(
+      "holdfast_unwrap_seconds",
+      "unwrap",
+      "Time of one unwrap at the root of trust.",
+      ({ durationMs }) => durationMs,
+      ["ok"],
+      ({ ok }) => [String(ok)],
+    ),
+    () => combinations(booleans),
   ),
   seconds(
     "holdfast_root_call_seconds",
@@ -153,24 +195,30 @@ const moved = [
     ({ root, action, status }) => [root, action, String(status)],
   ),
   counter("holdfast_warnings_total", "warning", "Warnings; the log has their words."),
-  counter(
-    "holdfast_certificate_reloads_total",
-    "certificate",
-    "Certificate files read again, by what they are for and whether they are in use now.",
-    ["purpose", "loaded"],
-    ({ purpose, loaded }) => [purpose, String(loaded)],
+  fromStart(
+    counter(
+      "holdfast_certificate_reloads_total",
+      "certificate",
+      "Certificate files read again, by what they are for and whether they are in use now.",
+      ["purpose", "loaded"],
+      ({ purpose, loaded }) => [purpose, String(loaded)],
+    ),
+    () => combinations(["kmip", "peer", "admin"], booleans),
   ),
   counter(
     "holdfast_password_refusals_total",
     "passwordRefused",
     "User names and passwords that an instance does not know.",
   ),
-  counter(
-    "holdfast_listener_changes_total",
-    "listener",
-    "The KMIP listener opened or shut.",
-    ["open"],
-    ({ open }) => [String(open)],
+  fromStart(
+    counter(
+      "holdfast_listener_changes_total",
+      "listener",
+      "The KMIP listener opened or shut.",
+      ["open"],
+      ({ open }) => [String(open)],
+    ),
+    () => combinations(booleans),
   ),
   ...regionMetrics,
   ...adminMetrics,
@@ -242,7 +290,7 @@ const scraped = [
     type: "gauge",
     name: "holdfast_peer_up",
     help: "1 while the other region can be asked: pushes wait for it. Not there while it is retired.",
-    labels: ["region"],
+    labels: ["peer_region"],
     read: ({ peers }) =>
       peers()
         .filter(({ state }) => state !== "retired")
@@ -258,26 +306,7 @@ const scraped = [
       return leader === undefined ? [] : [[leader ? 1 : 0]];
     },
   },
-  {
-    type: "gauge",
-    name: "holdfast_store_memory_used_bytes",
-    help: "Memory that the own store's Redis uses, looked at every 10 s. Not there while it does not answer.",
-    labels: none,
-    read: ({ storeMemory }) => {
-      const memory = storeMemory?.();
-      return memory === undefined ? [] : [[memory.usedBytes]];
-    },
-  },
-  {
-    type: "gauge",
-    name: "holdfast_store_memory_max_bytes",
-    help: "The own store's `maxmemory`: at it Redis takes no changes. Not there where none is set.",
-    labels: none,
-    read: ({ storeMemory }) => {
-      const maxBytes = storeMemory?.()?.maxBytes ?? 0;
-      return maxBytes === 0 ? [] : [[maxBytes]];
-    },
-  },
+  ...storeMetrics,
   {
     type: "gauge",
     name: "holdfast_quarantined_records",

@@ -69,7 +69,14 @@ describe("metrics", () => {
         'holdfast_handshake_seconds_count{resumed="false"} 1',
       ],
     ],
-    [{ type: "handshakeFailed", reason: "x", remote: "" }, ["holdfast_handshake_failures_total 1"]],
+    [
+      { type: "handshakeFailed", reason: "x", remote: "" },
+      ['holdfast_handshake_failures_total{reason="other"} 1'],
+    ],
+    [
+      { type: "handshakeFailed", reason: "x", remote: "", fault: "noCommonSuite" },
+      ['holdfast_handshake_failures_total{reason="noCommonSuite"} 1'],
+    ],
     [{ type: "connectionDropped" }, ["holdfast_connections_dropped_total 1"]],
     [
       { type: "connectionEnded", ending: "idle", detail: "", instance: "", fingerprint: "" },
@@ -114,17 +121,20 @@ describe("metrics", () => {
     [
       { type: "push", region: "b", result: "alone", records: 3, durationMs: 500 },
       [
-        'holdfast_pushed_records_total{region="b",result="alone"} 3',
-        'holdfast_push_seconds_sum{region="b",result="alone"} 0.5',
+        'holdfast_pushed_records_total{peer_region="b",result="alone"} 3',
+        'holdfast_push_seconds_sum{peer_region="b",result="alone"} 0.5',
       ],
     ],
     [
       { type: "join", region: "b", result: "quarantined" },
-      ['holdfast_joins_total{region="b",result="quarantined"} 1'],
+      ['holdfast_joins_total{peer_region="b",result="quarantined"} 1'],
     ],
     [
       { type: "clockAhead", region: "b", ms: 1500 },
-      ['holdfast_clock_ahead_total{region="b"} 1', 'holdfast_clock_ahead_seconds{region="b"} 1.5'],
+      [
+        'holdfast_clock_ahead_total{peer_region="b"} 1',
+        'holdfast_clock_ahead_seconds{peer_region="b"} 1.5',
+      ],
     ],
     [
       { type: "agreement", result: "refused", durationMs: 2 },
@@ -136,7 +146,7 @@ describe("metrics", () => {
     ],
     [
       { type: "peer", region: "b", state: "down", reason: "" },
-      ['holdfast_peer_changes_total{region="b",state="down"} 1'],
+      ['holdfast_peer_changes_total{peer_region="b",state="down"} 1'],
     ],
     [
       { type: "leader", state: "leader", epoch: 7, reason: "" },
@@ -152,10 +162,13 @@ describe("metrics", () => {
     ],
     [
       { type: "behind", region: "b", changes: 12 },
-      ['holdfast_replication_lag_changes{region="b"} 12'],
+      ['holdfast_replication_lag_changes{peer_region="b"} 12'],
     ],
     [{ type: "duplicateNames", names: 2 }, ["holdfast_duplicate_names 2"]],
-    [{ type: "peerRefused", address: "", reason: "x" }, ["holdfast_peer_refusals_total 1"]],
+    [
+      { type: "peerRefused", address: "", reason: "x", kind: "flood" },
+      ['holdfast_peer_refusals_total{reason="flood"} 1'],
+    ],
     [
       { type: "listener", open: true, address: "" },
       ['holdfast_listener_changes_total{open="true"} 1'],
@@ -237,8 +250,8 @@ describe("metrics", () => {
       'holdfast_serving_source{from="local"} 0',
       'holdfast_part_ok{part="store"} 0',
       'holdfast_part_ok{part="peer b"} 1',
-      'holdfast_peer_up{region="b"} 1',
-      'holdfast_peer_up{region="c"} 0',
+      'holdfast_peer_up{peer_region="b"} 1',
+      'holdfast_peer_up{peer_region="c"} 0',
       "holdfast_leader 0",
       "holdfast_quarantined_records 2",
       "holdfast_root_of_trust_ok 1",
@@ -248,7 +261,44 @@ describe("metrics", () => {
       expect(lines).toContain(line);
     }
     // An operator's decision is nothing to be woken for.
-    expect(lines.some((line) => line.startsWith('holdfast_peer_up{region="d"}'))).toBe(false);
+    expect(lines.some((line) => line.startsWith('holdfast_peer_up{peer_region="d"}'))).toBe(false);
+  });
+
+  test("series whose labels are known are there at 0 before their first event", async () => {
+    const metrics = new Metrics(Date.now);
+    metrics.watch({
+      build: { version: "1", region: "a", node: "a1" },
+      endpoint: () => undefined,
+      health: () => ({
+        services: {},
+        lease: "none",
+        serving: { from: "none", writes: false },
+        rootOfTrust: false,
+        parts: {},
+      }),
+      peers: () => [{ region: "b", state: "up" }],
+      leads: () => undefined,
+      quarantined: () => undefined,
+      certificates: () => [],
+    });
+    const before = await metrics.print();
+    for (const line of [
+      'holdfast_pushed_records_total{peer_region="b",result="alone"} 0',
+      'holdfast_push_seconds_count{peer_region="b",result="alone"} 0',
+      'holdfast_peer_refusals_total{reason="stranger"} 0',
+      'holdfast_handshake_failures_total{reason="needsKmipBasic"} 0',
+      'holdfast_admin_requests_total{operation="createInstance",status="500"} 0',
+      'holdfast_leader_changes_total{state="leader"} 0',
+      'holdfast_clock_ahead_total{peer_region="b"} 0',
+      "holdfast_request_failures_total 0",
+      "holdfast_audit_lost_total 0",
+    ]) {
+      expect(before.split("\n")).toContain(line);
+    }
+    metrics.observe({ type: "push", region: "b", result: "alone", records: 2, durationMs: 1 });
+    expect(await metrics.print()).toContain(
+      'holdfast_pushed_records_total{peer_region="b",result="alone"} 2\n',
+    );
   });
 
   test("every metric of the tables is printed, and nothing else of ours", async () => {

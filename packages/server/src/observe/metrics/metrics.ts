@@ -11,6 +11,7 @@ export class Metrics {
   readonly #wallMs: () => number;
   readonly #registry = new Registry();
   readonly #records = new Map<NodeEvent["type"], Recorder[]>();
+  readonly #series = new Map<string, CounterSeries | GaugeSeries | SecondsSeries>();
   /** Gauges of a leader, which say nothing once it leads no more. */
   readonly #leaders: GaugeSeries[] = [];
   /** Where `NodeReadings` come from; they are complete only when the node is. */
@@ -41,9 +42,12 @@ export class Metrics {
     for (let at = 0; at < records.length; at++) (records[at] as Recorder)(event);
   };
 
-  /** Says what gauges read from now on. */
+  /** Says what gauges read from now on, and shows the series whose labels are known by it. */
   watch(readings: NodeReadings): void {
     this.#readings = readings;
+    for (const { starts, name } of eventMetrics) {
+      for (const values of starts?.(readings) ?? []) this.#series.get(name)?.start(values);
+    }
   }
 
   get contentType(): string {
@@ -79,7 +83,8 @@ export class Metrics {
     return (event) => series.observe(labelValues(event), (amount?.(event, nowMs) ?? 0) / 1000);
   }
 
-  #register<Series extends { readonly name: string }>(series: Series): Series {
+  #register<Series extends CounterSeries | GaugeSeries | SecondsSeries>(series: Series): Series {
+    this.#series.set(series.name, series);
     // The registry asks a metric for its name and `get` only; the declared type is that of prom-client's own classes.
     this.#registry.registerMetric(series as unknown as Metric);
     return series;

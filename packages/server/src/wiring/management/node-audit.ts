@@ -46,7 +46,7 @@ export function openAudit(
   const log = own.audit;
   const cadf = cadfSettings(config);
   const { retentionDays, retentionBytes } = config.audit;
-  const bounds = async () => auditBounds(retentionBytes, await own.memory());
+  const bounds = async () => auditBounds(retentionBytes, await own.usage());
   const sinks = openSinks(parts, cadf, environment);
   const names = sinks.map(({ name }) => name);
   const retention = { sinks: names, ageMs: retentionDays * dayMs, bounds };

@@ -48,8 +48,10 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
       },
       backups: () =>
         view.all("Backup").flatMap((record) => {
-          const lastMs = lastGoodMs(readRuns(record));
-          return lastMs === undefined ? [] : [{ region: record.region, lastMs }];
+          const { runs } = readRuns(record);
+          const [last] = runs;
+          const lastMs = lastGoodMs({ region: record.region, runs });
+          return last === undefined ? [] : [{ region: record.region, lastMs, ok: last.ok }];
         }),
       ...(everyMs !== undefined && { backupEveryMs: everyMs }),
     },
