@@ -11,7 +11,13 @@ import {
 } from "@holdfast/engine";
 import { MemoryInstanceStore, MemoryOwnStore } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
-import { TestPeerStore, TestPeers, testId, testObject } from "../testing/peer/test-peer.ts";
+import {
+  eventually,
+  TestPeerStore,
+  TestPeers,
+  testId,
+  testObject,
+} from "../testing/peer/test-peer.ts";
 
 async function pair() {
   const instances = new MemoryInstanceStore();
@@ -335,5 +341,43 @@ describe("what does not fit one message", () => {
       objects.map((after) => all.client.remote.commit("one", [{ kind: "create", after }], [])),
     );
     expect(made).toEqual(objects.map(() => ({ kind: "committed" })));
+  });
+
+  test("a large push that is being joined does not hold up small ones", async () => {
+    await using all = await pair();
+    let letGo = () => {};
+    const free = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    let held = 0;
+    const { push } = all.store;
+    all.store.push = async (objects) => {
+      if (objects.some(({ material }) => (material?.ciphertext.length ?? 0) > 1_000_000)) {
+        held += 1;
+        await free;
+      }
+      return push.call(all.store, objects);
+    };
+    const large = all.client.push([testObject(testId(1), { bytes: 20_000_000 })]);
+    const small = all.client.push([testObject(testId(2))]);
+    await eventually(() => held > 0);
+    const next = all.client.push([testObject(testId(3))]);
+    const again = next.then(() => all.client.push([testObject(testId(4))]));
+    expect(await Promise.all([small, next, again])).toEqual([
+      ["durable"],
+      ["durable"],
+      ["durable"],
+    ]);
+    letGo();
+    expect(await large).toEqual(["durable"]);
+  });
+
+  test("many large pushes at once wait for each other", async () => {
+    await using all = await pair();
+    const objects = Array.from({ length: 40 }, (_, at) =>
+      testObject(testId(at), { bytes: 300_000 }),
+    );
+    const pushed = await Promise.all(objects.map((object) => all.client.push([object])));
+    expect(pushed).toEqual(objects.map(() => ["durable"]));
   });
 });

@@ -16,10 +16,10 @@ import type { NodeLink } from "./node-link.ts";
 /** Calls at once to one region: fewer than it takes, so that several of our nodes have room. */
 const callsMax = 128;
 const queueMax = 4_096;
-/** Of those with large messages, and fewer than a node takes. */
-const largeMax = 2;
+/** Of those with large messages, and as many pushes of them: fewer than a node takes. */
+export const largeMax = 2;
 /** A larger request travels as a large message. */
-export const requestMax: number = serverLimits.requestBytes - 1_024;
+const requestMax: number = serverLimits.requestBytes - 1_024;
 
 /** Failures of the region, not of the node that reported them. */
 const regional: ReadonlySet<StoreFailure> = new Set([

@@ -3,18 +3,40 @@ import { encodeRecord, type ManagedObject, StoreUnavailable, type Timers } from 
 import { type PushReply, PushRequestSchema } from "../../gen/holdfast/peer/v1/peer_pb.ts";
 import type { PushOutcome } from "../../ports/ports.ts";
 import { encodeMessage } from "../methods.ts";
+import type { MessageSize } from "../peer-tls.ts";
 import { outcomeOf } from "../wire.ts";
 import { acrossNodes } from "./attempt.ts";
-import { type Calls, type Choose, judge, requestMax } from "./calls.ts";
+import { type Calls, type Choose, judge, largeMax } from "./calls.ts";
 import type { PeerClientTimes } from "./client-times.ts";
 import type { NodeLink } from "./node-link.ts";
 
+/** What is larger travels by itself, as a large message. */
 const batchBytes = 192 * 1024;
 const batchRecords = 512;
 const flyingBytes = 4 * 1024 * 1024;
 const queueBytes = 32 * 1024 * 1024;
 /** Around a record in a message. */
 const recordOverhead = 8;
+
+interface LaneRules {
+  readonly size: MessageSize;
+  readonly batchRecords: number;
+  readonly flyingBytes: number;
+  readonly flyingBatches: number;
+}
+
+const smallRules: LaneRules = {
+  size: "small",
+  batchRecords,
+  flyingBytes,
+  flyingBatches: Number.POSITIVE_INFINITY,
+};
+const largeRules: LaneRules = {
+  size: "large",
+  batchRecords: 0,
+  flyingBytes: Number.POSITIVE_INFINITY,
+  flyingBatches: largeMax,
+};
 
 interface Item {
   readonly records: readonly Uint8Array[];
@@ -23,21 +45,11 @@ interface Item {
   readonly reject: (error: unknown) => void;
 }
 
-/**
- * Pushes records to a region: what comes in one turn of the event loop goes as one batch, in the order in which it
- * came, and a batch that a node does not answer goes to the next. Joining twice does no harm.
- */
+/** Pushes records to a region; large ones on their own, so that they hold up no others. */
 export class PushSender {
-  readonly #region: string;
   readonly #choose: Choose;
-  readonly #calls: Calls;
-  readonly #timers: Timers;
-  readonly #times: PeerClientTimes;
-  #queue: Item[] = [];
-  #queued = 0;
-  #flying = 0;
-  #scheduled = false;
-  #lastId = 0;
+  readonly #small: Lane;
+  readonly #large: Lane;
 
   constructor(
     region: string,
@@ -46,11 +58,9 @@ export class PushSender {
     timers: Timers,
     times: PeerClientTimes,
   ) {
-    this.#region = region;
     this.#choose = choose;
-    this.#calls = calls;
-    this.#timers = timers;
-    this.#times = times;
+    this.#small = new Lane(region, choose, calls, timers, times.callMs, smallRules);
+    this.#large = new Lane(region, choose, calls, timers, times.largeMs, largeRules);
   }
 
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
@@ -59,6 +69,51 @@ export class PushSender {
     this.#choose();
     const records = objects.map(encodeRecord);
     const bytes = records.reduce((sum, record) => sum + record.length + recordOverhead, 0);
+    return await (bytes > batchBytes ? this.#large : this.#small).push(records, bytes);
+  }
+
+  /** Continues with what waits, since there may be room again. */
+  proceed(): void {
+    this.#small.proceed();
+    this.#large.proceed();
+  }
+}
+
+/**
+ * Pushes of one size: what comes in one turn of the event loop goes as one batch, in the order in which it
+ * came, and a batch that a node does not answer goes to the next. Joining twice does no harm.
+ */
+class Lane {
+  readonly #region: string;
+  readonly #choose: Choose;
+  readonly #calls: Calls;
+  readonly #timers: Timers;
+  readonly #answerMs: number;
+  readonly #rules: LaneRules;
+  #queue: Item[] = [];
+  #queued = 0;
+  #flying = 0;
+  #flyingBatches = 0;
+  #scheduled = false;
+  #lastId = 0;
+
+  constructor(
+    region: string,
+    choose: Choose,
+    calls: Calls,
+    timers: Timers,
+    answerMs: number,
+    rules: LaneRules,
+  ) {
+    this.#region = region;
+    this.#choose = choose;
+    this.#calls = calls;
+    this.#timers = timers;
+    this.#answerMs = answerMs;
+    this.#rules = rules;
+  }
+
+  async push(records: readonly Uint8Array[], bytes: number): Promise<readonly PushOutcome[]> {
     if (this.#queued + bytes > queueBytes && this.#queued > 0) {
       throw new StoreUnavailable("timeout", `region ${this.#region}: too many pushes at once`);
     }
@@ -92,7 +147,7 @@ export class PushSender {
         this.#refuseAll(error);
         return;
       }
-      if (nodes[0]?.pushBlocked === true) return;
+      if (this.#rules.size === "small" && nodes[0]?.pushBlocked === true) return;
       const items = this.#take();
       if (items.length === 0) return;
       void this.#send(items, nodes);
@@ -101,6 +156,8 @@ export class PushSender {
 
   /** As many of the first as fit a batch and are allowed under way. */
   #take(): readonly Item[] {
+    const { batchRecords, flyingBytes, flyingBatches } = this.#rules;
+    if (this.#flyingBatches >= flyingBatches) return [];
     let bytes = 0;
     let records = 0;
     let count = 0;
@@ -122,6 +179,7 @@ export class PushSender {
 
   async #send(items: readonly Item[], nodes: ReturnType<Choose>): Promise<void> {
     const bytes = items.reduce((sum, item) => sum + item.bytes, 0);
+    this.#flyingBatches += 1;
     this.#lastId = (this.#lastId + 1) % 0x7fff_ffff;
     const id = this.#lastId;
     try {
@@ -133,15 +191,14 @@ export class PushSender {
       for (const item of items) item.reject(failure);
     } finally {
       this.#flying -= bytes;
+      this.#flyingBatches -= 1;
       this.proceed();
     }
   }
 
   async #sendBatch(id: number, batch: Buffer, nodes: ReturnType<Choose>): Promise<PushReply> {
-    const size = batch.length > requestMax ? "large" : "small";
-    const { callMs, largeMs } = this.#times;
-    const endsMs = this.#timers.monotonicMs() + (size === "large" ? largeMs : callMs);
-    const push = (node: NodeLink) => node.push(id, batch, endsMs, size);
+    const endsMs = this.#timers.monotonicMs() + this.#answerMs;
+    const push = (node: NodeLink) => node.push(id, batch, endsMs, this.#rules.size);
     return (await acrossNodes(nodes, push, judge)).result;
   }
 

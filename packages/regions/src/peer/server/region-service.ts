@@ -37,7 +37,7 @@ export class RegionService {
   readonly #limits: ServerLimits;
   readonly #unexpected: (error: unknown) => void;
   readonly #endpoints: Readonly<Record<MessageSize, Endpoint>>;
-  readonly #pushBudget: ByteBudget;
+  readonly #pushBudgets: Readonly<Record<MessageSize, ByteBudget>>;
   readonly #replyBudget: ByteBudget;
   readonly #largeReplyBudget: ByteBudget;
   readonly #pushes = new Set<() => void>();
@@ -51,7 +51,11 @@ export class RegionService {
     this.#store = store;
     this.#limits = limits;
     this.#unexpected = unexpected;
-    this.#pushBudget = new ByteBudget(limits.pushBytes);
+    // One each: else a large batch that is being joined would hold up the small ones.
+    this.#pushBudgets = {
+      small: new ByteBudget(limits.pushBytes),
+      large: new ByteBudget(limits.pushBytes),
+    };
     this.#replyBudget = new ByteBudget(limits.repliesBytes);
     this.#largeReplyBudget = new ByteBudget(limits.largeRepliesBytes);
     const { largeCalls, largeMs } = limits;
@@ -112,7 +116,7 @@ export class RegionService {
           void this.#unary(unary, size, call, reply);
         server.register(pathOf(method), handle, same, same, "unary");
       } else {
-        const handle = (call: ServerDuplexStream<Buffer, Buffer>) => this.#push(call);
+        const handle = (call: ServerDuplexStream<Buffer, Buffer>) => this.#push(size, call);
         server.register(pathOf(method), handle, same, same, "bidi");
       }
     }
@@ -157,10 +161,10 @@ export class RegionService {
     else over.signal.addEventListener("abort", () => budget.release(bytes), { once: true });
   }
 
-  #push(call: ServerDuplexStream<Buffer, Buffer>): void {
+  #push(size: MessageSize, call: ServerDuplexStream<Buffer, Buffer>): void {
     const context = {
       store: this.#store,
-      budget: this.#pushBudget,
+      budget: this.#pushBudgets[size],
       unexpected: this.#unexpected,
     };
     new PushReceiver(call, context, this.#pushes);
