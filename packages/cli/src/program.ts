@@ -1,3 +1,4 @@
+import { OperatorError } from "@holdfast/server/operator-error";
 import { version } from "@holdfast/server/version";
 import { Command, CommanderError } from "commander";
 import { addBackup } from "./server/backup.ts";
@@ -54,6 +55,12 @@ function complaint(text: string): string {
   return `holdfast: ${what}${mend}\n`;
 }
 
+/** One line a failure: a configuration may have several. */
+function complaints(error: unknown): string {
+  const faults = error instanceof OperatorError ? error.message.split("\n") : [error];
+  return faults.map((fault) => complaint(reasonOf(fault))).join("");
+}
+
 /** Runs one command; the exit code. Every failure is one line on standard error. */
 export async function run(given: readonly string[]): Promise<number> {
   const [first = ""] = given;
@@ -95,7 +102,7 @@ async function failed(error: unknown): Promise<number> {
   const own = ownExitOf(error);
   if (own !== undefined) {
     // Commander has said itself what is wrong with the command line.
-    if (!(error instanceof CommanderError)) process.stderr.write(complaint(reasonOf(error)));
+    if (!(error instanceof CommanderError)) process.stderr.write(complaints(error));
     return exitCodes[own].code;
   }
   const { exitCodeOf, isExpected } = await import("./terminal/exit-codes.ts");

@@ -105,6 +105,15 @@ describe("the server's commands", () => {
     });
   });
 
+  test("a configuration's faults are a line each", async () => {
+    const config = configure("faults.yaml", { kmip: { interop: 1 }, node: "A" });
+    const { err, code } = await run(["config", "check", "--config", config]);
+    expect(err).toMatch(
+      /^holdfast: faults\.yaml:\d+: node must [^\n]+\nholdfast: faults\.yaml:\d+: kmip\.interop must [^\n]+\n$/,
+    );
+    expect(code).toBe(2);
+  });
+
   test("store init at what is not a Redis is one line and code 3", async () => {
     const server = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
