@@ -31,6 +31,16 @@ describe("an object that is larger, as a join of two regions may leave it", () =
     checkRecordSize({ before: { object }, after: { ...object, registers: [] } });
   });
 
+  test("takes no value in place of another, so that joins do not grow from cut to cut", () => {
+    const [register] = registers.map((one) => ({ ...one, stamp: { ...one.stamp, us: 2 } }));
+    const changed = register && { ...object, registers: [register] };
+    expect(() => checkRecordSize({ before: { object }, after: changed ?? object })).toThrow(
+      "at most 10485760 bytes",
+    );
+    const gone = register && { ...register, value: undefined };
+    checkRecordSize({ before: { object }, after: { ...object, registers: gone ? [gone] : [] } });
+  });
+
   test("takes no attribute, however small", () => {
     const more = [...registers, sampleRegister(textString(0x420057, "t"), 2)];
     expect(() =>

@@ -4,7 +4,7 @@ import { encodeRecord } from "./record-codec.ts";
 
 /** The largest record that a client makes. One request of 8 MiB always fits. */
 const clientRecordBytesMax = 10 << 20;
-/** By how much a fact may let a larger record grow: what must always be possible, such as Revoke, is small. */
+/** By how much a fact or a deleted value may let a larger record grow: what must always be possible is small. */
 const factBytesMax = 64 << 10;
 /**
  * The largest record that a region takes of another: two regions that were cut off from each other may each have filled
@@ -20,20 +20,28 @@ interface Sized {
   readonly after: ManagedObject;
 }
 
-/** Refuses an object that would not fit a message between regions. */
+/**
+ * Refuses an object that would not fit a message between regions. One that is larger already takes facts, and loses
+ * values. It takes no value in place of another: the other region may have made room for its own meanwhile, and the
+ * join would hold all of them.
+ */
 export function checkRecordSize({ before, after }: Sized): void {
   const bytes = encodeRecord(after).length;
   if (bytes <= clientRecordBytesMax) return;
-  if (before !== undefined) {
+  if (before !== undefined && addsNoValue(before.object, after)) {
     const growth = bytes - encodeRecord(before.object).length;
-    // Facts are few; attributes could be added for ever.
-    const most = after.registers === before.object.registers ? factBytesMax : 0;
-    if (growth <= most) return;
+    if (growth <= factBytesMax) return;
   }
   throw new KmipError(
     "serverLimitExceeded",
     `an object takes at most ${clientRecordBytesMax} bytes, its attributes included`,
   );
+}
+
+function addsNoValue(before: ManagedObject, after: ManagedObject): boolean {
+  if (before.registers === after.registers) return true;
+  const kept = new Set(before.registers);
+  return after.registers.every((register) => register.value === undefined || kept.has(register));
 }
 
 /** Why changes cannot be made together; undefined where they can. */
