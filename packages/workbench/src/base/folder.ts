@@ -99,14 +99,14 @@ export function makeFolder(folder: Folder): void {
   makePrivate(folder.log);
 }
 
-/** Makes a folder that only this user can look into. */
-export function makePrivate(path: string): void {
+/** Makes a folder that only this user can look into; `option` is what a command names it by. */
+export function makePrivate(path: string, option = "--dir"): void {
   try {
     makeWithParents(path);
     chmodSync(path, 0o700);
   } catch (error) {
     throw new OperatorError(
-      `${path}: cannot be made: ${reasonOf(error)}; give a folder that you may write to with --dir`,
+      `${path}: cannot be made: ${reasonOf(error)}; give a folder that you may write to with ${option}`,
     );
   }
 }

@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import type { RegionRedis } from "../redis/redis.ts";
 import { nodeConfig } from "./node-config.ts";
-import { ensurePeerPki, ensurePki } from "./pki.ts";
+import { ensurePeerPki, ensurePki, makePki } from "./pki.ts";
 import { type DevNode, nodesInTurn, planOf } from "./plan.ts";
 
 let folder = "";
@@ -138,4 +138,11 @@ describe("the regions' own PKI", () => {
       expect(leaf.verify(authority.publicKey)).toBe(true);
     }
   });
+});
+
+test("a folder that cannot be made is named with the option that it was given by", async () => {
+  writeFileSync(folder, "");
+  await expect(makePki(folder, ["127.0.0.1"], [])).rejects.toThrow(
+    /pki: cannot be made: EEXIST.*with --out$/,
+  );
 });

@@ -204,6 +204,7 @@ export async function makePki(
   peers: readonly PeerNode[],
 ): Promise<readonly string[]> {
   const folder = resolve(out);
+  makePrivate(folder, "--out");
   if (peers.length === 0) return Object.values(await ensurePki(folder, hosts));
   const server = await ensureServerPki(folder, hosts);
   const { ca, caKey, of } = await ensurePeerPki(folder, peers);

@@ -42,6 +42,8 @@ export async function rotateRoot(
     newPassphraseFile === undefined
       ? undefined
       : () => firstLine("--new-passphrase-file", newPassphraseFile);
+  // The command line is at fault then, and not the root of trust.
+  await passphrase?.();
   return await kind.rotate(settings, rootContext(machine), passphrase).catch(blame(setting));
 }
 
