@@ -6,6 +6,7 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { Peer } from "../gen/holdfast/peer/v1/peer_pb.ts";
 
 /** What the generated service knows of a method. */
@@ -26,12 +27,38 @@ export function encodeMessage<Desc extends DescMessage>(
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** A message of bytes from the other side; throws for malformed bytes. Unknown fields are dropped. */
+/** Fields of one message, those of the messages in it included. The most that nodes send is a page of 10,000 copies. */
+const fieldsMax = 100_000;
+
+/**
+ * A message of bytes from the other side; throws for malformed bytes, and for more fields than any node sends. Unknown
+ * fields are dropped.
+ */
 export function decodeMessage<Desc extends DescMessage>(
   schema: Desc,
   bytes: Uint8Array,
 ): MessageShape<Desc> {
+  countFields(schema, bytes, 0);
   return fromBinary(schema, bytes, { readUnknownFields: false });
+}
+
+/**
+ * Throws where there are too many: a field may take two bytes, and what is made of it fifty times as much. Answers how
+ * many there are.
+ */
+function countFields(schema: DescMessage, bytes: Uint8Array, before: number): number {
+  const reader = new BinaryReader(bytes);
+  let count = before;
+  while (reader.pos < reader.len) {
+    count += 1;
+    if (count > fieldsMax) throw new RangeError(`a message has more than ${fieldsMax} fields`);
+    const [number, type] = reader.tag();
+    const inner = schema.fields.find((field) => field.number === number)?.message;
+    const value = reader.skip(type, number);
+    if (inner === undefined || type !== WireType.LengthDelimited) continue;
+    count = countFields(inner, new BinaryReader(value).bytes(), count);
+  }
+  return count;
 }
 
 /** `/package.Service/Method`. */

@@ -115,6 +115,34 @@ describe("an authenticated peer that sends nonsense", () => {
     expect(all.store.pushed).toHaveLength(2);
   });
 
+  test("messages of countless empty fields are refused before they are decoded", async () => {
+    await using all = await rawServer();
+    using large = new RawClient(all.address, all.peers.authority.node("a"), "large");
+    const empty = (tag: number, bytes: number) => Buffer.alloc(bytes, Buffer.from([tag, 0]));
+    const inEvent = (bytes: number) => {
+      const details = empty(0x42, bytes);
+      const length = Buffer.from([
+        0x80 | (bytes & 0x7f),
+        0x80 | ((bytes >> 7) & 0x7f),
+        bytes >> 14,
+      ]);
+      return Buffer.concat([Buffer.from([0x1a]), length, details]);
+    };
+    // A record that is none costs more than a field.
+    const push = await all.client.call("Push", framed(empty(0x12, 200_000)));
+    expect(push.status).toBe("3");
+    for (const [method, message] of [
+      ["Hello", empty(0x1a, 1_000_000)],
+      ["Fetch", empty(0x12, 1_000_000)],
+      ["Commit", empty(0x12, 1_000_000)],
+      ["Commit", inEvent(1_000_000)],
+    ] as const) {
+      const answered = await large.call(method, framed(message));
+      expect(answered).toMatchObject({ status: "3", message: "the request does not decode" });
+    }
+    await all.works();
+  });
+
   test("random bytes to every method", async () => {
     await using all = await rawServer();
     for (const { name } of Object.values(peerMethods)) {

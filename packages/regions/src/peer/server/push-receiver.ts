@@ -12,6 +12,8 @@ import type { ByteBudget } from "../server-limits.ts";
 import { plain } from "../status.ts";
 import { outcomeNumber, readableObject } from "../wire.ts";
 
+/** Records of one batch: one of them that cannot be read takes some microseconds. */
+const batchRecordsMax = 4_096;
 /** Replies that a pusher has not taken; beyond that it is not listened to. */
 const repliesMax = 10_000;
 
@@ -96,6 +98,7 @@ export class PushReceiver {
     let request: { readonly id: number; readonly records: readonly Uint8Array[] };
     try {
       request = decodeMessage(PushRequestSchema, bytes);
+      if (request.records.length > batchRecordsMax) throw new RangeError("too many records");
     } catch {
       // The batch's number is unknown, so the stream ends and all of its batches are sent again.
       this.#call.emit("error", invalid("a batch does not decode"));
