@@ -52,7 +52,10 @@ describe("the root key's commands", () => {
     );
     await expect(
       rotateRoot(config, { ...machine, environment }, join(folder, "absent")),
-    ).rejects.toMatchObject({ message: expect.stringMatching(/^--new-passphrase-file: .*: no such file$/), exit: "wrong" });
+    ).rejects.toMatchObject({
+      message: expect.stringMatching(/^--new-passphrase-file: .*: no such file$/),
+      exit: "wrong",
+    });
     await writeFile(join(folder, "new"), "second\n");
     const said = await rotateRoot(config, { ...machine, environment }, join(folder, "new"));
     expect(said).toContain(`${path}: version 2 wraps from now on`);
