@@ -1,5 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { grafanaFiles } from "../dashboards/grafana.ts";
+import { sloPage } from "../dashboards/slo-page.ts";
+import { sloRules } from "../dashboards/slo-rules.ts";
 import { api, openApiJson } from "./api.ts";
 import { commandLine } from "./cli.ts";
 import { configuration } from "./configuration.ts";
@@ -8,7 +11,7 @@ import { metrics } from "./metrics.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 
-/** Every document that is made from the tables of the code, by its path; `npm run docs` writes them. */
+/** Every document and deployed file that is made from the tables of the code, by its path; `npm run docs` writes them. */
 export const documents: Readonly<Record<string, () => string>> = {
   "docs/api.md": api,
   "docs/cli.md": commandLine,
@@ -16,6 +19,9 @@ export const documents: Readonly<Record<string, () => string>> = {
   "docs/kmip-support.md": kmipSupport,
   "docs/metrics.md": metrics,
   "docs/openapi.json": openApiJson,
+  "docs/slo.md": sloPage,
+  "deploy/prometheus/slo.yaml": sloRules,
+  ...grafanaFiles,
 };
 
 if (import.meta.main) {

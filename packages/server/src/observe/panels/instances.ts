@@ -1,0 +1,122 @@
+import { type Dashboard, noneIsUsual } from "./panel-row.ts";
+import { gauge, max, min, promql, sum } from "./promql.ts";
+
+/** The instances that clients belong to, their keys and certificates. */
+export const instances: Dashboard = {
+  id: "instances",
+  title: "Instances",
+  says: "What each KMIP instance keeps, and which certificates end next.",
+  variables: ["region", "kmip_instance"],
+  groups: [
+    {
+      title: "Instances and keys",
+      panels: [
+        {
+          title: "Instances that are not installed",
+          says: "Configuring waits for a root of trust, Removing for the other region; either for ten minutes is stuck.",
+          unit: "count",
+          kind: "stat",
+          width: 8,
+          queries: [
+            {
+              expr: max(gauge("holdfast_instances", 'status=~"Configuring|Removing"'), "status"),
+              legend: "{{status}}",
+            },
+          ],
+          levels: noneIsUsual,
+        },
+        {
+          title: "Instances in use",
+          says: "Instances that clients can use; fewer than yesterday means that somebody removed one.",
+          unit: "count",
+          kind: "stat",
+          width: 8,
+          queries: [{ expr: max(gauge("holdfast_instances", 'status="Installed"')), legend: "" }],
+        },
+        {
+          title: "Keys",
+          says: "Objects of the chosen instances that are not destroyed, as one region's store counts them.",
+          unit: "count",
+          kind: "stat",
+          width: 8,
+          queries: [
+            {
+              expr: sum(
+                max(
+                  gauge("holdfast_objects", 'kmip_instance=~"$kmip_instance",state!~"Destroyed.*"'),
+                  "kmip_instance",
+                  "state",
+                ),
+              ),
+              legend: "",
+            },
+          ],
+        },
+        {
+          title: "Keys by state",
+          says: "Objects by KMIP State; Compromised and Deactivated ones that grow are re-keyed machines, or somebody's mistake.",
+          unit: "count",
+          kind: "time",
+          width: 12,
+          queries: [
+            {
+              expr: sum(
+                max(
+                  gauge("holdfast_objects", 'kmip_instance=~"$kmip_instance"'),
+                  "kmip_instance",
+                  "state",
+                ),
+                "state",
+              ),
+              legend: "{{state}}",
+            },
+          ],
+        },
+        {
+          title: "Active keys by instance",
+          says: "Keys in use by instance; a sudden fall means that keys were destroyed or deactivated.",
+          unit: "count",
+          kind: "time",
+          width: 12,
+          queries: [
+            {
+              expr: max(
+                gauge("holdfast_objects", 'kmip_instance=~"$kmip_instance",state="Active"'),
+                "kmip_instance",
+              ),
+              legend: "{{kmip_instance}}",
+            },
+          ],
+        },
+      ],
+    },
+    {
+      title: "Certificates",
+      panels: [
+        {
+          title: "Certificates, the first to end on top",
+          says: "Days until each certificate ends; below 30 renew it, at 0 clients or nodes are refused.",
+          unit: "days",
+          kind: "table",
+          width: 12,
+          queries: [
+            {
+              expr: promql`sort((${min(gauge("holdfast_certificate_not_after_seconds"), "kind", "owner", "subject")} - time()) / 86400)`,
+              legend: "",
+            },
+          ],
+          columns: ["kind", "owner", "subject"],
+          levels: [["bad"], ["warn", 30], ["good", 60]],
+        },
+        {
+          title: "Certificates by how near their end is",
+          says: "Certificates that nodes know, by the time that is left; everything but valid needs somebody.",
+          unit: "count",
+          kind: "time",
+          width: 12,
+          queries: [{ expr: max(gauge("holdfast_certificates"), "expiry"), legend: "{{expiry}}" }],
+        },
+      ],
+    },
+  ],
+};

@@ -1,0 +1,241 @@
+import { type Dashboard, yesIsGood } from "./panel-row.ts";
+import { gauge, happens, max, min, promql, quantile, rate, sum } from "./promql.ts";
+
+/** The process of each node, and its leader's work. */
+export const node: Dashboard = {
+  id: "node",
+  title: "Node",
+  says: "What each process does: whether it keeps up, what it holds, and the work of its region's leader.",
+  variables: ["region", "node"],
+  groups: [
+    {
+      title: "State",
+      panels: [
+        {
+          title: "Parts that do not work",
+          says: "Parts of a node that failed when last looked at; `/readyz?verbose` of that node says why.",
+          unit: "yes",
+          kind: "table",
+          width: 12,
+          queries: [{ expr: promql`${gauge("holdfast_part_ok")} == 0`, legend: "" }],
+          columns: ["region", "node", "part"],
+          levels: yesIsGood,
+          quiet: "every part works",
+        },
+        {
+          title: "Releases",
+          says: "What each node runs; more than one version for longer than an upgrade is a node that was forgotten.",
+          unit: "count",
+          kind: "table",
+          width: 12,
+          queries: [
+            { expr: max(gauge("holdfast_build_info"), "region", "node", "version"), legend: "" },
+          ],
+          columns: ["region", "node", "version"],
+        },
+        {
+          title: "Takes clients",
+          says: "Whether the KMIP listener is open; a node that can read from no store closes it, so that clients go elsewhere.",
+          unit: "yes",
+          kind: "stat",
+          width: 12,
+          queries: [{ expr: min(gauge("holdfast_listener_open"), "node"), legend: "{{node}}" }],
+          levels: yesIsGood,
+        },
+        {
+          title: "Running for",
+          says: "Time since each process started; short times that nobody explains are crashes.",
+          unit: "seconds",
+          kind: "stat",
+          width: 12,
+          queries: [
+            {
+              expr: promql`time() - ${max(gauge("process_start_time_seconds"), "node")}`,
+              legend: "{{node}}",
+            },
+          ],
+        },
+      ],
+    },
+    {
+      title: "Saturation",
+      panels: [
+        {
+          title: "Event loop: latest turn of a hundred",
+          says: "How late the node comes to its work; over 100 ms clients notice, a second for three seconds takes it out of service.",
+          unit: "seconds",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: max(gauge("nodejs_eventloop_lag_p99_seconds"), "node"), legend: "{{node}}" },
+          ],
+        },
+        {
+          title: "Processor",
+          says: "Processor cores used; one JavaScript thread does the work, so a node near 1 needs a second node.",
+          unit: "count",
+          kind: "time",
+          width: 12,
+          queries: [{ expr: sum(rate("process_cpu_seconds_total"), "node"), legend: "{{node}}" }],
+        },
+        {
+          title: "Memory",
+          says: "Memory that each process holds; a rise over days with the same load is a leak.",
+          unit: "bytes",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: max(gauge("process_resident_memory_bytes"), "node"), legend: "{{node}}" },
+          ],
+        },
+        {
+          title: "JavaScript heap",
+          says: "Memory of objects; it goes up and down with garbage collection, its lower edge should be level.",
+          unit: "bytes",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: max(gauge("nodejs_heap_size_used_bytes"), "node"), legend: "{{node}}" },
+          ],
+        },
+        {
+          title: "Connections",
+          says: "KMIP connections open at each node; at `kmip.connectionsMax` idle ones lose their place, then new ones are dropped.",
+          unit: "count",
+          kind: "time",
+          width: 12,
+          queries: [{ expr: sum(gauge("holdfast_connections"), "node"), legend: "{{node}}" }],
+        },
+        {
+          title: "Handshakes under way",
+          says: "TLS handshakes not finished; many for seconds are a flood, or clients behind a bad line.",
+          unit: "count",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: sum(gauge("holdfast_handshakes_in_progress"), "node"), legend: "{{node}}" },
+          ],
+        },
+        {
+          title: "Requests and answers in memory",
+          says: "Bytes of large requests and answers not taken yet; at `kmip.inFlightBytesMax` the node reads no more of them.",
+          unit: "bytes",
+          kind: "time",
+          width: 12,
+          queries: [{ expr: sum(gauge("holdfast_in_flight_bytes"), "node"), legend: "{{node}}" }],
+        },
+        {
+          title: "File descriptors, share of the limit",
+          says: "Open files and connections; at 100% the node accepts no connection, raise LimitNOFILE before 80%.",
+          unit: "share",
+          kind: "time",
+          width: 12,
+          queries: [
+            {
+              expr: promql`${max(gauge("process_open_fds"), "node")} / ${max(gauge("process_max_fds"), "node")}`,
+              legend: "{{node}}",
+            },
+          ],
+          levels: [["good"], ["warn", 0.8], ["bad", 0.95]],
+        },
+        {
+          title: "Traffic",
+          says: "Bytes each second of KMIP requests and answers.",
+          unit: "bytesPerSecond",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: sum(rate("holdfast_request_bytes_total")), legend: "requests" },
+            { expr: sum(rate("holdfast_response_bytes_total")), legend: "answers" },
+          ],
+        },
+        {
+          title: "Warnings in the log",
+          says: "Warnings each second; the log of that node has the words.",
+          unit: "perSecond",
+          kind: "time",
+          width: 12,
+          queries: [{ expr: sum(rate("holdfast_warnings_total"), "node"), legend: "{{node}}" }],
+        },
+      ],
+    },
+    {
+      title: "The leader's duties",
+      panels: [
+        {
+          title: "Duration, slowest of a hundred",
+          says: "Time of one run of each duty; one that takes minutes holds nothing up but itself.",
+          unit: "seconds",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: quantile(0.99, "holdfast_duty_seconds", ["duty"]), legend: "{{duty}}" },
+          ],
+          quiet: "no duty ran",
+        },
+        {
+          title: "Runs that failed",
+          says: "Runs each second that failed, by duty; the log has the reason, and each is tried again.",
+          unit: "perSecond",
+          kind: "time",
+          width: 12,
+          queries: [
+            {
+              expr: sum(happens("holdfast_duty_seconds", 'ok="false"'), "duty"),
+              legend: "{{duty}}",
+            },
+          ],
+          quiet: "no duty failed",
+        },
+      ],
+    },
+    {
+      title: "Management and audit",
+      panels: [
+        {
+          title: "Management API",
+          says: "Requests each second by HTTP status; 500 is a fault of the node, 401 and 403 are refused tokens.",
+          unit: "perSecond",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: sum(rate("holdfast_admin_requests_total"), "status"), legend: "{{status}}" },
+          ],
+        },
+        {
+          title: "Denied at the management API",
+          says: "Requests each second with a token that is missing, wrong or not allowed this; many are somebody who tries.",
+          unit: "perSecond",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: sum(rate("holdfast_admin_denied_total"), "reason"), legend: "{{reason}}" },
+          ],
+          quiet: "no request was denied",
+        },
+        {
+          title: "Audit entries not yet at their sink",
+          says: "Age of the oldest entry that a sink lacks; it grows while the sink is out, and entries wait in the store.",
+          unit: "seconds",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: max(gauge("holdfast_audit_sink_lag_seconds"), "sink"), legend: "{{sink}}" },
+          ],
+          quiet: "no sink is configured",
+        },
+        {
+          title: "Audit entries lost or altered",
+          says: "Entries given up at the store's bound, and places where the chain does not fit; any is an incident.",
+          unit: "perSecond",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: sum(rate("holdfast_audit_lost_total")), legend: "lost" },
+            { expr: sum(rate("holdfast_audit_faults_total")), legend: "altered" },
+          ],
+        },
+      ],
+    },
+  ],
+};

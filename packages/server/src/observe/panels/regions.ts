@@ -1,0 +1,231 @@
+import { type Dashboard, noneIsGood, noneIsUsual } from "./panel-row.ts";
+import { gauge, max, min, promql, quantile, rate, sum } from "./promql.ts";
+
+/** What the two regions have of each other. */
+export const regions: Dashboard = {
+  id: "regions",
+  title: "Regions",
+  says: "Whether the regions hear each other, and what one has that the other lacks.",
+  variables: ["region", "node"],
+  groups: [
+    {
+      title: "State",
+      panels: [
+        {
+          title: "Sees the other region",
+          says: "By node, whether the other region can be asked; while not, it acknowledges changes alone after a short wait.",
+          unit: "yes",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: min(gauge("holdfast_peer_up"), "node", "peer_region"), legend: "{{node}}" },
+          ],
+        },
+        {
+          title: "Store that nodes serve from",
+          says: "Nodes by the store that they read: own is usual, other means that a region's own store is out, none refuses clients.",
+          unit: "count",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: sum(gauge("holdfast_serving_source", 'from="local"')), legend: "own" },
+            { expr: sum(gauge("holdfast_serving_source", 'from="remote"')), legend: "other" },
+            { expr: sum(gauge("holdfast_serving_source", 'from="none"')), legend: "none" },
+          ],
+        },
+        {
+          title: "Leaders",
+          says: "Nodes that lead, by region; anything but one for longer than an election is bad.",
+          unit: "count",
+          kind: "time",
+          width: 12,
+          queries: [{ expr: sum(gauge("holdfast_leader"), "region"), legend: "region {{region}}" }],
+        },
+        {
+          title: "Elections",
+          says: "How the part of each node in its region's leadership changes, each second; more than a few an hour is a lock master or network that comes and goes.",
+          unit: "perSecond",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: sum(rate("holdfast_leader_changes_total"), "node"), legend: "{{node}}" },
+          ],
+        },
+      ],
+    },
+    {
+      title: "Lag",
+      panels: [
+        {
+          title: "Changes behind",
+          says: "Changes of the other region that the leader had not looked at; it returns to near zero within seconds, or catch-up is stuck.",
+          unit: "count",
+          kind: "time",
+          width: 12,
+          queries: [
+            {
+              expr: max(gauge("holdfast_replication_lag_changes"), "region"),
+              legend: "region {{region}}",
+            },
+          ],
+        },
+        {
+          title: "Seconds since the last catch-up",
+          says: "Time since the leader last read all that the other region has; it grows for as long as the regions are apart.",
+          unit: "seconds",
+          kind: "time",
+          width: 12,
+          queries: [
+            {
+              expr: promql`time() - ${max(gauge("holdfast_duty_success_timestamp_seconds", 'duty="catch-up"'), "region")}`,
+              legend: "region {{region}}",
+            },
+          ],
+        },
+        {
+          title: "Changes acknowledged",
+          says: "Changes each second that clients were told of: in both regions, or in one alone, which is lost with that region's store.",
+          unit: "perSecond",
+          kind: "time",
+          width: 12,
+          queries: [
+            {
+              expr: sum(rate("holdfast_pushed_records_total", 'result="shared"')),
+              legend: "both regions",
+            },
+            {
+              expr: sum(rate("holdfast_pushed_records_total", 'result="alone"')),
+              legend: "one alone",
+            },
+          ],
+        },
+        {
+          title: "Wait for the other region, slowest of a hundred",
+          says: "Time that a change waits for the other region; it is the line's round trip and the other store's disk.",
+          unit: "seconds",
+          kind: "time",
+          width: 12,
+          queries: [
+            {
+              expr: quantile(0.99, "holdfast_push_seconds", ["region"]),
+              legend: "region {{region}}",
+            },
+          ],
+          quiet: "no change was made",
+        },
+        {
+          title: "Last change acknowledged alone",
+          says: "Time since a change was last in one region only; recent means that the regions were apart just now.",
+          unit: "seconds",
+          kind: "stat",
+          width: 6,
+          queries: [
+            {
+              expr: promql`time() - ${max(gauge("holdfast_alone_timestamp_seconds"), "region")}`,
+              legend: "region {{region}}",
+            },
+          ],
+          levels: [["bad"], ["warn", 300], ["good", 3600]],
+          quiet: "never since the nodes started",
+        },
+        {
+          title: "Left to catch up",
+          says: "Records that a leader still has to compare or copy after the regions were apart; it must fall.",
+          unit: "count",
+          kind: "stat",
+          width: 6,
+          queries: [
+            {
+              expr: max(gauge("holdfast_duty_left", 'duty=~"catch-up|resync"'), "region"),
+              legend: "region {{region}}",
+            },
+          ],
+          levels: noneIsUsual,
+        },
+        {
+          title: "Copies of the other region, by what became of them",
+          says: "Each second; written and same are usual, quarantined and unreadable are damaged records.",
+          unit: "perSecond",
+          kind: "time",
+          width: 12,
+          queries: [{ expr: sum(rate("holdfast_joins_total"), "result"), legend: "{{result}}" }],
+        },
+      ],
+    },
+    {
+      title: "Agreement",
+      panels: [
+        {
+          title: "Open reservations",
+          says: "Operations such as Destroy that wait for an outcome; any for minutes means that the other region cannot be asked.",
+          unit: "count",
+          kind: "stat",
+          width: 6,
+          queries: [
+            {
+              expr: max(gauge("holdfast_duty_left", 'duty="reservations"'), "region"),
+              legend: "region {{region}}",
+            },
+          ],
+          levels: noneIsUsual,
+        },
+        {
+          title: "Records in quarantine",
+          says: "Records set aside as damaged or in conflict; any is bad, and the log names them as `quarantined`.",
+          unit: "count",
+          kind: "stat",
+          width: 6,
+          queries: [
+            {
+              expr: max(gauge("holdfast_quarantined_records"), "region"),
+              legend: "region {{region}}",
+            },
+          ],
+          levels: noneIsGood,
+        },
+        {
+          title: "Names given twice",
+          says: "Names that both regions gave while apart; Locate answers the newer first, rename one of each pair.",
+          unit: "count",
+          kind: "stat",
+          width: 6,
+          queries: [
+            { expr: max(gauge("holdfast_duplicate_names"), "region"), legend: "region {{region}}" },
+          ],
+          levels: noneIsUsual,
+        },
+        {
+          title: "Refused at the peer port",
+          says: "Callers each second that are no peer of this region; strangers are somebody who should not be there.",
+          unit: "perSecond",
+          kind: "stat",
+          width: 6,
+          queries: [{ expr: sum(rate("holdfast_peer_refusals_total")), legend: "" }],
+        },
+        {
+          title: "Agreements",
+          says: "Operations each second that all regions must agree on; refused ones are usual, unknown ones wait for the leader.",
+          unit: "perSecond",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: sum(rate("holdfast_agreements_total"), "result"), legend: "{{result}}" },
+          ],
+        },
+        {
+          title: "Clocks",
+          says: "How far a node's clock is ahead of the store's or the other region's; beyond 60 s it decides no date of a key.",
+          unit: "seconds",
+          kind: "time",
+          width: 12,
+          queries: [
+            {
+              expr: max(gauge("holdfast_clock_offset_seconds"), "node", "of"),
+              legend: "{{node}} ahead of {{of}}",
+            },
+          ],
+        },
+      ],
+    },
+  ],
+};
