@@ -8,7 +8,7 @@ export function canInstallSystemPackages() {
 }
 
 /**
- * Installs Debian packages; refreshes the package lists where there are none or they are outdated.
+ * Installs Debian packages; refreshes the package lists where they are missing or outdated.
  * @param {readonly string[]} names
  * @returns {Promise<boolean>}
  */

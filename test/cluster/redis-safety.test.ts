@@ -175,7 +175,7 @@ describe("initialisation", () => {
     expect(await empty.command("dbsize")).toBe(0);
     const given = { address: empty.address, ids: systemIds, members: [replica.address] };
     await expect(initialiseStore(given)).rejects.toMatchObject(held);
-    // A replica without its primary answers nothing but INFO.
+    // A replica without its primary answers only INFO.
     await replica.command("config", "set", "replica-serve-stale-data", "no");
     await replica.command("replicaof", "127.0.0.1", await freePort());
     await expect(initialiseStore(given)).rejects.toMatchObject({

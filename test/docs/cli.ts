@@ -33,7 +33,7 @@ which \`--profile\`, \`HOLDFAST_PROFILE\` or \`holdfast profile use\` choose. Wi
 cluster of the checkout is asked (\`--dev FOLDER\`: another one). A token is never an argument, since whoever lists processes sees those.
 
 **At a terminal** each line of a list fits: what matters most stays, names stand in place of identifiers and
-fingerprints, and what was left out is named. \`--wide\`, a pipe and a file have every column, whole, under the same
+fingerprints, and what was left out is named. \`--wide\`, a pipe and a file have every column in full, under the same
 headings each time. Times are UTC. What was begun and what came of it are one line of \`holdfast events\`.
 
 **For scripts.** \`--json\` prints what the API answers, with \`--all\` one item a line. Lists answer a page; \`--all\`

@@ -226,7 +226,7 @@ describe.runIf(there)("the operator's commands (needs SoftHSM)", () => {
     expect(rotated).toEqual({ code: 0, err: "", out: said(2) });
     expect(await holdfast("root", "pkcs11-init", "-c", config)).toEqual({
       code: 2,
-      err: `holdfast: rootOfTrust.pkcs11: token ${hsm.token} has a root key ordered already; it stays\n`,
+      err: `holdfast: rootOfTrust.pkcs11: token ${hsm.token} has a root key ordered already; it is kept\n`,
       out: "",
     });
   });

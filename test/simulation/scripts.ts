@@ -94,7 +94,7 @@ function closed(tables: Tables, request: CommitRequest): CommitOutcome | undefin
   return open ? undefined : { kind: "instanceClosed" };
 }
 
-/** An object of another instance is as if it were not there. */
+/** An object of another instance counts as missing. */
 function foreign({ instance, changes }: CommitRequest): CommitOutcome | undefined {
   const found = changes.find(
     (change) =>

@@ -231,7 +231,7 @@ export class StoreSession {
     this.#unnoted.set(partition, number);
   }
 
-  /** What is not covered yet goes into the next barrier too, until its time is over. */
+  /** Jobs that are not covered yet go into the next barrier too, until their time is over. */
   #postpone(): void {
     const now = this.#link.life.machine.monotonicMs();
     const carried = this.#carried;

@@ -8,7 +8,7 @@ import { contract } from "./contract/index.ts";
 import { type ProblemCode, problems } from "./contract/problems.ts";
 import type { Route } from "./contract/route.ts";
 
-/** What every route may answer besides what it names. */
+/** The refusals that every route may answer, in addition to those that it names. */
 const always: readonly ProblemCode[] = [
   "unauthenticated",
   "forbidden",

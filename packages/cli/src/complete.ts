@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { operations } from "./admin/build.ts";
 import { clientOptionsOf } from "./sites/site.ts";
 
-/** Nobody waits longer for a word. */
+/** Completion gives up after this time. */
 const patienceMs = 2000;
 const instancesMax = 1000;
 

@@ -101,7 +101,7 @@ function failOutput({ code, message }: NodeJS.ErrnoException, goesOn: boolean): 
 async function failed(error: unknown): Promise<number> {
   const own = ownExitOf(error);
   if (own !== undefined) {
-    // Commander has said itself what is wrong with the command line.
+    // Commander has already printed what is wrong with the command line.
     if (!(error instanceof CommanderError)) process.stderr.write(complaints(error));
     return exitCodes[own].code;
   }

@@ -65,7 +65,7 @@ function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Why a connection could not be opened or was lost, in words that name the mend. */
+/** Why a connection could not be opened or was lost, in words that say how to fix it. */
 export function failureReason(error: unknown): string {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const known = reasons.find(([pattern]) => pattern.test(code));

@@ -145,7 +145,7 @@ async function checkMarker(connection: Connection): Promise<void> {
 
 /** The id of the store that is there. */
 async function markerOf(connection: Connection): Promise<string | undefined> {
-  // What is not a store's may have any type, which GET would refuse and MGET passes over.
+  // A key of another program may have any type: GET would refuse it, and MGET answers nothing for it.
   const values = await connection.call("mget", partitionKeys(sysPartition).head);
   return readPartitionHead((values as readonly (Buffer | null)[])[0])?.storeId;
 }

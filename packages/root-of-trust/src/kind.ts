@@ -78,7 +78,7 @@ export interface Configured<Values, Secret = SecretSource | undefined> {
 
 /**
  * A kind of root of trust: all that configuration, API, command line and checks know of it. Programs that never
- * open one load it too, so `open` and the like import what they need when they are called.
+ * open one load it too, so functions such as `open` import what they need when they are called.
  */
 export interface RootKind {
   /** `type` in settings and references, and the first word of the names of such roots of trust. */

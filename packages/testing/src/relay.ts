@@ -221,7 +221,7 @@ class Line {
     this.#blocked = true;
   }
 
-  /** Delivers what is due. */
+  /** Delivers the chunks whose time has come. */
   pump(): void {
     clearTimeout(this.#timer);
     while (!this.#blocked && !this.#state().cut[this.way]) {

@@ -28,7 +28,7 @@ export interface AdminCallOptions {
   readonly idempotencyKey?: string;
   /** The version (ETag) that is to be changed. */
   readonly ifMatch?: string;
-  /** Only what would be refused is found out; the answer is `{ dryRun: true }`. */
+  /** Nothing is changed: the answer is `{ dryRun: true }`, or the refusal that the change would get. */
   readonly dryRun?: true;
 }
 
@@ -106,7 +106,7 @@ export class AdminClient implements AsyncDisposable {
     const repeats = method === "GET" || method === "POST";
     const answer = await this.#ask(route, request, headers, signal, repeats);
     const text = await answer.body.text().catch((cause: unknown) => {
-      throw unreachable("the answer broke off", cause);
+      throw unreachable("the answer ended too early", cause);
     });
     return answered(answer, text);
   }

@@ -1,6 +1,6 @@
 import type { ProblemCode } from "../contract/problems.ts";
 
-/** A refusal by the service (RFC 9457): `message` says what is wrong and the mend. */
+/** A refusal by the service (RFC 9457): `message` says what is wrong and how to fix it. */
 export class AdminProblem extends Error {
   override readonly name = "AdminProblem";
   /** Stable; one that this release does not know may come from a newer service. */
@@ -28,7 +28,7 @@ export class AdminProblem extends Error {
   }
 }
 
-/** The service gave no answer, or none that is one of its own; whether a change was made is not known. */
+/** The service gave no answer, or an answer that is not its own; whether a change was made is not known. */
 export class AdminUnreachable extends Error {
   override readonly name = "AdminUnreachable";
 }

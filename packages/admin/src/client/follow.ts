@@ -60,7 +60,7 @@ async function* once(chunks: AsyncIterable<Uint8Array>, place: Place): AsyncGene
   }
 }
 
-/** Whether it is worth another try. */
+/** Whether another try may succeed. */
 function passes({ status }: AdminProblem): boolean {
   return status === 429 || status >= 500;
 }

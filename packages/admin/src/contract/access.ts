@@ -24,7 +24,7 @@ export const accessRoutes = {
   whoAmI: {
     method: "GET",
     path: "/v1/whoami",
-    summary: "Show who the token speaks for.",
+    summary: "Show whose token this is, and what it may do.",
     tag: "Access",
     role: "viewer",
     scope: "instance",

@@ -38,7 +38,7 @@ export const problems = {
 /** A stable code of a refusal. */
 export type ProblemCode = keyof typeof problems;
 
-/** A refusal by a handler: `detail` says what is wrong and the mend, on one line, and never holds a secret. */
+/** A refusal by a handler: `detail` says what is wrong and how to fix it, on one line, and never holds a secret. */
 export class ManagementError extends Error {
   override readonly name = "ManagementError";
   readonly code: ProblemCode;

@@ -44,7 +44,7 @@ export const systemRoutes = {
     method: "POST",
     path: "/v1/checks",
     summary:
-      "Walk configuration, store, certificates, clock, roots of trust and peers; say what to mend.",
+      "Check configuration, store, certificates, clock, roots of trust and peers; say what to fix.",
     tag: "System",
     role: "viewer",
     scope: "system",

@@ -74,10 +74,10 @@ function addOperation(command: Command, operation: Operation): void {
   for (const field of [...query, ...body]) addField(command, field, row);
   if (row.roots !== undefined) addRootOption(command, row);
   if (row.list !== undefined) {
-    command.option("--wide", "every column, whole, however wide the terminal is");
+    command.option("--wide", "show every column in full, however wide the terminal is");
   }
   if (row.list !== undefined && query.some(({ name }) => name === "cursor")) {
-    command.option("--all", "every page, one after the other");
+    command.option("--all", "fetch every page, not only one");
   }
   for (const { field, option } of row.output ?? []) {
     command.option(`--${option} <file>`, `write ${field} to a new file, mode 0600`);
@@ -90,7 +90,7 @@ function addOperation(command: Command, operation: Operation): void {
   if (route.method === "POST" && route.status === 201) {
     command.option(
       "--idempotency-key <text>",
-      "the same at each repetition: nothing is made twice",
+      "give the same key at each repetition, so that nothing is made twice",
     );
   }
   if (row.example !== undefined) command.addHelpText("after", `\nExample:\n  ${row.example}`);

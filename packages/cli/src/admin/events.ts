@@ -100,7 +100,7 @@ async function sayMissingNow(client: AdminClient, query: Query): Promise<void> {
   try {
     sayMissing(await client.call("listEvents", { query: { ...query, limit: 1 } }));
   } catch (error) {
-    // What is refused is refused to the follower too; a store that is out may be back in a moment.
+    // A refusal ends the following; a store that cannot be read may be back in a moment.
     if (!(error instanceof AdminProblem)) throw error;
   }
 }
@@ -134,7 +134,7 @@ export async function followEvents(
   ending.abort();
 }
 
-/** What `--follow` cannot do is a `Failure`, before anything is asked. */
+/** Options that `--follow` does not support are a `Failure`, before anything is asked. */
 export function refuseWithFollow(
   given: Readonly<Record<string, unknown>>,
   { query }: Operation,
@@ -162,7 +162,7 @@ function keyOf(id = ""): string {
   return id.replace(/-[po]$/, "");
 }
 
-/** A stream without the pending halves whose outcome comes within `waitMs`. */
+/** The stream, without a pending event whose outcome follows within `waitMs`. */
 export async function* merged(events: AsyncIterator<Event>, waitMs: number): AsyncGenerator<Event> {
   let held: Event | undefined;
   let next = events.next();

@@ -23,7 +23,7 @@ export function outputsOf(
     if (typeof path !== "string") return [];
     // Never over a file that is there: it may be another key.
     if (existsSync(path))
-      throw new Failure(`--${option} ${path}: is there already; give another path`);
+      throw new Failure(`--${option} ${path} exists already; give another path`);
     return [{ field, option, path }];
   });
 }

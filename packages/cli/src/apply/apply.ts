@@ -20,7 +20,7 @@ interface ApplyOptions extends SiteOptions {
 export function addApply(program: Command): void {
   const command = program
     .command("apply")
-    .summary("make instances, certificates and users like a file")
+    .summary("make instances, certificates and users match a file")
     .description(
       "Compares the declared instances with those of the service, prints the plan, has the service check every step, and carries it out. What is there and not declared stays, unless --prune is given and confirmed. Applied again, it changes nothing. API keys, PINs and passwords cannot be compared: --update-secrets sends them again.",
     )

@@ -129,7 +129,7 @@ function maskFrom(tag: number, value: string): number {
     .reduce((all, bit) => all | bit, 0);
 }
 
-/** Names that everybody uses, and KMIP does not. */
+/** Common names that differ from KMIP's. */
 const commonNames: Readonly<Record<string, string>> = {
   "3des": "des3",
   tripledes: "des3",

@@ -15,7 +15,7 @@ function argumentsOf({ args, registeredArguments: known }: Command): readonly st
   return args.map((text, at) => identifier(known[at]?.name() ?? "", text));
 }
 
-/** Gives a command its work at a connected client, and prints what that answers. */
+/** Makes a command run its work with a connected client, and print the answer. */
 export function atServer<Options>(
   command: Command,
   work: (client: KmipClient, args: readonly string[], options: Options) => Promise<Answer>,

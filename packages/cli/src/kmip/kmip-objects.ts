@@ -81,7 +81,7 @@ export function addObjectCommands(kmip: Command): void {
   atServer<GetOptions>(
     kmip
       .command("get")
-      .summary("an object; its secret bytes only where asked for")
+      .summary("show an object; its secret bytes only if asked for")
       .description(
         "Get (KMIP 2.1, 6.1). The bytes of a key or secret are not shown; --out writes them to a new file that only you can read.",
       )

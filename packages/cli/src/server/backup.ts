@@ -34,7 +34,7 @@ export function addBackup(program: Command): void {
   withConfig(parent.command("restore").argument("<file>", "the backup"))
     .description("Show what a restore would do; with --apply, join the backup into the store.")
     .option("--apply", "write: nothing newer is overwritten, nothing destroyed comes back")
-    .option("--although-damaged", "restore what is there of a store that had damaged records")
+    .option("--although-damaged", "restore the other records of a store that had damaged ones")
     .option(
       "--into-new-instance <name>",
       "bring a deleted instance's objects into this new one, which was ordered for it",

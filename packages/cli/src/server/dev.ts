@@ -34,7 +34,7 @@ export function addDev(program: Command): void {
   addLoad(dev, say);
 }
 
-/** Breaks and mends parts of the cluster that runs, so that a person can watch what happens. */
+/** Breaks and repairs parts of the running cluster, so that a person can watch what happens. */
 function addFaults(dev: Command, say: (line: string) => void): void {
   const add = (fault: FaultName, takes: string, description: string) => {
     const command = dev
@@ -60,7 +60,7 @@ function addFaults(dev: Command, say: (line: string) => void): void {
   add(
     "heal",
     " [part...]",
-    "Mend the line, thaw and start what was broken; all of it, or these parts.",
+    "Repair the line, thaw and start what was broken; all of it, or these parts.",
   );
 }
 
@@ -72,7 +72,7 @@ function addLoad(dev: Command, say: (line: string) => void): void {
   }
   dev
     .command("load")
-    .description("Make many Active keys in a store, to see how it does with them.")
+    .description("Make many Active keys in a store, to test how the store performs with them.")
     .requiredOption("-c, --config <file>", "the configuration of a node")
     .requiredOption("--instance <name>", "whose keys")
     .requiredOption("--keys <number>", "how many", countOf(1, 100_000_000))

@@ -25,7 +25,7 @@ export function addNodeCommands(program: Command): void {
   addSealingKey(
     program.command("sealing-key").description("The key of this region's own secrets."),
   );
-  addAudit(program.command("audit").description("The evidence of what was done."));
+  addAudit(program.command("audit").description("The audit trail."));
   addHashPassword(program);
 }
 
@@ -74,7 +74,11 @@ function addStore(parent: Command): void {
 function addRegion(parent: Command): void {
   const print = (line: string) => void process.stdout.write(`${line}\n`);
   withConfig(
-    parent.command("status").description("Show who serves, how far each has read, what is held."),
+    parent
+      .command("status")
+      .description(
+        "Show which store serves, how far each region has read the other, and what is held.",
+      ),
   ).action(async (options: WithConfig) => {
     const { showRegions } = await import("@holdfast/server/region");
     for (const line of await showRegions(options.config, machine)) print(line);
@@ -83,7 +87,7 @@ function addRegion(parent: Command): void {
     parent
       .command("retire")
       .argument("<region>", "the other region, which is lost")
-      .description("Go on without a region that is lost for good, or for long."),
+      .description("Continue without a region that is lost for good, or for long."),
   )
     .option("--endpoints-are-off [region]", "confirms that no client can reach that region")
     .action(async (lost: string, options: WithConfig & Confirmation) => {
@@ -164,7 +168,7 @@ function addAudit(parent: Command): void {
     .command("verify")
     .description("Find events that were removed, changed or reordered, in the store or in files.")
     .option("-c, --config <file>", "the node's configuration: checks its region's store")
-    .option("--file <file...>", "files of the file sink, with those that were put aside of them")
+    .option("--file <file...>", "files of the file sink, including the rotated ones")
     .action(async ({ config: from, file = [] }: Partial<WithConfig> & Files) => {
       const { verifyAudit } = await import("@holdfast/server/audit");
       const { lines, whole } = await verifyAudit({ config: from, files: file }, machine);

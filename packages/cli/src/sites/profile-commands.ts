@@ -14,9 +14,9 @@ interface AddOptions {
   readonly test: boolean;
 }
 
-/** `holdfast profile …`: sites that are spoken to by name. */
+/** `holdfast profile …`: named sites, for --profile. */
 export function addProfileCommands(program: Command): void {
-  const parent = program.command("profile").summary("sites that are spoken to by name");
+  const parent = program.command("profile").summary("named sites, for --profile");
   parent
     .command("add")
     .summary("add a site, once its nodes answer; the first one is used from then on")
@@ -33,7 +33,7 @@ export function addProfileCommands(program: Command): void {
     .action(add);
   parent
     .command("use")
-    .summary("use a site where no other is named")
+    .summary("use this site when a command names no other")
     .argument("<name>")
     .action((name: string) => {
       const all = readProfiles();
@@ -92,7 +92,7 @@ async function add(name: string, options: AddOptions): Promise<void> {
   say(`profile ${name} is stored`);
 }
 
-/** Asks every node who the token speaks for; throws where none answers. */
+/** Asks every node whose token this is; throws where none answers. */
 async function askEach(
   urls: readonly string[],
   given: { readonly token: string; readonly ca?: string },

@@ -37,7 +37,7 @@ describe("profiles", () => {
   });
 
   test.each([
-    ["{", "mend or delete it"],
+    ["{", "correct or delete it"],
     ['{"profiles":{"a":{"url":[]}}}', "holds no profiles"],
     ["[]", "holds no profiles"],
   ])("%j is told of", (content, wanted) => {

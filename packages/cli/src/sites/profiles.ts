@@ -35,7 +35,7 @@ export function readProfiles(file = profilesFile()): Profiles {
     return profiles.parse(JSON.parse(readFileSync(file, "utf8")));
   } catch (error) {
     const what = error instanceof z.ZodError ? "holds no profiles" : reasonOf(error);
-    throw new Failure(`${file}: ${what}; mend or delete it`);
+    throw new Failure(`${file}: ${what}; correct or delete it`);
   }
 }
 

@@ -39,9 +39,9 @@ describe("--root", () => {
     expect(() => parseRoot(text)).toThrow(says);
   });
 
-  test("refuses a secret that is given itself, without repeating it", () => {
+  test("a secret on the command line is refused, without repeating it", () => {
     const attempt = () => parseRoot("a:pkcs11,token=t,pin=s3cret-pin");
-    expect(attempt).toThrow(/pin is given itself/);
+    expect(attempt).toThrow(/pin is on the command line/);
     expect(attempt).not.toThrow(/s3cret/);
     expect(() => parseRoot(`a:hpcs,apiKey=@${join(folder, "empty.txt")}`)).toThrow(/first line/);
   });

@@ -44,7 +44,7 @@ function secretOf(name: string, place: string): Readonly<Record<string, string>>
   if (kind === "file") return { file: rest };
   if (!place.startsWith("@")) {
     throw new Failure(
-      `--root: ${name} is given itself, where others can see it; give ${name}=@FILE, ${name}=env:NAME or ${name}=file:NAME`,
+      `--root: ${name} is on the command line, where others can see it; give ${name}=@FILE, ${name}=env:NAME or ${name}=file:NAME`,
     );
   }
   return { value: firstLine(`--root ${name}`, place.slice(1)) };

@@ -54,7 +54,7 @@ interface Site {
   readonly token: string;
 }
 
-/** Options before environment, environment before profile, and a development cluster where nothing is said. */
+/** Options win over the environment, the environment over the profile; without any of these, a development cluster. */
 function siteOf(options: SiteOptions): Site {
   if (options.dev !== undefined) return devSiteOf(options);
   const profile = profileOf(options);
@@ -111,7 +111,7 @@ export function tokenIn(path: string): string {
   return sendable(`--token-file ${path}`, firstLine("--token-file", path));
 }
 
-/** What a header can carry; any other text is not a token, and is not shown. */
+/** A token is text that a header can carry; anything else is refused without showing it. */
 function sendable(place: string, token: string): string {
   if (/^[\x21-\x7e]+$/.test(token)) return token;
   throw new Failure(

@@ -78,7 +78,7 @@ export const reasonExits: Readonly<Partial<Record<ResultReason, Exit>>> = {
   NotExtractable: "conflicting",
   KeyValueNotPresent: "conflicting",
   DuplicateProcessRequest: "conflicting",
-  // Holdfast says so where it cannot tell or promise anything now.
+  // Holdfast answers this where it cannot tell or promise anything now.
   GeneralFailure: "again",
   ServerLimitExceeded: "again",
   ProtectionStorageUnavailable: "again",

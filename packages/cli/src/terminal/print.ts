@@ -168,5 +168,5 @@ function belowLines(item: unknown, columns: readonly Column[], width: number): r
   });
 }
 
-/** Below that a terminal is not served. */
+/** Narrower terminals get lines of this width. */
 const narrow = 20;

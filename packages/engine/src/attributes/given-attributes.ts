@@ -70,7 +70,7 @@ export function checkStated(given: Given, fixed: readonly Item[]): void {
     const { name, atCreation } = attributeByTag(item.tag) ?? { name: "", atCreation: false };
     throw new KmipError(
       atCreation === true ? "invalidAttributeValue" : "attributeReadOnly",
-      `${name} is not what the server finds`,
+      `${name} differs from what the server computes`,
     );
   }
 }

@@ -15,7 +15,7 @@ export interface ChainPoint {
 /** Every so many entries the leader keeps a point, so that a chain can be checked in parts and cut off at its beginning. */
 export const checkpointEvery = 256;
 
-/** Where a partition's chain begins: nobody else's chain begins so. */
+/** Where a partition's chain begins: different for every partition. */
 export function chainStart(storeId: string, partition: number): ChainPoint {
   const text = `holdfast audit 1\n${storeId}\n${partition}\n`;
   const hash = Uint8Array.from(createHash("sha256").update(text).digest());

@@ -21,7 +21,7 @@ const outcomeMask = 0x03;
 const flags = { pair: 0x04, target: 0x08, reason: 0x10, detail: 0x20 } as const;
 const kinds = { uuid: 0xf0, sha256: 0xf1, word: 0xf2, long: 0xf3 } as const;
 const shortMax = 0xef;
-/** Longer texts are cut: no event is worth a script that everybody waits for. */
+/** Longer texts are cut, so that no event makes a script that delays all other clients. */
 const longMax = 0x1fff;
 const timeMax = 2 ** 48 - 1;
 const hex64 = /^[0-9a-f]{64}$/;

@@ -59,7 +59,7 @@ async function stateStored(id: string): Promise<State | undefined> {
   return stored && stateOf(stored.object.facts);
 }
 
-const cannotTell = /cannot tell: a date of this object is due, and this node's clock disagrees/;
+const cannotTell = /cannot tell: a date of this object has come, and this node's clock disagrees/;
 
 test("clocks that agree decide a date", async () => {
   const id = await planned(30);

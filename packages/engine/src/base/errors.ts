@@ -5,7 +5,7 @@ export type StoreFailure =
   /** The barrier came back short: the change may survive, nothing was promised. */
   | "barrierShort"
   | "timeout"
-  /** Memory full: reads go on. */
+  /** Memory full: reads still work. */
   | "full"
   /** No initialisation marker: an empty or wrong Redis. */
   | "notInitialised"
@@ -15,7 +15,7 @@ export type StoreFailure =
   | "unknownFormat"
   /** Redis answered with an error or a value that this node does not understand; it says nothing of any record. */
   | "badReply"
-  /** A date is due, and this node's clock disagrees with the store's or the other region's. */
+  /** A date has come, and this node's clock disagrees with the store's or the other region's. */
   | "clockDoubt"
   /** The setting of a Redis loses data. */
   | "unsafe"
@@ -42,7 +42,7 @@ export class StoreUnavailable extends Error {
   }
 }
 
-/** What `StoreUnavailable("superseded")` says, whichever store refuses. */
+/** The message of `StoreUnavailable("superseded")`, the same for every store. */
 export const supersededMessage = "the regions have changed since this was decided; try again";
 
 /** Rejects what would be incomplete without records of a format that this node does not know. */

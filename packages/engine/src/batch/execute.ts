@@ -71,7 +71,7 @@ export class Engine {
     const { store, locks, keyRing, clock, ids, observe, region, writer, limits, ...settings } =
       options;
     this.#limits = limits ?? defaultLimits;
-    // What a request can bring, an answer must be able to give back.
+    // Whatever a request can contain, an answer must be able to return.
     const largest = 2 * this.#limits.bytesMax;
     const responseBytesMax = Math.max(defaultSettings.responseBytesMax, largest);
     this.#parts = {
@@ -117,7 +117,7 @@ export class Engine {
       return new KmipError("serverLimitExceeded", `a batch holds at most ${batchItemsMax} items`);
     }
     if (header.asynchronousIndicator === "Mandatory") {
-      return new KmipError("featureNotSupported", "no operation is carried out asynchronously");
+      return new KmipError("featureNotSupported", "asynchronous operations are not supported");
     }
     return undefined;
   }

@@ -17,23 +17,23 @@ import {
 import { failureBehind } from "../key-ring/key-ring-status.ts";
 import type { RootOfTrustFailure } from "../ports/keys.ts";
 
-/** What the client learns of a failure, and what only the log gets. */
+/** What the client is told of a failure, and what is only logged. */
 export interface Failure {
   readonly reason: NonNullable<ResponseItem["reason"]>;
   readonly message: string;
   readonly cause?: unknown;
 }
 
-/** What a client can do something with; everything else is only in the log. */
+/** Messages that help a client; everything else is only in the log. */
 const storeMessages: Partial<Record<StoreFailure, string>> = {
-  full: "refused: the store is full and takes no changes now; reads go on",
+  full: "refused: the store is full and takes no changes now; reads still work",
   barrierShort:
     "cannot tell: the change is not safe yet on every copy of the store; look, then try again",
   corrupt: "cannot tell: the store holds this in a damaged form",
   unknownFormat:
     "cannot tell: this needs another release than this node runs; try another endpoint",
   clockDoubt:
-    "cannot tell: a date of this object is due, and this node's clock disagrees with the store's or the other region's by more than 60 s; try another endpoint",
+    "cannot tell: a date of this object has come, and this node's clock disagrees with the store's or the other region's by more than 60 s; try another endpoint",
   peerUnreachable:
     "cannot tell: the other region, which may hold this, cannot be reached now; try again",
   noAgreement:
@@ -47,7 +47,7 @@ export function failureOf(
   version: Version,
   operation: OperationName | undefined,
 ): Failure {
-  // It is the client's fault: the log must not raise an alarm, also where it has a cause.
+  // It is the client's fault, so the log must not raise an alarm, even if there is a cause.
   if (error instanceof KmipError) {
     const errors = operationRow(operation)?.errors;
     return { reason: resultReasonOf(error.fault, version, errors), message: error.message };

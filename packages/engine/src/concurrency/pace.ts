@@ -43,14 +43,14 @@ export class Pace {
     this.#turnEndMs = nowMs + turnMs;
   }
 
-  /** Refuses to go on with a message that has taken too long. */
+  /** Refuses to continue a message that has taken too long. */
   check(): void {
     if (this.#clock.monotonicMs() < this.#endMs) return;
     const limit = `the limit of ${messageMs / 1000} s for a message is reached`;
     throw new KmipError("serverLimitExceeded", `${limit}: request less at a time`);
   }
 
-  /** Between two items, of which none need have waited for anything: others have their turn. */
+  /** Called between two items, which need not have waited for anything: lets other messages continue. */
   async next(): Promise<void> {
     this.check();
     if (this.#clock.monotonicMs() < this.#turnEndMs) return;

@@ -32,7 +32,7 @@ export async function wrapProven(
   const { plaintext } = await root.unwrap(wrap.blob, kekData(name.instance, name.id));
   try {
     if (plaintext.length !== kekBytes || !timingSafeEqual(plaintext, key)) {
-      throw new SealBroken(`key-encryption key ${name.id} does not come back from its wrap`);
+      throw new SealBroken(`key-encryption key ${name.id}: unwrapping does not give the same key`);
     }
   } finally {
     plaintext.fill(0);

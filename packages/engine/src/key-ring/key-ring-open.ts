@@ -13,7 +13,7 @@ export interface OpenKek {
   madeBy: string;
   /** When the root of trust last opened it, or rather when it was asked to: monotonic. */
   validatedMs: number;
-  /** When somebody last needed it: monotonic. */
+  /** When it was last needed: monotonic. */
   usedMs: number;
   /** The root of trust could not be reached the last time. */
   unreachable: boolean;
@@ -87,7 +87,7 @@ export class OpenKeks {
     return ageMs < kekCacheMs || ((kek.unreachable || kek.asking) && ageMs < graceMs);
   }
 
-  /** Whether nobody needed it for longer than it could be used. */
+  /** Whether it was not needed for longer than it may be used. */
   isIdle(kek: OpenKek): boolean {
     const { clock, kekCacheMs, graceMs } = this.#times;
     return clock.monotonicMs() - kek.usedMs >= Math.max(kekCacheMs, graceMs);
@@ -107,7 +107,7 @@ export class OpenKeks {
     }
   }
 
-  /** Another number after each drop of the instance's KEKs. */
+  /** A number that changes with each drop of the instance's KEKs. */
   dropsOf(instance: string): number {
     return this.#dropsOfAll + (this.#drops.get(instance) ?? 0);
   }

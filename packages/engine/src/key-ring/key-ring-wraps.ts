@@ -40,7 +40,7 @@ export type Held = () => KeyObject | undefined;
 
 const noBlob = new Uint8Array();
 
-/** This region's wraps of KEKs: made, opened, mended, and brought under other root keys; no key stays here. */
+/** Makes, opens, repairs and re-wraps this region's wraps of KEKs; it keeps no key. */
 export class KekWraps {
   readonly #options: KekWrapsOptions;
 

@@ -137,7 +137,7 @@ export class InstanceKeyRing implements KeyRing {
     );
   }
 
-  /** What was last found of an instance's keys; undefined where nobody needed any. */
+  /** The last known state of an instance's keys; undefined where none was needed yet. */
   statusOf(instance: string): KeyRingStatus | undefined {
     const status = this.#statuses.get(instance);
     if (status?.graceUntilMs === undefined || this.#options.clock.wallMs() < status.graceUntilMs) {

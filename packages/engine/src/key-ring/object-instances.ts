@@ -36,7 +36,7 @@ export class ObjectInstances implements InstanceStore {
 
   async #name(instance: string, name: string): Promise<void> {
     const id = systemIdentifier("Instance", instance);
-    // Made without looking: where another region cannot be asked, "not there" cannot be known.
+    // Made without reading first: while another region cannot be asked, "not there" cannot be known.
     const after = makeRecord("Instance", id, { instance, name }, nowOf(this.#writer));
     const made = await this.#store.commit(systemInstance, [{ kind: "create", after }], []);
     if (made.kind === "committed") return;

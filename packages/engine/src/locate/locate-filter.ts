@@ -46,7 +46,7 @@ const storage = { online: 0x01, destroyed: 0x04 } as const;
 /** Each is compared with every attribute of every object on the way. */
 const criteriaMax = 64;
 
-/** Reads the criteria of a Locate request (KMIP 2.1, 6.1.28); refuses those that cannot be looked for. */
+/** Reads the criteria of a Locate request (KMIP 2.1, 6.1.28); refuses criteria that cannot be searched for. */
 export function locateFilter(request: Request<"Locate">, target: FilterFor): LocateFilter {
   const criteria = request.attributes ?? [];
   if (criteria.length > criteriaMax) {

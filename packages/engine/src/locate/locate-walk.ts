@@ -25,7 +25,7 @@ interface WalkOptions {
 /** Objects that match, as they are found. */
 export interface Matches {
   readonly objects: readonly ManagedObject[];
-  /** True when the walk would be refused if it had to go on. */
+  /** True when the walk would be refused if it had to continue. */
   readonly atLimit: boolean;
 }
 

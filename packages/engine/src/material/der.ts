@@ -75,7 +75,7 @@ export function objectIdentifier(content: Uint8Array): string {
   return parts.join(".");
 }
 
-/** The text of a DER string of any kind; what is not a string is shown as hex. */
+/** The text of a DER string of any kind; any other value is shown as hex. */
 export function derText({ tag, content, encoded }: Der): string {
   const buffer = Buffer.from(content.buffer, content.byteOffset, content.length);
   switch (tag) {

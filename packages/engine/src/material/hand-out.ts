@@ -19,7 +19,10 @@ type KeyFormatType = NonNullable<Asked["keyFormatType"]>;
 export function handOut(object: ManagedObject, kept: Item, asked: Asked): Item {
   const { keyCompressionType, keyFormatType, keyWrapType, keyWrappingSpecification } = asked;
   if (keyWrappingSpecification !== undefined) {
-    throw new KmipError("featureNotSupported", "objects are not wrapped on the way out");
+    throw new KmipError(
+      "featureNotSupported",
+      "the server does not wrap the objects that it returns",
+    );
   }
   if (flag(object, tags.Extractable.tag) === false) {
     throw new KmipError("keyNotExtractable", "the object is not extractable");

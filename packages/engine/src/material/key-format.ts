@@ -13,7 +13,7 @@ import { keyInBlock } from "./asymmetric-key.ts";
 import { certificateItems } from "./certificate.ts";
 import { certificateFormat, digestItems, isDigestSecret } from "./object-digest.ts";
 
-/** What is known of a key besides its Key Block: what the request says. */
+/** What the request says of a key, in addition to its Key Block. */
 export interface StatedKey {
   readonly algorithm?: AttributeValue<"CryptographicAlgorithm"> | undefined;
   readonly length?: number | undefined;

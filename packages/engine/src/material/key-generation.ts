@@ -38,7 +38,7 @@ const generations: Readonly<Partial<Record<Algorithm, Generation>>> = {
 const freeLengths = { min: 64, max: 65_536 };
 const secretLengths = { min: 8, max: 65_536, usual: 256 };
 
-/** What a client gets that does not say what it wants (KMIP 2.1, 7.11). */
+/** What a client gets where its request leaves the choice to the server (KMIP 2.1, 7.11). */
 export const symmetricDefaults = {
   algorithm: "AES",
   length: 256,
@@ -60,7 +60,7 @@ export function generateKey(
   length?: number,
 ): GeneratedKey {
   const row = generations[algorithm];
-  if (row === undefined) throw unsupported(`no ${algorithm} keys are made`);
+  if (row === undefined) throw unsupported(`the server makes no ${algorithm} keys`);
   const bits = length ?? row.length;
   const bytes = ids.randomBytes(byteLength(row, bits, algorithm));
   return {

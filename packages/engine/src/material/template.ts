@@ -35,7 +35,7 @@ async function expanded(
   let merged: readonly Attribute[] = [];
   for (const name of templateNames) {
     merged = over(merged, await templateAttributes(context, name));
-    // Refused in the end anyway; until then each name would add a megabyte.
+    // Such a request is refused in the end anyway; until then each name could add a megabyte.
     if (merged.length > registersMax) throw tooManyAttributes();
   }
   return over(merged, attributes);

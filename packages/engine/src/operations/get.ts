@@ -31,7 +31,10 @@ export const get: Handler<"Get"> = async (context, request) => {
   const { object } = stored;
   const answer = handOut(object, opened, request);
   if (!within(context.version, "1.2") && lacksKeyValue(answer)) {
-    throw new KmipError("keyValueNotPresent", "before KMIP 1.2 no key goes without its value");
+    throw new KmipError(
+      "keyValueNotPresent",
+      "before KMIP 1.2 a key cannot be returned without its value",
+    );
   }
   if (object.facts.served === undefined) await context.objects.markServed(stored);
   return { objectType, uniqueIdentifier: object.uniqueIdentifier, object: answer };

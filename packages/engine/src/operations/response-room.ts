@@ -9,7 +9,7 @@ import {
 } from "@holdfast/kmip";
 import { encodedLength, type Item } from "@holdfast/ttlv";
 
-/** Answers to operations that change something are no longer than this, besides what they echo of the request. */
+/** Answers to operations that change something are at most this long, without what they echo of the request. */
 const changeAnswerBytes = 512;
 
 /**

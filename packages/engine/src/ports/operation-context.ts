@@ -85,7 +85,7 @@ export interface Objects {
   find(query: FindQuery): Promise<FindPage>;
 }
 
-/** What a handler gets besides the request's payload: one context an item of the batch. */
+/** What a handler gets in addition to the request's payload: one context for each item of the batch. */
 export interface OperationContext {
   readonly operation: ImplementedOperation;
   readonly version: Version;

@@ -6,7 +6,7 @@ export interface SealedMaterial {
   readonly ciphertext: Uint8Array;
 }
 
-/** What a seal is bound to besides its bytes. */
+/** What a seal is bound to in addition to its bytes. */
 export interface SealBinding {
   readonly instance: string;
   readonly uniqueIdentifier: string;

@@ -39,7 +39,7 @@ const sha256 = text({ form: /^[0-9a-f]{64}$/ });
 const name = defaulted(text({ tag: tags.InstanceName }), "");
 const wantedStatus = oneOf(["Inactive", "Configuring", "Installed", "Removing"]);
 
-/** A generation to come must be a number too: else a region that was retired up to the last one never came back. */
+/** The next generation must be a safe number too: otherwise a region retired up to the last one could never come back. */
 const generationMax = 2 ** 32;
 
 /** A deletion under way, as the instance's record holds it. */
@@ -175,7 +175,7 @@ export const recordKinds = {
     },
     fields: {
       name,
-      /** How many days before its end was told last. */
+      /** The last reported warning of its end: how many days before. */
       expiryTold: defaulted(number, Number.POSITIVE_INFINITY),
     },
     /** Its name in the instance; itself, and of an authority who signs, in the system. */

@@ -180,7 +180,7 @@ function requireSayable(item: Item, version: Version): void {
   if (inVersion(item, version) !== undefined) return;
   const given = attributeByTag(item.tag)?.name ?? "an attribute";
   if (!attributeVisible(item.tag, version)) throw unknown(given, version);
-  throw new KmipError("invalidAttribute", `KMIP ${version} cannot say this value of ${given}`);
+  throw new KmipError("invalidAttribute", `KMIP ${version} cannot express this value of ${given}`);
 }
 
 /** 1.x Template-Attribute of a new object. */

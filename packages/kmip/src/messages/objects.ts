@@ -135,7 +135,7 @@ export function objectForm(type: ObjectTypeName): ValueType<Item> {
         if (!(cause instanceof KmipError)) throw cause;
         throw new KmipError(
           "keyFormatTypeNotSupported",
-          `KMIP ${version} has no way to say what this object is; ask in a newer version`,
+          `KMIP ${version} cannot express what this object is; use a newer version`,
           { cause },
         );
       }

@@ -57,7 +57,7 @@ import {
 import type { Version } from "../schema/version.ts";
 import { objectForm } from "./objects.ts";
 
-/** What server and client must know of an operation besides its payloads. */
+/** What server and client must know of an operation in addition to its payloads. */
 interface OperationFacts {
   /** It may change something, so that it must not be done when its answer could not be given. */
   readonly changes: boolean;

@@ -26,7 +26,7 @@ const escapes: Readonly<Record<string, string>> = {
 };
 
 function escaped(text: string): string {
-  if (unwritable.test(text)) throw new XmlError("a text has characters that XML cannot say", 0);
+  if (unwritable.test(text)) throw new XmlError("a text has characters that XML does not allow", 0);
   return text.replace(/[&<>"\t\n\r]/g, (unit) => escapes[unit] ?? unit);
 }
 

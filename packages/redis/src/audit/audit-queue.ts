@@ -119,7 +119,7 @@ export class AuditQueue {
   }
 
   #lost(count: number): void {
-    const message = `${count} audit entries of reads were lost: Redis took none for too long`;
+    const message = `${count} audit entries of reads were lost: Redis accepted none for too long`;
     this.#context.observe({ type: "warning", message });
   }
 }

@@ -1,10 +1,10 @@
 import { type StoreFailure, StoreUnavailable } from "@holdfast/engine";
 
-/** First word of a Redis error → what it means for the store, and the mend. */
+/** First word of a Redis error → what it means for the store, and how to fix it. */
 const meanings: Readonly<Record<string, readonly [StoreFailure, string]>> = {
   __proto__: null as never,
-  OOM: ["full", "Redis is at maxmemory: raise maxmemory or free memory; reads go on"],
-  MISCONF: ["full", "Redis refuses writes since it cannot write to its disk; reads go on"],
+  OOM: ["full", "Redis is at maxmemory: raise maxmemory or free memory; reads still work"],
+  MISCONF: ["full", "Redis refuses writes since it cannot write to its disk; reads still work"],
   NOREPLICAS: ["barrierShort", "Redis refuses writes since too few replicas are connected"],
   READONLY: ["noLease", "this Redis is a replica now"],
   MASTERDOWN: ["noLease", "this Redis is a replica without a primary"],

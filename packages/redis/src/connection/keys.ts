@@ -52,7 +52,7 @@ export function partitionKeys(partition: number): PartitionKeys {
   };
 }
 
-/** The keys of `{sys}` besides head and counters. */
+/** The keys of `{sys}`, without head and counters. */
 export const sysKeys = {
   /** Eight bytes that markers overwrite. */
   beat: "{sys}:beat",

@@ -16,7 +16,7 @@ export interface RedisConnectionOptions {
   /** TLS to Redis; with `sentinelTls`, to the Sentinels too. */
   readonly tls?: ConnectionOptions;
   readonly sentinelTls?: ConnectionOptions;
-  /** How many replicas a barrier must cover at least; every replica ever seen is required besides. Default 0. */
+  /** How many replicas a barrier must cover at least; every replica ever seen is required too. Default 0. */
   readonly replicas?: number;
   /** Default 2,000. */
   readonly connectTimeoutMs?: number;
@@ -26,7 +26,7 @@ export interface RedisConnectionOptions {
   readonly assumeSafe?: boolean;
 }
 
-/** Settings of a store; what is not given has the default that is said. */
+/** Settings of a store; an absent setting has the default that its comment states. */
 export interface RedisStoreOptions extends RedisConnectionOptions {
   readonly clock: Clock;
   readonly observe: Observer;

@@ -59,9 +59,9 @@ describe("a header that disagrees with its row is refused", () => {
     `#!lua${flags}\n-- x.lua  Says.\n-- KEYS  ${keys}\n-- →     {"committed", 1} | {"notInitialised"}\nreturn`;
   test.each<[string, ScriptName, string, string | undefined]>([
     ["right", "set-status", header("1 head  2 counters  3 status"), undefined],
-    ["a key too few", "set-status", header("1 head  2 counters"), "other keys"],
-    ["another key", "set-status", header("1 head  2 counters  3 names"), "other keys"],
-    ["open end", "set-status", header("1 head  2 counters  3 status  4.. x"), "other keys"],
+    ["a key too few", "set-status", header("1 head  2 counters"), "different keys"],
+    ["another key", "set-status", header("1 head  2 counters  3 names"), "different keys"],
+    ["open end", "set-status", header("1 head  2 counters  3 status  4.. x"), "different keys"],
     [
       "a key beyond the row",
       "set-status",
@@ -73,7 +73,7 @@ describe("a header that disagrees with its row is refused", () => {
       "a result that is not said",
       "reserve",
       header("1 head  2 reserved  3.. given"),
-      '"held" is not said',
+      '"held" is missing in its header',
     ],
   ])("%s", (_name, script, text, problem) => {
     if (problem === undefined) checkScript(script, text);

@@ -278,12 +278,13 @@ export function checkScript(name: ScriptName, text: string): void {
   const numbered = [...said.matchAll(/(\d+)(\.\.)? +([\w-]+)/g)];
   const fixed = numbered.filter(([, , open]) => open === undefined).map(([, , , key]) => key);
   if (fixed.join() !== keys.join() || numbered.length - fixed.length !== Number(more)) {
-    throw new Error(`${name}.lua: its header says other keys than its row`);
+    throw new Error(`${name}.lua: its header and its row name different keys`);
   }
   const highest = Math.max(0, ...[...text.matchAll(/KEYS\[(\d+)\]/g)].map(([, n]) => Number(n)));
   if (highest > keys.length) throw new Error(`${name}.lua: KEYS[${highest}] is not in its row`);
   for (const result of results) {
-    if (!header.includes(`"${result}"`)) throw new Error(`${name}.lua: "${result}" is not said`);
+    if (!header.includes(`"${result}"`))
+      throw new Error(`${name}.lua: "${result}" is missing in its header`);
   }
 }
 

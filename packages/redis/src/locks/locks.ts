@@ -91,7 +91,7 @@ export class RedisLocks implements Locks, AsyncDisposable {
     return undefined;
   }
 
-  /** Nobody waits for it: a lock that is not released ends by itself. */
+  /** Not awaited: a lock that is not released expires by itself. */
   #release(lock: Lock): void {
     const release = lock.unlock().catch(() => undefined);
     this.#releases.add(release);

@@ -57,7 +57,7 @@ export class Changes {
     if (numbers.length !== allPartitions.length) {
       throw new StoreUnavailable("badReply", "position.lua answered for other partitions");
     }
-    // Those that wait do so together, for one barrier.
+    // Callers that wait share one barrier.
     await Promise.all(covers);
     return { replicationId: this.#answers.replicationId(session), numbers };
   };

@@ -20,7 +20,7 @@ export class DecodedRecords {
   #young = new Map<string, Known>();
   #old = new Map<string, Known>();
 
-  /** The object in the value of a record that lay under this identifier; rejects what is not a whole record of it. */
+  /** The object in the value of a record that lay under this identifier; rejects bytes that are not a whole record of it. */
   decode(identifier: string, value: Buffer): StoredObject {
     const young = this.#young.get(identifier);
     const known = young ?? this.#old.get(identifier);

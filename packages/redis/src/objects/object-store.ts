@@ -212,7 +212,7 @@ export class RedisObjects {
     this.#context.observe({ type: "storeCommand", command, durationMs: this.#now() - started });
   }
 
-  /** MGET says nothing of a key of another type, and "not there" is for ever. */
+  /** MGET answers nothing for a key of another type, and a wrong "not found" could not be taken back. */
   async #checkMissing(
     session: PrimarySession,
     partition: number,
@@ -233,7 +233,7 @@ function keysOf(partition: number): PartitionKeys {
   return allPartitions[partition] ?? partitionKeys(partition);
 }
 
-/** An object of another instance is as if it were not there. */
+/** An object of another instance counts as missing. */
 function isForeign(instance: string, change: Change): boolean {
   const before = change.kind === "update" ? change.before.object : change.after;
   return before.instance !== instance || change.after.instance !== instance;

@@ -91,7 +91,7 @@ export class LeaderRecords {
     return Number(rest[0]);
   };
 
-  /** An epoch of another store's says nothing here, although its number may be higher. */
+  /** An epoch of another store is not comparable, even if its number is higher. */
   assertEpoch(epoch: number): void {
     if (this.#epochOf === undefined || this.#epochOf === this.#sessions.storeId) return;
     throw new StoreUnavailable("deposed", `epoch ${epoch} is another store's`);

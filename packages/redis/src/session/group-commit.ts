@@ -175,7 +175,7 @@ export class GroupCommit {
     }
   }
 
-  /** Until something is submitted, or a marker is due. */
+  /** Waits until something is submitted, or it is time for a marker. */
   #idle(): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, this.#settings.markerMs);
@@ -335,7 +335,7 @@ export class GroupCommit {
     if (this.#queue.length === 0) void this.#note();
   }
 
-  /** What is not covered yet goes into the next barrier too, until its time is over. */
+  /** Jobs that are not covered yet go into the next barrier too, until their time is over. */
   #postpone(local: boolean): void {
     const now = this.#now();
     const carried = this.#carried;

@@ -29,7 +29,7 @@ export class LeaseKeeper {
   readonly #clock: Clock;
   readonly #observe: Observer;
   readonly #waiters = new Set<Waiter>();
-  /** Since when each need that somebody had was not met. */
+  /** For each unmet need of a request, since when it was not met. */
   readonly #unmetSinceMs = new Map<Need, number>();
   #lease: Lease = noLease;
   #reported: LeaseState = "none";
@@ -67,7 +67,7 @@ export class LeaseKeeper {
 
   /** Takes an event. */
   apply(event: LeaseEvent): void {
-    // A lapse that this event ends was one all the same.
+    // A lapse that this event ends is still reported.
     this.#hear();
     this.#lease = step(this.#lease, event);
     this.#update();

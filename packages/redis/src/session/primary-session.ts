@@ -223,7 +223,7 @@ export class PrimarySession {
     }
   }
 
-  /** Refuses to go on where a replica that was not known would lose data. */
+  /** Ends the session where a replica that was not known would lose data. */
   #meet(connected: readonly string[]): void {
     this.#note();
     warnUnreachable(this.#context, connected).catch((error: unknown) => {
@@ -240,7 +240,7 @@ export class PrimarySession {
       .then((reply) => formats.take(reply, this.address))
       .catch((cause: unknown) => {
         if (this.#over) return;
-        observe({ type: "warning", message: "the formats of records were not noted", cause });
+        observe({ type: "warning", message: "the record formats could not be stored", cause });
       });
   }
 
@@ -254,7 +254,7 @@ export class PrimarySession {
     this.groupCommit
       .submit(scripts["remember-replica"], sysPartition, keys, args, { localEnough: true })
       .catch((cause: unknown) => {
-        observe({ type: "warning", message: "a new replica could not be noted", cause });
+        observe({ type: "warning", message: "a new replica could not be stored", cause });
       });
   }
 }

@@ -4,7 +4,7 @@ import { storeFailure } from "../connection/failure.ts";
 import type { Need } from "./lease-keeper.ts";
 import { PrimarySession, type StoreContext } from "./primary-session.ts";
 
-/** Failures that only an operator mends. */
+/** Failures that only an operator can end. */
 const settled: ReadonlySet<string> = new Set(["unsafe", "notInitialised", "badReply"]);
 /** And where the other region serves meanwhile: an emptied store is marked anew and filled from there. */
 const settledWithPeer: ReadonlySet<string> = new Set(["unsafe", "badReply"]);

@@ -5,7 +5,7 @@ import { type ConnectionSettings, formatAddress } from "../connection/options.ts
 import { readPairs } from "../connection/replies.ts";
 import type { Hearing } from "./lease.ts";
 
-/** How often a Sentinel is asked by who only wants to know once. */
+/** How often a Sentinel is asked by a caller that needs one answer. */
 const onceMs = 2_000;
 
 /** Speaks to one Sentinel. */

@@ -18,7 +18,7 @@ const needed = {
 /** The first version with WAITAOF. */
 const versionMin = [7, 2] as const;
 
-/** Rejects with `StoreUnavailable("unsafe")` where a Redis would lose data; names the setting and the mend. */
+/** Rejects with `StoreUnavailable("unsafe")` where a Redis would lose data; names the setting and its required value. */
 export async function checkSettings(
   connection: Connection,
   settings: ConnectionSettings,

@@ -24,7 +24,7 @@ export function refusalOf(object: ManagedObject): string | undefined {
   }
   if (isKept(object) && object.facts.destroyed !== undefined) {
     // One such fact about a KEK would close every key of its instance, everywhere and for ever.
-    return "no region destroys such a system record";
+    return "a system record of this kind is never destroyed";
   }
   if (object.registers.length > registersOfAll) return "it has too many attributes";
   if (regionsIn(object) > regionsOfAll) return "it names too many regions";

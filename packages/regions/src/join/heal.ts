@@ -18,7 +18,7 @@ export interface CopySource {
   read(instance: string, ids: readonly string[]): Promise<readonly (StoredObject | undefined)[]>;
 }
 
-/** An object made whole, and whose copy it came from. */
+/** A healed object, and the region whose copy was used. */
 export interface Found {
   readonly stored: StoredObject;
   readonly region: string;
@@ -36,7 +36,7 @@ export async function joinOpened(
   other: ManagedObject,
   opens: Opens,
 ): Promise<OpenedJoin | undefined> {
-  // Nothing sealed opens too, and must not take the place of something.
+  // A copy without sealed parts counts as one that opens, and must not replace one that has them.
   if ((first.material === undefined) !== (other.material === undefined)) return undefined;
   const whole = join(withSealedParts(first, other), other);
   if (whole.kind !== "joined") return undefined;

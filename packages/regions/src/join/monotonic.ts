@@ -34,7 +34,7 @@ export function assertMonotonic(
   const refused = changes.find((change) => isOf(instance, change) && !onlyGrows(change));
   if (refused === undefined) return;
   const { uniqueIdentifier } = refused.after;
-  const message = `region ${from} would change what never changes of record ${uniqueIdentifier}, or take a fact back: refused`;
+  const message = `region ${from} would change an immutable part of record ${uniqueIdentifier}, or take a fact back: refused`;
   observe({ type: "warning", message });
   throw new StoreUnavailable("corrupt", message);
 }

@@ -48,7 +48,7 @@ export class DueDates implements Duty {
   readonly #feed: OwnFeed;
   /** By instance and identifier. */
   readonly #planned = new Map<string, Planned>();
-  /** Nothing is due before. */
+  /** No date comes before this time. */
   #earliest = Number.POSITIVE_INFINITY;
   /** From then on there are dates that had no room. */
   #horizon = Number.POSITIVE_INFINITY;

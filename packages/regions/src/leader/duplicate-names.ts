@@ -20,10 +20,10 @@ interface Term {
 
 const everyMs = 1_000;
 const recordsPerRun = 1_000;
-/** A look at one name costs a script; at this rate nobody feels it. */
+/** Checking one name costs a script; at this rate clients do not notice it. */
 const looksPerRun = 100;
 const waitingMax = 50_000;
-/** What is known to be one is looked at again this often: a Name may have been taken away. */
+/** Known duplicates are checked again this often, since a Name may have been deleted. */
 const runsPerRecheck = 60;
 
 /**

@@ -5,7 +5,7 @@ import { Nap } from "./waiting.ts";
 export interface DutyLoopOptions {
   readonly timers: Timers;
   readonly observe: Observer;
-  /** A number from 0 to 1, by which loops of several regions drift apart. */
+  /** A random number from 0 to 1, so that the loops of several regions do not run in step. */
   readonly chance: () => number;
   /** The store refused the epoch: the term is over. */
   readonly deposed: (reason: string) => void;

@@ -22,7 +22,7 @@ export type LeaderEvent =
   | { readonly type: "extended"; readonly asked: Moment }
   /** The store gave an epoch that it never gives again, and it is durable. */
   | { readonly type: "epoch"; readonly epoch: number }
-  /** Nothing but time. */
+  /** Only time has passed. */
   | { readonly type: "tick" }
   /** The lock was given back, the store knows a higher epoch, or the node cannot do the work. */
   | { readonly type: "ended"; readonly reason: string };

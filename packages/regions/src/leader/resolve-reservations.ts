@@ -82,7 +82,7 @@ export class ResolveReservations implements Duty {
     for (const peer of earlier.toSorted((a, b) => (a.region < b.region ? -1 : 1))) {
       await peer.release(instance, operation);
     }
-    // Only now: every decision was made before the releases.
+    // Only now is this certain: every decision was made before the releases.
     for (const peer of earlier) copies.push(await peer.fetch(instance, ids));
     for (let tries = 0; tries < triesMax; tries += 1) {
       const changes = await this.#changes(reservation, copies);

@@ -68,12 +68,14 @@ export async function retireRegion(
   }
   if (!endpointsAreOff) {
     throw new RegionRefused(
-      `confirm that no client can reach an endpoint of region ${lost}: it serves on while it is cut off, and what it acknowledges then may be lost`,
+      `confirm that no client can reach an endpoint of region ${lost}: it keeps serving while it is cut off, and what it acknowledges then may be lost`,
       "request",
     );
   }
   if (await answers(peer)) {
-    throw new RegionRefused(`region ${lost} answers: stop all of its nodes first, or leave it be`);
+    throw new RegionRefused(
+      `region ${lost} answers: stop all of its nodes first, or do not retire it`,
+    );
   }
   const record = await changeRegion(
     tools,

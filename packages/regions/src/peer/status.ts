@@ -128,7 +128,7 @@ export function faultOf(error: ServiceError, region: string, method: string): Ca
     return answered("corrupt", `does not take ${method}: ${plain(details)}`);
   }
   if (code === status.UNAVAILABLE) {
-    // The words of grpc-js where no connection came to be; any others count as "may have been sent".
+    // What grpc-js says where it could not connect; anything else counts as "may have been sent".
     const notSent = /^(No connection established|Channel closed before call started)/.test(details);
     return { kind: notSent ? "notSent" : "unknown", reason: connectionFault(details) };
   }

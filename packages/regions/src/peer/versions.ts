@@ -4,7 +4,7 @@ import { StoreUnavailable } from "@holdfast/engine";
 export const protocolMin = 2;
 export const protocolMax = 2;
 
-/** What this release can do besides what its version says; unknown ones are passed over. */
+/** What this release can do beyond its protocol version; unknown names are ignored. */
 export const features: readonly string[] = [];
 
 /** Versions that a side speaks; the fields of both `HelloRequest` and `HelloReply`. */

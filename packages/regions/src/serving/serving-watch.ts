@@ -214,7 +214,7 @@ export class ServingWatch {
     const run = work()
       .catch((cause: unknown) => {
         if (cause instanceof StoreUnavailable) return;
-        const message = "what follows the stores failed and is tried again";
+        const message = "following the stores failed and is tried again";
         this.#options.observe({ type: "warning", message, cause });
       })
       .finally(() => this.#running.delete(name));

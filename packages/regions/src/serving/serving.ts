@@ -149,7 +149,7 @@ export function serving(state: ServingState): Serving {
   }
   if (lease === "full" && state.level) return local("own store");
   if (lease === "full" && state.asInCut) {
-    return { ...local("own store, not level yet: as in a cut"), through: true };
+    return { ...local("own store, not level yet: no other region can serve"), through: true };
   }
   if (others === "up") {
     const lacking = lease === "full" && state.lacking;
@@ -165,7 +165,7 @@ export function serving(state: ServingState): Serving {
     };
   }
   // A region that was retired meanwhile, or lost data, must learn of it first.
-  if (others === "unknown" && lease !== "none") return none("the other region is not met yet");
+  if (others === "unknown" && lease !== "none") return none("no contact with the other region yet");
   if (lease === "none") return none("no lease on the own store, and no other region in reach");
   return {
     from: "local",

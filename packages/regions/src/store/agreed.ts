@@ -165,7 +165,8 @@ class Agreement {
     const conflict = joined.find((outcome) => outcome?.kind === "conflict");
     if (conflict !== undefined) {
       await this.#release(this.#sites);
-      const message = "copies of the record differ in what never changes: they must be looked at";
+      const message =
+        "copies of the record differ in their immutable parts: an operator must look at them";
       throw new StoreUnavailable("corrupt", message);
     }
     const objects = joined.flatMap((outcome) =>

@@ -15,7 +15,7 @@ import { failureIn } from "../ports/waiting.ts";
 
 export interface ReadRepairOptions {
   readonly own: OwnStore;
-  /** The regions whose "no" it takes, besides the own one. */
+  /** The other regions whose "no" is needed. */
   readonly others: readonly Peer[];
   readonly timers: Timers;
   readonly observe: Observer;
@@ -134,7 +134,7 @@ function absent(copy: "damaged" | undefined, unasked: string | undefined): undef
 function joined(copies: readonly ManagedObject[]): StoredObject {
   const outcome = joinAll(copies);
   if (outcome?.kind === "joined") return storedOf(outcome.object);
-  const message = `copies of a record differ in what never changes: ${outcome?.reason}`;
+  const message = `copies of a record differ in their immutable parts: ${outcome?.reason}`;
   throw new StoreUnavailable("corrupt", message);
 }
 

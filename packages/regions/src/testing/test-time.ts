@@ -56,7 +56,7 @@ export class TestTime implements Timers {
     return await work;
   }
 
-  /** Lets time go on. */
+  /** Lets time pass. */
   async pass(ms: number): Promise<void> {
     const end = this.#now + ms;
     await quiet();
@@ -78,7 +78,7 @@ export class TestTime implements Timers {
   }
 }
 
-/** Until all promises that can go on have. */
+/** Resolves when every promise that can continue has done so. */
 function quiet(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

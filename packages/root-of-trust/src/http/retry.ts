@@ -63,7 +63,7 @@ export class Retries {
     const waitMs = this.#restUntilMs - this.#clock.monotonicMs();
     if (waitMs <= 0) return;
     if (this.#clock.monotonicMs() + waitMs >= endMs) {
-      throw last ?? new Error(`asked to be left alone for ${Math.ceil(waitMs / 1000)} s more`);
+      throw last ?? new Error(`asked for no calls for ${Math.ceil(waitMs / 1000)} s more`);
     }
     await sleep(waitMs, undefined, { signal });
   }

@@ -53,7 +53,7 @@ export class IamTokens {
   }
 
   /**
-   * The key manager does not take this token; whether another one is worth a try. One that has just taken the place of
+   * The key manager refused this token. Answers whether another one may be accepted. One that has just taken the place of
    * another is not: it is the access that is missing, and IAM is not to be flooded for it.
    */
   reject(text: string): boolean {

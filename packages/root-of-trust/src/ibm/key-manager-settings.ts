@@ -51,7 +51,7 @@ export interface KeyManagerSettings {
 /** Checks settings; what cannot be is a `RootOfTrustError` that names the setting. */
 export function checkSettings(settings: KeyProtectSettings | HpcsSettings): KeyManagerSettings {
   const { type: kind, instanceId, rootKey, apiKey, ca, inFlightMax, deadlineMs } = settings;
-  // HPCS: root keys of the default ring only, and what is not said is looked up in all rings.
+  // HPCS: root keys of the default ring only, and without a ring it is looked up in all rings.
   const keyRing = settings.type === "hpcs" ? "default" : settings.keyRing;
   checked("instanceId", instanceId, guid, "the GUID of the key manager's instance");
   checked("rootKey", rootKey, /^[A-Za-z0-9_-]{2,90}$/, "the id or an alias of a root key");

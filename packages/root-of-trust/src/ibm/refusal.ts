@@ -73,12 +73,12 @@ export function errorOf(refused: Refused, subject: Subject, where: string): Erro
 function meaningOf(refused: Refused, subject: Subject): readonly [Meaning, string] {
   const { status, code, genuine } = refused;
   const found = byCode.get(code ?? "") ?? byStatus.get(status);
-  if (found === undefined || isPassing(refused)) return ["unavailable", "it cannot do it now"];
+  if (found === undefined || isPassing(refused)) return ["unavailable", "it is not available now"];
   // To refuse all keys of an instance because of another server's answer would be a mistake; access is refused as said.
   if (found[0] !== "denied" && !genuine) {
     return ["unavailable", "something else answers in its place; check the host name"];
   }
   const misses = found[0] === "broken" ? subject !== "ciphertext" : subject === "instance";
-  if (found[0] !== "denied" && misses) return ["unavailable", "it does not understand the call"];
+  if (found[0] !== "denied" && misses) return ["unavailable", "it does not accept the call"];
   return found;
 }

@@ -44,7 +44,7 @@ export async function listRootKeys(
     if (keys.length < pageKeys) return [...found.values()];
   }
   const most = mostPages * pageKeys;
-  throw new RootOfTrustError("unavailable", `the list of root keys does not end after ${most}`);
+  throw new RootOfTrustError("unavailable", `the list of root keys is longer than ${most}`);
 }
 
 /** The one key of an answer. */

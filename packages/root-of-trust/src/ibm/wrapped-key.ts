@@ -72,7 +72,7 @@ export function encodeWrapped({ ciphertext, sealed }: WrappedKey): Uint8Array | 
   return Buffer.concat([header, bytes, sealed]);
 }
 
-/** Rejects what is not a blob of this scheme. */
+/** Rejects bytes that are not a blob of this scheme. */
 export function decodeWrapped(blob: Uint8Array): WrappedKey {
   const bytes = Buffer.from(blob.buffer, blob.byteOffset, blob.length);
   const ours = bytes.length >= headerBytes && bytes.subarray(0, scheme.length).equals(scheme);

@@ -89,7 +89,7 @@ describe("the file", () => {
     await createLocalRoot(file, sources);
     const before = await readFile(file);
     await expect(createLocalRoot(file, sources)).rejects.toThrow(
-      `root key file ${file} is there already`,
+      `root key file ${file} exists already`,
     );
     expect(await readFile(file)).toEqual(before);
     expect(await readdir(directory)).toEqual(["root.json"]);

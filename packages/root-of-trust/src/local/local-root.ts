@@ -214,7 +214,7 @@ export class LocalRoot implements RootOfTrust {
     const found = this.#keys?.versions.find((known) => known.version === version);
     if (found !== undefined) return found;
     const newest = this.#newest().version;
-    // A node whose copy of the file is behind is to go on for its grace, until the file is brought.
+    // A node with an older copy of the file keeps its open keys for the grace time, until the newer file is there.
     if (version > newest) {
       const mend = "copy the newer file to it";
       throw this.#failure(

@@ -164,10 +164,10 @@ describe("a region's sealing key", () => {
     await expect(root.unwrap(await key.seal(secret, data), data)).rejects.toThrow(SealBroken);
   });
 
-  test("in a file that others may read, or that is there already, is refused by its name", async () => {
+  test("in a file that others may read, or that exists already, is refused by its name", async () => {
     await createSealingKey(path, sources);
     await expect(createSealingKey(path, sources)).rejects.toThrow(
-      `sealing key file ${path} is there already`,
+      `sealing key file ${path} exists already`,
     );
     await writeFile(join(directory, "open.json"), await readFile(path), { mode: 0o644 });
     await expect(SealingKey.open(join(directory, "open.json"), ids)).rejects.toThrow(

@@ -80,7 +80,7 @@ export async function createRootKeys(
     // Unlike a rename, a link never replaces.
     await link(draft, file.path).catch((error: unknown) => {
       if (codeOf(error) !== "EEXIST") throw error;
-      throw new RootOfTrustError("denied", `${nameOf(file)} is there already; it stays`);
+      throw new RootOfTrustError("denied", `${nameOf(file)} exists already; it is kept`);
     });
     await unlink(draft);
   });
@@ -249,7 +249,7 @@ function field(value: unknown, name: string): unknown {
   return Object.getOwnPropertyDescriptor(value, name)?.value;
 }
 
-/** What no try again mends, but an operator does, without the keys in use being withdrawn: so not a refusal. */
+/** A failure that only an operator can end. It withdraws no open keys, so it is not a refusal. */
 function unsound(file: KeyFile, what: string): RootOfTrustError {
   return new RootOfTrustError("unavailable", `${nameOf(file)}: ${what}`);
 }

@@ -112,7 +112,7 @@ export class Pkcs11Host {
     if (!this.#refusedPins.has(this.#pinDigest)) return;
     throw new RootOfTrustError(
       "denied",
-      `token ${this.#settings.token} refused this PIN before; it is not tried again: mend the PIN, or restart the node once the token has this one`,
+      `token ${this.#settings.token} refused this PIN before; it is not tried again: correct the PIN, or restart the node once the token has this one`,
     );
   }
 

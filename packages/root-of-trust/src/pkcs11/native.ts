@@ -42,7 +42,7 @@ async function loadAddOn(): Promise<Native> {
   }
 }
 
-/** What no try again mends, but an operator does, without the keys in use being withdrawn: so not a refusal. */
+/** A failure that only an operator can end. It withdraws no open keys, so it is not a refusal. */
 function unusable(what: string): TokenFailure {
   return new TokenFailure("unavailable", `PKCS#11: ${what}`);
 }

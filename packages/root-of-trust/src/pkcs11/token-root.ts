@@ -130,7 +130,7 @@ export class TokenRoot implements TokenOperations {
       if (first && before.highest > 0) {
         throw new TokenFailure(
           "denied",
-          `token ${this.#token.label} has a root key ${rootKey} already; it stays`,
+          `token ${this.#token.label} has a root key ${rootKey} already; it is kept`,
         );
       }
       if (!first) newestOf(before);

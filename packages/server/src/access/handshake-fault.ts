@@ -23,7 +23,7 @@ const suiteFault = /NO_SHARED_CIPHER|SIGNATURE_ALGORITHM|NO_SHARED_GROUP|NO_SUIT
 const trustFault =
   /ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_(UNKNOWN|EXPIRED|REVOKED))/;
 
-/** What is wrong, by OpenSSL's code and what the client offered; undefined for scans, time-outs and the like. */
+/** What is wrong, by OpenSSL's code and what the client offered; undefined for scans, time-outs and similar failures. */
 export function handshakeFault(
   code: string,
   hello: ClientHello | undefined,

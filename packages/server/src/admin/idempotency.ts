@@ -32,7 +32,7 @@ const keptMax = 1000;
 const keptBytesMax = 32_768;
 const keyForm = /^[\x21-\x7e]{1,128}$/;
 
-/** The key of a header `Idempotency-Key`; a `Refused` for one that cannot be it. */
+/** The key of a header `Idempotency-Key`; a `Refused` for an invalid one. */
 export function idempotencyKey(header: string | readonly string[] | undefined): string | undefined {
   if (header === undefined) return undefined;
   if (typeof header === "string" && keyForm.test(header)) return header;

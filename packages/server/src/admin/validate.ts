@@ -3,7 +3,7 @@ import { z } from "zod";
 import { Identifiers } from "../management/keys/identifiers.ts";
 import { Refused } from "./problem.ts";
 
-/** What a request says besides who sends it. */
+/** What a request asks for, without who sends it. */
 export interface Given {
   readonly params: unknown;
   readonly query: unknown;

@@ -79,7 +79,7 @@ describe("an archive", () => {
     await writer[Symbol.asyncDispose]();
     expect(await readdir(folder)).toEqual(["one"]);
     expect((await lstat(file)).mode & 0o777).toBe(0o600);
-    expect(await faultOf(write(file, []))).toMatch(/one is there already and stays/);
+    expect(await faultOf(write(file, []))).toMatch(/one exists already and is kept/);
   });
 
   test("that is given up leaves nothing", async () => {
@@ -93,7 +93,7 @@ describe("an archive", () => {
     const target = join(folder, "target");
     await writeFile(target, "mine");
     await symlink(target, join(folder, "link"));
-    expect(await faultOf(write(join(folder, "link"), []))).toMatch(/is there already/);
+    expect(await faultOf(write(join(folder, "link"), []))).toMatch(/exists already/);
     expect(await faultOf(read(join(folder, "link")))).toMatch(/symbolic link/);
     expect(await readFile(target, "utf8")).toBe("mine");
   });

@@ -1,6 +1,6 @@
 import { codeOf, OperatorError, reasonOf } from "./operator-error.ts";
 
-/** Why a listener could not be opened, in words that name the setting and the mend. */
+/** Why a listener could not be opened, in words that name the setting and how to fix it. */
 export function listenError(setting: string, address: string, error: unknown): OperatorError {
   const mends: Record<string, string> = {
     EADDRINUSE: "is in use; stop what listens there or choose another port",

@@ -1,4 +1,4 @@
-/** Why a node does not start or a command is not done: one line that names what is at fault, and the mend. */
+/** Why a node does not start or a command is not done: one line that names what is at fault, and how to fix it. */
 export class OperatorError extends Error {
   override readonly name = "OperatorError";
   /** The name of the exit code that a command ends with; docs/cli.md has them. */

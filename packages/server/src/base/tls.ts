@@ -10,7 +10,7 @@ import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { parseCertificates, readBytes, readText, subjectOf } from "./certificates.ts";
 import { OperatorError, reasonOf } from "./operator-error.ts";
 
-/** Which cipher suites are served: those of KMIP's Basic suite besides, or not. */
+/** Which cipher suites are served: with or without those of KMIP's Basic suite. */
 export type Suites = "default" | "kmip-basic";
 
 /** Where a server's certificates and their keys lie, in the same order, and the cipher suites to serve. */
@@ -93,7 +93,7 @@ function readKey(pem: string, what: string): KeyObject {
 }
 
 /**
- * Every option of the endpoint's secure context: `setSecureContext` forgets what is not given again. No `ca`, so that
+ * Every option of the endpoint's secure context: `setSecureContext` forgets every option that is not passed again. No `ca`, so that
  * clients are sent no names of authorities; trust is checked by `Trust`.
  */
 export function contextOptions(

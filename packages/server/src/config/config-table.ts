@@ -288,18 +288,18 @@ export const configTable = {
     file: optionalGroup(
       "Events to a file at the leader's node, one JSON object a line, mode 0600. Set it at every node: each may lead.",
       {
-        path: file("The file; its folder must exist. Those that are put aside lie beside it."),
+        path: file("The file; its folder must exist. Rotated files lie beside it."),
         rotateBytes: integer(
-          "A file is put aside before it would be larger.",
+          "The file is rotated before it would be larger than this.",
           { min: 65_536, max: 17_179_869_184, default: 67_108_864 },
           "bytes",
         ),
         rotateHours: integer(
-          "A file is put aside when it is older.",
+          "The file is rotated when it is older than this.",
           { min: 1, max: 8_760, default: 24 },
           "h",
         ),
-        filesMax: integer("Files put aside that stay; the oldest are deleted.", {
+        filesMax: integer("Rotated files that are kept; the oldest are deleted.", {
           min: 1,
           max: 100_000,
           default: 400,

@@ -1,6 +1,6 @@
 /** Who asks for a turn. */
 export interface Starter {
-  /** It has a turn now, to be given back. */
+  /** Called when it has its turn; it must give the turn back. */
   start(): void;
 }
 

@@ -60,7 +60,7 @@ export interface NamedRoots {
 /** The fields of an instance's record that name its roots of trust. */
 export type RootFields = Pick<SystemRecord<"Instance">, "root" | "rootNext" | "rootLeft">;
 
-/** What an instance's record names for a region; what is not valid counts as not there. */
+/** What an instance's record names for a region; an invalid reference counts as absent. */
 export function namedRoots({ root, rootNext, rootLeft }: RootFields, region: string): NamedRoots {
   return {
     current: storedReferenceSchema.safeParse(root[region]).data,
@@ -69,7 +69,7 @@ export function namedRoots({ root, rootNext, rootLeft }: RootFields, region: str
   };
 }
 
-/** The changes by which an instance's record names these for a region; what is not given stays as it is. */
+/** The changes by which an instance's record names these for a region; fields that are absent stay unchanged. */
 export function rootChanges(
   region: string,
   { current, next, left: roots }: Partial<NamedRoots>,

@@ -259,7 +259,7 @@ function stored(
       .open(sealed, secretBinding(named))
       .catch((error: unknown) => {
         throw error instanceof SealBroken
-          ? new OperatorError("sealingKeyFile: the secret was sealed under another one")
+          ? new OperatorError("sealingKeyFile: the secret was sealed under another sealing key")
           : error;
       });
     const text = Buffer.from(plaintext).toString("utf8");
@@ -273,7 +273,9 @@ function refuseOwn(config: Config, isNamed: (text: string) => boolean): void {
   const groups = new Set<string | undefined>(rootKinds.map((kind: RootKind) => kind.group?.name));
   const root = Object.entries(config.rootOfTrust).filter(([name]) => !groups.has(name));
   if (!textsIn({ ...config, rootOfTrust: root }).some(isNamed)) return;
-  throw new OperatorError("the secret's place is one that the node's own configuration names");
+  throw new OperatorError(
+    "the secret's file or variable is one that the node's own configuration uses",
+  );
 }
 
 function textsIn(settings: unknown): readonly string[] {

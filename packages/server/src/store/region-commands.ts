@@ -61,7 +61,7 @@ export async function retire(
 ): Promise<string> {
   if (!endpointsAreOff) {
     throw new OperatorError(
-      `region retire ${lost}: give --endpoints-are-off ${lost} once no client can reach an endpoint of region ${lost} any more; while it is cut off it serves on, and what it acknowledges then may be lost`,
+      `region retire ${lost}: give --endpoints-are-off ${lost} once no client can reach an endpoint of region ${lost} any more; while it is cut off it keeps serving, and what it acknowledges then may be lost`,
     );
   }
   return atRegions(configFile, machine, async (opened) => {

@@ -165,7 +165,7 @@ export async function connectPlain(port: number): Promise<Socket> {
   return socket;
 }
 
-/** A request message of about so many bytes, told apart by `mark`. */
+/** A request message of about so many bytes, identified by `mark`. */
 export function message(bytes = 64, mark = 0): Uint8Array {
   const body = new Uint8Array(Math.max(8, bytes - 16)).fill(mark);
   return encode(structure(0x42_0078, [byteString(0x42_0020, body)]));

@@ -223,7 +223,7 @@ export class MemoryRegions implements AsyncDisposable {
       reserve: (...given) => crossed(() => there().own.reserve(...given)),
       release: (instance, operation) => crossed(() => there().own.release(instance, operation)),
       write: (instance, changes, audit, operation) =>
-        // As `PeerService` does: the first region's write is the decision, whoever asks for it.
+        // As `PeerService` does: the first region's write is the decision, whichever region asks for it.
         crossed(() => {
           const joined = instance !== systemInstance || region !== "a";
           return there().own.commit(instance, changes, audit, { operation, joined });

@@ -27,7 +27,7 @@ export function watchFreshness(
     known = ok;
     health.note({ records: { ok, reason: ok ? "" : reason } });
     if (ok) return;
-    observe({ type: "warning", message: `${reason}: nobody is let in` });
+    observe({ type: "warning", message: `${reason}: no client is let in` });
     endpoint.cutAll("the trust cannot be checked");
   };
   opened.adopt(setInterval(look, everyMs), clearInterval);

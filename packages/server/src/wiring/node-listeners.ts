@@ -59,7 +59,7 @@ export async function openKmip(
   );
   health.started();
   const { from, reason } = store.serving();
-  const how = health.canRead ? "node ready" : "node up, and lets nobody in yet";
+  const how = health.canRead ? "node ready" : "node started, and lets no client in yet";
   log.say(health.canRead ? "info" : "warn", how, {
     version,
     kmip: endpoint.address,

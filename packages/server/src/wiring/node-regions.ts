@@ -39,7 +39,7 @@ export interface Regions {
   readonly clocks: ClockCheck;
 }
 
-/** What a node does for its region and for the other one, besides answering clients. */
+/** What a node does for its region and for the other one, apart from answering clients. */
 export interface Control {
   /** Undefined in a region with Sentinels that names no lock masters to elect one at. */
   readonly leader: Leader | undefined;
@@ -48,10 +48,10 @@ export interface Control {
   readonly peerServer: PeerServer | undefined;
 }
 
-/** How copies that differ in what is sealed are told from each other, whether pushed or read. */
+/** Decides between copies that differ in their sealed parts, whether they were pushed or read. */
 type Seals = Required<Pick<PeerServiceOptions, "opens">>;
 
-/** What a call to the other region may take besides the push that it waits for. */
+/** How long a call to the other region may take, without the push that it waits for. */
 const callBeyondPushMs = 1500;
 
 const clocksEveryMs = 10_000;

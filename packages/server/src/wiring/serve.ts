@@ -9,7 +9,10 @@ export async function serve(configFile: string): Promise<void> {
   let node: RunningNode | undefined;
   const fault = (cause: unknown): void => {
     if (node === undefined) process.stderr.write(`holdfast: unexpected: ${reasonOf(cause)}\n`);
-    else node.log.say("error", "a fault ends this process", { cause: describeCause(cause) });
+    else
+      node.log.say("error", "an unexpected error ends this process", {
+        cause: describeCause(cause),
+      });
     void Promise.resolve(node?.log.close()).finally(() => process.exit(1));
   };
   process.on("uncaughtException", fault);

@@ -78,7 +78,7 @@ export function oldPaths({ root }: Folder): readonly string[] {
   return ["secrets", "redis", "initialised"].map((name) => join(root, name));
 }
 
-/** Throws a `OperatorError` where the folder holds what this version cannot go on with. */
+/** Throws a `OperatorError` where this version cannot use the folder's content. */
 export function refuseOld(folder: Folder): void {
   if (!oldPaths(folder).some(existsSync)) return;
   throw new OperatorError(

@@ -183,7 +183,7 @@ export class Cluster {
       if (node === undefined || seen === undefined) return;
       const child = this.#regions.map((region) => region.node(node)).find(Boolean)?.child;
       if (child?.alive !== true) {
-        const words = child?.lastWords() ?? "it said nothing";
+        const words = child?.lastWords() ?? "it printed nothing";
         throw new OperatorError(`node ${node.name} ended at its start: ${words} (${child?.log})`);
       }
       if (performance.now() > deadline) {

@@ -163,7 +163,7 @@ function whatToTry(
       ? [`  npx holdfast dev kill ${first.name}${commandOptions}`]
       : [
           `  npx holdfast dev kill ${first.name}${commandOptions}        # or freeze, thaw; --help says more`,
-          `  npx holdfast dev cut${commandOptions}            # the line between the regions; heal mends all`,
+          `  npx holdfast dev cut${commandOptions}            # the line between the regions; heal repairs all`,
         ];
   return [
     `  KMIP         ${list(({ kmip }) => printAddress(kmip))}`,

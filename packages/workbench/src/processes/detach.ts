@@ -36,7 +36,7 @@ export async function startDetached(
     });
     child.once("exit", (code) => {
       const words = readFileSync(log).subarray(size).toString("utf8").trimEnd().split("\n").at(-1);
-      complain(words || "holdfast: it ended without a word");
+      complain(words || "holdfast: it ended and printed nothing");
       resolve(code ?? 1);
     });
   });

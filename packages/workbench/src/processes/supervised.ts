@@ -82,7 +82,7 @@ export class Supervised {
     return runs;
   }
 
-  /** Lets it go on; false where it was not frozen. */
+  /** Continues it (SIGCONT); false where it was not frozen. */
   thaw(): boolean {
     const frozen = this.state === "frozen";
     if (frozen) signal(this.#child.identity, "SIGCONT");

@@ -105,7 +105,7 @@ async function untilInfo(
     const info = await readInfo(port, password);
     if (info !== undefined && done(info)) return;
     if (!child.alive) {
-      const words = child.lastWords() ?? "it said nothing";
+      const words = child.lastWords() ?? "it printed nothing";
       throw new OperatorError(`${child.name} ended at its start: ${words} (${child.log})`);
     }
     if (performance.now() > deadline) {

@@ -7,7 +7,7 @@ import type { Handler } from "../../ports/operation-context.ts";
 export const addAttribute: Handler<"AddAttribute"> = async (context, request) => {
   const { item, index: said } = request.newAttribute;
   if (said !== undefined) {
-    throw new KmipError("invalidField", "a new attribute has no Attribute Index yet");
+    throw new KmipError("invalidField", "a new attribute must not have an Attribute Index");
   }
   let index = 0;
   const changed = await context.objects.change(request.uniqueIdentifier, (object) => {

@@ -121,7 +121,7 @@ function readsAndWrites(world: Make): void {
     expect(await w.audit()).toEqual(["create", "update", "update"]);
   });
 
-  test("another instance's object is as if it were not there", async () => {
+  test("another instance's object is answered as not found", async () => {
     const [mine, other] = [await world(), await world()];
     const stored = await mine.created(mine.named("shared name"));
     const { uniqueIdentifier } = stored.object;

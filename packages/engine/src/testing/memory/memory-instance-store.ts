@@ -34,7 +34,7 @@ export class MemoryInstanceStore implements InstanceStore, InstanceStatuses {
     return this.#statuses.get(instance);
   }
 
-  /** What an administrator would do to an instance. */
+  /** What an administrator does to an instance. */
   setStatus(instance: string, status: InstanceStatus): void {
     this.#statuses.set(instance, status);
   }

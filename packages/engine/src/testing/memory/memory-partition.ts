@@ -263,7 +263,7 @@ export function storedIn(row: MemoryRow): StoredObject {
   return { object: decodeRecord(Uint8Array.from(row.bytes), row.tag), tag: row.tag };
 }
 
-/** An object of another instance is as if it were not there. */
+/** An object of another instance counts as missing. */
 export function isForeign(instance: string, change: Change): boolean {
   const before = change.kind === "update" ? change.before.object : change.after;
   return before.instance !== instance || change.after.instance !== instance;

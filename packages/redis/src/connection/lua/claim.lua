@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- claim.lua  Notes whose store this is where nobody has yet; what is noted never changes.
+-- claim.lua  Notes whose region's store this is, unless it is noted already; it never changes.
 -- KEYS  1 head (of {sys})  2 region
 -- ARGV  1 region
 -- →     {"committed", 0, the region whose store it is} | {"notInitialised"}

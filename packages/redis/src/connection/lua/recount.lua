@@ -1,6 +1,6 @@
 #!lua
 -- recount.lua  Counts some more objects of a partition by state anew, in the order of their last change; when all are
---              counted, the counts that are wrong are set right. Changes go on meanwhile: states.lua.
+--              counted, wrong counts are corrected. Changes continue meanwhile: states.lua.
 -- KEYS  1 head  2 counters  3 changes  4 states
 -- ARGV  1 up to where they were counted, or empty to begin  2 up to where they are now  then for each record: change
 --       number, member of changes, state and instance
@@ -22,7 +22,7 @@ if not at then
 end
 for i = 3, #ARGV, 3 do
   local number = tonumber(ARGV[i])
-  -- One that was changed since it was read has its turn later.
+  -- A record that was changed since it was read is counted later.
   local score = redis.call("ZSCORE", block_key(changes, block_of(number)), ARGV[i + 1])
   if score and tonumber(score) == number then redis.call("HINCRBY", states, "~" .. ARGV[i + 2], 1) end
 end

@@ -30,7 +30,7 @@ interface AuditBounds {
   readonly hardMax: number;
 }
 
-/** Bytes that the store takes for keeping an entry, besides the entry. */
+/** Bytes that the store needs for each entry, in addition to the entry itself. */
 const entryOverhead = 64;
 
 /** Whether an entry, with the point after it and the one before, stays. */

@@ -52,7 +52,7 @@ export class NodeLink {
   #watching = false;
   #alive = false;
   #tried = false;
-  #reason = "not met yet";
+  #reason = "no contact yet";
   #roundTripMs = 0;
 
   constructor(options: NodeLinkOptions, identity: PeerIdentity) {

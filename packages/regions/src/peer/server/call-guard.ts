@@ -15,7 +15,7 @@ const kekPath = pathOf(peerMethods.kek);
 
 /** What a `CallGuard` keeps to. */
 export interface CallLimits {
-  /** Calls at once, besides the streams of pushes. */
+  /** Calls at once; streams of pushes are not counted. */
   readonly calls: number;
   readonly pushStreams: number;
   readonly callMs: number;

@@ -10,7 +10,7 @@ import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import type { DutyContext } from "../../leader/duty.ts";
 import type { Peer, PeerHello, PeerState, PushOutcome } from "../../ports/ports.ts";
 
-/** Another region whose own store is in memory, for tests; what is not asked of it by a leader is refused. */
+/** Another region whose own store is in memory, for tests; it refuses every call that a leader does not make. */
 export class MemoryPeer implements Peer {
   readonly region: string;
   readonly store: MemoryOwnStore;

@@ -53,7 +53,7 @@ export class Authorizer {
     this.#parts = parts;
   }
 
-  /** Throws a `Refused` where the request may not go on; its body is not read before. */
+  /** Throws a `Refused` where the request is not allowed; its body is not read before. */
   async admit(
     operation: string,
     route: Route,
@@ -71,7 +71,7 @@ export class Authorizer {
       throw new Refused({
         code: "storeUnavailable",
         detail:
-          "no region's store can be read, so the token cannot be checked: it may read meanwhile, and change nothing",
+          "no region's store can be read, so the token cannot be checked: until then it may read, but change nothing",
       });
     }
     if (bearer.only?.includes(operation) === false) {

@@ -36,7 +36,7 @@ export function configurationChecks({
     return [state, ...warnings];
   } catch (error) {
     return [
-      failed(name, reasonOf(error), "mend it: the node would not start again with it"),
+      failed(name, reasonOf(error), "correct it: the node would not start with it"),
       ...warnings,
     ];
   }
@@ -98,7 +98,7 @@ export function certificateChecks({ readings, wallMs, healthLines }: SystemSourc
           failed(
             "certificate files",
             files,
-            "mend the file: the certificate in use is kept until the node ends",
+            "correct the file: the certificate in use is kept until the node ends",
           ),
         ];
   const first = Math.min(...all.map(({ notAfterMs }) => notAfterMs));
@@ -108,7 +108,7 @@ export function certificateChecks({ readings, wallMs, healthLines }: SystemSourc
     : [ok("certificates", `${all.length} are valid for 30 days at least${good}`)];
 }
 
-/** What the node writes to besides its store. */
+/** The folders that the node writes to. */
 export async function diskChecks({ config, configFile }: SystemSources): Promise<Check[]> {
   const folders = [...new Set([dirname(configFile), ...(config.backup?.directory ?? [])].flat())];
   return await Promise.all(

@@ -20,7 +20,7 @@ export async function storeChecks(sources: SystemSources): Promise<Check[]> {
     const mend =
       lease === "readOnly"
         ? "look for the replica that does not answer: changes wait for every replica ever seen; `holdfast store replicas --forget` lowers that"
-        : "look at Redis and the way to it; docs/runbook.md says what each reason means";
+        : "check Redis and the network to it; docs/runbook.md says what each reason means";
     return [
       failed(
         name,
@@ -59,7 +59,7 @@ export async function storeChecks(sources: SystemSources): Promise<Check[]> {
       : warning(
           "level",
           "the store is not level with the other region yet",
-          "the leader is at it; clients are served meanwhile",
+          "the leader is working on it; clients are served meanwhile",
         ),
   ];
 }
@@ -85,7 +85,7 @@ export async function leaderChecks(sources: SystemSources): Promise<Check[]> {
   const gone = `${masters - answering} of ${masters} lock masters do not answer`;
   const all =
     answering === masters
-      ? ok("lock masters", masters === 1 ? "the only one answers" : `all ${masters} answer`)
+      ? ok("lock masters", masters === 1 ? "the only lock master answers" : `all ${masters} answer`)
       : answering > masters / 2
         ? warning("lock masters", gone, mend)
         : failed("lock masters", `${gone}: nobody can be elected`, mend);
@@ -148,7 +148,7 @@ async function peerCheck(
       failed(
         name,
         `cannot be reached: ${reasonOf(error)}`,
-        "look at the line, its firewall and peer.addresses; agreed operations are refused meanwhile",
+        "check the line between the regions, its firewall and peer.addresses; agreed operations are refused meanwhile",
       ),
     ];
   }
@@ -178,7 +178,7 @@ async function behindCheck(
       : warning(
           name,
           `${left} changes are yet to be read`,
-          "the leader is at it; look at its log where that does not end",
+          "the leader is working on it; if that does not end, look at its log",
         );
   } catch (error) {
     return warning(name, `not known: ${reasonOf(error)}`, "try again");
@@ -209,10 +209,10 @@ export function rootChecks({ readings, healthLines }: SystemSources): Check[] {
   }
   const roots = [...seen].map(([root, works]) =>
     works === 1
-      ? ok(name, `${root} does its work`)
+      ? ok(name, `${root} works`)
       : failed(
           name,
-          `${root} does not do its work`,
+          `${root} does not work`,
           "look at `holdfast root-of-trust show` of the instances under it, and at the key manager",
         ),
   );
@@ -235,8 +235,9 @@ export function rootChecks({ readings, healthLines }: SystemSources): Check[] {
 
 /** What to do about an instance's keys that are not open, by what they can be used for. */
 const rootMends: Readonly<Record<string, string>> = {
-  grace: "mend that before the grace is over; after it is mended this goes within a minute",
-  closed: "mend that, or the permission, then `holdfast root-of-trust revalidate`",
+  grace:
+    "correct that before the grace time is over; within a minute after, this check is good again",
+  closed: "correct that, or the permission, then run `holdfast root-of-trust revalidate`",
   shredded: "they stay closed until `holdfast root-of-trust revalidate`",
 };
 
@@ -246,16 +247,16 @@ export function backupChecks({ readings, config, wallMs }: SystemSources): Check
   const every = readings.backupEveryMs;
   if (every === undefined) {
     return [
-      warning(name, "none is scheduled here", "set the group backup, and see docs/backup.md"),
+      warning(name, "no backup is scheduled here", "set the group backup, and see docs/backup.md"),
     ];
   }
   const last = (readings.backups?.() ?? []).find(({ region }) => region === config.region);
   if (last?.lastMs === undefined)
     return [
-      failed(name, "this region has no good one", "look at `holdfast backups` for the reason"),
+      failed(name, "this region has no good backup", "look at `holdfast backups` for the reason"),
     ];
   const hours = Math.round((wallMs() - last.lastMs) / 360_000) / 10;
-  const says = `the last good one of this region is ${hours} h old`;
+  const says = `the last good backup of this region is ${hours} h old`;
   return wallMs() - last.lastMs > backupsMissed * every
     ? [failed(name, says, "look at `holdfast backups` for the reason")]
     : [ok(name, says)];

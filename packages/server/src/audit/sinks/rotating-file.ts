@@ -7,11 +7,11 @@ import { rotatedFiles, rotatedName } from "./rotated-names.ts";
 /** How a file of lines is kept. */
 export interface RotatingFileOptions {
   readonly path: string;
-  /** A file is put aside before it would be larger, */
+  /** The file is rotated before it would be larger, */
   readonly bytesMax: number;
   /** or when it is older. */
   readonly ageMs: number;
-  /** So many that were put aside stay. */
+  /** So many rotated files are kept. */
   readonly filesMax: number;
   readonly clock: Pick<Clock, "wallMs">;
 }

@@ -3,7 +3,7 @@ import type { ChainedEntry } from "@holdfast/regions";
 import { type CadfEvent, type CadfSettings, renderCadf } from "../cadf.ts";
 import { readEntry } from "../trail/read-entry.ts";
 
-/** What a shipped event carries besides CADF, by which `holdfast audit verify` checks it. */
+/** What a shipped event has in addition to CADF, so that `holdfast audit verify` can check it. */
 interface Proof {
   /** Names the store in which it was written. */
   readonly store: string;
@@ -46,7 +46,7 @@ export interface ShippedText {
 /** Entries that are rendered before other work of this node continues. */
 const entriesAtOnce = 32;
 
-/** All events of some entries, as text. Clients' requests go on meanwhile. */
+/** All events of some entries, as text. Lets clients' requests continue meanwhile. */
 export async function shippedTexts(
   entries: readonly ChainedEntry[],
   settings: CadfSettings,

@@ -96,7 +96,7 @@ describe("file", () => {
     });
   });
 
-  test("is put aside by size and by age, and only so many stay", async () => {
+  test("a file is rotated by size and by age, and only so many rotated files are kept", async () => {
     await using sink = open({ bytesMax: 4_000, filesMax: 2, ageMs: 3_600_000 });
     for (const entry of entriesOf(9)) {
       await sink.deliver([entry]);

@@ -9,7 +9,7 @@ import { timeOfEntry } from "./read-entry.ts";
  */
 export const slackMs = 60_000;
 
-/** Where a walk begins, and where it need not go on. */
+/** Where a walk begins, and where it may end. */
 export interface WalkOptions {
   readonly partition: number;
   readonly order: EventOrder;

@@ -2,7 +2,7 @@
 export interface Verdict {
   /** What is wrong, one line each; none = the trail is whole. */
   readonly findings: readonly string[];
-  /** What is worth knowing and not wrong. */
+  /** Notes: they report no fault. */
   readonly notes: readonly string[];
 }
 

@@ -26,7 +26,7 @@ interface Origin {
   readonly account: string;
 }
 
-/** Checks files that the file sink wrote, of one node or of several, with those that were put aside. */
+/** Checks files that the file sink wrote, of one node or of several, rotated files included. */
 export async function verifyFiles(
   paths: readonly string[],
   against?: Against,

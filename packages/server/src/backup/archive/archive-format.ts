@@ -29,7 +29,7 @@ export interface BackupKey {
   readonly key: Uint8Array;
 }
 
-/** Why an archive cannot be written or read; one line with the mend. */
+/** Why an archive cannot be written or read; one line that says how to fix it. */
 export class ArchiveFault extends OperatorError {}
 
 /**
@@ -59,7 +59,7 @@ export function headerBytes(header: ArchiveHeader): Buffer {
   return Buffer.concat([prefix, json]);
 }
 
-/** Length of the header's JSON, from the bytes before it; refuses what is not an archive, or one of another format. */
+/** Length of the header's JSON, from the bytes before it; refuses other files, and archives of another format. */
 export function headerLength(file: string, prefix: Buffer): number {
   if (!prefix.subarray(0, magic.length).equals(magic)) {
     throw new ArchiveFault(`${file}: this is not a Holdfast backup`);

@@ -161,7 +161,7 @@ async function refuseExisting(file: string): Promise<void> {
     throw new ArchiveFault(`${file}: ${wordsFor(error)}`);
   });
   if (found === undefined) return;
-  throw new ArchiveFault(`${file} is there already and stays: give another name`);
+  throw new ArchiveFault(`${file} exists already and is kept: give another name`);
 }
 
 /** Makes names in a folder durable. */
@@ -181,7 +181,7 @@ export function wordsFor(error: unknown): string {
     ENOTDIR: "no such folder",
     EACCES: "access is denied",
     EPERM: "access is denied",
-    EEXIST: "it is there already and stays: give another name",
+    EEXIST: "it exists already and is kept: give another name",
     ENOSPC: "the disk is full: nothing was kept; give it room, or another folder",
     EDQUOT: "the quota is used up: nothing was kept",
     EROFS: "the file system is read-only",

@@ -107,7 +107,7 @@ async function openAll(store: OwnStore, chosen: Chosen, { openKeyRing, progress 
   try {
     keyRing = await openKeyRing(store);
   } catch (error) {
-    // Everything else that the drill has found is worth reporting.
+    // Everything else that the drill has found is still reported.
     const reason = reasonOf(error);
     return { opened, failed: chosen.map(({ uniqueIdentifier }) => ({ uniqueIdentifier, reason })) };
   }

@@ -19,7 +19,7 @@ const partialForm = /^holdfast-([a-z0-9-]+)-\d{8}T\d{6}Z\.backup\.[0-9a-f]{8}\.p
 /** Nobody writes on what has been left alone for so long. */
 const partialAgeMs = 6 * 3_600_000;
 
-/** When the backup after one of `lastMs` is due; at once without one. */
+/** When to make the backup that follows the one of `lastMs`; at once without one. */
 export function dueAfter(lastMs: number | undefined, { everyMs, atMinutes }: Schedule): number {
   if (lastMs === undefined) return 0;
   if (atMinutes === undefined) return lastMs + everyMs;

@@ -89,7 +89,7 @@ async function adopt(deps: CertificateDeps, call: CallOf<"adoptCertificate">) {
   if (certificate === undefined || fingerprintOf(certificate) !== fingerprint) {
     throw new ManagementError(
       "notFound",
-      "no client with this certificate was refused lately: have vCenter connect once more, or paste the certificate",
+      "no client with this certificate was refused recently: have vCenter connect once more, or paste the certificate",
     );
   }
   checkUsable(certificate, "client", deps.wallMs(), true);

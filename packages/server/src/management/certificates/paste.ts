@@ -127,7 +127,7 @@ function whyNone(text: string): string {
     text.includes(tag),
   );
   if (begins && !ends) {
-    return "the end is missing: paste up to and with -----END CERTIFICATE-----";
+    return "the end is missing: paste up to and including -----END CERTIFICATE-----";
   }
   if (ends && !begins) {
     return "the beginning is missing: paste from -----BEGIN CERTIFICATE----- on";

@@ -100,7 +100,7 @@ export class ConfigureInstance {
   }
 }
 
-/** The leaders go on with it. */
+/** The leaders continue the configuration. */
 function passing(error: unknown): void {
   if (error instanceof ManagementError || error instanceof StoreUnavailable) return;
   throw error;

@@ -28,7 +28,7 @@ export interface InstancesDutyOptions {
   readonly clock: Clock;
   readonly requestId: () => string;
   readonly observe: NodeObserver;
-  /** For how long a leader has seen a deletion that does not go on before it takes it up; 5,000 unless given. */
+  /** How long a leader has seen a deletion without progress before it continues it; 5,000 unless given. */
   readonly abandonedMs?: number;
 }
 

@@ -142,13 +142,13 @@ function regionStatus(
     return { status, reason: isPending ? "the region has not heard of it yet" : "" };
   }
   if (isPending && state === undefined && isOrdered(record)) {
-    return { status: "Installing", reason: "the region has not got it yet" };
+    return { status: "Installing", reason: "the region does not have it yet" };
   }
   const shredded = shreddedReason(record, region);
   if (shredded !== undefined) return { status: "Inactive", reason: shredded };
   if (status === "Inactive") return { status, reason: "its root of trust is not configured" };
   if (state === undefined) {
-    const reason = "its root of trust was not looked at there yet";
+    const reason = "its root of trust was not checked there yet";
     return status === "Installed" ? { status, reason: "" } : { status, reason };
   }
   return { status: state.status, reason: state.reason };

@@ -86,7 +86,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
 
   async #look(): Promise<void> {
     const { file, book } = this.#options;
-    // What is not known to be so is not acted on: a store that cannot be read may hold a manager's token.
+    // A store that cannot be read may hold a manager's token, so nothing is done then.
     if (file === undefined || !book.isFresh()) return;
     if (this.#hasManagers()) {
       this.#hash = undefined;

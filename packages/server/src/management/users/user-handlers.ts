@@ -17,7 +17,7 @@ export interface UserDeps {
 type Names = "listUsers" | "setUser" | "deleteUser";
 type CallOf<Name extends Names> = Call<Contract[Name]>;
 
-/** User names and passwords that an instance demands besides a certificate. */
+/** User names and passwords that an instance requires in addition to a certificate. */
 export function userHandlers(deps: UserDeps): Pick<Handlers, Names> {
   // One at a time: each hash takes 32 MiB and a thread that KMIP's passwords need too.
   let hashing: Promise<unknown> = Promise.resolve();

@@ -45,7 +45,7 @@ describe("the root key's commands", () => {
     );
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     await expect(initRoot(config, { ...machine, environment })).rejects.toThrow(
-      `rootOfTrust.file: root key file ${path} is there already; it stays`,
+      `rootOfTrust.file: root key file ${path} exists already; it is kept`,
     );
     await expect(rotateRoot(config, { ...machine, environment: {} })).rejects.toThrow(
       "the variable PASS is not set",

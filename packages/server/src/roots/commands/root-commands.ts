@@ -18,7 +18,8 @@ export async function initRoot(
   const config = loadConfig(configFile);
   const kind = rootKind(type);
   const settings = rootSettingsOf(config, machine, { type });
-  if (kind.init === undefined) throw new OperatorError(`${type}: its root keys are not made here`);
+  if (kind.init === undefined)
+    throw new OperatorError(`${type}: holdfast makes no root keys of this kind`);
   return await kind.init.run(settings, rootContext(machine)).catch(blame(placeOf(kind, config)[0]));
 }
 

@@ -60,7 +60,7 @@ export class RootPool implements AsyncDisposable {
     );
   }
 
-  /** Closes what is not among these keys of references, once it was so for a while. */
+  /** Closes the roots of trust whose references are not among these keys, after a while. */
   async keep(used: ReadonlySet<string>): Promise<void> {
     const { clock, lingerMs = 30_000 } = this.#options;
     const nowMs = clock.monotonicMs();

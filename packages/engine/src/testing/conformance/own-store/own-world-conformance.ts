@@ -19,7 +19,7 @@ import { nameItem, sampleObject, sampleRegister } from "../managed-object-confor
 export interface OwnStoreSubject {
   readonly subject: OwnStore;
   readonly instances: InstanceStatuses;
-  /** What an administrator would do to an instance. */
+  /** What an administrator does to an instance. */
   setStatus(instance: string, status: InstanceStatus): Promise<void>;
   /** Changes a record's bytes so that it does not decode; everything else that the store keeps of it stays. */
   damage(instance: string, uniqueIdentifier: string): Promise<void>;

@@ -12,7 +12,7 @@ local function append_audit(stream, counters, kept, entries)
   redis.call("HSET", counters, "audit", string.format("%d", number))
   local blocks = math.floor(number / 256)
   if blocks == math.floor(before / 256) then return end
-  -- Only so many at once: everyone waits meanwhile.
+  -- At most so many at once, since all other clients wait meanwhile.
   local up_to = math.min((blocks - math.ceil(tonumber(kept) / 256)) * 256, (math.floor(gone / 256) + 16) * 256)
   if up_to <= gone then return end
   redis.call("XTRIM", stream, "MINID", string.format("%d-0", up_to + 1))

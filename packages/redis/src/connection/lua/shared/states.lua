@@ -2,7 +2,7 @@
 -- record of the partition is counted. While they are counted anew, "@" is the change number up to which they are, and
 -- "~" before a state and instance how many there are up to there.
 local function add_state(states, field, by)
-  -- A wrong count is found and mended (recount.lua); it must not stop a script midway.
+  -- A wrong count is found and corrected (recount.lua); it must not stop a script midway.
   if redis.pcall("HINCRBY", states, field, by) == 0 then redis.pcall("HDEL", states, field) end
 end
 
