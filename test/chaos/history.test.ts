@@ -125,7 +125,7 @@ const cases: readonly [string, Play, Partial<Circumstances>, readonly ViolationK
   ],
 ];
 
-describe("what does not fit together", () => {
+describe("contradictions in a history", () => {
   test.each(cases)("%s", (_, play, circumstances, expected) => {
     const history = new History();
     play(history);

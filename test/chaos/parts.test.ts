@@ -37,7 +37,7 @@ describe("plan", () => {
 });
 
 describe("gaps", () => {
-  test("a client that gets nothing done, and one that rests", () => {
+  test("the time in which a client gets no answer is a gap, and the time in which it rests is not", () => {
     const gaps = new Gaps();
     gaps.rests("w", 0);
     gaps.succeeded("w", "write", 50);

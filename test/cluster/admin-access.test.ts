@@ -122,7 +122,7 @@ function pathOf({ path }: Route): string {
   return `${filled}?${unknownQuery}`;
 }
 
-describe("who may call what", () => {
+describe("the access matrix", () => {
   test("the matrix is about every operation", () => {
     expect(routes.length).toBeGreaterThan(35);
     expect(Object.keys(tokens)).toHaveLength(14);
@@ -149,7 +149,7 @@ describe("who may call what", () => {
     },
   );
 
-  test("another's instance is answered as one that there is not", async () => {
+  test("another token's instance is answered like an unknown one", async () => {
     const source = from(200);
     const token = tokens["manager, bound to another"];
     const ask = async (instance: string) => {
@@ -201,7 +201,7 @@ describe("every operation that reads", () => {
   });
 });
 
-describe("what no client sends", () => {
+describe("malformed requests", () => {
   const put = (body: string, path = "/v1/instances/own/users/u") =>
     from(202).ask({ method: "PUT", path, token: manager, body });
 

@@ -45,7 +45,7 @@ async function recomputed(log: AuditLog, partition: number) {
   return { head, hash, actions, numbers: entries.map(({ number }) => number) };
 }
 
-test("what a fail-over takes back was not chained, and the numbers that it gives again are", async () => {
+test("entries that a fail-over takes back were not chained, and entries with the reused numbers are", async () => {
   await using group = await startGroup({ replicas: 1 });
   const { primary, replicas } = group;
   const [replica] = replicas;

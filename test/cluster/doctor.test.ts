@@ -119,7 +119,7 @@ test("a shredded instance is shown as shredded everywhere, and as open again aft
   expect(await metric()).toBe("0");
 }, 300_000);
 
-test("a node whose clock is wrong decides no date and says so; the other one goes on", async () => {
+test("a node whose clock is wrong decides no date and says so; the other node continues", async () => {
   const [other, wrong] = region.nodes as readonly [NodeProcess, NodeProcess];
   wrong.clockAheadMs = 3_600_000;
   await wrong.start();

@@ -135,7 +135,7 @@ class Regions implements AsyncDisposable {
 }
 
 describe("a leader that reads another region's store", () => {
-  test("fills an empty store, goes on from the cursor, and asks for nothing twice", async () => {
+  test("catch-up fills an empty store, continues from the cursor, and asks for nothing twice", async () => {
     await using regions = await Regions.start();
     await regions.put(regions.b, 5_000);
     await regions.a.requestResync();

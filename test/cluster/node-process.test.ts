@@ -158,7 +158,7 @@ describe("a node", () => {
     });
   });
 
-  test("a second node on the same port is told so, with code 2", async () => {
+  test("a second node on the same port is refused, with code 2", async () => {
     const { err, code } = await run("serve", "--config", configFile());
     const { host, http } = region.node(0);
     expect(err).toBe(
@@ -202,7 +202,7 @@ async function strangerConfig() {
   return { path, file, config };
 }
 
-test("a node with another root key than the store's keys were made under is told so, with code 2", async () => {
+test("a node with another root key than the store's keys were made under is refused, with code 2", async () => {
   const { path, file, config } = await strangerConfig();
   const { err, code } = await run("serve", "--config", path);
   const [before = "", after] = err.split(/local [0-9a-f]+/);

@@ -245,7 +245,7 @@ describe("what people read", () => {
     expect(heard + listed).not.toContain(secret);
   });
 
-  test("doctor says what is well and what is to be mended", async () => {
+  test("doctor reports what is well and what to fix", async () => {
     const said = await run(["doctor"]);
     expect([0, 1]).toContain(said.code);
     expect(said.out).toMatch(/^STATE +CHECK +DETAIL +MEND\n/);

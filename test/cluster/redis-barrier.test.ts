@@ -97,7 +97,7 @@ test("a lease counts from the beginning of its barrier: one that took longer giv
 });
 
 describe("a frozen replica", () => {
-  test("a change is not promised, covered records are read, and all goes on after the thaw", async () => {
+  test("no change is promised and covered records are read; after the thaw all continues", async () => {
     await using f = await frozen();
     const { store, instance, group, covered } = f;
     expect(await falseAnswer(group.primary)).toEqual([1, 1]);

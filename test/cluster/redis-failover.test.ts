@@ -41,7 +41,7 @@ function readForEver(store: RedisStore, instance: string, id: string) {
   };
 }
 
-test("a deposed primary that thaws after its replica's promotion answers nobody", async () => {
+test("a deposed primary that thaws after its replica's promotion answers no request", async () => {
   await using group = await startGroup({ replicas: 2, sentinels: 3, downAfterMs: 1_200 });
   const { primary } = group;
   const sentinels = group.sentinels.map(({ address }) => address);

@@ -186,7 +186,7 @@ async function checkTerms(
   expect(found.toSorted()).toEqual(expected.toSorted());
 }
 
-test("whatever is done, indexes, changes and digests agree with the records", async () => {
+test("after any operations, indexes, changes and digests agree with the records", async () => {
   await using redis = await RedisServer.start();
   await using opened = await openNewStore({ address: redis.address });
   await mixedWork(opened.store);
@@ -358,7 +358,7 @@ test("audit events of reads are appended together, also while writes are not pro
   );
 });
 
-test("the audit stream is cut to about the entries that are kept, its numbers go on", async () => {
+test("the audit stream is cut to about the configured number of entries, and its numbers continue", async () => {
   await using redis = await RedisServer.start();
   await using opened = await openNewStore({ address: redis.address, auditEntriesMax: 100 });
   const instance = await installed(opened.store);

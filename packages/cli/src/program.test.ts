@@ -57,7 +57,7 @@ test.each([
   expect(stdout).toContain("ProtocolVersionMajor");
 });
 
-describe("a fault is one line that says the mend, and an exit code", () => {
+describe("an error is one line that says how to fix it, and an exit code", () => {
   const files = ["--cert", "no.pem", "--key", "no.pem", "--ca", "no.pem"];
   test.each<[readonly string[], string]>([
     [["frobnicate"], "unknown command 'frobnicate'; --help lists what there is"],

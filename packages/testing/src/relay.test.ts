@@ -74,7 +74,7 @@ test.each(["forth", "back"] as const)(
   },
 );
 
-test("a cut tells nobody that the other side has gone", async () => {
+test("during a cut, one side does not notice that the other side has closed", async () => {
   await echoed(1, 2_000);
   relay.set({ delayMs: 0, cut: { forth: true, back: true } });
   let ended = false;
@@ -93,7 +93,7 @@ test("forwards more than it holds, in order and whole", async () => {
   expect((await echoed(32 * 1_048_576, 9_000)).bytes).toBe(32 * 1_048_576);
 });
 
-test("nobody listens at the target: the client's connection ends", async () => {
+test("if nothing listens at the target, the client's connection ends", async () => {
   await using alone = await Relay.open(await freePort());
   const socket = connect(alone.port, alone.host);
   socket.on("error", () => undefined);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { type ConditionResult, until } from "./until.ts";
 
-test("waits for true, and for nothing else", async () => {
+test("until waits for the value true only", async () => {
   const answers: ConditionResult[] = [false, "not yet", new Error("busy"), true];
   await until("the last", () => answers.shift() ?? false);
   expect(answers).toEqual([]);
@@ -20,7 +20,7 @@ test("an error has 30 lines at most", async () => {
   await expect(late).rejects.toThrow(/^(.*\n){29}line$/);
 });
 
-test("what the condition throws ends the wait", async () => {
+test("an error of the condition ends the wait", async () => {
   const broken = until("a state", () => Promise.reject(new Error("broken")));
   await expect(broken).rejects.toThrow("broken");
 });

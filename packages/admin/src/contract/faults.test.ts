@@ -9,7 +9,7 @@ function told(schema: z.ZodType, value: unknown): readonly string[] {
   return faultsOf(error?.issues ?? []).map(({ path, says }) => `${path.join(".")} ${says}`);
 }
 
-describe("what a schema refuses is told in our words", () => {
+describe("a refusal by a schema is reported in Holdfast's own words", () => {
   const { createInstance, setUser, signRequest, listEvents, updateInstance } = contract;
   test.each<[z.ZodType, unknown, string]>([
     [setUser.body, { password: "short" }, "password must have at least 12 characters"],
@@ -41,7 +41,7 @@ describe("what a schema refuses is told in our words", () => {
     expect(told(schema, value).join("\n")).toContain(words);
   });
 
-  test("of a root of trust, the fault of its kind is told", () => {
+  test("a wrong root of trust is reported by the rules of its kind", () => {
     const body = (root: unknown) => ({ regions: { a: root } });
     const schema = contract.configureRoot.body;
     expect(told(schema, body({ type: "nonsense" })).join()).toContain(
@@ -59,11 +59,11 @@ describe("what a schema refuses is told in our words", () => {
     ]);
   });
 
-  test("of a short text that is not PEM, nothing is told of its length", () => {
+  test("the refusal of a short text that is not PEM does not mention its length", () => {
     expect(told(signRequest.body, { name: "x", csr: "garbage" })).toEqual([]);
   });
 
-  test("no text of the library comes through, whatever is sent to whichever operation", () => {
+  test("no message of the schema library reaches the caller, for any input to any operation", () => {
     const values = [undefined, null, 7, "", "x", [], [1], {}, { a: 1 }, true];
     for (const route of Object.values(contract)) {
       const { params, query, body } = route as Route;

@@ -24,8 +24,8 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-describe("what goes into files", () => {
-  test("is written for its owner alone, and its path is printed in its place", () => {
+describe("answers that are written to files", () => {
+  test("a secret is written to a file that only its owner can read, and the path is printed instead", () => {
     const path = join(folder, "esx.key");
     const kept = keepOutputs(outputsOf(row, { keyOut: path }), answer);
     expect(kept).toEqual({ ...answer, privateKey: path });
@@ -33,7 +33,7 @@ describe("what goes into files", () => {
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
-  test("is never written over another file: that is said before anything is made", () => {
+  test("an existing file is never overwritten: the command is refused before anything is made", () => {
     const path = join(folder, "other.key");
     writeFileSync(path, "another key");
     expect(() => outputsOf(row, { keyOut: path })).toThrow(
@@ -44,7 +44,7 @@ describe("what goes into files", () => {
     expect(readFileSync(path, "utf8")).toBe("another key");
   });
 
-  test("is printed where its path cannot be written", () => {
+  test("a secret is printed if its file cannot be written", () => {
     const path = join(folder, "missing", "esx.key");
     expect(keepOutputs(outputsOf(row, { keyOut: path }), answer)).toEqual(answer);
   });

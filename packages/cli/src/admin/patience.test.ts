@@ -4,7 +4,7 @@ import { patiently } from "./patience.ts";
 
 const tooMany = (seconds?: number) => new AdminProblem(429, { detail: "wait" }, seconds);
 
-test("waits as long as the service says, and asks again", async () => {
+test("a call waits as long as the service says, and is sent again", async () => {
   const answers = [tooMany(3), tooMany(), "page"];
   const waits: number[] = [];
   const call = async () => {
@@ -16,7 +16,7 @@ test("waits as long as the service says, and asks again", async () => {
   expect(waits).toEqual([3_000, 1_000]);
 });
 
-test("gives up in the end, and at once where the refusal is another", async () => {
+test("a call is given up after a bounded time, and at once for any other refusal", async () => {
   let asked = 0;
   const always = async () => {
     asked += 1;

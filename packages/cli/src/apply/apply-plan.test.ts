@@ -59,7 +59,7 @@ describe("the plan of an apply", () => {
     }
   });
 
-  test("sends secrets that cannot be compared again only where it is told to", () => {
+  test("sends secrets that cannot be compared again only with the option for that", () => {
     const apiKey = { value: "another" };
     const roots = { a: { type: "hpcs", apiKey }, b: { type: "local" } };
     const shown = { a: { type: "hpcs", secret: "sealed" }, b: { type: "local" } };
@@ -122,7 +122,7 @@ describe("the plan of an apply", () => {
   });
 });
 
-test("what is not declared and stays is not a change", () => {
+test("an undeclared object that is kept does not count as a change", () => {
   const steps = planOf([], [actual()]);
   expect(planLines(steps, [])).toEqual([
     "  instance kmip-prod is not declared, and stays as it is",

@@ -34,7 +34,7 @@ describe("an attribute as text", () => {
     ["ActivationDate=soon", "ActivationDate is a date, such as"],
     ["Sensitive=1", "Sensitive is true or false"],
     ["CryptographicParameters=x", "CryptographicParameters cannot be given as text"],
-  ])("%s is refused with the mend", (text, message) => {
+  ])("%s is refused with a hint how to fix it", (text, message) => {
     expect(() => parseAttribute(text)).toThrow(message);
   });
 

@@ -97,7 +97,7 @@ describe("the server's commands", () => {
     });
   });
 
-  test("without a command it serves; a fault ends it with one line and code 2", async () => {
+  test("without a command the program serves; an error ends it with one line and code 2", async () => {
     expect(await run(["--config", configure("bad.yaml", { kmip: { interop: 1 } })])).toEqual({
       out: "",
       err: "holdfast: bad.yaml:1: kmip.interop must be true or false\n",
@@ -114,7 +114,7 @@ describe("the server's commands", () => {
     expect(code).toBe(2);
   });
 
-  test("store init at what is not a Redis is one line and code 3", async () => {
+  test("store init at a port without Redis ends with one line and code 3", async () => {
     const server = createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;
@@ -177,7 +177,7 @@ describe("the server's commands", () => {
   );
 
   test.each([[["serve"]], [["nonsense"]], [["--config"]], [["store", "replicas"]]])(
-    "the wrong command line %j is told with code 2",
+    "the wrong command line %j ends with code 2",
     async (args) => {
       const { err, code } = await run(args);
       expect(err).toMatch(/^holdfast: /);

@@ -40,7 +40,7 @@ describe("profiles", () => {
     ["{", "correct or delete it"],
     ['{"profiles":{"a":{"url":[]}}}', "holds no profiles"],
     ["[]", "holds no profiles"],
-  ])("%j is told of", (content, wanted) => {
+  ])("the broken file %j is reported", (content, wanted) => {
     writeProfiles(all, file);
     writeFileSync(file, content);
     expect(() => readProfiles(file)).toThrow(
@@ -48,7 +48,7 @@ describe("profiles", () => {
     );
   });
 
-  test("that cannot be written are told of", () => {
+  test("profiles that cannot be written are reported", () => {
     writeFileSync(join(folder, "holdfast"), "");
     expect(() => writeProfiles(all, file)).toThrow(expect.objectContaining({ name: "Failure" }));
   });

@@ -35,7 +35,7 @@ const anyEvent: fc.Arbitrary<AuditEvent> = fc.record(
 ) as fc.Arbitrary<AuditEvent>;
 
 describe("an audit entry", () => {
-  test("says what its events said", () => {
+  test("an entry decodes to the events that it was made from", () => {
     fc.assert(
       fc.property(text, fc.array(anyEvent, { maxLength: 5 }), (instance, some) => {
         const events = some.flatMap((event): AuditEvent[] => {
@@ -67,7 +67,7 @@ describe("an audit entry", () => {
     expect(auditTimeOf(entries[0] ?? Buffer.alloc(0))).toBe(event.time);
   });
 
-  test("that is cut or garbage is refused", () => {
+  test("an entry that is cut short, or is garbage, is refused", () => {
     fc.assert(
       fc.property(anyEvent, fc.nat(), (event, cut) => {
         const [entry = Buffer.alloc(0)] = encodeAudit("i", [event]);
@@ -88,7 +88,7 @@ describe("an audit entry", () => {
     );
   });
 
-  test("cuts what is longer than any evidence", () => {
+  test("a text that is longer than the limit is cut", () => {
     const long = "x".repeat(100_000);
     const event = { time: 1, outcome: "failure", initiator: long, requestId: long } as const;
     const detail = { long };

@@ -193,7 +193,7 @@ describe("Undo", () => {
     expect(items[5]?.payload).toMatchObject({ uniqueIdentifiers: [made, old] });
   });
 
-  test("what an undone batch did is not there, and its evidence says so", async () => {
+  test("the changes of an undone batch are gone, and its evidence says so", async () => {
     const { uniqueIdentifier } = await engine.ask("1.4", "Create", aesKey());
     const before = await stored();
     const items = await send(
@@ -449,7 +449,7 @@ describe("Maximum Response Size", () => {
     }
   });
 
-  test("what changes something is refused before it is done, not after", async () => {
+  test("an operation that changes something is refused before it is carried out, not after", async () => {
     const items = await send([["Create", aesKey()]], { maximumResponseSize: 300 });
     expect(shown(items)).toEqual(["Create OperationFailed ResponseTooLarge"]);
     expect(await stored()).toEqual([]);

@@ -243,7 +243,7 @@ test("trap 24: keys that pile up are found by what vSphere wrote to them", async
   expect(uniqueIdentifiers).toEqual([wanted]);
 });
 
-test("trap 25: no date deactivates a key that nobody gave one", async () => {
+test("trap 25: no date deactivates a key that was given no date", async () => {
   const uniqueIdentifier = await create();
   await engine.ask("1.1", "Activate", { uniqueIdentifier });
   const references = [reference("DeactivationDate"), reference("ProtectStopDate")];

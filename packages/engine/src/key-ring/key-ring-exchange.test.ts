@@ -81,7 +81,7 @@ describe("a KEK of two regions", () => {
     expect(Buffer.from(await ringOf("a").open(binding, back))).toEqual(secret);
   });
 
-  test("where the other region does not answer, the wait is bounded, said, and not begun anew", async () => {
+  test("if the other region does not answer, the wait is bounded, reported, and not begun again", async () => {
     const ring = ringOf("a");
     const startedMs = nowMs;
     await expect(ring.seal(binding, secret)).rejects.toThrow(

@@ -81,7 +81,7 @@ describe("each instance has its own root of trust", () => {
     expect(ring.statusOf("j")).toMatchObject({ state: "open", reason: "" });
   });
 
-  test("one that does not answer keeps nobody else waiting, nor an open key of its own", async () => {
+  test("a root of trust that does not answer delays no other instance, and no open key of its own", async () => {
     const sealed = { i: await ring.seal(i, secret), j: await ring.seal(j, secret) };
     root("x").unwrap = () => new Promise(() => undefined);
     nowMs += kekCacheMs - 1;
@@ -281,7 +281,7 @@ describe("another root key", () => {
     expect(Buffer.from(await makeRing().open(i, sealed))).toEqual(secret);
   });
 
-  test("one that does not give back what it wrapped gets no KEK", async () => {
+  test("a root of trust that does not unwrap what it wrapped gets no KEK", async () => {
     const sealed = await ring.seal(i, secret);
     const before = await onlyKek("i");
     const liar: RootOfTrust = root("y");

@@ -140,7 +140,7 @@ describe("seal and open", () => {
 });
 
 describe("KEKs", () => {
-  test("one an instance, made at first need, wrapped, and the same at every node", async () => {
+  test("each instance gets one KEK at its first need, wrapped, and the same at every node", async () => {
     const rings = [makeRing(), makeRing(), makeRing()];
     const sealed = await Promise.all(
       rings.flatMap((ring) => [ring.seal(binding, secret), ring.seal(binding, secret)]),
@@ -254,7 +254,7 @@ describe("time", () => {
     expect(unwraps()).toEqual([true, true, true, true]);
   });
 
-  test("a sweep notices a refusal although nobody asks for a key", async () => {
+  test("a sweep notices a refusal even if no client asks for a key", async () => {
     const ring = makeRing();
     const sealed = await ring.seal(binding, secret);
     root.fail("gone");

@@ -47,7 +47,7 @@ function described(certificate: Uint8Array): Readonly<Record<string, readonly un
   return found;
 }
 
-describe("what a certificate says", () => {
+describe("attributes read from a certificate", () => {
   const certificate = testCertificate({ issuer, subject, serialNumber, dnsNames: ["a.example"] });
   const attributes = described(certificate);
 
@@ -113,7 +113,7 @@ describe("what a certificate says", () => {
   });
 });
 
-describe("what is not a certificate", () => {
+describe("input that is not a certificate", () => {
   const whole = testCertificate({ issuer, subject, serialNumber });
   const pem = `-----BEGIN CERTIFICATE-----\n${whole.toString("base64")}\n-----END CERTIFICATE-----\n`;
 
@@ -196,7 +196,7 @@ describe("a certificate that is made to be work", () => {
     expect(large).not.toHaveProperty("CryptographicAlgorithm");
   });
 
-  test("with more names than any has is refused", () => {
+  test("a certificate with too many names is refused", () => {
     const many = (count: number) =>
       Array.from({ length: count }, (): readonly [string, string] => ["2.5.4.11", "OU"]);
     const withNames = (units: number, dnsNames: readonly string[]) =>

@@ -55,7 +55,7 @@ function register<N extends AttributeName>(
   return found?.value && attributeValue(name, found.value);
 }
 
-describe("what is made", () => {
+describe("Create makes a key", () => {
   test.each(versions)("an AES key in KMIP %s", async (version) => {
     const answer = await create(version, {
       CryptographicAlgorithm: "AES",
@@ -145,7 +145,7 @@ describe("what is made", () => {
   });
 });
 
-describe("what the server sets", () => {
+describe("attributes that the server sets at Create", () => {
   test("dates, generator and the like", async () => {
     const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey());
     const object = await stored(uniqueIdentifier);
@@ -168,7 +168,7 @@ describe("what the server sets", () => {
     }
   });
 
-  test("what is sensitive was always so, what cannot be extracted never could", async () => {
+  test("a new sensitive key is Always Sensitive, and one that is not extractable is Never Extractable", async () => {
     const { uniqueIdentifier } = await create("2.1", { Sensitive: true, Extractable: false });
     const object = await stored(uniqueIdentifier);
     expect(register(object, "AlwaysSensitive")).toBe(true);
@@ -199,7 +199,7 @@ describe("what the server sets", () => {
   });
 });
 
-describe("what is refused", () => {
+describe("Create refuses", () => {
   const many = Array.from({ length: 1001 }, (_, at) => `g${at}`);
   const repeated = (name: "ContactInformation" | "ObjectGroup", values: readonly string[]) => ({
     attributes: [

@@ -109,7 +109,7 @@ describe("key formats", () => {
   });
 });
 
-describe("what is asked besides", () => {
+describe("further fields of a Get request", () => {
   const unwrapped = { keyWrapType: "NotWrapped" };
   const asRegistered = { keyWrapType: "AsRegistered" };
   const uncompressed = { keyCompressionType: "ECPublicKeyTypeUncompressed" };
@@ -133,7 +133,7 @@ describe("what is asked besides", () => {
   });
 });
 
-describe("what is not handed out", () => {
+describe("objects that Get does not return", () => {
   test.each(["1.4", "2.0", "2.1"] as const)(
     "KMIP %s: sensitive and not extractable keys",
     async (version) => {
@@ -150,7 +150,7 @@ describe("what is not handed out", () => {
     },
   );
 
-  test.each(versions)("KMIP %s: a destroyed object, and one that never was", async (version) => {
+  test.each(versions)("KMIP %s: a destroyed object, and an unknown identifier", async (version) => {
     const uniqueIdentifier = await registered(raw);
     await engine.ask(version, "Destroy", { uniqueIdentifier });
     expect(await engine.reason(version, "Get", { uniqueIdentifier })).toBe(

@@ -3,7 +3,7 @@ import { sampleObject } from "../testing/conformance/managed-object-conformance.
 import { aesKey } from "../testing/test-attributes.ts";
 import { is, LabelledObjects } from "../testing/test-locate.ts";
 
-test("one object of a type that is not known here fails no search", async () => {
+test("an object of an unknown type makes no search fail", async () => {
   const objects = await LabelledObjects.make();
   await objects.add("key", aesKey());
   const { engine } = objects;

@@ -420,7 +420,7 @@ describe("Locate", () => {
     expect(await reason("2.1", 65)).toBe("ServerLimitExceeded");
   });
 
-  test("does not find what another instance has", async () => {
+  test("Locate does not find objects of another instance", async () => {
     const other = { instance: "j", fingerprint: "fp" };
     const { items } = await objects.engine.sendAs(other, "2.1", [
       ["Locate", { attributes: [is("UniqueIdentifier", objects.identifierOf("plain"))] }],

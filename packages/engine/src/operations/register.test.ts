@@ -129,7 +129,7 @@ describe.each(versions)("KMIP %s", (version) => {
   });
 });
 
-describe("what the server reads off an object", () => {
+describe("attributes that the server reads from a registered object", () => {
   test("the digest of a Raw key is that of its bytes", async () => {
     expect(await digests(await registered("SymmetricKey"))).toEqual([
       { hashingAlgorithm: "SHA_256", digestValue: sha256(key16), keyFormatType: "Raw" },
@@ -312,7 +312,7 @@ describe("what the server reads off an object", () => {
   });
 });
 
-describe("what is refused", () => {
+describe("Register refuses", () => {
   const other = { keyFormatType: "Raw", keyValue: material(key16) } as const;
 
   test.each<[string, ReturnType<typeof payload>, string, string]>([
@@ -396,7 +396,7 @@ describe("what is refused", () => {
     expect(await engine.reason("2.1", "Register", request)).toBe("InvalidMessage");
   });
 
-  test("what the server finds may be said, if it is the same", async () => {
+  test("a request may state attributes that the server computes, if they are equal", async () => {
     await registered("Certificate", {
       CertificateType: "X_509",
       CertificateLength: certificate.length,

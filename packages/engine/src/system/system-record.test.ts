@@ -46,7 +46,7 @@ function stored(record: ManagedObject): ManagedObject {
   return decodeRecord(encodeRecord(record));
 }
 
-test("what a system record says is read again from its bytes", () => {
+test("a system record decodes to the fields that it was made from", () => {
   const instance = randomUUID();
   expect(readKekRecord(stored(kekRecord({ instance, kek }, true, now)))).toEqual({ instance, kek });
   const named = makeRecord("Instance", randomUUID(), { instance, name: "one" }, now);
@@ -110,7 +110,7 @@ test("a wrap of the same region replaces the one before it, with a later stamp",
   ]);
 });
 
-test("a wrap that is none closes no other", () => {
+test("an invalid wrap does not close the others", () => {
   const record = kekRecord({ instance: "i", kek }, false, now);
   const [own, other] = record.registers;
   if (own === undefined || other === undefined) throw new Error("no registers");

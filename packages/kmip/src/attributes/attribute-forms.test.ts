@@ -386,7 +386,7 @@ describe("filters of Locate", () => {
     }
   });
 
-  test("are never left out of a request, since less said finds more", () => {
+  test("criteria are never left out of a request, since fewer criteria find more", () => {
     const comment = { item: itemOf("Comment") };
     const other = { item: vendorAttribute("Acme", "Site", textString(0, "1")) };
     const tag = tags.Attribute.tag;
@@ -432,7 +432,7 @@ describe("properties", () => {
   const item = fc.oneof(fc.constantFrom(...names).map(itemOf), custom);
   const attribute = fc.record({ item, index: fc.integer({ min: 1, max: 99 }) });
 
-  test(`what a version shows of any attributes, in its form, is what it reads (seed ${seed})`, () => {
+  test(`any attributes that a version writes are read back the same (seed ${seed})`, () => {
     fc.assert(
       fc.property(fc.array(attribute), fc.constantFrom(...versions), (given, version) => {
         const first = isVersion1(version);

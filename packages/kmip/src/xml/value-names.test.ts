@@ -51,7 +51,7 @@ describe("value ⇄ text", () => {
     expect(enumerationText(tags[tag].tag, value)).not.toBe(text);
   });
 
-  test("what no table has is undefined", () => {
+  test("a value that no table has is undefined", () => {
     expect(enumerationText(tags.State.tag, 99)).toBeUndefined();
     expect(enumerationValue(tags.State.tag, "toString")).toBeUndefined();
     expect(enumerationValue(tags.AttributeReference.tag, "constructor")).toBeUndefined();

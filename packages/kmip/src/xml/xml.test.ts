@@ -185,7 +185,7 @@ function errorOf(act: () => unknown): XmlError {
   throw new Error("nothing was thrown");
 }
 
-describe("what is wrong is said, with its line", () => {
+describe("a fault is reported with its line", () => {
   test.each<[string, number, string]>([
     ["", 1, "element"],
     ["<BatchItem>\n<Operation>\n</BatchItem>", 3, "end tag"],

@@ -37,7 +37,7 @@ test("defaults follow the lease", () => {
   expect(storeSettings({ ...options, storeLeaseMs: 400 })).toMatchObject({ markerMs: 100 });
 });
 
-describe("what an error of Redis means", () => {
+describe("the failure that an error of Redis means", () => {
   const reply = (message: string) => Object.assign(new Error(message), { name: "ReplyError" });
   test.each([
     ["OOM command not allowed when used memory > 'maxmemory'.", "full", "maxmemory"],
@@ -158,7 +158,7 @@ describe("headers", () => {
   });
 });
 
-describe("what INFO says", () => {
+describe("reading INFO", () => {
   const info = (version: string, more = "") =>
     readServerInfo(
       `# Server\r\nredis_version:${version}\r\nrun_id:abc\r\nrole:master\r\naof_enabled:1\r\n${more}`,

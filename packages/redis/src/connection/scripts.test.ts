@@ -12,7 +12,7 @@ test("every script is complete", () => {
   }
 });
 
-test("what frees or fences runs in a full memory, what may grow does not", () => {
+test("scripts that free memory or fence run when memory is full, and scripts that may grow do not", () => {
   const allowed = Object.values(scripts)
     .filter(({ source }) => source.split("\n")[0]?.includes("allow-oom"))
     .map(({ name }) => name);
@@ -70,7 +70,7 @@ describe("a header that disagrees with its row is refused", () => {
     ],
     ["other flags", "set-status", header("1 head  2 counters  3 status", ""), "memory is full"],
     [
-      "a result that is not said",
+      "a result that its header lacks",
       "reserve",
       header("1 head  2 reserved  3.. given"),
       '"held" is missing in its header',

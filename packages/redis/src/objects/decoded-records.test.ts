@@ -33,7 +33,7 @@ describe("decoded records", () => {
     expect(records.decode(identifier, storedValue(object, 8))).toBe(first);
   });
 
-  test("what was remembered does not change with the answer that it came in", () => {
+  test("a remembered object does not change when the answer's buffer changes", () => {
     const records = new DecodedRecords();
     const value = storedValue(object);
     const first = records.decode(identifier, value);

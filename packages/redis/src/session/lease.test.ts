@@ -316,7 +316,7 @@ test(`the lease allows what its whole history allows, at every moment (seed ${se
   );
 });
 
-test(`what remains is never more than what is true (seed ${seed})`, () => {
+test(`the remaining time is never longer than the lease really lasts (seed ${seed})`, () => {
   fc.assert(
     fc.property(story, (steps) => {
       const lease = steps.reduce((before, { event }) => step(before, event), noLease);

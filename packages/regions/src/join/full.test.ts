@@ -25,7 +25,7 @@ describe("a level store without room", () => {
     return objects.map(({ object }) => object.uniqueIdentifier).toSorted();
   }
 
-  test("hands what needs room to the other region, and is level again once it has it", async () => {
+  test("a full region lets the other region make changes that need room, and is level again when it has them", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time } = regions;
     const [before, there, here] = [newKey(regions), newKey(regions), newKey(regions)];

@@ -116,7 +116,7 @@ test("two made at the same time are joined as a set, and both regions choose the
   expect(Buffer.from(await regions.b.ring.open(binding, one))).toEqual(secret);
 });
 
-test("what cannot be fetched is tried again, and reported", async () => {
+test("a KEK that cannot be fetched is tried again, and reported", async () => {
   const sealing = regions.a.ring.seal(binding, secret).catch((error: Error) => error.message);
   await time.run(100);
   const { own, duty, reader } = regions.b;

@@ -128,7 +128,7 @@ test("keeps the earliest in mind and finds the others by looking again", async (
   for (const object of objects) expect(await stateIn(object)).toBe("Active");
 });
 
-test("what an agreed operation holds is tried again", async () => {
+test("a record that an agreed operation holds is tried again", async () => {
   const object = planned({ activation: start + 1 });
   await put(own, [object]);
   await own.reserve("i", [object.uniqueIdentifier], "op");

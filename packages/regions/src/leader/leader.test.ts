@@ -78,7 +78,7 @@ function leading(): readonly TestNode[] {
 }
 
 describe("election", () => {
-  test("one of several leads, in an epoch that the store gave, and keeps leading", async () => {
+  test("one of several nodes leads, in an epoch that the store gave, and keeps leading", async () => {
     const started = ["n1", "n2", "n3"].map((name) => start(name));
     await time.run(60_000);
     expect(leading()).toHaveLength(1);
@@ -327,7 +327,7 @@ describe("duties", () => {
     expect(runs).toHaveLength(2);
   });
 
-  test("one that throws something else than the store's refusal does not end the term", async () => {
+  test("a duty that fails with any other error than the store's refusal does not end the term", async () => {
     const node = start("n1", async () => {
       throw new Error("a fault of ours");
     });

@@ -107,7 +107,7 @@ describe("states", () => {
     expect(actingEpoch(lease, now)).toBe(epoch);
   });
 
-  test("a leader that was paused for longer than its lease is none, although no event said so", () => {
+  test("a leader that was paused for longer than its lease leads no more, even without an event", () => {
     const lease = leaseOf(locked, elected);
     expect(lease.state).toBe("leader");
     expect(actingEpoch(lease, after(60_000))).toBeUndefined();
@@ -290,7 +290,7 @@ describe(`three nodes, under any sequence of events (seed ${seed})`, () => {
     expect(acted).toBeGreaterThan(5_000);
   });
 
-  test("nobody acts past the lease by either clock", () => {
+  test("no node acts after its lease has ended by either clock", () => {
     fc.assert(
       fc.property(
         fc.array(fc.oneof(plain, jump, suspend), { minLength: 20, maxLength: 120 }),

@@ -64,7 +64,7 @@ async function copyIn(region: "a" | "b"): Promise<ManagedObject | undefined> {
   return (await recordsOf(stores[region])).get(object.uniqueIdentifier);
 }
 
-test("one that may still be worked on is left alone", async () => {
+test("a reservation whose operation may still run is kept", async () => {
   await reserve("a");
   const duty = dutyOf("a");
   for (let seconds = 0; seconds < 5; seconds += 1) {

@@ -30,7 +30,7 @@ async function retired() {
 }
 
 describe("retire", () => {
-  test("is refused where the region answers, is this one or unknown, or nobody confirmed", async () => {
+  test("retiring a region is refused if it answers, is this region or unknown, or is not confirmed", async () => {
     const regions = await regionsWithInstance();
     const { b, time, link } = regions;
     const tools = toolsOf(regions, b);
@@ -53,7 +53,7 @@ describe("retire", () => {
     await regions.close();
   });
 
-  test("lets the region that stays go on by itself: misses, Destroy, changes", async () => {
+  test("after retiring the other region, the survivor answers misses, Destroy and changes alone", async () => {
     const { regions, b, time, entry } = await retired();
     expect(entry).toEqual({ region: "a", generation: 1, retired: 1 });
     const key = newKey(regions);

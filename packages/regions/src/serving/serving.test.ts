@@ -99,7 +99,7 @@ test("coming back from retirement is an outage", () => {
   expect(served(serveStep(retired, { type: "retired", retired: false }))).toBe("remote writes");
 });
 
-test("as in a cut lasts until the store is level or lapses again", () => {
+test("serving as in a cut lasts until the store is level or its lease lapses again", () => {
   const cut = after(full, others("down"), others("up"));
   expect(served(levelled(cut))).toBe("local writes");
   expect(served([lapse, full].reduce(serveStep, cut))).toBe("remote writes");

@@ -189,7 +189,7 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
   });
 });
 
-test("copies that differ in what never changes are not agreed on", async () => {
+test("copies that differ in their immutable parts are not agreed on", async () => {
   const { regions, a, b, key } = await world();
   const twin = { ...newKey(regions), objectType: 4 };
   await b.own.commit(instance, [creation(twin)], []);

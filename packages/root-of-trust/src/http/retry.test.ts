@@ -21,7 +21,7 @@ describe("repetition", () => {
     expect([answer, numbers]).toEqual(["answer", [1, 2, 3, 4]]);
   });
 
-  test("what is refused for good is not made again", async () => {
+  test("a call that is refused for good is not repeated", async () => {
     const retries = new Retries(clock, ids, times);
     let calls = 0;
     const run = retries.run(async () => {
@@ -47,7 +47,7 @@ describe("repetition", () => {
     await expect(run).rejects.toThrow("too late");
   });
 
-  test("whoever ends it is told why, in the middle of a wait too", async () => {
+  test("an aborted call rejects with the reason, also during a wait", async () => {
     const retries = new Retries(clock, ids, { ...times, backOffMs: 60_000, deadlineMs: 200_000 });
     const ended = new AbortController();
     const run = retries.run(async () => ({ again: new Error("passing") }), ended.signal);

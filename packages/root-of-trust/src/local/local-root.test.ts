@@ -108,7 +108,7 @@ describe("the file", () => {
     expect(await readdir(directory)).toEqual(["root.json"]);
   });
 
-  test("is rotated by one at a time: no version is lost, whoever comes second is told", async () => {
+  test("only one rotation runs at a time: no version is lost, and the second is refused", async () => {
     await createLocalRoot(file, sources);
     const results = await Promise.allSettled(
       [0, 1, 2, 3].map(() => rotateLocalRoot(file, sources)),
@@ -120,7 +120,7 @@ describe("the file", () => {
     }
   });
 
-  test("left over by an interrupted rotation: said, with the mend", async () => {
+  test("the leftover of an interrupted rotation is reported, with how to remove it", async () => {
     await createLocalRoot(file, sources);
     await writeFile(`${file}.new`, "");
     await expect(rotateLocalRoot(file, sources)).rejects.toThrow(`${file}.new`);
@@ -138,7 +138,7 @@ describe("the file", () => {
   });
 
   test.each([0o640, 0o604, 0o620, 0o666, 0o601])(
-    "with mode %o is refused with the mend",
+    "a file with mode %o is refused, with how to fix it",
     async (mode) => {
       await createLocalRoot(file, sources);
       await chmod(file, mode);
@@ -196,7 +196,7 @@ describe("while it runs", () => {
     expect((await two.unwrap(old.blob, data)).rewrapped?.version).toBe("2");
   });
 
-  test("a copy of the file that is behind: not a refusal, with the mend", async () => {
+  test("an outdated copy of the file is not a refusal, and the message says how to fix it", async () => {
     await createLocalRoot(file, sources);
     const copy = join(directory, "copy.json");
     await writeFile(copy, await readFile(file), { mode: 0o600 });
@@ -259,7 +259,7 @@ test("a blob says scheme and version", async () => {
   expect(blob.length).toBe(8 + 12 + 32 + 16);
 });
 
-test("an instance's key ring stands on it, through a rotation and a loss", async () => {
+test("an instance's key ring works with it, through a rotation and a loss", async () => {
   await createLocalRoot(file, sources);
   const keks = new MemoryKekStore();
   let nowMs = 0;

@@ -5,7 +5,7 @@ import { fairShare, RefusedClients } from "./refused-clients.ts";
 
 const strange = { reason: "unknownCertificate", subject: "", certificate: undefined } as const;
 
-test("the 100 last ones are kept, whatever a single one does", async () => {
+test("the last 100 refused clients are kept, even if a single one connects often", async () => {
   const { certificate } = await selfSigned({ commonName: "c", notBeforeMs: 0, days: 1 });
   const shown = new X509Certificate(certificate);
   const refused = new RefusedClients();
@@ -24,7 +24,7 @@ test("the 100 last ones are kept, whatever a single one does", async () => {
   expect([refused.count, refused.seen]).toEqual([120, 620]);
 });
 
-test("a stranger with ever new certificates drives out nobody of another address", () => {
+test("a stranger with ever new certificates displaces no entry of another address", () => {
   const refused = new RefusedClients();
   const note = (address: string, fingerprint: string, timeMs: number) =>
     refused.note({ ...strange, remote: `${address} 1`, fingerprint, timeMs });
@@ -58,7 +58,7 @@ test("the most are kept of many addresses, the newest first", () => {
   expect(kept[0]?.timeMs).toBe(200);
 });
 
-test("those without a certificate are told apart by where they come from", () => {
+test("clients without a certificate are distinguished by their address", () => {
   const refused = new RefusedClients();
   for (const remote of ["192.0.2.1 1", "192.0.2.1 2", "192.0.2.2 1"]) {
     const none = { fingerprint: "", subject: "", certificate: undefined };

@@ -143,7 +143,7 @@ describe("a trust that is changed in place", () => {
     trust.remove("authority");
   });
 
-  test("an instance's name and users are those of now, for whoever is in already", () => {
+  test("clients that are connected already see the instance's present name and users", () => {
     const trust = new Trust();
     tenants(trust);
     trust.pin("pin", "a", facts(), "1");

@@ -44,13 +44,13 @@ describe("the typed client", () => {
     await expect(refused).rejects.toBeInstanceOf(AdminProblem);
   });
 
-  test("trusts nobody but its authority", async () => {
+  test("the client trusts only its authority", async () => {
     const [admin, other] = [await open(), await open()];
     await using client = new AdminClient({ urls: [admin.url], token: manager, ca: other.ca });
     await expect(client.call("whoAmI", {})).rejects.toMatchObject({ name: "AdminUnreachable" });
   });
 
-  test("follows events, and goes on where a connection ends", async () => {
+  test("the client follows events, and continues where a connection ended", async () => {
     const seen: (string | undefined)[] = [];
     const admin = await open({
       handlers: {

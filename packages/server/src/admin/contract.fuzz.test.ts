@@ -60,7 +60,7 @@ function escaped(value: string): string {
   return encodeURIComponent(Buffer.from(value).toString());
 }
 
-describe("whatever is sent", () => {
+describe("for any request", () => {
   test.each(routes)("%s refuses or is reached, and never fails", async (_, route) => {
     await fc.assert(
       fc.asyncProperty(request(route), async ({ params, query, known, body, headers }) => {

@@ -66,7 +66,7 @@ test("forty megabytes of identifiers hold nobody up, and only an operator may se
   expect(longestMs).toBeLessThan(150);
 });
 
-test("what a token sends is bounded by bytes, and it is told how long to wait", async () => {
+test("the bytes that a token sends are bounded, and the refusal says how long to wait", async () => {
   await using site = await openAdminTest({
     handlers,
     bodyBytes: { perSecond: 1_000, burst: 5_000 },

@@ -196,7 +196,7 @@ describe("management", () => {
     ]);
   });
 
-  test("whoever acts by itself is not a user", () => {
+  test("an initiator that acts by itself is not shown as a user", () => {
     const event = kmip("kmip-key.activate", { initiator: "planned-date" });
     expect(rendered(instance, [event])[0]?.initiator).toMatchObject({
       id: "planned-date",

@@ -11,7 +11,7 @@ const principal = {
 const callOf = (params: object, body?: object) =>
   ({ principal, params, body, requestId: "r1" }) as never;
 
-test("what is refused to an administrator leaves evidence, and is refused as before", async () => {
+test("a refused call of an administrator leaves evidence, and stays refused", async () => {
   const store = new MemoryOwnStore();
   const refusal = new ManagementError("keysRemain", "3 keys are Active");
   const handlers = withCallEvidence(

@@ -47,7 +47,7 @@ async function faultOf(work: Promise<unknown>): Promise<string> {
 }
 
 describe("an archive", () => {
-  test("gives back what was put in, whatever the sizes", async () => {
+  test("an archive returns the records that were written, of any size", async () => {
     const sizes = fc.oneof(
       fc.nat({ max: 40 }),
       fc.integer({ min: chunkBytes - 20, max: chunkBytes + 20 }),
@@ -89,7 +89,7 @@ describe("an archive", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  test("does not go where a symbolic link leads", async () => {
+  test("an archive is not written through a symbolic link", async () => {
     const target = join(folder, "target");
     await writeFile(target, "mine");
     await symlink(target, join(folder, "link"));

@@ -107,7 +107,7 @@ instances:
     expect(instance?.users).toEqual([{ name: "vc", passwordHash: hash }]);
   });
 
-  test.each(["- a", "5", '"text"'])("that is %s is told so", (text) => {
+  test.each(["- a", "5", '"text"'])("a file that is %s is refused with that reason", (text) => {
     expect(messageOf(text)).toBe(
       "/etc/holdfast.yaml: the configuration must be a group of settings",
     );
@@ -243,7 +243,7 @@ instances:
       "audit: { reads: sometimes }",
       "7: audit.reads must be one of batched, strict",
     ],
-  ])("%s: names file, line, setting and mend", (_name, line, message) => {
+  ])("%s: names file, line, setting and how to fix it", (_name, line, message) => {
     const says = messageOf(`${least}${line}\n`);
     expect(says.startsWith(`/etc/holdfast.yaml:${message}`), says).toBe(true);
     expect(says).not.toContain("hunter2");
@@ -299,7 +299,7 @@ instances:
     expect(says.startsWith(message), says).toBe(true);
   });
 
-  test("every fault is told at once, each on its line", () => {
+  test("all faults are reported at once, each with its line", () => {
     const says = messageOf(`${least}kmip: { interop: 3, pipelineMax: 0 }\n`);
     expect(says.split("\n")).toEqual([
       "/etc/holdfast.yaml:7: kmip.interop must be true or false",

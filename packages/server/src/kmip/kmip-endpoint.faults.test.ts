@@ -41,7 +41,7 @@ test.each([
   },
 );
 
-test("what the advice names lets the client in", async () => {
+test("following the advice lets the client in", async () => {
   const rsa = await issueServer(pki.serverAuthority, "RSA-2048");
   const tls = { ...tlsSettings(pki, "both", pki.server, rsa), suites: "kmip-basic" as const };
   await using running = await startEndpoint(pki, {

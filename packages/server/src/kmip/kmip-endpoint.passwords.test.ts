@@ -7,7 +7,7 @@ import type { Client } from "./connection.ts";
 
 const pki = await makePki();
 
-test("a wrong password is told with the user's name, shortened, and never the password", async () => {
+test("a wrong password is logged with the user's name, shortened, and never with the password", async () => {
   const users = [{ name: "vc", passwordHash: await hashPassword("right") }];
   const instances = loadInstances([
     {

@@ -32,7 +32,7 @@ const pki = await makePki();
 
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-describe.each(["TLSv1.2", "TLSv1.3"] as const)("who comes in (%s)", (version) => {
+describe.each(["TLSv1.2", "TLSv1.3"] as const)("which clients are accepted (%s)", (version) => {
   const options = { minVersion: version, maxVersion: version };
 
   test("pinned and issued certificates open their instances", async () => {
@@ -216,7 +216,7 @@ describe("requests", () => {
     await untilClosed(socket);
   });
 
-  test("what stands before unframeable bytes is answered, then the connection closes", async () => {
+  test("requests before unframeable bytes are answered, then the connection closes", async () => {
     await using server = await startEndpoint(pki);
     const socket = await connectTls(pki, server.port, pki.pinned);
     const answers = receive(socket, 1);
@@ -304,7 +304,7 @@ describe("limits", () => {
     await until(() => server.endpoint.heldBytes === 0);
   });
 
-  test("at its instance's bound the longest idle connection goes, and those there go on", async () => {
+  test("at its instance's bound the longest idle connection is closed, and the others continue", async () => {
     await using server = await startEndpoint(pki, { limits: { connectionsMax: 4 } });
     const one = await connectTls(pki, server.port, pki.pinned);
     const two = await connectTls(pki, server.port, pki.pinned);
@@ -369,7 +369,7 @@ describe("the listener", () => {
     expect(server.events.filter(({ type }) => type === "listener")).toHaveLength(5);
   });
 
-  test("an address in use is a fault that names the setting, the address and the mend", async () => {
+  test("an address in use is an error that names the setting, the address and how to fix it", async () => {
     await using server = await startEndpoint(pki);
     const listen = { host: "127.0.0.1", port: server.port };
     const second = startEndpoint(pki, { limits: { listen } });

@@ -52,7 +52,7 @@ test("the listener follows what the node can do, once a change", async () => {
   expect(calls).toEqual(["told shut", "shut", "open", "told open"]);
 });
 
-test("a port that another has taken meanwhile is tried again every second, and told", async () => {
+test("a port that another program has taken is tried again every second, and reported", async () => {
   const { state, calls, tick } = start();
   state.listening = false;
   state.fail = true;

@@ -28,7 +28,7 @@ function pair(meddle: (answer: Uint8Array) => Uint8Array = (answer) => answer) {
 const refused = (code: string) => expect.objectContaining({ name: "ManagementError", code });
 
 describe("a command for the other region", () => {
-  test("is carried out there", async () => {
+  test("a command is carried out in the other region", async () => {
     const { a, b } = pair();
     b.serve({ countStates: async ({ instance }) => ({ states: { [instance]: 7 } }) });
     expect(await a.ask("b", "countStates", { instance: "i" })).toEqual({ states: { i: 7 } });
@@ -85,7 +85,7 @@ describe("a command for the other region", () => {
     },
   );
 
-  test("to a region that cannot be asked says so", async () => {
+  test("a command to an unreachable region is refused with that reason", async () => {
     const { a, b } = pair();
     let told = "";
     b.answer = () => Promise.reject(new StoreUnavailable("peerUnreachable", told));

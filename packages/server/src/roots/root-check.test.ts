@@ -20,7 +20,7 @@ test("a root of trust that opens the keys of every instance is accepted", async 
   await checkRoot(ringWith({}), instances, "root.key");
 });
 
-test("one that opens the keys of another region is refused, with the instance and the mend", async () => {
+test("a root key of another region is refused, with the instance and how to fix it", async () => {
   const ring = ringWith({ "id of two": new SealBroken("a wrapped key is not what was wrapped") });
   const check = checkRoot(ring, instances, "root.key");
   await expect(check).rejects.toThrow(OperatorError);
@@ -58,7 +58,7 @@ describe("what the own store has wrapped, before the other region is met", () =>
     return { all: async () => all };
   }
 
-  test("another root key is refused, with the mend", async () => {
+  test("another root key is refused, with how to fix it", async () => {
     const check = checkRootOfStore(wrong, await keksOf(2), "a", "root.key");
     await expect(check).rejects.toThrow(OperatorError);
     await expect(check).rejects.toThrow(/root\.key opens no key of region a .* same one/);
@@ -70,7 +70,7 @@ describe("what the own store has wrapped, before the other region is met", () =>
     await checkRootOfStore(right, await keksOf(1, true), "a", "root.key");
   });
 
-  test("where there is nothing to tell by, the node goes on", async () => {
+  test("without any wrap to check, the node starts", async () => {
     await checkRootOfStore(wrong, await keksOf(0), "a", "root.key");
     await checkRootOfStore(wrong, await keksOf(1), "b", "root.key");
     const out = async () => Promise.reject(new StoreUnavailable("timeout", "x"));

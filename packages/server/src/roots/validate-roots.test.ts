@@ -110,7 +110,7 @@ describe("what each node does", () => {
     keys: { a: { keys, id, atMs: world.nowMs, by: "somebody" } },
   });
 
-  test("it carries out orders that stand in the record", async () => {
+  test("it carries out the orders in the record", async () => {
     await world.instance("i", "x");
     using _ = watch();
     const key = await world.seal("i");

@@ -45,7 +45,7 @@ const look = async (files: { poll(): Promise<void> }) => {
 };
 
 describe("the server's certificate files", () => {
-  test("a changed pair is served without restart, and open connections go on", async () => {
+  test("a changed pair is served without restart, and open connections stay", async () => {
     const { files, events, write } = openFiles("changed");
     await look(files);
     await using running = await startEndpoint(pki, { identity: files.identity });
@@ -103,7 +103,7 @@ describe("the server's certificate files", () => {
     files.close();
   });
 
-  test("a pair that does not match is refused, told once, and mended by the second file", async () => {
+  test("a pair that does not match is refused, reported once, and accepted when the second file is there", async () => {
     const { files, events, write, tls } = openFiles("half");
     await look(files);
     write({ certificate: newer.certificate });

@@ -111,7 +111,7 @@ describe("a line", () => {
     expect(text).toBe("before meanwhile");
   });
 
-  test("ends the connection where nobody listens behind it", async () => {
+  test("ends the connection if nothing listens behind it", async () => {
     line = new Line(1);
     await line.add(listen, { host, port: await freePort() });
     const client = connect(listen);

@@ -72,7 +72,7 @@ test.each([
   expect(seen.leads).toBe(metrics.length === 1 ? undefined : metrics === leads);
 });
 
-test("a node whose KMIP listener is shut is not ready, whatever it says", async () => {
+test("a node whose KMIP listener is shut is not ready, for any answer of its health", async () => {
   expect((await view(await node(200, well, ["holdfast_listener_open 0"]))).ready).toBe(false);
 });
 

@@ -173,7 +173,7 @@ describe("a supervised process", () => {
     expect(said.every((line) => line.startsWith("child runs again"))).toBe(true);
   });
 
-  test("is frozen and thawed, and ends when told to although it is frozen", async () => {
+  test("a process is frozen and thawed, and can be ended while it is frozen", async () => {
     const { one } = await supervise(() => undefined, []);
     await untilUp();
     expect(one.thaw()).toBe(false);

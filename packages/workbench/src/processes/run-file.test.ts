@@ -40,7 +40,7 @@ async function sleeper() {
 }
 
 describe("who runs a cluster", () => {
-  test("is one process; another is told which", async () => {
+  test("one process runs a cluster; a second one is refused with the first one's number", async () => {
     await claim(folder);
     await expect(claim(folder)).rejects.toThrow(
       new RegExp(`already runs in .* \\(process ${process.pid}\\): end it with`),

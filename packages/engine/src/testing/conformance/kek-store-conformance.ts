@@ -26,7 +26,7 @@ export function kekStoreConformance(name: string, open: () => Promise<KekStoreSu
       expect(await store.list(randomUUID())).toEqual([]);
     });
 
-    test("what was added is listed as it was, in its own instance only", async () => {
+    test("an added KEK is listed unchanged, in its own instance only", async () => {
       const [instance, other] = [randomUUID(), randomUUID()];
       const [first, second] = [kek(["a", "b"]), kek(["a"])];
       expect(await store.add(instance, first, false)).toBe(true);

@@ -39,7 +39,7 @@ export function objectStoreConformance(
 type Make = () => Promise<World>;
 
 function readsAndWrites(world: Make): void {
-  test("what was created is read, bytes and tag", async () => {
+  test("a created object is read back with the same bytes and tag", async () => {
     const w = await world();
     const object = w.named("first");
     const stored = await w.created(object);
@@ -135,7 +135,7 @@ function readsAndWrites(world: Make): void {
     expect(await other.create(other.named("shared name"))).toMatchObject({ kind: "committed" });
   });
 
-  test("an instance that nobody ensured is closed, and is not opened by it", async () => {
+  test("an unknown instance is closed, and a commit does not open it", async () => {
     const w = await world();
     const unknown = randomUUID();
     const object = sampleObject(unknown, randomUUID());
@@ -364,7 +364,7 @@ function finds(world: Make): void {
     );
   });
 
-  test("what is found carries the tag that an update needs", async () => {
+  test("found objects carry the tag that an update needs", async () => {
     const w = await world();
     await w.created(w.object());
     const { objects } = await w.store.find(w.instance, { live: true, destroyed: false, limit: 9 });

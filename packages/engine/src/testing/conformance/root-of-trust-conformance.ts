@@ -53,7 +53,7 @@ export function rootOfTrustConformance(name: string, open: Open, can: RootOfTrus
 }
 
 function wraps(root: () => RootOfTrust): void {
-  test("what was wrapped is unwrapped, under the version that is current", async () => {
+  test("wrapped bytes are unwrapped, and the current version is used", async () => {
     const secret = randomBytes(32);
     const { currentVersion } = await root().describe();
     const { blob, version } = await root().wrap(secret, data);
@@ -81,7 +81,7 @@ function wraps(root: () => RootOfTrust): void {
     expect(Buffer.from(first.blob)).not.toEqual(Buffer.from(second.blob));
   });
 
-  test("what it is given stays as it is, and what it gives is nobody else's", async () => {
+  test("the caller's bytes stay unchanged, and answered bytes are shared with nobody", async () => {
     const [secret, bound] = [randomBytes(32), Buffer.from(data)];
     const before = Buffer.from(secret);
     const { blob } = await root().wrap(secret, bound);
@@ -131,7 +131,7 @@ function refusesOthers(root: () => RootOfTrust): void {
     expect(notThere).toBeLessThanOrEqual(versionBytesMax);
   });
 
-  test("what is cut, prolonged, empty or foreign is a broken seal", async () => {
+  test("a blob that is cut, prolonged, empty or foreign is a broken seal", async () => {
     const { blob } = await root().wrap(randomBytes(32), data);
     const strange = [
       blob.subarray(0, -1),
@@ -148,7 +148,7 @@ function refusesOthers(root: () => RootOfTrust): void {
 }
 
 function tellsOfItself(root: () => RootOfTrust): void {
-  test("it says what it is, the same each time, and a sound one passes probe and validation", async () => {
+  test("it describes itself the same each time, and a working one passes probe and validation", async () => {
     const first = await root().describe();
     expect(first.kind).toBe(root().kind);
     expect(first.kind).toMatch(/^[a-z0-9-]+$/);
@@ -260,7 +260,7 @@ function fails(opened: () => RootOfTrustSubject, can: RootOfTrustAbilities): voi
 }
 
 function closes(root: () => RootOfTrust): void {
-  test("what is under way when it is closed ends, and what comes after is unavailable", async () => {
+  test("calls under way when it is closed end, and later calls are unavailable", async () => {
     const secret = randomBytes(32);
     const { blob } = await root().wrap(secret, data);
     const underWay = Array.from({ length: 8 }, () => root().unwrap(blob, data));

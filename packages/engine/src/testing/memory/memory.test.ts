@@ -73,7 +73,7 @@ rootOfTrustConformance(
   },
 );
 
-test("what a caller does to the bytes it was given does not reach the store", async () => {
+test("changes that a caller makes to answered bytes do not reach the store", async () => {
   const { subject, instances } = await openStore();
   await instances.ensure("i", "i");
   const after = sampleObject("i", randomUUID());

@@ -282,7 +282,7 @@ describe("retention", () => {
     expect(done).toBeLessThanOrEqual(301);
   });
 
-  test("what is not chained, or a sink has not, stays", async () => {
+  test("entries that are not chained, or that a sink lacks, are kept", async () => {
     const [fast, slow] = [new MemorySink("fast"), new MemorySink("slow")];
     await append(10);
     await run(chain());
@@ -318,7 +318,7 @@ describe("retention", () => {
     expect(events).toContainEqual(expect.objectContaining({ type: "auditLost" }));
   });
 
-  test("a beginning that is not what was chained stays, as evidence", async () => {
+  test("entries at the beginning that differ from those that were chained are kept, as evidence", async () => {
     await append(300);
     await run(chain());
     await time.run(10_000);

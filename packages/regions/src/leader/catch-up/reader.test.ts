@@ -119,7 +119,7 @@ describe("catch-up", () => {
     expect(await own.cursor(partition, "b")).toEqual({ replicationId: "b b1", number: 3 });
   });
 
-  test("what was held is read again by the next leader", async () => {
+  test("the next leader reads records again that were held", async () => {
     const held = objectOf();
     await put(own, [held]);
     await put(peer.store, [{ ...held, facts: { activated } }]);
@@ -236,7 +236,7 @@ describe("catch-up", () => {
     await expectEqual();
   });
 
-  test("what was pushed is not fetched again, what was not is", async () => {
+  test("pushed records are not fetched again, and others are", async () => {
     const both = () => {
       const object = objectOf();
       return Promise.all([put(peer.store, [object]), put(own, [object])]);
@@ -263,7 +263,7 @@ describe("catch-up", () => {
     expect([...peer.calls]).toEqual([["position", 1]]);
   });
 
-  test("where most was not pushed, pages are read", async () => {
+  test("if most records were not pushed, whole pages are read", async () => {
     for (let rounds = 0; rounds < 3; rounds += 1) {
       await put(peer.store, [objectOf()]);
       await caughtUp();
@@ -300,7 +300,7 @@ describe("digests", () => {
     expect(await check()).toEqual({ done: 0, left: 0 });
   });
 
-  test("what only this region has is ignored", async () => {
+  test("records that only this region has are ignored", async () => {
     await put(own, [objectOf()]);
     expect(await check()).toEqual({ done: 0, left: 0 });
     expect(peer.calls.get("records")).toBeUndefined();

@@ -145,7 +145,7 @@ describe("tokens of an identity provider", () => {
     expect(await tokens().verify(await provider.token())).toMatchObject({ role: "operator" });
   });
 
-  test("a provider that is down, lies or is not who it should be makes them unavailable, and is told", async () => {
+  test("a provider that is down, lies or is another one makes its tokens unavailable, and is reported", async () => {
     provider.broken = true;
     const known = tokens();
     const token = await provider.token();

@@ -18,7 +18,7 @@ const faultOf = (text: string | Buffer, size?: number): Promise<string> =>
     (error: Error) => error.message,
   );
 
-test("a body is read as JSON reads it, whatever its pieces, and compared without case", async () => {
+test("a body is read like JSON, in pieces of any size, and compared without case", async () => {
   const names = ["8F14E45F-CEEA-467A-9575-1C1E0C0A7D11", 'vm "1"\\', "gürtel", "\u{1f512}", "a\tb"];
   const texts = [JSON.stringify({ inUse: names }), JSON.stringify({ inUse: names }, null, 3)];
   texts.push(` {"inUse" :["\\u0067\\u00fcrtel",${JSON.stringify(names).slice(1)}}  `);
@@ -64,7 +64,7 @@ test("other work has its turn while a large piece is read", async () => {
   expect(turns).toBeGreaterThan(text.length / 20_000);
 });
 
-test("a hundred thousand are told apart", () => {
+test("a hundred thousand identifiers are distinguished", () => {
   const all = Array.from({ length: 100_000 }, (_, at) => `key-${at}`);
   const found = Identifiers.of(all);
   expect(found.given).toBe(100_000);

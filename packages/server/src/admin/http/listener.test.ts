@@ -221,7 +221,7 @@ describe("the admin API", () => {
 });
 
 describe("a reader of events that takes nothing", () => {
-  test("is cut off, and what it would be told does not fill the memory", async () => {
+  test("a slow follower is cut off, and its unsent events do not fill the memory", async () => {
     let told = 0;
     let ended = false;
     const admin = await open({

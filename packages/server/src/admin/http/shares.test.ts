@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Shares } from "./shares.ts";
 
-test("one owner gets half, and whoever has none gets one while any is free", () => {
+test("one owner gets half of the places, and an owner without a place gets one while any is free", () => {
   const shares = new Shares(16);
   const taken = (owner: string): number => {
     let count = 0;

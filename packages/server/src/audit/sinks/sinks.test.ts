@@ -117,7 +117,7 @@ describe("file", () => {
     expect(await idsIn()).toHaveLength(1);
   });
 
-  test("goes on in a new file when somebody else has put it aside or removed it", async () => {
+  test("writing continues in a new file after somebody else has renamed or removed the file", async () => {
     await using sink = open();
     const entries = entriesOf(3);
     await sink.deliver(entries.slice(0, 1));

@@ -75,7 +75,7 @@ describe("a list", () => {
     expect(names(oldest.events)).toEqual(expected);
   });
 
-  test("goes on at its place although events come in, and tells none twice", async () => {
+  test("a list continues at its place while events come in, and shows no event twice", async () => {
     const [one, other] = [randomUUID(), randomUUID()];
     await append(one, range(1, 50));
     await append(other, range(51, 100));
@@ -137,7 +137,7 @@ describe("a list", () => {
     expect(names((await all(filters, { limit: 10 })).events)).toEqual(expected);
   });
 
-  test("a page that finds nothing ends all the same, and says where to go on", async () => {
+  test("a page without a match ends in bounded time, and says where to continue", async () => {
     await append(randomUUID(), range(1, 6_000));
     const { events, pages } = await all({ target: "t1" }, { limit: 10 });
     expect(names(events)).toEqual(["t1"]);
@@ -174,7 +174,7 @@ describe("a list", () => {
     expect(next.length).toBeLessThan(360);
   });
 
-  test("a damaged entry is told as such and hides no other", async () => {
+  test("a damaged entry is reported as damaged and hides no other", async () => {
     const instance = randomUUID();
     await append(instance, [1, 2, 3]);
     own.audit.tamper(partitionOf(instance), 2, Buffer.from('{"an":"older form"}'));
@@ -209,7 +209,7 @@ describe("following", () => {
     return events;
   }
 
-  test("tells what is new, of what is asked for", async () => {
+  test("a stream delivers the new events that match its filter", async () => {
     const [one, other] = [randomUUID(), randomUUID()];
     await append(one, [1, 2]);
     const events = await collect({ instances: [one] }, 3, async () => {
@@ -220,7 +220,7 @@ describe("following", () => {
     expect(names(events)).toEqual(["t4", "t5", "t6"]);
   });
 
-  test("goes on after the last event that the follower has", async () => {
+  test("a stream continues after the last event that the follower has", async () => {
     const instance = randomUUID();
     await append(instance, range(1, 5));
     const { events } = await all({}, { limit: 10, order: "oldest" });
@@ -231,7 +231,7 @@ describe("following", () => {
     expect(names(later)).toEqual(["t6"]);
   });
 
-  test("goes on when the store was out", async () => {
+  test("a stream continues after an outage of the store", async () => {
     const instance = randomUUID();
     const events = await collect({}, 2, async () => {
       await append(instance, [1]);
@@ -244,7 +244,7 @@ describe("following", () => {
     expect(names(events)).toEqual(["t1", "t2"]);
   });
 
-  test("ends when it is told to", async () => {
+  test("a stream ends when its signal is aborted", async () => {
     const ending = new AbortController();
     const following = (async () => {
       for await (const _ of reader.follow({}, { signal: ending.signal })) throw new Error("none");

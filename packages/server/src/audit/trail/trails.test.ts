@@ -173,7 +173,7 @@ describe("a list of two regions' events", () => {
     await expect(query({}, { limit: 1, cursor })).rejects.toMatchObject({ code: "invalid" });
   });
 
-  test("shows a token that is bound to instances no other, whatever the peer answers", async () => {
+  test("a token that is bound to instances sees no other instance's events, for any answer of the peer", async () => {
     const [one, other] = [randomUUID(), randomUUID()];
     await append(b, one, 1);
     await append(b, other, 2);
@@ -240,7 +240,7 @@ describe("a stream of two regions' events", () => {
     await done;
   });
 
-  test("that begins during a cut tells what the other region writes from then on", async () => {
+  test("a stream that begins during a cut delivers what the other region writes from then on", async () => {
     linked = false;
     const { done } = following(2);
     await expect.poll(() => cutOff).toBeGreaterThan(0);
@@ -251,7 +251,7 @@ describe("a stream of two regions' events", () => {
   });
 
   test.each(["a", "b"])(
-    "goes on after the last event, which was one of region %s",
+    "a stream continues after the last event, which was one of region %s",
     async (last) => {
       const instance = randomUUID();
       const now = Date.now();

@@ -95,7 +95,7 @@ describe("the store", () => {
   test.each([
     ["changed", () => eventsOf("another")],
     ["removed", () => undefined],
-  ])("finds an event that was %s, wherever it stands", async (_name, forged) => {
+  ])("finds an event that was %s, at any place", async (_name, forged) => {
     await append(600);
     await chain();
     for (const number of [1, 100, 256, 257, 599, 600]) {

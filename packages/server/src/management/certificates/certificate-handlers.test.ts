@@ -106,7 +106,7 @@ describe("adding", () => {
     await expect(again(instance, second)).rejects.toEqual(refusal(code, detail));
   });
 
-  test("whoever is bound to an instance does not learn of others", async () => {
+  test("a token that is bound to an instance learns nothing of other instances", async () => {
     const [first, second] = [await world.instance("secret"), await world.instance("mine")];
     await add(world.a, first, shown);
     const body = { name: "x", kind: "client", pem: shown.certificate };
@@ -180,7 +180,7 @@ describe("adding", () => {
 });
 
 describe("an instance", () => {
-  test("that is not Installed lets nobody in, and may be given certificates", async () => {
+  test("an instance that is not Installed lets no client in, and takes certificates", async () => {
     const instance = await world.instance("kmip-aa", "Inactive");
     await add(world.a, instance, shown);
     expect(opens(world.a, shown)).toBe("unknownCertificate");
@@ -271,7 +271,7 @@ describe("an instance's own authority", () => {
     );
   });
 
-  test("lets nobody else's instance have what it signed", async () => {
+  test("a certificate that an authority signed opens no other instance", async () => {
     const [first, second] = [await world.instance("kmip-aa"), await world.instance("kmip-bb")];
     const body = { name: "vcenter-1", days: 30 };
     const { pem } = await world.a.call("issuePair", { params: { instance: first }, body });

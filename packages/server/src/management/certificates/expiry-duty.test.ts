@@ -64,7 +64,7 @@ async function add(instance: string, name: string, notAfterMs: number): Promise<
 }
 
 describe("a certificate's end", () => {
-  test("is told 30, 7 and 1 days before, and when it has come: once in the whole system", async () => {
+  test("the end is reported 30, 7 and 1 days before, and when it has come: once in the whole system", async () => {
     const instance = await world.instance("kmip-aa");
     await add(instance, "vcenter-1", startMs + 40 * dayMs);
     await add(instance, "soon", startMs + 3 * dayMs);
@@ -89,7 +89,7 @@ describe("a certificate's end", () => {
     expect(of("soon")).toHaveLength(3);
   });
 
-  test("is told by the second region once the first has not", async () => {
+  test("the second region reports the end if the first has not", async () => {
     const instance = await world.instance("kmip-aa");
     await add(instance, "soon", startMs + 3 * dayMs);
     await world.see();

@@ -60,7 +60,7 @@ function refusal(text: string, kind: "client" | "authority" = "client", shown = 
   }
 }
 
-describe("what is pasted", () => {
+describe("a pasted certificate", () => {
   test("may have text around its tags, and any line ends", () => {
     const text = `Certificate:\r\n  Data:\r\n${client.certificate.replaceAll("\n", "\r\n")}\r\n\r\n`;
     expect(readPasted(text).fingerprint256).toBe(

@@ -57,7 +57,7 @@ test("a store that has other data learns the instances anew, and only then", asy
   expect(asked).toEqual(["one i", "two i"]);
 });
 
-test("what could not be done is done later; an outage is not told, a fault once", async () => {
+test("failed work is repeated later; an outage is not reported, a fault once", async () => {
   let status: InstanceStatus | undefined;
   const { keeper, asked, events } = start(() => {
     if (status === undefined) throw new StoreUnavailable("timeout", "x");

@@ -7,7 +7,7 @@ const context = { epoch: 1, signal: new AbortController().signal, active: () => 
 const day = 86_400_000;
 
 describe("counting anew", () => {
-  test("begins at once where nothing is counted, goes on until all is, and comes again each day", async () => {
+  test("a recount begins at once in an uncounted store, continues to the end, and repeats each day", async () => {
     const recounted: number[] = [];
     const uncounted = new Set([3]);
     const warnings: string[] = [];

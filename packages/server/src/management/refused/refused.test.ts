@@ -67,7 +67,7 @@ describe("a refused client", () => {
     );
   });
 
-  test("that comes again and again is told once a while", async () => {
+  test("a client that connects again and again is reported from time to time", async () => {
     refuse(world.a, shown);
     await world.a.directory.tick();
     const [before] = settings();

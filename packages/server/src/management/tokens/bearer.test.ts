@@ -27,7 +27,7 @@ test("one that nobody knows is not, however often it is looked for", async () =>
   expect(await authenticator(own)(header)).toBe("unknown");
 });
 
-test("who guesses tokens makes the store read no more often than the pace", async () => {
+test("a client that guesses tokens makes the store read at most at a fixed pace", async () => {
   let [nowMs, reads] = [0, 0];
   const look = paced(
     async () => {

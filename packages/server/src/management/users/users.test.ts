@@ -90,7 +90,7 @@ test("of passwords that two cut off regions set, both take the last", async () =
   expect(right).toEqual([true, true]);
 });
 
-test("what cannot be unsealed lets nobody in, and is not a wrong password", async () => {
+test("a hash that cannot be unsealed lets no client in, and does not count as a wrong password", async () => {
   const none = await world.instance("kmip-cc", "Inactive");
   const given = { params: { instance: none, user: "u" }, body: { password } };
   await expect(world.a.call("setUser", given)).rejects.toEqual(refusal("wrongState"));

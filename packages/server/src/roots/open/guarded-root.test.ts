@@ -20,7 +20,7 @@ beforeEach(() => {
   told = [];
 });
 
-test("what it wraps comes back, and health is told at each change only", async () => {
+test("wrapped bytes are unwrapped, and health is reported only when it changes", async () => {
   const guarded = guard();
   expect(guarded.health.ok).toBeUndefined();
   const { blob } = await guarded.wrap(Buffer.alloc(32, 7), data);
@@ -38,7 +38,7 @@ test("what it wraps comes back, and health is told at each change only", async (
   ]);
 });
 
-test("one that hangs is given up in time, and is sent no more than it was", async () => {
+test("a call to a root of trust that hangs ends in time, and no more calls are sent", async () => {
   let calls = 0;
   root.validate = () => {
     calls += 1;

@@ -85,7 +85,7 @@ export function leading(world: Make): void {
     expect(await store.requestResync()).toBe(asked + 1);
   });
 
-  test("a level that is lost is a request of its own, which is reached as any other", async () => {
+  test("losing the level is a resync request by itself, which is reached like any other", async () => {
     const { store } = await world();
     const epoch = await store.newEpoch();
     const asked = await store.requestResync();
@@ -130,7 +130,7 @@ export function damaged(world: Make): void {
     expect(idsOf(...pages.flatMap((page) => page.objects))).toEqual(idsOf(...stored.slice(3)));
   });
 
-  test("its bytes are put aside, once, and it stays what it is", async () => {
+  test("a damaged record's bytes go into quarantine once, and the record stays damaged", async () => {
     const w = await world();
     const { uniqueIdentifier } = (await w.created()).object;
     await w.opened.damage(w.instance, uniqueIdentifier);

@@ -39,7 +39,7 @@ export function changes(world: Make): void {
     expect(page?.replicationId).toBe(replicationId);
   });
 
-  test("what changes nothing is not a change; what marks as served is one", async () => {
+  test("a commit that changes nothing is not a change; marking as served is one", async () => {
     const w = await world();
     const stored = await w.created();
     const before = await w.number();

@@ -44,7 +44,7 @@ export function reserving(world: Make): void {
     expect(Number.isSafeInteger(found?.sinceMs)).toBe(true);
   });
 
-  test("a record need not exist; nobody else may make it then", async () => {
+  test("a record that does not exist can be reserved; then no other writer may make it", async () => {
     const w = await world();
     const object = w.object();
     const { uniqueIdentifier } = object;
