@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
 import { create, installed, openNewStore } from "../support/redis-store.ts";
 
-test("a page of large objects ends early, so that it keeps nobody else waiting", async () => {
+test("a page of large objects ends early, so that it delays no other client", async () => {
   await using redis = await RedisServer.start();
   await using opened = await openNewStore({ address: redis.address });
   const { store } = opened;

@@ -30,7 +30,7 @@ async function valueAt(master: RedisServer | undefined): Promise<unknown> {
   return master?.command("get", "{lock}:leader");
 }
 
-test("one holds it, extends it and hands it over", async () => {
+test("one node holds the lock, extends it and hands it over", async () => {
   await using c = await contest();
   expect(await c.one.acquire(5_000)).toBe(true);
   expect(await c.other.acquire(5_000)).toBe(false);
@@ -103,7 +103,7 @@ test("a minority of dead lock masters does not matter, a majority does", async (
   await c.one.release();
 });
 
-test("of ten that ask at once at most one leads, with one lock master too", async () => {
+test("of ten nodes that ask at once at most one leads, with one lock master too", async () => {
   await using c = await contest(1);
   const urls = c.masters.map(({ address }) => `redis://${address}`);
   const locks = await Promise.all(Array.from({ length: 10 }, () => RedisLeaderLock.open({ urls })));

@@ -79,7 +79,7 @@ describe("three lock masters", () => {
     },
   );
 
-  test("two lost: the body runs all the same, at once, and says so", async () => {
+  test("two lost: the body still runs, at once, and reports it", async () => {
     await using group = await lockGroup();
     const [first, second] = group.masters;
     await first?.kill();
@@ -96,7 +96,7 @@ describe("three lock masters", () => {
     });
   });
 
-  test("a holder that does not end holds nobody up for longer than the wait", async () => {
+  test("a holder that does not end delays no contender for longer than the wait", async () => {
     await using group = await lockGroup(300);
     const [mine, other] = group.locks;
     const resource = randomUUID();

@@ -97,7 +97,7 @@ describe("a fail-over", () => {
 });
 
 describe("a frozen replica", () => {
-  test("keeps numbers from being told that a fail-over could take back", async () => {
+  test("a store does not answer change numbers that a fail-over could take back", async () => {
     await using group = await startGroup({ replicas: 1 });
     await using opened = await openNewStore({ address: group.primary.address });
     const { store } = opened;
@@ -167,7 +167,7 @@ test("reservations are bounded, and ending them makes room", async () => {
 });
 
 describe("leaders at two nodes", () => {
-  test("the one that was paused writes nothing more, of whatever kind", async () => {
+  test("a leader that was paused makes no more writes of any kind", async () => {
     await using redis = await RedisServer.start();
     await using one = await openNewStore({ address: redis.address });
     await using two = await openStore({ address: redis.address });
@@ -229,7 +229,7 @@ describe("another store in the place of a lost one, where another region has the
     expect(await store.install(instance)).toBe("Installed");
   });
 
-  test("a command that was meant for the store before changes nothing in the one that took its place", async () => {
+  test("a command for an earlier store changes nothing in the store that replaced it", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const { store } = opened;

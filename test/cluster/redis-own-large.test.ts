@@ -30,7 +30,7 @@ async function busyMs(redis: RedisServer): Promise<number> {
   return longest[9] ?? 0;
 }
 
-test("a large partition is told in pages that keep nobody waiting", async () => {
+test("a large partition is answered in pages that delay no other client", async () => {
   const count = 20_000;
   await using redis = await RedisServer.start();
   await using opened = await openNewStore({ address: redis.address });

@@ -20,7 +20,7 @@ import {
 
 const unsafe = { failure: "unsafe" };
 
-describe("a Redis that would lose data is refused, with the setting and the mend", () => {
+describe("a Redis that would lose data is refused, with the setting and how to fix it", () => {
   test.each([
     ["appendonly", "no", "set appendonly yes"],
     ["appendfsync", "everysec", "set appendfsync always"],
@@ -41,7 +41,7 @@ describe("a Redis that would lose data is refused, with the setting and the mend
     });
   });
 
-  test("a replica's settings count too, also of one that comes later", async () => {
+  test("a replica's settings are checked too, also of a replica that connects later", async () => {
     await using primary = await RedisServer.start();
     await using opened = await openNewStore({ address: primary.address });
     const config = { appendfsync: "everysec" };
@@ -308,7 +308,7 @@ describe("the shipped users", () => {
     expect(results).toEqual(["acquired", "acquired"]);
   });
 
-  test("nothing else is allowed, and nobody else is let in", async () => {
+  test("no other command is allowed, and no other user is let in", async () => {
     await using redis = await withUsers();
     await using opened = await openNewStore({ address: redis.address, ...user });
     await create(opened.store, await installed(opened.store));
@@ -341,7 +341,7 @@ describe("the shipped users", () => {
     }
   });
 
-  test("the file as shipped lets nobody in", async () => {
+  test("the shipped file lets no user in", async () => {
     const file = join(import.meta.dirname, "../../deploy/redis/users.acl");
     await using redis = await RedisServer.start();
     const loaded = join(redis.directory, "users.acl");
@@ -378,7 +378,7 @@ describe("the shipped users", () => {
     await until("the lease is full again", () => opened.store.state() === "full");
   });
 
-  test("a permission that is missing is named, with the mend", async () => {
+  test("a missing permission is named, with how to fix it", async () => {
     await using redis = await withUsers();
     const options = { address: redis.address, ...user };
     await initialiseStore({ ...options, ids: systemIds });

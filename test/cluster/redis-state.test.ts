@@ -17,7 +17,7 @@ import {
 const everything = { live: true, destroyed: true, limit: 50 };
 
 describe("a full memory", () => {
-  test("refuses writes clearly, lets reads go on, and is over when there is room again", async () => {
+  test("a full memory refuses writes clearly and still answers reads, until there is room again", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const { store } = opened;

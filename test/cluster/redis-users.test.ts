@@ -43,7 +43,7 @@ describe("the shipped users as Redis's own ACL file", () => {
     expect(stored?.object.uniqueIdentifier).toBe(id);
   });
 
-  test("may not read the replication password; a user who may is told apart", async () => {
+  test("nodes may not read the replication password; a user that may is detected", async () => {
     const config = { aclfile, masterauth: "s3cret" };
     await using redis = await RedisServer.start({ config, client });
     await using opened = await openNewStore({ address: redis.address, ...user });
@@ -54,7 +54,7 @@ describe("the shipped users as Redis's own ACL file", () => {
     expect(await wide.store.showsReplicationPassword()).toBe(false);
   });
 
-  test("let nobody in without a password, whatever the default user may do", async () => {
+  test("no client gets in without a password, for any rights of the default user", async () => {
     await using redis = await RedisServer.start({ config: { aclfile }, client });
     for (const nobody of [{}, { username: "default", password: "" }, { password: "pw" }]) {
       await expect(openStore({ address: redis.address, ...nobody })).rejects.toThrow();

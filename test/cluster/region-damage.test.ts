@@ -95,7 +95,7 @@ describe("a damaged record", () => {
     await primary().command("set", victim.key, value);
   }
 
-  test.each(damages)("%s: cannot tell, and all else goes on", async (_, damage) => {
+  test.each(damages)("%s: cannot tell, and everything else still works", async (_, damage) => {
     await damage(victim.value);
     const [one, two] = all.clients;
     if (one === undefined || two === undefined) throw new Error("two nodes");

@@ -45,7 +45,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
     say(`${what}: both nodes read after ${ms(read)}, write after ${ms(write)}`);
   }
 
-  test("kill -9 of a node: the other goes on, and the node comes back", async () => {
+  test("kill -9 of a node: the other node continues, and the killed one comes back", async () => {
     const reader = await readAtEither();
     const killed = performance.now();
     await region.node(0).kill();
@@ -84,7 +84,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
     await nothingIsLost();
   });
 
-  test("a frozen replica: reads go on, no change is acknowledged", async () => {
+  test("a frozen replica: reads still work, no change is acknowledged", async () => {
     const [replica] = region.redis.replicas;
     replica?.signal("SIGSTOP");
     try {
@@ -105,7 +105,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
     await nothingIsLost();
   });
 
-  test("a full Redis: reads go on, changes are refused clearly, and go on once there is room", async () => {
+  test("a full Redis: reads still work, changes are refused clearly, and work again once there is room", async () => {
     const { primary } = region.redis;
     await primary.command("config", "set", "maxmemory", "1mb");
     try {
@@ -171,7 +171,7 @@ async function readAtEither(): Promise<{ stop(): Promise<number> }> {
   };
 }
 
-test("a node stopped for longer than its lease answers nothing stale when it goes on", async () => {
+test("a node stopped for longer than its lease answers nothing stale when it continues", async () => {
   await using one = await clientOf(region, instance, 0);
   await using two = await clientOf(region, instance, 1);
   const ids = await Promise.all(Array.from({ length: 8 }, () => createKey(one)));

@@ -53,7 +53,7 @@ describe("the server's certificate on a running node", () => {
   const node = () => region.node(0);
   const refusals = () => node().logText().split('"certificate refused"').length - 1;
 
-  test("is replaced when its files change; connections go on; a wrong pair is refused and the old kept", async () => {
+  test("a certificate is replaced when its files change; connections stay; a wrong pair is refused and the old one kept", async () => {
     await using before = await clientOf(region, instance, 0);
     const id = await createKey(before);
     expect(await servesAnother()).toBe(false);
@@ -82,9 +82,9 @@ describe("the server's certificate on a running node", () => {
   });
 });
 
-describe("a log that nobody reads", () => {
+describe("a log without a reader", () => {
   test.each(["gone", "stuck"])(
-    "its reader is %s: the node serves on, and ends on SIGTERM",
+    "its reader is %s: the node continues to serve, and ends on SIGTERM",
     async (reader) => {
       const config = parse(readFileSync(region.node(0).configFile, "utf8"));
       const [kmip, http, health] = [await freePort(), await freePort(), await freePort()];

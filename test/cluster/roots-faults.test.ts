@@ -62,7 +62,7 @@ const nodesOf = { a: ["a1", "a2"], b: ["b1", "b2"] } as const;
 const all = [...nodesOf.a, ...nodesOf.b];
 
 describe("a key manager that cannot be reached", () => {
-  test("service goes on within the grace, which is said, then stops, and comes back by itself", async () => {
+  test("service continues within the grace time, which is shown, then stops, and comes back by itself", async () => {
     await eachAnswers(all, "Success");
     await stateIs("a", "usable");
     await roots.managers.a.kill();
@@ -93,7 +93,7 @@ describe("a key manager that cannot be reached", () => {
     await stateIs("a", "usable");
   });
 
-  test("one that hangs keeps nobody waiting", async () => {
+  test("a root of trust that hangs delays no other instance", async () => {
     await roots.managers.a.switch({ hang: true });
     const startedMs = performance.now();
     let slowestMs = 0;
@@ -114,7 +114,7 @@ describe("a root key that is refused", () => {
     ["disabled", "enable"],
     ["denied", undefined],
   ] as const)(
-    "%s: that region answers Permission Denied, the other goes on, and it comes back",
+    "%s: that region answers Permission Denied, the other continues, and service comes back",
     async (state, back) => {
       const { a } = roots.managers;
       if (state === "disabled") await a.change(roots.rootKeys.a, "disable");

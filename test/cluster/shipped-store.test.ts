@@ -209,7 +209,7 @@ describe("no acknowledged data is lost with", () => {
   });
 });
 
-test.concurrent("a member whose own address changes is known by the one that it announces", async ({
+test.concurrent("a member whose address changes is known by the address that it announces", async ({
   expect,
 }) => {
   await using store = new ShippedStore(secrets);

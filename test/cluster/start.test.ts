@@ -261,7 +261,7 @@ describe("kill -9", () => {
     expect(await cluster.ended).toBe(0);
   });
 
-  test("of the supervisor: the next start ends what it left", async () => {
+  test("after kill -9 of the supervisor, the next start ends the processes that it left", async () => {
     const killed = startCluster();
     await untilReady(killed);
     const left = pids();
@@ -278,8 +278,8 @@ describe("kill -9", () => {
   });
 });
 
-describe("what is broken on purpose", () => {
-  test("a frozen store is carried by the other region, a cut ends agreement, heal mends it all", async () => {
+describe("faults that are made on purpose", () => {
+  test("the other region carries a frozen store, a cut ends agreement, heal repairs everything", async () => {
     const cluster = startCluster([...where(), "--wan", "10"]);
     await untilReady(cluster);
     expect(clusterFile()?.wanMs).toBe(10);
@@ -404,7 +404,7 @@ describe("a start that cannot be", () => {
     expect(stderr).toMatch(/^[^\n]*the data of this Redis is gone; [^\n]*dev reset --yes[^\n]*\n$/);
   });
 
-  test("reset begins anew, when told so", () => {
+  test("reset begins anew, when it is confirmed", () => {
     expect(holdfast("dev", "reset", "--dir", folder).status).toBe(2);
     expect(holdfast("dev", "reset", "--dir", folder, "--yes").status).toBe(0);
     expect(holdfast("dev", "start", "--detach", ...where()).status).toBe(0);

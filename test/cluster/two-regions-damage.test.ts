@@ -35,7 +35,7 @@ afterAll(async () => {
 
 beforeEach(() => allWell(both));
 
-describe("a record of one region is damaged: repaired from the other, and absent to nobody", () => {
+describe("a record of one region is damaged: it is repaired from the other, and never answered as absent", () => {
   const damages: readonly [string, (value: Buffer) => Buffer][] = [
     ["noise", (value) => randomBytes(value.length)],
     ["nothing", () => Buffer.alloc(0)],
@@ -74,7 +74,7 @@ describe("a record of one region is damaged: repaired from the other, and absent
     }
   });
 
-  test("nobody has read it: the leader finds it all the same", async () => {
+  test("no client has read it: the leader still finds it", async () => {
     const { primary } = both.b.redis;
     const id = await createKey(clients.at("a1"));
     const bytes = await keyBytes(clients.at("b1"), id);

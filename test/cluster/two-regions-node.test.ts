@@ -163,7 +163,7 @@ test("a node starts while its own Redis is gone: the other region serves", async
   await createKey(clients.at("a2"));
 });
 
-test("one that can serve from nowhere lets nobody in until it can", async () => {
+test("a node that can serve from no store lets no client in until it can", async () => {
   const node = both.node("b1");
   await both.cut();
   both.freeze("redis-b");
@@ -181,7 +181,7 @@ test("one that can serve from nowhere lets nobody in until it can", async () => 
   await insist(() => createKey(clients.at("b1")));
 });
 
-test("with both stores frozen no node lets anybody in, though the regions reach each other", async () => {
+test("with both stores frozen no node lets a client in, though the regions reach each other", async () => {
   for (const { name } of both.regions) both.freeze(`redis-${name}`);
   try {
     for (const node of both.nodes) {

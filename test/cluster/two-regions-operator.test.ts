@@ -94,7 +94,7 @@ describe("a region is lost for good, retired, and returns with its old data", ()
     await both.heal();
   });
 
-  test("status tells what is known of both", async () => {
+  test("region status shows the state of both regions", async () => {
     const { out, err, code } = await holdfast("region", "status", "--config", configOf("a1"));
     say(`${out}${err}`.trim());
     expect(code).toBe(0);
@@ -127,7 +127,7 @@ describe("a region is lost for good, retired, and returns with its old data", ()
     await insist(() => createKey(clients.at("a2")));
   });
 
-  test("it comes back with its old data: it serves nobody", async () => {
+  test("a retired region that comes back with its old data serves nobody", async () => {
     await Promise.all(
       [both.b.redis.primary, ...both.b.redis.replicas, ...both.b.lockMasters].map((one) =>
         one.restart(),

@@ -7,7 +7,7 @@ import { allWell } from "../support/vitals.ts";
 
 const instance = "vcenter";
 
-test("acknowledgement required: nothing is acknowledged by one region alone, and reads go on", async () => {
+test("acknowledgement required: nothing is acknowledged by one region alone, and reads still work", async () => {
   const settings = { peer: { acknowledgement: "required" } };
   const shape = { instances: [instance], replicas: 0, nodes: 1, settings };
   await using both = await startTwoRegions(shape);

@@ -49,7 +49,7 @@ async function activeKey(node: string): Promise<string> {
   return id;
 }
 
-test("what one endpoint has acknowledged, all four show at once", async () => {
+test("all four endpoints show at once what one of them has acknowledged", async () => {
   for (const [at, maker] of clients.all.entries()) {
     const id = await createKey(maker);
     const bytes = new Set(await Promise.all(clients.all.map((client) => keyBytes(client, id))));
@@ -128,7 +128,7 @@ describe("a region's Redis is lost", () => {
   });
 });
 
-test("a region is killed whole: the other goes on, and gives it everything when it is back", async () => {
+test("a whole region is killed: the other continues, and gives it everything when it is back", async () => {
   const before = await activeKey("b1");
   await both.kill("b");
   const killed = performance.now();
@@ -219,7 +219,7 @@ describe("the regions are cut off from each other", () => {
 });
 
 describe("Destroy is agreed", () => {
-  test("once it is acknowledged, no endpoint has the bytes", async () => {
+  test("after Destroy is acknowledged, no endpoint has the bytes", async () => {
     for (const [at, destroyer] of clients.all.entries()) {
       const id = await createKey(clients.all[(at + 1) % 4] ?? destroyer);
       await destroyer.destroy({ uniqueIdentifier: id });

@@ -77,7 +77,7 @@ describe("the rule itself", () => {
   );
 });
 
-test("every holdfast command of a block is one that there is, with options that there are", () => {
+test("every holdfast command of a block exists, and so do its options", () => {
   const wrong = blocks
     .filter(({ language }) => shells.has(language))
     .flatMap(({ page, line, text }) =>
@@ -99,7 +99,7 @@ function named(path: string): readonly string[] {
   return [...text.matchAll(path.endsWith(".ts") ? inCode : inPage)].map(([, line = ""]) => line);
 }
 
-test("so is every one in running text, and in what the program itself says", () => {
+test("every command in running text, and in the program's own messages, exists too", () => {
   const sources = globSync("packages/*/src/**/*.ts", { cwd: root }).filter(
     (path) => !path.endsWith(".test.ts"),
   );

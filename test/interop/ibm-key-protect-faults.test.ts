@@ -270,7 +270,7 @@ describe("faults between a node and its key manager", () => {
     await root.close();
   });
 
-  test("each call's correlation id is told, the same for its repetitions; no secret is", async () => {
+  test("each call's correlation id is reported, the same for its repetitions, and no secret", async () => {
     await using root = await open();
     await manager.switch({ action: "wrap", status: 500, times: 1 });
     await root.wrap(secret, data);

@@ -154,7 +154,7 @@ describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
     });
   });
 
-  test("key rings: Key Protect looks where it is told, HPCS in the default one only", async () => {
+  test("key rings: Key Protect looks in the named ring, HPCS only in the default ring", async () => {
     const ring = `ring-${kind}`;
     await manager.createRing(ring);
     const inRing = await manager.createRootKey("in a ring", { ring });

@@ -232,7 +232,7 @@ describe.runIf(there)("the operator's commands (needs SoftHSM)", () => {
   });
 });
 
-describe.runIf(there)("what an operator got wrong is said in one line (needs SoftHSM)", () => {
+describe.runIf(there)("an operator's mistake is reported in one line (needs SoftHSM)", () => {
   test("a module that is not there", async () => {
     await using root = await openRootOfTrust(
       hsm.settings({ module: "/nowhere/libvendor.so" }),
@@ -275,7 +275,7 @@ describe.runIf(there)("what an operator got wrong is said in one line (needs Sof
 });
 
 describe.runIf(there)("an HSM that is slow, hangs or loses its token (needs SoftHSM)", () => {
-  test("a wrong PIN is tried once, whoever asks, and a mended one at once (needs a C compiler)", async ({
+  test("a wrong PIN is tried once for all callers, and a corrected one at once (needs a C compiler)", async ({
     skip,
   }) => {
     skip(!slow, "needs a C compiler");

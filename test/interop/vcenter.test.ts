@@ -204,7 +204,7 @@ test("two vCenters of one instance make keys in parallel and see each other's", 
 });
 
 describe("the credential", () => {
-  test("of another instance's user, a wrong one and none are refused; the right one is let in", async () => {
+  test("the user of another instance, a wrong user and no user are refused; the right user is let in", async () => {
     const id = idOf(await (await Task.begin("named")).exchange(bytes.create(1, true)));
     for (const node of [0, 1]) {
       await using right = await Task.begin("named", node);
@@ -279,7 +279,7 @@ async function brokenHandshake(node: number): Promise<void> {
 }
 
 describe("the demonstration's sequence", () => {
-  test("goes on at the next node where one refuses or loses connections, and reports it", async () => {
+  test("vCenter continues at the next node where one refuses or loses connections, and reports it", async () => {
     const { ca, certificate, key } = region.target("vcenter");
     const [one, two] = [region.node(0), region.node(1)];
     await using unsteady = await Relay.open(one.kmip);

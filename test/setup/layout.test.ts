@@ -202,7 +202,7 @@ describe("docker-compose.yml", () => {
 describe("deploy/Dockerfile", () => {
   const lines = read("deploy/Dockerfile").split("\n");
 
-  test("copies what is there, runs the server without root, without a shell that stays, and without core dumps", () => {
+  test("the image copies existing files only, and runs the server without root, without a remaining shell, and without core dumps", () => {
     const copied = lines
       .filter((line) => line.startsWith("COPY ") && !line.includes("--from="))
       .flatMap((line) => line.split(" ").slice(1, -1));
@@ -211,7 +211,7 @@ describe("deploy/Dockerfile", () => {
     expect(lines).toContain("USER 65532:65532");
   });
 
-  test("its entry point gives arguments on, and allows neither core dumps nor an inspector by signal", () => {
+  test("its entry point passes arguments on, and allows neither core dumps nor an inspector by signal", () => {
     const line = lines.find((one) => one.startsWith("ENTRYPOINT ")) ?? "";
     const [shell = "", flag = "", script = "", ...rest] = JSON.parse(
       line.slice("ENTRYPOINT ".length),

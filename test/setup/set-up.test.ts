@@ -67,7 +67,7 @@ function calls(): number {
   return existsSync(file) ? readFileSync(file, "utf8").trim().split("\n").length : 0;
 }
 
-describe("what is missing is said in one line with the mend, and the exit code is 1", () => {
+describe("a missing part is reported in one line with how to get it, and the exit code is 1", () => {
   test("a Node that is too old", () => {
     const pretend = `Object.defineProperty(process.versions, "node", { value: "18.20.4" });`;
     const { code, lines } = setUp("-e", `${pretend} import("./scripts/setup.mjs")`);
@@ -132,7 +132,7 @@ describe("packages are installed once", () => {
     redis("7.10.1");
   });
 
-  test("and a second run says and does nothing", () => {
+  test("a second run prints and does nothing", () => {
     expect(setUp().code).toBe(0);
     expect(readFileSync(join(checkout, "calls"), "utf8")).toBe(
       "-y pnpm@12.4.2 install --frozen-lockfile\n",
