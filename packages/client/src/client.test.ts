@@ -371,4 +371,16 @@ describe("the server is verified", () => {
     expect(error).toMatchObject({ name: "ConnectionError", refused: true });
     expect(error.message).not.toMatch(/\n/);
   });
+
+  test("a connection that ends before any answer names both reasons that a server has", async () => {
+    const server = await serve((_, socket) => {
+      socket.end();
+      return undefined;
+    });
+    const client = await connect([server]);
+    const error = await failureOf(client.activate({ uniqueIdentifier: id }));
+    expect(error.message).toMatch(
+      /client certificate .*, or .* larger than kmip\.requestBytesMax$/,
+    );
+  });
 });

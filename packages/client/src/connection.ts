@@ -139,7 +139,7 @@ export class Connection {
     else if (this.#answered) this.#fail("the server closed the connection");
     else {
       const reason =
-        "the server closed the connection before any answer, as it does when it does not know the client certificate: `holdfast refused list` says why";
+        "the server closed the connection before any answer, as it does when it does not know the client certificate (`holdfast refused list` says why), or when a request is larger than kmip.requestBytesMax";
       this.#fail(reason, undefined, "lost", true);
     }
   }

@@ -182,11 +182,11 @@ describe("a newer peer", () => {
   });
 
   test.each([
-    ["newer", 3, 4],
-    ["older", 1, 1],
+    ["newer", 3, 4, "this node"],
+    ["older", 1, 1, "the nodes of region b"],
   ])(
     "that speaks no version of this release, since it is %s, is not asked",
-    async (_, protocolMin, protocolMax) => {
+    async (_, protocolMin, protocolMax, behind) => {
       await using all = await withServer((method, request) =>
         method === "Hello"
           ? encodeMessage(
@@ -198,7 +198,7 @@ describe("a newer peer", () => {
       await eventually(() => all.peers.events.some(({ type }) => type === "peer"));
       expect(all.client.state()).toBe("down");
       await expect(all.client.push([testObject(testId(1))])).rejects.toThrow(
-        `speaks versions ${protocolMin} to ${protocolMax} of the peer protocol, this node 2 to 2: upgrade the older one`,
+        `speaks versions ${protocolMin} to ${protocolMax} of the peer protocol, this node 2 to 2: upgrade ${behind}`,
       );
     },
   );

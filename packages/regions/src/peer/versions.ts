@@ -23,8 +23,9 @@ export function commonVersion(theirs: Versions): number | undefined {
 export function checkVersions(region: string, theirs: Versions): void {
   if (commonVersion(theirs) !== undefined) return;
   const { protocolMin: oldest, protocolMax: newest } = theirs;
+  const older = newest < protocolMin ? `the nodes of region ${region}` : "this node";
   throw new StoreUnavailable(
     "peerUnreachable",
-    `region ${region} speaks versions ${oldest} to ${newest} of the peer protocol, this node ${protocolMin} to ${protocolMax}: upgrade the older one`,
+    `region ${region} speaks versions ${oldest} to ${newest} of the peer protocol, this node ${protocolMin} to ${protocolMax}: upgrade ${older}`,
   );
 }
