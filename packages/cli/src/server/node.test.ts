@@ -130,6 +130,16 @@ describe("the server's commands", () => {
     server.close();
   });
 
+  test("store init wants members with their ports", async () => {
+    const config = configure("members.yaml");
+    const args = ["store", "init", "--config", config, "--member", "10.0.1.1:6379", "redis-2"];
+    expect(await run(args)).toEqual({
+      out: "",
+      err: "holdfast: --member redis-2: give a host with a port, such as 10.0.1.1:6379\n",
+      code: 2,
+    });
+  });
+
   test("root rotate adds a version to the root key, and names a file that is not there", async () => {
     await createLocalRoot(file("rotated.key"), machine);
     const rotated = configure("rotate.yaml", { rootOfTrust: { file: "rotated.key" } });

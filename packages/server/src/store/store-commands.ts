@@ -4,6 +4,7 @@ import {
   listReplicas,
   type RedisConnectionOptions,
 } from "@holdfast/redis";
+import { parseAddress } from "../base/address.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import type { Environment, Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
@@ -20,6 +21,10 @@ export async function initStore(
   members: readonly string[] = [],
 ): Promise<string> {
   const { region } = loadConfig(configFile);
+  const wrong = members.find((member) => parseAddress(member) === undefined);
+  if (wrong !== undefined) {
+    throw new OperatorError(`--member ${wrong}: give a host with a port, such as 10.0.1.1:6379`);
+  }
   const made = await atStore(configFile, environment, (connection) =>
     initialiseStore({ ...connection, region, members, ids }),
   );
