@@ -21,7 +21,7 @@ const intro = `# The command line
 ${madeFrom("the commands")}
 
 \`npx holdfast COMMAND\` in a checkout. Every command has \`--help\`. A failure is one line on standard error
-that says what is wrong and what to do; the exit code tells which kind it is, also of the commands with \`--config\`:
+that says what is wrong and what to do; the exit code says which kind of failure it is, for commands with \`--config\` too:
 
 | exit code | means |
 |---|---|
@@ -30,11 +30,11 @@ ${exitCodeRows}
 **Which service.** \`--url\`, \`--ca\` and \`--token-file\` name it; or the environment: \`HOLDFAST_URL\`
 (several, separated by commas), \`HOLDFAST_CA\`, \`HOLDFAST_TOKEN\`; or a profile of \`holdfast profile add\`,
 which \`--profile\`, \`HOLDFAST_PROFILE\` or \`holdfast profile use\` choose. With none of these the development
-cluster of the checkout is asked (\`--dev FOLDER\`: another one). A token is never an argument, since whoever lists processes sees those.
+cluster of the checkout is asked (\`--dev FOLDER\`: another one). A token is never an argument, since others who list processes would see it.
 
-**At a terminal** each line of a list fits: what matters most stays, names stand in place of identifiers and
-fingerprints, and what was left out is named. \`--wide\`, a pipe and a file have every column in full, under the same
-headings each time. Times are UTC. What was begun and what came of it are one line of \`holdfast events\`.
+**At a terminal** each line of a list fits: the most important columns stay, names replace identifiers and
+fingerprints, and a last line names the columns that were cut. \`--wide\`, a pipe and a file have every column in full, under the same
+headings each time. Times are UTC. The start and the outcome of an action are one line of \`holdfast events\`.
 
 **For scripts.** \`--json\` prints what the API answers, with \`--all\` one item a line. Lists answer a page; \`--all\`
 goes through every page.

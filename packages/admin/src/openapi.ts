@@ -23,7 +23,7 @@ const problem = z
     type: z.string().meta({ examples: ["urn:holdfast:problem:nameTaken"] }),
     title: z.string(),
     status: z.number().int(),
-    detail: z.string().describe("What is wrong and the mend, on one line."),
+    detail: z.string().describe("What is wrong and how to fix it, on one line."),
     code: z
       .enum(Object.keys(problems) as [ProblemCode, ...ProblemCode[]])
       .describe("Stable: programs look at this, and at nothing else."),

@@ -86,7 +86,7 @@ function addOperation(command: Command, operation: Operation): void {
     command.option("--wait", `wait until the instance is ${row.wait.join(" or ")}`);
   }
   if (operation.name === "listEvents")
-    command.option("--follow", "continue with events as they come");
+    command.option("--follow", "keep running, and show events as they come");
   if (route.method === "POST" && route.status === 201) {
     command.option(
       "--idempotency-key <text>",
@@ -102,11 +102,11 @@ function addField(command: Command, field: Field, row: CommandRow): void {
   const { name, kind, choices, description, required } = field;
   const file = row.files?.[name];
   if (file !== undefined) {
-    command.requiredOption(`--${file} <file>`, "file with it; - is standard input");
+    command.requiredOption(`--${file} <file>`, "file to read it from; - is standard input");
     return;
   }
   if (row.secrets?.includes(name) === true) {
-    const text = ["file with it on its first line", description, "asked for at a terminal"];
+    const text = ["file that has it on its first line", description, "asked for at a terminal"];
     command.option(`${optionOf(name)}-file <file>`, text.filter((part) => part !== "").join("; "));
     return;
   }

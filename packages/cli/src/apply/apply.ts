@@ -30,7 +30,7 @@ export function addApply(program: Command): void {
       "--update-secrets",
       "send the API keys, PINs and passwords of the file again, though nothing else has changed",
     )
-    .option("--prune", "delete what is not declared, after a confirmation")
+    .option("--prune", "delete undeclared objects, after a confirmation")
     .option("--yes", "confirm --prune without being asked")
     .addHelpText(
       "after",
@@ -88,7 +88,7 @@ async function confirmPrune(steps: readonly Step[], { yes }: ApplyOptions): Prom
   const count = steps.filter(({ destructive }) => destructive).length;
   if (count === 0 || yes === true) return;
   if (!canAsk()) throw new Failure(`${count} deletions need a confirmation: give --yes`);
-  if ((await ask(`${count} deletions cannot be undone. Type yes to go on:`)) !== "yes") {
+  if ((await ask(`${count} deletions cannot be undone. Type yes to continue:`)) !== "yes") {
     throw new Failure("not confirmed; nothing was changed");
   }
 }

@@ -99,8 +99,8 @@ export function addObjectCommands(kmip: Command): void {
       .option("--state <state>", "Pre-Active, Active, Deactivated, Compromised")
       .option("--type <type>", "such as SymmetricKey")
       .option("--attribute <name=value>", "with this attribute; may be given again", again)
-      .option("--max <count>", "no more than so many", countOf)
-      .option("--offset <count>", "without the first ones (KMIP 1.3 and newer)", countOf),
+      .option("--max <count>", "answer at most this many", countOf)
+      .option("--offset <count>", "skip this many of the first ones (KMIP 1.3 and newer)", countOf),
     locate,
   );
 }

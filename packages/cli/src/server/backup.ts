@@ -33,7 +33,10 @@ export function addBackup(program: Command): void {
     });
   withConfig(parent.command("restore").argument("<file>", "the backup"))
     .description("Show what a restore would do; with --apply, join the backup into the store.")
-    .option("--apply", "write: nothing newer is overwritten, nothing destroyed comes back")
+    .option(
+      "--apply",
+      "write the changes: nothing newer is overwritten, nothing destroyed comes back",
+    )
     .option("--although-damaged", "restore the other records of a store that had damaged ones")
     .option(
       "--into-new-instance <name>",

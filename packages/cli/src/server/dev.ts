@@ -24,7 +24,7 @@ export function addDev(program: Command): void {
     process.exitCode = await status(folderOf(options.dir), say);
   });
   withFolder("reset", "Delete the cluster's keys, certificates and logs.")
-    .option("--yes", "yes, delete them")
+    .option("--yes", "confirm that they are deleted")
     .action(async (options: Where & { readonly yes?: true }) => {
       const { folderOf, reset } = await workbench();
       process.exitCode = await reset(folderOf(options.dir), options.yes === true, say);
@@ -112,7 +112,7 @@ function addStart(dev: Command, say: (line: string) => void): void {
   dev
     .command("start")
     .description("Start regions with a real Redis each, play vCenter's key sequence, and stay up.")
-    .option("--detach", "return when ready; `dev stop` ends it")
+    .option("--detach", "return when the cluster is ready; `dev stop` ends it")
     .option("--dir <folder>", "where its data lies (default: .holdfast/dev in the checkout)")
     .option("--regions <count>", "regions, 1 or 2", countOf(1, 2), 2)
     .option("--nodes <count>", "KMIP nodes of each region", countOf(1, 8), 2)

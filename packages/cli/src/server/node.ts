@@ -60,7 +60,10 @@ function addStore(parent: Command): void {
     });
   const replicas = parent.command("replicas");
   withConfig(replicas.description("List the replicas that every change waits for."))
-    .option("--forget <address>", "no longer wait for one that will not come back (host:port)")
+    .option(
+      "--forget <address>",
+      "no longer wait for this replica, which will not come back (host:port)",
+    )
     .action(async (options: WithConfig & { readonly forget?: string }) => {
       const { forget, list } = await import("@holdfast/server/store");
       const lines =

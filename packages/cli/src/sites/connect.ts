@@ -30,7 +30,7 @@ export function addConnectOptions(kmip: Command): void {
     .option("--server-name <name>", "name in the server's certificate, where it is not the host")
     .option(
       "--dev [folder]",
-      "take what is not given from a development cluster; the default without --endpoint",
+      "take missing options from a development cluster; the default without --endpoint",
     )
     .option(
       "--version <version>",

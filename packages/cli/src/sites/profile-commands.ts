@@ -29,7 +29,7 @@ export function addProfileCommands(program: Command): void {
     .option("--ca <file>", "authority of the nodes' admin certificates, PEM")
     .requiredOption("--token-file <file>", "file with the token, read at each command")
     .option("--force", "replace a site of that name")
-    .option("--no-test", "do not ask the nodes first")
+    .option("--no-test", "do not check that the nodes answer")
     .action(add);
   parent
     .command("use")

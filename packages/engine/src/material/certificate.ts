@@ -53,7 +53,7 @@ const extensions = { subjectAlternativeName: "2.5.29.17", issuerAlternativeName:
 
 /**
  * The attributes that the server sets for a registered X.509 certificate (KMIP 2.1, 4.6 to 4.8, 4.13, 4.15, 4.22,
- * 4.61 to 4.63; KMIP 1.4, 3.9 to 3.15). Refuses what is not a certificate.
+ * 4.61 to 4.63; KMIP 1.4, 3.9 to 3.15). Refuses any other input.
  */
 export function certificateItems(value: Uint8Array): readonly Item[] {
   const { parts, key } = read(value);

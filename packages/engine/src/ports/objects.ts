@@ -68,7 +68,7 @@ export interface ObjectStore {
   read(instance: string, ids: readonly string[]): Promise<readonly (StoredObject | undefined)[]>;
   /**
    * All changes or none, in one atomic step, with the audit events; resolves when durable (after the barrier).
-   * A change whose `after` has the tag of `before` writes nothing but its audit event.
+   * A change whose `after` has the tag of `before` writes only its audit event.
    */
   commit(
     instance: string,

@@ -119,7 +119,7 @@ function lineOf(id: Buffer, value: Buffer): Argument[] {
     const member = Buffer.concat([id, Buffer.from(tag, "hex"), Buffer.from(state)]);
     return [String(header.changed), member, `${state}${object.instance}`];
   } catch (error) {
-    // What another release wrote would be counted as if it were not there.
+    // A record of another release's format would be left out of the counts.
     if (error instanceof StoreUnavailable && error.failure === "corrupt") return [];
     throw error;
   }

@@ -139,7 +139,7 @@ export class Connection implements Waiter, Starter, Placed {
     return this.#socket;
   }
 
-  /** Answers what has arrived, then closes. A request that has begun but not arrived is let go. */
+  /** Answers what has arrived, then closes. A request that has not arrived completely is dropped. */
   finish(ending: Ending, detail = ""): void {
     if (this.#ending === undefined) {
       this.#ending = ending;
