@@ -6,7 +6,7 @@ import { SetUpError, say } from "./common.mjs";
 
 const softHsm = "softhsm/libsofthsm2.so";
 
-/** What only tests need: an independent KMIP client, an independent TLS implementation, a load balancer, an HSM. */
+/** What only tests need: an independent KMIP client, an independent TLS implementation, a load balancer, an HSM, Prometheus. */
 const tools = [
   {
     aptPackage: "python3-pykmip",
@@ -33,6 +33,14 @@ const tools = [
     aptPackage: compilerPackages,
     isThere: () => addOnIsThere() || canCompile(),
     without: "pkcs11js cannot be compiled and the PKCS#11 tests will be skipped",
+  },
+  {
+    aptPackage: "prometheus prometheus-alertmanager",
+    isThere: () =>
+      ["promtool", "prometheus", "prometheus-alertmanager"].every(
+        (name) => findExecutable(name) !== undefined,
+      ),
+    without: "the tests of the alerts will be skipped",
   },
   {
     aptPackage: "haproxy",

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { eventMetrics, parseConfig, readMetrics } from "@holdfast/server";
 import { expect, test } from "vitest";
 import { pages } from "./blocks.ts";
+import { wrongIn } from "./command-check.ts";
 import { configuration } from "./configuration.ts";
 import { documents } from "./generate.ts";
 import { fileSettings, settingsIn } from "./settings.ts";
@@ -32,8 +33,37 @@ test("the runbook has a section for every alert, and for none that there is not"
   expect(told).toEqual(named);
 });
 
+test("every alert's section says what users notice, one command that confirms it, and what to do", () => {
+  const [, sections = ""] =
+    /^(## Holdfast.*?)^# Planned work$/ms.exec(
+      readFileSync(join(root, "docs/runbook.md"), "utf8"),
+    ) ?? [];
+  const wrong = sections.split(/^## /m).flatMap((section) => {
+    const [name = ""] = section.split("\n");
+    if (name === "") return [];
+    const parts = ["Users notice", "Confirm", "Do"].filter(
+      (part) => !new RegExp(`^- ${part}: \\S`, "m").test(section),
+    );
+    const command = /^- Confirm: `holdfast ([^`]+)`/m.exec(section)?.[1];
+    const fault = command && wrongIn(command.split(/\s+/), { sketch: false });
+    return [
+      ...parts.map((part) => `${name}: no "${part}"`),
+      ...(command === undefined ? [`${name}: no command`] : []),
+      ...(fault === undefined || fault === "" ? [] : [`${name}: ${fault}`]),
+    ];
+  });
+  expect(sections.length).toBeGreaterThan(1000);
+  expect(wrong).toEqual([]);
+});
+
 test("alerts and runbook name metrics that there are", () => {
-  const known = new Set([...eventMetrics, ...readMetrics].map(({ name }) => name));
+  // Prometheus makes these three of a histogram.
+  const suffixes = { counter: [""], gauge: [""], histogram: ["", "_bucket", "_sum", "_count"] };
+  const known = new Set(
+    [...eventMetrics, ...readMetrics].flatMap(({ name, type }) =>
+      suffixes[type].map((suffix) => `${name}${suffix}`),
+    ),
+  );
   for (const path of ["deploy/prometheus/alerts.yaml", "docs/runbook.md"]) {
     const names = readFileSync(join(root, path), "utf8").match(/\bholdfast_\w+/g) ?? [];
     expect(names.filter((name) => !known.has(name))).toEqual([]);

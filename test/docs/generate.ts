@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { grafanaFiles } from "../dashboards/grafana.ts";
 import { sloPage } from "../dashboards/slo-page.ts";
 import { sloRules } from "../dashboards/slo-rules.ts";
+import { alerts } from "./alerts.ts";
 import { api, openApiJson } from "./api.ts";
 import { commandLine } from "./cli.ts";
 import { configuration } from "./configuration.ts";
@@ -13,6 +14,7 @@ const root = join(import.meta.dirname, "..", "..");
 
 /** Every document and deployed file that is made from the tables of the code, by its path; `npm run docs` writes them. */
 export const documents: Readonly<Record<string, () => string>> = {
+  "docs/alerts.md": alerts,
   "docs/api.md": api,
   "docs/cli.md": commandLine,
   "docs/configuration.md": configuration,

@@ -93,14 +93,6 @@ describe("deploy/envoy", () => {
   });
 });
 
-test.skipIf(!runs("promtool", "--version").there)(
-  "deploy/prometheus: the alerts are taken by promtool (needs promtool)",
-  () => {
-    const file = join(root, "deploy/prometheus/alerts.yaml");
-    expect(runs("promtool", "check", "rules", file)).toMatchObject({ status: 0 });
-  },
-);
-
 describe("deploy/kubernetes", () => {
   const documents = ["namespace", "nodes", "services", "network-policy"].flatMap((name) =>
     parseAllDocuments(read(`deploy/kubernetes/base/${name}.yaml`)).map((one) => {

@@ -1,5 +1,5 @@
 /**
- * Who was refused at the peer port: somebody who is not a peer; a caller whose handshake ended unfinished, as when the line
+ * Who was refused at the peer port: a stranger; a caller whose handshake ended unfinished, as when the line
  * is cut; or one of more callers than there is room for.
  */
 export const peerRefusals = ["stranger", "unfinished", "flood"] as const;

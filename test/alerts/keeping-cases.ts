@@ -1,0 +1,219 @@
+import {
+  beforeS,
+  counted,
+  critical,
+  faultS,
+  known,
+  of,
+  type RuleCase,
+  slows,
+  target,
+  turns,
+  warning,
+} from "./rule-case.ts";
+
+const dayS = 86_400;
+
+/** Of roots of trust, of what is kept, and of access. */
+export const keepingCases: readonly RuleCase[] = [
+  {
+    alert: "HoldfastRootOfTrust",
+    input: { [of("holdfast_root_ok", { kind: "hpcs", root: "hpcs of eu-de" })]: turns(1, 0) },
+    trueAt: faultS,
+    after: 30,
+    labels: { ...warning, region: "a", kind: "hpcs", root: "hpcs of eu-de" },
+    summary: "Region a cannot use root of trust hpcs of eu-de",
+  },
+  {
+    alert: "HoldfastRootSlow",
+    input: slows("holdfast_root_call_seconds", { root: "hpcs", action: "unwrap", status: "200" }, [
+      "1",
+      "2.5",
+    ]),
+    trueAt: beforeS + 3 * 15,
+    after: 120,
+    labels: { ...warning, region: "a", root: "hpcs" },
+    summary: "The hpcs key manager of region a takes 2.227s for a call",
+  },
+  {
+    alert: "HoldfastGraceEnds",
+    input: { [of("holdfast_root_grace_left_seconds")]: "3600-15x200" },
+    trueAt: 915,
+    after: 0,
+    labels: { ...critical, region: "a" },
+    summary: "Region a closes keys in 44m 45s: a key manager cannot be reached",
+  },
+  {
+    alert: "HoldfastKeysClosed",
+    input: { [of("holdfast_instance_keys", { state: "closed" })]: turns(0, 3) },
+    trueAt: faultS,
+    after: 30,
+    labels: { ...critical, region: "a" },
+    summary:
+      "Region a opens no keys of 3 instances; their roots of trust refuse, or have been out of reach too long",
+  },
+  {
+    alert: "HoldfastInstanceShredded",
+    input: { [of("holdfast_instance_keys", { state: "shredded" })]: turns(0, 1) },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...critical, region: "a" },
+    summary:
+      "Region a: 1 instances are shredded; their clients get no key until a manager revalidates them",
+  },
+  {
+    alert: "HoldfastKeksStale",
+    input: { [of("holdfast_keks", { under: "stale" })]: turns(0, 4) },
+    trueAt: faultS,
+    after: 900,
+    labels: { ...warning, region: "a" },
+    summary: "4 key-encryption keys of region a are still under an old version or another root key",
+  },
+  {
+    alert: "HoldfastInstanceStuck",
+    input: {
+      [of("holdfast_instances", { status: "Removing" })]: turns(0, 1),
+      [of("holdfast_instances", { status: "Installed" })]: turns(5, 5),
+    },
+    trueAt: faultS,
+    after: 600,
+    labels: { ...warning, status: "Removing" },
+    summary: "1 instances have been Removing for ten minutes",
+  },
+  certificate("HoldfastCertificateEnds", 45, warning, "44d 23h 59m 45s"),
+  certificate(
+    "HoldfastCertificateEndsSoon",
+    7,
+    critical,
+    "6d 23h 59m 45s; then its clients or nodes are refused",
+  ),
+  {
+    alert: "HoldfastBackupOld",
+    name: "the last one is two intervals old",
+    input: {
+      [of("holdfast_backup_last_success_timestamp_seconds", { backup_region: "a" })]: "300x200",
+      [of("holdfast_backup_interval_seconds", { backup_region: "a" })]: "600x200",
+    },
+    trueAt: 300 + 2 * 600 + 15,
+    after: 900,
+    labels: { ...warning, backup_region: "a" },
+    summary: "Region a has had no good backup for two intervals",
+  },
+  {
+    alert: "HoldfastBackupOld",
+    name: "there never was one",
+    input: { [of("holdfast_backup_interval_seconds", { backup_region: "a" })]: "_x21 600x200" },
+    trueAt: faultS,
+    after: 900,
+    labels: { ...warning, backup_region: "a" },
+    summary: "Region a has had no good backup for two intervals",
+  },
+  {
+    alert: "HoldfastBackupFails",
+    input: { [of("holdfast_backup_ok", { backup_region: "a" })]: turns(1, 0) },
+    trueAt: faultS,
+    after: 60,
+    labels: { ...warning, backup_region: "a" },
+    summary: "The last scheduled backup of region a failed",
+  },
+  {
+    alert: "HoldfastAuditSinkOut",
+    name: "it refuses",
+    input: { [of("holdfast_audit_sink_ok", { sink: "webhook" })]: turns(1, 0) },
+    trueAt: faultS,
+    after: 120,
+    labels: { ...warning, region: "a", sink: "webhook" },
+    summary: "Audit events of region a do not reach sink webhook; they wait in the store",
+  },
+  {
+    alert: "HoldfastAuditSinkOut",
+    name: "it is too slow",
+    input: {
+      [of("holdfast_audit_sink_ok", { sink: "webhook" })]: known,
+      [of("holdfast_audit_sink_lag_seconds", { sink: "webhook" })]: turns(300, 301),
+    },
+    trueAt: faultS,
+    after: 120,
+    labels: { ...warning, region: "a", sink: "webhook" },
+    summary: "Audit events of region a do not reach sink webhook; they wait in the store",
+  },
+  {
+    alert: "HoldfastAuditLost",
+    input: { [of("holdfast_audit_lost_total")]: counted },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...critical, ...target },
+    summary: "Audit entries were given up before they were chained or shipped (a1)",
+  },
+  {
+    alert: "HoldfastAuditFault",
+    input: { [of("holdfast_audit_faults_total")]: counted },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...critical, ...target },
+    summary:
+      "The audit trail is not what its chain says: somebody changed it, or the store is damaged (a1)",
+  },
+  {
+    alert: "HoldfastStrangersAtAdminApi",
+    input: {
+      [of("holdfast_admin_denied_total", { reason: "missing" })]: "0x20 20x5 21x200",
+      [of("holdfast_admin_denied_total", { reason: "role" })]: "0x220",
+    },
+    trueAt: faultS + 6 * 15,
+    after: 0,
+    labels: { ...warning, region: "a", instance: "a1" },
+    summary: "The management API of a1 denied more than twenty requests in five minutes",
+  },
+  {
+    alert: "HoldfastPasswordsGuessed",
+    input: { [of("holdfast_password_refusals_total")]: "0x20 20x5 21x200" },
+    trueAt: faultS + 6 * 15,
+    after: 0,
+    labels: { ...warning, ...target },
+    summary: "More than twenty wrong user names or passwords at node a1 in five minutes",
+  },
+  {
+    alert: "HoldfastAdminApiFails",
+    input: {
+      [of("holdfast_admin_requests_total", { operation: "createToken", status: "500" })]: counted,
+    },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...warning, region: "a", instance: "a1", operation: "createToken" },
+    summary: "A fault of node a1 answered createToken with an internal error",
+  },
+  {
+    alert: "HoldfastAdminApiFails",
+    name: "the first fault makes the series",
+    input: {
+      [of("up")]: known,
+      [of("holdfast_admin_requests_total", { operation: "createToken", status: "500" })]:
+        "_x21 1x200",
+    },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...warning, region: "a", instance: "a1", operation: "createToken" },
+    summary: "A fault of node a1 answered createToken with an internal error",
+  },
+];
+
+/** A certificate that every node shows, whose time runs out below `days`. */
+function certificate(
+  alert: string,
+  days: number,
+  severity: Readonly<Record<string, string>>,
+  left: string,
+): RuleCase {
+  const labels = { kind: "client", owner: "vcenter", subject: "CN=vc", fingerprint: "ff" };
+  const name = "holdfast_certificate_not_after_seconds";
+  const end = `${days * dayS + beforeS}x200`;
+  return {
+    alert,
+    input: { [of(name, labels)]: end, [of(name, { ...labels, instance: "a2" })]: end },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...severity, ...labels },
+    summary: `Certificate CN=vc (client of vcenter) ends in ${left}`,
+  };
+}

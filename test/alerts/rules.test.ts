@@ -1,0 +1,139 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { parse, stringify } from "yaml";
+import { keepingCases } from "./keeping-cases.ts";
+import { outageCases } from "./outage-cases.ts";
+import type { RuleCase } from "./rule-case.ts";
+
+const folder = join(import.meta.dirname, "../../deploy/prometheus");
+const rulesFile = join(folder, "alerts.yaml");
+const stepS = 15;
+/** At least one for every alert. */
+const ruleCases = [...outageCases, ...keepingCases];
+
+interface Alert {
+  readonly alert: string;
+  readonly for?: string;
+  readonly labels: { readonly severity: string };
+  readonly annotations: { readonly summary: string; readonly runbook_url: string };
+}
+
+const alerts: readonly Alert[] = parse(readFileSync(rulesFile, "utf8")).groups.flatMap(
+  ({ rules }: { rules: readonly Alert[] }) => rules,
+);
+const names = alerts.map(({ alert }) => alert);
+
+/** Tests with promtool, or says with which command it comes. */
+const withPromtool = test.skipIf(spawnSync("promtool", ["--version"]).error !== undefined);
+const needs = "(needs promtool: sudo apt-get install -y --no-install-recommends prometheus)";
+
+/** A test of promtool: one step before nothing fires, and then exactly this. */
+function promtoolTest({ alert, name = "", input, trueAt, after, labels, summary }: RuleCase) {
+  const runbook_url = `https://holdfast.example/docs/runbook.md#${alert.toLowerCase()}`;
+  const at = trueAt + after;
+  const fires = {
+    eval_time: `${at}s`,
+    alertname: alert,
+    exp_alerts: [{ exp_labels: labels, exp_annotations: { summary, runbook_url } }],
+  };
+  const silent = { eval_time: `${at - stepS}s`, alertname: alert, exp_alerts: [] };
+  return {
+    name: `${alert} ${name}`.trim(),
+    interval: `${stepS}s`,
+    input_series: Object.entries(input).map(([series, values]) => ({ series, values })),
+    alert_rule_test: at === 0 ? [fires] : [silent, fires],
+  };
+}
+
+/** What promtool says of these cases with a rule file. */
+function promtool(file: string, cases: readonly RuleCase[]) {
+  const work = mkdtempSync(join(tmpdir(), "holdfast-promtool-"));
+  onTestFinished(() => rmSync(work, { recursive: true, force: true }));
+  const tests = join(work, "tests.yaml");
+  const content = {
+    rule_files: [file],
+    evaluation_interval: `${stepS}s`,
+    tests: cases.map(promtoolTest),
+  };
+  writeFileSync(tests, stringify(content, { aliasDuplicateObjects: false }));
+  const { status, stdout, stderr } = spawnSync("promtool", ["test", "rules", tests], {
+    encoding: "utf8",
+  });
+  return { status, text: stdout + stderr };
+}
+
+test("every alert is tried, and only alerts that there are", () => {
+  const tried = new Set(ruleCases.map(({ alert }) => alert));
+  expect(names.length).toBeGreaterThan(30);
+  expect(new Set(names).size).toBe(names.length);
+  expect(names.filter((name) => !tried.has(name))).toEqual([]);
+  expect([...tried].filter((name) => !names.includes(name))).toEqual([]);
+});
+
+test("every alert has a severity, and a link to its section of the runbook", () => {
+  for (const { alert, labels, annotations } of alerts) {
+    expect(["critical", "warning", "none"], alert).toContain(labels.severity);
+    expect(annotations.runbook_url).toBe(
+      `https://holdfast.example/docs/runbook.md#${alert.toLowerCase()}`,
+    );
+    expect(annotations.summary).not.toBe("");
+  }
+});
+
+withPromtool(`every alert fires when it promises, and not one step before ${needs}`, () => {
+  expect(promtool(rulesFile, ruleCases)).toMatchObject({ status: 0 });
+});
+
+withPromtool(`an alert that fires later than it promises is noticed ${needs}`, () => {
+  const work = mkdtempSync(join(tmpdir(), "holdfast-promtool-"));
+  onTestFinished(() => rmSync(work, { recursive: true, force: true }));
+  const late = join(work, "late.yaml");
+  writeFileSync(late, readFileSync(rulesFile, "utf8").replaceAll("for: 1m", "for: 75s"));
+  const gone = ruleCases.filter(({ alert }) => alert === "HoldfastNodeGone");
+  expect(promtool(late, gone)).toMatchObject({ status: 1 });
+});
+
+withPromtool(`the shipped files are taken by promtool and amtool ${needs}`, () => {
+  const run = (program: string, ...args: readonly string[]) =>
+    spawnSync(program, args, { encoding: "utf8" });
+  const lint = ["--lint=all", "--lint-fatal"];
+  expect(run("promtool", "check", "rules", ...lint, rulesFile)).toMatchObject({ status: 0 });
+  const config = join(folder, "prometheus.yml");
+  expect(run("promtool", "check", "config", config)).toMatchObject({ status: 0 });
+  const { error, status } = run("amtool", "check-config", join(folder, "alertmanager.yml"));
+  if (error === undefined) expect(status).toBe(0);
+});
+
+test("who is silenced, and by whom, are alerts that there are", () => {
+  const { inhibit_rules: inhibitions, route } = parse(
+    readFileSync(join(folder, "alertmanager.yml"), "utf8"),
+  );
+  const text = JSON.stringify([inhibitions, route.routes]);
+  const told = [...new Set(text.match(/Holdfast[A-Z]\w+/g) ?? [])];
+  expect(told.length).toBeGreaterThan(10);
+  const known = (name: string) => names.some((one) => one.startsWith(name));
+  expect(told.filter((name) => !known(name))).toEqual([]);
+});
+
+test("Prometheus scrapes the nodes of the compose file as one job, with region and node", () => {
+  const { scrape_configs: jobs } = parse(readFileSync(join(folder, "prometheus.yml"), "utf8"));
+  expect(jobs).toHaveLength(1);
+  expect(jobs[0].job_name).toBe("holdfast");
+  const scraped = jobs[0].static_configs.map(
+    ({ targets: [address], labels: { region, node } }: Scraped) => [address, region, node],
+  );
+  const nodes = ["a1", "a2", "b1", "b2"].map((name) => {
+    const file = join(folder, `../compose/${name}.yaml`);
+    const { http, region, node } = parse(readFileSync(file, "utf8"));
+    return [http.listen, region, node];
+  });
+  expect(scraped).toEqual(nodes);
+});
+
+interface Scraped {
+  readonly targets: readonly string[];
+  readonly labels: { readonly region: string; readonly node: string };
+}
