@@ -47,6 +47,12 @@ const tools = [
     isThere: () => findExecutable("haproxy", "/usr/sbin") !== undefined,
     without: "the tests with HAProxy will be skipped",
   },
+  {
+    aptPackage: "mmdebstrap podman runc",
+    isThere: () =>
+      ["mmdebstrap", "podman", "runc"].every((name) => findExecutable(name) !== undefined),
+    without: "the tests of the Debian package and of the container image will be skipped",
+  },
 ];
 
 /** Brings the test tools where this user may, and says in one line what is skipped where not. */

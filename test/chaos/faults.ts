@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { holdfast } from "../support/command-line.ts";
-import type { NodeProcess } from "../support/node-process.ts";
+import { type NodeProcess, ownProgram } from "../support/node-process.ts";
 import { recordOf } from "../support/record.ts";
 import { type RedisServer, sentinelName } from "../support/redis.ts";
 import type { Region } from "../support/region.ts";
@@ -13,6 +13,8 @@ import type { FaultKind, PlannedFault } from "./plan.ts";
 export interface FaultContext {
   readonly both: TwoRegions;
   readonly filter: PacketFilter;
+  /** The program of the other version. */
+  readonly other: string | undefined;
   /** An identifier of an object that was acknowledged. */
   readonly anyObject: (dice: number) => string | undefined;
   /** Reads an object at every endpoint of a region, as clients do. */
@@ -39,6 +41,13 @@ const promotionMs = 8_000;
 export const makers: Readonly<Record<FaultKind, Maker>> = {
   "kill-node": async ({ node: at }, region, context) => {
     await killNode(region.node(at), context);
+    return () => undefined;
+  },
+  "replace-node": async ({ node: at }, region, { other }) => {
+    const node = region.node(at);
+    await node.stop();
+    const isOther = node.program !== ownProgram;
+    if (other !== undefined) node.program = isOther ? ownProgram : [process.execPath, other];
     return () => undefined;
   },
   "freeze-node": async ({ node: at }, region) => {

@@ -11,15 +11,18 @@ export interface ChaosOptions {
   readonly workers: number;
   /** Only faults of these kinds; all when empty. */
   readonly only: readonly string[];
+  /** The program of another version, which nodes become and cease to be (`replace-node`). */
+  readonly other: string | undefined;
 }
 
-export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json FILE] [--wan MS] [--workers N] [--only KIND[,KIND]]
+export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json FILE] [--wan MS] [--workers N] [--only KIND[,KIND]] [--other FILE]
   --minutes M     how long (default 10)
   --seed N        the same seed brings the same faults in the same order (default 1)
   --json FILE     the report as JSON
   --wan MS        delay each way between the regions (default 40)
   --workers N     vCenter-like clients at the same time (default 4)
-  --only KIND     only faults of these kinds`;
+  --only KIND     only faults of these kinds
+  --other FILE    a bundle of another version, for the kind replace-node`;
 
 /** Reads the command line; throws a `RangeError` or Node's own error with what is wrong with it. */
 export function readOptions(args: readonly string[], kinds: readonly string[]): ChaosOptions {
@@ -32,6 +35,7 @@ export function readOptions(args: readonly string[], kinds: readonly string[]): 
       wan: { type: "string", default: "40" },
       workers: { type: "string", default: "4" },
       only: { type: "string", multiple: true, default: [] },
+      other: { type: "string" },
     },
   });
   const only = values.only.flatMap((list) => list.split(","));
@@ -46,6 +50,7 @@ export function readOptions(args: readonly string[], kinds: readonly string[]): 
     wanMs: numberOf("--wan", values.wan, 0, 1000),
     workers: numberOf("--workers", values.workers, 1, 64),
     only,
+    other: values.other,
   };
 }
 

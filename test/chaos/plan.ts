@@ -23,6 +23,10 @@ export const faultKinds = {
   "full-memory": { ms: [2_000, 5_000], text: "a Redis whose memory is full" },
   "corrupt-record": { ms: [500, 1_000], text: "a record overwritten with noise" },
   flush: { ms: [1_000, 3_000], text: "FLUSHALL of a region's store, then `store init`" },
+  "replace-node": {
+    ms: [500, 1_500],
+    text: "a node drained, and started again as the other version",
+  },
   "kill-locks": { ms: [2_000, 6_000], text: "kill -9 of a region's lock masters" },
 } as const;
 

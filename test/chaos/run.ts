@@ -120,9 +120,18 @@ class Run {
 
   #kinds(): readonly FaultKind[] {
     const { only } = this.#options;
-    const all = Object.keys(faultKinds) as FaultKind[];
-    const able = all.filter((kind) => kind !== "partition" || this.#filter.missing === undefined);
+    const missing = this.#missing();
+    const able = (Object.keys(faultKinds) as FaultKind[]).filter((kind) => !(kind in missing));
     return only.length === 0 ? able : able.filter((kind) => only.includes(kind));
+  }
+
+  /** Kinds that cannot be made here, and what each needs. */
+  #missing(): Partial<Readonly<Record<FaultKind, string>>> {
+    const { missing } = this.#filter;
+    return {
+      ...(missing !== undefined && { partition: missing }),
+      ...(this.#options.other === undefined && { "replace-node": "needs --other" }),
+    };
   }
 
   /** The key that probes read. */
@@ -197,6 +206,7 @@ class Run {
     return {
       both: this.#both,
       filter: this.#filter,
+      other: this.#options.other,
       anyObject: (dice) => this.#workload?.any(dice)?.id,
       readAt: (region, id) => this.#readAt(region, id),
       afterwards: (what, check) => this.#afterwards.push({ what, check }),
@@ -221,7 +231,6 @@ class Run {
     const circumstances = this.#monitor.circumstances;
     const { shared, alone } = this.#history.acknowledged(circumstances);
     const violations = this.#history.judge(circumstances);
-    const { missing } = this.#filter;
     const gaps = this.#gaps.all;
     return {
       format: 1,
@@ -230,7 +239,7 @@ class Run {
       wanMs,
       steps: this.#steps,
       faults: countBy(this.#made.map(({ kind }) => kind)),
-      notAvailable: missing === undefined ? {} : { partition: missing },
+      notAvailable: this.#missing(),
       objects: this.#history.entries.size,
       operations: Object.fromEntries([...this.#clients.operations].sort()),
       acknowledgedShared: shared,

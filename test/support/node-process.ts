@@ -5,7 +5,11 @@ import { join } from "node:path";
 import { until } from "@holdfast/testing";
 import { isRunning, kill, spawnBound } from "./child.ts";
 
-const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
+/** The command that runs this checkout. */
+export const ownProgram: readonly string[] = [
+  process.execPath,
+  join(import.meta.dirname, "../../packages/cli/src/main.ts"),
+];
 const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
 const clockAhead = join(import.meta.dirname, "clock-ahead.ts");
 const answerMs = 5_000;
@@ -23,6 +27,8 @@ export class NodeProcess implements AsyncDisposable {
   admin = 0;
   /** A group of its own for the process, by which a packet filter knows its traffic. */
   groupId: number | undefined;
+  /** The command that runs: this checkout, a bundle, or what a package has installed. */
+  program = ownProgram;
   /** By how much its wall clock is ahead; read at its start. */
   clockAheadMs = 0;
   readonly logFile: string;
@@ -68,7 +74,8 @@ export class NodeProcess implements AsyncDisposable {
   launch(): void {
     const log = createWriteStream(this.logFile, { flags: "a" });
     const clock = this.clockAheadMs === 0 ? [] : ["--import", clockAhead];
-    const args = [...clock, entry, "serve", "--config", this.configFile];
+    const [command = "", ...first] = this.program;
+    const args = [...clock, ...first, "serve", "--config", this.configFile];
     const group =
       this.groupId === undefined ? [] : ["--regid", `${this.groupId}`, "--clear-groups"];
     // Half the start of a process is compiling what the last one compiled too.
@@ -77,7 +84,7 @@ export class NodeProcess implements AsyncDisposable {
       ...process.env,
       CLOCK_AHEAD_MS: `${this.clockAheadMs}`,
     };
-    const child = spawnBound(process.execPath, args, { env }, group);
+    const child = spawnBound(command, args, { env }, group);
     child.stdout?.pipe(log);
     child.stderr?.pipe(log);
     this.#child = child;

@@ -1,10 +1,11 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { extname, join } from "node:path";
 import { type Clock, RootOfTrustError, SealBroken, Semaphore } from "@holdfast/engine";
 import type { HostAnswer, HostFault, HostRequest, TokenOperations } from "./messages.ts";
 import type { Pkcs11Settings } from "./pkcs11.ts";
 
-const program = fileURLToPath(new URL("./host-main.ts", import.meta.url));
+/** Beside this file: TypeScript in a checkout, `.mjs` in a bundle. */
+const program = join(import.meta.dirname, `host-main${extname(import.meta.filename)}`);
 /** The pause before the next process: none after a first failure, then longer each time up to the most. */
 const pauseMs = 250;
 const pauseMaxMs = 5_000;

@@ -3,6 +3,7 @@ import { reasonOf } from "../base/operator-error.ts";
 import { machine } from "../base/system.ts";
 import { describeCause } from "../observe/log.ts";
 import { type RunningNode, startNode } from "./node.ts";
+import { notifySystemd } from "./notify-systemd.ts";
 
 /** Runs a node until SIGTERM or SIGINT, drains it and exits 0; SIGHUP reads certificates and instances again. */
 export async function serve(configFile: string): Promise<void> {
@@ -18,10 +19,17 @@ export async function serve(configFile: string): Promise<void> {
   process.on("uncaughtException", fault);
   process.on("unhandledRejection", fault);
   process.on("SIGHUP", () => void node?.reload());
-  node = await startNode(configFile, machine.environment);
+  const { environment } = machine;
+  const running = await startNode(configFile, environment);
+  node = running;
+  const notify = async (state: "READY=1" | "STOPPING=1"): Promise<void> => {
+    const reason = await notifySystemd(state, environment);
+    if (reason !== undefined) running.log.say("warn", "systemd cannot be notified", { reason });
+  };
+  await notify("READY=1");
   // A second signal finds no listener and ends the process at once.
   await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
-  await node.drain();
-  await node.log.close();
+  await Promise.all([notify("STOPPING=1"), running.drain()]);
+  await running.log.close();
   process.exit(0);
 }

@@ -1,0 +1,23 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { reasonOf } from "../base/operator-error.ts";
+import type { Environment } from "../base/system.ts";
+
+/**
+ * Reports this process's state (`READY=1`, `STOPPING=1`) to systemd, as sd_notify(3) has it; does nothing outside a
+ * unit of `Type=notify`. Answers why it could not, undefined where it could.
+ */
+export async function notifySystemd(
+  state: "READY=1" | "STOPPING=1",
+  environment: Environment,
+): Promise<string | undefined> {
+  if (environment["NOTIFY_SOCKET"] === undefined) return undefined;
+  // Node cannot send a datagram to a Unix socket, and systemd comes with a program that does.
+  const args = ["--no-block", `--pid=${process.pid}`, state];
+  try {
+    await promisify(execFile)("systemd-notify", args, { timeout: 5_000 });
+    return undefined;
+  } catch (error) {
+    return `systemd-notify ${state}: ${reasonOf(error)}`;
+  }
+}

@@ -1,0 +1,107 @@
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { build, type Metafile, type Plugin } from "esbuild";
+import { root } from "../setup/common.mjs";
+import { type BundledPackage, licencesOf, packagesIn, sbomOf } from "./contents.ts";
+
+/**
+ * Makes the bundle of the sources in `from` in `folder`: `holdfast.mjs`, the process for a PKCS#11 token
+ * (`host-main.mjs`), the chunks that both load when they need them, source maps, and the Redis scripts. Answers the
+ * packages that are in it.
+ */
+export async function makeBundle(folder: string, from = root): Promise<readonly BundledPackage[]> {
+  rmSync(folder, { recursive: true, force: true });
+  const { metafile } = await build({
+    absWorkingDir: from,
+    entryPoints: {
+      holdfast: "packages/cli/src/main.ts",
+      "host-main": "packages/root-of-trust/src/pkcs11/host-main.ts",
+    },
+    outdir: folder,
+    outExtension: { ".js": ".mjs" },
+    // All beside each other: the Redis scripts are looked for beside the code that loads them.
+    chunkNames: "[name]-[hash]",
+    bundle: true,
+    // `holdfast --version` need not read what only `serve` uses.
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    target: "node24",
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: "none",
+    sourcemap: true,
+    sourcesContent: false,
+    // A native add-on.
+    external: ["pkcs11js"],
+    // What packages in CommonJS expect to find.
+    banner: {
+      js: [
+        'import { createRequire } from "node:module";',
+        "const require = createRequire(import.meta.url);",
+        // They look two folders above for their files.
+        'const __dirname = import.meta.dirname + "/package/build/src";',
+      ].join(""),
+    },
+    plugins: [ownPackages(from)],
+    metafile: true,
+    logLevel: "warning",
+  });
+  const whole = { recursive: true };
+  cpSync(join(from, "packages/redis/src/connection/lua"), join(folder, "lua"), whole);
+  const health = join(root, "packages/server/node_modules/grpc-health-check");
+  cpSync(join(health, "proto"), join(folder, "package", "proto"), whole);
+  return packagesIn(filesOf(metafile), from);
+}
+
+/** Copies what is not code beside a bundle: licences and the list of its packages (CycloneDX). */
+export function writeContents(folder: string, packages: readonly BundledPackage[]): void {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "sbom.cdx.json"), sbomOf(packages));
+  writeFileSync(join(folder, "THIRD-PARTY-LICENSES.txt"), licencesOf(packages));
+  for (const file of ["LICENSE", "deploy/holdfast.example.yaml"]) {
+    cpSync(join(root, file), join(folder, file.replace("deploy/", "")));
+  }
+}
+
+/** Own packages are those of the sources, also where `node_modules` links to others. */
+function ownPackages(from: string): Plugin {
+  return {
+    name: "own-packages",
+    setup: ({ onResolve }) => {
+      onResolve({ filter: /^@holdfast\// }, ({ path }) => {
+        const [, name = "", ...rest] = path.split("/");
+        const folder = join(from, "packages", name);
+        if (name === "workbench") return { path, external: true };
+        const manifest: unknown = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+        const { exports } = manifest as { readonly exports: Readonly<Record<string, string>> };
+        const target = exports[[".", ...rest].join("/")];
+        if (target === undefined) return { errors: [{ text: `${path} is not exported` }] };
+        return { path: join(folder, target) };
+      });
+    },
+  };
+}
+
+function filesOf({ outputs }: Metafile): readonly string[] {
+  return Object.values(outputs).flatMap(({ inputs }) => Object.keys(inputs));
+}
+
+/** Copies the native add-on for PKCS#11, three files of its package, where this machine has built it. */
+export function copyAddOn(folder: string): readonly BundledPackage[] {
+  const from = join(root, "packages/root-of-trust/node_modules/pkcs11js");
+  const built = join("build", "Release", "pkcs11.node");
+  if (!existsSync(join(from, built))) return [];
+  const to = join(folder, "node_modules", "pkcs11js");
+  for (const file of ["package.json", "index.js", built]) {
+    mkdirSync(dirname(join(to, file)), { recursive: true });
+    cpSync(join(from, file), join(to, file));
+  }
+  return packagesIn([join(from, "package.json")]);
+}
+
+/** The version of this product. */
+export function productVersion(): string {
+  return (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string })
+    .version;
+}

@@ -1,0 +1,41 @@
+import { cpSync } from "node:fs";
+import { join } from "node:path";
+import { findExecutable } from "../redis-path.mjs";
+import { root, SetUpError } from "../setup/common.mjs";
+import { must } from "./archives.ts";
+import { productVersion } from "./bundle.ts";
+import { installed, makeTree, ownTarget } from "./tree.ts";
+
+/** Distribution packages that a node needs: the C and C++ libraries of Node, and a shell that sets its limits. */
+const packages = ["base-files", "base-passwd", "libc6", "libstdc++6", "dash", "netbase", "tzdata"];
+
+/**
+ * Builds the image `holdfast:VERSION` with podman or docker; answers its name. The base is made of Debian's packages
+ * with mmdebstrap, so nothing is pulled; `folder` is the build context.
+ */
+export async function makeImage(folder: string, command: readonly string[] = []): Promise<string> {
+  const [program, ...options] = command.length > 0 ? command : [containerProgram()];
+  if (findExecutable("mmdebstrap") === undefined) {
+    throw new SetUpError("mmdebstrap is not on PATH: run apt-get install mmdebstrap");
+  }
+  await makeTree(ownTarget, folder, installed);
+  const base = join(folder, "base.tar");
+  await must("mmdebstrap", [
+    "--variant=extract",
+    "--quiet",
+    `--include=${packages.join(",")}`,
+    "trixie",
+    base,
+  ]);
+  cpSync(join(root, "deploy", "Dockerfile"), join(folder, "Dockerfile"));
+  const name = `holdfast:${productVersion()}`;
+  await must(program ?? "", [...options, "build", "--format=docker", "-t", name, folder]);
+  return name;
+}
+
+function containerProgram(): string {
+  const found = ["podman", "docker"].find((name) => findExecutable(name) !== undefined);
+  if (found === undefined)
+    throw new SetUpError("neither podman nor docker is on PATH: install one");
+  return found;
+}

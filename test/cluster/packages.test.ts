@@ -1,0 +1,150 @@
+import { execFile } from "node:child_process";
+import { chown, cp, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { type MadeKey, playVcenter } from "@holdfast/workbench";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { makeTarball } from "../../scripts/build/archives.ts";
+import { makeDeb } from "../../scripts/build/debian.ts";
+import { makeImage } from "../../scripts/build/image.ts";
+import { ownTarget } from "../../scripts/build/tree.ts";
+import { hasAll, Podman } from "../support/containers.ts";
+import { say } from "../support/load.ts";
+import { layRegion, type Region } from "../support/region.ts";
+
+const instance = "vcenter";
+const run = promisify(execFile);
+
+let region: Region;
+let out: string;
+/** The key of the last play: the next one, by another installation, must find it. */
+let earlier: MadeKey | undefined;
+
+beforeAll(async () => {
+  out = await mkdtemp(join(tmpdir(), "holdfast-packages-"));
+  region = await layRegion({ instances: [instance], nodes: 1, replicas: 1 });
+});
+
+afterAll(async () => {
+  await region?.[Symbol.asyncDispose]();
+  if (out !== undefined) await rm(out, { recursive: true, force: true });
+});
+
+/** Runs the region's node by `program` and plays vCenter's sequence with it. */
+async function playWith(program: readonly string[]): Promise<void> {
+  const node = region.node(0);
+  node.program = program;
+  await node.start();
+  try {
+    const { host, port, ...tls } = region.target(instance);
+    const kms = { name: node.name, region: region.name, endpoint: `${host}:${port}` };
+    const rows: string[] = [];
+    earlier = await playVcenter({
+      nodes: [kms],
+      tls,
+      ...(earlier !== undefined && { earlier }),
+      report: ({ step, result }) => rows.push(`${step}: ${result}`),
+      answered: () => undefined,
+    });
+    expect(rows.length).toBeGreaterThan(3);
+  } finally {
+    expect(await node.stop(), node.logTail()).toBe(0);
+  }
+}
+
+/** Gives a copy of the region's files to a user, as an administrator does with a node's secrets. */
+async function giveTo(uid: number, folder: string): Promise<void> {
+  await cp(region.folder, folder, { recursive: true, preserveTimestamps: true });
+  await chown(folder, uid, uid);
+  for (const name of await readdir(folder)) await chown(join(folder, name), uid, uid);
+}
+
+test("the tarball runs where it is unpacked, says what is in it, and has no development cluster", async () => {
+  const file = await makeTarball(ownTarget, join(out, "made"));
+  const folder = join(out, "unpacked");
+  await run("mkdir", [folder]);
+  await run("tar", ["-xzf", file, "-C", folder, "--strip-components=1"]);
+  const program = join(folder, "bin", "holdfast");
+  await playWith([program]);
+  const sbom: { readonly components: readonly { readonly name: string }[] } = JSON.parse(
+    await readFile(join(folder, "doc", "sbom.cdx.json"), "utf8"),
+  );
+  const names = sbom.components.map(({ name }) => name);
+  expect(names).toEqual(expect.arrayContaining(["ioredis", "redlock", "pino", "grpc-js"]));
+  const licences = await readFile(join(folder, "doc", "THIRD-PARTY-LICENSES.txt"), "utf8");
+  for (const name of names) expect(licences).toContain(name);
+  const dev = run(program, ["dev", "start"]);
+  await expect(dev).rejects.toThrow(
+    "dev is not in this installation: run holdfast from a checkout",
+  );
+});
+
+const canInstall = hasAll("mmdebstrap", "dpkg-deb", "chroot");
+describe.skipIf(!canInstall)("the Debian package (needs root, mmdebstrap and dpkg)", () => {
+  let root: string;
+  const inside = (...command: readonly string[]) => run("chroot", [root, ...command]);
+  const configFile = "/etc/holdfast/holdfast.yaml";
+
+  beforeAll(async () => {
+    root = join(out, "system");
+    const base = ["--variant=minbase", "--quiet", "--include=adduser,libstdc++6", "trixie", root];
+    await run("mmdebstrap", base, { maxBuffer: 16 * 1024 * 1024 });
+  });
+
+  async function install(version: string): Promise<string> {
+    const file = await makeDeb(ownTarget, join(out, `deb-${version}`), version);
+    await cp(file, join(root, "tmp", "holdfast.deb"));
+    return (await inside("dpkg", "--install", "/tmp/holdfast.deb")).stdout;
+  }
+
+  test("is installed, configured, started, upgraded and removed; configuration and keys survive", async () => {
+    expect(await install("0.1.0")).toContain("holdfast: write /etc/holdfast/holdfast.yaml");
+    const { uid, gid, mode } = await stat(join(root, "var/lib/holdfast"));
+    expect(uid).toBeGreaterThan(0);
+    expect(mode & 0o777).toBe(0o700);
+    await giveTo(uid, join(root, region.folder));
+    await cp(region.node(0).configFile, join(root, configFile));
+    await inside("chown", "root:holdfast", configFile);
+    await inside("chmod", "0640", configFile);
+    const program = ["chroot", `--userspec=${uid}:${gid}`, root, "/usr/bin/holdfast"];
+    const [command = "", ...args] = program;
+    const { stdout } = await run(command, [...args, "config", "check", "--config", configFile]);
+    expect(stdout).toContain("holdfast.yaml");
+    await playWith(program);
+    expect(await install("0.1.1")).not.toContain("holdfast: write");
+    await playWith(program);
+    const version = await inside("dpkg-query", "--show", "--showformat=${Version}", "holdfast");
+    expect(version.stdout).toBe("0.1.1");
+    await inside("dpkg", "--remove", "holdfast");
+    await expect(stat(join(root, "usr/bin/holdfast"))).rejects.toThrow("ENOENT");
+    const purged = await inside("dpkg", "--purge", "holdfast");
+    expect(purged.stdout).toContain("delete them yourself");
+    expect((await stat(join(root, configFile))).isFile()).toBe(true);
+  });
+});
+
+const hasPodman = hasAll("mmdebstrap", "podman", "runc");
+describe.skipIf(!hasPodman)("the container image (needs root, mmdebstrap, podman and runc)", () => {
+  test("runs without root, on a file system that it cannot write to", async () => {
+    using podman = new Podman();
+    const [command = "", ...args] = podman.command;
+    const image = await makeImage(join(out, "image"), podman.command);
+    const folder = join(out, "secrets");
+    await giveTo(65_532, folder);
+    const container = [
+      ...podman.command,
+      ...["run", "--rm", "--name", "holdfast-node", "--network=host", "--read-only"],
+      ...["--cap-drop=all", "--security-opt=no-new-privileges", "--pull=never"],
+      ...["--volume", `${folder}:${region.folder}:ro`, image],
+    ];
+    try {
+      await playWith(container);
+    } finally {
+      await run(command, [...args, "rm", "--force", "--ignore", "holdfast-node"]);
+      await run(command, [...args, "rmi", "--force", "--all"]);
+    }
+    const { stdout } = await run("du", ["-sm", join(out, "image")]);
+    say(`the image's content: ${stdout.split("\t")[0]} MB`);
+  });
+});

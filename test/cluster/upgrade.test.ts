@@ -1,0 +1,24 @@
+import { describe, expect, test } from "vitest";
+import { makePrevious } from "../../scripts/build/previous.ts";
+import { reportLines, violationsOf } from "../chaos/report.ts";
+import { runChaos } from "../chaos/run.ts";
+import { say } from "../support/load.ts";
+
+const previous = await makePrevious();
+const other = typeof previous === "string" ? undefined : previous.program;
+const why = typeof previous === "string" ? previous : previous.commit.slice(0, 8);
+const minutes = 0.5;
+
+describe.skipIf(other === undefined)(`needs the version before this one (${why}): it`, () => {
+  test("runs beside this one on the same data, and nodes change to it and back: nothing is lost", {
+    timeout: minutes * 60_000 + 400_000,
+  }, async () => {
+    const shape = { minutes, seed: 1, json: undefined, wanMs: 10, workers: 4 };
+    const options = { ...shape, only: ["replace-node"], other };
+    const report = await runChaos(options, say, new AbortController().signal);
+    for (const line of reportLines(report)) say(line);
+    expect(violationsOf(report)).toEqual([]);
+    expect(report.acknowledgedShared).toBeGreaterThan(50);
+    expect(report.faults["replace-node"]).toBeGreaterThan(3);
+  });
+});
