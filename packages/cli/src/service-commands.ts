@@ -5,6 +5,7 @@ import { addCompletion, instancesFor } from "./complete.ts";
 import { addDecode } from "./kmip/decode.ts";
 import { addKmip } from "./kmip/kmip.ts";
 import { addProfileCommands } from "./sites/profile-commands.ts";
+import { addSupportBundle } from "./support-bundle.ts";
 
 /** The commands that ask a service, and `decode`. */
 export async function addServiceCommands(program: Command, args: readonly string[]): Promise<void> {
@@ -13,5 +14,6 @@ export async function addServiceCommands(program: Command, args: readonly string
   addAdminCommands(program);
   addApply(program);
   addProfileCommands(program);
+  addSupportBundle(program);
   addCompletion(program, await instancesFor(args));
 }

@@ -1,0 +1,100 @@
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { firstToken } from "../support/admin-api.ts";
+import { commandLine } from "../support/command-line.ts";
+import { createKey } from "../support/keys.ts";
+import { clientOf } from "../support/load.ts";
+import { type Region, startRegion } from "../support/region.ts";
+
+const instance = "vcenter";
+const password = "correct horse battery staple";
+
+let region: Region;
+let token: string;
+beforeAll(async () => {
+  const shape = { instances: [instance, "users"], nodes: 1, replicas: 1, admin: true };
+  region = await startRegion({ ...shape, users: { users: { eve: password } } });
+  token = await firstToken({ node: region.node(0), ca: region.ca });
+  const client = await clientOf(region, instance, 0);
+  await createKey(client);
+  await client.close();
+});
+afterAll(() => region?.[Symbol.asyncDispose]());
+
+/** Everything in the region's folder that must not leave it. */
+async function secretsIn(folder: string): Promise<readonly string[]> {
+  const names = await readdir(folder);
+  const secret = names.filter((name) => /key|root|tickets|token/.test(name));
+  const texts = await Promise.all(secret.map((name) => readFile(join(folder, name), "utf8")));
+  return texts
+    .flatMap((text) => text.split(/[\n"]/))
+    .filter((part) => /^[\w+/=-]{16,}$/.test(part));
+}
+
+async function bundle(...options: readonly string[]): Promise<string> {
+  const out = join(region.folder, `support-${options.length}-${Math.random()}.txt`);
+  const said = await commandLine(["support-bundle", "--out", out, ...options], {
+    env: { HOLDFAST_SERVICE_PASSWORD: "from-the-environment" },
+    cwd: region.folder,
+  });
+  expect(said).toMatchObject({ code: 0, err: "" });
+  expect((await stat(out)).mode & 0o777).toBe(0o600);
+  return readFile(out, "utf8");
+}
+
+describe("holdfast support-bundle", () => {
+  test("has versions, configuration, readiness, metrics, doctor and log, and no secret", async () => {
+    const node = region.node(0);
+    const tokenFile = join(region.folder, "manager.token");
+    const ca = join(region.folder, "server-ca.pem");
+    await writeFile(tokenFile, token);
+    await writeFile(ca, region.ca);
+    const log = join(region.folder, "planted.log");
+    const planted = [token, "from-the-environment", "redis://eve:hunter22@host"];
+    await writeFile(log, `${node.logText()}\n${planted.join("\n")}\n`);
+    const site = ["--url", `https://${node.host}:${node.admin}`, "--ca", ca];
+    const text = await bundle(
+      ...["--config", node.configFile, "--log", log, ...site, "--token-file", tokenFile],
+    );
+    const titles = [...text.matchAll(/^=== (\S+)/gm)].map(([, title]) => title);
+    const http = `http://${node.host}:${node.http}`;
+    expect(titles).toEqual([
+      ...["versions", "configuration", "config"],
+      ...[`${http}/livez`, `${http}/readyz?verbose`, `${http}/metrics`],
+      ...["doctor", "log"],
+    ]);
+    expect(text).toContain(`node: ${node.name}`);
+    expect(text).toContain("holdfast_build_info");
+    expect(text).toContain('"name":"clock"');
+    expect(text).toContain('"operation":"Create"');
+    expect(text).toContain("passwordHash: (removed)");
+    const secrets = await secretsIn(region.folder);
+    expect(secrets.length).toBeGreaterThan(4);
+    const found = [...secrets, token, password, "hunter22", "from-the-environment"].filter(
+      (secret) => text.includes(secret),
+    );
+    expect(found).toEqual([]);
+  });
+
+  test("is written for a broken configuration and a node that does not run", async () => {
+    const broken = join(region.folder, "broken.yaml");
+    await writeFile(
+      broken,
+      "region: a\nstore: { pasword: hunter22 }\nhttp: { listen: 127.0.0.1:1 }\n",
+    );
+    const text = await bundle("--config", broken);
+    expect(text).toContain('pasword: "(removed): not a setting"');
+    expect(text).toContain("store.pasword is not a setting");
+    expect(text).toMatch(/=== http:\/\/127\.0\.0\.1:1\/metrics\nno answer/);
+    expect(text).toMatch(/=== doctor\nnot asked: no site is given/);
+    expect(text).not.toContain("hunter22");
+  });
+
+  test("never overwrites a file", async () => {
+    const { configFile } = region.node(0);
+    const said = await commandLine(["support-bundle", "-c", configFile, "--out", configFile]);
+    expect(said.code).not.toBe(0);
+    expect(said.err).toMatch(/^holdfast: --out .*a1\.yaml: cannot be written: .*exist/);
+  });
+});
