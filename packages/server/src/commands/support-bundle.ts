@@ -56,7 +56,7 @@ export function bundleText(
   return text
     .replaceAll(/\bhf_[\w-]{20,}/g, removed)
     .replaceAll(/\bscrypt(?:\$[\w-]+){4,}/g, removed)
-    .replaceAll(/-----BEGIN [^-]*PRIVATE KEY-----[^]*?-----END [^-]*PRIVATE KEY-----/g, removed)
+    .replaceAll(/-----BEGIN [^-]*PRIVATE KEY-----[\s\S]*?-----END [^-]*PRIVATE KEY-----/g, removed)
     .replaceAll(/\/\/[^\s/@:]*:[^\s/@]+@/g, `//${removed}@`);
 }
 
