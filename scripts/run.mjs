@@ -9,6 +9,8 @@ import { root, say } from "./setup/common.mjs";
 import { node24 } from "./setup/packages.mjs";
 
 const [file = "", ...args] = process.argv.slice(2);
+// Node 24 calls experimental what we use of it; nobody who starts Holdfast can do anything about it.
+const flags = ["--disable-warning=ExperimentalWarning"];
 const env = {
   // Half the start of a process is compiling what the last one compiled too.
   NODE_COMPILE_CACHE: join(root, ".holdfast", "compile-cache"),
@@ -21,10 +23,10 @@ if (!existsSync(join(root, file))) {
   process.exit(1);
 }
 if (process.execve !== undefined) {
-  process.execve(node24, [node24, join(root, file), ...args], env);
+  process.execve(node24, [node24, ...flags, join(root, file), ...args], env);
 }
 
-const child = spawn(node24, [join(root, file), ...args], { env, stdio: "inherit" });
+const child = spawn(node24, [...flags, join(root, file), ...args], { env, stdio: "inherit" });
 // A terminal sends SIGINT to the child as well; a second one would mean "at once".
 process.on("SIGINT", () => process.stdin.isTTY || child.kill("SIGINT"));
 process.on("SIGTERM", () => child.kill("SIGTERM"));

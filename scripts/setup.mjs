@@ -15,4 +15,5 @@ const { setUp } = await import("./setup/main.mjs");
 process.exitCode = await setUp({
   forTest: process.argv.includes("--for=test"),
   forPkcs11: process.argv.includes("--for=pkcs11"),
+  forDashboards: process.argv.includes("--for=dashboards"),
 });

@@ -2,15 +2,16 @@ import { bringAddOn } from "./add-on.mjs";
 import { SetUpError, say } from "./common.mjs";
 import { alone } from "./lock.mjs";
 import { installPackages, packagesAreThere } from "./packages.mjs";
+import { bringPrometheus } from "./prometheus.mjs";
 import { bringRedis, redisIsThere } from "./redis.mjs";
 import { bringTestTools } from "./test-tools.mjs";
 
 /**
  * Brings what is missing; looks only, where nothing is.
- * @param {{ forTest: boolean, forPkcs11: boolean }} options
+ * @param {{ forTest: boolean, forPkcs11: boolean, forDashboards: boolean }} options
  * @returns {Promise<number>} the exit code
  */
-export async function setUp({ forTest, forPkcs11 }) {
+export async function setUp({ forTest, forPkcs11, forDashboards }) {
   try {
     if (!packagesAreThere() || !redisIsThere()) {
       await alone(async () => {
@@ -20,6 +21,7 @@ export async function setUp({ forTest, forPkcs11 }) {
     }
     if (forTest) await bringTestTools();
     if (forPkcs11) await bringAddOn();
+    if (forDashboards) await bringPrometheus();
     return 0;
   } catch (error) {
     say(error instanceof SetUpError ? error.message : `stopped: ${reasonOf(error)}`);

@@ -43,6 +43,11 @@ const tools = [
     without: "the tests of the alerts will be skipped",
   },
   {
+    aptPackage: "chromium tmux",
+    isThere: () => ["chromium", "tmux"].every((name) => findExecutable(name) !== undefined),
+    without: "the tests of the dashboards will be skipped",
+  },
+  {
     aptPackage: "haproxy",
     isThere: () => findExecutable("haproxy", "/usr/sbin") !== undefined,
     without: "the tests with HAProxy will be skipped",

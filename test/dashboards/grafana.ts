@@ -37,6 +37,7 @@ const units: Readonly<Record<Unit, string>> = {
   bytesPerSecond: "Bps",
   share: "percentunit",
   yes: "bool_yes_no",
+  none: "none",
 };
 
 /** Colours that people who see red and green alike can tell apart by how bright they are. */
@@ -152,7 +153,11 @@ const yesAndNo = {
   options: { "1": { text: "yes" }, "0": { text: "no" } },
 } as const;
 
-function kindOf({ kind, columns: shown = [] }: Panel): StatBuilder | TableBuilder | TimeBuilder {
+function kindOf({
+  kind,
+  unit,
+  columns: shown = [],
+}: Panel): StatBuilder | TableBuilder | TimeBuilder {
   switch (kind) {
     case "stat":
       return new StatBuilder()
@@ -164,7 +169,7 @@ function kindOf({ kind, columns: shown = [] }: Panel): StatBuilder | TableBuilde
       return new TableBuilder().withTransformation({
         id: "organize",
         options: {
-          excludeByName: { Time: true },
+          excludeByName: { Time: true, ...(unit === "none" ? { Value: true } : {}) },
           indexByName: Object.fromEntries(order),
           renameByName: { Value: "value" },
         },

@@ -6,6 +6,7 @@ import { addDecode } from "./kmip/decode.ts";
 import { addKmip } from "./kmip/kmip.ts";
 import { addProfileCommands } from "./sites/profile-commands.ts";
 import { addSupportBundle } from "./support-bundle.ts";
+import { addTop } from "./top/top.ts";
 
 /** The commands that ask a service, and `decode`. */
 export async function addServiceCommands(program: Command, args: readonly string[]): Promise<void> {
@@ -15,5 +16,6 @@ export async function addServiceCommands(program: Command, args: readonly string
   addApply(program);
   addProfileCommands(program);
   addSupportBundle(program);
+  addTop(program);
   addCompletion(program, await instancesFor(args));
 }

@@ -3,6 +3,7 @@ export { version } from "./base/version.ts";
 export { parseConfig } from "./config/config.ts";
 export { type Config, configTable } from "./config/config-table.ts";
 export type { Group, List, Setting, SettingRows } from "./config/setting.ts";
+export type { CounterName, GaugeName, HistogramName } from "./observe/metrics/metric-table.ts";
 export { eventMetrics, processMetrics, readMetrics } from "./observe/metrics/metric-table.ts";
 export { dashboards } from "./observe/panels/dashboards.ts";
 export {

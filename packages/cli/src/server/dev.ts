@@ -128,6 +128,11 @@ function addStart(dev: Command, say: (line: string) => void): void {
       "loopback addresses of the nodes, separated by commas, the first region's first (default: 127.0.1.1,127.0.1.2 and so on)",
       loopbackList,
     )
+    .option(
+      "--dashboards [port]",
+      "also start Prometheus, and serve the dashboards at this port of 127.0.0.1 (default: 9470; Prometheus has the next one)",
+      countOf(1, 65_534),
+    )
     .addOption(dev.createOption("--report", "").hideHelp())
     .action(async (options: StartOptions) => {
       const { startCluster } = await workbench();

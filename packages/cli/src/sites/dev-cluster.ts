@@ -47,9 +47,18 @@ export function readDevSite(path: string): DevSite {
   }));
 }
 
+/** Where its nodes show their metrics. */
+export function readDevMetrics(path: string): readonly string[] {
+  return readCluster(path, ({ nodes }) => nodes.map(({ http }) => `http://${http}`));
+}
+
 /** What of the file is read here; the cluster that writes it checks the rest. */
 interface ClusterFile {
-  readonly nodes: readonly { readonly kmip: string; readonly admin: string }[];
+  readonly nodes: readonly {
+    readonly kmip: string;
+    readonly admin: string;
+    readonly http: string;
+  }[];
   readonly ca: string;
   readonly clientCertificate: string;
   readonly clientKey: string;

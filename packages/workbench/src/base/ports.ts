@@ -22,15 +22,18 @@ export async function isFree(address: Address): Promise<boolean> {
   return (await listenFault(address)) === undefined;
 }
 
+/** An address that is about to be listened on, what for, and the options that choose another. */
+type Wanted = Address & { readonly what: string; readonly options?: string };
+
 /** Throws a `OperatorError` that names the first of these addresses that cannot be listened on. */
-export async function checkFree(addresses: readonly (Address & { what: string })[]): Promise<void> {
-  for (const { what, ...address } of addresses) {
+export async function checkFree(addresses: readonly Wanted[]): Promise<void> {
+  for (const { what, options = "--port and --addresses", ...address } of addresses) {
     const fault = await listenFault(address);
     if (fault === undefined) continue;
     const at = printAddress(address);
     throw new OperatorError(
       codeOf(fault) === "EADDRINUSE"
-        ? `${at} (${what}) is in use: end what listens there (ss -ltnp 'sport = :${address.port}'), or choose others with --port and --addresses`
+        ? `${at} (${what}) is in use: end what listens there (ss -ltnp 'sport = :${address.port}'), or choose others with ${options}`
         : `${at} (${what}) cannot be listened on: ${reasonOf(fault)}`,
     );
   }

@@ -5,6 +5,8 @@ import type { TlsCredentials } from "@holdfast/client";
 import { findRedisServer, OperatorError, printAddress } from "@holdfast/server/base";
 import { type Folder, makeFolder, refuseOld, writeJson } from "../base/folder.ts";
 import { checkFree } from "../base/ports.ts";
+import { Dashboards } from "../dashboards/dashboards.ts";
+import { findPrometheus } from "../dashboards/prometheus.ts";
 import { claim, type Run, releaseRun, writeRun } from "../processes/run-file.ts";
 import type { Supervised } from "../processes/supervised.ts";
 import { redisHost, redisRoles } from "../redis/redis.ts";
@@ -42,6 +44,7 @@ export class Cluster {
   readonly #line: Line;
   readonly #regions: readonly RunningRegion[];
   #control: Control | undefined;
+  #dashboards: Dashboards | undefined;
   #run: Run;
   #ready = false;
 
@@ -73,19 +76,25 @@ export class Cluster {
   static async start(options: ClusterOptions, signal: AbortSignal): Promise<Cluster> {
     const { folder, plan } = options;
     const redisProgram = findRedisServer(process.env["PATH"]);
+    const prometheusProgram = plan.dashboards === undefined ? undefined : findPrometheus();
     refuseOld(folder);
     makeFolder(folder);
     const run = await claim(folder);
     let cluster: Cluster | undefined;
     try {
       const nodes = nodesInTurn(plan);
-      await checkFree(nodes.flatMap((node) => listeners(node, plan.regions.length > 1)));
+      await checkFree([
+        ...nodes.flatMap((node) => listeners(node, plan.regions.length > 1)),
+        ...dashboardListeners(plan),
+      ]);
       const names = plan.regions.map(({ name }) => name);
       const settings = await settleRedisPorts(folder, names, options.say);
       const hosts = [...nodes.map(({ kmip }) => kmip.host), "127.0.0.1", "localhost"];
       const pki = await ensureServerPki(folder.pki, [...new Set(hosts)]);
       cluster = new Cluster(options, { pki, redisProgram, settings, run });
       await cluster.#start(settings, signal);
+      if (prometheusProgram !== undefined)
+        await cluster.#startDashboards(prometheusProgram, options);
       return cluster;
     } catch (error) {
       await cluster?.stop();
@@ -122,6 +131,7 @@ export class Cluster {
   async stop(): Promise<void> {
     rmSync(this.folder.cluster, { force: true });
     await this.#control?.[Symbol.asyncDispose]();
+    await this.#dashboards?.[Symbol.asyncDispose]();
     // Through an open line the last changes still reach the other region.
     this.#line.cut(false);
     await Promise.all(this.#regions.map((region) => region.stopNodes()));
@@ -138,6 +148,19 @@ export class Cluster {
     signal.throwIfAborted();
     await settled(this.#regions.map((region) => region.startNodes()));
     await this.#untilReady(signal);
+  }
+
+  async #startDashboards(program: string, { folder, plan, say }: ClusterOptions): Promise<void> {
+    if (plan.dashboards === undefined) return;
+    this.#dashboards = await Dashboards.start({
+      program,
+      folder,
+      plan: plan.dashboards,
+      targets: nodesInTurn(plan),
+      say,
+      started: () => this.#note(),
+    });
+    this.#note();
   }
 
   /** What each node's configuration names; certificates are made where they are missing. */
@@ -196,7 +219,9 @@ export class Cluster {
   }
 
   #parts(): readonly Supervised[] {
-    return this.#regions.flatMap(({ parts }) => [...parts.values()]);
+    const { prometheus } = this.#dashboards ?? {};
+    const own = this.#regions.flatMap(({ parts }) => [...parts.values()]);
+    return prometheus === undefined ? own : [...own, prometheus];
   }
 
   /** Writes which processes run, and what tools read to attach. */
@@ -204,6 +229,8 @@ export class Cluster {
     const processes = this.#regions.flatMap(({ parts }) =>
       [...parts].map(([name, { child }]) => ({ name, ...child.identity })),
     );
+    const prometheus = this.#dashboards?.prometheus.child.identity;
+    if (prometheus !== undefined) processes.push({ name: "prometheus", ...prometheus });
     this.#run = { ...this.#run, processes };
     writeRun(this.folder, this.#run);
     const { ca, clientCertificate, clientKey } = this.pki;
@@ -236,6 +263,9 @@ export class Cluster {
       clientCertificate,
       clientKey,
       managerToken: this.folder.managerToken,
+      ...(this.plan.dashboards === undefined
+        ? {}
+        : { dashboards: `http://${printAddress(this.plan.dashboards.page)}/` }),
     });
   }
 }
@@ -258,6 +288,15 @@ function describeNode(node: DevNode, { child }: Supervised) {
     admin: printAddress(node.admin),
     pid: child.identity.pid,
   };
+}
+
+function dashboardListeners({ dashboards }: Plan) {
+  if (dashboards === undefined) return [];
+  const options = "--dashboards PORT";
+  return [
+    { ...dashboards.page, what: "the page of the dashboards", options },
+    { ...dashboards.prometheus, what: "Prometheus of the dashboards", options },
+  ];
 }
 
 function listeners({ name, kmip, http, health, peer, line, admin }: DevNode, withPeers: boolean) {

@@ -1,5 +1,6 @@
 import type { Address } from "@holdfast/server/base";
 import { OperatorError } from "@holdfast/server/base";
+import { type DashboardPlan, dashboardPlan } from "../dashboards/dashboards.ts";
 
 /** A node of the development cluster. */
 export interface DevNode {
@@ -27,6 +28,8 @@ export interface Plan {
   readonly regions: readonly DevRegion[];
   /** Of the line between the regions, each way. */
   readonly wanMs: number;
+  /** Prometheus and the page of the dashboards, where they were asked for. */
+  readonly dashboards?: DashboardPlan;
 }
 
 export interface PlanOptions {
@@ -37,10 +40,15 @@ export interface PlanOptions {
   readonly wan: number;
   /** Of all nodes, the first region's first; loopback ones of our own unless given. */
   readonly addresses?: readonly string[];
+  /** Port of the dashboards' page, or the usual one. */
+  readonly dashboards?: number | true;
 }
 
 /** The port where vCenter expects KMIP. */
 const kmipPort = 5696;
+
+/** Of the dashboards' page; Prometheus has the next one. */
+const dashboardsPort = 9470;
 
 const usualPorts = {
   kmip: kmipPort,
@@ -53,7 +61,7 @@ const usualPorts = {
 
 /** Regions and nodes with their names and addresses; a `OperatorError` where the options do not go together. */
 export function planOf(options: PlanOptions): Plan {
-  const { regions, addresses, wan } = options;
+  const { regions, addresses, wan, dashboards } = options;
   const nodes = addresses === undefined ? options.nodes : addresses.length / regions;
   if (
     !Number.isInteger(nodes) ||
@@ -67,6 +75,9 @@ export function planOf(options: PlanOptions): Plan {
   const ports = portsFrom(options.port);
   return {
     wanMs: wan,
+    ...(dashboards === undefined
+      ? {}
+      : { dashboards: dashboardPlan(dashboards === true ? dashboardsPort : dashboards) }),
     regions: Array.from({ length: regions }, (_, region) => {
       const name = String.fromCharCode("a".charCodeAt(0) + region);
       return {

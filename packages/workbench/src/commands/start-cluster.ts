@@ -12,6 +12,7 @@ export interface StartOptions {
   readonly regions: number;
   readonly nodes: number;
   readonly wan: number;
+  readonly dashboards?: number | true;
   readonly detach?: true;
   /** Set in the process in the background, which reports to the one that started it. */
   readonly report?: true;
@@ -48,12 +49,15 @@ export async function startCluster(
 }
 
 /** The options as they were written, for the process in the background. */
-function argumentsOf({ dir, regions, nodes, wan, port, addresses }: StartOptions): string[] {
+function argumentsOf(options: StartOptions): string[] {
+  const { dir, regions, nodes, wan, port, addresses, dashboards } = options;
   return [
     ...["--regions", String(regions), "--nodes", String(nodes)],
     ...["--wan", String(wan), "--port", String(port)],
     ...(dir === undefined ? [] : ["--dir", resolve(dir)]),
     ...(addresses === undefined ? [] : ["--addresses", addresses.join(",")]),
+    ...(dashboards === undefined ? [] : ["--dashboards"]),
+    ...(typeof dashboards === "number" ? [String(dashboards)] : []),
   ];
 }
 

@@ -170,6 +170,9 @@ function whatToTry(
     `  management   ${list(({ admin }) => `https://${printAddress(admin)}`)}`,
     `  its token    ${folder.managerToken}  (manager)`,
     `  metrics      ${list(({ http }) => `http://${printAddress(http)}/metrics`)}`,
+    ...(plan.dashboards === undefined
+      ? []
+      : [`  dashboards   http://${printAddress(plan.dashboards.page)}/`]),
     `  certificate  ${pki.clientCertificate}  (demo client)`,
     `  its key      ${pki.clientKey}`,
     `  authority    ${pki.ca}  (of the servers)`,

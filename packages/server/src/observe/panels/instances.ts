@@ -114,7 +114,12 @@ export const instances: Dashboard = {
           unit: "count",
           kind: "time",
           width: 12,
-          queries: [{ expr: max(gauge("holdfast_certificates"), "expiry"), legend: "{{expiry}}" }],
+          queries: [
+            {
+              expr: sum(max(gauge("holdfast_certificates"), "kind", "expiry"), "expiry"),
+              legend: "{{expiry}}",
+            },
+          ],
         },
       ],
     },

@@ -14,18 +14,17 @@ export const node: Dashboard = {
         {
           title: "Parts that do not work",
           says: "Parts of a node that failed when last looked at; `/readyz?verbose` of that node says why.",
-          unit: "yes",
+          unit: "none",
           kind: "table",
           width: 12,
           queries: [{ expr: promql`${gauge("holdfast_part_ok")} == 0`, legend: "" }],
           columns: ["region", "node", "part"],
-          levels: yesIsGood,
           quiet: "every part works",
         },
         {
           title: "Releases",
           says: "What each node runs; more than one version for longer than an upgrade is a node that was forgotten.",
-          unit: "count",
+          unit: "none",
           kind: "table",
           width: 12,
           queries: [

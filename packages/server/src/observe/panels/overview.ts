@@ -117,7 +117,7 @@ export const overview: Dashboard = {
         {
           title: "Alerts that fire",
           says: "Each has a section of the same name in docs/runbook.md or docs/slo.md: what users notice, how to confirm it, what to do.",
-          unit: "count",
+          unit: "none",
           kind: "table",
           width: 12,
           queries: [{ expr: max(firing, "alertname", "severity", "region", "node"), legend: "" }],

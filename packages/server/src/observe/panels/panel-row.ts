@@ -3,7 +3,10 @@ declare const made: unique symbol;
 /** PromQL that the functions of `promql.ts` made, so that it names only metrics that exist. */
 export type PromQl = string & { readonly [made]: true };
 
-/** What a value is of; `share` is 0 to 1, `yes` is 1 or 0, `days` and `seconds` are spans of time. */
+/**
+ * What a value is of; `share` is 0 to 1, `yes` is 1 or 0, `days` and `seconds` are spans of time, `none` is not shown:
+ * the labels say it all.
+ */
 export type Unit =
   | "count"
   | "perSecond"
@@ -12,7 +15,8 @@ export type Unit =
   | "bytes"
   | "bytesPerSecond"
   | "share"
-  | "yes";
+  | "yes"
+  | "none";
 
 /** How a value looks: good is green, and every panel says in words what is bad. */
 export type Level = "good" | "warn" | "bad";

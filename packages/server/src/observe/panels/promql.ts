@@ -68,8 +68,9 @@ export function min(expression: PromQl, ...by: readonly string[]): PromQl {
 /** 1 for each node that Prometheus could read, 0 for each that it could not. */
 export const up = selector("up", 'job="holdfast"');
 
-/** 1 for each alert that fires. */
-export const firing = 'ALERTS{alertstate="firing",alertname=~"Holdfast.*"}' as PromQl;
+/** 1 for each alert that fires; the watchdog fires always. */
+export const firing =
+  'ALERTS{alertstate="firing",alertname=~"Holdfast.*",alertname!="HoldfastWatchdog"}' as PromQl;
 
 /** The share of good events over five minutes, of both regions together, as `slo.yaml` records it. */
 export function good(objective: ObjectiveId): PromQl {

@@ -1,0 +1,154 @@
+import { objectives } from "@holdfast/server";
+import { describe, expect, test } from "vitest";
+import { figuresOf, ownFaults, type Watched } from "./figures.ts";
+import { quantile, rate, readScrape } from "./scrape.ts";
+import { screenOf } from "./screen.ts";
+
+const healthy = [
+  'holdfast_serving{service=""} 1',
+  'holdfast_serving{service="holdfast.write"} 1',
+  'holdfast_serving_source{from="local"} 1',
+  'holdfast_serving_source{from="remote"} 0',
+  'holdfast_peer_up{peer_region="b"} 1',
+  "holdfast_connections 7",
+  'holdfast_certificate_not_after_seconds{kind="client",owner="demo",subject="CN=a \\"b\\"",fingerprint="f"} 1000000000',
+];
+
+function buckets(le: readonly (readonly [string, number])[]): readonly string[] {
+  return le.map(
+    ([bound, count]) => `holdfast_operation_seconds_bucket{le="${bound}",operation="Get"} ${count}`,
+  );
+}
+
+function watched(node: string, leads: boolean, ...lines: readonly string[]): Watched {
+  const text = [...healthy, `holdfast_leader ${leads ? 1 : 0}`, ...lines].join("\n");
+  const zero = readScrape("", 0);
+  return { url: "", region: "a", node, pair: [zero, readScrape(text, 2000)] };
+}
+
+const nowMs = 900_000_000_000;
+const room = { columns: 80, rows: 24, colour: false };
+
+describe("scrapes", () => {
+  const get = 'holdfast_requests_total{operation="Get",version="1.1",result="Success"}';
+
+  test("a rate is per second of all series that match", () => {
+    const before = readScrape(`${get} 10`, 0);
+    const now = readScrape(
+      `# HELP x y\n${get} 30\nholdfast_requests_total{operation="Create"} 5`,
+      2000,
+    );
+    expect(rate([before, now], "holdfast_requests_total", { operation: "Get" })).toBe(10);
+    expect(rate([before, now], "holdfast_requests_total")).toBe(12.5);
+    expect(rate([now, before], "holdfast_requests_total")).toBe(0);
+    expect(rate([now, now], "holdfast_requests_total")).toBe(0);
+  });
+
+  test("a quantile is the bucket that holds it, of several nodes together", () => {
+    const before = readScrape(
+      buckets([
+        ["0.001", 5],
+        ["0.1", 5],
+        ["+Inf", 5],
+      ]).join("\n"),
+      0,
+    );
+    const now = readScrape(
+      buckets([
+        ["0.001", 103],
+        ["0.1", 105],
+        ["+Inf", 105],
+      ]).join("\n"),
+      1000,
+    );
+    const pair = [before, now] as const;
+    expect(quantile(0.5, [pair, pair], "holdfast_operation_seconds")).toBe(0.001);
+    expect(quantile(0.99, [pair], "holdfast_operation_seconds")).toBe(0.1);
+    expect(quantile(0.99, [[now, now]], "holdfast_operation_seconds")).toBeUndefined();
+  });
+
+  test("a label's value may hold quotes and braces", () => {
+    const { samples } = readScrape('holdfast_connections{a="x\\"},y\\\\",b="z"} 3', 0);
+    expect(samples).toEqual([
+      { name: "holdfast_connections", labels: { a: 'x"},y\\', b: "z" }, value: 3 },
+    ]);
+  });
+});
+
+test("what counts as the service's own fault is what the objectives count", () => {
+  expect(objectives[0].errors("5m")).toContain(`result=~"${ownFaults.join("|")}"`);
+});
+
+describe("what is wrong", () => {
+  const wrong = (...nodes: readonly Watched[]) =>
+    figuresOf(nodes, nowMs).wrong.map(([, words]) => words);
+
+  test("is nothing where all is well", () => {
+    expect(wrong(watched("a1", true), watched("a2", false))).toEqual([]);
+  });
+
+  test.each<[string, string]>([
+    ['holdfast_root_ok{kind="local",root="r"} 0', "a1 cannot use root of trust r"],
+    ['holdfast_instance_keys{state="closed"} 2', "a1: keys of 2 instances are closed"],
+    ["holdfast_quarantined_records 1", "a1: records are in quarantine"],
+    ["holdfast_store_disk_ok 0", "a1: Redis cannot write its disk"],
+    [
+      "holdfast_store_memory_used_bytes 80\nholdfast_store_memory_max_bytes 100",
+      "a1: Redis memory is over 75% full",
+    ],
+    ["nodejs_eventloop_lag_p99_seconds 0.5", "a1 is late with its work"],
+    [
+      'holdfast_certificate_not_after_seconds{subject="CN=x"} 900086400',
+      "certificate CN=x ends within 30 days",
+    ],
+    [
+      'holdfast_requests_total{operation="Get",result="GeneralFailure"} 1',
+      "a1 fails requests by its own fault",
+    ],
+  ])("%s", (line, words) => {
+    expect(wrong(watched("a1", true, line))).toEqual([words]);
+  });
+
+  test("is a region without a leader, or with two, and a node that is silent", () => {
+    expect(wrong(watched("a1", false))).toEqual(["region a has no leader"]);
+    expect(wrong(watched("a1", true), watched("a2", true))).toEqual(["region a has 2 leaders"]);
+    const silent: Watched = { url: "", region: "a", node: "a2", pair: undefined };
+    expect(wrong(watched("a1", true), silent)).toEqual(["a2 does not answer"]);
+  });
+});
+
+describe("the screen", () => {
+  const many = Array.from({ length: 40 }, (_, at) => watched(`a${at}`, at === 0));
+
+  test.each([
+    [80, 24],
+    [40, 10],
+    [20, 5],
+    [200, 60],
+  ])("fits into %d × %d", (columns, rows) => {
+    const lines = screenOf(figuresOf(many, nowMs), "2026-01-01T00:00:00Z", {
+      ...room,
+      columns,
+      rows,
+    });
+    expect(lines.length).toBeLessThanOrEqual(rows);
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
+  });
+
+  test("says what is wrong before anything else, and how much more there is", () => {
+    const silent = many.map((one) => ({ ...one, pair: undefined }));
+    const lines = screenOf(figuresOf(silent, nowMs), "now", { ...room, rows: 12 });
+    expect(lines[0]).toBe("Holdfast  now  0 of 40 nodes answer");
+    expect(lines[2]).toBe("✗ a0 does not answer");
+    expect(lines.join("\n")).toContain("more are wrong");
+  });
+
+  test("has escape sequences only where there is colour", () => {
+    const figures = figuresOf([watched("a1", true)], nowMs);
+    const has = (colour: boolean) =>
+      screenOf(figures, "now", { ...room, colour })
+        .join("")
+        .includes("\x1b[");
+    expect([has(false), has(true)]).toEqual([false, true]);
+  });
+});
