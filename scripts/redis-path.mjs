@@ -8,6 +8,9 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 /** Where the set-up puts Redis when the system has none that is new enough. */
 export const ownRedisDirectory = join(root, ".holdfast", "redis", "bin");
 
+/** Where the set-up puts Valkey under the names of Redis' programs, for tests. */
+export const valkeyDirectory = join(root, ".holdfast", "valkey");
+
 /** The oldest Redis with WAITAOF, without which nothing durable can be promised. */
 const redisVersionMin = "7.2.0";
 

@@ -1,5 +1,6 @@
-import { existsSync } from "node:fs";
-import { findExecutable } from "../redis-path.mjs";
+import { existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { findExecutable, valkeyDirectory } from "../redis-path.mjs";
 import { addOnIsThere, bringAddOn, canCompile, compilerPackages } from "./add-on.mjs";
 import { aptInstall, canInstallSystemPackages } from "./apt.mjs";
 import { SetUpError, say } from "./common.mjs";
@@ -58,6 +59,11 @@ const tools = [
       ["mmdebstrap", "podman", "runc"].every((name) => findExecutable(name) !== undefined),
     without: "the tests of the Debian package and of the container image will be skipped",
   },
+  {
+    aptPackage: "valkey-server",
+    isThere: () => findExecutable("valkey-server") !== undefined,
+    without: "the store's tests on Valkey will be skipped",
+  },
 ];
 
 /** Brings the test tools where this user may, and says in one line what is skipped where not. */
@@ -70,9 +76,23 @@ export async function bringTestTools() {
   for (const tool of missing.filter((candidate) => !candidate.isThere())) {
     say(`${tool.without}; for them run: sudo apt-get install -y ${tool.aptPackage}`);
   }
+  linkValkey();
   if (addOnIsThere() || !canCompile()) return;
   await bringAddOn().catch((error) => {
     if (!(error instanceof SetUpError)) throw error;
     say(`${error.message}; the PKCS#11 tests will be skipped`);
   });
+}
+
+/** Valkey under the names of Redis' programs, in a folder of its own. */
+function linkValkey() {
+  const [server, cli] = [findExecutable("valkey-server"), findExecutable("valkey-cli")];
+  if (server === undefined || cli === undefined) return;
+  mkdirSync(valkeyDirectory, { recursive: true });
+  const links = { "redis-server": server, "redis-sentinel": server, "redis-cli": cli };
+  for (const [name, target] of Object.entries(links)) {
+    const link = join(valkeyDirectory, name);
+    rmSync(link, { force: true });
+    symlinkSync(target, link);
+  }
 }

@@ -6,7 +6,8 @@ import {
   storeModel,
 } from "@holdfast/engine/testing";
 import { RedisLocks } from "@holdfast/redis";
-import { RedisServer, startGroup } from "../support/redis.ts";
+import { expect, test } from "vitest";
+import { RedisServer, startGroup, storePrograms } from "../support/redis.ts";
 import { auditOf, openNewStore, systemClock } from "../support/redis-store.ts";
 
 /** A store on a primary with one replica, so that every barrier is a real one. */
@@ -23,6 +24,14 @@ async function open() {
     },
   };
 }
+
+test.runIf(storePrograms !== undefined)(
+  "the server is Valkey (needs the project valkey)",
+  async () => {
+    await using server = await RedisServer.start();
+    expect(String(await server.command("info", "server"))).toContain("server_name:valkey");
+  },
+);
 
 objectStoreConformance("RedisStore", open);
 storeModel("RedisStore", open, { numRuns: 25 });

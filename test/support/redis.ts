@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { findRedisServer } from "@holdfast/server/base";
 import { freePort, until } from "@holdfast/testing";
 import { Redis } from "ioredis";
+import { valkeyDirectory } from "../../scripts/redis-path.mjs";
 import { isRunning, kill, spawnBound } from "./child.ts";
 
 /** Settings with which a Redis keeps what it acknowledged; `config` of a server may change them. */
@@ -16,6 +17,14 @@ const safe: Readonly<Record<string, string>> = {
   "repl-diskless-sync-delay": "0",
   "repl-timeout": "60",
 };
+
+/** Where the programs of the store are: Valkey's, under the names of Redis', in the vitest project `valkey`. */
+export const storePrograms: string | undefined =
+  process.env["HOLDFAST_STORE"] === "valkey" ? valkeyDirectory : undefined;
+
+function serverProgram(): string {
+  return storePrograms === undefined ? findRedisServer() : join(storePrograms, "redis-server");
+}
 
 /** How a Redis process is started. */
 export interface RedisOptions {
@@ -199,7 +208,7 @@ export class RedisServer implements AsyncDisposable {
 
   protected async boot(): Promise<void> {
     const args = [join(this.directory, "redis.conf"), ...(this.#sentinel ? ["--sentinel"] : [])];
-    const child = spawnBound(findRedisServer(), args, { stdio: "ignore" });
+    const child = spawnBound(serverProgram(), args, { stdio: "ignore" });
     this.#child = child;
     await until(`Redis ${this.address}`, async () => {
       if (child.exitCode !== null) throw new Error(`redis-server ended: see ${this.directory}/log`);

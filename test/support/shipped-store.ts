@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { initialiseStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { Redis } from "ioredis";
-import { RedisServer } from "./redis.ts";
+import { RedisServer, storePrograms } from "./redis.ts";
 
 const root = join(import.meta.dirname, "../..");
 const shipped = join(root, "deploy", "redis");
@@ -105,7 +105,7 @@ export class ShippedStore implements AsyncDisposable {
     const sentinels = [13, 14, 15].map((last) => `${subnet}.${last}`);
     const make = (name: ContainerName, last: number, role: string): Container =>
       new Container(name, `${subnet}.${last}`, join(folder, name), {
-        PATH: `${join(root, ".holdfast", "redis", "bin")}:${process.env["PATH"]}`,
+        PATH: `${storePrograms ?? join(root, ".holdfast", "redis", "bin")}:${process.env["PATH"]}`,
         ROLE: role,
         ADDRESS: `${subnet}.${last}`,
         DATA: join(folder, name),
