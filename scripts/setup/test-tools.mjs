@@ -60,6 +60,11 @@ const tools = [
     without: "the tests of the Debian package and of the container image will be skipped",
   },
   {
+    aptPackage: "kubectl",
+    isThere: () => findExecutable("kubectl") !== undefined,
+    without: "the Kubernetes files will not be built",
+  },
+  {
     aptPackage: "valkey-server",
     isThere: () => findExecutable("valkey-server") !== undefined,
     without: "the store's tests on Valkey will be skipped",

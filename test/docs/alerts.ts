@@ -30,7 +30,7 @@ export function alerts(): string {
     "",
     madeFrom("`deploy/prometheus/alerts.yaml`"),
     "",
-    "`deploy/prometheus` has what Prometheus and Alertmanager need: `prometheus.yml` scrapes the nodes of both regions as one job, `alerts.yaml` has the rules, `alertmanager.yml` says where alerts go and which silences which. `service-monitor.yaml` is for the Prometheus Operator. What to do at each alert is in the [runbook](runbook.md).",
+    "`deploy/prometheus` has what Prometheus and Alertmanager need: `prometheus.yml` scrapes the nodes of both regions as one job, `alerts.yaml` has the rules, `alertmanager.yml` says where alerts go and which silences which. For the Prometheus Operator see [Kubernetes](../deploy/kubernetes/README.md). What to do at each alert is in the [runbook](runbook.md).",
     "",
     "One cause raises one alert: a region that is gone, and not its nodes, its leader and the other region's view of it as well. So that a cause is known before its consequences are sent, Alertmanager waits 30 s (`group_wait`) before it sends. Each alert fires once its condition has held for the time below, and is sent 30 s later; a scrape and an evaluation, 15 s each, come on top.",
     "",

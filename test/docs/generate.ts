@@ -9,6 +9,7 @@ import { commandLine } from "./cli.ts";
 import { configuration } from "./configuration.ts";
 import { kmipSupport } from "./kmip-support.ts";
 import { metrics } from "./metrics.ts";
+import { prometheusRule } from "./prometheus-rule.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 
@@ -23,6 +24,8 @@ export const documents: Readonly<Record<string, () => string>> = {
   "docs/openapi.json": openApiJson,
   "docs/slo.md": sloPage,
   "deploy/prometheus/slo.yaml": sloRules,
+  // After the rules that it is made from.
+  "deploy/kubernetes/components/prometheus-operator/rules.yaml": prometheusRule,
   ...grafanaFiles,
 };
 

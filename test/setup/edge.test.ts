@@ -1,5 +1,14 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseConfig } from "@holdfast/server";
 import { planOf } from "@holdfast/workbench";
@@ -10,6 +19,7 @@ const root = join(import.meta.dirname, "../..");
 const [usual] = planOf({ regions: 1, nodes: 1, port: 5696, wan: 0 }).regions[0]?.nodes ?? [];
 const ports = {
   kmip: usual?.kmip.port,
+  admin: usual?.admin.port,
   peer: usual?.peer.port,
   http: usual?.http.port,
   health: usual?.health.port,
@@ -114,10 +124,10 @@ describe("deploy/kubernetes", () => {
       expect([config.region, config.peer?.region]).toEqual(
         region === "a" ? ["a", "b"] : ["b", "a"],
       );
-      const listens = [config.kmip, config.http, config.health, config.peer].map(
-        (one) => one?.listen.port,
-      );
-      expect(listens).toEqual([ports.kmip, ports.http, ports.health, ports.peer]);
+      const { kmip, admin, http, health, peer } = config;
+      const listens = [kmip, admin, http, health, peer].map((one) => one?.listen.port);
+      expect(listens).toEqual([ports.kmip, ports.admin, ports.http, ports.health, ports.peer]);
+      expect(config.rootOfTrust.type).not.toBe("local");
       const mounts: readonly string[] = container.volumeMounts.map(
         ({ mountPath }: { mountPath: string }) => mountPath,
       );
@@ -143,6 +153,7 @@ describe("deploy/kubernetes", () => {
     const services = documents.filter(({ kind }) => kind === "Service");
     expect(services.map(({ metadata }) => metadata.name)).toEqual([
       "kmip",
+      "admin",
       "node",
       "peer-0",
       "peer-1",
@@ -151,6 +162,34 @@ describe("deploy/kubernetes", () => {
       for (const { name, port, targetPort } of spec.ports) {
         expect([name, port]).toEqual([targetPort, ports[name as keyof typeof ports]]);
       }
+    }
+  });
+
+  test("the first container fills in the pod's name and address and keeps secrets from others", () => {
+    const [{ command, args, image }] = pod.initContainers;
+    expect([command, image]).toEqual([["/usr/lib/holdfast/node", "-e"], container.image]);
+    const folder = mkdtempSync(join(tmpdir(), "holdfast-pod-"));
+    const [TEMPLATE, SECRETS, CONFIG] = ["template", "secrets", "config"].map((name) => {
+      mkdirSync(join(folder, name));
+      return join(folder, name);
+    }) as [string, string, string];
+    try {
+      writeFileSync(join(TEMPLATE, "holdfast.yaml"), "node: POD_NAME\nkmip: POD_IP:5696\n");
+      writeFileSync(join(SECRETS, "sealing.key"), "secret", { mode: 0o440 });
+      // Kubernetes keeps versions of a secret in folders of such names.
+      mkdirSync(join(SECRETS, "..data"));
+      const pod = { POD_NAME: "node-0", POD_IP: "10.1.2.3" };
+      const { status, stderr } = spawnSync(process.execPath, ["-e", ...args], {
+        env: { ...pod, TEMPLATE, SECRETS, CONFIG },
+        encoding: "utf8",
+      });
+      expect([status, stderr]).toEqual([0, ""]);
+      const text = readFileSync(join(CONFIG, "holdfast.yaml"), "utf8");
+      expect(text).toBe("node: node-0\nkmip: 10.1.2.3:5696\n");
+      expect(readdirSync(CONFIG).toSorted()).toEqual(["holdfast.yaml", "sealing.key"]);
+      expect(statSync(join(CONFIG, "sealing.key")).mode & 0o777).toBe(0o600);
+    } finally {
+      rmSync(folder, { recursive: true });
     }
   });
 
@@ -172,6 +211,19 @@ describe("deploy/kubernetes", () => {
         );
         expect(built).toMatchObject({ status: 0, stderr: "" });
         expect(built.stdout).toContain(`A node of region ${region}`);
+        const objects = parseAllDocuments(built.stdout).map((one) => one.toJS());
+        const namesOf = (kind: string) =>
+          objects.filter((one) => one.kind === kind).map((one) => one.spec.dnsNames?.[0]);
+        expect(namesOf("Certificate")).toContain(`${region}.peer.holdfast`);
+        const made = new Set(
+          objects.flatMap((one) => (one.kind === "Certificate" ? [one.spec.secretName] : [])),
+        );
+        expect([...made].toSorted()).toEqual(["admin-tls", "kmip-tls", "peer-tls"]);
+        const [monitor] = objects.filter(({ kind }) => kind === "ServiceMonitor");
+        expect(monitor.spec.endpoints[0].relabelings).toContainEqual({
+          targetLabel: "region",
+          replacement: region,
+        });
       }
     },
   );
