@@ -46,7 +46,9 @@ interface Service {
   readonly image: string;
   readonly command?: readonly string[];
   readonly environment?: Readonly<Record<string, string | number>>;
-  readonly networks: Readonly<Record<string, { readonly ipv4_address: string }>>;
+  readonly networks?: Readonly<Record<string, { readonly ipv4_address: string }>>;
+  /** Another service, whose network it shares. */
+  readonly network_mode?: string;
   readonly ports?: readonly string[];
   readonly secrets?: readonly (string | { readonly source: string; readonly target: string })[];
   readonly volumes: readonly string[];
@@ -72,7 +74,7 @@ describe("docker-compose.yml", () => {
     if (found === undefined) throw new Error(`no service ${name}`);
     return found;
   };
-  const at = (name: string, network: string) => service(name).networks[network]?.ipv4_address;
+  const at = (name: string, network: string) => service(name).networks?.[network]?.ipv4_address;
 
   test("runs the image that the build makes, and mounts files and volumes that are there", () => {
     const mounted = services.flatMap(([, { volumes }]) =>
@@ -87,11 +89,25 @@ describe("docker-compose.yml", () => {
 
   test("gives every service addresses of its own and every secret a use", () => {
     const addresses = services.flatMap(([, { networks }]) =>
-      Object.values(networks).map(({ ipv4_address }) => ipv4_address),
+      Object.values(networks ?? {}).map(({ ipv4_address }) => ipv4_address),
     );
     expect(new Set(addresses).size).toBe(addresses.length);
     const used = new Set(services.flatMap(([, one]) => [...secretsOf(one).values()]));
     expect([...used].sort()).toEqual(Object.keys(compose.secrets).sort());
+  });
+
+  test("Prometheus scrapes every node, and reaches Alertmanager and Grafana in its own network", () => {
+    const { scrape_configs } = parse(read("deploy/prometheus/prometheus.yml"));
+    const scraped = scrape_configs[0].static_configs.map(
+      ({ targets, labels }: { targets: string[]; labels: { region: string; node: string } }) => [
+        labels.node,
+        targets[0],
+      ],
+    );
+    expect(scraped).toEqual(nodes.map(([name]) => [name, `${at(name, `region-${name[0]}`)}:9464`]));
+    for (const name of ["alertmanager", "grafana"]) {
+      expect(service(name).network_mode).toBe("service:prometheus");
+    }
   });
 
   test.each(["a", "b"])("region %s is complete and its Redis private to it", (region) => {
@@ -105,7 +121,7 @@ describe("docker-compose.yml", () => {
       `haproxy-${region}`,
     ]);
     for (const [name, { networks, environment = {} }] of own) {
-      expect(Object.keys(networks), name).toEqual([`region-${region}`]);
+      expect(Object.keys(networks ?? {}), name).toEqual([`region-${region}`]);
       if (name.startsWith("haproxy")) continue;
       expect(environment["ADDRESS"]).toBe(at(name, `region-${region}`));
       expect(environment["PRIMARY"] ?? at(`redis-${region}`, `region-${region}`)).toBe(
@@ -128,13 +144,14 @@ describe("docker-compose.yml", () => {
     });
   });
 
-  test("publishes KMIP of each region on loopback and nothing else", () => {
+  test("publishes KMIP of each region and Grafana on loopback, and nothing else", () => {
     const published = services.flatMap(([name, { ports = [] }]) =>
       ports.map((port) => [name, port]),
     );
     expect(published).toEqual([
       ["haproxy-a", expect.stringMatching(/^\$\{HOLDFAST_ADDRESS_A:-127\.0\.1\.1\}:5696:5696$/)],
       ["haproxy-b", expect.stringMatching(/^\$\{HOLDFAST_ADDRESS_B:-127\.0\.2\.1\}:5696:5696$/)],
+      ["prometheus", "127.0.0.1:3000:3000"],
     ]);
   });
 
