@@ -47,9 +47,18 @@ export function readDevSite(path: string): DevSite {
   }));
 }
 
+/** Where a node shows its metrics, and who it is. */
+export interface NodeMetrics {
+  readonly url: string;
+  readonly region: string;
+  readonly node: string;
+}
+
 /** Where its nodes show their metrics. */
-export function readDevMetrics(path: string): readonly string[] {
-  return readCluster(path, ({ nodes }) => nodes.map(({ http }) => `http://${http}`));
+export function readDevMetrics(path: string): readonly NodeMetrics[] {
+  return readCluster(path, ({ nodes }) =>
+    nodes.map(({ http, region, node }) => ({ url: `http://${http}`, region, node })),
+  );
 }
 
 /** What of the file is read here; the cluster that writes it checks the rest. */
@@ -58,6 +67,8 @@ interface ClusterFile {
     readonly kmip: string;
     readonly admin: string;
     readonly http: string;
+    readonly region: string;
+    readonly node: string;
   }[];
   readonly ca: string;
   readonly clientCertificate: string;

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Command, InvalidArgumentError } from "commander";
-import { findDevCluster, readDevMetrics } from "../sites/dev-cluster.ts";
+import { findDevCluster, type NodeMetrics, readDevMetrics } from "../sites/dev-cluster.ts";
 import { Failure } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
 import { figuresOf, type Watched } from "./figures.ts";
@@ -39,7 +39,7 @@ export function addTop(program: Command): void {
     .option("--once", "print it once, and end with 1 where something is bad")
     .option("--interval <seconds>", "time between two looks, 1 to 60", secondsOf, 2)
     .action(async (options: TopOptions) => {
-      const nodes = nodesOf(options).map((url) => new WatchedNode(url));
+      const nodes = nodesOf(options).map((node) => new WatchedNode(node));
       if (options.once === true) return await once(nodes);
       if (process.stdout.isTTY !== true || process.stdin.isTTY !== true) {
         throw new Failure("top needs a terminal: give --once to print once");
@@ -48,9 +48,11 @@ export function addTop(program: Command): void {
     });
 }
 
-function nodesOf({ metrics, dev }: TopOptions): readonly string[] {
+function nodesOf({ metrics, dev }: TopOptions): readonly NodeMetrics[] {
   const given = metrics ?? process.env["HOLDFAST_METRICS"]?.split(",").filter(Boolean).map(urlOf);
-  if (given !== undefined && given.length > 0 && dev === undefined) return given;
+  if (given !== undefined && given.length > 0 && dev === undefined) {
+    return given.map((url) => ({ url, region: "?", node: new URL(url).host }));
+  }
   const path = typeof dev === "string" ? dev : findDevCluster(process.cwd());
   if (path === undefined) {
     throw new Failure(
@@ -64,12 +66,12 @@ function nodesOf({ metrics, dev }: TopOptions): readonly string[] {
 class WatchedNode {
   readonly #url: string;
   #scrapes: readonly Scrape[] = [];
-  /** Who it said that it is, when it last answered. */
+  /** Who it is said to be, and then who it says that it is. */
   #who: { readonly region: string; readonly node: string };
 
-  constructor(url: string) {
+  constructor({ url, ...who }: NodeMetrics) {
     this.#url = url;
-    this.#who = { region: "?", node: new URL(url).host };
+    this.#who = who;
   }
 
   async look(): Promise<void> {

@@ -52,7 +52,13 @@ export const overview: Dashboard = {
           unit: "count",
           kind: "stat",
           width: 4,
-          queries: [{ expr: sum(gauge("holdfast_leader"), "region"), legend: "region {{region}}" }],
+          queries: [
+            {
+              // A region that is gone says nothing of its leader, and is not to vanish here.
+              expr: promql`${sum(gauge("holdfast_leader"), "region")} or (${sum(up, "region")} == 0)`,
+              legend: "region {{region}}",
+            },
+          ],
           levels: [["bad"], ["good", 1], ["bad", 2]],
         },
         {

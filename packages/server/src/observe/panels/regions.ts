@@ -58,7 +58,7 @@ export const regions: Dashboard = {
       panels: [
         {
           title: "Changes behind",
-          says: "Changes of the other region that the leader had not looked at; it returns to near zero within seconds, or catch-up is stuck.",
+          says: "Changes of the other region that the leader had not looked at; it returns to near zero within seconds, or catch-up is stuck; while the regions are apart it keeps its last value.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -70,17 +70,18 @@ export const regions: Dashboard = {
           ],
         },
         {
-          title: "Seconds since the last catch-up",
-          says: "Time since the leader last read all that the other region has; it grows for as long as the regions are apart.",
+          title: "Seconds since the other region was heard",
+          says: "Time since a node of this region could last ask the other one, within six hours; what that region changed since then is missing here.",
           unit: "seconds",
           kind: "time",
           width: 12,
           queries: [
             {
-              expr: promql`time() - ${max(gauge("holdfast_duty_success_timestamp_seconds", 'duty="catch-up"'), "region")}`,
+              expr: promql`time() - max_over_time(timestamp(${max(gauge("holdfast_peer_up"), "region")} == 1)[6h:15s])`,
               legend: "region {{region}}",
             },
           ],
+          levels: [["good"], ["warn", 60], ["bad", 600]],
         },
         {
           title: "Changes acknowledged",

@@ -39,6 +39,9 @@ export function element<Name extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
+/** A line without a value at so many of the last times has ended. */
+const recent = 4;
+
 /** Lines over time, with a legend that shows the values at the pointer, or the last ones. */
 export function drawLines(body: HTMLElement, panel: Panel, { times, lines }: Lines): () => void {
   const chart = element("div", { className: "chart" });
@@ -47,7 +50,7 @@ export function drawLines(body: HTMLElement, panel: Panel, { times, lines }: Lin
   body.replaceChildren(chart, legend);
   const show = (index: number | null | undefined) => {
     for (const [at, line] of lines.entries()) {
-      const last = line.values.findLast((value) => value !== null);
+      const last = line.values.slice(-recent).findLast((value) => value !== null);
       const value = index == null ? last : line.values[index];
       const shown = values[at];
       if (shown !== undefined) shown.textContent = value == null ? "–" : inWords(value, panel.unit);
@@ -116,12 +119,18 @@ function optionsOf(
         space: 34,
         ...(unit === "yes" ? { splits: [0, 1] } : {}),
         ...(unit === "bytes" || unit === "bytesPerSecond" ? { incrs: byteSteps } : {}),
+        ...(unit === "seconds" ? { incrs: secondSteps } : {}),
         values: (_, at) => at.map((value) => inWords(value, unit)),
       },
     ],
   };
 }
 
+/** 1, 2 and 5 of each power of ten below a minute, then what clocks have. */
+const secondSteps = [
+  ...[-6, -5, -4, -3, -2, -1, 0, 1].flatMap((power) => [1, 2, 5].map((one) => one * 10 ** power)),
+  ...[60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 604_800, 2_592_000],
+].filter((step) => step < 50 || step >= 60);
 const byteSteps = Array.from({ length: 42 }, (_, at) => 2 ** at);
 
 function clock(seconds: number): string {
@@ -176,7 +185,8 @@ function drawLevels(plot: uPlot, { levels }: Panel): void {
 
 /** Values in large letters. */
 export function drawStats(body: HTMLElement, panel: Panel, samples: readonly Sample[]): void {
-  const list = samples.map(({ name, value }) =>
+  const sorted = samples.toSorted((one, other) => one.name.localeCompare(other.name));
+  const list = sorted.map(({ name, value }) =>
     element("div", {}, element("dt", { text: name }), leveled(element("dd", {}), value, panel)),
   );
   body.replaceChildren(element("dl", { className: "stats" }, ...list));
@@ -187,7 +197,13 @@ export function drawTable(body: HTMLElement, panel: Panel, samples: readonly Sam
   const { columns = [], unit } = panel;
   const heads = unit === "none" ? columns : [...columns, "value"];
   const head = element("tr", {}, ...heads.map((text) => element("th", { text })));
-  const rows = samples.map(({ labels, value }) =>
+  const order = ({ labels }: Sample) => columns.map((label) => labels[label] ?? "").join(" ");
+  // Where there are values, their order is the expression's.
+  const sorted =
+    unit === "none"
+      ? samples.toSorted((one, other) => order(one).localeCompare(order(other)))
+      : samples;
+  const rows = sorted.map(({ labels, value }) =>
     element(
       "tr",
       {},
