@@ -4,9 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { parse, stringify } from "yaml";
+import { faults } from "./faults.ts";
 import { keepingCases } from "./keeping-cases.ts";
+import { faultsOf, type MatrixReport } from "./matrix.ts";
 import { outageCases } from "./outage-cases.ts";
 import type { RuleCase } from "./rule-case.ts";
+import { scaled } from "./scale.ts";
 
 const folder = join(import.meta.dirname, "../../deploy/prometheus");
 const rulesFile = join(folder, "alerts.yaml");
@@ -105,6 +108,29 @@ withPromtool(`the shipped files are taken by promtool and amtool ${needs}`, () =
   expect(run("promtool", "check", "config", config)).toMatchObject({ status: 0 });
   const { error, status } = run("amtool", "check-config", join(folder, "alertmanager.yml"));
   if (error === undefined) expect(status).toBe(0);
+});
+
+test("the results in the documents are of faults and alerts that there are, and as expected", () => {
+  const file = join(import.meta.dirname, "results.json");
+  const report = JSON.parse(readFileSync(file, "utf8")) as MatrixReport;
+  expect(faultsOf(report, { times: true })).toEqual([]);
+  const rows = new Map(faults.map(({ name, text, alerts: raised }) => [name, { text, raised }]));
+  for (const { fault, text, expected } of report.outcomes) {
+    expect({ text, raised: expected }, fault).toEqual(rows.get(fault));
+  }
+  for (const { alerts: raised, name } of faults) {
+    const unknown = raised
+      .map((one) => one.split(" ")[0] ?? "")
+      .filter((one) => !names.includes(one));
+    expect(unknown, name).toEqual([]);
+  }
+});
+
+test("times are scaled, and limits in expressions are not", () => {
+  const text = "for: 1m\ngroup_wait: 30s\nexpr: increase(x[5m] offset 5m) > 600";
+  expect(scaled(text, 4)).toBe(
+    "for: 15000ms\ngroup_wait: 7500ms\nexpr: increase(x[75000ms] offset 75000ms) > 600",
+  );
 });
 
 test("who is silenced, and by whom, are alerts that there are", () => {

@@ -1,9 +1,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
+import type { MatrixReport } from "../alerts/matrix.ts";
 import { code, madeFrom, table } from "./markdown.ts";
 
 const file = join(import.meta.dirname, "../../deploy/prometheus/alerts.yaml");
+/** What `npm run alerts -- --json` wrote. */
+const results = join(import.meta.dirname, "../alerts/results.json");
 
 interface Rule {
   readonly alert: string;
@@ -28,7 +31,7 @@ export function alerts(): string {
   return [
     "# Alerts",
     "",
-    madeFrom("`deploy/prometheus/alerts.yaml`"),
+    madeFrom("`deploy/prometheus/alerts.yaml` and `test/alerts/results.json`"),
     "",
     "`deploy/prometheus` has what Prometheus and Alertmanager need: `prometheus.yml` scrapes the nodes of both regions as one job, `alerts.yaml` has the rules, `alertmanager.yml` says where alerts go and which silences which. For the Prometheus Operator see [Kubernetes](../deploy/kubernetes/README.md). What to do at each alert is in the [runbook](runbook.md).",
     "",
@@ -38,5 +41,27 @@ export function alerts(): string {
     "",
     table(["alert", "severity", "after", "says"], rows),
     "",
+    ...measured(JSON.parse(readFileSync(results, "utf8")) as MatrixReport),
   ].join("\n");
+}
+
+/** Which faults raised what. */
+function measured({ factor, healthyMinutes, healthy, outcomes }: MatrixReport): readonly string[] {
+  const rows = outcomes.map(({ text, came }) => [
+    text,
+    came.map(({ alert, about }) => `${alert} ${about}`.trim()).join(", ") || "none",
+    came.map(({ seconds }) => `${seconds}`).join(", "),
+  ]);
+  const scale =
+    factor === 1
+      ? "with the times as shipped"
+      : `with every time of the rules and of Alertmanager ${factor} times shorter than shipped, which is why the seconds are few; \`promtool\` proves the shipped times`;
+  return [
+    "## What each fault raises",
+    "",
+    `\`npm run alerts\` makes each of these faults in two regions of real processes under load, with a Prometheus that looks every second and an Alertmanager with the shipped files, and notes which alerts arrive at a receiver: these and no others. The table was made ${scale}. ${healthyMinutes === 0 ? "" : `Before the faults, ${healthy.length === 0 ? "no alert" : `${healthy.length} alerts`} came in ${healthyMinutes} minutes of the healthy regions under load.`}`.trimEnd(),
+    "",
+    table(["fault", "alerts that arrive, and where", "after s"], rows),
+    "",
+  ];
 }

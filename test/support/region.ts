@@ -13,7 +13,10 @@ import { NodeProcess } from "./node-process.ts";
 import { type RedisGroup, RedisServer, sentinelName, startGroup } from "./redis.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
 
-const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
+/** When certificates begin and end. */
+function lasting(days = 2) {
+  return { notBeforeMs: Date.now() - 3_600_000, days };
+}
 
 /** Whom clients trust and whom nodes let in, the same in all regions. */
 export interface Tenancy {
@@ -55,6 +58,8 @@ export interface RegionOptions {
   readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** Nodes have the management API, and write a one-time token. */
   readonly admin?: boolean;
+  /** How long certificates last; 2 days unless given. */
+  readonly days?: number;
   /** The setting `store.replicas`; the number of replicas unless given. */
   readonly replicasRequired?: number;
 }
@@ -132,10 +137,12 @@ export async function layRegion(options: RegionOptions): Promise<Region> {
   const folder = await mkdtemp(join(tmpdir(), `holdfast-region-${name}-`));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
   await initialiseStore({ address: redis.primary.address, replicas, ids: systemIds });
-  const tenancy = options.tenancy ?? (await createTenancy(options.instances));
+  const tenancy = options.tenancy ?? (await createTenancy(options.instances, options.days));
   const settings = {
-    ...(await writeShared(folder, tenancy, options.users ?? {})),
-    ...(options.peer === undefined ? {} : { peer: await writePeer(folder, name, options.peer) }),
+    ...(await writeShared(folder, tenancy, options)),
+    ...(options.peer === undefined
+      ? {}
+      : { peer: await writePeer(folder, name, options.peer, options.days) }),
     ...(lockMasters.length === 0
       ? {}
       : { locks: lockMasters.map(({ address }) => `redis://${address}`) }),
@@ -168,27 +175,27 @@ function startLockMasters(count: number, stack: AsyncDisposableStack): Promise<R
 }
 
 /** An authority for servers, and a certificate for each instance's client. */
-export async function createTenancy(instances: readonly string[]): Promise<Tenancy> {
-  const authority = await createAuthority({ commonName: "Test CA", ...day });
+export async function createTenancy(instances: readonly string[], days?: number): Promise<Tenancy> {
+  const authority = await createAuthority({ commonName: "Test CA", ...lasting(days) });
   const clients = new Map<string, Issued>();
   for (const name of instances) {
-    clients.set(name, await selfSigned({ commonName: `client of ${name}`, ...day }));
+    clients.set(name, await selfSigned({ commonName: `client of ${name}`, ...lasting(days) }));
   }
   return { authority, clients };
 }
 
 /** An authority for the certificates with which regions know each other. */
-export function createPeerAuthority(): Promise<Authority> {
-  return createAuthority({ commonName: "Test peer CA", ...day });
+export function createPeerAuthority(days?: number): Promise<Authority> {
+  return createAuthority({ commonName: "Test peer CA", ...lasting(days) });
 }
 
 /** A certificate of a region, as the other one knows it. */
-export function issuePeer(authority: Authority, region: string): Promise<Issued> {
+export function issuePeer(authority: Authority, region: string, days?: number): Promise<Issued> {
   return authority.issue({
     commonName: `region ${region}`,
     hosts: [`${region}.peer.holdfast`],
     purposes: [purposes.serverAuth, purposes.clientAuth],
-    ...day,
+    ...lasting(days),
   });
 }
 
@@ -204,8 +211,13 @@ async function secretFile(
 }
 
 /** The group `peer` of the settings, without where a node listens. */
-async function writePeer(folder: string, region: string, peer: PeerOptions): Promise<object> {
-  const { certificate, key } = await issuePeer(peer.authority, region);
+async function writePeer(
+  folder: string,
+  region: string,
+  peer: PeerOptions,
+  days?: number,
+): Promise<object> {
+  const { certificate, key } = await issuePeer(peer.authority, region, days);
   return {
     region: peer.region,
     addresses: peer.addresses,
@@ -221,12 +233,12 @@ async function writePeer(folder: string, region: string, peer: PeerOptions): Pro
 async function writeShared(
   folder: string,
   { authority, clients }: Tenancy,
-  users: NonNullable<RegionOptions["users"]>,
+  { users = {}, days }: RegionOptions,
 ): Promise<Readonly<Record<string, unknown>>> {
   const server = await authority.issue({
     commonName: "holdfast",
     hosts: ["127.0.0.1", "localhost"],
-    ...day,
+    ...lasting(days),
   });
   const rootFile = join(folder, "root.json");
   await createLocalRoot(rootFile, { clock: systemClock, ids: systemIds });

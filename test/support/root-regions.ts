@@ -7,7 +7,7 @@ import { until } from "@holdfast/testing";
 import { adminClient, firstToken } from "./admin-api.ts";
 import { type KeyManager, startKeyManager } from "./key-protect/index.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
-import { startTwoRegions, type TwoRegions } from "./two-regions.ts";
+import { startTwoRegions, type TwoRegions, type TwoRegionsOptions } from "./two-regions.ts";
 import { allWell } from "./vitals.ts";
 
 /** For how long nodes trust what key managers told them. */
@@ -35,6 +35,13 @@ export async function startRootRegions(
   nodes = 2,
   /** Further settings of `rootOfTrust`, in both regions. */
   more: Readonly<Record<string, unknown>> = {},
+  /** What else differs from two regions without replicas, and what is to be done before their nodes start. */
+  {
+    prepare,
+    ...shape
+  }: Partial<TwoRegionsOptions> & {
+    readonly prepare?: (both: TwoRegions) => Promise<void>;
+  } = {},
 ): Promise<RootRegions> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), "holdfast-roots-"));
@@ -69,10 +76,11 @@ export async function startRootRegions(
       nodes,
       replicas: 0,
       admin: true,
+      ...shape,
       unstarted: true,
       only: {
-        a: { rootOfTrust: { type: "key-protect", ...groups } },
-        b: { rootOfTrust: { type: "hpcs", ...groups } },
+        a: { ...shape.only?.a, rootOfTrust: { type: "key-protect", ...groups } },
+        b: { ...shape.only?.b, rootOfTrust: { type: "hpcs", ...groups } },
       },
     }),
   );
@@ -84,6 +92,7 @@ export async function startRootRegions(
       await appendFile(configFile, `sealingKeyFile: ${file}\n`);
     }
   }
+  await prepare?.(both);
   await Promise.all(both.nodes.map((each) => each.start()));
   await allWell(both);
   const [first] = both.nodes;

@@ -174,8 +174,8 @@ export async function startTwoRegions(options: TwoRegionsOptions): Promise<TwoRe
   const { nodes: count = 2, wanMs = 0, only = {}, unstarted = false, ...rest } = options;
   await using stack = new AsyncDisposableStack();
   const relays = stack.use(new Relays());
-  const authority = await createPeerAuthority();
-  const tenancy = await createTenancy(options.instances);
+  const authority = await createPeerAuthority(options.days);
+  const tenancy = await createTenancy(options.instances, options.days);
   const ports = { a: await freePorts(count), b: await freePorts(count) };
   const links = { a: await openAll(relays, ports.a), b: await openAll(relays, ports.b) };
   const lay = async (name: RegionName, other: RegionName) => {

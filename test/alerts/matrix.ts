@@ -1,0 +1,165 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "@holdfast/testing";
+import { revive } from "../chaos/faults.ts";
+import { allWell } from "../support/vitals.ts";
+import { type AlertWorld, type Fault, faults, startAlertWorld } from "./faults.ts";
+import { type Arrival, Monitoring } from "./monitoring.ts";
+
+export interface MatrixOptions {
+  /** Names of faults; all when empty. */
+  readonly only: readonly string[];
+  /** By how much times are shorter than shipped. */
+  readonly factor: number;
+  /** How long a healthy cluster under load is watched first, in minutes. */
+  readonly healthyMinutes: number;
+}
+
+/** An alert that came, and after how many seconds. */
+export interface Came {
+  readonly alert: string;
+  readonly about: string;
+  readonly seconds: number;
+}
+
+/** What one fault raised. */
+export interface Outcome {
+  readonly fault: string;
+  readonly text: string;
+  readonly boundSeconds: number;
+  readonly expected: readonly string[];
+  readonly came: readonly Came[];
+}
+
+export interface MatrixReport {
+  readonly format: 1;
+  readonly factor: number;
+  readonly healthyMinutes: number;
+  /** Alerts of the healthy cluster; must be none. */
+  readonly healthy: readonly Came[];
+  readonly outcomes: readonly Outcome[];
+}
+
+/** A cause must be known for so long, in shipped seconds, without another alert: all of its consequences had their time. */
+const settleS = 75;
+const isDog = ({ alert }: Arrival) => alert === "HoldfastWatchdog";
+
+/** Makes each fault in a cluster of its own processes under load, and notes which alerts arrive and when. */
+export async function runMatrix(
+  options: MatrixOptions,
+  say: (line: string) => void,
+  stopped: AbortSignal,
+): Promise<MatrixReport> {
+  const { only, factor, healthyMinutes } = options;
+  say("starting two regions");
+  await using world = await startAlertWorld();
+  const healthy = await watchHealthy(world, options, say, stopped);
+  const outcomes: Outcome[] = [];
+  for (const fault of faults) {
+    if (stopped.aborted) break;
+    if (only.length > 0 && !only.includes(fault.name)) continue;
+    say(`${fault.name}: ${fault.text}`);
+    const outcome = await tryFault(world, fault, factor, stopped);
+    outcomes.push(outcome);
+    say(outcomeLine(outcome));
+  }
+  return { format: 1, factor, healthyMinutes, healthy, outcomes };
+}
+
+/** What is wrong with a report; bounds in time are judged only where asked for. */
+export function faultsOf(
+  { healthy, outcomes }: MatrixReport,
+  { times }: { readonly times: boolean },
+): readonly string[] {
+  return [
+    ...healthy.map(({ alert, about }) => `healthy: ${alert} ${about}`),
+    ...outcomes.flatMap(({ fault, expected, came, boundSeconds }) => {
+      const names = came.map(({ alert, about }) => `${alert} ${about}`.trim());
+      const late = came.filter(({ seconds }) => times && seconds > boundSeconds);
+      return [
+        ...expected.filter((name) => !names.includes(name)).map((name) => `${fault}: no ${name}`),
+        ...names.filter((name) => !expected.includes(name)).map((name) => `${fault}: ${name}`),
+        ...late.map(({ alert, seconds }) => `${fault}: ${alert} after ${seconds} s`),
+      ];
+    }),
+  ];
+}
+
+async function watchHealthy(
+  world: AlertWorld,
+  { healthyMinutes, factor }: MatrixOptions,
+  say: (line: string) => void,
+  stopped: AbortSignal,
+): Promise<readonly Came[]> {
+  if (healthyMinutes === 0) return [];
+  await using monitoring = await watch(world, factor);
+  const sinceMs = performance.now();
+  say(`healthy under load for ${healthyMinutes} minutes`);
+  await sleep(healthyMinutes * 60_000, undefined, { signal: stopped }).catch(() => undefined);
+  const came = arrivalsOf(monitoring, sinceMs);
+  say(`  ${came.length === 0 ? "no alert" : came.map(({ alert }) => alert).join(", ")}`);
+  return came;
+}
+
+async function tryFault(
+  world: AlertWorld,
+  fault: Fault,
+  factor: number,
+  stopped: AbortSignal,
+): Promise<Outcome> {
+  await allWell(world.both);
+  await using monitoring = await watch(world, factor);
+  await until("no alert", async () => {
+    const raised = await monitoring.raised();
+    return raised.length === 0 || raised.join(", ");
+  });
+  const before = new Set(monitoring.arrivals);
+  const sinceMs = performance.now();
+  const mend = await fault.make(world);
+  const untilMs = sinceMs + fault.boundS * 1_000;
+  const names = () =>
+    monitoring.arrivals
+      .filter((one) => !before.has(one))
+      .map(({ alert, about }) => `${alert} ${about}`.trim());
+  while (performance.now() < untilMs && !stopped.aborted) {
+    if (fault.alerts.every((name) => names().includes(name))) break;
+    await sleep(200);
+  }
+  await sleep((settleS * 1_000) / factor, undefined, { signal: stopped }).catch(() => undefined);
+  const came = arrivalsOf(monitoring, sinceMs, before);
+  await mend();
+  await revive(world.both);
+  await allWell(world.both);
+  const { name, text, alerts, boundS } = fault;
+  return { fault: name, text, boundSeconds: boundS, expected: alerts, came };
+}
+
+function watch({ both }: AlertWorld, factor: number): Promise<Monitoring> {
+  const targets = both.nodes.map((node) => ({ node, region: both.regionOf(node).name }));
+  return Monitoring.start(targets, factor);
+}
+
+function arrivalsOf(
+  { arrivals }: Monitoring,
+  sinceMs: number,
+  before: ReadonlySet<Arrival> = new Set(),
+): readonly Came[] {
+  return arrivals
+    .filter((one) => !before.has(one) && !isDog(one))
+    .map(({ alert, about, atMs }) => ({
+      alert,
+      about,
+      seconds: Math.max(0, Math.round((atMs - sinceMs) / 100) / 10),
+    }));
+}
+
+/** One line of what a fault raised. */
+function outcomeLine(outcome: Outcome): string {
+  const { came } = outcome;
+  const wrong = faultsOf(
+    { format: 1, factor: 1, healthyMinutes: 0, healthy: [], outcomes: [outcome] },
+    { times: true },
+  );
+  const list = came.map(({ alert, about, seconds }) => `${alert} ${about} ${seconds} s`);
+  const said = list.length === 0 ? "no alert" : list.join(", ");
+  return `  ${said}${wrong.length === 0 ? "" : `  WRONG: ${wrong.join("; ")}`}`;
+}
