@@ -45,7 +45,7 @@ function stamp() {
   const files = [
     "pnpm-lock.yaml",
     "pnpm-workspace.yaml",
-    ...["", "test", ...manifests.sort()].map((folder) => join(folder, "package.json")),
+    ...["", "docs", "test", ...manifests.sort()].map((folder) => join(folder, "package.json")),
   ];
   const hash = createHash("sha256").update(`${root}\0${process.platform}\0${process.arch}\0`);
   for (const file of files.filter((name) => existsSync(join(root, name)))) {

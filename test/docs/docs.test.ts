@@ -95,6 +95,11 @@ test("backup.md says of every file that a node reads whether a restore needs it"
   }
 });
 
+test("no page has three asterisks in a row", () => {
+  const stars = pages.filter((page) => readFileSync(join(root, page), "utf8").includes("***"));
+  expect(stars).toEqual([]);
+});
+
 test("the README has a line for every page of docs/", () => {
   const readme = readFileSync(join(root, "README.md"), "utf8");
   const [, contents = ""] = readme.split("## Documents");

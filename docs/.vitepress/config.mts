@@ -1,0 +1,116 @@
+import { cpSync } from "node:fs";
+import { join } from "node:path";
+import { defineConfig } from "vitepress";
+
+const root = join(import.meta.dirname, "../..");
+
+/** A page of a path through the documents: its title there, and its file in docs/. */
+const page = (text: string, name: string) => ({ text, link: `/docs/${name}` });
+
+/** One path for each kind of reader. */
+const paths = [
+  {
+    text: "vSphere administrator",
+    items: [
+      page("Quick start", "quick-start"),
+      page("Certificates", "certificates"),
+      page("Keys", "keys"),
+      page("Support, and which vSphere", "support"),
+      page("From IBM's KMIP for VMware", "from-ibm"),
+    ],
+  },
+  {
+    text: "SRE",
+    items: [
+      page("Try it", "try-it"),
+      page("Install", "install"),
+      page("Run a node", "run-a-node"),
+      page("Upgrade", "upgrade"),
+      page("Runbook", "runbook"),
+      page("Alerts", "alerts"),
+      page("Service level objectives", "slo"),
+      page("Metrics", "metrics"),
+      page("Backup", "backup"),
+      page("Networks and ports", "private-connectivity"),
+      { text: "Containers", link: "/deploy/compose/README" },
+      { text: "Kubernetes", link: "/deploy/kubernetes/README" },
+      { text: "Redis", link: "/deploy/redis/README" },
+    ],
+  },
+  {
+    text: "Security officer",
+    items: [
+      page("Guarantees", "guarantees"),
+      page("Threat model", "threat-model"),
+      page("Audit trail", "audit"),
+      page("Root key: Key Protect", "root-of-trust-key-protect"),
+      page("Root key: HPCS", "root-of-trust-hpcs"),
+      page("Root key: HSM", "root-of-trust-pkcs11"),
+      page("Root key: file", "root-of-trust-local"),
+      page("Dependencies", "dependencies"),
+      { text: "Report a hole", link: "/SECURITY" },
+    ],
+  },
+  {
+    text: "Look up",
+    items: [
+      page("Command line", "cli"),
+      page("Management API", "api"),
+      page("Configuration", "configuration"),
+      page("KMIP support", "kmip-support"),
+      page("Glossary", "glossary"),
+    ],
+  },
+  {
+    text: "Contributor",
+    items: [
+      { text: "Contributing", link: "/CONTRIBUTING" },
+      page("Architecture", "architecture"),
+      page("Protocol between regions", "peer-protocol"),
+      page("Performance", "performance"),
+      { text: "Changelog", link: "/CHANGELOG" },
+    ],
+  },
+];
+
+/** Files of the repository that pages link to, and kinds of files that are no pages. */
+const files = ["deploy", "docs/openapi.json", "packages/regions/proto", "LICENSE"];
+process.env["VITE_EXTRA_EXTENSIONS"] = "cfg,proto,ps1,sh";
+
+// VitePress reads a default export.
+export default defineConfig({
+  title: "Holdfast",
+  description: "A highly available key manager for VMware vSphere and vSAN encryption",
+  srcDir: "..",
+  srcExclude: ["**/node_modules/**", "dist/**", "packages/**", "test/**", ".holdfast/**"],
+  rewrites: { "README.md": "index.md" },
+  outDir: join(root, "dist/site"),
+  cacheDir: join(root, ".holdfast/site-cache"),
+  cleanUrls: false,
+  markdown: {
+    headers: { level: [2, 3] },
+    // Two braces are Prometheus' here, and nothing for Vue to fill in.
+    config: (md) => {
+      const content: NonNullable<typeof md.renderer.rules.text> = (tokens, at) =>
+        md.utils.escapeHtml(tokens[at]?.content ?? "").replaceAll("{{", "&#123;&#123;");
+      md.renderer.rules.text = content;
+      md.renderer.rules.code_inline = (...rule) => `<code v-pre>${content(...rule)}</code>`;
+    },
+  },
+  themeConfig: {
+    search: { provider: "local" },
+    sidebar: paths,
+    nav: paths.map(({ text, items: [first] }) => ({ text, link: first?.link ?? "/" })),
+    outline: [2, 3],
+  },
+  // A link that leads nowhere fails the build. This one leads to a file that has no extension.
+  ignoreDeadLinks: ["./LICENSE"],
+  buildEnd: ({ outDir }) => {
+    for (const name of files) {
+      cpSync(join(root, name), join(outDir, name), {
+        recursive: true,
+        filter: (path) => !path.endsWith(".md"),
+      });
+    }
+  },
+});
