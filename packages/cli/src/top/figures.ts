@@ -52,7 +52,7 @@ export const ownFaults: readonly string[] = [
   "ProtectionStorageUnavailable",
 ];
 const dayMs = 86_400_000;
-const warnDays = 30;
+const warnDays = 45;
 
 /** Everything that `top` shows, at a moment. */
 export function figuresOf(watched: readonly Watched[], nowMs: number): Figures {

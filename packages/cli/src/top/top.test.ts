@@ -99,7 +99,7 @@ describe("what is wrong", () => {
     ["nodejs_eventloop_lag_p99_seconds 0.5", "a1 is late with its work"],
     [
       'holdfast_certificate_not_after_seconds{subject="CN=x"} 900086400',
-      "certificate CN=x ends within 30 days",
+      "certificate CN=x ends within 45 days",
     ],
     [
       'holdfast_requests_total{operation="Get",result="GeneralFailure"} 1',

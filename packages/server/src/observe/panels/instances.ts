@@ -95,7 +95,7 @@ export const instances: Dashboard = {
       panels: [
         {
           title: "Certificates, the first to end on top",
-          says: "Days until each certificate ends; below 30 renew it, at 0 clients or nodes are refused.",
+          says: "Days until each certificate ends; below 45 renew it, at 0 clients or nodes are refused.",
           unit: "days",
           kind: "table",
           width: 12,
@@ -106,7 +106,7 @@ export const instances: Dashboard = {
             },
           ],
           columns: ["kind", "owner", "subject"],
-          levels: [["bad"], ["warn", 30], ["good", 60]],
+          levels: [["bad"], ["warn", 7], ["good", 45]],
         },
         {
           title: "Certificates by how near their end is",

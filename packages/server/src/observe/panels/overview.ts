@@ -30,12 +30,12 @@ const kept: readonly Panel[] = objectives.map(({ id, title, says, objective }) =
 export const overview: Dashboard = {
   id: "overview",
   title: "Overview",
-  says: "Is Holdfast healthy? The first row is what clients see, the second what stands behind it.",
+  says: "Is Holdfast healthy? The first row is what clients see, the second the parts of the service.",
   variables: ["region"],
   groups: [
     { title: "Do clients get their keys? (both regions)", panels: kept },
     {
-      title: "Does the service stand?",
+      title: "Are all parts up?",
       panels: [
         {
           title: "Nodes that do not answer",
@@ -88,7 +88,7 @@ export const overview: Dashboard = {
         },
         {
           title: "First certificate ends",
-          says: "Days until the first certificate of servers, peers or clients ends; below 30 renew it, vSAN warns only then.",
+          says: "Days until the first certificate of servers, peers or clients ends; below 45 renew it, before vSAN warns at 30.",
           unit: "days",
           kind: "stat",
           width: 4,
@@ -98,7 +98,7 @@ export const overview: Dashboard = {
               legend: "",
             },
           ],
-          levels: [["bad"], ["warn", 30], ["good", 60]],
+          levels: [["bad"], ["warn", 7], ["good", 45]],
         },
         {
           title: "Age of the last backup",
