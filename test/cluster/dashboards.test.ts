@@ -118,7 +118,8 @@ class Terminal {
   readonly #name = `holdfast-top-${process.pid}`;
 
   constructor(folder: string, environment: string) {
-    const command = `${environment} ${join(root, "node_modules", ".bin", "holdfast")} top --dev ${folder} --interval 1; echo ended with $?; exec cat`;
+    // The tests themselves may run without colours.
+    const command = `env -u NO_COLOR -u FORCE_COLOR ${environment} ${join(root, "node_modules", ".bin", "holdfast")} top --dev ${folder} --interval 1; echo ended with $?; exec cat`;
     this.#tmux("new-session", "-d", "-x", "80", "-y", "24", command);
   }
 

@@ -144,7 +144,7 @@ test("a node whose clock is wrong decides no date and says so; the other node co
   expect(wrong.logText()).toMatch(doubt);
   await using itsAdmin = adminClient({ node: wrong, ca: region.ca }, token);
   expect((await checks(itsAdmin))["clock"]).toMatch(doubt);
-  const cannotTell = /^GeneralFailure: cannot tell: a date of this object is due/;
+  const cannotTell = /^GeneralFailure: cannot tell: a date of this object has come/;
   await until("a date has come", async () => cannotTell.test(await told(stateOf(early, soon))));
   expect(await told(early.destroy({ uniqueIdentifier: soon }))).toMatch(cannotTell);
   expect(await keyBytes(early, soon)).toBe(bytes);
