@@ -261,7 +261,7 @@ describe.skipIf(missing.length > 0)(
               .map((line) => line.length > 40),
           )
           .toEqual(expect.not.arrayContaining([true]));
-        expect(terminal.screen).toContain("✗ a2 does not answer");
+        await expect.poll(() => terminal.screen).toContain("✗ a2 does not answer");
         terminal.press("q");
         await expect.poll(() => terminal.screen).toContain("ended with 0");
         expect(terminal.screen).not.toContain("nodes answer");

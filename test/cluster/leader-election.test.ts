@@ -56,6 +56,7 @@ describe("another node leads", () => {
     await using election = await elected();
     const { first, second } = election;
     const from = first.lines.length;
+    await first.says("a decision", { type: "write", state: "decided" }, from);
     const stoppedMs = Date.now();
     first.signal("SIGSTOP");
     await takenOver(second, stoppedMs);

@@ -24,7 +24,7 @@ const timers: Timers = {
   ...systemClock,
   sleep: (ms, signal) => sleep(ms, undefined, signal && { signal }),
 };
-/** How long the duty holds its decision before it writes; a process that is stopped is mostly stopped then. */
+/** How long the duty holds its decision before it writes: time to stop the process in between. */
 const decidedMs = 400;
 
 /** A process that stands for election over a real store and real lock masters, with one duty that writes. */
@@ -76,6 +76,7 @@ function say(line: Omit<LeaderLine, "at">): void {
 
 /** Decides, waits, and writes whatever it knows by then, until the store accepts or refuses it. */
 async function write(store: RedisStore, { epoch }: DutyContext): Promise<void> {
+  say({ type: "write", state: "decided", epoch });
   await sleep(decidedMs);
   for (;;) {
     try {

@@ -107,12 +107,16 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
     const { O_CREAT, O_EXCL, O_WRONLY, O_NOFOLLOW } = constants;
     const handle = await open(file, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600);
     try {
+      // It counts before anybody can read it.
+      this.#hash = hashOf(token);
       await handle.writeFile(`${token}\n`);
       await handle.sync();
+    } catch (error) {
+      this.#hash = undefined;
+      throw error;
     } finally {
       await handle.close();
     }
-    this.#hash = hashOf(token);
     this.#reported = "";
     say("no manager token is valid: make the first one with the one-time token in this file", {
       file,
