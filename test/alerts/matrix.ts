@@ -15,14 +15,14 @@ export interface MatrixOptions {
 }
 
 /** An alert that came, and after how many seconds. */
-export interface Came {
+interface Came {
   readonly alert: string;
   readonly about: string;
   readonly seconds: number;
 }
 
 /** What one fault raised. */
-export interface Outcome {
+interface Outcome {
   readonly fault: string;
   readonly text: string;
   readonly boundSeconds: number;
