@@ -219,6 +219,11 @@ describe.skipIf(missing.length > 0)(
           if (!url.startsWith(base) && !url.startsWith("data:")) told.push(url);
         });
 
+        // Prometheus has seen the regions in reach of each other before they are cut off.
+        const inReach = encodeURIComponent("count(holdfast_peer_up == 1)");
+        await expect
+          .poll(async () => await (await fetch(`${base}api/v1/query?query=${inReach}`)).text())
+          .toMatch(/,"4"\]/);
         // Changes are acknowledged alone, and a node is gone; a stranger tries the management API.
         expect((await holdfast("dev", "cut", "--dir", folder)).code).toBe(0);
         expect((await holdfast("dev", "kill", "b2", "--stay", "--dir", folder)).code).toBe(0);
