@@ -220,7 +220,7 @@ describe.skipIf(missing.length > 0)(
         });
 
         // Prometheus has seen the regions in reach of each other before they are cut off.
-        const inReach = encodeURIComponent("count(holdfast_peer_up == 1)");
+        const inReach = encodeURIComponent("count(count_over_time((holdfast_peer_up == 1)[6h:1m]))");
         await expect
           .poll(async () => await (await fetch(`${base}api/v1/query?query=${inReach}`)).text())
           .toMatch(/,"4"\]/);
