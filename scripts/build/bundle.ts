@@ -2,7 +2,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { dirname, join } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 import { root } from "../setup/common.mjs";
-import { type BundledPackage, licencesOf, packagesIn, sbomOf } from "./contents.ts";
+import { type BundledPackage, licencesOf, packageAt, packagesIn, sbomOf } from "./contents.ts";
 
 /**
  * Makes the bundle of the sources in `from` in `folder`: `holdfast.mjs`, the process for a PKCS#11 token
@@ -102,6 +102,5 @@ export function copyAddOn(folder: string): readonly BundledPackage[] {
 
 /** The version of this product. */
 export function productVersion(): string {
-  return (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string })
-    .version;
+  return packageAt(root).version;
 }

@@ -29,7 +29,9 @@ export async function makeImage(folder: string, command: readonly string[] = [])
   ]);
   cpSync(join(root, "deploy", "Dockerfile"), join(folder, "Dockerfile"));
   const name = `holdfast:${productVersion()}`;
-  await must(program ?? "", [...options, "build", "--format=docker", "-t", name, folder]);
+  // Podman's own format has no health check; docker knows no other one.
+  const format = [program, ...options].includes("podman") ? ["--format=docker"] : [];
+  await must(program ?? "", [...options, "build", ...format, "-t", name, folder]);
   return name;
 }
 

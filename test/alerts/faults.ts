@@ -16,7 +16,7 @@ export interface AlertWorld extends AsyncDisposable {
   readonly both: TwoRegions;
 }
 
-/** Ends a fault; processes that it killed are started again by whoever calls it. */
+/** Ends a fault; the caller starts the processes again that the fault killed. */
 type Mend = () => Promise<void> | void;
 
 /** One fault and what it must raise: exactly these alerts, and no others. */

@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
+import { numberOf } from "../chaos/options.ts";
 import { faults } from "./faults.ts";
 import { faultsOf, type MatrixOptions, runMatrix } from "./matrix.ts";
 
@@ -56,12 +57,6 @@ function optionsOf(
     process.stderr.write(`alerts: ${(error as Error).message}\n${usage}\n`);
     return undefined;
   }
-}
-
-function numberOf(name: string, text: string, min: number, max: number): number {
-  const value = Number(text);
-  if (text !== "" && value >= min && value <= max) return value;
-  throw new RangeError(`${name}: give a number from ${min} to ${max}`);
 }
 
 process.exitCode = await main(process.argv.slice(2));

@@ -54,7 +54,8 @@ export function readOptions(args: readonly string[], kinds: readonly string[]): 
   };
 }
 
-function numberOf(name: string, text: string, min: number, max: number): number {
+/** Reads a number within bounds; throws a `RangeError` that names the option. */
+export function numberOf(name: string, text: string, min: number, max: number): number {
   const value = Number(text);
   if (text !== "" && value >= min && value <= max) return value;
   throw new RangeError(`${name}: give a number from ${min} to ${max}`);

@@ -125,7 +125,7 @@ class Run {
     return only.length === 0 ? able : able.filter((kind) => only.includes(kind));
   }
 
-  /** Kinds that cannot be made here, and what each needs. */
+  /** Kinds of faults that this machine cannot make, and what each needs. */
   #missing(): Partial<Readonly<Record<FaultKind, string>>> {
     const { missing } = this.#filter;
     return {

@@ -54,7 +54,7 @@ async function freePair(): Promise<number> {
       await once(second, "listening");
       return port;
     } catch {
-      // The next one is taken, or there is none.
+      // The next port is in use; another pair is tried.
     } finally {
       first.close();
       second.close();
@@ -220,7 +220,9 @@ describe.skipIf(missing.length > 0)(
         });
 
         // Prometheus has seen the regions in reach of each other before they are cut off.
-        const inReach = encodeURIComponent("count(count_over_time((holdfast_peer_up == 1)[6h:1m]))");
+        const inReach = encodeURIComponent(
+          "count(count_over_time((holdfast_peer_up == 1)[6h:1m]))",
+        );
         await expect
           .poll(async () => await (await fetch(`${base}api/v1/query?query=${inReach}`)).text())
           .toMatch(/,"4"\]/);
@@ -235,7 +237,7 @@ describe.skipIf(missing.length > 0)(
           const wrong = async () => {
             const found = await wrongOf(page, dashboard);
             looks += 1;
-            // As a person would: another event, and the page again. What was not there is told.
+            // Prints what is missing, makes another event, and loads the page again, as a person would.
             if (found.length > 0 && looks % 60 === 0) {
               process.stdout.write(`    ${dashboard.id}, not there yet: ${found.join("; ")}\n`);
               await strangerAt(file());

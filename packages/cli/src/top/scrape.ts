@@ -18,7 +18,7 @@ const line = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/;
 const label = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 const escapes: Readonly<Record<string, string>> = { "\\n": "\n", '\\"': '"', "\\\\": "\\" };
 
-/** Reads Prometheus's text format; lines that are none of it are left out. */
+/** Reads Prometheus's text format; skips lines that are not valid. */
 export function readScrape(text: string, atMs: number): Scrape {
   const samples = text.split("\n").flatMap((one) => {
     const [, name, inner = "", value] = line.exec(one) ?? [];

@@ -66,7 +66,7 @@ function nodesOf({ metrics, dev }: TopOptions): readonly NodeMetrics[] {
 class WatchedNode {
   readonly #url: string;
   #scrapes: readonly Scrape[] = [];
-  /** Who it is said to be, and then who it says that it is. */
+  /** The name that it was given at first; later the name that the node itself reports. */
   #who: { readonly region: string; readonly node: string };
 
   constructor({ url, ...who }: NodeMetrics) {

@@ -71,7 +71,7 @@ export class Engine {
     const { store, locks, keyRing, clock, ids, observe, region, writer, limits, ...settings } =
       options;
     this.#limits = limits ?? defaultLimits;
-    // Whatever a request can contain, an answer must be able to return.
+    // An answer must be able to return everything that a request can contain.
     const largest = 2 * this.#limits.bytesMax;
     const responseBytesMax = Math.max(defaultSettings.responseBytesMax, largest);
     this.#parts = {

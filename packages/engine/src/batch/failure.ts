@@ -17,7 +17,7 @@ import {
 import { failureBehind } from "../key-ring/key-ring-status.ts";
 import type { RootOfTrustFailure } from "../ports/keys.ts";
 
-/** What the client is told of a failure, and what is only logged. */
+/** What the client gets of a failure, and what is only logged. */
 export interface Failure {
   readonly reason: NonNullable<ResponseItem["reason"]>;
   readonly message: string;

@@ -128,7 +128,7 @@ describe("an authenticated peer that sends nonsense", () => {
       ]);
       return Buffer.concat([Buffer.from([0x1a]), length, details]);
     };
-    // A record that is none costs more than a field.
+    // An empty record costs more than an empty field.
     const push = await all.client.call("Push", framed(empty(0x12, 200_000)));
     expect(push.status).toBe("3");
     for (const [method, message] of [

@@ -10,7 +10,7 @@ import { configTable } from "../config/config-table.ts";
 import type { SettingRows } from "../config/setting.ts";
 import { checkConfig } from "./check-config.ts";
 
-/** One part of a support bundle: what was asked, and the answer or why there is none. */
+/** One part of a support bundle: its title, and the text or the reason why it is missing. */
 export interface BundlePart {
   readonly title: string;
   readonly text: string;
