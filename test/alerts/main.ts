@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { numberOf } from "../chaos/options.ts";
+import { stopSignal } from "../support/stop-signal.ts";
 import { faults } from "./faults.ts";
 import { faultsOf, type MatrixOptions, runMatrix } from "./matrix.ts";
 
@@ -16,13 +17,10 @@ function say(line: string): void {
 
 /** Runs the matrix and judges it; a signal ends it in order after its present fault. The exit code. */
 async function main(args: readonly string[]): Promise<number> {
-  const stopping = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(name, () => stopping.abort());
-  }
+  const stopping = stopSignal();
   const options = optionsOf(args);
   if (options === undefined) return 2;
-  const report = await runMatrix(options, say, stopping.signal);
+  const report = await runMatrix(options, say, stopping);
   if (options.json !== undefined) {
     await writeFile(options.json, `${JSON.stringify(report, undefined, 1)}\n`);
   }

@@ -1,5 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import type { Region } from "../support/region.ts";
+import { stopSignal } from "../support/stop-signal.ts";
 import { measureAdmin } from "./admin-routes.ts";
 import { type BareRequest, BareServer } from "./bare.ts";
 import type { LoadFigures } from "./figures.ts";
@@ -136,18 +137,15 @@ async function run(options: Options, signal: AbortSignal): Promise<void> {
 
 /** Profiles or measures; a signal ends it in order, with nothing left running. The exit code. */
 async function main(args: readonly string[]): Promise<number> {
-  const ending = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(name, () => ending.abort());
-  }
+  const ending = stopSignal();
   try {
     const options = readOptions(args);
     const { profile } = options;
-    if (profile === undefined) await run(options, ending.signal);
-    else await profileGets(profile, ending.signal, say);
+    if (profile === undefined) await run(options, ending);
+    else await profileGets(profile, ending, say);
     return 0;
   } catch (error) {
-    const reason = ending.signal.aborted ? "ended before it was done" : reasonOf(error);
+    const reason = ending.aborted ? "ended before it was done" : reasonOf(error);
     process.stderr.write(`bench: ${reason}\n`);
     return 1;
   }

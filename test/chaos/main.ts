@@ -1,4 +1,5 @@
 import { writeFile } from "node:fs/promises";
+import { stopSignal } from "../support/stop-signal.ts";
 import { type ChaosOptions, readOptions, usage } from "./options.ts";
 import { faultKinds } from "./plan.ts";
 import { faultsOf, reportLines } from "./report.ts";
@@ -10,15 +11,12 @@ function say(line: string): void {
 
 /** Runs, reports and judges; a signal ends the run in order after its present step. The exit code. */
 async function main(args: readonly string[]): Promise<number> {
-  const stopping = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(name, () => stopping.abort());
-  }
+  const stopping = stopSignal();
   const options = optionsOf(args);
   if (options === undefined) return 2;
   const { minutes, seed, wanMs } = options;
   say(`chaos: ${minutes} minutes, seed ${seed}, ${wanMs} ms each way between the regions`);
-  const report = await runChaos(options, say, stopping.signal);
+  const report = await runChaos(options, say, stopping);
   for (const line of reportLines(report)) say(line);
   if (options.json !== undefined) {
     await writeFile(options.json, `${JSON.stringify(report, undefined, 1)}\n`);

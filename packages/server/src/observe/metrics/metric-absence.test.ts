@@ -1,31 +1,14 @@
 import { expect, test } from "vitest";
+import { unknownNode } from "../../testing/readings.ts";
 import type { NodeEvent } from "../events.ts";
 import type { NodeReadings } from "./metric-row.ts";
 import { eventMetrics, readMetrics } from "./metric-table.ts";
 import { Metrics } from "./metrics.ts";
 
-/** A node about which nothing is known yet. */
-const nothing: NodeReadings = {
-  build: { version: "1", region: "a", node: "a1" },
-  endpoint: () => undefined,
-  health: () => ({
-    services: {},
-    lease: "none",
-    serving: { from: "none", writes: false },
-    rootOfTrust: false,
-    parts: {},
-  }),
-  peers: () => [],
-  leads: () => undefined,
-  quarantined: () => undefined,
-  graceLeft: () => undefined,
-  certificates: () => [],
-};
-
 /** A node that shows every metric. */
 const everything: Required<NodeReadings> = {
-  ...nothing,
-  health: () => ({ ...nothing.health(), services: { "": true }, parts: { store: true } }),
+  ...unknownNode,
+  health: () => ({ ...unknownNode.health(), services: { "": true }, parts: { store: true } }),
   peers: () => [{ region: "b", state: "up" }],
   leads: () => false,
   quarantined: () => 0,
@@ -53,7 +36,7 @@ const everything: Required<NodeReadings> = {
   certificateCounts: () => [["server", "valid", 1]],
 };
 
-const read = readMetrics.filter((row) => row.read(nothing).length === 0);
+const read = readMetrics.filter((row) => row.read(unknownNode).length === 0);
 const said = eventMetrics.filter(({ type }) => type === "gauge");
 const absentSays = /not there|at the leader only|shown by the leader|none (?:where|while)/i;
 
@@ -90,7 +73,7 @@ test("every metric that the documents call absent at times is tried here", () =>
 test.each(read)("$name is absent before, present while it is known, absent again", async (row) => {
   const metrics = new Metrics(Date.now);
   expect(await seriesOf(metrics, row.name)).toEqual([]);
-  for (const known of [nothing, everything, nothing, everything, nothing]) {
+  for (const known of [unknownNode, everything, unknownNode, everything, unknownNode]) {
     metrics.watch(known);
     const series = await seriesOf(metrics, row.name);
     expect(series.length > 0).toBe(known === everything);

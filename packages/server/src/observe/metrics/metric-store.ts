@@ -1,6 +1,5 @@
-import { type NodeReadings, none, type ReadMetric } from "./metric-row.ts";
-
-type StoreUsage = NonNullable<ReturnType<NonNullable<NodeReadings["store"]>>>;
+import type { StoreUsage } from "@holdfast/redis";
+import { none, type ReadMetric } from "./metric-row.ts";
 
 /** A gauge of the own store's Redis. */
 function ofStore<const Name extends string>(

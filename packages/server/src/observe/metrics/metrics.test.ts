@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { unknownNode } from "../../testing/readings.ts";
 import type { NodeEvent } from "../events.ts";
 import {
   type CounterName,
@@ -266,21 +267,7 @@ describe("metrics", () => {
 
   test("series whose labels are known are there at 0 before their first event", async () => {
     const metrics = new Metrics(Date.now);
-    metrics.watch({
-      build: { version: "1", region: "a", node: "a1" },
-      endpoint: () => undefined,
-      health: () => ({
-        services: {},
-        lease: "none",
-        serving: { from: "none", writes: false },
-        rootOfTrust: false,
-        parts: {},
-      }),
-      peers: () => [{ region: "b", state: "up" }],
-      leads: () => undefined,
-      quarantined: () => undefined,
-      certificates: () => [],
-    });
+    metrics.watch({ ...unknownNode, peers: () => [{ region: "b", state: "up" }] });
     const before = await metrics.print();
     for (const line of [
       'holdfast_pushed_records_total{peer_region="b",result="alone"} 0',
