@@ -69,7 +69,6 @@ export function figuresOf(watched: readonly Watched[], nowMs: number): Figures {
   const backups = last.flatMap((one) =>
     gauges(one, "holdfast_backup_last_success_timestamp_seconds"),
   );
-  const objects = last.flatMap((one) => gauges(one, "holdfast_objects", { state: "Active" }));
   return {
     nodes,
     clients: [
@@ -88,7 +87,7 @@ export function figuresOf(watched: readonly Watched[], nowMs: number): Figures {
     }),
     certificateDays: least(ends.map(({ value }) => (value * 1000 - nowMs) / dayMs)),
     backupHours: least(backups.map(({ value }) => (nowMs / 1000 - value) / 3600)),
-    keys: most(perLeader(watched, objects.length > 0)),
+    keys: most(activeKeys(last)),
     wrong: wrongOf(watched, nodes, nowMs),
   };
 }
@@ -96,11 +95,9 @@ export function figuresOf(watched: readonly Watched[], nowMs: number): Figures {
 type RateOf = Parameters<typeof rate> extends [unknown, ...infer Rest] ? Rest : never;
 
 /** Active keys as each region's leader counts them. */
-function perLeader(watched: readonly Watched[], any: boolean): readonly number[] {
-  if (!any) return [];
-  return watched.flatMap(({ pair }) => {
-    const found =
-      pair === undefined ? [] : gauges(pair[1], "holdfast_objects", { state: "Active" });
+function activeKeys(scrapes: readonly Scrape[]): readonly number[] {
+  return scrapes.flatMap((now) => {
+    const found = gauges(now, "holdfast_objects", { state: "Active" });
     return found.length === 0 ? [] : [found.reduce((sum, { value }) => sum + value, 0)];
   });
 }

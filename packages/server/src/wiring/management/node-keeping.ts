@@ -48,10 +48,10 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
       },
       backups: () =>
         view.all("Backup").flatMap((record) => {
-          const { runs } = readRuns(record);
-          const [last] = runs;
-          const lastMs = lastGoodMs({ region: record.region, runs });
-          return last === undefined ? [] : [{ region: record.region, lastMs, ok: last.ok }];
+          const backups = readRuns(record);
+          const [last] = backups.runs;
+          if (last === undefined) return [];
+          return [{ region: backups.region, lastMs: lastGoodMs(backups), ok: last.ok }];
         }),
       ...(everyMs !== undefined && { backupEveryMs: everyMs }),
     },
