@@ -7,7 +7,16 @@ import { SetUpError, say } from "./common.mjs";
 
 const softHsm = "softhsm/libsofthsm2.so";
 
-/** What only tests need: an independent KMIP client, an independent TLS implementation, a load balancer, an HSM, Prometheus. */
+/**
+ * Whether all of these programs are on PATH.
+ * @param {readonly string[]} names
+ */
+const onPath =
+  (...names) =>
+  () =>
+    names.every((name) => findExecutable(name) !== undefined);
+
+/** What only tests need: the packages, whether they are there, and what is skipped without them. */
 const tools = [
   {
     aptPackage: "python3-pykmip",
@@ -18,7 +27,7 @@ const tools = [
   },
   {
     aptPackage: "openssl",
-    isThere: () => findExecutable("openssl") !== undefined,
+    isThere: onPath("openssl"),
     without: "the tests against OpenSSL will be skipped",
   },
   {
@@ -37,15 +46,12 @@ const tools = [
   },
   {
     aptPackage: "prometheus prometheus-alertmanager",
-    isThere: () =>
-      ["promtool", "prometheus", "prometheus-alertmanager"].every(
-        (name) => findExecutable(name) !== undefined,
-      ),
+    isThere: onPath("promtool", "prometheus", "prometheus-alertmanager"),
     without: "the tests of the alerts will be skipped",
   },
   {
     aptPackage: "chromium tmux",
-    isThere: () => ["chromium", "tmux"].every((name) => findExecutable(name) !== undefined),
+    isThere: onPath("chromium", "tmux"),
     without: "the tests of the dashboards will be skipped",
   },
   {
@@ -55,18 +61,17 @@ const tools = [
   },
   {
     aptPackage: "mmdebstrap podman runc",
-    isThere: () =>
-      ["mmdebstrap", "podman", "runc"].every((name) => findExecutable(name) !== undefined),
+    isThere: onPath("mmdebstrap", "podman", "runc"),
     without: "the tests of the Debian package and of the container image will be skipped",
   },
   {
     aptPackage: "kubectl",
-    isThere: () => findExecutable("kubectl") !== undefined,
+    isThere: onPath("kubectl"),
     without: "the Kubernetes files will not be built",
   },
   {
     aptPackage: "valkey-server",
-    isThere: () => findExecutable("valkey-server") !== undefined,
+    isThere: onPath("valkey-server"),
     without: "the store's tests on Valkey will be skipped",
   },
 ];

@@ -65,6 +65,11 @@ export async function runMatrix(
   return { format: 1, factor, healthyMinutes, healthy, outcomes };
 }
 
+/** An alert and what it is about, as faults list those that they expect. */
+function nameOf({ alert, about }: Came): string {
+  return `${alert} ${about}`.trim();
+}
+
 /** What is wrong with a report; bounds in time are judged only where asked for. */
 export function faultsOf(
   { healthy, outcomes }: MatrixReport,
@@ -73,7 +78,7 @@ export function faultsOf(
   return [
     ...healthy.map(({ alert, about }) => `healthy: ${alert} ${about}`),
     ...outcomes.flatMap(({ fault, expected, came, boundSeconds }) => {
-      const names = came.map(({ alert, about }) => `${alert} ${about}`.trim());
+      const names = came.map(nameOf);
       const late = came.filter(({ seconds }) => times && seconds > boundSeconds);
       return [
         ...expected.filter((name) => !names.includes(name)).map((name) => `${fault}: no ${name}`),
@@ -116,21 +121,19 @@ async function tryFault(
   const sinceMs = performance.now();
   const mend = await fault.make(world);
   const untilMs = sinceMs + fault.boundS * 1_000;
-  const names = () =>
-    monitoring.arrivals
-      .filter((one) => !before.has(one))
-      .map(({ alert, about }) => `${alert} ${about}`.trim());
+  const came = () => arrivalsOf(monitoring, sinceMs, before);
   while (performance.now() < untilMs && !stopped.aborted) {
-    if (fault.alerts.every((name) => names().includes(name))) break;
+    const names = came().map(nameOf);
+    if (fault.alerts.every((name) => names.includes(name))) break;
     await sleep(200);
   }
   await sleep((settleS * 1_000) / factor, undefined, { signal: stopped }).catch(() => undefined);
-  const came = arrivalsOf(monitoring, sinceMs, before);
+  const all = came();
   await mend();
   await revive(world.both);
   await allWell(world.both);
   const { name, text, alerts, boundS } = fault;
-  return { fault: name, text, boundSeconds: boundS, expected: alerts, came };
+  return { fault: name, text, boundSeconds: boundS, expected: alerts, came: all };
 }
 
 function watch({ both }: AlertWorld, factor: number): Promise<Monitoring> {
