@@ -1,19 +1,32 @@
 import { execFileSync } from "node:child_process";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { connect as connectTcp, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect as connectTls } from "node:tls";
+import { purposes } from "@holdfast/server/base";
 import { until } from "@holdfast/testing";
 import { holdfast } from "../support/command-line.ts";
+import type { KeyManager } from "../support/key-protect/index.ts";
 import { createKey, keyBytes } from "../support/keys.ts";
+import { recordOf } from "../support/record.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { startRootRegions } from "../support/root-regions.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
+import { vitalsOf } from "../support/vitals.ts";
 
-/** Two regions under load, with key managers, audit sinks and backups. */
+/** Two regions under load, with everything that a fault may concern. */
 export interface AlertWorld extends AsyncDisposable {
   readonly both: TwoRegions;
+  readonly managers: { readonly a: KeyManager; readonly b: KeyManager };
+  /** Where audit events (`audit-REGION`) and backups (`backups`) go. */
+  readonly folder: string;
+  /** An object that was acknowledged. */
+  readonly anyObject: () => string;
 }
 
 /** Ends a fault; the caller starts the processes again that the fault killed. */
@@ -35,7 +48,10 @@ const instance = "vcenter";
 const nothing: Mend = () => undefined;
 const certificateDays = 400;
 
-/** In the order in which they are made. */
+/** By how much the clock of a node is wrong. */
+const skewMs = 45_000;
+
+/** In the order in which they are made: those that leave a trace come last. */
 export const faults: readonly Fault[] = [
   {
     name: "kill-node",
@@ -156,6 +172,13 @@ export const faults: readonly Fault[] = [
     },
   },
   {
+    name: "memory-full",
+    text: "a region's Redis is at maxmemory",
+    alerts: ["HoldfastStoreMemory b"],
+    boundS: 90,
+    make: async ({ both }) => memory(both.b.redis.primary, "1mb"),
+  },
+  {
     name: "disk-full",
     text: "a region's primary Redis cannot append to its file: it ends itself",
     alerts: ["HoldfastStoreCarriedByOtherRegion a"],
@@ -165,6 +188,172 @@ export const faults: readonly Fault[] = [
       limitFiles(primary, 1);
       await until("Redis to end", () => !primary.running);
       return nothing;
+    },
+  },
+  {
+    name: "disk-nearly-full",
+    text: "a region's Redis cannot write its append-only file anew",
+    alerts: ["HoldfastStoreDisk b"],
+    boundS: 90,
+    make: async ({ both }) => {
+      const { primary } = both.b.redis;
+      // Random bytes, so that the file is not smaller than they are.
+      await primary.command("set", "holdfast-test-filler", randomBytes(8 << 20));
+      await rewritten(primary, "ok");
+      limitFiles(primary, 4 << 20);
+      await rewritten(primary, "err");
+      return async () => {
+        limitFiles(primary, "unlimited");
+        await primary.command("del", "holdfast-test-filler");
+        await rewritten(primary, "ok");
+      };
+    },
+  },
+  {
+    name: "root-away",
+    text: "a region's key manager refuses connections",
+    alerts: ["HoldfastRootOfTrust a"],
+    boundS: 120,
+    make: async ({ managers }) => {
+      await managers.a.kill();
+      return () => managers.a.start();
+    },
+  },
+  {
+    name: "root-denied",
+    text: "a region's key manager denies access to the root key",
+    alerts: ["HoldfastKeysClosed b"],
+    boundS: 120,
+    make: async ({ managers }) => {
+      await managers.b.role("None");
+      return () => managers.b.role("Manager");
+    },
+  },
+  {
+    name: "root-slow",
+    text: "a region's key manager takes 2 s for each call",
+    alerts: ["HoldfastRootSlow a"],
+    boundS: 420,
+    make: async ({ managers }) => {
+      await managers.a.switch({ delayMs: 2_000 });
+      return () => managers.a.heal();
+    },
+  },
+  {
+    name: "clock-skew",
+    text: `a node's clock is ${skewMs / 1000} s ahead`,
+    alerts: ["HoldfastClockWrong a2"],
+    boundS: 120,
+    make: async ({ both }) => {
+      const node = both.node("a2");
+      const startWith = async (aheadMs: number) => {
+        await node.kill();
+        node.clockAheadMs = aheadMs;
+        await node.start();
+      };
+      await startWith(skewMs);
+      return () => startWith(0);
+    },
+  },
+  {
+    name: "flapping-leader",
+    text: "whoever leads a region is stopped for 7 s, six times",
+    alerts: ["HoldfastLeaderFlaps b"],
+    boundS: 240,
+    make: async ({ both }) => {
+      for (let turn = 0; turn < 6; turn++) {
+        const leader = await leaderOf(both, "b");
+        both.freeze(leader);
+        await until("another leader", async () => (await leaderOf(both, "b", leader)) !== leader);
+        both.thaw(leader);
+        await until("the old one to follow", async () => {
+          const vitals = await vitalsOf(both.node(leader)).catch(() => undefined);
+          return vitals?.leads === false;
+        });
+      }
+      return nothing;
+    },
+  },
+  {
+    name: "audit-sink-away",
+    text: "the folder of an audit sink's file is gone at a region's nodes",
+    alerts: ["HoldfastAuditSinkOut a"],
+    boundS: 240,
+    make: async ({ folder }) => {
+      await rename(join(folder, "audit-a"), join(folder, "audit-away"));
+      return () => rename(join(folder, "audit-away"), join(folder, "audit-a"));
+    },
+  },
+  {
+    name: "stranger",
+    text: "somebody without a certificate of the other region calls at the peer port",
+    alerts: ["HoldfastStrangersAtPeerPort a1"],
+    boundS: 60,
+    make: async ({ both }) => {
+      const { host, peer } = both.node("a1");
+      const options = { host, port: peer, rejectUnauthorized: false, ALPNProtocols: ["h2"] };
+      const socket = connectTls(options);
+      socket.on("error", () => undefined);
+      socket.resume();
+      await once(socket, "close");
+      return nothing;
+    },
+  },
+  {
+    name: "connection-flood",
+    text: "400 connections to a node's KMIP port that say nothing",
+    alerts: [],
+    boundS: 1,
+    make: async ({ both }) => {
+      const { host, kmip: port } = both.node("a1");
+      const sockets: Socket[] = Array.from({ length: 400 }, () => {
+        const socket = connectTcp({ host, port });
+        return socket.on("error", () => undefined).resume();
+      });
+      return () => {
+        for (const socket of sockets) socket.destroy();
+      };
+    },
+  },
+  {
+    name: "certificate-ends",
+    text: "a region's peer certificate ends in 40 days",
+    alerts: ["HoldfastCertificateEnds (peer)"],
+    boundS: 90,
+    make: (world) => withPeerCertificate(world, 40),
+  },
+  {
+    name: "certificate-ends-soon",
+    text: "a region's peer certificate ends in 5 days",
+    alerts: ["HoldfastCertificateEndsSoon (peer)"],
+    boundS: 90,
+    make: (world) => withPeerCertificate(world, 5),
+  },
+  {
+    name: "damaged-record",
+    text: "a record in a region's Redis is overwritten with noise",
+    alerts: ["HoldfastRecordsInQuarantine a"],
+    boundS: 90,
+    make: async ({ both, anyObject }) => {
+      const { primary } = both.a.redis;
+      const { key, value } = await recordOf(primary, anyObject());
+      await primary.command("set", key, randomBytes(value.length));
+      await using clients = await ClientsOfAll.open(both, instance);
+      await keyBytes(clients.at("a1"), anyObject()).catch(() => undefined);
+      return async () => {
+        const kept = (await primary.command("keys", "*quarantine")) as readonly string[];
+        for (const name of kept) await primary.command("del", name);
+      };
+    },
+  },
+  {
+    name: "backup-fails",
+    text: "the folder for backups is gone at a region's nodes",
+    alerts: ["HoldfastBackupFails a", "HoldfastBackupFails b"],
+    boundS: 240,
+    make: async ({ folder }) => {
+      await rename(join(folder, "backups"), join(folder, "backups-away"));
+      return () => rename(join(folder, "backups-away"), join(folder, "backups"));
     },
   },
 ];
@@ -200,7 +389,7 @@ export async function startAlertWorld(): Promise<AlertWorld> {
       },
     ),
   );
-  const { both } = roots;
+  const { both, managers } = roots;
   const clients = stack.use(await ClientsOfAll.open(both, instance));
   const objects: string[] = [];
   const stopping = new AbortController();
@@ -219,7 +408,8 @@ export async function startAlertWorld(): Promise<AlertWorld> {
   await until("an object", () => objects.length > 0);
   const all = stack.move();
   return {
-    both,
+    ...{ both, managers, folder },
+    anyObject: () => objects[0] ?? "",
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }
@@ -228,6 +418,20 @@ function replicaOf(both: TwoRegions, region: "a" | "b"): RedisServer {
   const [replica] = both.region(region).redis.replicas;
   if (replica === undefined) throw new Error("the region has no replica");
   return replica;
+}
+
+/** The node that leads a region, as those other than `without` say. */
+async function leaderOf(both: TwoRegions, region: "a" | "b", without = ""): Promise<string> {
+  let leader = "";
+  await until(`a leader of region ${region}`, async () => {
+    for (const node of both.region(region).nodes) {
+      if (node.name === without) continue;
+      const vitals = await vitalsOf(node).catch(() => undefined);
+      if (vitals?.leads) leader = node.name;
+    }
+    return leader !== "";
+  });
+  return leader;
 }
 
 /** Stops a Redis for a moment again and again, as a disk that is too slow does. */
@@ -257,4 +461,33 @@ async function memory(primary: RedisServer, bytes: string): Promise<Mend> {
 /** How large a file the process may write: beyond that a write fails, as on a full disk. */
 function limitFiles({ pid }: RedisServer, bytes: number | "unlimited"): void {
   execFileSync("prlimit", ["--pid", `${pid}`, `--fsize=${bytes}:unlimited`]);
+}
+
+/** Has Redis write its append-only file anew, and waits for how that ends. */
+async function rewritten(server: RedisServer, status: "ok" | "err"): Promise<void> {
+  await server.command("bgrewriteaof");
+  await until(`the append-only file: ${status}`, async () => {
+    const under = await server.info("aof_rewrite_in_progress");
+    return under === "0" && (await server.info("aof_last_bgrewrite_status")) === status;
+  });
+}
+
+/** Gives region a another peer certificate; mending puts a long one in its place. */
+async function withPeerCertificate({ both }: AlertWorld, days: number): Promise<Mend> {
+  const write = async (lasts: number) => {
+    const { certificate, key } = await both.peerAuthority.issue({
+      commonName: "region a",
+      hosts: ["a.peer.holdfast"],
+      purposes: [purposes.serverAuth, purposes.clientAuth],
+      notBeforeMs: Date.now() - 3_600_000,
+      days: lasts,
+    });
+    const [certificateFile, keyFile] = ["peer.pem", "peer-key.pem"].map((name) =>
+      join(both.a.folder, name),
+    ) as [string, string];
+    await writeFile(keyFile, key, { mode: 0o600 });
+    await writeFile(certificateFile, certificate);
+  };
+  await write(days);
+  return () => write(certificateDays);
 }
