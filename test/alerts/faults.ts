@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
-import { connect as connectTcp, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,7 +16,7 @@ import { recordOf } from "../support/record.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { startRootRegions } from "../support/root-regions.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
-import { ClientsOfAll } from "../support/two-regions-clients.ts";
+import { ClientsOfAll, credentialsOf } from "../support/two-regions-clients.ts";
 import { vitalsOf } from "../support/vitals.ts";
 
 /** Two regions under load, with everything that a fault may concern. */
@@ -50,6 +50,15 @@ const certificateDays = 400;
 
 /** By how much the clock of a node is wrong. */
 const skewMs = 45_000;
+
+/** What a node lets in at the same time, half of it for one instance. */
+const connectionsMax = 64;
+
+/** The header of a request message, which says that 256 bytes follow. */
+const halfRequest = Buffer.from("4200780100000100", "hex");
+
+/** A node is called by its address here, which its certificate need not name. */
+const checkServerIdentity = () => undefined;
 
 /** In the order in which they are made: those that leave a trace come last. */
 export const faults: readonly Fault[] = [
@@ -301,15 +310,20 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "connection-flood",
-    text: "400 connections to a node's KMIP port that say nothing",
-    alerts: [],
-    boundS: 1,
+    text: "a client opens more connections to a node than its instance may have, each with half a request",
+    alerts: ["HoldfastConnectionsDropped a1"],
+    boundS: 60,
     make: async ({ both }) => {
       const { host, kmip: port } = both.node("a1");
-      const sockets: Socket[] = Array.from({ length: 400 }, () => {
-        const socket = connectTcp({ host, port });
-        return socket.on("error", () => undefined).resume();
-      });
+      const { ca, certificate: cert, key } = credentialsOf(both, instance);
+      const options = { host, port, ca: [ca].flat(), cert, key, checkServerIdentity };
+      const sockets: Socket[] = [];
+      while (sockets.length < connectionsMax) {
+        const socket = connectTls(options).on("error", () => undefined);
+        sockets.push(socket.resume());
+        await Promise.race([once(socket, "secureConnect"), once(socket, "close")]);
+        socket.write(halfRequest);
+      }
       return () => {
         for (const socket of sockets) socket.destroy();
       };
@@ -380,7 +394,7 @@ export async function startAlertWorld(): Promise<AlertWorld> {
         replicas: 1,
         days: certificateDays,
         // A busy machine is slower than the line between regions, and a change that waits too long is alone.
-        settings: { backup, peer: { pushTimeoutMs: 10_000 } },
+        settings: { backup, kmip: { connectionsMax }, peer: { pushTimeoutMs: 10_000 } },
         only: { a: audit("a"), b: audit("b") },
         prepare: async ({ a }) => {
           const made = await holdfast("backup", "key", "init", "--config", a.node(0).configFile);
