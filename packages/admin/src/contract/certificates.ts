@@ -29,7 +29,7 @@ const certificate = z
     serial: z.string(),
     notBefore: time,
     notAfter: time,
-    expiry: z.enum(["valid", "in30days", "in7days", "in1day", "expired", "notYetValid"]),
+    expiry: z.enum(["valid", "in45days", "in7days", "in1day", "expired", "notYetValid"]),
     addedAt: time.optional(),
     addedBy: z.string(),
     regions: applied,

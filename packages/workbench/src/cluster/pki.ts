@@ -42,12 +42,12 @@ export interface PeerNode {
 }
 
 const days = 3650;
-const renewBeforeMs = 30 * 86_400_000;
+const renewBeforeMs = 45 * 86_400_000;
 /** A clock that is behind must not find the certificate not yet valid. */
 const backdateMs = 86_400_000;
 
 /**
- * Makes the servers' and the client's certificate where they are missing, expire within 30 days or do not name a host,
+ * Makes the servers' and the client's certificate where they are missing, expire within 45 days or do not name a host,
  * and leaves the rest alone. Every file can be read by this user only.
  */
 export async function ensureServerPki(
@@ -116,7 +116,7 @@ export async function ensurePki(
 
 /**
  * The regions' own PKI: an authority that issues nothing else, and a certificate for each node, pinned by the name
- * `REGION.peer.holdfast`. All are made anew where one is missing or expires within 30 days.
+ * `REGION.peer.holdfast`. All are made anew where one is missing or expires within 45 days.
  */
 export async function ensurePeerPki(
   folder: string,

@@ -2,6 +2,7 @@ import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { reasonOf } from "../../base/operator-error.ts";
 import { loadConfig } from "../../config/config.ts";
+import { warnBeforeMs } from "../../management/certificates/expiry.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
 import { warningsOf } from "./warnings.ts";
 
@@ -87,7 +88,7 @@ export function certificateChecks({ readings, wallMs, healthLines }: SystemSourc
     if (notAfterMs <= nowMs) {
       return [failed("certificates", `${what} ended ${until}`, "issue a new one")];
     }
-    if (notAfterMs > nowMs + 30 * dayMs) return [];
+    if (notAfterMs > nowMs + warnBeforeMs) return [];
     return [warning("certificates", `${what} ends ${until}`, "issue a new one before that")];
   });
   const files = lineOf(healthLines(), "certificates");
@@ -105,7 +106,7 @@ export function certificateChecks({ readings, wallMs, healthLines }: SystemSourc
   const good = Number.isFinite(first) ? `; the first ends ${new Date(first).toISOString()}` : "";
   return ending.length + file.length > 0
     ? [...ending, ...file]
-    : [ok("certificates", `${all.length} are valid for 30 days at least${good}`)];
+    : [ok("certificates", `${all.length} are valid for 45 days at least${good}`)];
 }
 
 /** The folders that the node writes to. */

@@ -1,5 +1,6 @@
 import { statSync } from "node:fs";
 import type { Config } from "../../config/config-table.ts";
+import { warnBeforeMs } from "../../management/certificates/expiry.ts";
 import { peerOwner } from "../../management/certificates/metric-certificates.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 
@@ -10,8 +11,6 @@ export interface Warning {
 }
 
 type Certificates = ReturnType<NodeReadings["certificates"]>;
-
-const warnBeforeMs = 30 * 86_400_000;
 
 /** What an operator should know of a configuration that is good. */
 export function warningsOf(

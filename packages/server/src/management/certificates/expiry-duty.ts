@@ -21,7 +21,7 @@ type Certificate = SystemRecord<"Certificate">;
 
 /** How long a region waits for the first region to report: else both would. */
 const waitMs = 600_000;
-/** Reports every certificate that ends: 30, 7 and 1 days before, and when it has, each once in the whole system. */
+/** Reports every certificate that ends: 45, 7 and 1 days before, and when it has, each once in the whole system. */
 export class ExpiryDuty implements Duty {
   readonly name = "certificate expiry";
   readonly everyMs = 60_000;

@@ -1,10 +1,16 @@
 /** How near a certificate's end is, as lists and metrics say it. */
-export type Expiry = "valid" | "in30days" | "in7days" | "in1day" | "expired" | "notYetValid";
+export type Expiry = "valid" | "in45days" | "in7days" | "in1day" | "expired" | "notYetValid";
 
 const dayMs = 86_400_000;
 
-/** How long before its end a certificate is reported, in days: the lists, the metric and the events use the same. */
-const expiryDays = [30, 7, 1] as const;
+/**
+ * How long before its end a certificate is reported, in days: lists, metrics, events and warnings use the same. vCenter and
+ * vSAN warn 30 days before, which must not be the first that anybody hears.
+ */
+const expiryDays = [45, 7, 1] as const;
+
+/** How long before its end a certificate is worth a warning. */
+export const warnBeforeMs = expiryDays[0] * dayMs;
 
 /** How near a certificate's end is. */
 export function expiryOf(
@@ -15,7 +21,7 @@ export function expiryOf(
   if (notBeforeMs > nowMs) return "notYetValid";
   if (notAfterMs <= nowMs + dayMs) return "in1day";
   if (notAfterMs <= nowMs + 7 * dayMs) return "in7days";
-  return notAfterMs <= nowMs + 30 * dayMs ? "in30days" : "valid";
+  return notAfterMs <= nowMs + warnBeforeMs ? "in45days" : "valid";
 }
 
 /** The last of `expiryDays` that a certificate has passed, 0 once it has ended; undefined while its end is far. */

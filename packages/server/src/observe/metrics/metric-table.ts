@@ -338,7 +338,7 @@ const scraped = [
   {
     type: "gauge",
     name: "holdfast_certificates",
-    help: "Certificates by kind and by how near their end is: valid, in30days, in7days, in1day, expired, notYetValid.",
+    help: "Certificates by kind and by how near their end is: valid, in45days, in7days, in1day, expired, notYetValid.",
     labels: ["kind", "expiry"],
     read: ({ certificateCounts }) => certificateCounts?.() ?? [],
   },
