@@ -3,11 +3,13 @@ import {
   type Change,
   type ChangePage,
   type CommitOutcome,
-  countStates,
+  countedOf,
+  countObjects,
   digestsOf,
   encodeRecord,
   type FindQuery,
   type GivenRecord,
+  type InstanceCounts,
   indexTerms,
   inMask,
   type LeafPage,
@@ -30,7 +32,6 @@ import {
   type StoreState,
   StoreUnavailable,
   stateCounts,
-  stateOf,
 } from "@holdfast/engine";
 import { intactOf, keys, leafOf, metaPartition, type Row, type Tables } from "./database.ts";
 import type { RedisProcess } from "./redis-process.ts";
@@ -276,16 +277,12 @@ export class SimStore implements OwnStore {
   }
 
   async counts(instance: string): Promise<StateCounts> {
-    return (await this.countsIn(partitionOf(instance))).get(instance) ?? stateCounts();
+    return (await this.countsIn(partitionOf(instance))).get(instance)?.states ?? stateCounts();
   }
 
-  async countsIn(partition: number): Promise<ReadonlyMap<string, StateCounts>> {
+  async countsIn(partition: number): Promise<ReadonlyMap<string, InstanceCounts>> {
     return this.#covered((tables) => ({
-      value: countStates(
-        tables
-          .rows(partition)
-          .map(({ object }) => ({ instance: object.instance, state: stateOf(object.facts) })),
-      ),
+      value: countObjects(tables.rows(partition).map(({ object }) => countedOf(object))),
       numbers: [[partition, tables.counters(partition).promised]],
     }));
   }

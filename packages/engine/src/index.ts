@@ -77,6 +77,7 @@ export type { EngineSettings } from "./ports/operation-context.ts";
 export type {
   ChangePage,
   GivenRecord,
+  InstanceCounts,
   LeaderStore,
   Leaf,
   LeafPage,
@@ -98,7 +99,14 @@ export type {
   StorePosition,
   StoreState,
 } from "./ports/own-store.ts";
-export { countStates, stateCounts } from "./ports/state-counts.ts";
+export {
+  CountsByInstance,
+  countedOf,
+  countObjects,
+  initialMonth,
+  monthOf,
+  stateCounts,
+} from "./ports/state-counts.ts";
 export { TooManyUpdates, updateRecord } from "./ports/update-record.ts";
 export { creatorOf, creatorTerm } from "./record/creator.ts";
 export {

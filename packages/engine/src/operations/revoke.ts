@@ -1,9 +1,9 @@
-import { enumerations, KmipError, tags } from "@holdfast/kmip";
-import { ItemType } from "@holdfast/ttlv";
+import { enumerations, KmipError } from "@holdfast/kmip";
 import type { Handler } from "../ports/operation-context.ts";
+import { initialDate } from "../record/initial-date.ts";
 import { revokeEvent, transition } from "../record/lifecycle.ts";
 import { refuseTransition, requireRevocable } from "../record/lifecycle-refusal.ts";
-import type { ManagedObject, Revocation } from "../record/record.ts";
+import type { Revocation } from "../record/record.ts";
 
 /** Deactivates an Active object, or compromises one of any state (KMIP 2.1, 6.1.44). */
 export const revoke: Handler<"Revoke"> = async (context, request) => {
@@ -26,7 +26,7 @@ export const revoke: Handler<"Revoke"> = async (context, request) => {
         ...(message === undefined ? {} : { message }),
         ...(event === "deactivate"
           ? {}
-          : { occurred: compromiseOccurrenceDate ?? initialDate(object) }),
+          : { occurred: compromiseOccurrenceDate ?? initialDate(object) ?? object.lastChange }),
       };
       const result = transition(object.facts, event, fact);
       if (result.kind !== "changed") throw refuseTransition(result.state, "revoked");
@@ -38,9 +38,3 @@ export const revoke: Handler<"Revoke"> = async (context, request) => {
 };
 
 const codes: Readonly<Record<string, number>> = enumerations.RevocationReasonCode;
-
-/** When nothing else is known, the compromise is as old as the object (KMIP 2.1, 4.11). */
-function initialDate({ fixed, lastChange }: ManagedObject): number {
-  const item = fixed.find(({ tag }) => tag === tags.InitialDate.tag);
-  return item?.type === ItemType.DateTime ? Number(item.value) : lastChange;
-}

@@ -108,6 +108,13 @@ export interface RecordsAnswer {
 /** How many objects of an instance are in each state. */
 export type StateCounts = Readonly<Record<State, number>>;
 
+/** How many objects of an instance there are. */
+export interface InstanceCounts {
+  readonly states: StateCounts;
+  /** Those that are not destroyed, by the month of their Initial Date: months since January 1970, UTC. */
+  readonly months: ReadonlyMap<number, number>;
+}
+
 /** How far counting anew has come. */
 export interface Recount {
   /** Records that were looked at now. */
@@ -166,10 +173,13 @@ export interface ReplicationSource {
 
 /** How many objects are in each state. */
 export interface StateCountStore {
-  /** Kept as numbers, not found by looking. Undefined while a store's records are being counted for the first time. */
+  /**
+   * Kept as numbers, not found by looking. Undefined while a store's records are being counted for the first time, and
+   * where a number cannot be right: `recount` corrects it.
+   */
   counts(instance: string): Promise<StateCounts | undefined>;
-  /** The same of all instances that have objects in a partition. */
-  countsIn(partition: number): Promise<ReadonlyMap<string, StateCounts> | undefined>;
+  /** The same of all instances that have objects in a partition, by month too. */
+  countsIn(partition: number): Promise<ReadonlyMap<string, InstanceCounts> | undefined>;
   /** Counts some more of a partition's records anew, beginning again once all were counted. */
   recount(partition: number): Promise<Recount>;
 }

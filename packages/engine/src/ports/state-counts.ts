@@ -1,7 +1,11 @@
-import { type State, stateValues } from "../record/lifecycle.ts";
-import type { StateCounts } from "./own-store.ts";
+import { initialDate } from "../record/initial-date.ts";
+import { type State, stateOf, stateValues } from "../record/lifecycle.ts";
+import type { ManagedObject } from "../record/record.ts";
+import type { InstanceCounts, StateCounts } from "./own-store.ts";
 
 const states = Object.keys(stateValues) as readonly State[];
+/** A month is written with four digits. */
+const monthMax = 9_999;
 
 /** Counts of every state, those that are not given 0. */
 export function stateCounts(given: Partial<StateCounts> = {}): StateCounts {
@@ -9,15 +13,54 @@ export function stateCounts(given: Partial<StateCounts> = {}): StateCounts {
   return Object.fromEntries(entries) as Record<State, number>;
 }
 
-/** How many of some objects are in each state, by instance. */
-export function countStates(
-  objects: Iterable<{ readonly instance: string; readonly state: State }>,
-): ReadonlyMap<string, StateCounts> {
-  const counts = new Map<string, Record<State, number>>();
-  for (const { instance, state } of objects) {
-    const known = counts.get(instance) ?? { ...stateCounts() };
-    known[state] += 1;
-    counts.set(instance, known);
+/** The month, since January 1970 (UTC), of a time in milliseconds. */
+export function monthOf(timeMs: number): number {
+  const date = new Date(timeMs);
+  const month = (date.getUTCFullYear() - 1970) * 12 + date.getUTCMonth();
+  return Number.isNaN(month) ? 0 : Math.min(Math.max(0, month), monthMax);
+}
+
+/** The month of an object's Initial Date, by which it is counted; 0 where it has none. */
+export function initialMonth(object: Pick<ManagedObject, "fixed">): number {
+  return monthOf((initialDate(object) ?? 0) * 1_000);
+}
+
+/** What is counted of one object. */
+export interface Counted {
+  readonly instance: string;
+  readonly state: State;
+  readonly month: number;
+}
+
+/** What is counted of an object. */
+export function countedOf(object: ManagedObject): Counted {
+  const { instance, facts } = object;
+  return { instance, state: stateOf(facts), month: initialMonth(object) };
+}
+
+/** Counts of objects, or of several of one kind at once, by instance. */
+export class CountsByInstance {
+  readonly #counts = new Map<
+    string,
+    { readonly states: Record<State, number>; readonly months: Map<number, number> }
+  >();
+
+  add({ instance, state, month }: Counted, count = 1): void {
+    const its = this.#counts.get(instance) ?? { states: { ...stateCounts() }, months: new Map() };
+    this.#counts.set(instance, its);
+    its.states[state] += count;
+    if (stateValues[state] >= stateValues.Destroyed) return;
+    its.months.set(month, (its.months.get(month) ?? 0) + count);
   }
-  return counts;
+
+  get all(): ReadonlyMap<string, InstanceCounts> {
+    return this.#counts;
+  }
+}
+
+/** Counts of some objects, by instance. */
+export function countObjects(objects: Iterable<Counted>): ReadonlyMap<string, InstanceCounts> {
+  const counts = new CountsByInstance();
+  for (const object of objects) counts.add(object);
+  return counts.all;
 }

@@ -27,7 +27,7 @@ export interface PartitionKeys {
   readonly reserved: string;
   /** Hash: region → up to where its changes of this partition were read. */
   readonly cursors: string;
-  /** Hash: how many objects are in which state; `states.lua` says the fields. */
+  /** Hash: how many objects there are by state and month; `states.lua` says the fields. */
   readonly states: string;
   /** Hash: what was put aside; `redis-quarantine.ts` says the names. */
   readonly quarantine: string;
@@ -47,7 +47,7 @@ export function partitionKeys(partition: number): PartitionKeys {
     record: `${prefix}o:`,
     reserved: `${prefix}reserved`,
     cursors: `${prefix}cursors`,
-    states: `${prefix}states`,
+    states: `${prefix}counts`,
     quarantine: `${prefix}quarantine`,
   };
 }

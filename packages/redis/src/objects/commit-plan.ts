@@ -7,6 +7,7 @@ import {
   encodeRecord,
   type GivenRecord,
   indexTerms,
+  initialMonth,
   type ManagedObject,
   nameOfTerm,
   type OwnCommitOptions,
@@ -176,7 +177,7 @@ function pushRow(
   const terms = termLines({ before: before?.object, after, moved, joined }, buckets);
   args.push(kind, id, before ? Buffer.from(before.tag, "hex") : none);
   args.push(Buffer.from(tag, "hex"), same ? none : bytes);
-  args.push(before ? stateDigit(before.object) : "", stateDigit(after));
+  args.push(before ? stateDigit(before.object) : "", stateDigit(after), monthDigits(after));
   args.push(String(terms.length / 3), ...terms);
   return boundedGrowth(row, record.length, joined);
 }
@@ -184,6 +185,11 @@ function pushRow(
 /** A state as the store counts it (KMIP 2.1, 11.55). */
 export function stateDigit({ facts }: ManagedObject): string {
   return String(stateValues[stateOf(facts)]);
+}
+
+/** The month of an object's Initial Date as the store counts it: four digits. */
+export function monthDigits(object: ManagedObject): string {
+  return String(initialMonth(object)).padStart(4, "0");
 }
 
 interface TermChange {

@@ -1,4 +1,6 @@
 import {
+  CountsByInstance,
+  type InstanceCounts,
   partitionOf,
   type Recount,
   type State,
@@ -13,7 +15,7 @@ import { readRecordHeader } from "../connection/record-header.ts";
 import { Answers } from "../session/answers.ts";
 import type { StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
-import { stateDigit } from "./commit-plan.ts";
+import { monthDigits, stateDigit } from "./commit-plan.ts";
 import { decodeStored } from "./decoded-records.ts";
 
 /** Records, and bytes of them, that one step looks at. */
@@ -25,13 +27,16 @@ export const stateOfDigit: ReadonlyMap<string, State> = new Map(
   Object.entries(stateValues).map(([state, value]) => [String(value), state as State]),
 );
 
+/** State, month and instance. */
+const fieldForm = /^(\d)(\d{4})(.*)$/s;
+
 /** The progress of a recount. */
 interface Place {
   /** Empty where it is yet to begin. */
   readonly at: string;
 }
 
-/** How many objects of each instance are in each state: numbers that `commit.lua` keeps. */
+/** How many objects each instance has, by state and month: numbers that `commit.lua` keeps. */
 export class RedisStateCounts {
   readonly #context: StoreContext;
   readonly #sessions: PrimarySessions;
@@ -48,29 +53,27 @@ export class RedisStateCounts {
   /** See `OwnStore.counts`. */
   readonly counts = async (instance: string): Promise<StateCounts | undefined> => {
     const all = await this.countsIn(partitionOf(instance));
-    return all && (all.get(instance) ?? stateCounts());
+    return all && (all.get(instance)?.states ?? stateCounts());
   };
 
   /** See `OwnStore.countsIn`. */
   readonly countsIn = async (
     partition: number,
-  ): Promise<ReadonlyMap<string, StateCounts> | undefined> => {
+  ): Promise<ReadonlyMap<string, InstanceCounts> | undefined> => {
     const { head, counters, states } = keysOf(partition);
     const answer = await this.#answers.ask("counts", [head, counters, states], []);
     await this.#answers.cover(answer.session, partition, answer.head, answer.number);
     const [counted, list] = answer.rest as [number, Buffer[]];
     if (counted !== 1) return undefined;
-    const found = new Map<string, Partial<Record<State, number>>>();
+    const found = new CountsByInstance();
     for (let at = 0; at + 1 < list.length; at += 2) {
-      const field = String(list[at]);
-      const state = stateOfDigit.get(field.slice(0, 1));
-      const instance = field.slice(1);
-      if (state === undefined) throw corrupt();
-      const counts = found.get(instance) ?? {};
-      counts[state] = countOf(list[at + 1]);
-      found.set(instance, counts);
+      const [, digit = "", month = "", instance = ""] = fieldForm.exec(String(list[at])) ?? [];
+      const state = stateOfDigit.get(digit);
+      const count = Number(list[at + 1]);
+      if (state === undefined || !Number.isSafeInteger(count) || count < 0) return undefined;
+      found.add({ instance, state, month: Number(month) }, count);
     }
-    return new Map([...found].map(([instance, counts]) => [instance, stateCounts(counts)]));
+    return found.all;
   };
 
   /** See `OwnStore.recount`. */
@@ -117,22 +120,12 @@ function lineOf(id: Buffer, value: Buffer): Argument[] {
     if (header === undefined || !ownRecordKey("", object.uniqueIdentifier).equals(id)) return [];
     const state = stateDigit(object);
     const member = Buffer.concat([id, Buffer.from(tag, "hex"), Buffer.from(state)]);
-    return [String(header.changed), member, `${state}${object.instance}`];
+    return [String(header.changed), member, `${state}${monthDigits(object)}${object.instance}`];
   } catch (error) {
     // A record of another release's format would be left out of the counts.
     if (error instanceof StoreUnavailable && error.failure === "corrupt") return [];
     throw error;
   }
-}
-
-function countOf(value: unknown): number {
-  const count = Number(value);
-  if (Number.isSafeInteger(count) && count >= 0) return count;
-  throw corrupt();
-}
-
-function corrupt(): StoreUnavailable {
-  return new StoreUnavailable("badReply", "malformed state count");
 }
 
 function keysOf(partition: number): PartitionKeys {

@@ -130,7 +130,7 @@ class Backup {
       this.#damaged += end.damaged.length;
       const counted = await this.#ask(() => this.#source.own.countsIn(partition));
       for (const [instance, counts] of counted ?? []) {
-        this.#counts[instance] = counts;
+        this.#counts[instance] = counts.states;
       }
       return;
     }

@@ -5,6 +5,7 @@ import { instanceTakes } from "../../ports/instance-takes.ts";
 import type { Change, CommitOutcome, FindQuery, StoredObject } from "../../ports/objects.ts";
 import type {
   ChangePage,
+  InstanceCounts,
   LeafPage,
   Levels,
   OwnCommitOptions,
@@ -341,10 +342,10 @@ export class MemoryOwnStore implements OwnStore {
   }
 
   async counts(instance: string): Promise<StateCounts> {
-    return (await this.countsIn(partitionOf(instance))).get(instance) ?? stateCounts();
+    return (await this.countsIn(partitionOf(instance))).get(instance)?.states ?? stateCounts();
   }
 
-  async countsIn(partition: number): Promise<ReadonlyMap<string, StateCounts>> {
+  async countsIn(partition: number): Promise<ReadonlyMap<string, InstanceCounts>> {
     this.#require("read");
     const counts = this.#at(partition).counts();
     await this.#cover(this.#at(partition), this.#at(partition).number("promised"));

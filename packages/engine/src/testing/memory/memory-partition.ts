@@ -2,12 +2,12 @@ import { StoreUnavailable, supersededMessage } from "../../base/errors.ts";
 import type { Change, CommitOutcome, StoredObject } from "../../ports/objects.ts";
 import type {
   GivenRecord,
+  InstanceCounts,
   OwnCommitOptions,
   PeerCursor,
-  StateCounts,
 } from "../../ports/own-store.ts";
-import { countStates } from "../../ports/state-counts.ts";
-import { requireState, type State, stateOf } from "../../record/lifecycle.ts";
+import { countedOf, countObjects } from "../../ports/state-counts.ts";
+import { requireState, type State } from "../../record/lifecycle.ts";
 import type { ManagedObject, Tag } from "../../record/record.ts";
 import {
   decodeRecord,
@@ -35,6 +35,7 @@ export interface MemoryRow {
   readonly uniqueTerms: readonly string[];
   readonly destroyed: boolean;
   readonly state: State;
+  readonly month: number;
 }
 
 /** Who holds a record, and since when. */
@@ -75,9 +76,9 @@ export class MemoryPartition {
       .toSorted(([, a], [, b]) => a.changed - b.changed);
   }
 
-  /** How many objects of each instance are in each state. */
-  counts(): ReadonlyMap<string, StateCounts> {
-    return countStates(this.rows.values());
+  /** How many objects each instance has. */
+  counts(): ReadonlyMap<string, InstanceCounts> {
+    return countObjects(this.rows.values());
   }
 
   /** Why a commit is refused; nothing is written before it is known. */
@@ -107,7 +108,7 @@ export class MemoryPartition {
     const changed = this.#count("change");
     if (promises) this.#journal.set(this.#numbers, "promised", changed);
     this.#journal.set(this.rows, id, {
-      instance,
+      ...countedOf(object),
       bytes,
       tag,
       created: old?.created ?? this.#count("created"),
@@ -116,7 +117,6 @@ export class MemoryPartition {
       terms: new Set(terms.map(({ term }) => term)),
       uniqueTerms,
       destroyed: object.facts.destroyed !== undefined,
-      state: stateOf(object.facts),
     });
     for (const term of uniqueTerms) {
       const key = `${instance}\0${term}`;

@@ -7,8 +7,8 @@
 --       destroyed, "none")  5 operation that writes, or empty  6 prefix of records
 --       7 store id (16 bytes), number of records that must be as given, then each: its key (index in KEYS) and tag
 --       8 number of events, the events, number of changes, then each: kind (create | update | served)  identifier  tag
---       before (empty for create)  tag after  record  state before (a digit; empty for create)  state after  number of
---       terms, then each: what ("-" drop, "+" add, "u" add as one that at most one live object has, "n" add so and
+--       before (empty for create)  tag after  record  state before (a digit; empty for create)  state after  month (four digits)
+--       number of terms, then each: what ("-" drop, "+" add, "u" add as one that at most one live object has, "n" add so and
 --       claim, "c" keep: nobody else may claim it)  bucket (index in KEYS)  hash
 -- →     {"committed", change number} | {"conflict", change number, index of the change} | {"nameTaken", change number,
 --       index of the change, hash} | {"superseded", change number} | {"reserved", change number, index of the change, operation} | {"reservationLost",
@@ -55,7 +55,7 @@ end
 local function parse(index)
   local change = {
     key = KEYS[10 + index], kind = take(), id = take(), before = take(), after = take(), record = take(),
-    was = take(), is = take(), terms = {},
+    was = take(), is = take(), month = take(), terms = {},
   }
   change.was_destroyed, change.is_destroyed = change.was >= "5", change.is >= "5"
   for i = 1, tonumber(take()) do
@@ -145,7 +145,7 @@ for _, change in ipairs(list) do
     else
       drop(changes, change.number, change.id .. change.before .. change.was)
     end
-    count_state(states, recounted, instance, change.was, change.number, change.is)
+    count_state(states, recounted, change.month .. instance, change.was, change.number, change.is)
     if change.kind ~= "served" then
       promised = number
       change.promised = number

@@ -1,8 +1,8 @@
 #!lua flags=no-writes,allow-oom
--- counts.lua  How many objects of each instance of a partition are in each state.
+-- counts.lua  How many objects each instance of a partition has, by state and month.
 -- KEYS  1 head  2 counters  3 states
--- →     {"found", highest promised change number, head, whether every record is counted (0|1), for each: state (a digit)
---       and instance, how many} | {"notInitialised"}
+-- →     {"found", highest promised change number, head, whether every record is counted (0|1), for each: state (a
+--       digit), month (four digits) and instance, how many} | {"notInitialised"}
 --- include head
 if not initialised(KEYS[1]) then return { "notInitialised" } end
 local all, found, counted = redis.call("HGETALL", KEYS[3]), {}, count(KEYS[2], "change") == 0 and 1 or 0

@@ -3,7 +3,7 @@
 --              counted, wrong counts are corrected. Changes continue meanwhile: states.lua.
 -- KEYS  1 head  2 counters  3 changes  4 states
 -- ARGV  1 up to where they were counted, or empty to begin  2 up to where they are now  then for each record: change
---       number, member of changes, state and instance
+--       number, member of changes, state, month and instance
 -- →     {"committed", change number, whether all are counted (0|1), how many counts were wrong} | {"conflict", 0, up to
 --       where they are counted, or empty} | {"notInitialised"}
 --- include head

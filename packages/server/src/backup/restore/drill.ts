@@ -91,7 +91,7 @@ async function countsOf(store: OwnStore) {
       instances.add(instance);
       const states = Object.keys(counts) as (keyof typeof counts)[];
       counts = stateCounts(
-        Object.fromEntries(states.map((state) => [state, counts[state] + its[state]])),
+        Object.fromEntries(states.map((state) => [state, counts[state] + its.states[state]])),
       );
     }
   }

@@ -5,6 +5,7 @@ import { Recount } from "./recount-duty.ts";
 
 const context = { epoch: 1, signal: new AbortController().signal, active: () => true };
 const day = 86_400_000;
+const empty = { states: stateCounts(), months: new Map<number, number>() };
 
 describe("counting anew", () => {
   test("a recount begins at once in an uncounted store, continues to the end, and repeats each day", async () => {
@@ -15,7 +16,7 @@ describe("counting anew", () => {
     let left = 2;
     const own = {
       countsIn: async (partition: number) =>
-        uncounted.has(partition) ? undefined : new Map([[`i${partition}`, stateCounts()]]),
+        uncounted.has(partition) ? undefined : new Map([[`i${partition}`, empty]]),
       recount: async (partition: number): Promise<Step> => {
         recounted.push(partition);
         left -= 1;
@@ -38,7 +39,7 @@ describe("counting anew", () => {
     expect(duty.counts.size).toBe(64);
     await duty.run(context);
     expect(recounted).toHaveLength(2);
-    expect(duty.counts.get("i3")).toEqual(stateCounts());
+    expect(duty.counts.get("i3")).toEqual(empty);
     nowMs += day;
     await duty.run(context);
     expect(recounted.slice(2)).toEqual(Array.from({ length: 65 }, (_, partition) => partition));

@@ -1,7 +1,7 @@
 import {
+  type InstanceCounts,
   type Observer,
   type StateCountStore,
-  type StateCounts,
   sysPartition,
   systemInstance,
 } from "@holdfast/engine";
@@ -19,8 +19,8 @@ const dayMs = 86_400_000;
 const stepsMax = 400;
 
 /**
- * Reads the numbers of objects by state, and counts them anew: at once where a store's records were never counted, or
- * one was repaired, and all of them once a day, so that nothing rests on the numbers having been kept right.
+ * Reads the numbers of objects by state and month, and counts them anew: at once where a store's records were never
+ * counted, one was repaired or a number cannot be right, and all of them once a day, so that nothing rests on the numbers having been kept right.
  */
 export class Recount implements Duty {
   readonly name = "recount";
@@ -28,20 +28,20 @@ export class Recount implements Duty {
   readonly #options: RecountOptions;
   /** When each partition's counting ended: monotonic. */
   readonly #countedMs = new Map<number, number>();
-  #counts: ReadonlyMap<string, StateCounts> = new Map();
+  #counts: ReadonlyMap<string, InstanceCounts> = new Map();
 
   constructor(options: RecountOptions) {
     this.#options = options;
   }
 
   /** The numbers of every instance that has objects, as they were at the last run. */
-  get counts(): ReadonlyMap<string, StateCounts> {
+  get counts(): ReadonlyMap<string, InstanceCounts> {
     return this.#counts;
   }
 
   /** See `Duty.run`. */
   readonly run = async (context: DutyContext): Promise<DutyResult> => {
-    const counts = new Map<string, StateCounts>();
+    const counts = new Map<string, InstanceCounts>();
     let [done, left, steps] = [0, 0, 0];
     for (let partition = 0; partition <= sysPartition && context.active(); partition++) {
       const known = await this.#options.own.countsIn(partition);

@@ -16,6 +16,7 @@ const everything: Required<NodeReadings> = {
   lockMasters: () => ({ masters: 1, answering: 1 }),
   instances: () => [["Installed", 1]],
   objects: () => [["vcenter", "Active", 1]],
+  objectAges: () => [["vcenter", "older", 1]],
   backups: () => [{ region: "a", lastMs: 1, ok: true }],
   backupEveryMs: 1,
   roots: () => [["local", "root", 1]],

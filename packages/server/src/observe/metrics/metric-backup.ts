@@ -11,6 +11,13 @@ export const keepingMetrics = [
   },
   {
     type: "gauge",
+    name: "holdfast_objects_by_age",
+    help: "Objects that are not destroyed, by the months since the month of their Initial Date (UTC): below1month, below3months, below12months, below24months or older; each is counted once. At the leader only.",
+    labels: ["kmip_instance", "age"],
+    read: ({ objectAges }) => objectAges?.() ?? [],
+  },
+  {
+    type: "gauge",
     name: "holdfast_backup_last_success_timestamp_seconds",
     help: "When the last scheduled backup that is whole began; none where there never was one.",
     labels: ["backup_region"],

@@ -88,6 +88,8 @@ export interface NodeReadings {
   readonly instances?: () => readonly (readonly [status: string, count: number])[];
   /** Instance, state and how many; at the leader. */
   readonly objects?: () => readonly (readonly [instance: string, state: string, count: number])[];
+  /** Instance, age (a name of `ages`) and how many; at the leader. */
+  readonly objectAges?: () => readonly (readonly [instance: string, age: string, count: number])[];
   /** When each region's last good backup began, where there was one, and whether the last of all was good. */
   readonly backups?: () => readonly {
     readonly region: string;

@@ -73,6 +73,26 @@ export const instances: Dashboard = {
           ],
         },
         {
+          title: "Keys by age",
+          says: "Objects that are not destroyed, by the months since they were made; old ones that grow are keys that nobody rotates.",
+          unit: "count",
+          kind: "time",
+          width: 12,
+          queries: [
+            {
+              expr: sum(
+                max(
+                  gauge("holdfast_objects_by_age", 'kmip_instance=~"$kmip_instance"'),
+                  "kmip_instance",
+                  "age",
+                ),
+                "age",
+              ),
+              legend: "{{age}}",
+            },
+          ],
+        },
+        {
           title: "Active keys by instance",
           says: "Keys in use by instance; a sudden fall means that keys were destroyed or deactivated.",
           unit: "count",

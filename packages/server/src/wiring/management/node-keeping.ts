@@ -7,6 +7,7 @@ import { minutesOf } from "../../backup/scheduled/schedule.ts";
 import { version } from "../../base/version.ts";
 import type { Config } from "../../config/config-table.ts";
 import { InstanceLookup } from "../../management/instance-lookup.ts";
+import { ages } from "../../management/keys/ages.ts";
 import {
   type KeyEventsAsked,
   keyEvents,
@@ -23,7 +24,7 @@ import type { Management } from "./node-management.ts";
 /** What the leader does for what is kept, and what a scrape reads of it. */
 export interface Keeping {
   readonly duties: readonly Duty[];
-  readonly readings: Pick<NodeReadings, "objects" | "backups" | "backupEveryMs">;
+  readonly readings: Pick<NodeReadings, "objects" | "objectAges" | "backups" | "backupEveryMs">;
 }
 
 const dayMs = 86_400_000;
@@ -41,8 +42,17 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
       objects: () => {
         const nameOf = names();
         return [...recount.counts].flatMap(([instance, counts]) =>
-          Object.entries(counts).map(
+          Object.entries(counts.states).map(
             ([state, count]) => [nameOf.get(instance) || instance, state, count] as const,
+          ),
+        );
+      },
+      objectAges: () => {
+        const nameOf = names();
+        const nowMs = clock.wallMs();
+        return [...recount.counts].flatMap(([instance, { months }]) =>
+          [...ages(months, nowMs)].map(
+            ([age, count]) => [nameOf.get(instance) || instance, age, count] as const,
           ),
         );
       },

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Recount, StateCounts } from "../../../ports/own-store.ts";
-import { stateCounts } from "../../../ports/state-counts.ts";
+import { initialMonth, stateCounts } from "../../../ports/state-counts.ts";
 import type { Facts } from "../../../record/record.ts";
 import { destroyed, type OwnWorld } from "./own-world-conformance.ts";
 
@@ -23,7 +23,12 @@ export function counting(world: Make): void {
     const w = await world();
     const expected = async (given: Partial<StateCounts>): Promise<void> => {
       expect(await w.store.counts(w.instance)).toEqual(stateCounts(given));
-      expect((await w.store.countsIn(w.partition))?.get(w.instance)).toEqual(stateCounts(given));
+      const its = (await w.store.countsIn(w.partition))?.get(w.instance);
+      expect(its?.states).toEqual(stateCounts(given));
+      const live = stateCounts({ ...given, Destroyed: 0, DestroyedCompromised: 0 });
+      const sum = Object.values(live).reduce((all, count) => all + count, 0);
+      const months = [...(its?.months ?? [])].filter(([, count]) => count > 0);
+      expect(months).toEqual(sum === 0 ? [] : [[initialMonth(w.object()), sum]]);
     };
     const facts = async (id: string, next: Facts): Promise<void> => {
       const before = await w.get(id);
