@@ -17,6 +17,7 @@ import { PykmipServer, pykmipMissing, pykmipVersion } from "./pykmip.ts";
 import { loadHead, loadLines, machineLine, otherLines, verdictLines } from "./report.ts";
 import type { Results } from "./results.ts";
 import { measureRoots } from "./roots.ts";
+import { measureScrapes } from "./scrapes.ts";
 import { measureStartUp } from "./start-up.ts";
 import { measureStoredBytes } from "./stored-bytes.ts";
 import { judge } from "./targets.ts";
@@ -91,6 +92,7 @@ async function measureLoads(stage: Stage, { only, extent }: Options): Promise<Lo
 
 async function measure(stage: Stage, options: Options, signal: AbortSignal): Promise<Results> {
   const { region, generator, bareRequest } = stage;
+  const [first] = stage.sides;
   const { only, extent } = options;
   const loads = await measureLoads(stage, options);
   const idleMemory = only.has("idle-memory")
@@ -104,6 +106,11 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
   const manyKeys = only.has("keys") ? await measureKeys(extent, signal) : undefined;
   const roots = only.has("roots") ? await measureRoots(extent, signal) : undefined;
   const admin = only.has("admin") ? await measureAdmin(generator, extent, signal) : undefined;
+  const { host, http: port } = region.node(0);
+  const scrapes =
+    only.has("scrapes") && first !== undefined
+      ? await measureScrapes(first, { host, port }, generator, extent)
+      : undefined;
   return {
     loads,
     idleMemory,
@@ -113,6 +120,7 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
     ...(manyKeys === undefined ? {} : { keys: manyKeys }),
     ...(roots === undefined ? {} : { roots }),
     ...(admin === undefined ? {} : { admin }),
+    ...(scrapes === undefined ? {} : { scrapes }),
   };
 }
 

@@ -16,6 +16,7 @@ const parts = [
   "keys",
   "roots",
   "admin",
+  "scrapes",
 ] as const;
 
 export type Part = (typeof parts)[number];

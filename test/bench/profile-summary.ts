@@ -19,7 +19,7 @@ type Frame = CpuProfile["nodes"][number]["callFrame"];
 const functionsMax = 40;
 
 /**
- * Where the time went that was not idle, in the last part of a profile: by package, with what Node's own code and
+ * Where the time went that was not idle, in the last part of a profile: by package and folder of the server, with what Node's own code and
  * native code did for it, and by function, each with its own time only.
  */
 export function summarise(profile: CpuProfile, lastUs: number): string[] {
@@ -66,8 +66,8 @@ function packageOf({ url, functionName }: Frame): string | undefined {
   if (functionName === "(garbage collector)" || functionName === "(program)") return functionName;
   const dependency = /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1];
   if (dependency !== undefined) return dependency;
-  const own = /\/packages\/([^/]+)\//.exec(url)?.[1];
-  return own === undefined ? undefined : `packages/${own}`;
+  const own = /\/packages\/(?:server\/src\/)?[^/]+(?=\/)/.exec(url)?.[0];
+  return own?.slice(1).replace("/src", "");
 }
 
 function nameOf({ functionName, url, lineNumber }: Frame): string {

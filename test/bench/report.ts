@@ -4,6 +4,7 @@ import { keysLines } from "./keys-at-scale.ts";
 import type { Machine } from "./machine.ts";
 import type { Results } from "./results.ts";
 import { rootsLines } from "./roots.ts";
+import { scrapeLines } from "./scrapes.ts";
 import type { Side } from "./sides.ts";
 import { median } from "./statistics.ts";
 import type { Verdict } from "./targets.ts";
@@ -56,7 +57,7 @@ function loadCells(figures: LoadFigures, side: Side["name"]): string[] | undefin
 
 /** Memory, stored bytes and starts. */
 export function otherLines(results: Results): string[] {
-  const { idleMemory, storedBytes, startUp, twoRegions, keys, roots, admin } = results;
+  const { idleMemory, storedBytes, startUp, twoRegions, keys, roots, admin, scrapes } = results;
   const lines: string[] = [];
   for (const { side, connections, bytesBefore, bytesAfter } of idleMemory) {
     const each = (bytesAfter - bytesBefore) / connections / 1000;
@@ -80,6 +81,7 @@ export function otherLines(results: Results): string[] {
   if (keys !== undefined) lines.push(...keysLines(keys));
   if (roots !== undefined) lines.push(...rootsLines(roots));
   if (admin !== undefined) lines.push(...adminLines(admin));
+  if (scrapes !== undefined) lines.push(...scrapeLines(scrapes));
   return lines;
 }
 

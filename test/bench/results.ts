@@ -3,6 +3,7 @@ import type { LoadFigures } from "./figures.ts";
 import type { IdleMemory } from "./idle-memory.ts";
 import type { KeysFigures } from "./keys-at-scale.ts";
 import type { RootsFigures } from "./roots.ts";
+import type { ScrapeFigures } from "./scrapes.ts";
 import type { StartUp } from "./start-up.ts";
 import type { StoredBytes } from "./stored-bytes.ts";
 import type { TwoRegionsFigures } from "./two-regions.ts";
@@ -17,4 +18,5 @@ export interface Results {
   readonly keys?: KeysFigures;
   readonly roots?: RootsFigures;
   readonly admin?: AdminFigures;
+  readonly scrapes?: ScrapeFigures;
 }

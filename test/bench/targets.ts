@@ -1,6 +1,7 @@
 import { cpuRatio, type LoadFigures, latencyMs, rateRatio } from "./figures.ts";
 import type { KeysFigures } from "./keys-at-scale.ts";
 import type { Results } from "./results.ts";
+import { scrapeRatio } from "./scrapes.ts";
 import { median } from "./statistics.ts";
 import type { StoredBytes } from "./stored-bytes.ts";
 import type { Transfer } from "./two-regions.ts";
@@ -119,6 +120,13 @@ const targets: readonly Target[] = [
     bound: "at most",
     limit: 15,
     measured: ({ twoRegions }) => secondsOf(twoRegions?.refill),
+  },
+  {
+    text: "p99 of a Get beside 50 scrapes a second: of that without",
+    unit: "×",
+    bound: "at most",
+    limit: 1.1,
+    measured: ({ scrapes }) => scrapeRatio(scrapes),
   },
   ...(
     [

@@ -116,7 +116,7 @@ test("while store and root of trust hang, Check, List and /readyz are answered a
   const store = new StoreProbe({ read: never }, health, systemClock, hour, 10);
   const http = await openHttp(
     { host: "127.0.0.1", port: 0 },
-    { metrics: new Metrics(Date.now), health },
+    { metrics: new Metrics(Date.now), health, monotonicMs: systemClock.monotonicMs },
   );
   await new Promise((resolve) => setTimeout(resolve, 50));
   const ready = () => fetch(`http://${http.address}/readyz?verbose`).then((one) => one.text());

@@ -8,13 +8,15 @@ import { Metrics } from "./metrics/metrics.ts";
 let health: Health;
 let metrics: Metrics;
 let http: OpenListener;
+let monotonicMs: () => number;
 const loopback = { host: "127.0.0.1", port: 0 };
 
 beforeEach(async () => {
+  monotonicMs = () => 0;
   const settings = { downAfterMs: 0, upAfterMs: 0, rootOfTrustGraceMs: 0 };
   health = new Health(settings, () => performance.now());
   metrics = new Metrics(Date.now);
-  http = await openHttp(loopback, { metrics, health });
+  http = await openHttp(loopback, { metrics, health, monotonicMs });
 });
 afterEach(() => http.close());
 
@@ -30,6 +32,21 @@ describe("http", () => {
     expect(status).toBe(200);
     expect(headers.get("content-type")).toMatch(/^text\/plain; version=0.0.4/);
     expect(text).toContain("holdfast_connections_dropped_total 1\n");
+  });
+
+  test("/metrics is printed anew after 20 times as long as the last time took", async () => {
+    let nowMs = 0;
+    monotonicMs = () => nowMs++;
+    await http.close();
+    http = await openHttp(loopback, { metrics, health, monotonicMs });
+    const scraped: string[] = [];
+    // Each printing takes one millisecond, and each scrape asks the clock once.
+    while (nowMs < 30) {
+      metrics.observe({ type: "connectionDropped" });
+      const { text } = await get("/metrics");
+      scraped.push(/^holdfast_connections_dropped_total (\d+)$/m.exec(text)?.[1] ?? "");
+    }
+    expect([...new Set(scraped)]).toEqual(["1", "21"]);
   });
 
   test("/livez says that the process lives, whatever the store does", async () => {
@@ -97,7 +114,7 @@ describe("http", () => {
 
   test("an address in use is a fault that names the setting", async () => {
     const [host, port] = http.address.split(":") as [string, string];
-    const second = openHttp({ host, port: Number(port) }, { metrics, health });
+    const second = openHttp({ host, port: Number(port) }, { metrics, health, monotonicMs });
     await expect(second).rejects.toThrow(`http.listen: ${http.address} is in use`);
   });
 });

@@ -20,19 +20,23 @@ interface Reply {
 const plain = "text/plain; charset=utf-8";
 /** How long a request may take to arrive, and a connection may stay without one. */
 const requestUsualMs = 5000;
+/** For how many times as long as it took to print a text is answered again. */
+const reuseFactor = 20;
 
 /** Opens `/metrics`, `/livez` and `/readyz`. Every answer is what was known last; none waits for the store. */
 export async function openHttp(
   listen: Address,
-  parts: { readonly metrics: Metrics; readonly health: Health },
+  parts: {
+    readonly metrics: Metrics;
+    readonly health: Health;
+    readonly monotonicMs: () => number;
+  },
   requestMs: number = requestUsualMs,
 ): Promise<OpenListener> {
-  const { metrics, health } = parts;
+  const { metrics, health, monotonicMs } = parts;
+  const print = reused(() => metrics.print(), monotonicMs);
   const paths = new Map<string, Answer>([
-    [
-      "/metrics",
-      async () => ({ status: 200, type: metrics.contentType, text: await metrics.print() }),
-    ],
+    ["/metrics", async () => ({ status: 200, type: metrics.contentType, text: await print() })],
     ["/livez", () => ({ status: 200, type: plain, text: "ok\n" })],
     ["/readyz", (url) => ready(health, url.searchParams.has("verbose"))],
   ]);
@@ -57,6 +61,25 @@ export async function openHttp(
         server.close(() => resolve());
         probers.close();
       }),
+  };
+}
+
+/**
+ * Prints again only after 20 times as long as the last time took: however many scrape, printing takes at most a twentieth
+ * of the time that KMIP needs.
+ */
+function reused(print: () => Promise<string>, monotonicMs: () => number): () => Promise<string> {
+  let text: Promise<string> | undefined;
+  let untilMs = Number.POSITIVE_INFINITY;
+  return () => {
+    const sinceMs = monotonicMs();
+    if (text !== undefined && sinceMs < untilMs) return text;
+    untilMs = Number.POSITIVE_INFINITY;
+    text = print().finally(() => {
+      const nowMs = monotonicMs();
+      untilMs = nowMs + reuseFactor * (nowMs - sinceMs);
+    });
+    return text;
   };
 }
 

@@ -11,7 +11,15 @@ const health = new Health({ downAfterMs: 0, upAfterMs: 0, rootOfTrustGraceMs: 0 
   performance.now(),
 );
 const openings = [
-  ["HTTP", (ms: number) => openHttp(loopback, { metrics: new Metrics(Date.now), health }, ms)],
+  [
+    "HTTP",
+    (ms: number) =>
+      openHttp(
+        loopback,
+        { metrics: new Metrics(Date.now), health, monotonicMs: () => performance.now() },
+        ms,
+      ),
+  ],
   ["gRPC health", (ms: number) => openGrpcHealth(loopback, health, ms)],
 ] as const;
 

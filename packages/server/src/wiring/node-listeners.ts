@@ -21,7 +21,10 @@ const healthTickMs = 50;
 /** Opens what probes ask: before the node waits until it can serve, so that they are answered meanwhile. */
 export async function openProbes({ config, metrics, health, opened }: Parts): Promise<Probes> {
   opened.adopt(new LoopProbe(health), (one) => one.close());
-  const http = await openHttp(config.http.listen, { metrics, health });
+  const http = await openHttp(config.http.listen, {
+    ...{ metrics, health },
+    monotonicMs: clock.monotonicMs,
+  });
   opened.defer(() => http.close());
   const grpc = await openGrpcHealth(config.health.listen, health);
   opened.defer(() => grpc.close());

@@ -1,0 +1,100 @@
+import { Agent, request } from "node:http";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import { cpuUs, latencyMs } from "./figures.ts";
+import type { LoadGenerator } from "./load-generator.ts";
+import type { LoadPlan, LoadResult } from "./load-plan.ts";
+import type { LoadSide } from "./load-rows.ts";
+import type { Extent } from "./options.ts";
+
+/** KMIP Get by turns alone and beside a storm of scrapes. */
+export interface ScrapeFigures {
+  readonly before: readonly LoadResult[];
+  readonly beside: readonly LoadResult[];
+  /** Scrapes that were answered, and the bytes of one. */
+  readonly scrapes: number;
+  readonly bytes: number;
+}
+
+const scrapesPerSecond = 50;
+const getsPerSecond = 400;
+const connections = 16;
+const agent = new Agent({ keepAlive: true, maxSockets: 8 });
+
+/** Measures the first node at a fixed rate of Gets. `http` is its address for metrics. */
+export async function measureScrapes(
+  side: LoadSide,
+  http: { readonly host: string; readonly port: number },
+  generator: LoadGenerator,
+  extent: Extent,
+): Promise<ScrapeFigures> {
+  const plan: LoadPlan = {
+    connections,
+    targets: side.targets,
+    persistent: true,
+    operations: side.gets.map((message) => [[message]]),
+    warmMs: extent.warmMs,
+    measureMs: extent.measureMs,
+    ratePerSecond: getsPerSecond,
+    pids: side.pids(),
+  };
+  await generator.load({ ...plan, measureMs: extent.warmUpMs });
+  const [before, beside]: [LoadResult[], LoadResult[]] = [[], []];
+  let [scrapes, bytes] = [0, 0];
+  for (let round = 0; round < 2 * extent.rounds; round++) {
+    before.push(await generator.load(plan));
+    const ending = new AbortController();
+    const storm = scrapeAll(http, ending.signal);
+    beside.push(await generator.load(plan));
+    ending.abort();
+    const answered = await storm;
+    scrapes += answered.length;
+    bytes = answered.at(-1) ?? bytes;
+  }
+  agent.destroy();
+  return { before, beside, scrapes, bytes };
+}
+
+/** Scrapes at a fixed rate until it is ended; answers how many bytes each answer had. */
+async function scrapeAll(
+  http: { readonly host: string; readonly port: number },
+  signal: AbortSignal,
+): Promise<readonly number[]> {
+  const bytes: number[] = [];
+  const asked: Promise<void>[] = [];
+  let nextMs = performance.now();
+  while (!signal.aborted) {
+    asked.push(scrape(http).then((length) => void bytes.push(length)));
+    nextMs += 1000 / scrapesPerSecond;
+    await sleep(Math.max(0, nextMs - performance.now()));
+  }
+  await Promise.all(asked);
+  return bytes;
+}
+
+function scrape(http: { readonly host: string; readonly port: number }): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ ...http, path: "/metrics", agent }, (response) => {
+      text(response).then((body) => resolve(Buffer.byteLength(body)), reject);
+    });
+    asked.on("error", reject).end();
+  });
+}
+
+/** How much slower Gets are beside scrapes: their p99. */
+export function scrapeRatio(figures: ScrapeFigures | undefined): number | undefined {
+  const p99 = (rounds: readonly LoadResult[] | undefined) => latencyMs(rounds, 0.99);
+  const [before, beside] = [p99(figures?.before), p99(figures?.beside)];
+  return before === undefined || beside === undefined ? undefined : beside / before;
+}
+
+export function scrapeLines({ before, beside, scrapes, bytes }: ScrapeFigures): string[] {
+  const line = (rounds: readonly LoadResult[]) => {
+    const [p50, p99] = [0.5, 0.99].map((share) => (latencyMs(rounds, share) ?? 0).toFixed(2));
+    return `p50 ${p50} ms, p99 ${p99} ms, CPU ${Math.round(cpuUs(rounds, "server") ?? 0)} µs a Get`;
+  };
+  return [
+    `Get at ${getsPerSecond}/s: ${line(before)}`,
+    `beside ${scrapesPerSecond} scrapes a second (${scrapes} of ${(bytes / 1000).toFixed(0)} KB): ${line(beside)}`,
+  ];
+}
