@@ -133,7 +133,10 @@ describe("targets", () => {
     const startUp = {
       npmFirstAnswerMs: [9000, 4000, 3000],
       npmReadyMs: [],
-      nodeFirstAnswerMs: [],
+      nodes: {
+        source: { firstAnswerMs: [], idleBytes: [] },
+        bundle: { firstAnswerMs: [], idleBytes: [] },
+      },
     };
     expect(verdictOf({ startUp }, /npm start/)).toMatchObject([{ measured: 4, met: true }]);
   });

@@ -74,7 +74,10 @@ export function otherLines(results: Results): string[] {
     const seconds = (ms: readonly number[]) => `${number((median(ms) ?? 0) / 1000)} s`;
     lines.push(
       `warm npm start: first request answered after ${seconds(startUp.npmFirstAnswerMs)}, ready after ${seconds(startUp.npmReadyMs)}`,
-      `a node's process: first request answered after ${seconds(startUp.nodeFirstAnswerMs)}`,
+      ...Object.entries(startUp.nodes).map(([form, { firstAnswerMs, idleBytes }]) => {
+        const megabytes = number((median(idleBytes) ?? 0) / 1e6);
+        return `a node's process from ${form}: first request answered after ${seconds(firstAnswerMs)}, idle ${megabytes} MB`;
+      }),
     );
   }
   if (twoRegions !== undefined) lines.push(...regionLines(twoRegions));

@@ -6,11 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "@holdfast/testing";
-import type { NodeProcess } from "../support/node-process.ts";
+import { makeBundle } from "../../scripts/build/bundle.ts";
+import { type NodeProcess, ownProgram } from "../support/node-process.ts";
 import type { Region } from "../support/region.ts";
 import type { Target } from "./load-plan.ts";
 import { discoverVersions } from "./messages.ts";
 import type { Extent } from "./options.ts";
+import { residentBytes } from "./process-figures.ts";
 import { Contexts, Wire } from "./wire.ts";
 
 /** Milliseconds from the start of a process. */
@@ -19,9 +21,20 @@ export interface StartUp {
   readonly npmFirstAnswerMs: readonly number[];
   /** The same, until vCenter's whole sequence has passed and the cluster says that it is ready. */
   readonly npmReadyMs: readonly number[];
-  /** A node's own process, over a store that runs, to the first answered request. */
-  readonly nodeFirstAnswerMs: readonly number[];
+  /** A node's own process, over a store that runs. */
+  readonly nodes: Readonly<Record<(typeof forms)[number], NodeStarts>>;
 }
+
+interface NodeStarts {
+  /** To the first answered request. */
+  readonly firstAnswerMs: readonly number[];
+  /** Resident memory of a node that has served one client, and then nobody. */
+  readonly idleBytes: readonly number[];
+}
+
+/** From source, and from the bundle that packages and images have. */
+const forms = ["source", "bundle"] as const;
+const settleMs = 10_000;
 
 const root = join(import.meta.dirname, "../..");
 const host = "127.0.1.1";
@@ -41,15 +54,31 @@ export async function measureStartUp(
     await start(folder, signal);
     const npmFirstAnswerMs: number[] = [];
     const npmReadyMs: number[] = [];
-    const nodeFirstAnswerMs: number[] = [];
+    const found = () => ({ firstAnswerMs: [] as number[], idleBytes: [] as number[] });
+    const nodes = { source: found(), bundle: found() };
+    const bundle = join(folder, "bundle");
+    await makeBundle(bundle);
+    const programs = {
+      source: ownProgram,
+      bundle: [process.execPath, join(bundle, "holdfast.mjs")],
+    };
+    const node = region.node(1);
     for (let round = 0; round < extent.starts; round++) {
       const { firstAnswerMs, readyMs } = await start(folder, signal);
       npmFirstAnswerMs.push(firstAnswerMs);
       npmReadyMs.push(readyMs);
-      nodeFirstAnswerMs.push(await startNode(region.node(1), region.target("bench", 1)));
+      for (const form of forms) {
+        node.program = programs[form];
+        nodes[form].firstAnswerMs.push(await startNode(node, region.target("bench", 1)));
+        await sleep(settleMs, undefined, { signal });
+        nodes[form].idleBytes.push(residentBytes(node.pid));
+      }
     }
-    return { npmFirstAnswerMs, npmReadyMs, nodeFirstAnswerMs };
+    return { npmFirstAnswerMs, npmReadyMs, nodes };
   } finally {
+    await region.node(1).stop();
+    region.node(1).program = ownProgram;
+    await region.node(1).start();
     await rm(folder, { recursive: true, force: true });
   }
 }
