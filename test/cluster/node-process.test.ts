@@ -40,6 +40,12 @@ function discoverVersions(): Uint8Array {
   return encode(structure(0x42_0078, [header, item]));
 }
 
+/** Ends a while after its message has arrived: what the node is told meanwhile counts. */
+const slowNotify = `#!/bin/sh
+PATH=\${PATH#*:}
+systemd-notify "$@" && sleep 1
+`;
+
 /** Prints each message that arrives at a Unix datagram socket, which Node cannot open. */
 const notifyReader = `
 import socket, sys
@@ -77,7 +83,9 @@ describe("a node", () => {
     const socket = join(region.folder, "notify");
     await using listener = notifySocket(socket);
     await until("the socket", () => existsSync(socket));
-    node.program = ["env", `NOTIFY_SOCKET=${socket}`, ...ownProgram];
+    await writeFile(join(region.folder, "systemd-notify"), slowNotify, { mode: 0o755 });
+    const path = `PATH=${region.folder}:${process.env["PATH"]}`;
+    node.program = ["env", `NOTIFY_SOCKET=${socket}`, path, ...ownProgram];
     await node.start();
     await until("READY=1", () => listener.text().includes("READY=1"));
     await node.stop();

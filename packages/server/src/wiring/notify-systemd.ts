@@ -3,6 +3,10 @@ import { promisify } from "node:util";
 import { reasonOf } from "../base/operator-error.ts";
 import type { Environment } from "../base/system.ts";
 
+/** A unit whose READY=1 is lost never counts as started; three tries are less than its TimeoutStopSec. */
+const attemptsMax = 3;
+const attemptMs = 5_000;
+
 /**
  * Reports this process's state (`READY=1`, `STOPPING=1`) to systemd, as sd_notify(3) has it; does nothing outside a
  * unit of `Type=notify`. Answers why it could not, undefined where it could.
@@ -14,10 +18,14 @@ export async function notifySystemd(
   if (environment["NOTIFY_SOCKET"] === undefined) return undefined;
   // Node cannot send a datagram to a Unix socket, and systemd comes with a program that does.
   const args = ["--no-block", `--pid=${process.pid}`, state];
-  try {
-    await promisify(execFile)("systemd-notify", args, { timeout: 5_000 });
-    return undefined;
-  } catch (error) {
-    return `systemd-notify ${state}: ${reasonOf(error)}`;
+  let reason: string | undefined;
+  for (let attempts = 0; attempts < attemptsMax; attempts++) {
+    try {
+      await promisify(execFile)("systemd-notify", args, { timeout: attemptMs });
+      return undefined;
+    } catch (error) {
+      reason = `systemd-notify ${state}: ${reasonOf(error)}`;
+    }
   }
+  return reason;
 }

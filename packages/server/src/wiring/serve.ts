@@ -26,9 +26,10 @@ export async function serve(configFile: string): Promise<void> {
     const reason = await notifySystemd(state, environment);
     if (reason !== undefined) running.log.say("warn", "systemd cannot be notified", { reason });
   };
-  await notify("READY=1");
   // A second signal finds no listener and ends the process at once.
-  await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
+  const stopping = Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
+  await Promise.race([notify("READY=1"), stopping]);
+  await stopping;
   await Promise.all([notify("STOPPING=1"), running.drain()]);
   await running.log.close();
   process.exit(0);
