@@ -13,6 +13,8 @@ export interface ChaosOptions {
   readonly only: readonly string[];
   /** The program of another version, which nodes become and cease to be (`replace-node`). */
   readonly other: string | undefined;
+  /** Goes on beyond its minutes until so many steps are made, and then so many changes acknowledged by both regions. */
+  readonly atLeast?: { readonly steps: number; readonly shared: number };
 }
 
 export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json FILE] [--wan MS] [--workers N] [--only KIND[,KIND]] [--other FILE]

@@ -89,7 +89,7 @@ class Run {
   }
 
   async run(): Promise<ChaosReport> {
-    const { seed, minutes, workers } = this.#options;
+    const { seed, minutes, workers, atLeast = { steps: 0, shared: 0 } } = this.#options;
     const known = await this.#firstKey();
     this.#workload = new Workload(this.#clients, this.#history, workers, seed);
     this.#probes = new Probes(this.#clients, this.#history, this.#gaps, known, 2);
@@ -99,8 +99,13 @@ class Run {
     const untilMs = performance.now() + minutes * 60_000;
     for (const step of planOf(seed, this.#kinds())) {
       await this.#step(step);
-      if (performance.now() > untilMs || this.#stopped.aborted || this.#gaveUp) break;
+      const done = performance.now() > untilMs && this.#steps >= atLeast.steps;
+      if (done || this.#stopped.aborted || this.#gaveUp) break;
     }
+    await until("changes acknowledged by both regions", () => {
+      const { shared } = this.#history.acknowledged(this.#monitor.circumstances);
+      return shared >= atLeast.shared || this.#stopped.aborted || `${shared}`;
+    });
     this.#delay.disable();
     await this.end();
     this.#say(`reading ${this.#history.entries.size} objects at every endpoint`);

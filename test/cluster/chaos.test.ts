@@ -3,11 +3,13 @@ import { reportLines, violationsOf } from "../chaos/report.ts";
 import { runChaos } from "../chaos/run.ts";
 import { say } from "../support/load.ts";
 
+/** A busy machine takes longer for them. */
+const atLeast = { steps: 4, shared: 101 };
 const minutes = 1;
 const seed = 3;
 
 test(`${minutes} minutes of faults, seed ${seed}: nothing acknowledged is lost, no state goes back`, {
-  timeout: minutes * 60_000 + 400_000,
+  timeout: 1_200_000,
 }, async () => {
   const options = {
     minutes,
@@ -17,11 +19,12 @@ test(`${minutes} minutes of faults, seed ${seed}: nothing acknowledged is lost, 
     workers: 4,
     only: [],
     other: undefined,
+    atLeast,
   };
   const report = await runChaos(options, say, new AbortController().signal);
   for (const line of reportLines(report)) say(line);
   expect(violationsOf(report)).toEqual([]);
-  expect(report.acknowledgedShared).toBeGreaterThan(100);
+  expect(report.acknowledgedShared).toBeGreaterThanOrEqual(atLeast.shared);
   // How long gaps are is judged by `npm run chaos`, on a machine that does nothing else.
-  expect(report.steps).toBeGreaterThan(3);
+  expect(report.steps).toBeGreaterThanOrEqual(atLeast.steps);
 });

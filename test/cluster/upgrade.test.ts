@@ -7,18 +7,20 @@ import { say } from "../support/load.ts";
 const previous = await makePrevious();
 const other = typeof previous === "string" ? undefined : previous.program;
 const why = typeof previous === "string" ? previous : previous.commit.slice(0, 8);
+/** A busy machine takes longer for them. */
+const atLeast = { steps: 4, shared: 51 };
 const minutes = 0.5;
 
 describe.skipIf(other === undefined)(`needs the version before this one (${why}): it`, () => {
   test("runs beside this one on the same data, and nodes change to it and back: nothing is lost", {
-    timeout: minutes * 60_000 + 400_000,
+    timeout: 1_200_000,
   }, async () => {
     const shape = { minutes, seed: 1, json: undefined, wanMs: 10, workers: 4 };
-    const options = { ...shape, only: ["replace-node"], other };
+    const options = { ...shape, only: ["replace-node"], other, atLeast };
     const report = await runChaos(options, say, new AbortController().signal);
     for (const line of reportLines(report)) say(line);
     expect(violationsOf(report)).toEqual([]);
-    expect(report.acknowledgedShared).toBeGreaterThan(50);
-    expect(report.faults["replace-node"]).toBeGreaterThan(3);
+    expect(report.acknowledgedShared).toBeGreaterThanOrEqual(atLeast.shared);
+    expect(report.faults["replace-node"]).toBeGreaterThanOrEqual(atLeast.steps);
   });
 });
