@@ -12,11 +12,15 @@ const paths = [
   {
     text: "vSphere administrator",
     items: [
+      page("Why a key manager", "why-a-key-manager"),
+      page("Which vSphere", "vsphere-compatibility"),
       page("Quick start", "quick-start"),
       page("Certificates", "certificates"),
+      page("vCenter's alarms", "vcenter-alarms"),
       page("Keys", "keys"),
-      page("Support, and which vSphere", "support"),
+      page("Re-keying", "re-keying"),
       page("From IBM's KMIP for VMware", "from-ibm"),
+      page("Support", "support"),
     ],
   },
   {

@@ -32,6 +32,8 @@ export const setups: Readonly<Record<string, Setup>> = {
   "docs/from-ibm.md": {},
   "docs/certificates.md": { ordered: true, alternatives: true, prepare: stranger },
   "docs/keys.md": { ordered: true, prepare: keyOfTheInstance },
+  "docs/re-keying.md": { ordered: true, prepare: keyOfTheInstance },
+  "docs/vcenter-alarms.md": { ordered: true, prepare: keyOfTheInstance },
   "docs/root-of-trust-key-protect.md": { prepare: inTheRing },
   "docs/root-of-trust-hpcs.md": { prepare: hpcs },
   "docs/root-of-trust-local.md": { prepare: newFiles },

@@ -4,12 +4,20 @@ import { expect, test } from "vitest";
 import { corpusFolder, findCorpusFiles, groupFiles, readCorpusFile } from "./corpus.ts";
 import { runOnOwnServer } from "./run.ts";
 
-const folder = corpusFolder(undefined, join(import.meta.dirname, "../.."));
+const root = join(import.meta.dirname, "../..");
+const folder = corpusFolder(undefined, root);
 const paths = findCorpusFiles(folder, undefined);
 
 const list = join(folder, "foundation-cases.txt");
 /** Files that the corpus itself lists as those to pass. */
 const listed = existsSync(list) ? readFileSync(list, "utf8").split(/\s+/).filter(Boolean) : [];
+
+/** Cases by which the page of vSphere's features says that an operation was shown. */
+const named = new Set(
+  readFileSync(join(root, "docs/vsphere-compatibility.md"), "utf8").match(
+    /\b(SKFF|SKLC|SASED)-M-\d+-\d\d\b|\bTC_\d+_\d\d\b/g,
+  ),
+);
 
 /** Families and test cases that a server with these operations must pass in every version. */
 const whole = /\/(BL|SKLC|SKFF|SASED|TL)-[MO]-/;
@@ -29,5 +37,10 @@ test.skipIf(paths.length === 0)(
       report.files.filter(({ verdict }) => verdict === "passed").map(({ file }) => file),
     );
     expect(listed.filter((file) => !passed.has(file))).toEqual([]);
+    expect(named.size).toBeGreaterThan(5);
+    const shown = [...passed].map((file) => /([^/]+)\.xml$/.exec(file)?.[1] ?? "");
+    expect(
+      [...named].filter((name) => !shown.some((file) => `${file}_`.startsWith(`${name}_`))),
+    ).toEqual([]);
   },
 );

@@ -7,10 +7,12 @@ export const pagesThatRun: readonly string[] = [
   "docs/from-ibm.md",
   "docs/keys.md",
   "docs/quick-start.md",
+  "docs/re-keying.md",
   "docs/root-of-trust-hpcs.md",
   "docs/root-of-trust-key-protect.md",
   "docs/root-of-trust-local.md",
   "docs/root-of-trust-pkcs11.md",
   "docs/support.md",
   "docs/try-it.md",
+  "docs/vcenter-alarms.md",
 ];
