@@ -2,8 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "@holdfast/testing";
 import { revive } from "../chaos/faults.ts";
 import { allWell } from "../support/vitals.ts";
-import { type AlertWorld, type Fault, faults, startAlertWorld } from "./faults.ts";
+import { type Fault, faults } from "./faults.ts";
 import { type Arrival, Monitoring } from "./monitoring.ts";
+import { type AlertWorld, startAlertWorld } from "./world.ts";
 
 export interface MatrixOptions {
   /** Names of faults; all when empty. */

@@ -12,7 +12,7 @@ const missing = ["prometheus", "prometheus-alertmanager"].filter(
 );
 
 test.skipIf(missing.length > 0)(
-  `each of four faults raises its alert and no other (missing: ${missing.join(", ") || "none"})`,
+  `each of four faults raises its alert and no other (needs prometheus and prometheus-alertmanager; missing: ${missing.join(", ") || "none"})`,
   async () => {
     const options = { only, factor, healthyMinutes: 0 };
     const report = await runMatrix(options, say, new AbortController().signal);

@@ -357,7 +357,6 @@ export class MemoryOwnStore implements OwnStore {
   }
 
   // The leader's.
-
   async cursor(partition: number, peer: string): Promise<PeerCursor | undefined> {
     this.#require("read");
     const cursor = this.#at(partition).cursors.get(peer);

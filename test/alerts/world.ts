@@ -1,0 +1,84 @@
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "@holdfast/testing";
+import { holdfast } from "../support/command-line.ts";
+import type { KeyManager } from "../support/key-protect/index.ts";
+import { createKey, keyBytes } from "../support/keys.ts";
+import { startRootRegions } from "../support/root-regions.ts";
+import type { TwoRegions } from "../support/two-regions.ts";
+import { ClientsOfAll } from "../support/two-regions-clients.ts";
+
+/** The instance whose clients make load. */
+export const instance = "vcenter";
+/** How long the peers' certificates are valid. */
+export const certificateDays = 400;
+/** What a node lets in at the same time, half of it for one instance. */
+export const connectionsMax = 64;
+
+/** Two regions under load, with everything that a fault may concern. */
+export interface AlertWorld extends AsyncDisposable {
+  readonly both: TwoRegions;
+  readonly managers: { readonly a: KeyManager; readonly b: KeyManager };
+  /** Where audit events (`audit-REGION`) and backups (`backups`) go. */
+  readonly folder: string;
+  /** An object that was acknowledged. */
+  readonly anyObject: () => string;
+}
+
+/** Starts two regions of two nodes with everything, and clients that make and read keys at each node. */
+export async function startAlertWorld(): Promise<AlertWorld> {
+  await using stack = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), "holdfast-alert-world-"));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  await Promise.all(["audit-a", "audit-b", "backups"].map((name) => mkdir(join(folder, name))));
+  const keyFile = join(folder, "backup-key.json");
+  const times = { kekCacheMs: 10_000, graceMs: 3_600_000, revalidateMs: 2_000, deadlineMs: 5_000 };
+  const audit = (region: string) => ({
+    audit: { file: { path: join(folder, `audit-${region}`, "events.jsonl") } },
+  });
+  const backup = { keyFile, directory: join(folder, "backups"), everyMs: 60_000 };
+  const roots = stack.use(
+    await startRootRegions(
+      [instance],
+      times,
+      2,
+      {},
+      {
+        replicas: 1,
+        days: certificateDays,
+        // A busy machine is slower than the line between regions, and a change that waits too long is alone.
+        settings: { backup, kmip: { connectionsMax }, peer: { pushTimeoutMs: 10_000 } },
+        only: { a: audit("a"), b: audit("b") },
+        prepare: async ({ a }) => {
+          const made = await holdfast("backup", "key", "init", "--config", a.node(0).configFile);
+          if (made.code !== 0) throw new Error(made.err);
+        },
+      },
+    ),
+  );
+  const { both, managers } = roots;
+  const clients = stack.use(await ClientsOfAll.open(both, instance));
+  const objects: string[] = [];
+  const stopping = new AbortController();
+  const load = clients.all.map(async (client) => {
+    while (!stopping.signal.aborted) {
+      const id = await createKey(client).catch(() => undefined);
+      if (id !== undefined) objects.push(id);
+      await keyBytes(client, objects.at(-1) ?? "").catch(() => undefined);
+      await sleep(100);
+    }
+  });
+  stack.defer(async () => {
+    stopping.abort();
+    await Promise.all(load);
+  });
+  await until("an object", () => objects.length > 0);
+  const all = stack.move();
+  return {
+    ...{ both, managers, folder },
+    anyObject: () => objects[0] ?? "",
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
+}
