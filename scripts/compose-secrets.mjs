@@ -70,6 +70,7 @@ function makeRegion(folder) {
     holdfast: password(join(folder, "redis-password")),
     replica: password(join(folder, "redis-replication-password")),
     sentinel: password(join(folder, "redis-sentinel-password")),
+    operator: password(join(folder, "redis-operator-password")),
   };
   const atSentinel = password(join(folder, "sentinel-password"));
   let users = readFileSync(join(root, "deploy/redis/users.acl"), "utf8");

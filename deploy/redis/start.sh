@@ -10,6 +10,8 @@
 #   SENTINELS  addresses of every Sentinel of the store
 #   INIT       1 begins a new store at its primary, once every other member answers that it is empty
 #   WAIT       for how many seconds it waits for others before it exits with 1; default 60
+#   TLS        a folder with ca.pem, redis.pem and redis.key: every connection is TLS then, of all parts of the store;
+#              a client's certificate is checked if it shows one
 #
 # The configuration is made in the data folder once. Redis and Sentinel keep in it who is the primary, and the
 # Sentinels are asked at each start.
@@ -34,7 +36,8 @@ has() { case " $1 " in *" $2 "*) ;; *) return 1 ;; esac; }
 ask() {
   host=$1 port=$2 user=$3 password=$4
   shift 4
-  REDISCLI_AUTH=$password timeout 3 redis-cli -h "$host" -p "$port" --user "$user" --no-auth-warning "$@" 2>&1 |
+  REDISCLI_AUTH=$password timeout 3 redis-cli -h "$host" -p "$port" ${TLS:+--tls --cacert "$TLS/ca.pem"} \
+    --user "$user" --no-auth-warning "$@" 2>&1 |
     tr -d '\r' || true
 }
 
@@ -175,9 +178,24 @@ write_conf() {
 }
 entry=$(command -v docker-entrypoint.sh || true)
 
+# The lines of a configuration that say at which port it listens, and how.
+port_conf() {
+  if [ -z "${TLS:-}" ]; then
+    echo "port $1"
+    return
+  fi
+  echo "port 0"
+  echo "tls-port $1"
+  echo "tls-ca-cert-file $TLS/ca.pem"
+  echo "tls-cert-file $TLS/redis.pem"
+  echo "tls-key-file $TLS/redis.key"
+  echo "tls-auth-clients optional"
+  echo "tls-replication yes"
+}
+
 redis_conf() {
   if [ -s "$conf" ]; then
-    grep -Ev '^(replicaof|bind|replica-announce-ip) |^replica-priority 0$' "$conf"
+    grep -Ev '^(replicaof|bind|replica-announce-ip|port|tls-[a-z-]+) |^replica-priority 0$' "$conf"
   else
     echo "include $shipped/redis.conf"
     echo "include $secrets/redis-replication"
@@ -187,16 +205,23 @@ redis_conf() {
     if [ "$ROLE" = lock ]; then echo "appendonly no"; fi
   fi
   echo "bind $ADDRESS"
+  port_conf 6379
   echo "replica-announce-ip $self"
   if [ "$1" != "$self" ]; then echo "replicaof $1 6379"; fi
 }
 
 sentinel_conf() {
+  if [ -s "$conf" ]; then
+    grep -Ev '^(bind|port|tls-[a-z-]+) ' "$conf"
+    echo "bind $ADDRESS"
+    port_conf 26379
+    return
+  fi
   ask_sentinels
   ask_members
   set -- $primaries
   echo "bind $ADDRESS"
-  echo "port 26379"
+  port_conf 26379
   echo "dir $data"
   echo "sentinel announce-ip $self"
   echo "sentinel monitor holdfast ${newest:-${1:-$PRIMARY}} 6379 2"
@@ -240,7 +265,7 @@ join() {
 if [ "$ROLE" = sentinel ]; then
   member_user=sentinel member_password=$(secret 'sentinel auth-pass holdfast' sentinel)
   sentinel_user=default sentinel_password=$(secret requirepass sentinel)
-  if [ -s "$conf" ]; then sed "s/^bind .*/bind $ADDRESS/" "$conf" | write_conf; else sentinel_conf | write_conf; fi
+  sentinel_conf | write_conf
   exec ${entry:+"$entry"} redis-server "$conf" --sentinel
 fi
 if [ "$ROLE" = lock ]; then

@@ -54,6 +54,51 @@ describe("the shipped users as Redis's own ACL file", () => {
     expect(await wide.store.showsReplicationPassword()).toBe(false);
   });
 
+  test("the operator's user may do what the runbook says, and reads neither keys nor passwords", async () => {
+    await using redis = await RedisServer.start({ config: { aclfile }, client });
+    const may = async (...command: readonly string[]) =>
+      (await redis.command("acl", "dryrun", "operator", ...command)) === "OK";
+    for (const command of [
+      "config set maxmemory 2gb",
+      "config set replica-priority 100",
+      "config rewrite",
+      "bgrewriteaof",
+      "info memory",
+      "acl log",
+      "acl load",
+      "client list",
+    ]) {
+      expect(await may(...command.split(" ")), command).toBe(true);
+    }
+    for (const command of [
+      "config get masterauth",
+      "get {p00}:o:1",
+      "acl list",
+      "acl setuser operator allcommands",
+      "replicaof no one",
+      "flushall",
+      "shutdown",
+      "debug sleep 0",
+    ]) {
+      expect(await may(...command.split(" ")), command).toBe(false);
+    }
+  });
+
+  test("a user has two passwords while one is replaced, and open stores stay", async () => {
+    const changing = join(folder, "changing.acl");
+    const before = await readFile(aclfile, "utf8");
+    await writeFile(changing, before);
+    await using redis = await RedisServer.start({ config: { aclfile: changing }, client });
+    const options = { address: redis.address, ...user };
+    await using opened = await openNewStore(options);
+    const hash = createHash("sha256").update("next").digest("hex");
+    await writeFile(changing, before.replace(/^(user holdfast on )/m, `$1#${hash} `));
+    expect(await redis.command("acl", "load")).toBe("OK");
+    await create(opened.store, await installed(opened.store));
+    await using _next = await openStore({ ...options, password: "next" });
+    await using _before = await openStore(options);
+  });
+
   test("no client gets in without a password, for any rights of the default user", async () => {
     await using redis = await RedisServer.start({ config: { aclfile }, client });
     for (const nobody of [{}, { username: "default", password: "" }, { password: "pw" }]) {

@@ -209,6 +209,30 @@ describe("no acknowledged data is lost with", () => {
   });
 });
 
+test.concurrent("with TLS: members, Sentinels and clients speak nothing else; a lost volume, a promotion, a renewed certificate", async ({
+  expect,
+}) => {
+  await using store = new ShippedStore(secrets);
+  await store.encrypt();
+  await store.begin();
+  await swap(store);
+  await store.kill("sentinel1", "replica");
+  await store.containers.replica.lose();
+  for (const name of ["sentinel1", "replica"] as const) await store.containers[name].start();
+  await store.recovered();
+  expect(await store.agreed()).toBe(true);
+  for (const { address } of store.members) {
+    const plain = connect({ host: address, port: 6379 }).on("error", () => undefined);
+    plain.write("PING\r\n");
+    await once(plain, "close");
+    expect(plain.bytesRead).toBeLessThan(20);
+  }
+  const before = await store.serial("primary");
+  await store.renewCertificate("primary");
+  expect(await store.serial("primary")).not.toBe(before);
+  await store.recovered();
+});
+
 test.concurrent("a member whose address changes is known by the address that it announces", async ({
   expect,
 }) => {

@@ -1,12 +1,15 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
-import { appendFile, mkdir, rm } from "node:fs/promises";
+import { appendFile, mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect as connectTls } from "node:tls";
 import { initialiseStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
+import { createAuthority } from "@holdfast/testing/pki";
 import { Redis } from "ioredis";
 import { RedisServer, storePrograms } from "./redis.ts";
 
@@ -22,7 +25,7 @@ export class Container {
   readonly name: string;
   readonly address: string;
   readonly data: string;
-  readonly environment: Readonly<Record<string, string>>;
+  readonly environment: Record<string, string>;
   #child: ChildProcess | undefined;
   #wanted = false;
   /** Exit codes of the script, one for each time that it ended by itself. */
@@ -90,6 +93,8 @@ export class ShippedStore implements AsyncDisposable {
   readonly #folder: string;
   readonly #secrets: string;
   readonly keys: string[] = [];
+  /** The authority that Redis and Sentinels are trusted by; undefined without TLS. */
+  #ca: string | undefined;
 
   /** `secrets` is a region's folder of `npm run compose-secrets`. */
   constructor(secrets: string, { members = true, sentinels: watched = true } = {}) {
@@ -133,6 +138,50 @@ export class ShippedStore implements AsyncDisposable {
     return [sentinel1, sentinel2, sentinel3];
   }
 
+  /** Makes certificates for every container and lets each speak TLS only; before the first start. */
+  async encrypt(): Promise<void> {
+    const since = { notBeforeMs: Date.now() - 60_000, days: 1 };
+    const authority = await createAuthority({ commonName: "Redis CA", ...since });
+    const renew = async (container: Container): Promise<void> => {
+      const hosts = [container.address];
+      const issued = await authority.issue({ commonName: container.name, hosts, ...since });
+      const folder = `${container.data}-tls`;
+      await mkdir(folder, { recursive: true });
+      await writeFile(join(folder, "ca.pem"), authority.certificate);
+      await writeFile(join(folder, "redis.pem"), issued.certificate);
+      await writeFile(join(folder, "redis.key"), issued.key);
+      container.environment["TLS"] = folder;
+    };
+    for (const container of Object.values(this.containers)) await renew(container);
+    this.#ca = authority.certificate;
+    this.#renew = renew;
+  }
+
+  #renew: (container: Container) => Promise<void> = async () => {
+    throw new Error("the store has no certificates");
+  };
+
+  /** Replaces a member's certificate, and has the operator's user name the files again. */
+  async renewCertificate(name: "primary" | "replica"): Promise<void> {
+    const container = this.containers[name];
+    await this.#renew(container);
+    const file = (ending: string) => join(`${container.data}-tls`, `redis.${ending}`);
+    const files = ["tls-cert-file", file("pem"), "tls-key-file", file("key")];
+    const answer = this.cli(name, "operator", "config", "set", ...files);
+    if (answer !== "OK") throw new Error(answer);
+  }
+
+  /** The serial number of the certificate that a member shows to a new connection. */
+  async serial(name: "primary" | "replica"): Promise<string> {
+    const socket = connectTls({ host: this.containers[name].address, port: 6379, ca: this.#ca });
+    try {
+      await once(socket, "secureConnect");
+      return socket.getPeerX509Certificate()?.serialNumber ?? "";
+    } finally {
+      socket.destroy();
+    }
+  }
+
   /** Starts a new store and acknowledges 50 keys in it. */
   async begin({
     sentinelsFirst = false,
@@ -169,6 +218,7 @@ export class ShippedStore implements AsyncDisposable {
       password: this.#password("redis-password"),
       sentinelPassword: this.#password("sentinel-password"),
       replicas: 1,
+      ...(this.#tls.tls && { ...this.#tls, sentinelTls: this.#tls.tls }),
       ids: { randomBytes: (count) => randomBytes(count) },
     });
   }
@@ -212,8 +262,9 @@ export class ShippedStore implements AsyncDisposable {
     const REDISCLI_AUTH = this.#password(
       `redis-${user === "replica" ? "replication" : user}-password`,
     );
-    const { PATH } = this.containers[name].environment;
-    const host = ["-h", this.containers[name].address, "--user", user];
+    const { PATH, TLS } = this.containers[name].environment;
+    const tls = TLS === undefined ? [] : ["--tls", "--cacert", join(TLS, "ca.pem")];
+    const host = ["-h", this.containers[name].address, ...tls, "--user", user];
     const { stdout } = spawnSync("redis-cli", [...host, ...command], {
       env: { PATH, REDISCLI_AUTH },
       encoding: "utf8",
@@ -268,7 +319,7 @@ export class ShippedStore implements AsyncDisposable {
     const [sentinel] = this.sentinels;
     if (sentinel === undefined) throw new Error("no Sentinel");
     const password = this.#password("sentinel-password");
-    const client = connect({ host: sentinel.address, port: 26_379, password });
+    const client = connect({ host: sentinel.address, port: 26_379, password, ...this.#tls });
     try {
       await client.connect();
       const lists = (await client.call("sentinel", "replicas", "holdfast")) as string[][];
@@ -324,7 +375,7 @@ export class ShippedStore implements AsyncDisposable {
 
   async #sentinel({ address }: Container): Promise<ReadonlyMap<string, string>> {
     const password = this.#password("sentinel-password");
-    const client = connect({ host: address, port: 26_379, password });
+    const client = connect({ host: address, port: 26_379, password, ...this.#tls });
     try {
       await client.connect();
       const flat = (await client.call("sentinel", "master", "holdfast")) as string[];
@@ -338,13 +389,18 @@ export class ShippedStore implements AsyncDisposable {
 
   async #ask(member: Container, lines: readonly (readonly string[])[]): Promise<unknown[]> {
     const password = this.#password("redis-password");
-    const client = connect({ host: member.address, port: 6379, username: "holdfast", password });
+    const [host, username] = [member.address, "holdfast"];
+    const client = connect({ host, port: 6379, username, password, ...this.#tls });
     try {
       await client.connect();
       return await Promise.all(lines.map(([name = "", ...args]) => client.call(name, ...args)));
     } finally {
       client.disconnect();
     }
+  }
+
+  get #tls(): { readonly tls?: { readonly ca: string } } {
+    return this.#ca === undefined ? {} : { tls: { ca: this.#ca } };
   }
 
   #password(file: string): string {
@@ -381,6 +437,7 @@ function connect(options: {
   readonly port: number;
   readonly username?: string;
   readonly password: string;
+  readonly tls?: { readonly ca: string };
 }): Redis {
   const client = new Redis({
     ...options,
