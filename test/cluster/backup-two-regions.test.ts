@@ -4,16 +4,19 @@ import { join } from "node:path";
 import type { KmipClient } from "@holdfast/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { holdfast } from "../support/command-line.ts";
-import { createKey } from "../support/keys.ts";
+import { createKey, keyBytes } from "../support/keys.ts";
 import { clientOf } from "../support/load.ts";
 import { openStore } from "../support/redis-store.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { insist } from "../support/two-regions-clients.ts";
 import { allWell, caughtUp } from "../support/vitals.ts";
 
 const instance = "vcenter";
 let folder: string;
 let both: TwoRegions;
 let client: KmipClient;
+/** A backup, made before `gone` was destroyed. */
+const made = { file: "", kept: "", gone: "", bytes: "" };
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "holdfast-two-"));
@@ -52,6 +55,7 @@ test("an empty store takes from a backup what the other region does not know bet
   const [kept, gone] = [await createKey(client), await createKey(client)];
   await caughtUp(both);
   const file = join(folder, "one");
+  Object.assign(made, { file, kept, gone, bytes: await keyBytes(client, kept) });
   expect(await backup("create", file)).toMatchObject({ code: 0, err: "" });
   // Destroyed by both regions; then one of them loses its disk.
   await client.destroy({ uniqueIdentifier: gone });
@@ -76,4 +80,38 @@ test("an empty store takes from a backup what the other region does not know bet
   expect(alone.err).toMatch(
     /region b does not answer, and may know of objects that were destroyed/,
   );
+});
+
+/** A region's Redis, started with empty disks and marked as a new store. */
+async function emptyStore(region: "a" | "b"): Promise<void> {
+  const { redis, lockMasters } = both[region];
+  await redis.primary.restart({ empty: true });
+  await Promise.all(lockMasters.map((one) => one.restart()));
+  const config = both.node(`${region}1`).configFile;
+  expect((await holdfast("store", "init", "--config", config)).code).toBe(0);
+}
+
+test("both regions are lost: one is restored alone, and the other one joins it empty", async () => {
+  await Promise.all([both.kill("a"), both.kill("b")]);
+  await emptyStore("a");
+  // As docs/disaster-recovery.md has it: without the retirement it waits for the other region's word.
+  expect(await backup("restore", made.file, "--apply")).toMatchObject({ code: 3 });
+  const region = async (node: string, ...args: readonly string[]) =>
+    holdfast("region", ...args, "--config", both.node(node).configFile);
+  expect(await region("a1", "retire", "b", "--endpoints-are-off", "b")).toMatchObject({ code: 0 });
+  expect(await backup("restore", made.file, "--apply")).toMatchObject({ code: 0, err: "" });
+  await Promise.all(both.a.nodes.map((node) => node.start()));
+  await using atA = await clientOf(both.a, instance, 0);
+  await insist(async () => expect(await keyBytes(atA, made.kept)).toBe(made.bytes));
+  // What was destroyed after the backup is back, as the page warns.
+  await insist(() => keyBytes(atA, made.gone));
+
+  await emptyStore("b");
+  for (const node of both.b.nodes) node.launch();
+  await insist(async () => expect(await region("b1", "rejoin")).toMatchObject({ code: 0 }));
+  await allWell(both, 90_000);
+  await caughtUp(both);
+  await using atB = await clientOf(both.b, instance, 0);
+  await insist(async () => expect(await keyBytes(atB, made.kept)).toBe(made.bytes));
+  await atB.destroy({ uniqueIdentifier: made.gone });
 });
