@@ -39,6 +39,8 @@ export const setups: Readonly<Record<string, Setup>> = {
   "docs/root-of-trust-local.md": { prepare: newFiles },
   "docs/root-of-trust-pkcs11.md": { prepare: token },
   "docs/backup.md": { prepare: backupKey },
+  "docs/operations.md": { ordered: true, prepare: nodeConfiguration },
+  "docs/disaster-recovery.md": { prepare: nodeConfiguration },
   "docs/support.md": {},
   "docs/try-it.md": { prepare: demoKey },
   "README.md": {},
@@ -156,6 +158,13 @@ async function token(site: DocumentsSite, { folder }: Place): Promise<Words> {
     config["rootOfTrust"] = { type: "pkcs11", pkcs11 };
   });
   return {};
+}
+
+/** A node's configuration under the name that pages give it, and where that node listens. */
+async function nodeConfiguration(site: DocumentsSite, { folder }: Place): Promise<Words> {
+  await site.writeConfig(join(folder, "holdfast.yaml"), () => undefined);
+  const [node] = site.cluster.nodes;
+  return { "http://NODE:9464": `http://${node?.http}` };
 }
 
 async function backupKey(site: DocumentsSite, { folder }: Place): Promise<Words> {

@@ -95,6 +95,19 @@ test("backup.md says of every file that a node reads whether a restore needs it"
   }
 });
 
+test("operations.md has the port of every listener in its table of connections", () => {
+  const page = readFileSync(join(root, "docs/operations.md"), "utf8");
+  const [, table = ""] = page.split("| from | to | port |");
+  const listed = new Set(
+    [...table.matchAll(/^\|[^|]*\|[^|]*\| (\d+) \|/gm)].map(([, port]) => port),
+  );
+  const listeners = [...configuration().matchAll(/^\| `\w+\.listen` .*?`[\d.]+:(\d+)` \|/gm)];
+  expect(listeners.length).toBe(5);
+  for (const [, port] of listeners) expect(listed).toContain(port);
+  const redis = readFileSync(join(root, "deploy/redis/start.sh"), "utf8");
+  for (const [, port] of redis.matchAll(/port_conf (\d+)/g)) expect(listed).toContain(port);
+});
+
 test("no page has three asterisks in a row", () => {
   const stars = pages.filter((page) => readFileSync(join(root, page), "utf8").includes("***"));
   expect(stars).toEqual([]);
