@@ -161,7 +161,7 @@ async function token(site: DocumentsSite, { folder }: Place): Promise<Words> {
 }
 
 /** A node's configuration under the name that pages give it, and where that node listens. */
-async function nodeConfiguration(site: DocumentsSite, { folder }: Place): Promise<Words> {
+export async function nodeConfiguration(site: DocumentsSite, { folder }: Place): Promise<Words> {
   await site.writeConfig(join(folder, "holdfast.yaml"), () => undefined);
   const [node] = site.cluster.nodes;
   return { "http://NODE:9464": `http://${node?.http}` };

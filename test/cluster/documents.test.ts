@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { alertSections } from "../docs/alert-sections.ts";
 import { type Block, blocksOf } from "../docs/blocks.ts";
 import { pagesThatRun } from "../docs/pages-that-run.ts";
 import { DocumentsSite } from "../support/documents-site.ts";
@@ -8,6 +9,7 @@ import { hasPykmip, pykmipMissing } from "../support/pykmip.ts";
 import { hasSoftHsm, softHsmMissing } from "../support/softhsm.ts";
 import {
   fillPlace,
+  nodeConfiguration,
   order,
   type Place,
   setups,
@@ -27,6 +29,35 @@ afterAll(async () => {
 
 test("every page that is to run has a set-up", () => {
   expect(Object.keys(setups).toSorted()).toEqual([...pagesThatRun].toSorted());
+});
+
+describe("docs/runbook.md", () => {
+  let place: Place;
+  let words: Words;
+
+  beforeAll(async () => {
+    place = { folder: await site.place("runbook"), instance: "runbook" };
+    words = await fillPlace(site, place);
+    await order(site, place);
+    words = { ...words, ...(await nodeConfiguration(site, place)), FILE: "holdfast.yaml" };
+    await site.ready();
+  }, 180_000);
+
+  // They look, and change nothing: each is run once, on a cluster that is well.
+  const all = alertSections().flatMap(({ alert, confirmations }) =>
+    confirmations.map((confirmation) => ({ alert, ...confirmation })),
+  );
+  test.each([...Map.groupBy(all, ({ command }) => command)])(
+    "%s runs, and prints what the page looks for",
+    async (command, alerts) => {
+      const { code, out, err } = await site.shell(replaced(command, words), place.folder);
+      expect({ code, err }).toEqual({ code: 0, err: "" });
+      for (const { alert, shows } of alerts) {
+        for (const word of shows) expect(out, alert).toContain(word);
+      }
+    },
+    180_000,
+  );
 });
 
 const pages = Object.entries(setups).filter(([page]) => !page.includes("pkcs11") || hasSoftHsm());
