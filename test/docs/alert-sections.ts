@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** A command that confirms an alert. */
-export interface Confirmation {
+interface Confirmation {
   /** With `FILE` and `INSTANCE` as the page has them. */
   readonly command: string;
   /** What it prints, by the page: the other words in code behind it. */
