@@ -9,7 +9,10 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 export const ownRedisDirectory = join(root, ".holdfast", "redis", "bin");
 
 /** Where the set-up puts Valkey under the names of Redis' programs, for tests. */
-export const valkeyDirectory = join(root, ".holdfast", "valkey");
+export const valkeyDirectory = join(root, ".holdfast", "valkey", "bin");
+
+/** Where the set-up puts programs that Debian would install as services. */
+export const ownToolsDirectory = join(root, ".holdfast", "tools", "bin");
 
 /** The oldest Redis with WAITAOF, without which nothing durable can be promised. */
 const redisVersionMin = "7.2.0";
@@ -39,14 +42,16 @@ export function findRedis(name, path = process.env["PATH"] ?? "") {
 }
 
 /**
- * A search path on which `node` is the pinned Node 24 and `redis-server` the one the set-up chose.
+ * A search path on which `node` is the pinned Node 24 and `redis-server` the one the set-up chose. The tools that it
+ * unpacked come last: they are for a system that has none.
  * @param {string} path
  * @returns {string}
  */
 export function pathWithTools(path = process.env["PATH"] ?? "") {
   const first = [join(root, "node_modules", ".bin"), ownRedisDirectory];
-  const rest = path.split(delimiter).filter((directory) => !first.includes(directory));
-  return [...first, ...rest].join(delimiter);
+  const own = [...first, ownToolsDirectory];
+  const rest = path.split(delimiter).filter((directory) => !own.includes(directory));
+  return [...first, ...rest, ownToolsDirectory].join(delimiter);
 }
 
 /**

@@ -2,8 +2,8 @@ import { bringAddOn } from "./add-on.mjs";
 import { SetUpError, say } from "./common.mjs";
 import { alone } from "./lock.mjs";
 import { installPackages, packagesAreThere } from "./packages.mjs";
-import { bringPrometheus } from "./prometheus.mjs";
 import { bringRedis, redisIsThere } from "./redis.mjs";
+import { bringPrometheus } from "./services.mjs";
 import { bringTestTools } from "./test-tools.mjs";
 
 /**

@@ -1,12 +1,4 @@
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import {
   findExecutable,
@@ -16,11 +8,11 @@ import {
   redisVersion,
 } from "../redis-path.mjs";
 import { aptInstall, canInstallSystemPackages } from "./apt.mjs";
-import { localDirectory, run, SetUpError, say } from "./common.mjs";
+import { localDirectory, SetUpError, say } from "./common.mjs";
+import { makeLauncher, unpack } from "./unpack.mjs";
 
 const home = join(localDirectory, "redis");
 const programs = /** @type {const} */ (["redis-server", "redis-sentinel", "redis-cli"]);
-const aptPackages = ["redis-tools", "libjemalloc2", "liblzf1", "libatomic1"];
 const byHand =
   "run: sudo apt-get update && sudo apt-get install -y --no-install-recommends redis-tools";
 
@@ -40,53 +32,17 @@ export async function bringRedis() {
     );
   }
   say("bringing Redis");
+  rmSync(home, { recursive: true, force: true });
   if (canInstallSystemPackages() && (await aptInstall(["redis-tools"]))) {
     useServerInside("/usr/bin");
     if (redisIsThere()) return;
   }
-  if (await unpack()) {
+  if (await unpack(home, ["redis-tools"])) {
     useServerInside(join(home, "files/usr/bin"));
     if (redisIsThere()) return;
   }
   rmSync(ownRedisDirectory, { recursive: true, force: true });
   throw new SetUpError(`Redis 7.2 or newer could not be brought here; ${byHand}`);
-}
-
-/** Downloads the Debian packages as any user may and unpacks them; with lists of our own if need be. */
-async function unpack() {
-  const downloads = join(home, "download");
-  const lists = join(home, "apt");
-  rmSync(home, { recursive: true, force: true });
-  for (const folder of ["state/lists/partial", "cache/archives/partial"]) {
-    mkdirSync(join(lists, folder), { recursive: true });
-  }
-  mkdirSync(downloads, { recursive: true });
-  const own = [
-    ...["-o", `Dir::State=${join(lists, "state")}`, "-o", `Dir::Cache=${join(lists, "cache")}`],
-    ...["-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User="],
-  ];
-  /** @param {readonly string[]} options */
-  const download = (options) =>
-    run("redis-download", "apt-get", [...options, "-qq", "download", ...aptPackages], {
-      cwd: downloads,
-    });
-  const done =
-    (await download([])).ok ||
-    ((await run("redis-lists", "apt-get", [...own, "-qq", "update"])).ok &&
-      (await download(own)).ok);
-  const unpacked = done && (await unpackAll(downloads));
-  rmSync(lists, { recursive: true, force: true });
-  rmSync(downloads, { recursive: true, force: true });
-  return unpacked;
-}
-
-/** @param {string} downloads */
-async function unpackAll(downloads) {
-  for (const file of readdirSync(downloads)) {
-    const args = ["-x", join(downloads, file), join(home, "files")];
-    if (!(await run("redis-unpack", "dpkg-deb", args)).ok) return false;
-  }
-  return true;
 }
 
 /**
@@ -95,26 +51,8 @@ async function unpackAll(downloads) {
  * @param {string} binaries
  */
 function useServerInside(binaries) {
-  const names = join(home, "names");
-  rmSync(ownRedisDirectory, { recursive: true, force: true });
-  rmSync(names, { recursive: true, force: true });
-  mkdirSync(ownRedisDirectory, { recursive: true });
-  mkdirSync(names, { recursive: true });
   for (const name of programs) {
     const program = join(binaries, name === "redis-cli" ? name : "redis-check-rdb");
-    const named = join(names, name);
-    symlinkSync(program, named);
-    const launcher = join(ownRedisDirectory, name);
-    writeFileSync(launcher, `#!/bin/sh\n${libraries()}exec "${named}" "$@"\n`);
-    chmodSync(launcher, 0o755);
+    makeLauncher(join(ownRedisDirectory, name), program, home);
   }
-}
-
-/** The unpacked shared libraries, for the unpacked server only. */
-function libraries() {
-  const parent = join(home, "files/usr/lib");
-  if (!existsSync(parent)) return "";
-  const folders = readdirSync(parent).filter((name) => name.endsWith("-linux-gnu"));
-  const path = folders.map((name) => join(parent, name)).join(":");
-  return `export LD_LIBRARY_PATH="${path}\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"\n`;
 }

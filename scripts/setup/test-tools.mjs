@@ -1,22 +1,25 @@
-import { existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
-import { findExecutable, valkeyDirectory } from "../redis-path.mjs";
+import { existsSync } from "node:fs";
 import { addOnIsThere, bringAddOn, canCompile, compilerPackages } from "./add-on.mjs";
 import { aptInstall, canInstallSystemPackages } from "./apt.mjs";
 import { SetUpError, say } from "./common.mjs";
+import { bringServices, findTool, nameValkey } from "./services.mjs";
 
 const softHsm = "softhsm/libsofthsm2.so";
 
 /**
- * Whether all of these programs are on PATH.
+ * Whether all of these programs are here.
  * @param {readonly string[]} names
  */
 const onPath =
   (...names) =>
   () =>
-    names.every((name) => findExecutable(name) !== undefined);
+    names.every((name) => findTool(name) !== undefined);
 
-/** What only tests need: the packages, whether they are there, and what is skipped without them. */
+/**
+ * What only tests need: the packages, whether they are there, and what is skipped without them. `services` are programs
+ * of packages that are unpacked, not installed.
+ * @type {readonly { aptPackage: string, isThere: () => boolean, without: string, services?: readonly string[] }[]}
+ */
 const tools = [
   {
     aptPackage: "python3-pykmip",
@@ -33,7 +36,7 @@ const tools = [
   {
     aptPackage: "softhsm2",
     isThere: () =>
-      findExecutable("softhsm2-util") !== undefined &&
+      findTool("softhsm2-util") !== undefined &&
       [`/usr/lib/${softHsm}`, `/usr/lib64/${softHsm}`, `/usr/local/lib/${softHsm}`].some((file) =>
         existsSync(file),
       ),
@@ -46,7 +49,8 @@ const tools = [
   },
   {
     aptPackage: "prometheus prometheus-alertmanager",
-    isThere: onPath("promtool", "prometheus", "prometheus-alertmanager"),
+    isThere: onPath("promtool", "amtool", "prometheus", "prometheus-alertmanager"),
+    services: ["promtool", "amtool", "prometheus", "prometheus-alertmanager"],
     without: "the tests of the alerts will be skipped",
   },
   {
@@ -56,7 +60,8 @@ const tools = [
   },
   {
     aptPackage: "haproxy",
-    isThere: () => findExecutable("haproxy", "/usr/sbin") !== undefined,
+    isThere: onPath("haproxy"),
+    services: ["haproxy"],
     without: "the tests with HAProxy will be skipped",
   },
   {
@@ -71,7 +76,8 @@ const tools = [
   },
   {
     aptPackage: "valkey-server",
-    isThere: onPath("valkey-server"),
+    isThere: onPath("valkey-server", "valkey-cli"),
+    services: ["valkey-server", "valkey-cli"],
     without: "the store's tests on Valkey will be skipped",
   },
 ];
@@ -79,30 +85,26 @@ const tools = [
 /** Brings the test tools where this user may, and says in one line what is skipped where not. */
 export async function bringTestTools() {
   const missing = tools.filter((tool) => !tool.isThere());
-  if (missing.length > 0 && canInstallSystemPackages()) {
-    say("bringing tools for the tests");
-    await aptInstall(missing.flatMap((tool) => tool.aptPackage.split(" ")));
+  const packagesOf = (/** @type {typeof tools} */ some) =>
+    some.flatMap((tool) => tool.aptPackage.split(" "));
+  const services = missing.filter((tool) => tool.services !== undefined);
+  const others = missing.filter((tool) => tool.services === undefined);
+  const mayInstall = canInstallSystemPackages();
+  if (services.length > 0 || (mayInstall && others.length > 0)) say("bringing tools for the tests");
+  if (services.length > 0) {
+    await bringServices(
+      packagesOf(services),
+      services.flatMap((tool) => tool.services ?? []),
+    );
   }
+  if (mayInstall && others.length > 0) await aptInstall(packagesOf(others));
   for (const tool of missing.filter((candidate) => !candidate.isThere())) {
     say(`${tool.without}; for them run: sudo apt-get install -y ${tool.aptPackage}`);
   }
-  linkValkey();
+  nameValkey();
   if (addOnIsThere() || !canCompile()) return;
   await bringAddOn().catch((error) => {
     if (!(error instanceof SetUpError)) throw error;
     say(`${error.message}; the PKCS#11 tests will be skipped`);
   });
-}
-
-/** Valkey under the names of Redis' programs, in a folder of its own. */
-function linkValkey() {
-  const [server, cli] = [findExecutable("valkey-server"), findExecutable("valkey-cli")];
-  if (server === undefined || cli === undefined) return;
-  mkdirSync(valkeyDirectory, { recursive: true });
-  const links = { "redis-server": server, "redis-sentinel": server, "redis-cli": cli };
-  for (const [name, target] of Object.entries(links)) {
-    const link = join(valkeyDirectory, name);
-    rmSync(link, { force: true });
-    symlinkSync(target, link);
-  }
 }

@@ -161,6 +161,57 @@ describe("packages are installed once", () => {
   });
 });
 
+describe("a program that Debian installs as a service", () => {
+  const launcher = () => join(checkout, ".holdfast/tools/bin/prometheus");
+
+  beforeEach(() => {
+    npxThatInstalls();
+    redis("8.0.2");
+    const download = "for file in prometheus promtool libmissing1; do : >$file.deb; done";
+    program(
+      "apt-get",
+      `echo "$@" >>${checkout}/apt
+       case "$*" in
+         *--simulate*) echo "Inst promtool (1)"; echo "Inst libmissing1 (2)"; echo "Inst libjs-jquery (3)" ;;
+         *download*) ${download} ;;
+         *) exit 100 ;;
+       esac`,
+    );
+    const unpacked = `printf '#!/bin/sh\\necho "$0 $LD_LIBRARY_PATH"\\n' >"$3/usr/bin/prometheus"`;
+    program(
+      "dpkg-deb",
+      `/bin/mkdir -p "$3/usr/bin" "$3/usr/lib/x86_64-linux-gnu"
+       ${unpacked}
+       /bin/chmod 755 "$3/usr/bin/prometheus"`,
+    );
+  });
+
+  test("is unpacked and not installed, with the libraries that it lacks, by any user", () => {
+    expect(setUp("scripts/setup.mjs", "--for=dashboards").code).toBe(0);
+    const asked = readFileSync(join(checkout, "apt"), "utf8").trim().split("\n");
+    expect(asked.filter((line) => !line.includes("--simulate"))).toEqual([
+      "-qq download prometheus promtool libmissing1",
+    ]);
+    const { stdout } = spawnSync(launcher(), { encoding: "utf8" });
+    const [named = "", libraries] = stdout.trim().split(" ");
+    expect(named).toMatch(/\/prometheus$/);
+    expect(libraries).toBe(join(checkout, ".holdfast/tools/files/usr/lib/x86_64-linux-gnu"));
+  });
+
+  test("is brought once", () => {
+    setUp("scripts/setup.mjs", "--for=dashboards");
+    rmSync(join(checkout, "apt"));
+    expect(setUp("scripts/setup.mjs", "--for=dashboards")).toEqual({ code: 0, lines: [""] });
+    expect(existsSync(join(checkout, "apt"))).toBe(false);
+  });
+
+  test("is not brought where there is one", () => {
+    program("prometheus", "");
+    expect(setUp("scripts/setup.mjs", "--for=dashboards").code).toBe(0);
+    expect(existsSync(launcher())).toBe(false);
+  });
+});
+
 describe("the scripts", () => {
   test("need no package: they import from Node and from each other", () => {
     const seen = new Set<string>();
@@ -178,7 +229,7 @@ describe("the scripts", () => {
       if (name.endsWith(".mjs")) visit(join(root, "scripts", name));
     }
     expect(foreign).toEqual([]);
-    expect([...seen]).toContain(join(root, "scripts/setup/redis.mjs"));
+    expect([...seen]).toContain(join(root, "scripts/setup/unpack.mjs"));
   });
 
   // A checkout that was installed by hand has no stamp, and a test must not install over it.

@@ -32,8 +32,7 @@ export function findPrometheus(path = process.env["PATH"] ?? ""): string {
 }
 
 function inPath(path: string): string | undefined {
-  return path
-    .split(delimiter)
+  return [...path.split(delimiter), join(checkout, ".holdfast", "tools", "bin")]
     .filter((folder) => folder !== "")
     .map((folder) => join(folder, "prometheus"))
     .find((file) => {
