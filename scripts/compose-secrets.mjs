@@ -22,7 +22,9 @@ const peers = ["a/a1", "a/a2", "b/b1", "b/b2"];
 const hosts = [
   process.env["HOLDFAST_ADDRESS_A"] ?? "127.0.1.1",
   process.env["HOLDFAST_ADDRESS_B"] ?? "127.0.2.1",
-  ...["172.30.56.21", "172.30.56.22", "172.30.57.21", "172.30.57.22", "localhost"],
+  // HAProxy, and the nodes.
+  ...["56", "57"].flatMap((net) => ["5", "21", "22"].map((host) => `172.30.${net}.${host}`)),
+  "localhost",
 ];
 const directory = resolve(process.argv[2] ?? join(root, ".holdfast", "compose"));
 

@@ -18,16 +18,27 @@
 set -eu
 trap 'exit 143' TERM INT
 data=${DATA:-/data} shipped=${SHIPPED:-/etc/redis} secrets=${SECRETS:-/run/secrets}
+say() { echo "start.sh: $*" >&2; }
+refuse() { say "$*" && exit 1; }
+
+case ${ROLE:-} in
+  primary | replica | lock | sentinel) ;;
+  *) refuse "ROLE is '${ROLE:-}': it must be primary, replica, lock or sentinel" ;;
+esac
+if [ -z "${ADDRESS:-}" ]; then refuse "ADDRESS is missing: the address to which this $ROLE binds"; fi
 conf=$data/$ROLE.conf
 aof=$data/appendonlydir
 self=${ANNOUNCE:-$ADDRESS}
 case $ROLE in
   primary | lock) PRIMARY=$self ;;
-  *) : "${PRIMARY:?is missing: the address of the primary at the first start of the store}" ;;
+esac
+if [ -z "${PRIMARY:-}" ]; then
+  refuse "PRIMARY is missing: the address of the primary at the first start of the store"
+fi
+case ${WAIT:-60} in
+  *[!0-9]*) refuse "WAIT is '$WAIT': it must be a number of seconds" ;;
 esac
 
-say() { echo "start.sh: $*" >&2; }
-refuse() { say "$*" && exit 1; }
 # The value of a directive in a file of secrets.
 secret() { sed -n "s/^$1  *//p" "$secrets/$2"; }
 has() { case " $1 " in *" $2 "*) ;; *) return 1 ;; esac; }

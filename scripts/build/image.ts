@@ -10,11 +10,23 @@ import { installed, makeTree, ownTarget } from "./tree.ts";
 const packages = ["base-files", "base-passwd", "libc6", "libstdc++6", "dash", "netbase", "tzdata"];
 
 /**
- * Builds the image `holdfast:VERSION` with podman or docker; answers its name. The base is made of Debian's packages
- * with mmdebstrap, so nothing is pulled; `folder` is the build context.
+ * Builds the image `holdfast:VERSION` with podman or docker; answers its name. `folder` is the build context.
  */
 export async function makeImage(folder: string, command: readonly string[] = []): Promise<string> {
   const [program, ...options] = command.length > 0 ? command : [containerProgram()];
+  await makeContext(folder);
+  const name = `holdfast:${productVersion()}`;
+  // Podman's own format has no health check; docker knows no other one.
+  const format = [program, ...options].includes("podman") ? ["--format=docker"] : [];
+  await must(program ?? "", [...options, "build", ...format, "-t", name, folder]);
+  return name;
+}
+
+/**
+ * Makes what the image is built from: `usr`, `base.tar` and the Dockerfile. The base is made of Debian's packages with
+ * mmdebstrap, so nothing is pulled.
+ */
+export async function makeContext(folder: string): Promise<void> {
   if (findExecutable("mmdebstrap") === undefined) {
     throw new SetUpError("mmdebstrap is not on PATH: run apt-get install mmdebstrap");
   }
@@ -28,11 +40,6 @@ export async function makeImage(folder: string, command: readonly string[] = [])
     base,
   ]);
   cpSync(join(root, "deploy", "Dockerfile"), join(folder, "Dockerfile"));
-  const name = `holdfast:${productVersion()}`;
-  // Podman's own format has no health check; docker knows no other one.
-  const format = [program, ...options].includes("podman") ? ["--format=docker"] : [];
-  await must(program ?? "", [...options, "build", ...format, "-t", name, folder]);
-  return name;
 }
 
 function containerProgram(): string {

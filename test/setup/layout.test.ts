@@ -116,8 +116,8 @@ describe("docker-compose.yml", () => {
       parts.some((part) => name.startsWith(`${part}-${region}`)),
     );
     expect(own.map(([name]) => name)).toEqual([
-      ...["redis", "replica", "lock"].map((part) => `${part}-${region}`),
-      ...[1, 2, 3].map((count) => `sentinel-${region}${count}`),
+      ...["redis", "replica"].map((part) => `${part}-${region}`),
+      ...["sentinel", "lock"].flatMap((part) => [1, 2, 3].map((at) => `${part}-${region}${at}`)),
       `haproxy-${region}`,
     ]);
     for (const [name, { networks, environment = {} }] of own) {
@@ -175,7 +175,9 @@ describe("docker-compose.yml", () => {
       expect(config.store.sentinels).toEqual(
         [1, 2, 3].map((count) => `${at(`sentinel-${region}${count}`, network)}:26379`),
       );
-      expect(config.locks).toEqual([`redis://${at(`lock-${region}`, network)}:6379`]);
+      expect(config.locks).toEqual(
+        [1, 2, 3].map((count) => `redis://${at(`lock-${region}${count}`, network)}:6379`),
+      );
       expect(config.peer.region).toBe(other);
       expect(config.peer.listen).toBe(`${at(name, "between")}:9443`);
       expect(config.peer.addresses).toEqual(
