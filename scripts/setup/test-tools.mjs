@@ -70,6 +70,11 @@ const tools = [
     without: "the tests of the Debian package and of the container image will be skipped",
   },
   {
+    aptPackage: "bubblewrap iproute2",
+    isThere: onPath("bwrap", "ip"),
+    without: "the services of docker-compose.yml will not be started",
+  },
+  {
     aptPackage: "kubectl",
     isThere: onPath("kubectl"),
     without: "the Kubernetes files will not be built",

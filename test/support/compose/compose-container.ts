@@ -1,0 +1,219 @@
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { chownSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { text } from "node:stream/consumers";
+import { ownRedisDirectory, ownToolsDirectory } from "../../../scripts/redis-path.mjs";
+import { isRunning, kill } from "../child.ts";
+import type { Service } from "./compose-file.ts";
+import type { ComposeHost } from "./compose-host.ts";
+import { type Image, imageOf } from "./images.ts";
+
+/** How long a container stays down before Docker starts it again, in milliseconds. */
+const restartMs = 200;
+const logMax = 100_000;
+/** Where a node's own files are in the sandbox. */
+const imageRoot = "/image";
+
+/** What containers need of this machine. */
+export interface ContainerPlace {
+  readonly host: ComposeHost;
+  /** For volumes and what is writable. */
+  readonly folder: string;
+  /** The files of the node's image. */
+  readonly image: string;
+}
+
+/**
+ * A service as a plain process: its command with its environment, its files at their paths, in its network, as its user,
+ * with no more rights than the file gives it.
+ */
+export class ComposeContainer {
+  readonly service: Service;
+  /** Exit codes, one for each time that it ended by itself. */
+  readonly exits: (number | null)[] = [];
+  log = "";
+  readonly #place: ContainerPlace;
+  readonly #image: Image;
+  #child: ChildProcess | undefined;
+  /** Resolves to the process ID of the command itself. */
+  #pid: Promise<number> | undefined;
+  #wanted = false;
+
+  constructor(service: Service, place: ContainerPlace) {
+    this.service = service;
+    this.#place = place;
+    this.#image = imageOf(service.image);
+  }
+
+  get running(): boolean {
+    return isRunning(this.#child);
+  }
+
+  /** Starts it, and again whenever it ends by itself where the service says so. */
+  start(): void {
+    this.#wanted = true;
+    this.#prepare();
+    const command = this.service.command ?? this.#image.command;
+    const child = this.#spawn([...this.#image.entry, ...command], ["--info-fd", "3"], "pipe");
+    this.#child = child;
+    const info = child.stdio[3] as NodeJS.ReadableStream;
+    this.#pid = text(info).then((json) => JSON.parse(json)["child-pid"] as number);
+    this.#pid.catch(() => undefined);
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding("utf8").on("data", (more: string) => {
+        this.log = (this.log + more).slice(-logMax);
+      });
+    }
+    child.once("exit", (code) => {
+      if (!this.#wanted || this.#child !== child) return;
+      this.exits.push(code);
+      if (!this.service.restarts) return;
+      setTimeout(() => {
+        if (this.#wanted && this.#child === child) this.start();
+      }, restartMs);
+    });
+  }
+
+  /** Starts it and waits until it ends; the exit code. */
+  async finish(): Promise<number | null> {
+    this.start();
+    const child = this.#child;
+    if (child !== undefined && isRunning(child)) await once(child, "close");
+    return child?.exitCode ?? null;
+  }
+
+  /** Whether its health check says so; without one, whether it runs. */
+  async healthy(): Promise<boolean> {
+    const { health } = this.service;
+    const check = health === undefined ? this.#image.health : ["sh", "-c", health];
+    if (!this.running || check === undefined) return this.running;
+    const child = this.#spawn(check, [], "ignore");
+    child.stdout?.resume();
+    child.stderr?.resume();
+    if (isRunning(child)) await once(child, "exit");
+    return child.exitCode === 0;
+  }
+
+  /** SIGTERM to its command, and waits until it has ended. */
+  async stop(): Promise<void> {
+    this.#wanted = false;
+    const child = this.#child;
+    if (child === undefined || !isRunning(child)) return;
+    const ended = once(child, "exit");
+    process.kill((await this.#pid) as number, "SIGTERM");
+    await ended;
+  }
+
+  /** kill -9, and it is not started again. */
+  async kill(): Promise<void> {
+    this.#wanted = false;
+    await kill(this.#child);
+  }
+
+  #spawn(
+    command: readonly string[],
+    options: readonly string[],
+    third: "pipe" | "ignore",
+  ): ChildProcess {
+    const sandbox = ["bwrap", ...options, ...this.#sandbox(), ...this.#rights(), ...command];
+    const { host } = this.#place;
+    return host.spawn(this.service.networkOf, sandbox, ["ignore", "pipe", "pipe", third]);
+  }
+
+  get #user(): string {
+    return this.service.user ?? this.#image.user;
+  }
+
+  /** Volumes and what is writable, which belong to the user. */
+  #prepare(): void {
+    const [uid = 0, gid = 0] = this.#user.split(":").map(Number);
+    for (const path of this.service.temporary) {
+      rmSync(this.#temporary(path), { recursive: true, force: true });
+    }
+    const volumes = this.service.mounts.filter(({ kind }) => kind === "volume");
+    const folders = [
+      ...volumes.map(({ from }) => this.#volume(from)),
+      ...this.service.temporary.map((path) => this.#temporary(path)),
+    ];
+    for (const folder of folders.filter((one) => !existsSync(one))) {
+      mkdirSync(folder, { recursive: true });
+      chownSync(folder, uid, gid);
+    }
+  }
+
+  #volume(name: string): string {
+    return join(this.#place.folder, "volumes", name);
+  }
+
+  #temporary(path: string): string {
+    return join(this.#place.folder, "temporary", this.service.name, path);
+  }
+
+  /** Options of bwrap: what the command sees. */
+  #sandbox(): readonly string[] {
+    const prefix = this.#image.isNode ? imageRoot : "";
+    const binds = [
+      ...this.service.mounts.map(({ kind, from, to, readOnly }) => ({
+        from: kind === "volume" ? this.#volume(from) : from,
+        to: prefix + to,
+        readOnly,
+      })),
+      ...this.service.temporary.map((path) => ({
+        from: this.#temporary(path),
+        to: prefix + path,
+        readOnly: false,
+      })),
+    ];
+    const environment = { ...this.#image.environment, ...this.service.environment };
+    return [
+      ...["--die-with-parent", "--unshare-pid", "--as-pid-1", "--clearenv"],
+      ...machine(),
+      ...(this.#image.isNode ? nodeImage(this.#place.image) : []),
+      ...binds.flatMap(({ from, to, readOnly }) => [
+        ...parents(to),
+        ...[readOnly ? "--ro-bind" : "--bind", from, to],
+      ]),
+      ...Object.entries(environment).flatMap(([name, value]) => ["--setenv", name, value]),
+      ...(this.service.readOnly ? ["--remount-ro", "/"] : []),
+      ...(this.service.readOnly && prefix !== "" ? ["--remount-ro", prefix] : []),
+    ];
+  }
+
+  /** What gives up rights, becomes the user and enters the image. */
+  #rights(): readonly string[] {
+    const [uid, gid] = this.#user.split(":");
+    const drop = (kept: string) =>
+      this.service.capabilities ? [] : ["--inh-caps=-all", `--bounding-set=-all${kept}`];
+    const setpriv = ["setpriv", "--clear-groups", "--no-new-privs"];
+    if (this.#image.isNode) {
+      const enter = ["chroot", `--userspec=${this.#user}`, imageRoot];
+      return [...setpriv, ...drop(",+sys_chroot,+setuid,+setgid"), ...enter];
+    }
+    return [...setpriv, `--reuid=${uid}`, `--regid=${gid}`, ...drop("")];
+  }
+}
+
+/** This machine's programs, for images that are not built here. */
+function machine(): readonly string[] {
+  const own = [dirname(ownRedisDirectory), dirname(ownToolsDirectory)].filter(existsSync);
+  const links = ["bin", "sbin", "lib", "lib64"].flatMap((name) => [
+    ...["--symlink", `usr/${name}`, `/${name}`],
+  ]);
+  return [
+    ...["--ro-bind", "/usr", "/usr", "--tmpfs", "/usr/local", ...links],
+    ...["--proc", "/proc", "--dev", "/dev"],
+    ...own.flatMap((folder) => [...parents(folder), "--ro-bind", folder, folder]),
+  ];
+}
+
+function nodeImage(folder: string): readonly string[] {
+  const [proc, dev] = [join(imageRoot, "proc"), join(imageRoot, "dev")];
+  return ["--bind", folder, imageRoot, "--proc", proc, "--dev", dev];
+}
+
+/** bwrap itself would make them for root alone. */
+function parents(path: string): readonly string[] {
+  const names = path.split("/").slice(1, -1);
+  return names.flatMap((_, at) => ["--dir", `/${names.slice(0, at + 1).join("/")}`]);
+}

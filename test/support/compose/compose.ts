@@ -1,0 +1,188 @@
+import type { ChildProcess } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { until } from "@holdfast/testing";
+import type { MadeKey } from "@holdfast/workbench";
+import { must } from "../../../scripts/build/archives.ts";
+import { makeContext } from "../../../scripts/build/image.ts";
+import { kill } from "../child.ts";
+import { composeSecrets } from "../shipped-store.ts";
+import { ComposeContainer, type ContainerPlace } from "./compose-container.ts";
+import { type ComposeFile, readCompose, type Service } from "./compose-file.ts";
+import { ComposeHost } from "./compose-host.ts";
+import { notHere } from "./images.ts";
+import type { PlayAnswer, PlayOrder } from "./play.ts";
+
+const root = join(import.meta.dirname, "../../..");
+const path = join(root, "docker-compose.yml");
+
+type Variables = Readonly<Record<string, string>>;
+
+/** What `docker compose` does with docker-compose.yml, on a host of its own and with plain processes. */
+export class Compose implements AsyncDisposable {
+  readonly host: ComposeHost;
+  /** Where `npm run compose-secrets` has put the secrets. */
+  readonly secrets: string;
+  readonly #place: ContainerPlace;
+  readonly #containers = new Map<string, ComposeContainer>();
+  readonly #stack: AsyncDisposableStack;
+  #publisher: ChildProcess | undefined;
+
+  private constructor(place: ContainerPlace, secrets: string, stack: AsyncDisposableStack) {
+    this.#place = place;
+    this.host = place.host;
+    this.secrets = secrets;
+    this.#stack = stack;
+  }
+
+  /** Makes the secrets, the image and the networks; starts no service. */
+  static async prepare(): Promise<Compose> {
+    await using stack = new AsyncDisposableStack();
+    const folder = await mkdtemp(join(tmpdir(), "holdfast-compose-"));
+    stack.defer(() => rm(folder, { recursive: true, force: true }));
+    const secrets = join(folder, "secrets");
+    composeSecrets(secrets);
+    const image = join(folder, "image");
+    await makeContext(image);
+    await must("tar", ["-xf", join(image, "base.tar"), "-C", image, "--exclude=./dev/*"]);
+    const host = stack.use(await ComposeHost.start(readCompose(path, {})));
+    const compose = new Compose({ host, folder, image }, secrets, stack.move());
+    return compose;
+  }
+
+  /** The file with the secrets' folder and these variables in the environment. */
+  read(variables: Variables = {}): ComposeFile {
+    return readCompose(path, { HOLDFAST_SECRETS: this.secrets, ...variables });
+  }
+
+  container(name: string): ComposeContainer {
+    const found = this.#containers.get(name);
+    if (found === undefined) throw new Error(`${name} was never started`);
+    return found;
+  }
+
+  /** Names of the services that `up` starts. */
+  get started(): readonly string[] {
+    return [...this.#containers.values()].filter((one) => one.running).map(nameOf);
+  }
+
+  /** A container of its own, in the network of a service that may run too, with what the file does not say so. */
+  changed(name: string, change: Partial<Service>): ComposeContainer {
+    const service = {
+      ...this.#service(name, {}),
+      ...change,
+      name: `${name}-apart`,
+      restarts: false,
+    };
+    const container = new ComposeContainer(service, this.#place);
+    this.#stack.defer(() => container.kill());
+    return container;
+  }
+
+  /** `docker compose run --rm NAME`: what it needs, then the service to its end; what it printed, and its exit code. */
+  async run(name: string, variables: Variables): Promise<{ code: number | null; log: string }> {
+    const service = this.#service(name, variables);
+    await this.#startAll(Object.keys(service.dependsOn), variables);
+    const container = this.changed(name, service);
+    return { code: await container.finish(), log: container.log };
+  }
+
+  /** `docker compose up --wait`. */
+  async up(variables: Variables = {}): Promise<void> {
+    const { services } = this.read(variables);
+    const names = [...services.values()]
+      .filter(({ image, profiles }) => profiles.length === 0 && !isNotHere(image))
+      .map(({ name }) => name);
+    await this.#startAll(names, variables);
+    await this.#healthy(names);
+    await this.#publish();
+  }
+
+  /** Plays vCenter's sequence as a client on the host. */
+  async play(order: Omit<PlayOrder, "secrets">): Promise<PlayAnswer & { readonly made: MadeKey }> {
+    const script = join(import.meta.dirname, "play.ts");
+    const whole: PlayOrder = { ...order, secrets: this.secrets };
+    const command = [process.execPath, script, JSON.stringify(whole)];
+    const { code, out, err } = await this.host.run(undefined, command);
+    if (code !== 0) throw new Error(`vCenter's sequence failed: ${out}${err}`);
+    return JSON.parse(out);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await kill(this.#publisher);
+    await Promise.all([...this.#containers.values()].map((one) => one.kill()));
+    await this.#stack.disposeAsync();
+  }
+
+  #service(name: string, variables: Variables): Service {
+    const service = this.read(variables).services.get(name);
+    if (service === undefined) throw new Error(`no service ${name}`);
+    return service;
+  }
+
+  /** Starts services after what they depend on; one that runs with other settings is made anew. */
+  async #startAll(names: readonly string[], variables: Variables): Promise<void> {
+    const under = new Map<string, Promise<void>>();
+    const begin = (name: string): Promise<void> => {
+      const known = under.get(name);
+      if (known !== undefined) return known;
+      const starting = this.#start(this.#service(name, variables), begin);
+      under.set(name, starting);
+      return starting;
+    };
+    await Promise.all(names.map(begin));
+  }
+
+  async #start(service: Service, begin: (name: string) => Promise<void>): Promise<void> {
+    await Promise.all(
+      Object.entries(service.dependsOn).map(async ([name, condition]) => {
+        await begin(name);
+        if (condition === "service_healthy") await this.#healthy([name]);
+      }),
+    );
+    const there = this.#containers.get(service.name);
+    if (there !== undefined) {
+      const same = JSON.stringify(there.service) === JSON.stringify(service);
+      if (same && there.running) return;
+      await there.stop();
+    }
+    const container = new ComposeContainer(service, this.#place);
+    this.#containers.set(service.name, container);
+    container.start();
+  }
+
+  async #healthy(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      const container = this.container(name);
+      await until(`${name} is healthy`, async () => {
+        return (await container.healthy()) || `${name}: ${container.log.slice(-2_000)}`;
+      });
+    }
+  }
+
+  /** Docker's own relay of published ports. */
+  async #publish(): Promise<void> {
+    const relays = [...this.#containers.values()].flatMap(({ service }) => {
+      const [address] = Object.values(service.networks);
+      return service.ports.map(({ host, port, to }) => [`${host}:${port}`, `${address}:${to}`]);
+    });
+    const script = join(import.meta.dirname, "publish.ts");
+    const command = [process.execPath, script, ...relays.flat()];
+    const publisher = this.host.spawn(undefined, command, ["ignore", "pipe", "ignore"]);
+    this.#publisher = publisher;
+    let said = "";
+    publisher.stdout?.setEncoding("utf8").on("data", (more: string) => {
+      said += more;
+    });
+    await until("the published ports", () => said.includes("ready"));
+  }
+}
+
+function nameOf({ service }: ComposeContainer): string {
+  return service.name;
+}
+
+function isNotHere(image: string): boolean {
+  return (image.split(":")[0] as string) in notHere;
+}
