@@ -52,7 +52,7 @@ async function ask<Data>(path: string): Promise<Data> {
 }
 
 describe.skipIf(missing.length > 0)(
-  `docker-compose.yml, each service a process with its files, network and rights (missing: ${missing.join(", ") || "none"})`,
+  `docker-compose.yml, each service a process with its files, network and rights (needs root, ${needed.join(", ")}; missing: ${missing.join(", ") || "none"})`,
   () => {
     beforeAll(async () => {
       compose = await Compose.prepare();

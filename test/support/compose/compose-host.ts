@@ -1,5 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { until } from "@holdfast/testing";
 import { isRunning, kill, spawnBound } from "../child.ts";
@@ -48,8 +49,11 @@ export class ComposeHost implements AsyncDisposable {
     stdio: ("ignore" | "pipe" | "ipc")[],
   ): ChildProcess {
     const { pid } = this.#holder;
-    const own = `/proc/${pid}/ns/net`;
-    const net = where === undefined ? own : `/proc/${pid}/root/run/netns/${where}`;
+    const own = join("/proc", String(pid));
+    const net = join(
+      own,
+      ...(where === undefined ? ["ns", "net"] : ["root", "run", "netns", where]),
+    );
     return spawnBound("nsenter", [`--net=${net}`, ...command], { stdio });
   }
 
