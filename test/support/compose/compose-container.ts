@@ -137,7 +137,7 @@ export class ComposeContainer {
       ...this.service.temporary.map((path) => this.#temporary(path)),
     ];
     for (const folder of folders.filter((one) => !existsSync(one))) {
-      mkdirSync(folder, { recursive: true });
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
       chownSync(folder, uid, gid);
     }
   }

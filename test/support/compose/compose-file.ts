@@ -77,7 +77,7 @@ interface RawFile {
   readonly secrets: Readonly<Record<string, { readonly file: string }>>;
 }
 
-/** Each of these has a meaning here; a service with another one is refused. */
+/** What a service may say. Another key is refused: it would be passed over here. */
 const known: ReadonlySet<string> = new Set<keyof RawService>([
   ...(["image", "pull_policy", "command", "environment", "volumes", "secrets"] as const),
   ...(["tmpfs", "networks", "network_mode", "ports", "user", "read_only", "cap_drop"] as const),

@@ -2,6 +2,7 @@ import type { ChildProcess } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "@holdfast/testing";
 import type { MadeKey } from "@holdfast/workbench";
 import { must } from "../../../scripts/build/archives.ts";
@@ -16,6 +17,9 @@ import type { PlayAnswer, PlayOrder } from "./play.ts";
 
 const root = join(import.meta.dirname, "../../..");
 const path = join(root, "docker-compose.yml");
+
+/** Between two checks of a container's health, in milliseconds. */
+const healthPauseMs = 300;
 
 type Variables = Readonly<Record<string, string>>;
 
@@ -156,7 +160,9 @@ export class Compose implements AsyncDisposable {
     for (const name of names) {
       const container = this.container(name);
       await until(`${name} is healthy`, async () => {
-        return (await container.healthy()) || `${name}: ${container.log.slice(-2_000)}`;
+        if (await container.healthy()) return true;
+        await sleep(healthPauseMs);
+        return `${name}: ${container.log.slice(-2_000)}`;
       });
     }
   }
