@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "@holdfast/testing";
 import type { MadeKey } from "@holdfast/workbench";
@@ -18,6 +19,7 @@ const missing = [
 ];
 /** KMIP of each region, where docker-compose.yml publishes it. */
 const endpoints = { a: "127.0.1.1:5696", b: "127.0.2.1:5696" };
+const cli = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const prometheus = "http://127.0.0.1:9090/api/v1";
 
 let compose: Compose;
@@ -44,6 +46,11 @@ async function leadersOf(region: string): Promise<readonly string[]> {
     return /^holdfast_leader(?:\{.*\})? 1$/m.test(await metricsOf(node)) ? [node] : [];
   });
   return (await Promise.all(leads)).flat();
+}
+
+/** The command line on the host. */
+function holdfast(...args: readonly string[]) {
+  return compose.host.run(undefined, [process.execPath, cli, ...args]);
 }
 
 async function ask<Data>(path: string): Promise<Data> {
@@ -105,6 +112,35 @@ describe.skipIf(missing.length > 0)(
       ]);
       const alerts = () => compose.host.fetch("prometheus", "http://127.0.0.1:9093/api/v2/alerts");
       await expect.poll(alerts).toContain("HoldfastWatchdog");
+    });
+
+    test("lets the host manage it: the first token, and the doctor finds nothing wrong", async () => {
+      const folder = mkdtempSync(join(tmpdir(), "holdfast-manage-"));
+      try {
+        const read = `require("fs").readFileSync("/run/holdfast/one-time-token", "utf8")`;
+        const node = ["/usr/lib/holdfast/node", "-p", read];
+        const { code, out } = await compose.container("a1").exec(node);
+        expect(code).toBe(0);
+        const [once, token] = [join(folder, "one-time-token"), join(folder, "manager.token")];
+        writeFileSync(once, out, { mode: 0o600 });
+        const site = [
+          ...["--url", "https://172.30.56.21:8443", "--url", "https://172.30.57.21:8443"],
+          ...["--ca", join(compose.secrets, "ca.pem")],
+        ];
+        const first = ["--token-file", once, "--name", "first", "--role", "manager"];
+        const made = await holdfast("token", "create", ...site, ...first, "--secret-out", token);
+        expect(made).toMatchObject({ code: 0, err: "" });
+        const doctor = () => holdfast("doctor", ...site, "--token-file", token);
+        await expect.poll(doctor).toMatchObject({ code: 0 });
+        const tls = ["ca", "cert", "key"].flatMap((name) => {
+          const file = { ca: "ca.pem", cert: "client.pem", key: "client.key" }[name] ?? "";
+          return [`--${name}`, join(compose.secrets, file)];
+        });
+        const at = Object.values(endpoints).flatMap((endpoint) => ["--endpoint", endpoint]);
+        expect(await holdfast("kmip", "query", ...at, ...tls)).toMatchObject({ code: 0, err: "" });
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
     });
 
     test("publishes KMIP alone, and keeps a region's Redis from the other one", async () => {

@@ -88,11 +88,20 @@ export class ComposeContainer {
     const { health } = this.service;
     const check = health === undefined ? this.#image.health : ["sh", "-c", health];
     if (!this.running || check === undefined) return this.running;
-    const child = this.#spawn(check, [], "ignore");
-    child.stdout?.resume();
+    return (await this.exec(check)).code === 0;
+  }
+
+  /** `docker compose exec`: a command of the container's with its files, network and rights. */
+  async exec(
+    command: readonly string[],
+  ): Promise<{ readonly code: number | null; readonly out: string }> {
+    const child = this.#spawn(command, [], "ignore");
     child.stderr?.resume();
-    if (isRunning(child)) await once(child, "exit");
-    return child.exitCode === 0;
+    const [out] = await Promise.all([
+      text(child.stdout as NodeJS.ReadableStream),
+      isRunning(child) ? once(child, "exit") : undefined,
+    ]);
+    return { code: child.exitCode, out };
   }
 
   /** SIGTERM to its command, and waits until it has ended. */
