@@ -196,7 +196,7 @@ export class ComposeContainer {
       this.service.capabilities ? [] : ["--inh-caps=-all", `--bounding-set=-all${kept}`];
     const setpriv = ["setpriv", "--clear-groups", "--no-new-privs"];
     if (this.#image.isNode) {
-      const enter = ["chroot", `--userspec=${this.#user}`, imageRoot];
+      const enter = ["/usr/sbin/chroot", `--userspec=${this.#user}`, imageRoot];
       return [...setpriv, ...drop(",+sys_chroot,+setuid,+setgid"), ...enter];
     }
     return [...setpriv, `--reuid=${uid}`, `--regid=${gid}`, ...drop("")];

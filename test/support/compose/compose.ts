@@ -87,7 +87,7 @@ export class Compose implements AsyncDisposable {
   /** `docker compose run --rm NAME`: what it needs, then the service to its end; what it printed, and its exit code. */
   async run(name: string, variables: Variables): Promise<{ code: number | null; log: string }> {
     const service = this.#service(name, variables);
-    await this.#startAll(Object.keys(service.dependsOn), variables);
+    await this.#meet(service, this.#beginner(variables));
     const container = this.changed(name, service);
     return { code: await container.finish(), log: container.log };
   }
@@ -98,7 +98,7 @@ export class Compose implements AsyncDisposable {
     const names = [...services.values()]
       .filter(({ image, profiles }) => profiles.length === 0 && !isNotHere(image))
       .map(({ name }) => name);
-    await this.#startAll(names, variables);
+    await Promise.all(names.map(this.#beginner(variables)));
     await this.#healthy(names);
     await this.#publish();
   }
@@ -125,8 +125,8 @@ export class Compose implements AsyncDisposable {
     return service;
   }
 
-  /** Starts services after what they depend on; one that runs with other settings is made anew. */
-  async #startAll(names: readonly string[], variables: Variables): Promise<void> {
+  /** What starts a service once, after what it depends on; one that runs with other settings is made anew. */
+  #beginner(variables: Variables): (name: string) => Promise<void> {
     const under = new Map<string, Promise<void>>();
     const begin = (name: string): Promise<void> => {
       const known = under.get(name);
@@ -135,16 +135,21 @@ export class Compose implements AsyncDisposable {
       under.set(name, starting);
       return starting;
     };
-    await Promise.all(names.map(begin));
+    return begin;
   }
 
-  async #start(service: Service, begin: (name: string) => Promise<void>): Promise<void> {
+  /** Starts what a service depends on, and waits until it is as the file demands. */
+  async #meet({ dependsOn }: Service, begin: (name: string) => Promise<void>): Promise<void> {
     await Promise.all(
-      Object.entries(service.dependsOn).map(async ([name, condition]) => {
+      Object.entries(dependsOn).map(async ([name, condition]) => {
         await begin(name);
         if (condition === "service_healthy") await this.#healthy([name]);
       }),
     );
+  }
+
+  async #start(service: Service, begin: (name: string) => Promise<void>): Promise<void> {
+    await this.#meet(service, begin);
     const there = this.#containers.get(service.name);
     if (there !== undefined) {
       const same = JSON.stringify(there.service) === JSON.stringify(service);
