@@ -1,6 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chownSync, existsSync, mkdirSync, rmSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { ownRedisDirectory, ownToolsDirectory } from "../../../scripts/redis-path.mjs";
@@ -36,8 +36,8 @@ export class ComposeContainer {
   readonly #place: ContainerPlace;
   readonly #image: Image;
   #child: ChildProcess | undefined;
-  /** Resolves to the process ID of the command itself. */
-  #pid: Promise<number> | undefined;
+  /** Resolves to the process that started the command. */
+  #parent: Promise<number> | undefined;
   #wanted = false;
 
   constructor(service: Service, place: ContainerPlace) {
@@ -58,8 +58,8 @@ export class ComposeContainer {
     const child = this.#spawn([...this.#image.entry, ...command], ["--info-fd", "3"], "pipe");
     this.#child = child;
     const info = child.stdio[3] as NodeJS.ReadableStream;
-    this.#pid = text(info).then((json) => JSON.parse(json)["child-pid"] as number);
-    this.#pid.catch(() => undefined);
+    this.#parent = text(info).then((json) => JSON.parse(json)["child-pid"] as number);
+    this.#parent.catch(() => undefined);
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding("utf8").on("data", (more: string) => {
         this.log = (this.log + more).slice(-logMax);
@@ -110,7 +110,9 @@ export class ComposeContainer {
     const child = this.#child;
     if (child === undefined || !isRunning(child)) return;
     const ended = once(child, "exit");
-    process.kill((await this.#pid) as number, "SIGTERM");
+    const parent = await this.#parent;
+    const command = readFileSync(`/proc/${parent}/task/${parent}/children`, "utf8").trim();
+    process.kill(Number(command), "SIGTERM");
     await ended;
   }
 
@@ -176,7 +178,8 @@ export class ComposeContainer {
     ];
     const environment = { ...this.#image.environment, ...this.service.environment };
     return [
-      ...["--die-with-parent", "--unshare-pid", "--as-pid-1", "--clearenv"],
+      // bwrap is the first process in there, and nothing outlives that: the command itself would, once it has another user.
+      ...["--die-with-parent", "--unshare-pid", "--clearenv"],
       ...machine(),
       ...(this.#image.isNode ? nodeImage(this.#place.image) : []),
       ...binds.flatMap(({ from, to, readOnly }) => [
