@@ -233,7 +233,7 @@ describe.skipIf(missing.length > 0)(
           "HOLDFAST_UID of another user",
           "a1",
           () => ({ user: "1234:1234" }),
-          /\/run\/secrets\/kmip-key/,
+          /^holdfast: store\.passwordFile: \/run\/secrets\/redis-password: cannot be read/,
         ],
         [
           "a secret missing",
