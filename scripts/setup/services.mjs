@@ -1,3 +1,4 @@
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   findExecutable,
@@ -5,7 +6,7 @@ import {
   pathWithTools,
   valkeyDirectory,
 } from "../redis-path.mjs";
-import { localDirectory, say } from "./common.mjs";
+import { localDirectory, run, say } from "./common.mjs";
 import { makeLauncher, unpack, unpackedProgram } from "./unpack.mjs";
 
 const home = join(localDirectory, "tools");
@@ -30,6 +31,43 @@ export async function bringServices(packages, programs) {
     const program = unpackedProgram(home, name);
     if (program !== undefined) makeLauncher(join(ownToolsDirectory, name), program, home);
   }
+}
+
+const policy = "/usr/sbin/policy-rc.d";
+const refusal =
+  "#!/bin/sh\n# Holdfast's set-up installs packages, and starts no service.\nexit 101\n";
+
+/**
+ * Installs packages of Debian's with no service of theirs started, now or at the next boot.
+ * @param {() => Promise<unknown>} install
+ * @param {readonly string[]} units those that would be started at the next boot
+ */
+export async function withoutServices(install, units) {
+  // A set-up that was killed leaves its own behind.
+  const isOwn = !existsSync(policy) || readFileSync(policy, "utf8") === refusal;
+  const end = () => isOwn && rmSync(policy, { force: true });
+  const stop = () => {
+    end();
+    process.exit(130);
+  };
+  const known = units.filter((unit) => !hasUnit(unit));
+  if (isOwn) writeFileSync(policy, refusal, { mode: 0o755 });
+  process.once("SIGINT", stop).once("SIGTERM", stop);
+  try {
+    await install();
+  } finally {
+    process.off("SIGINT", stop).off("SIGTERM", stop);
+    end();
+  }
+  const fresh = known.filter(hasUnit);
+  if (fresh.length > 0 && findExecutable("systemctl") !== undefined) {
+    await run("disable", "systemctl", ["disable", ...fresh]);
+  }
+}
+
+/** @param {string} unit */
+function hasUnit(unit) {
+  return existsSync(`/usr/lib/systemd/system/${unit}.service`);
 }
 
 /** Brings Prometheus for the dashboards where that is possible; who needs it says what to do where not. */

@@ -2,8 +2,9 @@ import { existsSync } from "node:fs";
 import { addOnIsThere, bringAddOn, canCompile, compilerPackages } from "./add-on.mjs";
 import { aptInstall, canInstallSystemPackages } from "./apt.mjs";
 import { SetUpError, say } from "./common.mjs";
-import { bringServices, findTool, nameValkey } from "./services.mjs";
+import { bringServices, findTool, nameValkey, withoutServices } from "./services.mjs";
 
+const alertmanager = "prometheus-alertmanager";
 const softHsm = "softhsm/libsofthsm2.so";
 
 /**
@@ -48,9 +49,15 @@ const tools = [
     without: "pkcs11js cannot be compiled and the PKCS#11 tests will be skipped",
   },
   {
-    aptPackage: "prometheus prometheus-alertmanager",
-    isThere: onPath("promtool", "amtool", "prometheus", "prometheus-alertmanager"),
-    services: ["promtool", "amtool", "prometheus", "prometheus-alertmanager"],
+    aptPackage: "prometheus",
+    isThere: onPath("promtool", "prometheus"),
+    services: ["promtool", "prometheus"],
+    without: "the tests of the alerts will be skipped",
+  },
+  {
+    // It runs only where Debian puts its templates.
+    aptPackage: alertmanager,
+    isThere: onPath("amtool", alertmanager),
     without: "the tests of the alerts will be skipped",
   },
   {
@@ -80,7 +87,7 @@ const tools = [
     without: "the Kubernetes files will not be built",
   },
   {
-    aptPackage: "valkey-server",
+    aptPackage: "valkey-server valkey-tools",
     isThere: onPath("valkey-server", "valkey-cli"),
     services: ["valkey-server", "valkey-cli"],
     without: "the store's tests on Valkey will be skipped",
@@ -102,7 +109,9 @@ export async function bringTestTools() {
       services.flatMap((tool) => tool.services ?? []),
     );
   }
-  if (mayInstall && others.length > 0) await aptInstall(packagesOf(others));
+  if (mayInstall && others.length > 0) {
+    await withoutServices(() => aptInstall(packagesOf(others)), [alertmanager]);
+  }
   for (const tool of missing.filter((candidate) => !candidate.isThere())) {
     say(`${tool.without}; for them run: sudo apt-get install -y ${tool.aptPackage}`);
   }
