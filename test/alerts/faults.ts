@@ -222,11 +222,11 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "root-slow",
-    text: "a region's key manager takes 2 s for each call",
+    text: "a region's key manager takes 1.3 s for each call",
     alerts: ["HoldfastRootSlow a"],
     boundS: 420,
     make: async ({ managers }) => {
-      await managers.a.switch({ delayMs: 2_000 });
+      await managers.a.switch({ delayMs: 1_300 });
       return () => managers.a.heal();
     },
   },
