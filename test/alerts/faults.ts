@@ -248,7 +248,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "flapping-leader",
-    text: "whoever leads a region is stopped for 7 s, six times",
+    text: "the leader of a region is frozen until another one leads, six times",
     alerts: ["HoldfastLeaderFlaps b"],
     boundS: 240,
     make: async ({ both }) => {

@@ -22,6 +22,7 @@ const plain = "text/plain; charset=utf-8";
 const requestUsualMs = 5000;
 /** For how many times as long as it took to print a text is answered again. */
 const reuseFactor = 20;
+const reuseMaxMs = 250;
 
 /** Opens `/metrics`, `/livez` and `/readyz`. Every answer is what was known last; none waits for the store. */
 export async function openHttp(
@@ -65,8 +66,8 @@ export async function openHttp(
 }
 
 /**
- * Prints again only after 20 times as long as the last time took: however many scrape, printing takes at most a twentieth
- * of the time that KMIP needs.
+ * Prints again only after 20 times as long as the last time took, but at most `reuseMaxMs`: however many scrape, printing
+ * takes a small part of the time that KMIP needs.
  */
 function reused(print: () => Promise<string>, monotonicMs: () => number): () => Promise<string> {
   let text: Promise<string> | undefined;
@@ -77,7 +78,7 @@ function reused(print: () => Promise<string>, monotonicMs: () => number): () => 
     untilMs = Number.POSITIVE_INFINITY;
     text = print().finally(() => {
       const nowMs = monotonicMs();
-      untilMs = nowMs + reuseFactor * (nowMs - sinceMs);
+      untilMs = nowMs + Math.min(reuseMaxMs, reuseFactor * (nowMs - sinceMs));
     });
     return text;
   };

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
 import type { NodeEvent } from "../events.ts";
 import type { NodeReadings } from "./metric-row.ts";
@@ -54,9 +55,14 @@ export class Metrics {
     return this.#registry.contentType;
   }
 
-  /** The metrics in Prometheus's text format. */
-  print(): Promise<string> {
-    return this.#registry.metrics();
+  /** The metrics in Prometheus's text format. Requests are served between one metric and the next. */
+  async print(): Promise<string> {
+    const texts: string[] = [];
+    for (const { name } of this.#registry.getMetricsAsArray()) {
+      texts.push(await this.#registry.getSingleMetricAsString(name));
+      await setImmediate();
+    }
+    return `${texts.join("\n\n")}\n`;
   }
 
   #recordOf(row: (typeof eventMetrics)[number]): Recorder {
