@@ -28,6 +28,8 @@ export interface Fault {
   readonly alerts: readonly string[];
   /** Seconds within which all of them arrive, with the times as they are shipped. */
   readonly boundS: number;
+  /** By how much times may be shorter at most: what the fault itself takes does not get shorter. */
+  readonly factorMax?: number;
   readonly make: (world: AlertWorld) => Promise<Mend>;
 }
 
@@ -251,6 +253,7 @@ export const faults: readonly Fault[] = [
     text: "the leader of a region is frozen until another one leads, six times",
     alerts: ["HoldfastLeaderFlaps b"],
     boundS: 240,
+    factorMax: 2,
     make: async ({ both }) => {
       for (let turn = 0; turn < 6; turn++) {
         const leader = await leaderOf(both, "b");

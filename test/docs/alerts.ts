@@ -47,8 +47,8 @@ export function alerts(): string {
 
 /** Which faults raised what. */
 function measured({ factor, healthyMinutes, healthy, outcomes }: MatrixReport): readonly string[] {
-  const rows = outcomes.map(({ text, came }) => [
-    text,
+  const rows = outcomes.map(({ text, factor: own, came }) => [
+    own === undefined ? text : `${text} (times ${own} times shorter)`,
     came.map(({ alert, about }) => `${alert} ${about}`.trim()).join(", ") || "none",
     came.map(({ seconds }) => `${seconds}`).join(", "),
   ]);
