@@ -16,7 +16,7 @@ export function metrics(): string {
       "the tables in `packages/server/src/observe/metrics/metric-table.ts` and `metric-regions.ts`",
     ),
     "",
-    "`GET /metrics` on the listener `http.listen`, in Prometheus's text format. Histograms are in seconds. Clients are never labels: their names would grow without bound, and the log has them.",
+    "`GET /metrics` on the listener `http.listen`, in Prometheus's text format. Where many ask, they are printed four times a second; `Cache-Control: no-cache` has them printed for that request. Histograms are in seconds. Clients are never labels: their names would grow without bound, and the log has them.",
     "",
     "## Holdfast",
     "",

@@ -111,7 +111,9 @@ export class NodeProcess implements AsyncDisposable {
 
   #fetch(path: string): Promise<Response> {
     const signal = AbortSignal.timeout(answerMs);
-    return fetch(`http://${this.host}:${this.http}/${path}`, { signal });
+    // What a node has just done shows in metrics that are printed for this request.
+    const headers = { "cache-control": "no-cache" };
+    return fetch(`http://${this.host}:${this.http}/${path}`, { signal, headers });
   }
 
   /** Everything that it printed. */

@@ -47,6 +47,12 @@ describe("http", () => {
       scraped.push(/^holdfast_connections_dropped_total (\d+)$/m.exec(text)?.[1] ?? "");
     }
     expect([...new Set(scraped)]).toEqual(["1", "21"]);
+    const headers = { "cache-control": "no-cache" };
+    metrics.observe({ type: "connectionDropped" });
+    const fresh = await fetch(`http://${http.address}/metrics`, { headers });
+    expect(await fresh.text()).toContain(
+      `holdfast_connections_dropped_total ${scraped.length + 1}\n`,
+    );
   });
 
   test("/livez says that the process lives, whatever the store does", async () => {

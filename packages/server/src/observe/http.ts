@@ -1,4 +1,9 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
 import { type Address, printAddress } from "../base/address.ts";
 import type { Health } from "./health.ts";
 import type { Metrics } from "./metrics/metrics.ts";
@@ -10,7 +15,7 @@ export interface OpenListener {
   close(): Promise<void>;
 }
 
-type Answer = (url: URL) => Promise<Reply> | Reply;
+type Answer = (url: URL, headers: IncomingHttpHeaders) => Promise<Reply> | Reply;
 interface Reply {
   readonly status: number;
   readonly type: string;
@@ -37,7 +42,14 @@ export async function openHttp(
   const { metrics, health, monotonicMs } = parts;
   const print = reused(() => metrics.print(), monotonicMs);
   const paths = new Map<string, Answer>([
-    ["/metrics", async () => ({ status: 200, type: metrics.contentType, text: await print() })],
+    [
+      "/metrics",
+      async (_, headers) => {
+        const isFresh = headers["cache-control"] === "no-cache";
+        const text = await (isFresh ? metrics.print() : print());
+        return { status: 200, type: metrics.contentType, text };
+      },
+    ],
     ["/livez", () => ({ status: 200, type: plain, text: "ok\n" })],
     ["/readyz", (url) => ready(health, url.searchParams.has("verbose"))],
   ]);
@@ -105,7 +117,7 @@ async function answer(
     response.setHeader("allow", "GET, HEAD");
     send(response, { status: 405, type: plain, text: "method not allowed\n" });
   } else {
-    const reply = await Promise.resolve(path(url)).catch(() => undefined);
+    const reply = await Promise.resolve(path(url, request.headers)).catch(() => undefined);
     send(response, reply ?? { status: 500, type: plain, text: "internal error\n" });
   }
 }
