@@ -119,6 +119,14 @@ test("a shredded instance is shown as shredded everywhere, and as open again aft
   expect(await metric()).toBe("0");
 }, 300_000);
 
+/** Asks until this is answered: on a busy machine an answer may be to try again. A wrong one does not get right by waiting. */
+async function answers(ask: () => Promise<string>, expected: string): Promise<void> {
+  await until(expected, async () => {
+    const answer = await ask().catch((error: Error) => error);
+    return answer === expected || answer;
+  });
+}
+
 test("a node whose clock is wrong decides no date and says so; the other node continues", async () => {
   const [other, wrong] = region.nodes as readonly [NodeProcess, NodeProcess];
   wrong.clockAheadMs = 3_600_000;
@@ -146,14 +154,17 @@ test("a node whose clock is wrong decides no date and says so; the other node co
   expect((await checks(itsAdmin))["clock"]).toMatch(doubt);
   const cannotTell = /^GeneralFailure: cannot tell: a date of this object has come/;
   await until("a date has come", async () => cannotTell.test(await told(stateOf(early, soon))));
-  expect(await told(early.destroy({ uniqueIdentifier: soon }))).toMatch(cannotTell);
-  expect(await keyBytes(early, soon)).toBe(bytes);
-  expect(await stateOf(early, later)).toBe("PreActive");
+  await until("Destroy is refused", async () => {
+    const answer = await told(early.destroy({ uniqueIdentifier: soon }));
+    return cannotTell.test(answer) || answer;
+  });
+  await answers(() => keyBytes(early, soon), bytes);
+  await answers(() => stateOf(early, later), "PreActive");
 
   await other.start();
-  expect(await stateOf(right, soon)).toBe("Active");
-  expect(await stateOf(early, soon)).toBe("Active");
-  expect(await stateOf(right, later)).toBe("PreActive");
+  await answers(() => stateOf(right, soon), "Active");
+  await answers(() => stateOf(early, soon), "Active");
+  await answers(() => stateOf(right, later), "PreActive");
   expect((await checks())["clock"]).toBe("ok: agrees within 60 s with the clock of the store");
   await wrong.kill();
 }, 300_000);
