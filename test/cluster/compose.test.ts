@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,11 +17,19 @@ const missing = [
     (name) => findExecutable(name, `${process.env["PATH"]}:/usr/sbin`) === undefined,
   ),
   ...(process.getuid?.() === 0 ? [] : ["root"]),
+  ...(canIsolate() ? [] : ["the right to make namespaces"]),
 ];
 /** KMIP of each region, where docker-compose.yml publishes it. */
 const endpoints = { a: "127.0.1.1:5696", b: "127.0.2.1:5696" };
 const cli = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const prometheus = "http://127.0.0.1:9090/api/v1";
+
+/** Whether this process may make network and mount namespaces, and bridges in them: in some containers root may not. */
+function canIsolate(): boolean {
+  const make =
+    "ip link add name probe0 type bridge && bwrap --unshare-pid --ro-bind / / --proc /proc true";
+  return spawnSync("unshare", ["--net", "--mount", "sh", "-ec", make]).status === 0;
+}
 
 let compose: Compose;
 let earlier: MadeKey | undefined;
@@ -59,7 +68,7 @@ async function ask<Data>(path: string): Promise<Data> {
 }
 
 describe.skipIf(missing.length > 0)(
-  `docker-compose.yml, each service a process with its files, network and rights (needs root, ${needed.join(", ")}; missing: ${missing.join(", ") || "none"})`,
+  `docker-compose.yml, each service a process with its files, network and rights (needs root with the right to make namespaces, ${needed.join(", ")}; missing: ${missing.join(", ") || "none"})`,
   () => {
     beforeAll(async () => {
       compose = await Compose.prepare();
