@@ -28,7 +28,7 @@ export interface Fault {
   readonly alerts: readonly string[];
   /** Seconds within which all of them arrive, with the times as they are shipped. */
   readonly boundS: number;
-  /** By how much times may be shorter at most: what the fault itself takes does not get shorter. */
+  /** The largest factor by which times may be shorter, since the duration of the fault itself is not scaled. */
   readonly factorMax?: number;
   readonly make: (world: AlertWorld) => Promise<Mend>;
 }

@@ -104,7 +104,7 @@ class Run {
     }
     await until("changes acknowledged by both regions", () => {
       const { shared } = this.#history.acknowledged(this.#monitor.circumstances);
-      return shared >= atLeast.shared || this.#stopped.aborted || `${shared}`;
+      return shared >= atLeast.shared || this.#stopped.aborted || this.#gaveUp || `${shared}`;
     });
     this.#delay.disable();
     await this.end();

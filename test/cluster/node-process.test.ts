@@ -40,7 +40,7 @@ function discoverVersions(): Uint8Array {
   return encode(structure(0x42_0078, [header, item]));
 }
 
-/** Ends a while after its message has arrived: what the node is told meanwhile counts. */
+/** Sends the message and ends one second later, so that a signal can reach the node in between. */
 const slowNotify = `#!/bin/sh
 PATH=\${PATH#*:}
 systemd-notify "$@" && sleep 1

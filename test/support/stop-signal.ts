@@ -1,4 +1,4 @@
-/** Aborts when this process is told to end, so that a run can end in order. */
+/** A signal that aborts on SIGINT, SIGTERM and SIGHUP, so that a run can stop cleanly. */
 export function stopSignal(): AbortSignal {
   const stopping = new AbortController();
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {

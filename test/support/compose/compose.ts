@@ -84,7 +84,7 @@ export class Compose implements AsyncDisposable {
     return container;
   }
 
-  /** `docker compose run --rm NAME`: what it needs, then the service to its end; what it printed, and its exit code. */
+  /** Starts what a service depends on, then runs the service to its end (`docker compose run --rm NAME`). Answers output and exit code. */
   async run(name: string, variables: Variables): Promise<{ code: number | null; log: string }> {
     const service = this.#service(name, variables);
     await this.#meet(service, this.#beginner(variables));

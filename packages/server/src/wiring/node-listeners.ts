@@ -21,10 +21,8 @@ const healthTickMs = 50;
 /** Opens what probes ask: before the node waits until it can serve, so that they are answered meanwhile. */
 export async function openProbes({ config, metrics, health, opened }: Parts): Promise<Probes> {
   opened.adopt(new LoopProbe(health), (one) => one.close());
-  const http = await openHttp(config.http.listen, {
-    ...{ metrics, health },
-    monotonicMs: clock.monotonicMs,
-  });
+  const { monotonicMs } = clock;
+  const http = await openHttp(config.http.listen, { metrics, health, monotonicMs });
   opened.defer(() => http.close());
   const grpc = await openGrpcHealth(config.health.listen, health);
   opened.defer(() => grpc.close());

@@ -26,10 +26,10 @@ export async function serve(configFile: string): Promise<void> {
     const reason = await notifySystemd(state, environment);
     if (reason !== undefined) running.log.say("warn", "systemd cannot be notified", { reason });
   };
+  // Not waited for: a signal that comes meanwhile drains the node.
+  void notify("READY=1");
   // A second signal finds no listener and ends the process at once.
-  const stopping = Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
-  await Promise.race([notify("READY=1"), stopping]);
-  await stopping;
+  await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
   await Promise.all([notify("STOPPING=1"), running.drain()]);
   await running.log.close();
   process.exit(0);

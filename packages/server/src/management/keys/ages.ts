@@ -15,8 +15,9 @@ export function ages(
   nowMs: number,
 ): ReadonlyMap<string, number> {
   const counts = new Map<string, number>(bounds.map(([age]) => [age, 0]));
+  const now = monthOf(nowMs);
   for (const [month, count] of months) {
-    const [age] = bounds.find(([, below]) => monthOf(nowMs) - month < below) ?? bounds[4];
+    const [age] = bounds.find(([, below]) => now - month < below) ?? bounds[4];
     counts.set(age, (counts.get(age) ?? 0) + count);
   }
   return counts;

@@ -1,5 +1,10 @@
+import type { GaugeName } from "../metrics/metric-table.ts";
 import { type Dashboard, noneIsUsual } from "./panel-row.ts";
 import { gauge, max, min, promql, sum } from "./promql.ts";
+
+/** Objects of the chosen instances by a label, as one region's store counts them. */
+const keysBy = (metric: GaugeName, label: string) =>
+  sum(max(gauge(metric, 'kmip_instance=~"$kmip_instance"'), "kmip_instance", label), label);
 
 /** The instances that clients belong to, their keys and certificates. */
 export const instances: Dashboard = {
@@ -60,14 +65,7 @@ export const instances: Dashboard = {
           width: 12,
           queries: [
             {
-              expr: sum(
-                max(
-                  gauge("holdfast_objects", 'kmip_instance=~"$kmip_instance"'),
-                  "kmip_instance",
-                  "state",
-                ),
-                "state",
-              ),
+              expr: keysBy("holdfast_objects", "state"),
               legend: "{{state}}",
             },
           ],
@@ -80,14 +78,7 @@ export const instances: Dashboard = {
           width: 12,
           queries: [
             {
-              expr: sum(
-                max(
-                  gauge("holdfast_objects_by_age", 'kmip_instance=~"$kmip_instance"'),
-                  "kmip_instance",
-                  "age",
-                ),
-                "age",
-              ),
+              expr: keysBy("holdfast_objects_by_age", "age"),
               legend: "{{age}}",
             },
           ],

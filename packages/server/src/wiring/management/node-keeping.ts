@@ -1,4 +1,4 @@
-import type { Engine } from "@holdfast/engine";
+import type { Engine, InstanceCounts } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
 import { backupHandlers } from "../../backup/scheduled/backup-handlers.ts";
 import { ScheduledBackups } from "../../backup/scheduled/duty.ts";
@@ -35,27 +35,21 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
   const recount = new Recount({ own: regions.own, observe, monotonicMs: clock.monotonicMs });
   const names = (): ReadonlyMap<string, string> =>
     new Map(view.all("Instance").map(({ instance, name }) => [instance, name]));
+  /** The numbers of every instance, with its name. */
+  const counted = (numbersOf: (counts: InstanceCounts) => Iterable<readonly [string, number]>) => {
+    const nameOf = names();
+    return [...recount.counts].flatMap(([instance, counts]) =>
+      [...numbersOf(counts)].map(
+        ([what, count]) => [nameOf.get(instance) || instance, what, count] as const,
+      ),
+    );
+  };
   const everyMs = intervalOf(config);
   return {
     duties: [recount, ...scheduled(parts, regions)],
     readings: {
-      objects: () => {
-        const nameOf = names();
-        return [...recount.counts].flatMap(([instance, counts]) =>
-          Object.entries(counts.states).map(
-            ([state, count]) => [nameOf.get(instance) || instance, state, count] as const,
-          ),
-        );
-      },
-      objectAges: () => {
-        const nameOf = names();
-        const nowMs = clock.wallMs();
-        return [...recount.counts].flatMap(([instance, { months }]) =>
-          [...ages(months, nowMs)].map(
-            ([age, count]) => [nameOf.get(instance) || instance, age, count] as const,
-          ),
-        );
-      },
+      objects: () => counted(({ states }) => Object.entries(states)),
+      objectAges: () => counted(({ months }) => ages(months, clock.wallMs())),
       backups: () =>
         view.all("Backup").flatMap((record) => {
           const backups = readRuns(record);
