@@ -250,21 +250,19 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "flapping-leader",
-    text: "the leader of a region is frozen until another one leads, six times",
+    text: "a region's lock masters freeze until its leader steps down, six times",
     alerts: ["HoldfastLeaderFlaps b"],
     boundS: 240,
+    // Each freeze takes as long as a leader's lease, 5 s, at any factor.
     factorMax: 2,
     make: async ({ both }) => {
       for (let turn = 0; turn < 6; turn++) {
-        const leader = await leaderOf(both, "b");
-        both.freeze(leader);
-        await until("another leader", async () => (await leaderOf(both, "b", leader)) !== leader);
-        both.thaw(leader);
-        await until("the old one to follow", async () => {
-          const vitals = await vitalsOf(both.node(leader)).catch(() => undefined);
-          return vitals?.leads === false;
-        });
+        const leader = both.node(await leaderOf(both, "b"));
+        both.freeze("lock-b");
+        await until("the leader to step down", async () => !(await vitalsOf(leader)).leads);
+        both.thaw("lock-b");
       }
+      await leaderOf(both, "b");
       return nothing;
     },
   },
@@ -363,12 +361,11 @@ function replicaOf(both: TwoRegions, region: "a" | "b"): RedisServer {
   return replica;
 }
 
-/** The node that leads a region, as those other than `without` say. */
-async function leaderOf(both: TwoRegions, region: "a" | "b", without = ""): Promise<string> {
+/** Waits until a node leads the region; its name. */
+async function leaderOf(both: TwoRegions, region: "a" | "b"): Promise<string> {
   let leader = "";
   await until(`a leader of region ${region}`, async () => {
     for (const node of both.region(region).nodes) {
-      if (node.name === without) continue;
       const vitals = await vitalsOf(node).catch(() => undefined);
       if (vitals?.leads) leader = node.name;
     }
