@@ -261,8 +261,11 @@ export const faults: readonly Fault[] = [
         both.freeze("lock-b");
         await until("the leader to step down", async () => !(await vitalsOf(leader)).leads);
         both.thaw("lock-b");
+        await until("every node to see the lock masters answer", async () => {
+          const texts = await Promise.all(both.b.nodes.map((node) => node.metrics()));
+          return texts.every((text) => /^holdfast_lock_masters\{answers="no"\} 0$/m.test(text));
+        });
       }
-      await leaderOf(both, "b");
       return nothing;
     },
   },
