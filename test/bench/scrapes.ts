@@ -2,15 +2,19 @@ import { Agent, request } from "node:http";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cpuUs, latencyMs } from "./figures.ts";
+import { HelperProcess } from "./helper-process.ts";
 import type { LoadGenerator } from "./load-generator.ts";
 import type { LoadPlan, LoadResult } from "./load-plan.ts";
 import type { LoadSide } from "./load-rows.ts";
 import type { Extent } from "./options.ts";
+import type { TextAnswer, TextRequest } from "./text-server.ts";
 
-/** KMIP Get by turns alone and beside a storm of scrapes. */
+/** KMIP Get by turns alone, beside a storm of scrapes, and beside the same storm on another process. */
 export interface ScrapeFigures {
   readonly before: readonly LoadResult[];
   readonly beside: readonly LoadResult[];
+  /** What the scraper itself costs on this machine: it scrapes a process that sends a fixed text of the same size. */
+  readonly control: readonly LoadResult[];
   /** Scrapes that were answered, and the bytes of one. */
   readonly scrapes: number;
   readonly bytes: number;
@@ -39,20 +43,26 @@ export async function measureScrapes(
     pids: side.pids(),
   };
   await generator.load({ ...plan, measureMs: extent.warmUpMs });
-  const [before, beside]: [LoadResult[], LoadResult[]] = [[], []];
-  let [scrapes, bytes] = [0, 0];
+  const [before, beside, control]: [LoadResult[], LoadResult[], LoadResult[]] = [[], [], []];
+  const bytes = await scrape(http);
+  let scrapes = 0;
+  await using text = new HelperProcess<TextRequest, TextAnswer>("text-server.ts");
+  const other = { host: "127.0.0.1", ...(await text.ask({ bytes })) };
   for (let round = 0; round < 2 * extent.rounds; round++) {
     before.push(await generator.load(plan));
-    const ending = new AbortController();
-    const storm = scrapeAll(http, ending.signal);
-    beside.push(await generator.load(plan));
-    ending.abort();
-    const answered = await storm;
-    scrapes += answered.length;
-    bytes = answered.at(-1) ?? bytes;
+    for (const [target, results] of [
+      [http, beside],
+      [other, control],
+    ] as const) {
+      const ending = new AbortController();
+      const storm = scrapeAll(target, ending.signal);
+      results.push(await generator.load(plan));
+      ending.abort();
+      scrapes += (await storm).length;
+    }
   }
   agent.destroy();
-  return { before, beside, scrapes, bytes };
+  return { before, beside, control, scrapes: scrapes / 2, bytes };
 }
 
 /** Scrapes at a fixed rate until it is ended; answers how many bytes each answer had. */
@@ -81,14 +91,14 @@ function scrape(http: { readonly host: string; readonly port: number }): Promise
   });
 }
 
-/** How much slower Gets are beside scrapes: their p99. */
+/** How much slower Gets are beside scrapes of this node than beside scrapes of another process: their p99. */
 export function scrapeRatio(figures: ScrapeFigures | undefined): number | undefined {
   const p99 = (rounds: readonly LoadResult[] | undefined) => latencyMs(rounds, 0.99);
-  const [before, beside] = [p99(figures?.before), p99(figures?.beside)];
-  return before === undefined || beside === undefined ? undefined : beside / before;
+  const [control, beside] = [p99(figures?.control), p99(figures?.beside)];
+  return control === undefined || beside === undefined ? undefined : beside / control;
 }
 
-export function scrapeLines({ before, beside, scrapes, bytes }: ScrapeFigures): string[] {
+export function scrapeLines({ before, beside, control, scrapes, bytes }: ScrapeFigures): string[] {
   const line = (rounds: readonly LoadResult[]) => {
     const [p50, p99] = [0.5, 0.99].map((share) => (latencyMs(rounds, share) ?? 0).toFixed(2));
     return `p50 ${p50} ms, p99 ${p99} ms, CPU ${Math.round(cpuUs(rounds, "server") ?? 0)} µs a Get`;
@@ -96,5 +106,6 @@ export function scrapeLines({ before, beside, scrapes, bytes }: ScrapeFigures): 
   return [
     `Get at ${getsPerSecond}/s: ${line(before)}`,
     `beside ${scrapesPerSecond} scrapes a second (${scrapes} of ${(bytes / 1000).toFixed(0)} KB): ${line(beside)}`,
+    `beside as many scrapes of another process: ${line(control)}`,
   ];
 }

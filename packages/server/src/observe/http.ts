@@ -19,7 +19,7 @@ type Answer = (url: URL, headers: IncomingHttpHeaders) => Promise<Reply> | Reply
 interface Reply {
   readonly status: number;
   readonly type: string;
-  readonly text: string;
+  readonly text: string | Buffer;
 }
 
 const plain = "text/plain; charset=utf-8";
@@ -40,13 +40,14 @@ export async function openHttp(
   requestMs: number = requestUsualMs,
 ): Promise<OpenListener> {
   const { metrics, health, monotonicMs } = parts;
-  const print = reused(() => metrics.print(), monotonicMs);
+  const print = async () => Buffer.from(await metrics.print());
+  const reusedPrint = reused(print, monotonicMs);
   const paths = new Map<string, Answer>([
     [
       "/metrics",
       async (_, headers) => {
         const isFresh = headers["cache-control"] === "no-cache";
-        const text = await (isFresh ? metrics.print() : print());
+        const text = await (isFresh ? print() : reusedPrint());
         return { status: 200, type: metrics.contentType, text };
       },
     ],
@@ -81,8 +82,8 @@ export async function openHttp(
  * Prints again only after 20 times as long as the last time took, but at most `reuseMaxMs`: however many scrape, printing
  * takes a small part of the time that KMIP needs.
  */
-function reused(print: () => Promise<string>, monotonicMs: () => number): () => Promise<string> {
-  let text: Promise<string> | undefined;
+function reused(print: () => Promise<Buffer>, monotonicMs: () => number): () => Promise<Buffer> {
+  let text: Promise<Buffer> | undefined;
   let untilMs = Number.POSITIVE_INFINITY;
   return () => {
     const sinceMs = monotonicMs();
