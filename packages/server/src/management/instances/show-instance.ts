@@ -32,7 +32,7 @@ export interface ShowInstancesOptions {
 
 const shownStatuses = ["Inactive", "Configuring", "Installed", "Removing"] as const;
 
-/** Shows instances: what their records say, and how they do in each region. */
+/** Shows instances: what their records say, and their state in each region. */
 export class ShowInstances {
   readonly #options: ShowInstancesOptions;
 
@@ -105,7 +105,7 @@ export class ShowInstances {
   }
 }
 
-/** Its status, as all regions together are to have it. */
+/** The status that an instance is to have in all regions together. */
 export function wholeStatus(record: Instance): ShownInstance["status"] {
   const { destroyed, status } = record;
   if (destroyed !== undefined) return "Deleted";

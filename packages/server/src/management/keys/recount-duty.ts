@@ -15,18 +15,18 @@ export interface RecountOptions {
 
 const everyMs = 10_000;
 const dayMs = 86_400_000;
-/** Steps of one run: then the known numbers are reported. */
+/** The most steps of one run, so that the known numbers are reported soon. */
 const stepsMax = 400;
 
 /**
- * Reads the numbers of objects by state and month, and counts them anew: at once where a store's records were never
- * counted, one was repaired or a number cannot be right, and all of them once a day, so that nothing rests on the numbers having been kept right.
+ * Reads the numbers of objects by state and month, and counts the objects again: at once where a store's records were never
+ * counted, one was repaired or a number cannot be right, and all of them once a day, so that no error in the numbers lasts.
  */
 export class Recount implements Duty {
   readonly name = "recount";
   readonly everyMs = everyMs;
   readonly #options: RecountOptions;
-  /** When each partition's counting ended: monotonic. */
+  /** When the last recount of each partition ended: monotonic. */
   readonly #countedMs = new Map<number, number>();
   #counts: ReadonlyMap<string, InstanceCounts> = new Map();
 

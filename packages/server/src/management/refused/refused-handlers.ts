@@ -27,7 +27,7 @@ const advice: Readonly<Record<RefusedClient["reason"], string>> = {
     "It does not accept this node's certificate. In vCenter, establish trust for the key provider again: make vCenter trust the KMS. The certificate may be new, expired, or without the address that the client uses.",
 };
 
-/** The clients that were not let in. */
+/** The clients that were refused. */
 export function refusedHandlers(
   directory: Pick<RefusedDirectory, "list">,
 ): Pick<Handlers, "listRefused"> {

@@ -29,7 +29,7 @@ export type TokenRefusal =
 
 /** Knows Holdfast's own tokens. */
 export interface TokenVerifier {
-  /** Looks at what the node holds in memory; never at a store. */
+  /** Uses only what the node holds in memory; never a store. */
   verify(token: string): Bearer | TokenRefusal;
 }
 
@@ -46,8 +46,8 @@ const scheme = /^Bearer ([A-Za-z0-9._~+/-]{16,8192}=*)$/i;
 const jwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/;
 
 /**
- * Asks those who know tokens: a JSON Web Token belongs to the identity provider, where there is one. One of our own that
- * is not known may have been made at another node a moment ago: `lookAgain` reads what there is now.
+ * Verifies tokens: a JSON Web Token by the identity provider, where there is one, all others as Holdfast's own. An unknown
+ * one may have been made at another node a moment ago: `lookAgain` reads the records again.
  */
 export function authenticator(
   own: TokenVerifier,
@@ -66,7 +66,7 @@ export function authenticator(
   };
 }
 
-/** `work` no more often than every `everyMs`: who guesses tokens must not keep the store busy. */
+/** Runs `work` at most once every `everyMs`: a client that guesses tokens must not keep the store busy. */
 export function paced(
   work: () => Promise<void>,
   everyMs: number,
