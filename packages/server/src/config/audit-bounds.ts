@@ -7,7 +7,7 @@ const auditShare = 1 / 4;
 /** The bound where neither `audit.retentionBytes` nor `maxmemory` is set. */
 const auditBytesUnbounded = 1_073_741_824;
 
-/** Bounds of the audit trail in bytes. Events beyond `bytesMax` are deleted once every sink has them, beyond `hardMax` at once. */
+/** Bounds in bytes: events beyond `bytesMax` are deleted once every sink has them, those beyond `hardMax` at once. */
 export function auditBounds(
   retentionBytes: number | undefined,
   memory: StoreUsage | undefined,

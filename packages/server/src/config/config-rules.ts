@@ -47,7 +47,7 @@ function listenerFaults(
 ): Fault[] {
   const reach = reachOf(listener.listen.host);
   if (listener.allowPublic || reach === "loopback" || reach === "private") return [];
-  const says = `is a ${reach} address (${printAddress(listener.listen)}); set ${name}.allowPublic: true if that is meant`;
+  const says = `is a ${reach} address (${printAddress(listener.listen)}); set ${name}.allowPublic: true if that is intended`;
   return [{ at: [name, "listen"], says }];
 }
 
@@ -140,7 +140,7 @@ function storeFaults(store: Config["store"]): Fault[] {
   return faults;
 }
 
-/** A lock needs a majority of the masters: a master named twice, or one more to make their number even, adds nothing. */
+/** A lock needs a majority of the masters: one that is named twice, or that makes their number even, adds nothing. */
 function lockFaults(locks: Config["locks"]): Fault[] {
   const hosts = locks.map((url) => new URL(url).host);
   const again = hosts.findIndex((host, at) => hosts.indexOf(host) !== at);
@@ -228,7 +228,7 @@ function repeated<Item>(
       return [];
     }
     return [
-      { at: [...base, at, field], says: `is that of ${nameOf(base)}[${other}] too: ${value}` },
+      { at: [...base, at, field], says: `is the same as in ${nameOf(base)}[${other}]: ${value}` },
     ];
   });
 }

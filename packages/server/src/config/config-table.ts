@@ -393,7 +393,7 @@ export const configTable = {
             "an https:// URL",
             /^https:\/\/\S{1,500}$/,
           ),
-          audience: text("The audience that tokens must be issued for (`aud`).", "a text", /^\S{1,500}$/),
+          audience: text("The audience (`aud`) that tokens must have.", "a text", /^\S{1,500}$/),
           ca: optional(
             file(
               "PEM file with the authorities that the provider's certificate must come from; the system's unless given.",
@@ -408,7 +408,7 @@ export const configTable = {
           manager: texts("Values of the claim that make a manager.", "a list of texts"),
           instancesClaim: optional(
             text(
-              "The claim with identifiers or names of the instances that a token is bound to; one without it is bound to none, and `*` means all. Left out, they reach all instances.",
+              "The claim with identifiers or names of the instances that a token is bound to; a token without the claim reaches no instance, and `*` means all. Left out, tokens reach all instances.",
               "the name of a claim",
               claimForm,
             ),

@@ -107,7 +107,7 @@ instances:
     expect(instance?.users).toEqual([{ name: "vc", passwordHash: hash }]);
   });
 
-  test.each(["- a", "5", '"text"'])("that is only %s is refused as not a group of settings", (text) => {
+  test.each(["- a", "5", '"text"'])("that is only %s is refused with the reason", (text) => {
     expect(messageOf(text)).toBe(
       "/etc/holdfast.yaml: the configuration must be a group of settings",
     );
@@ -155,7 +155,7 @@ instances:
     [
       "a wildcard",
       "kmip: { listen: '0.0.0.0:5696' }",
-      "7: kmip.listen is a wildcard address (0.0.0.0:5696); set kmip.allowPublic: true if that is meant",
+      "7: kmip.listen is a wildcard address (0.0.0.0:5696); set kmip.allowPublic: true if that is intended",
     ],
     [
       "peer TLS without a key",
@@ -226,12 +226,12 @@ instances:
     [
       "one name twice",
       "instances: [{ name: a }, { name: b }, { name: a }]",
-      "7: instances[2].name is that of instances[0] too: a",
+      "7: instances[2].name is the same as in instances[0]: a",
     ],
     [
       "a user twice",
       `instances: [{ name: a, users: [{ name: u, passwordHash: "${hash}" }, { name: u, passwordHash: "${hash}" }] }]`,
-      "7: instances[0].users[1].name is that of instances[0].users[0] too: u",
+      "7: instances[0].users[1].name is the same as in instances[0].users[0]: u",
     ],
     [
       "a clear password",

@@ -72,7 +72,7 @@ export class ReaderPool {
 
 /** How long the client may take to close its side after the node has closed its own. */
 const closeMs = 2000;
-/** The engine bounds every wait itself; a response this late is a fault of the node, and no client must wait forever. */
+/** The engine bounds every wait itself; a response this late is a fault of the node. No client must wait forever. */
 const stuckMs = 60_000;
 /** How long a client may take to read a response while all clients wait for the memory of unsent responses. */
 const pressedMs = 1000;
@@ -102,7 +102,7 @@ export class Connection implements Waiter, Starter, Placed {
   #ending: Ending | undefined;
   #detail = "";
   #draining = false;
-  /** Memory reserved for the request being read, for those that wait or are carried out, and for the unsent response. */
+  /** Memory reserved for the request being read, those that wait or are carried out, and the unsent response. */
   #reservedBytes = 0;
   #heldBytes = 0;
   #unsentBytes = 0;

@@ -6,7 +6,7 @@ export interface Seen {
   readonly nowMs: number;
   /** Whether a store serves this node, so that the view could be read anew. */
   readonly serves: boolean;
-  /** When the view last began to read all records; undefined before the first time. */
+  /** When the view's last complete look began; undefined before the first. */
   readonly freshAtMs: number | undefined;
 }
 

@@ -66,7 +66,7 @@ export class InstanceLookup {
     if (found.status === "Installed") return found;
     throw new ManagementError(
       "wrongState",
-      `${found.name} is ${found.status}: configure its root of trust first, since this takes its keys`,
+      `${found.name} is ${found.status}: configure its root of trust first, since this needs its keys`,
     );
   }
 

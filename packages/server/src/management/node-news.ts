@@ -10,8 +10,8 @@ const firstMs = 1000;
 const mostMs = 60_000;
 
 /**
- * How often a node reports its news to others: at once after a quiet time, and with growing pauses while they keep coming, so that
- * strangers cannot make it write often.
+ * How often a node reports its news to others: at once after a quiet time, and with growing pauses while they keep
+ * coming, so that strangers cannot make it write often.
  */
 export class PublishPace {
   #lastMs = Number.NEGATIVE_INFINITY;

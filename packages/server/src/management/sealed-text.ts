@@ -68,6 +68,6 @@ function materialOf(sealed: string): SealedMaterial {
       ciphertext: Buffer.from(ciphertext, "base64"),
     };
   } catch {
-    throw new SealBroken("a sealed field of a system record does not read");
+    throw new SealBroken("a sealed field of a system record cannot be read");
   }
 }

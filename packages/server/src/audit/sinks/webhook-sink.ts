@@ -12,7 +12,7 @@ export interface WebhookSinkOptions {
   readonly ca: () => string | undefined;
   /** A header by which the receiver knows the sender; read for each batch, so that the secret may change. */
   readonly authorization: () => Readonly<Record<string, string>>;
-  /** The most events in one request. */
+  /** Events of one request. */
   readonly batchMax: number;
   /** For one request; 10,000 ms unless given. */
   readonly timeoutMs?: number;

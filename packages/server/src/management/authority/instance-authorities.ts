@@ -29,8 +29,9 @@ const seenTries = 20;
 const seenPauseMs = 50;
 
 /**
- * Each instance's own authority, made when it first signs: its key is sealed under the instance's KEK, so that every node
- * of both regions signs with it. It admits no client by itself: each certificate that it signs is added, and can be deleted, by itself.
+ * Each instance's own authority, made when it first signs: its key is sealed under the instance's KEK, so that every
+ * node of both regions signs with it. It admits no client by itself: each certificate that it signs is added, and can
+ * be deleted, by itself.
  */
 export class InstanceAuthorities {
   readonly #options: InstanceAuthoritiesOptions;

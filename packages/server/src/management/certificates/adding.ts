@@ -31,8 +31,8 @@ type Caller = Pick<
 >;
 
 /**
- * Adds certificates by the regions' agreement, so that a certificate and a name have one owner, even if they are added in
- * several places at the same time.
+ * Adds certificates by the regions' agreement, so that a certificate and a name have one owner, even if they are added
+ * in several places at the same time.
  */
 export class Adding {
   readonly #options: AddingOptions;

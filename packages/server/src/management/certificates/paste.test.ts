@@ -99,7 +99,7 @@ describe("a pasted certificate", () => {
       () => new X509Certificate(client.certificate).raw.toString("base64"),
       /without its tags/,
     ],
-    ["cut off before its end", () => client.certificate.split("-----END")[0] as string, /the end is missing/],
+    ["cut short", () => client.certificate.split("-----END")[0] as string, /the end is missing/],
     ["without its beginning", () => client.certificate.slice(28), /the beginning is missing/],
     [
       "not base64 between its tags",

@@ -32,8 +32,8 @@ const repeatMs = 12 * 3_600_000;
 const keptMs = 7 * 86_400_000;
 
 /**
- * The KMIP server certificates of every node of both regions. Each node reports its own when they change: an administrator
- * asks one node, and vCenter shows the fingerprint of another.
+ * The KMIP server certificates of every node of both regions. Each node reports its own when they change: an
+ * administrator asks one node, and vCenter shows the fingerprint of another.
  */
 export class ServerCertificates implements Disposable {
   readonly #options: ServerCertificatesOptions;

@@ -334,7 +334,7 @@ describe("a creation that races with a deletion", () => {
     expect(made).toBeGreaterThan(30);
   });
 
-  test("of Active keys stops the deletion, unless none was acknowledged", async () => {
+  test("of keys stops the deletion, unless none was acknowledged", async () => {
     const outcomes = new Set<boolean>();
     for (let round = 0; round < 30; round += 1) {
       await afresh();

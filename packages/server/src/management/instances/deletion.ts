@@ -88,7 +88,7 @@ export class Deletion {
 
   /**
    * Reserves the instance in every region, counts again, and decides. Rejects with a `ManagementError` where it is not
-   * deleted; the instance is then open again, unless the error says that it stays closed.
+   * deleted; the instance is then open again, unless that cannot be written now.
    */
   async decide(entry: SystemRecord<"Instance">, force: boolean, actor: Actor): Promise<void> {
     const removal = await this.#reserve(entry, force, actor);
@@ -225,7 +225,7 @@ export class Deletion {
       instanceRecordId(entry.instance),
       ({ status }) => {
         if (status === "Removing") {
-          throw new ManagementError("wrongState", `${entry.name} is being deleted already`);
+          throw new ManagementError("wrongState", `${entry.name} is already being deleted`);
         }
         return { status: "Removing", removedFrom: status, removal } as const;
       },

@@ -26,8 +26,8 @@ const pageRecords = 128;
 const recordsPerCommit = 64;
 
 /**
- * Destroys an instance's objects in the region's own store and removes their material. The fact is that of the deletion:
- * each region writes the same one by itself. Objects that were destroyed before stay as they were.
+ * Destroys an instance's objects in the region's own store and removes their material. The fact is that of the
+ * deletion: each region writes the same one by itself. Objects that were destroyed before stay as they were.
  */
 export async function eraseObjects(
   instance: string,

@@ -192,7 +192,7 @@ async function remove(deps: InstanceHandlersDeps, call: CallOf<"deleteInstance">
   if (record === undefined || found.declared !== undefined || !isOrdered(record)) {
     throw new ManagementError(
       "declared",
-      `${found.name} is declared in the nodes' configuration file: take it out there, at every node`,
+      `${found.name} is declared in the nodes' configuration file: remove it there, at every node`,
     );
   }
   let empty = false;

@@ -88,7 +88,7 @@ async function ensureInstances(
     if (status === "Installed") continue;
     const name = instances[at]?.name;
     throw new OperatorError(
-      `instances: ${name} is ${status} in the store and cannot be served; take it out of the configuration`,
+      `instances: ${name} is ${status} in the store and cannot be served; remove it from the configuration`,
     );
   }
 }

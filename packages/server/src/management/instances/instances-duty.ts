@@ -42,8 +42,8 @@ const abandonedAfterMs = 5_000;
 const erasedPerRun = 5_000;
 
 /**
- * Keeps every instance's status in the region's own store as its record says, makes one Installed whose root of trust is
- * usable in every region, continues deletions that were left half done, and erases what deleted instances held.
+ * Keeps every instance's status in the region's own store as its record says, makes one Installed whose root of trust
+ * is usable in every region, continues deletions that were left half done, and erases what deleted instances held.
  */
 export class InstancesDuty implements Duty, Disposable {
   readonly name = "instances";
@@ -133,7 +133,7 @@ export class InstancesDuty implements Duty, Disposable {
     return { done: moved, left: 0 };
   }
 
-  /** Leaves a deletion to its handler until it has stood still for long, by this leader's clock, since clocks differ. */
+  /** Leaves a deletion to its handler until nothing has happened for long, by this leader's clock: clocks differ. */
   async #goOn(instance: string, removal: Removal): Promise<DutyResult> {
     const { clock, deletion, abandonedMs = abandonedAfterMs } = this.#options;
     const nowMs = clock.monotonicMs();

@@ -139,7 +139,7 @@ function regionStatus(
   const status = wholeStatus(record);
   const state = record.state[region];
   if (status === "Deleted" || status === "Removing") {
-    return { status, reason: isPending ? "the region has not heard of it yet" : "" };
+    return { status, reason: isPending ? "the region has not received it yet" : "" };
   }
   if (isPending && state === undefined && isOrdered(record)) {
     return { status: "Installing", reason: "the region does not have it yet" };

@@ -47,8 +47,8 @@ const afterMs = 4_000;
 const entriesMax = 400;
 
 /**
- * What happened to an object, oldest first; with who did it, where evidence still shows it. The other regions are asked by
- * `elsewhere` for what this region's evidence does not show.
+ * What happened to an object, oldest first; with who did it, where evidence still shows it. The other regions are asked
+ * by `elsewhere` for what this region's evidence does not show.
  */
 export async function historyOf(
   object: ManagedObject,

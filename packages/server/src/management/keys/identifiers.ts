@@ -10,10 +10,10 @@ const slotsMin = 1024;
 const loadMax = 0.7;
 
 /**
- * A set of identifiers, compared without case. It keeps a hash of 53 bits of each outside of the heap, so that a million
- * of them cost neither long collections nor a long copy: a `Set` of them takes 150 MB in place of 30, and holds other work
- * up for 40 ms where it grows. Among a million, one that was never added is found with a
- * chance of 1 to 10^10: a key then counts as used.
+ * A set of identifiers, compared without case. It keeps a hash of 53 bits of each outside of the heap, so that a
+ * million of them cost neither long collections nor a long copy: a `Set` of them takes 150 MB in place of 30, and holds
+ * other work up for 40 ms where it grows. Among a million, one that was never added is found with a chance of 1 to
+ * 10^10: a key then counts as used.
  */
 export class Identifiers {
   readonly #slots: Float64Array;

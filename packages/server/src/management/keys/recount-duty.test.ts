@@ -34,7 +34,7 @@ describe("a recount", () => {
     expect(await duty.run(context)).toEqual({ done: 14, left: 0 });
     expect(recounted).toEqual([3, 3]);
     expect(warnings).toEqual([
-      "partition 3: 2 counts of objects by state were wrong and are set right",
+      "partition 3: 2 counts of objects by state were wrong and are corrected",
     ]);
     expect(duty.counts.size).toBe(64);
     await duty.run(context);

@@ -19,8 +19,9 @@ const dayMs = 86_400_000;
 const stepsMax = 400;
 
 /**
- * Reads the numbers of objects by state and month, and counts the objects again: at once where a store's records were never
- * counted, one was repaired or a number cannot be right, and all of them once a day, so that no error in the numbers lasts.
+ * Reads the numbers of objects by state and month, and counts the objects again: at once where a store's records were
+ * never counted, one was repaired or a number cannot be right, and all of them once a day, so that no error in the
+ * numbers lasts.
  */
 export class Recount implements Duty {
   readonly name = "recount";
@@ -75,7 +76,7 @@ export class Recount implements Duty {
     const step = await own.recount(partition);
     if (step.left === 0) this.#countedMs.set(partition, monotonicMs());
     if (step.wrong > 0) {
-      const message = `partition ${partition}: ${step.wrong} counts of objects by state were wrong and are set right`;
+      const message = `partition ${partition}: ${step.wrong} counts of objects by state were wrong and are corrected`;
       observe({ type: "warning", message });
     }
     return step;

@@ -46,8 +46,8 @@ const scheme = /^Bearer ([A-Za-z0-9._~+/-]{16,8192}=*)$/i;
 const jwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/;
 
 /**
- * Verifies tokens: a JSON Web Token by the identity provider, where there is one, all others as Holdfast's own. An unknown
- * one may have been made at another node a moment ago: `lookAgain` reads the records again.
+ * Verifies tokens: a JSON Web Token by the identity provider, where there is one, all others as Holdfast's own. An
+ * unknown one may have been made at another node a moment ago: `lookAgain` reads the records again.
  */
 export function authenticator(
   own: TokenVerifier,

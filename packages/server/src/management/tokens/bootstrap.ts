@@ -26,9 +26,9 @@ const everyMs = 1000;
 const fileBytesMax = 256;
 
 /**
- * The way in while nobody can manage the system, at first or again later: while no manager token is valid, the node keeps
- * a one-time token in a file that only its own user can read. That token can only make the first manager token. As soon as
- * there is a manager token, made at any node, the one-time token is void and its file is removed.
+ * The way in while nobody can manage the system, at first or again later: while no manager token is valid, the node
+ * keeps a one-time token in a file that only its own user can read. That token can only make the first manager token.
+ * As soon as there is a manager token, made at any node, the one-time token is void and its file is removed.
  */
 export class Bootstrap implements TokenVerifier, AsyncDisposable {
   readonly #options: BootstrapOptions;
@@ -140,7 +140,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
       throw error;
     }
     if (!(await isOurs(file))) {
-      throw new Error(`${file} holds something else than a one-time token: it is left alone`);
+      throw new Error(`${file} holds something other than a one-time token: it is left alone`);
     }
     await unlink(file);
   }

@@ -108,14 +108,14 @@ function refuseLate({ book }: TokenDeps, { body }: CallOf<"createToken">): void 
   if (body.role !== "manager" || body.instances !== undefined) {
     throw new ManagementError(
       "forbidden",
-      "the one-time token makes the first manager token, bound to no instance, and nothing else",
+      "the one-time token can only make the first manager token, bound to no instance",
     );
   }
 }
 
 /**
- * If one-time tokens are used at several nodes at once, only one of them makes a token. Where the other region cannot be
- * reached for a while, this region decides alone, so that the holder of the one-time token is not locked out.
+ * If one-time tokens are used at several nodes at once, only one of them makes a token. Where the other region cannot
+ * be reached for a while, this region decides alone, so that the holder of the one-time token is not locked out.
  */
 async function writeFirst(
   deps: TokenDeps,

@@ -54,7 +54,7 @@ export class RecordedUsers implements Users {
     const opened = await openText(this.#keyRing, binding, sealed);
     const hash = parsePasswordHash(Buffer.from(opened).toString("latin1"));
     opened.fill(0);
-    if (hash === undefined) throw new SealBroken("a user's password hash does not read");
+    if (hash === undefined) throw new SealBroken("a user's password hash cannot be read");
     return hash;
   }
 }

@@ -90,7 +90,7 @@ test("if two cut off regions set a user's password, the last one is valid in bot
   expect(right).toEqual([true, true]);
 });
 
-test("a password is refused while the instance's keys cannot seal it", async () => {
+test("a password cannot be set while the instance's keys cannot seal it", async () => {
   const none = await world.instance("kmip-cc", "Inactive");
   const given = { params: { instance: none, user: "u" }, body: { password } };
   await expect(world.a.call("setUser", given)).rejects.toEqual(refusal("wrongState"));
