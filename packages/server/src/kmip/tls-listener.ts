@@ -13,7 +13,7 @@ import type { Address } from "../base/address.ts";
 import { codeOf, reasonOf } from "../base/operator-error.ts";
 import { contextOptions, hasRsa, type ServerIdentity, type Suites } from "../base/tls.ts";
 
-/** What a `TlsListener` needs, and whom it calls. */
+/** What a `TlsListener` needs, and its callbacks. */
 export interface TlsListenerOptions {
   readonly identity: ServerIdentity;
   readonly suites: Suites;

@@ -4,7 +4,7 @@ const staleMs = 10_000;
 /** What the decision depends on. */
 export interface Seen {
   readonly nowMs: number;
-  /** Whether a store serves this node, so that the view could be read anew. */
+  /** Whether a store serves this node, so that the view could be read again. */
   readonly serves: boolean;
   /** When the view's last complete look began; undefined before the first. */
   readonly freshAtMs: number | undefined;

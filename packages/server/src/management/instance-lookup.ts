@@ -45,7 +45,7 @@ export class InstanceLookup {
     throw new ManagementError("notFound", "instance not found");
   }
 
-  /** One whose certificates and users management may change. */
+  /** Finds an instance whose certificates and users management may change. */
   async managed(text: string): Promise<FoundInstance> {
     const found = await this.find(text);
     if (found.declared !== undefined || found.status === "") {
@@ -60,7 +60,7 @@ export class InstanceLookup {
     return found;
   }
 
-  /** One that has keys to seal with. */
+  /** Finds an instance that has keys to seal with. */
   async installed(text: string): Promise<FoundInstance> {
     const found = await this.managed(text);
     if (found.status === "Installed") return found;

@@ -27,7 +27,7 @@ import type { Presence } from "./presence.ts";
 import { refusalOf } from "./refusals.ts";
 import type { SystemView } from "./system-view.ts";
 
-/** By region, whether it has a change: there it takes effect within a second of `applied`. */
+/** By region, whether it has a change, which takes effect there within a second of `applied`. */
 export type Applied = Readonly<Record<string, "applied" | "pending">>;
 
 /** A record as it is after a write, its version, and which regions have that. */

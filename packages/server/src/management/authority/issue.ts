@@ -22,7 +22,7 @@ export interface NewAuthority {
   readonly key: Uint8Array;
 }
 
-/** Who signs: opened for one signature. */
+/** An authority that was opened for one signature. */
 export interface Signer {
   readonly pem: string;
   readonly key: webcrypto.CryptoKey;

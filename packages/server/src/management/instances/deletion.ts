@@ -51,10 +51,10 @@ export const deletionSteps = [
   "statuses",
   "objects",
 ] as const;
-/** One of them. */
+/** A step of a deletion. */
 export type DeletionStep = (typeof deletionSteps)[number];
 
-/** By region, how many objects are in each state that still opens data. */
+/** By region, how many objects are in each state that has material. */
 export type KeyCounts = Readonly<Record<string, Readonly<Partial<Record<State, number>>>>>;
 
 /** States of objects that have material, which becomes unreadable for ever with the deletion of the instance. */

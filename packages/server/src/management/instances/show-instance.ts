@@ -40,7 +40,7 @@ export class ShowInstances {
     this.#options = options;
   }
 
-  /** All of these. */
+  /** Shows the instances of these records. */
   async show(records: readonly Instance[]): Promise<readonly ShownInstance[]> {
     const { presence, endpoints } = this.#options;
     const [pending] = await Promise.all([

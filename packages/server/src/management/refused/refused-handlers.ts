@@ -14,7 +14,7 @@ const advice: Readonly<Record<RefusedClient["reason"], string>> = {
   wrongPurpose:
     "An authority of an instance issued it, but not for clients (Extended Key Usage). Have it issued with clientAuth, or adopt it by itself.",
   weakSignature:
-    "An authority of an instance issued it with MD5 or SHA-1, which can be forged. Have it issued anew with SHA-256.",
+    "An authority of an instance issued it with MD5 or SHA-1, which can be forged. Have it issued again with SHA-256.",
   noCommonVersion:
     "It supports no TLS version that this node accepts, which are 1.2 and 1.3. Turn one of them on at the client.",
   noCommonSuite:

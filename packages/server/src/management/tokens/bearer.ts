@@ -1,6 +1,6 @@
 import type { Role } from "@holdfast/admin";
 
-/** Whom a bearer token speaks for. */
+/** The caller that a bearer token identifies. */
 export interface Bearer {
   /** The token's identifier; for OIDC, issuer and subject. */
   readonly id: string;
@@ -15,7 +15,7 @@ export interface Bearer {
   readonly stale?: true;
 }
 
-/** Why a token speaks for nobody. */
+/** Why a token is refused. */
 export type TokenRefusal =
   | "missing"
   | "unknown"
@@ -27,16 +27,16 @@ export type TokenRefusal =
   /** Signed by the identity provider, but valid for too long. */
   | "longLived";
 
-/** Knows Holdfast's own tokens. */
+/** Verifies Holdfast's own tokens. */
 export interface TokenVerifier {
   /** Uses only what the node holds in memory; never a store. */
   verify(token: string): Bearer | TokenRefusal;
 }
 
-/** Decides whom an Authorization header speaks for. */
+/** Identifies the caller by an Authorization header. */
 export type Authenticate = (header: string | undefined) => Promise<Bearer | TokenRefusal>;
 
-/** Knows tokens of an identity provider, such as those of OIDC. */
+/** Verifies tokens of an identity provider, such as those of OIDC. */
 export interface ForeignTokens {
   verify(token: string): Promise<Bearer | TokenRefusal>;
 }

@@ -19,7 +19,7 @@ export interface BootstrapOptions {
   readonly say: (message: string, fields: Readonly<Record<string, unknown>>) => void;
 }
 
-/** The name and identifier under which the one-time token speaks. */
+/** The name and identifier of a caller with the one-time token. */
 export const bootstrapId = "bootstrap";
 
 const everyMs = 1000;
@@ -43,7 +43,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
     this.#timer = setInterval(() => void this.look(), everyMs).unref();
   }
 
-  /** Knows the book's tokens, and the one-time token while it is valid. */
+  /** Verifies the book's tokens, and the one-time token while it is valid. */
   verify(token: string): Bearer | TokenRefusal {
     const known = this.#options.book.verify(token);
     if (known !== "unknown" || !this.#counts(token)) return known;
