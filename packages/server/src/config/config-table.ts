@@ -370,7 +370,7 @@ export const configTable = {
       ),
       bootstrapFile: optional(
         file(
-          "Where the first manager token comes from: while no manager token is valid, the node writes a one-time token here, mode 0600. Only `holdfast token create` accepts it, to make the first manager token; then the node removes the file. Left out, none is written; nor with `admin.oidc.manager`, since managers come from the identity provider then.",
+          "Where the first manager token comes from: while no manager token is valid, the node writes a one-time token here, mode 0600. `holdfast token create` makes the first manager token with it, which is its only use; then the node removes the file. Left out, none is written; nor with `admin.oidc.manager`, since managers come from the identity provider then.",
         ),
       ),
       connectionsMax: integer(

@@ -47,7 +47,7 @@ test("a burst of one instance makes no other instance wait, and all of it is ans
   for (const socket of [...sockets, other]) socket.destroy();
 });
 
-test("a client that reads no responses is cut off early while others wait for the memory that these hold", async () => {
+test("a client that reads no responses is cut off early while others wait for the memory of its responses", async () => {
   const large = message(1 << 20);
   await using server = await startEndpoint(pki, {
     limits: { inFlightBytesMax: 1 << 20, requestDeadlineMs: 600_000 },

@@ -40,7 +40,7 @@ function start() {
   return { state, calls, guard, tick };
 }
 
-test("the listener is shut and opened once each time that the node cannot or can read", async () => {
+test("the listener is shut when the node cannot read and opened when it can, once per change", async () => {
   const { state, calls, tick } = start();
   await tick();
   state.canRead = false;

@@ -26,7 +26,7 @@ export function certificateFixed(
   };
 }
 
-/** The claims of a certificate: its name in the instance; in the whole system itself and, for an authority, its signer. */
+/** The claims of a certificate: its name in the instance; in the system itself and, for an authority, its signer. */
 export function certificateClaims(
   certificate: X509Certificate,
   { instance, name, kind }: Pick<Certificate, "instance" | "name" | "kind">,

@@ -29,7 +29,7 @@ export interface RefusedDirectoryOptions extends NewsSite {
 
 const tickMs = 500;
 const recountMs = 60_000;
-/** The most that one node reports of its refused clients, with their certificates, since strangers can cause it. */
+/** The most bytes that one node reports of its refused clients and their certificates: strangers decide the content. */
 const publishedBytesMax = 98_304;
 const subjectMax = 128;
 
