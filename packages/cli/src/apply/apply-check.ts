@@ -79,7 +79,7 @@ function refuseForeign(
   if (owner !== undefined && gone) return;
   throw problem(
     "certificateTaken",
-    `this certificate opens ${other} already: a certificate belongs to one instance only`,
+    `this certificate already gives access to ${other}: a certificate belongs to one instance only`,
   );
 }
 

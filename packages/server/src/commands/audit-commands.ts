@@ -8,7 +8,7 @@ import { storeConnection } from "../store/store-access.ts";
 import { storeFault } from "../store/store-faults.ts";
 import { cadfSettings } from "../wiring/management/node-audit.ts";
 
-/** What is to be checked: the store of a configuration, files of the file sink, or these against that. */
+/** What to check: the store of a configuration, files of the file sink, or the files against the store. */
 export interface VerifyWish {
   readonly config?: string | undefined;
   readonly files: readonly string[];

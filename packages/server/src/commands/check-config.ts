@@ -17,7 +17,7 @@ import {
 } from "../roots/root-settings.ts";
 import { storeConnection } from "../store/store-access.ts";
 
-/** Validates a configuration and every file that it names; reports what was read, and what deserves a second look. */
+/** Validates a configuration and every file that it names; reports what was read, and warns of what may be wrong. */
 export async function checkConfig(file: string, machine: Machine): Promise<readonly string[]> {
   const config = loadConfig(file);
   const { environment, clock, ids } = machine;

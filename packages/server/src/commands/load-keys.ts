@@ -84,7 +84,7 @@ async function commit(
     tries += 1;
     return own.commit(instance, changes, [], { joined: true });
   });
-  // An earlier try may have been written: all of them, then.
+  // An earlier try may have been written, and then all of its keys were.
   const made = outcome.kind === "committed" || (tries > 1 && outcome.kind === "conflict");
   if (!made) {
     throw new StoreUnavailable("corrupt", `keys were refused: ${outcome.kind}`);
@@ -102,7 +102,7 @@ async function instanceOf(own: OwnStore, named: string): Promise<string> {
   throw new OperatorError(`--instance ${named}: the store knows no such instance`);
 }
 
-/** Has the engine make keys, and keeps them from the store until there are many. */
+/** Has the engine make keys, and collects them so that many are stored in one step. */
 class KeyMaker {
   readonly #engine: Engine;
   readonly #instance: string;

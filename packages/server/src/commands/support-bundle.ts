@@ -18,7 +18,7 @@ export interface BundlePart {
 
 const removed = "(removed)";
 const answerMs = 5_000;
-/** Shorter lines of a secret file would be found everywhere. */
+/** Shorter lines of a secret file would match harmless text everywhere. */
 const secretCharsMin = 6;
 
 /** What a node's machine knows: versions, redacted configuration, its check, readiness and metrics. Never rejects. */

@@ -4,10 +4,10 @@ import type { Config } from "./config-table.ts";
 
 /** The audit trail takes at most this part of `maxmemory`. */
 const auditShare = 1 / 4;
-/** Where neither `audit.retentionBytes` nor `maxmemory` is set. */
+/** The bound where neither `audit.retentionBytes` nor `maxmemory` is set. */
 const auditBytesUnbounded = 1_073_741_824;
 
-/** Bounds of the audit trail in bytes: events beyond `bytesMax` go once every sink has them, beyond `hardMax` at once. */
+/** Bounds in bytes: events beyond `bytesMax` are deleted once every sink has them, those beyond `hardMax` at once. */
 export function auditBounds(
   retentionBytes: number | undefined,
   memory: StoreUsage | undefined,

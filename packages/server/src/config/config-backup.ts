@@ -5,7 +5,7 @@ export const backupSettings = optionalGroup(
   "Backups of the region's store. Key material stays sealed in them, and they are encrypted and authenticated under a key of their own.",
   {
     keyFile: file(
-      "The backup key, made by `holdfast backup key init`; mode 0600, the same at every node of the region. `holdfast backup key rotate` adds a version that seals from then on. Without it no backup can be read: keep a copy where the backups are not.",
+      "The backup key, made by `holdfast backup key init`; mode 0600, the same at every node of the region. `holdfast backup key rotate` adds a version that seals from then on. Without it no backup can be read: keep a copy apart from the backups.",
     ),
     directory: optional(
       file(
@@ -13,7 +13,7 @@ export const backupSettings = optionalGroup(
       ),
     ),
     everyMs: integer(
-      "From one scheduled backup to the next.",
+      "Interval between scheduled backups.",
       { min: 60_000, max: 2_592_000_000, default: 86_400_000 },
       "ms",
     ),
@@ -25,7 +25,7 @@ export const backupSettings = optionalGroup(
       ),
     ),
     keep: integer(
-      "Scheduled backups that are kept; older ones are deleted when a new one is whole.",
+      "Scheduled backups that are kept; older ones are deleted when a new one is complete.",
       {
         min: 1,
         max: 10_000,

@@ -27,7 +27,7 @@ type RowsOf<Settings> = {
     : never]: Setting<string | undefined>;
 };
 
-/** The rows that all kinds add to `rootOfTrust`: a group each, or rows of its own. */
+/** The rows that all kinds add to `rootOfTrust`: each adds one group, or rows without a group. */
 type KindRows = {
   readonly [Kind in KnownKind as Kind extends { group: { name: infer Name extends string } }
     ? Name
@@ -51,7 +51,7 @@ function kindRows({ group, settings }: RootKind): SettingRows {
   return group === undefined ? rows : { [group.name]: optionalGroup(group.doc, rows) };
 }
 
-/** A secret's two places; rules see to it that one is set at most. */
+/** A secret's two settings, a file and a variable; `config-rules.ts` refuses a configuration with both. */
 function secretRows(name: string, what: string): readonly (readonly [string, Setting<unknown>])[] {
   const variable = text(
     `Environment variable with ${what}.`,
@@ -74,7 +74,7 @@ function row(setting: Exclude<KindSetting, { secret: string }>): Setting<unknown
 
 /** What the group `rootOfTrust` is for. */
 export const rootOfTrustDoc =
-  "Who wraps the instances' key-encryption keys: what this node can reach, and which of it serves instances that name no other.";
+  "The roots of trust that wrap the instances' key-encryption keys: those that this node can reach, and the default for instances that name none.";
 
 /** The settings of `rootOfTrust`. */
 export const rootOfTrustRows = {
@@ -86,7 +86,7 @@ export const rootOfTrustRows = {
   ...(Object.assign({}, ...rootKinds.map(kindRows)) as KindRows),
   secretsFolder: optional(
     file(
-      "Folder with secrets that instances may name: an API key or PIN a file, on its first line. Left out, none may be named.",
+      "Folder with secrets that instances may name: one API key or PIN per file, on its first line. Left out, instances cannot name any.",
     ),
   ),
   graceMs: integer(

@@ -3,7 +3,7 @@ import { type Address, printAddress, reachOf } from "../base/address.ts";
 import { kindValues } from "./config-root.ts";
 import type { Config } from "./config-table.ts";
 
-/** Where in the configuration: names, and positions in lists. */
+/** The path to a setting in the configuration: names, and positions in lists. */
 export type SettingPath = readonly (string | number)[];
 
 /** What is wrong, and at which setting; `says` follows the setting's name. */
@@ -47,7 +47,7 @@ function listenerFaults(
 ): Fault[] {
   const reach = reachOf(listener.listen.host);
   if (listener.allowPublic || reach === "loopback" || reach === "private") return [];
-  const says = `is a ${reach} address (${printAddress(listener.listen)}); set ${name}.allowPublic: true if that is meant`;
+  const says = `is a ${reach} address (${printAddress(listener.listen)}); set ${name}.allowPublic: true if that is intended`;
   return [{ at: [name, "listen"], says }];
 }
 
@@ -140,7 +140,7 @@ function storeFaults(store: Config["store"]): Fault[] {
   return faults;
 }
 
-/** A lock is one that most of the masters gave: twice the same, or an even number of them, are worth no more than less. */
+/** A lock needs a majority of the masters: one that is named twice, or that makes their number even, adds nothing. */
 function lockFaults(locks: Config["locks"]): Fault[] {
   const hosts = locks.map((url) => new URL(url).host);
   const again = hosts.findIndex((host, at) => hosts.indexOf(host) !== at);
@@ -165,7 +165,7 @@ function adminFaults(admin: NonNullable<Config["admin"]>): Fault[] {
   return faults;
 }
 
-/** The group of the default kind is there and whole; of the others, what is there. */
+/** The default kind's group must exist and be complete; the groups of other kinds are checked where they exist. */
 function rootFaults(root: Config["rootOfTrust"]): Fault[] {
   return rootKinds.flatMap((kind: RootKind) => {
     const { group, settings, faults } = kind;
@@ -194,7 +194,7 @@ function bothSet(rows: Rows, secret: string, at: SettingPath): Fault[] {
   return [{ at: [...at, `${secret}Env`], says }];
 }
 
-/** The default root of trust must have what a reference would say. */
+/** The default root of trust must set what a reference to a root of trust would contain. */
 function unnamed({ reference }: RootKind, rows: Rows, at: SettingPath): Fault[] {
   return Object.entries(reference).flatMap(([name, { optional, secret }]) => {
     if (optional || rows[name] !== undefined) return [];
@@ -228,7 +228,7 @@ function repeated<Item>(
       return [];
     }
     return [
-      { at: [...base, at, field], says: `is that of ${nameOf(base)}[${other}] too: ${value}` },
+      { at: [...base, at, field], says: `is the same as in ${nameOf(base)}[${other}]: ${value}` },
     ];
   });
 }

@@ -25,7 +25,7 @@ import {
   type Values,
 } from "./setting.ts";
 
-/** Texts of which there is one at least. */
+/** A list of at least one text. */
 function someTexts(doc: string, expects: string, whenLeftOut: readonly string[]) {
   const row = texts(doc, expects);
   const schema = z
@@ -37,7 +37,7 @@ function someTexts(doc: string, expects: string, whenLeftOut: readonly string[])
   >;
 }
 
-/** A number whose value, when left out, depends on where the node runs. */
+/** A number whose default depends on where the node runs. */
 function byDefault(row: Setting<number>, value: () => number, doc: string): Setting<number> {
   return { ...row, schema: row.schema.default(value), default: doc };
 }
@@ -81,7 +81,7 @@ export const configTable = {
     ),
     connectionsMax: byDefault(
       integer(
-        "Connections of admitted clients at the same time, half of them of one instance. At the bound the longest idle one is closed: of the same instance, or of the one with the most. Up to a quarter as many (at least 64, at most 2048) may be in their handshake on top, half of them from one address; at that bound a silent one goes first, then the oldest. A connection costs about 74 KB: give a container what a larger number needs.",
+        "The most connections of admitted clients at the same time; one instance may have half of them. At this limit the connection that has been idle longest is closed: one of the same instance, or of the instance with the most. In addition, up to a quarter as many (at least 64, at most 2048) may be in their handshake, half of them from one address; at that limit a silent one is closed first, then the oldest. A connection costs about 74 KB: give a container enough memory for a larger number.",
         {
           min: 1,
           max: 1_000_000,
@@ -102,7 +102,7 @@ export const configTable = {
       "bytes",
     ),
     requestDeadlineMs: integer(
-      "How long a client may take to send one request, from its first byte to its last, and to take an answer.",
+      "How long a client may take to send one request, from its first byte to its last, and to read a response.",
       { min: 100, max: 600_000, default: 10_000 },
       "ms",
     ),
@@ -148,7 +148,7 @@ export const configTable = {
     listen: listenAddress("Where gRPC probes connect.", "127.0.0.1:9465"),
     allowPublic: allowPublic("health"),
     downAfterMs: integer(
-      "How long the store must have been out of reach before the node says so and closes its KMIP listener.",
+      "How long the store must have been out of reach before the node reports it and closes its KMIP listener.",
       { min: 0, max: 60_000, default: 500 },
       "ms",
     ),
@@ -187,7 +187,7 @@ export const configTable = {
       key: optional(file("PEM file with its private key.")),
     }),
     replicas: integer(
-      "Replicas that every change must be on, at least. Every replica ever seen counts too, until `holdfast store replicas --forget` lowers it.",
+      "The least number of replicas that must have every change. Every replica ever seen counts too, until `holdfast store replicas --forget` lowers it.",
       { min: 0, max: 16, default: 0 },
     ),
     leaseMs: integer(
@@ -205,7 +205,7 @@ export const configTable = {
       false,
     ),
     assumeSafe: flag(
-      "Skips the check of a Redis that shows its settings neither in INFO nor by CONFIG GET. You then answer for `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction`.",
+      "Skips the check of a Redis that shows its settings neither in INFO nor by CONFIG GET. You are then responsible for `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction`.",
       false,
     ),
   }),
@@ -215,11 +215,11 @@ export const configTable = {
     isLockUrl,
   ),
   peer: optionalGroup(
-    "The other region. Left out, this region is alone. With it, both take writes: a change is sent to the other region while the own store makes it durable, either region's nodes serve from the other's store when their own is out, and objects are destroyed only by agreement.",
+    "The other region. Left out, this region is alone. With it, both take writes: a change is sent to the other region while this region's store makes it durable, the nodes of either region serve from the other's store while their own is out of reach, and objects are destroyed only by agreement.",
     {
       region: text("The other region's name.", nameExpects, name),
       addresses: someAddresses(
-        "Where the other region's nodes listen for their peers (their `peer.listen`), all of them.",
+        "Where the other region's nodes listen for their peers: the `peer.listen` of all of them.",
       ),
       listen: listenAddress(
         "Where the other region's nodes connect: gRPC over mutual TLS.",
@@ -227,7 +227,7 @@ export const configTable = {
       ),
       allowPublic: allowPublic("peer"),
       tls: group(
-        "This node's certificate among the regions, and the authority of all of them, which issues nothing else. The files are read again when they change and on SIGHUP.",
+        "This node's certificate for connections between the regions, and the authority that issues all such certificates and no others. The files are read again when they change and on SIGHUP.",
         {
           ca: file(
             "PEM file with the peers' certificate authority; while it is being replaced, the old and the new one.",
@@ -239,7 +239,7 @@ export const configTable = {
         },
       ),
       acknowledgement: choice(
-        "`preferred`: a change that the other region does not acknowledge in time is acknowledged by this one alone, and counted; lost with this region's store if that is lost for good before the other has caught up. `required`: it is answered with an error.",
+        "`preferred`: a change that the other region does not acknowledge in time is acknowledged by this one alone, and counted; it is lost if this region's store is lost for good before the other region has caught up. `required`: such a change is answered with an error.",
         ["preferred", "required"],
         "preferred",
       ),
@@ -259,7 +259,7 @@ export const configTable = {
       "batched",
     ),
     entriesMax: integer(
-      "The hard bound of the audit: entries that the store keeps for each partition, about. The oldest go then, also what no sink has yet, which is reported. It takes effect for what is written from then on.",
+      "The hard limit of the audit trail: about how many entries the store keeps for each partition. Beyond it the oldest are deleted, even those that no sink has yet, which is reported. A change applies to what is written from then on.",
       { min: 1000, max: 1_000_000_000, default: 1_000_000 },
     ),
     names: choice(
@@ -280,7 +280,7 @@ export const configTable = {
     ),
     retentionBytes: optional(
       integer(
-        "The oldest events are removed from the store when all of them together are larger, once every sink has them; each counts 64 bytes more than it has. At most a quarter of the `maxmemory` of the store's Redis, which is also the default; 1 GiB where that has no `maxmemory`. Beyond the quarter they are removed although a sink does not have them, which is reported.",
+        "When the events in the store are larger than this in total, the oldest are removed, once every sink has them; each counts 64 bytes more than its size. At most a quarter of the `maxmemory` of the store's Redis, which is also the default; 1 GiB where that has no `maxmemory`. Beyond the quarter they are removed even if a sink does not have them, which is reported.",
         { min: 1_048_576, max: 1_099_511_627_776 },
         "bytes",
       ),
@@ -351,7 +351,7 @@ export const configTable = {
           /^[A-Za-z_]\w*$/,
         ),
       ),
-      batchMax: integer("Events of one request.", { min: 1, max: 5_000, default: 500 }),
+      batchMax: integer("The most events in one request.", { min: 1, max: 5_000, default: 500 }),
     }),
   }),
   admin: optionalGroup(
@@ -370,11 +370,11 @@ export const configTable = {
       ),
       bootstrapFile: optional(
         file(
-          "Where the first manager token comes from: while no manager token is valid, the node writes a one-time token here, mode 0600. `holdfast token create` makes the first one with it, and nothing else; then the node removes the file. Left out, none is written; nor with `admin.oidc.manager`, since managers come from the identity provider then.",
+          "Where the first manager token comes from: while no manager token is valid, the node writes a one-time token here, mode 0600. `holdfast token create` makes the first manager token with it, which is its only use; then the node removes the file. Left out, none is written; nor with `admin.oidc.manager`, since managers come from the identity provider then.",
         ),
       ),
       connectionsMax: integer(
-        "Connections at the same time on which a token was shown, half of them for one instance, or of one token that is bound to none. As many that have not shown one yet come on top, half of them from one address. At a bound the longest idle one is closed, or the oldest that has shown no token.",
+        "The most connections at the same time that have presented a token; half of them may be for one instance, or for one token that is not bound to instances. As many again may be open that have not presented a token yet, half of them from one address. At a limit the connection that has been idle longest is closed, or the oldest that has presented no token.",
         {
           min: 8,
           max: 100_000,
@@ -393,7 +393,7 @@ export const configTable = {
             "an https:// URL",
             /^https:\/\/\S{1,500}$/,
           ),
-          audience: text("What tokens must be meant for (`aud`).", "a text", /^\S{1,500}$/),
+          audience: text("The audience (`aud`) that tokens must have.", "a text", /^\S{1,500}$/),
           ca: optional(
             file(
               "PEM file with the authorities that the provider's certificate must come from; the system's unless given.",
@@ -408,7 +408,7 @@ export const configTable = {
           manager: texts("Values of the claim that make a manager.", "a list of texts"),
           instancesClaim: optional(
             text(
-              "The claim with identifiers or names of the instances that a token is bound to; one without it is bound to none, and `*` means all. Left out, they reach all instances.",
+              "The claim with identifiers or names of the instances that a token is bound to; a token without the claim reaches no instance, and `*` means all. Left out, tokens reach all instances.",
               "the name of a claim",
               claimForm,
             ),

@@ -32,7 +32,7 @@ const peer = {
 const peerWith = (differs: object) => JSON.stringify({ ...peer, ...differs });
 
 describe("a configuration", () => {
-  test("without a peer is a region alone; with one, its defaults and paths are filled in", () => {
+  test("without a peer describes a single region; with a peer, its defaults and paths are filled in", () => {
     expect(parseConfig(least, "/etc/holdfast.yaml").peer).toBeUndefined();
     const config = parseConfig(`${least}peer: ${JSON.stringify(peer)}`, "/etc/holdfast.yaml");
     expect(config.peer).toEqual({
@@ -49,7 +49,7 @@ describe("a configuration", () => {
     });
   });
 
-  test("with a peer that says nothing, or not how it is known, says all that is missing", () => {
+  test("with a peer that is empty, or has no TLS files, is refused with every missing setting", () => {
     expect(messageOf(`${least}peer:\n`).split("\n")).toHaveLength(5);
     const lines = messageOf(`${least}peer: ${peerWith({ tls: undefined })}`).split("\n");
     expect(lines.map((line) => /peer\.tls\.\w+ is missing/.exec(line)?.[0])).toEqual([
@@ -107,7 +107,7 @@ instances:
     expect(instance?.users).toEqual([{ name: "vc", passwordHash: hash }]);
   });
 
-  test.each(["- a", "5", '"text"'])("a file that is %s is refused with that reason", (text) => {
+  test.each(["- a", "5", '"text"'])("that is only %s is refused with the reason", (text) => {
     expect(messageOf(text)).toBe(
       "/etc/holdfast.yaml: the configuration must be a group of settings",
     );
@@ -122,7 +122,7 @@ instances:
     [
       "a near miss",
       "kmip: { allow_public: true }",
-      "7: kmip.allow_public is not a setting; is it meant to be allowPublic",
+      "7: kmip.allow_public is not a setting; did you mean allowPublic",
     ],
     [
       "two lock masters, which are worth no more than one",
@@ -145,20 +145,20 @@ instances:
       "kmip: { requestBytesMax: 12 }",
       "7: kmip.requestBytesMax must be a whole number from 1024 to 8388608 (bytes)",
     ],
-    ["a group that is none", "kmip: 5", "7: kmip must be a group of settings"],
-    ["a list that is none", "instances: { name: a }", "7: instances must be a list"],
+    ["a number in place of a group", "kmip: 5", "7: kmip must be a group of settings"],
+    ["a group in place of a list", "instances: { name: a }", "7: instances must be a list"],
     [
-      "a name as listener",
+      "a host name as listener",
       "kmip: { listen: 'localhost:5696' }",
       "7: kmip.listen must be an IP address and a port, such as 127.0.0.1:5696",
     ],
     [
       "a wildcard",
       "kmip: { listen: '0.0.0.0:5696' }",
-      "7: kmip.listen is a wildcard address (0.0.0.0:5696); set kmip.allowPublic: true if that is meant",
+      "7: kmip.listen is a wildcard address (0.0.0.0:5696); set kmip.allowPublic: true if that is intended",
     ],
     [
-      "half of the peers' TLS",
+      "peer TLS without a key",
       `peer: ${peerWith({ tls: { ca: "ca.pem", certificate: "peer.pem" } })}`,
       "7: peer.tls.key is missing: set it to the path of a file",
     ],
@@ -173,12 +173,12 @@ instances:
       "7: peer.region is this region's own name: eu-de",
     ],
     [
-      "a peer twice",
+      "a peer's address twice",
       `peer: ${peerWith({ addresses: ["10.0.1.1:9443", "10.0.1.1:9443"] })}`,
       "7: peer.addresses[1] is named twice: 10.0.1.1:9443",
     ],
     [
-      "itself as peer",
+      "this node as its own peer",
       `peer: ${peerWith({ listen: "10.0.1.1:9443" })}`,
       "7: peer.addresses[0] is peer.listen, this node itself",
     ],
@@ -221,17 +221,17 @@ instances:
     [
       "an unknown setting of an instance",
       "instances: [{ name: a, cert: [] }]",
-      "7: instances[0].cert is not a setting; is it meant to be certificates",
+      "7: instances[0].cert is not a setting; did you mean certificates",
     ],
     [
       "one name twice",
       "instances: [{ name: a }, { name: b }, { name: a }]",
-      "7: instances[2].name is that of instances[0] too: a",
+      "7: instances[2].name is the same as in instances[0]: a",
     ],
     [
       "a user twice",
       `instances: [{ name: a, users: [{ name: u, passwordHash: "${hash}" }, { name: u, passwordHash: "${hash}" }] }]`,
-      "7: instances[0].users[1].name is that of instances[0].users[0] too: u",
+      "7: instances[0].users[1].name is the same as in instances[0].users[0]: u",
     ],
     [
       "a clear password",
@@ -239,11 +239,11 @@ instances:
       "7: instances[0].users[0].passwordHash must be a hash made by `hash-password`",
     ],
     [
-      "a later root of trust",
+      "an unknown word for reads in the audit trail",
       "audit: { reads: sometimes }",
       "7: audit.reads must be one of batched, strict",
     ],
-  ])("%s: names file, line, setting and how to fix it", (_name, line, message) => {
+  ])("with %s is refused, naming file, line, setting and fix", (_name, line, message) => {
     const says = messageOf(`${least}${line}\n`);
     expect(says.startsWith(`/etc/holdfast.yaml:${message}`), says).toBe(true);
     expect(says).not.toContain("hunter2");
@@ -290,16 +290,16 @@ instances:
     ],
     ["broken YAML", "a: [", "/etc/holdfast.yaml:1: not YAML:"],
     [
-      "a bomb",
+      "a YAML bomb of aliases",
       `a: &a [1]\nb: &b [${"*a,".repeat(99)}]\nc: [${"*b,".repeat(99)}]`,
       "/etc/holdfast.yaml: not YAML: Excessive alias count",
     ],
-  ])("%s", (_name, text, message) => {
+  ])("with %s is refused", (_name, text, message) => {
     const says = messageOf(text);
     expect(says.startsWith(message), says).toBe(true);
   });
 
-  test("all faults are reported at once, each with its line", () => {
+  test("is refused with all its faults at once, each with its line", () => {
     const says = messageOf(`${least}kmip: { interop: 3, pipelineMax: 0 }\n`);
     expect(says.split("\n")).toEqual([
       "/etc/holdfast.yaml:7: kmip.interop must be true or false",
@@ -307,7 +307,7 @@ instances:
     ]);
   });
 
-  test("a public address is taken when it is meant", () => {
+  test("may have a public address where allowPublic is set", () => {
     const config = parseConfig(
       `${least}kmip: { listen: "0.0.0.0:5696", allowPublic: true }\nhttp: { listen: "10.1.2.3:1" }\n`,
       "x.yaml",
@@ -315,7 +315,7 @@ instances:
     expect(config.kmip.listen.host).toBe("0.0.0.0");
   });
 
-  test("a file that is not there is named", () => {
+  test("whose file does not exist or cannot be read is refused with its path", () => {
     const folder = mkdtempSync(join(tmpdir(), "holdfast-config-"));
     expect(() => loadConfig(join(folder, "no.yaml"))).toThrow(`${folder}/no.yaml: no such file`);
     expect(() => loadConfig(folder)).toThrow(`${folder}: cannot be read`);

@@ -11,7 +11,7 @@ import { type SettingRows, schemaOf } from "./setting.ts";
 /** Made once: making it takes longer than a file's validation. */
 const configSchema = schemaOf(configTable);
 
-/** Reads and validates a node's configuration; throws a `OperatorError` with one line a fault. */
+/** Reads and validates a node's configuration; throws an `OperatorError` with one line per fault. */
 export function loadConfig(path: string): Config {
   return parseConfig(readConfigFile(path), path);
 }
@@ -55,7 +55,7 @@ function toValue(source: Source): unknown {
   try {
     return source.document.toJS();
   } catch (error) {
-    // Too many aliases, the only thing that a document without errors can still fail with.
+    // Too many aliases: the only failure left for a document without errors.
     throw new OperatorError(`${source.path}: not YAML: ${reasonOf(error)}`);
   }
 }
@@ -69,7 +69,7 @@ function refusal(source: Source, faults: readonly Fault[]): OperatorError {
   return new OperatorError(lines.join("\n"));
 }
 
-/** The line of a setting, or of the nearest group around it that is written. */
+/** The line of a setting, or of the nearest enclosing group that the file contains. */
 function lineOf({ document, lines }: Source, path: SettingPath): number | undefined {
   for (let length = path.length; length > 0; length--) {
     const around =
@@ -124,7 +124,7 @@ function unknown(path: SettingPath): string {
     path.length === 1 ? configTable : row === undefined || row.kind === "setting" ? {} : row.rows;
   const near = Object.keys(rows).find((name) => isNear(name, wanted));
   const known = near === undefined ? Object.keys(rows).join(", ") : near;
-  return `is not a setting; ${near === undefined ? "known here are" : "is it meant to be"} ${known}`;
+  return `is not a setting; ${near === undefined ? "known here are" : "did you mean"} ${known}`;
 }
 
 function isNear(name: string, wanted: string): boolean {
@@ -133,7 +133,7 @@ function isNear(name: string, wanted: string): boolean {
   return one === other || (other.length > 2 && (one.startsWith(other) || other.startsWith(one)));
 }
 
-/** Makes the paths absolute that the table marks. */
+/** Makes the paths that the table marks absolute. */
 function resolvePaths(rows: SettingRows, values: object, folder: string): object {
   const entries = Object.entries(values).map(([name, value]: [string, unknown]) => {
     const row = rows[name];

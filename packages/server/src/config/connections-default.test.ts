@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { connectionsFor, memoryLimit } from "./connections-default.ts";
 
 const mib = 1024 * 1024;
-/** Measured: an idle node, and a connection. */
+/** Measured memory of an idle node, and of one connection. */
 const idleBytes = 180e6;
 const connectionBytes = 74_000;
 
@@ -18,7 +18,7 @@ test.each([
   expect(Math.abs(connectionsFor(memory * mib) - connections)).toBeLessThan(25);
 });
 
-test("full of connections and of what is in flight, a node stays within the limit of the Kubernetes manifest", () => {
+test("a node with the most connections and data in flight stays within the memory limit of the Kubernetes manifest", () => {
   const path = join(import.meta.dirname, "../../../../deploy/kubernetes/base/nodes.yaml");
   const [, gib] = /limits: \{ memory: (\d+)Gi \}/.exec(readFileSync(path, "utf8")) ?? [];
   const limit = Number(gib) * 1024 * mib;
@@ -26,7 +26,7 @@ test("full of connections and of what is in flight, a node stays within the limi
   expect(full).toBeLessThan(0.75 * limit);
 });
 
-test("this machine has a limit", () => {
+test("this machine's memory limit is found", () => {
   expect(memoryLimit()).toBeGreaterThan(64 * mib);
   expect(Number.isFinite(memoryLimit())).toBe(true);
 });

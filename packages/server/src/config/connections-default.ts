@@ -8,8 +8,8 @@ const most = 10_000;
 const least = 256;
 
 /**
- * How many connections fit into a node's memory: half of it is for them, those in their handshake (a quarter as many)
- * and what is in flight; the other half for the node itself and for memory that is not yet given back.
+ * How many connections fit into a node's memory: half of it is for them, for those in their handshake (a quarter as
+ * many) and for data in flight; the other half is for the node itself and for memory that is not yet freed.
  */
 export function connectionsFor(memoryBytes: number): number {
   const fit = (memoryBytes / 2 - inFlightBytes) / connectionBytes / 1.25;

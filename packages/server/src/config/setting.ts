@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { z } from "zod";
 import { type Address, parseAddress } from "../base/address.ts";
 
-/** One row of the configuration: what it takes, what it is when left out, and what it is for. */
+/** One row of the configuration: its valid values, its default, and its purpose. */
 export interface Setting<Value> {
   readonly kind: "setting";
   readonly schema: z.ZodType<Value>;
@@ -14,7 +14,7 @@ export interface Setting<Value> {
   readonly doc: string;
   /** Never echo its value. */
   readonly secret?: boolean;
-  /** Its texts are paths from the configuration file's folder, unless they are PEM text themselves. */
+  /** Its texts are paths relative to the configuration file's folder, unless they are PEM text themselves. */
   readonly path?: boolean;
 }
 
@@ -217,7 +217,7 @@ export function optional<Value>(row: Setting<Value>): Setting<Value | undefined>
   return { ...row, schema: row.schema.optional(), default: "" };
 }
 
-/** The schema of a whole table: unknown names are errors, a group left out is one with its defaults. */
+/** The schema of a whole table: unknown names are errors, a group that is left out gets its defaults. */
 export function schemaOf<Rows extends SettingRows>(rows: Rows): z.ZodType<Values<Rows>> {
   const shape = Object.fromEntries(
     Object.entries(rows).map(([name, row]) => [name, rowSchema(row)]),

@@ -9,7 +9,7 @@ export interface ClientHost {
   readonly refused: (admission: Admission, username: string) => void;
 }
 
-/** A connection's client: whether its instance has users, and which, is what it is at each request. */
+/** A connection's client. Each request uses the users that its instance has at that time. */
 export class AdmittedClient implements Client {
   readonly #admission: Admission;
   readonly #host: ClientHost;

@@ -9,7 +9,7 @@ import type { Scheduler, Starter } from "./scheduler.ts";
 
 /** Who sends requests, as the engine sees it. */
 export interface Client {
-  /** Identifier of the instance that the client's certificate opens. */
+  /** Identifier of the instance that the client's certificate gives access to. */
   readonly instance: string;
   /** SHA-256 of the client's certificate, lower-case hex. */
   readonly fingerprint: string;
@@ -51,7 +51,7 @@ interface KmipSocket extends TLSSocket {
 
 const connectionOf = Symbol("connection");
 
-/** Frame readers between two messages; a connection holds one only while a message is on its way. */
+/** Frame readers between two messages; a connection holds one only while a message is arriving. */
 export class ReaderPool {
   readonly #frameBytesMax: number;
   readonly #spare: FrameReader[] = [];
@@ -70,11 +70,11 @@ export class ReaderPool {
   }
 }
 
-/** How long the client may take to close its side after we closed ours. */
+/** How long the client may take to close its side after the node has closed its own. */
 const closeMs = 2000;
-/** The engine bounds every wait itself; an answer this late is a fault of ours, and no client waits for ever. */
+/** The engine bounds every wait itself; a response this late is a fault of the node. No client must wait forever. */
 const stuckMs = 60_000;
-/** How long a client may take to take an answer while everybody waits for the memory of unsent answers. */
+/** How long a client may take to read a response while all clients wait for the memory of unsent responses. */
 const pressedMs = 1000;
 
 /**
@@ -89,11 +89,11 @@ export class Connection implements Waiter, Starter, Placed {
   #reader: FrameReader | undefined;
   #queue: Uint8Array[] = [];
   #busySinceMs = 0;
-  /** A turn is asked for, and not there yet. */
+  /** Whether the connection waits for a turn of the scheduler. */
   #asked = false;
-  /** Since when an answer has been waiting for the client to take it; 0 = none. */
+  /** Since when a response has been waiting for the client to read it; 0 = none. */
   #blockedSinceMs = 0;
-  /** When the request begun must be complete; 0 = none begun, or we are the ones who pause. */
+  /** When the request that has begun must be complete; 0 = none has begun, or the node has paused reading. */
   #deadlineMs = 0;
   #activeMs: number;
   #paused = false;
@@ -102,7 +102,7 @@ export class Connection implements Waiter, Starter, Placed {
   #ending: Ending | undefined;
   #detail = "";
   #draining = false;
-  /** Memory taken for the request being read, for those that wait or are answered, and for the answer not yet sent. */
+  /** Memory reserved for the request being read, those that wait or are carried out, and the unsent response. */
   #reservedBytes = 0;
   #heldBytes = 0;
   #unsentBytes = 0;
@@ -161,7 +161,7 @@ export class Connection implements Waiter, Starter, Placed {
     this.#socket.destroy();
   }
 
-  /** Another connection takes its place. */
+  /** Closes the connection to make room for another one. */
   displace(): void {
     this.#ending ??= "displaced";
     // Nothing waits to be sent on an idle one, so the client gets a close_notify.
@@ -187,7 +187,7 @@ export class Connection implements Waiter, Starter, Placed {
     }
   }
 
-  /** Its certificate opens nothing any more: what is being answered still is, what waits behind it is not. */
+  /** Its certificate gives no access any more: the request in progress is answered, those that wait are not. */
   distrust(detail: string): void {
     this.#queue = [];
     this.finish("trustEnded", detail);
@@ -198,7 +198,7 @@ export class Connection implements Waiter, Starter, Placed {
     if (wallMs > this.admission.notAfterMs) this.distrust("expired");
   }
 
-  /** What has taken too long of the request that waits, is carried out or is answered. */
+  /** Why the connection must end if a request has waited, run or been answered for too long. */
   #lateWith(nowMs: number): Ending | undefined {
     if (this.#blockedSinceMs === 0) {
       const sinceMs = this.#busySinceMs > 0 ? this.#busySinceMs : this.#activeMs;
@@ -210,7 +210,7 @@ export class Connection implements Waiter, Starter, Placed {
     return nowMs > this.#blockedSinceMs + takeMs ? "answerDeadline" : undefined;
   }
 
-  /** There may be memory again. */
+  /** Called when there may be memory again. */
   proceed(): void {
     if (this.#socket.destroyed) return;
     this.#reserve(this.#reader?.frameBytes ?? 0);
@@ -219,8 +219,8 @@ export class Connection implements Waiter, Starter, Placed {
 
   /** The socket's `data`. */
   read(chunk: Buffer): void {
-    // After the last request everything that follows is read and dropped, since closing on unread bytes resets the
-    // connection, and the client would lose our answer.
+    // After the last request all bytes are read and dropped: closing with unread bytes resets the connection, and the
+    // client would lose the response.
     if (this.#ending !== undefined) return;
     this.#activeMs = this.#host.monotonicMs();
     const began = this.#reader !== undefined;
@@ -289,7 +289,7 @@ export class Connection implements Waiter, Starter, Placed {
     this.#asked = false;
     this.#expireAt(this.#host.wallMs());
     const request = this.#queue.shift();
-    // The client may have left meanwhile, or its certificate have ended.
+    // The client may have left meanwhile, or its certificate may have expired.
     if (request === undefined) this.#host.scheduler.release(this.#client.instance);
     else this.#answer(request);
   }

@@ -12,10 +12,10 @@ import {
 } from "../testing/endpoint.ts";
 
 const pki = await makePki();
-/** Identifier of the instance that `pki.pinned` opens. */
+/** Identifier of the instance that `pki.pinned` gives access to. */
 const busy = testInstances(pki).find(({ name }) => name === "pinned")?.id;
 
-test("one instance's burst makes no other instance wait, and all of it is answered", async () => {
+test("a burst of one instance makes no other instance wait, and all of it is answered", async () => {
   let release = (): void => undefined;
   const held = new Promise<void>((resolve) => {
     release = resolve;
@@ -39,7 +39,7 @@ test("one instance's burst makes no other instance wait, and all of it is answer
   const other = await connectTls(pki, server.port, pki.issued);
   expect(await ask(other, message())).toEqual(message());
   expect(begun).toBe(128);
-  // One that leaves while it waits takes no turn with it.
+  // A connection that leaves while it waits must not use up a turn.
   sockets.at(-1)?.destroy();
   release();
   const settled = await Promise.allSettled(answers);
@@ -47,7 +47,7 @@ test("one instance's burst makes no other instance wait, and all of it is answer
   for (const socket of [...sockets, other]) socket.destroy();
 });
 
-test("a client that takes no answers is cut early where all wait for the memory of its answers", async () => {
+test("a client that reads no responses is cut off early while others wait for the memory of its responses", async () => {
   const large = message(1 << 20);
   await using server = await startEndpoint(pki, {
     limits: { inFlightBytesMax: 1 << 20, requestDeadlineMs: 600_000 },

@@ -73,7 +73,7 @@ test("no request begins after the certificate's end, not even one that has arriv
   expect(begun).toBe(1);
 });
 
-test("what waits when its certificate is removed is not answered", async () => {
+test("requests that wait when their client's certificate is removed are not answered", async () => {
   let begun = 0;
   let release = (): void => undefined;
   const held = new Promise<void>((resolve) => {
@@ -95,7 +95,7 @@ test("what waits when its certificate is removed is not answered", async () => {
   expect(begun).toBe(1);
 });
 
-test("a real certificate that ends while its client is busy", async () => {
+test("a busy client is cut off when its real certificate expires", async () => {
   await using running = await startEndpoint(pki);
   const lifeMs = 8000;
   const endsMs = Math.floor((Date.now() + lifeMs) / 1000) * 1000;

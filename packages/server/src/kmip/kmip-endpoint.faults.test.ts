@@ -31,7 +31,7 @@ test.each([
   ["noCommonSuite", { minVersion: "TLSv1.3", ciphers: "TLS_AES_128_CCM_SHA256" }],
   ["noCommonVersion", { minVersion: "TLSv1", maxVersion: "TLSv1.1", ciphers: "ALL@SECLEVEL=0" }],
 ])(
-  "a client without a common suite or version is among the refused: %s",
+  "a client without a common suite or version is listed as refused: %s",
   async (reason, options) => {
     await using running = await startEndpoint(pki);
     await come(running, options);
@@ -41,7 +41,7 @@ test.each([
   },
 );
 
-test("following the advice lets the client in", async () => {
+test("a client with an RSA suite is accepted once the advice is followed", async () => {
   const rsa = await issueServer(pki.serverAuthority, "RSA-2048");
   const tls = { ...tlsSettings(pki, "both", pki.server, rsa), suites: "kmip-basic" as const };
   await using running = await startEndpoint(pki, {
@@ -55,7 +55,7 @@ test("following the advice lets the client in", async () => {
   expect(running.endpoint.refused.list).toMatchObject([{ reason: "noCertificate", times: 2 }]);
 });
 
-test("a client that does not trust the server's certificate is among the refused", async () => {
+test("a client that does not trust the server's certificate is listed as refused", async () => {
   await using running = await startEndpoint(pki);
   const options = ["-connect", `127.0.0.1:${running.port}`, "-verify_return_error"];
   await new Promise<void>((resolve) => {
@@ -65,7 +65,7 @@ test("a client that does not trust the server's certificate is among the refused
   expect(running.endpoint.refused.list).toMatchObject([{ reason: "serverNotTrusted" }]);
 });
 
-test("scans are not", async () => {
+test("port scans are not listed as refused clients", async () => {
   await using running = await startEndpoint(pki);
   const failures = () => running.events.filter(({ type }) => type === "handshakeFailed").length;
   const { port } = running;

@@ -37,7 +37,7 @@ const only = (version: "TLSv1.2" | "TLSv1.3") => ({ minVersion: version, maxVers
 test("sessions of TLS 1.3, begun at one node, are resumed at another of the region, with a key exchange of their own", async () => {
   const ticketSecret = Buffer.alloc(48, 1);
   await using one = await startEndpoint(pki, { ticketSecret });
-  // Node makes a default of the arguments, and another process would have others.
+  // Node derives the default session context from the arguments, which differ in another process.
   process.argv.push("--another-process");
   await using other = await startEndpoint(pki, { ticketSecret });
   process.argv.pop();
@@ -50,7 +50,7 @@ test("sessions of TLS 1.3, begun at one node, are resumed at another of the regi
   });
 });
 
-test("sessions of TLS 1.2 have no ticket, also from a client that may speak 1.3 elsewhere, and after a reload", async () => {
+test("sessions of TLS 1.2 have no ticket and are not resumed, also after a reload", async () => {
   await using running = await startEndpoint(pki);
   running.endpoint.setIdentity(readIdentity(tlsSettings(pki, "again", pki.server)));
   const { session, ticket } = await begun(running.port, "TLSv1.2");

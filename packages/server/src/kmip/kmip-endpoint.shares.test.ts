@@ -14,7 +14,7 @@ import {
 
 const pki = await makePki();
 
-/** Connects again and again with as many as told, each of which gets the same first bytes and no more. */
+/** Opens `count` connections; each sends the same first bytes and nothing more. */
 async function flood(port: number, count: number, bytes?: Buffer): Promise<readonly Socket[]> {
   const sockets = await Promise.all(Array.from({ length: count }, () => connectPlain(port)));
   onTestFinished(() => {
@@ -30,7 +30,7 @@ const begunHello = Buffer.from([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]);
 test.each([
   ["silent connections", undefined],
   ["connections that have begun a handshake", begunHello],
-])("thousands of %s from the client's own address refuse the client nothing", async (_, bytes) => {
+])("thousands of %s from a client's own address do not keep the client out", async (_, bytes) => {
   await using server = await startEndpoint(pki, {
     limits: { connectionsMax: 300, handshakeTimeoutMs: 600_000 },
   });
@@ -46,7 +46,7 @@ test.each([
   expect(server.endpoint.handshakeCount).toBeLessThanOrEqual(75);
 });
 
-test("as many idle connections of one instance as there may be do not keep another one out", async () => {
+test("the most idle connections that one instance may have do not keep another instance out", async () => {
   await using server = await startEndpoint(pki, { limits: { connectionsMax: 20 } });
   const other = await connectTls(pki, server.port, pki.issued);
   await ask(other, message());
@@ -70,7 +70,7 @@ test("as many idle connections of one instance as there may be do not keep anoth
   for (const socket of open) socket.destroy();
 });
 
-test("where all of an instance's connections are busy, its next one is turned away", async () => {
+test("where all of an instance's connections are busy, its next one is refused", async () => {
   let begun = 0;
   let release = (): void => undefined;
   const held = new Promise<void>((resolve) => {

@@ -35,7 +35,7 @@ const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 describe.each(["TLSv1.2", "TLSv1.3"] as const)("which clients are accepted (%s)", (version) => {
   const options = { minVersion: version, maxVersion: version };
 
-  test("pinned and issued certificates open their instances", async () => {
+  test("pinned and issued certificates give access to their instances", async () => {
     const clients: Client[] = [];
     await using running = await startEndpoint(pki, {
       execute: async (request, client) => {
@@ -56,9 +56,9 @@ describe.each(["TLSv1.2", "TLSv1.3"] as const)("which clients are accepted (%s)"
 
   test.each<[string, (pki: TestPki) => Promise<TestPki["issued"] | undefined>, string]>([
     ["without a certificate", async () => undefined, "noCertificate"],
-    ["self-signed and unknown", async ({ stranger }) => stranger, "unknownCertificate"],
+    ["with an unknown certificate", async ({ stranger }) => stranger, "unknownCertificate"],
     [
-      "from an authority of the same name",
+      "with a certificate from another authority of the same name",
       async () => {
         const since = { notBeforeMs: Date.now() - 1000, days: 1 };
         const forger = await createAuthority({ commonName: "Client CA", ...since });
@@ -67,7 +67,7 @@ describe.each(["TLSv1.2", "TLSv1.3"] as const)("which clients are accepted (%s)"
       "unknownCertificate",
     ],
     [
-      "for servers only",
+      "with a certificate for servers only",
       async ({ clientAuthority }) =>
         clientAuthority.issue({
           commonName: "x",
@@ -78,7 +78,7 @@ describe.each(["TLSv1.2", "TLSv1.3"] as const)("which clients are accepted (%s)"
       "wrongPurpose",
     ],
     [
-      "expired",
+      "with an expired certificate",
       async ({ clientAuthority }) =>
         clientAuthority.issue({
           commonName: "x",
@@ -88,12 +88,12 @@ describe.each(["TLSv1.2", "TLSv1.3"] as const)("which clients are accepted (%s)"
       "expired",
     ],
     [
-      "of tomorrow",
+      "with a certificate that is valid from tomorrow",
       async ({ clientAuthority }) =>
         clientAuthority.issue({ commonName: "x", notBeforeMs: Date.now() + 86_400_000, days: 1 }),
       "notYetValid",
     ],
-  ])("a client %s is turned away cleanly", async (_name, make, reason) => {
+  ])("a client %s is refused and its connection is closed cleanly", async (_name, make, reason) => {
     await using running = await startEndpoint(pki);
     const socket = await connectTls(pki, running.port, await make(pki), options);
     let broken: Error | undefined;
@@ -110,7 +110,7 @@ describe.each(["TLSv1.2", "TLSv1.3"] as const)("which clients are accepted (%s)"
 });
 
 describe("suites", () => {
-  test("default: no RSA key exchange, even with an RSA certificate; kmip-basic has it", async () => {
+  test("default has no RSA key exchange, even with an RSA certificate; kmip-basic has it", async () => {
     const rsa = await issueServer(pki.serverAuthority, "RSA-2048");
     const tls = tlsSettings(pki, "rsa", pki.server, rsa);
     const identity = readIdentity(tls);
@@ -126,7 +126,7 @@ describe("suites", () => {
     }
   });
 
-  test("a key that OpenSSL finds too short is a fault that names the file", async () => {
+  test("a key that OpenSSL finds too short is refused with the file's name", async () => {
     const algorithm = {
       name: "RSASSA-PKCS1-v1_5",
       hash: "SHA-256",
@@ -150,7 +150,7 @@ describe("suites", () => {
 });
 
 describe("requests", () => {
-  test("pipelined ones are answered one after another in their order, also cut at any byte", async () => {
+  test("pipelined ones are answered one after another in their order, even if split at any byte", async () => {
     let running = 0;
     let together = 0;
     await using server = await startEndpoint(pki, {
@@ -170,7 +170,7 @@ describe("requests", () => {
     expect(together).toBe(1);
   });
 
-  test("more than the pipeline holds make reading pause, and nothing is lost", async () => {
+  test("more requests than the pipeline holds pause reading, and none is lost", async () => {
     await using server = await startEndpoint(pki, { limits: { pipelineMax: 2 } });
     const socket = await connectTls(pki, server.port, pki.pinned);
     const answers = receive(socket, 2000);
@@ -179,7 +179,7 @@ describe("requests", () => {
     expect(got.map((answer) => answer[20])).toEqual(got.map((_, at) => at % 251));
   });
 
-  test("while requests wait, the client's bytes stay with the client", async () => {
+  test("while requests wait, the node does not read the client's bytes", async () => {
     let release: (() => void) | undefined;
     let waits: Promise<void> | undefined = new Promise((resolve) => {
       release = resolve;
@@ -201,7 +201,7 @@ describe("requests", () => {
     expect(await answers).toHaveLength(count);
   });
 
-  test("the answer is delivered after the client has closed its side", async () => {
+  test("responses are delivered after the client has closed its side", async () => {
     await using server = await startEndpoint(pki, {
       execute: async (request) => {
         await wait(50);
@@ -226,7 +226,7 @@ describe("requests", () => {
     expect(await endingOf(server)).toMatchObject({ ending: "unframeable" });
   });
 
-  test("an executor that breaks its promise closes the connection and tells the client nothing", async () => {
+  test("an executor that rejects closes the connection, and the client gets no response", async () => {
     await using server = await startEndpoint(pki, {
       execute: async () => {
         throw new Error("secret: hunter2");
@@ -243,7 +243,7 @@ describe("requests", () => {
     });
   });
 
-  test("a client that takes no answers is cut, and its memory comes back", async () => {
+  test("a client that reads no responses is cut off, and its memory is freed", async () => {
     const big = message(1 << 20);
     await using server = await startEndpoint(pki, {
       limits: { requestDeadlineMs: 300 },
@@ -334,7 +334,7 @@ describe("limits", () => {
 });
 
 describe("users", () => {
-  test("an instance with users gives the engine a check that remembers per connection", async () => {
+  test("an instance with users gives the engine a password check, remembered per connection", async () => {
     const users = [{ name: "vc", passwordHash: await hashPassword("right") }];
     const [instance] = loadInstances([
       { id: undefined, name: "a", certificates: [pki.pinned.certificate], authorities: [], users },
@@ -354,7 +354,7 @@ describe("users", () => {
 });
 
 describe("the listener", () => {
-  test("shut refuses new connections, keeps the old, and opens again on the same port", async () => {
+  test("refuses new connections while it is shut, keeps open ones, and opens again on the same port", async () => {
     await using server = await startEndpoint(pki);
     const socket = await connectTls(pki, server.port, pki.pinned);
     for (let round = 0; round < 2; round++) {
@@ -369,7 +369,7 @@ describe("the listener", () => {
     expect(server.events.filter(({ type }) => type === "listener")).toHaveLength(5);
   });
 
-  test("an address in use is an error that names the setting, the address and how to fix it", async () => {
+  test("reports an address in use with the setting, the address and how to fix it", async () => {
     await using server = await startEndpoint(pki);
     const listen = { host: "127.0.0.1", port: server.port };
     const second = startEndpoint(pki, { limits: { listen } });
@@ -379,7 +379,7 @@ describe("the listener", () => {
     );
   });
 
-  test("draining answers what has begun, closes the idle, and cuts what does not end", async () => {
+  test("answers begun requests while it drains, closes idle connections, and cuts off what does not end", async () => {
     const release: (() => void)[] = [];
     await using server = await startEndpoint(pki, {
       execute: async (request) => {
@@ -412,7 +412,7 @@ describe("the listener", () => {
     expect(server.endpoint.connectionCount).toBe(0);
   });
 
-  test("a handshake that ends while the node drains does not keep it: one request is answered", async () => {
+  test("closes a connection whose handshake ends during the drain, after one request at most", async () => {
     const release: (() => void)[] = [];
     await using server = await startEndpoint(pki, {
       execute: async (request) => {
@@ -441,7 +441,7 @@ describe("the listener", () => {
   });
 });
 
-test("clients that were refused are kept, each once with how often it came", async () => {
+test("refused clients are listed, each once with its number of attempts", async () => {
   await using server = await startEndpoint(pki);
   const other = await selfSigned({ commonName: "last", notBeforeMs: Date.now() - 1000, days: 1 });
   for (const client of [pki.stranger, other, pki.stranger, undefined]) {

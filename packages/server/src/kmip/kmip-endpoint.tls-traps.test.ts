@@ -25,7 +25,7 @@ const pki = await makePki();
 const versions = ["TLSv1.2", "TLSv1.3"] as const;
 const only = (version: (typeof versions)[number]) => ({ minVersion: version, maxVersion: version });
 
-/** Connects, asks once and gives the session that a later connection can resume. */
+/** Connects, sends one request and returns the session that a later connection can resume. */
 async function sessionOf(port: number, client: TestPki["issued"], options: object) {
   const socket = await connectTls(pki, port, client, options);
   let session = socket.getSession();
@@ -81,7 +81,7 @@ describe("trap 2: resumption skips trust", () => {
 });
 
 describe.each(versions)("trap 2: resumption skips trust (%s)", (version) => {
-  test("a ticket from a node that trusts more is worth nothing: keys are bound to the trust", async () => {
+  test("a ticket from a node that trusts more is not accepted: ticket keys are bound to the trust", async () => {
     const ticketSecret = Buffer.alloc(48, 7);
     await using more = await startEndpoint(pki, { ticketSecret });
     const session = await sessionOf(more.port, pki.issued, only(version));
@@ -117,7 +117,7 @@ describe.each(versions)("trap 2: resumption skips trust (%s)", (version) => {
 });
 
 describe("trap 3: setSecureContext accepts a pair that does not match", () => {
-  test("an RSA certificate with an EC key, and two EC keys, are refused by name", async () => {
+  test("an RSA or EC certificate with another EC key is refused with both file names", async () => {
     const rsa = await issueServer(pki.serverAuthority, "RSA-2048");
     const otherEc = await issueServer(pki.serverAuthority);
     for (const certificate of [rsa.certificate, otherEc.certificate]) {
@@ -130,7 +130,7 @@ describe("trap 3: setSecureContext accepts a pair that does not match", () => {
 });
 
 describe("trap 4: setSecureContext forgets every option that is not repeated", () => {
-  test("after a reload versions, suites, client certificates and the silence about authorities stand", async () => {
+  test("a reload keeps the versions, the suites and the need for a client certificate", async () => {
     const running = await startEndpoint(pki);
     await using _ = running;
     const newer = await issueServer(pki.serverAuthority);
@@ -158,7 +158,7 @@ describe("trap 4: setSecureContext forgets every option that is not repeated", (
 });
 
 describe("trap 5: a socket's time-out is reset by every byte", () => {
-  test("a dripped request is cut at its deadline, a new request gets a new one", async () => {
+  test("a dripped request is cut off at its deadline, and each new request gets a new deadline", async () => {
     await using running = await startEndpoint(pki, { limits: { requestDeadlineMs: 400 } });
     const socket = await connectTls(pki, running.port, pki.pinned);
     for (let round = 0; round < 3; round++) {
@@ -183,7 +183,7 @@ describe("trap 6: concatenating every chunk is quadratic", () => {
     });
     const socket = await connectTls(pki, running.port, pki.pinned);
     const request = message(1 << 24, 9);
-    // Time of this process on a processor, which other work on the machine does not lengthen.
+    // CPU time of this process, which other work on the machine does not lengthen.
     const before = process.cpuUsage();
     socket.write(request);
     await receive(socket);
@@ -204,7 +204,7 @@ describe("trap 6: concatenating every chunk is quadratic", () => {
 });
 
 describe("trap 7: with ALPN set, a client that offers something else is refused", () => {
-  test.each([["h2"], ["kmip"], ["http/1.1"]])("a client that offers %s comes in", async (name) => {
+  test.each([["h2"], ["kmip"], ["http/1.1"]])("a client offering %s is accepted", async (name) => {
     await using running = await startEndpoint(pki);
     const socket = await connectTls(pki, running.port, pki.pinned, { ALPNProtocols: [name] });
     expect(await ask(socket, message())).toEqual(message());

@@ -17,7 +17,7 @@ import { MemoryBudget } from "./memory-budget.ts";
 import { Scheduler } from "./scheduler.ts";
 import { remoteOf, TlsListener } from "./tls-listener.ts";
 
-/** Where an endpoint listens, and its bounds; the settings of `kmip` have them. */
+/** Where an endpoint listens, and its limits, from the settings of `kmip`. */
 interface EndpointLimits {
   readonly listen: Address;
   readonly connectionsMax: number;
@@ -54,8 +54,8 @@ const lateGraceMs = 100;
 const handshakeGraceMs = 1000;
 
 /**
- * KMIP over mutual TLS 1.2 and 1.3. Who may come in is decided by `Trust` for every connection, resumed ones too;
- * the listener can be shut and opened again while connections stay.
+ * KMIP over mutual TLS 1.2 and 1.3. `Trust` decides which client is admitted, for every connection, resumed ones too.
+ * The listener can be shut and opened again while connections stay open.
  */
 export class KmipEndpoint {
   readonly #options: EndpointOptions;
@@ -64,7 +64,7 @@ export class KmipEndpoint {
   readonly #connections = new Set<Connection>();
   readonly #places: Places<Connection>;
   readonly #refused = new RefusedClients();
-  /** What a connection needs to check the passwords that it shows. */
+  /** What a connection needs to check the passwords that its client sends. */
   readonly #clientHost: ClientHost;
   readonly #sweeper: NodeJS.Timeout;
   #trust: Trust;
@@ -124,12 +124,12 @@ export class KmipEndpoint {
     return this.#host.budget.usedBytes;
   }
 
-  /** The last clients that were not let in. */
+  /** The clients that were refused last. */
   get refused(): RefusedClients {
     return this.#refused;
   }
 
-  /** Accepts connections (again). Rejects with a `OperatorError` when the address cannot be had. */
+  /** Accepts connections (again). Rejects with an `OperatorError` when it cannot listen at the address. */
   open(): Promise<void> {
     this.#changing = this.#changing.catch(() => undefined).then(() => this.#listen());
     return this.#changing;
@@ -296,13 +296,13 @@ export class KmipEndpoint {
       this.#options.observe({ type: "connectionDropped" });
       connection.displace();
     }
-    // Its handshake had begun when draining did; what it asks at once is still answered.
+    // Its handshake began before draining did: a request that it sends at once is still answered.
     if (this.#draining) setTimeout(() => connection.drain(), lateGraceMs).unref();
   }
 
   /**
-   * Closes cleanly: a close_notify, and everything that the client has sent is read and dropped. It stays a stranger, and so
-   * is bounded in number and time.
+   * Closes cleanly: a close_notify, and everything that the client has sent is read and dropped. It still counts as
+   * a stranger, and so is bounded in number and time.
    */
   #turnAway(socket: TLSSocket): void {
     socket.on("error", () => undefined);

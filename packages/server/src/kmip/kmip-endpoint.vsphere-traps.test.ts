@@ -27,15 +27,15 @@ import {
 } from "../testing/endpoint.ts";
 
 /*
- * The traps that KMIP servers are known to have fallen into with vSphere, as far as they are the endpoint's; the engine
- * has those of messages and objects, and `test/cluster/region-load.test.ts` those that need a whole region (26, 29).
+ * The known mistakes of KMIP servers with vSphere that concern the endpoint. The engine's tests have those of messages
+ * and objects, and `test/cluster/region-load.test.ts` has those that need a whole region (26, 29).
  */
 
 const pki = await makePki();
 
 const since = () => ({ notBeforeMs: Date.now() - 1000, days: 1 });
 
-/** An endpoint that lets one pinned certificate in. */
+/** An endpoint that admits one pinned certificate. */
 function endpointFor(certificate: string) {
   const entry = { id: undefined, name: "a", authorities: [], users: [] };
   return startEndpoint(pki, {
@@ -79,7 +79,7 @@ test("trap 14: handshakes that fail in a burst, while trust is set up, ban nobod
   expect(await ask(socket, message())).toEqual(message());
 });
 
-test("trap 15: one certificate comes from many addresses at the same time", async () => {
+test("trap 15: one certificate may be used from many addresses at the same time", async () => {
   await using running = await startEndpoint(pki);
   const hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.3"];
   const sockets = await Promise.all(
@@ -100,7 +100,7 @@ describe("trap 17: a client's certificate need not say that it is for clients", 
     ["pinned, without a purpose", undefined],
     ["pinned, for servers only", [purposes.serverAuth]],
     ["pinned, for servers and clients", [purposes.serverAuth, purposes.clientAuth]],
-  ])("%s", async (_name, named) => {
+  ])("a certificate %s, is accepted", async (_name, named) => {
     const given = { commonName: "kmipClient", ...since() };
     const client = await selfSigned(named === undefined ? given : { ...given, purposes: named });
     await using running = await endpointFor(client.certificate);
@@ -111,7 +111,7 @@ describe("trap 17: a client's certificate need not say that it is for clients", 
   test.each([
     ["issued, without a purpose", undefined],
     ["issued, for servers and clients", [purposes.serverAuth, purposes.clientAuth]],
-  ])("%s", async (_name, named) => {
+  ])("a certificate %s, is accepted", async (_name, named) => {
     const given = { commonName: "kmipClient", ...since() };
     const request = named === undefined ? given : { ...given, purposes: named };
     await using running = await startEndpoint(pki);
@@ -142,7 +142,7 @@ describe("trap 18: there is a common suite", () => {
   });
 });
 
-test("trap 19: the server is known by address and by name, and sends its whole chain", async () => {
+test("trap 19: the server's certificate has its address and its name, and the whole chain is sent", async () => {
   const { certificate, key } = pki.server;
   const chained = { certificate: certificate + pki.serverAuthority.certificate, key };
   const identity = readIdentity(tlsSettings(pki, "chain", chained));
@@ -175,7 +175,7 @@ test("trap 20: no handshake waits for a responder that a certificate names", asy
   silent.close();
 });
 
-/** A self-signed client certificate that says where its revocation is to be asked for. */
+/** A self-signed client certificate that names where to ask for its revocation. */
 async function naming(url: string): Promise<Issued> {
   const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);

@@ -40,7 +40,7 @@ function start() {
   return { state, calls, guard, tick };
 }
 
-test("the listener follows what the node can do, once a change", async () => {
+test("the listener is shut when the node cannot read and opened when it can, once per change", async () => {
   const { state, calls, tick } = start();
   await tick();
   state.canRead = false;
@@ -69,7 +69,7 @@ test("a port that another program has taken is tried again every second, and rep
   expect(state.listening).toBe(true);
 });
 
-test("a draining node's listener is left alone", async () => {
+test("a draining node's listener is not opened again", async () => {
   const { state, calls, guard, tick } = start();
   guard.close();
   state.listening = false;

@@ -6,7 +6,7 @@ const retryMs = 1000;
 
 /**
  * Shuts the KMIP listener while the node cannot even read, and opens it when it can: vCenter goes to its next server
- * only when a connection is refused, not when an answer is an error.
+ * only when a connection is refused, not when a response is an error.
  */
 export class ListenerGuard {
   readonly #endpoint: Pick<KmipEndpoint, "listening" | "open" | "shut">;

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { MemoryBudget } from "./memory-budget.ts";
 
-test("requests wait for memory, answers only for answers", () => {
+test("requests wait for all memory in use, responses only for that of other responses", () => {
   const budget = new MemoryBudget(100);
   expect(budget.reserve(60)).toBe(true);
   expect(budget.reserve(50)).toBe(false);
@@ -14,7 +14,7 @@ test("requests wait for memory, answers only for answers", () => {
   expect(budget.reserve(500)).toBe(true);
 });
 
-test("who waits is called once, at the next release", () => {
+test("a waiter is called once, at the next release", () => {
   const budget = new MemoryBudget(100);
   const called: string[] = [];
   const again = {

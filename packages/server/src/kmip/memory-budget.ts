@@ -1,14 +1,14 @@
-/** Who waits for memory, and is called when there may be some. */
+/** Waits for memory, and is called when some may be free. */
 export interface Waiter {
   proceed(): void;
 }
 
 /**
- * Bounds the memory of large requests and unsent answers of all connections together. Small requests (`freeBytes`)
- * need none, so that a few hogs cannot stop vCenter's traffic.
+ * Bounds the memory of large requests and unsent responses of all connections together. Small requests (`freeBytes`)
+ * need none, so that a few clients with large requests cannot stop vCenter's traffic.
  *
- * Requests wait for both, answers for answers only: what was read can then always be answered, and so freed. With that,
- * and since each waiter is another kind of wait, `ByteBudget` (one kind, first come first served) does not fit.
+ * Requests wait for the memory of both, responses only for that of responses: a request that was read can then always
+ * be answered, and its memory freed. `ByteBudget` (one kind of memory, first come first served) therefore does not fit.
  */
 export class MemoryBudget {
   static readonly freeBytes = 16_384;
@@ -30,14 +30,14 @@ export class MemoryBudget {
     return this.#answers >= this.#bytesMax;
   }
 
-  /** Takes memory for a request before it is read. One larger than all there is gets it when no other request has any. */
+  /** Takes memory for a request before it is read. One larger than the bound gets it when no other request has any. */
   reserve(bytes: number): boolean {
     if (this.#requests > 0 && this.usedBytes + bytes > this.#bytesMax) return false;
     this.#requests += bytes;
     return true;
   }
 
-  /** Takes memory for a request that is there already. */
+  /** Takes memory for a request that was read already. */
   takeRequest(bytes: number): void {
     this.#requests += bytes;
   }

@@ -5,7 +5,7 @@ import { Scheduler } from "./scheduler.ts";
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 const standing = () => 1;
 
-test("so many of an instance have a turn at once; each that waits gets one, in order", () => {
+test("a bounded number of an instance's requests run at once; those that wait begin in order", () => {
   const scheduler = new Scheduler(standing, 2);
   const begun: string[] = [];
   const ask = (name: string, instance = "i") =>
@@ -21,7 +21,7 @@ test("so many of an instance have a turn at once; each that waits gets one, in o
   expect(begun).toEqual(["a", "b", "other", "c", "d", "e"]);
 });
 
-test("one that wants its turn no longer leaves it to the next", () => {
+test("a request that no longer needs its turn leaves it to the next", () => {
   const scheduler = new Scheduler(standing, 1);
   const begun: string[] = [];
   scheduler.enqueue("i", { start: () => begun.push("a") });
@@ -32,7 +32,7 @@ test("one that wants its turn no longer leaves it to the next", () => {
   expect(begun).toEqual(["a", "b"]);
 });
 
-test("a turn of the event loop begins what it has time for, the instances in turn", async () => {
+test("a turn of the event loop begins the requests that it has time for, the instances in turn", async () => {
   let nowMs = 1;
   const scheduler = new Scheduler(() => nowMs);
   const begun: string[] = [];
@@ -53,7 +53,7 @@ test("a turn of the event loop begins what it has time for, the instances in tur
   expect(begun).toHaveLength(7);
 });
 
-test("turns neither multiply nor get lost, whatever is asked and given (seed 8)", () => {
+test("turns neither multiply nor get lost in any order of requests and releases (seed 8)", () => {
   fc.assert(
     fc.property(fc.array(fc.boolean(), { maxLength: 60 }), (steps) => {
       const scheduler = new Scheduler(standing, 3);

@@ -1,4 +1,4 @@
-/** Who asks for a turn. */
+/** Asks for a turn. */
 export interface Starter {
   /** Called when it has its turn; it must give the turn back. */
   start(): void;
@@ -9,14 +9,15 @@ interface Owner {
   running: number;
 }
 
-/** Of one instance at the same time: far more than keeps a node busy, far less than would make others wait. */
+/** Requests of one instance at the same time: far more than keeps a node busy, far less than would make others wait. */
 const atOnceMax = 128;
-/** How long a turn of the event loop begins requests; each begins with work that nothing interrupts. */
+/** How long one turn of the event loop may begin requests; each begins with work that nothing interrupts. */
 const sliceMs = 5;
 
 /**
- * When requests begin: so many of an instance at the same time, so long in one turn of the event loop, and where many
- * wait, the instances in turn. A `Semaphore` is not enough: its bound is for all owners together.
+ * Decides when requests begin: a bounded number of one instance at the same time, for a bounded time in one turn of the
+ * event loop, and where many wait, the instances in turn. A `Semaphore` has one bound for all owners, so it is not
+ * enough.
  */
 export class Scheduler {
   readonly #monotonicMs: () => number;

@@ -13,7 +13,7 @@ import type { Address } from "../base/address.ts";
 import { codeOf, reasonOf } from "../base/operator-error.ts";
 import { contextOptions, hasRsa, type ServerIdentity, type Suites } from "../base/tls.ts";
 
-/** What a `TlsListener` needs, and whom it calls. */
+/** What a `TlsListener` needs, and its callbacks. */
 export interface TlsListenerOptions {
   readonly identity: ServerIdentity;
   readonly suites: Suites;
@@ -22,7 +22,7 @@ export interface TlsListenerOptions {
   /** How many admitted connections there may be, which are counted elsewhere. */
   readonly connectionsMax: number;
   readonly monotonicMs: () => number;
-  /** A handshake has ended well. The connection stays a stranger until `admit`. */
+  /** A handshake has succeeded. The connection stays a stranger until `admit`. */
   readonly secured: (socket: TLSSocket, arrival: Arrival) => void;
   /** A handshake has failed, or was cut; the socket is destroyed. */
   readonly failed: (reason: string, remote: string, fault?: HandshakeFault | undefined) => void;
@@ -37,7 +37,7 @@ const strangersMin = 64;
 const closingMax = 512;
 
 /**
- * TCP and TLS of the KMIP port. Who offers TLS 1.3 gets session tickets under keys that nodes share; who does not gets
+ * TCP and TLS of the KMIP port. Clients that offer TLS 1.3 get session tickets under keys that nodes share. Others get
  * none: a TLS 1.2 ticket holds the session's own secret, so a later holder of the keys could read recorded traffic.
  * In TLS 1.3 a resumed session has a key exchange of its own.
  */
@@ -113,7 +113,7 @@ export class TlsListener {
     this.setTicketKeys(ticketKeys);
   }
 
-  /** 48 bytes; tickets made under others are worth nothing from now on. */
+  /** 48 bytes; tickets made under other keys are not accepted from now on. */
   setTicketKeys(keys: Buffer): void {
     this.#resumable.setTicketKeys(keys);
   }
@@ -123,7 +123,7 @@ export class TlsListener {
     this.#handshakes.leave(socket);
   }
 
-  /** Cuts what has taken too long; called several times a second. */
+  /** Cuts off handshakes that have taken too long; called several times a second. */
   sweep(): void {
     this.#handshakes.sweep(this.#options.monotonicMs());
   }
@@ -193,7 +193,7 @@ function resumable(identity: ServerIdentity, suites: Suites) {
   return { ...contextOptions(identity, suites), minVersion: "TLSv1.3" as const };
 }
 
-/** It goes up to TLS 1.3, so that a client notices when somebody between removed the newer version. */
+/** Supports up to TLS 1.3, so that a client notices when somebody in between removed the newer version. */
 function withoutTickets(identity: ServerIdentity, suites: Suites) {
   const options = contextOptions(identity, suites);
   const secureOptions = (options.secureOptions ?? 0) | constants.SSL_OP_NO_TICKET;

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Freshness } from "./freshness.ts";
 
-test("a view that falls behind while a store serves is not acted on", () => {
+test("a view that falls behind while a store serves must not be used", () => {
   const freshness = new Freshness();
   const look = (nowMs: number, serves: boolean, freshAtMs?: number) =>
     freshness.look({ nowMs, serves, freshAtMs });

@@ -8,7 +8,7 @@ const deleted = "11111111-2222-4333-8444-555555555555";
 const living = "66666666-7777-4888-9999-aaaaaaaaaaaa";
 const now = { us: 1_000_000, region: "a" };
 
-test("the identifier of a deleted instance finds no other that is called so", async () => {
+test("the identifier of a deleted instance does not find another instance with that name", async () => {
   const view = new TestView();
   const made = (instance: string, name: string) =>
     makeRecord(

@@ -7,16 +7,16 @@ import type { SystemView } from "../records/system-view.ts";
 export interface FoundInstance {
   readonly id: string;
   readonly name: string;
-  /** Undefined while it has not been seen, and after its deletion. */
+  /** Undefined while this node has not seen it, and after its deletion. */
   readonly record: SystemRecord<"Instance"> | undefined;
   readonly certificates: ReadonlyMap<string, SystemRecord<"Certificate">>;
   /** By the identifiers of their records. */
   readonly users: ReadonlyMap<string, SystemRecord<"User">>;
   /** Its own authority. */
   readonly authority: SystemRecord<"Authority"> | undefined;
-  /** What the configuration says of it, where that declares it. */
+  /** Its declaration in the configuration, where it has one. */
   readonly declared: Instance | undefined;
-  /** As wanted; empty where it is declared. */
+  /** The wanted status; empty where it is declared. */
   readonly status: string;
 }
 
@@ -45,7 +45,7 @@ export class InstanceLookup {
     throw new ManagementError("notFound", "instance not found");
   }
 
-  /** One whose certificates and users management may change. */
+  /** Finds an instance whose certificates and users management may change. */
   async managed(text: string): Promise<FoundInstance> {
     const found = await this.find(text);
     if (found.declared !== undefined || found.status === "") {
@@ -60,17 +60,17 @@ export class InstanceLookup {
     return found;
   }
 
-  /** One that has keys to seal with. */
+  /** Finds an instance that has keys to seal with. */
   async installed(text: string): Promise<FoundInstance> {
     const found = await this.managed(text);
     if (found.status === "Installed") return found;
     throw new ManagementError(
       "wrongState",
-      `${found.name} is ${found.status}: configure its root of trust first, since this takes its keys`,
+      `${found.name} is ${found.status}: configure its root of trust first, since this needs its keys`,
     );
   }
 
-  /** Sees what other nodes wrote; where no store can be read, what is known goes. */
+  /** Sees what other nodes wrote; where no store can be read, uses what this node knows. */
   async refresh(): Promise<void> {
     await this.#options.view.refresh().catch(() => undefined);
   }
@@ -82,7 +82,7 @@ export class InstanceLookup {
       return { ...this.#holdings(own.id), name: own.name, declared: own, status: "" };
     }
     const all = view.all("Instance");
-    // The identifier of a deleted one is not the name of another, even if somebody called one so.
+    // The identifier of a deleted instance finds no other one, even if somebody gave it that name.
     const record =
       all.find(({ instance }) => instance === text) ??
       all.find(({ name, destroyed }) => name === text && destroyed === undefined);

@@ -5,19 +5,19 @@ import type { NodeObserver } from "../observe/events.ts";
 import type { Records } from "../records/records.ts";
 import type { SystemView } from "../records/system-view.ts";
 
-/** How long after the last time the next is allowed, at first and at most. */
+/** The pause between two reports, at first and at most. */
 const firstMs = 1000;
 const mostMs = 60_000;
 
 /**
- * How often a node reports its news to others: at once after a quiet time, and with growing pauses while they keep coming, so that
- * strangers cannot make it write.
+ * How often a node reports its news to others: at once after a quiet time, and with growing pauses while they keep
+ * coming, so that strangers cannot make it write often.
  */
 export class PublishPace {
   #lastMs = Number.NEGATIVE_INFINITY;
   #pauseMs = firstMs;
 
-  /** Whether it may now; then it counts as done. */
+  /** Whether the node may report now; if so, this counts as a report. */
   may(nowMs: number): boolean {
     const sinceMs = nowMs - this.#lastMs;
     if (sinceMs < this.#pauseMs) return false;
@@ -39,7 +39,7 @@ export interface NewsSite {
 
 /** What a node reports, and when. */
 export interface News {
-  /** Of the records; each node has one. */
+  /** The kind of the records; each node has one record of it. */
   readonly kind: string;
   readonly field: "clients" | "told";
   /** What it is about, in the plural. */
@@ -50,7 +50,7 @@ export interface News {
   readonly next: () => { readonly text: string; readonly told?: () => void };
 }
 
-/** What each node of both regions reports of itself in a system record: an administrator asks one node. */
+/** Shares what each node of both regions reports, in system records: an administrator asks one node for all. */
 export class NodeNews implements Disposable {
   readonly #site: NewsSite;
   readonly #news: News;
@@ -67,7 +67,7 @@ export class NodeNews implements Disposable {
     this.#timer = setInterval(() => void this.tick(), news.tickMs).unref();
   }
 
-  /** What this node reported last, before its last start too. */
+  /** What this node reported last, even before its last start. */
   get own(): string | undefined {
     return this.#site.view.get("Setting", this.#id)?.[this.#news.field];
   }
@@ -96,7 +96,7 @@ export class NodeNews implements Disposable {
       await this.#tell(text);
       told?.();
     } catch (cause) {
-      // A store that is out is reported elsewhere, and a later turn tries again.
+      // A store out of reach is reported elsewhere, and a later tick tries again.
       if (!(cause instanceof ManagementError)) {
         const message = `${about} cannot be sent to other nodes: ${reasonOf(cause)}`;
         observe({ type: "warning", message, cause });

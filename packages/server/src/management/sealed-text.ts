@@ -39,7 +39,7 @@ export async function openText(
   return await keyRing.open(binding, materialOf(sealed));
 }
 
-/** Says what management can do where an instance's keys seal or open nothing now. */
+/** Rejects with a refusal of the management API where the instance's keys cannot seal or open now. */
 export async function sealedOr<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
@@ -68,6 +68,6 @@ function materialOf(sealed: string): SealedMaterial {
       ciphertext: Buffer.from(ciphertext, "base64"),
     };
   } catch {
-    throw new SealBroken("a sealed field of a system record does not read");
+    throw new SealBroken("a sealed field of a system record cannot be read");
   }
 }

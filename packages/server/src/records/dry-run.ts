@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 
 const runs = new AsyncLocalStorage<true>();
 
-/** Ends a dry run where the real one would begin to write: everything before that was found good. */
+/** Ends a dry run where the real one would begin to write: all checks before that have passed. */
 class WouldWrite extends Error {
   override readonly name = "WouldWrite";
 }
@@ -17,7 +17,7 @@ export function beforeWriting(): void {
   if (isDryRun()) throw new WouldWrite();
 }
 
-/** Runs a handler up to what it would write; rejects with what it would refuse. */
+/** Runs a handler up to its first write; rejects with the refusal of the real run. */
 export async function dryRun(work: () => Promise<unknown>): Promise<{ readonly dryRun: true }> {
   try {
     await runs.run(true, work);

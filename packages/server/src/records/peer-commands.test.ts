@@ -3,7 +3,7 @@ import { StoreUnavailable } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
 import { PeerCommands } from "./peer-commands.ts";
 
-/** Two regions that hand each other their bytes; `meddle` changes those of an answer. */
+/** Two regions that send each other their bytes; `meddle` changes those of an answer. */
 function pair(meddle: (answer: Uint8Array) => Uint8Array = (answer) => answer) {
   const unexpected: unknown[] = [];
   const b = new PeerCommands({
@@ -28,7 +28,7 @@ function pair(meddle: (answer: Uint8Array) => Uint8Array = (answer) => answer) {
 const refused = (code: string) => expect.objectContaining({ name: "ManagementError", code });
 
 describe("a command for the other region", () => {
-  test("a command is carried out in the other region", async () => {
+  test("is carried out there", async () => {
     const { a, b } = pair();
     b.serve({ countStates: async ({ instance }) => ({ states: { [instance]: 7 } }) });
     expect(await a.ask("b", "countStates", { instance: "i" })).toEqual({ states: { i: 7 } });
@@ -48,7 +48,7 @@ describe("a command for the other region", () => {
     });
   });
 
-  test("tells nothing of what went wrong inside", async () => {
+  test("does not reveal an internal error", async () => {
     const { a, b, unexpected } = pair();
     b.serve({ countStates: () => Promise.reject(new Error("secret")) });
     const failure = a.ask("b", "countStates", { instance: "i" });
@@ -57,7 +57,7 @@ describe("a command for the other region", () => {
     expect(unexpected).toHaveLength(1);
   });
 
-  test("that it does not know is told apart", async () => {
+  test("that the other region does not know is refused as peerUnreachable", async () => {
     const { a } = pair();
     const failure = a.ask("b", "countStates", { instance: "i" });
     await expect(failure).rejects.toEqual(refused("peerUnreachable"));
@@ -67,7 +67,7 @@ describe("a command for the other region", () => {
   test.each([
     ["nothing", ""],
     ["other JSON", "[1]"],
-    ["a value that is none", '{"value":{"states":{"x":"many"}}}'],
+    ["an invalid value", '{"value":{"states":{"x":"many"}}}'],
   ])("that is answered with %s counts as not answered", async (_, answer) => {
     const { a } = pair(() => Buffer.from(answer));
     const failure = a.ask("b", "countStates", { instance: "i" });
@@ -75,7 +75,7 @@ describe("a command for the other region", () => {
   });
 
   test.each(["", "{", "[]", "7", '{"command":7}', '{"command":"has","input":{"records":[7]}}'])(
-    "in bytes that are none is refused: %s",
+    "in invalid bytes is refused: %s",
     async (bytes) => {
       const { b, unexpected } = pair();
       b.serve({ has: async () => ({ had: [] }) });
@@ -85,7 +85,7 @@ describe("a command for the other region", () => {
     },
   );
 
-  test("a command to an unreachable region is refused with that reason", async () => {
+  test("to an unreachable region is refused with that reason", async () => {
     const { a, b } = pair();
     let told = "";
     b.answer = () => Promise.reject(new StoreUnavailable("peerUnreachable", told));

@@ -14,8 +14,8 @@ const states = z.record(z.string().max(64), z.number().int());
 export const hasMax = 400;
 
 /**
- * What one region's management may ask of the other's, by name: what is sent and what is answered. The receiver
- * either checks it. Every command may be carried out twice, and by several nodes.
+ * What one region's management may ask of the other's, by name: what is sent and what is answered. The receiver of
+ * each checks it. Every command may be carried out twice, and by several nodes.
  */
 const peerCommands = {
   /** Which of these versions of system records the region has. */
@@ -45,9 +45,9 @@ const peerCommands = {
 type Commands = typeof peerCommands;
 /** A command of the table. */
 export type PeerCommandName = keyof Commands;
-/** What a command is given. */
+/** The input of a command. */
 export type PeerCommandInput<Name extends PeerCommandName> = z.output<Commands[Name]["input"]>;
-/** What a command answers. */
+/** The output of a command. */
 export type PeerCommandOutput<Name extends PeerCommandName> = z.output<Commands[Name]["output"]>;
 
 /** How this region carries commands out; a refusal is a `ManagementError`. */
@@ -70,7 +70,7 @@ export interface PeerCommandsOptions {
   readonly unexpected: (error: unknown) => void;
 }
 
-/** Both ends of what the regions' management say to each other. */
+/** Both ends of the commands between the regions' management: asks, and answers. */
 export class PeerCommands {
   readonly #options: PeerCommandsOptions;
   readonly #handlers = new Map<string, (input: unknown) => Promise<unknown>>();
@@ -121,7 +121,7 @@ export class PeerCommands {
     }
   }
 
-  /** Answers another region; never rejects but with what the region's store says. */
+  /** Answers another region; never rejects: errors are in the answer. */
   async answer(command: Uint8Array): Promise<Uint8Array> {
     return Buffer.from(JSON.stringify(await this.#answered(command)));
   }
@@ -145,7 +145,7 @@ export class PeerCommands {
         return { problem: refusal.code, detail: refusal.message.slice(0, 2_000) };
       }
       this.#options.unexpected(error);
-      return { problem: "internal", detail: "internal error; the node's log says more" };
+      return { problem: "internal", detail: "internal error; see the log of that node" };
     }
   }
 }

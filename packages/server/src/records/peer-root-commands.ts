@@ -24,7 +24,7 @@ export const rootPeerCommands = {
     input: z.object({ instance, anySource: z.boolean() }),
     output: z.object({ rewrapped: z.number().int(), status }),
   },
-  /** Asks that region's key manager now, and for every open key. */
+  /** Asks that region's key manager now, for every open key. */
   revalidateRoot: {
     input: z.object({ instance }),
     output: z.object({ status }),

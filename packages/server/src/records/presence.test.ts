@@ -35,7 +35,7 @@ function world() {
   return { presence, here, there, asked, state, put };
 }
 
-test("a record is pending until the other region has this version of it, and asked for no more then", async () => {
+test("a record is pending until the other region has this version of it, which is then not asked for again", async () => {
   const { presence, here, there, asked, state, put } = world();
   const one = record(1);
   put(here, one);
@@ -56,7 +56,7 @@ test("a record is pending until the other region has this version of it, and ask
   expect(asked).toEqual([1, 1]);
 });
 
-test("many are asked for together, and what is not known is nowhere but here", async () => {
+test("many records are asked for together, and an unknown one is only in this region", async () => {
   const { presence, here, there, asked, put } = world();
   const all = Array.from({ length: hasMax + 1 }, (_, at) => record(at));
   for (const one of all) put(here, one);

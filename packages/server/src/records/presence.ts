@@ -11,7 +11,7 @@ export interface PresenceOptions {
   readonly monotonicMs: () => number;
 }
 
-/** How long a "no" holds: lists are looked at more often than what is pending changes. */
+/** How long a "no" is valid: lists are read more often than pending records change. */
 const noMs = 500;
 const knownMax = 50_000;
 
@@ -20,14 +20,14 @@ export class Presence {
   readonly #options: PresenceOptions;
   /** Region and identifier → the version that the region said it has. */
   readonly #had = new Map<string, Tag>();
-  /** The same → the version that it had not, and until when that is believed. */
+  /** The same → the version that it did not have, and until when this "no" is valid. */
   readonly #lacked = new Map<string, { readonly tag: Tag; readonly untilMs: number }>();
 
   constructor(options: PresenceOptions) {
     this.#options = options;
   }
 
-  /** By identifier; a region that cannot be asked has what it is known to have. */
+  /** By identifier; for a region that cannot be asked, its earlier answers count. */
   async of(ids: readonly string[]): Promise<ReadonlyMap<string, Applied>> {
     const { region, commands, view } = this.#options;
     const records = ids.flatMap((id) => {
@@ -101,7 +101,7 @@ export class Presence {
   }
 }
 
-/** What this region answers when it is asked what it has. */
+/** This region's answer to which of these records it has. */
 export function has(
   view: Pick<SystemView, "record">,
   records: readonly (readonly [string, string])[],

@@ -10,13 +10,13 @@ type Records = Map<string, SystemRecord>;
 
 const none: ReadonlyMap<string, never> = new Map<string, never>();
 
-/** System records, typed: by kind, by the instance that they are of, and by the key of their kind. */
+/** System records, typed: by kind, by their instance, and by the key of their kind. */
 export class RecordIndex {
   readonly #records: Records = new Map();
   /** By kind, by kind and instance (live ones), by kind and key; each by identifier. */
   readonly #sets = new Map<string, Records>();
 
-  /** Keeps a record in place of the one that it had; one that is not valid changes nothing. */
+  /** Keeps a record in place of its older version; an invalid one changes nothing. */
   protected put(object: ManagedObject): void {
     const record = readAnyRecord(object);
     if (record === undefined) return;
@@ -41,7 +41,7 @@ export class RecordIndex {
     return this.#set<Kind>(`${kind} of ${instance}`);
   }
 
-  /** Those with a key, deleted ones included: one, but for what regions did that were cut off from each other. */
+  /** Those with a key, deleted ones included: several only where regions were cut off from each other. */
   find<Kind extends KindName>(kind: Kind, key: string): readonly SystemRecord<Kind>[] {
     return [...this.#set<Kind>(`${kind} with ${key}`).values()];
   }

@@ -48,7 +48,7 @@ const ci = { ...tokenValues, name: "ci" };
 const refused = (code: string) => expect.objectContaining({ name: "ManagementError", code });
 
 describe("a system record", () => {
-  test("is made, changed and deleted, each time with its version and who has it", async () => {
+  test("is made, changed and deleted, each time with its version and the regions that have it", async () => {
     const { records, taken, asked } = world();
     const made = await records.create(token, ci, [event]);
     expect(made.record).toMatchObject({ type: token, hash: ci.hash, name: "ci" });
@@ -70,13 +70,13 @@ describe("a system record", () => {
     expect(taken.map(({ facts }) => facts.destroyed !== undefined)).toEqual([false, false, true]);
   });
 
-  test("of another type is none", async () => {
+  test("of another type is not found", async () => {
     const { records } = world();
     const { record } = await records.create(token, ci, []);
     await expect(records.destroy("User", record.id, [])).rejects.toEqual(refused("notFound"));
   });
 
-  test("is edited anew when another change was faster", async () => {
+  test("is edited again when another change was written first", async () => {
     const store = new MemoryOwnStore();
     const { records: other } = world(store);
     const user = { instance: "i", name: "u", setMs: 0 };
@@ -101,7 +101,7 @@ describe("a system record", () => {
     expect(after).toMatchObject({ name: "u", setMs: 1, setBy: "0" });
   });
 
-  test("claims are refused in words of the caller's", async () => {
+  test("with a taken claim is refused with the caller's error", async () => {
     const { records } = world();
     const both = {
       ...ci,
@@ -131,7 +131,7 @@ describe("a system record", () => {
     await expect(records.create(token, ci, [])).rejects.toEqual(refused(code));
   });
 
-  test("of an instance is the one that was always there", async () => {
+  test("of an instance has the instance's fixed identifier", async () => {
     const { records, store } = world();
     const id = instanceRecordId("i");
     const values = { instance: "i", name: "kmip-ab", labels: {} };

@@ -27,7 +27,7 @@ import type { Presence } from "./presence.ts";
 import { refusalOf } from "./refusals.ts";
 import type { SystemView } from "./system-view.ts";
 
-/** By region, whether it has a change: there it takes effect within a second of `applied`. */
+/** By region, whether it has a change, which takes effect there within a second of `applied`. */
 export type Applied = Readonly<Record<string, "applied" | "pending">>;
 
 /** A record as it is after a write, its version, and which regions have that. */
@@ -85,8 +85,8 @@ export class Records {
   }
 
   /**
-   * Changes a record's fields: `edit` sees what the store has and is asked again when another change was faster;
-   * `undefined` changes nothing. It may throw a `ManagementError`.
+   * Changes a record's fields: `edit` sees what the store has and is called again when another change was written
+   * first; `undefined` changes nothing. It may throw a `ManagementError`.
    */
   change<Kind extends KindName>(
     kind: Kind,
@@ -101,7 +101,7 @@ export class Records {
     });
   }
 
-  /** Evidence of what changes no record; durable when it resolves. */
+  /** Leaves evidence of an act that changes no record; durable when it resolves. */
   async leaveEvidence(audit: readonly AuditEvent[]): Promise<void> {
     beforeWriting();
     await this.#options.store.appendAudit(systemInstance, audit, true).catch((error: unknown) => {

@@ -6,7 +6,7 @@ const codes: Partial<Record<StoreFailure, ProblemCode>> = {
   noAgreement: "peerUnreachable",
 };
 
-/** What the store's refusal means for the administrator: its words are for people and hold no secret. */
+/** What the store's refusal means for the administrator: its words are written for people and hold no secret. */
 export function refusalOf(
   why: CommitOutcome | StoreUnavailable,
   taken?: (claim: string) => ManagementError,
@@ -18,7 +18,7 @@ export function refusalOf(
     case "nameTaken":
       return taken?.(why.name) ?? new ManagementError("nameTaken", "the name is taken");
     case "conflict":
-      return new ManagementError("conflict", "another change was faster: look, and try again");
+      return new ManagementError("conflict", "another change was faster: read again, then retry");
     case "instanceClosed":
       return new ManagementError("wrongState", "the instance is not Installed");
     case "reserved":

@@ -12,7 +12,7 @@ const reference: RootReference = {
 };
 
 describe("a reference in a record", () => {
-  test("comes back as it was", () => {
+  test("is read as it was written", () => {
     const values = { instance: "i", ...rootChanges("a", { current: reference }) };
     const record = systemRecord("Instance", values);
     expect(namedRoots(record, "a")).toEqual({ current: reference, next: undefined, left: [] });
@@ -20,7 +20,7 @@ describe("a reference in a record", () => {
   });
 
   test.each([undefined, "{", [], 7, { type: "other" }, { type: "local", secret: { value: "x" } }])(
-    "that does not read counts as none: %j",
+    "that is not valid counts as absent: %j",
     (value) => {
       const record = { root: { a: value }, rootNext: {}, rootLeft: { a: value } };
       const { current, left } = namedRoots(record, "a");
@@ -39,12 +39,12 @@ describe("a reference in a record", () => {
   });
 });
 
-describe("what was given", () => {
+describe("a reference that was given", () => {
   const seal = async (named: object, secret: string) => ({
     sealed: Buffer.from(`${JSON.stringify(named)} ${secret.length}`).toString("base64"),
   });
 
-  test("is stored with its secret sealed for what it opens, or named", async () => {
+  test("is stored with its secret sealed, or named", async () => {
     const given = { type: "pkcs11", token: "t", rootKey: "k", pin: { value: "1234" } } as const;
     const stored = await storedReference(given, seal);
     expect(stored).toMatchObject({ type: "pkcs11", token: "t", rootKey: "k" });

@@ -31,7 +31,7 @@ const namingFields = rootKinds.flatMap(({ reference }) =>
   ),
 );
 
-/** A reference as regions send it to each other: its secret is sealed by the region whose it is. */
+/** A reference as regions send it to each other: its secret is sealed by the region that owns it. */
 export const storedReferenceSchema = z.object({
   type: z.enum(kindNames),
   ...(Object.fromEntries(namingFields) as Record<NamingField, z.ZodOptional<z.ZodString>>),
@@ -40,7 +40,7 @@ export const storedReferenceSchema = z.object({
   name: z.string().optional(),
 });
 
-/** Which root key of which root of trust, as an instance's record says it for one region. */
+/** Which root key of which root of trust an instance's record names for one region. */
 export type RootReference = z.output<typeof storedReferenceSchema>;
 
 /** A root of trust that an instance has left, and when: it stays openable until nothing is wrapped by it. */
@@ -52,7 +52,7 @@ type LeftRoot = z.output<typeof left>;
 export interface NamedRoots {
   /** Undefined: the configuration's. */
   readonly current: RootReference | undefined;
-  /** What it is being moved to. */
+  /** The root of trust that the instance is being moved to. */
   readonly next: RootReference | undefined;
   readonly left: readonly LeftRoot[];
 }
@@ -94,7 +94,7 @@ export function referenceText(of: RootReference): string {
   return JSON.stringify(storedReferenceSchema.parse(of));
 }
 
-/** What of a reference may be shown. */
+/** The parts of a reference that may be shown. */
 export function shownReference({
   name: _,
   secret,

@@ -62,7 +62,7 @@ afterEach(async () => {
 });
 
 describe("the view of the system records", () => {
-  test("shows what was written, and tells of it", async () => {
+  test("shows what was written, and reports it to listeners", async () => {
     const store = new MemoryOwnStore();
     const seen = view(store);
     const told: string[] = [];
@@ -79,7 +79,7 @@ describe("the view of the system records", () => {
     expect(seen.freshAtMs).toBeGreaterThan(0);
   });
 
-  test("reads the other region while its own store is out, and never unsees a deletion", async () => {
+  test("reads the other region while its own store is out of reach, and never forgets a deletion", async () => {
     const [own, peer] = [new MemoryOwnStore(), new MemoryOwnStore({ replicationId: "peer" })];
     await create(own, token);
     await create(peer, token);
@@ -95,7 +95,7 @@ describe("the view of the system records", () => {
     expect(read?.destroyed).toBeDefined();
   });
 
-  test("does not take an old copy's word while another region has more", async () => {
+  test("does not count an old copy as complete while another region may have more", async () => {
     const [own, peer] = [new MemoryOwnStore(), new MemoryOwnStore({ replicationId: "peer" })];
     await create(own, token);
     await create(peer, token);
@@ -116,7 +116,7 @@ describe("the view of the system records", () => {
     await seen.refresh();
   });
 
-  test("says that it cannot tell when no store can be read", async () => {
+  test("cannot be refreshed when no store can be read", async () => {
     const own = new MemoryOwnStore();
     const seen = view(own, own, () => false);
     own.setState("none");

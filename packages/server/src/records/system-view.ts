@@ -40,8 +40,8 @@ const everyDefaultMs = 200;
 const recordsPerLook = 100_000;
 
 /**
- * All system records, held in memory by every node and never older than a moment: instances, certificates, tokens and
- * settings are read here and nowhere else. What was once seen is never unseen, in either region's store.
+ * All system records, held in memory by every node and kept up to date within a moment: instances, certificates, tokens
+ * and settings are read here and nowhere else. What was once seen in either region's store is never forgotten.
  */
 export class SystemView extends RecordIndex implements AsyncDisposable {
   readonly #options: SystemViewOptions;
@@ -121,7 +121,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     this.#timer.unref();
   }
 
-  /** Says once what keeps it from looking; that a store has no lease is said elsewhere. */
+  /** Reports once why the records cannot be read; a store without a lease is reported elsewhere. */
   #settle(reason: string, cause?: unknown): void {
     if (reason !== "" && reason !== this.#reported && !(cause instanceof StoreUnavailable)) {
       this.#options.observe({ type: "warning", message: `system records: ${reason}`, cause });
@@ -142,7 +142,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     let failure: unknown = new StoreUnavailable("noLease", "no region's store can be read");
     let whole = false;
     const [own, ...others] = this.#sources;
-    // What was deleted there is known before old data of the own store still show it.
+    // Others first: their deletions must be known before old data of the own store show the records.
     const sources = wanted === "own" ? this.#sources : [...others, ...(own ? [own] : [])];
     for (const source of sources) {
       // Where the own store is complete, another region is asked only if that fails.
@@ -169,16 +169,16 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     return left === 0;
   }
 
-  /** Whether it says anything that was not known. */
+  /** Notes a record; answers whether it brought anything new. */
   #note(object: ManagedObject): boolean {
     if (object.instance !== systemInstance) return false;
     const { uniqueIdentifier: id } = object;
     const known = this.#records.get(id);
     const joined = known === undefined ? undefined : join(known, object);
-    // Two that differ in what cannot change are set aside by the store, which says so; the first stays.
+    // The store quarantines and reports two that differ in what cannot change; the first stays here.
     if (joined?.kind === "conflict") return false;
     const now = joined?.object ?? object;
-    // A push and a look bring the same record twice: what follows the view should hear of it once.
+    // A push and a look bring the same record twice: listeners should get it once.
     if (known !== undefined && sameRecord(known, now)) return false;
     this.#records.set(id, now);
     this.put(now);

@@ -37,7 +37,7 @@ const identifier = z.string().min(1).max(256);
 
 /** What a region's node asks the other's about the audit trail in that region's own store. */
 export const trailPeerCommands = {
-  /** A page of entries with events that are asked for. */
+  /** A page of entries with events that match the filters. */
   readTrail: {
     input: z.object({
       filters,
@@ -52,7 +52,7 @@ export const trailPeerCommands = {
       next: z.object({ cursor, timeMs: time }).optional(),
     }),
   },
-  /** Entries that are new since a place. */
+  /** Entries that are newer than a place in the trail. */
   readTrailNews: {
     input: z.object({
       filters,

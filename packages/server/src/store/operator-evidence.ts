@@ -95,7 +95,7 @@ export function appendTo(own: Pick<RedisStore, "appendAudit">): Append {
 
 /**
  * The same for an act that needs no store, such as a drill on another machine: where the configured store cannot be
- * reached, the act is done all the same, and `warn` is given one line.
+ * reached, the act is done anyway, and `warn` gets one line.
  */
 export async function withEvidenceIfReached<Result>(
   configFile: string,

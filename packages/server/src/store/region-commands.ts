@@ -20,7 +20,7 @@ import { regionStatus } from "./region-status.ts";
 import { storeConnection } from "./store-access.ts";
 import { storeFault } from "./store-faults.ts";
 
-/** How long the other region is waited for before it counts as unreachable. */
+/** How long a command waits for the other region before it counts as unreachable. */
 const meetMs = 3000;
 
 /** This region's store and the other region, as an operator's command reaches them. */
@@ -52,7 +52,7 @@ export async function showRegions(
   });
 }
 
-/** An operator's word that the other region is lost, and that no client reaches it. */
+/** Retires the other region: the operator confirms that it is lost, and that no client reaches it. */
 export async function retire(
   configFile: string,
   machine: Machine,
@@ -100,7 +100,7 @@ export async function rejoin(
   });
 }
 
-/** Steps as they begin, and how far they came, a line a second at most. */
+/** Reports each step as it begins, and its progress, one line a second at most. */
 function progressOf(
   region: string,
   other: string,
@@ -183,7 +183,7 @@ export async function atRegions<Result>(
   }
 }
 
-/** A fault of the other region is not the own store's. */
+/** A fault of the other region must not be reported as one of the own store. */
 function faultOf(error: unknown, other: string | undefined): unknown {
   if (error instanceof RegionRefused) {
     return new OperatorError(reasonOf(error), error.by === "state" ? "conflicting" : "wrong");
@@ -199,7 +199,7 @@ function noPeer(): OperatorError {
   return new OperatorError("peer: the configuration names no other region");
 }
 
-/** Waits a bounded time until another region was asked once. */
+/** Waits a bounded time until another region has answered once. */
 export async function met(peer: PeerClient, timers: Timers): Promise<void> {
   const untilMs = timers.monotonicMs() + meetMs;
   while (peer.lastHello === undefined && timers.monotonicMs() < untilMs) {

@@ -37,7 +37,7 @@ async function printed(differs: {
   });
 }
 
-test("two regions that are level", async () => {
+test("two regions that are level show that all changes are read", async () => {
   const lines = await printed({
     prepare: async (own) => {
       const epoch = await own.newEpoch();
@@ -58,7 +58,7 @@ test("two regions that are level", async () => {
   ]);
 });
 
-test("a region that is behind, holds and has set aside something, and whose clock is wrong", async () => {
+test("a region that is behind shows it, with reservations, quarantined records and a wrong clock", async () => {
   const lines = await printed({
     prepare: async (own) => {
       const epoch = await own.newEpoch();
@@ -89,7 +89,7 @@ test.each([
   ["long before it was asked", 12_500, 14_000, "2.5 s behind"],
   ["long after it answered", 5000, 7500, "2.5 s ahead of"],
 ])(
-  "a slow answer is not a wrong clock: its clock was read %s",
+  "a clock is wrong only by what a slow answer cannot explain: it was read %s",
   async (_, asked, answered, says) => {
     let now = asked;
     const slow = async () => {
@@ -102,7 +102,7 @@ test.each([
   },
 );
 
-test("what cannot be reached is reported, each for itself", async () => {
+test("each value that cannot be reached is reported by itself", async () => {
   const unreachable = async () => {
     throw new StoreUnavailable("peerUnreachable", "no node of region b answers");
   };
@@ -114,7 +114,7 @@ test("what cannot be reached is reported, each for itself", async () => {
   ]);
 });
 
-test("a region alone", async () => {
+test("a region alone says that it has no peer", async () => {
   expect((await printed({ peer: null })).at(-1)).toMatch(
     /^alone +the configuration names no peer$/,
   );

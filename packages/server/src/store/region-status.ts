@@ -35,7 +35,7 @@ const leaseWords: Readonly<Record<StoreState, string>> = {
   none: "not held",
 };
 
-/** Clocks this far apart are worth a look: which of two writes is the last rests on them. */
+/** Clocks this far apart are reported, since they decide which of two writes is the last. */
 const clockMs = 1000;
 
 /** Lines about both regions: who serves, how far this one has read the other, and what is held or set aside. */
@@ -76,7 +76,7 @@ export async function regionStatus(sources: StatusSources): Promise<readonly str
 interface Met {
   readonly hello: PeerHello | undefined;
   readonly says: string;
-  /** Between these, by this machine's clock, the other region read its own. */
+  /** The other region read its clock between these two times of this machine's clock. */
   readonly askedMs: number;
   readonly answeredMs: number;
 }
@@ -142,7 +142,7 @@ function describeReservations(
   return `${all.length} operations hold records, the oldest for ${seconds} s`;
 }
 
-/** What cannot be the time that the answer took, since a region whose store is out takes its time. */
+/** Shows only a difference that the answer's duration cannot explain: a region whose store is out answers slowly. */
 function clockRow({ hello, askedMs, answeredMs }: Met): [string, string][] {
   if (hello === undefined) return [];
   const ahead = Math.max(0, hello.wallMs - answeredMs) + Math.min(0, hello.wallMs - askedMs);

@@ -18,7 +18,7 @@ function configWith(store: string, rest = "") {
   );
 }
 
-test("an address with user, password and TLS", () => {
+test("an address with user, password and TLS becomes connection options and a lock URL", () => {
   const config = configWith(
     "address: 'redis:6379', username: u, passwordFile: password, tls: { ca: ca.pem }, replicas: 2",
   );
@@ -36,7 +36,7 @@ test("an address with user, password and TLS", () => {
   expect(lockUrls(config.locks, connection)).toEqual(["rediss://u:p%40ss%2Fword@redis:6379"]);
 });
 
-test("Sentinels with passwords from the environment", () => {
+test("Sentinels with passwords from the environment become connection options without a lock URL", () => {
   const config = configWith(
     "sentinels: ['a:1', '[::1]:2'], name: n, passwordEnv: P, sentinelPasswordEnv: S, sentinelUsername: su",
   );
@@ -51,7 +51,7 @@ test("Sentinels with passwords from the environment", () => {
   expect(lockUrls(config.locks, connection)).toBeUndefined();
 });
 
-test("lock masters of their own, without a password where the store has none", () => {
+test("separate lock masters have no password in their URLs where the store has none", () => {
   const config = configWith(
     "address: 'h:1'",
     "locks: ['redis://a:1', 'rediss://b:2', 'redis://c:3']",
@@ -75,7 +75,7 @@ test.each([
     "sentinels: ['a:1'], name: n, sentinelPasswordEnv: S",
     "store.sentinelPasswordEnv: the variable S is not set",
   ],
-])("%s is a fault that names the setting", (store, message) => {
+])("%s is refused with the name of the setting", (store, message) => {
   const { store: settings } = configWith(store);
   expect(() => storeConnection(settings, {})).toThrow(OperatorError);
   expect(() => storeConnection(settings, {})).toThrow(message);

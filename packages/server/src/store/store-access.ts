@@ -5,7 +5,7 @@ import { readText } from "../base/certificates.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import type { Environment } from "../base/system.ts";
 
-/** Where the region's Redis is, and the files and variables that hold what opens it. */
+/** Where the region's Redis is, and the files and variables that hold its credentials. */
 interface StoreSettings {
   readonly address: Address | undefined;
   readonly sentinels: readonly Address[];
@@ -22,7 +22,7 @@ interface StoreSettings {
   readonly assumeSafe: boolean;
 }
 
-/** How the region's Redis is reached: addresses, password and TLS files read from where the configuration says. */
+/** How to reach the region's Redis: its addresses, and the password and TLS files that the configuration names. */
 export function storeConnection(
   store: StoreSettings,
   environment: Environment,
@@ -45,8 +45,8 @@ export function storeConnection(
 }
 
 /**
- * URLs of the lock masters with the store's user and password in them. Undefined where a Sentinel's Redis has none:
- * a lock master must not be one that Sentinel promotes.
+ * URLs of the lock masters with the store's user and password in them. Undefined where a store with Sentinels names no
+ * lock masters: a Redis that Sentinel promotes must not be one.
  */
 export function lockUrls(
   locks: readonly string[],

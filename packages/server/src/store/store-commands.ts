@@ -12,8 +12,8 @@ import { storeConnection } from "./store-access.ts";
 import { storeFault } from "./store-faults.ts";
 
 /**
- * Marks the configured Redis as a store; reports what was made, or was there already. `members` are addresses of other
- * Redis of this store, which are asked too.
+ * Marks the configured Redis as a store; reports what was made, or that it already was one. `members` are addresses of
+ * other Redis of this store, which are asked too.
  */
 export async function initStore(
   configFile: string,
@@ -41,7 +41,7 @@ export async function list(configFile: string, environment: Environment): Promis
   });
 }
 
-/** An operator's word that a replica is gone for good. */
+/** Forgets a replica: the operator confirms that it is gone for good. */
 export async function forget(
   configFile: string,
   environment: Environment,

@@ -2,7 +2,7 @@ import { type StoreFailure, StoreUnavailable } from "@holdfast/engine";
 import { type Address, printAddress } from "../base/address.ts";
 import { OperatorError, reasonOf } from "../base/operator-error.ts";
 
-/** What may be otherwise in a moment, without another configuration. */
+/** Failures that may pass soon, without a change of the configuration. */
 const passing: ReadonlySet<StoreFailure> = new Set([
   "noLease",
   "timeout",

@@ -5,14 +5,14 @@ import type { Health, PartState } from "../observe/health.ts";
 type Read = Pick<OwnStore, "read">["read"];
 
 const everyMs = 500;
-/** One late answer is a busy machine, and its connection is replaced; the next one says more. */
+/** One late answer may come from a busy machine, and its connection is replaced; a second one is reported. */
 const failuresMin = 2;
-/** An instance and a record that nobody has: the answer is short, and still takes the way of every read. */
+/** An instance and a record that do not exist: the answer is short, but takes the same path as every read. */
 const nobody = "00000000-0000-8000-8000-000000000000";
 
 /**
- * Reads from the own store in the background and reports to health how long that took. The lease says that changes become
- * durable; this, that the connection for reads answers.
+ * Reads from the own store in the background and reports to health how long that took. The lease shows that changes
+ * become durable; this probe shows that the connection for reads answers.
  */
 export class StoreProbe {
   readonly #read: Read;
@@ -37,7 +37,7 @@ export class StoreProbe {
     this.#timer = setInterval(() => void this.run(), intervalMs).unref();
   }
 
-  /** One probe. One that is still out is waited for, not repeated. */
+  /** Makes one probe, unless the one before has no answer yet. */
   async run(): Promise<void> {
     if (this.#running) return;
     this.#running = true;
@@ -61,7 +61,7 @@ export class StoreProbe {
   }
 }
 
-/** Without a lease nothing is read, which the lease reports: it says nothing about the way there. */
+/** Without a lease nothing is read, which the lease reports: this says nothing about the connection. */
 function failed(error: unknown): PartState {
   const store = error instanceof StoreUnavailable ? error : undefined;
   if (store?.failure === "noLease") return { ok: true, reason: `not tried: ${reasonOf(error)}` };

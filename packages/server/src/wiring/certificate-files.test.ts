@@ -70,7 +70,7 @@ describe("the server's certificate files", () => {
     files.close();
   });
 
-  test("a second pair is watched, too: each kind of key has its own", async () => {
+  test("a second pair, for another kind of key, is watched too", async () => {
     const [first, second] = [
       tlsSettings(pki, "first", pki.server),
       tlsSettings(pki, "second", newer),
@@ -94,7 +94,7 @@ describe("the server's certificate files", () => {
     files.close();
   });
 
-  test("a change before the first look is seen, too", async () => {
+  test("a change before the first poll is seen too", async () => {
     const { files, events, write } = openFiles("early");
     write(newer);
     await look(files);
@@ -103,7 +103,7 @@ describe("the server's certificate files", () => {
     files.close();
   });
 
-  test("a pair that does not match is refused, reported once, and accepted when the second file is there", async () => {
+  test("a pair that does not match is refused, reported once, and accepted when the second file is written", async () => {
     const { files, events, write, tls } = openFiles("half");
     await look(files);
     write({ certificate: newer.certificate });
@@ -129,7 +129,7 @@ describe("the server's certificate files", () => {
     ["garbage", "hello"],
     ["nothing", ""],
     ["a key", "KEY"],
-  ])("%s in place of the certificate is refused without a word of its content", (name, text) => {
+  ])("%s in place of the certificate is refused without any of its content", (name, text) => {
     const { files, events, write } = openFiles(name.replace(" ", ""));
     write({ certificate: text === "KEY" ? pki.server.key : text });
     expect(files.reload()).toBe(false);

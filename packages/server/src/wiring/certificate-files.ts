@@ -6,7 +6,7 @@ import { describeIdentity, readIdentity, type ServerIdentity } from "../base/tls
 import type { Config } from "../config/config-table.ts";
 import type { NodeObserver } from "../observe/events.ts";
 
-/** How often the files are looked at. Polled, since watchers miss folders that are swapped by a link. */
+/** How often the files are checked. Polled, since watchers miss folders that are swapped by a link. */
 const pollMs = 2000;
 
 /** Files that hold certificates, and how they are read; `read` throws where they cannot be used. */
@@ -39,7 +39,7 @@ export function adminCertificates({
   };
 }
 
-/** A node's certificate among the regions. */
+/** A node's certificate for connections between the regions. */
 export function peerCertificates(
   { tls }: Pick<NonNullable<Config["peer"]>, "tls">,
   region: string,
@@ -53,8 +53,8 @@ export function peerCertificates(
 }
 
 /**
- * Certificate files, read again when they change or when `reload` is called. What cannot be used (a key of another
- * certificate, say) is refused and what is in use kept.
+ * Certificate files, read again when they change or when `reload` is called. Files that cannot be used (a key of
+ * another certificate, say) are refused, and those in use are kept.
  */
 export class CertificateFiles<Identity> {
   readonly #source: CertificateSource<Identity>;
@@ -63,11 +63,11 @@ export class CertificateFiles<Identity> {
   #identity: Identity;
   #fault = "";
   #use: (identity: Identity) => void = () => undefined;
-  /** What the files looked like when last read, and when last looked at. */
+  /** The state of the files when they were last read, and when they were last checked. */
   #readState: string;
   #seenState: string;
 
-  /** Reads the files for the first time; throws a `OperatorError` when they cannot be used. */
+  /** Reads the files for the first time; throws an `OperatorError` when they cannot be used. */
   constructor(
     source: CertificateSource<Identity>,
     observe: NodeObserver,
@@ -75,7 +75,7 @@ export class CertificateFiles<Identity> {
   ) {
     this.#source = source;
     this.#observe = observe;
-    // Looked at before they are read: a change from here on is seen by the polls.
+    // Checked before they are read: the polls see a change from here on.
     this.#readState = source.paths.map(stateSync).join("\n");
     this.#seenState = this.#readState;
     this.#identity = source.read();
@@ -86,17 +86,17 @@ export class CertificateFiles<Identity> {
     return this.#identity;
   }
 
-  /** What is wrong with the files as they are now, though what was read before is in use; empty = nothing. */
+  /** What is wrong with the files now, while those that were read before are in use; empty = nothing. */
   get fault(): string {
     return this.#fault;
   }
 
-  /** Says who uses the certificates from now on. */
+  /** Sets who uses the certificates from now on. */
   onChange(use: (identity: Identity) => void): void {
     this.#use = use;
   }
 
-  /** Looks at the files once. Two looks must agree before they are read, since certificate and key are written in turn. */
+  /** Checks the files once. Two checks must agree before they are read: certificate and key are written in turn. */
   async poll(): Promise<void> {
     const state = await this.#state();
     const settled = state === this.#seenState;
@@ -151,7 +151,7 @@ function stateSync(path: string): string {
   }
 }
 
-/** The mode is of it: a file that can no longer be read is found out before the next start. */
+/** Includes the mode, so that a file that can no longer be read is noticed before the next start. */
 function print({ mtimeMs, size, ino, mode }: Pick<Stats, "mtimeMs" | "size" | "ino" | "mode">) {
   return `${mtimeMs} ${size} ${ino} ${mode}`;
 }

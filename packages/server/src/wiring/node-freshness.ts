@@ -7,7 +7,7 @@ import type { Regions } from "./node-regions.ts";
 const everyMs = 250;
 const reason = "the system records cannot be read although a store serves";
 
-/** Lets nobody in, and cuts open connections, while the trust is not known. */
+/** While the trust is not known, admits no client and cuts off open connections. */
 export function watchFreshness(
   { health, observe, opened }: Parts,
   store: Regions["store"],
@@ -27,7 +27,7 @@ export function watchFreshness(
     known = ok;
     health.note({ records: { ok, reason: ok ? "" : reason } });
     if (ok) return;
-    observe({ type: "warning", message: `${reason}: no client is let in` });
+    observe({ type: "warning", message: `${reason}: no client is admitted` });
     endpoint.cutAll("the trust cannot be checked");
   };
   opened.adopt(setInterval(look, everyMs), clearInterval);

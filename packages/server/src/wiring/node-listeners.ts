@@ -18,7 +18,7 @@ export interface Probes {
 
 const healthTickMs = 50;
 
-/** Opens what probes ask: before the node waits until it can serve, so that they are answered meanwhile. */
+/** Opens what probes ask, before the node waits until it can serve, so that they are answered meanwhile. */
 export async function openProbes({ config, metrics, health, opened }: Parts): Promise<Probes> {
   opened.adopt(new LoopProbe(health), (one) => one.close());
   const { monotonicMs } = clock;
@@ -29,7 +29,7 @@ export async function openProbes({ config, metrics, health, opened }: Parts): Pr
   return { http: http.address, health: grpc.address };
 }
 
-/** Looks many times a second at what is known of the stores, so that no probe has to. */
+/** Updates health with the state of the stores many times a second, so that no probe has to look. */
 export function followRegions({ health, opened }: Parts, { store, peers }: Regions): void {
   const look = (): void => {
     for (const peer of peers) peer.setRetired(store.records.isRetired(peer.region));
@@ -50,7 +50,7 @@ export async function openKmip(
   const guard = new ListenerGuard(endpoint, health, observe, clock.monotonicMs);
   health.note({ serving: store.serving() });
   watchFreshness(parts, store, view, endpoint);
-  // Where nobody can be answered yet, the guard opens it as soon as somebody can.
+  // Where the node cannot read yet, the guard opens the listener as soon as it can.
   if (health.canRead) await endpoint.open();
   health.listening(endpoint.listening);
   opened.defer(() => guard.close());
@@ -60,7 +60,7 @@ export async function openKmip(
   );
   health.started();
   const { from, reason } = store.serving();
-  const how = health.canRead ? "node ready" : "node started, and lets no client in yet";
+  const how = health.canRead ? "node ready" : "node started, but admits no client yet";
   log.say(health.canRead ? "info" : "warn", how, {
     version,
     kmip: endpoint.address,

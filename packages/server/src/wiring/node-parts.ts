@@ -9,7 +9,7 @@ import { Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics/metrics.ts";
 import { storeConnection } from "../store/store-access.ts";
 
-/** What every part of a node gets. */
+/** What every part of a node uses. */
 export interface Parts {
   readonly configFile: string;
   readonly config: Config;
@@ -26,7 +26,7 @@ export interface Parts {
 export const clock = systemClock;
 /** The node's source of identifiers. */
 export const ids = systemIds;
-/** Names the values that this process adds. */
+/** Marks the values that this process adds. */
 export const writer = new Writer(ids);
 
 /** Reads the configuration and makes what everything else reports to. */

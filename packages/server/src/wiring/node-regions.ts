@@ -31,7 +31,7 @@ import { lockUrls } from "../store/store-access.ts";
 import type { Management } from "./management/node-management.ts";
 import { clock, ids, type Parts } from "./node-parts.ts";
 
-/** The region's own store, the other region, and what a node makes of both. */
+/** The region's own store, the other region, and the store that a node serves from both. */
 export interface Regions {
   readonly own: RedisStore;
   readonly peers: readonly PeerClient[];
@@ -43,7 +43,7 @@ export interface Regions {
 export interface Control {
   /** Undefined in a region with Sentinels that names no lock masters to elect one at. */
   readonly leader: Leader | undefined;
-  /** What the lock masters say of the leader's lock. */
+  /** Asks the lock masters for the state of the leader's lock. */
   readonly lockMasters: (() => Promise<LockLook>) | undefined;
   readonly peerServer: PeerServer | undefined;
 }
@@ -56,7 +56,7 @@ const callBeyondPushMs = 1500;
 
 const clocksEveryMs = 10_000;
 
-/** Longest that the other region's requests are waited for when the node drains. */
+/** The longest that a draining node waits for the other region's requests. */
 const peerGraceMs = 2000;
 
 /** Makes the store that clients are served from. */

@@ -7,13 +7,14 @@ import { clock, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 import type { Tenants } from "./node-tenants.ts";
 
-/** How long a start waits until one of the two regions can serve, before it continues without. */
+/** How long a start waits until one of the regions can serve, before it continues without. */
 const startWaitMs = 5000;
 const againMs = 50;
 
 /**
- * Makes the configured instances known, again and again. A node of two regions starts although neither store can be used now: it says so,
- * lets nobody in until one can, and makes up for what is missing then. One of a region alone does not.
+ * Makes the configured instances known, now and again where the store has other data. A node of two regions starts even
+ * if neither store can be used: it reports that, admits no client until one can, and then makes the instances known. A
+ * node of a region alone does not start then.
  */
 export async function openInstances(
   parts: Parts,

@@ -32,7 +32,7 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
     storeLeaseMs: config.store.leaseMs,
     externalFailover: config.store.externalFailover,
     auditEntriesMax: config.audit.entriesMax,
-    // The other region serves, and has what this one's store may have lost.
+    // Meanwhile the other region serves, and it has what this region's store may have lost.
     openUnreachable: config.peer !== undefined,
     allowOtherStore: config.peer !== undefined,
   }).catch((error: unknown) => {
@@ -43,7 +43,7 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
     await checkAuditBounds(store, config.audit);
     await warnOfReplicationPassword(parts, store);
   }
-  // Where it was reached, its lease has been reported.
+  // If the store was reached, its lease has been reported.
   if (store.state() === "none")
     health.note({ lease: { state: "none", reason: "not reached yet" } });
   const probe = new StoreProbe(store, health, clock, config.store.commandTimeoutMs);
@@ -91,7 +91,7 @@ export function openKeyRing(
   return keyRing;
 }
 
-/** Makes what carries out requests. */
+/** Makes the engine, which carries out requests. */
 export async function openEngine(
   parts: Parts,
   store: ObjectStore,

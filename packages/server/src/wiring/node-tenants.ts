@@ -8,13 +8,13 @@ import { reloadInstances } from "./reload-instances.ts";
 
 type Ensure = (instances: readonly Instance[]) => Promise<void>;
 
-/** Whom the node lets in: the instances of the configuration in force, and those of the system records. */
+/** The instances whose clients the node admits: those of the configuration in force, and of the system records. */
 export class Tenants {
   readonly trust = new Trust();
   readonly #parts: Parts;
   readonly #listeners = new Set<() => void>();
   #instances: readonly Instance[] = [];
-  /** Under which identifiers the trust has what the configuration declares. */
+  /** The identifiers in the trust of what the configuration declares. */
   #declared: readonly string[] = [];
   #reloading = Promise.resolve();
   #view: Pick<SystemView, "all"> | undefined;
@@ -30,7 +30,7 @@ export class Tenants {
     return this.#instances;
   }
 
-  /** Whether the configuration declares an instance; it is not managed otherwise then. */
+  /** Whether the configuration declares an instance; the management API then does not manage it. */
   readonly isDeclared = (instance: string): boolean =>
     this.#instances.some(({ id }) => id === instance);
 
@@ -39,7 +39,7 @@ export class Tenants {
     this.#listeners.add(listener);
   }
 
-  /** Lets in whom the system records name too, from now on. */
+  /** From now on also admits the clients that the system records name. */
   follow(view: SystemView, keyRing: Pick<KeyRing, "open">): Disposable {
     this.#view = view;
     const { isDeclared, trust } = this;
@@ -51,7 +51,7 @@ export class Tenants {
     return recorded;
   }
 
-  /** Reads the configuration's again. One after another: what was read first must not come into force last. */
+  /** Reads the configuration's instances again. One reload after another: the older one must not take effect last. */
   reload(ensure: Ensure): Promise<void> {
     const next = () => this.#reload(ensure);
     this.#reloading = this.#reloading.then(next, next);
@@ -60,7 +60,7 @@ export class Tenants {
 
   async #reload(ensure: Ensure): Promise<void> {
     const { configFile, config, log } = this.#parts;
-    // Who is new needs the store; who is gone is cut off although it cannot be reached.
+    // A new instance needs the store; a removed one is cut off even if the store cannot be reached.
     const known = new Set(this.#instances.map(({ id }) => id));
     const ensureNew: Ensure = (all) => ensure(all.filter(({ id }) => !known.has(id)));
     const newer = await reloadInstances(configFile, config, ensureNew, log);

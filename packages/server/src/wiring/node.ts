@@ -36,7 +36,7 @@ export interface RunningNode {
   readonly log: Log;
   /** Reads certificates and instances again. */
   reload(): Promise<void>;
-  /** NOT_SERVING, listener shut, requests in flight answered, everything closed. */
+  /** Reports NOT_SERVING, shuts the listener, answers the requests in flight and closes everything. */
   drain(): Promise<void>;
 }
 
@@ -49,7 +49,7 @@ interface Files {
 
 const watchEveryMs = 10_000;
 
-/** Starts a node from its configuration file; rejects with a `OperatorError`. */
+/** Starts a node from its configuration file; rejects with an `OperatorError`. */
 export async function startNode(
   configFile: string,
   environment: Environment,
@@ -182,7 +182,7 @@ function openFiles({ config, health, observe, opened }: Parts): Files {
   return { kmip, peer: between, admin };
 }
 
-/** What is asked from time to time: of the own store and of the lock masters. */
+/** Reads the values that the own store and the lock masters are asked for from time to time. */
 function watchOwnStore(
   { opened }: Parts,
   own: RedisStore,

@@ -5,8 +5,8 @@ import type { Config } from "../config/config-table.ts";
 import type { Log } from "../observe/log.ts";
 
 /**
- * Reads the instances of the configuration again and makes new ones known; undefined, and a line in the log, where
- * that cannot be done. Other settings take effect at the next start, and the log says so.
+ * Reads the instances of the configuration again and makes new ones known. Where that cannot be done, answers undefined
+ * and logs why. Other settings take effect at the next start, and the log says so.
  */
 export async function reloadInstances(
   configFile: string,

@@ -26,7 +26,7 @@ export async function serve(configFile: string): Promise<void> {
     const reason = await notifySystemd(state, environment);
     if (reason !== undefined) running.log.say("warn", "systemd cannot be notified", { reason });
   };
-  // Not waited for: a signal that comes meanwhile drains the node.
+  // Without waiting: a signal that comes meanwhile drains the node.
   void notify("READY=1");
   // A second signal finds no listener and ends the process at once.
   await Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);

@@ -38,17 +38,17 @@ describe("a start", () => {
       "tls.key: FOLDER/other.key is not the key of tls.certificate FOLDER/server.pem",
     ],
     [
-      "a certificate that is not there",
+      "a missing certificate",
       { tls: { certificate: "no.pem", key: "server.key" } },
       "tls.certificate: FOLDER/no.pem: no such file",
     ],
     [
-      "a client certificate that is not there",
+      "a missing client certificate",
       { instances: [{ name: "x", certificates: ["no.pem"] }] },
       "instances[0].certificates[0]: FOLDER/no.pem: no such file",
     ],
     [
-      "a peer certificate that is not there",
+      "a missing peer certificate",
       { peer: { ...peer, tls: { ca: "server.pem", certificate: "no.pem", key: "server.key" } } },
       "peer.tls.certificate: FOLDER/no.pem: no such file",
     ],
@@ -57,19 +57,19 @@ describe("a start", () => {
       { peer },
       "peer.tls.certificate: FOLDER/server.pem: holds no name of a region; issue one for region a, with the DNS name a.peer.holdfast",
     ],
-    ["a root key that is not there", { rootOfTrust: { file: "no.key" } }, "rootOfTrust.file: "],
+    ["a missing root key", { rootOfTrust: { file: "no.key" } }, "rootOfTrust.file: "],
     [
-      "a password that is not there",
+      "a missing password",
       { store: { address: "127.0.0.1:1", passwordEnv: "NO_SUCH" } },
       "store.passwordEnv: the variable NO_SUCH is not set",
     ],
     [
-      "ticket keys that are none",
+      "invalid ticket keys",
       { tls: { certificate: "server.pem", key: "server.key", ticketKeysFile: "server.key" } },
       "tls.ticketKeysFile: FOLDER/server.key: must hold 48 bytes",
     ],
-    ["a Redis that is not there", {}, "store.address: 127.0.0.1:1: "],
-  ])("%s is a fault of one line", async (_name, settings, message) => {
+    ["an unreachable Redis", {}, "store.address: 127.0.0.1:1: "],
+  ])("with %s fails with an error of one line", async (_name, settings, message) => {
     const start = startNode(file(configure("bad.yaml", settings)), {});
     await expect(start).rejects.toThrow(OperatorError);
     const says = await start.catch((error: Error) => error.message);

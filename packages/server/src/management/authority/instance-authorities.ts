@@ -29,8 +29,9 @@ const seenTries = 20;
 const seenPauseMs = 50;
 
 /**
- * Each instance's own authority, made when it first signs: its key is sealed under the instance's KEK, so that every node
- * of both regions signs with it. It lets nobody in by itself: what it signs is added one by one, and can be deleted so.
+ * Each instance's own authority, made when it first signs: its key is sealed under the instance's KEK, so that every
+ * node of both regions signs with it. It admits no client by itself: each certificate that it signs is added, and can
+ * be deleted, by itself.
  */
 export class InstanceAuthorities {
   readonly #options: InstanceAuthoritiesOptions;
@@ -67,7 +68,7 @@ export class InstanceAuthorities {
     }
   }
 
-  /** By the regions' agreement: of two that make one at the same time, one does. */
+  /** By the regions' agreement: if two nodes make one at the same time, only one succeeds. */
   async #make(call: Caller, found: FoundInstance): Promise<Authority> {
     const { records, keyRing, clock, ids } = this.#options;
     const nowMs = clock.wallMs();
@@ -95,7 +96,7 @@ export class InstanceAuthorities {
     }
   }
 
-  /** The one that was faster, which is seen here in a moment. */
+  /** Waits until this node sees the authority that another node made first. */
   async #other(found: FoundInstance): Promise<Authority> {
     for (let tries = 0; tries < seenTries; tries += 1) {
       await this.#options.instances.refresh();

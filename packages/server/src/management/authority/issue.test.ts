@@ -55,7 +55,7 @@ function verified(pem: string): X509Certificate {
 }
 
 describe("an instance's authority", () => {
-  test("may sign clients and no further authorities", () => {
+  test("may sign clients but no further authorities", () => {
     const text = openssl("x509", "-in", "ca.pem", "-noout", "-text");
     expect(text).toContain("CA:TRUE, pathlen:0");
     expect(text).toContain("Certificate Sign, CRL Sign");
@@ -77,7 +77,7 @@ describe("an instance's authority", () => {
     expect(leaf.checkPrivateKey(createPrivateKey(key))).toBe(true);
   });
 
-  test("makes a pair whose key is PKCS#8 and fits", async () => {
+  test("makes a pair whose PKCS#8 key matches the certificate", async () => {
     const { pem, privateKey } = await issueClientPair(signer, { ...issue, days: 3650 });
     const leaf = verified(pem);
     writeFileSync(join(folder, "pair.key"), privateKey);
@@ -89,7 +89,7 @@ describe("an instance's authority", () => {
     expect(new X509Certificate(other.pem).serialNumber).not.toBe(leaf.serialNumber);
   });
 
-  test("signs no longer than it lives itself", async () => {
+  test("signs no certificate that ends after its own end", async () => {
     const { pem, key } = await makeAuthority("old", nowMs - 7290 * 86_400_000);
     const old = await signerOf(pem, new Uint8Array(key));
     const leaf = new X509Certificate((await issueClientPair(old, issue)).pem);

@@ -15,14 +15,14 @@ import {
 } from "@peculiar/x509";
 import { purposes } from "../../base/certificates.ts";
 
-/** An instance's authority as it is made: the key is sealed, and then zeroed. */
+/** A new authority of an instance: the caller seals the key, and then zeroes it. */
 export interface NewAuthority {
   readonly pem: string;
   /** PKCS#8, DER. */
   readonly key: Uint8Array;
 }
 
-/** Who signs: opened for one signature. */
+/** An authority that was opened for one signature. */
 export interface Signer {
   readonly pem: string;
   readonly key: webcrypto.CryptoKey;
@@ -52,7 +52,7 @@ const clientKeys = {
   hash: "SHA-256",
 } as const;
 
-/** Makes an instance's own authority: P-256, and nothing below it but clients. */
+/** Makes an instance's own authority: P-256, and it may sign only clients. */
 export async function makeAuthority(commonName: string, nowMs: number): Promise<NewAuthority> {
   cryptoProvider.set(webcrypto);
   const keys = await generate(authorityKeys);
@@ -89,7 +89,7 @@ export async function signClientRequest(
 ): Promise<string> {
   cryptoProvider.set(webcrypto);
   const request = readRequest(csr);
-  // First, since checking a signature by a key of any size may take for ever.
+  // First, since checking a signature by a key of any size may take forever.
   checkKey(keyOf(request));
   const proven = await request.verify(webcrypto).catch(() => false);
   if (!proven) {
@@ -101,7 +101,7 @@ export async function signClientRequest(
   return await issued(signer, subject, request.publicKey, issue);
 }
 
-/** Makes a client's certificate and its private key (PKCS#8, PEM), which is kept nowhere. */
+/** Makes a client's certificate and its private key (PKCS#8, PEM), which is not kept. */
 export async function issueClientPair(
   signer: Signer,
   issue: Issue,
@@ -188,7 +188,7 @@ function checkKey(key: KeyObject): void {
   );
 }
 
-/** 128 random bits below a one: a positive integer of at most 20 bytes (RFC 5280, 4.1.2.2). */
+/** A byte 01 and 128 random bits: a positive integer of at most 20 bytes (RFC 5280, 4.1.2.2). */
 function serialNumber(): string {
   return `01${randomBytes(16).toString("hex")}`;
 }

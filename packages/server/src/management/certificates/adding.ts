@@ -31,8 +31,8 @@ type Caller = Pick<
 >;
 
 /**
- * Adds certificates by the regions' agreement, so that a certificate and a name have one owner, wherever they are added
- * at the same time.
+ * Adds certificates by the regions' agreement, so that a certificate and a name have one owner, even if they are added
+ * in several places at the same time.
  */
 export class Adding {
   readonly #options: AddingOptions;
@@ -41,7 +41,7 @@ export class Adding {
     this.#options = options;
   }
 
-  /** Refuses what is known to be refused, before anything is made. */
+  /** Refuses a name or a certificate that is known to be taken, before anything is made. */
   async check(
     call: Caller,
     found: FoundInstance,
@@ -95,8 +95,8 @@ export class Adding {
   }
 
   /**
-   ** No claim shows that an authority and what it issues were added to two instances at once: the second one sees the
-   * other by now, and takes back what it added.
+   * No claim shows that an authority and a certificate that it issued were added to two instances at once: the second
+   * addition sees the first by now, and takes its own entry back.
    */
   async #settle(
     call: Caller,
@@ -123,14 +123,14 @@ export class Adding {
       same:
         owner.instance === found.id
           ? `${found.name} has this certificate already${owner.name === "" ? "" : `, as ${owner.name}`}`
-          : `this certificate opens ${whose} already: a certificate belongs to one instance only; delete it there first`,
-      issued: `this certificate was issued by an authority of ${whose}, which it opens already: have another one made for ${found.name}`,
-      issues: `${whose} has a certificate that this authority issued: one authority cannot let clients into two instances`,
+          : `this certificate already gives access to ${whose}: a certificate belongs to one instance only; delete it there first`,
+      issued: `this certificate was issued by an authority of ${whose}, to which it already gives access: have another one made for ${found.name}`,
+      issues: `${whose} has a certificate that this authority issued: one authority cannot admit clients to two instances`,
     };
     return new ManagementError("certificateTaken", details[owner.how]);
   }
 
-  /** A token that is bound to instances learns nothing of others. */
+  /** A token that is bound to instances must not learn about other instances. */
   async #nameOf({ principal }: Caller, found: FoundInstance, owner: Owner): Promise<string> {
     if (owner.instance === found.id) return found.name;
     const bound = principal.instances;

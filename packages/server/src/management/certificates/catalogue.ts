@@ -29,7 +29,7 @@ export function listedOf(found: FoundInstance): readonly Listed[] {
   return listed.toSorted((one, other) => (placeOf(one) < placeOf(other) ? -1 : 1));
 }
 
-/** The place of an entry in its list. */
+/** The sort key of an entry in its list. */
 export function placeOf({ name, id }: Pick<Listed, "name" | "id">): string {
   return `${name}\0${id}`;
 }
@@ -75,7 +75,7 @@ function declared(instance: string, certificate: X509Certificate, kind: Listed["
   const about = { instance, kind, createdMs: 0, createdBy: "configuration" } as const;
   const { issuer, serial } = certificateFixed(certificate, { ...about, origin: "added" });
   const facts = pinnedOf(certificate);
-  // The same at every node, and never that of a record.
+  // The same at every node, and never the identifier of a record.
   const id = systemIdentifier("Certificate", `declared\0${instance}\0${facts.fingerprint}`);
   const name = `declared-${facts.fingerprint.slice(0, 12)}`;
   const pem = certificate.toString();

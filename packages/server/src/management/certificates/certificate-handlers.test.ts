@@ -43,8 +43,8 @@ const opens = (node: TestNode, { certificate }: Pick<Issued, "certificate">): st
   return typeof verdict === "string" ? verdict : verdict.instance.id;
 };
 
-describe("adding", () => {
-  test("lets the client in at the nodes of both regions, with evidence and no more", async () => {
+describe("adding a certificate", () => {
+  test("lets the client connect to the nodes of both regions", async () => {
     const instance = await world.instance("kmip-aa");
     const { digest } = world.b.trust;
     const made = await add(world.a, "kmip-aa", shown);
@@ -85,16 +85,16 @@ describe("adding", () => {
       "a certificate of another instance",
       (_, second) => add(world.b, second, shown),
       "certificateTaken",
-      /opens instance kmip-aa already/,
+      /already gives access to instance kmip-aa/,
     ],
     [
-      "what is not a certificate",
+      "a text that is not a certificate",
       (instance) => add(world.a, instance, { certificate: shown.key }, "key"),
       "certificateInvalid",
       /private key/,
     ],
     [
-      "to an instance that there is not",
+      "a certificate for an instance that does not exist",
       () => add(world.a, "nowhere", other),
       "notFound",
       /instance not found/,
@@ -106,7 +106,7 @@ describe("adding", () => {
     await expect(again(instance, second)).rejects.toEqual(refusal(code, detail));
   });
 
-  test("a token that is bound to an instance learns nothing of other instances", async () => {
+  test("tells a token that is bound to an instance nothing about other instances", async () => {
     const [first, second] = [await world.instance("secret"), await world.instance("mine")];
     await add(world.a, first, shown);
     const body = { name: "x", kind: "client", pem: shown.certificate };
@@ -118,7 +118,7 @@ describe("adding", () => {
     await expect(tried).rejects.toEqual(refusal("certificateTaken", /^(?!.*secret).*another/));
   });
 
-  test("at the same time in two regions, one wins", async () => {
+  test("in two regions at the same time succeeds in only one", async () => {
     const [first, second] = [await world.instance("kmip-aa"), await world.instance("kmip-bb")];
     for (const [one, two] of [
       [world.a, world.b],
@@ -147,7 +147,7 @@ describe("adding", () => {
     expect(opens(world.a, shown)).toBe("unknownCertificate");
   });
 
-  test("an authority and what it issues do not open two instances", async () => {
+  test("never gives an authority and its certificates access to two instances", async () => {
     const [first, second] = [await world.instance("kmip-aa"), await world.instance("kmip-bb")];
     const issued = await vmca.issue({ commonName: "client", ...day });
     await add(world.a, first, issued);
@@ -163,7 +163,7 @@ describe("adding", () => {
     expect(opens(world.b, later)).toBe(first);
   });
 
-  test("an authority and what it issues, added to two instances at once, never open two", async () => {
+  test("gives access to one instance at most if an authority and its certificate are added to two at once", async () => {
     const [first, second] = [await world.instance("kmip-aa"), await world.instance("kmip-bb")];
     const ca = await createAuthority({ commonName: "raced CA", ...day });
     const issued = await ca.issue({ commonName: "client", ...day });
@@ -180,7 +180,7 @@ describe("adding", () => {
 });
 
 describe("an instance", () => {
-  test("an instance that is not Installed lets no client in, and takes certificates", async () => {
+  test("accepts certificates while it is Inactive, but admits clients only while it is Installed", async () => {
     const instance = await world.instance("kmip-aa", "Inactive");
     await add(world.a, instance, shown);
     expect(opens(world.a, shown)).toBe("unknownCertificate");
@@ -199,7 +199,7 @@ describe("an instance", () => {
     await expect(add(world.a, instance, other)).rejects.toEqual(refusal("wrongState", /Removing/));
   });
 
-  test("of the configuration shows its certificates and is not changed here", async () => {
+  test("of the configuration shows its certificates and refuses others", async () => {
     const entry = { id: undefined, name: "file", users: [], authorities: [] };
     const declared = loadInstances([{ ...entry, certificates: [shown.certificate] }]);
     await using own = new TestAccess({ declared });
@@ -210,13 +210,13 @@ describe("an instance", () => {
     );
     await own.instance("kmip-aa");
     await expect(add(own.a, "kmip-aa", shown)).rejects.toEqual(
-      refusal("certificateTaken", /opens instance file already/),
+      refusal("certificateTaken", /already gives access to instance file/),
     );
   });
 });
 
-describe("deleting", () => {
-  test("ends access here at once and there when it is told, and adding again makes a new entry", async () => {
+describe("deleting a certificate", () => {
+  test("ends access here at once, in the other region once it is reached; adding it again makes a new entry", async () => {
     const instance = await world.instance("kmip-aa");
     const made = await add(world.a, instance, shown);
     await world.see();
@@ -238,7 +238,7 @@ describe("deleting", () => {
 });
 
 describe("an instance's own authority", () => {
-  test("is one, whichever region makes it, and both sign with it", async () => {
+  test("is the same in both regions, whichever makes it, and both sign with it", async () => {
     const instance = await world.instance("kmip-aa");
     const params = { instance };
     await expect(world.a.call("readAuthority", { params })).rejects.toEqual(refusal("notFound"));
@@ -256,13 +256,13 @@ describe("an instance's own authority", () => {
         privateKey.split("\n")[1],
       );
     }
-    // Whoever has a certificate of it is let in by that alone, so that it can be deleted.
+    // Its signature alone gives no access: a certificate that was deleted is unknown.
     const deleted = { instance, certificate: "vcenter-0" };
     await world.a.call("deleteCertificate", { params: deleted });
     expect(opens(world.a, { certificate: made[0]?.pem ?? "" })).toBe("unknownCertificate");
   });
 
-  test("is no use while the instance's keys cannot be opened", async () => {
+  test("cannot sign while the instance's keys cannot be opened", async () => {
     const instance = await world.instance("kmip-aa");
     world.root.fail("unavailable");
     const body = { name: "vcenter-1", days: 30 };
@@ -271,7 +271,7 @@ describe("an instance's own authority", () => {
     );
   });
 
-  test("a certificate that an authority signed opens no other instance", async () => {
+  test("signs certificates that no other instance accepts", async () => {
     const [first, second] = [await world.instance("kmip-aa"), await world.instance("kmip-bb")];
     const body = { name: "vcenter-1", days: 30 };
     const { pem } = await world.a.call("issuePair", { params: { instance: first }, body });

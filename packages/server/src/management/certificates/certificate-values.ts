@@ -4,7 +4,7 @@ import { fingerprintOf, signerOf, subjectOf } from "../../base/certificates.ts";
 
 type Certificate = SystemRecord<"Certificate">;
 
-/** What a certificate's record never changes. */
+/** The fields of a certificate's record that never change. */
 export function certificateFixed(
   certificate: X509Certificate,
   about: Pick<Certificate, "instance" | "kind" | "origin" | "createdMs" | "createdBy">,
@@ -26,7 +26,7 @@ export function certificateFixed(
   };
 }
 
-/** What a certificate's record claims: its name in the instance, itself, and of an authority who signs, in the system. */
+/** The claims of a certificate: its name in the instance; in the system itself and, for an authority, its signer. */
 export function certificateClaims(
   certificate: X509Certificate,
   { instance, name, kind }: Pick<Certificate, "instance" | "name" | "kind">,

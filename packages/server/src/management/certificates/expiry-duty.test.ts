@@ -33,7 +33,7 @@ test.each([
   [1, 1, "in1day"],
   [0, 0, "expired"],
   [-5, 0, "expired"],
-])("%d days before its end", (days, level, expiry) => {
+])("%d days before its end, a certificate has level %s and expiry %s", (days, level, expiry) => {
   const notAfterMs = startMs + days * dayMs;
   expect(expiryLevel(notAfterMs, startMs)).toBe(level);
   expect(expiryOf({ notBeforeMs: 0, notAfterMs }, startMs)).toBe(expiry);
@@ -64,7 +64,7 @@ async function add(instance: string, name: string, notAfterMs: number): Promise<
 }
 
 describe("a certificate's end", () => {
-  test("the end is reported 45, 7 and 1 days before, and when it has come: once in the whole system", async () => {
+  test("is reported 45, 7 and 1 days before, and when it has come, each once in the whole system", async () => {
     const instance = await world.instance("kmip-aa");
     await add(instance, "vcenter-1", startMs + 50 * dayMs);
     await add(instance, "soon", startMs + 3 * dayMs);
@@ -89,7 +89,7 @@ describe("a certificate's end", () => {
     expect(of("soon")).toHaveLength(3);
   });
 
-  test("the second region reports the end if the first has not", async () => {
+  test("is reported by the second region if the first has not", async () => {
     const instance = await world.instance("kmip-aa");
     await add(instance, "soon", startMs + 3 * dayMs);
     await world.see();

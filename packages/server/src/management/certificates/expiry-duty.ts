@@ -19,14 +19,14 @@ export interface ExpiryDutyOptions {
 
 type Certificate = SystemRecord<"Certificate">;
 
-/** How long a region waits for the first region to report: else both would. */
+/** How long a region waits for the first region to report, so that not both do. */
 const waitMs = 600_000;
 /** Reports every certificate that ends: 45, 7 and 1 days before, and when it has, each once in the whole system. */
 export class ExpiryDuty implements Duty {
   readonly name = "certificate expiry";
   readonly everyMs = 60_000;
   readonly #options: ExpiryDutyOptions;
-  /** Since when this region has seen what another one should report. */
+  /** When this region first saw what another region should report. */
   readonly #seenMs = new Map<string, number>();
 
   constructor(options: ExpiryDutyOptions) {

@@ -1,11 +1,11 @@
-/** How near a certificate's end is, as lists and metrics say it. */
+/** How near a certificate's end is, as lists and metrics show it. */
 export type Expiry = "valid" | "in45days" | "in7days" | "in1day" | "expired" | "notYetValid";
 
 const dayMs = 86_400_000;
 
 /**
- * How long before its end a certificate is reported, in days: lists, metrics, events and warnings use the same. vCenter and
- * vSAN warn 30 days before, which must not be the first that anybody hears.
+ * How long before its end a certificate is reported, in days: lists, metrics, events and warnings use the same. vCenter
+ * and vSAN warn 30 days before, which must not be the first warning.
  */
 const expiryDays = [45, 7, 1] as const;
 

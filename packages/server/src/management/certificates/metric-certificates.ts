@@ -7,7 +7,7 @@ import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 import type { SystemView } from "../../records/system-view.ts";
 import { expiryOf } from "./expiry.ts";
 
-/** Who owns the certificates among the regions; no instance can have that name. */
+/** The owner of the certificates between the regions; no instance can have this name. */
 export const peerOwner = "(peer)";
 
 type Reading = ReturnType<NodeReadings["certificates"]>[number];

@@ -20,7 +20,7 @@ export interface Owner {
   readonly name: string;
 }
 
-/** Finds whose a certificate is, among all instances: it opens one only, by itself or through its issuer. */
+/** Finds the one instance that a certificate gives access to, by itself or through its issuer. */
 export class Ownership {
   readonly #options: OwnershipOptions;
 
@@ -86,7 +86,7 @@ export class Ownership {
     return undefined;
   }
 
-  /** Every authority of this name: of the configuration, those that were added, and those of the instances' own. */
+  /** Every authority of this name: those of the configuration, those that were added, and the instances' own. */
   *#authorities(
     subject: string,
   ): Generator<{ owner: string; id: string; authority: X509Certificate }> {

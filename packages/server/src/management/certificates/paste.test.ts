@@ -99,42 +99,42 @@ describe("a pasted certificate", () => {
       () => new X509Certificate(client.certificate).raw.toString("base64"),
       /without its tags/,
     ],
-    ["no end", () => client.certificate.split("-----END")[0] as string, /the end is missing/],
-    ["no beginning", () => client.certificate.slice(28), /the beginning is missing/],
+    ["cut short", () => client.certificate.split("-----END")[0] as string, /the end is missing/],
+    ["without its beginning", () => client.certificate.slice(28), /the beginning is missing/],
     [
-      "no base64",
+      "not base64 between its tags",
       () => "-----BEGIN CERTIFICATE-----\n<pasted image>\n-----END CERTIFICATE-----",
       /not base64/,
     ],
     [
-      "half of one",
+      "incomplete between its tags",
       () => client.certificate.replace(/\n.*\n-----END/, "\n-----END"),
       /cut off or altered/,
     ],
     ["garbage", () => "the quick brown fox jumps over the lazy dog", /contains no certificate/],
-  ])("%s is refused with what to do", (_name, text, why) => {
+  ])("that is %s is refused, with advice on what to do", (_name, text, why) => {
     expect(refusal(text())).toMatch(why);
   });
 });
 
 describe("a certificate", () => {
-  test("that a client or an authority can have is taken", () => {
+  test("of a client or an authority is accepted", () => {
     expect(refusal(client.certificate)).toBe("");
     expect(refusal(authority.certificate, "authority")).toBe("");
   });
 
-  test("as `openssl req -x509` makes it for a client is a client's", () => {
+  test("that `openssl req -x509` makes for a client is accepted as a client's", () => {
     const pem = made(["rsa:2048"]);
     expect(new X509Certificate(pem).ca).toBe(true);
     expect(refusal(pem)).toBe("");
   });
 
-  test("of an authority is not a client's, unless a client has shown it", () => {
+  test("of an authority is refused as a client's, unless a client has presented it", () => {
     expect(refusal(authority.certificate)).toMatch(/kind authority/);
     expect(refusal(authority.certificate, "client", true)).toBe("");
   });
 
-  test("of a client is not an authority's", () => {
+  test("of a client is refused as an authority's", () => {
     expect(refusal(client.certificate, "authority")).toMatch(/kind client/);
   });
 

@@ -35,10 +35,10 @@ const mistaken: readonly (readonly [pattern: RegExp, detail: string])[] = [
   [/^ssh-|^ecdsa-sha2-|^---- BEGIN SSH2/, "this is an SSH key, not a certificate"],
 ];
 
-/** How OpenSSL's DER looks when it is shown as text, and in base64 without its tags. */
+/** DER that was pasted as text, or as base64 without tags. */
 const der = /^0[\u0080-\uffff]|^\s*MII[A-Za-z0-9+/=\s]+$/;
 
-/** Reads what an administrator pasted: exactly one certificate. Says what it is where it is something else. */
+/** Reads what an administrator pasted: exactly one certificate. A refusal says what the text is instead. */
 export function readPasted(text: string): X509Certificate {
   for (const [pattern, detail] of mistaken) if (pattern.test(text)) throw invalid(detail);
   const blocks = text.match(block) ?? [];
@@ -52,7 +52,7 @@ export function readPasted(text: string): X509Certificate {
   return parse(pem);
 }
 
-/** Refuses a certificate that could not do what it is added for. `shown`: a client has shown it as its own. */
+/** Refuses a certificate that could not do what it is added for. `shown`: a client has presented it as its own. */
 export function checkUsable(
   certificate: X509Certificate,
   kind: SystemRecord<"Certificate">["kind"],
@@ -83,12 +83,12 @@ export function checkUsable(
   }
   if (kind === "client" && !shown && signsOthers(certificate)) {
     throw invalid(
-      `${subject} is the certificate of an authority: add it as an authority (kind authority) to let in the clients that it issues to, or paste the client's own certificate`,
+      `${subject} is the certificate of an authority: add it as an authority (kind authority) to admit the clients that it issues certificates to, or paste the client's own certificate`,
     );
   }
 }
 
-/** An authority says so twice; what `openssl req -x509` makes for a client says it once, and is one. */
+/** An authority has CA:TRUE and the usage keyCertSign. A client's from `openssl req -x509` has CA:TRUE and no usage. */
 function signsOthers(certificate: X509Certificate): boolean {
   if (!certificate.ca) return false;
   const usage = new Parsed(certificate.raw).getExtension(KeyUsagesExtension);
@@ -110,7 +110,7 @@ function parse(pem: string): X509Certificate {
   return certificate;
 }
 
-/** A certificate that can be read whole: its key and its dates too. */
+/** Reads a certificate; undefined where it, its key or its dates cannot be read. */
 export function readable(source: string | Uint8Array): X509Certificate | undefined {
   try {
     const certificate = new X509Certificate(source);

@@ -16,14 +16,14 @@ export interface RecordedTrustOptions {
   readonly trust: Trust;
   readonly view: Pick<SystemView, "all" | "of" | "onChange">;
   readonly keyRing: Pick<KeyRing, "open">;
-  /** Whether the configuration declares the instance: then its records open nothing. */
+  /** Whether the configuration declares the instance: then its records give no access. */
   readonly isDeclared: (instance: string) => boolean;
   readonly observe: NodeObserver;
   /** Called after each change of the trust. */
   readonly changed: () => void;
 }
 
-/** Kinds of records that say who is trusted. */
+/** The kinds of records that decide who is trusted. */
 const ownKinds: ReadonlySet<KindName> = new Set(["Instance", "User", "Certificate", "Authority"]);
 
 /**
@@ -105,7 +105,7 @@ export class RecordedTrust implements Disposable {
 
   #setTenant(instance: string): void {
     const { view, trust, keyRing } = this.#options;
-    // Others only where a user has changed: connections then forget the passwords that they showed.
+    // New ones only where a user has changed: connections then forget the passwords that they checked.
     const users =
       this.#users.get(instance) ??
       new RecordedUsers(instance, view.of("User", instance).values(), keyRing);
@@ -121,14 +121,14 @@ export class RecordedTrust implements Disposable {
       trusted.delete(id);
       return;
     }
-    // What it opens never changes; its name does, which trust does not know.
+    // The instance that it gives access to never changes; its name may, which trust does not use.
     if (trusted.has(id)) return;
     try {
       if (entry.kind === "client") trust.pin(id, instance, entry, rankOf(entry));
       else trust.bind(id, instance, new X509Certificate(entry.pem), rankOf(entry));
       trusted.add(id);
     } catch (error) {
-      const message = `certificate ${id} of instance ${instance} does not read and is not trusted: ${reasonOf(error)}`;
+      const message = `certificate ${id} of instance ${instance} cannot be read and is not trusted: ${reasonOf(error)}`;
       observe({ type: "warning", message });
     }
   }

@@ -37,7 +37,7 @@ function certificatesOf({ region }: TestNode, own: () => readonly X509Certificat
   const { name, view, records } = region;
   const made = new ServerCertificates({
     ...{ region: name, node: `${name}1`, leaves: own, view, records, observe: () => undefined },
-    // Each look is long after the one before, so that none has to wait for its turn.
+    // Each tick is long after the one before, so that none is too early to report.
     clock: { wallMs: () => nowMs, monotonicMs: () => (monotonicMs += 10 * 60_000) },
   });
   opened.push(made);
@@ -66,7 +66,7 @@ test("every node lists the certificates of all nodes, with both fingerprints", a
     { region: "a", node: "a1", asked: false, keyType: "RSA 2048", ...of(rsa) },
     { region: "b", node: "b1", asked: true, keyType: "RSA 2048", ...of(rsa) },
   ]);
-  // A certificate that was exchanged is told without being asked for.
+  // A replaced certificate is reported without a request.
   shown = [rsa];
   await a.tick();
   await world.see();
@@ -90,7 +90,7 @@ test("a node that is gone for a week leaves the list, and one that stays does no
   expect(b.list().map(({ node }) => node)).toEqual(["b1", "b1"]);
 });
 
-test("nothing is written while nothing is new", async () => {
+test("a node writes nothing while its certificates are unchanged", async () => {
   const a = certificatesOf(world.a, () => leaves);
   await a.tick();
   const [told] = [...world.regions.a.view.records()];

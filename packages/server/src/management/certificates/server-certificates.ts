@@ -22,7 +22,7 @@ type Entry = z.output<typeof entry>;
 type Listed = Awaited<ReturnType<Handlers["listServerCertificates"]>>["items"][number];
 
 export interface ServerCertificatesOptions extends NewsSite {
-  /** The certificates that this node's KMIP endpoint shows now, without their intermediates. */
+  /** The certificates that this node's KMIP endpoint presents now, without their intermediates. */
   readonly leaves: () => readonly X509Certificate[];
 }
 
@@ -32,8 +32,8 @@ const repeatMs = 12 * 3_600_000;
 const keptMs = 7 * 86_400_000;
 
 /**
- * The KMIP server certificates of every node of both regions. Each node reports its own when they change: an administrator
- * asks one node, and vCenter shows the fingerprint of another.
+ * The KMIP server certificates of every node of both regions. Each node reports its own when they change: an
+ * administrator asks one node, and vCenter shows the fingerprint of another.
  */
 export class ServerCertificates implements Disposable {
   readonly #options: ServerCertificatesOptions;
@@ -105,7 +105,7 @@ export class ServerCertificates implements Disposable {
 
 const none = { at: "", certificates: [] };
 
-/** The certificates by which clients know the nodes. */
+/** The certificates by which clients recognize the nodes. */
 export function serverCertificateHandlers(
   certificates: Pick<ServerCertificates, "list">,
 ): Pick<Handlers, "listServerCertificates"> {

@@ -33,7 +33,7 @@ export class ConfigureInstance {
     this.#options = options;
   }
 
-  /** Its roots of trust were named: in which region one is missing, or undefined where none is. */
+  /** A region for which the record names no root of trust; undefined where every region has one. */
   missing(record: RootFields): string | undefined {
     return this.#options.regions().find((region) => {
       const { current, next } = namedRoots(record, region);
@@ -42,8 +42,8 @@ export class ConfigureInstance {
   }
 
   /**
-   * Waits a bounded time until the instance is Installed in every region; what is left then is the leaders'. The reason that
-   * keeps a region from it is in the instance's record.
+   * Waits a bounded time until the instance is Installed in every region; the leaders do the rest. The instance's
+   * record has the reason that a region is not ready.
    */
   async configured(instance: string, actor: Actor): Promise<void> {
     const { records, clock, sleep, view, waitMs = waitDefaultMs } = this.#options;
@@ -70,12 +70,12 @@ export class ConfigureInstance {
     }
   }
 
-  /** Makes an instance Installed where it is usable in every region; whether it is so now. */
+  /** Makes an instance Installed where it is usable in every region; answers whether it is Installed now. */
   async install(instance: string, actor: Actor): Promise<boolean> {
     const { records, clock, statuses, commands, regions } = this.#options;
     const known = this.#record(instance);
     if (known === undefined || !isReady(known, regions())) return false;
-    // The stores take keys first; then the certificates let clients in.
+    // First the stores must accept keys; only then may the certificates admit clients.
     await statuses.follow(instance);
     const others = commands.others.map((other) =>
       commands.ask(other, "followInstance", { instance }).catch(passing),

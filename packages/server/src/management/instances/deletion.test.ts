@@ -71,7 +71,7 @@ async function systemRecords({ own }: MemoryRegion): Promise<readonly ManagedObj
   return (await own.changes(sysPartition, 0, 1_000, 1 << 24)).objects;
 }
 
-/** Nothing of the instance opens anything any more, in either region, and both say the same. */
+/** Nothing of the instance can be used any more in either region, and both regions hold the same. */
 async function expectGone(): Promise<void> {
   for (const region of regions.both) {
     expect(await region.own.status(instance)).toBe("Deleted");
@@ -117,7 +117,7 @@ describe("the deletion of an instance", () => {
     await expectGone();
   });
 
-  test("with Active keys is refused, says how many where, and leaves everything as it was", async () => {
+  test("with Active keys is refused, says how many are where, and leaves everything as it was", async () => {
     for (const region of [regions.a, regions.a, regions.b]) await create(region, active);
     regions.linked = false;
     await create(regions.b, active);
@@ -133,7 +133,7 @@ describe("the deletion of an instance", () => {
   });
 
   const at = { time: 5, region: "b" } as const;
-  // Long come, and written by nobody: facts are counted.
+  // Dates long past, whose facts nobody has written: only facts are counted.
   const planned = (["ActivationDate", "DeactivationDate"] as const).map((name) => {
     const value = attributeItem(name, 1);
     const stamp = { us: 1, region: "a" };
@@ -168,7 +168,7 @@ describe("the deletion of an instance", () => {
     await expectOpen();
   });
 
-  test("that loses the other region before it is decided stays closed until it is dropped or finished", async () => {
+  test("that loses the other region before its decision keeps the instance closed until it is dropped or finished", async () => {
     regions.a.step = (step) => {
       if (step === "hold") regions.linked = false;
     };
@@ -183,13 +183,13 @@ describe("the deletion of an instance", () => {
     await expectGone();
   });
 
-  test("brings back nothing that another region still has, or wraps meanwhile", async () => {
+  test("erases a copy that another region still has, and a wrap that it makes meanwhile", async () => {
     const id = await create(regions.a);
     regions.linked = false;
     const alone = await create(regions.b);
     regions.linked = true;
     await deleteAt(regions.a, true);
-    // What came late: a copy that lives still, and a wrap made a moment after.
+    // Late changes: a copy that is not destroyed yet, and a wrap made a moment later.
     const [before] = await regions.b.own.read(instance, [alone ?? ""]);
     expect(before?.object.material).toBeDefined();
     const keks = (await systemRecords(regions.b)).filter((record) => readKekRecord(record));
@@ -207,7 +207,7 @@ describe("the deletion of an instance", () => {
     expect(ids.toSorted()).toEqual([id, alone].toSorted());
   });
 
-  test("counts when nothing can be made any more", async () => {
+  test("counts the keys once nobody can create objects in the instance", async () => {
     const tries: Promise<string | undefined>[] = [];
     regions.b.step = (step) => {
       if (step !== "recount" && step !== "decide") return;
@@ -219,7 +219,7 @@ describe("the deletion of an instance", () => {
     await expectGone();
   });
 
-  test("leaves no credentials of a key manager in the mark", async () => {
+  test("leaves no credentials of a key manager in the deleted instance's record", async () => {
     const changes = { root: { a: { type: "local" } }, rootNext: { b: "x" }, rootLeft: { a: "y" } };
     const id = instanceRecordId(instance);
     await regions.a.records.change("Instance", id, () => changes, []);
@@ -233,7 +233,7 @@ describe("the deletion of an instance", () => {
     await expectGone();
   });
 
-  test("takes what was destroyed before as it was", async () => {
+  test("leaves objects that were destroyed before unchanged", async () => {
     const destroyed = { time: 5, region: "b" };
     const after = { ...sampleObject(instance, systemIds.uuid()), material: undefined };
     const gone = { ...after, facts: { destroyed } };
@@ -247,12 +247,12 @@ describe("the deletion of an instance", () => {
 
 describe("a node that dies", () => {
   test.each(deletionSteps.flatMap((step) => [[step, true] as const, [step, false] as const]))(
-    "before the step %s (forced: %s) leaves what leaders finish, or drop",
+    "before the step %s (forced: %s) leaves a deletion that leaders finish or drop",
     async (step: DeletionStep, force: boolean) => {
       if (force) await create(regions.b, active);
       const died = new Error(`died before ${step}`);
       regions.a.step = (now) => {
-        // From then on the node does nothing any more, not even tell.
+        // From then on the node does nothing more, not even report.
         if (deletionSteps.indexOf(now) >= deletionSteps.indexOf(step)) throw died;
       };
       regions.a.deletion.drop = () => Promise.reject(died);
@@ -334,7 +334,7 @@ describe("a creation that races with a deletion", () => {
     expect(made).toBeGreaterThan(30);
   });
 
-  test("of keys ends it, unless none was acknowledged or it is forced", async () => {
+  test("of keys stops the deletion, unless none was acknowledged", async () => {
     const outcomes = new Set<boolean>();
     for (let round = 0; round < 30; round += 1) {
       await afresh();

@@ -51,19 +51,19 @@ export const deletionSteps = [
   "statuses",
   "objects",
 ] as const;
-/** One of them. */
+/** A step of a deletion. */
 export type DeletionStep = (typeof deletionSteps)[number];
 
-/** By region, how many objects are in each state that still opens data. */
+/** By region, how many objects are in each state that has material. */
 export type KeyCounts = Readonly<Record<string, Readonly<Partial<Record<State, number>>>>>;
 
-/** States of objects whose material is there: deleting the instance makes it unreadable for ever. */
+/** States of objects that have material, which becomes unreadable for ever with the deletion of the instance. */
 const readableStates: readonly State[] = ["PreActive", "Active", "Deactivated", "Compromised"];
 
 /** Records that are deleted at the same time: each waits for both regions. */
 const atOnce = 32;
 type Kinds = typeof recordKinds;
-/** Kinds of records that are deleted with their instance; of a KEK the wraps are taken away. */
+/** Kinds of records that are deleted with their instance; of a KEK the wraps are removed. */
 type Belonging = {
   [Kind in KindName]: Kinds[Kind] extends { belongsTo: "instance"; deletable: true } ? Kind : never;
 }[KindName];
@@ -76,8 +76,8 @@ const belongings = {
 } as const satisfies Record<Belonging, ManagementAction>;
 
 /**
- * Deletes an instance, in steps of which each may be the last before a crash: a leader that continues begins where the
- * record says that it was left. Until `decided` it may be dropped; from then on it is finished.
+ * Deletes an instance in steps. A node may crash between any two of them: a leader then continues from the phase in the
+ * record. Until `decided` the deletion may be dropped; from then on it must be finished.
  */
 export class Deletion {
   readonly #options: DeletionOptions;
@@ -87,8 +87,8 @@ export class Deletion {
   }
 
   /**
-   * Reserves the instance in every region, counts again, and decides: rejects with a `ManagementError` where it is not
-   * deleted, and is open again then as far as that can be said.
+   * Reserves the instance in every region, counts again, and decides. Rejects with a `ManagementError` where it is not
+   * deleted; the instance is then open again, unless that cannot be written now.
    */
   async decide(entry: SystemRecord<"Instance">, force: boolean, actor: Actor): Promise<void> {
     const removal = await this.#reserve(entry, force, actor);
@@ -106,7 +106,7 @@ export class Deletion {
     }
   }
 
-  /** Continues a deletion that nobody carries on: finishes it, or drops it where keys remain. */
+  /** Continues an abandoned deletion: finishes it, or drops it where keys remain. */
   async resume(instance: string, removal: Removal): Promise<void> {
     const actor = leaderFor(removal);
     if (removal.phase === "reserved") {
@@ -166,7 +166,7 @@ export class Deletion {
     return Object.fromEntries(counted);
   }
 
-  /** Deletes what opens a deleted instance; answers how many records that were. */
+  /** Deletes the records that give access to a deleted instance; answers how many there were. */
   async eraseBelongings(instance: string, actor: Actor): Promise<number> {
     const { view, records, clock } = this.#options;
     const kinds = Object.keys(belongings) as Belonging[];
@@ -187,7 +187,7 @@ export class Deletion {
     return found.length;
   }
 
-  /** Takes every region's wrap of the instance's KEKs away; answers how many KEKs that were. */
+  /** Removes every region's wraps of the instance's KEKs; answers how many KEKs had any. */
   async eraseWraps(instance: string): Promise<number> {
     let done = 0;
     for (const { id, wraps } of this.#options.view.of("Kek", instance).values()) {
@@ -225,7 +225,7 @@ export class Deletion {
       instanceRecordId(entry.instance),
       ({ status }) => {
         if (status === "Removing") {
-          throw new ManagementError("wrongState", `${entry.name} is being deleted already`);
+          throw new ManagementError("wrongState", `${entry.name} is already being deleted`);
         }
         return { status: "Removing", removedFrom: status, removal } as const;
       },
@@ -245,7 +245,7 @@ export class Deletion {
     await this.#decide(instance, removal, actor);
   }
 
-  /** Nothing can be made any more: what is counted now is all there is. */
+  /** Nobody can create objects any more, so this count is final. */
   async #recount(instance: string, removal: Removal): Promise<void> {
     const remaining = await this.remaining(instance);
     if (!hasKeys(remaining)) return;
@@ -276,7 +276,7 @@ export class Deletion {
     );
   }
 
-  /** The mark that is kept for ever holds no credentials of key managers, sealed as they are. */
+  /** The mark that is kept for ever must hold no credentials of key managers, not even sealed ones. */
   async #forgetRoots(instance: string): Promise<void> {
     await this.#options.records
       .change(
@@ -358,7 +358,7 @@ function remainingIn(
   throw new ManagementError("storeUnavailable", detail);
 }
 
-/** A keyed field's changes that leave nothing of it. */
+/** The changes that remove every entry of a keyed field. */
 function without(field: Readonly<Record<string, unknown>>): Readonly<Record<string, undefined>> {
   return Object.fromEntries(Object.keys(field).map((key) => [key, undefined]));
 }
@@ -368,7 +368,7 @@ function leaderFor({ by, byId, id }: Removal): Actor {
   return { principal: { name: by, id: byId }, requestId: id };
 }
 
-/** Another one did it. */
+/** Another node has deleted it already. */
 function unlessGone(error: unknown): void {
   if (error instanceof ManagementError && error.code === "notFound") return;
   throw error;

@@ -9,7 +9,7 @@ export interface EndpointsOptions {
 
 const askAgainMs = 30_000;
 
-/** Where clients connect in each region: this one's as configured, the others' as they said last. */
+/** Where clients connect in each region: this one's as configured, the others' as they last reported. */
 export class Endpoints {
   readonly #options: EndpointsOptions;
   readonly #others = new Map<string, readonly string[]>();
@@ -25,7 +25,7 @@ export class Endpoints {
     return region === this.#options.region ? own : (this.#others.get(region) ?? []);
   };
 
-  /** Asks the other regions where that was not done for long; one that cannot be asked has what it said before. */
+  /** Asks the other regions if the last time was long ago; a region that cannot be asked keeps its last answer. */
   async refresh(): Promise<void> {
     const { commands, monotonicMs } = this.#options;
     if (monotonicMs() - this.#askedMs < askAgainMs) return;

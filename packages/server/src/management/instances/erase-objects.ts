@@ -15,7 +15,7 @@ export interface EraseOptions {
   readonly limit: number;
 }
 
-/** How far it came. */
+/** What one call erased. */
 export interface Erased {
   readonly done: number;
   /** Nothing of the instance can be opened in this store any more. */
@@ -26,8 +26,8 @@ const pageRecords = 128;
 const recordsPerCommit = 64;
 
 /**
- * Destroys what an instance holds in the region's own store, without its material. The fact is the deletion's own: each
- * region writes the same by itself, and what was destroyed before stays as it was.
+ * Destroys an instance's objects in the region's own store and removes their material. The fact is that of the
+ * deletion: each region writes the same one by itself. Objects that were destroyed before stay as they were.
  */
 export async function eraseObjects(
   instance: string,
@@ -59,7 +59,7 @@ export async function eraseObjects(
   return { done, all: false };
 }
 
-/** All of them together, or one by one where somebody was faster with one. */
+/** All of them together, or one by one where one was changed meanwhile. */
 async function commitErased(
   own: Pick<OwnStore, "commit">,
   instance: string,

@@ -89,7 +89,7 @@ const names = async (query: object, instances?: readonly string[]) =>
   (await list(query, instances)).items.map(({ name }) => name);
 
 describe("instances are listed", () => {
-  test("by part of the name, status, label, and with deleted ones where that is asked", async () => {
+  test("by part of the name, by status and by label, with deleted ones on request", async () => {
     const one = await order("alpha", { labels: { site: "x", "a=b": "c" } });
     await order("beta", { labels: { site: "y" } });
     await order("Alphabet", {
@@ -104,14 +104,14 @@ describe("instances are listed", () => {
     const gone = await handlers().deleteInstance(
       call("deleteInstance", { params: { instance: one.id }, query: {} }),
     );
-    // The leaders may have erased them: none are counted that this node did not erase.
+    // The leaders may have erased them: a node counts only the objects that it erased itself.
     expect(gone).not.toHaveProperty("erased");
     expect(await names({})).toEqual(["Alphabet", "beta"]);
     expect(await names({ deleted: true })).toEqual(["Alphabet", "alpha", "beta"]);
     expect(await names({ status: "Deleted" })).toEqual(["alpha"]);
   });
 
-  test("page by page, and only those that the token is for", async () => {
+  test("page by page, and only those that the token is bound to", async () => {
     const made = [];
     for (let at = 0; at < 7; at += 1) made.push(await order(`i${at}`));
     const seen: string[] = [];
@@ -127,7 +127,7 @@ describe("instances are listed", () => {
 });
 
 describe("an order", () => {
-  test("without a name has one that nobody has", async () => {
+  test("without a name gets a free one", async () => {
     const body = { description: "", labels: {} };
     const made = await Promise.all(
       [1, 2, 3].map(() => handlers().createInstance(call("createInstance", { body }))),
@@ -149,7 +149,7 @@ describe("an order", () => {
     expect(await names({})).toEqual([]);
   });
 
-  test("of a region that there is not, the check names the region, not the one that is missing", async () => {
+  test("for a region that does not exist is refused with that region, not with the one that is missing", async () => {
     const asked: object[] = [];
     const rootOfTrust = {
       regions: { a: { type: "local" as const }, c: { type: "local" as const } },
@@ -164,7 +164,7 @@ describe("an order", () => {
     expect(asked).toEqual([rootOfTrust.regions]);
   });
 
-  test("whose root of trust is refused makes nothing", async () => {
+  test("whose root of trust is refused creates nothing", async () => {
     const rootOfTrust = {
       regions: { a: { type: "local" as const }, b: { type: "local" as const } },
     };
@@ -203,7 +203,7 @@ describe("an order", () => {
 });
 
 describe("a deletion", () => {
-  test("is refused with another name, and of an instance without keys warns of nothing", async () => {
+  test("is refused with another name, and has no warning for an instance without keys", async () => {
     const { id } = await order("doomed");
     const remove = async (query: object) =>
       await handlers().deleteInstance(call("deleteInstance", { params: { instance: id }, query }));
@@ -222,7 +222,7 @@ describe("a deletion", () => {
 });
 
 describe("a change", () => {
-  test("of one that the configuration file declares is refused", async () => {
+  test("of an instance that the configuration file declares is refused", async () => {
     const instance = ids.uuid();
     const values = { instance, name: "declared" };
     await regions.a.records.create("Instance", values, [], { id: instanceRecordId(instance) });

@@ -119,7 +119,7 @@ async function make(
   return (await records.create("Instance", values, audit, options)).record;
 }
 
-/** Under the name that was given, or one that nobody has: which somebody may take a moment before. */
+/** Makes it under the given name, or under a free one: another one if somebody takes that first. */
 async function named<Made>(
   deps: InstanceHandlersDeps,
   given: string | undefined,
@@ -143,7 +143,7 @@ async function checkedRoots(
 ): Promise<Changes | undefined> {
   if (given === undefined) return undefined;
   const missing = orders.regions.find((region) => given[region] === undefined);
-  // A region that there is not is the cause of the one that is missing: the check names it, before it asks any root.
+  // A mistyped region is why another one is missing: the check reports the unknown region, before it asks any root.
   const known = Object.keys(given).every((region) => orders.regions.includes(region));
   if (missing !== undefined && known) {
     const detail = `region ${missing}: name a root of trust for it too, since every region must open the instance's keys`;
@@ -178,7 +178,7 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
       return Object.keys(changes).length === 0 ? undefined : changes;
     },
     audit,
-    // A name must be one's own in every region.
+    // A name must be unique in every region.
     { ifMatch, ...(renames && { agreed: true, taken: () => nameTaken(name) }) },
   );
   return await shown(deps, written.record);
@@ -192,7 +192,7 @@ async function remove(deps: InstanceHandlersDeps, call: CallOf<"deleteInstance">
   if (record === undefined || found.declared !== undefined || !isOrdered(record)) {
     throw new ManagementError(
       "declared",
-      `${found.name} is declared in the nodes' configuration file: take it out there, at every node`,
+      `${found.name} is declared in the nodes' configuration file: remove it there, at every node`,
     );
   }
   let empty = false;
@@ -226,7 +226,7 @@ function refuseOtherName(name: string, typed: string | undefined): void {
   );
 }
 
-/** Whether it has no keys; with some it is refused, unless forced. */
+/** Whether the instance has no keys; one with keys is refused, unless forced. */
 async function isEmpty(deletion: Deletion, id: string, force: boolean): Promise<boolean> {
   try {
     const remaining = await deletion.remaining(id);
@@ -238,7 +238,7 @@ async function isEmpty(deletion: Deletion, id: string, force: boolean): Promise<
   return false;
 }
 
-/** What can be done of it now; it is decided, and the leaders do the rest. */
+/** Does what can be done now of a decided deletion; the leaders do the rest. */
 async function finished(
   { deletion, view, clock }: InstanceHandlersDeps,
   instance: string,
@@ -259,7 +259,7 @@ async function finished(
   }
 }
 
-/** What IBM's page warns of, said of this instance. */
+/** The warning of IBM's page, for this instance. */
 function warningOf(name: string): string {
   return `Data that was encrypted under keys of the instance ${name} can never be decrypted again: its virtual machines and disks, and backups of them that are encrypted. This cannot be undone.`;
 }

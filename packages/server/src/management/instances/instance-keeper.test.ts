@@ -42,7 +42,7 @@ function start(answer: () => InstanceStatus) {
   return { keeper, own, asked, events };
 }
 
-test("a store that has other data learns the instances anew, and only then", async () => {
+test("a store is given the instances again when it has other data, and only then", async () => {
   const { keeper, own, asked } = start(() => "Installed");
   await keeper.ensureAll();
   await keeper.look();
@@ -57,7 +57,7 @@ test("a store that has other data learns the instances anew, and only then", asy
   expect(asked).toEqual(["one i", "two i"]);
 });
 
-test("failed work is repeated later; an outage is not reported, a fault once", async () => {
+test("failed work is repeated later; an outage is not reported, a fault is reported once", async () => {
   let status: InstanceStatus | undefined;
   const { keeper, asked, events } = start(() => {
     if (status === undefined) throw new StoreUnavailable("timeout", "x");

@@ -23,12 +23,12 @@ const everyMs = 1000;
 
 /**
  * Makes the configured instances known to the region's own store: at the start, and again when the store has other data
- * than before, since an instance without a status there takes no changes.
+ * than before, since the store refuses changes of an instance without a status.
  */
 export class InstanceKeeper {
   readonly #options: InstanceKeeperOptions;
   readonly #timer: NodeJS.Timeout;
-  /** The store's data that knows them. */
+  /** The identifier of the store's data that knows them. */
   #knownTo: string | undefined;
   #running = false;
   #reported = "";
@@ -63,7 +63,7 @@ export class InstanceKeeper {
       this.#reported = "";
     } catch (cause) {
       const reason = reasonOf(cause);
-      // The lease reports an outage; and a repetition is not news.
+      // The lease reports an outage; a repeated fault is reported once.
       if (!(cause instanceof StoreUnavailable) && reason !== this.#reported) {
         observe({ type: "warning", message: `instances cannot be served: ${reason}` });
       }
@@ -88,7 +88,7 @@ async function ensureInstances(
     if (status === "Installed") continue;
     const name = instances[at]?.name;
     throw new OperatorError(
-      `instances: ${name} is ${status} in the store and cannot be served; take it out of the configuration`,
+      `instances: ${name} is ${status} in the store and cannot be served; remove it from the configuration`,
     );
   }
 }

@@ -50,19 +50,19 @@ describe("an instance's status in each region", () => {
     await regions.lead();
     await expectStatuses("Installed", "Installed");
     expect(regions.both.map(wanted)).toEqual(["Installed", "Installed"]);
-    // A region whose root of trust fails later closes its own keys, and nobody's status.
+    // A region whose root of trust fails later closes its own keys; no status changes.
     await change(regions.b, { state: { b: state("Inactive") } });
     await regions.lead();
     await expectStatuses("Installed", "Installed");
   });
 
-  test("of the configuration is Installed wherever it is named", async () => {
+  test("is Installed in both regions for an instance of the configuration", async () => {
     await regions.a.records.create("Instance", { instance, name: "declared" }, [], { id });
     await regions.lead();
     await expectStatuses("Installed", "Installed");
   });
 
-  test("follows in a region that hears of it late", async () => {
+  test("follows in a region that receives the record late", async () => {
     regions.linked = false;
     await order("Installed");
     await regions.lead();
@@ -72,7 +72,7 @@ describe("an instance's status in each region", () => {
     await expectStatuses("Installed", "Installed");
   });
 
-  test("is set anew in a store that lost it", async () => {
+  test("is set again in a store that lost it", async () => {
     await order("Installed");
     await regions.lead();
     regions.a.own.instances.clear();
@@ -81,7 +81,7 @@ describe("an instance's status in each region", () => {
     await expectStatuses("Installed", "Installed");
   });
 
-  test("is never taken back by a slow node from what its record came to say", async () => {
+  test("is never set by a slow node to an older status than its record has", async () => {
     await order("Installed");
     await regions.lead();
     const { own, statuses } = regions.a;

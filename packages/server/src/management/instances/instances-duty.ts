@@ -42,20 +42,20 @@ const abandonedAfterMs = 5_000;
 const erasedPerRun = 5_000;
 
 /**
- * Keeps every instance's status in the region's own store as its record says, makes one Installed whose root of trust is
- * usable in every region, continues deletions that were left half done, and erases what deleted instances held.
+ * Keeps every instance's status in the region's own store as its record says, makes one Installed whose root of trust
+ * is usable in every region, continues deletions that were left half done, and erases what deleted instances held.
  */
 export class InstancesDuty implements Duty, Disposable {
   readonly name = "instances";
   readonly everyMs = everyMs;
   readonly #options: InstancesDutyOptions;
-  /** Instances that something may be left to do for. */
+  /** Instances that may still need work. */
   readonly #open = new Set<string>();
   readonly #seen = new Map<string, Seen>();
   /** Deleted instance → objects of it that were erased. */
   readonly #erased = new Map<string, number>();
   readonly #stop: () => void;
-  /** The store's data that all of them were looked at in. */
+  /** The identifier of the store's data in which all of them were checked. */
   #lookedAt: string | undefined;
 
   constructor(options: InstancesDutyOptions) {
@@ -75,7 +75,7 @@ export class InstancesDuty implements Duty, Disposable {
     let failure: unknown;
     for (const instance of [...this.#open]) {
       if (!context.active()) break;
-      // What changes from here on opens it again.
+      // A change from here on adds it again.
       this.#open.delete(instance);
       const { done, left } = await this.#settle(instance, context).catch((error: unknown) => {
         this.#open.add(instance);
@@ -107,7 +107,7 @@ export class InstancesDuty implements Duty, Disposable {
     return record === undefined ? { done: 0, left: 0 } : await this.#one(record, context);
   }
 
-  /** An instance's record changed, or what belongs to it: of a deleted one that must go too. */
+  /** An instance's record changed, or one that belongs to it, which must be deleted with the instance. */
   #note(changed: readonly ManagedObject[]): void {
     for (const object of changed) {
       const record = readAnyRecord(object);
@@ -133,7 +133,7 @@ export class InstancesDuty implements Duty, Disposable {
     return { done: moved, left: 0 };
   }
 
-  /** A deletion is its handler's until nothing has happened for long; by this leader's clock, since clocks differ. */
+  /** Leaves a deletion to its handler until nothing has happened for long, by this leader's clock: clocks differ. */
   async #goOn(instance: string, removal: Removal): Promise<DutyResult> {
     const { clock, deletion, abandonedMs = abandonedAfterMs } = this.#options;
     const nowMs = clock.monotonicMs();

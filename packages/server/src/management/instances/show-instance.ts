@@ -32,7 +32,7 @@ export interface ShowInstancesOptions {
 
 const shownStatuses = ["Inactive", "Configuring", "Installed", "Removing"] as const;
 
-/** Shows instances: what their records say, and how they do in each region. */
+/** Shows instances: what their records say, and their state in each region. */
 export class ShowInstances {
   readonly #options: ShowInstancesOptions;
 
@@ -40,7 +40,7 @@ export class ShowInstances {
     this.#options = options;
   }
 
-  /** All of these. */
+  /** Shows the instances of these records. */
   async show(records: readonly Instance[]): Promise<readonly ShownInstance[]> {
     const { presence, endpoints } = this.#options;
     const [pending] = await Promise.all([
@@ -105,7 +105,7 @@ export class ShowInstances {
   }
 }
 
-/** Its status, as all regions together are to have it. */
+/** The status that an instance is to have in all regions together. */
 export function wholeStatus(record: Instance): ShownInstance["status"] {
   const { destroyed, status } = record;
   if (destroyed !== undefined) return "Deleted";
@@ -139,7 +139,7 @@ function regionStatus(
   const status = wholeStatus(record);
   const state = record.state[region];
   if (status === "Deleted" || status === "Removing") {
-    return { status, reason: isPending ? "the region has not heard of it yet" : "" };
+    return { status, reason: isPending ? "the region has not received it yet" : "" };
   }
   if (isPending && state === undefined && isOrdered(record)) {
     return { status: "Installing", reason: "the region does not have it yet" };

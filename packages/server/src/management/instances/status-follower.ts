@@ -19,7 +19,7 @@ const triesMax = 8;
 
 /**
  * Brings an instance's status in the region's own store to what its record there says. The status is read before the
- * record and moved only from what was read, so that a slow node never undoes what a record came to say meanwhile.
+ * record and moved only from what was read, so that a slow node never undoes a later change of the record.
  */
 export class StatusFollower {
   readonly #options: StatusFollowerOptions;
@@ -28,7 +28,7 @@ export class StatusFollower {
     this.#options = options;
   }
 
-  /** Answers the status, and whether it was another before; undefined for an unknown instance. */
+  /** Answers the status, and whether it changed; undefined for an unknown instance. */
   async follow(
     instance: string,
   ): Promise<{ readonly status: InstanceStatus; readonly moved: boolean } | undefined> {

@@ -1,6 +1,6 @@
 import { monthOf } from "@holdfast/engine";
 
-/** Below how many months since the month of its Initial Date an object has which age. */
+/** The ages, each with its upper limit in months since the month of the Initial Date. */
 const bounds = [
   ["below1month", 1],
   ["below3months", 3],
@@ -9,7 +9,7 @@ const bounds = [
   ["older", Number.POSITIVE_INFINITY],
 ] as const;
 
-/** How many objects are of which age, every age included; `months` is that of `InstanceCounts`. */
+/** How many objects have each age, ages without objects included; `months` is that of `InstanceCounts`. */
 export function ages(
   months: ReadonlyMap<number, number>,
   nowMs: number,

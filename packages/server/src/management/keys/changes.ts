@@ -44,7 +44,7 @@ export async function changeKey<Operation extends ImplementedOperation>(
 ): Promise<void> {
   const request = encodeRequest({ version: "2.1", items: [{ operation, payload }] });
   const { id, name, remote } = principal;
-  // The caller takes the place of a client's fingerprint in the evidence, and is never taken for one.
+  // The caller takes the place of a client's fingerprint in the evidence, and must never be mistaken for one.
   const fingerprint = fingerprintForm.test(name) ? `token ${name}` : name;
   const evidence = { [detailNames.initiatorId]: id, [detailNames.remote]: remote };
   const client = { instance, fingerprint, evidence };

@@ -47,8 +47,8 @@ const afterMs = 4_000;
 const entriesMax = 400;
 
 /**
- * What happened to an object, oldest first; with who did it, where evidence still shows it. The other regions are asked by
- * `elsewhere` for what this region's evidence does not show.
+ * What happened to an object, oldest first; with who did it, where evidence still shows it. The other regions are asked
+ * by `elsewhere` for what this region's evidence does not show.
  */
 export async function historyOf(
   object: ManagedObject,
@@ -118,7 +118,7 @@ function detailOf({ reasonCode, message }: Revocation): string | undefined {
 }
 
 /**
- * A key's events about these times, the first of each action at each: a bounded look, since the trail has no index by
+ * A key's events about these times, the first of each action at each: a bounded search, since the trail has no index by
  * object.
  */
 export async function keyEvents(
@@ -140,7 +140,7 @@ export async function keyEvents(
       found.push(...firstsAbout(timeMs, events));
     }
   } catch (error) {
-    // Facts alone are a history too.
+    // The facts alone are still a history.
     if (!(error instanceof StoreUnavailable)) throw error;
   }
   return found;

@@ -6,18 +6,18 @@ export const identifierLengthMax = 64;
 export const identifiersMax = 1_000_000;
 
 const slotsMin = 1024;
-/** Slots that are filled at most, of those that there are. */
+/** The largest share of the slots that may be filled. */
 const loadMax = 0.7;
 
 /**
- * A set of identifiers, compared without case. It keeps a hash of 53 bits of each outside of the heap, so that a million
- * of them cost neither long collections nor a long copy: a `Set` of them takes 150 MB in place of 30, and holds other work
- * up for 40 ms where it grows. One that was never added is taken for one of a million with a
- * chance of 1 to 10^10: a key is then held for used.
+ * A set of identifiers, compared without case. It keeps a hash of 53 bits of each outside of the heap, so that a
+ * million of them cost neither long collections nor a long copy: a `Set` of them takes 150 MB in place of 30, and holds
+ * other work up for 40 ms where it grows. Among a million, one that was never added is found with a chance of 1 to
+ * 10^10: a key then counts as used.
  */
 export class Identifiers {
   readonly #slots: Float64Array;
-  /** Nobody can choose identifiers that all belong to one slot. */
+  /** So that nobody can choose identifiers that all belong to one slot. */
   readonly #seed = randomBytes(4).readUInt32LE();
   #given = 0;
 
@@ -73,7 +73,7 @@ function hashOf(identifier: string, seed: number): number {
   return 4_294_967_296 * (2_097_151 & two) + (one >>> 0) || 1;
 }
 
-/** What a body was read into: the listener gives its identifiers, a caller without it the list itself. */
+/** The identifiers of a body: the listener has read them into a set; a caller without it gives the list. */
 export function identifiersIn({ inUse }: { readonly inUse: unknown }): Identifiers {
   return inUse instanceof Identifiers ? inUse : Identifiers.of(inUse as readonly string[]);
 }

@@ -35,7 +35,7 @@ export const vendorKeys = {
 const version = "2.1";
 const lengthTag = attributes.CryptographicLength.tag;
 
-/** The state that an object is in now: a date that has passed counts although nobody has written its fact yet. */
+/** The state that an object is in now: a date that has passed counts even if nobody has written its fact yet. */
 export function stateNow({ facts, registers }: ManagedObject, wallMs: number): State {
   return stateOf(due(facts, plannedDates(registers), Math.floor(wallMs / 1000), ""));
 }

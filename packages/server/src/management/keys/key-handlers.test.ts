@@ -170,7 +170,7 @@ describe("lists of keys", () => {
     ]);
   });
 
-  test("are searched by whatever describes a key", async () => {
+  test("are filtered by everything that describes a key", async () => {
     const one = await site.key([custom("Identifier", "vm-1"), custom("Name", "first")]);
     site.nowMs += 3_600_000;
     const name = attributeItem("Name", { value: "named", type: "UninterpretedTextString" });
@@ -197,7 +197,7 @@ describe("lists of keys", () => {
     expect(await found({ name: "named", state: "Active" })).toEqual([]);
   });
 
-  test("a date that has passed shows although nobody wrote its fact", async () => {
+  test("show the state after a date that has passed, even if nobody wrote its fact", async () => {
     const at = Math.floor(site.nowMs / 1000) + 60;
     await site.key([{ item: attributeItem("ActivationDate", at) }]);
     expect((await site.list()).items[0]?.state).toBe("PreActive");
@@ -205,7 +205,7 @@ describe("lists of keys", () => {
     expect((await site.list({ state: "Active" })).items).toHaveLength(1);
   });
 
-  test("come in pages that miss and repeat nothing, while keys are made", async () => {
+  test("come in pages that miss no key and repeat none while keys are created", async () => {
     const made = new Set<string>();
     for (let count = 0; count < 60; count++) made.add(await site.key());
     const seen: string[] = [];
@@ -277,7 +277,7 @@ describe("a key", () => {
     expect(key.attributes).toContainEqual({ name: "Cryptographic Length", index: 0, value: 256 });
   });
 
-  test("has a history that is looked up in turn with other work", async () => {
+  test("has a history whose lookup lets other work run in between", async () => {
     const bytes = encodeAudit(instance, [])[0] ?? Buffer.from("no entry");
     const evidence = {
       seek: async () => 1,
@@ -287,7 +287,7 @@ describe("a key", () => {
     expect(await turnsDuring(() => keyEvents(evidence, asked))).toBeGreaterThan(20);
   });
 
-  test("has a history that says who, where the evidence still tells", async () => {
+  test("has a history that says who did it, where the evidence still shows that", async () => {
     const key = await site.key();
     const events = site.store.auditOf(instance);
     const evidence = {
@@ -307,7 +307,7 @@ describe("a key", () => {
     ]);
   });
 
-  test("has a history for whose events that are not in this region the others are asked", async () => {
+  test("has a history that asks the other regions for events that this region does not have", async () => {
     const key = await site.key();
     const [stored] = await site.store.read(instance, [key]);
     if (stored === undefined) throw new Error("no key");
@@ -327,7 +327,7 @@ describe("a key", () => {
     expect(asked).toEqual([{ instance, key, times: [time] }]);
   });
 
-  test("goes through its life by the engine's rules, with evidence of who", async () => {
+  test("goes through its life by the engine's rules, with evidence of who changed it", async () => {
     const key = await site.key();
     const { handlers } = site;
     expect((await handlers.activateKey(call({ key }))).state).toBe("Active");
@@ -355,7 +355,7 @@ describe("a key", () => {
     ]);
   });
 
-  test("that is Active is destroyed by force alone, and with its identifier typed again", async () => {
+  test("that is Active is destroyed only by force and with its identifier typed again", async () => {
     const key = await site.key();
     const { handlers } = site;
     await handlers.activateKey(call({ key }));
@@ -369,7 +369,7 @@ describe("a key", () => {
     expect(stored?.object.facts.deactivated?.message).toBe("to be destroyed");
   });
 
-  test("that is not there, or of an instance that is not, is not found", async () => {
+  test("that does not exist, or whose instance does not exist, is not found", async () => {
     const { handlers } = site;
     const key = ids.uuid();
     for (const work of [
@@ -398,7 +398,7 @@ test("orphans are the keys that nothing in use names, whatever name it uses", as
   expect(await codeOf(wrongList)).toBe("invalid");
 });
 
-test("counts are numbers, and say when they are not known yet", async () => {
+test("keys are counted by state, and the count is refused while it is not known yet", async () => {
   const key = await site.key();
   await site.key();
   await site.ask("Activate", { uniqueIdentifier: key });

@@ -103,7 +103,7 @@ async function revoke(deps: KeysDeps, call: CallOf<"revokeKey">): Promise<KeyAns
   return await answer(deps, call.params);
 }
 
-/** Never an Active object; with `force` and the identifier typed again it is revoked first, so it is not Active then. */
+/** Never destroys an Active object: with `force` and the identifier typed again it is revoked first. */
 async function destroy(deps: KeysDeps, call: CallOf<"destroyKey">): Promise<KeyAnswer> {
   const { id, key } = await named(deps, call.params);
   const force = call.query.force === "true";
@@ -150,7 +150,7 @@ async function orphans(deps: KeysDeps, { params, query, body }: CallOf<"reportOr
   return { ...page, given: inUse.given, matched };
 }
 
-/** Somebody names a key by its own identifier, or by what vCenter calls its object. */
+/** Whether the list has a key's own identifier, or what vCenter calls its object. */
 function isNamed(object: ManagedObject, inUse: Identifiers): boolean {
   const called = [
     object.uniqueIdentifier,
@@ -182,7 +182,7 @@ async function read(
   throw new ManagementError("notFound", "the instance has no object with this identifier");
 }
 
-/** Reports a store that cannot answer. */
+/** Rejects with a refusal where the store cannot answer. */
 async function telling<Value>(work: Promise<Value>): Promise<Value> {
   try {
     return await work;

@@ -76,7 +76,7 @@ export async function listKeys(
     }
     lookedAt += Math.max(1, found.objects.length);
     ({ next } = found);
-    // Others have their turn: a page may be long.
+    // Lets other work run: a page may be long.
     await setImmediate();
   } while (
     next !== undefined &&
@@ -86,7 +86,7 @@ export async function listKeys(
   return next === undefined ? { items } : { items, next };
 }
 
-/** Which part of the store has all that match. */
+/** The part of the store that holds every match. */
 function narrow(filter: KeyFilter): Pick<FindQuery, "term" | "live" | "destroyed"> {
   const { state } = filter;
   const isDestroyed = state !== undefined && stateValues[state] >= stateValues.Destroyed;
@@ -133,7 +133,7 @@ function testsOf(filter: KeyFilter, wallMs: number): readonly Test[] {
   return tests.filter((test) => test !== false);
 }
 
-/** Nobody remembers how KMIP writes `AES` and `SymmetricKey`. */
+/** Ignores case: nobody remembers how KMIP writes `AES` and `SymmetricKey`. */
 function isWord(text: string | undefined, wanted: string): boolean {
   return text?.toLowerCase() === wanted.toLowerCase();
 }

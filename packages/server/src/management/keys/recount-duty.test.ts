@@ -7,8 +7,8 @@ const context = { epoch: 1, signal: new AbortController().signal, active: () => 
 const day = 86_400_000;
 const empty = { states: stateCounts(), months: new Map<number, number>() };
 
-describe("counting anew", () => {
-  test("a recount begins at once in an uncounted store, continues to the end, and repeats each day", async () => {
+describe("a recount", () => {
+  test("begins at once in an uncounted store, continues to the end, and is repeated each day", async () => {
     const recounted: number[] = [];
     const uncounted = new Set([3]);
     const warnings: string[] = [];
@@ -34,7 +34,7 @@ describe("counting anew", () => {
     expect(await duty.run(context)).toEqual({ done: 14, left: 0 });
     expect(recounted).toEqual([3, 3]);
     expect(warnings).toEqual([
-      "partition 3: 2 counts of objects by state were wrong and are set right",
+      "partition 3: 2 counts of objects by state were wrong and are corrected",
     ]);
     expect(duty.counts.size).toBe(64);
     await duty.run(context);
@@ -47,7 +47,7 @@ describe("counting anew", () => {
     expect(recounted).toHaveLength(67);
   });
 
-  test("is nothing that a store in memory needs", async () => {
+  test("does nothing for a store in memory", async () => {
     const duty = new Recount({
       own: new MemoryOwnStore(),
       monotonicMs: () => 0,

@@ -15,18 +15,19 @@ export interface RecountOptions {
 
 const everyMs = 10_000;
 const dayMs = 86_400_000;
-/** Steps of one run: then the known numbers are reported. */
+/** The most steps of one run, so that the known numbers are reported soon. */
 const stepsMax = 400;
 
 /**
- * Reads the numbers of objects by state and month, and counts them anew: at once where a store's records were never
- * counted, one was repaired or a number cannot be right, and all of them once a day, so that nothing rests on the numbers having been kept right.
+ * Reads the numbers of objects by state and month, and counts the objects again: at once where a store's records were
+ * never counted, one was repaired or a number cannot be right, and all of them once a day, so that no error in the
+ * numbers lasts.
  */
 export class Recount implements Duty {
   readonly name = "recount";
   readonly everyMs = everyMs;
   readonly #options: RecountOptions;
-  /** When each partition's counting ended: monotonic. */
+  /** When the last recount of each partition ended: monotonic. */
   readonly #countedMs = new Map<number, number>();
   #counts: ReadonlyMap<string, InstanceCounts> = new Map();
 
@@ -75,7 +76,7 @@ export class Recount implements Duty {
     const step = await own.recount(partition);
     if (step.left === 0) this.#countedMs.set(partition, monotonicMs());
     if (step.wrong > 0) {
-      const message = `partition ${partition}: ${step.wrong} counts of objects by state were wrong and are set right`;
+      const message = `partition ${partition}: ${step.wrong} counts of objects by state were wrong and are corrected`;
       observe({ type: "warning", message });
     }
     return step;

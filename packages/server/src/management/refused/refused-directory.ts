@@ -16,7 +16,7 @@ const entries = z.array(entry).max(1000);
 
 type Entry = z.output<typeof entry>;
 
-/** A client that some node did not let in, the last time that it came there. */
+/** A client that a node refused, with its last attempt at that node. */
 export interface RefusedAt extends Entry {
   readonly region: string;
   readonly node: string;
@@ -29,13 +29,13 @@ export interface RefusedDirectoryOptions extends NewsSite {
 
 const tickMs = 500;
 const recountMs = 60_000;
-/** What one node reports of its refused clients, with their certificates: strangers decide what is in it. */
+/** The most bytes that one node reports of its refused clients and their certificates: strangers decide the content. */
 const publishedBytesMax = 98_304;
 const subjectMax = 128;
 
 /**
- * The clients that were refused lately, at whichever node of both regions: an administrator looks at one, and vCenter
- * may have tried another.
+ * The clients that any node of both regions refused lately: an administrator asks one node, and vCenter may have tried
+ * another.
  */
 export class RefusedDirectory implements Disposable {
   readonly #options: RefusedDirectoryOptions;
@@ -73,7 +73,7 @@ export class RefusedDirectory implements Disposable {
     return [...own, ...others].toSorted((one, other) => other.timeMs - one.timeMs);
   }
 
-  /** The certificate (DER) of a client that was refused, wherever that was. */
+  /** The certificate (DER) of a client that any node refused. */
   find(fingerprint: string): Uint8Array | undefined {
     const found = this.list().find(
       (one) => one.fingerprint === fingerprint && one.certificate !== undefined,
@@ -92,7 +92,7 @@ export class RefusedDirectory implements Disposable {
 
   #isNew(): boolean {
     const { refused, clock } = this.#options;
-    // How often a client came is not reported for a while.
+    // A new number of attempts alone is reported only after a while.
     const stale =
       refused.seen !== this.#published.seen &&
       clock.monotonicMs() - this.#published.atMs >= recountMs;
@@ -121,7 +121,7 @@ export class RefusedDirectory implements Disposable {
   }
 }
 
-/** As much of it as fits, newest first; the certificates of the older ones go first. */
+/** As much as fits, newest first; older clients lose their certificates first. */
 function printed(clients: readonly Entry[]): string {
   const lines: string[] = [];
   let room = publishedBytesMax;

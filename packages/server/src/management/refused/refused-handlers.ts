@@ -5,7 +5,7 @@ import type { RefusedAt, RefusedDirectory } from "./refused-directory.ts";
 
 const advice: Readonly<Record<RefusedClient["reason"], string>> = {
   noCertificate:
-    "It showed no client certificate. In vCenter, establish trust for the key provider: make vCenter trust the KMS, and then the KMS trust vCenter.",
+    "It presented no client certificate. In vCenter, establish trust for the key provider: make vCenter trust the KMS, and then the KMS trust vCenter.",
   unknownCertificate:
     "No instance has this certificate. If it is your vCenter's, adopt it into its instance; if vCenter made a new one, that is the one to add.",
   notYetValid: "It is added, but not valid yet. Compare the clocks of vCenter and of this node.",
@@ -14,20 +14,20 @@ const advice: Readonly<Record<RefusedClient["reason"], string>> = {
   wrongPurpose:
     "An authority of an instance issued it, but not for clients (Extended Key Usage). Have it issued with clientAuth, or adopt it by itself.",
   weakSignature:
-    "An authority of an instance issued it with MD5 or SHA-1, which can be forged. Have it issued anew with SHA-256.",
+    "An authority of an instance issued it with MD5 or SHA-1, which can be forged. Have it issued again with SHA-256.",
   noCommonVersion:
-    "It speaks no TLS version that this node takes, which are 1.2 and 1.3. Turn one of them on at the client.",
+    "It supports no TLS version that this node accepts, which are 1.2 and 1.3. Turn one of them on at the client.",
   noCommonSuite:
-    "It offers no cipher suite, or no curve, that any setting of this node takes. Turn on ECDHE with AES-GCM and the curve P-256 at the client.",
+    "It offers no cipher suite, or no curve, that any setting of this node accepts. Turn on ECDHE with AES-GCM and the curve P-256 at the client.",
   needsRsaCertificate:
-    "It takes RSA certificates only, and this node has none. Add one beside the ECDSA one: a second file each in tls.certificate and tls.key.",
+    "It accepts RSA certificates only, and this node has none. Add one beside the ECDSA one: a second file each in tls.certificate and tls.key.",
   needsKmipBasic:
-    "It offers AES128-SHA256 or AES256-SHA256 with RSA key exchange, and nothing that this node takes. Set tls.suites: kmip-basic, which needs an RSA certificate in tls.certificate and tls.key; these suites have no forward secrecy.",
+    "It offers AES128-SHA256 or AES256-SHA256 with RSA key exchange, and nothing that this node accepts. Set tls.suites: kmip-basic, which needs an RSA certificate in tls.certificate and tls.key; these suites have no forward secrecy.",
   serverNotTrusted:
     "It does not accept this node's certificate. In vCenter, establish trust for the key provider again: make vCenter trust the KMS. The certificate may be new, expired, or without the address that the client uses.",
 };
 
-/** The clients that were not let in. */
+/** The clients that were refused. */
 export function refusedHandlers(
   directory: Pick<RefusedDirectory, "list">,
 ): Pick<Handlers, "listRefused"> {

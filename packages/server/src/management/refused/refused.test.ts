@@ -55,7 +55,7 @@ describe("a refused client", () => {
     ).rejects.toEqual(refusal("notFound"));
   });
 
-  test("is not adopted where what a node tells is another certificate", async () => {
+  test("is not adopted where its node reports another certificate than the fingerprint names", async () => {
     const instance = await world.instance("kmip-aa");
     const fingerprint = "ab".repeat(32);
     refuse(world.b, shown, { fingerprint });
@@ -67,7 +67,7 @@ describe("a refused client", () => {
     );
   });
 
-  test("a client that connects again and again is reported from time to time", async () => {
+  test("that connects again and again is reported only from time to time", async () => {
     refuse(world.a, shown);
     await world.a.directory.tick();
     const [before] = settings();
@@ -93,7 +93,7 @@ describe("a refused client", () => {
   });
 });
 
-test("strangers decide neither how much a node tells nor how often", async () => {
+test("strangers can affect neither how much a node reports nor how often", async () => {
   const subject = `CN=${"\u0001".repeat(250)}`;
   for (let at = 0; at < 300; at += 1) {
     const fingerprint = at.toString(16).padStart(64, "0");

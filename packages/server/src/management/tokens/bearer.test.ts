@@ -10,7 +10,7 @@ const bearer: Bearer = {
 };
 const header = "Bearer hf_0123456789abcdef";
 
-test("a token that was made at another node a moment ago is looked for once", async () => {
+test("a token that was made at another node a moment ago is found by one more read", async () => {
   let looks = 0;
   const own = { verify: () => (looks === 0 ? ("unknown" as const) : bearer) };
   const asked = authenticator(own, undefined, async () => {
@@ -21,7 +21,7 @@ test("a token that was made at another node a moment ago is looked for once", as
   expect(looks).toBe(1);
 });
 
-test("one that nobody knows is not, however often it is looked for", async () => {
+test("an unknown token stays unknown, with or without another read", async () => {
   const own = { verify: () => "unknown" as const };
   expect(await authenticator(own, undefined, async () => undefined)(header)).toBe("unknown");
   expect(await authenticator(own)(header)).toBe("unknown");

@@ -1,6 +1,6 @@
 import type { Role } from "@holdfast/admin";
 
-/** Whom a bearer token speaks for. */
+/** The caller that a bearer token identifies. */
 export interface Bearer {
   /** The token's identifier; for OIDC, issuer and subject. */
   readonly id: string;
@@ -15,7 +15,7 @@ export interface Bearer {
   readonly stale?: true;
 }
 
-/** Why a token speaks for nobody. */
+/** Why a token is refused. */
 export type TokenRefusal =
   | "missing"
   | "unknown"
@@ -27,16 +27,16 @@ export type TokenRefusal =
   /** Signed by the identity provider, but valid for too long. */
   | "longLived";
 
-/** Knows Holdfast's own tokens. */
+/** Verifies Holdfast's own tokens. */
 export interface TokenVerifier {
-  /** Looks at what the node holds in memory; never at a store. */
+  /** Uses only what the node holds in memory; never a store. */
   verify(token: string): Bearer | TokenRefusal;
 }
 
-/** Decides whom an Authorization header speaks for. */
+/** Identifies the caller by an Authorization header. */
 export type Authenticate = (header: string | undefined) => Promise<Bearer | TokenRefusal>;
 
-/** Knows tokens of an identity provider, such as those of OIDC. */
+/** Verifies tokens of an identity provider, such as those of OIDC. */
 export interface ForeignTokens {
   verify(token: string): Promise<Bearer | TokenRefusal>;
 }
@@ -46,8 +46,8 @@ const scheme = /^Bearer ([A-Za-z0-9._~+/-]{16,8192}=*)$/i;
 const jwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/;
 
 /**
- * Asks those who know tokens: a JSON Web Token belongs to the identity provider, where there is one. One of our own that
- * is not known may have been made at another node a moment ago: `lookAgain` reads what there is now.
+ * Verifies tokens: a JSON Web Token by the identity provider, where there is one, all others as Holdfast's own. An
+ * unknown one may have been made at another node a moment ago: `lookAgain` reads the records again.
  */
 export function authenticator(
   own: TokenVerifier,
@@ -66,7 +66,7 @@ export function authenticator(
   };
 }
 
-/** `work` no more often than every `everyMs`: who guesses tokens must not keep the store busy. */
+/** Runs `work` at most once every `everyMs`: a client that guesses tokens must not keep the store busy. */
 export function paced(
   work: () => Promise<void>,
   everyMs: number,

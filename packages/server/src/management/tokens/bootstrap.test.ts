@@ -20,7 +20,7 @@ function open(file: string, managersElsewhere: boolean) {
   return bootstrap;
 }
 
-test("where an identity provider makes managers, no one-time token counts or stays on the disk", async () => {
+test("where an identity provider makes managers, no one-time token is valid or stays on the disk", async () => {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-bootstrap-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, "token");

@@ -10,7 +10,7 @@ import { hashOf, isToken, newToken } from "./token-text.ts";
 export interface BootstrapOptions {
   /** Where the one-time token is written; undefined = never. */
   readonly file: string | undefined;
-  /** An identity provider makes managers: no one-time token counts, and none is left on the disk. */
+  /** An identity provider makes managers: no one-time token is valid, and none is left on the disk. */
   readonly managersElsewhere?: boolean;
   readonly book: Pick<TokenBook, "verify" | "hasManager" | "isFresh">;
   readonly randomBytes: (length: number) => Uint8Array;
@@ -19,16 +19,16 @@ export interface BootstrapOptions {
   readonly say: (message: string, fields: Readonly<Record<string, unknown>>) => void;
 }
 
-/** The name and identifier under which the one-time token speaks. */
+/** The name and identifier of a caller with the one-time token. */
 export const bootstrapId = "bootstrap";
 
 const everyMs = 1000;
 const fileBytesMax = 256;
 
 /**
- * The way in where nobody can manage yet, and back in where nobody can any more: while no manager token is valid, the
- * node keeps a one-time token in a file that only its own user reads. It makes the first manager token and does nothing
- * else; as soon as there is one, made at whichever node, it is void and its file removed.
+ * The way in while nobody can manage the system, at first or again later: while no manager token is valid, the node
+ * keeps a one-time token in a file that only its own user can read. That token can only make the first manager token.
+ * As soon as there is a manager token, made at any node, the one-time token is void and its file is removed.
  */
 export class Bootstrap implements TokenVerifier, AsyncDisposable {
   readonly #options: BootstrapOptions;
@@ -43,7 +43,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
     this.#timer = setInterval(() => void this.look(), everyMs).unref();
   }
 
-  /** Knows the book's tokens, and the one-time token while it counts. */
+  /** Verifies the book's tokens, and the one-time token while it is valid. */
   verify(token: string): Bearer | TokenRefusal {
     const known = this.#options.book.verify(token);
     if (known !== "unknown" || !this.#counts(token)) return known;
@@ -57,13 +57,13 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
     };
   }
 
-  /** It made a token: it is void, even if its file remains. */
+  /** The one-time token was used: it is void, even if its file remains. */
   used(): void {
     this.#hash = undefined;
     void this.look();
   }
 
-  /** Writes or removes the file, as it is wanted now. */
+  /** Writes or removes the file, as is needed now. */
   look(): Promise<void> {
     this.#looking ??= this.#look()
       .catch((cause: unknown) => this.#fault(reasonOf(cause)))
@@ -107,7 +107,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
     const { O_CREAT, O_EXCL, O_WRONLY, O_NOFOLLOW } = constants;
     const handle = await open(file, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600);
     try {
-      // It counts before anybody can read it.
+      // It is valid before anybody can read it.
       this.#hash = hashOf(token);
       await handle.writeFile(`${token}\n`);
       await handle.sync();
@@ -140,7 +140,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
       throw error;
     }
     if (!(await isOurs(file))) {
-      throw new Error(`${file} holds something else than a one-time token: it is left alone`);
+      throw new Error(`${file} holds something other than a one-time token: it is left alone`);
     }
     await unlink(file);
   }

@@ -9,10 +9,10 @@ export interface TokenBookOptions {
   readonly clock: Clock;
 }
 
-/** A view older than this may lack a revocation: then tokens are believed for reading only. */
+/** A view older than this may lack a revocation: then tokens are valid for reading only. */
 const staleMs = 10_000;
 
-/** All tokens as the view tells them; every request is checked here, in memory. */
+/** All tokens of the view; every request is checked here, in memory. */
 export class TokenBook implements TokenVerifier {
   readonly #options: TokenBookOptions;
 
@@ -41,7 +41,7 @@ export class TokenBook implements TokenVerifier {
     return { id, name, role, instances, expiresMs, ...(fresh ? {} : { stale: true }) };
   }
 
-  /** Whether a token lets somebody manage everything now. */
+  /** Whether a valid token exists that may manage everything. */
   hasManager(): boolean {
     const nowMs = this.#options.clock.wallMs();
     return this.#options.view
@@ -55,7 +55,7 @@ export class TokenBook implements TokenVerifier {
       );
   }
 
-  /** Whether what is known is not older than a revocation may take. */
+  /** Whether the view is at most as old as a revocation may take. */
   isFresh(): boolean {
     const { view, clock } = this.#options;
     return view.freshAtMs !== undefined && clock.monotonicMs() - view.freshAtMs <= staleMs;

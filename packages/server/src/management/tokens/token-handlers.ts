@@ -18,7 +18,7 @@ export interface TokenDeps {
   readonly presence: Pick<Presence, "of">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly ids: Pick<Ids, "randomBytes">;
-  /** Between two tries to have the other region agree to the first token; 1,000 unless given. */
+  /** The pause between two tries to have the other region agree to the first token; 1,000 unless given. */
   readonly pauseMs?: number;
   /** The node that answers. */
   readonly about: { readonly region: string; readonly node: string; readonly version: string };
@@ -108,14 +108,14 @@ function refuseLate({ book }: TokenDeps, { body }: CallOf<"createToken">): void 
   if (body.role !== "manager" || body.instances !== undefined) {
     throw new ManagementError(
       "forbidden",
-      "the one-time token makes the first manager token, bound to no instance, and nothing else",
+      "the one-time token can only make the first manager token, bound to no instance",
     );
   }
 }
 
 /**
- * Of one-time tokens that are used at several nodes at once, one makes a token. Where the other region cannot be reached
- * for a while this region decides alone: the reader of the file must not be kept out then.
+ * If one-time tokens are used at several nodes at once, only one of them makes a token. Where the other region cannot
+ * be reached for a while, this region decides alone, so that the holder of the one-time token is not locked out.
  */
 async function writeFirst(
   deps: TokenDeps,
@@ -164,7 +164,7 @@ async function revoke(deps: TokenDeps, call: CallOf<"revokeToken">) {
   };
   if (live().length === 0) await instances.refresh();
   const revoked: { readonly id: string; readonly regions: Applied }[] = [];
-  // Regions that were cut off from each other may have made two of one name: both go.
+  // Regions that were cut off from each other may have made two tokens with one name: both are revoked.
   for (const { id, name } of live()) {
     const events = managementEvents(call, call.audit, { id, name }, { timeMs: clock.wallMs() });
     const { regions } = await records.destroy("Token", id, events);

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 
-/** What is kept of a token. */
+/** The hash of a token, which is all that is kept of it. */
 export function hashOf(token: string): string {
   return hash("sha256", token);
 }

@@ -40,7 +40,7 @@ async function look(): Promise<void> {
 const oneTime = (at: number): string => readFileSync(files[at] ?? "", "latin1").trim();
 
 describe("a token", () => {
-  test("speaks for its role until it is revoked, in both regions", async () => {
+  test("is valid with its role in both regions until it is revoked", async () => {
     const instance = await world.instance("kmip-aa");
     const body = { name: "ci", role: "operator", instances: ["kmip-aa"], days: 7 };
     const { token, secret } = await world.a.call("createToken", { body });
@@ -71,7 +71,7 @@ describe("a token", () => {
     expect(JSON.stringify([...world.regions.a.view.records(), items])).not.toContain(secret);
   });
 
-  test("ends by itself", async () => {
+  test("expires by itself", async () => {
     const { hashOf, newToken } = await import("./token-text.ts");
     const secret = newToken((length) => new Uint8Array(length).fill(7));
     const expiresMs = Date.now() - 1;
@@ -81,7 +81,7 @@ describe("a token", () => {
     expect(world.a.book.verify(secret)).toBe("expired");
   });
 
-  test("has a name of its own while it lives", async () => {
+  test("has a unique name until it is revoked", async () => {
     const body = { name: "ci", role: "viewer", days: 7 };
     await world.a.call("createToken", { body });
     await expect(world.a.call("createToken", { body })).rejects.toEqual(refusal("nameTaken"));
@@ -89,7 +89,7 @@ describe("a token", () => {
     await world.a.call("createToken", { body });
   });
 
-  test("of one name that two regions made while they were cut off goes with the other", async () => {
+  test("is revoked with its namesake if two cut off regions made both", async () => {
     const body = { name: "ci", role: "viewer", days: 7 };
     world.regions.linked = false;
     const made = await Promise.all(world.nodes.map((node) => node.call("createToken", { body })));
@@ -100,12 +100,12 @@ describe("a token", () => {
     for (const { secret } of made) expect(world.b.book.verify(secret)).toBe("revoked");
   });
 
-  test("is bound to instances that are", async () => {
+  test("cannot be bound to an instance that does not exist", async () => {
     const body = { name: "ci", role: "viewer", instances: ["nowhere"], days: 7 };
     await expect(world.a.call("createToken", { body })).rejects.toEqual(refusal("notFound"));
   });
 
-  test("is not believed before the records were read", () => {
+  test("is not accepted before the records were read", () => {
     const token = `hf_${"A".repeat(43)}`;
     expect(world.a.book.verify(token)).toBe("unavailable");
     expect(world.a.book.verify("hf_short")).toBe("unknown");
@@ -113,7 +113,7 @@ describe("a token", () => {
 });
 
 describe("the one-time token", () => {
-  test("is written where no manager token is valid, for its own user alone", async () => {
+  test("is written while no manager token is valid, readable by its own user alone", async () => {
     await look();
     for (const file of files) expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(oneTime(0)).not.toBe(oneTime(1));
@@ -126,7 +126,7 @@ describe("the one-time token", () => {
     expect(world.a.said.join()).not.toContain(oneTime(0));
   });
 
-  test("makes the first manager token, once, and is void and gone everywhere", async () => {
+  test("makes the first manager token, once; then it is void, and its file is removed at every node", async () => {
     await look();
     const secret = oneTime(0);
     for (const body of [
@@ -147,7 +147,7 @@ describe("the one-time token", () => {
     expect(files.map((file) => existsSync(file))).toEqual([false, false]);
   });
 
-  test("of those used in two regions at once, one makes a token", async () => {
+  test("makes only one manager token when it is used in two regions at once", async () => {
     await look();
     const tries = await Promise.allSettled(
       world.nodes.map((node, at) =>
@@ -157,13 +157,13 @@ describe("the one-time token", () => {
     expect(tries.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
   });
 
-  test("counts in a region that is cut off", async () => {
+  test("is valid in a region that is cut off", async () => {
     await look();
     world.regions.linked = false;
     await world.b.call("createToken", { body: manager }, { id: bootstrapId });
   });
 
-  test("comes back when the last manager token is gone", async () => {
+  test("is written again when the last manager token is revoked", async () => {
     await look();
     await world.a.call("createToken", { body: manager }, { id: bootstrapId });
     await look();
@@ -173,7 +173,7 @@ describe("the one-time token", () => {
     expect(again.token.name).toBe("first");
   });
 
-  test("is another one after each start, and what others can have read is replaced", async () => {
+  test("replaces at each start a file that other users may have read", async () => {
     writeFileSync(files[0] ?? "", `hf_${"A".repeat(43)}\n`);
     chmodSync(files[0] ?? "", 0o644);
     await look();
@@ -181,7 +181,7 @@ describe("the one-time token", () => {
     expect(statSync(files[0] ?? "").mode & 0o777).toBe(0o600);
   });
 
-  test("is not written over something else, nor through a link", async () => {
+  test("is not written over another file, nor through a link", async () => {
     const precious = join(folder, "precious.pem");
     writeFileSync(precious, "a key");
     symlinkSync(precious, files[0] ?? "");

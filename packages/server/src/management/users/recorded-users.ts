@@ -8,7 +8,7 @@ import {
 import { type PasswordHash, parsePasswordHash, type Users } from "../../base/password-hash.ts";
 import { openText } from "../sealed-text.ts";
 
-/** The one record of a user, whichever region makes it: of a user that two regions set, the last password counts. */
+/** The record of a user is the same whichever region makes it; if two regions set a password, the last one counts. */
 export function userRecordId(instance: string, name: string): string {
   return systemIdentifier("User", `${instance}\0${name}`);
 }
@@ -19,12 +19,12 @@ export function userBinding(instance: string, name: string) {
   return { instance, uniqueIdentifier, objectType: recordKinds.User.type };
 }
 
-/** Whether a user's record says that there is such a user. */
+/** Whether a user's record says that the user exists now. */
 export function isUser({ hash, destroyed }: SystemRecord<"User">): boolean {
   return destroyed === undefined && hash !== undefined;
 }
 
-/** An instance's users as its records name them. Hashes are unsealed when they are asked for, and kept nowhere. */
+/** An instance's users from its records. Hashes are unsealed on request, and not kept. */
 export class RecordedUsers implements Users {
   readonly #instance: string;
   readonly #sealed: ReadonlyMap<string, string>;
@@ -54,7 +54,7 @@ export class RecordedUsers implements Users {
     const opened = await openText(this.#keyRing, binding, sealed);
     const hash = parsePasswordHash(Buffer.from(opened).toString("latin1"));
     opened.fill(0);
-    if (hash === undefined) throw new SealBroken("a user's password hash does not read");
+    if (hash === undefined) throw new SealBroken("a user's password hash cannot be read");
     return hash;
   }
 }

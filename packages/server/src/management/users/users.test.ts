@@ -30,14 +30,14 @@ async function set(node: TestNode, user: string, given: string): Promise<void> {
   await world.see();
 }
 
-/** The users as a connection of the instance's client has them. */
+/** The users that a connection of the instance's client sees. */
 function usersOf(node: TestNode): Users {
   const admission = node.trust.check(new X509Certificate(shown.certificate), Date.now());
   if (typeof admission === "string") throw new Error(admission);
   return admission.instance.users;
 }
 
-test("a user is one in both regions, and its password is kept as a sealed hash", async () => {
+test("a user is the same in both regions, and its password is kept as a sealed hash", async () => {
   expect(usersOf(world.a).size).toBe(0);
   await set(world.a, "vcenter", password);
   for (const node of world.nodes) {
@@ -54,7 +54,7 @@ test("a user is one in both regions, and its password is kept as a sealed hash",
   expect(records).not.toContain("scrypt$");
 });
 
-test("an open connection forgets the password that it showed once a user changes, and not before", async () => {
+test("an open connection forgets its checked password when a user changes, and not before", async () => {
   await set(world.a, "vcenter", password);
   const remembered = new RememberedPassword(passwords, () => usersOf(world.b));
   expect(await remembered.verify("vcenter", password)).toBe(true);
@@ -67,7 +67,7 @@ test("an open connection forgets the password that it showed once a user changes
   expect(await remembered.verify("vcenter", newer)).toBe(true);
 });
 
-test("a user that is deleted is gone, and may come again", async () => {
+test("a user that was deleted can be created again", async () => {
   await set(world.a, "vcenter", password);
   const params = { instance, user: "vcenter" };
   await world.b.call("deleteUser", { params });
@@ -78,7 +78,7 @@ test("a user that is deleted is gone, and may come again", async () => {
   expect(await passwords.verify(usersOf(world.a), "vcenter", newer)).toBe(true);
 });
 
-test("of passwords that two cut off regions set, both take the last", async () => {
+test("if two cut off regions set a user's password, the last one is valid in both", async () => {
   world.regions.linked = false;
   await set(world.a, "vcenter", password);
   await set(world.b, "vcenter", newer);
@@ -90,7 +90,7 @@ test("of passwords that two cut off regions set, both take the last", async () =
   expect(right).toEqual([true, true]);
 });
 
-test("a hash that cannot be unsealed lets no client in, and does not count as a wrong password", async () => {
+test("a password cannot be set while the instance's keys cannot seal it", async () => {
   const none = await world.instance("kmip-cc", "Inactive");
   const given = { params: { instance: none, user: "u" }, body: { password } };
   await expect(world.a.call("setUser", given)).rejects.toEqual(refusal("wrongState"));

@@ -24,7 +24,7 @@ import { clock, ids, type Parts } from "../node-parts.ts";
 import type { Tenants } from "../node-tenants.ts";
 import type { Management } from "./node-management.ts";
 
-/** Who may come in, at the endpoint and at the management API: what changes that, and what checks tokens. */
+/** Access to the endpoint and to the management API: the routes that change it, and what checks tokens. */
 export interface Access {
   readonly handlers: ReturnType<typeof certificateHandlers> &
     ReturnType<typeof refusedHandlers> &
@@ -34,7 +34,7 @@ export interface Access {
   readonly tokens: TokenVerifier;
 }
 
-/** What the leader does about certificates that end. */
+/** The leader's duty to report certificates that end. */
 export function expiryDuty(
   { config: { region }, observe }: Parts,
   { view, records, commands }: Management,

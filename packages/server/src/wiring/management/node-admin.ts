@@ -29,13 +29,13 @@ export interface AdminParts {
   readonly clocks: SystemSources["clocks"];
   readonly readings: NodeReadings;
   readonly lockMasters: SystemSources["lockMasters"];
-  /** All but those that the node answers for itself. */
+  /** All handlers but those about the node itself. */
   readonly handlers: Omit<Handlers, keyof ReturnType<typeof systemHandlers>>;
 }
 
-/** How often tokens that nobody knows make the view read the store. */
+/** How often unknown tokens may make the view read the store. */
 const lookAgainMs = 50;
-/** Requests without a valid token that one address may make, and those that need none. */
+/** Requests that one address may make without a valid token, and requests that need no token. */
 const failures = { perSecond: 1, burst: 20 };
 const strangers = { perSecond: 5, burst: 20 };
 /** Bodies of one token: two of the largest at once, then one in twenty seconds. */

@@ -25,7 +25,7 @@ import { clock, ids, type Parts } from "../node-parts.ts";
 import type { Regions } from "../node-regions.ts";
 import type { Management } from "./node-management.ts";
 
-/** What a node has of the audit trail. */
+/** A node's part of the audit trail. */
 export interface NodeAudit {
   readonly handlers: ReturnType<typeof eventsHandlers>;
   /** What its region's leader does. */
@@ -35,7 +35,7 @@ export interface NodeAudit {
 const dayMs = 86_400_000;
 const hourMs = 3_600_000;
 
-/** Opens the sinks that the configuration names, whose secrets must be there, and what reads and keeps the trail. */
+/** Opens the sinks that the configuration names, whose secrets must exist, and what reads and keeps the trail. */
 export function openAudit(
   parts: Parts,
   { own }: Pick<Regions, "own">,

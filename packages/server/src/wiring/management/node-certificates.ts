@@ -20,20 +20,20 @@ interface Watched {
   readonly admin: CertificateFiles<ServerIdentity> | undefined;
 }
 
-/** What is known of all certificates. */
+/** Metrics and warnings of all certificates. */
 export interface WatchedCertificates {
   readonly readings: Pick<NodeReadings, "certificates" | "certificateCounts">;
-  /** Says what an operator should know of the configuration and its certificates. */
+  /** Logs warnings about the configuration and its certificates. */
   readonly warn: () => void;
 }
 
 const everyMs = 3_600_000;
-/** Certificates that are shown one by one: a scrape must not grow with what is added. */
+/** Certificates that metrics show one by one: a scrape must not grow with the number added. */
 const toldMax = 1000;
 
 /**
  * Reports the certificates of this node's own files and configuration when they come near their end: at the start, and
- * once more 30, 7 and 1 days before it. The leader reports those of the system records.
+ * once more 45, 7 and 1 days before it, and when it has come. The leader reports those of the system records.
  */
 export function watchCertificates(
   { config, log, opened }: Parts,

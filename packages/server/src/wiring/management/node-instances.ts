@@ -15,7 +15,7 @@ import type { Tenants } from "../node-tenants.ts";
 import type { Management } from "./node-management.ts";
 import type { NodeRoots } from "./node-roots.ts";
 
-/** The life of instances at a node: what its leader does for it, and the routes by which it is managed. */
+/** The life of instances at a node: the leader's duties, and the routes that manage it. */
 export interface NodeInstances {
   readonly duties: readonly Duty[];
   readonly readings: Pick<NodeReadings, "instances">;

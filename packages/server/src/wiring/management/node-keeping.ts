@@ -21,7 +21,7 @@ import type { Regions } from "../node-regions.ts";
 import type { Tenants } from "../node-tenants.ts";
 import type { Management } from "./node-management.ts";
 
-/** What the leader does for what is kept, and what a scrape reads of it. */
+/** The leader's duties for objects and backups, and the metrics of them. */
 export interface Keeping {
   readonly duties: readonly Duty[];
   readonly readings: Pick<NodeReadings, "objects" | "objectAges" | "backups" | "backupEveryMs">;
@@ -62,7 +62,7 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
   };
 }
 
-/** The management API's part of what is kept: keys, and backups. */
+/** The management API's routes for keys and backups. */
 export function keepingHandlers(
   { config: { region } }: Parts,
   { own, store }: Regions,

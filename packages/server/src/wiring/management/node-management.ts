@@ -34,13 +34,13 @@ export function openManagement(
   return { view, records, commands, presence, pushed: (objects) => view.take(objects) };
 }
 
-/** An own store that is not level may hold old data, in which what was deleted since is still there. */
+/** An own store that is not level may hold old data, in which records exist that were deleted since. */
 function sourceOf({ from, through }: ReturnType<Regions["store"]["serving"]>): ViewSource {
   if (from === "local") return through ? "any" : "own";
   return from === "remote" ? "other" : "any";
 }
 
-/** Lets in whom the system records name. */
+/** Admits the clients that the system records name. */
 export async function followTenants(
   { opened }: Parts,
   { view }: Management,
@@ -48,6 +48,6 @@ export async function followTenants(
   tenants: Tenants,
 ): Promise<void> {
   opened.use(tenants.follow(view, keyRing));
-  // The trust should be known before the first client comes; a store that is out must not keep the node waiting.
+  // The trust should be known before the first client connects; the node must not wait for a store out of reach.
   await view.refresh().catch(() => undefined);
 }

@@ -33,7 +33,7 @@ import type { Regions } from "../node-regions.ts";
 import { openKeyRing } from "../node-store.ts";
 import type { Management } from "./node-management.ts";
 
-/** The configuration's root of trust, and what others are opened with. */
+/** The configuration's root of trust, and what other roots of trust are opened with. */
 export interface DefaultRoot {
   readonly root: RootOfTrust;
   readonly context: RootContext;
@@ -52,13 +52,13 @@ export interface NodeRoots {
   ) => ReturnType<typeof rootHandlers>;
 }
 
-/** How long a state that stays the same is not written again. */
+/** How long a state that does not change is not written again. */
 const stateAgainMs = 300_000;
 
-/** An instance whose record was not seen yet. */
+/** An instance whose record this node has not seen yet. */
 const unseen = { root: {}, rootNext: {}, rootLeft: {}, state: {}, keys: {} };
 
-/** Opens the configuration's root of trust; a file that does no work ends the start, a key manager may come back. */
+/** Opens the configuration's root of trust. A file that does not work ends the start; a key manager may come back. */
 export async function openDefault(parts: Parts, environment: Environment): Promise<DefaultRoot> {
   const { config, observe, opened, health } = parts;
   const context = rootContext({ clock, ids }, observe);
@@ -71,7 +71,7 @@ export async function openDefault(parts: Parts, environment: Environment): Promi
     health.rootOfTrust("ok", "");
   } catch (error) {
     if (rootKind(root.kind)?.onNode) throw new OperatorError(`rootOfTrust: ${reasonOf(error)}`);
-    // One that refuses is its instances' alone; one that cannot be reached has opened no key yet.
+    // A refusal concerns only the instances of this root; an unreachable one has opened no key yet.
     const refuses = error instanceof RootOfTrustError && error.failure !== "unavailable";
     health.rootOfTrust(refuses ? "degraded" : "unreachable", reasonOf(error));
     observe({ type: "warning", message: `rootOfTrust: ${reasonOf(error)}` });
@@ -79,7 +79,7 @@ export async function openDefault(parts: Parts, environment: Environment): Promi
   return { root, context, places: { environment, sealingKey } };
 }
 
-/** Opens what serves instances' keys, and carries out what is ordered of it. */
+/** Opens what serves the instances' keys, and carries out the orders for their roots of trust. */
 export async function openRoots(
   parts: Parts,
   regions: Regions,
@@ -103,7 +103,7 @@ export async function openRoots(
   );
   const keyRing = openKeyRing(parts, regions, (...of) => roots.rootOf(...of));
   watch = opened.use(new RootWatch({ region, roots, keyRing, view, health, clock, revalidateMs }));
-  // It serves all that name no other, and is probed even if nobody does.
+  // The default root serves all instances that name no other, and is probed even if there are none.
   await roots.of(undefined);
   const validate = new ValidateRoots({
     ...{ region, node, roots, keyRing, records, clock, graceMs },
