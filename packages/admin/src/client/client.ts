@@ -162,7 +162,7 @@ export class AdminClient implements AsyncDisposable {
     await this.#agent.destroy();
   }
 
-  /** Asks one node after another until one answers; never repeats what may have been carried out. */
+  /** Asks one node after another until one answers; never repeats what may have had an effect. */
   async #ask(
     route: Route,
     request: LooseRequest,

@@ -18,8 +18,8 @@ const retryMaxMs = 30_000;
 const eventBytesMax = 1 << 20;
 
 /**
- * Follows Server-Sent Events (WHATWG HTML, 9.2), and reconnects if a connection ends. A refusal that
- * a retry cannot change ends it, and so does any failure of the first connection.
+ * Follows Server-Sent Events (WHATWG HTML, 9.2), and reconnects if a connection ends. It ends at
+ * a refusal that a retry cannot change, and at any failure of the first connection.
  */
 export async function* follow({ connect, signal }: FollowOptions): AsyncGenerator<Event> {
   const place: Place = { last: undefined, retryMs: retryUsualMs, failures: 0 };

@@ -16,7 +16,7 @@ describe("a refusal by a schema uses Holdfast's own words", () => {
     [setUser.body, { password: "x".repeat(2000) }, "password must have at most 1024 characters"],
     [setUser.body, {}, "password is missing"],
     [setUser.body, { password: 7 }, "password must be a text"],
-    [setUser.body, { password: "long enough, this is", pasword: 1 }, "pasword is not a known"],
+    [setUser.body, { password: "long enough, this is", pasword: 1 }, "pasword is an unknown field"],
     [signRequest.body, { name: "x", csr: "c".repeat(40), days: 4000 }, "days must be at most 3650"],
     [
       signRequest.body,
@@ -31,7 +31,7 @@ describe("a refusal by a schema uses Holdfast's own words", () => {
     [listEvents.query, { limit: 0 }, "limit must be at least 1"],
     [listEvents.query, { from: "now" }, "from must be a time such as 2026-11-25T20:12:09Z"],
     [listEvents.query, { severity: "high" }, "severity must be one of normal, warning, critical"],
-    [createInstance.body, { nam: "x" }, "nam is not a known field"],
+    [createInstance.body, { nam: "x" }, "nam is an unknown field"],
     [
       updateInstance.body,
       { labels: { "not ok": "x" } },

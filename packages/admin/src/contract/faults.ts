@@ -15,7 +15,7 @@ export function faultsOf(issues: readonly Issue[]): readonly InputFault[] {
 
 function faultOf(issue: Issue, path: readonly PropertyKey[]): readonly InputFault[] {
   if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => ({ path: [...path, key], says: "is not a known field" }));
+    return issue.keys.map((key) => ({ path: [...path, key], says: "is an unknown field" }));
   }
   if (issue.code === "invalid_union") return unionFaults(issue, path);
   if (issue.code === "invalid_key") {

@@ -12,7 +12,7 @@ import { instanceParam, name, region, time } from "./shapes.ts";
 
 const identifier = z.string().min(1).max(256);
 
-/** A secret in a request: its value, sealed at once, or its place on the node. Never in an answer. */
+/** A secret in a request: its value (sealed at once) or its place on the node. Never in answers. */
 const secret = z.union(
   [
     z.object({ value: z.string().min(1).max(4096) }).strict(),
@@ -71,7 +71,7 @@ function references<Left extends string = never>(...leftOut: readonly Left[]) {
   return schemas as unknown as ReferencesOf<typeof rootKinds, Left>;
 }
 
-/** An instance's root key in one region. The node's configuration has the host names and modules. */
+/** The root key in one region. Host names and modules are in the node's configuration. */
 export const rootReference = z
   .discriminatedUnion("type", references())
   .meta({ id: "RootReference" });

@@ -20,7 +20,7 @@ export interface Route {
   readonly tag: string;
   /** The lowest role that may call it; `public` needs no token. */
   readonly role: Role | "public";
-  /** With `instance`, a token bound to instances may call it for these; else only an unbound one. */
+  /** `instance`: a token bound to instances may call it for these; else only an unbound one. */
   readonly scope: "instance" | "system";
   readonly params?: z.ZodObject;
   readonly query?: z.ZodObject;
@@ -42,7 +42,7 @@ export interface Route {
   readonly shownOnce?: true;
   /** A POST that is safe to repeat: it needs no idempotency key and is carried out each time. */
   readonly repeatable?: true;
-  /** Allows `Dry-Run: true`: nothing is written, and the answer is `{ dryRun: true }` or a refusal. */
+  /** Allows `Dry-Run: true`: writes nothing and answers `{ dryRun: true }` or the refusal. */
   readonly dryRun?: true;
   /** The action of its audit event. A commit includes its event; a wrapper audits refusals. */
   readonly audit?: string;

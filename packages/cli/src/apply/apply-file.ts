@@ -101,7 +101,7 @@ export function readDeclaration(path: string): readonly WantedInstance[] {
   }));
 }
 
-const unknownSays = "is not a known field";
+const unknownSays = "is an unknown field";
 
 /** `instance "acme": certificates[0].file is missing`; an instance without a name is `instances[0]`. */
 function faultText({ path, says }: InputFault, given: unknown): string {
