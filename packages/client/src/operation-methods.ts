@@ -21,7 +21,7 @@ export interface CallOptions {
   readonly requestTimeoutMs?: number;
 }
 
-/** One method per operation (KMIP 2.1, 6.1), such as `getAttributes(request, options)`, for `call`. */
+/** One method per operation (KMIP 2.1, 6.1), such as `getAttributes(request)`, for `call`. */
 type Methods = {
   readonly [N in ImplementedOperation as Uncapitalize<N>]: (
     request: Request<N>,

@@ -8,7 +8,7 @@ type Way = "forth" | "back";
 export interface RelayState {
   /** The delay of each direction. */
   readonly delayMs: number;
-  /** In a cut direction everything waits, also a connection's end, as if packets were being lost. */
+  /** In a cut direction everything waits, also a connection's end, as if packets were lost. */
   readonly cut: Readonly<Record<Way, boolean>>;
 }
 

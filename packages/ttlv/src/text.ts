@@ -5,7 +5,7 @@ import { headerBytes, view } from "./layout.ts";
 const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const utf8Encoder = new TextEncoder();
 
-/** Up to here, a loop beats the platform's codec; it would not build a flat string for longer text. */
+/** Up to here, a loop beats the platform's codec; for longer text, it builds no flat string. */
 const shortReadMax = 12;
 const shortWriteMax = 64;
 
