@@ -175,15 +175,15 @@ describe("copies", () => {
     return copied;
   };
 
-  test("are one of every byte for 16 MiB in chunks of 1 KiB", () => {
+  test("are made once per byte for 16 MiB in chunks of 1 KiB", () => {
     expect(read(chunksOf(message, 1024))).toBe(length);
   });
 
-  test("are two of every byte for 16 MiB in chunks of 100 bytes: no object is kept per chunk", () => {
+  test("are made twice per byte for 16 MiB in chunks of 100 bytes: no object is kept per chunk", () => {
     expect(read(chunksOf(message, 100))).toBe(2 * (length - 8) + 8);
   });
 
-  test("are at most three of every byte for 16 MiB in alternating big and small chunks", () => {
+  test("are made at most three times per byte for 16 MiB in alternating big and small chunks", () => {
     const chunks: Uint8Array[] = [];
     for (let at = 0; at < length; at += 1025) {
       chunks.push(message.slice(at, at + 1024), message.slice(at + 1024, at + 1025));

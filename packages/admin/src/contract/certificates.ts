@@ -13,7 +13,7 @@ import {
   uuid,
 } from "./shapes.ts";
 
-/** A `client` certificate is accepted itself; an `authority` makes those it issued acceptable. */
+/** A `client` certificate gives access; an `authority` gives it to client certificates it issued. */
 const certificateKind = z.enum(["client", "authority"]);
 
 /** A certificate that gives access to an instance. */

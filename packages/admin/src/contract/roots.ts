@@ -71,7 +71,7 @@ function references<Left extends string = never>(...leftOut: readonly Left[]) {
   return schemas as unknown as ReferencesOf<typeof rootKinds, Left>;
 }
 
-/** The root key in one region. Host names and modules are in the node's configuration. */
+/** An instance's root key in a region. Host names and modules are in the node's configuration. */
 export const rootReference = z
   .discriminatedUnion("type", references())
   .meta({ id: "RootReference" });

@@ -52,7 +52,7 @@ export function pageOf<Item extends z.ZodType>(item: Item) {
     items: z.array(item),
     next: cursor
       .optional()
-      .describe("Absent on the last page; a short or empty page may have one."),
+      .describe("Absent on the last page; a short or empty page may still have a next one."),
   });
 }
 

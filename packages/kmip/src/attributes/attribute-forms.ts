@@ -86,7 +86,7 @@ const form1 = (read: Reader, write: Writer): ValueType<Attribute> => ({
   encode: (tag, attribute, version) => encode1(tag, attribute, version, write),
 });
 
-/** 1.x Attribute: name, index, value (KMIP 1.4, 2.1.1). Omits an attribute that the version lacks. */
+/** 1.x Attribute: name, index, value (KMIP 1.4, 2.1.1). Omits one that the version lacks. */
 export const attribute1: ValueType<Attribute> = form1(readAttribute, inVersion);
 const filter1 = form1(readFilter, filterInVersion);
 
@@ -241,7 +241,7 @@ export const attributeReference2: ValueType<AttributeReference> = {
   },
 };
 
-/** A reference in a request. Refuses what the version cannot express, as the request would differ. */
+/** A reference in a request. Refuses what the version cannot express: the request would differ. */
 const asked = (form: ValueType<AttributeReference>): ValueType<AttributeReference> => ({
   ...form,
   encode: (tag, reference, version) => {

@@ -20,7 +20,7 @@ import { checkKeyBlock, type KeyBlock, keyBlock } from "./key-block.ts";
 const block = required("KeyBlock", keyBlock);
 const key = (name: string) => struct(name, { keyBlock: block });
 
-/** All managed objects of KMIP 1.0 to 2.1, each with its type's tag (KMIP 2.1, 2; KMIP 1.4, 2.2). */
+/** All managed objects of KMIP 1.0 to 2.1, each with its own tag (KMIP 2.1, 2; KMIP 1.4, 2.2). */
 export const objects = {
   Certificate: struct("Certificate", {
     certificateType: required("CertificateType", enumeration("CertificateType")),

@@ -37,7 +37,7 @@ export const faults = {
     v2: "AuthenticationNotSuccessful",
   },
   permissionDenied: { v1: "PermissionDenied", v2: "PermissionDenied" },
-  /** Any cause without its own row, and an unknown result: a store or a key is out of reach. */
+  /** Any cause without its own row, and an unknown result: a store or key cannot be reached. */
   generalFailure: { v1: "GeneralFailure", v2: "GeneralFailure" },
   internalError: { v1: "GeneralFailure", v2: "InternalServerError" },
   serverLimitExceeded: { v1: "GeneralFailure", v2: "ServerLimitExceeded" },
@@ -100,7 +100,7 @@ export const faults = {
   protectionStorageUnavailable: { v1: "GeneralFailure", v2: "ProtectionStorageUnavailable" },
   wrappingObjectNotFound: { v1: "ItemNotFound", v2: "WrappingObjectNotFound" },
   wrappingObjectArchived: { v1: "ObjectArchived", v2: "WrappingObjectArchived" },
-  /** Also for a root key that is gone: never Item Not Found: vSphere would assume a lost key. */
+  /** Also for a root key that is gone. Never Item Not Found: vSphere would assume a lost key. */
   wrappingObjectDestroyed: { v1: "PermissionDenied", v2: "WrappingObjectDestroyed" },
 } as const satisfies Record<string, Reasons>;
 
@@ -115,7 +115,7 @@ const olderReasons: Readonly<Partial<Record<ResultReason, ResultReason>>> = {
   UnknownObjectGroup: "InvalidField",
 };
 
-/** A failure to report: the client gets the fault's reason and `message`; only the log gets `cause`. */
+/** A failure to report. The client gets the fault's reason and `message`, only the log `cause`. */
 export class KmipError extends Error {
   override readonly name = "KmipError";
   readonly fault: Fault;

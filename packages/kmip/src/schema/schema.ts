@@ -216,7 +216,7 @@ export interface StructType<F extends Fields> extends ValueType<Infer<F>> {
   readonly fields: F;
 }
 
-/** Makes a structure type. `name` is for error messages only; an `open` one skips unknown fields. */
+/** Makes a structure type. `name` is for error messages; an `open` one skips unknown fields. */
 export function struct<F extends Fields>(
   name: string,
   fields: F,

@@ -4,7 +4,7 @@ import { isSecretTag, tagNameOf } from "../schema/tag-lookup.ts";
 import { type TagName, tags } from "../schema/tags.ts";
 import { valuesOf } from "../schema/value-type.ts";
 
-/** Tags whose enumeration has another name; the other tags share the name of theirs. */
+/** Tags whose enumeration has a different name; all others share their enumeration's name. */
 const renamed: Partial<Record<TagName, EnumerationName>> = {
   MaskGeneratorHashingAlgorithm: "HashingAlgorithm",
   ExtensionType: "ItemType",

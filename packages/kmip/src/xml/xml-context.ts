@@ -8,7 +8,7 @@ export interface Sibling {
 
 /**
  * The tag that determines the enumeration or mask of a child's value. This is its own tag, except
- * for the Attribute Value of a 1.x Attribute: there it is the tag of the attribute in Attribute Name.
+ * for the Attribute Value of a 1.x Attribute: that uses the tag that its Attribute Name names.
  */
 export function valueTag(tag: number, siblings: readonly Sibling[]): number {
   if (tag !== tags.AttributeValue.tag) return tag;
