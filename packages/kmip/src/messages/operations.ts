@@ -68,8 +68,8 @@ interface OperationFacts {
   /** It needs no Credential even if the instance has users (KMIP 2.1, 9.4). */
   readonly open?: true;
   /**
-   * The answer's identifier becomes the ID Placeholder (`answered`), or its handler sets (`own`).
-   * If the operation fails, the placeholder is cleared: later items must not use an older object.
+   * The ID Placeholder becomes the answer's identifier (`answered`), or what the handler sets
+   * (`own`). If the operation fails, it is cleared: later items must not use an older object.
    */
   readonly placeholder?: "answered" | "own";
   /** The reasons in the operation's own error table that differ from the fault's row. */
