@@ -8,7 +8,7 @@ import { contract } from "./contract/index.ts";
 import { type ProblemCode, problems } from "./contract/problems.ts";
 import type { Route } from "./contract/route.ts";
 
-/** The refusals that every route may answer, in addition to those that it names. */
+/** The refusals that any route may give, in addition to those that it names. */
 const always: readonly ProblemCode[] = [
   "unauthenticated",
   "forbidden",
@@ -26,7 +26,7 @@ const problem = z
     detail: z.string().describe("What is wrong and how to fix it, on one line."),
     code: z
       .enum(Object.keys(problems) as [ProblemCode, ...ProblemCode[]])
-      .describe("Stable: programs look at this, and at nothing else."),
+      .describe("Stable: programs should check only this field."),
     instance: z.string().describe("Names the request in the node's log and in the audit events."),
     errors: z
       .array(z.object({ at: z.string(), says: z.string() }))
@@ -37,9 +37,9 @@ const problem = z
 
 const description = `The management API of Holdfast: instances, roots of trust, certificates, keys, tokens, events.
 
-Every request carries \`Authorization: Bearer TOKEN\`. Each operation names the least role that may call it (\`x-role\`: viewer, operator, manager; each includes those before it) and whether a token that is bound to instances may (\`x-scope\`).
+Every request carries \`Authorization: Bearer TOKEN\`. Each operation names the lowest role that may call it (\`x-role\`: viewer, operator, manager; each includes those before it) and whether a token that is bound to instances may (\`x-scope\`).
 
-A POST may carry an \`Idempotency-Key\`: repeated with the same key and body it is answered as the first time and makes nothing twice. Lists are read page by page: \`next\` of a page is \`cursor\` of the request for the following one.`;
+A POST may carry an \`Idempotency-Key\`: repeated with the same key and body, it gets the first answer again and creates nothing twice. Lists are read page by page: \`next\` of a page is \`cursor\` of the request for the following one.`;
 
 /** The contract as OpenAPI 3.1. */
 export function openApi(
@@ -71,13 +71,13 @@ export function openApi(
             type: "http",
             scheme: "bearer",
             description:
-              "A token that `holdfast token create` printed, or one of the identity provider.",
+              "A token that `holdfast token create` printed, or a token of the identity provider.",
           },
         },
       },
     },
     {
-      // The format says it, in a form that people can read.
+      // The format says the same in a readable form.
       override: ({ jsonSchema }) => {
         if (jsonSchema.format === "date-time") delete jsonSchema.pattern;
       },
@@ -122,7 +122,7 @@ function headersOf({ method, etag, repeatable, dryRun }: Route) {
     ...(etag !== undefined && method !== "GET" && method !== "POST"
       ? {
           "If-Match": (etag === "required" ? z.string() : z.string().optional()).describe(
-            "The ETag of what is to be changed, as it was read.",
+            "The ETag of the resource to change, as it was read.",
           ),
         }
       : {}),
@@ -154,7 +154,7 @@ function success({ answer, stream, status = 200, etag }: Route) {
   };
 }
 
-/** By status: which codes there are. */
+/** The refusals of a route, by status. */
 function refusals({ problems: own, role, method, shownOnce, repeatable }: Route) {
   const codes = [
     ...own,

@@ -8,7 +8,7 @@ import { clientOptionsOf } from "./sites/site.ts";
 const patienceMs = 2000;
 const instancesMax = 1000;
 
-/** Adds `complete`, which knows commands, options and these instances. */
+/** Adds `complete`, which completes commands, options and the names of these instances. */
 export function addCompletion(program: Command, instances: readonly string[]): void {
   const completion = tab(program);
   for (const words of takingInstance()) {
@@ -19,8 +19,8 @@ export function addCompletion(program: Command, instances: readonly string[]): v
 }
 
 /**
- * The names of instances, where the shell completes a word that is one: of the site that commands use without options.
- * None where that cannot be asked.
+ * The names of instances, if the shell completes an instance's name. They come from the site that
+ * commands use without options; there are none if it does not answer.
  */
 export async function instancesFor(args: readonly string[]): Promise<readonly string[]> {
   const [first, dashes, ...words] = args;

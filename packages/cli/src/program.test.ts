@@ -35,7 +35,7 @@ describe("holdfast decode", () => {
   test.each<[string, readonly string[], string]>([
     ["a binary file", ["message.bin"], ""],
     ["a hex file", ["message.hex"], ""],
-    ["a hex file that is said to be one", ["message.hex", "--hex"], ""],
+    ["a hex file with --hex", ["message.hex", "--hex"], ""],
     ["hex as an argument", ["--hex", message], ""],
     ["hex on standard input", [], message],
     ["base64 on standard input", ["-", "--base64"], Buffer.from(message, "hex").toString("base64")],
@@ -96,19 +96,19 @@ describe("an error is one line that says how to fix it, and an exit code", () =>
   });
 });
 
-describe("standard output that takes nothing", () => {
+describe("standard output that cannot be written to", () => {
   const out = (target: string) =>
     spawnSync("sh", ["-c", `"$0" "$1" decode --hex ${message} ${target}`, process.execPath, main], {
       cwd: folder,
       encoding: "utf8",
     });
 
-  test("whose reader is gone is not a fault", () => {
+  test("is not an error if its reader is gone", () => {
     const { stderr } = out("| true");
     expect(stderr).toBe("");
   });
 
-  test.skipIf(!existsSync("/dev/full"))("that is full is one line (needs /dev/full)", () => {
+  test.skipIf(!existsSync("/dev/full"))("is reported on one line (needs /dev/full)", () => {
     const { status, stderr } = out("> /dev/full");
     expect(stderr).toMatch(/^holdfast: standard output: ENOSPC[^\n]+\n$/);
     expect(status).toBe(1);
@@ -121,14 +121,14 @@ describe("help", () => {
     [["kmip", "--help"]],
     [["kmip", "create", "--help"]],
     [["decode", "-h"]],
-  ])("%j is there", (args) => {
+  ])("%j is printed", (args) => {
     const { status, stdout, stderr } = holdfast(args);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toContain("Usage: holdfast");
   });
 });
 
-test.each(["cli", "server"])("--version is that of package %s", (name) => {
+test.each(["cli", "server"])("--version prints the version of package %s", (name) => {
   const { version } = JSON.parse(
     readFileSync(join(import.meta.dirname, "..", "..", name, "package.json"), "utf8"),
   ) as { version: string };

@@ -7,7 +7,7 @@ import { addNodeCommands } from "./server/node.ts";
 import { exitCodes, ownExitOf } from "./terminal/exits.ts";
 import { reasonOf } from "./terminal/failure.ts";
 
-/** Commands that connect to other regions: a connection to one that is cut off never ends by itself. */
+/** Commands that connect to other regions: a connection to an isolated one never ends by itself. */
 const connecting: readonly (string | undefined)[] = ["region", "backup"];
 /** How long connections may take to close when a command is done. */
 const lingerMs = 500;
@@ -19,13 +19,13 @@ export async function createProgram(): Promise<Command> {
   return program;
 }
 
-/** Completion of `args` knows the instances of the service. */
+/** Adds the commands that ask a service; completion of `args` offers its instances. */
 async function addServices(program: Command, args: readonly string[]): Promise<void> {
   const { addServiceCommands } = await import("./service-commands.ts");
   await addServiceCommands(program, args);
 }
 
-/** The commands of a node and of the development cluster, which load nothing before they run. */
+/** The commands of a node and of the development cluster; each loads its code only when it runs. */
 function nodeProgram(): Command {
   const program = new Command("holdfast")
     .description("Holdfast: KMIP key management for VMware vSphere and vSAN encryption.")
@@ -40,7 +40,7 @@ function nodeProgram(): Command {
   return program;
 }
 
-/** Lists of commands have the descriptions in short. */
+/** Gives each command a summary, for lists of commands: its description in lower case. */
 function summarise(commands: readonly Command[]): void {
   for (const command of commands) {
     const text = command.description();
@@ -55,7 +55,7 @@ function complaint(text: string): string {
   return `holdfast: ${what}${mend}\n`;
 }
 
-/** One line a failure: a configuration may have several. */
+/** One line for each failure: a configuration may have several. */
 function complaints(error: unknown): string {
   const faults = error instanceof OperatorError ? error.message.split("\n") : [error];
   return faults.map((fault) => complaint(reasonOf(fault))).join("");
@@ -64,12 +64,12 @@ function complaints(error: unknown): string {
 /** Runs one command; the exit code. Every failure is one line on standard error. */
 export async function run(given: readonly string[]): Promise<number> {
   const [first = ""] = given;
-  // No option of the program: `kmip` has one of that name, for KMIP's versions.
+  // Not an option of the program: `kmip` has an option of this name, for the KMIP version.
   if (given.length === 1 && (first === "--version" || first === "-V")) {
     process.stdout.write(`${version}\n`);
     return exitCodes.done.code;
   }
-  // Without a command it serves.
+  // Without a command, the program runs `serve`.
   const args = /^(-c|--config)/.test(first) ? ["serve", ...given] : given;
   const code = await codeOf(args);
   if (connecting.includes(args[0])) setTimeout(() => process.exit(), lingerMs).unref();

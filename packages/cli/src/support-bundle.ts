@@ -13,15 +13,15 @@ interface BundleOptions extends SiteOptions {
   readonly out?: string;
 }
 
-/** Of a log, from its end. */
+/** How many lines from the end of a log are included. */
 const logLinesMax = 5_000;
 
-/** `holdfast support-bundle`: one file for those who help, without a secret. */
+/** `holdfast support-bundle`: one file for support, without secrets. */
 export function addSupportBundle(program: Command): void {
   const command = program
     .command("support-bundle")
     .description(
-      "Write one file for support, without secrets: versions, configuration, readiness, doctor, log and metrics. The site's options are for doctor; without them it is left out.",
+      "Write one file for support, without secrets: versions, configuration, readiness, doctor, log and metrics. The site's options are for doctor, which is left out if no site answers.",
     )
     .requiredOption("-c, --config <file>", "the node's configuration")
     .option("--log <file>", "the node's log (default: the journal of systemd's unit holdfast)")

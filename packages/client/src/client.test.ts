@@ -52,7 +52,7 @@ async function failureOf(promise: Promise<unknown>): Promise<Error> {
 }
 
 describe("operations", () => {
-  test("go out and come back typed, one message each", async () => {
+  test("are sent and answered with types, one message each", async () => {
     const server = await serve(activated);
     const client = await connect([server]);
     expect(await client.activate({ uniqueIdentifier: id })).toEqual({ uniqueIdentifier: id });
@@ -66,7 +66,7 @@ describe("operations", () => {
     expect(server.requests[0]?.items[0]?.uniqueBatchItemId).toBeUndefined();
   });
 
-  test("that fail say why, on one line", async () => {
+  test("that fail report the reason on one line", async () => {
     const server = await serve(({ items }) =>
       items.map(() => ({
         operation: "Activate",
@@ -86,7 +86,7 @@ describe("operations", () => {
     });
   });
 
-  test("of a batch get identifiers, and their failures are answers", async () => {
+  test("of a batch get identifiers, and their failures are part of the answer", async () => {
     const server = await serve(({ items }) =>
       items.map(({ uniqueBatchItemId = new Uint8Array() }, at) => ({
         operation: "Activate",
@@ -115,7 +115,7 @@ describe("operations", () => {
     expect(server.requests[0]?.header.credentials).toEqual([credential]);
   });
 
-  test("answered by something else are refused, and the connection stays", async () => {
+  test("fail if the answer is not a KMIP response, and the connection stays open", async () => {
     const notResponse = Buffer.from("42007801000000084200770100000000", "hex");
     const server = await serve(() => notResponse);
     const client = await connect([server]);
@@ -127,14 +127,14 @@ describe("operations", () => {
     expect(server.connections).toBe(1);
   });
 
-  test("answered by bytes that are not KMIP end the connection", async () => {
+  test("end the connection if the answer is not KMIP", async () => {
     const server = await serve(() => Buffer.from("HTTP/1.1 400 Bad Request\r\n\r\n"));
     const client = await connect([server]);
     const error = await failureOf(client.activate({ uniqueIdentifier: id }));
     expect(error.message).toMatch(/the answer is not KMIP: not the header of a KMIP message/);
   });
 
-  test("are refused when their answer is larger than allowed, by its header", async () => {
+  test("fail if the header of the answer announces more than the limit", async () => {
     const header = Buffer.from("42007b0100010000", "hex");
     const server = await serve(() => header);
     const client = await connect([server], { responseBytesMax: 65_536 });
@@ -156,7 +156,7 @@ describe("the version", () => {
     [["2.1", "2.0", "1.4", "1.3", "1.2", "1.1", "1.0"], "2.1"],
     [["1.1", "1.0"], "1.1"],
     [["3.0", "1.0", "1.3"], "1.3"],
-  ])("of a server that has %j is %s", async (list, expected) => {
+  ])("for a server with %j is %s", async (list, expected) => {
     const server = await serve(versionsOf(list));
     const client = await KmipClient.connect({ endpoints: [server.endpoint], tls: pki.client });
     open.push(client);
@@ -164,7 +164,7 @@ describe("the version", () => {
     expect(server.requests.map(({ version }) => version)).toEqual(["1.1"]);
   });
 
-  test("is 1.0 where Discover Versions is unknown", async () => {
+  test("is 1.0 if the server does not know Discover Versions", async () => {
     const server = await serve(({ items }) =>
       items.map(() => ({
         operation: "DiscoverVersions",
@@ -179,7 +179,7 @@ describe("the version", () => {
     expect(server.requests.map(({ version }) => version)).toEqual(["1.1", "2.0"]);
   });
 
-  test("without a common one is an error, and no connection stays open", async () => {
+  test("causes an error if there is no common one, and no connection stays open", async () => {
     const server = await serve(versionsOf(["3.0"]));
     const error = await failureOf(
       KmipClient.connect({ endpoints: [server.endpoint], tls: pki.client }),
@@ -198,7 +198,7 @@ describe("several endpoints", () => {
     expect(servers.map(({ connections }) => connections)).toEqual([1, 1, 1]);
   });
 
-  test("that refuse are passed over, also by a request that changes something", async () => {
+  test("that refuse the connection are skipped, also for a request that changes something", async () => {
     const alive = await serve(activated);
     const gone = await serve(activated);
     await gone.close();
@@ -208,7 +208,7 @@ describe("several endpoints", () => {
     expect(alive.requests.length).toBe(4);
   });
 
-  test("none of which answers are all named", async () => {
+  test("are all named in the error if none answers", async () => {
     const gone = [await serve(activated), await serve(activated)];
     for (const server of gone) await server.close();
     open.splice(0);
@@ -220,7 +220,7 @@ describe("several endpoints", () => {
     }
   });
 
-  test("a lost answer is asked for again at the next one, if the request changes nothing", async () => {
+  test("get a request again after a lost answer, if the request changes nothing", async () => {
     const cutting = await serve((_request, socket) => {
       socket.destroy();
       return undefined;
@@ -228,14 +228,14 @@ describe("several endpoints", () => {
     const alive = await serve(succeed(() => ({ uniqueIdentifiers: [id] })));
     const client = await connect([cutting, alive]);
     const find = { uniqueIdentifiers: [id] };
-    // Wherever the turn begins, one of two requests meets the server that cuts.
+    // Whichever endpoint is first, one of two requests goes to the server that drops connections.
     expect(await client.locate({})).toMatchObject(find);
     expect(await client.locate({})).toMatchObject(find);
     expect(cutting.requests.length).toBeGreaterThan(0);
     expect(alive.requests.length).toBe(2);
   });
 
-  test("a lost answer to a change is an error that says so, unless the caller lets it repeat", async () => {
+  test("do not get a change again after a lost answer, unless the caller allows it", async () => {
     const cutting = await serve((_request, socket) => {
       socket.destroy();
       return undefined;
@@ -248,7 +248,7 @@ describe("several endpoints", () => {
     expect(cutting.requests.length).toBe(3);
   });
 
-  test("a batch is repeated only where all of it may be", async () => {
+  test("get a batch again only if every operation in it may be repeated", async () => {
     const cutting = await serve((_request, socket) => {
       socket.destroy();
       return undefined;
@@ -262,7 +262,7 @@ describe("several endpoints", () => {
     expect(cutting.requests.length).toBe(3);
   });
 
-  test("a server that does not answer in time is left for the next", async () => {
+  test("are tried in turn if one does not answer in time", async () => {
     const silent = await serve(() => undefined);
     const alive = await serve(succeed(() => ({ uniqueIdentifiers: [] })));
     const client = await connect([silent, alive], { requestTimeoutMs: 200 });
@@ -277,7 +277,7 @@ describe("several endpoints", () => {
 });
 
 describe("connections", () => {
-  test("are kept, and opened again after the server closed them", async () => {
+  test("are reused, and opened again after the server closed them", async () => {
     const server = await serve(activated);
     const client = await connect([server]);
     await client.activate({ uniqueIdentifier: id });
@@ -287,7 +287,7 @@ describe("connections", () => {
     expect(server.connections).toBe(2);
   });
 
-  test("carry one request at a time, and no more of them are opened than allowed", async () => {
+  test("carry one request at a time, and are limited in number", async () => {
     let release = () => {};
     const gate = new Promise<void>((resolve) => {
       release = resolve;
@@ -306,7 +306,7 @@ describe("connections", () => {
     expect(server.connections).toBe(2);
   });
 
-  test("carry several requests where pipelining is on, answered in their order", async () => {
+  test("carry several requests with pipelining, and the answers keep their order", async () => {
     const server = await serve(succeed(({ payload }) => payload));
     const client = await connect([server], { connectionsMax: 1, pipelining: 8 });
     const ids = Array.from({ length: 20 }, (_, n) => `id-${n}`);
@@ -317,7 +317,7 @@ describe("connections", () => {
     expect(server.connections).toBe(1);
   });
 
-  test("that are all busy for too long are an error of their own", async () => {
+  test("that are all busy for too long cause a separate error", async () => {
     const server = await serve(() => undefined);
     const client = await connect([server], { connectionsMax: 1, requestTimeoutMs: 150 });
     const first = failureOf(client.activate({ uniqueIdentifier: id }, { requestTimeoutMs: 400 }));
@@ -326,7 +326,7 @@ describe("connections", () => {
     expect(await first).toMatchObject({ failure: "timeout" });
   });
 
-  test("end with the client, and nothing is sent afterwards", async () => {
+  test("end when the client is closed, and nothing is sent afterwards", async () => {
     const server = await serve(() => undefined);
     const client = await connect([server]);
     const lost = failureOf(client.activate({ uniqueIdentifier: id }));
@@ -360,7 +360,7 @@ describe("the server is verified", () => {
     await named.activate({ uniqueIdentifier: id });
   });
 
-  test("and its refusal of the client's certificate is reported as such", async () => {
+  test("and a refusal of the client certificate is reported as such", async () => {
     const server = await serve(activated);
     const other = await testPki();
     const tls = { ...other.client, ca: pki.client.ca };
@@ -372,7 +372,7 @@ describe("the server is verified", () => {
     expect(error.message).not.toMatch(/\n/);
   });
 
-  test("a connection that ends before any answer names both reasons that a server has", async () => {
+  test("and a connection that ends before any answer is reported with both possible reasons", async () => {
     const server = await serve((_, socket) => {
       socket.end();
       return undefined;

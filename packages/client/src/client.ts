@@ -22,18 +22,18 @@ export interface ClientOptions {
   /** KMIP servers of one store, as `host:port`; used in turn. */
   readonly endpoints: readonly string[];
   readonly tls: TlsCredentials;
-  /** Left out, the newest that client and server both speak is found by Discover Versions. */
+  /** By default, Discover Versions finds the newest version that client and server both speak. */
   readonly version?: Version;
   /** Sent with every request. */
   readonly credentials?: readonly Credential[];
-  /** Connections to one endpoint at the same time. */
+  /** The largest number of simultaneous connections to one endpoint. */
   readonly connectionsMax?: number;
-  /** Requests in flight on one connection. */
+  /** The largest number of requests in flight on one connection. */
   readonly pipelining?: number;
   readonly connectTimeoutMs?: number;
-  /** How long one message may take, from its first byte sent to the answer's last. */
+  /** How long one message may take, from its first byte to the last byte of the answer. */
   readonly requestTimeoutMs?: number;
-  /** The largest response, its header included. */
+  /** The largest response in bytes, including its header. */
   readonly responseBytesMax?: number;
 }
 
@@ -45,14 +45,15 @@ export const clientDefaults = {
   responseBytesMax: 16_777_216,
 } as const;
 
-/** Far above what a response within `responseBytesMax` needs; the bytes are what bounds it. */
+/** Far above what a response within `responseBytesMax` needs: the byte limit is the real one. */
 const responseItemsMax = 1_000_000;
 
 type Settings = { readonly [Name in keyof typeof clientDefaults]: number };
 
 /**
- * A KMIP client over mutual TLS. Several endpoints are used in turn; a request that could not be sent goes to the next
- * one, a request that was sent and not answered only where it may be repeated (`CallOptions.repeat`).
+ * A KMIP client over mutual TLS. Several endpoints are used in turn. A request that could not be
+ * sent goes to the next one; a request that was sent and not answered does so only if it may be
+ * repeated (`CallOptions.repeat`).
  */
 export class KmipClient extends OperationMethods {
   readonly #endpoints: readonly Endpoint[];
@@ -78,7 +79,7 @@ export class KmipClient extends OperationMethods {
     });
   }
 
-  /** Connects to an endpoint and agrees on a version where none is set; rejects when it cannot. */
+  /** Connects to an endpoint and agrees on a version if none is set; rejects if it cannot. */
   static async connect(options: ClientOptions): Promise<KmipClient> {
     if (options.endpoints.length === 0) throw new TypeError("endpoints: name at least one");
     const client = new KmipClient(options);
@@ -92,7 +93,7 @@ export class KmipClient extends OperationMethods {
     }
   }
 
-  /** The version of every request that does not say its own. */
+  /** The version of every request that does not set its own. */
   get version(): Version {
     return this.#version ?? "1.4";
   }
@@ -106,7 +107,7 @@ export class KmipClient extends OperationMethods {
     await this.close();
   }
 
-  /** Sends one message of any number of operations; failed operations are in the answer, not thrown. */
+  /** Sends one message with any number of operations; failed ones are in the answer, not thrown. */
   async request(
     version: Version,
     items: readonly ClientRequestItem[],
@@ -126,7 +127,7 @@ export class KmipClient extends OperationMethods {
     return this.#read(endpoint, response);
   }
 
-  /** Carries out one operation; rejects with a `KmipClientError` when the server says that it failed. */
+  /** Carries out one operation; rejects with a `KmipClientError` if the server says it failed. */
   override async call<N extends ImplementedOperation>(
     operation: N,
     payload: Request<N>,
@@ -146,7 +147,7 @@ export class KmipClient extends OperationMethods {
 
   async #exchange(message: Uint8Array, repeat: boolean, timeoutMs: number) {
     const timedOut = new Set<Endpoint>();
-    // One more than there are endpoints: a connection that was idle may have ended unnoticed.
+    // One try more than there are endpoints: an idle connection may have ended unnoticed.
     for (let left = this.#endpoints.length; ; left--) {
       const connection = await this.#pool.take(timedOut);
       try {
@@ -185,7 +186,7 @@ function endpointOf(text: string): Endpoint {
   return endpoint;
 }
 
-/** The settings that are given, without those that are undefined. */
+/** The given settings that are not undefined. */
 function given(options: ClientOptions): Partial<Settings> {
   const names = Object.keys(clientDefaults) as (keyof Settings)[];
   return Object.fromEntries(
@@ -193,7 +194,7 @@ function given(options: ClientOptions): Partial<Settings> {
   );
 }
 
-/** An operation that changes nothing: a lost answer can be asked for again. */
+/** Whether an operation changes nothing, so that it can be sent again after a lost answer. */
 function isRepeatable({ operation }: ClientRequestItem): boolean {
   const row = operationRow(operation);
   return row?.changes === false && row.repeatable !== false;

@@ -11,12 +11,12 @@ import {
 
 /** Who the client is and whom it trusts, in PEM. */
 export interface TlsCredentials {
-  /** Authorities that the server's certificate must come from. */
+  /** Authorities that may issue the server's certificate. */
   readonly ca: string | readonly string[];
   readonly certificate: string;
   readonly key: string;
   readonly passphrase?: string;
-  /** The name that the server's certificate must have, where it is not the endpoint's host. */
+  /** The name that the server's certificate must have, if it is not the endpoint's host. */
   readonly serverName?: string;
 }
 
@@ -24,7 +24,7 @@ export interface ConnectionOptions {
   readonly tls: TlsCredentials;
   /** How long TCP and the TLS handshake may take together. */
   readonly connectTimeoutMs: number;
-  /** The largest response, its header included. */
+  /** The largest response in bytes, including its header. */
   readonly responseBytesMax: number;
 }
 
@@ -82,12 +82,12 @@ export class Connection {
     return this.#failure === undefined;
   }
 
-  /** Requests that wait for their answer. */
+  /** The number of requests that wait for an answer. */
   get inFlight(): number {
     return this.#waiting.length;
   }
 
-  /** Sends one message and resolves with the answer; the connection is given up when it does not come in time. */
+  /** Sends one message and resolves with the answer. Closes the connection if that is too late. */
   exchange(message: Uint8Array, timeoutMs: number): Promise<Uint8Array> {
     if (this.#failure !== undefined) {
       const { message: why, refused } = this.#failure;
@@ -158,7 +158,7 @@ export class Connection {
     for (const waiting of this.#waiting.splice(0)) waiting.reject(this.#failure);
   }
 
-  /** A clean end, where nothing is lost by waiting for the server's; it may never come. */
+  /** Ends the connection cleanly, and waits a short time for the server to end its side too. */
   #end(): void {
     this.#socket.end();
     const timer = setTimeout(() => this.#socket.destroy(), lingerMs);
@@ -179,7 +179,7 @@ function secureOptions(endpoint: Endpoint, tls: TlsCredentials) {
     ...(tls.passphrase === undefined ? {} : { passphrase: tls.passphrase }),
     checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
       checkServerIdentity(name, certificate),
-    // SNI carries names only (RFC 6066, 3); an address is checked all the same.
+    // SNI carries names only (RFC 6066, 3); an address is checked nevertheless.
     ...(isIP(name) === 0 ? { servername: name } : {}),
   };
 }

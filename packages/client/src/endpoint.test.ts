@@ -9,7 +9,7 @@ describe("an endpoint", () => {
     ["[::1]:9", "::1", 9],
     ["[::1]", "::1", 5696],
     ["fe80::1", "fe80::1", 5696],
-  ])("%s is read and written", (text, host, port) => {
+  ])("is read from and written as %s", (text, host, port) => {
     const endpoint = parseEndpoint(text);
     expect(endpoint).toEqual({ host, port });
     expect(endpoint && parseEndpoint(printEndpoint(endpoint))).toEqual(endpoint);
@@ -26,7 +26,7 @@ describe("an endpoint", () => {
     "u@a",
     "[1.2.3.4]:1",
     "::1]",
-  ])("%j is not one", (text) => {
+  ])("is not valid as %j", (text) => {
     expect(parseEndpoint(text)).toBeUndefined();
   });
 });

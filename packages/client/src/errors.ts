@@ -25,16 +25,16 @@ export class KmipClientError extends Error {
 }
 
 /**
- * Why there is no answer. `unreachable`, `busy` and `closed`: the request was not sent. `lost` and `timeout`: the
- * connection ended, or was given up, before the answer came.
+ * Why there is no answer. `unreachable`, `busy` and `closed`: the request was not sent. `lost`: the
+ * connection ended before the answer. `timeout`: the client closed it because the answer was late.
  */
 export type ConnectionFailure = "unreachable" | "busy" | "closed" | "lost" | "timeout";
 
-/** There is no answer: no server could be reached, or the connection ended before one came. */
+/** There is no answer: no server could be reached, or the connection ended before the answer. */
 export class ConnectionError extends Error {
   override readonly name = "ConnectionError";
   readonly failure: ConnectionFailure;
-  /** The server does not accept the client certificate, judging by its behaviour. */
+  /** The server's behaviour indicates that it does not accept the client certificate. */
   readonly refused: boolean;
   constructor(failure: ConnectionFailure, message: string, cause?: unknown, refused = false) {
     super(oneLine(message), cause === undefined ? undefined : { cause });
@@ -42,13 +42,13 @@ export class ConnectionError extends Error {
     this.refused = refused;
   }
 
-  /** Whether a server may have received the request, and so may have done what it asks. */
+  /** Whether a server may have received the request, and may have carried it out. */
   get sent(): boolean {
     return this.failure === "lost" || this.failure === "timeout";
   }
 }
 
-/** The server answered something that is not a KMIP response to the request. */
+/** The server's answer is not a KMIP response to the request. */
 export class MalformedResponseError extends Error {
   override readonly name = "MalformedResponseError";
   constructor(endpoint: string, cause: unknown) {
@@ -56,7 +56,7 @@ export class MalformedResponseError extends Error {
   }
 }
 
-/** What a text says, on one line without control characters. */
+/** A text on one line, without control characters. */
 function oneLine(text: string): string {
   return text.replace(/[\s\p{Cc}]+/gu, " ").trim();
 }
@@ -72,7 +72,7 @@ export function failureReason(error: unknown): string {
   return known === undefined ? textOf(error) : known[1];
 }
 
-/** Whether a server said by a TLS alert that it does not accept the client certificate. */
+/** Whether a TLS alert of the server says that it does not accept the client certificate. */
 export function isCertificateRefused(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return refusedAlert.test(code);

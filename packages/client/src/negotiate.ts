@@ -4,7 +4,7 @@ import { KmipClientError } from "./errors.ts";
 
 /** The newest version that the server names in Discover Versions and this client speaks. */
 export async function negotiate(client: Pick<KmipClient, "discoverVersions">): Promise<Version> {
-  // Every server that knows Discover Versions since 1.1 is asked in 1.1; one of 2.x only, in its own words.
+  // Ask in 1.1, the first version with Discover Versions; then in 2.0, for servers of 2.x only.
   const offered = (await ask(client, "1.1")) ?? (await ask(client, "2.0"));
   // The operation is newer than 1.0 (KMIP 1.1, 4.26).
   if (offered === undefined) return "1.0";
@@ -18,7 +18,7 @@ export async function negotiate(client: Pick<KmipClient, "discoverVersions">): P
   });
 }
 
-/** Undefined where the server does not know the operation in this version, or not the version. */
+/** Undefined if the server does not know this version, or the operation in this version. */
 async function ask(
   client: Pick<KmipClient, "discoverVersions">,
   version: Version,

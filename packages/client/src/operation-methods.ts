@@ -8,20 +8,20 @@ import {
   type Version,
 } from "@holdfast/kmip";
 
-/** What may be said for one request apart from the operation. */
+/** Options of one request, apart from its operation. */
 export interface CallOptions {
   /**
-   * Whether the request may be sent again, to the next endpoint, when the connection ended before its answer. Left
-   * out: only where every operation of it changes nothing.
+   * Whether the request may be sent again, to the next endpoint, if the connection ends before its
+   * answer. By default, only if none of its operations changes anything.
    */
   readonly repeat?: boolean;
-  /** Other than the client's. */
+  /** The version of this request; by default the client's. */
   readonly version?: Version;
   readonly header?: ClientRequest["header"];
   readonly requestTimeoutMs?: number;
 }
 
-/** One method an operation (KMIP 2.1, 6.1), such as `getAttributes(request, options)`; all of them are `call`. */
+/** One method per operation (KMIP 2.1, 6.1), such as `getAttributes(request)`, for `call`. */
 type Methods = {
   readonly [N in ImplementedOperation as Uncapitalize<N>]: (
     request: Request<N>,
@@ -30,7 +30,7 @@ type Methods = {
 };
 
 abstract class Calls {
-  /** Carries out one operation; rejects with a `KmipClientError` when the server says that it failed. */
+  /** Carries out one operation; rejects with a `KmipClientError` if the server says it failed. */
   abstract call<N extends ImplementedOperation>(
     operation: N,
     payload: Request<N>,

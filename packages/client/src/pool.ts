@@ -5,24 +5,24 @@ import { ConnectionError } from "./errors.ts";
 export interface PoolOptions {
   readonly endpoints: readonly Endpoint[];
   readonly open: (endpoint: Endpoint) => Promise<Connection>;
-  /** Connections to one endpoint at the same time. */
+  /** The largest number of simultaneous connections to one endpoint. */
   readonly connectionsMax: number;
-  /** Requests in flight on one connection. */
+  /** The largest number of requests in flight on one connection. */
   readonly pipelining: number;
   /** How long a caller may wait for a connection while all are busy. */
   readonly waitMs: number;
 }
 
-/** One endpoint's connections, each with the number of those who have taken it. */
+/** One endpoint's connections, each with the number of callers that have taken it. */
 interface Place {
   readonly endpoint: Endpoint;
   readonly taken: Map<Connection, number>;
   opening: number;
-  /** It could not be connected to a moment ago, so the others go first. */
+  /** A connection to it failed a moment ago, so the other endpoints are tried first. */
   resting: boolean;
 }
 
-/** How long an endpoint that could not be connected to is asked last. */
+/** How long an endpoint is tried last after a connection to it failed. */
 const restMs = 1000;
 
 /** Persistent connections to several endpoints, used in turn. */
@@ -44,8 +44,8 @@ export class Pool {
   }
 
   /**
-   * A connection with room for one more request, at the endpoint whose turn it is or the next that can be reached.
-   * The caller must give it back.
+   * A connection with room for one more request, to the endpoint whose turn it is or the next that
+   * can be reached. The caller must release it.
    */
   async take(except: ReadonlySet<Endpoint>): Promise<Connection> {
     const failures = new Map<Endpoint, ConnectionError>();
@@ -60,7 +60,7 @@ export class Pool {
     }
   }
 
-  /** Gives back what was taken. */
+  /** Returns a taken connection to the pool. */
   release(connection: Connection): void {
     for (const { taken } of this.#places) {
       const count = taken.get(connection);
@@ -69,7 +69,7 @@ export class Pool {
     this.#wakeOne();
   }
 
-  /** Ends every connection; nothing can be taken from then on. */
+  /** Ends every connection; from then on, no connection can be taken. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const wake of [...this.#waiting]) wake();
@@ -85,7 +85,7 @@ export class Pool {
     ];
   }
 
-  /** Undefined when the caller must look again: a connection failed, or room may have become free. */
+  /** Undefined if the caller must try again: a connection failed, or one may have become free. */
   async #from(
     places: readonly Place[],
     failures: Map<Endpoint, ConnectionError>,

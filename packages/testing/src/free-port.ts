@@ -2,8 +2,8 @@ import { randomInt } from "node:crypto";
 import { createServer } from "node:net";
 
 /**
- * A port that is free at this moment and that nothing else takes soon: below those that the kernel gives to outgoing
- * connections, and no two alike within a process.
+ * A port that is free now and that nothing else should take soon: it is below those that the kernel
+ * assigns to outgoing connections, and no other call in this process returns it.
  */
 export async function freePort(host = "127.0.0.1"): Promise<number> {
   for (;;) {
@@ -14,7 +14,7 @@ export async function freePort(host = "127.0.0.1"): Promise<number> {
 
 const candidates = ports();
 
-/** The workers of a run share no port, and each process begins at a place of its own. */
+/** The workers of a run share no port, and each process begins at a random port. */
 function* ports(): Generator<number, never> {
   const count = 10_000;
   const first = 12_000 + (Number(process.env["VITEST_POOL_ID"] ?? 0) % 2) * count;

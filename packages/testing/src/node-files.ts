@@ -15,7 +15,7 @@ export async function writeNodeFiles(folder: string): Promise<void> {
   writeFileSync(file("other.key"), client.key);
 }
 
-/** Writes a node's configuration that differs in these settings from a good one. */
+/** Writes a valid configuration of a node, with these settings in place of its own. */
 export function writeNodeSettings(path: string, settings: object): void {
   const good = {
     region: "a",

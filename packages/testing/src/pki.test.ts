@@ -29,7 +29,7 @@ describe("a development PKI", () => {
   });
 
   test.each(["P-256", "RSA-2048"] as const)(
-    "makes self-signed leaves (%s) without purpose",
+    "makes self-signed leaf certificates (%s) without a purpose",
     async (keyType) => {
       const issued = await selfSigned({ commonName: "kmipClient", notBeforeMs, days: 1, keyType });
       const leaf = new X509Certificate(issued.certificate);

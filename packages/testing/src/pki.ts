@@ -20,21 +20,21 @@ export interface Issued {
   readonly key: string;
 }
 
-/** What the certificates of this file can be asked to be. */
+/** The properties of a certificate to make. */
 export interface CertificateRequest {
   readonly commonName: string;
-  /** From when, milliseconds since the epoch. */
+  /** Start of validity, in milliseconds since the epoch. */
   readonly notBeforeMs: number;
   readonly days: number;
-  /** Default P-256. */
+  /** P-256 by default. */
   readonly keyType?: "P-256" | "RSA-2048";
   /** IP addresses and DNS names of a server. */
   readonly hosts?: readonly string[];
-  /** Left out = no Extended Key Usage extension, as on certificates that vCenter makes itself. */
+  /** Undefined = no Extended Key Usage extension, as in certificates that vCenter makes itself. */
   readonly purposes?: readonly string[];
 }
 
-/** Signs certificates: a development PKI, not a product's certificate authority. */
+/** Signs certificates: for development, not for production. */
 export interface Authority {
   readonly certificate: string;
   readonly key: string;
@@ -91,7 +91,7 @@ export async function createAuthority(request: CertificateRequest): Promise<Auth
   };
 }
 
-/** Makes a self-signed leaf, as vCenter does for "vCenter certificate" trust. */
+/** Makes a self-signed leaf certificate, as vCenter does for "vCenter certificate" trust. */
 export async function selfSigned(request: CertificateRequest): Promise<Issued> {
   const keys = await generateKeys(request);
   const certificate = await X509CertificateGenerator.createSelfSigned({

@@ -36,7 +36,7 @@ function closed(socket: Socket): Promise<void> {
   return new Promise((resolve) => socket.once("close", () => resolve()));
 }
 
-/** Bytes that come back within a time. */
+/** The number of bytes that come back within a time. */
 async function echoed(bytes: number, withinMs: number): Promise<{ bytes: number; ms: number }> {
   const began = performance.now();
   let seen = 0;
@@ -54,7 +54,7 @@ async function echoed(bytes: number, withinMs: number): Promise<{ bytes: number;
 
 const open = { forth: false, back: false };
 
-test("forwards, and each way takes its delay", async () => {
+test("a relay forwards bytes, with its delay each way", async () => {
   expect((await echoed(10, 2_000)).bytes).toBe(10);
   relay.set({ delayMs: 60, cut: open });
   const { bytes, ms } = await echoed(10, 2_000);
@@ -63,7 +63,7 @@ test("forwards, and each way takes its delay", async () => {
 });
 
 test.each(["forth", "back"] as const)(
-  "cut %s: nothing comes, and after it heals everything that was sent",
+  "a relay cut %s delivers nothing, and after the cut all that was sent",
   async (direction) => {
     await echoed(1, 2_000);
     relay.set({ delayMs: 0, cut: { ...open, [direction]: true } });
@@ -88,7 +88,7 @@ test("during a cut, one side does not notice that the other side has closed", as
   await gone;
 });
 
-test("forwards more than it holds, in order and whole", async () => {
+test("a relay forwards more than it can hold, in order and without loss", async () => {
   relay.set({ delayMs: 5, cut: open });
   expect((await echoed(32 * 1_048_576, 9_000)).bytes).toBe(32 * 1_048_576);
 });

@@ -4,15 +4,15 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 /** From the client to the target, or from the target to the client. */
 type Way = "forth" | "back";
 
-/** How a relay treats what passes. */
+/** How a relay treats the bytes that it forwards. */
 export interface RelayState {
-  /** Each way. */
+  /** The delay of each direction. */
   readonly delayMs: number;
-  /** What is cut waits, ends of connections included, as on a line whose packets are dropped and sent again. */
+  /** In a cut direction everything waits, also a connection's end, as if packets were lost. */
   readonly cut: Readonly<Record<Way, boolean>>;
 }
 
-/** Looks at what passes; what it answers happens: `hold` drops this and all later bytes of the connection's way. */
+/** Decides what happens to a chunk: `hold` drops it and all later ones of that direction. */
 export type Watch = (bytes: Buffer, way: Way) => "pass" | "cut" | "hold";
 
 /** An address of this machine. */
@@ -23,20 +23,20 @@ interface Place {
 
 /** How a relay is opened. */
 export interface RelayOptions {
-  /** Where it listens: a free port of 127.0.0.1 unless given. */
+  /** Where it listens; by default a free port of 127.0.0.1. */
   readonly listen?: Place;
   readonly delayMs?: number;
 }
 
 const host = "127.0.0.1";
-/** Waiting bytes of one way beyond which its sender is no longer read, and TCP holds it back. */
+/** With more waiting bytes in one direction, the relay stops reading: TCP then slows the sender. */
 const waitingBytesMax = 8_388_608;
 
-/** A TCP relay with the delay of a long line, which can be cut without a word, healed, and reset. */
+/** A TCP relay with the delay of a long line. It can be cut silently, healed, and reset. */
 export class Relay implements AsyncDisposable {
   readonly host: string;
   readonly port: number;
-  /** Asked for everything that comes. */
+  /** Called for every chunk that arrives. */
   watch: Watch = () => "pass";
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
@@ -50,7 +50,7 @@ export class Relay implements AsyncDisposable {
     this.#state = state;
   }
 
-  /** Forwards what connects; a target that is only a port is one of 127.0.0.1. */
+  /** Opens a relay to `target`; a number is a port of 127.0.0.1. */
   static async open(target: Place | number, options: RelayOptions = {}): Promise<Relay> {
     const { listen = { host, port: 0 }, delayMs = 0 } = options;
     const server = createServer({ allowHalfOpen: true, noDelay: true });
@@ -71,13 +71,13 @@ export class Relay implements AsyncDisposable {
     return this.#state;
   }
 
-  /** What is on its way keeps the delay with which it was sent. */
+  /** Changes the state. Chunks that are already on their way keep their delay. */
   set(state: RelayState): void {
     this.#state = state;
     for (const connection of this.#connections) connection.pump();
   }
 
-  /** Lets nothing pass either way, or lets it pass again. */
+  /** Cuts both directions, or heals them. */
   cut(cut: boolean): void {
     this.set({ ...this.#state, cut: { forth: cut, back: cut } });
   }
@@ -109,7 +109,7 @@ interface ConnectionOptions {
   readonly gone: () => void;
 }
 
-/** A client's connection and the one to the target, which is opened when the client's wish has arrived. */
+/** A client's connection and the one to the target, which opens after the delay. */
 class Connection {
   readonly #options: ConnectionOptions;
   readonly #client: Socket;
@@ -144,7 +144,7 @@ class Connection {
     this.#options.gone();
   }
 
-  /** Sends what comes from one side, its end and its failure along a line to the other. */
+  /** Forwards data, end and failure of one side along a line to the other side. */
   #join(from: Socket, line: Line, to: () => Socket | undefined): void {
     let held = false;
     from.on("data", (chunk: Buffer) => {
@@ -182,11 +182,11 @@ class Connection {
 interface Waiting {
   readonly dueMs: number;
   readonly bytes: number;
-  /** Does what was waited for; false when the receiver wants no more for now. */
+  /** Delivers it; false if the receiver accepts no more for now. */
   readonly deliver: () => boolean;
 }
 
-/** One way of one connection: in order, each thing at its time. */
+/** One direction of one connection: delivers everything in order, each after its delay. */
 class Line {
   readonly way: Way;
   readonly #state: () => RelayState;
@@ -229,7 +229,7 @@ class Line {
       if (next === undefined) return;
       const leftMs = next.dueMs - performance.now();
       if (leftMs > 0) {
-        // Timers know whole milliseconds only, and one that comes early is set anew.
+        // Timers have whole milliseconds only; if one fires early, it is set again.
         this.#timer = setTimeout(() => this.pump(), Math.max(1, Math.floor(leftMs)));
         return;
       }

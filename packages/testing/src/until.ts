@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Nothing takes that long; a busy machine only needs more than a quiet one. */
+/** Nothing should take this long; the margin is for a busy machine. */
 const patienceMs = 300_000;
 const pollMs = 25;
 const linesMax = 30;
 
-/** `true` ends the wait; anything else is what the error says when time has run out. */
+/** `true` ends the wait; the error of a timeout contains any other result. */
 export type ConditionResult = boolean | string | Error;
 
-/** Waits until `condition` answers true. What it throws is thrown at once. */
+/** Waits until `condition` returns true. An error that it throws ends the wait at once. */
 export async function until(
   what: string,
   condition: () => Promise<ConditionResult> | ConditionResult,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { batchItemId, type VcenterItem, vcenterItems, vcenterMessage } from "./vcenter-messages.ts";
 
-/** Hex written in groups, a line a TTLV item. */
+/** Joins hex that is written in groups, one line for each TTLV item. */
 function hex(text: string): string {
   return text.replaceAll(/\s/g, "");
 }
@@ -25,7 +25,7 @@ const header = (count: string) => `
 const identifier = "42009407 00000003 6b2d310000000000";
 
 describe("vCenter's messages, byte for byte", () => {
-  test("the first of a connection has no batch item identifier", () => {
+  test("the first message of a connection has no batch item identifier", () => {
     expect(written(vcenterItems.discoverVersions())).toBe(
       hex(`42007801 00000060 ${header("00000001")}
         42000f01 00000018
@@ -34,7 +34,7 @@ describe("vCenter's messages, byte for byte", () => {
     );
   });
 
-  test("later ones count up, little-endian, after QLKC", () => {
+  test("later messages have QLKC and a little-endian counter as identifier", () => {
     expect(written(numbered(vcenterItems.discoverVersions(), 1))).toBe(
       hex(`42007801 00000070 ${header("00000001")}
         42000f01 00000028
@@ -87,7 +87,7 @@ describe("vCenter's messages, byte for byte", () => {
       "0000000b",
       "42000a07 00000005 5374617465000000",
     ],
-  ])("%s names the key, and nothing else that it need not", (_name, item, code, more) => {
+  ])("%s names the key and contains no optional field", (_name, item, code, more) => {
     const payload = hex(identifier + more);
     const length = (bytes: number) => bytes.toString(16).padStart(8, "0");
     const inner = payload.length / 2;
@@ -100,7 +100,7 @@ describe("vCenter's messages, byte for byte", () => {
     );
   });
 
-  test("attributes are added in a batch, each item with an identifier of its own", () => {
+  test("attributes are added in a batch, and each item has its own identifier", () => {
     const item = (count: string, value: string) => `
       42000f01 00000060
         42005c05 00000004 0000000d00000000

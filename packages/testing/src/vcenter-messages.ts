@@ -23,13 +23,13 @@ const encryptAndDecrypt = 0x0c;
 const queryServerInformation = 0x03;
 const usernameAndPassword = 0x01;
 
-/** A user name and password, as some releases put them into some requests. */
+/** A user name and password, as some vCenter releases send them in some requests. */
 export interface Login {
   readonly username: string;
   readonly password: string;
 }
 
-/** A request message of KMIP 1.1 with nothing in its header but version, batch count and a login, if there is one. */
+/** A KMIP 1.1 request. Its header has only the version, the batch count and the login, if any. */
 export function vcenterMessage(items: readonly VcenterItem[], login?: Login): Uint8Array {
   const header = structure(tags.RequestHeader.tag, [
     structure(tags.ProtocolVersion.tag, [
@@ -58,14 +58,14 @@ export function batchItemId(count: number): Uint8Array {
   return bytes;
 }
 
-/** What vCenter asks for; `id` is a Unique Identifier. */
+/** The operations that vCenter uses; `id` is a Unique Identifier. */
 export const vcenterItems = {
   discoverVersions: (): VcenterItem => ({ operation: "DiscoverVersions", payload: [] }),
   queryServerInformation: (): VcenterItem => ({
     operation: "Query",
     payload: [enumeration(tags.QueryFunction.tag, queryServerInformation)],
   }),
-  /** AES 256 for Encrypt and Decrypt; no name, no dates, no other attribute. */
+  /** AES-256 for Encrypt and Decrypt; no name, dates or other attributes. */
   create: (): VcenterItem => ({
     operation: "Create",
     payload: [
@@ -118,7 +118,7 @@ export class VcenterConnection {
     return this.#request([vcenterItems.getAttribute(id, name)], login);
   }
 
-  /** All in one batch. */
+  /** Adds all attributes in one batch. */
   addAttributes(id: string, values: Readonly<Record<string, string>>): Uint8Array {
     return this.#request(
       Object.entries(values).map(([name, value]) => vcenterItems.addAttribute(id, name, value)),
@@ -151,7 +151,7 @@ function identifier(id: string): Item {
   return textString(tags.UniqueIdentifier.tag, id);
 }
 
-/** Without Attribute Index. */
+/** An attribute without an Attribute Index. */
 function attribute(name: string, value: Item): Item {
   return structure(tags.Attribute.tag, [textString(tags.AttributeName.tag, name), value]);
 }

@@ -16,12 +16,12 @@ test.each<[bigint, string]>([
   [2n ** 127n - 1n, "7fffffffffffffffffffffffffffffff"],
   [2n ** 127n, "000000000000000080000000000000000000000000000000"],
   [1_234_567_890_000_000_000_000_000_000n, "0000000003fd35eb6bc2df4618080000"],
-])("%d", (value, wire) => {
+])("%d has the expected wire form", (value, wire) => {
   expect(toHex(bigIntegerFromBigint(value))).toBe(wire);
   expect(bigIntegerToBigint(bigIntegerFromBigint(value))).toBe(value);
 });
 
-test("a longer form than need be is the same number", () => {
+test("a longer form than necessary is the same number", () => {
   expect(bigIntegerToBigint(new Uint8Array(24).fill(0xff))).toBe(-1n);
   expect(bigIntegerToBigint(new Uint8Array(24))).toBe(0n);
 });
@@ -32,7 +32,7 @@ test.each([0, 1, 12])("%d bytes are not a Big Integer", (length) => {
 
 const seed = 0x42_0004;
 describe(`properties (seed ${seed})`, () => {
-  test("comes back, in as few words as hold it", () => {
+  test("a number is restored from its wire form, which has as few words as possible", () => {
     fc.assert(
       fc.property(fc.bigInt({ min: -(2n ** 300n), max: 2n ** 300n }), (value) => {
         const bytes = bigIntegerFromBigint(value);

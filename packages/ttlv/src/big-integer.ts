@@ -6,7 +6,7 @@ export function bigIntegerToBigint(bytes: Uint8Array): bigint {
   if (bytes.length === 0 || bytes.length % 8 !== 0) {
     throw new TtlvError("BigInteger is not a multiple of 8 bytes, at least 8", 0);
   }
-  // Through hex, which engines read in linear time; shifting word by word would be quadratic.
+  // By way of hex, which engines parse in linear time; shifting word by word would be quadratic.
   return BigInt.asIntN(bytes.length * 8, BigInt(`0x${toHex(bytes)}`));
 }
 
@@ -24,7 +24,7 @@ export function bigIntegerFromBigint(value: bigint): Uint8Array {
   return bytes;
 }
 
-/** Words of 64 bits that hold a sign bit and `magnitude`. */
+/** The number of 64-bit words that hold a sign bit and `magnitude`. */
 function wordsOf(magnitude: bigint): number {
   const digits = magnitude.toString(16);
   const bits = 4 * (digits.length - 1) + (32 - Math.clz32(Number.parseInt(digits.charAt(0), 16)));

@@ -14,7 +14,7 @@ import {
   type TextString,
 } from "./item.ts";
 
-/** A Structure of `items`, in their order. Values are checked by `encode`, here and below. */
+/** A Structure of `items`, in their order. `encode` checks the values, here and below. */
 export function structure(tag: number, items: readonly Item[]): Structure {
   return { tag, type: ItemType.Structure, value: items };
 }
@@ -29,12 +29,12 @@ export function longInteger(tag: number, value: bigint): LongInteger {
   return { tag, type: ItemType.LongInteger, value };
 }
 
-/** A number in wire form; `bigIntegerFromBigint` makes one. */
+/** A number in wire form, as `bigIntegerFromBigint` makes it. */
 export function bigInteger(tag: number, value: Uint8Array): BigInteger {
   return { tag, type: ItemType.BigInteger, value };
 }
 
-/** An unsigned number of 32 bits out of a table. */
+/** A value from a table: an unsigned number of 32 bits. */
 export function enumeration(tag: number, value: number): Enumeration {
   return { tag, type: ItemType.Enumeration, value };
 }
@@ -49,7 +49,7 @@ export function textString(tag: number, value: string): TextString {
   return { tag, type: ItemType.TextString, value };
 }
 
-/** Bytes, which are not copied. */
+/** Bytes; they are not copied. */
 export function byteString(tag: number, value: Uint8Array): ByteString {
   return { tag, type: ItemType.ByteString, value };
 }

@@ -65,7 +65,7 @@ describe("value ⇄ hex", () => {
       "420020 04 00000010 0000000003fd35eb 6bc2df4618080000",
     ],
     [
-      "Big Integer, longer than it need be",
+      "Big Integer, longer than necessary",
       bigInteger(tag, new Uint8Array(16)),
       "420020 04 00000010 0000000000000000 0000000000000000",
     ],
@@ -85,8 +85,8 @@ describe("value ⇄ hex", () => {
     ["Text String, empty", textString(tag, ""), "420020 07 00000000"],
     ["Text String, 8 bytes", textString(tag, "vSphere8"), "420020 07 00000008 7653706865726538"],
     ["Text String with NUL", textString(tag, "\0"), "420020 07 00000001 0000000000000000"],
-    ["Text String, 2 bytes a unit", textString(tag, "ü"), "420020 07 00000002 c3bc000000000000"],
-    ["Text String, 3 bytes a unit", textString(tag, "€"), "420020 07 00000003 e282ac0000000000"],
+    ["Text String, 2-byte character", textString(tag, "ü"), "420020 07 00000002 c3bc000000000000"],
+    ["Text String, 3-byte character", textString(tag, "€"), "420020 07 00000003 e282ac0000000000"],
     ["Text String, surrogates", textString(tag, "🔑"), "420020 07 00000004 f09f949100000000"],
     [
       "Text String, byte order mark",
@@ -119,8 +119,8 @@ describe("value ⇄ hex", () => {
   });
 });
 
-describe("text around the length where the platform's codec takes over", () => {
-  test.each([63, 64, 65, 1000])("%d bytes", (length) => {
+describe("text near the length from which the platform's codec is used", () => {
+  test.each([63, 64, 65, 1000])("round-trips with %d bytes", (length) => {
     for (const text of ["x".repeat(length), `${"x".repeat(length - 2)}ü`]) {
       const bytes = encode(textString(tag, text));
       expect(toHex(bytes.subarray(8, 8 + length))).toBe(Buffer.from(text).toString("hex"));
@@ -129,7 +129,7 @@ describe("text around the length where the platform's codec takes over", () => {
   });
 });
 
-test("byte strings are plain views on the input, even of a Buffer", () => {
+test("byte strings are plain Uint8Array views of the input, even of a Buffer", () => {
   const bytes = Buffer.from(encode(byteString(tag, hex("010203"))));
   const { value } = decode(bytes) as { value: Uint8Array };
   expect(Object.getPrototypeOf(value)).toBe(Uint8Array.prototype);
@@ -137,7 +137,7 @@ test("byte strings are plain views on the input, even of a Buffer", () => {
   expect(value[0]).toBe(9);
 });
 
-test("encode clears what its allocator gives, and asks it once", () => {
+test("encode clears the bytes from its allocator, and calls it once", () => {
   const item = structure(tag, [
     boolean(tag, false),
     integer(tag, 1),
@@ -186,7 +186,7 @@ const messages = fc
   .tuple(tags, fc.array(items, { minLength: 1, maxLength: 6 }))
   .map(([t, v]) => structure(t, v));
 
-/** Decodes, or throws TtlvError within the input; what decodes comes back byte for byte. */
+/** Expects an item that encodes back unchanged, or a TtlvError with an offset within `bytes`. */
 function expectTotal(bytes: Uint8Array): boolean {
   let item: Item;
   try {
@@ -202,9 +202,9 @@ function expectTotal(bytes: Uint8Array): boolean {
   return true;
 }
 
-/** One way of hurting a message: a byte replaced, some removed, some inserted, or a length moved. */
+/** One way to damage a message: replace, remove or insert bytes, or change a type or a length. */
 interface Mutation {
-  /** Where, as a part of the message. */
+  /** The position, as a fraction of the message. */
   at: number;
   kind: string;
   byte: number;
@@ -243,7 +243,7 @@ describe(`properties (seed ${seed})`, () => {
 
   test("any bytes decode or throw TtlvError", () => {
     let decoded = 0;
-    // Half of them begin with a header that fits, or nearly all would end at the first check.
+    // Half of the inputs begin with a valid header; otherwise nearly all fail the first check.
     const withHeader = fc
       .tuple(fc.nat({ max: 0x0c }), fc.uint8Array({ maxLength: 64 }))
       .map(([type, rest]) => Uint8Array.from([0x42, 0, 0x20, type, 0, 0, 0, rest.length, ...rest]));
@@ -283,7 +283,7 @@ describe("encodings published by OASIS", () => {
     primitives: { text: string; hex: string }[];
     messages: { file: string; index: number; ttlv_in_file: string }[];
   } = JSON.parse(readFileSync(goldenFile, "utf8"));
-  test("has entries", () => {
+  test("have entries", () => {
     expect(golden.primitives.length).toBeGreaterThan(0);
     expect(golden.messages.length).toBeGreaterThan(0);
   });

@@ -26,7 +26,7 @@ function nested(depth: number): Item {
   return item;
 }
 
-describe("bad bytes", () => {
+describe("invalid bytes", () => {
   const inner = "420004 02 00000004 00000001 00000000";
   test.each<[string, string, string, number]>([
     ["nothing", "", "item header is cut short", 0],
@@ -105,7 +105,7 @@ describe("bad bytes", () => {
       "padding is not zero",
       32,
     ],
-  ])("%s", (_name, wire, what, offset) => {
+  ])("are refused: %s", (_name, wire, what, offset) => {
     expect(errorOf(() => decode(hex(wire)))).toEqual({
       message: `${what} (at byte ${offset})`,
       offset,
@@ -114,7 +114,7 @@ describe("bad bytes", () => {
 });
 
 describe("limits", () => {
-  test("depth", () => {
+  test("apply to the depth", () => {
     expect(decode(encode(nested(32)))).toEqual(nested(32));
     expect(errorOf(() => decode(encode(nested(33))))).toEqual({
       message: "nested deeper than the limit of 32 (at byte 256)",
@@ -122,7 +122,7 @@ describe("limits", () => {
     });
   });
 
-  test("depth, even if set higher, is never so great that the stack could overflow", () => {
+  test("of depth never exceed 256, even if set higher, so that the stack cannot overflow", () => {
     const bytes = new Uint8Array(8 * 100_000);
     for (let at = 0; at < bytes.length; at += 8) {
       bytes.set([0x42, 0, 0x20, 1], at);
@@ -135,7 +135,7 @@ describe("limits", () => {
     expect(decode(encode(nested(256)), limits)).toEqual(nested(256));
   });
 
-  test("bytes", () => {
+  test("apply to the bytes", () => {
     const bytes = encode(byteString(0x42_0020, new Uint8Array(48)));
     const limits = { ...defaultLimits, bytesMax: 56 };
     expect(decode(bytes, limits)).toBeDefined();
@@ -147,7 +147,7 @@ describe("limits", () => {
     );
   });
 
-  test("items", () => {
+  test("apply to the number of items", () => {
     const many = encode(structure(0x42_0020, new Array(20_000).fill(integer(0x42_0004, 1))));
     expect(errorOf(() => decode(many)).message).toBe(
       `more items than the limit of 20000 (at byte ${8 + 16 * 19_999})`,

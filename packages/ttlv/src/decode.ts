@@ -11,16 +11,16 @@ import {
 } from "./layout.ts";
 import { readText } from "./text.ts";
 
-/** What a decoder accepts at most. */
+/** The limits of a decoder. */
 export interface Limits {
   /** Nesting depth; the outermost item is at depth 1. At most 256, even if set higher. */
   readonly depthMax: number;
   readonly bytesMax: number;
-  /** Items of every depth together, structures included. */
+  /** Items at all depths together, including structures. */
   readonly itemsMax: number;
 }
 
-/** Far above any message of the specification's test cases, far below what would hurt. */
+/** Far above any message of the specification's test cases, and far below what would do harm. */
 export const defaultLimits: Limits = { depthMax: 32, bytesMax: 1 << 20, itemsMax: 20_000 };
 
 interface Source {
@@ -33,10 +33,10 @@ interface Source {
 }
 
 /**
- * Reads exactly one item that fills `bytes` (KMIP 2.1, 9.1): an `Item` or a `TtlvError`, and
- * every accepted item encodes back to the same bytes.
+ * Reads exactly one item that fills `bytes` (KMIP 2.1, 9.1), or throws a `TtlvError`. Every
+ * accepted item encodes back to the same bytes.
  *
- * Byte strings and big integers of the result are views on `bytes`, not copies.
+ * Byte strings and big integers of the result are views of `bytes`, not copies.
  */
 export function decode(bytes: Uint8Array, limits: Limits = defaultLimits): Item {
   if (bytes.length > limits.bytesMax) {
@@ -64,7 +64,7 @@ function readItem(source: Source, end: number, depth: number): Item {
   const length = readUint32(bytes, start + 4);
   const valueStart = start + headerBytes;
   checkLength(type, length, start);
-  // The length alone first: padding a length near 4 GiB must not be what decides.
+  // Check the length first: the result must not depend on padding a length near 4 GiB.
   const next = valueStart + padded(length);
   if (length > end - valueStart || next > end) {
     throw new TtlvError("value runs past its container", start);
@@ -74,7 +74,7 @@ function readItem(source: Source, end: number, depth: number): Item {
   }
   const value = readValue(source, type as ItemType, valueStart, length, depth);
   source.offset = next;
-  // readValue chose the value by this type.
+  // The cast is safe: readValue chose the value by this type.
   return { tag, type, value } as Item;
 }
 
@@ -147,7 +147,7 @@ function readItems(source: Source, start: number, end: number, depth: number): r
 function readInt64(bytes: Uint8Array, at: number): bigint {
   const high = readUint32(bytes, at) | 0;
   const low = readUint32(bytes, at + 4);
-  // One BigInt instead of four where a double holds the value exactly: every real date.
+  // One BigInt instead of four if a double holds the value exactly, as for every real date.
   if (high >= -0x20_0000 && high < 0x20_0000) return BigInt(high * 0x1_0000_0000 + low);
   return (BigInt(high) << 32n) | BigInt(low);
 }

@@ -24,10 +24,10 @@ test.each<[string, unknown, string]>([
   ["no type", { tag, value: 1 }, "unknown item type"],
   ["tag of 25 bits", integer(0x100_0000, 1), "tag is not a number of 24 bits"],
   ["negative tag", integer(-1, 1), "tag is not a number of 24 bits"],
-  ["broken tag", integer(1.5, 1), "tag is not a number of 24 bits"],
+  ["fractional tag", integer(1.5, 1), "tag is not a number of 24 bits"],
   ["Integer too great", { tag, type: ItemType.Integer, value: 2 ** 31 }, `Integer ${int32}`],
   ["Integer too small", { tag, type: ItemType.Integer, value: -(2 ** 31) - 1 }, `Integer ${int32}`],
-  ["Integer broken", { tag, type: ItemType.Integer, value: 0.5 }, `Integer ${int32}`],
+  ["Integer fraction", { tag, type: ItemType.Integer, value: 0.5 }, `Integer ${int32}`],
   ["Integer NaN", { tag, type: ItemType.Integer, value: Number.NaN }, `Integer ${int32}`],
   ["Integer bigint", { tag, type: ItemType.Integer, value: 1n }, `Integer ${int32}`],
   ["Integer string", { tag, type: ItemType.Integer, value: "1" }, `Integer ${int32}`],
@@ -73,14 +73,14 @@ test.each<[string, unknown, string]>([
     "BigInteger is not a Uint8Array",
   ],
   [
-    "Structure no array",
+    "Structure without an array",
     { tag, type: ItemType.Structure, value: {} },
     "Structure is not an array of items",
   ],
-])("refuses %s, and says where", (_name, item, what) => {
+])("refuses %s, and reports the offset", (_name, item, what) => {
   const bad = item as Item;
   expect(() => encode(bad)).toThrow(new TtlvError(what, 0));
-  // 8 bytes of header and 16 of the first child come before it.
+  // The 8 bytes of the header and the 16 of the first child precede it.
   const wrapped = structure(tag, [integer(tag, 1), bad]);
   expect(() => encode(wrapped)).toThrow(new TtlvError(what, 24));
   expect(() => encodedLength(wrapped)).toThrow(new TtlvError(what, 24));

@@ -15,9 +15,9 @@ const int64Min = -(2n ** 63n);
 const int64Max = 2n ** 63n - 1n;
 
 /**
- * The wire form of `item` (KMIP 2.1, 9.1); a bad value is a `TtlvError`.
+ * The wire form of `item` (KMIP 2.1, 9.1). Throws a `TtlvError` for an invalid value.
  *
- * `allocate` is called once and may give uncleared bytes: a platform's pool, where it has one, is
+ * `allocate` is called once and may return uncleared bytes: a platform's pool, if it has one, is
  * several times faster than a new Uint8Array.
  */
 export function encode(
@@ -29,7 +29,7 @@ export function encode(
   return bytes;
 }
 
-/** How many bytes `encode` makes of `item`, which is checked on the way. */
+/** How many bytes `encode` makes of `item`. Checks `item` too. */
 export function encodedLength(item: Item): number {
   const length = measure(item, 0, 1);
   if (length - headerBytes > lengthMax) {
@@ -38,10 +38,10 @@ export function encodedLength(item: Item): number {
   return length;
 }
 
-/** Checks `item`, which would start at `offset`, and gives the offset after it. */
+/** Checks `item`, which would start at `offset`, and returns the offset after it. */
 function measure(item: Item, offset: number, depth: number): number {
   if (typeof item !== "object" || item === null) throw new TtlvError("not an item", offset);
-  // Also what ends a structure that holds itself.
+  // This also stops at a structure that contains itself.
   if (depth > depthCeiling) throw new TtlvError(`nested deeper than ${depthCeiling}`, offset);
   const { tag } = item;
   if (!Number.isInteger(tag) || tag < 0 || tag > tagMax) {
@@ -115,7 +115,7 @@ function measureBytes(item: Item, offset: number): number {
   return offset + headerBytes + padded(length);
 }
 
-/** Writes a measured item at `start` and gives the offset after it. */
+/** Writes a measured item at `start` and returns the offset after it. */
 function writeItem(bytes: Uint8Array, start: number, item: Item): number {
   writeUint32(bytes, start, (item.tag << 8) | item.type);
   const at = start + headerBytes;
@@ -126,7 +126,7 @@ function writeItem(bytes: Uint8Array, start: number, item: Item): number {
   return next;
 }
 
-/** Writes the value of a measured item at `at` and gives its length. */
+/** Writes the value of a measured item at `at` and returns its length. */
 function writeValue(bytes: Uint8Array, at: number, item: Item): number {
   switch (item.type) {
     case ItemType.Structure: {

@@ -6,7 +6,7 @@ import { TtlvError } from "./error.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { toHex } from "./hex.ts";
 
-/** A message whose whole length is `length` rounded up to 8, at least 8. */
+/** A message whose total length is `length`, rounded up to a multiple of 8, and at least 8. */
 function frame(length: number, fill = 0x5a): Uint8Array {
   if (length < 16) return encode(structure(0x42_0078, []));
   return encode(
@@ -30,7 +30,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-test("frames within one chunk are views on it, plain even on a Buffer", () => {
+test("frames within one chunk are plain Uint8Array views of it, even of a Buffer", () => {
   const chunk = Buffer.from(concat([frame(8), frame(176), frame(40)]));
   const frames = new FrameReader(limits).push(chunk);
   expect(frames.map((each) => each.length)).toEqual([8, 176, 40]);
@@ -40,7 +40,7 @@ test("frames within one chunk are views on it, plain even on a Buffer", () => {
   }
 });
 
-test("reports what is pending, byte by byte", () => {
+test("the reader reports the pending bytes after each byte", () => {
   const reader = new FrameReader(limits);
   const bytes = frame(24);
   expect(reader.pending).toBe(false);
@@ -57,12 +57,12 @@ test("reports what is pending, byte by byte", () => {
   expect(reader.pending).toBe(false);
 });
 
-describe("bad headers", () => {
+describe("invalid headers", () => {
   test.each<[string, number[], string]>([
     ["TLS hello", [0x16, 3, 1, 2, 0, 1, 0, 1], "not the header of a KMIP message"],
     ["HTTP", [...Buffer.from("GET / HT")], "not the header of a KMIP message"],
     ["extension tag", [0x54, 0, 1, 1, 0, 0, 0, 8], "not the header of a KMIP message"],
-    ["no Structure", [0x42, 0, 0x78, 8, 0, 0, 0, 8], "not the header of a KMIP message"],
+    ["not a Structure", [0x42, 0, 0x78, 8, 0, 0, 0, 8], "not the header of a KMIP message"],
     ["length 4", [0x42, 0, 0x78, 1, 0, 0, 0, 4], "message length is not a multiple of 8"],
     [
       "too long by 8",
@@ -74,7 +74,7 @@ describe("bad headers", () => {
       [0x42, 0, 0x78, 1, 0xff, 0xff, 0xff, 0xf8],
       "message of 4294967296 bytes, more than the limit of 65536",
     ],
-  ])("%s", (_name, header, what) => {
+  ])("are refused: %s", (_name, header, what) => {
     for (const length of [8, 1, 3]) {
       const reader = new FrameReader(limits);
       const chunks = chunksOf(Uint8Array.from(header), length);
@@ -89,7 +89,7 @@ describe("bad headers", () => {
     }
   });
 
-  test("good frames before it in the chunk are given first", () => {
+  test("are reported only after the valid frames before them in the chunk", () => {
     const reader = new FrameReader(limits);
     expect(reader.push(concat([frame(24), Buffer.from("GET / HT")]))).toEqual([frame(24)]);
     expect(reader.failure).toBeInstanceOf(TtlvError);
@@ -97,7 +97,7 @@ describe("bad headers", () => {
     expect(() => reader.push(new Uint8Array(0))).toThrow(TtlvError);
   });
 
-  test("the longest frame allowed is read", () => {
+  test("are not those of the longest frame allowed", () => {
     const bytes = frame(1 << 16);
     expect(new FrameReader(limits).push(bytes)).toEqual([bytes]);
   });
@@ -136,7 +136,7 @@ describe(`properties (seed ${seed})`, () => {
   });
 });
 
-/** Bytes that go through `set` and `slice` while `run` runs. */
+/** The number of bytes that `set` and `slice` copy while `run` runs. */
 function copiedBytes(run: () => void): number {
   let copied = 0;
   const { set, slice } = Uint8Array.prototype;
@@ -175,15 +175,15 @@ describe("copies", () => {
     return copied;
   };
 
-  test("16 MiB in chunks of 1 KiB: every byte once", () => {
+  test("are made once per byte for 16 MiB in chunks of 1 KiB", () => {
     expect(read(chunksOf(message, 1024))).toBe(length);
   });
 
-  test("16 MiB in chunks of 100 bytes: every byte twice, not an object kept for each chunk", () => {
+  test("are made twice per byte for 16 MiB in chunks of 100 bytes: no object is kept per chunk", () => {
     expect(read(chunksOf(message, 100))).toBe(2 * (length - 8) + 8);
   });
 
-  test("16 MiB in big and small chunks in turn: every byte three times at most", () => {
+  test("are made at most three times per byte for 16 MiB in alternating big and small chunks", () => {
     const chunks: Uint8Array[] = [];
     for (let at = 0; at < length; at += 1025) {
       chunks.push(message.slice(at, at + 1024), message.slice(at + 1024, at + 1025));
@@ -191,7 +191,7 @@ describe("copies", () => {
     expect(read(chunks)).toBeLessThanOrEqual(3 * length);
   });
 
-  test("one chunk: none", () => {
+  test("are not made for one chunk", () => {
     expect(read([message])).toBe(0);
   });
 });

@@ -2,13 +2,13 @@ import { TtlvError } from "./error.ts";
 import { ItemType } from "./item.ts";
 import { headerBytes, readUint32, view } from "./layout.ts";
 
-/** What a frame reader accepts at most. */
+/** The limits of a frame reader. */
 export interface FrameLimits {
-  /** Of one frame, its header included. */
+  /** The largest frame, including its header. */
   readonly frameBytesMax: number;
 }
 
-/** Smaller parts are copied together, so that a sender of single bytes cannot make us hold an object for each. */
+/** Smaller parts are copied together, so that single bytes do not each keep an object in memory. */
 const keptPartBytesMin = 512;
 const blockBytesMax = 4096;
 const noBytes = new Uint8Array(0);
@@ -21,12 +21,12 @@ const noBytes = new Uint8Array(0);
 export class FrameReader {
   readonly #frameBytesMax: number;
   readonly #header = new Uint8Array(headerBytes);
-  /** Of the frame begun: its whole length, 0 while the header is not complete. */
+  /** The total length of the current frame; 0 until its header is complete. */
   #frameBytes = 0;
   #pendingBytes = 0;
-  /** What follows the header, in order. */
+  /** The parts after the header, in order. */
   #parts: Uint8Array[] = [];
-  /** The end of the last part that is still free. */
+  /** The unused end of the last part. */
   #free = noBytes;
   #failure: TtlvError | undefined;
 
@@ -34,32 +34,32 @@ export class FrameReader {
     this.#frameBytesMax = limits.frameBytesMax;
   }
 
-  /** Whether a message has begun and not ended, or can never end because the stream is bad. */
+  /** Whether a message has begun and not ended, or can never end because the stream is invalid. */
   get pending(): boolean {
     return this.#pendingBytes > 0 || this.#failure !== undefined;
   }
 
-  /** Bytes of the message begun that have arrived. */
+  /** Bytes of the current message that have arrived. */
   get pendingBytes(): number {
     return this.#pendingBytes;
   }
 
-  /** Whole length of the message begun; 0 until its header has arrived. */
+  /** Total length of the current message; 0 until its header has arrived. */
   get frameBytes(): number {
     return this.#frameBytes;
   }
 
-  /** Why the stream cannot be read on: every later `push` throws it. */
+  /** Why the stream cannot be read further: every later `push` throws it. */
   get failure(): TtlvError | undefined {
     return this.#failure;
   }
 
   /**
-   * Takes the next bytes of the stream and gives the frames that they complete. A bad header throws
-   * a `TtlvError` (offset within its frame), or, where good frames precede it in this chunk,
-   * gives them and sets `failure`.
+   * Takes the next bytes of the stream and returns the frames that they complete. An invalid header
+   * throws a `TtlvError` (offset within its frame). If valid frames precede it in this chunk,
+   * `push` returns these and sets `failure` instead.
    *
-   * Frames may be views on the chunk, and the reader may keep it: do not write to it afterwards.
+   * Frames may be views of the chunk, and the reader may keep it: do not write to it afterwards.
    */
   push(chunk: Uint8Array): Uint8Array[] {
     if (this.#failure !== undefined) throw this.#failure;
@@ -86,7 +86,7 @@ export class FrameReader {
     this.#free = noBytes;
   }
 
-  /** Reads a whole frame or a part of one and gives the offset after it. */
+  /** Reads a whole frame or a part of one and returns the offset after it. */
   #read(chunk: Uint8Array, start: number, frames: Uint8Array[]): number {
     if (this.#pendingBytes === 0 && chunk.length - start >= headerBytes) {
       const frameBytes = checkHeader(chunk, start, this.#frameBytesMax);
@@ -164,7 +164,7 @@ export class FrameReader {
   }
 }
 
-/** The length of the frame that this header begins. */
+/** The length of the frame that begins with this header. */
 function checkHeader(bytes: Uint8Array, start: number, frameBytesMax: number): number {
   if (bytes[start] !== 0x42 || bytes[start + 3] !== ItemType.Structure) {
     throw new TtlvError("not the header of a KMIP message", 0);

@@ -1,6 +1,6 @@
 /**
  * The globals of the WHATWG Encoding Standard, for code that is compiled without any platform's
- * types. Whole, because a compilation with a platform's types sees these as well.
+ * types. They are complete, because a compilation with a platform's types sees these too.
  */
 interface TextDecoder {
   readonly encoding: string;

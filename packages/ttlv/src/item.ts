@@ -24,7 +24,7 @@ interface ItemOf<Type extends ItemType, Value> {
 export type Structure = ItemOf<0x01, readonly Item[]>;
 export type Integer = ItemOf<0x02, number>;
 export type LongInteger = ItemOf<0x03, bigint>;
-/** Two's complement, big-endian, as on the wire: a multiple of 8 bytes, so that it encodes back unchanged. */
+/** Two's complement, big-endian, a multiple of 8 bytes, as on the wire: encodes back unchanged. */
 export type BigInteger = ItemOf<0x04, Uint8Array>;
 export type Enumeration = ItemOf<0x05, number>;
 export type BooleanItem = ItemOf<0x06, boolean>;

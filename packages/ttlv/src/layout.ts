@@ -4,12 +4,12 @@ import { ItemType } from "./item.ts";
 export const headerBytes = 8;
 
 /**
- * Structures nest no deeper than this, regardless of a caller's limits: both directions recurse, and
- * a stack overflow would not be a `TtlvError`.
+ * Structures nest no deeper than this, whatever a caller's limits are: encoding and decoding
+ * recurse, and a stack overflow would not be a `TtlvError`.
  */
 export const depthCeiling = 256;
 
-/** The greatest length that the four bytes of the length field can say. */
+/** The largest length that the four bytes of the length field can hold. */
 export const lengthMax = 0xffff_ffff;
 
 export const tagMax = 0xff_ffff;
@@ -24,7 +24,7 @@ const lengths: ReadonlyMap<number, number> = new Map([
   [ItemType.DateTimeExtended, 8],
 ]);
 
-/** The exact length of a value, by type; undefined where it varies (KMIP 2.1, 9.1.1.3). */
+/** The exact length of a value, by type; undefined if it varies (KMIP 2.1, 9.1.1.3). */
 export const fixedLength: readonly (number | undefined)[] = Array.from(
   { length: ItemType.DateTimeExtended + 1 },
   (_, type) => lengths.get(type),
@@ -35,12 +35,12 @@ export const typeNames: ReadonlyMap<number, string> = new Map(
   Object.entries(ItemType).map(([name, type]) => [type, name]),
 );
 
-/** Rounded up to whole groups of eight bytes, which every value is padded to. */
+/** A length rounded up to a multiple of eight bytes, to which every value is padded. */
 export function padded(length: number): number {
   return length + ((8 - (length % 8)) % 8);
 }
 
-/** Four bytes, big-endian, unsigned. */
+/** Reads four bytes: big-endian, unsigned. */
 export function readUint32(bytes: Uint8Array, at: number): number {
   return (
     (((bytes[at] as number) << 24) |
@@ -51,7 +51,7 @@ export function readUint32(bytes: Uint8Array, at: number): number {
   );
 }
 
-/** Four bytes, big-endian; of a number outside 32 bits the low ones. */
+/** Writes four bytes, big-endian: the low 32 bits of `value`. */
 export function writeUint32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at] = value >>> 24;
   bytes[at + 1] = value >>> 16;
@@ -59,7 +59,7 @@ export function writeUint32(bytes: Uint8Array, at: number, value: number): void 
   bytes[at + 3] = value;
 }
 
-/** A view that is a plain Uint8Array even where `bytes` is of a subclass, and so never a surprise. */
+/** A view that is a plain Uint8Array, even if `bytes` belongs to a subclass such as Buffer. */
 export function view(bytes: Uint8Array, start: number, length: number): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset + start, length);
 }

@@ -45,11 +45,11 @@ test.each<[Item, string]>([
   [interval(tag, 864_000), "Interval 864000 s"],
   [dateTimeExtended(tag, 1_205_495_800_000_001n), "DateTimeExtended 2008-03-14T11:56:40.000001Z"],
   [dateTimeExtended(tag, -1n), "DateTimeExtended 1969-12-31T23:59:59.999999Z"],
-])("%#", (item, text) => {
+])("item %# is printed with type and value", (item, text) => {
   expect(print(item)).toBe(`0x420020 ${text}`);
 });
 
-test("a tree with names, secrets hidden", () => {
+test("a tree is printed with names, and secrets are hidden", () => {
   const message = structure(0x42_007b, [
     enumeration(0x42_005c, 10),
     enumeration(0x42_005c, 11),
@@ -73,6 +73,6 @@ test.each<[Item, number]>([
   [boolean(0x42_0043, true), 8],
   [textString(0x42_0043, "ü"), 2],
   [bigInteger(0x42_0043, new Uint8Array(16)), 16],
-])("a secret of any type, %#", (item, length) => {
+])("a secret of any type is hidden (item %#)", (item, length) => {
   expect(print(item, names)).toMatch(new RegExp(`^KeyMaterial \\w+ <secret, ${length} bytes>$`));
 });

@@ -4,7 +4,7 @@ import { type Item, ItemType } from "./item.ts";
 import { headerBytes, typeNames } from "./layout.ts";
 import { utf8Length } from "./text.ts";
 
-/** What a printer needs to know, since this package has no names of tags. */
+/** What a printer needs to know, because this package has no names of tags. */
 export interface Names {
   /** The name of a tag, such as `UniqueIdentifier`. */
   tag(tag: number): string | undefined;
@@ -14,7 +14,7 @@ export interface Names {
   secret(tag: number): boolean;
 }
 
-/** Knows nothing, not even what is secret. */
+/** Knows no names and no secrets. */
 const noNames: Names = {
   tag: () => undefined,
   enumeration: () => undefined,
@@ -24,12 +24,12 @@ const noNames: Names = {
 const bytesShownMax = 64;
 const textShownMax = 256;
 
-/** Would move the cursor, reorder the line or end it; JSON escapes only the first 32. */
+/** Characters that move the cursor, or reorder or end the line; JSON escapes only the first 32. */
 const unprintable = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
 /**
- * A readable tree of `item`, a line for each item, two spaces for each depth. Under a secret tag
- * only the number of bytes is shown; without `names` nothing counts as secret.
+ * A readable tree of `item`: one line per item, indented by two spaces per level. Of a value with a
+ * secret tag, only the number of bytes is shown; without `names`, no tag is secret.
  */
 export function print(item: Item, names: Names = noNames): string {
   const lines: string[] = [];
@@ -51,7 +51,7 @@ function printItem(lines: string[], indent: string, item: Item, names: Names): v
   }
 }
 
-/** The number that the item's length field says. */
+/** The number in the item's length field. */
 function valueLength(item: Item): number {
   switch (item.type) {
     case ItemType.TextString:
@@ -113,7 +113,7 @@ function printBytes(bytes: Uint8Array): string {
   return `${toHex(bytes.subarray(0, bytesShownMax))}… (${bytes.length} bytes)`;
 }
 
-/** ISO 8601 as far as its four-digit years reach, the plain number beyond. */
+/** ISO 8601 within its four-digit years, otherwise the plain number. */
 function printDate(value: bigint, unitsASecond: bigint, decimals: number): string {
   const remainder = ((value % unitsASecond) + unitsASecond) % unitsASecond;
   const seconds = (value - remainder) / unitsASecond;

@@ -1,15 +1,15 @@
 import { TtlvError } from "./error.ts";
 import { headerBytes, view } from "./layout.ts";
 
-// A byte order mark is part of the text: without it the bytes would not come back.
+// A byte order mark is part of the text: without it, the text would not encode back to the bytes.
 const utf8Decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const utf8Encoder = new TextEncoder();
 
-/** Up to here a loop is faster than a call of the platform's codec: longer text that is built in this way is not a flat string. */
+/** Up to here, a loop beats the platform's codec; for longer text, it builds no flat string. */
 const shortReadMax = 12;
 const shortWriteMax = 64;
 
-/** Strict UTF-8 (RFC 3629), of the value that starts at `start`. */
+/** Reads strict UTF-8 (RFC 3629): the value that starts at `start`. */
 export function readText(bytes: Uint8Array, start: number, length: number): string {
   if (length <= shortReadMax) {
     const text = readAscii(bytes, start, start + length);
@@ -32,7 +32,7 @@ function readAscii(bytes: Uint8Array, start: number, end: number): string | unde
   return text;
 }
 
-/** Bytes of `text` in UTF-8; -1 where it has an unpaired surrogate. */
+/** The length of `text` in UTF-8 bytes; -1 if it has an unpaired surrogate. */
 export function utf8Length(text: string): number {
   let length = text.length;
   for (let at = 0; at < text.length; at++) {
@@ -43,7 +43,7 @@ export function utf8Length(text: string): number {
     else {
       const next = text.charCodeAt(at + 1);
       if (unit > 0xdbff || !(next >= 0xdc00 && next <= 0xdfff)) return -1;
-      // Two units, four bytes.
+      // Two UTF-16 units are four bytes.
       length += 2;
       at += 1;
     }
@@ -51,7 +51,7 @@ export function utf8Length(text: string): number {
   return length;
 }
 
-/** Writes well-formed text at `start` and gives its length in bytes. */
+/** Writes well-formed text at `start` and returns its length in bytes. */
 export function writeText(bytes: Uint8Array, start: number, text: string): number {
   const { length } = text;
   if (length > shortWriteMax) return writeLong(bytes, start, text);

@@ -9,35 +9,35 @@ import { type LooseRequest, originOf, pathOf } from "./request.ts";
 
 /** How a service is reached. */
 export interface AdminClientOptions {
-  /** `https://HOST:PORT` of one or several nodes; the next is asked where one gives no answer. */
+  /** `https://HOST:PORT` of one or several nodes; if one does not answer, the next one is asked. */
   readonly urls: readonly string[];
-  /** A bearer token, or what gives one that is valid now. */
+  /** A bearer token, or a function that returns a currently valid one. */
   readonly token: string | (() => string | Promise<string>);
-  /** PEM of the authorities that the nodes' certificate must come from; the system's unless given. */
+  /** PEM of the authorities that may issue the nodes' certificates; by default the system's. */
   readonly ca?: string;
-  /** How long an answer may take; a minute unless given. */
+  /** How long an answer may take; a minute by default. */
   readonly timeoutMs?: number;
-  /** Makes idempotency keys; random UUIDs unless given. */
+  /** Makes idempotency keys; random UUIDs by default. */
   readonly newKey?: () => string;
 }
 
 /** How one call is made. */
 export interface AdminCallOptions {
   readonly signal?: AbortSignal;
-  /** On a POST: the same for every repetition of the same call; made by the client unless given. */
+  /** For a POST: the same for every repetition of a call; by default the client makes one. */
   readonly idempotencyKey?: string;
-  /** The version (ETag) that is to be changed. */
+  /** The version (ETag) to change. */
   readonly ifMatch?: string;
   /** Nothing is changed: the answer is `{ dryRun: true }`, or the refusal that the change would get. */
   readonly dryRun?: true;
 }
 
-/** Operations that answer once. */
+/** Operations that give one answer. */
 type Plain = {
   [Name in keyof Contract]: Contract[Name] extends { readonly stream: true } ? never : Name;
 }[keyof Contract];
 
-/** Operations that answer a page. */
+/** Operations that answer with a page. */
 type Paged = {
   [Name in Plain]: Reply<Contract[Name]> extends { readonly items: readonly unknown[] }
     ? Name
@@ -77,15 +77,15 @@ export class AdminClient implements AsyncDisposable {
   }
 
   /**
-   * Carries out one operation. Rejects with an `AdminProblem` where the service refuses, and with an `AdminUnreachable`
-   * where no node answers.
+   * Carries out one operation. Rejects with an `AdminProblem` if the service refuses, and with an
+   * `AdminUnreachable` if no node answers.
    */
   call<Name extends Plain>(
     name: Name,
     request: RouteRequest<Contract[Name]>,
     options?: AdminCallOptions,
   ): Promise<Reply<Contract[Name]>>;
-  /** The same for callers that have the operation's name from the contract. */
+  /** The same for callers that take the operation's name from the contract at run time. */
   call(name: keyof Contract, request: LooseRequest, options?: AdminCallOptions): Promise<unknown>;
   async call(
     name: keyof Contract,
@@ -130,13 +130,13 @@ export class AdminClient implements AsyncDisposable {
     } while (cursor !== undefined);
   }
 
-  /** Follows events until `signal` is aborted; connects again where a connection ends, and continues after the last one. */
+  /** Follows events until `signal` is aborted; reconnects and resumes after the last event. */
   follow<Name extends Streamed>(
     name: Name,
     request: RouteRequest<Contract[Name]>,
     signal: AbortSignal,
   ): AsyncGenerator<Reply<Contract[Name]>>;
-  /** The same for callers that have the operation's name from the contract. */
+  /** The same for callers that take the operation's name from the contract at run time. */
   follow(
     name: keyof Contract,
     request: LooseRequest,
@@ -162,7 +162,7 @@ export class AdminClient implements AsyncDisposable {
     await this.#agent.destroy();
   }
 
-  /** Asks one node after another until one answers; what may have been carried out is not sent twice. */
+  /** Asks one node after another until one answers; never repeats what may have had an effect. */
   async #ask(
     route: Route,
     request: LooseRequest,
@@ -201,7 +201,7 @@ export class AdminClient implements AsyncDisposable {
   }
 }
 
-/** The service's heartbeat comes every 15 s. */
+/** The service sends a heartbeat every 15 s. */
 const streamSilentMs = 45_000;
 
 const beforeSending = new Set([
@@ -213,7 +213,7 @@ const beforeSending = new Set([
   "UND_ERR_CONNECT_TIMEOUT",
 ]);
 
-/** Whether the connection failed before anything was sent; a certificate that is not trusted is such a failure too. */
+/** Whether the connection failed before anything was sent, such as at an untrusted certificate. */
 function neverSent(cause: unknown): boolean {
   const code = codeOf(cause);
   return beforeSending.has(code) || /CERT|SIGNATURE|ISSUER/.test(code);
@@ -223,7 +223,7 @@ function faultOf(cause: unknown, signal: AbortSignal): string {
   if (signal.aborted) {
     const reason: unknown = signal.reason;
     const late = reason instanceof DOMException && reason.name === "TimeoutError";
-    return late ? "gave no answer in time" : "given up";
+    return late ? "gave no answer in time" : "cancelled";
   }
   const code = codeOf(cause);
   const known = reasonOfCode(code);

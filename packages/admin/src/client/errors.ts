@@ -3,13 +3,13 @@ import type { ProblemCode } from "../contract/problems.ts";
 /** A refusal by the service (RFC 9457): `message` says what is wrong and how to fix it. */
 export class AdminProblem extends Error {
   override readonly name = "AdminProblem";
-  /** Stable; one that this release does not know may come from a newer service. */
+  /** Stable. A newer service may send a code that this release does not know. */
   readonly code: ProblemCode;
   readonly status: number;
   readonly requestId: string | undefined;
   /** The whole problem document. */
   readonly document: Readonly<Record<string, unknown>>;
-  /** How long to wait, where the service says so. */
+  /** How long to wait, if the service says so. */
   readonly retryAfterSeconds: number | undefined;
 
   constructor(
@@ -28,7 +28,7 @@ export class AdminProblem extends Error {
   }
 }
 
-/** The service gave no answer, or an answer that is not its own; whether a change was made is not known. */
+/** The service gave no valid answer. It is not known whether a change was made. */
 export class AdminUnreachable extends Error {
   override readonly name = "AdminUnreachable";
 }

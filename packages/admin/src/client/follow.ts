@@ -2,9 +2,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { AdminProblem } from "./errors.ts";
 
-/** What a stream of events is followed with. */
+/** Options for following a stream of events. */
 export interface FollowOptions {
-  /** Opens a connection; rejects where the service refuses or no node answers. */
+  /** Opens a connection; rejects if the service refuses or no node answers. */
   readonly connect: (
     headers: Readonly<Record<string, string>>,
   ) => Promise<AsyncIterable<Uint8Array>>;
@@ -18,8 +18,8 @@ const retryMaxMs = 30_000;
 const eventBytesMax = 1 << 20;
 
 /**
- * Server-Sent Events (WHATWG HTML, 9.2), connected again where a connection ends. A refusal ends it, and so does a
- * service that cannot be reached at the first try.
+ * Follows Server-Sent Events (WHATWG HTML, 9.2), and reconnects if a connection ends. It ends at
+ * a refusal that a retry cannot change, and at any failure of the first connection.
  */
 export async function* follow({ connect, signal }: FollowOptions): AsyncGenerator<Event> {
   const place: Place = { last: undefined, retryMs: retryUsualMs, failures: 0 };
@@ -36,7 +36,7 @@ export async function* follow({ connect, signal }: FollowOptions): AsyncGenerato
   }
 }
 
-/** How far a stream was followed. */
+/** The position in a followed stream, and the state of its retries. */
 interface Place {
   last: string | undefined;
   retryMs: number;

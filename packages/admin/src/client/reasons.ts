@@ -1,4 +1,4 @@
-/** Why no connection came about, by the code of the failure; the words are those of `packages/client`, for KMIP. */
+/** Why a connection failed, by error code; the same words as in `packages/client`, for KMIP. */
 const reasons: readonly (readonly [RegExp, string])[] = [
   [/^ECONNREFUSED$/, "connection refused: nothing listens there"],
   [
@@ -19,7 +19,7 @@ const reasons: readonly (readonly [RegExp, string])[] = [
   [/^ERR_SSL_.*(WRONG_VERSION_NUMBER|PACKET_LENGTH|HTTP_REQUEST)/, "no TLS server answers there"],
 ];
 
-/** The words for a code; undefined for one that has none. */
+/** The words for a code; undefined if there are none. */
 export function reasonOfCode(code: string): string | undefined {
   return reasons.find(([pattern]) => pattern.test(code))?.[1];
 }

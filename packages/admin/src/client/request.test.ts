@@ -9,16 +9,16 @@ describe("the path of a call", () => {
     [".", "/v1/instances/%2E"],
     ["a/b?c#d", "/v1/instances/a%2Fb%3Fc%23d"],
     ["ä ", "/v1/instances/%C3%A4%20"],
-  ])("%j leads nowhere else", (instance, path) => {
+  ])("with %j stays under its route", (instance, path) => {
     expect(pathOf(contract.readInstance, { params: { instance } })).toBe(path);
   });
 
-  test("has the query that is given", () => {
+  test("contains the given query", () => {
     const query = { limit: 5, cursor: undefined, label: "a=b&c" };
     expect(pathOf(contract.listInstances, { query })).toBe("/v1/instances?limit=5&label=a%3Db%26c");
   });
 
-  test("is not made without its parameters", () => {
+  test("needs all of its parameters", () => {
     for (const params of [{}, { instance: "" }, { instance: 1 }, undefined]) {
       expect(() => pathOf(contract.readInstance, { params })).toThrow(/instance is missing/);
     }
@@ -28,7 +28,7 @@ describe("the path of a call", () => {
 test.each([
   ["https://node:8443", "https://node:8443"],
   ["https://[::1]:8443/", "https://[::1]:8443"],
-])("%s is an origin", (url, origin) => expect(originOf(url)).toBe(origin));
+])("%s is a valid origin", (url, origin) => expect(originOf(url)).toBe(origin));
 
 test.each([
   "http://node:8443",
@@ -37,4 +37,4 @@ test.each([
   "https://node/v1",
   "https://node?x",
   "",
-])("%j is refused", (url) => expect(() => originOf(url)).toThrow(/must be https:/));
+])("%j is not a valid origin", (url) => expect(() => originOf(url)).toThrow(/must be https:/));

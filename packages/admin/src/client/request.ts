@@ -1,13 +1,13 @@
 import type { Route } from "../contract/route.ts";
 
-/** What a call gives; what it may give is typed by the contract. */
+/** The parameters of any call; the contract has the exact types. */
 export interface LooseRequest {
   readonly params?: Readonly<Record<string, unknown>> | undefined;
   readonly query?: Readonly<Record<string, unknown>> | undefined;
   readonly body?: unknown;
 }
 
-/** A route's path with its parameters and query; every text is escaped, so that none leads to another path. */
+/** A route's path with its parameters and query, escaped so that no text changes the path. */
 export function pathOf({ path }: Route, { params = {}, query = {} }: LooseRequest): string {
   const filled = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
     const value = params[name];
@@ -22,12 +22,12 @@ export function pathOf({ path }: Route, { params = {}, query = {} }: LooseReques
   return pairs.length === 0 ? filled : `${filled}?${pairs.join("&")}`;
 }
 
-/** Dots too, since `.` and `..` lead elsewhere. */
+/** Escapes `.` and `..` too, because they would lead to another path. */
 function escaped(text: string): string {
   return /^\.+$/.test(text) ? text.replaceAll(".", "%2E") : encodeURIComponent(text);
 }
 
-/** The origin of a service, checked. */
+/** The origin of a service's URL; throws if the URL is anything else. */
 export function originOf(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   const plain = parsed?.pathname === "/" && parsed.search === "" && parsed.username === "";

@@ -4,7 +4,7 @@ import { applied, name, page, pageOf, time, uuid } from "./shapes.ts";
 
 const role = z.enum(roles);
 
-/** A token, never with its secret. */
+/** A token, without its secret. */
 const token = z
   .object({
     id: uuid,
@@ -19,7 +19,7 @@ const token = z
   })
   .meta({ id: "Token" });
 
-/** Who may call. */
+/** Routes for tokens. */
 export const accessRoutes = {
   whoAmI: {
     method: "GET",
@@ -80,7 +80,7 @@ export const accessRoutes = {
         days: z.number().int().min(1).max(366).default(90),
       })
       .strict(),
-    answer: z.object({ token, secret: z.string().describe("Bearer token; shown this once.") }),
+    answer: z.object({ token, secret: z.string().describe("Bearer token; shown only once.") }),
     status: 201,
     shownOnce: true,
     problems: ["nameTaken", "notFound", "storeUnavailable"],

@@ -13,10 +13,10 @@ import {
   uuid,
 } from "./shapes.ts";
 
-/** `client` is accepted as it is; the client certificates of an `authority` belong to the instance. */
+/** A `client` certificate gives access; an `authority` gives it to client certificates it issued. */
 const certificateKind = z.enum(["client", "authority"]);
 
-/** A certificate that opens an instance. */
+/** A certificate that gives access to an instance. */
 const certificate = z
   .object({
     id: uuid,
@@ -56,7 +56,7 @@ const addProblems = [
   "storeUnavailable",
 ] as const;
 
-/** Those of what takes the instance's keys. */
+/** Problems of operations that use the instance's keys. */
 const sealingProblems = ["rootDenied", "rootUnavailable"] as const;
 
 /** An authority of an instance that signs client certificates. */
@@ -69,7 +69,7 @@ const authority = z
   })
   .meta({ id: "Authority" });
 
-/** A client that was not let in. */
+/** A client that was refused. */
 const refusedClient = z
   .object({
     time,
@@ -92,7 +92,7 @@ const refusedClient = z
     advice: z.string().describe("What to do about it."),
     fingerprint: z.string(),
     subject: z.string(),
-    times: z.number().int().describe("How often it came to this node."),
+    times: z.number().int().describe("How often this node refused it."),
     adoptable: z.boolean().describe("Whether its certificate is known, so that it can be adopted."),
   })
   .meta({ id: "RefusedClient" });
@@ -104,7 +104,7 @@ const serverCertificate = z
     node: z.string(),
     asked: z
       .boolean()
-      .describe("Whether the node itself answers; else it reported this at `toldAt`."),
+      .describe("Whether the node itself answers; if not, it reported this at `toldAt`."),
     toldAt: time,
     keyType: z.string().meta({ examples: ["RSA 2048", "EC P-256"] }),
     subject: z.string(),
@@ -290,7 +290,7 @@ export const certificateRoutes = {
   listRefused: {
     method: "GET",
     path: "/v1/refused-clients",
-    summary: "List the last clients that were not let in, newest first.",
+    summary: "List the last clients that were refused, newest first.",
     tag: "Certificates",
     role: "operator",
     scope: "system",
@@ -342,7 +342,7 @@ export const certificateRoutes = {
   listUsers: {
     method: "GET",
     path: "/v1/instances/{instance}/users",
-    summary: "List the instance's users; with any, requests need a user name and password.",
+    summary: "List the instance's users; if there are any, requests need a user name and password.",
     tag: "Users",
     role: "viewer",
     scope: "instance",
@@ -364,7 +364,7 @@ export const certificateRoutes = {
   setUser: {
     method: "PUT",
     path: "/v1/instances/{instance}/users/{user}",
-    summary: "Set a user's password; creates the user where it does not exist.",
+    summary: "Set a user's password; creates the user if it does not exist.",
     tag: "Users",
     role: "operator",
     scope: "instance",

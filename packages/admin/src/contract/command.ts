@@ -5,11 +5,11 @@ export interface Layout {
   /** What the rows are, in the plural: an empty list says "no certificates". */
   readonly of: string;
   readonly columns: readonly string[];
-  /** What is shown on lines of its own below each row at a terminal. */
+  /** Columns that a terminal shows on separate lines below each row. */
   readonly below?: readonly string[];
-  /** What a terminal does not show: identifiers and fingerprints. */
+  /** Columns that a terminal does not show: identifiers and fingerprints. */
   readonly wide?: readonly string[];
-  /** The heading of a column that continues in the next line where it does not fit; others are cut. */
+  /** The heading of a column that wraps if it does not fit; other columns are cut. */
   readonly wrap?: string;
 }
 
@@ -23,27 +23,27 @@ export interface CommandRow {
   readonly files?: Readonly<Record<string, string>>;
   /** Body fields that are secrets: read from `--X-file`, or asked for at a terminal; never an argument. */
   readonly secrets?: readonly string[];
-  /** Fields of the contract that have an option of another kind here. */
+  /** Fields of the contract that another option replaces on the command line. */
   readonly hidden?: readonly string[];
-  /** Takes `--root`, for one region or for several. */
+  /** The command takes `--root`; which part of the request it fills. */
   readonly roots?: "rootOfTrust" | "regions" | "lookup";
-  /** A field that confirms: asked for at a terminal where it is not given. */
+  /** A field that confirms the command: asked for at a terminal if it is not given. */
   readonly confirm?: {
     readonly field: string;
     readonly of: string;
     readonly when?: string;
     /** Completes "nothing was …". */
     readonly does: string;
-    /** It is also asked for, and `when` is sent, where the service refuses with this code. */
+    /** If the service refuses with this code, the field is asked for and sent with `when`. */
     readonly refused?: ProblemCode;
   };
-  /** An answer's field that is written to a file, or printed alone: never in a table; or not printed at all. */
+  /** Fields of the answer that go to a file or are printed separately, never in a table. */
   readonly output?: readonly {
     readonly field: string;
     readonly option: string;
     readonly onlyFile?: true;
   }[];
-  /** `--wait` until the instance has one of these statuses. */
+  /** `--wait` waits until the instance has one of these statuses. */
   readonly wait?: readonly string[];
   readonly example?: string;
 }

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Routes } from "./route.ts";
 import { page, pageOf, region, time } from "./shapes.ts";
 
-/** A CADF event (DMTF DSP0262), as IBM's Activity Tracker has it. */
+/** A CADF event (DMTF DSP0262), in the form of IBM's Activity Tracker. */
 const event = z
   .looseObject({
     eventTime: z.string().describe("`YYYY-MM-DDTHH:mm:ss.SS+0000`, UTC."),
@@ -16,7 +16,7 @@ const event = z
 
 const filters = z.object({
   instance: z.string().max(64).optional(),
-  action: z.string().max(128).optional().describe("The action, or its beginning with `*`."),
+  action: z.string().max(128).optional().describe("The action, or its beginning followed by `*`."),
   outcome: z.enum(["pending", "success", "failure", "unknown"]).optional(),
   target: z.string().max(128).optional(),
   initiator: z.string().max(128).optional(),
@@ -29,7 +29,7 @@ const missing = z
   .array(z.object({ region, reason: z.string() }))
   .optional()
   .describe(
-    "Regions whose events are not in this list, since their trail cannot be read now; absent where all were read.",
+    "Regions whose events are not in this list, because their trail cannot be read now; absent if all were read.",
   );
 
 /** Audit events. */

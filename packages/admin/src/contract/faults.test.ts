@@ -9,14 +9,14 @@ function told(schema: z.ZodType, value: unknown): readonly string[] {
   return faultsOf(error?.issues ?? []).map(({ path, says }) => `${path.join(".")} ${says}`);
 }
 
-describe("a refusal by a schema is reported in Holdfast's own words", () => {
+describe("a refusal by a schema uses Holdfast's own words", () => {
   const { createInstance, setUser, signRequest, listEvents, updateInstance } = contract;
   test.each<[z.ZodType, unknown, string]>([
     [setUser.body, { password: "short" }, "password must have at least 12 characters"],
     [setUser.body, { password: "x".repeat(2000) }, "password must have at most 1024 characters"],
     [setUser.body, {}, "password is missing"],
     [setUser.body, { password: 7 }, "password must be a text"],
-    [setUser.body, { password: "long enough, this is", pasword: 1 }, "pasword is not known here"],
+    [setUser.body, { password: "long enough, this is", pasword: 1 }, "pasword is an unknown field"],
     [signRequest.body, { name: "x", csr: "c".repeat(40), days: 4000 }, "days must be at most 3650"],
     [
       signRequest.body,
@@ -31,13 +31,13 @@ describe("a refusal by a schema is reported in Holdfast's own words", () => {
     [listEvents.query, { limit: 0 }, "limit must be at least 1"],
     [listEvents.query, { from: "now" }, "from must be a time such as 2026-11-25T20:12:09Z"],
     [listEvents.query, { severity: "high" }, "severity must be one of normal, warning, critical"],
-    [createInstance.body, { nam: "x" }, "nam is not known here"],
+    [createInstance.body, { nam: "x" }, "nam is an unknown field"],
     [
       updateInstance.body,
       { labels: { "not ok": "x" } },
       "labels.not ok the name must be 1 to 64 letters",
     ],
-  ])("%#", (schema, value, words) => {
+  ])("case %#", (schema, value, words) => {
     expect(told(schema, value).join("\n")).toContain(words);
   });
 

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 
-/** What is wrong at a place of something that a schema refuses: completes "PLACE …", and never holds a value. */
+/** A fault at a place in an input: `says` completes "PLACE …" and never contains the value. */
 export interface InputFault {
   readonly path: readonly PropertyKey[];
   readonly says: string;
@@ -8,14 +8,14 @@ export interface InputFault {
 
 type Issue = z.core.$ZodIssue;
 
-/** What a schema refuses, in our own words; an unknown field is named at its own place. */
+/** What a schema refuses, in our own words; an unknown field gets its own place. */
 export function faultsOf(issues: readonly Issue[]): readonly InputFault[] {
   return issues.flatMap((issue) => faultOf(issue, issue.path));
 }
 
 function faultOf(issue: Issue, path: readonly PropertyKey[]): readonly InputFault[] {
   if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => ({ path: [...path, key], says: "is not known here" }));
+    return issue.keys.map((key) => ({ path: [...path, key], says: "is an unknown field" }));
   }
   if (issue.code === "invalid_union") return unionFaults(issue, path);
   if (issue.code === "invalid_key") {
@@ -26,7 +26,7 @@ function faultOf(issue: Issue, path: readonly PropertyKey[]): readonly InputFaul
   return [{ path, says: saysOf(issue) }];
 }
 
-/** Of several forms, what is wrong with the one that comes nearest. */
+/** If several forms are allowed: what is wrong according to the closest form. */
 function unionFaults(
   issue: Extract<Issue, { readonly code: "invalid_union" }>,
   path: readonly PropertyKey[],
@@ -39,9 +39,9 @@ function unionFaults(
   );
   const [nearest] = sorted;
   if (nearest === undefined || depth(nearest) === 0) {
-    // Where the contract names the forms, its own words say them.
+    // If the contract names the allowed forms, the message is in its own words.
     const forms = issue.message.startsWith("Invalid") ? undefined : issue.message;
-    const says = forms ? `must be ${forms}` : "has none of the forms that are allowed here";
+    const says = forms ? `must be ${forms}` : "does not have an allowed form";
     return [{ path, says }];
   }
   return nearest.flatMap((one) => faultOf(one, [...path, ...one.path]));
@@ -78,7 +78,7 @@ function saysOf(issue: Issue): string {
     case "invalid_value":
       return `must be one of ${issue.values.map(String).join(", ")}`;
     case "invalid_format":
-      // The contract's own patterns say what they are.
+      // The contract's own patterns come with a description.
       if (!issue.message.startsWith("Invalid")) return `must be ${issue.message}`;
       return `must be ${formats[issue.format] ?? "in the form that the documentation shows"}`;
     case "not_multiple_of":

@@ -7,7 +7,7 @@ import { rootRoutes } from "./roots.ts";
 import type { HandlersOf } from "./route.ts";
 import { systemRoutes } from "./system.ts";
 
-/** The whole contract, by operation: validation, OpenAPI, the client and the access matrix are made from it. */
+/** The contract by operation: the source of validation, OpenAPI, client and access matrix. */
 export const contract = {
   ...instanceRoutes,
   ...rootRoutes,
@@ -21,12 +21,12 @@ export const contract = {
 /** The contract's type. */
 export type Contract = typeof contract;
 
-/** The actions of the audit events of routes. */
+/** The actions of the routes' audit events. */
 export type RouteAction = {
   [Name in keyof Contract]: Contract[Name] extends { readonly audit: infer Action }
     ? Action
     : never;
 }[keyof Contract];
 
-/** What the server must have: one handler an operation. */
+/** What the server must have: one handler for each operation. */
 export type Handlers = HandlersOf<Contract>;

@@ -20,10 +20,10 @@ import {
 /** An instance's status, in IBM's words. */
 const instanceStatus = z.enum(instanceStatuses);
 
-/** An instance of one region. */
+/** An instance in one region. */
 const instanceInRegion = z.object({
   status: instanceStatus,
-  reason: z.string().describe("Why it is not Installed; empty where it is."),
+  reason: z.string().describe("Why it is not Installed; empty if it is."),
   root: rootStatus.optional(),
   endpoints: z.array(z.string()).describe("Where vCenter connects, host:port."),
 });
@@ -71,7 +71,7 @@ export const instanceRoutes = {
       name: z.string().max(64).optional().describe("Part of the name."),
       status: instanceStatus.optional(),
       label: z.string().max(321).optional().describe("`key` or `key=value`."),
-      deleted: flag.optional().describe("With those that were deleted."),
+      deleted: flag.optional().describe("Include deleted instances."),
     }),
     answer: pageOf(instance),
     problems: [],
@@ -107,7 +107,7 @@ export const instanceRoutes = {
           .object({ regions: z.record(region, rootReference) })
           .strict()
           .optional()
-          .describe("Without, the instance is Inactive until it is configured."),
+          .describe("If absent, the instance is Inactive until it is configured."),
       })
       .strict(),
     answer: instance,
@@ -193,7 +193,7 @@ export const instanceRoutes = {
     scope: "instance",
     params: instanceParam,
     query: z.object({
-      force: flag.optional().describe("Although keys exist that are not destroyed."),
+      force: flag.optional().describe("Delete it even if keys exist that are not destroyed."),
       name: z
         .string()
         .max(64)
@@ -209,9 +209,9 @@ export const instanceRoutes = {
         .int()
         .optional()
         .describe(
-          "Objects that this node erased, where it did; each region's leader erases the rest.",
+          "Number of objects that this node erased, if any; each region's leader erases the rest.",
         ),
-      warning: z.string().optional().describe("Where the instance may have had keys."),
+      warning: z.string().optional().describe("Present if the instance may have had keys."),
       regions: applied,
     }),
     status: 202,

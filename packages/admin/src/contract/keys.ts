@@ -19,7 +19,7 @@ const key = z
     type: z.string().describe("Object Type: SymmetricKey, …"),
     state: keyState,
     algorithm: z.string().optional(),
-    length: z.number().int().optional().describe("Bits; not shown of Secret Data."),
+    length: z.number().int().optional().describe("Bits; not shown for Secret Data."),
     names: z.array(z.string()),
     xIdentifier: z.string().optional().describe("vCenter's x-Identifier."),
     xName: z.string().optional().describe("vCenter's x-Name."),
@@ -31,7 +31,7 @@ const key = z
   })
   .meta({ id: "Key" });
 
-/** Something that happened to an object. */
+/** An event in the history of an object. */
 const keyFact = z.object({
   time,
   what: z.string(),
@@ -142,7 +142,7 @@ export const keyRoutes = {
   revokeKey: {
     method: "POST",
     path: "/v1/instances/{instance}/keys/{key}/revoke",
-    summary: "Revoke an object: Deactivated, or Compromised by its reason.",
+    summary: "Revoke an object: it becomes Deactivated or Compromised, depending on the reason.",
     tag: "Keys",
     role: "operator",
     scope: "instance",
@@ -172,13 +172,13 @@ export const keyRoutes = {
   destroyKey: {
     method: "DELETE",
     path: "/v1/instances/{instance}/keys/{key}",
-    summary: "Destroy an object for ever; one that is Active must be revoked first.",
+    summary: "Destroy an object for ever; an Active object must be revoked first.",
     tag: "Keys",
     role: "operator",
     scope: "instance",
     params: keyParam,
     query: z.object({
-      force: z.enum(["true", "false"]).optional().describe("Revoke it first where it is Active."),
+      force: z.enum(["true", "false"]).optional().describe("Revoke it first if it is Active."),
       confirm: z.string().max(64).optional().describe("With `force`: the identifier, typed again."),
     }),
     answer: key,
@@ -197,7 +197,7 @@ export const keyRoutes = {
     method: "POST",
     path: "/v1/instances/{instance}/orphans",
     summary:
-      "Report the keys that no identifier of the given ones names: no listed VM or host uses them. Identifiers are compared without case; a list of which none names a key is refused.",
+      "Report the keys that none of the given identifiers names: no listed VM or host uses them. Upper and lower case are the same; a list in which no identifier names a key is refused.",
     tag: "Keys",
     role: "operator",
     scope: "instance",
@@ -206,8 +206,8 @@ export const keyRoutes = {
     body: z.object({ inUse: z.array(z.string().min(1).max(64)).min(1).max(1_000_000) }).strict(),
     bodyMax: 41_943_040,
     answer: pageOf(key).extend({
-      given: z.number().int().describe("Identifiers that were given."),
-      matched: z.number().int().describe("Keys of this page's part of the list that they name."),
+      given: z.number().int().describe("Number of identifiers given."),
+      matched: z.number().int().describe("Keys that they name in this page's part of the list."),
     }),
     repeatable: true,
     problems: ["notFound", "storeUnavailable"],

@@ -1,4 +1,4 @@
-/** Every cause of a refusal that the API names, with its HTTP status and title (RFC 9457). A code never changes its meaning. */
+/** Every cause of a refusal: HTTP status and title (RFC 9457). A code never changes its meaning. */
 export const problems = {
   invalid: { status: 400, title: "The request violates the contract" },
   unauthenticated: { status: 401, title: "No valid token" },
@@ -38,7 +38,7 @@ export const problems = {
 /** A stable code of a refusal. */
 export type ProblemCode = keyof typeof problems;
 
-/** A refusal by a handler: `detail` says what is wrong and how to fix it, on one line, and never holds a secret. */
+/** A refusal: `detail` says on one line, without secrets, what is wrong and how to fix it. */
 export class ManagementError extends Error {
   override readonly name = "ManagementError";
   readonly code: ProblemCode;

@@ -12,7 +12,7 @@ import { instanceParam, name, region, time } from "./shapes.ts";
 
 const identifier = z.string().min(1).max(256);
 
-/** A secret in a request: itself, which is sealed at once, or where the node finds it. Never in an answer. */
+/** A secret in a request: its value (sealed at once) or its place on the node. Never in answers. */
 const secret = z.union(
   [
     z.object({ value: z.string().min(1).max(4096) }).strict(),
@@ -28,7 +28,7 @@ const secret = z.union(
   { error: "{ value: SECRET }, { env: NAME } or { file: NAME }" },
 );
 
-/** How the place of a secret is shown in place of the secret. */
+/** The text that answers show instead of a secret: its place. */
 export function secretPlace(secret: Readonly<Record<string, unknown>>): string {
   if (typeof secret["env"] === "string") return `environment variable ${secret["env"]}`;
   return typeof secret["file"] === "string" ? `file ${secret["file"]}` : "sealed";
@@ -55,7 +55,7 @@ function field({ doc, optional, secret: isSecret }: ReferenceField): z.ZodType {
   return optional ? described.optional() : described;
 }
 
-/** The references of all kinds, without the fields that are left out. */
+/** The references of all kinds, without the fields in `leftOut`. */
 function references<Left extends string = never>(...leftOut: readonly Left[]) {
   const schemas = rootKinds.map(({ kind, reference }: RootKind) => {
     const fields = Object.entries(reference).filter(
@@ -71,12 +71,12 @@ function references<Left extends string = never>(...leftOut: readonly Left[]) {
   return schemas as unknown as ReferencesOf<typeof rootKinds, Left>;
 }
 
-/** Where the root key of an instance lies, in one region. Host names and modules are the node's configuration. */
+/** An instance's root key in a region. Host names and modules are in the node's configuration. */
 export const rootReference = z
   .discriminatedUnion("type", references())
   .meta({ id: "RootReference" });
 
-/** What to look root keys up with: as a reference, without the key itself. */
+/** Where to look up root keys: a reference without the key. */
 const rootLookup = z.discriminatedUnion("type", references("rootKey"));
 
 /** A root key that a key manager has. */
@@ -86,7 +86,7 @@ const rootKey = z
     name: z.string(),
     aliases: z.array(z.string()),
     keyRing: z.string().optional(),
-    state: z.string().describe("The key manager's word: Active, Suspended, …"),
+    state: z.string().describe("The state in the key manager's words: Active, Suspended, …"),
     usable: z.boolean(),
   })
   .meta({ id: "RootKey" });
@@ -94,7 +94,7 @@ const rootKey = z
 /** What a region can do with an instance's root key. */
 export const rootState = z.enum(crkStates);
 
-/** A region's root of trust of an instance, as its leader last found it. */
+/** An instance's root of trust in a region, as the region's leader last found it. */
 export const rootStatus = z
   .object({
     type: z.enum(kindNames),
@@ -112,7 +112,7 @@ export const rootStatus = z
   })
   .meta({ id: "RootStatus" });
 
-/** How many KEKs are wrapped under which version. */
+/** How many KEKs each version of a root key wraps. */
 const rootReportRow = z.object({
   instance: z.string(),
   name: z.string(),
@@ -133,7 +133,7 @@ export const rootRoutes = {
   retrieveRootKeys: {
     method: "POST",
     path: "/v1/root-keys/retrieve",
-    summary: "List the root keys of a key manager, before ordering.",
+    summary: "List the root keys of a key manager, before you order an instance.",
     tag: "Roots of trust",
     role: "manager",
     scope: "system",
@@ -178,7 +178,7 @@ export const rootRoutes = {
         .number()
         .int()
         .describe(
-          "KEKs that this call brought under the new root; the leader may have been faster.",
+          "KEKs that this call wrapped under the new root; the leader may have wrapped some before.",
         ),
     }),
     dryRun: true,
@@ -272,7 +272,7 @@ export const rootRoutes = {
   reportRoots: {
     method: "GET",
     path: "/v1/root-of-trust/report",
-    summary: "Report which KEKs are still wrapped under which version.",
+    summary: "Report how many KEKs are wrapped under each version of the root keys.",
     tag: "Roots of trust",
     role: "viewer",
     scope: "system",

@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { CommandRow } from "./command.ts";
 import type { ProblemCode } from "./problems.ts";
 
-/** What a token may do; each role includes those before it. */
+/** The roles of tokens; each includes those before it. */
 export const roles = ["viewer", "operator", "manager"] as const;
 /** One of `roles`. */
 export type Role = (typeof roles)[number];
@@ -13,48 +13,48 @@ export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 /** One route of the API: what validates, documents and types it. */
 export interface Route {
   readonly method: Method;
-  /** With parameters as OpenAPI writes them: `/v1/instances/{instance}`. */
+  /** The path, with parameters as OpenAPI writes them: `/v1/instances/{instance}`. */
   readonly path: `/v1/${string}`;
   readonly summary: string;
   /** Its group in the documentation. */
   readonly tag: string;
-  /** The least role that may call it; `public` needs no token. */
+  /** The lowest role that may call it; `public` needs no token. */
   readonly role: Role | "public";
-  /** A token bound to instances may call it for one of these; else only a token bound to none. */
+  /** `instance`: a token bound to instances may call it for these; else only an unbound one. */
   readonly scope: "instance" | "system";
   readonly params?: z.ZodObject;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
   readonly answer: z.ZodType;
-  /** 201 for what makes something, 202 for what continues afterwards; 200 unless given. */
+  /** 201 if it creates something, 202 if work continues afterwards; 200 by default. */
   readonly status?: 200 | 201 | 202;
   readonly problems: readonly ProblemCode[];
-  /** The answer's `version` is its ETag; on a change, If-Match is looked at, and needed where `required`. */
+  /** The answer's `version` is its ETag. A change checks If-Match, and needs it if `required`. */
   readonly etag?: "given" | "required";
-  /** Answers Server-Sent Events, each one an `answer`; its `id`, where it has one, is the event's. */
+  /** Answers with Server-Sent Events. Each is an `answer`, whose `id`, if any, is the event's. */
   readonly stream?: true;
   /**
-   * The largest body in bytes; 262,144 unless given. A larger one is a list of identifiers, which is read piece by
-   * piece: parsing it at once would hold up every client of the node.
+   * The largest body in bytes; 262,144 by default. If given, the body is a list of identifiers that
+   * is read piece by piece: parsing it at once would block every client of the node.
    */
   readonly bodyMax?: number;
-  /** The answer has a secret that is shown this once: a repeated call with the same idempotency key is refused. */
+  /** The answer has a secret that is shown only once: a repetition with the same key is refused. */
   readonly shownOnce?: true;
-  /** A POST that makes and changes nothing that a repetition would make or change again: it is carried out each time. */
+  /** A POST that is safe to repeat: it needs no idempotency key and is carried out each time. */
   readonly repeatable?: true;
-  /** With the header `Dry-Run: true` nothing is written: the answer is `{ dryRun: true }`, or what would be refused. */
+  /** Allows `Dry-Run: true`: writes nothing and answers `{ dryRun: true }` or the refusal. */
   readonly dryRun?: true;
-  /** The action of its audit event. A commit carries the event of its change; refusals are written around the handler. */
+  /** The action of its audit event. A commit includes its event; a wrapper audits refusals. */
   readonly audit?: string;
-  /** No commit carries the event of its success, which is written around the handler too. */
+  /** No commit contains the event of its success: the handler's wrapper audits that too. */
   readonly auditsSuccess?: true;
-  /** What it makes under `Call.newId`, by which a repetition finds it at any node. */
+  /** What it creates under `Call.newId`, so that a repetition at any node finds it. */
   readonly makes?: Makes;
   /** Its form on the command line. */
   readonly command: CommandRow;
 }
 
-/** What a POST can make; of a signed certificate the answer has the authority's certificate too. */
+/** What a POST can create; a signed certificate's answer includes the authority's certificate. */
 export type Makes = "instance" | "certificate" | "signedCertificate" | "token";
 
 /** A table of routes by operation. */
@@ -81,34 +81,34 @@ export interface Call<R extends Route = Route> {
   readonly params: In<R["params"]>;
   readonly query: In<R["query"]>;
   readonly body: In<R["body"]>;
-  /** The version that the caller changes; undefined where it does not say. */
+  /** The version that the caller wants to change; undefined if it names none. */
   readonly ifMatch: string | undefined;
   /**
-   * The identifier (a UUID) for what the call makes: the same for every repetition of a POST with the same idempotency
-   * key, whichever node gets it, so that nothing is made twice.
+   * The identifier (a UUID) for what the call creates: the same for every repetition of a POST with
+   * the same idempotency key, at any node, so that nothing is created twice.
    */
   readonly newId: string;
-  /** Streams: the last event that the caller has. */
+  /** For streams: the last event that the caller received. */
   readonly lastEventId: string | undefined;
   /** The action of its route, for the event that is committed with its change. */
   readonly audit: R extends { readonly audit: infer Action } ? Action : string | undefined;
-  /** Names the call in log and audit. */
+  /** Identifies the call in log and audit. */
   readonly requestId: string;
-  /** Aborted when the caller is gone. */
+  /** Aborted when the caller disconnects. */
   readonly signal: AbortSignal;
 }
 
-/** What a handler answers: the body, or for a stream, its events. */
+/** What a handler returns: the body, or for a stream, its events. */
 export type Answer<R extends Route> = R extends { readonly stream: true }
   ? AsyncIterable<Out<R["answer"]>>
   : Promise<Out<R["answer"]>>;
 
-/** Handlers of a table of routes; a refusal is a `ManagementError`. */
+/** Handlers of a table of routes; they refuse with a `ManagementError`. */
 export type HandlersOf<Table extends Routes> = {
   readonly [Name in keyof Table]: (call: Call<Table[Name]>) => Answer<Table[Name]>;
 };
 
-/** What a caller gives. */
+/** What a caller sends. */
 export type RouteRequest<R extends Route> = {
   readonly [Part in "params" | "query" | "body" as R[Part] extends z.ZodType
     ? Part

@@ -6,7 +6,7 @@ export const uuid = z
   .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "a lower-case UUID")
   .meta({ examples: ["6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00"] });
 
-/** Instances, certificates, users and tokens have such names. */
+/** The name of an instance, certificate, user or token. */
 export const name = z
   .string()
   .regex(
@@ -15,7 +15,7 @@ export const name = z
   )
   .meta({ examples: ["kmip-prod"] });
 
-/** An instance is named by its identifier or its name. */
+/** A path names an instance by its identifier or its name. */
 export const instanceParam = z.object({
   instance: z.string().min(1).max(64).describe("The instance's identifier, or its name."),
 });
@@ -43,7 +43,7 @@ const cursor = z.string().max(1_024);
 /** The query of every list. */
 export const page = z.object({
   limit: z.coerce.number().int().min(1).max(1000).default(100),
-  cursor: cursor.optional().describe("`next` of the page before."),
+  cursor: cursor.optional().describe("`next` of the previous page."),
 });
 
 /** A page of a list. */
@@ -52,17 +52,17 @@ export function pageOf<Item extends z.ZodType>(item: Item) {
     items: z.array(item),
     next: cursor
       .optional()
-      .describe("Absent on the last page; a page may be short, or empty, and have one."),
+      .describe("Absent on the last page; a short or empty page may still have a next one."),
   });
 }
 
-/** Which regions have a change: it takes effect there within a second of `applied`. */
+/** Which regions have a change; it takes effect within a second of `applied`. */
 export const applied = z.record(region, z.enum(["applied", "pending"])).meta({
   description: "By region: `pending` until the region has the change.",
   examples: [{ a: "applied", b: "pending" }],
 });
 
-/** The version of what is changed: its ETag. */
+/** The version of a resource: its ETag. */
 export const version = z.string().max(64);
 
 /** Free text for people. */
@@ -81,10 +81,10 @@ export const labels = z
   )
   .refine((all) => Object.keys(all).length <= 32, "at most 32 labels");
 
-/** A query's switch. */
+/** A switch in a query. */
 export const flag = z.enum(["true", "false"]).transform((text) => text === "true");
 
-/** PEM text, bounded. */
+/** PEM text of bounded length. */
 export const pem = z
   .string()
   .max(65_536)

@@ -7,7 +7,7 @@ const check = z.object({
   name: z.string(),
   state: z.enum(["ok", "warning", "failed"]),
   detail: z.string(),
-  mend: z.string().describe("What to do; empty where nothing is wrong."),
+  mend: z.string().describe("What to do; empty if nothing is wrong."),
 });
 
 /** The service itself. */

@@ -15,7 +15,7 @@ function commandOf(words: string): Command | undefined {
 }
 
 describe("the management commands", () => {
-  test("are one for each operation of the contract, under words of its own", () => {
+  test("have unique words, one command for each operation of the contract", () => {
     const words = Object.values(contract).map(({ command }) => command.words);
     expect(new Set(words).size).toBe(words.length);
   });
@@ -39,7 +39,7 @@ describe("the management commands", () => {
     },
   );
 
-  test("say what an option may be", () => {
+  test("list the values that an option accepts, and say which options are mandatory", () => {
     const command = commandOf("key revoke");
     const reason = command?.options.find(({ long }) => long === "--reason");
     expect(reason?.argChoices).toContain("KeyCompromise");

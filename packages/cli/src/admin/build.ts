@@ -22,7 +22,7 @@ const groups: Readonly<Record<string, string>> = {
   "root-of-trust": "root keys above the instances' keys",
   certificate: "client certificates of an instance",
   authority: "an instance's own certificate authority",
-  refused: "clients that were not let in",
+  refused: "clients that were refused",
   user: "user names and passwords of an instance",
   key: "keys of an instance, never their material",
   token: "tokens of this API",
@@ -90,7 +90,7 @@ function addOperation(command: Command, operation: Operation): void {
   if (route.method === "POST" && route.status === 201) {
     command.option(
       "--idempotency-key <text>",
-      "give the same key at each repetition, so that nothing is made twice",
+      "give the same key when you repeat the command, so that nothing is created twice",
     );
   }
   if (row.example !== undefined) command.addHelpText("after", `\nExample:\n  ${row.example}`);
@@ -106,7 +106,7 @@ function addField(command: Command, field: Field, row: CommandRow): void {
     return;
   }
   if (row.secrets?.includes(name) === true) {
-    const text = ["file that has it on its first line", description, "asked for at a terminal"];
+    const text = ["file with the value on its first line", description, "asked for at a terminal"];
     command.option(`${optionOf(name)}-file <file>`, text.filter((part) => part !== "").join("; "));
     return;
   }

@@ -22,17 +22,17 @@ async function idsOf(events: AsyncIterator<ReturnType<typeof event>>, waitMs = 6
 }
 
 describe("events that are followed", () => {
-  test("are one line each, once the outcome is known", async () => {
+  test("are printed as one line each, once the outcome is known", async () => {
     const events = told(event(1, "p"), event(1, "o"), event(2, "o"), event(3, "p"), event(3, "o"));
     expect(await idsOf(events)).toEqual(["store-1-1-o", "store-1-2-o", "store-1-3-o"]);
   });
 
-  test("are shown as pending where another comes first, or the end", async () => {
+  test("are shown as pending if another event or the end of the stream comes first", async () => {
     const events = told(event(1, "p"), event(2, "p"), event(2, "o"), event(3, "p"));
     expect(await idsOf(events)).toEqual(["store-1-1-p", "store-1-2-o", "store-1-3-p"]);
   });
 
-  test("are shown as pending where no outcome comes in time", async () => {
+  test("are shown as pending if no outcome comes in time", async () => {
     expect(await idsOf(told(event(1, "p"), "pause", event(1, "o")), 1)).toEqual([
       "store-1-1-p",
       "store-1-1-o",
@@ -40,12 +40,12 @@ describe("events that are followed", () => {
   });
 });
 
-test("--follow names the options that it cannot take, and takes a limit", () => {
+test("--follow names the options that it does not accept, and accepts a limit", () => {
   const list = operations().find(({ name }) => name === "listEvents");
   if (list === undefined) throw new Error("no events");
   const refuse = (given: Readonly<Record<string, unknown>>) => () =>
     refuseWithFollow({ follow: true, ...given }, list, contract.followEvents);
-  expect(refuse({ from: "1h", all: true })).toThrow("--from, --all: not together with --follow");
-  expect(refuse({ cursor: "x" })).toThrow("--cursor: not together with --follow");
+  expect(refuse({ from: "1h", all: true })).toThrow("--from, --all: cannot be used with --follow");
+  expect(refuse({ cursor: "x" })).toThrow("--cursor: cannot be used with --follow");
   expect(refuse({ limit: "2", action: "x", severity: "normal" })).not.toThrow();
 });

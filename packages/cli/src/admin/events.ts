@@ -7,7 +7,7 @@ import { fieldsOf, optionOf } from "./fields.ts";
 import { patiently } from "./patience.ts";
 import { type ShowOptions, showList, showNext } from "./show.ts";
 
-/** An event of the API: CADF, of which these are read here. */
+/** An event of the API, in CADF format; only these fields are read here. */
 type Event = Readonly<Record<string, unknown>> & {
   readonly id?: string;
   readonly action?: string;
@@ -21,14 +21,14 @@ type Query = Readonly<Record<string, unknown>>;
 
 const limitUsual = 100;
 const pageMax = 1000;
-/** Events that a followed one is kept in line with. */
+/** How many earlier events set the column widths for a followed one. */
 const recentMax = 20;
-/** How long the pending half of an event is held back for its outcome. */
+/** How long a pending entry is held back to wait for its outcome. */
 const holdMs = 1000;
 
 /**
- * Lists events for people, newest first: one line each, though the service reports the start and the outcome as
- * two. `--limit` counts lines.
+ * Lists events for people, newest first. Each event is one line, although the service reports its
+ * start and its outcome as two entries. `--limit` counts lines.
  */
 export async function listEvents(
   client: AdminClient,
@@ -46,7 +46,7 @@ export async function listEvents(
   for await (const { events, next } of pages(client, query, most)) {
     rows.push(...(await names.rows(events)));
     cursor = next;
-    // A trail is long: without a bound each page is shown as it comes.
+    // An audit trail is long: with `--all`, each page is shown as it arrives.
     if (!endless || rows.length === 0) continue;
     showList(rows, layout, options, shown > 0 ? [] : undefined);
     shown += rows.splice(0).length;
@@ -55,7 +55,7 @@ export async function listEvents(
   if (!endless) showNext(cursor, options);
 }
 
-/** Pages of events, each event once, until there are as many as wanted. */
+/** Yields pages of events, each event once, until there are `most` events. */
 async function* pages(
   client: AdminClient,
   query: Query,
@@ -95,12 +95,12 @@ export function sayMissing(
   }
 }
 
-/** The stream has them later, and does not say so itself. */
+/** The stream delivers these events later, but does not report that they are missing. */
 async function sayMissingNow(client: AdminClient, query: Query): Promise<void> {
   try {
     sayMissing(await client.call("listEvents", { query: { ...query, limit: 1 } }));
   } catch (error) {
-    // A refusal ends the following; a store that cannot be read may be back in a moment.
+    // The stream itself reports a refusal; a store that cannot be read may recover in a moment.
     if (!(error instanceof AdminProblem)) throw error;
   }
 }
@@ -134,7 +134,7 @@ export async function followEvents(
   ending.abort();
 }
 
-/** Options that `--follow` does not support are a `Failure`, before anything is asked. */
+/** Throws a `Failure` for options that `--follow` does not support, before any request. */
 export function refuseWithFollow(
   given: Readonly<Record<string, unknown>>,
   { query }: Operation,
@@ -145,11 +145,11 @@ export function refuseWithFollow(
   const wrong = names.filter((name) => given[name] !== undefined && !takes.has(name));
   if (wrong.length === 0) return;
   throw new Failure(
-    `${wrong.map(optionOf).join(", ")}: not together with --follow, which begins now; leave one of them out`,
+    `${wrong.map(optionOf).join(", ")}: cannot be used with --follow, which begins now; leave one of them out`,
   );
 }
 
-/** Of the two halves of an event, the one that comes first in a list: its outcome. */
+/** Whether this is the first of an event's two entries in a list, which is the outcome. */
 function isFirstOf({ id }: Event, known: Set<string>): boolean {
   const key = keyOf(id);
   if (known.has(key)) return false;
@@ -157,7 +157,7 @@ function isFirstOf({ id }: Event, known: Set<string>): boolean {
   return true;
 }
 
-/** Pending and outcome of one event have identifiers that differ in their end. */
+/** The identifiers of the two entries of one event differ only in their suffix. */
 function keyOf(id = ""): string {
   return id.replace(/-[po]$/, "");
 }
@@ -184,7 +184,7 @@ const certificatePrefix = "CertificateID-";
 const instancesMax = 50;
 const shortDigits = 12;
 
-/** Names of instances and certificates, asked for once each. */
+/** Names of instances and certificates; each is requested once. */
 class Names {
   readonly #client: AdminClient;
   readonly #instances = new Map<string, string>();
@@ -195,7 +195,7 @@ class Names {
     this.#client = client;
   }
 
-  /** The events with names in place of identifiers and fingerprints, which have fields of their own. */
+  /** The events with names in place of identifiers and fingerprints, which get separate fields. */
   async rows(events: readonly Event[]): Promise<readonly Readonly<Record<string, unknown>>[]> {
     await this.#learn(events);
     return events.map((event) => {
@@ -238,7 +238,7 @@ class Names {
         this.#certificates.set(`${certificatePrefix}${fingerprint}`, given);
       }
     } catch (error) {
-      // It may be deleted, or the token may not see it: its identifier is shown then.
+      // The instance may be deleted, or hidden from the token: its identifier is shown instead.
       if (!(error instanceof AdminProblem)) throw error;
     }
   }

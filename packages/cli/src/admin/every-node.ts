@@ -14,8 +14,8 @@ import { type ShowOptions, showList } from "./show.ts";
 type Listed = Reply<(typeof contract)["listServerCertificates"]>["items"][number];
 
 /**
- * Prints the certificates of every node. It asks each node that the site names; of the others it prints the last report,
- * marked as such.
+ * Prints the certificates of every node. It asks each node that the site names; for the other nodes
+ * it prints their last report, marked as such.
  */
 export async function showServerCertificates(
   { row }: Operation,
@@ -44,7 +44,7 @@ function toldText({ toldAt }: Listed): string {
   return `${toldAt.slice(0, 19)}Z, the node itself was not asked; give its --url too`;
 }
 
-/** Of each node its own answer, else its last report. */
+/** For each node its own answer if there is one, otherwise its newest report. */
 function newest(all: readonly Listed[]): readonly Listed[] {
   const placeOf = ({ region, node }: Listed) => `${region} ${node}`;
   const best = new Map<string, Listed>();

@@ -34,7 +34,7 @@ const kinds: Readonly<Record<string, (schema: z.core.$ZodType) => Shape>> = {
   array: (schema) => ({ kind: listOf(schema) }),
 };
 
-/** The fields of an object of the contract; none of anything else. */
+/** The fields of an object schema of the contract; any other schema has none. */
 export function fieldsOf(schema: z.core.$ZodType | undefined): readonly Field[] {
   const shape = schema === undefined ? undefined : shapeOf(schema);
   return Object.entries(shape ?? {}).map(([name, field]) => {
@@ -88,7 +88,7 @@ function valuesOf(schema: z.core.$ZodType): readonly string[] {
   return Object.values(definition(schema).entries ?? {});
 }
 
-/** What the contract writes as the texts `true` and `false` is a switch. */
+/** An enumeration of the texts `true` and `false` is a switch. */
 function choiceOf(values: readonly string[]): Shape {
   const isSwitch = values.length === 2 && values.includes("true") && values.includes("false");
   return isSwitch ? { kind: "switch" } : { kind: "choice", choices: values };
@@ -99,7 +99,7 @@ function listOf(schema: z.core.$ZodType): FieldKind {
   return element !== undefined && typeOf(element) === "string" ? "list" : "json";
 }
 
-/** The schema without what makes it optional, and whether it must be given. */
+/** The schema without its optional, default and pipe wrappers, and whether a value is required. */
 function bare(schema: z.core.$ZodType): {
   readonly inner: z.core.$ZodType;
   readonly required: boolean;
@@ -117,7 +117,7 @@ function bare(schema: z.core.$ZodType): {
 
 type Limits = Partial<Record<"minValue" | "maxValue" | "minLength" | "maxLength", number | null>>;
 
-/** What a number or a text may be; a text's length only where somebody may meet the limit. */
+/** The range of a number or of a text's length; the latter only if its minimum is above 1. */
 function rangeOf(schema: z.core.$ZodType): string {
   const { minValue, maxValue, minLength, maxLength } = schema as unknown as Limits;
   if (typeof minValue === "number" && typeof maxValue === "number") {
@@ -127,14 +127,14 @@ function rangeOf(schema: z.core.$ZodType): string {
   return isText && minLength > 1 ? `${minLength} to ${maxLength} characters` : "";
 }
 
-/** What a field is where it is not given. */
+/** The default value of a field, as text. */
 function usualOf(schema: z.core.$ZodType): string {
   const { type, defaultValue } = definition(schema);
   const plain = typeof defaultValue === "number" || typeof defaultValue === "string";
   return type === "default" && plain ? `${defaultValue} unless given` : "";
 }
 
-/** The description is on the field, or on what it wraps. */
+/** The description is on the field, or on a schema that it wraps. */
 function describe(schema: z.core.$ZodType): string {
   let at: z.core.$ZodType | undefined = schema;
   while (at !== undefined) {

@@ -3,16 +3,17 @@ import { Failure } from "../terminal/failure.ts";
 const form = /^[\p{L}\p{N}][\p{L}\p{N}._:/@{}()+-]{0,63}$/u;
 const shownMax = 40;
 
-/** By its first bytes, a text's encoding; Windows PowerShell 5.1 writes UTF-16 by `>`. */
+/** Byte order marks and their encodings; `>` in Windows PowerShell 5.1 writes UTF-16. */
 const marks: readonly (readonly [mark: readonly number[], encoding: string])[] = [
   [[0xff, 0xfe], "utf-16le"],
   [[0xfe, 0xff], "utf-16be"],
 ];
 
 /**
- * The identifiers in a file: one a line, in quotes or not, or the first column of a CSV. Identifiers in its other columns
- * count too: one too many does no harm, one too few makes a key that is in use an orphan. A line that begins with anything
- * else, and a file without any, is a `Failure` that names the option and the line.
+ * Reads the identifiers in a file: one per line, with or without quotes, or the first column of a
+ * CSV. Identifiers in other columns count too: an extra one does no harm, but a missing one makes a
+ * key that is in use look like an orphan. A line that begins with anything else, or a file without
+ * identifiers, causes a `Failure` that names the option and the line.
  */
 export function identifiersIn(bytes: Buffer, option: string): string[] {
   const found: string[] = [];
@@ -34,7 +35,7 @@ export function identifiersIn(bytes: Buffer, option: string): string[] {
 
 const column = /\s*(?:"([^"]*)"|'([^']*)'|([^,;\t]*?))\s*(?:[,;\t]|$)/y;
 
-/** A line's columns without their quotes; what follows one that continues after its quotes is left out. */
+/** A line's columns without their quotes. Stops at a column with text after its closing quote. */
 function columnsOf(line: string): string[] {
   const columns: string[] = [];
   column.lastIndex = 0;
@@ -55,11 +56,11 @@ function textOf(bytes: Buffer, option: string): string {
   const encoding = marks.find(([mark]) => mark.every((byte, at) => bytes[at] === byte))?.[1];
   if (encoding === undefined && bytes.includes(0)) {
     throw new Failure(
-      `${option}: is UTF-16 without a byte order mark, or no text: save it as UTF-8, or as UTF-16 with the mark`,
+      `${option}: is UTF-16 without a byte order mark, or is not text: save it as UTF-8, or as UTF-16 with the mark`,
     );
   }
   try {
-    // The byte order mark is left out.
+    // The decoder removes the byte order mark.
     return new TextDecoder(encoding ?? "utf-8", { fatal: true }).decode(bytes);
   } catch {
     throw new Failure(`${option}: is not text in UTF-8 or UTF-16: save it as one of them`);

@@ -28,8 +28,8 @@ test.each<[keyof Contract, string, string]>([
   [
     "listKeys",
     "instance not found",
-    "instance not found: `holdfast instance list` shows those there are",
+    "instance not found: `holdfast instance list` shows the instances",
   ],
-])("%s: %s", (name, detail, words) => {
+])("a refusal of %s is shown in terms of options: %s", (name, detail, words) => {
   expect(told(name, detail)).toBe(words);
 });

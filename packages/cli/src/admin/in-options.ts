@@ -2,7 +2,7 @@ import { AdminProblem } from "@holdfast/admin";
 import type { Operation } from "./build.ts";
 import { optionOf } from "./fields.ts";
 
-/** A refusal of the service in the words of the command line: options in place of fields; anything else as it is. */
+/** Names options in place of fields in a refusal of the service; returns other errors unchanged. */
 export function inOptions(operation: Operation, error: unknown): unknown {
   if (!(error instanceof AdminProblem)) return error;
   const detail = error.message.replace(
@@ -10,7 +10,7 @@ export function inOptions(operation: Operation, error: unknown): unknown {
     (_, part: string, field: string, rest: string) => placeOf(operation, part, field, rest),
   );
   const hint = detail
-    .replace(/^instance not found$/, "$&: `holdfast instance list` shows those there are")
+    .replace(/^instance not found$/, "$&: `holdfast instance list` shows the instances")
     .replaceAll(/\b(\w+)=true\b/g, (_, field: string) => optionOf(field))
     .replaceAll(
       /\b(\w+)=([A-Z]+)\b/g,

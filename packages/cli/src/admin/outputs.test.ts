@@ -33,7 +33,7 @@ describe("answers that are written to files", () => {
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
-  test("an existing file is never overwritten: the command is refused before anything is made", () => {
+  test("an existing file is never overwritten: the command is refused before anything is created", () => {
     const path = join(folder, "other.key");
     writeFileSync(path, "another key");
     expect(() => outputsOf(row, { keyOut: path })).toThrow(
@@ -51,7 +51,7 @@ describe("answers that are written to files", () => {
 });
 
 describe("texts of several lines", () => {
-  test("stand below, line by line, so that they can be copied", () => {
+  test("are printed below the fields, line by line, so that they can be copied", () => {
     expect(withoutBlocks(row, answer)).toEqual({ name: "esx" });
     expect(blockLines(row, answer)).toEqual([
       ...["", "pem:", "BEGIN", "abc", "END"],
@@ -63,7 +63,7 @@ describe("texts of several lines", () => {
     expect(blockLines(row, { pem: "BEGIN\na\u001b[2J\nEND" })).toContain("a\\u001b[2J");
   });
 
-  test("are none where a path or one line stands", () => {
+  test("do not include a path or a text of one line", () => {
     const kept = { pem: "/run/esx.pem" };
     expect(blockLines(row, kept)).toEqual([]);
     expect(withoutBlocks(row, kept)).toEqual(kept);

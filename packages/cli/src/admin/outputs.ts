@@ -13,7 +13,7 @@ interface Output {
   readonly path: string;
 }
 
-/** Which fields go into files; one that is there already is a `Failure` before anything is asked of the service. */
+/** The fields that go into files. Throws a `Failure` if a file exists, before any request. */
 export function outputsOf(
   { output = [] }: CommandRow,
   given: Readonly<Record<string, unknown>>,
@@ -21,7 +21,7 @@ export function outputsOf(
   return output.flatMap(({ field, option }) => {
     const path = given[camel(option)];
     if (typeof path !== "string") return [];
-    // Never over a file that is there: it may be another key.
+    // Never overwrite an existing file: it may hold another key.
     if (existsSync(path))
       throw new Failure(`--${option} ${path} exists already; give another path`);
     return [{ field, option, path }];
@@ -35,7 +35,7 @@ const faults: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
 };
 
-/** Writes what belongs into files there; in what is left to be printed their paths replace it. */
+/** Writes these fields to their files; in the answer to print, the paths replace them. */
 export function keepOutputs(outputs: readonly Output[], answer: Thing): Thing {
   const rest: Record<string, Json> = { ...answer };
   for (const { field, option, path } of outputs) {
@@ -45,7 +45,7 @@ export function keepOutputs(outputs: readonly Output[], answer: Thing): Thing {
       writeFileSync(path, text.endsWith("\n") ? text : `${text}\n`, { mode: 0o600, flag: "wx" });
       rest[field] = path;
     } catch (error) {
-      // What is shown once must not be lost with the path: it is printed instead.
+      // The service shows a secret only once: it is printed, so that it is not lost.
       const code = error instanceof Error && "code" in error ? String(error.code) : "";
       const what = faults[code] ?? reasonOf(error);
       process.stderr.write(`holdfast: --${option} ${path}: ${what}; printed instead\n`);
@@ -54,13 +54,13 @@ export function keepOutputs(outputs: readonly Output[], answer: Thing): Thing {
   return rest;
 }
 
-/** The answer without texts of several lines, such as PEM, and without what only goes into a file. */
+/** An answer without texts of several lines, such as PEM: these are printed below or in files. */
 export function withoutBlocks(row: CommandRow, answer: Thing): Thing {
   const blocks = new Set(multilineOf(row, answer).map(([field]) => field));
   return Object.fromEntries(Object.entries(answer).filter(([field]) => !blocks.has(field)));
 }
 
-/** Those texts, line by line, so that they can be copied. */
+/** The texts of several lines, line by line, so that they can be copied. */
 export function blockLines(row: CommandRow, answer: Thing): readonly string[] {
   return blocksOf(row, answer).flatMap(([field, text]) => {
     const lines = text.trimEnd().split(/\r?\n/);

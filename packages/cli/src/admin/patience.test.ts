@@ -16,7 +16,7 @@ test("a call waits as long as the service says, and is sent again", async () => 
   expect(waits).toEqual([3_000, 1_000]);
 });
 
-test("a call is given up after a bounded time, and at once for any other refusal", async () => {
+test("a call fails after a bounded time, and at once on any other refusal", async () => {
   let asked = 0;
   const always = async () => {
     asked += 1;

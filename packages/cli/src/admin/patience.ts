@@ -1,10 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { AdminProblem } from "@holdfast/admin";
 
-/** How long a command waits altogether for a service that says "too many", before it gives up. */
+/** How long a command waits in total while the service answers 429, before it fails. */
 const waitMaxMs = 600_000;
 
-/** Carries `call` out; where the service answers 429, waits as long as it says and asks again. */
+/** Runs `call`; if the service answers 429, waits as long as it says and tries again. */
 export async function patiently<Answer>(
   call: () => Promise<Answer>,
   wait: (ms: number) => Promise<unknown> = delay,

@@ -22,19 +22,19 @@ import { showAnswer, showList } from "./show.ts";
 import { fieldValue, identifier } from "./values.ts";
 import { untilStatus } from "./wait.ts";
 
-/** What a command line gave, by option. */
+/** The options given on the command line, by name. */
 export type Given = Readonly<Record<string, unknown>> & SiteOptions;
 
 type Thing = Readonly<Record<string, Json>>;
 
-/** What is sent. */
+/** The request to send. */
 interface Sent {
   readonly params: Readonly<Record<string, string>>;
   readonly query: Readonly<Record<string, unknown>>;
   readonly body: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** Carries out one operation and prints what came of it. */
+/** Carries out one operation and prints the result. */
 export async function runOperation(
   operation: Operation,
   args: readonly string[],
@@ -72,7 +72,7 @@ async function carryOut(
   });
 }
 
-/** Sends it, and once more with a confirmation where the service wants one and somebody can be asked. */
+/** Sends the request. If the service wants a confirmation, asks the user and sends it again. */
 async function carriedOut(
   client: AdminClient,
   { name, row }: Operation,
@@ -96,7 +96,7 @@ async function carriedOut(
   }
 }
 
-/** The name of the instance that a command names by it or by its identifier, as a shell takes it. */
+/** The name of the command's instance, quoted for a shell. */
 async function nameOf(client: AdminClient, { params }: Sent): Promise<string> {
   const instance = params["instance"] ?? "";
   const { name } = await client
@@ -157,11 +157,11 @@ function rootsOf({ row }: Operation, given: Given): Readonly<Record<string, unkn
   if (row.roots === "regions") return { regions: rootsByRegion(roots) };
   const [first, second] = roots;
   if (row.roots !== "lookup" || first === undefined) return {};
-  if (second !== undefined) throw new Failure("--root: one key manager at a time is asked");
+  if (second !== undefined) throw new Failure("--root: give only one key manager at a time");
   return { root: first.root, ...(first.region === undefined ? {} : { region: first.region }) };
 }
 
-/** Asks for what must be typed again, where somebody can be asked. */
+/** Asks the user to type the confirmation, if the operation needs one and none was given. */
 async function confirm(
   { row, query }: Operation,
   asked: Record<string, unknown>,
@@ -212,8 +212,8 @@ async function allPages(
 }
 
 /**
- * The report of orphans: all of it, unless a page is asked for, before anything is shown. A list that names no key at all
- * is the wrong one, and what it would call an orphan is not shown.
+ * Shows the report of orphans. Fetches all pages first, unless the user asks for one page. If the
+ * list names no key of the instance, it is the wrong list: the command fails and shows no orphans.
  */
 async function orphans(
   client: AdminClient,
@@ -259,7 +259,7 @@ async function waited(
   { params }: Sent,
   answer: Thing,
 ): Promise<Thing> {
-  // By its identifier where there is one: the name of a deleted instance is free again.
+  // Prefer the identifier: another instance may take the name of a deleted one.
   const instance = String(answer["id"] ?? params["instance"] ?? "");
   if (row.wait === undefined || instance === "") return answer;
   return await untilStatus(client, instance, row.wait, answer);

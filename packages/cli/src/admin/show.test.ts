@@ -8,7 +8,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-test("the next page is named in the width of a terminal, and its cursor where everything is shown", () => {
+test("the hint for the next page fits a terminal, and has the cursor where everything is shown", () => {
   const written: string[] = [];
   vi.spyOn(process.stderr, "write").mockImplementation((text) => {
     written.push(String(text));

@@ -14,13 +14,13 @@ type Thing = Readonly<Record<string, Json>>;
 
 const widthUsual = 80;
 
-/** The columns of the terminal; undefined where standard output is not a terminal, or everything is asked for. */
+/** The columns of the terminal; undefined with `--wide` or if standard output is not a terminal. */
 function screenWidth({ wide }: ShowOptions): number | undefined {
   if (wide === true || process.stdout.isTTY !== true) return undefined;
   return process.stdout.columns || widthUsual;
 }
 
-/** Prints an answer: as JSON, as a list or as one thing. */
+/** Prints an answer: as JSON, as a list or as one object. */
 export function showAnswer(operation: Operation, answer: Thing, options: ShowOptions): void {
   const { row, name } = operation;
   const items = answer["items"];
@@ -36,7 +36,7 @@ export function showAnswer(operation: Operation, answer: Thing, options: ShowOpt
   if (name === "runChecks" && Array.isArray(items) && items.some(failed)) process.exitCode = 1;
 }
 
-/** Prints a list; where it continues `earlier` rows, without headings and in line with those. */
+/** Prints a list. A continuation of `earlier` rows has no headings, and the same column widths. */
 export function showList(
   items: readonly unknown[],
   layout: Layout,
@@ -52,7 +52,7 @@ export function showList(
   }
 }
 
-/** Says how to get the next page, where there is one. A cursor is wider than a terminal. */
+/** Says how to get the next page, if there is one. A cursor is wider than a terminal. */
 export function showNext(cursor: Json | undefined, options: ShowOptions): void {
   if (cursor === undefined) return;
   const text =

@@ -22,14 +22,14 @@ describe("the value of an option", () => {
     expect(fieldValue(field(kind), given)).toEqual(wanted);
   });
 
-  test("a State is taken as KMIP prints it, and as the contract has it", () => {
+  test("may be a State as KMIP prints it, or as the contract writes it", () => {
     const state = { ...field("choice"), choices: ["PreActive", "Active"] };
     for (const given of ["Pre-Active", "PreActive"]) {
       expect(fieldValue(state, given)).toBe("PreActive");
     }
   });
 
-  test("a fingerprint is taken as vCenter and OpenSSL show it, other texts as they are", () => {
+  test("may be a fingerprint as vCenter and OpenSSL show it; other texts are unchanged", () => {
     const named = (name: string) => ({ ...field("text"), name });
     expect(fieldValue(named("fingerprint"), "97:72:ED")).toBe("9772ed");
     expect(fieldValue(named("name"), "97:72:ED")).toBe("97:72:ED");
@@ -52,8 +52,8 @@ describe("the value of an option", () => {
     ["number", "Infinity", "is not a number"],
     ["time", "yesterday", "is not a time, such as"],
     ["time", "99999999999999d", "is not a time"],
-    ["pairs", ["=value"], "is not a KEY=VALUE"],
-    ["pairs", ["key"], "is not a KEY=VALUE"],
+    ["pairs", ["=value"], "is not KEY=VALUE"],
+    ["pairs", ["key"], "is not KEY=VALUE"],
     ["json", "{", "--created-after: is not JSON"],
   ])("%s: %j is refused", (kind, given, wanted) => {
     expect(() => fieldValue(field(kind), given)).toThrow(
@@ -62,7 +62,7 @@ describe("the value of an option", () => {
   });
 });
 
-test("an identifier is the same in capitals, and a name stays as it is", () => {
+test("an identifier is converted to lower case, and a name stays as it is", () => {
   const capitals = "8F14E45F-CEEA-467A-9575-1C1E0C0A7D11";
   for (const name of ["instance", "key", "id"]) {
     expect(identifier(name, capitals)).toBe(capitals.toLowerCase());

@@ -2,7 +2,7 @@ import { stateText } from "@holdfast/kmip";
 import { Failure } from "../terminal/failure.ts";
 import { type Field, optionOf } from "./fields.ts";
 
-/** What an option of a field says; anything else is a `Failure` that names the option. */
+/** The value of a field's option. An invalid one causes a `Failure` that names the option. */
 export function fieldValue(field: Field, given: unknown): unknown {
   switch (field.kind) {
     case "switch":
@@ -30,12 +30,12 @@ const uuid = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 /** Arguments and options that may be an identifier of the service. */
 const identified = new Set(["instance", "key", "certificate", "token", "target", "confirm", "id"]);
 
-/** An identifier is the same in capitals; names and other texts stay as they are. */
+/** Converts an identifier to lower case; names and other texts stay as they are. */
 export function identifier(name: string, text: string): string {
   return identified.has(name) && uuid.test(text) ? text.toLowerCase() : text;
 }
 
-/** As vCenter and OpenSSL show a fingerprint: in capitals, with colons. */
+/** Reads a fingerprint as vCenter and OpenSSL show it: in capitals, with colons. */
 function bareHex(text: string): string {
   return text.trim().replaceAll(":", "").toLowerCase();
 }
@@ -65,7 +65,7 @@ function timeOf({ name }: Field, text: string): string {
 function pairsOf({ name }: Field, texts: readonly string[]): Readonly<Record<string, string>> {
   const pairs = texts.map((text) => {
     const at = text.indexOf("=");
-    if (at < 1) throw new Failure(`${optionOf(name)} ${text}: is not a KEY=VALUE`);
+    if (at < 1) throw new Failure(`${optionOf(name)} ${text}: is not KEY=VALUE`);
     return [text.slice(0, at), text.slice(at + 1)] as const;
   });
   return Object.fromEntries(pairs);

@@ -41,7 +41,7 @@ export async function untilStatus(
   }
 }
 
-/** Objects that are not erased yet. */
+/** The number of objects that are not erased yet. */
 function liveOf({ keys }: Thing): number {
   return Object.entries((keys ?? {}) as Readonly<Record<string, number>>)
     .filter(([state]) => !state.startsWith("Destroyed"))

@@ -53,7 +53,7 @@ function followsRemoval({ operation, params }: Step, before: readonly Step[]): b
   );
 }
 
-/** What the service refuses of a certificate, also for an instance that an earlier step makes. */
+/** Refuses a certificate as the service would, also for an instance that a step creates. */
 function refuseForeign(
   step: Step,
   actual: readonly ActualInstance[],

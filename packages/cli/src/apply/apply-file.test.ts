@@ -22,7 +22,7 @@ function write(name: string, content: string): string {
 }
 
 describe("a declaration", () => {
-  test("is read with the files that it names, which lie beside it", () => {
+  test("is read together with the files that it names, which are in its folder", () => {
     write("vcenter.pem", pem);
     write("esx.password", "a long password\nmore");
     write("api.key", "the key\r\n");
@@ -96,14 +96,14 @@ describe("a declaration", () => {
       "instances: [{ name: a, certificates: [{ name: b, file: instances.yaml }] }]",
       "instances.yaml: holds no certificate",
     ],
-  ])("%j is refused, and says where", (content, wanted) => {
+  ])("%j is refused with its place in the file", (content, wanted) => {
     const path = write("instances.yaml", content);
     expect(() => readDeclaration(path)).toThrow(
       expect.objectContaining({ name: "Failure", message: expect.stringContaining(wanted) }),
     );
   });
 
-  test("takes no secret itself, and does not repeat it", () => {
+  test("must not contain a secret; its refusal does not repeat one", () => {
     const content =
       "instances: [{ name: a, rootOfTrust: { a: { type: key-protect, apiKey: very-secret } } }]";
     const path = write("instances.yaml", content);

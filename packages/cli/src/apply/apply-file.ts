@@ -7,7 +7,7 @@ import { firstLine } from "../sites/root-option.ts";
 import { Failure, readCertificate, readGiven, reasonOf } from "../terminal/failure.ts";
 
 const text = z.string().min(1).max(1024);
-/** A secret: what the nodes find by themselves, or a file beside this one. */
+/** A secret: a place that the nodes can read, or a file beside this one. */
 const secret = z.union(
   [
     z.object({ env: text }).strict(),
@@ -62,7 +62,7 @@ export interface WantedInstance {
   readonly users: readonly { readonly name: string; readonly password: () => string }[];
 }
 
-/** Reads the declaration; what is wrong is a `Failure` with the place in the file. */
+/** Reads the declaration. An invalid one causes a `Failure` with the place in the file. */
 export function readDeclaration(path: string): readonly WantedInstance[] {
   const source = readGiven("--file", path).toString("utf8");
   const document = parseDocument(source, { prettyErrors: false });
@@ -71,7 +71,7 @@ export function readDeclaration(path: string): readonly WantedInstance[] {
   const given: unknown = document.toJS();
   const parsed = file.safeParse(given);
   if (!parsed.success) {
-    // A typing error is the cause of the field that is missing.
+    // Report an unknown field first: a mistyped name often causes a missing field.
     const faults = faultsOf(parsed.error.issues);
     const fault = faults.find(({ says }) => says === unknownSays) ?? faults[0];
     throw new Failure(`${path}: ${fault === undefined ? "is wrong" : faultText(fault, given)}`);
@@ -101,7 +101,7 @@ export function readDeclaration(path: string): readonly WantedInstance[] {
   }));
 }
 
-const unknownSays = "is not known here";
+const unknownSays = "is an unknown field";
 
 /** `instance "acme": certificates[0].file is missing`; an instance without a name is `instances[0]`. */
 function faultText({ path, says }: InputFault, given: unknown): string {

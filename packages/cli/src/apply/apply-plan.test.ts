@@ -34,7 +34,7 @@ const certificate = {
 const texts = (...args: Parameters<typeof planOf>) => planOf(...args).map(({ text }) => text);
 
 describe("the plan of an apply", () => {
-  test("is empty where the service is as declared", () => {
+  test("is empty if the service is as declared", () => {
     expect(planOf([wanted()], [actual()])).toEqual([]);
     const silent = wanted({ description: undefined, labels: undefined, roots: {} });
     expect(planOf([silent], [actual({ description: "other" })])).toEqual([]);
@@ -59,7 +59,7 @@ describe("the plan of an apply", () => {
     }
   });
 
-  test("sends secrets that cannot be compared again only with the option for that", () => {
+  test("sends secrets again only if asked to, because they cannot be compared", () => {
     const apiKey = { value: "another" };
     const roots = { a: { type: "hpcs", apiKey }, b: { type: "local" } };
     const shown = { a: { type: "hpcs", secret: "sealed" }, b: { type: "local" } };
@@ -75,7 +75,7 @@ describe("the plan of an apply", () => {
     expect(steps[0]?.body?.()).toEqual({ regions: { a: { type: "hpcs", apiKey } } });
   });
 
-  test("makes what is missing, an instance before what is in it", () => {
+  test("creates what is missing, an instance before its contents", () => {
     const users = [{ name: "esx", password: () => "a long password" }];
     const certificates = [{ name: "vcenter", kind: "client" as const, pem: "no PEM" }];
     const steps = planOf([wanted({ users, certificates })], []);

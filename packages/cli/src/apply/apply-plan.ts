@@ -10,7 +10,7 @@ export interface ActualInstance {
   readonly description: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly origin: string;
-  /** By region, the reference that was configured, without secrets; undefined where none is. */
+  /** By region, the configured reference without secrets; undefined if none was configured. */
   readonly roots: Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
   readonly certificates: readonly {
     readonly id: string;
@@ -22,10 +22,10 @@ export interface ActualInstance {
   readonly users: readonly { readonly name: string; readonly origin: string }[];
 }
 
-/** One change of the world; `destructive` ones need `--prune` and a confirmation. */
+/** One change to the service; `destructive` ones need `--prune` and a confirmation. */
 export interface Step {
   readonly text: string;
-  /** Of a destructive one: what is printed where it is not to be done. */
+  /** For a destructive step: what is printed if it is not carried out. */
   readonly otherwise?: string;
   readonly destructive: boolean;
   /** What is sent, by operation; `{instance}` may be a name that an earlier step made. */
@@ -49,7 +49,7 @@ export interface PlanOptions {
   readonly updateSecrets?: boolean;
 }
 
-/** What it takes to make the service's instances like the declared ones; nothing where they are. */
+/** The steps that make the service's instances match the declared ones; none if they match. */
 export function planOf(
   wanted: readonly WantedInstance[],
   actual: readonly ActualInstance[],
@@ -125,7 +125,7 @@ function instanceSteps(
   return steps;
 }
 
-/** Roots of trust that are others than declared, and those that only get their secret again. */
+/** Steps for roots of trust that differ, and for those that only get their secret again. */
 function rootSteps(
   { name: instance, roots }: WantedInstance,
   actual: ActualInstance,
@@ -167,7 +167,7 @@ function certificateSteps(
     const old = there.find(({ name }) => name === wanted.name);
     if (old !== undefined) kept.add(old.id);
     if (old !== undefined && old.fingerprint === fingerprintOf(wanted)) continue;
-    // Its name is taken by another one: that one goes first, so this is a destructive step.
+    // Another certificate has this name. It is deleted first, which is a destructive step.
     if (old !== undefined) steps.push(certificateRemoval(instance, old));
     const { name, kind, pem } = wanted;
     steps.push({
@@ -195,7 +195,7 @@ function certificateRemoval(
   };
 }
 
-/** A password cannot be compared: only users that are missing are made, unless every secret is sent again. */
+/** Passwords cannot be compared: this adds only missing users, unless asked to send all secrets. */
 function userSteps(
   { name: instance, users }: WantedInstance,
   actual: ActualInstance | undefined,
@@ -234,7 +234,7 @@ function fingerprintOf({ pem }: WantedCertificate): string {
   try {
     return new X509Certificate(pem).fingerprint256.replaceAll(":", "").toLowerCase();
   } catch {
-    // Whether it is one is the service's to say.
+    // The service decides whether this is a certificate.
     return "";
   }
 }

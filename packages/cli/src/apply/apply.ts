@@ -16,19 +16,19 @@ interface ApplyOptions extends SiteOptions {
   readonly yes?: true;
 }
 
-/** `holdfast apply`: makes instances, certificates and users like a file. */
+/** `holdfast apply`: makes instances, certificates and users match a file. */
 export function addApply(program: Command): void {
   const command = program
     .command("apply")
     .summary("make instances, certificates and users match a file")
     .description(
-      "Compares the declared instances with those of the service, prints the plan, has the service check every step, and carries it out. What is there and not declared stays, unless --prune is given and confirmed. Applied again, it changes nothing. API keys, PINs and passwords cannot be compared: --update-secrets sends them again.",
+      "Compares the declared instances with those of the service, prints the plan, has the service check every step, and carries it out. Undeclared objects stay, unless --prune is given and confirmed. Applied again, it changes nothing. API keys, PINs and passwords cannot be compared: --update-secrets sends them again.",
     )
     .requiredOption("-f, --file <file>", "YAML; - is standard input")
-    .option("--dry-run", "print the plan, and what of it the service would refuse; change nothing")
+    .option("--dry-run", "print the plan and the steps the service would refuse; change nothing")
     .option(
       "--update-secrets",
-      "send the API keys, PINs and passwords of the file again, though nothing else has changed",
+      "send the API keys, PINs and passwords of the file again, even if nothing else has changed",
     )
     .option("--prune", "delete undeclared objects, after a confirmation")
     .option("--yes", "confirm --prune without being asked")
@@ -76,7 +76,7 @@ function tellPlan(
   say(...planLines(steps, chosen));
 }
 
-/** What is done and what stays, for people. */
+/** The plan for people: what is changed and what stays. */
 export function planLines(steps: readonly Step[], chosen: readonly Step[]): readonly string[] {
   const lines = steps.map((step) =>
     chosen.includes(step) ? step.text : (step.otherwise ?? step.text),

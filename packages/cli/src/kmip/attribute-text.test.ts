@@ -20,7 +20,7 @@ describe("an attribute as text", () => {
     ["CryptographicAlgorithm=hmac-sha256", "CryptographicAlgorithm", "HMAC_SHA256"],
     ["State=pre-active", "State", "PreActive"],
     ["Acme/colour=blue", "Acme/colour", "blue"],
-  ])("%s", (text, name, value) => {
+  ])("is read from %s", (text, name, value) => {
     expect(attributeJson(parseAttribute(text))).toEqual([name, value]);
   });
 
@@ -34,12 +34,12 @@ describe("an attribute as text", () => {
     ["ActivationDate=soon", "ActivationDate is a date, such as"],
     ["Sensitive=1", "Sensitive is true or false"],
     ["CryptographicParameters=x", "CryptographicParameters cannot be given as text"],
-  ])("%s is refused with a hint how to fix it", (text, message) => {
+  ])("%s is refused with a hint on how to fix it", (text, message) => {
     expect(() => parseAttribute(text)).toThrow(message);
   });
 
   test.each(["State", "x-Product", "Acme/colour", "ActivationDate"])(
-    "the name %s comes back",
+    "the name %s is read and written unchanged",
     (name) => {
       expect(referenceText(parseReference(name))).toBe(name);
     },

@@ -20,7 +20,7 @@ describe("printed messages", () => {
     expect(text).toContain("BatchCount Integer 1");
   });
 
-  test("follow each other", () => {
+  test("appear in the order of the input", () => {
     const lines = printMessages(Buffer.concat([one, one]));
     expect(lines).toEqual([...printMessages(one), ...printMessages(one)]);
   });
@@ -37,7 +37,7 @@ describe("printed messages", () => {
       Buffer.from("GET / HTTP/1.1\r\n\r\n"),
       /of the message that begins at byte 0$/,
     ],
-  ])("are refused, with the place, where %s", (_name, bytes, message) => {
+  ])("are refused, with the byte offset, if %s", (_name, bytes, message) => {
     expect(() => printMessages(bytes)).toThrow(message);
   });
 });

@@ -9,7 +9,7 @@ interface DecodeOptions {
   readonly base64?: string | true;
 }
 
-/** Far above any message; what is printed here is a file that somebody chose. */
+/** Far above any message: the user chose the file that is printed here. */
 const limits = { ...defaultLimits, bytesMax: 1 << 28, itemsMax: 10_000_000 };
 const headerBytes = 8;
 
@@ -19,7 +19,7 @@ export function addDecode(program: Command): void {
     .command("decode")
     .summary("print KMIP messages as a tree, secrets hidden")
     .description(
-      "Prints one or more TTLV messages as a tree. Keys, passwords and other secrets are shown by their length only. Without --hex or --base64 the input is binary, or hex or base64 where it looks so.",
+      "Prints one or more TTLV messages as a tree. Keys, passwords and other secrets are shown by their length only. Without --hex or --base64, the input may be binary, hex or base64: the command detects which.",
     )
     .argument("[file]", "file with messages; - or nothing for standard input")
     .option("--hex [text]", "the input, or this text, is hex; spaces and line ends do not matter")
@@ -51,7 +51,7 @@ export function printMessages(bytes: Uint8Array): readonly string[] {
   return lines;
 }
 
-/** How long the item at an offset is, by its header; as far as the input goes where that says more. */
+/** The length of the item at an offset, from its header; at most the rest of the input. */
 function lengthAt(bytes: Uint8Array, at: number): number {
   const rest = bytes.length - at;
   if (rest < headerBytes) return rest;

@@ -32,7 +32,7 @@ export function addAttributeCommands(kmip: Command): void {
   atServer(
     kmip
       .command("delete-attribute")
-      .summary("take an attribute from an object")
+      .summary("remove an attribute from an object")
       .argument("<id>")
       .argument("<name>", "such as x-Product"),
     async (client, [id = "", name = ""]) => {

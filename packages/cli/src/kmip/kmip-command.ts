@@ -10,7 +10,7 @@ export interface Answer {
   readonly json: Json;
 }
 
-/** What was given, identifiers as the service writes them. */
+/** The given arguments, with identifiers as the service writes them. */
 function argumentsOf({ args, registeredArguments: known }: Command): readonly string[] {
   return args.map((text, at) => identifier(known[at]?.name() ?? "", text));
 }

@@ -22,7 +22,7 @@ export function addLifecycleCommands(kmip: Command): void {
       .command("revoke")
       .summary("make an object Deactivated or Compromised")
       .description(
-        "Revoke (KMIP 2.1, 6.1). KeyCompromise and CACompromise make the object Compromised, every other reason Deactivated. vSphere does not use such a key any more at its next host restart.",
+        "Revoke (KMIP 2.1, 6.1). KeyCompromise and CACompromise make the object Compromised, every other reason Deactivated. After its next restart, a host does not use such a key any more.",
       )
       .argument("<id>")
       .option(

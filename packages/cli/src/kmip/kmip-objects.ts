@@ -56,7 +56,7 @@ export function addObjectCommands(kmip: Command): void {
         .summary("make a symmetric key at the server")
         .description("Create (KMIP 2.1, 6.1). Prints the new key's identifier.")
         .option("--algorithm <name>", "such as AES, 3DES or HMAC-SHA256", "AES")
-        .option("--length <bits>", "length of the key in bits (default: 256; 168 of 3DES)"),
+        .option("--length <bits>", "length of the key in bits (default: 256; 168 for 3DES)"),
     ),
     create,
   );
@@ -248,7 +248,7 @@ async function get(
   return { lines: table(rows), json: Object.fromEntries(rows) };
 }
 
-/** The bytes that are the object's secret, or its content where it has none. */
+/** The bytes that are the object's secret, or its content if it has none. */
 function secretBytes(object: Item): Uint8Array {
   const block = keyBlockOf(object);
   if (block !== undefined) return keyBytes(block);
@@ -276,7 +276,7 @@ function writeSecret(path: string, bytes: Uint8Array): void {
   } catch (error) {
     const exists = error instanceof Error && "code" in error && error.code === "EEXIST";
     throw new Failure(
-      `--out ${path}: ${exists ? "is there already; give another name" : reasonOf(error)}`,
+      `--out ${path}: ${exists ? "exists already; give another name" : reasonOf(error)}`,
     );
   }
 }

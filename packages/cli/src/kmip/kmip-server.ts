@@ -41,7 +41,7 @@ function functionNamed(name: string, known: readonly QueryFunction[]): QueryFunc
   throw new Failure(`${name} is not a Query function of this version; there are ${plain(known)}`);
 }
 
-/** The answer's fields, with items and numbers that JSON cannot say made plain. */
+/** The answer's fields, with items and big numbers converted to JSON values. */
 function simplified(answer: Response<"Query">): Readonly<Record<string, Json>> {
   return JSON.parse(
     JSON.stringify(answer, (_key, value: unknown) => {

@@ -11,7 +11,7 @@ export function addKmip(program: Command): void {
     .command("kmip")
     .summary("one KMIP operation at a server")
     .description(
-      "Carries out one KMIP operation over mutual TLS. Without --endpoint the development cluster of the checkout is used (`npm start`). With several endpoints the next is asked where one cannot be reached.",
+      "Carries out one KMIP operation over mutual TLS. Without --endpoint the development cluster of the checkout is used (`npm start`). If an endpoint cannot be reached, the next one is used.",
     )
     .configureHelp({ showGlobalOptions: true })
     .addHelpText(

@@ -18,7 +18,7 @@ export function addBackup(program: Command): void {
     .description("Backups of the region's store.")
     .hook("preAction", exitOnSignals);
   addKey(parent.command("key").description("The key of the backups."));
-  withConfig(parent.command("create").argument("<file>", "the file to be made"))
+  withConfig(parent.command("create").argument("<file>", "the file to create"))
     .description("Back up the region's store into a new file, while it is in use.")
     .action(async (file: string, { config }: WithConfig) => {
       const { createCommand } = await import("@holdfast/server/backup");
@@ -77,7 +77,7 @@ function countOf(text: string): number {
   throw new Failure(`--keys ${text}: give a number from 0 to ${keysMax}`);
 }
 
-/** Lets a signal end the process in order, so that `exit` listeners run; a second one ends it at once. */
+/** Exits on a signal, so that `exit` listeners run; a second signal ends the process at once. */
 function exitOnSignals(): void {
   const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
   for (const [name, code] of Object.entries(codes)) process.once(name, () => process.exit(code));

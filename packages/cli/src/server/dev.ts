@@ -91,7 +91,7 @@ function addPki(dev: Command, say: (line: string) => void): void {
   dev
     .command("pki")
     .description(
-      "Make an authority, a server's and a client's certificate, a root key; keep what is there.",
+      "Make an authority, a server's and a client's certificate, a root key; keep existing files.",
     )
     .requiredOption("--out <folder>", "where the files go")
     .option("--host <address>", "address or name of a server; may be given again", again)
@@ -113,7 +113,7 @@ function addStart(dev: Command, say: (line: string) => void): void {
     .command("start")
     .description("Start regions with a real Redis each, play vCenter's key sequence, and stay up.")
     .option("--detach", "return when the cluster is ready; `dev stop` ends it")
-    .option("--dir <folder>", "where its data lies (default: .holdfast/dev in the checkout)")
+    .option("--dir <folder>", "folder of its data (default: .holdfast/dev in the checkout)")
     .option("--regions <count>", "regions, 1 or 2", countOf(1, 2), 2)
     .option("--nodes <count>", "KMIP nodes of each region", countOf(1, 8), 2)
     .option("--wan <ms>", "delay each way between the regions", countOf(0, 2000), 0)
@@ -140,7 +140,7 @@ function addStart(dev: Command, say: (line: string) => void): void {
     });
 }
 
-/** The workbench is in a checkout only, and in no image. */
+/** The workbench exists only in a checkout, not in an image. */
 async function workbench(): Promise<typeof import("@holdfast/workbench")> {
   try {
     return await import("@holdfast/workbench");

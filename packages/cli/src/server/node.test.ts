@@ -39,7 +39,7 @@ function configure(name: string, settings: object = {}): string {
 }
 
 describe("the server's commands", () => {
-  test("config check says what it read", async () => {
+  test("config check reports what it read", async () => {
     const config = configure("good.yaml");
     expect(await run(["config", "check", "--config", config])).toEqual({
       out: "good.yaml: good (region a alone, node a1, 1 instances)\n",
@@ -49,11 +49,11 @@ describe("the server's commands", () => {
   });
 
   test.each<[string, () => void]>([
-    ["is not there", () => undefined],
+    ["does not exist", () => undefined],
     ["is open to others", () => writeFileSync(file("bad.key"), "{}", { mode: 0o644 })],
     ["holds no root key", () => writeFileSync(file("bad.key"), "{}", { mode: 0o600 })],
   ])(
-    "config check refuses a root key file that %s, in the node's words",
+    "config check refuses a root key file that %s, with the same message as the node",
     async (_what, prepare) => {
       rmSync(file("bad.key"), { force: true });
       prepare();
@@ -66,7 +66,7 @@ describe("the server's commands", () => {
     },
   );
 
-  test("config check warns of a certificate that has ended", async () => {
+  test("config check warns of an expired certificate", async () => {
     const past = { notBeforeMs: Date.UTC(2020, 0, 1), days: 1 };
     const old = await selfSigned({ commonName: "old", ...past });
     writeFileSync(file("old.pem"), old.certificate);
@@ -79,7 +79,7 @@ describe("the server's commands", () => {
     expect(code).toBe(0);
   });
 
-  test("region retire wants to hear that the lost region's endpoints are off", async () => {
+  test("region retire needs a confirmation that the lost region's endpoints are off", async () => {
     const config = configure("retire.yaml");
     for (const more of [[], ["--endpoints-are-off", "a"]]) {
       const { out, err, code } = await run(["region", "retire", "b", "--config", config, ...more]);
@@ -88,7 +88,7 @@ describe("the server's commands", () => {
     }
   });
 
-  test("region commands in a region alone say that there is no other", async () => {
+  test("region commands fail if the configuration names no other region", async () => {
     const config = configure("alone.yaml");
     const { err, code } = await run(["region", "rejoin", "--config", config]);
     expect({ err, code }).toEqual({
@@ -97,7 +97,7 @@ describe("the server's commands", () => {
     });
   });
 
-  test("without a command the program serves; an error ends it with one line and code 2", async () => {
+  test("without a command the program runs serve; an error ends it with one line and code 2", async () => {
     expect(await run(["--config", configure("bad.yaml", { kmip: { interop: 1 } })])).toEqual({
       out: "",
       err: "holdfast: bad.yaml:1: kmip.interop must be true or false\n",
@@ -105,7 +105,7 @@ describe("the server's commands", () => {
     });
   });
 
-  test("a configuration's faults are a line each", async () => {
+  test("each fault of a configuration is printed on its own line", async () => {
     const config = configure("faults.yaml", { kmip: { interop: 1 }, node: "A" });
     const { err, code } = await run(["config", "check", "--config", config]);
     expect(err).toMatch(
@@ -130,7 +130,7 @@ describe("the server's commands", () => {
     server.close();
   });
 
-  test("store init wants members with their ports", async () => {
+  test("store init refuses a member without a port", async () => {
     const config = configure("members.yaml");
     const args = ["store", "init", "--config", config, "--member", "10.0.1.1:6379", "redis-2"];
     expect(await run(args)).toEqual({
@@ -140,7 +140,7 @@ describe("the server's commands", () => {
     });
   });
 
-  test("root rotate adds a version to the root key, and names a file that is not there", async () => {
+  test("root rotate adds a version to the root key, and names a file that does not exist", async () => {
     await createLocalRoot(file("rotated.key"), machine);
     const rotated = configure("rotate.yaml", { rootOfTrust: { file: "rotated.key" } });
     for (const version of [2, 3]) {
@@ -171,7 +171,7 @@ describe("the server's commands", () => {
   });
 
   test.skipIf(!existsSync("/dev/full"))(
-    "a standard output that takes nothing is one line (needs /dev/full)",
+    "an error on standard output is reported on one line (needs /dev/full)",
     () => {
       const command = `"$0" "$1" config check --config "$2"`;
       const into = (target: string) =>

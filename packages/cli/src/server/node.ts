@@ -15,7 +15,7 @@ interface Confirmation {
   readonly endpointsAreOff?: string | true;
 }
 
-/** The commands that a node's configuration is for. Each loads what it needs when it runs. */
+/** The commands that use a node's configuration. Each loads its code when it runs. */
 export function addNodeCommands(program: Command): void {
   addServe(program);
   addConfigCheck(program.command("config").description("The node's configuration."));
@@ -121,7 +121,7 @@ function addRoot(parent: Command): void {
   withConfig(
     parent
       .command("rotate")
-      .description("Add a version of the root key, local or in a token, which wraps from now on."),
+      .description("Add a version of the root key, local or in a token; it wraps from now on."),
   )
     .option("--new-passphrase-file <file>", "encrypt the local file under this passphrase")
     .action(async (options: WithConfig & { readonly newPassphraseFile?: string }) => {
@@ -133,7 +133,7 @@ function addRoot(parent: Command): void {
     parent
       .command("adopt")
       .description(
-        "Put this region's keys under the configured root key with the other region's copies, since the one above them is lost for good.",
+        "Put this region's keys under the configured root key with the other region's copies, because their own root key is lost for good.",
       ),
   )
     .requiredOption("--lost <name>", "the lost root key, as the keys name it")
@@ -153,7 +153,7 @@ function addSealingKey(parent: Command): void {
   withConfig(
     parent
       .command("rotate")
-      .description("Add a version of the sealing key, which seals from now on."),
+      .description("Add a version of the sealing key; it seals from now on."),
   ).action(async (options: WithConfig) => {
     const { rotateSealing } = await import("@holdfast/server/root");
     process.stdout.write(`${await rotateSealing(options.config, machine)}\n`);

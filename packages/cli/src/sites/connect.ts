@@ -23,11 +23,11 @@ export interface ConnectOptions {
 /** Adds those options to the command that has all KMIP commands. */
 export function addConnectOptions(kmip: Command): void {
   kmip
-    .option("--endpoint <host:port>", "a KMIP server; give it several times for several", collect)
+    .option("--endpoint <host:port>", "a KMIP server; give it once for each server", collect)
     .option("--cert <file>", "client certificate, PEM")
     .option("--key <file>", "its private key, PEM")
     .option("--ca <file>", "authority of the server's certificate, PEM")
-    .option("--server-name <name>", "name in the server's certificate, where it is not the host")
+    .option("--server-name <name>", "name in the server's certificate, if it is not the host")
     .option(
       "--dev [folder]",
       "take missing options from a development cluster; the default without --endpoint",
@@ -37,13 +37,13 @@ export function addConnectOptions(kmip: Command): void {
       `KMIP version: ${versions.join(", ")} (default: newest common)`,
       versionOf,
     )
-    .option("--username <name>", "user name, where the instance has users")
+    .option("--username <name>", "user name, if the instance has users")
     .option("--password-file <file>", "file with the password on its first line")
     .option("--timeout <ms>", "how long one answer may take", countOf)
     .option("--json", "print JSON");
 }
 
-/** Connects by the options, runs `work`, and ends the connections. */
+/** Connects as the options say, runs `work`, and closes the connections. */
 export async function withClient<Result>(
   options: ConnectOptions,
   work: (client: KmipClient) => Promise<Result>,
@@ -77,7 +77,7 @@ function readPair(cert: string, key: string) {
   throw new Failure(`--key ${key}: is not the key of the certificate ${cert}`);
 }
 
-/** Parsed here: OpenSSL would only say "no start line" when the connection is made. */
+/** Parses the key here: on connecting, OpenSSL would only report "no start line". */
 function readKey(path: string): string {
   const pem = readGiven("--key", path).toString("utf8");
   if (!pem.includes("PRIVATE KEY-----")) {

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 
-/** What `cluster.json` of a development cluster says. */
+/** What a KMIP client needs from the `cluster.json` of a development cluster. */
 export interface DevCluster {
   readonly endpoints: readonly string[];
   readonly ca: string;
@@ -13,7 +13,7 @@ export interface DevCluster {
 const name = "cluster.json";
 const inCheckout = join(".holdfast", "dev", name);
 
-/** The development cluster that runs around a folder, or in the checkout of this program; undefined if none does. */
+/** The cluster file of the checkout around a folder, or of this program's; undefined if missing. */
 export function findDevCluster(from: string): string | undefined {
   const ownCheckout = join(import.meta.dirname, "..", "..", "..", "..");
   return [...foldersAbove(from), ownCheckout]
@@ -28,7 +28,7 @@ export interface DevSite {
   readonly tokenFile: string;
 }
 
-/** Reads `cluster.json`, or the one in a cluster's folder. */
+/** Reads a `cluster.json`, given as the file or as the cluster's folder. */
 export function readDevCluster(path: string): DevCluster {
   return readCluster(path, (cluster) => ({
     endpoints: cluster.nodes.map(({ kmip }) => kmip),
@@ -38,7 +38,7 @@ export function readDevCluster(path: string): DevCluster {
   }));
 }
 
-/** The same of the management API. */
+/** Reads the same file for the management API. */
 export function readDevSite(path: string): DevSite {
   return readCluster(path, (cluster) => ({
     urls: cluster.nodes.map(({ admin }) => `https://${admin}`),
@@ -47,21 +47,21 @@ export function readDevSite(path: string): DevSite {
   }));
 }
 
-/** Where a node shows its metrics, and who it is. */
+/** Where a node shows its metrics, and its names. */
 export interface NodeMetrics {
   readonly url: string;
   readonly region: string;
   readonly node: string;
 }
 
-/** Where its nodes show their metrics. */
+/** Reads the same file for the metrics of its nodes. */
 export function readDevMetrics(path: string): readonly NodeMetrics[] {
   return readCluster(path, ({ nodes }) =>
     nodes.map(({ http, region, node }) => ({ url: `http://${http}`, region, node })),
   );
 }
 
-/** What of the file is read here; the cluster that writes it checks the rest. */
+/** The part of the file that is read here; the cluster that writes the file checks the rest. */
 interface ClusterFile {
   readonly nodes: readonly {
     readonly kmip: string;

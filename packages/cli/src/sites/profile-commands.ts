@@ -23,11 +23,11 @@ export function addProfileCommands(program: Command): void {
     .argument("<name>")
     .requiredOption(
       "--url <https://host:port>",
-      "a node's admin address; several times for several",
+      "a node's admin address; once for each node",
       collectUrl,
     )
     .option("--ca <file>", "authority of the nodes' admin certificates, PEM")
-    .requiredOption("--token-file <file>", "file with the token, read at each command")
+    .requiredOption("--token-file <file>", "file with the token; each command reads it")
     .option("--force", "replace a site of that name")
     .option("--no-test", "do not check that the nodes answer")
     .action(add);
@@ -75,7 +75,7 @@ async function add(name: string, options: AddOptions): Promise<void> {
   const { url, ca, tokenFile, force, test } = options;
   const all = readProfiles();
   if (all.profiles[name] !== undefined && force !== true) {
-    throw new Failure(`${name}: there is such a profile already; give --force to replace it`);
+    throw new Failure(`${name}: the profile exists already; give --force to replace it`);
   }
   // Absolute: the profile is used from any folder.
   const made = {
@@ -92,7 +92,7 @@ async function add(name: string, options: AddOptions): Promise<void> {
   say(`profile ${name} is stored`);
 }
 
-/** Asks every node whose token this is; throws where none answers. */
+/** Asks every node whose token this is; throws if no node answers. */
 async function askEach(
   urls: readonly string[],
   given: { readonly token: string; readonly ca?: string },

@@ -23,11 +23,11 @@ const all: Profiles = {
 };
 
 describe("profiles", () => {
-  test("are none where there is no file", () => {
+  test("are empty if there is no file", () => {
     expect(readProfiles(file)).toEqual({ profiles: {} });
   });
 
-  test("come back as they were written, for their owner alone, and leave no draft", () => {
+  test("are read as written, are private to their owner, and leave no temporary file", () => {
     writeProfiles(all, file);
     writeProfiles(all, file);
     expect(readProfiles(file)).toEqual(all);
@@ -40,7 +40,7 @@ describe("profiles", () => {
     ["{", "correct or delete it"],
     ['{"profiles":{"a":{"url":[]}}}', "holds no profiles"],
     ["[]", "holds no profiles"],
-  ])("the broken file %j is reported", (content, wanted) => {
+  ])("are reported if their file is broken: %j", (content, wanted) => {
     writeProfiles(all, file);
     writeFileSync(file, content);
     expect(() => readProfiles(file)).toThrow(
@@ -48,12 +48,12 @@ describe("profiles", () => {
     );
   });
 
-  test("profiles that cannot be written are reported", () => {
+  test("are reported if they cannot be written", () => {
     writeFileSync(join(folder, "holdfast"), "");
     expect(() => writeProfiles(all, file)).toThrow(expect.objectContaining({ name: "Failure" }));
   });
 
-  test("lie where XDG has them", () => {
+  test("are stored under XDG_CONFIG_HOME", () => {
     const before = process.env["XDG_CONFIG_HOME"];
     process.env["XDG_CONFIG_HOME"] = folder;
     expect(profilesFile()).toBe(file);
@@ -62,7 +62,7 @@ describe("profiles", () => {
   });
 });
 
-test("a file that holds no token is refused before anybody is asked, and is not shown", () => {
+test("a file without a token is refused before any request, and its content is not shown", () => {
   const path = join(folder, "token");
   writeFileSync(path, "a-token\r\n");
   expect(tokenIn(path)).toBe("a-token");

@@ -19,16 +19,16 @@ const profiles = z
 /** A site: its nodes' admin addresses, their authority, and a token or the file that holds it. */
 export type Profile = z.output<typeof profile>;
 
-/** All sites of a user, and which one is meant unless another is named. */
+/** All sites of a user, and the one that commands use by default. */
 export type Profiles = z.output<typeof profiles>;
 
-/** Where profiles lie: `$XDG_CONFIG_HOME/holdfast/profiles.json`, readable by their owner alone. */
+/** The file of the profiles: `$XDG_CONFIG_HOME/holdfast/profiles.json`, mode 0600. */
 export function profilesFile(): string {
   const home = process.env["XDG_CONFIG_HOME"] ?? join(homedir(), ".config");
   return join(home, "holdfast", "profiles.json");
 }
 
-/** Reads the profiles; none without a file. */
+/** Reads the profiles; there are none if the file does not exist. */
 export function readProfiles(file = profilesFile()): Profiles {
   if (!existsSync(file)) return { profiles: {} };
   try {
@@ -39,7 +39,7 @@ export function readProfiles(file = profilesFile()): Profiles {
   }
 }
 
-/** Writes the profiles, all at once. */
+/** Writes the profiles atomically. */
 export function writeProfiles(all: Profiles, file = profilesFile()): void {
   try {
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });

@@ -13,7 +13,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe("--root", () => {
-  test("reads a secret from a file, and leaves to the nodes what they find by themselves", () => {
+  test("reads a secret from a file, but leaves an env or file place for the nodes to read", () => {
     const given = `a:key-protect,instanceId=i,rootKey=k,apiKey=@${join(folder, "key.txt")}`;
     expect(parseRoot(given)).toEqual({
       region: "a",
@@ -32,21 +32,21 @@ describe("--root", () => {
   test.each([
     ["a:vault", /a:vault: the type must be one of local, key-protect, hpcs, pkcs11/],
     ["", /the type must be one of local/],
-    ["a:local,rootKey", /rootKey is not a NAME=VALUE/],
-    ["a:local,=x", /=x is not a NAME=VALUE/],
+    ["a:local,rootKey", /rootKey is not NAME=VALUE/],
+    ["a:local,=x", /=x is not NAME=VALUE/],
     ["a:pkcs11,pin=@/does/not/exist", /no such file/],
   ])("refuses %s", (text, says) => {
     expect(() => parseRoot(text)).toThrow(says);
   });
 
-  test("a secret on the command line is refused, without repeating it", () => {
+  test("refuses a secret on the command line, without repeating it", () => {
     const attempt = () => parseRoot("a:pkcs11,token=t,pin=s3cret-pin");
     expect(attempt).toThrow(/pin is on the command line/);
     expect(attempt).not.toThrow(/s3cret/);
     expect(() => parseRoot(`a:hpcs,apiKey=@${join(folder, "empty.txt")}`)).toThrow(/first line/);
   });
 
-  test("is one for each region", () => {
+  test("is given once for each region", () => {
     expect(rootsByRegion([parseRoot("a:local"), parseRoot("b:local")])).toEqual({
       a: { type: "local" },
       b: { type: "local" },

@@ -9,14 +9,14 @@ export interface GivenRoot {
 
 const form =
   "REGION:TYPE,NAME=VALUE,… such as a:key-protect,instanceId=ID,rootKey=ID,apiKey=@key.txt";
-/** What `--root` takes of each kind, such as `pkcs11,token=,rootKey=,pin=`. */
+/** The form of `--root` for each kind, such as `pkcs11,token=,rootKey=,pin=`. */
 export const rootForms = rootKinds.map(({ kind, reference }) =>
   [kind, ...Object.keys(reference).map((name) => `${name}=`)].join(","),
 );
 
 /**
- * Reads `--root`. A secret is `@FILE` (read here and sealed by the service), `env:NAME` or `file:NAME` (which each node
- * finds by itself); never the secret itself, since others who list processes would see it.
+ * Reads `--root`. A secret is `@FILE` (read here and sealed by the service), or `env:NAME` or
+ * `file:NAME` (read by each node). Never the secret itself: a list of processes would show it.
  */
 export function parseRoot(text: string): GivenRoot {
   const [head = "", ...pairs] = text.split(",");
@@ -31,13 +31,13 @@ export function parseRoot(text: string): GivenRoot {
     const at = pair.indexOf("=");
     const [name, value] = [pair.slice(0, at), pair.slice(at + 1)];
     if (at < 1 || value === "")
-      throw new Failure(`--root ${text}: ${pair} is not a NAME=VALUE; give ${form}`);
+      throw new Failure(`--root ${text}: ${pair} is not NAME=VALUE; give ${form}`);
     root[name] = secretNames.includes(name) ? secretOf(name, value) : value;
   }
   return { region, root };
 }
 
-/** What a secret's place says; the message never holds what may be the secret. */
+/** Reads the place of a secret. The error message never contains what may be the secret itself. */
 function secretOf(name: string, place: string): Readonly<Record<string, string>> {
   const [kind, rest] = [place.slice(0, place.indexOf(":")), place.slice(place.indexOf(":") + 1)];
   if (kind === "env") return { env: rest };
@@ -57,7 +57,7 @@ export function firstLine(option: string, path: string): string {
   return line;
 }
 
-/** The roots of a request, by region; the only region's name may be left out where `region` is known. */
+/** The roots of a request, by region. Each root must name its region, and each region only once. */
 export function rootsByRegion(given: readonly GivenRoot[]): Readonly<Record<string, unknown>> {
   const roots: Record<string, unknown> = {};
   for (const { region, root } of given) {

@@ -21,14 +21,14 @@ export function addSiteOptions(command: Command): void {
     .option("--profile <name>", "a site of `holdfast profile list` (HOLDFAST_PROFILE)")
     .option(
       "--url <https://host:port>",
-      "a node's admin address (HOLDFAST_URL); several times for several",
+      "a node's admin address (HOLDFAST_URL); once for each node",
       collectUrl,
     )
     .option("--ca <file>", "authority of the nodes' admin certificates, PEM (HOLDFAST_CA)")
     .option("--token-file <file>", "file with the token (HOLDFAST_TOKEN holds a token itself)")
     .option(
       "--dev [folder]",
-      "a development cluster; the one of the checkout where nothing else is given",
+      "a development cluster; by default the checkout's, if no other site is given",
     )
     .option("--json", "print JSON");
 }
@@ -54,7 +54,7 @@ interface Site {
   readonly token: string;
 }
 
-/** Options win over the environment, the environment over the profile; without any of these, a development cluster. */
+/** Options come before the environment, then the profile; without these, a development cluster. */
 function siteOf(options: SiteOptions): Site {
   if (options.dev !== undefined) return devSiteOf(options);
   const profile = profileOf(options);
@@ -85,7 +85,7 @@ function devSiteOf({ dev, url, ca, tokenFile }: SiteOptions): Site {
 
 function profileOf({ profile, url }: SiteOptions): Profile | undefined {
   const all = readProfiles();
-  // The current site's token goes to no other one.
+  // The token of the current site is never sent to another site.
   const elsewhere = url !== undefined || environment("URL") !== undefined;
   const name = profile ?? environment("PROFILE") ?? (elsewhere ? undefined : all.current);
   if (name === undefined) return undefined;

@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 const script = "/usr/bin/script";
 const module = join(import.meta.dirname, "ask.ts");
 
-/** Types `keys` where a question is asked at a terminal; the exit code, and what the terminal shows. */
+/** Types `keys` at a question on a terminal; returns the exit code and what the terminal shows. */
 async function typed(keys: string): Promise<{ readonly code: unknown; readonly shown: string }> {
   const work = `import { ask } from "${module}"; console.log("got", JSON.stringify(await ask("Name?")));`;
   const command = `"${process.execPath}" --input-type=module -e '${work}'`;
@@ -27,7 +27,7 @@ async function typed(keys: string): Promise<{ readonly code: unknown; readonly s
 }
 
 test.skipIf(!existsSync(script))(
-  "a question at a terminal (needs script from util-linux)",
+  "a question at a terminal accepts an answer, Ctrl-C and Ctrl-D (needs script from util-linux)",
   async () => {
     expect(await typed("kmip-prod\r")).toMatchObject({
       code: 0,

@@ -2,7 +2,7 @@ import { createInterface, type Interface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { Failure } from "./failure.ts";
 
-/** Whether somebody can be asked. */
+/** Whether a user can be asked: standard input and standard error are a terminal. */
 export function canAsk(): boolean {
   return process.stdin.isTTY === true && process.stderr.isTTY === true;
 }
@@ -19,7 +19,7 @@ export async function ask(question: string): Promise<string> {
 
 const interrupted = 130;
 
-/** One line. Ctrl-C ends the command; Ctrl-D is an empty line. */
+/** Reads one line. Ctrl-C ends the command; Ctrl-D is an empty line. */
 async function answerOf(lines: Interface, question: string): Promise<string> {
   const closed = new Promise<string>((done) => lines.once("close", () => done("")));
   lines.once("SIGINT", () => {
@@ -34,7 +34,7 @@ async function answerOf(lines: Interface, question: string): Promise<string> {
 export async function askSecret(what: string): Promise<string> {
   const first = await hidden(`${what}: `);
   if ((await hidden(`${what}, again: `)) === first) return first;
-  throw new Failure(`${what}: the two are not the same`);
+  throw new Failure(`${what}: the two entries differ`);
 }
 
 async function hidden(question: string): Promise<string> {

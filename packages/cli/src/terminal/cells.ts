@@ -2,8 +2,8 @@ import { stateText } from "@holdfast/kmip";
 import { type Json, plain } from "./output.ts";
 
 /**
- * A column of a list: its heading, where its value lies in an item, and how it is shown: with `colons`, `whole` where others
- * are cut, or `short`, a time without its year where the line is too narrow.
+ * A column of a list: its heading, the path of its value in an item, and its format: with `colons`,
+ * `whole` (not cut when others are), or `short` (a time without year if the line is too narrow).
  */
 export interface Column {
   readonly heading: string;
@@ -18,7 +18,7 @@ export function columnOf(text: string): Column {
   return { heading, path, format };
 }
 
-/** What a column shows of an item, on one line; empty where there is nothing. */
+/** What a column shows of an item, on one line; empty if the item has no value for it. */
 export function cellOf(item: unknown, { path, format }: Column): string {
   let value = item as Json | undefined;
   for (const step of path.split(".")) {
@@ -31,17 +31,17 @@ export function cellOf(item: unknown, { path, format }: Column): string {
 
 const wholeTime = /^\d{4}-(\d\d-\d\d)T([\d:]{8})Z$/;
 
-/** As vCenter and OpenSSL show a fingerprint. */
+/** Writes a fingerprint as vCenter and OpenSSL show it. */
 function withColons(hex: string): string {
   return hex.toUpperCase().replaceAll(/(..)(?=.)/g, "$1:");
 }
 
-/** One value of a field of its own, on one line. */
+/** The value of a single field, on one line. */
 export function valueText(value: Json): string {
   return isApplied(value) ? appliedText(value) : plain(timed(value));
 }
 
-/** Whether it says, by region, that a change has come there. */
+/** Whether a value says, by region, whether a change has arrived there. */
 export function isApplied(
   value: Json | undefined,
 ): value is Readonly<Record<string, "applied" | "pending">> {
@@ -77,7 +77,7 @@ function statusOf(value: Json): string {
 
 const utc = /\b(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:?00)(?![\w:])/g;
 
-/** Every time in one format: `2026-11-25T20:12:09Z`. */
+/** Writes every time in one format: `2026-11-25T20:12:09Z`. */
 function timed(value: Json): Json {
   if (typeof value === "string") return value.replaceAll(utc, "$1Z");
   if (typeof value !== "object" || value === null) return value;

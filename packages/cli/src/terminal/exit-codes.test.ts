@@ -11,12 +11,12 @@ const problem = (code: string, status: number) => new AdminProblem(status, { cod
 const kmip = (reason: string | undefined, message?: string) =>
   new KmipClientError({ operation: "Get", status: "OperationFailed", reason, message });
 
-/** Where a code says something else than its HTTP status does. */
+/** The codes whose exit code differs from that of their HTTP status. */
 const exceptions: Readonly<Partial<Record<ProblemCode, number>>> = { confirmationNeeded: 2 };
 
 describe("the exit code of a refusal of the management API", () => {
   test.each(Object.entries(problems) as [ProblemCode, { readonly status: number }][])(
-    "%s follows from its status",
+    "%s follows from its HTTP status",
     (code, { status }) => {
       const byStatus = exitCodeOf(problem("of a newer service", status));
       expect(exitCodeOf(problem(code, status))).toBe(exceptions[code] ?? byStatus);
@@ -39,11 +39,11 @@ describe("the exit code of a refusal of the management API", () => {
     [429, 3],
     [500, 1],
     [503, 3],
-  ])("status %i: %i", (status, code) => {
+  ])("for status %i is %i", (status, code) => {
     expect(exitCodeOf(problem("of a newer service", status))).toBe(code);
   });
 
-  test("has a row for every status of the contract but 500", () => {
+  test("has a row for every status of the contract except 500", () => {
     const statuses = new Set(Object.values(problems).map(({ status }) => String(status)));
     statuses.delete("500");
     expect([...statuses].toSorted()).toEqual(Object.keys(statusExits).toSorted());
@@ -73,11 +73,11 @@ describe("the exit code of a KMIP refusal", () => {
     reasons.map((reason) => [reason, Number(code)] as const),
   );
 
-  test.each(rows)("%s: %i", (reason, code) => {
+  test.each(rows)("%s is %i", (reason, code) => {
     expect(exitCodeOf(kmip(reason))).toBe(code);
   });
 
-  test("has no row that is not tested, and says of every other reason that the request is wrong", () => {
+  test("has a test for every row, and is that of a wrong request for all other reasons", () => {
     expect(Object.keys(reasonExits).toSorted()).toEqual(rows.map(([reason]) => reason).toSorted());
     const others = Object.keys(enumerations.ResultReason).filter((one) => !(one in reasonExits));
     for (const reason of others) expect([reason, exitCodeOf(kmip(reason))]).toEqual([reason, 2]);
@@ -86,16 +86,16 @@ describe("the exit code of a KMIP refusal", () => {
   test.each([
     ["refused: this needs the agreement of every region; try again", 3],
     ["internal error", 1],
-  ])("General Failure with %j: %i", (message, code) => {
+  ])("General Failure with %j is %i", (message, code) => {
     expect(exitCodeOf(kmip("GeneralFailure", message))).toBe(code);
   });
 
-  test("without a reason it is a failure", () => {
+  test("without a reason is that of a failure", () => {
     expect(exitCodeOf(kmip(undefined))).toBe(1);
   });
 });
 
-describe("the exit code of everything else", () => {
+describe("the exit code of any other error", () => {
   test.each<[string, Error, number]>([
     ["help", new CommanderError(0, "commander.help", ""), 0],
     ["a wrong option", new CommanderError(1, "commander.unknownOption", ""), 2],
@@ -104,7 +104,7 @@ describe("the exit code of everything else", () => {
     ["no answer of a KMIP server", new ConnectionError("unreachable", "refused"), 3],
     ["a client certificate that is not known", new ConnectionError("lost", "", undefined, true), 4],
     ["a fault of this program", new TypeError("x"), 1],
-  ])("%s", (_what, error, code) => {
+  ])("is right for %s", (_what, error, code) => {
     expect(exitCodeOf(error)).toBe(code);
   });
 });

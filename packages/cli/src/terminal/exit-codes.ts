@@ -3,7 +3,7 @@ import { ConnectionError, KmipClientError, MalformedResponseError } from "@holdf
 import { KmipError, type ResultReason } from "@holdfast/kmip";
 import { type Exit, exitCodes, ownExitOf } from "./exits.ts";
 
-/** What each refusal of the management API ends a command with. */
+/** How each refusal of the management API ends a command. */
 export const problemExits: Readonly<Record<ProblemCode, Exit>> = {
   invalid: "wrong",
   unauthenticated: "denied",
@@ -37,7 +37,7 @@ export const problemExits: Readonly<Record<ProblemCode, Exit>> = {
   storeUnavailable: "again",
 };
 
-/** The same of an HTTP status, for codes of a newer service. */
+/** The same for an HTTP status, for problem codes of a newer service. */
 export const statusExits: Readonly<Record<number, Exit>> = {
   400: "wrong",
   401: "denied",
@@ -54,7 +54,7 @@ export const statusExits: Readonly<Record<number, Exit>> = {
   503: "again",
 };
 
-/** What a KMIP Result Reason ends a command with; every other one says that the request is wrong. */
+/** How a KMIP Result Reason ends a command; any other reason means that the request is wrong. */
 export const reasonExits: Readonly<Partial<Record<ResultReason, Exit>>> = {
   AuthenticationNotSuccessful: "denied",
   BadPassword: "denied",
@@ -78,7 +78,7 @@ export const reasonExits: Readonly<Partial<Record<ResultReason, Exit>>> = {
   NotExtractable: "conflicting",
   KeyValueNotPresent: "conflicting",
   DuplicateProcessRequest: "conflicting",
-  // Holdfast answers this where it cannot tell or promise anything now.
+  // Holdfast answers this if it does not know the result or cannot promise it now.
   GeneralFailure: "again",
   ServerLimitExceeded: "again",
   ProtectionStorageUnavailable: "again",
@@ -119,7 +119,7 @@ function exitOf(error: unknown): Exit {
 }
 
 function kmipExit({ reason = "", resultMessage }: KmipClientError): Exit {
-  // KMIP 1.x has no reason of its own for a fault of the server.
+  // KMIP 1.x has no separate reason for an internal error of the server.
   if (reason === "GeneralFailure" && resultMessage === "internal error") return "failed";
   if (reason === "") return "failed";
   return Object.hasOwn(reasonExits, reason)

@@ -25,7 +25,7 @@ export const exitCodes = {
 /** One of the exit codes by its name. */
 export type Exit = keyof typeof exitCodes;
 
-/** How a command ends that threw this; undefined for what a service refused, and for faults of this program. */
+/** How a command that threw this ends; undefined for refusals of a service and for bugs. */
 export function ownExitOf(error: unknown): Exit | undefined {
   if (error instanceof CommanderError) return error.exitCode === 0 ? "done" : "wrong";
   if (error instanceof Failure) return "wrong";

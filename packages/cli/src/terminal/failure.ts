@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 
-/** What went wrong and how to fix it, on one line: all that a user sees of it. */
+/** What went wrong and how to fix it, on one line; the user sees nothing else of the error. */
 export class Failure extends Error {
   override readonly name = "Failure";
 }

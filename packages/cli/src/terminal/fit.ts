@@ -1,17 +1,17 @@
-/** Between two columns. */
+/** Spaces between two columns. */
 export const gap = 2;
-/** A column of text is not made narrower than that, or left out. */
+/** A column of text is never made narrower than this; it is left out instead. */
 const narrowest = 12;
 
-/** A column as wide as its widest cell, and whether it may be cut. */
+/** The width of a column's widest cell, and whether the column must stay whole. */
 export interface Wish {
   readonly width: number;
   readonly whole: boolean;
 }
 
 /**
- * The widths of the columns that fit into a line, the most important first: text is cut, the widest first, and columns
- * are left out from the end where that is not enough.
+ * The widths of the columns that fit into a line; the most important column comes first. The widest
+ * text is cut first; if that is not enough, columns are left out from the end.
  */
 export function fitted(wishes: readonly Wish[], room: number): readonly number[] {
   const least = ({ width, whole }: Wish) => (whole ? width : Math.min(width, narrowest));
@@ -56,7 +56,7 @@ function unitWidth(segment: string): number {
   return twice.test(segment) ? 2 : 1;
 }
 
-/** A text that takes exactly `width` columns; a mark shows that something is missing. */
+/** A text that takes exactly `width` columns; "…" shows that it was cut. */
 export function padded(text: string, width: number): string {
   const own = widthOf(text);
   if (own <= width) return text + " ".repeat(width - own);
@@ -70,7 +70,7 @@ export function padded(text: string, width: number): string {
   return `${line}…${" ".repeat(Math.max(0, width - 1 - used))}`;
 }
 
-/** A text as lines of at most `width` characters, broken between words where that is possible. */
+/** A text as lines of at most `width` characters, broken between words if possible. */
 export function wrapped(text: string, width: number): readonly string[] {
   const lines: string[] = [];
   let line = "";

@@ -9,7 +9,7 @@ import {
 } from "@holdfast/kmip";
 import { type Item, ItemType } from "@holdfast/ttlv";
 
-/** What JSON can say. */
+/** A JSON value. */
 export type Json =
   | null
   | boolean
@@ -28,7 +28,7 @@ export function sayJson(value: Json): void {
   say(JSON.stringify(value, undefined, 2));
 }
 
-/** An item's value in JSON: names instead of numbers, hex for bytes, a mark in place of a secret. */
+/** An item's value in JSON: names instead of numbers, hex for bytes, `<secret>` for a secret. */
 export function itemJson(item: Item): Json {
   if (isSecretTag(item.tag)) return "<secret>";
   switch (item.type) {
@@ -89,7 +89,7 @@ export function attributeJson(item: Item): readonly [name: string, value: Json] 
   return [`${vendor}${separator}${String(AttributeName)}`, AttributeValue ?? null];
 }
 
-/** A JSON value on one line, without quotes where none are needed. */
+/** A JSON value on one line, without quotes. */
 export function plain(value: Json): string {
   if (typeof value === "string") return printable(stateText(value));
   if (Array.isArray(value)) return value.map(plain).join(", ");
@@ -113,7 +113,7 @@ export function table(rows: readonly (readonly [name: string, value: Json])[]): 
   return rows.map(([name, value]) => `${printable(name).padEnd(width)}  ${plain(value)}`.trimEnd());
 }
 
-/** Control and bidirectional characters would move the cursor or reorder the line. */
+/** Escapes control and bidirectional characters: they could move the cursor or reorder the line. */
 function printable(text: string): string {
   return text.replace(
     /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,

@@ -33,7 +33,7 @@ const layouts = Object.values<Route>(contract).flatMap(({ command: row }) =>
 );
 
 describe("the list of", () => {
-  test.each(layouts)("%s fits 60, 80 and 200 columns", (_words, layout) => {
+  test.each(layouts)("%s fits into 60, 80 and 200 columns", (_words, layout) => {
     const item = itemOf(layout);
     for (const width of [60, 80, 200]) {
       const { lines, cut } = listLines([item, item], layout, width);
@@ -50,7 +50,7 @@ describe("the list of", () => {
     }
   });
 
-  test.each(layouts)("%s is whole, on one line each, without a terminal", (_words, layout) => {
+  test.each(layouts)("%s is in full, one line per item, without a terminal", (_words, layout) => {
     const item = itemOf(layout);
     const { lines, cut } = listLines([item, item], layout);
     expect(cut).toEqual([]);
@@ -71,7 +71,7 @@ describe("a list at a terminal", () => {
   ];
   const columns = ["NAME=name", "KEYS=keys", "REGIONS=regions", "NOTE=note"];
 
-  test("has headings, aligned columns, and none that is empty everywhere", () => {
+  test("has headings and aligned columns, and no column that is always empty", () => {
     expect(listLines(items, { columns }, 80)).toEqual({
       lines: [
         "NAME       KEYS      REGIONS",
@@ -99,7 +99,7 @@ describe("a list at a terminal", () => {
     });
   });
 
-  test("keeps the action of an event whole, and takes the year off its time before", () => {
+  test("removes the year from an event's time before it cuts the action", () => {
     const layout = contract.listEvents.command.list as Layout;
     const event = {
       time: "2026-11-25T20:12:09.36+0000",
@@ -123,7 +123,7 @@ describe("a list at a terminal", () => {
     }
   });
 
-  test("wraps the last column, and has what belongs to a row below it", () => {
+  test("wraps the last column, and prints more about a row below it", () => {
     const check = { state: "failed", name: "leader", detail: "region a has no leader", mend: long };
     const columns = ["STATE=state", "CHECK=name", "DETAIL=detail"];
     const layout: Layout = { of: "checks", columns, below: ["MEND=mend"], wrap: "DETAIL" };
@@ -143,7 +143,7 @@ describe("a list at a terminal", () => {
     ]);
   });
 
-  test("shows identifiers and fingerprints only where they are asked for", () => {
+  test("shows identifiers and fingerprints only if they are asked for", () => {
     const layout = { columns: ["NAME=name"], wide: ["SHA-1=sha1|colons"] };
     const item = { name: "x", sha1: "0aff10" };
     expect(listLines([item], layout, 200).lines).toEqual(["NAME", "x"]);
@@ -171,13 +171,13 @@ describe("a list at a terminal", () => {
     ]);
   });
 
-  test("of nothing is nothing", () => {
+  test("without items has no lines", () => {
     expect(listLines([], { columns: ["NAME=name"] }).lines).toEqual([]);
   });
 });
 
-describe("one thing for people", () => {
-  test("leaves out what is empty, opens what is nested, and has lists as tables", () => {
+describe("one object for people", () => {
+  test("leaves out empty fields, flattens nested ones, and shows lists as tables", () => {
     const regions = { a: { status: "Installed", reason: "" }, b: { status: "Inactive" } };
     const peers = [{ region: "b", state: "up", behind: 0 }];
     const thing = { name: "x", reason: "", rootOfTrust: "ok", labels: { site: "y" }, regions };
@@ -194,7 +194,7 @@ describe("one thing for people", () => {
     ]);
   });
 
-  test("says which regions have a change, and of pending ones only where there are any", () => {
+  test("shows which regions have a change, and pending regions only if there are any", () => {
     const both = { a: "applied", b: "applied" };
     const one = { a: "applied", b: "pending" };
     expect(thingLines({ name: "x", regions: both, pending: both })).toEqual([
@@ -204,7 +204,7 @@ describe("one thing for people", () => {
     expect(thingLines({ pending: one })).toEqual(["pending  a, b (pending)"]);
   });
 
-  test("loses nothing of a list where its columns do not fit", () => {
+  test("shows a list in full even if its columns do not fit", () => {
     const certificates = [{ what: long, issuer: long, serial: uuid, notAfter: "2036-11-23" }];
     for (const width of [60, 80, 200]) {
       const lines = thingLines({ certificates }, width);
@@ -214,7 +214,7 @@ describe("one thing for people", () => {
     }
   });
 
-  test("fits the terminal, and has one format of times", () => {
+  test("fits the terminal, and writes all times in one format", () => {
     expect(thingLines({ at: "2026-11-25T20:12:09.000Z", reason: long }, 40)).toEqual([
       "at      2026-11-25T20:12:09Z",
       "reason  a text that is far longer than",
@@ -224,7 +224,7 @@ describe("one thing for people", () => {
   });
 });
 
-test("a State is spelled as KMIP prints it, in lists and things", () => {
+test("a State is spelled as KMIP prints it, in lists and objects", () => {
   const item = { state: "PreActive", keys: { PreActive: 2, Active: 1 } };
   const { lines } = listLines([item], { columns: ["STATE=state", "KEYS=keys"] });
   expect(lines[1]).toBe("Pre-Active  Pre-Active:2 Active:1");

@@ -14,8 +14,8 @@ type Thing = Readonly<Record<string, Json>>;
 const indent = 4;
 
 /**
- * A list for people. At a terminal of `width` columns each line fits; without a width (a pipe, a file, `--wide`) every
- * column is there, whole, under the same headings each time.
+ * A list for people. Each line fits into `width` columns of a terminal. Without a width (a pipe, a
+ * file, `--wide`) every column is printed in full, always under the same headings.
  */
 export function listLines(
   items: readonly unknown[],
@@ -49,7 +49,7 @@ export function listLines(
   return { lines: [...head, ...lines], cut: cut.map(({ heading }) => heading) };
 }
 
-/** One thing for people: names and values, what is empty left out; lists follow as tables. */
+/** One object for people: names and values, without empty ones; lists follow as tables. */
 export function thingLines(thing: Thing, width?: number): readonly string[] {
   const lists = Object.entries(thing).filter(([, value]) => isList(value));
   const rows = Object.entries(thing)
@@ -70,7 +70,7 @@ export function thingLines(thing: Thing, width?: number): readonly string[] {
   return [...table(fields), ...tables];
 }
 
-/** A list inside a thing, with nothing cut: the longest column wraps, and where that is not enough, each field has a line. */
+/** A list inside an object, in full: the longest column wraps, or each field has its own line. */
 function innerLines(items: readonly Thing[], width: number | undefined): readonly string[] {
   const keys = [...new Set(items.flatMap((item) => Object.keys(item)))];
   const longest = (key: string) =>
@@ -88,7 +88,7 @@ function words(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }
 
-/** A row for each part of what holds others, however deep: an endpoint is to be found at a glance. */
+/** One row for each field of a nested value at any depth, so that an endpoint is easy to find. */
 function opened(name: string, value: Json): [string, string][] {
   if (!isNested(value)) return [[name, valueText(value)]];
   return Object.entries(value as Readonly<Record<string, Json>>).flatMap(([inner, each]) =>
@@ -115,10 +115,10 @@ function inFull(columns: readonly Column[]): readonly Column[] {
   return columns.map((one) => (one.format === "short" ? { ...one, format: undefined } : one));
 }
 
-/** A text longer than that is cut in a column that is `whole` too. */
+/** A longer text is cut even in a column that is `whole`. */
 const wholeMax = 35;
 
-/** Cut, these would be of no use. */
+/** Values that would be useless if cut: times, UUIDs and numbers. */
 const unbroken =
   /^((\d{4}-\d\d-\d\dT|\d\d-\d\d )[\d:]+Z?|[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}|[\d.]+)$/;
 

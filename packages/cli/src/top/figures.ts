@@ -1,15 +1,15 @@
 import { gauge, gauges, quantile, rate, type Scrape } from "./scrape.ts";
 
-/** A node as `top` knows it: where it is asked, who it is, and its last two scrapes. */
+/** A node as `top` knows it: its address, its names, and its last two scrapes. */
 export interface Watched {
   readonly url: string;
   readonly region: string;
   readonly node: string;
-  /** Undefined while it does not answer. */
+  /** Undefined while the node does not answer. */
   readonly pair: readonly [before: Scrape, now: Scrape] | undefined;
 }
 
-/** One node now. */
+/** The current figures of one node. */
 export interface NodeFigures {
   readonly region: string;
   readonly node: string;
@@ -25,10 +25,10 @@ export interface NodeFigures {
   readonly loop: number;
 }
 
-/** The whole now. */
+/** The current figures of the whole service. */
 export interface Figures {
   readonly nodes: readonly NodeFigures[];
-  /** Of all nodes: rates each second, and the time that 99 of 100 stay within. */
+  /** For all nodes together: rates per second, and the 99th percentile of the times. */
   readonly clients: readonly {
     readonly what: string;
     readonly rate: number;
@@ -39,7 +39,7 @@ export interface Figures {
   readonly certificateDays: number | undefined;
   readonly backupHours: number | undefined;
   readonly keys: number | undefined;
-  /** What is wrong, the worst first. */
+  /** What is wrong, the most severe first. */
   readonly wrong: readonly (readonly [level: "bad" | "warn", words: string])[];
 }
 

@@ -1,6 +1,6 @@
 import type { CounterName, GaugeName, HistogramName } from "@holdfast/server";
 
-/** What a node's `/metrics` said, and when it was asked, in milliseconds of a clock that only runs forward. */
+/** The content of a node's `/metrics`, and when it was read, in ms of a monotonic clock. */
 export interface Scrape {
   readonly atMs: number;
   readonly samples: readonly Sample[];
@@ -53,12 +53,12 @@ export function gauges(scrape: Scrape, name: GaugeName, where: Where = {}): read
   return matching(scrape, name, where);
 }
 
-/** A gauge's only value; undefined where it is not there. */
+/** A gauge's only value; undefined if the gauge is missing. */
 export function gauge(scrape: Scrape, name: GaugeName, where: Where = {}): number | undefined {
   return matching(scrape, name, where)[0]?.value;
 }
 
-/** How much a counter rises each second between two scrapes; 0 where the process began anew in between. */
+/** How much a counter rises per second between two scrapes; 0 if the process restarted since. */
 export function rate(
   [before, now]: readonly [Scrape, Scrape],
   name: CounterName | `${HistogramName}_count`,
@@ -70,7 +70,7 @@ export function rate(
   return seconds > 0 ? Math.max(0, sum(now) - sum(before)) / seconds : 0;
 }
 
-/** A histogram's observations between two scrapes of each node, added up: how many were at most so many seconds. */
+/** The upper bound of the bucket that holds a quantile of all observations between the scrapes. */
 export function quantile(
   share: number,
   pairs: readonly (readonly [Scrape, Scrape])[],

@@ -1,7 +1,7 @@
 import { gap, padded } from "../terminal/fit.ts";
 import type { Figures, NodeFigures } from "./figures.ts";
 
-/** The room of a terminal; without lines there is no end. */
+/** The size of a terminal; without `rows`, the number of lines is not limited. */
 export interface Room {
   readonly columns: number;
   readonly rows: number | undefined;
@@ -18,7 +18,7 @@ interface Cell {
   readonly level?: Level;
 }
 
-/** Headings of the nodes' table; what is not there is left out first from the right. */
+/** Headings of the nodes' table; columns that do not fit are left out from the right. */
 const headings = [
   ...["NODE", "REGION", "STATE", "STORE", "LEADS", "SEES"],
   ...["REQ/s", "FAIL/s", "CONN", "CPU", "LOOP", "MEMORY"],
@@ -36,7 +36,7 @@ export function screenOf(figures: Figures, at: string, room: Room): readonly str
   const summary = summaryOf(figures).map((text) => line(room, { text }));
   const nodes = tableOf(figures.nodes, room);
   if (room.rows === undefined) return [head, "", ...nodes, "", ...summary, "", ...wrong];
-  // The summary goes last, then nodes: what is wrong is always seen.
+  // If there is no room, the summary is cut first, then the nodes: what is wrong always stays.
   const rest = room.rows - 1;
   const shownWrong = cut(wrong, Math.max(1, Math.min(wrong.length, rest - 6)), "more are wrong");
   const left = rest - shownWrong.length;
@@ -49,7 +49,7 @@ function spaced(lines: readonly string[]): readonly string[] {
   return lines.length === 0 ? [] : ["", ...lines];
 }
 
-/** At most so many lines; the last says how many are missing. */
+/** At most `most` lines; the last one says how many are missing. */
 function cut(lines: readonly string[], most: number, what: string): readonly string[] {
   if (lines.length <= most) return lines;
   return [...lines.slice(0, Math.max(0, most - 1)), `… ${lines.length - most + 1} ${what}`];

@@ -32,7 +32,7 @@ const room = { columns: 80, rows: 24, colour: false };
 describe("scrapes", () => {
   const get = 'holdfast_requests_total{operation="Get",version="1.1",result="Success"}';
 
-  test("a rate is per second of all series that match", () => {
+  test("give a rate per second over all matching series", () => {
     const before = readScrape(`${get} 10`, 0);
     const now = readScrape(
       `# HELP x y\n${get} 30\nholdfast_requests_total{operation="Create"} 5`,
@@ -44,7 +44,7 @@ describe("scrapes", () => {
     expect(rate([now, now], "holdfast_requests_total")).toBe(0);
   });
 
-  test("a quantile is the bucket that holds it, of several nodes together", () => {
+  test("give the bucket that holds a quantile over several nodes", () => {
     const before = readScrape(
       buckets([
         ["0.001", 5],
@@ -67,7 +67,7 @@ describe("scrapes", () => {
     expect(quantile(0.99, [[now, now]], "holdfast_operation_seconds")).toBeUndefined();
   });
 
-  test("a label's value may hold quotes and braces", () => {
+  test("may have quotes and braces in the value of a label", () => {
     const { samples } = readScrape('holdfast_connections{a="x\\"},y\\\\",b="z"} 3', 0);
     expect(samples).toEqual([
       { name: "holdfast_connections", labels: { a: 'x"},y\\', b: "z" }, value: 3 },
@@ -75,7 +75,7 @@ describe("scrapes", () => {
   });
 });
 
-test("what counts as the service's own fault is what the objectives count", () => {
+test("the service's own faults are the errors that the objectives count", () => {
   expect(objectives[0].errors("5m")).toContain(`result=~"${ownFaults.join("|")}"`);
 });
 
@@ -83,7 +83,7 @@ describe("what is wrong", () => {
   const wrong = (...nodes: readonly Watched[]) =>
     figuresOf(nodes, nowMs).wrong.map(([, words]) => words);
 
-  test("is nothing where all is well", () => {
+  test("is empty if all is well", () => {
     expect(wrong(watched("a1", true), watched("a2", false))).toEqual([]);
   });
 
@@ -105,11 +105,11 @@ describe("what is wrong", () => {
       'holdfast_requests_total{operation="Get",result="GeneralFailure"} 1',
       "a1 fails requests by its own fault",
     ],
-  ])("%s", (line, words) => {
+  ])("includes the problem that %s shows", (line, words) => {
     expect(wrong(watched("a1", true, line))).toEqual([words]);
   });
 
-  test("is a region without a leader, or with two, and a node that is silent", () => {
+  test("includes a region without a leader or with two, and a node that does not answer", () => {
     expect(wrong(watched("a1", false))).toEqual(["region a has no leader"]);
     expect(wrong(watched("a1", true), watched("a2", true))).toEqual(["region a has 2 leaders"]);
     const silent: Watched = { url: "", region: "a", node: "a2", pair: undefined };
@@ -135,7 +135,7 @@ describe("the screen", () => {
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(columns);
   });
 
-  test("says what is wrong before anything else, and how much more there is", () => {
+  test("shows what is wrong first, and how much more is wrong", () => {
     const silent = many.map((one) => ({ ...one, pair: undefined }));
     const lines = screenOf(figuresOf(silent, nowMs), "now", { ...room, rows: 12 });
     expect(lines[0]).toBe("Holdfast  now  0 of 40 nodes answer");
@@ -143,7 +143,7 @@ describe("the screen", () => {
     expect(lines.join("\n")).toContain("more are wrong");
   });
 
-  test("has escape sequences only where there is colour", () => {
+  test("has escape sequences only with colour", () => {
     const figures = figuresOf([watched("a1", true)], nowMs);
     const has = (colour: boolean) =>
       screenOf(figures, "now", { ...room, colour })

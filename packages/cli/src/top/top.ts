@@ -20,7 +20,7 @@ const pipeColumns = 200;
 /** q, Q, Ctrl-C and Ctrl-D. */
 const endKeys: readonly number[] = [0x71, 0x51, 0x03, 0x04];
 
-/** `holdfast top`: reads the nodes' metrics, which ask for no token. */
+/** `holdfast top`: reads the nodes' metrics, which need no token. */
 export function addTop(program: Command): void {
   program
     .command("top")
@@ -34,10 +34,10 @@ export function addTop(program: Command): void {
     )
     .option(
       "--dev [folder]",
-      "a development cluster; the one of the checkout where nothing else is given",
+      "a development cluster; by default the checkout's, if no node is given",
     )
-    .option("--once", "print it once, and end with 1 where something is bad")
-    .option("--interval <seconds>", "time between two looks, 1 to 60", secondsOf, 2)
+    .option("--once", "print it once, and exit with code 1 if something is bad")
+    .option("--interval <seconds>", "time between two updates, 1 to 60", secondsOf, 2)
     .action(async (options: TopOptions) => {
       const nodes = nodesOf(options).map((node) => new WatchedNode(node));
       if (options.once === true) return await once(nodes);
@@ -62,11 +62,11 @@ function nodesOf({ metrics, dev }: TopOptions): readonly NodeMetrics[] {
   return readDevMetrics(path);
 }
 
-/** A node that is looked at again and again. */
+/** A node that is scraped repeatedly. */
 class WatchedNode {
   readonly #url: string;
   #scrapes: readonly Scrape[] = [];
-  /** The name that it was given at first; later the name that the node itself reports. */
+  /** The configured names at first; later those that the node itself reports. */
   #who: { readonly region: string; readonly node: string };
 
   constructor({ url, ...who }: NodeMetrics) {
@@ -118,7 +118,7 @@ async function once(nodes: readonly WatchedNode[]): Promise<void> {
   if (figures.wrong.some(([level]) => level === "bad")) process.exitCode = 1;
 }
 
-/** Until `q` or a signal: the screen is the terminal's other one, and comes back as it was. */
+/** Runs until `q` or a signal, on the terminal's alternate screen; then restores the terminal. */
 async function live(nodes: readonly WatchedNode[], everyMs: number): Promise<void> {
   const ending = new AbortController();
   const end = () => ending.abort();

@@ -18,7 +18,7 @@ export interface TestPki {
   readonly client: TlsCredentials;
 }
 
-/** Makes a fresh authority, and by it a server's and a client's certificate. */
+/** Makes a new authority, which issues a server's and a client's certificate. */
 export async function testPki(addresses: readonly string[] = ["127.0.0.1"]): Promise<TestPki> {
   const validity = { notBeforeMs: Date.now() - 86_400_000, days: 2 };
   const authority = await createAuthority({ commonName: "Test CA", ...validity });
@@ -35,7 +35,7 @@ type Answer = readonly ResponseItem[] | Uint8Array | undefined;
 /** What a test server does with a message; undefined = it does not answer. */
 export type Behaviour = (request: RequestMessage, socket: TLSSocket) => Answer | Promise<Answer>;
 
-/** A mutual TLS server on loopback that speaks KMIP as a test says. */
+/** A mutual TLS server on loopback that answers KMIP requests as a test defines. */
 export class TestServer {
   readonly endpoint: string;
   readonly requests: RequestMessage[] = [];
@@ -96,7 +96,7 @@ export class TestServer {
   }
 }
 
-/** Success for every item, with what `payload` gives. */
+/** Success for every item, with the result of `payload`. */
 export function succeed(payload: (item: RequestItem) => unknown): Behaviour {
   return ({ items }) =>
     items.map((item) => ({

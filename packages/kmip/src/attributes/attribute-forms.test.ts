@@ -37,7 +37,7 @@ const distinguished = { distinguishedName: bytes, alternativeNames: [bytes, Uint
 const named = { distinguishedName: "CN=a", alternativeNames: ["b"] };
 const text = "grün ✓";
 
-/** A value of every attribute, such that every version of the attribute can say it. */
+/** A value of every attribute that every version with this attribute can express. */
 const samples: { readonly [N in AttributeName]: AttributeValue<N> } = {
   UniqueIdentifier: "id-1",
   ShortUniqueIdentifier: bytes,
@@ -137,7 +137,7 @@ const samples: { readonly [N in AttributeName]: AttributeValue<N> } = {
 const names = Object.keys(samples) as AttributeName[];
 const itemOf = <N extends AttributeName>(name: N): Item => attributeItem<N>(name, samples[name]);
 
-/** Through bytes, so that no form makes what TTLV cannot carry. */
+/** Encodes to bytes and decodes again, so that no form makes what TTLV cannot carry. */
 function travel<Value>(type: ValueType<Value>, tag: number, value: Value, version: Version): Value {
   const item = type.encode(tag, value, version);
   if (item === undefined) throw new Error("does not travel");
@@ -154,9 +154,9 @@ function faultOf(act: () => unknown): Fault | undefined {
   return undefined;
 }
 
-describe.each(versions)("KMIP %s: every attribute", (version) => {
+describe.each(versions)("KMIP %s encodes and decodes", (version) => {
   const first = isVersion1(version);
-  test.each(names)("%s", (name) => {
+  test.each(names)("the attribute %s, or leaves it out", (name) => {
     const attribute: Attribute = { item: itemOf(name) };
     const one = first ? attribute1 : oneAttribute2;
     const tag = first ? tags.Attribute.tag : tags.NewAttribute.tag;
@@ -173,7 +173,7 @@ describe.each(versions)("KMIP %s: every attribute", (version) => {
     }
   });
 
-  test("all at once, in their order", () => {
+  test("all attributes at once, in their order", () => {
     const visible = names
       .map((name): Attribute => ({ item: itemOf(name) }))
       .filter(({ item }) => attributeVisible(item.tag, version));
@@ -183,7 +183,7 @@ describe.each(versions)("KMIP %s: every attribute", (version) => {
     expect(travel(type, tag, set, version)).toEqual(set);
   });
 
-  test("references to all of them", () => {
+  test("references to all attributes", () => {
     for (const name of names) {
       const reference = referenceOf(itemOf(name));
       const [type, tag] = first
@@ -207,14 +207,14 @@ const wire1 = (name: string, value: Item, index?: number): Item =>
 const enumeration = (value: number): Item => ({ tag: 0, type: ItemType.Enumeration, value });
 
 describe("the 1.x form", () => {
-  test("of vCenter's custom attribute is as it sends it", () => {
+  test("of vCenter's custom attribute is as vCenter sends it", () => {
     const item = vendorAttribute("x", "Product", textString(0, "VMware vSphere"));
     const wire = attribute1.encode(tags.Attribute.tag, { item }, "1.1");
     expect(wire).toEqual(wire1("x-Product", textString(0, "VMware vSphere")));
     expect(attribute1.decode(wire as Item, "1.1")).toEqual({ item });
   });
 
-  test("has an index only where it is not 0, and reads both", () => {
+  test("has an index only if it is not 0, and reads both", () => {
     const item = itemOf("Name");
     const written = (index: number) =>
       attribute1.encode(tags.Attribute.tag, { item, index }, "1.4");
@@ -240,7 +240,7 @@ describe("the 1.x form", () => {
     ["a name of a newer version", "1.0", wire1("Fresh", itemOf("Fresh")), "invalidAttribute"],
     ["a 2.x name", "1.4", wire1("Key Format Type", enumeration(1)), "invalidAttribute"],
     ["a value of another type", "1.4", wire1("State", textString(0, "Active")), "invalidMessage"],
-    ["a value that is not known", "1.4", wire1("State", enumeration(99)), "unknownEnumeration"],
+    ["an unknown value", "1.4", wire1("State", enumeration(99)), "unknownEnumeration"],
     [
       "a value of a newer version",
       "1.3",
@@ -261,7 +261,7 @@ describe("the 1.x form", () => {
       "invalidMessage",
     ],
     ["no value", "1.1", structure(tags.Attribute.tag, []), "missingField"],
-    ["no structure", "1.1", textString(tags.Attribute.tag, "State"), "invalidMessage"],
+    ["not a structure", "1.1", textString(tags.Attribute.tag, "State"), "invalidMessage"],
   ])("%s (%s) is a fault", (_, version, item, fault) => {
     expect(faultOf(() => attribute1.decode(item, version))).toBe(fault);
   });
@@ -274,7 +274,7 @@ describe("the 1.x form", () => {
     ["Fresh", "1.0", 0, "Fresh"],
     ["Key Format Type", "1.4", 0, "Key Format Type"],
     ["", "1.4", 0, ""],
-  ])("the name %j refers (%s) to what is there, or to nothing", (name, version, tag, key) => {
+  ])("reads the name %j in %s as a reference, or as one to nothing", (name, version, tag, key) => {
     const item = textString(tags.AttributeName.tag, name);
     const reference = { tag, key };
     expect(attributeName1.decode(item, version)).toEqual(reference);
@@ -296,7 +296,7 @@ describe("the 2.x form", () => {
       "invalidAttribute",
     ],
     ["a value of another type", "2.1", wire2(textString(tags.State.tag, "a")), "invalidMessage"],
-    ["no structure", "2.1", textString(tags.Attributes.tag, "a"), "invalidMessage"],
+    ["not a structure", "2.1", textString(tags.Attributes.tag, "a"), "invalidMessage"],
     [
       "a vendor with a space",
       "2.1",
@@ -337,7 +337,7 @@ describe("the 2.x form", () => {
   });
 });
 
-describe("a request never leaves out what its version cannot say", () => {
+describe("a request is refused if its version cannot express", () => {
   const other = vendorAttribute("Acme", "Site", textString(0, "1"));
   const set = (item: Item) => ({ attributes: [{ item }], templateNames: [] });
 
@@ -369,7 +369,7 @@ describe("filters of Locate", () => {
   const noFields = (name: AttributeName): Item => structure(attributes[name].tag, []);
   const structures = names.filter((name) => itemOf(name).type === ItemType.Structure);
 
-  test("need no field of a structure", () => {
+  test("may lack any field of a structure", () => {
     for (const name of structures) {
       const { tag, name: name1 } = attributes[name];
       const item = noFields(name);
@@ -386,7 +386,7 @@ describe("filters of Locate", () => {
     }
   });
 
-  test("criteria are never left out of a request, since fewer criteria find more", () => {
+  test("are never left out of a request, because fewer criteria find more", () => {
     const comment = { item: itemOf("Comment") };
     const other = { item: vendorAttribute("Acme", "Site", textString(0, "1")) };
     const tag = tags.Attribute.tag;
@@ -399,7 +399,7 @@ describe("filters of Locate", () => {
     expect(attributeFilters2.encode(list, nothing, "2.0")?.value).toHaveLength(1);
   });
 
-  test("check the fields that are there", () => {
+  test("are checked in the fields that they have", () => {
     const link = structure(tags.Link.tag, [enumeration(0x101)]);
     expect(faultOf(() => attributeFilter1.decode(wire1("Link", link), "1.4"))).toBe("unknownTag");
     const type = { ...enumeration(99), tag: tags.LinkType.tag } as Item;
@@ -409,7 +409,7 @@ describe("filters of Locate", () => {
     );
   });
 
-  test("take the greatest of all dates, which means no date", () => {
+  test("accept the greatest of all dates, which means no date", () => {
     const item: Item = {
       tag: tags.ActivationDate.tag,
       type: ItemType.DateTime,
@@ -432,7 +432,7 @@ describe("properties", () => {
   const item = fc.oneof(fc.constantFrom(...names).map(itemOf), custom);
   const attribute = fc.record({ item, index: fc.integer({ min: 1, max: 99 }) });
 
-  test(`any attributes that a version writes are read back the same (seed ${seed})`, () => {
+  test(`any attributes that a version writes are read back unchanged (seed ${seed})`, () => {
     fc.assert(
       fc.property(fc.array(attribute), fc.constantFrom(...versions), (given, version) => {
         const first = isVersion1(version);
@@ -448,7 +448,7 @@ describe("properties", () => {
     );
   });
 
-  test(`any item is read or is a fault (seed ${seed})`, () => {
+  test(`any item is read or causes a fault (seed ${seed})`, () => {
     const leaf = fc
       .tuple(fc.constantFrom(...Object.values(tags)), fc.constantFrom(...names).map(itemOf))
       .map(([{ tag }, one]): Item => ({ ...one, tag }));

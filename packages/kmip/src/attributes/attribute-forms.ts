@@ -24,7 +24,7 @@ import { attributes } from "./attributes.ts";
 
 const vendorTag = attributes.VendorAttribute.tag;
 
-/** The wire's own Attribute structure; Notify alone may leave the value out (KMIP 1.4, 5.1). */
+/** The Attribute structure on the wire; only Notify may omit the value (KMIP 1.4, 5.1). */
 const wire1 = struct("Attribute", {
   name: required("AttributeName", text),
   index: optional("AttributeIndex", integer),
@@ -35,7 +35,7 @@ function unknown(what: string, version: Version): KmipError {
   return new KmipError("invalidAttribute", `${what} is not an attribute of KMIP ${version}`);
 }
 
-/** 1.x has names for Custom Attributes only of vendor x, the client's, and y, the server's (KMIP 2.1, 4.60). */
+/** 1.x names only Custom Attributes of vendor x, the client, and y, the server (KMIP 2.1, 4.60). */
 function customName(key: string): string | undefined {
   const customs = `${key.slice(0, 1)}-${key.slice(2)}`;
   return key[1] === "\0" && isCustomName(customs) ? customs : undefined;
@@ -45,7 +45,7 @@ function nameOf(tag: number, key: string): string | undefined {
   return tag === vendorTag ? customName(key) : attributeByTag(tag)?.name;
 }
 
-/** An attribute's item as a version can say it; undefined where it then says nothing. */
+/** Converts an attribute's item to a version; undefined if the version cannot express it. */
 type Writer = (item: Item, version: Version) => Item | undefined;
 
 function decode1(item: Item, version: Version, read: Reader): Attribute {
@@ -72,7 +72,7 @@ function encode1(
   if (given === undefined) return undefined;
   const value = custom ? attributes.VendorAttribute.type.decode(item, version).value : item;
   const { index } = attribute;
-  // An absent index means 0, and that is how most peers write it.
+  // An absent index means 0; most peers write 0 in this way.
   return wire1.encode(
     tag,
     { name: given, ...(index === undefined || index === 0 ? {} : { index }), value },
@@ -86,11 +86,11 @@ const form1 = (read: Reader, write: Writer): ValueType<Attribute> => ({
   encode: (tag, attribute, version) => encode1(tag, attribute, version, write),
 });
 
-/** 1.x Attribute: name, index, value (KMIP 1.4, 2.1.1). An attribute that the version lacks does not travel. */
+/** 1.x Attribute: name, index, value (KMIP 1.4, 2.1.1). Omits one that the version lacks. */
 export const attribute1: ValueType<Attribute> = form1(readAttribute, inVersion);
 const filter1 = form1(readFilter, filterInVersion);
 
-/** 1.x Attribute in Locate, where structures need not be whole (KMIP 1.4, 4.9). */
+/** 1.x Attribute in Locate, where structures may be incomplete (KMIP 1.4, 4.9). */
 export const attributeFilter1: ValueType<Attribute> = {
   ...filter1,
   encode: (tag, attribute, version) => {
@@ -149,9 +149,9 @@ const form2 = (read: Reader, write: Writer): ValueType<readonly Attribute[]> => 
   encode: (tag, given, version) => encode2(tag, given, version, write),
 });
 
-/** 2.x Attributes as a list (KMIP 2.1, 5.1). An attribute that the version lacks does not travel. */
+/** 2.x Attributes as a list (KMIP 2.1, 5.1). An attribute that the version lacks is not sent. */
 export const attributes2: ValueType<readonly Attribute[]> = form2(readAttribute, inVersion);
-/** 2.x Attributes in Locate, where structures need not be whole (KMIP 2.1, 6.1.28). */
+/** 2.x Attributes in Locate, where structures may be incomplete (KMIP 2.1, 6.1.28). */
 export const attributeFilters2: ValueType<readonly Attribute[]> = form2(
   readFilter,
   filterInVersion,
@@ -164,7 +164,7 @@ export const attributeSet2: ValueType<AttributeSet> = {
   encode: (tag, set, version) => attributes2.encode(tag, set.attributes, version),
 };
 
-/** Attributes of a new object: what the version cannot say is refused, since the object would not be what was asked for. */
+/** A new object's attributes. Refuses what the version cannot express: the object would differ. */
 const wholly = (form: ValueType<AttributeSet>): ValueType<AttributeSet> => ({
   ...form,
   encode: (tag, set, version) => {
@@ -199,7 +199,7 @@ export const oneAttribute2: ValueType<Attribute> = {
   encode: (tag, attribute, version) => attributes2.encode(tag, [attribute], version),
 };
 
-/** 1.x Attribute Name; one that the version does not know is a reference to nothing, with tag 0. */
+/** 1.x Attribute Name. A name that the version does not know becomes a reference with tag 0. */
 export const attributeName1: ValueType<AttributeReference> = {
   itemType: ItemType.TextString,
   decode: (item, version) => {
@@ -241,7 +241,7 @@ export const attributeReference2: ValueType<AttributeReference> = {
   },
 };
 
-/** A reference of a request, which says less without it, or all: one that the version cannot say is refused. */
+/** A reference in a request. Refuses what the version cannot express: the request would differ. */
 const asked = (form: ValueType<AttributeReference>): ValueType<AttributeReference> => ({
   ...form,
   encode: (tag, reference, version) => {

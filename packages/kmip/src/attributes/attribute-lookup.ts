@@ -26,17 +26,17 @@ export function attributeNameOf(tag: number): AttributeName | undefined {
   return namesByTag.get(tag);
 }
 
-/** The row of a 1.x attribute name; Vendor Attribute's for custom ones, `x-…` and `y-…` (KMIP 1.4, 3.39). */
+/** The row of a 1.x name; for custom ones, `x-…` and `y-…`, Vendor Attribute's (KMIP 1.4, 3.39). */
 export function attributeByName(name: string): AttributeRow | undefined {
   return isCustomName(name) ? attributes.VendorAttribute : rowsByName.get(name);
 }
 
-/** Whether 1.x takes a name for a Custom Attribute's. */
+/** Whether a 1.x name is that of a Custom Attribute. */
 export function isCustomName(name: string): boolean {
   return /^[xy]-./s.test(name);
 }
 
-/** Whether a version has an attribute, for an object type where one is given. */
+/** Whether a version has an attribute, and has it for `objectType` if that is given. */
 export function attributeVisible(
   tag: number,
   version: Version,

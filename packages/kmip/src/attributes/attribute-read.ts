@@ -6,7 +6,7 @@ import { attributeByTag, attributeVisible } from "./attribute-lookup.ts";
 import type { AttributeRow } from "./attribute-row.ts";
 import { attributes } from "./attributes.ts";
 
-/** Checks an attribute's item against its row and version; answers it with its fields in the table's order. */
+/** Checks an attribute's item by its row and version; returns it with fields in table order. */
 export type Reader = (row: AttributeRow, item: Item, version: Version) => Item;
 
 type AnyType = AttributeRow["type"];
@@ -15,7 +15,7 @@ function canonical(type: AnyType, item: Item, version: Version): Item {
   return type.encode(item.tag, type.decode(item, version), atRest) ?? item;
 }
 
-/** A value that is to be kept: whole. */
+/** Reads a value to store: it must be complete. */
 export const readAttribute: Reader = (row, item, version) => canonical(row.type, item, version);
 
 function partial(row: AttributeRow): AnyType {
@@ -37,11 +37,11 @@ function isDate(row: AttributeRow, item: Item): boolean {
   return row.type.itemType === ItemType.DateTime && item.type === ItemType.DateTime;
 }
 
-/** A value to search for: structures may lack fields, and the greatest date of all means "no date". */
+/** Reads a value to search for: structures may lack fields; the greatest date means "no date". */
 export const readFilter: Reader = (row, item, version) =>
   isDate(row, item) ? item : canonical(partials.get(row.tag) ?? row.type, item, version);
 
-/** A value to search for as a version says it; refused where it cannot, since less said finds more. */
+/** A value to search for, in a version. Refuses what that cannot express: less finds more. */
 export function filterInVersion(item: Item, version: Version): Item {
   const row = attributeByTag(item.tag);
   if (row === undefined || !attributeVisible(item.tag, version)) {

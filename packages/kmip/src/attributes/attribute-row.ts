@@ -8,13 +8,13 @@ export type ObjectTypeName = keyof (typeof enumerations)["ObjectType"];
 
 /** Who may do what with an attribute (KMIP 2.1, 4, Table 27). */
 export interface Rules {
-  /** Only where the attribute is younger than its tag. */
+  /** Given only if the attribute is newer than its tag. */
   readonly since?: Version;
   /** Whether an object may have several values of it. */
   readonly multi: boolean;
   /** Who gives the first value. */
   readonly setBy: "server" | "client" | "either";
-  /** The server sets it, but by what the client says of it in the request that makes the object. */
+  /** The server sets it, but from what the client gives in the request that creates the object. */
   readonly atCreation?: true;
   /** Whether a client may change a value. */
   readonly modifiable: boolean;
@@ -22,17 +22,17 @@ export interface Rules {
   readonly deletable: boolean;
   /** Object types that may have it; none given means all. */
   readonly objectTypes?: readonly ObjectTypeName[];
-  /** The same for 1.x, where that was narrower. */
+  /** The object types in 1.x, if these are fewer. */
   readonly objectTypes1?: readonly ObjectTypeName[];
-  /** Section of the specification: of KMIP 2.1 unless it says another version. */
+  /** Section of the specification: of KMIP 2.1 unless another version is given. */
   readonly section: string;
-  /** What the columns cannot say. */
+  /** What the other columns cannot express. */
   readonly doc?: string;
 }
 
 /** An attribute's row. */
 export interface AttributeRow extends Omit<Rules, "objectTypes"> {
-  /** Its own tag; a Vendor Attribute travels under Attribute. */
+  /** Its own tag; a Vendor Attribute is sent under the tag Attribute. */
   readonly tag: number;
   /** Its name in 1.x messages and in the specification. */
   readonly name: string;
@@ -47,7 +47,7 @@ export interface TypedAttributeRow<Value> extends AttributeRow {
   readonly type: ValueType<Value>;
 }
 
-/** A row by its tag, whose name and versions it shares. */
+/** Makes a row with the name and versions of its tag. */
 export function row<Value>(
   tagName: TagName,
   type: ValueType<Value>,

@@ -11,7 +11,7 @@ const corpus =
 const specification = (version: Version) => join(corpus, `spec/kmip-spec-${version}.md`);
 const there = versions.every((version) => existsSync(specification(version)));
 
-/** The cells of one attribute's table of rules, by the first cell of their line, in small letters. */
+/** The cells of one attribute's table of rules, by the first cell of their line in lower case. */
 type Cells = ReadonlyMap<string, string>;
 
 const cellsOf = (line: string) =>
@@ -54,7 +54,7 @@ const cryptographic = [
 ] as const;
 const keys = ["PGPKey", "PrivateKey", "PublicKey", "SplitKey", "SymmetricKey"] as const;
 
-/** The object types that the tables' words mean. */
+/** The object types that the words of the tables stand for. */
 const words: Readonly<Record<string, readonly ObjectTypeName[]>> = {
   "all cryptographic objects": cryptographic,
   "managed cryptographic objects": cryptographic,
@@ -91,7 +91,7 @@ function ourTypes(row: AttributeRow, version: Version): readonly string[] | "all
   return types === "all" ? types : [...types].sort();
 }
 
-/** Where the table says more than 1.x does, on purpose. */
+/** Attributes for which our table allows more than 1.x, on purpose. */
 const wider: Readonly<Record<string, string>> = {
   "Lease Time": "test cases show it for Templates",
   "Cryptographic Algorithm": "kept for Secret Data too, as 2.0 does",
@@ -115,7 +115,7 @@ function rowOf(heading: string): AttributeRow | undefined {
 describe.skipIf(!there).each(versions)("the rules of KMIP %s (needs KMIP_CORPUS)", (version) => {
   const rules = there ? rulesOf(version) : new Map<string, Cells>();
 
-  test("are those of the table", () => {
+  test("are the same as in the table", () => {
     expect(rules.size).toBeGreaterThan(30);
     for (const [heading, cells] of rules) {
       const row = rowOf(heading);
@@ -134,7 +134,7 @@ describe.skipIf(!there).each(versions)("the rules of KMIP %s (needs KMIP_CORPUS)
     }
   });
 
-  test("name every attribute of the table that the version has, and no other", () => {
+  test("name exactly the attributes that the table has for the version", () => {
     const text = readFileSync(specification(version), "utf8");
     const chapter = isVersion1(version) ? 3 : 4;
     const pattern = new RegExp(`^#*\\s*${chapter}\\.\\d+\\s+(\\S.*)$`, "gm");

@@ -29,7 +29,7 @@ export const rotateName = struct("Rotate Name", {
   type: required("RotateNameType", enumeration("RotateNameType")),
 });
 
-/** KMIP 2.1, 4.4 Application Specific Information; without data the server makes some. */
+/** KMIP 2.1, 4.4 Application Specific Information; without data, the server makes it. */
 export const applicationSpecificInformation = struct("Application Specific Information", {
   namespace: required("ApplicationNamespace", text),
   data: optional("ApplicationData", text),
@@ -101,7 +101,7 @@ const vendorIdentification: ValueType<string> = {
   decode: (item, version) => {
     const value = text.decode(item, version);
     if (/^[A-Za-z0-9_.]+$/.test(value)) return value;
-    throw new KmipError("invalidField", "Vendor Identification has characters it must not have");
+    throw new KmipError("invalidField", "Vendor Identification has invalid characters");
   },
 };
 
@@ -118,7 +118,7 @@ export const vendorReference = struct("Attribute Reference", {
   name: required("AttributeName", text),
 });
 
-/** KMIP 2.1, 11.35: Opaque Data Type has extension values only, so it stays a number. */
+/** KMIP 2.1, 11.35: Opaque Data Type has only extension values, so it remains a number. */
 export const opaqueDataType: ValueType<number> = {
   itemType: ItemType.Enumeration,
   decode: (item) => {

@@ -7,8 +7,8 @@ import type { AttributeRow } from "./attribute-row.ts";
 import { type AttributeName, type AttributeValue, attributes } from "./attributes.ts";
 
 /**
- * One attribute value in its 2.x form: an item under the attribute's own tag (Vendor Attribute for custom ones),
- * regardless of the version on the wire. `index` is what a 1.x request said, absent otherwise.
+ * One attribute value in its 2.x form: an item under the attribute's own tag (Vendor Attribute for
+ * custom ones), whatever the version on the wire is. `index` exists in 1.x only.
  */
 export interface Attribute {
   readonly item: Item;
@@ -16,8 +16,9 @@ export interface Attribute {
 }
 
 /**
- * A reference to an attribute: its tag and, for Vendor Attribute, `vendorIdentification` NUL `attributeName`; else an
- * empty key. A name that no version knows has tag 0 and the name as key. `index` comes from 1.x requests only.
+ * A reference to an attribute: its tag and a key. The key of a Vendor Attribute is
+ * `vendorIdentification` NUL `attributeName`; other keys are empty. A name that the version does
+ * not know has tag 0 and the name as key. `index` comes from 1.x requests only.
  */
 export interface AttributeReference {
   readonly tag: number;
@@ -25,7 +26,7 @@ export interface AttributeReference {
   readonly index?: number;
 }
 
-/** What a request gives for a new object: attributes, and in 1.x names of Template objects to take more from. */
+/** A new object's attributes in a request, and in 1.x the names of Template objects with more. */
 export interface AttributeSet {
   readonly attributes: readonly Attribute[];
   /** 1.x only: values of Name items in the Template-Attribute. */
@@ -70,8 +71,8 @@ export function referenceOf(item: Item): AttributeReference {
 }
 
 /**
- * An attribute's item as a version can say it: fields that the version lacks are left out. Undefined when the version
- * lacks the attribute, or a value in it, so that an answer says nothing rather than something else.
+ * Converts an attribute's item to a version, without the fields that the version lacks. Undefined
+ * if the version lacks the attribute or a value in it: an answer omits it, and never changes it.
  */
 export function inVersion(item: Item, version: Version): Item | undefined {
   const row = attributeByTag(item.tag);

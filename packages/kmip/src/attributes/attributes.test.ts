@@ -23,7 +23,7 @@ const rows = Object.entries(attributes) as readonly (readonly [AttributeName, At
 const standard = rows.filter(([name]) => name !== "VendorAttribute");
 
 describe("the table", () => {
-  test("has each attribute under the tag that its key names, by that tag's name", () => {
+  test("gives each attribute the tag of its key, and the name of that tag", () => {
     for (const [key, { tag, name }] of standard) {
       expect([tag, name], key).toEqual([tags[key as TagName].tag, tags[key as TagName].name]);
       expect(attributeByTag(tag)).toBe(attributes[key]);
@@ -32,12 +32,12 @@ describe("the table", () => {
     }
   });
 
-  test("has no two attributes of one tag or name", () => {
+  test("has no two attributes with the same tag or name", () => {
     expect(new Set(rows.map(([, { tag }]) => tag)).size).toBe(rows.length);
     expect(new Set(rows.map(([, { name }]) => name)).size).toBe(rows.length);
   });
 
-  test("has an attribute in no version that lacks its tag", () => {
+  test("has no attribute in a version that lacks its tag", () => {
     for (const [key, { tag }] of standard) {
       const { since = "1.0", until = "2.1" }: TagRow = tags[key as TagName];
       for (const version of versions) {
@@ -47,7 +47,7 @@ describe("the table", () => {
     }
   });
 
-  test("lets no client change or delete what only the server sets", () => {
+  test("allows no client to change or delete what only the server sets", () => {
     for (const [key, row] of rows) {
       const closed = row.setBy !== "server" || !(row.modifiable || row.deletable);
       expect(closed, key).toBe(true);
@@ -68,12 +68,12 @@ describe("names of 1.x", () => {
     ["Vendor Attribute", undefined],
     ["Custom Attribute", undefined],
     ["__proto__", undefined],
-  ])("%s", (name, key) => {
+  ])("find the right row for %s", (name, key) => {
     expect(attributeByName(name)).toBe(key === undefined ? undefined : attributes[key]);
   });
 });
 
-describe("visible", () => {
+describe("visibility", () => {
   test.each<[AttributeName, Version, string | undefined, boolean]>([
     ["Fresh", "1.0", undefined, false],
     ["Fresh", "1.1", undefined, true],
@@ -95,11 +95,11 @@ describe("visible", () => {
     ["OpaqueDataType", "2.1", "SymmetricKey", false],
     ["CryptographicDomainParameters", "2.1", "Template", false],
     ["CryptographicDomainParameters", "1.1", "Template", true],
-  ])("%s in %s of %s: %s", (name, version, objectType, visible) => {
+  ])("of %s in %s for %s is %s", (name, version, objectType, visible) => {
     expect(attributeVisible(attributes[name].tag, version, objectType)).toBe(visible);
   });
 
-  test("nothing that is not an attribute", () => {
+  test("is false for anything but an attribute", () => {
     expect(attributeVisible(tags.BatchItem.tag, "2.1")).toBe(false);
     expect(attributeVisible(0, "2.1")).toBe(false);
   });
@@ -124,13 +124,13 @@ describe("values", () => {
   });
   test.each<[string, Version, number | undefined]>([
     ["a field that the version lacks is left out", "1.0", 2],
-    ["and is there where it exists", "1.1", 3],
+    ["a field that the version has is kept", "1.1", 3],
   ])("Digest: %s (%s)", (_, version, fields) => {
     const item = inVersion(digest, version);
     expect(item?.type === ItemType.Structure && item.value.length).toBe(fields);
   });
 
-  test("an attribute whose value the version cannot say is left out", () => {
+  test("that the version cannot express leave out their attribute", () => {
     const link = attributeItem("Link", { type: "NextLink", linkedObjectIdentifier: "a" });
     expect(inVersion(link, "1.1")).toBeUndefined();
     expect(inVersion(link, "1.2")).toEqual(link);
@@ -143,7 +143,7 @@ describe("values", () => {
     expect(inVersion(placeholder, "1.4")).toBeUndefined();
   });
 
-  test("a mask loses the bits of newer versions only", () => {
+  test("of a mask lose only the bits of newer versions", () => {
     const mask = attributeItem("CryptographicUsageMask", 0x10_000c | 0x400);
     expect(inVersion(mask, "1.4")).toMatchObject({ value: 0x40c });
     expect(inVersion(mask, "2.0")).toMatchObject({ value: 0x10_040c });
@@ -153,7 +153,7 @@ describe("values", () => {
 describe("Vendor Attribute", () => {
   const item = vendorAttribute("x", "Name", { tag: 1, type: ItemType.TextString, value: "vm-1" });
 
-  test("has its value under Attribute Value, and a key of vendor and name", () => {
+  test("has its value under Attribute Value, and a key made of vendor and name", () => {
     expect(item).toEqual({
       tag: 0x420008,
       type: ItemType.Structure,
@@ -166,7 +166,7 @@ describe("Vendor Attribute", () => {
     expect(vendorKeyOf(item)).toBe("x\0Name");
   });
 
-  test("is referred to by that key, other attributes by their tag alone", () => {
+  test("is referred to by that key; other attributes only by their tag", () => {
     expect(referenceOf(item)).toEqual({ tag: 0x420008, key: "x\0Name" });
     const state = attributeItem("State", "Active");
     expect(referenceOf(state)).toEqual({ tag: tags.State.tag, key: "" });

@@ -36,7 +36,7 @@ import {
   x509CertificateSubject,
 } from "./attribute-structures.ts";
 
-/** The server sets it, and no client changes it. */
+/** The server sets it, and no client may change it. */
 const server = { multi: false, setBy: "server", modifiable: false, deletable: false } as const;
 /** Set once, by the client or by the server. */
 const once = { ...server, setBy: "either" } as const;
@@ -50,7 +50,7 @@ const symmetric = ["SymmetricKey", "SplitKey"] as const;
 const withKeyValue = ["SymmetricKey", "PrivateKey", "SplitKey", "SecretData"] as const;
 const cryptographic = [...keys, "Certificate", "SecretData"] as const;
 
-/** 1.x: which object types have it; in 2.x all have. */
+/** The object types that have it in 1.x; in 2.x all have it. */
 const of1 = (...objectTypes1: readonly ObjectTypeName[]) => ({ objectTypes1 });
 const certificates = { objectTypes: ["Certificate"] } as const;
 /** A field of a certificate's subject or issuer (KMIP 2.1, 4.6). */
@@ -72,14 +72,14 @@ export const attributes = {
     ...of1(...keys, "Certificate", "Template", "SecretData"),
     atCreation: true,
     section: "4.13",
-    doc: "1.x does not say Secret Data, later versions do",
+    doc: "1.x does not list Secret Data, later versions do",
   }),
   CryptographicLength: row("CryptographicLength", integer, {
     ...server,
     ...of1(...keys, "Certificate", "Template", "SecretData"),
     atCreation: true,
     section: "4.15",
-    doc: "1.x does not say Secret Data, yet 1.4 creates it by its length",
+    doc: "1.x does not list Secret Data, but 1.4 creates it by its length",
   }),
   CryptographicParameters: row("CryptographicParameters", cryptographicParameters, {
     ...byClient,
@@ -171,7 +171,7 @@ export const attributes = {
       ...several,
       objectTypes: ["Certificate", "PGPKey"],
       section: "4.22",
-      doc: "one only for X.509 certificates",
+      doc: "only one for X.509 certificates",
     },
   ),
   Digest: row("Digest", digest, {
@@ -189,13 +189,13 @@ export const attributes = {
   LeaseTime: row("LeaseTime", interval, {
     ...server,
     section: "4.30",
-    doc: "1.x says cryptographic objects, yet its test cases show it for Templates too",
+    doc: "1.x lists cryptographic objects, but its test cases show it for Templates too",
   }),
   UsageLimits: row("UsageLimits", usageLimits, {
     ...freely,
     ...of1(...keys, "Template"),
     section: "4.59",
-    doc: "count by the server; fixed once usage was allocated",
+    doc: "the server counts; fixed once usage was allocated",
   }),
   State: row("State", enumeration("State"), {
     ...server,

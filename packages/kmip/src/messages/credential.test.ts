@@ -29,11 +29,11 @@ const credentials: readonly [Version, Credential][] = [
 
 const tag = tags.Credential.tag;
 
-describe("every Credential Type", () => {
+describe("every Credential Type is read and written", () => {
   const cases = credentials.flatMap(([since, one]) =>
     versions.map((version) => [one.type, version, since, one] as const),
   );
-  test.each(cases)("%s in %s", (_, version, since, one) => {
+  test.each(cases)("%s in %s, if the version has it", (_, version, since, one) => {
     if (within(version, since)) {
       const item = credential.encode(tag, one, version);
       expect(item && credential.decode(item, version)).toEqual(one);

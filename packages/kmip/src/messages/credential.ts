@@ -25,7 +25,7 @@ const ticket = struct("Ticket", {
   value: required("TicketValue", bytes),
 });
 
-/** What the Credential Value holds, by Credential Type (KMIP 2.1, 9.11). */
+/** The fields of Credential Value, by Credential Type (KMIP 2.1, 9.11). */
 const credentialValues = {
   UsernameAndPassword: struct("Credential Value", {
     username: required("Username", text),
@@ -61,7 +61,7 @@ const credentialValues = {
 
 type CredentialValues = typeof credentialValues;
 
-/** A Credential (KMIP 2.1, 9.11): the fields of its type, or of a type of the extension range the item alone. */
+/** A Credential (KMIP 2.1, 9.11): the fields of its type, or the item for an extension type. */
 export type Credential =
   | {
       [Type in keyof CredentialValues]: { readonly type: Type } & Infer<

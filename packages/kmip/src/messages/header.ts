@@ -27,7 +27,7 @@ import { credential, nonce } from "./credential.ts";
 
 type AsynchronousIndicator = EnumerationText<"AsynchronousIndicator">;
 
-/** 1.x says by a Boolean whether the client can take an asynchronous response (KMIP 1.4, 6.7). */
+/** In 1.x, a Boolean says whether the client accepts asynchronous responses (KMIP 1.4, 6.7). */
 const asynchronousIndicator1: ValueType<AsynchronousIndicator> = {
   itemType: ItemType.Boolean,
   decode: (item, version) => (boolean.decode(item, version) ? "Optional" : "Prohibited"),
@@ -76,7 +76,7 @@ export const responseHeader = struct("Response Header", {
 });
 export type WireRequestHeader = Infer<typeof requestHeader.fields>;
 
-/** A version as headers and Discover Versions carry it. */
+/** A version as in headers and Discover Versions. */
 export interface VersionParts {
   readonly major: number;
   readonly minor: number;
@@ -88,14 +88,14 @@ const partsOf: ReadonlyMap<Version, VersionParts> = new Map(
     return [version, { major: Number(major), minor: Number(minor) }];
   }),
 );
-/** The version in its parts. */
+/** The parts of a version. */
 export function versionParts(version: Version): VersionParts {
   const parts = partsOf.get(version);
   if (parts === undefined) throw new RangeError(`${version} is not a KMIP version`);
   return parts;
 }
 
-/** The version of these parts, undefined when Holdfast does not speak it. */
+/** The version with these parts; undefined if Holdfast does not support it. */
 export function versionOfParts({ major, minor }: VersionParts): Version | undefined {
   return versions.find((version) => {
     const parts = versionParts(version);
@@ -103,13 +103,13 @@ export function versionOfParts({ major, minor }: VersionParts): Version | undefi
   });
 }
 
-/** A version that a client of an unsupported one can be expected to parse: the nearest older one of its major. */
+/** A version that a client with an unsupported one may parse: the nearest of its major version. */
 function nearest(major: number, minor: number): Version {
   if (major < 1 || minor < 0) return "1.0";
   return major === 1 ? "1.4" : "2.1";
 }
 
-/** The protocol version of a header; an unsupported one is a fault to be answered in the nearest version. */
+/** The protocol version of a header; an unsupported one is a fault, answered in the nearest. */
 export function versionOfHeader(header: Item): Version {
   if (header.type !== ItemType.Structure) {
     throw new KmipError("invalidMessage", "a message's header must be a structure");
@@ -126,7 +126,7 @@ export function versionOfHeader(header: Item): Version {
   );
 }
 
-/** The header of a message, which comes first, and the rest of it. */
+/** The header of a message, which comes first, and its other items. */
 export function messageParts(item: Item, tag: number, headerTag: number, name: string) {
   if (item.tag !== tag || item.type !== ItemType.Structure) {
     throw new KmipError("invalidMessage", `the message is not a ${name}`);
@@ -144,7 +144,7 @@ export function checkBatchItems(items: readonly Item[], version: Version, name: 
   if (other !== undefined) throw unexpected(other, version, name);
 }
 
-/** The same fault, answered in `version`. */
+/** The same fault, to be answered in `version`. */
 export function faultIn(version: Version, error: unknown): unknown {
   if (!(error instanceof KmipError) || error.version !== undefined) return error;
   return new KmipError(error.fault, error.message, { cause: error.cause, version });

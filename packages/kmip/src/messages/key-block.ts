@@ -43,7 +43,7 @@ const keyValue: ValueType<KeyValue> = {
       : keyValueStructure.encode(tag, value, version),
 };
 
-/** KMIP 2.1, 3.1.1 Key Block; a key may come without its value from 1.2. */
+/** KMIP 2.1, 3.1.1 Key Block; from 1.2 on, a key may have no value. */
 export const keyBlock = struct("Key Block", {
   keyFormatType: required("KeyFormatType", enumeration("KeyFormatType")),
   keyCompressionType: optional("KeyCompressionType", enumeration("KeyCompressionType")),
@@ -72,7 +72,7 @@ const ecPrivate = struct("Key Material", { ...curve, d: required("D", bigInteger
 const ecPublic = struct("Key Material", { ...curve, qString: required("QString", bytes) });
 const symmetric = struct("Key Material", { key: required("Key", bytes) });
 
-/** Key Material of the formats whose fields can be seen (KMIP 2.1, 3.1.5; KMIP 1.4, 2.1.7). */
+/** Key Material of the transparent formats (KMIP 2.1, 3.1.5; KMIP 1.4, 2.1.7). */
 const transparent: Readonly<Record<string, AnyValueType>> = {
   TransparentSymmetricKey: symmetric,
   TransparentDSAPrivateKey: struct("Key Material", { ...dsaDomain, ...x }),
@@ -123,7 +123,7 @@ export function checkKeyBlock(block: KeyBlock, version: Version): void {
     if (within(version, "1.2") && !wrapped) return;
     throw new KmipError("missingField", "Key Value is missing in Key Block");
   }
-  // PKCS#12 is encrypted by a password of its own.
+  // PKCS#12 is encrypted with its own password.
   if (wrapped || keyFormatType === "PKCS_12") return;
   if (value instanceof Uint8Array) {
     throw new KmipError("missingField", "Key Wrapping Data is missing beside a wrapped Key Value");
@@ -142,7 +142,7 @@ export function plainKeyOf(block: KeyBlock): Uint8Array | undefined {
     : undefined;
 }
 
-/** The same Key Block with an unwrapped symmetric key in the other of the two formats (KMIP 2.1, 3.1.5.1). */
+/** The Key Block with its plain key as Raw or Transparent Symmetric Key (KMIP 2.1, 3.1.5.1). */
 export function inKeyFormat(
   block: KeyBlock,
   format: EnumerationText<"KeyFormatType">,

@@ -43,12 +43,12 @@ export const responseBatchItem = struct("Batch Item", {
   extensions: many("MessageExtension", messageExtension),
 });
 
-/** What a request's header asks for (KMIP 2.1, 8.2), the same in every version. */
+/** A request's header (KMIP 2.1, 8.2), in the same form for every version. */
 export interface RequestHeader {
   readonly maximumResponseSize?: number;
   readonly clientCorrelationValue?: string;
   readonly serverCorrelationValue?: string;
-  /** In 2.x words; a 1.x True is Optional, False is Prohibited. */
+  /** In 2.x terms; True in 1.x is Optional, False is Prohibited. */
   readonly asynchronousIndicator?: EnumerationText<"AsynchronousIndicator">;
   readonly attestationCapableIndicator?: boolean;
   readonly attestationTypes: readonly EnumerationText<"AttestationType">[];
@@ -59,7 +59,7 @@ export interface RequestHeader {
   readonly batchCount: number;
 }
 
-/** One operation asked for. `payload` is `Request<operation>`; with a `fault` there is none. */
+/** One requested operation. `payload` is `Request<operation>`; with a `fault` there is none. */
 export interface RequestItem {
   readonly operation: OperationName | undefined;
   readonly operationCode: number | undefined;
@@ -67,7 +67,7 @@ export interface RequestItem {
   readonly ephemeral?: boolean;
   readonly extensions: readonly MessageExtension[];
   readonly payload?: unknown;
-  /** Why this item cannot be carried out, found before any handler saw it. */
+  /** Why this item cannot be carried out, found before any handler is called. */
   readonly fault?: KmipError;
 }
 
@@ -77,7 +77,7 @@ export interface RequestMessage {
   readonly items: readonly RequestItem[];
 }
 
-/** A request as a client makes it; Batch Count follows from the items. */
+/** A request as a client makes it; the items determine Batch Count. */
 export interface ClientRequest {
   readonly version: Version;
   readonly header?: Partial<Omit<RequestHeader, "batchCount">>;
@@ -89,23 +89,23 @@ export interface ClientRequestItem {
   readonly uniqueBatchItemId?: Uint8Array;
   readonly ephemeral?: boolean;
   readonly extensions?: readonly MessageExtension[];
-  /** `Request<operation>`; an item under any tag for operations without a row of their own. */
+  /** `Request<operation>`; for operations that are not implemented, an item under any tag. */
   readonly payload: unknown;
 }
 
 /** One operation's answer. */
 export interface ResponseItem {
   readonly operation?: OperationName;
-  /** Of an operation that no table knows; `operation` goes before it. */
+  /** The code of an operation that no table has; `operation` takes precedence. */
   readonly operationCode?: number;
   readonly uniqueBatchItemId?: Uint8Array;
   readonly status: EnumerationText<"ResultStatus">;
   readonly reason?: EnumerationText<"ResultReason">;
   readonly message?: string;
   readonly asynchronousCorrelationValue?: Uint8Array;
-  /** `Response<operation>`; the item itself for operations without a row of their own. */
+  /** `Response<operation>`; for operations that are not implemented, the item itself. */
   readonly payload?: unknown;
-  /** The payload where it was encoded already, by the operation's row and in the message's version. */
+  /** The payload if it is already encoded, by the operation's row in the message's version. */
   readonly encodedPayload?: Item;
 }
 

@@ -129,7 +129,7 @@ const changes: readonly Change[] = [
   (items) => items.toReversed(),
 ];
 
-/** Changes one place of a message: `path` chooses a child at each level, `change` what happens there. */
+/** Changes one place in a message: `path` selects a child at each level, `change` the change. */
 function mutate(item: Item, path: readonly number[], change: Change, other: Item): Item {
   if (item.type !== ItemType.Structure || item.value.length === 0) return other;
   const [step = 0, ...rest] = path;
@@ -157,7 +157,7 @@ function mutated(
   );
 }
 
-/** Runs `read` and answers the faults that it found; anything but a KmipError fails the test. */
+/** Runs `read` and returns the faults that it found; any error but a KmipError fails the test. */
 function faultsOf(read: () => readonly (KmipError | undefined)[]): readonly KmipError[] {
   try {
     return read().filter((fault) => fault !== undefined);
@@ -169,7 +169,7 @@ function faultsOf(read: () => readonly (KmipError | undefined)[]): readonly Kmip
 
 const runs = { seed, numRuns: 4000 };
 
-test(`the messages that are changed below decode (seed ${seed})`, () => {
+test(`the messages that the other tests change decode (seed ${seed})`, () => {
   for (const message of requests) {
     const { items } = decodeRequest(message);
     expect(items.map(({ fault }) => fault)).toEqual([undefined, undefined, undefined]);
@@ -177,7 +177,7 @@ test(`the messages that are changed below decode (seed ${seed})`, () => {
   for (const message of responses) expect(decodeResponse(message).items).toHaveLength(2);
 });
 
-test(`a changed request decodes or is a KmipError that gives no secret away (seed ${seed})`, () => {
+test(`a changed request decodes or causes a KmipError without secrets (seed ${seed})`, () => {
   let faulty = 0;
   const property = fc.property(
     fc.constantFrom(...requests),
@@ -193,7 +193,7 @@ test(`a changed request decodes or is a KmipError that gives no secret away (see
   expect(faulty).toBeGreaterThan(runs.numRuns / 2);
 });
 
-test(`a changed response decodes or is a KmipError (seed ${seed})`, () => {
+test(`a changed response decodes or causes a KmipError (seed ${seed})`, () => {
   const property = fc.property(
     fc.constantFrom(...responses),
     fc.array(mutation, { minLength: 1, maxLength: 3 }),
@@ -207,7 +207,7 @@ test(`a changed response decodes or is a KmipError (seed ${seed})`, () => {
   fc.assert(property, runs);
 });
 
-test(`any item is a request, a response, or a KmipError (seed ${seed})`, () => {
+test(`any item decodes as request or response, or causes a KmipError (seed ${seed})`, () => {
   const property = fc.property(anyItem, (item) => {
     faultsOf(() => decodeRequest(item).items.map(({ fault }) => fault));
     faultsOf(() => [void decodeResponse(item)]);

@@ -71,7 +71,7 @@ const objectItems = [
   objectItem("OpaqueObject", { opaqueDataType: 0x80000001, opaqueDataValue: new Uint8Array(5) }),
 ];
 
-/** Values that their item type does not determine, by the tag of their field. */
+/** Values for fields whose item type does not determine them, by the tag of the field. */
 const ofTag = new Map<number, fc.Arbitrary<unknown>>([
   [tags.NewAttribute.tag, oneAttribute],
   [tags.CurrentAttribute.tag, oneAttribute],
@@ -83,7 +83,7 @@ const ofTag = new Map<number, fc.Arbitrary<unknown>>([
   [tags.DefaultsInformation.tag, fc.constant(structure(tags.DefaultsInformation.tag, []))],
   ...objectItems.map((item) => [item.tag, fc.constant(item)] as const),
 ]);
-/** Attributes of new objects also name templates. */
+/** Attribute sets of new objects, which also have names of templates. */
 const attributeSet = fc
   .array(oneAttribute, { maxLength: 4 })
   .map((attributes) => ({ attributes, templateNames: [] }));
@@ -98,7 +98,7 @@ const ofType: Readonly<Partial<Record<number, fc.Arbitrary<unknown>>>> = {
   [ItemType.Interval]: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
 };
 
-/** What the type makes of these items in the version; faults are left out. */
+/** What the type decodes these items to in the version, without those that cause faults. */
 function decodable(type: AnyValueType, items: readonly Item[], version: Version): unknown[] {
   return items.flatMap((item) => {
     try {
@@ -143,7 +143,7 @@ function valuesOf(type: AnyValueType, version: Version): fc.Arbitrary<unknown> {
 
 type AnyField = Fields[string];
 
-/** A field's values in a version, undefined when the version has no such field. */
+/** A field's values in a version; undefined if the version has no such field. */
 function fieldOf(field: AnyField, version: Version): fc.Arbitrary<unknown> | undefined {
   const forms = field.forms.filter((one) => within(version, one.since, one.until));
   const [form] = forms;
@@ -187,7 +187,7 @@ const runs = { seed, numRuns: 30 };
 const cut = <T extends object>(part: T) =>
   Object.fromEntries(Object.entries(part).filter(([, value]) => value !== undefined)) as T;
 
-describe(`messages survive the wire (seed ${seed})`, () => {
+describe(`messages are decoded as they were encoded (seed ${seed})`, () => {
   test.each(cases)("%s in %s: request", (operation, version, row) => {
     const payloads = valuesOf(row.request as AnyValueType, version);
     const property = fc.property(payloads, id, (payload, uniqueBatchItemId) => {

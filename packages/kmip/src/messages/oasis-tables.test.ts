@@ -34,7 +34,7 @@ interface Row {
 }
 
 const newest = versions[versions.length - 1];
-/** Rows in one shape, with the first and last version written out. */
+/** A row with its first and last version given explicitly. */
 const span = (row: Row) => [row.value, row.since ?? "1.0", row.until ?? newest];
 const listedSpan = ({ value, added, last }: Listed) => [Number(value), added, last];
 const rowOf = (row: ValueRow): Row => (typeof row === "number" ? { value: row } : row);
@@ -42,7 +42,7 @@ const rowOf = (row: ValueRow): Row => (typeof row === "number" ? { value: row } 
 describe.skipIf(!there)(
   "the tables agree with the lists made from the specifications (needs KMIP_CORPUS)",
   () => {
-    test("tags: values, names and versions", () => {
+    test("on the values, names and versions of tags", () => {
       const { tags: listed } = read<{ tags: readonly Listed[] }>("tags.json");
       const named = listed.filter((tag) => Object.hasOwn(tag, "text") && tag.text !== "");
       expect(named.length).toBeGreaterThan(360);
@@ -62,13 +62,13 @@ describe.skipIf(!there)(
       ...masks,
     };
 
-    test("every enumeration and mask is there, and no other", () => {
+    test("on the list of enumerations and masks", () => {
       const names = listed.map(({ text }) => text);
       expect(names.filter((name) => tables[name] === undefined)).toEqual([]);
       expect(Object.keys(tables).filter((name) => !names.includes(name))).toEqual([]);
     });
 
-    test.each(listed.map((one) => [one.text, one] as const))("%s", (name, one) => {
+    test.each(listed.map((one) => [one.text, one] as const))("on %s", (name, one) => {
       const ours = Object.entries(tables[name] ?? {}).map(([text, row]) => [
         text,
         ...span(rowOf(row)),

@@ -39,7 +39,7 @@ const block: KeyBlock = {
 };
 
 describe("object types", () => {
-  test("are those of the enumeration, each under its own tag", () => {
+  test("are those of the enumeration, each with its own tag", () => {
     expect(Object.keys(objects).toSorted()).toEqual(
       Object.keys(enumerations.ObjectType).toSorted(),
     );
@@ -55,7 +55,7 @@ describe("object types", () => {
     ["1.2", 9, ["Template", "PGPKey"]],
     ["2.0", 9, ["PGPKey", "CertificateRequest"]],
     ["2.1", 9, ["PGPKey", "CertificateRequest"]],
-  ])("%s has %i", (version, many, among) => {
+  ])("in %s are %i", (version, many, among) => {
     const types = objectTypesOf(version);
     expect(types).toHaveLength(many);
     expect(types).toEqual(expect.arrayContaining([...among]));
@@ -142,15 +142,15 @@ describe("a registered key's structure", () => {
       blockItem(format(0x0e), value(material)),
       "unknownEnumeration",
     ],
-    ["no Key Block", "1.1", structure(t("SymmetricKey"), []), "missingField"],
-    ["no structure", "1.1", byteString(t("SymmetricKey"), key), "invalidMessage"],
-  ])("%s (%s)", (_, version, item, fault) => {
+    ["without a Key Block", "1.1", structure(t("SymmetricKey"), []), "missingField"],
+    ["not a structure", "1.1", byteString(t("SymmetricKey"), key), "invalidMessage"],
+  ])("is accepted or refused: %s (%s)", (_, version, item, fault) => {
     const read = () => objectForm("SymmetricKey").decode(item, version);
     if (fault === undefined) expect(objectTypeOf(read())).toBe("SymmetricKey");
     else expect(read).toThrow(expect.objectContaining({ fault }));
   });
 
-  test("a Template needs an attribute", () => {
+  test("of a Template needs an attribute", () => {
     const empty = structure(t("Template"), []);
     expect(() => objectForm("Template").decode(empty, "1.4")).toThrow(KmipError);
   });
@@ -174,7 +174,7 @@ describe("a key's attributes inside its value", () => {
     return at?.type === ItemType.Structure ? at.value.map((one) => tagNameOf(one.tag)) : [];
   }
 
-  test.each(versions)("travel in the form of %s and are kept the same", (version) => {
+  test.each(versions)("are sent in the form of %s and read back unchanged", (version) => {
     const sent = form.encode(t("SymmetricKey"), kept, version);
     expect(namesOfValue(sent)).toEqual(
       isVersion1(version)
@@ -184,7 +184,7 @@ describe("a key's attributes inside its value", () => {
     expect(sent && form.decode(sent, version)).toEqual(kept);
   });
 
-  test("a key without any stays without in the other form", () => {
+  test("are absent in both forms if the key has none", () => {
     const plain = objectItem("SymmetricKey", { keyBlock: block });
     const sent = form.encode(t("SymmetricKey"), plain, "1.0");
     const read = sent && form.decode(sent, "1.0");
@@ -195,18 +195,18 @@ describe("a key's attributes inside its value", () => {
   });
 });
 
-describe("an object that a version cannot say", () => {
+describe("an object that a version cannot express", () => {
   test.each<[string, KeyBlock, Version]>([
     ["format", { keyFormatType: "TransparentECDSAPrivateKey" }, "2.0"],
     ["algorithm", { ...block, cryptographicAlgorithm: "ChaCha20" }, "1.2"],
-  ])("%s", (_, keyBlock, version) => {
+  ])("is refused because of its %s", (_, keyBlock, version) => {
     const item = objectItem("PrivateKey", { keyBlock });
     expect(() => objectForm("PrivateKey").encode(item.tag, item, version)).toThrow(
       expect.objectContaining({ fault: "keyFormatTypeNotSupported" }),
     );
   });
 
-  test("a field that is newer is left out", () => {
+  test("is sent without a field that is newer", () => {
     const keyWrappingData = { wrappingMethod: "Encrypt", encodingOption: "NoEncoding" } as const;
     const item = objectItem("SymmetricKey", { keyBlock: { ...block, keyWrappingData } });
     const form = objectForm("SymmetricKey");
@@ -220,7 +220,7 @@ describe("an object that a version cannot say", () => {
 describe("key formats", () => {
   const raw = objectItem("SymmetricKey", { keyBlock: block });
 
-  test("Raw and Transparent Symmetric Key turn into each other", () => {
+  test("Raw and Transparent Symmetric Key can be converted into each other", () => {
     const transparent = inKeyFormat(block, "TransparentSymmetricKey");
     expect(transparent?.keyFormatType).toBe("TransparentSymmetricKey");
     expect(transparent && plainKeyOf(transparent)).toEqual(key);
@@ -230,7 +230,7 @@ describe("key formats", () => {
     expect(sent && objectForm("SymmetricKey").decode(sent, "1.0")).toEqual(item);
   });
 
-  test("nothing else does", () => {
+  test("no other format can be converted", () => {
     expect(inKeyFormat(block, "PKCS_8")).toBeUndefined();
     expect(inKeyFormat({ ...block, keyFormatType: "Opaque" }, "Raw")).toBeUndefined();
     expect(inKeyFormat({ ...block, keyValue: key }, "TransparentSymmetricKey")).toBeUndefined();
@@ -239,7 +239,7 @@ describe("key formats", () => {
     expect(inKeyFormat(block, "Raw")).toBe(block);
   });
 
-  test("Key Blocks are found where there are any", () => {
+  test("Key Blocks are found only in objects that have them", () => {
     expect(keyBlockOf(raw)).toEqual(block);
     const opaque = objectItem("OpaqueObject", { opaqueDataType: 0x80000001, opaqueDataValue: key });
     expect(keyBlockOf(opaque)).toBeUndefined();

@@ -20,7 +20,7 @@ import { checkKeyBlock, type KeyBlock, keyBlock } from "./key-block.ts";
 const block = required("KeyBlock", keyBlock);
 const key = (name: string) => struct(name, { keyBlock: block });
 
-/** All managed objects of KMIP 1.0 to 2.1, each under a tag of its type's name (KMIP 2.1, 2; KMIP 1.4, 2.2). */
+/** All managed objects of KMIP 1.0 to 2.1, each with its own tag (KMIP 2.1, 2; KMIP 1.4, 2.2). */
 export const objects = {
   Certificate: struct("Certificate", {
     certificateType: required("CertificateType", enumeration("CertificateType")),
@@ -85,19 +85,19 @@ export function objectTypesOf(version: Version): readonly ObjectTypeName[] {
   });
 }
 
-/** A managed object as it is kept, from its fields. */
+/** A managed object in its stored form, from its fields. */
 export function objectItem<N extends ObjectTypeName>(type: N, value: ObjectValue<N>): Item {
   const item = (objects[type] as AnyValueType).encode(objectTag(type), value, atRest);
   if (item === undefined) throw new KmipError("generalFailure", `${type} does not encode`);
   return item;
 }
 
-/** The fields of a managed object as it is kept. */
+/** The fields of a managed object in its stored form. */
 export function objectValue<N extends ObjectTypeName>(type: N, item: Item): ObjectValue<N> {
   return (objects[type] as AnyValueType).decode(item, atRest);
 }
 
-/** The Key Block of a managed object as it is kept; undefined for types that have none. */
+/** The Key Block of a managed object in its stored form; undefined for types that have none. */
 export function keyBlockOf(item: Item): KeyBlock | undefined {
   const type = objectTypeOf(item);
   if (type === undefined) return undefined;
@@ -113,8 +113,8 @@ export function withKeyBlock(item: Item, changed: KeyBlock): Item {
 }
 
 /**
- * A managed object on the wire. Decoding checks its structure by type and version, and answers it as it is kept: the
- * same in every version. Encoding says it in the version, or refuses where the version cannot say it.
+ * A managed object on the wire. Decoding checks its structure by type and version, and returns its
+ * stored form, the same for every version. Encoding fails if the version cannot express it.
  */
 export function objectForm(type: ObjectTypeName): ValueType<Item> {
   const row: AnyValueType = objects[type];

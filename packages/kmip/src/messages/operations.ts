@@ -57,26 +57,26 @@ import {
 import type { Version } from "../schema/version.ts";
 import { objectForm } from "./objects.ts";
 
-/** What server and client must know of an operation in addition to its payloads. */
+/** What server and client must know about an operation in addition to its payloads. */
 interface OperationFacts {
-  /** It may change something, so that it must not be done when its answer could not be given. */
+  /** It may change something, so it must not be carried out if its answer cannot be sent. */
   readonly changes: boolean;
-  /** False where a client must not ask again for a lost answer, although nothing changes. */
+  /** False if a client must not repeat it after a lost answer, although it changes nothing. */
   readonly repeatable?: false;
-  /** The action of its audit event; none where there is nothing to report. */
+  /** The action of its audit event; none if there is nothing to report. */
   readonly audit?: string;
-  /** It may be asked without a Credential where the instance has users (KMIP 2.1, 9.4). */
+  /** It needs no Credential even if the instance has users (KMIP 2.1, 9.4). */
   readonly open?: true;
   /**
-   * The answer's identifier becomes the ID Placeholder, or its handler sets it. Where such an operation fails, the
-   * placeholder is emptied: what follows must not be done to an older object.
+   * The ID Placeholder becomes the answer's identifier (`answered`), or what the handler sets
+   * (`own`). If the operation fails, it is cleared: later items must not use an older object.
    */
   readonly placeholder?: "answered" | "own";
-  /** Where the operation's own error table names another reason than the fault's row. */
+  /** The reasons in the operation's own error table that differ from the fault's row. */
   readonly errors?: OperationErrors;
 }
 
-/** An operation's row. Without `request` it is known but not implemented: Operation Not Supported. */
+/** An operation's row. One without `request` is not implemented: Operation Not Supported. */
 export interface OperationRow extends Partial<OperationFacts> {
   readonly code: number;
   readonly since: Version;
@@ -108,7 +108,7 @@ function operation<
 
 /** 2.0 does not list Wrong Key Lifecycle State for changes of attributes (KMIP 2.0, 6.1; added in 2.1). */
 const notYetInTable = { wrongLifecycleState: { v20: "PermissionDenied" } } as const;
-/** 1.x Create and Register say Invalid Field of all that is wrong with an attribute (KMIP 1.4, 11.2 and 11.4). */
+/** 1.x Create and Register answer any wrong attribute with Invalid Field (KMIP 1.4, 11.2, 11.4). */
 const incorrectAttribute = {
   invalidObjectType: { v1: "InvalidField" },
   attributeReadOnly: { v1: "InvalidField" },
@@ -139,21 +139,21 @@ const attributeList = byVersion<readonly Attribute[], "required">(
   { tag: "Attributes", type: attributes2, ...v2 },
 );
 
-/** What to search for: the same, but its structures need not be whole. */
+/** What to search for: the same, but its structures may be incomplete. */
 const attributeFilters = byVersion<readonly Attribute[], "optional">(
   "optional",
   { tag: "Attribute", type: attributeFilter1, many: true, ...v1 },
   { tag: "Attributes", type: attributeFilters2, ...v2 },
 );
 
-/** Which attributes to answer: 1.x Attribute Name items, 2.x Attribute Reference items. */
+/** Which attributes to return: 1.x Attribute Name items, 2.x Attribute Reference items. */
 const askedReferences = byVersion<readonly AttributeReference[], "required">(
   "required",
   { tag: "AttributeName", type: askedName1, many: true, ...v1 },
   { tag: "AttributeReference", type: askedReference2, many: true, ...v2 },
 );
 
-/** The same in an answer, which leaves out what the version cannot say. */
+/** The same in an answer, which leaves out what the version cannot express. */
 const attributeReferences = byVersion<readonly AttributeReference[], "required">(
   "required",
   { tag: "AttributeName", type: attributeName1, many: true, ...v1 },
@@ -166,7 +166,7 @@ const newAttribute = byVersion<Attribute, "required">(
   { tag: "NewAttribute", type: oneAttribute2, ...v2 },
 );
 
-/** 1.x answers the attribute; 2.x the identifier only. */
+/** 1.x returns the attribute, 2.x only the identifier. */
 const attributeAnswer = {
   uniqueIdentifier: identifierGiven,
   attribute: optional("Attribute", attribute1, v1),
@@ -268,7 +268,7 @@ export const operations = {
       leaseTime: optional("LeaseTime", interval),
     },
     response: {
-      /** Absent where the object may not be used so. */
+      /** Absent if this use of the object is not allowed. */
       uniqueIdentifier: optional("UniqueIdentifier", text),
       usageLimitsCount: optional("UsageLimitsCount", longInteger),
       cryptographicUsageMask: optional("CryptographicUsageMask", mask("CryptographicUsageMask")),
@@ -405,7 +405,7 @@ export const operations = {
     changes: false,
     open: true,
     request: {
-      // Each is a question by itself: those that the version does not know have no answer.
+      // Each function is a separate question: one that the version does not know has no answer.
       queryFunctions: some("QueryFunction", openEnumeration("QueryFunction")),
       objectGroups: optional("ObjectGroups", objectGroups),
     },
@@ -524,12 +524,12 @@ export const operations = {
 
 export type OperationName = keyof typeof operations;
 
-/** Operations with a request and response: those that the engine must handle. */
+/** Operations with a request and a response: the engine must handle these. */
 export type ImplementedOperation = {
   [N in OperationName]: (typeof operations)[N] extends { request: { fields: Fields } } ? N : never;
 }[OperationName];
 
-/** The actions of the audit events of operations. */
+/** The actions of the operations' audit events. */
 export type OperationAction = NonNullable<(typeof operations)[ImplementedOperation]["audit"]>;
 
 type FieldsOf<T> = T extends { fields: infer F extends Fields } ? F : never;
@@ -551,7 +551,7 @@ export function operationRow(name: string | undefined): OperationRow | undefined
     : undefined;
 }
 
-/** The operation of a code, in any version; undefined for a code that no version has. */
+/** The operation with a code, in any version; undefined for a code that no version has. */
 export function operationOfCode(code: number): OperationName | undefined {
   return byCode.get(code);
 }

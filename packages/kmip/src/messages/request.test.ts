@@ -60,14 +60,14 @@ function failure(message: Item): KmipError {
   throw new Error("the message decoded");
 }
 
-/** The only item's fault, and the reason that a client gets in the version. */
+/** The Result Reason that a client gets for the fault of the only item. */
 function itemReason(message: Item): string | undefined {
   const { version, items } = decodeRequest(message);
   const fault = items[0]?.fault?.fault;
   return fault && resultReasonOf(fault, version, operationRow(items[0]?.operation)?.errors);
 }
 
-/** The reason of the fault that the message or its only item has. */
+/** The Result Reason of the fault of the message or of its only item. */
 function reason(message: Item, version: Version): string | undefined {
   try {
     return itemReason(message);
@@ -77,7 +77,7 @@ function reason(message: Item, version: Version): string | undefined {
   }
 }
 
-describe("protocol version", () => {
+describe("the protocol version", () => {
   test.each(versions)("%s is read from the header", (version) => {
     const message = decodeRequest(request(header(version), get));
     expect(message.version).toBe(version);
@@ -108,7 +108,7 @@ describe("protocol version", () => {
     expect(resultReasonOf(error.fault, version)).toBe(answer);
   });
 
-  test("a newer version's other fields do not hide that it is not supported", () => {
+  test("is reported as unsupported even if a newer version has other fields", () => {
     const head = part("RequestHeader", versionItem(3, 0), integer(0x42ffff, 1), count(1));
     expect(failure(request(head, get)).fault).toBe("unsupportedProtocolVersion");
   });
@@ -125,7 +125,7 @@ describe("faults of the whole message", () => {
 
   test.each<[string, Item, string]>([
     ["another structure", part("ResponseMessage", header("1.1"), get), "invalidMessage"],
-    ["no structure", integer(t("RequestMessage"), 1), "invalidMessage"],
+    ["not a structure", integer(t("RequestMessage"), 1), "invalidMessage"],
     ["no header", request(get), "missingField"],
     ["nothing", request(), "missingField"],
     ["a header that is not a structure", request(integer(t("RequestHeader"), 1)), "invalidMessage"],
@@ -169,18 +169,18 @@ describe("faults of the whole message", () => {
       twoGets(batchId(1, 2), batchId(3), batchId(1, 2)),
       "invalidMessage",
     ],
-  ])("%s", (_, message, fault) => {
+  ])("are reported for %s", (_, message, fault) => {
     expect(failure(message).fault).toBe(fault);
   });
 
-  test("a fault behind the version is answered in that version", () => {
+  test("after the version are answered in that version", () => {
     for (const version of versions) {
       const error = failure(request(part("RequestHeader", versionOf(version)), get));
       expect(error.version).toBe(version);
     }
   });
 
-  test("a batch of several with different IDs, and one of one without, are accepted", () => {
+  test("do not include different IDs in a batch of several, or no ID in a batch of one", () => {
     const message = decodeRequest(twoGets(batchId(1, 2), batchId(), batchId(1)));
     expect(message.items.map((item) => item.uniqueBatchItemId)).toEqual([
       Uint8Array.of(1, 2),
@@ -193,7 +193,7 @@ describe("faults of the whole message", () => {
   });
 });
 
-describe("header fields by version", () => {
+describe("header fields are accepted by version", () => {
   const fields: readonly [TagName, Item, Version][] = [
     ["ClientCorrelationValue", textString(t("ClientCorrelationValue"), "c"), "1.4"],
     ["ServerCorrelationValue", textString(t("ServerCorrelationValue"), "s"), "1.4"],
@@ -235,7 +235,7 @@ describe("header fields by version", () => {
   });
 });
 
-describe("unknown tags", () => {
+describe("unknown tags are refused", () => {
   const unknown = integer(0x42ffff, 1);
   const vendor = textString(0x540001, "v");
   const places: readonly [string, (version: Version, item: Item) => Item][] = [
@@ -273,7 +273,7 @@ describe("unknown tags", () => {
     expect(reason(make(version, vendor), version)).toBe(answer);
   });
 
-  test("a field before its version", () => {
+  test("such as a field in an older version", () => {
     const offset = integer(t("OffsetItems"), 1);
     for (const version of versions) {
       const message = request(
@@ -288,7 +288,7 @@ describe("unknown tags", () => {
     }
   });
 
-  test("a field after its version", () => {
+  test("such as a field in a newer version", () => {
     const template = part("TemplateAttribute");
     const message = request(
       header("2.0"),
@@ -309,7 +309,7 @@ describe("Message Extension", () => {
   const item = (critical: boolean, ...id: readonly Item[]) =>
     part("BatchItem", operation(0x0a), ...id, payload(uniqueIdentifier), extension(critical));
 
-  test.each(versions)("in %s", (version) => {
+  test.each(versions)("in %s is ignored, or rejects its item if it is critical", (version) => {
     const read = decodeRequest(request(header(version), item(false)));
     expect(read.items[0]).toMatchObject({
       payload: { uniqueIdentifier: "id" },
@@ -321,7 +321,7 @@ describe("Message Extension", () => {
     expect(decodeRequest(message).items[0]?.operation).toBe("Get");
   });
 
-  test("a critical one rejects the other items of the batch, too", () => {
+  test("that is critical rejects the other items of the batch too", () => {
     const head = part("RequestHeader", versionOf("1.1"), count(2));
     const { items } = decodeRequest(request(head, item(false, batchId(1)), item(true, batchId(2))));
     expect(items.map(({ fault }) => fault?.fault)).toEqual([
@@ -330,7 +330,7 @@ describe("Message Extension", () => {
     ]);
   });
 
-  test("one without its fields is a fault of its item", () => {
+  test("without its fields is a fault of its item", () => {
     const broken = part("BatchItem", operation(0x0a), payload(), part("MessageExtension"));
     expect(itemReason(request(header("1.1"), broken))).toBe("InvalidMessage");
   });
@@ -348,7 +348,7 @@ describe("operations", () => {
     ["before its version", "1.0", 0x1e, "DiscoverVersions"],
     ["before 2.0", "1.4", 0x31, "SetAttribute"],
     ["before 2.1, not implemented", "2.0", 0x3b, "Ping"],
-  ])("%s: not supported, its payload unread", (_, version, code, name) => {
+  ])("are not supported, and the payload is not read: %s", (_, version, code, name) => {
     const item = asked(version, code, batchId(7), garbage);
     expect(item?.fault?.fault).toBe("operationNotSupported");
     expect(item?.operation).toBe(name);
@@ -357,7 +357,7 @@ describe("operations", () => {
     expect(item).not.toHaveProperty("payload");
   });
 
-  test("an item that does not decode keeps what can be echoed", () => {
+  test("that do not decode keep what can be echoed", () => {
     const noPayload = asked("1.2", 0x0a, batchId(7));
     expect(noPayload?.fault?.fault).toBe("missingField");
     expect(noPayload).toMatchObject({ operation: "Get", uniqueBatchItemId: Uint8Array.of(7) });
@@ -366,7 +366,7 @@ describe("operations", () => {
     expect(nameless.items[0]?.operation).toBeUndefined();
   });
 
-  test("a fault of one item leaves the others alone", () => {
+  test("are not affected by a fault of another item", () => {
     const head = part("RequestHeader", versionOf("1.1"), count(2));
     const wrong = part("BatchItem", operation(0x0a), batchId(1), garbage);
     const right = part("BatchItem", operation(0x0a), batchId(2), payload(uniqueIdentifier));
@@ -415,7 +415,7 @@ describe("operations", () => {
       [enumeration(t("ObjectType"), 6)],
       "UnknownEnumeration",
     ],
-  ])("%s", (_, version, code, items, answer) => {
+  ])("get the right reason: %s", (_, version, code, items, answer) => {
     const message = request(header(version), part("BatchItem", operation(code), payload(...items)));
     expect(itemReason(message)).toBe(answer);
   });
@@ -433,7 +433,7 @@ describe.runIf(existsSync(goldenFile))("messages printed by OASIS (needs KMIP_CO
     : [];
   const cases = golden.map((one) => [`${one.file} ${one.index}`, one] as const);
 
-  test.each(cases)("%s", (_, { kind, ttlv_in_file: hex }) => {
+  test.each(cases)("are decoded and encoded unchanged: %s", (_, { kind, ttlv_in_file: hex }) => {
     const item = decode(Buffer.from(hex, "hex"));
     const again =
       kind === "RequestMessage"

@@ -28,7 +28,7 @@ function headerOf(wire: WireRequestHeader): RequestHeader {
   return { ...rest, credentials: authentication?.credentials ?? [] };
 }
 
-/** What can be echoed of a batch item that does not decode. */
+/** The parts of a batch item that does not decode which the response can echo. */
 function remains(item: Item, fault: KmipError): RequestItem {
   const rest: Mutable<RequestItem> = {
     operation: undefined,
@@ -110,8 +110,8 @@ function checkBatch(header: RequestHeader, items: readonly RequestItem[]): void 
 }
 
 /**
- * A request message (KMIP 2.1, 8.1). Faults of the header and of the batch as a whole are thrown, with the version to
- * answer in where it is known; those of one item are that item's `fault`.
+ * Decodes a request message (KMIP 2.1, 8.1). Throws faults of the header and of the whole batch,
+ * with the version to answer in if it is known. A fault of one item is that item's `fault`.
  */
 export function decodeRequest(item: Item): RequestMessage {
   const { header, items } = messageParts(

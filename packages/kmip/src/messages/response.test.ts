@@ -24,7 +24,7 @@ function answered(version: Version, item: ResponseItem): Item | undefined {
   return child(encodeResponse(message(version, item)), tags.BatchItem.tag);
 }
 
-describe("response header", () => {
+describe("the response header", () => {
   test.each(versions)("has only fields of %s", (version) => {
     const header = child(
       encodeResponse({
@@ -46,10 +46,10 @@ describe("response header", () => {
   });
 });
 
-describe("response batch item", () => {
+describe("a response batch item", () => {
   const id = Uint8Array.of(0x51, 0x4c, 0x4b, 0x43, 1, 0, 0, 0);
 
-  test("a failure has its reason and message, and no payload", () => {
+  test("of a failure has its reason and message, and no payload", () => {
     const item = answered("1.1", {
       operation: "Get",
       uniqueBatchItemId: id,
@@ -68,12 +68,12 @@ describe("response batch item", () => {
     expect(child(item, tags.UniqueBatchItemID.tag)?.value).toEqual(id);
   });
 
-  test("a failure before any operation was read has none", () => {
+  test("of a failure before any operation was read has no operation", () => {
     const item = answered("1.0", { status: "OperationFailed", reason: "InvalidMessage" });
     expect(names(item)).toEqual(["ResultStatus", "ResultReason"]);
   });
 
-  test("an operation of no table is echoed by its code", () => {
+  test("echoes the code of an unknown operation", () => {
     const item = answered("1.0", {
       operationCode: 0x7777,
       status: "OperationFailed",
@@ -82,7 +82,7 @@ describe("response batch item", () => {
     expect(child(item, tags.Operation.tag)?.value).toBe(0x7777);
   });
 
-  test("a success has neither reason nor message", () => {
+  test("of a success has neither reason nor message", () => {
     const item = answered("2.1", {
       operation: "Activate",
       status: "Success",
@@ -93,13 +93,13 @@ describe("response batch item", () => {
     expect(names(item)).toEqual(["Operation", "ResultStatus", "ResponsePayload"]);
   });
 
-  test.each(["Log", "Interop"] as const)("a success of %s has an empty payload", (operation) => {
+  test.each(["Log", "Interop"] as const)("of a success of %s has an empty payload", (operation) => {
     const item = answered("2.1", { operation, status: "Success" });
     expect(children(child(item, tags.ResponsePayload.tag))).toEqual([]);
     expect(names(item)).toContain("ResponsePayload");
   });
 
-  test("an undone item keeps its payload", () => {
+  test("that was undone keeps its payload", () => {
     const item = answered("1.4", {
       operation: "Activate",
       status: "OperationUndone",
@@ -110,7 +110,7 @@ describe("response batch item", () => {
     expect(names(none)).toEqual(["Operation", "ResultStatus"]);
   });
 
-  test("a pending item has its correlation value", () => {
+  test("that is pending has its correlation value", () => {
     const item = answered("1.4", {
       operation: "Activate",
       status: "OperationPending",
@@ -124,13 +124,13 @@ describe("response payloads by version", () => {
   const payloadOf = (version: Version, item: ResponseItem) =>
     child(answered(version, item), tags.ResponsePayload.tag);
 
-  test.each(versions)("Register in %s answers the identifier alone", (version) => {
+  test.each(versions)("Register in %s returns only the identifier", (version) => {
     const payload = { uniqueIdentifier: "id", objectType: "SymmetricKey" };
     const item = payloadOf(version, { operation: "Register", status: "Success", payload });
     expect(names(item)).toEqual(["UniqueIdentifier"]);
   });
 
-  test.each(versions)("Locate in %s counts from 1.3", (version) => {
+  test.each(versions)("Locate in %s returns the count from 1.3 on", (version) => {
     const payload = { locatedItems: 1, uniqueIdentifiers: ["id"] };
     const item = payloadOf(version, { operation: "Locate", status: "Success", payload });
     expect(names(item)).toEqual([
@@ -139,7 +139,7 @@ describe("response payloads by version", () => {
     ]);
   });
 
-  test.each(versions)("Add Attribute in %s answers the attribute in 1.x only", (version) => {
+  test.each(versions)("Add Attribute in %s returns the attribute in 1.x only", (version) => {
     const attribute = { item: attributeItem("CryptographicLength", 256) };
     const payload = { uniqueIdentifier: "id", attribute };
     const item = payloadOf(version, { operation: "AddAttribute", status: "Success", payload });
@@ -149,7 +149,7 @@ describe("response payloads by version", () => {
     ]);
   });
 
-  test.each(versions)("Get Attributes in %s leaves out what is newer", (version) => {
+  test.each(versions)("Get Attributes in %s leaves out newer attributes", (version) => {
     const attributes = [
       { item: attributeItem("Fresh", true) },
       { item: attributeItem("Sensitive", true) },
@@ -164,14 +164,14 @@ describe("response payloads by version", () => {
     else expect(children(child(item, tags.Attributes.tag))).toHaveLength(3);
   });
 
-  test("Get Attributes without any has an empty Attributes in 2.x, and nothing in 1.x", () => {
+  test("Get Attributes without attributes has an empty Attributes in 2.x, nothing in 1.x", () => {
     const payload = { uniqueIdentifier: "id", attributes: [] };
     const item: ResponseItem = { operation: "GetAttributes", status: "Success", payload };
     expect(names(payloadOf("1.1", item))).toEqual(["UniqueIdentifier"]);
     expect(names(payloadOf("2.1", item))).toEqual(["UniqueIdentifier", "Attributes"]);
   });
 
-  test("Query answers only fields of its version", () => {
+  test("Query returns only fields of its version", () => {
     const payload = {
       operations: ["Get"],
       objectTypes: ["SymmetricKey"],
@@ -206,7 +206,7 @@ describe("response payloads by version", () => {
 });
 
 describe("decodeResponse", () => {
-  test("refuses a Batch Count that is not the number of items, and strangers", () => {
+  test("refuses a Batch Count that is not the number of items, and unexpected items", () => {
     const good = encodeResponse(message("1.1", { operation: "Get", status: "OperationFailed" }));
     if (good.type !== ItemType.Structure) throw new Error("a message is a structure");
     const [header, item] = good.value;

@@ -14,7 +14,7 @@ import {
 import { type ResponseItem, type ResponseMessage, responseBatchItem } from "./message.ts";
 import { type OperationRow, operationCodeOf, operationOfCode, operations } from "./operations.ts";
 
-/** The payload, unless the item failed: by the operation's row, or the item that a caller without a row made. */
+/** The payload, unless the item failed: by the operation's row, or else the caller's own item. */
 function encodePayload(item: ResponseItem, version: Version): Item | undefined {
   if (item.operation === undefined || item.status === "OperationFailed") return undefined;
   if (item.encodedPayload !== undefined) return item.encodedPayload;
@@ -47,7 +47,7 @@ function encodeBatchItem(item: ResponseItem, version: Version): Item {
   return responseBatchItem.encode(tags.BatchItem.tag, wire, version) as Item;
 }
 
-/** A response as an item, with nothing that its version does not have (KMIP 2.1, 8.4). */
+/** A response as an item, without anything that its version does not have (KMIP 2.1, 8.4). */
 export function encodeResponse(message: ResponseMessage): Item {
   const { version, items, ...rest } = message;
   const header = responseHeader.encode(
@@ -83,7 +83,7 @@ function decodeBatchItem(item: Item, version: Version): ResponseItem {
   };
 }
 
-/** A response as a client reads it; throws where anything in it is wrong. */
+/** Decodes a response for a client; throws if anything in it is wrong. */
 export function decodeResponse(item: Item): ResponseMessage {
   const { header, items } = messageParts(
     item,

@@ -1,11 +1,11 @@
 import type { Version } from "./version.ts";
 
-/** A value that every version has is its number; otherwise its number and the versions that have it. */
+/** A value: only its number if every version has it, otherwise its number and these versions. */
 export type ValueRow =
   | number
   | { readonly value: number; readonly since?: Version; readonly until?: Version };
 
-/** All enumerations of KMIP 1.0 to 2.1 (KMIP 2.1, 11). Values 0x8xxxxxxx are extensions and belong to no row. */
+/** All enumerations of KMIP 1.0 to 2.1 (KMIP 2.1, 11). Extensions, 0x8xxxxxxx, have no row. */
 export const enumerations = {
   CredentialType: {
     UsernameAndPassword: 0x01,

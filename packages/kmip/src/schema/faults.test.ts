@@ -9,7 +9,7 @@ const operationNames = Object.keys(operations) as Operation[];
 const errorsOf = (operation: Operation | undefined) => operationRow(operation)?.errors;
 
 describe("resultReasonOf", () => {
-  test("names a reason that the version has, for every fault, operation and version", () => {
+  test("returns a reason that the version has, for every fault, operation and version", () => {
     for (const fault of Object.keys(faults) as Fault[]) {
       for (const version of versions) {
         for (const operation of [undefined, ...operationNames]) {
@@ -69,7 +69,7 @@ describe("resultReasonOf", () => {
     ["internalError", undefined, "2.0", "InternalServerError"],
     ["wrappingObjectDestroyed", "Get", "1.1", "PermissionDenied"],
   ];
-  test.each(rows)("%s of %s in %s is %s", (fault, operation, version, reason) => {
+  test.each(rows)("for %s of %s in %s is %s", (fault, operation, version, reason) => {
     expect(resultReasonOf(fault, version, errorsOf(operation))).toBe(reason);
   });
 });

@@ -4,19 +4,19 @@ import { type Version, within } from "./version.ts";
 /** KMIP 2.1, 11.46 Result Reason. */
 export type ResultReason = keyof (typeof enumerations)["ResultReason"];
 
-/** Result Reason in 1.x and in 2.x, and in 2.0 where it differs from 2.1's. */
+/** The Result Reason in 1.x and in 2.x, and in 2.0 if it differs from 2.1. */
 interface Reasons {
   readonly v1: ResultReason;
   readonly v2: ResultReason;
   readonly v20?: ResultReason;
 }
 
-/** Reasons of an operation's own error table, where they differ from the fault's row. */
+/** Reasons of an operation's own error table that differ from the fault's row. */
 export type OperationErrors = Readonly<Partial<Record<Fault, Partial<Reasons>>>>;
 
 /**
- * One row a cause: why a request failed, with its Result Reason by the error tables (KMIP 1.0 to 1.4, 11; KMIP 2.0 and
- * 2.1, 6.1). A reason that an older version lacks is replaced by `olderReasons`.
+ * One row per cause of a failed request, with its Result Reason from the error tables (KMIP 1.0 to
+ * 1.4, 11; KMIP 2.0 and 2.1, 6.1). `olderReasons` replaces a reason that an older version lacks.
  */
 export const faults = {
   /* The message. */
@@ -29,7 +29,7 @@ export const faults = {
   missingData: { v1: "MissingData", v2: "MissingData" },
   unsupportedProtocolVersion: { v1: "InvalidMessage", v2: "UnsupportedProtocolVersion" },
   operationNotSupported: { v1: "OperationNotSupported", v2: "OperationNotSupported" },
-  /** Also a critical Message Extension that is not understood. */
+  /** Also for a critical Message Extension that is not understood. */
   featureNotSupported: { v1: "FeatureNotSupported", v2: "FeatureNotSupported" },
   responseTooLarge: { v1: "ResponseTooLarge", v2: "ResponseTooLarge" },
   authenticationNotSuccessful: {
@@ -37,7 +37,7 @@ export const faults = {
     v2: "AuthenticationNotSuccessful",
   },
   permissionDenied: { v1: "PermissionDenied", v2: "PermissionDenied" },
-  /** Everything without a row of its own, and "cannot tell": a store or a key that cannot be reached. */
+  /** Any cause without its own row, and an unknown result: a store or key cannot be reached. */
   generalFailure: { v1: "GeneralFailure", v2: "GeneralFailure" },
   internalError: { v1: "GeneralFailure", v2: "InternalServerError" },
   serverLimitExceeded: { v1: "GeneralFailure", v2: "ServerLimitExceeded" },
@@ -47,7 +47,7 @@ export const faults = {
   objectDestroyed: { v1: "ItemNotFound", v2: "ObjectDestroyed" },
   objectArchived: { v1: "ObjectArchived", v2: "ObjectArchived" },
   templateNotFound: { v1: "ItemNotFound", v2: "ObjectNotFound" },
-  /** An object of a type that the operation cannot take, or that is not what Object Type says. */
+  /** An object of a type that the operation does not accept, or that differs from Object Type. */
   invalidObjectType: { v1: "IllegalOperation", v2: "InvalidObjectType" },
   wrongLifecycleState: { v1: "PermissionDenied", v2: "WrongKeyLifecycleState" },
   usageLimitExceeded: { v1: "PermissionDenied", v2: "UsageLimitExceeded" },
@@ -56,7 +56,7 @@ export const faults = {
 
   /* Attributes. */
   attributeReadOnly: { v1: "PermissionDenied", v2: "AttributeReadOnly" },
-  /** A second value of an attribute that has one. */
+  /** A second value of an attribute that may have only one. */
   attributeSingleValued: { v1: "IllegalOperation", v2: "AttributeSingleValued" },
   /** Set or Adjust of an attribute that has several values. */
   attributeMultiValued: { v1: "InvalidField", v2: "MultiValuedAttribute" },
@@ -64,7 +64,7 @@ export const faults = {
   attributeInstanceNotFound: { v1: "ItemNotFound", v2: "AttributeInstanceNotFound" },
   /** An attribute that this object or operation cannot have. */
   invalidAttribute: { v1: "InvalidField", v2: "InvalidAttribute" },
-  /** An attribute of the standard that Holdfast does not keep. */
+  /** A standard attribute that Holdfast does not store. */
   unsupportedAttribute: { v1: "InvalidField", v2: "UnsupportedAttribute" },
   invalidAttributeValue: { v1: "InvalidField", v2: "InvalidAttributeValue" },
   nonUniqueName: { v1: "IllegalOperation", v2: "NonUniqueNameAttribute" },
@@ -73,7 +73,7 @@ export const faults = {
     v1: "ApplicationNamespaceNotSupported",
     v2: "ApplicationNamespaceNotSupported",
   },
-  /** Adjust of a type that cannot be adjusted so. */
+  /** Adjust of a type that does not allow this adjustment. */
   invalidDataType: { v1: "InvalidField", v2: "InvalidDataType" },
   numericRange: { v1: "InvalidField", v2: "NumericRange" },
 
@@ -94,19 +94,19 @@ export const faults = {
   keyValueNotPresent: { v1: "KeyValueNotPresent", v2: "KeyValueNotPresent" },
   keySensitive: { v1: "Sensitive", v2: "Sensitive" },
   keyNotExtractable: { v1: "NotExtractable", v2: "NotExtractable" },
-  /** A PKCS#12 Password Link that is missing, several, or not an active password. */
+  /** PKCS#12 Password Links: none, several, or one to something other than an active password. */
   badPassword: { v1: "InvalidField", v2: "BadPassword" },
-  /** None of the Protection Storage Masks asked for can be had. */
+  /** None of the requested Protection Storage Masks is available. */
   protectionStorageUnavailable: { v1: "GeneralFailure", v2: "ProtectionStorageUnavailable" },
   wrappingObjectNotFound: { v1: "ItemNotFound", v2: "WrappingObjectNotFound" },
   wrappingObjectArchived: { v1: "ObjectArchived", v2: "WrappingObjectArchived" },
-  /** Also a root key that is gone: never Item Not Found, which vSphere takes for a lost key. */
+  /** Also for a root key that is gone. Never Item Not Found: vSphere would assume a lost key. */
   wrappingObjectDestroyed: { v1: "PermissionDenied", v2: "WrappingObjectDestroyed" },
 } as const satisfies Record<string, Reasons>;
 
 export type Fault = keyof typeof faults;
 
-/** What a version answers that does not have the reason yet. */
+/** The replacement for a reason that a version does not have yet. */
 const olderReasons: Readonly<Partial<Record<ResultReason, ResultReason>>> = {
   EncodingOptionError: "FeatureNotSupported",
   KeyValueNotPresent: "IllegalOperation",
@@ -115,11 +115,11 @@ const olderReasons: Readonly<Partial<Record<ResultReason, ResultReason>>> = {
   UnknownObjectGroup: "InvalidField",
 };
 
-/** A failure that is reported to the client: the fault's reason and `message` go on the wire, `cause` only to the log. */
+/** A failure to report. The client gets the fault's reason and `message`, only the log `cause`. */
 export class KmipError extends Error {
   override readonly name = "KmipError";
   readonly fault: Fault;
-  /** The version to answer in, where the message's header has it, or nearly has it. */
+  /** The version to answer in, if the message's header has a supported or similar version. */
   readonly version: Version | undefined;
   constructor(
     fault: Fault,
@@ -142,7 +142,7 @@ function exists(reason: ResultReason, version: Version): boolean {
   return typeof row === "number" || within(version, row.since, row.until);
 }
 
-/** The Result Reason of a fault in a version, by the operation's error table where one is given. */
+/** The Result Reason of a fault in a version, by the operation's error table if one is given. */
 export function resultReasonOf(
   fault: Fault,
   version: Version,

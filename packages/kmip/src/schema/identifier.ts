@@ -4,8 +4,8 @@ import { type EnumerationText, enumeration, type ValueType } from "./value-type.
 import { isVersion1 } from "./version.ts";
 
 /**
- * How a request names an object (KMIP 2.1, 4.58): its identifier; from 2.0 also a value of the Unique Identifier
- * enumeration (ID Placeholder and its like) or a position in the batch.
+ * How a request names an object (KMIP 2.1, 4.58): by its identifier; from 2.0 on also by a value of
+ * the Unique Identifier enumeration (such as ID Placeholder) or a position in the batch.
  */
 export type IdentifierReference =
   | string

@@ -11,11 +11,11 @@ export interface Span {
   readonly until?: Version;
 }
 
-/** One way a field travels in some versions: its tag, how often, and how its value is read. */
+/** A field's form on the wire in some versions: its tag, whether it repeats, and its value type. */
 interface Form extends Span {
   readonly tag: number;
   readonly many: boolean;
-  /** In the versions of this form, regardless of the field. */
+  /** Required in the versions of this form, even if the field is optional. */
   readonly required?: true;
   // biome-ignore lint/suspicious/noExplicitAny: forms of different value types share one list
   readonly type: ValueType<any>;
@@ -23,7 +23,7 @@ interface Form extends Span {
 
 type Presence = "required" | "optional";
 
-/** A field of a structure; `_value` only carries the type. */
+/** A field of a structure; `_value` exists only for the type. */
 export interface Field<Value, P extends Presence> {
   readonly presence: P;
   readonly forms: readonly Form[];
@@ -55,7 +55,7 @@ function form<Value>(tagName: TagName, type: ValueType<Value>, many: boolean, sp
   };
 }
 
-/** A field that must be there, in the versions that have it. */
+/** A field that is required in the versions that have it. */
 export function required<Value>(
   tag: TagName,
   type: ValueType<Value>,
@@ -64,7 +64,7 @@ export function required<Value>(
   return { presence: "required", forms: [form(tag, type, false, span)] };
 }
 
-/** A field that may be there. */
+/** A field that may be absent. */
 export function optional<Value>(
   tag: TagName,
   type: ValueType<Value>,
@@ -73,7 +73,7 @@ export function optional<Value>(
   return { presence: "optional", forms: [form(tag, type, false, span)] };
 }
 
-/** A field that may be repeated; an empty list when absent. */
+/** A field that may be repeated; an empty list if it is absent. */
 export function many<Value>(
   tag: TagName,
   type: ValueType<Value>,
@@ -82,7 +82,7 @@ export function many<Value>(
   return { presence: "required", forms: [form(tag, type, true, span)] };
 }
 
-/** A field that must be there once or more often. */
+/** A field that is required and may be repeated. */
 export function some<Value>(
   tag: TagName,
   type: ValueType<Value>,
@@ -93,16 +93,16 @@ export function some<Value>(
 
 interface FormSpec<Value> extends Span {
   readonly tag: TagName;
-  /** A repeated item: each is one element of the list that the field's value then is. */
+  /** The item may be repeated: the field's value is a list with one element for each item. */
   readonly many?: boolean;
-  /** Must be there in these versions, though the field is optional. */
+  /** Required in these versions, although the field is optional. */
   readonly required?: true;
   readonly type: ValueType<Value>;
 }
 
 /**
- * A field whose form differs by version (1.x Template-Attribute, 2.x Attributes) but decodes to one value. A `many`
- * form gives one element an item, the other form the whole list in one item.
+ * A field whose form differs by version (1.x Template-Attribute, 2.x Attributes) but decodes to the
+ * same value. A `many` form has one item for each element, the other form one for the whole list.
  */
 export function byVersion<Value, P extends Presence>(
   presence: P,
@@ -125,12 +125,12 @@ interface Planned extends Omit<Form, "required"> {
 
 interface Plan {
   readonly fields: readonly Planned[];
-  /** Keys whose value is a list of items: an empty one when nothing is there, or the version has no such field. */
+  /** Keys whose value is a list; it is empty without items, or if the version lacks the field. */
   readonly lists: readonly string[];
   readonly byTag: ReadonlyMap<number, Planned>;
 }
 
-/** The forms of a field in a version; at rest the newest one. */
+/** The forms of a field in a version; for values at rest, the newest ones. */
 function formsIn(version: Version, forms: readonly Form[]): readonly Form[] {
   const newest = version === atRest ? forms.filter((one) => one.until === undefined) : [];
   return newest.length > 0 ? newest : forms.filter((one) => within(version, one.since, one.until));
@@ -151,7 +151,7 @@ function compile(fields: Fields, version: Version): Plan {
   return { fields: planned, lists, byTag: new Map(planned.map((field) => [field.tag, field])) };
 }
 
-/** The fault of an item in a place where its tag does not belong, or with a tag that the version does not know. */
+/** The fault of an item whose tag does not belong here, or is not known in the version. */
 export function unexpected({ tag }: Item, version: Version, structure: string): KmipError {
   return isKnownTag(tag, version)
     ? new KmipError("invalidMessage", `${labelOf(tag)} does not belong in ${structure}`)
@@ -211,12 +211,12 @@ function encodeFields(tag: number, value: Loose, plan: Plan, version: Version): 
   return { tag, type: ItemType.Structure, value: items };
 }
 
-/** A structure type, compiled once a version from its fields; fields go out in the order of the table. */
+/** A structure type, compiled once per version from its fields, which it writes in table order. */
 export interface StructType<F extends Fields> extends ValueType<Infer<F>> {
   readonly fields: F;
 }
 
-/** A structure from its fields. `name` is used in error messages only; an `open` one has fields of others, too. */
+/** Makes a structure type. `name` is for error messages; an `open` one skips unknown fields. */
 export function struct<F extends Fields>(
   name: string,
   fields: F,

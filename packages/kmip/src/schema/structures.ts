@@ -18,7 +18,7 @@ export const protocolVersion = struct("Protocol Version", {
   minor: required("ProtocolVersionMinor", integer),
 });
 
-/** KMIP 2.1, 7.8 Cryptographic Parameters: attribute and part of other structures. */
+/** KMIP 2.1, 7.8 Cryptographic Parameters: an attribute, and part of other structures. */
 export const cryptographicParameters = struct("Cryptographic Parameters", {
   blockCipherMode: optional("BlockCipherMode", enumeration("BlockCipherMode")),
   paddingMethod: optional("PaddingMethod", enumeration("PaddingMethod")),
@@ -104,7 +104,7 @@ export const rngParameters = struct("RNG Parameters", {
 });
 
 const itemTypes = enumeration("ItemType");
-/** 1.x gives the item type as an Integer, 2.x as an Enumeration of the same numbers. */
+/** 1.x sends the item type as an Integer, 2.x as an Enumeration with the same numbers. */
 const extensionType1: ValueType<EnumerationText<"ItemType">> = {
   itemType: ItemType.Integer,
   decode: (item, version) => {
@@ -184,7 +184,7 @@ export const capabilityInformation = struct("Capability Information", {
   quantumSafe: optional("QuantumSafeCapability", boolean, { since: "2.0" }),
 });
 
-/** KMIP 2.1, 7.37 Server Information; before 2.0 only vendors' own fields, which are not read. */
+/** KMIP 2.1, 7.37 Server Information. Before 2.0, only vendors' fields, which are not read. */
 export const serverInformation = struct(
   "Server Information",
   {

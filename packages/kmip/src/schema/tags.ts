@@ -10,7 +10,7 @@ export interface TagRow {
   readonly secret?: true;
 }
 
-/** All tags of KMIP 1.0 to 2.1. No `since` means 1.0; no `until` means still there in 2.1. */
+/** All tags of KMIP 1.0 to 2.1. No `since` means 1.0; no `until` means that 2.1 still has it. */
 export const tags = {
   ActivationDate: { tag: 0x420001, name: "Activation Date" },
   ApplicationData: { tag: 0x420002, name: "Application Data" },

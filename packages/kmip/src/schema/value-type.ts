@@ -10,15 +10,15 @@ import { KmipError } from "./faults.ts";
 import { labelOf } from "./tag-lookup.ts";
 import { type Version, within } from "./version.ts";
 
-/** How one value travels: both directions, filtered by version. Faults are `KmipError`s. */
+/** How a value is encoded and decoded, by version. Faults are `KmipError`s. */
 export interface ValueType<Value> {
   readonly itemType: ItemType | "any";
   readonly decode: (item: Item, version: Version) => Value;
-  /** Undefined when the value does not travel under this tag (one of several alternatives). */
+  /** Undefined if the value is not sent under this tag (one of several alternatives). */
   readonly encode: (tag: number, value: Value, version: Version) => Item | undefined;
 }
 
-/** A value type whose values are of some type: in tables of different ones. */
+/** A value type with values of any type, for tables of different ones. */
 // biome-ignore lint/suspicious/noExplicitAny: what the name says
 export type AnyValueType = ValueType<any>;
 
@@ -26,7 +26,7 @@ function wrongType(item: Item, wanted: string): KmipError {
   return new KmipError("invalidMessage", `${labelOf(item.tag)} must be of type ${wanted}`);
 }
 
-/** Seconds since the epoch as a number; the wire's 64 bits beyond it are refused. */
+/** Seconds since the epoch as a number; refuses 64-bit values beyond the safe integers. */
 function seconds(value: bigint): number {
   const number = Number(value);
   if (!Number.isSafeInteger(number)) throw new KmipError("invalidField", "date out of range");
@@ -117,7 +117,7 @@ export const dateTimeExtended: ValueType<bigint> = {
   encode: (tag, value) => ({ tag, type: ItemType.DateTimeExtended, value }),
 };
 
-/** An enumeration's number, where any number must be let through. */
+/** An enumeration's number, if any number is allowed. */
 export const enumerationNumber: ValueType<number> = {
   itemType: ItemType.Enumeration,
   decode: (item) => {
@@ -127,7 +127,7 @@ export const enumerationNumber: ValueType<number> = {
   encode: (tag, value) => ({ tag, type: ItemType.Enumeration, value }),
 };
 
-/** Any item, as it came: key material, custom attribute values, message extensions. */
+/** Any item, unchanged: key material, custom attribute values, message extensions. */
 export const anyItem: ValueType<Item> = {
   itemType: "any",
   decode: (item) => item,
@@ -178,7 +178,7 @@ function perVersion<Compiled>(make: (version: Version) => Compiled): (v: Version
   };
 }
 
-/** An enumeration by its name in the tables; a value that the version lacks is a fault. */
+/** The enumeration with this name in the tables; a value that the version lacks is a fault. */
 export function enumeration<Name extends EnumerationName>(
   name: Name,
 ): ValueType<EnumerationText<Name>> {
@@ -206,8 +206,8 @@ export function enumeration<Name extends EnumerationName>(
 }
 
 /**
- * An enumeration of which a request may name values that the version lacks: they are decoded as `0x` and their number,
- * and it is for the operation to say nothing about them.
+ * An enumeration of which a request may name values that the version lacks. These are decoded as
+ * `0x` and their number, and the operation must not answer them.
  */
 export function openEnumeration<Name extends EnumerationName>(
   name: Name,
@@ -225,7 +225,7 @@ export function openEnumeration<Name extends EnumerationName>(
   };
 }
 
-/** Bits that a version has or once had: 2.0 reserves some of 1.x, yet OASIS's own cases still use them. */
+/** Bits of a version and older ones: 2.0 reserves some of 1.x, but OASIS's cases still use them. */
 function bitsOf(rows: Readonly<Record<string, ValueRow>>, version: Version): number {
   return Object.values(rows).reduce<number>((bits, row) => {
     if (typeof row === "number") return bits | row;
@@ -233,7 +233,7 @@ function bitsOf(rows: Readonly<Record<string, ValueRow>>, version: Version): num
   }, 0);
 }
 
-/** A bit mask by its name in the tables, as a number. Unknown bits are an Invalid Field. */
+/** The bit mask with this name in the tables, as a number. Unknown bits cause Invalid Field. */
 export function mask(name: MaskName): ValueType<number> {
   const compiled = perVersion((version) => bitsOf(masks[name], version));
   return {

@@ -1,10 +1,10 @@
-/** The protocol versions that Holdfast speaks, oldest first. */
+/** The protocol versions that Holdfast supports, oldest first. */
 export const versions = ["1.0", "1.1", "1.2", "1.3", "1.4", "2.0", "2.1"] as const;
 export type Version = (typeof versions)[number];
 
 /**
- * Reads like a version that has every row, regardless of its `since` and `until`: for values at rest, which any version may
- * have set. It is not one of `versions` and never appears on the wire.
+ * Behaves like a version that has every row, whatever its `since` and `until` are: for values at
+ * rest, which any version may have set. It is not one of `versions` and never appears on the wire.
  */
 export const atRest = "at rest" as Version;
 
@@ -33,7 +33,7 @@ export function within(version: Version, since?: Version, until?: Version): bool
   );
 }
 
-/** True for 1.x, where attributes travel by name in Template-Attributes. */
+/** True for 1.x, which sends attributes by name in Template-Attributes. */
 export function isVersion1(version: Version): boolean {
   return ordinals[version] < ordinals["2.0"];
 }

@@ -15,14 +15,14 @@ import {
 
 describe("the tables", () => {
   test.each(Object.entries({ ...enumerations, ...masks }))(
-    "%s: no two values of all versions are one number",
+    "have no number twice in %s, over all versions",
     (_, rows) => {
       const values = [...valuesOf(rows).values()];
       expect(new Set(values).size).toBe(values.length);
     },
   );
 
-  test("every enumeration and mask belongs to a tag", () => {
+  test("have a tag for every enumeration and mask", () => {
     const all = Object.values(tags).map(({ tag }) => enumerationOfTag(tag) ?? maskOfTag(tag));
     for (const name of Object.keys({ ...enumerations, ...masks })) expect(all).toContain(name);
   });
@@ -51,7 +51,7 @@ describe("value ⇄ text", () => {
     expect(enumerationText(tags[tag].tag, value)).not.toBe(text);
   });
 
-  test("a value that no table has is undefined", () => {
+  test("gives undefined for a value that no table has", () => {
     expect(enumerationText(tags.State.tag, 99)).toBeUndefined();
     expect(enumerationValue(tags.State.tag, "toString")).toBeUndefined();
     expect(enumerationValue(tags.AttributeReference.tag, "constructor")).toBeUndefined();
@@ -60,7 +60,7 @@ describe("value ⇄ text", () => {
     expect(maskOfTag(tags.CryptographicLength.tag)).toBeUndefined();
   });
 
-  test("a mask is its bits, and what has no text is a number", () => {
+  test("gives the bits of a mask, and a number for a bit without a text", () => {
     const mask = tags.CryptographicUsageMask.tag;
     expect(maskBits(mask, 0x8000_000c | 0)).toEqual(["Encrypt", "Decrypt", 0x8000_0000]);
     expect(maskBit(mask, "ContentCommitmentNonRepudiation")).toBe(0x400);

@@ -4,7 +4,7 @@ import { isSecretTag, tagNameOf } from "../schema/tag-lookup.ts";
 import { type TagName, tags } from "../schema/tags.ts";
 import { valuesOf } from "../schema/value-type.ts";
 
-/** Tags whose values are of an enumeration with another name; all others have the tag's own. */
+/** Tags whose enumeration has a different name; all others share their enumeration's name. */
 const renamed: Partial<Record<TagName, EnumerationName>> = {
   MaskGeneratorHashingAlgorithm: "HashingAlgorithm",
   ExtensionType: "ItemType",
@@ -18,7 +18,7 @@ const renamed: Partial<Record<TagName, EnumerationName>> = {
 /** Tags whose enumeration values are tags themselves (KMIP 2.1, 5.5 and 11.56). */
 const ofTags: ReadonlySet<number> = new Set([tags.AttributeReference.tag, tags.Tag.tag]);
 
-/** Texts that peers and older documents write for a value of the tables. */
+/** Texts that peers and older documents use for a value of the tables. */
 const aliases: Partial<Record<EnumerationName | MaskName, Readonly<Record<string, string>>>> = {
   SplitKeyMethod: {
     PolynomialSharingGF216: "PolynomialSharingGF2_16",
@@ -52,14 +52,14 @@ const maskTexts: ReadonlyMap<string, Texts> = new Map(
   Object.entries(masks).map(([name, rows]) => [name, textsOf(name as MaskName, valuesOf(rows))]),
 );
 
-/** The enumeration that an Enumeration under this tag is a value of. */
+/** The enumeration of the values under this tag. */
 export function enumerationOfTag(tag: number): EnumerationName | undefined {
   const name = tagNameOf(tag);
   if (name === undefined) return undefined;
   return renamed[name] ?? (name in enumerations ? (name as EnumerationName) : undefined);
 }
 
-/** The bit mask that an Integer under this tag is. */
+/** The bit mask of the Integers under this tag. */
 export function maskOfTag(tag: number): MaskName | undefined {
   const name = tagNameOf(tag);
   return name !== undefined && name in masks ? (name as MaskName) : undefined;
@@ -97,7 +97,7 @@ export function maskBit(tag: number, text: string): number | undefined {
   return maskTexts.get(maskOfTag(tag) ?? "")?.byText.get(text);
 }
 
-/** What `print` of ttlv must know to show KMIP. */
+/** What `print` of `packages/ttlv` needs to show KMIP. */
 export const names: Names = {
   tag: tagNameOf,
   enumeration: (tag, value) => {

@@ -7,8 +7,8 @@ export interface Sibling {
 }
 
 /**
- * The tag that determines the enumeration or mask of a child's value: its own, but for the Attribute Value of a 1.x
- * Attribute the tag of the attribute that its Attribute Name names.
+ * The tag that determines the enumeration or mask of a child's value. This is its own tag, except
+ * for the Attribute Value of a 1.x Attribute: that uses the tag that its Attribute Name names.
  */
 export function valueTag(tag: number, siblings: readonly Sibling[]): number {
   if (tag !== tags.AttributeValue.tag) return tag;

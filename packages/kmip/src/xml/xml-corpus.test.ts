@@ -10,7 +10,7 @@ const corpus =
   process.env["KMIP_CORPUS"] ?? join(import.meta.dirname, "../../../../../shared/oasis");
 const there = existsSync(corpus);
 
-/** The messages of a file, with a value in the place of every placeholder that is not text. */
+/** The messages of a file, with a value in place of every placeholder that is not text. */
 function messagesOf(file: string): readonly string[] {
   const xml = readFileSync(join(corpus, file), "utf8")
     .replace(/(type="DateTime"\s+value=)"\$NOW[^"]*"/g, '$1"2024-02-29T12:00:00+00:00"')
@@ -30,7 +30,7 @@ interface Golden {
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
-/** Printed apart by some seconds in one document. */
+/** Removes Time Stamp: one document prints it with a difference of some seconds. */
 function withoutTime(item: Item): Item {
   if (item.type === ItemType.Structure) return { ...item, value: item.value.map(withoutTime) };
   return item.tag === tags.TimeStamp.tag ? ({ ...item, value: 0n } as Item) : item;
@@ -47,7 +47,7 @@ describe.runIf(there)("the OASIS conformance corpus (needs KMIP_CORPUS)", () => 
   });
 
   test.each(["v1.0", "v1.1", "v1.2", "v1.4", "v2.0", "v2.1"])(
-    "%s: XML, items and bytes say the same in every message",
+    "of %s has the same content in XML, items and bytes, in every message",
     (folder) => {
       for (const file of files.filter((one) => one.startsWith(folder))) {
         const messages = messagesOf(file);
@@ -67,13 +67,13 @@ describe.runIf(there)("the OASIS conformance corpus (needs KMIP_CORPUS)", () => 
     ? JSON.parse(readFileSync(join(corpus, "golden-encodings.json"), "utf8"))
     : { messages: [] };
 
-  test.each(messages)("$file, message $index: XML keeps the printed bytes", (golden) => {
+  test.each(messages)("keeps the printed bytes by way of XML: $file, message $index", (golden) => {
     const printed = decode(Buffer.from(golden.ttlv_in_file, "hex"));
     expect(hex(encode(fromXml(toXml(printed))))).toBe(golden.ttlv_in_file);
   });
 
   const here = messages.filter(({ file }) => existsSync(join(corpus, file)));
-  test.each(here)("$file, message $index: XML gives the printed bytes", (golden) => {
+  test.each(here)("has XML that encodes to the printed bytes: $file, message $index", (golden) => {
     const item = fromXml(messagesOf(golden.file)[golden.index] ?? "");
     const printed = decode(Buffer.from(golden.ttlv_in_file, "hex"));
     if (golden.ttlv_matches_our_encoding) expect(hex(encode(item))).toBe(golden.ttlv_in_file);

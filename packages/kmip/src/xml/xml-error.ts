@@ -1,4 +1,4 @@
-/** What is wrong with a KMIP XML text, and in which line; or with an item that XML cannot say, in line 0. */
+/** What is wrong with a KMIP XML text, and its line; line 0 for an item that XML cannot express. */
 export class XmlError extends Error {
   override readonly name = "XmlError";
   readonly line: number;

@@ -14,7 +14,7 @@ import {
   itemTypes,
 } from "./xml-values.ts";
 
-/** Bounds of a text that is read. */
+/** Limits of a text to read. */
 export interface XmlLimits {
   readonly charactersMax: number;
   readonly depthMax: number;
@@ -22,7 +22,7 @@ export interface XmlLimits {
 
 const defaultLimits: XmlLimits = { charactersMax: 4 << 20, depthMax: 32 };
 
-/** Says what is wrong with an element, by its line. */
+/** Makes the error for an element, with its line. */
 type Fail = (what: string, element: XmlElement) => XmlError;
 
 function parse(xml: string): XmlElement {
@@ -39,7 +39,7 @@ function parse(xml: string): XmlElement {
     if (error instanceof MalformedXml) {
       throw new XmlError(error.message.split(" (line ")[0] ?? "not XML", error.line);
     }
-    // The parser recurses, and so only the stack bounds how deep it goes.
+    // The parser recurses, so only the stack limits its depth.
     if (error instanceof RangeError) throw new XmlError("elements nest too deeply", 1);
     throw error;
   }
@@ -94,7 +94,7 @@ function childrenOf(element: XmlElement, fail: Fail): readonly XmlElement[] {
 
 interface Reading {
   readonly fail: Fail;
-  /** Structures that may still nest. */
+  /** How many more levels of structures are allowed. */
   readonly depth: number;
 }
 
@@ -142,8 +142,9 @@ function read(element: XmlElement, kind: number, reading: Reading): Item {
 }
 
 /**
- * The item that a KMIP XML text shows (KMIP Additional Message Encodings 1.0, 4), by the names of all versions. Gives
- * an item or throws an `XmlError`, never anything else; a document type declaration or an entity of its own is one.
+ * Reads the item in a KMIP XML text (KMIP Additional Message Encodings 1.0, 4), with the names of
+ * all versions. Throws only an `XmlError`, also for a document type declaration or an entity that
+ * XML does not define.
  */
 export function fromXml(xml: string, limits: XmlLimits = defaultLimits): Item {
   if (xml.length > limits.charactersMax) {

@@ -12,7 +12,7 @@ export function typeName(type: ItemType): string {
   return typeNames.get(type) ?? "";
 }
 
-/** Hexadecimal of a number of so many bits, two's complement. */
+/** A number of `bits` bits in hexadecimal, two's complement. */
 function hex(value: bigint, bits: number): string {
   return `0x${BigInt.asUintN(bits, value)
     .toString(16)
@@ -29,7 +29,7 @@ export function fromHex(text: string): Uint8Array | undefined {
   return bytes;
 }
 
-/** A Big Integer's digits, its sign extended to whole groups of eight bytes (KMIP 2.1, 9.1.1.4). */
+/** A Big Integer from hex, sign-extended to a multiple of eight bytes (KMIP 2.1, 9.1.1.4). */
 export function fromBigHex(text: string): Uint8Array | undefined {
   const bytes = fromHex(text);
   if (bytes === undefined || bytes.length === 0) return undefined;
@@ -39,7 +39,7 @@ export function fromBigHex(text: string): Uint8Array | undefined {
   return padded;
 }
 
-/** A number in decimal, or `0x` and the two's complement of its bits; undefined outside `bits`. */
+/** A number in decimal, or `0x` and its two's complement; undefined if it exceeds `bits`. */
 export function fromNumber(text: string, bits: number, signed: boolean): bigint | undefined {
   if (/^0x[0-9a-f]{1,16}$/i.test(text)) {
     const value = BigInt(text);
@@ -52,7 +52,7 @@ export function fromNumber(text: string, bits: number, signed: boolean): bigint 
   return fits === value ? value : undefined;
 }
 
-/** An Integer: a number, or under a mask's tag the texts of its bits. */
+/** An Integer: a number or, under a mask's tag, the texts of its bits. */
 export function fromInteger(text: string, tag: number): number | undefined {
   const number = fromNumber(text, 32, true);
   if (number !== undefined || maskOfTag(tag) === undefined) {
@@ -67,7 +67,7 @@ export function fromInteger(text: string, tag: number): number | undefined {
   return value;
 }
 
-/** The inverse of `fromInteger`; zero has no bits and is a number. */
+/** The inverse of `fromInteger`; zero has no bits and is written as a number. */
 export function toInteger(value: number, tag: number): string {
   if (maskOfTag(tag) === undefined || value === 0) return String(value);
   return maskBits(tag, value)
@@ -90,12 +90,12 @@ export function toEnumeration(value: number, tag: number): string {
 
 const isoDate = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(?:Z|([+-])(\d\d):(\d\d))$/;
 
-/** Microseconds since the epoch of an ISO 8601 time with its zone. */
+/** Microseconds since the epoch, from an ISO 8601 time with a zone. */
 function fromIso(text: string): bigint | undefined {
   const [, clock, fraction = "", sign, hours = "0", minutes = "0"] = isoDate.exec(text) ?? [];
   if (clock === undefined || Number(hours) > 23 || Number(minutes) > 59) return undefined;
   const atUtc = new Date(`${clock}Z`);
-  // An hour 25 is not a date, and a 30th of February comes out as another day.
+  // An hour 25 is not a date, and 30 February becomes another day.
   if (Number.isNaN(atUtc.getTime()) || !atUtc.toISOString().startsWith(clock)) return undefined;
   const east = (Number(hours) * 60 + Number(minutes)) * (sign === "-" ? -60 : 60);
   const seconds = BigInt(atUtc.getTime() / 1000 - east);
@@ -114,16 +114,16 @@ export function fromDateTimeExtended(text: string): bigint | undefined {
   return fromIso(text) ?? fromNumber(text, 64, true);
 }
 
-/** Years that ISO 8601 writes with four digits. */
+/** The range of years that ISO 8601 writes with four digits. */
 const isoSeconds = { min: -62_167_219_200n, max: 253_402_300_799n };
 
-/** ISO 8601 in UTC, or a number where four digits are too few for the year. */
+/** ISO 8601 in UTC, or a number if the year has more than four digits. */
 export function toDateTime(seconds: bigint): string {
   if (seconds < isoSeconds.min || seconds > isoSeconds.max) return hex(seconds, 64);
   return `${new Date(Number(seconds) * 1000).toISOString().slice(0, 19)}+00:00`;
 }
 
-/** The same from microseconds, with six decimals. */
+/** The same for microseconds, with six decimals. */
 export function toDateTimeExtended(microseconds: bigint): string {
   const fraction = ((microseconds % 1_000_000n) + 1_000_000n) % 1_000_000n;
   const seconds = (microseconds - fraction) / 1_000_000n;

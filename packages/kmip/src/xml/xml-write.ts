@@ -10,9 +10,9 @@ import {
   typeName,
 } from "./xml-values.ts";
 
-/** Characters that XML 1.0 has no way to write (XML 1.0, 2.2); unpaired surrogates among them. */
+/** Characters that XML 1.0 cannot write (XML 1.0, 2.2), including unpaired surrogates. */
 const unwritable =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression looks for them
   /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Cs}/u;
 
 const escapes: Readonly<Record<string, string>> = {
@@ -76,8 +76,8 @@ function write(lines: string[], indent: string, item: Item, kind: number): void 
 }
 
 /**
- * An item as KMIP XML (KMIP Additional Message Encodings 1.0, 4): texts for what the tables know, numbers for the
- * rest. Throws `XmlError` for a text that XML cannot hold.
+ * An item as KMIP XML (KMIP Additional Message Encodings 1.0, 4), with texts for values in the
+ * tables and numbers for others. Throws an `XmlError` for a text that XML cannot contain.
  */
 export function toXml(item: Item): string {
   const lines: string[] = [];

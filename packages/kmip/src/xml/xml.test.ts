@@ -82,7 +82,7 @@ describe("item ⇄ XML", () => {
       structure(0x000001, [boolean(1, true)]),
       '<TTLV tag="0x000001">\n  <TTLV tag="0x000001" type="Boolean" value="true"/>\n</TTLV>',
     ],
-  ])("item %#", (item, xml) => {
+  ])("converts item %# both ways", (item, xml) => {
     expect(toXml(item)).toBe(`${xml}\n`);
     expect(fromXml(xml)).toEqual(item);
   });
@@ -91,22 +91,22 @@ describe("item ⇄ XML", () => {
     structure(tag("Attribute"), [textString(tag("AttributeName"), name), item]);
   test.each<[string, Item, string]>([
     [
-      "an enumeration by the name beside it",
+      "an enumeration by its Attribute Name",
       attribute1("State", enumeration(tag("AttributeValue"), 1)),
       "PreActive",
     ],
     [
-      "a mask by the name beside it",
+      "a mask by its Attribute Name",
       attribute1("Cryptographic Usage Mask", integer(tag("AttributeValue"), 12)),
       "Encrypt Decrypt",
     ],
     [
-      "a number where the name is a custom one",
+      "a number for a custom name",
       attribute1("x-State", enumeration(tag("AttributeValue"), 1)),
       "0x00000001",
     ],
     [
-      "a number where the name is a vendor's",
+      "a number for a vendor's name",
       structure(tag("Attribute"), [
         textString(tag("VendorIdentification"), "x"),
         textString(tag("AttributeName"), "State"),
@@ -229,12 +229,12 @@ describe("a fault is reported with its line", () => {
     expect(error.message).toContain(what);
   });
 
-  test("without the text's content", () => {
+  test("and without the content of the text", () => {
     const secret = '<Password type="TextString" value="hunter2" value="hunter2"/>';
     expect(errorOf(() => fromXml(secret)).message).not.toContain("hunter2");
   });
 
-  test("when it is too long or too deep, by limits and without them", () => {
+  test("if the text is too long or too deep, with given limits and with the defaults", () => {
     const nested = (depth: number): string =>
       `${"<Attributes>".repeat(depth)}${"</Attributes>".repeat(depth)}`;
     const limits = { charactersMax: 1000, depthMax: 3 };
@@ -246,7 +246,7 @@ describe("a fault is reported with its line", () => {
   });
 
   test.each(["\0", "\u001f", "\ufffe", "\ud800"])(
-    "a text that XML has no characters for",
+    "or with line 0 for a text that XML cannot write",
     (text) => {
       expect(errorOf(() => toXml(textString(tag("Comment"), text))).line).toBe(0);
     },
@@ -291,7 +291,7 @@ describe("properties", () => {
       .map(([t, v]) => structure(t, v)),
   }));
 
-  test(`reading inverts writing (seed ${seed})`, () => {
+  test(`what is written is read back unchanged (seed ${seed})`, () => {
     fc.assert(
       fc.property(item, (one) => {
         expect(fromXml(toXml(one))).toEqual(one);
@@ -300,7 +300,7 @@ describe("properties", () => {
     );
   });
 
-  test(`any text, and any change of a good one, is an item or an XmlError (seed ${seed})`, () => {
+  test(`any text, and any change of a valid one, is read or refused (seed ${seed})`, () => {
     const changed = fc
       .tuple(item, fc.nat(), fc.nat({ max: 5 }), fc.string({ maxLength: 5 }))
       .map(([one, at, cut, put]) => {
