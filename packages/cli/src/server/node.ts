@@ -151,9 +151,7 @@ function addSealingKey(parent: Command): void {
     process.stdout.write(`${await initSealingKey(options.config, machine)}\n`);
   });
   withConfig(
-    parent
-      .command("rotate")
-      .description("Add a version of the sealing key; it seals from now on."),
+    parent.command("rotate").description("Add a version of the sealing key; it seals from now on."),
   ).action(async (options: WithConfig) => {
     const { rotateSealing } = await import("@holdfast/server/root");
     process.stdout.write(`${await rotateSealing(options.config, machine)}\n`);
